@@ -13,12 +13,11 @@ use patchadm_cli::program::{self, beside, classic, classic_beside, enclosed, hid
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
 use patchadm_core::script::{SESSION, SUPERVISOR};
 
-/// Tells whether a command is a classic one.
 pub(crate) fn is_classic(name: &str) -> bool {
     APPLETS.iter().any(|applet| applet.name == name && applet.kind == AppletKind::Classic)
 }
 
-/// Every command, in the order of the list that `patchadm --help` prints.
+/// In the order of `patchadm --help`.
 const APPLETS: &[Applet] = &[
     verb(Change, "add", "Apply patches", verbs::add::run),
     verb(Change, "update", "Apply the patches of a depot that the root is missing", verbs::update::run),
@@ -88,7 +87,6 @@ const APPLETS: &[Applet] = &[
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 
-/// The program.
 static PATCHADM: Program = Program {
     name: PROGRAM,
     about: env!("CARGO_PKG_DESCRIPTION"),
@@ -188,7 +186,7 @@ static PATCHADM: Program = Program {
     ),
 };
 
-/// Runs the command that the words of the command line ask for.
+/// Runs the command that the command line selects.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     program::main(&PATCHADM, words)
 }

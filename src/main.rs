@@ -1,4 +1,4 @@
-//! The program: one binary for every command. Its name, or its first argument, selects the command.
+//! One binary for every command. Its name, or its first argument, selects the command.
 
 use std::process::ExitCode;
 

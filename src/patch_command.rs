@@ -1,5 +1,5 @@
-//! The sequence that patchadd, patchrm and the verbs `add`, `update`, `remove`, `undo` and `plan` share: a request is performed on
-//! a root, and each command prints the report in its own words.
+//! The sequence of patchadd, patchrm, `add`, `update`, `remove`, `undo` and `plan`: performs a request on a root, and
+//! prints the report in each command's words.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::{RootOption, SELECTING, inside, named_text};
 use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
+use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::{CommandReport, Reply, Stop};
 use patchadm_cli::surroundings::fetch_bar::FetchBar;
 use patchadm_cli::surroundings::{Output, Surroundings};
@@ -32,18 +33,14 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 
-/// The request to a command about patches.
 #[derive(Clone, Debug)]
 pub(crate) enum PatchRequest {
     Apply(Box<ApplyCommand>),
     BackOut(BackOutRequest),
-    /// Undoes a run that applied patches.
     UndoApplication(UndoneRun, BackOutRequest),
-    /// Undoes a run that backed patches out.
     UndoBackout(UndoneRun, Box<ApplyCommand>),
 }
 
-/// A request to apply patches, and how they are fetched.
 #[derive(Clone, Debug)]
 pub(crate) struct ApplyCommand {
     pub(crate) apply: ApplyRequest,
@@ -52,7 +49,6 @@ pub(crate) struct ApplyCommand {
 }
 
 impl PatchRequest {
-    /// Returns the classic command that does this.
     pub(crate) fn command(&self) -> Command {
         match self {
             Self::Apply(_) | Self::UndoBackout(..) => Command::Patchadd,
@@ -60,7 +56,7 @@ impl PatchRequest {
         }
     }
 
-    /// Returns the exit codes that were requested in addition to those of every command.
+    /// Requested exit codes besides those of every command.
     pub(crate) fn codes(&self) -> EndCodes {
         match self {
             Self::Apply(command) | Self::UndoBackout(_, command) => command.codes,
@@ -75,7 +71,6 @@ impl PatchRequest {
         }
     }
 
-    /// Refuses a request that names no patch.
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
             Self::Apply(command) => command.apply.depot.is_none() && command.apply.patches.is_empty(),
@@ -85,13 +80,13 @@ impl PatchRequest {
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
     }
 
-    /// Takes operands that are ids and not in the working directory from the spool directory of this machine, and says so.
+    /// Takes missing ids from the spool directory of this machine, and says so.
     pub(crate) fn look_into_spool(&mut self, output: &mut Output) -> anyhow::Result<()> {
         let Self::Apply(command) = self else { return Ok(()) };
         for patch in &mut command.apply.patches {
             let id = patch.to_str().and_then(|word| PatchId::new(word).ok());
             let Some(id) = id.filter(|_| patch.symlink_metadata().is_err()) else { continue };
-            // Without access to the directory there is nothing for this caller in it.
+            // Without access to the directory there is nothing for this caller.
             let found = Root::open(Path::new("/")).and_then(|host| spooled_patch(&host, &id));
             match found.unwrap_or(SpooledPatch::Missing) {
                 SpooledPatch::Missing => {}
@@ -107,7 +102,20 @@ impl PatchRequest {
         Ok(())
     }
 
-    /// Performs the request on a root, and follows the trial that it began.
+    /// Returns what a request for missing patches does not show: the trial that the root is on, and a depot of its policy that is
+    /// not used. What cannot be read is reported when the request is performed.
+    pub(crate) fn reminders(&self, root: &Root) -> (Option<String>, Option<String>) {
+        let Self::Apply(command) = self else { return (None, None) };
+        let Some(DepotOperands { depot, patches: PatchOperands::Missing(_) }) = &command.apply.depot else {
+            return (None, None);
+        };
+        let trial = TrialStanding::of(root, &command.fetching.surroundings).ok().flatten();
+        let trial = trial.filter(|trial| !trial.is_over()).map(|trial| trial.reminder(root));
+        let ground = if depot.is_none() { RootAndPolicy::of(root).ok() } else { None };
+        (trial, ground.and_then(|ground| ground.ignored_depot).map(|ignored| ignored.to_string()))
+    }
+
+    /// Performs the request on a root, and follows a trial that it began.
     pub(crate) fn perform(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
         let (note, exchanges) = match self {
             Self::Apply(command) | Self::UndoBackout(_, command) => {
@@ -144,7 +152,7 @@ impl PatchRequest {
     }
 }
 
-/// Follows a run on trial, if it is on one: somebody waits for its end, and its check is run.
+/// Has the end of a trial awaited, and runs its check.
 pub(crate) fn guarded_trial(
     root: &Root,
     run: &str,
@@ -154,26 +162,23 @@ pub(crate) fn guarded_trial(
     guard_run(root, run, request, caller, &|record| wait_for_end(surroundings, root, record))
 }
 
-/// Returns the same directories inside a root.
 pub(crate) fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec<ExchangeRequest> {
     let paths: Vec<ObjectPath> = requests.iter().map(|request| request.directory.clone()).collect();
     let inside = inside(root, &paths).into_iter().zip(requests);
     inside.map(|(directory, request)| ExchangeRequest { directory, ..request.clone() }).collect()
 }
 
-/// How a command fetches patches.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetching {
     pub(crate) options: FetchOptions,
-    /// The seconds that another command may hold up a download, if they were named.
+    /// Seconds that another command may hold up a download, if given.
     pub(crate) wait: Option<u64>,
     pub(crate) surroundings: Surroundings,
-    /// True if a bar shows the progress.
     pub(crate) has_bar: bool,
 }
 
 impl ApplyCommand {
-    /// Does work with the request for this root and a session that fetches; fetched files exist until the work is done.
+    /// Works with a session that fetches; fetched files exist until the work is done.
     fn with_session(
         &self,
         root: &Root,
@@ -181,7 +186,7 @@ impl ApplyCommand {
         work: impl FnOnce(&ApplyRequest, &FetchSession<'_>) -> Result<ApplyReport, Failure>,
     ) -> Result<ApplyReport, Failure> {
         let Self { apply, fetching: Fetching { options, wait, surroundings, has_bar }, .. } = self;
-        // A policy that cannot be read is reported when the root is examined.
+        // An unreadable policy is reported when the root is examined.
         let policy = RootAndPolicy::of(root).map(|ground| ground.policy).unwrap_or_default();
         let bar = FetchBar::new(Instant::now(), *has_bar);
         let progress = |progress: DepotProgress<'_>| bar.show(progress);
@@ -195,10 +200,8 @@ impl ApplyCommand {
     }
 }
 
-/// Prints the report of a command in that command's words.
 pub(crate) type PrintPatches = fn(&Root, &PatchesReport, &mut Output) -> anyhow::Result<()>;
 
-/// The report about a root, with the words for it.
 #[derive(Serialize)]
 #[serde(transparent)]
 struct WordedReport {
@@ -215,7 +218,7 @@ impl CommandReport for WordedReport {
     }
 }
 
-/// Performs a request on the root that the command line names. `A` are the arguments of the command.
+/// Performs a request on the command line's root. `A` are the arguments of the command.
 pub(crate) fn on_root<A: clap::CommandFactory>(
     call: &mut Invocation,
     (root, owner): (&RootOption, OwnerOptions),
@@ -227,7 +230,6 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
     on_opened_root(call, root, request, wait, print)
 }
 
-/// Runs the same on a root that is open.
 pub(crate) fn on_opened_root(
     call: &mut Invocation,
     root: Root,
@@ -239,7 +241,6 @@ pub(crate) fn on_opened_root(
     Ok(reply_of(root, report, print))
 }
 
-/// Performs a request on a root that is open.
 pub(crate) fn report_on(
     call: &mut Invocation,
     root: &Root,
@@ -250,13 +251,14 @@ pub(crate) fn report_on(
     if !request.is_dry_run() {
         call.output.heedless();
     }
+    let (trial, ignored_depot) = request.reminders(root);
     let result = call.change(root, command.name(), wait, |caller| request.perform(root, caller))?;
     let face = if call.program == PROGRAM { PatchFace::Verb } else { PatchFace::Classic };
-    let report = PatchesReport::of(root, command, result, face, call.surroundings.began);
+    let report = PatchesReport::of(root, command, result, face, call.surroundings.began)
+        .with_reminders(trial, ignored_depot);
     Ok(report.of_plan(request.is_dry_run()).ending_with(request.codes()))
 }
 
-/// Returns the answer with a report.
 pub(crate) fn reply_of(root: Root, report: PatchesReport, print: PrintPatches) -> Reply {
     Reply::about(&root.clone(), report.exit, WordedReport { report, root, print })
 }
@@ -305,7 +307,7 @@ impl ChoiceOptions {
 }
 
 impl SetOptions {
-    /// Writes to a plan file what is taken from where. How it is fetched is not part of a plan.
+    /// Writes sources to a plan file, without the way of fetching.
     pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
         let ChoiceOptions { atomicity, allow_withdrawn, no_requires, exclude } = self.choices.clone();
         options.depot = self.depot.depot.as_ref().map(named_text).transpose()?;
@@ -314,7 +316,6 @@ impl SetOptions {
         Ok(())
     }
 
-    /// Reads from a plan file what is taken from where.
     pub(crate) fn read(&mut self, options: &PlanOptions) {
         self.depot.depot = options.depot.as_ref().map(OsString::from);
         self.choices = ChoiceOptions {
@@ -325,7 +326,7 @@ impl SetOptions {
         };
     }
 
-    /// Completes a request with these options: if a depot is named, the operands are those of the depot.
+    /// Applies these options to a request: with a depot, the operands are the depot's.
     pub(crate) fn command(
         self,
         call: &Invocation,
@@ -342,7 +343,6 @@ impl SetOptions {
     }
 }
 
-/// Returns how a command with these options fetches what it needs.
 pub(crate) fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u64>) -> Fetching {
     let surroundings = &call.surroundings;
     let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;

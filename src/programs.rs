@@ -1,4 +1,4 @@
-//! The programs that do what operators of a single root do not.
+//! The programs for everything beside operating a single root.
 
 use patchadm_cli::call::Sibling;
 

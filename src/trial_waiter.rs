@@ -1,7 +1,7 @@
-//! Somebody who waits for the end of a trial: a timer of the system's manager, or a process of this program.
+//! Waits for the end of a trial: a timer of the system's manager, or a process of this program.
 //!
-//! The waiter decides nothing. It comes back when the trial should be over and does what any other command would do first;
-//! if it is killed, the next command or the boot does it.
+//! The waiter decides nothing: when the trial should be over it does what any other command would do first. If it is
+//! killed, the next command or the boot does it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,22 +19,21 @@ use patchadm_inputs::trial::{TrialRecord, TrialState};
 use patchadm_rootfs::Root;
 use patchadm_svr4::places;
 
-/// The name of the command that waits.
 pub(crate) const WAITER: &str = "__trial";
 
-/// The directory that is there where the system's manager can run timers.
+/// Exists if the system's manager can run timers.
 const MANAGER: &str = "/run/systemd/system";
 
-/// The longest sleep between two readings of the record.
+/// Between two readings of the record.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// The sleep between two looks whether the record is still there: who undoes or confirms a run takes it away.
+/// Between two checks for the record, which disappears when somebody undoes or confirms the run.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The seconds that the waiter waits for another command to finish.
+/// Seconds to wait for another command to finish.
 const WAIT: &str = "600";
 
-/// Lets somebody wait for the end of a trial. Without anybody, the next command ends it.
+/// Starts a waiter for the end of a trial. Without one, the next command ends it.
 pub(crate) fn wait_for_end(surroundings: &Surroundings, root: &Root, record: &TrialRecord) {
     if root.is_system()
         && rustix::process::geteuid().is_root()
@@ -43,11 +42,11 @@ pub(crate) fn wait_for_end(surroundings: &Surroundings, root: &Root, record: &Tr
     {
         return;
     }
-    // Nobody who waits is no failure: the record tells when the trial is over.
+    // A missing waiter is no failure: the record tells when the trial is over.
     let _ = start_waiter(root, record);
 }
 
-/// Sets a timer of the system's manager, which outlives the session of the user. Tells whether that went well.
+/// Sets a timer of the system's manager, which outlives the user's session. Returns true on success.
 fn set_timer(surroundings: &Surroundings, record: &TrialRecord) -> bool {
     let Some(binary) = &surroundings.binary else { return false };
     // The trial began with the run; the timer must not be early.
@@ -70,8 +69,7 @@ fn set_timer(surroundings: &Surroundings, record: &TrialRecord) -> bool {
     timer.is_ok_and(|status| status.success())
 }
 
-/// Starts a process of this program that waits. It makes a session of its own, and nobody waits for it: it is a child of
-/// the first process when this one ends.
+/// Starts a waiting process in its own session. It outlives this one as a child of the first process.
 fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
     let place: PathBuf = std::fs::canonicalize(root.prefix())?;
     Command::new("/proc/self/exe")
@@ -88,7 +86,6 @@ fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
         .map(drop)
 }
 
-/// Sleeps as long as the record is there.
 fn sleep_beside(record: &Path, mut left: Duration) {
     while !left.is_zero() && record.symlink_metadata().is_ok() {
         thread::sleep(left.min(LOOK));
@@ -105,10 +102,10 @@ struct WaiterArgs {
     run: String,
 }
 
-/// Waits for the end of a trial, and ends it. It is over when its record is, or is about another run.
+/// Waits until the record ends or is about another run, then ends the trial.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: WaiterArgs = patchadm_cli::arguments::parse(call, "patchadm __trial -R root run")?;
-    // A process that leads a group already cannot have a session of its own; it waits nevertheless.
+    // A process group leader cannot have its own session; it waits nevertheless.
     let _ = rustix::process::setsid();
     loop {
         let root = args.root.open(call)?;

@@ -63,7 +63,8 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     assert!(!stage.at("/var/sadm/pkg/ACMEown").exists());
     assert_eq!(
         stage.run(adopt).ok(),
-        "Package ACMEown is adopted: 8 objects, 1 of them directories that other packages have as well.\n"
+        "Package ACMEown is adopted: 8 objects, 1 of them directories that other packages have as well.\n\
+         hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --id ID --from OLD --to NEW -o PATCH\n"
     );
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software, "not a byte is moved");
     assert!(line(&stage, "/opt/acme/bin/again").starts_with("/opt/acme/bin/again f none 0755 "));
@@ -167,6 +168,8 @@ fn every_object_of_another_package_is_named_and_nothing_is_changed() {
          @ROOT@/opt/ACMEweb/bin/httpd belongs to ACMEweb\n    @ROOT@/opt/ACMEweb/bin/now belongs to ACMEweb\n    \
          nothing was changed\n"
     );
+    let said = stage.run(&format!("{adopt} --dry-run")).fails(3);
+    assert!(said.contains("package ACMEown would not be adopted: "), "{said}");
     let run = stage.run(&format!("{adopt} --json"));
     assert_eq!(run.code, 3);
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
@@ -221,7 +224,10 @@ fn a_package_that_dpkg_or_rpm_does_not_have_is_told_and_nothing_is_made() {
     assert!(stage.run("adopt --dpkg none -R @ROOT@").fails(1).contains("dpkg has not installed it"));
     assert!(stage.run("adopt --dpkg ../web -R @ROOT@").fails(1).contains("no name of a package"));
     assert!(stage.run("adopt --rpm web -R @ROOT@").fails(1).contains("no records of rpm"));
-    assert!(stage.run("adopt --dir /usr -R @ROOT@").fails(2).contains("--pkg is missing"));
+    let said = stage.run("adopt --dir /usr -R @ROOT@").fails(2);
+    assert!(said.contains("--pkg is missing"), "{said}");
+    let hint = "hint: patchadm -R @ROOT@ adopt --pkg PKG --pkg-version VERSION --dir /usr\n";
+    assert!(said.contains(hint), "{said}");
     assert!(
         stage.run("adopt --pkg a --pkg-version 1 --dir /none -R @ROOT@").fails(1).contains("is no directory")
     );
@@ -328,4 +334,24 @@ fn nginx_of_a_merged_usr_is_adopted_and_patched_and_comes_back() {
     assert_eq!(stage.text("/sbin/nginx"), "another nginx\n");
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     before.assert_again(&stage, "it comes back");
+}
+
+#[test]
+fn a_patch_that_is_built_with_what_adopt_prints_fits() {
+    let stage = Scenario::bare();
+    for (release, text) in [("old", "one\n"), ("new", "two or more\n")] {
+        fs::create_dir_all(stage.beside(release).join("bin")).unwrap();
+        fs::write(stage.beside(release).join("bin/tool"), text).unwrap();
+    }
+    stage.file("/srv/tool/bin/tool", "one\n");
+    let said = stage.run("adopt --pkg ACMEtool --pkg-version 1.0 --dir @ROOT@/srv/tool -R @ROOT@").ok();
+    let hint = said.lines().find_map(|line| line.strip_prefix("hint: patchadm ")).unwrap();
+    let without = stage.run("build --id 100-01 --from old --to new -o made").fails(2);
+    assert!(without.contains("patchadm pkginfo -l"), "{without}");
+    let build = hint.replace("ID", "100-01").replace("OLD", "old").replace("NEW", "new");
+    stage.run(&build.replace("PATCH", "made")).ok();
+    stage.run("add -R @ROOT@ made").ok();
+    assert_eq!(stage.text("/srv/tool/bin/tool"), "two or more\n");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/srv/tool/bin/tool"), "one\n");
 }

@@ -2,6 +2,7 @@
 
 use crate::adopt_refresh::{ONE, adopted, delivered, dpkg_installs, patched_at_two_paths, upgraded};
 use crate::delivery::Patch;
+use crate::packages::Package;
 use crate::scenario::Scenario;
 
 /// A root in which dpkg has installed a package that nobody adopted.
@@ -52,6 +53,27 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
         "the registration stays"
     );
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn a_patch_may_name_a_package_as_dpkg_does() {
+    let stage = installed();
+    let package = Package::new("web").param("BASEDIR", "/").param("ARCH", "amd64");
+    let fixed = |version: &str| {
+        package.clone().param("VERSION", version).file("usr/lib/libweb.so", 0o644, "lib fixed\n")
+    };
+    let patch = Patch::of("100-01", fixed("1.0-1")).directory(&stage).display().to_string();
+    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(3);
+    assert!(said.contains("dpkg web:amd64 1.0-1 is installed, and was not adopted"), "{said}");
+    assert!(said.contains("add --adopt PATCH"), "{said}");
+    let said = stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
+    assert!(said.contains("Package web is adopted from dpkg web:amd64: 8 objects.\n"), "{said}");
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib one\n");
+
+    let other = Patch::of("200-01", fixed("1.0-9")).directory(&stage).display().to_string();
+    stage.run(&format!("add --adopt -R @ROOT@ {other}")).fails(3);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use patchadm_rootfs::{Lock, Root};
+
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
@@ -42,7 +44,7 @@ fn recovery_says_what_it_removed_of_a_run_killed_while_staging_and_the_history_h
     stage.patchadd("", &patch("100-02")).ok();
     let history = stage.run("history -R @ROOT@").ok();
     let rows: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
-    let told: Vec<[&str; 3]> = rows.iter().map(|row| [row[0], row[3], row[4]]).collect();
+    let told: Vec<[&str; 3]> = rows.iter().map(|row| [row[0], row[4], row[5]]).collect();
     let expected = [
         ["1", "pkgadd", "done"],
         ["2", "patchadd", "done"],
@@ -53,6 +55,42 @@ fn recovery_says_what_it_removed_of_a_run_killed_while_staging_and_the_history_h
     let one = stage.run("history -R @ROOT@ 3-00000000000000aa").ok();
     assert!(one.contains("Result: interrupted\n") && one.contains("Patch: 100-02\n"), "{one}");
     assert!(!one.contains("Took"), "{one}");
+}
+
+#[test]
+fn status_and_check_name_leftovers_and_status_names_a_command_at_work_instead() {
+    let stage = stage();
+    stage.patchadd("", &patch("100-01")).ok();
+    let run = "3-00000000000000aa";
+    killed_while_staging(&stage, run);
+    let said = stage.run("status -R @ROOT@").ok();
+    let line = format!("\nInterrupted  leftovers of run {run} (2.0 MiB); the root is unchanged\n");
+    assert!(said.contains(&line), "{said}");
+    assert!(said.ends_with("\nNext         `patchadm -R @ROOT@ recover` removes the leftovers\n"), "{said}");
+    let document = |stage: &Scenario| -> serde_json::Value {
+        serde_json::from_str(&stage.run("status -R @ROOT@ --json").ok()).unwrap()
+    };
+    assert_eq!(document(&stage)["leftovers"]["runs"], serde_json::json!([run]));
+    assert!(document(&stage)["leftovers"]["bytes"].as_u64().unwrap() >= 2 << 20);
+    let said = stage.run("check -R @ROOT@").ok();
+    assert!(said.contains(&format!("leftovers of {run} take space")), "{said}");
+
+    let lock = Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap();
+    let said = stage.run("status -R @ROOT@").ok();
+    let words = format!(
+        "\nInterrupted  no; process {} (pkgadd) has been changing the root since 20",
+        std::process::id()
+    );
+    assert!(said.contains(&words), "{said}");
+    let running = document(&stage);
+    assert_eq!(running["leftovers"], serde_json::Value::Null);
+    assert_eq!(running["running"]["command"], "pkgadd");
+    assert_eq!(running["running"]["process"], std::process::id());
+    drop(lock);
+
+    stage.run("recover -R @ROOT@").ok();
+    let said = stage.run("status -R @ROOT@").ok();
+    assert!(said.contains("\nInterrupted  no\n"), "{said}");
 }
 
 #[test]
@@ -78,8 +116,8 @@ fn a_run_that_fails_while_it_stages_is_in_the_history_and_a_refusal_is_not() {
     stage.run("add -R @ROOT@ delivered/200-01").fails(3);
     let history = stage.run("history -R @ROOT@").ok();
     let rows: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
-    let told: Vec<[&str; 2]> = rows.iter().map(|row| [row[3], row[4]]).collect();
-    assert_eq!(told, [["pkgadd", "done"], ["patchadd", "failed"]], "{history}");
+    let told: Vec<[&str; 2]> = rows.iter().map(|row| [row[4], row[5]]).collect();
+    assert_eq!(told, [["pkgadd", "done"], ["add", "failed"]], "{history}");
 }
 
 #[test]

@@ -444,6 +444,20 @@ fn a_ledger_that_the_caller_may_not_read_is_told_by_check_and_is_no_damage() {
 }
 
 #[test]
+fn a_record_that_the_caller_may_not_read_is_named_by_check() {
+    if !crate::scenario::is_root() {
+        return crate::skipped("a record that others may not read needs root to be made");
+    }
+    let stage = stage();
+    stage.mode("/var/sadm/patch/100-01", 0);
+    let output = as_ordinary_user(&stage, "check --contents -R @ROOT@", &[&stage.root()]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let named = format!("{}: Permission denied", stage.at("/var/sadm/patch/100-01").display());
+    assert!(said.contains(&named), "{said}");
+    assert!(said.contains("as root, or as the owner of the root directory."), "{said}");
+}
+
+#[test]
 fn who_may_not_read_what_a_plan_needs_is_told_the_file_and_who_may() {
     if !crate::scenario::is_root() {
         return crate::skipped("undo data that others may not read needs root to be made");

@@ -50,7 +50,10 @@ fn what_came_after_a_patch_or_a_run_goes() {
     for point in ["999-01", "yesterday"] {
         let said = stage.run(&format!("remove -R @ROOT@ --down-to {point}")).fails(4);
         assert!(
-            said.contains(&format!("<{point}> is neither an applied patch, nor a date, nor a run")),
+            said.contains(&format!(
+                "<{point}> is neither an applied patch, nor a date, nor a run: write an id such as 105181-05, \
+                 2026-11-20, '2026-11-20 07:00', or the number of a run\n"
+            )),
             "{said}"
         );
     }

@@ -211,7 +211,7 @@ fn a_run_on_trial_is_confirmed_or_undone_or_expires() {
     let test = "a_run_on_trial…";
     let Some(left) = Left::of_root(test, "trial") else { return };
     left.assert_root("after.tree");
-    assert!(left.run("status -R @/root").contains("on trial until 2026-12-01T12:"));
+    assert!(left.run("status -R @/root").contains("on trial until 2026-12-01 12:"));
     left.run("confirm -R @/root");
     left.assert_root("after.tree");
     left.run("remove -R @/root 100001-01");

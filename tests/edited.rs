@@ -47,13 +47,20 @@ fn exists(stage: &Scenario, path: &str) -> bool {
 fn edited_files_stop_a_patch_and_every_one_is_named() {
     let stage = stage();
     let before = stage.everything();
-    for line in ["add", "add --edited stop", "add --dry-run", "plan"] {
+    for (line, was_not) in [
+        ("add", "was not"),
+        ("add --edited stop", "was not"),
+        ("add --dry-run", "would not be"),
+        ("plan", "would not be"),
+    ] {
         let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(3);
         assert_eq!(
             said,
-            "patchadm: error: patch 100-01 was not applied: 2 files are modified locally\n    \
-             @ROOT@/opt/ACMEweb/bin/httpd\n    @ROOT@/opt/ACMEweb/bin/tool\n    nothing was changed\nhint: \
-             decide with --edited replace or --edited keep, or for one file with --replace-edited PATH or --keep-edited PATH\n"
+            format!(
+                "patchadm: error: patch 100-01 {was_not} applied: 2 files are modified locally\n    \
+                 @ROOT@/opt/ACMEweb/bin/httpd\n    @ROOT@/opt/ACMEweb/bin/tool\n    nothing was changed\nhint: \
+                 decide with --edited replace or --edited keep, or for one file with --replace-edited PATH or --keep-edited PATH\n"
+            )
         );
     }
     assert_eq!(stage.everything(), before);

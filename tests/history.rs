@@ -38,9 +38,10 @@ fn the_runs_are_listed_oldest_first() {
     let text = stage.run("history -R @ROOT@").ok();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines.len(), 3, "{text}");
-    assert_eq!(lines[1][1], "2026-11-20T07:00:00Z");
-    assert_eq!(&lines[1][3..], ["patchadd", "done", "100-01"]);
-    assert_eq!(&lines[0][3..], ["pkgadd", "done", "ACMEweb"]);
+    assert_eq!(lines[1][1..3], ["2026-11-20", "07:00"]);
+    assert_eq!(said["runs"][1]["time"], "2026-11-20T07:00:00Z");
+    assert_eq!(&lines[1][4..], ["patchadd", "done", "100-01"]);
+    assert_eq!(&lines[0][4..], ["pkgadd", "done", "ACMEweb"]);
 }
 
 #[test]
@@ -51,14 +52,67 @@ fn a_run_is_told_whole_with_its_logs() {
     let number = name.split('-').next().unwrap();
     let text = stage.run(&format!("history -R @ROOT@ {number}")).ok();
     assert!(text.starts_with(&format!("         Run: {name}\n")), "{text}");
-    assert!(text.contains("     Command: patchrm\n") && text.contains("       Patch: 100-01\n"), "{text}");
+    assert!(
+        text.contains("     Command: remove -R @ROOT@ 100-01\n") && text.contains("       Patch: 100-01\n"),
+        "{text}"
+    );
     assert!(text.ends_with("         Log: @ROOT@/var/sadm/patchadm/log\n"), "{text}");
     let one = document(&stage, &format!("history --json -R @ROOT@ {name}"));
     assert_eq!(one["runs"].as_array().unwrap().len(), 1);
     assert_eq!(one["runs"][0]["run"], name);
     assert!(one["runs"][0]["logs"].is_array());
     let said = stage.run("history -R @ROOT@ 4711").fails(4);
-    assert!(said.contains("the history has no run 4711"), "{said}");
+    assert!(said.contains("the history has no run and no patch 4711"), "{said}");
+}
+
+#[test]
+fn the_runs_of_a_patch_or_a_path_are_listed() {
+    let stage = stage();
+    let other = Package::new("ACMEweb").file("bin/other", 0o755, "two\n");
+    stage.patchadd("", &Patch::of("200-01", other)).ok();
+    let runs = |about: &str| -> Vec<String> {
+        let text = stage.run(&format!("history -R @ROOT@ {about}")).ok();
+        text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(runs("100-01"), ["2", "3"]);
+    assert_eq!(runs("100"), ["2", "3"]);
+    assert_eq!(runs("200-01"), ["4"]);
+    assert_eq!(runs("/opt/ACMEweb/bin/other"), ["4"]);
+    assert_eq!(runs("@ROOT@/opt/ACMEweb/etc/../bin/other"), ["4"]);
+    assert_eq!(document(&stage, "history --json -R @ROOT@ 100-01")["runs"].as_array().unwrap().len(), 2);
+
+    let of_package = stage.run("history -R @ROOT@ /opt/ACMEweb/bin/httpd");
+    assert_eq!((of_package.code, of_package.stdout.lines().count()), (0, 1), "{}", of_package.stdout);
+    assert!(of_package.stdout.contains(" pkgadd "), "{}", of_package.stdout);
+    assert!(
+        of_package.stderr.contains("2 runs of removed patches may have changed"),
+        "{}",
+        of_package.stderr
+    );
+
+    let said = stage.run("history -R @ROOT@ 300-01").fails(4);
+    assert!(said.contains("the history has no run and no patch 300-01"), "{said}");
+    let said = stage.run("history -R @ROOT@ /nowhere").fails(4);
+    assert!(said.contains("no run of the history is known to have changed /nowhere"), "{said}");
+}
+
+#[test]
+fn a_command_is_told_as_it_was_typed_and_without_secrets() {
+    let stage = stage();
+    stage.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    stage.run("remove --note it's -R @ROOT@ --wait=1s 100-01").ok();
+    stage.run("add -x you:secret@proxy:3128 -R @ROOT@ delivered/100-01").ok();
+    let command = |run: &str| {
+        let text = stage.run(&format!("history -R @ROOT@ {run}")).ok();
+        text.lines().find_map(|line| line.trim().strip_prefix("Command: ").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(command("4"), "patchadd -R @ROOT@ delivered/100-01");
+    assert_eq!(command("5"), r"remove --note 'it'\''s' -R @ROOT@ --wait=1s 100-01");
+    assert_eq!(command("6"), "add -x ...@proxy:3128 -R @ROOT@ delivered/100-01");
+    let text = stage.run("history -R @ROOT@").ok();
+    let verbs: Vec<&str> = text.lines().map(|line| line.split_whitespace().nth(4).unwrap()).collect();
+    assert_eq!(verbs, ["pkgadd", "patchadd", "remove", "patchadd", "remove", "add"]);
+    assert!(!stage.text("/var/sadm/patchadm/history").contains("secret"));
 }
 
 #[test]

@@ -305,7 +305,7 @@ fn a_tmpdir_that_does_not_exist_counts_as_unset_though_somebody_makes_it_meanwhi
         absent = absent.display(),
         told = stage.beside("told").display()
     );
-    let line = line(&stage, "-n", &package().information("preinstall", &text));
+    let line = line(&stage, "-n", &package().information("postinstall", &text));
     assert_eq!(stage.run(&line).code, 0);
     let told = fs::read_to_string(stage.beside("told")).unwrap();
     assert!(told.starts_with("/var/tmp"), "{told}");

@@ -52,7 +52,10 @@ fn what_was_applied_since_a_day_or_a_moment_is_listed() {
     let none = stage.run("list -R @ROOT@ --applied-since 2027-01-01").ok();
     assert_eq!(none, "No patches were applied since then.\n");
     let said = stage.run("list -R @ROOT@ --applied-since yesterday").fails(2);
-    assert!(said.contains("not a date: write 2026-11-20, or 2026-11-20T07:00:00+01:00"), "{said}");
+    assert!(
+        said.contains("not a date: write 2026-11-20, '2026-11-20 07:00', or 2026-11-20T07:00:00+01:00"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -163,4 +166,16 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     assert!(stage.run("recover -R @ROOT@").ok().contains("was rolled back"));
     assert!(stage.run("list -R @ROOT@").ok().starts_with("100-01  effective"));
     assert_eq!(plans.map(|line| stage.run(line).ok()), before, "the plans are those that were foreseen");
+}
+
+#[test]
+fn texts_show_times_in_the_time_zone_of_the_caller_and_in_one_form() {
+    let stage = stage();
+    for line in ["list -R @ROOT@", "show -R @ROOT@ 300-01", "history -R @ROOT@"] {
+        let output = stage.command(line).env("TZ", "IST-5:30").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(" 2026-11-20 12:30"), "{line}: {said}");
+        assert!(!said.contains("T07:00:00Z") && !said.contains("07:00:00 UTC"), "{line}: {said}");
+        assert!(stage.run(line).ok().contains(" 2026-11-20 07:00"), "{line}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::delivery::Patch;
+use crate::delivery::{Patch, indexed_depot};
 use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
@@ -67,12 +67,47 @@ fn a_misspelt_policy_is_refused_with_its_line() {
         ("edited=maybe\n", "@ROOT@/etc/patchadm/policy, line 1: edited: "),
         ("restricted=(\n", "@ROOT@/etc/patchadm/policy, line 1: restricted: "),
         ("wait=soon\n", "@ROOT@/etc/patchadm/policy, line 1: wait: "),
+        ("wait = 1\nedited = maybe\n", "@ROOT@/etc/patchadm/policy, line 2: edited: "),
+        ("wait 1\n", "@ROOT@/etc/patchadm/policy, line 1: not a setting: write NAME=VALUE"),
     ] {
         let stage = stage(policy);
         let before = stage.everything();
         let said = stage.patchadd("", &patch("100-01")).fails(1);
         assert!(said.contains(words), "{said}");
         assert_same(&stage.everything(), &before);
+    }
+}
+
+#[test]
+fn every_verb_says_that_the_superuser_does_not_use_the_depot_of_another_roots_policy() {
+    let stage = stage("");
+    let depot = indexed_depot(&stage, &[patch("100-01")]).display().to_string();
+    stage.file("/etc/patchadm/policy", format!("depot = {depot}\n"));
+    let status = stage.run("status -R @ROOT@").ok();
+    if !is_root() {
+        assert!(status.contains(&format!("\nMissing      1 patch of {depot}\n")), "{status}");
+        return;
+    }
+    let sentence = "`depot` in @ROOT@/etc/patchadm/policy is ignored: whoever writes that file must not choose what root \
+        fetches; use -M DEPOT or --policy FILE, or set `depot` in /etc/patchadm/policy";
+    assert!(
+        status.contains(&format!("\nMissing      unknown: no depot configured; {sentence}\n")),
+        "{status}"
+    );
+    let document: serde_json::Value =
+        serde_json::from_str(&stage.run("status -R @ROOT@ --json").ok().replace("@ROOT@", "ROOT")).unwrap();
+    assert_eq!(document["missing"]["ignored"], sentence.replace("@ROOT@", "ROOT"));
+    let said = stage.run("update -R @ROOT@").fails(1);
+    assert!(said.contains(&format!("no depot is named: {sentence}")), "{said}");
+    let said = stage.run("missing -R @ROOT@").fails(2);
+    assert!(said.contains(&format!("nothing to compare with: {sentence}")), "{said}");
+    let said = stage.run("check -R @ROOT@").done();
+    assert!(said.contains(sentence), "{said}");
+    // What it says to type works.
+    for way in [format!("-M {depot}"), "--policy @ROOT@/etc/patchadm/policy".to_owned()] {
+        let listed = stage.run(&format!("missing -R @ROOT@ {way}")).ok();
+        assert!(listed.contains(&depot), "{listed}");
+        stage.run(&format!("update -R @ROOT@ --dry-run {way}")).ok();
     }
 }
 

@@ -81,7 +81,7 @@ fn patches_enter_a_depot_one_publication_after_another() {
     let stage = stage();
     deliver_signed(&stage, "100-01", "one\n");
     let said = publish_signed(&stage).ok();
-    assert_eq!(said, "depot: published version 1, valid until 2026-12-20T07:00:00Z\n  added 100-01\n");
+    assert_eq!(said, "depot: published version 1, valid until 2026-12-20 07:00\n  added 100-01\n");
     let first = index(&stage);
     let patch = first.patches().next().unwrap();
     assert_eq!((first.version, patch.id.as_str(), patch.format.as_str()), (1, "100-01", "zip"));

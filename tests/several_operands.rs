@@ -138,6 +138,8 @@ fn of_several_patches_all_go_or_none_is_touched() {
     let last = "200-01: not tried because of patch 999-01\n2 patches: 1 refused, 1 not tried; ";
     assert!(said.stdout.starts_with(last), "{}", said.stdout);
     assert!(said.stderr.contains("patch 999-01 was not removed: "), "{}", said.stderr);
+    let said = stage.run("remove --dry-run -R @ROOT@ 200-01 999-01");
+    assert!(said.stderr.contains("patch 999-01 would not be removed: "), "{}", said.stderr);
     let said = stage.run("remove -R @ROOT@ 100-01 100-02 100-01 200-01").ok();
     let order: Vec<&str> = said.lines().map(|line| line.split(':').next().unwrap()).collect();
     assert_eq!(order, ["200-01", "100-02", "100-01", "3 patches"], "{said}");

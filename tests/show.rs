@@ -46,7 +46,7 @@ fn everything_about_an_applied_patch_is_shown() {
         "       Patch: 100-01
     Synopsis: web server: memory leak
        State: effective
-     Applied: Fri Nov 20 07:00:00 UTC 2026
+     Applied: 2026-11-20 07:00
           On: {}
          Run: RUN
          Why: named by the user
@@ -190,4 +190,19 @@ fn who_mistypes_an_id_is_told_which_one_is_applied() {
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     let said = stage.run("show -R @ROOT@ 100-02").fails(4);
     assert!(said.contains("did you mean `100-01`?"), "{said}");
+}
+
+#[test]
+fn a_patch_of_the_depot_that_is_named_is_shown_by_its_id() {
+    let stage = stage();
+    let by_path = stage.run("show --files -R @ROOT@ delivered/100-01").ok();
+    assert_eq!(stage.run("show --files -R @ROOT@ -M delivered 100-01").ok(), by_path);
+    let said = stage.run("show -R @ROOT@ -M delivered 100-07").fails(4);
+    assert!(
+        said.contains("patch 100-07 is not applied") && said.contains("delivered does not have it"),
+        "{said}"
+    );
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    let applied = stage.run("show -R @ROOT@ -M delivered 100-01").ok();
+    assert!(applied.contains("State: effective"), "{applied}");
 }

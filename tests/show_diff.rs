@@ -97,6 +97,8 @@ fn paths_choose_what_is_shown() {
     assert!(said.contains("paths after -- are for --files and --diff"), "{said}");
     let said = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/httpd").fails(2);
     assert!(said.contains("--diff is for patches, and /opt/ACMEweb/httpd is a path"), "{said}");
+    let hint = "hint: patchadm -R @ROOT@ show --diff 200-01 -- /opt/ACMEweb/httpd\n";
+    assert!(said.contains(hint), "{said}");
 }
 
 #[test]

@@ -54,8 +54,8 @@ fn the_patches_of_a_path_are_told_newest_first() {
         stage.run("show -R @ROOT@ /opt/ACMEweb/bin/httpd").ok(),
         "@ROOT@/opt/ACMEweb/bin/httpd: owned by ACMEweb
   current version: as patch 200-01 left it
-  200-01  effective    Fri Nov 20 07:00:00 UTC 2026  replaced, the version before is saved
-  100-01  effective    Fri Nov 20 07:00:00 UTC 2026  replaced, the version before is saved
+  200-01  effective    2026-11-20 07:00  replaced, the version before is saved
+  100-01  effective    2026-11-20 07:00  replaced, the version before is saved
 "
     );
     let said = document(&stage, "show --json -R @ROOT@ /opt/ACMEweb/bin/httpd");
@@ -229,4 +229,24 @@ fn the_current_version_of_a_path_is_compared_with_the_one_that_was_left() {
     assert_eq!(current("new"), ("missing".to_owned(), by("200-01")));
     let text = stage.run("show -R @ROOT@ /opt/ACMEweb/bin/new").ok();
     assert!(text.contains("  missing, although patch 200-01 left it here\n"), "{text}");
+}
+
+#[test]
+fn a_root_and_a_path_may_be_named_with_double_dots_and_through_links() {
+    let stage = stage();
+    let root = stage.root();
+    let name = root.file_name().unwrap().to_str().unwrap();
+    let above = root.parent().unwrap();
+    fs::create_dir(above.join("beside")).unwrap();
+    std::os::unix::fs::symlink(&root, above.join("link")).unwrap();
+    let expected = stage.run("show -R @ROOT@ /opt/ACMEweb/bin/httpd").ok();
+    let at = above.display();
+    for line in [
+        format!("show -R {at}/beside/../{name} /opt/ACMEweb/bin/httpd"),
+        format!("show -R {at}/beside/../{name} @ROOT@/opt/ACMEweb/bin/httpd"),
+        format!("show -R {at}/beside/../{name} {at}/beside/../{name}/opt/ACMEweb/bin/httpd"),
+        format!("show -R @ROOT@ {at}/link/opt/ACMEweb/bin/httpd"),
+    ] {
+        assert_eq!(stage.run(&line).ok(), expected, "{line}");
+    }
 }

@@ -102,7 +102,7 @@ fn the_document_of_a_stage_and_the_list_tell_which_one_it_is() {
     assert_eq!((&entry["state"], &entry["inside"]), (&"ok".into(), &0.into()));
     assert_eq!(entry["created"], "2026-11-20T07:00:00Z");
     let said = root.run("stage list -R @ROOT@").ok();
-    assert!(said.contains("2026-11-20T07:00:00Z web ") && said.ends_with("/jail\n"), "{said}");
+    assert!(said.contains("2026-11-20 07:00 web ") && said.ends_with("/jail\n"), "{said}");
     let history = document(&root, "history --json -R @ROOT@");
     assert_eq!(history["runs"][0]["command"], "stage");
     fs::write(root.beside("jail/.patchadm-stage/identity"), "rubbish").unwrap();

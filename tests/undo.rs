@@ -61,7 +61,11 @@ fn the_last_run_is_undone_and_then_that() {
     assert_eq!((&last["command"], &last["undoes"]), (&"patchrm".into(), &all[all.len() - 2].as_str().into()));
 
     let said = stage.run("undo -R @ROOT@").fails(2);
-    assert!(said.contains("backed patches out: -M names the depot that has them"), "{said}");
+    assert!(said.contains("removed patches: name the depot that has them"), "{said}");
+    assert!(said.contains("hint: patchadm -R @ROOT@ undo -M DEPOT\n"), "{said}");
+    assert_eq!(said.matches("undo [option...]").count(), 1, "{said}");
+    let said = stage.run("undo -R @ROOT@ --down-to 2026-11-20").fails(2);
+    assert!(said.contains("hint: patchadm remove --down-to POINT"), "{said}");
     stage.run("undo -R @ROOT@ -M delivered").ok();
     assert_eq!(applied(&stage), ["100-01", "200-01", "300-01"]);
     assert_same(&before, &stage.tree());
@@ -161,6 +165,7 @@ fn a_run_that_is_none_of_patches_stays() {
     );
     let said = stage.run("undo -R @ROOT@ 9999").fails(4);
     assert!(said.contains("the history of the root does not have this run"), "{said}");
+    assert!(said.contains("hint: patchadm -R @ROOT@ history\n"), "{said}");
     let said = stage.run(&format!("undo -R @ROOT@ -M delivered {}", runs(&stage)[1])).fails(2);
     assert!(said.contains("needs no depot"), "{said}");
 }

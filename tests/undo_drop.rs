@@ -118,6 +118,8 @@ fn a_patch_that_is_not_applied_is_refused() {
     let stage = stage();
     let said = stage.run("undo-data drop -R @ROOT@ 300-01").fails(4);
     assert!(said.contains("undo data of patch 300-01 was not dropped: it is not applied"), "{said}");
+    let said = stage.run("undo-data drop --dry-run -R @ROOT@ 300-01").fails(4);
+    assert!(said.contains("undo data of patch 300-01 would not be dropped: it is not applied"), "{said}");
     stage.run("undo-data drop -R @ROOT@").fails(2);
 }
 

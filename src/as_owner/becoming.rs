@@ -1,7 +1,6 @@
-//! The process that becomes the owner of a root: it gives up everything that it has, then starts the program anew.
+//! The process that becomes the owner of a root: it gives up all rights, then starts the program anew.
 //!
-//! Between the change of user and the new start it cannot be traced. Afterwards none of the caller's memory is there to
-//! be read.
+//! In between it cannot be traced, and afterwards the caller's memory is gone.
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -20,8 +19,8 @@ use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_core::process::{close_inherited, leave_session_keyring};
 
-/// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the
-/// others. It returns only where that fails.
+/// Becomes the user of the first three arguments (user, group, other groups) and starts the program anew with the
+/// others. Returns only on failure.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let failed = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NoRights),
@@ -44,7 +43,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 fn become_user(uid: u32, gid: u32, groups: &[Gid], words: Vec<OsString>) -> io::Result<()> {
     close_inherited()?;
-    // Found by its name now: afterwards nothing below /proc/self may be opened before the new start.
+    // Open it now: after the change of user nothing below /proc/self may be opened before the new start.
     let program = rustix::fs::open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     setsid()?;
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
@@ -61,12 +60,12 @@ fn become_user(uid: u32, gid: u32, groups: &[Gid], words: Vec<OsString>) -> io::
     let environment = std::env::vars_os()
         .map(|(name, value)| CString::new([name.into_vec(), value.into_vec()].join(&b'=')));
     let environment = environment.collect::<Result<Vec<_>, _>>()?;
-    // Of the calls on files this is the one that starts a program by its descriptor.
+    // The only call that starts a program by its descriptor.
     execveat(&program, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH)?;
     Ok(())
 }
 
-/// No program that is started from here on can have a capability again.
+/// No program started from here on can have a capability again.
 fn give_up_bounds() -> io::Result<()> {
     clear_ambient_capability_set()?;
     for bit in 0..u64::BITS {

@@ -1,5 +1,4 @@
-//! The arguments of a call for another process: without those for the caller alone, and with paths that mean the same
-//! in any working directory.
+//! Arguments for the owner's process: without the caller's own options, and with absolute paths.
 
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -12,14 +11,12 @@ use clap::{Arg, ArgAction, ArgMatches};
 use patchadm_cli::arguments::options::{self, COLOUR, ROOT_LISTS};
 use patchadm_cli::call::Invocation;
 
-/// Options about whose the root is, which root, and how many at a time: the process is told of one root. It speaks into a
-/// pipe, so that it has no colours.
+/// Options that the owner's process must not get: it works on one root, and writes into a pipe, without colors.
 const OF_THE_CALLER: [&str; 6] = ["as_owner", "trust_root", "root", ROOT_LISTS, "jobs", COLOUR];
 
-/// Commands that ask the user unless they are told not to; a pipe leaves no one to ask.
+/// These commands ask unless told not to; a pipe leaves nobody to ask.
 const ASKING: [&str; 2] = ["pkgadd", "pkgrm"];
 
-/// The words of a call for processes of the owners of roots.
 #[derive(Clone, Debug)]
 pub(crate) struct CallWords {
     command: &'static str,
@@ -27,7 +24,6 @@ pub(crate) struct CallWords {
 }
 
 impl CallWords {
-    /// Returns the words of this call, whose arguments are `A`.
     pub(crate) fn of<A: clap::CommandFactory>(call: &Invocation) -> anyhow::Result<Self> {
         let mut command = options::command::<A>(call);
         command.build();
@@ -52,10 +48,8 @@ impl CallWords {
         Ok(Self { command: call.name, rest })
     }
 
-    /// Returns the name of the command and its arguments, for the root at `root`.
     pub(super) fn for_root(&self, root: &Path) -> io::Result<Vec<OsString>> {
         let root = std::path::absolute(root)?;
-        // An action of a verb is a word of its own.
         let command = self.command.split(' ').map(OsString::from);
         Ok(command.chain(["-R".into(), root.into()]).chain(self.rest.clone()).collect())
     }
@@ -79,7 +73,7 @@ fn add_option(words: &mut Vec<OsString>, arg: &Arg, matches: &ArgMatches) {
     }
 }
 
-/// Returns the values of an argument as they were typed, those that name a file here as absolute paths.
+/// Returns an argument's values as typed, with existing files as absolute paths.
 fn values(arg: &Arg, matches: &ArgMatches) -> Vec<OsString> {
     let are_paths = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
     let raw = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
@@ -88,7 +82,7 @@ fn values(arg: &Arg, matches: &ArgMatches) -> Vec<OsString> {
 
 fn absolute(value: &std::ffi::OsStr) -> OsString {
     let path = Path::new(value);
-    // A name that is not a file here may be one that the command knows: an admin file, a patch id.
+    // A name without a file here may be one that the command knows: an admin file, a patch id.
     if value == "-" || path.is_absolute() || path.symlink_metadata().is_err() {
         return value.to_owned();
     }

@@ -1,9 +1,7 @@
 //! `--as-owner`: a process of the root's owner does everything, and the caller passes on its output.
 //!
-//! The process has nothing of the caller's except its arguments, its language and time zone. It has its own
-//! environment, session, session keyring, working directory and umask. Its only descriptors are input (nothing, or the
-//! caller's unless that is a terminal) and two pipes. Of the root the caller has the directory only. The data from the pipes is about
-//! that one root: hidden characters are escaped. The end of the process is the end of the command.
+//! The process gets only arguments, language and time zone from the caller: environment, session, keyring, working
+//! directory and umask are its own. Its output is trusted only for that root, and hidden characters are escaped.
 
 mod becoming;
 pub(crate) mod call_words;
@@ -30,16 +28,15 @@ pub(crate) use becoming::run as become_owner;
 
 use call_words::CallWords;
 
-/// The name under which the program starts itself to become the owner of a root.
+/// The name under which the program starts itself to become a root's owner.
 pub(crate) const BECOMING: &str = "__as_owner";
 
-/// The search path of the process.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The most that is kept of what a process says about one root of many, in bytes.
+/// Kept output about one root of many, in bytes.
 const LARGEST_ANSWER: usize = 16 << 20;
 
-/// Has a process of the owner of `root` do what the arguments `A` of this call say; its exit code.
+/// Lets the owner of `root` perform this call with arguments `A`; returns the exit code.
 pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> anyhow::Result<Exit> {
     let input = if call.surroundings.stdin_is_terminal { Stdio::null() } else { Stdio::inherit() };
     let words = CallWords::of::<A>(call)?.for_root(root.prefix())?;
@@ -51,16 +48,15 @@ pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> an
     Ok(ended?)
 }
 
-/// The output of a process of an owner, and its exit code.
 #[derive(Debug)]
 pub(crate) struct OwnerAnswer {
     pub(crate) exit: Exit,
-    /// Standard output: one JSON document, if the process is honest.
+    /// One JSON document, if the process is honest.
     pub(crate) output: Vec<u8>,
     pub(crate) errors: Vec<u8>,
 }
 
-/// Has a process of the owner of one root of many do what `words` say.
+/// Lets the owner of one root of many perform the call.
 pub(crate) fn answer(
     surroundings: &Surroundings,
     words: &CallWords,
@@ -91,7 +87,7 @@ fn start(
     })
 }
 
-/// Keeps the beginning of what is written; the rest is lost.
+/// Keeps the beginning of its input; the rest is lost.
 #[derive(Default)]
 struct BoundedBuffer(Vec<u8>);
 
@@ -107,7 +103,7 @@ impl io::Write for BoundedBuffer {
     }
 }
 
-/// The owner of a root, by the user database of this machine.
+/// By the user database of this machine.
 #[derive(Debug)]
 struct RootOwner {
     uid: u32,
@@ -118,7 +114,7 @@ struct RootOwner {
 }
 
 impl RootOwner {
-    /// Returns the owner of the directory of `root`. One without an account has the group of the directory, and no other.
+    /// An owner without an account has only the group of the directory.
     fn of(root: &Root) -> Result<Self, Failure> {
         let (uid, gid) = root.owner()?;
         let account = User::from_uid(Uid::from_raw(uid)).ok().flatten();
@@ -131,7 +127,6 @@ impl RootOwner {
         })
     }
 
-    /// Returns the process, to be started: it becomes the owner before it is anything else.
     fn process(&self, surroundings: &Surroundings, words: Vec<OsString>, input: Stdio) -> Command {
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
         let mut command = Command::new("/proc/self/exe");
@@ -139,7 +134,7 @@ impl RootOwner {
         command.args([self.uid.to_string(), self.gid.to_string(), groups.join(",")]).args(words);
         command.env_clear().envs(surroundings.locale.iter().map(|(name, value)| (name, value)));
         command.env("PATH", PATH).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);
-        // It is asked for by the superuser, whose policy bounds that of the root.
+        // The superuser asks for it, so the superuser's policy bounds that of the root.
         command.env(AS_OWNER, "1");
         command.envs(surroundings.events.variable().map(|value| (EVENTS, value)));
         command.current_dir("/").stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -147,7 +142,7 @@ impl RootOwner {
     }
 }
 
-/// Returns the groups of a user; only the first one where the database does not tell.
+/// Returns only the first group if the database has no others.
 fn groups_of(user: &User) -> Vec<u32> {
     let name = std::ffi::CString::new(user.name.as_bytes()).unwrap_or_default();
     let groups = nix::unistd::getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);

@@ -1,4 +1,4 @@
-//! The options that tell the owner of a root, and the refusal of a root that does not belong to the superuser alone.
+//! Options about the owner of a root, and the refusal of a root that does not belong to the superuser alone.
 
 use std::path::Path;
 
@@ -25,14 +25,12 @@ pub(crate) struct OwnerOptions {
 }
 
 impl OwnerOptions {
-    /// Returns the options, and whether each was given: a command that changes no root has none of them.
+    /// Returns which options were given. A command that changes no root has none of them.
     pub(crate) fn said(self) -> [(&'static str, bool); 2] {
         [("--as-owner", self.as_owner), ("--trust-root", self.trust_root)]
     }
 
-    /// Opens the root that a command is to change or plan for, once it is known whose it is. `A` are the arguments of
-    /// the command: where a process of the owner does the work, they are handed to it, and its end is that of the
-    /// command.
+    /// Opens the root to change or plan for. A process of another owner gets the arguments `A`, and ends the command.
     pub(crate) fn open<A: clap::CommandFactory>(
         self,
         call: &Invocation,
@@ -49,7 +47,6 @@ impl OwnerOptions {
         }
     }
 
-    /// Decides who changes a root: the caller, or a process of the owner.
     pub(crate) fn standing(self, surroundings: &Surroundings, root: Root) -> Result<RootStanding, Failure> {
         let by_run = surroundings.run.as_ref().and(surroundings.trust.as_deref());
         let by_run = by_run.and_then(|word| match word {
@@ -64,7 +61,7 @@ impl OwnerOptions {
     }
 }
 
-/// Returns the three lines of a refusal: whose the root is, that nothing was changed, how to go on.
+/// Three lines: the owner, that nothing was changed, how to go on.
 fn refused(command: Command, failed: &Failure) -> Stop {
     Stop::Refused {
         exit: failure::code(command, failed),

@@ -1,5 +1,4 @@
-//! The relay between the caller and a process of a root's owner: it passes on output, hands down signals, and waits for
-//! the end.
+//! The relay between the caller and the owner's process: passes on output and signals, and waits for the end.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,18 +14,18 @@ use rustix::process::{
 use patchadm_cli::reply::{Exit, ExitCause};
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
 
-/// The interval between two looks for a signal or a stopped process.
+/// Between two checks for a signal or a stopped process.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// The largest piece that is passed on at a time, in bytes.
+/// Bytes passed on at a time.
 const PIECE: usize = 1 << 13;
 
-/// The most bytes that are read after the end of the process: more than a pipe holds comes from a writer that goes on.
+/// Bytes read after the end of the process: more than a pipe holds comes from another writer.
 const AFTER_THE_END: usize = 1 << 20;
 
-/// Follows a process to its end: how it ended, as an exit code. `interrupt` names the signal that came to the caller.
+/// Follows a process to its end and returns the exit code. `interrupt` names a signal to the caller.
 ///
-/// The owner of the root may close the pipes early, stop the process or kill it: none of that holds the caller up.
+/// The owner may close the pipes early, stop or kill the process: nothing holds the caller up.
 pub(super) fn follow(
     mut child: Child,
     [output, errors]: [(&mut dyn Write, EscapedSet); 2],
@@ -52,19 +51,18 @@ pub(super) fn follow(
     for stream in &mut streams {
         stream.pass_on_rest();
         let rest = stream.escape.rest();
-        // As above: output without a reader is lost.
         let _ = stream.to.write_all(&rest).and_then(|()| stream.to.flush());
     }
     let status = child.wait()?;
     Ok(match status.code() {
         Some(0) => Exit::OK,
-        // The words of the process may say more of the cause than its code.
+        // The output may say more of the cause than the code.
         Some(code) => Exit::passed_on(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
         None => Exit::by_signal(status.signal().unwrap_or_default()),
     })
 }
 
-/// Waits a moment for the process to end or to say something, which is passed on; whether it has ended.
+/// Passes on output until the process ends or a moment is over. Returns true if it ended.
 fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
     let mut fds = vec![PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN)];
     let open: Vec<usize> = (0..streams.len()).filter(|at| streams[*at].pipe.is_some()).collect();
@@ -89,17 +87,15 @@ fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
 }
 
 fn send(handle: &OwnedFd, signal: Signal) {
-    // One that has ended needs no signal.
     let _ = pidfd_send_signal(handle, signal);
 }
 
-/// Tells whether the process has been stopped: it could hold the caller up for ever.
+/// True for a stopped process, which could hold the caller up for ever.
 fn is_stopped(pid: Pid) -> bool {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), options).is_ok_and(|status| status.is_some_and(|status| status.stopped()))
 }
 
-/// One of the two outputs of the process.
 struct ChildStream<'a> {
     pipe: Option<OwnedFd>,
     to: &'a mut dyn Write,
@@ -111,14 +107,13 @@ impl<'a> ChildStream<'a> {
         Self { pipe, to, escape: PieceEscaper::new(escaped) }
     }
 
-    /// Passes on what one read gives; how many bytes those were.
     fn pass_on(&mut self) -> usize {
         let mut piece = [0; PIECE];
         let Some(pipe) = &self.pipe else { return 0 };
         match rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut piece)) {
             Ok(count) if count > 0 => {
                 let text = self.escape.next(piece.get(..count).unwrap_or_default());
-                // Output without a reader is lost; the process works on, and its exit code tells of it.
+                // Output without a reader is lost; the process continues, and its exit code tells the outcome.
                 let _ = self.to.write_all(&text).and_then(|()| self.to.flush());
                 count
             }
@@ -129,7 +124,7 @@ impl<'a> ChildStream<'a> {
         }
     }
 
-    /// Passes on what is left in the pipe when the process has ended; another process may still hold it open.
+    /// Passes on the rest after the end of the process; another process may still hold the pipe open.
     fn pass_on_rest(&mut self) {
         let mut count = 0;
         while count < AFTER_THE_END {

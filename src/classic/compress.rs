@@ -1,7 +1,7 @@
-//! `compress`, which patch scripts use to pack their undo data, for systems without such a command.
+//! `compress`, with which patch scripts pack their undo data on systems without that command.
 //!
-//! It writes `FILE.Z` and removes `FILE`, as compress(1) does, or writes to standard output. The new file is complete
-//! and on the disk before the old one goes. It is for procedure scripts only: they find it among their tools.
+//! Writes `FILE.Z` and removes `FILE`, as compress(1) does, or writes to standard output. The new file is durable
+//! before the old one goes. Only procedure scripts find it among their tools.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,7 +19,6 @@ use patchadm_svr4::format::compress::CompressEncoder;
 
 const USAGE: &str = "compress [-c] [-f] [-v] FILE...";
 
-/// A file would not become smaller.
 const NO_SMALLER: u8 = 2;
 
 /// Compress files
@@ -39,7 +38,7 @@ struct CompressArgs {
     files: Vec<PathBuf>,
 }
 
-/// Compresses each file; the code is 2 where one would not become smaller.
+/// Exits with 2 if a file would not shrink.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let arguments: CompressArgs = options::parse(call, USAGE)?;
     let mut exit = Exit::OK;
@@ -67,7 +66,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(exit))
 }
 
-/// Puts `FILE.Z` in the place of `FILE`; gives the gain in percent, or none if there is none and nothing was done.
+/// Replaces `FILE` by `FILE.Z`. Returns the gain in percent; `None` if the file would not shrink and stays.
 fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
     let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
     let name = file.file_name().ok_or_else(irregular)?.as_bytes();
@@ -92,14 +91,14 @@ fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
         }
         Ok(_) => Ok(dir.remove(&target).map(|()| None)?),
         Err(error) => {
-            // A half-written file is useless; the first error is the one to report.
+            // A half-written file is useless; the first error is reported.
             let _ = dir.remove(&target);
             Err(error)
         }
     }
 }
 
-/// Packs the file into `packed`, which takes its attributes over and is made durable; gives the size.
+/// Compresses the file into `packed`, with its attributes, durably. Returns the size.
 fn fill(file: &Path, before: &ObjectStatus, packed: &mut WritableFile) -> io::Result<u64> {
     pack(file, &mut *packed)?;
     // Only root can give a file away; any other user owns both.
@@ -110,7 +109,6 @@ fn fill(file: &Path, before: &ObjectStatus, packed: &mut WritableFile) -> io::Re
     Ok(packed.size()?)
 }
 
-/// Standard output as something to write to.
 struct StdoutWriter<'a>(&'a mut Output);
 
 impl Write for StdoutWriter<'_> {

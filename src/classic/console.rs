@@ -1,40 +1,33 @@
-//! The progress of a command about packages, and the output of the packages' own scripts, as a person or a script reads
-//! them.
+//! Progress of a command about packages, and the output of package scripts.
 //!
-//! Messages of the command go to standard error. The output of scripts, on either stream, goes to standard output, as
-//! with the classic pkgadd(1M); where a JSON document is wanted, to standard error. Each command adds its own messages
-//! by its `details`.
+//! Messages go to standard error. Scripts' output goes to standard output as in pkgadd(1M), or to standard error if a
+//! JSON document is wanted. `details` adds messages of each command.
 
 use patchadm_cli::call::Invocation;
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::scripts::{OutputStream, ScriptOutput};
 use patchadm_rootfs::Root;
 
-/// The output of a command about packages.
 pub(crate) struct Console<'a, S> {
     pub(crate) output: Output,
     pub(crate) root: &'a Root,
-    /// Whether the steps are told.
     pub(crate) progress: bool,
-    /// Whether the outcome is told.
     pub(crate) outcome: bool,
-    /// The part that is particular to the command.
     pub(crate) details: S,
 }
 
 impl<'a, S> Console<'a, S> {
-    /// A console for a call: where a JSON document is wanted, neither steps nor the outcome are told.
+    /// A JSON document replaces steps and outcome.
     pub(crate) fn new(call: &Invocation, root: &'a Root, progress: bool, details: S) -> Self {
         let output = Output::new(call.program);
         Self { output, root, progress: progress && !call.in_json, outcome: !call.in_json, details }
     }
 
-    /// Prints where standard error can be written to; nothing depends on it.
+    /// Ignores failures of standard error.
     pub(crate) fn print_message(&mut self, text: &str) {
         drop(self.output.complain(text));
     }
 
-    /// Prints a step, where steps are told.
     pub(crate) fn print_step(&mut self, text: &str) {
         if self.progress {
             self.print_message(text);

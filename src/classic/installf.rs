@@ -1,4 +1,4 @@
-//! installf(1M): makes objects those of a package, in the words of the classic command.
+//! installf(1M): registers objects of a package.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -26,7 +26,6 @@ installf [-c class] [-R root] pkginst path1=path2 [l|s]
 installf [-c class] [-R root] pkginst -
 installf -f [-c class] [-R root] pkginst";
 
-/// The most that is read from standard input, in bytes.
 const LARGEST_INPUT: u64 = 256 << 20;
 
 /// Register objects as those of a package
@@ -49,13 +48,11 @@ struct InstallfArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     noting_failure(call, register)
 }
 
-/// Does the work of installf or removef, and reports it. A failure in a script of a run is reported to that run,
-/// regardless of how the script treats the exit code.
+/// Performs installf or removef. The run of a failed script gets the failure, however the script treats the exit code.
 pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow::Result<Reply> {
     let result = work(call).and_then(|reply| reply.print(call.name, call.in_json, &mut call.output));
     let why = match &result {
@@ -68,13 +65,12 @@ pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow:
         let words: Vec<String> = words.collect();
         let text = format!("{} {} failed: {}", call.program, words.join(" "), why.trim_end());
         let root = root_named(&call.arguments);
-        // The exit code tells of the failure of the call itself; there is no one else to tell.
         let _ = root.open(call).map(|root| note_failure(&root, &run, &text));
     }
     result.map(Reply::silent)
 }
 
-/// Returns the root that the words of a command line name, which may make no sense otherwise.
+/// Finds the root in a command line that may be invalid otherwise.
 fn root_named(words: &[OsString]) -> RootOption {
     let joined = words.iter().find_map(|word| word.as_encoded_bytes().strip_prefix(b"-R"));
     let next = || words.iter().skip_while(|word| *word != "-R").nth(1).map(PathBuf::from);
@@ -90,7 +86,7 @@ fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: InstallfArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
-    // Before anything is read from standard input: another process may be the one to do it.
+    // Before reading standard input: another process may do that.
     let root = args.owner.open::<InstallfArgs>(call, &args.root, Command::Installf)?;
     let named = args.class.as_deref().map(class).transpose().map_err(InstallfError::from)?;
     let what = match (args.is_final, rest) {
@@ -113,7 +109,7 @@ fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, exit, InstallfReport::of(request.package, &registered, &root)))
 }
 
-/// Returns the registrations on standard input, one on a line; blank lines are passed over.
+/// Parses standard input, one registration per line; skips blank lines.
 fn from_input(class: Option<&str>) -> anyhow::Result<Vec<Registration>> {
     let registrations = input_lines()?
         .iter()
@@ -123,7 +119,6 @@ fn from_input(class: Option<&str>) -> anyhow::Result<Vec<Registration>> {
     Ok(registrations)
 }
 
-/// Returns the lines of standard input that are not blank.
 pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
     let mut bytes = Vec::new();
     std::io::stdin().take(LARGEST_INPUT + 1).read_to_end(&mut bytes)?;
@@ -135,7 +130,6 @@ pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
     Ok(lines.map(<[u8]>::to_vec).collect())
 }
 
-/// Returns the end of a call that registered or gave up nothing.
 pub(crate) fn refused(root: &Root, command: Command, error: &InstallfError) -> Stop {
     let exit = match error {
         InstallfError::Failure(failed) => failure::code(command, failed),
@@ -167,12 +161,11 @@ struct InstallfReport {
     discrepancies: Vec<InstallfDiscrepancy>,
 }
 
-/// An object that is not what it was declared to be.
 #[derive(Serialize)]
 struct InstallfDiscrepancy {
     path: String,
     reason: String,
-    /// The path with the prefix of the root.
+    /// With the prefix of the root.
     #[serde(skip)]
     shown: String,
 }

@@ -1,4 +1,4 @@
-//! The menu of the packages on a device, for commands without operands: pkgadd(1M), pkgtrans(1).
+//! The menu of packages on a device, for pkgadd(1M) and pkgtrans(1) without operands.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,15 +10,13 @@ use patchadm_core::operation::queries::select::PackageSelection;
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\
                         all packages). (default: all) [?,??,q]: ";
 
-/// Lets the user at a terminal choose packages; none if the user wants none.
 pub(crate) fn choose(output: &mut Output, device: &Path) -> anyhow::Result<Option<Vec<String>>> {
     let listing = spooled_packages(device, &PackageSelection::default())?;
     output.complain(text(&listing))?;
     Ok(questions::words(output, QUESTION, "all").and_then(|words| answer(words, &listing)))
 }
 
-/// Takes the choice from standard input without showing anything: a script has written it there. An empty line, or no
-/// line at all, is `all`.
+/// Silently reads the choice that a script wrote to standard input. An empty or missing line is `all`.
 pub(crate) fn chosen_in_advance(output: &mut Output, device: &Path) -> anyhow::Result<Option<Vec<String>>> {
     let all = || vec!["all".to_owned()];
     let words = questions::words(output, "", "all").unwrap_or_else(all);
@@ -38,7 +36,6 @@ fn text(listing: &PackageListing) -> String {
     text
 }
 
-/// Numbers become the packages that they stand for.
 fn answer(words: Vec<String>, listing: &PackageListing) -> Option<Vec<String>> {
     if words.iter().any(|word| matches!(word.as_str(), "q" | "?" | "??")) {
         return None;

@@ -1,4 +1,4 @@
-//! The classic commands, one file each: its options, its work, its output.
+//! The classic commands, one file each.
 
 pub(crate) mod compress;
 pub(crate) mod installf;

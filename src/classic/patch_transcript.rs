@@ -1,4 +1,4 @@
-//! What the transcripts of patchadd(1M) and patchrm(1M) have in common.
+//! The common parts of transcripts of patchadd(1M) and patchrm(1M).
 
 use patchadm_cli::reply::failure;
 use patchadm_cli::reply::patches::PatchesReport;
@@ -8,7 +8,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
-/// Prints the beginning: what is looked at, then the patches that passed, in their order.
+/// Prints the checks, then the accepted patches in order.
 pub(super) fn print_opening(
     output: &mut Output,
     report: &PatchesReport,
@@ -27,7 +27,7 @@ pub(super) fn print_opening(
     Ok(())
 }
 
-/// Prints why a patch, or the whole command, is refused, and the line that ends it.
+/// Prints why a patch or the whole command is refused, and the final line.
 pub(super) fn print_refusal(
     output: &mut Output,
     (root, command): (&Root, Command),

@@ -1,4 +1,4 @@
-//! patchadd(1M): applies patches, in the words of the classic command.
+//! patchadd(1M): applies patches.
 
 use std::path::PathBuf;
 
@@ -79,7 +79,6 @@ struct PatchaddArgs {
     patches: Vec<PathBuf>,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PatchaddArgs = parse(call, USAGE)?;
     if args.print {
@@ -137,7 +136,7 @@ fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> any
     }
     print_notes(output, &report.notes)?;
     if let Some(trial) = &report.trial {
-        for line in trial.lines() {
+        for line in trial.lines(output.zone()) {
             output.line(line)?;
         }
     }

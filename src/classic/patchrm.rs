@@ -1,4 +1,4 @@
-//! patchrm(1M): backs patches out, in the words of the classic command.
+//! patchrm(1M): backs patches out.
 
 use std::path::PathBuf;
 
@@ -51,7 +51,6 @@ struct PatchrmArgs {
     ids: Vec<String>,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PatchrmArgs = parse(call, USAGE)?;
     let request = PatchRequest::BackOut(BackOutRequest {

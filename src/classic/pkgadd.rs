@@ -1,4 +1,4 @@
-//! pkgadd(1M): installs packages, in the words of the classic command. Its own messages go to standard error.
+//! pkgadd(1M): installs packages. Its own messages go to standard error.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -32,7 +32,7 @@ pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k 
     [-x proxy] [--replace-edited path] [--script-timeout duration] [--update] [pkginst...|-Y category,...]
 pkgadd -s spool [-d device] [pkginst...|-Y category,...]";
 
-/// The search path and administration directory that packages are recorded with, as the classic tools set them.
+/// Search path and administration directory recorded with packages, as the classic tools set them.
 const RECORDED: [(&str, &str); 2] =
     [("PATH", "/sbin:/usr/sbin:/usr/bin:/usr/sadm/install/bin"), ("OAMBASE", "/usr/sadm/sysadm")];
 
@@ -104,7 +104,6 @@ struct PkgaddArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgaddArgs = parse(call, USAGE)?;
     let conversation = !args.non_interactive && !call.in_json && call.surroundings.stdin_is_terminal;
@@ -152,7 +151,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     .reply(&root))
 }
 
-/// Tells whether request scripts read the standard input of the command: no terminal, and not where the packages come from.
+/// True if request scripts read standard input: it is no terminal and has no packages.
 pub(crate) fn scripts_read_input(call: &Invocation, device: &Path) -> bool {
     let input = rustix::fs::fstat(std::io::stdin()).ok();
     let is_device = input.is_none_or(|input| {
@@ -161,7 +160,6 @@ pub(crate) fn scripts_read_input(call: &Invocation, device: &Path) -> bool {
     !call.surroundings.stdin_is_terminal && !is_device
 }
 
-/// Returns the environment that is recorded with a package.
 pub(crate) fn environment(call: &Invocation) -> Params {
     let locale = call.surroundings.locale.iter();
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));

@@ -1,4 +1,4 @@
-//! pkgask(1M): answers the questions of packages in advance, in the words of the classic command.
+//! pkgask(1M): answers questions of packages in advance.
 
 use std::path::PathBuf;
 
@@ -43,14 +43,13 @@ struct PkgaskReport {
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// The reason of a failure; `None` if a script has told it already.
+    /// `None` if a script has reported the failure.
     #[serde(skip)]
     explanation: Option<String>,
     #[serde(skip)]
     exit: Exit,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgaskArgs = parse(call, USAGE)?;
     if !args.response.is_absolute() {

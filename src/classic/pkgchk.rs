@@ -1,4 +1,4 @@
-//! pkgchk(1M): checks objects against the package database, a pkgmap, or the pkgmap of a package on a device.
+//! pkgchk(1M): checks objects against the package database, a pkgmap, or packages on a device.
 
 mod arguments;
 mod device;
@@ -28,14 +28,13 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
 
-/// Damaged records.
 const DAMAGED: Exit = Exit::new(DATABASE, ExitCause::DamagedRecord);
 
-/// The code of a package database that makes no sense.
+/// An unusable package database.
 const DATABASE: u8 = 99;
 
-/// Runs the command. Exit 0 if everything is as it is recorded, 1 if not, 64 where a repair finds the root locked, 65 while a
-/// change is unfinished, 99 where the database makes no sense.
+/// Exit 0 if everything is as recorded, 1 if not, 64 if a repair finds the root locked, 65 during an unfinished change,
+/// 99 for an unusable database.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgchkArgs = parse(call, USAGE)?;
     let zone = call.surroundings.zone;
@@ -72,7 +71,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root.clone(), exit, CheckReply { report, root, zone, args }))
 }
 
-/// The answer of a check.
 struct CheckReply {
     report: CheckReport,
     root: Root,
@@ -94,7 +92,7 @@ impl CommandReport for CheckReply {
 }
 
 impl CheckReply {
-    /// Prints an object with its errors. With -v every object that is there is named, after its errors.
+    /// Prints an object with its errors; `-v` names every existing object.
     fn print_object(&self, output: &mut Output, checked: &CheckedObject) -> anyhow::Result<()> {
         let Self { root, zone, args, .. } = self;
         if checked.findings.is_empty() && !args.verbose {
@@ -117,7 +115,7 @@ impl Serialize for CheckReply {
     }
 }
 
-/// Finds what is recorded: the long listing, or the lines of the database.
+/// Makes the long listing, or finds lines of the database.
 fn list(call: &Invocation, args: &PkgchkArgs, root: &Root, request: &CheckRequest) -> anyhow::Result<Reply> {
     let (lines, unknown) = recorded(call.surroundings.reader(root), request).map_err(refused)?;
     let zone = call.surroundings.zone;
@@ -125,13 +123,12 @@ fn list(call: &Invocation, args: &PkgchkArgs, root: &Root, request: &CheckReques
     Ok(Reply::about(root, Exit::OK, reply))
 }
 
-/// The answer that lists what is recorded.
 struct ListReply {
     lines: Vec<ContentsLine>,
     unknown: UnmatchedOperands,
     root: Root,
     zone: Zone,
-    /// Whether the lines of the database are printed as they are.
+    /// Print lines of the database as they are.
     as_lines: bool,
 }
 
@@ -155,7 +152,6 @@ impl Serialize for ListReply {
     }
 }
 
-/// Prints the outcome for a damaged record.
 fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()> {
     let MendedRecord { damage, is_made, said, .. } = mended;
     if !is_made {
@@ -171,8 +167,7 @@ fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()
     said.iter().try_for_each(|line| Ok(output.line(format!("  {line}"))?))
 }
 
-/// Returns the code of a repair: 0 where all records are whole again, 1 where something of them could not be known, 99
-/// where one was not made.
+/// 0 if all records are whole again, 1 if something was lost, 99 if a repair was not made.
 fn exit_of_repair(mended: &[MendedRecord]) -> Option<Exit> {
     let worst = |mended: &MendedRecord| match (mended.is_made, mended.is_whole) {
         (false, _) => DAMAGED,
@@ -182,7 +177,7 @@ fn exit_of_repair(mended: &[MendedRecord]) -> Option<Exit> {
     mended.iter().map(worst).max_by_key(|exit| exit.code())
 }
 
-/// Prints what was named and is not known; none of it changes the exit code.
+/// Prints unknown operands, which do not change the exit code.
 fn print_unknown(output: &mut Output, unknown: &UnmatchedOperands, no_paths: bool) -> anyhow::Result<()> {
     for word in &unknown.packages {
         output.complain(format!("WARNING: no pathnames were associated with <{word}>\n"))?;
@@ -196,7 +191,7 @@ fn print_unknown(output: &mut Output, unknown: &UnmatchedOperands, no_paths: boo
     Ok(())
 }
 
-/// Returns the code of a check that was not made.
+/// The code of a check that was not made.
 fn refused(error: CheckError) -> anyhow::Error {
     let exit = match &error {
         CheckError::Unfinished(_) => Exit::UNFINISHED,

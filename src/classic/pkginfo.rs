@@ -70,8 +70,7 @@ struct PkginfoArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. Exit 0 if everything that was named was found, and at least one package was; else 1. A list of all
-/// packages may be empty: that is no error.
+/// Exit 0 if everything named was found, and at least one package; else 1. An empty list of all packages is no error.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkginfoArgs = parse(call, USAGE)?;
     let selection = args.selection();
@@ -99,7 +98,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     })
 }
 
-/// The packages that were found, and how they are listed.
 struct PkginfoReport {
     args: PkginfoArgs,
     listing: PackageListing,
@@ -143,7 +141,7 @@ impl Serialize for PkginfoReport {
 }
 
 impl PkginfoArgs {
-    /// Tells whether nothing narrows the question to some packages, and the answer is more than yes or no.
+    /// True for a list of all packages.
     fn asks_for_all(&self) -> bool {
         let is_narrow = self.partial || self.complete || self.arch.is_some() || self.version_wanted.is_some();
         !self.quiet && !is_narrow && self.category.is_empty() && self.packages.is_empty()

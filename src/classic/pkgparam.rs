@@ -39,7 +39,7 @@ struct PkgparamArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. A parameter that does not exist prints nothing and is no error.
+/// An unknown parameter prints nothing and is no error.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgparamArgs = parse(call, USAGE)?;
     let (params, names) = args.find(call)?;
@@ -47,7 +47,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, PkgparamReport { parameters, as_assignments: args.verbose }))
 }
 
-/// The parameters in the order in which they are printed.
 struct PkgparamReport {
     parameters: Vec<(String, Vec<u8>)>,
     as_assignments: bool,
@@ -71,7 +70,6 @@ impl CommandReport for PkgparamReport {
 }
 
 impl PkgparamArgs {
-    /// Returns the parameters, and the names that are wanted of them.
     fn find(&self, call: &Invocation) -> anyhow::Result<(Params, &[String])> {
         if let Some(file) = &self.file {
             return Ok((parameter_file(file)?, &self.words));
@@ -94,7 +92,7 @@ impl PkgparamArgs {
     }
 }
 
-/// Returns the parameters named, in the order of the names; all, in the order of the file, where none is.
+/// Returns named parameters in the order of names, or all in the order of the file.
 fn selected<'a>(params: &'a Params, names: &'a [String]) -> impl Iterator<Item = (&'a str, Vec<u8>)> {
     let chosen: Vec<(&str, &[u8])> = if names.is_empty() {
         params.iter().collect()
@@ -107,7 +105,7 @@ fn selected<'a>(params: &'a Params, names: &'a [String]) -> impl Iterator<Item =
     })
 }
 
-/// `NAME='value'`, so that a shell reads the value back.
+/// Formats `NAME='value'` for a shell.
 fn assignment(name: &str, value: &[u8]) -> Vec<u8> {
     let mut line = format!("{name}='").into_bytes();
     for &byte in value {

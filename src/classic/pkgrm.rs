@@ -1,4 +1,4 @@
-//! pkgrm(1M): removes installed packages, in the words of the classic command. Its own messages go to standard error.
+//! pkgrm(1M): removes installed packages. Its own messages go to standard error.
 
 use std::path::PathBuf;
 
@@ -66,7 +66,6 @@ struct PkgrmArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgrmArgs = parse(call, USAGE)?;
     if args.packages.is_empty() && args.category.categories.is_empty() {
@@ -109,7 +108,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     .reply(&root))
 }
 
-/// Returns the installed packages of any of these categories.
 fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<String>> {
     let refused =
         |cause, message: &str| Stop::Refused { exit: Exit::failed(cause), message: message.to_owned() };

@@ -61,7 +61,7 @@ struct PkgtransArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. Exit 0, 1 for an error, 2 for a package that is there already, 3 for a signal, 99 for a source that is none.
+/// Exit 0, 1 for an error, 2 for an existing package, 3 for a signal, 99 for an invalid source.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgtransArgs = parse(call, USAGE)?;
     let unsupported = [
@@ -96,13 +96,12 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     transfer(call, request)
 }
 
-/// Moves packages, and tells of each as it is moved.
 pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyhow::Result<Reply> {
     let destination = request.to.path().display().to_string();
     let mut output = Output::new(call.program);
     let mut told = |transferred: &TransferredPackage| {
         if !call.in_json {
-            // Nothing depends on it.
+            // Best effort.
             drop(output.complain(line(transferred)));
         }
     };
@@ -142,7 +141,6 @@ fn line(transferred: &TransferredPackage) -> String {
     format!("Transferring <{name}> package instance\n{renamed}")
 }
 
-/// Returns the exit code of pkgtrans(1) for an error.
 pub(crate) fn code(error: &TranslateError) -> Exit {
     match error {
         TranslateError::Source(error) => failure::source_code(Command::Pkgadd, error),
@@ -162,7 +160,6 @@ pub(crate) fn code(error: &TranslateError) -> Exit {
     }
 }
 
-/// Returns the sentences for an error: the one of the classic command, and what is wrong.
 fn complaint(error: &TranslateError) -> String {
     let why = match error {
         TranslateError::Source(SourceError {
@@ -185,7 +182,6 @@ struct TransferReport {
     error: Option<String>,
     destination: String,
     packages: Vec<MovedPackage>,
-    /// The sentences for an error.
     #[serde(skip)]
     complaint: Option<String>,
 }

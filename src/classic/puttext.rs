@@ -14,7 +14,6 @@ use patchadm_cli::surroundings::Output;
 
 const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
 
-/// The default column at which lines end.
 const RIGHT_MARGIN: u16 = 60;
 
 /// Print a message in lines that fit on a screen
@@ -44,7 +43,6 @@ struct PuttextReport {
     args: PuttextArgs,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PuttextArgs = parse(call, USAGE)?;
     if args.right_margin <= args.left_margin {

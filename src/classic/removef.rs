@@ -1,4 +1,4 @@
-//! removef(1M): gives objects of a package up, in the words of the classic command.
+//! removef(1M): gives up objects of a package.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -21,7 +21,7 @@ const USAGE: &str = "removef [-R root] pkginst path...
 removef [-R root] pkginst -
 removef -f [-R root] pkginst";
 
-/// The exit code where a path was passed over.
+/// Exit code if a path was skipped.
 const WARNING: Exit = Exit::new(2, ExitCause::Usage);
 
 /// Remove objects of a package from the database
@@ -41,7 +41,6 @@ struct RemovefArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     noting_failure(call, give_up)
 }
@@ -50,7 +49,7 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RemovefArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
-    // Before anything is read from standard input: another process may be the one to do it.
+    // Before reading standard input: another process may do that.
     let root = args.owner.open::<RemovefArgs>(call, &args.root, Command::Removef)?;
     let mut exit = Exit::OK;
     let words = match (args.is_final, rest) {
@@ -103,7 +102,7 @@ impl CommandReport for RemovefReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for path in &self.host_paths {
             let line = [path, &b"\n"[..]].concat();
-            // A script must be able to remove the paths that it is given; no one else has a use for these bytes.
+            // A script must be able to remove these paths; nobody else needs the raw bytes.
             if self.for_terminal { output.print(line)? } else { output.raw(line)? }
         }
         Ok(())
@@ -114,14 +113,14 @@ impl CommandReport for RemovefReport {
     }
 }
 
-/// Returns a path with that of the root before it, byte for byte: scripts hand it to rm(1).
+/// Prefixes a path with the root, byte for byte: scripts hand it to rm(1).
 fn host_path(root: &Root, path: &ObjectPath) -> Vec<u8> {
     let prefix = root.prefix().as_os_str().as_bytes();
     let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
     [prefix, path.as_bytes()].concat()
 }
 
-/// Returns a word as a path; none if it is relative.
+/// `None` for a relative path.
 fn path(word: &[u8]) -> Option<Result<ObjectPath, Stop>> {
     let checked = word.starts_with(b"/").then(|| ObjectPath::new(word))?;
     Some(

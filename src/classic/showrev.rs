@@ -15,7 +15,6 @@ use patchadm_svr4::patch::AppliedPatch;
 
 const USAGE: &str = "showrev [-a|-p] [-R root]";
 
-/// The line where no patch is applied.
 const NONE: &str = "No patches are installed";
 
 /// Print the revision of the system and its patches
@@ -35,7 +34,6 @@ struct ShowrevArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ShowrevArgs = parse(call, USAGE)?;
     if args.command.is_some() {
@@ -53,7 +51,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, ShowrevReport { system, patches }))
 }
 
-/// Returns the system block: what uname(2) says, under the names of showrev(1M).
+/// Values of uname(2) under the names of showrev(1M).
 fn system(machine: &Machine) -> [(&'static str, String); 6] {
     let Machine { system, node, release, version, hardware, domain } = machine;
     [
@@ -83,7 +81,7 @@ impl CommandReport for ShowrevReport {
     }
 }
 
-/// The names and values of the system block, in the order of the text.
+/// Names and values in the order of the text.
 struct SystemBlock([(&'static str, String); 6]);
 
 impl Serialize for SystemBlock {
@@ -92,12 +90,11 @@ impl Serialize for SystemBlock {
     }
 }
 
-/// The patches of a root, in the order in which they were applied; patchadd(1M) `-p` lists the same.
+/// Patches in the order of application, as in patchadd(1M) `-p`.
 #[derive(Serialize)]
 pub(super) struct PatchListing {
     #[serde(serialize_with = "as_listed")]
     pub(super) patches: Vec<AppliedPatch>,
-    /// The line if there is no patch.
     #[serde(skip)]
     pub(super) none: &'static str,
 }
@@ -112,7 +109,6 @@ fn as_listed<S: Serializer>(patches: &[AppliedPatch], serializer: S) -> Result<S
     serializer.collect_seq(patches.iter().map(ShowrevPatch::from))
 }
 
-/// A patch in the document.
 #[derive(Serialize)]
 struct ShowrevPatch {
     id: String,

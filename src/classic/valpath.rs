@@ -1,4 +1,4 @@
-//! valpath(1): tells by its exit code whether a path has the required properties.
+//! valpath(1): checks properties of a path by its exit code.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -68,7 +68,7 @@ struct ValpathReport {
     valid: bool,
 }
 
-/// Runs the command. Exit 0 if every letter is right, else 1, and nothing is printed.
+/// Exit 0 if every letter is right, else 1; prints nothing.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ValpathArgs = parse(call, USAGE)?;
     let path = Path::new(&args.path);

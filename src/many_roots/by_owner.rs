@@ -1,4 +1,4 @@
-//! The answer of a process of a root's owner: data about that root, never about others.
+//! The answer of a process of a root's owner: data about that root alone.
 
 use serde_json::{Map, Value};
 
@@ -7,10 +7,9 @@ use crate::as_owner::OwnerAnswer;
 use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
 use patchadm_rootfs::Root;
 
-/// The fields of a document that the caller writes itself.
+/// Fields of a document that the caller writes itself.
 const OURS: [&str; 6] = ["schema", "command", "root", "exit_code", "classic_code", "cause"];
 
-/// Makes the report of a root from the answer of the process of its owner.
 pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
     let mut document: Map<String, Value> = serde_json::from_slice(&answer.output).unwrap_or_default();
     let exit = with_cause(answer.exit, &document);
@@ -35,13 +34,12 @@ pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
     RootReport { changed, would_change, advice, result: named.unwrap_or(report.result), ..report }
 }
 
-/// Returns the next steps that the process names; no more of them than an honest one has.
+/// Returns the process's next steps, up to the number that an honest one has.
 fn advice(document: &Map<String, Value>) -> Vec<String> {
     let steps = document.get("advice").and_then(Value::as_array).into_iter().flatten();
     steps.filter_map(Value::as_str).take(MOST_STEPS).map(printable_line).collect()
 }
 
-/// Returns the exit of the process with the cause that it names: its code is known, the rest is its word.
 fn with_cause(exit: Exit, document: &Map<String, Value>) -> Exit {
     let named = document.get("cause").and_then(Value::as_str);
     match named.and_then(ExitCause::named) {
@@ -71,10 +69,9 @@ fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
     printable_line(&line)
 }
 
-/// The longest line that is printed of a root, in characters.
+/// Of printed lines, in characters.
 const LONGEST_LINE: usize = 4096;
 
-/// The most steps of advice that are printed of a root.
 const MOST_STEPS: usize = 20;
 
 fn printable_line(text: &str) -> String {

@@ -1,6 +1,6 @@
-//! The selection of roots: those of lists, those in directories, and those that are named one by one.
+//! The selection of roots: from lists, in directories, and by name.
 //!
-//! A list has one root in a line, as bytes. Blanks around it, empty lines and lines that begin with `#` are ignored.
+//! A list has one root per line, as bytes; blank lines and `#` comments are ignored.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -8,20 +8,20 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use patchadm_cli::arguments::RootOption;
 use patchadm_cli::arguments::options::ROOT_LISTS;
+use patchadm_cli::arguments::{RootOption, absolute_root};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::surroundings::SurroundingsError;
 use patchadm_core::operation::many::{RootList, roots_at};
 use patchadm_inputs::input_file::read_own;
 
-/// The largest list that is read, in bytes.
+/// In bytes.
 const LARGEST_LIST: u64 = 16 << 20;
 
-/// The fewest roots that are changed at a time, for any number of processors.
+/// Roots changed at a time, for any number of processors.
 const FEWEST_CHANGING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
-/// How many roots are changed at a time for each processor.
+/// Roots changed at a time for each processor.
 const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Options that name many roots.
@@ -40,28 +40,24 @@ pub(crate) struct ManyRoots {
 }
 
 impl ManyRoots {
-    /// Adds the roots that `-R` names.
     pub(crate) fn also(&mut self, root: &RootOption) {
         self.named = root.named().to_vec();
     }
 
-    /// Tells whether the command is about many roots.
     pub(crate) fn are_named(&self) -> bool {
         !self.lists.is_empty() || self.named.len() > 1 || self.jobs.is_some()
     }
 
-    /// Returns how many are asked at a time.
     pub(super) fn jobs(&self) -> NonZeroUsize {
         self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// Returns how many are changed at a time: more than there are processors, for most of a small change is waiting
-    /// until the disk has it, and one flush of the disk serves all that wait.
+    /// Roots changed at a time: more than processors, because changes wait for the disk, and one flush serves all.
     pub(super) fn changing_jobs(&self) -> NonZeroUsize {
         self.jobs.unwrap_or_else(|| self.jobs().saturating_mul(TWO).max(FEWEST_CHANGING))
     }
 
-    /// Returns the roots, those of lists first.
+    /// Roots of lists come first.
     pub(super) fn open(&self, call: &Invocation, usage: &'static str) -> anyhow::Result<RootList> {
         let wrong = |message: String| Stop::Usage { message, usage };
         if call.surroundings.install_root.is_some() {
@@ -80,12 +76,12 @@ impl ManyRoots {
         if paths.is_empty() {
             return Err(wrong("no root is named by -R or --roots".to_owned()).into());
         }
-        let paths = paths.into_iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>()?;
+        let paths = paths.iter().map(|path| absolute_root(path)).collect::<io::Result<Vec<_>>>()?;
         Ok(RootList::new(paths).map_err(|same| wrong(format!("a root is named twice: {same}")))?)
     }
 }
 
-/// Refuses a source that can be read once only: every root reads it for itself.
+/// Refuses a source that can be read only once: every root reads it itself.
 pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Result<(), Stop> {
     match read_once(sources) {
         None => Ok(()),
@@ -99,7 +95,6 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
     }
 }
 
-/// Returns the first source that can be read once only, if there is one.
 pub(crate) fn read_once(sources: &[PathBuf]) -> Option<&PathBuf> {
     sources.iter().find(|path| {
         let metadata = path.metadata();
@@ -109,7 +104,7 @@ pub(crate) fn read_once(sources: &[PathBuf]) -> Option<&PathBuf> {
     })
 }
 
-/// Returns the roots that a directory stands for; one at least.
+/// Returns a directory's roots, at least one.
 fn held(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let absolute =
         std::path::absolute(directory).map_err(|error| format!("{}: {error}", directory.display()))?;

@@ -1,10 +1,7 @@
-//! Verbs on many roots at once: one line for each as it ends, one summary, one exit code.
+//! Verbs on many roots: a line for each as it ends, one summary, one exit code.
 //!
-//! Lines come as the roots end, because a root that waits for its lock must not hide the others. Each begins with the
-//! root's name. Successes go to standard output, with the summary; failures go to standard error. With `--json` there
-//! is one document, with the documents of all roots in order.
-//!
-//! A signal ends the runs in progress as it would end them alone, and no other run begins.
+//! A root that waits for its lock must not hide the others. Successes and summary go to standard output, failures to
+//! standard error; `--json` gives one document. A signal ends runs in progress, and no other begins.
 
 mod by_owner;
 pub(crate) mod list;
@@ -39,24 +36,18 @@ use patchadm_rootfs::Root;
 use root_report::{RootBody, RootClass, RootReport, failure_line};
 use summary::{ResultCounts, RootsSummary};
 
-/// The task that is done on every root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RootsTask {
-    /// The command, as lock, journal and history name it.
+    /// The command, as in lock, journal and history.
     pub(crate) program: &'static str,
-    /// How it is called.
     pub(crate) usage: &'static str,
-    /// Seconds to wait for the lock of a root; none is as its policy says.
+    /// Seconds to wait for a root's lock; `None`: as its policy says.
     pub(crate) wait: Option<u64>,
-    /// Whether it is only planned.
     pub(crate) is_plan: bool,
-    /// The word for roots where something was done.
     pub(crate) done: &'static str,
-    /// The word for roots where nothing had to be done.
     pub(crate) idle: &'static str,
 }
 
-/// The answer about all roots.
 #[derive(Serialize)]
 struct RootsReport<B> {
     result: ResultWord,
@@ -76,7 +67,7 @@ impl<B: Serialize> CommandReport for RootsReport<B> {
     }
 }
 
-/// Does `work` on every root. `A` are the arguments of the command, for processes of the owners of roots.
+/// Does `work` on every root. Processes of owners get the arguments `A`.
 pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
     call: &mut Invocation,
     (many, owner): (&ManyRoots, OwnerOptions),
@@ -112,8 +103,7 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
     progress.finish(signal, surroundings.began, task)
 }
 
-/// The turns of all roots. A locked root has a second turn when all others are done, so that no root has to wait for
-/// the waiting ones.
+/// A locked root has a second turn after all others, so that no root waits for the waiting ones.
 struct RootTurns<'a, B> {
     surroundings: &'a Surroundings,
     owner: OwnerOptions,
@@ -123,15 +113,14 @@ struct RootTurns<'a, B> {
     work: &'a (dyn Fn(&Root, &Caller<'_>) -> RootReport<B> + Sync),
 }
 
-/// The end of a root's turn.
 struct TurnEnd<B> {
     report: RootReport<B>,
-    /// Whether it should wait for its lock, and has not.
+    /// Should wait for its lock, and has not yet.
     waits: bool,
 }
 
 impl<B: Send> RootTurns<'_, B> {
-    /// Gives each root its turn. Waits for held locks only if a starting time is given: all wait at once.
+    /// Gives each root its turn. With a starting time, all held locks are waited for at once.
     fn take_each(
         &self,
         roots: &RootList,
@@ -172,7 +161,6 @@ impl<B: Send> RootTurns<'_, B> {
         roots.each(jobs, &stops, &turn, ended);
     }
 
-    /// Returns the report from a process of the owner of a root.
     fn by_owner(&self, root: &Root) -> RootReport<B> {
         match as_owner::answer(self.surroundings, self.for_owners, root, self.interrupt) {
             Ok(answer) => by_owner::report_of(root, &answer),
@@ -181,7 +169,6 @@ impl<B: Send> RootTurns<'_, B> {
     }
 }
 
-/// The reports so far.
 struct RootsProgress<'a, B> {
     output: &'a mut Output,
     command: &'static str,
@@ -190,12 +177,11 @@ struct RootsProgress<'a, B> {
     summary: RootsSummary,
     documents: Vec<(usize, JsonDocument<RootBody<B>>)>,
     bar: RootsBar,
-    /// The error if the output is no longer read: the work goes on, and the end reports it.
+    /// The output is no longer read: the work goes on, and the end reports it.
     unwritten: std::io::Result<()>,
 }
 
 impl<'a, B: Serialize + 'static> RootsProgress<'a, B> {
-    /// Returns the progress of a call on these roots, with none of them done, and the surroundings of the call.
     fn begin(call: &'a mut Invocation, names: &'a [&'a Path]) -> (Self, &'a mut Surroundings) {
         let Invocation { surroundings, output, in_json, name, .. } = call;
         let shows_bar = !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet;
@@ -254,7 +240,7 @@ impl<'a, B: Serialize + 'static> RootsProgress<'a, B> {
     }
 }
 
-/// Prints the line of a root and its notes, at once on their way.
+/// Prints a root's line and notes, flushed at once.
 fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> std::io::Result<()> {
     let line = format!("{}: {}", name.display(), report.line);
     match report.class {
@@ -272,14 +258,12 @@ fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> st
     output.flush()
 }
 
-/// Returns the report on a root on which nothing could be tried.
 fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
     let line = failure_line(exit, &error);
     let body = RootBody::Unworked { result: ResultWord::Failed, changed: false, error };
     RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body)
 }
 
-/// Returns the report on a root whose turn did not come, or was not finished.
 fn without_answer<B>(name: &Path, unanswered: &UnansweredRoot, signal: Option<i32>) -> RootReport<B> {
     let error = unanswered.to_string();
     let (class, exit) = match unanswered {

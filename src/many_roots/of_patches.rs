@@ -1,5 +1,3 @@
-//! A root of many on which patches were applied or backed out.
-
 use super::root_report::{
     RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
 };
@@ -9,11 +7,16 @@ use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::patch_entry::PatchEntry;
 use patchadm_cli::reply::patch_text::{done_lines, in_use_lines};
 use patchadm_cli::reply::patches::PatchesReport;
-use patchadm_cli::reply::trial_entry::TrialEntry;
+use patchadm_cli::surroundings::Zone;
 use patchadm_rootfs::Root;
 
-/// Returns the report about a root from that of its patches, with a line for each path if it `is_verbose`.
-pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -> RootReport<PatchesReport> {
+/// Returns the report about a root from that of its patches, with a line for each path if it `is_verbose`. Moments are shown
+/// in `zone`.
+pub(crate) fn of_patches(
+    root: &Root,
+    report: PatchesReport,
+    (is_verbose, zone): (bool, Zone),
+) -> RootReport<PatchesReport> {
     let exit = report.exit;
     let line = match &report.error {
         Some(error) => failure_line(exit, error),
@@ -28,7 +31,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let notes = notes.chain(well().flat_map(|patch| &patch.notes)).chain(&report.notes);
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());
     let exchanged = exchange_lines(exchanged, report.would_change.is_some());
-    let trial = report.trial.iter().flat_map(TrialEntry::lines).collect::<Vec<_>>();
+    let trial = report.trial.iter().flat_map(|trial| trial.lines(zone)).collect::<Vec<_>>();
     let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();
     let paths: String =
         report.patches.iter().filter(|_| is_verbose).map(|patch| done_lines(root, patch)).collect();

@@ -1,7 +1,6 @@
-//! A question about many roots: the answers in the order of the roots, and one summary.
+//! A query about many roots: answers in the order of the roots, and one summary.
 //!
-//! Nothing is locked or changed. So no root waits for another, the owner of a root does not matter, and a signal may
-//! end the command at any moment. An answer that comes before its turn is kept until the earlier ones are there.
+//! Nothing is locked or changed, so no root waits for another, and a signal may end the command at any moment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,23 +19,18 @@ use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;
 use patchadm_rootfs::Root;
 
-/// A question to every root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RootsQuery<'a> {
-    /// How the command is called.
     pub(crate) usage: &'static str,
-    /// The word for roots that were answered for.
     pub(crate) answered: &'static str,
-    /// The patch that roots may lack, where that is asked.
+    /// The patch that roots may lack, if requested.
     pub(crate) lacking: Option<&'a str>,
 }
 
-/// The answer of one root.
 pub(crate) struct RootAnswer<B> {
     pub(crate) report: RootReport<B>,
-    /// Whether the root lacks the patch that was asked for.
     pub(crate) is_lacking: bool,
-    /// The patches that cannot be backed out there.
+    /// Patches that cannot be backed out there.
     pub(crate) stuck: Vec<String>,
 }
 
@@ -47,7 +41,6 @@ impl<B> From<RootReport<B>> for RootAnswer<B> {
 }
 
 impl<B> RootAnswer<B> {
-    /// A root that could not be asked, or where what is asked about is not there.
     pub(crate) fn failed(root: &Root, error: &anyhow::Error) -> Self {
         let (exit, error) = (Exit::of(error), format!("{error:#}"));
         let line = failure_line(exit, &error);
@@ -56,7 +49,6 @@ impl<B> RootAnswer<B> {
     }
 }
 
-/// The answers of all roots.
 #[derive(Serialize)]
 struct RootsAnswer<B> {
     result: ResultWord,
@@ -68,20 +60,17 @@ struct RootsAnswer<B> {
     text: String,
 }
 
-/// The summary of the answers.
 #[derive(Serialize)]
 struct AnswersSummary {
     #[serde(flatten)]
     counts: ResultCounts,
-    /// The roots that lack the patch that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     lacking: Option<Vec<String>>,
-    /// The patches that cannot be backed out everywhere, with the roots where they cannot.
+    /// Patches that cannot be backed out of some roots.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_removable: Vec<StuckPatch>,
 }
 
-/// A patch that cannot be backed out of some roots.
 #[derive(Serialize)]
 struct StuckPatch {
     id: String,
@@ -94,14 +83,12 @@ impl<B: Serialize> CommandReport for RootsAnswer<B> {
     }
 }
 
-/// The facts about patches in the answers so far.
 #[derive(Default)]
 struct PatchFacts {
     lacking: Vec<String>,
     stuck: BTreeMap<String, Vec<String>>,
 }
 
-/// Asks every root.
 pub(crate) fn ask_many<B: Serialize + Send + 'static>(
     call: &mut Invocation,
     many: &ManyRoots,
@@ -149,8 +136,8 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
 }
 
 impl<B: Serialize + 'static> RootsProgress<'_, B> {
-    /// Counts an answer of any kind and prints it as one root alone would: on standard output. A failed query is an
-    /// error; so is a finding if only errors are wanted.
+    /// Counts and prints an answer on standard output, as for one root alone. A failed query is an error; so is a
+    /// finding if only errors are wanted.
     fn take_answer(&mut self, place: usize, report: RootReport<B>) {
         let is_answer = matches!(report.body, RootBody::Worked(_));
         if self.in_json || !is_answer {

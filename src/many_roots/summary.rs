@@ -1,4 +1,4 @@
-//! The outcome of all roots together: their number by kind, the reasons of failures, and the exit code.
+//! The outcome of all roots: numbers by kind, reasons of failures, exit code.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,23 +9,19 @@ use super::root_report::{RootClass, RootReport};
 use patchadm_cli::reply::words::reboot_sentence;
 use patchadm_cli::reply::{Exit, ResultWord};
 
-/// As many roots are named with each reason: every one of them has had its own line.
+/// Roots named with each reason: every one has had its own line.
 const NAMED: usize = 5;
 
-/// The outcomes of all roots, and the roots for each outcome.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RootsSummary {
-    /// For every root, in their order: its kind and its exit code.
     ends: Vec<Option<RootEnd>>,
-    /// The reasons, each with the places of the roots for which it holds.
+    /// With the indices of their roots.
     reasons: Vec<(String, Vec<usize>)>,
-    /// The reboots that patches ask for, with the number of roots where they do.
     reboots: Vec<(&'static str, usize)>,
     changed: bool,
     would_change: bool,
 }
 
-/// The end of a root.
 #[derive(Clone, Copy, Debug)]
 struct RootEnd {
     class: RootClass,
@@ -33,7 +29,6 @@ struct RootEnd {
     exit: Exit,
 }
 
-/// The number of roots by the word of their documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ResultCounts {
     roots: usize,
@@ -46,7 +41,6 @@ pub(super) struct ResultCounts {
     failed: usize,
 }
 
-/// The number of roots of each kind, for the text.
 #[derive(Clone, Debug)]
 struct ClassCounts {
     roots: usize,
@@ -63,7 +57,6 @@ impl RootsSummary {
         Self { ends: vec![None; roots], ..Self::default() }
     }
 
-    /// Counts a root that has ended.
     pub(super) fn count<B>(&mut self, place: usize, told: &RootReport<B>) {
         if let Some(end) = self.ends.get_mut(place) {
             *end = Some(RootEnd { class: told.class, result: told.result, exit: told.exit });
@@ -84,12 +77,11 @@ impl RootsSummary {
         }
     }
 
-    /// Tells whether any root differs now.
     pub(super) fn is_changed(&self) -> bool {
         self.changed
     }
 
-    /// Tells whether any root would differ if this were no plan.
+    /// True if a root would differ without the dry run.
     pub(super) fn would_change(&self) -> bool {
         self.would_change
     }
@@ -98,12 +90,10 @@ impl RootsSummary {
         self.ends.iter().flatten().filter(|end| end.class == class).count()
     }
 
-    /// Returns the number of roots that were refused or failed.
     pub(super) fn bad(&self) -> usize {
         self.number_of(RootClass::Refused) + self.number_of(RootClass::Failed)
     }
 
-    /// Returns the roots by the words of their documents.
     pub(super) fn counts(&self) -> ResultCounts {
         let of = |word| self.ends.iter().flatten().filter(|end| end.result == word).count();
         ResultCounts {
@@ -130,8 +120,8 @@ impl RootsSummary {
         }
     }
 
-    /// Returns the end of the command: that of the signal that kept a root from being done, else partly done where some
-    /// roots failed and others did not, else that of the first root, in their order, that did not simply succeed.
+    /// Returns the signal that kept a root from being done, else partly done if only some roots failed, else the first
+    /// root's end that is no plain success.
     pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
         let by_signal = signal.map(Exit::by_signal);
         let exits = || self.ends.iter().flatten().map(|end| end.exit);
@@ -142,7 +132,7 @@ impl RootsSummary {
         }
     }
 
-    /// Returns the end of the first root that did not simply succeed.
+    /// The first root's end that is no plain success.
     fn decisive(&self) -> Exit {
         self.ends.iter().flatten().map(|end| end.exit).find(|exit| *exit != Exit::OK).unwrap_or(Exit::OK)
     }
@@ -151,7 +141,7 @@ impl RootsSummary {
         self.ends.iter().flatten().map(|end| end.exit).find(|exit| exit.is_failure()).unwrap_or(Exit::OK)
     }
 
-    /// Returns the word for the whole: that of the first root that failed, else of the first where something was done.
+    /// The word of the first failed root, else of the first changed one.
     pub(super) fn result(&self, signal: Option<i32>) -> ResultWord {
         let exit = match self.exit(signal) {
             Exit::PARTLY => self.first_failure(),
@@ -164,8 +154,7 @@ impl RootsSummary {
         decisive.map_or(ResultWord::NothingToDo, |end| end.result)
     }
 
-    /// Returns the text that is printed at the end; `done` and `idle` are the words for roots where something, and
-    /// nothing, was done.
+    /// The final text; `done` and `idle` are the words for roots with and without a change.
     pub(super) fn text(&mut self, names: &[&Path], done: &str, idle: &str) -> String {
         let counts = self.kinds();
         let plural = if counts.roots == 1 { "root" } else { "roots" };
@@ -204,7 +193,7 @@ impl RootsSummary {
     }
 }
 
-/// Returns a reason, the number of roots for which it holds, and the first of them.
+/// A reason, the number of its roots, and the first of them.
 fn group(reason: &str, places: &[usize], names: &[&Path]) -> String {
     let named = places.iter().take(NAMED).filter_map(|place| names.get(*place));
     let named: Vec<String> = named.map(|name| name.display().to_string()).collect();

@@ -31,7 +31,6 @@ struct AddArgs {
     patches: Vec<PathBuf>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let AddArgs { mut changing, mut options, trial, exchange, common, mut patches } = parse(call, USAGE)?;
     changing.many.also(&common.root);

@@ -1,5 +1,4 @@
-//! `patchadm adopt`: software that is on disk becomes a package without a byte being moved; `--forget` gives the
-//! registration up.
+//! `patchadm adopt`: registers software on disk as a package, without moving a byte; `--forget` unregisters it.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -13,18 +12,18 @@ use patchadm_cli::arguments::{
     ColourOption, Extensions, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
 };
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::{change_or_plan_failed, hinted};
 use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
     AdoptReport, AdoptRequest, AdoptSource, AdoptWishes, adopt_software, forget_software,
 };
-use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::path_glob::PathGlob;
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 mod all;
 mod before_upgrade;
@@ -38,7 +37,6 @@ patchadm [-R root] adopt --refresh [pkg...] [--accept id] [option...]
 patchadm [-R root] adopt --before-upgrade
 patchadm [-R root] adopt --forget --pkg pkg [option...]";
 
-/// Other packages own objects of the software.
 const CONFLICT: Exit = Exit::of_verb(ExitCause::Dependency);
 
 /// Register existing files or dpkg/rpm packages for patching
@@ -124,7 +122,6 @@ fn glob(text: &str) -> Result<PathGlob, String> {
     PathGlob::parse(text).map_err(|error| error.to_string())
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: AdoptArgs = parse(call, USAGE)?;
     if args.refresh {
@@ -151,36 +148,38 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let reply = match result {
         Ok(report) => AdoptReply::of(command, report, dry_run),
-        Err(failed) => return Err(change_failed(&root, command, &failed).into()),
+        Err(failed) => return Err(change_or_plan_failed(&root, command, &failed, dry_run).into()),
     };
     Ok(Reply::about(&root, reply.exit, reply))
 }
 
 impl AdoptArgs {
-    /// Returns the root to refresh or to foresee for: for a hook that of the package manager.
+    /// The root to refresh or to foresee for: for a hook the package manager's.
     fn native_root(&self, surroundings: &Surroundings) -> RootOption {
         let is_hook = self.from_hook || self.before_upgrade;
         if is_hook { self.root.of_package_manager(surroundings) } else { self.root.clone() }
     }
 
-    /// Refuses a tree or paths without name and version, which nothing else could tell.
+    /// Requires name and version for a tree or paths.
     fn must_say_enough(&self) -> Result<(), Stop> {
-        let is_bare = self.dir.is_some() || self.paths.is_some();
         let missing = match (&self.pkg, &self.pkg_version) {
             (None, _) => "--pkg",
             (_, None) => "--pkg-version",
             _ => return Ok(()),
         };
-        if is_bare {
-            let message = format!(
-                "a tree and a list of paths have no name and version of their own: {missing} is missing"
-            );
-            return Err(Stop::Usage { message, usage: USAGE });
-        }
-        Ok(())
+        let quoted = |path: &Path| Wording::quoted(&path.display().to_string());
+        let bare = self.dir.as_ref().map(|tree| format!("--dir {}", quoted(tree)));
+        let bare = bare.or_else(|| Some(format!("--paths {}", quoted(self.paths.as_ref()?))));
+        let Some(bare) = bare else { return Ok(()) };
+        let said = |word: Option<&str>, name: &str| word.map_or(name.to_owned(), Wording::quoted);
+        let pkg = said(self.pkg.as_deref(), "PKG");
+        let version = said(self.pkg_version.as_deref(), "VERSION");
+        let wording = Wording::of_verbs(self.root.named().first().map_or(Path::new("/"), PathBuf::as_path));
+        let why = "a tree and a list of paths have no name and version of their own";
+        let hint = wording.verb(&format!("adopt --pkg {pkg} --pkg-version {version} {bare}"));
+        Err(Stop::Usage { message: hinted(&format!("{why}: {missing} is missing"), &hint), usage: USAGE })
     }
 
-    /// Returns the package to forget.
     fn forgotten(&self) -> Result<Option<PkgInst>, Stop> {
         let package = self.pkg.as_ref().filter(|_| self.forget).map(|pkg| PkgInst::new(pkg));
         package.transpose().map_err(|error| Stop::Usage { message: error.to_string(), usage: USAGE })
@@ -217,7 +216,7 @@ impl AdoptArgs {
     }
 }
 
-/// Returns the path inside the root of a directory that is named with or without the prefix of the root.
+/// Accepts a directory with or without the prefix of the root.
 fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     let bad = |reason: String| Stop::Usage { message: format!("{}: {reason}", tree.display()), usage: USAGE };
     let mut whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
@@ -236,7 +235,19 @@ fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     Ok(inside(root, std::slice::from_ref(&path)).pop().unwrap_or(path))
 }
 
-/// The end of an adoption that was refused or failed: what did not happen, why, what to do.
+/// Returns the command that makes a patch for the package, with the values that the patch must have.
+fn build_command(params: &Params) -> String {
+    let value = |name: &str| Wording::quoted(params.text(name).trim());
+    let basedir = match params.text("BASEDIR").trim() {
+        "" | "/" => String::new(),
+        basedir => format!(" --basedir {}", Wording::quoted(basedir)),
+    };
+    let (pkg, arch, version) = (value("PKG"), value("ARCH"), value("VERSION"));
+    format!(
+        "patchadm build --pkg {pkg} --arch {arch} --base-version {version}{basedir} --id ID --from OLD --to NEW -o PATCH"
+    )
+}
+
 /// The outcome of an adoption, or of its end.
 #[derive(Debug, Serialize)]
 struct AdoptReply {
@@ -253,9 +264,13 @@ struct AdoptReply {
     exit: Exit,
     #[serde(skip)]
     forgets: bool,
+    /// The command that makes a patch for a tree; another input of `build` says these values itself.
+    #[serde(skip)]
+    build: Option<String>,
+    #[serde(skip)]
+    is_plan: bool,
 }
 
-/// An object that other packages own.
 #[derive(Debug, Serialize)]
 struct ConflictEntry {
     path: String,
@@ -270,6 +285,8 @@ impl AdoptReply {
             None if dry_run && !has_conflicts => ResultWord::Planned,
             None => ResultWord::Refused,
         };
+        let is_bare = command == Command::Adopt && NativeOrigin::of(&report.params).is_none();
+        let build = (is_bare && report.receipt.is_some()).then(|| build_command(&report.params));
         let notes = with_recovery(&report.recovered, report.notes);
         let shown = |paths: &[ObjectPath]| paths.iter().map(ToString::to_string).collect();
         Self {
@@ -291,10 +308,11 @@ impl AdoptReply {
             notes,
             exit: if has_conflicts { CONFLICT } else { Exit::OK },
             forgets: command == Command::Forget,
+            build,
+            is_plan: dry_run,
         }
     }
 
-    /// Returns the action, done or planned, in a sentence.
     fn sentence(&self) -> String {
         let Self { package, objects, directories_shared, .. } = self;
         let is = if self.result == ResultWord::Planned { "would be" } else { "is" };
@@ -316,13 +334,17 @@ impl CommandReport for AdoptReply {
                 .iter()
                 .map(|one| format!("{} belongs to {}\n", one.path, one.owners.join(", ")));
             let lines: String = lines.collect();
+            let was_not = if self.is_plan { "would not be" } else { "was not" };
             output.error(&format!(
-                "package {} was not adopted: other packages own some of its objects\n{lines}nothing was changed",
+                "package {} {was_not} adopted: other packages own some of its objects\n{lines}nothing was changed",
                 self.package
             ))?;
             return Ok(());
         }
         output.line(self.sentence())?;
+        if let Some(build) = &self.build {
+            output.line(format!("hint: {build}"))?;
+        }
         for (paths, what) in
             [(&self.differing, "differs from what is recorded"), (&self.missing, "is not there")]
         {

@@ -1,4 +1,4 @@
-//! The sequence of the verbs `add`, `update`, `remove` and `plan`: on one root, or on many.
+//! The sequence of `add`, `update`, `remove` and `plan` on one or many roots.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use patchadm_inputs::format::plan_file::PlanOptions;
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_svr4::patch::PatchId;
 
-/// Returns the request to apply patches, without trial and exchanges.
+/// Without trial and exchanges.
 pub(super) fn application(
     call: &Invocation,
     changing: &ChangeOptions,
@@ -58,7 +58,6 @@ pub(super) fn application(
     command
 }
 
-/// Returns the request to back patches out.
 pub(super) fn backout(
     call: &Invocation,
     changing: &ChangeOptions,
@@ -77,7 +76,6 @@ pub(super) fn backout(
     }
 }
 
-/// Performs a request. `A` are the arguments of the verb.
 pub(super) fn change<A: clap::CommandFactory>(
     call: &mut Invocation,
     usage: &'static str,
@@ -108,20 +106,21 @@ pub(super) fn change<A: clap::CommandFactory>(
         done,
         idle,
     };
-    let is_verbose = call.output.is_verbose();
+    let (is_verbose, zone) = (call.output.is_verbose(), call.surroundings.zone);
     if !is_dry_run {
         call.output.heedless();
     }
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
+        let (trial, ignored_depot) = request.reminders(root);
         let result = request.perform(root, caller);
-        let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began);
-        of_patches(root, report.of_plan(is_dry_run).ending_with(codes), is_verbose)
+        let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began)
+            .with_reminders(trial, ignored_depot);
+        of_patches(root, report.of_plan(is_dry_run).ending_with(codes), (is_verbose, zone))
     })
 }
 
-/// Completes the arguments of a verb that applies patches with those of the plan file that they name. Returns the use of the
-/// file.
+/// Completes a verb's arguments from its plan file. Returns the use of the file.
 pub(super) fn settle_plan_file(
     options: &mut ApplicationOptions,
     changing: &mut ChangeOptions,
@@ -155,7 +154,6 @@ pub(super) fn settle_plan_file(
     Ok(PlanFileRequest { options: read, expected: Some(expected), ..none })
 }
 
-/// Returns the arguments as a plan file has them.
 fn written(
     options: &ApplicationOptions,
     changing: &ChangeOptions,
@@ -177,7 +175,7 @@ fn written(
     Ok(PlanOptions { operands, ..written })
 }
 
-/// Reads the plan file of a verb, which must be one of that.
+/// The plan file must be one of this verb.
 pub(super) fn expected_plan(path: &Path, verb: &str, usage: &'static str) -> Result<Arc<ExpectedPlan>, Stop> {
     let expected = read_plan(path).map_err(plan_file_refused)?;
     if expected.plan.command == verb {
@@ -191,7 +189,6 @@ fn is_id(word: &str) -> bool {
     PatchId::new(word).is_ok() || word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns the verb that uses a plan file of this command.
 fn verb_of(command: &str) -> &str {
     if command == "promote" { "stage promote" } else { command }
 }

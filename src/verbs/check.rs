@@ -1,4 +1,4 @@
-//! `patchadm check`: the records of a root, what is recorded, and the system around it, a line for each section.
+//! `patchadm check`: the records of a root, recorded objects, and the system around it, a line for each section.
 
 mod kept_finding;
 
@@ -43,16 +43,13 @@ use patchadm_rootfs::{Root, WorkMeter};
 
 const USAGE: &str = "patchadm [-R root] check [option...] [id|pkg...]\npatchadm check [option...] --roots file|dir [id|pkg...]";
 
-/// Undo data is damaged or gone, or is not where the records say.
+/// Undo data is damaged, missing or elsewhere.
 const DAMAGED: Exit = Exit::finding(ExitCause::UndoData);
 
-/// The caller may not read undo data or its records.
 const CLOSED: Exit = Exit::of_verb(ExitCause::NoRights);
 
-/// A name that is neither a patch nor a package.
 const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
-/// The exit if a section needs attention.
 const TO_DO: Exit = Exit::finding(ExitCause::Attention);
 
 /// Check the root: records, files, undo data, and the system around it
@@ -76,74 +73,65 @@ struct CheckArgs {
     names: Vec<String>,
 }
 
-/// The report about a root.
 #[derive(Debug, Serialize)]
 struct CheckReport {
-    /// True if there is no finding.
     sound: bool,
-    /// True if files and undo archives were read.
+    /// Files and undo archives were read.
     contents: bool,
     findings: Vec<Section>,
     #[serde(flatten)]
     native: NativeEntries,
-    /// The result of comparing objects and undo data with the records; `None` while a run is unfinished, and if the records
-    /// do not allow it.
+    /// `None` while a run is unfinished, and if the records do not allow it.
     #[serde(flatten)]
     comparison: Option<Comparison>,
 }
 
-/// A line of the report.
 #[derive(Debug, Serialize)]
 struct Section {
     what: &'static str,
     state: &'static str,
     text: String,
     command: Option<String>,
-    /// More lines, which the document has in other fields.
     #[serde(skip)]
     details: Vec<String>,
     #[serde(skip)]
     shade: Option<Shade>,
 }
 
-/// The objects, the undo data and the records that were compared.
+/// Compared objects, undo data and records.
 #[derive(Debug, Serialize)]
 struct Comparison {
-    /// The faults of the records themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     records: Vec<DamagedRecord>,
-    /// Changes that others made to the records since a run left them; no damage.
+    /// Changes by others since a run; no damage.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed_records: Vec<ChangedRecord>,
     checked: usize,
     discrepancies: Vec<ObjectDiscrepancy>,
     patches: Vec<PatchState>,
     interrupted: Vec<HalfApplied>,
-    /// The faults of kept libraries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kept_libraries: Vec<KeptFindingEntry>,
-    /// The number of patches whose undo data is damaged or lost.
+    /// Patches with damaged or lost undo data.
     #[serde(skip)]
     damaged: usize,
-    /// The number of patches whose undo data an earlier form of the program made.
+    /// Patches with undo data in an earlier format.
     #[serde(skip)]
     earlier: usize,
-    /// The number of patches whose undo data the caller may not read.
+    /// Patches with undo data that the caller may not read.
     #[serde(skip)]
     closed: usize,
     /// The command to type, and as whom, if something could not be read.
     #[serde(skip)]
     way_on: String,
-    /// The objects that are as recorded, if each path is shown.
+    /// Objects that are as recorded, if each path is shown.
     #[serde(skip)]
     sound_paths: Vec<String>,
 }
 
-/// A record that is not as a run left it.
 #[derive(Debug, Serialize)]
 struct ChangedRecord {
     path: String,
-    /// The number of the run that wrote it last.
     run: u64,
 }
 
@@ -158,7 +146,7 @@ impl ChangedRecord {
     }
 }
 
-/// A record that is damaged, or that another one contradicts.
+/// Damaged, or contradicted by another record.
 #[derive(Debug, Serialize)]
 struct DamagedRecord {
     path: String,
@@ -181,7 +169,6 @@ impl DamagedRecord {
     }
 }
 
-/// A patch that a tool without recovery left half applied.
 #[derive(Debug, Serialize)]
 struct HalfApplied {
     id: String,
@@ -203,32 +190,29 @@ struct PatchState {
     /// Absent if contents were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     removable: Option<RemovableEntry>,
-    /// True if undo data and objects were read for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     checked: Option<bool>,
     undo: Vec<VerifiedUndoEntry>,
-    /// The libraries from before it that stay for those who still load them.
+    /// Old libraries kept because running programs still use them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     kept_shlibs: KeptShlibs,
-    /// True if its undo data is of no use.
     #[serde(skip)]
     is_damaged: bool,
+    /// True if the caller may not read its undo data, or its records.
+    #[serde(skip)]
+    is_closed: bool,
 }
 
-/// The undo data of a patch in one package, and what was found in it.
 #[derive(Debug, Serialize)]
 struct VerifiedUndoEntry {
     #[serde(flatten)]
     undo: UndoEntry,
-    /// The run that wrote it.
     run: Option<String>,
     error: Option<String>,
-    /// True if it was read to its end.
     #[serde(skip)]
     is_read: bool,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: CheckArgs = parse(call, USAGE)?;
     let surroundings = call.surroundings.clone();
@@ -259,7 +243,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, exit, report))
 }
 
-/// Checks a root: compares what is recorded, then examines the root and the system around it.
+/// Compares records, then examines the root and the system around it.
 fn checked(
     root: &Root,
     args: &CheckArgs,
@@ -318,7 +302,7 @@ fn checked(
     Ok((exit, report))
 }
 
-/// Returns the request to examine the system around a root. `damage` is that of its records, if it is known.
+/// Examines the system around a root. `damage` is that of its records, if known.
 fn examination<'a>(
     Surroundings { now, binary, network, .. }: &'a Surroundings,
     commands: &[&'static str],
@@ -335,6 +319,7 @@ fn examination<'a>(
             certificate_file: network.certificate_file.clone(),
             certificate_directories: network.certificate_directories.clone(),
             proxies: network.proxies.clone(),
+            local_hosts: None,
             patience: Patience::default(),
         },
         is_offline,
@@ -342,7 +327,7 @@ fn examination<'a>(
     }
 }
 
-/// Undo data that is gone for good counts more than a file, which a package can bring again.
+/// Lost undo data counts more than a file, which a package can restore.
 fn exit_of(report: &VerifyReport) -> Exit {
     if report.patches.iter().any(|patch| patch.damage().is_some()) {
         return DAMAGED;
@@ -381,7 +366,7 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
 }
 
 impl CommandReport for CheckReport {
-    /// Prints a line for each section, with details below it. If only errors are wanted, prints the findings as one.
+    /// Prints a line for each section, with details. If only errors are wanted, prints the findings as one.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if output.is_quiet() {
             let lines: Vec<String> = self.attention().collect();
@@ -419,7 +404,6 @@ impl CheckReport {
         }
     }
 
-    /// Returns the sections that need attention, with their details.
     fn attention(&self) -> impl Iterator<Item = String> + '_ {
         self.findings.iter().filter(|section| section.is_to_do()).flat_map(|section| {
             let details = section.details.iter().map(|line| format!("  {line}"));
@@ -427,7 +411,7 @@ impl CheckReport {
         })
     }
 
-    /// Returns the report of one root of many: the findings; with `is_verbose` every section.
+    /// The report of one root of many: findings, or every section with `is_verbose`.
     fn answer(self, root: &Root, exit: Exit, is_verbose: bool) -> RootAnswer<Self> {
         let is_shown = |section: &&Section| is_verbose || section.is_to_do();
         let sections = self.findings.iter().filter(is_shown).flat_map(|section| {
@@ -450,7 +434,6 @@ impl CheckReport {
         RootAnswer { stuck, ..report.into() }
     }
 
-    /// Returns the result in one line.
     fn summary(&self) -> String {
         let of_files = self.findings.iter().find(|section| section.what == "files");
         let wrong: Vec<&str> =
@@ -479,7 +462,6 @@ impl Section {
         self.state == FindingState::Attention.word()
     }
 
-    /// Returns the section and the command, in one line.
     fn sentence(&self) -> String {
         let command = self.command.as_ref().map(|command| format!("; `{command}`")).unwrap_or_default();
         format!("{}{command}", self.text)
@@ -515,7 +497,7 @@ impl Comparison {
         }
     }
 
-    /// Returns the sections about what was compared. `is_verbose` adds what is fine to the details.
+    /// Sections about compared objects. `is_verbose` adds sound ones to the details.
     fn sections(&self, contents: bool, is_verbose: bool) -> Vec<Section> {
         use FindingState::{Attention, Limited, Ok, Unknown};
         let changed =
@@ -560,10 +542,10 @@ impl Comparison {
             ),
         };
         let mut details = Vec::new();
-        for PatchState { id, removable, undo, kept_shlibs, is_damaged, .. } in &self.patches {
+        for PatchState { id, removable, undo, kept_shlibs, is_damaged, is_closed, .. } in &self.patches {
             let undo: Vec<&VerifiedUndoEntry> =
                 undo.iter().filter(|one| is_verbose || one.error.is_some()).collect();
-            if is_verbose || *is_damaged || !undo.is_empty() || !kept_shlibs.is_empty() {
+            if is_verbose || *is_damaged || *is_closed || !undo.is_empty() || !kept_shlibs.is_empty() {
                 let words = removable.as_ref().map(RemovableEntry::words);
                 details.push(words.map_or_else(|| id.clone(), |words| format!("{id}: {words}")));
             }
@@ -589,7 +571,7 @@ impl Comparison {
     }
 }
 
-/// Returns the command to type if the caller may not read undo data.
+/// The command to type if the caller may not read undo data.
 fn who_may_read(wording: &Wording) -> String {
     format!(
         "You may not read all undo data: run {} as root, or as the owner of the root directory.",
@@ -621,6 +603,7 @@ impl PatchState {
                 .map(|archive| VerifiedUndoEntry::of(archive, patch.backout.is_some()))
                 .collect(),
             is_damaged: patch.damage().is_some(),
+            is_closed: patch.is_closed(),
             kept_shlibs: KeptShlibs::of(&patch.kept),
         }
     }

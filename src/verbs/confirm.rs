@@ -37,7 +37,6 @@ struct ConfirmArgs {
     run: Option<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let ConfirmArgs { wait, despite_failure, note, owner, common, run } = parse(call, USAGE)?;
     let root = owner.open::<ConfirmArgs>(call, &common.root, Command::Confirm)?;
@@ -51,17 +50,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
 }
 
-/// A trial that was confirmed.
 #[derive(Debug, Serialize)]
 struct ConfirmReply {
     result: ResultWord,
     changed: bool,
-    /// The run that confirmed it.
     run: String,
-    /// The run that was on trial.
     confirmed: String,
     patches: Vec<String>,
-    /// The patches that can no longer be backed out, because the limits of the policy waited for this.
+    /// Patches that can no longer be backed out, because limits of the policy waited for this.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     irremovable: Vec<String>,
     notes: Vec<String>,

@@ -1,8 +1,6 @@
-//! The question before a verb changes more than one patch, or replaces locally modified files.
+//! Asks before a verb changes more than one patch, or replaces locally modified files.
 //!
-//! ```text
-//!   plan without the lock ─► summary ─► question ─► yes: the command, held to this plan as by `--plan`
-//! ```
+//! The plan is made without the lock. After a yes, the command is held to it as by `--plan`.
 
 use std::sync::Arc;
 
@@ -25,7 +23,7 @@ use patchadm_rootfs::{Lock, Root};
 pub(super) const PROCEED: Confirmation<'static> =
     Confirmation { question: "Proceed?", is_yes_by_default: true };
 
-/// Performs a request on a root. Asks first if it is about more than one patch, or replaces locally modified files.
+/// Asks before more than one patch, or before replacing locally modified files.
 pub(super) fn on_confirmed_root(
     call: &mut Invocation,
     root: Root,
@@ -65,8 +63,7 @@ pub(super) fn on_confirmed_root(
     on_opened_root(call, root, &held, wait, print_report)
 }
 
-/// Tells whether a plan can come first: the request is no plan and is held to none, and nothing is read that can be read once
-/// only.
+/// True if the request is no plan, is held to none, and reads nothing that can be read only once.
 fn may_be_planned_first(request: &PatchRequest) -> bool {
     let PatchRequest::Apply(command) = request else { return !request.is_dry_run() };
     let apply = &command.apply;
@@ -80,7 +77,6 @@ fn plan_file(request: &mut PatchRequest) -> &mut PlanFileRequest {
     }
 }
 
-/// Returns the request for the plan alone.
 fn as_plan(request: &PatchRequest) -> PatchRequest {
     let mut plan = request.clone();
     plan_file(&mut plan).in_report = true;
@@ -91,7 +87,6 @@ fn as_plan(request: &PatchRequest) -> PatchRequest {
     plan
 }
 
-/// Returns the request that is refused if its plan is another one by now.
 fn held_to(request: &PatchRequest, plan: PlanFile, call: &Invocation) -> PatchRequest {
     let mut held = request.clone();
     plan_file(&mut held).expected = Some(Arc::new(ExpectedPlan { path: None, plan }));
@@ -101,7 +96,7 @@ fn held_to(request: &PatchRequest, plan: PlanFile, call: &Invocation) -> PatchRe
     held
 }
 
-/// Makes a plan. If another command is changing the root, waits for its end as the command itself would.
+/// Makes a plan. Waits for another command on the root, as the command itself would.
 pub(super) fn when_stable<T>(
     root: &Root,
     caller: &Caller<'_>,
@@ -115,8 +110,8 @@ pub(super) fn when_stable<T>(
     plan()
 }
 
-/// Tells whether a plan fails because of what the command itself puts right before anything else: an interrupted run whose
-/// recovery cannot be foreseen, or a trial that is over. Nobody is asked then.
+/// True if the command itself first repairs the cause: an interrupted run whose recovery cannot be foreseen, or a trial
+/// that is over. Nobody is asked then.
 pub(super) fn is_put_right_first(failure: &Failure) -> bool {
     matches!(failure, Failure::DuringRun(_) | Failure::TrialOver { .. })
 }
@@ -126,7 +121,7 @@ fn is_asked_about(report: &PatchesReport) -> bool {
     planned().count() > 1 || planned().any(|entry| !entry.replaced_edits.is_empty())
 }
 
-/// Returns the change that does not happen if the answer is no.
+/// The change that does not happen after a no.
 fn undone(command: Command, report: &PatchesReport) -> String {
     let count = report.patches.iter().filter(|entry| entry.is_planned()).count();
     let were = if count == 1 { "was" } else { "were" };

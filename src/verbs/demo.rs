@@ -1,7 +1,7 @@
-//! `patchadm demo`: a small root of real packages, patched and brought back step by step.
+//! `patchadm demo`: patches and restores a small root of real packages, step by step.
 //!
-//! Every step is the operation that the command printed above it calls; nothing is simulated. The demonstration ends well
-//! (exit 0) only if the tree after all backouts has the checksum that it had before the first patch.
+//! Every step is the operation that the printed command calls; nothing is simulated. Exit 0 requires the tree after all
+//! backouts to have its first checksum.
 
 mod directory;
 mod fingerprint;
@@ -44,7 +44,6 @@ struct DemoArgs {
     directory: Option<PathBuf>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DemoArgs = parse(call, USAGE)?;
     let files = match &args.directory {
@@ -56,12 +55,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// The demonstration as far as it has come.
 struct Demonstration<'a> {
     call: &'a mut Invocation,
     files: DemoDirectory,
     root: Root,
-    /// Notes that were printed already.
     printed: BTreeSet<String>,
     step: u32,
 }
@@ -176,7 +173,6 @@ impl Demonstration<'_> {
         only(report.patches)
     }
 
-    /// Compares, and tells how to go on.
     fn proof(&mut self, before: Fingerprint, patched: Fingerprint, after: Fingerprint) -> anyhow::Result<()> {
         self.step += 1;
         self.print(&format!(
@@ -194,7 +190,7 @@ impl Demonstration<'_> {
         self.go_on()
     }
 
-    /// Commands with real paths, as this program was called.
+    /// Prints commands with real paths, as this program was called.
     fn go_on(&mut self) -> anyhow::Result<()> {
         let program = quoted(&self.call.surroundings.called);
         let root = quoted(&self.files.root());
@@ -218,7 +214,6 @@ impl Demonstration<'_> {
         self.print(&lines.join("\n"))
     }
 
-    /// Prints the head of a step: what happens, and the command that does it.
     fn print_step(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
         self.step += 1;
         self.print(&format!("\n{}. {title}\n   $ {command}", self.step))
@@ -231,7 +226,7 @@ impl Demonstration<'_> {
         self.notes(&plan.map(|plan| plan.notes.clone()).unwrap_or_default())
     }
 
-    /// Notes, each once in the whole demonstration.
+    /// Prints each note once in the whole demonstration.
     fn notes(&mut self, notes: &[String]) -> anyhow::Result<()> {
         for note in notes {
             if self.printed.insert(note.clone()) {
@@ -241,7 +236,7 @@ impl Demonstration<'_> {
         Ok(())
     }
 
-    /// PATCHLIST of each package.
+    /// Prints PATCHLIST of each package.
     fn lists(&mut self) -> anyhow::Result<()> {
         for name in PACKAGES {
             let params = parameters(&self.root, name)?.unwrap_or_default();
@@ -269,7 +264,6 @@ impl Demonstration<'_> {
     }
 }
 
-/// Returns the report of the one patch that was asked for.
 fn only<T>(patches: Vec<T>) -> anyhow::Result<T> {
     patches.into_iter().next().ok_or_else(|| anyhow::anyhow!("the operation reports on no patch"))
 }
@@ -285,7 +279,7 @@ fn word(action: &Action) -> &'static str {
     }
 }
 
-/// Returns a path as a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);

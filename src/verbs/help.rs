@@ -1,4 +1,4 @@
-//! `patchadm help`: the list of verbs, the options of a command, and the meaning of an exit code or a lint finding.
+//! `patchadm help`: the verbs, options of a command, and meanings of exit codes and lint findings.
 
 mod all_codes;
 mod code_meaning;
@@ -27,7 +27,7 @@ const USAGE: &str = "patchadm help [--schema] [verb|command [action]]\n\
     patchadm help code [command]\n\
     patchadm help exit-codes|classic|lint:code";
 
-/// The prefix of the code of a lint finding.
+/// Prefix of a lint finding's code.
 const FINDING: &str = "lint:";
 
 /// Explain a verb, a classic command, an exit code, or a lint finding
@@ -46,7 +46,7 @@ struct HelpArgs {
     command: Option<String>,
 }
 
-/// Runs the verb. A code that no command, or not the named one, ends with is not found.
+/// A code that no command, or not the named one, ends with is not found.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: HelpArgs = parse(call, USAGE)?;
     let width = call.surroundings.width;
@@ -86,7 +86,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, ExplainReport { explained: code, of: args.command, meanings }))
 }
 
-/// Ends with a text, which has no JSON form.
+/// A text has no JSON form.
 fn text(call: &Invocation, text: String) -> anyhow::Result<Reply> {
     if call.in_json {
         let message = "the list of commands is text and has no JSON form".to_owned();
@@ -102,7 +102,6 @@ fn unknown(message: String) -> anyhow::Error {
 #[derive(Serialize)]
 struct ExplainReport {
     explained: u8,
-    /// The command that was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<String>,
     meanings: Vec<CodeMeaning>,
@@ -124,12 +123,10 @@ impl CommandReport for ExplainReport {
     }
 }
 
-/// Returns the meanings of all codes, in their order.
 fn all_meanings() -> Vec<CodeMeaning> {
     (0..=u8::MAX).flat_map(|code| meanings(code, None)).collect()
 }
 
-/// Returns the meanings of a code for a command, or for all of them.
 fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
     let of_verbs = command.is_none_or(|command| !is_classic(command));
     let of_classic = command.is_none_or(is_classic);
@@ -144,7 +141,6 @@ fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
     found
 }
 
-/// Returns the meaning of a code of verbs.
 fn of_verb(one: &VerbCode) -> CodeMeaning {
     CodeMeaning {
         code: one.code,
@@ -158,7 +154,7 @@ fn of_verb(one: &VerbCode) -> CodeMeaning {
 
 const KILLED: &str = "A signal ended the command at once: it had no time to undo or to finish anything.";
 
-/// Returns the meaning of 128 + N. Only the signals that the program catches let it put things in order.
+/// The meaning of 128 + N. Only signals that the program catches let it clean up.
 fn by_signal(code: u8) -> Option<CodeMeaning> {
     let signal = Signal::try_from(i32::from(code.checked_sub(128)?)).ok();
     let (text, advice) = match signal {
@@ -174,7 +170,7 @@ fn by_signal(code: u8) -> Option<CodeMeaning> {
             KILLED,
             "Run `patchadm recover`: it finishes or rolls back what was interrupted, and says which.",
         ),
-        // Those of real time have no names.
+        // Real-time signals have no names.
         None if (160..=192).contains(&code) => (
             KILLED,
             "Run `patchadm recover`: it finishes or rolls back what was interrupted, and says which.",
@@ -191,7 +187,6 @@ fn by_signal(code: u8) -> Option<CodeMeaning> {
     })
 }
 
-/// Returns the codes that a command ends with, in words.
 fn codes_of(command: &str) -> String {
     let codes: std::collections::BTreeSet<u8> = if is_classic(command) {
         MEANINGS.iter().filter(|one| one.is_about(command)).map(|one| one.code).collect()

@@ -1,11 +1,13 @@
-//! `patchadm history`: the runs of a root, or one of them.
+//! `patchadm history`: the runs of a root, those of a patch or a path, or one of them.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::options::PolicylessOptions;
 use patchadm_changeset::format::history::{RefreshRecord, TrialEnd, TrialStart};
+use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::hinted;
@@ -14,17 +16,19 @@ use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::{named_value, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use patchadm_cli::surroundings::{Output, Shade};
+use patchadm_cli::surroundings::{Output, Shade, Zone};
+use patchadm_core::operation::queries::path_owners::path_owners;
+use patchadm_core::operation::queries::path_runs::{PathRuns, path_runs};
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
-const USAGE: &str = "patchadm [-R root] history [option...] [run]";
+const USAGE: &str = "patchadm [-R root] history [option...] [run|id|path]";
 
-/// The words for a run that no person asked for.
+/// For a run that no person asked for.
 const BY_HOOK: &str = "by the hook of a package manager";
 
-/// The most names in a line of the table; the rest is counted.
+/// Names in a line of the table; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
 
 /// List the runs that changed the root, or show one of them
@@ -32,12 +36,11 @@ const NAMES_IN_LINE: usize = 4;
 struct HistoryArgs {
     #[command(flatten)]
     common: PolicylessOptions,
-    /// The name or the number of a run
-    #[arg(value_name = "RUN")]
-    run: Option<String>,
+    /// The name or number of a run, the id of a patch with or without its revision, or a path (./WORD forces a path)
+    #[arg(value_name = "RUN|ID|PATH")]
+    about: Option<PathBuf>,
 }
 
-/// The runs of a root.
 #[derive(Debug, Serialize)]
 struct HistoryReport {
     runs: Vec<RunEntry>,
@@ -49,14 +52,16 @@ struct HistoryReport {
     remarks: Vec<String>,
 }
 
-/// A run.
 #[derive(Debug, Serialize)]
 struct RunEntry {
     run: String,
     time: String,
     user: String,
     command: String,
-    /// Whether a hook of a package manager ran it.
+    /// The command line as it was typed; absent if the history does not have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    typed: Option<String>,
+    /// A hook of a package manager ran it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     hook: bool,
     patches: Vec<String>,
@@ -64,58 +69,88 @@ struct RunEntry {
     result: String,
     duration_ms: u64,
     note: Option<String>,
-    /// For which patch each one was taken that nobody named.
+    /// The patch that required each unnamed one.
     because: BTreeMap<String, String>,
     undoes: Option<String>,
     undone_by: Option<String>,
-    /// The registrations that it refreshed, and what the package manager of the system had done.
+    /// Refreshed registrations, and what the system's package manager had done.
     refreshed: Vec<RefreshRecord>,
-    /// The edited files that it left in place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merges: Vec<MergeEntry>,
-    /// The trial on which it put its patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStart>,
-    /// What it means for an earlier trial.
+    /// Its effect on an earlier trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     trial_end: Option<TrialEnd>,
-    /// The trial, if the run is still on it.
+    /// Set while the run is on trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     on_trial: Option<TrialStanding>,
-    /// The logs of the one run that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<Vec<String>>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let HistoryArgs { common, run } = parse(call, USAGE)?;
+    let HistoryArgs { common, about } = parse(call, USAGE)?;
     let root = common.root.open(call)?;
     let past = past_runs(&root).map_err(|failed| query_refused(&root, &failed))?;
     let trial =
         TrialStanding::of(&root, &call.surroundings).map_err(|failed| query_refused(&root, &failed))?;
-    let mut runs: Vec<RunEntry> = match &run {
-        None => past.runs.iter().map(|run| RunEntry::of(&root, run)).collect(),
-        Some(name) => {
-            let found = past.named(name).ok_or_else(|| unknown(&root, name))?;
-            vec![RunEntry { logs: Some(logs_of_run(&root, found)), ..RunEntry::of(&root, found) }]
+    let mut remarks = remarks(&root, &past);
+    let mut is_one = false;
+    let found: Vec<&PastRun> = match &about {
+        None => past.runs.iter().collect(),
+        Some(path) if path.to_string_lossy().contains('/') => {
+            let (runs, remark) = runs_of_path(&root, &past, path)?;
+            remarks.extend(remark);
+            runs
+        }
+        Some(word) => {
+            let word = word.to_string_lossy();
+            let run = past.named(&word);
+            is_one = run.is_some();
+            let found = run.map_or_else(|| past.of_patch(&word), |run| vec![run]);
+            if found.is_empty() {
+                return Err(unknown(&root, &format!("the history has no run and no patch {word}")).into());
+            }
+            found
         }
     };
+    let mut runs: Vec<RunEntry> = found.iter().map(|run| RunEntry::of(&root, run)).collect();
+    if let ([run], [entry], true) = (found.as_slice(), runs.as_mut_slice(), is_one) {
+        entry.logs = Some(logs_of_run(&root, run));
+    }
     for run in &mut runs {
         run.on_trial = trial.clone().filter(|trial| trial.run == run.run);
     }
     let is_verbose = call.output.is_verbose();
-    let report = HistoryReport { runs, is_one: run.is_some(), is_verbose, remarks: remarks(&root, &past) };
-    Ok(Reply::about(&root, Exit::OK, report))
+    Ok(Reply::about(&root, Exit::OK, HistoryReport { runs, is_one, is_verbose, remarks }))
 }
 
-fn unknown(root: &Root, name: &str) -> Stop {
+/// Returns the runs that changed a path as the user typed it, and a remark if others may have.
+fn runs_of_path<'a>(
+    root: &Root,
+    past: &'a PastRuns,
+    word: &Path,
+) -> anyhow::Result<(Vec<&'a PastRun>, Option<String>)> {
+    let paths = paths_in_root(root, &[word.to_owned()], USAGE)?;
+    let owners = path_owners(root, &paths).map_err(|failed| query_refused(root, &failed))?;
+    let shown = word.display();
+    let found = owners.first().map(|owners| path_runs(past, owners));
+    let Some(PathRuns { runs, unknown: others }) = found else { return Ok((Vec::new(), None)) };
+    if runs.is_empty() && others == 0 {
+        return Err(unknown(root, &format!("no run of the history is known to have changed {shown}")).into());
+    }
+    let which = if others == 1 { "1 run".to_owned() } else { format!("{others} runs") };
+    let remark = format!("{which} of removed patches may have changed {shown}, too: their undo data is gone");
+    Ok((runs, (others > 0).then_some(remark)))
+}
+
+fn unknown(root: &Root, what: &str) -> Stop {
     let history = Wording::of_verbs(root.prefix()).verb("history");
-    let message = hinted(&format!("the history has no run {name}"), &history);
+    let message = hinted(what, &history);
     Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }
 }
 
-/// Returns the remarks on lines that were passed over.
 fn remarks(root: &Root, past: &PastRuns) -> Vec<String> {
     let path = root.show(&patchadm_svr4::places::history());
     let foreign = (past.unreadable > 0).then(|| {
@@ -134,6 +169,7 @@ impl RunEntry {
             time: line.time,
             user: line.user,
             command: line.command,
+            typed: line.typed,
             hook: line.hook,
             patches: line.patches,
             packages: line.packages,
@@ -158,18 +194,22 @@ impl RunEntry {
 }
 
 impl RunEntry {
-    /// Tells whether it came to nothing before anything live changed; how long it took is not known then.
+    /// True if the run failed before anything live changed; its duration is unknown.
     fn is_attempt(&self) -> bool {
         ["interrupted", "failed"].contains(&self.result.as_str())
     }
 
-    /// Returns the number of the run, which is enough to name it.
+    /// The number is enough to name the run.
     fn number(&self) -> &str {
         self.run.split_once('-').map_or(&*self.run, |(number, _)| number)
     }
 
-    /// Returns the columns of the table.
-    fn columns(&self, is_verbose: bool) -> [String; 6] {
+    /// Returns the verb or the classic command that was typed.
+    fn verb(&self) -> &str {
+        self.typed.as_deref().and_then(|typed| typed.split(' ').next()).unwrap_or(&self.command)
+    }
+
+    fn columns(&self, is_verbose: bool, zone: Zone) -> [String; 6] {
         let names = if self.patches.is_empty() { &self.packages } else { &self.patches };
         let shown = if is_verbose { names.len() } else { NAMES_IN_LINE };
         let more = names.len().checked_sub(shown).filter(|more| *more > 0);
@@ -186,16 +226,23 @@ impl RunEntry {
         let words = words.chain(end).chain(trial).chain(hook.map(|hook| format!("({hook})")));
         let what = words.collect::<Vec<_>>().join(" ");
         let run = if is_verbose { self.run.clone() } else { self.number().to_owned() };
-        [run, self.time.clone(), self.user.clone(), self.command.clone(), self.result.clone(), what]
+        [
+            run,
+            zone.minute_of(&self.time),
+            self.user.clone(),
+            self.verb().to_owned(),
+            self.result.clone(),
+            what,
+        ]
     }
 
-    /// Returns everything about the run, a name and a value in a line.
-    fn lines(&self) -> Vec<(&'static str, String)> {
+    /// Everything about the run, a name and a value per line.
+    fn lines(&self, zone: Zone) -> Vec<(&'static str, String)> {
         let mut lines = vec![
             ("Run", self.run.clone()),
-            ("Began", self.time.clone()),
+            ("Began", zone.minute_of(&self.time)),
             ("By", if self.hook { format!("{}, {BY_HOOK}", self.user) } else { self.user.clone() }),
-            ("Command", self.command.clone()),
+            ("Command", self.typed.as_ref().unwrap_or(&self.command).clone()),
             ("Result", self.result.clone()),
             ("Took", if self.is_attempt() { String::new() } else { format!("{} ms", self.duration_ms) }),
             ("Packages", self.packages.join(", ")),
@@ -210,7 +257,7 @@ impl RunEntry {
         lines.splice(6..6, self.patches.iter().map(patch));
         let trial = match (&self.on_trial, &self.trial) {
             (Some(trial), _) => Some(trial.sentence.clone()),
-            (None, Some(trial)) => Some(format!("until {}", trial.until)),
+            (None, Some(trial)) => Some(format!("until {}", zone.minute_of(&trial.until))),
             (None, None) => None,
         };
         lines.extend(trial.map(|trial| ("Trial", trial)));
@@ -223,7 +270,6 @@ impl RunEntry {
     }
 }
 
-/// Returns what became of an adopted package.
 fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshRecord) -> String {
     match to {
         Some(to) if to == from => format!("{package}, {name} {to} installed again ({manager})"),
@@ -234,8 +280,10 @@ fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshR
 
 impl CommandReport for HistoryReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let zone = output.zone();
         if self.is_one {
-            let lines = self.runs.iter().flat_map(RunEntry::lines).filter(|(_, value)| !value.is_empty());
+            let lines =
+                self.runs.iter().flat_map(|run| run.lines(zone)).filter(|(_, value)| !value.is_empty());
             return Ok(lines
                 .map(|(name, value)| named_value(name, &value))
                 .try_for_each(|line| output.line(line))?);
@@ -243,7 +291,7 @@ impl CommandReport for HistoryReport {
         if self.runs.is_empty() {
             return Ok(output.line("No run is recorded.")?);
         }
-        let rows: Vec<[String; 6]> = self.runs.iter().map(|run| run.columns(self.is_verbose)).collect();
+        let rows: Vec<[String; 6]> = self.runs.iter().map(|run| run.columns(self.is_verbose, zone)).collect();
         let widths: [usize; 6] = std::array::from_fn(|column| {
             rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
         });

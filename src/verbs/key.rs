@@ -23,10 +23,9 @@ const USAGE: &str = "patchadm [-R root] key [list]\n\
     patchadm [-R root] key trust file [--name name] [--expires date] [--roles list] [--bases regex] [--as-owner|--trust-root]\n\
     patchadm [-R root] key revoke keyid [--reason text] [--as-owner|--trust-root]";
 
-/// The largest key file that is read, in bytes.
+/// In bytes.
 const LARGEST: u64 = 4096;
 
-/// What is done with keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyAction {
     Trust,
@@ -67,20 +66,18 @@ struct KeyArgs {
     subject: Option<String>,
 }
 
-/// The keys that a command is about.
 #[derive(Serialize)]
 struct KeysReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<ResultWord>,
     keys: Vec<ShownKey>,
-    /// Files among those of the keys that mean nothing there.
+    /// Files beside the keys without a meaning.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ignored: Vec<String>,
     #[serde(skip)]
     text: Vec<String>,
 }
 
-/// One key.
 #[derive(Serialize)]
 struct ShownKey {
     id: String,
@@ -94,7 +91,6 @@ struct ShownKey {
     reason: Option<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: KeyArgs = parse(call, USAGE)?;
     match args.must_fit()? {
@@ -109,7 +105,7 @@ fn usage(message: impl Into<String>) -> Stop {
 }
 
 impl KeyArgs {
-    /// Returns the action, if all given options belong to it.
+    /// Returns the action if all given options belong to it.
     fn must_fit(&self) -> Result<KeyAction, Stop> {
         use KeyAction::{List, Revoke, Trust};
         let action = self.action.unwrap_or(List);
@@ -134,7 +130,6 @@ impl KeyArgs {
         }
     }
 
-    /// Returns the rules that the options make.
     fn rules(&self) -> Result<KeyRules, Stop> {
         let mut rules = KeyRules::default();
         let said = [("expires", &self.expires), ("roles", &self.roles), ("bases", &self.bases)];
@@ -174,7 +169,6 @@ fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     about_root(call, &root, changed, id, &format!("key {id} {text}"))
 }
 
-/// Returns the root's facts about one key after a change.
 fn about_root(call: &Invocation, root: &Root, changed: bool, id: KeyId, text: &str) -> anyhow::Result<Reply> {
     let (mut keys, ignored) = shown_keys(call, root)?;
     keys.retain(|shown| shown.id == id.to_string());
@@ -190,7 +184,6 @@ fn list(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, KeysReport { result: Some(ResultWord::Done), keys, ignored, text }))
 }
 
-/// Returns the keys of a root, and the files that mean nothing among theirs.
 fn shown_keys(call: &Invocation, root: &Root) -> anyhow::Result<(Vec<ShownKey>, Vec<String>)> {
     let keys = read_keys(root).map_err(|error| keys_refused(root, &error))?;
     let today = call.surroundings.now.date_naive();
@@ -261,7 +254,6 @@ fn read_public_key(file: &Path) -> anyhow::Result<PublicKey> {
     Ok(PublicKey::parse(&text).map_err(|error| refused(ExitCause::DamagedInput, &error))?)
 }
 
-/// Returns the end by keys of a root that cannot be believed or changed.
 fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
     let exit = match error {
         KeysError::Failed(failure) => return query_refused(root, failure).into(),

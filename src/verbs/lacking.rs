@@ -1,6 +1,6 @@
-//! `patchadm list --missing`: whether a root lacks a patch.
+//! `patchadm list --missing`: finds roots without a patch.
 //!
-//! A root with a later revision, or with a patch that obsoletes it, does not lack it: its changes are there.
+//! A later revision, or a patch that obsoletes it, has its changes.
 
 use serde::Serialize;
 
@@ -11,13 +11,11 @@ use patchadm_core::operation::queries::inspect::Inspection;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
-/// Whether a root lacks a patch.
 #[derive(Debug, Serialize)]
 pub(super) struct LackingReport {
-    /// The patch that was asked for.
     pub(super) patch: String,
     pub(super) lacking: bool,
-    /// The applied patch that has its changes: itself, a later revision, or one that obsoletes it.
+    /// The applied patch with its changes: itself, a later revision, or one that obsoletes it.
     has: Option<String>,
     unfinished: Option<String>,
     #[serde(skip)]
@@ -25,7 +23,6 @@ pub(super) struct LackingReport {
 }
 
 impl LackingReport {
-    /// Asks the records of a root.
     pub(super) fn of(root: &Root, inspection: &Inspection, patch: &str) -> Result<Self, Stop> {
         let id = PatchId::parse(patch, &inspection.separator).map_err(|error| Stop::Refused {
             exit: Exit::new(8, ExitCause::Usage),
@@ -40,7 +37,6 @@ impl LackingReport {
         Ok(Self { patch: id.to_string(), lacking: has.is_none(), has, unfinished, remarks })
     }
 
-    /// Returns the answer in a line.
     pub(super) fn line(&self) -> String {
         match &self.has {
             None => format!("lacks {}", self.patch),

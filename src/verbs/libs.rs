@@ -1,4 +1,4 @@
-//! `patchadm libs`: the old shared libraries that were kept for running programs, and the removal of unused ones.
+//! `patchadm libs`: old shared libraries kept for running programs, and removal of unused ones.
 
 use serde::Serialize;
 
@@ -7,11 +7,11 @@ use crate::as_owner::options::OwnerOptions;
 use patchadm_cli::arguments::{one_of, parse, seconds};
 use patchadm_cli::call::{Invocation, RunCommand};
 use patchadm_cli::reply::failure::hinted;
-use patchadm_cli::reply::failure::{change_failed, verb_code};
+use patchadm_cli::reply::failure::{change_or_plan_failed, verb_code};
 use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::{Output, installation_minute};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::kept_packages::{KeptReport, KeptRequest, kept_packages};
 use patchadm_core::operation::libraries::{KeptLibraryState, KeptLook};
@@ -24,7 +24,7 @@ const USAGE_OF_LIST: &str = "patchadm [-R root] libs list [option...] [package..
 const USAGE_OF_PRUNE: &str =
     "patchadm [-R root] libs prune [--dry-run] [--wait duration] [option...] [package...]";
 
-/// The name in the lock, the journal and the history.
+/// The name in lock, journal and history.
 const NAME: &str = "shlibs";
 
 const ACTIONS: [(&str, RunCommand); 2] = [("list", list), ("prune", prune)];
@@ -67,13 +67,12 @@ struct PruneArgs {
     packages: Vec<String>,
 }
 
-/// What is kept.
 #[derive(Serialize)]
 struct LibsReport {
     kept: Vec<PackageEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pruned: Option<Vec<PrunedEntry>>,
-    /// Whether the root differs now; only of prune.
+    /// Set by prune: the root differs now.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<bool>,
     scanned: u64,
@@ -82,14 +81,13 @@ struct LibsReport {
     recovery: Option<String>,
     #[serde(skip)]
     notes: Vec<String>,
-    /// What stays although nothing needs it, and why.
+    /// Unneeded libraries that stay, and why.
     #[serde(skip)]
     remarks: Vec<String>,
     #[serde(skip)]
     is_planned: bool,
 }
 
-/// A package of kept libraries.
 #[derive(Serialize)]
 struct PackageEntry {
     package: String,
@@ -101,7 +99,6 @@ struct PackageEntry {
     libraries: Vec<LibraryEntry>,
 }
 
-/// A kept library.
 #[derive(Serialize)]
 struct LibraryEntry {
     name: String,
@@ -111,7 +108,6 @@ struct LibraryEntry {
     consumers: Vec<ConsumerEntry>,
 }
 
-/// What was removed.
 #[derive(Serialize)]
 struct PrunedEntry {
     package: String,
@@ -119,7 +115,6 @@ struct PrunedEntry {
     paths: Vec<String>,
 }
 
-/// Runs the verb: each action has arguments of its own.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(work) = call.take_action(&ACTIONS) {
         return work(call);
@@ -153,7 +148,7 @@ fn prune(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 fn answer(call: &Invocation, root: &Root, request: &KeptRequest, wait: Option<u64>) -> anyhow::Result<Reply> {
     let report = call.change(root, NAME, wait, |caller| kept_packages(root, request, caller))?;
-    let report = report.map_err(|failed| failed_as_verb(root, &failed))?;
+    let report = report.map_err(|failed| failed_as_verb(root, &failed, request.dry_run))?;
     if !report.unknown.is_empty() {
         let unknown = report.unknown.join(", ");
         let message = hinted(
@@ -165,9 +160,9 @@ fn answer(call: &Invocation, root: &Root, request: &KeptRequest, wait: Option<u6
     Ok(Reply::about(root, Exit::OK, LibsReport::of(root, report, request)))
 }
 
-/// Returns the end of a run that failed: in the words of a removal, with the codes of the verbs that remove.
-fn failed_as_verb(root: &Root, failed: &Failure) -> Stop {
-    match change_failed(root, Command::Pkgrm, failed) {
+/// Uses the words of a removal, and the codes of verbs that remove.
+fn failed_as_verb(root: &Root, failed: &Failure, is_plan: bool) -> Stop {
+    match change_or_plan_failed(root, Command::Pkgrm, failed, is_plan) {
         Stop::Ran { result, message, .. } => {
             Stop::Ran { exit: verb_code(Command::Patchrm, failed), result, message }
         }
@@ -250,6 +245,7 @@ impl CommandReport for LibsReport {
         }
         for package in &self.kept {
             let PackageEntry { package: name, from, version, since, by, .. } = package;
+            let since = installation_minute(since);
             output.line(format!("{name}: from {from} {version}, since {since}, by {by}"))?;
             for library in &package.libraries {
                 let LibraryEntry { name, state, bytes, .. } = library;

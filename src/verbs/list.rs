@@ -31,7 +31,8 @@ struct ListArgs {
     order: Option<ListOrder>,
     #[command(flatten)]
     check: CheckOption,
-    /// List only patches that were applied on this day or at this time (RFC 3339), or later
+    /// List only patches that were applied on this day (2026-11-27) or at this time ('2026-11-27 06:52' or RFC 3339), or
+    /// later
     #[arg(long, value_name = "DATE", value_parser = PointInTime::parse)]
     applied_since: Option<PointInTime>,
     /// List only patches that fix this, such as CVE-2026-1234
@@ -43,7 +44,6 @@ struct ListArgs {
     common: VerbOptions,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: ListArgs = parse(call, USAGE)?;
     args.many.also(&args.common.root);
@@ -106,7 +106,6 @@ fn order(text: &str) -> Result<ListOrder, String> {
     }
 }
 
-/// Returns the report of one root of many.
 fn answer(report: ListReport) -> RootAnswer<ListReport> {
     let line = match report.patches.len() {
         0 => report.empty(),

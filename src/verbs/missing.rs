@@ -60,7 +60,6 @@ struct AnalyzeArgs {
     words: Vec<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: AnalyzeArgs = parse(call, USAGE)?;
     args.many.also(&args.common.root);
@@ -83,19 +82,18 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, report.exit(), report))
 }
 
-/// The number of patches that a root lacks, and the depot that has them.
 pub(super) struct MissingPatches {
     pub(super) depot: String,
     pub(super) missing: usize,
 }
 
-/// Compares a root with the depot of its policy, which is given up if it does not answer soon.
+/// Compares a root with its policy's depot, which must answer soon.
 pub(super) fn missing_patches(
     call: &mut Invocation,
     root: &Root,
     is_offline: bool,
 ) -> anyhow::Result<MissingPatches> {
-    // The answer can do without a depot that does not answer soon.
+    // The answer can do without a slow depot.
     let fetching = FetchOptions { is_impatient: true, ..OfflineOption { offline: is_offline }.into() };
     let comparison = Comparison::open(call, (&ComparisonOptions::default(), &fetching), root, USAGE)?;
     let today = call.surroundings.now.date_naive();
@@ -107,7 +105,6 @@ pub(super) fn missing_patches(
     Ok(MissingPatches { depot: analysed.comparison.name, missing })
 }
 
-/// Examines every root.
 fn of_many(call: &mut Invocation, many: &ManyRoots, analysed: &Analysed) -> anyhow::Result<Reply> {
     let query = RootsQuery { usage: USAGE, answered: "analysed", lacking: None };
     ask_many(call, many, query, &|root| match analysed.of_root(root) {
@@ -116,7 +113,6 @@ fn of_many(call: &mut Invocation, many: &ManyRoots, analysed: &Analysed) -> anyh
     })
 }
 
-/// What machines are compared with, and what is asked of them.
 struct Analysed {
     comparison: Comparison,
     choice: AnalysisChoice,
@@ -141,10 +137,10 @@ impl Analysed {
         let has_native = params.any(|params| NativeOrigin::of(params).is_some());
         let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &self.now, has_native));
         let report = self.report(machine, (&facts_of(root, &software), &kept), root)?;
-        Ok(report.with_native(native).with_remarks(stale).on_trial(trial))
+        Ok(report.with_native(native).with_remarks(stale).on_trial(root, trial))
     }
 
-    /// Returns the report about a machine; the policy of the root says which patches come first.
+    /// The root's policy says which patches come first.
     fn report(
         &self,
         machine: AnalysedMachine,
@@ -155,11 +151,10 @@ impl Analysed {
         let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
         let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
         let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis, kept);
-        Ok(report.with_remarks(self.comparison.passed_over()))
+        Ok(report.with_remarks(self.comparison.ignored_depot()).with_remarks(self.comparison.passed_over()))
     }
 }
 
-/// Returns the answer of one root of many.
 fn answer_of(report: AnalysisReport) -> RootAnswer<AnalysisReport> {
     let (exit, line, notes) = (report.exit(), report.line(), report.lines());
     RootReport { exit, ..RootReport::of_answer(line, notes, report) }.into()

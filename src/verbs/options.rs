@@ -36,10 +36,10 @@ pub(crate) struct NoteOption {
     pub(crate) text: Option<String>,
 }
 
-/// The longest note, in bytes.
+/// In bytes.
 const LONGEST_NOTE: usize = 1_000;
 
-/// Returns a note: one line with something in it.
+/// A note is one line that is not blank.
 fn note_text(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("it is empty".to_owned());
@@ -87,7 +87,6 @@ pub(crate) struct PreparationOptions {
 }
 
 impl PreparationOptions {
-    /// Returns the request of these options.
     pub(crate) fn request(self, call: &Invocation) -> PreparationRequest {
         PreparationRequest {
             refresh: self.refresh.refresh,
@@ -130,12 +129,10 @@ pub(crate) struct UnsignedOption {
 }
 
 impl UnsignedOption {
-    /// Returns the request with it.
     pub(crate) fn added_to(self, request: SignatureRequest) -> SignatureRequest {
         request.allowing_unsigned(self.allow_unsigned)
     }
 
-    /// It, and whether it was said.
     pub(crate) fn said(self) -> [(&'static str, bool); 1] {
         [("--allow-unsigned", self.allow_unsigned)]
     }
@@ -183,12 +180,10 @@ pub(crate) struct ApplyingOptions {
 }
 
 impl ApplyingOptions {
-    /// Returns what is demanded of signatures.
     pub(crate) fn signature(&self) -> SignatureRequest {
         self.unsigned.added_to(self.signature.clone().request())
     }
 
-    /// Writes them down in a plan file.
     pub(super) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
         let paths = |paths: &[ObjectPath]| paths.iter().map(path_text).collect::<Result<Vec<_>, _>>();
         options.no_undo = self.undo.no_undo;
@@ -202,7 +197,6 @@ impl ApplyingOptions {
         Ok(())
     }
 
-    /// Returns the options that a plan file has.
     pub(super) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         let paths = |field, paths: &[String]| {
             let path = |text: &String| {
@@ -251,7 +245,6 @@ pub(super) struct PlanOption {
     pub(super) plan: Option<PathBuf>,
 }
 
-/// Returns a path of a root as a plan file has it.
 pub(super) fn path_text(path: &ObjectPath) -> Result<String, String> {
     let text = str::from_utf8(path.as_bytes()).map(str::to_owned);
     text.map_err(|_| format!("a plan file cannot name {path}, which is no UTF-8"))

@@ -1,12 +1,11 @@
-//! The words of the verbs about patches. A change is one line per patch; a refusal is three: what did not happen, why,
-//! and what to type next. Several patches end with a total.
+//! The words of verbs about patches: one line for a change, three for a refusal (what did not happen, why, what to type
+//! next), and a total for several patches.
 
 use super::meant::refusal_text;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
 use patchadm_cli::reply::patch_entry::PatchEntry;
 use patchadm_cli::reply::patch_text::{done_lines, in_use_lines, plan_text, refused_text};
 use patchadm_cli::reply::patches::PatchesReport;
-use patchadm_cli::reply::trial_entry::TrialEntry;
 use patchadm_cli::reply::unified_diff::print_difference;
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, reboot_sentence};
 use patchadm_cli::surroundings::{Output, Shade};
@@ -14,7 +13,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
-/// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned; then the total.
+/// Prints each patch with its notes, and its plan in a dry run; then the total.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_outcomes(root, report, output)?;
     for line in report.closing_lines() {
@@ -23,7 +22,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     print_end(root, report, output)
 }
 
-/// Prints a report without the total, for an answer that has more to say.
+/// For an answer that has more to say.
 pub(super) fn print_without_total(
     root: &Root,
     report: &PatchesReport,
@@ -33,8 +32,7 @@ pub(super) fn print_without_total(
     print_end(root, report, output)
 }
 
-/// Prints a plan as the question shows it that comes before a change: a line per patch, what it does with locally modified files,
-/// and the total.
+/// Prints the plan before the question: a line per patch, the effect on locally modified files, and the total.
 pub(super) fn print_summary(root: &Root, plan: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_beginning(plan, output)?;
     for entry in &plan.patches {
@@ -54,7 +52,6 @@ pub(super) fn print_summary(root: &Root, plan: &PatchesReport, output: &mut Outp
     Ok(())
 }
 
-/// Prints what came before the patches.
 fn print_beginning(report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
     for line in report.preparation.sentences(report.would_change.is_some()) {
@@ -81,16 +78,16 @@ fn print_outcomes(root: &Root, report: &PatchesReport, output: &mut Output) -> a
         output.line(format!("note: {line}"))?;
     }
     print_notes(output, &report.notes)?;
-    for line in report.trial.iter().flat_map(TrialEntry::lines) {
+    let zone = output.zone();
+    for line in report.trial.iter().flat_map(|trial| trial.lines(zone)) {
         output.line(line)?;
     }
     Ok(())
 }
 
-/// Prints why the command came to nothing, or that there was nothing to do.
 fn print_end(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     match &report.failure {
-        Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
+        Some(failed) => print_refusal(output, (root, report), "the patch", failed),
         None if report.patches.is_empty() && report.preparation.refresh.is_none() => {
             Ok(output.line(nothing_to_do(report.command))?)
         }
@@ -98,13 +95,12 @@ fn print_end(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow
     }
 }
 
-/// Tells whether a patch is neither idle nor kept back by another one.
+/// True if a patch is neither idle nor kept back by another one.
 fn is_refusal(report: &PatchesReport, entry: &PatchEntry, failed: &Failure) -> bool {
     let is_idle = entry.is_idle() && entry.exit != report.exit;
     !is_idle && !matches!(failed, Failure::NotTried(_) | Failure::NotWithout(_))
 }
 
-/// Prints why a patch was not applied or removed.
 fn print_failure(
     root: &Root,
     report: &PatchesReport,
@@ -113,7 +109,7 @@ fn print_failure(
 ) -> anyhow::Result<()> {
     let id = &entry.id;
     if is_refusal(report, entry, failed) {
-        return print_refusal(output, (root, report.command), &format!("patch {id}"), failed);
+        return print_refusal(output, (root, report), &format!("patch {id}"), failed);
     }
     let line = match failed {
         _ if entry.is_idle() => format!("{id}: nothing to do: {}", entry.reason),
@@ -123,7 +119,7 @@ fn print_failure(
     Ok(output.line(line)?)
 }
 
-/// Returns the line if a depot has nothing for the root, or if nothing was applied after a point.
+/// The depot has nothing for the root, or nothing was applied after a point.
 fn nothing_to_do(command: Command) -> &'static str {
     match command {
         Command::Patchrm => "nothing to do: there is no patch to remove",
@@ -133,14 +129,13 @@ fn nothing_to_do(command: Command) -> &'static str {
 
 fn print_refusal(
     output: &mut Output,
-    (root, command): (&Root, Command),
+    (root, report): (&Root, &PatchesReport),
     subject: &str,
     failed: &Failure,
 ) -> anyhow::Result<()> {
-    Ok(output.error(&refusal_text(root, command, subject, failed))?)
+    Ok(output.error(&refusal_text(root, (report.command, report.is_plan()), subject, failed))?)
 }
 
-/// Prints the differences of texts, and of which files none is shown.
 fn print_texts(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
     for change in entry.changes.iter().flatten() {
         if let Some(difference) = &change.diff {
@@ -153,7 +148,7 @@ fn print_texts(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
     Ok(())
 }
 
-/// Prints the line of a change, and for which other patches it is made.
+/// Prints a change, and the other patches that require it.
 fn print_change(entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
     let PatchEntry { id, verdict, files, .. } = entry;
     output.shaded(Some(Shade::Id), id)?;

@@ -43,7 +43,6 @@ struct PlanArgs {
     patches: Vec<PathBuf>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: PlanArgs = parse(call, USAGE)?;
     args.many.also(&args.common.root);

@@ -68,7 +68,6 @@ struct RecoverArgs {
     ids: Vec<String>,
 }
 
-/// The outcome for the interrupted run of a root.
 #[derive(Debug, Serialize)]
 struct RecoverReport {
     result: ResultWord,
@@ -78,10 +77,10 @@ struct RecoverReport {
     error: Option<String>,
     #[serde(skip)]
     exit: Exit,
-    /// A sentence; of a failure its lines.
+    /// A sentence, or the lines of a failure.
     #[serde(skip)]
     text: String,
-    /// How many of the notes the sentence says already.
+    /// Notes that the sentence already has.
     #[serde(skip)]
     told: usize,
 }
@@ -130,7 +129,6 @@ impl RecoverReport {
         }
     }
 
-    /// Turns the report into that of one root of many.
     fn of_root(self, root: &Root) -> RootReport<Self> {
         let (class, line) = match &self.error {
             Some(error) => (RootClass::Failed, failure_line(self.exit, error)),
@@ -157,7 +155,6 @@ impl CommandReport for RecoverReport {
     }
 }
 
-/// Returns the actions, and the findings of recovery, in a line.
 fn sentences(done: &[String], run: &Recovered) -> String {
     let found = recovery_sentence(run);
     let found = found.or_else(|| done.is_empty().then(|| "No run was interrupted.".to_owned()));
@@ -165,7 +162,6 @@ fn sentences(done: &[String], run: &Recovered) -> String {
 }
 
 impl RecoverArgs {
-    /// Returns the action before recovery.
     fn aid(&self) -> RecoveryAid {
         match &self.keep_stage {
             Some(to) => RecoveryAid::KeepStage(std::path::absolute(to).unwrap_or_else(|_| to.clone())),
@@ -176,7 +172,6 @@ impl RecoverArgs {
     }
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: RecoverArgs = parse(call, USAGE)?;
     args.many.also(&args.common.root);
@@ -188,9 +183,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let recover = |root: &Root, caller: &Caller<'_>| {
         RecoverReport::of(root, &recover_with_aid(root, undo_dir, &aid, caller))
     };
+    let zone = call.surroundings.zone;
     let adopt = |root: &Root, caller: &Caller<'_>| {
         let request = AdoptionRequest { ids: &args.ids, takes_foreign: args.foreign, undo_dir };
-        AdoptReport::of(root, &adopt_undo(root, request, caller))
+        AdoptReport::of(root, &adopt_undo(root, request, caller), zone)
     };
     if args.many.are_named() {
         let done = if args.adopt_undo { "bound" } else { "recovered" };
@@ -224,7 +220,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     })
 }
 
-/// Recovers for the hook of a package manager that is about to begin.
+/// Recovers for a hook of a starting package manager.
 fn before_native(call: &mut Invocation, args: &RecoverArgs) -> anyhow::Result<Reply> {
     let place = args.common.root.of_package_manager(&call.surroundings);
     let root = args.owner.open::<RecoverArgs>(call, &place, Command::Patchadd)?;
@@ -234,7 +230,7 @@ fn before_native(call: &mut Invocation, args: &RecoverArgs) -> anyhow::Result<Re
     })?;
     let result = match recovered {
         Ok(run) if run.is_nothing() => return Ok(Reply::about(&root, Exit::OK, Quiet {})),
-        // A run that is under way is not dead, and who carries it out keeps the package manager out.
+        // A run in progress is not dead, and its process keeps the package manager out.
         Err(Failure::Lock(LockError::Held { .. })) => return Ok(Reply::about(&root, Exit::OK, Quiet {})),
         result => result.map(|run| Recovery { done: Vec::new(), run, interrupted: Vec::new() }),
     };
@@ -242,7 +238,6 @@ fn before_native(call: &mut Invocation, args: &RecoverArgs) -> anyhow::Result<Re
     Ok(Reply::about(&root, report.exit, report))
 }
 
-/// The answer to a hook for which nothing was to be done.
 #[derive(Debug, Serialize)]
 struct Quiet {}
 
@@ -252,7 +247,7 @@ impl CommandReport for Quiet {
     }
 }
 
-/// Lets somebody wait for the end of a trial that went on after a boot: who waited before is gone.
+/// Starts a waiter again for a trial that continues after a boot.
 fn wait_again(root: &Root, call: &Invocation, before: Option<TrialRecord>) {
     let now = trial_status(root, &call.surroundings.moment()).ok().flatten();
     let counted = now.zip(before).filter(|(now, before)| !now.is_over && now.record.boots > before.boots);

@@ -23,7 +23,8 @@ struct RemoveArgs {
     /// Also remove the patches that require them
     #[arg(long)]
     with_dependents: bool,
-    /// Remove all patches that were applied after this patch, day, time, or run
+    /// Remove all patches that were applied after POINT: a patch (105181-05), a day (2026-11-27), a time ('2026-11-27 06:52'
+    /// or RFC 3339), or the number or name of a run (7)
     #[arg(long, value_name = "POINT")]
     down_to: Option<String>,
     #[command(flatten)]
@@ -43,7 +44,6 @@ struct RemoveArgs {
     ids: Vec<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let RemoveArgs {
         mut changing,
@@ -70,7 +70,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     change::<RemoveArgs>(call, USAGE, &common.root, &changing, PatchRequest::BackOut(request))
 }
 
-/// Returns the last moment of a day, RFC 3339; other points, such as patches and runs, stay as they are.
+/// Returns the last moment of a day or minute, RFC 3339; other points (patches, runs) stay.
 fn at_end_of_day(point: String, zone: Zone) -> String {
     match PointInTime::parse(&point) {
         Ok(time) => time.last(zone).map_or(point, |moment| moment.to_rfc3339()),
@@ -87,6 +87,7 @@ mod tests {
         let at = |point: &str| at_end_of_day(point.to_owned(), Zone::Utc);
         assert_eq!(at("2026-11-20"), "2026-11-20T23:59:59+00:00");
         assert_eq!(at("2026-11-20T07:00:00+01:00"), "2026-11-20T06:00:00+00:00");
+        assert_eq!(at("2026-11-20 07:00"), "2026-11-20T07:00:59+00:00");
         assert_eq!((at("100-01"), at("7")), ("100-01".to_owned(), "7".to_owned()));
     }
 }

@@ -1,12 +1,14 @@
-//! `patchadm show`: shows patches, applied or delivered, paths of the root, and fixes. Each operand decides by itself what it is.
+//! `patchadm show`: patches, applied or delivered, paths of the root, and fixes.
 //!
 //! ```text
-//!   word ─► id of an applied patch ─► file or directory that is a patch ─► path of the root ─► fix ─► unknown
+//!   word ─► id of an applied patch ─► file or directory that is a patch ─► id in the depot of -M
+//!        ─► path of the root ─► fix ─► unknown
 //! ```
 //! A word that could be two things is the applied patch, and the output says so. A word with a slash is never an id.
 
 mod applied;
 mod delivered;
+mod depot;
 mod fix;
 mod objects;
 mod path;
@@ -23,24 +25,27 @@ use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use applied::{AppliedPatch, EndedPatch};
 use delivered::DeliveredPatch;
+use depot::patch_of_depot;
 use fix::FixAnswer;
 use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::suggest::did_you_mean;
 use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
 use patchadm_inputs::source::{self, Extent, Image, Origin};
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, PatchId, PatchMacros};
 use path::PathAnswer;
 use query::{ShowQuery, USAGE};
 
-/// Nothing here has that name: the code of patchrm(1M) for a patch that is not applied.
+/// Nothing has that name: the code of patchrm(1M) for a patch that is not applied.
 const NOT_FOUND: Exit = Exit::new(2, ExitCause::Unknown);
 
 /// Show a patch, a path, or a fix such as CVE-2026-1234
@@ -60,7 +65,8 @@ struct ShowArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
-    /// The id of an applied patch, the path of a delivered patch, a path in the root (./WORD forces a path), or a fix
+    /// The id of an applied patch or, with -M, of one in the depot; the path of a delivered patch; a path in the root (./WORD
+    /// forces a path); or a fix
     #[arg(value_name = "WHAT")]
     words: Vec<PathBuf>,
     /// With --files or --diff: only these paths, and what is below them
@@ -68,43 +74,36 @@ struct ShowArgs {
     paths: Vec<PathBuf>,
 }
 
-/// The answers about all words.
 #[derive(Debug, Serialize)]
 struct ShowReport {
     answers: Vec<ShownWord>,
-    /// The interrupted run. Records are shown as they were before it.
+    /// The interrupted run. Records are shown as before it.
     unfinished: Option<String>,
     #[serde(skip)]
     remarks: Vec<String>,
 }
 
-/// The answer about a word.
 #[derive(Debug, Serialize)]
 struct ShownWord {
     word: String,
     #[serde(flatten)]
     answer: Answer,
-    /// How to name the other thing that the word could mean.
+    /// How to name the second meaning of the word.
     #[serde(skip_serializing_if = "Option::is_none")]
     ambiguous: Option<String>,
 }
 
-/// What a word names.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Answer {
     Applied(Box<AppliedPatch>),
     Delivered(Box<DeliveredPatch>),
-    /// A patch that is no longer applied, because dpkg or rpm changed its package.
     Ended(EndedPatch),
     Path(Box<PathAnswer>),
     Fix(FixAnswer),
-    Unknown {
-        reason: String,
-    },
+    Unknown { reason: String },
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let ShowArgs { files, diff, depot, fetching, mut many, common, words, paths } = parse(call, USAGE)?;
     many.also(&common.root);
@@ -144,7 +143,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, exit, report))
 }
 
-/// Returns the answers about all words. A single word that names nothing is an error.
+/// A single word that names nothing is an error.
 fn shown(
     root: &Root,
     words: &[PathBuf],
@@ -178,8 +177,7 @@ fn shown(
     Ok((if is_unknown { NOT_FOUND } else { Exit::OK }, report))
 }
 
-/// Returns what a word names, and how to name the other thing that it could mean. Only with `call` it can be a delivered
-/// patch.
+/// Returns a word's meaning, and how to name a second one. Only `call` allows a delivered patch.
 fn answer(
     root: &Root,
     word: &Path,
@@ -207,9 +205,15 @@ fn answer(
     let is_id = !is_path && PatchId::new(&text).is_ok();
     let fix = FixId::new(&text).ok().filter(|_| !is_path);
     let is_like_fix = fix.as_ref().is_some_and(|fix| fix.is_cve() || fix.cve_fault().is_some());
+    if let Some(call) = call.filter(|_| is_id && !is_like_fix)
+        && let Some(patch) = patch_of_depot(call, root, &text, query)?
+    {
+        return Ok((Answer::Delivered(Box::new(patch)), None));
+    }
     if !is_id && !is_like_fix {
-        must_be_of_patch(&text, "a path", query)?;
-        if let Some(answer) = PathAnswer::of(root, word, query)? {
+        let answer = PathAnswer::of(root, word, query)?;
+        must_be_of_patch(root, (&text, "a path"), answer.as_ref().and_then(PathAnswer::newest_patch), query)?;
+        if let Some(answer) = answer {
             return Ok((Answer::Path(Box::new(answer)), None));
         }
     }
@@ -219,10 +223,10 @@ fn answer(
     if let Some(fix) = &fix
         && let Some(answer) = FixAnswer::known(root, fix, query)?
     {
-        must_be_of_patch(&text, "a fix", query)?;
+        must_be_of_patch(root, (&text, "a fix"), None, query)?;
         return Ok((Answer::Fix(answer), None));
     }
-    if let Some(ended) = EndedPatch::of(root, &text).filter(|_| !is_path) {
+    if let Some(ended) = EndedPatch::of(root, &text, query.surroundings.zone).filter(|_| !is_path) {
         return Ok((Answer::Ended(ended), None));
     }
     if let Some(fix) = &fix
@@ -231,21 +235,28 @@ fn answer(
         return Ok((Answer::Fix(answer), None));
     }
     let reason =
-        if is_like_fix { no_fix(&text, query) } else { unknown(root, &text, (is_id, call.is_some())) };
+        if is_like_fix { no_fix(&text, query) } else { unknown(root, &text, (is_id, call.is_some()), query) };
     Ok((Answer::Unknown { reason }, None))
 }
 
-/// Refuses options about the objects of a patch for a word that is something else.
-fn must_be_of_patch(word: &str, what: &str, query: &ShowQuery) -> Result<(), Stop> {
+/// Refuses options about the objects of a patch for a word that is something else. `patch` is the one that changed it last.
+fn must_be_of_patch(
+    root: &Root,
+    (word, what): (&str, &str),
+    patch: Option<&str>,
+    query: &ShowQuery,
+) -> Result<(), Stop> {
     if !query.has_files && !query.has_diff {
         return Ok(());
     }
     let option = if query.has_diff { "--diff" } else { "--files" };
-    let message = format!("{option} is for patches, and {word} is {what}");
+    let typed = |patch: &str| format!("show {option} {patch} -- {}", Wording::quoted(word));
+    let hint = patch.map(|patch| Wording::of_verbs(root.prefix()).verb(&typed(patch))).unwrap_or_default();
+    let message = hinted(&format!("{option} is for patches, and {word} is {what}"), &hint);
     Err(Stop::Usage { message, usage: USAGE })
 }
 
-/// Returns how to name the file or the fix that has the name of an applied patch.
+/// How to name a file or fix with the name of an applied patch.
 fn other_meaning(root: &Root, word: &Path, text: &str) -> Option<String> {
     if word.exists() {
         return Some(format!("{text} is an applied patch; ./{text} names the file or directory"));
@@ -255,7 +266,6 @@ fn other_meaning(root: &Root, word: &Path, text: &str) -> Option<String> {
     is_fix.then(|| format!("{text} is an applied patch; it is also the id of a fix"))
 }
 
-/// Returns why nothing is shown about a fix.
 fn no_fix(word: &str, query: &ShowQuery) -> String {
     let of_depot = match &query.depot {
         Some(depot) => format!(", and none in {}", depot.display()),
@@ -265,7 +275,7 @@ fn no_fix(word: &str, query: &ShowQuery) -> String {
 }
 
 /// Returns why nothing is shown about a word. `has_files` is true if files were looked for, too.
-fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool)) -> String {
+fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &ShowQuery) -> String {
     let word = word.escape_debug();
     if !is_id {
         return format!("{word} is no applied patch, no delivered patch, no path of the root, and no fix");
@@ -285,10 +295,11 @@ fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool)) -> String 
     let meant = meant.map(|meant| format!("\n{}", did_you_mean(&meant))).unwrap_or_default();
     let file =
         if why.is_empty() && has_files { ", and there is no file or directory of that name" } else { "" };
-    format!("patch {word} is not applied{why}{file}{meant}")
+    let depot = query.depot.as_ref().filter(|_| why.is_empty());
+    let depot = depot.map(|depot| format!(", and {} does not have it", depot.display())).unwrap_or_default();
+    format!("patch {word} is not applied{why}{file}{depot}{meant}")
 }
 
-/// Returns the id that a delivered patch names.
 fn id_of(image: &Image) -> Option<String> {
     let macros = |params| PatchMacros::from_params(params, PatchId::SEPARATOR).ok().flatten();
     image.packages.iter().find_map(|package| Some(macros(&package.params)?.id.to_string()))
@@ -331,7 +342,6 @@ impl CommandReport for ShowReport {
 }
 
 impl ShowReport {
-    /// Returns the answer of one root of many. That it has no such patch is no answer there, either.
     fn answer_of_root(self, root: &Root) -> RootAnswer<Self> {
         let lines: Vec<String> = self.answers.iter().map(|one| one.answer.line()).collect();
         let unknown = self.answers.iter().find_map(|one| match &one.answer {
@@ -354,7 +364,6 @@ impl ShowReport {
 }
 
 impl Answer {
-    /// Returns the answer in a few words.
     fn line(&self) -> String {
         match self {
             Self::Applied(patch) => patch.line(),
@@ -366,7 +375,6 @@ impl Answer {
         }
     }
 
-    /// Returns the lines below it.
     fn texts(&self) -> Vec<String> {
         match self {
             Self::Applied(patch) => patch.text().collect(),

@@ -1,12 +1,13 @@
-//! `patchadm status`, and `patchadm` alone: how a root is, in a few lines, and what to do next.
+//! `patchadm status`, and `patchadm` alone: the state of a root in a few lines, and next steps.
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
 use super::missing::{MissingPatches, missing_patches};
 use super::options::BriefVerbOptions;
-use patchadm_changeset::transaction::{StuckStage, stuck_stage};
+use patchadm_changeset::transaction::{LeftoverStages, StuckStage, leftover_stages, stuck_stage};
 use patchadm_cli::arguments::fetching::OfflineOption;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
@@ -14,10 +15,10 @@ use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::trial_standing::TrialStanding;
-use patchadm_cli::reply::words::counted_patches;
+use patchadm_cli::reply::words::{counted_patches, human};
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::caller::now;
-use patchadm_cli::surroundings::{Output, Shade};
+use patchadm_cli::surroundings::{Output, Shade, Zone};
 use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::lacks_trust;
@@ -27,14 +28,14 @@ use patchadm_core::operation::queries::runs::open_merges;
 use patchadm_core::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_inputs::password::without_password;
 use patchadm_planning::plan::refusal::Wording;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Lock, Root};
 
 const USAGE: &str = "patchadm [-R root] [status] [option...]";
 
-/// The most commands that are named as the next step.
+/// Commands named as the next step.
 const MOST_STEPS: usize = 2;
 
-/// The most names in a line; the rest is counted.
+/// Names in a line; the rest is counted.
 const NAMED: usize = 4;
 
 /// Summarize the root and suggest the next step
@@ -46,29 +47,54 @@ struct StatusArgs {
     common: BriefVerbOptions,
 }
 
-/// How a root is.
 #[derive(Debug, Serialize)]
 struct StatusReport {
-    /// Whether anything was ever recorded there.
+    /// Something was recorded there.
     has_database: bool,
     applied: usize,
-    /// Those of them that a later patch supersedes or obsoletes.
+    /// Superseded or obsoleted by a later patch.
     #[serde(skip)]
     superseded: usize,
-    /// The applied patches that are superseded, obsoleted or otherwise not in force.
+    /// Superseded, obsoleted or otherwise not in force.
     not_in_force: usize,
     missing: MissingEntry,
     #[serde(flatten)]
     native: NativeEntries,
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStanding>,
-    /// The edited files that patches left in place and nobody has merged yet.
+    /// Edited files left in place and not merged yet.
     merges: Vec<MergeEntry>,
     unfinished: Option<String>,
+    /// The command that is changing the root now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<RunningEntry>,
+    /// What is left of runs that ended before they changed anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leftovers: Option<LeftoversEntry>,
     /// The stage of a run that is over, which nobody may remove.
     #[serde(skip_serializing_if = "Option::is_none")]
     stuck_stage: Option<StuckEntry>,
     next: Vec<NextStep>,
+}
+
+/// A command that holds the lock of the root.
+#[derive(Debug, Serialize)]
+struct RunningEntry {
+    /// The program and the process, if the lock file names them.
+    command: Option<String>,
+    process: Option<u32>,
+    /// The moment at which it took the lock.
+    since: Option<String>,
+    /// The same as a clause.
+    #[serde(skip)]
+    words: String,
+}
+
+/// The stages of interrupted runs without a journal.
+#[derive(Debug, Serialize)]
+struct LeftoversEntry {
+    runs: Vec<String>,
+    bytes: u64,
 }
 
 /// A stage that cannot be removed.
@@ -79,31 +105,30 @@ struct StuckEntry {
     reason: String,
 }
 
-/// What the root lacks of its depot.
 #[derive(Debug, Default, Serialize)]
 struct MissingEntry {
-    /// The depot that the policy of the root names.
     depot: Option<String>,
-    /// The number of its patches that the root lacks; null where that is not known.
+    /// Patches that the root lacks; null if unknown.
     patches: Option<usize>,
-    /// Why it is not known.
+    /// Why it is unknown.
     reason: Option<String>,
-    /// The depot that was used last, where the policy names none.
+    /// The last used depot, if the policy names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used: Option<String>,
-    /// Whether the depot is reached over a network and no trusted key can vouch for it.
+    /// A network depot without a trusted key.
     #[serde(rename = "unvouched", skip_serializing_if = "std::ops::Not::not")]
     is_unvouched: bool,
+    /// Why the depot of the root's own policy is not used.
+    #[serde(rename = "ignored", skip_serializing_if = "Option::is_none")]
+    ignored_depot: Option<String>,
 }
 
-/// A command, and what it is for.
 #[derive(Debug, Serialize)]
 struct NextStep {
     command: String,
     does: String,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: StatusArgs = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;
@@ -134,6 +159,13 @@ impl StatusReport {
             patches.iter().filter(|one| is_in_force(&one.state, &one.patch.id.to_string())).count();
         let is_superseded = |state: &[&str]| state.contains(&"superseded") || state.contains(&"obsoleted");
         let superseded = patches.iter().filter(|one| is_superseded(&one.state)).count();
+        let mut running = RunningEntry::of(root, call.surroundings.zone);
+        let mut leftovers = if running.is_none() { LeftoversEntry::of(root) } else { None };
+        if leftovers.is_some() {
+            // They may be those of a command that has begun meanwhile.
+            running = RunningEntry::of(root, call.surroundings.zone);
+            leftovers = leftovers.filter(|_| running.is_none());
+        }
         let mut report = Self {
             has_database: true,
             applied: patches.len(),
@@ -144,6 +176,8 @@ impl StatusReport {
             trial,
             merges: MergeEntry::of_open(root, &merges),
             unfinished,
+            running,
+            leftovers,
             stuck_stage: StuckEntry::of(root),
             next: Vec::new(),
         };
@@ -151,7 +185,6 @@ impl StatusReport {
         Ok(report)
     }
 
-    /// The report of a root in which nothing was ever recorded.
     fn of_nothing() -> Self {
         Self {
             has_database: false,
@@ -163,12 +196,14 @@ impl StatusReport {
             trial: None,
             merges: Vec::new(),
             unfinished: None,
+            running: None,
+            leftovers: None,
             stuck_stage: None,
             next: vec![NextStep::new("patchadm help", "lists what can be done")],
         }
     }
 
-    /// Returns the commands that come next, the most urgent first.
+    /// The most urgent first.
     fn steps(&self, root: &Root) -> Vec<NextStep> {
         let wording = Wording::of_verbs(root.prefix());
         let step = |verb: &str, does: &str| NextStep::new(wording.verb(verb).trim_matches('`'), does);
@@ -178,6 +213,8 @@ impl StatusReport {
             steps.push(step("recover", "ends the interrupted run"));
         } else if self.stuck_stage.is_some() {
             steps.push(step("recover", "removes the stage once nothing forbids it"));
+        } else if self.leftovers.is_some() {
+            steps.push(step("recover", "removes the leftovers"));
         } else if is_over {
             steps.push(step("recover", "takes back what was on trial"));
         } else if self.trial.is_some() {
@@ -203,15 +240,26 @@ impl StatusReport {
         steps
     }
 
-    /// Returns the unfinished run, or the stage that stops every change although its run is over.
+    /// Returns the unfinished run, the stage that stops every change although its run is over, the leftovers of runs that changed
+    /// nothing, or the command at work.
     fn unfinished_words(&self) -> String {
-        match (&self.unfinished, &self.stuck_stage) {
-            (Some(run), _) => run.clone(),
-            (None, Some(StuckEntry { path, run, reason })) => {
-                format!("the stage {path} of run {run}, which is over, cannot be removed: {reason}")
-            }
-            (None, None) => "no".to_owned(),
+        if let Some(run) = &self.unfinished {
+            run.clone()
+        } else if let Some(running) = &self.running {
+            format!("no; {}", running.words)
+        } else if let Some(StuckEntry { path, run, reason }) = &self.stuck_stage {
+            format!("the stage {path} of run {run}, which is over, cannot be removed: {reason}")
+        } else if let Some(LeftoversEntry { runs, bytes }) = &self.leftovers {
+            let what = if runs.len() == 1 { "run" } else { "runs" };
+            format!("leftovers of {what} {} ({}); the root is unchanged", named_or_none(runs), human(*bytes))
+        } else {
+            "no".to_owned()
         }
+    }
+
+    /// Tells whether `recover` has something to do.
+    fn has_interrupted(&self) -> bool {
+        self.unfinished.is_some() || self.stuck_stage.is_some() || self.leftovers.is_some()
     }
 
     /// Returns the edited files that wait to be merged: how many, and the first of them.
@@ -224,7 +272,7 @@ impl StatusReport {
         }
     }
 
-    /// Returns the lines: what each is about, how it is, and its colour.
+    /// Subject, state and color.
     fn lines(&self) -> [(&'static str, String, Option<Shade>); 6] {
         let bad = |is_bad: bool| if is_bad { Shade::Bad } else { Shade::Effective };
         let applied = match (self.applied, self.not_in_force) {
@@ -253,24 +301,22 @@ impl StatusReport {
                 self.merge_words(),
                 Some(if self.merges.is_empty() { Shade::Effective } else { Shade::Replaced }),
             ),
-            (
-                "Interrupted",
-                self.unfinished_words(),
-                Some(bad(self.unfinished.is_some() || self.stuck_stage.is_some())),
-            ),
+            ("Interrupted", self.unfinished_words(), Some(bad(self.has_interrupted()))),
         ]
     }
 }
 
 impl MissingEntry {
     fn of(call: &mut Invocation, root: &Root, is_offline: bool) -> Self {
-        let known =
-            RootAndPolicy::of(root).and_then(|ground| Ok((lacks_trust(&ground)?, ground.policy.depot)));
-        let (is_unvouched, depot) = match known {
-            Ok((is_unvouched, Some(depot))) => (is_unvouched, without_password(&depot)),
-            Ok((_, None)) => {
+        let known = RootAndPolicy::of(root).and_then(|ground| {
+            let ignored = ground.ignored_depot.as_ref().map(ToString::to_string);
+            Ok((lacks_trust(&ground)?, ground.policy.depot, ignored))
+        });
+        let (is_unvouched, depot, ignored_depot) = match known {
+            Ok((is_unvouched, Some(depot), ignored)) => (is_unvouched, without_password(&depot), ignored),
+            Ok((_, None, ignored_depot)) => {
                 let last_used = last_used_depot(root).map(|last| without_password(&last));
-                return Self { last_used, ..Self::default() };
+                return Self { last_used, ignored_depot, ..Self::default() };
             }
             Err(failed) => return Self::unknown(None, &query_refused(root, &failed).to_string()),
         };
@@ -280,7 +326,7 @@ impl MissingEntry {
             }
             Err(error) => Self::unknown(Some(depot), &format!("{error:#}")),
         };
-        Self { is_unvouched, ..found }
+        Self { is_unvouched, ignored_depot, ..found }
     }
 
     fn unknown(depot: Option<String>, reason: &str) -> Self {
@@ -291,7 +337,8 @@ impl MissingEntry {
 
     fn words(&self) -> String {
         let unvouched = if self.is_unvouched { "; no trusted key vouches for it" } else { "" };
-        self.known_words() + unvouched
+        let ignored = self.ignored_depot.as_ref().map(|ignored| format!("; {ignored}")).unwrap_or_default();
+        self.known_words() + unvouched + &ignored
     }
 
     fn known_words(&self) -> String {
@@ -301,6 +348,7 @@ impl MissingEntry {
             (_, None, Some(reason)) => format!("unknown: {reason}"),
             _ => match &self.last_used {
                 Some(last) => format!("unknown: no depot configured; the last one used was {last}"),
+                None if self.ignored_depot.is_some() => "unknown: no depot configured".to_owned(),
                 None => "unknown: no depot configured; set `depot` in the policy or use -M".to_owned(),
             },
         }
@@ -314,9 +362,38 @@ impl MissingEntry {
     }
 }
 
+impl RunningEntry {
+    /// Returns the command that holds the lock. One that the caller may not know of is none.
+    fn of(root: &Root, zone: Zone) -> Option<Self> {
+        let holder = Lock::holder(root).ok().flatten()?;
+        let since = holder.since().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        let words = match holder.since() {
+            Some(seconds) => {
+                let since = zone.at(seconds).format("%Y-%m-%d %H:%M");
+                format!("{} has been changing the root since {since}", holder.describe())
+            }
+            None => format!("{} is changing the root", holder.describe()),
+        };
+        Some(Self {
+            command: holder.program().map(str::to_owned),
+            process: holder.process(),
+            since: since.map(|since| since.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            words,
+        })
+    }
+}
+
+impl LeftoversEntry {
+    fn of(root: &Root) -> Option<Self> {
+        // A place that cannot be read has no leftovers that anything is known of.
+        let LeftoverStages { runs, bytes } = leftover_stages(root).ok()?;
+        (!runs.is_empty()).then_some(Self { runs, bytes })
+    }
+}
+
 impl StuckEntry {
     fn of(root: &Root) -> Option<Self> {
-        // A place that cannot be read has no stage that anything is known of.
+        // Nothing is known of a stage in an unreadable place.
         let StuckStage { path, run, reason } = stuck_stage(root).ok().flatten()?;
         Some(Self { path, run, reason })
     }
@@ -354,11 +431,12 @@ fn counted_if_any(number: usize, word: &str) -> Option<String> {
 }
 
 /// Returns names with commas between them, of many the first.
-fn named_or_none(names: &[&str]) -> String {
+fn named_or_none(names: &[impl AsRef<str>]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    let mut text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let named: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let mut text = named.join(", ");
     let more = names.len().saturating_sub(NAMED);
     if more > 0 {
         // Writing to a string does not fail.

@@ -1,4 +1,4 @@
-//! `patchadm undo`: takes back what a run did.
+//! `patchadm undo`: takes a run back.
 
 use super::confirmation::on_confirmed_root;
 use super::options::{
@@ -10,17 +10,16 @@ use crate::patch_command::{ApplyCommand, PatchRequest, fetching};
 use patchadm_cli::arguments::fetching::{DepotOption, OfflineOption};
 use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::{change_failed, hinted};
 use patchadm_cli::reply::patches::EndCodes;
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_core::operation::patches::apply::{ApplyRequest, DepotOperands};
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, run_to_undo};
 use patchadm_planning::plan::edits::EditableFiles;
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, Wording};
 
-const USAGE: &str =
-    "patchadm [-R root] undo [option...] [run]\npatchadm [-R root] undo [option...] -M depot [run]";
+const USAGE: &str = "patchadm [-R root] undo [option...] [-M depot] [run]";
 
 /// Reverse the last run, or the one named: remove what it applied, or apply what it removed
 #[derive(clap::Parser)]
@@ -56,24 +55,27 @@ struct UndoArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: VerbOptions,
-    /// The name or number of the run [default: the last one that changed something]
+    /// The number or name of the run, as `history` lists it [default: the last one that changed something]
     #[arg(value_name = "RUN")]
     run: Option<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: UndoArgs = parse(call, USAGE)?;
     let root = args.owner.open::<UndoArgs>(call, &args.common.root, Command::Undo)?;
     let run = run_to_undo(&root, args.run.as_deref())
         .map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
     let (wait, is_agreed) = (args.wait.seconds, args.yes.yes);
-    let request = request(call, args, run)?;
+    let request = request(call, args, run, &Wording::of_verbs(root.prefix()))?;
     on_confirmed_root(call, root, &request, (wait, is_agreed))
 }
 
-/// Returns the request that undoes a run.
-fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchRequest, Stop> {
+fn request(
+    call: &Invocation,
+    args: UndoArgs,
+    run: UndoneRun,
+    wording: &Wording,
+) -> Result<PatchRequest, Stop> {
     let UndoArgs { diff: texts, scripts, signature, unsigned, exchange, .. } = args;
     let (dry_run, undo_dir, depot) = (args.dry_run.dry_run, args.undo_dir.undo_dir, args.depot.depot);
     let exchanges = exchange.requests();
@@ -99,7 +101,8 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
             Err(Stop::Usage { message, usage: USAGE })
         }
         (RunWork::BackedOut(_), None) => {
-            let message = format!("run {} backed patches out: -M names the depot that has them", run.name);
+            let message = format!("run {} removed patches: name the depot that has them", run.name);
+            let message = hinted(&message, &wording.verb("undo -M DEPOT"));
             Err(Stop::Usage { message, usage: USAGE })
         }
         (RunWork::BackedOut(_), Some(depot)) => {
@@ -124,7 +127,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
     }
 }
 
-/// Refuses options about patches that come from elsewhere, where a run is undone by backing patches out.
+/// Refuses options about foreign patches if the undo backs patches out.
 fn must_not_be_said(
     run: &UndoneRun,
     mut options: impl Iterator<Item = (&'static str, bool)>,

@@ -38,7 +38,6 @@ struct UpdateArgs {
     words: Vec<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let UpdateArgs { mut changing, mut options, trial, check, reboot_code, common, words } =
         parse(call, USAGE)?;
@@ -58,7 +57,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     change::<UpdateArgs>(call, USAGE, &common.root, &changing, PatchRequest::Apply(Box::new(command)))
 }
 
-/// Returns the analysis that the words ask for.
 fn missing(call: &Invocation, words: &[String]) -> Result<AnalysisRequest, Stop> {
     let today = call.surroundings.now.date_naive();
     let choice = AnalysisChoice::of(&AnalysisOptions::default(), words, today);

@@ -1,10 +1,11 @@
 //! A directory with a whole system as the base of builds: they see it and not the machine, and a change of it builds again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::whole_tree::libraries_of;
-use super::{BulkBuild, BulkRun, for_everybody};
+use super::{BulkBuild, BulkRun, everybody, for_everybody};
 use crate::tree::{Tree, assert_same};
 
 for_everybody! {
@@ -105,6 +106,39 @@ fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it
         assert_eq!(build.run("").ends(0).in_state("up-to-date"), ["one", "two"]);
     }
     assert_same(&Tree::of(&system, &[]), &before);
+}
+
+#[test]
+fn nobody_else_gets_anything_into_a_base_by_its_directories_for_temporary_files() {
+    for is_ordinary in everybody() {
+        let test = "nobody_else_gets_anything_into_a_base…";
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, "slot=local 1\n") else { return };
+        let system = build.scenario.beside("system");
+        make_system(&system);
+        let conf = build.work().join("bulk.conf");
+        let text = fs::read_to_string(&conf).unwrap().replace("\nbase_id=echo base\n", "\n");
+        fs::write(&conf, format!("{text}base={}\n", system.display())).unwrap();
+        for directory in ["tmp", "var/tmp"] {
+            fs::set_permissions(system.join(directory), fs::Permissions::from_mode(0o1777)).unwrap();
+        }
+        fs::create_dir(system.join("tmp/theirs")).unwrap();
+        fs::write(system.join("var/tmp/theirs"), "").unwrap();
+        build.recipe(
+            "looks",
+            "",
+            "for file in /tmp/theirs /var/tmp/theirs; do [ ! -e $file ] || exit 7; done; echo > $DESTDIR/well\n",
+        );
+        let run = build.run("").ends(0);
+        assert_eq!(run.in_state("done"), ["looks"], "{}", build.who());
+        for number in 0..20 {
+            fs::write(system.join(format!("var/tmp/more-{number}")), "").unwrap();
+        }
+        let run = build.run("").ends(0);
+        assert_eq!(run.in_state("up-to-date"), ["looks"], "{}: {}", build.who(), run.said);
+        if !is_ordinary {
+            assert_eq!(copies(&build).len(), 1, "{:?}", copies(&build));
+        }
+    }
 }
 
 /// Gives a program the capability to bind low ports.

@@ -73,7 +73,7 @@ fn files_without_blocks_count_as_disk_space_however_quickly_a_build_ends() {
 }
 
 /// Outputs that could be taken for a failure of the machine: name, script, cause and what is said of it.
-const STRANGE: [(&str, &str, &str, &str); 10] = [
+const STRANGE: [(&str, &str, &str, &str); 11] = [
     ("log", "rmdir $OUT/root; echo > $OUT/log.gz", "result", "/out/log.gz has the name of a file that every"),
     ("own", "rmdir $OUT/root; echo > $OUT/result.json", "result", "/out/result.json has the name of a file"),
     ("phases", "seq -f '===> phase: %0300g' 2000; seq -f '===> phase: n%g' 2000; exit 3", "exit", "exit 3"),
@@ -95,6 +95,12 @@ const STRANGE: [(&str, &str, &str, &str); 10] = [
         "mkdir $DESTDIR/opt; echo SOURCE=good > $OUT/pkginfo",
         "result",
         "SOURCE=good is not that of the location, source",
+    ),
+    (
+        "settings",
+        "mkdir $DESTDIR/etc; head -c 100K /dev/zero | tr '\\0' '#' > $DESTDIR/etc/ld-musl-none.path",
+        "result",
+        "the settings of loaders up to /etc/ld-musl-none.path have 102400 bytes, more than 65536",
     ),
     (
         "dots",

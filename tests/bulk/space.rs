@@ -5,6 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::sha256_text;
+
 use super::machines::{names, with_tree};
 use super::own_mounts::with_mounts;
 use super::{BulkBuild, BulkRun};
@@ -46,6 +49,71 @@ fn a_run_without_space_for_results_ends_with_18_and_goes_on_when_there_is_some()
     assert!(build.journal(1).iter().all(|line| line["state"] != "failed" && line["end"].is_null()));
     let run = build.run("").ends(0);
     assert_eq!((run.report["run"].as_u64(), run.in_state("done")), (Some(1), names()));
+}
+
+/// The reserve of such a small file system is 4 MiB.
+#[test]
+fn a_distfile_that_would_take_the_reserve_is_not_fetched_and_its_package_is_deferred() {
+    let Some(build) = with_large("a_distfile_that_would_take…", 2) else { return };
+    let archive = "x".repeat(18 << 20);
+    let url = build.write_elsewhere("archive", &archive);
+    let sum = sha256_text(&Sha256::digest(archive.as_bytes()));
+    let fields = format!("DISTFILES=archive:{sum}:{}\nDISTURL={url}\n", archive.len());
+    build.recipe("fetches", &fields, "mkdir $DESTDIR/opt; wc -c < $DISTDIR/archive > $DESTDIR/opt/fetches\n");
+    build.recipe("plain", "", "mkdir $DESTDIR/opt; echo plain > $DESTDIR/opt/plain\n");
+    let output = running_of(&build, "fetches plain", ("distfiles", "20M")).output().unwrap();
+    let run = BulkRun::of(&output);
+    assert_eq!(
+        (run.code, run.in_state("deferred"), run.in_state("done")),
+        (5, vec!["fetches".to_owned()], vec!["plain".to_owned()]),
+        "{}",
+        run.said
+    );
+    let detail = run.detail("fetches-1.0");
+    assert!(detail.contains("/distfiles has "), "{detail}");
+    assert!(detail.contains(" bytes free, and ") && detail.contains(" are needed"), "{detail}");
+    let run = build.run("fetches plain").ends(0);
+    assert_eq!(run.in_state("done"), ["fetches"], "it was not remembered as a failure");
+}
+
+/// The results of all fit, but the last one would take the reserve.
+#[test]
+fn a_result_that_would_take_the_reserve_of_the_pool_ends_the_run_with_the_numbers() {
+    let Some(build) = with_large("a_result_that_would_take…", 1) else { return };
+    build.recipe("tight", "", "mkdir $DESTDIR/opt; head -c 18M /dev/urandom > $DESTDIR/opt/tight\n");
+    let output = running_of(&build, "tight", ("pool", "20M")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let all = said + &String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{all}");
+    assert!(all.contains("no space is left for results") && all.contains(" bytes free, and "), "{all}");
+    assert_eq!(build.run("tight").ends(0).in_state("done"), ["tight"]);
+}
+
+/// What is built, packed and copied for the check fits, and its installation does not. When the check has failed, what
+/// `pkgadd` wrote is removed, and there is space again.
+#[test]
+fn a_check_that_finds_no_space_is_no_failure_of_its_package() {
+    if !is_root() {
+        crate::skipped("a_check_that_finds_no_space…: only root can mount a small file system");
+        return;
+    }
+    let settings = "slot=local 1\nwait_for_room=1s\n";
+    let Some(build) = BulkBuild::of_recipes("a_check_that_finds_no_space…", false, settings) else {
+        return;
+    };
+    build.recipe("tight", "", "mkdir $DESTDIR/opt; head -c 20M /dev/urandom > $DESTDIR/opt/tight\n");
+    let output = running_of(&build, "tight", ("build", "92M")).output().unwrap();
+    let run = BulkRun::of(&output);
+    let deferred = vec!["tight".to_owned()];
+    assert_eq!(
+        (run.code, run.in_state("deferred"), run.in_state("failed")),
+        (5, deferred, Vec::new()),
+        "{}",
+        run.said
+    );
+    assert!(run.detail("tight-1.0").contains("`build_dir`"), "{}", run.detail("tight-1.0"));
+    let run = build.run("tight").ends(0);
+    assert_eq!(run.in_state("done"), ["tight"], "it was not remembered as a failure");
 }
 
 #[test]

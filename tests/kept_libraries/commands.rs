@@ -105,7 +105,7 @@ fn what_lost_its_need_outside_a_run_is_shown_and_goes_with_prune() {
     let Some(pair) = Pair::new("prune") else { return };
     let stage = &pair.stage;
     stage.apply_tells("--libs keep", &pair.patch);
-    let since = "ACMEx-SO: from ACMEx 1.0, since Nov 20 2026 07:00, by 100-01";
+    let since = "ACMEx-SO: from ACMEx 1.0, since 2026-11-20 07:00, by 100-01";
     assert!(stage.kept().starts_with(&format!("{since}|libx.so.1  needed, ")), "{}", stage.kept());
     fs::remove_file(stage.at(USER)).unwrap();
     assert!(stage.kept().contains("libx.so.1  unneeded, "), "{}", stage.kept());

@@ -9,14 +9,13 @@ use super::damages::{Damage, Need, Record};
 use crate::tree::Tree;
 
 /// Answers that are right without a word about the record: its path, how the command begins, and why.
-const ELSEWHERE: [(&str, &str, &str); 8] = [
+const ELSEWHERE: [(&str, &str, &str); 7] = [
     ("/var/sadm/install/contents", "pkginfo -l", "objects are counted where there are some to count"),
     ("/var/sadm/pkg/ACMEweb", "patchadd -p", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "showrev", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "pkginfo", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "pkgparam", DIRECTORIES),
     ("/var/sadm/patch/100-02", "show", "what a patch says of itself is left out where it is not kept"),
-    ("/var/sadm/patch/100-02", "check", "reported as undo data that the caller may not read"),
     ("/var/sadm/patchadm/ledger/ACMEweb", "show", "what may not be read is told by the names that are there"),
 ];
 

@@ -6,60 +6,85 @@ use std::sync::atomic::AtomicBool;
 
 use patchadm_bulk_values::conf::{Base, BuildIdentity, Configuration};
 use patchadm_bulk_values::result::Digest;
-use patchadm_rootfs::{CAPABILITY, Dir, FileType, Interrupt, Lock, LockError, RootError};
+use patchadm_rootfs::{CAPABILITY, Dir, FileType, Interrupt, Lock, LockError, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::command_run::output_digest;
 use crate::ids::{NOBODY, SandboxIds, range_of};
 use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base, make_temporary_directories};
+use crate::space::FreeSpace;
 use crate::task::place::{remove_all, remove_within_time};
-use crate::tree_copy::{copy_tree, each_below, go_on_unless_interrupted};
-use crate::work::{PROGRAM, build_directory, made, made_private};
+use crate::tree_copy::{TreeKind, TreeWalk, copy_tree, go_on_unless_interrupted, is_gone};
+use crate::work::{PROGRAM, build_directory, host_path, made, made_private};
 
-/// The base as it lies on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseLayer {
-    /// The directory of the lowest layer: the base itself, or an empty system that the host's places are mounted over.
     pub layer: PathBuf,
-    /// The paths of the host that are mounted over it.
     pub mounted: Vec<PathBuf>,
-    /// The way in which layers become trees on this machine.
     pub kind: LayerKind,
-    /// Whose ids the users and groups of its sandboxes have.
+    /// Ids of the users and groups of its sandboxes.
     pub ids: SandboxIds,
-    /// A remark if it was just made.
-    pub note: Option<String>,
+    /// Remarks if it was just made.
+    pub notes: Vec<String>,
 }
 
-/// The file below `build_dir` that records how layers become trees on this machine.
+/// The reason why a base cannot be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// A call, or a lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Its copy would take space that builds need.
+    #[error(
+        "the copy of the base {} needs {needed} bytes in {}, which has {free} bytes free, and a reserve has to \
+         stay: make room, or name another build_dir",
+        .base.display(),
+        .directory.display()
+    )]
+    NoRoom {
+        /// The base.
+        base: PathBuf,
+        /// The directory of the copy.
+        directory: PathBuf,
+        /// The bytes of the base.
+        needed: u64,
+        /// The free bytes of the file system.
+        free: u64,
+    },
+}
+
+impl From<RootError> for BaseError {
+    fn from(error: RootError) -> Self {
+        Self::Lock(error.into())
+    }
+}
+
+/// Records in `build_dir` how layers become trees on this machine.
 const KIND_FILE: &[u8] = b"layers";
 
-/// The directory below `build_dir` with the layers of bases. Only the owner may enter it: the layers have world-writable
-/// directories and set-id programs.
+/// Layers of bases in `build_dir`, for the owner only: they hold world-writable directories and set-id programs.
 pub(crate) const BASES: &str = "bases";
 
-/// The prefix of copies of a base, made for sandboxes whose ids do not own the base.
+/// Prefix of copies of a base, for sandboxes whose ids do not own the base.
 pub(crate) const COPY: &str = "copy";
 
-/// The prefix of layers with places for paths of the host.
+/// Prefix of layers with mount points for paths of the host.
 const PLACES_OF_HOST: &str = "base";
 
 pub(crate) const USED_COPY: &[u8] = b"base.copy";
 
 const KINDS: [(&[u8], LayerKind); 2] = [(b"overlay\n", LayerKind::Overlay), (b"copy\n", LayerKind::Copy)];
 
-/// The paths on which every sandbox mounts something.
 pub(crate) const PLACES: [&str; 9] =
     ["tree", "driver", "packages", "distfiles", "work", "out", "proc", "dev", ".program"];
 
-/// Returns the base as a layer owned by the sandboxes. A host base is laid out below `build_dir`; a directory with
-/// other owners is copied there, until a signal comes.
+/// Lays out a host base in `build_dir`, or copies a base with other owners there, until a signal comes.
 pub fn base_layer(
     conf: &Configuration,
     (ids, user): (SandboxIds, BuildUser),
     digest: &str,
     interrupt: Interrupt<'_>,
-) -> Result<BaseLayer, LockError> {
+) -> Result<BaseLayer, BaseError> {
     let kind = known_layer_kind(&conf.build_dir)?.unwrap_or_default();
     let accounts = match &conf.base {
         Base::Host(_) => HostAccounts::of_this_machine(),
@@ -68,7 +93,7 @@ pub fn base_layer(
     let name = match (&conf.base, ids) {
         (Base::Directory(_), SandboxIds::Range(range)) => name_of(COPY, &format!("{digest} {range}")),
         (Base::Directory(path), _) => {
-            return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids, note: None });
+            return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids, notes: Vec::new() });
         }
         // Other ids or host paths need another layer.
         (Base::Host(paths), _) => {
@@ -83,7 +108,7 @@ pub fn base_layer(
     close_open_layers(&above)?;
     let bases = made_private(&above, BASES.as_bytes())?;
     let path_of_bases = conf.build_dir.join(BASES);
-    let mut note = None;
+    let mut notes = Vec::new();
     if bases.look(name.as_bytes())?.is_none() {
         let new = format!("{name}.new");
         remove_all(&bases, new.as_bytes())?;
@@ -94,7 +119,7 @@ pub fn base_layer(
             // The next call removes the rest.
             let _ = remove_within_time(&bases, new.as_bytes(), &AtomicBool::new(true));
         }
-        note = laid_out?;
+        notes = laid_out?;
         bases.move_to(new.as_bytes(), &bases, name.as_bytes())?;
     }
     if name.starts_with(COPY) && above.read_regular(USED_COPY, 64)?.as_deref() != Some(name.as_bytes()) {
@@ -105,29 +130,117 @@ pub fn base_layer(
         Base::Directory(_) => Vec::new(),
         Base::Host(paths) => mounted_paths(&Dir::of_host(&layer)?, paths)?,
     };
-    Ok(BaseLayer { layer, mounted, kind, ids, note })
+    Ok(BaseLayer { layer, mounted, kind, ids, notes })
 }
 
-/// Fills a new layer and gives it to the root of sandboxes. Returns a note if the layer lacks something.
+/// Fills a new layer and gives it to the root of sandboxes. Returns notes about what the layer lacks.
 fn lay_out_layer(
     conf: &Configuration,
     (dir, path): (&Dir, &Path),
     (ids, user): (SandboxIds, BuildUser),
     accounts: &HostAccounts,
     interrupt: Interrupt<'_>,
-) -> Result<Option<String>, RootError> {
-    let mut note = None;
+) -> Result<Vec<String>, BaseError> {
+    let mut notes = Vec::new();
     match (&conf.base, ids) {
         (Base::Directory(base), SandboxIds::Range(range)) => {
-            copy_tree(base, path, Some(range), interrupt)?;
-            note = lost_capabilities(base)?;
+            let survey = BaseSurvey::of(base, interrupt)?;
+            if !survey.has_room(dir, path)? {
+                return Err(survey.no_room(base, &conf.build_dir));
+            }
+            let copied = copy_tree((base, path), TreeKind::Base, Some(range), interrupt);
+            let left_out = copied.map_err(|error| {
+                if error.is_no_space() { survey.no_room(base, &conf.build_dir) } else { error.into() }
+            })?;
+            notes.extend(survey.with_capability.map(|path| {
+                format!(
+                    "{path} of the base has capabilities, and its copy in sandboxes has none: no program gains \
+                     rights there"
+                )
+            }));
+            notes.extend(left_out.map(|path| {
+                let begin: String = path.chars().take(LONGEST_SHOWN).collect();
+                format!("sandboxes lack the deepest directories below {begin}...: their paths are too long")
+            }));
         }
         (Base::Directory(_), _) => {}
         (Base::Host(paths), _) => lay_out_base(dir, paths, (ids, user), accounts)?,
     }
     ids.hand_over(dir)?;
-    Ok(note)
+    Ok(notes)
 }
+
+/// The most characters of a path that is too long for any call, in a note.
+const LONGEST_SHOWN: usize = 200;
+
+/// What a copy of a base needs and lacks.
+#[derive(Default)]
+struct BaseSurvey {
+    /// The bytes on the disk.
+    bytes: u64,
+    /// A file that has some.
+    file: Option<(Dir, Vec<u8>)>,
+    /// The path of the first file with capabilities.
+    with_capability: Option<String>,
+}
+
+impl BaseSurvey {
+    fn of(base: &Path, interrupt: Interrupt<'_>) -> Result<Self, RootError> {
+        let (mut survey, mut walk) = (Self::default(), TreeWalk::begin(base, TreeKind::Base)?);
+        while let Some(directory) = walk.next_directory()? {
+            let dir = &directory.dir;
+            for name in dir.names()? {
+                go_on_unless_interrupted("look at", (dir, &name), interrupt)?;
+                let Some(seen) = dir.look(&name)? else { continue };
+                match seen.file_type {
+                    FileType::Directory => {
+                        walk.enter(&directory, &name, &seen)?;
+                    }
+                    FileType::Regular => {
+                        if survey.file.is_none() && seen.allocated > 0 {
+                            survey.file = Some((dir.again()?, name.clone()));
+                        }
+                        if survey.with_capability.is_none() && dir.has_xattr(&name, CAPABILITY)? {
+                            survey.with_capability = Some(dir.at(&name).to_string());
+                        }
+                    }
+                    FileType::Symlink => {}
+                    _ => continue,
+                }
+                survey.bytes = survey.bytes.saturating_add(seen.allocated);
+            }
+        }
+        Ok(survey)
+    }
+
+    /// Returns true if a copy leaves the reserve of the file system free, or shares the blocks of the base.
+    fn has_room(&self, layer: &Dir, path: &Path) -> Result<bool, RootError> {
+        let Some(free) = FreeSpace::of(path) else { return Ok(true) };
+        let left = FreeSpace { bytes: free.bytes.saturating_sub(self.bytes), ..free };
+        if !left.is_below_reserve() {
+            return Ok(true);
+        }
+        let Some((dir, name)) = &self.file else { return Ok(false) };
+        let source = match dir.open_regular(name) {
+            Err(error) if error.is_refused_access() || is_gone(&error) => return Ok(false),
+            opened => opened?,
+        };
+        let shares = layer.create(PROBE)?.clone_of(&source);
+        layer.remove(PROBE)?;
+        shares
+    }
+
+    fn no_room(&self, base: &Path, build_dir: &Path) -> BaseError {
+        BaseError::NoRoom {
+            base: base.to_owned(),
+            directory: build_dir.to_owned(),
+            needed: self.bytes,
+            free: FreeSpace::of(build_dir).map_or(0, |free| free.bytes),
+        }
+    }
+}
+
+const PROBE: &[u8] = b".probe";
 
 /// Returns true for a layer directly in `build_dir`, as earlier versions made them. Others could write to it, so it is not
 /// used any more.
@@ -138,7 +251,6 @@ pub(crate) fn is_open_layer(name: &[u8]) -> bool {
     })
 }
 
-/// Closes the layers of earlier versions to other users, until they are pruned.
 fn close_open_layers(build_dir: &Dir) -> Result<(), RootError> {
     for name in build_dir.directories()?.iter().filter(|name| is_open_layer(name)) {
         if build_dir.look(name)?.is_some_and(|seen| seen.mode.bits() & 0o077 != 0) {
@@ -150,25 +262,6 @@ fn close_open_layers(build_dir: &Dir) -> Result<(), RootError> {
         }
     }
     Ok(())
-}
-
-/// Returns a note if the base has file capabilities, which its copy lacks.
-fn lost_capabilities(base: &Path) -> Result<Option<String>, RootError> {
-    let top = Dir::of_host(base)?;
-    let file_system = top.itself()?.file_system;
-    let mut first = None;
-    each_below::<RootError>(&top, |above, name, seen| {
-        if first.is_none() && seen.file_type == FileType::Regular && above.has_xattr(name, CAPABILITY)? {
-            first = Some(above.at(name).to_string());
-        }
-        Ok(first.is_none() && seen.file_system == file_system)
-    })?;
-    Ok(first.map(|path| {
-        format!(
-            "{path} of the base has capabilities, and its copy in sandboxes has none: no program gains rights \
-             there"
-        )
-    }))
 }
 
 fn lay_out_base(
@@ -208,7 +301,6 @@ fn name_of(kind: &str, made_for: &str) -> String {
     format!("{kind}-{}", digest.get(..16).unwrap_or_default())
 }
 
-/// Returns the host paths that the layer has as a directory or file, not as a link.
 fn mounted_paths(layer: &Dir, host: &[PathBuf]) -> Result<Vec<PathBuf>, RootError> {
     let mut mounted = Vec::new();
     for path in host {
@@ -233,7 +325,7 @@ fn is_place(layer: &Dir, path: &Path) -> Result<bool, RootError> {
     Ok(false)
 }
 
-/// Returns the user whose file permissions apply to reading the tree, if that is not the caller.
+/// Returns the user whose permissions apply to reading the tree, unless that is the caller.
 pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -242,7 +334,6 @@ pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
     Some(range_of(conf).map_or(NOBODY, |range| range.outside(build_user(conf).id())))
 }
 
-/// Returns under whose ids builds run.
 pub fn build_user(conf: &Configuration) -> BuildUser {
     match conf.build_as {
         BuildIdentity::Root => BuildUser::First,
@@ -250,8 +341,7 @@ pub fn build_user(conf: &Configuration) -> BuildUser {
     }
 }
 
-/// Returns the user and group that fetch sources, or `None` if the caller fetches them. Fails with a reason if root has
-/// no `build_user`, or if that user does not exist or is root.
+/// Returns the user and group that fetch sources, or `None` for the caller. Root needs a `build_user` other than root.
 pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, String> {
     let is_root = rustix::process::geteuid().is_root();
     if conf.lacks_build_user(is_root) {
@@ -268,64 +358,72 @@ pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, 
     Ok(Some((user.uid.as_raw(), user.gid.as_raw())))
 }
 
-/// Returns the digest of the base: over type, mode, owner, size, time and target of all its objects, or over the output
-/// of the configured command. Fails once a signal comes.
+/// Digests type, mode, owner, size, time and target of all objects, or the output of the configured command.
 pub fn base_digest(conf: &Configuration, interrupt: Interrupt<'_>) -> Result<Digest, String> {
     if let Some(words) = conf.base_id.as_deref() {
         return output_digest("base_id", words, None, interrupt);
     }
-    let tops = match &conf.base {
-        Base::Directory(path) => vec![path.clone()],
-        Base::Host(paths) => paths.clone(),
+    let (tops, kind) = match &conf.base {
+        Base::Directory(path) => (std::slice::from_ref(path), TreeKind::Base),
+        Base::Host(paths) => (paths.as_slice(), TreeKind::Host),
     };
     let mut hasher = blake3::Hasher::new();
-    for top in &tops {
-        digest_tree(top, &mut hasher, interrupt).map_err(|error| error.to_string())?;
+    for top in tops {
+        digest_tree((top, kind), &mut hasher, interrupt).map_err(|error| error.to_string())?;
     }
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-fn digest_tree(top: &Path, hasher: &mut blake3::Hasher, interrupt: Interrupt<'_>) -> Result<(), RootError> {
+fn digest_tree(
+    (top, kind): (&Path, TreeKind),
+    hasher: &mut blake3::Hasher,
+    interrupt: Interrupt<'_>,
+) -> Result<(), RootError> {
     let Ok(seen) = std::fs::symlink_metadata(top) else { return Ok(()) };
-    let (Some(parent), Some(name)) = (top.parent(), top.file_name()) else {
-        return digest_below(top, hasher, interrupt);
-    };
-    digest_object(&Dir::of_host(parent)?, name.as_encoded_bytes(), top, hasher)?;
-    if seen.is_dir() { digest_below(top, hasher, interrupt) } else { Ok(()) }
+    if let (Some(parent), Some(name)) = (top.parent(), top.file_name()) {
+        let (parent, name) = (Dir::of_host(parent)?, name.as_encoded_bytes());
+        let Some(seen) = parent.look(name)? else { return Ok(()) };
+        digest_object((&parent, name), &seen, top, hasher)?;
+    }
+    if seen.is_dir() { digest_below((top, kind), hasher, interrupt) } else { Ok(()) }
 }
 
-fn digest_below(top: &Path, hasher: &mut blake3::Hasher, interrupt: Interrupt<'_>) -> Result<(), RootError> {
-    let mut open = vec![top.to_owned()];
-    while let Some(path) = open.pop() {
-        let dir = match Dir::of_host(&path) {
-            // A build cannot read it either.
-            Err(error) if error.is_refused_access() => continue,
-            other => other?,
-        };
-        let mut names = dir.names()?;
-        names.sort_unstable();
-        for name in names {
-            go_on_unless_interrupted("look at", (&dir, &name), interrupt)?;
-            let below = crate::work::host_path(&path, &name);
-            if digest_object(&dir, &name, &below, hasher)? {
-                open.push(below);
+fn digest_below(
+    (top, kind): (&Path, TreeKind),
+    hasher: &mut blake3::Hasher,
+    interrupt: Interrupt<'_>,
+) -> Result<(), RootError> {
+    let mut walk = match TreeWalk::begin(top, kind) {
+        Err(error) if error.is_refused_access() => return Ok(()),
+        walk => walk?,
+    };
+    while let Some(directory) = walk.next_directory()? {
+        let (dir, relative) = (&directory.dir, directory.path.relative());
+        let path = if relative.is_empty() { top.to_owned() } else { host_path(top, relative) };
+        for name in dir.names()? {
+            go_on_unless_interrupted("look at", (dir, &name), interrupt)?;
+            let Some(seen) = dir.look(&name)? else { continue };
+            if seen.file_type == FileType::Directory && !walk.enter(&directory, &name, &seen)? {
+                continue;
+            }
+            match digest_object((dir, &name), &seen, &host_path(&path, &name), hasher) {
+                Err(error) if directory.is_open && is_gone(&error) => {}
+                digested => digested?,
             }
         }
     }
     Ok(())
 }
 
-/// Adds an object to the digest; returns true for a directory.
 fn digest_object(
-    dir: &Dir,
-    name: &[u8],
+    (dir, name): (&Dir, &[u8]),
+    seen: &ObjectStatus,
     path: &Path,
     hasher: &mut blake3::Hasher,
-) -> Result<bool, RootError> {
-    let Some(seen) = dir.look(name)? else { return Ok(false) };
+) -> Result<(), RootError> {
     hasher.update(path.as_os_str().as_encoded_bytes());
-    let is_directory = seen.file_type == FileType::Directory;
     // The names in a directory are digested themselves, so its size and time are ignored.
+    let is_directory = seen.file_type == FileType::Directory;
     let (size, mtime) = if is_directory { (0, 0) } else { (seen.size, seen.mtime.seconds) };
     let line = format!(
         "\0{:?} {:o} {} {} {size} {mtime} {}\n",
@@ -339,7 +437,7 @@ fn digest_object(
     if seen.file_type == FileType::Symlink {
         hasher.update(&dir.read_link(name)?);
     }
-    Ok(is_directory)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -358,10 +456,48 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
         let digest = |interrupt: Interrupt<'_>| {
-            digest_tree(dir.path(), &mut blake3::Hasher::new(), interrupt).map_err(|error| error.errno())
+            let mut hasher = blake3::Hasher::new();
+            digest_tree((dir.path(), TreeKind::Base), &mut hasher, interrupt).map_err(|error| error.errno())
         };
         assert_eq!(digest(&never), Ok(()));
         assert_eq!(digest(&|| Some(15)), Err(Some(Errno::INTR)));
+    }
+
+    #[test]
+    fn the_digest_of_a_base_tells_nothing_that_its_copy_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("var/tmp")).unwrap();
+        fs::set_permissions(dir.path().join("var/tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+        let digest = |kind| {
+            let mut hasher = blake3::Hasher::new();
+            digest_tree((dir.path(), kind), &mut hasher, &never).unwrap();
+            hasher.finalize()
+        };
+        let before = [TreeKind::Base, TreeKind::Host].map(digest);
+        fs::write(dir.path().join("var/tmp/theirs"), "").unwrap();
+        let after = [TreeKind::Base, TreeKind::Host].map(digest);
+        assert_eq!(before[0], after[0]);
+        assert_ne!(before[1], after[1], "sandboxes see it there");
+        fs::write(dir.path().join("var/own"), "").unwrap();
+        assert_ne!(digest(TreeKind::Base), before[0]);
+    }
+
+    #[test]
+    fn a_base_that_does_not_fit_is_refused_before_anything_is_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = Dir::of_host(dir.path()).unwrap();
+        let survey = BaseSurvey { bytes: u64::MAX, ..BaseSurvey::default() };
+        assert!(!survey.has_room(&layer, dir.path()).unwrap());
+        let said = survey.no_room(Path::new("/base"), dir.path()).to_string();
+        let begin = format!(
+            "the copy of the base /base needs 18446744073709551615 bytes in {}",
+            dir.path().display()
+        );
+        assert!(
+            said.starts_with(&begin) && said.contains(" bytes free, and a reserve has to stay"),
+            "{said}"
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -13,28 +13,25 @@ use patchadm_inputs::password::without_passwords;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::control::visible;
 
-/// The time to wait for output after the end of a command: a process that it left behind may still print.
+/// Time to wait for more output after a command ends: a process that it left behind may still print.
 const LONGEST_OUTPUT: Duration = Duration::from_secs(1);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
 const KEPT_OUTPUT: usize = 4096;
 
-/// Maximum size of the output that is digested, in bytes.
+/// In bytes.
 const LARGEST_DIGESTED: u64 = 1 << 20;
 
-/// The failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// It cannot be started.
     #[error("{program}: {error}")]
     Start { program: String, error: io::Error },
-    /// It failed, or had to end before it was done.
     #[error("{program}: {how}{output}")]
     Failed {
         program: String,
         how: String,
-        /// The last line that it printed, behind a colon.
+        /// The last line of output, after a colon.
         output: String,
     },
 }
@@ -55,7 +52,7 @@ pub(crate) fn run_command(
     command.stdout(writer.try_clone().map_err(start)?).stderr(writer);
     let began = Instant::now();
     let mut child = command.spawn().map_err(start)?;
-    // The command holds the ends that are written to; without it, reading ends.
+    // The command holds the write ends; reading ends only once they are closed.
     drop(command);
     let output = PrintedLines::read(reader);
     let ended = wait_for(&mut child, is_over).map_err(start)?;
@@ -76,8 +73,7 @@ pub(crate) fn run_command(
     })
 }
 
-/// The last bytes that a command prints, collected as long as its output is open: a process that it leaves behind may
-/// print after its end.
+/// The last bytes of output, read until it closes: a process left behind may print after the command's end.
 struct PrintedLines {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: std::thread::JoinHandle<()>,
@@ -99,7 +95,6 @@ impl PrintedLines {
         Self { bytes, reader }
     }
 
-    /// Waits until the output is closed, but not for long.
     fn wait(&self) {
         let began = Instant::now();
         while !self.reader.is_finished() && began.elapsed() < LONGEST_OUTPUT {
@@ -108,7 +103,6 @@ impl PrintedLines {
     }
 }
 
-/// Waits for the end of a command. Kills it once `is_over` returns true; it has no status then.
 fn wait_for(child: &mut Child, is_over: &dyn Fn() -> bool) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
@@ -123,8 +117,7 @@ fn wait_for(child: &mut Child, is_over: &dyn Fn() -> bool) -> io::Result<Option<
     }
 }
 
-/// Returns the digest of the output of a command, or the reason of its failure. `setting` names the command in
-/// messages. Without a directory the command runs in that of the caller. A signal ends it.
+/// Returns the digest of a command's output, or why it failed. `setting` names the command in messages.
 pub(crate) fn output_digest(
     setting: &str,
     words: &[String],
@@ -142,14 +135,14 @@ pub(crate) fn output_digest(
         command.current_dir(directory);
     }
     let mut child = command.spawn().map_err(unread)?;
-    // The command holds the end that is written to; without it, reading ends.
+    // The command holds the write end; reading ends only once it is closed.
     drop(command);
     let output = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         reader.take(LARGEST_DIGESTED + 1).read_to_end(&mut bytes).map(|_| bytes)
     });
     let ended = wait_for(&mut child, &is_over).map_err(unread)?;
-    // A process that it has left behind may still print.
+    // A process left behind may still print.
     while !output.is_finished() && !is_over() {
         std::thread::sleep(PAUSE);
     }

@@ -1,9 +1,7 @@
-//! Control groups of tasks, with which the kernel limits the memory and processes of everything that a task starts.
+//! Control groups that limit memory and processes of a task, in cgroup version 1 or 2.
 //!
-//! A task gets a group below the one of this process, or below an ancestor that enables its controllers for children,
-//! if this process is allowed to make one: in the version 1 hierarchies, one per controller, or in the single version 2
-//! hierarchy. Otherwise the watcher of the task has to measure by itself. A group is removed with its task; the next
-//! task or run of the same bulk build removes groups of killed tasks.
+//! Without permission to make one, the task's watcher measures instead. The next task or run removes groups of killed
+//! ones.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,7 +17,7 @@ const PREFIX: &str = "patchadm-";
 
 const LARGEST: u64 = 64 << 10;
 
-/// The time to wait for the kernel to release a group whose last process has ended, and the pause between two tries.
+/// Time for the kernel to release a group after its last process, and the pause between two tries.
 const LONGEST_END: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -42,12 +40,12 @@ impl GroupLimits {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GroupOverrun {
-    /// Memory; the peak in bytes.
+    /// Peak in bytes.
     Memory(u64),
     Processes(u64),
 }
 
-/// The control groups of one task. They are removed on drop, as soon as they have no processes.
+/// The control groups of one task, removed on drop.
 #[derive(Debug, Default)]
 pub(crate) struct TaskGroup {
     limits: GroupLimits,
@@ -55,7 +53,6 @@ pub(crate) struct TaskGroup {
 }
 
 impl TaskGroup {
-    /// Makes groups with these limits, as far as this process is allowed to.
     pub(crate) fn make(task: &str, limits: GroupLimits) -> Self {
         let is_wanted = |controller: &GroupController| limits.of(*controller).is_some();
         let wanted: Vec<GroupController> = GroupController::ALL.into_iter().filter(is_wanted).collect();
@@ -65,7 +62,7 @@ impl TaskGroup {
         Self { limits, parts: made.collect() }
     }
 
-    /// Puts a process and its future children into the groups. A group that rejects it is given up.
+    /// Puts a process and its future children into the groups, and gives up a group that rejects it.
     pub(crate) fn take(&mut self, process: u32) {
         self.parts.retain(|part| matches!(part.put("cgroup.procs", u64::from(process)), Ok(true)));
     }
@@ -115,8 +112,7 @@ impl GroupPart {
         Ok(Some(part))
     }
 
-    /// Sets a limit; returns false if the kernel has no such limit. Swap counts as memory if the kernel accounts for
-    /// it.
+    /// Sets a limit, including swap if the kernel accounts for it. Returns false if the kernel has no such limit.
     fn limit(&self, controller: GroupController, limit: u64) -> Result<bool, RootError> {
         match (controller, self.version) {
             (GroupController::Processes, _) => {
@@ -135,7 +131,6 @@ impl GroupPart {
         }
     }
 
-    /// Returns the number of refusals by the kernel because of a limit.
     fn refusals(&self, controller: GroupController) -> Option<u64> {
         let (file, word) = match (controller, self.version) {
             (GroupController::Processes, _) => ("pids.events", "max"),
@@ -161,7 +156,6 @@ impl GroupPart {
         String::from_utf8(self.dir.read_regular(file.as_bytes(), LARGEST).ok()??).ok()
     }
 
-    /// Writes a number to a file; returns false if there is no such file.
     fn put(&self, file: &str, number: u64) -> Result<bool, RootError> {
         let Some(mut file) = self.dir.open_writable(file.as_bytes())? else { return Ok(false) };
         file.put(number.to_string().as_bytes())?;
@@ -179,7 +173,6 @@ impl Drop for GroupPart {
     }
 }
 
-/// Removes the groups of abandoned tasks of this bulk build. A group with a process stays.
 pub(crate) fn remove_abandoned_groups(id: &str, is_abandoned: impl Fn(&[u8]) -> bool) {
     let begin = format!("{PREFIX}{id}.").into_bytes();
     for place in places_here(&GroupController::ALL) {
@@ -221,7 +214,7 @@ pub(super) enum HierarchyVersion {
     Two,
 }
 
-/// A directory for groups with these controllers, if this process may write to it.
+/// A directory in which this process may make groups with these controllers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GroupPlace {
     pub(super) version: HierarchyVersion,
@@ -229,7 +222,6 @@ pub(super) struct GroupPlace {
     controllers: Vec<GroupController>,
 }
 
-/// Returns the places for groups with these controllers, or none if the kernel lists none.
 fn places_here(wanted: &[GroupController]) -> Vec<GroupPlace> {
     let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
@@ -237,8 +229,7 @@ fn places_here(wanted: &[GroupController]) -> Vec<GroupPlace> {
     places_of((&memberships, &mounts), wanted, |group| handed_down(group).unwrap_or_default())
 }
 
-/// Parses these lists, in the formats of cgroups(7) and proc(5). `handed_down` returns the controllers that a version 2
-/// group enables for its children.
+/// Parses lists in the formats of cgroups(7) and proc(5).
 fn places_of(
     (memberships, mounts): (&str, &[u8]),
     wanted: &[GroupController],
@@ -280,8 +271,8 @@ fn own_group_of_version_1(
     mounts.iter().filter(has_it).find_map(|mount| mount.directory_of(group))
 }
 
-/// Returns the nearest version 2 group, from this process upwards, that enables most of these controllers for its
-/// children. The group of this process usually enables none, because a group with processes cannot.
+/// Returns the nearest version 2 group upwards that enables most of these controllers for its children. The group of
+/// this process usually enables none, because a group with processes cannot.
 fn place_of_version_2(
     memberships: &str,
     mounts: &[HierarchyMount],
@@ -306,11 +297,10 @@ fn place_of_version_2(
 }
 
 struct HierarchyMount {
-    /// The group at the mount point.
     root: PathBuf,
     point: PathBuf,
     kind: Vec<u8>,
-    /// Mount options; in version 1 they contain the controllers.
+    /// Contains the controllers in version 1.
     options: String,
 }
 
@@ -319,14 +309,13 @@ impl HierarchyMount {
         let mut fields = line.split(|&byte| byte == b' ');
         let path = |field: &[u8]| PathBuf::from(OsString::from_vec(unescape(field)));
         let (root, point) = (path(fields.nth(3)?), path(fields.next()?));
-        // Behind the optional fields: the type, the source and the options.
+        // The fields after the optional ones: type, source, options.
         let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
         let kind = fields.next().filter(|kind| kind.starts_with(b"cgroup"))?.to_vec();
         let options = String::from_utf8_lossy(fields.nth(1)?).into_owned();
         Some(Self { root, point, kind, options })
     }
 
-    /// Returns the directory of a group, or `None` if it is outside the mount.
     fn directory_of(&self, group: &str) -> Option<PathBuf> {
         let below = Path::new(group).strip_prefix(&self.root).ok()?;
         let is_plain = below.components().all(|part| matches!(part, Component::Normal(_)));
@@ -382,7 +371,7 @@ mod tests {
         assert!(part.limit(Memory, 1000).unwrap());
         assert!(part.limit(Processes, 20).unwrap());
         let texts = ["memory.max", "memory.swap.max", "pids.max"].map(|file| written(dir.path(), file));
-        // Those of ours are no processes of the task.
+        // Our own processes do not count as the task's.
         let most = (20 + EnclosureProcess::makers()).to_string();
         assert_eq!(texts, ["1000", "0", &most]);
         let mut group = group(part);

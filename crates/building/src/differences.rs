@@ -1,9 +1,8 @@
-//! The objects and bytes in which two results differ, except differences that a recipe allows.
+//! The differences between two results, except those that a recipe allows.
 //!
-//! Compared are the objects of packages and of tar archives, compressed with gzip or not, and otherwise whole files.
-//! Times are ignored.
+//! Packages and tar archives are compared by object, other files as a whole. Times are ignored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -11,36 +10,46 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 use patchadm_bulk_values::pattern::ShellPattern;
 use patchadm_bulk_values::result::Digest;
-use patchadm_inputs::source::{self, Extent, Origin, SourceError, SourceProblem};
+use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_svr4::format::params;
-use patchadm_svr4::package::Ftype;
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::package::{Ftype, PackagePath};
+
+use crate::package_limits::{MOST_OBJECTS, open_package};
 
 const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
-/// The block size of tar, the offset of its magic, and the longest name in bytes.
+/// The block size of tar, and the offset of its magic.
 const BLOCK: usize = 512;
 const MAGIC: std::ops::Range<usize> = 257..262;
-const LONGEST_NAME: u64 = 1 << 16;
 
-/// The maximum decompressed size of a file, in bytes; larger files are not compared.
+/// The longest name, and the largest pax header, in bytes: many times those of the tools that write archives.
+const LONGEST_NAME: u64 = 1 << 16;
+const LARGEST_HEADER: u64 = 1 << 20;
+
+/// Maximum decompressed size of a compared file, in bytes.
 const LARGEST: u64 = 64 << 30;
 
-/// The maximum size of a content that is compared line by line or byte by byte.
-const LARGEST_TEXT: u64 = 256 << 20;
+/// The maximum size of a content whose lines may vary. One is held at a time.
+const LARGEST_TEXT: u64 = 32 << 20;
 
-/// Limits of a report: number of objects, and characters per line.
+/// The first bytes of a content in which the difference is looked for. Those of [`MOST_TOLD`] contents of two files are
+/// held.
+const LARGEST_TOLD: u64 = 4 << 20;
+
+/// The maximum size of the names and attributes of all objects of a file, which are held: 128 bytes for each.
+const LARGEST_NAMES: usize = 64 << 20;
+
+/// Limits of a report: objects, and characters per line.
 const MOST_TOLD: usize = 20;
 const LONGEST_LINE: usize = 80;
 
-/// Something that differs between two results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectDifference {
-    /// The file of the result.
     pub file: String,
-    /// The object in it; none for the file as a whole.
+    /// `None` for the file as a whole.
     pub object: Option<String>,
-    /// The difference in words.
     pub what: String,
 }
 
@@ -51,17 +60,13 @@ impl std::fmt::Display for ObjectDifference {
     }
 }
 
-/// The files of a result.
 #[derive(Clone, Copy, Debug)]
 pub struct ComparedFiles<'a> {
-    /// The directory that they are in.
     pub directory: &'a Path,
-    /// Their names.
     pub names: &'a [String],
 }
 
-/// A rule of a recipe for contents that may differ without a real change: `PATH` for the whole content, or
-/// `PATH#PATTERN` for matching lines.
+/// A recipe's rule for contents that may vary: `PATH` for all of it, `PATH#PATTERN` for matching lines.
 struct VaryingContent {
     path: ShellPattern,
     lines: Option<ShellPattern>,
@@ -80,7 +85,6 @@ impl VaryingContent {
 
 type ObjectFacts = (String, Digest);
 
-/// Returns the differences between the files of two results, except those that these words of a recipe allow.
 pub fn differences(
     one: &ComparedFiles<'_>,
     other: &ComparedFiles<'_>,
@@ -130,18 +134,40 @@ fn of_file(
         }
     }
     let told_contents: BTreeSet<String> = contents.into_iter().take(MOST_TOLD).collect();
-    let (was, is) = (contents_of(one, &told_contents)?, contents_of(other, &told_contents)?);
+    let (was, is) = (contents_of(one, &told_contents, rules)?, contents_of(other, &told_contents, rules)?);
     for name in &told_contents {
-        let bytes = |contents: &BTreeMap<String, Vec<u8>>| contents.get(name).cloned().unwrap_or_default();
-        found.push(difference(
-            name,
-            first_difference(
-                &without_varying(name, &bytes(&was), rules),
-                &without_varying(name, &bytes(&is), rules),
-            ),
-        ));
+        let none = FirstBytes::default();
+        let (was, is) = (was.get(name).unwrap_or(&none), is.get(name).unwrap_or(&none));
+        found.push(difference(name, was.difference_from(is)));
     }
     Ok(found)
+}
+
+/// The first bytes of a content, without lines that vary.
+#[derive(Default)]
+struct FirstBytes {
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+impl FirstBytes {
+    fn read(name: &str, content: &mut dyn Read, rules: &[VaryingContent]) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        content.take(LARGEST_TOLD + 1).read_to_end(&mut bytes)?;
+        let is_cut = bytes.len() as u64 > LARGEST_TOLD;
+        if is_cut && let Some(newline) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            bytes.truncate(newline + 1);
+        }
+        Ok(Self { bytes: without_varying(name, &bytes, rules), is_cut })
+    }
+
+    fn difference_from(&self, other: &Self) -> String {
+        let differs = self.bytes.iter().zip(&other.bytes).any(|(one, other)| one != other);
+        if !differs && (self.is_cut || other.is_cut) {
+            return format!("it differs after its first {LARGEST_TOLD} bytes");
+        }
+        first_difference(&self.bytes, &other.bytes)
+    }
 }
 
 fn whole_digest(file: &Path) -> io::Result<Digest> {
@@ -150,7 +176,7 @@ fn whole_digest(file: &Path) -> io::Result<Digest> {
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// Returns the content without varying lines; empty if all of it varies.
+/// Removes varying lines. Returns nothing if all of the content varies.
 fn without_varying(name: &str, content: &[u8], rules: &[VaryingContent]) -> Vec<u8> {
     let rules: Vec<&VaryingContent> =
         rules.iter().filter(|rule| rule.path.matches(name.trim_start_matches('/'))).collect();
@@ -165,8 +191,28 @@ fn without_varying(name: &str, content: &[u8], rules: &[VaryingContent]) -> Vec<
     content.split_inclusive(|byte| *byte == b'\n').filter(|line| !varies(line)).flatten().copied().collect()
 }
 
+/// The objects of a file by name.
+#[derive(Default)]
+struct HeldObjects {
+    objects: BTreeMap<String, ObjectFacts>,
+    bytes: usize,
+}
+
+impl HeldObjects {
+    fn add(&mut self, name: &str, facts: ObjectFacts) -> io::Result<()> {
+        self.bytes = self.bytes.saturating_add(name.len()).saturating_add(facts.0.len());
+        self.objects.insert(name.to_owned(), facts);
+        if self.objects.len() > MOST_OBJECTS || self.bytes > LARGEST_NAMES {
+            return Err(io::Error::other(format!(
+                "it has more than {MOST_OBJECTS} objects, or than {LARGEST_NAMES} bytes of their names"
+            )));
+        }
+        Ok(())
+    }
+}
+
 fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<String, ObjectFacts>> {
-    let mut objects = BTreeMap::new();
+    let mut held = HeldObjects::default();
     each_object(file, &mut |name, attributes, content| {
         let is_meant = rules.iter().any(|rule| rule.path.matches(name.trim_start_matches('/')));
         let mut hasher = blake3::Hasher::new();
@@ -175,25 +221,25 @@ fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<Stri
             content.take(LARGEST_TEXT).read_to_end(&mut text)?;
             hasher.update(&without_varying(name, &text, rules));
         }
-        // The rest of a content that is too large to be looked at line by line counts as it is.
+        // A content too large to filter by line counts as a whole.
         io::copy(content, &mut hasher)?;
-        let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
-        objects.insert(name.to_owned(), (attributes, digest));
-        Ok(())
+        held.add(name, (attributes, Digest::from_bytes(*hasher.finalize().as_bytes())))
     })?;
-    Ok(objects)
+    Ok(held.objects)
 }
 
-fn contents_of(file: &Path, names: &BTreeSet<String>) -> io::Result<BTreeMap<String, Vec<u8>>> {
+fn contents_of(
+    file: &Path,
+    names: &BTreeSet<String>,
+    rules: &[VaryingContent],
+) -> io::Result<BTreeMap<String, FirstBytes>> {
     let mut contents = BTreeMap::new();
     if names.is_empty() {
         return Ok(contents);
     }
     each_object(file, &mut |name, _, content| {
         if names.contains(name) {
-            let mut bytes = Vec::new();
-            content.take(LARGEST_TEXT).read_to_end(&mut bytes)?;
-            contents.insert(name.to_owned(), bytes);
+            contents.insert(name.to_owned(), FirstBytes::read(name, content, rules)?);
         }
         Ok(())
     })?;
@@ -238,7 +284,6 @@ fn each_object(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     if is_tar { each_of_tar(&mut whole, visit) } else { visit("", "file".to_owned(), &mut whole) }
 }
 
-/// A reader that fails after a number of bytes.
 struct LimitedReader<R> {
     input: R,
     left: u64,
@@ -257,7 +302,7 @@ impl<R: Read> Read for LimitedReader<R> {
 
 fn each_of_package(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     let failed = |error: SourceError| io::Error::other(error.to_string());
-    let (source, image) = source::open(Origin::Path(file), Extent::Unchecked).map_err(failed)?;
+    let (source, image) = open_package(file).map_err(failed)?;
     let several = image.packages.len() > 1;
     let name_of =
         |number: usize, path: &str| if several { format!("{number}/{path}") } else { path.to_owned() };
@@ -270,12 +315,12 @@ fn each_of_package(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
             visit(&name_of(number, &entry.path.to_string()), attributes(entry), &mut io::empty())?;
         }
     }
-    let attributes_at = |number: usize, path: &patchadm_svr4::package::PackagePath| {
-        let package = image.packages.get(number)?;
-        package.pkgmap.entries.iter().find(|entry| entry.path == *path).map(attributes)
-    };
+    let entries = image.packages.iter().enumerate().flat_map(|(number, package)| {
+        package.pkgmap.entries.iter().map(move |entry| ((number, &entry.path), entry))
+    });
+    let entries: HashMap<(usize, &PackagePath), &PkgmapEntry> = entries.collect();
     let streamed = source.stream(&image, &mut |_, _| true, &mut |number, path, _, data: &mut dyn Read| {
-        let attributes = attributes_at(number, path).unwrap_or_default();
+        let attributes = entries.get(&(number, path)).map(|entry| attributes(entry)).unwrap_or_default();
         visit(&name_of(number, &path.to_string()), attributes, data).map_err(|error| SourceError {
             path: file.to_owned(),
             problem: SourceProblem::Io { file: Some(path.to_string()), error },
@@ -284,12 +329,11 @@ fn each_of_package(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     streamed.map_err(failed)
 }
 
-/// Returns true if an object of this type has content of its own, or is no object at all.
 fn has_content(ftype: Ftype) -> bool {
     matches!(ftype, Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information)
 }
 
-fn attributes(entry: &patchadm_svr4::format::pkgmap::PkgmapEntry) -> String {
+fn attributes(entry: &PkgmapEntry) -> String {
     let object = &entry.object;
     let target = object.target.as_deref().map(|target| format!(" -> {}", String::from_utf8_lossy(target)));
     let target = target.unwrap_or_default();
@@ -316,7 +360,12 @@ fn each_of_tar(input: &mut dyn Read, visit: &mut VisitObject<'_>) -> io::Result<
         let mut data = (&mut *input).take(size);
         if matches!(kind, b'L' | b'K' | b'x' | b'g') {
             let mut text = Vec::new();
-            (&mut data).take(LONGEST_NAME).read_to_end(&mut text)?;
+            let limit = if matches!(kind, b'L' | b'K') { LONGEST_NAME } else { LARGEST_HEADER };
+            (&mut data).take(limit + 1).read_to_end(&mut text)?;
+            if text.len() as u64 > limit {
+                let reason = format!("a name or header in a tar archive has more than {limit} bytes");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            }
             let text = String::from_utf8_lossy(&text).into_owned();
             match kind {
                 b'L' => long_name = Some(text.trim_end_matches('\0').to_owned()),
@@ -401,6 +450,38 @@ mod tests {
             "x.tgz: bin/x: line 1, byte 5: `echo 1` became `echo 2`",
         ];
         assert_eq!(reported, expected, "what does not vary counts");
+    }
+
+    #[test]
+    fn a_name_in_an_archive_has_a_limit_and_so_have_all_objects_together() {
+        for kind in [b'L', b'x'] {
+            let long = "n".repeat(usize::try_from(LARGEST_HEADER).unwrap() + 1);
+            let mut archive = tar(&[("long", long.as_str(), 0), ("x", "x", 0)]);
+            archive[156] = kind;
+            let refused = each_of_tar(&mut &archive[..], &mut |_, _, _| Ok(())).unwrap_err().to_string();
+            assert!(refused.starts_with("a name or header in a tar archive has more than "), "{refused}");
+        }
+        let (mut held, long) = (HeldObjects::default(), "n".repeat(1 << 20));
+        let mut add =
+            |number: usize| held.add(&format!("{number:03}{long}"), (String::new(), Digest::of(b"")));
+        let kept = (0..100).take_while(|number| add(*number).is_ok()).count();
+        assert_eq!(kept, 63);
+    }
+
+    #[test]
+    fn a_difference_in_a_large_content_is_told_where_it_is_near_the_beginning() {
+        let large = vec![b'a'; usize::try_from(LARGEST_TOLD).unwrap() + 10];
+        let (mut near, mut far) = (large.clone(), large.clone());
+        near[4] = 0;
+        *far.last_mut().unwrap() = 0;
+        assert_eq!(
+            compare(&large, &near, &[]),
+            [format!("x.tgz: byte 4: 0x61 became 0x00; {0} bytes became {0}", LARGEST_TOLD + 1)]
+        );
+        assert_eq!(
+            compare(&large, &far, &[]),
+            [format!("x.tgz: it differs after its first {LARGEST_TOLD} bytes")]
+        );
     }
 
     #[test]

@@ -20,31 +20,21 @@ pub(crate) const PLATFORM: &str = "platform";
 
 pub(crate) const DRIVER_INSIDE: &str = "/driver";
 
-/// The executables that know a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Driver {
-    /// The directory that they are in.
     pub directory: PathBuf,
 }
 
-/// The reason why a tree cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DriverError {
-    /// A file or directory is not there, or is none that can be used.
     #[error("{}: {reason}", path.display())]
-    Unusable {
-        /// The file or directory.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
-    /// The driver or one of its programs belongs to another user, or others may write to it.
+    Unusable { path: PathBuf, reason: String },
     #[error(transparent)]
     NotOurs(#[from] ForeignFile),
 }
 
 impl Driver {
-    /// Finds the driver: the one that is configured, that of the directory of the bulk build, else that of the tree.
+    /// Finds the configured driver, else the one in the bulk build's directory, else the tree's.
     pub fn find(work: &Work) -> Result<Self, DriverError> {
         let conf = &work.conf;
         if !conf.tree.is_dir() {
@@ -73,7 +63,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Checks the files beside the programs, which they may load. In a tree these are recipes, which are not trusted.
+    /// Checks the files beside the programs, which they may load. In a tree these are untrusted recipes.
     fn helpers_must_be_ours(&self, tree: &Path) -> Result<(), DriverError> {
         let tree = tree.canonicalize().ok();
         let is_tree = |path: &Path| tree.is_some() && path.canonicalize().ok() == tree;
@@ -124,14 +114,12 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|seen| seen.is_file() && seen.permissions().mode() & 0o111 != 0)
 }
 
-/// The driver `recipes`: the names of its executables, and their texts.
 pub const RECIPES: [(&str, &str); 3] = [
     ("scan", include_str!("../drivers/recipes/scan")),
     ("build", include_str!("../drivers/recipes/build")),
     (PLATFORM, include_str!("../drivers/recipes/platform")),
 ];
 
-/// The driver `pkgsrc`: the names of its executables, and their texts.
 pub const PKGSRC: [(&str, &str); 3] = [
     ("scan", include_str!("../drivers/pkgsrc/scan")),
     ("build", include_str!("../drivers/pkgsrc/build")),

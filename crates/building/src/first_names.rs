@@ -2,12 +2,10 @@
 
 const MOST_NAMED: usize = 5;
 
-/// Joins the first names with commas, and adds the number of the rest.
 pub(crate) fn first_names(names: &[String]) -> String {
     first_joined(names, ",")
 }
 
-/// Joins the first clauses with semicolons, and adds the number of the rest.
 pub(crate) fn first_clauses(clauses: &[String]) -> String {
     first_joined(clauses, ";")
 }

@@ -1,7 +1,7 @@
-//! The user and group ids of sandboxes, which are never those of the machine's root.
+//! User and group ids of sandboxes, which are never those of the machine's root.
 //!
-//! Root gives its sandboxes an exclusive range of ids. An ordinary user has subordinate ids, if the administrator has
-//! assigned some and newuidmap(1) is installed; otherwise only the user's own id.
+//! Root gives its sandboxes an exclusive range. An ordinary user uses subordinate ids if there are any, with
+//! newuidmap(1).
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -19,38 +19,31 @@ use crate::tree_copy::each_below;
 
 const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
 
-/// The account files of this machine. The third field of both is an id.
+/// The third field of both is an id.
 const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
-/// The user and group of builds inside the sandbox. Not 65534, which stands for every unmapped id there.
+/// User and group of builds in the sandbox. Not 65534, which stands for every unmapped id there.
 pub(crate) const BUILD_ID: u32 = 1_000;
 
 pub(crate) const NOBODY: u32 = 65_534;
 
 const MAP_PROGRAMS: [&str; 2] = ["newuidmap", "newgidmap"];
 
-/// The directories searched for these programs. `PATH` is not used, because anybody could have set it.
+/// Search path for these programs. Anybody could have set `PATH`.
 const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 
-/// Whose ids the users and groups of sandboxes have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SandboxIds {
-    /// One: that of the caller, an ordinary user.
+    /// The id of the caller, an ordinary user.
     Own,
     /// A range assigned by root.
     Range(IdRange),
-    /// The ids of the user namespace of this process: 0 is an ordinary user, the others are its subordinate ids.
-    Subordinate {
-        /// Number of subordinate user ids.
-        users: u32,
-        /// Number of subordinate group ids.
-        groups: u32,
-    },
+    /// In the user namespace of this process, 0 is an ordinary user and the others are its subordinate ids.
+    Subordinate { users: u32, groups: u32 },
 }
 
 impl SandboxIds {
-    /// Returns the ids of the sandboxes that this process makes. It stays where it is, and has no ids but its own; the reason
-    /// why it can have no sandboxes at all.
+    /// Returns the ids of this process's sandboxes without entering a namespace, or why it can have no sandboxes.
     pub fn of_caller(conf: &Configuration) -> Result<Self, String> {
         if geteuid().is_root() {
             return range_of(conf).map(Self::Range);
@@ -61,8 +54,7 @@ impl SandboxIds {
         Ok(Self::Own)
     }
 
-    /// Returns the ids of the sandboxes of this process, which enters a user namespace with all ids that its user has. It must
-    /// have one thread.
+    /// Like `of_caller`, and enters a user namespace with all ids of the user. The process must have one thread.
     pub fn of_task(conf: &Configuration) -> Result<Self, String> {
         if geteuid().is_root() {
             return range_of(conf).map(Self::Range);
@@ -78,7 +70,6 @@ impl SandboxIds {
         }
     }
 
-    /// Returns true if sandboxes have more ids than that of the caller.
     pub(crate) fn are_many(self) -> bool {
         self != Self::Own
     }
@@ -99,7 +90,7 @@ impl SandboxIds {
         }
     }
 
-    /// Changes the owner of an entry to a user inside and the group of the same number, if there are further ids.
+    /// Changes the owner of an entry to a user and group inside, if there are further ids.
     pub(crate) fn give(self, above: &Dir, name: &[u8], inside: u32) -> Result<(), RootError> {
         match self.on_disk(inside) {
             Some(id) => above.set_owner(name, Some(id), Some(id)),
@@ -107,8 +98,7 @@ impl SandboxIds {
         }
     }
 
-    /// Changes the owner of a directory and everything in it from the caller to root inside, so that the sandbox owns
-    /// its own layout.
+    /// Gives a directory and everything in it to root inside, so that the sandbox owns its own layout.
     pub(crate) fn hand_over(self, top: &Dir) -> Result<(), RootError> {
         let Self::Range(range) = self else { return Ok(()) };
         let own = Some(range.outside(0));
@@ -123,8 +113,7 @@ impl SandboxIds {
         })
     }
 
-    /// Returns the id on this machine of a user inside, if the caller is root: that user's permissions apply to the
-    /// files that a scan reports.
+    /// Returns a user's id on this machine, if the caller is root: its permissions apply to files that a scan reports.
     pub(crate) fn reader(self, inside: u32) -> Option<u32> {
         match self {
             Self::Range(range) => Some(range.outside(inside)),
@@ -132,7 +121,7 @@ impl SandboxIds {
         }
     }
 
-    /// Returns the id, as the caller sees it, of a user inside; `None` if it is the caller.
+    /// Returns a user's id as the caller sees it, `None` for the caller itself.
     pub(crate) fn on_disk(self, inside: u32) -> Option<u32> {
         match self {
             Self::Own => None,
@@ -142,7 +131,7 @@ impl SandboxIds {
     }
 }
 
-/// Returns the id range of root's sandboxes: the configured one, otherwise the subordinate ids of `build_user`.
+/// Returns the configured range for root's sandboxes, otherwise the subordinate ids of `build_user`.
 pub(crate) fn range_of(conf: &Configuration) -> Result<IdRange, String> {
     let of_user = || {
         let name = conf.build_user.as_deref()?;
@@ -172,7 +161,7 @@ pub(crate) fn range_of(conf: &Configuration) -> Result<IdRange, String> {
     }
 }
 
-/// Returns an account outside the local files (e.g. of a directory service) whose id is in the range.
+/// Returns an account outside the local files (such as in a directory service) with an id in the range.
 fn known_elsewhere(range: IdRange) -> Option<String> {
     [0, BUILD_ID].map(|id| range.outside(id)).into_iter().find_map(|id| {
         let user = || nix::unistd::User::from_uid(id.into()).ok()?.map(|user| user.name);
@@ -181,7 +170,6 @@ fn known_elsewhere(range: IdRange) -> Option<String> {
     })
 }
 
-/// Returns an unused id range, or `None` if there is none.
 pub(crate) fn free_range(random: u64) -> Option<IdRange> {
     let texts = SUBORDINATE.map(text_of);
     let mut taken: Vec<(u32, u32)> = texts.iter().flat_map(|text| IdRange::all_of(text)).collect();
@@ -193,7 +181,7 @@ pub(crate) fn free_range(random: u64) -> Option<IdRange> {
         .filter(|range| IdRange::free(random, &groups, &taken) == Some(*range))
 }
 
-/// Returns the mapped ids of a user namespace as pairs of first id and count.
+/// Parses the mapped ids of a user namespace into pairs of first id and count.
 fn mapped(text: &str) -> Vec<(u32, u32)> {
     let lines = text.lines().filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().map(str::parse);
@@ -220,13 +208,12 @@ fn text_of(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The subordinate ids of an ordinary user, and the programs that map them.
+/// An ordinary user's subordinate ids, and the programs that map them.
 struct Subordinates {
     ranges: [IdRange; 2],
     programs: [PathBuf; 2],
 }
 
-/// Returns the subordinate ids of the caller; the error says how to get some.
 fn subordinates() -> Result<Subordinates, String> {
     let found = |name: &str| {
         let paths = PROGRAM_DIRECTORIES.iter().map(|above| Path::new(above).join(name));
@@ -253,7 +240,6 @@ fn subordinates() -> Result<Subordinates, String> {
 }
 
 impl Subordinates {
-    /// Enters a user namespace with these ids, as its root.
     fn enter(&self) -> io::Result<()> {
         let process = std::process::id().to_string();
         let own = [geteuid().as_raw(), getegid().as_raw()];

@@ -1,4 +1,4 @@
-//! The key inputs of a result: digests of everything that can change its bytes.
+//! Key inputs of a result: digests of everything that can change its bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::base::reader_of;
 use crate::driver::Driver;
 use crate::tree_files::{RecipeFileKind, TreeFiles, digest_of_program, path_in_tree};
 
-/// The default modification time of sources: 1 January 1980, the earliest that zip can store.
+/// Default modification time of sources: 1 January 1980, the earliest that zip can store.
 const EARLIEST: i64 = 315_532_800;
 
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -21,7 +21,7 @@ const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Record fields that do not influence the result.
 const NO_INPUTS: [&str; 2] = ["MAINTAINER", "CATEGORIES"];
 
-/// Makes the keys of a run. It reads each file of the tree once.
+/// Makes the keys of a run, reading each file of the tree once.
 #[derive(Debug)]
 pub(crate) struct KeyMaker<'a> {
     conf: &'a Configuration,
@@ -39,7 +39,7 @@ impl<'a> KeyMaker<'a> {
         Self { conf, files, base, build, machine: machine_type(), known: HashMap::new() }
     }
 
-    /// Returns the key inputs of a package; `install` are its installed dependencies.
+    /// `install` holds the installed dependencies.
     pub(crate) fn inputs(
         &mut self,
         records: &Records,
@@ -51,7 +51,7 @@ impl<'a> KeyMaker<'a> {
         inputs.set_digest(KeyInput::Base, self.base);
         inputs.set_value(KeyInput::Machine, &self.machine.clone());
         self.add_files(records, record, &mut inputs)?;
-        // A build sees both and stores both in its package, so equal recipes make different packages.
+        // A build stores both in its package, so equal recipes make different packages.
         inputs.set_value(KeyInput::Record("PKGNAME"), record.pkgname().as_str());
         inputs.set_value(KeyInput::Record("PKG_LOCATION"), record.location().as_str());
         for (name, value) in record.fields().filter(|(name, _)| !NO_INPUTS.contains(name)) {
@@ -84,7 +84,6 @@ impl<'a> KeyMaker<'a> {
         Ok(inputs)
     }
 
-    /// Adds the files of the recipe and the files that its scan read elsewhere.
     fn add_files(
         &mut self,
         records: &Records,
@@ -141,7 +140,6 @@ fn add_recipe(
     Ok(())
 }
 
-/// Returns the first file of a recipe that differs from these inputs.
 pub(crate) fn changed_file(files: &TreeFiles, location: &str, inputs: &KeyInputs) -> Option<String> {
     let mut now = KeyInputs::new();
     let mut digest = |path: &Path| files.digest(path, &never).map_err(|error| error.to_string());
@@ -164,7 +162,7 @@ pub(crate) fn has_network(conf: &Configuration, record: &Record) -> bool {
     }
 }
 
-/// Returns true if a shell pattern matches PKGNAME, the name without version, or the location.
+/// Matches a shell pattern against PKGNAME, the name without version, and the location.
 pub(crate) fn means(pattern: &str, record: &Record) -> bool {
     let name = record.pkgname();
     [name.as_str(), name.name(), record.location().as_str()].iter().any(|text| glob(pattern, text))
@@ -174,7 +172,6 @@ fn glob(pattern: &str, text: &str) -> bool {
     ShellPattern::parse(pattern).is_ok_and(|pattern| pattern.matches(text))
 }
 
-/// Returns `SOURCE_DATE_EPOCH` of a package.
 pub(crate) fn source_date_epoch(conf: &Configuration, record: &Record) -> i64 {
     let of_all = conf.env.iter().find(|(name, _)| name == SOURCE_DATE_EPOCH).map(|(_, value)| value.as_str());
     let own = Some(record.field(SOURCE_DATE_EPOCH)).filter(|value| !value.is_empty());

@@ -1,19 +1,9 @@
 //! Performing bulk builds: recipes are scanned and built in sandboxes, and their results kept.
 //!
-//! ```text
-//! work      the working directory of a bulk build
-//! sandbox   a clean environment for one command: layers, mounts, limits
-//! scan      the packages that recipes make
-//! task      one package: dependencies installed, built, packed, checked, kept
-//! pool      results by key
-//! run       all packages, in the order that takes the least time
-//! set       the complete results of one run
-//! patches   from the released set to the newest one, each tried
-//! ```
-//!
-//! Nothing is mounted outside a sandbox, and everything that a sandbox starts ends with it: a killed process leaves nothing
-//! to unmount. Decisions are made by `patchadm-bulk-values`, which knows no files and no processes.
+//! A sandbox mounts nothing outside itself and ends all its processes, so a killed process leaves nothing to unmount.
+//! Decisions are made by `patchadm-bulk-values`, which opens no files and starts no processes.
 
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 // Unit tests make their own trees; the lint applies to the library.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
@@ -29,6 +19,7 @@ pub mod logs;
 pub mod name_list;
 mod object_places;
 pub mod owners;
+mod package_limits;
 pub mod patches;
 mod platform;
 pub mod pool;
@@ -42,6 +33,7 @@ pub mod set;
 mod shared_paths;
 pub mod sources;
 mod space;
+mod space_signs;
 pub mod task;
 pub mod tree;
 mod tree_copy;

@@ -1,33 +1,32 @@
 //! The logs of builds: reading, following, and splitting into phases.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use patchadm_bulk_values::journal::RunEnd;
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use crate::runs::{find_logs, read_journal};
 use crate::sandbox::phase_of;
-use crate::work::{RUNS, Work, numbered_directories};
+use crate::space::RoomWatch;
+use crate::work::{RUNS, Work, made, numbered_directories};
 
 const LARGEST: u64 = 1 << 30;
 
 const PART: usize = 1 << 16;
 
-/// The reason why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// No run has one.
     #[error("there is no log of {0}")]
     None(String),
-    /// A directory or a log that cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// Reads the log of a package: that of a run, or the newest.
 pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>, LogError> {
     let none = || LogError::None(package.to_owned());
     if package.contains('/') {
@@ -44,16 +43,14 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
     Err(none())
 }
 
-/// The maximum number of phases that get a log of their own.
+/// Further phases are appended to the last one.
 const MOST_PHASES: usize = 100;
 
-/// Returns the log of one phase; `None` if no line starts it.
 pub fn log_of_phase(log: &[u8], phase: &str) -> Option<Vec<u8>> {
     phases_of_log(log).remove(phase)
 }
 
-/// Splits a log into phases, each with its first line. Further phases beyond the maximum are appended to the last one.
-/// Output before the first phase is dropped.
+/// Splits a log into phases, each with its first line. Output before the first phase is dropped.
 fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut phases: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut current: Option<String> = None;
@@ -67,19 +64,48 @@ fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     phases
 }
 
-/// Writes one log per phase of a failed build (`build.log` and so on, as pbulk does), in a directory beside its log.
+/// Writes a log for each phase of a failed build (`build.log` and so on, as pbulk does) beside its log. The log
+/// is read part by part, because its recipe chooses how long it is.
 pub(crate) fn write_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
     remove_phase_logs(logs, package)?;
-    let log = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)?.unwrap_or_default();
-    let phases = phases_of_log(&log);
-    let Some(name) = phase_directory(package).filter(|_| !phases.is_empty()) else { return Ok(()) };
-    let dir = logs.make_dir(name, Mode::of(0o755))?;
-    for (phase, text) in phases {
-        let mut file = dir.create(format!("{phase}.log").as_bytes())?;
-        file.put(&text)?;
-        file.set_mode(Mode::of(0o644))?;
+    let name = format!("{package}.log").into_bytes();
+    let Some(directory) = phase_directory(package) else { return Ok(()) };
+    if logs.look(&name)?.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let failed = |error: io::Error| logs.read_error(&name, &error);
+    let log = logs.open_regular(&name)?;
+    let mut room = RoomWatch::begin(logs, log.metadata().map_err(failed)?.len())?;
+    let mut reader = BufReader::with_capacity(PART, log);
+    let mut files: BTreeMap<String, WritableFile> = BTreeMap::new();
+    let (mut current, mut text): (Option<String>, Vec<u8>) = (None, Vec::new());
+    let (mut line, mut is_begin) = (Vec::new(), true);
+    loop {
+        line.clear();
+        let read = reader.by_ref().take(PART as u64).read_until(b'\n', &mut line).map_err(failed)?;
+        let phase = phase_of(&line).filter(|_| is_begin);
+        let phase = phase.filter(|name| files.len() < MOST_PHASES || files.contains_key(name));
+        if read == 0 || phase.is_some() || text.len() >= PART {
+            if let Some(file) = current.as_ref().and_then(|phase| files.get_mut(phase)) {
+                room.add(&text)?;
+                file.put(&text)?;
+            }
+            text.clear();
+        }
+        if read == 0 {
+            return Ok(());
+        }
+        if let Some(phase) = phase {
+            if let Entry::Vacant(new) = files.entry(phase.clone()) {
+                let file = made(logs, directory)?.create(format!("{phase}.log").as_bytes())?;
+                file.set_mode(Mode::of(0o644))?;
+                new.insert(file);
+            }
+            current = Some(phase);
+        }
+        is_begin = line.ends_with(b"\n");
+        text.extend_from_slice(&line);
+    }
 }
 
 pub(crate) fn remove_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
@@ -96,8 +122,7 @@ pub(crate) fn find_phase_logs(logs: &Dir, package: &str) -> Result<Option<Dir>, 
     }
 }
 
-/// Returns the directory name for phase logs. A package named `x-1.log` has none, because the name would be that of the
-/// log of `x-1`.
+/// Returns the directory for phase logs. `x-1.log` has none, because it would have the name of `x-1`'s log.
 fn phase_directory(package: &str) -> Option<&[u8]> {
     let name = package.as_bytes();
     (!name.ends_with(b".log")).then_some(name)
@@ -109,28 +134,25 @@ pub struct LogFollower<'a> {
     work: &'a Work,
     package: &'a str,
     run: u64,
-    /// The inode of the file that is being read, and the offset.
+    /// Inode of the open file, and the offset.
     read: Option<(u64, u64)>,
 }
 
-/// News of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogNews {
-    /// Bytes written since the last look.
     Bytes(Vec<u8>),
-    /// Nothing since the last look; the build goes on.
+    /// The build goes on.
     Nothing,
-    /// Nothing, and nothing more will come: the build or the run is over.
+    /// The build or the run is over.
     End,
 }
 
 impl<'a> LogFollower<'a> {
-    /// Follows the log of a package in a run.
     pub fn of(work: &'a Work, package: &'a str, run: u64) -> Self {
         Self { work, package, run, read: None }
     }
 
-    /// Returns the news. A log that was started again is read from its beginning.
+    /// Returns the news. A log that restarted is read from its beginning.
     pub fn next_news(&mut self) -> Result<LogNews, LogError> {
         // Checked first, so that everything written before the end is read.
         let is_over = self.is_over()?;
@@ -151,7 +173,7 @@ impl<'a> LogFollower<'a> {
         if logs.look(name.as_bytes())?.is_none() {
             return Ok(Vec::new());
         }
-        let failed = |error: &std::io::Error| logs.read_error(name.as_bytes(), error);
+        let failed = |error: &io::Error| logs.read_error(name.as_bytes(), error);
         let file: File = logs.open_regular(name.as_bytes())?;
         let seen = file.metadata().map_err(|error| failed(&error))?;
         let offset = match self.read {
@@ -168,7 +190,6 @@ impl<'a> LogFollower<'a> {
         Ok(bytes)
     }
 
-    /// Returns true if the package has a final state, the run has ended, or no process performs it.
     fn is_over(&self) -> Result<bool, LogError> {
         let is_locked = Work::is_locked(self.work).unwrap_or(true);
         let read = read_journal(&self.work.directory(RUNS)?, self.run)?;
@@ -179,7 +200,7 @@ impl<'a> LogFollower<'a> {
     }
 }
 
-/// Returns the number of trailing bytes that belong to an incomplete UTF-8 character.
+/// Counts trailing bytes of an incomplete UTF-8 character.
 fn whole_letters(bytes: &[u8]) -> usize {
     let begins = |byte: &u8| *byte & 0xc0 != 0x80;
     let Some(last) = bytes.iter().rev().take(4).position(begins).map(|back| bytes.len() - 1 - back) else {
@@ -194,7 +215,6 @@ fn whole_letters(bytes: &[u8]) -> usize {
     if last + length > bytes.len() { last } else { bytes.len() }
 }
 
-/// Returns the last run; `None` where there is none.
 pub fn last_run(work: &Work) -> Result<Option<u64>, RootError> {
     Ok(numbered_directories(&work.directory(RUNS)?)?.last().copied())
 }
@@ -231,6 +251,25 @@ mod tests {
         assert_eq!(std::fs::read_to_string(dir.path().join("a-1.log")).unwrap(), many);
         remove_phase_logs(&logs, "a-1").unwrap();
         assert!(!dir.path().join("a-1").exists());
+    }
+
+    #[test]
+    fn the_logs_of_phases_are_written_part_by_part_and_a_long_line_begins_none_in_its_middle() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Dir::of_host(dir.path()).unwrap();
+        let long = "y".repeat(PART);
+        let log = format!(
+            "no phase\n===> phase: one\n{long}===> phase: no\n{long}\n===> phase: two\nx\n===> phase: one\nend"
+        );
+        std::fs::write(dir.path().join("a-1.log"), &log).unwrap();
+        write_phase_logs(&logs, "a-1").unwrap();
+        let expected = phases_of_log(log.as_bytes());
+        assert_eq!(expected.keys().collect::<Vec<_>>(), ["one", "two"]);
+        for (phase, text) in expected {
+            let written = std::fs::read(dir.path().join(format!("a-1/{phase}.log"))).unwrap();
+            assert!(written == text, "{phase}: {} bytes, not {}", written.len(), text.len());
+        }
+        assert!(!dir.path().join("a-1/no.log").exists());
     }
 
     #[test]

@@ -6,17 +6,13 @@ use patchadm_inputs::input_file::read_own;
 
 const LARGEST: u64 = 64 << 20;
 
-/// The reason why a list cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct NameListError {
-    /// The path of the list as it was given.
     pub path: PathBuf,
-    /// It cannot be read, is not UTF-8, or has no names.
     pub reason: String,
 }
 
-/// Reads a list of names.
 pub fn read_names(path: &Path) -> Result<Vec<String>, NameListError> {
     let failed = |reason: String| NameListError { path: path.to_owned(), reason };
     let bytes = read_own(path, LARGEST).map_err(|error| failed(error.to_string()))?;

@@ -1,6 +1,6 @@
-//! The places of package objects, after resolving the links of the base and of packages.
+//! Places of package objects, with the links of the base and of packages resolved.
 //!
-//! An object only follows links of its own package and of its dependencies; a link of any other package is a conflict.
+//! An object follows links of its own package and of its dependencies; a link of any other package is a conflict.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -14,7 +14,6 @@ use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
 
 pub(crate) type DeliveredPaths = Vec<(ObjectPath, PathKind)>;
 
-/// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathKind {
     Directory,
@@ -23,7 +22,6 @@ pub(crate) enum PathKind {
 }
 
 impl PathKind {
-    /// Returns true if two packages may have these at the same place.
     pub(crate) fn goes_with(self, other: Self) -> bool {
         (self, other) == (Self::Directory, Self::Directory)
     }
@@ -42,7 +40,7 @@ fn placed_objects(package: &PackageImage) -> DeliveredPaths {
     placed.collect()
 }
 
-/// Returns the path at which an object is installed, or `None` if it is unknown.
+/// Returns where an object is installed, `None` if unknown.
 pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
     let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),
@@ -51,7 +49,7 @@ pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<Objec
     path.resolve(&base, |name| variables::value(&package.params, name)).ok()
 }
 
-/// The maximum number of symbolic links per path, as in Linux.
+/// Maximum symbolic links per path, as in Linux.
 const MOST_LINKS: usize = 40;
 
 #[derive(Clone, Debug, Default)]
@@ -87,7 +85,6 @@ impl Delivery {
         all
     }
 
-    /// Adds what other packages deliver.
     pub(crate) fn add_all(&mut self, other: Self) {
         self.paths.extend(other.paths);
         self.links.extend(other.links);
@@ -99,12 +96,12 @@ impl Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PlacedObject {
     pub(crate) place: ObjectPath,
-    /// The path in the package. For a directory that no package lists, the place itself.
+    /// The path in the package, or the place itself for a directory that no package lists.
     pub(crate) path: ObjectPath,
     pub(crate) kind: PathKind,
 }
 
-/// Opens the base if it is a directory of its own. Packages deliver nothing below host paths.
+/// Opens the base if it has its own directory. Packages deliver nothing below host paths.
 pub(crate) fn root_of_base(base: &Base) -> Result<Option<Root>, RootError> {
     match base {
         Base::Directory(path) => Root::open(path).map(Some),
@@ -114,12 +111,12 @@ pub(crate) fn root_of_base(base: &Base) -> Result<Option<Root>, RootError> {
 
 type PlacedLinks = HashMap<ObjectPath, Vec<(usize, Arc<[u8]>)>>;
 
-/// Resolves the paths of packages that are installed together over a base, through all their symbolic links.
+/// Resolves the paths of packages that are installed together over a base.
 pub(crate) struct ObjectPlaces<'a> {
     deliveries: Vec<&'a Delivery>,
     by_name: HashMap<&'a str, usize>,
     links: PlacedLinks,
-    /// For each delivery, those that it depends on.
+    /// The dependencies of each delivery.
     known: Vec<OnceCell<HashSet<usize>>>,
     base: Option<&'a Root>,
     of_base: RefCell<HashMap<Vec<u8>, BaseObject>>,
@@ -134,7 +131,6 @@ enum BaseObject {
 }
 
 impl<'a> ObjectPlaces<'a> {
-    /// Reads the links. The error is the signal that interrupted it.
     pub(crate) fn of(
         base: Option<&'a Root>,
         deliveries: Vec<&'a Delivery>,
@@ -181,24 +177,20 @@ impl<'a> ObjectPlaces<'a> {
         links
     }
 
-    /// Returns a value that finds where the objects of a delivery lie.
     pub(crate) fn ways(&self, delivery: usize) -> Ways<'_> {
         Ways { links: LinkFollower::new(KnownLinks { places: self, delivery }), directories: HashMap::new() }
     }
 
-    /// Returns the objects of a delivery at their places, with the directories above them.
     pub(crate) fn objects(&self, delivery: usize) -> Vec<PlacedObject> {
         let paths = self.deliveries.get(delivery).map(|delivery| delivery.paths.as_slice());
         self.placed(delivery, paths.unwrap_or_default())
     }
 
-    /// Returns the objects of all deliveries, or the signal that interrupted it.
     pub(crate) fn all_objects(&self, interrupt: Interrupt<'_>) -> Result<Vec<Vec<PlacedObject>>, i32> {
         let objects = |delivery| interrupt().map_or_else(|| Ok(self.objects(delivery)), Err);
         (0..self.deliveries.len()).map(objects).collect()
     }
 
-    /// Returns the places of these paths for a delivery, with the directories above them.
     pub(crate) fn placed(&self, delivery: usize, paths: &[(ObjectPath, PathKind)]) -> Vec<PlacedObject> {
         let mut ways = self.ways(delivery);
         let mut objects: Vec<PlacedObject> = paths
@@ -229,7 +221,7 @@ impl<'a> ObjectPlaces<'a> {
         objects
     }
 
-    /// Returns the target of the link at a place, if the delivery depends on that link.
+    /// Returns the target of a link, if the delivery depends on that link.
     fn link_at(&self, delivery: usize, place: &[u8]) -> Option<Arc<[u8]>> {
         let links = self.links.get(place).map(Vec::as_slice).unwrap_or_default();
         let own = links.iter().find(|(owner, _)| *owner == delivery);
@@ -243,7 +235,7 @@ impl<'a> ObjectPlaces<'a> {
         }
     }
 
-    /// Returns true if a delivery depends on another one, directly or indirectly.
+    /// Includes indirect dependencies.
     fn knows(&self, delivery: usize, other: usize) -> bool {
         let Some(known) = self.known.get(delivery) else { return false };
         let find = || {
@@ -257,8 +249,7 @@ impl<'a> ObjectPlaces<'a> {
         known.get_or_init(find).contains(&other)
     }
 
-    /// Returns the base's object at a place. The lookup ends at the first missing directory, and nothing below that is
-    /// cached.
+    /// Looks up the base's object. Nothing below the first missing directory is cached.
     fn object_of_base(&self, place: &[u8]) -> BaseObject {
         let Some(base) = self.base else { return BaseObject::Other };
         let ends = (1..place.len()).filter(|at| place.get(*at) == Some(&b'/')).chain([place.len()]);
@@ -305,14 +296,13 @@ impl LinkMap for KnownLinks<'_> {
     }
 }
 
-/// Resolves the paths of one delivery.
 pub(crate) struct Ways<'p> {
     links: LinkFollower<KnownLinks<'p>>,
     directories: HashMap<ObjectPath, ObjectPath>,
 }
 
 impl Ways<'_> {
-    /// Returns the place of an object. A path that leads nowhere is its own place.
+    /// Returns the place of an object. A dead end is its own place.
     pub(crate) fn place(&mut self, path: &ObjectPath, kind: PathKind) -> ObjectPath {
         if kind == PathKind::Directory {
             return self.directory(path);

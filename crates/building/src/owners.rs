@@ -1,50 +1,22 @@
-//! Ownership checks for the files that a bulk build trusts.
+//! Ownership checks for files that a bulk build trusts.
 
 use std::path::{Path, PathBuf};
 
 use patchadm_rootfs::{Dir, FileType, ForeignObject, ObjectStatus, look_along, strange_along};
 
-/// A file or directory that somebody else could change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForeignFile {
-    /// Somebody else has it.
     #[error("{} belongs to {owner}, who is neither you nor root: nothing that others can change is believed", path.display())]
-    Owner {
-        /// The file or directory.
-        path: PathBuf,
-        /// The name of its owner.
-        owner: String,
-    },
-    /// Others may write to it.
+    Owner { path: PathBuf, owner: String },
     #[error("{} belongs to {owner}, and others may write to it (mode {mode:04o}): nothing that others can change is believed", path.display())]
-    Mode {
-        /// The file or directory.
-        path: PathBuf,
-        /// The name of its owner.
-        owner: String,
-        /// Its mode.
-        mode: u32,
-    },
-    /// Another user could replace it.
+    Mode { path: PathBuf, owner: String, mode: u32 },
     #[error("{}: {above}, and so could put something else there: nothing that others can change is believed", path.display())]
-    Above {
-        /// The file or directory.
-        path: PathBuf,
-        /// The directory or link by which that can be done.
-        above: ForeignObject,
-    },
-    /// It cannot be found out.
+    Above { path: PathBuf, above: ForeignObject },
     #[error("{}: {reason}", path.display())]
-    Unknown {
-        /// The file or directory.
-        path: PathBuf,
-        /// The reason why not.
-        reason: String,
-    },
+    Unknown { path: PathBuf, reason: String },
 }
 
-/// Checks that only the caller and root can change or replace a file or directory. Links are followed; the target
-/// counts.
+/// Checks that only the caller and root can change or replace a file or directory. Follows links.
 pub(crate) fn must_be_ours_at(path: &Path) -> Result<(), ForeignFile> {
     let unknown = |reason: String| ForeignFile::Unknown { path: path.to_owned(), reason };
     match look_along(path).map_err(|error| unknown(error.to_string()))? {
@@ -53,7 +25,7 @@ pub(crate) fn must_be_ours_at(path: &Path) -> Result<(), ForeignFile> {
     }
 }
 
-/// Performs the same check for an open directory, and that its path leads to it.
+/// Checks the same for an open directory, and that its path leads to it.
 pub(crate) fn must_be_ours_open(path: &Path, dir: &Dir) -> Result<(), ForeignFile> {
     let unknown = |reason: String| ForeignFile::Unknown { path: path.to_owned(), reason };
     let (above, seen) = look_along(path).map_err(|error| unknown(error.to_string()))?;
@@ -67,8 +39,7 @@ pub(crate) fn must_be_ours_open(path: &Path, dir: &Dir) -> Result<(), ForeignFil
     must_be_ours(path, &opened)
 }
 
-/// Checks that only the caller and root can replace what is yet to be made at a path. Of missing directories above it,
-/// the first that is there counts.
+/// Checks that only the caller and root can replace a future file; starts at the nearest existing directory above.
 pub(crate) fn must_be_ours_above(path: &Path) -> Result<(), ForeignFile> {
     for above in path.ancestors().skip(1) {
         match strange_along(above) {
@@ -83,7 +54,7 @@ pub(crate) fn must_be_ours_above(path: &Path) -> Result<(), ForeignFile> {
     Ok(())
 }
 
-/// Checks the same as [`must_be_ours_at`] for names in a directory that was checked, if they exist.
+/// Checks names in a checked directory, if they exist.
 pub(crate) fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<(), ForeignFile> {
     for name in names {
         let unknown = |reason: String| ForeignFile::Unknown { path: path.join(name), reason };
@@ -96,7 +67,6 @@ pub(crate) fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<
     Ok(())
 }
 
-/// Checks that only the caller and root can change a file or directory.
 pub(crate) fn must_be_ours(path: &Path, seen: &ObjectStatus) -> Result<(), ForeignFile> {
     let is_ours = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
     let mode = seen.mode.bits();

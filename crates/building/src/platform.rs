@@ -1,4 +1,4 @@
-//! The platform of a run: system, compiler, base. It is stored in the directory of the run.
+//! The platform of a run (system, compiler, base), stored in its directory.
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,7 @@ const LARGEST: u64 = 1 << 16;
 
 const LONGEST: usize = 200;
 
-/// Determines the platform of a run: from the driver's program, and from the base what that does not report. The second
-/// value is a note about a failure of the driver's program.
+/// Asks the driver's program, and completes the answer from the base. The second value notes that program's failure.
 pub(crate) fn find_platform(
     work: &Work,
     driver: &Driver,
@@ -58,7 +57,7 @@ fn take_lines(printed: &str, platform: &mut RunPlatform) {
     }
 }
 
-/// Returns the name of the operating system of a base, or that of the kernel.
+/// Returns the operating system of a base, or the kernel's name.
 fn system_of(base: &Base) -> String {
     let top: PathBuf = match base {
         Base::Host(_) => "/".into(),
@@ -81,7 +80,7 @@ fn system_of(base: &Base) -> String {
 }
 
 pub(crate) fn keep_platform(run: &Dir, platform: &RunPlatform) -> Result<(), RootError> {
-    // Strings: serialising them cannot fail.
+    // Strings: serializing them cannot fail.
     let bytes = serde_json::to_vec(platform).unwrap_or_default();
     run.replace_file(PROGRAM, PLATFORM_FILE, &bytes, Mode::of(0o644))
 }

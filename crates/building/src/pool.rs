@@ -1,14 +1,8 @@
-//! The pool of results: `<aa>/<key>/`, where `aa` are the first digits of the key.
+//! The pool of results: `<aa>/<key>/`, with `aa` the first digits of the key. A result enters by one rename and never
+//! changes.
 //!
-//! A result is added by one rename and never changes. It is only used if its description has this key, and its files
-//! have the recorded sizes.
-//!
-//! Either all of a result is on the disk when it is added, or it has the file `.unflushed` until that is true: after a
-//! power cut, such a result may be incomplete. It is used if its bytes have the recorded digests. The user of the
-//! result flushes it, many results at a time.
-//!
-//! A pool may be shared by several working directories. Runs share the lock `lock`; prune takes it exclusively.
-//! `users/<id>` has the path of each working directory, so that prune can ask all users of the pool.
+//! A result with the file `.unflushed` may be incomplete after a power cut: its bytes are checked before use. Working
+//! directories may share a pool: runs share its `lock`, prune takes it exclusively, and `users/<id>` lists them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -22,6 +16,7 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::runs::read_bounded;
+use crate::space::must_have_room;
 use crate::tree_copy::digest_of_file;
 use crate::work::{PROGRAM, Work, host_directory, made};
 
@@ -29,44 +24,37 @@ pub(crate) const RESULT: &str = "result.json";
 
 pub(crate) const LOG: &str = "log.gz";
 
-/// The marker of a result that may not be durable yet. It contains the digest of its log.
+/// Marks a result that may not be durable yet. Contains the digest of its log.
 pub(crate) const UNFLUSHED: &str = ".unflushed";
 
-/// The maximum number of results that are flushed one by one. More results are flushed with one syncfs(2); for a few
-/// this would wait for unrelated writes of builds.
+/// More results are flushed with one syncfs(2); for a few this would wait for unrelated writes of builds.
 const MOST_ONE_BY_ONE: usize = 4;
 
 const LARGEST_RESULT: u64 = LONGEST_RESULT as u64;
 
-/// The directory of all results, each below its key.
 #[derive(Debug)]
 pub struct Pool {
     path: PathBuf,
     dir: Dir,
 }
 
-/// A result in the pool.
 #[derive(Clone, Debug)]
 pub struct PoolEntry {
-    /// Its directory.
     pub path: PathBuf,
-    /// Its description.
     pub result: BuildResult,
-    /// True if it may not be durable yet.
+    /// True if not known to be durable.
     pub is_unflushed: bool,
 }
 
-/// When a result reaches the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
-    /// Before it enters the pool.
     Now,
     /// Soon, by [`Pool::flush`].
     Later,
 }
 
 impl PoolEntry {
-    /// Drops the key inputs, which are most of it: a run keeps the entries of all packages.
+    /// Drops the key inputs, the largest part: a run keeps the entries of all packages.
     #[must_use]
     pub(crate) fn without_inputs(mut self) -> Self {
         self.result.inputs = KeyInputs::default();
@@ -74,19 +62,15 @@ impl PoolEntry {
     }
 }
 
-/// The result of a lookup in the pool.
 #[derive(Clone, Debug)]
 pub enum FoundResult {
-    /// Nothing.
     Nothing,
-    /// A result.
     Result(Box<PoolEntry>),
-    /// Something that cannot be believed, with the reason.
+    /// The reason why an entry is damaged.
     Damaged(String),
 }
 
 impl FoundResult {
-    /// Returns the result, if there is an undamaged one.
     pub fn into_entry(self) -> Option<PoolEntry> {
         match self {
             Self::Result(entry) => Some(*entry),
@@ -96,17 +80,14 @@ impl FoundResult {
 }
 
 impl Pool {
-    /// Opens a pool; makes its directory if it is missing.
     pub fn open(path: &Path) -> Result<Self, RootError> {
         Ok(Self { path: path.to_owned(), dir: host_directory(path)? })
     }
 
-    /// Opens the pool again, for another thread.
     pub(crate) fn again(&self) -> Result<Self, RootError> {
         Ok(Self { path: self.path.clone(), dir: self.dir.again()? })
     }
 
-    /// Looks for the result of a key.
     pub fn find(&self, key: &Key) -> Result<FoundResult, RootError> {
         let Some(above) = self.above(key, false)? else { return Ok(FoundResult::Nothing) };
         let name = key.to_string();
@@ -124,7 +105,7 @@ impl Pool {
         })
     }
 
-    /// Sets something aside that cannot be believed; returns whether it did. What had not reached the disk is removed.
+    /// Sets a damaged result aside, or removes one that was not durable. Returns true if it was set aside.
     pub fn set_aside(&self, key: &Key) -> Result<bool, RootError> {
         let Some(above) = self.above(key, false)? else { return Ok(false) };
         let name = key.to_string();
@@ -144,17 +125,17 @@ impl Pool {
         Ok(false)
     }
 
-    /// Makes a directory for a result that is to enter; returns its name and the directory.
+    /// Makes a directory for a new result. Returns its name and the directory.
     pub fn begin(&self) -> Result<(Vec<u8>, Dir), RootError> {
+        must_have_room(&self.dir, 0)?;
         self.dir.make_private(PROGRAM)
     }
 
-    /// Returns the path of such a directory.
     pub fn path_of(&self, name: &[u8]) -> PathBuf {
         crate::work::host_path(&self.path, name)
     }
 
-    /// Lets a result enter. Returns whether it did: a result that was there before stays.
+    /// Adds a result unless there already is one. Returns true if added.
     pub fn enter(&self, (name, dir): (&[u8], &Dir), key: &Key, flush: Flush) -> Result<bool, RootError> {
         dir.set_own_mode(Mode::of(0o755))?;
         match flush {
@@ -182,7 +163,7 @@ impl Pool {
         }
     }
 
-    /// Makes results durable that have entered without that. One that is gone meanwhile is left out.
+    /// Makes results durable, except those that are gone.
     pub fn flush(&self, keys: &[Key]) -> Result<(), RootError> {
         let mut unflushed = Vec::new();
         for key in keys {
@@ -211,16 +192,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Removes a directory of a result that does not enter.
     pub fn give_up(&self, name: &[u8]) -> Result<(), RootError> {
         self.dir.remove_tree(name)
     }
 
-    /// Puts a new description into the place of that of a result.
+    /// Replaces the description of a result.
     pub fn describe_anew(&self, result: &BuildResult, bytes: &[u8]) -> Result<(), RootError> {
         let Some(above) = self.above(&result.key, false)? else { return Ok(()) };
         let dir = above.dir(result.key.to_string().as_bytes())?;
         dir.remove_leftovers(PROGRAM)?;
+        must_have_room(&dir, bytes.len() as u64)?;
         dir.replace_file(PROGRAM, RESULT.as_bytes(), bytes, Mode::of(0o644))
     }
 
@@ -234,13 +215,12 @@ impl Pool {
     }
 }
 
-/// Flushes the files of a directory, and its entries.
 fn flush_files(dir: &Dir) -> Result<(), RootError> {
     let mut files = Vec::new();
     for name in dir.names()? {
         files.extend(dir.open_writable(&name)?);
     }
-    // All are on their way before one is waited for: then the file system writes its own journal once for all.
+    // Start all writes before waiting for one, so that the file system writes its journal once for all.
     for file in &files {
         file.begin_write_back(0, file.size()?);
     }
@@ -262,14 +242,13 @@ fn digest_of(dir: &Dir, name: &str) -> Result<Option<Digest>, RootError> {
     digest_of_file(&file, |error| dir.read_error(name.as_bytes(), error)).map(Some)
 }
 
-/// Returns true if the log of a non-durable result is complete.
+/// Checks the log of a non-durable result.
 fn has_whole_log(dir: &Dir) -> Result<bool, RootError> {
     let noted = dir.read_regular(UNFLUSHED.as_bytes(), 256)?.unwrap_or_default();
     Ok(digest_of(dir, LOG)?.is_some_and(|digest| digest.to_string().as_bytes() == noted))
 }
 
-/// Reads the description of a result and checks key and file sizes. The second value is true if the result may not be
-/// durable yet.
+/// Reads a description and checks key and file sizes. The second value is true for a non-durable result.
 fn read(dir: &Dir, key: &Key) -> Result<Result<(BuildResult, bool), String>, RootError> {
     let is_unflushed = dir.look(UNFLUSHED.as_bytes())?.is_some();
     let bytes = match dir.read_regular(RESULT.as_bytes(), LARGEST_RESULT) {
@@ -300,8 +279,8 @@ const USERS: &[u8] = b"users";
 
 const LONGEST_PATH: u64 = 4096;
 
-/// Enters a working directory as a user of its pool, and holds the pool together with other runs until the lock is dropped.
-/// While results are being removed, it is [`LockError::Held`].
+/// Registers a working directory as a user of its pool, and takes the shared lock. Fails with [`LockError::Held`] while
+/// results are being removed.
 pub fn use_pool(work: &Work) -> Result<Lock, LockError> {
     let pool = pool_dir(&work.conf.pool)?;
     let lock = Lock::share_file(&pool, LOCK)?;
@@ -316,7 +295,7 @@ pub fn use_pool(work: &Work) -> Result<Lock, LockError> {
     Ok(lock)
 }
 
-/// Locks the pool exclusively. While a run uses it, `wait` is called with the holder and decides whether to try again.
+/// Locks the pool exclusively. `wait` gets the holder and decides whether to try again.
 pub(crate) fn take_pool(pool: &Path, wait: impl FnMut(&LockHolder) -> bool) -> Result<Lock, LockError> {
     Lock::take_file(&pool_dir(pool)?, LOCK, PROGRAM, wait)
 }
@@ -350,7 +329,6 @@ pub(crate) fn read_verified(work: &Dir) -> Result<VerifiedFiles, RootError> {
     Ok(VerifiedFiles::parse(&bytes))
 }
 
-/// Writes the notes if they have changed.
 pub(crate) fn write_verified(work: &Dir, verified: &VerifiedFiles) -> Result<(), RootError> {
     if !verified.has_changed() {
         return Ok(());
@@ -358,7 +336,7 @@ pub(crate) fn write_verified(work: &Dir, verified: &VerifiedFiles) -> Result<(),
     work.replace_file(PROGRAM, VERIFIED, &verified.to_bytes(), Mode::of(0o644))
 }
 
-/// Looks up a result. Its files are read unless a note says that they are unchanged.
+/// Looks up a result. Reads its files unless a note says that they are unchanged.
 pub(crate) fn find_verified(
     pool: &Pool,
     key: &Key,
@@ -377,8 +355,7 @@ pub(crate) fn find_verified(
     })
 }
 
-/// Returns the first file of a result with wrong contents. Files of a non-durable result are always read, because a
-/// note may be older than a power cut.
+/// Returns the first file with wrong contents. Always reads a non-durable result: a note may be older than a power cut.
 fn first_wrong(entry: &PoolEntry, verified: &mut VerifiedFiles) -> Result<Option<String>, RootError> {
     let dir = Dir::of_host(&entry.path)?;
     if entry.is_unflushed && !has_whole_log(&dir)? {

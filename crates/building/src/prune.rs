@@ -1,11 +1,6 @@
-//! Removal of objects that nothing needs: old runs and their sets, results of no set and no kept run, installed lists
-//! of packages beyond their limit.
+//! Removal of unneeded objects: old runs and their sets, results of no set or kept run, surplus installed lists.
 //!
-//! ```text
-//! runs ─ kept: the newest ─┐
-//! sets ─ kept: of those runs, current, released ─┴─ needed results, also of all others that use the pool ─► the rest goes
-//! ```
-//! The pool is locked exclusively, so that no run uses it. Each directory is renamed as a whole before it is removed.
+//! The exclusive lock keeps runs out of the pool. Each directory is renamed as a whole before its removal.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -26,31 +21,26 @@ use crate::tree_copy::each_below;
 use crate::upload::UPLOADS;
 use crate::work::{PROGRAM, RUNS, Work, existing_build_directory, numbered_directories};
 
-/// The prefix of results that were set aside because they are damaged.
+/// Prefix of damaged results that were set aside.
 const SET_ASIDE: &str = "bad-";
 
-/// A request for pruning.
 pub struct PruneRequest<'a> {
-    /// The number of runs to keep; `None`: as configured.
+    /// Runs to keep; `None`: as configured.
     pub keep: Option<u32>,
-    /// True for a dry run.
     pub is_dry: bool,
-    /// Called with the holder while a run uses the pool; decides whether to try again.
+    /// Gets the holder while a run uses the pool, and decides whether to try again.
     pub wait: &'a mut dyn FnMut(&LockHolder) -> bool,
 }
 
-/// The reasons why nothing more was dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum PruneError {
-    /// The pool is used.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// Removes everything that is no longer needed. The caller holds the lock of the working directory.
+/// The caller holds the lock of the working directory.
 pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport, PruneError> {
     let _pool = take_pool(&work.conf.pool, &mut *request.wait)?;
     let mut report = PruneReport::default();
@@ -58,7 +48,7 @@ pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport,
     let space = plan.space()?;
     report.bytes = space.bytes();
     if !request.is_dry {
-        // Sets before results: a set is never without one.
+        // Sets before results, so that no set lacks its results.
         let others = [plan.sets, plan.runs, plan.results].into_iter();
         let uploads = plan.uploads.map(|(_, removal)| removal);
         for removal in others.chain(uploads).chain(plan.installed) {
@@ -73,7 +63,7 @@ pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport,
 struct PrunePlan {
     runs: Removal,
     sets: Removal,
-    /// The uploads of these sets, if any.
+    /// Uploads of these sets.
     uploads: Option<(Dir, Removal)>,
     results: Removal,
     installed: Option<Removal>,
@@ -159,7 +149,7 @@ impl PrunePlan {
         Ok(())
     }
 
-    /// Measures the space of everything that is removed, counting hard links once.
+    /// Measures removed space, counting hard links once.
     fn space(&self) -> Result<FreedSpace, RootError> {
         let mut space = FreedSpace::default();
         let uploads = self.uploads.iter().map(|(_, removal)| removal);
@@ -197,7 +187,7 @@ impl RunsToKeep {
 }
 
 impl NeededResults {
-    /// Returns true if a result belongs to a run that may be continued, even if its journal does not list it yet.
+    /// True for a result of a run that may be continued, even before its journal lists it.
     fn is_of_unfinished_run(&self, found: &FoundResult) -> bool {
         match found {
             FoundResult::Result(entry) => {
@@ -211,21 +201,21 @@ impl NeededResults {
 #[derive(Debug, Default)]
 pub(super) struct NeededResults {
     pub(super) keys: BTreeSet<Key>,
-    /// Unfinished runs: identity of the working directory, and number.
+    /// Working directory and number.
     pub(super) unfinished: BTreeSet<(String, u64)>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct JournalFacts {
     keys: Vec<Key>,
-    /// The runs in which the failures that it reports happened.
+    /// Runs with the failures that it reports.
     failed_in: Vec<u64>,
     is_unfinished: bool,
 }
 
 impl NeededResults {
-    /// Collects the needs of a working directory with these runs and sets, and of all others that use its pool. Fails
-    /// if one of them cannot be read, because it might need anything.
+    /// Collects needs of this and all other users of the pool. Fails if one of them is unreadable: it may need
+    /// anything.
     pub(super) fn of(work: &Work, runs: &BTreeSet<u64>, sets: &BTreeSet<u64>) -> Result<Self, String> {
         let mut needed = Self::default();
         needed.ask(&work.dir, &work.id, runs, sets).map_err(|reason| of(&work.path, &reason))?;
@@ -276,7 +266,6 @@ impl NeededResults {
     }
 }
 
-/// Reads the journal of a run. A run without one did not get that far.
 fn journal_facts(runs: &Dir, run: u64) -> Result<JournalFacts, String> {
     let read = read_journal(runs, run).map_err(|error| error.to_string())?;
     let state = read.map_err(|damage| format!("run {run}: {damage}"))?;
@@ -309,11 +298,10 @@ fn of(path: &Path, reason: &str) -> String {
 const TASKS: &[u8] = b"tasks";
 const INSTALLED: &[u8] = b"installed";
 
-/// The locks held by a task and by the processes in its sandbox.
+/// Locks held by a task and by the processes in its sandbox.
 const TASK_LOCKS: [&[u8]; 2] = [b"owner", b"inside"];
 
-/// Returns the installed lists to remove. Tasks do not lock the lists that they use, so while a task runs, all of them
-/// stay.
+/// Returns installed lists to remove. Tasks do not lock their lists, so all of them stay while one runs.
 pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<Option<Removal>, RootError> {
     let Some(above) = existing_build_directory(&conf.build_dir)? else { return Ok(None) };
     let mut removal = Removal::below(above.again()?);
@@ -351,7 +339,7 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
         total += space.bytes();
         lists.push((used, space.bytes(), name));
     }
-    // Incomplete lists come first, and are removed in any case.
+    // Incomplete lists come first and are always removed.
     lists.sort();
     for (used, bytes, name) in lists {
         let is_within = conf.installed_limit.is_none_or(|limit| total <= limit);
@@ -365,7 +353,7 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
     Ok(Some(removal))
 }
 
-/// Returns the copies of bases to remove: all but the one used last, or all if the base is no directory any more.
+/// Returns all copies of bases but the last used, or all if the base is no directory any more.
 fn unneeded_copies(conf: &Configuration, build_dir: &Dir) -> Result<Vec<String>, RootError> {
     let used = match conf.base {
         Base::Directory(_) => build_dir.read_regular(USED_COPY, 64)?,
@@ -381,13 +369,12 @@ fn unneeded_copies(conf: &Configuration, build_dir: &Dir) -> Result<Vec<String>,
     Ok(copies.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
 
-/// Returns the last use of an installed list; `None` if it is incomplete.
+/// `None` for an incomplete list.
 fn last_use(list: &Dir) -> Result<Option<Timestamp>, RootError> {
     let Some(made) = list.look(COMPLETE)? else { return Ok(None) };
     Ok(Some(list.look(CHECKED)?.map_or(made.mtime, |checked| checked.mtime)))
 }
 
-/// Returns true if a task is running in this directory.
 fn is_used(build_dir: &Dir) -> Result<bool, RootError> {
     if build_dir.look(TASKS)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
         return Ok(false);
@@ -413,7 +400,7 @@ pub(super) struct Removal {
 #[derive(Debug, Default)]
 pub(super) struct FreedSpace {
     bytes: u64,
-    /// Files with several names: remaining links and size.
+    /// Remaining links and size of files with several names.
     shared: HashMap<((u32, u32), u64), (u64, u64)>,
 }
 
@@ -435,7 +422,7 @@ impl Removal {
         Ok(())
     }
 
-    /// Removes the directories. Each is renamed first, so that nobody finds an incomplete one under its name.
+    /// Renames each directory before its removal, so that nobody finds an incomplete one under its name.
     pub(super) fn perform(self) -> Result<(), RootError> {
         if self.paths.is_empty() {
             return Ok(());
@@ -468,7 +455,7 @@ impl FreedSpace {
         self.bytes + shared.sum::<u64>()
     }
 
-    /// Adds an object with everything below it. Unreadable directories are not counted.
+    /// Adds an object with everything below it. Unreadable directories do not count.
     fn add(&mut self, dir: &Dir, name: &[u8]) -> Result<(), RootError> {
         if !self.is_directory(dir, name)? {
             return Ok(());
@@ -480,7 +467,6 @@ impl FreedSpace {
         })
     }
 
-    /// Adds one object; returns true for a directory.
     fn is_directory(&mut self, dir: &Dir, name: &[u8]) -> Result<bool, RootError> {
         let Some(seen) = dir.look(name)? else { return Ok(false) };
         if seen.file_type == FileType::Regular && seen.links > 1 {
@@ -494,20 +480,13 @@ impl FreedSpace {
     }
 }
 
-/// The objects removed, or to be removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneReport {
-    /// The numbers of runs.
     pub runs: Vec<u64>,
-    /// The numbers of sets.
     pub sets: Vec<u64>,
-    /// The names of results: their keys, or names of those set aside.
     pub results: Vec<String>,
-    /// The names of installed lists of packages.
     pub installed: Vec<String>,
-    /// The bytes that are free then.
     pub bytes: u64,
-    /// Reasons why something stays that may be unneeded.
     pub notes: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
-//! The files of a run in its directory: pbulk's, and the report as JSON, text, mail and page; and their delivery.
+//! Files of a run: pbulk's, and the report as JSON, text, mail and page; and their delivery.
 //!
-//! Each file gets its name when it is complete, so that readers see either the old or the new one.
+//! Each is renamed into place when complete: readers see the old or the new one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +17,7 @@ use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report
 use patchadm_inputs::password::without_password;
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
-use patchadm_svr4::package::control::printable;
+use patchadm_svr4::package::control::{printable, visible_json};
 use serde::Serialize;
 
 use crate::command_run::{CommandError, run_command};
@@ -26,13 +26,9 @@ use crate::runs::{find_logs, find_run, read_bounded, run_directory};
 use crate::tree_copy::copy_file;
 use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 
-/// The report as a document.
 pub const REPORT_JSON: &str = "report.json";
-/// The report as text.
 pub const REPORT_TEXT: &str = "report.txt";
-/// The report as mail.
 pub const REPORT_MAIL: &str = "report.eml";
-/// The report as page.
 pub const REPORT_PAGE: &str = "report.html";
 
 const ALL_FILES: [&str; 11] = [
@@ -57,16 +53,12 @@ const BUFFER: usize = 1 << 16;
 
 type WriteRecords<'w> = dyn Fn(&mut BufWriter<&mut WritableFile>) -> io::Result<()> + 'w;
 
-/// The content of a run's report.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportFilesInput<'a> {
-    /// The report.
     pub report: &'a RunReport,
-    /// Further input for its text.
     pub text: &'a ReportTextInput<'a>,
-    /// The address of the sender, where the configuration names none.
+    /// Used if the configuration names no sender.
     pub sender: &'a str,
-    /// The page.
     pub page: &'a str,
 }
 
@@ -79,22 +71,21 @@ struct ReportDocument<'a> {
     report: &'a RunReport,
 }
 
-/// Writes the report as JSON, text, mail and page into a directory.
 pub fn write_report(
     dir: &Dir,
     settings: &ReportSettings,
     input: &ReportFilesInput<'_>,
 ) -> Result<(), RootError> {
     let document = ReportDocument { schema: "patchadm/1", command: "bulk run", report: input.report };
-    // Strings, numbers, and maps with words as keys: serialising these cannot fail.
-    let mut json = serde_json::to_vec(&document).unwrap_or_default();
-    json.push(b'\n');
+    // Strings, numbers, and maps with words as keys: serializing these cannot fail.
+    let json = serde_json::to_string(&document).unwrap_or_default();
+    let json = visible_json(&json).into_owned() + "\n";
     let text = report_text(input.report, input.text);
     let from = settings.from.as_deref().unwrap_or(input.sender);
     let mail = MailInput { to: &settings.to, from, prefix: &settings.subject };
     let mail = report_mail(input.report, &text, &mail);
     let files = [
-        (REPORT_JSON, json.as_slice()),
+        (REPORT_JSON, json.as_bytes()),
         (REPORT_TEXT, text.as_bytes()),
         (REPORT_MAIL, mail.as_bytes()),
         (REPORT_PAGE, input.page.as_bytes()),
@@ -102,8 +93,7 @@ pub fn write_report(
     write_all(dir, &files)
 }
 
-/// Writes pbulk's files of a run into a directory. `record` returns the lines of a record in `presolve`, `platform` is the
-/// system and processor, such as `Linux/x86_64`, and `base_url` the address of reports.
+/// `record` gives lines of a record in `presolve`, `platform` is like `Linux/x86_64`, `base_url` leads to reports.
 pub fn write_pbulk_files(
     dir: &Dir,
     report: &RunReport,
@@ -124,7 +114,7 @@ pub fn write_pbulk_files(
     ];
     write_all(dir, &files.each_ref().map(|(name, text)| (*name, text.as_bytes())))?;
     let record: &dyn Fn(u32) -> String = &|index| shown(&record(index));
-    // Records before anything was resolved have no DEPENDS.
+    // Unresolved records have no DEPENDS.
     write_records(dir, "pscan", &|out| {
         write_lines(&sorted, record, &|line| !line.starts_with("DEPENDS="), out)
     })?;
@@ -133,7 +123,7 @@ pub fn write_pbulk_files(
     dir.sync()
 }
 
-/// Removes passwords and control characters from a record: these files are published.
+/// Removes passwords and control characters, because these files are published.
 fn shown(record: &str) -> String {
     let shown = |line: &str| match line.strip_prefix("DISTURL=") {
         Some(urls) => {
@@ -146,7 +136,6 @@ fn shown(record: &str) -> String {
     String::from_utf8_lossy(&printable(record.as_bytes())).into_owned()
 }
 
-/// Writes records, which may be large all together, to a file.
 fn write_records(dir: &Dir, name: &str, write: &WriteRecords<'_>) -> Result<(), RootError> {
     dir.replace_streamed(PROGRAM, name.as_bytes(), Mode::of(0o644), |file| {
         let mut out = BufWriter::with_capacity(BUFFER, file);
@@ -177,26 +166,17 @@ fn write_all(dir: &Dir, files: &[(&str, &[u8])]) -> Result<(), RootError> {
     dir.sync()
 }
 
-/// The reasons why the report of an earlier run cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportReadError {
-    /// There is none: no such run, or one that did not end.
+    /// No such run, or an unfinished one.
     #[error("run {0} has no report")]
     None(u64),
-    /// It is damaged.
     #[error("{} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
-    /// The disk.
+    Damaged { path: PathBuf, reason: String },
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// Reads the report of a run.
 pub fn read_report(work: &Work, run: u64) -> Result<RunReport, ReportReadError> {
     let none = || ReportReadError::None(run);
     let dir = find_run(&work.directory(RUNS)?, run)?.ok_or_else(none)?;
@@ -208,18 +188,15 @@ pub fn read_report(work: &Work, run: u64) -> Result<RunReport, ReportReadError> 
     serde_json::from_slice(&bytes.ok_or_else(none)?).map_err(|error| damaged(error.to_string()))
 }
 
-/// The reasons why a report was not handed on.
 #[derive(Debug, thiserror::Error)]
 pub enum SendReportError {
-    /// The command cannot be started, or it failed.
     #[error("report_command: {0}")]
     Command(#[from] CommandError),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// Gives the mail of a run to the configured command, on its standard input.
+/// Pipes the mail of a run to the configured command.
 pub fn send_report(work: &Work, run: u64) -> Result<(), SendReportError> {
     let Some(words) = work.conf.report.command.as_deref() else { return Ok(()) };
     let mail = run_directory(work, run)?.open_regular(REPORT_MAIL.as_bytes())?;
@@ -227,7 +204,6 @@ pub fn send_report(work: &Work, run: u64) -> Result<(), SendReportError> {
     Ok(run_command(words, &work.path, Some(mail), &|| began.elapsed() > LONGEST_COMMAND)?)
 }
 
-/// Reads the report of the last run that has one.
 pub fn read_last_report(work: &Work) -> Result<Option<RunReport>, ReportReadError> {
     for run in numbered_directories(&work.directory(RUNS)?)?.into_iter().rev() {
         match read_report(work, run) {
@@ -238,7 +214,7 @@ pub fn read_last_report(work: &Work) -> Result<Option<RunReport>, ReportReadErro
     Ok(None)
 }
 
-/// Copies the files of a run, and the logs of failures, to the configured directory. Returns the path of the copy.
+/// Copies a run's files and the logs of failures to the configured directory. Returns the path of the copy.
 pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, RootError> {
     let Some(place) = &work.conf.report.copy else { return Ok(None) };
     let copies = NewTree::at(place)?.directory(b"")?;
@@ -277,7 +253,7 @@ fn copy_if_there(from: &Dir, name: &str, to: &Dir) -> Result<(), RootError> {
 
 const LAST_LINES: usize = 20;
 
-/// Formats the page of a run; the last argument tells whether the logs are beside it.
+/// The last argument is true if logs lie beside the page.
 pub type RenderPage<'a> = &'a dyn Fn(&RunReport, &ReportTextInput<'_>, bool) -> String;
 
 struct ReportInputs<'a> {
@@ -306,7 +282,7 @@ impl<'a> ReportInputs<'a> {
     }
 }
 
-/// Writes the report of a run into a directory: that of the run, or where `directory` says. Returns its path.
+/// Writes the report to the run's directory, or to `directory`. Returns its path.
 pub fn tell_report(
     work: &Work,
     report: &RunReport,
@@ -326,7 +302,6 @@ pub fn tell_report(
     Ok(path)
 }
 
-/// Returns the words for the base.
 pub fn base_of(work: &Work) -> String {
     match &work.conf.base {
         Base::Host(_) => "host".to_owned(),

@@ -1,4 +1,4 @@
-//! The directories of runs (`runs/<number>` with journal, logs and reports), and the history of builds.
+//! Directories of runs (`runs/<number>` with journal, logs and reports), and the history of builds.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
@@ -20,22 +20,19 @@ const LOGS: &str = "logs";
 
 const LARGEST_JOURNAL: u64 = 1 << 30;
 
-/// The state and the number of complete bytes of a journal; `None` if it is empty.
+/// State and complete bytes of a journal; `None` if empty.
 pub(crate) type ReadJournal = Result<Option<(RunState, usize)>, UnreadJournal>;
 
-/// The reasons why a journal tells nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadJournal {
-    /// It is damaged.
     #[error(transparent)]
     Damaged(JournalDamage),
-    /// It exceeds the size limit, because recipes print too much.
+    /// Recipes printed too much.
     #[error("{0}")]
     TooLarge(String),
 }
 
-/// Reads a file whose size depends on recipes. A file over the limit is an inner error, so that it does not break every
-/// command that reads it.
+/// Reads a file that recipes can make large. Excess is an inner error, so that it does not break every reader.
 pub(crate) fn read_bounded(
     dir: &Dir,
     name: &[u8],
@@ -88,31 +85,23 @@ fn find_directory(above: &Dir, name: &str) -> Result<Option<Dir>, RootError> {
 const HISTORY: &[u8] = b"history";
 const LARGEST_HISTORY: u64 = 128 << 20;
 
-/// A run as its journal tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PastRun {
-    /// The number of the run.
     pub run: u64,
-    /// When it began, RFC 3339.
+    /// RFC 3339.
     pub began: String,
-    /// When it ended, RFC 3339; `None` where it was cut off or goes on.
+    /// RFC 3339; `None` if interrupted or running.
     pub ended: Option<String>,
-    /// The number of packages in each state.
     pub counts: StateCounts,
-    /// The number of its set.
     pub set: Option<u64>,
 }
 
-/// The runs that are there, the first one first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PastRuns {
-    /// The runs with readable journals.
     pub runs: Vec<PastRun>,
-    /// Remarks on those whose journals cannot.
     pub notes: Vec<String>,
 }
 
-/// Reads the runs of a bulk build.
 pub fn read_runs(work: &Work) -> Result<PastRuns, RootError> {
     let runs = work.directory(RUNS)?;
     let mut past = PastRuns::default();
@@ -142,7 +131,7 @@ impl PastRuns {
     }
 }
 
-/// Reads the builds of all runs, of a long history the last ones. Lines that cannot be read are passed over.
+/// Reads the builds of all runs, or the last ones of a long history. Skips unreadable lines.
 pub fn read_builds(work: &Work) -> Result<Vec<BuildRecord>, RootError> {
     let bytes = match read_bounded(&work.dir, HISTORY, LARGEST_HISTORY)? {
         Ok(bytes) => bytes.unwrap_or_default(),
@@ -151,7 +140,7 @@ pub fn read_builds(work: &Work) -> Result<Vec<BuildRecord>, RootError> {
     Ok(parse_builds(&bytes).0)
 }
 
-/// Reads the end of the history. The first line may be incomplete.
+/// The first line may be incomplete.
 fn last_bytes(dir: &Dir, most: u64) -> Result<Vec<u8>, RootError> {
     let mut file = dir.open_regular(HISTORY)?;
     let mut bytes = Vec::new();
@@ -163,35 +152,33 @@ fn last_bytes(dir: &Dir, most: u64) -> Result<Vec<u8>, RootError> {
     Ok(bytes)
 }
 
-/// Returns the builds of the packages that a name means: PKGNAME, name without version, or location.
+/// Accepts PKGNAME, name without version, or location.
 pub fn builds_of(work: &Work, name: &str) -> Result<Vec<BuildRecord>, RootError> {
     let mut builds = read_builds(work)?;
     builds.retain(|build| build.is_meant_by(name));
     Ok(builds)
 }
 
-/// Appends a build to the history, after an incomplete line if there is one.
+/// Appends a build, on a new line if the last one is incomplete.
 pub(crate) fn add_build(work: &Work, build: &BuildRecord) -> Result<(), RootError> {
     let file = work.dir.open_or_create(HISTORY, Mode::of(0o644))?;
     let size = file.size()?;
-    // A line that a power cut left torn must not run into this one.
+    // A line torn by a power cut must not run into this one.
     let is_torn = size > 0 && file.get_at(size - 1, 1)? != b"\n";
     let newline: &[u8] = if is_torn { b"\n" } else { b"" };
     file.put_at(&[newline, &build.to_bytes()].concat(), size)
 }
 
-/// Expected costs of builds, in the order of the records.
 pub(crate) struct ExpectedCosts {
     /// Milliseconds, or weights if nothing was ever built.
     pub(crate) work: Vec<u64>,
-    /// True if the work is in milliseconds.
+    /// True for milliseconds.
     pub(crate) is_time: bool,
-    /// Memory in bytes; 0 if unknown.
+    /// Bytes; 0 if unknown.
     pub(crate) peaks: Vec<u64>,
 }
 
 impl ExpectedCosts {
-    /// Estimates the costs from the history of builds.
     pub(crate) fn of(work: &Work, records: &Records) -> Result<Self, RootError> {
         let estimates = BuildEstimates::of(&read_builds(work)?);
         let names = || records.iter().map(|record| record.pkgname().as_str());

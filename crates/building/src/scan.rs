@@ -1,10 +1,11 @@
-//! Scanning a tree: `scan` of the driver is called, in a sandbox, for each location with changed files.
+//! Scans a tree: the driver's `scan` runs in a sandbox for each location with changed files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use patchadm_bulk_values::cache::{FileNumber, ScanCache};
@@ -24,13 +25,13 @@ use crate::sandbox::{
     TaskLog, enclosure, environment, no_input,
 };
 use crate::set::SetError;
+use crate::space::must_have_room;
 use crate::task::order::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_to_end;
 use crate::tree_files::{MOST_BYTES, RecipeError, RecipeFile, TreeFiles, path_in_tree};
 use crate::work::{PROGRAM, SCAN, Work, made};
 
-/// Calls the platform program of the driver. Returns its output, or the reason of its failure.
 pub(crate) fn call_platform(
     work: &Work,
     driver: &Driver,
@@ -44,48 +45,35 @@ const LARGEST_CACHE: u64 = 1 << 30;
 
 const CACHE: &[u8] = b"cache";
 
-/// A request for a scan.
 pub struct ScanRequest<'a> {
-    /// The directory of the bulk build.
     pub work: &'a Work,
-    /// The driver.
     pub driver: &'a Driver,
-    /// The base of the sandboxes.
     pub base: (&'a BaseLayer, &'a str),
-    /// Under whose ids `scan` runs.
     pub user: BuildUser,
-    /// The requested names; empty for all.
+    /// Empty for all.
     pub names: &'a [String],
-    /// True to ignore the cache.
+    /// Ignore the cache.
     pub is_full: bool,
-    /// True to store the result in the cache.
+    /// Store the result in the cache.
     pub is_kept: bool,
-    /// The number of parallel calls.
     pub slots: usize,
-    /// The nanoseconds since 1970.
+    /// Nanoseconds since 1970.
     pub now: i64,
-    /// Returns the signal that asks for the end.
+    /// Returns the signal to stop.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Knows how far the scan is.
     pub meter: WorkMeter,
 }
 
-/// The result of a scan.
 #[derive(Debug)]
 pub struct ScanResult {
-    /// The records of all requested locations.
+    /// Of all requested locations.
     pub records: Records,
-    /// The number of locations.
     pub locations: usize,
-    /// The number of locations scanned now.
     pub scanned: usize,
-    /// The number of cached locations.
     pub reused: usize,
-    /// Notes for the operator.
     pub notes: Vec<String>,
 }
 
-/// Scans a tree.
 pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
     let dir = request.work.directory(SCAN)?;
     let mut notes = Vec::new();
@@ -104,7 +92,9 @@ pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
         scan.cache.retain(|location| all.contains(location));
     }
     if request.is_kept {
-        dir.replace_file(PROGRAM, CACHE, &scan.cache.to_bytes(), Mode::of(0o644))?;
+        let bytes = scan.cache.to_bytes();
+        must_have_room(&dir, bytes.len() as u64)?;
+        dir.replace_file(PROGRAM, CACHE, &bytes, Mode::of(0o644))?;
     }
     notes.append(&mut scan.notes);
     notes.extend(repetition_notes(&records));
@@ -112,7 +102,7 @@ pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
     Ok(ScanResult { records, locations: all.len(), scanned, reused, notes })
 }
 
-/// Returns notes about dropped records: their location had already printed the same PKGNAME.
+/// Notes dropped records, whose location had already printed the same PKGNAME.
 pub(crate) fn repetition_notes(records: &Records) -> Vec<String> {
     let repeated = records.repeated().iter();
     let note = |(location, pkgname): &(Location, _)| {
@@ -121,8 +111,7 @@ pub(crate) fn repetition_notes(records: &Records) -> Vec<String> {
     repeated.map(note).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Returns true if a tree is unchanged since the last scan: no read file has changed, and no location was added or
-/// removed. With names only their cached locations are checked.
+/// True if no read file has changed and no location was added or removed. Names limit this to their cached locations.
 pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
     let dir = request.work.directory(SCAN)?;
     let cache = read_cache(&dir, &mut Vec::new())?;
@@ -139,7 +128,7 @@ pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
     Ok(listing.refused.is_empty() && listing.locations.iter().map(Location::as_str).eq(&known))
 }
 
-/// Reads the cache. A damaged one is reported and ignored.
+/// Reports and ignores a damaged cache.
 fn read_cache(dir: &Dir, notes: &mut Vec<String>) -> Result<ScanCache, RootError> {
     let parsed = match read_bounded(dir, CACHE, LARGEST_CACHE)? {
         Ok(None) => return Ok(ScanCache::default()),
@@ -156,12 +145,12 @@ fn read_cache(dir: &Dir, notes: &mut Vec<String>) -> Result<ScanCache, RootError
 
 struct Listing {
     locations: Vec<Location>,
-    /// Lines that are not locations, with the name used in lists and the reason.
+    /// Lines that are not locations: the name used in lists, and the reason.
     refused: BTreeMap<Location, String>,
 }
 
 impl Listing {
-    /// Parses the driver's output. An invalid line is a failure of that line only.
+    /// Parses the driver's output. An invalid line fails alone.
     fn parse(printed: &[u8]) -> Self {
         let (mut locations, mut wrong) = (BTreeSet::new(), BTreeMap::new());
         for line in printed.split(|&byte| byte == b'\n') {
@@ -192,9 +181,10 @@ struct TreeScan<'a> {
     request: &'a ScanRequest<'a>,
     files: TreeFiles,
     cache: ScanCache,
-    /// For each noted file that was checked: true if it is unchanged.
+    /// True for unchanged files among those checked.
     unchanged: BTreeMap<usize, bool>,
     texts: BTreeMap<String, Result<String, String>>,
+    room: PrintRoom,
     counts: (usize, usize),
     notes: Vec<String>,
 }
@@ -204,9 +194,10 @@ impl<'a> TreeScan<'a> {
         let reader = request.base.0.ids.reader(request.user.id());
         let files = TreeFiles::open(&request.work.conf, request.driver, reader);
         let (unchanged, texts) = (BTreeMap::new(), BTreeMap::new());
-        Self { request, files, cache, unchanged, texts, counts: (0, 0), notes: Vec::new() }
+        let room = PrintRoom { used: AtomicU64::new(0), limit: LARGEST_OF_TREE };
+        Self { request, files, cache, unchanged, texts, room, counts: (0, 0), notes: Vec::new() }
     }
-    /// Returns the initial locations: all, or the requested ones.
+    /// Returns all locations, or the requested ones.
     fn wanted(&mut self) -> Result<Vec<Location>, ScanError> {
         let named: Vec<Location> =
             self.request.names.iter().filter_map(|name| Location::parse(name).ok()).collect();
@@ -218,7 +209,7 @@ impl<'a> TreeScan<'a> {
         self.all()
     }
 
-    /// Returns all locations, including invalid names, whose scan counts as failed.
+    /// Includes invalid names, whose scan counts as failed.
     fn all(&mut self) -> Result<Vec<Location>, ScanError> {
         let (Listing { mut locations, refused }, notes) = self.listing()?;
         self.notes = notes;
@@ -285,6 +276,7 @@ impl<'a> TreeScan<'a> {
             match self.known(location.as_str()) {
                 Some(text) => {
                     self.counts.1 += 1;
+                    self.room.use_of(text.len());
                     self.texts.insert(location.as_str().to_owned(), Ok(text));
                 }
                 None => open.push(location),
@@ -303,7 +295,6 @@ impl<'a> TreeScan<'a> {
         (self.request.interrupt)().map_or(Ok(()), |signal| Err(ScanError::Interrupted(signal)))
     }
 
-    /// Returns the cached output for a location, if none of its files has changed.
     fn known(&mut self, location: &str) -> Option<String> {
         let entry = self.cache.entry(location)?.clone();
         let recipe = self.files.of_recipe(location).ok()?;
@@ -334,7 +325,7 @@ impl<'a> TreeScan<'a> {
         is_unchanged
     }
 
-    /// Returns the digest of everything else that a scan depends on.
+    /// Digests everything else that a scan depends on.
     fn key(&self, recipe: &[RecipeFile]) -> Digest {
         let names: Vec<&str> = recipe.iter().map(|file| file.path.as_str()).collect();
         let env = &self.request.work.conf.env;
@@ -402,13 +393,13 @@ impl<'a> TreeScan<'a> {
             self.must_go_on()?;
             let printed = match sandbox.call(Some(location.as_str())) {
                 Err(ScanError::Sandbox(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
-                    // It may have been killed; another attempt shows if there is a real problem.
+                    // It may have been killed; another attempt shows a real problem.
                     sandbox = self.sandbox()?;
                     sandbox.call(Some(location.as_str()))?
                 }
                 called => called?,
             };
-            done.push((location, printed));
+            done.push((location, self.room.within(printed)));
             step.advance(1);
             match take() {
                 Some(another) => location = another,
@@ -420,7 +411,32 @@ impl<'a> TreeScan<'a> {
 
 const MOST_PRINTED: u64 = (16 << 20) + 1;
 
-/// The time for making a sandbox on a busy machine. It does not count for the call.
+/// The most bytes that all locations print together, which are held; a tree of 29,000 packages prints a fifth of it.
+const LARGEST_OF_TREE: u64 = 1 << 30;
+
+/// The room for what all locations print.
+struct PrintRoom {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl PrintRoom {
+    fn use_of(&self, bytes: usize) -> u64 {
+        self.used.fetch_add(bytes as u64, Ordering::Relaxed).saturating_add(bytes as u64)
+    }
+
+    /// Drops what does not fit: then its location fails.
+    fn within(&self, printed: Printed) -> Printed {
+        let bytes = printed.as_ref().map_or(0, Vec::len);
+        if self.use_of(bytes) <= self.limit || bytes == 0 {
+            return printed;
+        }
+        self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
+        Err(format!("scan: it prints {bytes} bytes, and all locations together more than {}", self.limit))
+    }
+}
+
+/// Time for making a sandbox on a busy machine, not charged to the call.
 const TO_MAKE: Duration = Duration::from_secs(5);
 
 const LONGEST_LAST_LINE: usize = 512;
@@ -447,7 +463,7 @@ pub(super) struct ScanSandbox<'a> {
 }
 
 impl<'a> ScanSandbox<'a> {
-    /// Makes the place. The default limits apply, because the packages of a location are not known yet.
+    /// Applies default limits, because the packages of a location are not known yet.
     pub(super) fn make(
         work: &Work,
         driver: &Driver,
@@ -495,12 +511,12 @@ impl<'a> ScanSandbox<'a> {
         Ok(Self { place: Some(place), base, enclosure, time, limits, interrupt })
     }
 
-    /// Calls `scan` for a location, or for the list of all. An error is a failure of the machine.
+    /// Calls `scan` for one or all locations. An error is the machine's.
     pub(super) fn call(&self, location: Option<&str>) -> Result<Printed, ScanError> {
         self.call_program("scan", location)
     }
 
-    /// Calls `scan` for the list of all locations. Returns it with the driver's notes on standard error.
+    /// Calls `scan` for the list of all locations. Returns it with notes on standard error.
     pub(super) fn list(&self) -> Result<(Printed, Vec<String>), ScanError> {
         let mut said = Vec::new();
         let printed = self.call_with(("scan", None), &mut said)?;
@@ -515,7 +531,7 @@ impl<'a> ScanSandbox<'a> {
         Ok((printed, notes))
     }
 
-    /// Calls a program of the driver. An error is a failure of the machine.
+    /// An error is the machine's.
     fn call_program(&self, program: &str, location: Option<&str>) -> Result<Printed, ScanError> {
         self.call_with((program, location), &mut Vec::new())
     }
@@ -583,7 +599,7 @@ impl<'a> ScanSandbox<'a> {
 
 impl Drop for ScanSandbox<'_> {
     fn drop(&mut self) {
-        // The next run removes what is left.
+        // The next run removes leftovers.
         let _ = self.place.take().map(TaskPlace::remove);
     }
 }
@@ -613,7 +629,7 @@ fn last_line(said: &[u8]) -> String {
     line.chars().take(LONGEST_LAST_LINE).collect()
 }
 
-/// Turns a task failure into a machine error. `PermissionDenied` means that the machine cannot make sandboxes.
+/// Turns a task failure into a machine error. `PermissionDenied`: the machine cannot make sandboxes.
 fn of_machine(error: TaskError) -> io::Error {
     match error {
         TaskError::Sandbox(SandboxError::Enclosure(error @ EnclosureError::NotAllowed(_))) => {
@@ -623,22 +639,17 @@ fn of_machine(error: TaskError) -> io::Error {
     }
 }
 
-/// The reasons why nothing is known of a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
-    /// The list of locations could not be had.
     #[error("the list of locations: {0}")]
     Listing(String),
-    /// A sandbox could not be made, or was lost.
     #[error("{0}")]
     Sandbox(#[from] io::Error),
-    /// The set that says who has which name cannot be read.
+    /// The set of name owners.
     #[error(transparent)]
     Set(#[from] SetError),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// Interrupted by a signal.
     #[error("it was interrupted by signal {0}")]
     Interrupted(i32),
 }
@@ -665,6 +676,18 @@ mod tests {
         assert!(reason("+2e+2e+").ends_with("a part of it is . or .."), "{refused:?}");
         assert!(reason("+2fx+2f+2fy+").ends_with("a part of it is empty"), "{refused:?}");
         assert!(reason("+ff+c3+a9").contains("is no location"), "{refused:?}");
+    }
+
+    #[test]
+    fn what_no_longer_fits_into_the_room_for_all_locations_is_dropped_and_less_still_fits() {
+        let room = PrintRoom { used: AtomicU64::new(0), limit: 10 };
+        room.use_of(4);
+        assert_eq!(room.within(Ok(b"12345".to_vec())), Ok(b"12345".to_vec()));
+        let dropped = room.within(Ok(b"12".to_vec())).unwrap_err();
+        assert_eq!(dropped, "scan: it prints 2 bytes, and all locations together more than 10");
+        assert_eq!(room.within(Ok(b"1".to_vec())), Ok(b"1".to_vec()));
+        assert_eq!(room.within(Err("exit 1".to_owned())), Err("exit 1".to_owned()));
+        assert_eq!(room.within(Ok(Vec::new())), Ok(Vec::new()));
     }
 
     #[test]

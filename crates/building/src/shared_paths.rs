@@ -1,19 +1,20 @@
-//! Packages that deliver the same path, which one of them would overwrite.
+//! Packages that deliver the same path, so that one would overwrite the other.
 //!
-//! Objects are compared by place ([`ObjectPlaces`](crate::object_places::ObjectPlaces)), including the directories
-//! above them. A link where another package has a directory is a conflict, too, because it would redirect that package.
+//! [`ObjectPlaces`](crate::object_places::ObjectPlaces) gives the places. A link where another package has a directory
+//! is a conflict too: it would redirect that package.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use patchadm_bulk_values::report::SharedPath;
-use patchadm_inputs::source::{self, Extent, Origin, SourceError};
+use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::{FileType, Root, RootError, never};
 use patchadm_svr4::package::ObjectPath;
 
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::package_limits::open_package;
 
-/// A conflict of a package with an earlier one.
+/// A conflict with an earlier package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
     pub(crate) holder: usize,
@@ -32,11 +33,11 @@ impl Conflict {
 }
 
 pub(crate) fn delivery_of(file: &Path) -> Result<Delivery, SourceError> {
-    let (_, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
+    let (_, image) = open_package(file)?;
     Ok(Delivery::of_all(&image))
 }
 
-/// Finds the conflicts of each package with earlier ones that have no conflicts themselves. Directories may be shared.
+/// Finds each package's conflicts with earlier ones that have none themselves. Directories may be shared.
 pub(crate) fn conflicts<'p>(packages: impl Iterator<Item = &'p [PlacedObject]>) -> Vec<Vec<Conflict>> {
     let mut holders: HashMap<&ObjectPath, (usize, PathKind)> = HashMap::new();
     let mut found = Vec::new();
@@ -76,8 +77,7 @@ impl BaseConflict {
     }
 }
 
-/// Finds objects of a package in the place of an object of a separate base, which takes precedence. Directories may be
-/// shared.
+/// Finds objects in the place of a separate base's object, which takes precedence. Directories may be shared.
 pub(crate) fn conflict_with_base(
     base: &Root,
     objects: &[PlacedObject],
@@ -94,7 +94,7 @@ pub(crate) fn conflict_with_base(
         let dir = match base.dir_if_there(&above) {
             Ok(None) => continue,
             Ok(dir) => dir,
-            // The path has too many links.
+            // Too many links in the path.
             Err(error) if !error.is_refused_access() => None,
             Err(error) => return Err(error),
         };
@@ -114,7 +114,7 @@ pub(crate) fn conflict_with_base(
     Ok(found)
 }
 
-/// Checks that the packages of a file do not conflict with objects of a base.
+/// Checks a file's packages against the base.
 pub(crate) fn must_be_beside(
     base: &Root,
     file: &Path,
@@ -128,7 +128,7 @@ pub(crate) fn must_be_beside(
     conflict_with_base(base, &places.objects(0)).map(Ok)
 }
 
-/// Returns the places with conflicting deliveries; true if one of them is a directory.
+/// Returns places with conflicting deliveries; true if one of them is a directory.
 pub(crate) fn disputed_places<'p>(
     packages: impl Iterator<Item = &'p [PlacedObject]>,
 ) -> BTreeMap<ObjectPath, bool> {
@@ -176,7 +176,7 @@ mod tests {
         delivery
     }
 
-    /// Returns, package by package, the holder, the first path and the number of more paths of each conflict.
+    /// Returns for each package the holder, first path and number of further paths of each conflict.
     fn found(deliveries: &[Delivery]) -> Vec<Vec<(usize, String, u64)>> {
         let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
         let placed = places.all_objects(&never).unwrap();

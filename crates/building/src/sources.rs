@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::records::{BY_DIGEST, Record};
 use patchadm_core::process::{close_inherited, leave_session_keyring};
-use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
+use patchadm_inputs::http::{
+    Address, HttpAnswer, HttpClient, HttpError, HttpProblem, HttpRequest, HttpSettings,
+};
 use patchadm_inputs::password::without_password;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_inputs::sign::sha256_text;
@@ -27,19 +29,17 @@ use rustix::process::{
 use rustix::thread::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
+use crate::space::RoomWatch;
 use crate::tree_copy::{copy_file, each_part};
 use crate::work::{host_directory, made};
 
-/// A file of upstream that a recipe needs.
+/// An upstream file that a recipe needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpectedDistfile {
-    /// Its name below the directory of distfiles: a relative path without `.` and `..`.
+    /// Relative path without `.` and `..`.
     pub name: String,
-    /// Its SHA-256.
     pub sha256: Sha256Sum,
-    /// Its size in bytes.
     pub size: u64,
-    /// Its URL, if any.
     pub url: Option<String>,
 }
 
@@ -55,10 +55,40 @@ impl ExpectedDistfile {
     }
 }
 
-/// Returns the name of a distfile if its own name is taken by other content. The first user of a name keeps it, be that
-/// the operator or a recipe.
+/// Names a distfile by its digest if other content has its name. The first user of a name keeps it, operator or recipe.
 fn name_by_digest(wanted: &ExpectedDistfile) -> String {
     format!("{BY_DIGEST}/{}", sha256_text(&wanted.sha256))
+}
+
+/// Why a distfile is not there.
+#[derive(Debug)]
+pub(crate) enum FetchFailure {
+    /// It does not match its recipe, or cannot be had.
+    Package(String),
+    /// The machine failed, or has no space for it; nothing is known of the package.
+    Machine(String),
+}
+
+impl From<String> for FetchFailure {
+    fn from(reason: String) -> Self {
+        Self::Package(reason)
+    }
+}
+
+impl From<RootError> for FetchFailure {
+    fn from(error: RootError) -> Self {
+        if error.is_no_space() { Self::Machine(error.to_string()) } else { Self::Package(error.to_string()) }
+    }
+}
+
+impl FetchFailure {
+    /// Rewords the reason.
+    pub(crate) fn reworded(self, reword: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Package(reason) => Self::Package(reword(reason)),
+            Self::Machine(reason) => Self::Machine(reword(reason)),
+        }
+    }
 }
 
 /// Checks that the distfiles of a package fit into its disk limit.
@@ -84,46 +114,57 @@ impl std::fmt::Display for MissingDistfile<'_> {
     }
 }
 
-/// Checks distfiles and fetches missing ones from their sources. Returns those that are still missing, in order.
+/// Checks distfiles and fetches missing ones. Returns the ones still missing, in order; an error
+/// is a failure of the machine.
 pub(crate) fn provide<'a>(
     directory: &Path,
     wanted: &'a [ExpectedDistfile],
     sources: &Sources,
     interrupt: &dyn Fn() -> Option<i32>,
-) -> Vec<MissingDistfile<'a>> {
-    let missing = |wanted: &'a ExpectedDistfile| {
-        let reason = find(directory, wanted).err()?;
-        let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
-        let fetched = place_when_right(directory, wanted, |add| sources.read(url, interrupt, add));
-        let error = fetched.err()?;
-        Some(MissingDistfile { wanted, reason: format!("{reason}; {}: {error}", without_password(url)) })
-    };
-    wanted.iter().filter_map(missing).collect()
+) -> Result<Vec<MissingDistfile<'a>>, FetchFailure> {
+    let mut missing = Vec::new();
+    for wanted in wanted {
+        let Err(reason) = find(directory, wanted) else { continue };
+        let Some(url) = &wanted.url else {
+            missing.push(MissingDistfile { wanted, reason });
+            continue;
+        };
+        match place_when_right(directory, wanted, |add| sources.read(url, interrupt, add)) {
+            Ok(()) => {}
+            Err(FetchFailure::Package(error)) => {
+                let reason = format!("{reason}; {}: {error}", without_password(url));
+                missing.push(MissingDistfile { wanted, reason });
+            }
+            Err(failed @ FetchFailure::Machine(_)) => {
+                return Err(failed.reworded(|reason| format!("{}: {reason}", wanted.name)));
+            }
+        }
+    }
+    Ok(missing)
 }
 
-/// Takes missing distfiles from another directory, without following links. `source` names the writer of that directory
-/// in errors.
+/// Takes missing distfiles from another directory without following links. `source` names its writer in errors.
 pub(crate) fn take_from(
     directory: &Path,
     from: &Path,
     missing: &[MissingDistfile<'_>],
     source: &str,
-) -> Result<(), String> {
+) -> Result<(), FetchFailure> {
     for missing in missing {
         let wanted = missing.wanted;
-        let failed = |reason: String| format!("{missing}; {source}: {reason}");
-        let taken = check(from, &wanted.name, wanted).and_then(|()| {
-            let shown = |error: RootError| error.to_string();
-            let Some((dir, name)) = place(from, &wanted.name, false).map_err(shown)? else { return Ok(()) };
-            let file = dir.open_regular(&name).map_err(shown)?;
-            place_when_right(directory, wanted, |add| each_part(&file, ToString::to_string, add))
-        });
-        taken.map_err(failed)?;
+        let take = || -> Result<(), FetchFailure> {
+            check(from, &wanted.name, wanted)?;
+            let Some((dir, name)) = place(from, &wanted.name, false)? else { return Ok(()) };
+            let file = dir.open_regular(&name)?;
+            let failed = |error: &io::Error| FetchFailure::Package(error.to_string());
+            place_when_right(directory, wanted, |add| each_part(&file, failed, add))
+        };
+        take().map_err(|failed| failed.reworded(|reason| format!("{missing}; {source}: {reason}")))?;
     }
     Ok(())
 }
 
-/// Copies distfiles into an empty directory for a build. The inner error names a file that does not match its recipe.
+/// Copies distfiles into an empty directory. The inner error names a file that differs from its recipe.
 pub(crate) fn copy_distfiles(
     from: &Path,
     to: &Path,
@@ -147,7 +188,7 @@ pub(crate) fn copy_distfiles(
 }
 
 enum Refusal {
-    /// It does not match its recipe, or has an impossible name.
+    /// It differs from its recipe, or has an impossible name.
     Package(String),
     NoSpace(RootError),
 }
@@ -173,13 +214,12 @@ fn copy_one(from: &Path, name: &str, to: &Path, wanted: &ExpectedDistfile) -> Re
     checked
 }
 
-/// Checks that a distfile is present, under its name or its digest.
+/// Finds a distfile under its name or digest.
 fn find(directory: &Path, wanted: &ExpectedDistfile) -> Result<(), String> {
     check(directory, &wanted.name, wanted)
         .or_else(|reason| check(directory, &name_by_digest(wanted), wanted).map_err(|_| reason))
 }
 
-/// Checks the size and digest of a file.
 fn check(directory: &Path, name: &str, wanted: &ExpectedDistfile) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
     let missing = || "it is not there".to_owned();
@@ -238,42 +278,42 @@ fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec
     Ok(Some((dir, name.as_bytes().to_vec())))
 }
 
-/// Writes a distfile from `read`, and moves it into place if it is correct.
+/// Writes a distfile from `read`, and moves it into place if it is correct. The reserve of the file system is left.
 fn place_when_right(
     directory: &Path,
     wanted: &ExpectedDistfile,
-    read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
-) -> Result<(), String> {
-    let shown = |error: RootError| error.to_string();
-    let dir = host_directory(directory).map_err(shown)?;
-    dir.remove_leftovers("fetch").map_err(shown)?;
-    let (private, mut file) = dir.create_private("fetch").map_err(shown)?;
-    let placed = read_into(&mut file, wanted, read).and_then(|()| {
-        file.set_mode(Mode::of(0o644)).and_then(|()| file.sync()).map_err(shown)?;
-        move_into_place((&dir, &private), directory, wanted).map_err(shown)
+    read: impl FnOnce(AddBytes<'_>) -> Result<(), FetchFailure>,
+) -> Result<(), FetchFailure> {
+    let dir = host_directory(directory)?;
+    dir.remove_leftovers("fetch")?;
+    let room = RoomWatch::begin(&dir, wanted.size)?;
+    let (private, mut file) = dir.create_private("fetch")?;
+    let placed = read_into((&mut file, room), wanted, read).and_then(|()| {
+        file.set_mode(Mode::of(0o644)).and_then(|()| file.sync())?;
+        Ok(move_into_place((&dir, &private), directory, wanted)?)
     });
     if placed.is_err() {
-        // It has a name that nobody looks for.
+        // Nobody looks for this name.
         let _ = dir.remove(&private);
     }
     placed
 }
 
-/// Moves a verified distfile to its name, or to its digest if the name is taken by other content.
+/// Moves a verified distfile to its name, or to its digest if other content has the name.
 fn move_into_place(
     (from, private): (&Dir, &[u8]),
     directory: &Path,
     wanted: &ExpectedDistfile,
 ) -> Result<(), RootError> {
-    // A name that cannot be made, because a file has the name of its directory, is taken as well.
+    // A name is also taken if a file has the name of its directory.
     if let Ok(Some((dir, name))) = place(directory, &wanted.name, true)
         && dir.look(&name)?.is_none()
         && from.move_to(private, &dir, &name).is_ok()
     {
         return Ok(());
     }
-    // These names belong to this program, so any other object there is removed. A file is replaced by a rename,
-    // because a concurrent build may be about to open it.
+    // These names belong to this program, so it removes other objects there. A rename replaces a file, because a
+    // concurrent build may be about to open it.
     let is_directory = |dir: &Dir, name: &[u8]| -> Result<Option<bool>, RootError> {
         Ok(dir.look(name)?.map(|seen| seen.file_type == FileType::Directory))
     };
@@ -288,48 +328,47 @@ fn move_into_place(
 }
 
 fn read_into(
-    file: &mut WritableFile,
+    (file, mut room): (&mut WritableFile, RoomWatch<&Dir>),
     wanted: &ExpectedDistfile,
-    read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
-) -> Result<(), String> {
+    read: impl FnOnce(AddBytes<'_>) -> Result<(), FetchFailure>,
+) -> Result<(), FetchFailure> {
     let mut sums = DistfileSums::default();
     read(&mut |bytes: &[u8]| {
         sums.add(bytes);
         if sums.size > wanted.size {
-            return Err(format!("it has more than {} bytes", wanted.size));
+            return Err(format!("it has more than {} bytes", wanted.size).into());
         }
-        file.put(bytes).map_err(|error| error.to_string())
+        room.add(bytes)?;
+        Ok(file.put(bytes)?)
     })?;
-    sums.compare(wanted)
+    Ok(sums.compare(wanted)?)
 }
 
-/// The argument that makes the program the process that fetches a source.
+/// Makes the program the process that fetches a source.
 pub const FETCH_PROCESS: &str = "__bulk-fetch";
 
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// The time for the process to exit after its output, and the pause between two checks.
+/// Time for the process to exit after its output, and the pause between two checks.
 const LONGEST_END: Duration = Duration::from_secs(5);
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
 
-/// The maximum silence of the process: longer than it waits for any server.
+/// Maximum silence of the process: longer than it waits for any server.
 const LONGEST_SILENCE: Duration = Duration::from_secs(900);
 
 const LONGEST_REASON: u64 = 512;
 const LONGEST_ORDER: u64 = 64 << 10;
 
-pub(crate) type AddBytes<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), String>;
+pub(crate) type AddBytes<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), FetchFailure>;
 
-/// The sources of distfiles, and the user that fetches them.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The directories of this machine that have some.
+    /// Directories of this machine with distfiles.
     pub directories: Vec<PathBuf>,
-    /// The settings for servers.
     pub http: HttpSettings,
-    /// The user and group that fetch, if not the caller's.
+    /// `None` for the caller.
     pub user: Option<(u32, u32)>,
-    /// The longest time that reading a file of this machine may take.
+    /// Time limit for reading a file of this machine.
     pub time: Option<Duration>,
 }
 
@@ -345,14 +384,14 @@ impl Sources {
         url: &str,
         interrupt: &dyn Fn() -> Option<i32>,
         add: AddBytes<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), FetchFailure> {
         let (order, time) = match url.strip_prefix("file:") {
             Some(path) => (self.file_order(path)?, self.time),
             None => (FetchOrder::Url { url: url.to_owned(), http: Box::new(self.http.clone()) }, None),
         };
         let order = serde_json::to_vec(&order).map_err(|error| error.to_string())?;
         if order.len() as u64 > LONGEST_ORDER {
-            return Err("its address is too long".to_owned());
+            return Err("its address is too long".to_owned().into());
         }
         let mut process = self.start(&order).map_err(|error| error.to_string())?;
         let read = hand_on(&mut process, time, interrupt, add);
@@ -368,11 +407,12 @@ impl Sources {
         let said = last_words(&mut process);
         let said = String::from_utf8_lossy(&said);
         let said = said.trim();
-        Err(if said.is_empty() {
+        let reason = if said.is_empty() {
             format!("the process that fetches it ended with {ended}")
         } else {
             said.to_owned()
-        })
+        };
+        Err(reason.into())
     }
 
     fn file_order(&self, path: &str) -> Result<FetchOrder, String> {
@@ -409,20 +449,20 @@ fn hand_on(
     time: Option<Duration>,
     interrupt: &dyn Fn() -> Option<i32>,
     add: AddBytes<'_>,
-) -> Result<(), String> {
+) -> Result<(), FetchFailure> {
     let Some(mut output) = process.stdout.take() else { return Ok(()) };
     let began = Instant::now();
     let mut last = began;
     let mut part = vec![0; 1 << 16];
     loop {
         if interrupt().is_some() {
-            return Err("the run is to end".to_owned());
+            return Err("the run is to end".to_owned().into());
         }
         if let Some(time) = time.filter(|time| began.elapsed() > *time) {
-            return Err(format!("it took longer than {} s", time.as_secs()));
+            return Err(format!("it took longer than {} s", time.as_secs()).into());
         }
         if last.elapsed() > LONGEST_SILENCE {
-            return Err(format!("nothing came for {} s", LONGEST_SILENCE.as_secs()));
+            return Err(format!("nothing came for {} s", LONGEST_SILENCE.as_secs()).into());
         }
         if !is_readable(&output).map_err(|errno| errno.to_string())? {
             continue;
@@ -432,12 +472,12 @@ fn hand_on(
             Ok(0) => return Ok(()),
             Ok(read) => add(part.get(..read).unwrap_or_default())?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string().into()),
         }
     }
 }
 
-/// Waits for the exit of a process after its output has ended; kills it if it stays.
+/// Reaps a process after its output ended, and kills one that stays.
 fn end_of(process: &mut Child) -> io::Result<ExitStatus> {
     let began = Instant::now();
     loop {
@@ -452,7 +492,7 @@ fn end_of(process: &mut Child) -> io::Result<ExitStatus> {
     }
 }
 
-/// Returns the standard error of an exited process, without waiting for others who have it open.
+/// Returns the standard error of an exited process, even if others have it open.
 fn last_words(process: &mut Child) -> Vec<u8> {
     let mut said = Vec::new();
     if let Some(words) = process.stderr.take()
@@ -473,22 +513,20 @@ fn is_readable(output: &ChildStdout) -> Result<bool, Errno> {
     }
 }
 
-/// Runs the process: prints the source that the order on standard input names, and nothing else; returns why it does not.
-///
-/// For a process that was just started to do this and nothing else.
+/// Prints the source that the order on standard input names, or returns why it cannot. For a dedicated process.
 pub fn serve_fetch(input: impl io::Read, output: &mut dyn Write) -> Result<(), String> {
     give_up_rights().map_err(|error| error.to_string())?;
     print_source(input, output)
 }
 
-/// Gives up inherited rights: descriptors, session, terminal, and ways to gain privileges.
+/// Gives up inherited descriptors, session, terminal, and ways to gain privileges.
 fn give_up_rights() -> io::Result<()> {
     close_inherited()?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     setsid()?;
     leave_session_keyring()?;
     set_no_new_privs(true)?;
-    // It knows the password of a proxy, which is no concern of other processes of that user.
+    // It knows a proxy's password, which other processes of that user must not read.
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
@@ -502,7 +540,10 @@ fn print_source(input: impl io::Read, output: &mut dyn Write) -> Result<(), Stri
 }
 
 fn print_file(directory: &Path, path: &OsStr, output: &mut dyn Write) -> Result<(), String> {
-    let mut file = open_below(directory, path).map_err(|errno| io::Error::from(errno).to_string())?;
+    let mut file = open_below(directory, path).map_err(|errno| match errno {
+        Errno::LOOP => "it is a symbolic link, or reached through one".to_owned(),
+        errno => io::Error::from(errno).to_string(),
+    })?;
     match file.metadata() {
         Ok(seen) if seen.is_file() => {}
         Ok(_) => return Err("it is no regular file".to_owned()),
@@ -514,9 +555,9 @@ fn print_file(directory: &Path, path: &OsStr, output: &mut dyn Write) -> Result<
 fn open_below(directory: &Path, path: &OsStr) -> Result<File, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(CWD, directory, flags, rustix::fs::Mode::empty())?;
-    // A pipe is not waited for.
+    // Does not block on a pipe.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     rustix::fs::openat2(&directory, path, flags, rustix::fs::Mode::empty(), resolve).map(File::from)
 }
 
@@ -524,7 +565,11 @@ fn print_answer(url: &str, http: &HttpSettings, output: &mut dyn Write) -> Resul
     let address = Address::parse(url).map_err(|error| error.to_string())?;
     let client = HttpClient::new(http);
     let answer = client.get(&HttpRequest::whole(&address), &never);
-    let HttpAnswer::Content(mut body) = answer.map_err(|error| error.to_string())? else {
+    let failed = |error: HttpError| match error.problem {
+        HttpProblem::Local(_) => format!("{error}, and is no `local_source` of bulk.conf"),
+        _ => error.to_string(),
+    };
+    let HttpAnswer::Content(mut body) = answer.map_err(failed)? else {
         return Err("the server says that nothing has changed".to_owned());
     };
     while let Some(bytes) = body.next_bytes(&never).map_err(|error| error.to_string())? {
@@ -544,12 +589,35 @@ mod tests {
         ExpectedDistfile { name: name.to_owned(), sha256, size: bytes.len() as u64, url }
     }
 
+    fn reason(failed: FetchFailure) -> String {
+        match failed {
+            FetchFailure::Package(reason) => reason,
+            FetchFailure::Machine(reason) => panic!("a failure of the machine: {reason}"),
+        }
+    }
+
+    #[test]
+    fn a_distfile_for_which_there_is_no_room_is_no_failure_of_its_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let distfiles = dir.path().join("distfiles");
+        let large = ExpectedDistfile { size: u64::MAX / 2, ..wanted("large", b"", None) };
+        let failed = place_when_right(&distfiles, &large, |_| panic!("nothing is fetched")).unwrap_err();
+        let FetchFailure::Machine(reason) = failed else { panic!("{failed:?}") };
+        assert!(reason.contains("distfiles has ") && reason.contains(" bytes free"), "{reason}");
+        let url = Some("file:/none/large".to_owned());
+        let large = [ExpectedDistfile { url, ..large }];
+        let sources = Sources { directories: vec!["/none".into()], ..Sources::default() };
+        let provided = provide(&distfiles, &large, &sources, &never);
+        assert!(matches!(provided, Err(FetchFailure::Machine(_))), "{provided:?}");
+        assert_eq!(std::fs::read_dir(&distfiles).unwrap().count(), 0);
+    }
+
     #[test]
     fn the_password_of_a_source_is_in_no_message() {
         let dir = tempfile::tempdir().unwrap();
         let url = Some("http://user:SECRET@127.0.0.1:9/x".to_owned());
         let wanted = [wanted("x", b"x", url)];
-        let missing = provide(dir.path(), &wanted, &Sources::default(), &never);
+        let missing = provide(dir.path(), &wanted, &Sources::default(), &never).unwrap();
         let said = missing[0].to_string();
         assert!(said.contains("127.0.0.1:9/x") && !said.contains("SECRET"), "{said}");
     }
@@ -564,8 +632,8 @@ mod tests {
         std::os::unix::fs::symlink("a/x.tar", from.join("z")).unwrap();
         let taken = |wanted: ExpectedDistfile| {
             let wanted = [wanted];
-            let missing = provide(&distfiles, &wanted, &Sources::default(), &never);
-            take_from(&distfiles, &from, &missing, "fetch")
+            let missing = provide(&distfiles, &wanted, &Sources::default(), &never).unwrap();
+            take_from(&distfiles, &from, &missing, "fetch").map_err(reason)
         };
         taken(wanted("a/x.tar", b"upstream", None)).unwrap();
         assert_eq!(std::fs::read(distfiles.join("a/x.tar")).unwrap(), b"upstream");
@@ -604,7 +672,7 @@ mod tests {
             place_when_right(&distfiles, &wanted, |add| add(b"upstream"))
         };
         let hex = sha256_text(&Sha256::digest(b"upstream"));
-        // A name of a digest with another content is nobody's, and below a file there is no name.
+        // Nobody owns a digest's name with other content, and there is no name below a file.
         std::fs::create_dir_all(distfiles.join("by-sha256").join(&hex)).unwrap();
         for name in ["v.tar", "v.tar/x", "new/x", "last.tar/x"] {
             if name == "last.tar/x" {
@@ -646,13 +714,13 @@ mod tests {
         for path in
             ["/etc/passwd", "/srv/sources/../../etc/passwd", "/srv/sources-of-others/x", "srv/sources/x"]
         {
-            let said = sources.read(&format!("file:{path}"), &never, &mut |_| Ok(())).unwrap_err();
-            assert_eq!(said, "it is below no `file_source` of bulk.conf", "{path}");
+            let failed = sources.read(&format!("file:{path}"), &never, &mut |_| Ok(())).unwrap_err();
+            assert_eq!(reason(failed), "it is below no `file_source` of bulk.conf", "{path}");
         }
     }
 
     #[test]
-    fn a_file_is_printed_and_neither_a_pipe_nor_what_a_link_leads_out_to() {
+    fn a_file_is_printed_and_neither_a_pipe_nor_what_a_link_leads_to() {
         let dir = tempfile::tempdir().unwrap();
         let sources = dir.path().join("sources");
         std::fs::create_dir(&sources).unwrap();
@@ -660,6 +728,7 @@ mod tests {
         std::fs::write(dir.path().join("secret"), "").unwrap();
         std::os::unix::fs::symlink("../secret", sources.join("out")).unwrap();
         std::os::unix::fs::symlink("x", sources.join("link")).unwrap();
+        std::os::unix::fs::symlink(".", sources.join("above")).unwrap();
         rustix::fs::mknodat(CWD, sources.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
             .unwrap();
         let printed = |name: &str| {
@@ -668,7 +737,10 @@ mod tests {
             print_source(&serde_json::to_vec(&order).unwrap()[..], &mut output).map(|()| output)
         };
         assert_eq!(printed("x"), Ok(b"upstream".to_vec()));
-        assert_eq!(printed("link"), Ok(b"upstream".to_vec()));
+        for link in ["link", "above/x"] {
+            let said = printed(link).unwrap_err();
+            assert_eq!(said, "it is a symbolic link, or reached through one", "{link}");
+        }
         assert_eq!(printed("pipe"), Err("it is no regular file".to_owned()));
         assert!(printed("out").is_err());
         assert!(printed("none").is_err());

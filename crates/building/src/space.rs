@@ -1,18 +1,22 @@
-//! Full file systems, and signs between tasks that found one.
+//! Full file systems, and the reserve that every writer leaves.
+//!
+//! Builds leave the largest reserve. A run and its tasks leave half of it, so that builds give way before the results of
+//! others are refused; the rest is for the journal and the report of a run that ends for lack of space.
 
+use std::borrow::Borrow;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_rootfs::{Dir, RootError, Timestamp, random};
-use patchadm_svr4::package::Mode;
-
-use crate::work::{PROGRAM, build_directory};
+use patchadm_rootfs::{Dir, RootError};
 
 /// The free space below which a file system counts as full. A program that found none may have removed its files
 /// already.
 const LEAST: u64 = 4 << 20;
 
-/// The file in `build_dir` that every task touches which found no space.
-const FULL: &[u8] = b"tasks.full";
+/// Returns true if a file system has no space left for an ordinary user, or if a failed command may have had no quota.
+pub(crate) fn is_full_or_over_quota(directory: &Path) -> bool {
+    is_full(directory) || Dir::of_host(directory).is_ok_and(|dir| !can_hold(&dir, LEAST))
+}
 
 /// Returns true if a file system has no space left for an ordinary user. If its size is unknown, it is not full.
 pub(crate) fn is_full(directory: &Path) -> bool {
@@ -37,9 +41,12 @@ pub(crate) struct FreeSpace {
 impl FreeSpace {
     /// Returns the space of the file system of a directory; `None` if it is unknown.
     pub(crate) fn of(directory: &Path) -> Option<Self> {
-        let seen = rustix::fs::statvfs(directory).ok().filter(|seen| seen.f_blocks > 0)?;
+        Self::in_answer(&rustix::fs::statvfs(directory).ok()?)
+    }
+
+    fn in_answer(seen: &rustix::fs::StatVfs) -> Option<Self> {
         let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
-        Some(Self { bytes: bytes(seen.f_bavail), total: bytes(seen.f_blocks) })
+        (seen.f_blocks > 0).then(|| Self { bytes: bytes(seen.f_bavail), total: bytes(seen.f_blocks) })
     }
 
     /// Returns the same for directories of one task, which are on one file system.
@@ -56,48 +63,63 @@ impl FreeSpace {
     pub(crate) fn is_below_reserve(self) -> bool {
         self.bytes < (self.total / 50).clamp(LEAST, LARGEST_RESERVE)
     }
+
+    /// Returns the free space that a run and its tasks leave.
+    fn reserve_of_run(self) -> u64 {
+        (self.total / 100).clamp(LEAST, LARGEST_RESERVE / 2)
+    }
 }
 
-/// Signs between tasks on one machine that the build directory was full. The first task to notice makes room, and
-/// another one may fail for the same reason but check later.
-///
-/// The sign is the time of a file, which can be set without free space.
+/// Fails if writing this many bytes into a directory would take the reserve of its file system. Unknown space is
+/// enough.
+pub(crate) fn must_have_room(dir: &Dir, bytes: u64) -> Result<(), RootError> {
+    let seen = rustix::fs::fstatvfs(dir.as_fd()).ok();
+    let Some(free) = seen.as_ref().and_then(FreeSpace::in_answer) else { return Ok(()) };
+    let wanted = bytes.saturating_add(free.reserve_of_run());
+    if free.bytes >= wanted {
+        return Ok(());
+    }
+    let shown = dir.root().show(dir.path());
+    let directory = shown.strip_suffix('/').filter(|shown| !shown.is_empty()).unwrap_or(&shown).to_owned();
+    Err(RootError::NoRoom { directory, free: free.bytes, wanted })
+}
+
+/// Returns false if there is no space, or no quota, for a file of this size in a directory.
+pub(crate) fn can_hold(dir: &Dir, bytes: u64) -> bool {
+    let made = dir.create_private("space").and_then(|(name, file)| {
+        // Without a name, nothing is left of it if this process is killed.
+        dir.remove(&name)?;
+        file.reserve(bytes)
+    });
+    !made.is_err_and(|error| error.is_no_space())
+}
+
+/// The bytes that are written between two looks at the free space.
+const BETWEEN_LOOKS: u64 = LEAST / 4;
+
+/// Looks at the reserve before something is written, and again and again while it is.
 #[derive(Debug)]
-pub(crate) struct SpaceSigns {
-    build_dir: PathBuf,
-    begin: Option<Timestamp>,
+pub(crate) struct RoomWatch<D> {
+    dir: D,
+    unseen: u64,
 }
 
-impl SpaceSigns {
-    pub(crate) fn begin(build_dir: &Path) -> Self {
-        let begin = build_directory(build_dir).and_then(|dir| {
-            if dir.look(FULL)?.is_none() {
-                dir.replace_file(PROGRAM, FULL, b"", Mode::of(0o644))?;
-            }
-            last_sign(&dir)
-        });
-        Self { build_dir: build_dir.to_owned(), begin: begin.ok().flatten() }
+impl<D: Borrow<Dir>> RoomWatch<D> {
+    /// Begins to write this many bytes into a directory.
+    pub(crate) fn begin(dir: D, bytes: u64) -> Result<Self, RootError> {
+        must_have_room(dir.borrow(), bytes)?;
+        Ok(Self { dir, unseen: 0 })
     }
 
-    /// Returns true if a task has found no space since.
-    pub(crate) fn has_sign(&self) -> bool {
-        build_directory(&self.build_dir).and_then(|dir| last_sign(&dir)).is_ok_and(|last| last != self.begin)
-    }
-
-    /// Signals that there is no space. Does nothing if the file is missing.
-    pub(crate) fn give(&self) -> Result<(), RootError> {
-        let dir = build_directory(&self.build_dir)?;
-        if dir.look(FULL)?.is_some() {
-            // Any time but that of another sign.
-            let seconds = i64::try_from(random()? >> 34).unwrap_or_default();
-            dir.set_mtime(FULL, Timestamp::whole(seconds))?;
+    /// Is called before each part is written.
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), RootError> {
+        self.unseen = self.unseen.saturating_add(bytes.len() as u64);
+        if self.unseen >= BETWEEN_LOOKS {
+            must_have_room(self.dir.borrow(), bytes.len() as u64)?;
+            self.unseen = 0;
         }
         Ok(())
     }
-}
-
-fn last_sign(dir: &Dir) -> Result<Option<Timestamp>, RootError> {
-    Ok(dir.look(FULL)?.map(|seen| seen.mtime))
 }
 
 #[cfg(test)]
@@ -116,17 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn a_task_learns_that_another_one_has_found_no_space_whenever_it_looks() {
+    fn a_run_leaves_less_than_builds_do_and_says_how_much_is_free_and_wanted() {
+        for total in [64_u64 << 20, 1_000 << 20, 1 << 40] {
+            let of_run = FreeSpace { bytes: 0, total }.reserve_of_run();
+            assert!((LEAST..=LARGEST_RESERVE / 2).contains(&of_run));
+            assert!(!FreeSpace { bytes: LARGEST_RESERVE.max(of_run), total }.is_below_reserve());
+            assert!(of_run == LEAST || FreeSpace { bytes: of_run, total }.is_below_reserve(), "{total}");
+        }
         let dir = tempfile::tempdir().unwrap();
-        let build_dir = dir.path().join("build");
-        let (finds, fails) = (SpaceSigns::begin(&build_dir), SpaceSigns::begin(&build_dir));
-        assert!(!finds.has_sign() && !fails.has_sign());
-        finds.give().unwrap();
-        assert!(fails.has_sign());
-        // What was found before it began is nothing to one that begins now.
-        let later = SpaceSigns::begin(&build_dir);
-        assert!(!later.has_sign());
-        fails.give().unwrap();
-        assert!(later.has_sign() && finds.has_sign());
+        let place = Dir::of_host(dir.path()).unwrap();
+        let refused = must_have_room(&place, u64::MAX / 2).unwrap_err();
+        assert!(refused.is_no_space());
+        let said = refused.to_string();
+        let begin = format!("{} has ", dir.path().display());
+        assert!(said.contains(&begin) && said.contains(" bytes free, and "), "{said}");
+        assert!(RoomWatch::begin(&place, u64::MAX / 2).is_err());
+        assert!(can_hold(&place, 1 << 10));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -1,5 +1,4 @@
-//! The resolved records of a tree: scanned, read from the last scan, or imported; and pbulk's files with them,
-//! `scan/pscan` and `scan/presolve`.
+//! Resolved records of a tree, scanned, read or imported; and pbulk's `scan/pscan` and `scan/presolve`.
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use patchadm_svr4::package::Mode;
 
 use crate::scan::{ScanError, ScanRequest, repetition_notes, scan};
 use crate::set::{SetError, name_holders};
+use crate::space::must_have_room;
 use crate::work::{PROGRAM, SCAN, Work};
 
 const RECORDS: &str = "records";
@@ -25,95 +25,57 @@ const PRESOLVE: &str = "presolve";
 
 const BUFFER: usize = 1 << 16;
 
-/// The records of a tree, with their dependencies.
 #[derive(Debug)]
 pub struct KnownTree {
-    /// The records.
     pub records: Records,
-    /// The resolved dependencies.
     pub resolution: Resolution,
 }
 
-/// A tree that was scanned.
 #[derive(Debug)]
 pub struct ScannedTree {
-    /// The resolved tree.
     pub tree: KnownTree,
-    /// The digest of its records.
     pub digest: Digest,
-    /// The number of locations.
     pub locations: usize,
-    /// The number of locations scanned now.
     pub scanned: usize,
-    /// The number of cached locations.
     pub reused: usize,
-    /// Notes for the operator.
     pub notes: Vec<String>,
 }
 
-/// Imported records cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ForeignRecordsError {
-    /// The file.
     #[error("{}: {error}", path.display())]
-    Import {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: ImportError,
-    },
-    /// The set that says who has which name cannot be read.
+    Import { path: PathBuf, error: ImportError },
     #[error(transparent)]
     Set(#[from] SetError),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// The reasons why nothing is known of a package.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownTreeError {
-    /// Nothing was scanned yet.
     #[error("nothing was scanned yet: `patchadm bulk scan` reads the tree")]
     NotScanned,
-    /// No record has the name.
     #[error("the last scan: {0}")]
     Unknown(UnknownName),
-    /// Several records have it.
     #[error("{} means several packages: {}", name.escape_debug(), packages.join(", "))]
-    Several {
-        /// The name.
-        name: String,
-        /// The packages.
-        packages: Vec<String>,
-    },
-    /// The records are damaged.
+    Several { name: String, packages: Vec<String> },
     #[error("{} is damaged: {error}; `patchadm bulk scan` writes it anew", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: ImportError,
-    },
-    /// The set that says who has which name cannot be read.
+    Damaged { path: PathBuf, error: ImportError },
     #[error(transparent)]
     Set(#[from] SetError),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
 impl KnownTree {
-    /// Resolves the dependencies of each record.
     fn of(work: &Work, records: Records) -> Result<Self, SetError> {
         let resolution = resolve(&records, &name_holders(work)?);
         Ok(Self { records, resolution })
     }
 
-    /// Reads the result of the last scan.
     pub fn read(work: &Work) -> Result<Self, KnownTreeError> {
         let dir = work.directory(SCAN)?;
-        // Version 0.1 had the records as they were read in the file for pbulk.
+        // Version 0.1 stored records as read in pbulk's file.
         let mut name = None;
         for known in [RECORDS, PSCAN] {
             if name.is_none() && dir.look(known.as_bytes())?.is_some() {
@@ -127,7 +89,7 @@ impl KnownTree {
         Ok(Self::of(work, records)?)
     }
 
-    /// Returns the one package that a name means: its PKGNAME, its name without version, or its location.
+    /// Accepts PKGNAME, the name without version, and the location.
     pub fn only_package(&self, name: &str) -> Result<u32, KnownTreeError> {
         let found = select(&self.records, [name]).map_err(KnownTreeError::Unknown)?;
         match found.as_slice() {
@@ -139,12 +101,11 @@ impl KnownTree {
         }
     }
 
-    /// Returns the PKGNAME of a package.
     pub fn pkgname(&self, index: u32) -> String {
         self.records.name_of(index)
     }
 
-    /// Returns the packages that cannot be built by a reason of their own, each with it, in byte order.
+    /// Returns packages that cannot be built for a reason of their own, with it, in byte order.
     pub fn prefailed(&self) -> Vec<(String, String)> {
         let states = (0..).zip(self.resolution.states());
         let mut found: Vec<(String, String)> = states
@@ -158,7 +119,6 @@ impl KnownTree {
     }
 }
 
-/// Scans a tree and resolves its dependencies.
 pub fn scan_tree(request: &ScanRequest<'_>) -> Result<ScannedTree, ScanError> {
     let scanned = scan(request)?;
     let tree = KnownTree::of(request.work, scanned.records)?;
@@ -173,7 +133,7 @@ pub fn scan_tree(request: &ScanRequest<'_>) -> Result<ScannedTree, ScanError> {
     })
 }
 
-/// Takes records that were made elsewhere in the place of a scan.
+/// Uses foreign records instead of a scan.
 pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecordsError> {
     let failed = |error| ForeignRecordsError::Import { path: path.to_owned(), error };
     let file = InputFile::open(path).map_err(|error| failed(error.into()))?;
@@ -186,22 +146,21 @@ pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecor
     Ok(ScannedTree { tree, digest, locations, scanned: 0, reused: 0, notes })
 }
 
-/// Returns the digest of the records. With a directory, writes them: as read, which keys are made from, and as pbulk
-/// has them.
+/// Digests the records. With a directory, writes them as read, for keys, and in pbulk's form.
 fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> {
     let KnownTree { records, resolution } = tree;
     let mut out = BufWriter::with_capacity(BUFFER, DigestedWrites(blake3::Hasher::new()));
-    // Digesting does not fail.
     let _ = records.write_plain(&mut out).and_then(|()| out.flush());
     let digest = Digest::from_bytes(*out.get_ref().0.finalize().as_bytes());
     let Some(work) = work else { return Ok(digest) };
     let dir = work.directory(SCAN)?;
+    must_have_room(&dir, 0)?;
     dir.replace_streamed(PROGRAM, RECORDS.as_bytes(), Mode::of(0o644), |file| {
         let mut out = BufWriter::with_capacity(BUFFER, file);
         records.write_plain(&mut out)?;
         out.flush()
     })?;
-    // Before anything was resolved there is no DEPENDS, and nothing that a need could not have.
+    // Unresolved records have no DEPENDS.
     let before = |index| {
         let fields = PbulkFields { found: locations_found(tree, index), ..PbulkFields::default() };
         is_of_pbulk(resolution, index).then_some(fields)
@@ -218,6 +177,7 @@ fn write_records<'a>(
     records: &'a Records,
     fields: impl Fn(u32) -> Option<PbulkFields<'a>>,
 ) -> Result<(), RootError> {
+    must_have_room(dir, 0)?;
     dir.replace_streamed(PROGRAM, name.as_bytes(), Mode::of(0o644), |file| {
         let mut out = BufWriter::with_capacity(BUFFER, file);
         records.write_pbulk(&mut out, &fields)?;
@@ -238,34 +198,32 @@ impl Write for DigestedWrites {
     }
 }
 
-/// Returns the dependencies of a package, in the order of `ALL_DEPENDS`.
+/// In the order of `ALL_DEPENDS`.
 fn depends<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> Vec<&'a PkgName> {
     let found = resolution.depends(index).iter();
     found.filter_map(|need| records.get(*need).map(Record::pkgname)).collect()
 }
 
-/// Returns the record of a package with DEPENDS, one field per line; empty if there is none.
+/// Includes DEPENDS, one field per line; empty without a record.
 pub(crate) fn record_text(records: &Records, resolution: &Resolution, index: u32) -> String {
     let mut text = Vec::new();
     if let Some(record) = records.get(index) {
-        // Writing to memory cannot fail.
         let _ = records.write_record(record, &depends(records, resolution, index), &mut text);
     }
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Returns the record of a package as in pbulk's files, one field per line; empty if there is none.
+/// As in pbulk's files, one field per line; empty without a record.
 pub(crate) fn pbulk_record_text(records: &Records, resolution: &Resolution, index: u32) -> String {
     let mut text = Vec::new();
     if let Some(record) = records.get(index) {
-        // Writing to memory cannot fail.
         let _ = records.write_pbulk_record(record, &pbulk_fields(records, resolution, index), &mut text);
     }
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Returns the pbulk fields that a recipe does not set. Members of a cycle have no DEPENDS, because pbulk-build stops
-/// at a cycle; their reason names it.
+/// Returns pbulk fields that a recipe does not set. Members of a cycle have no DEPENDS, because pbulk-build stops at a
+/// cycle; their reason names it.
 fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> PbulkFields<'a> {
     let reason = match resolution.state(index) {
         // The record itself has it.
@@ -280,13 +238,12 @@ fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -
     PbulkFields { depends, found: found.collect(), fail_reason }
 }
 
-/// Returns true if pbulk's files list a package. Its programs identify packages by name, so of several with one name
-/// only the one that keeps it is listed.
+/// True if pbulk's files list the package: they identify packages by name, so a shared name stands for its owner.
 pub(crate) fn is_of_pbulk(resolution: &Resolution, index: u32) -> bool {
     !matches!(resolution.state(index), Some(ResolvedState::Prefailed(PrefailReason::Duplicate { .. })))
 }
 
-/// Returns for each package the number of its direct and indirect dependents by DEPENDS, including itself.
+/// Counts direct and indirect dependents by DEPENDS, including the package itself.
 pub(crate) fn pbulk_depths(resolution: &Resolution) -> Vec<u32> {
     let graph = resolution.graph();
     let has_depends = |index| !is_in_circle(resolution, index) && is_of_pbulk(resolution, index);

@@ -1,75 +1,158 @@
-//! Walking trees, and copying trees and files; copies share their blocks if the file system supports it.
+//! Walks and copies trees. Copies share blocks if the file system supports it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use patchadm_bulk_values::conf::IdRange;
 use patchadm_bulk_values::result::Digest;
-use patchadm_rootfs::{Descent, Dir, FileType, Interrupt, ObjectStatus, Root, RootError, never};
+use patchadm_rootfs::{Descent, Dir, FileType, Interrupt, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
+use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
+use crate::space::RoomWatch;
+
+/// What belongs to a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TreeKind {
+    /// A base: everything on its file system, except what is in directories that everybody may write to, and where each
+    /// can remove only the own files: these count as empty.
+    Base,
+    /// A layer of the program's own: everything on its file system.
+    Layer,
+    /// A directory of the host, with everything that is mounted below it.
+    Host,
+}
+
+/// A walk through the directories of a tree, each before those in it. Unreadable directories are passed over.
+pub(crate) struct TreeWalk {
+    root: Root,
+    kind: TreeKind,
+    file_system: (u32, u32),
+    open: Vec<(ObjectPath, bool)>,
+    /// The path of the first directory that is left out.
+    pub(crate) left_out: Option<String>,
+}
+
+/// A directory of a walk.
+pub(crate) struct WalkedDirectory {
+    pub(crate) dir: Dir,
+    pub(crate) path: ObjectPath,
+    /// True if everybody may make objects in it, or in a directory above it.
+    pub(crate) is_open: bool,
+}
+
+impl TreeWalk {
+    pub(crate) fn begin(top: &Path, kind: TreeKind) -> Result<Self, RootError> {
+        let root = Root::open(top)?;
+        let file_system = root.dir(&ObjectPath::root())?.itself()?.file_system;
+        Ok(Self { root, kind, file_system, open: vec![(ObjectPath::root(), false)], left_out: None })
+    }
+
+    pub(crate) fn next_directory(&mut self) -> Result<Option<WalkedDirectory>, RootError> {
+        while let Some((path, is_open)) = self.open.pop() {
+            match self.root.dir(&path) {
+                // A build cannot read it either.
+                Err(error) if error.is_refused_access() => {}
+                Err(error) if is_open && is_gone(&error) => {}
+                dir => return Ok(Some(WalkedDirectory { dir: dir?, path, is_open })),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Continues in a directory, if its content belongs to the tree. Returns false if the directory is left out, because
+    /// its path is too long and anybody may have made it.
+    pub(crate) fn enter(
+        &mut self,
+        above: &WalkedDirectory,
+        name: &[u8],
+        seen: &ObjectStatus,
+    ) -> Result<bool, RootError> {
+        let mode = seen.mode.bits();
+        let is_elsewhere = self.kind != TreeKind::Host && seen.file_system != self.file_system;
+        if is_elsewhere || self.kind == TreeKind::Base && mode & 0o1002 == 0o1002 {
+            return Ok(true);
+        }
+        match above.path.join(name) {
+            Ok(path) => self.open.push((path, above.is_open || mode & 0o002 != 0)),
+            Err(_) if above.is_open && self.kind != TreeKind::Layer => {
+                self.left_out.get_or_insert_with(|| self.root.show(&above.path));
+                return Ok(false);
+            }
+            Err(_) => {
+                let path = self.root.show(&above.path);
+                return Err(RootError::Call { action: "look below", path, errno: Errno::NAMETOOLONG });
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Returns true if an object was removed or replaced since its name was read.
+pub(crate) fn is_gone(error: &RootError) -> bool {
+    error.is_not_found() || matches!(error.errno(), Some(Errno::LOOP | Errno::INVAL))
+}
+
 /// Copies a tree into an empty directory, with modes and times, and for the superuser with owners, mapped into `range`.
-/// Devices, pipes, sockets, other file systems and unreadable objects are left out. Fails with EINTR once a signal comes.
+/// Devices, pipes, sockets, other file systems and unreadable objects are left out. Returns the path below which a
+/// directory is left out, because its path is too long. Fails with EINTR once a signal comes.
 pub(crate) fn copy_tree(
-    from: &Path,
-    to: &Path,
+    (from, to): (&Path, &Path),
+    kind: TreeKind,
     range: Option<IdRange>,
     interrupt: Interrupt<'_>,
-) -> Result<(), RootError> {
+) -> Result<Option<String>, RootError> {
     let owner = |seen: &ObjectStatus| {
         let of = |id: u32| range.map_or(id, |range| range.outside(id));
         rustix::process::geteuid().is_root().then(|| (of(seen.uid), of(seen.gid)))
     };
     // No links below are followed, because the owner of a directory may exchange its content.
-    let (from, to) = (Root::open(from)?, Root::open(to)?);
-    let file_system = from.dir(&ObjectPath::root())?.itself()?.file_system;
-    let mut open = vec![ObjectPath::root()];
+    let (mut walk, top) = (TreeWalk::begin(from, kind)?, Root::open(to)?);
     let mut directories = Vec::new();
-    while let Some(path) = open.pop() {
-        let source = match from.dir(&path) {
-            Err(error) if error.is_refused_access() => continue,
-            other => other?,
-        };
-        let target = to.dir(&path)?;
+    while let Some(directory) = walk.next_directory()? {
+        let source = &directory.dir;
+        let target = top.dir(&directory.path)?;
         for name in source.names()? {
-            go_on_unless_interrupted("copy", (&source, &name), interrupt)?;
+            go_on_unless_interrupted("copy", (source, &name), interrupt)?;
             let Some(seen) = source.look(&name)? else { continue };
             match seen.file_type {
                 FileType::Directory => {
-                    // It gets its own mode and time once everything is in it.
-                    target.make_dir(&name, Mode::of(0o700))?;
-                    if seen.file_system == file_system {
-                        let too_long = |_| RootError::Call {
-                            action: "copy",
-                            path: from.show(&source.at(&name)),
-                            errno: Errno::NAMETOOLONG,
-                        };
-                        open.push(path.join(&name).map_err(too_long)?);
+                    if walk.enter(&directory, &name, &seen)? {
+                        // It gets its own mode and time once everything is in it.
+                        target.make_dir(&name, Mode::of(0o700))?;
+                        directories.push((directory.path.clone(), name, seen));
                     }
-                    directories.push((target.again()?, name, seen));
                     continue;
                 }
-                FileType::Regular => match copy_file_until(&source, &name, &target, &name, interrupt) {
-                    Err(error) if error.is_refused_access() => {
-                        target.remove(&name)?;
-                        continue;
+                FileType::Regular => {
+                    let goes_on = || go_on_unless_interrupted("copy", (source, &name), interrupt);
+                    match copy_file_while((source, &name), (&target, &name), goes_on) {
+                        Err(error) if error.is_refused_access() || directory.is_open && is_gone(&error) => {
+                            target.remove(&name)?;
+                            continue;
+                        }
+                        other => other?,
                     }
-                    other => other?,
+                }
+                FileType::Symlink => match source.read_link(&name) {
+                    Err(error) if directory.is_open && is_gone(&error) => continue,
+                    link => target.make_symlink(&name, &link?)?,
                 },
-                FileType::Symlink => target.make_symlink(&name, &source.read_link(&name)?)?,
                 _ => continue,
             }
             copy_attributes(&target, &name, &seen, owner(&seen))?;
         }
     }
     // Subdirectories come later in the list.
-    for (target, name, seen) in directories.iter().rev() {
-        copy_attributes(target, name, seen, owner(seen))?;
+    for (above, name, seen) in directories.iter().rev() {
+        copy_attributes(&top.dir(above)?, name, seen, owner(seen))?;
     }
-    Ok(())
+    Ok(walk.left_out)
 }
 
 fn copy_attributes(
@@ -87,8 +170,7 @@ fn copy_attributes(
     target.set_mtime(name, seen.mtime)
 }
 
-/// Visits all objects below a directory in byte order, with the directory, name and status. If `visit` returns true for
-/// a directory, its content follows.
+/// Visits all objects below a directory in byte order. If `visit` returns true for a directory, its content follows.
 pub(crate) fn each_below<E: From<RootError>>(
     top: &Dir,
     mut visit: impl FnMut(&Dir, &[u8], &ObjectStatus) -> Result<bool, E>,
@@ -112,6 +194,16 @@ pub(crate) fn each_below<E: From<RootError>>(
     Ok(())
 }
 
+/// Returns the sorted names in a directory; `None` if it has more than `most`, which are not remembered.
+pub(crate) fn names_up_to(dir: &Dir, most: usize) -> Result<Option<Vec<Vec<u8>>>, RootError> {
+    let count = Cell::new(0);
+    let names = dir.names_that_are(|_| {
+        count.set(count.get() + 1);
+        count.get() <= most
+    })?;
+    Ok((count.get() <= most).then_some(names))
+}
+
 fn last_first(dir: &Dir) -> Result<Vec<Vec<u8>>, RootError> {
     let mut names = dir.names()?;
     names.sort_unstable_by(|one, other| other.cmp(one));
@@ -120,13 +212,13 @@ fn last_first(dir: &Dir) -> Result<Vec<Vec<u8>>, RootError> {
 
 const PART: usize = 1 << 18;
 
-/// Reads a file and passes on each part. `failed` words a read error.
+/// Passes on each part of a file. `failed` words a read error.
 pub(crate) fn each_part<E>(
     file: &File,
     failed: impl Fn(&io::Error) -> E,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    // Most files are small, and a large buffer would cost more than they do.
+    // A large buffer would cost more than most files.
     let size = file.metadata().map_err(|error| failed(&error))?.len();
     let part = usize::try_from(size).unwrap_or(PART).saturating_add(1).min(PART);
     let (mut buffer, mut offset) = (vec![0; part], 0);
@@ -138,7 +230,7 @@ pub(crate) fn each_part<E>(
     }
 }
 
-/// Returns the digest of a file. `failed` words a read error.
+/// `failed` words a read error.
 pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -> Result<Digest, E> {
     let mut hasher = blake3::Hasher::new();
     each_part(file, failed, |bytes| {
@@ -148,30 +240,68 @@ pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
+/// Copies a file, and leaves the reserve of the file system.
 pub(crate) fn copy_file(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<(), RootError> {
-    copy_file_until(from, name, to, new_name, &never)
+    copy_file_while((from, name), (to, new_name), || Ok(()))
 }
 
-fn copy_file_until(
-    from: &Dir,
-    name: &[u8],
-    to: &Dir,
-    new_name: &[u8],
-    interrupt: Interrupt<'_>,
+/// Copies a file with its holes, and leaves the reserve of the file system. Calls `goes_on` before each part.
+fn copy_file_while(
+    (from, name): (&Dir, &[u8]),
+    (to, new_name): (&Dir, &[u8]),
+    goes_on: impl Fn() -> Result<(), RootError>,
 ) -> Result<(), RootError> {
     let source = from.open_regular(name)?;
-    let mut file = to.create(new_name)?;
-    if file.clone_of(&source)? {
+    let mut copy = to.create(new_name)?;
+    if copy.clone_of(&source)? {
         return Ok(());
     }
-    let put = |bytes: &[u8]| {
-        go_on_unless_interrupted("copy", (from, name), interrupt)?;
-        file.put(bytes)
-    };
-    each_part(&source, |error| from.read_error(name, error), put)
+    let failed = |error: &io::Error| from.read_error(name, error);
+    let seen = source.metadata().map_err(|error| failed(&error))?;
+    let size = seen.len();
+    // Most files have no holes, which their blocks tell.
+    let allocated = seen.blocks().saturating_mul(512);
+    let is_whole = allocated >= size;
+    let mut free = RoomWatch::begin(to, allocated.min(size))?;
+    let part = usize::try_from(size).unwrap_or(PART).min(PART);
+    let (mut buffer, mut offset, mut written) = (vec![0; part], 0, 0);
+    while offset < size {
+        let data = if is_whole { Some(offset..size) } else { next_data(&source, offset, size) };
+        let Some(data) = data else { break };
+        offset = data.start;
+        while offset < data.end {
+            let most = usize::try_from(data.end - offset).unwrap_or(PART).min(part);
+            let Some(room) = buffer.get_mut(..most) else { break };
+            let read = source.read_at(room, offset).map_err(|error| failed(&error))?;
+            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+                // It has become shorter.
+                return Ok(());
+            };
+            goes_on()?;
+            free.add(bytes)?;
+            copy.put_at(bytes, offset)?;
+            offset += read as u64;
+            written = offset;
+        }
+    }
+    if written < size { copy.set_size(size) } else { Ok(()) }
 }
 
-/// Fails with EINTR once a signal has come.
+/// Returns the next bytes of a file that are no hole, from an offset below its size on. On a file system that knows no
+/// holes there are none.
+fn next_data(file: &File, offset: u64, size: u64) -> Option<Range<u64>> {
+    let begin = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(begin) => begin,
+        Err(Errno::NXIO) => return None,
+        Err(_) => offset,
+    };
+    if begin >= size {
+        return None;
+    }
+    let end = rustix::fs::seek(file, SeekFrom::Hole(begin)).unwrap_or(size);
+    Some(begin..end.clamp(begin + 1, size))
+}
+
 pub(crate) fn go_on_unless_interrupted(
     action: &'static str,
     (dir, name): (&Dir, &[u8]),
@@ -186,7 +316,9 @@ pub(crate) fn go_on_unless_interrupted(
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use patchadm_rootfs::never;
 
     use super::*;
 
@@ -208,7 +340,7 @@ mod tests {
         .unwrap();
         fs::set_permissions(from.join("closed/deep/file"), fs::Permissions::from_mode(0o640)).unwrap();
         fs::set_permissions(from.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
-        copy_tree(&from, &to, None, &never).unwrap();
+        copy_tree((&from, &to), TreeKind::Layer, None, &never).unwrap();
         assert_eq!(fs::read_to_string(to.join("link/file")).unwrap(), "text");
         assert!(!to.join("pipe").exists());
         for path in ["closed", "closed/deep", "closed/deep/file", "link"] {
@@ -222,6 +354,85 @@ mod tests {
     }
 
     #[test]
+    fn holes_of_a_file_are_holes_of_its_copy() {
+        const SIZE: u64 = 8 << 30;
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::create_dir(&to).unwrap();
+        let file = File::create(from.join("file")).unwrap();
+        for offset in [0, 3 << 30, SIZE - (1 << 20)] {
+            file.write_all_at(b"text", offset).unwrap();
+        }
+        file.set_len(SIZE).unwrap();
+        File::create(from.join("hole")).unwrap().set_len(SIZE).unwrap();
+        copy_tree((&from, &to), TreeKind::Layer, None, &never).unwrap();
+        for name in ["file", "hole"] {
+            let copied = fs::metadata(to.join(name)).unwrap();
+            assert_eq!(copied.len(), SIZE, "{name}");
+            assert!(copied.blocks() * 512 < 16 << 20, "{name}: {} blocks", copied.blocks());
+        }
+        let copy = File::open(to.join("file")).unwrap();
+        for (offset, text) in
+            [(0, b"text"), (1 << 30, &[0; 4]), (3 << 30, b"text"), (SIZE - (1 << 20), b"text")]
+        {
+            let mut read = [1; 4];
+            copy.read_exact_at(&mut read, offset).unwrap();
+            assert_eq!(&read, text, "{offset}");
+        }
+    }
+
+    /// Makes directories with long names below a directory, until their path is too long for any call.
+    fn make_too_deep(at: &Path) {
+        let name = "d".repeat(250);
+        let mut dir = Dir::of_host(at).unwrap();
+        for _ in 0..20 {
+            dir = dir.make_dir(name.as_bytes(), Mode::of(0o755)).unwrap();
+        }
+    }
+
+    #[test]
+    fn nothing_of_strangers_gets_into_the_copy_of_a_base_or_stops_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        for path in ["from/var/tmp/theirs", "from/shared/deep", "from/usr", "to"] {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+        }
+        let set_mode = |path: &str, mode| {
+            fs::set_permissions(dir.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set_mode("from/var/tmp", 0o1777);
+        set_mode("from/shared", 0o777);
+        fs::write(from.join("var/tmp/file"), "").unwrap();
+        fs::write(from.join("shared/file"), "").unwrap();
+        for path in ["var/tmp/theirs", "shared/deep"] {
+            make_too_deep(&from.join(path));
+        }
+        let left_out = copy_tree((&from, &to), TreeKind::Base, None, &never).unwrap();
+        assert!(left_out.is_some_and(|path| path.contains("/shared/deep/ddd")));
+        assert_eq!(fs::metadata(to.join("var/tmp")).unwrap().mode() & 0o7777, 0o1777);
+        assert_eq!(fs::read_dir(to.join("var/tmp")).unwrap().count(), 0);
+        assert!(to.join("shared/file").exists() && to.join("shared/deep").exists());
+
+        // The owner of the base has to know.
+        make_too_deep(&from.join("usr"));
+        Dir::of_host(dir.path()).unwrap().remove_tree(b"to").unwrap();
+        fs::create_dir(&to).unwrap();
+        let refused = copy_tree((&from, &to), TreeKind::Base, None, &never).unwrap_err();
+        assert_eq!(refused.errno(), Some(Errno::NAMETOOLONG));
+        assert!(refused.to_string().contains("/usr/ddd"), "{refused}");
+
+        // A layer is copied as it is.
+        Dir::of_host(&from).unwrap().remove_tree(b"usr").unwrap();
+        Dir::of_host(&from.join("var/tmp")).unwrap().remove_tree(b"theirs").unwrap();
+        Dir::of_host(&from).unwrap().remove_tree(b"shared").unwrap();
+        Dir::of_host(dir.path()).unwrap().remove_tree(b"to").unwrap();
+        fs::create_dir(&to).unwrap();
+        copy_tree((&from, &to), TreeKind::Layer, None, &never).unwrap();
+        assert!(to.join("var/tmp/file").exists());
+    }
+
+    #[test]
     fn a_signal_ends_the_copy_of_a_tree_in_the_middle_of_a_file() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
@@ -230,16 +441,28 @@ mod tests {
         fs::write(from.join("file"), vec![b'x'; 40 * PART]).unwrap();
         let calls = std::sync::atomic::AtomicUsize::new(0);
         let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 10).then_some(15);
-        // Where the file system shares blocks, there is no middle.
+        // With shared blocks, there is no middle.
         let source = File::open(from.join("file")).unwrap();
         let is_cloned = Dir::of_host(&to).unwrap().create(b"clone").unwrap().clone_of(&source).unwrap();
-        let copied = copy_tree(&from, &to, None, &interrupt);
+        let copied = copy_tree((&from, &to), TreeKind::Layer, None, &interrupt);
         if !is_cloned {
             assert_eq!(copied.unwrap_err().errno(), Some(Errno::INTR));
             assert!(fs::metadata(to.join("file")).unwrap().len() < 40 * PART as u64);
         }
-        let copied = copy_tree(&from, &to, None, &|| Some(15));
+        let copied = copy_tree((&from, &to), TreeKind::Layer, None, &|| Some(15));
         assert_eq!(copied.unwrap_err().errno(), Some(Errno::INTR), "before a file, too");
+    }
+
+    #[test]
+    fn no_more_names_than_wanted_are_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b", "a", "c"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let top = Dir::of_host(dir.path()).unwrap();
+        let names = [b"a", b"b", b"c"].map(|name| name.to_vec()).to_vec();
+        assert_eq!(names_up_to(&top, 3).unwrap(), Some(names));
+        assert_eq!(names_up_to(&top, 2).unwrap(), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The files that records and results depend on: those of a recipe, and others that it names. Recipes are not trusted:
-//! named files are opened beneath the tree, the driver or a `mount`, with the file permissions of builds, and up to a
-//! maximum size. Of any other file only the name counts, because it belongs to the base, which is a separate input, or
-//! does not exist.
+//! Files on which records and results depend.
+//!
+//! Recipes are not trusted: files that they name are opened beneath the tree, the driver or a `mount`, with the
+//! permissions of builds, up to a maximum size. Of other files only the name counts: they belong to the base, a
+//! separate input, or do not exist.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -29,12 +30,12 @@ pub(crate) const MOST_BYTES: u64 = 4 << 30;
 
 const PART: usize = 1 << 18;
 
-/// Directories of version control, which do not belong to a recipe.
+/// Directories of version control are no part of a recipe.
 const NO_PART: [&[u8]; 4] = [b"CVS", b".git", b".hg", b".svn"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecipeFile {
-    /// The path below the location. Names that are not UTF-8 are shown lossily.
+    /// Below the location. Names that are not UTF-8 are shown lossily.
     pub(crate) path: String,
     pub(crate) at: PathBuf,
     pub(crate) kind: RecipeFileKind,
@@ -63,14 +64,14 @@ pub(crate) enum RecipeError {
 #[derive(Debug)]
 pub(crate) struct TreeFiles {
     tree: Result<InputDirectory, String>,
-    /// Paths mounted in sandboxes, each with its path inside. For a file, its directory and name.
+    /// Mounts of sandboxes with their paths inside. For a file, its directory and name.
     others: Vec<(PathBuf, InputDirectory, Option<PathBuf>)>,
-    /// The user and group whose file permissions apply, if not those of the caller.
+    /// User and group whose permissions apply; `None` for the caller.
     reader: Option<u32>,
 }
 
 impl TreeFiles {
-    /// Opens the tree. `reader` is the user of builds on this machine, if not the caller.
+    /// `reader` is the user of builds, if not the caller.
     pub(crate) fn open(conf: &Configuration, driver: &Driver, reader: Option<u32>) -> Self {
         let driver = SandboxMount::read_only(&driver.directory, DRIVER_INSIDE);
         let mounts = [driver].into_iter().chain(conf.mounts.iter().cloned());
@@ -128,15 +129,15 @@ impl TreeFiles {
         Ok(files.into_values().collect())
     }
 
-    /// Returns the status of a file; `None` if it does not exist or only its name counts.
+    /// `None` if it does not exist or only its name counts.
     pub(crate) fn status(&self, path: &Path) -> Option<FileStatus> {
         let _rights = FileRights::of(self.reader);
         let (directory, path) = self.find(path)?;
         Some(status_of(&directory.metadata(&path).ok()?))
     }
 
-    /// Returns the digest of a file: that of the empty string for a non-file or unreadable file, `None` if it does not
-    /// exist or only its name counts.
+    /// Returns the digest of nothing for a non-file or unreadable file, `None` if it is missing or only its name
+    /// counts.
     pub(crate) fn digest(
         &self,
         path: &Path,
@@ -162,7 +163,7 @@ impl TreeFiles {
         }
     }
 
-    /// Returns the current state of a file, at a time in nanoseconds since 1970.
+    /// `now` is in nanoseconds since 1970.
     pub(crate) fn seen_now(
         &self,
         path: &Path,
@@ -178,7 +179,7 @@ impl TreeFiles {
         self.tree.as_ref().map_err(|error| RecipeError::Tree(error.clone()))
     }
 
-    /// Returns the directory that contains a path, and the path below it; `None` if only its name counts.
+    /// Returns the directory of a path and the path below it; `None` if only its name counts.
     fn find(&self, path: &Path) -> Option<(&InputDirectory, PathBuf)> {
         if !path.is_absolute() {
             return Some((self.tree().ok()?, path.to_owned()));
@@ -246,13 +247,13 @@ fn digest_of(file: &File, path: &Path, interrupt: Interrupt<'_>) -> Result<Diges
     }
 }
 
-/// Changed file permissions of this thread; restored on drop.
+/// Changed file permissions of this thread, restored on drop.
 struct FileRights {
     own: Option<(Uid, Gid, Vec<rustix::fs::Gid>)>,
 }
 
 impl FileRights {
-    /// Takes the permissions of a user and the group of the same number, or none if there is no reader.
+    /// Takes the permissions of a user and the group of the same number.
     fn of(reader: Option<u32>) -> Self {
         let Some(reader) = reader else { return Self { own: None } };
         let groups = getgroups().unwrap_or_default();
@@ -279,7 +280,7 @@ pub(crate) fn digest_of_program(path: &Path) -> Option<Digest> {
     digest_of(&file, path, &never).ok()
 }
 
-/// Returns the path of a file named by a recipe, relative to the tree if possible, otherwise absolute.
+/// Returns a path named by a recipe, relative to the tree if possible.
 pub(crate) fn path_in_tree(location: &str, named: &str) -> String {
     let path = Path::new(named);
     if let Ok(below) = path.strip_prefix("/tree") {

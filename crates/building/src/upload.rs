@@ -1,12 +1,6 @@
-//! Preparing the upload of a set in pkgsrc's layout, and the command that uploads it.
+//! Uploads of a set in pkgsrc's layout: `uploads/<n>/All` with packages and `pkg_summary.gz`, and `SHA512.bz2`.
 //!
-//! ```text
-//! uploads/<n>/All/PKGNAME.tgz        the packages, without restricted ones
-//! uploads/<n>/All/pkg_summary.gz     made by the base's own pkg_info -X, if there are packages of pkgsrc
-//! uploads/<n>/SHA512.bz2             of all these, compressed by the base's own bzip2
-//! uploads/current                    a link to the newest one
-//! ```
-//! A directory gets its name when it is complete. `uploads/<n>.done` exists after a successful upload.
+//! A directory is renamed into place when complete. `uploads/<n>.done` exists after a successful upload.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -42,20 +36,20 @@ const SUMS: &str = "SHA512.bz2";
 
 const OF_PKGSRC: [&str; 4] = [".tgz", ".tbz", ".txz", ".tar"];
 
-/// The file with the packages missing from the summary, and its maximum size.
+/// Lists packages missing from the summary; maximum size in bytes.
 const UNREAD: &[u8] = b"unread";
 const LARGEST_LIST: u64 = 64 << 20;
 
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 const LARGEST_LOG: u64 = 1 << 20;
 
-/// The processor seconds and bytes that `pkg_info -X` may take for one package in `pkg_summary.gz`. A location may take
-/// as many seconds for all of its packages, and sixteen times the bytes.
+/// Processor seconds and bytes of `pkg_info -X` for one package. A location gets as many seconds for all of its
+/// packages, and sixteen times the bytes.
 const SECONDS_OF_ONE: &str = "60";
 const BYTES_OF_ONE: &str = "1048576";
 
-/// Makes `pkg_summary.gz` and `SHA512.bz2` with the programs of the base. Packages are in `/upload`, name lists in
-/// `/packages`, output goes to `/out`. `/out/unread` lists packages missing from the summary.
+/// Makes `pkg_summary.gz` and `SHA512.bz2` with the base's programs: packages in `/upload`, name lists in `/packages`,
+/// output in `/out`. `/out/unread` lists packages missing from the summary.
 const SCRIPT: &str = r#"set -eu
 seconds=$1 bytes=$2
 PATH=${LOCALBASE:-/usr/pkg}/sbin:${LOCALBASE:-/usr/pkg}/bin:$PATH
@@ -113,48 +107,37 @@ LC_ALL=C sort /out/sums | bzip2 -c >/out/SHA512.bz2
 rm /out/sums
 "#;
 
-/// The reasons why nothing was uploaded.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// There is no set.
     #[error("there is no set of run {0}; `patchadm bulk run` of all packages makes one")]
     NoSet(u64),
-    /// No run has a set.
     #[error("there is no set yet; `patchadm bulk run` of all packages makes one")]
     NoSetYet,
-    /// The set.
     #[error(transparent)]
     Set(#[from] SetError),
-    /// The files that are made with the base's programs.
+    /// Files made with the base's programs.
     #[error("pkg_summary.gz and SHA512.bz2 cannot be made: {0}")]
     Files(String),
-    /// The command.
     #[error("upload_command: {0}")]
     Command(#[from] CommandError),
-    /// Interrupted by a signal.
     #[error("it was interrupted by signal {0}")]
     Interrupted(i32),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// A request for an upload.
 pub struct UploadRequest<'a> {
-    /// The directory of the bulk build, which the caller has locked.
     pub work: &'a Work,
-    /// The base.
     pub base: &'a BaseLayer,
-    /// The set: the number of its run.
+    /// The number of its run.
     pub set: u64,
-    /// True to upload it again.
+    /// Upload it again.
     pub again: bool,
-    /// Returns the signal that asks for the end.
+    /// Returns the signal to stop.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-/// Prepares the upload of a set, and uploads it with the configured command unless that was done. A failure is in the
-/// report.
+/// Prepares a set and uploads it with the configured command, unless done. The report has a failure.
 pub fn upload(request: &UploadRequest<'_>) -> Result<UploadReport, UploadError> {
     let work = request.work;
     let set = read_set(work, request.set)?.ok_or(UploadError::NoSet(request.set))?;
@@ -195,7 +178,7 @@ pub fn upload(request: &UploadRequest<'_>) -> Result<UploadReport, UploadError> 
     Ok(report)
 }
 
-/// Adds a failure to the report. An interruption stays an error.
+/// An interruption stays an error.
 fn failed(mut report: UploadReport, error: UploadError) -> Result<UploadReport, UploadError> {
     if matches!(error, UploadError::Interrupted(_)) {
         return Err(error);
@@ -204,11 +187,11 @@ fn failed(mut report: UploadReport, error: UploadError) -> Result<UploadReport, 
     Ok(report)
 }
 
-/// Returns the offered files of a set with their names in `All`, and the paths of those not offered. A build can name
-/// its files freely: no name may replace another package or a generated file.
+/// Returns offered files with their names in `All`, and paths of the others. Builds choose file names, so no name may
+/// replace another package or a generated file.
 fn offered(manifest: &SetManifest) -> (Vec<(&str, &str)>, Vec<&str>) {
     let mut free: Vec<_> = manifest.files.iter().filter(|(_, file)| !file.is_restricted).collect();
-    // The names of SVR4 packages are those of their holders in the set.
+    // SVR4 packages are named after their owners in the set.
     free.sort_by_key(|(path, file)| (!path.starts_with(PACKAGES), file.location.as_str(), path.as_str()));
     let (mut files, mut left_out) = (BTreeMap::new(), Vec::new());
     for (path, file) in free {
@@ -224,8 +207,7 @@ fn offered(manifest: &SetManifest) -> (Vec<(&str, &str)>, Vec<&str>) {
     (files.into_iter().map(|(name, path)| (path, name)).collect(), left_out)
 }
 
-/// Returns true if the directory exists with exactly the files of the set. One from an interrupted upload is made
-/// again.
+/// True if the directory has exactly the set's files. An interrupted upload's is made again.
 fn is_of_set(uploads: &Dir, name: &str, set: &EarlierSet) -> Result<bool, RootError> {
     if uploads.look(name.as_bytes())?.is_none() {
         return Ok(false);
@@ -248,7 +230,7 @@ fn is_of_set(uploads: &Dir, name: &str, set: &EarlierSet) -> Result<bool, RootEr
     Ok(true)
 }
 
-/// Makes the directory and moves it into place. Returns the packages missing from the summary.
+/// Makes the directory and renames it into place. Returns packages missing from the summary.
 fn make(
     request: &UploadRequest<'_>,
     uploads: &Dir,
@@ -273,7 +255,7 @@ fn make(
         Ok(unread)
     });
     if named.is_err() {
-        // The earlier error is reported; the rest is removed with the leftovers.
+        // The earlier error is reported; the leftovers are removed later.
         let _ = uploads.remove_tree(&private);
     }
     named
@@ -378,13 +360,12 @@ fn summarize(
     Err(UploadError::Files(format!("{how}{}", last.unwrap_or_default())))
 }
 
-/// Returns the list of pkgsrc packages, and the same by location, numbered.
+/// Returns a list of pkgsrc packages, and numbered lists by location.
 fn lists_of_pkgsrc(names: &[(&str, &str)]) -> (String, String) {
     let is_of_pkgsrc = |(_, name): &&(&str, &str)| OF_PKGSRC.iter().any(|end| name.ends_with(end));
     let mut of_pkgsrc: Vec<_> = names.iter().filter(is_of_pkgsrc).collect();
     let (mut all, mut by_location) = (String::new(), String::new());
     for (_, name) in &of_pkgsrc {
-        // Writing to a string does not fail.
         let _ = writeln!(all, "./{}", quoted(name));
     }
     of_pkgsrc.sort();
@@ -403,7 +384,7 @@ fn quoted(name: &str) -> String {
     name.chars().flat_map(|letter| is_special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }
 
-/// Takes the output. Returns the packages missing from the summary.
+/// Returns packages missing from the summary.
 fn take_files(
     place: &TaskPlace,
     (dir, all): (&Dir, &Dir),
@@ -436,7 +417,7 @@ fn lead_to(uploads: &Dir, name: &str) -> Result<(), RootError> {
     lead(uploads, CURRENT, name)
 }
 
-/// Returns the set that is uploaded without a number: the newest one.
+/// The default set to upload.
 pub fn newest_set(work: &Work) -> Result<u64, UploadError> {
     set_of_link(work, CURRENT)?.ok_or(UploadError::NoSetYet)
 }
@@ -450,7 +431,7 @@ mod tests {
     use super::*;
     use crate::set::SetFile;
 
-    /// Runs the script in a directory, with a `pkg_info` that this text describes and one second for each package.
+    /// Runs the script with this `pkg_info` and one second for each package.
     fn summary(pkg_info: &str, names: &[(&str, &str)]) -> (String, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -470,7 +451,7 @@ mod tests {
         let script = ["/upload", "/packages", "/out"].iter().fold(SCRIPT.to_owned(), |script, place| {
             script.replace(place, &path(&place[1..]).display().to_string())
         });
-        // Compressed by nobody, so that the test needs no further program.
+        // Nothing compresses here, so that the test needs no further program.
         let script = script.replace("gzip -nc", "cat").replace("bzip2 -c", "cat");
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(script).args(["upload", "1", "1000"]).env("PKG_INFO", path("pkg_info"));

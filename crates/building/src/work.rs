@@ -1,4 +1,4 @@
-//! The working directory of a bulk build: its layout and ownership.
+//! The working directory of a bulk build: layout and ownership.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,10 +14,9 @@ use crate::owners::{
     ForeignFile, must_be_ours, must_be_ours_above, must_be_ours_at, must_be_ours_in, must_be_ours_open,
 };
 
-/// The file with the configuration.
 pub const CONFIGURATION: &str = "bulk.conf";
 
-/// The lock of commands that change something.
+/// Lock of commands that change something.
 const LOCK: &[u8] = b"lock";
 
 const IDENTITY: &[u8] = b"id";
@@ -32,75 +31,46 @@ const LARGEST_CONFIGURATION: u64 = 1 << 20;
 
 const DIRECTORIES: [&str; 6] = ["distfiles", "pool", RUNS, SCAN, "sets", "build"];
 
-/// Entries that only the owner may change: everything but distfiles and results, which are verified by digests.
+/// Entries for the owner only: all but distfiles and results, which digests verify.
 const OWN_NAMES: [&str; 11] =
     [CONFIGURATION, "id", "lock", "history", "verified", RUNS, SCAN, "sets", "patches", "build", "uploads"];
 
-/// Trusted entries of the build directory. The layers below belong to the ids of the sandboxes.
+/// Trusted entries of the build directory. Layers below belong to the ids of sandboxes.
 const NAMES_OF_BUILD_DIR: [&str; 7] =
     ["tasks", "installed", "layers", "bases", "base.copy", "base.facts", "failed"];
 
-/// The reasons why a directory is no usable one of a bulk build.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    /// It is not there, or has no configuration.
     #[error("{} is no directory of a bulk build: {reason}", path.display())]
-    Missing {
-        /// The directory.
-        path: PathBuf,
-        /// The missing object.
-        reason: String,
-    },
-    /// It is there already, and something is in it.
+    Missing { path: PathBuf, reason: String },
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
-    /// The directory, its configuration or its build directory belongs to another user, or others may write to it.
     #[error(transparent)]
     NotOurs(#[from] ForeignFile),
-    /// Its configuration cannot be used.
     #[error("{}: {error}", path.display())]
-    Configuration {
-        /// The file.
-        path: PathBuf,
-        /// The line and the reason.
-        error: ConfigurationError,
-    },
-    /// One of its directories is inside the tree or the base, or the reverse.
+    Configuration { path: PathBuf, error: ConfigurationError },
     #[error("{0}")]
     Nested(String),
-    /// One of its own files cannot be read.
     #[error("{} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
-    /// Another command holds it.
+    Damaged { path: PathBuf, reason: String },
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// An open directory of a bulk build.
 #[derive(Debug)]
 pub struct Work {
-    /// Its path, without symbolic links.
+    /// Without symbolic links.
     pub path: PathBuf,
-    /// The directory.
     pub dir: Dir,
-    /// Its configuration.
     pub conf: Configuration,
-    /// The bytes of its configuration.
+    /// As read.
     pub conf_text: Vec<u8>,
-    /// Its identity.
     pub id: String,
 }
 
 impl Work {
-    /// Opens a directory and reads its configuration.
     pub fn open(path: &Path) -> Result<Self, WorkError> {
         let missing = |reason: String| WorkError::Missing { path: path.to_owned(), reason };
         let physical = path.canonicalize().map_err(|error| missing(error.to_string()))?;
@@ -134,42 +104,37 @@ impl Work {
         Ok(Self { path: physical, dir, conf, conf_text, id })
     }
 
-    /// Takes the lock of all commands that change something in it.
+    /// Locks out all other commands that change something.
     pub fn lock(&self, wait: impl FnMut(&LockHolder) -> bool) -> Result<Lock, WorkError> {
         Ok(Lock::take_file(&self.dir, LOCK, PROGRAM, wait)?)
     }
 
-    /// Returns true if a command holds that lock.
     pub fn is_locked(&self) -> Result<bool, WorkError> {
         Ok(Lock::is_file_held(&self.dir, LOCK)?)
     }
 
-    /// Makes the directory where tasks work if it is missing, and checks it: from then on nobody else can change or replace
-    /// it.
+    /// Makes and checks the directory of tasks: from then on nobody else can change or replace it.
     pub(crate) fn make_build_dir(&self) -> Result<(), WorkError> {
         make_build_dir(&self.conf.build_dir)
     }
 
-    /// Opens a directory below it, and makes it where it is missing.
+    /// Opens a directory, or makes a missing one.
     pub fn directory(&self, path: &str) -> Result<Dir, RootError> {
         path.split('/').try_fold(self.dir.again()?, |dir, name| made(&dir, name.as_bytes()))
     }
 }
 
-/// The directory of a new bulk build.
 #[derive(Clone, Debug)]
 pub struct NewWork<'a> {
-    /// The directory: absent or empty.
+    /// Absent or empty.
     pub path: &'a Path,
-    /// The tree of recipes.
     pub tree: &'a str,
     /// A directory with a whole system, instead of the host.
     pub base: Option<&'a str>,
-    /// The executables of a driver that are copied, by name; none where the tree has its own.
+    /// Executables of a driver to copy, by name; empty if the tree has its own.
     pub driver: &'a [(&'static str, &'static str)],
 }
 
-/// Makes the directory of a bulk build.
 pub fn make_work(new: &NewWork<'_>) -> Result<Work, WorkError> {
     let parent = new.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let missing = |reason: String| WorkError::Missing { path: new.path.to_owned(), reason };
@@ -210,7 +175,6 @@ fn put(dir: &Dir, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
     file.sync()
 }
 
-/// Opens a subdirectory, and makes it if it is missing.
 pub(crate) fn made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match dir.look(name)? {
         Some(_) => dir.dir(name),
@@ -244,7 +208,7 @@ pub(crate) fn numbered_directories(dir: &Dir) -> Result<Vec<u64>, RootError> {
     Ok(numbers)
 }
 
-/// Opens a directory of the host, and makes the last component if it is missing.
+/// Opens a directory of the host, or makes its last component.
 pub(crate) fn host_directory(path: &Path) -> Result<Dir, RootError> {
     let above = Dir::of_host(path.parent().unwrap_or(Path::new("/")))?;
     made(&above, path.file_name().unwrap_or_default().as_bytes())
@@ -258,20 +222,20 @@ fn make_build_dir(path: &Path) -> Result<(), WorkError> {
     if is_missing {
         must_be_ours_above(path)?;
     }
-    // Somebody else may have been faster.
+    // Another process may have been faster.
     let dir = host_directory(path)?;
     must_be_ours_open(path, &dir)?;
     Ok(must_be_ours_in(path, &dir, &NAMES_OF_BUILD_DIR)?)
 }
 
-/// Opens the directory where tasks work, and makes it if it is missing. That of another user is refused.
+/// Opens or makes the directory of tasks; refuses another user's.
 pub(crate) fn build_directory(path: &Path) -> Result<Dir, RootError> {
     let dir = host_directory(path)?;
     must_be_own(path, &dir)?;
     Ok(dir)
 }
 
-/// Like `build_directory`, but nothing is made; `None` if it is missing.
+/// Like `build_directory`, but makes nothing; `None` if missing.
 pub(crate) fn existing_build_directory(path: &Path) -> Result<Option<Dir>, RootError> {
     let dir = match unlinked_directory(path) {
         Err(error) if error.is_not_found() => return Ok(None),
@@ -289,7 +253,7 @@ fn must_be_own(path: &Path, dir: &Dir) -> Result<(), RootError> {
     })
 }
 
-/// Opens a directory of the host; a symbolic link in its place is refused.
+/// Opens a directory of the host, but not through a symbolic link.
 pub(crate) fn unlinked_directory(path: &Path) -> Result<Dir, RootError> {
     let above = Dir::of_host(path.parent().unwrap_or(Path::new("/")))?;
     let dir = above.dir(path.file_name().unwrap_or_default().as_bytes())?;
@@ -300,8 +264,7 @@ pub(crate) fn host_path(above: &Path, name: &[u8]) -> PathBuf {
     above.join(OsStr::from_bytes(name))
 }
 
-/// Removes leftovers of interrupted commands. The caller holds the lock of the directory. Files that others write into
-/// its pool are locked and stay.
+/// Removes leftovers of interrupted commands. The caller holds the directory's lock. Locked files in its pool stay.
 pub(crate) fn remove_remains(work: &Work) -> Result<(), RootError> {
     work.dir.remove_leftovers(PROGRAM)?;
     work.directory(SCAN)?.remove_leftovers(PROGRAM)?;

@@ -1,13 +1,8 @@
-//! The scan cache: the output of scanned recipes, and the files that the scans read.
+//! The scan cache: output of scanned recipes, and the files that the scans read.
 //!
-//! JSON lines. An entry is `{"location","key","seen","records"}`: the output of `scan` for a location, and the numbers
-//! of the files that it read. Files are noted once for all entries, each in its own line before the first entry that
-//! refers to it; so are the words of `SCAN_DEPENDS`, which is nearly all of the text of a large tree.
-//!
-//! Lines are appended as scans end, and the whole file is rewritten at the end of a run. An incomplete last line is
-//! dropped. Any other damage invalidates the whole cache, because it decides what is *not* scanned.
-//!
-//! The module has no access to files: bytes in, values out.
+//! JSON lines, appended as scans end and rewritten after a run. Files and words of `SCAN_DEPENDS` are stored once,
+//! before the first entry that refers to them. An incomplete last line is dropped; other damage invalidates the cache,
+//! because it decides what is *not* scanned.
 
 mod packed;
 
@@ -20,27 +15,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::result::Digest;
 
-/// The number of a noted file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileNumber(u32);
 
 impl FileNumber {
-    /// Returns its place in [`ScanCache::files`].
+    /// Position in [`ScanCache::files`].
     pub fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
-/// A file in the state in which scans read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotedFile {
-    /// Its path: below the tree, or absolute.
+    /// Below the tree, or absolute.
     pub path: String,
-    /// Its state.
     pub seen: Seen,
 }
 
-/// The cached scan of one location.
 #[derive(Clone, Debug)]
 pub struct ScanEntry {
     key: Digest,
@@ -49,19 +40,17 @@ pub struct ScanEntry {
 }
 
 impl ScanEntry {
-    /// Returns the digest of all that the scan depended on and that is no file: the names of the files below the
-    /// location, the environment, the base.
+    /// Digest of everything else that the scan depended on: names of files below the location, environment, base.
     pub fn key(&self) -> &Digest {
         &self.key
     }
 
-    /// Returns the files that were read.
     pub fn files(&self) -> impl Iterator<Item = FileNumber> {
         self.seen.iter().map(FileNumber)
     }
 
-    /// Returns true if all files that were read are as they were: `unchanged` says it of each of
-    /// [`ScanCache::files`], so that a file that thousands of locations read is looked at once.
+    /// `unchanged` answers for all [`ScanCache::files`], so that a file shared by thousands of locations is checked
+    /// once.
     pub fn is_unchanged(&self, unchanged: &[bool]) -> bool {
         self.seen.runs().all(|(first, last)| {
             let run = FileNumber(first).index()..=FileNumber(last).index();
@@ -70,31 +59,26 @@ impl ScanEntry {
     }
 }
 
-/// The reason a cache is rejected, with its line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("scan cache: line {line}: {reason}")]
 pub struct CacheDamage {
-    /// The line.
     pub line: usize,
-    /// The reason.
     pub reason: String,
 }
 
-/// The scan cache: entries by location, and the files that they refer to.
 #[derive(Clone, Debug, Default)]
 pub struct ScanCache {
     files: Vec<NotedFile>,
     by_path: HashMap<String, u32, RandomState>,
     words: InternedTexts,
     entries: BTreeMap<String, ScanEntry>,
-    /// The number of files and words that were already read or written.
+    /// Files and words read or written so far.
     written: (usize, usize),
     has_first_line: bool,
 }
 
 impl ScanCache {
-    /// Parses a cache. Returns it with the number of its complete bytes: the rest is an incomplete line, to be cut off
-    /// before anything is appended.
+    /// Parses a cache. Returns it with the number of complete bytes: cut off the rest before appending.
     pub fn parse(bytes: &[u8]) -> Result<(Self, usize), CacheDamage> {
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let mut cache = Self::default();
@@ -147,13 +131,12 @@ impl ScanCache {
         number
     }
 
-    /// Returns all noted files, in the order of their numbers. A path can be there several times, in different states.
+    /// In the order of their numbers. A path may occur several times, in different states.
     pub fn files(&self) -> &[NotedFile] {
         &self.files
     }
 
-    /// Notes a file in the state in which a scan read it. Returns its number: that of an earlier note if the state is
-    /// the same.
+    /// Notes a file as a scan read it. Returns the number of an equal note if there is one.
     pub fn note_file(&mut self, path: &str, seen: Seen) -> FileNumber {
         let known = self.by_path.get(path).copied();
         let same = known.filter(|number| {
@@ -163,8 +146,7 @@ impl ScanCache {
         FileNumber(same.unwrap_or_else(|| self.push_file(path, seen)))
     }
 
-    /// Renews the note of a file that was found unchanged by its digest, so that its status suffices next time. The
-    /// renewal lasts if the cache is written anew.
+    /// Renews the note of an unchanged file, so that its status suffices from the next rewrite of the cache on.
     pub fn renew_file(&mut self, number: FileNumber, status: FileStatus, noted: i64) {
         let file = self.files.get_mut(number.index());
         if let Some(NotedFile { seen: Seen::File { status: old, noted: then, .. }, .. }) = file {
@@ -172,28 +154,24 @@ impl ScanCache {
         }
     }
 
-    /// Returns the entry of a location.
     pub fn entry(&self, location: &str) -> Option<&ScanEntry> {
         self.entries.get(location)
     }
 
-    /// Returns the locations that have entries, in byte order.
+    /// In byte order.
     pub fn locations(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Returns what `scan` printed for an entry.
     pub fn records_of(&self, entry: &ScanEntry) -> String {
         entry.records.text(&self.words)
     }
 
-    /// Drops the entries of locations that are gone.
     pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
         self.entries.retain(|location, _| is_there(location));
     }
 
-    /// Sets the entry of a location: its key ([`ScanEntry::key`]), the files that were read, what `scan` printed. Returns
-    /// the bytes to append: its line, and before it those of files and words that are new.
+    /// Sets the entry of a location. Returns the bytes to append: new files and words, then the entry.
     pub fn set_entry(&mut self, location: &str, key: Digest, files: &[FileNumber], records: &str) -> Vec<u8> {
         let mut numbers: Vec<u32> = files.iter().map(|file| file.0).collect();
         numbers.sort_unstable();
@@ -214,8 +192,7 @@ impl ScanCache {
         out
     }
 
-    /// Returns the bytes of the whole cache, without unreferenced files and words. The numbers change: parse the bytes
-    /// before appending to them.
+    /// Returns the whole cache without unreferenced files and words, with new numbers: parse it before appending.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut compact = Self::default();
         let mut renumbered: Vec<Option<u32>> = vec![None; self.files.len()];
@@ -256,42 +233,37 @@ fn put_entry(out: &mut Vec<u8>, location: &str, entry: &ScanEntry) {
     put_line(out, &line);
 }
 
-/// The minimum age of a file's last change when it was noted, in nanoseconds. A later change within this time could
-/// leave the times unchanged: file systems store them no finer than a tick of the kernel clock, at most 10 ms.
+/// Minimum age of a file's last change when noted, in nanoseconds. A later change within this time may leave the times
+/// unchanged: file systems store them no finer than a tick of the kernel clock, at most 10 ms.
 const SETTLED: i64 = 20_000_000;
 
-/// The status of a file, without its content.
+/// A file's status, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStatus {
-    /// The number of its inode.
     pub inode: u64,
-    /// Its bytes.
+    /// Bytes.
     pub size: u64,
-    /// The time of its last modification, in nanoseconds since 1970.
+    /// Nanoseconds since 1970.
     pub mtime: i64,
-    /// The time of the last change of its inode, in nanoseconds since 1970.
+    /// Last change of the inode, in nanoseconds since 1970.
     pub ctime: i64,
 }
 
-/// The state of a file when it was noted.
+/// A file's state when noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// There was none of this name.
     Absent,
-    /// A file.
     File {
-        /// Its status.
         status: FileStatus,
-        /// The digest of its bytes.
         digest: Digest,
-        /// When it was noted, in nanoseconds since 1970: before it was read.
+        /// Taken before the file was read, in nanoseconds since 1970.
         noted: i64,
     },
 }
 
 impl Seen {
-    /// Returns true if a file is as it was: by its status alone if that is the same and was settled when it was noted,
-    /// else by the digest that `read` returns. `now` is its status today, `None` if there is no file.
+    /// Compares by settled status alone, otherwise by the digest that `read` returns. `now` is `None` for a missing
+    /// file.
     pub fn is_unchanged(&self, now: Option<&FileStatus>, read: impl FnOnce() -> Option<Digest>) -> bool {
         match (self, now) {
             (Self::Absent, None) => true,
@@ -304,7 +276,7 @@ impl Seen {
         }
     }
 
-    /// Returns true if two notes describe the same state, whenever they were made.
+    /// Ignores the time of the notes.
     fn is_same_state(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent, Self::Absent) => true,

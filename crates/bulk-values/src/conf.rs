@@ -1,8 +1,7 @@
 //! `bulk.conf`, the configuration of a bulk build: parsing, and the text of a fresh file.
 //!
-//! `NAME=VALUE` lines; `#` begins a comment line. `slot`, `limit`, `mount` and `env` may be repeated. Any other
-//! repeated name, an unknown name, or an invalid value is an error with its line. Checks that depend on the machine
-//! (cores, existing paths, the caller) are left to the caller.
+//! `NAME=VALUE` lines; `#` begins a comment. Only `slot`, `limit`, `mount` and `env` may be repeated. The caller checks
+//! everything that depends on the machine: cores, existing paths, its own user.
 
 mod ids;
 mod limits;
@@ -22,117 +21,100 @@ pub use limits::{LimitChanges, LimitName, LimitRule, LimitTooHigh, Limits};
 pub use settings::ConfigurationError;
 pub use slot::{ProgramPathError, Slot, TaskPlaceholders};
 
-/// The recipients of a run's report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportSettings {
-    /// Addresses that get it by mail.
     pub to: Vec<String>,
-    /// The address of its sender.
     pub from: Option<String>,
-    /// The beginning of its subject.
     pub subject: String,
-    /// The web address of the run's directory.
     pub url: Option<String>,
-    /// The words of the command that gets the mail on its standard input.
+    /// Gets the mail on its standard input.
     pub command: Option<Vec<String>>,
-    /// The directory that gets copies.
     pub copy: Option<PathBuf>,
 }
 
-/// The time that a run waits if no slot works; `None` for no limit.
+/// Time that a run waits if no slot works; `None` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For machines that come back.
     pub for_slots: Option<Duration>,
-    /// The same if the disks of all slots are full, because nobody is expected to make room.
+    /// If the disks of all slots are full, because nobody is expected to make room.
     pub for_room: Option<Duration>,
 }
 
-/// The configuration of a bulk build, as its `bulk.conf` states it; all paths are absolute if that of WORK is.
+/// A parsed `bulk.conf`. All paths are absolute if that of WORK is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
-    /// The tree of recipes.
     pub tree: PathBuf,
-    /// The directory of the driver; `None`: `driver` in WORK if it exists, else the tree.
+    /// `None`: `driver` in WORK if it exists, else the tree.
     pub driver: Option<PathBuf>,
-    /// The file with the requested names; `None`: all.
+    /// File with requested names; `None`: all.
     pub list: Option<PathBuf>,
-    /// The pool of results.
     pub pool: PathBuf,
-    /// The directory of distfiles.
     pub distfiles: PathBuf,
-    /// The directories from which `file:` sources may come.
+    /// Directories for `file:` sources.
     pub file_sources: Vec<PathBuf>,
+    /// The hosts of this machine or its link from which sources may come.
+    pub local_sources: Vec<String>,
     /// The system that builds see.
     pub base: Base,
-    /// The words of the command whose output stands for the state of the base.
+    /// The output of this command identifies the base.
     pub base_id: Option<Vec<String>>,
-    /// Further mounts that builds see.
     pub mounts: Vec<SandboxMount>,
-    /// The user id of a build.
+    /// User id of a build.
     pub build_as: BuildIdentity,
-    /// The user that fetches sources if the caller is root.
+    /// Fetches sources if the caller is root.
     pub build_user: Option<String>,
-    /// The ids of this machine that sandboxes have if the caller is root; `None`: the subordinate ids of `build_user`.
+    /// Ids of root's sandboxes; `None`: the subordinate ids of `build_user`.
     pub ids: Option<IdRange>,
-    /// The network of builds.
     pub network: BuildNetwork,
-    /// Variables for `scan`, `build` and `fetch`, each name once, in the order of their lines.
+    /// For `scan`, `build` and `fetch`, each name once, in the order of lines.
     pub env: Vec<(String, String)>,
-    /// The slots, as they are configured; see [`Configuration::slots_on`].
+    /// As configured; see [`Configuration::slots_on`].
     slots: Vec<Slot>,
-    /// The cores of this machine that tasks may use; `None`: all.
+    /// Cores of this machine for tasks; `None`: all.
     pub cores: Option<u32>,
-    /// The bytes of memory that the tasks of this machine may use together; `None`: no limit.
+    /// Bytes for all tasks of this machine; `None`: no limit.
     pub memory_budget: Option<u64>,
-    /// The time that a run waits if no slot works.
     pub patience: Patience,
-    /// The directory where tasks work.
     pub build_dir: PathBuf,
-    /// The bytes of installed sets that are kept; `None`: no limit.
+    /// Bytes of installed sets to keep; `None`: no limit.
     pub installed_limit: Option<u64>,
-    /// The limits of all tasks.
     pub limits: Limits,
-    /// The limits of some packages, in the order of their lines.
+    /// In the order of lines.
     pub limit_rules: Vec<LimitRule>,
-    /// The limits up to which records may raise theirs.
+    /// Records may raise their limits up to these.
     pub limit_max: LimitChanges,
-    /// The longest call of `scan`, in seconds; `None`: no limit.
+    /// Seconds for a call of `scan`; `None`: no limit.
     pub scan_time: Option<u64>,
-    /// The files that keys depend on.
+    /// Files that keys depend on.
     pub key_depends: KeyDepends,
-    /// The check of results.
+    /// Check of results.
     pub check: CheckLevel,
-    /// True if restricted packages get patches, too.
+    /// Make patches of restricted packages, too.
     pub restricted: bool,
-    /// Patterns that must each mean a package of a set.
+    /// Each pattern must match a package of a set.
     pub required: Vec<String>,
-    /// The least number of packages of a set.
+    /// Minimum size of a set.
     pub minimum: Option<SetMinimum>,
-    /// The replacement in a set for a package that was not built.
+    /// Replaces a package that was not built.
     pub set_on_failure: SetOnFailure,
-    /// The file with the ids of patches.
+    /// File with ids of patches.
     pub patch_ids: Option<PathBuf>,
-    /// The depot where patches are published.
     pub depot: Option<PathBuf>,
-    /// The file of the secret key.
     pub key: Option<PathBuf>,
-    /// The file with the password of that key.
+    /// File with the password of the key.
     pub password_file: Option<PathBuf>,
-    /// The recipients of the report.
     pub report: ReportSettings,
-    /// The words of the command that uploads the packages of a set.
+    /// Uploads the packages of a set.
     pub upload_command: Option<Vec<String>>,
-    /// The number of failed builds whose work directories are kept.
+    /// Number of kept work directories of failed builds.
     pub keep_failed: u32,
-    /// The words of the command whose output tells whether the tree changed.
     pub poll: Option<Vec<String>>,
-    /// The number of runs that prune keeps.
+    /// Runs that prune keeps.
     pub keep_runs: u32,
 }
 
 impl Configuration {
-    /// Reads a `bulk.conf`. Paths that are not absolute are below `work`, its directory.
+    /// Relative paths are below `work`, the directory of `bulk.conf`.
     pub fn parse(bytes: &[u8], work: &Path) -> Result<Self, ConfigurationError> {
         let lines = SettingLines::split(bytes, work)?;
         if lines.number("tree").is_none() {
@@ -145,6 +127,7 @@ impl Configuration {
             pool: lines.path("pool")?,
             distfiles: lines.path("distfiles")?,
             file_sources: lines.each("file_source", value::absolute_path)?,
+            local_sources: lines.each("local_source", value::host)?,
             base: read_base(&lines)?,
             base_id: lines.some("base_id", value::program)?,
             mounts: lines.each("mount", SandboxMount::parse)?,
@@ -187,8 +170,7 @@ impl Configuration {
         Ok(configuration)
     }
 
-    /// Returns the text of a fresh `bulk.conf` in `work` for a tree: every setting with a line of explanation and its
-    /// default, commented out unless given here.
+    /// Returns a fresh `bulk.conf`: each setting with an explanation and its default, commented out unless given here.
     pub fn fresh_text(
         work: &Path,
         tree: &str,
@@ -210,8 +192,8 @@ impl Configuration {
         Ok(text)
     }
 
-    /// Returns the slots on a machine with this many cores: those of the configuration, or else this machine with half
-    /// as many tasks as it has cores. The local slot has `jobs` tasks if that is given.
+    /// Returns the configured slots, or this machine with a task for every two cores. `jobs` sets tasks of the local
+    /// slot.
     pub fn slots_on(&self, machine_cores: u32, jobs: Option<u32>) -> Vec<Slot> {
         let mut slots = self.slots.clone();
         if slots.is_empty() {
@@ -223,13 +205,13 @@ impl Configuration {
         slots
     }
 
-    /// Returns how many tasks run at a time on this machine, at least 1; see [`Configuration::slots_on`].
+    /// At least 1; see [`Configuration::slots_on`].
     pub fn local_tasks_on(&self, machine_cores: u32, jobs: Option<u32>) -> u32 {
         let slots = self.slots_on(machine_cores, jobs);
         slots.iter().filter(|slot| slot.is_local()).map(|slot| slot.count).max().unwrap_or(1)
     }
 
-    /// Returns how often a task on the slot of this name says that it goes on.
+    /// Interval of a task's signs of life.
     pub fn between_signs_of(&self, slot: &str) -> Duration {
         self.slots_on(1, None)
             .iter()
@@ -237,8 +219,7 @@ impl Configuration {
             .map_or_else(|| Slot::local(1).between_signs(), Slot::between_signs)
     }
 
-    /// Returns the limits of one package: those of all, with the LIMITS of its record, and above them the `limit` lines
-    /// whose pattern means it, of which the last wins name by name.
+    /// Applies general limits, then LIMITS of the record, then matching `limit` lines; the last one wins name by name.
     pub fn limits_of(
         &self,
         record: &LimitChanges,
@@ -249,8 +230,7 @@ impl Configuration {
         limits::limits_of(self.limits, record, &self.limit_max, &rules)
     }
 
-    /// Finds WORK, pool or `build_dir` inside tree or base, or the reverse. Paths are compared as `resolve` returns them,
-    /// so that a caller can follow symbolic links.
+    /// Finds WORK, pool or `build_dir` inside tree or base, or the reverse. `resolve` may follow symbolic links.
     pub fn find_nested(&self, work: &Path, resolve: impl Fn(&Path) -> PathBuf) -> Option<NestedPlaces> {
         let named = |name, path: &Path| (name, resolve(path));
         let written = [named("WORK", work), named("pool", &self.pool), named("build_dir", &self.build_dir)];
@@ -264,12 +244,12 @@ impl Configuration {
         find_nested(&written, &read)
     }
 
-    /// Returns true if `build_user` is missing: the caller is root, and builds are not to be.
+    /// True if root calls, and builds must not run as root.
     pub fn lacks_build_user(&self, caller_is_root: bool) -> bool {
         caller_is_root && self.build_as == BuildIdentity::User && self.build_user.is_none()
     }
 
-    /// Checks that slot names are unique, at most one slot is local, and placeholders for limits have a limit.
+    /// Slot names must be unique, at most one slot local, and placeholders for limits need a limit.
     fn check_slots(&self, lines: &SettingLines<'_>) -> Result<(), ConfigurationError> {
         let numbers: Vec<usize> = lines.all("slot").map(|(number, _)| number).collect();
         for (index, (slot, number)) in self.slots.iter().zip(&numbers).enumerate() {
@@ -379,70 +359,59 @@ fn read_report(lines: &SettingLines<'_>) -> Result<ReportSettings, Configuration
 /// The system that builds see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// These paths of the host, each that exists.
+    /// Existing paths of the host.
     Host(Vec<PathBuf>),
     /// A directory with a whole system.
     Directory(PathBuf),
 }
 
-/// The user id of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildIdentity {
     /// The caller, or `build_user` if the caller is root.
     User,
-    /// 0, inside the sandbox.
+    /// 0 inside the sandbox.
     Root,
 }
 
-/// The network of builds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildNetwork {
-    /// None.
     No,
-    /// The network of the host.
     Yes,
-    /// The network of the host, for packages that match these patterns.
     For(Vec<String>),
 }
 
-/// The files, besides those of its recipe, that the key of a result depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyDepends {
     /// The files that the scan of its recipe read.
     Scan,
-    /// None.
     Location,
 }
 
-/// The check of a result, the weaker ones first.
+/// Check of a result, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckLevel {
-    /// None.
     None,
-    /// It is installed and removed.
+    /// Installed and removed.
     Install,
-    /// Installed and removed, it leaves nothing over.
+    /// Installed and removed without leftovers.
     Strict,
 }
 
-/// The least number of packages of a set.
+/// Minimum size of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetMinimum {
-    /// This many.
+    /// Number of packages.
     Packages(u32),
-    /// This share of the previous set, in percent.
+    /// Percent of the previous set.
     Percent(u32),
 }
 
-/// The replacement in a set for a package that was not built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetOnFailure {
     /// The entry of the previous set.
     Old,
-    /// Nothing.
     Without,
-    /// There is no set.
     NoSet,
 }
 
@@ -464,10 +433,10 @@ impl SetOnFailure {
         &[("old", Self::Old), ("without", Self::Without), ("none", Self::NoSet)];
 }
 
-/// A directory or file of the machine that a sandbox sees.
+/// A directory or file of the machine, visible in a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxMount {
-    /// True if commands may write there. Results of builds then depend on more than their keys.
+    /// Results of builds then depend on more than their keys.
     pub is_writable: bool,
     /// The absolute path on the machine.
     pub source: PathBuf,
@@ -503,13 +472,12 @@ impl SandboxMount {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{inner} is inside {outer}")]
 pub struct NestedPlaces {
-    /// The name of the inner one: `WORK`, or a name of `bulk.conf`.
+    /// `WORK`, or a name in `bulk.conf`.
     pub inner: &'static str,
-    /// The name of the outer one.
     pub outer: &'static str,
 }
 
-/// Finds a written place inside one that is only read, or the reverse.
+/// Finds a written place inside a read one, or the reverse.
 fn find_nested(written: &[(&'static str, &Path)], read: &[(&'static str, &Path)]) -> Option<NestedPlaces> {
     let pairs = written.iter().flat_map(|one| read.iter().map(move |other| (one, other)));
     pairs

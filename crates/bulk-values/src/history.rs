@@ -1,7 +1,6 @@
 //! The history of builds, estimates from it, and the comparison of two runs.
 //!
-//! The file `history` has a JSON line for each build, in the order of their ends. It is only informative, so unreadable
-//! lines are skipped and counted.
+//! `history` has a JSON line per build, in order of their ends. Unreadable lines are skipped and counted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -10,34 +9,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::{FailureCause, PackageState};
 
-/// The number of successful builds in an estimate.
+/// Successful builds in an estimate.
 const ESTIMATED_BY: usize = 3;
 
-/// A build of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildRecord {
-    /// The number of the run.
     pub run: u64,
-    /// The package: PKGNAME.
     pub package: String,
-    /// Its location.
     pub location: String,
-    /// The state that it came to.
     pub state: PackageState,
-    /// The cause of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
-    /// The duration in milliseconds.
+    /// Milliseconds.
     pub ms: u64,
-    /// The most memory that it used, in bytes; 0 if that is not known.
+    /// Bytes; 0 if unknown.
     #[serde(default)]
     pub peak_memory: u64,
-    /// The slot where it ran.
     pub slot: String,
 }
 
 impl BuildRecord {
-    /// Returns the line, with its newline.
     pub fn to_bytes(&self) -> Vec<u8> {
         // Strings and numbers: serialising these cannot fail.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
@@ -45,7 +36,7 @@ impl BuildRecord {
         line
     }
 
-    /// Returns true for the PKGNAME, the name without version, or the location of the package.
+    /// Accepts PKGNAME, the name without version, and the location.
     pub fn is_meant_by(&self, name: &str) -> bool {
         [self.package.as_str(), name_of(&self.package), self.location.as_str()].contains(&name)
     }
@@ -55,13 +46,12 @@ impl BuildRecord {
     }
 }
 
-/// Returns the name of a package, given by PKGNAME, without its version.
+/// Strips the version from PKGNAME.
 pub fn name_of(package: &str) -> &str {
     package.rsplit_once('-').map_or(package, |(name, _)| name)
 }
 
-/// Parses a history. Returns its builds in order, and the number of unreadable lines. An incomplete last line is not
-/// counted.
+/// Returns builds in order, and the number of unreadable lines except an incomplete last one.
 pub fn parse_builds(bytes: &[u8]) -> (Vec<BuildRecord>, usize) {
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').and_then(|end| bytes.get(..end));
     let lines = whole.into_iter().flat_map(|whole| whole.split(|&byte| byte == b'\n'));
@@ -81,7 +71,6 @@ struct LastBuilds {
     peak_memory: Option<u64>,
 }
 
-/// Estimates for the next build of a package, from its earlier builds.
 #[derive(Clone, Debug, Default)]
 pub struct BuildEstimates {
     packages: HashMap<String, LastBuilds, RandomState>,
@@ -89,7 +78,7 @@ pub struct BuildEstimates {
 }
 
 impl BuildEstimates {
-    /// Returns the estimates that follow from these builds, the last one last.
+    /// The last build comes last.
     pub fn of<'a>(builds: impl IntoIterator<Item = &'a BuildRecord>) -> Self {
         let mut packages: HashMap<String, LastBuilds, RandomState> = HashMap::default();
         for build in builds {
@@ -109,25 +98,24 @@ impl BuildEstimates {
         Self { packages, median_of_all }
     }
 
-    /// Returns the median duration of the last 3 successful builds of a package, in milliseconds. The package is given by
-    /// PKGNAME; its other versions count.
+    /// Returns the median milliseconds of the last 3 successes, including other versions of this PKGNAME.
     pub fn duration_of(&self, package: &str) -> Option<u64> {
         let last = self.packages.get(name_of(package))?;
         median(last.durations.iter().copied())
     }
 
-    /// Returns the median of the estimates of all packages, in milliseconds.
+    /// In milliseconds.
     pub fn median_of_all(&self) -> Option<u64> {
         self.median_of_all
     }
 
-    /// Returns the most memory that the last build of a package used, in bytes.
+    /// Peak of the last build, in bytes.
     pub fn peak_memory_of(&self, package: &str) -> Option<u64> {
         self.packages.get(name_of(package))?.peak_memory
     }
 }
 
-/// Returns the median; for an even number of values the mean of the two in the middle, rounded down.
+/// Averages the two middle values of an even number, rounded down.
 fn median(values: impl IntoIterator<Item = u64>) -> Option<u64> {
     let mut values: Vec<u64> = values.into_iter().collect();
     values.sort_unstable();
@@ -139,48 +127,42 @@ fn median(values: impl IntoIterator<Item = u64>) -> Option<u64> {
 
 const LEAST_SLOWER: u64 = 10_000;
 
-/// A package in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunPackage<'a> {
-    /// PKGNAME.
     pub package: &'a str,
-    /// Its location.
     pub location: &'a str,
-    /// Its state at the end.
     pub state: PackageState,
-    /// The duration of its build in milliseconds, if it was built in that run or before.
+    /// Duration in milliseconds, if built in this run or before.
     pub ms: Option<u64>,
 }
 
-/// A build that took longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlowerBuild {
-    /// PKGNAME in the later run.
+    /// In the later run.
     pub package: String,
-    /// The duration before, in milliseconds.
+    /// Milliseconds before.
     pub was_ms: u64,
-    /// The duration now, in milliseconds.
+    /// Milliseconds now.
     pub ms: u64,
 }
 
-/// The differences between two runs: PKGNAMEs of the later run in byte order, for `gone` of the earlier one.
+/// Differences between two runs, by PKGNAME of the later run in byte order; `gone` is of the earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunDifference {
-    /// Packages that fail by themselves and did not before, including new ones.
+    /// They fail by themselves and did not before, including new ones.
     pub failed: Vec<String>,
-    /// Packages that have a result and had none before.
+    /// They have a result and had none before.
     pub repaired: Vec<String>,
-    /// Packages without an earlier counterpart.
+    /// No earlier counterpart.
     pub new: Vec<String>,
-    /// Packages without a later counterpart.
+    /// No later counterpart.
     pub gone: Vec<String>,
-    /// Packages whose build took more than 1.5 times as long, and more than 10 seconds longer.
+    /// More than 1.5 times as long, and more than 10 seconds longer.
     pub slower: Vec<SlowerBuild>,
 }
 
 impl RunDifference {
-    /// Compares a run with an earlier one. A package stands for the one of the same PKGNAME, else for the only one of its
-    /// location and name without version: an update is no new package.
+    /// Matches a package by PKGNAME, else the only one of its location and name: an update is no new package.
     pub fn between(earlier: &[RunPackage<'_>], later: &[RunPackage<'_>]) -> Self {
         let partners = partners(earlier, later);
         let met: BTreeSet<&str> = partners.values().map(|partner| partner.package).collect();

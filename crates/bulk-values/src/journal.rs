@@ -1,8 +1,6 @@
-//! The journal of a run: the states of its packages.
+//! The journal of a run: the states of its packages, as JSON lines that fold into a [`RunState`].
 //!
-//! JSON lines, each appended whole. The reader folds them into a [`RunState`], which says if the run ended, was
-//! abandoned, or can be continued. A last line torn by a power cut is dropped. Any other damage is an error, because a
-//! lost state would lead to wrong builds and reports.
+//! A last line torn by a power cut is dropped. Other damage is an error: a lost state would lead to wrong builds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,70 +10,63 @@ use serde::{Deserialize, Serialize};
 use crate::conf::{LimitName, Limits, is_wider};
 use crate::result::{Digest, Key};
 
-/// The first line, and the line with which a run is continued.
+/// The first line, and the line that continues a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunStart {
-    /// The number of the run.
     pub run: u64,
-    /// The digest of `bulk.conf`.
+    /// Digest of `bulk.conf`.
     pub conf: Digest,
-    /// The time, RFC 3339.
+    /// RFC 3339.
     pub began: String,
-    /// The requested names; empty for all.
+    /// Requested names; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operands: Vec<String>,
 }
 
-/// The state that a package came to, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageOutcome {
-    /// Its key; `None` if a dependency has no result.
+    /// `None` if a dependency has no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
-    /// The state.
     pub state: PackageState,
-    /// The cause of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
-    /// The value of the limit that is the cause, in its unit.
+    /// The exceeded limit, in its unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// The phase in which the build failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// The failure in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// The fault of the tree that prefails it. The journal leaves it out, because a continued run finds it again.
+    /// Prefails the package. The journal leaves it out, because a continued run finds it again.
     #[serde(skip)]
     pub fault: Option<TreeFault>,
-    /// For an indirect state: the nearest packages that failed by themselves, sorted; of many only the first ones.
+    /// Nearest packages that failed by themselves, sorted; of many only the first ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
-    /// The number of further such packages.
+    /// Number of further ones.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_causes: u64,
-    /// The run in which it was built or failed, if that is an earlier one.
+    /// The earlier run in which it was built or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u64>,
-    /// The slot where it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<String>,
-    /// Its duration in milliseconds.
+    /// Milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ms: Option<u64>,
-    /// The CPU time in milliseconds.
+    /// Milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
-    /// The most memory that it used, in bytes.
+    /// Bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
-    /// The number of starts.
+    /// Starts.
     #[serde(default)]
     pub tries: u32,
-    /// Of a package that was built again: the first file that differs from that of the result that stays.
+    /// After a rebuild: first file that differs from the result that stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differs: Option<String>,
 }
@@ -86,7 +77,6 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl PackageOutcome {
-    /// Returns a state with nothing else known.
     pub fn of(state: PackageState) -> Self {
         Self {
             key: None,
@@ -109,42 +99,31 @@ impl PackageOutcome {
     }
 }
 
-/// Numbers of packages by state.
 pub type StateCounts = BTreeMap<PackageState, u64>;
 
-/// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalLine {
-    /// A run begins or is continued.
     Start(RunStart),
     /// The records of the run are known.
     Records(Digest),
-    /// A package is being built. This line need not reach the disk before the build begins.
+    /// A package is being built. The line need not be durable before the build begins.
     Running {
-        /// The package.
         package: String,
-        /// The slot.
         slot: String,
     },
-    /// A package came to a state.
     Outcome {
-        /// The package.
         package: String,
-        /// The state, with all that is known.
         outcome: Box<PackageOutcome>,
     },
-    /// The run has a set of this number.
+    /// The number of the run's set.
     Set(u64),
-    /// The run ended.
     End {
-        /// The time, RFC 3339.
+        /// RFC 3339.
         end: String,
-        /// The number of packages in each state.
         counts: StateCounts,
     },
-    /// The run was abandoned for another one.
     Abandoned {
-        /// The time, RFC 3339.
+        /// RFC 3339.
         end: String,
     },
 }
@@ -179,7 +158,7 @@ struct EndFields {
 }
 
 impl JournalLine {
-    /// Returns the bytes of the line, with its newline: to be written at once.
+    /// Returns the line with its newline, to be written at once.
     pub fn to_bytes(&self) -> Vec<u8> {
         let json = match self {
             Self::Start(start) => serde_json::to_vec(start),
@@ -250,32 +229,29 @@ fn read<T: serde::de::DeserializeOwned>(line: &[u8]) -> Result<T, String> {
     serde_json::from_slice(line).map_err(|error| error.to_string())
 }
 
-/// The state of a package in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageState {
-    /// It is not built yet.
+    /// Not built yet.
     Open,
-    /// It is being built.
     Running,
-    /// It was built in this run.
+    /// Built in this run.
     Done,
-    /// Its result was in the pool.
+    /// The pool had its result.
     UpToDate,
-    /// Its build failed.
     Failed,
     /// Its recipe says that it cannot be built, or its records are at fault.
     Prefailed,
-    /// It needs a failed package.
+    /// Needs a failed package.
     IndirectFailed,
-    /// It needs a `prefailed` package, and no failed one.
+    /// Needs a `prefailed` package, but no failed one.
     IndirectPrefailed,
     /// The machines failed three times.
     Deferred,
 }
 
 impl PackageState {
-    /// All states, in the order of the manual.
+    /// In the order of the manual.
     pub const ALL: [Self; 9] = [
         Self::Open,
         Self::Running,
@@ -288,7 +264,6 @@ impl PackageState {
         Self::Deferred,
     ];
 
-    /// Returns its word in journals and reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -303,7 +278,7 @@ impl PackageState {
         }
     }
 
-    /// Returns pbulk's word for it: pbulk knows no result that was there before, and no machine trouble.
+    /// pbulk knows neither earlier results nor machine failures.
     pub fn pbulk_word(self) -> &'static str {
         match self {
             Self::UpToDate => Self::Done.word(),
@@ -312,12 +287,11 @@ impl PackageState {
         }
     }
 
-    /// Returns true if there is a result of the package.
     pub fn has_result(self) -> bool {
         matches!(self, Self::Done | Self::UpToDate)
     }
 
-    /// Returns true if nothing more happens to the package in the run.
+    /// True if nothing more happens to the package in the run.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Open | Self::Running)
     }
@@ -329,40 +303,31 @@ impl fmt::Display for PackageState {
     }
 }
 
-/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureCause {
-    /// `build` ended with an exit code other than 0.
+    /// `build` exited with another code than 0.
     Exit,
-    /// `build` was ended by a signal.
+    /// A signal ended `build`.
     Signal,
-    /// The limit `time`.
     Time,
-    /// The limit `silence`.
     Silence,
-    /// The limit `cpu`.
     Cpu,
-    /// The limit `memory`.
     Memory,
-    /// The limit `processes`.
     Processes,
-    /// The limit `disk`.
     Disk,
-    /// The limit `output`.
     Output,
     /// A distfile is missing or differs.
     Distfile,
-    /// Its dependencies could not be installed.
+    /// Dependencies could not be installed.
     Install,
-    /// Its output is not a valid result.
+    /// The output is no valid result.
     Result,
-    /// Its result could not be installed and removed.
+    /// The result could not be installed and removed.
     Check,
 }
 
 impl FailureCause {
-    /// Returns its word in journals and reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Exit => "exit",
@@ -375,7 +340,7 @@ impl FailureCause {
         }
     }
 
-    /// Returns the limit that was reached, if that is the cause.
+    /// The limit that was reached, if that is the cause.
     pub fn limit(self) -> Option<LimitName> {
         match self {
             Self::Time => Some(LimitName::Time),
@@ -396,20 +361,19 @@ impl fmt::Display for FailureCause {
     }
 }
 
-/// A fault of the tree or of a record, which keeps a package from being built. A recipe that says itself that it is not to be built
-/// (`PKG_SKIP_REASON`, `PKG_FAIL_REASON`) is none.
+/// A fault of the tree or a record. `PKG_SKIP_REASON` and `PKG_FAIL_REASON` are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TreeFault {
     /// The scan of its location failed.
     Scan,
-    /// Nothing matches a pattern of its needs.
+    /// No match for a pattern of its dependencies.
     Unmatched,
-    /// One of its needs is no pattern.
+    /// A dependency is no pattern.
     Pattern,
-    /// It needs itself, directly or not.
+    /// It depends on itself, perhaps indirectly.
     Circle,
-    /// Another location has the name of its package.
+    /// Another location has its package name.
     Duplicate,
     /// Its record is not allowed, or its files cannot be read.
     Recipe,
@@ -417,63 +381,55 @@ pub enum TreeFault {
 
 const LONGEST_LINE: usize = 16 << 20;
 
-/// The end of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// It is not: it goes on, or the next run continues it.
+    /// It is running, or the next run continues it.
     Unfinished,
-    /// It came to its end at this time, with these numbers of packages.
     Ended {
-        /// The time, RFC 3339.
+        /// RFC 3339.
         at: String,
-        /// The number of packages in each state.
         counts: StateCounts,
     },
-    /// Another run was begun instead, at this time.
+    /// Abandoned for a new run.
     Abandoned {
-        /// The time, RFC 3339.
+        /// RFC 3339.
         at: String,
     },
 }
 
-/// The state of a run, as its journal tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunState {
-    /// The number of the run.
     pub run: u64,
-    /// The digest of `bulk.conf` when the run began, or was continued last.
+    /// Digest of `bulk.conf` at the start or the last continuation.
     pub conf: Digest,
-    /// When it began, RFC 3339.
+    /// RFC 3339.
     pub began: String,
-    /// The requested names; empty for all.
+    /// Requested names; empty for all.
     pub operands: Vec<String>,
-    /// The number of times it was continued.
+    /// How often it was continued.
     pub continued: u32,
-    /// The digest of the records it works on; `None` if it did not come so far.
+    /// Digest of the records; `None` if it did not get that far.
     pub records: Option<Digest>,
-    /// The packages with an outcome, including those from before an interruption.
+    /// Packages with an outcome, even from before an interruption.
     pub packages: BTreeMap<String, PackageOutcome>,
-    /// The packages being built, with their slots. In an unfinished run without a process, those that were.
+    /// Packages being built, with their slots; of an unfinished run without a process, the last ones.
     pub running: BTreeMap<String, String>,
     /// The number of its set.
     pub set: Option<u64>,
-    /// Its end.
     pub end: RunEnd,
 }
 
-/// A journal that is damaged: the line, counted from 1, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("journal: line {line}: {reason}")]
 pub struct JournalDamage {
-    /// The line.
+    /// Counted from 1.
     pub line: usize,
-    /// The reason.
     pub reason: String,
 }
 
 impl RunState {
-    /// Parses a journal. Returns the state with the number of its complete bytes: the rest was torn by a power cut and
-    /// has to be cut off before anything is appended. `None`: not even the first line is complete.
+    /// Returns the state and the number of complete bytes: cut off the rest before appending. `None` without a first
+    /// line.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, JournalDamage> {
         let Some(last) = bytes.iter().rposition(|&byte| byte == b'\n') else { return Ok(None) };
         let mut state: Option<Self> = None;
@@ -540,19 +496,19 @@ impl RunState {
     fn set_outcome(&mut self, package: String, outcome: PackageOutcome) {
         self.running.remove(&package);
         if outcome.state == PackageState::Open {
-            // It was put back: machine trouble, or the run was told to stop.
+            // It was put back: machine trouble, or the run had to stop.
             self.packages.remove(&package);
         } else {
             self.packages.insert(package, outcome);
         }
     }
 
-    /// Returns true if the next run continues this one: it has no end, and the same names were requested.
+    /// True if the run has no end and the same names were requested.
     pub fn is_continued_by(&self, operands: &[String]) -> bool {
         self.end == RunEnd::Unfinished && self.operands == operands
     }
 
-    /// Returns how many packages are in each state; of those that came to none nothing is said.
+    /// Packages without a state are missing.
     pub fn counts(&self) -> StateCounts {
         let mut counts = StateCounts::new();
         for outcome in self.packages.values() {
@@ -565,16 +521,16 @@ impl RunState {
     }
 }
 
-/// Returns true if a package with this last outcome for the same key is built again.
+/// True if a package with this last outcome for the same key is built again.
 ///
-/// A failure also counts in later runs, because the same inputs fail again. Exceptions: a limit that is wider now, a
-/// missing distfile, a deferred package, and every failure with `retry`.
+/// The same inputs fail again, so a failure counts in later runs. Exceptions: a wider limit, a missing distfile, a
+/// deferred package, and `retry`.
 pub fn is_tried_again(outcome: &PackageOutcome, limits: &Limits, retry: bool) -> bool {
     match (outcome.state, outcome.cause) {
         (PackageState::Failed, Some(cause)) => retry || is_cause_gone(cause, outcome.limit, limits),
         (PackageState::Failed, None)
         | (PackageState::Deferred | PackageState::Open | PackageState::Running, _) => true,
-        // No failure of its own: what it needs decides.
+        // No failure of its own: its dependencies decide.
         _ => false,
     }
 }

@@ -1,14 +1,11 @@
-//! Patterns of pkgsrc: which packages a dependency means.
+//! Patterns of pkgsrc, which say what packages a dependency means, by the rules of `pkg_install`.
 //!
 //! | form | means |
 //! | --- | --- |
 //! | `name>=1.0<2`, `name>1` | the package of this name with a version in the range |
 //! | `name-1.*`, `name-[0-9]*` | every `PKGNAME` that the shell pattern matches |
-//! | `{a,b}-[0-9]*` | alternatives as in csh, which may be nested; each is a pattern of the other forms |
+//! | `{a,b}-[0-9]*` | nestable alternatives as in csh, each a pattern of another form |
 //! | `name-1.0` | exactly this `PKGNAME` |
-//!
-//! The rules are those of pkgsrc's `pkg_install`. A pattern may come from a stranger: it is at most 1024 bytes long, and
-//! stands for at most 256 patterns without braces.
 
 use std::cmp::Ordering;
 
@@ -16,24 +13,21 @@ use crate::records::PkgName;
 
 const LONGEST: usize = 1024;
 
-/// The maximum number of expanded patterns without braces.
+/// Expanded patterns without braces.
 const MOST_ALTERNATIVES: usize = 256;
 
 const MOST_BRACES: usize = 32;
 
-/// A pattern of packages.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     alternatives: Vec<Alternative>,
 }
 
-/// The reason a text is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no pattern: {reason}")]
 pub struct PatternError {
     /// The beginning of the text.
     pub text: String,
-    /// The rule that it breaks.
     pub reason: &'static str,
 }
 
@@ -58,7 +52,7 @@ enum Comparison {
     GreaterOrEqual,
 }
 
-/// The candidates of a pattern without braces.
+/// Candidates of a pattern without braces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach<'a> {
     Name(&'a str),
@@ -66,7 +60,6 @@ pub(crate) enum Reach<'a> {
 }
 
 impl Pattern {
-    /// Reads a pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let refuse = |reason| PatternError {
             text: text.chars().take(80).flat_map(char::escape_debug).collect(),
@@ -80,7 +73,6 @@ impl Pattern {
         Ok(Self { alternatives: alternatives.map_err(refuse)? })
     }
 
-    /// Returns true if it matches a package.
     pub fn matches(&self, package: &PkgName) -> bool {
         self.matches_version(package, &Version::parse(package.version()))
     }
@@ -106,7 +98,7 @@ impl Alternative {
         Ok(Self::Exact(text.into()))
     }
 
-    /// Returns where the packages are that it can match.
+    /// Returns the packages that it can match.
     pub(crate) fn reach(&self) -> Reach<'_> {
         match self {
             Self::Exact(text) => Reach::Prefix(text),
@@ -229,23 +221,21 @@ fn split_at_braces(text: &str) -> Result<Option<SplitAtBraces<'_>>, &'static str
     Err(unmatched)
 }
 
-/// The values of words in a version. All other text is skipped.
+/// Words in a version. Other text is skipped.
 const WORDS: [(&str, i64); 7] =
     [("alpha", -3), ("beta", -2), ("pre", -1), ("rc", -1), ("pl", 0), ("_", 0), (".", 0)];
 
-/// A version, ordered as `pkg_install` orders versions: `1.0alpha` < `1.0beta` < `1.0rc1` < `1.0` < `1.0nb1` < `1.0a` <
-/// `1.1`. `1.0` and `1.0.0` are equal.
-///
-/// Numbers above 9,223,372,036,854,775,807 are equal to it.
+/// A version, ordered as in `pkg_install`: `1.0alpha` < `1.0beta` < `1.0rc1` < `1.0` < `1.0nb1` < `1.0a` < `1.1`. `1.0`
+/// equals `1.0.0`. Numbers above 9,223,372,036,854,775,807 equal it.
 #[derive(Clone, Debug)]
 pub struct Version {
     parts: Box<[i64]>,
-    /// The number after `nb`, which is compared last.
+    /// The number after `nb`, compared last.
     revision: i64,
 }
 
 impl Version {
-    /// Reads a version; every text is one. Upper and lower case are the same.
+    /// Accepts every text and ignores case.
     pub fn parse(text: &str) -> Self {
         let mut parts = Vec::new();
         let mut revision = 0;
@@ -316,8 +306,7 @@ impl PartialEq for Version {
 
 impl Eq for Version {}
 
-/// A shell pattern: `*`, `?`, `[a-z]`, `[!a-z]`, and `\` before a letter that stands for itself. There are no special
-/// letters in names: `*` matches a `/`, too.
+/// A shell pattern: `*`, `?`, `[a-z]`, `[!a-z]`, and `\` before a literal letter. `*` matches a `/`, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShellPattern {
     literal_prefix: Box<str>,
@@ -348,7 +337,7 @@ impl Part {
 }
 
 impl ShellPattern {
-    /// Reads a pattern; the error is the rule that it breaks.
+    /// The error is the broken rule.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let literal = text.find(['*', '?', '[', '\\']).unwrap_or(text.len());
         let (literal_prefix, rest) = text.split_at_checked(literal).unwrap_or((text, ""));
@@ -387,12 +376,12 @@ impl ShellPattern {
         self.parts.len() as u64 * if stars > 1 { USUAL_NAME } else { 1 }
     }
 
-    /// Returns true if it matches a whole name. Takes at most the time for comparing each part with each character.
+    /// Matches a whole name, at most comparing each part with each character.
     pub fn matches(&self, name: &str) -> bool {
         let Some(name) = name.strip_prefix(&*self.literal_prefix) else { return false };
         let name = name.as_bytes();
         let (mut part, mut at) = (0, 0);
-        // The position for backtracking: the last star takes one more character.
+        // Position for backtracking: the last star takes one more character.
         let mut retry: Option<(usize, usize)> = None;
         loop {
             match (self.parts.get(part), name.get(at)) {

@@ -1,47 +1,46 @@
-//! The files in which pbulk reports a run: `success`, `error`, `pbuild`, `report`, `status`. Tools for pbulk can read
-//! them.
+//! Files in which pbulk reports a run: `success`, `error`, `pbuild`, `report`, `status`.
 
 use std::fmt::Write as _;
 use std::io;
 
+use patchadm_svr4::package::control::is_hidden;
+
 use crate::journal::PackageState;
 
-/// A package of a run, as pbulk tells of it.
+/// A package of a run in pbulk's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PbulkPackage<'a> {
-    /// PKGNAME.
     pub pkgname: &'a str,
-    /// Its state.
     pub state: PackageState,
-    /// True if its binary must not be distributed ([`restricted_subset`]).
+    /// Its binary must not be distributed ([`restricted_subset`]).
     pub is_restricted: bool,
-    /// The number of packages that need it, directly or not, and itself.
+    /// Direct and indirect dependents, and itself.
     pub depth: u64,
-    /// The number of its record.
+    /// Index of its record.
     pub index: u32,
 }
 
-/// The content of the file `status`.
+/// Content of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PbulkStatus<'a> {
-    /// The system and processor that packages are for, for example `Linux/x86_64`.
+    /// System and processor of packages, such as `Linux/x86_64`.
     pub platform: &'a str,
-    /// The compiler, if it is known.
+    /// If known.
     pub compiler: Option<&'a str>,
-    /// When the run began, ISO 8601.
+    /// ISO 8601.
     pub began: &'a str,
-    /// When it ended, ISO 8601; `None` if it goes on.
+    /// ISO 8601; `None` while running.
     pub ended: Option<&'a str>,
-    /// The address of the reports; empty if there is none.
+    /// Address of the reports; empty without one.
     pub base_url: &'a str,
 }
 
-/// Returns the text of `success`: the PKGNAMEs that have a result, in byte order.
+/// PKGNAMEs with a result, in byte order.
 pub fn success(packages: &[PbulkPackage<'_>]) -> String {
     names(packages, PackageState::has_result)
 }
 
-/// Returns the text of `error`: the PKGNAMEs whose build failed, in byte order.
+/// PKGNAMEs of failed builds, in byte order.
 pub fn error(packages: &[PbulkPackage<'_>]) -> String {
     names(packages, |state| state == PackageState::Failed)
 }
@@ -55,7 +54,7 @@ fn names(packages: &[PbulkPackage<'_>], is_meant: impl Fn(PackageState) -> bool)
     out
 }
 
-/// Returns the text of `pbuild`: `PKGNAME|STATE|restricted or empty|DEPTH` lines, in byte order.
+/// `PKGNAME|STATE|restricted or empty|DEPTH` lines, in byte order.
 pub fn pbuild(packages: &[PbulkPackage<'_>]) -> String {
     let mut out = String::new();
     for package in sorted(packages) {
@@ -72,8 +71,8 @@ pub fn pbuild(packages: &[PbulkPackage<'_>]) -> String {
     out
 }
 
-/// Writes `report`: the records in byte order of PKGNAME, each with `PKG_DEPTH`, `RESTRICTED_SUBSET` and `BUILD_STATUS` at its
-/// end. `record` returns the lines of a record in `presolve`; all together they may be large.
+/// Writes records in byte order of PKGNAME, with `PKG_DEPTH`, `RESTRICTED_SUBSET` and `BUILD_STATUS` at the end.
+/// `record` gives the lines of a record in `presolve`, which may be large all together.
 pub fn write_report(
     packages: &[PbulkPackage<'_>],
     record: &dyn Fn(u32) -> String,
@@ -92,7 +91,6 @@ pub fn write_report(
     Ok(())
 }
 
-/// Returns the text of `status`.
 pub fn status(status: &PbulkStatus<'_>) -> String {
     let start_dir = start_directory(status.began);
     let lines = [
@@ -107,12 +105,12 @@ pub fn status(status: &PbulkStatus<'_>) -> String {
     for (name, value) in lines {
         let Some(value) = value else { continue };
         // Writing to a string does not fail.
-        let _ = writeln!(out, "{name}={}", value.split(char::is_control).collect::<Vec<_>>().join(" "));
+        let _ = writeln!(out, "{name}={}", value.split(is_hidden).collect::<Vec<_>>().join(" "));
     }
     out
 }
 
-/// Returns pbulk's directory name for a run that started at this ISO 8601 time: `20261126.0800`.
+/// pbulk's directory name for an ISO 8601 start time: `20261126.0800`.
 fn start_directory(began: &str) -> String {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let (date, time) = began.split_once(['T', ' ']).unwrap_or((began, ""));
@@ -125,9 +123,8 @@ fn sorted<'a>(packages: &[PbulkPackage<'a>]) -> Vec<PbulkPackage<'a>> {
     sorted
 }
 
-/// Returns which packages are restricted: those that say so of themselves (RESTRICTED or `NO_BIN_ON_FTP`), and all that
-/// need one of them, directly or not. `needs` has for each package the places of those that it needs; a place that is not
-/// there is nobody's.
+/// Returns which packages are restricted, by RESTRICTED or `NO_BIN_ON_FTP` or because of a dependency. `needs` has the
+/// indices of each package's dependencies; unknown ones are ignored.
 pub fn restricted_subset(own: &[bool], needs: &[Vec<u32>]) -> Vec<bool> {
     let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); own.len()];
     for (package, needs) in needs.iter().enumerate().take(own.len()) {
@@ -202,7 +199,7 @@ mod tests {
     fn the_status_has_one_line_for_each_value() {
         let began = "2026-11-26T08:00:00Z";
         let of = |ended| {
-            let platform = "Linux/x86_64\nX=1";
+            let platform = "Linux/x86_64\nX=1\u{202e}2";
             status(&PbulkStatus {
                 platform,
                 compiler: None,
@@ -211,7 +208,7 @@ mod tests {
                 base_url: "https://example.org/bulk",
             })
         };
-        let expected = "PLATFORM=Linux/x86_64 X=1\nBUILD_START_ISO=2026-11-26T08:00:00Z\n\
+        let expected = "PLATFORM=Linux/x86_64 X=1 2\nBUILD_START_ISO=2026-11-26T08:00:00Z\n\
                         BUILD_START_DIR=20261126.0800\nBASE_URL=https://example.org/bulk\n";
         assert_eq!(of(None), expected);
         assert!(of(Some("2026-11-26T09:00:00Z")).ends_with("\nBUILD_END_ISO=2026-11-26T09:00:00Z\n"));
@@ -219,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_needs_a_restricted_package_is_restricted_and_what_it_needs_is_not() {
-        // 0 needs 1, 1 needs 2; 3 needs 2 and itself; 4 needs what is not there.
+        // 0 needs 1, 1 needs 2; 3 needs 2 and itself; 4 needs an unknown one.
         let needs = [vec![1], vec![2], vec![], vec![2, 3], vec![99]];
         let restricted = |own: [bool; 5]| restricted_subset(&own, &needs);
         assert_eq!(restricted([false, true, false, false, false]), [true, true, false, false, false]);

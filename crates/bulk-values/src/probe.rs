@@ -6,61 +6,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::result::Digest;
 
-/// The format of the lines.
 pub const PROBE_FORMAT: u32 = 1;
 
 const LONGEST_WORD: usize = 100;
 
 const LONGEST_REASON: usize = 1000;
 
-/// The line that the process gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeOrder {
-    /// The format of the lines.
     pub probe: u32,
-    /// The directory of the bulk build.
     pub work: String,
-    /// The name of the file in it that has the number.
+    /// The file in `work` with the number.
     pub file: String,
-    /// The digest of the base.
     pub base: String,
 }
 
-/// The reason why a sandbox cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeFailure {
-    /// Namespaces are not allowed.
     Namespaces(String),
-    /// The directory for builds cannot be an upper layer.
     Overlay(String),
-    /// Something else.
     Other(String),
 }
 
-/// The line that the process answers.
+/// The process's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeAnswer {
-    /// The format of the lines.
     pub probe: u32,
-    /// The version of the program.
     pub version: String,
-    /// The type of the machine.
     #[serde(default)]
     pub machine: String,
     /// The number in the file.
     #[serde(default)]
     pub number: Option<u64>,
-    /// The digest of `scan` of the driver.
     #[serde(default)]
     pub scan: Option<Digest>,
-    /// The digest of `build` of the driver.
     #[serde(default)]
     pub build: Option<Digest>,
-    /// The reason for copying layers, if overlay file systems are refused.
+    /// Why layers are copied, if overlay file systems are refused.
     #[serde(default)]
     pub copies: Option<String>,
-    /// The first failure.
     #[serde(default)]
     pub failure: Option<ProbeFailure>,
 }
@@ -68,65 +53,50 @@ pub struct ProbeAnswer {
 /// The required answer of every slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeExpectation {
-    /// The directory of the bulk build.
     pub work: String,
-    /// The directory for builds.
     pub build_dir: String,
-    /// The version of this program.
     pub version: String,
-    /// The type of this machine.
     pub machine: String,
     /// The number that was written.
     pub number: u64,
-    /// The digest of `scan` of the driver.
     pub scan: Option<Digest>,
-    /// The digest of `build` of the driver.
     pub build: Option<Digest>,
 }
 
-/// The reason why a slot cannot be used, with advice.
+/// Why a slot cannot be used, with advice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotMisfit {
-    /// Its prefix does not lead to a process that answers.
     #[error("{0}")]
     NoAnswer(String),
-    /// Another version of the program.
     #[error("patchadm has version {0} there and {1} here: install the same one")]
     Version(String, String),
-    /// A different machine type, whose results would differ.
+    /// Results of another machine type would differ.
     #[error("it is a machine of type {0}, and this one is {1}: their results are not the same")]
     Machine(String, String),
-    /// The directory of the bulk build cannot be used there.
     #[error("{0}")]
     Work(String),
-    /// The directory of the bulk build is not the one of here.
     #[error(
         "{0} is another directory there: a number that was written to it here is not in it there; mount the same file system"
     )]
     OtherWork(String),
-    /// The driver differs.
     #[error("`{0}` of the driver is another file there: all machines must see the same driver and tree")]
     Driver(&'static str),
-    /// Sandboxes are not allowed.
     #[error("{0}; allow user namespaces there, or leave this slot out of bulk.conf")]
     NotAllowed(String),
-    /// The directory for builds is on the wrong file system.
     #[error("{1}; `build_dir` ({0}) must be on a local file system such as ext4 or xfs, not on NFS")]
     NoOverlay(String, String),
-    /// A sandbox cannot be made for another reason.
     #[error("no sandbox can be made in `build_dir` ({0}): {1}")]
     NoSandbox(String, String),
 }
 
 impl SlotMisfit {
-    /// Returns true if it is that sandboxes are not allowed.
     pub fn is_not_allowed(&self) -> bool {
         matches!(self, Self::NotAllowed(_))
     }
 }
 
 impl ProbeExpectation {
-    /// Compares an answer with the expectation. Returns the reason for copying layers, if any.
+    /// Returns why layers are copied, if they are.
     pub fn compare(&self, answer: &ProbeAnswer) -> Result<Option<String>, SlotMisfit> {
         if answer.version != self.version || answer.probe != PROBE_FORMAT {
             return Err(SlotMisfit::Version(cut(&answer.version, LONGEST_WORD), self.version.clone()));

@@ -1,4 +1,4 @@
-//! The description of a result, and the inputs of its key.
+//! The description of a result, with the inputs of its key.
 
 mod key;
 
@@ -11,126 +11,99 @@ use crate::conf::CheckLevel;
 pub use key::{Digest, InputDifference, Key, KeyInput, KeyInputs, LARGEST_INPUTS, NoDigest, TooManyInputs};
 
 const VERSION: u32 = 1;
-/// The bytes of the longest `result.json`: 10,000 files with their digests, and as many inputs.
+/// Bytes of a `result.json` with 10,000 files, their digests, and as many inputs.
 pub const LONGEST_RESULT: usize = 2 * LARGEST_INPUTS;
 const MOST_FILES: usize = 10_000;
 const LONGEST_PKGNAME: usize = 200;
 const LONGEST_NAME: usize = 255;
 const LONGEST_PKG: usize = 32;
-/// Names that the pool itself uses in the directory of a result.
+/// Used by the pool itself in the directory of a result.
 const OWN_NAMES: [&str; 2] = ["result.json", "log.gz"];
 
-/// A package of a result, in datastream form.
+/// In datastream form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultPackage {
-    /// PKG of its pkginfo.
     pub pkg: String,
-    /// ARCH of its pkginfo.
     pub arch: String,
-    /// VERSION of its pkginfo.
     pub version: String,
-    /// The name of its file in the directory of the result.
+    /// In the directory of the result.
     pub file: String,
-    /// The bytes of its file.
     pub size: u64,
-    /// The BLAKE3 digest of its file.
     pub b3: Digest,
-    /// The SHA-256 digest of its file, 64 hexadecimal digits.
+    /// 64 hexadecimal digits.
     pub sha256: String,
 }
 
-/// A file of a result that is no package of ours, and is kept as it is.
+/// A file that is no package, kept as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultFile {
-    /// Its name in the directory of the result.
     pub file: String,
-    /// Its bytes.
     pub size: u64,
-    /// Its BLAKE3 digest.
     pub b3: Digest,
 }
 
-/// A phase of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseTime {
-    /// Its name.
     pub name: String,
-    /// Its duration in milliseconds.
+    /// Milliseconds.
     pub ms: u64,
 }
 
-/// The description of a result: `result.json` in its directory of the pool.
+/// The description of a result: `result.json` in the pool.
 ///
-/// The pool is shared, and its files may come from another machine or be damaged. Every field is checked, and the key
-/// is computed again from the inputs.
+/// The pool is shared, so every field is checked, and the key is computed again from the inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildResult {
     result: u32,
-    /// Its key, the digest of `inputs`.
     pub key: Key,
-    /// PKGNAME of the record.
     pub pkgname: String,
-    /// The location of the recipe.
     pub location: String,
-    /// Its packages.
     pub packages: Vec<ResultPackage>,
-    /// Its other files.
     pub files: Vec<ResultFile>,
-    /// The inputs of its key.
+    /// Inputs of the key.
     pub inputs: KeyInputs,
-    /// The phases of the build, in their order.
     pub phases: Vec<PhaseTime>,
-    /// The duration of the build in milliseconds.
+    /// Milliseconds.
     pub ms: u64,
-    /// The CPU time of the build in milliseconds.
+    /// Milliseconds.
     pub cpu_ms: u64,
-    /// The most memory that the build used, in bytes.
+    /// Bytes.
     pub peak_memory: u64,
-    /// The disk space that the build used, in bytes.
+    /// Bytes.
     pub disk: u64,
-    /// The slot that built it.
     pub slot: String,
-    /// The id of the working directory whose run built it, 16 hexadecimal digits.
+    /// The id of the builder's working directory, 16 hexadecimal digits.
     pub work: String,
-    /// The number of that run.
+    /// The run that built it.
     pub run: u64,
-    /// The check that it passed.
     pub check: CheckLevel,
-    /// Leftovers after its removal: absolute paths.
+    /// Absolute paths.
     pub leftovers: Vec<String>,
-    /// Remarks that are no failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
-    /// The time at which it was built, RFC 3339.
+    /// RFC 3339.
     pub built: String,
 }
 
-/// A `result.json` that is not believed: the field, if one is to blame, and the reason.
+/// The field to blame, if any, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("result.json: {0}")]
 pub struct ResultError(String);
 
-/// The facts of a build from which its result is made; the key follows from the inputs.
+/// Facts of a build; the key follows from the inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewResult {
-    /// PKGNAME of the record.
     pub pkgname: String,
-    /// The location of the recipe.
     pub location: String,
-    /// The inputs of its key.
     pub inputs: KeyInputs,
-    /// The slot that built it.
     pub slot: String,
-    /// The id of the working directory.
     pub work: String,
-    /// The number of the run.
     pub run: u64,
-    /// The time, RFC 3339.
+    /// RFC 3339.
     pub built: String,
 }
 
 impl BuildResult {
-    /// Returns the result of a build, without packages, files and figures.
     pub fn new(new: NewResult) -> Self {
         Self {
             result: VERSION,
@@ -155,7 +128,7 @@ impl BuildResult {
         }
     }
 
-    /// Reads a `result.json`. Fields that a later version adds are ignored; every known one is checked.
+    /// Ignores fields of later versions, and checks all known ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, ResultError> {
         if bytes.len() > LONGEST_RESULT {
             return Err(ResultError(format!("it is longer than {LONGEST_RESULT} bytes")));
@@ -165,7 +138,7 @@ impl BuildResult {
         Ok(result)
     }
 
-    /// Returns the bytes of `result.json`, or the reason why they would not be believed.
+    /// Fails if the description would be rejected on reading.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ResultError> {
         self.check_fields().map_err(ResultError)?;
         let mut bytes = serde_json::to_vec(self).map_err(|error| ResultError(error.to_string()))?;
@@ -179,13 +152,13 @@ impl BuildResult {
         Ok(bytes)
     }
 
-    /// Returns the digests of its packages and files, which are key inputs of its dependents.
+    /// Digests of packages and files, which are key inputs of dependents.
     pub fn digests(&self) -> Vec<Digest> {
         let files = self.files.iter().map(|file| file.b3);
         self.packages.iter().map(|package| package.b3).chain(files).collect()
     }
 
-    /// Returns name, size and digest of each file beside `result.json` and the log.
+    /// Name, size and digest of each file beside `result.json` and the log.
     pub fn stored_files(&self) -> impl Iterator<Item = (&str, u64, Digest)> {
         let packages = self.packages.iter().map(|package| (package.file.as_str(), package.size, package.b3));
         packages.chain(self.files.iter().map(|file| (file.file.as_str(), file.size, file.b3)))
@@ -268,7 +241,7 @@ fn is_hex(digits: &str) -> bool {
     digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A PKG of pkginfo(5), with our maximum length.
+/// PKG of pkginfo(5), with our maximum length.
 fn is_pkg(pkg: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"+-".contains(&byte);
     (1..=LONGEST_PKG).contains(&pkg.len()) && !pkg.starts_with('-') && pkg.bytes().all(is_letter)
@@ -330,7 +303,7 @@ mod tests {
         result
     }
 
-    /// The reason why a result is refused, as written by somebody else with this text instead of that one.
+    /// The error for a description in which somebody replaced one text by another.
     fn refused(was: &str, is: &str) -> String {
         let text = String::from_utf8(result().to_bytes().unwrap()).unwrap();
         assert!(text.contains(was), "{was} is not in {text}");

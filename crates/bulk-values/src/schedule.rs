@@ -1,8 +1,6 @@
-//! The order in which packages are built.
+//! The order of builds: first the ready package with the longest path of work to the last package that needs it.
 //!
-//! [`Schedule`] is pure: it starts nothing and knows no clock. Of the packages that can be built, it returns the one
-//! with the longest path of work to the last package that needs it. [`simulate`] plays a schedule in virtual time, to
-//! estimate the duration of a run.
+//! [`Schedule`] is pure: it starts nothing and knows no clock. [`simulate`] plays it in virtual time.
 
 mod simulation;
 
@@ -13,41 +11,37 @@ use crate::resolve::Graph;
 
 pub use simulation::{PlannedAction, PlannedPackage, RunPlan, Simulation, simulate};
 
-/// The state of a package in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {
-    /// It is not a task of this run, and dependents do not wait for it.
+    /// No task of this run; dependents do not wait for it.
     NoTask,
-    /// It waits for something that it needs.
+    /// Waits for a dependency.
     Waiting,
-    /// It can be built.
+    /// Can be built.
     Ready,
-    /// It is being built.
     Running,
-    /// It was built, or need not be.
+    /// Built, or need not be.
     Done,
-    /// It failed.
     Failed,
-    /// It needs a failed package, directly or indirectly.
+    /// Needs a failed package, perhaps indirectly.
     IndirectFailed,
     /// No machine could build it; dependents keep waiting.
     Deferred,
 }
 
-/// The end of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was built, or need not be.
+    /// Built, or need not be.
     Done,
-    /// It failed; dependents are not built.
+    /// Dependents are not built.
     Failed,
-    /// The machine failed and not the package: it is ready again.
+    /// The machine failed, not the package: it is ready again.
     Again,
     /// The machine failed too often; dependents keep waiting.
     Deferred,
 }
 
-/// The tasks of a run in the order of their priority. Ending a task takes time in proportion to its direct dependents.
+/// Tasks of a run by priority. Ending a task takes time in proportion to its direct dependents.
 #[derive(Clone, Debug)]
 pub struct Schedule<'g> {
     graph: &'g Graph,
@@ -60,8 +54,7 @@ pub struct Schedule<'g> {
 }
 
 impl<'g> Schedule<'g> {
-    /// Begins a run of the packages for which `is_task` holds. `work` and `names` are in order of the packages; the tasks
-    /// have no circle among them.
+    /// `work` and `names` follow the order of packages. The tasks must have no cycle.
     pub fn new(graph: &'g Graph, work: &[u64], names: &[&str], is_task: impl Fn(u32) -> bool) -> Self {
         let open_needs = graph.indices().map(|index| {
             let open = graph.needs(index).iter().filter(|&&need| is_task(need)).count();
@@ -86,38 +79,33 @@ impl<'g> Schedule<'g> {
         schedule
     }
 
-    /// Returns the state of a package.
     pub fn state(&self, index: u32) -> TaskState {
         self.states.get(index as usize).copied().unwrap_or(TaskState::NoTask)
     }
 
-    /// Returns how many tasks are being built.
     pub fn running(&self) -> usize {
         self.running
     }
 
-    /// Returns how many tasks can be built now.
     pub fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// Returns how many tasks have not ended.
     pub fn left(&self) -> usize {
         self.left
     }
 
-    /// Returns true if nothing runs and nothing can be started: all tasks have ended, or wait for deferred ones.
+    /// True if nothing runs or can be started: all tasks have ended, or wait for deferred ones.
     pub fn is_over(&self) -> bool {
         self.running == 0 && self.ready.is_empty()
     }
 
-    /// Starts the task that is to be built next; `None` if none can be.
+    /// Starts the next task, if any is ready.
     pub fn next_ready(&mut self) -> Option<u32> {
         self.next_ready_if(|_| true)
     }
 
-    /// Starts the first task, in the order in which they are to be built, that the caller has room for; `None` if there is
-    /// none. Takes time in proportion to the tasks that are passed over.
+    /// Starts the first task that the caller has room for. Takes time in proportion to skipped tasks.
     pub fn next_ready_if(&mut self, has_room: impl Fn(u32) -> bool) -> Option<u32> {
         let mut passed = Vec::new();
         let mut found = None;
@@ -136,8 +124,7 @@ impl<'g> Schedule<'g> {
         found
     }
 
-    /// Ends a running task, and returns the packages that are not built because of it, in order of the indices. A package
-    /// that is not running is left as it is.
+    /// Ends a running task. Returns the packages that are not built because of it, sorted.
     pub fn finished(&mut self, index: u32, outcome: Outcome) -> Vec<u32> {
         if self.state(index) != TaskState::Running {
             return Vec::new();
@@ -195,8 +182,7 @@ impl<'g> Schedule<'g> {
     }
 }
 
-/// Returns for each package the longest path of work from it to a package without dependents, including both. Only
-/// packages with `is_task` count; the others are 0. Their graph has no cycle.
+/// Returns each task's longest path of work to a package without dependents, with both ends; tasks have no cycle.
 fn ways(graph: &Graph, work: &[u64], is_task: &dyn Fn(u32) -> bool) -> Vec<u64> {
     let mut ways = vec![0_u64; graph.len()];
     let tasks = |list: &[u32]| list.iter().filter(|&&index| is_task(index)).count();
@@ -219,12 +205,10 @@ fn ways(graph: &Graph, work: &[u64], is_task: &dyn Fn(u32) -> bool) -> Vec<u64> 
     ways
 }
 
-/// Returns the rank of each package; lower ranks are built earlier. Criteria: longest path of work, number of direct
-/// dependents, number of own dependencies, name.
+/// Ranks packages, the first to build lowest, by: longest path of work, direct dependents, own dependencies, name.
 ///
-/// The number of dependencies helps if no work is known and most paths are equal, because packages with many
-/// dependencies tend to be large. On a real tree of 1,815 packages without history, a run takes 1.03 and 1.11 times the
-/// optimum with 4 and 8 slots, compared to 1.08 and 1.13 by name alone.
+/// Packages with many dependencies tend to be large, which helps without history: on a real tree of 1,815 packages, a
+/// run takes 1.03 and 1.11 times the optimum with 4 and 8 slots, and 1.08 and 1.13 by name alone.
 fn ranks(graph: &Graph, work: &[u64], names: &[&str], is_task: &dyn Fn(u32) -> bool) -> Vec<u32> {
     let ways = ways(graph, work, is_task);
     let mut order: Vec<u32> = graph.indices().collect();
@@ -245,7 +229,7 @@ fn ranks(graph: &Graph, work: &[u64], names: &[&str], is_task: &dyn Fn(u32) -> b
     ranks
 }
 
-/// Returns the packages of the longest way of work, each needed by the next: no number of slots makes a run shorter.
+/// Returns the longest path of work, each needed by the next: no number of slots makes a run shorter.
 pub fn longest_way(graph: &Graph, work: &[u64], is_task: impl Fn(u32) -> bool) -> Vec<u32> {
     let ways = ways(graph, work, &is_task);
     let longest = |indices: &mut dyn Iterator<Item = u32>| {
@@ -261,12 +245,11 @@ pub fn longest_way(graph: &Graph, work: &[u64], is_task: impl Fn(u32) -> bool) -
     way
 }
 
-/// The default weight, as in pbulk.
+/// As in pbulk.
 const USUAL_WEIGHT: u64 = 100;
 
-/// Returns the work that each package is expected to take: the known one, in milliseconds (the median of its last
-/// successful builds); else the median of all that is known, times the weight of the package relative to the usual 100;
-/// where nothing is known at all, the weight. The lists are in order of the packages; it is at least 1.
+/// Estimates the work of packages, at least 1: the known milliseconds; else the median of all known ones, scaled by the
+/// weight relative to 100; without any known work, the weight.
 pub fn expected_work(known: &[Option<u64>], weights: &[u32]) -> Vec<u64> {
     let mut all: Vec<u64> = known.iter().flatten().copied().collect();
     all.sort_unstable();

@@ -1,9 +1,7 @@
-//! The slots of a run: free ones, resting ones, and the end if nothing can run any more.
+//! The slots of a run: free, resting, or left out for good.
 //!
-//! Pure: times are passed in, relative to the start of the run. A slot that is left out stays out. A slot with three
-//! failures in a row rests until a probe succeeds. Probes are made every 20 seconds, every 5 after a full disk, or more
-//! often if a run waits only for a short time. A failed task goes to the slot where it failed least, i.e. to another
-//! one if possible.
+//! Pure: times are relative to the start of the run. After three failures in a row a slot rests until a probe succeeds.
+//! A failed task goes to the slot where it failed least.
 
 use std::time::Duration;
 
@@ -11,28 +9,26 @@ use crate::conf::{Patience, Slot};
 
 const MOST_TROUBLES: u32 = 3;
 
-/// The time between two probes of a resting slot: a machine that comes back is used within half a minute.
+/// A machine that comes back is used within half a minute.
 const BETWEEN_PROBES: Duration = Duration::from_secs(20);
 
-/// The same after a full disk.
+/// After a full disk.
 const BETWEEN_LOOKS_FOR_ROOM: Duration = Duration::from_secs(5);
 
-/// The minimum number of probes, or checks for space, within the waiting time of a run.
+/// Minimum number of probes, or checks for space, within the waiting time of a run.
 const PROBES: u32 = 30;
 const LOOKS_FOR_ROOM: u32 = 6;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum SlotCondition {
     Works,
-    /// It takes no tasks until a probe succeeds. The time of the next probe; `None` during a probe.
+    /// Takes no tasks until a probe succeeds. The time of the next probe; `None` during a probe.
     Rests(Option<Duration>),
     LeftOut(String),
 }
 
-/// A slot in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotUse {
-    /// The slot.
     pub slot: Slot,
     running: u32,
     trouble: u64,
@@ -43,12 +39,11 @@ pub struct SlotUse {
 }
 
 impl SlotUse {
-    /// Returns how often the slot was in trouble.
     pub fn trouble(&self) -> u64 {
         self.trouble
     }
 
-    /// Returns why the slot cannot be used; `None` if it can.
+    /// Why the slot is left out, if so.
     pub fn left_out(&self) -> Option<&str> {
         match &self.condition {
             SlotCondition::LeftOut(reason) => Some(reason),
@@ -71,17 +66,16 @@ impl SlotUse {
     }
 }
 
-/// The slots of a run, by their places in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotTable {
     slots: Vec<SlotUse>,
     patience: Patience,
-    /// The start of the time during which all usable slots rest.
+    /// Start of the time during which all usable slots rest.
     all_rest_since: Option<Duration>,
 }
 
 impl SlotTable {
-    /// Begins with slots that all work.
+    /// All slots begin as working.
     pub fn new(slots: Vec<Slot>, patience: Patience) -> Self {
         let used = |slot| SlotUse {
             slot,
@@ -94,29 +88,25 @@ impl SlotTable {
         Self { slots: slots.into_iter().map(used).collect(), patience, all_rest_since: None }
     }
 
-    /// Returns true if the commands of a slot run on this machine, without a prefix.
     pub fn is_local(&self, slot: usize) -> bool {
         self.get(slot).is_some_and(|used| used.slot.is_local())
     }
 
-    /// Returns a slot.
     pub fn get(&self, slot: usize) -> Option<&SlotUse> {
         self.slots.get(slot)
     }
 
-    /// Returns all slots, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &SlotUse> {
         self.slots.iter()
     }
 
-    /// Leaves a slot out.
     pub fn leave_out(&mut self, slot: usize, reason: String) {
         if let Some(slot) = self.slots.get_mut(slot) {
             slot.condition = SlotCondition::LeftOut(reason);
         }
     }
 
-    /// Returns the slots that can take one more task now, in their order.
+    /// Slots with room for one more task.
     pub fn with_room(&self) -> Vec<usize> {
         let slots = self.slots.iter().enumerate();
         slots
@@ -125,8 +115,7 @@ impl SlotTable {
             .collect()
     }
 
-    /// Returns true if a task that was in trouble on these slots may be given to this one: no other slot that works has
-    /// troubled it less.
+    /// True if no other working slot has troubled the task less.
     pub fn may_take(&self, slot: usize, troubles: &[usize]) -> bool {
         let count = |slot: usize| troubles.iter().filter(|trouble| **trouble == slot).count();
         let working = self.slots.iter().enumerate().filter(|(_, used)| used.works());
@@ -134,33 +123,30 @@ impl SlotTable {
         count(slot) <= least
     }
 
-    /// Returns true if a command runs anywhere.
     pub fn is_running(&self) -> bool {
         self.slots.iter().any(|used| used.running > 0)
     }
 
-    /// Notes that a command was started.
     pub fn started(&mut self, slot: usize) {
         if let Some(used) = self.slots.get_mut(slot) {
             used.running = used.running.saturating_add(1);
         }
     }
 
-    /// Notes that a command is gone.
     pub fn left(&mut self, slot: usize) {
         if let Some(used) = self.slots.get_mut(slot) {
             used.running = used.running.saturating_sub(1);
         }
     }
 
-    /// Notes that a task ended, whether its package was built or failed.
+    /// A task ended, with its package built or failed.
     pub fn went_well(&mut self, slot: usize) {
         if let Some(used) = self.slots.get_mut(slot) {
             used.in_a_row = 0;
         }
     }
 
-    /// Notes that a slot was in trouble, and whether that was a full disk; returns whether it rests from now on.
+    /// Notes machine trouble. Returns true if the slot rests from now on.
     pub fn troubled(&mut self, slot: usize, now: Duration, is_full: bool) -> bool {
         let Some(used) = self.slots.get_mut(slot) else { return false };
         used.trouble += 1;
@@ -176,7 +162,7 @@ impl SlotTable {
         true
     }
 
-    /// Returns the slots that are to be probed now. Each is returned once, until its probe has ended.
+    /// Returns each slot to probe once, until its probe has ended.
     pub fn take_due_probes(&mut self, now: Duration) -> Vec<usize> {
         let mut due = Vec::new();
         for (slot, used) in self.slots.iter_mut().enumerate() {
@@ -188,7 +174,7 @@ impl SlotTable {
         due
     }
 
-    /// Takes the end of the probe of a slot that rests: it works again, or rests on.
+    /// Ends a probe: the slot works again, or rests on.
     pub fn probed(&mut self, slot: usize, is_fit: bool, now: Duration) {
         let Some(used) = self.slots.get_mut(slot) else { return };
         if !matches!(used.condition, SlotCondition::Rests(_)) {
@@ -202,8 +188,7 @@ impl SlotTable {
         }
     }
 
-    /// Returns true if nothing can run any more: every slot is left out, or all others have rested for the whole
-    /// waiting time and none is being probed.
+    /// True if every slot is left out, or all others have rested for the whole waiting time and none is being probed.
     pub fn is_hopeless(&self, now: Duration) -> bool {
         let mut in_use = self.slots.iter().filter(|used| used.left_out().is_none());
         let are_full = in_use.clone().all(|used| used.is_full);

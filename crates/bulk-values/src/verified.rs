@@ -1,6 +1,4 @@
-//! Notes about verified files of results, with the file status at that time.
-//!
-//! An unchanged file need not be read again. If the notes are lost, everything is read once more.
+//! Notes about verified files of results. An unchanged file need not be read again; without notes, all are.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +8,18 @@ use crate::result::Digest;
 
 const VERSION: u32 = 1;
 
-/// The status of a file when it was read, and its digest.
+/// Status of a file when it was read, and its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedFile {
-    /// The number of its inode.
     pub inode: u64,
-    /// Its bytes.
+    /// Bytes.
     pub size: u64,
-    /// The time of the last change of its inode, in nanoseconds since 1970.
+    /// Last change of the inode, in nanoseconds since 1970.
     pub ctime: i64,
-    /// The digest.
     pub digest: Digest,
 }
 
-/// The notes on files, by their paths below the pool.
+/// By path below the pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifiedFiles {
     files: BTreeMap<String, VerifiedFile>,
@@ -43,7 +39,7 @@ struct NoteLine {
 }
 
 impl VerifiedFiles {
-    /// Parses notes. Another version or an invalid line makes them empty: files are read again.
+    /// Another version or an invalid line gives empty notes.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let version = lines.next().and_then(|line| serde_json::from_slice::<NotesVersion>(line).ok());
@@ -56,7 +52,6 @@ impl VerifiedFiles {
         Self { files, has_changed: false }
     }
 
-    /// Returns the notes as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         // Numbers and strings, written to memory: this cannot fail.
@@ -69,25 +64,22 @@ impl VerifiedFiles {
         out
     }
 
-    /// Returns true if a file is noted as it is.
+    /// True if this state of a file is noted.
     pub fn has(&self, file: &str, state: &VerifiedFile) -> bool {
         self.files.get(file) == Some(state)
     }
 
-    /// Notes a file that was read.
     pub fn note(&mut self, file: String, state: VerifiedFile) {
         self.has_changed = true;
         self.files.insert(file, state);
     }
 
-    /// Keeps the notes on files for which this holds.
     pub fn retain(&mut self, mut is_kept: impl FnMut(&str) -> bool) {
         let before = self.files.len();
         self.files.retain(|file, _| is_kept(file));
         self.has_changed |= self.files.len() != before;
     }
 
-    /// Returns true if the notes have changed since they were read.
     pub fn has_changed(&self) -> bool {
         self.has_changed
     }

@@ -1,5 +1,4 @@
-//! Undo archives as plain files: their bytes, datastream and manifest. This module knows neither patch nor package
-//! nor ledger line.
+//! Undo archives as plain files: bytes, datastream and manifest, without patches, packages or ledgers.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -11,47 +10,37 @@ use crate::format::manifest::{Manifest, ManifestError};
 use patchadm_rootfs::{Digest, Hashing, Interrupt, InterruptibleRead, RootError, never};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamReader};
 
-/// The name of the member that holds the manifest.
 pub const MANIFEST_MEMBER: &[u8] = b"install/patchadm.manifest";
 
-/// The largest manifest that is read, in bytes.
+/// In bytes.
 pub const LARGEST_MANIFEST: u64 = 256 << 20;
 
 const BUFFER: usize = 1 << 17;
 
-/// A decompressed package datastream.
+/// Decompressed.
 pub type ArchiveStream<'a> = DatastreamReader<BufReader<Box<dyn Read + 'a>>>;
 
-/// The reasons why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveFileError {
-    /// The archive differs from what was written, or cannot be read to its end.
     #[error("the undo archive {path} is damaged: {reason}")]
     Damaged {
-        /// The path of the archive.
         path: String,
-        /// The damage, in words for the operator.
+        /// For the operator.
         reason: String,
     },
-    /// An earlier form of the program made the archive.
     #[error(
         "the undo archive {path} was made by an earlier form of this program, with digests that this one does not read"
     )]
-    Earlier {
-        /// The path of the archive.
-        path: String,
-    },
-    /// The file could not be read.
+    Earlier { path: String },
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// The reasons why the content of an archive cannot be used.
 #[derive(Debug)]
 pub enum UnreadContent {
     /// An earlier form of the program wrote its manifest.
     Earlier,
-    /// It differs from what was written, in words for the operator.
+    /// It differs from what was written; for the operator.
     Damaged(String),
 }
 
@@ -71,7 +60,6 @@ impl From<ManifestError> for UnreadContent {
 }
 
 impl UnreadContent {
-    /// Returns the error for the archive with this path.
     pub fn of(self, path: &str) -> ArchiveFileError {
         let path = path.to_owned();
         match self {
@@ -81,7 +69,6 @@ impl UnreadContent {
     }
 }
 
-/// A file that may be an undo archive.
 #[derive(Debug)]
 pub struct UnboundArchive {
     file: File,
@@ -89,17 +76,16 @@ pub struct UnboundArchive {
 }
 
 impl UnboundArchive {
-    /// Wraps a regular file, called `shown` in messages.
+    /// `shown` names the file in messages.
     pub fn new(file: File, shown: String) -> Self {
         Self { file, shown }
     }
 
-    /// Computes the BLAKE3 of the file.
     pub fn digest(&self) -> Result<Digest, ArchiveFileError> {
         digest_of(&self.file, &never).map_err(|error| unreadable(&self.shown, &error).into())
     }
 
-    /// Reads the manifest, or returns `None` for an archive of another program.
+    /// `None` for an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveFileError> {
         let damaged = |reason: String| ArchiveFileError::Damaged { path: self.shown.clone(), reason };
         let bytes = FromStart::new(&self.file);
@@ -118,13 +104,11 @@ impl UnboundArchive {
     }
 }
 
-/// Opens the datastream of an archive and decompresses it.
 pub fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, DatastreamError> {
     let opened = patchadm_container::open_container(bytes)?;
     DatastreamReader::open(BufReader::with_capacity(1 << 16, opened.reader))
 }
 
-/// Reads the current member as a manifest.
 pub fn read_manifest(member: &mut impl Read) -> Result<Manifest, UnreadContent> {
     let mut bytes = Vec::new();
     member.take(LARGEST_MANIFEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
@@ -134,7 +118,7 @@ pub fn read_manifest(member: &mut impl Read) -> Result<Manifest, UnreadContent> 
     Ok(Manifest::parse(&bytes)?)
 }
 
-/// Reads a file from its beginning, independently of other readers' positions.
+/// Reads a file from its beginning, independently of other readers.
 #[derive(Debug)]
 pub struct FromStart<'a> {
     file: &'a File,
@@ -142,7 +126,6 @@ pub struct FromStart<'a> {
 }
 
 impl<'a> FromStart<'a> {
-    /// Starts at the first byte of a file.
     pub fn new(file: &'a File) -> Self {
         Self { file, offset: 0 }
     }
@@ -156,7 +139,7 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// Computes the BLAKE3 of a whole file. A signal ends it with an error.
+/// A signal ends it with an error.
 pub fn digest_of(file: &File, interrupt: Interrupt<'_>) -> io::Result<Digest> {
     let mut raw = Hashing::new(InterruptibleRead::new(FromStart::new(file), interrupt));
     let mut buffer = vec![0; BUFFER];
@@ -170,7 +153,6 @@ pub fn digest_of(file: &File, interrupt: Interrupt<'_>) -> io::Result<Digest> {
     }
 }
 
-/// Wraps a read error of an archive, with its path.
 pub fn unreadable(path: &str, error: &io::Error) -> RootError {
     let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
     RootError::Call { action: "read", path: path.to_owned(), errno }

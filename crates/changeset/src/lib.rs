@@ -47,6 +47,7 @@
 
 // Unit tests make their own trees; the lints apply to the library as built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 
 pub mod archive_file;
 pub mod format;

@@ -1,5 +1,3 @@
-//! The values of a change: what a run does to a root, object by object and record by record.
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,160 +13,135 @@ use patchadm_svr4::places;
 
 pub use crate::format::history::Merge;
 
-/// Everything that one run changes in a root.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The command of the plan, as history and journal name it (`patchadd`, `patchrm`, `pkgadd`, …).
+    /// As history and journal name it.
     pub command: &'static str,
-    /// The patches concerned; none for a package.
+    /// Empty for a package.
     pub patches: Vec<String>,
-    /// The packages it changes, in the order in which they are processed.
+    /// In order of processing.
     pub packages: Vec<PkgInst>,
-    /// The objects that change, sorted by path; no path twice.
+    /// Sorted by path; no path twice.
     pub changes: Vec<Box<Change>>,
-    /// The records that change, apart from `contents`.
+    /// Without `contents`.
     pub records: Vec<RecordChange>,
-    /// Lines of `contents` that are replaced, added (`Some`) or deleted (`None`).
+    /// Lines to write (`Some`) or delete (`None`).
     pub contents: ContentsEdits,
-    /// The two lines that close `contents`.
+    /// The last two lines of `contents`.
     pub trailer: ContentsTrailer,
-    /// The undo archives to write, one for each package of a patch that keeps undo data.
+    /// One for each package of a patch with undo data.
     pub undo: Vec<UndoArchive>,
-    /// In a run of several patches: the versions of objects that one patch delivers and a later one replaces. They
-    /// are saved in undo archives and never seen at their paths.
+    /// Objects that one patch delivers and a later one replaces, in a run of several. They go to undo archives only.
     pub versions: Vec<ReplacedVersion>,
-    /// The space needed on each file system that the run writes to.
     pub space: Vec<SpaceNeed>,
-    /// Undo archives outside the root that are useless after the commit, and removed then.
+    /// Archives outside the root that are useless after the commit, and removed then.
     pub discard: Vec<PathBuf>,
-    /// Notes for the operator, in whole sentences.
     pub notes: Vec<String>,
-    /// The edited files that stay, each with the version of the patch beside it.
+    /// Edited files that stay.
     pub merges: Vec<Merge>,
-    /// The facts about the signature of the one patch, if they go into the history.
+    /// For the history of a single patch.
     pub signature: Option<SignatureRecord>,
-    /// The direction, forward to newer objects or back.
     pub direction: Direction,
 }
 
-/// The direction of a run, which decides the order in which names are exchanged: a new program may need a new
-/// library, and the old library serves only the old program.
+/// Decides the order of exchanges: a new program may need a new library, and an old library serves only old programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
-    /// Libraries before the programs that may need them.
+    /// Libraries first.
     #[default]
     Forward,
-    /// Programs before the libraries that the newer ones needed.
+    /// Programs first.
     Back,
 }
 
-/// The object that a patch delivers at a path where a later patch of the same run puts another one.
+/// A later patch of the same run replaces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplacedVersion {
-    /// The package that delivers it.
     pub package: PkgInst,
-    /// The path.
     pub path: ObjectPath,
-    /// Its content.
     pub member: Member,
 }
 
-/// The bytes that a run reserves on each file system for a rollback on a full disk.
+/// Bytes reserved on each file system for a rollback on a full disk.
 pub const BALLAST: u64 = 1 << 20;
 
-/// The space that a plan needs on one file system, and the free space there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpaceNeed {
-    /// Its topmost directory inside the root.
+    /// Topmost directory inside the root.
     pub file_system: String,
-    /// The bytes needed: new objects, undo data, records, ballast.
+    /// New objects, undo data, records, ballast.
     pub bytes: u64,
-    /// Bytes that are free.
     pub free: u64,
     /// Objects to be made.
     pub inodes: u64,
-    /// Objects that can be made; `None` if there is no limit.
+    /// `None` without a limit.
     pub free_inodes: Option<u64>,
-    /// True if nothing can be changed there.
     pub is_read_only: bool,
-    /// The bytes of undo data among those needed, which could be kept elsewhere.
+    /// Part of `bytes` that could be kept elsewhere.
     pub undo: u64,
 }
 
-/// One object that changes.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The package that owns the object.
     pub package: PkgInst,
-    /// The path.
     pub path: ObjectPath,
-    /// The change.
     pub action: Action,
-    /// The existing object, as the survey saw it; `None` if the path is free.
+    /// As surveyed; `None` if the path is free.
     pub old: Option<Box<Live>>,
 }
 
-/// The change of an object. Doing and undoing each of these is one step of the transaction.
+/// Doing or undoing each is one step of the transaction.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// The path is free; the new object is put there.
+    /// The path is free.
     Add(NewObject),
-    /// The new object takes the place of the old one, regardless of their types.
+    /// The types may differ.
     Replace(NewObject),
-    /// The object (not a directory) is removed.
+    /// Not for a directory.
     Delete,
-    /// An object of any type stays and gets other attributes.
     Attributes(AttributeChange),
-    /// A directory is removed after the commit if it is empty then; otherwise it stays, with a note.
+    /// After the commit, if empty; otherwise it stays, with a note.
     RemoveDirectory,
 }
 
-/// An object to be staged, final in every attribute.
+/// Staged with final attributes.
 #[derive(Clone, Debug)]
 pub struct NewObject {
-    /// Its type and content.
     pub body: Body,
-    /// Permission bits (not for links).
+    /// Not for links.
     pub mode: Mode,
-    /// Numeric owner; only recorded if the caller may not set it.
+    /// Only recorded if the caller may not set it.
     pub uid: u32,
-    /// Numeric group; only recorded if the caller may not set it.
+    /// Only recorded if the caller may not set it.
     pub gid: u32,
-    /// Modification time; none leaves the time of staging.
+    /// `None`: the time of staging.
     pub mtime: Option<Timestamp>,
-    /// The source of its extended attributes.
     pub xattrs: NewXattrs,
 }
 
-/// The type of a new object, and the source of its content.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// A regular file, streamed from the source.
     Member(Member),
-    /// A regular file with the bytes and every attribute of the live object at this path. This keeps an edited file
-    /// under another name before it is replaced.
+    /// A regular file with bytes and attributes of the live object at this path: keeps an edited file under another
+    /// name.
     CopyOf(ObjectPath),
-    /// A directory.
     Directory,
-    /// A symbolic link with this target, as written.
+    /// With the target as written.
     Symlink(Vec<u8>),
     /// Another name of the object at this path: the new one if the plan changes it, otherwise the live one.
     Link(ObjectPath),
-    /// A named pipe.
     Pipe,
-    /// A device.
     Device {
-        /// True if it is a block device rather than a character device.
+        /// Block instead of character device.
         block: bool,
-        /// Major number.
         major: u32,
-        /// Minor number.
         minor: u32,
     },
 }
 
 impl Body {
-    /// Returns the file type alone; another name counts as a regular file, whatever it is a name of.
+    /// Another name counts as a regular file.
     pub fn file_type(&self) -> FileType {
         match self {
             Self::Member(_) | Self::CopyOf(_) | Self::Link(_) => FileType::Regular,
@@ -181,105 +154,85 @@ impl Body {
     }
 }
 
-/// A file within the source of a plan, and the bytes expected in it.
+/// With the expected bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The package, by its place in the image.
+    /// Index in the image.
     pub package: usize,
-    /// Its path in that package.
     pub path: PackagePath,
-    /// Bytes, as the pkgmap says.
+    /// According to the pkgmap.
     pub size: u64,
-    /// The System V sum that the bytes must have.
+    /// System V sum.
     pub cksum: u16,
-    /// The BLAKE3 that they must have, if it is known (an undo archive of ours).
+    /// BLAKE3, if known (from our undo archives).
     pub b3: Option<Box<Digest>>,
 }
 
-/// The source of the extended attributes of a new object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewXattrs {
-    /// Label, ACL and `user.*` of the object it replaces; a new object takes the attributes that its parent hands
-    /// down.
+    /// Label, ACL and `user.*` of the replaced object; a new object inherits from its parent.
     Inherited,
-    /// The attributes given by a package. Only the label comes from the replaced object, or from the parent.
+    /// Given by a package; only the label comes from the replaced object or the parent.
     Given(Xattrs),
-    /// Exactly these: a backout.
+    /// For a backout.
     Exact(Xattrs),
 }
 
-/// A record of the package database that changes; paths are absolute inside the root.
+/// Paths are absolute inside the root.
 #[derive(Clone, Debug)]
 pub enum RecordChange {
-    /// A file gets these bytes; a missing file is made, with missing parents.
+    /// Makes a missing file, with parents.
     Write {
-        /// The path of the record.
         path: ObjectPath,
-        /// Its whole new content.
         bytes: Vec<u8>,
-        /// Permission bits.
         mode: Mode,
-        /// Modification time; none leaves the time of staging.
+        /// `None`: the time of staging.
         mtime: Option<Timestamp>,
     },
-    /// A file gets the bytes of another tree's file; a missing file is made, with missing parents.
+    /// Copies another tree's file; makes missing parents.
     Copy {
-        /// The path of the record.
         path: ObjectPath,
-        /// Its whole new content.
         copied: Box<CopiedRecord>,
-        /// Permission bits.
         mode: Mode,
     },
-    /// A missing directory appears with all its files at once.
+    /// A new directory appears with all its files at once.
     AddTree {
-        /// The path of the record.
         path: ObjectPath,
-        /// Its files: relative name, content, permission bits. Intermediate directories are made 0755; a directory
-        /// that may hold no file is an entry of its own.
+        /// Parents are made 0755; an empty directory is an entry of its own.
         files: Vec<TreeFile>,
     },
-    /// A file is removed.
     RemoveFile(ObjectPath),
-    /// A directory is removed with everything in it.
+    /// With everything in it.
     RemoveTree(ObjectPath),
-    /// A record gets another name (`undo.gz` becomes `obsolete.gz`); the new name is free.
+    /// For example `undo.gz` to `obsolete.gz`; the new name is free.
     Move {
-        /// The name it has.
         from: ObjectPath,
-        /// The name it gets.
         to: ObjectPath,
     },
-    /// The ledger of a package follows the changes of the run to its patches; the run knows the content of its lines.
+    /// The run knows the content of its lines.
     Ledger(LedgerChange),
-    /// A file in the save directory of a patch that stays follows the entry of [`Plan::undo`] with this place.
+    /// A file in a staying patch's save directory follows an entry of [`Plan::undo`].
     Undo {
-        /// The path of the record.
         path: ObjectPath,
-        /// The index of the entry.
+        /// Index in [`Plan::undo`].
         archive: usize,
-        /// The part that the file holds.
         part: UndoPart,
     },
 }
 
-/// The part of a staying patch's undo data in a file of its save directory, when a run rewrites that data.
+/// A file of rewritten undo data of a patch that stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UndoPart {
-    /// The archive itself.
     Archive,
-    /// The manifest of a patch without archive, compressed.
+    /// Compressed; for a patch without archive.
     Manifest,
-    /// The digest of the archive.
     Digest,
-    /// The list of paths.
     Paths,
-    /// The pointer to an archive outside the root; holds the previous archive, with its state.
+    /// To an archive outside the root; holds the previous one.
     Pointer(RemoteArchive),
 }
 
 impl Plan {
-    /// Returns a plan that changes nothing yet.
     pub fn empty(command: &'static str, trailer: ContentsTrailer) -> Self {
         Self {
             command,
@@ -300,14 +253,14 @@ impl Plan {
         }
     }
 
-    /// Returns the undo archives that are written, without the entries of patches that keep no undo data.
+    /// Skips patches without undo data.
     pub fn archives(&self) -> impl Iterator<Item = &UndoArchive> {
         self.undo.iter().filter(|undo| undo.place != UndoPlace::ManifestOnly)
     }
 }
 
 impl UndoArchive {
-    /// Returns the path on the host of an archive that this run writes outside the root.
+    /// Returns the host path of an archive that this run writes outside the root.
     pub fn outside(&self, run: &str) -> Option<PathBuf> {
         match &self.place {
             UndoPlace::Remote(path) => Some(path.clone()),
@@ -320,7 +273,7 @@ impl UndoArchive {
 }
 
 impl RecordChange {
-    /// Returns the path of the record; for a move, the new name.
+    /// For a move, the new path.
     pub fn path(&self) -> &ObjectPath {
         match self {
             Self::Write { path, .. }
@@ -335,72 +288,60 @@ impl RecordChange {
     }
 }
 
-/// A file of a new record directory, or a directory in it.
+/// A file or directory of a new record directory.
 #[derive(Clone, Debug)]
 pub struct TreeFile {
-    /// Its name relative to the directory; may have `/`.
+    /// Relative; may contain `/`.
     pub name: Vec<u8>,
-    /// Its content.
     pub content: TreeContent,
-    /// Permission bits.
     pub mode: Mode,
-    /// Modification time; none leaves the time of staging.
+    /// `None`: the time of staging.
     pub mtime: Option<Timestamp>,
 }
 
-/// The content of an entry of a new record directory.
 #[derive(Clone, Debug)]
 pub enum TreeContent {
-    /// These bytes.
     Bytes(Vec<u8>),
-    /// The undo archive at this place in [`Plan::undo`]; its digest is put beside it as `undo.b3`.
+    /// Index in [`Plan::undo`]; its digest becomes `undo.b3` beside it.
     Undo(usize),
-    /// The digest of the undo archive at this place in [`Plan::undo`], which is kept elsewhere.
+    /// Index in [`Plan::undo`] of an archive elsewhere.
     UndoDigest(usize),
-    /// The compressed manifest of the entry at this place in [`Plan::undo`]: the patch keeps no undo data.
+    /// Index in [`Plan::undo`]; the patch keeps no undo data.
     Manifest(usize),
-    /// None: it is a directory.
     Directory,
-    /// The first bytes, the name of the run, and the second bytes.
+    /// These bytes with the run's name in between.
     AroundRun(Vec<u8>, Vec<u8>),
-    /// The content of a file of another tree, which may be too large for memory.
+    /// May be too large for memory.
     Copied(Box<CopiedRecord>),
 }
 
-/// An undo archive to be written: a backout package in datastream form.
+/// A backout package in datastream form.
 #[derive(Clone, Debug)]
 pub struct UndoArchive {
-    /// The package whose objects it saves.
     pub package: PkgInst,
-    /// The patch that it takes back.
     pub patch: String,
-    /// The parameters of the backout package.
     pub pkginfo: Params,
-    /// The objects to save, each with its pkgmap entry (size and sum from the survey). An entry without content (a
-    /// link, a device, a directory) is only recorded.
+    /// Each with its pkgmap entry (size and sum from the survey). Objects without content are only recorded.
     pub saved: Vec<(PkgmapEntry, ObjectPath)>,
-    /// The saved objects that do not exist before the run, because an earlier patch of it makes them; with the place in
-    /// [`Plan::versions`] of an object with content.
+    /// Saved objects that an earlier patch of the run makes; with the index in [`Plan::versions`], if they have
+    /// content.
     pub passing: BTreeMap<ObjectPath, Option<usize>>,
-    /// The objects that the patch adds, for tools that know no manifest; the content of a directory comes before it.
+    /// Objects that the patch adds, for tools without manifests; contents precede directories.
     pub deletes: Vec<PackagePath>,
-    /// The procedure scripts of the backout package, for the same tools, by their names in `install`.
+    /// For the same tools, by name in `install`.
     pub scripts: BTreeMap<String, Vec<u8>>,
-    /// Old files of the package's directory in the database (`pkginfo`, `save/pspool/…`, `install/…`), by their name
-    /// in that directory.
+    /// Old files of the package's database directory, by relative name.
     pub records: BTreeMap<Vec<u8>, RecordFile>,
-    /// Old files of packages of kept libraries, by name of package and file.
+    /// Old files of kept libraries' packages, by package and file.
     pub kept_records: BTreeMap<Vec<u8>, RecordFile>,
-    /// The facts that SVR4 cannot express. The digests of delivered objects are filled in once these are staged.
+    /// Digests of delivered objects are added after staging.
     pub manifest: Manifest,
-    /// Its compression.
     pub format: UndoFormat,
-    /// Its place.
     pub place: UndoPlace,
 }
 
 impl UndoArchive {
-    /// Returns the part of undo data that stays where a patch has no archive: the manifest.
+    /// For a patch without archive.
     pub fn manifest_only(package: PkgInst, patch: String, manifest: Manifest) -> Self {
         Self {
             package,
@@ -419,41 +360,35 @@ impl UndoArchive {
     }
 }
 
-/// The place of an undo archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UndoPlace {
-    /// Into the save directory, as a file of the [`RecordChange::AddTree`] that names it.
+    /// In the save directory, as a file of the [`RecordChange::AddTree`] that names it.
     Save,
-    /// Also into the save directory, beside the archive that the scripts of the patch made: the program's own
-    /// snapshot, from which it restores.
+    /// In the save directory, beside the scripts' archive: the program's own snapshot, from which it restores.
     Snapshot,
-    /// Below a directory of the host that is not on the transaction's file systems (`patchadd -B`): the whole path of
-    /// the archive.
+    /// Complete host path, outside the transaction's file systems (`patchadd -B`).
     Remote(PathBuf),
-    /// Beside an archive outside the root that has this path and is removed after the commit: its own name contains
-    /// the run.
+    /// Beside an archive outside the root that is removed after the commit; the new name contains the run.
     Beside(PathBuf),
-    /// Nowhere: the patch keeps no undo data, and only the manifest stays in the save directory.
+    /// Only the manifest stays in the save directory.
     ManifestOnly,
 }
 
-/// New attributes of an object that stays; `None` keeps the current value.
+/// `None` keeps the current value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttributeChange {
-    /// Permission bits; a symbolic link has none.
+    /// Not for symbolic links.
     pub mode: Option<Mode>,
-    /// Numeric owner.
     pub uid: Option<u32>,
-    /// Numeric group.
     pub gid: Option<u32>,
-    /// All extended attributes (those not named are removed).
+    /// Attributes not named are removed.
     pub xattrs: Option<Xattrs>,
-    /// Modification time; never that of a directory, which changes with every name in it.
+    /// Not for directories, whose time changes with their entries.
     pub mtime: Option<Timestamp>,
 }
 
 impl AttributeChange {
-    /// Returns the part that an object does not have already, or `None` if it has all of it.
+    /// Drops attributes that the object already has; `None` if nothing is left.
     pub fn lacking(self, live: &Live) -> Option<Self> {
         let lacking = Self {
             mode: self.mode.filter(|mode| *mode != live.mode),
@@ -465,7 +400,7 @@ impl AttributeChange {
         (lacking != Self::default()).then_some(lacking)
     }
 
-    /// Adds a later change, whose attributes win if both name one.
+    /// Later attributes win.
     #[must_use]
     pub fn then(self, later: &Self) -> Self {
         Self {
@@ -477,7 +412,6 @@ impl AttributeChange {
         }
     }
 
-    /// Returns the status of an object once it has these attributes.
     pub fn given_to(&self, live: &Live) -> Live {
         Live {
             mode: self.mode.unwrap_or(live.mode),
@@ -489,7 +423,6 @@ impl AttributeChange {
         }
     }
 
-    /// Returns the recorded state of an object after the change.
     pub fn applied_to(&self, state: RecordedState) -> RecordedState {
         RecordedState {
             mode: self.mode.map_or(state.mode, Mode::bits),
@@ -502,99 +435,88 @@ impl AttributeChange {
     }
 }
 
-/// A file of another tree, or a part of one, that may be too large for memory: the undo archive of a patch that comes
-/// from a stage or from an export.
+/// A file of another tree, or a part of it, possibly too large for memory: an undo archive from a stage or an export.
 #[derive(Clone, Debug)]
 pub struct CopiedRecord {
-    /// The tree. The path is resolved inside it.
+    /// The path is resolved inside it.
     pub tree: Root,
-    /// The path of the file there.
     pub path: ObjectPath,
-    /// The place in it of the first byte that is copied.
+    /// Offset.
     pub from: u64,
-    /// The number of bytes.
     pub size: u64,
-    /// The BLAKE3 that they must have.
+    /// BLAKE3.
     pub b3: Digest,
 }
 
-/// The change of a ledger. Lines of patches that the package no longer has, or has with another record, are removed
-/// automatically.
+/// Lines of patches that the package no longer has, or has with another record, are removed automatically.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerChange {
-    /// Its path.
     pub path: ObjectPath,
-    /// The package.
     pub package: PkgInst,
-    /// The patches that the run applies, in their order.
+    /// In order.
     pub applied: Vec<LedgerPatch>,
-    /// Archives that existed before and are adopted as the root's own.
+    /// Existing archives that become the root's own.
     pub adopted: Vec<LedgerArchive>,
-    /// The undo data of patches that stay, which the run rewrites or gives up.
+    /// Patches that stay.
     pub rewritten: Vec<LedgerRewrite>,
-    /// Lines from the ledger of a copy of the root, whose archives come with them.
+    /// From the ledger of a copy of the root, with their archives.
     pub brought: Vec<BroughtLine>,
-    /// True if the existing ledger is ignored.
+    /// Ignore the existing ledger.
     pub is_anew: bool,
 }
 
-/// Undo data of a patch that stays, which the run rewrites or gives up.
+/// For a patch that stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerRewrite {
-    /// The patch, as its save directory is named.
+    /// As its save directory is named.
     pub patch: String,
-    /// The fate of the archive.
     pub archive: RewrittenArchive,
-    /// True if data that the ledger did not bind to a run has come into it.
+    /// Unbound data was added.
     pub is_adopted: bool,
 }
 
-/// The fate of the archive of a patch that stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RewrittenArchive {
-    /// The run writes it anew, or, without an archive, the manifest.
+    /// Rewritten; without an archive, the manifest.
     Anew,
-    /// It is given up; only the manifest stays.
+    /// Deleted; only the manifest stays.
     GivenUp,
-    /// It is in an exported file; only the manifest stays.
+    /// In an exported file; only the manifest stays.
     Exported,
-    /// It comes back from an exported file, into the save directory.
+    /// Back from an exported file, in the save directory.
     Imported,
 }
 
-/// A patch that is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerPatch {
-    /// Its id, as its save directory is named.
+    /// As its save directory is named.
     pub patch: String,
-    /// True if no undo data was wanted.
+    /// No undo data was wanted.
     pub is_without_undo: bool,
-    /// Of an adopted package: the version that its manager has.
+    /// The native version of an adopted package.
     pub native: Option<String>,
 }
 
-/// An archive that is adopted as the root's own, or the manifest of a patch without one.
+/// Or the manifest of a patch without archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerArchive {
-    /// The patch, as its save directory is named.
+    /// As its save directory is named.
     pub patch: String,
-    /// BLAKE3 of the file.
+    /// BLAKE3.
     pub b3: Digest,
-    /// Bytes of the file.
     pub size: u64,
-    /// Of undo data as files: the bytes of the old files.
+    /// Bytes of old files, for undo data as files.
     pub files: Option<u64>,
-    /// Its place; `None` for a manifest.
+    /// `None` for a manifest.
     pub place: Option<UndoLocation>,
 }
 
 impl LedgerChange {
-    /// Returns the change that removes the lines that no longer count.
+    /// Removes lines that no longer count.
     pub fn of(package: &PkgInst) -> Self {
         Self::at(places::ledger(package), package)
     }
 
-    /// Returns the same change for the ledger at a path.
     pub fn at(path: ObjectPath, package: &PkgInst) -> Self {
         let package = package.clone();
         Self {
@@ -608,12 +530,11 @@ impl LedgerChange {
         }
     }
 
-    /// Returns the change of a run that applies a patch.
     pub fn of_application(package: &PkgInst, patch: LedgerPatch) -> Self {
         Self { applied: vec![patch], ..Self::of(package) }
     }
 
-    /// Adds the change of a later patch of the same run.
+    /// The patch is of the same run.
     pub fn add(&mut self, later: &Self) {
         self.applied.extend(later.applied.iter().cloned());
         self.adopted.extend(later.adopted.iter().cloned());
@@ -623,45 +544,38 @@ impl LedgerChange {
     }
 }
 
-/// The line of a patch that was applied to a copy of the root and comes with its changes there.
+/// From a copy of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BroughtLine {
-    /// The patch, as its save directory is named.
+    /// As its save directory is named.
     pub patch: String,
-    /// The line as in the ledger of the copy, with its newline. The run that brings it becomes its run.
+    /// With its newline. The run that brings it replaces its run.
     pub text: Vec<u8>,
 }
 
-/// The place where an archive is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UndoLocation {
-    /// In the save directory, under any name.
+    /// Under any name.
     Save,
-    /// At this path of the host, without newlines.
+    /// Without newlines.
     Host(Vec<u8>),
 }
 
-/// The form of an undo archive: how it is compressed, or that the old objects are no part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum UndoFormat {
-    /// gzip(1): `undo.gz`.
     #[default]
     Gzip,
-    /// compress(1): `undo.Z`, as classic tools expect.
     Compress,
-    /// Not at all: `undo`.
     Plain,
-    /// zstd(1): `undo.zst`, which only this program reads.
+    /// Only this program reads it.
     Zstd,
-    /// xz(1): `undo.xz`, which only this program reads.
+    /// Only this program reads it.
     Xz,
-    /// The old objects stay as they are, in directories of their own; the archive `undo.files`, compressed by gzip,
-    /// holds all but their content.
+    /// Old objects stay in directories of their own; `undo.files`, compressed by gzip, has the rest.
     Files,
 }
 
-/// The file names that undo archives can have in a save directory, with the form of each, in the order in which they
-/// are looked for: those of patches that can be backed out first.
+/// File names in a save directory, in search order: patches that can be backed out first.
 pub const ARCHIVE_NAMES: [(&str, UndoFormat); 12] = [
     ("undo.gz", UndoFormat::Gzip),
     ("undo.Z", UndoFormat::Compress),
@@ -678,7 +592,7 @@ pub const ARCHIVE_NAMES: [(&str, UndoFormat); 12] = [
 ];
 
 impl UndoFormat {
-    /// The forms that are an archive with the objects in it, each with its word.
+    /// Archives that contain the objects, with their words.
     pub const ARCHIVES: [(&'static str, Self); 5] = [
         Self::Gzip.named(),
         Self::Compress.named(),
@@ -687,7 +601,7 @@ impl UndoFormat {
         Self::Xz.named(),
     ];
 
-    /// All forms, each with the word for it in options and policies.
+    /// With the words of options and policies.
     pub const ALL: [(&'static str, Self); 6] = [
         Self::Gzip.named(),
         Self::Compress.named(),
@@ -697,7 +611,6 @@ impl UndoFormat {
         Self::Files.named(),
     ];
 
-    /// Returns the form of an archive with this file name.
     pub fn of_name(name: &[u8]) -> Self {
         let has_suffix = |format: &Self| name.ends_with(format.suffix().as_bytes());
         [Self::Gzip, Self::Compress, Self::Zstd, Self::Xz, Self::Files]
@@ -706,12 +619,11 @@ impl UndoFormat {
             .unwrap_or(Self::Plain)
     }
 
-    /// Returns true if a file in a save directory has the name of an archive in this form.
     pub fn has_archive_named(self, name: &[u8]) -> bool {
         ARCHIVE_NAMES.iter().any(|(archive, format)| archive.as_bytes() == name && *format == self)
     }
 
-    /// Returns true if this build can write the form. Every build reads all of them.
+    /// Every build reads all forms.
     pub const fn is_written(self) -> bool {
         match self {
             Self::Zstd => patchadm_container::zstd::IS_WRITTEN,
@@ -720,13 +632,11 @@ impl UndoFormat {
         }
     }
 
-    /// Returns true if an archive in this form, in a save directory, is one of this program: other programs that kept
-    /// undo data there compressed it by compress(1), or not at all.
+    /// Other programs use compress(1) or no compression in save directories.
     pub const fn is_of_this_program(self) -> bool {
         matches!(self, Self::Gzip | Self::Zstd | Self::Xz | Self::Files)
     }
 
-    /// Returns true if the form is an archive that only this program reads.
     pub const fn is_read_by_this_program_only(self) -> bool {
         matches!(self, Self::Zstd | Self::Xz)
     }
@@ -735,7 +645,6 @@ impl UndoFormat {
         (self.word(), self)
     }
 
-    /// Returns the word for the form in options, policies and documents.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Gzip => "gz",
@@ -747,7 +656,7 @@ impl UndoFormat {
         }
     }
 
-    /// Returns the suffix of the file name, with its dot.
+    /// With its dot.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Gzip => ".gz",
@@ -760,13 +669,10 @@ impl UndoFormat {
     }
 }
 
-/// The content of a record file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordFile {
-    /// The bytes of the file. Plan, undo archive and survey share them: a pkgmap has a line for each object.
+    /// Shared by plan, archive and survey: a pkgmap has a line per object.
     pub bytes: Arc<Vec<u8>>,
-    /// The permission bits.
     pub mode: Mode,
-    /// The modification time.
     pub mtime: Timestamp,
 }

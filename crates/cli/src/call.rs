@@ -1,4 +1,4 @@
-//! One call of a command, and what the program knows of each command.
+//! One call of a command, and the static description of commands and programs.
 
 use std::ffi::OsString;
 use std::time::Instant;
@@ -17,86 +17,73 @@ use patchadm_rootfs::Root;
 /// The name of the program where no classic name counts.
 pub const PROGRAM: &str = "patchadm";
 
-/// The hidden verb that shells call; each program has it.
+/// The hidden verb of each program that shells call.
 pub const COMPLETE: &str = "__complete";
 
-/// The hidden verb that prints a schema for `patchadm help --schema`; each program beside `patchadm` has it.
+/// The hidden verb for `patchadm help --schema`; each program beside `patchadm` has it.
 pub const SCHEMA: &str = "__schema";
 
-/// The work of a command: from its arguments to its answer.
 pub type RunCommand = fn(&mut Invocation) -> anyhow::Result<Reply>;
 
-/// A command that the program can be.
 pub struct Applet {
-    /// Its name: a link or the first argument.
+    /// A link or the first argument.
     pub name: &'static str,
     pub kind: AppletKind,
-    /// One line for the list of commands.
     pub about: &'static str,
     pub work: Work,
 }
 
-/// The place where the work of a command is done.
 pub enum Work {
     Here(RunCommand),
-    /// In another program, which takes the place of this one.
+    /// In another program, which replaces this one.
     Beside(&'static Sibling),
 }
 
-/// A program that is installed beside this one and does some of its verbs.
+/// An installed program that does some verbs of this one.
 #[derive(Debug)]
 pub struct Sibling {
-    /// Its name, and that of the package that has it.
+    /// Also the name of its package.
     pub name: &'static str,
-    /// One line for the list of programs.
     pub about: &'static str,
-    /// Its sources, from the top of the repository.
+    /// Its sources, relative to the repository.
     pub source: &'static str,
-    /// Whether the verb is its first word; the name of a program of one command says it already.
+    /// True if the verb is its first word. A program with one command takes none.
     pub takes_verb: bool,
 }
 
-/// A program: its commands, and what its help says.
 pub struct Program {
-    /// Its name.
     pub name: &'static str,
-    /// What it is for, in a sentence.
     pub about: &'static str,
-    /// How it is called.
     pub usage: &'static str,
-    /// The last lines of its help.
     pub ending: &'static str,
-    /// Its commands, in the order of its help.
+    /// In the order of its help.
     pub applets: &'static [Applet],
-    /// The one command, of a program that has no other: its calls do not name it.
+    /// The only command of a program with one: calls do not name it.
     pub only: Option<&'static str>,
-    /// The verb of a call that names none; without one such a call is answered with the help.
+    /// The verb of a call that names none; without it, such a call prints the help.
     pub overall: Option<&'static str>,
-    /// The commands that only ask: nothing is changed or made by them. An action follows its verb after a blank.
+    /// Commands that change nothing. An action follows its verb after a blank.
     pub queries: &'static [&'static str],
-    /// Words that people try, and the commands that do what they mean.
+    /// Words that people try, and the right commands.
     pub meant: &'static [(&'static str, &'static str)],
-    /// Commands that a slip of the finger must not suggest, because they change or delete something.
+    /// Commands that change or delete something, and must not be suggested for a typing error.
     pub never_suggested: &'static [&'static str],
-    /// The files of `docs/schema` that describe the documents of its commands, and those that these refer to: their names
-    /// and texts. The name of an action has a hyphen behind that of its verb.
+    /// Names and texts of the files in `docs/schema` for its documents, and of files that these refer to. An action
+    /// follows its verb after a hyphen.
     pub schemas: &'static [(&'static str, &'static str)],
 }
 
-/// The ways to call a command, and whether lists show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppletKind {
-    /// A verb of `patchadm`.
     Verb(VerbGroup),
-    /// A command with a name of its own.
     Classic,
-    /// A command with a name of its own, for procedure scripts only, in no list.
+    /// For procedure scripts only, in no list.
     ForScripts,
-    /// A command that only the program itself starts, in no list.
+    /// Started only by the program itself, in no list.
     Internal,
 }
 
-/// The purposes by which lists group the verbs.
+/// The purposes by which lists group verbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerbGroup {
     Change,
@@ -107,10 +94,8 @@ pub enum VerbGroup {
 }
 
 impl VerbGroup {
-    /// All groups, in the order of lists.
     pub const ALL: [Self; 5] = [Self::Change, Self::Inspect, Self::Maintain, Self::Make, Self::Learn];
 
-    /// Returns the heading of its verbs.
     pub fn heading(self) -> &'static str {
         match self {
             Self::Change => "Change a root",
@@ -123,7 +108,7 @@ impl VerbGroup {
 }
 
 impl Applet {
-    /// Tells whether a link with its name, or the name as first argument, is this command and not `patchadm`.
+    /// Returns true if a link with this name, or the name as first argument, means this command and not `patchadm`.
     pub fn has_own_name(&self) -> bool {
         matches!(self.kind, AppletKind::Classic | AppletKind::ForScripts)
     }
@@ -133,16 +118,14 @@ impl Applet {
         if self.has_own_name() { self.name } else { of }
     }
 
-    /// Tells whether people are to know of it.
     pub fn is_listed(&self) -> bool {
         matches!(self.kind, AppletKind::Verb(_) | AppletKind::Classic)
     }
 }
 
-/// Options that may stand before a verb and take a value.
 const GLOBAL_WITH_VALUE: [&str; 5] = ["-R", "--root", "--color", "--policy", "--roots"];
 
-/// Returns the place of the command's name; global options may come before it.
+/// Returns the index of the command's name; global options may precede it.
 pub fn place_of_name(arguments: &[OsString]) -> Option<usize> {
     let mut takes_value = false;
     arguments.iter().position(|word| {
@@ -152,29 +135,23 @@ pub fn place_of_name(arguments: &[OsString]) -> Option<usize> {
     })
 }
 
-/// One call of a command.
 pub struct Invocation {
-    /// The name of the command: its classic name, or that of a verb.
+    /// The classic name or the verb.
     pub name: &'static str,
     /// The name before diagnostics: the classic name, or `patchadm` for a verb.
     pub program: &'static str,
-    /// The arguments, without the name of the command.
     pub arguments: Vec<OsString>,
-    /// Environment, clock, machine and terminal.
     pub surroundings: Surroundings,
-    /// Standard output and standard error.
     pub output: Output,
-    /// Whether one JSON document is printed instead of text; known once the arguments are read.
+    /// Known once the arguments are read.
     pub in_json: bool,
-    /// Whether only the description of its options is wanted, and nothing done.
+    /// True if only the description of the options is wanted.
     pub is_asked_for_options: bool,
-    /// The program.
     pub of: &'static Program,
 }
 
 impl Invocation {
-    /// Takes the action from the arguments of a verb whose actions have arguments of their own: the word behind the verb, if it
-    /// is one of these.
+    /// Takes the action from a verb's arguments: the word behind the verb, if it is one of `actions`.
     pub fn take_action(&mut self, actions: &[(&str, RunCommand)]) -> Option<RunCommand> {
         let place = place_of_name(&self.arguments)?;
         let said = self.arguments.get(place)?;
@@ -183,7 +160,7 @@ impl Invocation {
         Some(*work)
     }
 
-    /// Tells whether the arguments are options only, and none of them asks for help.
+    /// Returns false also if an option asks for help.
     pub fn has_only_options(&self) -> bool {
         let asks = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|option| word == option);
         !self.is_asked_for_options
@@ -191,19 +168,18 @@ impl Invocation {
             && !self.arguments.iter().any(asks)
     }
 
-    /// Returns a bar for a person that says what the command is at, and how far its meter is.
     pub fn busy(&self, doing: &'static str) -> WorkBar {
         let surroundings = &self.surroundings;
         WorkBar::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
     }
 
-    /// Tells whether the user is asked before a change: at a terminal, unless `is_agreed`.
+    /// Returns true at a terminal, unless `is_agreed`.
     pub fn may_ask(&self, is_agreed: bool) -> bool {
         let surroundings = &self.surroundings;
         !is_agreed && !self.in_json && surroundings.stdin_is_terminal && surroundings.stdout_is_terminal
     }
 
-    /// Asks before a change, and fails if the answer is no. `undone` names the change that does not happen then.
+    /// Fails if the answer is no; `undone` names the change that does not happen then.
     pub fn must_be_agreed_to(&mut self, confirmation: Confirmation<'_>, undone: &str) -> anyhow::Result<()> {
         let (exit, why) = match confirmation.ask(&mut self.output)? {
             Answer::Yes => {
@@ -217,7 +193,7 @@ impl Invocation {
         Err(Stop::Refused { exit, message }.into())
     }
 
-    /// Changes a root. Waits for a held lock for the requested time, else for the time in the policy of the root.
+    /// Waits for a held lock as requested, else as the policy of the root says.
     pub fn change<T>(
         &self,
         root: &Root,
@@ -228,8 +204,8 @@ impl Invocation {
         self.with_caller(program, lock_wait_seconds(root, wait), work)
     }
 
-    /// Runs a changing operation. Signals only set a flag, which the operation looks at between its steps; a held lock
-    /// is waited for `wait` seconds.
+    /// Runs a changing operation. Signals set a flag that the operation reads between steps. Waits up to `wait` seconds
+    /// for a held lock.
     pub fn with_caller<T>(
         &self,
         program: &'static str,

@@ -1,12 +1,11 @@
-//! What the programs of patchadm share: from the words of a command line to text or JSON and an exit code.
-//!
-//! Only the programs and this crate print, prompt, read the environment and the clock, and end the process.
+//! The common part of patchadm's programs: from the words of a command line to text or JSON and an exit code. Only the
+//! programs and this crate print, prompt, read the environment and the clock, and end the process.
 //!
 //! | module | is about |
 //! | --- | --- |
-//! | [`arguments`] | options and operands that several commands have |
+//! | [`arguments`] | options and operands of several commands |
 //! | [`call`] | one call of a command: its arguments, its surroundings, its caller |
-//! | [`program`] | a program as a table of commands: which one is meant, its exit code, help and completion |
+//! | [`program`] | a program as a table of commands: dispatch, exit code, help and completion |
 //! | [`reply`] | the answer of a command: one value, printed as text or JSON, the exit code and the hint |
 //! | [`surroundings`] | environment, clock, terminal, signals |
 

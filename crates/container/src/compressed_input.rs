@@ -1,11 +1,10 @@
-//! The input of a decoder: counts the bytes, and keeps read failures apart from faults in the data.
+//! The input of a decoder: counts bytes, and separates read failures from faults in the data.
 
 use std::io::{self, BufReader, Read};
 
 const BUFFER: usize = 1 << 16;
 
-/// A compressed stream being read. A decoder above may wrap an I/O error in one of its own; the first I/O error is
-/// kept here unchanged.
+/// A compressed stream. A decoder may wrap an I/O error in its own; the first one is kept here unchanged.
 pub(crate) struct CompressedInput<R> {
     inner: BufReader<R>,
     count: u64,
@@ -21,8 +20,7 @@ impl<R: Read> CompressedInput<R> {
         self.count
     }
 
-    /// Returns the error to report when a decoder above failed: the I/O error if there was one, otherwise damaged
-    /// data.
+    /// Returns the I/O error of a failed decoder if there was one, otherwise damaged data.
     pub(crate) fn error(
         &mut self,
         of_decoder: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -30,7 +28,7 @@ impl<R: Read> CompressedInput<R> {
         self.failure.take().unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidData, of_decoder))
     }
 
-    /// Reads a fixed number of bytes; an end before them is an error.
+    /// An early end is an error.
     pub(crate) fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         self.read_exact(&mut bytes)?;

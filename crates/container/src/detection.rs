@@ -1,10 +1,7 @@
-//! Detects the format of a file by its first bytes, never by its name, and removes gzip, compress(1), bzip2, xz or
-//! Zstandard compression around it.
+//! Detects a file's format by its first bytes, never by its name, and removes one layer of compression as a stream.
 //!
-//! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.xz`) or around a
-//! datastream. If the feature of bzip2 is off, that compression is recognised and refused by name. A gzip
-//! file may have several members, as made by `cat a.gz b.gz`, a bzip2 or xz file several streams and a Zstandard
-//! file several frames; any other data after one is an error.
+//! Without the feature of bzip2, that compression is refused by name. A file may have several gzip members, bzip2 or xz
+//! streams or Zstandard frames; other data after one is an error.
 
 use std::error::Error;
 use std::io::{self, Read};
@@ -37,9 +34,9 @@ pub enum ContainerFormat {
     Xz,
     /// Data compressed by Zstandard.
     Zstd,
-    /// A format that is recognised by this name but cannot be read.
+    /// Recognized by this name, but unreadable.
     Unsupported(&'static str),
-    /// A format that is not recognised.
+    /// Not recognized.
     Unknown,
 }
 
@@ -58,20 +55,20 @@ pub enum Compression {
     Zstd,
 }
 
-/// The reason why compressed data cannot be read. It travels inside [`io::Error`] through the readers above; see
+/// Why compressed data cannot be read. It travels inside [`io::Error`] through readers; see
 /// [`ContainerError::is_inside`].
 #[derive(Debug, thiserror::Error)]
 #[error("cannot decompress: {0}")]
 pub struct ContainerError(#[source] io::Error);
 
 impl ContainerError {
-    /// Returns true if `error` is about damaged compressed data and not about the disk.
+    /// Returns true if `error` is about damaged compressed data, not about the disk.
     pub fn is_inside(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Self>)
     }
 }
 
-/// Detects the format of a file by its first [`SNIFFED`] bytes, or by all bytes of a shorter file.
+/// Detects a file's format by its first [`SNIFFED`] bytes, or all bytes of a shorter file.
 pub fn detect_format(start: &[u8]) -> ContainerFormat {
     let begins = |magic: &[u8]| start.starts_with(magic);
     if begins(datastream::MAGIC) {
@@ -95,8 +92,7 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     }
 }
 
-/// Checks for a tar header by its checksum, which even the oldest variant has: the sum of all bytes, with blanks in
-/// place of the checksum itself. Old programs added signed bytes.
+/// Checks the sum of all bytes of a header, with blanks as the checksum. Old programs added signed bytes.
 fn is_tar(start: &[u8]) -> bool {
     let Some(block) = start.get(..512) else { return false };
     let field = block.get(148..156).unwrap_or_default().trim_ascii_start();
@@ -110,7 +106,7 @@ fn is_tar(start: &[u8]) -> bool {
     named && (sum(i64::from) == expected || sum(|byte| i64::from(byte.cast_signed())) == expected)
 }
 
-/// A file with its compression, if any, removed.
+/// A file without its compression.
 pub struct OpenedContainer<'a> {
     /// The format of the content; a compression only if the file is compressed twice.
     pub form: ContainerFormat,
@@ -149,7 +145,7 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
     Ok(OpenedContainer { form, compression: Some(compression), reader })
 }
 
-/// Reads all streams of a bzip2 file; a block needs 4 MB whatever the file states.
+/// Reads all streams. A block needs 4 MB whatever the file states.
 #[cfg(feature = "bzip2")]
 fn bzip2_decoder<R: Read>(input: R) -> impl Read {
     bzip2::bufread::MultiBzDecoder::new(io::BufReader::with_capacity(1 << 16, input))
@@ -161,7 +157,7 @@ fn sniff(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// A decoder that marks errors in the data, so that they can be told apart from I/O errors.
+/// Marks errors in the data, which separates them from I/O errors.
 struct Decoding<D>(D);
 
 impl<D: Read> Read for Decoding<D> {

@@ -1,4 +1,4 @@
-//! The compression of a stream, detected by its content, and the codecs that SVR4 itself does not know.
+//! Compression of streams, detected by content, and the codecs that SVR4 does not know.
 
 mod compressed_input;
 mod detection;
@@ -15,8 +15,7 @@ use std::thread::available_parallelism;
 
 use patchadm_svr4::format::{compress, datastream};
 
-/// Returns the number of threads for work that the cores can share, at least 1. It affects only the time, never the
-/// result.
+/// Threads for work that cores can share, at least 1. They change the time, never the result.
 fn cores() -> usize {
     static KNOWN: OnceLock<usize> = OnceLock::new();
     *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from).min(8))

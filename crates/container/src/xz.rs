@@ -1,12 +1,7 @@
-//! Reads xz: streams one after another, with padding between them; and writes it where the build can.
+//! Reads xz streams with padding between them, and writes xz in builds with that feature.
 //!
-//! ```text
-//!   stream = header, blocks, index, footer         block = header, LZMA2 data, padding, check
-//! ```
-//! Everything that the format lets a reader verify is verified: the CRC-32 of each header before any of its fields is
-//! used, the check of each block (CRC-32, CRC-64, SHA-256), announced sizes, the index against the actual blocks, and
-//! the footer against both. A dictionary of more than 64 MiB is refused before it is allocated. Filters other than
-//! LZMA2 are refused by number. The caller must limit the number of bytes of output.
+//! The reader verifies headers, block checks (CRC-32, CRC-64, SHA-256), sizes, index and footer. It refuses a dictionary of
+//! more than 64 MiB before allocating it, and filters other than LZMA2. The caller must limit the output.
 
 #[cfg(test)]
 mod tests;
@@ -32,14 +27,14 @@ pub(crate) struct XzDecoder<R> {
     blocks: IndexDigest,
 }
 
-/// The place of the next byte in a stream.
+/// Place of the next byte.
 enum Position<R> {
     BetweenBlocks(CompressedInput<R>),
     InBlock(Box<OpenBlock<R>>),
     Ended,
 }
 
-/// A block whose content is being read.
+/// A block being read.
 struct OpenBlock<R> {
     data: Lzma2Reader<CompressedInput<R>>,
     header: BlockHeader,
@@ -49,7 +44,7 @@ struct OpenBlock<R> {
 }
 
 impl<R: Read> XzDecoder<R> {
-    /// Reads `input` from its first byte on. The header of the first stream is read at once.
+    /// Reads `input` from its first byte, and the first stream's header at once.
     pub(crate) fn new(input: R) -> io::Result<Self> {
         let mut input = CompressedInput::new(input);
         let magic = input.array::<6>()?;
@@ -76,7 +71,7 @@ impl<R: Read> XzDecoder<R> {
         self.next_stream(input)
     }
 
-    /// Skips padding, and reads the header of the stream after it.
+    /// Skips padding and reads a stream header.
     fn next_stream(&mut self, mut input: CompressedInput<R>) -> io::Result<Position<R>> {
         loop {
             let four = input.up_to_four()?;
@@ -150,13 +145,13 @@ impl<R: Read> Read for XzDecoder<R> {
     }
 }
 
-/// The largest dictionary that is allocated, in bytes: that of `xz -9`.
+/// In bytes, as for `xz -9`.
 const LARGEST_DICTIONARY: u32 = 64 << 20;
 
-/// The filter that every chain ends with, and the only one that is read.
+/// The only filter read, at the end of every chain.
 const LZMA2: u8 = 0x21;
 
-/// The kind of check after each block, as a stream declares it.
+/// The check after each block, as a stream declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamFlags {
     NoCheck,
@@ -189,7 +184,7 @@ impl StreamFlags {
         }
     }
 
-    /// Reads the footer; the index before it began after `index_start` bytes of input.
+    /// Reads the footer; the index began after `index_start` bytes of input.
     fn read_footer<R: Read>(self, input: &mut CompressedInput<R>, index_start: u64) -> io::Result<()> {
         let index_size = input.count() - index_start;
         let sum = input.array::<4>()?;
@@ -204,13 +199,12 @@ impl StreamFlags {
     }
 }
 
-/// The description of a block.
 #[derive(Debug)]
 struct BlockHeader {
     length: u64,
-    /// The bytes of LZMA2 data, if stated.
+    /// Bytes of LZMA2 data, if stated.
     packed_size: Option<u64>,
-    /// The bytes of content, if stated.
+    /// Bytes of content, if stated.
     content_size: Option<u64>,
     dictionary: u32,
 }
@@ -231,7 +225,7 @@ impl BlockHeader {
         Self::parse(length, fields.get(1..).unwrap_or_default())?.ok_or_else(damage)
     }
 
-    /// Parses the fields; returns `None` if they are cut short.
+    /// Returns `None` if fields are cut short.
     fn parse(length: u64, mut fields: &[u8]) -> io::Result<Option<Self>> {
         let Some(flags) = fields.split_off_first().copied() else { return Ok(None) };
         if flags & 0x3c != 0 {
@@ -274,7 +268,7 @@ fn number(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Reads the zero bytes that fill `length` up to a multiple of four.
+/// Reads zeros up to a multiple of four.
 fn read_padding<R: Read>(input: &mut CompressedInput<R>, length: u64) -> io::Result<()> {
     for _ in length..length.next_multiple_of(4) {
         if input.array()? != [0u8] {
@@ -286,7 +280,7 @@ fn read_padding<R: Read>(input: &mut CompressedInput<R>, length: u64) -> io::Res
 
 static CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&crc::CRC_64_XZ);
 
-/// The sum of a block's content in progress.
+/// The sum of a block in progress.
 enum BlockCheck {
     Nothing,
     Crc32(crc32fast::Hasher),
@@ -304,7 +298,7 @@ impl BlockCheck {
         }
     }
 
-    /// Returns the number of bytes that the check takes in the stream.
+    /// In bytes.
     fn length(&self) -> u64 {
         match self {
             Self::Nothing => 0,
@@ -334,8 +328,7 @@ impl BlockCheck {
     }
 }
 
-/// The blocks of a stream: their number, and a sum of their sizes in place of a list, so that no number of blocks takes
-/// memory.
+/// Number of blocks and a sum of their sizes: a list would take memory for each.
 #[derive(Default)]
 struct IndexDigest {
     count: u64,
@@ -381,7 +374,7 @@ impl IndexDigest {
     }
 }
 
-/// The bytes of an index, with their sum.
+/// Bytes of an index, with their sum.
 struct Hashed<'a, R> {
     input: &'a mut CompressedInput<R>,
     sum: crc32fast::Hasher,
@@ -405,20 +398,20 @@ impl<R: Read> Hashed<'_, R> {
 /// True if this build can write xz. Every build reads it.
 pub const IS_WRITTEN: bool = cfg!(feature = "xz");
 
-/// The level: the default of `xz`, with a dictionary of 8 MiB. Higher levels only enlarge the dictionary.
+/// The default of `xz`, with a dictionary of 8 MiB. Higher levels only enlarge the dictionary.
 #[cfg(feature = "xz")]
 const LEVEL: u32 = 6;
 
-/// The header of the only block, without its sum: its length in units of four bytes, less one; no flags; the filter, with
-/// one byte for the size of its dictionary, 2^23; padding.
+/// The only block's header without its sum: length in units of four bytes, less one; no flags; filter; one byte for
+/// dictionary size 2^23; padding.
 #[cfg(feature = "xz")]
 const BLOCK_HEADER: [u8; 8] = [2, 0, LZMA2, 1, 22, 0, 0, 0];
 
-/// The bytes of the block around its data: header and check.
+/// Header and check around the data.
 #[cfg(feature = "xz")]
 const AROUND_DATA: u64 = 12 + 8;
 
-/// Compresses what is written to it into one stream. A flush makes everything written so far readable.
+/// Compresses its input into one stream. A flush makes earlier bytes readable.
 pub struct XzEncoder<W: Write> {
     #[cfg(feature = "xz")]
     data: Box<Lzma2Writer<CountedOutput<W>>>,
@@ -430,7 +423,7 @@ pub struct XzEncoder<W: Write> {
     inner: W,
 }
 
-/// An output, with the number of bytes written to it.
+/// Counts written bytes.
 #[cfg(feature = "xz")]
 struct CountedOutput<W> {
     inner: W,
@@ -452,9 +445,9 @@ impl<W: Write> Write for CountedOutput<W> {
 
 #[cfg(feature = "xz")]
 impl<W: Write> XzEncoder<W> {
-    /// Begins a stream; a build that cannot write xz refuses.
+    /// Begins a stream; fails in a build that cannot write xz.
     pub fn new(mut out: W) -> io::Result<Self> {
-        // In one piece: nobody may read the output yet who would make room in it.
+        // In one piece: nobody may read yet and make room.
         let mut start = MAGIC.to_vec();
         write_with_sum(&mut start, &StreamFlags::Crc64.bytes())?;
         write_with_sum(&mut start, &BLOCK_HEADER)?;
@@ -464,7 +457,7 @@ impl<W: Write> XzEncoder<W> {
         Ok(Self { data, sum: CRC64.digest(), size: 0 })
     }
 
-    /// Ends the stream, and returns what it was written to.
+    /// Ends the stream and returns the output.
     pub fn finish(self) -> io::Result<W> {
         let CountedOutput { inner: mut out, count: packed } = self.data.finish()?;
         pad(&mut out, packed)?;
@@ -501,13 +494,13 @@ impl<W: Write> Write for XzEncoder<W> {
 
 #[cfg(not(feature = "xz"))]
 impl<W: Write> XzEncoder<W> {
-    /// Begins a stream; a build that cannot write xz refuses.
+    /// Begins a stream; fails in a build that cannot write xz.
     pub fn new(_: W) -> io::Result<Self> {
         let message = "this build of patchadm reads xz, and does not write it";
         Err(io::Error::new(io::ErrorKind::Unsupported, message))
     }
 
-    /// Ends the stream, and returns what it was written to.
+    /// Ends the stream and returns the output.
     pub fn finish(self) -> io::Result<W> {
         Ok(self.inner)
     }

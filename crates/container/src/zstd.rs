@@ -1,12 +1,9 @@
-//! Zstandard: a reader of the whole format within limits, and a writer where the build has one.
+//! Reads Zstandard frames, and writes them in builds with that feature.
 //!
-//! The reader reads frames one after another, and skippable frames between them. It verifies everything that the format
-//! lets a reader verify: the content checksum and the content size of each frame that has them. It refuses a window of
-//! more than 64 MiB before allocating it, and every frame with a dictionary. The caller must limit the number of bytes of
-//! output.
+//! The reader verifies checksums and sizes of content, and refuses dictionaries and windows of more than 64 MiB. The
+//! caller must limit the output.
 //!
-//! The writer is the reference implementation, so what the reader reads back is proved by two implementations. The bytes
-//! depend on the content alone.
+//! The writer is the reference implementation, so two implementations prove the result.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +14,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::compressed_input::{CompressedInput, damaged};
 
-/// The largest window that is allocated, in bytes.
+/// In bytes.
 const LARGEST_WINDOW: u64 = 64 << 20;
 
 const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
@@ -28,7 +25,7 @@ pub(crate) struct ZstdDecoder<R> {
     place: Position,
 }
 
-/// The place of the next byte in the file.
+/// Place of the next byte.
 #[derive(Clone, Copy)]
 enum Position {
     BetweenFrames,
@@ -36,20 +33,20 @@ enum Position {
     Ended,
 }
 
-/// A frame whose content is being read.
+/// A frame being read.
 #[derive(Clone, Copy)]
 struct OpenFrame {
     announced: Option<u64>,
     size: u64,
 }
 
-/// Returns true if these bytes begin a frame without content.
+/// True for the start of a frame without content.
 fn is_skippable(start: &[u8]) -> bool {
     matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
 impl<R: Read> ZstdDecoder<R> {
-    /// Reads `input` from its first byte on; nothing is read yet.
+    /// Reads `input` from its first byte, but nothing yet.
     pub(crate) fn new(input: R) -> Self {
         let mut frames = FrameDecoder::new();
         frames.set_max_window_size(LARGEST_WINDOW);
@@ -100,7 +97,7 @@ impl<R: Read> ZstdDecoder<R> {
         Ok(OpenFrame { announced, size: 0 })
     }
 
-    /// Reads a little-endian field whose length two bits select.
+    /// Two bits select the length of a little-endian field.
     fn field(&mut self, lengths: [u64; 4], bits: u8, header: &mut Vec<u8>) -> io::Result<u64> {
         let length = lengths.get(usize::from(bits)).copied().unwrap_or_default();
         let mut value = 0;
@@ -112,7 +109,7 @@ impl<R: Read> ZstdDecoder<R> {
         Ok(value)
     }
 
-    /// Decodes until there is output, or until the end of the frame.
+    /// Decodes until there is output or the frame ends.
     fn decode(&mut self) -> io::Result<()> {
         while self.frames.can_collect() == 0 && !self.frames.is_finished() {
             let decoded = self.frames.decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1));
@@ -164,13 +161,12 @@ impl<R: Read> Read for ZstdDecoder<R> {
 /// True if this build can write Zstandard. Every build reads it.
 pub const IS_WRITTEN: bool = cfg!(feature = "zstd");
 
-/// The level. Of the undo archives of real releases, level 12 saves less than 1 % more in twice the time, and level 19 saves
-/// 3 to 11 % more in some twenty times the time.
+/// For undo archives of real releases, level 12 saves less than 1 % more in twice the time, and level 19 saves 3 to 11
+/// % more in some twenty times the time.
 #[cfg(feature = "zstd")]
 const LEVEL: i32 = 9;
 
-/// Compresses what is written to it into one frame. A flush ends a block; the reader of this crate
-/// nevertheless decodes a window ahead.
+/// Compresses its input into one frame. A flush ends a block, but the reader of this crate decodes a window ahead.
 pub struct ZstdEncoder<W: Write> {
     #[cfg(feature = "zstd")]
     inner: ::zstd::stream::write::Encoder<'static, W>,
@@ -180,14 +176,14 @@ pub struct ZstdEncoder<W: Write> {
 
 #[cfg(feature = "zstd")]
 impl<W: Write> ZstdEncoder<W> {
-    /// Begins a frame; a build that cannot write Zstandard refuses.
+    /// Begins a frame; fails in a build that cannot write Zstandard.
     pub fn new(out: W) -> io::Result<Self> {
         let mut inner = ::zstd::stream::write::Encoder::new(out, LEVEL)?;
         inner.include_checksum(true)?;
         Ok(Self { inner })
     }
 
-    /// Ends the frame, and returns what it was written to.
+    /// Ends the frame and returns the output.
     pub fn finish(self) -> io::Result<W> {
         self.inner.finish()
     }
@@ -195,13 +191,13 @@ impl<W: Write> ZstdEncoder<W> {
 
 #[cfg(not(feature = "zstd"))]
 impl<W: Write> ZstdEncoder<W> {
-    /// Begins a frame; a build that cannot write Zstandard refuses.
+    /// Begins a frame; fails in a build that cannot write Zstandard.
     pub fn new(_: W) -> io::Result<Self> {
         let message = "this build of patchadm reads Zstandard, and does not write it";
         Err(io::Error::new(io::ErrorKind::Unsupported, message))
     }
 
-    /// Ends the frame, and returns what it was written to.
+    /// Ends the frame and returns the output.
     pub fn finish(self) -> io::Result<W> {
         Ok(self.inner)
     }

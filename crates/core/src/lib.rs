@@ -72,6 +72,7 @@
 
 // Unit tests make trees of their own; the lint applies to the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 
 #[cfg(test)]
 mod elf_files;

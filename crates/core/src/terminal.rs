@@ -1,12 +1,6 @@
-//! A pseudo-terminal between a command and the terminal of the caller.
-//!
-//! A process that shares the caller's terminal can type into it (TIOCSTI), read what is typed for others, and draw
-//! anything on it. So a command with fewer rights than the caller gets a terminal and a session of its own, and a
-//! [`TerminalRelay`] carries what is typed and what is printed between the two. The command's terminal begins with the
-//! settings and the size of the caller's, and does the echo and the line editing; the caller's only passes on.
-//!
-//! The relay starts no process. Its owner hands the command's side to the command, which makes it its controlling
-//! terminal, waits for [`TerminalRelay::descriptors`] among others, and calls [`TerminalRelay::pass_on`].
+//! A pseudo-terminal between a command and the caller's terminal. On a shared terminal, a command could type for others
+//! (TIOCSTI), read input and draw anything, so one with fewer rights gets its own terminal and session. The owner of a
+//! [`TerminalRelay`] polls its descriptors and calls [`TerminalRelay::pass_on`].
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,59 +17,53 @@ use rustix::termios::{
 
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
 
-/// The interval at which an owner calls [`TerminalRelay::pass_on`] even if no descriptor is ready: the size of the
-/// terminal may have changed.
+/// Call [`TerminalRelay::pass_on`] this often even without input: the terminal's size may have changed.
 pub(crate) const RELAY_TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// The most bytes that are passed on at a time.
+/// Bytes passed on at a time.
 const PIECE: usize = 4096;
 
-/// The most pieces that are shown, or typed, before anything else gets its turn.
+/// Pieces passed on before anything else gets its turn.
 const MOST_PIECES: usize = 16;
 
-/// The use that a command makes of its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TerminalUse {
-    /// It asks questions: what it prints is text, without what a terminal obeys, and the key that interrupts is meant for
-    /// the caller.
+    /// The command asks questions: its output is escaped text, and the interrupt key is for the caller.
     Questions,
-    /// It is a shell, which gets every key and draws as it likes.
+    /// A shell: gets every key and draws freely.
     Shell,
 }
 
-/// The two terminals, and what is on its way between them. On drop, the terminal of the caller is as it was.
+/// Relays between two terminals. On drop, restores the caller's.
 #[derive(Debug)]
 pub(crate) struct TerminalRelay {
     usage: TerminalUse,
-    /// The terminal of the caller, to read from and to write to.
     keyboard: OwnedFd,
     screen: OwnedFd,
-    /// The settings of the caller's terminal before, and while it passes on.
+    /// Settings of the caller's terminal before and during the relay.
     before: Termios,
     passing: Termios,
     size: Winsize,
-    /// The relay's side of the pseudo-terminal; `None` once the command has hung up.
+    /// `None` once the command has hung up.
     relay_side: Option<OwnedFd>,
     command_side: OwnedFd,
     escaper: PieceEscaper,
-    /// What was typed and did not fit yet.
+    /// Typed, but not accepted yet.
     typed: Vec<u8>,
-    /// Whether more can be typed.
     is_open: bool,
-    /// Whether something was printed that the terminal may answer.
+    /// Output may have asked the terminal for an answer.
     has_asked: bool,
 }
 
-/// The bytes with which questions to a terminal begin: ENQ, ESC, and CSI of eight bits.
+/// First bytes of questions to a terminal: ENQ, ESC, and CSI of eight bits.
 const ASKING: [u8; 3] = [0x05, 0x1b, 0x9b];
 
-/// How long a terminal has for an answer after the end of the command that asked.
+/// Time for the terminal's answer after the command that asked has ended.
 const ANSWER_TIME: Duration = Duration::from_millis(200);
 
 impl TerminalRelay {
-    /// Begins to relay between the terminal that is the standard input of this process and a new one; `None` if standard
-    /// input is no terminal. Nobody but the caller may open the new one by its name: other processes of the command's user
-    /// could read what is typed, and a command has it open already.
+    /// Starts a relay between the terminal on standard input and a new one; `None` if standard input is no terminal.
+    /// Only the caller may open the new one by name: other processes of the command's user could read what is typed.
     pub(crate) fn begin(usage: TerminalUse) -> io::Result<Option<Self>> {
         let input = io::stdin();
         if !input.is_terminal() {
@@ -110,35 +98,32 @@ impl TerminalRelay {
         Ok(Some(relay))
     }
 
-    /// Returns the terminal of the command.
     pub(crate) fn command_side(&self) -> BorrowedFd<'_> {
         self.command_side.as_fd()
     }
 
-    /// Returns the descriptors to poll for input.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let keyboard = (self.is_open && self.typed.is_empty()).then_some(&self.keyboard);
         self.relay_side.iter().chain(keyboard).map(AsFd::as_fd)
     }
 
-    /// Passes on what has been typed and printed, and the size of the terminal. Waits for nothing.
+    /// Passes on input, output and the terminal's size, without blocking.
     pub(crate) fn pass_on(&mut self) {
         self.follow_size();
         self.show();
         self.type_in();
     }
 
-    /// Makes the terminal of the caller what it was before, for a time in which the command does not go on.
+    /// Restores the caller's terminal while the command is stopped.
     pub(crate) fn suspend(&self) {
         self.give_back(OptionalActions::Now);
     }
 
     fn give_back(&self, when: OptionalActions) {
-        // A terminal that is gone has no settings.
+        // The terminal may be gone.
         let _ = tcsetattr(&self.keyboard, when, &self.before);
     }
 
-    /// Goes on to relay.
     pub(crate) fn resume(&self) -> io::Result<()> {
         Ok(tcsetattr(&self.keyboard, OptionalActions::Now, &self.passing)?)
     }
@@ -148,7 +133,7 @@ impl TerminalRelay {
             && size != self.size
         {
             self.size = size;
-            // A command that has hung up needs no size.
+            // The command may have hung up.
             let _ = tcsetwinsize(relay_side, size);
         }
     }
@@ -207,7 +192,7 @@ impl Drop for TerminalRelay {
     fn drop(&mut self) {
         self.show();
         write_all(&self.screen, &self.escaper.rest());
-        // A terminal that was asked something answers as if somebody had typed it: that is for nobody outside.
+        // The terminal's answer arrives as typed input, which no program outside expects.
         if self.has_asked {
             std::thread::sleep(ANSWER_TIME);
         }
@@ -215,14 +200,14 @@ impl Drop for TerminalRelay {
     }
 }
 
-/// Returns the settings with which a terminal only passes on.
+/// Returns settings for a terminal that only relays.
 fn passing(usage: TerminalUse, before: &Termios) -> Termios {
     let mut modes = before.clone();
     match usage {
         TerminalUse::Shell => modes.make_raw(),
         TerminalUse::Questions => {
-            // The key that interrupts keeps its meaning, and ends of lines are written as before: what the caller itself
-            // prints meanwhile goes to the same terminal.
+            // The interrupt key keeps its meaning, and line ends are written as before: the caller prints to the same
+            // terminal.
             modes
                 .local_modes
                 .remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL | LocalModes::IEXTEN);
@@ -238,7 +223,7 @@ fn passing(usage: TerminalUse, before: &Termios) -> Termios {
     modes
 }
 
-/// Returns the descriptor by which the terminal can be written to: its own, unless it was opened for reading.
+/// Returns a writable descriptor of the terminal: its own, unless opened for reading.
 fn screen_of(keyboard: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let (output, errors) = (io::stdout(), io::stderr());
     let others = [output.as_fd(), errors.as_fd()].into_iter().filter(IsTerminal::is_terminal);
@@ -246,7 +231,7 @@ fn screen_of(keyboard: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     found.unwrap_or(keyboard).try_clone_to_owned()
 }
 
-/// Lets nobody but the caller open a new terminal, not even the group that writes messages to terminals.
+/// Denies others access to a new terminal, including the group that writes messages to terminals.
 #[allow(clippy::disallowed_methods)] // a terminal, and no file of a disk
 fn close_to_others(terminal: &OwnedFd) -> io::Result<()> {
     Ok(rustix::fs::fchmod(terminal, rustix::fs::Mode::from_raw_mode(0o600))?)
@@ -257,7 +242,7 @@ fn is_ready(keyboard: &OwnedFd) -> bool {
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// Writes all of a text; on a terminal that is gone it is lost.
+/// Ignores errors of a terminal that is gone.
 fn write_all(screen: &OwnedFd, mut text: &[u8]) {
     while !text.is_empty() {
         match retry_on_intr(|| write(screen, text)) {

@@ -1,4 +1,6 @@
-//! The cache of fetched objects: private, bounded, and shared by concurrent commands.
+//! The cache of fetched objects: private to the caller (0700), bounded, shared by concurrent commands. An object gets
+//! its name when its digest is right and its bytes are durable. Beyond the limit, the least recently used objects go,
+//! except those in use.
 //!
 //! ```text
 //! CACHE/objects/ab/<sha256>    complete objects; digested again at each use
@@ -6,9 +8,6 @@
 //! CACHE/index/<sha256>         the last index of each address, under the digest of the address
 //! CACHE/spool/                 a directory per running command: its files, under readable names
 //! ```
-//! The directory must belong to the caller, with mode 0700. An object gets its name when its digest is right and its bytes
-//! are durable. Beyond the size limit, the least recently used objects are removed, except those in use (with a second
-//! name in the spool).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,7 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::sha256::{RunningDigest, Sha256};
 use crate::sign::sha256_text;
-use patchadm_rootfs::{Dir, FileType, NewTree, ObjectStatus, RootError, WritableFile};
+use patchadm_rootfs::{
+    Dir, FileType, ForeignObject, NewTree, ObjectStatus, RootError, WritableFile, strange_above,
+    strange_along,
+};
 use patchadm_svr4::package::Mode;
 
 const OBJECTS: &[u8] = b"objects";
@@ -32,7 +34,7 @@ const OWN: u32 = 0o600;
 
 type CachedObject = (Vec<u8>, Vec<u8>, ObjectStatus);
 
-/// An open cache. Several commands may have it open at the same time.
+/// Several commands may have it open at the same time.
 #[derive(Debug)]
 pub struct DownloadCache {
     path: PathBuf,
@@ -41,8 +43,10 @@ pub struct DownloadCache {
 }
 
 impl DownloadCache {
-    /// Opens a cache of at most `limit` bytes, and creates it if it is missing. Refuses one that another user may use.
+    /// Opens a cache of at most `limit` bytes, and creates it if it is missing. Refuses one that another user may use or
+    /// exchange.
     pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
+        must_be_in_own_place(path)?;
         let top = match Dir::of_host(path) {
             Err(error) if error.is_not_found() => made(path)?,
             opened => opened?,
@@ -62,8 +66,8 @@ impl DownloadCache {
         &self.path
     }
 
-    /// Takes an object into use: gives it a second name in the spool of a command, and verifies its digest. Returns
-    /// `None` if the object is missing, or was damaged and is removed.
+    /// Gives an object a second name in a command's spool, and verifies its digest. `None` if it is missing, or was
+    /// damaged and is removed.
     pub fn take(
         &self,
         (sha256, size): (&str, u64),
@@ -89,7 +93,7 @@ impl DownloadCache {
         Ok(None)
     }
 
-    /// Takes an object into use that this command has just written, without reading it.
+    /// For an object that this command has just written; does not read it.
     pub fn take_fresh(
         &self,
         sha256: &str,
@@ -105,8 +109,8 @@ impl DownloadCache {
         }
     }
 
-    /// Opens the partial file of an object for one writer. While another command writes it, `wait` gets the size so far
-    /// and decides whether to go on waiting. Returns `None` if the other command has fetched the object meanwhile.
+    /// Opens the partial file for one writer. While another command writes it, `wait` gets the size so far and decides
+    /// if it goes on waiting. `None` if the other command has fetched the object meanwhile.
     pub fn partial(
         &self,
         sha256: &str,
@@ -120,19 +124,16 @@ impl DownloadCache {
         PatchSpool::begin(&self.directory(SPOOL)?, &self.path.join("spool"))
     }
 
-    /// Reads the note about an index; `None` if there is none.
     pub fn note(&self, key: &str) -> Result<Option<Vec<u8>>, CacheError> {
         Ok(self.directory(INDEXES)?.read_regular(key.as_bytes(), LARGEST_NOTE)?)
     }
 
-    /// Replaces the note about an index.
     pub fn set_note(&self, key: &str, text: &[u8]) -> Result<(), CacheError> {
         let notes = self.directory(INDEXES)?;
         notes.remove_leftovers(PROGRAM)?;
         Ok(notes.replace_file(PROGRAM, key.as_bytes(), text, Mode::of(OWN))?)
     }
 
-    /// Stores bytes under their digest.
     pub fn store(&self, sha256: &str, bytes: &[u8]) -> Result<(), CacheError> {
         let shelf = self.shelf(sha256)?;
         if shelf.look(sha256.as_bytes())?.is_some() {
@@ -142,20 +143,20 @@ impl DownloadCache {
         Ok(shelf.replace_file(PROGRAM, sha256.as_bytes(), bytes, Mode::of(OWN))?)
     }
 
-    /// Reads a small object and verifies its digest. Returns `None` if it is missing or damaged.
+    /// Verifies the digest. `None` if the object is missing or damaged.
     pub fn read(&self, sha256: &str, limit: u64) -> Result<Option<Vec<u8>>, CacheError> {
         let bytes = self.shelf(sha256)?.read_regular(sha256.as_bytes(), limit)?;
         Ok(bytes.filter(|bytes| sha256_text(&crate::sign::sha256(bytes)) == sha256))
     }
 
-    /// Makes room for this many bytes: removes the least recently used objects, except those in use.
+    /// Removes the least recently used objects, except those in use.
     pub fn make_room(&self, wanted: u64) -> Result<(), CacheError> {
         let mut all = self.every_object()?;
         let mut bytes = all.iter().map(|(_, _, seen)| seen.size).fold(wanted, u64::saturating_add);
         if bytes <= self.limit {
             return Ok(());
         }
-        // A second name that is made or removed is a use, and changes the status.
+        // A second name, made or removed, is a use and changes the status.
         all.sort_by(|(_, name, seen), (_, other, of_other)| (seen.ctime, name).cmp(&(of_other.ctime, other)));
         for (shelf, name, seen) in all {
             if bytes <= self.limit {
@@ -170,7 +171,7 @@ impl DownloadCache {
         Ok(())
     }
 
-    /// True if no command uses the object: a user gives it a second name.
+    /// A user of the object gives it a second name.
     fn is_free(&self, shelf: &[u8], name: &[u8], seen: &ObjectStatus) -> Result<bool, RootError> {
         let now = self.directory_below(OBJECTS, shelf)?.look(name)?;
         Ok(now.is_some_and(|now| now.links == 1 && now.ctime == seen.ctime))
@@ -204,6 +205,21 @@ impl DownloadCache {
     }
 }
 
+/// Refuses a path where another user could put another directory.
+fn must_be_in_own_place(path: &Path) -> Result<(), CacheError> {
+    let strange = match strange_above(path) {
+        Err(error) if error.is_not_found() => match path.ancestors().skip(1).find(|above| above.is_dir()) {
+            Some(above) => strange_along(above)?,
+            None => strange_along(Path::new("."))?,
+        },
+        strange => strange?,
+    };
+    match strange {
+        None => Ok(()),
+        Some(strange) => Err(CacheError::InForeignPlace { path: path.display().to_string(), strange }),
+    }
+}
+
 fn made(path: &Path) -> Result<Dir, RootError> {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let above = NewTree::at(above)?.directory(b"")?;
@@ -225,36 +241,32 @@ fn two_digits(sha256: &str) -> &str {
     sha256.get(..2).unwrap_or("00")
 }
 
-/// The reason a cache cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// A call on it failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// Another user owns it or may use it.
     #[error("the cache {0} is not the caller's own, with mode 0700")]
     NotPrivate(String),
+    /// Another user could exchange it.
+    #[error("the cache is {path}, and {strange}: whoever that is could exchange the cache")]
+    InForeignPlace { path: String, strange: ForeignObject },
     /// Another command has been fetching the same object for too long.
     #[error("{0} is being fetched by another command")]
     Held(String),
-    /// The caller stopped it.
     #[error("ended by signal {0}")]
     Interrupted(i32),
 }
 
 const BUFFER: usize = 1 << 18;
 
-/// The digest and size of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectDigest {
-    /// The SHA-256 in hexadecimal digits.
     pub sha256: String,
-    /// The size in bytes.
     pub size: u64,
 }
 
-/// Reads a file to its end, and passes each part on. An error of the receiver ends the reading.
+/// Passes each part on. An error of the receiver ends the reading.
 pub fn digest_of_file<E: From<io::Error>>(
     file: &mut impl Read,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
@@ -275,19 +287,19 @@ pub fn digest_of_file<E: From<io::Error>>(
 
 const LARGEST_ORIGIN: u64 = 16 << 10;
 
-/// The origin of a partial object, so that the rest can be requested from the same file.
+/// The origin of a partial object: the rest can be requested from the same file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartialOrigin {
     pub url: String,
-    /// The strong entity tag, if the server gave one.
+    /// Only a strong one.
     pub etag: Option<String>,
-    /// The date of the file as the server wrote it, if it gave one.
+    /// As the server wrote it.
     pub modified: Option<String>,
-    /// The size of the whole, in bytes.
+    /// Of the whole file.
     pub size: u64,
 }
 
-/// An object that is being fetched, locked for one writer while the value exists.
+/// Locked for one writer while the value exists.
 pub struct PartialDownload {
     dir: Dir,
     shelf: Dir,
@@ -312,7 +324,7 @@ impl PartialDownload {
                 continue;
             }
             if shelf.look(sha256.as_bytes())?.is_some() {
-                // Another command was faster. The file that was made here a moment ago is useless.
+                // Another command was faster: the new file is useless.
                 dir.remove(sha256.as_bytes())?;
                 return Ok(None);
             }
@@ -324,7 +336,7 @@ impl PartialDownload {
         }
     }
 
-    /// Continues the bytes of an earlier command if its note names their origin, and otherwise starts anew.
+    /// Continues an earlier command's bytes if its note names their origin, and otherwise starts anew.
     pub fn resume(&mut self) -> Result<Option<PartialOrigin>, CacheError> {
         let note = self.dir.read_regular(self.note_name().as_bytes(), LARGEST_ORIGIN)?;
         let origin = note.and_then(|text| serde_json::from_slice::<PartialOrigin>(&text).ok());
@@ -351,7 +363,7 @@ impl PartialDownload {
         }
     }
 
-    /// Notes the origin of the bytes that follow.
+    /// Of the bytes that follow.
     pub fn note_origin(&self, origin: &PartialOrigin) -> Result<(), CacheError> {
         // Strings and a number: serialising these cannot fail.
         let text = serde_json::to_vec(origin).unwrap_or_default();
@@ -361,7 +373,6 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// Returns the number of bytes that are there.
     pub fn length(&self) -> u64 {
         self.sum.size()
     }
@@ -372,7 +383,6 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// Discards the bytes so far.
     pub fn restart(&mut self) -> Result<(), CacheError> {
         self.dir.remove(self.note_name().as_bytes())?;
         self.file.set_size(0)?;
@@ -380,19 +390,17 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// Tells whether the bytes so far have the digest of the object.
     pub fn is_right(&mut self) -> bool {
         sha256_text(&self.sum.sha256()) == self.sha256
     }
 
-    /// Completes the object. Its bytes are durable before it gets its name.
+    /// The bytes are durable before the object gets its name.
     pub fn finish(self) -> Result<(), CacheError> {
         self.file.sync()?;
         self.dir.replace(self.sha256.as_bytes(), &self.shelf, self.sha256.as_bytes())?;
         Ok(self.dir.remove(self.note_name().as_bytes())?)
     }
 
-    /// Removes the useless bytes so far.
     pub fn discard(self) -> Result<(), RootError> {
         self.dir.remove(self.note_name().as_bytes())?;
         self.dir.remove(self.sha256.as_bytes())
@@ -405,7 +413,7 @@ impl PartialDownload {
 
 const SPOOL_PROGRAM: &str = "run";
 
-/// The directory of a command, removed with the value. A later command removes that of a killed one.
+/// A command's directory, removed with the value. A later command removes that of a killed one.
 #[derive(Debug)]
 pub struct PatchSpool {
     above: Dir,
@@ -426,7 +434,6 @@ impl PatchSpool {
         &self.path
     }
 
-    /// Opens the directory, to make other ones in it.
     pub fn place(&self) -> Result<Dir, RootError> {
         self.dir.again()
     }
@@ -448,14 +455,12 @@ impl PatchSpool {
         Ok((self.path.join(name), self.dir.create(name.as_bytes())?))
     }
 
-    /// Writes a small file.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, CacheError> {
         let (path, mut file) = self.create(name)?;
         file.put(bytes)?;
         Ok(path)
     }
 
-    /// Removes a file or a directory with everything in it.
     pub fn discard(&self, name: &str) -> Result<(), CacheError> {
         Ok(self.dir.remove_tree(name.as_bytes())?)
     }
@@ -480,7 +485,6 @@ mod tests {
         DownloadCache::open(&place.path().join("cache"), limit).unwrap()
     }
 
-    /// Stores bytes; their digest.
     fn stored(cache: &DownloadCache, bytes: &[u8]) -> String {
         let digest = sha256_text(&sha256(bytes));
         cache.store(&digest, bytes).unwrap();
@@ -499,6 +503,27 @@ mod tests {
         fs::set_permissions(cache.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let refused = DownloadCache::open(cache.path(), 10).unwrap_err();
         assert!(matches!(refused, CacheError::NotPrivate(_)), "{refused}");
+    }
+
+    #[test]
+    fn a_cache_that_somebody_else_could_exchange_is_refused_and_nothing_is_made_there() {
+        let place = tempfile::tempdir().unwrap();
+        let above = place.path().canonicalize().unwrap().join("of-all");
+        fs::create_dir(&above).unwrap();
+        let set_mode = |mode| fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = |path: &Path| match DownloadCache::open(path, 10) {
+            Err(CacheError::InForeignPlace { strange, .. }) => strange.path,
+            other => panic!("{other:?}"),
+        };
+        set_mode(0o777);
+        for name in ["cache", "more/cache"] {
+            assert_eq!(Path::new(&refused(&above.join(name))), above, "{name}");
+        }
+        assert_eq!(fs::read_dir(&above).unwrap().count(), 0);
+        set_mode(0o1777);
+        DownloadCache::open(&above.join("cache"), 10).unwrap();
+        set_mode(0o777);
+        assert_eq!(Path::new(&refused(&above.join("cache"))), above, "one that is there");
     }
 
     #[test]

@@ -2,17 +2,16 @@
 
 use std::fmt;
 
-/// A minute, in seconds; `m` is always this.
+/// In seconds; `m` never means months.
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
-/// A day, in seconds.
+/// In seconds.
 pub const DAY: u64 = 24 * HOUR;
 
-/// The units with their seconds. `5min` reads like `5m`, and a year has 365 days.
+/// In seconds. `5min` reads like `5m`, and a year has 365 days.
 const UNITS: [(&str, u64); 7] =
     [("s", 1), ("min", MINUTE), ("m", MINUTE), ("h", HOUR), ("d", DAY), ("w", 7 * DAY), ("y", 365 * DAY)];
 
-/// A text that is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     #[error("not a duration: write 30s, 10m, 2h, 7d, 12w, or 1y")]
@@ -33,7 +32,7 @@ pub fn duration(text: &str) -> Result<u64, DurationError> {
     number.and_then(|number| number.checked_mul(*seconds)).ok_or(DurationError::TooLong)
 }
 
-/// Shows seconds in the largest of the units up to days that divides them.
+/// Shows the largest unit up to days that divides the seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct ShownDuration(pub u64);
 

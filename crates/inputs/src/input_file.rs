@@ -1,8 +1,6 @@
-//! Input files of the host: named by the caller, or in a directory that the caller names.
-//!
-//! Opening never blocks, and a signal ends the wait for a pipe. Files that others may have put somewhere must be
-//! regular, and anything else is refused unopened: opening a device may have effects, and a pipe or an endless device
-//! would block forever.
+//! Input files of the host. Opening never blocks, and a signal ends the wait for a pipe. Files that others may have put
+//! somewhere must be regular, and anything else is refused unopened: opening a device may have effects, and a pipe or
+//! endless device would block forever.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -23,17 +21,16 @@ const DESCRIPTORS: [&str; 2] = ["/dev/fd", "/proc/self/fd"];
 /// Opening must neither wait for a writer of a pipe nor acquire a controlling terminal.
 const AT_ONCE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// A file that is open for reading.
 #[derive(Debug)]
 pub struct InputFile {
     file: File,
-    /// Held back while a file is open whose bytes may have to be waited for.
+    /// Held back while bytes may have to be waited for.
     signals: Option<Box<HeldSignals>>,
 }
 
 impl InputFile {
-    /// Opens a file that the caller names, through symbolic links: a regular file, `/dev/null`, or a descriptor of the
-    /// caller such as `/dev/stdin` and `/dev/fd/3`.
+    /// Follows symbolic links. Accepts a regular file, `/dev/null`, or a descriptor of the caller such as `/dev/stdin`
+    /// and `/dev/fd/3`.
     pub fn open(path: &Path) -> io::Result<Self> {
         let seen = std::fs::metadata(path)?;
         if seen.is_file() || path == Path::new("/dev/null") || is_descriptor(path) {
@@ -61,7 +58,6 @@ impl InputFile {
         Ok(Self { file, signals: if is_regular { None } else { Some(Box::new(HeldSignals::hold()?)) } })
     }
 
-    /// Returns the status of the open file.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.file.metadata()
     }
@@ -85,7 +81,6 @@ impl Read for InputFile {
     }
 }
 
-/// Tells whether a path is a name of the standard input of this process.
 pub fn is_standard_input(path: &Path) -> bool {
     STANDARD_INPUT.iter().any(|name| path == Path::new(name))
 }
@@ -99,14 +94,13 @@ pub fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     within(read_start(path, limit)?, limit)
 }
 
-/// Reads at most one byte more than `limit` of a file that the caller names, so that the caller can see whether there
-/// are too many.
+/// Reads one byte more than `limit`, so that the caller can see if there are too many.
 pub fn read_start(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     start_of(InputFile::open(path)?, limit)
 }
 
-/// Reads a file that decides what is done. It must belong to the caller or the superuser, and nobody else may write to
-/// it (`PermissionDenied`). A file of more than `limit` bytes is an error.
+/// For a file with decisions. Only the caller and the superuser may own it or write to it (`PermissionDenied`). More
+/// than `limit` bytes are an error.
 pub fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = InputFile::open(path)?;
     must_be_own(&file)?;
@@ -136,7 +130,7 @@ fn not_regular(is_directory: bool) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
-/// Holds back the signals that end a program from this thread, except while it waits: a signal between two waits ends
+/// Holds back the signals that end a program from this thread, except during a wait: a signal between two waits ends
 /// the next one. Dropping the value lets them through.
 #[derive(Debug)]
 pub struct HeldSignals {
@@ -144,14 +138,14 @@ pub struct HeldSignals {
 }
 
 impl HeldSignals {
-    /// Holds back the signals of Ctrl-C, a hang-up and `kill`.
+    /// Ctrl-C, a hang-up and `kill`.
     pub fn hold() -> io::Result<Self> {
         let ends: SigSet = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM].into_iter().collect();
         Ok(Self { before: ends.thread_swap_mask(SigmaskHow::SIG_BLOCK)? })
     }
 
-    /// Waits for input, or for its end. Fails with "interrupted" at a signal, also at one that was held back before;
-    /// not with the kind `Interrupted`, since the reader would try again.
+    /// Waits for input or its end. A signal, even one held back before, is the error "interrupted"; not of the kind
+    /// `Interrupted`, since the reader would try again.
     pub fn wait_for(&self, input: &impl AsFd) -> io::Result<()> {
         let mut inputs = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut inputs, None, Some(self.before)) {
@@ -164,15 +158,15 @@ impl HeldSignals {
 
 impl Drop for HeldSignals {
     fn drop(&mut self) {
-        // It fails for a mask that is none, and this one came from the system.
+        // It fails for an invalid mask, and this one came from the system.
         let _ = self.before.thread_set_mask();
     }
 }
 
 const SUPERUSER: u32 = 0;
 
-/// Refuses a file that users other than the caller and the superuser may change. A pipe that the
-/// caller handed over is the caller's own.
+/// Refuses a file that users other than the caller and the superuser may change. A pipe that the caller handed over is
+/// the caller's own.
 fn must_be_own(input: &InputFile) -> io::Result<()> {
     let seen = input.metadata()?;
     if !seen.is_file() && !seen.is_dir() {
@@ -184,7 +178,7 @@ fn must_be_own(input: &InputFile) -> io::Result<()> {
     }
 }
 
-/// Refuses a path where another user could replace the file.
+/// Nobody else may be able to replace the file.
 fn must_be_own_place(path: &Path) -> io::Result<()> {
     match strange_above(path)? {
         None => Ok(()),
@@ -215,7 +209,7 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 
 const LINK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The kind of object that a name in a directory leads to.
+/// Behind a name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputKind {
     File,
@@ -224,25 +218,24 @@ pub enum InputKind {
     Other,
 }
 
-/// An open directory. Symbolic links in it are followed only while they stay inside, which the kernel guarantees
-/// (`openat2` with `RESOLVE_BENEATH`).
+/// Symbolic links are followed only while they stay inside, which the kernel guarantees (`openat2` with
+/// `RESOLVE_BENEATH`).
 #[derive(Debug)]
 pub struct InputDirectory {
     top: OwnedFd,
 }
 
 impl InputDirectory {
-    /// Opens a directory that the caller names, through symbolic links.
+    /// Follows symbolic links.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { top: open(path, DIRECTORY, Mode::empty())? })
     }
 
-    /// Opens a directory inside this one.
     pub fn directory(&self, path: &Path) -> io::Result<Self> {
         Ok(Self { top: self.beneath(path, DIRECTORY)? })
     }
 
-    /// Returns the kind of object behind a name, without opening it.
+    /// Does not open it.
     pub fn kind(&self, path: &Path) -> io::Result<InputKind> {
         let seen = self.metadata(path)?;
         let is_other = !seen.is_file() && !seen.is_dir();
@@ -255,7 +248,7 @@ impl InputDirectory {
         })
     }
 
-    /// Returns the status of the object behind a name, without opening it.
+    /// Does not open it.
     pub fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         File::from(self.beneath(path, OFlags::PATH | OFlags::CLOEXEC)?).metadata()
     }
@@ -265,7 +258,6 @@ impl InputDirectory {
         File::from(self.beneath(path, LINK)?).metadata()
     }
 
-    /// Returns the target of a symbolic link.
     pub fn read_link(&self, path: &Path) -> io::Result<Vec<u8>> {
         let link = self.beneath(path, LINK)?;
         Ok(readlinkat(&link, "", Vec::new())?.into_bytes())
@@ -283,13 +275,13 @@ impl InputDirectory {
         if file.metadata()?.is_file() { Ok(file) } else { Err(refused(InputKind::Other)) }
     }
 
-    /// Reads a regular file inside it; `None` if it is missing. A file of more than `limit` bytes is an error.
+    /// Returns `None` if the file is missing. More than `limit` bytes are an error.
     pub fn read_small(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let bytes = self.read_start(path, limit)?;
         bytes.map(|bytes| within(bytes, limit)).transpose()
     }
 
-    /// Reads at most one byte more than `limit` of a regular file inside it; `None` if it is missing.
+    /// Reads one byte more than `limit`; `None` if the file is missing.
     pub fn read_start(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         match self.file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -297,7 +289,7 @@ impl InputDirectory {
         }
     }
 
-    /// Passes on the name of every entry, with its kind unless it is a link.
+    /// Passes on each name, with its kind unless it is a link.
     pub fn each_entry(&self, mut visit: impl FnMut(&[u8], Option<InputKind>)) -> io::Result<()> {
         each_entry(&self.top, |name, file_type| {
             let kind = match file_type {
@@ -317,7 +309,7 @@ impl InputDirectory {
         let mut tries = 0;
         loop {
             match openat2(&self.top, path, flags, Mode::empty(), resolve) {
-                // The kernel gives up while something is renamed.
+                // The kernel gives up during a rename.
                 Err(Errno::INTR | Errno::AGAIN) if tries < MOST_TRIES => tries += 1,
                 Err(Errno::XDEV | Errno::LOOP) => {
                     let reason = "it is a symbolic link that leads out of the directory";

@@ -1,4 +1,4 @@
-//! The facts about a root that a plan needs: the input of every planner, together with the delivered packages.
+//! The input of every planner, together with the delivered packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,51 +15,46 @@ use patchadm_svr4::package::{
 /// The state of a root before a change. `database` fills it in; planners only read it.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    /// The marker of the root: 16 hexadecimal digits that bind undo archives to it (patchadm-journal(5)).
+    /// 16 hexadecimal digits that bind undo archives to the root (patchadm-journal(5)).
     pub marker: String,
-    /// The path of the root on the host, as a prefix for messages; `None` for `/` and for relative paths.
+    /// The root's path on the host, for messages; `None` for `/` and relative paths.
     pub prefix: Option<ObjectPath>,
-    /// Installed packages, without those of kept libraries.
+    /// Without those of kept libraries.
     pub packages: BTreeMap<PkgInst, Installed>,
-    /// Packages of kept libraries ([`Self::hide_kept`]).
+    /// Of kept libraries ([`Self::hide_kept`]).
     pub hidden: BTreeMap<PkgInst, Installed>,
-    /// `contents` lines of the surveyed paths, and every hard-link line that points to one of them.
+    /// Of the surveyed paths, and every hard-link line that points to one of them.
     pub lines: BTreeMap<ObjectPath, ContentsLine>,
-    /// Objects at the surveyed paths; absent where nothing is.
+    /// At the surveyed paths; absent if nothing is there.
     pub live: BTreeMap<ObjectPath, Live>,
-    /// Files with several names in both maps, once they were found ([`Self::find_names`]).
+    /// In both maps, once found ([`Self::find_names`]).
     pub names: Option<FileNames>,
     /// The place of each surveyed path with the links among its parents followed.
     pub physical: BTreeMap<ObjectPath, ObjectPath>,
-    /// Directories in the root behind symbolic links at paths where a directory is delivered or recorded, by the path
-    /// of the link.
+    /// Behind symbolic links at paths of delivered or recorded directories, by the path of the link.
     pub linked_directories: BTreeMap<ObjectPath, LinkedDirectory>,
-    /// Digests that the last patch of a path delivered (undo manifests), for paths whose size and sum agree with
-    /// `contents` but whose time does not.
+    /// Delivered by the last patch of a path (undo manifests), if size and sum agree with `contents` but the time does
+    /// not.
     pub delivered: BTreeMap<ObjectPath, Digest>,
-    /// Paths whose live bytes equal the ones to be delivered; compared only if size, sum, time and attributes agree.
+    /// Live bytes equal the delivered ones; compared only if size, sum, time and attributes agree.
     pub identical: BTreeSet<ObjectPath>,
     /// Applied patches with the path in their undo archives, in order of application.
     pub patched_by: BTreeMap<ObjectPath, Vec<String>>,
-    /// Changes by native package managers since packages were adopted from them, by adopted package.
+    /// Since adoption, by adopted package.
     pub native_changes: BTreeMap<PkgInst, NativeChange>,
-    /// Native packages that own the surveyed paths.
     pub native_owners: NativeOwners,
-    /// Overrides of dpkg-statoverride(1), if dpkg packages are concerned.
+    /// Of dpkg-statoverride(1), if dpkg packages are concerned.
     pub overrides: StatOverrides,
-    /// Accounts of the root.
     pub accounts: Accounts,
-    /// True if owners can be set; otherwise they are only recorded.
+    /// Owners can be set; otherwise they are only recorded.
     pub privileged: bool,
-    /// Numeric user and group of an unprivileged caller.
     pub caller: (u32, u32),
-    /// The file systems concerned.
     pub file_systems: Vec<FileSystem>,
-    /// The index in `file_systems` of each path.
+    /// Index in `file_systems`.
     pub on: BTreeMap<ObjectPath, usize>,
     /// Bytes of `contents` and its stamp, which every change rewrites.
     pub contents_size: u64,
-    /// The index in `file_systems` of the one with `var/sadm`.
+    /// Index in `file_systems` of the one with `var/sadm`.
     pub records_on: usize,
 }
 
@@ -94,8 +89,7 @@ impl Inventory {
         self.native_owners.foreign(path, self.native_origin(package).as_ref())
     }
 
-    /// Returns another name of an object that a foreign native package owns, with that package: changing the object
-    /// would change that name, too.
+    /// Another name of an object that a foreign native package owns: changing the object would change that name, too.
     pub fn foreign_name(&self, package: &PkgInst, live: &Live) -> Option<&(ObjectPath, NativeOwner)> {
         let names = self.native_owners.names(live);
         let origin = if names.is_empty() { None } else { self.native_origin(package) };
@@ -104,40 +98,35 @@ impl Inventory {
         names.iter().find(|(_, owner)| !is_own(owner))
     }
 
-    /// Returns the place of a native package's file if somebody diverted it.
+    /// Returns `None` unless somebody diverted the file.
     pub fn place_of_native(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&ObjectPath> {
         self.diverted(path, origin).map(|diverted| &diverted.place)
     }
 
-    /// Returns the diversion of a native package's path.
     pub fn diverted(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&DivertedPath> {
         let place = self.physical.get(path).unwrap_or(path);
         self.native_owners.diverted(place, origin)
     }
 
-    /// Returns the native package manager from which a package was adopted.
     pub fn manager(&self, package: &PkgInst) -> Option<NativeManager> {
         NativeOrigin::of(&self.packages.get(package)?.params).map(|origin| origin.manager)
     }
 
-    /// Returns the directory behind a symbolic link at a path.
     pub fn linked_directory(&self, path: &ObjectPath) -> Option<&LinkedDirectory> {
         let is_link = self.live.get(path).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)));
         self.linked_directories.get(path).filter(|_| is_link)
     }
 
-    /// Like [`Self::linked_directory`], unless the link is an object of `package`: such a link stays when the package
-    /// delivers a directory.
+    /// Unless the link is an object of `package`: such a link stays when the package delivers a directory.
     pub fn staying_link(&self, package: &PkgInst, path: &ObjectPath) -> Option<&LinkedDirectory> {
         let is_own = |line: &ContentsLine| line.object.ftype == Ftype::Symlink && line.is_owned_by(package);
         self.linked_directory(path).filter(|_| !self.lines.get(path).is_some_and(is_own))
     }
 }
 
-/// A directory that a symbolic link leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedDirectory {
-    /// Its path, with all links followed.
+    /// With all links followed.
     pub path: ObjectPath,
     pub mode: Mode,
     pub uid: u32,
@@ -155,60 +144,57 @@ impl LinkedDirectory {
     }
 }
 
-/// The paths and packages that a planner will ask for. The survey adds related ones, such as directories above a path.
+/// Paths and packages that a planner will ask for. The survey adds related paths, such as directories above.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
-    /// Paths that may change: delivered and deleted objects, and sources of delivered hard links.
+    /// Delivered and deleted objects, and sources of delivered hard links.
     pub paths: BTreeSet<ObjectPath>,
-    /// Paths that will not be directories after the change. If one is a directory now, everything below it is surveyed.
+    /// Paths that will not be directories. Everything below a present directory is surveyed.
     pub not_directories: BTreeSet<ObjectPath>,
-    /// The packages whose records may change.
     pub packages: BTreeSet<PkgInst>,
     /// Files with known bytes, which are not read while their status stays the same.
     pub known: BTreeMap<ObjectPath, KnownFile>,
 }
 
-/// A package that is installed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installed {
     pub params: Params,
-    /// True if its directory has a lock of an unfinished installation or removal.
+    /// The directory has a lock of an unfinished installation or removal.
     pub partial: bool,
-    /// Traces of an unfinished installation by a tool without recovery. Only filled in for the packages concerned.
+    /// Traces of a tool without recovery. Only filled in for the packages concerned.
     pub interruption: Interruption,
-    /// Save directories by patch id, filled in for the packages concerned and the owners of paths concerned.
+    /// By patch id; for the packages concerned and owners of paths concerned.
     pub saves: BTreeMap<String, Save>,
     /// Files of its directory that a patch may change (`pkginfo`, `install/…`, `save/pspool/…`, `save/<class>/…`), by
-    /// name. Only filled in for the packages concerned.
+    /// name; only for the packages concerned.
     pub records: BTreeMap<Vec<u8>, RecordFile>,
-    /// Existing directories among them: `install`, `save/pspool` and `save/<class>` with those below.
+    /// `install`, `save/pspool` and `save/<class>` with those below, if they exist.
     pub directories: BTreeSet<Vec<u8>>,
 }
 
-/// A save directory, `save/<id>`.
+/// `save/<id>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Save {
-    /// The name of the archive in it: `undo.gz`, `obsolete.Z`, …; `None` if it is remote or missing.
+    /// `undo.gz`, `obsolete.Z`, …; `None` if it is remote or missing.
     pub archive: Option<String>,
     /// The bytes of `remote`, if the archive is elsewhere.
     pub remote: Option<Vec<u8>>,
-    /// The bytes of `obsoleted_by`.
     pub obsoleted_by: Option<Vec<u8>>,
-    /// Size of a local archive in bytes.
+    /// Of a local archive.
     pub size: u64,
-    /// Disk space of a local archive, with its digest and snapshot, in bytes.
+    /// Disk space of a local archive, with digest and snapshot.
     pub allocated: u64,
-    /// True if there is a manifest instead of an archive: the patch keeps no undo data.
+    /// A manifest instead of an archive: the patch keeps no undo data.
     pub has_manifest: bool,
-    /// True if a snapshot of this program is beside an archive that scripts made.
+    /// A snapshot of this program is beside an archive that scripts made.
     pub has_snapshot: bool,
-    /// True if the other name of the archive (`obsolete.gz` beside `undo.gz`) is taken. Then the archive keeps its name
-    /// and `obsoleted_by` tells its state.
+    /// The other name (`obsolete.gz` beside `undo.gz`) is taken: the archive keeps its name and `obsoleted_by` tells
+    /// its state.
     pub is_other_name_taken: bool,
 }
 
 impl Save {
-    /// True if there is a manifest: alone, in an archive of this program, or in a snapshot.
+    /// There is a manifest: alone, in an archive of this program, or in a snapshot.
     pub fn is_told(&self) -> bool {
         let is_ours = |name: &[u8]| UndoFormat::of_name(name).is_of_this_program();
         let remote = self.remote.as_deref().and_then(|bytes| RemoteArchive::parse(bytes).ok());
@@ -218,45 +204,43 @@ impl Save {
             || remote.is_some_and(|remote| is_ours(remote.find_at()))
     }
 
-    /// True if the patch can be backed out.
+    /// The patch can be backed out.
     pub fn has_archive(&self) -> bool {
         self.archive.is_some() || self.remote.is_some()
     }
 }
 
-/// A file system that a run changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSystem {
     /// Its topmost directory inside the root, as messages name it.
     pub name: String,
-    /// Available bytes.
     pub free: u64,
     /// Available objects; `None` without a limit.
     pub inodes: Option<u64>,
-    /// Allocation unit in bytes.
+    /// In bytes.
     pub unit: u64,
-    /// True if it, or its mount in the root, is read-only.
+    /// It, or its mount in the root, is read-only.
     pub is_read_only: bool,
 }
 
 /// Traces of an unfinished installation in the directory of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interruption {
-    /// True if the lock `!I-Lock!` exists.
+    /// The lock `!I-Lock!` exists.
     pub is_locked: bool,
-    /// Parameters set aside in `PKGINST/pkginfo`: after an interrupted installation, the next call of the tool moves
-    /// its records there, restores the earlier records, and leaves the files as they are.
+    /// From `PKGINST/pkginfo`: after an interrupted installation, the next call of the tool moves its records there,
+    /// restores the earlier records, and leaves the files as they are.
     pub put_aside: Option<Params>,
 }
 
-/// Paths at which a file may have another name, as an index.
+/// Paths at which a file may have another name.
 #[derive(Clone, Debug, Default)]
 pub struct FileNames {
     recorded: BTreeSet<ObjectPath>,
     live: BTreeSet<ObjectPath>,
 }
 
-/// Tells whether an object is one of several names of a file.
+/// Returns true if an object is one of several names of a file.
 pub fn has_names(live: &Live) -> bool {
     live.links > 1 && !matches!(live.kind, LiveKind::Directory)
 }
@@ -278,15 +262,13 @@ impl Inventory {
         }
     }
 
-    /// Finds the names once for all. A caller that changes lines or objects afterwards reports it
-    /// ([`Self::name_changed`]).
+    /// A caller that changes lines or objects afterwards reports it ([`Self::name_changed`]).
     pub fn find_names(&mut self) {
         let recorded = self.recorded_links().cloned().collect();
         let live = self.objects_with_names().map(|(path, _)| path.clone()).collect();
         self.names = Some(FileNames { recorded, live });
     }
 
-    /// Takes the change of a line or object into the names that were found.
     pub fn name_changed(&mut self, path: &ObjectPath) {
         let (is_link, has_names) = (self.is_recorded_link(path), self.live.get(path).is_some_and(has_names));
         let Some(names) = &mut self.names else { return };
@@ -304,32 +286,28 @@ impl Inventory {
     }
 }
 
-// Kept libraries (patchadm-shlibs(7)). Every change is planned as if nothing were kept; afterwards it is decided which
-// kept libraries stay, go and come back.
+// Kept libraries (patchadm-shlibs(7)): every change is planned as if nothing were kept; then it is decided which kept
+// libraries stay, go and come back.
 
-/// The parameter that marks a package of kept libraries: the package that they are from.
+/// Marks a package of kept libraries; its value is the package that they are from.
 pub const KEPT_FROM: &str = "KEPT_FROM";
 
-/// True for the parameters of a package of kept libraries.
 pub fn is_kept_package(params: &Params) -> bool {
     params.get(KEPT_FROM).is_some()
 }
 
-/// The kept libraries of a root.
 #[derive(Clone, Debug, Default)]
 pub struct KeptLibraries {
-    /// The packages, with the files of their database directories.
+    /// With the files of their database directories.
     pub packages: BTreeMap<PkgInst, Installed>,
-    /// The lines of `contents` that they own, alone or with others.
+    /// Owned by them alone or with others.
     pub lines: BTreeMap<ObjectPath, ContentsLine>,
-    /// Objects at the paths of these lines; absent where nothing is.
+    /// At the paths of these lines; absent if nothing is there.
     pub live: BTreeMap<ObjectPath, Live>,
-    /// Native packages that own these paths.
     pub native_owners: NativeOwners,
 }
 
 impl KeptLibraries {
-    /// Tells whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.packages.is_empty()
     }
@@ -345,7 +323,7 @@ impl KeptLibraries {
         self.lines.iter().filter(|(_, line)| !line.object.ftype.is_directory()).map(|(path, _)| path)
     }
 
-    /// Returns a line without the owners that keep it; `None` if nothing remains.
+    /// Removes keeping owners; `None` if nothing remains.
     pub fn without_keepers(&self, line: &ContentsLine) -> Option<ContentsLine> {
         let names = self.packages.keys().collect();
         without(line.clone(), &names)
@@ -364,7 +342,7 @@ impl Inventory {
         self.hide_kept_but(|_| false);
     }
 
-    /// Like [`Self::hide_kept`], but keeps objects at paths of another owner outside `contents`.
+    /// Keeps objects at paths of another owner outside `contents`.
     pub fn hide_kept_but(&mut self, is_others: impl Fn(&ObjectPath) -> bool) {
         let kept: Vec<PkgInst> = self
             .packages

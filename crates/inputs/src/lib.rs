@@ -1,4 +1,5 @@
-//! Verified inputs of decisions about patches: patches and packages, the records of a root, its policy, signatures, depots.
+//! Verified inputs of decisions: patches, packages, records of a root, its policy, signatures, depots. Nothing here
+//! decides: higher layers judge faults. Every reader has a limit for each length, and an error that names the place.
 //!
 //! ```text
 //!     operand of a command           the root below -R          a depot
@@ -8,8 +9,6 @@
 //!       └────┬────┘                   └────┬─────┘          └────┬────┘
 //!          sign      format            policy, stage          http, cache
 //! ```
-//! Nothing here decides: a fault of a patch, a record or a signature is a value that higher layers judge. Every reader has
-//! a limit for each length, and an error that names the place.
 //!
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
@@ -19,7 +18,7 @@
 //! | [`native`] | the records of dpkg and rpm in a root | sha256 |
 //! | [`policy`] | the settings of a root's operator | `path_glob`, sign |
 //! | [`stage`] | the files of a stage, and the records of a root about its stages | `path_glob` |
-//! | [`trial`] | the trial of a run: how long, its record, and whether it is over | duration |
+//! | [`trial`] | the trial of a run: its duration, its record, and its end | duration |
 //! | [`duration`] | durations in options | nothing |
 //! | [`depot`] | the index of published patches, and the memory of a root | nothing |
 //! | [`http`] | files of web servers | nothing |

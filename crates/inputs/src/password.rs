@@ -1,7 +1,7 @@
 //! Addresses without passwords, for messages.
 
-/// Returns an address or proxy for messages, without everything before the last `@`, which may be a password in any
-/// form, and without a query, which may have a token. An encoded `@` in the host part counts as one.
+/// Removes everything before the last `@`, which may be a password in any form, and the query, which may have a token.
+/// An encoded `@` in the host part counts.
 pub fn without_password(text: &str) -> String {
     match query_of(text).and_then(|query| text.strip_suffix(query)) {
         Some(address) => without_user(address) + "?...",
@@ -9,8 +9,7 @@ pub fn without_password(text: &str) -> String {
     }
 }
 
-/// Returns the query of an address, which may be behind a user and password. If it has an `@` itself, this is what follows
-/// that in it.
+/// Returns the query of an address, perhaps behind a user and password: if it has an `@` itself, the part after that.
 pub fn query_of(address: &str) -> Option<&str> {
     let scheme = address.find("://")?;
     let begin = address.rfind('@').unwrap_or(0).max(scheme);
@@ -49,7 +48,7 @@ pub fn without_passwords(line: &str) -> String {
     line.split(' ').map(shown).collect::<Vec<_>>().join(" ")
 }
 
-/// True if the text before `@` is `user:password`, without a scheme in front.
+/// `user:password` without a scheme in front.
 fn is_user_and_password(before: &str) -> bool {
     let Some((word, rest)) = before.split_once(':') else { return false };
     let is_scheme = ["http", "https", "ftp", "file", "socks", "socks4", "socks4a", "socks5", "socks5h"]
@@ -58,7 +57,7 @@ fn is_user_and_password(before: &str) -> bool {
     !is_scheme && !rest.starts_with("//")
 }
 
-/// True if an address begins with a scheme. A path or query with a colon does not.
+/// A path or query with a colon has no scheme.
 pub(crate) fn has_scheme(location: &str) -> bool {
     let Some((scheme, _)) = location.split_once(':') else { return false };
     scheme.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -1,7 +1,5 @@
-//! Path patterns of options.
-//!
-//! A pattern without a slash matches the last component of a path, at any depth. One with a slash matches the whole
-//! path below the base directory, with or without its first slash. `*` and `?` match anything except `/`, `**` matches
+//! Path patterns of options. Without a slash, a pattern matches the last component at any depth; otherwise the whole
+//! path below the base directory, with or without its first slash. `*` and `?` match anything except `/`, `**`
 //! anything, `[…]` one of several characters.
 
 use regex::bytes::{Regex, RegexBuilder};
@@ -10,7 +8,6 @@ use patchadm_svr4::package::ObjectPath;
 
 const LONGEST: usize = 4096;
 
-/// A pattern for paths.
 #[derive(Clone, Debug)]
 pub struct PathGlob {
     text: String,
@@ -18,7 +15,6 @@ pub struct PathGlob {
     by_name: bool,
 }
 
-/// The reason a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{}> is not a pattern for paths: {reason}", .text.escape_debug())]
 pub struct PathGlobError {
@@ -43,17 +39,15 @@ impl PathGlob {
         })
     }
 
-    /// Returns the pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// True if it matches a path.
     pub fn names(&self, path: &ObjectPath) -> bool {
         self.regex.is_match(if self.by_name { path.name() } else { path.relative() })
     }
 
-    /// True if it matches a path or a directory above it.
+    /// The path, or a directory above it.
     pub fn names_it_or_above(&self, path: &ObjectPath) -> bool {
         self.names(path) || path.ancestors().any(|above| self.names(&above))
     }

@@ -1,5 +1,3 @@
-//! The policy of a root: the permanent decisions of its operator.
-
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -13,7 +11,7 @@ use patchadm_changeset::plan::UndoFormat;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
-/// Compiled once, because a command reads several policies.
+/// Compiled once: a command reads several policies.
 #[allow(clippy::expect_used)] // a constant pattern, compiled by a test
 static RESTRICTED: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(Policy::RESTRICTED).expect("a constant pattern"));
@@ -22,132 +20,122 @@ static RESTRICTED: LazyLock<Regex> =
 /// precedence.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Pattern for the bases of restricted patches.
+    /// For the bases of restricted patches.
     pub restricted: Regex,
-    /// The separator between base and revision of a patch id.
+    /// Between base and revision of a patch id.
     pub separator: String,
-    /// Compression of undo archives: `gz`, `Z` or `none`.
+    /// `gz`, `Z` or `none`.
     pub undo_format: UndoFormat,
-    /// The directory for undo archives, if not the save directory.
+    /// Instead of the save directory.
     pub undo_dir: Option<PathBuf>,
-    /// Number of newest patches that keep their undo data after a run; `None` is no limit.
+    /// The newest patches that keep their undo data after a run; `None` is no limit.
     pub undo_keep: Option<usize>,
-    /// Limit on a root's undo data after a run.
+    /// After a run.
     pub undo_max: Option<UndoLimit>,
-    /// Free space, in percent, below which a file system is reported after a run; 0 is never.
+    /// Percentage of free space below which a file system is reported after a run; 0 is never.
     pub undo_warn: u8,
-    /// The treatment of locally edited files.
     pub edited: Edited,
     /// Seconds to wait for the lock.
     pub wait: u64,
-    /// Default duration of trials; `None` for no trial.
+    /// `None` for no trial.
     pub trial: Option<TrialDuration>,
-    /// Patches that are never applied to this root.
     pub exclude: Vec<String>,
-    /// Scripts that may run.
     pub scripts: ScriptPolicy,
-    /// Seconds for one script; 0 is no limit.
+    /// In seconds; 0 is no limit.
     pub script_timeout: u64,
-    /// The demand on signatures; by default `require` if the root has a key.
+    /// By default `require` if the root has a key.
     pub signature: Option<DemandWord>,
-    /// The directory of trusted keys, inside the root.
+    /// Inside the root.
     pub keys: ObjectPath,
-    /// True if the policy names that directory, which then must exist.
+    /// A named directory must exist.
     pub names_keys: bool,
-    /// The depot that provides required patches, as named.
+    /// As named; provides required patches.
     pub depot: Option<String>,
-    /// A file of additional certificates of authorities.
+    /// Additional certificates of authorities.
     pub ca: Option<PathBuf>,
-    /// The proxy for all addresses, as `host:port`.
+    /// For all addresses, as `host:port`.
     pub proxy: Option<String>,
-    /// The directory of the cache.
     pub cache: Option<PathBuf>,
-    /// The size of the cache, in bytes.
+    /// In bytes.
     pub cache_limit: u64,
-    /// Packages that are patched before all others.
+    /// Patched before all others.
     pub first: Vec<String>,
-    /// Limit on the live objects of a promoted path that a promotion may delete.
+    /// Limits the live objects of a promoted path that a promotion may delete.
     pub max_delete: DeleteLimit,
-    /// Objects that promotions ignore.
+    /// Ignored by promotions.
     pub promote_exclude: Vec<PathGlob>,
-    /// The program of the root that runs before a promotion or its backout.
+    /// A program of the root that runs before a promotion or its backout.
     pub promote_before: Option<ObjectPath>,
-    /// The program of the root that runs after a promotion or its backout was switched, before it is committed.
+    /// A program of the root that runs after a promotion or its backout was switched, before the commit.
     pub promote_after: Option<ObjectPath>,
-    /// The treatment of libraries that others need.
     pub shlibs: LibraryWords,
-    /// Libraries that always count as needed.
+    /// Always count as needed.
     pub shlib_keep: Vec<PathGlob>,
-    /// Paths that a search for libraries skips.
+    /// Skipped by a search for libraries.
     pub shlib_skip: Vec<PathGlob>,
-    /// Paths that are searched although they are on a network file system or are separate roots.
+    /// Searched although they are on a network file system or are separate roots.
     pub shlib_scan: Vec<ObjectPath>,
-    /// The treatment of native upgrades that would lose the fix of a patch.
+    /// For upgrades that would lose the fix of a patch.
     pub native_upgrade: NativeUpgrade,
-    /// True if native packages are adopted together with a patch for them.
+    /// Native packages are adopted together with a patch for them.
     pub adopts: bool,
-    /// Roots whose owners may act as superuser here. Host policy only.
+    /// Their owners may act as superuser here. Host policy only.
     pub trusted_roots: RootPatterns,
-    /// Roots that are changed with the rights of their owners. Host policy only.
+    /// Changed with the rights of their owners. Host policy only.
     pub as_owner_roots: RootPatterns,
-    /// Roots that are not the superuser's, whatever owner they show. Host policy only.
+    /// Not the superuser's, whatever owner they show. Host policy only.
     pub untrusted_roots: RootPatterns,
 }
 
-/// Procedure scripts that may run in a root, strictest last.
+/// Strictest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum ScriptPolicy {
-    /// All scripts of a package.
     #[default]
     Run,
     /// Scripts of this program or the system, of standard classes, and stock scripts of patches. A package with others
     /// is refused.
     Known,
-    /// A package that needs a script is refused.
+    /// Refuses a package that needs a script.
     None,
-    /// No script, because the command line says so.
+    /// The command line forbids scripts.
     Unwanted,
 }
 
-/// The treatment of locally edited files that a patch replaces.
+/// For locally edited files that a patch replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Edited {
-    /// Nothing is changed, and all such files are listed.
+    /// Changes nothing, and lists all such files.
     #[default]
     Stop,
-    /// The file is replaced, and the edited one is saved in the undo archive.
+    /// The undo archive saves the edited file.
     Replace,
-    /// The file stays, and the patch's version is put beside it.
+    /// The patch's version is put beside it.
     Keep,
 }
 
-/// The treatment of native upgrades that would lose the fix of a patch.
+/// For upgrades that would lose the fix of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum NativeUpgrade {
-    /// It is reported.
     #[default]
     Warn,
-    /// It is stopped before anything changes.
     Stop,
 }
 
 impl Policy {
-    /// The default pattern for restricted patches: test patches and relief patches.
+    /// Test patches and relief patches.
     pub const RESTRICTED: &str = "^(T|IDR)[0-9]";
 
-    /// The default size of the cache in bytes: 2 GiB.
+    /// 2 GiB.
     pub const CACHE_LIMIT: u64 = 2 << 30;
 
-    /// The default percentage of free space that is reported.
     pub const UNDO_WARN: u8 = 10;
 
-    /// True if a patch with this base is restricted.
     pub fn is_restricted(&self, base: &str) -> bool {
         self.restricted.is_match(base)
     }
 
-    /// Returns the policy of another root, bounded by that of the running system (`host`): no root may run more scripts
-    /// than the host, or decide what is fetched from where.
+    /// Bounded by the running system (`host`): no root may run more scripts than the host, or decide what is fetched
+    /// from where.
     #[must_use]
     pub fn bounded_by(self, host: &Self) -> Self {
         Self {
@@ -208,7 +196,6 @@ impl Default for Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteLimit {
     Objects(usize),
-    /// So many of a hundred.
     Percent(u8),
 }
 
@@ -227,7 +214,6 @@ impl DeleteLimit {
         }
     }
 
-    /// True if this many of the live objects may be deleted.
     pub fn allows(self, deleted: usize, live: usize) -> bool {
         match self {
             Self::Objects(most) => deleted <= most,
@@ -249,11 +235,9 @@ impl fmt::Display for DeleteLimit {
 
 const UNITS: [char; 4] = ['K', 'M', 'G', 'T'];
 
-/// A limit on the undo data of a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndoLimit {
     Bytes(u64),
-    /// Percent of the file system.
     Percent(u8),
 }
 
@@ -303,12 +287,12 @@ pub fn percentage(text: &str) -> Result<u8, String> {
     percent.ok_or_else(|| format!("<{}> is no percentage from 0% to 100%", text.escape_debug()))
 }
 
-/// The treatment of libraries that a change takes away.
+/// For libraries that a change takes away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LibraryWords {
-    /// They stay for objects that still need them.
+    /// For objects that still need them.
     pub keep: bool,
-    /// A change is refused if an object would lose a library.
+    /// Refuse a change by which an object would lose a library.
     pub stop: bool,
 }
 
@@ -335,7 +319,7 @@ impl LibraryWords {
     }
 }
 
-/// Patterns for physical paths of roots; `*` matches anything but `/`.
+/// For physical paths of roots; `*` matches anything but `/`.
 #[derive(Clone, Debug, Default)]
 pub struct RootPatterns(Vec<bytes::Regex>);
 
@@ -346,12 +330,11 @@ impl RootPatterns {
         words.map(pattern).collect::<Result<_, _>>().map(Self)
     }
 
-    /// True if a pattern matches this physical path.
     pub fn name(&self, path: &[u8]) -> bool {
         self.0.iter().any(|pattern| pattern.is_match(path))
     }
 
-    /// True if a pattern matches this physical path or a directory above it.
+    /// The path, or a directory above it.
     pub fn name_it_or_above(&self, path: &[u8]) -> bool {
         let slashes = path.iter().enumerate().filter(|(at, byte)| *at > 0 && **byte == b'/');
         let above = slashes.filter_map(|(at, _)| path.get(..at));

@@ -1,7 +1,5 @@
-//! SHA-256: of bytes in memory, of a stream, and of parts in parallel with their receiver.
-//!
-//! A build with the feature `http` digests with ring, its TLS library, whose assembler uses processor extensions. Other
-//! builds, and those with the feature `plain-digests`, use the crate `sha2`.
+//! SHA-256 of bytes, of a stream, and of parts in parallel with their receiver. With the feature `http`, ring computes
+//! it (with processor extensions); without it, or with `plain-digests`, the crate `sha2`.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -15,7 +13,6 @@ mod implementation {
 
     use super::Sha256Sum;
 
-    /// A SHA-256 digest in progress.
     #[derive(Clone)]
     pub struct Sha256(Context);
 
@@ -26,12 +23,10 @@ mod implementation {
     }
 
     impl Sha256 {
-        /// Adds bytes to the end of the stream.
         pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
             self.0.update(bytes.as_ref());
         }
 
-        /// Returns the digest of all bytes.
         pub fn finalize(self) -> Sha256Sum {
             let mut sum = Sha256Sum::default();
             // Both have 32 bytes.
@@ -47,28 +42,23 @@ mod implementation {
 
     use super::Sha256Sum;
 
-    /// A SHA-256 digest in progress.
     #[derive(Clone, Default)]
     pub struct Sha256(sha2::Sha256);
 
     impl Sha256 {
-        /// Adds bytes to the end of the stream.
         pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
             self.0.update(bytes);
         }
 
-        /// Returns the digest of all bytes.
         pub fn finalize(self) -> Sha256Sum {
             self.0.finalize().into()
         }
     }
 }
 
-/// A SHA-256 digest.
 pub type Sha256Sum = [u8; 32];
 
 impl Sha256 {
-    /// Computes the digest of these bytes.
     pub fn digest(bytes: impl AsRef<[u8]>) -> Sha256Sum {
         let mut sum = Self::default();
         sum.update(bytes);
@@ -92,8 +82,7 @@ impl io::Write for Sha256 {
 }
 
 // A [`RunningDigest`] digests the first bytes at once, and later ones in a thread. Only a few parts may wait for it,
-// then the receiver waits as well. Without a thread every part is digested at once. The caller gets digested buffers
-// back to fill them again.
+// then the receiver waits as well. The caller gets digested buffers back to fill them again.
 
 /// Most patches are smaller, so that they need no thread.
 const AT_ONCE: u64 = 1 << 20;
@@ -124,7 +113,7 @@ impl RunningDigest {
         self.size
     }
 
-    /// Takes the next bytes. Returns a used buffer to fill again, if there is one.
+    /// Returns a used buffer to fill again, if there is one.
     pub(crate) fn update(&mut self, part: Vec<u8>) -> Option<Vec<u8>> {
         self.size += part.len() as u64;
         match &mut self.worker {
@@ -139,7 +128,7 @@ impl RunningDigest {
                 if parts.send(part).is_ok() {
                     return digested.try_recv().ok();
                 }
-                // It has panicked, and the caller panics when it takes the digest back.
+                // It has panicked; the caller panics when it takes the digest back.
                 self.take_back();
                 None
             }
@@ -150,7 +139,7 @@ impl RunningDigest {
         self.take_back().finalize()
     }
 
-    /// Waits for the thread, if there is one, and continues without it.
+    /// Waits for the thread, if any, and continues without it.
     fn take_back(&mut self) -> Sha256 {
         let none = DigestWorker::Caller(Sha256::new());
         let sum = match std::mem::replace(&mut self.worker, none) {

@@ -1,10 +1,5 @@
-//! The known facts about the files of a root, `elf.cache` (patchadm-elf-cache(5)). The next scan reads only the files
-//! that have changed since.
-//!
-//! A file counts as unchanged while mount, inode, size, modification time and status change time stay the same. Only
-//! the system sets the last one, at every change of content. A file that was changed less than two seconds before the
-//! scan is not kept, because a second change within one tick of a coarse clock shows the same time. The file may be
-//! removed at any time. A damaged one is ignored. All numbers are little-endian:
+//! The known facts about the files of a root, `elf.cache` (patchadm-elf-cache(5)): the next scan reads only files that
+//! changed since. The file may be removed at any time; a damaged one is ignored. All numbers are little-endian:
 //!
 //! ```text
 //! "patchadm-elf 1\n\0"
@@ -29,19 +24,21 @@ const MAGIC: &[u8; 16] = b"patchadm-elf 1\n\0";
 
 const ENTRY: usize = 40;
 
-/// The largest cache that is read, in bytes: 1 GiB.
+/// 1 GiB.
 pub const LARGEST: u64 = 1 << 30;
 
-/// The time for which a file must have been unchanged before the scan, in nanoseconds.
+/// A file must have been unchanged for so many nanoseconds before the scan: a second change within one tick of a coarse
+/// clock shows the same time.
 const QUIET: i64 = 2_000_000_000;
 
-/// The fact of a file that is no program and no library.
+/// Neither a program nor a library.
 const NONE: u32 = 0;
 
-/// The fact of a file that could not be read as ELF.
+/// Could not be read as ELF.
 const NOT_UNDERSTOOD: u32 = u32::MAX;
 
-/// The facts that identify a file.
+/// A file is unchanged while these stay the same. Only the system sets the status change time, at every change of
+/// content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileKey {
     mount: u32,
@@ -51,10 +48,9 @@ pub struct FileKey {
     ctime: i64,
 }
 
-/// A mount of the root: where it is, and the type of its file system.
+/// The mount point, and the type of its file system.
 pub type MountName = (ObjectPath, String);
 
-/// The known facts about files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FactsCache {
     mounts: Vec<MountName>,
@@ -63,7 +59,6 @@ pub struct FactsCache {
 }
 
 impl FactsCache {
-    /// Returns the number of a mount with known files.
     pub fn mount(&self, mount: &MountName) -> Option<u32> {
         self.mounts.iter().position(|known| known == mount).and_then(|at| u32::try_from(at).ok())
     }
@@ -74,18 +69,16 @@ impl FactsCache {
         Some(FileKey { mount, inode: status.inode.number, size: status.size, mtime, ctime })
     }
 
-    /// Returns the known facts about a file: `Some(None)` if it is no program or library.
+    /// Returns `Some(None)` if the file is no program or library.
     pub fn file(&self, key: &FileKey) -> Option<Option<&Arc<ElfFacts>>> {
         let at = self.entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
         self.entries.get(at).map(|(_, facts)| facts.as_ref())
     }
 
-    /// Returns the number of files.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Returns true if nothing is known.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -139,7 +132,6 @@ impl FactsCache {
             .then_some(Self { mounts, entries: found })
     }
 
-    /// Formats the file again.
     pub fn write(&self) -> Vec<u8> {
         let mut lines: Vec<String> = Vec::new();
         let mut numbers: HashMap<*const ElfFacts, u32> = HashMap::new();

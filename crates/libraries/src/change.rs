@@ -1,5 +1,3 @@
-//! A change of programs and libraries as the decision sees it: trees, candidates and consumers.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,49 +9,36 @@ use crate::tree::Differences;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
-/// The origin of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CandidateOrigin {
-    /// The change removes it.
     TakenAway,
-    /// It is kept already.
     Kept,
-    /// It is in an undo archive that is being restored.
+    /// In an undo archive that is being restored.
     Archived,
 }
 
-/// The kind of a candidate.
 #[derive(Clone, Debug)]
 pub enum CandidateNode {
-    /// A library.
     File(Arc<LibraryFile>),
-    /// A link with its target.
     Link(Vec<u8>),
 }
 
-/// An object that may stay.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Its kind.
     pub node: CandidateNode,
-    /// Its origin.
     pub origin: CandidateOrigin,
-    /// The reason why it cannot stay, if known in advance.
+    /// Set if it is known in advance that the candidate cannot stay.
     pub obstacle: Option<Obstacle>,
 }
 
-/// The reason a library cannot stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
     /// Another object is at its path after the change, or on the way to it.
     PathTaken,
     /// Another consumer would find it before the library that it needs.
     Shadows,
-    /// A script of the change removes it.
     ByScript,
-    /// The patch forbids it.
     Forbidden,
-    /// The user did not ask to keep libraries.
     NotAsked,
 }
 
@@ -63,7 +48,6 @@ impl Obstacle {
         matches!(self, Self::Forbidden | Self::NotAsked)
     }
 
-    /// Returns the word for it in reports.
     pub const fn word(self) -> &'static str {
         match self {
             Self::PathTaken => "path-taken",
@@ -75,69 +59,55 @@ impl Obstacle {
     }
 }
 
-/// The reason why an object counts as a consumer, apart from its own needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OtherSource {
-    /// A process has it mapped.
+    /// A process with this number has it mapped.
     Mapped(u32),
-    /// The policy names it.
     Policy,
 }
 
-/// A consumer of a library, apart from those whose files need it.
+/// A consumer whose file does not need the library.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OtherConsumer {
     /// The program, or the library itself if the policy names it.
     pub path: ObjectPath,
-    /// The reason why it counts.
     pub source: OtherSource,
 }
 
-/// How a consumer needs a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConsumerSource {
     /// The file itself or the loader's settings name the need.
     File(NeedSource),
-    /// Otherwise.
     Other(OtherSource),
 }
 
-/// An object that needs a library.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Consumer {
-    /// Its path.
     pub path: ObjectPath,
-    /// The way in which it needs the library.
     pub source: ConsumerSource,
 }
 
-/// Reads symbols on demand.
 pub trait SymbolSource {
-    /// Returns the symbols of a program or library; `None` if they cannot be read, in which case nothing counts as
-    /// missing.
+    /// Returns `None` if the symbols cannot be read: then nothing counts as missing.
     fn symbols(&self, file: &Arc<LibraryFile>) -> Option<Arc<ElfSymbols>>;
 }
 
-/// A change as the decision sees it.
 #[derive(Clone, Copy)]
 pub struct LibraryChange<'a> {
-    /// The tree before the change, with libraries kept earlier.
+    /// With libraries kept earlier.
     pub before: &'a LibraryTree,
-    /// The tree after the change, without any candidate.
+    /// Without any candidate.
     pub after: &'a LibraryTree,
-    /// The settings after the change.
     pub settings: &'a LoaderSettings,
-    /// The candidates.
     pub candidates: &'a BTreeMap<ObjectPath, Candidate>,
-    /// The objects that the change installs: their needs count even if they were not met before.
+    /// Objects that the change installs. Their needs count even if they were not met before.
     pub brought: &'a BTreeSet<ObjectPath>,
-    /// Needs that were not met when the patch to be backed out was applied: consumer and name.
+    /// Consumer and name of needs that were not met when the patch to be backed out was applied.
     pub unserved: &'a BTreeSet<(ObjectPath, String)>,
-    /// The consumers of each candidate, apart from those whose files need it.
+    /// Consumers of each candidate whose files do not need it.
     pub others: &'a BTreeMap<ObjectPath, BTreeSet<OtherConsumer>>,
-    /// The reader of symbols.
     pub symbols: &'a dyn SymbolSource,
-    /// The signal that asks for the end. After it, the decision is meaningless.
+    /// After a signal, the decision is meaningless.
     pub interrupt: Interrupt<'a>,
 }
 

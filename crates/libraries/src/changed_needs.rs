@@ -1,8 +1,5 @@
-//! The needs that a change leaves unmet, and those that it meets. Every program is loaded once as it loads after the
-//! change and, if it reaches a difference, once as it loaded before.
-//!
-//! Many programs load the same libraries. An object that lost and gained nothing is not examined again if it finds the
-//! same libraries, before and after.
+//! The needs that a change leaves unmet, and those that it meets. Each program is loaded as after the change and, if it
+//! reaches a difference, as before. An unaffected object that finds the same libraries is not examined twice.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -18,23 +15,21 @@ use crate::needs::{CountedNeed, Served, is_served, lack};
 use crate::search::NameNumber;
 use patchadm_svr4::package::ObjectPath;
 
-/// How much of the tree is examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thoroughness {
     /// Only programs that the change can affect, and nothing twice.
     AsNeeded,
-    /// Every need of every program.
     #[cfg(test)]
     Everything,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct ChangedNeeds {
-    /// The affected programs, and affected libraries that no program loads.
+    /// Affected programs, and affected libraries that no program loads.
     pub(super) starts: BTreeSet<ObjectPath>,
-    /// The needs that it leaves unmet and that count.
+    /// Only needs that count.
     pub(super) lost: BTreeSet<CountedNeed>,
-    /// Consumer and name of the needs that it meets and that were not met before.
+    /// Consumer and name of needs that were unmet before.
     pub(super) served: BTreeSet<(ObjectPath, String)>,
 }
 
@@ -78,7 +73,6 @@ impl LibraryChange<'_> {
     }
 }
 
-/// Compares one program after another with itself before the change.
 struct Examination<'e, 'a> {
     change: &'e LibraryChange<'a>,
     comparisons: &'e Comparisons<'a>,
@@ -86,21 +80,21 @@ struct Examination<'e, 'a> {
     /// The program as it loaded before, and the indices of its objects by path number.
     was: Loading,
     places: Stamped,
-    /// The libraries that objects found before when loaded by themselves.
+    /// Results of objects loaded by themselves before the change.
     alone: HashMap<ObjectPath, Rc<[(Need, Served)]>>,
-    /// True if the change installs an object, by its number.
+    /// By object number; true if the change installs the object.
     brought: Vec<Option<bool>>,
-    /// The libraries that each object found, by its number, when it lost and gained nothing. Valid for every program
-    /// that loads it.
+    /// By object number: the libraries that it found when it lost and gained nothing. Valid for every program that
+    /// loads it.
     quiet: Vec<Vec<FoundByObject>>,
     found: FoundByObject,
     changed: ChangedNeeds,
 }
 
-/// The most entries per object in `quiet`.
+/// Limits the entries per object in `quiet`.
 const REMEMBERED: usize = 4;
 
-/// The libraries that an object finds after the change, and found before it. Files are identified by their numbers.
+/// The libraries that an object finds after and before the change. Numbers identify the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FoundByObject {
     /// The file that was there before, if the program loaded it.
@@ -116,7 +110,7 @@ struct FoundByNeed {
     was: Option<(NameNumber, Option<usize>)>,
 }
 
-/// An object as a program loads it after the change and, if it did, before it.
+/// An object as a program loads it after the change and, if it did, before.
 #[derive(Clone, Copy)]
 struct ObjectInBoth<'l> {
     start: &'l ObjectPath,
@@ -228,7 +222,7 @@ impl Examination<'_, '_> {
         files.is_some_and(|files| self.comparisons.lacks_symbols(&one.object.way.file, files))
     }
 
-    /// Records a need that was not met before and now is. Returns true if there is none.
+    /// Records a newly met need. Returns true if there is none.
     fn gains_nothing(&mut self, one: ObjectInBoth<'_>, need: &Need) -> bool {
         let versions = &self.comparisons.versions;
         let (Some(was), Some(old)) = (one.was, one.old) else { return true };
@@ -260,8 +254,7 @@ impl ObjectInBoth<'_> {
         found.needs.extend(needs);
     }
 
-    /// Returns true if the same file serves the same need of the same file as before, or nothing served it before:
-    /// then nothing is lost.
+    /// Returns true if the same file serves the same need of the same file as before, or nothing served it before.
     fn is_met_as_before(&self, need: &Need) -> bool {
         let before = self.was.zip(self.old);
         let before = before

@@ -1,10 +1,6 @@
-//! The decision which libraries stay for programs that still need them when a change removes them (patchadm-shlibs(7),
-//! "What stays").
-//!
-//! The change has been planned as if nothing were kept. Its result is one tree. The candidates are the libraries that
-//! it removes, those that are kept already and those that an archive brings back. A need that was met before and is not
-//! met afterwards is searched among the candidates. A candidate that serves it stays, and so do the candidates that this one needs in turn. A candidate
-//! does not stay if another program would find it instead of a newer library.
+//! Decides which removed libraries stay for programs that still need them (patchadm-shlibs(7), "What stays").
+//! Candidates are removed libraries, kept ones, and those that an archive brings back. A candidate that serves a lost
+//! need stays, with the candidates that it needs, unless another program would find it instead of a newer library.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
@@ -25,35 +21,30 @@ pub use crate::change::{
     OtherConsumer, OtherSource, SymbolSource,
 };
 
-/// A need that is no longer met.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LostNeed {
-    /// The name that is needed.
     pub name: String,
-    /// Its consumer.
     pub consumer: Consumer,
     /// The candidate that served it, or the library that lacks something.
     pub library: Option<ObjectPath>,
     /// The reason why the library does not stay.
     pub obstacle: Option<Obstacle>,
-    /// The versions that the new library lacks.
+    /// Missing in the new library.
     pub versions: Vec<String>,
-    /// The symbols that no new object has.
+    /// Missing in all new objects.
     pub symbols: Vec<String>,
 }
 
-/// The decision about the candidates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LibraryDecision {
-    /// The candidates that stay, each with its consumers, direct and indirect.
+    /// With direct and indirect consumers.
     pub kept: BTreeMap<ObjectPath, BTreeSet<Consumer>>,
-    /// The lost needs.
     pub lost: Vec<LostNeed>,
-    /// Libraries that were kept for a consumer and are no longer needed.
+    /// Kept for a consumer, and no longer needed.
     pub dropped: BTreeSet<ObjectPath>,
-    /// Libraries that were kept although nothing needed them before either. They stay until they are pruned.
+    /// Kept although nothing needed them before either. They stay until they are pruned.
     pub unneeded: BTreeSet<ObjectPath>,
-    /// The needs that were not met before the change and are met after it: consumer and name.
+    /// Consumer and name of needs that only the change meets.
     pub served: BTreeSet<(ObjectPath, String)>,
 }
 
@@ -63,12 +54,10 @@ struct Staying {
 }
 
 impl LibraryChange<'_> {
-    /// Decides what stays.
     pub fn decide(&self) -> LibraryDecision {
         self.decide_with(Thoroughness::AsNeeded)
     }
 
-    /// Decides by examining every need of every program.
     #[cfg(test)]
     pub(super) fn decide_plainly(&self) -> LibraryDecision {
         self.decide_with(Thoroughness::Everything)
@@ -95,8 +84,7 @@ impl LibraryChange<'_> {
         LibraryDecision { kept: staying.kept, lost, dropped, unneeded, served }
     }
 
-    /// Returns true if a library with the needed name stays for the consumer, even if it is not the one that served
-    /// it before.
+    /// Returns true if a library with the needed name stays for the consumer, even if another one served it before.
     fn is_met_by(&self, need: &CountedNeed, kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>) -> bool {
         kept.iter().filter(|(_, consumers)| consumers.contains(&need.consumer)).any(|(path, _)| {
             match self.candidates.get(path).map(|candidate| &candidate.node) {
@@ -106,7 +94,7 @@ impl LibraryChange<'_> {
         })
     }
 
-    /// Finds the candidates that stay, and the obstacles to the others, in addition to the given `obstacles`.
+    /// Finds the candidates that stay and, in addition to `obstacles`, what prevents the others.
     fn staying(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -124,8 +112,8 @@ impl LibraryChange<'_> {
         }
     }
 
-    /// Returns the kept libraries that nothing needs: those to drop, and those that stay until they are pruned. A
-    /// library is dropped if it was needed before or if it would be in the way.
+    /// Returns the unneeded kept libraries: those to drop, because they were needed before or would be in the way, and
+    /// those that stay until they are pruned.
     fn left_over(
         &self,
         staying: &Staying,
@@ -158,8 +146,7 @@ impl LibraryChange<'_> {
         lost_needs.into_iter().collect()
     }
 
-    /// Replaces the obstacle of libraries that could be kept on request by the next one, if there is one, so that the
-    /// user does not ask in vain.
+    /// Replaces an obstacle that the user could lift by the next one, if any, so that the user does not ask in vain.
     fn with_next_obstacles(
         &self,
         lost_needs: BTreeSet<LostNeed>,
@@ -184,7 +171,7 @@ impl LibraryChange<'_> {
         lost_needs.into_iter().map(reason).collect()
     }
 
-    /// Returns the lost needs of processes, and those that the policy names.
+    /// Returns the lost needs of processes and of the policy.
     fn lost_to_others(&self, staying: &Staying) -> Vec<LostNeed> {
         let gone = self.others.iter().filter(|(path, _)| {
             let origin = self.candidates.get(*path).map(|candidate| candidate.origin);
@@ -205,7 +192,7 @@ impl LibraryChange<'_> {
         lost.collect()
     }
 
-    /// Returns the kept libraries that were needed before the change by a consumer that is not itself kept.
+    /// Returns the kept libraries that a consumer needed before the change that is not itself kept.
     fn needed_before(
         &self,
         thoroughness: Thoroughness,
@@ -240,7 +227,7 @@ impl LibraryChange<'_> {
 }
 
 impl LibraryChange<'_> {
-    /// Returns the candidates that serve lost needs, directly or through other candidates, with their consumers.
+    /// Returns the candidates that serve lost needs, directly or through others, with their consumers.
     fn reachable(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -258,8 +245,7 @@ impl LibraryChange<'_> {
                 loaded = loader.load(&need.start).map(|loading| (&need.start, loading));
             }
             let Some((_, loading)) = &loaded else { continue };
-            // A library that the program no longer loads because a candidate hides it may still be opened by another
-            // consumer.
+            // If a candidate hides a library from the program, another consumer may still open it.
             let is_hidden = need.in_loading(loading).is_none();
             let alone = is_hidden.then(|| loader.load(&need.consumer.path)).flatten();
             let loading = alone.as_ref().unwrap_or(loading);
@@ -285,8 +271,8 @@ impl LibraryChange<'_> {
         kept
     }
 
-    /// Returns the candidates that meet a need, and those that meet the needs of these, over the resulting tree. Also
-    /// finds candidates that another, unneeded candidate hides.
+    /// Returns the candidates that meet a need, and those that they need, over the resulting tree. Also finds
+    /// candidates that another, unneeded candidate hides.
     fn needed_candidates(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -349,8 +335,7 @@ impl LibraryChange<'_> {
         }
     }
 
-    /// Returns the candidates that, if they stayed, some consumer would find instead of the library that serves it
-    /// after the change.
+    /// Returns the candidates that some consumer would find instead of the library that serves it after the change.
     pub(super) fn shadowing(
         &self,
         starts: &BTreeSet<ObjectPath>,
@@ -367,7 +352,7 @@ impl LibraryChange<'_> {
     }
 }
 
-/// Returns the needs to search for: the lost ones, and unmet needs of libraries that stay.
+/// Returns the lost needs, and unmet needs of libraries that stay.
 fn open_needs<'l>(
     now: &'l Loading,
     lost: &[&CountedNeed],
@@ -413,8 +398,7 @@ fn misled_from(
         let Some(without) = without.load(&path) else { continue };
         for (index, object) in without.objects.iter().enumerate() {
             let own = &object.way.path;
-            // A program that finds a kept library instead of this object does not load the object, but something else
-            // may open it.
+            // A program that finds a kept library instead does not load this object, but something else may open it.
             let is_left = !with.objects.iter().any(|other| other.way.path == *own);
             if is_left && known.insert(own.clone()) {
                 next.push(own.clone());
@@ -475,7 +459,7 @@ impl LibraryChange<'_> {
         found
     }
 
-    /// Adds the candidate that could serve a need to needs that nothing served.
+    /// Adds the candidate that could serve a need that nothing served.
     fn with_candidates(
         &self,
         lost: BTreeSet<CountedNeed>,
@@ -513,8 +497,7 @@ impl LibraryChange<'_> {
         lost.into_iter().map(&mut named).collect()
     }
 
-    /// Returns the candidate that would meet a need if all candidates stayed, or a candidate hidden by something
-    /// else.
+    /// Returns the candidate that would meet a need if all stayed, or one that something else hides.
     fn could_serve(
         &self,
         all: &mut Loader<'_>,

@@ -1,4 +1,4 @@
-//! One program with everything that it loads, in the order in which its loader would load it.
+//! One program with everything that it loads, in the order of its loader.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -15,83 +15,75 @@ use crate::elf::ElfMachine;
 use crate::search::{NameNumber, Names, PathNumber};
 use crate::tree::Differences;
 
-/// The libraries that musl's loader has in itself, without `lib`.
+/// Libraries built into musl's loader, without `lib`.
 const MUSL_OWN: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
 
-/// The way in which a library is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NeedSource {
-    /// By its own `DT_NEEDED`.
     Needed,
-    /// As the interpreter that loads it.
     Interpreter,
-    /// By `etc/ld.so.preload`.
     Preload,
     /// By a note of libraries that it may load later.
     Dlopen,
 }
 
-/// A name that an object needs, and what was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
-    /// The name. If a note has several: the first that was found, or else the first.
+    /// Of a note with several names: the first that was found, or else the first.
     pub(super) name: NameNumber,
-    /// The name that identifies the need whatever was found: the first name of a note with several.
+    /// Identifies the need whatever was found: the first name of a note.
     pub(super) key: NameNumber,
-    /// The way in which it is needed.
     pub source: NeedSource,
-    /// The index of the object that was found among those of the loading.
+    /// Index among the objects of the loading.
     pub found: Option<usize>,
 }
 
 impl Need {
-    /// Returns true if this is the same need, whatever was found, in a loading with the same names.
+    /// Returns true for the same need, whatever was found, in a loading with the same names.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.key, self.source) == (other.key, other.source)
     }
 }
 
-/// An object of a loading.
 #[derive(Clone, Debug)]
 pub struct LoadedObject {
-    /// The way to its file from the name that was opened.
+    /// From the name that was opened.
     pub way: Rc<Way>,
-    /// The index of the object that it was loaded for; `None` of the program itself.
+    /// Index of the object that needs it; `None` for the program itself.
     pub loaded_by: Option<usize>,
     needs: Range<usize>,
     later: Vec<Need>,
     /// The value of `$ORIGIN`.
     origin: Rc<[u8]>,
-    /// True if an object further up the chain has an RPATH, which is searched for its libraries as well.
+    /// True if the RPATH of an object further up the chain applies as well.
     inherits_rpath: bool,
     pub(super) number: OpenedNumber,
     pub(super) file: usize,
     pub(super) path: PathNumber,
 }
 
-/// A program, or a library that no program loads, and what it loads; the first object is itself.
+/// A program, or a library that no program loads, with what it loads. The first object is the program itself.
 #[derive(Clone, Debug)]
 pub struct Loading {
-    /// The objects in the order in which they are loaded.
+    /// In the order of loading.
     pub objects: Vec<LoadedObject>,
-    /// The needs of all objects, without the libraries that these may load later.
+    /// Without the libraries that objects may load later.
     needs: Vec<Need>,
     names: Rc<Names>,
     kind: LoaderKind,
     machine: ElfMachine,
 }
 
-/// Loads programs of a tree.
 pub struct Loader<'t> {
     search: Search<'t>,
-    /// The index of each file in the current loading, by its number.
+    /// Index in the current loading, by file number.
     by_file: Stamped,
     by_name: Stamped,
-    /// The needs of each object that inherits nothing from its loaders. They are the same in every loading by glibc.
+    /// Of each object that inherits nothing from its loaders: the same in every loading by glibc.
     own_needs: Vec<Option<Rc<[FoundNeed]>>>,
 }
 
-/// A name that an object needs, and the result of its search if nothing with this name is loaded.
+/// A needed name, and the result of its search if nothing with this name is loaded.
 struct FoundNeed {
     name: NameNumber,
     found: Option<OpenedNumber>,
@@ -124,7 +116,6 @@ impl Stamped {
 }
 
 impl<'t> Loader<'t> {
-    /// Makes a loader of this tree.
     pub fn new(tree: &'t LibraryTree, settings: &'t LoaderSettings) -> Self {
         Self::naming(tree, settings, &Rc::default())
     }
@@ -149,7 +140,7 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// Stops loading once a signal asks for the end. Callers must check the signal before they use what was loaded.
+    /// Stops loading once a signal came. Callers must check the signal before they use the result.
     #[must_use]
     pub fn ended_by(mut self, interrupt: Interrupt<'t>) -> Self {
         self.search.ended_by(interrupt);
@@ -165,7 +156,7 @@ impl<'t> Loader<'t> {
         self.search.take_met()
     }
 
-    /// Loads the program or library at a physical path. Returns `None` if there is none.
+    /// Takes a physical path. `None` if there is no program or library.
     pub fn load(&mut self, path: &ObjectPath) -> Option<Loading> {
         let mut loading = self.nothing();
         self.load_over(&mut loading, path).then_some(loading)
@@ -181,8 +172,8 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// Loads the program or library at a physical path, reusing the memory of another loading of the same loader.
-    /// Returns false, with an empty loading, if there is none.
+    /// Reuses the memory of another loading of the same loader. Returns false, with an empty loading, if there is no
+    /// program or library.
     pub(super) fn load_over(&mut self, loading: &mut Loading, path: &ObjectPath) -> bool {
         loading.objects.clear();
         loading.needs.clear();
@@ -212,8 +203,8 @@ impl<'t> Loader<'t> {
         true
     }
 
-    /// Finds the library that would meet a need, with every version that it asks for, if nothing were loaded yet. The
-    /// loading may be of another tree. Also returns the name.
+    /// Finds the library that would meet a need with every version, if nothing were loaded yet. The loading may be of
+    /// another tree. Also returns the name.
     pub(super) fn find_serving(
         &mut self,
         loading: &Loading,
@@ -278,7 +269,7 @@ impl<'t> Loader<'t> {
         found
     }
 
-    /// Loads the libraries that the objects may load later, and their needs.
+    /// Loads the libraries that objects may load later, with their needs.
     fn load_dlopened(&mut self, loading: &mut Loading) {
         let mut next = 0;
         while let Some(object) = loading.objects.get(next) {
@@ -292,7 +283,7 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// Resolves a need of an object: the first of some names that is already loaded or is found.
+    /// Takes the first of `names` that is already loaded or is found.
     fn need(&mut self, loading: &mut Loading, by: usize, names: &[String], source: NeedSource) {
         let Some(first) = names.first() else { return };
         let key = self.search.names().number(first);
@@ -334,7 +325,7 @@ impl<'t> Loader<'t> {
         index.or_else(|| loading.own_of_musl(name))
     }
 
-    /// Adds an object, unless the same file is there already.
+    /// Does nothing if the same file is there already.
     fn add(&mut self, loading: &mut Loading, found: OpenedNumber, loaded_by: Option<usize>) -> Option<usize> {
         let opened = self.search.opened(found)?;
         if let Some(known) = self.by_file.get(opened.file) {
@@ -369,7 +360,6 @@ impl LoadedObject {
 }
 
 impl Loading {
-    /// Returns the needs of an object, in the order of its loader.
     pub fn needs_of<'l>(&'l self, object: &'l LoadedObject) -> impl Iterator<Item = &'l Need> + Clone {
         self.needs.get(object.needs.clone()).unwrap_or_default().iter().chain(&object.later)
     }
@@ -379,12 +369,10 @@ impl Loading {
         objects.flat_map(|(index, object)| self.needs_of(object).map(move |need| (index, object, need)))
     }
 
-    /// Returns the object that meets a need.
     pub fn found(&self, need: &Need) -> Option<&LoadedObject> {
         self.objects.get(need.found?)
     }
 
-    /// Returns the name of a need.
     pub fn name(&self, need: &Need) -> Rc<str> {
         self.names.text(need.name)
     }
@@ -414,7 +402,7 @@ impl Loading {
         object.needs = start..self.needs.len();
     }
 
-    /// Returns the index of musl's loader if a library of this name is built into it.
+    /// Returns the index of musl's loader if the library is built into it.
     fn own_of_musl(&self, name: NameNumber) -> Option<usize> {
         if !matches!(self.kind, LoaderKind::Musl(_)) {
             return None;
@@ -441,8 +429,8 @@ impl Loading {
     }
 }
 
-/// Loads every program of the tree, and every library that no program loads, once each. `visit` gets true if the
-/// loading reached one of the loader's differences.
+/// Loads every program, and every library that no program loads, once each. `visit` gets true if the loading reached
+/// one of the loader's differences.
 pub(super) fn load_all(
     loader: &mut Loader<'_>,
     tree: &LibraryTree,

@@ -1,6 +1,5 @@
-//! A need that a change leaves unmet: the library that served it before, what it lacks now, and whether it counts.
-//!
-//! Each pair of consumer and library is compared once, because many programs load the same libraries.
+//! Needs that a change leaves unmet: the library that served one before, what it lacks now, and whether the need
+//! counts. Each pair of consumer and library is compared once, because many programs load the same libraries.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use crate::loading::{LoadedObject, Loading, Need};
 use crate::search::{NameNumber, Names};
 use crate::tree::{LibraryFile, Way};
 
-/// Returns what is missing for a need: the library, versions of it, or symbols that the old one had.
+/// Returns the missing library, versions or symbols.
 pub(super) fn lack(
     (now, index): (&Loading, usize),
     need: &Need,
@@ -54,7 +53,7 @@ impl Lack {
     }
 }
 
-/// A need that is not met and counts.
+/// An unmet need that counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CountedNeed {
     pub(super) start: ObjectPath,
@@ -84,14 +83,13 @@ impl CountedNeed {
         Self { start: start.clone(), consumer, key, name: name.to_string(), served, lack }
     }
 
-    /// Returns true if this is the need of this object of a loading.
     pub(super) fn is_of(&self, loading: &Loading, object: &LoadedObject, need: &Need) -> bool {
         ConsumerSource::File(need.source) == self.consumer.source
             && object.way.path == self.consumer.path
             && *loading.key(need) == *self.key
     }
 
-    /// Finds the need in a loading of its program: index of the consumer, consumer, need.
+    /// Returns the index of the consumer, the consumer and the need.
     pub(super) fn in_loading<'l>(&self, loading: &'l Loading) -> Option<(usize, &'l LoadedObject, &'l Need)> {
         let index = loading.objects.iter().position(|object| object.way.path == self.consumer.path)?;
         let object = loading.objects.get(index)?;
@@ -118,8 +116,7 @@ impl Served {
     }
 }
 
-/// Finds the same need of the same object in another loading. `index` is the index of the object in the first
-/// loading, and mostly in the other one.
+/// Finds the same need in another loading. `index` is the object's index in the first loading, and mostly in the other.
 pub(super) fn counterpart<'l>(
     loading: &'l Loading,
     (index, consumer): (usize, &ObjectPath),
@@ -141,7 +138,7 @@ pub(super) fn served(
     Some(Served::by(object, same.name, &loading.found(same)?.way, versions))
 }
 
-/// Returns true if a need is met, with every version that it asks for.
+/// Returns true if a need is met with every version.
 pub(super) fn is_served(
     loading: &Loading,
     object: &LoadedObject,
@@ -152,15 +149,14 @@ pub(super) fn is_served(
     library.is_some_and(|library| versions.missing(&object.way.file, &library.way.file, need.name).is_empty())
 }
 
-/// The identity of a file. The trees of a change keep it alive while comparisons are used.
+/// The trees of a change keep the file alive while comparisons are used.
 type FileIdentity = *const LibraryFile;
 
-/// Versions that a library lacks for a consumer that needs it under a name. Key: consumer, library, name.
+/// Key: consumer, library, and the name under which the consumer needs it.
 type LackedVersions = HashMap<(FileIdentity, FileIdentity, NameNumber), Rc<[String]>>;
 
 type LackedSymbols = Option<Rc<SymbolNames>>;
 
-/// Versions that libraries lack for their consumers.
 #[derive(Default)]
 pub(super) struct VersionComparisons {
     names: Rc<Names>,

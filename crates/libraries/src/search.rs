@@ -1,9 +1,6 @@
-//! The search of the loader for one name: the rules of glibc and musl (patchadm-shlibs(7), "The search").
-//!
-//! glibc: a name with a slash is a path. Any other name is searched in RPATH of the object that needs it and of the
-//! chain of its loaders, unless the first has a RUNPATH; then in its RUNPATH, in the directories of `etc/ld.so.conf`,
-//! and in the default directories. musl: RPATH or RUNPATH of the whole chain; the directories of its path file, or its
-//! own.
+//! The search of the loader for one name, by the rules of glibc and musl (patchadm-shlibs(7), "The search").
+//! glibc: RPATH of the chain of loaders unless the object has a RUNPATH, its RUNPATH, `etc/ld.so.conf`, the defaults.
+//! musl: RPATH or RUNPATH of the whole chain, then the directories of its path file, or its own.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,14 +14,13 @@ use crate::elf::{ElfFacts, ElfMachine};
 use crate::settings::LoaderSettings;
 use crate::tree::{Differences, Follower, LibraryFile, LibraryTree, Way, is_library_name};
 
-/// The directories that musl searches without a path file.
+/// Searched by musl without a path file.
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 
-/// The most values that the variables of one directory are expanded to.
+/// Limits the values that the variables of one directory expand to.
 const MOST_VALUES: usize = 8;
 
-/// The most directories of inherited search paths that are searched for one program. A library that is only found
-/// beyond that counts as missing.
+/// Limits the inherited directories searched for one program. A library found only beyond that counts as missing.
 const MOST_INHERITED: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +41,7 @@ pub(super) struct Opened {
     pub(super) path: PathNumber,
 }
 
-/// An object that loads others: its facts, and the directory that `$ORIGIN` stands for.
+/// The facts about a loading object, and the directory that `$ORIGIN` stands for.
 #[derive(Clone, Copy)]
 pub(super) struct Searcher<'f> {
     pub(super) facts: &'f ElfFacts,
@@ -55,7 +51,7 @@ pub(super) struct Searcher<'f> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LoaderKind {
     Glibc,
-    /// musl's loader, with the name of its architecture.
+    /// With the name of its architecture.
     Musl(String),
 }
 
@@ -70,32 +66,29 @@ impl LoaderKind {
     }
 }
 
-/// Searches names in a tree. Results that do not depend on the program are cached.
+/// Caches results that do not depend on the program.
 pub(super) struct Search<'t> {
     tree: &'t LibraryTree,
     follower: Follower<'t>,
     settings: &'t LoaderSettings,
     names: Rc<Names>,
-    /// The watched paths and names.
     differences: &'t Differences,
-    /// True if the search reached one of them.
+    /// True if the search reached one of the differences.
     has_met: bool,
     directories: HashMap<Vec<u8>, Known<Rc<Followed>>>,
     defaults: HashMap<ElfMachine, Rc<[String]>>,
     by_root: HashMap<(ElfMachine, bool), HashMap<String, Known<OpenedNumber>>>,
-    /// Libraries by directory and SONAME, as `ldconfig` would link them; determined on first use.
+    /// By directory and SONAME, as `ldconfig` would link them; determined on first use.
     named: Option<NamedFiles<'t>>,
     opened: Vec<Opened>,
     by_path: HashMap<Rc<[u8]>, OpenedNumber>,
-    /// Objects that were opened at their physical path and not yet under a name. An object that a search finds later
-    /// gets another number.
+    /// Opened at their physical path and not yet under a name. An object that a search finds later gets another number.
     started: HashMap<ObjectPath, OpenedNumber>,
     files: HashMap<*const LibraryFile, usize>,
-    /// The directories of inherited search paths that may still be searched for the current program.
+    /// Directories of inherited search paths that may still be searched for the current program.
     inherited_left: usize,
-    /// The signal that asks for the end, if any.
     interrupt: Interrupt<'t>,
-    /// True once the signal was seen; from then on nothing is found.
+    /// Once true, nothing is found.
     is_ended: bool,
 }
 
@@ -155,7 +148,6 @@ impl<'t> Search<'t> {
         std::mem::take(&mut self.has_met)
     }
 
-    /// Repeats the notice of a cached search.
     pub(super) fn meet_again(&mut self, has_met: bool) {
         self.has_met |= has_met;
     }
@@ -299,7 +291,7 @@ impl<'t> Search<'t> {
         left.is_some()
     }
 
-    /// Searches the directories of `etc/ld.so.conf`, then the default ones.
+    /// Searches `etc/ld.so.conf`, then the default directories.
     fn in_root(&mut self, machine: ElfMachine, name: &str, with_defaults: bool) -> Option<OpenedNumber> {
         let defaults =
             self.defaults.entry(machine).or_insert_with(|| default_directories(machine).into()).clone();
@@ -322,7 +314,7 @@ impl<'t> Search<'t> {
         })
     }
 
-    /// Searches a directory as if `ldconfig` had just made its links: by name, else by SONAME.
+    /// Searches as if `ldconfig` had just made its links: by name, else by SONAME.
     fn by_ldconfig(&mut self, directory: &str, machine: ElfMachine, name: &str) -> Option<OpenedNumber> {
         if let Some(found) = self.in_directory(directory.as_bytes(), machine, name) {
             return Some(found);
@@ -356,7 +348,7 @@ impl<'t> Search<'t> {
         self.file(directory, machine, name.as_bytes())
     }
 
-    /// Opens a file in a directory, unless it is for another class or machine.
+    /// Skips files for another class or machine.
     fn file(&mut self, directory: &[u8], machine: ElfMachine, name: &[u8]) -> Option<OpenedNumber> {
         let followed = self.directory(directory)?;
         let way = self.follower.follow_name(&followed, name, &mut self.has_met)?;
@@ -396,8 +388,8 @@ fn named_files(tree: &LibraryTree) -> NamedFiles<'_> {
     named
 }
 
-/// Expands `$ORIGIN`, `$LIB` and `$PLATFORM` to absolute paths: several if the value that the loader was built with
-/// is not known. Relative results depend on where a program is started, and are left out.
+/// Expands `$ORIGIN`, `$LIB` and `$PLATFORM` to absolute paths: several if the loader's built-in value is unknown.
+/// Relative results depend on the working directory, and are left out.
 fn expanded(text: &str, origin: &[u8], machine: ElfMachine) -> Vec<Vec<u8>> {
     if !text.contains('$') {
         return if text.starts_with('/') { vec![text.as_bytes().to_vec()] } else { Vec::new() };
@@ -439,7 +431,7 @@ fn expanded(text: &str, origin: &[u8], machine: ElfMachine) -> Vec<Vec<u8>> {
     paths
 }
 
-/// Machines by `e_machine`, with the names of their directories on multiarch systems, and their platform.
+/// By `e_machine`: names of multiarch directories, and the platform.
 const MACHINES: [(ElfMachine, &[&str], &str); 13] = [
     (of(62, true), &["x86_64-linux-gnu"], "x86_64"),
     (of(62, false), &["x86_64-linux-gnux32"], "x86_64"),
@@ -505,7 +497,7 @@ impl PathNumber {
     }
 }
 
-/// The known names and paths. Users that share them have the same numbers.
+/// Users that share the names have the same numbers.
 #[derive(Debug, Default)]
 pub(super) struct Names(RefCell<KnownNames>);
 
@@ -517,7 +509,6 @@ struct KnownNames {
 }
 
 impl Names {
-    /// Returns the number of a name, a new one for a new name.
     pub(super) fn number(&self, name: &str) -> NameNumber {
         let mut known = self.0.borrow_mut();
         if let Some(number) = known.numbers.get(name) {
@@ -535,7 +526,6 @@ impl Names {
         self.0.borrow().texts.get(number.index()).cloned().unwrap_or_else(|| Rc::from(""))
     }
 
-    /// Returns the number of a path, a new one for a new path.
     fn path_number(&self, path: &ObjectPath) -> PathNumber {
         let mut known = self.0.borrow_mut();
         let next = PathNumber(u32::try_from(known.paths.len()).unwrap_or(u32::MAX));

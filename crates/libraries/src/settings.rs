@@ -1,5 +1,5 @@
-//! The administrator's settings for the loader: `etc/ld.so.conf` with its includes, `etc/ld.so.preload`, and the path
-//! files of musl.
+//! The administrator's settings for the loaders: `etc/ld.so.conf` with includes, `etc/ld.so.preload`, musl's path
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,41 +8,48 @@ use patchadm_svr4::package::ObjectPath;
 
 use patchadm_inputs::path_glob::PathGlob;
 
-/// The deepest nesting of includes.
+/// Nesting of includes.
 const DEEPEST: usize = 16;
 
 const MOST_FILES: usize = 1000;
 
+/// The most patterns of includes. Each takes the names in a directory.
+const MOST_INCLUDES: usize = 1000;
+
 const MOST_DIRECTORIES: usize = 4096;
 
-/// The most preloaded libraries. The list is tried for each program.
+/// The most architectures that have a path file of musl, which knows about a dozen.
+const MOST_ARCHITECTURES: usize = 64;
+
+/// The list is tried for each program.
 const MOST_PRELOADED: usize = 64;
 
-/// The files of a root in which the loader's settings are.
 pub trait ConfigFiles {
-    /// Returns the content of a file, or `None` if there is none that can be read.
+    /// Returns `None` if the file cannot be read.
     fn content(&self, path: &ObjectPath) -> Option<Vec<u8>>;
 
     /// Returns the names in a directory, or none if it cannot be read.
     fn names(&self, directory: &ObjectPath) -> Vec<Vec<u8>>;
 }
 
-/// The settings of the loaders of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoaderSettings {
-    /// The directories of `etc/ld.so.conf`, in the order in which they are searched.
+    /// In search order.
     pub directories: Vec<String>,
-    /// The libraries that every program loads.
     pub preload: Vec<String>,
-    /// The directories that musl searches, by the name of its architecture; no entry if there is no path file.
+    /// By architecture; no entry without a path file.
     pub musl: BTreeMap<String, Vec<String>>,
 }
 
 impl LoaderSettings {
-    /// Reads the settings of a root.
     pub fn read(files: &dyn ConfigFiles) -> Self {
-        let mut conf =
-            ConfReader { files, directories: Vec::new(), known: HashSet::default(), seen: BTreeSet::new() };
+        let mut conf = ConfReader {
+            files,
+            directories: Vec::new(),
+            known: HashSet::default(),
+            seen: BTreeSet::new(),
+            includes: 0,
+        };
         if let Ok(path) = ObjectPath::new(b"/etc/ld.so.conf") {
             conf.read(&path, 0);
         }
@@ -50,12 +57,13 @@ impl LoaderSettings {
     }
 }
 
-/// Reads `ld.so.conf` and its includes, each file once.
+/// Reads each included file once.
 struct ConfReader<'f> {
     files: &'f dyn ConfigFiles,
     directories: Vec<String>,
     known: HashSet<String>,
     seen: BTreeSet<ObjectPath>,
+    includes: usize,
 }
 
 impl ConfReader<'_> {
@@ -76,6 +84,10 @@ impl ConfReader<'_> {
     }
 
     fn include(&mut self, from: &ObjectPath, pattern: &str, depth: usize) {
+        self.includes += 1;
+        if self.includes > MOST_INCLUDES {
+            return;
+        }
         let above = from.parent().unwrap_or_else(ObjectPath::root);
         let path = if pattern.starts_with('/') {
             ObjectPath::new(pattern.as_bytes())
@@ -95,7 +107,7 @@ impl ConfReader<'_> {
         }
     }
 
-    /// Takes a line of directories, separated by blanks, colons or commas; a `=TYPE` suffix is obsolete.
+    /// Directories are separated by blanks, colons or commas; a `=TYPE` suffix is obsolete.
     fn add(&mut self, line: &str) {
         let between = |letter: char| letter.is_whitespace() || letter == ':' || letter == ',';
         for name in line.split(between) {
@@ -125,6 +137,9 @@ fn musl(files: &dyn ConfigFiles) -> BTreeMap<String, Vec<String>> {
     let Ok(etc) = ObjectPath::new(b"/etc") else { return BTreeMap::new() };
     let mut found = BTreeMap::new();
     for name in files.names(&etc) {
+        if found.len() >= MOST_ARCHITECTURES {
+            break;
+        }
         let arch = name.strip_prefix(b"ld-musl-").and_then(|name| name.strip_suffix(b".path"));
         let Some(arch) = arch.and_then(|arch| std::str::from_utf8(arch).ok()) else { continue };
         let Some(content) = etc.join(&name).ok().and_then(|path| files.content(&path)) else { continue };
@@ -133,4 +148,38 @@ fn musl(files: &dyn ConfigFiles) -> BTreeMap<String, Vec<String>> {
         found.insert(arch.to_owned(), directories.take(MOST_DIRECTORIES).collect());
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Files with this content, in a directory whose names are counted when they are taken.
+    struct Files {
+        conf: Vec<u8>,
+        names: Vec<Vec<u8>>,
+        looks: Cell<usize>,
+    }
+
+    impl ConfigFiles for Files {
+        fn content(&self, path: &ObjectPath) -> Option<Vec<u8>> {
+            Some(if path.as_bytes() == b"/etc/ld.so.conf" { self.conf.clone() } else { b"/lib".to_vec() })
+        }
+
+        fn names(&self, _: &ObjectPath) -> Vec<Vec<u8>> {
+            self.looks.set(self.looks.get() + 1);
+            self.names.clone()
+        }
+    }
+
+    #[test]
+    fn neither_many_includes_nor_many_files_of_musl_take_long() {
+        let names = (0..1_000).map(|number| format!("ld-musl-{number}.path").into_bytes()).collect();
+        let conf = "include none*\n".repeat(100_000).into_bytes();
+        let files = Files { conf, names, looks: Cell::new(0) };
+        let settings = LoaderSettings::read(&files);
+        assert_eq!((settings.musl.len(), files.looks.get()), (MOST_ARCHITECTURES, MOST_INCLUDES + 1));
+    }
 }

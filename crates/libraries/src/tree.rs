@@ -1,6 +1,3 @@
-//! Programs, libraries and links under their paths in a root, as they are or as they will be, and paths followed through
-//! these links.
-
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
@@ -10,16 +7,14 @@ use patchadm_svr4::package::ObjectPath;
 
 use crate::elf::ElfFacts;
 
-/// A program or library, shared by all its names.
+/// Shared by all names of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LibraryFile {
-    /// The facts that the loader reads from the file.
     pub facts: Arc<ElfFacts>,
 }
 
 impl LibraryFile {
-    /// Returns the versions that this file needs of a library of this name and that the library does not define. Weak
-    /// ones are not needed.
+    /// Versions that this file needs and `library` does not define. Weak ones are not needed.
     pub(super) fn versions_missing_in(&self, library: &Self, name: &str) -> Vec<String> {
         let needed = self.facts.needs.iter().filter(|need| need.library == name && !need.is_weak);
         let missing = needed.filter(|need| !library.facts.defines.contains(&need.version));
@@ -43,34 +38,28 @@ impl Node {
     }
 }
 
-/// The way from a path to the file that it leads to.
 #[derive(Clone, Debug)]
 pub struct Way {
-    /// The physical paths of the links on the way, in the order in which they are followed.
+    /// Physical paths in the order in which the links are followed.
     pub links: Vec<ObjectPath>,
-    /// The physical path of the file.
     pub path: ObjectPath,
-    /// The file.
     pub file: Arc<LibraryFile>,
 }
 
-/// The programs, libraries and links of a root, without directories and other files.
-///
-/// A copy shares the unchanged part: it costs as much as the changes since the first copy.
+/// The programs, libraries and links of a root, without directories and other files. A copy shares the unchanged part:
+/// it costs as much as the changes since the first copy.
 #[derive(Clone, Debug, Default)]
 pub struct LibraryTree {
     nodes: Arc<HashMap<ObjectPath, Node>>,
-    /// The new object at a path; `None` if it was removed.
+    /// `None` if the object was removed.
     changed: HashMap<ObjectPath, Option<Node>>,
 }
 
 impl LibraryTree {
-    /// Puts a program or library at a path.
     pub fn put_file(&mut self, path: ObjectPath, file: Arc<LibraryFile>) {
         self.set(path, Some(Node::File(file)));
     }
 
-    /// Puts a link at a path.
     pub fn put_link(&mut self, path: ObjectPath, target: &[u8]) {
         self.set(path, Some(Node::Link(target.into())));
     }
@@ -110,7 +99,7 @@ impl LibraryTree {
         shared.chain(self.changed.iter().filter_map(|(path, node)| Some((path, node.as_ref()?))))
     }
 
-    /// Returns the program or library at a path, without following a link in its last component.
+    /// Follows no link in the last component.
     pub fn file_at(&self, path: &ObjectPath) -> Option<&Arc<LibraryFile>> {
         match self.node(path.as_bytes())? {
             Node::File(file) => Some(file),
@@ -126,8 +115,7 @@ impl LibraryTree {
         })
     }
 
-    /// Returns the paths at which two trees differ. If one is a copy of the other, only the changes since then are
-    /// compared.
+    /// If one tree is a copy of the other, only the changes since then are compared.
     pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> BTreeSet<&'t ObjectPath> {
         let is_other = |path: &&ObjectPath| match (self.node(path.as_bytes()), other.node(path.as_bytes())) {
             (Some(own), Some(other)) => !own.is_same(other),
@@ -147,13 +135,12 @@ pub(super) fn is_library_name(name: &[u8]) -> bool {
     (name.starts_with(b"lib") || name.starts_with(b"ld-")) && name.windows(3).any(|part| part == b".so")
 }
 
-/// The paths at which some trees differ, and the names that find them. A program that reaches none of them loads the
-/// same objects in all trees.
+/// Paths at which some trees differ, and names that find them. A program that reaches none of them loads the same
+/// objects in all trees.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
     paths: HashSet<ObjectPath>,
-    /// The SONAMEs of libraries at these paths, by directory: `ldconfig` finds a library by its SONAME under another
-    /// name.
+    /// SONAMEs of libraries at these paths, by directory: `ldconfig` finds a library by its SONAME under another name.
     names: HashMap<Vec<u8>, HashSet<String>>,
 }
 
@@ -185,20 +172,16 @@ impl Differences {
 }
 
 impl LibraryTree {
-    /// Follows an absolute path as [`Follower::follow`] does.
     pub fn follow(&self, path: &[u8]) -> Option<Way> {
         self.follower().follow(path)
     }
 
-    /// Returns a follower for many paths.
     pub fn follower(&self) -> Follower<'_> {
         Follower::noticing(self, Differences::none())
     }
 }
 
-/// Follows paths of a tree, links included, without leaving the root.
-///
-/// Each link is followed once, so the cost is the total length of links and paths.
+/// Follows each link once, inside the root: the cost is the total length of links and paths.
 pub struct Follower<'t> {
     tree: &'t LibraryTree,
     differences: &'t Differences,

@@ -1,10 +1,5 @@
 //! Making patches and packages.
 //!
-//! ```text
-//!   trees, archives, packages ──► release ──► build ──► a patch: directory, archive, datastream
-//!   two sets of Debian packages ► delta ────► build     make: pkgmk, pkgproto
-//!                                                       lint: faults of a patch
-//! ```
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
 //! | [`release`] | releases of software as lists of objects | nothing |

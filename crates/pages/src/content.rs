@@ -1,26 +1,23 @@
-//! The contents of a page before it is rendered: values only, with texts as strangers wrote them.
+//! Contents of a page before rendering, with untrusted text.
 
-/// A page about patches.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     pub title: String,
-    /// The facts about the whole page: names and values.
+    /// Names and values for the whole page.
     pub facts: Vec<(String, String)>,
     pub sections: Vec<PageSection>,
 }
 
-/// A part of a page: the patches of one machine.
+/// The patches of one machine.
 #[derive(Clone, Debug, Default)]
 pub struct PageSection {
     pub heading: String,
     pub facts: Vec<(String, String)>,
-    /// The patches, in the order to apply them.
+    /// In the order to apply them.
     pub patches: Vec<PagePatch>,
-    /// Other remarks.
     pub notes: Vec<String>,
 }
 
-/// A patch of a page.
 #[derive(Clone, Debug, Default)]
 pub struct PagePatch {
     pub base: String,
@@ -40,26 +37,23 @@ pub struct PagePatch {
     pub reboot: Option<String>,
 }
 
-/// How a machine stands to a patch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PatchState {
-    /// It is lacking.
     Missing,
-    /// It is applied in the current revision.
+    /// Applied in the current revision.
     Current,
     /// A lower revision is applied, and nothing has to be done.
     Older,
     /// A higher revision is applied.
     Newer,
-    /// It is applied, and what is compared with does not have it.
+    /// Applied, but missing in the compared list.
     Unlisted,
-    /// It is not applied and need not be.
+    /// Not applied and not needed.
     #[default]
     NotNeeded,
 }
 
 impl PatchState {
-    /// Returns the word for it.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -71,7 +65,6 @@ impl PatchState {
         }
     }
 
-    /// Returns the class of its colour.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -82,7 +75,7 @@ impl PatchState {
 }
 
 impl PagePatch {
-    /// Returns the id of the revision that the row is about.
+    /// The id of the row's revision.
     pub(super) fn id(&self) -> String {
         match self.current.as_ref().or(self.installed.as_ref()) {
             Some(revision) => format!("{}-{revision}", self.base),
@@ -90,7 +83,6 @@ impl PagePatch {
         }
     }
 
-    /// Returns its flags in words.
     pub(super) fn flags(&self) -> Vec<&'static str> {
         let flags = [
             (self.is_recommended, "recommended"),
@@ -100,7 +92,7 @@ impl PagePatch {
         flags.into_iter().filter_map(|(is_set, word)| is_set.then_some(word)).collect()
     }
 
-    /// Returns the kinds that a table is filtered by.
+    /// Kinds for the table's filter.
     pub(super) fn kinds(&self) -> String {
         let applied = self.installed.is_some().then_some("applied");
         let missing = (self.state == PatchState::Missing).then_some("missing");

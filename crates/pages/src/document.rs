@@ -1,4 +1,4 @@
-//! The frame of every page: its style, its script, and the policy that allows these two and nothing else.
+//! The frame of every page: its style, its script, and a policy that allows only these.
 
 use base64ct::{Base64, Encoding as _};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -8,22 +8,21 @@ use super::section::facts;
 use patchadm_inputs::sign::sha256;
 use patchadm_svr4::package::control::visible;
 
-/// The style, apart from the colours.
+/// Without the colours.
 const STYLE: &str = include_str!("page.css");
 
-/// The script, which sorts and filters tables.
+/// Sorts and filters tables.
 const SCRIPT: &str = include_str!("page.js");
 
-/// What stands above the main part of a page.
+/// Above the main part of a page.
 pub(super) struct PageHead<'a> {
     pub(super) title: &'a str,
     /// Names and values.
     pub(super) facts: &'a [(String, String)],
-    /// The words of the link to the main part, for those who do not see the page.
+    /// Text of the link to the main part, for screen readers.
     pub(super) skip: &'a str,
 }
 
-/// Formats a page as one HTML document.
 pub(super) fn document(head: &PageHead<'_>, main: &Markup) -> String {
     let style = style();
     let markup = html! {
@@ -52,7 +51,6 @@ pub(super) fn document(head: &PageHead<'_>, main: &Markup) -> String {
     markup.into_string()
 }
 
-/// Returns the permissions of the page: to show its own style and run its own script.
 fn policy(style: &str) -> String {
     let digest = |text: &str| Base64::encode_string(&sha256(text.as_bytes()));
     format!(

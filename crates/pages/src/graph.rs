@@ -1,6 +1,4 @@
-//! The graph of a section: its patches that require or are required, and what they require.
-//!
-//! At most [`MOST_BOXES`] boxes are drawn; the rest is counted.
+//! The graph of requirements in a section. At most [`MOST_BOXES`] boxes are drawn; the rest is counted.
 
 use std::collections::HashMap;
 
@@ -11,30 +9,28 @@ use super::layout::{BOX_HEIGHT, BOX_WIDTH, Layout, RequirementGraph};
 use super::references::{alternatives, anchor, base_of};
 use patchadm_svr4::package::control::visible;
 
-/// The most boxes of a graph.
 const MOST_BOXES: usize = 300;
 
-/// The most letters of a name in a box.
+/// In letters.
 const LONGEST_NAME: usize = 17;
 
-/// A box of the graph: a patch of the section, or one that is only required.
+/// A patch of the section, or one that is only required.
 struct GraphBox {
     name: String,
-    /// The place of the patch in the section.
+    /// Index in the section.
     place: Option<usize>,
 }
 
-/// The boxes and lines of a section.
 #[derive(Default)]
 struct SectionGraph {
     boxes: Vec<GraphBox>,
     numbers: HashMap<String, usize>,
     lines: Vec<(usize, usize)>,
-    /// The patches that require something and are not drawn.
+    /// Undrawn patches with requirements.
     left_out: usize,
 }
 
-/// Draws the graph of a section; nothing if no patch of it requires another one.
+/// Draws nothing if no patch of the section requires another one.
 pub(super) fn graph(number: usize, section: &PageSection) -> Markup {
     let graph = SectionGraph::of(section);
     if graph.boxes.is_empty() {
@@ -85,7 +81,7 @@ impl SectionGraph {
         graph
     }
 
-    /// Returns the number of the box of a base, which is made where there is none.
+    /// Returns the box of a base, or makes one.
     fn number_of(&mut self, base: &str, name: &str, places: &HashMap<&str, usize>) -> usize {
         if let Some(number) = self.numbers.get(base) {
             return *number;
@@ -97,7 +93,7 @@ impl SectionGraph {
     }
 }
 
-/// Returns a line from the right side of what is required to the left side of what requires it.
+/// From the right side of the required box to the left side of the requiring one.
 fn line(layout: &Layout, from: usize, to: usize) -> String {
     let place = |number: usize| layout.places.get(number).copied().unwrap_or_default();
     let ((left, from_y), (to_x, to_y)) = (place(from), place(to));

@@ -1,43 +1,39 @@
-//! The places of the boxes in a graph of requirements: in layers, each requirement to the left of its dependents.
+//! Places of boxes in a graph of requirements: in layers, each requirement to the left of its dependents.
 //!
-//! The same graph is always drawn the same way, and no two boxes overlap. A circle is drawn as if the line that closes
-//! it were not there; the line is drawn all the same.
+//! The same graph always gets the same picture. A line that closes a cycle is drawn, but has no influence.
 
 use std::collections::BTreeMap;
 
-/// The width of a box, in pixels.
+/// In pixels, as all sizes here.
 pub(super) const BOX_WIDTH: usize = 150;
-/// The height of a box.
 pub(super) const BOX_HEIGHT: usize = 28;
-/// The room between two columns, for lines.
+/// Between two columns, for lines.
 const COLUMN_GAP: usize = 60;
-/// The room between two boxes of a column.
+/// Between two boxes of a column.
 const ROW_GAP: usize = 12;
-/// The room around everything.
 const MARGIN: usize = 10;
-/// The most boxes above each other; a layer with more has several columns.
+/// Boxes above each other; a larger layer has several columns.
 const TALLEST: usize = 25;
-/// How often the boxes of a layer are moved towards those that they belong to.
+/// How often boxes move towards their neighbours.
 const ROUNDS: usize = 4;
 
-/// A graph: the number of boxes, and lines from the box that requires to the one that is required.
+/// The number of boxes, and lines from the requiring box to the required one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequirementGraph {
     pub(super) boxes: usize,
     pub(super) lines: Vec<(usize, usize)>,
 }
 
-/// The picture of a graph, in pixels.
+/// In pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// The left upper corner of each box.
+    /// Upper left corner of each box.
     pub(super) places: Vec<(usize, usize)>,
     pub(super) width: usize,
     pub(super) height: usize,
 }
 
 impl RequirementGraph {
-    /// Finds the places of all boxes.
     pub(super) fn layout(&self) -> Layout {
         let required = self.required();
         let layers = self.layers(&required);
@@ -63,7 +59,6 @@ impl RequirementGraph {
         }
     }
 
-    /// Returns the boxes that each box requires.
     fn required(&self) -> Vec<Vec<usize>> {
         let mut required = vec![Vec::new(); self.boxes];
         for &(from, to) in &self.lines {
@@ -74,8 +69,7 @@ impl RequirementGraph {
         required
     }
 
-    /// Returns the boxes by layer: each is one layer after the last of those that it requires. Followed without
-    /// recursion.
+    /// Puts each box one layer after the last of its requirements. Not recursive.
     fn layers(&self, required: &[Vec<usize>]) -> Vec<Vec<usize>> {
         let mut depth: Vec<Option<usize>> = vec![None; self.boxes];
         let mut is_open = vec![false; self.boxes];
@@ -107,8 +101,7 @@ impl RequirementGraph {
         layers.into_values().collect()
     }
 
-    /// Returns the layers with their boxes beside those that they belong to: each is moved to the middle of its
-    /// neighbours, some times over.
+    /// Moves each box to the middle of its neighbours, a few times.
     fn ordered(&self, mut layers: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
         let mut neighbours = vec![Vec::new(); self.boxes];
         for &(from, to) in self.lines.iter().filter(|(from, to)| *from < self.boxes && *to < self.boxes) {
@@ -121,7 +114,7 @@ impl RequirementGraph {
                 let middle = |number: &usize| {
                     let list = neighbours.get(*number).map_or(&[][..], Vec::as_slice);
                     let sum: usize = list.iter().filter_map(|other| rows.get(*other)).sum();
-                    // In thousandths, so that no fractions are compared.
+                    // In thousandths, to avoid comparing fractions.
                     if list.is_empty() { usize::MAX } else { sum * 1000 / list.len() }
                 };
                 layer.sort_by_cached_key(|number| (middle(number), *number));

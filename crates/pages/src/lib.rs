@@ -1,7 +1,6 @@
 //! Pages for a browser, each one file that requests nothing else.
 //!
-//! Its policy allows its own style and script by their digests and nothing else: no request, no image, no form. All its
-//! information is there without the script. Texts of strangers are always shown as text.
+//! The policy allows only the page's own style and script. Everything is there without the script.
 
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 
@@ -22,7 +21,6 @@ use maud::html;
 use document::{PageHead, document};
 use section::SectionView;
 
-/// Formats a page about patches as one HTML document.
 pub fn html_of(page: &Page) -> String {
     let main = html! {
         @for (number, section) in page.sections.iter().enumerate() {

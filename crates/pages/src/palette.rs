@@ -1,23 +1,19 @@
-//! The colours of a page, light and dark, and their place in its style.
-//!
-//! Every text has a contrast of at least 4.5:1 to its background.
+//! Colours of a page, light and dark. Every text has a contrast of at least 4.5:1 to its background.
 
-/// A colour: red, green, blue.
+/// Red, green, blue.
 pub(super) type Colour = [u8; 3];
 
-/// The colours of one scheme.
 pub(super) struct Palette {
-    /// The background of everything.
+    /// Background of everything.
     pub(super) ground: Colour,
-    /// The background of rows, boxes and table heads.
+    /// Background of rows, boxes and table heads.
     pub(super) raised: Colour,
     pub(super) text: Colour,
-    /// Text that matters less.
+    /// Less important text.
     pub(super) quiet: Colour,
     /// Lines between and around.
     pub(super) line: Colour,
     pub(super) link: Colour,
-    /// Missing patches.
     pub(super) missing: Colour,
     /// Security patches, and withdrawn ones.
     pub(super) warning: Colour,
@@ -25,7 +21,6 @@ pub(super) struct Palette {
     pub(super) fine: Colour,
 }
 
-/// On light ground.
 pub(super) const LIGHT: Palette = Palette {
     ground: [0xff, 0xff, 0xff],
     raised: [0xf2, 0xf4, 0xf7],
@@ -38,7 +33,6 @@ pub(super) const LIGHT: Palette = Palette {
     fine: [0x1c, 0x69, 0x2f],
 };
 
-/// On dark ground.
 pub(super) const DARK: Palette = Palette {
     ground: [0x14, 0x17, 0x1b],
     raised: [0x20, 0x25, 0x2b],
@@ -52,7 +46,7 @@ pub(super) const DARK: Palette = Palette {
 };
 
 impl Palette {
-    /// Returns the colours as variables of a style sheet.
+    /// As variables of a style sheet.
     pub(super) fn variables(&self) -> String {
         let named = [
             ("ground", self.ground),
@@ -74,7 +68,7 @@ impl Palette {
 mod tests {
     use super::*;
 
-    /// Returns the relative luminance of a colour, by the Web Content Accessibility Guidelines.
+    /// Relative luminance by the Web Content Accessibility Guidelines.
     fn luminance(colour: Colour) -> f64 {
         let part = |value: u8| {
             let value = f64::from(value) / 255.0;

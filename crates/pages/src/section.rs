@@ -1,6 +1,4 @@
 //! The part of a page about one machine: summary, table, graph, and each patch in detail.
-//!
-//! Everything is there without a script; the script of the page lets the table be sorted and filtered.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +10,7 @@ use super::references::{alternatives, anchor, base_of};
 use patchadm_cli::reply::words::{human, reboot_sentence};
 use patchadm_svr4::package::control::visible;
 
-/// The choices for narrowing a table: the kind and its words.
+/// Choices for narrowing a table: the kind and its words.
 const KINDS: [(&str, &str); 6] = [
     ("", "all"),
     ("missing", "missing"),
@@ -22,13 +20,12 @@ const KINDS: [(&str, &str); 6] = [
     ("applied", "applied in some revision"),
 ];
 
-/// A section with what its parts refer to.
 pub(super) struct SectionView<'a> {
     section: &'a PageSection,
     number: usize,
-    /// The places of the patches by base.
+    /// Indices of patches by base.
     places: HashMap<&'a str, usize>,
-    /// The places of the patches that require a base.
+    /// Indices of the patches that require a base.
     required_by: BTreeMap<String, Vec<usize>>,
 }
 
@@ -44,7 +41,6 @@ impl<'a> SectionView<'a> {
         Self { section, number, places: places.collect(), required_by }
     }
 
-    /// Returns the whole section.
     pub(super) fn markup(&self) -> Markup {
         let name = format!("s{}", self.number);
         let section = self.section;
@@ -66,7 +62,7 @@ impl<'a> SectionView<'a> {
         }
     }
 
-    /// Returns the form that narrows the table; the script shows it.
+    /// The script shows this form.
     fn filter(&self) -> Markup {
         html! {
             form id=(format!("f{}", self.number)) hidden {
@@ -152,7 +148,7 @@ impl<'a> SectionView<'a> {
         }
     }
 
-    /// Returns the requirements of a patch; those listed here are links.
+    /// Links those listed here.
     fn requirements(&self, requires: &[String]) -> Markup {
         html! {
             @for (at, entry) in requires.iter().enumerate() {
@@ -178,7 +174,6 @@ impl<'a> SectionView<'a> {
     }
 }
 
-/// Names and values.
 pub(super) fn facts(facts: &[(String, String)]) -> Markup {
     html! {
         @if !facts.is_empty() {

@@ -1,4 +1,4 @@
-//! Pages of tables: values with texts as strangers wrote them, and their markup.
+//! Pages of tables, with untrusted text.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,17 @@ use super::document::{PageHead, document};
 use super::section::facts;
 use patchadm_svr4::package::control::visible;
 
-/// A page of parts, each with a table, stories, or only remarks.
+/// Parts with a table, stories, or only remarks.
 #[derive(Clone, Debug, Default)]
 pub struct TablePage {
     pub title: String,
-    /// The facts about the whole page: names and values.
+    /// Names and values for the whole page.
     pub facts: Vec<(String, String)>,
-    /// The words of the link to the parts, for those who do not see the page.
+    /// Text of the link to the parts, for screen readers.
     pub skip: &'static str,
     pub parts: Vec<PagePart>,
 }
 
-/// A part of a page.
 #[derive(Clone, Debug, Default)]
 pub struct PagePart {
     pub heading: String,
@@ -28,58 +27,56 @@ pub struct PagePart {
     pub stories: Vec<PageStory>,
 }
 
-/// A table.
 #[derive(Clone, Debug, Default)]
 pub struct PageTable {
     pub caption: String,
     pub columns: Vec<Cow<'static, str>>,
-    /// The kinds of rows that a reader can choose among, each with its words; a table without any is not sorted and filtered.
+    /// Kinds of rows to choose among, with their words. Without any, the script does not sort or filter the table.
     pub kinds: Vec<(&'static str, &'static str)>,
     pub rows: Vec<PageRow>,
 }
 
-/// A row of a table; its first cell is its head.
+/// The first cell is the head.
 #[derive(Clone, Debug, Default)]
 pub struct PageRow {
-    /// Its kinds, with blanks between them.
+    /// Separated by blanks.
     pub kind: Cow<'static, str>,
     pub cells: Vec<PageCell>,
 }
 
-/// A cell of a table.
 #[derive(Clone, Debug, Default)]
 pub struct PageCell {
     pub text: String,
     /// The class of its colour, or `number`.
     pub class: &'static str,
-    /// The number by which it is sorted.
+    /// The number to sort by.
     pub key: Option<u64>,
-    /// What it leads to: a path beside the page, or a web address.
+    /// A path beside the page, or a web address.
     pub link: Option<String>,
     /// The names that its text counts; the reader opens the list.
     pub list: Option<PageList>,
 }
 
-/// A list of names that is closed until the reader opens it.
+/// A list of names, closed until the reader opens it.
 #[derive(Clone, Debug, Default)]
 pub struct PageList {
     pub names: Vec<String>,
-    /// The number of names that are left out.
+    /// Number of omitted names.
     pub more: usize,
 }
 
-/// A subject with its facts, and lines that somebody printed.
+/// A subject with its facts and printed lines.
 #[derive(Clone, Debug, Default)]
 pub struct PageStory {
     pub heading: String,
     pub facts: Vec<(String, String)>,
-    /// What it leads to, with the words for it.
+    /// Target and text.
     pub link: Option<(String, String)>,
     pub lines: Vec<String>,
 }
 
 impl PageTable {
-    /// Tells whether a column has numbers alone: its head stands above them, on the right.
+    /// True for a column of numbers: its head is right-aligned.
     fn is_of_numbers(&self, column: usize) -> bool {
         let is_number = |row: &PageRow| row.cells.get(column).is_some_and(|cell| cell.class == "number");
         !self.rows.is_empty() && self.rows.iter().all(is_number)
@@ -87,18 +84,17 @@ impl PageTable {
 }
 
 impl PageCell {
-    /// Returns a cell with a text.
     pub fn of(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
-    /// Returns a cell with a number, by which it is sorted; one without is empty.
+    /// An absent number gives an empty cell.
     pub fn of_number(number: Option<u64>, words: impl Fn(u64) -> String) -> Self {
         let text = number.map(words).unwrap_or_default();
         Self { text, class: "number", key: Some(number.unwrap_or_default()), ..Self::default() }
     }
 
-    /// Returns a cell with the number of names, which the reader can open; of none it is a plain 0.
+    /// Shows the number of names, which the reader can open; a plain 0 without any.
     pub fn of_list(list: PageList) -> Self {
         let number = list.names.len().saturating_add(list.more) as u64;
         let list = Some(list).filter(|_| number > 0);
@@ -106,7 +102,6 @@ impl PageCell {
     }
 }
 
-/// Formats a page of tables as one HTML document.
 pub fn html_of_tables(page: &TablePage) -> String {
     let main = html! {
         (contents(page))
@@ -115,7 +110,7 @@ pub fn html_of_tables(page: &TablePage) -> String {
     document(&PageHead { title: &page.title, facts: &page.facts, skip: page.skip }, &main)
 }
 
-/// Returns the links to the parts, where there are several.
+/// Links to the parts, if there are several.
 fn contents(page: &TablePage) -> Markup {
     html! {
         @if page.parts.len() > 2 {
@@ -145,7 +140,7 @@ fn part_markup(number: usize, part: &PagePart) -> Markup {
     }
 }
 
-/// Returns the form that narrows a table; the script shows it.
+/// The script shows this form.
 fn filter(number: usize, table: &PageTable) -> Markup {
     html! {
         form id=(format!("f{number}")) hidden {
@@ -206,7 +201,7 @@ fn content(cell: &PageCell) -> Markup {
 /// The longest list that is open on paper, where nobody can open it.
 const FEW: usize = 16;
 
-/// Returns a list that is closed. A name that may run from right to left is kept apart from those beside it.
+/// A closed list. A name that may run from right to left is isolated.
 fn list_markup(words: &str, list: &PageList) -> Markup {
     let is_short = list.names.len() <= FEW && list.more == 0;
     html! {

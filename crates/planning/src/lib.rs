@@ -1,10 +1,9 @@
-//! Pure decisions: every function takes values and returns a decision with its reason, and nothing is opened
-//! or changed.
+//! Pure decisions: functions from values to a decision with its reason. They open no file and read no clock.
 //!
 //! ```text
 //!   Image, Inventory, Policy ──► plan ──► Plan, or a Refusal
-//!   offers, applied patches ───► resolve ► which patches, in which order
-//!   what needs what ───────────► order ──► groups, each after what it needs
+//!   offers, applied patches ───► resolve ► patches to apply, in order
+//!   needs ─────────────────────► order ──► groups, each after its needs
 //!   cross-reference, machine ──► analyze ► what the machine lacks
 //!   inventories of many hosts ─► fleet ──► who has and who lacks what, and what changed
 //! ```
@@ -16,6 +15,7 @@
 //! | [`analyze`] | which patches of a cross-reference a machine lacks | nothing |
 //! | [`fleet`] | which host of many has and lacks what | analyze |
 
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
@@ -25,10 +25,8 @@ pub mod order;
 pub mod plan;
 pub mod resolve;
 
-/// Reports a skipped test past the output capture.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;
-    // Nothing depends on this message.
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }

@@ -1,26 +1,18 @@
-//! Names in the order of their needs: each name after the names that it needs.
-//!
-//! A graph is made of names and of edges from a dependent to its dependency. Names that need each other,
-//! directly or through others, are one group: a strongly connected component. The same names and edges in any
-//! order give the same groups in the same order. Nothing is recursive, so the depth of the input is not
-//! limited.
+//! Sorts names after the names that they need. Names that need each other are one group, a strongly connected
+//! component. The answer does not depend on the order of the input. Nothing is recursive, so any depth of needs works.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// The source of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EdgeKind {
-    /// A `depend` file.
     Depend,
-    /// The needs that a program or library states to its loader.
+    /// Needs that a program or library states to its loader.
     Elf,
-    /// A requirement of a patch.
     Patch,
 }
 
 impl EdgeKind {
-    /// Returns the word for it: `depend`, `elf` or `patch`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Depend => "depend",
@@ -30,22 +22,18 @@ impl EdgeKind {
     }
 }
 
-/// A need: `from` needs `to`.
+/// `from` needs `to`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NeedEdge {
-    /// The dependent.
     pub from: String,
-    /// The dependency.
     pub to: String,
-    /// The source of the edge.
     pub kind: EdgeKind,
-    /// The file that states the need, if it is a file of its own.
+    /// The file that states the need, if it is a separate file.
     pub object: Option<String>,
-    /// The text of the need: a line of `depend`, the name of a library, a requirement.
+    /// A line of `depend`, the name of a library, or a requirement.
     pub need: String,
 }
 
-/// The direction of the search from the operands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OrderDirection {
     /// To the names that need them.
@@ -56,7 +44,6 @@ pub enum OrderDirection {
 }
 
 impl OrderDirection {
-    /// Returns the word for it: `dependents` or `dependencies`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Dependents => "dependents",
@@ -65,30 +52,24 @@ impl OrderDirection {
     }
 }
 
-/// The request.
 #[derive(Clone, Debug, Default)]
 pub struct OrderRequest<'a> {
-    /// The start of the search; these names are part of the answer. Names that the graph does not have are
-    /// skipped.
+    /// Part of the answer. Names that the graph lacks are skipped.
     pub operands: &'a [String],
-    /// The direction of the search.
     pub direction: OrderDirection,
-    /// True if each comes before its needs.
+    /// Each name comes before its needs.
     pub is_reversed: bool,
-    /// True if the edges are wanted as well.
     pub with_edges: bool,
 }
 
-/// The answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DependencyOrder {
-    /// The groups in their order. The names of a group need each other, and are sorted by their bytes.
+    /// In order. The names of a group need each other, and are sorted by their bytes.
     pub groups: Vec<Vec<String>>,
-    /// The edges between the names of the answer, sorted; none unless they are wanted.
+    /// Edges between names of the answer, sorted; empty unless requested.
     pub edges: Vec<NeedEdge>,
 }
 
-/// Names, and which of them needs which.
 #[derive(Clone, Debug)]
 pub struct DependencyGraph {
     names: Vec<String>,
@@ -99,8 +80,7 @@ pub struct DependencyGraph {
 }
 
 impl DependencyGraph {
-    /// Makes a graph of names and edges in any order. The ends of an edge need not be among the names; an
-    /// edge from a name to itself is ignored.
+    /// Takes any order. Edges may end outside the names; an edge from a name to itself is ignored.
     pub fn new(names: impl IntoIterator<Item = String>, mut edges: Vec<NeedEdge>) -> Self {
         edges.retain(|edge| edge.from != edge.to);
         edges.sort_unstable();
@@ -124,7 +104,6 @@ impl DependencyGraph {
         Self { names, edges, ends, needs, needed_by }
     }
 
-    /// Answers a request.
     pub fn order(&self, request: &OrderRequest<'_>) -> DependencyOrder {
         let start = request.operands.iter().filter_map(|name| self.names.binary_search(name).ok());
         let neighbours = match request.direction {
@@ -143,15 +122,13 @@ impl DependencyGraph {
     }
 }
 
-/// Groups the marked nodes so that each group follows the groups that it needs. Among groups that are ready,
-/// the one with the lowest node comes first.
+/// Each group follows the groups that it needs. Of several ready groups, the one with the lowest node comes first.
 fn sequence(needs: &Neighbours, marks: &[bool]) -> Vec<Vec<usize>> {
     let components = components(needs);
     let mut groups: Vec<Vec<usize>> = vec![Vec::new(); components.count];
     for (node, group) in components.of_node.iter().enumerate().filter(|(node, _)| marks[*node]) {
         groups[*group].push(node);
     }
-    // A group waits for the groups that it needs.
     let mut waiting = Vec::new();
     for (node, group) in components.of_node.iter().enumerate().filter(|(node, _)| marks[*node]) {
         let needed = needs.of(node).iter().filter(|needed| marks[**needed]);
@@ -179,7 +156,7 @@ fn sequence(needs: &Neighbours, marks: &[bool]) -> Vec<Vec<usize>> {
     order.into_iter().map(|group| std::mem::take(&mut groups[group])).collect()
 }
 
-/// Strongly connected components. A component needs only components with lower numbers.
+/// A strongly connected component needs only components with lower numbers.
 #[derive(Debug)]
 struct Components {
     of_node: Vec<usize>,
@@ -193,9 +170,9 @@ struct Visit {
 
 struct Visitor<'n> {
     needs: &'n Neighbours,
-    /// Discovery time of each node, from 1; 0 if undiscovered.
+    /// Discovery time from 1; 0 if undiscovered.
     met: Vec<usize>,
-    /// The earliest node of the open component that each node can reach.
+    /// The earliest reachable node of the open component.
     lowest: Vec<usize>,
     open: Vec<usize>,
     clock: usize,

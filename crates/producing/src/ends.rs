@@ -9,7 +9,7 @@ use patchadm_making::release::{ReleaseError, ReleaseProblem};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::LockError;
 
-/// Returns the exit for an unreadable release: that of an unreadable patch.
+/// Exits as for an unreadable patch.
 pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
     let exit = match &error.problem {
         ReleaseProblem::Svr4(problem) => problem_code(Command::Patchadd, &error.path, problem),
@@ -20,7 +20,7 @@ pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
     (exit, "Name a release that is whole: a tree, package, archive, or a directory of them.")
 }
 
-/// Returns the exit for a named patch that cannot be used.
+/// For a named patch.
 pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
     let exit = match error {
         PreviousError::Source(error) => source_code(Command::Patchadd, error),
@@ -30,11 +30,12 @@ pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
     (exit, "Name a patch that this program can read.")
 }
 
-/// Returns the exit for a patch that is not made.
 pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Pair(_) => {
-            (Exit::failed(ExitCause::Usage), "Add `--pkg NAME`, or the option named above.")
+            let advice = "Use the values of the installed package: `patchadm pkginfo -l -R ROOT PKG` prints them. A tree that was \
+                 adopted without --arch has --arch all.";
+            (Exit::failed(ExitCause::Usage), advice)
         }
         BuildError::Pattern(_) => (Exit::of_verb(ExitCause::Settings), "Fix the pattern of the policy."),
         BuildError::Exists(_) | BuildError::Foreign(_) => {
@@ -75,7 +76,6 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
     }
 }
 
-/// Returns the exit for a source without a patch.
 pub fn of_failure(failure: &SourceFailure) -> Exit {
     match failure {
         SourceFailure::Release(error) => of_release(error).0,
@@ -91,7 +91,7 @@ pub fn of_failure(failure: &SourceFailure) -> Exit {
     }
 }
 
-/// Returns the end of a run in three lines: what did not happen, why, what to do.
+/// Three lines: what did not happen, why, and the next step.
 pub fn stop(error: &DeltaError) -> Stop {
     let (exit, next) = match error {
         DeltaError::Set(error) => (of_release(error).0, "Name two directories of packages."),

@@ -1,12 +1,4 @@
-//! Code shared by the programs that make patches.
-//!
-//! | module | is about |
-//! | --- | --- |
-//! | [`patch_options`] | options of a new patch, and the request that they form |
-//! | [`ends`] | failures as exit codes and next steps |
-//! | [`shell`] | syntax checks of scripts by the shell of this machine |
-//! | `secret_key` | the key that signs, and its password |
-//! | `publication` | publishing patches in a depot |
+//! Code shared by the programs that make patches: options, exit codes, syntax checks of scripts, keys, publication.
 
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 

@@ -1,4 +1,4 @@
-//! Options of a new patch, shared by all verbs that make one, and the request that they form.
+//! Options of a new patch, shared by all verbs that make one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use patchadm_svr4::format::fields;
 use patchadm_svr4::package::{ObjectPath, Word};
 use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 
-/// The forms that are one file, by their words.
+/// Forms with one file, by their words.
 pub const FILE_FORMS: [(&str, PatchForm); 4] = [
     ("zip", PatchForm::Zip),
     ("tar", PatchForm::Tar),
@@ -23,7 +23,7 @@ pub const FILE_FORMS: [(&str, PatchForm); 4] = [
     ("datastream", PatchForm::Datastream),
 ];
 
-/// The largest file that an option names, in bytes: 16 MiB.
+/// Size limit for files that options name, in bytes.
 const LARGEST: u64 = 16 << 20;
 
 /// Options about a patch.
@@ -104,7 +104,7 @@ pub struct PatchOptions {
 }
 
 impl PatchOptions {
-    /// Returns the request for the patch of this id. `usage` is that of the verb.
+    /// `usage` is the verb's.
     pub fn request(&self, id: PatchId, now: i64, usage: &'static str) -> Result<BuildRequest, Stop> {
         Ok(BuildRequest {
             id,
@@ -143,8 +143,7 @@ impl PatchOptions {
         })
     }
 
-    /// Returns what the patch fixes. An id that looks like that of a CVE record and is none is refused: no scanner would
-    /// know it.
+    /// Refuses an id that only looks like that of a CVE record: no scanner would know it.
     fn fixes(&self, usage: &'static str) -> Result<FixList, Stop> {
         let fixes = FixList::parse(&self.fixes.join(" ")).map_err(|error| wrong(&error, usage))?;
         match fixes.iter().find_map(|id| Some((id, id.cve_fault()?))) {
@@ -202,17 +201,15 @@ impl PatchOptions {
     }
 }
 
-/// Tells whether a text is one line that is not empty.
+/// True for one line that is not empty.
 fn is_line(text: &str) -> bool {
     !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
 
-/// Returns the error for invalid words.
 pub fn wrong(error: &dyn std::fmt::Display, usage: &'static str) -> Stop {
     Stop::Usage { message: error.to_string(), usage }
 }
 
-/// Reads a file that an option names.
 pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
     let refused = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NotFound),
@@ -228,7 +225,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
     Ok(text)
 }
 
-/// Reads `NAME PKG` lines; the error is the number of a line that is none.
+/// Parses `NAME PKG` lines; the error is the number of an invalid line.
 fn pkg_map(text: &str) -> Result<BTreeMap<String, String>, usize> {
     let mut map = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {

@@ -12,7 +12,7 @@ use patchadm_cli::reply::cause_of::{of_io, of_root};
 use patchadm_cli::reply::failure::source_code;
 use patchadm_cli::reply::json::milliseconds_since;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ResultWord, Stop};
-use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::depots::FlagsFileError;
 use patchadm_core::operation::publish::{IndexSigning, PublishError, PublishReport, PublishState, SignIndex};
 use patchadm_inputs::input_file::read_small;
@@ -20,7 +20,7 @@ use patchadm_inputs::sign::{PublicKey, SecretKey};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::LockError;
 
-/// The default validity of an index in days.
+/// Default validity of an index, in days.
 pub const DAYS: u32 = 30;
 
 const LARGEST_KEY: u64 = 4096;
@@ -32,7 +32,6 @@ pub enum IndexKey {
     Secret(SecretKey),
 }
 
-/// Returns how an index is signed.
 pub fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> IndexSigning<'a> {
     match key {
         IndexKey::Secret(key) => IndexSigning::Here { key: key.public(), sign },
@@ -42,14 +41,14 @@ pub fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -
     }
 }
 
-/// Reads the key of an index, secret or public. `--finish` signs nothing, so a public key is enough.
+/// Reads a secret or public key. `--finish` signs nothing, so a public key is enough.
 pub fn read_key(
     call: &mut Invocation,
     file: Option<&Path>,
     password_file: Option<PathBuf>,
 ) -> anyhow::Result<IndexKey> {
     let Some(file) = file else { return Ok(IndexKey::None) };
-    // A file that cannot be read, or is not a public key, is reported as what it is not: a secret key.
+    // An unreadable file or one without a public key is reported as no secret key.
     let text = read_small(file, LARGEST_KEY).unwrap_or_default();
     if let Ok(public) = PublicKey::parse(&text) {
         return Ok(IndexKey::Public(public));
@@ -57,10 +56,9 @@ pub fn read_key(
     secret_key(call, file, password_file).map(IndexKey::Secret)
 }
 
-/// Exit code: damaged input.
+/// Exit code for damaged input.
 const DAMAGED: u8 = 33;
 
-/// Returns the error of a failed publication.
 pub fn refused(error: &PublishError) -> anyhow::Error {
     let (exit, next) = end_of(error);
     Stop::Refused { exit, message: format!("nothing was published\n{error}.\n{next}") }.into()
@@ -116,7 +114,6 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
     }
 }
 
-/// The report.
 #[derive(Debug, Serialize)]
 pub struct PublicationReport {
     result: ResultWord,
@@ -135,7 +132,6 @@ pub struct PublicationReport {
 }
 
 impl PublicationReport {
-    /// The report about a publication.
     pub fn of(published: &PublishReport, place: &Path, began: Instant) -> Self {
         Self {
             result: match published.state {
@@ -157,9 +153,9 @@ impl PublicationReport {
         }
     }
 
-    /// Returns the lines for people: the publication, and the files to be signed.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.summary()];
+    /// The publication, and the files to be signed.
+    pub fn lines(&self, zone: Zone) -> Vec<String> {
+        let mut lines = vec![self.summary(zone)];
         lines.extend(self.added.iter().map(|id| format!("  added {id}")));
         if !self.kept.is_empty() {
             lines.push(format!("  there already: {}", self.kept.len()));
@@ -168,7 +164,7 @@ impl PublicationReport {
         lines
     }
 
-    fn summary(&self) -> String {
+    fn summary(&self, zone: Zone) -> String {
         let Self { place, version, .. } = self;
         match self.state {
             PublishState::Unsigned => return "nothing was published: there are no signatures yet".to_owned(),
@@ -176,7 +172,7 @@ impl PublicationReport {
             PublishState::Published | PublishState::Waiting | PublishState::Planned => {}
         }
         let until = match &self.expires {
-            Some(moment) => format!("valid until {moment}"),
+            Some(moment) => format!("valid until {}", zone.minute_of(moment)),
             None => "valid for ever".to_owned(),
         };
         match self.state {
@@ -186,7 +182,6 @@ impl PublicationReport {
         }
     }
 
-    /// Returns the next step.
     pub fn advice(&self) -> Option<String> {
         match self.state {
             PublishState::Waiting => Some(format!(
@@ -203,7 +198,7 @@ impl PublicationReport {
 
 impl CommandReport for PublicationReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        self.lines().iter().try_for_each(|line| output.line(line))?;
+        self.lines(output.zone()).iter().try_for_each(|line| output.line(line))?;
         Ok(self.advice().map_or(Ok(()), |advice| output.line(advice))?)
     }
 }

@@ -12,7 +12,7 @@ use patchadm_inputs::input_file::read_own;
 use patchadm_inputs::sign::SecretKey;
 use patchadm_planning::plan::refusal::Command;
 
-/// Reads a secret key. Its password is the first line of `password_file`, or is asked for.
+/// The password is the first line of `password_file`, or asked for.
 pub fn secret_key(
     call: &mut Invocation,
     file: &Path,
@@ -26,7 +26,6 @@ pub fn secret_key(
     })
 }
 
-/// Why no secret key could be read.
 enum KeyFailure {
     Signing(SigningError),
     Command(anyhow::Error),
@@ -38,7 +37,6 @@ impl From<SigningError> for KeyFailure {
     }
 }
 
-/// Returns the error for an unusable key or patch.
 pub fn signing_refused(error: SigningError) -> anyhow::Error {
     let exit = match &error {
         SigningError::Differs { .. } | SigningError::Unfit { .. } => Exit::SIGNATURE,
@@ -50,7 +48,7 @@ pub fn signing_refused(error: SigningError) -> anyhow::Error {
     Stop::Refused { exit, message: error.to_string() }.into()
 }
 
-/// The longest password, in bytes.
+/// In bytes.
 const LONGEST: u64 = 1024;
 
 /// Options about the password of a secret key.
@@ -64,7 +62,7 @@ pub struct PasswordOptions {
     pub password_file: Option<PathBuf>,
 }
 
-/// Returns the password of the options or the terminal, if there is to be one. A new one is asked for twice.
+/// Returns the password from options or terminal, if needed. Asks for a new one twice.
 pub fn password(
     call: &mut Invocation,
     options: &PasswordOptions,
@@ -85,11 +83,10 @@ pub fn password(
             "there is no terminal to ask for the password\nhint: name its file with --password-file";
         return Err(refused(ExitCause::Usage, message.to_owned()).into());
     }
-    // A signal that ended the program at the question would leave the terminal as it is for passwords.
+    // A signal that ends the program at the prompt would leave the terminal without echo.
     Ok(Some(with_signals_for_now(|interrupt| typed(&mut call.output, is_new, interrupt))??))
 }
 
-/// Returns the password that is typed.
 fn typed(output: &mut Output, is_new: bool, interrupt: &dyn Fn() -> Option<i32>) -> Result<Vec<u8>, Stop> {
     let mut ask = |question| {
         let declined = || {

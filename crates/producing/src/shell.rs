@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Checks the syntax of a script with the shell of this machine, without running it. Scripts for another interpreter
-/// are not checked, and neither is any without a shell.
+/// Checks a script's syntax with the shell of this machine, without running it. Accepts scripts for other interpreters,
+/// and all without a shell.
 pub fn read_by_shell(text: &[u8]) -> Result<(), String> {
     if !is_for_shell(text) {
         return Ok(());

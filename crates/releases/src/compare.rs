@@ -1,8 +1,7 @@
-//! Comparison of two lists of objects.
+//! Comparison of two lists of objects by size and digest, without opening anything.
 //!
-//! Nothing is opened: content is compared by size and digest. A modification time alone is a change only on request,
-//! because a rebuild gives every object a new one, and for a directory never, because it changes with every name in it.
-//! For a symbolic link only the target counts by default: a pkgmap has nothing else about it.
+//! A rebuild gives every object a new modification time, so that counts only on request, and never for a directory. Of
+//! a symbolic link only the target counts by default, as in a pkgmap.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,28 +10,24 @@ use std::fmt;
 use crate::object::{LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind};
 use patchadm_svr4::package::ObjectPath;
 
-/// Everything that changed between two lists of objects, sorted by path.
+/// Sorted by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// Without equal objects.
     pub changes: Vec<ObjectChange>,
 }
 
-/// The change of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectChange {
-    /// The path below the base directory.
+    /// Below the base directory.
     pub path: ObjectPath,
-    /// The kind of change.
     pub kind: ChangeKind,
 }
 
-/// The kind of change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// Only the new release has it.
     Added,
-    /// Both have it, and it differs.
     Replaced(Differences),
     /// Only the old release has it.
     Deleted,
@@ -41,44 +36,37 @@ pub enum ChangeKind {
 /// Respects in which two objects of one path differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// The type: file, directory, link, …; also whether a file is editable or volatile, and a directory exclusive.
+    /// Includes editable, volatile and exclusive types.
     pub ftype: bool,
-    /// The bytes of a file.
     pub bytes: bool,
-    /// The target of a symbolic link.
     pub target: bool,
-    /// The numbers of a device.
     pub device: bool,
-    /// The permission bits.
     pub mode: bool,
-    /// The owner or the group.
     pub owner: bool,
-    /// Extended attributes and access control lists.
+    /// Includes access control lists.
     pub xattrs: bool,
     /// The names of the file.
     pub links: bool,
-    /// The modification time, if requested.
+    /// If requested.
     pub mtime: bool,
 }
 
 impl Differences {
-    /// True if there is any.
     pub fn is_any(&self) -> bool {
         *self != Self::default()
     }
 
-    /// True if type, content and names are equal, so that only attributes differ.
+    /// True if type, content and names are equal.
     pub fn is_attributes_only(&self) -> bool {
         let attributes = Self { mode: false, owner: false, xattrs: false, mtime: false, ..*self };
         self.is_any() && !attributes.is_any()
     }
 
-    /// True if only the modification time differs.
     pub fn is_mtime_only(&self) -> bool {
         *self == Self { mtime: true, ..Self::default() }
     }
 
-    /// Returns the respects as words, in a fixed order.
+    /// In a fixed order.
     pub fn words(&self) -> Vec<&'static str> {
         let all = [
             (self.ftype, "type"),
@@ -102,12 +90,11 @@ impl fmt::Display for Differences {
 }
 
 impl Comparison {
-    /// Returns added and changed paths.
+    /// Added and changed paths.
     pub fn delivered(&self) -> impl Iterator<Item = &ObjectPath> {
         self.changes.iter().filter(|change| change.kind != ChangeKind::Deleted).map(|change| &change.path)
     }
 
-    /// Returns deleted paths.
     pub fn deleted(&self) -> impl Iterator<Item = &ObjectPath> {
         self.changes.iter().filter(|change| change.kind == ChangeKind::Deleted).map(|change| &change.path)
     }
@@ -122,7 +109,7 @@ pub struct CompareOptions {
     pub every_type: bool,
 }
 
-/// Compares two lists, each sorted by path with each path once.
+/// Both lists must be sorted by path, with each path once.
 pub fn compare(old: &[ReleaseObject], new: &[ReleaseObject], options: CompareOptions) -> Comparison {
     let (old_names, new_names) = (LinkNames::of(old), LinkNames::of(new));
     let (mut before, mut after) = (old.iter().peekable(), new.iter().peekable());
@@ -209,7 +196,6 @@ fn is_same_owner(old: &ObjectOwner, new: &ObjectOwner) -> bool {
 pub struct LinkNames<'a>(BTreeMap<LinkGroup, Vec<&'a ObjectPath>>);
 
 impl<'a> LinkNames<'a> {
-    /// Collects the names of a list.
     pub fn of(objects: &'a [ReleaseObject]) -> Self {
         let mut names: BTreeMap<LinkGroup, Vec<&ObjectPath>> = BTreeMap::new();
         for object in objects {
@@ -221,7 +207,7 @@ impl<'a> LinkNames<'a> {
         Self(names)
     }
 
-    /// Returns all names of the object's file, sorted; none if it has only one.
+    /// All names of the object's file, sorted; empty if it has only one.
     pub fn others(&self, object: &ReleaseObject) -> &[&'a ObjectPath] {
         object.link_group().and_then(|group| self.0.get(&group)).map(Vec::as_slice).unwrap_or_default()
     }

@@ -1,7 +1,6 @@
-//! Trees as lists of objects, and the comparison of two of them.
-//!
-//! Nothing is opened or read here: the lists come from packages, archives and directories (`patchadm-making`), or from
-//! a root and its stages (`patchadm-core`).
+//! Trees as lists of objects, and their comparison. Lists come from `patchadm-making` and `patchadm-core`.
+
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 
 mod compare;
 mod object;

@@ -1,13 +1,10 @@
-//! The accounts of a root.
-
 use super::{Result, Root};
 use patchadm_svr4::package::{Accounts, ObjectPath};
 
 const LIMIT: u64 = 64 << 20;
 
-/// Reads `etc/passwd` and `etc/group` of the root or, if it has neither, those of `host` (the root of the running
-/// system). `root` is always 0. The host's name service is never consulted, because it knows nothing about other
-/// roots.
+/// Reads `etc/passwd` and `etc/group` of the root, or those of `host` (the running system) if it has neither. `root` is
+/// always 0. The name service of the host is never asked: it knows nothing about other roots.
 pub fn accounts_of(root: &Root, host: &Root) -> Result<Accounts> {
     let own = read(root)?;
     let accounts = match own {

@@ -1,12 +1,6 @@
-//! Objects under construction: new trees of files, and private names beside the final place.
-//!
-//! Existing files are never written to. Directories on the way to a new file are made, or entered without following a
-//! symbolic link if they exist. An [`UnnamedDirectory`] has a private name until it is finished, so that it is never
-//! mistaken for the finished directory. Nothing is durable before [`Dir::sync_file_system`].
-//!
-//! An object under a private name is locked (flock(2)) by its maker until it gets its final name or is removed. The
-//! system releases the lock however the program dies. An unlocked object therefore has no maker any more, and the next
-//! run of the same program in that directory removes it ([`Dir::remove_leftovers`]).
+//! Objects under construction: new trees of files, and private names beside the final place. Nothing is durable before
+//! [`Dir::sync_file_system`]. The maker locks a private object (flock(2)) until it has its final name; the system drops
+//! the lock of a dead program, so [`Dir::remove_leftovers`] removes whatever is unlocked.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -23,17 +17,14 @@ use crate::{Dir, FileType, Result, RootError, Timestamp, WritableFile, again, ra
 
 const DIRECTORY: u32 = 0o755;
 
-/// A tree of new files below a directory.
 #[derive(Debug)]
 pub struct NewTree {
     top: Dir,
-    /// The directories made by this value, by their names below the top.
     made: BTreeSet<Vec<u8>>,
     last: Option<(Vec<u8>, Dir)>,
 }
 
 impl NewTree {
-    /// Begins an empty tree below a directory.
     pub fn below(top: Dir) -> Self {
         Self { top, made: BTreeSet::new(), last: None }
     }
@@ -59,14 +50,13 @@ impl NewTree {
         }
     }
 
-    /// Makes a file, private until its mode is set, and the missing directories above it, 0755. The name may have
-    /// several components, none of them `..`.
+    /// Makes a file, private until its mode is set, and its missing parents with mode 0755. `name` may have several
+    /// components, none of them `..`. Parents that exist are never entered through a symbolic link.
     pub fn file(&mut self, name: &[u8]) -> Result<WritableFile> {
         let (above, name) = directory_and_name(name);
         self.enter(above)?.create(name)
     }
 
-    /// Makes a file with these bytes.
     pub fn write(&mut self, name: &[u8], bytes: &[u8], mode: Mode) -> Result<WritableFile> {
         let mut file = self.file(name)?;
         file.put(bytes)?;
@@ -82,12 +72,12 @@ impl NewTree {
         self.enter(above)?.make_link(name, &source, from)
     }
 
-    /// Opens the directory with this name below the top, and makes it if it is missing; an empty name means the top.
+    /// Opens a directory below the top, and makes it if it is missing; an empty name means the top.
     pub fn directory(&mut self, name: &[u8]) -> Result<Dir> {
         self.enter(name)?.again()
     }
 
-    /// Like [`directory`](Self::directory), and keeps the directory open for the next file.
+    /// Keeps the directory open for the next file.
     fn enter(&mut self, name: &[u8]) -> Result<&Dir> {
         let last = match self.last.take() {
             Some((last, dir)) if last == name => (last, dir),
@@ -117,7 +107,6 @@ impl NewTree {
         Ok(dir)
     }
 
-    /// Sets the times of the directories made, inner ones first.
     pub fn date(&self, mtime: Timestamp) -> Result<()> {
         for path in self.made.iter().rev() {
             let mut parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
@@ -142,7 +131,6 @@ pub struct UnnamedDirectory {
     parent: Dir,
     private: Vec<u8>,
     name: Vec<u8>,
-    /// The content of the directory.
     pub tree: NewTree,
 }
 
@@ -163,14 +151,14 @@ impl UnnamedDirectory {
         above.join(OsStr::from_bytes(&self.private))
     }
 
-    /// Sets the times of all directories, and a mode that lets everyone read this one.
+    /// Sets the times of all directories, and lets everyone read this one.
     pub fn close(&self, mtime: Timestamp) -> Result<()> {
         self.tree.date(mtime)?;
         self.parent.set_mode(&self.private, Mode::of(DIRECTORY))?;
         self.parent.set_mtime(&self.private, mtime)
     }
 
-    /// Gives the directory its name. If the name is taken, it is exchanged if `replaces`; otherwise this fails with
+    /// Gives the directory its name. If the name is taken, exchanges the two if `replaces`; otherwise fails with
     /// EEXIST.
     pub fn publish(&self, replaces: bool) -> Result<()> {
         let Self { parent, private, name, .. } = self;
@@ -207,14 +195,13 @@ impl Drop for UnnamedDirectory {
     }
 }
 
-/// Returns true if the file system does not support such a rename.
 fn is_beyond(error: &RootError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
 const DIGITS: usize = 16;
 
-/// The most attempts at a private name, in case another process removes each as a leftover.
+/// Limits the attempts at a private name, in case another process removes each as a leftover.
 const TRIES: usize = 16;
 
 impl Dir {
@@ -230,27 +217,25 @@ impl Dir {
         })
     }
 
-    /// Makes a file in the same way.
     pub fn create_private(&self, program: &str) -> Result<(Vec<u8>, WritableFile)> {
         self.private(program, |name| self.create(name))
     }
 
-    /// Writes a file that replaces the one of this name by a rename of durable bytes. The name is durable once the
-    /// directory is synced. Remains of a failure under the private name of `program` go with the next
-    /// [`remove_leftovers`](Self::remove_leftovers).
+    /// Replaces the file of this name by a rename of durable bytes. The name is durable once the directory is synced.
+    /// The next [`remove_leftovers`](Self::remove_leftovers) clears up after a failure.
     pub fn replace_file(&self, program: &str, name: &[u8], bytes: &[u8], mode: Mode) -> Result<()> {
         self.replace_written(program, name, |file| {
             file.put(bytes).and_then(|()| file.set_mode(mode)).and_then(|()| file.sync())
         })
     }
 
-    /// Writes a file in the same way without waiting for the disk: after a power cut it may be cut short, or hold
-    /// arbitrary bytes. For files whose readers detect that by a digest and can do without them.
+    /// Like [`replace_file`](Self::replace_file), but does not wait for the disk: a power cut may leave a short file or
+    /// arbitrary bytes. For files whose readers detect this by a digest and can do without them.
     pub fn replace_cache(&self, program: &str, name: &[u8], bytes: &[u8], mode: Mode) -> Result<()> {
         self.replace_written(program, name, |file| file.put(bytes).and_then(|()| file.set_mode(mode)))
     }
 
-    /// Writes a file as [`replace_file`](Self::replace_file) does, of what `write` writes, part by part.
+    /// Like [`replace_file`](Self::replace_file), for bytes that `write` writes part by part.
     pub fn replace_streamed(
         &self,
         program: &str,
@@ -274,7 +259,6 @@ impl Dir {
         let (private, mut file) = self.create_private(program)?;
         let written = write(&mut file).and_then(|()| self.rename(&private, name));
         if written.is_err() {
-            // The earlier error is the one to report.
             let _ = self.remove(&private);
         }
         written
@@ -295,8 +279,7 @@ impl Dir {
         Err(gone.unwrap_or_else(|| self.error("make a private name", b"", Errno::AGAIN)))
     }
 
-    /// Removes the remains of killed runs of `program` in this directory: objects of the caller under a private name
-    /// that no process has locked.
+    /// Removes objects of the caller that killed runs of `program` left here: private names that no process has locked.
     pub fn remove_leftovers(&self, program: &str) -> Result<()> {
         for name in self.names()?.into_iter().filter(|name| is_private(name, program)) {
             let Some(seen) = self.look(&name)? else { continue };

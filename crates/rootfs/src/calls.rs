@@ -16,7 +16,7 @@ pub(crate) fn again<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::i
     rustix::io::retry_on_intr(call)
 }
 
-/// Returns sixty-four unguessable bits, for names that must be unique.
+/// Returns 64 unguessable bits, for unique names.
 pub fn random() -> Result<u64> {
     let mut bytes = [0u8; 8];
     again(|| rustix::rand::getrandom(bytes.as_mut_slice(), rustix::rand::GetRandomFlags::empty())).map_err(
@@ -27,8 +27,8 @@ pub fn random() -> Result<u64> {
 
 const BUFFER: usize = 32 << 10;
 
-/// Calls `visit` with the name of every entry except `.` and `..`, and its type as far as the listing states it. Each
-/// call starts over, regardless of the position of the descriptor.
+/// Calls `visit` with each name except `.` and `..`, and its type if the listing states it. Starts over at each call,
+/// regardless of the position of the descriptor.
 pub fn each_entry(
     directory: impl AsFd,
     visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,

@@ -1,12 +1,6 @@
-//! The trees that contain the roots of containers: the directories of container engines, and overlayfs.
-//!
-//! Everything in such a tree may belong to uid 0, because root in a container wrote it. So owners prove nothing there.
-//! The location of its directory, not its name, decides whether a root counts as one of these: a symbolic link or a
-//! bind mount leads to the same directory and gives the same answer. The same holds for a record on another mount than
-//! its root. The overlayfs of `/` itself is no such tree: a program in a container is at home there.
-//!
-//! Trees that no mount table shows are not known: that of an engine that keeps its containers in another directory,
-//! while nothing is mounted there.
+//! The trees that contain roots of containers: directories of container engines, and overlayfs except that of `/`. Root
+//! in a container wrote them, so owners prove nothing there. The location of a directory decides, not its path:
+//! symbolic links and bind mounts give the same answer. A tree that no mount table shows is unknown.
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,7 +13,6 @@ use super::{ForeignTree, Result, Root, RootError, TreeWay, again, mounts};
 use crate::mounts::{Mount, Place, below, parse, place_of};
 use patchadm_svr4::package::rule;
 
-/// The directories in which container engines keep the roots of their containers.
 const ENGINE_DIRECTORIES: [&str; 6] = [
     "/var/lib/docker",
     "/var/lib/containers",
@@ -29,11 +22,10 @@ const ENGINE_DIRECTORIES: [&str; 6] = [
     "/run/containers",
 ];
 
-/// The types of overlayfs in mount tables: of the kernel, of old kernels, of the FUSE program.
+/// As mount tables name them: by the kernel, by old kernels, by the FUSE program.
 const OVERLAYS: [&[u8]; 3] = [b"overlay", b"overlayfs", b"fuse.fuse-overlayfs"];
 
 impl Root {
-    /// Returns the tree of containers that the root directory is in; `None` if it is in none.
     pub fn container_tree(&self) -> Result<Option<ForeignTree>> {
         container_tree(self.fd(), self.prefix().as_os_str().as_bytes())
     }
@@ -63,13 +55,13 @@ fn not_read(path: &str, error: &std::io::Error) -> RootError {
     RootError::Call { action: "read", path: path.to_owned(), errno }
 }
 
-/// Opens a directory of an engine, through links. A missing or unreachable directory contains no root.
+/// Follows links. A missing or unreachable directory contains no root.
 fn opened_directory(path: &str) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     again(|| rustix::fs::open(path, flags, Mode::empty())).ok()
 }
 
-/// The location of a directory or file: its mount, and its path as this process sees it, with all links resolved.
+/// Mount and path of an object as this process sees them, with all links resolved.
 struct Location {
     mount: u64,
     path: Vec<u8>,
@@ -88,14 +80,13 @@ impl Location {
     }
 }
 
-/// The mount of `/`, and the device of its file system as mount tables write it.
+/// The mount of `/`, and its device as mount tables write it.
 struct SystemRoot {
     mount: u64,
     device: Vec<u8>,
 }
 
-/// Returns the engine whose directory contains a root: by its path, or because part of its file system is mounted
-/// there.
+/// Returns the engine whose directory contains a root, by its path or by a mount of part of its file system.
 fn engine_of(
     table: &[Mount],
     (root, named): (&Location, &[u8]),
@@ -116,7 +107,6 @@ fn engine_of(
     })
 }
 
-/// Returns the way by which a root is in the directory of an engine.
 fn way_into(
     table: &[Mount],
     (root, named): (&Location, &[u8]),
@@ -149,7 +139,7 @@ fn is_seen_in(table: &[Mount], place: &Place, system: &SystemRoot, engine: &Loca
         .any(|area| is_in(&area, place) && !home.as_ref().is_some_and(|home| is_in(&area, home)))
 }
 
-/// Returns the overlayfs that contains a root, directly or through further mounts, except for that of `/`.
+/// Returns the overlayfs that contains a root, directly or through further mounts, except that of `/`.
 fn overlay_of(table: &[Mount], root: &Location, system: &SystemRoot) -> Option<ForeignTree> {
     let mut next = root.mount;
     // A mount has fewer ancestors than the table has lines.
@@ -187,8 +177,7 @@ mod tests {
         Location { mount, path: path.as_bytes().to_vec() }
     }
 
-    /// Returns the finding about a root with this mount and path, if Docker's directory is a link to another file
-    /// system.
+    /// Looks at a machine whose Docker directory is a link to another file system.
     fn found(mount: u64, path: &str) -> Option<String> {
         let table = parse(TABLE);
         let system = SystemRoot { mount: 21, device: b"8:1".to_vec() };

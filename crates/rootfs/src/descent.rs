@@ -1,11 +1,6 @@
-//! Walks through whole directory trees of any depth: [`Descent`], removal, and size.
-//!
-//! Neither stack nor descriptors grow with the depth: a tree nested tens of thousands of levels deep must not stop a
-//! cleanup. Only the last directories on the way are kept open. The way back up to the others is `..`, which must lead
-//! to the directory that was left. Symbolic links are removed, never followed; other mounts are never entered.
-//!
-//! In a bind mount the kernel looks for the top of the mount at each `..`, so that the way back from a great depth takes time
-//! by the square of it. A removal moves what is deeper than some levels up to its top instead.
+//! Walks through directory trees of any depth: [`Descent`], removal, size. Neither stack nor descriptors grow with the
+//! depth. Symbolic links are removed, never followed; other mounts are never entered. In a bind mount each `..` costs
+//! time by the depth, so a removal moves deep directories up to its top.
 
 use std::collections::VecDeque;
 
@@ -17,21 +12,21 @@ use crate::{Dir, FileType, Interrupt, ObjectStatus, Result, again, never, random
 
 const HELD: usize = 8;
 
-/// The deepest level whose path is shown in messages; deeper levels show the path of this one.
+/// The deepest level whose path messages show; deeper levels show this one's.
 const SHOWN: usize = 64;
 
-/// The level from which a removal moves directories up.
+/// Below this level, a removal moves directories up.
 const DEEPEST_IN_PLACE: usize = 256;
 
 struct Level {
     name: Vec<u8>,
-    /// For checking the way back through `..`.
+    /// Identifies the directory on the way back through `..`.
     seen: ObjectStatus,
-    /// False if the path would become too long with this name.
+    /// False if this name would make the path too long.
     is_in_path: bool,
 }
 
-/// The way down to a directory; at most eight of its directories are open.
+/// The way down to a directory. At most eight of its directories are open.
 pub struct Descent<'a> {
     above: &'a Dir,
     levels: Vec<Level>,
@@ -39,17 +34,15 @@ pub struct Descent<'a> {
 }
 
 impl<'a> Descent<'a> {
-    /// Begins a way in a directory.
     pub fn below(above: &'a Dir) -> Self {
         Self { above, levels: Vec::new(), open: VecDeque::new() }
     }
 
-    /// Returns the current directory.
     pub fn here(&self) -> &Dir {
         self.open.back().unwrap_or(self.above)
     }
 
-    /// Goes on to `dir`, which is `name` in the current directory.
+    /// `dir` must be `name` in the current directory.
     pub fn enter(&mut self, name: &[u8], dir: Dir) -> Result<()> {
         let seen = dir.itself()?;
         let dir = if self.levels.len() < SHOWN { dir } else { dir.shown_as(self.here().path().clone()) };
@@ -62,8 +55,7 @@ impl<'a> Descent<'a> {
         Ok(())
     }
 
-    /// Goes back to the directory above. Returns the name of the directory left, or `None` at the beginning. Fails if
-    /// the directory has been moved.
+    /// Returns the name of the directory left, or `None` at the beginning. Fails if the directory was moved meanwhile.
     pub fn leave(&mut self) -> Result<Option<Vec<u8>>> {
         let (Some(level), Some(left)) = (self.levels.pop(), self.open.pop_back()) else { return Ok(None) };
         if let Some(above) = self.levels.last()
@@ -92,32 +84,29 @@ fn back_to(expected: &Level, left: &Dir, level: &Level) -> Result<Dir> {
     Ok(dir)
 }
 
-/// A stack of directories that are being emptied.
 struct Emptying<'a> {
     descent: Descent<'a>,
-    /// The outermost directory that is emptied.
     top: Option<Dir>,
     /// The mount and file system to stay on.
     on: (u64, (u32, u32)),
-    /// The names left in each directory, the next one last; the flag is true for a possible directory.
+    /// The names left in each directory, the next one last; true if it may be a directory.
     rest: Vec<Vec<(Vec<u8>, bool)>>,
     removed: u64,
 }
 
 impl Dir {
-    /// Removes a name with everything below it; a missing name is ignored. Symbolic links are removed, not followed.
-    /// Mounts below it stay, with the directories that lead to them; from a great depth these move up.
+    /// Removes a name with everything below it; a missing name is fine. Symbolic links are not followed. Mounts below
+    /// it stay, with the directories that lead to them; from a great depth these move up.
     pub fn remove_tree(&self, name: &[u8]) -> Result<()> {
         self.remove_tree_counted(name).map(drop)
     }
 
-    /// Like [`remove_tree`](Self::remove_tree), and returns the number of objects removed.
+    /// Returns the number of removed objects.
     pub fn remove_tree_counted(&self, name: &[u8]) -> Result<u64> {
         self.remove_tree_until(name, &never)
     }
 
-    /// Like [`remove_tree_counted`](Self::remove_tree_counted), until a signal comes: then it fails with EINTR, and a part of
-    /// the tree is left.
+    /// Fails with EINTR once a signal came; a part of the tree is left then.
     pub fn remove_tree_until(&self, name: &[u8], interrupt: Interrupt<'_>) -> Result<u64> {
         match self.look(name)? {
             None => Ok(0),
@@ -126,8 +115,8 @@ impl Dir {
         }
     }
 
-    /// Returns the bytes that a name occupies with everything below it, without files that have other names; a missing
-    /// name occupies none. Mounts below it are not entered.
+    /// Returns the bytes occupied by a name and everything below it, without files that have other names and without
+    /// mounts. A missing name occupies none.
     pub fn allocated_below(&self, name: &[u8]) -> Result<u64> {
         let on = place(&self.itself()?);
         let mut bytes = 0_u64;
@@ -141,8 +130,7 @@ impl Dir {
         Ok(bytes)
     }
 
-    /// Fails if a name cannot be removed with everything below it because an object is immutable or append-only. A missing
-    /// name is fine.
+    /// Fails if an object at or below a name is immutable or append-only. A missing name is fine.
     pub fn must_be_removable(&self, name: &[u8]) -> Result<()> {
         let on = place(&self.itself()?);
         self.walk(name, |here, name, seen| {
@@ -162,8 +150,7 @@ impl Dir {
         })
     }
 
-    /// Visits a name and everything below it. `visit` gets each object with its directory, and returns the object itself,
-    /// opened, if it is a directory to enter.
+    /// Calls `visit` with each object and its directory; `visit` returns directories to enter, opened.
     fn walk(
         &self,
         name: &[u8],
@@ -189,8 +176,8 @@ impl Dir {
         Ok(())
     }
 
-    /// Removes an [entry](Self::entries) like [`remove_tree`](Self::remove_tree), without a status call if the
-    /// listing says that it is no directory.
+    /// Removes an [entry](Self::entries) like [`remove_tree`](Self::remove_tree), without a status call if the listing
+    /// says that it is no directory.
     pub fn remove_entry(&self, (name, may_be_directory): &(Vec<u8>, bool)) -> Result<()> {
         if *may_be_directory { self.remove_tree(name) } else { self.remove(name) }
     }
@@ -215,7 +202,6 @@ impl Dir {
 }
 
 impl Emptying<'_> {
-    /// Enters a directory, or removes anything else.
     fn enter(&mut self, name: &[u8]) -> Result<()> {
         let here = self.descent.here();
         let dir = match here.dir(name) {
@@ -251,7 +237,7 @@ impl Emptying<'_> {
         Ok(())
     }
 
-    /// Moves a directory to the top, where it is emptied later. Returns false if that is impossible.
+    /// Moves a directory to the top, where it is emptied later. Returns false if that fails.
     fn moves_up(&mut self, name: &[u8]) -> bool {
         let (Some(top), Some(rest), Ok(number)) = (&self.top, self.rest.first_mut(), random()) else {
             return false;
@@ -264,7 +250,6 @@ impl Emptying<'_> {
         is_moved
     }
 
-    /// Removes the emptied directory, unless it contains a mount.
     fn leave(&mut self) -> Result<()> {
         self.rest.pop();
         let Some(name) = self.descent.leave()? else { return Ok(()) };

@@ -1,5 +1,3 @@
-//! A directory of the root, held open.
-
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -14,37 +12,33 @@ use super::{
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
-/// A directory of a root, opened once; names in it are single components. Reading is in `look`, writing in `write`.
+/// A directory of a root, held open; names in it are single components. Reading is in `look`, writing in `write`.
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
     path: ObjectPath,
     root: Root,
-    /// True if files in it may be records, whose owners are checked on opening.
+    /// True if files in it may be records; their owners are checked on opening.
     has_records: bool,
 }
 
-/// The free space of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreeSpace {
-    /// The bytes still available to the caller.
+    /// Available to the caller.
     pub bytes: u64,
-    /// The bytes of the whole file system.
     pub size: u64,
-    /// The number of objects that can still be made; `None` if the file system has no such limit.
+    /// Objects that can still be made; `None` if the file system has no such limit.
     pub inodes: Option<u64>,
-    /// The size of an allocation unit, in bytes.
+    /// In bytes.
     pub unit: u64,
 }
 
 impl Root {
-    /// Opens the directory at a *physical* path, in which no component may be a symbolic link. The descriptor is a
-    /// full one, so that it can be synced.
+    /// Opens the directory at a *physical* path: no component may be a symbolic link. The descriptor can be synced.
     pub fn dir(&self, physical: &ObjectPath) -> Result<Dir> {
         Dir::entered(self.open_directory(physical)?, physical.clone(), self.clone())
     }
 
-    /// Opens the directory at a physical path, or returns `None` if there is none.
     pub fn dir_if_there(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
         optional(self.dir(physical))
     }
@@ -73,7 +67,7 @@ impl Dir {
         Ok(Self::new(fd, path, root))
     }
 
-    /// Checks the owner of an opened file if it is a record. Returns its status if that had to be read.
+    /// Checks the owner of an opened file if it is a record. Returns the status if that was needed.
     pub(crate) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<Option<ObjectStatus>> {
         match self.root.guard() {
             Some(guard) if self.has_records => guard.file(&self.root, &self.at(name), file),
@@ -85,22 +79,20 @@ impl Dir {
         Self { path, ..self }
     }
 
-    /// Opens a directory of the host as a root that contains nothing else.
+    /// Opens a directory of the host as a root of its own.
     pub fn of_host(path: &Path) -> Result<Self> {
         Root::open(path)?.dir(&ObjectPath::root())
     }
 
-    /// Returns its physical path inside the root.
     pub fn path(&self) -> &ObjectPath {
         &self.path
     }
 
-    /// Returns the root it belongs to.
     pub fn root(&self) -> &Root {
         &self.root
     }
 
-    /// Opens a directory in this one; a symbolic link is refused.
+    /// Refuses a symbolic link.
     pub fn dir(&self, name: &[u8]) -> Result<Self> {
         self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -117,25 +109,22 @@ impl Dir {
         root.of_opened(fd, &path)
     }
 
-    /// Opens another descriptor of the same directory.
     pub fn again(&self) -> Result<Self> {
         let fd = self.fd.try_clone().map_err(|error| self.io_error("open", b"", &error))?;
         Ok(Self::new(fd, self.path.clone(), self.root.clone()))
     }
 
-    /// Returns the names in the directory, sorted.
     pub fn names(&self) -> Result<Vec<Vec<u8>>> {
         Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Returns the names that the filter accepts, sorted.
     pub fn names_that_are(&self, filter: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
         let entries = self.entries_that_are(filter)?;
         Ok(entries.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Returns the names in a directory that was just opened, sorted, each with its type if the listing states it.
-    /// Only the first call returns them.
+    /// Returns the sorted names of a directory that was just opened, with types if the listing states them. Only the
+    /// first call returns them.
     pub fn first_listing(&mut self) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
         let mut found = Vec::new();
         let list = |visit: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
@@ -149,7 +138,7 @@ impl Dir {
         Ok(found)
     }
 
-    /// Returns the names of directories, sorted. On a file system whose listings do not state types, there are none.
+    /// Sorted. Empty on a file system whose listings do not state types.
     pub fn directories(&self) -> Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         self.each_name(|name, file_type| {
@@ -161,7 +150,7 @@ impl Dir {
         Ok(found)
     }
 
-    /// Returns the names in the directory, sorted, and for each whether the listing allows it to be a directory.
+    /// Sorted; true if the entry may be a directory according to the listing.
     pub fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {
         self.entries_that_are(|_| true)
     }
@@ -188,7 +177,6 @@ impl Dir {
         self.each_shown(list, visit)
     }
 
-    /// Returns the target of a symbolic link, as written.
     pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
         self.must_be_single(name)?;
         let target = self
@@ -198,7 +186,6 @@ impl Dir {
         Ok(target.into_bytes())
     }
 
-    /// Returns the free space of the file system.
     pub fn space(&self) -> Result<FreeSpace> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
             .map_err(|errno| self.error("read the free space of", b"", errno))?;
@@ -226,14 +213,12 @@ impl Dir {
         rustix::fs::ioctl_getflags(&self.fd).is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0)
     }
 
-    /// Returns true if the caller may make and remove names in the directory.
     pub fn is_writable(&self) -> bool {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS).is_ok()
     }
 
-    /// Returns true if the directory cannot be changed because its file system, or the mount that leads to it, is
-    /// read-only.
+    /// Returns true if the file system, or the mount that leads to the directory, is read-only.
     pub fn is_read_only(&self) -> Result<bool> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
             .map_err(|errno| self.error("look at the file system of", b"", errno))?;

@@ -1,13 +1,5 @@
-//! Finds the users of a directory: processes that hold it or an object in it (as working directory, root or open file),
-//! and mounts on it, below it or from it.
-//!
-//! The processes come from `/proc`; only the superuser sees those of other users. A failed query gives an empty answer:
-//! the result is advice only.
-//!
-//! The kernel allows renaming a directory that has a mount on it or below it in another mount namespace, or that is
-//! itself mounted elsewhere. The mount moves along, so processes there see another object at the old path. For this
-//! reason the mount tables of all processes are read, one for each namespace and root directory. Tables that the caller
-//! may not read are skipped.
+//! Finds the users of a directory: processes that hold an object in it, and mounts on it, below it or from it. A failed
+//! query gives an empty answer, because the result is only advice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,20 +11,17 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use crate::mounts::{Mount, Place, below, joined, parse, place_of, table, table_error};
 use crate::{Dir, Result};
 
-/// A process that holds an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryUser {
-    /// Its number.
     pub process: u32,
-    /// The name of its program.
     pub program: String,
-    /// The path of the object, as the system reports it.
+    /// The path as the system reports it.
     pub path: String,
 }
 
-/// Returns the processes, except this one, that have an object selected by `is_inside` as working directory, root or
-/// open file. `is_inside` gets file system (major and minor) and inode number. Each pair of process and path appears
-/// once.
+/// Returns other processes with a selected object as working directory, root or open file, one entry per process and
+/// path. `is_inside` gets the file system (major, minor) and the inode number. Only the superuser sees processes of
+/// others.
 pub fn users_of(is_inside: &dyn Fn((u32, u32), u64) -> bool) -> Vec<DirectoryUser> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let used: BTreeMap<u32, Vec<DirectoryUser>> = processes
@@ -74,8 +63,9 @@ fn leads_inside(link: &Path, is_inside: &dyn Fn((u32, u32), u64) -> bool) -> boo
 }
 
 impl Dir {
-    /// Describes a mount that is on or below this directory, or that shows part of it elsewhere, in any visible mount
-    /// namespace.
+    /// Describes a mount on or below this directory, or of part of it elsewhere, in any visible mount namespace. The
+    /// kernel allows renaming a directory that is mounted on in another namespace. The mount moves along, so processes
+    /// there see another object at the old path.
     pub fn mount_in_the_way(&self) -> Result<Option<String>> {
         let own = table()?;
         let path = self.host_path().map_err(|error| table_error(&error))?;
@@ -92,8 +82,8 @@ impl Dir {
         Ok(others.into_iter().next())
     }
 
-    /// Returns true if this directory is `other`, or below it, by its place on its file system: a part of `other`
-    /// that is mounted elsewhere counts as well.
+    /// Returns true if this directory is `other`, or below it, by its place on its file system: a part of `other` that
+    /// is mounted elsewhere counts as well.
     pub fn is_within(&self, other: &Self) -> Result<bool> {
         let table = table()?;
         let table = parse(&table);
@@ -109,8 +99,7 @@ impl Dir {
         Ok(areas.any(|area| area.contains(&place.device, &place.path)))
     }
 
-    /// Returns the type of the file system as the mount table of this process names it; `None` if its mount is not in
-    /// that table.
+    /// Returns the type in the mount table of this process; `None` if its mount is not in that table.
     pub fn file_system_type(&self) -> Result<Option<String>> {
         let table = table()?;
         let mount = self.itself()?.mount;
@@ -118,7 +107,6 @@ impl Dir {
         Ok(line.map(|line| String::from_utf8_lossy(&line.kind).into_owned()))
     }
 
-    /// Returns the path of this directory as this process sees it.
     fn host_path(&self) -> io::Result<Vec<u8>> {
         let magic = self.magic_path(b"");
         let fd = magic.strip_suffix(b"/.").unwrap_or(&magic);
@@ -127,7 +115,7 @@ impl Dir {
     }
 }
 
-/// Describes a mount that is on or below a place, or that shows part of it elsewhere.
+/// Describes a mount on or below a place, or of part of it elsewhere.
 fn found_in(table: &[Mount], place: &Place) -> Option<String> {
     table.iter().find_map(|mount| {
         let point = String::from_utf8_lossy(&mount.point);
@@ -192,7 +180,6 @@ mod mounts_tests {
         23 21 0:5 / /proc rw - proc proc rw\n\
         24 22 0:40 / /srv/www/cache rw - tmpfs tmpfs rw\n";
 
-    /// Returns the finding about a directory in a table; its place comes from the process's own table.
     fn found(mount: u64, path: &str, table: &[u8]) -> Option<String> {
         let place = place_of(&parse(OWN), mount, path.as_bytes()).unwrap();
         found_in(&parse(table), &place)

@@ -1,9 +1,5 @@
-//! The door: the one point that every change of a root passes, where a test can count changes, make them fail, stop,
-//! and see which were really made.
-//!
-//! One pass is one system call; a call interrupted by a signal passes again when it is repeated. Two kinds of changes
-//! do not pass: the lock file and its record, which are not part of the state of a root, and the actions of procedure
-//! scripts.
+//! The door: each system call that changes a root passes it, and so does its repetition after EINTR. A test can count
+//! calls, fail them or stop at one. The lock file with its record and the actions of procedure scripts do not pass.
 
 use std::fmt;
 use std::path::Path;
@@ -12,62 +8,41 @@ use rustix::io::Errno;
 
 use patchadm_svr4::package::ObjectPath;
 
-/// The system calls that change a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChangeCall {
-    /// Makes a file (`O_EXCL`).
+    /// With `O_EXCL`.
     Create,
-    /// Opens an existing file for writing.
     OpenWrite,
-    /// Makes a directory.
     MakeDirectory,
-    /// Makes a symbolic link.
     MakeSymlink,
-    /// Makes a pipe or device.
     MakeNode,
-    /// Makes a hard link.
     MakeLink,
-    /// Reserves space in a file.
     Allocate,
-    /// Writes bytes to a file.
     Write,
-    /// Cuts a file to a length.
     Truncate,
-    /// Sets owner and group.
     SetOwner,
-    /// Sets the permission bits.
     SetMode,
-    /// Sets or removes an extended attribute.
     SetXattr,
-    /// Sets the times.
     SetTimes,
-    /// Exchanges two names.
     Exchange,
-    /// Moves a name to a free one.
+    /// To a free name.
     Move,
-    /// Moves a name over another one.
+    /// Over another name.
     Rename,
-    /// Removes a name.
     Unlink,
-    /// Removes an empty directory.
     RemoveDirectory,
-    /// Makes a file or directory durable.
     Sync,
-    /// Makes a whole file system durable.
     SyncFileSystem,
 }
 
-/// A change that is about to be made, or was just made.
 #[derive(Clone, Copy, Debug)]
 pub struct RootChange<'a> {
-    /// The system call.
     pub call: ChangeCall,
-    /// The root of the paths, as it was named. Undo archives outside it are below `/` ([`super::Root::elsewhere`]).
+    /// As it was named. Undo archives outside it are below `/` ([`super::Root::elsewhere`]).
     pub root: &'a Path,
-    /// The physical path of the object; for a rename the old name, for a link the new one.
+    /// Physical. The old name of a rename, the new name of a link.
     pub path: &'a ObjectPath,
-    /// The second path of a call on two names: the target of a move, the other name of an exchange, the source of a
-    /// link.
+    /// The second name: the target of a move, the other name of an exchange, the source of a link.
     pub other: Option<&'a ObjectPath>,
 }
 
@@ -75,7 +50,6 @@ type Watcher = dyn Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync;
 
 type Witness = dyn Fn(&RootChange<'_>, Result<(), Errno>) + Send + Sync;
 
-/// The point that all changes pass. By default it lets everything through.
 #[derive(Default)]
 pub struct Door {
     watcher: Option<Box<Watcher>>,
@@ -84,8 +58,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// Makes a door that consults `watcher` before every change. EINTR, too, counts as the system's answer: the call
-    /// is repeated.
+    /// Consults `watcher` before every change. If it answers EINTR, the call is repeated.
     pub fn watched(watcher: impl Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync + 'static) -> Self {
         Self { watcher: Some(Box::new(watcher)), witness: None, for_many: false }
     }
@@ -143,7 +116,6 @@ mod tests {
     use super::*;
     use crate::Root;
 
-    /// Returns a door that records passing changes as text, and refuses those for which `refused` returns an error.
     fn noting(refused: fn(&RootChange<'_>) -> Result<(), Errno>) -> (Door, Arc<Mutex<Vec<String>>>) {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let kept = notes.clone();

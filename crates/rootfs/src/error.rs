@@ -1,75 +1,49 @@
-//! The reasons why an operation on a root fails, among them that the root is not the superuser's alone.
-
 use std::fmt;
 use std::io;
 
 use rustix::io::Errno;
 
-/// A failed operation on a root.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// A system call on a path failed.
     #[error("cannot {action} {path}: {}", errno_text(*.errno))]
     Call {
-        /// The attempted action, as a verb: `open`, `rename`, …
+        /// A verb: `open`, `rename`, …
         action: &'static str,
-        /// The path, with the prefix of the root.
+        /// With the prefix of the root.
         path: String,
-        /// The error number of the system.
         errno: Errno,
     },
-    /// A system call failed, because an attribute of a file or directory forbids it to everybody.
+    /// An attribute of the file or its directory forbids the call to everybody.
     #[error("{0}")]
     Flagged(Box<FlaggedObject>),
-    /// A name is not a single component: empty, `.`, `..`, or with a slash or a NUL byte. A call with it could reach an
-    /// object outside its directory.
+    /// A name is not a single component: empty, `.`, `..`, or with a slash or NUL. A call with it could leave its
+    /// directory.
     #[error("<{name}> is not the name of an object in {directory}")]
-    Name {
-        /// The name, with unprintable bytes escaped.
-        name: String,
-        /// The directory, with the prefix of the root.
-        directory: String,
-    },
-    /// Symbolic links in the root form a loop.
+    Name { name: String, directory: String },
     #[error("too many symbolic links on the way to {0}")]
     Loop(String),
-    /// The kernel is too old.
     #[error("this kernel has no openat2 (Linux 5.6 or later is needed), so paths cannot be kept inside {0}")]
     NoOpenat2(String),
-    /// No `/proc` is mounted, and the system call on this path needs it.
     #[error("cannot {action} {path}: /proc is not mounted; `mount -t proc proc /proc` mounts it")]
-    NoProc {
-        /// The attempted action, as a verb.
-        action: &'static str,
-        /// The path, with the prefix of the root.
-        path: String,
-    },
-    /// A file is larger than the limit for reading it whole.
+    NoProc { action: &'static str, path: String },
     #[error("{path} is larger than {limit} bytes")]
-    TooLarge {
-        /// The path, with the prefix of the root.
-        path: String,
-        /// The limit, in bytes.
-        limit: u64,
-    },
-    /// A user other than the superuser may change the records of the root.
+    TooLarge { path: String, limit: u64 },
+    #[error("{directory} has {free} bytes free, and {wanted} are needed with its reserve")]
+    NoRoom { directory: String, free: u64, wanted: u64 },
     #[error("{0}")]
     Untrusted(Box<Untrusted>),
 }
 
-/// A system call that an attribute of a file or directory forbids to everybody.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {flagged} {flag}; chattr -{letter} takes that away")]
 pub struct FlaggedObject {
-    /// The attempted action, as a verb.
     pub action: &'static str,
-    /// The path, with the prefix of the root.
     pub path: String,
-    /// The path that has the attribute: the same, or that of its directory.
+    /// The object that has the attribute: the same, or its directory.
     pub flagged: String,
     /// The attribute, as the end of a sentence.
     pub flag: &'static str,
-    /// The letter that chattr(1) has for it.
+    /// The letter of chattr(1).
     pub letter: char,
 }
 
@@ -84,7 +58,6 @@ impl RootError {
         }
     }
 
-    /// Returns the error number of a failed system call.
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Call { errno, .. } => Some(*errno),
@@ -94,22 +67,21 @@ impl RootError {
             Self::NoProc { .. } => Some(Errno::NODEV),
             Self::Loop(_) => Some(Errno::LOOP),
             Self::TooLarge { .. } => Some(Errno::FBIG),
+            Self::NoRoom { .. } => Some(Errno::NOSPC),
             Self::Untrusted(_) | Self::Flagged(_) => Some(Errno::PERM),
         }
     }
 
-    /// Returns true if the caller lacks permission for the operation.
     pub fn is_refused_access(&self) -> bool {
         // Nobody may do what an attribute forbids.
         !matches!(self, Self::Flagged(_)) && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
 
-    /// Returns true if the file system, or the caller's quota, is full.
+    /// Returns true if the file system, or the caller's quota, is full, or only its reserve is left.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 
-    /// Returns true if the object is missing.
     pub fn is_not_found(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOENT | Errno::NOTDIR))
     }
@@ -122,7 +94,6 @@ impl From<RootError> for io::Error {
     }
 }
 
-/// The result of an operation on a root.
 pub type Result<T> = std::result::Result<T, RootError>;
 
 pub(crate) fn is_proc_mounted() -> bool {
@@ -142,60 +113,54 @@ pub(crate) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// A root that a user other than the superuser may change, with the evidence.
+/// A root that a user other than the superuser may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Untrusted {
-    /// The path of the root, as it was named.
     pub root: String,
-    /// The owner of the root directory.
     pub owner: u32,
-    /// The directory or record that others may change, with the prefix of the root; for the tree of a container, the
-    /// directory of the engine or the mount point.
+    /// The directory or record that others may change; for the tree of a container, the directory of the engine or the
+    /// mount point.
     pub path: String,
-    /// The owner of that directory or record; for a mount, the user who mounted it.
+    /// The owner of `path`; for a mount, the user who mounted it.
     pub uid: u32,
-    /// The record that is in the tree of a container, unless the root itself is; with the prefix of the root.
+    /// The record in the tree of a container, unless the root itself is in it.
     pub record: Option<String>,
     /// The way into the tree of a container, if the path does not show it.
     pub way: TreeWay,
-    /// The reason for distrust.
     pub why: Distrust,
-    /// True if the owner of the root directory has an account on this machine.
+    /// True if `owner` has an account on this machine.
     pub has_account: bool,
 }
 
 /// The ways in which a directory or record is not the superuser's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distrust {
-    /// It belongs to another user.
     Owner,
-    /// Its group may write to it.
     Group,
-    /// Everyone may write to it.
     Others,
     /// An access list lets others write to it, or cannot be judged.
     AccessList,
-    /// It is a symbolic link of another user on the way to the root.
+    /// A symbolic link of another user on the way to the root.
     Link,
-    /// Another user mounted its file system and is responsible for everything in it.
+    /// Another user mounted its file system and answers for everything in it.
     ForeignMount,
     /// It belongs to another mount namespace than the caller's.
     OtherNamespace,
-    /// The policy of the host names the root in `untrusted_roots`.
+    /// The host's policy names the root in `untrusted_roots`.
     Named,
-    /// It is in a directory where an engine keeps the roots of containers.
+    /// In a directory where an engine keeps roots of containers.
     Engine,
-    /// It is on or within an overlayfs, like the roots of containers.
+    /// On or within an overlayfs, like the roots of containers.
     Overlay,
 }
 
 /// The way by which a directory lies in that of an engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TreeWay {
-    /// Its path, as it was named.
+    /// By its path as named.
     #[default]
     Named,
-    /// Its own path, with all links resolved.
+    /// By its own path, with all links resolved.
     Physical(String),
     /// The directory of the engine is a link to this one.
     Link(String),
@@ -217,20 +182,15 @@ impl fmt::Display for TreeWay {
 /// A tree whose owners do not prove who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForeignTree {
-    /// The policy of the host says so.
+    /// The host's policy says so.
     Named,
-    /// A directory in which an engine keeps the roots of containers.
     Engine {
-        /// Its usual path.
+        /// The usual directory of the engine.
         directory: String,
-        /// The way by which the root, or one of its records, lies in it.
         way: TreeWay,
     },
     /// An overlayfs other than that of `/`.
-    Overlay {
-        /// Its mount point.
-        mount_point: String,
-    },
+    Overlay { mount_point: String },
 }
 
 impl fmt::Display for Untrusted {
@@ -292,7 +252,7 @@ impl fmt::Display for Untrusted {
 }
 
 impl Untrusted {
-    /// Returns a sentence that names the remedies.
+    /// Returns a sentence with the remedies.
     pub fn way_on(&self) -> String {
         let Self { owner, path, uid, .. } = self;
         match self.why {

@@ -1,4 +1,4 @@
-//! Paths followed through symbolic links that are known, without a file system.
+//! Follows paths through known symbolic links, without a file system.
 
 use std::sync::Arc;
 
@@ -7,23 +7,20 @@ use patchadm_svr4::package::ObjectPath;
 
 use crate::calls::MOST_LINKS;
 
-/// The longest physical path, in bytes; Linux opens none that is longer.
+/// In bytes; Linux opens no longer path.
 const LONGEST_PATH: usize = 4095;
 
-/// The kind of object at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AtPath {
     /// A symbolic link, with its target.
     Link(Arc<[u8]>),
-    /// A file or similar: paths end there.
+    /// A file or similar: paths end here.
     File,
     /// A directory, or nothing known: paths lead on.
     Other,
 }
 
-/// The links of a tree.
 pub trait LinkMap {
-    /// Returns what is at a physical path.
     fn at(&self, path: &[u8]) -> AtPath;
 
     /// Returns true if paths that reach this path are to be reported.
@@ -33,26 +30,22 @@ pub trait LinkMap {
     }
 }
 
-/// A path that was followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Followed {
-    /// The physical paths of the links on the way, in the order in which they are followed.
+    /// Physical paths of the links on the way, in order.
     pub links: Vec<ObjectPath>,
-    /// The physical path; that of the root is empty.
+    /// Physical; that of the root is empty.
     pub path: Vec<u8>,
 }
 
 impl Followed {
-    /// Returns the physical path.
     pub fn path(&self) -> &[u8] {
         if self.path.is_empty() { b"/" } else { &self.path }
     }
 }
 
-/// Follows paths, links included, without leaving the root: `..` stays in it.
-///
-/// Each link is followed once. The cost of many paths behind the same links is the sum of their bytes, not the
-/// product, so that hostile links cannot slow the caller down.
+/// Follows paths, links included, and stays in the root at `..`. Each link is followed once: the cost of many paths
+/// behind the same links is the sum of their bytes, not the product, so that hostile links cannot slow the caller down.
 pub struct LinkFollower<M> {
     map: M,
     behind: HashMap<Vec<u8>, Behind>,
@@ -65,13 +58,12 @@ struct Behind {
 }
 
 impl<M: LinkMap> LinkFollower<M> {
-    /// Returns a value that has followed nothing yet.
     pub fn new(map: M) -> Self {
         Self { map, behind: HashMap::default() }
     }
 
-    /// Continues from a physical path. Returns `None` if the path leads in a circle, through more than 40 links,
-    /// behind a file or to a path of more than 4,095 bytes. Sets `has_met` if a marked path is reached.
+    /// Continues from a physical path. Returns `None` for a circle, more than 40 links, a path behind a file, or one of
+    /// more than 4,095 bytes. Sets `has_met` at a marked path.
     pub fn follow(&mut self, from: Followed, path: &[u8], has_met: &mut bool) -> Option<Followed> {
         // Each link has its own frame on the heap: a chain of links may be longer than a stack.
         let mut frames = vec![Frame::of(None, from, path.into())];
@@ -92,7 +84,7 @@ impl<M: LinkMap> LinkFollower<M> {
                 frame.go_behind(behind, &self.map);
                 continue;
             }
-            // Until it is known where it leads, a link leads nowhere: only those of a circle come back to it. They may have met
+            // A link leads nowhere until its end is known: only links of a circle come back to it. They may have met
             // what comes later in that circle.
             self.behind.insert(link.clone(), Behind { followed: None, has_met: true });
             let end = link.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
@@ -110,7 +102,6 @@ struct Frame {
     path: Arc<[u8]>,
     /// The start of the remaining components.
     rest: usize,
-    /// The target of the link that was reached.
     target: Option<Arc<[u8]>>,
     is_file: bool,
     leads_nowhere: bool,
@@ -173,7 +164,6 @@ impl Frame {
         None
     }
 
-    /// Continues behind the link that was reached.
     fn go_behind(&mut self, behind: &Behind, map: &impl LinkMap) {
         self.target = None;
         self.has_met |= behind.has_met;

@@ -1,13 +1,6 @@
-//! Guards the records of a root that must be the superuser's alone.
-//!
-//! A user who may write to a record of a root, or exchange a directory on the way to it, decides what the superuser
-//! does there. A [`RecordGuard`] checks each of them on opening, by fstat(2) on the descriptor that is then used: it
-//! must belong to uid 0, and neither others nor its group may write to it, except for group 0 without an access list.
-//! Once all directories down to a record are the superuser's alone, no one else can exchange one of them afterwards, so
-//! each is checked once. The directories that every change uses are checked before anything else. Mounts among the
-//! records, like the root itself, are checked for the tree of a container: owners prove nothing there.
-//!
-//! Directories of objects are not checked here: users may own parts of a root.
+//! Guards the records of a root: each belongs to uid 0, and nobody else may write to it or exchange it. [`RecordGuard`]
+//! checks once, by fstat(2) on the descriptor in use. Mounts among the records are checked for container trees.
+//! Directories of objects are not checked: users may own parts of a root.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,14 +17,14 @@ use super::{Distrust, ForeignTree, ObjectStatus, Result, Root, RootError, TreeWa
 use patchadm_svr4::package::{ObjectPath, rule};
 
 impl Root {
-    /// Checks the record directories that every change uses, if the root is [`guarded`](Self::guarded).
+    /// Does nothing unless the root is [`guarded`](Self::guarded).
     pub fn look_at_records(&self) -> Result<()> {
         self.guard().map_or(Ok(()), |guard| guard.begin(self))
     }
 }
 
 impl RecordGuard {
-    /// Checks, once, the records that every change of `root` uses.
+    /// Checks the records that every change uses, once.
     pub(crate) fn begin(&self, root: &Root) -> Result<()> {
         if self.areas.get().is_some() {
             return Ok(());
@@ -57,7 +50,7 @@ impl RecordGuard {
         Ok(())
     }
 
-    /// Checks an opened directory at a physical path, and the directories above it.
+    /// Checks an opened directory and the directories above it.
     pub(crate) fn directory(&self, root: &Root, fd: &OwnedFd, physical: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if self.is_known(physical) || !self.is_record(physical) {
@@ -67,7 +60,7 @@ impl RecordGuard {
         self.check_directory(root, physical, fd)
     }
 
-    /// Checks an opened file. Returns its status if that had to be read.
+    /// Returns the status if that was needed.
     pub(crate) fn file(
         &self,
         root: &Root,
@@ -94,7 +87,7 @@ impl RecordGuard {
         Ok(())
     }
 
-    /// Checks every directory above a record, including those reached through links on the way to its area.
+    /// Checks every directory above a record, including those behind links on the way.
     fn way_to(&self, root: &Root, physical: &ObjectPath) -> Result<()> {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
         // Objects in a checked directory of records have the same way; there may be thousands.
@@ -126,7 +119,7 @@ impl RecordGuard {
         Ok(())
     }
 
-    /// Checks an opened directory, and remembers a good one.
+    /// Remembers a good directory.
     fn check_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
         self.check(root, physical, fd)?;
         self.checked.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
@@ -177,7 +170,6 @@ fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrus
     root.untrusted(path, seen.uid, why)
 }
 
-/// Returns the error for a root, or a record of it, in a container tree.
 fn container_refusal(
     root: &Root,
     owner: u32,
@@ -199,8 +191,7 @@ fn container_refusal(
     }
 }
 
-/// If a directory on the way to the records is refused and the records belong to the same user, names the records
-/// instead.
+/// If a directory above the records is refused and the records belong to the same user, names the records instead.
 fn prefer_records(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
     let RootError::Untrusted(untrusted) = error else { return error };
     let opened = root.open_directory(&tree.place).ok();
@@ -211,8 +202,7 @@ fn prefer_records(root: &Root, tree: &RecordArea, error: RootError) -> RootError
     }
 }
 
-/// Returns the reason why an object is not under the superuser's sole control. `has_list` returns the kind of its
-/// access list.
+/// Returns why an object is not under the superuser's sole control. `has_list` returns the kind of its access list.
 pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessListKind) -> Option<Distrust> {
     let bits = seen.mode.bits();
     let may_group_write = bits & 0o020 != 0;
@@ -233,7 +223,7 @@ pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessLis
     (!rule::holds("root.record.list", is_shown)).then_some(Distrust::AccessList)
 }
 
-/// Follows a path inside the root and collects every directory on the way. Missing components stay as written.
+/// Follows a path inside the root and collects the directories on the way. Missing components stay as written.
 fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
     let top = RecordArea { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
     trace_from(root, top, path.as_bytes(), path)
@@ -247,7 +237,7 @@ fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPat
     }
 }
 
-/// Continues from a known place to the object `below` it; `path` is the whole path.
+/// Goes on from a known place to `below`; `path` is the whole path.
 fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -> Result<RecordArea> {
     let (RecordArea { mut place, mut way }, mut links) = (found, 0);
     let mut rest: VecDeque<Vec<u8>> = parts(below).collect();

@@ -1,12 +1,10 @@
-//! The only door to the disk.
+//! The only door to the disk. No other crate writes to a root; this one knows nothing about packages.
 //!
-//! A [`Root`] is the directory that `-R` names. Every path is resolved *inside* it: a symbolic link, a `..` or an
-//! absolute target in the tree never leads out (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`). Changes are
-//! made through [`Dir`] handles, by single system calls that pass [`Door`], so that a test can count them, fail
-//! them or stop at one. No other crate writes to a root.
-//!
-//! This crate knows nothing about packages: it handles files, directories and attributes.
+//! A [`Root`] is the directory that `-R` names. Every path is resolved *inside* it: no symbolic link, `..` or absolute
+//! target leads out (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`). [`Dir`] handles make the changes by single
+//! system calls that pass [`Door`], where a test can count, fail or stop them.
 
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 #![allow(clippy::disallowed_methods)] // this is the door
 
 mod accounts;

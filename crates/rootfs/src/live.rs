@@ -1,4 +1,4 @@
-//! Objects of a root as they were seen: by one statx(2) ([`ObjectStatus`]), or down to the last attribute ([`Live`]).
+//! Objects of a root as seen by one statx(2) ([`ObjectStatus`]), or down to the last attribute ([`Live`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,17 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Result, RootError, Sums, again};
 
-/// Extended attributes: name (`user.x`, `security.capability`, …) to value. ACLs are among them on Linux.
+/// From name (`user.x`, `security.capability`, …) to value. On Linux, ACLs are among them.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A point in time as a file system keeps it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub struct Timestamp {
-    /// Seconds since 1970, negative before.
+    /// Since 1970, negative before.
     pub seconds: i64,
-    /// Nanoseconds of that second, below 1,000,000,000.
+    /// Below 1,000,000,000.
     pub nanoseconds: u32,
 }
 
@@ -33,7 +32,7 @@ impl Timestamp {
         Self { seconds, nanoseconds: 0 }
     }
 
-    /// Parses the displayed form: `seconds.nanoseconds`.
+    /// Parses `seconds.nanoseconds`.
     pub fn parse(text: &str) -> Option<Self> {
         let (seconds, nanoseconds) = text.split_once('.')?;
         Some(Self { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
@@ -46,39 +45,26 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The file type of an object in the root, with the data specific to that type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveKind {
-    /// A regular file.
     Regular {
-        /// The size in bytes.
         size: u64,
-        /// The BLAKE3 of the bytes.
         b3: Digest,
-        /// The System V sum of the bytes.
+        /// The System V sum.
         cksum: u16,
     },
-    /// A directory.
     Directory,
-    /// A symbolic link with its target.
     Symlink(Vec<u8>),
-    /// A named pipe.
     Pipe,
-    /// A socket.
     Socket,
-    /// A device.
     Device {
-        /// True if it is a block device; otherwise a character device.
         block: bool,
-        /// The major device number.
         major: u32,
-        /// The minor device number.
         minor: u32,
     },
 }
 
 impl LiveKind {
-    /// Returns the file type alone.
     pub fn file_type(&self) -> FileType {
         match self {
             Self::Regular { .. } => FileType::Regular,
@@ -92,47 +78,36 @@ impl LiveKind {
     }
 }
 
-/// The identity of an object among others that look the same: its inode number and birth time.
+/// Tells an object from others that look the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Inode {
-    /// The inode number.
     pub number: u64,
-    /// The birth time, if the file system keeps one.
+    /// `None` if the file system keeps no birth time.
     pub born: Option<Timestamp>,
 }
 
-/// An object of the root as it was seen; never the target of a symbolic link.
+/// An object as it was seen; never the target of a symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
-    /// The file type and content.
     pub kind: LiveKind,
-    /// The permission bits.
     pub mode: Mode,
-    /// The numeric owner.
     pub uid: u32,
-    /// The numeric group.
     pub gid: u32,
-    /// The modification time.
     pub mtime: Timestamp,
-    /// The status change time, which shows changes together with size and modification time.
+    /// Shows changes, together with size and modification time.
     pub ctime: Timestamp,
-    /// The identity of the object.
     pub inode: Inode,
-    /// The number of its names.
     pub links: u64,
-    /// The extended attributes.
     pub xattrs: Xattrs,
-    /// The reason why no rename may touch it (immutable, append-only, a mount point), if any.
+    /// The reason why no rename may touch it: immutable, append-only or a mount point.
     pub obstacle: Option<&'static str>,
 }
 
 impl Live {
-    /// Returns true if it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind == LiveKind::Directory
     }
 
-    /// Returns the size in bytes of a regular file.
     pub fn size(&self) -> Option<u64> {
         match self.kind {
             LiveKind::Regular { size, .. } => Some(size),
@@ -140,7 +115,7 @@ impl Live {
         }
     }
 
-    /// Returns size, sum and time of a regular file, as a line of `contents` has them.
+    /// Returns size, sum and time as a line of `contents` has them.
     pub fn content_info(&self) -> Option<ContentInfo> {
         match self.kind {
             LiveKind::Regular { size, cksum, .. } => {
@@ -150,7 +125,6 @@ impl Live {
         }
     }
 
-    /// Returns the digest of a regular file.
     pub fn digest(&self) -> Option<Digest> {
         match self.kind {
             LiveKind::Regular { b3, .. } => Some(b3),
@@ -158,7 +132,6 @@ impl Live {
         }
     }
 
-    /// Returns the major and minor number of a device.
     pub fn device(&self) -> Option<(u32, u32)> {
         match self.kind {
             LiveKind::Device { major, minor, .. } => Some((major, minor)),
@@ -167,24 +140,17 @@ impl Live {
     }
 }
 
-/// The type of a file. Manifests, plan files and bases hold it by the names that serde gives it.
+/// Manifests, plan files and bases hold the names that serde gives these types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileType {
-    /// Regular file.
     #[serde(rename = "file")]
     Regular,
-    /// Directory.
     Directory,
-    /// Symbolic link.
     Symlink,
-    /// Named pipe.
     Pipe,
-    /// Socket.
     Socket,
-    /// Block device.
     Block,
-    /// Character device.
     Character,
 }
 
@@ -260,38 +226,27 @@ const STATX_FIELDS: StatxFlags = StatxFlags::from_bits_retain(
 
 const BLOCK: u64 = 512;
 
-/// The result of one statx(2) on an object itself; never on the target of a symbolic link.
+/// One statx(2) on the object itself; never on the target of a symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectStatus {
-    /// The type of the file.
     pub file_type: FileType,
-    /// The permission bits.
     pub mode: Mode,
-    /// The numeric owner.
     pub uid: u32,
-    /// The numeric group.
     pub gid: u32,
-    /// The size in bytes.
     pub size: u64,
-    /// The bytes that it occupies on its file system.
+    /// Bytes that it occupies on its file system.
     pub allocated: u64,
-    /// The modification time.
     pub mtime: Timestamp,
-    /// The status change time.
     pub ctime: Timestamp,
-    /// The identity of the object.
     pub inode: Inode,
-    /// The number of its names.
     pub links: u64,
-    /// The major and minor number of a device.
     pub device: (u32, u32),
-    /// The id of its mount.
     pub mount: u64,
-    /// Its file system (major and minor of `st_dev`); changes with each boot.
+    /// Major and minor of `st_dev`; changes with each boot.
     pub file_system: (u32, u32),
     /// The reason why no rename may touch it: immutable, append-only or a mount point.
     pub obstacle: Option<&'static str>,
-    /// True if the file system encrypts it, so that nothing can be renamed into it from elsewhere.
+    /// True if the file system encrypts it: nothing can be renamed into it from elsewhere.
     pub encrypted: bool,
 }
 
@@ -301,8 +256,8 @@ impl ObjectStatus {
         Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
     }
 
-    /// Returns the status of the target of a path of the machine, such as a link of `/proc`: the only call that
-    /// follows a symbolic link.
+    /// Returns the status of the target of a host path, such as a link of `/proc`. No other call follows a symbolic
+    /// link.
     pub fn behind(path: &Path) -> Result<Self> {
         let failed = |errno| RootError::Call { action: "look at", path: path.display().to_string(), errno };
         Self::at(rustix::fs::CWD, path.as_os_str().as_bytes(), AtFlags::STATX_DONT_SYNC).map_err(failed)
@@ -348,7 +303,7 @@ impl ObjectStatus {
         })
     }
 
-    /// Returns the attribute that forbids changes to everyone, in words and as its chattr(1) letter.
+    /// Returns the attribute that forbids changes to everyone, in words and as the letter of chattr(1).
     pub(crate) fn flag(&self) -> Option<(&'static str, char)> {
         let flag = self.obstacle.filter(|word| !word.contains("mount"))?;
         Some((flag, if flag == "is immutable" { 'i' } else { 'a' }))
@@ -369,34 +324,28 @@ impl ObjectStatus {
     }
 }
 
-/// A regular file whose bytes are known as long as it does not change.
+/// A file whose bytes are known as long as it does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownFile {
-    /// Its identity.
     pub inode: Inode,
-    /// The modification time.
     pub mtime: Timestamp,
-    /// The status change time, which no program can set.
+    /// No program can set it.
     pub ctime: Timestamp,
-    /// The known sums of the bytes.
     pub sums: Sums,
 }
 
 impl KnownFile {
-    /// Returns true if a file is this one, unchanged.
     pub fn is(&self, seen: &ObjectStatus) -> bool {
         let same = (self.inode, self.sums.size, self.mtime) == (seen.inode, seen.size, seen.mtime);
         same && self.ctime == seen.ctime
     }
 }
 
-/// The extended attribute that holds file capabilities.
 pub const CAPABILITY: &[u8] = b"security.capability";
 
-/// The extended attribute that holds a POSIX access list.
 pub const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
-/// The extended attribute that holds the POSIX access list of new objects in a directory.
+/// The POSIX access list of new objects in a directory.
 pub const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
 
 /// Returns true if an extended attribute is a label of a security module.
@@ -404,8 +353,8 @@ pub fn is_label(key: &[u8]) -> bool {
     key == b"security.selinux" || key.starts_with(b"security.SMACK64")
 }
 
-/// Returns the rights of the owning group in a POSIX access list, limited by its mask, as three bits; 0 if the list
-/// (the value of the attribute) is malformed.
+/// Returns the owning group's three permission bits in a POSIX access list, limited by the mask; 0 for a malformed
+/// list.
 pub fn group_rights_of_list(list: &[u8]) -> u32 {
     const GROUP: u32 = 0x04;
     const MASK: u32 = 0x10;
@@ -423,8 +372,7 @@ pub fn group_rights_of_list(list: &[u8]) -> u32 {
 }
 
 impl Live {
-    /// Returns the extended attributes that an object in the place of this one takes over. Capabilities belong to the
-    /// bytes.
+    /// Returns the attributes that an object in the place of this one takes over. Capabilities belong to the bytes.
     pub fn handed_on(&self, has_same_bytes: bool) -> Xattrs {
         let is_kept = |key: &[u8]| {
             is_label(key)

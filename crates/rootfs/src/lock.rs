@@ -1,5 +1,5 @@
-//! Locks: that of a root (one writer at a time), and those of other programs over files of a root, such as the frontend
-//! lock of dpkg.
+//! Locks of a root (one writer at a time), and of other programs over files of a root, such as the frontend lock of
+//! dpkg.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -14,47 +14,64 @@ use rustix::io::Errno;
 
 use crate::{Dir, FileType, Root, RootError, again, optional};
 
-/// The lock file, shared with the classic tools.
+/// Shared with the classic tools.
 const NAME: &[u8] = b".lockfile";
 
 const RECORD: usize = 128;
 
-/// The number of attempts to lock a directory, and the pause between them, before its lock counts as held.
+/// The attempts to lock a directory, and the pause between them, before its lock counts as held.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The lock of a root, held until it is dropped (or the process ends for any reason).
+/// The lock of a root, held until it is dropped or the process ends.
 ///
-/// An open-file-description lock (fcntl(2), `F_OFD_SETLK`) over the whole file: it conflicts with the fcntl locks of
-/// the classic tools, unlike flock(2), and closing the file elsewhere in this process does not drop it.
-///
-/// Removing or replacing the locked file does not affect the holder: the lock of a root also covers the directory of
-/// the stages (flock(2)), which stays. Only its owner may open that directory, so no other user can block writers by
-/// locking it; for the same reason the file is made private. Before the first run of a root, and on a file system that
-/// cannot lock a directory (NFS), the file alone counts.
+/// An open-file-description lock (fcntl(2), `F_OFD_SETLK`) over the whole file conflicts with the fcntl locks of the
+/// classic tools, unlike flock(2), and survives closing the file elsewhere in this process. The lock also covers the
+/// directory of the stages (flock(2)), so replacing the lock file does not admit a second writer. Only its owner may
+/// open that directory, and the lock file is private: no other user can block writers. Before the first run, and where
+/// directories cannot be locked (NFS), the file alone counts.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
     stages: Option<Dir>,
 }
 
-/// The holder of a lock, according to the record in the file, or to the system.
+/// The holder according to the record in the file, or to the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LockHolder(String);
+pub struct LockHolder {
+    record: String,
+    /// The moment at which the record was written, in seconds since 1970.
+    since: Option<i64>,
+}
 
 impl LockHolder {
-    /// Describes a process by its number, and by the name of its program if known.
     pub(super) fn of_process(process: u32) -> Self {
         let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
         // A process chooses its name itself.
         let name: String = name.into_iter().filter(u8::is_ascii_graphic).map(char::from).collect();
-        Self(format!("{process} {name}").trim_end().to_owned())
+        Self { record: format!("{process} {name}").trim_end().to_owned(), since: None }
+    }
+
+    /// Returns the number of the process, if it is known.
+    pub fn process(&self) -> Option<u32> {
+        self.record.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Returns the name of the program, if it is known.
+    pub fn program(&self) -> Option<&str> {
+        self.process()?;
+        self.record.split_whitespace().nth(1)
+    }
+
+    /// Returns the moment at which it took the lock, in seconds since 1970, if it is known.
+    pub fn since(&self) -> Option<i64> {
+        self.process()?;
+        self.since
     }
 
     /// Describes the holder: `process 1234 (patchadd)`, `process 1234`, or `another process`.
     pub fn describe(&self) -> String {
-        let mut words = self.0.split_whitespace();
-        match (words.next().and_then(|pid| pid.parse::<u32>().ok()), words.next()) {
+        match (self.process(), self.program()) {
             (Some(pid), Some(program)) => format!("process {pid} ({program})"),
             (Some(pid), None) => format!("process {pid}"),
             _ => "another process".to_owned(),
@@ -62,27 +79,19 @@ impl LockHolder {
     }
 }
 
-/// The reasons why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process holds the lock.
     #[error("{path} is locked by {}", .holder.describe())]
-    Held {
-        /// The path of the lock file.
-        path: String,
-        /// The holder of the lock.
-        holder: LockHolder,
-    },
-    /// The file could not be opened or locked.
+    Held { path: String, holder: LockHolder },
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
 impl Drop for Lock {
-    /// Releases the lock at once: a process being started may share the open file for a moment longer.
+    /// Unlocks explicitly: a process being started may share the open file for a moment longer.
     fn drop(&mut self) {
-        // The end of the last process that has the file releases it in any case. The directory comes first: the next
-        // holder of the file must not find it locked.
+        // Errors do not matter: the end of the last process with the file releases it. The directory comes first: the
+        // next holder of the file must not find it locked.
         if let Some(stages) = &self.stages {
             let _ = flock(stages.fd(), FlockOperation::Unlock);
         }
@@ -91,8 +100,8 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Takes the lock of `root`, whose directory `var/sadm/install` must exist. While another process holds it,
-    /// `wait` is called with that holder; it does the waiting and decides whether to try again.
+    /// Takes the lock of `root`, whose `var/sadm/install` must exist. While another process holds it, `wait` is called
+    /// with the holder; it waits and decides whether to try again.
     pub fn take(
         root: &Root,
         program: &str,
@@ -117,7 +126,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock file `name` of a directory in the same way. The file is made if it is missing, and stays.
+    /// Takes the lock file `name` of a directory in the same way. It is made if missing, and stays.
     pub fn take_file(
         dir: &Dir,
         name: &[u8],
@@ -146,8 +155,7 @@ impl Lock {
         }
     }
 
-    /// Shares the lock file `name` of a directory with other processes, so that none takes it alone. The file is made
-    /// if it is missing, and stays.
+    /// Shares the lock file `name` with other processes, so that none takes it alone. It is made if missing, and stays.
     pub fn share_file(dir: &Dir, name: &[u8]) -> Result<Self, LockError> {
         loop {
             let file = open(dir, name)?;
@@ -163,7 +171,7 @@ impl Lock {
         }
     }
 
-    /// Returns true if another process currently holds the lock of `root`, without taking the lock even briefly.
+    /// Does not take the lock even briefly.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
             return Ok(false);
@@ -171,7 +179,7 @@ impl Lock {
         Self::is_file_held(&dir, NAME)
     }
 
-    /// Returns the holder of the lock of `root` if another process holds it, in the same way.
+    /// Does not take the lock even briefly.
     pub fn holder(root: &Root) -> Result<Option<LockHolder>, RootError> {
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
             return Ok(None);
@@ -193,8 +201,7 @@ impl Lock {
         }
     }
 
-    /// Writes the holder into the lock file, for messages only. A file with several names may belong to someone else
-    /// and is not written.
+    /// For messages only. A file with several names may belong to someone else and is not written.
     fn write_holder(&self, program: &str) {
         use std::os::unix::fs::FileExt;
         if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
@@ -207,7 +214,7 @@ impl Lock {
     }
 }
 
-/// Opens or creates the lock file. Anything but a regular file is refused unopened.
+/// Refuses anything but a regular file, unopened.
 fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
     let wrong = || dir.error("lock", name, Errno::INVAL);
     if dir.look(name)?.is_some_and(|seen| seen.file_type != FileType::Regular) {
@@ -228,7 +235,6 @@ pub(super) fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(kind)?)).map(drop).map_err(errno_of)
 }
 
-/// Returns true if a lock of another process would keep a writer out.
 fn held_by_others(file: &File) -> Result<bool, Errno> {
     let mut lock = whole_file(libc::F_WRLCK)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of)?;
@@ -244,7 +250,7 @@ fn whole_file(kind: libc::c_int) -> Result<libc::flock, Errno> {
     Ok(libc::flock { l_type, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 })
 }
 
-/// Opens the directory of the stages, if it exists and only its owner may open it.
+/// Opens the directory of the stages if it exists and only its owner may open it.
 fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
     let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::stages())?)? else {
         return Ok(None);
@@ -253,7 +259,7 @@ fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
     Ok(is_private.then_some(dir))
 }
 
-/// Locks a directory; returns false if another process holds it. Returns true if directories cannot be locked.
+/// Returns false if another process holds it, and true if directories cannot be locked.
 fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
     match again(|| flock(dir.fd(), FlockOperation::NonBlockingLockExclusive)) {
         Err(Errno::WOULDBLOCK) => Ok(false),
@@ -272,34 +278,32 @@ fn holder(file: &File) -> LockHolder {
     let mut record = [0; RECORD];
     let length = file.read_at(&mut record, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&record[..length]);
-    LockHolder(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
+    let record = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned();
+    LockHolder { record, since: rustix::fs::fstat(file).ok().map(|seen| seen.st_mtime) }
 }
 
-/// The lock file of another program, locked for writing until the value is dropped.
-///
-/// An open-file-description lock over the whole file: it conflicts with the fcntl locks that such programs take. The file is
-/// neither made nor written to.
+/// The lock file of another program, locked for writing until the value is dropped. An open-file-description lock over
+/// the whole file conflicts with such programs' fcntl locks. The file is neither made nor written.
 #[derive(Debug)]
 pub struct ForeignLock {
     file: File,
 }
 
 impl Drop for ForeignLock {
-    /// Releases the lock at once: a process being started may share the open file for a moment longer.
+    /// Unlocks explicitly: a process being started may share the open file for a moment longer.
     fn drop(&mut self) {
         let _ = set(&self.file, libc::F_UNLCK);
     }
 }
 
 impl ForeignLock {
-    /// Returns true if something is at the path of a lock file.
     pub fn is_there(root: &Root, path: &ObjectPath) -> Result<bool, RootError> {
         let Some(directory) = directory_of(root, path)? else { return Ok(false) };
         Ok(directory.look(path.name())?.is_some())
     }
 
-    /// Locks a file, without waiting. Returns `None` if the file does not exist, if the caller may not write to it, or if
-    /// it is locked for the caller ([`Root::with_held_locks`]). Anything but a regular file is refused unopened.
+    /// Locks without waiting. `None` if the file is missing, not writable, or locked for the caller
+    /// ([`Root::with_held_locks`]). Refuses anything but a regular file, unopened.
     pub fn take(root: &Root, path: &ObjectPath) -> Result<Option<Self>, LockError> {
         if root.is_lock_held(path) {
             return Ok(None);
@@ -329,7 +333,7 @@ fn directory_of(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError
     root.dir_if_there(&root.resolver().locate_dir(&above)?)
 }
 
-/// Opens a lock file; `None` if it is missing or not writable for the caller.
+/// Returns `None` if it is missing or not writable for the caller.
 fn open_foreign(directory: &Dir, name: &[u8]) -> Result<Option<File>, RootError> {
     let wrong = || directory.error("lock", name, Errno::INVAL);
     match directory.look(name)? {

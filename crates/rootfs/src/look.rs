@@ -12,15 +12,14 @@ use super::{Dir, FileType, ObjectStatus, Result, Root, RootError, again, optiona
 use crate::{Interrupt, InterruptibleRead, KnownFile, Live, LiveKind, Sums, WorkStep, Xattrs, never};
 use patchadm_svr4::package::ObjectPath;
 
-/// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+/// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`.
 const LONGEST_XATTR: usize = 65_536;
 
-/// The most memory reserved for the announced size of a file. The spare bytes let one more read show the end.
+/// Limits the memory reserved for an announced size. The spare bytes let one more read show the end.
 const LARGEST_HINT: usize = 1 << 20;
 const SPARE: usize = 64;
 
-/// A file that was regular a moment ago. Before the second read it is checked again, so that no read is endless;
-/// anything but a regular file is an error then.
+/// A file that was regular a moment ago. The second read checks it again, so that no read is endless.
 #[derive(Debug)]
 pub struct StillFile {
     file: File,
@@ -42,13 +41,12 @@ impl Read for StillFile {
 }
 
 impl Root {
-    /// Reads everything about the object at a place ([`Resolver::locate_object`](super::Resolver::locate_object)).
-    /// Returns `None` if nothing is there.
+    /// `place` comes from [`Resolver::locate_object`](super::Resolver::locate_object). `None` if nothing is there.
     pub fn live_at(&self, place: &ObjectPath) -> Result<Option<Live>> {
         self.live_at_until(place, &never)
     }
 
-    /// Like [`live_at`](Self::live_at), until a signal comes: then reading fails.
+    /// Fails once a signal came.
     pub fn live_at_until(&self, place: &ObjectPath, interrupt: Interrupt<'_>) -> Result<Option<Live>> {
         match self.dir_of_object(&place.parent().unwrap_or_else(ObjectPath::root))? {
             Some(directory) => directory.live_until(&mut vec![0; 1 << 16], place.name(), None, interrupt),
@@ -58,12 +56,10 @@ impl Root {
 }
 
 impl Dir {
-    /// Returns the status of this directory itself.
     pub fn itself(&self) -> Result<ObjectStatus> {
         self.statx(b"", AtFlags::EMPTY_PATH).map_err(|errno| self.error("look at", b"", errno))
     }
 
-    /// Returns true if the directory belongs to the caller.
     pub fn is_own(&self) -> Result<bool> {
         Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
     }
@@ -87,14 +83,14 @@ impl Dir {
         Ok(self.with_shown_attributes(ObjectStatus::at(directory, there, flags)?))
     }
 
-    /// Reads everything about `name`: type, attributes, extended attributes, and the sums of a regular file. Returns
-    /// `None` if it is missing. Fails with EAGAIN if the file changes three times in a row while it is read.
+    /// Reads everything about `name`: attributes, extended attributes, and sums of a regular file. `None` if it is
+    /// missing. Fails with EAGAIN if the file changes three times in a row meanwhile.
     pub fn live(&self, name: &[u8]) -> Result<Option<Live>> {
         self.live_through(&mut vec![0; 1 << 16], name, None)
     }
 
-    /// Like [`live`](Self::live), through a buffer shared by many files. An empty name means this directory. The
-    /// bytes of a file that is exactly the `known` one are not read.
+    /// Reads through a buffer shared by many files. An empty name means this directory. The bytes of a file that is
+    /// exactly the `known` one are not read.
     pub fn live_through(
         &self,
         buffer: &mut [u8],
@@ -105,7 +101,7 @@ impl Dir {
         self.live_with(name, known, read)
     }
 
-    /// Like [`live_through`](Self::live_through), until a signal comes: then reading fails.
+    /// Fails once a signal came.
     pub fn live_until(
         &self,
         buffer: &mut [u8],
@@ -117,8 +113,7 @@ impl Dir {
         self.live_with(name, known, read)
     }
 
-    /// Like [`live_through`](Self::live_through), without a known file. The bytes read advance a step of a
-    /// [`WorkMeter`](crate::WorkMeter).
+    /// Without a known file. Bytes read advance a step of a [`WorkMeter`](crate::WorkMeter).
     pub fn live_counted(&self, buffer: &mut [u8], name: &[u8], step: &WorkStep) -> Result<Option<Live>> {
         let read = |file: &mut dyn Read| Sums::through(buffer, &mut step.counting(file));
         self.live_with(name, None, read)
@@ -153,7 +148,7 @@ impl Dir {
         let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
         let sums = match known.filter(|known| known.is(&seen)) {
             Some(known) => known.sums,
-            // The second look shows that nothing was appended after these bytes meanwhile.
+            // The second look shows that nothing was appended meanwhile.
             None => {
                 read(&mut (&mut file).take(seen.size)).map_err(|error| self.io_error("read", name, &error))?
             }
@@ -191,8 +186,7 @@ impl Dir {
         })
     }
 
-    /// Returns the extended attributes of `name` itself (of this directory for `.` or an empty name); empty if the
-    /// file system has none.
+    /// Of this directory for `.` or an empty name. Empty if the file system has none.
     pub fn xattrs(&self, name: &[u8]) -> Result<Xattrs> {
         if !matches!(name, b"" | b".") {
             self.must_be_single(name)?;
@@ -205,7 +199,7 @@ impl Dir {
         .map_err(|(action, errno)| self.error(action, name, errno).through_proc())
     }
 
-    /// Returns true if `name` itself has an extended attribute; false if the file system has none.
+    /// Returns false if the file system has none.
     pub fn has_xattr(&self, name: &[u8], key: &[u8]) -> Result<bool> {
         let (path, mut nothing) = (self.magic_path(name), [0u8; 0]);
         match again(|| rustix::fs::lgetxattr(path.as_slice(), key, &mut nothing[..])) {
@@ -218,8 +212,7 @@ impl Dir {
         }
     }
 
-    /// Returns the path of `name` through `/proc/self/fd`, because calls on the extended attributes of an object
-    /// itself take only paths.
+    /// Goes through `/proc/self/fd`: calls on extended attributes of an object itself take only paths.
     pub(crate) fn magic_path(&self, name: &[u8]) -> Vec<u8> {
         use std::os::fd::AsRawFd as _;
         // For a hidden name, an earlier call has already reported that no object is there.
@@ -229,8 +222,7 @@ impl Dir {
         path
     }
 
-    /// Opens a regular file for reading. Anything else is refused unopened, because opening a device may have
-    /// effects.
+    /// Refuses anything else unopened: opening a device may have effects.
     pub fn open_regular(&self, name: &[u8]) -> Result<File> {
         match self.open_seen(name)? {
             Some((file, _)) => Ok(file),
@@ -238,8 +230,7 @@ impl Dir {
         }
     }
 
-    /// Opens a regular file for reading and returns its status, or `None` if it is missing. Anything else is refused
-    /// unopened.
+    /// Returns `None` if the name is missing. Refuses anything but a regular file, unopened.
     pub fn open_seen(&self, name: &[u8]) -> Result<Option<(File, ObjectStatus)>> {
         match self.look(name)? {
             Some(seen) if seen.file_type == FileType::Regular => optional(self.open_file(name)),
@@ -249,7 +240,7 @@ impl Dir {
         }
     }
 
-    /// Opens, without waiting, an object that was a regular file a moment ago; anything else is refused.
+    /// Opens without waiting; refuses anything but a regular file.
     pub fn open_file(&self, name: &[u8]) -> Result<(File, ObjectStatus)> {
         let (file, seen) = self.open_at_once(name)?;
         let seen = match seen {
@@ -263,8 +254,7 @@ impl Dir {
         Ok((file, seen))
     }
 
-    /// Opens a file like [`open_file`](Self::open_file), for a caller that reads most files with one call and does
-    /// not look at them again.
+    /// For a caller that reads most files with one call and does not look at them again.
     pub fn open_still(&self, name: &[u8]) -> Result<StillFile> {
         Ok(StillFile { file: self.open_at_once(name)?.0, is_begun: false, is_known: false })
     }
@@ -280,12 +270,11 @@ impl Dir {
         Ok((File::from(fd), seen))
     }
 
-    /// Wraps an I/O error of reading `name` as an error of this directory.
     pub fn read_error(&self, name: &[u8], error: &io::Error) -> RootError {
         self.io_error("read", name, error)
     }
 
-    /// Reads a whole regular file of at most `limit` bytes, or returns `None` if it is missing.
+    /// Reads a file of at most `limit` bytes; `None` if it is missing.
     pub fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
         match self.read_regular(name, limit)? {
             Some(bytes) => Ok(Some(bytes)),
@@ -316,8 +305,8 @@ impl Dir {
     }
 }
 
-/// Reads a file to its end, or to one byte more than `limit`. If the first call returns exactly `size` bytes with
-/// room to spare, that is the end.
+/// Reads to the end, or to one byte more than `limit`. A first call that returns exactly `size` bytes with room to
+/// spare shows the end.
 fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let room = bytes.capacity() as u64;
     if size < room && size <= limit {
@@ -365,7 +354,7 @@ fn xattrs(
     Ok(found)
 }
 
-/// Calls with a growing buffer, a small one first, because most objects have no extended attributes.
+/// Begins with a small buffer: most objects have no extended attributes.
 fn filled(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
     let mut small = [0u8; 256];
     match again(|| call(&mut small)) {

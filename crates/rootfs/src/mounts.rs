@@ -1,6 +1,5 @@
-//! The mount table of this process: the places of directories on their file systems, and who mounted these.
-//!
-//! The user who mounted a file system is responsible for the owners that it reports ([`Mounts::distrust`]).
+//! The mount table of this process: places of directories on their file systems, and who mounted these. The user who
+//! mounted a file system answers for the owners that it reports ([`Mounts::distrust`]).
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -14,7 +13,7 @@ use crate::{ACCESS_LIST, Distrust, ObjectStatus, Result, RootError, again};
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// The attributes of access lists that permission bits do not reflect.
+/// Access lists that permission bits do not reflect.
 pub(crate) const LISTS: [&[u8]; 3] = [b"system.nfs4_acl", b"system.nfs4_acl_xdr", b"system.richacl"];
 
 /// Reads the table of this process. The kernel does not report its size; a few large reads are cheaper.
@@ -32,9 +31,9 @@ pub(crate) fn table_error(error: &io::Error) -> RootError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccessListKind {
     None,
-    /// A POSIX access list, whose mask is shown as the group's permission bits.
+    /// Its mask is shown as the group's permission bits.
     Posix,
-    /// Any other access list, which permission bits do not reflect.
+    /// Permission bits do not reflect it.
     Other,
 }
 
@@ -46,7 +45,7 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Returns the user responsible for the mount of an object, unless it is the superuser of this mount namespace.
+    /// Returns the user who answers for the mount of an object, unless it is the superuser of this mount namespace.
     pub(crate) fn distrust(&mut self, seen: &ObjectStatus) -> Result<Option<(u32, Distrust)>> {
         // Kernels before 5.8 do not report the mount.
         if seen.mount == 0 || self.good.contains(&seen.mount) {
@@ -59,7 +58,6 @@ impl Mounts {
         Ok(distrust)
     }
 
-    /// Returns the kind of access list on an open object.
     pub(crate) fn has_list(&mut self, seen: &ObjectStatus, fd: impl AsFd) -> AccessListKind {
         let ask = |name: &[u8]| again(|| rustix::fs::fgetxattr(&fd, name, &mut [0u8; 0][..]));
         if !self.without_lists.contains(&seen.file_system) {
@@ -80,7 +78,6 @@ impl Mounts {
     }
 }
 
-/// Returns the user responsible for the mount of an object, unless it is the superuser of this mount namespace.
 fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
     if !rule::holds("root.mount.namespace", mounted_by.is_some() || is_of_system(seen)) {
         return Some((seen.uid, Distrust::OtherNamespace));
@@ -104,8 +101,7 @@ fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     Some(user.filter(|_| is_fuse).and_then(|user| user.parse().ok()).unwrap_or(0))
 }
 
-/// Returns true if the object is on the mount of `/`. The table hides that mount if `/` of this process is no mount
-/// point.
+/// Returns true on the mount of `/`. The table hides that mount if `/` of this process is no mount point.
 fn is_of_system(seen: &ObjectStatus) -> bool {
     let system = rustix::fs::open(
         "/",
@@ -121,7 +117,7 @@ fn is_of_system(seen: &ObjectStatus) -> bool {
 pub(crate) struct Mount {
     pub(crate) id: u64,
     pub(crate) parent: u64,
-    /// Major and minor number of the file system, as the table writes them.
+    /// Major and minor number, as the table writes them.
     pub(crate) device: Vec<u8>,
     /// The mounted directory of the file system.
     pub(crate) root: Vec<u8>,
@@ -129,7 +125,6 @@ pub(crate) struct Mount {
     pub(crate) kind: Vec<u8>,
 }
 
-/// The place of a directory on its file system.
 pub(crate) struct Place {
     pub(crate) device: Vec<u8>,
     pub(crate) path: Vec<u8>,
@@ -158,7 +153,6 @@ pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     table.split(|&byte| byte == b'\n').filter_map(line).collect()
 }
 
-/// Returns the place of a directory on the file system of its mount.
 pub(crate) fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {
     let mount = table.iter().find(|line| line.id == mount)?;
     let below = below(path, &mount.point)?;

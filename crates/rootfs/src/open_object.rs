@@ -1,7 +1,6 @@
-//! Objects of the root held by a descriptor that opens nothing (`O_PATH`).
-//!
-//! chown(2) clears set-id bits and file capabilities, even if the superuser calls it and the owner stays the same. Every
-//! change of the owner of a live object therefore goes through [`OpenObject::set_rights`], which sets both again.
+//! Objects of the root held by a descriptor that opens nothing (`O_PATH`). chown(2) clears set-id bits and file
+//! capabilities, even if the superuser keeps the owner. Therefore every change of a live object's owner goes through
+//! [`OpenObject::set_rights`], which restores both.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -16,8 +15,7 @@ use crate::{
     RootChange, RootError, Sums, again, never, optional,
 };
 
-/// One object, independent of its name: the object checked is the one changed. For a symbolic link, the link itself is
-/// held.
+/// One object, independent of its name: the object checked is the one changed. Of a symbolic link, the link itself.
 #[derive(Debug)]
 pub struct OpenObject {
     fd: OwnedFd,
@@ -26,7 +24,7 @@ pub struct OpenObject {
 }
 
 impl Dir {
-    /// Gets a handle to an object without opening it, or returns `None` if it is missing.
+    /// Returns `None` if the name is missing.
     pub fn hold(&self, name: &[u8]) -> Result<Option<OpenObject>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let held = self.place(name).and_then(|(directory, there)| {
@@ -38,18 +36,16 @@ impl Dir {
 }
 
 impl OpenObject {
-    /// Returns its status.
     pub fn look(&self) -> Result<ObjectStatus> {
         ObjectStatus::of_file(&self.fd).map_err(|errno| self.error("look at", errno))
     }
 
-    /// Returns the sums of a regular file, or `None` for anything else, which is not opened. At most the initial
-    /// number of bytes is read.
+    /// Returns `None` for anything but a regular file, which is not opened. Reads at most the initial number of bytes.
     pub fn sums(&self) -> Result<Option<Sums>> {
         self.sums_until(&never)
     }
 
-    /// Like [`sums`](Self::sums), until a signal comes: then reading fails.
+    /// Fails once a signal came.
     pub fn sums_until(&self, interrupt: Interrupt<'_>) -> Result<Option<Sums>> {
         let seen = self.look()?;
         if seen.file_type != FileType::Regular {
@@ -64,7 +60,6 @@ impl OpenObject {
         sums.map(Some).map_err(|error| self.error("read", Errno::from_io_error(&error).unwrap_or(Errno::IO)))
     }
 
-    /// Returns the value of an extended attribute, or `None` if there is none with this name.
     pub fn xattr(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let (path, mut value) = (self.magic_path(), vec![0; 1 << 16]);
         match again(|| rustix::fs::getxattr(path.as_str(), key, value.as_mut_slice())) {
@@ -77,8 +72,7 @@ impl OpenObject {
         }
     }
 
-    /// Sets owner and group of a new object; `None` keeps the current one. chown(2) clears set-id bits and file
-    /// capabilities: an object whose bytes stay gets its owner from [`OpenObject::set_rights`].
+    /// For a new object; `None` keeps the current id. An object whose bytes stay needs [`OpenObject::set_rights`].
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         self.change(ChangeCall::SetOwner, "set the owner of", || {
@@ -86,7 +80,7 @@ impl OpenObject {
         })
     }
 
-    /// Sets the permission bits. A symbolic link has none: ELOOP.
+    /// Fails with ELOOP for a symbolic link, which has no mode.
     pub fn set_mode(&self, mode: Mode) -> Result<()> {
         if self.look()?.file_type == FileType::Symlink {
             return Err(self.error("set the mode of", Errno::LOOP));
@@ -98,7 +92,6 @@ impl OpenObject {
         })
     }
 
-    /// Sets an extended attribute.
     pub fn set_xattr(&self, key: &[u8], value: &[u8]) -> Result<()> {
         let path = self.magic_path();
         self.change(ChangeCall::SetXattr, "set an extended attribute of", || {
@@ -106,7 +99,6 @@ impl OpenObject {
         })
     }
 
-    /// Removes an extended attribute.
     pub fn remove_xattr(&self, key: &[u8]) -> Result<()> {
         let path = self.magic_path();
         self.change(ChangeCall::SetXattr, "remove an extended attribute of", || {
@@ -134,27 +126,25 @@ impl OpenObject {
     }
 }
 
-/// Owner, group and permission bits that an object gets; `None` keeps the current value.
+/// The rights that an object gets; `None` keeps the current value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObjectRights {
-    /// The numeric owner.
     pub uid: Option<u32>,
-    /// The numeric group.
     pub gid: Option<u32>,
-    /// The permission bits; a symbolic link has none, and keeps those that it shows.
+    /// A symbolic link keeps the bits that it shows.
     pub mode: Option<Mode>,
 }
 
 impl OpenObject {
-    /// Sets owner, group and permission bits, and keeps the file capabilities.
+    /// Keeps the file capabilities.
     ///
-    /// If the caller may not set file capabilities, the call fails before it changes anything. A file that somebody
-    /// besides the superuser could write to, and did meanwhile, keeps its owner and gets no rights back: EAGAIN.
+    /// If the caller may not set them, fails before it changes anything. A file that somebody besides the superuser
+    /// could write to, and did meanwhile, keeps its owner and gets no rights back: EAGAIN.
     pub fn set_rights(&self, rights: ObjectRights) -> Result<()> {
         self.set_rights_until(rights, &never)
     }
 
-    /// Like [`set_rights`](Self::set_rights), until a signal comes: then reading the file fails.
+    /// Fails once a signal came.
     pub fn set_rights_until(&self, rights: ObjectRights, interrupt: Interrupt<'_>) -> Result<()> {
         let seen = self.look()?;
         let digest = || self.sums_until(interrupt).map(|sums| sums.map(|sums| sums.b3));
@@ -166,9 +156,8 @@ impl OpenObject {
         Err(self.error("change the owner of", Errno::AGAIN))
     }
 
-    /// Like [`set_rights`](Self::set_rights), if `may_have` returns true. It is called once the previous owner can no
-    /// longer open the object, before the object gets set-id bits or file capabilities. If it returns false or fails,
-    /// the previous owner is set again, and that is the result.
+    /// Asks `may_have` once the previous owner can no longer open the object, before it gets set-id bits or
+    /// capabilities. If the answer is false or an error, the previous owner is set again, and that is the result.
     pub fn set_rights_if(
         &self,
         rights: ObjectRights,
@@ -198,8 +187,7 @@ impl OpenObject {
         Ok(true)
     }
 
-    /// Returns true if a file gets another owner and set-id bits or file capabilities, while others could write to
-    /// it.
+    /// Returns true if a file gets another owner and set-id bits or file capabilities, while others could write to it.
     fn could_be_forged(&self, seen: &ObjectStatus, rights: ObjectRights) -> Result<bool> {
         if seen.file_type != FileType::Regular
             || rights.other_owner(seen).is_none()
@@ -216,14 +204,12 @@ impl OpenObject {
 }
 
 impl ObjectRights {
-    /// Returns the owner and group to set, if they differ from the current ones.
     fn other_owner(self, seen: &ObjectStatus) -> Option<(Option<u32>, Option<u32>)> {
         let (uid, gid) = (self.uid.filter(|uid| *uid != seen.uid), self.gid.filter(|gid| *gid != seen.gid));
         (uid.is_some() || gid.is_some()).then_some((uid, gid))
     }
 }
 
-/// Returns true if others than the superuser may write to the object.
 fn is_written_by_others(seen: &ObjectStatus) -> bool {
     seen.uid != 0 || seen.mode.bits() & 0o022 != 0
 }

@@ -1,5 +1,3 @@
-//! The places of the records of a root, and the records found to be the superuser's alone.
-
 use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
@@ -7,16 +5,15 @@ use super::ForeignTree;
 use super::mounts::Mounts;
 use patchadm_svr4::package::ObjectPath;
 
-/// The places of a root's records, as paths before any link among them is followed.
+/// The places of a root's records, before any link among them is followed.
 #[derive(Clone, Debug)]
 pub struct RecordPlaces {
-    /// The tree that holds the records of every change.
     pub tree: ObjectPath,
-    /// The directories in that tree that every change uses.
+    /// The directories that every change uses.
     pub used: Vec<ObjectPath>,
-    /// The directory of the stages in that tree. Objects two or more levels below it may belong to any user.
+    /// Objects two or more levels below it may belong to any user.
     pub stages: Option<ObjectPath>,
-    /// Directories and files elsewhere that count as records when they are used.
+    /// Directories and files outside the tree that count as records when they are used.
     pub elsewhere: Vec<ObjectPath>,
 }
 
@@ -31,14 +28,13 @@ pub(crate) struct RecordGuard {
     pub(super) linked: RwLock<Vec<ObjectPath>>,
     pub(super) checked: RwLock<HashSet<ObjectPath>>,
     pub(super) mounts: Mutex<Mounts>,
-    /// Mounts outside any container tree.
     pub(super) outside_containers: Mutex<HashSet<u64>>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct RecordArea {
     pub(super) place: ObjectPath,
-    /// Every directory on the way to it, including those reached through links.
+    /// Every directory on the way, including those reached through links.
     pub(super) way: Vec<ObjectPath>,
 }
 
@@ -56,7 +52,6 @@ impl RecordGuard {
         }
     }
 
-    /// Returns true if files in a directory may be records.
     pub(crate) fn holds_records(&self, directory: &ObjectPath) -> bool {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
         self.is_record(directory) || areas.iter().any(|area| area.place.parent().as_ref() == Some(directory))

@@ -9,11 +9,10 @@ use super::calls::MOST_LINKS;
 use super::{ObjectStatus, Result, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
-/// Resolves paths of one root and remembers directories, so that a thousand files of a directory cost one lookup.
+/// Resolves paths of one root; a thousand files of a directory cost one lookup.
 ///
-/// A link with an absolute target starts again at the root, `..` at the root stays there: as after chroot(2). The last
-/// component of an object's path is never followed. The answer is checked again when the directory is opened
-/// ([`Root::dir`] follows no link at all), so a link swapped in between causes an error.
+/// As after chroot(2), an absolute target starts at the root, and `..` stays there. The last component of an object's
+/// path is never followed. [`Root::dir`] follows no link at all, so a link swapped in later causes an error.
 #[derive(Debug)]
 pub struct Resolver<'a> {
     root: &'a Root,
@@ -42,9 +41,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Like [`locate`](Self::locate), for an object whose path a plan may turn from links into directories. Nothing
-    /// can be opened behind a link that leads in a circle: the path of such an object stays as written, which is its
-    /// place once a directory replaces the link.
+    /// For an object whose path a plan may turn from links into directories. A path behind a link in a circle stays as
+    /// written: that is its place once a directory replaces the link.
     pub fn locate_object(&self, path: &ObjectPath) -> Result<ObjectPath> {
         match self.locate(path) {
             Err(RootError::Loop(_)) => Ok(path.clone()),
@@ -52,13 +50,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the physical path of a directory, with its own name followed too. Missing components stay as written.
+    /// Follows the own name, too. Missing components stay as written.
     pub fn locate_dir(&self, path: &ObjectPath) -> Result<ObjectPath> {
         self.follow(path, &mut 0)
     }
 
-    /// Returns the directory inside the root behind the symbolic link at a path, with its status; `None` if the link
-    /// leads to another object, nowhere or in a circle.
+    /// Returns the directory behind the symbolic link at a path; `None` if it leads to another object, nowhere or in a
+    /// circle.
     pub fn directory_behind(&self, path: &ObjectPath) -> Result<Option<(ObjectPath, ObjectStatus)>> {
         let physical = match self.locate_dir(path) {
             Err(RootError::Loop(_)) => return Ok(None),
@@ -72,8 +70,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the place to which a symbolic link with this target would lead from `link`, or `None` if that is a
-    /// circle. The last component need not exist.
+    /// Returns the place to which a link with this target would lead, or `None` for a circle. The last component need
+    /// not exist.
     pub fn lead_of(&self, link: &ObjectPath, target: &[u8]) -> Result<Option<ObjectPath>> {
         let from = self.locate(link)?.parent().unwrap_or_else(ObjectPath::root);
         match self.walk(from, target, &mut 0, link) {
@@ -135,13 +133,12 @@ impl Root {
         self.dir(&ObjectPath::root())?.is_own()
     }
 
-    /// Returns a resolver for client paths of this root.
     pub fn resolver(&self) -> Resolver<'_> {
         Resolver::new(self)
     }
 
-    /// Reads a whole file of at most `limit` bytes, or returns `None` if it is missing. Symbolic links among its
-    /// parents are followed inside the root.
+    /// Reads at most `limit` bytes; `None` if the file is missing. Links among the parents are followed inside the
+    /// root.
     pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>> {
         let physical = self.resolver().locate(path)?;
         let Some(parent) = physical.parent() else {

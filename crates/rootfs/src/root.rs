@@ -1,5 +1,3 @@
-//! The directory that `-R` names, held open, and the facts about it as a whole.
-
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +17,7 @@ use super::{
 };
 use patchadm_svr4::package::{ObjectPath, unescape};
 
-/// A directory under which packages are installed, opened once and held open.
+/// The directory that `-R` names, held open.
 #[derive(Clone, Debug)]
 pub struct Root {
     fd: Arc<OwnedFd>,
@@ -42,12 +40,10 @@ struct SuppliedFile {
 }
 
 impl Root {
-    /// Opens the directory `path` as a root.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_with(path, Door::default())
     }
 
-    /// Opens a root whose changes pass through `door`.
     pub fn open_with(path: &Path, door: Door) -> Result<Self> {
         let shown = path.display().to_string();
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -73,20 +69,18 @@ impl Root {
         })
     }
 
-    /// Requires the records of the root to be under the superuser's sole control; others are refused before they are
-    /// read. `foreign` says why the root is not the superuser's, whatever owners it shows.
+    /// Refuses records that are not the superuser's alone, before they are read. `foreign` says why the root is not the
+    /// superuser's, whatever owners it shows.
     #[must_use]
     pub fn guarded(self, places: RecordPlaces, foreign: Option<ForeignTree>) -> Self {
         Self { guard: Some(Arc::new(RecordGuard::new(places, foreign))), ..self }
     }
 
-    /// Trusts the owner of the root.
     #[must_use]
     pub fn trusted(self) -> Self {
         Self { guard: None, trusted: true, ..self }
     }
 
-    /// Returns true if the caller trusts the owner of the root.
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }
@@ -107,25 +101,22 @@ impl Root {
         self.held_locks.contains(file)
     }
 
-    /// Supplies a text in place of a file, for code that asks for it; `name` is its name in errors.
+    /// Supplies a text in place of a file, for code that asks for it; errors call it `name`.
     #[must_use]
     pub fn with_text_instead(self, place: ObjectPath, name: String, text: Vec<u8>) -> Self {
         Self { supplied: Some(Arc::new(SuppliedFile { place, name, text })), ..self }
     }
 
-    /// Returns name and text that were supplied in place of a file.
     pub fn text_instead(&self, place: &ObjectPath) -> Option<(&str, &[u8])> {
         let supplied = self.supplied.as_ref().filter(|supplied| supplied.place == *place)?;
         Some((&supplied.name, &supplied.text))
     }
 
-    /// Returns true if the policy of the running system limits that of the root: the caller is the superuser, or acts
-    /// for it.
+    /// True if the policy of the running system limits that of the root: the caller is the superuser, or acts for it.
     pub fn is_bounded(&self) -> bool {
         self.privileged || self.for_superuser
     }
 
-    /// Returns owner and group of the root directory.
     pub fn owner(&self) -> Result<(u32, u32)> {
         self.seen().map(|seen| (seen.uid, seen.gid))
     }
@@ -147,8 +138,7 @@ impl Root {
         })
     }
 
-    /// Fails if no `/proc` is mounted: attributes of objects are read and set through it, mounts and processes are
-    /// found in it.
+    /// Object attributes, mounts and processes are read through `/proc`.
     pub fn must_have_proc(&self) -> Result<()> {
         if super::error::is_proc_mounted() {
             return Ok(());
@@ -168,13 +158,12 @@ impl Root {
         self.guard.as_deref()
     }
 
-    /// Opens another directory of the host, whose changes pass the same door.
+    /// Opens another directory of the host behind the same door.
     pub fn elsewhere(&self, path: &Path) -> Result<Self> {
         let other = Self::open(path)?;
         Ok(Self { door: self.door.clone(), ..other })
     }
 
-    /// Makes an open directory a root of its own, with the same door.
     pub(crate) fn of_opened(&self, fd: OwnedFd, physical: &ObjectPath) -> Self {
         Self {
             fd: Arc::new(fd),
@@ -190,12 +179,10 @@ impl Root {
         }
     }
 
-    /// Returns the path of the root as it was named.
     pub fn prefix(&self) -> &Path {
         &self.prefix
     }
 
-    /// Returns true if this is the root of the running system.
     pub fn is_system(&self) -> bool {
         self.prefix.as_path() == Path::new("/")
     }
@@ -245,7 +232,6 @@ impl Root {
         self.open_own(physical)
     }
 
-    /// Opens the real directory, whatever is shown in its place.
     pub(crate) fn open_own(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -254,7 +240,7 @@ impl Root {
             .map_err(|errno| self.error("open", physical, errno))
     }
 
-    /// Returns the target of the link at a physical path, or `None` if there is no link.
+    /// Returns `None` if there is no link.
     pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
         if self.is_showing() {
             return self.shown_link(physical);
@@ -287,7 +273,6 @@ impl Root {
         &self.fd
     }
 
-    /// Returns true if objects other than the existing ones are shown at some names.
     pub fn is_showing(&self) -> bool {
         self.shown.is_some()
     }

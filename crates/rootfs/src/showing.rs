@@ -1,7 +1,5 @@
-//! A root shown with other objects at some of its names: as it will be once they have gone to their places.
-//!
-//! A reader of such a root finds each object under its future name. The root is read-only. A walk back through `..`
-//! out of a directory that is shown elsewhere fails, as if the directory had been moved.
+//! A root shown with other objects at some names: as it will be once they are in place. It is read-only. A walk through
+//! `..` out of a directory that is shown elsewhere fails, as if the directory had been moved.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -14,7 +12,7 @@ use super::{Dir, Door, FileType, ObjectStatus, Result, Root};
 use patchadm_svr4::package::ObjectPath;
 
 impl ShownNames {
-    /// Shows at a path the object that is `name` in a directory.
+    /// Shows at `path` the object that is `name` in `directory`.
     pub fn show(&mut self, path: &ObjectPath, directory: &Dir, name: &[u8]) -> Result<()> {
         let open = || directory.again().map(Dir::into_fd);
         self.show_in(path, (directory.path(), name), open)
@@ -29,7 +27,7 @@ impl Root {
         self.clone().with_names(Arc::new(names), Arc::new(door))
     }
 
-    /// Opens a directory of a root that shows other names, one component at a time.
+    /// Opens one component at a time.
     pub(crate) fn walk(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         let mut here = Dir::new(self.open_own(&ObjectPath::root())?, ObjectPath::root(), self.clone());
         for name in physical.relative().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
@@ -44,7 +42,6 @@ impl Root {
         Ok(here.into_fd())
     }
 
-    /// Like [`Root::read_link`], on a root that shows other names.
     pub(crate) fn shown_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
         let Some(directory) =
             physical.parent().map(|parent| self.dir_if_there(&parent)).transpose()?.flatten()
@@ -60,7 +57,7 @@ impl Root {
 }
 
 impl Dir {
-    /// Returns the directory and name where the object shown under `name` really is.
+    /// Returns where the object shown under `name` really is.
     pub(crate) fn place<'a>(&'a self, name: &'a [u8]) -> rustix::io::Result<(&'a OwnedFd, &'a [u8])> {
         match self.root().shown().and_then(|shown| shown.directory(self.path())?.get(name)) {
             None => Ok((self.fd(), name)),
@@ -79,7 +76,7 @@ impl Dir {
         seen
     }
 
-    /// Passes on the listed names that are shown, with their types if known, then names that are only shown here.
+    /// Passes on the listed names that are shown, then those that are only shown here.
     pub(crate) fn each_shown(
         &self,
         list: impl FnOnce(&mut dyn FnMut(&[u8], Listed)) -> rustix::io::Result<()>,

@@ -1,5 +1,3 @@
-//! The names of a root at which objects other than the existing ones are shown.
-
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -7,16 +5,12 @@ use std::sync::Arc;
 use super::{Inode, ObjectStatus, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The attributes with which an object is shown; for those that are `None`, its own are shown.
+/// The attributes with which an object is shown; `None` shows its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShownAttributes {
-    /// The permission bits.
     pub mode: Option<Mode>,
-    /// The numeric owner.
     pub uid: Option<u32>,
-    /// The numeric group.
     pub gid: Option<u32>,
-    /// The modification time.
     pub mtime: Option<Timestamp>,
 }
 
@@ -26,7 +20,7 @@ pub(crate) struct ShownPlace {
     pub(crate) name: Vec<u8>,
 }
 
-/// The shown objects of a directory, by name; `None` if no object is shown.
+/// By name; `None` if no object is shown.
 pub(crate) type ShownDirectory = BTreeMap<Vec<u8>, Option<ShownPlace>>;
 
 /// The names at which other objects are shown, by physical path.
@@ -38,13 +32,11 @@ pub struct ShownNames {
 }
 
 impl ShownNames {
-    /// Hides the object at a path.
     pub fn hide(&mut self, path: &ObjectPath) {
         self.set(path, None);
     }
 
-    /// Shows at a path the object that is `name` in a directory; `open` opens that directory unless it is already
-    /// open.
+    /// Shows at `path` the object that is `name` in a directory, which `open` opens unless it is open.
     pub(crate) fn show_in<E>(
         &mut self,
         path: &ObjectPath,
@@ -58,7 +50,7 @@ impl ShownNames {
         Ok(())
     }
 
-    /// Shows an object with other attributes, by all its names.
+    /// Applies to all names of the object.
     pub fn set_attributes(&mut self, seen: &ObjectStatus, attributes: ShownAttributes) {
         self.attributes.insert((seen.inode, seen.file_system), attributes);
     }

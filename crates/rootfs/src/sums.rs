@@ -1,12 +1,9 @@
-//! Size, System V sum and BLAKE3 digest of bytes and streams.
-
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use patchadm_svr4::package::checksum::Checksum;
 
-/// A BLAKE3 digest: its 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
@@ -57,24 +54,20 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Size and sums of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sums {
-    /// The number of bytes.
     pub size: u64,
-    /// The System V sum.
+    /// System V.
     pub cksum: u16,
-    /// The BLAKE3 digest.
     pub b3: Digest,
 }
 
 impl Sums {
-    /// Reads a stream to its end.
     pub fn of(input: &mut (impl Read + ?Sized)) -> io::Result<Self> {
         Self::through(&mut vec![0; 1 << 16], input)
     }
 
-    /// Reads a stream to its end through a buffer shared by many files.
+    /// Reads to the end through a buffer shared by many files.
     pub fn through(buffer: &mut [u8], input: &mut (impl Read + ?Sized)) -> io::Result<Self> {
         let mut summing = Summing::default();
         loop {
@@ -93,21 +86,18 @@ impl Sums {
 pub struct Digesting(blake3::Hasher);
 
 impl Digesting {
-    /// Adds bytes to the end of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         #[cfg(debug_assertions)]
         note(bytes);
         self.0.update(bytes);
     }
 
-    /// Returns the digest of all bytes.
     pub fn finish(&self) -> Digest {
         Digest(*self.0.finalize().as_bytes())
     }
 }
 
 impl Digest {
-    /// Computes the BLAKE3 digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         #[cfg(debug_assertions)]
         note(bytes);
@@ -124,19 +114,16 @@ pub struct Summing {
 }
 
 impl Summing {
-    /// Adds bytes to the end of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sum.update(bytes);
         self.b3.update(bytes);
     }
 
-    /// Returns the number of bytes so far.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Returns the sums of all bytes.
     pub fn finish(self) -> Sums {
         Sums { size: self.size, cksum: self.sum.finish(), b3: self.b3.finish() }
     }
@@ -150,12 +137,10 @@ pub struct Hashing<T> {
 }
 
 impl<T> Hashing<T> {
-    /// Wraps a reader or writer.
     pub fn new(inner: T) -> Self {
         Self { inner, b3: Digesting::default() }
     }
 
-    /// Returns the reader or writer and the digest of all bytes.
     pub fn finish(self) -> (T, Digest) {
         (self.inner, self.b3.finish())
     }

@@ -1,8 +1,6 @@
-//! Finds out who else could exchange an object: from the owners and modes of everything on the way to it.
-//!
-//! Directories above a root may belong to any user (`/tmp`, the workspace of a build), because the root is opened once.
-//! A foreign symbolic link among them would decide which root is changed. A trusted file that is opened again by its
-//! path is different: a user who can write to a directory above it can put another file there.
+//! Finds out who else could exchange an object, from owners and modes on the way to it. Directories above a root may be
+//! anyone's (`/tmp`), because the root is opened once, but a foreign symbolic link would decide which root is changed.
+//! A file that is opened again by its path could be exchanged in any foreign directory above it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -19,8 +17,7 @@ use crate::{Dir, Distrust, FileType, ObjectStatus, Result, Root, RootError, agai
 
 const PROC: u64 = 0x9fa0;
 
-/// Checks that every symbolic link on the way to the root directory is the superuser's, and that the way still leads
-/// there.
+/// Requires links on the way to the root to be the superuser's, and the way still to lead there.
 pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     let failed = |errno| root.error("follow the way to", &ObjectPath::root(), errno);
     let mut at = open(None, b"/").map_err(failed)?;
@@ -66,9 +63,8 @@ pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     if is_same { Ok(()) } else { Err(failed(Errno::STALE)) }
 }
 
-/// Returns the first object above a path of the host by which a user other than the caller and the superuser could
-/// replace the object at the path: a directory, or a symbolic link on the way. The target itself is not checked. A
-/// sticky directory, such as `/tmp`, protects the objects of others.
+/// Returns the first object above a host path by which a user other than the caller and the superuser could replace the
+/// target: a directory, or a link on the way. A sticky directory, such as `/tmp`, protects the objects of others.
 pub fn strange_above(path: &Path) -> Result<Option<ForeignObject>> {
     Ok(look_along(path)?.0)
 }
@@ -85,7 +81,7 @@ pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> 
     Ok((objects.iter().find_map(strange), last.seen))
 }
 
-/// A directory or symbolic link on the way to a path of the host, or what the path leads to.
+/// A directory or symbolic link on the way to a host path, or the target.
 struct ObjectOnWay {
     path: PathBuf,
     seen: ObjectStatus,
@@ -133,7 +129,6 @@ fn is_of_other_namespace(uid: u32) -> bool {
     !maps.is_empty() && !maps.lines().any(is_in)
 }
 
-/// Returns the directories and symbolic links on the way to a path of the host, and its target.
 fn objects_on_way(path: &Path) -> Result<(Vec<ObjectOnWay>, ObjectOnWay)> {
     let failed =
         |shown: &Path, errno| RootError::Call { action: "look at", path: shown.display().to_string(), errno };
@@ -192,7 +187,6 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(named).collect()
 }
 
-/// Opens a name without following it, to read its status.
 fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     again(|| match at {
@@ -214,9 +208,7 @@ fn is_of_proc(link: &OwnedFd) -> bool {
 /// An object that a user other than the caller and the superuser may change or exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignObject {
-    /// Its path, for messages.
     pub path: String,
-    /// Its numeric owner.
     pub uid: u32,
     /// True if its owner is right but others may write to it.
     pub is_writable: bool,
@@ -233,21 +225,20 @@ impl std::fmt::Display for ForeignObject {
 }
 
 impl Root {
-    /// Returns the first object on the way to `path`, from the root directory on, that is not under the sole control of
-    /// the caller and the superuser; `None` if no one else can exchange the object at `path`. Directories reached
-    /// through symbolic links are checked too. Missing objects have no owner.
+    /// Returns the first object on the way from the root directory that is not under the sole control of the caller and
+    /// the superuser, directories behind links included; `None` if nobody else can exchange the object. Missing objects
+    /// have no owner.
     pub fn strange_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
         self.on_the_way(path, &[0, rustix::process::geteuid().as_raw()])
     }
 
-    /// Returns the first object on the way to `path` that is not under the sole control of the superuser and of the
-    /// root directory's owner, as [`strange_on_the_way`](Self::strange_on_the_way) does for the caller.
+    /// Like [`strange_on_the_way`](Self::strange_on_the_way), with the root directory's owner in place of the caller.
     pub fn others_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
         let owner = self.dir(&ObjectPath::root())?.itself()?.uid;
         self.on_the_way(path, &[0, owner])
     }
 
-    /// Returns the first object on the way to `path` that others than these owners may change or exchange.
+    /// Returns the first object that others than these owners may change or exchange.
     fn on_the_way(&self, path: &ObjectPath, owners: &[u32]) -> Result<Option<ForeignObject>> {
         let resolver = self.resolver();
         let mut places = BTreeSet::new();

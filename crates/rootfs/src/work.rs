@@ -5,18 +5,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, available_parallelism};
 
-/// The most useful threads: they share one disk, and each needs buffers.
+/// More threads do not help: they share one disk, and each needs buffers.
 const MOST: usize = 8;
 
-/// Returns the number of threads for work that every core can share, at least 1. It affects only the time, never the
-/// results. Cached, because the system's answer takes reading half a dozen files.
+/// Returns the number of threads for shareable work, at least 1. Cached: the system reads half a dozen files to answer.
 pub fn cores() -> usize {
     static KNOWN: OnceLock<usize> = OnceLock::new();
     *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from).min(MOST))
 }
 
-/// Processes pieces of work with this many threads, each with its own worker, and returns the results in the order of
-/// the pieces. The caller's thread is one of them. A panic in a worker becomes one in the caller.
+/// Gives each thread its own worker, and returns the results in the order of the pieces. The caller's thread is one of
+/// them. A panic in a worker becomes one in the caller.
 pub fn side_by_side<R: Send, W: FnMut(usize) -> R>(
     threads: usize,
     pieces: usize,
@@ -50,27 +49,22 @@ pub fn side_by_side<R: Send, W: FnMut(usize) -> R>(
     done.into_iter().map(|(_, made)| made).collect()
 }
 
-/// The unit of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkUnit {
-    /// Bytes read or written.
     Bytes,
-    /// Documents.
     Files,
-    /// Objects of packages.
     Objects,
     /// Entries of a set of packages, or locations of a tree of recipes.
     Packages,
-    /// Patches.
     Patches,
 }
 
-/// Holds the current step of some work. Clones share it.
+/// Clones share the current step.
 #[derive(Clone, Debug, Default)]
 pub struct WorkMeter(Arc<Mutex<Option<WorkStep>>>);
 
 impl WorkMeter {
-    /// Begins a step of so many units, in place of the previous one.
+    /// Replaces the previous step.
     pub fn begin(&self, unit: WorkUnit, units: u64) -> WorkStep {
         let step = WorkStep(Arc::new(CountedWork { unit, units, done: AtomicU64::new(0) }));
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(step.clone());
@@ -83,7 +77,7 @@ impl WorkMeter {
     }
 }
 
-/// A step of some work. Clones are the same step.
+/// Clones are the same step.
 #[derive(Clone, Debug)]
 pub struct WorkStep(Arc<CountedWork>);
 
@@ -95,7 +89,6 @@ struct CountedWork {
 }
 
 impl WorkStep {
-    /// Records that so many more units are done.
     pub fn advance(&self, units: u64) {
         self.0.done.fetch_add(units, Ordering::Relaxed);
     }
@@ -105,12 +98,10 @@ impl WorkStep {
         CountedRead { inner, step: self }
     }
 
-    /// Returns the unit of the step.
     pub fn unit(&self) -> WorkUnit {
         self.0.unit
     }
 
-    /// Returns the number of units in all.
     pub fn units(&self) -> u64 {
         self.0.units
     }
@@ -120,13 +111,11 @@ impl WorkStep {
         self.0.done.load(Ordering::Relaxed).min(self.0.units)
     }
 
-    /// Returns true if both are the same step.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-/// A reader whose bytes advance a step.
 #[derive(Debug)]
 pub struct CountedRead<'a, R> {
     inner: R,
@@ -141,22 +130,21 @@ impl<R: Read> Read for CountedRead<'_, R> {
     }
 }
 
-/// A function that returns the signal that asks the work to end, if one came.
+/// Returns the signal that asks the work to end, if one came.
 pub type Interrupt<'a> = &'a (dyn Fn() -> Option<i32> + Sync);
 
-/// The [`Interrupt`] of uninterruptible work.
+/// For uninterruptible work.
 pub fn never() -> Option<i32> {
     None
 }
 
-/// A reader that fails once a signal came. The caller asks `interrupt` for the signal.
+/// Fails once a signal came. The caller asks `interrupt` for the signal.
 pub struct InterruptibleRead<'a, R> {
     inner: R,
     interrupt: Interrupt<'a>,
 }
 
 impl<'a, R> InterruptibleRead<'a, R> {
-    /// Reads from `inner`.
     pub fn new(inner: R, interrupt: Interrupt<'a>) -> Self {
         Self { inner, interrupt }
     }

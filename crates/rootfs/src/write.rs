@@ -20,10 +20,10 @@ use crate::{
     random,
 };
 
-/// The most attempts to open a file that is removed and created again and again.
+/// Limits the attempts to open a file that is removed and created again and again.
 const MOST_TRIES: usize = 100;
 
-/// The largest file that is copied to part it from its other names. No record that is opened for writing comes near it.
+/// The largest file that is copied to part it from its other names. No record opened for writing comes near it.
 const LARGEST_PARTED: u64 = 256 << 20;
 
 impl Dir {
@@ -38,7 +38,6 @@ impl Dir {
         self.make(call, action, name, None, work)
     }
 
-    /// Changes `name` and another name, in the same directory or another one.
     fn change_two<T>(
         &self,
         call: ChangeCall,
@@ -65,7 +64,7 @@ impl Dir {
         self.make(call, action, b"", None, work)
     }
 
-    /// Changes an attribute of `name`, or of this directory if the name is empty.
+    /// An empty name means this directory.
     fn change_either<T>(
         &self,
         call: ChangeCall,
@@ -102,9 +101,9 @@ impl Dir {
         Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
     }
 
-    /// Opens an existing file for reading and writing, or returns `None` if it is missing. Anything but a regular file
-    /// is refused unopened. A file with further names, which may belong to anyone, is first replaced by a copy; one of
-    /// more than 256 MiB is refused with EFBIG.
+    /// Opens a file for reading and writing; `None` if it is missing. Refuses anything but a regular file, unopened.
+    /// Other names of the file may be anyone's, so it is first replaced by a copy; above 256 MiB it is refused with
+    /// EFBIG.
     pub fn open_writable(&self, name: &[u8]) -> Result<Option<WritableFile>> {
         match self.look(name)? {
             None => return Ok(None),
@@ -146,7 +145,7 @@ impl Dir {
         Err(self.error("open", name, Errno::AGAIN))
     }
 
-    /// Replaces a file by a copy of itself, so that its other names keep the current content.
+    /// Replaces a file by a copy of itself: its other names keep the current content.
     fn part(&self, name: &[u8], seen: &ObjectStatus) -> Result<()> {
         let too_large = || self.error("write to", name, Errno::FBIG);
         if seen.size > LARGEST_PARTED {
@@ -188,14 +187,12 @@ impl Dir {
         Ok(made)
     }
 
-    /// Makes a symbolic link.
     pub fn make_symlink(&self, name: &[u8], target: &[u8]) -> Result<()> {
         self.change(ChangeCall::MakeSymlink, "make the symbolic link", name, || {
             rustix::fs::symlinkat(target, self.fd(), name)
         })
     }
 
-    /// Makes a pipe, or a device with these numbers.
     pub fn make_node(&self, name: &[u8], file_type: FileType, (major, minor): (u32, u32)) -> Result<()> {
         let (kind, device) = (file_type.as_listed(), rustix::fs::makedev(major, minor));
         self.change(ChangeCall::MakeNode, "make the node", name, || {
@@ -217,22 +214,21 @@ impl Dir {
         })
     }
 
-    /// Moves a name to a free one; otherwise fails with EEXIST.
+    /// Fails with EEXIST if the name is taken.
     pub fn move_to(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Move, "move", name, (other, other_name), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::NOREPLACE)
         })
     }
 
-    /// Renames `name` to `new_name` in this directory, replacing any existing object.
+    /// Replaces an existing object.
     pub fn rename(&self, name: &[u8], new_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Rename, "rename", name, (self, new_name), || {
             rustix::fs::renameat(self.fd(), name, self.fd(), new_name)
         })
     }
 
-    /// Renames `name` to `other_name` in another directory, replacing any existing object. If both are names of one
-    /// object, nothing happens (rename(2)).
+    /// Replaces an existing object. If both are names of one object, nothing happens (rename(2)).
     pub fn replace(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Rename, "rename", name, (other, other_name), || {
             rustix::fs::renameat(self.fd(), name, other.fd(), other_name)
@@ -247,7 +243,7 @@ impl Dir {
         .map(drop)
     }
 
-    /// Removes an empty directory; returns false if it is not empty or busy (a mount point).
+    /// Returns false if the directory is not empty or busy (a mount point).
     pub fn remove_dir(&self, name: &[u8]) -> Result<bool> {
         let removed = self.change(ChangeCall::RemoveDirectory, "remove the directory", name, || {
             rustix::fs::unlinkat(self.fd(), name, AtFlags::REMOVEDIR)
@@ -261,8 +257,8 @@ impl Dir {
         }
     }
 
-    /// Sets owner and group of `name` itself, a new object. chown(2) clears set-id bits and file capabilities: an object
-    /// whose bytes stay gets its owner from [`OpenObject::set_rights`](crate::OpenObject::set_rights).
+    /// Sets owner and group of `name` itself, a new object. chown(2) clears set-id bits and file capabilities: an
+    /// object whose bytes stay gets its owner from [`OpenObject::set_rights`](crate::OpenObject::set_rights).
     pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         self.change(ChangeCall::SetOwner, "set the owner of", name, || {
@@ -270,8 +266,7 @@ impl Dir {
         })
     }
 
-    /// Sets the permission bits of `name` itself. A symbolic link, which has none, fails with ELOOP, regardless of the
-    /// earlier type of `name`.
+    /// A symbolic link has no mode: fails with ELOOP, whatever `name` was before.
     pub fn set_mode(&self, name: &[u8], mode: Mode) -> Result<()> {
         use std::os::fd::AsRawFd as _;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -288,14 +283,12 @@ impl Dir {
         .map_err(RootError::through_proc)
     }
 
-    /// Sets the permission bits of this directory.
     pub fn set_own_mode(&self, mode: Mode) -> Result<()> {
         self.change_itself(ChangeCall::SetMode, "set the mode of", || {
             rustix::fs::fchmod(self.fd(), Bits::from_raw_mode(mode.bits()))
         })
     }
 
-    /// Sets owner and group of this directory.
     pub fn set_own_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         self.change_itself(ChangeCall::SetOwner, "set the owner of", || {
@@ -303,7 +296,6 @@ impl Dir {
         })
     }
 
-    /// Sets the modification time of this directory; the access time becomes the same.
     pub fn set_own_mtime(&self, mtime: Timestamp) -> Result<()> {
         let times = timestamps(mtime);
         self.change_itself(ChangeCall::SetTimes, "set the time of", || {
@@ -311,7 +303,7 @@ impl Dir {
         })
     }
 
-    /// Sets the modification time of `name` itself; the access time becomes the same.
+    /// Sets the access time, too.
     pub fn set_mtime(&self, name: &[u8], mtime: Timestamp) -> Result<()> {
         let times = timestamps(mtime);
         self.change(ChangeCall::SetTimes, "set the time of", name, || {
@@ -337,15 +329,12 @@ impl Dir {
         .map_err(RootError::through_proc)
     }
 
-    /// Makes the names of this directory durable.
-    ///
-    /// Afterwards, no power cut undoes an earlier rename in this directory; the content of files is not covered.
+    /// Afterwards no power cut undoes an earlier rename in this directory. Content of files is not covered.
     pub fn sync(&self) -> Result<()> {
         self.change_itself(ChangeCall::Sync, "sync", || rustix::fs::fsync(self.fd()))
     }
 
-    /// Makes the whole file system of this directory durable, and reports write errors on it since this handle was
-    /// opened.
+    /// Also reports write errors on the file system since this handle was opened.
     pub fn sync_file_system(&self) -> Result<()> {
         self.change_itself(ChangeCall::SyncFileSystem, "sync the file system of", || {
             rustix::fs::syncfs(self.fd())
@@ -353,7 +342,7 @@ impl Dir {
     }
 }
 
-/// A file of the root, open for reading and writing; every change passes the door.
+/// Open for reading and writing; every change passes the door.
 #[derive(Debug)]
 pub struct WritableFile {
     file: File,
@@ -366,12 +355,10 @@ impl WritableFile {
         Self { file, path, root }
     }
 
-    /// Returns its physical path inside the root.
     pub fn path(&self) -> &ObjectPath {
         &self.path
     }
 
-    /// Returns the root it belongs to.
     pub fn root(&self) -> &Root {
         &self.root
     }
@@ -398,12 +385,11 @@ impl WritableFile {
         RootError::Call { action, path: self.root.show(&self.path), errno }
     }
 
-    /// Wraps an I/O error of [`Write`] as an error of this file.
     pub fn write_error(&self, error: &io::Error) -> RootError {
         self.error("write", Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
 
-    /// Shares the blocks of `source` if the file system can; returns false if the bytes must be copied.
+    /// Shares blocks if the file system can; returns false if the bytes must be copied.
     pub fn clone_of(&self, source: &File) -> Result<bool> {
         match self.change(ChangeCall::Write, "clone", || rustix::fs::ioctl_ficlone(&self.file, source)) {
             Ok(()) => Ok(true),
@@ -414,7 +400,7 @@ impl WritableFile {
         }
     }
 
-    /// Reserves `size` bytes, so that a full disk shows at once. File systems without that ability are tolerated.
+    /// Reserves bytes, so that a full disk shows at once. File systems without that ability are tolerated.
     pub fn reserve(&self, size: u64) -> Result<()> {
         if size == 0 {
             return Ok(());
@@ -428,7 +414,7 @@ impl WritableFile {
         }
     }
 
-    /// Reserves `size` bytes without changing the length of the file; failures are ignored.
+    /// Keeps the length of the file; ignores failures.
     pub fn reserve_beyond(&self, size: u64) -> Result<()> {
         let reserved = self.change(ChangeCall::Allocate, "reserve space for", || {
             rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size)
@@ -439,12 +425,10 @@ impl WritableFile {
         }
     }
 
-    /// Writes all bytes at the current position.
     pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.write_all(bytes).map_err(|error| self.write_error(&error))
     }
 
-    /// Writes all bytes at `offset`.
     pub fn put_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         let (mut rest, mut at) = (bytes, offset);
         while !rest.is_empty() {
@@ -458,18 +442,18 @@ impl WritableFile {
         Ok(())
     }
 
-    /// Writes as many of these bytes at `offset` as one call takes, and returns their number.
+    /// Writes as many bytes as one call takes.
     pub fn put_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let step = self.step(ChangeCall::Write);
         Ok(self.root.door().make(step, || rustix::io::pwrite(&self.file, bytes, offset))?)
     }
 
-    /// Reads the bytes that one call returns at `offset`, and returns their number: 0 at the end of the file.
+    /// Returns the number of bytes that one call read: 0 at the end of the file.
     pub fn get_into(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         Ok(again(|| rustix::io::pread(&self.file, &mut *buffer, offset))?)
     }
 
-    /// Reads `length` bytes at `offset`, or fewer at the end of the file.
+    /// Returns fewer bytes at the end of the file.
     pub fn get_at(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         let mut filled = 0;
@@ -487,33 +471,30 @@ impl WritableFile {
         Ok(bytes)
     }
 
-    /// Cuts or extends the file to `size` bytes and continues writing there.
+    /// Continues writing at the new end.
     pub fn set_size(&mut self, size: u64) -> Result<()> {
         self.change(ChangeCall::Truncate, "cut", || rustix::fs::ftruncate(&self.file, size))?;
         self.file.seek(SeekFrom::Start(size)).map_err(|error| self.write_error(&error))?;
         Ok(())
     }
 
-    /// Asks the system to start writing these bytes to the disk, without waiting. This is advice: it makes nothing
-    /// durable, and errors show at the next sync.
+    /// Asks the system to start writing these bytes to the disk. This is advice: it makes nothing durable, and errors
+    /// show at the next sync.
     pub fn begin_write_back(&self, offset: u64, length: u64) {
         // Bytes that are not on the disk yet are sent there first; they stay in memory until they arrive.
         let _ =
             rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(length), rustix::fs::Advice::DontNeed);
     }
 
-    /// Returns its status.
     pub fn look(&self) -> Result<ObjectStatus> {
         ObjectStatus::of_file(&self.file).map_err(|errno| self.error("look at", errno))
     }
 
-    /// Returns its size in bytes.
     pub fn size(&self) -> Result<u64> {
         let stat = again(|| rustix::fs::fstat(&self.file)).map_err(|errno| self.error("look at", errno))?;
         Ok(u64::try_from(stat.st_size).unwrap_or_default())
     }
 
-    /// Returns to the beginning, to read what was written.
     pub fn rewind(&mut self) -> Result<()> {
         self.file.rewind().map_err(|error| self.write_error(&error))
     }
@@ -525,14 +506,12 @@ impl WritableFile {
         })
     }
 
-    /// Sets the permission bits.
     pub fn set_mode(&self, mode: Mode) -> Result<()> {
         self.change(ChangeCall::SetMode, "set the mode of", || {
             rustix::fs::fchmod(&self.file, Bits::from_raw_mode(mode.bits()))
         })
     }
 
-    /// Sets an extended attribute.
     pub fn set_xattr(&self, key: &[u8], value: &[u8]) -> Result<()> {
         self.change(ChangeCall::SetXattr, "set an extended attribute of", || {
             rustix::fs::fsetxattr(&self.file, key, value, XattrFlags::empty())
@@ -545,8 +524,7 @@ impl WritableFile {
         self.change(ChangeCall::SetTimes, "set the time of", || rustix::fs::futimens(&self.file, &times))
     }
 
-    /// Waits until no other process has this file locked, and locks it: an open-file-description lock (fcntl(2)) that
-    /// ends with this value.
+    /// Waits for an open-file-description lock (fcntl(2)), which ends with this value.
     pub fn lock(&self) -> Result<()> {
         let lock = write_lock();
         again(|| {
@@ -556,7 +534,7 @@ impl WritableFile {
         .map_err(|errno| self.error("lock", errno))
     }
 
-    /// Locks this file in the same way unless another process has it locked; returns whether it is locked now.
+    /// Returns false if another process holds the lock.
     pub fn try_lock(&self) -> Result<bool> {
         let lock = write_lock();
         let locked = again(|| {
@@ -570,8 +548,7 @@ impl WritableFile {
         }
     }
 
-    /// Makes content and size durable. Afterwards the bytes survive a power cut; [`crate::Dir::sync`] makes the name
-    /// durable.
+    /// Makes content and size durable; [`crate::Dir::sync`] makes the name durable.
     pub fn sync(&self) -> Result<()> {
         self.change(ChangeCall::Sync, "sync", || rustix::fs::fdatasync(&self.file))
     }

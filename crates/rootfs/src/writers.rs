@@ -1,7 +1,5 @@
-//! Finds out whether anybody but its owner and the superuser may write to an object.
-//!
-//! Permission bits do not say it all: if an object has an access list, the bits of its group are the mask of the list,
-//! and the group may be the superuser's while the list names another user.
+//! Finds out whether anybody but the owner and the superuser may write to an object. Permission bits do not say it all:
+//! with an access list, the group's bits are its mask, and the list may name another user.
 
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::Path;
@@ -14,14 +12,12 @@ use crate::{ACCESS_LIST, Dir, FileType, ObjectStatus, again};
 const GROUP: u32 = 0o020;
 const OTHERS: u32 = 0o002;
 
-/// The most bytes of an attribute (`XATTR_SIZE_MAX`).
+/// `XATTR_SIZE_MAX`.
 const LONGEST_LIST: usize = 65_536;
 
-/// The right to write in an entry of an access list.
 const WRITE: u8 = 2;
 
-/// Returns true if others may write to an open object with these permission bits. Its group counts as others unless
-/// `is_own_group`. An access list that cannot be read lets others write if the bits of the group do.
+/// The group counts as others unless `is_own_group`. If the access list cannot be read, the group's bits decide.
 pub fn may_others_write(object: impl AsFd, bits: u32, is_own_group: bool) -> bool {
     let object = object.as_fd();
     judge(bits, is_own_group, |name, value| {
@@ -36,14 +32,13 @@ pub fn may_others_write(object: impl AsFd, bits: u32, is_own_group: bool) -> boo
     })
 }
 
-/// Like [`may_others_write`], for the object that a path of the host leads to.
+/// Follows links of the host.
 pub fn may_others_write_at(path: &Path, bits: u32, is_own_group: bool) -> bool {
     judge(bits, is_own_group, |name, value| again(|| rustix::fs::getxattr(path, name, &mut *value)))
 }
 
 impl Dir {
-    /// Like [`may_others_write`], for the object of this status at `name`, or for this directory if the name is empty.
-    /// A symbolic link has no mode of its own.
+    /// For the object with this status at `name`, or this directory if the name is empty. A symbolic link has no mode.
     pub fn may_others_write(&self, name: &[u8], seen: &ObjectStatus, is_own_group: bool) -> bool {
         if seen.file_type == FileType::Symlink {
             return false;
@@ -55,7 +50,7 @@ impl Dir {
     }
 }
 
-/// Judges by the permission bits, and where they do not tell, by the access lists that `ask` reads.
+/// Judges by permission bits, and where they do not tell, by the access lists that `ask` reads.
 fn judge(bits: u32, is_own_group: bool, ask: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>) -> bool {
     if bits & OTHERS != 0 {
         return true;
@@ -74,8 +69,8 @@ fn judge(bits: u32, is_own_group: bool, ask: impl Fn(&[u8], &mut [u8]) -> rustix
     }
 }
 
-/// Returns true if a POSIX access list (the value of its attribute), whose mask has the right to write, gives it to a
-/// user or group that is not the superuser's; also if the list is malformed.
+/// Returns true if a POSIX access list gives its right to write to a user or group that is not the superuser's, or is
+/// malformed.
 fn names_a_writer(list: &[u8]) -> bool {
     let Some(([2, 0, 0, 0], entries)) = list.split_at_checked(4) else { return true };
     let mut entries = entries.chunks_exact(8);
@@ -103,7 +98,6 @@ mod tests {
     const USER: u8 = 0x02;
     const NAMED_GROUP: u8 = 0x08;
 
-    /// An access list that gives rights to one user or group by its id, as the kernel stores it.
     fn list(tag: u8, id: u32, rights: u8, mask: u8) -> Vec<u8> {
         let nobody = u32::MAX;
         let mut entries = vec![(0x01, 6, nobody), (0x04, 4, nobody), (tag, rights, id)];

@@ -62,6 +62,6 @@ struct Readme;
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;
-    // Nothing depends on it.
+    // Best effort.
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }

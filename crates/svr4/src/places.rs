@@ -1,5 +1,4 @@
-//! The places of records in a root: the paths of `var/sadm` that SVR4 tools share, and those of patchadm
-//! beside them.
+//! The places of records in a root: paths of `var/sadm` that SVR4 tools share, and those of patchadm.
 
 use std::fmt::Display;
 
@@ -42,7 +41,7 @@ const SETTINGS: &str = "/etc/patchadm";
 /// Below these directories, every object is a record.
 const RECORD_DIRECTORIES: [&str; 3] = [BELOW_PACKAGES, BELOW_PATCHES, BELOW_OWN_DIRECTORY];
 
-/// Records beside delivered objects, in addition to [`BESIDE_CONTENTS`].
+/// Records beside delivered objects, besides [`BESIDE_CONTENTS`].
 const RECORD_FILES: [&str; 3] = [OWN_DIRECTORY, CONTENTS, PKGLOG];
 
 /// Returns true if a path belongs to the records of packages or of patchadm.
@@ -63,7 +62,7 @@ pub fn is_reserved(path: &ObjectPath) -> bool {
     is_record(path) || is_setting(path)
 }
 
-/// Makes a path from a constant or a valid package name.
+/// `path` must be a constant or have a valid package name.
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }

@@ -46,7 +46,7 @@ pub(crate) fn run_failed(error: &RunError) -> Stop {
         }
         RunError::Scan(_) => Exit::of_verb(ExitCause::DamagedInput),
         RunError::Unknown(_) => Exit::of_verb(ExitCause::Unknown),
-        RunError::Full(_) => Exit::of_verb(ExitCause::Space),
+        RunError::Full(_) | RunError::NoRoom(_) => Exit::of_verb(ExitCause::Space),
         RunError::Root(error) => Exit::of_verb(patchadm_cli::reply::cause_of::of_root(error)),
         RunError::NotAllowed(_) => Exit::of_verb(ExitCause::NoRights),
         RunError::NoSlot(_) => Exit::of_verb(ExitCause::Internal),

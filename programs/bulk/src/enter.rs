@@ -23,7 +23,7 @@ use patchadm_rootfs::never;
 
 const USAGE: &str = "patchadm-bulk enter WORK NAME [--failed] [--network] [-- COMMAND [ARGUMENT...]]";
 
-/// The exit code if the sandbox cannot be made.
+/// The sandbox cannot be made.
 const OWN_FAILURE: u8 = 125;
 
 /// Run a command, or a shell, where a package would be built, before its build

@@ -39,16 +39,13 @@ struct RunsReport {
 impl CommandReport for RunsReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for run in &self.runs {
-            let ended = run.ended.as_deref().unwrap_or("not ended");
+            let zone = output.zone();
+            let began = zone.minute_of(&run.began);
+            let ended = run.ended.as_ref().map_or("not ended".to_owned(), |ended| zone.minute_of(ended));
             let counts: Vec<String> =
                 run.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
             let set = run.set.map(|_| "; with a set").unwrap_or_default();
-            output.line(format!(
-                "{:>5}  {:20}  {ended:20}  {}{set}",
-                run.run,
-                run.began,
-                counts.join(", ")
-            ))?;
+            output.line(format!("{:>5}  {began:16}  {ended:16}  {}{set}", run.run, counts.join(", ")))?;
         }
         Ok(())
     }

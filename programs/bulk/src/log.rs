@@ -60,7 +60,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Returns PKGNAME of a package in the last scan. An unknown name may still have a log of an earlier run.
+/// An unknown name may still have a log of an earlier run.
 fn package_named(work: &Work, name: &str) -> Result<String, Stop> {
     let found = KnownTree::read(work).and_then(|tree| Ok(tree.pkgname(tree.only_package(name)?)));
     match found {

@@ -1,14 +1,6 @@
 //! `patchadm-bulk`: builds all packages of a tree from source; one file per action.
 //!
-//! | module | content |
-//! | --- | --- |
-//! | `init`, `run`, `scan`, `patches`, `release`, `upload`, `prune` | actions that make or change something |
-//! | `status`, `why`, `log`, `history`, `diff`, `report`, `enter` | actions that show something |
-//! | `processes` | the internal processes of the program |
-//! | `preparation` | the lock of an action, and the `patchadm` used in sandboxes |
-//! | `publishing` | signing and publishing patches |
-//! | `page` | the report of a run as a web page |
-//! | `ends` | exit codes and messages of failed actions |
+//! `processes` has the program's internal processes, `preparation` the lock of an action.
 
 mod diff;
 mod ends;

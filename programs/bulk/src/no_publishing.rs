@@ -1,4 +1,4 @@
-//! Replaces `publishing` in a program that was built without signatures.
+//! Replaces `publishing` in a program without signatures.
 
 use serde_json::Value;
 

@@ -12,7 +12,7 @@ const NAMED_WAITING: usize = 100;
 
 const COLUMNS: [&str; 8] = ["Package", "State", "Reason", "Needed by", "Duration", "Memory", "Slot", "Log"];
 
-/// Returns the page of a run. Logs that are not beside it are linked below the web address of the run, if there is one.
+/// Logs that are not beside the page are linked below the run's web address, if there is one.
 pub(crate) fn page_of(report: &RunReport, input: &ReportTextInput<'_>, has_logs_beside: bool) -> String {
     let page = RunPage { report, input, has_logs_beside };
     let parts = [
@@ -256,7 +256,7 @@ impl RunPage<'_> {
     fn log(&self, package: &PackageReport) -> Option<String> {
         let log = encoded(package.log.as_deref()?);
         if self.has_logs_beside {
-            // It begins with the directory of the logs, so that it is never taken for an address of its own.
+            // Starts with the directory of logs, so that it is never taken for an absolute address.
             return Some(format!("./{log}"));
         }
         let url = self.input.url?;

@@ -103,8 +103,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, BulkPatchesReport { patches: made.report, published, lines }))
 }
 
-/// Returns the request template for a caller at the time `now`, as `patchadm delta` has it without options. The id is a
-/// placeholder.
+/// The defaults of `patchadm-make delta` at the time `now`, with a placeholder as id.
 pub(crate) fn template(now: i64) -> anyhow::Result<BuildRequest> {
     Ok(PatchOptions::default().request(PatchId::new("source-01")?, now, USAGE)?)
 }

@@ -1,4 +1,4 @@
-//! Preconditions of actions: the lock of the working directory, and the `patchadm` that sandboxes use.
+//! Preconditions of actions: the lock of the working directory, and the `patchadm` in sandboxes.
 
 use std::path::PathBuf;
 
@@ -30,8 +30,7 @@ impl LockOption {
     }
 }
 
-/// Returns the `patchadm` beside this program, which has the same version. It installs packages and tries patches in
-/// sandboxes.
+/// Finds the `patchadm` beside this program, which must have the same version.
 pub(crate) fn find_installer(call: &Invocation) -> Result<PathBuf, NotRun> {
     find_operators_program(call.surroundings.binary.as_deref(), call.of.name)
 }

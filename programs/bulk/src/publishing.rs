@@ -1,4 +1,4 @@
-//! Signing and publishing patches to the configured depot. Without a secret key, patches wait for a signer.
+//! Signs and publishes patches in the configured depot. Without a secret key, patches wait for a signer.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,6 +10,7 @@ use patchadm_building::patches::MadePatches;
 use patchadm_building::set::{RELEASED, set_of_link};
 use patchadm_building::work::Work;
 use patchadm_cli::call::Invocation;
+use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::publish::{PublishRequest, PublishState, PublishWork, publish};
 use patchadm_core::operation::signing::{sign_index, sign_target};
 use patchadm_producing::publication::{DAYS, IndexKey, PublicationReport, read_key, refused, signing};
@@ -26,6 +27,7 @@ pub(crate) struct Publisher {
     key: IndexKey,
     now: DateTime<Utc>,
     began: Instant,
+    zone: Zone,
 }
 
 pub(crate) struct Published {
@@ -38,7 +40,7 @@ pub(crate) fn made_patch(made: &MadePatches) -> bool {
 }
 
 impl Publisher {
-    /// Prepares a publication. The key is read before any other work. Returns `None` if nothing has to be published.
+    /// Reads the key before any other work. `None` if nothing has to be published.
     pub(crate) fn of(call: &mut Invocation, work: &Work) -> anyhow::Result<Option<Self>> {
         let Some(depot) = work.conf.depot.clone() else { return Ok(None) };
         if set_of_link(work, RELEASED)?.is_none() {
@@ -46,10 +48,16 @@ impl Publisher {
         }
         let key = read_key(call, work.conf.key.as_deref(), work.conf.password_file.clone())?;
         let (now, began) = (call.surroundings.now, call.surroundings.began);
-        Ok(Some(Self { depot, patches: work.path.join("patches"), key, now, began }))
+        Ok(Some(Self {
+            depot,
+            patches: work.path.join("patches"),
+            key,
+            now,
+            began,
+            zone: call.surroundings.zone,
+        }))
     }
 
-    /// Signs unsigned patches if there is a secret key, and publishes signed ones.
     pub(crate) fn publish(&self, interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<Published> {
         self.sign()?;
         let sign = |text: &[u8]| match &self.key {
@@ -68,7 +76,7 @@ impl Publisher {
         };
         let published = publish(&request, &mut |_| false).map_err(|error| refused(&error))?;
         let report = PublicationReport::of(&published, &self.depot, self.began);
-        let mut lines = report.lines();
+        let mut lines = report.lines(self.zone);
         lines.extend(match published.state {
             PublishState::Unsigned => Some(SIGN_THEM.to_owned()),
             _ => report.advice(),

@@ -104,6 +104,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         certificate_file: network.certificate_file.clone(),
         certificate_directories: network.certificate_directories.clone(),
         proxies: network.proxies.clone(),
+        // Recipes name the addresses.
+        local_hosts: Some(work.conf.local_sources.clone()),
         ..HttpSettings::default()
     };
     let mut notes = Vec::new();
@@ -118,7 +120,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let driver = Driver::find(&work)?;
         let mut base = RunBase::prepare(&work, interrupt)?;
         base.sources.http = http;
-        if let Some(note) = &base.layer.note {
+        for note in &base.layer.notes {
             tell(RunEvent::Note(note));
         }
         let template = &preparation.template;
@@ -178,7 +180,7 @@ struct PatchPreparation {
 }
 
 impl PatchPreparation {
-    /// Prepares patches. The key is read before anything is built.
+    /// Reads the key before anything is built.
     fn of(call: &mut Invocation, work: &Work, makes_set: bool) -> anyhow::Result<Self> {
         let template = template(call.surroundings.now.timestamp())?;
         let publisher = if makes_set { Publisher::of(call, work)? } else { None };
@@ -227,7 +229,7 @@ impl RunDisplay {
         }
         let line = line_of(event, self.bars.is_some());
         let screen = &mut self.screen;
-        // If standard error cannot be written to, there is no one to tell.
+        // Without standard error there is nobody to tell.
         let mut print = |line: String| drop::<io::Result<()>>(screen.complain(line));
         match (&self.bars, line) {
             (Some(bars), Some(line)) => bars.beside(|| print(line)),
@@ -254,7 +256,7 @@ fn is_bad(outcome: &PackageOutcome) -> bool {
     matches!(outcome.state, PackageState::Failed | PackageState::Deferred)
 }
 
-/// Returns the line for an event, if it has one. With bars only failures have one.
+/// With bars only failures have a line.
 fn line_of(event: &RunEvent<'_>, has_bars: bool) -> Option<String> {
     match event {
         RunEvent::Begins { run, is_continued, packages } => {
@@ -344,7 +346,7 @@ impl CommandReport for UnchangedReport {
     }
 }
 
-/// Returns the end of a run. Packages skipped by their recipes count only if they were named, faults of the tree always.
+/// Packages skipped by their recipes count only if named, faults of the tree always.
 fn exit_of(outcome: &RunOutcome, names: &[String], are_patches_unpublished: bool) -> Exit {
     let ended = &outcome.ended;
     if let Some(signal) = ended.interrupted {

@@ -16,8 +16,8 @@ use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::words::human;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_planning::plan::refusal::Wording;
 
 const USAGE: &str = "patchadm-bulk status WORK [RUN] [--watch]";
@@ -82,14 +82,14 @@ impl StatusReport {
         Self { run, began, ended, counts, running, expected_end, platform, interrupted }
     }
 
-    fn lines(&self) -> Vec<String> {
+    fn lines(&self, zone: Zone) -> Vec<String> {
         let end = match (&self.ended, &self.expected_end) {
-            (Some(end), _) => format!("ended {end}"),
-            (None, Some(end)) => format!("expected to end {end}"),
+            (Some(end), _) => format!("ended {}", zone.minute_of(end)),
+            (None, Some(end)) => format!("expected to end {}", zone.minute_of(end)),
             (None, None) if self.interrupted.is_some() => "interrupted: no process carries it out".to_owned(),
             (None, None) => "not ended".to_owned(),
         };
-        let mut lines = vec![format!("run {}: began {}, {end}", self.run, self.began)];
+        let mut lines = vec![format!("run {}: began {}, {end}", self.run, zone.minute_of(&self.began))];
         if let Some(platform) = &self.platform {
             let known = [("OS", &platform.os), ("compiler", &platform.compiler)];
             let known =
@@ -98,7 +98,7 @@ impl StatusReport {
             lines.push(parts.join(", "));
         }
         lines.extend(self.counts.iter().map(|(state, count)| format!("{count:>8} {state}")));
-        lines.extend(self.running.iter().map(running_line));
+        lines.extend(self.running.iter().map(|running| running_line(running, zone)));
         lines.extend(self.interrupted.iter().flat_map(InterruptedReport::lines));
         lines
     }
@@ -110,10 +110,10 @@ fn end_after(at: &str, left_ms: u64) -> Option<String> {
     Some(end.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-fn running_line(running: &RunningPackage) -> String {
+fn running_line(running: &RunningPackage, zone: Zone) -> String {
     let mut line = format!("  {} on {}", running.package, running.slot);
     let phase = running.phase.as_ref().map(|phase| format!("phase {phase}"));
-    let since = running.since.as_ref().map(|since| format!("since {since}"));
+    let since = running.since.as_ref().map(|since| format!("since {}", zone.minute_of(since)));
     let memory = (running.memory > 0).then(|| human(running.memory));
     for part in [running.host.clone(), phase, since, memory].into_iter().flatten() {
         line.push_str(", ");
@@ -124,7 +124,7 @@ fn running_line(running: &RunningPackage) -> String {
 
 impl CommandReport for StatusReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for line in self.lines() {
+        for line in self.lines(output.zone()) {
             output.line(line)?;
         }
         Ok(())
@@ -147,7 +147,7 @@ fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
     status.ok_or_else(|| Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message: message() }.into())
 }
 
-/// Prints the status whenever it changes, until the run ends or a signal comes.
+/// Prints the status at each change, until the run ends or a signal comes.
 fn watch(
     call: &mut Invocation,
     work: &Work,
@@ -161,10 +161,10 @@ fn watch(
         let status = status_of(work, run)?;
         let goes_on = status.goes_on;
         let report = StatusReport::of(status, &work.path);
-        let lines = report.lines();
+        let lines = report.lines(call.surroundings.zone);
         if !call.in_json && (lines != shown || !goes_on) {
             if is_drawn && !shown.is_empty() {
-                // Moves to the first line and clears all of them.
+                // Move to the first line and clear all of them.
                 call.output.raw(format!("\x1b[{}A\x1b[J", shown.len()))?;
             }
             if goes_on {

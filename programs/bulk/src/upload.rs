@@ -77,7 +77,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, UploadedSet { run, upload: uploaded }))
 }
 
-/// Updates the report of the run, if it has one, with the result of the upload.
+/// Adds the upload to the run's report.
 fn tell(work: &Work, run: u64, uploaded: &UploadReport) -> anyhow::Result<()> {
     let mut report = match read_report(work, run) {
         Ok(report) => report,

@@ -118,9 +118,8 @@ pub(super) struct BuildArgs {
 }
 
 impl BuildArgs {
-    /// Returns the destination: in the requested form, otherwise by the ending of the name, otherwise a directory. A
-    /// form that contradicts the name is refused, because readers go by the name. The name of another kind of archive
-    /// is refused, too.
+    /// Returns the requested form, else that of the ending, else a directory. Refuses a form that contradicts the name,
+    /// and the name of another archive, because readers go by the name.
     fn destination(&self) -> Result<PatchDestination, Stop> {
         let named = PatchForm::of_name(&self.out);
         if let Some(ending) =
@@ -158,7 +157,7 @@ impl BuildArgs {
     }
 }
 
-/// The code of files that only differ from the replaced ones in their bytes.
+/// Files differ from the replaced ones in their bytes alone.
 const SAME_TIME: &str = "same-time";
 
 #[derive(Debug, Serialize)]

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::releases::left_out_scripts;
 
-/// Runs the verb. The exit code is that of the first failed source; the others get their patches nevertheless.
+/// The first failed source determines the exit code; the others get their patches nevertheless.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DeltaArgs = parse(call, USAGE)?;
     let template = args.template(call.surroundings.now.timestamp())?;
@@ -103,7 +103,7 @@ pub(super) struct DeltaArgs {
 }
 
 impl DeltaArgs {
-    /// Returns the request template for a caller at the time `now`. The id is a placeholder.
+    /// `now` is the time of the patch; the id is a placeholder.
     fn template(&self, now: i64) -> Result<BuildRequest, Stop> {
         let id = PatchId::new("source-01").map_err(|error| wrong(&error, USAGE))?;
         self.patch.request(id, now, USAGE)

@@ -66,7 +66,6 @@ struct DepotArgs {
     depot: Option<OsString>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DepotArgs = parse(call, USAGE)?;
     match args.must_fit()? {
@@ -157,7 +156,7 @@ fn policy_and_demands(root: &Root, args: &DepotArgs) -> Result<(RootAndPolicy, V
     Ok((root_and_policy, demands))
 }
 
-/// Returns the worst finding: wrong, then missing, then unreadable.
+/// The worst finding: wrong, then missing, then unreadable.
 fn exit_of(checked: &DepotCheck) -> Exit {
     let causes = checked
         .faults

@@ -28,7 +28,6 @@ struct HelpArgs {
     word: Option<String>,
 }
 
-/// Runs the verb. A finding that lint does not have is not found.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: HelpArgs = parse(call, USAGE)?;
     let Some(word) = args.word else {

@@ -50,7 +50,6 @@ struct GeneratedKey {
     state: &'static str,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: KeygenArgs = parse(call, USAGE)?;
     let secret = password(call, &args.password, true)?;

@@ -21,7 +21,7 @@ use patchadm_rootfs::WorkUnit;
 
 const USAGE: &str = "patchadm-make lint [--base set] [--depot dir] [--strict] [--allow code]... patch...";
 
-/// Errors were found; the code of patchadd(1M) for a package that does not fit.
+/// The code of patchadd(1M) for a package that does not fit.
 const FOUND: Exit = Exit::finding(ExitCause::DamagedInput);
 
 /// Find what is wrong with patches, without applying them
@@ -64,7 +64,6 @@ struct PatchFindings {
     findings: Vec<LintFinding>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: LintArgs = parse(call, USAGE)?;
     if args.patches.is_empty() {

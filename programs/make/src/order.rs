@@ -330,7 +330,7 @@ fn reason_of(edge: &NeedEdge) -> String {
     }
 }
 
-/// Returns the end of the verb: 1 for missing and unreadable operands, otherwise the code of a query.
+/// Ends with 1 for missing and unreadable operands, otherwise with the code of a query.
 fn order_refused(root: Option<&Root>, error: &OrderError, usage: &'static str) -> Stop {
     match (error, root) {
         (OrderError::Mixed | OrderError::StalePatches | OrderError::StaleElsewhere, _) => {

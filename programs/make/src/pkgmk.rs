@@ -1,5 +1,4 @@
-//! pkgmk(1): makes a package from a prototype, with the messages of the classic command. All of them go to standard
-//! error; only `-n` prints to standard output, the pkgmap.
+//! pkgmk(1): makes a package from a prototype. All messages go to standard error; `-n` prints the pkgmap.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -77,7 +76,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
                 warnings.push(warning.to_string());
             }
             if !in_json {
-                // If standard error cannot be written to, there is no one to tell.
+                // Without standard error there is nobody to tell.
                 let _ = screen.complain(step_text(&step));
             }
         };
@@ -176,7 +175,7 @@ impl PkgmkArgs {
     }
 }
 
-/// Returns name and value of `name=value`; no name if it is invalid.
+/// Parses `name=value`; no name if it is invalid.
 fn assignment(word: &OsString) -> Option<(Option<&str>, &[u8])> {
     let bytes = word.as_bytes();
     let equals = bytes.iter().position(|&byte| byte == b'=')?;

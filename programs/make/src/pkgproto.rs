@@ -41,7 +41,7 @@ struct PkgprotoArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. Objects that cannot be described are reported and make the exit code 1; the rest is described.
+/// Objects that cannot be described make the exit code 1; the rest is described.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgprotoArgs = parse(call, USAGE)?;
     if !is_class(args.class.as_bytes()) {
@@ -96,7 +96,7 @@ impl CommandReport for PkgprotoReport {
     }
 }
 
-/// Output errors have an exit code of their own, except for a closed pipe.
+/// Output errors have their own exit code, except for a closed pipe.
 fn unwritable(error: io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return error.into();
@@ -105,7 +105,7 @@ fn unwritable(error: io::Error) -> anyhow::Error {
     Stop::Refused { exit, message: format!("cannot write to standard output: {error}") }.into()
 }
 
-/// Returns the names on standard input, one per line. Directories are described without their content.
+/// Reads names from standard input, one per line. Directories are described without their content.
 fn names() -> anyhow::Result<Vec<DescribeOperand>> {
     let mut input = io::stdin().lock();
     let mut names = Vec::new();

@@ -62,7 +62,6 @@ fn expiry(text: &str) -> Result<Expiry, String> {
     is_possible.then_some(Expiry::Days(days)).ok_or_else(|| format!("not between 1d and {MOST_DAYS}d"))
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PublishArgs = parse(call, USAGE)?;
     let (work, depot) = args.work_and_depot()?;

@@ -1,4 +1,4 @@
-//! Releases named by options, and the report about scripts that no patch carries.
+//! Releases named by options, and left-out scripts.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -9,8 +9,7 @@ use patchadm_making::release::{Release, open};
 use patchadm_producing::ends::of_release;
 use patchadm_rootfs::WorkMeter;
 
-/// Reads a release, or ends with the code of a patch that is unreadable for the same reason. `lost` is the event that
-/// did not happen.
+/// An unreadable release has the code of an unreadable patch. `lost` says what did not happen.
 pub(super) fn read_release(
     operand: &OsStr,
     cores: usize,
@@ -23,7 +22,7 @@ pub(super) fn read_release(
     })
 }
 
-/// Returns the number of left-out scripts by name, from a list of `PACKAGE: SCRIPT`; `None` for an empty list.
+/// Counts scripts by name, from `PACKAGE: SCRIPT`.
 pub(super) fn left_out_scripts(scripts: &[String]) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for script in scripts {

@@ -46,7 +46,7 @@ struct ShownSignature {
     time: String,
 }
 
-/// Runs the verb. Targets signed before a failure stay signed.
+/// Targets signed before a failure stay signed.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let SignArgs { key, password_file, _common: _, targets } = parse(call, USAGE)?;
     let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };

@@ -1,5 +1,3 @@
-//! The answers of `patchadm-report`: the JSON document, text, or a finished document.
-
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
@@ -14,7 +12,7 @@ use patchadm_planning::fleet::{
     Finding, FindingKind, FleetChanges, FleetHost, FleetPatch, HostStanding, PastReport, PatchOnHosts,
 };
 
-/// The report; its fields are those of the JSON document.
+/// Its fields are those of the JSON document.
 #[derive(Debug, Serialize)]
 pub(crate) struct FleetAnswer {
     at: String,
@@ -316,7 +314,7 @@ impl CommandReport for FleetText {
     }
 }
 
-/// A document that is neither text nor JSON, or the messages after it was written to its file.
+/// Neither text nor JSON, or the messages after it was written to its file.
 #[derive(Debug, Serialize)]
 pub(crate) struct WrittenDocument {
     #[serde(skip)]

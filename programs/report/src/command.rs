@@ -1,5 +1,4 @@
-//! The command: options and formats. It reports which hosts have and lack which patches, from the output of `patchadm
-//! list --json` on each.
+//! The command: options and formats.
 
 use std::path::{Path, PathBuf};
 
@@ -62,7 +61,6 @@ struct ReportArgs {
     inventories: Vec<PathBuf>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(page) = call.take_action(&[("page", document_page::run)]) {
         return page(call);
@@ -80,6 +78,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let report = FleetReport::of(&fleet.hosts, comparison.as_ref().map(|comparison| &comparison.reference));
     let made = MadeReport {
         at: call.surroundings.now,
+        zone: call.surroundings.zone,
         documents: files.documents,
         unread: files.unread,
         passed_over: files.passed_over,
@@ -135,8 +134,7 @@ fn two_hosts<'f>(hosts: &'f [FleetHost], names: &[String]) -> Result<Option<TwoH
     Ok(Some(TwoHosts { first, second, comparison: compare_hosts(first, second) }))
 }
 
-/// Returns the answer in the requested format, written to a file if one is named. `own` is the root of the report if no
-/// inventory is named.
+/// `own` is the root of the report if no inventory is named.
 fn answered(
     own: Option<&Root>,
     made: &MadeReport<'_>,

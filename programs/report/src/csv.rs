@@ -1,9 +1,8 @@
-//! The report as comma-separated values (RFC 4180, with the line ends of this system): a row for each patch that a host
-//! has or lacks, and one for each host without any.
+//! The report as comma-separated values (RFC 4180, with local line ends): a row per host and patch, or per host without
+//! any.
 //!
-//! A spreadsheet interprets text that begins with `=`, `+`, `-` or `@` as a formula, also in the wide forms and behind
-//! blanks, quotes or `|`: such text gets a leading apostrophe. Where lists have commas in numbers, a spreadsheet begins
-//! another cell behind each `;`, even within quotes, so text after a semicolon also gets an apostrophe.
+//! A spreadsheet interprets text that starts with `=`, `+`, `-` or `@` as a formula, even in wide forms and behind
+//! blanks, quotes, `|` or `;`: such text gets an apostrophe.
 
 use std::fmt::Write as _;
 
@@ -94,7 +93,7 @@ fn field(out: &mut String, value: &str) {
     }
 }
 
-/// Returns true if a spreadsheet could interpret a text as a formula.
+/// True if a spreadsheet could interpret a text as a formula.
 fn may_be_formula(text: &str) -> bool {
     let begun = text.trim_start_matches(|letter: char| letter.is_whitespace() || "|\"".contains(letter));
     begun.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])

@@ -1,5 +1,3 @@
-//! The inputs and content of a report, independent of its format.
-
 use std::io;
 use std::io::Read as _;
 use std::num::NonZeroUsize;
@@ -12,6 +10,7 @@ use patchadm_cli::reply::overtaken::NATIVE_CHANGED;
 use patchadm_cli::reply::patch_list::own_inventory;
 use patchadm_cli::reply::words::counted;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::fleet::{
     FleetFiles, InventorySource, LARGEST_INVENTORY, PastFileError, UnreadInventory, read_inventories,
     read_past_report,
@@ -30,9 +29,11 @@ const NAMED_PASSED_OVER: usize = 20;
 
 pub(crate) struct MadeReport<'f> {
     pub(crate) at: DateTime<Utc>,
+    /// The time zone in which the text shows moments.
+    pub(crate) zone: Zone,
     pub(crate) documents: usize,
     pub(crate) unread: Vec<UnreadInventory>,
-    /// The paths in directories of inventories that are no regular files.
+    /// Paths in directories of inventories that are no regular files.
     pub(crate) passed_over: Vec<PathBuf>,
     pub(crate) fleet: &'f Fleet,
     pub(crate) report: FleetReport<'f>,
@@ -41,7 +42,7 @@ pub(crate) struct MadeReport<'f> {
     pub(crate) two: Option<TwoHosts<'f>>,
     pub(crate) remarks: Vec<String>,
     pub(crate) is_check: bool,
-    /// The author of documents for other programs, if named.
+    /// For documents for other programs.
     pub(crate) author: Option<String>,
 }
 
@@ -76,8 +77,7 @@ impl ComparedWith {
 }
 
 impl<'f> MadeReport<'f> {
-    /// Returns the only host for a document for other programs, and its author. The document's statements about a
-    /// package hold for no other root.
+    /// Returns the author and the only host: a statement about a package holds for no other root.
     pub(crate) fn only_host(&self, what: &str) -> Result<(&'f FleetHost, DocumentMaker), Stop> {
         let [host] = self.fleet.hosts.as_slice() else {
             let hosts = counted(self.fleet.hosts.len(), "host");
@@ -196,7 +196,7 @@ fn source(path: &Path) -> io::Result<InventorySource> {
         return Ok(InventorySource::Path(path.to_owned()));
     }
     let mut text = Vec::new();
-    // One more byte shows that it is too large.
+    // One more byte shows excess.
     io::stdin().lock().take(LARGEST_INVENTORY + 1).read_to_end(&mut text)?;
     Ok(InventorySource::Text { name: "standard input".to_owned(), text })
 }

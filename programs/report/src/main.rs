@@ -1,13 +1,6 @@
-//! `patchadm-report`: which hosts have and lack which patches, from the output of `patchadm list --json` on each, as
-//! text, pages and documents.
+//! `patchadm-report`: which hosts have and lack which patches, from `patchadm list --json` on each.
 //!
-//! | module | content |
-//! | --- | --- |
-//! | `command` | the command: options, formats, and its work |
-//! | `made` | the inputs and content of a report |
-//! | `answer`, `text` | the JSON document, and the report for a person |
-//! | `document_page` | the page about a document of `list`, `plan`, `missing` or `history` |
-//! | `csv`, `page`, `openvex`, `cyclonedx`, `prometheus` | one file per other format |
+//! `command` has the options, `made` the content of a report, and each format its own file.
 
 mod answer;
 mod command;

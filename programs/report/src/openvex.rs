@@ -1,5 +1,3 @@
-//! The report as an OpenVEX document.
-
 use crate::made::MadeReport;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_planning::fleet::VexDocument;

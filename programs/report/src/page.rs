@@ -1,7 +1,7 @@
 //! The report as a web page.
 //!
-//! A page cannot show a thousand hosts with hundreds of patches each cell by cell. It shows rows and columns, whose
-//! names are lists that the reader opens, and a matrix of the groups of hosts that differ.
+//! A thousand hosts with hundreds of patches do not fit cell by cell: names of rows and columns are lists to open, and
+//! a matrix shows groups of hosts that differ.
 
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables};
 use patchadm_planning::fleet::{
@@ -215,7 +215,7 @@ const MOST_COLUMNS: usize = 16;
 
 const MOST_GROUPS: usize = 1_000;
 
-/// Returns the table of groups; `None` for a single host, or if no two hosts are alike.
+/// `None` for a single host, or if no two hosts are alike.
 fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
     let groups = groups(&made.report);
     if made.report.hosts.len() < 2 || groups.len() == made.report.hosts.len() {
@@ -239,7 +239,7 @@ fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
     Some(part("Hosts with the same patches", caption, &columns, rows.collect()))
 }
 
-/// Returns the matrix of groups and the patches in which they differ; `None` if nothing differs.
+/// `None` if groups do not differ.
 fn matrix_part(made: &MadeReport<'_>) -> Option<PagePart> {
     let groups = groups(&made.report);
     let shown = groups.get(..MOST_COLUMNS).unwrap_or(&groups);
@@ -371,7 +371,7 @@ pub(super) fn changes(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePar
     Some(part(&heading, caption, &["About", "What", "Hosts"], rows))
 }
 
-/// The approximate size limit for all lists of a page, in bytes.
+/// Size limit for all lists of a page, in bytes.
 const ROOM: usize = 5 << 20;
 
 const LIMITS: [usize; 7] = [usize::MAX, 2_000, 1_000, 300, 100, 30, 10];
@@ -380,7 +380,7 @@ const LIMITS: [usize; 7] = [usize::MAX, 2_000, 1_000, 300, 100, 30, 10];
 pub(super) struct ListLimit(usize);
 
 impl ListLimit {
-    /// Returns the longest limit with which the missing patches fit, listed by patch and by host.
+    /// The longest limit with which the missing patches fit, listed by patch and by host.
     pub(super) fn of(report: &FleetReport<'_>) -> Self {
         let letters = |lengths: &mut dyn Iterator<Item = usize>| {
             let (mut count, mut sum) = (0_usize, 0_usize);

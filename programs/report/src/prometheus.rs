@@ -1,5 +1,4 @@
-//! The report as a Prometheus text file, for the textfile collector of `node_exporter`: numbers of each host, and the
-//! history of the root itself.
+//! The report for the textfile collector of Prometheus's `node_exporter`: numbers of hosts, history of the root.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -50,7 +49,7 @@ impl Metric {
     }
 }
 
-/// Returns the text. If no inventory was named, the report is about the root and includes its history.
+/// Without an inventory, the report is about the root and has its history.
 pub(crate) fn document(root: Option<&Root>, made: &MadeReport<'_>) -> anyhow::Result<String> {
     let mut metrics = of_hosts(made);
     if let (Some(root), Some(host)) = (root, made.report.hosts.first()) {
@@ -169,14 +168,13 @@ fn of_history(history: &PastRuns, host: &FleetHost) -> Vec<Metric> {
     ]
 }
 
-/// Returns a number for Prometheus, which is exact up to 2^53.
+/// Exact up to 2^53.
 #[allow(clippy::cast_precision_loss)]
 fn number(exact: i64) -> f64 {
     exact as f64
 }
 
-/// Escapes the value of a label. There are only three escapes; other control characters become the replacement
-/// character.
+/// Labels have only three escapes; other control characters become the replacement character.
 fn escaped(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for letter in value.chars() {

@@ -1,7 +1,6 @@
-//! The report as text.
-
 use crate::made::{MadeReport, TwoHosts};
 use patchadm_cli::reply::words::{counted, counted_patches};
+use patchadm_cli::surroundings::Zone;
 use patchadm_planning::fleet::{
     Finding, FindingKind, FleetChanges, FleetPatch, HostStanding, PastReport, PatchOnHosts,
 };
@@ -9,7 +8,7 @@ use patchadm_svr4::package::control::visible;
 
 const NAMES_IN_LINE: usize = 4;
 
-/// Returns the lines of the report. Names and texts of inventories begin no line of their own.
+/// Names and texts of inventories begin no line of their own.
 pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
     let report = &made.report;
     let mut lines = vec![
@@ -25,7 +24,7 @@ pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
     lines.extend(section("Missing", lacking(made)));
     lines.extend(section("Attention", attention(made)));
     lines.extend(made.two.iter().flat_map(two_hosts));
-    lines.extend(made.changes.iter().flat_map(|(changes, past)| since(changes, past)));
+    lines.extend(made.changes.iter().flat_map(|(changes, past)| since(changes, past, made.zone)));
     while lines.last().is_some_and(String::is_empty) {
         lines.pop();
     }
@@ -52,10 +51,7 @@ fn hosts(made: &MadeReport<'_>) -> Vec<String> {
         .report
         .each_host()
         .map(|(host, standing)| {
-            let listed = host
-                .inventory
-                .at
-                .map_or_else(|| "not told".to_owned(), |at| at.format("%Y-%m-%d %H:%M").to_string());
+            let listed = host.inventory.at.map_or_else(|| "not told".to_owned(), |at| made.zone.minute(at));
             let numbers = [standing.applied.len(), standing.lacks.len()].map(|number| number.to_string());
             let [applied, lacks] = numbers;
             [visible(&host.name).into_owned(), applied, lacks, listed, kinds(standing)]
@@ -64,7 +60,7 @@ fn hosts(made: &MadeReport<'_>) -> Vec<String> {
     if rows.is_empty() {
         return rows.into_iter().flatten().collect();
     }
-    let head = ["Host", "Applied", "Missing", "Listed (UTC)", "Attention"].map(str::to_owned);
+    let head = ["Host", "Applied", "Missing", "Listed", "Attention"].map(str::to_owned);
     let all = || std::iter::once(&head).chain(&rows);
     let widths: [usize; 5] =
         std::array::from_fn(|at| all().map(|row| row[at].chars().count()).max().unwrap_or_default());
@@ -119,7 +115,7 @@ fn patches_same(number: usize) -> String {
     if number == 1 { "1 patch is".to_owned() } else { format!("{number} patches are") }
 }
 
-fn since(changes: &FleetChanges, past: &PastReport) -> Vec<String> {
+fn since(changes: &FleetChanges, past: &PastReport, zone: Zone) -> Vec<String> {
     let names = |heading: &str, names: &[String]| {
         let few = few(names.iter().map(String::as_str));
         (!names.is_empty()).then(|| format!("{heading}: {few}"))
@@ -144,6 +140,6 @@ fn since(changes: &FleetChanges, past: &PastReport) -> Vec<String> {
     if lines.is_empty() {
         lines.push("nothing".to_owned());
     }
-    let when = past.at.as_deref().unwrap_or("the report before");
+    let when = past.at.as_ref().map_or("the report before".to_owned(), |at| zone.minute_of(at));
     section(&format!("Changed since {when}"), lines)
 }

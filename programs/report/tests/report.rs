@@ -32,7 +32,7 @@ fn a_host_lacks_what_another_one_has_for_the_same_version_of_a_package() {
     let expected = "\
 4 hosts, 3 patches, compared with the newest that any host has
 
-Host  Applied  Missing  Listed (UTC)      Attention
+Host  Applied  Missing  Listed            Attention
 db1         2        0  2026-11-20 07:00
 old         0        0  2026-11-20 07:00
 web1        2        1  2026-11-20 07:00
@@ -53,6 +53,12 @@ Missing:
     assert_eq!(report["patches"][1]["id"], "100-02");
     assert_eq!((&report["patches"][1]["applied"], &report["patches"][1]["lacking"]), (&json!(2), &json!(1)));
     assert_eq!(stage.run("report --check lists").code, 4);
+}
+
+#[test]
+fn a_second_root_is_refused() {
+    let said = Scenario::new().run("report -R @ROOT@ -R /elsewhere").fails(2);
+    assert!(said.contains("cannot be used multiple times: this command works on one root"), "{said}");
 }
 
 #[test]

@@ -1,5 +1,3 @@
-//! The messages of pkgadd(1M) about a package.
-
 use std::path::Path;
 
 use super::layout;
@@ -12,16 +10,13 @@ use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_planning::plan::script_schedule::steps::Portion;
 
-/// The installation of packages.
 pub(crate) struct AddDetails<'a> {
     pub(crate) device: &'a Path,
-    /// Whether copyright texts are printed.
     pub(crate) copyright: bool,
-    /// Whether the vendor is named where no copyright text is printed.
+    /// Name the vendor of a package without copyright text.
     pub(crate) vendor: bool,
 }
 
-/// Returns the outcome of one package.
 pub(super) fn ended(added: &AddedPackage) -> EndedPackage<'_> {
     let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
     let libraries = added.installation.as_ref().and_then(|planned| planned.libraries.as_ref());

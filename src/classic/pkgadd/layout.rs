@@ -1,4 +1,4 @@
-//! The texts of pkgadd(1M) about one package, as values: scripts and people are used to them.
+//! Texts of pkgadd(1M) about one package, which scripts and people are used to.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,6 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{CheckAnswer, ConflictAnswer};
 use patchadm_svr4::package::ObjectPath;
 
-/// Returns the lines about a package before anything is done.
 pub(super) fn heading(name: &str, device: &str, package: &PackageImage) -> String {
     let text = |name| package.params.text(name);
     format!(
@@ -22,14 +21,14 @@ pub(super) fn heading(name: &str, device: &str, package: &PackageImage) -> Strin
     )
 }
 
-/// Scripts look for the words `same architecture and version`.
+/// Scripts search for the words `same architecture and version`.
 pub(super) fn update_notice(instance: &str) -> String {
     format!(
         "\nPackage <{instance}> is installed already in the\nsame architecture and version, and is overwritten.\n\n"
     )
 }
 
-/// Returns a warning for each object whose mode the package does not say; the path is that inside the root.
+/// Warns about objects without a mode in the package, by their paths inside the root.
 pub(super) fn usual_modes(installation: &PlannedInstallation) -> String {
     let mut text = String::new();
     for (path, mode) in &installation.usual_modes {
@@ -38,7 +37,6 @@ pub(super) fn usual_modes(installation: &PlannedInstallation) -> String {
     text
 }
 
-/// Returns the steps up to the first object.
 pub(super) fn steps(installation: &PlannedInstallation, package: &PackageImage, root: &Root) -> String {
     let mut text = String::new();
     if let Some(basedir) = &installation.basedir {
@@ -72,15 +70,12 @@ pub(super) fn steps(installation: &PlannedInstallation, package: &PackageImage, 
     text
 }
 
-/// The line before the first object.
 pub(super) const PART: &str = "## Installing part 1 of 1.\n";
 
-/// Returns the line that a class is complete.
 pub(super) fn verified(class: &str) -> String {
     format!("[ verifying class <{class}> ]\n")
 }
 
-/// Returns the objects of a batch, class by class, in a run with scripts.
 pub(super) fn portions(
     installation: &PlannedInstallation,
     portions: &[Portion],
@@ -107,7 +102,7 @@ pub(super) fn portions(
     text
 }
 
-/// Returns the objects that were installed, class by class; hard links come last in their class.
+/// Installed objects by class, each with its hard links last.
 pub(super) fn paths(installation: &PlannedInstallation, root: &Root) -> String {
     let mut text = String::new();
     let mut classes: Vec<&str> = Vec::new();
@@ -153,7 +148,7 @@ fn is_link(change: &Change) -> bool {
     matches!(&change.action, Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Link(_)))
 }
 
-/// Returns the text after a path, or `None` for objects that pkgadd(1M) does not list.
+/// The text after a path, or `None` for objects that pkgadd(1M) does not list.
 fn marker(change: &Change, implied: bool) -> Option<&'static str> {
     match &change.action {
         Action::Add(new) | Action::Replace(new) => match new.body {

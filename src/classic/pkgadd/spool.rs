@@ -1,4 +1,4 @@
-//! `pkgadd -s`: puts packages into a spool directory instead of installing them.
+//! `pkgadd -s`: copies packages into a spool directory.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use patchadm_cli::reply::Reply;
 use patchadm_core::operation::device;
 use patchadm_core::operation::translate::{ExistingPolicy, TransferDestination, TranslateRequest};
 
-/// Copies the packages of a device into the directory `spool`, with the reports and codes of pkgtrans(1).
+/// Uses the reports and codes of pkgtrans(1).
 pub(super) fn run(
     call: &mut Invocation,
     spool: &Path,

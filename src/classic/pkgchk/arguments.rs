@@ -78,7 +78,7 @@ pub(super) struct PkgchkArgs {
 }
 
 impl PkgchkArgs {
-    /// -a and -c leave the other aspect out; both together leave nothing out.
+    /// -a and -c leave out the other aspect; both together leave out nothing.
     pub(super) fn aspects(&self) -> CheckedAspects {
         CheckedAspects {
             attributes: self.attributes || !self.contents,

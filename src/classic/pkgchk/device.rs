@@ -1,4 +1,4 @@
-//! `pkgchk -d`: packages that are not installed yet. Nothing on a device is ever changed; `-f` has nothing to do there.
+//! `pkgchk -d`: packages that are not installed. A device is never changed, so `-f` has no effect.
 
 use std::path::{Path, PathBuf};
 
@@ -13,19 +13,17 @@ use patchadm_core::operation::check::CheckScope;
 use patchadm_core::operation::check::device::{DevicePackage, DeviceReport, check_device};
 use patchadm_planning::plan::refusal::Command;
 
-/// The answer about a device.
 struct DeviceReply {
     report: DeviceReport,
     device: PathBuf,
     categories: Vec<String>,
     zone: Zone,
-    /// Whether objects are listed instead of checked.
+    /// List objects instead of checking them.
     long: bool,
     verbose: bool,
 }
 
-/// Runs the requested check or list. Exit 0 if every object agrees with its pkgmap, 1 if not or if there is no such
-/// package.
+/// Exit 0 if every object agrees with its pkgmap, 1 if not or if there is no such package.
 pub(super) fn run(args: &PkgchkArgs, device: &Path, scope: CheckScope, zone: Zone) -> anyhow::Result<Reply> {
     let aspects = (!args.long).then(|| args.aspects());
     let report = check_device(device, &scope, aspects).map_err(|failed| Stop::Refused {

@@ -11,10 +11,9 @@ use patchadm_core::operation::mend::MendedRecord;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
 
-/// The document of a check.
 #[derive(Serialize)]
 pub(super) struct CheckDocument {
-    /// The word for a repair; none if nothing is changed.
+    /// The word for a repair; `None` if nothing is changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<ResultWord>,
     checked: usize,
@@ -25,7 +24,6 @@ pub(super) struct CheckDocument {
     records: Vec<RepairedRecord>,
 }
 
-/// A damaged record.
 #[derive(Serialize)]
 struct RepairedRecord {
     path: String,
@@ -58,7 +56,6 @@ struct CheckDiscrepancy {
     errors: Vec<String>,
 }
 
-/// The document of a listing.
 #[derive(Serialize)]
 pub(super) struct ListDocument {
     objects: Vec<RecordedObject>,
@@ -95,7 +92,7 @@ impl CheckDocument {
         }
     }
 
-    /// The document of a check of packages on a device; paths are as the pkgmap writes them.
+    /// Paths are as in the pkgmap.
     pub(super) fn of_device(packages: &[DevicePackage], missing: &[String], zone: Zone) -> Self {
         let objects = || packages.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));
         let wrong = objects().filter(|(_, object)| !object.findings.is_empty());
@@ -124,7 +121,6 @@ impl ListDocument {
         Self { objects: objects.collect() }
     }
 
-    /// The document of a listing of packages on a device.
     pub(super) fn of_device(packages: &[DevicePackage]) -> Self {
         let recorded = |package: &str, object: &DeviceObject| RecordedObject {
             path: object.path.to_string(),

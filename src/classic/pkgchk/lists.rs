@@ -1,4 +1,4 @@
-//! The lists of paths that pkgchk(1M) is given: words of options, lines of a file.
+//! Lists of paths for pkgchk(1M), from options or files.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -7,20 +7,20 @@ use anyhow::Context as _;
 
 use patchadm_inputs::input_file::InputFile;
 
-/// The longest list of paths that is read, in bytes.
+/// In bytes.
 const LONGEST: u64 = 256 << 20;
 
-/// Returns the words of lists that are separated by commas or blanks.
+/// Splits lists at commas and blanks.
 pub(super) fn words(lists: &[String]) -> impl Iterator<Item = &str> {
     lists.iter().flat_map(|list| list.split([',', ' ', '\t', '\n'])).filter(|word| !word.is_empty())
 }
 
-/// Returns the lines of a list that say something, without blanks around them.
+/// Trims lines and skips blank ones.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
 }
 
-/// Reads a list; `-` is standard input.
+/// `-` is standard input.
 pub(super) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let source: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin())

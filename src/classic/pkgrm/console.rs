@@ -1,5 +1,3 @@
-//! The messages of pkgrm(1M) about a package, class by class.
-
 use std::fmt::Write as _;
 
 use crate::classic::console::Console;
@@ -11,17 +9,14 @@ use patchadm_core::operation::packages::report::{
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_svr4::package::Params;
 
-/// The removal of packages.
 pub(super) struct RemoveDetails;
 
-/// Returns the outcome of one package.
 pub(super) fn ended(removed: &RemovedPackage) -> EndedPackage<'_> {
     let plan = removed.removal.as_ref().map(|removal| &removal.intended.plan);
     let libraries = removed.removal.as_ref().and_then(|planned| planned.libraries.as_ref());
     EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending, libraries }
 }
 
-/// Returns the text after the path of an object.
 fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",

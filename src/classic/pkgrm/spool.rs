@@ -12,7 +12,7 @@ use patchadm_core::operation::device;
 use patchadm_core::operation::translate::remove_spooled;
 use patchadm_svr4::package::PkgInst;
 
-/// Removes packages from a spool directory; with `asks` each removal has to be agreed to.
+/// `asks` confirms each removal.
 pub(super) fn run(call: &mut Invocation, spool: &Path, packages: &[String], asks: bool) -> Reply {
     let mut output = Output::new(call.program);
     let mut declined = false;
@@ -20,7 +20,7 @@ pub(super) fn run(call: &mut Invocation, spool: &Path, packages: &[String], asks
         let agreed = !asks || agrees(&mut output, inst);
         declined |= !agreed;
         if agreed && !call.in_json {
-            // Nothing depends on it.
+            // Best effort.
             drop(output.complain(format!("Removing spooled package instance <{inst}>\n")));
         }
         agreed

@@ -5,14 +5,13 @@ use serde::Serialize;
 use super::AdoptArgs;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::adopted::AdoptedEntry;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::change_or_plan_failed;
 use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::adopt::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
 use patchadm_planning::plan::refusal::Command;
 
-/// Runs the verb with this option.
 pub(super) fn run(call: &mut Invocation, args: &mut AdoptArgs) -> anyhow::Result<Reply> {
     let command = Command::Adopt;
     let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
@@ -24,26 +23,24 @@ pub(super) fn run(call: &mut Invocation, args: &mut AdoptArgs) -> anyhow::Result
         call.change(&root, command.name(), args.wait.seconds, |caller| adopt_all(&root, &request, caller))?;
     match result {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, AllReply::of(report, args.dry_run.dry_run))),
-        Err(failed) => Err(change_failed(&root, command, &failed).into()),
+        Err(failed) => Err(change_or_plan_failed(&root, command, &failed, args.dry_run.dry_run).into()),
     }
 }
 
-/// The outcome of an adoption of all packages.
 #[derive(Debug, Serialize)]
 struct AllReply {
     result: ResultWord,
     changed: bool,
     adopted: Vec<AdoptedEntry>,
     left: Vec<LeftEntry>,
-    /// The number of native packages that were adopted before.
+    /// Native packages that were adopted before.
     known: usize,
     notes: Vec<String>,
 }
 
-/// A native package that is not adopted.
 #[derive(Debug, Serialize)]
 struct LeftEntry {
-    /// The manager and the name there; none where that is not known.
+    /// Manager and name there, if known.
     origin: Option<String>,
     reason: String,
 }
@@ -99,7 +96,7 @@ impl CommandReport for AllReply {
         for path in self.adopted.iter().flat_map(|one| &one.differing) {
             output.line(format!("  {path} differs from what is recorded"))?;
         }
-        // Documentation that a path filter leaves out may be thousands of paths.
+        // A path filter may leave out thousands of documentation paths.
         let missing: usize = self.adopted.iter().map(|one| one.missing.len()).sum();
         match missing {
             0 => Ok(()),

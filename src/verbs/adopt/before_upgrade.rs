@@ -1,4 +1,4 @@
-//! `patchadm adopt --before-upgrade`: what an upgrade that apt is about to make would do to applied patches.
+//! `patchadm adopt --before-upgrade`: effects of apt's next upgrade on applied patches.
 
 use std::io::{BufReader, stdin};
 
@@ -15,11 +15,10 @@ use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::native::{UpcomingError, upcoming_changes};
 use patchadm_inputs::policy::NativeUpgrade;
 
-/// A fix would be lost, and the policy stops the upgrade: nothing else ends with the code of a refusal.
+/// A fix would be lost, and the policy stops the upgrade. Nothing else ends with the code of a refusal.
 const STOPPED: Exit = Exit::of_verb(ExitCause::NativeChanged);
 
-/// Runs the verb with this option. It ends with 3 only if the policy stops the upgrade: every other problem is a busy root,
-/// or a failure, with which apt goes on.
+/// Ends with 3 only if the policy stops the upgrade. Any other problem is a busy root or a failure, and apt goes on.
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     foresee(call, args).map_err(|error| {
         let exit = Exit::of(&error);
@@ -53,7 +52,6 @@ fn foresee(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, reply.exit, reply))
 }
 
-/// What an upgrade would do.
 #[derive(Debug, Serialize)]
 struct ForeseenReply {
     ending: Vec<OvertakenEntry>,
@@ -70,7 +68,7 @@ impl Default for ForeseenReply {
 }
 
 impl ForeseenReply {
-    /// `word` is what the environment says in the place of the policy.
+    /// `word` is the environment's value, which replaces the policy's.
     fn of(foreseen: &ForeseenUpgrade, word: Option<&str>) -> Self {
         let is_lost = foreseen.ending.iter().any(|one| one.state.is_lost());
         let stops = foreseen.policy == NativeUpgrade::Stop && word != Some("warn");

@@ -1,11 +1,10 @@
-//! `patchadm adopt --refresh`: registrations follow the package manager of the system, and the patches of its packages end
-//! or stand.
+//! `patchadm adopt --refresh`: updates registrations after the system's package manager, and ends replaced patches.
 
 use serde::Serialize;
 
 use super::{AdoptArgs, USAGE};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::change_or_plan_failed;
 use patchadm_cli::reply::refreshed::RefreshedEntries;
 use patchadm_cli::reply::words::{print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
@@ -19,11 +18,10 @@ use patchadm_rootfs::{LockError, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
-/// Runs the verb with this option.
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     let command = Command::AdoptRefresh;
     let root = args.owner.open::<AdoptArgs>(call, &args.native_root(&call.surroundings), command)?;
-    // Whoever calls the hook holds the lock of its package manager.
+    // The hook's caller holds the lock of its package manager.
     let held = NativeManager::ALL.into_iter().flat_map(NativeManager::lock_files);
     let root = if args.from_hook { root.with_held_locks(held.collect()) } else { root };
     let request = args.refresh_request()?;
@@ -37,9 +35,11 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
     })?;
     let report = match result {
         Ok(report) => report,
-        // Whoever holds the lock, or comes next, finds the registrations stale.
+        // The lock's holder, or the next command, finds the registrations stale.
         Err(Failure::Lock(LockError::Held { .. })) if args.from_hook => RefreshReport::default(),
-        Err(failed) => return Err(change_failed(&root, command, &failed).into()),
+        Err(failed) => {
+            return Err(change_or_plan_failed(&root, command, &failed, args.dry_run.dry_run).into());
+        }
     };
     let reply = RefreshReply::of(&root, report, args);
     Ok(Reply::about(&root, reply.exit, reply))
@@ -58,7 +58,6 @@ impl AdoptArgs {
     }
 }
 
-/// The outcome of a refresh.
 #[derive(Debug, Serialize)]
 struct RefreshReply {
     result: ResultWord,
@@ -79,7 +78,7 @@ impl RefreshReply {
         let is_something = !report.packages.is_empty() || !report.accepted.is_empty();
         let result =
             if args.dry_run.dry_run && is_something { ResultWord::Planned } else { ResultWord::Done };
-        // A hook names patches that are lost again beside those that are lost.
+        // A hook repeats lost patches.
         let notes = if args.from_hook { report.notes.clone() } else { report.remarks() };
         let notes = with_recovery(&report.recovered, notes);
         // A hook is called between unpacking and configuring, and is called again.

@@ -1,18 +1,17 @@
-//! A kept library with which something is wrong, as `patchadm check --contents` shows it.
+//! A faulty kept library, as `patchadm check --contents` shows it.
 
 use serde::Serialize;
 
 use patchadm_core::operation::queries::verify::{KeptFault, KeptFinding};
 use patchadm_planning::plan::refusal::Wording;
 
-/// A kept library with which something is wrong.
 #[derive(Debug, Serialize)]
 pub(super) struct KeptFindingEntry {
     package: String,
     library: String,
     paths: Vec<String>,
     finding: &'static str,
-    /// The programs that find it instead of a newer one.
+    /// Programs that find it instead of a newer one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     misled: Vec<String>,
     #[serde(skip)]

@@ -1,4 +1,4 @@
-//! The directory of the demonstration: packages and patches, which are embedded, and an empty root.
+//! The directory of the demonstration: embedded packages and patches, and an empty root.
 //!
 //! Contents, modes and times are fixed: two such directories are the same.
 
@@ -10,24 +10,22 @@ use patchadm_rootfs::{Dir, NewTree, Timestamp};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::Mode;
 
-/// The most numbers that are tried for a new directory.
 const MOST_DIRECTORIES: u32 = 10_000;
 
-/// The first modification time of delivered files, in seconds since 1970: 1 January 2020.
+/// First modification time of delivered files, in seconds since 1970: 1 January 2020.
 const EPOCH: i64 = 1_577_836_800;
 
-/// The accounts of the root, so that owners mean the same on every machine.
+/// Accounts of the root, so that owners mean the same on every machine.
 const PASSWD: &str = "root:x:0:0:Super-User:/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nbin:x:2:\n";
 
-/// Embedded files with their names.
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
         &[$(($name, include_bytes!(concat!("../../../testdata/demo/", $name)))),*]
     };
 }
 
-/// The files of packages and patches: names below the directory, and bytes.
+/// Names below the directory, and bytes.
 const FILES: &[(&str, &[u8])] = files![
     "packages/ACMElib/pkginfo",
     "packages/ACMElib/pkgmap",
@@ -73,38 +71,34 @@ const FILES: &[(&str, &[u8])] = files![
     "patches/100003-01/README.100003-01",
 ];
 
-/// The packages, in the order in which they are installed.
+/// In the order of installation.
 pub(super) const PACKAGES: [&str; 2] = ["ACMElib", "ACMEweb"];
 
-/// A file that every patch replaces, as a path in the root.
+/// Every patch replaces this file of the root.
 pub(super) const PROGRAM: &str = "opt/acme/bin/acmed";
 
-/// A patch of the demonstration.
 #[derive(Debug)]
 pub(super) struct DemoPatch {
     pub(super) id: &'static str,
     pub(super) synopsis: &'static str,
 }
 
-/// The patches that are applied, in their order.
+/// In the order of application.
 pub(super) const PATCHES: [DemoPatch; 3] = [
     DemoPatch { id: "100001-01", synopsis: "acmed: answers for pages that are not there" },
     DemoPatch { id: "100001-02", synopsis: "acmed: the first revision, and answers for errors of its own" },
     DemoPatch { id: "100002-01", synopsis: "acmed: feature release, contains everything of 100001-02" },
 ];
 
-/// A patch that cannot be applied after those: it requires one that is not available.
+/// Cannot be applied after those: it requires a missing patch.
 pub(super) const REFUSED: DemoPatch =
     DemoPatch { id: "100003-01", synopsis: "acmed: works only together with patch 100099-01" };
 
-/// A directory with everything that the demonstration needs.
 #[derive(Debug)]
 pub(super) struct DemoDirectory {
-    /// The directory, absolute.
     pub(super) directory: PathBuf,
 }
 
-/// The reason why the directory cannot be filled.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DemoError {
     #[error("{} is not empty; name a new or an empty directory", .0.display())]
@@ -114,7 +108,7 @@ pub(super) enum DemoError {
 }
 
 impl DemoDirectory {
-    /// Fills a directory that is empty or not there yet.
+    /// Fills an empty or missing directory.
     pub(super) fn make(directory: &Path) -> Result<Self, DemoError> {
         let failed = |reason| DemoError::Io { path: directory.to_owned(), reason };
         NewTree::at(directory).map_err(|error| failed(error.into()))?;
@@ -143,17 +137,14 @@ impl DemoDirectory {
         Err(DemoError::NotEmpty(parent.to_owned()))
     }
 
-    /// Returns the directory to be named with `-R`.
     pub(super) fn root(&self) -> PathBuf {
         self.directory.join("root")
     }
 
-    /// Returns the directory of the packages.
     pub(super) fn spool(&self) -> PathBuf {
         self.directory.join("packages")
     }
 
-    /// Returns the directory of a patch.
     pub(super) fn patch(&self, patch: &DemoPatch) -> PathBuf {
         self.directory.join("patches").join(patch.id)
     }
@@ -171,7 +162,7 @@ impl DemoDirectory {
     }
 }
 
-/// Returns mode and time of an object of a package, as its pkgmap states them.
+/// Mode and time of a package's object, as in its pkgmap.
 fn delivered(name: &str) -> Option<(Mode, i64)> {
     let (package, path) = name.split_once("/reloc/")?;
     let (_, pkgmap) = FILES.iter().find(|(name, _)| name.strip_prefix(package) == Some("/pkgmap"))?;
@@ -180,7 +171,6 @@ fn delivered(name: &str) -> Option<(Mode, i64)> {
     Some((entry.object.attributes.mode?, entry.object.content.mtime?))
 }
 
-/// Writes a new file, with the directories above it.
 fn write(tree: &mut NewTree, name: &str, bytes: &[u8], mode: Mode, mtime: i64) -> io::Result<()> {
     let file = tree.write(name.as_bytes(), bytes, mode)?;
     Ok(file.set_mtime(Timestamp::whole(mtime))?)

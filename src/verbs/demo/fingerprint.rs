@@ -1,8 +1,7 @@
-//! One checksum over a whole tree: equal before and after means that nothing is different.
+//! One checksum over a whole tree except `var/sadm`.
 //!
-//! It covers everything outside `var/sadm`: path, type, permission bits, numeric owner and group, modification time to
-//! the nanosecond (except of directories: they change with every name in them), content, link targets, device numbers,
-//! extended attributes, and the names that share one file.
+//! It covers path, type, mode, numeric owner and group, modification time (except of directories, which change with
+//! every name), content, link targets, devices, extended attributes, and names of one file.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +11,13 @@ use patchadm_svr4::places;
 use patchadm_rootfs::{Digest, Digesting, Dir, FileType, Inode, Result, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// The fingerprint of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    /// The objects in it, its top not counted.
     pub(super) objects: u64,
-    /// BLAKE3 over everything that the module says.
     pub(super) b3: Digest,
 }
 
-/// Takes the fingerprint of a root. The tree must be at rest.
+/// The tree must be at rest.
 pub(super) fn fingerprint(root: &Root) -> Result<Fingerprint> {
     let mut reading = FingerprintReader { b3: Digesting::default(), objects: 0, names: BTreeMap::new() };
     reading.directory(&root.dir(&ObjectPath::root())?)?;
@@ -31,7 +27,7 @@ pub(super) fn fingerprint(root: &Root) -> Result<Fingerprint> {
 struct FingerprintReader {
     b3: Digesting,
     objects: u64,
-    /// The number of each file with several names.
+    /// Number of each file with several names.
     names: BTreeMap<Inode, u32>,
 }
 
@@ -59,7 +55,7 @@ impl FingerprintReader {
         Ok(())
     }
 
-    /// Each part with its length before it, so that no two trees give the same bytes.
+    /// Each part follows its length, so that no two trees give the same bytes.
     fn object(&mut self, path: &ObjectPath, state: &RecordedState) {
         self.objects += 1;
         for part in [path.as_bytes(), format!("{state:?}").as_bytes()] {

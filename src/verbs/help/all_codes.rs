@@ -1,4 +1,4 @@
-//! All exit codes, in lines: the commands that end with each, and its meaning there.
+//! All exit codes, in lines: commands and meanings.
 
 use serde::Serialize;
 
@@ -6,19 +6,18 @@ use super::code_meaning::CodeMeaning;
 use patchadm_cli::reply::CommandReport;
 use patchadm_cli::surroundings::Output;
 
-/// The meanings of all codes, in the order of the codes.
 #[derive(Serialize)]
 pub(super) struct AllCodesReport {
     meanings: Vec<CodeMeaning>,
 }
 
 impl AllCodesReport {
-    /// The list of these meanings, which are in the order of their codes.
+    /// The meanings must be in the order of their codes.
     pub(super) fn of(meanings: Vec<CodeMeaning>) -> Self {
         Self { meanings }
     }
 
-    /// Returns the meanings, each with the first and the last of the codes that it has: signals share theirs.
+    /// Joins codes with the same meaning: signals share theirs. Returns the first and the last.
     fn ranges(&self) -> Vec<(u8, u8, &CodeMeaning)> {
         let mut ranges: Vec<(u8, u8, &CodeMeaning)> = Vec::new();
         for one in &self.meanings {

@@ -1,4 +1,4 @@
-//! What a code means: who ends with it, and what to do.
+//! The meaning of a code, the commands that end with it, and the next step.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,12 @@ use serde::Serialize;
 
 use patchadm_cli::reply::ExitCause;
 
-/// A code: who ends with it, what it means, what to do.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct CodeMeaning {
     pub(super) code: u8,
-    /// The commands in words.
     #[serde(rename = "command")]
     pub(super) group: &'static str,
-    /// The names of these commands; empty for all verbs, or all classic commands.
+    /// Empty for all verbs, or all classic commands.
     pub(super) commands: &'static [&'static str],
     pub(super) text: &'static str,
     pub(super) advice: &'static str,
@@ -21,7 +19,6 @@ pub(super) struct CodeMeaning {
 }
 
 impl CodeMeaning {
-    /// Tells whether it is about a classic command of this name.
     pub(super) fn is_about(&self, command: &str) -> bool {
         self.commands.is_empty() || self.commands.contains(&command)
     }

@@ -1,6 +1,6 @@
-//! The codes of the classic commands: the commands that end with them, their meanings, the next steps, and their causes.
+//! Codes of the classic commands: meanings, next steps, causes.
 //!
-//! The test of the documents looks up every exit that it sees: a cause that is missing here fails it.
+//! The test of the documents looks up every exit that it sees: a missing cause fails it.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,6 @@ use patchadm_cli::reply::ExitCause::{
     UntrustedRoot, Usage,
 };
 
-/// The meanings of codes, command by command.
 macro_rules! meanings {
     ($($group:literal, $commands:expr => {
         $($code:literal [$($cause:ident)*] $text:literal $advice:literal)*
@@ -28,7 +27,7 @@ macro_rules! meanings {
     };
 }
 
-/// The codes that can occur, as the manual pages of the commands list them.
+/// As in the manual pages of the commands.
 pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "every classic command", [] => {
         0 [Ok] "It is done, or there was nothing to do." "Nothing."

@@ -37,16 +37,15 @@ pub(in crate::verbs) struct AnalysisOptions {
     check: CheckOption,
 }
 
-/// The request.
 #[derive(Clone, Debug)]
 pub(in crate::verbs) struct AnalysisChoice {
     pub(in crate::verbs) request: AnalysisRequest,
-    /// Whether lost fixes, stale registrations and missing patches have exit codes of their own.
+    /// Lost fixes, stale registrations and missing patches have exit codes of their own.
     pub(in crate::verbs) is_check: bool,
 }
 
 impl AnalysisChoice {
-    /// Returns the meaning of the options and words; a message if they make no sense.
+    /// Interprets options and words; fails if they make no sense together.
     pub(in crate::verbs) fn of(
         options: &AnalysisOptions,
         words: &[String],
@@ -83,12 +82,12 @@ impl AnalysisChoice {
     }
 }
 
-/// Tells whether a word could be the base of a patch, or one with its revision.
+/// True for a possible base, with or without revision.
 fn can_be_patch(word: &str) -> bool {
     PatchId::new(word).is_ok() || PatchId::new(&format!("{word}-0")).is_ok()
 }
 
-/// Returns the base of an id; a word without revision is a base.
+/// A word without revision is a base.
 fn base_of(id: &str) -> String {
     PatchId::new(id).map_or_else(|_| id.to_owned(), |id| id.base().to_owned())
 }

@@ -4,7 +4,6 @@ use super::report::AnalysisReport;
 use super::row::{AnalysisRow, UnknownEntry};
 use patchadm_cli::reply::page::{Page, PagePatch, PageSection, PatchState, html_of};
 
-/// Returns the page about machines, each with its section, in their order.
 pub(super) fn page_of(sections: Vec<PageSection>, made: &str) -> String {
     let title = match sections.as_slice() {
         [one] => format!("Patches of {}", one.heading),
@@ -14,7 +13,6 @@ pub(super) fn page_of(sections: Vec<PageSection>, made: &str) -> String {
     html_of(&Page { title, facts, sections })
 }
 
-/// Returns the section about one machine.
 pub(super) fn section_of(report: &AnalysisReport) -> PageSection {
     let (kind, machine) = report.machine();
     let count = |is: &dyn Fn(&AnalysisRow) -> bool| report.rows().filter(|row| is(row)).count().to_string();
@@ -40,7 +38,7 @@ pub(super) fn section_of(report: &AnalysisReport) -> PageSection {
     }
 }
 
-/// Returns the notes on the programs for which a patch is not in force.
+/// Programs for which a patch is not in force.
 fn kept_notes(row: &AnalysisRow) -> impl Iterator<Item = String> {
     let installed = row.installed.as_deref().unwrap_or_default();
     row.kept_shlibs.sentences().iter().map(move |sentence| format!("{}-{installed}: {sentence}", row.id))

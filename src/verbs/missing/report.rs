@@ -14,46 +14,41 @@ use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::analysis::HostNames;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{Analysis, CrossReference};
+use patchadm_rootfs::Root;
 
-/// A patch that was named and is not known.
 const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
-/// The machine that a report is about.
 #[derive(Debug)]
 pub(super) enum AnalysedMachine {
     Root(PathBuf),
     Host(Option<HostNames>),
 }
 
-/// The patches that were asked for, and how the machine stands to them.
 #[derive(Debug, Serialize)]
 pub(super) struct AnalysisReport {
     depot: String,
-    /// The name of a machine that is not this one.
+    /// Another machine than this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
-    /// The day of the cross-reference.
     as_of: Option<String>,
     groups: Vec<String>,
     #[serde(flatten)]
     native: NativeEntries,
-    /// The number of listed patches that the machine lacks.
+    /// Listed patches that the machine lacks.
     missing: usize,
     patches: Vec<AnalysisEntry>,
-    /// The trial that the root is on.
+    /// The current trial of the root.
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStanding>,
     #[serde(skip)]
     machine: AnalysedMachine,
     #[serde(skip)]
     is_check: bool,
-    /// Notes for a person.
     #[serde(skip)]
     remarks: Vec<String>,
 }
 
 impl AnalysisReport {
-    /// The report about a machine.
     pub(super) fn of(
         reference: &CrossReference,
         depot: &str,
@@ -87,25 +82,21 @@ impl AnalysisReport {
         }
     }
 
-    /// The same with what dpkg or rpm did to the machine.
     pub(super) fn with_native(self, native: NativeEntries) -> Self {
         let remarks: Vec<String> = native.remarks().collect();
         Self { native, ..self }.with_remarks(remarks)
     }
 
-    /// The same with something more to be said.
     pub(super) fn with_remarks(mut self, remarks: impl IntoIterator<Item = String>) -> Self {
         self.remarks.extend(remarks);
         self
     }
 
-    /// The same with the trial that the root is on.
-    pub(super) fn on_trial(mut self, trial: Option<TrialStanding>) -> Self {
-        self.remarks.extend(trial.as_ref().map(TrialStanding::remark));
+    pub(super) fn on_trial(mut self, root: &Root, trial: Option<TrialStanding>) -> Self {
+        self.remarks.extend(trial.as_ref().map(|trial| trial.reminder(root)));
         Self { trial, ..self }
     }
 
-    /// Returns how the command ends.
     pub(super) fn exit(&self) -> Exit {
         if self.unknown().next().is_some() {
             return UNKNOWN;
@@ -119,22 +110,18 @@ impl AnalysisReport {
         }
     }
 
-    /// Returns a line for each lost fix.
     pub(super) fn lost_lines(&self) -> impl Iterator<Item = String> {
         self.native.lost_lines()
     }
 
-    /// Returns the patches that are known.
     pub(super) fn rows(&self) -> impl Iterator<Item = &AnalysisRow> {
         self.patches.iter().filter_map(AnalysisEntry::known)
     }
 
-    /// Returns the patches that were named and are not known.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &UnknownEntry> {
         self.patches.iter().filter_map(AnalysisEntry::unknown)
     }
 
-    /// Returns the report in a line.
     pub(super) fn line(&self) -> String {
         let listed = self.rows().count();
         let patches = counted_patches(listed);
@@ -146,7 +133,7 @@ impl AnalysisReport {
         format!("{patches} listed, {missing}")
     }
 
-    /// Returns the lost fixes and the table, without what stands above them.
+    /// Lost fixes and the table, without its heading.
     pub(super) fn lines(&self) -> Vec<String> {
         self.lost_lines().chain(self.table()).collect()
     }
@@ -162,7 +149,6 @@ impl AnalysisReport {
         head.into_iter().chain(rows).chain(unknown).collect()
     }
 
-    /// Returns the machine, with its kind and its names.
     pub(super) fn machine(&self) -> (&'static str, String) {
         match &self.machine {
             AnalysedMachine::Host(Some(host)) => ("Host", format!("{} ({})", host.node, host.system)),
@@ -171,7 +157,6 @@ impl AnalysisReport {
         }
     }
 
-    /// Returns the name of the machine.
     pub(super) fn machine_name(&self) -> String {
         match &self.machine {
             AnalysedMachine::Root(root) => root.display().to_string(),
@@ -180,24 +165,23 @@ impl AnalysisReport {
         }
     }
 
-    /// Returns the name of the comparison and its day.
+    /// Name of the comparison and its day.
     pub(super) fn compared_with(&self) -> String {
         let from = self.as_of.as_ref().map(|day| format!(" from {day}")).unwrap_or_default();
         format!("{}{from}", self.depot)
     }
 
-    /// Returns what is listed, with the number of patches and the sum of their ages.
+    /// The list, with the number of patches and the sum of their ages.
     pub(super) fn listed(&self) -> String {
         let ages: u64 = self.rows().filter_map(|row| row.age_days).map(u64::from).sum();
         format!("{} ({}/{ages})", self.groups_in_words(), self.rows().count())
     }
 
-    /// Returns the groups that were asked for.
     pub(super) fn groups_in_words(&self) -> String {
         if self.groups.is_empty() { "patches".to_owned() } else { self.groups.join(" ") }
     }
 
-    /// Returns the number of listed patches that the machine lacks.
+    /// Listed patches that the machine lacks.
     pub(super) fn missing(&self) -> usize {
         self.missing
     }

@@ -1,4 +1,4 @@
-//! A patch of an analysis: a row of the table, and an entry of the document.
+//! A patch of an analysis: a table row, and an entry of the document.
 
 use serde::Serialize;
 
@@ -8,13 +8,12 @@ use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{AnalysedPatch, FlagOrigin};
 use patchadm_svr4::patch::PatchId;
 
-/// The most days that the column of ages shows.
+/// Days that the column of ages can show.
 const MOST_DAYS: u32 = 999;
 
-/// The width of the rule below the synopses.
+/// Width of the rule below the synopses.
 const RULE: usize = 55;
 
-/// A patch of the document.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum AnalysisEntry {
@@ -22,10 +21,8 @@ pub(super) enum AnalysisEntry {
     Unknown(UnknownEntry),
 }
 
-/// A patch and how the machine stands to it.
 #[derive(Debug, Serialize)]
 pub(super) struct AnalysisRow {
-    /// The base.
     pub(super) id: String,
     pub(super) installed: Option<String>,
     pub(super) current: Option<String>,
@@ -40,17 +37,16 @@ pub(super) struct AnalysisRow {
     pub(super) requires: Vec<String>,
     pub(super) size: Option<u64>,
     pub(super) reboot: Option<String>,
-    /// The libraries from before it that stay for those who still load them.
+    /// Old libraries kept because running programs still use them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     pub(super) kept_shlibs: KeptShlibs,
-    /// The letters of the column of flags.
+    /// Letters of the column of flags.
     #[serde(skip)]
     flags: String,
     #[serde(rename = "missing")]
     pub(super) is_missing: bool,
 }
 
-/// A patch that was named and is not known.
 #[derive(Debug, Serialize)]
 pub(super) struct UnknownEntry {
     id: String,
@@ -59,7 +55,7 @@ pub(super) struct UnknownEntry {
     reason: String,
 }
 
-/// The widths of the first three columns: bases, installed and current revisions.
+/// Of bases, installed and current revisions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ColumnWidths {
     base: usize,
@@ -125,7 +121,6 @@ impl From<AnalysedPatch> for AnalysisRow {
 }
 
 impl AnalysisRow {
-    /// Returns the widths that all rows fit into.
     pub(super) fn widths<'a>(rows: impl Iterator<Item = &'a Self>) -> ColumnWidths {
         let least = ColumnWidths { base: 6, installed: 2, current: 2 };
         rows.fold(least, |widths, row| ColumnWidths {
@@ -135,7 +130,6 @@ impl AnalysisRow {
         })
     }
 
-    /// Returns the names of the columns, and a rule below them.
     pub(super) fn head(widths: ColumnWidths) -> [String; 2] {
         let ColumnWidths { base, installed, current } = widths;
         let rule = |width| "-".repeat(width);
@@ -145,7 +139,7 @@ impl AnalysisRow {
         ]
     }
 
-    /// The same with the libraries that are still loaded from before the patch, by the id that is applied.
+    /// Adds libraries still loaded from before the patch, by the applied id.
     pub(super) fn with_kept(mut self, kept: &LibrariesBeforePatches) -> Self {
         let id = self.installed.as_ref().map(|revision| format!("{}-{revision}", self.id));
         let found = id.and_then(|id| kept.get(&PatchId::new(&id).ok()?));
@@ -153,13 +147,12 @@ impl AnalysisRow {
         self
     }
 
-    /// Returns the row of the table, followed by the programs for which the patch is not in force.
+    /// The table row, and programs for which the patch is not in force.
     pub(super) fn lines(&self, widths: ColumnWidths) -> impl Iterator<Item = String> {
         let below = self.kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}"));
         std::iter::once(self.line(widths)).chain(below)
     }
 
-    /// Returns the row of the table.
     fn line(&self, widths: ColumnWidths) -> String {
         let ColumnWidths { base, installed, current } = widths;
         let revision = |revision: &Option<String>| revision.clone().unwrap_or_else(|| "--".to_owned());

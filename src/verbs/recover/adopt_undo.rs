@@ -1,10 +1,10 @@
-//! The report of `patchadm recover --adopt-undo`: undo archives that are bound, of one root or of many.
+//! The report of `patchadm recover --adopt-undo`, for one root or many.
 
 use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
-use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::adopt_undo::{AdoptedUndo, AdoptionReport, UnreadableUndo};
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::{Command, Wording};
@@ -13,10 +13,8 @@ use patchadm_rootfs::Root;
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4, ExitCause::UndoData).as_refusal();
 
-/// The sentence where there is nothing to bind.
 const NOTHING: &str = "There is no undo archive to be bound.";
 
-/// The outcome for the undo archives of a root.
 #[derive(Debug, Serialize)]
 pub(super) struct AdoptReport {
     result: ResultWord,
@@ -27,7 +25,7 @@ pub(super) struct AdoptReport {
     error: Option<String>,
     #[serde(skip)]
     pub(super) exit: Exit,
-    /// A sentence for each archive; of a failure its lines.
+    /// One for each archive, or the lines of a failure.
     #[serde(skip)]
     sentences: Vec<String>,
 }
@@ -56,7 +54,7 @@ impl AdoptedArchiveEntry {
 }
 
 impl AdoptReport {
-    pub(super) fn of(root: &Root, result: &Result<AdoptionReport, Failure>) -> Self {
+    pub(super) fn of(root: &Root, result: &Result<AdoptionReport, Failure>, zone: Zone) -> Self {
         let adopted = match result {
             Ok(adopted) => adopted,
             Err(failed) => return Self::of_failure(root, failed),
@@ -80,7 +78,7 @@ impl AdoptReport {
             sentences: adopted
                 .archives
                 .iter()
-                .map(sentence)
+                .map(|one| sentence(one, zone))
                 .chain(adopted.unreadable.iter().map(lost))
                 .collect(),
         }
@@ -98,7 +96,6 @@ impl AdoptReport {
         }
     }
 
-    /// Turns the report into that of one root of many.
     pub(super) fn of_root(self, root: &Root) -> RootReport<Self> {
         let bound = self.adopted.iter().filter(|one| one.adopted).count();
         let told = format!("{bound} of {} undo archives bound", self.adopted.len());
@@ -130,7 +127,6 @@ impl CommandReport for AdoptReport {
     }
 }
 
-/// Returns the sentence about an archive that cannot be read.
 fn lost(one: &UnreadableUndo) -> String {
     let meaning = if one.is_earlier {
         "that version can remove the patch, and this one cannot"
@@ -140,10 +136,10 @@ fn lost(one: &UnreadableUndo) -> String {
     format!("{}; {meaning}", one.reason)
 }
 
-/// Returns the outcome for one archive, with the run that tells it from others of the same patch.
-fn sentence(one: &AdoptedUndo) -> String {
+/// Names the run, which tells archives of one patch apart.
+fn sentence(one: &AdoptedUndo, zone: Zone) -> String {
     let AdoptedUndo { patch, package, run, made, recorded, differs, is_foreign, is_adopted } = one;
-    let made = made.as_ref().map(|made| format!(" of {made}")).unwrap_or_default();
+    let made = made.as_ref().map(|made| format!(" of {}", zone.minute_of(made))).unwrap_or_default();
     let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}{made}"));
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
     match (is_adopted, differs) {

@@ -1,7 +1,6 @@
-//! `patchadm setup completions`: the script that lets a shell ask the program what could come next.
+//! `patchadm setup completions`: scripts with which a shell completes words.
 //!
-//! The scripts know nothing of verbs and options: for every question they call the hidden verb
-//! `__complete`.
+//! They know no verbs and options: for every question they call the hidden verb `__complete`.
 
 use std::collections::BTreeSet;
 
@@ -44,13 +43,11 @@ impl Shell {
     }
 }
 
-/// The script.
 #[derive(Serialize)]
 struct CompletionScript {
     script: String,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "setup completions";
     let args: CompletionsArgs = parse(call, USAGE)?;

@@ -1,4 +1,4 @@
-//! `patchadm setup hooks`: the hooks by which apt, dpkg and dnf call the program, on a system without our packages.
+//! `patchadm setup hooks`: hooks of apt, dpkg and dnf, on a system without our packages.
 
 use serde::Serialize;
 
@@ -19,7 +19,6 @@ use patchadm_rootfs::Root;
 const USAGE: &str = "patchadm [-R root] setup hooks install|remove [--as-owner|--trust-root]\n\
     patchadm [-R root] setup hooks show";
 
-/// What is done with hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HooksAction {
     Install,
@@ -44,7 +43,6 @@ struct HooksArgs {
     action: Option<HooksAction>,
 }
 
-/// The hooks of a root.
 #[derive(Serialize)]
 struct HooksReport {
     result: ResultWord,
@@ -55,14 +53,12 @@ struct HooksReport {
     action: HooksAction,
 }
 
-/// The program as the hooks call it.
 #[derive(Serialize)]
 struct ShownProgram {
     path: &'static str,
     present: bool,
 }
 
-/// One hook.
 #[derive(Serialize)]
 struct ShownHook {
     manager: &'static str,
@@ -72,7 +68,6 @@ struct ShownHook {
     action: Option<&'static str>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "setup hooks";
     let args: HooksArgs = parse(call, USAGE)?;
@@ -97,7 +92,7 @@ fn usage(message: impl Into<String>) -> Stop {
 }
 
 impl HooksArgs {
-    /// Returns the action, if all given options belong to it.
+    /// Returns the action if all given options belong to it.
     fn must_fit(&self) -> Result<HooksAction, Stop> {
         let action = self.action.ok_or_else(|| usage("no action is named: install, remove or show"))?;
         let wrong = self.owner.said().into_iter().find(|(_, is_said)| *is_said);
@@ -145,7 +140,7 @@ fn result_of(action: HooksAction, report: &HookReport) -> ResultWord {
     }
 }
 
-/// Returns what keeps the hooks from being of use.
+/// Faults that disable the hooks.
 fn notes(root: &Root, action: HooksAction, report: &HookReport) -> Vec<String> {
     let mut notes = Vec::new();
     let is_there = report.hooks.iter().any(|hook| hook.state != HookState::Missing);

@@ -1,4 +1,4 @@
-//! `patchadm setup links`: makes links through which the program is called as each classic command.
+//! `patchadm setup links`: links that call the program as each classic command.
 
 use std::path::PathBuf;
 
@@ -37,7 +37,6 @@ struct LinksReport {
     kept: Vec<&'static str>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "setup links";
     let args: LinksArgs = parse(call, USAGE)?;

@@ -26,7 +26,6 @@ struct SetupArgs {
     _action: Option<RunCommand>,
 }
 
-/// Runs the verb: each action has arguments of its own.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(work) = call.take_action(&ACTIONS) {
         return work(call);

@@ -1,4 +1,4 @@
-//! An applied patch: its summary, why it is here, its objects and their differences; and one that ended.
+//! An applied patch: summary, origin, objects and differences; and an ended one.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,8 +18,8 @@ use patchadm_cli::reply::patch_reasons::NeedEntry;
 use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::reply::{ExitCause, Stop};
-use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::now;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
@@ -33,29 +33,27 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// Everything about an applied patch.
 #[derive(Debug, Serialize)]
 pub(super) struct AppliedPatch {
     #[serde(flatten)]
     listed: ListedPatch,
     #[serde(flatten)]
     origin: PatchOrigin,
-    /// The reboot that it asks for after installation.
     reboot: Option<&'static str>,
-    /// The native versions that have its fix, as it says.
+    /// Native versions with its fix, as it says.
     fixed_in: Option<String>,
-    /// What of it is lost, or would be with the next refresh, to dpkg or rpm.
+    /// Lost to dpkg or rpm, now or with the next refresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     overtaken: Option<OvertakenEntry>,
-    /// The number of objects by kind of change; null if its undo data does not tell the caller.
+    /// Objects by kind of change; null if the caller cannot read undo data.
     files: Option<ChangeCounts>,
-    /// The known facts about its signature when it was applied, if it was examined or an option forbade that.
+    /// Facts about its signature at application, if it was examined or an option forbade that.
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<SignatureRecord>,
-    /// The edited files that it left in place and nobody has merged yet.
+    /// Edited files left in place and not merged yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merges: Vec<MergeEntry>,
-    /// Its objects, with --files or --diff.
+    /// Set by --files or --diff.
     #[serde(rename = "objects", skip_serializing_if = "Option::is_none")]
     packages_with_objects: Option<Vec<PackageObjects>>,
     #[serde(skip)]
@@ -64,7 +62,7 @@ pub(super) struct AppliedPatch {
     has_diff: bool,
     #[serde(skip)]
     is_verbose: bool,
-    /// The lines of the text: a name and a value; those with an empty value are not printed.
+    /// Names and values of the text, without empty values.
     #[serde(skip)]
     lines: Vec<(&'static str, String)>,
     /// The interrupted run. The output describes the root before it.
@@ -74,16 +72,14 @@ pub(super) struct AppliedPatch {
     pub(super) remarks: Vec<String>,
 }
 
-/// Why a patch is here, and what depends on it.
 #[derive(Debug, Serialize)]
 struct PatchOrigin {
     /// The run that applied it, if the history has it.
     run: Option<String>,
-    /// Whether it was named when it was applied; null if the history does not tell.
+    /// It was named on application; null if the history does not tell.
     named: Option<bool>,
-    /// The patches that required it when it was applied.
+    /// The patches that required it on application.
     because: Vec<String>,
-    /// The note that was given for the run.
     note: Option<String>,
     needs: Vec<NeedEntry>,
     needed_by: Vec<String>,
@@ -91,7 +87,7 @@ struct PatchOrigin {
     obsoleted_by: Option<String>,
 }
 
-/// A patch that is not applied any more, because dpkg or rpm changed its package.
+/// No longer applied, because dpkg or rpm changed its package.
 #[derive(Debug, Serialize)]
 pub(super) struct EndedPatch {
     ended: OvertakenEntry,
@@ -99,6 +95,8 @@ pub(super) struct EndedPatch {
     next: Option<String>,
     #[serde(skip)]
     paths: Vec<(&'static str, String)>,
+    #[serde(skip)]
+    since: Option<String>,
 }
 
 impl From<PatchReasons> for PatchOrigin {
@@ -118,7 +116,7 @@ impl From<PatchReasons> for PatchOrigin {
 }
 
 impl PatchOrigin {
-    /// Returns why the patch is here; empty if the history does not tell.
+    /// Empty if the history does not tell.
     fn words(&self) -> String {
         match (self.named, self.because.as_slice()) {
             (None, _) => String::new(),
@@ -129,7 +127,7 @@ impl PatchOrigin {
 }
 
 impl AppliedPatch {
-    /// Returns the answer about an applied patch; `None` if a word is not the id of one.
+    /// `None` if a word is no applied id.
     pub(super) fn of(root: &Root, word: &str, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
         let refused = |failed| query_refused(root, &failed);
         let wanted = PatchId::new(word).ok();
@@ -144,7 +142,7 @@ impl AppliedPatch {
         let overview = NativeOverview::as_far_as_known(root, &moment, inspection.has_native);
         let changed = changed_objects(root, &one.patch)?;
         let trial = TrialStanding::of(root, &query.surroundings).map_err(refused)?;
-        // The history is no record: if it cannot be read, the rest of the answer stands.
+        // The history is no record: without it, the rest of the answer stands.
         let (merges, unknown) = match open_merges(root) {
             Ok(open) => (MergeEntry::of_open(root, &open), None),
             Err(failed) => (Vec::new(), Some(format!("open merges are not known: {failed}"))),
@@ -158,7 +156,7 @@ impl AppliedPatch {
         let native = NativeEntries::of(&overview);
         let remarks = of_copies.chain(native.remarks()).chain(unknown).chain(missing);
         let mut patch = Self {
-            listed: ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref()),
+            listed: ListedPatch::of(one, query.surroundings.zone).beside(&overview).on_trial(trial.as_ref()),
             origin: PatchOrigin::from(found),
             reboot: one.words.reboot,
             fixed_in: one.fixed_in.clone(),
@@ -174,17 +172,16 @@ impl AppliedPatch {
             remarks: remarks.collect(),
             packages_with_objects,
         };
-        patch.lines = patch.lines(root, one);
+        patch.lines = patch.lines(root, one, query.surroundings.zone);
         Ok(Some(patch))
     }
 
-    /// Returns the answer in a line.
     pub(super) fn line(&self) -> String {
         let Self { listed, .. } = self;
         format!("{} {}, {}", listed.id, listed.state_text(), listed.removable.words())
     }
 
-    /// Returns its id if it cannot be backed out.
+    /// Its id if it cannot be backed out.
     pub(super) fn stuck(&self) -> Option<String> {
         (!self.listed.removable.now).then(|| self.listed.id.clone())
     }
@@ -206,7 +203,7 @@ impl AppliedPatch {
         Ok(())
     }
 
-    fn lines(&self, root: &Root, one: &InspectedPatch) -> Vec<(&'static str, String)> {
+    fn lines(&self, root: &Root, one: &InspectedPatch, zone: Zone) -> Vec<(&'static str, String)> {
         let (listed, patch) = (&self.listed, self);
         let restart = match reboot_sentence(patch.reboot) {
             Some(sentence) => sentence.to_owned(),
@@ -225,7 +222,7 @@ impl AppliedPatch {
             ("Trial", listed.trial.as_ref().map(|trial| trial.sentence.clone()).unwrap_or_default()),
         ];
         if let Some(overtaken) = &patch.overtaken {
-            // Else it is the state of the patch.
+            // Otherwise it is the state of the patch.
             let is_told = listed.native.as_ref() == Some(&overtaken.told) && !listed.is_partly_lost();
             lines.extend((!is_told).then(|| ("", overtaken.told.clone())));
             lines.extend(overtaken.path_lines(root));
@@ -234,7 +231,7 @@ impl AppliedPatch {
         }
         lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
         lines.extend([
-            ("Applied", listed.date_text.clone().unwrap_or_default()),
+            ("Applied", listed.shown_date.clone().unwrap_or_default()),
             ("On", listed.host.clone().unwrap_or_default()),
             ("Run", patch.origin.run.clone().unwrap_or_else(unknown_run)),
             ("Why", patch.origin.words()),
@@ -253,7 +250,8 @@ impl AppliedPatch {
         lines.extend(patch.merges.iter().map(|merge| ("Merge", merge.sentence())));
         lines.push(("Restart", restart));
         lines.push(("SHA-256", listed.sha256.clone().unwrap_or_default()));
-        lines.push(("Signature", patch.signature.as_ref().map(signature_words).unwrap_or_default()));
+        let signature = patch.signature.as_ref().map(|signature| signature_words(signature, zone));
+        lines.push(("Signature", signature.unwrap_or_default()));
         lines.extend(
             listed.undo.iter().map(|undo| ("Undo data", format!("{} {}", undo.package, undo.words()))),
         );
@@ -262,7 +260,6 @@ impl AppliedPatch {
     }
 }
 
-/// Returns the objects of an applied patch, if they are asked for.
 fn objects(root: &Root, id: &PatchId, query: &ShowQuery) -> anyhow::Result<Option<Vec<PackageObjects>>> {
     let paths = query.paths_in(root)?;
     if query.has_diff {
@@ -282,8 +279,7 @@ fn objects(root: &Root, id: &PatchId, query: &ShowQuery) -> anyhow::Result<Optio
     Ok(files.map(|files| files.into_iter().map(of).collect()))
 }
 
-/// Returns a signature in a few words.
-fn signature_words(signature: &SignatureRecord) -> String {
+fn signature_words(signature: &SignatureRecord, zone: Zone) -> String {
     let mut words = signature.state.clone();
     if let Some(key) = &signature.key {
         let _ = write!(words, ", by key {key}");
@@ -292,17 +288,18 @@ fn signature_words(signature: &SignatureRecord) -> String {
         let _ = write!(words, " ({name})");
     }
     if let Some(time) = &signature.time {
-        let _ = write!(words, ", {time}");
+        let _ = write!(words, ", {}", zone.minute_of(time));
     }
     words
 }
 
 impl EndedPatch {
-    pub(super) fn of(root: &Root, id: &str) -> Option<Self> {
+    pub(super) fn of(root: &Root, id: &str, zone: Zone) -> Option<Self> {
         let overview = NativeOverview::of_ended(root);
         let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
         let next = ended.next_step(&Wording::of_verbs(root.prefix()));
-        Some(Self { next, paths: ended.path_lines(root).collect(), ended })
+        let since = ended.time.as_ref().map(|time| zone.minute_of(time));
+        Some(Self { next, paths: ended.path_lines(root).collect(), since, ended })
     }
 
     pub(super) fn line(&self) -> String {
@@ -310,11 +307,11 @@ impl EndedPatch {
     }
 
     pub(super) fn text(&self) -> Vec<String> {
-        let OvertakenEntry { id, told, time, fixes, fixed_in, .. } = &self.ended;
+        let OvertakenEntry { id, told, fixes, fixed_in, .. } = &self.ended;
         let mut lines = vec![("Patch", id.clone()), ("State", format!("not applied, {told}"))];
         lines.extend(self.paths.iter().cloned());
         lines.extend([
-            ("Since", time.clone().unwrap_or_default()),
+            ("Since", self.since.clone().unwrap_or_default()),
             ("Fixes", fixes.join(", ")),
             ("Fixed in", fixed_in.clone().unwrap_or_default()),
             ("Next", self.next.clone().unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! A patch that is delivered, and may be applied nowhere yet.
+//! A delivered patch, perhaps applied nowhere yet.
 
 use std::path::Path;
 
@@ -23,7 +23,6 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchMacros};
 
-/// Everything about a delivered patch.
 #[derive(Debug, Serialize)]
 pub(super) struct DeliveredPatch {
     id: String,
@@ -32,24 +31,21 @@ pub(super) struct DeliveredPatch {
     packages: Vec<String>,
     obsoletes: Vec<String>,
     requires: Vec<String>,
-    /// Its requirements, and what meets them in the root.
+    /// Requirements, and what meets them in the root.
     needs: Vec<NeedEntry>,
-    /// Its packages, and the instances of the root that they are for.
+    /// Packages, and matching instances of the root.
     fits: Vec<FitEntry>,
     incompatibles: Vec<String>,
-    /// What it fixes, as it says.
     fixes: Vec<String>,
     reboot: Option<&'static str>,
-    /// The native versions that have its fix, as it says.
+    /// Native versions with its fix, as it says.
     fixed_in: Option<String>,
-    /// The number of files that it delivers.
     delivers: usize,
-    /// The number of paths that it deletes.
     deletes: usize,
-    /// What it would do to each object of the root, with --files or --diff.
+    /// Effect on each object of the root, with --files or --diff.
     #[serde(rename = "objects", skip_serializing_if = "Option::is_none")]
     packages_with_objects: Option<Vec<PackageObjects>>,
-    /// The objects as the patch lists them, if the root has none of its packages.
+    /// The patch's own list, if the root has none of its packages.
     #[serde(skip_serializing_if = "Option::is_none")]
     listed: Option<Vec<ListedObject>>,
     #[serde(skip)]
@@ -62,7 +58,6 @@ pub(super) struct DeliveredPatch {
     pub(super) remark: Option<String>,
 }
 
-/// An object that the patch delivers, or a path that it deletes.
 #[derive(Debug, Serialize)]
 struct ListedObject {
     package: String,
@@ -73,7 +68,7 @@ struct ListedObject {
 }
 
 impl DeliveredPatch {
-    /// Returns the answer about a delivered patch, compared with the root if its objects are asked for.
+    /// Compares with the root if objects are requested.
     pub(super) fn of(
         call: &Invocation,
         root: &Root,

@@ -1,4 +1,4 @@
-//! A fix such as CVE-2026-1234: which patch brought it, whether it is still there, or which patch of a depot would bring it.
+//! A fix such as CVE-2026-1234: its patch, its state, and depot patches with it.
 
 use serde::Serialize;
 
@@ -27,31 +27,28 @@ use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, PatchId, Requirement};
 
-/// The flag of a patch that its depot no longer offers.
+/// Its depot no longer offers the patch.
 const WITHDRAWN: &str = "withdrawn";
 
-/// The states in which the changes of an applied patch are there.
+/// States in which an applied patch's changes are there.
 const IN_FORCE: [&str; 4] = ["effective", "superseded", "obsoleted", "contained"];
 
-/// Who brought a fix.
 #[derive(Debug, Serialize)]
 pub(super) struct FixAnswer {
     fix: String,
-    /// Whether the fix is there, by an applied patch or by the version of dpkg or rpm that overtook one.
+    /// By an applied patch, or by the native version that overtook one.
     fixed: bool,
     brought: Vec<BroughtEntry>,
-    /// The patches that brought it and ended.
+    /// Ended patches that had brought it.
     ended: Vec<OvertakenEntry>,
-    /// The patches of the depot that would bring it; null where no depot was asked.
+    /// Depot patches with it; null without a depot.
     offered: Option<Vec<OfferedEntry>>,
 }
 
-/// An applied patch that brought it.
 #[derive(Debug, Serialize)]
 struct BroughtEntry {
     id: String,
     state: Vec<&'static str>,
-    /// What became of it, in words.
     told: String,
     date: Option<String>,
     date_text: Option<String>,
@@ -60,17 +57,16 @@ struct BroughtEntry {
     sha256: Option<String>,
 }
 
-/// A patch of the depot that would bring it.
 #[derive(Debug, Serialize)]
 struct OfferedEntry {
     id: String,
     synopsis: String,
-    /// Whether a package that it is for is installed in the very version.
+    /// A package that it is for is installed in the exact version.
     fits: bool,
 }
 
 impl FixAnswer {
-    /// Returns the answer about a fix that the root knows, or a word that can be nothing else; `None` for the id of a patch.
+    /// Returns an answer for a known fix or an obvious one; `None` for a patch id.
     pub(super) fn known(root: &Root, fix: &FixId, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
         let reasons = fix_reasons(root, fix).map_err(|failed| query_refused(root, &failed))?;
         let is_like_cve = fix.is_cve() || fix.cve_fault().is_some();
@@ -87,7 +83,6 @@ impl FixAnswer {
         Ok((is_here || is_offered).then_some(Self { offered, ..answer }))
     }
 
-    /// Returns the answer about what a patch of the depot fixes.
     pub(super) fn offered(root: &Root, fix: &FixId, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
         let offered = offers(root, query, fix)?.filter(|offered| !offered.is_empty());
         Ok(offered.map(|offered| Self {
@@ -108,11 +103,12 @@ impl FixAnswer {
             TrialStanding::of(root, &query.surroundings).map_err(|failed| query_refused(root, &failed))?;
         let entry = |(id, run): (PatchId, Option<String>)| {
             let one = inspection.patches.iter().find(|one| one.patch.id == id)?;
-            let listed = ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+            let listed =
+                ListedPatch::of(one, query.surroundings.zone).beside(&overview).on_trial(trial.as_ref());
             Some(BroughtEntry::of(listed, run))
         };
         let brought: Vec<BroughtEntry> = reasons.brought.into_iter().filter_map(entry).collect();
-        // The list says how a patch ended; what the version that is there now contains is known by the records.
+        // The list says how a patch ended; the records know what the present version contains.
         let is_there = |one: &OvertakenPatch| {
             let id = PatchId::parse(&one.patch, &inspection.separator).ok();
             id.is_some_and(|id| inspection.applied.satisfies(&Requirement::One(id)).is_some())
@@ -122,7 +118,6 @@ impl FixAnswer {
         Ok(Self { fix: fix.to_string(), fixed, brought, ended, offered: None })
     }
 
-    /// Returns the answer in a few words.
     fn verdict(&self) -> &'static str {
         let is_of_depot = self.offered.as_ref().is_some_and(|offered| !offered.is_empty());
         match self {
@@ -136,7 +131,7 @@ impl FixAnswer {
 
 impl BroughtEntry {
     fn of(listed: ListedPatch, run: Option<String>) -> Self {
-        let since = listed.date_text.as_ref().map(|date| format!(", since {date}")).unwrap_or_default();
+        let since = listed.shown_date.as_ref().map(|date| format!(", since {date}")).unwrap_or_default();
         let by = run.as_ref().map(|run| format!(", by run {run}")).unwrap_or_default();
         let trial = listed.trial.as_ref().map(|_| ", on trial").unwrap_or_default();
         let told = format!("{}, {}{since}{by}{trial}", listed.id, listed.state_text());
@@ -149,7 +144,7 @@ impl BroughtEntry {
     }
 }
 
-/// Returns the patches of the depot that is named, else of that of the policy, which fix this; `None` without a depot.
+/// Patches with the fix in the named depot, else the policy's; `None` without a depot.
 fn offers(root: &Root, query: &ShowQuery, fix: &FixId) -> anyhow::Result<Option<Vec<OfferedEntry>>> {
     let refused = |failed: Failure| query_refused(root, &failed);
     let ground = RootAndPolicy::of(root).map_err(refused)?;
@@ -183,7 +178,8 @@ fn offers(root: &Root, query: &ShowQuery, fix: &FixId) -> anyhow::Result<Option<
     Ok(Some(offered.map(entry).collect()))
 }
 
-fn not_asked(error: &DepotError) -> Stop {
+/// Returns the end of a query for which the depot could not be read.
+pub(super) fn not_asked(error: &DepotError) -> Stop {
     let message = hinted(&format!("the depot could not be read: {error}"), &depot_advice(error));
     Stop::Refused { exit: depot_exit(error), message }
 }

@@ -1,4 +1,4 @@
-//! The objects of a patch, as `show --files` and `show --diff` show them: path by path, what the patch did, or would do.
+//! Objects of a patch for `show --files` and `show --diff`: changes by path, done or expected.
 
 use serde::Serialize;
 
@@ -15,26 +15,23 @@ use patchadm_core::operation::queries::patch_objects::{ObjectAction, PatchedPack
 use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::ObjectPath;
 
-/// The objects of a patch in a package.
 #[derive(Debug, Serialize)]
 pub(super) struct PackageObjects {
     package: String,
     objects: Vec<ShownObject>,
-    /// True if these are all objects, with the change of each.
+    /// True if the list is complete, with the change of each.
     known: bool,
 }
 
-/// An object of a patch.
 #[derive(Debug, Serialize)]
 pub(super) struct ShownObject {
     path: String,
     action: Option<&'static str>,
     was: Option<RecordedState>,
     became: Option<RecordedState>,
-    /// The difference of the texts of a file, with --diff.
+    /// Textual difference, with --diff.
     #[serde(skip_serializing_if = "Option::is_none")]
     diff: Option<String>,
-    /// Why no difference is shown, or what it is based on.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     #[serde(skip)]
@@ -42,7 +39,7 @@ pub(super) struct ShownObject {
 }
 
 impl PackageObjects {
-    /// Returns the objects of an applied patch in a package, those that `is_wanted` chooses.
+    /// Returns the objects that `is_wanted` selects.
     pub(super) fn of(root: &Root, package: PatchedPackage, is_wanted: &dyn Fn(&ObjectPath) -> bool) -> Self {
         let PatchedPackage { package, objects, known } = package;
         let wanted = objects.into_iter().filter(|object| is_wanted(&object.path));
@@ -58,7 +55,7 @@ impl PackageObjects {
         Self { package: package.to_string(), objects: objects.collect(), known }
     }
 
-    /// Returns what an applied patch changed, with the differences of texts.
+    /// Done changes with textual differences.
     pub(super) fn of_differences(root: &Root, objects: Vec<DifferingObject>) -> Vec<Self> {
         grouped(objects.into_iter().map(|object| {
             let package = object.package.to_string();
@@ -66,7 +63,6 @@ impl PackageObjects {
         }))
     }
 
-    /// Returns what a delivered patch would change.
     pub(super) fn of_delivered(
         root: &Root,
         changes: &DeliveredChanges,
@@ -82,7 +78,6 @@ impl PackageObjects {
         )
     }
 
-    /// Returns the note about objects that are not known.
     pub(super) fn remark(&self, id: &str) -> Option<String> {
         let names = if self.objects.is_empty() { "" } else { "; only these names are known" };
         let Self { package, known, .. } = self;
@@ -99,13 +94,13 @@ impl PackageObjects {
         self.objects.iter().try_for_each(|object| object.print(output, is_verbose))
     }
 
-    /// Prints the differences of texts, and a line for each object without one.
+    /// Prints textual differences, and a line for each object without one.
     pub(super) fn print_differences(&self, output: &mut Output) -> anyhow::Result<()> {
         self.objects.iter().try_for_each(|object| object.print_difference(output))
     }
 }
 
-/// Groups objects by their packages, in the order of these.
+/// In the order of packages.
 fn grouped(objects: impl Iterator<Item = (String, ShownObject)>) -> Vec<PackageObjects> {
     let mut packages: Vec<PackageObjects> = Vec::new();
     for (package, object) in objects {
@@ -167,7 +162,7 @@ impl ShownObject {
         }
     }
 
-    /// Returns what happened to the object: the word, and each attribute with both values.
+    /// The word for the change, and each attribute with both values.
     fn words(&self) -> (&'static str, String) {
         let (was, became) = (self.was.as_ref(), self.became.as_ref());
         let mut details = differences(was, became);

@@ -1,4 +1,4 @@
-//! A path of the root: its owner, its current version, and the patches that changed or deliver it.
+//! A path of the root: owner, current version, and patches that changed or deliver it.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use super::query::{ShowQuery, USAGE};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::listed_patch::shown_date;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::object_state::{state_words, told_differences};
 use patchadm_cli::reply::overtaken::OvertakenEntry;
@@ -25,11 +26,10 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// The note if undo data may not be read.
+/// If undo data is not readable.
 const NOT_KNOWN: &str = "not everything is known: the undo data of some patches cannot be read by this caller, is gone, or was made by \
      another program";
 
-/// Everything about a path.
 #[derive(Debug, Serialize)]
 pub(super) struct PathAnswer {
     path: String,
@@ -37,24 +37,22 @@ pub(super) struct PathAnswer {
     #[serde(rename = "type")]
     ftype: Option<String>,
     packages: Vec<String>,
-    /// The version that is there now.
     current: CurrentVersion,
     patches: Vec<PathPatch>,
-    /// Whether these are all patches, with what each did.
+    /// True if the list of patches and their changes is complete.
     known: bool,
-    /// The packages of dpkg and rpm that own it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     native: Vec<NativeOwnerEntry>,
-    /// The files of packages of dpkg that are listed under this path and lie elsewhere.
+    /// Files listed under this path that dpkg diverts elsewhere.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     diverted: Vec<DivertedEntry>,
-    /// What the verifiers of dpkg and rpm say of what patches changed.
+    /// Findings of dpkg's and rpm's verifiers about patched objects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     verifiers: Vec<VerifierEntry>,
-    /// The patches whose fix was lost here.
+    /// Patches whose fix was lost here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lost: Vec<OvertakenEntry>,
-    /// The merges of the path that are not resolved, newest first.
+    /// Unresolved merges, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merges: Vec<MergeEntry>,
     #[serde(skip)]
@@ -63,52 +61,45 @@ pub(super) struct PathAnswer {
     wording: Wording,
 }
 
-/// The version of an object that is there now.
 #[derive(Debug, Serialize)]
 struct CurrentVersion {
     state: &'static str,
-    /// The patch or the package that left it, or whose version was modified.
+    /// The patch or package that left it, or whose version was modified.
     by: Option<String>,
-    /// How it differs from that, in sentences.
+    /// Differences from that, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differences: Vec<String>,
     #[serde(skip)]
     is_of_patch: bool,
 }
 
-/// A package of dpkg or rpm that owns the path.
 #[derive(Debug, Serialize)]
 struct NativeOwnerEntry {
     manager: &'static str,
     name: String,
     version: String,
-    /// The path as the package lists it.
     listed: String,
     #[serde(skip)]
     is_other_name: bool,
 }
 
-/// A file of a package of dpkg that lies elsewhere.
+/// A diverted file of a dpkg package.
 #[derive(Debug, Serialize)]
 struct DivertedEntry {
-    /// The package.
     name: String,
-    /// Where its file lies.
     to: String,
-    /// The package that diverts it; null for the administrator.
+    /// The diverting package; null for the administrator.
     by: Option<String>,
     #[serde(skip)]
     shown: String,
 }
 
-/// What a verifier says.
 #[derive(Debug, Serialize)]
 struct VerifierEntry {
     command: String,
     says: String,
 }
 
-/// A patch of the path.
 #[derive(Debug, Serialize)]
 struct PathPatch {
     id: String,
@@ -120,11 +111,11 @@ struct PathPatch {
     became: Option<RecordedState>,
     saved: bool,
     #[serde(skip)]
-    date_text: Option<String>,
+    shown_date: Option<String>,
 }
 
 impl PathAnswer {
-    /// Returns the answer about a path as a user typed it; `None` if nothing is known of it.
+    /// Takes a path as typed; `None` if nothing is known of it.
     pub(super) fn of(root: &Root, word: &Path, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
         let paths = paths_in_root(root, &[word.to_owned()], USAGE)?;
         let owners = path_owners(root, &paths).map_err(|failed| query_refused(root, &failed))?;
@@ -165,7 +156,7 @@ impl PathAnswer {
             path: path.to_string(),
             packages: packages.collect(),
             ftype: line.map(|line| char::from(line.object.ftype.letter()).to_string()),
-            patches: patches.into_iter().map(PathPatch::from).collect(),
+            patches: patches.into_iter().map(|one| PathPatch::of(one, zone)).collect(),
             known,
             native: native.into_iter().map(|one| NativeOwnerEntry::of(one, &path)).collect(),
             diverted: diverted.into_iter().map(|one| DivertedEntry::of(root, one)).collect(),
@@ -174,9 +165,16 @@ impl PathAnswer {
         }
     }
 
-    /// Returns the note about patches whose changes are not known.
     pub(super) fn remark(&self) -> Option<String> {
         (!self.known).then(|| NOT_KNOWN.to_owned())
+    }
+
+    /// Returns the patch that changed the path last.
+    pub(super) fn newest_patch(&self) -> Option<&str> {
+        let unchanged = ObjectAction::Unchanged.word();
+        let mut patches = self.patches.iter();
+        let newest = patches.find(|patch| patch.action.is_some_and(|action| action != unchanged));
+        newest.map(|patch| patch.id.as_str())
     }
 
     /// Returns the owner in a few words.
@@ -187,7 +185,6 @@ impl PathAnswer {
         }
     }
 
-    /// Returns the version and the patches, a line each.
     pub(super) fn text(&self) -> Vec<String> {
         let patches = self.patches.iter().map(PathPatch::words);
         self.current.sentence().into_iter().chain(patches).collect()
@@ -247,7 +244,7 @@ impl CurrentVersion {
         Self { state, by, differences, is_of_patch }
     }
 
-    /// Returns the version in a sentence; `None` if it is not known.
+    /// `None` if unknown.
     fn sentence(&self) -> Option<String> {
         let whose =
             |by: &String| if self.is_of_patch { format!("patch {by}") } else { format!("package {by}") };
@@ -299,9 +296,10 @@ impl From<VerifierReport> for VerifierEntry {
     }
 }
 
-impl From<PatchOfPath> for PathPatch {
-    fn from(one: PatchOfPath) -> Self {
+impl PathPatch {
+    fn of(one: PatchOfPath, zone: Zone) -> Self {
         Self {
+            shown_date: shown_date(one.date, one.date_text.as_deref(), zone),
             id: one.id.to_string(),
             state: one.state,
             date: one.date.map(|date| date.to_rfc3339()),
@@ -310,12 +308,9 @@ impl From<PatchOfPath> for PathPatch {
             was: one.was,
             became: one.became,
             saved: one.saved,
-            date_text: one.date_text,
         }
     }
-}
 
-impl PathPatch {
     fn words(&self) -> String {
         let Self { id, state, action, .. } = self;
         format!("{id} {}: {}", state.join(", "), action.unwrap_or("unknown change"))
@@ -329,7 +324,7 @@ impl PathPatch {
         output.print(" ".repeat(width.saturating_sub(self.id.len()) + 2))?;
         output.shaded(shade, &state)?;
         let after = " ".repeat(11_usize.saturating_sub(state.len()) + 2);
-        let date = self.date_text.as_deref().unwrap_or("no date recorded");
+        let date = self.shown_date.as_deref().unwrap_or("no date recorded");
         let action = self.action.unwrap_or("unknown change");
         let saved = if self.saved { ", the version before is saved" } else { "" };
         let is_attributes = self.action == Some(ObjectAction::Attributes.word());

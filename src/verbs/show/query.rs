@@ -1,4 +1,4 @@
-//! The question of `show`: what is shown about each word, and where it is looked for.
+//! The query of `show`: what to show about each word, and where to look.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,6 @@ use patchadm_svr4::package::ObjectPath;
 pub(super) const USAGE: &str = "patchadm [-R root] show [option...] what...\npatchadm [-R root] show --diff [option...] id|patch... [-- path...]\n\
      patchadm show [option...] --roots file|dir what...";
 
-/// What is shown about each word, and where it is looked for.
 pub(super) struct ShowQuery {
     pub(super) has_files: bool,
     pub(super) has_diff: bool,
@@ -25,7 +24,7 @@ pub(super) struct ShowQuery {
 }
 
 impl ShowQuery {
-    /// Returns the paths to which objects are limited; all if there are none.
+    /// Paths that limit the objects; empty for all.
     pub(super) fn paths_in(&self, root: &Root) -> Result<Vec<ObjectPath>, Stop> {
         paths_in_root(root, &self.paths, USAGE)
     }

@@ -1,4 +1,4 @@
-//! `patchadm stage drop`: a stage is removed, and nothing else.
+//! `patchadm stage drop`: removes a stage, and nothing else.
 
 use std::ffi::OsString;
 
@@ -17,7 +17,7 @@ use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "patchadm [-R root] stage drop [--force] [--wait duration] stage";
 
-/// The name in the lock, the journal and the history.
+/// The name in lock, journal and history.
 const NAME: &str = "stage";
 
 /// Remove a stage that nobody is in
@@ -37,20 +37,17 @@ struct DropArgs {
     stage: OsString,
 }
 
-/// A stage that was removed.
 #[derive(Serialize)]
 struct DropReport {
     result: ResultWord,
-    /// Whether the root differs now: the stage is listed there no more.
+    /// The root no longer lists the stage.
     changed: bool,
-    /// The number of objects removed.
     removed: u64,
     notes: Vec<String>,
     #[serde(skip)]
     path: String,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage drop";
     let args: DropArgs = parse(call, USAGE)?;

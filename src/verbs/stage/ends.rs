@@ -1,4 +1,4 @@
-//! The exit codes of failed operations on a stage, and the next steps.
+//! Exit codes and next steps of failed operations on a stage.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ use patchadm_core::operation::stages::{ForeignStage, StageError, Undertaking};
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason, Wording};
 use patchadm_rootfs::Root;
 
-/// Returns the end of an operation on a stage; `undone` says what did not happen.
+/// `undone` says what did not happen.
 pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageError) -> anyhow::Error {
     let exit = exit_of(error);
     let message = told(root, undone, error);
     Stop::Ran { exit, result: ResultWord::of_cause(exit.cause()), message }.into()
 }
 
-/// Returns what did not happen, why, and what to do then.
+/// Three lines: what did not happen, why, and the next step.
 fn told(root: &Root, undone: &str, error: &StageError) -> String {
     match error {
         StageError::Failure(failure) => {
@@ -75,7 +75,6 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
     }
 }
 
-/// Returns the command for the user whose stage it is.
 fn as_its_user(wording: &Wording, foreign: &ForeignStage) -> String {
     let action = match foreign.undertake {
         Undertaking::Enter => "enter",
@@ -95,13 +94,12 @@ fn as_its_user(wording: &Wording, foreign: &ForeignStage) -> String {
     }
 }
 
-/// Tells whether both trees changed paths, so that options decide about them.
+/// True if both trees changed paths, so that options must decide.
 fn is_conflict_of_paths(failure: &Failure) -> bool {
     let Failure::Refused(refusal) = failure else { return false };
     matches!(*refusal.reason, Reason::Promotion(PromotionReason::RefreshConflicts(_)))
 }
 
-/// Returns the exit for an error.
 fn exit_of(error: &StageError) -> Exit {
     match error {
         StageError::Failure(failure) => verb_code(Command::Patchadd, failure),
@@ -114,7 +112,7 @@ fn exit_of(error: &StageError) -> Exit {
         | StageError::ThroughLink { .. }
         | StageError::File { .. } => Exit::of_verb(ExitCause::NotFound),
         StageError::NoStage(_) | StageError::NotStaged(_) => Exit::of_verb(ExitCause::Unknown),
-        // Not the root is in transition, and `recover` does not help.
+        // The root is not in transition, and `recover` does not help.
         StageError::Unfinished(_) => Exit::of_verb(ExitCause::Unfinished).as_refusal(),
         StageError::UnfinishedRun { .. } => Exit::of_verb(ExitCause::Unfinished),
         StageError::NoRecords(_) => Exit::of_verb(ExitCause::NoDatabase),

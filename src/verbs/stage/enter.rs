@@ -1,4 +1,4 @@
-//! `patchadm stage enter`: runs a command or a shell that sees the stage in place of the original.
+//! `patchadm stage enter`: runs a command or shell with the stage in place of the original.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ struct EnterArgs {
     command: Vec<OsString>,
 }
 
-/// Runs the action: its exit code is that of the command.
+/// Exits with the command's code.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage enter";
     let args: EnterArgs = parse(call, USAGE)?;
@@ -86,7 +86,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
 }
 
-/// Tells the user something about the mounts, before the command starts.
 fn tell_note(output: &mut Output, note: &EnclosureNote) {
     let program = output.program().to_owned();
     let line = match note {
@@ -95,7 +94,7 @@ fn tell_note(output: &mut Output, note: &EnclosureNote) {
         EnclosureNote::Made(place) => format!("made the mount point {place} in the stage"),
         EnclosureNote::HostProcesses => "/proc is that of the host, read-only".to_owned(),
     };
-    // If standard error cannot be written to, there is no one to tell.
+    // Without standard error there is nobody to tell.
     let _ = output.complain(format!("{program}: {line}\n"));
 }
 

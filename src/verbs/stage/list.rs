@@ -9,7 +9,7 @@ use crate::verbs::options::RootlessOptions;
 use patchadm_cli::arguments::{RootOption, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
-use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::stages::list::{StageEntry, StageState, list_stages};
 
 const USAGE: &str = "patchadm [-R root] stage list [option...]";
@@ -23,13 +23,11 @@ struct ListArgs {
     _common: RootlessOptions,
 }
 
-/// The stages of a root.
 #[derive(Serialize)]
 struct ListReport {
     stages: Vec<ShownEntry>,
 }
 
-/// One stage.
 #[derive(Serialize)]
 struct ShownEntry {
     id: String,
@@ -41,7 +39,6 @@ struct ShownEntry {
     promotions: Vec<String>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage list";
     let args: ListArgs = parse(call, USAGE)?;
@@ -68,8 +65,8 @@ impl From<&StageEntry> for ShownEntry {
 }
 
 impl ShownEntry {
-    fn line(&self) -> String {
-        let mut line = format!("{} {} {}", self.created, self.name, self.path);
+    fn line(&self, zone: Zone) -> String {
+        let mut line = format!("{} {} {}", zone.minute_of(&self.created), self.name, self.path);
         if self.state != StageState::Ok.word() {
             line.push_str(", ");
             line.push_str(self.state);
@@ -93,6 +90,7 @@ impl CommandReport for ListReport {
         if self.stages.is_empty() {
             output.line("the root has no stages")?;
         }
-        Ok(self.stages.iter().try_for_each(|entry| output.line(entry.line()))?)
+        let zone = output.zone();
+        Ok(self.stages.iter().try_for_each(|entry| output.line(entry.line(zone)))?)
     }
 }

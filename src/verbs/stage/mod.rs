@@ -41,7 +41,6 @@ struct StageArgs {
     _stage: Option<std::path::PathBuf>,
 }
 
-/// Runs the verb: each action has arguments of its own.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(work) = call.take_action(&ACTIONS) {
         return work(call);

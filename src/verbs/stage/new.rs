@@ -1,4 +1,4 @@
-//! `patchadm stage new`: directories of a root are copied into a stage.
+//! `patchadm stage new`: copies directories of a root into a stage.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -21,7 +21,7 @@ use patchadm_planning::plan::refusal::Command;
 const USAGE: &str = "patchadm [-R root] stage new --path path... [--name name] [--records] [--dir dir]... \
     [--mounts file] [--exclude pattern]... [option...] stage";
 
-/// The name in the lock, the journal and the history.
+/// The name in lock, journal and history.
 const NAME: &str = "stage";
 
 /// Copy directories of a root into a stage, and record their state
@@ -56,24 +56,21 @@ struct NewArgs {
     stage: PathBuf,
 }
 
-/// A stage that was made.
 #[derive(Serialize)]
 struct NewReport {
     result: ResultWord,
     changed: bool,
     stage: ShownStage,
-    /// The objects that its base has.
+    /// Objects of its base.
     objects: u64,
-    /// Bytes of the files that were copied.
     bytes: u64,
-    /// Files that share their blocks with the live ones.
+    /// Files that share blocks with the live ones.
     reflinked: u64,
     kept: Vec<KeptEntry>,
     owners: bool,
     notes: Vec<String>,
 }
 
-/// Which stage it is.
 #[derive(Serialize)]
 struct ShownStage {
     id: String,
@@ -81,7 +78,6 @@ struct ShownStage {
     path: String,
 }
 
-/// Something that was not copied.
 #[derive(Serialize)]
 struct KeptEntry {
     path: String,
@@ -92,7 +88,6 @@ fn pattern(text: &str) -> Result<PathGlob, String> {
     PathGlob::parse(text).map_err(|error| error.to_string())
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage new";
     let args: NewArgs = parse(call, USAGE)?;
@@ -140,7 +135,6 @@ impl NewReport {
         }
     }
 
-    /// Returns the number of omitted objects by reason.
     fn left_out(&self) -> Option<String> {
         let words = [
             ("socket", "socket", "sockets"),

@@ -85,7 +85,6 @@ pub(super) struct PromotionOptions {
     plan: PlanOption,
 }
 
-/// A promotion that is asked for, by options or by a plan file.
 pub(super) struct AskedPromotion {
     choices: PromotionOptions,
     stage: PathBuf,
@@ -158,7 +157,6 @@ impl PromotionOptions {
         Ok(AskedPromotion { choices: Self { exchange, ..choices }, stage, plan_file })
     }
 
-    /// Returns the request as a plan file has it.
     fn written(&self, stage: Option<&Path>) -> Result<PlanOptions, String> {
         let mut options = PlanOptions::default();
         let (undo, edits) = (self.undo.clone(), self.edits.clone());
@@ -180,7 +178,6 @@ impl PromotionOptions {
         Ok(options)
     }
 
-    /// Returns the options and the stage that a plan file has.
     fn of_plan(options: &PlanOptions) -> Result<(Self, PathBuf), PlanFileError> {
         let field = |field, value: &str| PlanFileError::Field { field, value: value.to_owned() };
         let [stage] = options.operands.as_slice() else {
@@ -213,12 +210,11 @@ impl PromotionOptions {
 }
 
 impl AskedPromotion {
-    /// Returns the directories whose changes should become visible at once.
+    /// Directories whose changes should appear at once.
     pub(super) fn exchanges(&self) -> Vec<ExchangeRequest> {
         self.choices.exchange.clone().requests()
     }
 
-    /// Returns the request for these options.
     pub(super) fn request(self, call: &Invocation, dry_run: bool) -> PromoteRequest {
         let Self { choices, stage, plan_file } = self;
         PromoteRequest { plan_file, ..choices.request(call, stage.into_os_string(), dry_run) }
@@ -226,7 +222,6 @@ impl AskedPromotion {
 }
 
 impl PromotionOptions {
-    /// Returns the request without a plan file.
     fn request(self, call: &Invocation, stage: OsString, dry_run: bool) -> PromoteRequest {
         PromoteRequest {
             stage,
@@ -255,7 +250,6 @@ impl PromotionOptions {
     }
 }
 
-/// Runs the verb.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage promote";
     let args: PromoteArgs = parse(call, USAGE)?;
@@ -274,7 +268,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     answer(call, root, (&request, &exchanges), (wait, note.text.as_deref()))
 }
 
-/// Shows what the promotion would do, and asks. The request is held to that from then on.
+/// Shows the plan and asks. The request is held to the plan from then on.
 fn confirm(
     call: &mut Invocation,
     root: &Root,
@@ -294,7 +288,7 @@ fn confirm(
     let mut report = match planned {
         Ok(report) => report,
         Err(StageError::Failure(failure)) if is_put_right_first(&failure) => return Ok(()),
-        Err(error) => return Err(stage_failed(root, "nothing was promoted", &error)),
+        Err(error) => return Err(stage_failed(root, nothing_promoted(false), &error)),
     };
     let is_planned = report.refused.is_none() && report.result.is_ok() && report.plan.is_some();
     let Some(plan) = report.plan_file.take().filter(|_| is_planned) else { return Ok(()) };
@@ -307,7 +301,6 @@ fn confirm(
     Ok(())
 }
 
-/// Promotes, or says what that would do.
 pub(super) fn answer(
     call: &Invocation,
     root: Root,
@@ -323,12 +316,17 @@ pub(super) fn answer(
         let trial = guarded_trial(&root, &run, &request.trial, (&caller, &call.surroundings))?;
         Ok(PromoteReport { trial, ..report })
     })?;
-    let report = done.map_err(|error: StageError| stage_failed(&root, "nothing was promoted", &error))?;
+    let report =
+        done.map_err(|error: StageError| stage_failed(&root, nothing_promoted(request.dry_run), &error))?;
     let answer = PromotionAnswer::of(&root, report, request.dry_run, began);
     Ok(Reply::about(&root.clone(), answer.exit(), PromotionFaces { answer, root }))
 }
 
-/// The faces of the answer.
+fn nothing_promoted(is_plan: bool) -> &'static str {
+    if is_plan { "nothing would be promoted" } else { "nothing was promoted" }
+}
+
+/// Text and document of the answer.
 #[derive(Serialize)]
 struct PromotionFaces {
     #[serde(flatten)]
@@ -353,7 +351,6 @@ impl CommandReport for PromotionFaces {
     }
 }
 
-/// Prints what happens to each path, and what a person has to know of it.
 fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<()> {
     let PromotionAnswer { end, paths, conflicts, kept, .. } = answer;
     for line in exchange_lines((&answer.exchanges, &[]), end.would_change.is_some()) {
@@ -391,7 +388,7 @@ fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<
     Ok(())
 }
 
-/// Returns the counts of a path, those that are not zero.
+/// Without zero counts.
 fn counts(path: &PathEntry) -> String {
     let all = [
         (path.added, "added"),

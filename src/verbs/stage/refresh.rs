@@ -9,7 +9,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::verbs::options::{BriefVerbOptions, DryRunOption, EditOptions};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::{described, verb_code};
+use patchadm_cli::reply::failure::{described, described_plan, verb_code};
 use patchadm_cli::reply::promotion::ConflictEntry;
 use patchadm_cli::reply::words::recovery_sentence;
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
@@ -37,7 +37,6 @@ struct RefreshArgs {
     stage: PathBuf,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage refresh";
     let RefreshArgs { dry_run: DryRunOption { dry_run }, edits, owner, common, stage } = parse(call, USAGE)?;
@@ -53,23 +52,26 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         dry_run,
     };
     let done = call.change(&root, call.name, None, |caller| refresh_stage(&root, &request, caller))?;
-    let report = done.map_err(|error| stage_failed(&root, "nothing was brought into the stage", &error))?;
+    let undone = if dry_run {
+        "nothing would be brought into the stage"
+    } else {
+        "nothing was brought into the stage"
+    };
+    let report = done.map_err(|error| stage_failed(&root, undone, &error))?;
     let reply = RefreshReply::of(report, dry_run, root.prefix());
     Ok(Reply::about(&root, reply.exit, reply))
 }
 
-/// A refresh that has ended, or its plan.
 #[derive(Debug, Serialize)]
 struct RefreshReply {
     result: ResultWord,
     changed: bool,
-    /// The name of the stage.
     stage: String,
-    /// How many paths of the stage changed, or would.
+    /// Paths of the stage that changed, or would.
     taken: usize,
-    /// The paths that both sides changed.
+    /// Paths that both sides changed.
     conflicts: Vec<ConflictEntry>,
-    /// The packages that came to the root, or went from it.
+    /// Packages added to or removed from the root.
     packages: Vec<PackageEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<String>,
@@ -79,13 +81,12 @@ struct RefreshReply {
     exit: Exit,
 }
 
-/// A package that came to the root, or went from it.
 #[derive(Debug, Serialize)]
 struct PackageEntry {
     name: String,
     change: &'static str,
     brought: bool,
-    /// Why the records of the stage stay as they are.
+    /// Why the stage's records stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -101,7 +102,6 @@ impl PackageEntry {
         Self { name: package.package.to_string(), change, brought: package.is_brought(), reason }
     }
 
-    /// Returns the package, and the outcome for its records in the stage.
     fn line(&self, is_plan: bool) -> String {
         let Self { name, change, reason, .. } = self;
         let records = match (reason, is_plan) {
@@ -124,7 +124,7 @@ impl RefreshReply {
             (None, _) if dry_run => ResultWord::Planned,
             (None, _) => ResultWord::Done,
         };
-        // The sides are those of the answer of a promotion: the stage is the one that changes here.
+        // Sides are named as in a promotion: the stage is the one that changes here.
         let conflicts = conflicts.into_iter().map(|(path, conflict)| ConflictEntry {
             path: path.to_string(),
             stage: conflict.to.word(),
@@ -132,7 +132,8 @@ impl RefreshReply {
             decision: conflict.decision.word(),
         });
         let exit = refused.as_ref().map_or(Exit::OK, |failure| verb_code(Command::Refresh, failure));
-        let words = |failure: &_| described(&Wording::of_verbs(root), Command::Refresh, failure);
+        let describe = if dry_run { described_plan } else { described };
+        let words = |failure: &_| describe(&Wording::of_verbs(root), Command::Refresh, failure);
         Self {
             changed: result == ResultWord::Done || recovered.is_some(),
             result,

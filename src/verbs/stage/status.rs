@@ -1,4 +1,4 @@
-//! `patchadm stage status`: what a promotion of a stage would do.
+//! `patchadm stage status`: the plan of a promotion.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,6 @@ struct StatusArgs {
     stage: Option<PathBuf>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage status";
     let StatusArgs { choices, save_plan, common, stage } = parse(call, USAGE)?;

@@ -9,7 +9,7 @@ use crate::verbs::options::{
 };
 use patchadm_cli::arguments::{age, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::{change_failed, change_or_plan_failed};
 use patchadm_cli::reply::words::counted_patches;
 use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
@@ -58,7 +58,6 @@ struct CommitArgs {
     ids: Vec<String>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data drop";
     let args: CommitArgs = parse(call, USAGE)?;
@@ -83,11 +82,11 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let result = call.change(&root, Command::Commit.name(), wait, commit)?;
     match result {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(&report, dry_run))),
-        Err(failed) => Err(change_failed(&root, Command::Commit, &failed).into()),
+        Err(failed) => Err(change_or_plan_failed(&root, Command::Commit, &failed, dry_run).into()),
     }
 }
 
-/// Shows which undo data would be deleted, and asks. The request is held to that from then on.
+/// Shows the undo data to delete, and asks. The request is held to the plan from then on.
 fn confirm(
     call: &mut Invocation,
     root: &Root,
@@ -114,12 +113,11 @@ fn confirm(
     Ok(())
 }
 
-/// What was given up, or would be.
 #[derive(Debug, Serialize)]
 struct CommitReply {
     result: ResultWord,
     changed: bool,
-    /// Of a plan: whether the root would differ.
+    /// Of a plan: the root would differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     would_change: Option<bool>,
     run: Option<String>,
@@ -129,7 +127,7 @@ struct CommitReply {
     notes: Vec<String>,
 }
 
-/// A patch whose undo data is given up.
+/// A patch without undo data from now on.
 #[derive(Debug, Serialize)]
 struct CommittedEntry {
     id: String,
@@ -171,7 +169,7 @@ impl CommitReply {
     }
 }
 
-/// Returns sentences about undo data that limits would give up, and that stays.
+/// Undo data beyond the limits that stays, in sentences.
 fn beyond_limits(report: &CommitReport) -> impl Iterator<Item = String> {
     let excess = (report.excess > 0).then(|| {
         format!(

@@ -1,4 +1,4 @@
-//! `patchadm undo-data export`: moves undo archives to a file outside the root, from which `undo-data import` restores them.
+//! `patchadm undo-data export`: moves undo archives to a file outside the root, for `undo-data import`.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,6 @@ struct UndoExportArgs {
     ids: Vec<String>,
 }
 
-/// What was exported.
 #[derive(Debug, Serialize)]
 struct UndoExportReply {
     result: ResultWord,
@@ -53,7 +52,6 @@ struct UndoExportReply {
     notes: Vec<String>,
 }
 
-/// The archive of a patch for a package.
 #[derive(Debug, Serialize)]
 pub(super) struct MovedEntry {
     pub(super) id: String,
@@ -63,7 +61,6 @@ pub(super) struct MovedEntry {
     pub(super) bytes: u64,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data export";
     let args: UndoExportArgs = parse(call, USAGE)?;
@@ -99,7 +96,7 @@ impl UndoExportReply {
 }
 
 impl MovedEntry {
-    /// Returns the entry of an archive with this verdict, unless it was there already.
+    /// Skips an archive that was there already.
     pub(super) fn of(archive: &MovedArchive, verdict: &'static str) -> Self {
         Self {
             id: archive.id.to_string(),
@@ -110,7 +107,6 @@ impl MovedEntry {
         }
     }
 
-    /// Returns the line about it.
     pub(super) fn line(&self) -> String {
         let what = if self.verdict == "unchanged" { "there already" } else { self.verdict };
         format!("{} {}: {what}, {} ({})", self.id, self.package, human(self.bytes), self.form)

@@ -38,7 +38,6 @@ struct UndoImportArgs {
     ids: Vec<String>,
 }
 
-/// What came back.
 #[derive(Debug, Serialize)]
 struct UndoImportReply {
     result: ResultWord,
@@ -49,7 +48,6 @@ struct UndoImportReply {
     notes: Vec<String>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data import";
     let args: UndoImportArgs = parse(call, USAGE)?;

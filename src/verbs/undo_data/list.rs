@@ -1,4 +1,4 @@
-//! `patchadm undo-data list`: the undo data of a root, and the disk space of everything kept for it.
+//! `patchadm undo-data list`: undo data of a root, and the disk space of everything kept for it.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::verbs::options::BriefVerbOptions;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
-use patchadm_cli::reply::words::{human, print_notes};
+use patchadm_cli::reply::words::{counted_patches, human, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::depot_memory::last_used_depot;
@@ -25,38 +25,34 @@ struct SpaceArgs {
     common: BriefVerbOptions,
 }
 
-/// The disk space that is used.
 #[derive(Debug, Serialize)]
 struct SpaceReply {
     patches: Vec<PatchEntry>,
     areas: Vec<AreaEntry>,
     directories: Vec<DirectoryEntry>,
-    /// The bytes of all areas.
+    /// Of all areas.
     bytes: u64,
-    /// The bytes that `undo-data drop --superseded` would give back in the root.
+    /// Bytes in the root that `undo-data drop --superseded` would free.
     freeable: u64,
     file_systems: Vec<FileSystemEntry>,
     unread: Vec<String>,
-    /// The command that gives undo data up.
     #[serde(skip)]
     commit: String,
 }
 
-/// The undo data of a patch.
 #[derive(Debug, Serialize)]
 struct PatchEntry {
     id: String,
     may_go: Option<&'static str>,
     by: Option<String>,
     bytes: u64,
-    /// The size of its undo data, as every query tells it.
+    /// As every query reports it.
     #[serde(skip)]
     size: u64,
     freeable: u64,
     undo: Vec<UndoEntry>,
 }
 
-/// The undo data of a patch in one package.
 #[derive(Debug, Serialize)]
 struct UndoEntry {
     package: String,
@@ -66,21 +62,18 @@ struct UndoEntry {
     outside: u64,
 }
 
-/// What space is used for.
 #[derive(Debug, Serialize)]
 struct AreaEntry {
     area: &'static str,
     bytes: u64,
 }
 
-/// A directory that was counted.
 #[derive(Debug, Serialize)]
 struct DirectoryEntry {
     path: String,
     bytes: u64,
 }
 
-/// A file system on which space is used.
 #[derive(Debug, Serialize)]
 struct FileSystemEntry {
     path: String,
@@ -89,14 +82,13 @@ struct FileSystemEntry {
     free: u64,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data list";
     let SpaceArgs { common } = parse(call, USAGE)?;
     let root = common.root.open(call)?;
     let _busy = call.busy("measuring");
     let cache = policy::of_root(&root).ok().and_then(|policy| policy.cache);
-    // The cache of the machine has nothing of a root that never fetched anything.
+    // The machine's cache has nothing of a root that never fetched anything.
     let fetches = || root.prefix() == Path::new("/") || last_used_depot(&root).is_some();
     let cache = cache.or_else(|| call.surroundings.network.cache().filter(|_| fetches()));
     let report = space(&root, cache.as_deref()).map_err(|failed| query_refused(&root, &failed))?;
@@ -153,7 +145,7 @@ impl PatchEntry {
         }
     }
 
-    /// Returns the forms of its undo data, each once.
+    /// Each format once.
     fn forms(&self) -> String {
         let mut forms: Vec<&str> = self.undo.iter().filter_map(|undo| undo.form).collect();
         forms.sort_unstable();
@@ -181,7 +173,6 @@ impl FileSystemEntry {
     }
 }
 
-/// Returns what people call an area.
 fn title(area: &str) -> &str {
     match area {
         "undo" => "undo data",
@@ -196,6 +187,10 @@ impl CommandReport for SpaceReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let width = self.patches.iter().map(|patch| patch.id.len()).max().unwrap_or_default();
         self.patches.iter().try_for_each(|patch| output.line(patch.line(width)))?;
+        if self.patches.len() > 1 {
+            let size = human(self.patches.iter().map(|patch| patch.size).sum());
+            output.line(format!("{}: {size} of undo data", counted_patches(self.patches.len())))?;
+        }
         if !self.patches.is_empty() {
             output.line("")?;
         }

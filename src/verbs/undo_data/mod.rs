@@ -33,7 +33,6 @@ struct UndoDataArgs {
     _action: Option<RunCommand>,
 }
 
-/// Runs the verb: each action has arguments of its own.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(work) = call.take_action(&ACTIONS) {
         return work(call);

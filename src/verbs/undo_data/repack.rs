@@ -1,4 +1,4 @@
-//! `patchadm undo-data repack`: writes undo archives again in another form.
+//! `patchadm undo-data repack`: rewrites undo archives in another format.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::verbs::options::{BriefVerbOptions, DryRunOption, NoteOption, UndoDirO
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_cli::arguments::{age, parse, undo_format};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::change_or_plan_failed;
 use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
@@ -45,12 +45,11 @@ struct RepackArgs {
     ids: Vec<String>,
 }
 
-/// What was written again, or would be.
 #[derive(Debug, Serialize)]
 struct RepackReply {
     result: ResultWord,
     changed: bool,
-    /// Of a plan: whether the root would differ.
+    /// Of a plan: the root would differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     would_change: Option<bool>,
     run: Option<String>,
@@ -59,7 +58,6 @@ struct RepackReply {
     notes: Vec<String>,
 }
 
-/// The archive of a patch for a package.
 #[derive(Debug, Serialize)]
 struct ArchiveEntry {
     id: String,
@@ -70,7 +68,6 @@ struct ArchiveEntry {
     after: Option<u64>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data repack";
     let args: RepackArgs = parse(call, USAGE)?;
@@ -90,7 +87,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let repack = |caller: &Caller<'_>| repack_undo(&root, &request, &caller.noting(note.text.as_deref()));
     match call.change(&root, Command::Repack.name(), args.wait.seconds, repack)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, RepackReply::of(&report, &request))),
-        Err(failed) => Err(change_failed(&root, Command::Repack, &failed).into()),
+        Err(failed) => Err(change_or_plan_failed(&root, Command::Repack, &failed, dry_run).into()),
     }
 }
 
@@ -119,7 +116,7 @@ impl RepackReply {
     }
 }
 
-/// What else can be done with archives in a form that classic tools do not know.
+/// Further actions for archives in a format that classic tools do not know.
 fn only_ours(format: UndoFormat) -> String {
     format!(
         "archives in {} are read by patchadm only; repack --format gz makes ones that any pkgadd installs",

@@ -1,5 +1,4 @@
-//! The judge of a trial, inside the sandbox: with the patches, the tree must equal the packages that they make, and
-//! after their removal its earlier state.
+//! The judge of a trial, inside the sandbox: compares the tree with the new packages, later with its earlier state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -15,7 +14,7 @@ use patchadm_releases::{
     ChangeKind, CompareOptions, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep, compare,
 };
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp, accounts_of};
-use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
 use patchadm_svr4::package::{Accounts, ObjectPath, PathError};
 use patchadm_svr4::places;
 use patchadm_svr4::places::OWN_LOG;
@@ -25,7 +24,7 @@ use crate::base::PLACES;
 use crate::first_names::first_names;
 use crate::tree_copy::digest_of_file;
 
-/// The maximum number of bytes of the verbs' log that are quoted.
+/// In bytes.
 const NOTED: u64 = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
@@ -40,8 +39,8 @@ impl TrialState {
     }
 }
 
-/// Judges as ordered, and writes the result after the order. An obstacle that prevents the comparison is also a result,
-/// because only packages have written there.
+/// Judges as ordered, and writes the result after the order. An obstacle to the comparison is also a result, because
+/// only packages have written there.
 pub fn serve_trial(mut order: File) -> Result<(), TrialServeError> {
     let mut text = Vec::new();
     order.read_to_end(&mut text)?;
@@ -70,7 +69,7 @@ pub fn serve_trial(mut order: File) -> Result<(), TrialServeError> {
         TrialStep::Failed => failure_of(tell_own_log().map(|()| None)),
     };
     let result = judged.unwrap_or_else(|error| TrialResult { failure: Some(lost(&error)), changed: None });
-    // A value of strings: serialising it cannot fail.
+    // A value of strings: serializing it cannot fail.
     let mut bytes = serde_json::to_vec(&result).unwrap_or_default();
     bytes.push(b'\n');
     bytes.extend(state);
@@ -81,14 +80,12 @@ fn failure_of(failure: Result<Option<String>, TrialServeError>) -> Result<TrialR
     failure.map(|failure| TrialResult { failure, changed: None })
 }
 
-/// Returns the first differences between the patched tree and the expected packages.
 fn other_than_packages(order: &TrialOrder) -> Result<Option<String>, TrialServeError> {
     let differences = compare_with_packages(&Root::open(Path::new("/"))?, Path::new(PACKAGES), order)?;
     let failed = || format!("the patched tree is not that of the new packages: {}", summary(&differences));
     Ok((!differences.is_empty()).then(failed))
 }
 
-/// Returns the first differences between the tree and its earlier state.
 fn other_than_before(before: &TrialState, layers: usize) -> Result<Option<String>, TrialServeError> {
     let root = Root::open(Path::new("/"))?;
     let mut differences = before.tree.differences(&TreeState::read(&root)?);
@@ -99,11 +96,10 @@ fn other_than_before(before: &TrialState, layers: usize) -> Result<Option<String
 }
 
 fn tell(line: fmt::Arguments<'_>) {
-    // If nobody reads the log, the trial goes on.
+    // The trial goes on if nobody reads the log.
     let _ = writeln!(io::stdout(), "==> {line}");
 }
 
-/// Copies the end of the verbs' log, such as the output of scripts, to the log.
 fn tell_own_log() -> Result<(), TrialServeError> {
     let path = ObjectPath::new(OWN_LOG.as_bytes())?;
     let Some(dir) =
@@ -119,7 +115,6 @@ fn tell_own_log() -> Result<(), TrialServeError> {
     Ok(())
 }
 
-/// Logs all differences, and returns the first ones as text.
 fn summary(differences: &[String]) -> String {
     for difference in differences {
         tell(format_args!("{difference}"));
@@ -139,7 +134,6 @@ pub(in crate::patches) enum TrialStep {
     Added,
     /// After removing the patches, the tree must equal the state in the order.
     Removed,
-    /// Only copies the verbs' log after a failure.
     Failed,
 }
 
@@ -148,14 +142,13 @@ pub(in crate::patches) struct TrialOrder {
     pub(in crate::patches) step: TrialStep,
     pub(in crate::patches) expected: Vec<String>,
     pub(in crate::patches) released: Vec<String>,
-    /// True if objects have the owners that packages name. Only root can set them.
+    /// Only root can set owners.
     pub(in crate::patches) has_owners: bool,
     pub(in crate::patches) layers: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::patches) struct TrialResult {
-    /// The reason for a failure.
     pub(in crate::patches) failure: Option<String>,
     /// Without patches: the first object that differs from its package.
     pub(in crate::patches) changed: Option<ChangedObject>,
@@ -169,16 +162,16 @@ impl TrialResult {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::patches) struct ChangedObject {
-    /// The index of its package. `None` for a record, or an obstacle.
+    /// `None` for a record, or an obstacle.
     pub(in crate::patches) package: Option<usize>,
     pub(in crate::patches) how: String,
 }
 
-/// The mount point of the trial's layer. Lower layers are mounted at numbers, the uppermost first.
+/// Mount point of the trial's layer. Lower layers are mounted at numbers, the uppermost first.
 pub(in crate::patches) const TOUCHED: &str = ".touched";
 pub(in crate::patches) const LOWER: &str = ".lower";
 
-/// Paths that are not compared: temporary files, and the records, whose content is compared separately.
+/// Excluded from the comparison: temporary files, and the records, whose content is compared separately.
 const LEFT_OUT: [&str; 3] = ["tmp", "var/tmp", "var/sadm"];
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -209,11 +202,10 @@ struct ObjectState {
     file_type: FileType,
     owner: (u32, u32),
     mode: Option<u32>,
-    /// File permissions; `None` for links.
     file: Option<(u64, Timestamp)>,
     target: Option<Vec<u8>>,
     device: (u32, u32),
-    /// Extended attributes, except those of the machine.
+    /// Without those of the machine.
     attributes: ExtendedAttributes,
 }
 
@@ -243,7 +235,7 @@ impl TreeState {
         Ok(Self(objects))
     }
 
-    /// Returns the paths whose states differ, with the difference.
+    /// Returns each path whose state differs, and the difference.
     pub(super) fn differences(&self, after: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (path, before) in &self.0 {
@@ -267,7 +259,7 @@ fn attributes(dir: &Dir, name: &[u8]) -> Result<ExtendedAttributes, RootError> {
     Ok(dir.xattrs(name)?.into_iter().filter(|(name, _)| is_kept_attribute(name)).collect())
 }
 
-/// Returns the files in the trial's layer whose bytes changed. All other files are those of the read-only layers below.
+/// Returns the changed files in the trial's layer. All others lie in the read-only layers below.
 fn changed_files(root: &Root, before: &TreeState, layers: usize) -> Result<Vec<String>, RootError> {
     let (touched, mut paths) = (Root::open(&Path::new("/").join(TOUCHED))?, Vec::new());
     each_object(&touched, &mut |dir, name, _| {
@@ -307,10 +299,8 @@ fn digest_at(root: &Root, path: &ObjectPath) -> Result<Option<Digest>, RootError
     digest_of_file(&file, |error| dir.read_error(path.name(), error)).map(Some)
 }
 
-/// What is done with an object: its directory, its name, and what is seen of it.
 type VisitTreeObject<'v> = dyn FnMut(&Dir, &[u8], &ObjectStatus) -> Result<(), RootError> + 'v;
 
-/// Visits the compared objects of a tree, without entering other file systems.
 fn each_object(root: &Root, visit: &mut VisitTreeObject<'_>) -> Result<(), RootError> {
     let mount = root.dir(&ObjectPath::root())?.itself()?.mount;
     let mut open = vec![ObjectPath::root()];
@@ -341,7 +331,8 @@ fn is_left_out(path: &ObjectPath) -> bool {
     names.into_iter().any(|name| shown == name.as_bytes())
 }
 
-const LARGEST: u64 = 1 << 30;
+/// The largest `contents` in bytes, as in the checks of installations.
+const LARGEST_CONTENTS: u64 = 256 << 20;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RecordState {
@@ -351,7 +342,7 @@ pub(super) struct RecordState {
 
 impl RecordState {
     pub(super) fn read(root: &Root) -> Result<Self, RootError> {
-        let contents = root.read(&places::contents(), LARGEST)?.unwrap_or_default();
+        let contents = root.read(&places::contents(), LARGEST_CONTENTS)?.unwrap_or_default();
         let lines = contents.split_inclusive(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#"));
         let contents = Digest::of(&lines.collect::<Vec<_>>().concat());
         let mut packages = BTreeMap::new();
@@ -360,7 +351,9 @@ impl RecordState {
                 if dir.look(&name)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
                     continue;
                 }
-                let Some(text) = dir.dir(&name)?.read_regular(b"pkginfo", LARGEST)? else { continue };
+                let Some(text) = dir.dir(&name)?.read_regular(b"pkginfo", LARGEST_FILE as u64)? else {
+                    continue;
+                };
                 packages.insert(String::from_utf8_lossy(&name).into_owned(), said(&text));
             }
         }
@@ -385,7 +378,7 @@ impl RecordState {
     }
 }
 
-/// Returns the parameters of a package, except those that an applied and removed patch may leave.
+/// Returns a package's parameters, except those that a removed patch may leave.
 fn said(pkginfo: &[u8]) -> Vec<(String, Vec<u8>)> {
     let Ok(file) = ParamFile::parse(pkginfo) else { return vec![(String::new(), pkginfo.to_vec())] };
     let is_left = |name: &str, value: &[u8]| {
@@ -397,10 +390,10 @@ fn said(pkginfo: &[u8]) -> Vec<(String, Vec<u8>)> {
     kept.map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
 }
 
-/// The classes whose files are installed unmodified. Scripts of other classes may change files.
+/// Classes whose files are installed unmodified. Scripts of other classes may change files.
 const AS_THEY_ARE: [&str; 3] = ["", "none", "preserve"];
 
-/// Returns the differences between the tree and the new packages, at all paths of the released and the new packages.
+/// Compares the tree with the new packages, at all paths of the released and the new ones.
 fn compare_with_packages(
     root: &Root,
     packages: &Path,
@@ -413,8 +406,7 @@ fn compare_with_packages(
     Ok(differences.into_iter().map(|(_, difference)| difference).collect())
 }
 
-/// Returns the first object that is not installed or not recorded as its package delivers it. An obstacle that prevents
-/// the comparison is also such a change, because only packages have written there.
+/// Returns the first object that differs from its package or record. An obstacle counts too: only packages wrote there.
 fn first_change(
     root: &Root,
     packages: &Path,
@@ -444,7 +436,6 @@ fn first_change(
     Ok(Some(ChangedObject { package: None, how }))
 }
 
-/// Returns the first path without a line in the records.
 fn unrecorded<'p>(root: &Root, paths: &'p [ObjectPath]) -> Result<Option<&'p ObjectPath>, DatabaseError> {
     let resolver = root.resolver();
     let mut places = BTreeSet::new();
@@ -460,7 +451,6 @@ fn unrecorded<'p>(root: &Root, paths: &'p [ObjectPath]) -> Result<Option<&'p Obj
     Ok(None)
 }
 
-/// Returns the differences between the tree and the expected objects at these paths.
 fn differences(
     root: &Root,
     mut expected: BTreeMap<ObjectPath, ReleaseObject>,
@@ -530,7 +520,7 @@ fn base_of(package: &ReleasePackage) -> Result<ObjectPath, TrialServeError> {
     }
 }
 
-/// Removes from both objects the differences that a tree cannot express, or an installation may cause.
+/// Drops differences that a tree cannot express or an installation may cause.
 fn align(expected: &mut ReleaseObject, found: &mut ReleaseObject, accounts: Option<&Accounts>) {
     let as_is = AS_THEY_ARE.contains(&&*expected.class);
     match (&mut expected.kind, &found.kind) {
@@ -562,25 +552,18 @@ fn align(expected: &mut ReleaseObject, found: &mut ReleaseObject, accounts: Opti
     expected.xattrs.clone_from(&found.xattrs);
 }
 
-/// The trial could not be performed; nothing is known of the patches.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialServeError {
-    /// A file or directory.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A package.
     #[error(transparent)]
     Package(#[from] ReleaseError),
-    /// The installed packages cannot be examined.
     #[error("{0}")]
     Tree(ReleaseError),
-    /// The program could not be started.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A path of a package.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The order.
     #[error("the order cannot be read: {0}")]
     Order(String),
 }

@@ -15,6 +15,7 @@ use super::units::{LibraryChanges, Providers};
 use super::{MadePatches, PatchesError, PatchesRequest};
 use crate::object_places::root_of_base;
 use crate::set::{BaseLibraries, CURRENT, EarlierSet, RELEASED, read_set, set_of_link, verify_set};
+use crate::space::must_have_room;
 use crate::task::place::remove_abandoned;
 use crate::work::{Work, WorkError};
 
@@ -22,9 +23,11 @@ pub(crate) const PATCHES: &str = "patches";
 
 const LARGEST_IDS: u64 = 16 << 20;
 
-/// Makes the patches from the released set to the newest one, and tries them.
 pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, PatchesError> {
     let (work, cores) = (request.work, request.cores);
+    if !request.is_dry_run {
+        must_have_room(&work.dir, 0)?;
+    }
     let released = set_behind(work, RELEASED)?.ok_or(PatchesError::NothingReleased)?;
     let newest = set_behind(work, CURRENT)?.ok_or(PatchesError::NoSet)?;
     for set in [&released, &newest] {
@@ -88,7 +91,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
         }
     }
     let mut patches = reported(&made, (&released, &newest), &libraries, &restricted);
-    // Strings and numbers: serialising these cannot fail.
+    // Strings and numbers: serializing these cannot fail.
     let shared_paths = serde_json::to_value(&shared_paths).unwrap_or_default();
     patches.report.others.insert("shared_paths".to_owned(), shared_paths);
     Ok(patches)
@@ -108,7 +111,7 @@ fn bases(work: &Work) -> Result<BTreeMap<String, String>, PatchesError> {
     parse_bases(&String::from_utf8_lossy(&text)).map_err(|error| failed(error.to_string()))
 }
 
-/// Returns the sources without patches because one of their packages is restricted.
+/// Returns the sources without patches because a package is restricted.
 fn restricted_sources<'a>(
     work: &Work,
     released: &'a SetPackages,
@@ -167,7 +170,6 @@ fn shown(outcome: &SourceOutcome) -> Option<SourcePatchReport> {
     serde_json::from_value(serde_json::to_value(ShownSource::of(outcome)).ok()?).ok()
 }
 
-/// Returns the libraries in use that the patches remove.
 fn taken(made: &DeltaReport, libraries: &LibraryChanges) -> Vec<TakenLibrary> {
     let id_of = |source: &str| {
         let outcome = made.sources.iter().find(|outcome| outcome.source == source)?;

@@ -1,4 +1,4 @@
-//! The packages of a set, with source, dependencies, and libraries.
+//! Packages of a set with source, dependencies and libraries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use patchadm_bulk_values::report::SharedPath;
 use patchadm_inputs::sign::sha256_text;
-use patchadm_inputs::source::{Extent, Origin, PackageImage, open};
+use patchadm_inputs::source::PackageImage;
 use patchadm_making::build::{LibraryFeature, needed_features, provided_features};
 use patchadm_making::release::identify;
 use patchadm_rootfs::{Root, side_by_side};
@@ -14,6 +14,7 @@ use patchadm_svr4::package::ObjectPath;
 
 use super::PatchesError;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::package_limits::open_package;
 use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES};
 use crate::shared_paths::{conflict_with_base, conflicts};
 use crate::task::installing::PackageFile;
@@ -27,7 +28,7 @@ pub(super) struct PackageOfSet {
     /// The source whose patch contains it.
     pub(super) source: String,
     pub(super) is_restricted: bool,
-    /// True if it runs scripts when it is installed or patched.
+    /// True if installing or patching it runs scripts.
     pub(super) is_scripted: bool,
     pub(super) file: PackageFile,
     pub(super) delivery: Arc<Delivery>,
@@ -37,7 +38,7 @@ pub(super) struct PackageOfSet {
     pub(super) requires: BTreeSet<LibraryFeature>,
 }
 
-/// For each place the packages that have an object there. For a shared directory, two of different sources.
+/// The packages with an object at each place. A shared directory has two of different sources.
 pub(super) type PathHolders<'a> = HashMap<&'a ObjectPath, Vec<(&'a PackageOfSet, PathKind)>>;
 
 #[derive(Debug)]
@@ -90,8 +91,8 @@ impl SetPackages {
         Ok(Self { directory, packages, foreign })
     }
 
-    /// Removes packages that deliver a path of the base or of another package, which sets of 0.1 may contain. Returns
-    /// the shared paths and the sources of the removed packages.
+    /// Removes packages that deliver a path of the base or of another package, as sets of 0.1 may. Returns the shared
+    /// paths and the sources of the removed packages.
     pub(super) fn take_rivals(
         &mut self,
         base: Option<&Root>,
@@ -137,7 +138,7 @@ impl SetPackages {
         holders
     }
 
-    /// Returns a path of a source's packages that a package of another source holds.
+    /// Returns a path that packages of another source hold too.
     pub(super) fn shared_with(&self, holders: &PathHolders<'_>, source: &str) -> Option<String> {
         let own = self.packages.iter().filter(|package| package.source == source);
         own.flat_map(|package| package.places.iter().map(move |object| (object, package))).find_map(
@@ -164,14 +165,13 @@ impl SetPackages {
         self.packages.iter().find(|package| package.pkg == pkg && package.arch == arch)
     }
 
-    /// Returns the packages of some sources and their dependencies, each after its dependencies. The order within a
-    /// cycle is unspecified.
+    /// Returns packages of some sources after their dependencies. The order within a cycle is unspecified.
     pub(super) fn with_needs(&self, sources: &BTreeSet<&str>) -> Vec<&PackageOfSet> {
         let by_name: BTreeMap<&str, usize> =
             self.packages.iter().enumerate().map(|(at, package)| (package.pkg.as_str(), at)).collect();
         let wanted =
             self.packages.iter().enumerate().filter(|(_, package)| sources.contains(&*package.source));
-        // Of each package that is entered: its number, and whether what it needs is in front of it.
+        // Entered packages: the index, and true once its dependencies precede it.
         let mut open: Vec<(usize, bool)> = wanted.map(|(at, _)| (at, false)).collect();
         let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
         while let Some((at, is_ready)) = open.pop() {
@@ -203,7 +203,7 @@ fn read_packages(
     is_restricted: bool,
 ) -> Result<Vec<PackageOfSet>, PatchesError> {
     let path = file.directory.join(&file.file);
-    let (_, image) = open(Origin::Path(&path), Extent::Unchecked)?;
+    let (_, image) = open_package(&path)?;
     let delivered = Arc::new(DeliveredObjects::read(&path)?);
     let facts = || delivered.files.iter().map(|(_, file)| &*file.facts);
     let provides: BTreeSet<_> = facts().flat_map(provided_features).collect();

@@ -1,5 +1,4 @@
-//! Trials of patches: linted, then tried alone over the released packages of their source, then together over the whole
-//! released set.
+//! Trials of patches: lint, a trial alone over the source's released packages, a trial together over the released set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -34,7 +33,9 @@ use crate::task::installing::{
 };
 use crate::task::order::{StepError, TaskError};
 use crate::task::place::{TaskPlace, remove_all};
-use crate::task::sandbox_run::{Ticks, fail_if_full, memory_file, run_installer, run_work_in_sandbox};
+use crate::task::sandbox_run::{
+    Ticks, fail_if_full, fail_without_room, memory_file, run_installer, run_work_in_sandbox,
+};
 use crate::tree_copy::copy_file;
 
 pub(super) struct BulkTrials<'a> {
@@ -45,10 +46,9 @@ pub(super) struct BulkTrials<'a> {
     pub(super) libraries: &'a LibraryChanges,
     pub(super) libraries_of_base: &'a BaseLibraries<'a>,
     pub(super) base: LintBase,
-    /// The sources of released packages that cannot be installed with the others, and their dependents, with reasons.
-    /// Computed when the first patch is tried.
+    /// Sources whose released packages conflict with others, and their dependents, with reasons. Computed on first use.
     pub(super) apart: OnceLock<Result<BTreeMap<String, String>, TrialFailure>>,
-    /// Conflicting sources found by the trial of all patches together.
+    /// Conflicting sources, found by the common trial.
     pub(super) spoilers: Mutex<BTreeMap<String, String>>,
 }
 
@@ -99,11 +99,10 @@ impl PatchTrials for BulkTrials<'_> {
     }
 }
 
-/// The cause of a failed common trial.
 enum Guilty {
-    /// Patches by source, each with the reason.
+    /// Reasons by source.
     Patches(BTreeMap<String, String>),
-    /// The released packages of a source, with the reason.
+    /// The source of released packages, and the reason.
     Released(String, String),
 }
 
@@ -126,11 +125,11 @@ impl BulkTrials<'_> {
     }
 
     fn spoilers(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        // Nothing is changed in a way that a panic could leave half-done.
+        // A panic cannot leave this half-changed.
         self.spoilers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks a source and its dependents as conflicting. Returns all of them.
+    /// Marks a source and its dependents as conflicting, and returns them.
     fn set_apart(&self, source: &str, reason: &str) -> BTreeSet<String> {
         let gone: BTreeSet<String> =
             self.with_those_that_need(source).into_iter().map(str::to_owned).collect();
@@ -138,8 +137,7 @@ impl BulkTrials<'_> {
         gone
     }
 
-    /// Returns the sources whose released packages conflict with the others. Their scripts cannot hold back the patches
-    /// of others.
+    /// Returns the sources whose released packages conflict. Their scripts cannot hold back other patches.
     fn apart(&self) -> Result<&BTreeMap<String, String>, TrialFailure> {
         self.apart.get_or_init(|| self.find_apart()).as_ref().map_err(Clone::clone)
     }
@@ -175,8 +173,8 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Finds the package that causes a conflict: the last one of the shortest failing prefix. If it has no code, it may
-    /// be an earlier package that prevents its installation.
+    /// Finds the package that causes a conflict: the last one of the shortest failing prefix. If it has no code, an
+    /// earlier package may prevent its installation.
     fn guilty_one<'s>(
         &self,
         packages: &[&'s PackageOfSet],
@@ -189,7 +187,7 @@ impl BulkTrials<'_> {
         loop {
             let mut next = good.midpoint(bad);
             if let Misfit::Refused(Some(number), _) = &found {
-                // Each is installed by itself: it is known which one failed. It may be that those before it do not go together.
+                // Each is installed by itself, so the failing one is known. Earlier ones may conflict.
                 (bad, next) = (bad.min(number + 1), *number);
             }
             if bad - good <= 1 || !(good..bad).contains(&next) || next == good {
@@ -224,8 +222,8 @@ impl BulkTrials<'_> {
         Ok(Some((guilty, reason)))
     }
 
-    /// Finds the earlier package that prevents the installation of a package without code. Returns `None` if that
-    /// package fails alone too, or has scripts that may have failed.
+    /// Finds the earlier package that prevents the installation of one without code. Returns `None` if that one fails
+    /// alone too, or has scripts.
     fn spoiler_of<'s>(
         &self,
         package: &'s PackageOfSet,
@@ -254,7 +252,6 @@ impl BulkTrials<'_> {
         released.filter(|package| sources.contains(&*package.source)).map(|package| &*package.pkg).collect()
     }
 
-    /// Tries patches over the whole released set.
     fn try_all(&self, patches: &[&MadePatch]) -> TriedPatches {
         match self.all_apart() {
             Ok(apart) => {
@@ -265,7 +262,6 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Tries patches over the released packages of some sources and their dependencies.
     fn try_over(&self, patches: &[&MadePatch], over: &BTreeSet<&str>) -> TriedPatches {
         let sources: BTreeSet<&str> = patches.iter().map(|patch| patch.source.as_str()).collect();
         if let Err(failure) = self.must_be_met(&sources) {
@@ -276,8 +272,8 @@ impl BulkTrials<'_> {
         self.trial(patches.to_vec(), &over, &installed).run(self.request)
     }
 
-    /// Finds the cause of a failed common trial: the last unit of the shortest failing prefix. If that unit has no
-    /// code, the cause is a released package or another unit that conflicts with it.
+    /// Finds why a common trial failed: the last unit of the shortest failing prefix. If that unit has no code, a
+    /// released package or another unit conflicts with it.
     fn guilty_of(&self, patches: &[MadePatch], reason: &str) -> Result<Guilty, TrialFailure> {
         let units = PatchUnits::of(patches, self.libraries, self.released);
         let last = first_that_fails(units.len(), |count| self.passes(&units.first(count)))?;
@@ -298,8 +294,7 @@ impl BulkTrials<'_> {
         Ok(guilty_patches(units.unit(last), &format!("it does not fit together with the others: {reason}")))
     }
 
-    /// Returns the released packages that make a unit fail over the whole released set: patches without code fail there
-    /// too.
+    /// Returns released packages that make a unit fail over the whole set: patches without code fail there too.
     fn released_guilty(&self, units: &PatchUnits<'_>, last: usize) -> Result<Option<Guilty>, TrialFailure> {
         let is_plain = |at: &usize| !self.is_scripted(&units.with_required(*at));
         let plain = Some(last).filter(is_plain).or_else(|| (0..units.len()).find(is_plain));
@@ -333,7 +328,6 @@ impl BulkTrials<'_> {
         }))
     }
 
-    /// Returns true if these patches pass over the whole released set.
     fn passes(&self, patches: &[&MadePatch]) -> Result<bool, TrialFailure> {
         match self.try_all(patches).end {
             Ok(()) => Ok(true),
@@ -383,7 +377,7 @@ impl BulkTrials<'_> {
         newest.filter(|_| patched.contains(&*released.source)).unwrap_or(released)
     }
 
-    /// Checks that all libraries are found if these sources are patched.
+    /// Checks that all libraries are found once these sources are patched.
     fn must_be_met(&self, patched: &BTreeSet<&str>) -> Result<(), TrialFailure> {
         let packages = self.released.packages.iter().map(|package| self.expected(package, patched));
         let files: BTreeSet<(&str, PathBuf)> = packages
@@ -404,7 +398,7 @@ fn guilty_patches(patches: &[&MadePatch], reason: &str) -> Guilty {
     Guilty::Patches(patches.iter().map(|patch| (patch.source.clone(), reason.to_owned())).collect())
 }
 
-/// Returns the index of the last element of the shortest failing prefix, by bisection; `passes` tests a prefix.
+/// Bisects for the last element of the shortest failing prefix. `passes` tests a prefix.
 fn first_that_fails<E>(count: usize, mut passes: impl FnMut(usize) -> Result<bool, E>) -> Result<usize, E> {
     let (mut good, mut bad) = (0, count);
     while bad - good > 1 {
@@ -439,7 +433,7 @@ fn unmet_text(unmet: &[UnmetLibrary]) -> String {
     format!("libraries would be missing: {}", first_names(&needs.collect::<Vec<_>>()))
 }
 
-/// The released set as the base for linting patches; read on first use.
+/// The released set for linting patches, read on first use.
 pub(super) struct LintBase {
     directory: PathBuf,
     cores: usize,
@@ -452,8 +446,7 @@ impl LintBase {
         Self { directory: directory.to_owned(), cores, syntax, base: OnceLock::new() }
     }
 
-    /// Lints a patch and returns its errors. With `may_take_away`, removed libraries are no error. The outer error is a
-    /// failure of the machine.
+    /// Returns the lint errors of a patch. `may_take_away` allows removed libraries. The outer error is the machine's.
     pub(super) fn look_at(&self, patch: &Path, may_take_away: bool) -> Result<Result<(), String>, String> {
         let base = self.base.get_or_init(|| {
             let mut operand = OsString::from("set:");
@@ -484,7 +477,7 @@ fn shown(finding: &LintFinding) -> String {
     format!("{}: {place}{}", finding.code, finding.text)
 }
 
-/// The name of a trial as a work that the first process of a sandbox does itself.
+/// Names a trial as work of the sandbox's first process.
 pub const TRIAL: &str = "trial";
 
 const LONGEST: Duration = Duration::from_secs(1800);
@@ -492,7 +485,7 @@ const LARGEST_LOG: u64 = 4 << 20;
 
 const LONGEST_RESULT: u64 = 1 << 20;
 
-/// Patches to try in one sandbox. Without patches, the expected packages are compared with the installed ones.
+/// Patches to try in one sandbox. Without patches, the installed packages are compared.
 pub(super) struct SandboxTrial<'a> {
     pub(super) patches: Vec<&'a MadePatch>,
     pub(super) installed: Vec<PackageFile>,
@@ -566,7 +559,7 @@ impl SandboxTrial<'_> {
         Ok(trial.judge(TrialStep::Removed, Some(before))?.0)
     }
 
-    /// Returns the disk space that the patches need for replaced and saved files.
+    /// Returns the disk space for replaced and saved files.
     fn room(place: &TaskPlace) -> Result<u64, StepError> {
         let packages = Dir::of_host(&place.part("packages"))?;
         let mut bytes = ROOM;
@@ -577,7 +570,7 @@ impl SandboxTrial<'_> {
         Ok(bytes)
     }
 
-    /// Puts the patches and packages into the trial directory. Returns the order for the judge, and the patch files.
+    /// Puts patches and packages into the trial directory. Returns the judge's order and the patch files.
     fn put_packages(&self, place: &TaskPlace, layers: usize) -> Result<(TrialOrder, Vec<String>), StepError> {
         let to = place.empty("packages")?;
         let mut patches = Vec::new();
@@ -622,9 +615,8 @@ impl<E: Into<StepError>> From<E> for TrialEnd {
     }
 }
 
-/// A running trial. The judge and each verb have a sandbox of their own over the earlier layers. The judge is a process
-/// of this program, a verb is one of the `patchadm` beside it, and each enters its sandbox before it starts: it loads
-/// nothing from the tree, and processes left behind by scripts are gone before judging.
+/// A running trial. The judge and each verb enter a sandbox of their own before they start, so they load nothing from
+/// the tree, and processes left behind by scripts are gone before judging.
 struct RunningTrial<'a> {
     request: &'a PatchesRequest<'a>,
     place: &'a TaskPlace,
@@ -636,11 +628,10 @@ struct RunningTrial<'a> {
 }
 
 impl RunningTrial<'_> {
-    /// Runs the judge, which may need the state before the patches. Returns its result and the file with the recorded
-    /// state.
+    /// Runs the judge, with the state before the patches if it needs that. Returns its result and the recorded state.
     fn judge(&mut self, step: TrialStep, before: Option<File>) -> Result<(TrialResult, File), TrialEnd> {
         self.order.step = step;
-        // A value of strings and numbers: serialising it cannot fail.
+        // Strings and numbers: serializing these cannot fail.
         let line = serde_json::to_string(&self.order).unwrap_or_default();
         let mut order = memory_file(&format!("{line}\n"))?;
         if let Some(mut before) = before {
@@ -675,7 +666,6 @@ impl RunningTrial<'_> {
         Ok((result, order))
     }
 
-    /// Runs a verb of `patchadm`. Returns its failure, if any.
     fn call(&mut self, verb: &str, operands: &[String]) -> Result<Option<String>, TrialEnd> {
         let line = format!("==> patchadm {verb} {}\n", operands.join(" "));
         self.log.add(line.as_bytes(), |_| {})?;
@@ -687,7 +677,7 @@ impl RunningTrial<'_> {
             Some(EnclosureEnd::Exited(0)) => return Ok(None),
             end => end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string()),
         };
-        fail_if_full(&self.place.path)?;
+        fail_without_room(self.place, SandboxTrial::room(self.place)?.saturating_sub(ROOM))?;
         self.judge(TrialStep::Failed, None)?;
         Ok(Some(format!("{verb}: {how}")))
     }
@@ -732,13 +722,13 @@ impl RunningTrial<'_> {
 }
 
 pub(super) enum Misfit {
-    /// A package cannot be installed with the earlier ones: its index, if known, and the reason.
+    /// The index of the rejected package, if known, and the reason.
     Refused(Option<usize>, String),
     /// All are installed, but an object differs from its package.
     Changed(ChangedObject),
 }
 
-/// Installs packages together, each after its dependencies, and compares the result. Returns the first conflict.
+/// Installs packages together, each after its dependencies, and returns the first conflict.
 pub(super) fn misfit(
     request: &PatchesRequest<'_>,
     installed: &[PackageFile],
@@ -751,7 +741,7 @@ pub(super) fn misfit(
         SandboxTrial { patches: Vec::new(), installed: expected.clone(), released: Vec::new(), expected };
     Ok(match look.result(request).1 {
         Ok(result) => result.changed.map(Misfit::Changed),
-        // Packages alone have written what is looked at.
+        // Only packages have written there.
         Err(TrialFailure::Patch(how)) => Some(Misfit::Changed(ChangedObject { package: None, how })),
         Err(failure) => return Err(failure),
     })
@@ -781,7 +771,6 @@ fn refused_package(
     }
 }
 
-/// Returns the layer with these packages, or `None` for an empty list.
 fn install(
     request: &PatchesRequest<'_>,
     place: &TaskPlace,
@@ -790,7 +779,7 @@ fn install(
 ) -> Result<Option<PathBuf>, StepError> {
     let mut ticks = |_, _| (request.interrupt)().is_some();
     let base = (request.base.0, &*request.base.1.to_string());
-    // Trials belong to no run, so each of them checks a layer that is there.
+    // Trials belong to no run, so each one checks existing layers.
     let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
     let at = (request.work.conf.build_dir.as_path(), session.as_str(), InstallWay::Each);
     installed_set(at, base, packages, place, &request.work.conf.limits, (log, &mut ticks))

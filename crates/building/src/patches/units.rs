@@ -1,4 +1,4 @@
-//! Library changes between two sets, and the patches that have to go together because of them.
+//! Library changes between two sets, and the patches that they tie together.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,11 +10,10 @@ use patchadm_making::delta::{MadePatch, NeededFeature};
 use super::packages::{PackageOfSet, SetPackages};
 use crate::set::{BaseLibraries, DeliveredObjects, SetError, found_libraries};
 
-/// Patches in groups: a single one, or one that removes a library with those of its users. Each group comes after the
-/// groups that it needs.
+/// Patches in groups: one alone, or one that removes a library with those of its users. Sorted after their needs.
 pub(super) struct PatchUnits<'p> {
     units: Vec<Vec<&'p MadePatch>>,
-    /// For each unit those that it requires, directly or indirectly.
+    /// The direct and indirect requirements of each unit.
     required: Vec<BTreeSet<usize>>,
 }
 
@@ -73,12 +72,11 @@ impl<'p> PatchUnits<'p> {
         self.all((0..count).chain(required).collect())
     }
 
-    /// Returns the patches of a unit and of the units that it requires.
     pub(super) fn with_required(&self, at: usize) -> Vec<&'p MadePatch> {
         self.all(self.required.get(at).into_iter().flatten().copied().chain([at]).collect())
     }
 
-    /// Returns the patches of the first units and one later one, and of the units that these require.
+    /// Returns the patches of the first units and a later one, with their requirements.
     pub(super) fn first_with(&self, count: usize, at: usize) -> Vec<&'p MadePatch> {
         let required = self.required.iter().take(count).chain(self.required.get(at)).flatten().copied();
         self.all((0..count).chain([at]).chain(required).collect())
@@ -107,9 +105,9 @@ fn in_order(needs: &BTreeMap<usize, BTreeSet<usize>>) -> Vec<usize> {
 
 #[derive(Debug, Default)]
 pub(super) struct LibraryChanges {
-    /// For each source the features of other sources that its patch needs.
+    /// The features of other sources that each patch needs.
     pub(super) needs: BTreeMap<String, Vec<NeededFeature>>,
-    /// Features that a patch removes from released packages of others.
+    /// Features that a patch removes although released packages of others need them.
     pub(super) taken: Vec<TakenFeature>,
 }
 
@@ -117,18 +115,17 @@ pub(super) struct LibraryChanges {
 pub(super) struct TakenFeature {
     pub(super) source: String,
     pub(super) feature: LibraryFeature,
-    /// PKGNAME of released packages of other sources that need it, sorted.
+    /// Released packages of other sources that need it, by PKGNAME, sorted.
     pub(super) users: Vec<String>,
-    /// True if packages of the newer set need it and none of them has it.
+    /// True if newer packages need it and none has it.
     is_still_needed: bool,
 }
 
-/// The sources whose library the loader finds, by package file, machine and name. An empty set means the base.
+/// The sources of the library that the loader finds, by package file, machine and name. Empty for the base.
 #[derive(Debug, Default)]
 pub(super) struct Providers(HashMap<(String, ElfMachine, String), BTreeSet<String>>);
 
 impl Providers {
-    /// Resolves the libraries of all packages of a set as if they were installed together.
     pub(super) fn find(
         set: &SetPackages,
         base: &BaseLibraries<'_>,
@@ -152,7 +149,7 @@ impl Providers {
         Ok(providers)
     }
 
-    /// Returns the sources that provide a feature to a package; `None` if it is not found.
+    /// Returns the sources that provide a feature to a package; `None` if not found.
     fn of(&self, package: &PackageOfSet, feature: &LibraryFeature) -> Option<&BTreeSet<String>> {
         self.0.get(&(package.file.file.clone(), feature.machine, feature.soname.clone()))
     }
@@ -203,7 +200,7 @@ impl LibraryChanges {
         Self { needs, taken }
     }
 
-    /// Returns true if a patch removes only features that nothing needs once all patches are applied.
+    /// Allows a patch to remove features that nothing needs once all patches are applied.
     pub(super) fn may_take_away(&self, source: &str) -> bool {
         !self.taken.iter().any(|taken| taken.source == source && taken.is_still_needed)
     }
@@ -256,7 +253,6 @@ fn taken(
     without_versions_of_gone_libraries(taken.collect())
 }
 
-/// Removes symbol versions of libraries that disappear as a whole.
 fn without_versions_of_gone_libraries(mut taken: Vec<TakenFeature>) -> Vec<TakenFeature> {
     let whole: BTreeSet<(String, LibraryFeature)> = taken
         .iter()
@@ -312,7 +308,7 @@ mod tests {
         assert_eq!(shown(&units.first_with(0, 1)), "lib user app");
     }
 
-    /// Compares two sets. A package finds a library in every source that delivers its name; `found` names another source for it.
+    /// Compares two sets. `found` names another source of a library.
     fn between(released: &SetPackages, newest: &SetPackages, found: &[(&str, &str, &str)]) -> LibraryChanges {
         let providers = |set: &SetPackages| {
             let mut providers = Providers::default();

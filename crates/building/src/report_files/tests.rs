@@ -3,7 +3,7 @@
 use std::fs;
 
 use patchadm_bulk_values::journal::FailureCause;
-use patchadm_bulk_values::report::PackageReport;
+use patchadm_bulk_values::report::{PackageRemarks, PackageReport};
 use patchadm_bulk_values::result::Digest;
 
 use super::*;
@@ -110,6 +110,28 @@ fn a_report_comes_back_from_its_document_and_text_and_mail_tell_the_same() {
     assert!(text.starts_with("bulk build\n") && !text.contains("\nBcc"), "{text}");
     fs::write(run.join("report.json"), "{}").unwrap();
     assert!(matches!(read_report(&work, 4), Err(ReportReadError::Damaged { .. })));
+}
+
+#[test]
+fn no_file_of_a_report_has_a_character_that_poses_as_another_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = work(&dir, "");
+    let hostile = "exit 1: \u{202e}ko si lla\u{2066}\u{200b}\u{9b}2J";
+    let mut written = report(&work);
+    written.packages[1].detail = Some(hostile.to_owned());
+    written.packages[1].maintainer = Some(hostile.to_owned());
+    written.remarks =
+        vec![PackageRemarks { package: "two-1.0".to_owned(), remarks: vec![hostile.to_owned()] }];
+    write(&work, &written);
+    let run = work.path.join("runs/4");
+    for name in ["report.json", "report.txt", "report.eml"] {
+        let text = fs::read_to_string(run.join(name)).unwrap();
+        let hidden = ['\u{202e}', '\u{2066}', '\u{200b}', '\u{9b}'];
+        assert!(!text.contains(hidden) && !text.contains("=E2=80=AE"), "{name}: {text}");
+    }
+    let json = fs::read_to_string(run.join("report.json")).unwrap();
+    assert!(json.contains(r"exit 1: \u202eko si lla\u2066\u200b\u009b2J"), "{json}");
+    assert_eq!(read_report(&work, 4).unwrap().packages[1].detail.as_deref(), Some(hostile));
 }
 
 #[test]

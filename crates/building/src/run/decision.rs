@@ -1,5 +1,4 @@
-//! The decision about a package when the results of its dependencies are known: use its result, repeat an earlier
-//! failure, or run its task; and the order for that task.
+//! Decides about a package whose dependencies are done: use a result, repeat a failure, or run its task.
 
 use std::collections::HashMap;
 
@@ -29,10 +28,9 @@ pub(super) struct DecisionInput<'a> {
     pub(super) retries: bool,
 }
 
-/// Finding the result of a key in the pool.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It cannot be built, because of this fault of the tree.
+    /// A fault of the tree.
     Unbuildable(TreeFault, String),
     Result(Box<PoolEntry>),
     /// It failed with the same inputs in this run.
@@ -49,17 +47,16 @@ pub(super) struct DecidedTask {
     pub(super) key: Key,
     pub(super) inputs: KeyInputs,
     pub(super) limits: Limits,
-    /// An existing result that lacks the required check; only the check is performed.
+    /// An existing result that still needs the required check.
     pub(super) unchecked: Option<Box<PoolEntry>>,
-    /// The reason why the pool's entry is damaged.
+    /// Why the pool's entry is damaged.
     pub(super) damage: Option<String>,
-    /// True if an existing result is ignored.
     pub(super) is_rebuilt: bool,
 }
 
 pub(super) type FindResult<'f> = &'f mut dyn FnMut(&Key) -> Result<FoundResult, RootError>;
 
-/// Decides about a package. `results` are those of its dependencies, `find` looks up its own.
+/// `results` are those of its dependencies; `find` looks up its own.
 pub(super) fn decide(
     input: &DecisionInput<'_>,
     keys: &mut KeyMaker<'_>,
@@ -104,7 +101,7 @@ pub(super) fn decide(
     Ok(Decision::Task(Box::new(DecidedTask { key, inputs, limits, unchecked, damage, is_rebuilt })))
 }
 
-/// Returns the limits of a package; fails if its record raises one too far.
+/// Fails if the record raises a limit too far.
 pub(super) fn limits_of(conf: &Configuration, record: &Record) -> Result<Limits, String> {
     let words: Vec<String> = record.limits().iter().map(|(name, value)| format!("{name}={value}")).collect();
     let changes = LimitChanges::parse(&words.join(" ")).map_err(|error| format!("LIMITS: {error}"))?;
@@ -117,7 +114,7 @@ fn is_rebuilt(rebuild: &[String], record: &Record) -> bool {
     rebuild.iter().any(|named| names.contains(&named.as_str()))
 }
 
-/// Returns the inputs of the last successful build, if its result is still in the pool.
+/// Returns the inputs of the last success, if the pool still has its result.
 pub(super) fn inputs_of_success(pool: &Pool, key: Option<&Key>) -> Result<Option<KeyInputs>, RootError> {
     let Some(key) = key else { return Ok(None) };
     Ok(pool.find(key)?.into_entry().map(|entry| entry.result.inputs))
@@ -133,7 +130,7 @@ pub(super) struct OrderInput<'a> {
     pub(super) slot: &'a str,
     pub(super) jobs: u32,
     pub(super) time: String,
-    /// The start time of the command that performs the run, RFC 3339.
+    /// Start of the command that performs the run, RFC 3339.
     pub(super) began: &'a str,
     pub(super) previous: Option<Key>,
     pub(super) is_local: bool,

@@ -1,4 +1,4 @@
-//! Distfiles without a working URL: the driver's `fetch` gets them, in a sandbox with the network of the host.
+//! Distfiles without a working URL, fetched by the driver in a sandbox with the host's network.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,20 +16,20 @@ use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
     network_files,
 };
-use crate::sources::{MissingDistfile, take_from};
+use crate::sources::{FetchFailure, MissingDistfile, take_from};
+use crate::space::is_full;
 use crate::task::order::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
 
 const LOG: &[u8] = b"fetch.log";
 
-/// The maximum output in bytes, and the quoted length of its last line.
+/// Maximum output in bytes, and quoted length of its last line.
 const MOST_PRINTED: u64 = 1 << 20;
 const LONGEST_LAST_LINE: usize = 512;
 
 const DISTFILES: &str = "distfiles";
 
-/// A call of the driver's `fetch` for one location.
 pub(super) struct DriverFetch {
     driver: Driver,
     tree: PathBuf,
@@ -43,7 +43,7 @@ pub(super) struct DriverFetch {
 }
 
 impl DriverFetch {
-    /// Returns the call for a package; none where the driver has no `fetch`.
+    /// `None` if the driver has no `fetch`.
     pub(super) fn of(request: &RunRequest<'_>, record: &Record) -> Option<Self> {
         let conf = &request.work.conf;
         let limits = SandboxLimits::of(&conf.limits).within(conf.scan_time.map(Duration::from_secs));
@@ -60,22 +60,27 @@ impl DriverFetch {
         })
     }
 
-    /// Fetches missing distfiles into the directory of distfiles.
     pub(super) fn fetch(
         &self,
         missing: &[MissingDistfile<'_>],
         directory: &Path,
         interrupt: Interrupt<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), FetchFailure> {
         let first = missing.first().map(ToString::to_string).unwrap_or_default();
         let failed = |reason: String| format!("{first}; {FETCH}: {reason}");
-        let place = TaskPlace::make(&self.build_dir, &self.id).map_err(|error| failed(error.to_string()))?;
-        let ended = self.run(&place, interrupt).map_err(|error| failed(error.to_string()));
-        let taken = ended.and_then(|ended| match failure_of(&ended, &place) {
-            Some(reason) => Err(failed(reason)),
-            None => take_from(directory, &place.part(DISTFILES), missing, FETCH),
+        let of_machine = |error: TaskError| FetchFailure::Machine(failed(error.to_string()));
+        let place = TaskPlace::make(&self.build_dir, &self.id).map_err(|error| of_machine(error.into()))?;
+        let taken = self.run(&place, interrupt).map_err(of_machine).and_then(|ended| {
+            match failure_of(&ended, &place) {
+                // It may have found no space.
+                Some(_) if is_full(&self.build_dir) => {
+                    Err(of_machine(TaskError::FullBuildDir(self.build_dir.clone())))
+                }
+                Some(reason) => Err(FetchFailure::Package(failed(reason))),
+                None => take_from(directory, &place.part(DISTFILES), missing, FETCH),
+            }
         });
-        // What stays has no owner and goes with the next run.
+        // Leftovers have no owner and go with the next run.
         let _ = place.remove();
         taken
     }
@@ -134,7 +139,7 @@ impl DriverFetch {
     }
 }
 
-/// Describes a failure with the last line of output; `None` on success.
+/// Quotes the last line of output; `None` on success.
 fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
     let how = match (&ended.stopped, ended.end) {
         (_, Some(EnclosureEnd::Exited(0))) => return None,

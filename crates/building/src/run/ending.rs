@@ -7,6 +7,7 @@ use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState};
 use patchadm_bulk_values::report::MachineReport;
 use patchadm_bulk_values::result::{Digest, KeyInputs};
 use patchadm_bulk_values::schedule::{Outcome, TaskState};
+use patchadm_rootfs::Dir;
 
 use super::decision::inputs_of_success;
 use super::journal::JournalFile;
@@ -16,7 +17,7 @@ use super::results::{EndedRun, ReportFacts, report_of, set_indirect};
 use super::running_task::{TO_LEAVE, TO_RELEASE};
 use crate::pool::{FoundResult, find_verified, write_verified};
 use crate::runs::add_build;
-use crate::space::is_full;
+use crate::space::{is_full, must_have_room};
 use crate::task::order::{TaskEnd, TaskOrder};
 
 const MOST_TRIES: usize = 3;
@@ -72,7 +73,7 @@ impl Master<'_> {
         self.finish(index, outcome, tell)
     }
 
-    /// Takes a new result from the pool; returns the reason if it is not usable.
+    /// Takes a new result from the pool, or returns why it is unusable.
     fn take_new_result(&mut self, index: u32, order: &TaskOrder) -> Result<Option<String>, RunError> {
         Ok(match find_verified(&self.pool, &order.key, &mut self.verified)? {
             FoundResult::Result(entry) => {
@@ -124,7 +125,7 @@ impl Master<'_> {
         Ok(add_build(self.request.work, &build)?)
     }
 
-    /// Handles a failure of the machine: the task is retried or deferred.
+    /// Retries or defers a task after a failure of the machine.
     pub(super) fn trouble_with(
         &mut self,
         (index, slot): (u32, usize),
@@ -133,7 +134,7 @@ impl Master<'_> {
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
         if self.is_ending.is_some() {
-            // It was ended with the run, and is open as before.
+            // It ended with the run, and is open as before.
             tell(RunEvent::PutBack { package });
             self.schedule.finished(index, Outcome::Deferred);
             return Ok(());
@@ -147,7 +148,10 @@ impl Master<'_> {
         }
         for directory in [&self.request.work.path, &self.request.work.conf.pool] {
             if is_full(directory) {
-                return Err(RunError::Full(format!("no space is left in {}", directory.display())));
+                let looked = Dir::of_host(directory).and_then(|dir| must_have_room(&dir, 0));
+                let reason = looked.map_or_else(|error| format!(": {error}"), |()| String::new());
+                let reason = format!("no space is left in {}{reason}", directory.display());
+                return Err(RunError::Full(reason));
             }
         }
         let troubles = self.troubles.entry(index).or_default();

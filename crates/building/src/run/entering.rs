@@ -18,43 +18,27 @@ use crate::work::Work;
 
 const SLOT: &str = "local";
 
-/// The sandbox to enter.
 pub struct EnterRequest<'a> {
-    /// The directory of the bulk build.
     pub work: &'a Work,
-    /// The driver.
     pub driver: &'a Driver,
-    /// The base and its digest.
     pub base: (&'a BaseLayer, Digest),
-    /// Under whose ids builds run.
     pub user: BuildUser,
-    /// The result of the last scan.
     pub tree: &'a KnownTree,
-    /// The package.
     pub package: u32,
-    /// True to use the network of the host, regardless of the configuration.
+    /// Use the host's network regardless of the configuration.
     pub has_network: bool,
-    /// The processors of this machine.
     pub cores: u32,
-    /// The time, RFC 3339.
+    /// RFC 3339.
     pub time: String,
 }
 
-/// The reasons why the sandbox of a package was not entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterPackageError {
-    /// Runs or results cannot be read.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// It cannot be built, or something that it needs has no result.
+    /// It cannot be built, or a dependency has no result.
     #[error("the sandbox of {package} cannot be made: {reason}")]
-    NotReady {
-        /// PKGNAME.
-        package: String,
-        /// The reason, with advice.
-        reason: String,
-    },
-    /// The sandbox.
+    NotReady { package: String, reason: String },
     #[error(transparent)]
     Sandbox(#[from] EnterSandboxError),
 }
@@ -65,7 +49,7 @@ impl From<patchadm_rootfs::RootError> for EnterPackageError {
     }
 }
 
-/// Runs a command in the sandbox of a package, before its build. For a process that does nothing else.
+/// Runs a command in a package's sandbox, before its build. For a dedicated process.
 pub fn enter(
     request: &EnterRequest<'_>,
     command: EnteringCommand<'_>,
@@ -75,7 +59,7 @@ pub fn enter(
     let pool = Pool::open(&work.conf.pool)?;
     let package = tree.pkgname(request.package);
     let not_ready = |reason: String| EnterPackageError::NotReady { package: package.clone(), reason };
-    // Built as if nothing were there, since that is what somebody who enters will do.
+    // Rebuilt in any case, as somebody who enters will do.
     let rebuild = [package.clone()];
     let input = DecisionInput {
         conf: &work.conf,
@@ -125,7 +109,7 @@ pub fn enter(
     Ok(enter_sandbox(entered, command)?)
 }
 
-/// Runs a command in the sandbox of a build that failed, as it has left everything. For a process that does nothing else.
+/// Runs a command in the sandbox of a failed build, just as the build left it. For a dedicated process.
 pub fn enter_failed(
     (work, driver, user): (&Work, &Driver, BuildUser),
     (name, has_network): (&str, bool),

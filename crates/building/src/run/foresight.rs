@@ -1,4 +1,4 @@
-//! The fates of packages in the next run, as far as they can be known before anything is built.
+//! Predicts the next run's outcomes before anything is built.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,9 +21,9 @@ const NAMED_INPUTS: usize = 3;
 pub(super) enum Fate {
     Result,
     Task(Box<DecidedTask>),
-    /// Another package is built first; this one is built if that result changes.
+    /// This one is built if that package's result changes.
     After(u32),
-    /// It was never built, and is built after its dependencies.
+    /// Never built before; built after its dependencies.
     First,
     Remembered {
         run: u64,
@@ -41,7 +41,7 @@ pub(super) struct Foresight<'a> {
 }
 
 impl<'a> Foresight<'a> {
-    /// Determines the fates of these packages, which include all dependencies.
+    /// The packages include all dependencies.
     pub(super) fn of(
         input: DecisionInput<'a>,
         (driver, base): (&Driver, Digest),
@@ -58,7 +58,7 @@ impl<'a> Foresight<'a> {
         }
         open.sort_unstable();
         let is_task = |index: u32| open.binary_search(&index).is_ok();
-        // In any order in which what a package needs precedes it.
+        // Any order that puts dependencies first.
         let mut schedule = Schedule::new(input.resolution.graph(), &[], &[], is_task);
         while let Some(index) = schedule.next_ready() {
             let fate = foresight.fate_of(index)?;
@@ -68,7 +68,7 @@ impl<'a> Foresight<'a> {
         Ok(foresight)
     }
 
-    /// Returns the reason if a package can never be built.
+    /// Returns why a package can never be built.
     fn known_reason(&self, index: u32) -> Option<String> {
         match self.input.resolution.state(index) {
             Some(ResolvedState::Prefailed(reason)) => Some(reason.to_string()),

@@ -1,4 +1,4 @@
-//! The journal of a run: reading those of earlier runs, writing, and flushing to the disk.
+//! The journals of runs: reading earlier ones, writing, and flushing.
 
 use std::collections::HashMap;
 use std::thread::JoinHandle;
@@ -22,7 +22,7 @@ pub(super) struct JournalFile {
 }
 
 impl JournalFile {
-    /// Opens the journal for appending. An incomplete last line is cut off.
+    /// Opens the journal for appending, and cuts off an incomplete last line.
     pub(super) fn open(work: &Work, run: u64, whole: u64) -> Result<Self, RootError> {
         let runs = work.directory(RUNS)?;
         let dir = run_directory(work, run)?;
@@ -34,13 +34,11 @@ impl JournalFile {
         Ok(Self { dir, file })
     }
 
-    /// Appends a line without flushing.
     pub(super) fn add(&mut self, line: &JournalLine) -> Result<(), RootError> {
         let end = self.file.size()?;
         self.file.put_at(&line.to_bytes(), end)
     }
 
-    /// Appends a line and flushes the journal.
     pub(super) fn add_durably(&mut self, line: &JournalLine) -> Result<(), RootError> {
         self.add(line)?;
         self.sync()
@@ -66,21 +64,19 @@ struct Successes {
 
 #[derive(Debug, Default)]
 pub(super) struct KnownRuns {
-    /// The last run, with the number of complete bytes of its journal.
+    /// The last run, and the complete bytes of its journal.
     pub(super) last: Option<(RunState, u64)>,
-    /// The last outcome of each package that was built or failed, with its run.
+    /// Last outcome of each package that was built or failed, with its run.
     pub(super) outcomes: HashMap<String, (u64, PackageOutcome)>,
-    /// Successes by PKGNAME, and by name without version.
     successes: HashMap<String, Successes>,
     pub(super) greatest: u64,
-    /// True if that run ended before it wrote anything to its journal.
+    /// True if that run ended before its journal had a line.
     is_greatest_empty: bool,
-    /// A note if the journal of the last run is too large.
+    /// A note if the last journal is too large.
     pub(super) note: Option<String>,
 }
 
-/// Reads the journals of all runs. A damaged one is an error only if it belongs to the last run and no new run was
-/// requested.
+/// Reads all journals. A damaged one is an error only if it is the last and no new run was requested.
 pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunError> {
     let runs = work.directory(RUNS)?;
     let numbers = numbered_directories(&runs)?;
@@ -95,7 +91,7 @@ pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunErro
                     known.last = Some((state, whole as u64));
                 }
             }
-            // What recipes had to say must not keep anybody from building.
+            // Output of recipes must not block builds.
             Err(UnreadJournal::TooLarge(reason)) if is_last => {
                 known.note =
                     Some(format!("{reason}: nothing is known of run {number}, and a new one begins"));
@@ -117,7 +113,7 @@ impl KnownRuns {
                 outcome.state,
                 PackageState::Done | PackageState::UpToDate | PackageState::Failed | PackageState::Deferred
             );
-            // A failure that was only remembered is that of the run in which it was.
+            // A remembered failure belongs to the run in which it happened.
             if let Some(key) = outcome.key.filter(|_| outcome.state.has_result()) {
                 self.add_success(package, key);
                 self.add_success(name_of(package), key);
@@ -136,7 +132,7 @@ impl KnownRuns {
         }
     }
 
-    /// Returns the key of the last success of a package, or of another version if it never succeeded.
+    /// Returns the last success of a package, or of another version if it never succeeded.
     pub(super) fn success(&self, package: &str) -> Option<&Key> {
         Some(&self.successes_of(package)?.last)
     }
@@ -149,12 +145,10 @@ impl KnownRuns {
         self.successes.get(package).or_else(|| self.successes.get(name_of(package)))
     }
 
-    /// Returns the number for a new run.
     pub(super) fn next_number(&self) -> u64 {
         if self.is_greatest_empty { self.greatest } else { self.greatest + 1 }
     }
 
-    /// Returns the last run if it is unfinished.
     pub(super) fn unfinished(&self) -> Option<&(RunState, u64)> {
         self.last.as_ref().filter(|(state, _)| state.end == RunEnd::Unfinished)
     }
@@ -164,9 +158,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Results and journal lines on their way to the disk, many at a time.
 ///
-/// Each is in the page cache once it is made, so a killed process loses nothing. A power cut loses the last two seconds:
-/// a thread starts to write everything that is older than one. A line can become durable before the result that it names;
-/// an incomplete result is built again. At the end of a run everything is durable before the line that says so.
+/// A killed process loses nothing, because all are in the page cache; a power cut loses the last two seconds. A line
+/// may become durable before its result: an incomplete result is built again. The end of a run is recorded after
+/// everything else is durable.
 #[derive(Debug)]
 pub(super) struct Flushing {
     journal: JournalFile,
@@ -182,7 +176,7 @@ impl Flushing {
 
     pub(super) fn add(&mut self, line: &JournalLine) -> Result<(), RootError> {
         self.journal.add(line)?;
-        // What was being built is built again, whether its line is there or not.
+        // An interrupted build is repeated with or without this line.
         if !matches!(line, JournalLine::Running { .. }) {
             self.since.get_or_insert_with(Instant::now);
         }
@@ -194,7 +188,6 @@ impl Flushing {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    /// Starts a flush if one is due and none is running.
     pub(super) fn begin_if_due(&mut self, pool: &Pool) -> Result<(), RunError> {
         if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return Ok(());
@@ -224,7 +217,7 @@ impl Flushing {
         Ok(())
     }
 
-    /// Returns the journal. Its lines are all durable after [`settle`](Self::settle).
+    /// All lines are durable after [`settle`](Self::settle).
     pub(super) fn into_journal(self) -> JournalFile {
         self.journal
     }

@@ -1,4 +1,4 @@
-//! The main loop of a run: tasks are started and followed until nothing is left to build.
+//! The main loop of a run: starts and follows tasks until nothing is left to build.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -27,27 +27,25 @@ use super::status::{NowFile, RunningPackage, remove_now};
 use crate::keys::KeyMaker;
 use crate::pool::{Pool, PoolEntry, find_verified, read_verified};
 use crate::runs::{ExpectedCosts, run_directory};
-use crate::sources::{ExpectedDistfile, must_be_within, provide};
+use crate::sources::{ExpectedDistfile, FetchFailure, must_be_within, provide};
 use crate::task::order::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
 
-/// The argument that makes the program the process of a task.
+/// Makes the program the process of a task.
 pub const TASK_PROCESS: &str = "__bulk-task";
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The time that a task may take beside its build, in which it installs, removes, packs and waits: two installations and a removal
-/// have half an hour each.
+/// Time for a task beside its build: two installations and a removal have half an hour each.
 pub const LONGEST_OVERTIME: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// The time that an installation may continue after the first signal.
+/// Time for an installation after the first signal.
 const LONGEST_INSTALLATION: Duration = Duration::from_secs(5);
 
-/// The time that tasks have to end after the second signal.
+/// Time for tasks to end after the second signal.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
 const MOST_AT_A_TIME: usize = 4;
 
-/// The state of a run while its tasks are running.
 pub(super) struct Master<'a> {
     pub(super) request: &'a RunRequest<'a>,
     pub(super) records: &'a Records,
@@ -71,7 +69,7 @@ pub(super) struct Master<'a> {
     pub(super) suspects: HashMap<u32, Vec<String>>,
     pub(super) messages: RunMessages,
     pub(super) fetches: FetchQueue,
-    /// Set at the end of the run, for the threads that fetch.
+    /// Tells threads that fetch to end.
     pub(super) ends: Arc<AtomicBool>,
     pub(super) has_failed: bool,
     pub(super) is_ending: Option<i32>,
@@ -140,7 +138,7 @@ impl<'a> Master<'a> {
 }
 
 impl Master<'_> {
-    /// Runs tasks until nothing is left to do and all slot commands have ended.
+    /// Runs tasks until nothing is left and all slot commands have ended.
     pub(super) fn follow(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         loop {
             let stops = self.is_ending.is_some() || self.has_failed && self.request.stops_on_failure;
@@ -190,8 +188,8 @@ impl Master<'_> {
         }
     }
 
-    /// After the first signal nothing more starts, and installations are ended soon, because no work of a build is
-    /// lost. The second signal ends all tasks.
+    /// After the first signal nothing starts and installations end soon: no build loses work. The second ends all
+    /// tasks.
     fn look_at_signals(&mut self) {
         if self.is_ending.is_none() {
             self.is_ending = (self.request.interrupt)();
@@ -209,7 +207,7 @@ impl Master<'_> {
         }
     }
 
-    /// Ends tasks that are silent, do not end when they should, or exceed their time limit by far.
+    /// Ends tasks that are silent, do not end when they should, or far exceed their time limit.
     fn take_leave_of_silent(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         let is_late = self.ended_at.is_some_and(|at| at.elapsed() > LONGEST_END);
         let silence_of = |task: &RunningTask| {
@@ -231,7 +229,7 @@ impl Master<'_> {
         Ok(())
     }
 
-    /// Publishes the running tasks and, from time to time, an estimate of the remaining time.
+    /// Publishes running tasks and, from time to time, an estimate of the remaining time.
     fn write_now(&mut self) {
         if self.now.wants_estimate() {
             let left = self.costs.is_time.then(|| self.left_ms());
@@ -270,7 +268,7 @@ impl Master<'_> {
             let is_limited = self.slots.is_local(slot) && here().next().is_some();
             let budget = self.request.work.conf.memory_budget.filter(|_| is_limited);
             let used: u64 = here().map(peak).sum();
-            // Of two that were in trouble here, one may have been the trouble of the other: they are not tried side by side.
+            // Two tasks that failed here may have disturbed each other, so they do not run side by side.
             let was_troubled = |index: &u32| self.troubles.get(index).is_some_and(|on| on.contains(&slot));
             let mut others = self.running.iter().filter(|(_, task)| task.slot == slot);
             let is_troubled_one_running = others.any(|(index, _)| was_troubled(index));
@@ -288,7 +286,6 @@ impl Master<'_> {
         None
     }
 
-    /// Decides about a package, and starts its task.
     fn begin(&mut self, index: u32, slot: usize, tell: Tell<'_>) -> Result<(), RunError> {
         let Some(record) = self.records.get(index) else { return Ok(()) };
         let input = DecisionInput {
@@ -364,7 +361,6 @@ impl Master<'_> {
         task_order(&input, index, decided, limits, checks_only)
     }
 
-    /// Returns the number of parallel jobs for a task of a slot.
     fn jobs(&self, slot: usize) -> u32 {
         let Some(state) = self.slots.get(slot) else { return 1 };
         let count = state.slot.count.max(1);
@@ -377,7 +373,7 @@ impl Master<'_> {
         (cores / count.min(tasks).max(1)).max(1)
     }
 
-    /// Returns the outcome if this run built the package before it was interrupted.
+    /// Returns the outcome if this run built the package before its interruption.
     fn built_before(&self, index: u32) -> Option<&PackageOutcome> {
         let (state, _) = self.known.unfinished().filter(|(state, _)| state.run == self.run)?;
         let outcome = state.packages.get(self.records.get(index)?.pkgname().as_str())?;
@@ -473,7 +469,7 @@ impl Master<'_> {
         }
     }
 
-    /// Handles a message of a task. Messages of an earlier start of the same package are ignored.
+    /// Handles a task's message. Ignores those of an earlier start of the same package.
     fn hear_task(
         &mut self,
         index: u32,
@@ -513,7 +509,6 @@ impl Master<'_> {
         }
     }
 
-    /// Starts the probes of slots that have rested for a while.
     fn probe_rested(&mut self) -> Result<(), RunError> {
         for slot in self.slots.take_due_probes(self.began_at.elapsed()) {
             let Some(used) = self.slots.get(slot) else { continue };
@@ -522,7 +517,7 @@ impl Master<'_> {
             self.probing += 1;
             std::thread::spawn(move || {
                 let found = probe.look(&|| ends.load(Ordering::Relaxed));
-                // If nobody listens any more, the run is over.
+                // Without a listener, the run is over.
                 let _ = sender.send(RunMessage::Probed(slot, found.map(drop)));
             });
         }
@@ -553,7 +548,7 @@ impl Master<'_> {
         }
     }
 
-    /// Queues a package until its distfiles are available; returns false if nothing has to be fetched.
+    /// Queues a package until its distfiles are available. Returns false if nothing has to be fetched.
     fn awaits_distfiles(&mut self, index: u32, record: &Record, key: Key) -> bool {
         if record.distfiles().is_empty() || self.fetches.done.contains(&index) {
             return false;
@@ -577,31 +572,30 @@ impl Master<'_> {
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
                 let interrupt = || ended.load(Ordering::Relaxed).then_some(2);
-                let fetched = must_be_within(&wanted, most).and_then(|()| {
-                    let missing = provide(&directory, &wanted, &sources, &interrupt);
+                let fetched = must_be_within(&wanted, most).map_err(FetchFailure::Package).and_then(|()| {
+                    let missing = provide(&directory, &wanted, &sources, &interrupt)?;
                     match (missing.first(), by_driver) {
                         (None, _) => Ok(()),
-                        (Some(first), None) => Err(first.to_string()),
+                        (Some(first), None) => Err(FetchFailure::Package(first.to_string())),
                         (Some(_), Some(driver)) => driver.fetch(&missing, &directory, &interrupt),
                     }
                 });
-                // If nobody listens any more, the run is over.
+                // Without a listener, the run is over.
                 let _ = sender.send(RunMessage::Fetched { package: index, key, fetched });
             });
         }
     }
 
-    /// Continues with a package after the check of its distfiles.
     pub(super) fn fetched(
         &mut self,
         (index, key): (u32, Key),
-        fetched: Result<(), String>,
+        fetched: Result<(), FetchFailure>,
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
         self.fetches.at_work = self.fetches.at_work.saturating_sub(1);
         self.fetches.done.insert(index);
         if self.is_ending.is_some() {
-            // Whatever came of it: the package is open as before.
+            // The package is open again whatever happened.
             self.schedule.finished(index, Outcome::Deferred);
             return Ok(());
         }
@@ -611,7 +605,9 @@ impl Master<'_> {
                 self.fetches.ready.push_back(index);
                 Ok(())
             }
-            Err(detail) => {
+            // Others may need less space, and the next run tries it again.
+            Err(FetchFailure::Machine(reason)) => self.defer(index, reason, tell),
+            Err(FetchFailure::Package(detail)) => {
                 let outcome = PackageOutcome {
                     key: Some(key),
                     cause: Some(FailureCause::Distfile),
@@ -631,16 +627,14 @@ fn unbuildable(fault: TreeFault, detail: String) -> PackageOutcome {
 
 #[derive(Debug, Default)]
 pub(super) struct FetchQueue {
-    /// Waiting packages with their keys, which a failure reports.
+    /// The key is reported on failure.
     waiting: VecDeque<(u32, Key)>,
     at_work: usize,
     pub(super) ready: VecDeque<u32>,
-    /// Packages that need no further check.
     pub(super) done: HashSet<u32>,
 }
 
 impl FetchQueue {
-    /// Takes the next ready package that fits.
     fn next_ready_if(&mut self, has_room: impl Fn(u32) -> bool) -> Option<u32> {
         let place = self.ready.iter().position(|index| has_room(*index))?;
         self.ready.remove(place)

@@ -1,7 +1,6 @@
-//! A run: all requested packages, built in the order that takes the least time, and continued after an interruption.
+//! A run: requested packages built in the order that takes the least time, continued after an interruption.
 //!
-//! `perform` is the sequence of a run from its start to its report: probing, scanning, building, set, patches, upload,
-//! report. It also plans dry runs. `master` starts and follows the tasks of a run, and `ending` handles their ends.
+//! `perform` is the sequence of a run or dry run, `master` its loop over tasks, `ending` the end of tasks.
 
 mod decision;
 mod driver_fetch;

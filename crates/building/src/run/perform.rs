@@ -1,4 +1,4 @@
-//! A run from its start to its report, a dry run, and the check for changes.
+//! A run from start to report, a dry run, and the check for changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -40,7 +40,7 @@ use crate::tree::{KnownTree, ScannedTree, is_of_pbulk, pbulk_depths, pbulk_recor
 use crate::upload::{UploadError, UploadRequest, upload};
 use crate::work::{PROGRAM, SCAN, Work, WorkError, remove_remains};
 
-/// Performs a run, or continues the one that was interrupted; `tell` receives its events.
+/// Performs a run, or continues an interrupted one.
 pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunError> {
     let work = request.work;
     remove_abandoned(&work.conf.build_dir, &work.id, request.interrupt).map_err(WorkError::from)?;
@@ -86,7 +86,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     let followed = master.follow(tell);
     if followed.is_err() {
         master.abandon();
-        // Unflushed results are lost in a power cut; the run has failed anyway.
+        // A power cut loses unflushed results; the run has failed anyway.
         let _ = master.settle();
     }
     // The next run removes the rest.
@@ -105,7 +105,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     write_files(request, &outcome, &restricted)?;
     if outcome.ended.interrupted.is_none() {
         let report = &outcome.ended.report;
-        // Delivering a report twice after a crash is better than losing it, so its end is noted afterwards.
+        // A report delivered twice after a crash is better than a lost one, so note its delivery afterwards.
         outcome.ended.is_handed_on &= deliver_report(request, report, tell);
         journal
             .add_durably(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
@@ -114,7 +114,6 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     Ok(outcome)
 }
 
-/// Plans a run without performing it; `tell` receives notes.
 pub fn plan_run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunPlan, RunError> {
     let known = known_runs(request.work, request.is_new)?;
     let tree = read_tree(request, false, tell)?.tree;
@@ -146,8 +145,7 @@ pub fn plan_run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunPlan, Run
     Ok(RunPlan::of(tree.resolution.graph(), planned, (&costs.work, costs.is_time), slots as usize))
 }
 
-/// Returns the number of the last run if nothing has changed since, or `None` if a new run may have a different
-/// outcome. Unknown state counts as a change.
+/// Returns the last run if nothing has changed since, `None` if a new run may differ. Unknown state counts as a change.
 pub fn has_changed(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<u64>, RunError> {
     let work = request.work;
     if request.retries || !request.rebuild.is_empty() {
@@ -170,14 +168,14 @@ pub fn has_changed(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<u6
     Ok(is_unchanged.then_some(last.run))
 }
 
-/// Scans the tree and resolves dependencies. With `is_kept`, the result is stored.
+/// Scans the tree and resolves dependencies. `is_kept` stores the result.
 fn read_tree(request: &RunRequest<'_>, is_kept: bool, tell: Tell<'_>) -> Result<ScannedTree, RunError> {
     let scanned = scan_tree(&scan_request(request, &request.base.1.to_string(), is_kept))?;
     scanned.notes.iter().for_each(|note| tell(RunEvent::Note(note)));
     Ok(scanned)
 }
 
-/// Returns the scan that a run needs; `base` is the digest of the base.
+/// `base` is the digest of the base.
 fn scan_request<'a>(request: &RunRequest<'a>, base: &'a str, is_kept: bool) -> ScanRequest<'a> {
     ScanRequest {
         work: request.work,
@@ -206,8 +204,7 @@ fn selected_packages(
     Ok(resolution.graph().with_needs(&selected).into_iter().collect())
 }
 
-/// Returns the number of the run, true if it continues an interrupted one, and the number of complete bytes of its
-/// journal.
+/// Returns the run's number, true for a continued run, and the complete bytes of its journal.
 fn number_of_run(
     request: &RunRequest<'_>,
     known: &KnownRuns,
@@ -222,7 +219,7 @@ fn number_of_run(
     Ok((known.next_number(), false, 0))
 }
 
-/// Returns the initial outcome of a package. Causes of indirect failures are determined at the end.
+/// Returns the initial outcome. Causes of indirect failures are found at the end.
 fn first_outcome(resolution: &Resolution, index: u32) -> PackageOutcome {
     match resolution.state(index) {
         Some(ResolvedState::Prefailed(reason)) => {
@@ -234,7 +231,7 @@ fn first_outcome(resolution: &Resolution, index: u32) -> PackageOutcome {
     }
 }
 
-/// Makes the set of a completed run, if the run covered all packages.
+/// Requires a completed run of all packages.
 fn make_set_of_run(
     request: &RunRequest<'_>,
     outcome: &mut RunOutcome,
@@ -283,10 +280,8 @@ const LARGEST_BEFORE: u64 = 256 << 20;
 
 const INDEX: &str = "index.json";
 
-/// The patches that existed before a run made any.
-///
-/// They are noted in the directory of the run, so that a run that was interrupted after a patch or a publication still
-/// reports both when it is continued.
+/// Patches from before a run. They are noted in its directory, so that a continued run still reports everything it made
+/// or published before its interruption.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct PatchesBefore {
     patches: BTreeSet<(String, String)>,
@@ -294,7 +289,7 @@ struct PatchesBefore {
 }
 
 impl PatchesBefore {
-    /// Returns the noted state of this run, or notes the current one.
+    /// Returns the noted state, or notes the current one.
     fn of(request: &RunRequest<'_>, run: u64) -> Result<Self, PatchesError> {
         let work = request.work;
         let dir = run_directory(work, run)?;
@@ -307,14 +302,14 @@ impl PatchesBefore {
             patches: built_patches(&work.path.join(PATCHES))?.into_iter().collect(),
             published: work.conf.depot.as_deref().map(published_ids).unwrap_or_default(),
         };
-        // Strings: serialising these cannot fail.
+        // Strings: serializing these cannot fail.
         let text = serde_json::to_vec(&before).unwrap_or_default();
         dir.replace_file(PROGRAM, BEFORE, &text, Mode::of(0o644))?;
         dir.sync()?;
         Ok(before)
     }
 
-    /// Reports as added everything that this run has published, even before an interruption.
+    /// Reports as added everything that this run published, even before an interruption.
     fn tell_as_added(&self, document: &mut Value) {
         let mut ids = BTreeSet::new();
         for field in ["added", "kept"] {
@@ -332,7 +327,7 @@ impl PatchesBefore {
     }
 }
 
-/// Returns the patch ids of a depot. An unreadable index counts as empty; publishing reports it.
+/// An unreadable index counts as empty; publishing reports it.
 fn published_ids(depot: &Path) -> BTreeSet<String> {
     let text = read_small(&depot.join(INDEX), LARGEST_INDEX as u64).unwrap_or_default();
     let index = DepotIndex::parse(&text).ok();
@@ -365,7 +360,7 @@ fn make_patches_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell:
                 match (patches.publish)(&made) {
                     Ok(Some(mut published)) => {
                         before.tell_as_added(&mut published);
-                        // What is signed and published does not wait any more.
+                        // Published patches no longer wait for a signature.
                         let waits = published.get("to_sign").and_then(Value::as_array).map_or(0, Vec::len);
                         made.report.others.insert("to_sign".to_owned(), waits.into());
                         ended.report.published = Some(published);
@@ -392,7 +387,7 @@ fn make_patches_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell:
     }
 }
 
-/// Uploads the set of a run, if configured. A failure only appears in the report.
+/// Uploads the set if configured. Only the report shows a failure.
 fn upload_set_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell: Tell<'_>) {
     let ended = &mut outcome.ended;
     let set = ended.report.set.as_ref().filter(|_| request.work.conf.upload_command.is_some());
@@ -421,7 +416,7 @@ fn upload_set_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell: T
     ended.report.upload = Some(report);
 }
 
-/// Returns for each package if it must not be distributed, by itself or because of a dependency.
+/// True for packages that must not be distributed, directly or because of a dependency.
 fn restricted(outcome: &RunOutcome) -> Vec<bool> {
     let own: Vec<bool> = outcome.records.iter().map(Record::is_restricted).collect();
     let graph = outcome.resolution.graph();
@@ -455,7 +450,7 @@ fn write_files(request: &RunRequest<'_>, outcome: &RunOutcome, restricted: &[boo
     Ok(write_pbulk_files(&dir, report, &packages, &text, (&platform, work.conf.report.url.as_deref()))?)
 }
 
-/// Delivers the report as configured. Failures are noted, and do not affect the run.
+/// Delivers the report as configured. Failures become notes.
 fn deliver_report(request: &RunRequest<'_>, report: &RunReport, tell: Tell<'_>) -> bool {
     let mut is_done = true;
     if let Err(error) = send_report(request.work, report.run) {
@@ -479,7 +474,7 @@ struct Polled {
     poll: Digest,
 }
 
-/// Runs the configured command, before the run reads the tree. A signal ends it, and the run.
+/// Runs the configured command before reading the tree. A signal ends it and the run.
 fn poll(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<Digest>, RunError> {
     let work = request.work;
     let Some(words) = work.conf.poll.as_deref() else { return Ok(None) };
@@ -493,7 +488,7 @@ fn poll(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<Digest>, RunE
     }
 }
 
-/// Stores the digest of the command's output once the run has ended.
+/// Stores the digest of the command's output after the run.
 fn keep_polled(work: &Work, run: u64, poll: Option<Digest>) -> Result<(), RootError> {
     let dir = work.directory(SCAN)?;
     match poll.and_then(|poll| serde_json::to_vec(&Polled { run, poll }).ok()) {

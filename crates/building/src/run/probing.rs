@@ -1,4 +1,4 @@
-//! Probes of slots: a process is started through each, and its answer is compared with the requirements.
+//! Probes of slots: each slot starts a process whose answer must meet the requirements.
 
 use std::ffi::OsString;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -33,8 +33,7 @@ pub(super) struct SlotProbe {
     number: NumberFile,
 }
 
-/// A file with a number, to check that a slot sees the same directory. Its name is new, so that no machine has a cached
-/// negative lookup.
+/// Shows that a slot sees the same directory. The name is new, because a machine may cache a negative lookup.
 struct NumberFile {
     dir: Dir,
     name: String,
@@ -50,12 +49,12 @@ impl NumberFile {
 
 impl Drop for NumberFile {
     fn drop(&mut self) {
-        // What stays is removed by the next run.
+        // The next run removes leftovers.
         let _ = self.dir.remove(self.name.as_bytes());
     }
 }
 
-/// Returns the command line of a slot: its prefix, the program, and the process argument.
+/// Returns a slot's prefix, the program, and the process argument.
 pub(super) fn command_of(
     request: &RunRequest<'_>,
     slot: &Slot,
@@ -103,8 +102,7 @@ impl SlotProbe {
         })
     }
 
-    /// Probes the slot. Returns the reason if it uses copies instead of overlays. Takes little longer than the maximum
-    /// silence of the slot, and ends early if `is_to_end` returns true.
+    /// Probes the slot. Returns why it uses copies instead of overlays. Ends shortly after the slot's maximum silence.
     pub(super) fn look(self, is_to_end: &dyn Fn() -> bool) -> Result<Option<String>, SlotMisfit> {
         let order = ProbeOrder {
             probe: PROBE_FORMAT,
@@ -120,7 +118,6 @@ impl SlotProbe {
     }
 }
 
-/// Starts a process and waits for its answer.
 fn ask(
     (words, limit): (&[OsString], Option<Duration>),
     order: &ProbeOrder,
@@ -133,7 +130,7 @@ fn ask(
     let (sender, answers) = channel();
     let gone = sender.clone();
     let each = move |answer: ProbeAnswer| {
-        // If nobody waits any more, the time is over.
+        // Without a listener, the time is over.
         let _ = sender.send(Ok(answer));
         false
     };
@@ -157,7 +154,6 @@ fn ask(
     answer
 }
 
-/// Describes the end of a command without an answer.
 fn unanswered(program: &str, command: &mut SlotCommand, said: &str) -> String {
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
     match command.status_within(PAUSE) {
@@ -166,7 +162,7 @@ fn unanswered(program: &str, command: &mut SlotCommand, said: &str) -> String {
     }
 }
 
-/// Probes all slots in parallel and leaves out those that do not fit. Fails if none is left.
+/// Probes all slots in parallel and drops those that fail. Fails if none is left.
 pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<SlotTable, RunError> {
     for name in request.work.dir.names_that_are(|name| name.starts_with(NUMBER_FILE.as_bytes()))? {
         request.work.dir.remove(&name)?;

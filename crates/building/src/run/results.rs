@@ -11,41 +11,31 @@ use patchadm_bulk_values::result::Digest;
 use crate::patches::PatchesError;
 use crate::pool::PoolEntry;
 
-/// The result of a run.
 #[derive(Debug)]
 pub struct RunOutcome {
-    /// The records.
     pub records: Records,
-    /// The resolved dependencies.
     pub resolution: Resolution,
-    /// Its end.
     pub ended: EndedRun,
     /// True if all packages were requested.
     pub is_whole: bool,
 }
 
-/// The end of a run.
 #[derive(Debug)]
 pub struct EndedRun {
-    /// The outcomes of the requested packages, by index.
     pub outcomes: BTreeMap<u32, PackageOutcome>,
-    /// The results.
     pub entries: HashMap<u32, PoolEntry>,
-    /// The report.
     pub report: RunReport,
-    /// The signal that ended it.
     pub interrupted: Option<i32>,
-    /// The reason why tasks were deferred, if no slot could run them.
+    /// Why tasks were deferred if no slot could run them.
     pub trouble: Option<String>,
-    /// True if all patches were made, fit together, and were published if configured.
+    /// True if all patches were made, pass together, and were published as configured.
     pub are_patches_whole: bool,
-    /// The reason why no patches were made.
     pub patches_error: Option<PatchesError>,
-    /// True if the report was delivered everywhere it is configured for.
+    /// True if the report was delivered to every configured place.
     pub is_handed_on: bool,
 }
 
-/// Sets the states and causes of packages that were not built because of others.
+/// Sets states and causes of packages not built because of others.
 pub(super) fn set_indirect(
     records: &Records,
     resolution: &Resolution,
@@ -88,7 +78,7 @@ pub(super) struct ReportFacts {
     pub(super) ended: String,
     pub(super) is_continued: bool,
     pub(super) machines: Vec<MachineReport>,
-    /// For each failed package the inputs that differ from its last success.
+    /// Changed inputs of failed packages since their last success.
     pub(super) suspects: HashMap<u32, Vec<String>>,
     pub(super) not_reproducible: Vec<String>,
 }
@@ -163,7 +153,7 @@ pub(super) fn report_of(
     report
 }
 
-/// Returns the path of a log relative to the run's directory.
+/// Relative to the run's directory.
 fn log_path(run: u64, of_run: u64, package: &str) -> String {
     if run == of_run { format!("logs/{package}.log") } else { format!("../{of_run}/logs/{package}.log") }
 }

@@ -1,4 +1,4 @@
-//! The processes of tasks: each is a command of its slot, which receives an order and sends events.
+//! Task processes: commands of slots that receive an order and send events.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,35 +10,36 @@ use patchadm_bulk_values::probe::SlotMisfit;
 use patchadm_bulk_values::result::Key;
 
 use super::slot_command::{SlotCommand, cancel_job};
+use crate::sources::FetchFailure;
 use crate::task::order::{TaskEvent, TaskOrder};
 
-/// The time for a command to exit by itself after its task.
+/// Time for a command to exit by itself after its task.
 pub(super) const TO_LEAVE: Duration = Duration::from_secs(5);
 
-/// The time to wait for the exit of a command after it closed its output.
+/// Time for a command to exit after it closed its output.
 const TO_EXIT: Duration = Duration::from_millis(100);
 
-/// The time that the slot of a command prefix stays taken after its command has exited. An engine such as Slurm
-/// releases resources a moment later; a job submitted earlier waits for its next scheduling pass, a second or two.
+/// How long a slot stays taken after its command exits. An engine such as Slurm releases resources a moment later; an
+/// earlier job would wait a second or two for the next scheduling pass.
 pub(super) const TO_RELEASE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct RunningTask {
     command: SlotCommand,
-    /// The command that cancels a job left at its engine.
+    /// Cancels a job left at its engine.
     cancel: Vec<String>,
-    /// The unique number of this start.
+    /// Unique for each start.
     pub(super) start: u64,
     pub(super) order: TaskOrder,
     pub(super) slot: usize,
     pub(super) began: Instant,
     pub(super) heard: Instant,
-    /// True while packages are being installed, for the build or for the check.
+    /// True during an installation, for the build or the check.
     pub(super) installs: bool,
 }
 
 impl RunningTask {
-    /// Starts a command and sends it the order as a line. Its messages go to `sender`.
+    /// Starts a command and sends it the order as a line. Messages go to `sender`.
     pub(super) fn start(
         (words, cancel): (&[OsString], Vec<String>),
         (order, line): (TaskOrder, Vec<u8>),
@@ -47,7 +48,7 @@ impl RunningTask {
     ) -> io::Result<Self> {
         let (command, output) = SlotCommand::start(words, line)?;
         let to_end = sender.clone();
-        // If nobody listens any more, the run is over.
+        // Without a listener, the run is over.
         let each = move |event: TaskEvent| {
             let is_end = matches!(event, TaskEvent::End(_));
             let message = TaskMessage::Event(event);
@@ -61,13 +62,13 @@ impl RunningTask {
         Ok(Self { command, cancel, start, order, slot, began, heard: began, installs: false })
     }
 
-    /// Returns true if the task exceeds its time limit and this additional time.
+    /// Checks the time limit plus this additional time.
     pub(super) fn is_late(&self, overtime: Duration) -> bool {
         let limit = self.order.limits.get(LimitName::Time).map(Duration::from_secs);
         limit.is_some_and(|limit| self.began.elapsed() > limit.saturating_add(overtime))
     }
 
-    /// Asks the task to end; it kills all its processes.
+    /// Tells the task to kill all its processes and end.
     pub(super) fn end(&mut self) {
         self.command.close_input();
     }
@@ -77,8 +78,8 @@ impl RunningTask {
         self.command.status_within(TO_EXIT).map(|status| status.to_string())
     }
 
-    /// Waits in a thread for the exit of the command, ending it after `may_stay`. Cancels its job unless the task
-    /// reported its end, then reports that the slot has room again. Returns the order.
+    /// Waits in a thread for the exit, at most `may_stay`. Cancels the job unless the task ended, then reports free
+    /// room.
     pub(super) fn leave(
         self,
         (may_stay, rest): (Duration, Duration),
@@ -102,26 +103,25 @@ impl RunningTask {
 #[derive(Debug)]
 pub(super) enum TaskMessage {
     Event(TaskEvent),
-    /// The output ended without an end event; the other output.
+    /// Other output, after an end without an event.
     Gone(String),
 }
 
 #[derive(Debug)]
 pub(super) enum RunMessage {
-    /// From a task: the package, and the number of its start.
+    /// The package, and the number of its start.
     Task {
         package: u32,
         start: u64,
         message: TaskMessage,
     },
-    /// A command of this slot has exited.
     Left(usize),
     Probed(usize, Result<(), SlotMisfit>),
-    /// The distfiles of a package were provided, or the reason why not.
+    /// The error says why distfiles are missing.
     Fetched {
         package: u32,
         key: Key,
-        fetched: Result<(), String>,
+        fetched: Result<(), FetchFailure>,
     },
 }
 

@@ -1,4 +1,4 @@
-//! Commands of slots: started with a first line of input, ended by closing the input, then by signals.
+//! Commands of slots, started with a line of input and ended by closing it, then by signals.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -15,20 +15,20 @@ use serde::de::DeserializeOwned;
 
 use crate::task::order::LONGEST_LINE;
 
-/// The maximum of other output that is kept, in bytes.
+/// Kept other output, in bytes.
 const MOST_SAID: usize = 1 << 10;
 
 const MOST_ERRORS: u64 = 1 << 20;
 
-/// The time between SIGTERM and SIGKILL.
+/// From SIGTERM to SIGKILL.
 const BEFORE_KILL: Duration = Duration::from_secs(3);
 
-/// The pause between two checks for the exit of a command, if the kernel has no pidfd.
+/// Between two checks for an exit without pidfd.
 const PAUSE: Duration = Duration::from_millis(10);
 
 const LONGEST_CANCEL: Duration = Duration::from_secs(20);
 
-/// Runs the command that cancels a job at its engine. If the engine does not answer, the job ends with its time limit.
+/// Cancels a job at its engine. Without an answer, the job ends with its time limit.
 pub(super) fn cancel_job(words: &[String]) {
     let Some((program, arguments)) = words.split_first() else { return };
     let mut command = Command::new(program);
@@ -39,8 +39,7 @@ pub(super) fn cancel_job(words: &[String]) {
     }
 }
 
-/// A running command. It has its own process group, so a signal from the terminal reaches it only through the run,
-/// which may let it continue.
+/// A running command. Its own process group keeps terminal signals away: the run may let it continue.
 #[derive(Debug)]
 pub(super) struct SlotCommand {
     child: Child,
@@ -53,8 +52,8 @@ struct CommandInput {
 }
 
 impl CommandInput {
-    /// Sends the first line: directly if it fits into the pipe, otherwise in a thread. Errors are ignored, because a
-    /// command that reads nothing does not answer.
+    /// Sends the first line: directly if the pipe has room, otherwise in a thread. A command that reads nothing does
+    /// not answer, so errors are ignored.
     fn begin(mut input: ChildStdin, mut line: Vec<u8>) -> Self {
         let written =
             fcntl_setfl(&input, OFlags::NONBLOCK).map_or(0, |()| input.write(&line).unwrap_or_default());
@@ -90,17 +89,16 @@ impl SlotCommand {
         Ok((Self { child, input }, output))
     }
 
-    /// Closes the input, which asks the processes behind the command to end.
+    /// Closes the input, which tells the processes behind the command to end.
     pub(super) fn close_input(&mut self) {
         self.input = None;
     }
 
-    /// Returns the exit status if the command exits within this time.
     pub(super) fn status_within(&mut self, time: Duration) -> Option<ExitStatus> {
         self.wait(time).ok().flatten()
     }
 
-    /// Waits for the exit of the command. Sends SIGTERM after `grace`, and SIGKILL soon after.
+    /// Waits for the exit. Sends SIGTERM after `grace`, and SIGKILL soon after.
     pub(super) fn leave(mut self, grace: Duration) -> io::Result<ExitStatus> {
         self.close_input();
         if let Some(status) = self.wait(grace)? {
@@ -133,7 +131,7 @@ impl SlotCommand {
         }
     }
 
-    /// Sends a signal to the process group. The process has not been reaped, so its number is still valid.
+    /// The process has not been reaped, so its number is still valid.
     fn signal(&self, signal: Signal) {
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // It may have exited already.
@@ -143,8 +141,8 @@ impl SlotCommand {
 }
 
 impl SlotOutput {
-    /// Reads lines of this type in a thread, at most `most` bytes. `each` receives them and returns false to stop. All
-    /// other output and standard error are passed to `gone` at the end.
+    /// Reads at most `most` bytes of lines in a thread, until `each` returns false. Passes other output and standard
+    /// error to `gone` at the end.
     pub(super) fn read_apart<T: DeserializeOwned>(
         self,
         most: u64,
@@ -158,7 +156,7 @@ impl SlotOutput {
             if output.is_some_and(|output| read_lines(output, &mut each, &mut said)) {
                 return;
             }
-            // Something that is still there may hold it open.
+            // A remaining process may hold it open.
             said.extend(errors.recv_timeout(Duration::from_secs(2)).unwrap_or_default());
             let begin = said.len().saturating_sub(MOST_SAID);
             gone(String::from_utf8_lossy(said.get(begin..).unwrap_or_default()).trim().to_owned());
@@ -178,7 +176,7 @@ fn read_errors(errors: Option<ChildStderr>) -> Receiver<Vec<u8>> {
     receiver
 }
 
-/// Reads lines until `each` stops it (returns true) or the output ends.
+/// Returns true if `each` stopped it.
 fn read_lines<T: DeserializeOwned>(
     mut output: BufReader<impl io::Read>,
     each: &mut impl FnMut(T) -> bool,
@@ -249,7 +247,7 @@ mod tests {
         let Ok(below) = messages.recv().unwrap() else { panic!("it ended") };
         assert_eq!(messages.recv().unwrap(), Ok(0));
         assert!(!command.leave(Duration::ZERO).unwrap().success());
-        // What was killed with it takes a moment to be gone.
+        // Processes killed with it take a moment to disappear.
         let until = Instant::now() + Duration::from_secs(10);
         loop {
             let stat = std::fs::read_to_string(format!("/proc/{below}/stat")).unwrap_or_default();

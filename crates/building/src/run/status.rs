@@ -1,4 +1,4 @@
-//! The progress of a run, for readers without a lock; and the file `now` with the running tasks.
+//! Progress of a run for readers without a lock, and the file `now` with running tasks.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,39 +14,34 @@ use crate::platform::read_platform;
 use crate::runs::{find_run, read_journal};
 use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 
-/// The progress of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunStatus {
-    /// Its number.
     pub run: u64,
-    /// When it began, RFC 3339.
+    /// RFC 3339.
     pub began: String,
-    /// When it ended, RFC 3339.
+    /// RFC 3339.
     pub ended: Option<String>,
-    /// True if it is running at this moment.
+    /// True while a process performs it.
     pub goes_on: bool,
-    /// The number of packages in each state.
     pub counts: StateCounts,
-    /// The packages being built; empty if no process performs the run.
+    /// Empty if no process performs the run.
     pub running: Vec<RunningPackage>,
-    /// Set for an interrupted run that can be continued.
+    /// Set if the run can be continued.
     pub interrupted: Option<InterruptedRun>,
-    /// Its platform; `None` if unknown.
+    /// `None` if unknown.
     pub platform: Option<RunPlatform>,
-    /// The estimated remaining time: the time of the estimate, RFC 3339, and the milliseconds from then on.
+    /// Time of the estimate (RFC 3339), and the milliseconds from then on.
     pub expected: Option<(String, u64)>,
 }
 
-/// An unfinished run without a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterruptedRun {
-    /// The packages that were being built.
     pub packages: Vec<String>,
-    /// The names with which it was begun; none for all packages.
+    /// Requested names; empty for all packages.
     pub operands: Vec<String>,
 }
 
-/// Reads how far a run is, or the last one; `None` where there is none.
+/// Reads a run, or the last one.
 pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, RunError> {
     // Checked first: a run that ends meanwhile has an end in its journal.
     let is_locked = work.is_locked()?;
@@ -94,20 +89,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
-/// A package that is being built.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningPackage {
-    /// PKGNAME.
     pub package: String,
-    /// The slot.
     pub slot: String,
-    /// The name of the machine, once it is known.
+    /// Once known.
     pub host: Option<String>,
-    /// The phase of the build.
     pub phase: Option<String>,
-    /// When its task began, RFC 3339.
+    /// RFC 3339.
     pub since: Option<String>,
-    /// The most memory so far, in bytes.
+    /// Peak in bytes.
     pub memory: u64,
 }
 
@@ -118,7 +109,7 @@ pub(super) struct RunNow {
     pub(super) left_ms: Option<u64>,
 }
 
-/// Writes the file `now`, at most once a second. It is only informative: errors are ignored.
+/// Writes `now` at most once a second. Errors are ignored: the file is only informative.
 #[derive(Debug)]
 pub(super) struct NowFile {
     running: BTreeMap<u32, RunningPackage>,
@@ -155,7 +146,6 @@ impl NowFile {
         self.is_changed |= self.running.remove(&index).is_some();
     }
 
-    /// Returns true if a new estimate is due.
     pub(super) fn wants_estimate(&self) -> bool {
         self.estimated.is_none_or(|estimated| estimated.elapsed() >= LONG_PAUSE)
     }
@@ -166,7 +156,6 @@ impl NowFile {
         self.is_changed = true;
     }
 
-    /// Writes the file if it has changed and is due.
     pub(super) fn write(&mut self, run: &Dir) {
         let is_due = self.written.is_none_or(|written| written.elapsed() >= PAUSE);
         if !self.is_changed || !is_due {
@@ -179,7 +168,7 @@ impl NowFile {
     }
 }
 
-/// Reads the file; unreadable content counts as empty.
+/// Unreadable content counts as empty.
 fn read_now(run: &Dir) -> Result<RunNow, RootError> {
     let bytes = run.read_regular(NOW, LARGEST)?.unwrap_or_default();
     Ok(serde_json::from_slice(&bytes).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! The reasons for the state of a package: its dependencies, and the inputs that have changed since its last success.
+//! Reasons for a package's state: dependencies, and inputs changed since its last success.
 
 use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
 use patchadm_bulk_values::resolve::ResolvedState;
@@ -14,40 +14,34 @@ use crate::pool::Pool;
 use crate::tree::KnownTree;
 use crate::work::Work;
 
-/// Something that a package needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NeededPackage {
-    /// The pattern in its record.
+    /// As in its record.
     pub pattern: String,
-    /// The match; `None` if there is none.
+    /// `None` without a match.
     pub package: Option<String>,
-    /// Its state.
     pub state: Option<PackageState>,
 }
 
-/// The reasons for the state of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageReasons {
-    /// PKGNAME.
     pub package: String,
-    /// Its state in the last run that came to it.
+    /// In the last run that reached it.
     pub state: PackageState,
-    /// The key of its result as its inputs are now, else as they were in that run; `None` where it never came so far.
+    /// The current key, else that of the last run; `None` if it never got one.
     pub key: Option<Key>,
-    /// The reason in words.
     pub reason: String,
-    /// Its dependencies, in the order of its record.
+    /// In the order of its record.
     pub needs: Vec<NeededPackage>,
-    /// The number of direct and indirect dependents.
+    /// Direct and indirect.
     pub needed_by: u64,
-    /// The direct dependents.
     #[serde(skip)]
     pub dependents: Vec<String>,
-    /// The inputs of its key that differ from its last success with another key, the most relevant first.
+    /// Differences from the last success with another key, most relevant first.
     pub differs: Vec<InputDifference>,
 }
 
-/// Finds out why a package is in its state. What the last scan found is believed; the files of its recipe are read.
+/// Explains a package's state. Trusts the last scan, but reads the recipe's files.
 pub fn why(
     work: &Work,
     (driver, base): (&Driver, Digest),
@@ -94,7 +88,7 @@ struct PackageStory<'a> {
 }
 
 impl PackageStory<'_> {
-    /// Returns the outcome in the last run, otherwise the package's last own outcome.
+    /// Returns the outcome in the last run, otherwise the package's own last one.
     fn outcome(&self, package: u32) -> Option<&PackageOutcome> {
         let name = self.tree.pkgname(package);
         let of_last = self.known.last.as_ref().and_then(|(state, _)| state.packages.get(&name));
@@ -131,7 +125,6 @@ impl PackageStory<'_> {
         Ok((Some(key), before.map(|before| inputs.differences_from(&before)).unwrap_or_default()))
     }
 
-    /// Returns the key of the last success with another key, if it was built.
     fn success_with_another_key(&self, package: u32, key: &Key) -> Option<&Key> {
         let name = self.tree.pkgname(package);
         let last = self.known.success(&name)?;

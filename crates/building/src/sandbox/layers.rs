@@ -1,4 +1,4 @@
-//! The tree, environment and rights of a command in a sandbox.
+//! Tree, environment and rights of a command in a sandbox.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -10,76 +10,72 @@ use patchadm_core::namespaces::{
     Mount, MountSource, ProcessLimit,
 };
 use patchadm_core::script::PROGRAM_INSIDE;
-use patchadm_rootfs::{Dir, FileType, Interrupt, ObjectStatus, RootError};
-use patchadm_svr4::package::Mode;
+use patchadm_rootfs::{Dir, FileType, Interrupt, ObjectStatus, Root, RootError};
+use patchadm_svr4::package::{Mode, ObjectPath};
+use rustix::io::Errno;
 
 use super::watch::SandboxLimits;
 use crate::ids::{BUILD_ID, SandboxIds};
-use crate::tree_copy::copy_tree;
+use crate::tree_copy::{TreeKind, copy_tree, names_up_to};
 use crate::work::{made, unlinked_directory};
 
 const HOST_NAME: &str = "build";
 
 const NICENESS: i32 = 10;
 
-/// The capabilities that an installation needs, as bits of capabilities(7): `chown`, `dac_override`, `fowner`,
-/// `fsetid`, `kill`, `setgid`, `setuid`, `sys_chroot`.
+/// Bits of capabilities(7): `chown`, `dac_override`, `fowner`, `fsetid`, `kill`, `setgid`, `setuid`, `sys_chroot`.
 const OF_INSTALLATION: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 18;
 
-/// The capabilities of root in a build, in the user namespace of the sandbox: those of an installation, and `setpcap`,
-/// `net_bind_service`, `setfcap`.
+/// For root in a build, in the user namespace of the sandbox: also `setpcap`, `net_bind_service`, `setfcap`.
 const OF_ROOT: u64 = OF_INSTALLATION | 1 << 8 | 1 << 10 | 1 << 31;
 
-/// The attribute with which overlayfs marks an opaque directory.
+/// Marks an opaque directory of overlayfs.
 const OPAQUE: &[u8] = b"user.overlay.opaque";
 
 const SHARED_MEMORY: u64 = 1 << 30;
 
-/// The way in which the layers of a sandbox become one tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerKind {
-    /// Overlayfs lays them over each other.
     #[default]
     Overlay,
-    /// Each is a whole tree and begins as a copy of the one below it: for machines that refuse overlayfs.
+    /// Each layer is a whole tree, copied from the one below: for machines that refuse overlayfs.
     Copy,
 }
 
-/// The tree of a sandbox: layers and mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildRoot {
-    /// The way in which the layers become one tree.
     pub kind: LayerKind,
-    /// The layers that nobody changes, the uppermost first.
+    /// Read-only layers, the uppermost first.
     pub lower: Vec<PathBuf>,
-    /// The layer that gets all changes.
+    /// Gets all changes.
     pub upper: PathBuf,
-    /// An empty directory beside it.
     pub scratch: PathBuf,
-    /// The paths of the host that are mounted at their own places, read-only.
+    /// Host paths mounted read-only at their own places.
     pub host: Vec<PathBuf>,
-    /// Further mounts.
     pub mounts: Vec<SandboxMount>,
-    /// Whose ids its users and groups have.
     pub ids: SandboxIds,
 }
 
 impl BuildRoot {
-    /// Prepares the upper layer and returns it. If layers are copies and it is empty, the lower layers are copied.
-    /// Temporary directories are made unless the lower layers have suitable ones. Copying fails with EINTR once a signal
-    /// comes.
+    /// Prepares the upper layer, copied from the lower ones if they are copies. Makes temporary directories unless
+    /// there are suitable ones. Copying fails with EINTR once a signal comes.
     pub(crate) fn lay_out(&self, interrupt: Interrupt<'_>) -> Result<Dir, RootError> {
         let upper = unlinked_directory(&self.upper)?;
         let below = self.lower.first().filter(|_| self.kind == LayerKind::Copy);
         if let Some(below) = below
             && upper.names()?.is_empty()
         {
-            copy_tree(below, &self.upper, None, interrupt)?;
+            // What packages have installed belongs to the layer, and the lowest one may be a base.
+            let kind = if self.lower.len() == 1 { TreeKind::Base } else { TreeKind::Layer };
+            copy_tree((below, &self.upper), kind, None, interrupt)?;
         }
         if self.kind == LayerKind::Overlay && has_temporary_directories(&self.lower)? {
             return Ok(upper);
         }
         make_temporary_directories(&upper)?;
+        if self.kind == LayerKind::Overlay {
+            hide_temporary_files(&upper, &self.lower)?;
+        }
         Ok(upper)
     }
 }
@@ -89,7 +85,44 @@ pub(crate) fn make_temporary_directories(layer: &Dir) -> Result<(), RootError> {
     made(&made(layer, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))
 }
 
-/// Returns true if the lowest layer has world-writable temporary directories and no layer above changes them.
+/// Hides what anybody may have put into the temporary directories of the base, unless a layer above it does so.
+fn hide_temporary_files(upper: &Dir, layers: &[PathBuf]) -> Result<(), RootError> {
+    let Some((base, above)) = layers.split_last() else { return Ok(()) };
+    let (base, var) = (Dir::of_host(base)?, upper.dir(b"var")?);
+    for (place, own) in [("/tmp", upper.dir(b"tmp")?), ("/var/tmp", var.dir(b"tmp")?)] {
+        let path = ObjectPath::new(place.as_bytes()).unwrap_or_else(|_| ObjectPath::root());
+        let of_base = match base.root().dir_of_object(&path) {
+            // A build cannot read it either.
+            Err(error) if error.is_refused_access() => continue,
+            of_base => of_base?,
+        };
+        let Some(of_base) = of_base else { continue };
+        if of_base.itself()?.mode.bits() & 0o1002 != 0o1002 || !has_names(&of_base)? {
+            continue;
+        }
+        let mut is_hidden = false;
+        for layer in above {
+            is_hidden |= match Root::open(layer)?.dir_of_object(&path) {
+                Err(error) if error.is_refused_access() => true,
+                own => own?.is_some(),
+            };
+        }
+        if !is_hidden {
+            match own.set_xattr(b"", OPAQUE, b"y") {
+                // They stay visible on a file system that cannot hide anything.
+                Err(error) if error.errno() == Some(Errno::OPNOTSUPP) => {}
+                hidden => hidden?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_names(dir: &Dir) -> Result<bool, RootError> {
+    Ok(names_up_to(dir, 0)?.is_none())
+}
+
+/// True if the lowest layer has empty world-writable temporary directories and no layer above changes them.
 fn has_temporary_directories(layers: &[PathBuf]) -> Result<bool, RootError> {
     let Some((base, above)) = layers.split_last() else { return Ok(false) };
     for layer in above {
@@ -107,45 +140,41 @@ fn has_temporary_directories(layers: &[PathBuf]) -> Result<bool, RootError> {
         }
     }
     let base = Dir::of_host(base)?;
-    let is_open = |seen: Option<ObjectStatus>| {
-        seen.is_some_and(|seen| seen.file_type == FileType::Directory && seen.mode == Mode::of(0o1777))
+    let is_suitable = |above: &Dir| -> Result<bool, RootError> {
+        let is_open = above.look(b"tmp")?.is_some_and(|seen: ObjectStatus| {
+            seen.file_type == FileType::Directory && seen.mode == Mode::of(0o1777)
+        });
+        Ok(is_open && !has_names(&above.dir(b"tmp")?)?)
     };
     let has_var = base.look(b"var")?.is_some_and(|seen| seen.file_type == FileType::Directory);
-    Ok(has_var && is_open(base.look(b"tmp")?) && is_open(base.dir(b"var")?.look(b"tmp")?))
+    Ok(has_var && is_suitable(&base)? && is_suitable(&base.dir(b"var")?)?)
 }
 
-/// Under whose ids a command runs.
+/// User ids of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildUser {
-    /// The first ids inside: root's, or the caller's own if there are no others.
+    /// First ids inside: root's, or the caller's own if there are no others.
     First,
-    /// The ids of builds.
     Build,
-    /// The first ones, with the rights that an installation needs.
+    /// The first ids, with the rights that an installation needs.
     Installer,
 }
 
 impl BuildUser {
-    /// Returns the id inside, if there are further ids.
     pub(crate) fn id(self) -> u32 {
         if self == Self::Build { BUILD_ID } else { 0 }
     }
 }
 
-/// A command of a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxCommand {
-    /// The program with its arguments.
     pub words: Vec<OsString>,
-    /// The complete environment.
+    /// Complete environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// The working directory.
     pub directory: String,
-    /// Under whose ids it runs.
     pub user: BuildUser,
-    /// True for the network of the host.
     pub has_network: bool,
-    /// True if `/dev/tty` exists, only for a person who enters the sandbox with a pseudo-terminal.
+    /// Provides `/dev/tty`, for a person who enters the sandbox with a pseudo-terminal.
     pub has_terminal: bool,
 }
 
@@ -163,12 +192,11 @@ pub(crate) fn installer_path() -> io::Result<PathBuf> {
     found.ok_or_else(missing)
 }
 
-/// Returns the mount of the `patchadm` beside this program.
+/// Mounts the `patchadm` beside this program.
 pub(crate) fn installer() -> io::Result<SandboxMount> {
     Ok(SandboxMount::read_only(&installer_path()?, INSTALLER))
 }
 
-/// Returns the network configuration files of the host.
 pub(crate) fn network_files() -> impl Iterator<Item = SandboxMount> {
     let files = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"].map(Path::new);
     files.into_iter().filter(|path| path.exists()).map(|path| SandboxMount::read_only(path, path))
@@ -178,15 +206,14 @@ pub(crate) fn environment(own: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     COMMON_ENVIRONMENT.iter().chain(own).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// Returns the enclosure of a command in a tree that was laid out, which is given to its root. `lock` is held as long as any
-/// process is inside.
+/// Returns the enclosure of a command and gives the tree to its root. All processes inside hold `lock`.
 pub fn enclosure(
     root: &BuildRoot,
     command: SandboxCommand,
     limits: &SandboxLimits,
     lock: Option<HeldLock>,
 ) -> Result<Enclosure, RootError> {
-    // Everything below gets another owner: it must not be elsewhere.
+    // Everything below gets another owner, so it must not have links elsewhere.
     root.ids.hand_over(&unlinked_directory(&root.upper)?)?;
     let tree = match root.kind {
         LayerKind::Overlay => EnclosureTree::Layers(Layers {
@@ -235,8 +262,7 @@ pub fn enclosure(
     })
 }
 
-/// Returns an enclosure for a function of this program that only needs some directories. They are mounted in an empty
-/// tree with a place for each and for `/proc`.
+/// Returns an enclosure for a function of this program that needs only these directories and `/proc`.
 pub(crate) fn enclosure_of_work(
     work: &str,
     (tree, directories): (&Path, &[(PathBuf, PathBuf)]),
@@ -248,7 +274,7 @@ pub(crate) fn enclosure_of_work(
         missing: MissingPlace::Refused,
         ..mount_of(source, place.clone().into(), true)
     });
-    // Setting file modes goes through the descriptors of the process.
+    // Setting file modes goes through the process's descriptors.
     let processes =
         Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Refused };
     Enclosure {
@@ -286,7 +312,7 @@ fn capabilities_of(user: BuildUser) -> u64 {
     }
 }
 
-/// Returns the ids that a command switches to; `None` if it stays the first user.
+/// `None` for the first user.
 fn user_inside(ids: SandboxIds, user: BuildUser) -> Option<(u32, u32)> {
     (ids.are_many() && user == BuildUser::Build).then_some((BUILD_ID, BUILD_ID))
 }
@@ -298,14 +324,15 @@ fn mount_of(source: &Path, place: OsString, is_writable: bool) -> Mount {
     Mount { place, source, missing: MissingPlace::Made }
 }
 
-/// Returns the limits that the kernel enforces per process.
+/// Limits that the kernel enforces per process.
 fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
     let of = |value: Option<u64>, limit: fn(u64) -> ProcessLimit| value.map(limit);
     let of_kernel = [
-        // A process over the limit is usually found earlier; this stops unobserved ones.
+        // Usually found earlier; this stops unobserved processes.
         of(limits.cpu.map(|time| time.as_secs() + 2), ProcessLimit::ProcessorTime),
         of(limits.disk, ProcessLimit::FileSize),
-        Some(ProcessLimit::CoreDump(0)),
+        // The kernel starts the program of a `core_pattern` with a pipe whatever the limit, except for 1; a file is larger.
+        Some(ProcessLimit::CoreDump(1)),
     ];
     of_kernel.into_iter().flatten().collect()
 }
@@ -313,12 +340,12 @@ fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
 /// The parts of the host that a build sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostBase {
-    /// The directories and files that are mounted at their own paths, read-only.
+    /// Mounted read-only at their own paths.
     pub mounted: Vec<PathBuf>,
 }
 
-/// Lays out an empty directory as the lowest layer: symbolic links of the host are made again, for directories and files
-/// there are places, and `build` has these ids. Paths that the host lacks are left out.
+/// Lays out a lowest layer with the host's links and empty places for its directories and files. Skips paths that the
+/// host lacks. `build` has these ids.
 pub fn lay_out_host_base(
     layer: &Dir,
     host_paths: &[PathBuf],
@@ -340,13 +367,13 @@ pub fn lay_out_host_base(
         let mut file = etc.create(name)?;
         file.put(text.as_bytes())?;
         file.set_mode(Mode::of(0o644))?;
-        // The layer serves all later runs: a power cut must not leave it without them.
+        // The layer serves all later runs, so a power cut must not leave it without them.
         file.sync()?;
     }
     Ok(base)
 }
 
-/// Prepares the place for a host path; returns true if it must be mounted.
+/// Returns true if the path must be mounted.
 fn lay_out_place(layer: &Dir, path: &Path, name: &Path) -> Result<bool, RootError> {
     let host = Dir::of_host(Path::new("/"))?;
     let (mut here, mut there) = (layer.again()?, host);
@@ -382,20 +409,18 @@ fn existing_or_made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     }
 }
 
-/// The first id of ordinary users.
 const FIRST_OF_PEOPLE: u32 = 1000;
 
-/// The accounts of the system of the host: packages may name them as owners.
+/// System accounts of the host: packages may name them as owners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostAccounts {
-    /// Users, each with the ids of itself and its group.
+    /// Each with the ids of itself and its group.
     pub users: Vec<(String, u32, u32)>,
-    /// Groups.
     pub groups: Vec<(String, u32)>,
 }
 
 impl HostAccounts {
-    /// Parses the texts of `passwd` and `group`. Invalid lines and accounts of people are left out.
+    /// Parses `passwd` and `group`. Leaves out invalid lines and accounts of people.
     pub fn of(passwd: &str, group: &str) -> Self {
         let id = |text: Option<&str>| text?.parse::<u32>().ok().filter(|id| *id < FIRST_OF_PEOPLE);
         let named = |fields: &[&str]| {
@@ -419,8 +444,7 @@ impl HostAccounts {
     }
 }
 
-/// Returns `passwd` and `group`: the accounts of the sandbox, and the system accounts of the host with other names and
-/// ids.
+/// Returns `passwd` and `group`: the sandbox's accounts, and the host's system accounts with other names and ids.
 fn accounts((uid, gid): (u32, u32), host: &HostAccounts) -> (String, String) {
     let is_other = |name: &str, id: u32, own: u32| {
         !["root", "build", "nobody", "nogroup"].contains(&name) && id != 0 && id != own
@@ -445,7 +469,7 @@ fn accounts((uid, gid): (u32, u32), host: &HostAccounts) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     use patchadm_bulk_values::conf::IdRange;
     use patchadm_rootfs::never;
@@ -483,6 +507,51 @@ mod tests {
     }
 
     #[test]
+    fn what_anybody_has_put_into_a_temporary_directory_of_the_base_is_hidden() {
+        // Where the file system has attributes.
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["base/tmp", "base/var/tmp", "set", "upper"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        for name in ["base/tmp", "base/var/tmp"] {
+            std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        }
+        let lay_out = |lower: &[&str]| {
+            let root = BuildRoot {
+                kind: LayerKind::Overlay,
+                lower: lower.iter().map(|name| path(name)).collect(),
+                upper: path("upper"),
+                scratch: path("scratch"),
+                host: Vec::new(),
+                mounts: Vec::new(),
+                ids: SandboxIds::Own,
+            };
+            let upper = root.lay_out(&never).unwrap();
+            let hides = |above: &Dir| {
+                above.look(b"tmp").unwrap().is_some() && above.has_xattr(b"tmp", OPAQUE).unwrap()
+            };
+            let var = upper.look(b"var").unwrap().is_some_and(|_| hides(&upper.dir(b"var").unwrap()));
+            let found = [hides(&upper), var];
+            for name in upper.names().unwrap() {
+                upper.remove_tree(&name).unwrap();
+            }
+            found
+        };
+        assert_eq!(lay_out(&["base"]), [false, false]);
+        std::fs::write(path("base/var/tmp/theirs"), "").unwrap();
+        let attribute = rustix::fs::setxattr(path("set"), OPAQUE, b"n", rustix::fs::XattrFlags::empty());
+        if attribute.is_err() {
+            println!("skipped: attributes cannot be set here");
+            return;
+        }
+        assert_eq!(lay_out(&["base"]), [false, true]);
+        assert_eq!(lay_out(&["set", "base"]), [false, true]);
+        std::fs::create_dir_all(path("set/var/tmp")).unwrap();
+        assert_eq!(lay_out(&["set", "base"]), [false, false], "that layer has hidden it");
+    }
+
+    #[test]
     fn the_layer_has_places_and_links_as_the_host_and_accounts_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
         let paths = ["/usr", "/bin", "/nowhere", "/etc/ld.so.cache"].map(PathBuf::from);
@@ -498,7 +567,7 @@ mod tests {
         assert_eq!(base.mounted.contains(&PathBuf::from("/bin")), !is_link);
         let passwd = std::fs::read_to_string(dir.path().join("etc/passwd")).unwrap();
         assert_eq!(passwd.lines().nth(1), Some("build:x:1000:100:build:/work:/bin/sh"));
-        // What packages may name as owners is that of the host; its people are not there.
+        // Owners named by packages are the host's; its people are not there.
         assert_eq!(
             passwd.lines().skip(3).collect::<Vec<_>>(),
             ["mail:x:8:8::/nonexistent:/usr/sbin/nologin"]

@@ -1,44 +1,52 @@
-//! The log of a task: the output of its commands, up to a limit, and the phases in it.
+//! The log of a task: output of its commands up to a limit, and its phases.
 
-use patchadm_rootfs::{RootError, WritableFile};
+use patchadm_rootfs::{Dir, RootError, WritableFile};
 
-/// The prefix of a line that starts a phase of a build; the name follows.
+use crate::space::RoomWatch;
+
+/// Followed by the name of a phase.
 pub const PHASE_LINE: &[u8] = b"===> phase: ";
 
 const LONGEST_PHASE: usize = 64;
 
-/// The log of a task, being written.
 #[derive(Debug)]
 pub struct TaskLog {
     file: WritableFile,
     written: u64,
     limit: Option<u64>,
-    /// The current incomplete line, if it can still become a phase line.
+    /// The incomplete line, while it can become a phase line.
     line: Vec<u8>,
+    room: Option<RoomWatch<Dir>>,
 }
 
 impl TaskLog {
-    /// Begins a log that takes this many bytes; an unlimited one without.
+    /// `limit` is in bytes.
     pub fn begin(file: WritableFile, limit: Option<u64>) -> Self {
-        Self { file, written: 0, limit, line: Vec::new() }
+        Self { file, written: 0, limit, line: Vec::new(), room: None }
     }
 
-    /// Returns the bytes written so far.
+    /// Returns the log of a file in this directory, whose file system keeps a reserve.
+    pub(crate) fn leaving_reserve(self, dir: &Dir) -> Result<Self, RootError> {
+        Ok(Self { room: Some(RoomWatch::begin(dir.again()?, 0)?), ..self })
+    }
+
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Returns true if the output exceeds the log's limit.
     pub fn is_full(&self) -> bool {
         self.limit.is_some_and(|limit| self.written >= limit)
     }
 
-    /// Adds output, up to the limit, and calls `begins` with each phase that begins in it.
+    /// Adds output up to the limit, and calls `begins` for each new phase.
     pub fn add(&mut self, bytes: &[u8], mut begins: impl FnMut(String)) -> Result<(), RootError> {
         let room = self.limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit.saturating_sub(self.written)).unwrap_or(usize::MAX)
         });
         let kept = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
+        if let Some(room) = &mut self.room {
+            room.add(kept)?;
+        }
         self.file.put(kept)?;
         self.written += kept.len() as u64;
         for piece in kept.split_inclusive(|&byte| byte == b'\n') {
@@ -64,8 +72,6 @@ pub(crate) fn phase_of(line: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use patchadm_rootfs::Dir;
-
     use super::*;
 
     fn log(limit: Option<u64>) -> (tempfile::TempDir, TaskLog) {

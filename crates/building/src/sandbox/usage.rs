@@ -1,10 +1,9 @@
-//! The resources used by a sandbox: disk space, memory and processor time of its processes, unlinked and memory files,
-//! shared memory segments.
+//! Resources of a sandbox: disk space, memory, processor time, unlinked files, memory files, shared segments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,25 +13,30 @@ use patchadm_core::namespaces::open_segments;
 use patchadm_core::process::MappedFile;
 use patchadm_rootfs::{Descent, Dir, FileType, RootError};
 
+use crate::tree_copy::names_up_to;
+
 const LEAST: u64 = 4096;
 
-/// The deepest level that is looked at. In a bind mount the way back takes time by the square of the depth.
+/// Deepest level examined: in a bind mount the way back takes time by the square of the depth.
 const DEEPEST: usize = 4096;
+
+/// The most names of a directory that are looked at. Further names of one file take no blocks of their own.
+const MOST_NAMES: usize = 2 << 20;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsedSpace {
     pub(crate) bytes: u64,
-    /// The first unreadable directory, which could contain anything. The path starts with the name of its top
-    /// directory.
+    /// The first directory that is unreadable, or too large to be read, and could contain anything. Starts with
+    /// the name of its top directory.
     pub(crate) closed: Option<String>,
 }
 
-/// Returns the disk usage of directories. Objects removed meanwhile count as nothing.
+/// Objects removed meanwhile do not count.
 pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
     space_up_to(directories, u64::MAX)
 }
 
-/// Returns the disk usage of directories, and stops counting once it is above `most`.
+/// Stops counting above `most`.
 pub(crate) fn space_up_to(directories: &[PathBuf], most: u64) -> UsedSpace {
     let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new(), most };
     for top in directories {
@@ -51,10 +55,10 @@ struct SpaceWalk {
 }
 
 impl SpaceWalk {
-    /// Adds everything below a directory. Fails if a directory was moved meanwhile and the way back is lost.
+    /// Fails if a directory was moved meanwhile and the way back is lost.
     fn add(&mut self, top: &Path, dir: &Dir) -> Result<(), RootError> {
         let mut descent = Descent::below(dir);
-        let mut rest = vec![self.look_at(dir)];
+        let mut rest = vec![self.look_at(top, dir)];
         while let Some(directories) = rest.last_mut() {
             if self.used.bytes > self.most {
                 break;
@@ -79,16 +83,20 @@ impl SpaceWalk {
                 self.used.closed.get_or_insert_with(|| shown(top, descent.here()));
                 continue;
             }
-            rest.push(self.look_at(&below));
+            rest.push(self.look_at(top, &below));
             descent.enter(&name, below)?;
         }
         Ok(())
     }
 
-    /// Counts the objects in a directory, and returns its subdirectories.
-    fn look_at(&mut self, dir: &Dir) -> Vec<Vec<u8>> {
+    /// Counts a directory's objects and returns its subdirectories.
+    fn look_at(&mut self, top: &Path, dir: &Dir) -> Vec<Vec<u8>> {
         let mut directories = Vec::new();
-        for name in dir.names().unwrap_or_default() {
+        let names = names_up_to(dir, MOST_NAMES).unwrap_or_else(|_| Some(Vec::new()));
+        if names.is_none() {
+            self.used.closed.get_or_insert_with(|| shown(top, dir));
+        }
+        for name in names.unwrap_or_default() {
             let Ok(Some(seen)) = dir.look(&name) else { continue };
             if seen.links < 2 || self.seen_files.insert((seen.file_system, seen.inode.number)) {
                 self.used.bytes += seen.allocated.max(LEAST);
@@ -109,21 +117,21 @@ fn shown(top: &Path, dir: &Dir) -> String {
     if dir.path().relative().is_empty() { name.into_owned() } else { format!("{name}{}", dir.path()) }
 }
 
-/// The resource usage of all descendants of a process.
+/// Usage of all descendants of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProcessUsage {
     pub(super) processes: Vec<u32>,
-    /// Resident anonymous memory in bytes.
+    /// Resident anonymous memory, in bytes.
     pub(super) anonymous: u64,
-    /// Resident mapped memory files in bytes; shared pages count for each process.
+    /// Resident mapped memory files, in bytes; shared pages count for each process.
     pub(super) shared: u64,
-    /// The maximum processor time of one process.
+    /// Maximum of one process.
     pub(super) longest: Duration,
 }
 
 const MOST: usize = 1 << 17;
 
-/// Returns the usage of all descendants. A process that ends meanwhile is ignored.
+/// Ignores a process that ends meanwhile.
 pub(super) fn usage_below(process: u32) -> ProcessUsage {
     let mut usage = ProcessUsage::default();
     let mut open = children(process);
@@ -143,7 +151,7 @@ pub(super) fn usage_below(process: u32) -> ProcessUsage {
 
 fn processor_time_of(process: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name of the program, in brackets, may have blanks; behind it user and system time are the 12th and 13th field.
+    // The bracketed program name may have blanks; user and system time are the 12th and 13th field after it.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1))
@@ -158,7 +166,7 @@ fn children(process: u32) -> Vec<u32> {
     lists.flatten().collect()
 }
 
-/// Returns the resident anonymous and shared memory of a process, without reserved memory and mapped disk files.
+/// Returns resident anonymous and shared memory, without reserved memory and mapped disk files.
 fn memory_of(process: u32) -> (u64, u64) {
     let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"));
     let status = status.unwrap_or_default();
@@ -171,18 +179,18 @@ fn memory_of(process: u32) -> (u64, u64) {
 
 type FileId = (u64, u64);
 
-/// File systems (statfs(2)) that store files in memory.
+/// File systems in memory, by their statfs(2) type.
 const OF_MEMORY: [i64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
 
-/// Overlayfs; its files are stored in the upper layer.
+/// Overlayfs stores its files in the upper layer.
 const OVERLAY: i64 = 0x794c_7630;
 
-/// Name prefixes of mapped memory files without a directory entry.
+/// Names of mapped memory files without a directory entry.
 const MAPPED_MEMORY: [&str; 4] = ["/memfd:", SEGMENT, "/dev/zero (deleted)", "/dev/shm/"];
 
 const SEGMENT: &str = "/SYSV";
 
-/// Unlinked disk files and memory files of some processes, each once, with sizes.
+/// Unlinked disk files and memory files of processes, each once, with sizes.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
     disk: BTreeMap<FileId, u64>,
@@ -190,7 +198,7 @@ pub(super) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Examines the files of processes. Files on the file systems of `written` are disk files.
+    /// Files on the file systems of `written` are disk files.
     pub(super) fn of(processes: &[u32], written: &[PathBuf]) -> Self {
         let file_systems = written.iter().filter_map(|path| Some(fs::metadata(path).ok()?.dev())).collect();
         let mut files = Self::default();
@@ -212,7 +220,7 @@ impl OpenFiles {
         self.memory.values().sum()
     }
 
-    /// Adds the file behind a link in `/proc`, unless it was closed.
+    /// Adds the file behind a link in `/proc`, unless closed.
     fn take(&mut self, link: &Path, file_systems: &BTreeSet<u64>) {
         let Ok(seen) = fs::metadata(link) else { return };
         if !seen.is_file() {
@@ -231,10 +239,10 @@ impl OpenFiles {
         }
     }
 
-    /// Adds the mapped disk files of a process that have been unlinked.
+    /// Adds unlinked disk files that a process maps.
     fn take_mapped(&mut self, process: &Path, file_systems: &BTreeSet<u64>) {
-        let maps = fs::read(process.join("maps")).unwrap_or_default();
-        for mapped in maps.split(|&byte| byte == b'\n').filter_map(MappedFile::of_line) {
+        for line in lines_of(&process.join("maps")) {
+            let Some(mapped) = MappedFile::of_line(&line) else { continue };
             let id = id(&mapped);
             let is_known = self.disk.contains_key(&id) || self.memory.contains_key(&id);
             if is_known || !mapped.path.ends_with(b" (deleted)") || is_memory(&mapped) {
@@ -244,26 +252,25 @@ impl OpenFiles {
             if fs::metadata(&link).is_ok() {
                 self.take(&link, file_systems);
             } else if file_systems.contains(&id.0) {
-                // Only root may look behind it; it is at least as long as what is mapped of it.
+                // Only root may look behind it. The file is at least as long as its mapped part.
                 let longest = self.disk.entry(id).or_default();
                 *longest = (*longest).max(mapped.file_end());
             }
         }
     }
 
-    /// Returns the resident size of mapped memory files that no process has open; each counts once. Shared memory
-    /// segments may be counted elsewhere.
+    /// Returns the resident size of mapped memory files that no process has open. Segments may be counted elsewhere.
     pub(super) fn mapped_memory(&self, processes: &[u32], without_segments: bool) -> u64 {
         let mut bytes = 0_u64;
         for process in processes {
-            let maps = fs::read(format!("/proc/{process}/smaps")).unwrap_or_default();
             let mut counts = false;
-            for line in maps.split(|&byte| byte == b'\n') {
+            for line in lines_of(Path::new(&format!("/proc/{process}/smaps"))) {
+                let line = line.as_slice();
                 let field = |name: &str| {
                     let value = str::from_utf8(line).ok()?.strip_prefix(name)?.trim();
                     value.strip_suffix(" kB")?.parse::<u64>().ok()
                 };
-                // A mapping starts with its addresses, and its fields with capitals.
+                // A mapping starts with addresses, its fields with capitals.
                 if line.first().is_some_and(|letter| letter.is_ascii_digit() || letter.is_ascii_lowercase()) {
                     let is_meant = |mapped: MappedFile<'_>| {
                         is_memory(&mapped)
@@ -274,13 +281,20 @@ impl OpenFiles {
                 } else if let Some(share) = field("Pss:").filter(|_| counts) {
                     bytes = bytes.saturating_add(share.saturating_mul(1024));
                 } else if let Some(own) = field("Anonymous:").filter(|_| counts) {
-                    // A private copy is memory of the process.
+                    // A private copy counts as memory of the process.
                     bytes = bytes.saturating_sub(own.saturating_mul(1024));
                 }
             }
         }
         bytes
     }
+}
+
+/// Returns the lines of a file in `/proc`, one at a time: a process has tens of thousands of mappings, with paths that it
+/// chooses.
+fn lines_of(path: &Path) -> impl Iterator<Item = Vec<u8>> {
+    let file = File::open(path).ok().map(BufReader::new);
+    file.into_iter().flat_map(|file| file.split(b'\n').map_while(Result::ok))
 }
 
 fn id(mapped: &MappedFile<'_>) -> FileId {
@@ -295,13 +309,12 @@ const MOST_NAMESPACES: usize = 256;
 
 const LONGEST_LIST: u64 = 16 << 20;
 
-/// The segment lists of a sandbox by IPC namespace; `None` for one that cannot be opened.
+/// A sandbox's segment lists by IPC namespace; `None` if one cannot be opened.
 #[derive(Debug, Default)]
 pub(super) struct SegmentLists(BTreeMap<OsString, Option<File>>);
 
 impl SegmentLists {
-    /// Returns the bytes of all segments that these processes see; `maker` is the process that made their sandbox.
-    /// `None` if no list is readable.
+    /// Returns the bytes of all segments that these processes see, if a list is readable. `maker` made their sandbox.
     pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> Option<u64> {
         let own = namespace_of("self");
         let mut seen = BTreeMap::new();
@@ -314,7 +327,7 @@ impl SegmentLists {
                 seen.entry(namespace).or_insert(*process);
             }
         }
-        // A list keeps its namespace, and all that is in it.
+        // An open list keeps its namespace alive.
         self.0.retain(|namespace, _| seen.contains_key(namespace));
         for (namespace, process) in seen {
             self.0.entry(namespace).or_insert_with(|| open_segments(maker, process).ok());
@@ -335,7 +348,7 @@ fn read_list(list: &mut File) -> io::Result<String> {
     Ok(text)
 }
 
-/// Returns the resident and swapped bytes in a segment list, its last two columns.
+/// Adds up resident and swapped bytes, the last two columns.
 fn bytes_of(list: &str) -> u64 {
     let sizes = list.lines().skip(1).flat_map(|line| line.split_ascii_whitespace().rev().take(2));
     sizes.filter_map(|size| size.parse::<u64>().ok()).fold(0, u64::saturating_add)

@@ -1,4 +1,4 @@
-//! Supervision of a command in a sandbox: its output goes to the log, and it is ended if it exceeds a limit.
+//! Supervises a command in a sandbox: logs its output, and ends it above a limit.
 
 use std::fs::File;
 use std::io;
@@ -20,34 +20,30 @@ use crate::space::FreeSpace;
 
 const LOOK_AT_PROCESSES: Duration = Duration::from_millis(200);
 
-/// The interval of disk usage checks. It grows to the second one if a check would take more than a fiftieth of the time.
-/// A loss of free space that the command may have caused is a reason to check at once.
+/// Interval of disk checks. Grows to the second value if a check takes more than a fiftieth of the time. Lost free
+/// space that the command may have caused triggers a check at once.
 const LOOK_AT_DISK: Duration = Duration::from_secs(2);
 const LONGEST_WITHOUT_LOOK: Duration = Duration::from_secs(5);
 const PART_OF_TIME: u32 = 50;
 
-/// The interval of checks of memory files, with the same rule.
+/// The same for checks of memory files.
 const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 
-/// The maximum number of bytes of standard error that are kept if it is separate, and of bytes read at a time: endless
-/// output must not delay the limits.
+/// Bytes of separate standard error to keep, and bytes to read at a time: endless output must not delay the limits.
 const MOST_ERRORS: usize = 64 << 10;
 const MOST_AT_ONCE: usize = 1 << 20;
 
-/// The limits of a command and of everything that it starts; `None` is no limit.
+/// Limits of a command and everything that it starts; `None` for no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SandboxLimits {
-    /// The time until its end.
     pub time: Option<Duration>,
-    /// The time without a byte of output.
+    /// Time without output.
     pub silence: Option<Duration>,
-    /// The processor time of one process.
+    /// Processor time of one process.
     pub cpu: Option<Duration>,
-    /// The bytes of memory of all processes.
+    /// Bytes of all processes.
     pub memory: Option<u64>,
-    /// The number of processes.
     pub processes: Option<u64>,
-    /// The bytes on the disk.
     pub disk: Option<u64>,
 }
 
@@ -56,7 +52,7 @@ impl SandboxLimits {
         GroupLimits { memory: self.memory, processes: self.processes }
     }
 
-    /// Returns the limits of a package, for any command that its recipe or its scripts are run by.
+    /// Limits of a package, for every command of its recipe or scripts.
     pub fn of(limits: &Limits) -> Self {
         let time = |name| limits.get(name).map(Duration::from_secs);
         Self {
@@ -69,107 +65,91 @@ impl SandboxLimits {
         }
     }
 
-    /// Replaces the time limit and removes the one on silence: our own commands may print nothing for a long time.
+    /// Replaces the time limit and drops the one on silence: our own commands may print nothing for long.
     pub(crate) fn within(self, time: Option<Duration>) -> Self {
         Self { time, silence: None, ..self }
     }
 
-    /// Adds disk space for files that the command does not choose itself.
+    /// Adds room for files that the command does not choose itself.
     pub(crate) fn with_room(self, bytes: u64) -> Self {
         Self { disk: self.disk.map(|disk| disk.saturating_add(bytes)), ..self }
     }
 }
 
-/// The exceeded limit of a command, with the amount used.
+/// The exceeded limit, with the amount used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopCause {
-    /// It took this long.
     Time(Duration),
-    /// It printed nothing for this long.
+    /// Without output.
     Silence(Duration),
-    /// Its processes had this much memory, in bytes.
+    /// Bytes.
     Memory(u64, UsageMeasure),
-    /// It had this many processes.
     Processes(u64, UsageMeasure),
-    /// One of its processes had this much processor time.
+    /// Of one process.
     Processor(Duration),
-    /// It occupied this many bytes on the disk.
+    /// Bytes.
     Disk(u64),
-    /// The command made this directory unreadable, so its disk usage is unknown.
+    /// The command made this directory unreadable, which hides its disk usage.
     Closed(String),
-    /// It printed more than the log takes: this many bytes.
+    /// Bytes of output, more than the log takes.
     Output(u64),
-    /// The task was asked to end.
     Asked,
     /// Free space fell below the reserve, and the command had grown most.
     Space,
 }
 
-/// The source of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageMeasure {
-    /// Its control group, which did not let it have more.
+    /// Its control group rejected a further request.
     ControlGroup,
     /// Looks at its processes.
     Looks,
 }
 
-/// The observers of a running command.
 pub struct SandboxWatch<'a> {
     pub(crate) group: &'a mut TaskGroup,
-    /// The directories that count as its disk space.
     pub written: &'a [PathBuf],
-    /// Gets the last bytes of its standard error, which otherwise goes to the log.
+    /// Gets the last bytes of standard error, which otherwise goes to the log.
     pub errors: Option<&'a mut Vec<u8>>,
-    /// Receives each phase that begins.
     pub phase: &'a mut dyn FnMut(String),
-    /// Is called at least five times a second with the peak of memory and the bytes of the log; returns whether the command
-    /// is to end.
+    /// Called at least five times a second with peak memory and bytes of the log. Returns true to end the command.
     pub ticks: &'a mut dyn FnMut(u64, u64) -> bool,
-    /// Is called while free space is scarce; returns true if the command has to give way.
+    /// Called while free space is scarce. Returns true if the command has to give way.
     pub(crate) gives_way: Option<&'a dyn Fn(TaskGrowth) -> bool>,
 }
 
-/// The growth of a command while free space is scarce.
+/// Growth of a command while free space is scarce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskGrowth {
-    /// The bytes that it wrote in the last seconds.
+    /// Written in the last seconds.
     pub(crate) bytes: u64,
-    /// True if free space is below the reserve, and was scarce at the previous check, so that every task has recorded its growth.
+    /// True if free space is below the reserve and was scarce before, so that every task has recorded its growth.
     pub(crate) is_decisive: bool,
 }
 
-/// The end of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxEnd {
-    /// The exit; `None` if it was ended because of `stopped`.
+    /// `None` if ended because of `stopped`.
     pub end: Option<EnclosureEnd>,
-    /// The reason for ending it.
     pub stopped: Option<StopCause>,
-    /// The time that it took.
     pub took: Duration,
-    /// The most memory that its processes had, in bytes, as far as it was seen.
+    /// Peak of its processes as far as observed, in bytes.
     pub peak_memory: u64,
-    /// The processor time of all its processes, in milliseconds; 0 if it was ended.
+    /// Of all its processes; 0 if it was ended.
     pub processor_ms: u64,
 }
 
-/// The reasons why a command was not run, or not watched.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The sandbox could not be made.
     #[error(transparent)]
     Enclosure(#[from] EnclosureError),
-    /// A process or pipe could not be made.
     #[error("cannot start a sandbox: {0}")]
     Start(#[from] io::Error),
-    /// The log could not be written.
     #[error(transparent)]
     Log(#[from] patchadm_rootfs::RootError),
 }
 
-/// Runs the command of an enclosure, with `input` as its standard input, until it ends or goes over a limit. When this returns,
-/// no process of it is left.
+/// Runs an enclosed command with this standard input until it ends or exceeds a limit. No process is left afterwards.
 pub fn run_watched(
     enclosure: &Enclosure,
     limits: &SandboxLimits,
@@ -250,7 +230,6 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Follows the command until it ends or has to be ended.
     fn follow(
         &mut self,
         log: &mut TaskLog,
@@ -280,7 +259,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Waits for output or exit; returns true on exit.
+    /// Returns true on exit.
     fn wait(&self, at_most: Duration) -> Result<bool, SandboxError> {
         let at_most = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
         let mut fds = vec![PollFd::from_borrowed_fd(self.process.fd(), PollFlags::IN)];
@@ -294,7 +273,7 @@ impl<'a> Watcher<'a> {
         Ok(fds.first().is_some_and(|process| !process.revents().is_empty()))
     }
 
-    /// Moves output to the log. Endless output is stopped by the limit of the log.
+    /// Moves output to the log, whose limit stops endless output.
     fn take_output(&mut self, log: &mut TaskLog, watch: &mut SandboxWatch<'_>) -> Result<(), SandboxError> {
         let mut bytes = [0; 1 << 13];
         while let Some(output) = self.output.as_mut().filter(|_| !log.is_full()) {
@@ -366,8 +345,7 @@ impl<'a> Watcher<'a> {
         self.look_at_disk(watch, &usage.processes)
     }
 
-    /// Returns the memory of processes if it exceeds a limit. Memory files count as long as a process has them open or
-    /// mapped, segments as long as they exist.
+    /// Returns memory above the limit. Memory files count while a process has them open or mapped, segments always.
     fn memory_over(&mut self, limit: u64, usage: &ProcessUsage, watch: &SandboxWatch<'_>) -> Option<u64> {
         let began = Instant::now();
         if usage.anonymous <= limit && began < self.next_memory {
@@ -377,7 +355,7 @@ impl<'a> Watcher<'a> {
         let segments = self.segments.in_memory(self.process.id(), &usage.processes);
         self.memory_files = files.in_memory().saturating_add(segments.unwrap_or_default());
         let mut memory = usage.anonymous.saturating_add(self.memory_files);
-        // Files that are open and mapped are in both numbers, so this is an upper bound.
+        // Files both open and mapped count twice here, so this is an upper bound.
         if memory <= limit && memory.saturating_add(usage.shared) > limit {
             memory = memory.saturating_add(files.mapped_memory(&usage.processes, segments.is_some()));
         }
@@ -392,7 +370,7 @@ impl<'a> Watcher<'a> {
         if !self.disk.is_due(began, limit, free) {
             return None;
         }
-        // Files first: one that is unlinked meanwhile counts twice, not zero times.
+        // Files first: one unlinked meanwhile counts twice instead of not at all.
         let nameless = OpenFiles::of(processes, watch.written).on_disk();
         let UsedSpace { bytes, closed } = space_up_to(watch.written, self.disk.before.saturating_add(limit));
         let used = bytes.saturating_sub(self.disk.before).saturating_add(nameless);
@@ -405,12 +383,12 @@ impl<'a> Watcher<'a> {
         {
             return Some(StopCause::Space);
         }
-        // Without a limit, hidden files matter to nobody.
+        // Without a limit, hidden files do not matter.
         self.closed.look(closed.filter(|_| self.limits.disk.is_some())).map(StopCause::Closed)
     }
 
-    /// Kills the command if it still runs, and waits for all its processes. A command that ended by itself may have
-    /// been refused resources by its group.
+    /// Kills the command if it still runs, and reaps all processes. The group may have rejected a request before its
+    /// end.
     fn end(
         mut self,
         followed: Result<Option<StopCause>, SandboxError>,
@@ -434,18 +412,18 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// Decides when the disk usage of a command is checked.
+/// Schedule of disk checks.
 #[derive(Debug)]
 struct DiskLooks {
-    /// The bytes that were there before the command.
+    /// Bytes from before the command.
     before: u64,
-    /// The time of the next check, and the time before which not even lost space is a reason for one.
+    /// The next check, and the time before which not even lost space triggers one.
     next: Instant,
     earliest: Instant,
-    /// The bytes that the command used and those that were free at the last check.
+    /// Used and free bytes at the last check.
     used: u64,
     free: Option<FreeSpace>,
-    /// Earlier checks, at least [`LOOK_AT_DISK`] apart: the growth since the first is that of the last seconds.
+    /// Checks at least [`LOOK_AT_DISK`] apart; growth since the first is that of the last seconds.
     marks: [(Instant, u64); 2],
     was_scarce: bool,
 }
@@ -457,8 +435,7 @@ impl DiskLooks {
         Self { before, next: now + LOOK_AT_DISK, earliest: now, used: 0, free, marks, was_scarce: false }
     }
 
-    /// Returns true if it is time for a check, or if since the last one the file system lost as much space as the limit
-    /// leaves, or any while free space is scarce.
+    /// True on schedule, or if the file system lost as much space as the limit leaves, or any while space is scarce.
     fn is_due(&self, now: Instant, limit: u64, free: Option<FreeSpace>) -> bool {
         let is_urgent = || {
             let (Some(then), Some(free)) = (self.free, free) else { return false };
@@ -468,8 +445,8 @@ impl DiskLooks {
         now >= self.next || now >= self.earliest && is_urgent()
     }
 
-    /// Records a check that took this long and ended now. `free` is the space before it. Returns the growth of the command
-    /// while space is scarce, and once more after that.
+    /// Records a check that took this long. `free` is the space before it. Returns the command's growth while space is
+    /// scarce, and once more after that.
     fn looked(
         &mut self,
         now: Instant,
@@ -493,8 +470,7 @@ impl DiskLooks {
     }
 }
 
-/// Tracks unreadable directories. One may be unreadable for a moment, but unreadable directories in two consecutive
-/// checks hide files, even if they differ.
+/// Tracks unreadable directories. Only those in two consecutive checks hide files, even if they differ.
 #[derive(Debug, Default)]
 struct ClosedLooks {
     was_closed: bool,
@@ -511,19 +487,18 @@ impl ClosedLooks {
 fn group_cause(group: &TaskGroup) -> Option<StopCause> {
     group.overrun().map(|overrun| match overrun {
         GroupOverrun::Memory(bytes) => StopCause::Memory(bytes, UsageMeasure::ControlGroup),
-        // It wanted one more at least.
+        // It requested at least one more.
         GroupOverrun::Processes(most) => {
             StopCause::Processes(most.saturating_add(1), UsageMeasure::ControlGroup)
         }
     })
 }
 
-/// Returns the machine's failure if a signal from outside ended the first process of a sandbox.
+/// The machine's failure when an outside signal ended a sandbox's first process.
 pub(crate) fn lost(signal: i32) -> io::Error {
     io::Error::other(format!("the first process of the sandbox was ended by signal {signal}"))
 }
 
-/// Opens an empty standard input.
 pub fn no_input() -> io::Result<File> {
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(File::from(null))

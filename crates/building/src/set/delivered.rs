@@ -1,21 +1,18 @@
-//! The files of a package that matter to the loader: programs, libraries, links, and its settings.
+//! Files of a package that concern the loader: programs, libraries, links, settings.
 
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use patchadm_inputs::source::{
-    self, Extent, Image, Origin, PackageImage, Source, SourceError, SourceProblem,
-};
+use patchadm_inputs::source::{Image, PackageImage, Source, SourceError, SourceProblem};
 use patchadm_libraries::LibraryFile;
 use patchadm_libraries::elf::{self, MissingParts, PartsKeeper, StreamedParts};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath};
 
 use crate::object_places::{Delivery, placed};
+use crate::package_limits::{LARGEST_SETTINGS, is_settings, open_package};
 
 const BUFFER: usize = 64 << 10;
-
-const LARGEST_SETTINGS: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeliveredObjects {
@@ -26,9 +23,9 @@ pub(crate) struct DeliveredObjects {
 }
 
 impl DeliveredObjects {
-    /// Reads the packages of a file. A file that is not understood as a program or library needs nothing.
+    /// A file that is no valid program or library needs nothing.
     pub(crate) fn read(file: &Path) -> Result<Self, SourceError> {
-        let (source, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
+        let (source, image) = open_package(file)?;
         let mut delivered = Self { delivery: Delivery::of_all(&image), ..Self::default() };
         for package in &image.packages {
             delivered.take_names(package);
@@ -40,10 +37,7 @@ impl DeliveredObjects {
             &mut |_, _| true,
             &mut |delivered, (number, path), place, data| {
                 if is_settings(&place) {
-                    let mut bytes = Vec::new();
-                    data.take(LARGEST_SETTINGS).read_to_end(&mut bytes)?;
-                    delivered.settings.push((place, bytes));
-                    return Ok(());
+                    return delivered.add_settings(place, data);
                 }
                 let Some(mut parts) = streamed(PartsKeeper::default(), data)? else { return Ok(()) };
                 match (elf::read(&mut parts), parts.missing()) {
@@ -73,6 +67,19 @@ impl DeliveredObjects {
             },
         )?;
         Ok(delivered)
+    }
+
+    fn add_settings(&mut self, place: ObjectPath, data: &mut dyn Read) -> io::Result<()> {
+        let held: u64 = self.settings.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let mut bytes = Vec::new();
+        data.take(LARGEST_SETTINGS + 1).read_to_end(&mut bytes)?;
+        if held + bytes.len() as u64 > LARGEST_SETTINGS {
+            return Err(io::Error::other(format!(
+                "the settings of loaders have more than {LARGEST_SETTINGS} bytes: remove comments"
+            )));
+        }
+        self.settings.push((place, bytes));
+        Ok(())
     }
 
     pub(super) fn add_all(&mut self, other: Self) {
@@ -117,13 +124,6 @@ impl DeliveredObjects {
 type VisitFile<'a> =
     dyn FnMut(&mut DeliveredObjects, (usize, &PackagePath), ObjectPath, &mut dyn Read) -> io::Result<()> + 'a;
 
-fn is_settings(path: &ObjectPath) -> bool {
-    let path = path.as_bytes();
-    [&b"/etc/ld.so.conf"[..], b"/etc/ld.so.preload", b"/etc/ld-musl-"]
-        .iter()
-        .any(|begin| path.starts_with(begin))
-}
-
 /// Reads a file without storing it. Returns the kept parts if it starts like an ELF file.
 fn streamed(mut keeper: PartsKeeper, data: &mut dyn Read) -> io::Result<Option<StreamedParts>> {
     let mut buffer = Vec::new();
@@ -141,5 +141,27 @@ fn streamed(mut keeper: PartsKeeper, data: &mut dyn Read) -> io::Result<Option<S
             Err(error) => return Err(error),
         };
         buffer.truncate(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_of_a_package_are_held_up_to_a_limit_and_never_cut() {
+        let half = vec![b'#'; usize::try_from(LARGEST_SETTINGS / 2).unwrap()];
+        let place = |name: &str| ObjectPath::new(format!("/etc/ld.so.conf.d/{name}").as_bytes()).unwrap();
+        let mut delivered = DeliveredObjects::default();
+        delivered.add_settings(place("one"), &mut &half[..]).unwrap();
+        delivered.add_settings(place("two"), &mut &half[..]).unwrap();
+        let refused = delivered.add_settings(place("three"), &mut &b"#"[..]).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the settings of loaders have more than 65536 bytes: remove comments"
+        );
+        let refused = DeliveredObjects::default().add_settings(place("endless"), &mut io::repeat(b'#'));
+        assert!(refused.is_err());
+        assert_eq!(delivered.settings.len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! The libraries that the packages of a set need: each must be in the set or in the base, where the loader looks.
+//! Libraries needed by a set: each must be in the set or the base, where the loader looks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -23,18 +23,16 @@ use crate::work::Work;
 
 const MOST_ROUNDS: usize = 10;
 
-/// Packages left out of a set because they need libraries that neither the set nor the base has where their loaders
-/// look.
+/// Packages left out because their loaders find a library neither in the set nor in the base.
 #[derive(Debug, Default)]
 pub(super) struct LackingPackages {
     pub(super) packages: Vec<LeftOutPackage>,
     pub(super) unmet: Vec<UnmetLibrary>,
 }
 
-/// Removes packages from a set until all needed libraries are found. A package only removes itself by its missing
-/// libraries.
+/// Removes packages until all libraries are found. Missing libraries remove only the package that needs them.
 ///
-/// Files for machines that the base does not support count as data, because nothing here runs them.
+/// Files for machines that the base does not support are data: nothing here runs them.
 pub(super) fn leave_out_lacking(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     base: &BaseLibraries<'_>,
@@ -49,7 +47,7 @@ pub(super) fn leave_out_lacking(
         }
         let needs: BTreeMap<&str, &str> =
             unmet.iter().rev().map(|unmet| (unmet.package.as_str(), unmet.library.as_str())).collect();
-        // A location with a long chain of packages would otherwise need one round per package.
+        // Otherwise a long chain of packages would need one round for each.
         let locations: BTreeMap<String, String> = entries
             .iter()
             .filter(|_| round >= MOST_ROUNDS)
@@ -101,7 +99,7 @@ fn read_files<K: Sync>(
     })
 }
 
-/// Returns the libraries that some packages need and would not find if installed together.
+/// Returns libraries that these packages would lack if installed together.
 pub(crate) fn unmet_in_files(
     files: &[(&str, PathBuf)],
     base: &BaseLibraries<'_>,
@@ -132,7 +130,6 @@ pub(crate) struct FoundLibrary<'a> {
     pub(crate) provider: Option<&'a str>,
 }
 
-/// Returns the libraries that the loaders find for some packages.
 pub(crate) fn found_libraries<'a>(
     delivered: Vec<(&'a str, DeliveredObjects)>,
     base: &BaseLibraries<'_>,
@@ -164,7 +161,6 @@ pub(crate) fn found_libraries<'a>(
     Ok(found.collect())
 }
 
-/// A set as if installed over the base.
 struct InstalledSet<'a> {
     tree: LibraryTree,
     settings: LoaderSettings,
@@ -227,7 +223,7 @@ impl<'a> InstalledSet<'a> {
         Ok(unmet.map(|(package, library)| UnmetLibrary { package: package.to_owned(), library }).collect())
     }
 
-    /// Loads each program of the set, then each library that no program loaded.
+    /// Loads each program, then each library that no program loaded.
     fn load_all(&self, interrupt: Interrupt<'_>, visit: &mut dyn FnMut(&Loading)) -> Result<(), SetError> {
         let mut loader = Loader::new(&self.tree, &self.settings).ended_by(interrupt);
         let mut loaded: HashSet<ObjectPath> = HashSet::new();
@@ -260,12 +256,11 @@ impl<'a> InstalledSet<'a> {
         Ok(())
     }
 
-    /// Collects unmet needs of the set's objects.
     fn take(&self, loading: &Loading, unmet: &mut BTreeSet<(&'a str, String)>) {
         for object in &loading.objects {
             let Some(package) = self.owners.get(&object.way.path) else { continue };
             let needs = loading.needs_of(object).filter(|need| {
-                // The settings of the loader are not a need of an object, and what may be loaded later may be missing.
+                // Loader settings are no need of an object, and libraries loaded at run time may be missing.
                 matches!(need.source, NeedSource::Needed | NeedSource::Interpreter)
             });
             let lost = needs.filter(|need| loading.found(need).is_none());
@@ -280,7 +275,7 @@ const FACTS: &[u8] = b"base.facts";
 
 const PROGRAM: &str = "base-facts";
 
-/// The programs and libraries of the base, scanned once on first use.
+/// Programs and libraries of the base, scanned once on first use.
 pub(crate) struct BaseLibraries<'a> {
     work: &'a Work,
     interrupt: Interrupt<'a>,
@@ -289,7 +284,7 @@ pub(crate) struct BaseLibraries<'a> {
 
 pub(super) struct ScannedBase {
     pub(super) root: Root,
-    /// True if the base is a separate directory, not the host.
+    /// False for the host as base.
     pub(super) is_directory: bool,
     pub(super) tree: LibraryTree,
 }
@@ -309,7 +304,7 @@ impl<'a> BaseLibraries<'a> {
 }
 
 impl ScannedBase {
-    /// Scans the base. Only files changed since the last scan are read.
+    /// Reads only files changed since the last scan.
     fn scan(work: &Work, interrupt: Interrupt<'_>) -> Result<Self, SetError> {
         let (path, of_host): (&Path, &[PathBuf]) = match &work.conf.base {
             Base::Directory(path) => (path, &[]),
@@ -337,15 +332,15 @@ impl ScannedBase {
     }
 }
 
-/// The stored results of earlier scans of the base.
+/// Stored results of earlier scans.
 struct FactsFile {
     build_dir: Dir,
-    /// The start of the scan, by the clock that dates file changes.
+    /// Start of the scan, by the clock that dates file changes.
     began: Timestamp,
 }
 
 impl FactsFile {
-    /// Returns `None` if nothing can be written.
+    /// `None` if nothing can be written.
     fn open(build_dir: &Path) -> Option<Self> {
         let build_dir = Dir::of_host(build_dir).ok()?;
         let (name, file) = build_dir.create_private(PROGRAM).ok()?;
@@ -357,7 +352,7 @@ impl FactsFile {
     }
 }
 
-/// Returns patterns that exclude everything but some host paths and the directories above them.
+/// Returns patterns that exclude everything but these host paths and the directories above.
 fn beside(host: &Root, paths: &[PathBuf]) -> Result<Vec<PathGlob>, RootError> {
     let mut skip = Vec::new();
     let mut open = vec![(host.dir(&ObjectPath::root())?, PathBuf::from("/"))];
@@ -387,7 +382,7 @@ fn literal(path: &Path) -> Option<String> {
     )
 }
 
-/// Loader settings; those of packages take precedence over the base.
+/// Loader settings, where packages take precedence over the base.
 pub(super) struct OverlaidSettings<'a> {
     pub(super) root: &'a Root,
     pub(super) delivered: Vec<(ObjectPath, Vec<u8>)>,

@@ -1,4 +1,4 @@
-//! Making a set: selecting, checking, publishing.
+//! Makes a set: selects, checks, publishes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,21 +20,19 @@ use crate::shared_paths::{
 };
 use crate::work::Work;
 
-/// A set that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeSet {
-    /// The part of the run's report about the set.
     pub report: SetReport,
-    /// Paths that several packages deliver. Only the first package of each is in the set.
+    /// Only the first package of each path is in the set.
     pub shared_paths: Vec<SharedPath>,
 }
 
-/// Makes the set of a run, unless something speaks against it. The caller holds the lock of the working directory, and the pool.
+/// The caller holds the locks of the working directory and the pool.
 pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, SetRefusal>, SetError> {
     make_set_within(work, input, LARGEST_MANIFEST)
 }
 
-/// Makes a set with a limited size of the manifest; a larger one could not be read again.
+/// Limits the size of the manifest, so that it can be read again.
 pub(super) fn make_set_within(
     work: &Work,
     input: &SetInput<'_>,
@@ -95,12 +93,11 @@ pub(super) fn make_set_within(
     Ok(Ok(MadeSet { report, shared_paths }))
 }
 
-/// Entries with their deliveries, shared paths, and left-out packages.
 type ApartEntries = (Vec<(SetEntry, DeliveredObjects)>, Vec<SharedPath>, Vec<LeftOutPackage>);
 
-/// Removes packages that deliver a path of another package, or a link where another one has a directory. The package
-/// that keeps the path is, in this order: the one that had the path in the previous set (or was alone in having its
-/// directory), one that was in that set, one without the link, the first location in byte order.
+/// Removes packages that deliver another one's path, or a link in place of its directory. Preference, in order: the
+/// package with the path in the previous set (or alone with its directory), one of that set, one without the link, the
+/// first location in byte order.
 fn apart(
     (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
     base: Option<&Root>,
@@ -146,8 +143,7 @@ fn apart(
     Ok((stay, shared_paths, left_out))
 }
 
-/// Removes the locations with the largest shares of the manifest until the rest fits. Of equal shares, the first
-/// location in byte order stays.
+/// Removes locations with the largest manifest shares until the rest fits; among equals the last in byte order.
 fn leave_out_too_large(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     room: &ManifestRoom<'_>,
@@ -170,7 +166,7 @@ fn leave_out_too_large(
     too_large.map(|(entry, _)| entry.too_large()).collect()
 }
 
-/// Keeps the previous set's versions of left-out packages, if they conflict with nothing and the manifest has room.
+/// Keeps previous versions of left-out packages if they conflict with nothing and the manifest has room.
 fn keep_earlier(
     (stay, mut shared_paths, mut left_out): ApartEntries,
     (base, previous): (Option<&Root>, Option<&EarlierSet>),
@@ -193,14 +189,14 @@ fn keep_earlier(
     delivered.extend(read_delivered(&earlier, interrupt)?);
     entries.extend(earlier);
     let (stay, more_shared, more_left_out) = apart((entries, delivered), base, previous, interrupt)?;
-    // A restored version that conflicts again is not reported, because it was never in the set.
+    // A restored version that conflicts again was never in the set and is not reported.
     let is_of_another = |package: Option<&String>| package.is_some_and(|package| !restored.contains(package));
     shared_paths.extend(more_shared.into_iter().filter(|shared| is_of_another(shared.packages.last())));
     left_out.extend(more_left_out.into_iter().filter(|left| is_of_another(Some(&left.package))));
     Ok((stay, shared_paths, left_out))
 }
 
-/// Removes packages that depend on a selected package if the set has no version of it.
+/// Removes packages that depend on a selected package without a version in the set.
 fn leave_out_dependents(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     selected: &BTreeSet<String>,
@@ -245,7 +241,7 @@ fn leave_out_dependents(
     left_out
 }
 
-/// Removes packages that conflict with objects of the base, then those that conflict with each other.
+/// Removes packages that conflict with the base, then those that conflict with each other.
 fn apart_from_base(
     (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
     of_base: &BTreeMap<usize, BaseConflict>,
@@ -263,14 +259,14 @@ fn apart_from_base(
         shared_paths.push(conflict.to_shared_path(&entry.package));
         left_out.push(entry.conflicting(conflict.path.to_string(), OF_BASE.to_owned()));
     }
-    // Without the removed links, other packages may have different places.
+    // Removed links may change the places of other packages.
     let (stay, more_shared, more_left_out) = apart((rest, of_rest), base, previous, interrupt)?;
     shared_paths.extend(more_shared);
     left_out.extend(more_left_out);
     Ok((stay, shared_paths, left_out))
 }
 
-/// The claim of a package to a shared path, the best one first.
+/// A package's claim to a shared path, the best one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
     /// It had a disputed place in the previous set, and takes none from others.
@@ -278,19 +274,18 @@ enum Claim {
     /// It was in the previous set.
     InSet,
     New,
-    /// Another package had a disputed place in the previous set, and it had not.
+    /// It takes a place that another package had in the previous set.
     Takes,
-    /// It is kept only for others.
+    /// Kept only for others.
     ForOthers,
 }
 
-/// Places wanted by several packages, and their owners in the previous set.
+/// Places claimed by several packages, with their previous owners.
 struct DisputedPlaces {
-    /// Each place; true if one of them has a directory there.
+    /// True for places where a package has a directory.
     places: BTreeMap<ObjectPath, bool>,
-    /// The locations that had an object there, or that were alone in having the directory above.
+    /// Locations that had an object there, or were alone in having the directory above.
     held: BTreeMap<ObjectPath, Vec<(String, PathKind)>>,
-    /// The locations of the previous set.
     in_set: BTreeSet<String>,
 }
 
@@ -334,7 +329,7 @@ impl DisputedPlaces {
         Ok(disputed)
     }
 
-    /// Assigns each place without an owner to the only candidate that had the nearest directory above.
+    /// Gives each place without an owner to the only candidate with the nearest directory above.
     fn give_to_directories(
         &mut self,
         entries: &[SetEntry],
@@ -361,8 +356,7 @@ impl DisputedPlaces {
         }
     }
 
-    /// Returns the claim of a package; the second value is true if it has a non-directory where another one has a
-    /// directory.
+    /// The second value is true if the package has a non-directory in place of another one's directory.
     fn claim(&self, entry: &SetEntry, objects: &[PlacedObject]) -> (Claim, bool) {
         let (mut claim, mut is_in_the_way) = (None, false);
         if entry.is_for_others {
@@ -387,7 +381,7 @@ impl DisputedPlaces {
     }
 }
 
-/// Returns the directories above a place, the nearest one first.
+/// The nearest one first.
 fn directories_above(place: &ObjectPath) -> Vec<ObjectPath> {
     let above = |path: &ObjectPath| path.parent_bytes().and_then(|path| ObjectPath::new(path).ok());
     std::iter::successors(above(place), above).collect()

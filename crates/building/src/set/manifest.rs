@@ -23,36 +23,28 @@ pub(crate) const MANIFEST: &str = "MANIFEST";
 const FROM: &str = "# from ";
 const RESTRICTED: &str = "# restricted ";
 
-/// A file of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetFile {
-    /// The set that got it first: the run in which its package was built or found.
+    /// The run whose set got the file first.
     pub run: u64,
-    /// The key of the result.
     pub key: Key,
-    /// PKGNAME.
     pub package: String,
-    /// The location of the recipe.
     pub location: String,
-    /// True if it must not be distributed.
+    /// Must not be distributed.
     pub is_restricted: bool,
-    /// The SHA-256 sum of its bytes.
     pub sum: Sha256Sum,
 }
 
-/// The manifest of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetManifest {
-    /// The number of the set.
     pub set: u64,
-    /// The time, RFC 3339.
+    /// RFC 3339.
     pub date: String,
-    /// Its files by their paths in the directory of the set.
+    /// By path in the directory of the set.
     pub files: BTreeMap<String, SetFile>,
 }
 
 impl SetManifest {
-    /// Returns the text of `MANIFEST`.
     pub fn write(&self) -> Vec<u8> {
         let entries = self
             .files
@@ -77,7 +69,7 @@ impl SetManifest {
         text
     }
 
-    /// Reads a manifest; the error names the line and the reason.
+    /// The error names line and reason.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let begins = |at: &usize| text.get(*at..).is_some_and(|rest| rest.starts_with(FROM.as_bytes()));
         let lines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
@@ -135,7 +127,7 @@ fn renamed(text: &[u8], from: &str, to: &str) -> Vec<u8> {
     let (head, rest) = text.split_at(first);
     match rest.strip_prefix(from.as_bytes()) {
         Some(rest) => [head, to.as_bytes(), rest].concat(),
-        // Everything else is not the manifest of a set, including that of a patch.
+        // Anything else is no manifest of a set, but perhaps one of a patch.
         None => [head, b"\n#", rest].concat(),
     }
 }

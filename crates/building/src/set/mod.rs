@@ -1,12 +1,6 @@
-//! The set of a run: the results of all its packages under one number.
+//! The set of a run: the results of its packages under one number, or the [`SetRefusal`] why there is none.
 //!
-//! ```text
-//! states and results of the run ─┐
-//! set before (its MANIFEST) ─────┴─ selection ─► entries ─ libraries ─► nothing unmet ─ publishing ─► sets/<n>, sets/current
-//! ```
-//! There are no incomplete sets: the reasons against one are a [`SetRefusal`]. The directory is made beside its place,
-//! synced, and renamed; `sets/current`, a symbolic link, is replaced in the same way. Readers of the link see complete
-//! sets only.
+//! A set is filled beside its place, synced and renamed, and `sets/current` likewise: readers see complete sets only.
 
 mod delivered;
 mod libraries;
@@ -34,80 +28,55 @@ pub(crate) use publishing::{LARGEST_MANIFEST, name_holders, put_file, read_set, 
 pub use publishing::{ReleaseError, ReleasedSet, release};
 pub(crate) use selection::EarlierSet;
 
-/// A package requested for a set.
 #[derive(Clone, Debug)]
 pub struct SetPackage<'a> {
-    /// PKGNAME.
     pub package: &'a str,
-    /// The location of its recipe.
     pub location: &'a str,
-    /// Its state.
     pub state: PackageState,
-    /// Its result; `None` if it has none.
+    /// `None` without a result.
     pub entry: Option<PoolEntry>,
-    /// True if it must not be distributed.
+    /// Must not be distributed.
     pub is_restricted: bool,
 }
 
-/// The input of a set.
 #[derive(Clone, Copy)]
 pub struct SetInput<'a> {
-    /// The number of the run, which the set gets.
+    /// Also the number of the set.
     pub run: u64,
-    /// The time, RFC 3339 in UTC, to the second.
+    /// RFC 3339 in UTC, to the second.
     pub date: &'a str,
     /// All packages of the run.
     pub packages: &'a [SetPackage<'a>],
-    /// Returns the signal that asks to end, if any.
+    /// Returns the signal to stop.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-/// The reason why a run has no set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetRefusal {
-    /// Packages have no result, and `bulk.conf` says that there is no set then.
     #[error("{} not built: {}", count(.0.len(), "package was", "packages were"), first_names(.0))]
     NotBuilt(Vec<String>),
-    /// It would have no package.
     #[error("it would be empty")]
     Empty,
-    /// A pattern of `required` means none of its packages, or nothing.
+    /// A pattern of `required` matches nothing, or none of its packages.
     #[error("required: {0}")]
     Required(String),
-    /// It has fewer packages than `minimum`.
     #[error("it has {packages} packages of at least {minimum}")]
-    TooFew {
-        /// The number of packages.
-        packages: u64,
-        /// The least number.
-        minimum: u64,
-    },
+    TooFew { packages: u64, minimum: u64 },
 }
 
-/// The reasons why a set cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
-    /// A package that was kept cannot be read any more.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A set is damaged.
     #[error(
         "{} is damaged: {reason}; nothing of it was changed. Let the links that lead to it lead to another set, or remove them",
         path.display()
     )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
-    /// A manifest would not be read again.
+    Damaged { path: PathBuf, reason: String },
     #[error("the manifest of set {0} would not be read: {1}")]
     Unreadable(u64, String),
-    /// A signal came.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
 }
@@ -127,27 +96,26 @@ fn count(number: usize, one: &str, many: &str) -> String {
 
 pub(crate) const SETS: &str = "sets";
 
-/// The link to the newest set.
+/// Link to the newest set.
 pub const CURRENT: &str = "current";
 
-/// The link to the set that users have.
+/// Link to the set that users have.
 pub const RELEASED: &str = "released";
 
 pub(crate) const PACKAGES: &str = "packages";
 
 pub(crate) const FILES: &str = "files";
 
-/// Returns the numbers of the sets of a working directory, sorted.
+/// Sorted.
 pub fn set_numbers(work: &Work) -> Result<Vec<u64>, RootError> {
     numbered_directories(&work.directory(SETS)?)
 }
 
-/// Returns the set that a link of the sets leads to: `current`, or `released`.
+/// Returns the set behind the link `current` or `released`.
 pub fn set_of_link(work: &Work, link: &str) -> Result<Option<u64>, RootError> {
     number_behind(&work.directory(SETS)?, link)
 }
 
-/// Changes the target of a link, by a rename.
 pub(crate) fn lead(sets: &Dir, link: &str, to: &str) -> Result<(), RootError> {
     let new = format!(".{link}.new");
     sets.remove(new.as_bytes())?;

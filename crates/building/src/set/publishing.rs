@@ -1,4 +1,4 @@
-//! Publishing the directory of a set, reading and verifying sets, and the links to the current and released one.
+//! Publishes, reads and verifies sets, and changes the links to the current and released one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,18 @@ use super::selection::{EarlierSet, SetEntry};
 use super::{CURRENT, FILES, PACKAGES, RELEASED, SETS, SetError, SetInput, lead, number_behind};
 use crate::first_names::first_clauses;
 use crate::report_files::{ReportReadError, read_report};
+use crate::space::must_have_room;
 use crate::tree_copy::{copy_file, each_part};
 use crate::work::{PROGRAM, Work, made};
 
 pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
 
-/// The room that the manifest of a set has for its files.
+/// Room of a manifest for its files.
 pub(super) struct ManifestRoom<'a> {
     input: &'a SetInput<'a>,
-    /// The length without files.
+    /// Bytes without files.
     empty: u64,
-    /// The most bytes that all files together may take.
+    /// Maximum bytes of all files.
     pub(super) most: u64,
 }
 
@@ -34,7 +35,7 @@ impl<'a> ManifestRoom<'a> {
         Self { input, empty, most: most.saturating_sub(empty) }
     }
 
-    /// Returns the number of bytes that the files of an entry take.
+    /// Bytes of an entry's files.
     pub(super) fn share(&self, entry: &SetEntry) -> u64 {
         let mut manifest = empty_manifest(self.input);
         // All sums have the same length.
@@ -48,7 +49,7 @@ fn empty_manifest(input: &SetInput<'_>) -> SetManifest {
     SetManifest { set: input.run, date: input.date.to_owned(), files: BTreeMap::new() }
 }
 
-/// Makes the directory of a set, and lets `current` lead to it. The manifest has a limited size.
+/// Fills a set and points `current` at it. The size of the manifest is limited.
 pub(super) fn publish_within(
     work: &Work,
     input: &SetInput<'_>,
@@ -62,14 +63,13 @@ pub(super) fn publish_within(
     let done = fill(&dir, input, entries, most)
         .and_then(|manifest| enter(work, &sets, &private, (&name, &manifest)));
     if done.is_err() {
-        // The earlier error is reported; the rest is removed with the leftovers.
+        // The earlier error is reported; the leftovers are removed later.
         let _ = sets.remove_tree(&private);
     }
     done?;
     Ok(lead(&sets, CURRENT, &name)?)
 }
 
-/// Fills the directory of a set, durably.
 fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Result<SetManifest, SetError> {
     let mut manifest = empty_manifest(input);
     let mut filled: Vec<Dir> = Vec::new();
@@ -87,7 +87,7 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Res
             };
             put_file((&file.directory, &file.name), place, name.as_bytes())?;
             let sum = match file.sum {
-                // The file may have been changed in the earlier set.
+                // The earlier set's file may have been changed.
                 Some(sum) if entry.is_kept => {
                     must_have_sum(place, name.as_bytes(), &sum, || file.directory.join(&file.name))?;
                     sum
@@ -106,6 +106,7 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Res
         let reason = format!("{MANIFEST} would have {} bytes, more than {most}", text.len());
         return Err(SetError::Unreadable(input.run, reason));
     }
+    must_have_room(dir, text.len() as u64)?;
     let mut file = dir.create(MANIFEST.as_bytes())?;
     file.put(&text)?;
     file.set_mode(Mode::of(0o644))?;
@@ -133,7 +134,7 @@ fn set_file(entry: &SetEntry, sum: Sha256Sum) -> SetFile {
     }
 }
 
-/// Adds a file to a set: a hard link if possible, otherwise a copy.
+/// Adds a hard link if possible, otherwise a copy.
 pub(crate) fn put_file((directory, file): (&Path, &str), to: &Dir, name: &[u8]) -> Result<(), RootError> {
     let from = Dir::of_host(directory)?;
     match to.make_link(name, &from, file.as_bytes()) {
@@ -146,7 +147,7 @@ pub(crate) fn put_file((directory, file): (&Path, &str), to: &Dir, name: &[u8]) 
     }
 }
 
-/// Returns true if a hard link is impossible: other file system, too many links, or not permitted.
+/// True if a hard link is impossible: other file system, too many links, or not permitted.
 fn is_beyond_links(error: &RootError) -> bool {
     let errno = error.errno();
     [Errno::XDEV, Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS]
@@ -164,7 +165,7 @@ fn sum_of(dir: &Dir, name: &[u8]) -> Result<Sha256Sum, RootError> {
     Ok(sum.finalize())
 }
 
-/// Checks a file against its sum. The error names `path`.
+/// The error names `path`.
 fn must_have_sum(
     dir: &Dir,
     name: &[u8],
@@ -178,7 +179,6 @@ fn must_have_sum(
     if sum_of(dir, name)? == *sum { Ok(()) } else { damaged("its SHA-256 sum is not that in MANIFEST") }
 }
 
-/// Checks all files of a set against its manifest.
 pub(crate) fn verify_set(
     set: &EarlierSet,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
@@ -228,7 +228,7 @@ fn files_below(top: &Dir) -> Result<Vec<String>, RootError> {
     Ok(found)
 }
 
-/// Moves a filled directory into place. One left by an interrupted run stays if it is equal.
+/// Moves a filled directory into place. An equal one of an interrupted run stays.
 fn enter(
     work: &Work,
     sets: &Dir,
@@ -254,7 +254,7 @@ pub(super) fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, 
     }
 }
 
-/// Returns the owners of names: the locations of the newest set.
+/// Returns the owners of names: locations of the newest set.
 pub(crate) fn name_holders(work: &Work) -> Result<NameHolders, SetError> {
     let set = set_behind(work, CURRENT)?;
     let files = set.iter().flat_map(|set| set.manifest.files.values());
@@ -279,52 +279,42 @@ pub(crate) fn read_set(work: &Work, number: u64) -> Result<Option<EarlierSet>, S
 
 const PATCHES: &[u8] = b"patches";
 
-/// The set that was released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReleasedSet {
-    /// Its number: that of its run.
     pub run: u64,
-    /// The number of packages.
     pub packages: u64,
-    /// The number with which the directory of the patches was put aside, if there were any.
+    /// The number under which existing patches were put aside.
     pub patches_moved: Option<u32>,
 }
 
-/// The reasons why a set is not released.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    /// The run has no set.
     #[error("run {0} has no set")]
     NoSet(u64),
-    /// There are patches from the set that is released.
     #[error("there are patches from the set that was released before")]
     HasPatches,
-    /// The tree had faults when the set was made, or packages were left out for anything but a conflict.
+    /// A tree with faults, or packages left out for more than a conflict.
     #[error(
         "the set of run {run} lacks packages: {}. Repair them and run again, or release it as it is with --force",
         first_clauses(.faults)
     )]
     Faults {
-        /// The run.
         run: u64,
-        /// The packages, each with the reason.
+        /// Packages with reasons.
         faults: Vec<String>,
     },
-    /// The report of the run.
     #[error(transparent)]
     Report(#[from] ReportReadError),
-    /// A set.
     #[error(transparent)]
     Set(#[from] SetError),
-    /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// Releases the set of a run, after verifying its files against the manifest.
+/// Releases a run's set after verifying it.
 ///
-/// Unless it `is_forced`, a set is refused if the tree had faults in its run, or while patches from another set exist.
-/// With it, those patches are moved to `patches.<n>` first.
+/// A set of a faulty tree is refused, and any set while patches from another set exist, unless it `is_forced`: then
+/// those move to `patches.<n>`.
 pub fn release(
     work: &Work,
     run: u64,
@@ -345,7 +335,7 @@ pub fn release(
     Ok(ReleasedSet { run, packages: packages.len() as u64, patches_moved })
 }
 
-/// Checks the report of a run. A pruned report does not block the release.
+/// A pruned report does not block the release.
 fn must_be_without_faults(work: &Work, run: u64) -> Result<(), ReleaseError> {
     match read_report(work, run).map(|report| report.faults()) {
         Err(ReportReadError::None(_)) => Ok(()),

@@ -1,5 +1,4 @@
-//! The selection of results for a set: those of the run, and those of the previous set for packages that were not
-//! built.
+//! Selects results for a set: the run's, and previous ones for packages that were not built.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -26,17 +25,15 @@ pub(crate) struct EarlierSet {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SetEntry {
-    /// PKGNAME.
     pub(super) package: String,
     pub(super) location: String,
     /// The first run with this entry in its set.
     pub(super) run: u64,
     pub(super) key: Key,
     pub(super) is_restricted: bool,
-    /// True for an entry of the previous set whose package was not built.
+    /// From the previous set, because the package was not built.
     pub(super) is_kept: bool,
-    /// True if it yields to all others: it is kept only as a dependency of kept packages, or instead of a left-out
-    /// version.
+    /// Yields to all others: kept only as a dependency of kept packages, or instead of a left-out version.
     pub(super) is_for_others: bool,
     pub(super) files: Vec<EntryFile>,
 }
@@ -50,17 +47,17 @@ pub(super) struct EntryFile {
 }
 
 impl SetEntry {
-    /// Returns it as left out for a name or path that `holder` has.
+    /// Left out because `holder` has the name or path.
     pub(super) fn conflicting(&self, name: String, holder: String) -> LeftOutPackage {
         self.left_out(LeftOutReason::Conflict, name, Some(holder))
     }
 
-    /// Returns it as left out for a missing library or package.
+    /// Left out for a missing library or package.
     pub(super) fn lacking(&self, name: String) -> LeftOutPackage {
         self.left_out(LeftOutReason::Lacking, name, None)
     }
 
-    /// Returns it as left out for the share of its location in the manifest.
+    /// Left out for its location's share of the manifest.
     pub(super) fn too_large(&self) -> LeftOutPackage {
         self.left_out(LeftOutReason::TooLarge, MANIFEST.to_owned(), None)
     }
@@ -99,18 +96,18 @@ impl SetEntry {
         }
     }
 
-    /// Returns name without version, and location, which all versions share.
+    /// Name without version, and location; all versions share them.
     fn place(&self) -> (&str, &str) {
         (name_of(&self.package), &self.location)
     }
 }
 
-/// Returns PKGNAME of each package that an entry was built with; none if its result is gone.
+/// PKGNAME of each package that an entry was built with; none if its result is gone.
 pub(super) type NeedsOf<'a> = &'a dyn Fn(&SetEntry) -> Result<Vec<String>, RootError>;
 
 pub(super) type Selection = (Vec<SetEntry>, Vec<LeftOutPackage>);
 
-/// Selects the packages of a set, sorted by PKGNAME, or returns the reason why there is no set.
+/// Returns packages sorted by PKGNAME, or why there is no set.
 pub(super) fn select(
     (run, packages): (u64, &[SetPackage<'_>]),
     previous: Option<&EarlierSet>,
@@ -142,7 +139,6 @@ pub(super) fn select(
     Ok(must_suffice(&entries, previous, conf).map(|()| (entries, left_out)))
 }
 
-/// Checks the required packages and the minimum number.
 pub(super) fn must_suffice(
     entries: &[SetEntry],
     previous: Option<&EarlierSet>,
@@ -156,7 +152,7 @@ pub(super) fn must_suffice(
     must_be_enough(entries.len() as u64, before, conf.minimum)
 }
 
-/// Checks that nothing failed. Packages that their recipes exclude are no failures.
+/// Packages that their recipes exclude are no failures.
 fn must_be_built(missing: &[&SetPackage<'_>]) -> Result<(), SetRefusal> {
     let is_masked =
         |state: PackageState| matches!(state, PackageState::Prefailed | PackageState::IndirectPrefailed);
@@ -190,9 +186,8 @@ fn entries_of(set: &EarlierSet) -> Vec<SetEntry> {
     entries.into_values().collect()
 }
 
-/// Returns the previous entries for packages that were not built: the same PKGNAME, another version from the same
-/// location, or the same name. Entries replaced by a new build are excluded, and each is used once. The second value is
-/// the rest of the previous set.
+/// Returns previous entries for packages that were not built, each once: the same PKGNAME, another version from the
+/// same location, or the same name, unless a new build replaces it. The second value is the rest.
 fn kept(
     built: &[SetEntry],
     missing: &[&SetPackage<'_>],
@@ -226,7 +221,7 @@ fn kept(
     (kept, earlier)
 }
 
-/// Returns the previous versions of left-out packages, if no entry has their names or files. They yield to all others.
+/// Returns previous versions of left-out packages, if no entry has their names or files. They yield to all others.
 pub(super) fn earlier_versions(
     entries: &[SetEntry],
     left_out: &[LeftOutPackage],
@@ -255,7 +250,7 @@ pub(super) fn earlier_versions(
     earlier
 }
 
-/// Keeps the build dependencies of kept packages, if no entry has their names or paths.
+/// Keeps build dependencies of kept packages, if no entry has their names or paths.
 fn keep_needs(
     entries: &mut Vec<SetEntry>,
     earlier: Vec<SetEntry>,
@@ -287,7 +282,7 @@ fn keep_needs(
     Ok(())
 }
 
-/// Repeatedly removes kept packages that lack a build dependency which the previous set has.
+/// Repeatedly removes kept packages without a build dependency that the previous set has.
 pub(super) fn leave_out_needy(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     previous: Option<&EarlierSet>,
@@ -320,8 +315,8 @@ pub(super) fn leave_out_needy(
     }
 }
 
-/// Removes entries with the path of another one. The one that has the path in the previous set stays, otherwise the
-/// first location in byte order, so that no recipe can push others out of a set.
+/// Removes entries with another one's path. The previous set's owner stays, otherwise the first location in byte order,
+/// so that no recipe can push others out of a set.
 fn without_rivals(
     mut entries: Vec<SetEntry>,
     previous: Option<&EarlierSet>,
@@ -402,7 +397,7 @@ mod tests {
         Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/srv/bulk")).unwrap()
     }
 
-    /// Selects without knowing what anything was built with.
+    /// Selects without knowing build dependencies.
     fn chosen(
         packages: &[SetPackage<'_>],
         previous: Option<&EarlierSet>,

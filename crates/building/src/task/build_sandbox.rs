@@ -1,4 +1,4 @@
-//! The sandbox of a build: its tree, mounts, and environment.
+//! The sandbox of a build: tree, mounts, environment.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::sources::{copy_distfiles, must_be_within};
 use crate::tree_copy::copy_file;
 use crate::work::Work;
 
-/// Installs the dependencies; returns their layer, if any.
+/// Installs the dependencies and returns their layer, if any.
 pub(super) fn install(
     inputs: &TaskInputs<'_>,
     log: &mut TaskLog,
@@ -41,7 +41,6 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
     })
 }
 
-/// Prepares the directory of the task for its build.
 pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(), StepError> {
     let place = inputs.place;
     build_root(inputs, layer).lay_out(&|| must_end(&place.is_ended))?;
@@ -108,7 +107,7 @@ fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
     own.into_iter().chain(conf.mounts.iter().cloned()).chain(network).collect()
 }
 
-/// Returns the environment of a build, which inherits nothing from the caller.
+/// Inherits nothing from the caller.
 fn build_environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
     let order = inputs.order;
     let (jobs, epoch) = (order.jobs.to_string(), order.source_date_epoch.to_string());
@@ -141,7 +140,7 @@ pub(super) struct TaskInputs<'a> {
     pub(super) pool: &'a Pool,
     pub(super) base: &'a BaseLayer,
     pub(super) user: BuildUser,
-    /// The installed results, in dependency order.
+    /// In dependency order.
     pub(super) install: &'a [PoolEntry],
     pub(super) place: &'a TaskPlace,
 }

@@ -1,5 +1,4 @@
-//! The process of a task, from its order to its end: dependencies are installed, the package is built, packed, checked,
-//! and moved into the pool.
+//! The process of a task: installs dependencies, builds, packs and checks the package, and moves it into the pool.
 //!
 //! It reads its order from standard input, and writes events to standard output.
 
@@ -43,17 +42,16 @@ use crate::pool::{Flush, FoundResult, LOG, Pool, PoolEntry, RESULT};
 use crate::runs::log_directory;
 use crate::sandbox::{LayerKind, SandboxEnd, SandboxLimits, SandboxWatch, TaskLog, enclosure};
 use crate::shared_paths::{OF_BASE, must_be_beside};
-use crate::space::is_full;
+use crate::space::{RoomWatch, is_full, must_have_room};
 use crate::tree_copy::{copy_file, each_below, each_part};
 use crate::tree_files::TreeFiles;
 use crate::work::Work;
 
-/// The time that a task waits after it found no space and made room, so that nothing is retried before its neighbours
-/// have made room, too; and its share of the time that a run waits for room.
+/// Wait after making room, so that neighbours make room before a retry; and the task's share of the run's waiting time.
 const AFTER_ROOM: Duration = Duration::from_secs(1);
 const PART_OF_WAIT: u32 = 30;
 
-/// Carries out one task: its order is the first line of `input`, events go to `output`. Once `input` ends, the task ends.
+/// Performs the order in the first line of `input`; events go to `output`. The task ends when `input` does.
 pub fn serve_task(
     input: impl io::Read + Send + 'static,
     output: impl Write + Send + 'static,
@@ -103,7 +101,7 @@ fn open(order: &TaskOrder) -> Result<(Work, Driver, SandboxIds), String> {
     Ok((work, driver, ids))
 }
 
-/// Performs an order. An error is a failure of the machine.
+/// An error is a failure of the machine.
 fn perform(
     order: &TaskOrder,
     (work, driver, ids): (Work, Driver, SandboxIds),
@@ -136,7 +134,7 @@ fn perform(
         place: &place,
     };
     let end = build(&inputs, teller);
-    let is_full = matches!(end, Err(TaskError::FullBuildDir(_) | TaskError::GaveWay(_)));
+    let lacks_room = end.as_ref().is_err_and(TaskError::lacks_room);
     let kept = &work.conf;
     let at = (kept.build_dir.as_path(), work.id.as_str());
     match &end {
@@ -157,13 +155,12 @@ fn perform(
             }
         }
     }
-    if is_full {
+    if lacks_room {
         let part = kept.patience.for_room.map_or(AFTER_ROOM, |wait| wait / PART_OF_WAIT);
         std::thread::sleep(part.min(AFTER_ROOM));
     }
     Ok(end.unwrap_or_else(|error| {
         let is_full = matches!(error, TaskError::Full(_));
-        let lacks_room = matches!(error, TaskError::FullBuildDir(_) | TaskError::GaveWay(_));
         TaskEnd { is_full, lacks_room, ..TaskEnd::trouble(error.to_string()) }
     }))
 }
@@ -172,7 +169,7 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The phase whose failures are caused by a missing distfile.
+/// A missing distfile causes the failures of this phase.
 const FETCH_PHASE: &str = "fetch";
 
 const MOST_PHASES: usize = 1_000;
@@ -214,7 +211,8 @@ fn perform_steps(
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     remove_phase_logs(&logs, &order.package)?;
-    let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
+    let log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
+    let mut log = log.leaving_reserve(&logs)?;
     let mut ticks = |memory, bytes| watch.tick(memory, bytes);
     teller.installs(true);
     let layer = install(inputs, &mut log, &mut ticks)?;
@@ -255,7 +253,7 @@ fn perform_steps(
     })
 }
 
-/// Checks that a result does not conflict with objects of a separate base.
+/// Checks a result against objects of a separate base.
 fn must_be_beside_base(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result<(), StepError> {
     let Some(base) = root_of_base(&inputs.work.conf.base)? else { return Ok(()) };
     for (file, _) in &packed.packages {
@@ -364,13 +362,13 @@ fn pack_output(
     pack_in_sandbox(inputs, &input, (log, &mut ticks))
 }
 
-/// Entries that stay at the top of a layer: directories made for the installation.
+/// Entries made for the installation, which stay at the top of a layer.
 const OURS: [&str; 3] = ["tmp", "dev", "proc"];
 
 const MOST_LEFT: usize = 100;
 const MOST_BYTES: usize = 8 << 10;
 
-/// Installs and removes the packages of a result in a new layer; returns the paths that remain.
+/// Installs and removes a result's packages in a new layer, and returns the paths that remain.
 pub(super) fn check(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
@@ -418,8 +416,7 @@ pub(super) fn check(
     Err(TaskFailure::of(FailureCause::Check, detail).into())
 }
 
-/// Returns the objects that remain in a layer, except `var/sadm`, empty directories, and unmodified objects of a copied
-/// base.
+/// Returns remaining objects, except `var/sadm`, empty directories, and unmodified objects of a copied base.
 fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootError> {
     let (mut left, mut bytes) = (Vec::new(), 0);
     each_below::<RootError>(upper, |above, name, seen| {
@@ -442,7 +439,7 @@ fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootErro
     Ok(left)
 }
 
-/// Returns true if a file or link was not rewritten.
+/// True if a file or link was not rewritten.
 fn is_as_before(
     before: Option<&Dir>,
     above: &Dir,
@@ -455,8 +452,6 @@ fn is_as_before(
     Ok(dir.look(name)?.is_some_and(|was| of(seen) == of(&was)))
 }
 
-const LARGEST_LOG: u64 = 1 << 30;
-
 pub(super) struct KeptBuild<'a> {
     pub(super) results: &'a Dir,
     pub(super) packed: &'a PackedResult,
@@ -466,7 +461,7 @@ pub(super) struct KeptBuild<'a> {
     pub(super) logs: &'a Dir,
 }
 
-/// Moves a result into the pool. An existing one stays; the first difference from it is returned.
+/// Moves a result into the pool. An existing one stays; returns the first difference from it.
 pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<String>, StepError> {
     let (name, dir) = inputs.pool.begin()?;
     let entered = fill(inputs, build, &dir).and_then(|result| {
@@ -481,7 +476,7 @@ pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Opt
             _ => Ok(None),
         },
         Err(error) => {
-            // The next prune removes what is left.
+            // The next prune removes leftovers.
             let _ = inputs.pool.give_up(&name);
             Err(error)
         }
@@ -514,8 +509,7 @@ fn names_of(result: &BuildResult) -> Vec<String> {
     result.stored_files().map(|(name, _, _)| name.to_owned()).collect()
 }
 
-/// Returns the previous result if this one differs only in ways that its record allows. The previous one stays, so that
-/// dependents need not be rebuilt.
+/// Returns the previous result if this one only differs as its record allows, so that dependents need no rebuild.
 fn alike_before(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<PoolEntry>, TaskError> {
     let order = inputs.order;
     let Some(key) = order.previous.as_ref().filter(|_| !order.varies.is_empty()) else { return Ok(None) };
@@ -594,13 +588,12 @@ fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<Bui
     result.phases = phases(build.costs);
     (result.check, result.leftovers) = (build.level, build.leftovers.clone());
     result.remarks.clone_from(&build.packed.remarks);
-    let log = build.logs.read_regular(format!("{}.log", order.package).as_bytes(), LARGEST_LOG)?;
-    put(dir, LOG, &compressed(&log.unwrap_or_default())?)?;
+    compress_log((build.logs, format!("{}.log", order.package).as_bytes()), dir)?;
     put(dir, RESULT, &described(&result)?)?;
     Ok(result)
 }
 
-/// Returns the description of a result; fails if it would be rejected on reading.
+/// Fails if the description would be rejected on reading.
 fn described(result: &BuildResult) -> Result<Vec<u8>, StepError> {
     result.to_bytes().map_err(|error| TaskFailure::of(FailureCause::Result, error.to_string()).into())
 }
@@ -614,6 +607,7 @@ fn phases(costs: &BuildCosts) -> Vec<PhaseTime> {
 }
 
 fn put(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), RootError> {
+    must_have_room(dir, bytes.len() as u64)?;
     let mut file = dir.create(name.as_bytes())?;
     file.put(bytes)?;
     file.set_mode(Mode::of(0o644))
@@ -644,8 +638,20 @@ fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
     Ok(FileSums { size, b3, sha256: sha256_text(&sha256.finalize()) })
 }
 
-fn compressed(log: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(log)?;
-    encoder.finish()
+/// Compresses the log of a build part by part: its recipe chooses how long it is.
+fn compress_log((logs, name): (&Dir, &[u8]), to: &Dir) -> Result<(), RootError> {
+    let file = to.create(LOG.as_bytes())?;
+    file.set_mode(Mode::of(0o644))?;
+    let mut room = RoomWatch::begin(to, 0)?;
+    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+    if logs.look(name)?.is_some() {
+        let add = |bytes: &[u8]| {
+            room.add(bytes)?;
+            let written = encoder.write_all(bytes);
+            written.map_err(|error| encoder.get_ref().write_error(&error))
+        };
+        each_part(&logs.open_regular(name)?, |error| logs.read_error(name, error), add)?;
+    }
+    let finished = encoder.try_finish();
+    finished.map_err(|error| encoder.get_ref().write_error(&error))
 }

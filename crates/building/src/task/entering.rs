@@ -1,4 +1,4 @@
-//! Entering the sandbox of a task before its build, with dependencies installed and everything in place.
+//! Enters the sandbox of a task before its build, with dependencies installed.
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
@@ -18,38 +18,28 @@ use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{BuildUser, SandboxError, SandboxLimits, TaskLog, enclosure};
 use crate::work::{Work, made};
 
-/// The file in `/tmp` inside with the standard input of the build.
+/// Standard input of the build, in `/tmp` inside.
 const RECORD: &[u8] = b"record";
 
-/// A command to run inside.
 #[derive(Debug)]
 pub struct EnteringCommand<'a> {
-    /// The command with its arguments; empty for a shell.
+    /// Empty for a shell.
     pub words: Vec<OsString>,
-    /// The terminal's kind, for a shell.
+    /// For a shell.
     pub terminal: Option<OsString>,
-    /// Its standard input. If that is the terminal of the caller, the command has a pseudo-terminal in its place.
+    /// A command on the caller's terminal gets a pseudo-terminal instead.
     pub input: BorrowedFd<'a>,
 }
 
-/// The reasons why a sandbox was not entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterSandboxError {
-    /// The package's dependencies cannot be installed, or a distfile is missing.
+    /// Its dependencies cannot be installed, or a distfile is missing.
     #[error("{package}: {reason}")]
-    Package {
-        /// PKGNAME.
-        package: String,
-        /// The reason.
-        reason: String,
-    },
-    /// The sandbox could not be made, or the command not be started.
+    Package { package: String, reason: String },
     #[error(transparent)]
     Enclosure(#[from] EnclosureError),
-    /// No work directory of a failed build of this name was kept.
     #[error("{0}")]
     NothingKept(String),
-    /// The machine.
     #[error("{0}")]
     Machine(String),
 }
@@ -60,13 +50,13 @@ pub(crate) struct EnteredTask<'a> {
     pub(crate) user: BuildUser,
     pub(crate) pool: &'a Pool,
     pub(crate) order: &'a TaskOrder,
-    /// The installed results, in dependency order.
+    /// In dependency order.
     pub(crate) install: &'a [PoolEntry],
-    /// The directory of a failed build and its failure, if that is entered.
+    /// Set to enter a failed build: its directory and failure.
     pub(crate) kept: Option<(TaskPlace, &'a TaskFailure)>,
 }
 
-/// Runs a command in the sandbox of a task and removes it afterwards. Only for a process that does nothing else.
+/// Runs a command in a task's sandbox, and removes the sandbox. Only for a dedicated process.
 pub(crate) fn enter_sandbox(
     task: EnteredTask<'_>,
     command: EnteringCommand<'_>,
@@ -131,7 +121,7 @@ fn run(
     Ok(enclose(enclosure, command.input, EnclosureTerminal::Own, |_| ())?)
 }
 
-/// Prepares the directory, unless a failed build has left it; returns the layer of dependencies.
+/// Prepares the directory, unless a failed build left it. Returns the layer of dependencies.
 fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::PathBuf>, StepError> {
     inputs.place.dir.remove(b"log")?;
     let mut log =
@@ -160,7 +150,7 @@ fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::P
     Ok(layer)
 }
 
-/// Makes way for a directory of the sandbox, if a build as root has left another object there.
+/// Makes way for a directory of the sandbox: a build as root may have left another object there.
 fn must_be_directory(upper: &Dir, path: &str) -> Result<(), RootError> {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut dir = upper.again()?;

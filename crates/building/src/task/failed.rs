@@ -1,6 +1,4 @@
-//! The kept work directories of failed builds: `build_dir/failed/ID.PKGNAME`, the newest ones.
-//!
-//! Each is the directory of a task after its build, with a file for the order and the failure.
+//! Work directories of the newest failed builds: `build_dir/failed/ID.PKGNAME`, each with its order and failure.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -21,7 +19,7 @@ use crate::work::{PROGRAM, build_directory, existing_build_directory, made_priva
 
 const FAILED: &str = "failed";
 
-/// The lock for adding and removing them.
+/// Held while one is added or removed.
 const KEEPING: &[u8] = b"failed.lock";
 
 const STORY: &[u8] = b"failed.json";
@@ -35,7 +33,7 @@ pub(crate) struct FailedBuild {
 }
 
 impl FailedBuild {
-    /// Returns true for PKGNAME, the name without version, or the location.
+    /// Matches PKGNAME, the name without version, or the location.
     fn is_called(&self, name: &str) -> bool {
         let package = self.order.package.as_str();
         let base = package.rsplit_once('-').map_or(package, |(base, _)| base);
@@ -43,20 +41,19 @@ impl FailedBuild {
     }
 }
 
-/// Returns true if the work directory shows the failure: the build had started, and nothing overwrote it.
+/// True if the work directory shows the failure: the build had started, and nothing overwrote it.
 pub(super) fn is_worth_keeping(failure: &TaskFailure) -> bool {
     !matches!(failure.cause, FailureCause::Distfile | FailureCause::Install | FailureCause::Check)
 }
 
-/// Keeps the directory of a failed build, replacing an older one of the same package. At most `most` are kept, the
-/// newest ones.
+/// Keeps a failed build in place of an older one of the package, and the `most` newest ones in all.
 pub(super) fn keep_failed(
     place: TaskPlace,
     (build_dir, id): (&Path, &str),
     build: &FailedBuild,
     most: u32,
 ) -> Result<(), LockError> {
-    // Strings and numbers: serialising them cannot fail.
+    // Strings and numbers: serializing these cannot fail.
     let story = serde_json::to_vec(build).unwrap_or_default();
     place.dir.replace_file(PROGRAM, STORY, &story, Mode::of(0o644))?;
     let is_ended = place.is_ended.clone();
@@ -76,7 +73,7 @@ pub(super) fn keep_failed(
     Ok(remove_surplus(&failed, id, most, &|| must_end(&is_ended).filter(|_| is_long()))?)
 }
 
-/// Removes the kept directory of a package after a successful build.
+/// Removes a package's kept directory after a successful build.
 pub(super) fn forget(
     (build_dir, id): (&Path, &str),
     package: &str,
@@ -118,7 +115,7 @@ fn remove_surplus(failed: &Dir, id: &str, most: u32, interrupt: Interrupt<'_>) -
     Ok(())
 }
 
-/// Opens the directory of a failed build by package name, or returns the names of the others.
+/// Finds a failed build by package name, or returns the names of the others.
 pub(crate) fn find(
     (build_dir, id): (&Path, &str),
     name: &str,

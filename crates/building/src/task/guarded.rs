@@ -1,5 +1,5 @@
-//! Objects that the installation of a package must not change: records of other packages, settings of the operator, and
-//! parts of the tree that sandboxes need.
+//! Objects that an installation must not change: other packages' records, the operator's settings, and parts of the
+//! tree that sandboxes need.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 use crate::base::PLACES;
-use crate::tree_copy::each_below;
+use crate::tree_copy::{each_below, names_up_to};
 
 const SETTINGS: [&str; 3] = ["/etc/patchadm", "/etc/patchadm/keys", "/var/sadm/install/admin"];
 
@@ -21,8 +21,8 @@ const TEMPORARY: [&str; 2] = ["tmp", "var/tmp"];
 
 const DIRECTORIES: [&str; 5] = ["install", "patch", "patchadm", "patchadm/stage", "pkg"];
 
-/// The files below `var/sadm` that an installation writes. None is a file that other tools leave for the next writer of
-/// `contents`, which would be the next package.
+/// Files below `var/sadm` that an installation may write. Files that tools leave for the next writer of `contents`, the
+/// next package, are missing here.
 const FILES: [&str; 12] = [
     "install/contents",
     "install/.lockfile",
@@ -38,13 +38,18 @@ const FILES: [&str; 12] = [
     "patchadm/unprivileged",
 ];
 
-/// The prefix of operation files of a run, and of its staged files.
+/// Prefix of a run's operation and staged files.
 const OF_RUN: &str = "patchadm/ops-";
 const STAGED: &str = "patchadm/stage/";
 
 const BELOW_PACKAGES: &str = "pkg/";
 
-const LARGEST_CONTENTS: u64 = 1 << 30;
+/// The largest `contents` in bytes, of which two are held: several million objects.
+const LARGEST_CONTENTS: u64 = 256 << 20;
+
+/// The most objects that are remembered below one directory, and the most bytes of their names: packages choose both.
+const MOST_OBJECTS: usize = 500_000;
+const MOST_BYTES: usize = 64 << 20;
 
 /// The observed state of an object. For directories only attributes. The file time is ctime, which cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,34 +71,61 @@ impl ObservedObject {
 }
 
 pub(super) struct GuardedState {
+    /// All objects below `var/sadm`, by relative path.
     records: BTreeMap<String, ObservedObject>,
     contents: Vec<u8>,
     settings: BTreeSet<String>,
     preload: Option<ObservedObject>,
-    /// All objects below `var/sadm`, by relative path.
+    /// An object in the place of something that a sandbox needs.
     in_the_way: Option<String>,
+    /// A directory with more objects than are remembered.
+    overfull: Option<&'static str>,
+}
+
+/// The reason why a walk ended early.
+enum WalkEnd {
+    Failed(RootError),
+    Overfull,
+}
+
+impl From<RootError> for WalkEnd {
+    fn from(error: RootError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl GuardedState {
-    /// An object in the place of something that a sandbox needs.
     pub(super) fn of(layer: &Path, base: &Path) -> Result<Self, RootError> {
         let root = Root::open(layer)?;
-        let mut settings = BTreeSet::new();
+        let (mut settings, mut overfull) = (BTreeSet::new(), None);
         for directory in SETTINGS {
             let Some(dir) = root.dir_if_there(&fixed(directory))? else { continue };
-            let names = dir.names()?;
+            let Some(names) = names_up_to(&dir, MOST_OBJECTS)? else {
+                overfull = Some(directory);
+                continue;
+            };
             settings
                 .extend(names.iter().map(|name| format!("{directory}/{}", String::from_utf8_lossy(name))));
         }
         let mut records = BTreeMap::new();
         if let Some(dir) = root.dir_if_there(&places::records())? {
             let top = dir.path().relative().len() + 1;
-            each_below::<RootError>(&dir, |above, name, seen| {
+            let mut bytes = 0;
+            let walked = each_below::<WalkEnd>(&dir, |above, name, seen| {
                 let path = above.at(name);
                 let path = path.relative().get(top..).unwrap_or_default();
+                bytes += path.len();
+                if records.len() >= MOST_OBJECTS || bytes > MOST_BYTES {
+                    return Err(WalkEnd::Overfull);
+                }
                 records.insert(String::from_utf8_lossy(path).into_owned(), ObservedObject::of(seen));
                 Ok(true)
-            })?;
+            });
+            match walked {
+                Ok(()) => {}
+                Err(WalkEnd::Overfull) => overfull = Some(places::RECORDS),
+                Err(WalkEnd::Failed(error)) => return Err(error),
+            }
         }
         let contents = match root.read(&places::contents(), LARGEST_CONTENTS)? {
             None => Root::open(base)?.read(&places::contents(), LARGEST_CONTENTS)?,
@@ -102,11 +134,14 @@ impl GuardedState {
         let contents = contents.unwrap_or_default();
         let preload = look(&root, &fixed(PRELOAD))?.as_ref().map(ObservedObject::of);
         let in_the_way = in_the_way(&root, &Dir::of_host(base)?)?;
-        Ok(Self { records, contents, settings, preload, in_the_way })
+        Ok(Self { records, contents, settings, preload, in_the_way, overfull })
     }
 
-    /// Returns a forbidden change by a package with these names.
+    /// Returns a change that a package with these names must not make.
     pub(super) fn forged(&self, after: &Self, own: &BTreeSet<String>) -> Option<String> {
+        if let Some(directory) = after.overfull {
+            return Some(format!("{directory} has more than {MOST_OBJECTS} objects, or very long names"));
+        }
         if let Some(path) = &after.in_the_way {
             return Some(format!("it changes /{path}, which every sandbox needs"));
         }
@@ -124,7 +159,7 @@ impl GuardedState {
         })
     }
 
-    /// Returns a forbidden change to the records.
+    /// Returns a forbidden change of the records.
     fn forged_record(&self, after: &Self, path: &str, own: &BTreeSet<String>) -> Option<String> {
         let (before, now) = (self.records.get(path), after.records.get(path));
         if before == now {
@@ -155,7 +190,7 @@ fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-/// Returns the status of an object in a layer. A non-directory above it means that it does not exist.
+/// An object below a non-directory does not exist.
 fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
     let Some(above) = path.parent() else { return Ok(None) };
     match root.dir_if_there(&above) {
@@ -165,8 +200,7 @@ fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootErro
     }
 }
 
-/// Returns the first object in a layer that hides something sandboxes need: a mount point, a temporary directory, or a
-/// top-level entry of the base.
+/// Returns the first object that hides a mount point, a temporary directory, or a top-level entry of the base.
 fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
     for place in PLACES.iter().chain(&TEMPORARY) {
         let seen = look(root, &fixed(&format!("/{place}")))?.map(|seen| seen.file_type);
@@ -196,8 +230,8 @@ fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
     Ok(None)
 }
 
-/// Returns the path of the first line of `contents` that a package has added for others, taken from them, or made
-/// unreadable. Both texts must be sorted; unsorted lines count as changed.
+/// Returns the first line of `contents` that a package added for others, took from them, or made unreadable. Both texts
+/// must be sorted; unsorted lines count as changed.
 fn forged_line(before: &[u8], after: &[u8], own: &BTreeSet<String>) -> Option<String> {
     let is_own = |name: &&[u8]| {
         let mut ends = own.iter().filter_map(|own| name.strip_prefix(own.as_bytes()));
@@ -241,7 +275,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !is_comment(line))
 }
 
-/// Returns the owners of a line; `None` if it is unreadable.
+/// `None` if unreadable.
 fn owners(line: &[u8]) -> Option<Vec<&[u8]>> {
     owner_names(line).map(Iterator::collect).filter(|names: &Vec<_>| !names.is_empty())
 }
@@ -271,6 +305,28 @@ mod tests {
         assert!(with(&format!("{opt}{one}garbage\n")).is_some());
         let unsorted = format!("{one}{opt}");
         assert_eq!(with(&unsorted).as_deref(), Some("/opt"), "nobody else would find it");
+    }
+
+    #[test]
+    fn what_a_package_makes_without_end_is_not_remembered_and_its_own_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let (layer, base) = (dir.path().join("layer"), dir.path().join("base"));
+        fs::create_dir(&base).unwrap();
+        // Objects with paths of 3,300 bytes.
+        let mut deep = layer.join("var/sadm/pkg/evil");
+        for _ in 0..55 {
+            deep.push("d".repeat(60));
+        }
+        fs::create_dir_all(&deep).unwrap();
+        let before = GuardedState::of(&layer, &base).unwrap();
+        assert_eq!(before.overfull, None);
+        for number in 0..25_000 {
+            fs::write(deep.join(number.to_string()), "").unwrap();
+        }
+        let after = GuardedState::of(&layer, &base).unwrap();
+        assert!(after.records.len() < 25_000, "{}", after.records.len());
+        let says = "/var/sadm has more than 500000 objects, or very long names";
+        assert_eq!(before.forged(&after, &own()).as_deref(), Some(says));
     }
 
     /// What a package does to a layer, and what is said of it.

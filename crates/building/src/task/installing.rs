@@ -1,7 +1,6 @@
-//! Lists of packages that are installed once, as a layer for all tasks that need them.
+//! Lists of packages that `pkgadd` installs once over the base, as a layer for all tasks that need them.
 //!
-//! `pkgadd` installs them in a sandbox over the base, with their scripts. A complete layer gets its name by a rename;
-//! its last file lists its objects.
+//! A complete layer is renamed into place; its last file lists its objects.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -20,16 +19,16 @@ use rustix::io::Errno;
 use super::guarded::GuardedState;
 use super::order::{StepError, TaskError, TaskFailure, over_limit};
 use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
-use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox, run_installer};
+use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
 use crate::base::BaseLayer;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
-use crate::runs::read_bounded;
 use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
     installer,
 };
 use crate::shared_paths::{conflicts, delivery_of};
-use crate::tree_copy::{copy_file, each_below};
+use crate::space::RoomWatch;
+use crate::tree_copy::{copy_file, digest_of_file, each_below};
 use crate::work::{PROGRAM, build_directory, made_private};
 
 /// Answers for an unattended installation: no check blocks, and any question fails.
@@ -38,12 +37,12 @@ const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nochec
 
 const ADMIN_FILE: &str = ".admin";
 
-/// The policy of an installation. The base does not change, so its programs need not be checked for libraries.
+/// The base does not change, so its programs need no library checks.
 pub(crate) const POLICY: &str = "shlib_skip=/**\n";
 pub(crate) const POLICY_FILE: &str = "etc/patchadm/policy";
 
-/// Installs packages and removes others. Arguments: file names, `--`, package names. The outcome is written to files:
-/// the failed one, or a marker that all are installed. A package that removes others has failed.
+/// Installs packages and removes others. Arguments: file names, `--`, package names. Writes the failed one, or a marker
+/// of success, to files. A package that removes others has failed.
 const SCRIPT: &str = "\
 known=
 while [ \"$1\" != -- ]; do
@@ -61,34 +60,34 @@ for package; do /.program pkgrm -n -a /.admin \"$package\" || exit 1; done";
 const FAILED_FILE: &str = ".failed";
 const INSTALLED_FILE: &str = ".installed";
 
-/// A file for reading the time of the file system.
+/// For reading the time of the file system.
 const MOMENT: &[u8] = b"moment";
 
 const LONGEST: Duration = Duration::from_secs(1800);
 
-/// The disk space that the installation of dependencies needs, besides the packages, which are larger than their files.
+/// Space for an installation of dependencies besides the packages, which are larger than their files.
 pub(crate) const ROOM: u64 = 64 << 20;
 
-/// The disk space for installation records, besides `contents`.
+/// Space for installation records besides `contents`.
 pub(super) const RECORDS: u64 = 4 << 20;
 
 pub(super) struct Installation<'a> {
     pub(super) base: &'a BaseLayer,
-    /// The layers above the base, the uppermost first.
+    /// Above the base, the uppermost first.
     pub(super) lower: Vec<PathBuf>,
     pub(super) upper: PathBuf,
     pub(super) scratch: PathBuf,
     pub(super) packages: PathBuf,
     pub(super) place: &'a TaskPlace,
     pub(super) limits: SandboxLimits,
-    /// Additional disk space for files that scripts do not choose.
+    /// Additional space for files that scripts do not choose.
     pub(super) room: u64,
 }
 
 #[derive(Debug)]
 pub(super) enum Installed {
     Done,
-    /// A package was not installed, with the reason.
+    /// Why a package was not installed.
     Refused(String),
     /// All were installed, but something was not removed.
     Remains(String),
@@ -112,15 +111,15 @@ impl Installation<'_> {
         };
         let is_well = end == Some(EnclosureEnd::Exited(0));
         if !is_well {
-            fail_if_full(&self.upper)?;
+            self.fail_without_room(files)?;
         }
-        // Scripts of packages were at work there.
+        // Scripts of packages ran there.
         let end = if is_well { remove_answers(&upper) } else { Self::failure(&upper, end) };
         end.or_else(left_by_packages)
     }
 
-    /// Installs each package in its own sandbox over the earlier layers, so that no script can affect the outcome of
-    /// another package. `deliveries` and `objects` are in the order of the packages.
+    /// Installs each package in its own sandbox, so that no script affects another package's outcome. `deliveries` and
+    /// `objects` follow the order of packages.
     fn run_each(
         &self,
         packages: &[PackageFile],
@@ -159,7 +158,7 @@ impl Installation<'_> {
                 Err(failed) => return Ok(failed),
             };
             if end != Some(EnclosureEnd::Exited(0)) {
-                fail_if_full(&self.upper)?;
+                self.fail_without_room(file)?;
                 return refused(package, &ended_how(end));
             }
             let names = deliveries.get(number).map(|delivery| &delivery.packages);
@@ -170,6 +169,7 @@ impl Installation<'_> {
                     }
                     guarded = after;
                 }
+                Err(error) if error.is_no_space() => return Err(error.into()),
                 Err(error) => return refused(package, &format!("what it leaves cannot be used: {error}")),
             }
             steps.ends.push(self.moment()?);
@@ -183,7 +183,7 @@ impl Installation<'_> {
         Ok(self.place.dir.look(MOMENT)?.map(|seen| seen.ctime).unwrap_or_default())
     }
 
-    /// Runs an installing command. Returns the layer and the exit, or the reason of a refusal.
+    /// Runs an installing command. Returns the layer and exit, or the reason of a refusal.
     fn run_command(
         &self,
         (command, own): (SandboxCommand, Option<&[&str]>),
@@ -215,7 +215,13 @@ impl Installation<'_> {
         })
     }
 
-    /// Returns the size of `contents` in the lower layers, which is rewritten.
+    /// Turns a failure into one of the machine if there is no space for the installation of these files.
+    fn fail_without_room(&self, files: &[String]) -> Result<(), TaskError> {
+        let bytes = self.bytes(files)?.saturating_mul(2).saturating_add(self.contents()?.saturating_mul(3));
+        fail_without_room(self.place, bytes.saturating_add(RECORDS))
+    }
+
+    /// Returns the size of `contents` below, which is rewritten.
     fn contents(&self) -> Result<u64, RootError> {
         let path = places::contents();
         let above = path.parent().unwrap_or_else(ObjectPath::root);
@@ -238,7 +244,7 @@ impl Installation<'_> {
         Ok(bytes)
     }
 
-    /// Returns the package that failed, and the reason.
+    /// Returns the failed package and the reason.
     fn failure(upper: &Dir, end: Option<EnclosureEnd>) -> Result<Installed, RootError> {
         let how = ended_how(end);
         if upper.look(INSTALLED_FILE.as_bytes())?.is_some() {
@@ -279,14 +285,13 @@ fn ended_how(end: Option<EnclosureEnd>) -> String {
     end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string())
 }
 
-/// The start of the first installation, and the end of each.
+/// Start of the first installation, and end of each.
 struct Steps {
     ends: Vec<Timestamp>,
 }
 
 impl Steps {
-    /// Returns the first object that existed before its package was installed, with the step that created it.
-    /// Directories may be shared.
+    /// Returns the first object older than its package's installation (except directories), and the step that made it.
     fn intruder(
         &self,
         layer: &Path,
@@ -295,7 +300,7 @@ impl Steps {
         let root = Root::open(layer)?;
         for PlacedObject { place, path, kind } in objects {
             let Some(above) = place.parent() else { continue };
-            // A non-directory above it is found with that path.
+            // A non-directory above is found with that path.
             let Ok(Some(dir)) = root.dir_if_there(&above) else { continue };
             let Some(seen) = dir.look(place.name())? else { continue };
             let is_expected = *kind == PathKind::Directory && seen.file_type == FileType::Directory;
@@ -324,7 +329,7 @@ fn remove_answers(upper: &Dir) -> Result<Installed, RootError> {
     Ok(Installed::Done)
 }
 
-/// Turns an unreadable or unremovable leftover into a refusal: the packages caused it, not the machine or a signal.
+/// Refuses an unreadable or unremovable leftover: the packages caused it.
 pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError> {
     if error.is_no_space() || error.errno() == Some(Errno::INTR) {
         return Err(error.into());
@@ -332,7 +337,7 @@ pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError>
     Ok(Installed::Refused(format!("what it leaves cannot be used: {error}")))
 }
 
-/// Removes a file of a layer, and the directories above it if they are empty.
+/// Removes a file and the empty directories above it.
 fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut dirs = vec![layer.again()?];
@@ -379,12 +384,11 @@ impl PackageFile {
 pub(crate) enum InstallWay {
     /// All in one sandbox: a failure belongs to the task that needs them.
     Together,
-    /// Each in its own sandbox, so that a failure can be attributed.
+    /// Each in its own sandbox, which attributes a failure.
     Each,
 }
 
-/// Returns the name of a layer by its packages and base. It also depends on the layer kind, the ids, and the way of
-/// installing.
+/// Names a layer by its packages, base, layer kind, ids and way of installing.
 fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way: InstallWay) -> String {
     let mut digests: Vec<&str> = packages.iter().map(|package| package.digest.as_str()).collect();
     digests.sort_unstable();
@@ -393,8 +397,7 @@ fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way
     Digest::of(format!("{whole}{each}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes()).hex()
 }
 
-/// Checks that no two packages deliver the same path, which the second would overwrite. Returns their deliveries and
-/// places.
+/// Checks that no two packages deliver the same path. Returns their deliveries and places.
 fn must_be_apart(
     base: &BaseLayer,
     packages: &[PackageFile],
@@ -423,8 +426,8 @@ fn must_be_apart(
     Ok((deliveries, objects))
 }
 
-/// Returns the layer with a list of packages, making it if it is missing or damaged; `None` for an empty list.
-/// `session` identifies the run; `log` receives the output.
+/// Returns the layer of these packages, making a missing or damaged one; `None` for an empty list. `session` identifies
+/// the run; `log` gets the output.
 pub(crate) fn installed_set(
     (build_dir, session, way): (&Path, &str, InstallWay),
     (base, base_digest): (&BaseLayer, &str),
@@ -497,37 +500,56 @@ pub(crate) fn installed_set(
 
 const LAYER: &str = "layer";
 
-/// The last file of an installed set, with the type, size and name of every object in it.
+/// The last file of an installed set: type, size and name of each object.
 ///
-/// A layer is made without waiting for the disk: after a power cut it may have this file and still lack bytes. Therefore the
-/// first task of a run that uses a layer compares all of it with this list; the others rely on the first one.
+/// A power cut may leave this file in a layer without all bytes, because nobody waits for the disk. So the first task
+/// of a run compares the layer with this list, and the others rely on that.
 pub(crate) const COMPLETE: &[u8] = b"complete";
 
 pub(crate) const CHECKED: &[u8] = b"checked";
 
-const LARGEST_MARK: u64 = 1 << 30;
+/// The largest list in bytes. It is never held: only its digest is compared.
+const LARGEST_LIST: u64 = 256 << 20;
 
-/// Marks a set as complete, before it gets its name.
+/// The largest file that names a run.
+const LARGEST_CHECKED: u64 = 4096;
+
+/// The bytes of a list that are written at a time.
+const PART_OF_LIST: usize = 1 << 16;
+
+/// Marks a set as complete before its rename.
 fn mark_complete(dir: &Dir, session: &str) -> Result<(), RootError> {
     mark_checked(dir, session)?;
-    dir.create(COMPLETE)?.put(list_of(dir)?.as_bytes())
+    let (mut file, mut room) = (dir.create(COMPLETE)?, RoomWatch::begin(dir, 0)?);
+    let mut text = Vec::with_capacity(PART_OF_LIST);
+    let mut put = |text: &mut Vec<u8>| {
+        room.add(text)?;
+        file.put(text)?;
+        text.clear();
+        Ok(())
+    };
+    each_line(dir, LARGEST_LIST, |line| {
+        text.extend_from_slice(line);
+        if text.len() < PART_OF_LIST { Ok(()) } else { put(&mut text) }
+    })?;
+    put(&mut text)
 }
 
-/// Returns true if a task of the same run has verified the set.
+/// True if a task of the same run has verified the set.
 fn is_checked(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
     let Some(dir) = find(sets, name)? else { return Ok(false) };
     let is_complete = dir.look(COMPLETE)?.is_some();
-    Ok(is_complete && dir.read_regular(CHECKED, LARGEST_MARK)?.as_deref() == Some(session.as_bytes()))
+    Ok(is_complete && dir.read_regular(CHECKED, LARGEST_CHECKED)?.as_deref() == Some(session.as_bytes()))
 }
 
-/// Returns true if a set is complete. An incomplete one is renamed, not removed, because a build may still use it.
+/// Checks that a set is complete. Renames an incomplete one, because a build may still use it.
 pub(super) fn is_whole(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
     let Some(dir) = find(sets, name)? else {
         remove_all(sets, name.as_bytes())?;
         return Ok(false);
     };
-    let list = read_bounded(&dir, COMPLETE, LARGEST_MARK)?.unwrap_or_default();
-    if list.is_some() && list == list_of(&dir).ok().map(String::into_bytes) {
+    let list = noted_list(&dir)?;
+    if list.is_some() && list == digest_of_list(&dir).ok() {
         mark_checked(&dir, session)?;
         return Ok(true);
     }
@@ -544,24 +566,50 @@ fn find(sets: &Dir, name: &str) -> Result<Option<Dir>, RootError> {
     }
 }
 
-/// Records the run. The time of the file is the last use of the set.
+/// Records the run. The file's time is the last use of the set.
 fn mark_checked(dir: &Dir, session: &str) -> Result<(), RootError> {
     dir.replace_cache(PROGRAM, CHECKED, session.as_bytes(), Mode::of(0o644))
 }
 
-/// Returns type, size and name of each object of a layer, one per line. Unreadable directories are not entered.
-fn list_of(dir: &Dir) -> Result<String, RootError> {
-    let (mut list, layer) = (String::new(), dir.dir(LAYER.as_bytes())?);
+/// Returns the digest of the list of a set, or `None` if it has none.
+fn noted_list(dir: &Dir) -> Result<Option<Digest>, RootError> {
+    if dir.look(COMPLETE)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return Ok(None);
+    }
+    digest_of_file(&dir.open_regular(COMPLETE)?, |error| dir.read_error(COMPLETE, error)).map(Some)
+}
+
+/// Returns the digest of the list that a layer should have.
+fn digest_of_list(dir: &Dir) -> Result<Digest, RootError> {
+    let mut hasher = blake3::Hasher::new();
+    each_line(dir, LARGEST_LIST, |line| {
+        hasher.update(line);
+        Ok(())
+    })?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Gives type, size and name of each object, one per line, of at most `limit` bytes in all. Skips unreadable
+/// directories.
+fn each_line(
+    dir: &Dir,
+    limit: u64,
+    mut visit: impl FnMut(&[u8]) -> Result<(), RootError>,
+) -> Result<(), RootError> {
+    let (mut left, layer) = (limit, dir.dir(LAYER.as_bytes())?);
     each_below::<RootError>(&layer, |above, name, seen| {
         let size = if seen.file_type == FileType::Regular { seen.size } else { 0 };
         let path = above.at(name);
         // The directory gets its name later.
         let path = path.relative().strip_prefix(layer.path().relative()).unwrap_or_default();
         let line = format!("{} {size} {}\n", seen.file_type.letter(), path.escape_ascii());
-        list.push_str(&line);
+        left = left.checked_sub(line.len() as u64).ok_or_else(|| RootError::TooLarge {
+            path: format!("the list of all objects up to {}", path.escape_ascii()),
+            limit,
+        })?;
+        visit(line.as_bytes())?;
         Ok(seen.file_type == FileType::Directory && is_readable(above, name)?)
-    })?;
-    Ok(list)
+    })
 }
 
 fn is_readable(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
@@ -578,7 +626,6 @@ mod tests {
 
     use super::*;
 
-    /// An installed set with a file and a link, marked in a run.
     fn made(at: &Path) -> Dir {
         let layer = at.join("new/layer");
         fs::create_dir_all(layer.join("opt/deep")).unwrap();
@@ -598,6 +645,36 @@ mod tests {
         assert!(is_whole(&sets, "set", "run 2").unwrap());
         assert!(is_checked(&sets, "set", "run 2").unwrap());
         assert!(!is_checked(&sets, "other", "run 2").unwrap() && !is_whole(&sets, "other", "run 2").unwrap());
+    }
+
+    #[test]
+    fn the_list_of_a_layer_has_a_limit_and_is_written_in_parts_and_not_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let sets = made(dir.path());
+        let set = sets.dir(b"set").unwrap();
+        let mut lines = 0;
+        let mut list = |limit| {
+            each_line(&set, limit, |_| {
+                lines += 1;
+                Ok(())
+            })
+        };
+        list(1_000).unwrap();
+        let refused = list(30).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the list of all objects up to /opt/deep/file is larger than 30 bytes"
+        );
+        assert!(matches!(left_by_packages(refused), Ok(Installed::Refused(_))), "its packages did that");
+        assert_eq!(lines, 4 + 2);
+        let long = "n".repeat(200);
+        for number in 0..500 {
+            fs::write(dir.path().join(format!("set/layer/{number}{long}")), "").unwrap();
+        }
+        fs::remove_file(dir.path().join("set/complete")).unwrap();
+        mark_complete(&set, "run 3").unwrap();
+        assert!(fs::metadata(dir.path().join("set/complete")).unwrap().len() > PART_OF_LIST as u64);
+        assert!(is_whole(&sets, "set", "run 4").unwrap());
     }
 
     #[test]

@@ -1,6 +1,4 @@
-//! Building one package: dependencies are installed, it is built, packed, checked and kept.
-//!
-//! A task is a separate process on any machine; [`serve_task`] is its main function.
+//! Builds one package. A task is a separate process on any machine, with [`serve_task`] as its main function.
 
 mod build_sandbox;
 mod building;

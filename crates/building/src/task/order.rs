@@ -1,8 +1,9 @@
-//! The protocol between a run and the process of a task: JSON, one value per line; and the failures of tasks.
+//! The protocol between a run and a task's process: JSON, one value per line.
 //!
-//! The order is the first line of standard input, which stays open: when it closes, the task ends everything.
+//! The order is the first line of standard input. When that closes, the task ends everything.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 
 use patchadm_bulk_values::conf::Limits;
@@ -14,153 +15,128 @@ use serde::{Deserialize, Serialize};
 use crate::sandbox::{SandboxError, StopCause, UsageMeasure};
 use crate::sources::ExpectedDistfile;
 
-/// The format of the lines.
+/// Format of the lines.
 pub const TASK_FORMAT: u32 = 1;
 
-/// The longest line, in bytes.
+/// In bytes.
 pub const LONGEST_LINE: usize = 64 << 10;
 
-/// The maximum size of an order in bytes; most of it is the record.
+/// In bytes; the record is the largest part.
 pub(crate) const LARGEST_ORDER: usize = 32 << 20;
 
-/// The order for a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskOrder {
-    /// The format of the lines.
     pub task: u32,
-    /// The directory of the bulk build.
     pub work: String,
-    /// The number of the run.
     pub run: u64,
-    /// PKGNAME.
     pub package: String,
-    /// The location of its recipe.
     pub location: String,
-    /// The key of its result.
     pub key: Key,
-    /// The inputs of the key.
     pub inputs: KeyInputs,
-    /// The record with DEPENDS, one field a line.
+    /// With DEPENDS, one field per line.
     pub record: String,
     /// The distfiles that it reads.
     pub distfiles: Vec<ExpectedDistfile>,
-    /// The packages to install, in the order of their dependencies, each with the key of its result.
+    /// Packages to install, in the order of their dependencies, with the keys of their results.
     pub install: Vec<(String, Key)>,
-    /// Those also needed at run time.
+    /// Packages also needed at run time.
     pub needs: Vec<String>,
-    /// The limits.
     pub limits: Limits,
-    /// The number of parallel jobs.
     pub jobs: u32,
-    /// The slot.
     pub slot: String,
-    /// The time that counts as that of the sources, in seconds since 1970.
+    /// Modification time of the sources, in seconds since 1970.
     pub source_date_epoch: i64,
-    /// True for the network of the host.
+    /// Use the host's network.
     pub has_network: bool,
-    /// The digest of the base.
     pub base: String,
-    /// True to check an existing result only.
+    /// Only check an existing result.
     pub checks_only: bool,
-    /// The time, RFC 3339, for the result.
+    /// For the result, RFC 3339.
     pub time: String,
-    /// When the command began that carries the run out, RFC 3339.
+    /// Start of the command that performs the run, RFC 3339.
     #[serde(default)]
     pub began: String,
     /// Contents that may differ between two builds.
     #[serde(default)]
     pub varies: Vec<String>,
-    /// The result of the last build that succeeded.
+    /// The last success.
     #[serde(default)]
     pub previous: Option<Key>,
-    /// True if the run is on the same machine. It flushes results, many at a time, and at its end removes the
-    /// directories that tasks leave for each other.
+    /// True on the run's machine: the run flushes results, many at a time, and removes task directories at its end.
     #[serde(default)]
     pub is_local: bool,
-    /// The variables of `MULTI_VERSION`.
+    /// Variables of `MULTI_VERSION`.
     pub variables: BTreeMap<String, String>,
 }
 
 impl TaskOrder {
     pub(crate) fn to_line(&self) -> Vec<u8> {
-        // A value of strings and numbers: serialising it cannot fail.
+        // Strings and numbers: serializing these cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-/// An event of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskEvent {
-    /// It works, on this machine, as this process.
+    /// The task works, on this machine and as this process.
     Started {
-        /// The name of the machine.
         host: String,
-        /// The process.
         pid: u32,
     },
-    /// A phase begins.
     Phase(String),
-    /// Packages are being installed now, or no more.
+    /// True while packages are being installed.
     Installs(bool),
-    /// It goes on.
+    /// A sign of life.
     Alive {
-        /// The most memory so far, in bytes.
+        /// Peak in bytes.
         memory: u64,
-        /// The bytes of its log.
+        /// Bytes.
         log: u64,
     },
-    /// It is over.
     End(TaskEnd),
 }
 
-/// The end of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskEnd {
-    /// The package failure; `None` if its result is in the pool.
+    /// `None` if the pool has the result.
     pub failure: Option<TaskFailure>,
-    /// The machine failure; nothing is known of the package then.
+    /// The machine's failure; nothing is known of the package then.
     pub trouble: Option<String>,
-    /// True if there is no space for results and logs, on any machine.
+    /// No space for results and logs, on any machine.
     #[serde(default)]
     pub is_full: bool,
-    /// True if there is no space in `build_dir` of its machine.
+    /// No space in `build_dir` of its machine.
     #[serde(default)]
     pub lacks_room: bool,
-    /// The first file that differs from that of the result that is in the pool already, where it was built again.
+    /// First file that differs from an existing result, after a rebuild.
     pub differs: Option<String>,
-    /// The time of the build in milliseconds.
     pub ms: u64,
-    /// The processor time in milliseconds.
     pub cpu_ms: u64,
-    /// The most memory, in bytes.
+    /// Peak in bytes.
     pub peak_memory: u64,
 }
 
-/// The failure of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFailure {
-    /// The cause.
     pub cause: FailureCause,
-    /// The phase.
     pub phase: Option<String>,
-    /// The failure in words.
     pub detail: String,
-    /// The limit in force, where the cause is one.
+    /// The exceeded limit, if any.
     pub limit: Option<u64>,
 }
 
-/// The maximum length of a reason in bytes: even if every byte is escaped, it fits into a line.
+/// Maximum bytes of a reason: even with every byte escaped, it fits into a line.
 const LONGEST_REASON: usize = 8 << 10;
 
-/// Returns a prefix of complete characters with at most this many bytes.
+/// Returns whole characters of at most this many bytes.
 pub(super) fn start_of(text: &str, most: usize) -> &str {
     let end =
         text.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= most).last();
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
-/// Truncates a reason to fit into a line. Names in a long list are not cut.
+/// Truncates a reason to fit into a line, except for names in a long list.
 pub(crate) fn cut(mut reason: String) -> String {
     if reason.len() > LONGEST_REASON {
         let start = start_of(&reason, LONGEST_REASON);
@@ -176,14 +152,12 @@ impl TaskFailure {
         Self { detail: cut(self.detail), ..self }
     }
 
-    /// A failure without a phase and a limit.
     pub fn of(cause: FailureCause, detail: impl Into<String>) -> Self {
         Self { cause, phase: None, detail: detail.into(), limit: None }
     }
 }
 
 impl TaskEnd {
-    /// The end of a task whose machine failed.
     pub fn trouble(reason: impl Into<String>) -> Self {
         Self {
             failure: None,
@@ -207,11 +181,13 @@ pub(crate) enum TaskError {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("no space is left for {0}")]
     Full(String),
     #[error("no space is left in `build_dir`, {}", .0.display())]
     FullBuildDir(PathBuf),
+    #[error("no space is left in `build_dir`: {0}")]
+    NoRoom(String),
     #[error("space: little is left in `build_dir`, {}, and this build grew most", .0.display())]
     GaveWay(PathBuf),
 }
@@ -226,12 +202,28 @@ impl TaskError {
             other => other,
         }
     }
+
+    /// Returns true if a call failed because the file system or the quota is full, or only the reserve is left.
+    pub(super) fn is_no_space(&self) -> bool {
+        match self {
+            Self::Root(error) | Self::Sandbox(SandboxError::Log(error)) => error.is_no_space(),
+            Self::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns true if `build_dir` has no space for the task.
+    pub(super) fn lacks_room(&self) -> bool {
+        matches!(self, Self::FullBuildDir(_) | Self::NoRoom(_) | Self::GaveWay(_))
+    }
 }
 
 #[derive(Debug)]
 pub(crate) enum StepError {
     Package(TaskFailure),
-    /// The machine failed; nothing is known of the package.
+    /// Nothing is known of the package.
     Machine(TaskError),
 }
 
@@ -247,7 +239,7 @@ impl<E: Into<TaskError>> From<E> for StepError {
     }
 }
 
-/// Returns the failure, or `None` if no limit was exceeded.
+/// `None` without an exceeded limit.
 pub(super) fn over_limit(
     stopped: Option<StopCause>,
     limits: &Limits,

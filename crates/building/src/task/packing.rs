@@ -1,6 +1,5 @@
-//! Packing the output of a build, in a separate process. It has the rights of the build, and sees three directories and
-//! nothing else of the machine, so that no other file can get into a package. All processes of the build have ended
-//! before.
+//! Packs a build's output in a separate process with the build's rights. It sees three directories and nothing else of
+//! the machine, so no other file can get into a package. All processes of the build have ended before.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -14,10 +13,11 @@ use patchadm_bulk_values::conf::{LimitName, Limits};
 use patchadm_bulk_values::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_core::operation::translate::{
-    ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
+    ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateError,
+    TranslateRequest,
 };
 use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
-use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
+use patchadm_making::make::{MakeError, MakeRequest, MakeWatch, ParameterDefaults, make_package};
 use patchadm_rootfs::{Dir, FileType, Timestamp, never};
 use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeCommand, PrototypeItem, PrototypeLine};
 use patchadm_svr4::package::{Ftype, Mode, Params, escape};
@@ -29,11 +29,12 @@ use super::build_sandbox::TaskInputs;
 use super::order::{StepError, TaskError, TaskFailure, over_limit};
 use super::place::VIEW;
 use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_work};
+use crate::package_limits::{must_have_small_lists, must_have_small_settings, open_package};
 use crate::pool::{LOG, RESULT, UNFLUSHED};
 use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};
 use crate::tree_copy::{copy_file, each_below};
 
-/// The name of packing as a work that the first process of an enclosure does itself.
+/// Names packing as work of an enclosure's first process.
 pub const PACKING: &str = "pack";
 
 const ANSWER: &str = "answer.json";
@@ -53,10 +54,11 @@ enum PackingAnswer {
         remarks: Vec<String>,
     },
     Failed(TaskFailure),
+    /// There is no space for it.
+    NoRoom(String),
     Trouble(String),
 }
 
-/// Performs a packing order, inside an enclosure.
 pub fn pack_in_enclosure(order: File) -> io::Result<i32> {
     let input: PackingInput = serde_json::from_reader(order)?;
     let answer = match pack(&input) {
@@ -68,6 +70,7 @@ pub fn pack_in_enclosure(order: File) -> io::Result<i32> {
             PackingAnswer::Packed { packages, files, remarks }
         }
         Err(StepError::Package(failure)) => PackingAnswer::Failed(failure.cut()),
+        Err(StepError::Machine(error)) if error.is_no_space() => PackingAnswer::NoRoom(error.to_string()),
         Err(StepError::Machine(error)) => PackingAnswer::Trouble(error.to_string()),
     };
     let mut bytes = serde_json::to_vec(&answer)?;
@@ -81,7 +84,7 @@ pub fn pack_in_enclosure(order: File) -> io::Result<i32> {
     Ok(0)
 }
 
-/// Packs the output of a build, in a sandbox with that output, an empty directory, and one for the results.
+/// Packs in a sandbox that only holds the output, an empty directory, and one for the results.
 pub(super) fn pack_in_sandbox(
     inputs: &TaskInputs<'_>,
     input: &PackingInput,
@@ -97,7 +100,7 @@ pub(super) fn pack_in_sandbox(
     let limits = packing_limits(&inputs.order.limits);
     let enclosure =
         enclosure_of_work(PACKING, (&view, &directories), (ids, inputs.user), &limits, place.inside());
-    // A value of strings and numbers: serialising it cannot fail.
+    // Strings and numbers: serializing these cannot fail.
     let order = memory_file(&serde_json::to_string(input).unwrap_or_default())?;
     let written = ["made", "results"].map(|part| place.part(part));
     let ended = run_work(place, enclosure, (&limits, order), (&written, log), ticks)?;
@@ -134,6 +137,7 @@ pub(super) fn pack_in_sandbox(
             Ok(packed)
         }
         PackingAnswer::Failed(failure) => Err(failure.into()),
+        PackingAnswer::NoRoom(reason) => Err(TaskError::NoRoom(reason).into()),
         PackingAnswer::Trouble(reason) => {
             fail_if_full(&place.path)?;
             Err(TaskError::Io(io::Error::other(reason)).into())
@@ -141,13 +145,12 @@ pub(super) fn pack_in_sandbox(
     }
 }
 
-/// Returns the limits of packing: those of the package, with additional space for intermediate files and the result,
-/// each about as large as the output may be.
+/// Adds room for intermediate files and the result to the package's limits, each about as large as the output may be.
 fn packing_limits(limits: &Limits) -> SandboxLimits {
     let disk = limits.get(LimitName::Disk).unwrap_or_default();
     let limits = SandboxLimits::of(limits).within(Some(LONGEST));
     let limits = limits.with_room(disk.saturating_mul(2).saturating_add(ROOM));
-    // It is a process of ours, which ends by itself.
+    // Our own process ends by itself.
     SandboxLimits { cpu: None, ..limits }
 }
 
@@ -162,7 +165,7 @@ fn take_back(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result<(), StepE
 
 const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
 
-/// Information files beside `root` in a tree output.
+/// Files of information beside `root`, in a tree.
 const INFORMATION: [&str; 12] = [
     "checkinstall",
     "compver",
@@ -178,12 +181,11 @@ const INFORMATION: [&str; 12] = [
     "prototype",
 ];
 
-/// The maximum number of files of a result, and of bytes of their names. The description holds 10,000 names, including
-/// the pool's own.
+/// Maximum files of a result and bytes of their names. A description holds 10,000 names, including the pool's own.
 const MOST_FILES: usize = 9_900;
 const MOST_NAMES: usize = 1 << 20;
 
-/// The parameters stored in a result, and the maximum length of a value in bytes.
+/// Parameters stored in a result, and the maximum bytes of a value.
 pub(super) const NOTED: [&str; 3] = ["PKG", "ARCH", "VERSION"];
 const LONGEST_PARAMETER: usize = 256;
 
@@ -213,7 +215,7 @@ pub(super) struct PackedResult {
     pub(super) remarks: Vec<String>,
 }
 
-/// Packs an output. Every fault of an output is a failure of its package.
+/// Every fault of an output is a failure of its package.
 fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
     let packed = pack_readable(input).map_err(|error| match error {
         StepError::Machine(TaskError::Root(error)) if !error.is_no_space() => wrong(error.to_string()),
@@ -313,7 +315,9 @@ fn transfer(
     result: &mut PackedResult,
 ) -> Result<(), StepError> {
     for package in packages {
-        let params = parameters(&Dir::of_host(from)?.dir(package.as_bytes())?)?;
+        let directory = Dir::of_host(from)?.dir(package.as_bytes())?;
+        must_have_small_lists(&directory)?.map_err(wrong)?;
+        let params = parameters(&directory)?;
         let name = format!("{}.pkg", params.text("PKG"));
         must_be_notable(&params)?;
         if result.packages.iter().any(|(known, _)| *known == name) {
@@ -321,6 +325,8 @@ fn transfer(
         }
         let stream = input.to.join(&name);
         translate(from, vec![package.clone()], TransferDestination::Stream(stream))?;
+        let (_, image) = open_package(&from.join(package)).map_err(|error| wrong(error.to_string()))?;
+        image.packages.iter().try_for_each(must_have_small_settings).map_err(wrong)?;
         result.packages.push((name, params));
     }
     Ok(())
@@ -333,7 +339,7 @@ fn must_be_free(name: &str) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Checks the stored parameters: they must be short, and PKG must be usable as a file name.
+/// Stored parameters must be short, and PKG must be usable as a file name.
 fn must_be_notable(params: &Params) -> Result<(), StepError> {
     for name in NOTED {
         let length = params.text(name).len();
@@ -349,8 +355,7 @@ fn must_be_notable(params: &Params) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Checks that a package claims neither applied patches nor the source of another recipe, because readers of the set
-/// rely on these parameters.
+/// Rejects claims of applied patches or another recipe's source: readers of the set rely on these parameters.
 fn must_speak_for_itself(params: &Params, identity: &PackageIdentity) -> Result<(), StepError> {
     let is_record = |name: &str| {
         ["PATCHLIST", "PATCH_OBSOLETES", "SUNW_PATCHID"].contains(&name)
@@ -387,7 +392,13 @@ fn translate(
         existing: ExistingPolicy::Refuse,
         description_only: false,
     };
-    let failed = |error: patchadm_core::operation::translate::TranslateError| wrong(error.to_string());
+    let failed = |error: TranslateError| {
+        if error.is_no_space() {
+            StepError::from(io::Error::new(io::ErrorKind::StorageFull, error.to_string()))
+        } else {
+            wrong(error.to_string())
+        }
+    };
     let mut observer = TransferObserver { interrupt: &never, transferring: &mut |_| {} };
     let moved = PackageTranslation::prepare(request).map_err(failed)?.perform(&mut observer);
     Ok(moved.map_err(failed)?.into_iter().map(|package| package.instance).collect())
@@ -462,7 +473,10 @@ fn pack_tree(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<Packe
         now: input.latest,
     };
     let made = make_package(&request, &mut MakeWatch { tell: &mut |_| {}, interrupt: &never });
-    let made = made.map_err(|error| wrong(format!("the package cannot be made: {error}")))?;
+    let made = made.map_err(|error| match error {
+        MakeError::Write(error) if error.is_no_space() => StepError::from(error),
+        error => wrong(format!("the package cannot be made: {error}")),
+    })?;
     let mut result = PackedResult::default();
     transfer(input, &device, &[made.package.as_str().to_owned()], &mut result)?;
     result.remarks = links_to_output(&out.dir(b"root")?)?;
@@ -473,8 +487,7 @@ fn information(name: &str, source: &Path) -> Vec<u8> {
     [format!("i {name}=").as_bytes(), &escape(source.as_os_str().as_bytes()), b"\n"].concat()
 }
 
-/// Returns the prototype: that of the build, otherwise one entry per object of the tree. Adds the content sizes to
-/// `bytes`.
+/// Returns the build's prototype, or one with all objects of the tree. Adds content sizes to `bytes`.
 fn prototype(input: &PackingInput, out: &Dir, bytes: &mut u64) -> Result<Vec<u8>, StepError> {
     let tree = out.dir(b"root")?;
     if let Some(seen) = out.look(b"prototype")? {
@@ -500,7 +513,7 @@ fn prototype(input: &PackingInput, out: &Dir, bytes: &mut u64) -> Result<Vec<u8>
     }
     let mut lines = Vec::new();
     for mut line in described.lines {
-        // The content is found below the root; where it was described is of no interest.
+        // The content is below the root, wherever the line says.
         if !matches!(line.entry.ftype, Ftype::Symlink | Ftype::Link) {
             line.entry.right = None;
         }
@@ -520,8 +533,7 @@ fn prototype(input: &PackingInput, out: &Dir, bytes: &mut u64) -> Result<Vec<u8>
     Ok(lines)
 }
 
-/// Checks that all sources in a prototype are files below the tree, not reached through links; returns their total
-/// size.
+/// Checks that all sources of a prototype are files below the tree, without links. Returns their total size.
 fn size_of_sources(text: &[u8], tree: &Dir) -> Result<u64, StepError> {
     let mut bytes = 0_u64;
     for line in patchadm_svr4::format::prototype::lines(text) {
@@ -547,7 +559,7 @@ fn size_of_sources(text: &[u8], tree: &Dir) -> Result<u64, StepError> {
             }
             (Ftype::File | Ftype::Editable | Ftype::Volatile, Some(right)) => right.as_slice(),
             (Ftype::File | Ftype::Editable | Ftype::Volatile, None) => {
-                // The content of an absolute path is also below the tree.
+                // The content of an absolute path is below the tree, too.
                 path.strip_prefix(b"/").unwrap_or(path)
             }
             _ => continue,
@@ -612,7 +624,7 @@ const OUTPUT: &[u8] = b"/out/";
 
 const MOST_LINKS: usize = 20;
 
-/// Returns remarks about symbolic links into the output directory, which exists only during the build.
+/// Notes symbolic links into the output directory, which exists only during the build.
 fn links_to_output(top: &Dir) -> Result<Vec<String>, StepError> {
     let above_all = top.path().to_string();
     let mut remarks = Vec::new();
@@ -651,7 +663,7 @@ fn only_plain_objects(top: &Dir) -> Result<(), StepError> {
     })
 }
 
-/// Sets later modification times to the latest allowed one.
+/// Lowers later modification times to this one.
 fn limit_times(top: &Dir, latest: i64) -> Result<(), StepError> {
     let latest = Timestamp::whole(latest);
     each_below(top, |above, name, seen| {
@@ -662,7 +674,7 @@ fn limit_times(top: &Dir, latest: i64) -> Result<(), StepError> {
     })
 }
 
-/// Checks that a tree delivers nothing below mounted host paths.
+/// Checks that a tree delivers nothing below host paths.
 fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), StepError> {
     for path in of_host {
         let mut dir = out.dir(b"root")?;
@@ -680,20 +692,17 @@ fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), StepError> 
 
 const LONGEST_NAME: usize = 32;
 
-/// The identity of a package by its record and the machine.
+/// A package's identity by its record and machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageIdentity {
-    /// The name without version.
+    /// Without version.
     pub name: String,
-    /// The version.
     pub version: String,
-    /// The location of its recipe.
     pub location: String,
-    /// The categories of the record.
     pub categories: Vec<String>,
-    /// The name of the processor, as `uname -m` has it.
+    /// Processor name as in `uname -m`.
     pub machine: String,
-    /// The stamp of all packages of a source: it must not tell when they were built.
+    /// Stamp of all packages of a source, independent of the time of the build.
     pub stamp: String,
 }
 
@@ -703,7 +712,6 @@ impl PackageIdentity {
     }
 }
 
-/// Completes the parameters of a package.
 fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result<Params, String> {
     let mut params = given.clone();
     let mut set = |name: &str, value: &str| {

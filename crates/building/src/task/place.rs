@@ -1,7 +1,7 @@
-//! The directory of one task: its layer, its working directories, and two locks that show if it is in use.
+//! The directory of a task: its layer, its work directories, and two locks that show its use.
 //!
-//! A task leaves its directory to the next one, with the parts that no build can change: file systems are slow at
-//! creating directories shortly after removing others, because they avoid reusing them for a while.
+//! A task leaves it to the next one, with the parts that no build can change: file systems are slow at making
+//! directories shortly after removing others.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,41 +18,40 @@ use crate::sandbox::TaskGrowth;
 use crate::tree_copy::each_below;
 use crate::work::{PROGRAM, build_directory, made_private};
 
-/// The directories made for each task: its layer, and the directories its build writes to.
+/// Made for each task: its layer, and directories that its build writes to.
 const OF_TASK: [&str; 3] = ["upper", "work", "out"];
 
-/// The directories that a task leaves, empty, to the next one: the work directory of overlayfs, and those that builds
-/// cannot write to.
+/// Left empty for the next task: the work directory of overlayfs, and those that builds cannot write to.
 const KEPT: [&str; 3] = ["scratch", "packages", "distfiles"];
 
-/// The tree in which packing sees its directories, with their mount points. Nobody writes to it.
+/// The tree with mount points in which packing sees its directories. Nobody writes to it.
 pub(super) const VIEW: &str = "view";
 const VIEWED: [&str; 4] = ["proc", "out", "made", "results"];
 
-/// The lock for making a task directory until it has an owner, and for finding directories without owners.
+/// Held while making a directory until it has an owner, and while finding those without.
 const MAKING: &[u8] = b"tasks.lock";
 
-/// The infix of directories left for the next task.
+/// In names of directories left for the next task.
 const IDLE: &str = ".idle.";
 
 pub(crate) const OWNER: &[u8] = b"owner";
 
-/// The lock shared by all processes in the sandbox.
+/// Held by all processes in the sandbox.
 const INSIDE: &[u8] = b"inside";
 
-/// The file whose time is the growth of the task in KiB while free space is scarce: a time can be set without free space.
+/// Its file time stores the task's growth in KiB while space is scarce: setting a time needs no free space.
 const GROWN: &[u8] = b"grown";
 const NEW_GROWN: &[u8] = b"grown.new";
 
-/// The largest time that every file system can store for it, in KiB: a TiB.
+/// The largest time that every file system can store: a TiB in KiB.
 const LARGEST_GROWN: i64 = 1 << 30;
 
-/// A task that grew by less in the last seconds does not have to give way.
+/// A task with less growth in the last seconds does not have to give way.
 const LEAST_GROWTH: u64 = 1 << 20;
 
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The time that a task which has to end removes what its build left. The next run removes the rest.
+/// Time for an ending task to remove its build's files. The next run removes the rest.
 pub(super) const LONGEST_REMOVAL: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -85,7 +84,7 @@ impl TaskPlace {
                 view.make_dir(place.as_bytes(), Mode::of(0o755))?;
             }
         }
-        // Only whole ones are seen: the time of a new file would be a large growth.
+        // Only complete ones are seen: the time of a new file would be a large growth.
         drop(dir.create(NEW_GROWN)?);
         dir.set_mtime(NEW_GROWN, Timestamp::whole(0))?;
         dir.rename(NEW_GROWN, GROWN)?;
@@ -93,13 +92,13 @@ impl TaskPlace {
         Ok(Self { tasks, name, path, dir, owner, is_ended: Arc::default() })
     }
 
-    /// Removes something that its build may have filled.
+    /// Removes an object that the build may have filled.
     fn clear(&self, above: &Dir, name: &[u8]) -> Result<(), RootError> {
         remove_within_time(above, name, &self.is_ended)
     }
 
-    /// Tells the other tasks in this `build_dir` how much this one has grown. Returns true if it has to give way: free
-    /// space is below the reserve, and no running task has grown more.
+    /// Tells other tasks of this growth. Returns true if this one has to give way: free space is below the reserve, and
+    /// no running task grew more.
     pub(super) fn gives_way(&self, growth: TaskGrowth) -> bool {
         self.tell_growth(growth.bytes);
         let own = ((growth.bytes >> 10).min(LARGEST_GROWN.unsigned_abs()), &*self.name);
@@ -108,7 +107,7 @@ impl TaskPlace {
             && self.growths_of_others().iter().all(|(grown, name)| (*grown, &**name) < own)
     }
 
-    /// Records the growth that the other tasks compare with theirs. If that fails, they see the previous one.
+    /// Records growth for comparison by other tasks. On failure, they see the previous one.
     pub(super) fn tell_growth(&self, bytes: u64) {
         let kib = i64::try_from(bytes >> 10).unwrap_or(i64::MAX).min(LARGEST_GROWN);
         let _ = self.dir.set_mtime(GROWN, Timestamp::whole(kib));
@@ -146,7 +145,7 @@ impl TaskPlace {
         HeldLock { directory: self.path.clone().into(), name: "inside".into() }
     }
 
-    /// Makes the control groups of the task, and removes abandoned ones of the same bulk build.
+    /// Makes the task's control groups, and removes abandoned ones of the bulk build.
     pub(crate) fn control_group(&self, limits: GroupLimits) -> TaskGroup {
         let id = self.name.split(|&byte| byte == b'.').next().unwrap_or_default();
         remove_abandoned_groups(&String::from_utf8_lossy(id), |task| !is_owned(&self.tasks, task));
@@ -168,7 +167,7 @@ impl TaskPlace {
         self.tasks.move_to(&self.name, to, name)
     }
 
-    /// Leaves the directory to the next task of the same bulk build on this machine. The run removes it at the end.
+    /// Leaves the directory to the bulk build's next task on this machine. The run removes it at the end.
     pub(crate) fn leave(self, build_dir: &Path, id: &str) -> Result<(), LockError> {
         for name in self.dir.names()? {
             let part = str::from_utf8(&name).unwrap_or_default();
@@ -181,7 +180,6 @@ impl TaskPlace {
         let idle = [idle_prefix(id).as_bytes(), format!("{:016x}", random()?).as_bytes()].concat();
         let _making = take_soon(&build_directory(build_dir)?, MAKING)?;
         self.tasks.move_to(&self.name, &self.tasks, &idle)?;
-        // The next owner needs the lock.
         drop(self.owner);
         Ok(())
     }
@@ -199,7 +197,7 @@ fn idle_prefix(id: &str) -> String {
     format!("{id}{IDLE}")
 }
 
-/// Renames an idle directory to this name, if there is one. The caller holds the lock for making.
+/// Renames an idle directory, if there is one. The caller holds the lock for making.
 fn take_idle(tasks: &Dir, id: &str, name: &[u8]) -> Result<bool, RootError> {
     let prefix = idle_prefix(id);
     let idle = tasks.names_that_are(|name| name.starts_with(prefix.as_bytes()))?;
@@ -209,7 +207,7 @@ fn take_idle(tasks: &Dir, id: &str, name: &[u8]) -> Result<bool, RootError> {
     }
 }
 
-/// Removes idle directories of a bulk build on this machine. The next call removes what could not be removed.
+/// Removes idle directories of a bulk build on this machine. The next call removes the rest.
 pub(crate) fn remove_idle(build_dir: &Path, id: &str) -> Result<(), LockError> {
     let above = build_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
@@ -239,7 +237,7 @@ pub(crate) fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
     })
 }
 
-/// Takes a lock that another task holds as long as it removes something; a task that has to end waits no longer.
+/// Takes a lock that another task holds while it removes something. An ending task does not wait.
 pub(super) fn take_unless_ended(dir: &Dir, lock: &[u8], is_ended: &AtomicBool) -> Result<Lock, LockError> {
     Lock::take_file(dir, lock, PROGRAM, |_| {
         std::thread::sleep(PAUSE);
@@ -247,8 +245,7 @@ pub(super) fn take_unless_ended(dir: &Dir, lock: &[u8], is_ended: &AtomicBool) -
     })
 }
 
-/// Removes task directories without owners, and control groups of this bulk build. The next call removes what could not
-/// be removed before a signal came.
+/// Removes ownerless task directories and control groups of this bulk build, until a signal. The next call continues.
 pub(crate) fn remove_abandoned(
     build_dir: &Path,
     id: &str,
@@ -279,8 +276,7 @@ pub(crate) fn remove_abandoned(
     Ok(())
 }
 
-/// Returns true if the process of a task is alive. The directory exists before any of its groups, and until the last
-/// one is gone.
+/// True if a task's process lives. Its directory exists before its first group and until after the last.
 fn is_owned(tasks: &Dir, task: &[u8]) -> bool {
     match tasks.look(task) {
         Ok(None) => false,
@@ -288,19 +284,19 @@ fn is_owned(tasks: &Dir, task: &[u8]) -> bool {
     }
 }
 
-/// Returns the signal that asks a task to end, if it has to.
+/// Returns the signal if the task has to end.
 pub(super) fn must_end(is_ended: &AtomicBool) -> Option<i32> {
     is_ended.load(Ordering::Relaxed).then_some(rustix::process::Signal::TERM.as_raw())
 }
 
-/// Removes something that a build may have filled; a task that has to end takes a few seconds for it at most.
+/// Removes what a build may have filled; an ending task takes a few seconds at most.
 pub(crate) fn remove_within_time(above: &Dir, name: &[u8], is_ended: &AtomicBool) -> Result<(), RootError> {
     let began = Instant::now();
     let is_long = || began.elapsed() > LONGEST_REMOVAL;
     remove_all_until(above, name, &|| must_end(is_ended).filter(|_| is_long()))
 }
 
-/// Removes a directory with everything below it, including directories that the owner may not enter.
+/// Includes directories that the owner may not enter.
 pub(crate) fn remove_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
     remove_all_until(above, name, &never)
 }
@@ -374,7 +370,7 @@ mod tests {
         let [first, second, third] = tasks;
         second.remove().unwrap();
         assert!(!third.gives_way(growth(21, true)) && first.gives_way(growth(300, true)));
-        // What is over, or was killed, is no reason to go on.
+        // A finished or killed task is no reason to go on.
         first.tell_growth(0);
         assert!(third.gives_way(growth(21, true)));
         let killed = dir.path().join("tasks/id.killed");
@@ -409,7 +405,7 @@ mod tests {
         fs::write(first.part("work").join("file"), "").unwrap();
         let path = first.path.clone();
         first.leave(dir.path(), "id").unwrap();
-        // Nobody else takes it, and whoever clears away for another build leaves it there.
+        // Nobody else takes it, and cleaning for another build leaves it there.
         let other = TaskPlace::make(dir.path(), "other").unwrap();
         remove_abandoned(dir.path(), "other", &never).unwrap();
         other.remove().unwrap();

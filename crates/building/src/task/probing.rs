@@ -1,5 +1,4 @@
-//! The process of a probe: started through a slot before any task, it checks the requirements of tasks and makes a
-//! sandbox.
+//! A probe: started through a slot before any task, it checks the requirements of tasks and makes a sandbox.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,23 +23,22 @@ use crate::sandbox::{
     BuildRoot, BuildUser, INSTALLER, LayerKind, SandboxCommand, SandboxError, SandboxLimits, TaskLog,
     environment, installer,
 };
-use crate::space::is_full;
-use crate::work::Work;
+use crate::space::{is_full, must_have_room};
+use crate::work::{Work, build_directory};
 
-/// The argument that makes the program the process that looks whether a slot can be used.
+/// Makes the program a probe.
 pub const PROBE_PROCESS: &str = "__bulk-probe";
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const LONGEST_ORDER: u64 = 64 << 10;
 
-/// The maximum length of the number file.
 const LONGEST_NUMBER: u64 = 32;
 
 const LONGEST_COMMAND: Duration = Duration::from_secs(20);
 const MOST_PRINTED: u64 = 64 << 10;
 
-/// Answers the order that is the first line of `input`. `installer` says why the `patchadm` of this machine installs nothing.
+/// Answers the order in the first line of `input`. `installer` says why this machine's `patchadm` installs nothing.
 pub fn serve_probe(
     input: impl io::Read,
     installer: Result<(), String>,
@@ -69,7 +67,7 @@ pub fn serve_probe(
     output.flush()
 }
 
-/// Checks everything that a task needs; the first failure is reported.
+/// Reports the first failure.
 fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure> {
     let other = |error: &dyn std::error::Error| ProbeFailure::Other(error.to_string());
     let work = Work::open(Path::new(&order.work)).map_err(|error| other(&error))?;
@@ -85,6 +83,9 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     let user = build_user(&work.conf);
     let base = base_layer(&work.conf, (ids, user), &order.base, &never).map_err(|error| other(&error))?;
     remove_abandoned(&work.conf.build_dir, &work.id, &never).map_err(|error| other(&error))?;
+    if let Err(error) = build_directory(&work.conf.build_dir).and_then(|dir| must_have_room(&dir, 0)) {
+        return Err(ProbeFailure::Other(format!("no space is left: {error}")));
+    }
     if is_full(&work.conf.build_dir) {
         return Err(ProbeFailure::Other("no space is left".to_owned()));
     }
@@ -116,11 +117,10 @@ fn does_not_run(end: EnclosureEnd, base: &BaseLayer) -> String {
     format!("patchadm does not run in it: {end}{needs}")
 }
 
-/// The exit of the command in a sandbox; `None` on timeout.
+/// `None` on timeout.
 type TriedSandbox = Result<Option<EnclosureEnd>, TaskError>;
 
-/// Determines how layers become trees on this machine, and records it: by an overlay or, if that is refused, by a copy.
-/// Returns the last attempt, and the reason of a refusal.
+/// Tries an overlay, then a copy, and records the working layer kind. Returns the last attempt, and why one failed.
 fn try_layers(
     work: &Work,
     base: &BaseLayer,
@@ -145,8 +145,7 @@ fn try_layers(
     }
 }
 
-/// Returns a base with the layer kind of this machine, determining it if no probe has. Other problems are reported when
-/// a sandbox is made.
+/// Returns a base with this machine's layer kind, found now if necessary. Other problems appear when a sandbox is made.
 pub(crate) fn with_layer_kind(work: &Work, base: BaseLayer, user: BuildUser) -> Result<BaseLayer, LockError> {
     if known_layer_kind(&work.conf.build_dir)?.is_none() {
         let _ = try_layers(work, &base, user)?;
@@ -155,7 +154,7 @@ pub(crate) fn with_layer_kind(work: &Work, base: BaseLayer, user: BuildUser) -> 
     Ok(BaseLayer { kind, ..base })
 }
 
-/// A script that exits with the number of the first inaccessible path; each path follows `ro` or `rw`.
+/// Exits with the number of the first inaccessible path. `ro` or `rw` precedes each path.
 const ACCESS: &str = "\
 number=1
 while [ $# -gt 0 ]; do
@@ -165,7 +164,7 @@ while [ $# -gt 0 ]; do
     shift 2
 done";
 
-/// The maximum number that an exit code can report.
+/// Maximum number that an exit code can report.
 const MOST_PATHS: usize = 100;
 
 /// Checks that builds under other ids can access the tree and their writable mounts.
@@ -188,7 +187,7 @@ pub(crate) fn must_be_accessible(work: &Work, base: &BaseLayer, user: BuildUser)
     let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| shown(&error))?;
     let ended = run_probe(&place, base, (words, user), mounts.clone());
     place.remove().map_err(|error| shown(&error))?;
-    // The probe and the build report why sandboxes, or a shell in them, do not work here.
+    // Probe and build report sandboxes or shells that do not work.
     let Ok(Some(EnclosureEnd::Exited(number @ 1..))) = ended else { return Ok(()) };
     let index = usize::try_from(number - 1).unwrap_or_default();
     let Some(mount) = mounts.get(index) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Events of a task, signs of life, and the supervision of disk space while it runs.
+//! Events and signs of life of a task, and supervision of disk space.
 
 use std::cell::Cell;
 use std::io;
@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use patchadm_bulk_values::journal::FailureCause;
+use patchadm_rootfs::RootError;
 
 use super::order::{StepError, TaskError, TaskEvent, TaskFailure};
-use crate::space::{SpaceSigns, is_full};
+use crate::space::{is_full, is_full_or_over_quota};
+use crate::space_signs::SpaceSigns;
 
-/// Sends events of a task to its run.
 pub(super) struct TaskTeller {
     shared: Arc<Mutex<EventOutput>>,
     is_ended: Arc<AtomicBool>,
@@ -35,18 +36,17 @@ impl EventOutput {
 }
 
 impl TaskTeller {
-    /// `is_ended` is set once nobody listens any more.
+    /// `is_ended` is set once nobody listens.
     pub(super) fn over(out: Box<dyn Write + Send>, is_ended: Arc<AtomicBool>) -> Self {
         let output = EventOutput { out, memory: 0, log: 0 };
         Self { shared: Arc::new(Mutex::new(output)), is_ended }
     }
 
-    /// Returns the sign that the task has to end.
     pub(super) fn ended(&self) -> Arc<AtomicBool> {
         self.is_ended.clone()
     }
 
-    /// Sends an event. If nobody listens any more, the task ends soon.
+    /// The task ends soon if nobody listens.
     pub(super) fn tell(&self, event: &TaskEvent) {
         let sent = self.shared.lock().map(|mut shared| shared.tell(event));
         if !matches!(sent, Ok(Ok(()))) {
@@ -58,7 +58,7 @@ impl TaskTeller {
         self.tell(&TaskEvent::Installs(is_begin));
     }
 
-    /// Updates the figures of the next sign of life; returns true if the task has to end.
+    /// Updates the next sign of life; returns true if the task has to end.
     pub(super) fn tick(&self, memory: u64, log: u64) -> bool {
         if let Ok(mut shared) = self.shared.lock() {
             (shared.memory, shared.log) = (memory, log);
@@ -66,7 +66,7 @@ impl TaskTeller {
         self.is_ended.load(Ordering::Relaxed)
     }
 
-    /// Sends signs of life at this interval until the returned sender is dropped.
+    /// Sends signs of life until the returned sender is dropped.
     pub(super) fn go_on(&self, between: Duration) -> Sender<()> {
         let (sender, receiver) = channel();
         let (shared, is_ended) = (self.shared.clone(), self.is_ended.clone());
@@ -86,7 +86,7 @@ impl TaskTeller {
 pub(super) struct TaskWatch<'a> {
     pub(super) teller: &'a TaskTeller,
     build_dir: &'a Path,
-    /// True if there was no space at some moment. Another task may have made room since.
+    /// True if space ran out at some moment. Another task may have made room since.
     was_full: Cell<bool>,
     signs: SpaceSigns,
 }
@@ -96,7 +96,7 @@ impl<'a> TaskWatch<'a> {
         Self { teller, build_dir, was_full: Cell::new(false), signs: SpaceSigns::begin(build_dir) }
     }
 
-    /// Updates the figures and checks the disk space; returns true if the task has to end.
+    /// Like [`TaskTeller::tick`], and checks the disk space.
     pub(super) fn tick(&self, memory: u64, log: u64) -> bool {
         self.look_at_space();
         self.teller.tick(memory, log)
@@ -106,12 +106,11 @@ impl<'a> TaskWatch<'a> {
         self.was_full.set(self.was_full.get() || is_full(self.build_dir));
     }
 
-    /// Turns a failure that a full disk may have caused into one of the machine that lacks room. Signals it to the other
-    /// tasks before this one makes room.
+    /// Blames the machine for a failure that a full disk may have caused. Signals it before this task makes room.
     pub(super) fn blame(&self, error: StepError) -> StepError {
         let error = self.blamed(error);
         if matches!(error, StepError::Machine(TaskError::FullBuildDir(_))) {
-            // Without the sign, the others check by themselves.
+            // Without the signal, other tasks check by themselves.
             let _ = self.signs.give();
         }
         error
@@ -128,24 +127,62 @@ impl<'a> TaskWatch<'a> {
                     | FailureCause::Result
                     | FailureCause::Check
             ),
-            // The task itself also writes to the build directory. The run notices if the disk of the results is full.
+            // The task itself also writes to the build directory. The run notices a full disk of results.
             StepError::Machine(TaskError::Root(error)) => error.is_no_space(),
             StepError::Machine(_) => false,
         };
         self.look_at_space();
-        if is_possible && (self.was_full.get() || self.signs.has_sign()) {
+        if is_possible
+            && (self.was_full.get() || self.signs.has_sign() || is_full_or_over_quota(self.build_dir))
+        {
             return StepError::Machine(TaskError::FullBuildDir(self.build_dir.to_owned()));
         }
-        error
+        match error {
+            StepError::Machine(TaskError::Root(error)) if self.is_in_build_dir(&error) => {
+                StepError::Machine(TaskError::NoRoom(error.to_string()))
+            }
+            error => error,
+        }
+    }
+
+    /// Returns true if an error says that the build directory has no space.
+    fn is_in_build_dir(&self, error: &RootError) -> bool {
+        let place = match error {
+            RootError::Call { path, .. } => path,
+            RootError::NoRoom { directory, .. } => directory,
+            _ => return false,
+        };
+        error.is_no_space() && Path::new(place).starts_with(self.build_dir)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use patchadm_rootfs::RootError;
     use rustix::io::Errno;
 
     use super::*;
+
+    #[test]
+    fn a_task_that_would_take_the_reserve_of_its_build_directory_lacks_room_and_that_of_the_pool_is_another()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let build_dir = dir.path().join("build");
+        let teller = TaskTeller::over(Box::new(io::sink()), Arc::default());
+        let watch = TaskWatch::of(&teller, &build_dir);
+        let refused = |place: &str| {
+            let directory = dir.path().join(place).display().to_string();
+            let error = watch.blame(RootError::NoRoom { directory, free: 5, wanted: 7 }.into());
+            let StepError::Machine(error) = error else { panic!("{error:?}") };
+            error.of_kept("results")
+        };
+        let of_task = refused("build/tasks/1/results");
+        assert!(of_task.lacks_room(), "{of_task:?}");
+        assert!(
+            of_task.to_string().ends_with("1/results has 5 bytes free, and 7 are needed with its reserve")
+        );
+        let of_pool = refused("pool/.new");
+        assert!(matches!(of_pool, TaskError::Full(_)) && !of_pool.lacks_room(), "{of_pool:?}");
+    }
 
     #[test]
     fn a_task_that_cannot_write_itself_blames_the_build_directory_that_a_neighbour_filled() {

@@ -1,4 +1,4 @@
-//! Running commands in the sandbox of a task.
+//! Commands in the sandbox of a task.
 
 use std::fs::File;
 use std::io;
@@ -15,13 +15,12 @@ use crate::sandbox::{
     BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
     enclosure, installer_path, lost, no_input, run_watched, space_of,
 };
-use crate::space::is_full;
+use crate::space::{can_hold, is_full_or_over_quota, must_have_room};
 
-/// Called while a command runs, with peak memory and log size in bytes; returns true to end the command.
+/// Gets peak memory and log size in bytes; returns true to end the command.
 pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
-/// Runs a command and waits for all its processes. A lost command, or a request to end the task, is an error of the
-/// machine.
+/// Runs a command and reaps all its processes. A lost command, or an ending task, is the machine's error.
 pub(crate) fn run_to_end(
     place: &TaskPlace,
     enclosure: &Enclosure,
@@ -34,7 +33,7 @@ pub(crate) fn run_to_end(
     let ended = ended?;
     match ended.stopped {
         Some(StopCause::Asked) => return Err(io::Error::other("the task is to end").into()),
-        // Until its directory is removed, no other task has to give way.
+        // No other task has to give way until its directory is removed.
         Some(StopCause::Space) => return Err(TaskError::GaveWay(place.build_dir())),
         _ => place.tell_growth(0),
     }
@@ -44,7 +43,7 @@ pub(crate) fn run_to_end(
     }
 }
 
-/// Runs a command in a prepared sandbox to its end. `written` are the directories that count as its disk space.
+/// Runs a command in a prepared sandbox. `written` counts as its disk space.
 pub(crate) fn run_in_sandbox(
     place: &TaskPlace,
     (root, command): (&BuildRoot, SandboxCommand),
@@ -56,8 +55,7 @@ pub(crate) fn run_in_sandbox(
     run_quietly(place, &enclosure, &no_input()?, (limits, written), log, ticks)
 }
 
-/// Runs a command of the `patchadm` beside this program in a prepared sandbox. Its process enters the sandbox before it
-/// runs the command, so it loads nothing from the tree.
+/// Runs the `patchadm` beside this program. Its process enters the sandbox first, so it loads nothing from the tree.
 pub(crate) fn run_installer(
     place: &TaskPlace,
     (root, command): (&BuildRoot, SandboxCommand),
@@ -66,13 +64,13 @@ pub(crate) fn run_installer(
     log: &mut TaskLog,
     ticks: Ticks<'_>,
 ) -> Result<SandboxEnd, TaskError> {
-    // Strings: serialising them cannot fail.
+    // Strings: serializing them cannot fail.
     let order = memory_file(&serde_json::to_string(words).unwrap_or_default())?;
     let work = ChosenWork { name: OWN_COMMAND.to_owned(), program: Some(installer_path()?.into()) };
     run_work_of(work, place, (root, command), &order, (limits, written), log, ticks)
 }
 
-/// Runs a function of this program as the first process of a prepared sandbox. It reads its order from the file.
+/// Runs a function of this program as a sandbox's first process, with an order from the file.
 pub(crate) fn run_work_in_sandbox(
     place: &TaskPlace,
     (root, command): (&BuildRoot, SandboxCommand),
@@ -94,14 +92,14 @@ fn run_work_of(
     log: &mut TaskLog,
     ticks: Ticks<'_>,
 ) -> Result<SandboxEnd, TaskError> {
-    // The kernel would end the process that holds the sandbox together; those that it starts are looked at.
+    // The kernel would end the process that holds the sandbox together; its children are watched.
     let of_kernel = SandboxLimits { cpu: None, ..limits.clone() };
     let mut enclosure = enclosure(root, command, &of_kernel, Some(place.inside()))?;
     enclosure.command.own_work = Some(work);
     run_quietly(place, &enclosure, order, (limits, written), log, ticks)
 }
 
-/// Runs an enclosure to its end in the control group of its task. Nobody is told its phases.
+/// Runs an enclosure in its task's control group, without reporting phases.
 fn run_quietly(
     place: &TaskPlace,
     enclosure: &Enclosure,
@@ -125,8 +123,8 @@ fn run_quietly(
 
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Runs a function of this program as the first process of an enclosure, and waits for all its processes. Limits apply
-/// to the process, the time, and the space of these directories.
+/// Runs a function of this program as an enclosure's first process, and reaps all processes. Limits apply to the
+/// process, time, and space of these directories.
 pub(super) fn run_work(
     place: &TaskPlace,
     enclosure: Enclosure,
@@ -135,7 +133,7 @@ pub(super) fn run_work(
     ticks: Ticks<'_>,
 ) -> Result<SandboxEnd, TaskError> {
     if !rustix::process::geteuid().is_root() {
-        // A process with threads enters no user namespace, so there is another one between.
+        // A process with threads enters no user namespace, so another process comes between.
         let mut group = place.control_group(limits.of_group());
         let gives_way = |growth| place.gives_way(growth);
         let mut watch = SandboxWatch {
@@ -180,8 +178,7 @@ pub(super) fn run_work(
     Ok(SandboxEnd { end, stopped, took: began.elapsed(), peak_memory: 0, processor_ms: 0 })
 }
 
-/// Returns a memory file with a text, for standard input. The name of a disk file would reveal the place of the
-/// sandbox.
+/// Returns a text as memory file for standard input. A disk file's name would reveal the sandbox's place.
 pub(crate) fn memory_file(text: &str) -> Result<File, TaskError> {
     let mut file =
         File::from(rustix::fs::memfd_create("record", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
@@ -190,10 +187,37 @@ pub(crate) fn memory_file(text: &str) -> Result<File, TaskError> {
     Ok(file)
 }
 
-/// Turns the failure of a command into a failure of the machine if there is no space left.
+/// Blames the machine for a failed command if there is no space left.
 pub(crate) fn fail_if_full(build_dir: &Path) -> Result<(), TaskError> {
-    if is_full(build_dir) {
+    if is_full_or_over_quota(build_dir) {
         return Err(TaskError::FullBuildDir(build_dir.to_owned()));
     }
     Ok(())
+}
+
+/// Turns the failure of a command into a failure of the machine if there is no space for all that it may write. A command
+/// that found none has removed its files, so the file system need not be full any more.
+pub(crate) fn fail_without_room(place: &TaskPlace, bytes: u64) -> Result<(), TaskError> {
+    fail_if_full(&place.path)?;
+    must_have_room(&place.dir, bytes).map_err(|error| TaskError::NoRoom(error.to_string()))?;
+    if !can_hold(&place.dir, bytes) {
+        let reason = format!("{} cannot hold {bytes} bytes, such as for a quota", place.path.display());
+        return Err(TaskError::NoRoom(reason));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_where_there_is_no_room_for_what_it_writes_has_found_a_failure_of_the_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = TaskPlace::make(dir.path(), "id").unwrap();
+        fail_without_room(&place, 1 << 10).unwrap();
+        let failed = fail_without_room(&place, u64::MAX / 2).unwrap_err();
+        assert!(failed.lacks_room(), "{failed:?}");
+        assert!(failed.to_string().contains(" bytes free, and "), "{failed}");
+    }
 }

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 
 const SCAN_DEPENDS: &str = "SCAN_DEPENDS=";
 
-/// The text of the records of a location: pieces of text, with a list of words after each but the last.
+/// Records of a location: pieces of text, with a list of words after each but the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PackedRecords {
     pieces: Vec<(Box<str>, NumberRuns)>,
@@ -26,7 +26,7 @@ impl PackedRecords {
             };
             text.push_str(SCAN_DEPENDS);
             let (value, newline) = value.strip_suffix('\n').map_or((value, ""), |value| (value, "\n"));
-            // Split at single blanks, so that what is joined again is the same text.
+            // Split at single blanks, so that joining restores the text.
             let numbers = NumberRuns::of(value.split(' ').map(|word| words.number(word)));
             pieces.push((std::mem::take(&mut text).into(), numbers));
             text.push_str(newline);
@@ -76,9 +76,7 @@ impl PackedRecords {
     }
 }
 
-/// A list of numbers, kept as runs: `0-137 140 150-163`.
-///
-/// Most recipes of a tree read the same hundred files in the same order, so their lists are a few runs.
+/// Numbers as runs: `0-137 140 150-163`. Most recipes read the same hundred files in the same order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct NumberRuns(Box<[(u32, u32)]>);
 
@@ -127,7 +125,7 @@ impl NumberRuns {
     }
 }
 
-/// Texts numbered from 0, in order of insertion.
+/// Texts numbered from 0 in order of insertion.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InternedTexts {
     texts: Vec<Arc<str>>,

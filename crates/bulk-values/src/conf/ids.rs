@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use super::value;
 
-/// The minimum size of a range: ids of the sandbox's own users, and 1000 for the build.
+/// Minimum size: ids of the sandbox's own users, and 1000 for the build.
 const FEWEST: u32 = 2_000;
 
-/// The default size of a range: all ids that packages use.
+/// Default size: all ids that packages use.
 const USUAL: u32 = 1 << 16;
 
 const FIRST: u32 = 1_000;
@@ -18,12 +18,10 @@ const NOBODY: u32 = 65_534;
 /// The range for containers: <https://systemd.io/UIDS-GIDS>.
 const OF_CONTAINERS: Range<u32> = 0x0008_0000..0x6fff_0000;
 
-/// Successive ids of a machine: user ids, and group ids with the same numbers.
+/// Successive user ids, and group ids with the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdRange {
-    /// The first one.
     pub start: u32,
-    /// How many there are.
     pub count: u32,
 }
 
@@ -50,18 +48,17 @@ impl IdRange {
         Ok(range)
     }
 
-    /// Returns the id of the machine that an id inside stands for.
+    /// Returns the machine's id for an id inside.
     pub fn outside(self, inside: u32) -> u32 {
         self.start + inside.min(self.count - 1)
     }
 
-    /// Returns true if the range contains an id of the machine.
+    /// Takes an id of the machine.
     pub fn has(self, id: u32) -> bool {
         id.checked_sub(self.start).is_some_and(|offset| offset < self.count)
     }
 
-    /// Returns an unused range within the available ones (both are pairs of first id and count), near a random place in
-    /// the range for containers.
+    /// Returns an unused range near a random place of the range for containers. Lists hold pairs of first id and count.
     pub fn free(random: u64, available: &[(u32, u32)], taken: &[(u32, u32)]) -> Option<Self> {
         let places = u64::from((OF_CONTAINERS.end - OF_CONTAINERS.start) / USUAL);
         let place = u32::try_from(random % places).unwrap_or_default();
@@ -87,7 +84,7 @@ impl IdRange {
         u64::from(first) < ends(self.start, self.count) && u64::from(self.start) < ends(first, count)
     }
 
-    /// Returns the first range of a user in the text of subuid(5) or subgid(5) that is large enough.
+    /// Returns the first large enough range of a user in subuid(5) or subgid(5).
     pub fn of_user(text: &str, name: &str, uid: u32) -> Option<Self> {
         let uid = uid.to_string();
         subordinate(text).find_map(|(owner, start, count)| {
@@ -96,8 +93,7 @@ impl IdRange {
         })
     }
 
-    /// Returns the first owner in the text of subuid(5) or subgid(5), other than this user, who has some of these ids, with
-    /// the range that is theirs.
+    /// Returns the first other owner of some of these ids in subuid(5) or subgid(5), with its range.
     pub fn of_others<'t>(text: &'t str, range: Self, user: Option<&str>) -> Option<(&'t str, Self)> {
         subordinate(text).find_map(|(owner, start, count)| {
             let is_taken = Some(owner) != user && range.overlaps((start, count));
@@ -105,7 +101,7 @@ impl IdRange {
         })
     }
 
-    /// Returns all ranges of the text of subuid(5) or subgid(5).
+    /// Parses subuid(5) or subgid(5).
     pub fn all_of(text: &str) -> impl Iterator<Item = (u32, u32)> {
         subordinate(text).map(|(_, start, count)| (start, count))
     }

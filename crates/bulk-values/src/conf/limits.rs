@@ -4,32 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use super::value;
 
-/// The name of a limit, in the words of `bulk.conf` and of the causes of failures.
+/// Named as in `bulk.conf` and causes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitName {
     /// Wall time of `build`, in seconds.
     Time,
-    /// Time without a byte of output, in seconds.
+    /// Seconds without output.
     Silence,
-    /// CPU time of one process, in seconds.
+    /// CPU seconds of one process.
     Cpu,
-    /// Memory of all processes, in bytes.
+    /// Bytes of all processes.
     Memory,
-    /// Number of processes.
     Processes,
-    /// Disk space below the task's own directories, in bytes.
+    /// Bytes below the task's own directories.
     Disk,
-    /// Length of the log, in bytes.
+    /// Bytes of the log.
     Output,
 }
 
 impl LimitName {
-    /// All limits, in the order of the manual.
+    /// In the order of the manual.
     pub const ALL: [Self; 7] =
         [Self::Time, Self::Silence, Self::Cpu, Self::Memory, Self::Processes, Self::Disk, Self::Output];
 
-    /// Returns its word in `bulk.conf`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Time => "time",
@@ -42,12 +40,11 @@ impl LimitName {
         }
     }
 
-    /// Returns the limit of this word.
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|name| name.word() == word)
     }
 
-    /// Reads a value of this limit; 0 means no limit.
+    /// 0 means no limit.
     pub fn parse_value(self, text: &str) -> Result<u64, String> {
         match self {
             Self::Time | Self::Silence | Self::Cpu => value::time(text),
@@ -57,7 +54,7 @@ impl LimitName {
     }
 }
 
-/// The limits of one task, complete: each in its unit ([`LimitName`]), 0 for no limit.
+/// Limits of one task in the units of [`LimitName`], 0 for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -85,7 +82,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns a limit; `None` if there is none.
+    /// `None` for no limit.
     pub fn get(&self, name: LimitName) -> Option<u64> {
         let value = match name {
             LimitName::Time => self.time,
@@ -99,7 +96,7 @@ impl Limits {
         (value != 0).then_some(value)
     }
 
-    /// Sets a limit; 0 means no limit.
+    /// 0 means no limit.
     pub fn set(&mut self, name: LimitName, value: u64) {
         let place = match name {
             LimitName::Time => &mut self.time,
@@ -114,12 +111,12 @@ impl Limits {
     }
 }
 
-/// Values for some of the limits, as a record or a line of `bulk.conf` names them: each name once, 0 for no limit.
+/// Values for some limits, each name once, 0 for no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitChanges(Vec<(LimitName, u64)>);
 
 impl LimitChanges {
-    /// Reads `NAME=VALUE` words separated by blanks; none is an empty value.
+    /// Parses `NAME=VALUE` words separated by blanks; there may be none.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut changes = Self::default();
         for word in text.split_ascii_whitespace() {
@@ -133,23 +130,21 @@ impl LimitChanges {
         Ok(changes)
     }
 
-    /// Returns the value for a limit, 0 for no limit; `None` if nothing is said of it.
+    /// Returns 0 for no limit, `None` for an unnamed limit.
     pub fn get(&self, name: LimitName) -> Option<u64> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    /// Returns true if nothing is said of any limit.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A `limit` line: limits for the packages that a pattern means.
+/// A `limit` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitRule {
-    /// The pattern, over PKGNAME, its name without version, or the location.
+    /// Matches PKGNAME, the name without version, and the location.
     pub pattern: String,
-    /// The limits that it sets.
     pub changes: LimitChanges,
 }
 
@@ -164,23 +159,21 @@ impl LimitRule {
     }
 }
 
-/// A limit that a record raises above what `limit_max` allows.
+/// A record raises a limit above `limit_max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("LIMITS asks for {}={requested}, which is more than limit_max allows", .name.word())]
 pub struct LimitTooHigh {
-    /// The limit.
     pub name: LimitName,
-    /// The value that the record asks for, 0 for no limit.
+    /// 0 for no limit.
     pub requested: u64,
 }
 
-/// Returns true if a limit is wider than another one; 0 is no limit.
+/// True if a limit is wider than another one; 0 is no limit.
 pub(crate) fn is_wider(value: u64, than: u64) -> bool {
     than != 0 && (value == 0 || value > than)
 }
 
-/// Returns the limits of one package. A record may lower a limit, and raise it up to `most`; matching rules override
-/// it, in order.
+/// A record may lower a limit, and raise it up to `most`; matching rules override it, in order.
 pub(super) fn limits_of(
     base: Limits,
     record: &LimitChanges,

@@ -1,4 +1,4 @@
-//! The names of `bulk.conf` with defaults and explanations, the text of a fresh file, and the lines of a file.
+//! Names, defaults and explanations of `bulk.conf`; the text of a fresh file, and the lines of a file.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -9,20 +9,20 @@ use super::value;
 pub(super) struct SettingName {
     pub(super) name: &'static str,
     is_repeatable: bool,
-    /// The value without a line; `None` if there is no value, or it depends on the machine.
+    /// `None` if there is no default, or it depends on the machine.
     pub(super) default: Option<&'static str>,
     form: &'static str,
     pub(super) text: &'static str,
 }
 
 impl SettingName {
-    /// Returns the text after `NAME=` in a fresh file: the default, or the form of a value.
+    /// The text after `NAME=` in a fresh file: the default, or the form of a value.
     pub(super) fn shown(&self) -> &'static str {
         self.default.unwrap_or(self.form)
     }
 }
 
-/// Host paths that a build sees if the base is the host.
+/// Visible in builds if the base is the host.
 const HOST: &str = "/usr /bin /sbin /lib /lib32 /lib64 /libx32 /etc/alternatives /etc/ld.so.cache \
                                /etc/ld.so.conf /etc/ld.so.conf.d /etc/ssl";
 
@@ -49,6 +49,11 @@ pub(super) const NAMES: &[SettingName] = &[
     with("pool", "pool", "The results; may be shared by several working directories"),
     with("distfiles", "distfiles", "The sources that were fetched; may be shared, too"),
     repeatable("file_source", "PATH", "A directory of the machine from which `file:` sources may come"),
+    repeatable(
+        "local_source",
+        "HOST",
+        "A host from which sources may come although its address is one of the machine or its link",
+    ),
     with("base", "host", "The system that builds see: `host`, or a directory with a whole system"),
     without("base_id", "COMMAND", "A command whose output stands for the state of the base"),
     with("host", HOST, "With base=host: what of the host builds see, read-only, if it exists"),
@@ -141,7 +146,7 @@ pub(super) const NAMES: &[SettingName] = &[
     with("keep_runs", "10", "The runs that prune keeps"),
 ];
 
-/// The minimum similarity for suggesting a known name; the same value as clap's for options.
+/// Minimum similarity for suggesting a name, as in clap.
 const ALIKE: f64 = 0.7;
 
 pub(super) fn find(name: &str) -> Option<&'static SettingName> {
@@ -160,8 +165,8 @@ const HEAD: &str = "\
 # Sizes: bytes, or with K, M, G, T. Times: seconds, or with s, m, h. As a limit, 0 is no limit.
 ";
 
-/// Returns a fresh `bulk.conf` with these settings. All others are commented out, with default and explanation. The
-/// caller has to parse it, to reject values that cannot stand in a file.
+/// Returns a fresh `bulk.conf` with these settings, all others commented out. The caller has to parse it, to reject
+/// values that cannot stand in a file.
 pub(super) fn fresh_text(settings: &[(&str, &str)]) -> String {
     let mut text = HEAD.to_owned();
     for name in NAMES {
@@ -187,7 +192,7 @@ struct SettingLine<'a> {
 }
 
 impl<'a> SettingLines<'a> {
-    /// The directory for relative paths.
+    /// Base of relative paths.
     pub(super) fn split(bytes: &'a [u8], work: &'a Path) -> Result<Self, ConfigurationError> {
         if bytes.len() > LONGEST_FILE {
             return Err(ConfigurationError::of_all(format!("it is longer than {LONGEST_FILE} bytes")));
@@ -226,7 +231,7 @@ impl<'a> SettingLines<'a> {
         Ok(())
     }
 
-    /// Returns the lines of a repeatable name, each with its number.
+    /// Lines of a repeatable name with their numbers.
     pub(super) fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (usize, &'a str)> + 's {
         self.lines.iter().filter(move |line| line.name.name == name).map(|line| (line.number, line.value))
     }
@@ -277,12 +282,12 @@ fn at_line<T>(number: usize, name: &str, value: Result<T, String>) -> Result<T, 
     value.map_err(|reason| ConfigurationError::at(number, format!("{name}: {reason}")))
 }
 
-/// An invalid `bulk.conf`: the line, if one is to blame, and the reason, in one line of text.
+/// An invalid `bulk.conf`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigurationError {
-    /// The number of the line; the first is 1. `None` if something is missing.
+    /// Counted from 1; `None` if something is missing.
     pub line: Option<usize>,
-    /// The setting and its fault.
+    /// Setting and fault, in one line.
     pub reason: String,
 }
 
@@ -296,7 +301,7 @@ impl ConfigurationError {
     }
 }
 
-/// Removes possible passwords from quoted values: the text before the last `@` of each word that contains a `:`.
+/// Hides passwords in quoted values: the text before the last `@` of each word with a `:`.
 fn without_passwords(reason: &str) -> String {
     let shown = |word: &str| match word.rsplit_once('@') {
         Some((before, host)) if before.contains(':') => {

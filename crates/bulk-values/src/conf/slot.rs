@@ -1,4 +1,4 @@
-//! Slots: where tasks run, as command prefixes with placeholders.
+//! Slots: command prefixes with placeholders that say where tasks run.
 
 use std::time::Duration;
 
@@ -8,53 +8,49 @@ const MOST_COMMANDS: u32 = 4096;
 const MOST_CORES: u32 = 1 << 16;
 const LONGEST_NAME: usize = 64;
 const MINUTES_BESIDE: u64 = 5;
-/// The maximum silence behind a prefix. After it, the machine or the connection has failed.
+/// Longer silence behind a prefix means that the machine or connection failed.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-/// The maximum silence on this machine. The exit of a process is noticed at once here, so a silent one only waits for a
-/// processor.
+/// On this machine an exit is noticed at once, so a silent process only waits for a processor.
 const LONGEST_SILENCE_HERE: Duration = Duration::from_secs(600);
-/// The number of signs of life within the maximum silence; the interval is at most `MOST_BETWEEN_SIGNS`.
+/// Signs of life within the maximum silence, at most `MOST_BETWEEN_SIGNS` apart.
 const SIGNS: u32 = 6;
 const MOST_BETWEEN_SIGNS: Duration = Duration::from_secs(5);
 
-/// A place where tasks run: this machine, or all that a command prefix reaches.
+/// This machine, or whatever a command prefix reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Its name, `[A-Za-z0-9][A-Za-z0-9._-]*`.
+    /// Matches `[A-Za-z0-9][A-Za-z0-9._-]*`.
     pub name: String,
-    /// The number of tasks at a time, at least 1.
+    /// Parallel tasks, at least 1.
     pub count: u32,
-    /// The cores behind the prefix, for all its tasks together.
+    /// Cores behind the prefix, for all its tasks together.
     pub cores: Option<u32>,
-    /// The maximum silence set by `answer`; zero for no limit.
+    /// Maximum silence set by `answer`; zero for no limit.
     answer: Option<Duration>,
-    /// The command that cancels a job left at the engine, with placeholders.
+    /// Cancels a job left at the engine; has placeholders.
     cancel: Vec<String>,
     prefix: Vec<String>,
 }
 
-/// The values of placeholders for one task.
+/// Values of placeholders.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskPlaceholders<'a> {
-    /// The jobs of the task, for `{cpus}`.
+    /// For `{cpus}`.
     pub cpus: u32,
-    /// The limit of memory in bytes, for `{mem}`, which is in MiB, rounded up.
+    /// Bytes; `{mem}` is in MiB, rounded up.
     pub memory: Option<u64>,
-    /// The limit of time in seconds, for `{minutes}`, which is 5 minutes more, rounded up.
+    /// Seconds; `{minutes}` is 5 minutes more, rounded up.
     pub time: Option<u64>,
-    /// PKGNAME.
     pub package: &'a str,
-    /// A name that is unique among all commands of all runs.
+    /// Unique among all commands of all runs.
     pub job: &'a str,
 }
 
-/// A program whose path a prefix might hand to a shell, which would read it as something else.
+/// A path that a shell behind a prefix might interpret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("slot {slot}: the path of the program, `{program}`, would not reach it whole: {rule}")]
 pub struct ProgramPathError {
-    /// The slot.
     pub slot: String,
-    /// The path.
     pub program: String,
     rule: &'static str,
 }
@@ -116,19 +112,18 @@ impl Slot {
         Ok(Self { name, count, cores, answer, cancel, prefix })
     }
 
-    /// Returns true if its tasks run on this machine without a prefix.
+    /// True for tasks on this machine without a prefix.
     pub fn is_local(&self) -> bool {
         self.prefix.is_empty()
     }
 
-    /// Returns the longest time without a word of a process of this slot; `None` for no limit. One that is silent for longer is
-    /// given up.
+    /// A process that is silent for longer is given up; `None` for no limit.
     pub fn longest_silence(&self) -> Option<Duration> {
         let default = if self.is_local() { LONGEST_SILENCE_HERE } else { LONGEST_SILENCE };
         Some(self.answer.unwrap_or(default)).filter(|limit| !limit.is_zero())
     }
 
-    /// Returns how often a task says that it goes on.
+    /// Interval of signs of life.
     pub fn between_signs(&self) -> Duration {
         self.longest_silence().map_or(MOST_BETWEEN_SIGNS, |limit| (limit / SIGNS).min(MOST_BETWEEN_SIGNS))
     }
@@ -137,8 +132,7 @@ impl Slot {
         self.prefix.iter().any(|word| placeholders(word).any(|found| found == name))
     }
 
-    /// Checks that a prefix can be given the absolute path of a program: a prefix such as ssh hands its words to a
-    /// shell, so the path has no blank and nothing else that a shell interprets.
+    /// Checks a path for a prefix such as ssh, which hands its words to a shell: no blanks, nothing that it interprets.
     pub fn check_program(&self, program: &str) -> Result<(), ProgramPathError> {
         let error =
             |rule| Err(ProgramPathError { slot: self.name.clone(), program: program.to_owned(), rule });
@@ -152,12 +146,12 @@ impl Slot {
         Ok(())
     }
 
-    /// Returns the words of the prefix for one task; none for this machine.
+    /// Empty for this machine.
     pub fn prefix_for(&self, task: &TaskPlaceholders<'_>) -> Vec<String> {
         self.prefix.iter().map(|word| self.filled(word, task)).collect()
     }
 
-    /// Returns the command that cancels a job left by a task; empty if there is none.
+    /// Empty if there is none.
     pub fn cancel_for(&self, task: &TaskPlaceholders<'_>) -> Vec<String> {
         self.cancel.iter().map(|word| self.filled(word, task)).collect()
     }
@@ -169,7 +163,7 @@ impl Slot {
             out.push_str(before);
             match name {
                 "cpus" => out.push_str(&task.cpus.to_string()),
-                // Without a limit there is no value; the configuration was refused then.
+                // Without a limit there is no value; the configuration was rejected then.
                 "mem" => out.push_str(&task.memory.unwrap_or_default().div_ceil(1 << 20).to_string()),
                 "minutes" => {
                     let minutes = task.time.unwrap_or_default().div_ceil(60).saturating_add(MINUTES_BESIDE);
@@ -214,8 +208,7 @@ fn placeholders(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Splits a word at its first placeholder: text before, name, text after. Braces around anything but letters, digits
-/// and `_` are text.
+/// Splits a word into text before its first placeholder, name, and text after. Other braces are text.
 fn next_placeholder(word: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {

@@ -65,11 +65,12 @@ fn every_setting_is_read() {
          restricted=yes\nrequired=bash curl\nminimum=90%\nset_on_failure=none\npatch_ids=ids\ndepot=/srv/depot\nkey=/k\n\
          password_file=/p\nreport_to=a@x.org, b@x.org\nreport_from=bulk@x.org\nreport_subject=nightly\n\
          report_url=https://x.org/runs/\nreport_command=sendmail -t\nreport_copy=/srv/copy\npoll=git -C /tree rev-parse HEAD\n\
-         upload_command=rsync -a . x.org:/packages\nkeep_failed=5\nkeep_runs=3\nslot=local 2\nslot=s 16 cores=64 srun --mem={mem}M\n",
+         upload_command=rsync -a . x.org:/packages\nlocal_source=Mirror.local\nlocal_source=[::1]\nkeep_failed=5\nkeep_runs=3\nslot=local 2\nslot=s 16 cores=64 srun --mem={mem}M\n",
     );
     assert_eq!(all.list, Some(PathBuf::from("/srv/bulk/wanted")));
     assert_eq!(all.base, Base::Directory("/srv/base".into()));
     assert_eq!(all.upload_command.unwrap(), ["rsync", "-a", ".", "x.org:/packages"]);
+    assert_eq!(all.local_sources, ["mirror.local", "::1"]);
     assert_eq!(all.keep_failed, 5);
     assert_eq!(all.base_id.unwrap(), ["cat", "/srv/base/id"]);
     assert_eq!(all.mounts.len(), 2);
@@ -98,6 +99,10 @@ fn a_wrong_line_is_told_with_its_number_and_the_nearest_name() {
     assert_eq!(error("pool"), "line 2: it is not NAME=VALUE");
     assert_eq!(error("pool="), "line 2: pool has no value");
     assert_eq!(error("time=soon"), "line 2: time: `soon` is no time: a number of seconds, or with s, m, h");
+    assert_eq!(
+        error("local_source=localhost:80"),
+        "line 2: local_source: `localhost:80` is no host: its name or address, without a port"
+    );
     assert_eq!(error("check=all"), "line 2: check: `all` is none of none, install, strict");
     assert_eq!(error("pool=../pool"), "line 2: pool: `../pool` steps up with `..`");
     assert_eq!(error("report_subject=a\rb"), "line 2: it has a control character");

@@ -1,16 +1,15 @@
-//! Values of `bulk.conf`: sizes, times, words, commands, addresses.
-//!
-//! Each parser returns the value, or a reason without the line number.
+//! Parsers for values of `bulk.conf`. They return a value, or a reason without the line number.
 
+use std::net::Ipv6Addr;
 use std::path::{Component, Path, PathBuf};
 
-/// Parses a size in bytes; the suffixes `K`, `M`, `G`, `T` are powers of 1024.
+/// In bytes; the suffixes `K`, `M`, `G`, `T` are powers of 1024.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let units = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
     scaled(text, &units).ok_or_else(|| format!("`{text}` is no size: a number of bytes, or with K, M, G, T"))
 }
 
-/// Parses a time with an optional suffix `s`, `m` or `h`; returns seconds.
+/// Returns seconds; takes a suffix `s`, `m` or `h`.
 pub(super) fn time(text: &str) -> Result<u64, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600)];
     scaled(text, &units).ok_or_else(|| format!("`{text}` is no time: a number of seconds, or with s, m, h"))
@@ -22,7 +21,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     decimal(digits)?.checked_mul(factor)
 }
 
-/// Parses decimal digits without a sign, which Rust's parser accepts.
+/// Parses digits without a sign, which Rust's parser accepts.
 pub(super) fn decimal(digits: &str) -> Option<u64> {
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
@@ -41,13 +40,13 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
     })
 }
 
-/// Parses a path: absolute, or below a directory. `..` is not allowed.
+/// Parses a path, absolute or below a directory, without `..`.
 pub(super) fn path(text: &str, below: &Path) -> Result<PathBuf, String> {
     let path = Path::new(text);
     if path.components().any(|part| part == Component::ParentDir) {
         return Err(format!("`{text}` steps up with `..`"));
     }
-    // Without `.`, double slashes and a slash at the end, so that two ways to write a path are one.
+    // Drop `.`, double and trailing slashes, so that two ways to write a path are one.
     Ok(below.join(path).components().filter(|part| *part != Component::CurDir).collect())
 }
 
@@ -58,8 +57,17 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     path(text, Path::new("/"))
 }
 
-/// Splits a command into words as sh does, without a shell: blanks separate, quotes and backslashes protect. Shell
-/// syntax (`$`, `*`, `|`, …) is not interpreted.
+/// Parses a host as it stands in a web address, without its port; returns it without brackets.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if host.parse::<Ipv6Addr>().is_err() && (host.is_empty() || !host.bytes().all(is_plain)) {
+        return Err(format!("`{text}` is no host: its name or address, without a port"));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// Splits words as sh does, without a shell: quotes and backslashes protect, but `$`, `*`, `|`, … mean nothing.
 pub(super) fn command(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut current: Option<String> = None;
@@ -81,7 +89,7 @@ pub(super) fn command(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// Reads up to the closing quote. Between double quotes a backslash protects only `$`, `` ` ``, `"` and itself.
+/// Between double quotes a backslash protects only `$`, `` ` ``, `"` and itself.
 fn quoted(letters: &mut std::str::Chars<'_>, quote: char, word: &mut String) -> Result<(), String> {
     while let Some(letter) = letters.next() {
         if letter == quote {
@@ -112,7 +120,7 @@ pub(super) fn list(text: &str) -> Vec<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// Parses a mail address: visible ASCII, without the special characters of a header (RFC 5322).
+/// Accepts visible ASCII without the special characters of a header (RFC 5322).
 pub(super) fn address(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&byte);
     if text.is_empty() || text.len() > 254 || !text.bytes().all(is_plain) {

@@ -1,4 +1,4 @@
-//! The names of a package: `PKGNAME`, and the location of its recipe in the tree.
+//! Names of a package: `PKGNAME`, and the location of its recipe.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -14,23 +14,20 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN).flat_map(char::escape_debug).collect()
 }
 
-/// The directory of a recipe below the top of the tree, such as `net/curl`: letters, digits and `+._-` between slashes,
-/// no component `.` or `..`, at most 255 bytes.
+/// The directory of a recipe in the tree, such as `net/curl`: at most 255 bytes of letters, digits and `+._-` between
+/// slashes, without `.` and `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location(Arc<str>);
 
-/// The reason a text is no location.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no location: {reason}")]
 pub struct LocationError {
     /// The beginning of the text.
     pub text: String,
-    /// The rule that it breaks.
     pub reason: &'static str,
 }
 
 impl Location {
-    /// Reads a location.
     pub fn parse(text: &str) -> Result<Self, LocationError> {
         match fault_of_location(text) {
             None => Ok(Self(text.into())),
@@ -38,8 +35,8 @@ impl Location {
         }
     }
 
-    /// Returns a location that stands in lists for a directory with an invalid name: each invalid byte becomes `+` and
-    /// two hexadecimal digits. If the result is taken, a digest of the name is appended.
+    /// Returns a location for a directory with an invalid name: each invalid byte becomes `+` and two hexadecimal
+    /// digits. If the result is taken, a digest is appended.
     pub fn in_place_of(name: &[u8], is_taken: impl Fn(&Self) -> bool) -> Self {
         let spelled = |kept: &[u8]| {
             let mut text = String::new();
@@ -66,8 +63,7 @@ impl Location {
         Self(format!("{text}+{}", digest.get(..16).unwrap_or_default()).into())
     }
 
-    /// Returns the location that a recipe at this one means: one that begins with `./` or `../` is relative to the recipe,
-    /// any other one to the top of the tree.
+    /// Resolves a location named by a recipe: `./` and `../` are relative to the recipe, others to the top of the tree.
     pub fn resolve(&self, reference: &str) -> Result<Self, LocationError> {
         let outside = || LocationError { text: shown(reference), reason: "it leads out of the tree" };
         let mut base = &*self.0;
@@ -92,7 +88,6 @@ impl Location {
         Self::parse(&format!("{base}/{rest}"))
     }
 
-    /// Returns the location as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -125,18 +120,15 @@ pub struct PkgName {
     name_length: usize,
 }
 
-/// The reason a text is no `PKGNAME`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no PKGNAME: {reason}")]
 pub struct PkgNameError {
     /// The beginning of the text.
     pub text: String,
-    /// The rule that it breaks.
     pub reason: &'static str,
 }
 
 impl PkgName {
-    /// Reads a `PKGNAME`.
     pub fn parse(text: &str) -> Result<Self, PkgNameError> {
         let refuse = |reason| PkgNameError { text: shown(text), reason };
         if text.len() > LONGEST_PKGNAME {
@@ -159,8 +151,8 @@ impl PkgName {
         Ok(Self { text: text.into(), name_length: name.len() })
     }
 
-    /// Returns the name that lists show for a failed location: the location with `_` for `/`, and `-0`. A leading
-    /// special character becomes `x`, and a long name is cut, so that it is a valid `PKGNAME`.
+    /// Returns a valid `PKGNAME` for a failed location: with `_` for `/` and `-0` at the end. A leading special
+    /// character becomes `x`, and a long name is cut.
     pub(super) fn of_failed_scan(location: &Location) -> Self {
         let mut name = location.as_str().replace('/', "_");
         // Locations are ASCII.
@@ -171,17 +163,15 @@ impl PkgName {
         Self { name_length: name.len(), text: format!("{name}-0").into() }
     }
 
-    /// Returns name and version as one text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns the name without its version.
     pub fn name(&self) -> &str {
         self.text.get(..self.name_length).unwrap_or_default()
     }
 
-    /// Returns the version, pkgsrc's revision (`nb1`) included.
+    /// Includes pkgsrc's revision (`nb1`).
     pub fn version(&self) -> &str {
         self.text.get(self.name_length + 1..).unwrap_or_default()
     }

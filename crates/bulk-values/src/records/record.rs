@@ -8,19 +8,19 @@ use foldhash::HashMap;
 
 use super::names::{Location, LocationError, PkgName, shown};
 
-/// A package made by a recipe. Known fields have been checked; all others are as printed.
+/// A package of a recipe. Known fields have been checked; all others are as printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub(super) pkgname: PkgName,
     pub(super) location: Location,
-    /// The fields after `PKGNAME`, one per line, without `SCAN_DEPENDS` and fields that this crate writes.
+    /// Fields after `PKGNAME`, one per line, without `SCAN_DEPENDS` and fields that this crate writes.
     pub(super) text: Box<str>,
     pub(super) all_depends: Box<[Arc<Dependency>]>,
-    /// The indices in `all_depends` that `RUN_DEPENDS` names; `None` without that field.
+    /// Indices in `all_depends` that `RUN_DEPENDS` names; `None` without that field.
     pub(super) run_depends: Option<Box<[u32]>>,
-    /// The numbers of the files that the scan read.
+    /// Numbers of the files that the scan read.
     pub(super) scan_depends: Box<[u32]>,
-    /// The offset of the line `SCAN_DEPENDS` in the text; `None` if there is none.
+    /// Offset of `SCAN_DEPENDS` in the text, if there is one.
     pub(super) scan_depends_at: Option<usize>,
     pub(super) weight: u32,
     /// True for a failed location; its `PKG_FAIL_REASON` has the reason.
@@ -29,23 +29,20 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns the name of the package, with its version.
     pub fn pkgname(&self) -> &PkgName {
         &self.pkgname
     }
 
-    /// Returns the location of the recipe.
     pub fn location(&self) -> &Location {
         &self.location
     }
 
-    /// Returns the fields after `PKGNAME` in the order in which the recipe printed them, without `SCAN_DEPENDS`.
+    /// Fields after `PKGNAME` as the recipe ordered them, without `SCAN_DEPENDS`.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.text.lines().filter_map(|line| line.split_once('='))
     }
 
-    /// Returns the value of a field, without blanks around it; empty if it is absent. Of two with one name the first
-    /// counts, as in pbulk.
+    /// Returns a trimmed value, empty if absent. The first of two fields with one name counts, as in pbulk.
     pub fn field(&self, name: &str) -> &str {
         self.fields()
             .find(|(found, _)| *found == name)
@@ -53,85 +50,83 @@ impl Record {
             .unwrap_or_default()
     }
 
-    /// Returns the build dependencies, in the order of `ALL_DEPENDS`.
+    /// Build dependencies, in the order of `ALL_DEPENDS`.
     pub fn all_depends(&self) -> &[Arc<Dependency>] {
         &self.all_depends
     }
 
-    /// Returns true if this entry of `ALL_DEPENDS` is also needed at run time: `RUN_DEPENDS` names it, or is absent.
+    /// True if `RUN_DEPENDS` names this entry of `ALL_DEPENDS`, or is absent.
     pub fn is_run_depends(&self, place: usize) -> bool {
         let named = |places: &[u32]| places.binary_search_by_key(&place, |&named| named as usize).is_ok();
         self.run_depends.as_deref().is_none_or(named)
     }
 
-    /// Returns why the package is not to be built here; `None` if it is.
+    /// Why the package is not to be built here, if so.
     pub fn skip_reason(&self) -> Option<&str> {
         Some(self.field("PKG_SKIP_REASON")).filter(|reason| !reason.is_empty())
     }
 
-    /// Returns why the package cannot be built; `None` if nothing is known.
+    /// Why the package cannot be built, if known.
     pub fn fail_reason(&self) -> Option<&str> {
         Some(self.field("PKG_FAIL_REASON")).filter(|reason| !reason.is_empty())
     }
 
-    /// Returns true if the record stands for a failed scan of a location.
+    /// True if the record stands for a failed scan.
     pub fn is_failed_scan(&self) -> bool {
         self.is_failed_scan
     }
 
-    /// Returns the work that a build takes, relative to the usual 100.
+    /// The work of a build, relative to the usual 100.
     pub fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// Returns true if the package must not be distributed, by `RESTRICTED` or `NO_BIN_ON_FTP`.
+    /// Checks `RESTRICTED` and `NO_BIN_ON_FTP`.
     pub fn is_restricted(&self) -> bool {
         !self.field("RESTRICTED").is_empty() || !self.field("NO_BIN_ON_FTP").is_empty()
     }
 
-    /// Returns the address of the maintainer; empty if there is none. It may have any characters but line ends.
+    /// Empty if absent. May have any characters but line ends.
     pub fn maintainer(&self) -> &str {
         self.field("MAINTAINER")
     }
 
-    /// Returns the categories.
     pub fn categories(&self) -> impl Iterator<Item = &str> {
         self.field("CATEGORIES").split_ascii_whitespace()
     }
 
-    /// Returns the paths that may differ between two builds, each optionally with a pattern of lines.
+    /// Paths that may differ between two builds, each optionally with a pattern of lines.
     pub fn varies(&self) -> impl Iterator<Item = &str> {
         self.field("VARIES").split_ascii_whitespace()
     }
 
-    /// Returns the files of upstream that the recipe needs.
+    /// Upstream files that the recipe needs.
     pub fn distfiles(&self) -> Vec<Distfile<'_>> {
         distfiles(self.field("DISTFILES"), self.field("DISTURL")).unwrap_or_default()
     }
 
-    /// Returns the variables that select this package among those of its recipe.
+    /// Variables that select this package among those of its recipe.
     pub fn multi_version(&self) -> Vec<(&str, &str)> {
         pairs("MULTI_VERSION", self.field("MULTI_VERSION")).unwrap_or_default()
     }
 
-    /// Returns the limits that the recipe asks for, names and values as it wrote them.
+    /// Limits that the recipe asks for, as written.
     pub fn limits(&self) -> Vec<(&str, &str)> {
         pairs("LIMITS", self.field("LIMITS")).unwrap_or_default()
     }
 }
 
-/// A need of a package: which packages satisfy it, and where the recipe says that one of them is made.
+/// A dependency: a pattern, and where the recipe expects a match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Dependency {
-    /// The pattern, as it was written; whether it is one is not checked here.
+    /// As written, not checked here.
     pub pattern: Box<str>,
-    /// The location, below the top of the tree.
+    /// Below the top of the tree.
     pub location: Option<Location>,
 }
 
 impl Dependency {
-    /// Parses `PATTERN` or `PATTERN:LOCATION` of a recipe. A version may contain `:`; the location follows the last
-    /// one.
+    /// Parses `PATTERN` or `PATTERN:LOCATION`. A version may contain `:`; the location follows the last one.
     pub(super) fn parse(entry: &str, recipe: &Location) -> Result<Self, LocationError> {
         let Some((pattern, reference)) = entry.rsplit_once(':') else {
             return Ok(Self { pattern: entry.into(), location: None });
@@ -140,8 +135,8 @@ impl Dependency {
     }
 }
 
-/// Returns the location that relative locations in an entry refer to: the recipe. In pbulk files `../../` leads to the
-/// top of the tree, however deep the recipe is.
+/// Returns the base of relative locations in an entry: the recipe. In pbulk files `../../` leads to the top of the
+/// tree, however deep the recipe is.
 pub(super) fn base_of(entry: &str, recipe: &Location, is_of_pbulk: bool) -> Location {
     let is_from_top = entry.rsplit_once(':').is_some_and(|(_, reference)| reference.starts_with("../../"));
     let two_deep = || Location::parse("category/package").ok();
@@ -159,28 +154,23 @@ impl fmt::Display for Dependency {
 
 const USUAL_WEIGHT: u32 = 100;
 
-/// A file of upstream that a recipe needs, from `DISTFILES` and `DISTURL`.
+/// An upstream file, from `DISTFILES` and `DISTURL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distfile<'a> {
-    /// Its name below the directory of distfiles: a relative path without `.` and `..`.
+    /// Relative path without `.` and `..`.
     pub name: &'a str,
-    /// Its SHA-256.
     pub sha256: [u8; 32],
-    /// Its size in bytes.
     pub size: u64,
-    /// The URL where it can be had, if the record names one.
     pub url: Option<&'a str>,
 }
 
-/// The reason a known field has a value that it cannot have.
+/// A known field with an impossible value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: <{text}> {reason}")]
 pub struct FieldError {
-    /// The name of the field.
     pub field: &'static str,
     /// The beginning of the wrong part.
     pub text: String,
-    /// The rule that it breaks.
     pub reason: &'static str,
 }
 
@@ -199,7 +189,7 @@ pub(super) fn distfiles<'a>(files: &'a str, urls: &'a str) -> Result<Vec<Distfil
     }
 }
 
-/// The directory, below that of the distfiles, of those that are named by their SHA-256. No record names a file there.
+/// The directory of distfiles named by their SHA-256. No record names a file there.
 pub const BY_DIGEST: &str = "by-sha256";
 
 fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, FieldError> {
@@ -210,7 +200,7 @@ fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, Fi
     let size = size.parse().ok().filter(|_| is_number).ok_or_else(form)?;
     let sha256 = parse_sha256(sha256).ok_or_else(form)?;
     let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_control);
-    // Files by their digests have a directory of their own, and files in the making hidden names.
+    // Files by digest have their own directory, incomplete files have hidden names.
     let is_reserved = name.starts_with('.') || name.split('/').next() == Some(BY_DIGEST);
     if is_reserved || !name.split('/').all(is_part) {
         return Err(refuse("DISTFILES", name, "is no name of a file below the distfiles"));
@@ -218,7 +208,7 @@ fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, Fi
     Ok(Distfile { name, sha256, size, url })
 }
 
-/// Reads a SHA-256 of 64 hexadecimal digits, in small letters or capitals; `None` for anything else.
+/// Accepts capital hexadecimal digits, too.
 pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     let (digits, rest) = text.as_bytes().as_chunks::<2>();
     if digits.len() != 32 || !rest.is_empty() {
@@ -306,8 +296,7 @@ impl Dependencies {
     }
 }
 
-/// Returns true if an entry means the same in all recipes of a depth: it has no location, one from the top of the tree,
-/// or one that first leads up to the top.
+/// True if an entry means the same in all recipes of a depth: without a location, or from the top of the tree.
 fn is_independent(entry: &str, depth: usize) -> bool {
     let Some((_, mut reference)) = entry.rsplit_once(':') else { return true };
     if !reference.starts_with('.') {

@@ -13,26 +13,25 @@ use super::record::{Dependencies, Dependency, FieldError, FileNames, Record, bas
 
 const MOST_RECORDS: usize = 10_000;
 
-/// The records of a tree, in the order in which they were read, and the names that they share.
+/// Records of a tree in the order of reading, with the names that they share.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     pub(super) list: Vec<Record>,
-    /// Records dropped because their location has printed the same PKGNAME before.
+    /// Dropped because their location had printed the same PKGNAME.
     repeated: Vec<(Location, PkgName)>,
     pub(super) shared: SharedNames,
 }
 
 impl Records {
-    /// Returns no records.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Parses the scan output of a location and adds its records; returns their indices. Invalid records change
-    /// nothing: the caller adds the location as failed.
+    /// Adds the scan output of a location and returns the indices. Invalid output changes nothing: the caller then adds
+    /// a failed location.
     ///
-    /// Fields that later steps write (`PKG_LOCATION`, `DEPENDS`, …) are dropped. Bytes that are not UTF-8 are replaced.
-    /// Of several records with one PKGNAME the first one counts, as with pbulk.
+    /// Drops fields that later steps write (`PKG_LOCATION`, `DEPENDS`, …), and replaces bytes that are not UTF-8. The
+    /// first record of a PKGNAME counts, as in pbulk.
     pub fn read(&mut self, location: &Location, output: &[u8]) -> Result<Range<u32>, RecordError> {
         if output.len() > LONGEST_OUTPUT {
             return Err(RecordError { line: 1, fault: RecordFault::TooLong });
@@ -59,12 +58,12 @@ impl Records {
         }
     }
 
-    /// Returns the records that were left out, since their location has one of this PKGNAME before.
+    /// Records left out because their location already has this PKGNAME.
     pub fn repeated(&self) -> &[(Location, PkgName)] {
         &self.repeated
     }
 
-    /// Adds a record for a location whose scan failed, and returns its index: a package `net_curl-0` that cannot be built.
+    /// Adds a package such as `net_curl-0` that cannot be built, and returns its index.
     pub fn add_failed_scan(&mut self, location: &Location, reason: &str) -> u32 {
         let reason = reason.replace(['\n', '\r', '\0'], " ");
         let index = self.next_index();
@@ -83,38 +82,34 @@ impl Records {
         index
     }
 
-    /// Returns how many records there are.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Returns true if there is no record.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Returns the record with an index; the first has 0.
+    /// The first index is 0.
     pub fn get(&self, index: u32) -> Option<&Record> {
         self.list.get(index as usize)
     }
 
-    /// Returns PKGNAME of the record with an index; nothing where there is none.
+    /// Empty without a record.
     pub fn name_of(&self, index: u32) -> String {
         self.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default()
     }
 
-    /// Returns all records in order of their indices.
+    /// In order of indices.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Record> + DoubleEndedIterator {
         self.list.iter()
     }
 
-    /// Returns the names of the files that were read for the scan of a record, as it printed them: absolute, or relative to
-    /// the recipe.
+    /// Names of scanned files as printed: absolute, or relative to the recipe.
     pub fn scan_depends(&self, record: &Record) -> impl Iterator<Item = &str> {
         record.scan_depends.iter().map(|&number| self.shared.files.name(number))
     }
 
-    /// Returns how many different names of files the records name.
     pub fn scanned_files(&self) -> usize {
         self.shared.files.len()
     }
@@ -127,57 +122,42 @@ impl Records {
 
 const LONGEST_OUTPUT: usize = 16 << 20;
 
-/// Fields written by later steps, and ignored in input.
+/// Fields of later steps, ignored in input.
 const LATER_FIELDS: [&str; 5] = ["PKG_LOCATION", "DEPENDS", "PKG_DEPTH", "BUILD_STATUS", "RESTRICTED_SUBSET"];
 
-/// A text that is no list of records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
 pub struct RecordError {
-    /// The line of the fault; of a fault of a known field, that of the record. The first line is 1.
+    /// Counted from 1; for a known field, the line of its record.
     pub line: usize,
-    /// The fault.
     pub fault: RecordFault,
 }
 
-/// The reasons a text is no list of records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordFault {
-    /// A line contains a carriage return.
     #[error("it contains a carriage return")]
     CarriageReturn,
-    /// A line contains a NUL.
     #[error("it contains a NUL")]
     Nul,
-    /// A line is no `NAME=VALUE`.
     #[error("<{0}> is not NAME=VALUE")]
     NotAField(String),
-    /// A name has other letters than fields have.
     #[error("<{0}> is no name of a field: these are capital letters, digits and _")]
     FieldName(String),
-    /// A field precedes the first record.
     #[error("{0} stands before the first PKGNAME")]
     NoPkgName(String),
-    /// The name of a package.
     #[error(transparent)]
     PkgName(#[from] PkgNameError),
-    /// The location of a recipe or of a dependency.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// A known field.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// A package needs something to run that it does not need at all.
     #[error("RUN_DEPENDS names <{0}>, and ALL_DEPENDS does not")]
     RunDepends(String),
-    /// An imported record does not say where it comes from.
     #[error("the record of {0} has no PKG_LOCATION")]
     NoLocation(PkgName),
-    /// There is more text than one location may have.
     #[error("there are more than {LONGEST_OUTPUT} bytes")]
     TooLong,
-    /// There are more records, or files named in them, than there may be.
     #[error("there are too many {0}")]
     TooMany(&'static str),
 }
@@ -345,8 +325,7 @@ fn checked_record(
     Ok(record)
 }
 
-/// Returns the indices in `ALL_DEPENDS` that `RUN_DEPENDS` names, in order. An entry without a location matches all
-/// with its pattern.
+/// Returns indices of `RUN_DEPENDS` in `ALL_DEPENDS`, in order. Without a location, an entry matches its pattern.
 fn run_depends(record: &Record, all_depends: &[Arc<Dependency>]) -> Result<Option<Box<[u32]>>, RecordFault> {
     if record.fields().all(|(name, _)| name != "RUN_DEPENDS") {
         return Ok(None);
@@ -358,7 +337,7 @@ fn run_depends(record: &Record, all_depends: &[Arc<Dependency>]) -> Result<Optio
             places_of.entry((&dependency.pattern, Some(location))).or_default().push(place);
         }
     }
-    // Each entry once: a hostile record could name many dependencies many times.
+    // Each entry once: a hostile record could repeat many dependencies.
     let entries: HashSet<&str> = record.field("RUN_DEPENDS").split_ascii_whitespace().collect();
     let mut places = Vec::new();
     for entry in entries {
@@ -373,20 +352,16 @@ fn run_depends(record: &Record, all_depends: &[Arc<Dependency>]) -> Result<Optio
 
 const MOST_IMPORTED: usize = 10_000_000;
 
-/// The reason a file of records cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// It cannot be read.
     #[error("{0}")]
     Read(#[from] io::Error),
-    /// It is no list of records.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
 
 impl Records {
-    /// Reads records that were made elsewhere, each with its `PKG_LOCATION`. What later steps wrote, such as `DEPENDS`, is
-    /// not believed. The text is never in memory whole.
+    /// Reads foreign records with their `PKG_LOCATION`. Does not trust results of later steps, such as `DEPENDS`.
     pub fn import(mut file: impl BufRead) -> Result<Self, ImportError> {
         let mut records = Self::new();
         let mut reader = RecordReader::new(&mut records.shared, None, MOST_IMPORTED);

@@ -1,4 +1,4 @@
-//! Writing records: as they were read, and in the format of pbulk.
+//! Writing records: as read, and in the format of pbulk.
 
 use std::io;
 use std::io::Write;
@@ -9,22 +9,22 @@ use super::names::{Location, PkgName};
 use super::record::{Dependency, Record, base_of};
 use super::table::Records;
 
-/// The fields that a pbulk file adds to a record.
+/// Additions of a pbulk file to a record.
 #[derive(Clone, Debug, Default)]
 pub struct PbulkFields<'a> {
-    /// `DEPENDS`; no line if there is none.
+    /// No line if empty.
     pub depends: Vec<&'a PkgName>,
-    /// For each entry of `ALL_DEPENDS` the location of the package that was found.
+    /// The match's location for each entry of `ALL_DEPENDS`.
     pub found: Vec<Option<&'a Location>>,
-    /// The reason why it cannot be built, if its recipe gives none: `PKG_FAIL_REASON`.
+    /// `PKG_FAIL_REASON`, if the recipe gives no reason.
     pub fail_reason: Option<String>,
 }
 
-/// The fields that pbulk's programs require in every record.
+/// pbulk's programs require these in every record.
 const ALWAYS: [&str; 3] = ["ALL_DEPENDS", "PKG_SKIP_REASON", "PKG_FAIL_REASON"];
 
 impl Records {
-    /// Writes all records as they were read: in byte order of their `PKGNAME`, with `PKG_LOCATION` after it.
+    /// In byte order of `PKGNAME`, followed by `PKG_LOCATION`.
     pub fn write_plain(&self, out: &mut impl Write) -> io::Result<()> {
         for (_, record) in self.in_order() {
             self.write_record(record, &[], out)?;
@@ -32,8 +32,7 @@ impl Records {
         Ok(())
     }
 
-    /// Writes records as pbulk's files `pscan` and `presolve`, in the same order. `fields` returns the additions for a
-    /// record, or `None` to leave it out.
+    /// Writes `pscan` or `presolve` in the same order. `fields` returns additions, or `None` to leave a record out.
     pub fn write_pbulk<'a>(
         &'a self,
         out: &mut impl Write,
@@ -47,7 +46,7 @@ impl Records {
         Ok(())
     }
 
-    /// Writes one record with `DEPENDS`, a line each field, as its build gets it.
+    /// Writes a record with `DEPENDS` as its build gets it, one field per line.
     pub fn write_record(
         &self,
         record: &Record,
@@ -64,9 +63,8 @@ impl Records {
         write_depends(out, depends)
     }
 
-    /// Writes one record so that the programs of pbulk take it: with all fields that they want, and with each dependency as
-    /// `PATTERN:../../LOCATION`. What a recipe wrote in this form already stays as it is, byte for byte, but for the characters
-    /// that would do something to the terminal of a reader: no program of pbulk needs one of them.
+    /// Writes a record for pbulk's programs: all required fields, and dependencies as `PATTERN:../../LOCATION`. Keeps
+    /// text in this form, except for characters that a terminal interprets: no program of pbulk needs one.
     pub fn write_pbulk_record(
         &self,
         record: &Record,
@@ -102,7 +100,7 @@ impl Records {
         write_depends(out, &fields.depends)
     }
 
-    /// Returns all records sorted by `PKGNAME`, then by location.
+    /// Sorted by `PKGNAME`, then location.
     fn in_order(&self) -> impl Iterator<Item = (u32, &Record)> {
         let mut records: Vec<(u32, &Record)> = (0..).zip(self.iter()).collect();
         records.sort_by_key(|(index, record)| (&record.pkgname, &record.location, *index));
@@ -115,7 +113,7 @@ fn around_scan_depends(record: &Record) -> (&str, &str) {
     record.text.split_at_checked(at).unwrap_or((&record.text, ""))
 }
 
-/// Writes a line of a record in pbulk's format. Of the required fields only the first of each name is written.
+/// Writes only the first required field of each name.
 fn write_pbulk_line(
     record: &Record,
     line: &str,
@@ -146,8 +144,8 @@ fn write_pbulk_line(
     }
 }
 
-/// Returns the value of `ALL_DEPENDS` as pbulk reads it; `None` if the recipe wrote it so. An entry without a location
-/// gets that of its match. An unmatched entry without a location is left out.
+/// Returns `ALL_DEPENDS` as pbulk reads it; `None` if the recipe wrote it so. An entry without a location gets that of
+/// its match, or is left out.
 fn all_depends_text(record: &Record, value: &str, found: &[Option<&Location>]) -> Option<String> {
     let found = found.iter().copied().chain(std::iter::repeat(None));
     let entries = record.all_depends().iter().zip(found).filter_map(|(dependency, found)| {
@@ -159,7 +157,7 @@ fn all_depends_text(record: &Record, value: &str, found: &[Option<&Location>]) -
     (!is_so).then(|| entries.join(" "))
 }
 
-/// Returns the value of `RUN_DEPENDS` with the same locations as `ALL_DEPENDS`; `None` if the recipe wrote it so.
+/// Uses the locations of `ALL_DEPENDS`; `None` if the recipe wrote it so.
 fn run_depends_text(record: &Record, value: &str) -> Option<String> {
     let entries = value.split_ascii_whitespace().map(|entry| {
         let read = Dependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk));

@@ -1,33 +1,28 @@
-//! The report of a run as mail (RFC 5322): headers in ASCII, the text as its body.
+//! The report of a run as mail (RFC 5322), with ASCII headers.
 //!
-//! Lines end with a newline alone, as programs such as `sendmail -t` take mail on their standard input; they send it with
-//! CR LF. No line is longer than 998 bytes.
+//! Lines end with a newline alone, as `sendmail -t` reads mail, and have at most 998 bytes.
 
 use std::fmt::Write as _;
 
 use super::RunReport;
 use crate::journal::PackageState;
 
-/// The bytes of the longest line of a mail (RFC 5322).
+/// Bytes (RFC 5322).
 const LONGEST_LINE: usize = 998;
-/// The maximum length of a quoted-printable line (RFC 2045), and of an encoded word (RFC 2047).
+/// Maximum length of a quoted-printable line (RFC 2045) and an encoded word (RFC 2047).
 const LONGEST_ENCODED: usize = 75;
 const USUAL_LINE: usize = 78;
 
 const BEGIN: &str = "=?UTF-8?Q?";
 
-/// Whom a report is sent to.
 #[derive(Clone, Copy, Debug)]
 pub struct MailInput<'a> {
-    /// Addresses of receivers.
     pub to: &'a [String],
-    /// The address of the sender.
     pub from: &'a str,
-    /// The beginning of the subject.
     pub prefix: &'a str,
 }
 
-/// Returns the mail with a report, whose text is `text`.
+/// `text` is the body.
 pub fn report_mail(report: &RunReport, text: &str, input: &MailInput<'_>) -> String {
     let mut mail = String::with_capacity(text.len() + 1024);
     put_addresses(&mut mail, "From", &[input.from.to_owned()]);
@@ -52,7 +47,7 @@ pub fn report_mail(report: &RunReport, text: &str, input: &MailInput<'_>) -> Str
     mail
 }
 
-/// Returns the subject of a report: numbers of successful, failed, and indirectly failed packages.
+/// Counts successful, failed, and indirectly failed packages.
 pub fn subject(report: &RunReport, prefix: &str) -> String {
     let count = |states: &[PackageState]| states.iter().map(|state| report.count(*state)).sum::<u64>();
     let ok = count(&[PackageState::Done, PackageState::UpToDate]);
@@ -71,8 +66,7 @@ fn put_header(mail: &mut String, name: &str, value: &str) {
     let _ = writeln!(mail, "{name}: {value}");
 }
 
-/// Writes a header of addresses, folded. Everything but visible ASCII is dropped, because it could start another
-/// header.
+/// Writes a folded header of addresses. Only visible ASCII stays, because the rest could start another header.
 fn put_addresses(mail: &mut String, name: &str, addresses: &[String]) {
     let plain =
         addresses.iter().map(|address| address.chars().filter(char::is_ascii_graphic).collect::<String>());
@@ -94,7 +88,7 @@ fn put_addresses(mail: &mut String, name: &str, addresses: &[String]) {
     mail.push('\n');
 }
 
-/// Writes the subject: as it is if short and visible ASCII, otherwise in encoded words (RFC 2047).
+/// Writes short visible ASCII as it is, otherwise encoded words (RFC 2047).
 fn put_subject(mail: &mut String, subject: &str) {
     let is_plain = subject.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     // Text that looks like an encoded word would be decoded.
@@ -116,7 +110,7 @@ fn put_subject(mail: &mut String, subject: &str) {
     let _ = writeln!(mail, "{begin}{word}?=");
 }
 
-/// Returns a character in the Q encoding; words are only split between characters.
+/// Encodes a character in Q encoding; words are only split between characters.
 fn encoded_letter(letter: char) -> String {
     if letter == ' ' {
         return "_".to_owned();
@@ -129,7 +123,7 @@ fn encoded_letter(letter: char) -> String {
     bytes.fold(String::new(), |encoded, byte| encoded + &format!("={byte:02X}"))
 }
 
-/// Writes quoted-printable text: lines of at most 76 characters, with trailing blanks encoded.
+/// Writes lines of at most 76 characters, with trailing blanks encoded.
 fn put_quoted_printable(mail: &mut String, text: &str) {
     for line in text.lines() {
         let mut length = 0;
@@ -152,7 +146,7 @@ fn put_quoted_printable(mail: &mut String, text: &str) {
     }
 }
 
-/// Converts a UTC time from RFC 3339 to RFC 5322; `None` if it is invalid.
+/// Converts UTC from RFC 3339 to RFC 5322; `None` if invalid.
 fn mail_date(time: &str) -> Option<String> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -186,7 +180,6 @@ mod tests {
         mail
     }
 
-    /// Decodes what quoted-printable, or the Q encoding, made of bytes.
     fn decoded(text: &str) -> String {
         let mut bytes = Vec::new();
         let mut rest = text.as_bytes();

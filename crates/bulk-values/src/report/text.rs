@@ -1,4 +1,4 @@
-//! The report of a run as text: for a terminal, `report.txt`, and the body of the mail.
+//! The report of a run as text: for a terminal, `report.txt`, and mail.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,27 +9,23 @@ use super::{PackageReport, PatchesReport, RunReport, state_heading};
 use crate::history::RunDifference;
 use crate::journal::PackageState;
 
-/// The number of listed most harmful failures.
 pub const MOST_HARMFUL: usize = 10;
 const FIRST_SUSPECTS: usize = 5;
 
-/// Further input for the text of a report.
 #[derive(Clone, Debug, Default)]
 pub struct ReportTextInput<'a> {
-    /// The title, for example the prefix of the mail's subject.
+    /// Such as the prefix of the mail's subject.
     pub title: &'a str,
-    /// The base that packages were built on.
     pub base: &'a str,
-    /// The web address of the run's directory, in front of the paths of logs.
+    /// Address of the run's directory, put before paths of logs.
     pub url: Option<&'a str>,
-    /// The difference from the run before; empty for the first run.
+    /// `None` for the first run.
     pub difference: Option<&'a RunDifference>,
-    /// The last lines of the logs of failures, by PKGNAME.
+    /// Last lines of the logs of failures, by PKGNAME.
     pub log_ends: BTreeMap<&'a str, Vec<String>>,
 }
 
-/// Returns the report of a run as text. Lines end with a newline, and hold no other control character: those of records
-/// and logs are shown as escapes.
+/// Escapes control characters of records and logs.
 pub fn report_text(report: &RunReport, input: &ReportTextInput<'_>) -> String {
     let mut out = ReportText { report, input, out: String::new() };
     out.put_head();
@@ -103,7 +99,7 @@ impl ReportText<'_> {
         };
         let count = |state| self.report.count(state);
         let ended = [Done, UpToDate, Failed, IndirectFailed, Prefailed, IndirectPrefailed, Deferred];
-        // Only a run that was interrupted leaves anything open.
+        // Only an interrupted run leaves packages open.
         let open = Some(count(Open) + count(Running)).filter(|open| *open > 0);
         let lines = [("Total", self.report.counts.values().sum())]
             .into_iter()
@@ -283,8 +279,7 @@ const WITHOUT: [(&str, &str); 4] = [
     ("restricted", "Not to be handed on, and in no patch"),
 ];
 
-/// Returns the text about patches: built and failed ones, removed libraries, and packages without a patch. Lines end
-/// with a newline and contain no other control character.
+/// Describes built and failed patches, removed libraries, and packages without a patch, without control characters.
 pub fn patches_text(patches: &PatchesReport) -> String {
     let mut out = String::new();
     let mut line = |text: &str| {

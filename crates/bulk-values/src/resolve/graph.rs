@@ -1,4 +1,4 @@
-//! The dependency graph of packages, its strongly connected components, depths, and blockers.
+//! The dependency graph: strongly connected components, depths, and blockers.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl Lists {
         self.ends.len()
     }
 
-    /// Returns the transposed lists, sorted by index. All items must be packages.
+    /// Transposes the lists. All items must be packages.
     fn reversed(&self) -> Self {
         let mut counts = vec![0_usize; self.len()];
         for &item in &self.items {
@@ -56,7 +56,7 @@ impl Lists {
     }
 }
 
-/// The dependency graph of packages; their indices start at 0.
+/// Packages by index, starting at 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
     needs: Lists,
@@ -64,8 +64,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Takes the needs of all packages, in order of their indices. A need is kept once, at its first place; one that is no
-    /// package is left out.
+    /// Takes the dependencies of all packages by index. Keeps each once, and drops those that are no package.
     pub fn new<L: IntoIterator<Item = u32>>(needs: impl IntoIterator<Item = L>) -> Self {
         let lists: Vec<Vec<u32>> = needs.into_iter().map(|list| list.into_iter().collect()).collect();
         // The package in whose list each was seen last.
@@ -82,38 +81,34 @@ impl Graph {
         Self { needs, dependents }
     }
 
-    /// Returns how many packages there are.
     pub fn len(&self) -> usize {
         self.needs.len()
     }
 
-    /// Returns true if there is no package.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the indices of all packages.
     pub fn indices(&self) -> std::ops::Range<u32> {
         // Needs are `u32`, and so are the packages that can be needed.
         0..u32::try_from(self.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns the direct dependencies of a package.
     pub fn needs(&self, index: u32) -> &[u32] {
         self.needs.of(index)
     }
 
-    /// Returns the direct dependents of a package, sorted by index.
+    /// Sorted.
     pub fn dependents(&self, index: u32) -> &[u32] {
         self.dependents.of(index)
     }
 
-    /// Returns these packages and all that they need, directly or not, in order of the indices.
+    /// Includes indirect dependencies; sorted.
     pub fn with_needs(&self, wanted: &[u32]) -> Vec<u32> {
         self.reached(wanted, |index| self.needs(index))
     }
 
-    /// Returns these packages and all that need them, directly or not, in order of the indices.
+    /// Includes indirect dependents; sorted.
     pub fn with_dependents(&self, packages: &[u32]) -> Vec<u32> {
         self.reached(packages, |index| self.dependents(index))
     }
@@ -131,16 +126,16 @@ impl Graph {
     }
 }
 
-/// The strongly connected components of a graph.
+/// Strongly connected components.
 #[derive(Clone, Debug)]
 pub(super) struct Components {
-    /// The component of each package. Dependencies are in the same component or one with a lower number.
+    /// Dependencies are in the same component or one with a lower number.
     pub(super) of: Vec<u32>,
-    /// The packages of each component, sorted by index.
+    /// Sorted by index.
     pub(super) members: Lists,
 }
 
-/// The state of Tarjan's algorithm for strongly connected components.
+/// The state of Tarjan's algorithm.
 struct Search<'a> {
     graph: &'a Graph,
     seen: Vec<u32>,
@@ -154,7 +149,7 @@ struct Search<'a> {
 const NO_GROUP: u32 = u32::MAX;
 
 impl Components {
-    /// Computes the components in linear time.
+    /// Takes linear time.
     pub(super) fn of(graph: &Graph) -> Self {
         let mut search = Search {
             graph,
@@ -178,12 +173,12 @@ impl Components {
         Self { of, members: Lists::new(members) }
     }
 
-    /// Returns the components, dependencies first.
+    /// Dependencies first.
     fn groups(&self) -> std::ops::Range<u32> {
         0..u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns the components that are cycles, including packages that depend on themselves.
+    /// Returns components that are cycles, including packages that depend on themselves.
     pub(super) fn circles<'a>(&'a self, graph: &'a Graph) -> impl Iterator<Item = &'a [u32]> {
         let groups = self.groups().map(|group| self.members.of(group));
         groups.filter(|members| match members {
@@ -192,8 +187,7 @@ impl Components {
         })
     }
 
-    /// Returns a shortest cycle through the first of these members of one component. It starts with that member; each
-    /// needs the next, and the last needs the first.
+    /// Returns a shortest cycle from the first of these members: each needs the next, and the last needs the first.
     pub(super) fn shortest_circle(&self, graph: &Graph, members: &[u32]) -> Vec<u32> {
         let Some(&first) = members.first() else { return Vec::new() };
         let group = self.of[first as usize];
@@ -279,19 +273,18 @@ impl Search<'_> {
     }
 }
 
-/// The number of packages handled in one pass over the graph.
+/// Packages handled in one pass over the graph.
 const BLOCK: usize = 512;
 
 type Bits = [u64; BLOCK / 64];
 
 impl Graph {
-    /// Returns for each package how many need it, directly or not, itself included: pbulk's `PKG_DEPTH`.
-    ///
-    /// Takes one pass over the graph for each 512 packages: 100,000 packages with a million needs take about a second.
+    /// Counts direct and indirect dependents, including the package itself: pbulk's `PKG_DEPTH`. 100,000 packages with
+    /// a million dependencies take about a second.
     pub fn depths(&self) -> Vec<u32> {
         let components = Components::of(self);
         let dependents = dependents_of_groups(self, &components);
-        // Packages in order of their groups: a block of them is a bit each.
+        // By group: each package of a block is a bit.
         let members =
             components.groups().flat_map(|group| components.members.of(group).iter().map(move |_| group));
         let groups: Vec<u32> = members.collect();
@@ -304,7 +297,7 @@ impl Graph {
             for (bit, &group) in block.iter().enumerate() {
                 sets[group as usize][bit / 64] |= 1 << (bit % 64);
             }
-            // The dependents of a group have higher numbers. Those above the block contain nothing of it.
+            // Dependents have higher group numbers. Groups above the block contain nothing of it.
             for group in (0..=highest).rev() {
                 let mut set = sets[group as usize];
                 for &dependent in dependents.of(group).iter().take_while(|&&dependent| dependent <= highest) {
@@ -333,31 +326,29 @@ fn dependents_of_groups(graph: &Graph, components: &Components) -> Lists {
     Lists::new(lists)
 }
 
-/// The most blockers that are named for a package. A chain behind many failures would otherwise name each of them in each link.
+/// Named blockers of a package. Otherwise each link of a chain behind many failures would name each of them.
 pub const MOST_BLOCKERS: usize = 100;
 
-/// The nearest failed packages that a package needs: those to which a way of needs leads that passes no other failed one.
+/// The nearest failed packages that a package needs, with no other failed one between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blockers {
-    /// The first ones, in order of the indices.
+    /// The first ones, by index.
     pub named: Arc<[u32]>,
-    /// The number of all blockers.
+    /// Counts unnamed ones, too.
     pub count: u32,
 }
 
 impl Blockers {
-    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Returns how many are not named.
     pub fn more(&self) -> u64 {
         u64::from(self.count).saturating_sub(self.named.len() as u64)
     }
 }
 
-/// Returns the blockers of each package. There are none for a package that can be built, and for one that failed itself.
+/// A package that failed itself or can be built has no blockers.
 pub fn blockers(graph: &Graph, failed: &[bool]) -> Vec<Blockers> {
     blockers_within(graph, failed, MOST_BLOCKERS)
 }
@@ -369,7 +360,7 @@ fn blockers_within(graph: &Graph, failed: &[bool], most: usize) -> Vec<Blockers>
     let needs_first = || components.groups().flat_map(|group| components.members.of(group));
     for &index in needs_first().filter(|&&index| !has_failed(index)) {
         let mut found: Vec<u32> = Vec::new();
-        // Most packages wait for exactly what one of their needs waits for: that list is shared.
+        // Most packages wait for exactly the blockers of a dependency, so they share its list.
         let mut shared: Option<&Arc<[u32]>> = None;
         for &need in graph.needs(index) {
             if has_failed(need) {
@@ -402,7 +393,7 @@ fn blockers_within(graph: &Graph, failed: &[bool], most: usize) -> Vec<Blockers>
     blockers
 }
 
-/// Counts all blockers, a word of bits at a time: explicit lists would be as long as the counts.
+/// Counts all blockers by bits: explicit lists would be as long as the counts.
 fn count_all(graph: &Graph, needs_first: &[u32], failed: &[bool], blockers: &mut [Blockers]) {
     for one in blockers.iter_mut() {
         one.count = 0;
@@ -431,7 +422,7 @@ fn cut(blockers: &mut [Blockers], most: usize) {
     }
 }
 
-/// For each package without an own failure, finds the bits of its nearest failed dependencies.
+/// Finds the bits of the nearest failed dependencies of each package that did not fail itself.
 fn reach(
     graph: &Graph,
     needs_first: &[u32],
@@ -458,7 +449,7 @@ fn reach(
     }
 }
 
-/// Returns for each package whether one of its blockers is meant.
+/// True for packages with a selected blocker.
 pub fn waits_for(graph: &Graph, failed: &[bool], is_meant: &dyn Fn(u32) -> bool) -> Vec<bool> {
     let components = Components::of(graph);
     let needs_first: Vec<u32> =
@@ -573,7 +564,7 @@ mod tests {
         assert_eq!(waits_for(&graph, &failed, &|index| index == 2), [false, false, false, true, true, false]);
     }
 
-    /// Returns `length` failed packages and a chain: each link needs the link before it and one more failed package.
+    /// Returns failed packages and a chain in which each link needs the one before and one more failed package.
     fn chain(length: u32) -> (Graph, Vec<bool>) {
         let links = (0..length).map(|link| match link {
             0 => vec![0],

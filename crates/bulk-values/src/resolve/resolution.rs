@@ -11,50 +11,46 @@ use crate::journal::TreeFault;
 use crate::pattern::{Pattern, Reach, Version};
 use crate::records::{Dependency, Location, PkgName, Record, Records};
 
-/// The maximum number of pattern comparisons for the dependencies of one location, about a second, so that it does not
-/// delay the others.
+/// Comparisons for the dependencies of one location, about a second, so that it does not delay the others.
 const MOST_COMPARISONS: u64 = 100_000_000;
 
 const TOLD_OF_CIRCLE: usize = 20;
 
-/// The resolved dependencies of packages, which have the indices of their records.
+/// Resolved dependencies, with the indices of records.
 #[derive(Clone, Debug)]
 pub struct Resolution {
     graph: Graph,
-    /// The dependencies needed at run time.
+    /// Needed at run time.
     run_needs: Lists,
     states: Vec<ResolvedState>,
     found: Vec<Box<[Option<u32>]>>,
 }
 
 impl Resolution {
-    /// Returns the graph of `DEPENDS`. A package for one of whose needs nothing was found has none there, as in pbulk.
+    /// The graph of `DEPENDS`. A package with an unmatched dependency has none there, as in pbulk.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
 
-    /// Returns `DEPENDS` of a package: the matches in the order of `ALL_DEPENDS`, each once.
+    /// `DEPENDS` of a package: the matches in the order of `ALL_DEPENDS`, each once.
     pub fn depends(&self, index: u32) -> &[u32] {
         self.graph.needs(index)
     }
 
-    /// Returns the state of a package; `None` if there is no such package.
     pub fn state(&self, index: u32) -> Option<&ResolvedState> {
         self.states.get(index as usize)
     }
 
-    /// Returns the states of all packages in order of their indices.
     pub fn states(&self) -> &[ResolvedState] {
         &self.states
     }
 
-    /// Returns the match of each entry of `ALL_DEPENDS`, in order.
+    /// The match of each entry of `ALL_DEPENDS`, in order.
     pub fn found(&self, index: u32) -> &[Option<u32>] {
         self.found.get(index as usize).map(|found| &**found).unwrap_or_default()
     }
 
-    /// Returns the packages installed before a build: its `DEPENDS`, and their `RUN_DEPENDS` transitively, dependencies
-    /// first.
+    /// Packages to install before a build: its `DEPENDS`, and their `RUN_DEPENDS` transitively, dependencies first.
     pub fn to_install(&self, index: u32) -> Vec<u32> {
         let mut seen = HashSet::default();
         let mut order = Vec::new();
@@ -80,10 +76,10 @@ impl Resolution {
     }
 }
 
-/// Resolves the dependencies of all records, and finds what cannot be built.
+/// Resolves the dependencies of all records.
 ///
-/// If two matches for one package have the same name in different versions, which cannot be installed together, the
-/// highest version that matches all patterns involved replaces them, if there is one.
+/// If a package has two matches of one name in different versions, which cannot be installed together, the highest
+/// version that matches all patterns replaces them.
 pub fn resolve(records: &Records, holders: &NameHolders) -> Resolution {
     let duplicates = duplicates(records, holders);
     let is_failed_scan = |index: u32| records.get(index).is_none_or(Record::is_failed_scan);
@@ -126,9 +122,8 @@ fn own_reason(record: &Record) -> Option<PrefailReason> {
     skip.or_else(|| record.fail_reason().map(|reason| fail(reason.into())))
 }
 
-/// Returns the packages whose name belongs to another location since the previous set, and those preceded by another
-/// one with the same `PKGNAME`: one of a location that had this `PKGNAME`, of an earlier location in byte order, or an
-/// earlier one of the same location. A failed scan takes no name from a package.
+/// Finds packages whose name belongs to another location since the previous set, or to another record: of a location
+/// that had this `PKGNAME`, of an earlier location by bytes, or earlier in the same one. Failed scans take no name.
 fn duplicates(records: &Records, holders: &NameHolders) -> HashMap<u32, PrefailReason> {
     let claimants = holders.claimants(records);
     let mut keepers: HashMap<&PkgName, u32> = HashMap::default();
@@ -160,7 +155,7 @@ fn duplicates(records: &Records, holders: &NameHolders) -> HashMap<u32, PrefailR
     claimants.into_iter().chain(duplicates).collect()
 }
 
-/// Sets the cycle as the reason of its members that have no other one.
+/// The cycle is the reason of members without another one.
 fn add_circles(graph: &Graph, records: &Records, reasons: &mut [Option<PrefailReason>]) {
     let components = Components::of(graph);
     for members in components.circles(graph) {
@@ -243,7 +238,7 @@ impl<'a> Chooser<'a> {
         if let Some(known) = self.known.get(dependency) {
             return *known;
         }
-        // Braces are replaced by all that they stand for.
+        // Braces are replaced by all alternatives.
         let of_text = dependency.pattern.len() as u64 * (1 + dependency.pattern.matches(',').count() as u64);
         if !self.may_compare(location, of_text) {
             return Choice::TooMuch;
@@ -251,7 +246,7 @@ impl<'a> Chooser<'a> {
         let choice = match Pattern::parse(&dependency.pattern) {
             Ok(pattern) => {
                 if !self.may_compare(location, self.candidates.cost(&pattern)) {
-                    // Another location may still have it looked for.
+                    // Another location may still search for it.
                     return Choice::TooMuch;
                 }
                 self.candidates.choose(dependency, &pattern).map_or(Choice::Nothing, Choice::Package)
@@ -262,8 +257,7 @@ impl<'a> Chooser<'a> {
         choice
     }
 
-    /// Replaces packages of one name in several versions by one that matches all patterns involved, if there is one.
-    /// Returns false if the comparison limit was reached.
+    /// Replaces versions of one name by one that matches all patterns, if possible; false at the comparison limit.
     fn settle_versions(
         &mut self,
         record: &'a Record,
@@ -298,48 +292,43 @@ impl<'a> Chooser<'a> {
     }
 }
 
-/// The state of a package after its needs were looked for, in pbulk's words.
+/// The state after resolution, in pbulk's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResolvedState {
-    /// `open`: it can be built when all that it needs is.
+    /// `open`: it can be built once its dependencies are.
     Open,
-    /// `prefailed`: it cannot be built, by a reason of its own.
+    /// `prefailed`: it cannot be built for a reason of its own.
     Prefailed(PrefailReason),
-    /// `indirect-prefailed`: a direct or indirect dependency is `prefailed`. The nearest such packages.
+    /// `indirect-prefailed`: a dependency is `prefailed`. The nearest such packages.
     IndirectPrefailed(Blockers),
 }
 
-/// The reason a package cannot be built before anything is tried; its text is one line, if the record's is.
+/// Why a package cannot be built before anything is tried; one line of text, if the record's is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PrefailReason {
     /// The scan of its location failed.
     Scan(Box<str>),
-    /// `PKG_SKIP_REASON`.
     Skip(Box<str>),
-    /// `PKG_FAIL_REASON`.
     Fail(Box<str>),
-    /// Another location makes a package of this name, or has it since the set before.
+    /// Another location makes a package of this name, or has it since the previous set.
     Duplicate {
-        /// The name.
         pkgname: PkgName,
-        /// Its location.
         location: Location,
-        /// The location whose package keeps the name.
+        /// Keeps the name.
         keeper: Location,
     },
-    /// Nothing matches this pattern of its needs.
+    /// A pattern without a match.
     Unmatched(Box<str>),
-    /// This need is no pattern, and why.
+    /// A dependency that is no pattern, and why.
     NoPattern(Box<str>, &'static str),
-    /// The needs of its location have so many patterns that it would take long to compare them with all packages.
+    /// The many patterns of its location would take too long to compare.
     TooManyPatterns,
-    /// It depends on itself: `a-1 → b-1 → a-1`.
     Circle(Arc<str>),
 }
 
 impl PrefailReason {
-    /// Returns the fault of the tree that it is; `None` for a reason that the recipe gives itself.
+    /// `None` for a reason that the recipe gives itself.
     pub fn fault(&self) -> Option<TreeFault> {
         match self {
             Self::Skip(_) | Self::Fail(_) => None,
@@ -371,10 +360,10 @@ impl fmt::Display for PrefailReason {
     }
 }
 
-/// The packages that can be chosen, indexed for patterns.
+/// Packages that can be chosen, indexed for patterns.
 pub(super) struct Candidates<'a> {
     records: &'a Records,
-    /// The versions of all packages, including those that cannot be chosen.
+    /// Of all packages, including those that cannot be chosen.
     versions: Vec<Version>,
     by_pkgname: Vec<(&'a str, u32)>,
     by_name: HashMap<&'a str, Vec<u32>>,
@@ -393,8 +382,7 @@ impl<'a> Candidates<'a> {
         Self { records, versions, by_pkgname, by_name }
     }
 
-    /// Returns the package for a dependency: the highest matching version; among equals the one from the dependency's
-    /// location, then the last in byte order, as in pbulk.
+    /// Returns the highest matching version; among equals the one from the named location, then the last, as in pbulk.
     fn choose(&self, dependency: &Dependency, pattern: &Pattern) -> Option<u32> {
         let alternatives = pattern.alternatives().iter();
         let matching = alternatives.flat_map(|alternative| {
@@ -404,7 +392,7 @@ impl<'a> Candidates<'a> {
         best(matching, &[dependency])
     }
 
-    /// Returns about how many comparisons it takes to choose by a pattern.
+    /// Estimates comparisons.
     pub(super) fn cost(&self, pattern: &Pattern) -> u64 {
         let of_each = pattern.alternatives().iter();
         of_each
@@ -460,12 +448,12 @@ fn best<'a>(
     best.map(|(index, ..)| index)
 }
 
-/// The location of each PKGNAME in the set before.
+/// Locations of each PKGNAME in the previous set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameHolders(BTreeMap<String, BTreeSet<String>>);
 
 impl NameHolders {
-    /// Takes the packages of a set, each with its PKGNAME and location.
+    /// Takes PKGNAME and location of each package of a set.
     pub fn new<'p>(packages: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
         let mut holders = Self::default();
         for (pkgname, location) in packages {
@@ -474,13 +462,12 @@ impl NameHolders {
         holders
     }
 
-    /// Returns true if a location had exactly this PKGNAME.
+    /// True if a location had exactly this PKGNAME.
     pub(super) fn has(&self, pkgname: &PkgName, location: &Location) -> bool {
         self.0.get(pkgname.as_str()).is_some_and(|locations| locations.contains(location.as_str()))
     }
 
-    /// Returns the packages whose PKGNAME belonged to another location that still claims it: by a record, or because
-    /// its scan failed.
+    /// Returns packages whose PKGNAME belonged to another location that still claims it, by a record or a failed scan.
     fn claimants(&self, records: &Records) -> HashMap<u32, PrefailReason> {
         if self.0.is_empty() {
             return HashMap::default();

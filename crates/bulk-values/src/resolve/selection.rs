@@ -1,4 +1,4 @@
-//! The packages and locations that a name given by a user stands for.
+//! The packages and locations that a user's names mean.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -9,16 +9,14 @@ use crate::records::{Location, Record, Records};
 
 const MOST_ALIKE: usize = 3;
 
-/// The minimum similarity for suggesting a known name.
+/// Minimum similarity of suggested names.
 const ALIKE: f64 = 0.85;
 
-/// A name that no package has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no package has this PKGNAME, name or location: {}{}", name.escape_debug(), advice(alike))]
 pub struct UnknownName {
-    /// The name.
     pub name: String,
-    /// Locations that may be meant, or the most similar names.
+    /// Possible locations, or the most similar names.
     pub alike: Vec<String>,
 }
 
@@ -26,8 +24,7 @@ fn advice(alike: &[String]) -> String {
     if alike.is_empty() { String::new() } else { format!("; did you mean {}?", alike.join(" or ")) }
 }
 
-/// Returns the packages that these names mean, in order of the indices: each is a `PKGNAME`, a name without version, a
-/// location, or the last part of the only location that has it.
+/// Accepts a `PKGNAME`, a name without version, a location, or the last part of a unique location.
 pub fn select<'n>(
     records: &Records,
     names: impl IntoIterator<Item = &'n str>,
@@ -49,8 +46,7 @@ pub fn select<'n>(
     Ok(selected.into_iter().collect())
 }
 
-/// Returns the packages of the only location with this last component, with or without version. The error suggests
-/// alternatives.
+/// Finds the only location with this last component, with or without version. The error suggests alternatives.
 fn of_directory(records: &Records, name: &str) -> Result<Vec<u32>, UnknownName> {
     let without_version = name.rsplit_once('-').map(|(name, _)| name);
     for directory in [Some(name), without_version].into_iter().flatten() {
@@ -81,16 +77,14 @@ fn most_alike(records: &Records, wrong: &str) -> Vec<String> {
     alike.into_iter().take(MOST_ALIKE).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// The locations that packages need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NeededLocations {
-    /// The locations that they name.
     pub named: BTreeSet<Location>,
-    /// True if a dependency names no location, so that only a list of all can find it.
+    /// True if a dependency names no location, so that only a full list can find it.
     pub needs_listing: bool,
 }
 
-/// Returns the locations that these packages name in their needs.
+/// Returns the locations in these packages' dependencies.
 pub fn needed_locations(records: &Records, indices: Range<u32>) -> NeededLocations {
     let mut needed = NeededLocations::default();
     for dependency in indices.filter_map(|index| records.get(index)).flat_map(Record::all_depends) {

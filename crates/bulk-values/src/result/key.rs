@@ -1,7 +1,6 @@
 //! Keys of results: digests of everything that their bytes may depend on.
 //!
-//! An input has a name and a digest of its value. The key is BLAKE3 of the sorted lines `NAME=DIGEST`: results with the
-//! same key were built from the same inputs, and if two keys differ, the names of the differing inputs explain it.
+//! A key is BLAKE3 of sorted lines `NAME=DIGEST`, so that names of differing inputs explain different keys.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,21 +9,21 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The format version of the inputs and their names. Changing it changes every key.
+/// Changing this version changes every key.
 const FORMAT: &str = "1";
 
-/// The key of a result; as text 64 hexadecimal digits.
+/// As text 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Key(Digest);
 
 impl Key {
-    /// Reads 64 hexadecimal digits in lower case.
+    /// Accepts lower case only.
     pub fn parse(text: &str) -> Result<Self, NoDigest> {
         Digest::from_hex(text).map(Self)
     }
 
-    /// Returns its first two digits: the directory of the pool that it is in.
+    /// The first two digits: its directory in the pool.
     pub fn prefix(&self) -> String {
         self.to_string().chars().take(2).collect()
     }
@@ -50,46 +49,35 @@ impl TryFrom<String> for Key {
     }
 }
 
-/// The most bytes of the inputs of a key in `result.json`, which has as much room for everything else.
+/// Bytes of a key's inputs in `result.json`, which has as much room for the rest.
 pub const LARGEST_INPUTS: usize = 8 << 20;
 
-/// An input of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyInput<'a> {
-    /// The result of a package that is installed for the build: its PKGNAME.
+    /// An installed dependency, by PKGNAME.
     Package(&'a str),
-    /// A file below the location: its path there.
+    /// Path below the location.
     File(&'a str),
-    /// A file that the scan read elsewhere: its path in the tree, or an absolute one.
+    /// A file that the scan read elsewhere: a path in the tree, or an absolute one.
     ScanDepends(&'a str),
-    /// A field of the record.
     Record(&'a str),
-    /// A distfile: its name.
     Distfile(&'a str),
-    /// The driver's `build`.
     Build,
-    /// The base system.
     Base,
-    /// The name of the machine's processor, `uname -m`.
+    /// As in `uname -m`.
     Machine,
-    /// A variable of the environment.
     Env(&'a str),
-    /// A path that builds may write to: where it is in the sandbox.
+    /// Its path in the sandbox.
     WritableMount(&'a str),
-    /// `build_as`.
     BuildAs,
-    /// The network setting of the build.
     Network,
-    /// `SOURCE_DATE_EPOCH`.
     SourceDateEpoch,
 }
 
-/// The kinds of inputs by the prefix of their names, in the order of reports: dependencies, files of the recipe, other
-/// recipe data, common inputs.
+/// Prefixes of names in the order of reports: dependencies, files of the recipe, other recipe data, common inputs.
 const KINDS: [&str; 8] = ["package", "file", "record", "distfile", "scan", "mount", "env", "build"];
 
 impl KeyInput<'_> {
-    /// Returns its name in the key and in `result.json`.
     pub fn name(&self) -> String {
         match *self {
             Self::Package(name) => format!("package:{}", escaped(name)),
@@ -126,46 +114,41 @@ fn escaped(name: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The inputs of one key: names and digests of their values, each name once.
+/// Names and digests of values, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyInputs(BTreeMap<String, Digest>);
 
 impl KeyInputs {
-    /// Returns inputs that hold nothing but their format.
     pub fn new() -> Self {
         Self(BTreeMap::from([("format".to_owned(), Digest::of(FORMAT.as_bytes()))]))
     }
 
-    /// Sets an input to a value.
     pub fn set_value(&mut self, input: KeyInput<'_>, value: &str) {
         self.set_digest(input, Digest::of(value.as_bytes()));
     }
 
-    /// Sets an input to the digest of its value.
     pub fn set_digest(&mut self, input: KeyInput<'_>, digest: Digest) {
         self.0.insert(input.name(), digest);
     }
 
-    /// Sets a file below the location: whether it is executable, and its bytes.
+    /// A file below the location.
     pub fn set_file(&mut self, path: &str, is_executable: bool, content: Digest) {
         let kind = if is_executable { "executable" } else { "file" };
         self.set_value(KeyInput::File(path), &format!("{kind} {content}"));
     }
 
-    /// Sets a symbolic link below the location.
     pub fn set_link(&mut self, path: &str, target: &str) {
         self.set_value(KeyInput::File(path), &format!("link {target}"));
     }
 
-    /// Sets a package that is installed for the build: the digests of its files, in any order.
+    /// Takes digests of an installed dependency's files, in any order.
     pub fn set_package(&mut self, pkgname: &str, files: &[Digest]) {
         let mut files: Vec<String> = files.iter().map(Digest::to_string).collect();
         files.sort_unstable();
         self.set_value(KeyInput::Package(pkgname), &files.join(" "));
     }
 
-    /// Returns the key.
     pub fn key(&self) -> Key {
         let mut hasher = blake3::Hasher::new();
         for (name, digest) in &self.0 {
@@ -181,18 +164,17 @@ impl KeyInputs {
         if bytes > LARGEST_INPUTS { Err(TooManyInputs { count: self.0.len(), bytes }) } else { Ok(()) }
     }
 
-    /// Returns names and digests, in byte order of the names.
+    /// In byte order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Digest)> {
         self.0.iter().map(|(name, digest)| (name.as_str(), digest))
     }
 
-    /// Returns PKGNAME of each package that is installed for the build.
+    /// PKGNAME of each installed dependency.
     pub fn packages(&self) -> impl Iterator<Item = &str> {
         self.0.keys().filter_map(|name| name.strip_prefix("package:"))
     }
 
-    /// Returns the inputs that differ from earlier ones, dependencies before own files before all else; within one kind
-    /// in byte order.
+    /// Returns differing inputs: dependencies, own files, then the rest, each in byte order.
     pub fn differences_from(&self, earlier: &Self) -> Vec<InputDifference> {
         let names = self.0.iter().chain(earlier.0.iter().filter(|(name, _)| !self.0.contains_key(*name)));
         let all = names.map(|(name, _)| InputDifference {
@@ -207,7 +189,7 @@ impl KeyInputs {
     }
 }
 
-/// The inputs of a key are more than a result can name.
+/// Too many inputs for a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "its key has {count} inputs with {bytes} bytes, and a result names {LARGEST_INPUTS} bytes of them at most"
@@ -217,7 +199,7 @@ pub struct TooManyInputs {
     bytes: usize,
 }
 
-/// Returns the bytes of a name in JSON, without its quotes. It has no control characters.
+/// Bytes of a name in JSON without quotes. It has no control characters.
 fn length_in_json(name: &str) -> usize {
     name.len() + name.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
@@ -227,14 +209,12 @@ fn rank(name: &str) -> usize {
     KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len())
 }
 
-/// An input that differs between two keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputDifference {
-    /// Its name.
     pub input: String,
-    /// Its digest before; `None` if it is new.
+    /// `None` if new.
     pub was: Option<Digest>,
-    /// Its digest now; `None` if it is gone.
+    /// `None` if gone.
     pub is: Option<Digest>,
 }
 
@@ -243,28 +223,25 @@ pub struct InputDifference {
 #[serde(into = "String", try_from = "String")]
 pub struct Digest([u8; 32]);
 
-/// A text that is no digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is `b3:` and 64 hexadecimal digits in lower case")]
 pub struct NoDigest;
 
 impl Digest {
-    /// Returns the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(blake3::hash(bytes).into())
     }
 
-    /// Returns the digest that was computed elsewhere.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Returns the 64 digits without `b3:`, for the name of a directory.
+    /// 64 digits without `b3:`, for the name of a directory.
     pub fn hex(&self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
     }
 
-    /// Reads 64 hexadecimal digits in lower case.
+    /// Accepts lower case only.
     pub fn from_hex(digits: &str) -> Result<Self, NoDigest> {
         if digits.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(NoDigest);

@@ -8,17 +8,15 @@ use serde::Serialize;
 use super::{Outcome, Schedule, longest_way};
 use crate::resolve::Graph;
 
-/// A run as it was played.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Simulation {
-    /// When the last task ended, in the unit of the work.
+    /// End of the last task, in the unit of work.
     pub makespan: u64,
-    /// The tasks in the order in which they were started.
+    /// In the order of their starts.
     pub order: Vec<u32>,
 }
 
-/// Simulates the rest of a schedule with a number of slots; each task takes its work, and nothing fails. Tasks that
-/// already run are ignored.
+/// Simulates the rest of a schedule without failures. Running tasks are ignored.
 pub fn simulate(schedule: &Schedule<'_>, work: &[u64], slots: usize) -> Simulation {
     let mut schedule = schedule.clone();
     let mut ends = BinaryHeap::new();
@@ -36,20 +34,17 @@ pub fn simulate(schedule: &Schedule<'_>, work: &[u64], slots: usize) -> Simulati
     }
 }
 
-/// The planned action for a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PlannedAction {
-    /// It is built.
     Build,
-    /// Something that it needs is built first, and the bytes of that decide.
+    /// The bytes of a dependency that is built first decide.
     Maybe,
-    /// Nothing: its result is there, or it cannot be built.
+    /// It has a result, or cannot be built.
     Nothing,
 }
 
 impl PlannedAction {
-    /// Returns its word in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Build => "build",
@@ -59,31 +54,26 @@ impl PlannedAction {
     }
 }
 
-/// A package with its planned action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedPackage {
-    /// PKGNAME.
     pub package: String,
-    /// The planned action.
     pub action: PlannedAction,
-    /// The reason in words.
     pub why: String,
 }
 
-/// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunPlan {
-    /// The requested packages, in byte order of PKGNAME.
+    /// In byte order of PKGNAME.
     pub plan: Vec<PlannedPackage>,
-    /// The packages of the longest way of work, each needed by the next: no number of slots makes the run shorter.
+    /// Longest path of work, each needed by the next: no number of slots makes the run shorter.
     pub longest_way: Vec<String>,
-    /// The duration if everything is built that may be, in milliseconds; `None` where no duration is known.
+    /// Milliseconds if all `Maybe` packages are built; `None` if unknown.
     pub expected_ms: Option<u64>,
 }
 
 impl RunPlan {
-    /// Makes the plan for a number of slots. `planned` has the requested packages with their indices, sorted; `work` is
-    /// in the order of the graph, in milliseconds if `is_time`.
+    /// `planned` has the requested packages with indices, sorted; `work` follows the graph, in milliseconds if
+    /// `is_time`.
     pub fn of(
         graph: &Graph,
         planned: Vec<(u32, PlannedPackage)>,

@@ -1,12 +1,6 @@
-//! The next `contents` file, made from the old one and a set of edits.
-//!
-//! [`merge`] needs a sorted file and holds one line in memory. It refuses an unsorted one (edited by hand, written by
-//! another tool), which [`merge_unsorted`] loads whole and sorts. [`splice`] copies the parts between the edits
-//! unread; the result is the same, byte for byte. It needs the [`ContentsStamp`] of the old file, and the caller must
-//! know that the stamp fits.
-//!
-//! Lines and comments that no edit touches keep their bytes and places. The two trailer lines of earlier runs are
-//! replaced by new ones at the end.
+//! Makes the next `contents` from the old one and edits. [`merge`] needs a sorted file and holds one line in memory;
+//! [`merge_unsorted`] loads and sorts. [`splice`] has the same result, but copies unchanged parts unread; the caller
+//! must know that the old file's [`ContentsStamp`] fits. Other lines and comments stay; the trailer is new.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -22,29 +16,27 @@ use crate::format::ordered::{OrderError, Ordered};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
-/// The largest number of lines that [`merge_unsorted`] loads.
+/// In lines.
 pub const MOST_UNSORTED_LINES: u64 = 8_000_000;
-/// The largest amount of comments held back after one line, in bytes. They wait until the next path is known to be a
-/// different one.
+/// Bytes of comments held back after one line, until the next path is known to differ.
 const MOST_COMMENTS_HELD: usize = 1 << 20;
 
-/// The edits of a database: the new line of each path that changes, or `None` for a path to be deleted.
+/// New lines by path; `None` deletes a path.
 pub type ContentsEdits = BTreeMap<ObjectPath, Option<Box<ContentsLine>>>;
 
-/// The two comment lines at the end of the database: the program that changed it last, the package, and the
-/// time.
+/// The last two comment lines: the program that changed the database last, the package, and the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentsTrailer {
-    /// The program's name: `pkgadd`, `pkgrm`, `installf`, …
+    /// `pkgadd`, `pkgrm`, `installf`, …
     pub program: String,
-    /// The package changed, or the last of several.
+    /// Or the last of several.
     pub package: PkgInst,
-    /// The time of the change, in local time.
+    /// Local time.
     pub when: NaiveDateTime,
 }
 
 impl ContentsTrailer {
-    /// Formats both lines, with newlines. The date is that of `strftime("%c")` in the C locale.
+    /// The date is that of `strftime("%c")` in the C locale.
     pub fn write(&self) -> Vec<u8> {
         let Self { program, package, when } = self;
         let when = when.format("%a %b %e %H:%M:%S %Y");
@@ -52,42 +44,33 @@ impl ContentsTrailer {
     }
 }
 
-/// The outcome of a merge.
 #[derive(Clone, Debug)]
 pub struct MergeResult {
-    /// The number of lines copied, changed and dropped.
     pub report: MergeReport,
-    /// The size of the new file without its trailer, in bytes.
+    /// Bytes without the trailer.
     pub body: u64,
-    /// The hard links in the new file.
     pub links: Links,
-    /// The packages in the new file.
     pub owners: OwnerCounts,
 }
 
-/// The number of lines that a merge copied, changed and dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MergeReport {
-    /// The number of lines that no edit touched.
+    /// Untouched lines.
     pub kept: u64,
-    /// Lines replaced by an edit.
     pub replaced: u64,
-    /// Lines added for new paths.
     pub inserted: u64,
-    /// Lines deleted by an edit.
     pub deleted: u64,
-    /// Edits that delete a path the database does not have.
+    /// Deletions of missing paths.
     pub absent: u64,
     /// Second and later lines of a path, folded into the first.
     pub duplicates: u64,
 }
 
-/// Writes `old` with `edits` applied and a new trailer to `out`, in one streaming pass.
+/// Applies `edits` in one pass, with a new trailer.
 ///
-/// If `old` has two lines of one path, the first one stays and takes over the owners of the others
-/// ([`ContentsLine::adopt_owners`]), so that a later removal cannot delete an object that another package
-/// owns. After an error the output is incomplete; after [`ContentsError::Unsorted`] start again with
-/// [`merge_unsorted`].
+/// If a path has two lines, the first takes over the owners of the others ([`ContentsLine::adopt_owners`]), so that a
+/// later removal cannot delete a shared object. After an error the output is incomplete; after
+/// [`ContentsError::Unsorted`] use [`merge_unsorted`].
 pub fn merge(
     old: impl BufRead,
     out: impl Write,
@@ -99,14 +82,13 @@ pub fn merge(
     merger.finish(Some(trailer))
 }
 
-/// Writes `old` with `edits` applied to `out`, as [`merge`] does; the trailer stays.
+/// Like [`merge`], but keeps the trailer.
 pub fn overlay(old: impl BufRead, out: impl Write, edits: &ContentsEdits) -> Result<(), ContentsError> {
     let mut merger = Merger::new(out, edits);
     read_sorted(old, &mut merger, TrailerFilter::default())?;
     merger.finish(None).map(drop)
 }
 
-/// Like [`overlay`], for a database in any order.
 pub fn overlay_unsorted(
     old: impl BufRead,
     out: impl Write,
@@ -138,8 +120,7 @@ fn read_sorted<W: Write>(
     Ok(())
 }
 
-/// Does the work of [`merge`] for a database in any order, which it loads and sorts first. A comment stays in
-/// front of the line it preceded.
+/// Loads and sorts a database in any order. A comment stays in front of its line.
 pub fn merge_unsorted(
     old: impl BufRead,
     out: impl Write,
@@ -175,7 +156,7 @@ fn read_unsorted<W: Write>(
     }
     loaded.sort_by(|a, b| key_of(&a.raw).cmp(&key_of(&b.raw)));
     for same in loaded.chunk_by(|a, b| key_of(&a.raw) == key_of(&b.raw)) {
-        // All comments come first: a comment between two lines of a path must not separate them.
+        // Comments come first, so that none separates two lines of a path.
         for comment in same.iter().flat_map(|line| &line.comments) {
             merger.comment(comment)?;
         }
@@ -206,8 +187,7 @@ impl TrailerFilter {
         Self { is_dropping: true, ..Self::default() }
     }
 
-    /// Returns true if a line belongs to a trailer. The second line of a trailer is a date in the locale of its
-    /// writer: a comment with a time of day in it.
+    /// True for a line of a trailer. The second line is a date in the writer's locale: a comment with a time of day.
     fn drops(&mut self, raw: &[u8]) -> bool {
         if !self.is_dropping {
             return false;
@@ -223,7 +203,7 @@ impl TrailerFilter {
     }
 }
 
-/// The old line read last. It waits, because a second line of its path may follow.
+/// The last old line, held back because a second line of its path may follow.
 #[derive(Default)]
 struct Held {
     key: Vec<u8>,
@@ -232,12 +212,12 @@ struct Held {
     comments: Vec<u8>,
 }
 
-/// The state of a merge. Old lines and edits are both sorted, so each line takes one step of a merge sort.
+/// Old lines and edits are sorted: each line is one step of a merge sort.
 struct Merger<'a, W> {
     out: W,
     edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<Box<ContentsLine>>>>,
     held: Held,
-    /// True if the held line waits; otherwise it was written, or there was none yet.
+    /// The held line is not written yet.
     waits: bool,
     size: u64,
     links: Links,
@@ -348,7 +328,7 @@ impl<'a, W: Write> Merger<'a, W> {
 }
 
 impl Held {
-    /// Takes the next line, reusing the memory of the previous one.
+    /// Reuses the memory of the previous line.
     fn hold(&mut self, key: &[u8], raw: &[u8], line: u64) {
         for (room, bytes) in [(&mut self.key, key), (&mut self.raw, raw)] {
             room.clear();
@@ -374,14 +354,13 @@ fn write_line(out: &mut impl Write, line: &[u8]) -> io::Result<()> {
 
 const PORTION: usize = 256 << 10;
 
-/// The result of a splice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spliced {
-    /// The number of bytes before the trailer.
+    /// Before the trailer.
     pub body: u64,
-    /// The hard-link lines now in the database, in the form of a stamp.
+    /// As in a stamp.
     pub links: Vec<u8>,
-    /// The lines of a stamp about packages; `None` if nothing is known about them.
+    /// As in a stamp; `None` if unknown.
     pub owners: Option<Vec<u8>>,
 }
 
@@ -391,8 +370,7 @@ struct Seam {
     line: Option<Vec<u8>>,
 }
 
-/// Writes `old` with `edits` and a new trailer to `out`. `links` and `owners` are the lines of the stamp about hard
-/// links and packages. Returns `None`, with nothing written, if `old` turns out to be unsorted.
+/// `links` and `owners` are lines of the stamp. Returns `None`, with nothing written, if `old` is unsorted.
 pub fn splice(
     mut old: impl Read + Seek,
     stamp: &ContentsStamp,
@@ -442,7 +420,7 @@ fn seams(
     Ok(seams)
 }
 
-/// Returns the key by which the lines of a database ascend.
+/// Lines ascend by this key.
 pub fn object_key(line: &[u8]) -> Option<Cow<'_, [u8]>> {
     (!is_comment(line)).then(|| key_of(line))
 }

@@ -1,10 +1,6 @@
-//! `var/sadm/patchadm/contents.stamp` (contents(5)): the facts about the `contents` that the last run wrote.
-//!
-//! While that file is the one that the stamp names (inode, size, modification time), it is known to be sorted with one
-//! line for each path, so a binary search finds a line, and the next merge copies unchanged parts as they are. The stamp
-//! also lists the hard-link lines by their sources, the packages that own objects, and the pkginfo of packages. If a stamp
-//! does not fit, is damaged or is missing, everything is read; there is no other consequence. The stamp proves nothing:
-//! anyone who may write the records may write the stamp. It shows what someone else has changed since.
+//! `var/sadm/patchadm/contents.stamp` (contents(5)): facts about the `contents` of the last run. While it fits (inode,
+//! size, time), binary search and splicing work; otherwise everything is read. It proves nothing, since writers of
+//! records may write it, but shows changes by others.
 //!
 //! ```text
 //! 1024 bytes  CRC-32C and one JSON object, padded with blanks      as a sector of the journal
@@ -24,39 +20,32 @@ use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::format::contents::{is_comment, owner_names, path_of, with_escaped_blanks};
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst, escape, unescape};
 
-/// The version that is written and read. Versions 1 and 2 had SHA-256 digests, and 3 had no facts about packages. No
-/// version of this number without `by` was ever released.
+/// Versions 1 and 2 had SHA-256 digests; 3 had no facts about packages.
 const VERSION: u32 = 4;
-/// The most bytes of lines about hard links. The stamp of a database with more lists none and is not used for
-/// lookups.
+/// Bytes. Lookups do not use the stamp of a database with more hard links.
 pub const MOST_LINK_BYTES: usize = 8 << 20;
-/// The number of bytes before these lines.
 pub const STAMP_HEAD: usize = 2 * SECTOR;
 
-/// The file that a stamp describes, and the facts about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentsStamp {
-    /// The `contents` that the stamp was made for.
     pub inode: Inode,
-    /// Its size in bytes.
     pub size: u64,
-    /// The time when it was written.
     pub mtime: Timestamp,
-    /// The number of bytes before the two lines that close it.
+    /// Bytes before the trailer.
     pub body: u64,
-    /// BLAKE3 of all its bytes.
+    /// BLAKE3.
     pub b3: Digest,
-    /// Bytes of the lines about hard links.
+    /// Bytes of lines about hard links.
     pub links: u64,
-    /// Bytes of the lines about packages that own objects.
+    /// Bytes of lines about owners.
     pub owners: u64,
-    /// Bytes of the lines about the pkginfo of packages.
+    /// Bytes of lines about pkginfo files.
     pub packages: u64,
-    /// The number of the run that wrote that `contents`.
+    /// The run that wrote `contents`.
     pub run: u64,
-    /// The number of the run that wrote the stamp: every run writes it, regardless of what it changes.
+    /// The run that wrote the stamp; every run does.
     pub by: u64,
-    /// True if hard links and owners are listed: only then may lookups use the stamp.
+    /// Hard links and owners are listed, so lookups may use the stamp.
     pub is_listed: bool,
     /// BLAKE3 of all lines after the head.
     pub lines: Digest,
@@ -80,7 +69,7 @@ struct Head {
 }
 
 impl ContentsStamp {
-    /// Reads the first [`STAMP_HEAD`] bytes of a stamp; returns `None` if they are malformed or of another version.
+    /// Reads the first [`STAMP_HEAD`] bytes; `None` if malformed or of another version.
     pub fn parse(head: &[u8]) -> Option<Self> {
         let head: Head = journal::checked_values(head.trim_ascii_end()).next()?;
         let Head { version, inode, size, mtime, body, b3, links, owners, packages, run, by, listed, lines } =
@@ -92,15 +81,13 @@ impl ContentsStamp {
         makes_sense.then_some(stamp)
     }
 
-    /// Returns the size in bytes of the file that holds the stamp.
+    /// Bytes of the whole file.
     pub fn length(&self) -> Option<u64> {
         (STAMP_HEAD as u64).checked_add(self.links)?.checked_add(self.owners)?.checked_add(self.packages)
     }
 
-    /// Returns the stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of
-    /// [`OwnerCounts::into_bytes`], `packages` those of
-    /// [`BoundPackages::write`]. Their lengths and their digest are
-    /// those of these bytes, regardless of the fields.
+    /// The lines come from [`Links::into_bytes`], [`OwnerCounts::into_bytes`] and [`BoundPackages::write`]; their
+    /// lengths and digest replace the fields.
     pub fn write(&self, links: &[u8], owners: &[u8], packages: &[u8]) -> Vec<u8> {
         let Self { inode, size, mtime, body, ref b3, run, by, is_listed, .. } = *self;
         let (version, b3) = (VERSION, b3.to_string());
@@ -129,16 +116,16 @@ impl ContentsStamp {
     }
 }
 
-/// The packages that the lines of a database name, each with the number of its lines.
+/// Packages in a database, each with its number of lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerCounts {
     counts: BTreeMap<Vec<u8>, u64>,
-    /// True if a line could not be parsed, so that nothing is known.
+    /// A line could not be parsed, so nothing is known.
     is_odd: bool,
 }
 
 impl OwnerCounts {
-    /// Reads the lines of a stamp; returns `None` if they are malformed.
+    /// `None` if malformed.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         let count = |line: &[u8]| {
@@ -149,7 +136,6 @@ impl OwnerCounts {
         Some(Self { counts: lines.map(count).collect::<Option<_>>()?, is_odd: false })
     }
 
-    /// Counts a line of the database.
     pub fn note(&mut self, raw: &[u8]) {
         let Some(names) = owner_names(raw) else {
             self.is_odd |= !is_comment(raw);
@@ -163,7 +149,7 @@ impl OwnerCounts {
         }
     }
 
-    /// Stops counting a line that was counted.
+    /// Reverses [`note`](Self::note).
     pub fn forget(&mut self, raw: &[u8]) {
         for name in owner_names(raw).into_iter().flatten() {
             match self.counts.get_mut(name) {
@@ -174,24 +160,23 @@ impl OwnerCounts {
         }
     }
 
-    /// Returns the number of lines of a package.
     pub fn count(&self, name: &[u8]) -> u64 {
         self.counts.get(name).copied().unwrap_or_default()
     }
 
-    /// Returns the names of the packages, in byte order.
+    /// In byte order.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.counts.keys().map(Vec::as_slice)
     }
 
-    /// Returns the lines of a stamp, or `None` if a line of the database could not be parsed.
+    /// `None` if a line could not be parsed.
     pub fn into_bytes(self) -> Option<Vec<u8>> {
         let line = |(name, count): (Vec<u8>, u64)| [name, format!(" {count}\n").into_bytes()].concat();
         (!self.is_odd).then(|| self.counts.into_iter().flat_map(line).collect())
     }
 }
 
-/// The hard-link lines of a database, in the order of their appearance.
+/// In order of appearance.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     lines: Vec<Vec<u8>>,
@@ -199,7 +184,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// Records a line of the database if it is that of a hard link.
+    /// Ignores other lines.
     pub fn note(&mut self, raw: &[u8]) {
         let Some(line) = link_line(raw) else { return };
         self.bytes = self.bytes.saturating_add(line.len() + 1);
@@ -210,7 +195,7 @@ impl Links {
         }
     }
 
-    /// Returns the lines, sorted, or `None` if they exceed [`MOST_LINK_BYTES`].
+    /// Sorted; `None` if they exceed [`MOST_LINK_BYTES`].
     pub fn into_bytes(mut self) -> Option<Vec<u8>> {
         if self.bytes > MOST_LINK_BYTES {
             return None;
@@ -232,20 +217,19 @@ pub(crate) fn link_line(raw: &[u8]) -> Option<Vec<u8>> {
     Some(line)
 }
 
-/// Returns the prefix of the lines that name the links to `source`.
+/// The prefix of lines with links to `source`.
 pub fn beginning(source: &ObjectPath) -> Vec<u8> {
     let mut line = escape(source.as_bytes());
     line.push(b' ');
     line
 }
 
-/// Returns the link that a line names.
 pub fn name_in(line: &[u8]) -> Option<ObjectPath> {
     let at = line.iter().position(|&byte| byte == b' ')?;
     ObjectPath::new(&unescape(line.get(at + 1..)?)).ok()
 }
 
-/// Returns name and source of a hard-link line, or `None` for any other line. Reads only the first three fields.
+/// Returns name and source of a hard link; reads only the first three fields.
 pub fn link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
     match with_escaped_blanks(raw) {
         Some(escaped) => plain_link_of(&escaped),
@@ -272,25 +256,22 @@ fn plain_link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
     Some((name, source))
 }
 
-/// A package as a run left it.
+/// As a run left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundPackage {
-    /// The number of the run.
     pub run: u64,
-    /// The digest of its pkginfo.
     pub pkginfo: Digest,
-    /// True if it had the copy of its pkgmap in `save/pspool`.
+    /// `save/pspool` had a copy of its pkgmap.
     pub is_spooled: bool,
-    /// The paths whose lines runs took from it while the objects stayed, as removef(1M) does.
+    /// Lines were removed, but objects stay, as after removef(1M).
     pub given_up: BTreeSet<ObjectPath>,
 }
 
-/// The packages about which facts are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BoundPackages(BTreeMap<PkgInst, BoundPackage>);
 
 impl BoundPackages {
-    /// Reads the lines of a stamp; returns `None` if they are malformed.
+    /// `None` if malformed.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut packages = Self::default();
         let mut last = None;
@@ -309,7 +290,6 @@ impl BoundPackages {
         (bytes.is_empty() || bytes.ends_with(b"\n")).then_some(packages)
     }
 
-    /// Returns the lines of a stamp.
     pub fn write(&self) -> Vec<u8> {
         let mut lines = Vec::new();
         for (name, bound) in &self.0 {
@@ -324,27 +304,23 @@ impl BoundPackages {
         lines
     }
 
-    /// Returns the facts about a package.
     pub fn get(&self, package: &PkgInst) -> Option<&BoundPackage> {
         self.0.get(package)
     }
 
-    /// Returns the facts about a package, for changes.
     pub fn get_mut(&mut self, package: &PkgInst) -> Option<&mut BoundPackage> {
         self.0.get_mut(package)
     }
 
-    /// Iterates over all packages, in the order of their names.
+    /// Iterates in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&PkgInst, &BoundPackage)> {
         self.0.iter()
     }
 
-    /// Records the facts about a package.
     pub fn set(&mut self, package: PkgInst, bound: BoundPackage) {
         self.0.insert(package, bound);
     }
 
-    /// Removes the facts about a package that is being removed.
     pub fn remove(&mut self, package: &PkgInst) {
         self.0.remove(package);
     }

@@ -1,13 +1,13 @@
-//! Bytes as text in lines of JSON: paths with `%XX`, numbers and extended attributes in hexadecimal digits.
+//! Bytes as text in JSON lines: paths with `%XX`; numbers and extended attributes in hexadecimal.
 
 use std::borrow::Cow;
 
-/// Returns bytes as text: printable ASCII as it is, everything else and `%` as `%XX`.
+/// Printable ASCII stays; everything else and `%` become `%XX`.
 pub fn encode(bytes: &[u8]) -> String {
     encoded(bytes).into_owned()
 }
 
-/// Like [`encode`], without copying bytes that stay as they are.
+/// Like [`encode`], but copies only if needed.
 pub fn encoded(bytes: &[u8]) -> Cow<'_, str> {
     let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
     if let Ok(text) = std::str::from_utf8(bytes)
@@ -27,7 +27,7 @@ pub fn encoded(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Reverses [`encode`]; a `%` without two digits stays as it is. Text without any `%` is not copied.
+/// Reverses [`encode`]; a `%` without two digits stays. Copies only if needed.
 pub fn decode(text: &str) -> Cow<'_, [u8]> {
     if !text.contains('%') {
         return Cow::Borrowed(text.as_bytes());
@@ -56,8 +56,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Reads the value of an extended attribute from its form in the manifest; returns `None` if the text is not
-/// hexadecimal.
+/// `None` if the text is not hexadecimal.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
@@ -65,7 +64,7 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }
 
-/// Returns true if a text consists of exactly this many lower-case hexadecimal digits.
+/// Lower case only.
 pub fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

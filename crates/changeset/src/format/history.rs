@@ -1,9 +1,6 @@
-//! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome. A run
-//! of several patches has one line for each patch.
-//!
-//! [`HistoryEntry`] is the line, for the writer and for readers. History decides nothing: the parameters of the
-//! packages state which patches are applied. A last line torn by a power cut is skipped (the next writer cuts it
-//! off).
+//! `var/sadm/patchadm/history`: a JSON line per run, or per patch of a run, appended after its outcome. Nothing depends
+//! on it: packages' parameters tell which patches are applied. A torn last line is skipped, and cut off by the next
+//! writer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,69 +11,64 @@ use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::lines::LONGEST_LINE;
 use patchadm_svr4::package::ObjectPath;
 
-/// The facts known about the signature of a patch when it was applied, in the words of patchadm-signatures(5).
+/// In the words of patchadm-signatures(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignatureRecord {
-    /// The result of the check: `trusted`, `unsigned`, …; `unchecked` if an option disabled the check.
+    /// `trusted`, `unsigned`, …; `unchecked` if an option disabled the check.
     pub state: String,
-    /// The id of the key that signed, 16 hexadecimal digits.
+    /// 16 hexadecimal digits.
     #[serde(default)]
     pub key: Option<String>,
-    /// The name that the root has for the key.
+    /// The root's name for the key.
     #[serde(default)]
     pub name: Option<String>,
-    /// The time of signing, RFC 3339, if the signature covers one.
+    /// RFC 3339, if the signature covers a time.
     #[serde(default)]
     pub time: Option<String>,
-    /// The coverage of the manifest: `members` or `file`.
+    /// Coverage of the manifest: `members` or `file`.
     #[serde(default)]
     pub form: Option<String>,
-    /// The policy in force: `require`, `warn` or `off`.
+    /// `require`, `warn` or `off`.
     pub policy: String,
 }
 
-/// The action of a package manager on an adopted package whose registration a run refreshed.
+/// A package manager's action on an adopted package, followed by a refresh.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshRecord {
-    /// The adopted package.
     pub package: String,
-    /// Its package manager: `dpkg` or `rpm`.
+    /// `dpkg` or `rpm`.
     pub manager: String,
-    /// Its name there.
+    /// In the package manager.
     pub name: String,
-    /// The version that was registered.
     pub from: String,
-    /// The version that is registered now; `None` if the package was removed.
+    /// `None` if the package was removed.
     #[serde(default)]
     pub to: Option<String>,
 }
 
-/// The trial on which a run put its patches: when it began and when it ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialStart {
-    /// The deadline by the clock on the wall, RFC 3339.
+    /// Wall clock, RFC 3339.
     pub until: String,
-    /// The id of the boot in which it began, if the system told it.
+    /// If the system told it.
     #[serde(default)]
     pub boot: Option<String>,
-    /// The milliseconds since that boot.
+    /// Milliseconds since that boot.
     pub monotonic: u64,
 }
 
-/// The effect of a run on the trial of an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialEnd {
-    /// The run whose patches were on trial.
     pub run: String,
     /// `confirmed`, `expired`, `undone`, `failed` (by its check), or `stuck`.
     pub end: String,
-    /// Paths that the rollback left alone because a package manager wrote there since.
+    /// Not restored, because a package manager wrote there since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LeftPaths>,
 }
 
 impl TrialEnd {
-    /// Returns the end in words: `expired, 2 paths left to dpkg`.
+    /// For example `expired, 2 paths left to dpkg`.
     pub fn told(&self) -> String {
         match &self.left {
             None => self.end.clone(),
@@ -85,12 +77,10 @@ impl TrialEnd {
     }
 }
 
-/// Paths of patches on trial that a package manager wrote since, and that stay as it left them.
+/// Written by a package manager during a trial, and not restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftPaths {
-    /// Their number.
     pub paths: u64,
-    /// The package manager.
     pub manager: String,
 }
 
@@ -102,11 +92,10 @@ impl fmt::Display for LeftPaths {
     }
 }
 
-/// An edited file that a patch left in place, with the patch's version beside it. The merge is open until someone
-/// removes the file beside it.
+/// An edited file that a patch left in place, with its own version beside it. The merge is open until someone removes
+/// that version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
-    /// The edited file.
     #[serde(with = "escaped_path")]
     pub path: ObjectPath,
     /// The patch's version.
@@ -114,7 +103,6 @@ pub struct Merge {
     pub beside: ObjectPath,
 }
 
-/// Paths as text, with `%XX` for unusual bytes.
 mod escaped_path {
     use serde::de::{Deserialize as _, Deserializer, Error as _};
     use serde::ser::Serializer;
@@ -135,68 +123,65 @@ mod escaped_path {
 /// One run, or one patch of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// The run: `<number>-<16 hexadecimal digits>`.
+    /// `<number>-<16 hexadecimal digits>`.
     pub run: String,
-    /// Its start time: RFC 3339, in seconds, UTC.
+    /// RFC 3339, in seconds, UTC.
     pub time: String,
-    /// The login name of the user who ran it, or the number of a user without one.
+    /// Login name, or the number of a user without one.
     pub user: String,
-    /// The command: `patchadd`, `patchrm`, `pkgadd`, `pkgrm`, `recover`.
+    /// For example `patchadd` or `recover`.
     pub command: String,
-    /// The patches concerned; empty for packages.
+    /// The command line as it was typed, without secrets; in the first line of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
+    /// Empty for packages.
     #[serde(default)]
     pub patches: Vec<String>,
-    /// The packages it changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,
-    /// Its outcome: `done` or `rolled-back`.
+    /// `done` or `rolled-back`.
     pub result: String,
-    /// Its duration in milliseconds.
+    /// Milliseconds.
     pub duration: u64,
-    /// True if the superuser trusted the owner of the root (`--trust-root`).
+    /// The superuser trusted the root's owner (`--trust-root`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted: bool,
-    /// True if a hook of a package manager of the system ran it, and not a person.
+    /// A package manager's hook called, not a person.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hook: bool,
-    /// The signature of the patch, if the check was requested or an option disabled it.
+    /// If the check was requested, or disabled by an option.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
-    /// The note that the caller asked to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// For each patch that nobody named: the patch for which it was taken, too.
+    /// For each patch that nobody named: the patch that requires it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub because: BTreeMap<String, String>,
-    /// The run that it undid, if its purpose was to undo one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
-    /// The registrations that it refreshed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refreshed: Vec<RefreshRecord>,
-    /// The edited files that it left in place, each with the version of the patch beside it.
+    /// Edited files that stayed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merges: Vec<Merge>,
-    /// The trial on which it put its patches.
+    /// The trial that it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialStart>,
-    /// The effect on an earlier trial.
+    /// Its effect on an earlier trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_end: Option<TrialEnd>,
 }
 
-/// An invalid line of the history.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct HistoryError {
-    /// Its number; the first is 1.
+    /// Counts from 1.
     pub line: usize,
-    /// The fault.
     pub reason: String,
 }
 
 impl HistoryEntry {
-    /// Returns the moment at which the run had certainly ended; `None` if its time is no time.
+    /// Returns a moment at which the run had certainly ended; `None` if its time is invalid.
     pub fn end(&self) -> Option<Timestamp> {
         let start = chrono::DateTime::parse_from_rfc3339(&self.time).ok()?;
         let duration = i64::try_from(self.duration.div_ceil(1000)).ok()?;
@@ -204,15 +189,15 @@ impl HistoryEntry {
         Some(Timestamp::whole(start.timestamp().checked_add(duration)?.checked_add(1)?))
     }
 
-    /// Returns the line, with its newline.
+    /// With its newline.
     pub fn line(&self) -> Vec<u8> {
-        // Strings, lists of strings and a number: serialising these cannot fail.
+        // Serializing strings, lists of strings and a number cannot fail.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
         line
     }
 
-    /// Reads a line, with or without its newline. Fields added by a later version are ignored.
+    /// Ignores fields of later versions.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
         if line.len() > LONGEST_LINE {
             return Err(format!("it is longer than {LONGEST_LINE} bytes"));
@@ -221,7 +206,7 @@ impl HistoryEntry {
     }
 }
 
-/// Reads the text of a history. Text after the last newline was torn off by a power cut, and is skipped.
+/// Skips text after the last newline, torn by a power cut.
 pub fn parse(text: &[u8]) -> Result<Vec<HistoryEntry>, HistoryError> {
     let whole = text.iter().rposition(|&byte| byte == b'\n').and_then(|end| text.get(..end));
     let lines = whole.unwrap_or_default().split(|&byte| byte == b'\n').enumerate();
@@ -243,6 +228,7 @@ mod tests {
             time: "2026-11-20T06:37:39Z".to_owned(),
             user: "root".to_owned(),
             command: "patchadd".to_owned(),
+            typed: None,
             patches: vec!["105181-05".to_owned()],
             packages: vec!["SUNWcsr".to_owned()],
             result: "done".to_owned(),

@@ -1,8 +1,6 @@
-//! The queue of a run (patchadm-journal(5)): the requests of its scripts to installf(1M) and removef(1M).
-//!
-//! Text, one line for each request and for each object that was made or changed at once, in order of arrival; lines
-//! are only ever added. Requests become lines of `contents` with the last batch of the run; a rollback of the run
-//! undoes the objects made or changed. A last line without its newline was never acknowledged and does not count.
+//! A run's queue of installf(1M) and removef(1M) requests (patchadm-journal(5)): a line per request, and per object
+//! made or changed at once. Requests change `contents` in the last batch; a rollback undoes the objects. A last line
+//! without newline was never acknowledged and does not count.
 
 use std::collections::BTreeSet;
 
@@ -15,74 +13,65 @@ use patchadm_svr4::format::FieldError;
 use patchadm_svr4::format::fields::{self, Fields};
 use patchadm_svr4::format::registration::Registration;
 
-/// The longest queue that is read, in bytes.
+/// In bytes.
 pub const LARGEST: u64 = 256 << 20;
 
-/// The longest value of file capabilities, in bytes; those of Linux have at most 24.
+/// Bytes; Linux uses at most 24.
 const LONGEST_CAPABILITY: usize = 64;
 
-/// A line of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallfEntry {
     /// `add`: a package registers an object.
     Add(PkgInst, Registration),
     /// `remove`: a package gives an object up.
     Remove(PkgInst, ObjectPath),
-    /// `finish-add`: the registrations of a package, or those in one class, are final.
+    /// `finish-add`: a package's registrations (of one class) are final.
     FinishAdd(PkgInst, Option<String>),
-    /// `finish-remove`: the objects that a package has given up are no longer its own.
+    /// `finish-remove`: removals of a package are final.
     FinishRemove(PkgInst),
-    /// `made`: an object of this type was made at a free path.
+    /// `made`: an object was made at a free path.
     Made(ObjectPath, Ftype),
     /// `changed`: an object got other attributes; holds the old ones.
     Changed {
-        /// The path of the object, inside the root.
+        /// Inside the root.
         path: ObjectPath,
-        /// Its permission bits before.
         mode: Mode,
-        /// Its numeric owner before.
         uid: u32,
-        /// Its numeric group before.
         gid: u32,
-        /// Its inode and birth time.
         inode: Inode,
-        /// Its type.
         ftype: Ftype,
-        /// The digest of its bytes, for a file: set-id bits and file capabilities go back to these only.
+        /// For a file: set-id bits and capabilities return only to these bytes.
         b3: Option<Digest>,
-        /// Its file capabilities, if it has any: the value of the extended attribute.
+        /// The value of the extended attribute, if any.
         capability: Option<Vec<u8>>,
     },
     /// `turned`: a symbolic link got another target.
     Turned {
-        /// The path of the link, inside the root.
+        /// Inside the root.
         path: ObjectPath,
-        /// The target that it had.
         old: Vec<u8>,
-        /// The new target.
         new: Vec<u8>,
     },
 }
 
-/// A queue, in the order in which its lines were added.
+/// In the order of their arrival.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallfRequests(pub Vec<InstallfEntry>);
 
-/// The reason why bytes are not a queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}{} is not what this program writes", .field.map(|field| format!(", {field}")).unwrap_or_default())]
 pub struct InstallfQueueError {
-    /// The number of the line; the first is 1.
+    /// Counts from 1.
     pub line: usize,
-    /// The wrong field, if there is only one.
+    /// If only one is wrong.
     pub field: Option<&'static str>,
 }
 
 impl InstallfRequests {
-    /// Reads a queue, even one whose last line was cut off by a crash.
+    /// The last line may be cut off.
     pub fn parse(bytes: &[u8]) -> Result<Self, InstallfQueueError> {
         let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
-        // The text after the last newline: nothing, or a line that was cut short.
+        // Empty, or a line that was cut short.
         lines.pop();
         let entries = lines.iter().enumerate().map(|(index, line)| {
             let wrong = |field| InstallfQueueError { line: index + 1, field };
@@ -92,13 +81,12 @@ impl InstallfRequests {
         entries.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Returns the bytes of some entries, to be added to a queue.
     pub fn lines(entries: &[InstallfEntry]) -> Vec<u8> {
         let lines = entries.iter().map(|entry| [&write(entry)[..], b"\n"].concat());
         lines.collect::<Vec<_>>().concat()
     }
 
-    /// Returns the paths that its requests name, and the sources of the hard links among them.
+    /// Includes sources of hard links.
     pub fn paths(&self) -> BTreeSet<ObjectPath> {
         let mut paths = BTreeSet::new();
         for entry in &self.0 {
@@ -116,8 +104,7 @@ impl InstallfRequests {
         paths
     }
 
-    /// Returns the packages that declare something final. This concerns all their pending requests, queued or
-    /// recorded.
+    /// Packages with a final declaration, which covers all their pending requests, queued or recorded.
     pub fn finishing(&self) -> BTreeSet<PkgInst> {
         let finishing = self.0.iter().filter_map(|entry| match entry {
             InstallfEntry::FinishAdd(package, _) | InstallfEntry::FinishRemove(package) => {

@@ -1,14 +1,10 @@
-//! The journal of a root, `var/sadm/patchadm/journal` (patchadm-journal(5)): bytes to values and back.
+//! `var/sadm/patchadm/journal` (patchadm-journal(5)): eight sectors of 512 bytes, then lines. A sector is a CRC-32C and
+//! a JSON object, padded with blanks and a newline, or blank. Sectors are written atomically; they alone tell a run's
+//! progress and outcome.
 //!
-//! Eight sectors of 512 bytes, then lines. A sector is one CRC-32C and one JSON object, padded with blanks and closed
-//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. The sectors alone state whether a run
-//! is in progress, and how it ended: a sector is written as a whole or not at all.
-//!
-//! Everyone may read the journal; its lines are those that readers of the package database need. All else is in a
-//! second file that only the owner may read, `ops-<run>`: names, owners, sizes and digests of objects that are not
-//! public. A record that is not public appears in the journal with its place and inode only, and in the second file
-//! with all known facts. The header names length and BLAKE3 of the lines of both. In a journal of an earlier version,
-//! only the sectors are read, and only if its run is tidied up.
+//! Everyone may read the journal, so other facts (names, owners, digests) are in `ops-<run>`, for the owner only. A
+//! private record has only place and inode in the journal. Of an earlier version, only the sectors are read, and only
+//! after its run is tidied up.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
@@ -34,13 +30,13 @@ pub use entry::{
     StoredFiles,
 };
 
-/// The version written and read. Versions 1 to 3 had SHA-256 digests.
+/// Versions 1 to 3 had SHA-256 digests.
 pub const VERSION: u32 = 4;
-/// Bytes of a sector.
+/// Bytes.
 pub const SECTOR: usize = 512;
 const CHECKSUM: usize = 9;
 const USUAL_LINE: usize = 1 << 10;
-/// The total size of the sectors, in bytes: the offset of the lines.
+/// Bytes of all sectors: the offset of the lines.
 pub const HEAD: usize = 8 * SECTOR;
 
 const HEADER: usize = 0;
@@ -48,64 +44,59 @@ const PROGRESS: [usize; 2] = [1, 2];
 const OUTCOME: usize = 3;
 const DONE: usize = 4;
 
-/// The first sector: the run, its root, and the lengths of the parts that follow.
+/// The first sector.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalHeader {
     /// [`VERSION`], or an earlier one for a run that is tidied up.
     pub version: u32,
-    /// The run, as text.
     pub run: String,
-    /// The command that made it.
     pub command: String,
-    /// The marker of the root: 16 hexadecimal digits, chosen at random for its first journal and inherited ever
-    /// since.
+    /// The root's marker: 16 hexadecimal digits, random for its first journal, then inherited.
     pub root: String,
-    /// Bytes of all lines of the journal.
+    /// Bytes of the lines.
     pub lines: u64,
-    /// BLAKE3 of all lines of the journal; empty in an earlier version.
+    /// BLAKE3 of the lines; empty in earlier versions.
     #[serde(default)]
     pub b3: String,
-    /// Bytes of the leading lines that readers of the database need: all.
+    /// Bytes of the leading lines that readers need: all.
     pub db: u64,
-    /// Bytes of the file `ops-<run>`.
+    /// Bytes of `ops-<run>`.
     #[serde(default)]
     pub ops: u64,
-    /// BLAKE3 of that file; empty in an earlier version.
+    /// BLAKE3 of that file; empty in earlier versions.
     #[serde(default)]
     pub ops_b3: String,
 }
 
-/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
-    /// Everything is in the state after the run.
+    /// Everything is as after the run.
     Commit,
-    /// Everything is in the state before the run.
+    /// Everything is as before the run.
     RolledBack,
 }
 
-/// The progress of a run with procedure scripts. Two sectors are written in turn, so that one of them is always
-/// whole; the one with the higher number counts.
+/// Two sectors are written in turn, so that one is always whole; the higher number counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptProgress {
     /// Counts from 1.
     pub number: u64,
-    /// The running script; `None` between scripts.
+    /// `None` between scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<ScriptProcess>,
 }
 
-/// A running procedure script. Boot and start time tell its process group from a later one with the same number.
+/// Boot and start time tell its process group from a later one with the same number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptProcess {
-    /// Its name in messages.
+    /// In messages.
     pub name: String,
-    /// Its process group, by which recovery ends it.
+    /// Recovery ends this group.
     pub group: i32,
-    /// The boot that it runs in, `/proc/sys/kernel/random/boot_id`.
+    /// See `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
-    /// The start time of its first process, in clock ticks since the boot: field 22 of `/proc/PID/stat`.
+    /// Clock ticks since boot: field 22 of `/proc/PID/stat`.
     pub start_time: u64,
 }
 
@@ -121,92 +112,68 @@ struct DoneSector {
     unsynced: bool,
 }
 
-/// The content of the sectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalHead {
-    /// The first sector, written once, before the run is published.
+    /// Written once, before publication.
     pub header: JournalHeader,
-    /// The outcome of the run; `None` while it is in progress.
+    /// `None` while the run is in progress.
     pub outcome: Option<RunOutcome>,
-    /// True if it is also tidied up.
+    /// The run is also tidied up.
     pub done: bool,
-    /// True if a power cut may have lost the text written to history and logs when it was tidied up.
+    /// A power cut may have lost its text in history and logs.
     pub is_unsynced: bool,
-    /// The progress of a run with scripts; `None` in any other run.
+    /// `None` without scripts.
     pub progress: Option<ScriptProgress>,
 }
 
 impl JournalHead {
-    /// Returns true if the switch may be half done: recovery rolls back, readers take the old records.
+    /// The switch may be half done: recovery rolls back, readers use the old records.
     pub fn is_open(&self) -> bool {
         self.outcome.is_none() && !self.done
     }
 
-    /// Returns the parsed name of the run; `None` if it is invalid.
+    /// `None` if invalid.
     pub fn run(&self) -> Option<Run> {
         Run::parse(&self.header.run)
     }
 }
 
-/// A journal with its sectors, domains and ops, all checked.
+/// All parts are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
-    /// The sectors.
     pub head: JournalHead,
-    /// The domains.
     pub domains: Vec<Domain>,
-    /// The undo archives.
     pub archives: Vec<JournalArchive>,
-    /// Its entries for history and logs.
+    /// For history and logs.
     pub run_record: RunRecord,
-    /// The changes, in the order of their execution.
+    /// In order of execution.
     pub ops: Vec<Op>,
-    /// True if this is everything that the run wrote; false if only the part for readers was read.
+    /// False if only the readers' part was read.
     pub is_whole: bool,
 }
 
-/// The reason why a journal cannot be read: the medium is damaged, or another version of the program wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// It is shorter than its sectors or its lines.
     #[error("it is cut short")]
     Short,
-    /// A sector or line does not match the checksum before it.
     #[error("{0} does not have its checksum")]
     Checksum(String),
-    /// The lines are not those that the header describes.
     #[error("its lines do not have the digest that its header names")]
     Digest,
-    /// The file with the ops of objects is missing, or is another one.
     #[error("the file ops-{0} beside it is missing, or not the one that its header names")]
     Ops(String),
-    /// Some content is malformed.
     #[error("{0} is not what this program writes")]
     Content(String),
-    /// A field has a value that this program never writes there, although the checksums are right.
     #[error("the field {field} of {of} is not what this program could have written")]
-    Field {
-        /// The field.
-        field: &'static str,
-        /// The record that contains the field.
-        of: String,
-    },
-    /// It is missing, although a stage beside its place shows that a run may be unfinished.
+    Field { field: &'static str, of: String },
     #[error("it is gone, and stage/{0} beside it may be that of an unfinished run")]
     Gone(String),
-    /// An object other than a file is in its place.
     #[error("it is no file")]
     NoFile,
-    /// It belongs to another root than the one with this identity.
     #[error("it is of the root {}, and root-id beside it names the root {}", .0.0, .0.1)]
-    OtherRoot(
-        /// The marker in the header, and that in `root-id`.
-        Box<(String, String)>,
-    ),
-    /// A later version of the program wrote it.
+    OtherRoot(Box<(String, String)>),
     #[error("it is of version {0}, and this program reads version {VERSION}")]
     Version(u32),
-    /// An earlier version of the program wrote it, and its run is not tidied up.
     #[error(
         "it is that of an unfinished run of an earlier form of this program (version {0}, and this one is {VERSION})"
     )]
@@ -214,7 +181,7 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// Reads a whole journal: its bytes and those of `ops-<run>`.
+    /// `ops` are the bytes of `ops-<run>`.
     pub fn parse(bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
         Self::parse_by(1, bytes, ops)
     }
@@ -223,7 +190,7 @@ impl Journal {
         Self::parse_with(bytes, |journal| journal.add_ops(threads, ops))
     }
 
-    /// Reads a whole journal; the second file is read line by line, so that it is never in memory as a whole.
+    /// Reads the second file line by line, to save memory.
     pub(crate) fn parse_beside(
         threads: usize,
         bytes: &[u8],
@@ -248,8 +215,8 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Reads a journal as far as readers of the package database need it: `bytes` are its sectors and at least the
-    /// leading part of its lines. `ops` then holds only those of the database.
+    /// For readers of the database: `bytes` are the sectors and at least the leading lines. Returns only ops of the
+    /// database.
     pub fn parse_leading(bytes: &[u8]) -> Result<Self, JournalError> {
         let head = parse_head(bytes)?;
         let lines = part(bytes, head.header.db)?;
@@ -273,7 +240,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Returns the stored names of all objects that stay after the commit, as undo data.
+    /// Returns objects that stay after the commit, as undo data.
     pub fn stored_names(&self) -> BTreeSet<StoredName> {
         let names = self.archives.iter().flat_map(|archive| archive.files.iter().flatten());
         names.filter_map(|name| StoredName::parse(name)).collect()
@@ -286,8 +253,7 @@ impl Journal {
             JournalEntry::RunRecord(run_record) => self.run_record = *run_record,
             JournalEntry::Op(op) => {
                 if self.ops.len() == self.ops.capacity() {
-                    // Grows by an eighth: doubling would waste as much memory again in a journal of a million
-                    // changes.
+                    // Doubling would waste much memory for a million changes.
                     self.ops.reserve_exact(self.ops.len() / 8 + 64);
                 }
                 self.ops.push(*op);
@@ -305,7 +271,6 @@ fn texts(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.split(|&b| b == b'\n').filter(|text| !text.is_empty())
 }
 
-/// Reads the sectors at the beginning of a journal.
 pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
     let sectors: Vec<&[u8]> = bytes.get(..HEAD).ok_or(JournalError::Short)?.chunks(SECTOR).collect();
     let read = |place: usize| sectors.get(place).map(|sector| sector.trim_ascii_end()).unwrap_or_default();
@@ -323,7 +288,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
     };
     let progress = PROGRESS.iter().filter_map(|&place| match read(place) {
         [] => None,
-        // A sector that was being written when the run was interrupted does not count; the other one does.
+        // A sector that was being written does not count; the other one does.
         text => checked::<ScriptProgress>(text, || "its progress".to_owned()).ok(),
     });
     let progress = progress.max_by_key(|progress| progress.number);
@@ -335,8 +300,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
     Ok(head)
 }
 
-/// Reads the entries of a run for history and logs from the beginning of its ops file, where they precede the ops;
-/// `None` if they are not in these bytes.
+/// The record precedes the ops; `None` if it is not in these bytes.
 pub fn run_record_in(ops: &[u8]) -> Result<Option<RunRecord>, JournalError> {
     let whole = ops.iter().rposition(|&b| b == b'\n').unwrap_or_default();
     for (index, text) in texts(ops.get(..whole).unwrap_or_default()).enumerate() {
@@ -352,8 +316,7 @@ pub fn run_record_in(ops: &[u8]) -> Result<Option<RunRecord>, JournalError> {
     Ok(None)
 }
 
-/// Returns the bytes of a journal with all unreadable sectors other than the header blanked: the remains of a journal
-/// damaged there. `None` if the header itself cannot be read.
+/// Blanks unreadable sectors, except the header: without it, returns `None`.
 pub fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut mended = bytes.to_vec();
     let places = std::iter::once(OUTCOME).chain([DONE]).chain(PROGRESS);
@@ -367,8 +330,7 @@ pub fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
     parse_head(&mended).ok().map(|_| mended)
 }
 
-/// Returns the bytes of a journal with another marker of the root in its header, or `None` if the header cannot be
-/// read.
+/// Replaces the marker; `None` if the header is unreadable.
 pub fn with_marker(bytes: &[u8], marker: &str) -> Option<Vec<u8>> {
     let header = JournalHeader { root: marker.to_owned(), ..parse_head(bytes).ok()?.header };
     let mut changed = bytes.to_vec();
@@ -376,30 +338,29 @@ pub fn with_marker(bytes: &[u8], marker: &str) -> Option<Vec<u8>> {
     Some(changed)
 }
 
-/// Returns the sector with the outcome of a run, and its offset in the file.
+/// Returns sector and offset.
 pub fn outcome_sector(outcome: RunOutcome) -> (Vec<u8>, u64) {
     (sector(&OutcomeSector { outcome }), (OUTCOME * SECTOR) as u64)
 }
 
-/// Returns the sector with the progress of a run with scripts, and its offset in the file.
+/// Returns sector and offset.
 pub fn progress_sector(progress: &ScriptProgress) -> (Vec<u8>, u64) {
     let place = PROGRESS[usize::from(progress.number.is_multiple_of(2))];
     (sector(progress), (place * SECTOR) as u64)
 }
 
-/// Returns a single line as in the journal: checksum, blank, JSON, newline. For the files that a run keeps beside the
-/// journal.
+/// Checksum, blank, JSON, newline; for files beside the journal.
 pub fn checked_line(value: &impl Serialize) -> Vec<u8> {
     line(value)
 }
 
-/// Returns the values of [`checked_line`]s; torn and damaged lines are left out.
+/// Skips torn and damaged lines.
 pub fn checked_values<T: DeserializeOwned>(bytes: &[u8]) -> impl Iterator<Item = T> {
     bytes.split(|&b| b == b'\n').filter_map(|text| checked(text, String::new).ok())
 }
 
-/// Returns the sector that marks a run as tidied up, and its offset in the file. With `unsynced`, the next command
-/// checks whether history and logs contain the entries of the run.
+/// Returns the sector that marks a run as tidied up, and its offset. `unsynced`: the next command must check history
+/// and logs.
 pub fn done_sector(unsynced: bool) -> (Vec<u8>, u64) {
     (sector(&DoneSector { done: true, unsynced }), (DONE * SECTOR) as u64)
 }
@@ -414,14 +375,14 @@ fn sector(value: &impl Serialize) -> Vec<u8> {
     let text = line(value);
     let mut sector = blank();
     let text = text.trim_ascii_end();
-    // The values are short by construction: a run, a command word, two digests, the name of a script.
+    // Short by construction: a run, a command word, two digests, the name of a script.
     let length = text.len().min(SECTOR - 1);
     sector[..length].copy_from_slice(&text[..length]);
     sector
 }
 
 fn line(value: &impl Serialize) -> Vec<u8> {
-    // Strings, numbers and maps with string keys: serialising these cannot fail.
+    // Serializing strings, numbers and maps with string keys cannot fail.
     let mut line = Vec::with_capacity(USUAL_LINE);
     line.extend_from_slice(&[b' '; CHECKSUM]);
     let _ = serde_json::to_writer(&mut line, value);
@@ -446,10 +407,9 @@ const EVERYBODY_READS: u32 = 0o004;
 const PORTION: usize = 256 << 10;
 const PIECE: usize = 64;
 
-/// The bytes of the two files of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalFiles {
-    /// The journal, for everyone.
+    /// For everyone.
     pub journal: Vec<u8>,
     /// `ops-<run>`, for the owner.
     pub ops: Vec<u8>,
@@ -470,8 +430,7 @@ impl DigestedLines<'_> {
 }
 
 impl Journal {
-    /// Returns the files of a journal of the current version whose run is in progress: header, blank outcome, all
-    /// lines. The ops of both files keep their order.
+    /// For a run in progress: header, blank outcome, all lines. Ops keep their order.
     pub fn to_files(
         header: JournalHeader,
         entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
@@ -481,14 +440,13 @@ impl Journal {
         Ok(JournalFiles { journal, ops })
     }
 
-    /// Writes the second of these files line by line, so that it is never in memory as a whole; returns the bytes of
-    /// the first.
+    /// Writes the second file line by line, to save memory; returns the first.
     pub fn write_beside(
         header: JournalHeader,
         entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
         ops: &mut dyn Write,
     ) -> io::Result<Vec<u8>> {
-        // The sectors come first; the header is filled in once everything after it is known.
+        // The header is filled in last.
         let mut journal: Vec<u8> = (0..HEAD / SECTOR).flat_map(|_| blank()).collect();
         let mut ops = DigestedLines { file: ops, b3: Digesting::default(), length: 0 };
         for entry in entries {
@@ -535,7 +493,7 @@ impl Journal {
         let (mut digest, mut length, mut portion, mut before) = (Digesting::default(), 0, Vec::new(), 0);
         loop {
             portion.clear();
-            // Whole lines, so that each portion can be read by itself.
+            // Whole lines, so that each portion can be read alone.
             while portion.len() < PORTION
                 && file.read_until(b'\n', &mut portion).map_err(|_| other(self))? > 0
             {}
@@ -558,7 +516,7 @@ impl Journal {
         self.ops.iter().enumerate().map(|(index, op)| ((op.domain, op.stage.clone()), index)).collect()
     }
 
-    /// Adds lines in order; `before` is the number of lines before them. They are checked and parsed in parallel.
+    /// `before` counts earlier lines. Lines are parsed in parallel.
     fn add_lines(
         &mut self,
         threads: usize,
@@ -599,7 +557,7 @@ impl Journal {
 fn fill_in(shown: Option<&mut Op>, op: Op) -> Result<(), JournalError> {
     let error = || JournalError::Field { field: "path", of: format!("the change of {}", op.path) };
     let shown = shown.ok_or_else(error)?;
-    // Readers and recovery must not get different facts.
+    // Readers and recovery must see the same facts.
     if !holds("journal.ops.record", *shown == op.for_everybody()) {
         return Err(error());
     }

@@ -1,8 +1,5 @@
-//! The manifest of an undo archive, `install/patchadm.manifest`: the facts that a package in SVR4 form cannot
-//! express.
-//!
-//! JSON lines (patchadm-undo(5)): the first is the [`ManifestHeader`], each other one an [`ObjectRecord`]. Bytes that
-//! are not printable ASCII, and `%`, are written as `%XX`. Tools that do not know the file ignore it.
+//! `install/patchadm.manifest` of an undo archive (patchadm-undo(5)): facts that SVR4 packages cannot express. JSON
+//! lines: a [`ManifestHeader`], then [`ObjectRecord`]s; `%XX` for `%` and bytes other than printable ASCII.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,118 +16,102 @@ pub use super::recorded_state::{RecordedState, recorded_xattrs};
 pub use super::undo_files::{StoredName, UndoFiles};
 pub use crate::format::recorded_state::StateDifferences;
 
-/// The version of the format written; a reader refuses a higher one. Version 1 lacks objects that a patch found
-/// already as it delivers them, and lacks [`delivered`](ObjectRecord::delivered).
+/// Readers refuse higher versions. Version 1 lacks objects that a patch found as it delivers them, and
+/// [`delivered`](ObjectRecord::delivered).
 pub const VERSION: u32 = 2;
 
-/// The word of [`ManifestHeader::features`] for BLAKE3 digests. Earlier forms had SHA-256.
+/// In [`ManifestHeader::features`]: BLAKE3 digests. Earlier forms had SHA-256.
 pub const B3: &str = "b3";
 
-/// The word of [`ManifestHeader::features`] for an archive whose patch made the package: a backout removes all of it.
+/// In [`ManifestHeader::features`]: the patch made the package, so a backout removes it.
 pub const MADE_PACKAGE: &str = "made-package";
 
-/// The word of [`ManifestHeader::features`] for an archive with facts about kept libraries ([`Manifest::shlibs`],
-/// [`ManifestHeader::unserved`]).
+/// In [`ManifestHeader::features`]: facts about kept libraries ([`Manifest::shlibs`], [`ManifestHeader::unserved`]).
 pub const SHLIBS: &str = "shlibs";
 
-/// The word of [`ManifestHeader::features`] for undo data as files: the content of the objects is in undo directories
-/// ([`ManifestHeader::files`]).
+/// In [`ManifestHeader::features`]: contents are in undo directories ([`ManifestHeader::files`]).
 pub const FILES: &str = "files";
 
 const FEATURES: &[&str] = &[B3, MADE_PACKAGE, SHLIBS, FILES];
 
-/// The information file of an undo archive that holds the manifest.
+/// Information file of an undo archive.
 pub const MANIFEST: &str = "patchadm.manifest";
 
-/// The manifest in the save directory of a patch that keeps no undo data, compressed by gzip.
+/// In the save directory of a patch without undo data; gzip.
 pub const KEPT_MANIFEST: &str = "manifest.gz";
 
-/// The information file of an undo archive that holds the old files of the package's directory in the database
-/// (`pkginfo`, `install/…`, `save/pspool/…`): a cpio archive of them.
+/// Information file: a cpio archive of old files of the package's directory in the database (`pkginfo`, `install/…`,
+/// `save/pspool/…`).
 pub const RECORDS: &str = "patchadm.records";
 
-/// The information file of an undo archive that holds the records of the packages of kept libraries, by name of
-/// package and file: a cpio archive of them.
+/// Information file: a cpio archive of records of kept libraries' packages, by package and file.
 pub const KEPT_RECORDS: &str = "patchadm.kept";
 
 const LONGEST_LINE: usize = 1 << 20;
 
-/// A whole manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// The header.
     pub header: ManifestHeader,
-    /// The objects that the patch delivered, deleted or changed, sorted by path.
+    /// Delivered, deleted or changed; sorted by path.
     pub objects: Vec<ObjectRecord>,
-    /// The kept libraries needed by objects that the patch replaced, and the links on the way to them, sorted by
-    /// path. They are not objects of the patch.
+    /// Libraries, with links to them, that replaced objects need; sorted by path. They are not objects of the patch.
     pub shlibs: Vec<ObjectRecord>,
 }
 
-/// The first line: patch, package and root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestHeader {
     /// [`VERSION`].
     pub manifest: u32,
-    /// The patch.
     pub patch: String,
-    /// The package instance.
     pub package: String,
-    /// The marker of the root (patchadm-journal(5)): an archive of another root is refused.
+    /// The root's marker (patchadm-journal(5)): archives of other roots are refused.
     pub root: String,
-    /// The patches that the patch obsoletes in this package.
+    /// In this package.
     pub obsoletes: Vec<String>,
-    /// Names of the parameters that the patch set in the package's pkginfo.
+    /// Set by the patch in pkginfo.
     pub parameters: Vec<String>,
-    /// Files and directories that the patch made in the package's directory of the database, relative to it;
-    /// directories end in `/`.
+    /// New files and directories in the package's database directory, relative; directories end in `/`.
     pub made_records: Vec<String>,
-    /// The files that the patch found in the package's directory of the database and wrote, changed or not, relative
-    /// to it; `None` in an archive that does not state them.
+    /// Existing files there that the patch wrote, changed or not, relative; `None` if not stated.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub records: Option<Vec<String>>,
-    /// CLASSES as the patch delivered it; `None` in an archive that does not state it.
+    /// CLASSES as delivered; `None` if not stated.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub classes: Option<String>,
-    /// The escaped `PATCH_INFO` of applied patches, by id, if neither the saved pkginfo nor the undo data of an
-    /// earlier patch has it. A backout computes these lines; they are for a pkginfo that was lost.
+    /// Escaped `PATCH_INFO` by id, if neither the saved pkginfo nor earlier undo data has it. For a lost pkginfo; a
+    /// backout computes these lines.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub patch_info: BTreeMap<String, String>,
-    /// The features that a reader must know beyond the version; always [`B3`]. A manifest with an unknown word is
-    /// refused.
+    /// Features beyond the version; always [`B3`]. Readers refuse unknown words.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub features: Vec<String>,
-    /// The names among `parameters` that the patch set implicitly: an earlier patch had brought them, and this one
-    /// does not mention them.
+    /// Entries of `parameters` that an earlier patch set and this one does not mention.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub silent: Vec<String>,
-    /// The nanoseconds in the modification times of the old records, by escaped name: [`RECORDS`] has whole seconds.
-    /// A record that is not named has no nanoseconds.
+    /// Nanoseconds of old records' times by escaped name (0 if missing): [`RECORDS`] has whole seconds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub record_times: BTreeMap<String, u32>,
-    /// True if procedure scripts ran when the patch was applied.
+    /// Scripts ran at the application.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub scripts: bool,
-    /// The attributes that the patch left open (`?`) and took from the existing object, by escaped path: the letters
-    /// `m` (mode), `u` (owner), `g` (group), `x` (file capabilities and access control list), `s` (set-id bits that
-    /// an override of dpkg-statoverride(1) keeps). `None` in an archive that does not state them.
+    /// Attributes left open (`?`) and taken from the existing object, by escaped path: `m` (mode), `u` (owner), `g`
+    /// (group), `x` (capabilities and access control list), `s` (set-id bits kept by dpkg-statoverride(1)). `None` if
+    /// not stated.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub open_attributes: Option<BTreeMap<String, String>>,
-    /// The packages of kept libraries whose objects are in the archive.
+    /// Packages of kept libraries in the archive.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub kept: Vec<String>,
-    /// The library needs that the patch was the first to meet, so that a backout keeps nothing for them: the path of
-    /// the object with the need, the name that it needs, and its digest with the prefix `b3:`.
+    /// Needs that this patch was the first to meet, so a backout keeps nothing for them: path, needed name, and digest
+    /// with `b3:`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub unserved: Vec<(String, String, String)>,
-    /// The undo directories of undo data as files; `None` in an archive that holds the objects itself.
+    /// For undo data as files; `None` if the archive has the objects.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub files: Option<UndoFiles>,
 }
 
 impl ManifestHeader {
-    /// Returns the header of a manifest of this form that says no more than whose it is: of `patch` for `package`, in
-    /// the root with this marker.
     pub fn of(patch: &str, package: &str, root: &str) -> Self {
         Self {
             manifest: VERSION,
@@ -155,68 +136,58 @@ impl ManifestHeader {
     }
 }
 
-/// One object, before and after the patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRecord {
-    /// Absolute path inside the root, `%XX`-escaped.
+    /// Inside the root, escaped.
     pub path: String,
-    /// The object before; absent if the path was free.
+    /// Absent if the path was free.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub was: Option<RecordedState>,
-    /// The line of `contents` before, escaped; absent if there was none.
+    /// The old line of `contents`, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<Box<str>>,
-    /// The object that the patch put there; absent if it deleted or kept the object.
+    /// Absent if the patch deleted or kept the object.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub became: Option<RecordedState>,
-    /// The line of `contents` after, escaped; absent if the patch removed the line.
+    /// The new line of `contents`, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub new_line: Option<Box<str>>,
-    /// True if the edited file of the administrator stayed, with the patch's version beside it as `PATH.patch-<id>`.
+    /// The edited file stayed; the patch's version is `PATH.patch-<id>`.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub kept: bool,
-    /// True if the patch delivers it, changed or not; false for objects that it deletes, and for other names of a
-    /// file that it changed.
+    /// Delivered, changed or not; false for deleted objects, and other names of a changed file.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub delivered: bool,
-    /// The path of the saved content among the members of the archive, as in its pkgmap, escaped.
+    /// The archive member with the content, as in its pkgmap; escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub member: Option<Box<str>>,
-    /// The package of a kept library; absent for an object of the patch.
+    /// For a kept library.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub shlib: Option<Box<str>>,
-    /// In undo data as files, the place of the saved content in the undo directories ([`StoredName`]).
+    /// For undo data as files ([`StoredName`]).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file: Option<Box<str>>,
 }
 
-/// The reason why a manifest cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// It has no first line.
     #[error("the undo manifest is empty")]
     Empty,
-    /// A line is malformed.
     #[error("undo manifest, line {line}: {reason}")]
     Line {
-        /// Counted from 1.
+        /// Counts from 1.
         line: usize,
-        /// The fault.
         reason: String,
     },
-    /// An earlier form of the program wrote it, with other digests.
     #[error("an earlier form of this program made it, with digests that this one does not read")]
     Earlier,
-    /// A later version of the program wrote it.
     #[error("undo manifest of version {0}: this program reads version {VERSION}")]
     Version(u32),
-    /// It needs a feature that this program does not know.
     #[error("the undo manifest needs `{0}`, which this program does not know")]
     Feature(String),
 }
 
 impl Manifest {
-    /// Reads a manifest.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let mut lines = bytes.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
         let (_, first) = lines.next().ok_or(ManifestError::Empty)?;
@@ -240,16 +211,15 @@ impl Manifest {
         Ok(Self { header, objects, shlibs })
     }
 
-    /// Returns the bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // It is read from memory.
+        // Reading from memory cannot fail.
         let _ =
             ManifestText::new(&self.header, self.all_objects().map(Cow::Borrowed)).read_to_end(&mut bytes);
         bytes
     }
 
-    /// Returns the bytes of the files in undo directories; `None` for an archive that holds its objects.
+    /// Bytes in undo directories; `None` if the archive has the objects.
     pub fn stored_bytes(&self) -> Option<u64> {
         self.header.files.as_ref()?;
         let stored = self.all_objects().filter(|object| object.file.is_some());
@@ -257,13 +227,13 @@ impl Manifest {
         Some(sizes.fold(0, u64::saturating_add))
     }
 
-    /// Returns the objects of the patch, then those of kept libraries.
+    /// Objects of the patch come first.
     pub fn all_objects(&self) -> impl Iterator<Item = &ObjectRecord> {
         self.objects.iter().chain(&self.shlibs)
     }
 }
 
-/// Reads a manifest as text; makes one line at a time.
+/// Makes one line at a time.
 pub struct ManifestText<I> {
     objects: I,
     line: Vec<u8>,
@@ -271,7 +241,6 @@ pub struct ManifestText<I> {
 }
 
 impl<'o, I: Iterator<Item = Cow<'o, ObjectRecord>>> ManifestText<I> {
-    /// Returns the text of these objects under a header.
     pub fn new(header: &ManifestHeader, objects: I) -> Self {
         let mut line = Vec::new();
         put_json_line(&mut line, header);
@@ -294,17 +263,14 @@ impl<'o, I: Iterator<Item = Cow<'o, ObjectRecord>>> Read for ManifestText<I> {
     }
 }
 
-/// The facts of an undo archive about the paths of its patch.
 #[derive(Clone, Debug)]
 pub enum PatchedPaths {
-    /// Its manifest.
     Manifest(Box<Manifest>),
-    /// The paths that an archive without manifest saves.
+    /// From an archive without manifest.
     Paths(Vec<ObjectPath>),
 }
 
 impl PatchedPaths {
-    /// Returns the manifest, if there is one.
     pub fn manifest(&self) -> Option<&Manifest> {
         match self {
             Self::Manifest(manifest) => Some(manifest),
@@ -312,7 +278,7 @@ impl PatchedPaths {
         }
     }
 
-    /// Returns the paths that the patch changed or delivers, as far as the archive states them.
+    /// Paths that the patch changed or delivers, if the archive states them.
     pub fn paths(&self) -> Vec<ObjectPath> {
         match self {
             Self::Manifest(manifest) => {
@@ -325,12 +291,11 @@ impl PatchedPaths {
 }
 
 impl ManifestHeader {
-    /// Returns true if the patch made the package.
     pub fn made_package(&self) -> bool {
         self.features.iter().any(|word| word == MADE_PACKAGE)
     }
 
-    /// Returns true if an override kept set-id bits of an object, by its escaped path, that the patch takes away.
+    /// An override kept set-id bits that the patch removes. `path` is escaped.
     pub fn keeps_set_id(&self, path: &str) -> bool {
         let open = self.open_attributes.as_ref().and_then(|open| open.get(path));
         open.is_some_and(|letters| letters.contains('s'))
@@ -338,7 +303,7 @@ impl ManifestHeader {
 }
 
 impl ObjectRecord {
-    /// Returns true if the patch changed the object. A directory that stayed as it was is recorded but not changed.
+    /// An unchanged directory may be recorded.
     pub fn is_changed(&self) -> bool {
         match (&self.was, &self.became) {
             (Some(was), Some(became))
@@ -351,23 +316,23 @@ impl ObjectRecord {
         }
     }
 
-    /// Returns the place of its content, in undo data as files.
+    /// For undo data as files.
     pub fn stored_name(&self) -> Option<StoredName> {
         self.file.as_deref().and_then(StoredName::parse)
     }
 
-    /// Returns true if the list of paths beside the archive has it: the patch changed or delivers it.
+    /// Lists of paths have objects that the patch changed or delivers.
     pub fn is_listed(&self) -> bool {
         self.delivered || self.is_changed()
     }
 
-    /// Returns true if the patch has the path, so that the object of an earlier patch must not come back under it. An
-    /// edited file that stayed is not the patch's, nor is another name of a file that it changed.
+    /// True if an earlier patch's object must not return here. False for a kept edited file, and another name of a
+    /// changed file.
     pub fn has_path(&self) -> bool {
         !self.kept && (self.delivered || self.became.is_none() || self.was != self.became)
     }
 
-    /// Returns true if the object stayed in place and only its attributes changed: its content is not saved.
+    /// Only attributes changed, so the content is not saved.
     pub fn is_in_place(&self) -> bool {
         let (Some(was), Some(became)) = (&self.was, &self.became) else { return false };
         let differ = StateDifferences::between(was, became);
@@ -377,13 +342,11 @@ impl ObjectRecord {
             && !self.is_untouched()
     }
 
-    /// Returns true if the patch left the object as it was.
     pub fn is_untouched(&self) -> bool {
         self.kept || self.was == self.became
     }
 
-    /// Returns true if a backout need not touch it: neither object nor line changed, and it is not another name of a
-    /// changed file.
+    /// A backout need not touch it: object and line are unchanged, and it is not another name of a changed file.
     pub fn is_as_found(&self) -> bool {
         self.is_untouched()
             && self.line == self.new_line
@@ -391,14 +354,14 @@ impl ObjectRecord {
             && self.was.as_ref().is_none_or(|was| was.group.is_none())
     }
 
-    /// Returns its path, or `None` if the text is not a path.
+    /// `None` if invalid.
     pub fn object_path(&self) -> Option<ObjectPath> {
         ObjectPath::new(&decode(&self.path)).ok()
     }
 }
 
 fn put_json_line(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Strings, numbers and maps with string keys: serialising these into memory cannot fail.
+    // Serializing strings, numbers and maps with string keys into memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, value);
     out.push(b'\n');
 }

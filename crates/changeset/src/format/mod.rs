@@ -1,4 +1,4 @@
-//! The formats of the files that a run leaves: journal, undo manifest, lists and stamps.
+//! Formats of files that a run leaves.
 
 pub mod contents_merge;
 pub mod contents_stamp;

@@ -1,8 +1,5 @@
-//! Finds a line in a sorted file by binary search: a few small reads, regardless of the length of the file.
-//!
-//! Lines without a key (comments) may appear anywhere and are skipped. The caller must know that the file is sorted.
-//! If two examined lines contradict that, the answer is [`OrderError::Unsorted`] rather than a wrong one. Memory use
-//! is one window and one line.
+//! Binary search for a line in a file known to be sorted. Lines without a key (comments) may be anywhere. If examined
+//! lines are out of order, the answer is [`OrderError::Unsorted`], not a wrong line. Memory: one window and one line.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,7 +8,6 @@ use patchadm_svr4::format::lines::LONGEST_LINE;
 
 const WINDOW: usize = 4096;
 
-/// The reason why a binary search cannot find a line. A search from the first line to the last tells more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OrderError {
     #[error("the lines are not in order")]
@@ -55,7 +51,7 @@ impl<R: Read + Seek> Ordered<R> {
     }
 
     pub(crate) fn find_from(&mut self, from: u64, key: &[u8]) -> Result<Option<Spot>, OrderError> {
-        // Every line that begins before `low` comes before `key`; no line that begins at or after `high` does.
+        // Lines that begin before `low` precede `key`; lines from `high` on do not.
         let (mut low, mut high) = (from.max(self.begin), self.end);
         let (mut before, mut behind): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
         while high.saturating_sub(low) > WINDOW as u64 {
@@ -83,7 +79,7 @@ impl<R: Read + Seek> Ordered<R> {
                 return Err(OrderError::Unsorted);
             }
             if *found >= *key {
-                // The following line reveals a line that is out of place.
+                // The next line reveals one that is out of place.
                 let next = self.next(spot.end)?;
                 let ascends = next.is_none_or(|next| found < self.key_of(&next.line));
                 return if ascends { Ok(Some(spot)) } else { Err(OrderError::Unsorted) };
@@ -172,7 +168,7 @@ mod tests {
         Ordered::new(Cursor::new(text), 0, text.len() as u64, key)
     }
 
-    /// Returns the first line from `key` on, found by reading all lines.
+    /// Reads all lines.
     fn plainly<'a>(text: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
         text.split(|&byte| byte == b'\n')
             .filter(|line| !line.is_empty())

@@ -1,7 +1,5 @@
-//! The path of an undo archive that is kept outside the root: `DIR/<id>/<PKG>/NAME`.
-//!
-//! A root names paths of the host in `remote`, in its ledger and in its journal. Neither this program nor the scripts
-//! of a patch could have written a path of another form.
+//! The path of an undo archive outside the root: `DIR/<id>/<PKG>/NAME`. Roots name host paths in `remote`, ledger and
+//! journal; no program of ours writes another form.
 
 use super::run::Run;
 
@@ -9,22 +7,18 @@ const LONGEST: usize = 4095;
 
 const SUFFIXES: [&str; 5] = [".gz", ".Z", ".zst", ".xz", ".files"];
 
-/// A path of that form, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutsidePath<'p> {
-    /// The directory for all archives: that of `-B`. Empty for `/`.
+    /// The directory of `-B`; empty for `/`.
     pub directory: &'p [u8],
-    /// The name of the patch's directory.
     pub patch: &'p str,
-    /// The name of the package's directory.
     pub package: &'p str,
-    /// The name of the archive: `undo` or `obsolete`, with `-<run>` and a suffix, or `undo.<run>.tmp`.
+    /// `undo` or `obsolete`, with `-<run>` and a suffix, or `undo.<run>.tmp`.
     pub name: &'p str,
 }
 
 impl<'p> OutsidePath<'p> {
-    /// Splits a path into its parts; returns `None` if it has another form. Components that lead elsewhere (`.`,
-    /// `..`, empty ones) are not allowed.
+    /// `None` for another form. Components `.`, `..` and empty ones are not allowed.
     pub fn parse(path: &'p [u8]) -> Option<Self> {
         let components = path.strip_prefix(b"/")?.split(|&byte| byte == b'/');
         let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
@@ -41,14 +35,12 @@ impl<'p> OutsidePath<'p> {
         Some(Self { directory, patch, package, name })
     }
 
-    /// Returns true if the archive belongs to this patch and package.
     pub fn is_of(&self, patch: &str, package: &str) -> bool {
         self.patch == patch && self.package == package
     }
 }
 
-/// Returns true if an undo archive may have this name: `undo` or `obsolete`, with a run and a suffix or without, or
-/// `undo.<run>.tmp` while it is written outside the root.
+/// `undo` or `obsolete`, perhaps with a run and a suffix, or `undo.<run>.tmp` during writing outside the root.
 pub(super) fn is_archive_name(name: &[u8]) -> bool {
     let Ok(name) = std::str::from_utf8(name) else { return false };
     if let Some(run) = name.strip_prefix("undo.").and_then(|rest| rest.strip_suffix(".tmp")) {

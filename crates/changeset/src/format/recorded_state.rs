@@ -1,4 +1,4 @@
-//! An object as manifests and plan files record it, and the comparison of two such states.
+//! An object's state in manifests and plan files, and comparisons.
 
 use std::collections::BTreeMap;
 
@@ -8,41 +8,36 @@ use crate::format::escaped::{decode, encode, hex, unhex};
 use crate::format::journal::NotedDigest;
 use patchadm_rootfs::{Digest, FileType, Live, LiveKind, Timestamp, Xattrs};
 
-/// Everything about an object that a backout restores.
+/// Everything that a backout restores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedState {
-    /// File type.
     pub kind: FileType,
-    /// Permission bits.
     pub mode: u32,
-    /// Numeric owner.
     pub uid: u32,
-    /// Numeric group.
     pub gid: u32,
-    /// Modification time; zero for a directory, whose time changes with every name in it and is not restored.
+    /// Zero for a directory: its time changes with its entries, and is not restored.
     pub mtime: Timestamp,
-    /// Bytes, for a regular file.
+    /// Regular files only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub size: Option<u64>,
-    /// BLAKE3 of the bytes, 64 hexadecimal digits, for a regular file.
+    /// BLAKE3, 64 hexadecimal digits; regular files only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub b3: Option<Box<NotedDigest>>,
-    /// Target of a symbolic link, escaped.
+    /// Escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<Box<str>>,
-    /// Major and minor number of a device.
+    /// Major and minor.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device: Option<(u32, u32)>,
-    /// Extended attributes: escaped name to hexadecimal value.
+    /// Escaped name to hexadecimal value.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub xattrs: BTreeMap<String, String>,
-    /// Objects of the manifest with the same number are names of one file.
+    /// Objects of a manifest with the same number are names of one file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub group: Option<u32>,
 }
 
 impl RecordedState {
-    /// Returns the state that a backout needs from an object as it was seen.
     pub fn of(live: &Live) -> Self {
         let target = match &live.kind {
             LiveKind::Symlink(target) => Some(encode(target).into()),
@@ -63,7 +58,6 @@ impl RecordedState {
         }
     }
 
-    /// Returns the digest of its bytes, if it has one.
     pub fn digest(&self) -> Option<Digest> {
         match self.b3.as_deref()? {
             NotedDigest::Digest(digest) => Some(*digest),
@@ -71,7 +65,7 @@ impl RecordedState {
         }
     }
 
-    /// Returns its extended attributes as bytes; a value that is not hexadecimal is left out.
+    /// Skips values that are not hexadecimal.
     pub fn xattrs(&self) -> Xattrs {
         self.xattrs
             .iter()
@@ -80,38 +74,29 @@ impl RecordedState {
     }
 }
 
-/// Returns extended attributes in the form of a [`RecordedState`].
 pub fn recorded_xattrs(xattrs: &Xattrs) -> BTreeMap<String, String> {
     xattrs.iter().map(|(name, value)| (encode(name), hex(value))).collect()
 }
 
-/// The respects in which two states of a path differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateDifferences {
-    /// The file type.
     pub kind: bool,
-    /// The size of a file.
     pub size: bool,
-    /// The digest of the bytes of a file; also where only one of them is known.
+    /// Also set if only one digest is known.
     pub bytes: bool,
-    /// The target of a symbolic link.
     pub target: bool,
-    /// The numbers of a device.
     pub device: bool,
-    /// The permission bits that only one of them has.
+    /// Bits that only one side has.
     pub mode: u32,
-    /// The owner or the group.
     pub owner: bool,
-    /// The modification time; that of a directory is not recorded.
+    /// Not for directories.
     pub mtime: bool,
-    /// Extended attributes.
     pub xattrs: bool,
-    /// The other names of a file, by the numbers that one manifest gives them.
+    /// By the numbers within one manifest.
     pub names: bool,
 }
 
 impl StateDifferences {
-    /// Compares two states in every respect.
     pub fn between(one: &RecordedState, other: &RecordedState) -> Self {
         Self {
             kind: one.kind != other.kind,
@@ -127,8 +112,7 @@ impl StateDifferences {
         }
     }
 
-    /// Returns true if the recorded object is the existing one: type, rights and content. Bytes that were not
-    /// recorded are any.
+    /// Compares type, rights and content. Unrecorded bytes match any.
     pub fn is_found(recorded: Option<&RecordedState>, found: Option<&RecordedState>) -> bool {
         let (Some(recorded), Some(found)) = (recorded, found) else {
             return recorded.is_none() && found.is_none();
@@ -143,7 +127,7 @@ impl StateDifferences {
             || differ.owner)
     }
 
-    /// Returns true if the objects are of different types, or have other bytes, targets or numbers.
+    /// True for other types, bytes, targets or device numbers.
     pub fn is_of_content(self) -> bool {
         self.kind || self.size || self.bytes || self.target || self.device
     }

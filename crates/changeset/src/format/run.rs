@@ -1,37 +1,33 @@
-//! The names of runs.
-
 use std::fmt;
 
-/// The limit of run numbers, which all lie below it, so that there is always a next one.
+/// All run numbers are lower, so there is always a next one.
 pub(super) const RUNS: u64 = 1 << 63;
 
-/// The highest number that a run can have: it has no next one.
+/// A run with this number has no next one.
 pub const LAST_NUMBER: u64 = RUNS - 1;
 
-/// A placeholder for the name of a run in a JSON record that is made before the run has one.
+/// Placeholder for a run's name in a JSON record that is made before the run.
 pub const RUN_MARK: &str = "\u{1}";
 
-/// How JSON writes the mark: a text that it has to escape stands nowhere else in a record.
+/// JSON escapes it, so it occurs nowhere else in a record.
 const ESCAPED_MARK: &[u8] = br"\u0001";
 
-/// Splits a record with [`RUN_MARK`] into what stands before and behind it.
 pub fn around_mark(record: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let at = record.windows(ESCAPED_MARK.len()).position(|part| part == ESCAPED_MARK);
     let (before, rest) = record.split_at(at.unwrap_or(record.len()));
     (before.to_vec(), rest.get(ESCAPED_MARK.len()..).unwrap_or_default().to_vec())
 }
 
-/// The name of a run: `<number>-<16 hexadecimal digits>`.
+/// `<number>-<16 hexadecimal digits>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
-    /// One more than the number of the previous run.
+    /// One more than that of the previous run.
     pub number: u64,
-    /// Random, so that two roots that were copied from each other do not share runs.
+    /// Random, so that copied roots do not share runs.
     pub nonce: u64,
 }
 
 impl Run {
-    /// Reads the text form.
     pub fn parse(text: &str) -> Option<Self> {
         let (number, nonce) = text.split_once('-')?;
         if nonce.len() != 16 {
@@ -40,7 +36,7 @@ impl Run {
         Some(Self { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
     }
 
-    /// Returns true if a text is the name of a run in its exact spelling, with a number that another run can follow.
+    /// Exact spelling, and a number that another run can follow.
     pub fn is_name(text: &str) -> bool {
         Self::parse(text).is_some_and(|run| run.number < RUNS && run.to_string() == text)
     }

@@ -1,8 +1,6 @@
-//! The list of a directory that changes by one exchange: `tree.<n>` in the stage of its domain.
-//!
-//! One JSON line for each path below the directory, in the order of their bytes: the object before the run, and the
-//! object after it. The objects dropped at the end of the run are checked against the list, so that only listed
-//! objects go. The journal has its digest; a list in any other form than the one written here is damaged.
+//! `tree.<n>` in a stage: the list of a directory that changes by one exchange. A JSON line per path, in byte order:
+//! old and new object. Only listed objects are dropped later. The journal has the list's digest, so any other form is
+//! damage.
 
 use patchadm_rootfs::{Inode, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,7 +13,7 @@ const LONGEST_PATH: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ListedObject {
-    /// File type: the letter of find(1) `-type`.
+    /// The letter of find(1) `-type`.
     pub(crate) file_type: char,
     pub(crate) inode: Inode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,9 +25,7 @@ pub(crate) struct ListedObject {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListedPath {
     pub(crate) path: Vec<u8>,
-    /// The object before; `None` if there was none.
     pub(crate) old: Option<ListedObject>,
-    /// The object after; `None` if there is none.
     pub(crate) new: Option<ListedObject>,
 }
 
@@ -63,7 +59,7 @@ impl TreeList {
         let mut bytes = Vec::with_capacity(self.0.len() * 192);
         for listed in &self.0 {
             let line = Line { path: encode(&listed.path), old: listed.old.clone(), new: listed.new.clone() };
-            // Strings and numbers: writing these cannot fail.
+            // Serializing strings and numbers cannot fail.
             let _ = serde_json::to_writer(&mut bytes, &line);
             bytes.push(b'\n');
         }

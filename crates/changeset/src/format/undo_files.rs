@@ -1,14 +1,6 @@
-//! Undo data as files (patchadm-undo(5)): the places of old objects that are kept as they were, instead of being
-//! copied into an archive.
-//!
-//! They lie in an *undo directory* beside the stage of each domain, which was `o/` of that stage until the commit.
-//! The header of the manifest names these directories ([`UndoFiles`]), and each object with content its name in one
-//! of them ([`StoredName`]).
-//!
-//! The file `identities` in an undo directory has the status of the objects right before the commit, or, for copies
-//! and objects that lost set-id bits, when the directory was made. An object with the same status need not be read
-//! before it is restored. The file is a hint: it is not synced, has a digest of its own, and is ignored if it is
-//! missing, damaged, of another run, or older than a change of the object.
+//! Undo data as files (patchadm-undo(5)): old objects stay in an *undo directory*, formerly `o/` of a stage. The
+//! manifest names these ([`UndoFiles`], [`StoredName`]). `identities` there is a hint, with the objects' status from
+//! before the commit: an object with the same status need not be read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,12 +13,12 @@ use patchadm_rootfs::{Digest, Inode, ObjectStatus, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
-/// The directory that holds undo directories: in the directory of our own files, and in `.patchadm` of another mount.
+/// In our own directory, or in `.patchadm` of another mount.
 pub const UNDO: &[u8] = b"undo";
 
 const STAGES: &[u8] = b"stage";
 
-/// The directory for stages, and undo directories, in the topmost directory of another mount.
+/// For stages and undo directories, in the topmost directory of another mount.
 pub const HOLDER: &[u8] = b".patchadm";
 
 const LOCAL_STAGE: &str = ".patchadm-";
@@ -35,39 +27,36 @@ const LOCAL_UNDO: &str = ".patchadm-undo-";
 const LONGEST_NAME: usize = 64;
 const MOST_DIRECTORIES: usize = 4096;
 
-/// The undo directories of a run, as the header of a manifest names them.
+/// As in a manifest's header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UndoFiles {
-    /// The run.
     pub run: String,
-    /// The undo directories: physical paths inside the root, escaped.
+    /// Physical paths inside the root, escaped.
     pub directories: Vec<String>,
 }
 
-/// The place of a stored object: the index of the undo directory, and its name there; written `0/17`.
+/// Directory index and name; written `0/17`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoredName {
-    /// The index of the directory among [`UndoFiles::directories`].
+    /// In [`UndoFiles::directories`].
     pub directory: usize,
-    /// The name, as the stage had it.
+    /// As in the stage.
     pub name: String,
 }
 
 impl UndoFiles {
-    /// Names the undo directories that the stages with these physical paths become.
+    /// The stages become these undo directories.
     pub fn of<'s>(run: &str, stages: impl Iterator<Item = &'s ObjectPath>) -> Option<Self> {
         let directories = stages.map(|stage| Some(encode(undo_directory(stage)?.as_bytes())));
         Some(Self { run: run.to_owned(), directories: directories.collect::<Option<_>>()? })
     }
 
-    /// Returns the path of an undo directory. Fails if no run could have made it there: whoever writes into the root
-    /// may have forged the manifest.
+    /// `None` if no run could have made it there: writers of the root may forge manifests.
     pub fn directory(&self, index: usize) -> Option<ObjectPath> {
         let path = ObjectPath::new(&decode(self.directories.get(index)?)).ok()?;
         holds("undo.files.directory", is_undo_directory(&path, &self.run)).then_some(path)
     }
 
-    /// Returns true if all directories are such as a run with this name makes.
     pub fn is_possible(&self) -> bool {
         let count = self.directories.len();
         Run::is_name(&self.run)
@@ -99,8 +88,8 @@ fn is_stored_name(name: &str) -> bool {
         && name.bytes().all(is_of_name)
 }
 
-/// Returns the undo directory that a stage becomes: `…/undo/<run>` beside `…/stage/<run>`, `.patchadm/undo/<run>`
-/// beside `.patchadm/<run>`, or `.patchadm-undo-<run>` beside `.patchadm-<run>`.
+/// `…/stage/<run>` becomes `…/undo/<run>`, `.patchadm/<run>` becomes `.patchadm/undo/<run>`, and `.patchadm-<run>`
+/// becomes `.patchadm-undo-<run>`.
 pub fn undo_directory(stage: &ObjectPath) -> Option<ObjectPath> {
     let above = stage.parent()?;
     let name = std::str::from_utf8(stage.name()).ok()?;
@@ -111,7 +100,7 @@ pub fn undo_directory(stage: &ObjectPath) -> Option<ObjectPath> {
     holder.join(UNDO).and_then(|undo| undo.join(stage.name())).ok()
 }
 
-/// Returns the stage that became this undo directory: the inverse of [`undo_directory`].
+/// The inverse of [`undo_directory`].
 pub fn stage_of(directory: &ObjectPath) -> Option<ObjectPath> {
     let above = directory.parent()?;
     if let Some(run) = directory.name().strip_prefix(LOCAL_UNDO.as_bytes()) {
@@ -123,27 +112,26 @@ pub fn stage_of(directory: &ObjectPath) -> Option<ObjectPath> {
     stages.join(directory.name()).ok()
 }
 
-/// Returns the run that an undo directory with this path is of, by its name.
 pub fn run_of_directory(path: &ObjectPath) -> String {
     let name = String::from_utf8_lossy(path.name());
     name.strip_prefix(LOCAL_UNDO).unwrap_or(&name).to_owned()
 }
 
-/// Returns true if a path is one that [`undo_directory`] returns for a stage of this run.
+/// True for results of [`undo_directory`] for this run.
 pub fn is_undo_directory(path: &ObjectPath, run: &str) -> bool {
     if path.name() == format!("{LOCAL_UNDO}{run}").as_bytes() {
         return true;
     }
     let above = path.parent().filter(|above| above.name() == UNDO && path.name() == run.as_bytes());
     let holder = above.and_then(|above| above.parent());
-    // The directory of our own files may lie behind a link, under another name.
+    // Our own directory may have another name behind a link.
     holder.is_some_and(|holder| !holder.relative().is_empty())
 }
 
-/// The name of the file. The names of stored objects have no such letters alone.
+/// Stored objects never have such a name.
 pub const IDENTITIES: &[u8] = b"identities";
 
-/// How a stored object looked: what changes with every change of its content or attributes.
+/// Changes with every change of content or attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredIdentity {
     inode: Inode,
@@ -153,7 +141,6 @@ pub struct StoredIdentity {
 }
 
 impl StoredIdentity {
-    /// Returns the identity of an object with this status.
     pub fn of(seen: &ObjectStatus) -> Self {
         Self { inode: seen.inode, ctime: seen.ctime, size: seen.size, mtime: seen.mtime }
     }
@@ -161,20 +148,19 @@ impl StoredIdentity {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct RunIdentities {
-    /// The run: its objects may have the names of those of another one.
+    /// Another run's objects may have the same names.
     run: String,
     objects: BTreeMap<String, StoredIdentity>,
 }
 
-/// Returns the text of the file in the undo directory of a run: its digest, and one JSON object with the run and all
-/// names.
+/// A digest, and one JSON object with the run and all names.
 pub fn write_identities(run: &str, objects: BTreeMap<String, StoredIdentity>) -> Vec<u8> {
-    // Names and numbers: serialising these cannot fail.
+    // Serializing names and numbers cannot fail.
     let body = serde_json::to_vec(&RunIdentities { run: run.to_owned(), objects }).unwrap_or_default();
     [Digest::of(&body).to_string().as_bytes(), b"\n", &body].concat()
 }
 
-/// Reads the file in the undo directory of a run; nothing is known where it is damaged, or that of another run.
+/// Empty if damaged, or of another run.
 pub fn parse_identities(text: &[u8], run: &str) -> BTreeMap<String, StoredIdentity> {
     let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
     let (digest, body) = text.split_at(end);

@@ -1,27 +1,20 @@
-//! The files beside an undo archive (patchadm-undo(5)).
-//!
-//! `undo.paths` ([`UndoPaths`]) has the paths that the archive changed. Planning a change asks every archive of a package
-//! about a few paths; five hundred archives answer from one line each instead of being decompressed. The manifest in the
-//! archive counts when something is restored, and if the list is damaged.
+//! Files beside an undo archive (patchadm-undo(5)). `undo.paths` ([`UndoPaths`]) lists changed paths, so that planning
+//! need not decompress hundreds of archives. The manifest counts for restoring, and if the list is damaged.
 //! ```text
 //! <marker of the root> b3 <CRC-32C of the lines below, in hexadecimal>
 //! <the first 16 bytes of the BLAKE3 of a path, in hexadecimal>      sorted, each path once
 //! ```
-//! `undo.b3` ([`UndoDigest`]) shows people the digest and run of the archive; the program does not rely on it. Two blanks
-//! separate the fields, as in the output of b3sum(1). The name is the original one of the archive.
+//! `undo.b3` ([`UndoDigest`]) shows people digest, original name and run, as b3sum(1) does; the program ignores it.
 //! ```text
 //! <BLAKE3 of the archive>  <its name>  <the run>
 //! ```
-//! `delivered` ([`DeliveredObjects`]) lists the objects that the patch put on the disk, so that a backout need not read
-//! them to see that nobody has edited them.
+//! `delivered` ([`DeliveredObjects`]) lists delivered objects, so that a backout need not read unedited ones.
 //! ```text
 //! <CRC-32C of the lines below, in hexadecimal>
 //! <inode> <birth time or -> <status change time> <BLAKE3> <path, escaped>
 //! ```
-//! Times are `seconds.nanoseconds`. On the file systems for which there is a list, every write to a file and every change
-//! of its attributes changes its status change time, which no program can set. So an object with the same inode, birth time
-//! and status change time, and with the size and modification time in the manifest, holds the same bytes. The list is a
-//! hint: a damaged list counts as none, and so does a line that does not match its object exactly, as in a copied root.
+//! Times are `seconds.nanoseconds`. No program can set the status change time, so an object with the same inode and
+//! times holds the same bytes. The list is a hint: ignored if damaged, and line by line if objects do not match.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,18 +27,15 @@ const DIGITS: usize = 32;
 const MARKER: usize = 16;
 const HEAD: usize = MARKER + 13;
 
-/// The parsed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoPaths {
     bytes: Vec<u8>,
 }
 
-/// A path in the form of the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathDigest(String);
 
 impl PathDigest {
-    /// Returns the digest of a path.
     pub fn of(path: &ObjectPath) -> Self {
         let mut text = Digest::of(path.as_bytes()).to_string();
         text.truncate(DIGITS);
@@ -54,13 +44,12 @@ impl PathDigest {
 }
 
 impl UndoPaths {
-    /// Reads the file; returns `None` if it is anything else.
+    /// `None` if malformed.
     pub fn parse(bytes: Vec<u8>) -> Option<Self> {
         let (head, lines) = bytes.split_at_checked(HEAD)?;
         (head.get(MARKER..)? == checksum(lines).as_bytes()).then_some(Self { bytes })
     }
 
-    /// Returns the bytes of the file.
     pub fn write<'a>(marker: &str, paths: impl Iterator<Item = &'a ObjectPath>) -> Vec<u8> {
         let mut digests: Vec<PathDigest> = paths.map(PathDigest::of).collect();
         digests.sort_unstable();
@@ -69,24 +58,21 @@ impl UndoPaths {
         format!("{marker}{}{lines}", checksum(lines.as_bytes())).into_bytes()
     }
 
-    /// Returns the marker of the root whose objects the archive saves.
+    /// Of the root with the saved objects.
     pub fn marker(&self) -> &[u8] {
         self.bytes.get(..MARKER).unwrap_or_default()
     }
 
-    /// Returns the number of its paths.
     pub fn count(&self) -> usize {
         self.bytes.len().saturating_sub(HEAD) / (DIGITS + 1)
     }
 
-    /// Returns all of its paths.
     pub fn digests(&self) -> impl Iterator<Item = PathDigest> {
         let (lines, _) = self.bytes.get(HEAD..).unwrap_or_default().as_chunks::<{ DIGITS + 1 }>();
         let digits = lines.iter().map(|line| String::from_utf8_lossy(&line[..DIGITS]));
         digits.map(|digest| PathDigest(digest.into_owned()))
     }
 
-    /// Returns true if the archive changed a path.
     pub fn has(&self, PathDigest(digest): &PathDigest) -> bool {
         let lines = self.bytes.get(HEAD..).unwrap_or_default();
         let (lines, _) = lines.as_chunks::<{ DIGITS + 1 }>();
@@ -98,19 +84,18 @@ fn checksum(lines: &[u8]) -> String {
     format!(" b3 {:08x}\n", crc32c::crc32c(lines))
 }
 
-/// The parsed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoDigest {
-    /// BLAKE3 of the bytes of the archive.
+    /// BLAKE3 of the archive.
     pub b3: Digest,
-    /// The name of the archive, without two blanks and without newline.
+    /// Without double blanks and newlines.
     pub name: Vec<u8>,
-    /// The run: `<number>-<16 hexadecimal digits>`.
+    /// `<number>-<16 hexadecimal digits>`.
     pub run: String,
 }
 
 impl UndoDigest {
-    /// Reads the file; returns `None` if it is anything else.
+    /// `None` if malformed.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (digest, rest) = text.strip_suffix(b"\n")?.split_at_checked(64)?;
         let rest = rest.strip_prefix(b"  ")?;
@@ -126,37 +111,32 @@ impl UndoDigest {
         })
     }
 
-    /// Returns the bytes of the file.
     pub fn write(&self) -> Vec<u8> {
         let digest = self.b3.to_string();
         [digest.as_bytes(), b"  ", &self.name, b"  ", self.run.as_bytes(), b"\n"].concat()
     }
 }
 
-/// The name of the list, which lies beside an undo archive.
 pub const DELIVERED: &[u8] = b"delivered";
-/// The largest list that is read, in bytes: 256 MiB.
+/// 256 MiB.
 pub const LARGEST_DELIVERED: u64 = 256 << 20;
 
 const CHECKSUM: usize = 8;
 
-/// An object as it was right after the switch.
+/// Right after the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveredObject {
-    /// Its inode and birth time, which a copy of it does not have.
+    /// A copy has another inode or birth time.
     pub inode: Inode,
-    /// Its status change time.
     pub changed: Timestamp,
-    /// The digest of its bytes.
     pub b3: Digest,
 }
 
-/// The list, by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveredObjects(pub BTreeMap<ObjectPath, DeliveredObject>);
 
 impl DeliveredObjects {
-    /// Reads the file; returns `None` if it is anything else.
+    /// `None` if malformed.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (stated, lines) = bytes.split_at_checked(CHECKSUM + 1)?;
         if stated != head(crc32c::crc32c(lines)).as_bytes() {
@@ -166,17 +146,17 @@ impl DeliveredObjects {
         lines.map(line).collect::<Option<_>>().map(Self)
     }
 
-    /// Writes the file, its lines in the order of the paths.
+    /// In the order of paths.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // It is written to memory.
+        // Writing to memory cannot fail.
         let _ = write_listed(self.0.iter().map(|(path, object)| (path, *object)), &mut bytes);
         bytes
     }
 }
 
-/// Writes the file of these objects, which are in the order of their paths. Each line is made twice, because the
-/// checksum precedes all of them; this way the whole file is never in memory.
+/// Objects must be in path order. Each line is made twice, because the checksum comes first; so the file is never in
+/// memory.
 pub fn write_listed<'l>(
     objects: impl Iterator<Item = (&'l ObjectPath, DeliveredObject)> + Clone,
     to: &mut impl Write,

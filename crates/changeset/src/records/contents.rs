@@ -1,9 +1,6 @@
-//! Looks up lines in `contents`: by binary search if the file is known to be sorted ([`stamped`](super::stamped)),
-//! otherwise in one pass that parses only the wanted lines. The answer never depends on the method.
-//!
-//! A missing file is an empty database. Two lines for one path, as in a damaged database, become one with the owners
-//! of both. Changes that another tool has logged beside the file ([`patchadm_svr4::format::pkglog`]) count as part of
-//! it; a run that writes `contents` applies them and removes the log.
+//! Looks up lines of `contents`, by binary search ([`stamped`](super::stamped)) or in one pass, with the same result. A
+//! missing file is an empty database; two lines of a path merge their owners; logged changes of another tool
+//! ([`patchadm_svr4::format::pkglog`]) count.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
@@ -20,8 +17,7 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
 
 pub use super::stamped::ContentsLines;
 
-/// Returns the lines that `wants` accepts. It sees every raw line except comments, without the newline. An accepted
-/// line that cannot be parsed is an error that names it.
+/// `wants` sees every raw line except comments, without the newline. An invalid accepted line is an error.
 pub fn scan(
     view: &RecordView<'_>,
     mut wants: impl FnMut(&[u8]) -> bool,
@@ -32,9 +28,9 @@ pub fn scan(
     }
 }
 
-/// Opens the database, or returns `None` if there is none. The complete changes in the log of another tool are in it.
+/// Includes complete changes in another tool's log; `None` if there is no database.
 pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
-    // The other tool replaces `contents` before it removes the log, and a log can be applied twice.
+    // The tool replaces `contents` before it removes the log, and a log can be applied twice.
     let log = read_log(view)?.map(|log| log.edits).filter(|edits| !edits.is_empty());
     let file = open_itself(view)?;
     match log {
@@ -43,7 +39,7 @@ pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     }
 }
 
-/// Opens the file as far as it can be read, whatever its log says: the complete changes of readable lines are in it.
+/// Like [`open`], but ignores damage in the log.
 pub fn open_readable(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     let edits = readable_log(view)?;
     let file = open_itself(view)?;
@@ -65,7 +61,7 @@ fn scan_file(
     mut file: File,
     wants: &mut impl FnMut(&[u8]) -> bool,
 ) -> Result<ContentsLines, RecordError> {
-    // A search without result may have read some of it.
+    // A failed search may have moved the position.
     let picked = file.rewind().map_err(ContentsError::from);
     picked
         .and_then(|()| pick(BufReader::with_capacity(1 << 18, file), wants))
@@ -92,7 +88,7 @@ fn pick(
     }
 }
 
-/// Returns the lines of all objects that `package` owns, alone or with others.
+/// Includes shared objects.
 pub fn lines_of_package(view: &RecordView<'_>, package: &PkgInst) -> Result<ContentsLines, RecordError> {
     let name = package.as_str().as_bytes();
     let mut lines =
@@ -101,7 +97,7 @@ pub fn lines_of_package(view: &RecordView<'_>, package: &PkgInst) -> Result<Cont
     Ok(lines)
 }
 
-/// Returns, for each of these packages, the lines of all objects that it owns; one pass finds them all.
+/// One pass for all packages.
 pub fn lines_of_packages(
     view: &RecordView<'_>,
     packages: &BTreeSet<PkgInst>,
@@ -128,7 +124,6 @@ pub fn lines_of_packages(
     Ok(owned)
 }
 
-/// Returns the paths that a package has recorded with one of these marks.
 pub fn paths_marked(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -141,8 +136,7 @@ pub fn paths_marked(
     Ok(marked.map(|line| line.path).collect())
 }
 
-/// Returns the paths concerned by the queue of a run: those it names, and the pending ones of packages that it
-/// finishes.
+/// Includes pending paths of packages that the queue finishes.
 pub fn paths_of_queue(
     view: &RecordView<'_>,
     queue: &InstallfRequests,
@@ -154,7 +148,7 @@ pub fn paths_of_queue(
     Ok(paths)
 }
 
-/// Returns true if a field may be the owner `name`: `[status]name[\][:class]`.
+/// Checks `[status]name[\][:class]`.
 fn names(field: &[u8], name: &[u8]) -> bool {
     let is_owner = |field: &[u8]| match field.strip_prefix(name) {
         Some(rest) => rest.is_empty() || rest.starts_with(b"\\") || rest.starts_with(b":"),
@@ -163,7 +157,7 @@ fn names(field: &[u8], name: &[u8]) -> bool {
     is_owner(field) || field.split_first().is_some_and(|(_, rest)| is_owner(rest))
 }
 
-/// Returns the lines of `paths`, and every hard-link line that leads to one of them, directly or through other links.
+/// Includes hard links to them, direct or through other links.
 pub fn lines_of_paths(
     view: &RecordView<'_>,
     paths: &BTreeSet<ObjectPath>,
@@ -187,14 +181,13 @@ pub fn lines_of_paths(
     Ok(found)
 }
 
-/// Returns the lines of everything below these directories.
 pub fn lines_below(view: &RecordView<'_>, directories: &[ObjectPath]) -> Result<ContentsLines, RecordError> {
     let inside: Vec<Vec<u8>> =
         directories.iter().map(|directory| [directory.as_bytes(), b"/"].concat()).collect();
     lines_at(view, &BTreeSet::new(), &inside)
 }
 
-/// Returns the lines of `paths`, and of all paths that begin with one of `prefixes`.
+/// Includes all paths that begin with one of `prefixes`.
 pub fn lines_at(
     view: &RecordView<'_>,
     paths: &BTreeSet<ObjectPath>,
@@ -229,10 +222,10 @@ fn links_to(links: &[(ObjectPath, ObjectPath)], paths: &BTreeSet<ObjectPath>) ->
     found
 }
 
-/// The largest log that is read, in bytes: 256 MiB. The tools that write one roll it over long before.
+/// 256 MiB; the tools roll it over long before.
 const LARGEST_LOG: u64 = 256 << 20;
 
-/// Reads the log, or returns `None` if there is none.
+/// `None` if there is none.
 pub fn read_log(view: &RecordView<'_>) -> Result<Option<Pkglog>, RecordError> {
     let path = places::pkglog();
     let shown = || view.root().show(&path);
@@ -241,19 +234,19 @@ pub fn read_log(view: &RecordView<'_>) -> Result<Option<Pkglog>, RecordError> {
             let log = Pkglog::parse(&text);
             log.map(Some).map_err(|reason| RecordError::Pkglog { root: named(view), path: shown(), reason })
         }
-        // An object that cannot be read is no empty log.
+        // An unreadable object is not an empty log.
         None if view.look(&path)?.is_some() => Err(RecordError::NoFile { root: named(view), path: shown() }),
         None => Ok(None),
     }
 }
 
-/// Reads what can be read of the log.
+/// Skips damage.
 pub fn readable_log(view: &RecordView<'_>) -> Result<ContentsEdits, RecordError> {
     let text = view.read(&places::pkglog(), LARGEST_LOG)?.unwrap_or_default();
     Ok(Pkglog::parse_readable(&text).0.edits)
 }
 
-/// Returns `contents` with these changes, as a file in memory. `contents` may be missing.
+/// Returns a file in memory. `contents` may be missing.
 fn overlaid(
     view: &RecordView<'_>,
     contents: Option<File>,

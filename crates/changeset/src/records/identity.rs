@@ -1,8 +1,5 @@
-//! The identity of a root: a marker of 16 random hexadecimal digits, made with the first run and never changed by a
-//! run.
-//!
-//! It is kept twice: as the only line of `var/sadm/patchadm/root-id`, and in the header of the journal. Either
-//! restores the other. Undo archives and stages carry the marker, so that those of another root can be recognised.
+//! A root's identity: a marker of 16 random hexadecimal digits, kept in `var/sadm/patchadm/root-id` and the journal's
+//! header; either restores the other. Undo archives and stages carry it, too.
 
 use crate::format::escaped::is_hex;
 use patchadm_rootfs::{Dir, FileType, Root, RootError};
@@ -21,35 +18,19 @@ pub(crate) enum RootId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RootIdentity {
     New,
-    /// This marker; `false` if only the header of the journal has it.
+    /// `false` if only the journal's header has it.
     Known(String, bool),
     Two(String, String),
     Lost,
 }
 
-/// A fault in the identity of a root: nothing may be changed in the root.
+/// Nothing may be changed in the root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityFault {
-    /// The journal names one marker, `root-id` another.
     #[error("{journal} is of the root {header}, and {root_id} names the root {marker}")]
-    Two {
-        /// The path of the journal.
-        journal: String,
-        /// The marker in its header.
-        header: String,
-        /// The path of `root-id`.
-        root_id: String,
-        /// The marker in it.
-        marker: String,
-    },
-    /// Neither has a marker, although runs were made.
+    Two { journal: String, header: String, root_id: String, marker: String },
     #[error("the identity of this root is lost: {root_id} and {journal} are missing or damaged")]
-    Lost {
-        /// The path of the journal.
-        journal: String,
-        /// The path of `root-id`.
-        root_id: String,
-    },
+    Lost { journal: String, root_id: String },
 }
 
 impl RootId {
@@ -107,21 +88,19 @@ fn has_runs(own: &Dir) -> Result<bool, RootError> {
     }
 }
 
-/// The largest file that is read, in bytes.
+/// In bytes.
 pub(crate) const LARGEST_ROOT_ID: u64 = 4096;
 
-/// Reads the marker. `None` for anything but one line as [`root_id_text()`] makes it.
+/// `None` for anything but one line as of [`root_id_text()`].
 pub fn parse_root_id(bytes: &[u8]) -> Option<String> {
     let marker = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
     holds("root-id.marker", is_hex(marker, 16)).then(|| marker.to_owned())
 }
 
-/// Makes the bytes of the file.
 pub fn root_id_text(marker: &str) -> Vec<u8> {
     format!("{marker}\n").into_bytes()
 }
 
-/// Makes a marker from a random number.
 pub fn marker_of(random: u64) -> String {
     format!("{random:016x}")
 }

@@ -1,9 +1,5 @@
-//! The facts in the first sectors of the journal: the marker of the root, and how the last run ended.
-//!
-//! Stages distinguish a root whose journal is lost from a root on which no run ever began. The stage of a run exists
-//! before its journal, and is removed after the journal has its outcome. Before a stage is made, there is
-//! `journal.new`, which becomes the journal or stays until the stage is gone. So a stage with neither beside it
-//! belongs to a run whose journal was removed.
+//! Facts in the journal's first sectors. A run's stage exists only while `journal.new` or the journal does, so a stage
+//! with neither belongs to a run whose journal was lost.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,32 +12,29 @@ use crate::records::identity::{IdentityFault, RootId, RootIdentity};
 use crate::records::{ViewError, failed, places};
 use patchadm_rootfs::{Dir, FileType, Root, RootError};
 
-/// Returns the marker of the root, 16 hexadecimal digits set before its first journal; `None` if no run ever began.
-/// If `root-id` and the journal disagree, returns that of `root-id`.
+/// `None` if no run ever began. If `root-id` and the journal disagree, `root-id` wins.
 pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
     let header = head(root)?.map(|head| head.header.root);
     Ok(RootId::of(root)?.marker().or(header))
 }
 
-/// Returns the number of the last run according to the journal of a root, or 0 if it has none.
+/// 0 without a journal.
 pub fn last_run(root: &Root) -> Result<u64, ViewError> {
     Ok(head(root)?.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number))
 }
 
-/// Returns the number of the last run if it was committed, or is to be; `None` if it was rolled back, or if there was
-/// none.
+/// `None` if it was rolled back, or there was none.
 pub fn last_committed_run(root: &Root) -> Result<Option<u64>, ViewError> {
     let committed = head(root)?.filter(|head| head.outcome == Some(journal::RunOutcome::Commit));
     Ok(committed.as_ref().and_then(JournalHead::run).map(|run| run.number))
 }
 
-/// Returns true if a root has a journal: a run was published in it.
+/// A journal means that a run was published.
 pub fn has_journal(root: &Root) -> Result<bool, ViewError> {
     Ok(head(root)?.is_some())
 }
 
-/// Returns the fault of the identity of a root, if there is one: `root-id` and the journal name two markers, or
-/// neither names one although runs were made.
+/// `root-id` and journal name two markers, or neither names one although runs were made.
 pub fn identity_fault(root: &Root) -> Result<Option<IdentityFault>, ViewError> {
     let header = head(root)?.map(|head| head.header.root);
     let directory = root.resolver().locate_dir(&places::own_directory())?;
@@ -88,8 +81,7 @@ pub(crate) const UNPUBLISHED: &[u8] = b"journal.new";
 
 pub(crate) const STAGES: &[u8] = b"stage";
 
-/// Returns the name of a stage that has lost its journal, if there is one in the directory `own`, which contains no
-/// journal.
+/// Returns a stage in `own`, which has no journal.
 pub(crate) fn stage_without_journal(own: &Dir) -> Result<Option<String>, RootError> {
     let Some(stage) = a_stage(own)? else { return Ok(None) };
     Ok(if own.look(UNPUBLISHED)?.is_some() { None } else { Some(stage) })
@@ -110,8 +102,7 @@ fn a_stage(own: &Dir) -> Result<Option<String>, RootError> {
             let found = names.into_iter().find(|(is_directory, _)| *is_directory);
             Ok(found.map(|(_, name)| name.escape_ascii().to_string()))
         }
-        // Only the owner may list them; if each directory counts as a link of the one above, the link count tells as
-        // much.
+        // Only the owner may list them; otherwise the link count tells, if directories count.
         Err(error) if error.errno() == Some(Errno::ACCESS) => {
             Ok((seen.links > 2).then(|| "<run>".to_owned()))
         }

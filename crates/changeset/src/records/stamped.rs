@@ -1,10 +1,6 @@
-//! Looks up lines in a `contents` that is known to be sorted: a few KiB are read, regardless of its length.
-//!
-//! The file is known to be sorted while the stamp of our last write fits (`format::contents_stamp`, contents(5)):
-//! same inode, size and modification time. The functions of [`contents`](super::contents), which come here first,
-//! read every other file from its first line to its last: one that was edited, copied, restored or written by another
-//! program, one that contradicts its stamp, and one in which a wanted line cannot be parsed. The answers are the
-//! same.
+//! Looks up lines in a sorted `contents`: reads a few KiB while the stamp of our last write fits.
+//! [`contents`](super::contents) falls back to reading everything if the file was changed, contradicts its stamp, or a
+//! wanted line is invalid.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +22,6 @@ const SEARCH: u64 = 16 << 10;
 const LONGEST_END: u64 = 64 << 10;
 const SMALL: u64 = 1 << 20;
 
-/// Lines by path.
 pub type ContentsLines = BTreeMap<ObjectPath, ContentsLine>;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,16 +31,16 @@ pub(super) struct WantedLines<'a> {
     pub(super) prefixes: &'a [Vec<u8>],
 }
 
-/// Returns the stamp of an open `contents`, if it has one that fits, and the file of the stamp.
+/// Also returns the stamp's file.
 pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(ContentsStamp, File)> {
-    // If the stamp cannot be read for any reason, the database itself can be.
+    // An unreadable stamp is ignored: the database can be read.
     let mut file = view.open(&places::contents_stamp()).ok()??;
     let stamp = stamp_of(&mut file)?;
     let fits = is_about(&stamp, contents) && stamp.is_listed;
     (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
 }
 
-/// Returns true if a stamp is about an open `contents`: the inode, size and modification time match.
+/// Compares inode, size and modification time.
 pub fn is_about(stamp: &ContentsStamp, contents: &File) -> bool {
     let Ok(metadata) = contents.metadata() else { return false };
     let mtime = (metadata.mtime(), metadata.mtime_nsec());
@@ -59,14 +54,12 @@ pub(crate) fn fitting_lines<'v>(view: &'v RecordView<'_>, contents: &File) -> Op
     view.last_records().filter(|last| last.stamp == stamp)
 }
 
-/// Returns the packages that own objects in an open `contents`, if it has a stamp that fits. The stamp of a file that
-/// a run wrote names them, so the file itself is not read.
+/// Uses a fitting stamp, which names them, without reading `contents`.
 pub fn owners(view: &RecordView<'_>, contents: &File) -> Option<OwnerCounts> {
     fitting_lines(view, contents)?.owners()
 }
 
-/// Returns true if the lines covered by a stamp are followed by nothing but closing comments. Lines that a lying
-/// stamp leaves out would be lost in the next merge.
+/// Only closing comments may follow the stamped lines: others would be lost in the next merge.
 fn closes(contents: &File, stamp: &ContentsStamp) -> Option<bool> {
     let end = stamp.size.checked_sub(stamp.body).filter(|end| *end <= LONGEST_END)?;
     let mut bytes = vec![0; usize::try_from(end).ok()?];
@@ -128,7 +121,7 @@ fn search_in(
     Some(lines)
 }
 
-/// Returns the whole line as its key, because lines about links are sorted as they are.
+/// Link lines are sorted as a whole.
 #[allow(clippy::unnecessary_wraps)] // some lines of other files have no key
 fn whole_line(line: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Borrowed(line))

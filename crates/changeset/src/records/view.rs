@@ -1,17 +1,10 @@
-//! Reading records without a lock: all as before a run or all as after it, never a mixture.
+//! Reads records without a lock: all as before a run or all as after it. During a run, old records come from their
+//! place or the stage. An object is opened first, then identified; then the journal is checked again, and a changed one
+//! restarts the query. No reader waits for a writer, or vice versa.
 //!
-//! While a run is between publication and its outcome, a record that the journal names is read as it was before: from
-//! its place if the switch has not reached it, otherwise from the stage, where the exchange put it. An object is
-//! opened first and identified afterwards, so that a switch between the check and the opening cannot slip the new one
-//! in. Afterwards the journal is checked again; if it changed in between, the answer is discarded and made anew. No
-//! reader waits for a writer, and no writer for a reader. This also works while a dead run waits for its recovery.
-//!
-//! A script of a run, for which the run waits, is part of it: commands that it starts see the live files, as it does
-//! itself. Only the parameters of packages that the run replaces or removes are the old ones until it has committed:
-//! pkgparam(1) shows these during an update ([`RecordReader::within`]).
-//!
-//! This module cannot tell old from new in a root that was copied while a run was in progress: inodes differ there,
-//! and the live files are shown. In such a root, recovery, which compares digests, must come first.
+//! A run's script, and its commands, see live files, except old parameters of packages that the run replaces or removes
+//! (pkgparam(1), [`RecordReader::within`]). In a root copied during a run, inodes differ and live files are shown:
+//! recovery must come first.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -35,7 +28,7 @@ const LONGEST: u64 = 1 << 30;
 
 const COMMON: usize = 1 << 13;
 
-/// The reader of a root's records: an outsider, or a command started by a script of a run.
+/// An outsider, or a command started by a run's script.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordReader<'a> {
     root: &'a Root,
@@ -43,12 +36,11 @@ pub struct RecordReader<'a> {
 }
 
 impl<'a> RecordReader<'a> {
-    /// Makes a reader inside `run`, if that is named and still open. To any other run it is an outsider.
+    /// Inside `run`, if that is named and still open; otherwise an outsider.
     pub fn within(root: &'a Root, run: Option<&'a str>) -> Self {
         Self { root, run }
     }
 
-    /// Returns the root whose records are read.
     pub fn root(&self) -> &'a Root {
         self.root
     }
@@ -60,7 +52,7 @@ impl<'a> From<&'a Root> for RecordReader<'a> {
     }
 }
 
-/// The records of a root at one moment. It caches the places of directories, so make a new one after a change.
+/// Of one moment. It caches directories, so make a new one after a change.
 #[derive(Debug)]
 pub struct RecordView<'a> {
     root: &'a Root,
@@ -70,19 +62,17 @@ pub struct RecordView<'a> {
     last: OnceCell<Option<LastRecords>>,
 }
 
-/// A run in progress, as its scripts know it.
+/// As its scripts know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenRun {
-    /// Its name, `<number>-<16 hexadecimal digits>`.
+    /// `<number>-<16 hexadecimal digits>`.
     pub name: String,
-    /// The command that began it.
     pub command: String,
-    /// Its stage on the file system of the records, as a physical path. `None` for a journal that names no file system,
-    /// which no run of this program writes.
+    /// Physical path on the records' file system. `None` for a journal without file systems, which no run writes.
     pub stage: Option<ObjectPath>,
 }
 
-/// Returns the run in progress, or a dead one that has not been recovered yet.
+/// Active, or dead and not recovered.
 pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
     read_consistently(root, |view| {
         Ok(view.open.as_ref().map(|journal| OpenRun {
@@ -93,7 +83,7 @@ pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
     })
 }
 
-/// Computes an answer from one consistent state of the records; `read` is called again while runs begin or end.
+/// Calls `read` again while runs begin or end.
 pub fn read_consistently<'a, T, E: From<ViewError>>(
     reader: impl Into<RecordReader<'a>>,
     mut read: impl FnMut(&RecordView<'_>) -> Result<T, E>,
@@ -104,13 +94,13 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
         match attempt(reader, &mut read) {
             Ok(Some(answer)) => return answer,
             Ok(None) => {}
-            // The version of a journal stays as it is.
+            // The version of a journal does not change.
             Err(
                 error @ ViewError::Journal {
                     reason: JournalError::Version(_) | JournalError::Earlier(_), ..
                 },
             ) => return Err(error.into()),
-            // A sector that is just being written looks like a damaged one, but not for long.
+            // A sector that is being written looks damaged for a moment.
             Err(error @ ViewError::Journal { .. }) => damage = Some(error),
             Err(error) => return Err(error.into()),
         }
@@ -135,7 +125,7 @@ fn attempt<T, E: From<ViewError>>(
     Ok((state(before.as_ref()) == state(after.as_ref())).then_some(answer))
 }
 
-/// Returns the facts that must not change while an answer is computed.
+/// These facts must not change during a query.
 fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunOutcome>)> {
     head.map(|head| (head.header.run.as_str(), head.is_open(), head.outcome))
 }
@@ -161,33 +151,30 @@ impl<'a> RecordView<'a> {
         Ok(Self { root, resolver, open: Some(journal), within, last: OnceCell::new() })
     }
 
-    /// Makes a view of the live files, for the holder of the lock after recovery, and for scripts of a run.
+    /// For the holder of the lock after recovery, and scripts of a run.
     pub fn live(root: &'a Root) -> Self {
         Self { root, resolver: root.resolver(), open: None, within: None, last: OnceCell::new() }
     }
 
-    /// Returns the root of the view.
     pub fn root(&self) -> &'a Root {
         self.root
     }
 
-    /// Returns the facts of the stamp of `contents` about the records as the last run left them, whether or not they
-    /// still hold; `None` if there is no stamp, or if it is not as it was written.
+    /// The stamp's facts, even if outdated; `None` if it is missing or damaged.
     pub fn last_records(&self) -> Option<&LastRecords> {
         self.last.get_or_init(|| LastRecords::of(self.open(&places::contents_stamp()).ok()??)).as_ref()
     }
 
-    /// Returns true if every record is the live file.
     pub fn is_live(&self) -> bool {
         self.open.is_none()
     }
 
-    /// Returns true if an unfinished run, alive or dead, exists that this reader is no part of.
+    /// True for an unfinished run, alive or dead, that this reader is no part of.
     pub fn is_during_run(&self) -> bool {
         self.open.is_some() && self.within.is_none()
     }
 
-    /// Opens a record for reading, or returns `None` if it is missing or no regular file.
+    /// `None` if missing or no regular file.
     pub fn open(&self, path: &ObjectPath) -> Result<Option<File>, ViewError> {
         self.find(&self.resolver.locate(path)?, |dir, name| {
             if !dir.look(name)?.is_some_and(|seen| seen.file_type == FileType::Regular) {
@@ -202,10 +189,10 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// Reads a whole record of at most `limit` bytes, or returns `None` if it is missing.
+    /// `None` if missing.
     pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>, ViewError> {
         let Some(mut file) = self.open(path)? else { return Ok(None) };
-        // Enough for most records, so that one call reads them.
+        // Most records need one call.
         let mut bytes = Vec::with_capacity(COMMON);
         read_to(&mut file, limit.saturating_add(1), &mut bytes, &self.root.show(path))?;
         if bytes.len() as u64 > limit {
@@ -214,7 +201,7 @@ impl<'a> RecordView<'a> {
         Ok(Some(bytes))
     }
 
-    /// Returns the status of a record, or `None` if it is missing.
+    /// `None` if missing.
     pub fn look(&self, path: &ObjectPath) -> Result<Option<ObjectStatus>, ViewError> {
         self.find(&self.resolver.locate(path)?, |dir, name| {
             Ok(dir.look(name)?.map(|seen| {
@@ -224,7 +211,7 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// Returns the names in a record directory, sorted, or `None` if there is no such directory.
+    /// Sorted; `None` if missing.
     pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>, ViewError> {
         let physical = self.resolver.locate_dir(path)?;
         let listed = self.find(&physical, |dir, name| {
@@ -261,8 +248,7 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// Returns true if the effect of `op` on the record at a physical path is hidden from the reader. A reader inside
-    /// the run sees everything except replaced or removed package directories and their parameters.
+    /// A reader inside the run sees everything except replaced or removed package directories and parameters.
     fn is_of_before(&self, op: &Op, physical: &ObjectPath) -> bool {
         let Some(packages) = &self.within else { return true };
         let is_package = |path: &ObjectPath| path.parent().as_ref() == Some(packages);
@@ -279,8 +265,8 @@ impl<'a> RecordView<'a> {
         self.open.iter().flat_map(|journal| &journal.ops)
     }
 
-    /// Applies `get` to the record at a physical path, or to its old image while a run is in progress. `get` also
-    /// returns the identity of its object.
+    /// Applies `get` to a record at a physical path, or its old image during a run. `get` also returns the object's
+    /// identity.
     fn find<T>(
         &self,
         physical: &ObjectPath,
@@ -288,7 +274,7 @@ impl<'a> RecordView<'a> {
     ) -> Result<Option<T>, ViewError> {
         let live = || Ok(self.image(physical, b"", &get)?.and_then(|(_, value)| value));
         let Some(journal) = &self.open else { return live() };
-        // Attributes of a directory, and a removal that waits for the commit, leave every record where it is.
+        // These leave every record in its place.
         let moves = |op: &&Op| !matches!(op.kind, OpKind::Attr | OpKind::Rmdir);
         for op in journal.ops.iter().filter(moves).filter(|op| self.is_of_before(op, physical)) {
             if op.to.as_ref().is_some_and(|to| to == physical || physical.is_below(to)) {
@@ -302,8 +288,8 @@ impl<'a> RecordView<'a> {
         live()
     }
 
-    /// Applies `get` to `below` in the old image of `op`: the live object, unless that is new or gone; otherwise the
-    /// staged one, unless a rollback has just put the new one back there.
+    /// Applies `get` to `below` in the old image: the live object, unless new or gone; else the staged one, unless a
+    /// rollback has just put the new one there.
     fn old_image<T>(
         &self,
         journal: &Journal,
@@ -319,7 +305,7 @@ impl<'a> RecordView<'a> {
         let is_old = |inode: &Inode| op.new.as_ref().is_some_and(|new| is(*inode, new)) == is_held;
         let staged = |name: &str| journal.domains.get(op.domain)?.stage.join(name.as_bytes()).ok();
         let elsewhere = if op.kind == OpKind::Move { op.to.clone() } else { staged(&op.stage) };
-        // If names cannot be exchanged, the old object of a replacement has a name of its own in the stage.
+        // Without exchange, the old object has its own name in the stage.
         let second = (op.kind == OpKind::Replace).then(|| staged(&op.old_stage())).flatten();
         for _ in 0..TRIES {
             if let Some((_, value)) = self.image(&op.path, below, get)?.filter(|(inode, _)| is_old(inode)) {
@@ -344,8 +330,7 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// Returns the identity of the object at `at`, and the result of `get` at `below` in it (in the object itself if
-    /// that is empty).
+    /// Returns the identity of the object at `at`, and the result of `get` at `below` in it (itself if empty).
     fn image<T>(
         &self,
         at: &ObjectPath,
@@ -386,7 +371,7 @@ fn is(inode: Inode, identity: &Identity) -> bool {
 
 const LONGEST_LINES: u64 = 64 << 20;
 
-/// Returns the stamp in an open file, regardless of the file it describes; the read position is then after its head.
+/// Ignores which file it describes; leaves the position after its head.
 pub(crate) fn stamp_of(file: &mut File) -> Option<ContentsStamp> {
     let mut head = Vec::with_capacity(STAMP_HEAD);
     file.take(STAMP_HEAD as u64).read_to_end(&mut head).ok()?;
@@ -394,10 +379,9 @@ pub(crate) fn stamp_of(file: &mut File) -> Option<ContentsStamp> {
     (Some(file.metadata().ok()?.len()) == stamp.length()).then_some(stamp)
 }
 
-/// The records as the last run left them.
+/// As the last run left them.
 #[derive(Debug)]
 pub struct LastRecords {
-    /// The facts of the stamp about `contents`.
     pub stamp: ContentsStamp,
     lines: Vec<u8>,
     packages: OnceCell<BoundPackages>,
@@ -420,22 +404,19 @@ impl LastRecords {
         [links, owners, packages]
     }
 
-    /// Returns the lines about hard links.
     pub fn links(&self) -> &[u8] {
         self.parts()[0]
     }
 
-    /// Returns the lines about packages that own objects.
     pub fn owner_lines(&self) -> &[u8] {
         self.parts()[1]
     }
 
-    /// Returns the packages that owned objects, with the numbers of their lines, or `None` if they are not listed.
+    /// `None` if they are not listed.
     pub fn owners(&self) -> Option<OwnerCounts> {
         if self.stamp.is_listed { OwnerCounts::parse(self.owner_lines()) } else { None }
     }
 
-    /// Returns the facts about the pkginfo of packages.
     pub fn packages(&self) -> &BoundPackages {
         self.packages.get_or_init(|| BoundPackages::parse(self.parts()[2]).unwrap_or_default())
     }

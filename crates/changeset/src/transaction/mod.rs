@@ -1,8 +1,6 @@
-//! Runs a plan completely or not at all. This is the only code that changes a root.
-//!
-//! The [front page](crate) describes the protocol, patchadm-transaction(7) the reason for each step. At any instant every
-//! path holds the whole old or the whole new object; after recovery, all objects and records are as before or all are as
-//! after; and no bytes written by anyone else are lost.
+//! Runs a plan completely or not at all; the only code that changes a root. The [front page](crate) describes the
+//! protocol, patchadm-transaction(7) the reasons. At any instant, every path holds the whole old or the whole new
+//! object, and no bytes by anyone else are lost.
 
 mod archive;
 mod error;
@@ -30,7 +28,7 @@ pub use outside::{NamesArchive, OutsideAccess, host_path, is_own};
 pub use recover::discard::{JournalFate, KeptStage, discard_journal, keep_stage};
 pub use recover::foreseen::{ForeseenRecovery, foresee_recovery};
 pub use recover::recovery::{Recovered, recover, recover_with, unfinished_script};
-pub use recover::strays::{StuckStage, stuck_stage};
+pub use recover::strays::{LeftoverStages, StuckStage, leftover_stages, stuck_stage};
 pub use safety_copies::{ProtectedObject, ProtectedPaths};
 pub use scripted::ScriptedRun;
 pub use settings::{

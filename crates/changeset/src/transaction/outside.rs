@@ -1,8 +1,6 @@
-//! Undo archives outside the root (`-B`): who may name them, how a run writes them, and when they are removed.
-//!
-//! A path has the form `DIR/<id>/<PKG>/NAME`. The caller names `DIR`, which may lead through links. This program
-//! makes the two directories below it, which are never links. An archive is removed only if name, manifest and digest
-//! show that the run made or used it. Anything else stays, and a note says so.
+//! Undo archives outside the root (`-B`), `DIR/<id>/<PKG>/NAME`. The caller names `DIR`, perhaps through links; the
+//! directories below are never links. An archive is removed only if name, manifest and digest prove it the run's;
+//! otherwise it stays, with a note.
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -20,48 +18,45 @@ use patchadm_rootfs::{Digest, Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst, rule};
 use patchadm_svr4::places;
 
-/// Returns true if the text of a ledger names an archive at a path of the host. The layer above knows what a ledger
-/// contains.
+/// True if a ledger names an archive at a host path. The layer above knows ledgers.
 pub type NamesArchive = fn(ledger: &[u8], archive: &JournalArchive, path: &ObjectPath) -> bool;
 
-/// The directories of the host in which archives of a root may be opened.
+/// Host directories in which archives may be opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutsideAccess<'a> {
-    /// The directory to search instead of the one in `remote`: `-B`, `--undo-dir`.
+    /// Replaces the directory in `remote`: `-B`, `--undo-dir`.
     pub moved_to: Option<&'a Path>,
-    /// The `undo_dir` of the host's own policy.
+    /// `undo_dir` of the host's policy.
     pub of_host: Option<&'a Path>,
-    /// True if the owner of the root is trusted (`--trust-root`) and may name any archive.
+    /// The root's owner is trusted (`--trust-root`) and may name any archive.
     pub is_trusted: bool,
-    /// True if this very process planned the run, and so has checked every path it touches.
+    /// This process planned the run, and has checked all paths.
     pub is_planned: bool,
-    /// Reads ledgers; without it, no ledger names an archive.
+    /// Without it, no ledger names an archive.
     pub names_archive: Option<NamesArchive>,
 }
 
 impl OutsideAccess<'static> {
-    /// Allows any archive named by the root, for a run planned by this process.
+    /// Allows any archive that the root names.
     pub fn planned() -> Self {
         Self { is_trusted: true, is_planned: true, ..Self::default() }
     }
 }
 
 impl OutsideAccess<'_> {
-    /// Returns true if the command that ends a run may touch the file that the run left at a path of the host,
-    /// regardless of what the root says about it.
+    /// True if the ending command may touch a run's file at a host path, whatever the root says.
     pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
         self.is_planned || is_own(root) || self.is_named(path)
     }
 
-    /// Returns true if the caller or the host, rather than the root, names the directory of archives at a path of the
-    /// host.
+    /// True if the caller or the host names the directory, not the root.
     pub fn is_named(&self, path: &ObjectPath) -> bool {
         let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
         is_directory(self.of_host, directory) || is_directory(self.moved_to, directory)
     }
 }
 
-/// Returns true if no user with fewer rights than the caller controls the content of the root.
+/// True if nobody with fewer rights than the caller controls the root's content.
 pub fn is_own(root: &Root) -> bool {
     !root.is_privileged() || root.is_system()
 }
@@ -78,7 +73,6 @@ pub(crate) fn outside_path(text: &str) -> PathBuf {
     std::ffi::OsString::from_vec(decode(text).into_owned()).into()
 }
 
-/// Converts a host path into a path below `/`.
 pub fn host_path(path: &Path) -> Result<ObjectPath, Cause> {
     ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
 }
@@ -95,8 +89,7 @@ pub(crate) struct HostDirectories {
 }
 
 impl HostDirectories {
-    /// Opens the directories of an archive, or returns `None` if one is missing. Directories below the named one must not
-    /// be links.
+    /// `None` if one is missing. Directories below the named one must not be links.
     pub(crate) fn open(root: &Root, archive: &Path) -> Result<Option<Self>, Cause> {
         let (base, patch, package) = parts(archive)?;
         let Some(base) = named(root, &base)? else { return Ok(None) };
@@ -114,7 +107,7 @@ impl HostDirectories {
         Ok(Self { base, patch: in_base, package: in_patch, names: [patch, package] })
     }
 
-    /// Removes the emptied directories, except for the named one. Returns the innermost that is left.
+    /// Keeps the named directory. Returns the innermost that is left.
     pub(crate) fn remove_emptied(self) -> Result<Dir, Cause> {
         let Self { base, patch, package, names: [id, inst] } = self;
         if !patch.remove_dir(&inst)? {
@@ -138,7 +131,7 @@ fn named(root: &Root, base: &ObjectPath) -> Result<Option<Dir>, Cause> {
     Ok(host.dir_if_there(&physical)?)
 }
 
-/// Makes the removal of an archive's directories durable: a killed run may have removed them.
+/// A killed run may have removed them.
 fn sync_named(root: &Root, archive: &Path) -> Result<(), Cause> {
     let (base, ..) = parts(archive)?;
     named(root, &base)?.map_or(Ok(()), |base| Ok(base.sync()?))
@@ -187,9 +180,8 @@ pub(crate) struct ArchiveCleanup<'a> {
 }
 
 impl ArchiveCleanup<'_> {
-    /// Removes an archive outside the root, its unpublished form, and its emptied directories of patch and package,
-    /// and makes that durable: the journal, which is about to forget the archive, may lie on another file system.
-    /// Returns a note if something stays.
+    /// Removes an archive, its unpublished form and emptied directories, durably: the journal, which will forget it,
+    /// may be on another file system. Returns a note if something stays.
     pub(crate) fn remove(self, archive: &JournalArchive, path: &str) -> Result<Option<String>, Cause> {
         let path = outside_path(path);
         let stays = |reason: &str| Some(format!("{} stays: {reason}", path.display()));
@@ -229,8 +221,7 @@ impl ArchiveCleanup<'_> {
         Ok(None)
     }
 
-    /// Returns true if the ledger replaced by the run names the archive at that path. After a commit that is the old
-    /// ledger, after a rollback the new one; either is in the stage.
+    /// The replaced ledger is in the stage: the old one after a commit, the new one after a rollback.
     fn is_in_ledger(self, archive: &JournalArchive, path: &ObjectPath) -> bool {
         let package = archive.package.as_deref().and_then(|name| PkgInst::new(name).ok());
         let (Some(at), Some(names)) =
@@ -258,8 +249,7 @@ impl ArchiveCleanup<'_> {
                 && Some(&header.patch) == archive.patch.as_ref()
                 && Some(&header.package) == archive.package.as_ref()
         };
-        // An archive made by scripts is a package stream without a manifest. A file that is no package stream is no
-        // archive.
+        // Archives by scripts are package streams without a manifest; other files are no archives.
         let is_it = match file.manifest() {
             Ok(manifest) => manifest.is_none_or(|manifest| says(&manifest.header)),
             Err(_) => false,
@@ -268,8 +258,7 @@ impl ArchiveCleanup<'_> {
     }
 }
 
-/// Describes an archive outside the root for the journal, so that nothing else is removed: its digest, patch and
-/// package.
+/// Digest, patch and package protect other files from removal.
 pub(crate) fn kept_outside(path: &Path, b3: Option<Digest>) -> Result<JournalArchive, Cause> {
     let path = host_path(path)?;
     let at = OutsidePath::parse(path.as_bytes());
@@ -286,8 +275,7 @@ pub(crate) fn remote_places(plan: &Plan, run: &Run) -> Vec<PathBuf> {
     plan.undo.iter().filter_map(|undo| undo.outside(&run)).collect()
 }
 
-/// Publishes the archives outside the root before the outcome is written, because the root may need them from then
-/// on.
+/// Before the outcome, after which the root may need them.
 pub(crate) fn publish_remote<'p>(
     root: &Root,
     run: &Run,
@@ -307,7 +295,7 @@ pub(crate) fn publish_remote<'p>(
     Ok(())
 }
 
-/// Gives an archive its name if that is free. The archive may be on any file system.
+/// Works on any file system; fails if the name is taken.
 fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> patchadm_rootfs::Result<()> {
     match dir.move_to(from, dir, name) {
         Err(error) if is_not_there(&error) => {
@@ -343,7 +331,6 @@ mod tests {
 
     const ROOT: &str = "00112233445566ff";
 
-    /// Returns a package stream without a manifest: an archive that scripts made.
     fn stream() -> Vec<u8> {
         let (pkginfo, pkgmap) = (b"PKG=ACMEweb\n".to_vec(), b": 1 9\n".to_vec());
         let inst = PkgInst::new("ACMEweb").unwrap();
@@ -358,8 +345,6 @@ mod tests {
         Sums::of(&mut &*bytes).unwrap().b3.to_string()
     }
 
-    /// Returns whether the end of a run removes a file with these bytes, for which the journal has this digest and
-    /// patch. The removal is durable: the last change is a sync.
     fn removes(bytes: &[u8], b3: &str, patch: &str, outside: &OutsideAccess<'_>) -> bool {
         let (host, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = host.path().join("100-01/ACMEweb/undo");

@@ -1,13 +1,6 @@
-//! Safety copies: before the first procedure script runs, everything scripts may touch is copied into the stage.
-//!
-//! A script changes live objects as it likes, in place or by renames. Restoring a safety copy is one rename,
-//! regardless of what the script did. It needs neither space nor the package, and does not depend on how far the run
-//! got. Undo archives, which are never written in place, are protected by a second name.
-//!
-//! When a copy is restored, the current state decides each step, so a rollback can be cut off at any point and
-//! repeated. A foreign file is kept as `PATH.edited-<run>`. A file is foreign if it is not known to come from the
-//! run, unless a script was running, which then made it. In case of doubt, a file of a type that administrators edit
-//! is foreign.
+//! Safety copies of everything that scripts may touch: restoring one is a rename, whatever scripts did. Current states
+//! decide each step, so a rollback can be repeated. A file not known to come from the run is foreign, and kept as
+//! `PATH.edited-<run>`, unless a script was running; in doubt, edited file types are foreign.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -31,23 +24,21 @@ use patchadm_rootfs::{Dir, FileType, Inode, LiveKind, ObjectStatus, Resolver, Ro
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
-/// The paths that procedure scripts of a run may touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProtectedPaths {
-    /// The objects of the packages, whether they exist or not.
+    /// Existing or not.
     pub objects: Vec<ProtectedObject>,
-    /// Record directories, protected with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
+    /// Directories with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
     pub trees: Vec<ObjectPath>,
-    /// Record files: `contents`.
+    /// For example `contents`.
     pub files: Vec<ObjectPath>,
 }
 
-/// An object that procedure scripts may touch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedObject {
-    /// The client path of the object.
+    /// Client path.
     pub path: ObjectPath,
-    /// True if administrators edit the object (types `e` and `v`).
+    /// Administrators edit it (types `e` and `v`).
     pub editable: bool,
 }
 
@@ -62,8 +53,7 @@ impl<'a> SafetyCopies<'a> {
         Self { domains, ops: held.map(|op| (&op.path, op)).collect() }
     }
 
-    /// Finds the copy of the object at a physical path: its directory and name. Returns `None` if there was no
-    /// object.
+    /// Returns directory and name; `None` if there was no object.
     pub(crate) fn find(&self, physical: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
         let Some(op) = self.ops.get(physical) else { return Ok(None) };
         let name = op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
@@ -130,14 +120,12 @@ impl SafetyCopier<'_> {
         }
     }
 
-    /// Protects the log of another tool, which the batch that writes `contents` removes. A script of the run may write one
-    /// where there is none yet; it goes with a rollback.
+    /// The batch that writes `contents` removes this log. A log that a script writes goes with a rollback.
     fn copy_log(&mut self) -> Result<(), Cause> {
         self.copy_with_ancestors(&places::pkglog(), true, false)
     }
 
-    /// Protects the places that objects below a protected symbolic link will have once a directory replaces the link:
-    /// they are empty now.
+    /// A directory may replace a protected link; its places are empty now.
     fn copy_behind_links(&mut self, objects: &[ProtectedObject]) -> Result<(), Cause> {
         let mut links: BTreeSet<&ObjectPath> = BTreeSet::new();
         for object in objects {
@@ -168,7 +156,7 @@ impl SafetyCopier<'_> {
     }
 
     fn copy_physical(&mut self, physical: ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
-        // A missing directory above it may be made on the way; then it must be removed again.
+        // A directory that is made on the way must go again.
         for above in physical.ancestors() {
             if above.relative().is_empty() || self.dirs.get(&above)?.is_some() {
                 break;
@@ -244,8 +232,8 @@ impl SafetyCopier<'_> {
 }
 
 impl OpRunner<'_> {
-    /// Restores everything protected by the journal: records first, so that no record claims more than the tree; new
-    /// objects are removed before old ones return. Returns the causes of failures.
+    /// Records first, so that none claims more than the tree; new objects go before old ones return. Returns causes of
+    /// failures.
     pub(crate) fn put_back(&mut self) -> Vec<Cause> {
         let notes = match self.stages.first().map(RunNotes::read).transpose() {
             Ok(notes) => notes.unwrap_or_default(),
@@ -305,8 +293,7 @@ impl OpRunner<'_> {
         let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old, notes) };
         match &seen {
             None => self.put_copy(op, &parent)?,
-            // The existing object may look like the copy and be another file: one without its other names, or with
-            // attributes that a script set.
+            // It may look like the copy and be another file: without other names, or with a script's attributes.
             Some(seen) if is_itself(&stage, &staged, copy)? || !is_held(&parent, op.path.name(), copy)? => {
                 if !op.whole && seen.inode == old.inode && op.touched.as_deref() == Some(&seen.ctime) {
                     return Ok(());
@@ -316,7 +303,7 @@ impl OpRunner<'_> {
                 }
                 self.swap(op, &parent, notes)?;
             }
-            // An interrupted rollback had done this already.
+            // An interrupted rollback had done this.
             Some(_) => {}
         }
         let out = self.out_of(op, staged);
@@ -331,7 +318,7 @@ impl OpRunner<'_> {
     ) -> Result<Option<Claim>, Cause> {
         let is_directory = seen.is_some_and(|seen| seen.file_type == FileType::Directory);
         match (parent, seen) {
-            // Directories are shared, and get their attributes back.
+            // Directories are shared, and get attributes back.
             _ if is_directory && op.old.as_ref().is_some_and(|old| old.file_type == 'd') => Ok(None),
             (Some(parent), Some(seen)) if is_like(parent, op.path.name(), seen, op)? => Ok(None),
             _ => Ok(self.claim_on_protected(op, seen.is_some())),
@@ -347,8 +334,8 @@ impl OpRunner<'_> {
         if self.rename_support(op).exchange { staged } else { [&staged, &b".out"[..]].concat() }
     }
 
-    /// Exchanges the staged copy and the live object. Without exchange, the live object gets a second name in the
-    /// stage and the copy is renamed over it; a directory cannot have a second name, so its place is briefly empty.
+    /// Without exchange, the live object gets a second name and the copy is renamed over it; a directory's place is
+    /// briefly empty.
     fn swap(&mut self, op: &Op, parent: &Dir, notes: &RunNotes) -> Result<(), Cause> {
         let (support, (stage, staged)) = (self.rename_support(op), self.staged(op)?);
         let name = op.path.name();
@@ -363,7 +350,7 @@ impl OpRunner<'_> {
         }
         let out = self.out_of(op, staged.clone());
         if !is_one_object(parent, name, &stage, &out)? {
-            // An interrupted rollback had moved it out, and then another object was put there.
+            // An interrupted rollback had moved it out, and then another object appeared.
             self.keep_what_came_out(op, &stage, &out, parent, notes)?;
             stage.remove_tree(&out)?;
         }
@@ -393,7 +380,7 @@ impl OpRunner<'_> {
         Ok(())
     }
 
-    /// Restores a directory: remakes it if it is gone, otherwise sets its attributes.
+    /// Remakes a missing directory.
     fn directory_back(
         &mut self,
         op: &Op,
@@ -434,8 +421,7 @@ impl OpRunner<'_> {
     }
 }
 
-/// Makes a record directory equal to its safety copy, file by file, because a directory from a lower layer of an
-/// overlayfs cannot be exchanged. The copy is not changed, so this can be cut off and repeated.
+/// File by file: a lower layer's directory (overlayfs) cannot be exchanged. The copy stays, so this can be repeated.
 fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
     const NEXT: &[u8] = b"next";
     for name in copy.names()? {
@@ -469,7 +455,7 @@ pub(crate) fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool,
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode))
 }
 
-/// Returns true if an object is the safety copy. A directory is recognized by its inode only.
+/// A directory is recognized by its inode only.
 pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     if copy.file_type == 'd' {
         return is_itself(dir, name, copy);
@@ -477,7 +463,7 @@ pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, C
     Ok(state(dir, name, None, Some(copy))? == ObjectState::New)
 }
 
-/// Returns true if an object has its old content, regardless of its current attributes.
+/// Ignores current attributes.
 pub(crate) fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
     let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
     Ok(match dir.live(name)?.map(|live| live.kind) {

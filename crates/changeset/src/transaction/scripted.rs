@@ -1,4 +1,4 @@
-//! A run in which procedure scripts take part: batches of changes, and scripts between them.
+//! A run with procedure scripts between batches of changes.
 //!
 //! ```text
 //!  begin ──► switch ──► script ──► switch ──► script ──► … ──► commit
@@ -8,8 +8,8 @@
 //!   │ journal durable  │ the script left      │ can end it         │
 //!   └──────────────── a failure, or a death, restores every safety copy ┘
 //! ```
-//! Batches need no undo of their own: regardless of what they and the scripts did, a rollback restores the safety copies
-//! ([`safety_copies`](super::safety_copies)). Changes of scripts to other objects are not undone.
+//! A rollback restores all safety copies ([`safety_copies`](super::safety_copies)), so batches need no undo of their
+//! own. Changes of scripts to other objects stay.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ use crate::transaction::tree::survey::{ExchangeReport, must_allow_scripts};
 use patchadm_rootfs::{Digest, Dir, FileType, Inode, Lock, ObjectRights, ObjectStatus, Root, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
-/// A published run between its batches.
+/// Between its batches.
 #[derive(Debug)]
 pub struct ScriptedRun<'s> {
     root: Root,
@@ -58,9 +58,8 @@ pub struct ScriptedRun<'s> {
 }
 
 impl<'s> ScriptedRun<'s> {
-    /// Copies everything that scripts may touch into the stage, makes that durable, and publishes the journal; from
-    /// here a failure is rolled back. The root must be recovered, and `lock` must have been held since before the
-    /// survey.
+    /// Makes safety copies durable and publishes the journal; later failures are rolled back. The root must be
+    /// recovered, and `lock` held since before the survey.
     pub fn begin(
         root: &Root,
         _lock: &'s Lock,
@@ -94,19 +93,18 @@ impl<'s> ScriptedRun<'s> {
         })
     }
 
-    /// Returns the name of the run, as `PATCHADM_RUN` passes it to commands started by scripts.
+    /// Scripts pass it on as `PATCHADM_RUN`.
     pub fn name(&self) -> String {
         self.run.to_string()
     }
 
-    /// Returns the installf(1M) and removef(1M) calls that failed since the last query, each in words with its
-    /// reason.
+    /// Returns failed installf(1M) and removef(1M) calls since the last query.
     pub fn take_failed_requests(&self) -> Result<Vec<String>, Cause> {
         installf_queue::take_failed_requests(&self.domains.get(0)?.dir)
     }
 
-    /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the current root and touches
-    /// only protected paths. After an error, call [`ScriptedRun::roll_back`].
+    /// `batch` was made from the current root and touches only protected paths. After an error, call
+    /// [`ScriptedRun::roll_back`].
     pub fn switch(&mut self, batch: &Plan, content: &mut dyn ContentSource) -> Result<(), Cause> {
         let domains = self.domains.iter().count();
         self.batches += 1;
@@ -118,7 +116,7 @@ impl<'s> ScriptedRun<'s> {
                 "a batch reaches a file system that the run does not hold".to_owned(),
             ));
         }
-        // A change of any other path could not be undone.
+        // Other changes could not be undone.
         let is_protected = |path: &ObjectPath| self.protected.contains(path);
         let may_change = |op: &Op| {
             is_protected(&op.path) || (op.db && op.path.ancestors().any(|above| is_protected(&above)))
@@ -198,8 +196,7 @@ impl<'s> ScriptedRun<'s> {
         Ok(())
     }
 
-    /// Records that no script runs any more, and the current object at every protected path: none of these is
-    /// foreign.
+    /// Notes the current object at every protected path: none of these is foreign.
     pub fn script_ended(&mut self) -> Result<(), Cause> {
         let runner = &mut OpRunner::open(&self.root, &self.journal)?;
         let mut made = Vec::new();
@@ -215,7 +212,7 @@ impl<'s> ScriptedRun<'s> {
         note_script(&self.root, &mut self.journal.head.progress, None)
     }
 
-    /// Sets the attributes of live objects that a script has put in place. Missing objects are skipped.
+    /// For objects that a script has put in place; skips missing ones.
     pub fn set_attributes_after_script(
         &mut self,
         objects: &[(ObjectPath, AttributeChange)],
@@ -241,7 +238,7 @@ impl<'s> ScriptedRun<'s> {
         Ok(())
     }
 
-    /// Makes everything durable and commits. A failure before the commit is rolled back.
+    /// A failure before the commit is rolled back.
     pub fn commit(mut self) -> Result<Receipt, TransactionError> {
         let places = self.remote.clone();
         let ready = self.settings.watch.check().and_then(|()| self.domains.sync()).and_then(|()| {
@@ -272,7 +269,6 @@ impl<'s> ScriptedRun<'s> {
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, exchanges, notes })
     }
 
-    /// Restores everything as it was before the run.
     pub fn roll_back(self, phase: Phase, cause: Cause) -> TransactionError {
         undo_published(&self.root, &self.journal, phase, cause)
     }
@@ -321,8 +317,8 @@ fn set_exact_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause
 }
 
 impl ScriptedRun<'_> {
-    /// Restores the protected objects at `objects`, and the protected record directories at `trees`, to their state
-    /// before the run. No script may be running. After an error, call [`ScriptedRun::roll_back`].
+    /// Restores protected objects and record directories to their state before the run. No script may be running. After
+    /// an error, call [`ScriptedRun::roll_back`].
     pub fn rewind(&mut self, objects: &BTreeSet<ObjectPath>, trees: &[ObjectPath]) -> Result<(), Cause> {
         self.batches += 1;
         let (root, domains, held) = (&self.root, &self.domains, &self.journal);

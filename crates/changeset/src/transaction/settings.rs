@@ -1,5 +1,5 @@
-//! The input of a run besides its plan: its history entry, callbacks, and the interfaces that the layer above
-//! implements ([`ContentSource`], [`Ledgers`], [`PackageManagers`]).
+//! Input of a run besides its plan, and interfaces for the layer above ([`ContentSource`], [`Ledgers`],
+//! [`PackageManagers`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,38 +16,33 @@ use crate::transaction::tree::survey::ExchangeRequest;
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 
-/// The command line's view of a run: it may end the run between steps, and receives its progress.
 #[derive(Clone, Copy)]
 pub struct RunWatch<'a> {
-    /// Returns the signal that asks the run to end, if one arrived.
+    /// Returns the signal that asks for the end, if any.
     pub interrupt: Interrupt<'a>,
-    /// Receives progress events.
     pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
 }
 
-/// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgressEvent {
-    /// An activity with this many units begins.
+    /// With the number of units.
     Begins(RunActivity, u64),
-    /// This many more units are done.
     Advances(u64),
-    /// The run asks for the last time whether it should end; from here on it is finished whatever comes.
+    /// The last chance to end the run has passed.
     Commits,
-    /// The run is over.
     Ends,
 }
 
-/// The activity of a run, and the unit of its progress.
+/// With the unit of its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunActivity {
-    /// Working out what several patches change, before the run begins; counted in patches.
+    /// Effects of several patches, before the run; in patches.
     Planning,
-    /// Writing new objects beside their targets; counted in bytes.
+    /// In bytes.
     Staging,
-    /// Saving old objects; counted in bytes.
+    /// In bytes.
     Saving,
-    /// Exchanging names; counted in names.
+    /// In names.
     Switching,
 }
 
@@ -83,29 +78,25 @@ impl Debug for RunWatch<'_> {
     }
 }
 
-/// The input of a run apart from its plan.
 #[derive(Clone, Copy)]
 pub struct RunSettings<'a> {
-    /// The entry of the run in history and log.
+    /// For history and log.
     pub run_record: &'a RunRecord,
-    /// The marker for the root's first journal; later ones inherit it.
+    /// For the root's first journal; later ones inherit it.
     pub marker: &'a str,
-    /// A random number, different for each run.
+    /// Random, different for each run.
     pub nonce: u64,
-    /// Drafts the ledgers that the run leaves.
     pub ledgers: &'a dyn Ledgers,
-    /// The directories whose changes should become visible at once, in the order of their switch; none inside
-    /// another. A run with scripts ignores them.
+    /// Directories whose changes should become visible at once, in order; none inside another. Ignored with scripts.
     pub exchanges: &'a [ExchangeRequest],
     /// Consulted between steps.
     pub watch: RunWatch<'a>,
-    /// Returns the milliseconds since the command began, for the history.
+    /// Milliseconds since the command began.
     pub elapsed: &'a dyn Fn() -> u64,
-    /// Called with the name of the run when everything is staged, before the journal is published: makes durable
-    /// everything outside the root that must exist once the run does. A run that is tried again calls it again.
+    /// Called after staging, before publication: makes durable what must exist outside the root. Another attempt calls
+    /// it again.
     pub before_publishing: &'a dyn Fn(&str) -> Result<(), Cause>,
-    /// Called when all names are switched, before anything is checked once more and made durable; an error rolls
-    /// back. A run with batches does not call it.
+    /// Called after the switch, before the last check and sync; an error rolls back. Not called with batches.
     pub when_switched: &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>,
 }
 
@@ -115,30 +106,24 @@ impl Debug for RunSettings<'_> {
     }
 }
 
-/// The source of the content of new files: a patch, a package or an undo archive.
+/// A patch, a package or an undo archive.
 pub trait ContentSource {
-    /// Streams every file for which `wanted` (index of the package, path in it) returns true to `sink`, in the order
-    /// of the source.
+    /// Streams files for which `wanted` (package index, path) returns true, in the source's order.
     fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError>;
 
-    /// Returns the place of a file that lies in an undo directory of the root, so that it can come back itself.
+    /// Returns the place of a file in an undo directory, so that it can come back itself.
     fn stored(&self, _package: usize, _path: &PackagePath) -> Option<&StoredFile> {
         None
     }
 }
 
-/// Returns true if a file of the source is needed.
 pub type WantedFile<'w> = dyn Fn(usize, &PackagePath) -> bool + 'w;
 
-/// Receives the bytes of one file.
 pub type FileSink<'s> = dyn FnMut(usize, &PackagePath, &mut dyn Read) -> Result<(), Cause> + 's;
 
-/// The reason why streaming ended early.
 #[derive(Debug)]
 pub enum StreamError {
-    /// The source cannot be read.
     Source(Box<dyn std::error::Error + Send + Sync>),
-    /// The sink failed.
     Sink(Cause),
 }
 
@@ -151,9 +136,8 @@ impl From<StreamError> for Cause {
     }
 }
 
-/// Drafts ledgers.
 pub trait Ledgers: Debug {
-    /// Drafts the change of a ledger, or returns `None` if the ledger stays as it is.
+    /// `None` if the ledger stays.
     fn draft<'p>(
         &self,
         root: &Root,
@@ -162,46 +146,40 @@ pub trait Ledgers: Debug {
     ) -> Result<Option<Box<dyn LedgerDraft + 'p>>, Cause>;
 }
 
-/// A ledger that changes.
 pub trait LedgerDraft: Debug + Sync {
-    /// Returns true if the ledger file exists now.
     fn is_there(&self) -> bool;
 
-    /// Returns true if no line is left; the file is then removed.
+    /// An empty ledger is removed.
     fn is_empty(&self) -> bool;
 
-    /// Builds the text of the ledger, once all archives of `run` are written.
+    /// Called after all archives of `run` are written.
     fn bytes(&self, run: &str, written: &LedgerInput<'_>) -> Result<Vec<u8>, Cause>;
 }
 
-/// The archives written by a run, by package and patch, each with its place.
+/// By package and patch.
 pub type SavedArchives = BTreeMap<(PkgInst, String), (WrittenArchive, UndoPlace)>;
 
-/// The input of a run's ledgers.
 #[derive(Debug)]
 pub struct LedgerInput<'a> {
-    /// The root being changed.
     pub root: &'a Root,
-    /// The plan of the batch.
     pub plan: &'a Plan,
-    /// The archives of this batch, by their index in the plan.
+    /// Archives of this batch by plan index.
     pub written: &'a BTreeMap<usize, WrittenArchive>,
-    /// The archives of earlier batches.
+    /// Archives of earlier batches.
     pub saved: &'a SavedArchives,
 }
 
-/// The package managers of the system. They may have written or removed objects since a run was interrupted, and
-/// recovery keeps what they wrote. Paths are physical: no parent is a symbolic link.
+/// Native package managers, which may have written or removed objects since an interruption; recovery keeps these.
+/// Paths are physical.
 ///
-/// An answer that cannot be found is `None`. Recovery then acts as on a root without package managers.
+/// `None` means that nothing was found, as without package managers.
 pub trait PackageManagers {
-    /// Returns the name and version of the package that owns a path.
+    /// Returns name and version.
     fn owner(&self, path: &ObjectPath) -> Option<String>;
 
-    /// Returns the package that wrote an object: it owns the path, was installed after `since` (RFC 3339), and
-    /// delivers this object.
+    /// The writer owns the path, was installed after `since` (RFC 3339), and delivers this object.
     fn writer(&self, path: &ObjectPath, since: &str) -> Option<String>;
 
-    /// Returns the package that owned a path before the run and was removed since.
+    /// It owned the path before the run, and was removed since.
     fn former_owner(&self, path: &ObjectPath) -> Option<String>;
 }

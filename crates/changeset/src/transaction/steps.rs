@@ -1,5 +1,4 @@
-//! The steps of a run, each a type that the next one consumes. Runs with scripts ([`scripted`](super::scripted))
-//! open, publish and commit by the same code.
+//! The steps of a run, types that consume one another; shared with runs with scripts ([`scripted`](super::scripted)).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -38,25 +37,20 @@ use patchadm_rootfs::{Dir, Inode, Lock, Root, WritableFile};
 use patchadm_svr4::format::pkgmap::member_name;
 use patchadm_svr4::package::ObjectPath;
 
-/// The results of a finished run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The name of the run.
     pub run: String,
-    /// The bytes of new objects.
+    /// Of new objects.
     pub bytes: u64,
-    /// The bytes of each undo archive, by its index in the plan.
+    /// Bytes by plan index.
     pub undo: BTreeMap<usize, u64>,
-    /// How the changes below each directory to be exchanged became visible.
     pub exchanges: Vec<ExchangeReport>,
-    /// Notes for the operator: directories that stay, work that could not be finished.
+    /// Directories that stay, unfinished work.
     pub notes: Vec<String>,
 }
 
-/// Runs `plan` from the first step to the last. If nothing can be renamed into a directory from the stage of its
-/// domain, everything is undone, and a second run with a history entry of its own treats that directory as a domain
-/// of its own. A directory that turns out not to be exchangeable is given up in the same way, unless its exchange is
-/// mandatory.
+/// If renames into a directory fail, everything is undone and a second run, with its own history entry, makes it a
+/// domain. An impossible exchange is given up alike, unless mandatory.
 pub fn run_plan<'p>(
     root: &Root,
     lock: &'p Lock,
@@ -77,7 +71,6 @@ pub fn run_plan<'p>(
     }
 }
 
-/// A plan laid out over the disk.
 #[derive(Debug)]
 pub struct Planned<'p> {
     root: Root,
@@ -90,7 +83,6 @@ pub struct Planned<'p> {
     staged: Vec<StagedExchange>,
 }
 
-/// A run whose new objects are staged beside their targets.
 #[derive(Debug)]
 pub struct Staged<'p> {
     on: Planned<'p>,
@@ -98,7 +90,6 @@ pub struct Staged<'p> {
     versions: StagedVersions,
 }
 
-/// A run whose old objects are saved and whose records are staged beside their places.
 #[derive(Debug)]
 pub struct Snapshotted<'p> {
     on: Planned<'p>,
@@ -108,7 +99,7 @@ pub struct Snapshotted<'p> {
     undo: BTreeMap<usize, u64>,
 }
 
-/// A run with a durable journal: from here a failure is rolled back.
+/// A durable journal exists: failures are rolled back.
 #[derive(Debug)]
 pub struct Published<'p> {
     on: Planned<'p>,
@@ -120,8 +111,7 @@ pub struct Published<'p> {
 }
 
 impl<'p> Planned<'p> {
-    /// Lays out `plan`: domains, stages, obstacles. The root must be recovered, and `lock` must have been held since
-    /// before the inventory was read. The findings of `earlier` attempts are taken into account.
+    /// The root must be recovered, and `lock` held since before the inventory. Uses findings of `earlier` attempts.
     pub(crate) fn begin(
         root: &Root,
         _lock: &'p Lock,
@@ -143,7 +133,7 @@ impl<'p> Planned<'p> {
         }
     }
 
-    /// Writes every new object beside its target; `content` supplies the files.
+    /// `content` supplies the files.
     pub fn stage(mut self, content: &mut dyn ContentSource) -> Result<Staged<'p>, TransactionError> {
         let (root, domains, watch) = (&self.root, &self.opening.domains, self.settings.watch);
         let (syncs, saves) = (self.plan.archives().next().is_none(), !self.plan.undo.is_empty());
@@ -165,7 +155,6 @@ impl<'p> Planned<'p> {
 }
 
 impl<'p> Staged<'p> {
-    /// Saves every old object in the undo archives, and writes the records beside their places.
     pub fn snapshot(mut self) -> Result<Snapshotted<'p>, TransactionError> {
         let mut recorder = RecordStager {
             root: &self.on.root,
@@ -185,13 +174,13 @@ impl<'p> Staged<'p> {
         let saved = recorder.plan.undo.iter().flat_map(|undo| &undo.saved);
         let size = saved.filter_map(|(entry, _)| entry.object.content.size).sum();
         recorder.settings.watch.begins(RunActivity::Saving, size);
-        // New objects go to the disk while old ones are saved; if nothing is saved, there is no time for it.
+        // Syncs new objects while old ones are saved, if any.
         let bytes = if self.on.plan.archives().next().is_none() { 0 } else { self.content.bytes };
         let going = records_that_go(&self.on.layout);
         let all = std::thread::scope(|scope| {
             let root = &self.on.root;
             let early = EarlySync::begin(scope, root, &self.on.opening.domains, bytes);
-            // The archives that go are read meanwhile.
+            // Outgoing archives are read meanwhile.
             let is_aside = root.workers() > 1 && !going.is_empty();
             let dropped = is_aside.then(|| scope.spawn(|| dropped_files(root, &going)));
             let saved = save_and_record(&mut recorder, &mut self.on.layout);
@@ -221,8 +210,7 @@ impl<'p> Staged<'p> {
     }
 }
 
-/// Writes the undo archives, the records that name them, and the second names of old objects. An error carries its
-/// phase.
+/// Includes second names of old objects. An error carries its phase.
 fn save_and_record<'p>(
     recorder: &mut RecordStager<'_, 'p>,
     layout: &mut Layout<'p>,
@@ -234,11 +222,10 @@ fn save_and_record<'p>(
 }
 
 impl<'p> Snapshotted<'p> {
-    /// Makes everything durable, then gives the journal its name.
     pub fn publish(mut self) -> Result<Published<'p>, TransactionError> {
         self.name_saved_objects();
         let plain = plain_objects(&self.on.layout);
-        // From here the run follows its journal: only the op remains of each item, and only until it is written.
+        // From here the run follows its journal, so items can go.
         let items = std::mem::take(&mut self.on.layout.items).into_iter();
         let ops = items.filter(|item| item.inside.is_none()).map(|item| item.op);
         let Planned { root, plan, settings, opening, .. } = &self.on;
@@ -266,7 +253,7 @@ impl<'p> Snapshotted<'p> {
 }
 
 impl Published<'_> {
-    /// Switches all names, makes that durable, and commits. A failure or signal before the commit is rolled back.
+    /// A failure or signal before the commit is rolled back.
     pub fn switch(mut self) -> Result<Receipt, TransactionError> {
         let plain = std::mem::take(&mut self.plain);
         let root = &self.on.root;
@@ -295,9 +282,9 @@ impl Published<'_> {
         Ok(Receipt { run, bytes: self.bytes, undo: self.undo, exchanges, notes })
     }
 
-    /// Switches all names and makes that durable. Returns the objects that are in place and need not be read again.
+    /// Durable. Returns objects in place that need not be read again.
     fn switch_names(&self, runner: &mut OpRunner<'_>) -> Result<Vec<SwitchedObject<'_>>, Cause> {
-        // The journal has the records first, for its readers; the switch has them last.
+        // The journal lists records first, for readers; the switch has them last.
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
         let watch = self.on.settings.watch;
         watch.begins(RunActivity::Switching, self.journal.ops.len() as u64);
@@ -318,7 +305,7 @@ impl Published<'_> {
         for tree in &self.on.staged {
             tree.must_be_as_known(&self.on.root)?;
         }
-        // After a script has run, the order of times proves nothing.
+        // After a script, the order of times proves nothing.
         let delivered = if switched.had_scripts() {
             Vec::new()
         } else {
@@ -336,8 +323,7 @@ fn given_identities<'j>(objects: &[&'j Op]) -> HashMap<Inode, &'j Identity> {
     attributes.filter_map(|op| Some((op.old.as_ref()?.inode, op.new.as_deref()?))).collect()
 }
 
-/// Returns the op with its old object as it must look now: its file may have another name that stays and got another
-/// time.
+/// The old file may have another name that stays and got another time.
 fn with_given_time<'j>(op: &'j Op, given: &HashMap<Inode, &Identity>) -> Cow<'j, Op> {
     let Some(old) = &op.old else { return Cow::Borrowed(op) };
     let Some(new) = given.get(&old.inode) else { return Cow::Borrowed(op) };
@@ -353,8 +339,7 @@ pub(crate) struct OpenedRun {
 }
 
 impl OpenedRun {
-    /// Numbers the run and makes its stage on the file system of the journal. Each directory in `apart` becomes a
-    /// domain of its own.
+    /// Each directory in `apart` becomes a domain.
     pub(crate) fn begin(
         root: &Root,
         settings: RunSettings<'_>,
@@ -374,17 +359,15 @@ impl OpenedRun {
                 Ok(Self { run, marker, domains })
             }
             Err(cause) => {
-                // Every part of the stage is removed. A part that cannot be removed belongs to no journal, and is
-                // removed next time.
+                // A part that cannot be removed belongs to no journal, and goes next time.
                 let _ = remove_strays(root, None);
                 Err(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
             }
         }
     }
 
-    /// Makes everything staged durable, together with a journal of these archives and ops, then gives the journal its
-    /// name. After a failure the run is abandoned, with the undo archives that it wrote `outside` the root, or rolled
-    /// back if the journal may have reached the disk.
+    /// Syncs, then publishes a journal of these archives and ops. A failed run is abandoned, with archives that it
+    /// wrote `outside`, or rolled back if the journal may have reached the disk.
     pub(crate) fn publish(
         &self,
         root: &Root,
@@ -399,7 +382,7 @@ impl OpenedRun {
         let journal = self.read_back(root, &journal, settings).map_err(abandon)?;
         match journal_file::publish(root) {
             Ok(()) => Ok(journal),
-            // Once made, the rename may have reached the disk.
+            // The rename may have reached the disk.
             Err(cause) => match journal_file::head(root) {
                 Ok(found) if found.as_ref().is_none_or(|found| *found != journal.head) => Err(abandon(cause)),
                 _ => Err(undo_published(root, &journal, Phase::Publish, cause)),
@@ -407,8 +390,7 @@ impl OpenedRun {
         }
     }
 
-    /// Writes the journal and its copies; returns the bytes of the publicly readable part. Drops each op once it is
-    /// written.
+    /// Returns bytes of the public part. Drops each op once written.
     fn write(
         &self,
         root: &Root,
@@ -435,8 +417,7 @@ impl OpenedRun {
         })
     }
 
-    /// Makes everything durable. Meanwhile the journal is parsed as recovery would parse it, from its file; from
-    /// here, the run follows that journal.
+    /// Meanwhile parses the journal as recovery would; from here, the run follows it.
     fn read_back(&self, root: &Root, journal: &[u8], settings: RunSettings<'_>) -> Result<Journal, Cause> {
         let run = self.run.to_string();
         settings.watch.check()?;
@@ -445,7 +426,7 @@ impl OpenedRun {
                 self.domains.sync()?;
                 self.domains.iter().try_for_each(|domain| journal_file::name_copy(&domain.dir, &run))
             });
-            // In this thread: the data read reuses the memory that the layout has freed.
+            // In this thread, to reuse the memory that the layout has freed.
             let read = journal_file::read_back(root, journal, &run);
             syncing.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))??;
             read
@@ -460,13 +441,13 @@ impl OpenedRun {
         outside: &[PathBuf],
     ) -> TransactionError {
         for path in outside {
-            // A leftover `.tmp` outside the root is named after its run and blocks nothing.
+            // A leftover `.tmp` is named after its run and blocks nothing.
             let _ = remove_unpublished(root, path, &self.run.to_string());
         }
         if let Ok(first) = self.domains.get(0) {
             history_file::keep_failed_attempt(root, &first.dir, &self.run, &cause);
         }
-        // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
+        // The next command removes it: it belongs to no published journal.
         if self.domains.discard().is_ok() {
             let _ = journal_file::remove_new(root);
         }
@@ -474,8 +455,8 @@ impl OpenedRun {
     }
 }
 
-/// Commits a run whose changes are durable; returns the milliseconds since the command began. A failure leaves the
-/// outcome in doubt: nothing is undone or dropped, and the next command decides.
+/// Changes must be durable. Returns the milliseconds since the command began. A failure leaves the outcome in doubt,
+/// for the next command to decide.
 pub(crate) fn commit(settings: RunSettings<'_>, journal: &WritableFile) -> Result<u64, TransactionError> {
     if let Err(cause) = journal_file::close(journal, RunOutcome::Commit) {
         settings.watch.ends();

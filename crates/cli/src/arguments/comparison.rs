@@ -1,5 +1,3 @@
-//! The objects that machines are compared with: a cross-reference file, or the index of a depot.
-
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -17,7 +15,7 @@ use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::depots::{
     Depot, DepotError, DepotLocation, DepotProgress, FetchSession, fetch_bytes, open_depot,
 };
-use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::failure::{Failure, IgnoredDepot};
 use patchadm_core::operation::patches::apply::demands;
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::http::Address;
@@ -39,17 +37,16 @@ pub struct ComparisonOptions {
     signature: SignatureOptions,
 }
 
-/// What machines are compared with.
 pub struct Comparison {
     pub reference: CrossReference,
-    /// Its name, as it was given.
     pub name: String,
-    /// The depot and what is demanded of its index, to be compared with what each root remembers.
+    /// The depot and the demands on its index, to be compared with what each root remembers.
     depot: Option<(Depot, DemandWord)>,
+    /// The reason why the policy of the host names the depot, and not that of the root.
+    ignored_depot: Option<IgnoredDepot>,
     now: DateTime<Utc>,
 }
 
-/// A named place, once its kind is known.
 enum NamedPlace {
     File(OsString),
     Address(Address),
@@ -57,15 +54,14 @@ enum NamedPlace {
 }
 
 impl ComparisonOptions {
-    /// Tells whether something to compare with is named.
     pub fn is_said(&self) -> bool {
         self.xref.is_some() || self.depot.depot.is_some()
     }
 }
 
 impl Comparison {
-    /// Opens what the options name, else the depot of the policy. Of many roots, and of machines that are not here, the
-    /// root of the running system says which keys are trusted.
+    /// Opens what the options name, else the depot of the policy. For many roots, and for machines that are not here,
+    /// the running system says which keys are trusted.
     pub fn open(
         call: &mut Invocation,
         (options, fetching): (&ComparisonOptions, &FetchOptions),
@@ -73,19 +69,24 @@ impl Comparison {
         usage: &'static str,
     ) -> anyhow::Result<Self> {
         let now = call.surroundings.now;
+        let mut ignored_depot: Option<IgnoredDepot> = None;
         let (place, name) = match (&options.xref, &options.depot.depot) {
             (Some(file), _) => (place_of_file(file).map_err(|error| depot_refused(&error))?, file.clone()),
             (None, Some(depot)) => {
                 let location = DepotLocation::parse(depot).map_err(|error| depot_refused(&error))?;
                 (NamedPlace::Depot(location), depot.clone())
             }
-            (None, None) => of_policy(root, usage)?,
+            (None, None) => {
+                let ground = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?;
+                ignored_depot.clone_from(&ground.ignored_depot);
+                of_policy(root, ground, usage)?
+            }
         };
         let name = name.to_string_lossy().into_owned();
         match place {
             NamedPlace::File(file) => {
                 let reference = read_cross_reference(Path::new(&file)).map_err(|error| refused(&error))?;
-                Ok(Self { reference, name, depot: None, now })
+                Ok(Self { reference, name, depot: None, ignored_depot, now })
             }
             NamedPlace::Address(address) => {
                 let text = fetch(call, (options, fetching), root, |session, _| {
@@ -93,26 +94,31 @@ impl Comparison {
                 })?;
                 let reference =
                     parse_cross_reference(Path::new(&name), &text).map_err(|error| refused(&error))?;
-                Ok(Self { reference, name, depot: None, now })
+                Ok(Self { reference, name, depot: None, ignored_depot, now })
             }
             NamedPlace::Depot(location) => {
                 let (depot, word) = fetch(call, (options, fetching), root, |session, demands| {
                     Ok((open_depot(&location, demands, session)?, strictest(demands)))
                 })?;
                 let reference = from_depot(depot.index());
-                Ok(Self { reference, name, depot: Some((depot, word)), now })
+                Ok(Self { reference, name, depot: Some((depot, word)), ignored_depot, now })
             }
         }
     }
 
-    /// Compares the index of the depot with what the root remembers of it; what has to be said about it.
+    /// Compares the index of the depot with what the root remembers of it. Returns a note for the user, if any.
     pub fn must_be_current(&self, root: &Root) -> Result<Option<String>, Stop> {
         let Some((depot, word)) = &self.depot else { return Ok(None) };
         let stale = depot.check(root, *word, self.now).map_err(|failure| query_refused(root, &failure))?;
         Ok(stale.map(|stale| stale.to_string()))
     }
 
-    /// Returns the sentence about everything in the directory of the depot that is not a patch.
+    /// Returns the sentence about a depot of the root's own policy that is not used.
+    pub fn ignored_depot(&self) -> Option<String> {
+        self.ignored_depot.as_ref().map(ToString::to_string)
+    }
+
+    /// Returns a note about everything in the directory of the depot that is not a patch.
     pub fn passed_over(&self) -> Option<String> {
         let (depot, _) = self.depot.as_ref()?;
         match depot.passed_over() {
@@ -123,7 +129,6 @@ impl Comparison {
     }
 }
 
-/// Returns the place of a cross-reference file, which is fetched if its name is an address.
 fn place_of_file(file: &OsString) -> Result<NamedPlace, DepotError> {
     match DepotLocation::parse(file) {
         Ok(DepotLocation::Address(_)) => Ok(NamedPlace::Address(Address::parse(&file.to_string_lossy())?)),
@@ -131,19 +136,25 @@ fn place_of_file(file: &OsString) -> Result<NamedPlace, DepotError> {
     }
 }
 
-fn of_policy(root: &Root, usage: &'static str) -> anyhow::Result<(NamedPlace, OsString)> {
-    let ground = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?;
+fn of_policy(
+    root: &Root,
+    ground: RootAndPolicy,
+    usage: &'static str,
+) -> anyhow::Result<(NamedPlace, OsString)> {
     let Some(depot) = ground.policy.depot else {
         let last = last_used_depot(root).map(|last| without_password(&last));
         let last = last.map(|last| format!("; the last depot used was {last}")).unwrap_or_default();
-        let message = format!("nothing to compare with: name a depot with -M, or a file with --xref{last}");
+        let how = ground.ignored_depot.map_or_else(
+            || "name a depot with -M, or a file with --xref".to_owned(),
+            |ignored| ignored.to_string(),
+        );
+        let message = format!("nothing to compare with: {how}{last}");
         return Err(Stop::Usage { message, usage }.into());
     };
     let location = DepotLocation::parse(depot.as_ref()).map_err(|error| depot_refused(&error))?;
     Ok((NamedPlace::Depot(location), depot.into()))
 }
 
-/// Fetches something, with a bar if someone watches.
 fn fetch<T>(
     call: &mut Invocation,
     (options, fetching): (&ComparisonOptions, &FetchOptions),

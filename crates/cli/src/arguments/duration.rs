@@ -1,6 +1,6 @@
 //! Options about durations and days.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use patchadm_inputs::duration::{DAY, duration};
 
 use crate::surroundings::Zone;
@@ -15,7 +15,6 @@ pub fn seconds(text: &str) -> Result<u64, String> {
     text.parse().or_else(|_| age(text))
 }
 
-/// Reads a duration of whole days.
 pub fn days(text: &str) -> Result<u32, String> {
     let seconds = age(text)?;
     if !seconds.is_multiple_of(DAY) {
@@ -24,39 +23,43 @@ pub fn days(text: &str) -> Result<u32, String> {
     u32::try_from(seconds / DAY).map_err(|_| "the duration is too long".to_owned())
 }
 
-/// A point in time as an option names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PointInTime {
     Moment(DateTime<Utc>),
+    /// A minute of the local clock.
+    Minute(NaiveDateTime),
     /// A day of the local calendar.
     Day(NaiveDate),
 }
 
 impl PointInTime {
-    /// Reads a day (`2026-11-27`) or a moment (RFC 3339).
+    /// Reads a day (`2026-11-27`), a minute as texts show it (`2026-11-27 06:52`), or a moment (RFC 3339).
     pub fn parse(text: &str) -> Result<Self, String> {
         let moment = DateTime::parse_from_rfc3339(text).map(|moment| Self::Moment(moment.to_utc()));
+        let minute = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").map(Self::Minute);
         let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Self::Day);
-        moment
-            .or_else(|_| day())
-            .map_err(|_| "not a date: write 2026-11-20, or 2026-11-20T07:00:00+01:00".to_owned())
+        moment.or_else(|_| minute()).or_else(|_| day()).map_err(|_| {
+            "not a date: write 2026-11-20, '2026-11-20 07:00', or 2026-11-20T07:00:00+01:00".to_owned()
+        })
     }
 
-    /// Returns the moment, or the first of the day.
+    /// Returns the moment, or the first of the minute or day.
     pub fn first(self, zone: Zone) -> Option<DateTime<Utc>> {
         match self {
             Self::Moment(moment) => Some(moment),
+            Self::Minute(minute) => zone.moment(minute),
             Self::Day(day) => zone.moment(day.and_time(NaiveTime::MIN)),
         }
     }
 
-    /// Returns the moment, or the last second of the day.
+    /// Returns the moment, or the last second of the minute or day.
     pub fn last(self, zone: Zone) -> Option<DateTime<Utc>> {
         match self {
             Self::Moment(moment) => Some(moment),
+            Self::Minute(minute) => zone.moment(minute)?.checked_add_signed(TimeDelta::seconds(59)),
             Self::Day(day) => {
                 let next = zone.moment(day.succ_opt()?.and_time(NaiveTime::MIN))?;
-                next.checked_sub_signed(chrono::TimeDelta::seconds(1))
+                next.checked_sub_signed(TimeDelta::seconds(1))
             }
         }
     }
@@ -80,6 +83,9 @@ mod tests {
         let at = |moment: Option<DateTime<Utc>>| moment.unwrap().to_rfc3339();
         assert_eq!(at(day.first(Zone::Utc)), "2026-11-20T00:00:00+00:00");
         assert_eq!(at(day.last(Zone::Utc)), "2026-11-20T23:59:59+00:00");
+        let minute = PointInTime::parse("2026-11-20 07:00").unwrap();
+        assert_eq!(at(minute.first(Zone::Utc)), "2026-11-20T07:00:00+00:00");
+        assert_eq!(at(minute.last(Zone::Utc)), "2026-11-20T07:00:59+00:00");
         let moment = PointInTime::parse("2026-11-20T07:00:00+01:00").unwrap();
         assert_eq!(at(moment.first(Zone::Utc)), "2026-11-20T06:00:00+00:00");
         assert_eq!(moment.first(Zone::Utc), moment.last(Zone::Utc));

@@ -1,5 +1,3 @@
-//! Options of the commands that take patches from depots and addresses.
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -53,15 +51,13 @@ impl From<OfflineOption> for FetchOptions {
 }
 
 impl OfflineOption {
-    /// The option, and whether it was given.
     pub fn said(self) -> [(&'static str, bool); 1] {
         [("--offline", self.offline)]
     }
 }
 
 impl FetchOptions {
-    /// Returns how depots are reached with these options under a policy. `wait` is the time that another command may hold
-    /// up a download, if one was named.
+    /// `wait` limits the time for which another command may hold up a download.
     pub fn access<'a>(
         &self,
         surroundings: &Surroundings,
@@ -88,6 +84,7 @@ impl FetchOptions {
                 certificate_file: network.certificate_file.clone(),
                 certificate_directories: network.certificate_directories.clone(),
                 proxies,
+                local_hosts: None,
                 patience: if self.is_impatient { impatience() } else { Patience::default() },
             },
             wait: wait.map(Duration::from_secs),
@@ -105,7 +102,6 @@ fn impatience() -> Patience {
     Patience { connect, first_byte, slow, pauses: Vec::new(), ..Patience::default() }
 }
 
-/// Returns a bar for what a command fetches or indexes, drawn only if someone watches.
 pub fn fetch_bar(call: &Invocation) -> FetchBar {
     let surroundings = &call.surroundings;
     FetchBar::new(Instant::now(), surroundings.stderr_is_terminal && !surroundings.is_quiet && !call.in_json)

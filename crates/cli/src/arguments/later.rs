@@ -1,9 +1,8 @@
-//! Options that the classic commands or other verbs have and this command does not: their meaning, and an alternative.
+//! Options of other verbs or classic commands that this command does not have: their meaning, and an alternative.
 
-/// Options about whose a root is, and the advice where nothing is changed.
 const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
 
-/// Options that most verbs have, and what those do that have them.
+/// Options of most verbs, with their effect there.
 const OF_SOME_VERBS: [(&str, &str); 7] = [
     ("-R", "-R is for verbs that work on a root"),
     ("--root", "--root is for verbs that work on a root"),
@@ -14,7 +13,6 @@ const OF_SOME_VERBS: [(&str, &str); 7] = [
     ("--quiet", "--quiet is for verbs that have a report"),
 ];
 
-/// Verbs that change nothing.
 const QUERIES: [&str; 12] = [
     "missing",
     "build",
@@ -30,8 +28,7 @@ const QUERIES: [&str; 12] = [
     "demo",
 ];
 
-/// For each command its options that are known and do nothing here: command, option, what it is and why it does
-/// nothing, what to do instead.
+/// Known options without effect: command, option, meaning and reason, alternative.
 const LATER: &[(&str, &str, &str, &str)] = &[
     ("patchadd", "-C", INSTALL_IMAGE, "Name the root of the image with -R: patchadd -R IMAGE PATCH"),
     ("patchadd", "-S", SERVICE, "Name its root with -R: patchadd -R /export/SERVICE PATCH"),
@@ -49,6 +46,12 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ),
     ("patchrm", "-C", INSTALL_IMAGE, "Name the root of the image with -R: patchrm -R IMAGE ID"),
     ("patchrm", "-S", SERVICE, "Name its root with -R: patchrm -R /export/SERVICE ID"),
+    (
+        "undo",
+        "--down-to",
+        "--down-to is an option of remove; undo takes the number or name of one run",
+        "patchadm remove --down-to POINT",
+    ),
     ("demo", "--json", "a story has no JSON form", "Leave it out"),
     (
         "stage enter",
@@ -80,16 +83,14 @@ const INSTALL_IMAGE: &str = "-C names the image of a network installation; that 
 const SERVICE: &str =
     "-S names the operating system that a server keeps for its clients; that is not built yet";
 
-/// Why a stage has nothing to do with many roots, and the advice.
 const ONE_ROOT: &str = "--roots is for verbs that change many roots, and a stage is a copy of one\n\
      hint: make a patch of it with `patchadm build`, which `patchadm add --roots FILE PATCH` applies to all of them";
 
-/// Tells whether a command works on stages.
 fn is_about_stages(command: &str) -> bool {
     command.split(' ').next() == Some("stage")
 }
 
-/// Returns the lines about an option that `command` knows and does not have.
+/// Returns the lines about an option that `command` knows but does not have.
 pub(super) fn later_option(command: &str, is_verb: bool, option: &str) -> Option<String> {
     let known = LATER.iter().find(|(of, name, ..)| *of == command && *name == option);
     if let Some((_, _, what, instead)) = known {

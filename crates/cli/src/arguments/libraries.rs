@@ -18,11 +18,11 @@ const LIBRARIES: [(&str, LibraryRequest); 5] = [
     ("keep-always", LibraryRequest { words: Some(KEEP), keep: true, always: true }),
 ];
 
-/// The words of a plan file for `shlibs`, as a policy has them.
+/// Values of `shlibs` in a plan file, as in a policy.
 const PLAN_WORDS: [(&str, LibraryWords); 4] =
     [("report", REPORT), ("keep", KEEP), ("stop", STOP), ("keep,stop", KEEP_OR_STOP)];
 
-/// The words of a plan file for `keep_shlibs`, with whether libraries stay even if the patch forbids it.
+/// Values of `keep_shlibs` in a plan file; true if libraries stay even if the patch forbids it.
 const PLAN_KEEPING: [(&str, bool); 2] = [("allowed", false), ("always", true)];
 
 /// What happens to libraries that a change takes away.
@@ -35,19 +35,16 @@ pub struct LibraryOptions {
 }
 
 impl LibraryOptions {
-    /// Returns the request of the option.
     pub fn request(&self) -> LibraryRequest {
         self.libs.unwrap_or_default()
     }
 
-    /// Writes it to a plan file.
     pub fn write(&self, options: &mut PlanOptions) {
         let request = self.request();
         options.shlibs = word_for(&PLAN_WORDS, request.words);
         options.keep_shlibs = word_for(&PLAN_KEEPING, request.keep.then_some(request.always));
     }
 
-    /// Reads it from a plan file.
     pub fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         let words = meant_by(&PLAN_WORDS, "shlibs", options.shlibs.as_deref())?;
         let keeping = meant_by(&PLAN_KEEPING, "keep_shlibs", options.keep_shlibs.as_deref())?;

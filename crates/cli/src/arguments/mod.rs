@@ -1,4 +1,4 @@
-//! The command line: what the options and operands of several commands mean.
+//! The command line: options and operands of several commands.
 
 pub mod comparison;
 pub mod duration;
@@ -22,7 +22,7 @@ pub use options::{
     CategoryOption, ColourOption, Extensions, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption,
     VerboseOption, VersionOption, listed, parse, refuse_unsupported,
 };
-pub use paths::{directory_of_root, inside, object_path};
+pub use paths::{absolute_root, directory_of_root, inside, object_path};
 pub use scripts::{ScriptOptions, ScriptTimeout, script_settings};
 pub use sections::SELECTING;
 pub use trial::TrialOptions;

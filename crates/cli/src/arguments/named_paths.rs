@@ -1,5 +1,3 @@
-//! Paths of a root as users type them: from `/` of the root on, or where they are on this machine.
-
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -8,8 +6,8 @@ use crate::reply::Stop;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// Returns the paths as the records of the root have them. A relative one is that of the working directory if that is
-/// below the root, and else begins at the root. `..` takes the name before it away, as in a shell.
+/// Returns paths as the records of the root have them. A relative one starts in the working directory if that is below
+/// the root, else at the root. `..` removes the name before it, as in a shell.
 pub fn paths_in_root(root: &Root, words: &[PathBuf], usage: &'static str) -> Result<Vec<ObjectPath>, Stop> {
     let read = |word: &PathBuf| {
         let path = ObjectPath::new(placed(root, word).as_os_str().as_bytes());
@@ -20,14 +18,19 @@ pub fn paths_in_root(root: &Root, words: &[PathBuf], usage: &'static str) -> Res
 }
 
 fn placed(root: &Root, word: &Path) -> PathBuf {
-    let here = std::path::absolute(word).ok().map(|here| without_dots(&here));
-    match here.filter(|here| here.starts_with(root.prefix())) {
-        Some(here) if word.is_relative() => here,
-        _ => without_dots(&Path::new("/").join(word)),
-    }
+    let here = std::path::absolute(word).ok();
+    let plain = here.as_deref().map(without_dots).filter(|plain| plain.starts_with(root.prefix()));
+    let placed = plain.or_else(|| through_links(root, here.as_deref()?));
+    placed.unwrap_or_else(|| without_dots(&Path::new("/").join(word)))
 }
 
-/// Returns an absolute path without `..`.
+/// Returns the path below the prefix of the root if links on this machine lead there.
+fn through_links(root: &Root, here: &Path) -> Option<PathBuf> {
+    let (above, name) = (here.parent()?.canonicalize().ok()?, here.file_name()?);
+    let prefix = root.prefix().canonicalize().ok()?;
+    Some(root.prefix().join(above.strip_prefix(prefix).ok()?).join(name))
+}
+
 fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::from("/");
     for component in path.components() {

@@ -1,9 +1,6 @@
-//! Reading command lines: what all commands have in common.
-//!
-//! Each command describes its options as a clap struct whose doc comments are its help text. Letters may be
-//! clustered (`-na FILE`) and may come in any order, as getopts(1) allows; flags may come more than once, options with a
-//! value only where they take several.
-//! A command line that makes no sense is a [`Stop::Usage`] with the classic synopsis, never clap's own exit code.
+//! Reads command lines. Each command is a clap struct whose doc comments are its help. Letters may be clustered (`-na
+//! FILE`), as in getopts(1); flags may be repeated. A bad command line is a [`Stop::Usage`] with the classic synopsis,
+//! never clap's own exit code.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,6 +13,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 
 use super::later::later_option;
+use super::paths::absolute_root;
 use super::sections::{arranged, help_text};
 use super::suggest::did_you_mean;
 use super::synopsis::folded_synopsis;
@@ -27,7 +25,7 @@ use patchadm_inputs::input_file::read_own;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::params::LARGEST_FILE;
 
-/// The names of the options that say how the answer looks; no option of a classic command has them.
+/// No option of a classic command has this name.
 const JSON: &str = "json";
 const QUIET: &str = "global-quiet";
 const VERBOSE: &str = "global-verbose";
@@ -36,7 +34,7 @@ pub const COLOUR: &str = "global-colour";
 const ROOT: &str = "root";
 const HELP: &str = "help";
 
-/// The id of the option that names files and directories of roots.
+/// Names files and directories that list roots.
 pub const ROOT_LISTS: &str = "lists";
 
 /// The options that patchadm adds to every classic command; without them a command prints what it always printed.
@@ -107,7 +105,6 @@ pub struct PolicyOption {
 }
 
 impl PolicyOption {
-    /// Tells whether it was said.
     #[cfg(feature = "sign")]
     pub fn is_said(&self) -> bool {
         self.policy.is_some()
@@ -130,45 +127,43 @@ pub struct CategoryOption {
     pub categories: Vec<String>,
 }
 
-/// Operands that may be lists of names, separated by commas: `pkgadd -d stream A,B`.
+/// Operands may be lists with commas: `pkgadd -d stream A,B`.
 pub fn listed(words: &[String]) -> Vec<String> {
     let names = words.iter().flat_map(|word| word.split(','));
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 impl RootOption {
-    /// The option with this root.
     pub fn at(root: Option<PathBuf>) -> Self {
         Self { roots: root.into_iter().collect() }
     }
 
-    /// Returns the named roots.
     pub fn named(&self) -> &[PathBuf] {
         &self.roots
     }
 
-    /// Tells whether the root was named. Otherwise it is `/` by default.
+    /// Returns true if the root was named. Otherwise it is `/` by default.
     pub fn is_named(&self, call: &Invocation) -> bool {
         !self.roots.is_empty() || call.surroundings.install_root.is_some()
     }
 
-    /// Returns the root of a package manager that calls a hook: the one that is named, else that of `DPKG_ADMINDIR`, which
-    /// dpkg sets for its hooks, else that of every command.
+    /// Returns the root for a hook of a package manager: the named one, else that of `DPKG_ADMINDIR`, which dpkg sets
+    /// for its hooks, else the default.
     #[must_use]
     pub fn of_package_manager(&self, surroundings: &Surroundings) -> Self {
         Self::at(self.roots.first().or(surroundings.dpkg_root.as_ref()).cloned())
     }
 
-    /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.
+    /// Messages name paths from `/` on, so that they can be typed anywhere.
     pub fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
         let path = call.surroundings.root(self.roots.first().map(PathBuf::as_path))?;
-        let root = Root::open(&std::path::absolute(path)?)?;
+        let root = Root::open(&absolute_root(&path)?)?;
         call.output.is_about(&root);
         Ok(call.surroundings.under_locks(call.surroundings.under_policy(root)))
     }
 }
 
-/// Reads the arguments of a command, and notes in which form and manner its answer is wanted.
+/// Also sets the form and manner of the answer.
 pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Result<A, Stop> {
     let width = call.surroundings.width;
     let command = command::<A>(call).override_usage(folded_synopsis(usage, width));
@@ -191,10 +186,9 @@ pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Res
     A::from_arg_matches(&matches).map_err(stop)
 }
 
-/// Sets the manner in which the command speaks.
 fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
     if matches.try_contains_id(COLOUR).is_err() {
-        // A classic command speaks as it always did.
+        // A classic command keeps its own manner.
         return;
     }
     let surroundings = &mut call.surroundings;
@@ -208,7 +202,7 @@ fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
     });
 }
 
-/// Returns the text of a policy; that it makes sense is seen where it is first needed.
+/// Reads a policy file; the first user of the policy checks it.
 fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
     let refused = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NotFound),
@@ -249,7 +243,7 @@ fn as_classic(arg: clap::Arg) -> clap::Arg {
     if arg.get_short().is_some() && arg.get_id() != HELP { arg.long(None) } else { arg }
 }
 
-/// Refuses options that are for one root if several are named with `-R`.
+/// Refuses options for one root if `-R` names several.
 fn must_suit_several_roots(
     command: &clap::Command,
     matches: &ArgMatches,
@@ -275,7 +269,7 @@ fn must_suit_several_roots(
     }
 }
 
-/// Allows a flag to be repeated; an option with a value only if it takes several: of two roots none is the right one.
+/// An option with a value may be repeated only if it takes several: of two roots neither is the right one.
 fn repeatable(argument: clap::Arg) -> clap::Arg {
     if argument.get_action().takes_values() {
         return argument;
@@ -284,13 +278,12 @@ fn repeatable(argument: clap::Arg) -> clap::Arg {
     argument.overrides_with(itself)
 }
 
-/// Returns the words of a call, the name of the command before them.
 pub fn words(call: &Invocation) -> impl Iterator<Item = OsString> {
     std::iter::once(OsString::from(call.program)).chain(call.arguments.iter().map(tidy))
 }
 
-/// Refuses the first of these options of the classic command that was used, because patchadm knows it but does not
-/// do what it means. Ignoring it would do something other than what was asked.
+/// Refuses options of the classic command that patchadm does not implement: ignoring one would do something else than
+/// the user asked for.
 pub fn refuse_unsupported<const N: usize>(
     options: [(&'static str, bool); N],
     usage: &'static str,
@@ -321,6 +314,10 @@ fn stop(error: &clap::Error, (command, is_verb): (&str, bool), usage: &'static s
     }
     let first = text.split("\n\n").next().unwrap_or(&text);
     let mut message = first.trim_start_matches("error: ").trim_end().to_owned();
+    let is_about_root = named(ContextKind::InvalidArg).is_some_and(|option| option.starts_with("--root "));
+    if is_verb && is_about_root && message.ends_with(" multiple times") {
+        message.push_str(": this command works on one root");
+    }
     if let Some(meant) = named(ContextKind::SuggestedArg).or_else(|| named(ContextKind::SuggestedValue)) {
         message.push('\n');
         message.push_str(&did_you_mean(meant));
@@ -328,7 +325,7 @@ fn stop(error: &clap::Error, (command, is_verb): (&str, bool), usage: &'static s
     Stop::Usage { message, usage }
 }
 
-/// Takes the blanks from the end of an option: Salt passes `-G ` as one word.
+/// Removes blanks from the end of an option: Salt passes `-G ` as one word.
 fn tidy(word: &OsString) -> OsString {
     match word.to_str() {
         Some(text) if text.starts_with('-') && text.len() > 1 => text.trim_end_matches(' ').into(),

@@ -1,5 +1,3 @@
-//! Options about procedure scripts.
-
 use super::duration::seconds;
 use super::words::{meant_by, one_of, word_for};
 use crate::call::Invocation;
@@ -8,11 +6,10 @@ use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_planning::plan::patch::engine::Engine;
 
-/// How patch scripts are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ScriptHandling {
     engine: Option<Engine>,
-    /// Whether a patch that needs a script is refused.
+    /// Refuse a patch that needs a script.
     is_refused: bool,
 }
 
@@ -23,7 +20,7 @@ const HANDLING: [(&str, ScriptHandling); 4] = [
     ("refuse", ScriptHandling { engine: None, is_refused: true }),
 ];
 
-/// The words of a plan file for `engine`.
+/// Values of `engine` in a plan file.
 const PLAN_ENGINES: [(&str, Engine); 3] =
     [("auto", Engine::Auto), ("native", Engine::Native), ("script", Engine::Script)];
 
@@ -47,7 +44,6 @@ pub struct ScriptTimeout {
 }
 
 impl ScriptOptions {
-    /// Returns the request of the options.
     pub fn request(&self, call: &Invocation) -> PatchScriptRequest {
         PatchScriptRequest {
             settings: script_settings(call, false, self.limit),
@@ -56,14 +52,12 @@ impl ScriptOptions {
         }
     }
 
-    /// Writes them to a plan file.
     pub fn write(&self, options: &mut PlanOptions) {
         options.engine = word_for(&PLAN_ENGINES, self.scripts.and_then(|scripts| scripts.engine));
         options.no_scripts = self.scripts.is_some_and(|scripts| scripts.is_refused);
         options.script_timeout = self.limit.seconds;
     }
 
-    /// Reads them from a plan file.
     pub fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         let engine = meant_by(&PLAN_ENGINES, "engine", options.engine.as_deref())?;
         let handling = ScriptHandling { engine, is_refused: options.no_scripts };

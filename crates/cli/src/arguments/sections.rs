@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command};
 
-/// The headings of `--help` in their order, with the options below each. Options in no list stay under `Options`.
+/// The headings of `--help` in order, with their options. All others are under `Options`.
 const HEADINGS: [(&str, &[&str]); 9] = [
     (
         "Common",
@@ -40,14 +40,14 @@ const HEADINGS: [(&str, &[&str]); 9] = [
     ("Privileges", &["as-owner", "trust-root"]),
 ];
 
-/// The heading of options that choose among patches. Options whose name means something else in other verbs name it
+/// For options that choose among patches. Options whose name means something else in other verbs name the heading
 /// themselves.
 pub const SELECTING: &str = "Selecting patches";
 
-/// The most options that `-h` lists without leaving any out.
+/// `-h` lists up to so many options in full.
 const FEW: usize = 15;
 
-/// Options that `-h` leaves out if there are more than a few.
+/// Left out by `-h` if there are more than [`FEW`].
 const RARE: [&str; 30] = [
     "reboot-code",
     "exchange",
@@ -81,11 +81,9 @@ const RARE: [&str; 30] = [
     "as-owner",
 ];
 
-/// Options that `-h` always leaves out.
 const FOR_EMERGENCIES: [&str; 6] =
     ["trust-root", "discard-journal", "keep-stage", "new-identity", "adopt-undo", "foreign"];
 
-/// Returns the options of a verb in the order of the headings.
 pub(super) fn arranged(command: &Command) -> Command {
     let is_long = command.get_opts().filter(|arg| !arg.is_hide_set()).count() > FEW;
     let mut args: Vec<Arg> = command.get_arguments().map(|arg| placed(arg.clone(), is_long)).collect();
@@ -99,7 +97,6 @@ pub(super) fn arranged(command: &Command) -> Command {
     if let Some(about) = about { arranged.about(about) } else { arranged }
 }
 
-/// Returns the option with its heading.
 fn placed(arg: Arg, is_long: bool) -> Arg {
     let Some(name) = arg.get_long().map(str::to_owned) else { return arg };
     let arg = match HEADINGS.iter().find(|(_, names)| names.contains(&&*name)) {
@@ -117,7 +114,7 @@ fn rank(arg: &Arg) -> usize {
     place.map_or(0, |place| place + 1)
 }
 
-/// Returns the help that was asked for: without headings and rare options for `-h`, complete for `--help`.
+/// For `-h` without headings and rare options, for `--help` complete.
 pub(super) fn help_text(command: &Command, asked: &clap::Error) -> String {
     let leaves_out = command.get_arguments().any(Arg::is_hide_short_help_set);
     let is_brief = leaves_out && asked.render().to_string() == command.clone().render_help().to_string();

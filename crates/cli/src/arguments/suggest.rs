@@ -1,18 +1,17 @@
-//! Suggestions for an unknown word: one measure for verbs, ids and names of files. It is the measure that clap has for
-//! options.
+//! Suggests verbs, ids and file names for an unknown word, by clap's measure for options.
 
-/// The similarity that a word needs to be suggested, as for options.
+/// The similarity that a suggested word needs, as for options.
 const ALIKE: f64 = 0.7;
 
-/// The similarity that an id needs: ids are digits, and most of the digits of any two agree.
+/// Higher, because most digits of any two ids agree.
 const ALIKE_ID: f64 = 0.9;
 
-/// Returns the known word that is most like a word that is not known, if one is like it.
+/// Returns the most similar known word, if one is similar enough.
 pub fn similar<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     most_alike(word, known, ALIKE)
 }
 
-/// Returns the same for ids, and for names that begin with one: one slip makes one like another.
+/// For ids, and names that begin with one.
 pub fn similar_id<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let (same, others): (Vec<&str>, Vec<&str>) =
         known.into_iter().partition(|id| base(id).is_some() && base(id) == base(word));
@@ -20,7 +19,6 @@ pub fn similar_id<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> O
     same.into_iter().max().or_else(|| most_alike(word, others, ALIKE_ID))
 }
 
-/// Returns the question at the end of a message.
 pub fn did_you_mean(meant: &str) -> String {
     format!("did you mean `{meant}`?")
 }

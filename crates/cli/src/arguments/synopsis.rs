@@ -1,13 +1,9 @@
-//! The synopsis of a command, as wide as its help.
-
-/// The width of the label before the first line of a synopsis, in columns.
+/// The width of the label before the first line, in columns.
 const LABEL: usize = "usage: ".len();
 
-/// The indentation of continuation lines.
 const INDENT: usize = 4;
 
-/// Returns the lines of a synopsis below each other, none of them wider than `width` columns together with the label
-/// before them. What stands in brackets is not torn apart.
+/// Folds a synopsis into lines of at most `width` columns, the label included. Brackets stay together.
 pub fn folded_synopsis(usage: &str, width: usize) -> String {
     let mut lines = Vec::new();
     for form in forms(usage) {
@@ -25,7 +21,7 @@ pub fn folded_synopsis(usage: &str, width: usize) -> String {
     lines.join(&format!("\n{}", " ".repeat(LABEL)))
 }
 
-/// Returns the ways to call the command; a line that begins with a blank goes on from the one before.
+/// Returns the ways to call the command; a line that begins with a blank continues the one before.
 fn forms(usage: &str) -> Vec<String> {
     let mut forms: Vec<String> = Vec::new();
     for line in usage.lines() {

@@ -1,9 +1,6 @@
-//! Options that put a run on trial, and let a command check it.
-
 use patchadm_core::operation::trial::{CheckRequest, TrialRequest};
 use patchadm_inputs::trial::{MOST_REBOOTS, TrialDuration};
 
-/// The seconds that a check may take.
 const CHECK_SECONDS: u64 = 60;
 
 /// Options that put a run on trial, and let a command check it.
@@ -28,7 +25,6 @@ fn command(text: &str) -> Result<String, String> {
 }
 
 impl TrialOptions {
-    /// Returns the request of these options.
     pub fn request(self) -> TrialRequest {
         let check = self.probe.map(|command| CheckRequest { command, limit: CHECK_SECONDS });
         TrialRequest { duration: self.trial, reboots: self.trial_reboots.unwrap_or_default(), check }

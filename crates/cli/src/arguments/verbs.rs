@@ -40,8 +40,7 @@ pub struct BriefVerbOptions {
 }
 
 impl BriefVerbOptions {
-    /// Returns the options about a root, and whether each was given: an action of the verb that works on no root
-    /// accepts none of them.
+    /// Returns the options about a root, and true if given: actions that work on no root refuse them.
     #[cfg(feature = "sign")]
     pub fn about_root(&self) -> [(&'static str, bool); 2] {
         [("-R", !self.root.named().is_empty()), ("--policy", self.policy.is_said())]
@@ -126,12 +125,10 @@ pub struct SignatureOptions {
 }
 
 impl SignatureOptions {
-    /// Them, and whether each was said.
     pub fn said(&self) -> [(&'static str, bool); 2] {
         [("--signature", self.signature.is_some()), ("--keys", self.keys.is_some())]
     }
 
-    /// Returns the request of these options.
     pub fn request(self) -> SignatureRequest {
         SignatureRequest { word: self.signature, keys: self.keys, ..SignatureRequest::default() }
     }

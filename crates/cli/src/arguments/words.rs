@@ -1,4 +1,4 @@
-//! Options with one of a few words as their value: a wrong word is answered with the list, and shells complete them.
+//! Options with a few words as values. An error lists the words, and shells complete them.
 
 use std::path::Path;
 
@@ -7,7 +7,6 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::format::plan_file::PlanFileError;
 
-/// Reads one of these words.
 pub fn one_of<T: Copy + Send + Sync + 'static>(
     words: &'static [(&'static str, T)],
 ) -> impl TypedValueParser<Value = T> {
@@ -17,7 +16,7 @@ pub fn one_of<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// Reads one of these forms of undo data. One that this build only reads is refused.
+/// Refuses a form of undo data that this build only reads.
 pub fn undo_format(
     words: &'static [(&'static str, UndoFormat)],
 ) -> impl TypedValueParser<Value = UndoFormat> {
@@ -31,13 +30,11 @@ pub fn undo_format(
     one_of(words).try_map(must_be_written)
 }
 
-/// Returns the word with this meaning.
 pub fn word_for<T: Copy + PartialEq>(words: &[(&'static str, T)], meaning: Option<T>) -> Option<String> {
     let found = words.iter().find(|(_, one)| meaning == Some(*one));
     found.map(|(word, _)| (*word).to_owned())
 }
 
-/// Returns the meaning of a word that a plan file has for an option.
 pub fn meant_by<T: Copy>(
     words: &[(&'static str, T)],
     field: &'static str,
@@ -49,7 +46,7 @@ pub fn meant_by<T: Copy>(
     found.map(|(_, meaning)| Some(*meaning)).ok_or_else(wrong)
 }
 
-/// Returns a named path or address as a plan file has it: absolute if it is here.
+/// Returns a path or address as a plan file has it; a local path is absolute.
 pub fn named_text(named: impl AsRef<Path>) -> Result<String, String> {
     let named = named.as_ref();
     let is_there = named.symlink_metadata().is_ok();

@@ -1,7 +1,6 @@
-//! The hidden verb that shells call to learn what could come next: candidates, one per line, each followed by a tab and
-//! a description if that is useful. A last line `:files` or `:directories` asks the shell for names of its own.
-//!
-//! It is never an error, takes no lock, and answers within a second or says nothing: the user is typing.
+//! The hidden verb that prints completions for shells: one per line, with a tab and a description if useful. A last
+//! line `:files` or `:directories` asks the shell for names of its own. It never fails, takes no lock, and gives up
+//! after a second.
 
 mod line;
 mod values;
@@ -19,13 +18,11 @@ pub use crate::call::COMPLETE;
 use crate::call::{Applet, AppletKind, Invocation, Program, Sibling, Work, place_of_name};
 use crate::reply::{Exit, Reply, Stop};
 
-/// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The most candidates that are printed.
 const MOST_CANDIDATES: usize = 10_000;
 
-/// Runs the verb: the arguments are the shell, the place of the word that is being typed, and all words.
+/// Takes the shell, the index of the current word, and all words.
 pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let Some(words) = WordsOfShell::read(&call.arguments, call.surroundings.home.as_deref()) else {
         return Ok(Reply::silent(Exit::OK));
@@ -58,15 +55,13 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// The question that the typed words ask.
 enum Question {
-    /// A verb or command; or an option that may stand before it.
+    /// A verb or command, or an option that may stand before it.
     Names { options: bool },
-    /// A word of the arguments of a command.
+    /// A word among the arguments of a command.
     Word(WantedWord, TypedLine),
 }
 
-/// Finds out what is being typed.
 fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
     let mut before = words.before.clone();
     let by_link = call.of.applets.iter().find(|applet| applet.has_own_name() && applet.name == words.called);
@@ -85,7 +80,7 @@ fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
     Question::Word(line.wanted(&command, words), line)
 }
 
-/// Returns the program that does what is being typed, if another one does, and the verb that says so.
+/// Returns the other program that does the typed command, if any, and the verb that names it.
 fn work_beside(of: &Program, words: &WordsOfShell) -> Option<(&'static Sibling, Option<&'static str>)> {
     let others = || {
         of.applets.iter().filter_map(|applet| match applet.work {
@@ -106,8 +101,8 @@ fn is_value_of_option(before: &[OsString]) -> bool {
     place_of_name(&with_next).is_none()
 }
 
-/// Returns the description of the arguments of a command; of an action that has its own, of those, and takes its name from
-/// the words before the current one.
+/// Returns the description of a command's arguments, or of an action that has its own; the action's name is removed
+/// from `before`.
 fn description(call: &mut Invocation, applet: &Applet, before: &mut Vec<OsString>) -> Option<clap::Command> {
     call.is_asked_for_options = true;
     (call.name, call.program) = (applet.name, applet.program(call.of.name));
@@ -124,7 +119,6 @@ fn description(call: &mut Invocation, applet: &Applet, before: &mut Vec<OsString
     }
 }
 
-/// Returns the names of verbs and commands, or the options that may stand before them.
 fn names_of(applets: &[Applet], options: bool) -> Vec<Candidate> {
     if options {
         let known = [
@@ -144,7 +138,6 @@ fn names_of(applets: &[Applet], options: bool) -> Vec<Candidate> {
     applets.iter().filter(|one| one.is_listed()).map(named).collect()
 }
 
-/// Returns a verb or command as a candidate; of a verb with its group.
 fn named(applet: &Applet) -> Candidate {
     match applet.kind {
         AppletKind::Verb(group) => {

@@ -1,5 +1,5 @@
-//! The processes of an enclosure: the first one inside, which runs the command, and one that makes an enclosure for a caller
-//! with several. Only programs of patchadm start them.
+//! The hidden commands of an enclosure: its first process, which runs the command, and the one that makes an enclosure
+//! for a caller with several threads. Only programs of patchadm start them.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,8 +10,8 @@ use crate::call::Invocation;
 use crate::program;
 use crate::reply::{Exit, Reply};
 
-/// Takes orders on standard input until the command ends. It runs commands of this program itself and starts no program
-/// of the tree for them.
+/// Takes orders on standard input until the command ends. Commands of patchadm run in the process: no program of the
+/// tree is started for them.
 pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let of = call.of;
     let command = |order: File| {
@@ -22,13 +22,11 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Makes the enclosure that standard input describes.
 pub fn run_enclosure(_call: &mut Invocation) -> anyhow::Result<Reply> {
     serve_enclosure()?;
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Opens the segment list of the enclosure that standard input describes.
 pub fn run_segments(_call: &mut Invocation) -> anyhow::Result<Reply> {
     serve_segments()?;
     Ok(Reply::silent(Exit::OK))

@@ -1,5 +1,3 @@
-//! The list of commands, and the help of one.
-
 use std::fmt::Write as _;
 
 use super::sibling::answer;
@@ -12,7 +10,7 @@ use crate::reply::{Reply, Stop};
 /// Prints the help of a verb or classic command.
 ///
 /// # Errors
-/// Always: the help as [`Stop::Help`], or the refusal of a word that is no command.
+/// Always: the help as [`Stop::Help`], or the refusal of an unknown word.
 pub fn help_of(call: &mut Invocation, name: &str, usage: &'static str) -> anyhow::Result<Reply> {
     let Some(applet) = call.of.applets.iter().find(|applet| applet.is_listed() && applet.name == name) else {
         let message = unknown_command(call.of, name);
@@ -23,7 +21,6 @@ pub fn help_of(call: &mut Invocation, name: &str, usage: &'static str) -> anyhow
     answer(applet, call)
 }
 
-/// Returns the list of commands.
 pub fn overview(of: &Program, width: usize) -> String {
     let mut text = String::new();
     for line in fold(of.about.as_bytes(), width + 1) {
@@ -53,7 +50,6 @@ pub fn overview(of: &Program, width: usize) -> String {
     text
 }
 
-/// Returns the list of classic commands.
 pub fn overview_of_classic(of: &Program, width: usize) -> String {
     let mut text = String::new();
     add_section(&mut text, CLASSIC, classic_commands(of), width);
@@ -66,7 +62,6 @@ fn classic_commands(of: &Program) -> impl Iterator<Item = &Applet> {
     of.applets.iter().filter(|applet| applet.kind == AppletKind::Classic)
 }
 
-/// Returns the programs that do some of the verbs, each once.
 fn siblings(of: &Program) -> Vec<&'static Sibling> {
     let mut siblings: Vec<&'static Sibling> = Vec::new();
     for applet in of.applets {
@@ -96,7 +91,6 @@ fn add_section<'a>(
     }
 }
 
-/// Adds a name and its description, which begins in this column.
 fn add_row(text: &mut String, name: &str, column: usize, about: &str, width: usize) {
     for (at, line) in fold(about.as_bytes(), width.saturating_sub(column) + 1).iter().enumerate() {
         let name = if at == 0 { name } else { "" };
@@ -104,16 +98,14 @@ fn add_row(text: &mut String, name: &str, column: usize, about: &str, width: usi
     }
 }
 
-/// The columns in which the descriptions of commands and of programs begin.
+/// Descriptions of commands and programs begin here.
 const COLUMN: usize = 13;
 const PROGRAM_COLUMN: usize = 18;
 
-/// `usage:` and the lines of a synopsis below each other.
 pub fn usage_text(usage: &str, width: usize) -> String {
     format!("usage: {}\n", folded_synopsis(usage, width))
 }
 
-/// Returns the message about a name that is not a command.
 pub fn unknown_command(of: &Program, name: &str) -> String {
     let listed = of.applets.iter().filter(|applet| applet.is_listed()).map(|applet| applet.name);
     let harmless = listed.filter(|listed| !of.never_suggested.contains(listed));

@@ -1,8 +1,5 @@
-//! What each program of patchadm is: a table of commands, and the way from the words of a command line to an exit code.
-//!
-//! Called through a link as `pkginfo`, or as `patchadm pkginfo …`, the program is that command with that command's
-//! options, output and exit codes. A command reads its arguments, calls an operation and hands back a
-//! [`Reply`](crate::reply::Reply).
+//! A program as a table of commands, and the way from a command line to an exit code. As a link `pkginfo`, or as
+//! `patchadm pkginfo …`, it is that command with its own options, output and exit codes.
 
 pub mod complete;
 pub mod enclosed;
@@ -28,19 +25,17 @@ use crate::reply::{Exit, ExitTable, ResultWord, Stop, failure};
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use help::{overview, unknown_command, usage_text};
+use patchadm_planning::plan::refusal::Wording;
 use sibling::answer;
 
-/// Returns a command that has a name of its own.
 pub const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
     Applet { name, kind: AppletKind::Classic, about, work: Work::Here(run) }
 }
 
-/// Returns a verb.
 pub const fn verb(group: VerbGroup, name: &'static str, about: &'static str, run: RunCommand) -> Applet {
     Applet { name, kind: AppletKind::Verb(group), about, work: Work::Here(run) }
 }
 
-/// Returns a verb that another program does.
 pub const fn beside(
     group: VerbGroup,
     name: &'static str,
@@ -50,7 +45,6 @@ pub const fn beside(
     Applet { name, kind: AppletKind::Verb(group), about, work: Work::Beside(sibling) }
 }
 
-/// Returns a command with a name of its own that another program does.
 pub const fn classic_beside(name: &'static str, about: &'static str, sibling: &'static Sibling) -> Applet {
     Applet { name, kind: AppletKind::Classic, about, work: Work::Beside(sibling) }
 }
@@ -60,17 +54,16 @@ pub const fn hidden(name: &'static str, kind: AppletKind, run: RunCommand) -> Ap
     Applet { name, kind, about: "", work: Work::Here(run) }
 }
 
-/// Runs the command that the words of the command line ask for.
 pub fn main(of: &'static Program, words: impl Iterator<Item = OsString>) -> ExitCode {
     run(of, words).into()
 }
 
-/// Does the same, for a process that goes on with something else. Returns the exit code.
+/// For a process that goes on with something else. Returns the exit code.
 pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
-    // Records are for everyone to read, regardless of the caller's umask. Private files set their own mode.
+    // Records are for everyone to read, whatever the caller's umask. Private files set their own mode.
     let umask = rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-    // A file that grows beyond the caller's limit makes the writing call fail, and does not end the program. Scripts
-    // get the signal as it was: a handler is not inherited. Without the handler the signal ends the program as before.
+    // A write beyond the caller's file size limit fails instead of ending the program. Scripts get the signal as it
+    // was: handlers are not inherited. Without the handler the signal still ends the program.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let ChosenCommand { applet, program, arguments } = match choose(of, words.collect()) {
         Ok(choice) => choice,
@@ -92,7 +85,9 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
     let result = match Surroundings::read() {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
-            let surroundings = Surroundings { umask: umask.bits(), ..surroundings };
+            let typed = Some(typed_line(applet.name, &arguments, &output));
+            let surroundings = Surroundings { umask: umask.bits(), typed, ..surroundings };
+            output.show_times_in(surroundings.zone);
             let mut call = Invocation {
                 name: applet.name,
                 program,
@@ -114,7 +109,19 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
     finish(of, &mut output, in_json, result).number(table)
 }
 
-/// Does the work; a panic, whose message has been printed, becomes an internal error with the code of one.
+/// The most characters of a command line that the history keeps.
+const LONGEST_TYPED: usize = 1000;
+
+/// Returns a command line as the history keeps it: without secrets, and cut if it is long.
+fn typed_line(name: &str, arguments: &[OsString], output: &Output) -> String {
+    let word = |word: &OsString| Wording::quoted(&output.without_secrets(&word.to_string_lossy()));
+    let words: Vec<String> = std::iter::once(name.to_owned()).chain(arguments.iter().map(word)).collect();
+    let line = words.join(" ");
+    let kept: String = line.chars().take(LONGEST_TYPED).collect();
+    if kept.len() < line.len() { format!("{kept}…") } else { line }
+}
+
+/// Turns a panic, whose message has been printed, into an internal error.
 fn guarded(work: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let message = "internal error: please report it, with the lines above".to_owned();
@@ -122,7 +129,6 @@ fn guarded(work: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> 
     })
 }
 
-/// Which command it is, what it calls itself, and its arguments.
 struct ChosenCommand {
     applet: &'static Applet,
     program: &'static str,
@@ -153,7 +159,7 @@ fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, S
     Ok(ChosenCommand { applet, program: applet.program(of.name), arguments })
 }
 
-/// Returns the name of the command that a call without one means; an option may ask for help or the version instead.
+/// Returns the command that a call without one means; an option may ask for help or the version instead.
 fn without_command(of: &Program, arguments: &[OsString]) -> Result<OsString, Stop> {
     let asks_for = |options: [&str; 2]| arguments.iter().any(|word| options.iter().any(|one| word == one));
     if asks_for(["--help", "-h"]) {
@@ -165,7 +171,6 @@ fn without_command(of: &Program, arguments: &[OsString]) -> Result<OsString, Sto
     of.overall.map(OsString::from).ok_or_else(|| Stop::Help(overview(of, width_of_help())))
 }
 
-/// Prints the remaining messages, and turns the result into the end of the command.
 fn finish(
     of: &Program,
     output: &mut Output,
@@ -181,13 +186,13 @@ fn finish(
         Err(error) => (Exit::failed(Exit::of(&error).cause()), Some(error)),
     };
     if let Some(error) = lost {
-        // The unwritten output is lost anyway, which this message reports.
+        // The unwritten output is lost anyway, as this message says.
         let _ = output.error(&format!("cannot write to standard output: {error:#}"));
     }
     exit
 }
 
-/// Tells why a command ended early: on standard error, and with `--json` in a document as well.
+/// Prints the reason to standard error and, with `--json`, in a document as well.
 fn explain(
     of: &Program,
     output: &mut Output,
@@ -220,7 +225,6 @@ fn explain(
     Ok(exit)
 }
 
-/// Returns the word for an end by an error.
 fn result_of(error: &anyhow::Error) -> ResultWord {
     match error.downcast_ref() {
         Some(Stop::Ran { result, .. }) => *result,

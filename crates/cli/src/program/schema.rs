@@ -1,7 +1,5 @@
-//! `help --schema`: the JSON Schema of the documents of a command, with everything that it refers to.
-//!
-//! The files of `docs/schema` refer to each other. Each program embeds those of its own commands, and what is printed is a
-//! single document, which a validator accepts as it is.
+//! `help --schema`: the JSON Schema of a command's documents. The files of `docs/schema` refer to each other; the
+//! printed schema is a single document with all definitions.
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -13,10 +11,9 @@ pub use crate::call::SCHEMA;
 use crate::call::{Invocation, Program, Work};
 use crate::reply::{Reply, Stop};
 
-/// Definitions that the schemas of all programs refer to.
 const COMMON: (&str, &str) = ("common", include_str!("../../../../docs/schema/common.json"));
 
-/// Returns the named files of `docs/schema`, which is in this directory as seen from the calling file.
+/// Embeds files of `docs/schema`, which is in this directory relative to the calling file.
 #[macro_export]
 macro_rules! schemas {
     ($directory:literal: $($name:literal)*) => {
@@ -24,7 +21,6 @@ macro_rules! schemas {
     };
 }
 
-/// A file of `docs/schema`. The fields are in the order in which they are printed.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Schema {
@@ -43,13 +39,13 @@ struct Schema {
 
 const USAGE: &str = "patchadm __schema COMMAND";
 
-/// Runs the hidden verb by which `patchadm` asks another program: the arguments are the words of the command.
+/// The hidden verb by which `patchadm` asks another program; the arguments name the command.
 pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let words: Vec<_> = call.arguments.iter().map(|word| word.to_string_lossy()).collect();
     Err(answer(call, &words.join(" "), USAGE))
 }
 
-/// Prints the schema of a command, or has the program print it that does the command. The result is the end of the call.
+/// Prints the schema of a command, or has the program of the command print it. The result ends the call.
 pub fn answer(call: &Invocation, command: &str, usage: &'static str) -> anyhow::Error {
     let of = call.of;
     let verb = command.split(' ').next().unwrap_or_default();
@@ -77,7 +73,7 @@ fn unknown_schema(of: &Program, verb: &str, command: &str) -> String {
     format!("there is no schema for `{}`\n{}", command.escape_debug(), did_you_mean(meant))
 }
 
-/// Returns the actions of a verb that have schemas, each behind the verb. The name of another verb may begin like these.
+/// Each behind its verb. The name of another verb may begin like these.
 fn actions(of: &Program, verb: &str) -> impl Iterator<Item = String> {
     let is_verb = |name: &str| of.applets.iter().any(|applet| applet.name == name);
     let names = of.schemas.iter().map(|(name, _)| *name).filter(move |name| !is_verb(name));
@@ -90,7 +86,7 @@ fn actions(of: &Program, verb: &str) -> impl Iterator<Item = String> {
     names.filter_map(move |name| Some(format!("{verb} {}", name.strip_prefix(verb)?.strip_prefix('-')?)))
 }
 
-/// Returns a schema as one document: definitions in other files become its own.
+/// Definitions in other files become its own.
 fn in_one_piece(of: &Program, name: &str) -> anyhow::Result<String> {
     let mut schema = read(of, name)?;
     let mut pieces = Pieces { of, own: name, found: Map::new() };
@@ -102,14 +98,13 @@ fn in_one_piece(of: &Program, name: &str) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// Reads an embedded file.
 fn read(of: &Program, name: &str) -> anyhow::Result<Schema> {
     let mut files = of.schemas.iter().chain([&COMMON]);
     let (_, text) = files.find(|(known, _)| *known == name).with_context(|| format!("no schema {name}"))?;
     serde_json::from_str(text).with_context(|| format!("the schema {name}"))
 }
 
-/// The definitions of other files that a schema refers to, directly or not. The key of one is `FILE.NAME`.
+/// Definitions of other files, used directly or not, by `FILE.NAME`.
 struct Pieces<'p> {
     of: &'p Program,
     own: &'p str,
@@ -117,7 +112,7 @@ struct Pieces<'p> {
 }
 
 impl Pieces<'_> {
-    /// Collects the definitions that a part of a file refers to, and makes its references lead to them.
+    /// Collects the definitions that a part of a file refers to, and adjusts its references.
     fn collect(&mut self, file: &str, part: &mut Value) -> anyhow::Result<()> {
         match part {
             Value::Object(fields) => fields.iter_mut().try_for_each(|(key, value)| match value {
@@ -132,7 +127,7 @@ impl Pieces<'_> {
         }
     }
 
-    /// Embeds the definition that a reference leads to. Returns the reference to it in the printed document.
+    /// Returns the reference to the definition in the printed document.
     fn embed(&mut self, file: &str, reference: &str) -> anyhow::Result<String> {
         let unknown = || format!("{file} refers to {reference}");
         let (target, place) = reference.split_once('#').with_context(unknown)?;

@@ -1,7 +1,5 @@
-//! Programs that are installed beside this one and do some of its verbs: where one is looked for, and why it may not be run.
-//!
-//! The program becomes the other one, as git and cargo do. It looks in its own directory and in `../libexec/patchadm`, and never
-//! in `PATH`: root runs this.
+//! Installed programs that do some verbs of this one. The process becomes the other program, as in git and cargo. It is
+//! looked for beside this one and in `../libexec/patchadm`, never in `PATH`: root runs this.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
@@ -15,41 +13,31 @@ use crate::call::{Applet, COMPLETE, Invocation, PROGRAM, SCHEMA, Sibling, Work};
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_rootfs::{may_others_write_at, strange_above};
 
-/// The version that all programs of an installation have.
+/// All programs of an installation have the same version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The other place of a program that `patchadm` runs, and that of `patchadm` itself, from the directory of the running program.
+/// The second place of both, relative to the directory of the running program.
 const LIBEXEC: &str = "../libexec/patchadm";
 const BIN: &str = "../../bin";
 
-/// Why a program is not run.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRun {
-    /// It is in neither place.
     #[error(
         "{verb} is part of {name}, which is not installed (package {name}; from source: cargo install --path {source_path})"
     )]
-    Missing {
-        /// The words that ask for it.
-        verb: String,
-        name: &'static str,
-        source_path: &'static str,
-    },
-    /// The program needs `patchadm` itself.
+    Missing { verb: String, name: &'static str, source_path: &'static str },
     #[error(
         "{needed_by} needs patchadm, which is not installed beside it (package patchadm; from source: cargo install --path .)"
     )]
     WithoutOperators { needed_by: &'static str },
-    /// Another user could have put it there.
     #[error("{} is not run: {reason}", shown(path))]
     Untrusted { path: PathBuf, reason: String },
-    /// It would not understand this one, or the other way round.
+    /// The two versions may not understand each other.
     #[error(
         "{} is not run: it says that it is `{found}`, and this is patchadm {VERSION}\nhint: install the same version of both",
         shown(path)
     )]
     OtherVersion { path: PathBuf, found: String },
-    /// It cannot be started or looked at.
     #[error("{} cannot be run: {reason}", shown(path))]
     Failed { path: PathBuf, reason: io::Error },
 }
@@ -69,7 +57,6 @@ impl From<NotRun> for Stop {
     }
 }
 
-/// Does the work of a command, here or in the program that does it.
 pub fn answer(applet: &Applet, call: &mut Invocation) -> anyhow::Result<Reply> {
     match applet.work {
         Work::Here(run) => run(call),
@@ -78,19 +65,19 @@ pub fn answer(applet: &Applet, call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl Sibling {
-    /// Becomes the program, with the arguments of the call. Returns only with the reason why it does not.
+    /// Becomes the program. Returns only with the reason why it does not.
     pub fn take_over(&self, call: &Invocation) -> Stop {
         self.take_over_as(call.name, call)
     }
 
-    /// Does the same under another verb.
+    /// Under another verb.
     pub fn take_over_as(&self, verb: &str, call: &Invocation) -> Stop {
         let said = self.takes_verb.then(|| OsString::from(verb));
         let words = said.into_iter().chain(call.arguments.iter().cloned());
         self.become_it(call, verb, words.collect()).into()
     }
 
-    /// Becomes the program to answer what a shell asks it about a line of `verb`, if the line is not one of its own. Returns if
+    /// Becomes the program to answer a shell's question about a line of `verb`, if it is that program's. Returns if
     /// that is not possible.
     pub fn complete(&self, call: &Invocation, verb: Option<&str>) {
         let words = self.words_of_shell(&call.arguments, verb);
@@ -99,12 +86,12 @@ impl Sibling {
         let _ = self.become_it(call, verb.unwrap_or_default(), words.collect());
     }
 
-    /// Becomes the program to print the schema of a command. Returns only with the reason why it does not.
+    /// Becomes the program. Returns only with the reason why it does not.
     pub fn print_schema(&self, call: &Invocation, verb: &str, command: &str) -> Stop {
         self.become_it(call, verb, vec![SCHEMA.into(), command.into()]).into()
     }
 
-    /// Turns what a shell asks about a line of `patchadm` into a question about the line of this program.
+    /// Turns a shell's question about a line of `patchadm` into one about a line of this program.
     fn words_of_shell(&self, asked: &[OsString], verb: Option<&str>) -> Vec<OsString> {
         let mut asked = asked.to_vec();
         let Some(verb) = verb else { return asked };
@@ -128,7 +115,7 @@ impl Sibling {
             Ok(path) => path,
             Err(error) => return error,
         };
-        // The program sets its own, and tells commands that it starts of the caller's.
+        // The program sets its own umask, and gives the caller's to commands that it starts.
         rustix::process::umask(rustix::fs::Mode::from_bits_truncate(surroundings.umask));
         let reason = Command::new(&path).arg0(self.name).args(words).exec();
         NotRun::Failed { path, reason }
@@ -139,19 +126,17 @@ impl Sibling {
         trusted_in(running, LIBEXEC, self.name).ok().flatten()
     }
 
-    /// Finds the program beside the running one, and looks whether it may be run.
     fn find(&self, running: Option<&Path>, verb: &str) -> Result<PathBuf, NotRun> {
         let missing = || NotRun::Missing { verb: verb.to_owned(), name: self.name, source_path: self.source };
         found_in(running, LIBEXEC, self.name)?.ok_or_else(missing)
     }
 }
 
-/// Finds `patchadm` for another program, which needs it: beside the running one, or from `../libexec/patchadm` in `../../bin`.
+/// Looks beside the running program, or from `../libexec/patchadm` in `../../bin`.
 pub fn find_operators_program(running: Option<&Path>, needed_by: &'static str) -> Result<PathBuf, NotRun> {
     found_in(running, BIN, PROGRAM)?.ok_or(NotRun::WithoutOperators { needed_by })
 }
 
-/// Finds a program in the directory of the running one or in another place from there, and looks whether it may be run.
 fn found_in(running: Option<&Path>, elsewhere: &str, name: &str) -> Result<Option<PathBuf>, NotRun> {
     let found = trusted_in(running, elsewhere, name)?;
     if let Some(path) = &found {
@@ -160,7 +145,7 @@ fn found_in(running: Option<&Path>, elsewhere: &str, name: &str) -> Result<Optio
     Ok(found)
 }
 
-/// Does the same without starting it to ask for its version.
+/// Does not start it to ask for its version.
 fn trusted_in(running: Option<&Path>, elsewhere: &str, name: &str) -> Result<Option<PathBuf>, NotRun> {
     let Some(own) = running.and_then(Path::parent) else { return Ok(None) };
     for path in [own.join(name), own.join(elsewhere).join(name)] {
@@ -187,18 +172,17 @@ fn check_version(path: &Path, name: &str) -> Result<(), NotRun> {
     Err(NotRun::OtherVersion { path: path.to_owned(), found: found.escape_debug().to_string() })
 }
 
-/// The place of the program's name in what a shell asks, behind the shell and the number of the current word.
+/// The index of the program's name in a shell's question, behind the shell and the index of the current word.
 const PLACE_OF_PROGRAM: usize = 2;
 
-/// The most characters of a version that are shown.
 const MOST_SHOWN: usize = 100;
 
 fn is_nowhere(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Refuses a program that another user than the caller and the superuser owns, or could change or replace. A sticky directory
-/// keeps others from replacing it, but not from putting one there that was missing.
+/// Refuses a program that another user could change or replace. A sticky directory keeps others from replacing a
+/// program, but not from adding a missing one.
 fn check_rights(path: &Path, seen: &Metadata) -> Result<(), NotRun> {
     let failed = |reason| NotRun::Failed { path: path.to_owned(), reason };
     let untrusted = |reason| NotRun::Untrusted { path: path.to_owned(), reason };
@@ -221,7 +205,7 @@ fn check_rights(path: &Path, seen: &Metadata) -> Result<(), NotRun> {
     }
 }
 
-/// The group of the superuser, and that of an ordinary user, are not others.
+/// Returns true for the superuser's group, and for an ordinary user's own.
 fn is_own_group(seen: &Metadata) -> bool {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     seen.gid() == 0 || (!uid.is_root() && seen.gid() == gid.as_raw())
@@ -237,7 +221,6 @@ mod tests {
     const REPORT: Sibling =
         Sibling { name: "patchadm-report", about: "", source: "programs/report", takes_verb: false };
 
-    /// An installation with `bin`, in which the running program is.
     fn installation() -> tempfile::TempDir {
         let top = tempfile::tempdir().unwrap();
         for directory in ["bin", "libexec/patchadm"] {
@@ -247,10 +230,9 @@ mod tests {
         top
     }
 
-    /// Puts a program there that says that it is this one.
     fn put(top: &Path, at: &str, says: &str) -> PathBuf {
         let path = top.join(at).join(REPORT.name);
-        // By another process: a file that this one has open for writing, if only in a child of another test, cannot be run.
+        // In another process: a file that this one, or a child of another test, has open for writing cannot be run.
         let write = "printf '#!/bin/sh\\necho \"%s\"\\n' \"$2\" >\"$1\" && chmod 755 \"$1\"";
         let written =
             Command::new("/bin/sh").args(["-c", write, "sh"]).arg(&path).arg(says).status().unwrap();
@@ -279,7 +261,7 @@ mod tests {
         assert_eq!(found(top.path()).unwrap(), top.path().join("bin/../libexec/patchadm/patchadm-report"));
         let beside = put(top.path(), "bin", &this_one());
         assert_eq!(found(top.path()).unwrap(), beside);
-        // A damaged installation is not passed over.
+        // A damaged installation is an error.
         put(top.path(), "bin", "patchadm-report 0.0.0");
         assert!(found(top.path()).unwrap_err().contains("it says that it is `patchadm-report 0.0.0`"));
     }

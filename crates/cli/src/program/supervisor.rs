@@ -1,11 +1,10 @@
-//! The second process of the program, which runs procedure scripts, and the one that becomes a script in a session of its own.
-//! Only the program itself starts them.
+//! The second process of the program, which runs procedure scripts, and the one that becomes a script in a session of
+//! its own. Only the program itself starts them.
 
 use crate::call::{Invocation, Work};
 use crate::reply::{Exit, Reply};
 use patchadm_core::script::{ScriptTool, ToolProgram, enter_session, supervise};
 
-/// Takes orders on standard input until it ends.
 pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let commands = call.of.applets.iter().filter(|applet| applet.has_own_name());
     let running = call.surroundings.binary.as_deref();
@@ -22,7 +21,6 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Starts a new session and executes the script that standard input names.
 pub fn run_session(_call: &mut Invocation) -> anyhow::Result<Reply> {
     enter_session()?;
     Ok(Reply::silent(Exit::OK))

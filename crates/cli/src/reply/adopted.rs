@@ -1,12 +1,9 @@
-//! Native packages that were adopted, as answers tell of them.
-
 use serde::Serialize;
 
 use super::words::counted;
 use patchadm_core::operation::adopt::AdoptedPackage;
 use patchadm_svr4::package::ObjectPath;
 
-/// A native package that is adopted.
 #[derive(Debug, Serialize)]
 pub struct AdoptedEntry {
     package: String,
@@ -33,7 +30,7 @@ impl AdoptedEntry {
         }
     }
 
-    /// Returns what a person is told, line by line: first the files that differ from the native records.
+    /// For people; files that differ from the native records come first.
     pub fn sentences(&self, is_planned: bool) -> Vec<String> {
         let is = if is_planned { "would be" } else { "is" };
         let objects = counted(self.objects, "object");

@@ -65,10 +65,10 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             without_trusted_key(wording, "anybody on the way may decide what is applied")
         }
         Failure::PatchPackage(_) => format!("Apply the patch: {}.", wording.verb("add PATCH")),
-        Failure::NoDepot { last: None } => {
+        Failure::NoDepot { last: None, .. } => {
             "Name the directory of the patches, or an address, with -M.".to_owned()
         }
-        Failure::NoDepot { last: Some(last) } => {
+        Failure::NoDepot { last: Some(last), .. } => {
             let last = without_password(last);
             format!("Name it again with -M {}, or as `depot` in the policy.", Wording::quoted(&last))
         }
@@ -92,7 +92,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) if wording.wait().is_some() => format!(
             "Register a tree with {}; {} registers a package of dpkg or rpm.",
-            wording.verb("adopt --dir DIR"),
+            wording.verb("adopt --pkg PKG --pkg-version VERSION --dir DIR"),
             wording.verb("add --adopt PATCH")
         ),
         Failure::NoDatabase(_) => {
@@ -139,8 +139,7 @@ fn number_of(run: &str) -> &str {
     run.split_once('-').map_or(run, |(number, _)| number)
 }
 
-/// Returns the hint if the caller may not read a record or undo data. There is none for a caller who may read
-/// everything.
+/// Empty for a caller who may read everything.
 fn who_may_read() -> String {
     if rustix::process::geteuid().is_root() {
         return String::new();
@@ -148,7 +147,6 @@ fn who_may_read() -> String {
     "Run the same command as root, or as the owner of the root directory.".to_owned()
 }
 
-/// Returns the hint where an undo archive cannot be used.
 fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> String {
     match error {
         ArchiveError::Missing { remote: true, .. }
@@ -182,7 +180,6 @@ fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> Stri
     }
 }
 
-/// Returns the hint after a run that failed.
 fn of_transaction(wording: &Wording, command: Command, error: &TransactionError) -> String {
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt, _) => format!("Run {}.", wording.verb("recover")),
@@ -199,12 +196,12 @@ fn of_transaction(wording: &Wording, command: Command, error: &TransactionError)
     }
 }
 
-/// Tells whether a run was about to write undo data that could be kept elsewhere.
+/// Returns true if the undo data could be kept elsewhere.
 fn is_of_undo_data(command: Command, phase: Phase) -> bool {
     command == Command::Patchadd && phase == Phase::Snapshot
 }
 
-/// Returns the hint where the ledger does not know an archive.
+/// The ledger does not know an archive.
 fn adopt(wording: &Wording, option: &str) -> String {
     format!(
         "Put the right archive back; or run {}, which compares that of patch ID with the records and binds it.",
@@ -212,7 +209,6 @@ fn adopt(wording: &Wording, option: &str) -> String {
     )
 }
 
-/// Returns the hint where a run could not be recovered for this cause.
 fn unrecovered(wording: &Wording, cause: &Cause) -> String {
     match cause {
         Cause::Journal { path, reason } if path.ends_with("/journal") => lost_journal(wording, reason),
@@ -233,7 +229,6 @@ fn unrecovered(wording: &Wording, cause: &Cause) -> String {
     }
 }
 
-/// Returns the hint where the journal cannot be read.
 fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
     match reason {
         JournalError::Version(_) => "Use the version of patchadm that wrote it.".to_owned(),
@@ -249,12 +244,11 @@ fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
     }
 }
 
-/// Returns the hint where a run could not be rolled back.
 fn put_right(wording: &Wording) -> String {
     format!("Fix the problem named above, then run {}.", wording.verb("recover"))
 }
 
-/// Returns the hint for an error of the system; empty if nothing can be said.
+/// Empty if nothing can be said.
 fn remedy(errno: Option<Errno>) -> &'static str {
     match errno {
         Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
@@ -267,7 +261,7 @@ fn remedy(errno: Option<Errno>) -> &'static str {
     }
 }
 
-/// Returns how to apply the patches of a directory that is not a package; empty for any other trouble with a source.
+/// Tells how to apply the patches of a directory that is not a package; empty for other problems.
 fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
     if let SourceProblem::Signature(verdict) = &error.problem
         && [SignatureState::Unsigned, SignatureState::UnknownKey].contains(&verdict.state)
@@ -279,7 +273,6 @@ fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
     format!("Patches are applied by patchadd: {}", wording.command("patchadd", &directory))
 }
 
-/// Returns the ways on from what no trusted key vouches for.
 fn without_trusted_key(wording: &Wording, condition: &str) -> String {
     let (trust, option) = (wording.verb("key trust FILE"), wording.no_signatures());
     format!("Trust the key of its publisher ({trust}), or use {option} if {condition}.")
@@ -290,7 +283,6 @@ pub fn damage_remark(damage: &RecordDamage) -> String {
     format!("{damage}. {}", mending(damage))
 }
 
-/// Returns the repair of a damaged record.
 pub fn mending(damage: &RecordDamage) -> String {
     let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
     let option = |package: &str| format!("`pkgchk -f{root}{package}`");
@@ -349,7 +341,7 @@ pub fn mending(damage: &RecordDamage) -> String {
     }
 }
 
-/// Returns the way to take a package that was removed out of `contents`, if that is the damage.
+/// Tells how to remove a removed package from `contents`, if that is the damage.
 fn out_of_contents(damage: &RecordDamage, pkgchk: &dyn Fn(&str) -> String) -> Option<String> {
     let RecordRepair::Owner { package, .. } = &damage.repair else { return None };
     let pkgchk = pkgchk(&format!(" {package}"));
@@ -358,19 +350,17 @@ fn out_of_contents(damage: &RecordDamage, pkgchk: &dyn Fn(&str) -> String) -> Op
     ))
 }
 
-/// Returns the error of the system where a source could not be read.
 pub(super) fn errno_of(problem: &SourceProblem) -> Option<Errno> {
     let SourceProblem::Io { error, .. } = problem else { return None };
     let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
     Errno::from_io_error(error).or_else(inside)
 }
 
-/// Tells whether an error is about the limits of this process and not about what it was to read.
+/// Returns true for limits of this process, not faults of its input.
 pub(super) fn is_of_process(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-/// Tells whether a run ended because a ledger is damaged.
 pub(super) fn is_damaged(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     matches!(fault.downcast_ref(), Some(LedgerFault::Damaged { .. }))
 }

@@ -1,21 +1,20 @@
-//! What followed on a run by the policy, in sentences.
+//! Effects of the policy after a run, in sentences.
 
 use super::words::human;
 use patchadm_core::operation::patches::after_run::AfterRun;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
-/// What followed on a run, as people and programs are told of it.
 #[derive(Debug, Default)]
 pub struct AfterRunEntries {
-    /// The ids of the patches that can no longer be backed out.
+    /// Patches that can no longer be backed out.
     pub irremovable: Vec<String>,
-    /// Sentences about that, about limits that were not kept, and about free space.
+    /// Sentences about these patches, about limits that were not kept, and about free space.
     pub notes: Vec<String>,
 }
 
 impl AfterRunEntries {
-    /// Returns what followed on a run on a root. A classic command, whose output scripts know, says nothing of free space.
+    /// Classic commands say nothing of free space: scripts know their output.
     pub fn of(root: &Root, after: &AfterRun, is_classic: bool) -> Self {
         let wording = Wording::of_verbs(root.prefix());
         let gone = after.irremovable.iter().filter(|patch| !patch.packages.is_empty());

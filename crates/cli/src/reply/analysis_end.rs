@@ -1,5 +1,3 @@
-//! The end of an analysis that cannot be made: the present state, the reason, and the next step.
-
 use std::fmt::Display;
 use std::io;
 
@@ -9,13 +7,12 @@ use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_core::operation::analysis::AnalysisError;
 use patchadm_core::operation::depots::DepotError;
 
-/// A named file has none of the expected forms, or does not exist: the code of patchadd(1M) for it.
+/// A file does not exist or has none of the expected forms: the code of patchadd(1M).
 const NOT_USABLE: u8 = 33;
 
 /// A list of packages or patches is damaged: the code of patchadd(1M) for a damaged pkginfo.
 const DAMAGED_LIST: u8 = 28;
 
-/// Returns the refusal of a file.
 pub fn refused(error: &AnalysisError) -> anyhow::Error {
     let (code, next) = match error {
         AnalysisError::File { .. } => (NOT_USABLE, "Look at the spelling and at the working directory."),
@@ -37,7 +34,6 @@ pub fn refused(error: &AnalysisError) -> anyhow::Error {
     not_analysed(Exit::new(code, cause), error, next)
 }
 
-/// Returns the refusal of a depot.
 pub fn depot_refused(error: &DepotError) -> anyhow::Error {
     not_analysed(depot_exit(error), error, &depot_advice(error))
 }

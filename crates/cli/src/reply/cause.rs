@@ -1,18 +1,18 @@
-//! The causes of exit codes: one name for each, independent of the command and its code.
+//! Causes of exit codes: one name for each, independent of the command and its code.
 
 use serde::{Serialize, Serializer};
 
-/// Makes the enum, its names and what each means from one table.
+/// Makes the enum, its names and meanings from one table.
 macro_rules! causes {
     ($($cause:ident $name:literal $means:literal)*) => {
-        /// The cause of an exit code. Its name is the same in every command and never changes its meaning.
+        /// Has the same name and meaning in every command, for ever.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ExitCause {
             $(#[doc = $means] $cause,)*
         }
 
         impl ExitCause {
-            /// Every cause, in the order of the manual.
+            /// In the order of the manual.
             pub const ALL: &[Self] = &[$(Self::$cause,)*];
 
             /// Returns the name, which is `cause` of JSON documents.
@@ -20,7 +20,6 @@ macro_rules! causes {
                 match self { $(Self::$cause => $name,)* }
             }
 
-            /// Returns its meaning, as a sentence.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$cause => $means,)* }
             }
@@ -71,7 +70,6 @@ causes! {
 }
 
 impl ExitCause {
-    /// Returns the cause of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|cause| cause.name() == name)
     }

@@ -1,4 +1,4 @@
-//! The cause of each error: the value of `cause` in JSON documents.
+//! The cause of each error: `cause` in JSON documents.
 
 use std::io;
 
@@ -31,8 +31,8 @@ use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 
-/// Tells whether the planner or a check of trust refuses the operation. A word that is no id is wrong usage, and a patch that
-/// the depot does not have is a missing operand.
+/// Returns true if the planner or a check of trust refuses the operation. A word that is no id is wrong usage, and a
+/// patch that the depot lacks is a missing operand.
 pub fn is_refusal(failure: &Failure) -> bool {
     match failure {
         Failure::Refused(refusal) => {
@@ -50,7 +50,6 @@ pub fn is_refusal(failure: &Failure) -> bool {
     }
 }
 
-/// Returns the cause of a failed operation.
 pub fn cause_of(failure: &Failure) -> ExitCause {
     if failure.untrusted().is_some() {
         return ExitCause::UntrustedRoot;
@@ -115,7 +114,6 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
     }
 }
 
-/// Returns the cause where a plan file cannot be used.
 fn of_plan_file(fault: &PlanFault) -> ExitCause {
     match fault {
         PlanFault::Unreadable { error, .. } | PlanFault::Source { error, .. } => of_io(error),
@@ -125,7 +123,6 @@ fn of_plan_file(fault: &PlanFault) -> ExitCause {
     }
 }
 
-/// Returns the cause where the environment makes no sense.
 pub(super) fn of_surroundings(error: &SurroundingsError) -> ExitCause {
     match error {
         SurroundingsError::RootContends => ExitCause::Usage,
@@ -133,7 +130,6 @@ pub(super) fn of_surroundings(error: &SurroundingsError) -> ExitCause {
     }
 }
 
-/// Returns the cause where undo data is not exported to a file, or not imported from it.
 fn of_undo_file(fault: &UndoFileFault) -> ExitCause {
     match fault {
         UndoFileFault::Unwritable { error, .. } | UndoFileFault::Unreadable { error, .. } => of_io(error),
@@ -148,7 +144,6 @@ fn of_undo_file(fault: &UndoFileFault) -> ExitCause {
     }
 }
 
-/// Returns the cause where a depot cannot be used, or a patch not be fetched.
 pub fn of_depot(error: &DepotError) -> ExitCause {
     match error {
         DepotError::Http(HttpError { problem: HttpProblem::Interrupted(_), .. })
@@ -188,7 +183,6 @@ pub fn of_depot(error: &DepotError) -> ExitCause {
     }
 }
 
-/// Returns the cause where a stage is not promoted or refreshed.
 fn of_promotion(reason: &PromotionReason) -> ExitCause {
     match reason {
         PromotionReason::Conflicts(_)
@@ -207,7 +201,6 @@ fn of_promotion(reason: &PromotionReason) -> ExitCause {
     }
 }
 
-/// Returns the cause where the patches or packages of a stage do not go live.
 fn of_brought(reason: &BroughtReason) -> ExitCause {
     match reason {
         BroughtReason::NotContinued { .. }
@@ -230,7 +223,6 @@ fn of_brought(reason: &BroughtReason) -> ExitCause {
     }
 }
 
-/// Returns the cause where a patch of a set does not go in.
 fn of_set(reason: &SetReason) -> ExitCause {
     match reason {
         SetReason::LaterInSet(_) | SetReason::ContainedInSet(_) => ExitCause::Superseded,
@@ -350,12 +342,10 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
     }
 }
 
-/// Returns the cause where a source cannot be used.
 pub fn of_source(error: &SourceError) -> ExitCause {
     of_problem(&error.problem)
 }
 
-/// Returns the cause of what is wrong with a source.
 pub(super) fn of_problem(problem: &SourceProblem) -> ExitCause {
     match problem {
         SourceProblem::NotFound => ExitCause::NotFound,
@@ -369,18 +359,16 @@ pub(super) fn of_problem(problem: &SourceProblem) -> ExitCause {
     }
 }
 
-/// Returns the cause of a failed call on a root.
 pub fn of_root(error: &RootError) -> ExitCause {
     match error {
         RootError::Untrusted(_) => ExitCause::UntrustedRoot,
         RootError::NoOpenat2(_) | RootError::NoProc { .. } => ExitCause::NotApplicable,
         RootError::TooLarge { .. } | RootError::Loop(_) | RootError::Name { .. } => ExitCause::DamagedRecord,
         RootError::Call { errno, .. } => of_errno(Some(*errno)),
-        RootError::Flagged(_) => of_errno(error.errno()),
+        RootError::Flagged(_) | RootError::NoRoom { .. } => of_errno(error.errno()),
     }
 }
 
-/// Returns the cause of an error of input or output.
 pub fn of_io(error: &io::Error) -> ExitCause {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<RootError>()) {
         Some(inner) => of_root(inner),
@@ -392,7 +380,6 @@ pub fn of_io(error: &io::Error) -> ExitCause {
     }
 }
 
-/// Returns the cause where a datastream cannot be written.
 pub fn of_datastream(error: &DatastreamError) -> ExitCause {
     match error {
         DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. } => {
@@ -412,7 +399,6 @@ fn of_errno(errno: Option<Errno>) -> ExitCause {
     }
 }
 
-/// Returns the cause where the records of a root cannot be read.
 pub fn of_database(error: &DatabaseError) -> ExitCause {
     match error {
         DatabaseError::View(error) => of_view(error),
@@ -424,7 +410,7 @@ pub fn of_database(error: &DatabaseError) -> ExitCause {
     }
 }
 
-/// Returns the cause where no steady state of the records was seen.
+/// No steady state of the records was seen.
 pub fn of_view(error: &ViewError) -> ExitCause {
     match error {
         ViewError::Root(error) => of_root(error),

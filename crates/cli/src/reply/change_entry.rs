@@ -1,5 +1,3 @@
-//! An object of a plan, with what it is before and after.
-
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
@@ -23,23 +21,21 @@ pub struct ChangeEntry {
     pub path: ObjectPath,
     pub action: &'static str,
     pub size: Option<u64>,
-    /// What is there; `None` if nothing is.
+    /// `None` if nothing is there.
     before: Option<RecordedState>,
-    /// What will be there; `None` if nothing will be.
+    /// `None` if nothing will be there.
     after: Option<RecordedState>,
-    /// Whether the bytes of a file stay as they are.
     #[serde(skip)]
     keeps_content: bool,
-    /// The difference of the texts of a file whose bytes change, where it is wanted and shown.
+    /// The text difference of a file whose bytes change, if it is wanted and shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
-    /// The reason why it is not shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_shown: Option<String>,
 }
 
 impl ChangeEntry {
-    /// The objects of a plan. `delivered` are the digests of files whose bytes were read for it, `texts` the texts of files.
+    /// `delivered` are digests of files whose bytes were read for the plan, `texts` texts of files.
     pub fn of_plan(plan: &Plan, delivered: &BTreeMap<ObjectPath, Digest>, texts: &ChangedTexts) -> Vec<Self> {
         let changes = || plan.changes.iter().map(Box::as_ref);
         let by_path: HashMap<&ObjectPath, &Change> = changes().map(|change| (&change.path, change)).collect();
@@ -70,23 +66,21 @@ impl ChangeEntry {
         changes().map(of).collect()
     }
 
-    /// Names what an object has that becomes another one, with both values: the target of a link, mode, owner, group, file
-    /// capabilities, access control list.
+    /// Names changes of the object with both values: target of a link, mode, owner, group, file capabilities, access
+    /// control list.
     pub fn differences(&self) -> Vec<String> {
         differences(self.before.as_ref(), self.after.as_ref())
     }
 
-    /// Returns what is there, and what will be.
     pub fn states(&self) -> (Option<RecordedState>, Option<RecordedState>) {
         (self.before.clone(), self.after.clone())
     }
 
-    /// Tells whether the bytes of a file stay as they are.
     pub fn keeps_content(&self) -> bool {
         self.keeps_content
     }
 
-    /// Returns the word for a person: a file whose bytes stay is not replaced, and a link gets another target.
+    /// For people: a file whose bytes stay is not "replaced", and a link gets another target.
     pub fn shown_action(&self) -> &'static str {
         let is_link = |state: &Option<RecordedState>| {
             state.as_ref().is_some_and(|state| state.kind == FileType::Symlink)
@@ -98,13 +92,12 @@ impl ChangeEntry {
         }
     }
 
-    /// Returns the size for a person, if bytes come.
+    /// For people; `None` if no bytes come.
     pub fn shown_size(&self) -> Option<u64> {
         self.size.filter(|_| self.shown_action() == self.action)
     }
 }
 
-/// Returns the word for what happens to an object.
 pub(super) fn action_word(action: &Action) -> &'static str {
     match action {
         Action::Add(_) => "add",
@@ -115,7 +108,6 @@ pub(super) fn action_word(action: &Action) -> &'static str {
     }
 }
 
-/// Returns the bytes of a file that comes.
 pub(super) fn size_of(action: &Action) -> Option<u64> {
     match action {
         Action::Add(new) | Action::Replace(new) => match &new.body {

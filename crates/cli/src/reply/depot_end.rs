@@ -1,4 +1,4 @@
-//! The end of a command if a depot cannot be used or a patch cannot be fetched: the code, and the next step.
+//! Exit code and next step if a depot cannot be used or a patch cannot be fetched.
 
 use super::cause::ExitCause;
 use super::cause_of::of_depot;
@@ -8,13 +8,13 @@ use patchadm_inputs::cache::CacheError;
 use patchadm_inputs::http::{HttpError, HttpProblem};
 use patchadm_rootfs::LockError;
 
-/// The code where something could not be fetched, or has another size than the index says.
+/// A download failed, or has another size than in the index.
 pub const DOWNLOAD: u8 = 40;
 
-/// The code where a directory is not one to be indexed.
+/// A directory cannot be indexed.
 const NO_FIT: u8 = 10;
 
-/// The code where what was named is damaged.
+/// The named input is damaged.
 const DAMAGED: u8 = 33;
 
 /// Returns the exit for a depot that cannot be used. Every command has the same codes for it.
@@ -33,7 +33,6 @@ pub fn depot_exit(error: &DepotError) -> Exit {
     Exit::new(code, of_depot(error))
 }
 
-/// Returns the next step for the user.
 pub fn depot_advice(error: &DepotError) -> String {
     match error {
         DepotError::Http(error) => of_http(error).to_owned(),
@@ -48,6 +47,9 @@ pub fn depot_advice(error: &DepotError) -> String {
         DepotError::NoCache => "Name a directory for it with --cache.".to_owned(),
         DepotError::Cache(CacheError::NotPrivate(_)) => {
             "Name another directory with --cache, or make it yours with mode 0700.".to_owned()
+        }
+        DepotError::Cache(CacheError::InForeignPlace { .. }) => {
+            "Name a directory with --cache that nobody else can exchange.".to_owned()
         }
         DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
             "Try again when the other command is done.".to_owned()
@@ -77,7 +79,7 @@ pub fn depot_advice(error: &DepotError) -> String {
     }
 }
 
-/// Tells whether the text of an error begins with a path or an address, whose letters stay as they are.
+/// Returns true if the text of an error begins with a path or an address, whose letters stay as they are.
 pub fn begins_with_place(error: &DepotError) -> bool {
     matches!(
         error,

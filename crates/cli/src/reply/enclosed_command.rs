@@ -1,14 +1,13 @@
-//! How a command ends that runs in an enclosure, or was not started in one: the codes of env(1), and one of our own.
+//! Exit codes of a command in an enclosure: those of env(1), and one of our own.
 
 use super::{Exit, ExitCause};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 
-/// The codes of env(1): it failed itself, the command cannot be run, the command is not there.
+/// env(1): own failure, command cannot be run, command not found.
 const OWN_FAILURE: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_THERE: u8 = 127;
 
-/// Returns the end of a command that was run.
 pub fn exit_of_command(end: EnclosureEnd) -> Exit {
     match end {
         EnclosureEnd::Exited(0) => Exit::OK,
@@ -19,7 +18,6 @@ pub fn exit_of_command(end: EnclosureEnd) -> Exit {
     }
 }
 
-/// Returns the end of a command that was not run.
 pub fn exit_of_enclosure(error: &EnclosureError) -> Exit {
     match error {
         EnclosureError::NotAllowed(_) => Exit::of_verb(ExitCause::NoRights),

@@ -1,4 +1,4 @@
-//! The way in which changes below the directories to be exchanged became visible.
+//! How changes below directories to be exchanged became visible.
 
 use serde::Serialize;
 
@@ -8,9 +8,9 @@ use patchadm_rootfs::{DirectoryUser, Root};
 /// A directory whose changes should become visible at once.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExchangeEntry {
-    /// The directory, from `/` of the root on.
+    /// From `/` of the root on.
     path: String,
-    /// The same as a person would type it.
+    /// As a person would type it.
     #[serde(skip)]
     shown: String,
     way: &'static str,
@@ -18,17 +18,15 @@ pub struct ExchangeEntry {
     reason: Option<String>,
 }
 
-/// A process that stays in the old one of an exchanged directory.
+/// A process that stays in the old directory after an exchange.
 #[derive(Clone, Debug, Serialize)]
 pub struct HolderEntry {
     process: u32,
     program: String,
-    /// The path that it holds, as the system gives it.
     path: String,
 }
 
 impl ExchangeEntry {
-    /// Makes the entry of a directory of a root.
     pub fn of(root: &Root, report: &ExchangeReport) -> Self {
         let way = match report.way {
             ExchangeWay::Renames => "renames",
@@ -46,7 +44,6 @@ impl From<&DirectoryUser> for HolderEntry {
     }
 }
 
-/// Returns the lines of the directories and of the processes that stay in them, for a person.
 pub fn exchange_lines((entries, holders): (&[ExchangeEntry], &[HolderEntry]), is_plan: bool) -> Vec<String> {
     let [becomes, are] = if is_plan { ["would become", "would be"] } else { ["became", "were"] };
     let mut lines: Vec<String> = Vec::new();

@@ -1,8 +1,6 @@
-//! The ends of commands, and their assignment to errors.
-//!
-//! Commands return an [`Exit`] of their own, or an error. `Exit::of` is the one place that gives an error its exit: a
-//! `Stop` carries its own, a few errors of the library have a code that holds for every classic command, all others are
-//! 1. The exit code of a process follows from its exit: [`Exit::number`].
+//! Ends of commands. Commands return an [`Exit`], or an error; `Exit::of` alone turns errors into exits, and
+//! [`Exit::number`] into exit codes. A [`Stop`] carries its own exit, a few library errors have a code for every
+//! classic command, all others are 1.
 
 use super::cause::ExitCause;
 use super::cause_of::{
@@ -19,16 +17,16 @@ use patchadm_inputs::database::policy::PolicyError;
 use patchadm_inputs::database::{DatabaseError, RecordDamage, ViewError};
 use patchadm_svr4::package::PathError;
 
-/// The end of a command: its cause, and the code of a classic command. The cause decides about the code of a verb.
+/// A cause, and the code of a classic command. The cause determines the code of a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exit {
-    /// None if no classic command ends like this.
+    /// `None` if no classic command ends like this.
     classic: Option<u8>,
     cause: ExitCause,
     kind: ExitKind,
 }
 
-/// Which exit codes count: those of the classic commands, or those of verbs.
+/// Selects the codes of classic commands or of verbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitTable {
     Classic,
@@ -45,65 +43,63 @@ impl ExitTable {
 impl Exit {
     /// Done, or nothing to do.
     pub const OK: Self = Self::new(0, ExitCause::Ok);
-    /// A signature, a manifest or a key cannot be believed.
+    /// A signature, manifest or key is not trusted.
     pub const SIGNATURE: Self = Self::new(41, ExitCause::Signature);
-    /// Another process holds the lock of the root (patchrm(1M) has a code of its own for it).
+    /// Another process holds the lock of the root (patchrm(1M) has its own code for it).
     pub const LOCKED: Self = Self::new(64, ExitCause::Locked);
     /// An interrupted run needs recovery.
     pub const UNFINISHED: Self = Self::new(65, ExitCause::Unfinished);
-    /// A patch is missing, where that was asked for.
+    /// A requested patch is missing.
     pub const MISSING: Self = Self::finding(ExitCause::Missing);
     /// Some succeeded, others did not.
     pub const PARTLY: Self = Self::of_verb(ExitCause::Partly);
     /// A defect of this program.
     pub const INTERNAL: Self = Self::new(70, ExitCause::Internal);
-    /// The output is no longer read: what a shell shows for SIGPIPE.
+    /// The output is no longer read: the code of SIGPIPE in a shell.
     pub const PIPE: Self = Self::new(141, ExitCause::Signal);
 
-    /// The end with this code of a classic command, which has its own table (patchadd(1M), pkgadd(1M)).
+    /// Each classic command has its own table (patchadd(1M), pkgadd(1M)).
     pub const fn new(classic: u8, cause: ExitCause) -> Self {
         Self { classic: Some(classic), cause, kind: ExitKind::Plain }
     }
 
-    /// The general failure of the classic commands, 1.
+    /// Returns the general failure of classic commands, 1.
     pub const fn failed(cause: ExitCause) -> Self {
         Self::new(1, cause)
     }
 
-    /// The end of a verb; no classic command ends like this.
+    /// No classic command ends like this.
     pub const fn of_verb(cause: ExitCause) -> Self {
         Self { classic: None, cause, kind: ExitKind::Plain }
     }
 
-    /// The end of a verb that did what it should, and found something.
+    /// The verb did its work, and found something.
     pub const fn finding(cause: ExitCause) -> Self {
         Self { classic: None, cause, kind: ExitKind::Finding }
     }
 
-    /// The end of another process, whose code is passed on.
     pub const fn passed_on(code: u8, cause: ExitCause) -> Self {
         Self { classic: Some(code), cause, kind: ExitKind::PassedOn(code) }
     }
 
-    /// The same with this code of a classic command.
     #[must_use]
     pub const fn with_classic(self, classic: Option<u8>) -> Self {
         Self { classic, ..self }
     }
 
-    /// The same where the planner or a check of trust refuses it.
+    /// The planner or a check of trust refuses it.
     #[must_use]
     pub const fn as_refusal(self) -> Self {
         Self { kind: ExitKind::Refusal, ..self }
     }
 
-    /// The same where a command that looks for it found it.
+    /// A command that looks for it found it.
     #[must_use]
     pub const fn as_finding(self) -> Self {
         Self { kind: ExitKind::Finding, ..self }
     }
 
-    /// The end by a signal, as shells show it: 128 and its number.
+    /// As shells show it: 128 and the number.
     pub fn by_signal(signal: i32) -> Self {
         Self::new(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX), ExitCause::Signal)
     }
@@ -116,12 +112,10 @@ impl Exit {
         }
     }
 
-    /// Returns the exit code of a verb.
     pub const fn verb_code(self) -> u8 {
         verb_codes::code(self.cause, self.kind, self.classic)
     }
 
-    /// Returns the exit code of a process.
     pub const fn number(self, table: ExitTable) -> u8 {
         match table {
             ExitTable::Classic => self.code(),
@@ -134,16 +128,15 @@ impl Exit {
         self.classic
     }
 
-    /// Returns the cause.
     pub fn cause(self) -> ExitCause {
         self.cause
     }
 
-    /// Tells whether a verb did not do what it should. A finding, or a reboot that is needed, is no failure.
+    /// A finding, or a needed reboot, is no failure.
     pub fn is_failure(self) -> bool {
         let is_news = match self.kind {
             ExitKind::Finding => true,
-            // Of a check by another process only the code and the cause are known.
+            // Only code and cause of the other process's check are known.
             ExitKind::PassedOn(code) => {
                 code == verb_codes::REBOOT || code == verb_codes::FOUND && self.cause != ExitCause::Unknown
             }
@@ -154,7 +147,6 @@ impl Exit {
         !is_news && self.verb_code() != 0
     }
 
-    /// The end of a command by an error.
     pub fn of(error: &anyhow::Error) -> Self {
         if let Some(Stop::Refused { exit, .. } | Stop::Ran { exit, .. } | Stop::Ended(exit)) =
             error.downcast_ref()
@@ -174,7 +166,6 @@ impl Exit {
     }
 }
 
-/// Returns the damage of a record, if that is what an error is about.
 pub fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
     error.chain().find_map(|error| match error.downcast_ref::<Failure>() {
         Some(failure) => failure.damage(),
@@ -182,7 +173,7 @@ pub fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
     })
 }
 
-/// Returns the cause of an error, or of one in its chain, if its type tells.
+/// Returns `None` unless the type of an error in the chain determines it.
 fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitCause> {
     let of_query = |error: &'e QueryError| match error {
         QueryError::Database(error) => of_database(error),
@@ -218,8 +209,7 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
         .or_else(|| is_misread.then_some(ExitCause::Usage))
 }
 
-/// Finds the trouble with the view of the records, if that is what an error is about. Errors that only pass it on are
-/// not links of the chain of causes: they have to be opened.
+/// Finds a view error. Errors that only pass it on are not links of the chain of causes: they have to be opened.
 fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ViewError> {
     match database_error(error) {
         Some(DatabaseError::View(inner)) => Some(inner),
@@ -242,44 +232,30 @@ fn database_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
     }
 }
 
-/// An end that a command chooses for itself, instead of its report.
+/// An end that a command chooses itself, instead of a report.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
-    /// Help or version was asked for: the text for standard output, exit 0.
+    /// Help or version for standard output, exit 0.
     #[error("{0}")]
     Help(String),
-    /// The command line makes no sense: what is wrong, and the synopsis.
     #[error("{message}")]
     Usage {
-        /// The fault in the command line.
         message: String,
-        /// The synopsis of the command, lines without `usage:`.
+        /// Lines without `usage:`.
         usage: &'static str,
     },
-    /// Only the options of the command were asked for: their description.
+    /// The description of the options was wanted.
     #[error("the options of the command")]
     Described(Box<clap::Command>),
-    /// Another process has done all of it, and has reported.
+    /// Another process did the work, and reported.
     #[error("another process has done it")]
     Ended(Exit),
-    /// It was begun, or its plan was, and ended as the word says.
+    /// Begun or planned, and ended as `result` says.
     #[error("{message}")]
-    Ran {
-        /// The end.
-        exit: Exit,
-        /// The word for the end.
-        result: ResultWord,
-        /// The refusal or failure, and its reason.
-        message: String,
-    },
-    /// It cannot or must not go on; one line says why.
+    Ran { exit: Exit, result: ResultWord, message: String },
+    /// The command cannot or must not go on.
     #[error("{message}")]
-    Refused {
-        /// The end.
-        exit: Exit,
-        /// The refusal and its reason.
-        message: String,
-    },
+    Refused { exit: Exit, message: String },
 }
 
 #[cfg(test)]

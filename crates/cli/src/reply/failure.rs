@@ -1,8 +1,6 @@
-//! A failed operation as an exit code and as words: the one place that knows both. What to type next is in `advice`.
-//!
-//! The codes are those of the classic commands; `verb_codes` has those of verbs. They are those of patchadd(1M), patchrm(1M), pkgadd(1M), pkgrm(1M), installf(1M) and removef(1M); above 63 are ours, the same for every
-//! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
-//! package commands.
+//! Exit codes and texts of failed operations; next steps are in `advice`. The codes here are those of the classic
+//! commands (patchadd(1M), patchrm(1M), pkgadd(1M), pkgrm(1M), installf(1M), removef(1M)). Codes above 63 are ours; a
+//! signal is 128 and its number, but 3 for the package commands.
 
 use std::path::Path;
 
@@ -27,7 +25,6 @@ use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, Root};
 
-/// Returns the exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
     let is_about_archives = matches!(command, Command::Repack | Command::UndoExport | Command::UndoImport);
     let of_archive = if is_about_archives { archives_number(failure) } else { None };
@@ -35,7 +32,7 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
     if is_refusal(failure) { exit.as_refusal() } else { exit }
 }
 
-/// Returns the one of these numbers that commands of this family end with.
+/// Chooses the number of the command's family.
 fn of_family(command: Command, patchadd: u8, patchrm: u8, package: u8) -> u8 {
     use Command::{Adopt, AdoptRefresh, Forget, Patchadd, Patchrm, Promote, Refresh};
     match command {
@@ -51,7 +48,6 @@ fn of_family(command: Command, patchadd: u8, patchrm: u8, package: u8) -> u8 {
     }
 }
 
-/// Returns the number of that exit.
 fn number(command: Command, failure: &Failure) -> u8 {
     let by = |patchadd, patchrm, package| of_family(command, patchadd, patchrm, package);
     if failure.untrusted().is_some() {
@@ -112,8 +108,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
     }
 }
 
-/// Returns the exit code for a file of exported undo data: it cannot be written or read, has no room, or is not what the root
-/// exported.
+/// The file of exported undo data cannot be written or read, has no room, or is not the root's.
 fn undo_file_number(fault: &UndoFileFault) -> u8 {
     match fault {
         UndoFileFault::Unwritable { error, .. } if of_io(error) == ExitCause::Space => 7,
@@ -126,7 +121,6 @@ fn undo_file_number(fault: &UndoFileFault) -> u8 {
     }
 }
 
-/// Returns the exit code of a command for a depot that cannot be used.
 fn depot_number(command: Command, error: &DepotError) -> u8 {
     match error {
         DepotError::NotThere(path) | DepotError::NoDepot(path) if command == Command::Patchadd => {
@@ -148,7 +142,7 @@ fn trial_number(command: Command, failure: &Failure) -> u8 {
     }
 }
 
-/// Returns the exit code where a trial cannot be ended: that of undo data, or the command's own for space.
+/// A trial cannot be ended: the code of undo data, or the command's own for space.
 fn stuck_number(command: Command, failure: &Failure) -> u8 {
     match cause_of(failure) {
         _ if is_about_packages(command) => 1,
@@ -178,7 +172,7 @@ fn archives_number(failure: &Failure) -> Option<u8> {
     }
 }
 
-/// Codes that are the same for every command.
+/// The same for every command.
 const LOCKED: u8 = Exit::LOCKED.code();
 const UNFINISHED: u8 = Exit::UNFINISHED.code();
 const SIGNATURE: u8 = Exit::SIGNATURE.code();
@@ -188,7 +182,7 @@ fn untrusted_number(command: Command) -> u8 {
     if is_about_packages(command) { 1 } else { 3 }
 }
 
-/// The name that the verbs of the program use in place of a command's name.
+/// Verbs use it in place of a command's name.
 const VERBS: &str = "patchadm";
 
 /// Returns the exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
@@ -203,10 +197,9 @@ pub fn damaged_code(program: &str) -> Exit {
     Exit::new(code, ExitCause::DamagedRecord)
 }
 
-/// The exit code of installf(1M) and removef(1M) when the database could not be changed.
+/// installf(1M) and removef(1M) could not change the database.
 const INTERNAL_OF_OBJECTS: u8 = 99;
 
-/// Tells whether a command is a classic one about packages.
 fn is_about_packages(command: Command) -> bool {
     matches!(command, Command::Pkgadd | Command::Pkgrm) || is_about_objects(command)
 }
@@ -215,7 +208,7 @@ fn is_about_objects(command: Command) -> bool {
     matches!(command, Command::Installf | Command::Removef)
 }
 
-/// Returns the exit of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
+/// Returns the code of the classic command, but a held lock is the same for all verbs.
 pub fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
@@ -226,12 +219,10 @@ pub fn verb_code(command: Command, failure: &Failure) -> Exit {
     }
 }
 
-/// Returns the exit of a command for a source that cannot be used.
 pub fn source_code(command: Command, error: &SourceError) -> Exit {
     problem_code(command, &error.path, &error.problem)
 }
 
-/// Returns the same for a problem with the source at a path.
 pub fn problem_code(command: Command, path: &Path, problem: &SourceProblem) -> Exit {
     Exit::new(source_number(command, path, problem), of_problem(problem))
 }
@@ -331,7 +322,6 @@ pub fn query_refused(root: &Root, failure: &Failure) -> Stop {
     Stop::Refused { exit: verb_code(Command::Patchadd, failure), message }
 }
 
-/// Returns the end of a verb whose plan file cannot be used.
 pub fn plan_file_refused(fault: PlanFault) -> Stop {
     let failure = Failure::from(fault);
     let exit = verb_code(Command::Patchadd, &failure);
@@ -339,12 +329,17 @@ pub fn plan_file_refused(fault: PlanFault) -> Stop {
     Stop::Refused { exit, message: described(&wording, Command::Patchadd, &failure) }
 }
 
-/// Returns the end of a verb that changes the root and could not.
 pub fn change_failed(root: &Root, command: Command, failure: &Failure) -> Stop {
+    change_or_plan_failed(root, command, failure, false)
+}
+
+/// Returns the end of a verb that changes the root, or plans a change (`is_plan`), and could not.
+pub fn change_or_plan_failed(root: &Root, command: Command, failure: &Failure, is_plan: bool) -> Stop {
+    let describe = if is_plan { described_plan } else { described };
     Stop::Ran {
         exit: verb_code(command, failure),
         result: ResultWord::of_failure(failure),
-        message: described(&Wording::of_verbs(root.prefix()), command, failure),
+        message: describe(&Wording::of_verbs(root.prefix()), command, failure),
     }
 }
 
@@ -359,8 +354,7 @@ pub fn must_have_records(root: &Root, code: u8) -> anyhow::Result<()> {
     }
 }
 
-/// Returns the sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal. `patch`
-/// is the patch concerned, if there is one.
+/// Without `ERROR: ` and the line that ends a refusal.
 pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Failure) -> String {
     if let Failure::Refused(refusal) = failure {
         return refusal.classic();
@@ -392,7 +386,6 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
     }
 }
 
-/// Returns the condition of the root, as a sentence.
 pub fn state(failure: &Failure) -> String {
     match failure.left() {
         RootCondition::Unchanged => "Nothing was changed.".to_owned(),
@@ -407,7 +400,6 @@ pub fn state(failure: &Failure) -> String {
     }
 }
 
-/// Returns the reason of a refusal or failure, in one line.
 pub fn reason(failure: &Failure) -> String {
     match failure {
         Failure::Refused(refusal) => refusal.why(),
@@ -417,11 +409,28 @@ pub fn reason(failure: &Failure) -> String {
 
 /// Returns the failure, the condition of the root and the next step: one line each.
 pub fn described(wording: &Wording, command: Command, failure: &Failure) -> String {
+    described_as(failure.to_string(), wording, command, failure)
+}
+
+/// Returns the same of a plan, which tried nothing.
+pub fn described_plan(wording: &Wording, command: Command, failure: &Failure) -> String {
+    described_as(text_of_plan(failure), wording, command, failure)
+}
+
+/// Returns the failure of a plan: what would not happen, and why.
+pub fn text_of_plan(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(refusal) => format!("{}: {}", refusal.what_of_plan(), refusal.why()),
+        other => other.to_string(),
+    }
+}
+
+fn described_as(text: String, wording: &Wording, command: Command, failure: &Failure) -> String {
     let left = match failure.left() {
         left @ (RootCondition::Unchanged | RootCondition::RolledBack) => left.to_string(),
         _ => state(failure),
     };
-    hinted(&joined([failure.to_string(), left]), &hint(wording, command, failure))
+    hinted(&joined([text, left]), &hint(wording, command, failure))
 }
 
 /// Returns a message with the next step as a hint; the message alone if there is no next step.
@@ -429,27 +438,26 @@ pub fn hinted(message: &str, hint: &str) -> String {
     if hint.is_empty() {
         return message.to_owned();
     }
-    // A command that is all of the hint is shown as it is typed.
+    // A hint that is only a command is shown as typed.
     let command =
         hint.strip_prefix("run ").unwrap_or(hint).strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
     let hint = command.filter(|command| !command.contains('`')).unwrap_or(hint);
     joined([message.to_owned(), format!("{HINT}{hint}")])
 }
 
-/// The lines that are not empty.
 pub fn joined<const N: usize>(lines: [String; N]) -> String {
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// What a verb says of a change that did not happen.
+/// The message of a verb about a failed change.
 pub struct Undone {
-    /// The change that did not happen, without a full stop: `patch 100-01 was not applied`.
+    /// Without a full stop: `patch 100-01 was not applied`.
     pub what: String,
-    /// The reason; details in lines of their own.
+    /// Details have lines of their own.
     pub why: String,
     /// The condition of the root: `nothing was changed`.
     pub left: String,
-    /// The next step; empty if there is none.
+    /// Empty if there is no next step.
     pub hint: String,
 }
 
@@ -474,7 +482,16 @@ impl Undone {
         }
     }
 
-    /// Returns the message: what and why, details, the condition of the root, the hint.
+    /// Describes the same of a plan, which tried nothing.
+    pub fn of_plan(root: &Path, command: Command, subject: &str, failure: &Failure) -> Self {
+        let what = match failure {
+            Failure::Refused(refusal) => refusal.what_of_plan(),
+            _ => format!("{subject} would not be {}", command.participle()),
+        };
+        Self { what, ..Self::of(root, command, subject, failure) }
+    }
+
+    /// Returns the sentence with its reason, details, the condition of the root, the hint.
     pub fn text(&self) -> String {
         let Self { what, why, left, hint } = self;
         hinted(&joined([format!("{what}: {why}"), left.clone()]), hint)
@@ -489,7 +506,6 @@ fn sentence(text: &str) -> String {
     closed(first.into_iter().chain(letters).collect())
 }
 
-/// Returns a text with a full stop at its end.
 fn closed(mut text: String) -> String {
     if !text.ends_with(['.', '?', '!']) {
         text.push('.');

@@ -1,5 +1,3 @@
-//! The JSON document that a command prints with `--json`.
-
 use std::fmt;
 use std::path::Path;
 use std::time::Instant;
@@ -11,10 +9,10 @@ use crate::reply::exit::{Exit, ExitTable};
 use crate::reply::result_word::ResultWord;
 use patchadm_svr4::package::control::visible_json;
 
-/// The version of the schema; field names never change their meaning within it.
+/// Within a version, field names never change their meaning.
 pub const SCHEMA: &str = "patchadm/1";
 
-/// A document, not yet written.
+/// Not yet written.
 #[derive(Debug, Serialize)]
 pub struct JsonDocument<B> {
     schema: &'static str,
@@ -28,17 +26,15 @@ pub struct JsonDocument<B> {
     body: B,
 }
 
-/// The body of the document of a command that ended early.
+/// The body for a command that ended early.
 #[derive(Clone, Debug, Serialize)]
 pub struct ErrorFields {
-    /// The word for the end, of a command that can change or make something.
+    /// Only of a command that can change or make something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultWord>,
-    /// The message of the error.
     pub error: String,
 }
 
-/// The first fields of every document: the command, its root, and its end.
 #[derive(Clone, Copy, Debug)]
 pub struct DocumentHead<'a> {
     pub command: &'static str,
@@ -62,7 +58,7 @@ impl DocumentHead<'_> {
 }
 
 impl<B: Serialize> JsonDocument<B> {
-    /// Returns the text of the document, with a newline at its end.
+    /// Ends with a newline.
     pub fn text(&self) -> serde_json::Result<Vec<u8>> {
         let text = serde_json::to_string_pretty(self)?;
         Ok((visible_json(&text).into_owned() + "\n").into_bytes())
@@ -74,12 +70,10 @@ pub fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Result<S::Ok
     serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
 }
 
-/// Serializes a value as the text that is shown of it.
 pub fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-/// Returns the time since a moment, in milliseconds.
 pub fn milliseconds_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

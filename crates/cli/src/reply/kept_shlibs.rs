@@ -1,4 +1,4 @@
-//! Libraries from before a patch that stay for programs that still load them: the patch is in force except for these.
+//! Old libraries kept because running programs still use them: the patch is in force except for these programs.
 
 use std::fmt::Write as _;
 
@@ -9,17 +9,15 @@ use serde::{Serialize, Serializer};
 use super::shlibs_entry::{ConsumerEntry, consumers};
 use patchadm_planning::plan::kept_libraries::{KeptLibrary, ToldConsumer};
 
-/// The most programs that a sentence names.
 const MOST_NAMED: usize = 10;
 
-/// The libraries from before a patch; a list in the JSON document.
+/// A list in the JSON document.
 #[derive(Debug, Default)]
 pub struct KeptShlibs {
     entries: Vec<KeptShlibEntry>,
     sentences: Vec<String>,
 }
 
-/// A library from before a patch.
 #[derive(Debug, Serialize)]
 struct KeptShlibEntry {
     package: String,
@@ -49,13 +47,12 @@ impl KeptShlibs {
         Self { entries: libraries.iter().map(entry).collect(), sentences: sentences(libraries) }
     }
 
-    /// Tells whether the patch is in force for everybody and nothing from before it is left.
+    /// Returns true if the patch is in force for everybody.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Returns the sentences about the programs for which the patch is not in force: one for all libraries that the
-    /// same programs load.
+    /// One sentence for all libraries that the same programs load.
     pub fn sentences(&self) -> &[String] {
         &self.sentences
     }
@@ -87,8 +84,7 @@ fn sentence(programs: &[String], libraries: &[&str]) -> String {
     format!("effective, except for {many} that still {load} {}: {named}", libraries.join(", "))
 }
 
-/// Returns the programs among the consumers of a library, each once. That the policy keeps a library does not mean that
-/// a program loads it.
+/// Each program once. A library kept by the policy need not have one.
 fn programs(consumers: &[ToldConsumer]) -> Vec<String> {
     let loading = consumers.iter().filter(|consumer| consumer.how != "policy");
     let mut paths: Vec<String> = loading.map(|consumer| consumer.path.to_string()).collect();

@@ -1,60 +1,66 @@
-//! An applied patch as `list` and `show` tell of it.
-
 use std::io;
 
+use chrono::{DateTime, FixedOffset};
 use serde::Serialize;
 
 use crate::reply::kept_shlibs::KeptShlibs;
 use crate::reply::removable::RemovableEntry;
 use crate::reply::trial_standing::TrialStanding;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
-use crate::surroundings::{Output, Shade};
+use crate::surroundings::{Output, Shade, Zone};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::InspectedPatch;
 use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_svr4::patch::PatchList;
 
-/// An applied patch; its fields are those of the JSON documents of `list` and `show`.
+/// Returns the date of a patch for people; as it is recorded if that does not tell the moment.
+pub fn shown_date(date: Option<DateTime<FixedOffset>>, recorded: Option<&str>, zone: Zone) -> Option<String> {
+    date.map(|date| zone.minute(date.to_utc())).or_else(|| recorded.map(str::to_owned))
+}
+
+/// An applied patch in the JSON documents of `list` and `show`.
 #[derive(Debug, Serialize)]
 pub struct ListedPatch {
     pub id: String,
     pub state: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// RFC 3339 with its offset; null where the words do not tell the moment.
+    /// RFC 3339 with offset; null if the record does not determine the moment.
     pub date: Option<String>,
     pub date_text: Option<String>,
+    /// The date for people; as it is recorded if that does not tell the moment.
+    #[serde(skip)]
+    pub shown_date: Option<String>,
     pub host: Option<String>,
     pub synopsis: Option<String>,
     pub packages: Vec<String>,
     pub obsoletes: Vec<String>,
     pub requires: Vec<String>,
     pub incompatibles: Vec<String>,
-    /// What it fixes.
     pub fixes: Vec<String>,
-    /// The SHA-256 of the patch, where the root recorded it.
+    /// Only if the root recorded it.
     pub sha256: Option<String>,
     pub undo: Vec<UndoEntry>,
     pub removable: RemovableEntry,
-    /// Whether undo data and objects were read for that.
+    /// True if undo data and objects were read for `state`.
     pub checked: bool,
-    /// What a refresh would make of it, or has made of a part of it, in words.
+    /// The effect of a refresh on it, pending or done in part, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native: Option<String>,
-    /// The trial that it is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialStanding>,
-    /// The verdict on its signature when it was applied, if a list asked for it and the history tells it.
+    /// The verdict at the time of application, if requested and in the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
-    /// The libraries from before it that stay for those who still load them.
+    /// Old libraries kept because running programs still use them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     pub kept_shlibs: KeptShlibs,
 }
 
-impl From<&InspectedPatch> for ListedPatch {
-    fn from(one: &InspectedPatch) -> Self {
+impl ListedPatch {
+    /// Returns the entry of a patch; its date is shown in this time zone.
+    pub fn of(one: &InspectedPatch, zone: Zone) -> Self {
         let words = |list: &PatchList| list.iter().map(ToString::to_string).collect();
         Self {
             id: one.patch.id.to_string(),
@@ -62,6 +68,7 @@ impl From<&InspectedPatch> for ListedPatch {
             by: one.by.clone(),
             date: one.date.map(|date| date.to_rfc3339()),
             date_text: one.date_text.clone(),
+            shown_date: shown_date(one.date, one.date_text.as_deref(), zone),
             host: one.host.clone(),
             synopsis: one.words.synopsis.clone(),
             packages: one.patch.packages.iter().map(ToString::to_string).collect(),
@@ -79,11 +86,9 @@ impl From<&InspectedPatch> for ListedPatch {
             kept_shlibs: KeptShlibs::of(&one.kept),
         }
     }
-}
 
-impl ListedPatch {
-    /// Returns the same with what dpkg or rpm did to its packages. A patch that a refresh would end is not effective, and one
-    /// that lost its fix at some paths only in part.
+    /// Adds the changes by dpkg or rpm. A patch that a refresh would end is not effective; one that lost its fix at
+    /// some paths is partly so.
     #[must_use]
     pub fn beside(mut self, overview: &NativeOverview) -> Self {
         if let Some(end) = overview.would_end(&self.id) {
@@ -102,20 +107,19 @@ impl ListedPatch {
         self
     }
 
-    /// Returns the same with the trial of its root, if that is about it.
+    /// Ignores a trial of other patches.
     #[must_use]
     pub fn on_trial(mut self, trial: Option<&TrialStanding>) -> Self {
         self.trial = trial.filter(|trial| trial.is_about(&self.id)).cloned();
         self
     }
 
-    /// Returns the same with the verdict on its signature.
     #[must_use]
     pub fn signed(self, signature: Option<SignatureRecord>) -> Self {
         Self { signature, ..self }
     }
 
-    /// Returns the state with the patch that causes it, or what dpkg or rpm did.
+    /// With the patch that causes it, or the change by dpkg or rpm.
     pub fn state_text(&self) -> String {
         if let Some(native) = &self.native {
             return native.clone();
@@ -125,7 +129,7 @@ impl ListedPatch {
         format!("{state}{by}")
     }
 
-    /// Tells whether it stands, and lost its fix at some paths.
+    /// Returns true if it stands, and lost its fix at some paths.
     pub fn is_partly_lost(&self) -> bool {
         self.state.contains(&"partly-lost")
     }
@@ -140,18 +144,17 @@ impl ListedPatch {
         self.parts(width).into_iter().map(|(_, text)| text).collect()
     }
 
-    /// Prints that line, with colours where they are wanted.
     pub fn print(&self, output: &mut Output, width: usize) -> io::Result<()> {
         self.parts(width).into_iter().try_for_each(|(shade, text)| output.shaded(shade, text))?;
         output.line("")
     }
 
-    /// Returns the parts of the line, each with what its colour says.
+    /// Each part with the meaning of its colour.
     fn parts(&self, width: usize) -> [(Option<Shade>, String); 5] {
         let (state, undo) = (self.state_text(), undo_in_brief(&self.undo));
         let after_id = " ".repeat(width.saturating_sub(self.id.len()) + 2);
         let after_state = " ".repeat(24_usize.saturating_sub(state.chars().count()) + 2);
-        let date = self.date_text.as_deref().unwrap_or("no date recorded");
+        let date = self.shown_date.as_deref().unwrap_or("no date recorded");
         [
             (Some(Shade::Id), self.id.clone()),
             (None, after_id),
@@ -161,7 +164,6 @@ impl ListedPatch {
         ]
     }
 
-    /// Returns the colour of the state.
     pub fn shade(&self) -> Option<Shade> {
         self.state.iter().find_map(|state| Shade::of_state(state))
     }

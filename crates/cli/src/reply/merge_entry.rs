@@ -1,5 +1,4 @@
-//! Merges: edited files that a patch left in place, with its version beside them. The same fields in every document, and
-//! their wording.
+//! Merges: edited files that a patch left in place, with its version beside them.
 
 use serde::Serialize;
 
@@ -9,13 +8,12 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// An edited file, and the version of a patch beside it.
 #[derive(Clone, Debug, Serialize)]
 pub struct MergeEntry {
     path: String,
     beside: String,
     patch: String,
-    /// The run that left it, if it is over.
+    /// Only if the run is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<String>,
     #[serde(skip)]
@@ -25,12 +23,10 @@ pub struct MergeEntry {
 }
 
 impl MergeEntry {
-    /// Returns the merges that a patch leaves.
     pub fn of_plan(root: &Root, patch: &str, merges: &[Merge]) -> Vec<Self> {
         merges.iter().map(|merge| Self::new(root, merge, patch, None)).collect()
     }
 
-    /// Returns the open merges of a root.
     pub fn of_open(root: &Root, merges: &[OpenMerge]) -> Vec<Self> {
         let of =
             |OpenMerge { merge, patch, run }: &OpenMerge| Self::new(root, merge, patch, Some(run.clone()));
@@ -49,29 +45,25 @@ impl MergeEntry {
         }
     }
 
-    /// Tells whether a path, which may have other names, is the edited file or the one beside it.
+    /// Returns true if a path, which may have other names, is the edited file or the one beside it.
     pub fn is_about(&self, path: &ObjectPath, names: &[ObjectPath]) -> bool {
         let mut names = std::iter::once(path).chain(names).map(ToString::to_string);
         names.any(|name| name == self.path || name == self.beside)
     }
 
-    /// Tells whether a patch left it.
     pub fn is_of(&self, patch: &str) -> bool {
         self.patch == patch
     }
 
-    /// Returns the edited file, as it is shown.
     pub fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// Says where the two versions are.
     pub fn sentence(&self) -> String {
         let Self { shown, shown_beside, patch, .. } = self;
         format!("{shown} is modified locally and stays; the version of patch {patch} is in {shown_beside}")
     }
 
-    /// Returns the command that shows how the two versions differ.
     pub fn comparison(&self) -> String {
         format!("diff {} {}", Wording::quoted(&self.shown), Wording::quoted(&self.shown_beside))
     }

@@ -1,7 +1,5 @@
-//! The answer of a command: one value, the faces that render it, and the exit code.
-//!
-//! A command hands back a `Reply`. Its report is printed as text, for people and for scripts that read it, or with
-//! `--json` as one document; commands that speak while they work print that part themselves.
+//! The answer of a command: a [`Reply`] holds one report, printed as text or with `--json` as one document, and the
+//! exit code. Commands that speak while they work print that part themselves.
 
 pub mod adopted;
 pub mod advice;
@@ -56,27 +54,25 @@ use crate::surroundings::Output;
 use json::DocumentHead;
 use patchadm_rootfs::Root;
 
-/// The answer of a command.
 pub struct Reply {
     exit: Exit,
     root: Option<PathBuf>,
     report: Option<Box<dyn Faces>>,
 }
 
-/// A report that can be printed. Its serialized fields are those of its JSON document.
+/// The serialized fields are those of the JSON document.
 pub trait CommandReport: Serialize {
     /// Prints the text face; some answers are only an exit code.
     fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Prints the remarks that go to standard error after either form of the reply.
+    /// Remarks go to standard error after either form.
     fn print_remarks(&self, _output: &mut Output) -> anyhow::Result<()> {
         Ok(())
     }
 }
 
-/// A report of any type, to be printed by the face that is wanted.
 trait Faces {
     fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()>;
 }
@@ -93,22 +89,21 @@ impl<R: CommandReport> Faces for R {
 }
 
 impl Reply {
-    /// An answer that is only an exit code: everything has been said.
+    /// Everything has been said.
     pub fn silent(exit: Exit) -> Self {
         Self { exit, root: None, report: None }
     }
 
-    /// An answer about nothing or about this machine.
+    /// About nothing or about this machine.
     pub fn new(exit: Exit, report: impl CommandReport + 'static) -> Self {
         Self { exit, root: None, report: Some(Box::new(report)) }
     }
 
-    /// An answer about a root, which its document names.
+    /// The document names the root.
     pub fn about(root: &Root, exit: Exit, report: impl CommandReport + 'static) -> Self {
         Self { root: Some(root.prefix().to_owned()), ..Self::new(exit, report) }
     }
 
-    /// Prints the face that is wanted; the end of the command.
     pub fn print(self, command: &'static str, in_json: bool, output: &mut Output) -> anyhow::Result<Exit> {
         let table = ExitTable::of(output.program());
         let head = DocumentHead { command, root: self.root.as_deref(), exit: self.exit, table };

@@ -1,10 +1,8 @@
-//! The state of an object in a few words, as undo data records it.
-
 use super::words::human;
 use patchadm_changeset::format::manifest::{RecordedState, decode};
 use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, FileType};
 
-/// The digits of a digest that are shown: enough to tell two versions apart.
+/// Enough digits of a digest to tell two versions apart.
 const SHOWN_DIGITS: usize = 12;
 
 /// Returns the state in words: type, size or target, mode, owner and group, the beginning of the digest.
@@ -31,8 +29,8 @@ pub fn state_words(state: Option<&RecordedState>) -> String {
     words.join(", ")
 }
 
-/// Names what an object has that stays of its type, with both values: the target of a link, mode, owner, group, file
-/// capabilities, access control list. The bytes of a file are not among them.
+/// Names changes of an object that keeps its type, except its bytes, with both values: target of a link, mode, owner,
+/// group, file capabilities, access control list.
 pub fn differences(before: Option<&RecordedState>, after: Option<&RecordedState>) -> Vec<String> {
     let (Some(before), Some(after)) = (before, after) else { return Vec::new() };
     let mut changes = Vec::new();
@@ -64,7 +62,7 @@ pub fn differences(before: Option<&RecordedState>, after: Option<&RecordedState>
     changes
 }
 
-/// Returns the differences after a colon, to follow on a path; empty if there are none.
+/// After a colon, to follow a path; empty if there are none.
 pub fn told_differences(before: Option<&RecordedState>, after: Option<&RecordedState>) -> String {
     let differences = differences(before, after);
     if differences.is_empty() { String::new() } else { format!(": {}", differences.join(", ")) }

@@ -1,4 +1,4 @@
-//! Patches that dpkg or rpm overtook, and registrations that are stale, as queries tell of them.
+//! Patches overtaken by dpkg or rpm, and stale registrations, in answers of queries.
 
 use serde::Serialize;
 
@@ -10,19 +10,19 @@ use patchadm_planning::plan::refusal::{Wording, of_native_change};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// The fix of a patch is lost, or a registration is stale, where `--check` asks for that.
+/// For `--check`: a fix is lost, or a registration is stale.
 pub const NATIVE_CHANGED: Exit = Exit::finding(ExitCause::NativeChanged);
 
-/// What a refresh or the operator has to take up on a root; its fields are those of the JSON documents.
+/// Open work for a refresh or the operator, as in JSON documents.
 #[derive(Debug, Default, Serialize)]
 pub struct NativeEntries {
-    /// The patches whose fix is lost, or would be with the next refresh.
+    /// Fixes that are lost, or would be with the next refresh.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lost: Vec<OvertakenEntry>,
-    /// The registrations that no longer say what dpkg or rpm says.
+    /// Registrations that differ from the records of dpkg or rpm.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stale: Vec<StaleEntry>,
-    /// Why it is not known what a refresh would do.
+    /// Why the effect of a refresh is unknown.
     #[serde(skip)]
     unknown: Option<String>,
 }
@@ -36,29 +36,25 @@ impl NativeEntries {
         }
     }
 
-    /// Returns how a command with `--check` ends. What it found itself comes first; what cannot be known is not in order.
+    /// Returns the exit with `--check`. The command's own finding comes first; an unknown state is a finding, too.
     pub fn checked(&self, found: Exit) -> Exit {
         let is_in_order = self.lost.is_empty() && self.stale.is_empty() && self.unknown.is_none();
         if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
     }
 
-    /// Returns each stale registration with the difference.
     pub fn stale(&self) -> impl Iterator<Item = (&str, &str)> {
         self.stale.iter().map(|stale| (stale.package.as_str(), stale.reason.as_str()))
     }
 
-    /// Returns each lost fix with what is told of it.
     pub fn lost(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lost.iter().map(|lost| (lost.id.as_str(), lost.told.as_str()))
     }
 
-    /// Returns the paths at which the fix of a patch is lost.
     pub fn lost_paths(&self, id: &str) -> impl Iterator<Item = &str> {
         let of = self.lost.iter().find(|lost| lost.id == id);
         of.into_iter().flat_map(|lost| &lost.paths).map(String::as_str)
     }
 
-    /// Returns a line for each lost fix.
     pub fn lost_lines(&self) -> impl Iterator<Item = String> {
         self.lost().map(|(id, told)| format!("{id}: {told}"))
     }
@@ -69,7 +65,7 @@ impl NativeEntries {
     }
 }
 
-/// A patch that ended because its package was changed; its fields are those of the JSON documents.
+/// A patch that ended because its package was changed.
 #[derive(Debug, Serialize)]
 pub struct OvertakenEntry {
     pub id: String,
@@ -79,7 +75,7 @@ pub struct OvertakenEntry {
     pub version: String,
     pub fixed_in: Option<String>,
     pub fixes: Vec<String>,
-    /// The paths at which what it did is gone.
+    /// The paths of lost changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     pub time: Option<String>,
@@ -103,7 +99,7 @@ impl OvertakenEntry {
         }
     }
 
-    /// Returns what to type next; `None` if nothing has to be done.
+    /// Returns `None` if nothing has to be done.
     pub fn next_step(&self, wording: &Wording) -> Option<String> {
         let Self { id, name, version, .. } = self;
         let accept = wording.verb(&format!("adopt --refresh --accept {id}"));
@@ -134,7 +130,6 @@ impl OvertakenEntry {
         names.zip(self.shown_paths(root))
     }
 
-    /// Returns one sentence about a patch that is no longer applied.
     fn sentence(&self, root: &Root) -> String {
         let at = match self.shown_paths(root).as_slice() {
             [] => String::new(),
@@ -145,20 +140,20 @@ impl OvertakenEntry {
     }
 }
 
-/// Returns how a patch ended whose package dpkg or rpm changed: a sentence, and a second one with the next command, if one is
-/// needed. Returns `None` if the patch did not end.
+/// Tells how a patch ended whose package dpkg or rpm changed: a sentence, and another with the next command if needed.
+/// `None` if the patch did not end.
 pub fn ending_of(root: &Root, id: &str) -> Option<(String, Option<String>)> {
     let overview = NativeOverview::of_ended(root);
     let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
     Some((ended.sentence(root), ended.next_step(&Wording::of_verbs(root.prefix()))))
 }
 
-/// A registration that no longer says what its package manager says.
+/// A registration that differs from the records of its package manager.
 #[derive(Debug, Serialize)]
 struct StaleEntry {
     package: String,
     reason: String,
-    /// What to do about it; empty if nothing can be said.
+    /// Empty if nothing can be said.
     #[serde(skip)]
     advice: String,
 }

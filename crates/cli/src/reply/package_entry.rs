@@ -1,5 +1,3 @@
-//! An installed package as the document of `list` tells of it.
-
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -9,17 +7,17 @@ use patchadm_inputs::native::{Distribution, NATIVE_VERSION, NativeChange, Native
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
 
-/// An installed package; its fields are those of the JSON document.
+/// An installed package in the document of `list`.
 #[derive(Debug, Serialize)]
 pub struct PackageEntry {
     package: String,
     name: Option<String>,
     version: String,
     arch: String,
-    /// The package manager that it was adopted from: `dpkg` or `rpm`.
+    /// The manager that it was adopted from: `dpkg` or `rpm`.
     manager: Option<&'static str>,
     native: Option<NativeEntry>,
-    /// Its package URL, by which scanners know it.
+    /// The package URL, by which scanners know it.
     purl: String,
 }
 
@@ -32,8 +30,7 @@ struct NativeEntry {
 }
 
 impl PackageEntry {
-    /// Returns all packages of a root. One that its package manager upgraded since it was registered has the version that
-    /// is there.
+    /// Gives a package that its manager upgraded since registration the present version.
     pub fn all(root: &Root, packages: &BTreeMap<PkgInst, Params>, overview: &NativeOverview) -> Vec<Self> {
         let distribution = Distribution::of(root);
         let entry = |(package, params): (&PkgInst, &Params)| match overview.changes.get(package) {

@@ -1,4 +1,4 @@
-//! The answer of pkgadd(1M) and pkgrm(1M): the outcomes of packages, and the exit code of several together.
+//! The answer of pkgadd(1M) and pkgrm(1M): outcomes of packages, and one exit code.
 
 use std::fmt::Write as _;
 use std::io;
@@ -23,14 +23,13 @@ use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::refusal::{Command, Reason, Wording};
 use patchadm_rootfs::Root;
 
-/// The outcome of one package.
 pub struct EndedPackage<'a> {
     pub name: &'a str,
     pub plan: Option<&'a Plan>,
     pub result: &'a Result<Receipt, Failure>,
-    /// The wishes and warnings of its scripts.
+    /// Requests and warnings of its scripts.
     pub ending: LastingResults,
-    /// The report about libraries, if they were examined.
+    /// Only if libraries were examined.
     pub libraries: Option<&'a LibraryReport>,
 }
 
@@ -50,7 +49,7 @@ impl EndedPackage<'_> {
     }
 }
 
-/// A command about packages that has ended; `T` is the outcome of one.
+/// `T` is the outcome of one package.
 pub struct EndedPackages<T> {
     pub command: Command,
     pub wording: Wording,
@@ -71,7 +70,7 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
-    /// Returns the word for all packages together: where the exit code is that of one of them, its word.
+    /// Returns the word of the package that determines the exit code.
     fn result(&self) -> ResultWord {
         let report = match &self.outcome {
             Err(failed) => return ResultWord::of_failure(failed),
@@ -89,14 +88,14 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
-    /// Tells whether the root is neither as before nor as after.
+    /// Returns true if the root is neither as before nor as after.
     fn is_half_done(&self) -> bool {
         let failures = self.packages().filter_map(|package| package.result.as_ref().err());
         let mut left = failures.chain(self.outcome.as_ref().err()).map(Failure::left);
         left.any(|left| !matches!(left, RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
-    /// Returns the report about libraries if there is one package.
+    /// Returns `None` if there are several packages.
     fn shlibs_of_one(&self) -> Option<LibrariesEntry> {
         let mut packages = self.packages();
         let only = packages.next().filter(|_| packages.next().is_none())?;
@@ -114,7 +113,7 @@ impl<T: 'static> EndedPackages<T> {
 }
 
 impl<T: 'static> CommandReport for EndedPackages<T> {
-    /// Prints what is not about one package.
+    /// Prints the lines about all packages.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let report = match &self.outcome {
             Ok(report) => report,
@@ -156,13 +155,12 @@ impl<T: 'static> Serialize for EndedPackages<T> {
     }
 }
 
-/// The notice about a reboot; scripts look for its first line.
+/// Scripts look for the first line.
 const REBOOT: &str = "\n*** IMPORTANT NOTICE ***\n\
     \tStart this machine again now: what was installed or removed\n\
     \tis not completely in effect before that.\n";
 
-/// Returns the code of a command after which the machine should be started again: ten more for later, twenty more for
-/// now.
+/// Ten more for a reboot later, twenty more for one now.
 fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
     let tens = match reboot {
         RebootRequest::None => 0,
@@ -175,8 +173,7 @@ fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
     }
 }
 
-/// Prints how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
-/// `Removal of`.
+/// Prints the reason or notes, and the closing lines. `what` is `Installation of` or `Removal of`.
 pub fn print_ending(
     output: &mut Output,
     (wording, command): (&Wording, Command),
@@ -221,7 +218,7 @@ fn print_reason(
     }
 }
 
-/// Returns the reason of a failure; what is left half done and the next step have lines of their own.
+/// Half-done work and the next step have lines of their own.
 pub fn explanation(wording: &Wording, command: Command, failed: &Failure) -> String {
     let why = match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
@@ -260,8 +257,8 @@ pub fn ending(exit: Exit) -> &'static str {
     }
 }
 
-/// Returns the exit code of several packages together: what needs the operator most. Codes that hold for every command
-/// come first, then those of pkgadd(1M) from 1 on; 0 is the last.
+/// Returns the code that needs the operator most: first those that hold for every command, then those of pkgadd(1M)
+/// from 1 on, then 0.
 fn together(exits: impl Iterator<Item = Exit>) -> Exit {
     let weight = |exit: &Exit| match exit.code() {
         0 => 0,
@@ -278,7 +275,7 @@ struct PackagesDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     missing: Vec<&'a String>,
-    /// The report about libraries; of several packages, each package's entry has its own.
+    /// Of one package; each of several has it in its own entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     shlibs: Option<LibrariesEntry>,
     packages: Vec<PackageEntry>,

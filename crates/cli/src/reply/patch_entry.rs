@@ -1,5 +1,3 @@
-//! One patch in the answer of a command about patches; its fields are those of the JSON document.
-
 use std::collections::{BTreeMap, HashSet};
 use std::{fmt, ops};
 
@@ -29,92 +27,87 @@ use patchadm_planning::plan::{Action, Plan, SpaceNeed};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// One patch in the answer; its fields are those of the JSON document.
+/// One patch in the answer and its JSON document.
 #[derive(Debug, Serialize)]
 pub struct PatchEntry {
-    /// The id, or the name of the operand where it has none.
+    /// The id, or the name of an operand without one.
     pub id: String,
-    /// The outcome: `applied`, `removed`, `planned`, or why not.
+    /// `applied`, `removed`, `planned`, or a refusal.
     pub verdict: &'static str,
-    /// The exit code that the patch alone would have had.
+    /// The exit code of the patch alone.
     pub code: u8,
     #[serde(skip)]
     pub exit: Exit,
-    /// The reason of a refusal or failure; empty if the patch went well.
+    /// Empty if the patch went well.
     pub reason: String,
-    /// The packages that the patch changes.
     pub packages: Vec<String>,
-    /// The number of objects by kind of change.
+    /// By kind of change.
     pub files: ChangeCounts,
-    /// The size of new objects in bytes.
+    /// The size of new objects.
     pub bytes: u64,
-    /// The undo data of the change, package by package.
+    /// By package.
     pub undo: Vec<UndoEntry>,
-    /// The reboot that the patch asks for after installation.
     pub reboot: Option<&'static str>,
-    /// The programs that run the old version until they are restarted.
+    /// Programs that run the old version until they are restarted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub in_use: Vec<ProcessEntry>,
-    /// The set-id programs and devices that the patch makes or changes.
+    /// Set-id programs and devices that the patch makes or changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub privileged: Vec<GrantEntry>,
-    /// The procedure scripts that run, in their order.
+    /// In the order of execution.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scripts: Vec<ScriptEntry>,
-    /// The recorded objects that were not there and are made again.
+    /// Missing recorded objects that are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// The locally modified objects that it replaces or deletes, as they are shown.
+    /// Locally modified objects that it replaces or deletes, as they are shown.
     #[serde(skip)]
     pub replaced_edits: Vec<String>,
-    /// The objects that it had found and that undo data of later patches brings back from now on.
+    /// Objects that undo data of later patches restores from now on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<MovedEntry>,
-    /// Whether it was named, or is pulled in; only of a patch of a set.
+    /// True if named, false if pulled in; only in a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<bool>,
-    /// The patches for which it is pulled in.
+    /// Patches that pulled it in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
-    /// The depot that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depot: Option<String>,
-    /// The known facts about its signature, if it was examined or an option forbade that.
+    /// Only if it was examined, or an option forbade that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
-    /// The report about libraries, if they were examined.
+    /// Only if libraries were examined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shlibs: Option<LibrariesEntry>,
-    /// The libraries from before the patch that stay for those who still load them.
+    /// Old libraries kept because running programs still use them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     pub kept_shlibs: KeptShlibs,
-    /// The space that the patch needs on each file system.
+    /// On each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub space: Vec<SpaceEntry>,
-    /// The edited files that stay, each with the version of the patch beside it.
+    /// Edited files that stay, each with the version of the patch beside it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub merges: Vec<MergeEntry>,
-    /// Notes for a person, in sentences.
+    /// For people, in sentences.
     pub notes: Vec<String>,
-    /// Each object with what happens to it; only of a patch that was not carried out.
+    /// Only of a patch that was not carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<Vec<ChangeEntry>>,
-    /// Each object that a refused patch would change; only in a plan, and absent if that cannot be computed.
+    /// Changes of a refused patch, if they can be computed; only in a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_changes: Option<Vec<ChangeEntry>>,
-    /// The requirements of a refused patch; only in a plan.
+    /// Requirements of a refused patch; only in a plan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<NeedEntry>,
-    /// The packages that a refused patch is for; only in a plan.
+    /// Packages that a refused patch is for; only in a plan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fits: Vec<FitEntry>,
-    /// The size of the objects that undo data keeps, in bytes before compression; only of a planned patch.
+    /// Bytes of the objects in undo data before compression; only of a planned patch.
     #[serde(skip)]
     pub saved_bytes: u64,
-    /// Whether the patch came as far as a plan.
     #[serde(skip)]
     pub has_plan: bool,
-    /// The plan that was carried out.
     #[serde(skip)]
     pub carried_out: Option<Plan>,
     #[serde(skip)]
@@ -122,22 +115,20 @@ pub struct PatchEntry {
 }
 
 impl PatchEntry {
-    /// Tells whether nothing has to be done: the patch is in force anyway or has no package here.
+    /// Returns true if nothing has to be done: the patch is in force anyway or has no package here.
     pub fn is_idle(&self) -> bool {
         matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
     }
 
-    /// Tells whether another patch of the command kept it from being tried.
+    /// Returns true if another patch of the command kept it from being tried.
     pub fn is_untried(&self) -> bool {
         self.verdict == "not-tried"
     }
 
-    /// Tells whether the patch would be applied or backed out.
     pub fn is_planned(&self) -> bool {
         self.verdict == "planned"
     }
 
-    /// Returns the word for the patch alone.
     pub fn result(&self) -> ResultWord {
         match &self.failure {
             // It is not in force, and is not going to be.
@@ -149,17 +140,16 @@ impl PatchEntry {
         }
     }
 
-    /// Tells whether none of its packages is installed here in the version that it is for.
+    /// Returns true if none of its packages is installed here in the version that it is for.
     pub fn is_not_applicable(&self) -> bool {
         self.verdict == "not-applicable"
     }
 
-    /// Tells whether what was asked for was not done.
     pub fn has_failed(&self) -> bool {
         self.exit != Exit::OK && !self.is_idle()
     }
 
-    /// Tells whether a script of the patch itself runs that has this name.
+    /// Counts only scripts of the patch itself.
     pub fn runs_script(&self, name: &str) -> bool {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
@@ -234,13 +224,13 @@ impl PatchEntry {
     }
 }
 
-/// The number of objects by kind of change.
+/// By kind of change.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct ChangeCounts {
     replaced: u64,
     added: u64,
     deleted: u64,
-    /// Edited files that stay. The version of the patch beside each is not counted as added.
+    /// Edited files that stay. The version of the patch beside each does not count as added.
     kept: u64,
 }
 
@@ -269,7 +259,6 @@ impl ops::AddAssign for ChangeCounts {
 }
 
 impl ChangeCounts {
-    /// The counts of what an applied patch changed.
     pub fn of_objects(objects: &[ChangedObject]) -> Self {
         let mut counts = Self::default();
         for object in objects {
@@ -298,7 +287,6 @@ impl ChangeCounts {
     }
 }
 
-/// A set-id program or device in a plan.
 #[derive(Debug, Serialize)]
 pub struct GrantEntry {
     #[serde(serialize_with = "as_text")]
@@ -319,10 +307,9 @@ impl From<Grant> for GrantEntry {
     }
 }
 
-/// A procedure script that runs.
 #[derive(Debug, Serialize)]
 pub struct ScriptEntry {
-    /// The package the script belongs to, or `None` for a script of the patch itself.
+    /// `None` for a script of the patch itself.
     pub package: Option<String>,
     pub name: String,
     pub why: &'static str,
@@ -335,7 +322,7 @@ impl From<PlannedScript> for ScriptEntry {
     }
 }
 
-/// An object that undo data of a later patch brings back from now on.
+/// An object that undo data of a later patch restores from now on.
 #[derive(Debug, Serialize)]
 pub struct MovedEntry {
     path: String,
@@ -349,7 +336,7 @@ impl From<MovedObject> for MovedEntry {
     }
 }
 
-/// A process that uses what is replaced.
+/// A process that uses a replaced object.
 #[derive(Debug, Serialize)]
 pub struct ProcessEntry {
     pub process: u32,
@@ -357,7 +344,7 @@ pub struct ProcessEntry {
     pub paths: Vec<String>,
 }
 
-/// The space needed on a file system, in bytes.
+/// In bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpaceEntry {
     pub file_system: String,
@@ -381,7 +368,6 @@ fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str
     }
 }
 
-/// Returns the word for a patch that was refused or failed.
 pub fn verdict_of(failed: &Failure) -> &'static str {
     match failed {
         Failure::Refused(refusal) => refusal.reason.verdict(refusal.command),

@@ -1,4 +1,4 @@
-//! The patches of a root, as `list` tells of them, and the document of many hosts that `report` reads.
+//! The patches of a root for `list`, and the document that `report` reads from many hosts.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,6 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::FixId;
 
-/// The order of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListOrder {
     #[default]
@@ -33,47 +32,43 @@ pub enum ListOrder {
     Date,
 }
 
-/// What is listed, and how.
 #[derive(Clone, Debug)]
 pub struct ListChoice {
     pub order: ListOrder,
     pub since: Option<DateTime<Utc>>,
-    /// The fix that the patches have to bring.
+    /// Only patches with this fix.
     pub fixes: Option<FixId>,
     pub is_verbose: bool,
-    /// True for the full details of a document or page.
+    /// Full details, for a document or page.
     pub is_whole: bool,
-    /// Whether a lost fix and a stale registration have an exit code of their own.
+    /// Lost fixes and stale registrations have an exit code of their own.
     pub is_check: bool,
 }
 
-/// The patches of a root.
 #[derive(Debug, Serialize)]
 pub struct ListReport {
-    /// The node name of the machine.
+    /// Node name.
     pub machine: String,
-    /// The moment of listing.
     pub at: String,
-    /// The version of the program.
     pub version: &'static str,
     pub patches: Vec<ListedPatch>,
-    /// Whether patches are left out because of what was asked for.
+    /// True if the request left patches out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
-    /// All installed packages, where a document is wanted.
+    /// Only for a document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packages: Option<Vec<PackageEntry>>,
     /// The interrupted run. The output describes the root before it.
     pub unfinished: Option<String>,
-    /// The patches that ended because dpkg or rpm changed their package.
+    /// Patches that ended because dpkg or rpm changed their package.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<OvertakenEntry>,
-    /// The patches whose loss was accepted: nothing that a person has to be told again.
+    /// Patches whose loss was accepted; people are not told again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<OvertakenEntry>,
     #[serde(flatten)]
     pub native: NativeEntries,
-    /// Notes for a person.
+    /// For people.
     #[serde(skip)]
     pub remarks: Vec<String>,
     #[serde(skip)]
@@ -145,7 +140,7 @@ impl ListReport {
         let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
         let mut signatures = if choice.is_whole { applied_signatures(root) } else { BTreeMap::new() };
         let listed = |one: &InspectedPatch| {
-            let patch = ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+            let patch = ListedPatch::of(one, surroundings.zone).beside(&overview).on_trial(trial.as_ref());
             patch.signed(signatures.remove(one.patch.id.as_str()))
         };
         let patches = patches.into_iter().map(listed).collect();
@@ -157,7 +152,7 @@ impl ListReport {
             partial: choice.since.is_some() || choice.fixes.is_some(),
             packages,
             unfinished,
-            // What stands in part is among the patches.
+            // Partly lost patches are among the applied ones.
             overtaken: choice
                 .wanted(overview.ended.iter().filter(|one| one.state != OvertakenState::PartlyLost)),
             accepted: choice.wanted(overview.accepted()),
@@ -167,19 +162,17 @@ impl ListReport {
         })
     }
 
-    /// Returns how the command ends.
     pub fn exit(&self) -> Exit {
         if self.choice.is_check { self.native.checked(Exit::OK) } else { Exit::OK }
     }
 
-    /// Returns the width of the ids.
     fn width(&self) -> usize {
         let ended = self.overtaken.iter().map(|one| one.id.len());
         self.patches.iter().map(|one| one.id.len()).chain(ended).max().unwrap_or_default()
     }
 
-    /// Returns the lines below that of a patch: the programs for which it is not in force, and in longer lists its synopsis, what
-    /// it fixes, and where that is lost.
+    /// Returns the lines below a patch: programs for which it is not in force; in longer lists also its synopsis,
+    /// fixes, and where they are lost.
     fn lines_below(&self, one: &ListedPatch, width: usize) -> Vec<String> {
         let synopsis = one.synopsis.iter().filter(|_| self.choice.is_verbose);
         let fixes = (self.choice.is_verbose && !one.fixes.is_empty())
@@ -202,7 +195,6 @@ impl ListReport {
         self.patches.iter().flat_map(of).chain(self.overtaken_lines(width)).collect()
     }
 
-    /// Returns the lines of the patches that ended.
     fn overtaken_lines(&self, width: usize) -> Vec<String> {
         let of = |one: &OvertakenEntry| {
             let line = format!("{:<width$}  {}", one.id, one.told);

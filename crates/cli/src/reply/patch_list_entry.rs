@@ -9,7 +9,6 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchList};
 
-/// The list of patches of one package.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct PatchListEntry {
     package: String,
@@ -18,8 +17,7 @@ pub struct PatchListEntry {
 }
 
 impl PatchListEntry {
-    /// The lists that the patches of a command would change, sorted by package; `None` of a promotion, which makes its
-    /// patches itself.
+    /// Sorted by package; `None` for a promotion, which makes its patches itself.
     pub(super) fn all(command: Command, outcomes: &[ApplyOutcome]) -> Option<Vec<Self>> {
         if command == Command::Promote {
             return None;

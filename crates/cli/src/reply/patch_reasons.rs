@@ -1,15 +1,14 @@
-//! The requirements of a patch and the packages that it is for: the same fields in every document, and their wording.
+//! Requirements of a patch and the packages that it is for, with their wording.
 
 use serde::Serialize;
 
 use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed};
 
-/// A requirement.
 #[derive(Debug, Serialize)]
 pub struct NeedEntry {
     requirement: String,
     met_by: Option<String>,
-    /// The native package that has the fix of `met_by`, if that is not applied.
+    /// The native package with the fix of `met_by`, if that is not applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     contained_in: Option<String>,
 }

@@ -1,5 +1,3 @@
-//! The common text of commands about patches: plans, and programs in use.
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -72,7 +70,6 @@ pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
     text
 }
 
-/// Returns one path of a plan, with what happens to it.
 fn change_lines(root: &Root, change: &ChangeEntry) -> String {
     let size = change.shown_size().map(|size| format!(" ({})", human(size))).unwrap_or_default();
     let mut text = format!("  {:<16} {}{size}\n", change.shown_action(), root.show(&change.path));
@@ -88,7 +85,7 @@ pub fn done_lines(root: &Root, entry: &PatchEntry) -> String {
     entry.carried_out.iter().flat_map(of_plan).map(|change| change_lines(root, &change)).collect()
 }
 
-/// Returns the programs that still run the old version, one line each.
+/// Programs that still run the old version, one line each.
 pub fn in_use_lines(users: &[ProcessEntry]) -> String {
     let mut text = String::new();
     for ProcessEntry { process, program, paths } in users {

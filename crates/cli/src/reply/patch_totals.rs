@@ -1,16 +1,14 @@
-//! The total of a command about several patches: how many ended in which way, and what a plan changes in all.
-
 use super::exit::Exit;
 use super::patch_entry::{ChangeCounts, PatchEntry, SpaceEntry};
 use super::result_word::ResultWord;
 use super::words::{counted, counted_patches, human};
 use patchadm_changeset::plan::BALLAST;
 
-/// The words for the end of a patch, in the order of the total.
+/// In the order of the total.
 const ENDS: [&str; 7] = ["applied", "removed", "planned", "skipped", "refused", "failed", "not tried"];
 
-/// Returns how many patches ended in which way: `300 patches: 298 applied, 2 refused`. `exit` is the end of the command: a
-/// patch with nothing to do was skipped, unless it is the reason for that end.
+/// Returns how many patches ended in which way: `300 patches: 298 applied, 2 refused`. `exit` is the end of the
+/// command: a patch with nothing to do was skipped, unless it is the reason for that end.
 pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
     let is_skipped = |entry: &PatchEntry| entry.failure.is_some() && entry.is_idle() && entry.exit != exit;
     let end = |entry| if is_skipped(entry) { "skipped" } else { end(entry) };
@@ -21,7 +19,7 @@ pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
     format!("{}: {}", counted_patches(entries.len()), counts.join(", "))
 }
 
-/// Returns what all planned patches change together: their objects, the space that they need, and their undo data.
+/// Objects, space and undo data of all planned patches together.
 pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
     let planned = || entries.iter().filter(|entry| entry.is_planned());
     let mut files = ChangeCounts::default();
@@ -29,7 +27,7 @@ pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
     let mut space: Vec<SpaceEntry> = Vec::new();
     for need in planned().flat_map(|entry| &entry.space) {
         match space.iter_mut().find(|known| known.file_system == need.file_system) {
-            // The space for a rollback is reserved once.
+            // Space for a rollback is reserved once.
             Some(known) => known.needed += need.needed.saturating_sub(BALLAST),
             None => space.push(need.clone()),
         }

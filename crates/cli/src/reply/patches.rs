@@ -1,7 +1,5 @@
-//! The answer of a command about patches: patch by patch, the decision and the action.
-//!
-//! Every form of the answer is made from these values, and each value is made once, for applications and backouts
-//! alike.
+//! The answer of a command about patches. All forms of the answer are made from these values, for applications and
+//! backouts alike.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,7 +11,7 @@ use super::after_run::AfterRunEntries;
 use super::cause::ExitCause;
 use super::exchange_entry::{ExchangeEntry, HolderEntry};
 use super::exit::{Exit, ExitTable};
-use super::failure::{code, verb_code};
+use super::failure::{code, text_of_plan, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::patch_list_entry::PatchListEntry;
@@ -31,7 +29,6 @@ use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport}
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
-/// A command about patches that has ended.
 #[derive(Debug, Serialize)]
 pub struct PatchesReport {
     #[serde(skip)]
@@ -39,47 +36,46 @@ pub struct PatchesReport {
     pub result: ResultWord,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<u64>,
-    /// What came before the patches.
+    /// Work before the patches.
     #[serde(flatten)]
     pub preparation: PreparationEntries,
-    /// The patches, in the order in which they were taken.
+    /// In the order in which they were taken.
     pub patches: Vec<PatchEntry>,
-    /// The lists of patches of packages before and after; only of a plan, and of none of a promotion.
+    /// Lists of patches of packages; only of a plan, but not of a promotion.
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_lists: Option<Vec<PatchListEntry>>,
-    /// How the changes below each directory became visible that should be exchanged; only where one was named.
+    /// How changes below directories to be exchanged became visible; only if one was named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<ExchangeEntry>,
-    /// The processes that stay in an old directory; only where there is one.
+    /// Processes that stay in an old directory.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<HolderEntry>,
-    /// The trial on which the run put the patches, and what followed.
+    /// The trial that began with the run, and its end if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialEntry>,
-    /// Whether the root differs now.
+    /// The root differs now.
     pub changed: bool,
-    /// Whether the command would change the root if it were not only a plan.
+    /// Only of a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would_change: Option<bool>,
-    /// The outcome of the recovery of an earlier run, as a sentence.
+    /// As a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovered: Option<String>,
-    /// The reason why the command ended before it came to its patches.
+    /// The reason for an end before the first patch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The next steps after a refusal or failure, each once, in the order of the patches.
+    /// Each next step once, in the order of the patches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub advice: Vec<String>,
-    /// The patches that can no longer be backed out, because the policy limits undo data.
+    /// Patches that can no longer be backed out, because the policy limits undo data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     irremovable: Vec<String>,
-    /// What followed on the run, in sentences.
+    /// Effects of the run, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     duration_ms: u64,
     #[serde(skip)]
     pub exit: Exit,
-    /// Notes about the recovery, in sentences.
     #[serde(skip)]
     pub recovery_notes: Vec<String>,
     #[serde(skip)]
@@ -87,7 +83,7 @@ pub struct PatchesReport {
 }
 
 impl PatchesReport {
-    /// The report of a command that began at `began`.
+    /// Makes the report; the command began at `began`.
     pub fn of(
         root: &Root,
         command: Command,
@@ -125,7 +121,7 @@ impl PatchesReport {
         };
         let exit = match face {
             PatchFace::Classic => decisive,
-            // A patch that was only planned is no success where the whole command failed.
+            // A planned patch is no success if the whole command failed.
             PatchFace::Verb | PatchFace::VerbOnRoots
                 if failure.is_some() && patches.iter().any(PatchEntry::is_planned) =>
             {
@@ -160,7 +156,7 @@ impl PatchesReport {
         .with_advice(&face.wording(root))
     }
 
-    /// Adds the trial of the run. Where it was ended at once, that is the end of the command.
+    /// A trial that ended at once determines the end of the command.
     fn with_trial(self, trial: Option<TrialEntry>) -> Self {
         let Some((exit, result)) = trial.as_ref().and_then(TrialEntry::exit) else {
             return Self { trial, ..self };
@@ -170,7 +166,7 @@ impl PatchesReport {
         Self { result, trial, changed, exit, ..self }
     }
 
-    /// Adds the next steps, with the options of the command that asked.
+    /// With the options of the command that asked.
     fn with_advice(self, wording: &Wording) -> Self {
         let failed = self.patches.iter().filter(|patch| patch.has_failed());
         let failures = self.failure.iter().chain(failed.filter_map(|patch| patch.failure.as_ref()));
@@ -183,12 +179,29 @@ impl PatchesReport {
         Self { advice, ..self }
     }
 
-    /// Turns the report into that of a plan, where it is one.
     #[must_use]
     pub fn of_plan(mut self, is_plan: bool) -> Self {
         let would_change = self.failure.is_none() && self.patches.iter().any(PatchEntry::is_planned);
         self.would_change = is_plan.then_some(would_change);
+        if is_plan {
+            self.error = self.failure.as_ref().map(text_of_plan);
+        }
         self.patch_lists = self.patch_lists.filter(|_| is_plan);
+        self
+    }
+
+    /// Adds what a report about missing patches does not show: the trial that the root was on before, and a depot of its policy
+    /// that is not used. A failure that says the same is enough.
+    #[must_use]
+    pub fn with_reminders(mut self, trial: Option<String>, ignored_depot: Option<String>) -> Self {
+        let failures = || {
+            let of_patches = self.patches.iter().filter_map(|patch| patch.failure.as_ref());
+            self.failure.iter().chain(of_patches)
+        };
+        let is_on_trial = failures().any(|failure| matches!(failure, Failure::OnTrial { .. }));
+        let is_without_depot = failures().any(|failure| matches!(failure, Failure::NoDepot { .. }));
+        self.notes.extend(ignored_depot.filter(|_| !is_without_depot));
+        self.notes.extend(trial.filter(|_| !is_on_trial));
         self
     }
 
@@ -209,7 +222,6 @@ impl PatchesReport {
         vec![format!("{ends}; {}", seconds(self.duration_ms))]
     }
 
-    /// Gives the report the exit codes that were asked for.
     #[must_use]
     pub fn ending_with(mut self, codes: EndCodes) -> Self {
         let is_missing = |entry: &PatchEntry| !entry.is_idle();
@@ -223,29 +235,27 @@ impl PatchesReport {
     }
 }
 
-/// Exit codes for schedulers, each only where it is asked for.
+/// Exit codes for schedulers, on request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndCodes {
-    /// A finding where a patch is missing, and no other code but that of a command that came to nothing.
+    /// A missing patch is a finding; otherwise only a failed command has a code.
     pub is_check: bool,
-    /// A code of its own where all went well and a patch that was applied asks for a reboot.
+    /// Success has its own code if an applied patch asks for a reboot.
     pub tells_reboot: bool,
 }
 
-/// A patch that was applied asks for a reboot, where that was asked for.
 const REBOOT: Exit = Exit::of_verb(ExitCause::Reboot);
 
-/// Which codes count: those of the classic command, or those of the verb that does the same.
+/// The codes and words of the classic command, or of the verb that does the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchFace {
     Classic,
     Verb,
-    /// The verb on one of many roots. Each root takes the patches that are for it.
+    /// Each root takes the patches that are for it.
     VerbOnRoots,
 }
 
 impl PatchFace {
-    /// Returns the words for the next steps on a root.
     fn wording(self, root: &Root) -> Wording {
         match self {
             Self::Classic => Wording::of_classic(root.prefix()),
@@ -253,7 +263,6 @@ impl PatchFace {
         }
     }
 
-    /// Returns which exit codes count.
     fn table(self) -> ExitTable {
         match self {
             Self::Classic => ExitTable::Classic,
@@ -261,7 +270,6 @@ impl PatchFace {
         }
     }
 
-    /// Returns the exit for a failure.
     fn code(self) -> fn(Command, &Failure) -> Exit {
         match self {
             Self::Classic => code,
@@ -270,12 +278,11 @@ impl PatchFace {
     }
 }
 
-/// Returns the processes that stay in the old one of an exchanged directory.
 fn holders_of(exchanges: &[ExchangeReport]) -> Vec<HolderEntry> {
     exchanges.iter().flat_map(|exchange| &exchange.holders).map(HolderEntry::from).collect()
 }
 
-/// Tells whether a failure left something of its run behind.
+/// Returns true if a failure left something of its run behind.
 fn is_half_done(failure: &Failure) -> bool {
     !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
 }
@@ -323,13 +330,12 @@ pub fn as_applied(report: BackOutReport) -> ApplyReport {
     ApplyReport { recovered, preparation, patches, exchanges, after, trial, plan_file, refused }
 }
 
-/// What followed on the run of a report. The limits of the policy wait while it is on trial, and follow when its check has
-/// confirmed it.
+/// During a trial the policy's limits wait; they follow when its check has confirmed it.
 fn followed(report: &ApplyReport) -> &AfterRun {
     report.trial.as_ref().map_or(&report.after, |trial| &trial.after)
 }
 
-/// Returns the word for all patches together: where the exit code is that of one of them, its word.
+/// Returns the word of the patch that determines the exit code.
 fn result_of(failure: Option<&Failure>, exit: Exit, entries: &[PatchEntry]) -> ResultWord {
     if let Some(failure) = failure {
         return ResultWord::of_failure(failure);
@@ -353,8 +359,7 @@ fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
     receipt.run.split('-').next()?.parse().ok()
 }
 
-/// Returns the exit code of a classic command: with one patch its own code; with several nothing that is in force anyway
-/// is a failure, and the first failure counts.
+/// One patch: its own code. Several: the first failure; a patch that is in force anyway is none.
 fn exit(entries: &[PatchEntry]) -> Exit {
     if let [only] = entries {
         return only.exit;
@@ -362,8 +367,7 @@ fn exit(entries: &[PatchEntry]) -> Exit {
     first_failure(entries)
 }
 
-/// Returns the exit code of a verb: that of the first failure; where no patch that was named has a package here, that of
-/// the first.
+/// Returns the code of the first failure; if no named patch has a package here, that of the first patch.
 fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
     match entries.first() {
         Some(first) if entries.iter().all(PatchEntry::is_not_applicable) => first.exit,
@@ -377,8 +381,7 @@ fn first_failure(entries: &[PatchEntry]) -> Exit {
     entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
 }
 
-/// Returns the end of a verb whose patches failed like this: partly done if others succeeded, unless the root needs
-/// `recover` or a signal ended the command.
+/// Partly done if others succeeded, unless the root needs `recover` or a signal ended the command.
 fn partly_or(failed: Exit, entries: &[PatchEntry]) -> Exit {
     let has_succeeded = |entry: &PatchEntry| entry.exit == Exit::OK && !entry.is_untried();
     let decides =

@@ -1,4 +1,4 @@
-//! The answer of `promote`, and of `stage status`, which says what it would do.
+//! The answer of `promote`, and of `stage status`, which shows its plan.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -20,68 +20,58 @@ use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
 use patchadm_rootfs::Root;
 
-/// A promotion that has ended, or its plan.
 #[derive(Debug, Serialize)]
 pub struct PromotionAnswer {
-    /// The id of the stage; `None` for a tree without identity.
+    /// `None` for a tree without identity.
     pub stage: Option<String>,
-    /// The id of the promotion.
     pub id: String,
-    /// The base that was compared with.
+    /// The base of the comparison.
     pub base: Option<String>,
-    /// Whether no base was regarded.
+    /// True if no base was used.
     pub two_way: bool,
-    /// The end, with the promotion as a patch.
+    /// With the promotion as a patch.
     #[serde(flatten)]
     pub end: PatchesReport,
-    /// The outcome for each promoted path, and for other directories to be exchanged.
+    /// For each promoted path, and for other directories to be exchanged.
     pub paths: Vec<PathEntry>,
-    /// The directories that should be exchanged, as a person is told of them.
+    /// Directories to be exchanged, for people.
     #[serde(skip)]
     pub exchanges: Vec<ExchangeEntry>,
-    /// The paths that stay as they are.
     pub kept: Vec<KeptEntry>,
-    /// The paths that both sides changed.
+    /// Paths that both sides changed.
     pub conflicts: Vec<ConflictEntry>,
-    /// The files with set-id bits or capabilities that come, get other bytes, or get such rights, and the objects that get another
-    /// owner.
+    /// Files that get set-id bits or capabilities, or other bytes with these, and objects that get another owner.
     pub set_id: Vec<SetIdEntry>,
-    /// The attributes of the stage that do not go live.
+    /// Attributes of the stage that do not go live.
     pub withheld: Vec<WithheldEntry>,
-    /// The packages of the promotion.
     pub packages: Vec<PackageEntry>,
-    /// The size of the files that come, in bytes.
+    /// The size of new files.
     pub bytes: u64,
-    /// The space that is needed on each file system.
+    /// On each file system.
     pub space: Vec<SpaceEntry>,
-    /// The programs that run the old version until they are restarted.
     pub in_use: Vec<ProcessEntry>,
-    /// How many paths an interrupted refresh of the stage still had to bring, which was completed first.
+    /// The number of paths that an interrupted refresh still had to bring; it was completed first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refreshed: Option<usize>,
-    /// The fingerprint of what it was planned with, where a plan file is made or compared.
+    /// The fingerprint of the plan's input, if a plan file is made or compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// The report about libraries, if they were examined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shlibs: Option<LibrariesEntry>,
-    /// The hooks that run before and after it.
     pub hooks: Vec<HookEntry>,
 }
 
-/// A hook of the policy.
 #[derive(Debug, Serialize)]
 pub struct HookEntry {
-    /// The key of the policy.
+    /// The key in the policy.
     pub name: &'static str,
-    /// Its exit code; `None` if it did not run, or did not come to its end.
+    /// `None` if it did not run or did not end.
     pub exit: Option<i32>,
-    /// Its path in the root.
+    /// In the root.
     #[serde(skip)]
     pub path: String,
 }
 
-/// The outcome for a promoted path.
 #[derive(Debug, Serialize)]
 pub struct PathEntry {
     pub path: String,
@@ -96,7 +86,6 @@ pub struct PathEntry {
     pub directories_removed: usize,
 }
 
-/// A path that stays as it is.
 #[derive(Debug, Serialize)]
 pub struct KeptEntry {
     pub path: String,
@@ -129,17 +118,16 @@ pub struct SetIdEntry {
     pub mode: String,
     pub capabilities: bool,
     pub change: &'static str,
-    /// The new user and group, where these change.
+    /// The new user and group, if they change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// The target of what becomes a link.
+    /// The target, if it becomes a link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     #[serde(skip)]
     pub sentence: String,
 }
 
-/// A package of a promotion.
 #[derive(Debug, Serialize)]
 pub struct PackageEntry {
     pub name: String,
@@ -148,7 +136,7 @@ pub struct PackageEntry {
 }
 
 impl PromotionAnswer {
-    /// The answer of a command that began at `began`.
+    /// Makes the report; the command began at `began`.
     pub fn of(root: &Root, report: PromoteReport, is_plan: bool, began: Instant) -> Self {
         let bytes = report.bytes();
         let PromoteReport { stage, id, base, two_way, .. } = &report;
@@ -188,7 +176,7 @@ impl PromotionAnswer {
         let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
         let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
         let mut end = end.of_plan(is_plan);
-        // The document tells of them among the promoted paths.
+        // The document has them among the promoted paths.
         let exchanges = std::mem::take(&mut end.paths);
         Self {
             stage,
@@ -213,7 +201,6 @@ impl PromotionAnswer {
         }
     }
 
-    /// Returns the exit code.
     pub fn exit(&self) -> Exit {
         self.end.exit
     }
@@ -279,8 +266,7 @@ pub fn refreshed_sentence(count: usize, is_plan: bool) -> String {
     format!("a refresh of this stage was interrupted: it was completed first, {paths} brought")
 }
 
-/// Returns the promotion in the form of an application, after the patches that it brings; none if there is nothing to
-/// do.
+/// In the form of an application, after the patches that it brings; `None` if there is nothing to do.
 fn applied(report: PromoteReport) -> ApplyReport {
     let PromoteReport {
         recovered,

@@ -1,4 +1,4 @@
-//! Registrations that follow the package manager of the system, as answers tell of them.
+//! Registrations that follow the native package manager.
 
 use std::fmt::Write as _;
 
@@ -19,14 +19,13 @@ pub struct RefreshedEntries {
     ended: Vec<EndedEntry>,
     standing: Vec<StandingEntry>,
     partly_lost: Vec<EndedEntry>,
-    /// The notes say these, too.
+    /// Also in the notes.
     #[serde(skip)]
     lost_again: Vec<EndedEntry>,
     accepted: Vec<String>,
     missing: Vec<String>,
 }
 
-/// A registration that follows its package manager.
 #[derive(Debug, Serialize)]
 struct RefreshedEntry {
     package: String,
@@ -39,20 +38,19 @@ struct RefreshedEntry {
     objects: usize,
 }
 
-/// A package that stays as it is registered.
+/// A package whose registration stays.
 #[derive(Debug, Serialize)]
 struct LeftEntry {
     package: String,
     reason: String,
-    /// What to do about it; empty if nothing can be said.
+    /// Empty if nothing can be said.
     #[serde(skip)]
     advice: String,
-    /// Whether its manager has not finished with it, and will call the hook again.
+    /// Its manager has not finished with it, and will call the hook again.
     #[serde(skip)]
     is_busy: bool,
 }
 
-/// A patch that ended.
 #[derive(Debug, Serialize)]
 struct EndedEntry {
     id: String,
@@ -63,7 +61,7 @@ struct EndedEntry {
     name: String,
     version: String,
     fixed_in: Option<String>,
-    /// The paths at which what it did is gone.
+    /// The paths of lost changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<String>,
     required_by: Vec<String>,
@@ -71,7 +69,6 @@ struct EndedEntry {
     told: String,
 }
 
-/// A patch that stands.
 #[derive(Debug, Serialize)]
 struct StandingEntry {
     id: String,
@@ -80,7 +77,6 @@ struct StandingEntry {
 }
 
 impl RefreshedEntries {
-    /// Returns the entries of a report.
     pub fn of(root: &Root, report: RefreshReport) -> Self {
         let wording = Wording::of_verbs(root.prefix());
         Self {
@@ -108,8 +104,7 @@ impl RefreshedEntries {
         }
     }
 
-    /// Returns what a hook prints: each lost fix first, then what an administrator has to know, then one line about
-    /// everything.
+    /// For a hook: lost fixes first, then notes for the administrator, then one line about everything.
     pub fn hook_sentences(&self, notes: &[String]) -> Vec<String> {
         let all = || self.ended.iter().chain(&self.partly_lost).chain(&self.lost_again);
         let lost = all().filter(|one| one.outcome.is_lost()).map(|one| format!("{}: {}", one.id, one.told));
@@ -146,7 +141,7 @@ impl RefreshedEntries {
         lines.iter().map(|line| format!("patchadm: {line}")).collect()
     }
 
-    /// Returns what a person is told, line by line.
+    /// For people.
     pub fn sentences(&self, is_planned: bool) -> Vec<String> {
         let is = if is_planned { "would follow" } else { "follows" };
         let mut lines: Vec<String> = self.refreshed.iter().map(|one| one.sentence(is)).collect();

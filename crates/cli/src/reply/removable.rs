@@ -1,5 +1,3 @@
-//! Whether a patch could be backed out now: the same fields in every document.
-
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -7,30 +5,28 @@ use super::failure;
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 
-/// Whether `remove` would take a patch back now.
+/// The answer to the question if `remove` would succeed now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RemovableEntry {
     pub now: bool,
-    /// The code with which `remove` would end.
+    /// The exit code of `remove`.
     pub code: u8,
     /// The applied patches that are in the way.
     pub blocked_by: Vec<String>,
-    /// Why it would not go.
     pub reason: Option<String>,
-    /// Whether undo data and objects were read for the answer: without that it holds as far as records and sizes say. It
-    /// stands beside this entry.
+    /// True if undo data and objects were read for the answer; otherwise it relies on records and sizes.
     #[serde(skip)]
     pub checked: bool,
 }
 
 impl RemovableEntry {
-    /// The answer after undo data and objects were read.
+    /// After undo data and objects were read.
     pub fn checked(backout: &Result<(), Failure>) -> Self {
         let is_closed = matches!(backout, Err(failed) if failed.is_refused_access());
         Self { checked: !is_closed, ..Self::at_a_glance(backout) }
     }
 
-    /// The answer by records and sizes.
+    /// By records and sizes.
     pub fn at_a_glance(backout: &Result<(), Failure>) -> Self {
         let checked = false;
         let Err(failed) = backout else {
@@ -49,7 +45,6 @@ impl RemovableEntry {
         }
     }
 
-    /// Returns the answer in words.
     pub fn words(&self) -> String {
         match &self.reason {
             None if self.checked => "can be removed".to_owned(),

@@ -1,24 +1,20 @@
-//! The word for the end of a command that can change or make something.
-
 use serde::Serialize;
 
 use super::cause::ExitCause;
 use patchadm_changeset::transaction::RootCondition;
 use patchadm_core::operation::failure::Failure;
 
-/// How a command ended that can change or make something: `result` of its document.
+/// `result` in the document of a command that can change or make something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResultWord {
-    /// It is done.
     Done,
-    /// It would be done; nothing was changed.
+    /// Nothing was changed.
     Planned,
     /// `recover` completed a run.
     Finished,
-    /// The begun changes were undone: everything is as before.
+    /// Everything is as before.
     RolledBack,
-    /// There was nothing to do.
     NothingToDo,
     /// The rules do not allow it; nothing was changed.
     Refused,
@@ -27,7 +23,6 @@ pub enum ResultWord {
 }
 
 impl ResultWord {
-    /// Every word.
     const ALL: [Self; 7] = [
         Self::Done,
         Self::Planned,
@@ -38,7 +33,6 @@ impl ResultWord {
         Self::Failed,
     ];
 
-    /// Returns the word itself.
     pub fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -51,12 +45,10 @@ impl ResultWord {
         }
     }
 
-    /// Returns the value with this word.
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.word() == word)
     }
 
-    /// The word for a failed operation.
     pub fn of_failure(failure: &Failure) -> Self {
         match failure.left() {
             RootCondition::RolledBack => return Self::RolledBack,
@@ -72,7 +64,7 @@ impl ResultWord {
         }
     }
 
-    /// The word for an end of this cause, where nothing more is known of it.
+    /// If only the cause is known.
     pub fn of_cause(cause: ExitCause) -> Self {
         match cause {
             ExitCause::Ok => Self::Done,

@@ -1,5 +1,3 @@
-//! The report about libraries in the JSON document of a change.
-
 use std::fmt;
 
 use serde::Serialize;
@@ -9,10 +7,9 @@ use patchadm_planning::plan::kept_libraries::{
 };
 use patchadm_svr4::package::ObjectPath;
 
-/// The most consumers and symbols of one library that are listed.
+/// Limits the consumers and symbols listed for one library.
 const MOST_LISTED: usize = 100;
 
-/// The report about libraries.
 #[derive(Debug, Serialize)]
 pub struct LibrariesEntry {
     policy: Vec<&'static str>,
@@ -60,7 +57,6 @@ struct PathsEntry {
     paths: Vec<String>,
 }
 
-/// A consumer of a library.
 #[derive(Debug, Serialize)]
 pub struct ConsumerEntry {
     path: String,

@@ -1,53 +1,46 @@
-//! A trial that a command began, and what followed.
-
 use serde::Serialize;
 
 use super::cause::ExitCause;
 use super::exit::Exit;
 use super::failure::verb_code;
 use super::result_word::ResultWord;
+use crate::surroundings::Zone;
 use patchadm_core::operation::trial::{TrialOutcome, TrialOutcomeEnd};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
-/// The exit where the check failed and everything is backed out.
+/// The check failed, and everything is backed out.
 const CHECK_FAILED: Exit = Exit::new(75, ExitCause::Check);
 
-/// A trial that a command began.
 #[derive(Debug, Serialize)]
 pub struct TrialEntry {
-    /// The run on trial.
     run: String,
-    /// Its deadline.
     until: String,
     /// `on-trial`, `confirmed`, `backed-out` or `failed`.
     state: &'static str,
-    /// The check, if one followed.
+    /// Only if one followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<CheckEntry>,
-    /// Why what should have followed the check was not done.
+    /// Why the step after the check was not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
     exit: Option<(Exit, ResultWord)>,
-    /// The command that keeps what is on trial.
+    /// The command that keeps the patches on trial.
     #[serde(skip)]
     confirm: String,
 }
 
-/// A check that was run.
 #[derive(Debug, Serialize)]
 struct CheckEntry {
-    /// Whether it was good.
     good: bool,
-    /// How it ended, as a clause.
+    /// As a clause.
     end: String,
-    /// The last lines of its output.
+    /// The last lines.
     output: Vec<String>,
 }
 
 impl TrialEntry {
-    /// Makes the entry of a command.
     pub fn of(root: &Root, command: Command, outcome: TrialOutcome) -> Self {
         let check = outcome.check.map(|check| CheckEntry {
             good: check.end == patchadm_core::operation::trial::CheckEnd::Good,
@@ -71,13 +64,14 @@ impl TrialEntry {
         Self { run: outcome.record.run, until, state, check, error, exit, confirm }
     }
 
-    /// Returns the exit code and the word for the end, where the trial decides about them.
+    /// Returns `None` if the trial does not determine them.
     pub fn exit(&self) -> Option<(Exit, ResultWord)> {
         self.exit
     }
 
     /// Returns the trial in sentences, the output of a failed check before the last.
-    pub fn lines(&self) -> Vec<String> {
+    pub fn lines(&self, zone: Zone) -> Vec<String> {
+        let until = zone.minute_of(&self.until);
         let mut lines = Vec::new();
         if let Some(check) = &self.check {
             lines.push(format!("the probe {}", check.end));
@@ -88,15 +82,13 @@ impl TrialEntry {
         let run = &self.run;
         lines.push(match (self.state, &self.error) {
             ("on-trial", _) => {
-                format!("run {run} is on trial until {}; it is reverted unless you confirm it", self.until)
+                format!("run {run} is on trial until {until}; it is reverted unless you confirm it")
             }
             ("confirmed", _) => format!("run {run} is confirmed"),
             ("backed-out", _) => format!("run {run} was reverted"),
-            (_, error) => format!(
-                "run {run} is still on trial until {}: {}",
-                self.until,
-                error.as_deref().unwrap_or_default()
-            ),
+            (_, error) => {
+                format!("run {run} is still on trial until {until}: {}", error.as_deref().unwrap_or_default())
+            }
         });
         if self.state == "on-trial" {
             lines.push(format!("hint: {}", self.confirm.trim_matches('`')));

@@ -1,42 +1,55 @@
-//! A trial as queries tell of it.
-
 use serde::Serialize;
 
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, Zone};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::trial::{TrialStatus, trial_status};
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
-/// The trial that a root is on.
+/// The trial of a root, in answers of queries.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrialStanding {
     /// The run on trial.
     pub run: String,
-    /// Its deadline.
+    /// The deadline.
     until: String,
-    /// Whether it is over: the next command that changes the root backs it out.
+    /// The next command that changes the root backs it out.
     over: bool,
-    /// Why it cannot be backed out, if it is over and somebody tried.
+    /// Why a trial that is over could not be backed out.
     stuck: Option<String>,
-    /// The patches on trial.
     patches: Vec<String>,
-    /// The same as a sentence without full stop.
+    /// Without full stop.
     #[serde(skip)]
     pub sentence: String,
+    /// Its deadline for people.
+    #[serde(skip)]
+    deadline: String,
 }
 
 impl TrialStanding {
-    /// Returns the trial that a root is on now.
     pub fn of(root: &Root, surroundings: &Surroundings) -> Result<Option<Self>, Failure> {
-        Ok(trial_status(root, &surroundings.moment())?.map(|status| Self::from(&status)))
+        let status = trial_status(root, &surroundings.moment())?;
+        Ok(status.map(|status| Self::of_status(&status, surroundings.zone)))
     }
 
-    /// Tells whether it is over, and the next command that changes the root ends it.
+    fn of_status(status: &TrialStatus, zone: Zone) -> Self {
+        let record = &status.record;
+        let deadline = zone.minute(record.until);
+        Self {
+            run: record.run.clone(),
+            until: record.deadline(),
+            over: status.is_over,
+            stuck: record.stuck.clone(),
+            patches: record.patches.clone(),
+            sentence: status.sentence(&deadline),
+            deadline,
+        }
+    }
+
     pub fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Tells whether a patch is on trial.
     pub fn is_about(&self, patch: &str) -> bool {
         self.patches.iter().any(|id| id == patch)
     }
@@ -45,18 +58,18 @@ impl TrialStanding {
     pub fn remark(&self) -> String {
         format!("run {} ({}): {}", self.run, self.patches.join(", "), self.sentence)
     }
-}
 
-impl From<&TrialStatus> for TrialStanding {
-    fn from(status: &TrialStatus) -> Self {
-        let record = &status.record;
-        Self {
-            run: record.run.clone(),
-            until: record.deadline(),
-            over: status.is_over,
-            stuck: record.stuck.clone(),
-            patches: record.patches.clone(),
-            sentence: status.sentence(),
+    /// Returns what is on trial, until when, and the command that keeps it, as a sentence. A trial that is over has its remark.
+    pub fn reminder(&self, root: &Root) -> String {
+        if self.over {
+            return self.remark();
         }
+        let (what, them) = match self.patches.len() {
+            0 => (format!("run {} is", self.run), "it"),
+            1 => ("1 patch is".to_owned(), "it"),
+            number => (format!("{number} patches are"), "them"),
+        };
+        let confirm = Wording::of_verbs(root.prefix()).verb("confirm");
+        format!("{what} on trial until {}; {confirm} keeps {them}", self.deadline)
     }
 }

@@ -1,5 +1,3 @@
-//! The outcome for the undo data of a patch: the same fields in every document, and its wording.
-
 use serde::Serialize;
 
 use super::words::human;
@@ -17,9 +15,9 @@ pub struct UndoEntry {
     pub package: String,
     /// `saved`, `none`, `committed`, `lost`, `damaged` or `classic`.
     pub state: &'static str,
-    /// Bytes of the archive and of old files that are kept; 0 where there is none, or where it is elsewhere and was not looked at.
+    /// Bytes of the archive and of kept old files; 0 if there are none, or if they are elsewhere and were not examined.
     pub bytes: u64,
-    /// Where the archive is, or was.
+    /// The present or former place of the archive.
     pub path: Option<String>,
 }
 
@@ -31,8 +29,8 @@ impl From<&PackageUndo> for UndoEntry {
 }
 
 impl UndoEntry {
-    /// Returns the undo data that a plan leaves, package by package. `bytes` are those of each archive that was written,
-    /// by its place in the plan; before that the sizes of what is saved count.
+    /// By package. `bytes` returns the size of each written archive by its index in the plan; before that, the sizes of
+    /// saved objects count.
     pub(super) fn of_plan(root: &Root, plan: &Plan, bytes: &dyn Fn(usize) -> Option<u64>) -> Vec<Self> {
         let of = |package: &PkgInst| {
             let mut archives = plan.undo.iter().enumerate();
@@ -56,17 +54,16 @@ impl UndoEntry {
         plan.packages.iter().map(of).collect()
     }
 
-    /// Tells whether there is an archive.
     pub fn is_kept(&self) -> bool {
         [UndoState::Saved, UndoState::Classic].iter().any(|state| state.word() == self.state)
     }
 
-    /// Tells whether the old files are kept as they were.
+    /// Returns true if the old files are kept as they were.
     fn is_files(&self) -> bool {
         self.path.as_ref().is_some_and(|path| path.ends_with(UndoFormat::Files.suffix()))
     }
 
-    /// Returns the state in words, with the size where something is kept.
+    /// With the size of kept data.
     pub fn words(&self) -> String {
         match self.state {
             "saved" | "classic" if self.bytes == 0 => "kept elsewhere".to_owned(),
@@ -81,7 +78,7 @@ impl UndoEntry {
     }
 }
 
-/// Returns the undo data of all packages in one word or size: what is worst, else the size of all.
+/// Returns the worst state of all packages, else the size of all.
 pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
     let any = |state: UndoState| undo.iter().any(|one| one.state == state.word());
     for state in [UndoState::Lost, UndoState::Damaged] {
@@ -110,8 +107,8 @@ pub(super) fn saved_bytes(undo: &UndoArchive) -> u64 {
     undo.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
 }
 
-/// Returns the bytes that an archive occupies on its disk, as every query tells them. `written` are its bytes; old files that are
-/// kept elsewhere are among them.
+/// Returns the bytes on disk, as every query shows them. `written` are the archive's bytes, with old files that are
+/// kept elsewhere.
 fn on_disk(root: &Root, undo: &UndoArchive, written: u64) -> u64 {
     if undo.format == UndoFormat::Files || undo.place != UndoPlace::Save {
         return written;
@@ -123,7 +120,6 @@ fn on_disk(root: &Root, undo: &UndoArchive, written: u64) -> u64 {
     allocated(archive).map_or(written, |bytes| bytes + allocated(digest).unwrap_or_default())
 }
 
-/// Returns the place of an archive in the root.
 fn archive_path(undo: &UndoArchive) -> Option<ObjectPath> {
     let name = match &undo.place {
         UndoPlace::Remote(_) | UndoPlace::Beside(_) => return None,

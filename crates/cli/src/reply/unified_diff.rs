@@ -1,4 +1,4 @@
-//! The difference of two texts, in the unified form that patch(1) reads.
+//! Differences of two texts, in the unified form that patch(1) reads.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -9,14 +9,14 @@ use similar::{ChangeTag, DiffOp, group_diff_ops};
 
 use crate::surroundings::{Output, Shade};
 
-/// The most lines of a text that is compared.
+/// Longer texts are not compared.
 const MOST_LINES: usize = 10_000;
 
-/// The lines around a change.
+/// Lines around a change.
 const CONTEXT: usize = 3;
 
-/// Returns the difference of two files at `path`, before and after a change; `None` if one of them is not text in UTF-8, or
-/// has too many lines. A missing side is `None`, and called `/dev/null` as diff(1) does it.
+/// Returns `None` if a file is not UTF-8 text, or has too many lines. A missing side is `None`, shown as `/dev/null`
+/// like in diff(1).
 pub fn unified_diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Option<String> {
     let [old, new] = [before, after].map(|side| side.map(text));
     if [old, new].contains(&Some(None)) {
@@ -25,7 +25,6 @@ pub fn unified_diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> 
     text_difference(path, old.flatten(), new.flatten())
 }
 
-/// Returns the difference of two texts at `path`, before and after a change.
 pub fn text_difference(path: &str, before: Option<&str>, after: Option<&str>) -> Option<String> {
     let side = |side: Option<&str>, label| side.map(|_| format!("{path} ({label})"));
     let names = [side(before, "before"), side(after, "after")];
@@ -46,7 +45,6 @@ pub fn print_difference(output: &mut Output, difference: &str) -> io::Result<()>
     Ok(())
 }
 
-/// Returns the difference of two texts with these names.
 fn difference(names: [Option<String>; 2], before: &str, after: &str) -> Option<String> {
     let [old, new] = names.map(|name| name.unwrap_or_else(|| "/dev/null".to_owned()));
     let (before, after) = (lines(before), lines(after));
@@ -65,8 +63,7 @@ fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
 
-/// Compares by the one algorithm that is used: the crate's texts bring all of its algorithms, each built for several
-/// forms of lines, and half a megabyte.
+/// Uses one algorithm: the crate's text functions compile all of them for several forms of lines, half a megabyte.
 fn changes(before: &[&str], after: &[&str]) -> Vec<DiffOp> {
     let mut hooks = Compact::new(Replace::new(Capture::new()), before, after);
     match myers::diff(&mut hooks, before, 0..before.len(), after, 0..after.len()) {
@@ -74,7 +71,6 @@ fn changes(before: &[&str], after: &[&str]) -> Vec<DiffOp> {
     }
 }
 
-/// Writes one hunk with its header.
 fn write_hunk(text: &mut String, hunk: &[DiffOp], before: &[&str], after: &[&str]) -> fmt::Result {
     let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { return Ok(()) };
     let old = range(first.old_range().start..last.old_range().end);
@@ -95,7 +91,7 @@ fn write_hunk(text: &mut String, hunk: &[DiffOp], before: &[&str], after: &[&str
     Ok(())
 }
 
-/// The lines of a hunk as diff(1) prints them: the first counts from 1, and a length of 1 is left out.
+/// As in diff(1): lines count from 1, and a length of 1 is left out.
 fn range(lines: Range<usize>) -> String {
     let first = if lines.is_empty() { lines.start } else { lines.start + 1 };
     match lines.len() {

@@ -1,25 +1,24 @@
-//! The exit codes of the verbs: one table for all of them.
+//! The exit codes of all verbs, in one table.
 
 use super::cause::ExitCause;
 
-/// The kind of an end. It decides about the exit code of a verb where the same cause has several.
+/// Decides among several codes for the same cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ExitKind {
-    /// It went well, or failed.
+    /// Success or failure.
     Plain,
     /// The planner or a check of trust refuses it.
     Refusal,
-    /// The command did what it should, and found something.
+    /// The command did its work, and found something.
     Finding,
-    /// Another process ended with this code, which is passed on.
+    /// The code of another process.
     PassedOn(u8),
 }
 
-/// An exit code of verbs.
 #[derive(Clone, Copy, Debug)]
 pub struct VerbCode {
     pub code: u8,
-    /// Its meaning, as a sentence.
+    /// A sentence.
     pub meaning: &'static str,
     /// The condition of the root, as a sentence.
     pub root: &'static str,
@@ -27,7 +26,7 @@ pub struct VerbCode {
     pub advice: &'static str,
 }
 
-/// The codes of verbs, in their order. A signal is 128 and its number.
+/// In their order. A signal is 128 and its number.
 pub const VERB_CODES: [VerbCode; 10] = [
     VerbCode {
         code: DONE,
@@ -104,10 +103,9 @@ const TRIAL_OVER: u8 = 7;
 pub(super) const REBOOT: u8 = 8;
 pub(super) const UNFINISHED: u8 = 9;
 
-/// The code of Ctrl-C, for a signal whose number is not known.
+/// Ctrl-C, for a signal of unknown number.
 const INTERRUPTED: u8 = 130;
 
-/// Returns the causes that a code of verbs may have.
 pub fn causes_of(code: u8) -> Vec<ExitCause> {
     let kinds = [ExitKind::Plain, ExitKind::Refusal, ExitKind::Finding];
     let may_be = |cause: ExitCause| kinds.iter().any(|kind| self::code(cause, *kind, None) == code);
@@ -115,7 +113,6 @@ pub fn causes_of(code: u8) -> Vec<ExitCause> {
     ExitCause::ALL.iter().copied().filter(is_found).collect()
 }
 
-/// Returns the code of a verb.
 #[allow(clippy::match_same_arms)] // the rules stand in their order
 pub(super) const fn code(cause: ExitCause, kind: ExitKind, classic: Option<u8>) -> u8 {
     use ExitKind::{Finding, PassedOn, Plain, Refusal};
@@ -132,7 +129,7 @@ pub(super) const fn code(cause: ExitCause, kind: ExitKind, classic: Option<u8>) 
         (_, ExitCause::TrialOver | ExitCause::Check) => TRIAL_OVER,
         (_, ExitCause::Reboot) => REBOOT,
         (Plain, ExitCause::Unfinished | ExitCause::InDoubt) => UNFINISHED,
-        // A refusal has the code of one, but for what is wrong with a file, a record, a file system or the program itself.
+        // A refusal has its own code, except for faults of a file, a record, a file system or the program itself.
         (
             _,
             ExitCause::NoDatabase

@@ -1,4 +1,4 @@
-//! Words that several answers share: sizes, what recovery did, reboots.
+//! Words that several answers share: sizes, recovery, reboots.
 
 use std::fmt::Display;
 use std::io;
@@ -29,24 +29,21 @@ pub fn counted(count: impl Display, thing: &str) -> String {
     if count == "1" { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
-/// Returns a number of patches in words.
 pub fn counted_patches(count: impl Display) -> String {
     let count = count.to_string();
     if count == "1" { "1 patch".to_owned() } else { format!("{count} patches") }
 }
 
-/// Prints what recovery did with an earlier run, where there was one.
 pub fn print_recovery(output: &mut Output, sentence: Option<&str>, notes: &[String]) -> io::Result<()> {
     let mut lines = sentence.into_iter().chain(notes.iter().map(String::as_str));
     lines.try_for_each(|line| output.note(line))
 }
 
-/// Returns the notes of an answer: what recovery did with an earlier run, and those of the command itself.
+/// Notes about recovery, then those of the command.
 pub fn with_recovery(found: &Recovered, notes: impl IntoIterator<Item = String>) -> Vec<String> {
     recovery_sentence(found).into_iter().chain(found.notes().iter().cloned()).chain(notes).collect()
 }
 
-/// Prints notes to standard error.
 pub fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
     notes.iter().try_for_each(|note| output.note(note))
 }
@@ -87,7 +84,6 @@ pub fn recover_command(root: &Path) -> String {
     Wording::of_verbs(root).verb("recover").trim_matches('`').to_owned()
 }
 
-/// Returns the sentence about a root with an unfinished run.
 pub fn unfinished_sentence(run: &str, root: &Path) -> String {
     format!(
         "The run {run} was interrupted: this is how the root was before it. Run `{}`.",
@@ -95,7 +91,6 @@ pub fn unfinished_sentence(run: &str, root: &Path) -> String {
     )
 }
 
-/// Returns the reboot that a patch asks for, as a sentence.
 pub fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
     Some(match word? {
         "rebootimmediate" => "Reboot this machine now to put the patch into effect.",

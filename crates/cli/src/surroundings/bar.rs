@@ -1,4 +1,4 @@
-//! The bars that show the progress of a run, or of many roots: on a terminal, that of a run after half a second.
+//! Progress bars of a run, which appear after half a second, or of many roots.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use super::bar_style::{BarUnit, PATIENCE, fitting};
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 
-/// A bar on standard error that is gone when the run is.
+/// A bar on standard error that disappears when it is dropped.
 pub struct Bar {
     began: Instant,
     enabled: bool,
@@ -16,12 +16,11 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// A bar for a command that began then; where it is not `enabled`, nothing is ever drawn.
+    /// Never drawn unless `enabled`.
     pub fn new(began: Instant, enabled: bool) -> Self {
         Self { began, enabled, shown: Mutex::new(None) }
     }
 
-    /// Shows an event of the run.
     pub fn show(&self, event: ProgressEvent) {
         if !self.enabled {
             return;
@@ -47,7 +46,7 @@ impl Bar {
 }
 
 impl Bar {
-    /// Prints something to standard error, above the bar.
+    /// Prints above the bar.
     pub fn suspend(&self, print: impl FnOnce()) {
         match self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(bar) => bar.suspend(print),
@@ -64,11 +63,11 @@ impl Drop for Bar {
     }
 }
 
-/// A bar that counts roots, below the lines that are printed meanwhile.
+/// Counts roots, below the lines that are printed meanwhile.
 pub struct RootsBar(ProgressBar);
 
 impl RootsBar {
-    /// A bar for so many roots; where it is not `enabled`, nothing is ever drawn.
+    /// Never drawn unless `enabled`.
     pub fn new(roots: usize, enabled: bool) -> Self {
         let target = if enabled { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(u64::try_from(roots).ok(), target);
@@ -79,7 +78,7 @@ impl RootsBar {
         Self(bar)
     }
 
-    /// One root more has ended; so many have ended badly. `print` prints its lines, above the bar.
+    /// Counts one more root; `bad` roots have failed. `print` prints its lines above the bar.
     pub fn beside(&self, bad: usize, print: impl FnOnce()) {
         self.0.suspend(print);
         if bad > 0 {
@@ -88,7 +87,6 @@ impl RootsBar {
         self.0.inc(1);
     }
 
-    /// Removes the bar.
     pub fn finish(&self) {
         self.0.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! How bars look, the same in all verbs: what is done, how much of it, how fast, and how long it still takes.
+//! The common look of bars: work, amount, speed and remaining time.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,19 +11,17 @@ use super::manner::columns;
 /// Shorter work shows nothing.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// On a narrower terminal there is no bar, only words that are cut where the line ends.
+/// A narrower terminal shows only words, cut at the end of the line.
 const ROOM_FOR_BAR: usize = 72;
 
-/// What a bar counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BarUnit {
     Bytes,
-    /// Things of this name.
     Things(&'static str),
 }
 
 impl BarUnit {
-    /// Returns the style of a bar whose message says what is done.
+    /// The message says what is done.
     pub(super) fn style(self) -> ProgressStyle {
         fitting(&self.template(), "{percent:>3}% {eta:>4} {wide_msg}")
     }
@@ -52,14 +50,14 @@ impl From<WorkUnit> for BarUnit {
 /// Returns a line that fits into a terminal of any width: a bar that takes the available room, or words only.
 pub(super) fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
     let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
-    // A template of this program is never refused; if it were, the bar would only look different.
+    // Templates of this program are valid; an invalid one would only change the look.
     ProgressStyle::with_template(if has_room { with_bar } else { words })
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("eta", time_left)
         .with_key("per_sec", rate)
 }
 
-/// Writes how many are done in a second, for `{per_sec}`: with a decimal where it counts.
+/// For `{per_sec}`: with decimals for small rates.
 fn rate(state: &ProgressState, out: &mut dyn Write) {
     let rate = state.per_sec();
     let decimals = usize::from(rate < 100.0);
@@ -67,7 +65,7 @@ fn rate(state: &ProgressState, out: &mut dyn Write) {
     let _ = write!(out, "{rate:.decimals$}/s");
 }
 
-/// Writes how long the work still takes, for `{eta}`: nothing before a part of it is done, when nobody can know.
+/// For `{eta}`: empty before a part is done.
 fn time_left(state: &ProgressState, out: &mut dyn Write) {
     if state.pos() > 0 {
         // It is written into a string, which does not fail.

@@ -1,4 +1,4 @@
-//! The caller of a changing operation: clock, user, signals, and how long it waits for the lock.
+//! The caller of a changing operation: clock, user, signals, and the wait for the lock.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -19,17 +19,16 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{LockHolder, Root};
 use patchadm_svr4::package::control::printable;
 
-/// The pause between two looks at a held lock.
+/// Between two looks at a held lock.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest time that the hook of a package manager waits for another command, in seconds.
+/// In seconds: a hook of a package manager does not wait longer.
 pub const HOOK_WAIT: u64 = 5;
 
-/// Signals that ask a command to end: it rolls back first.
+/// They ask a command to end: it rolls back first.
 pub(super) const SIGNALS: [i32; 3] =
     [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
-/// Returns the time and host of a command.
 pub fn now(surroundings: &Surroundings) -> Now {
     let seconds = surroundings.now.timestamp();
     Now {
@@ -39,26 +38,25 @@ pub fn now(surroundings: &Surroundings) -> Now {
     }
 }
 
-/// Returns the seconds that a command waits for the lock of a root: as asked for, else as the policy of the root says. A
-/// policy that makes no sense is reported by the operation.
+/// As requested, else as the policy of the root says. The operation reports an invalid policy.
 pub fn lock_wait_seconds(root: &Root, asked: Option<u64>) -> u64 {
     asked.unwrap_or_else(|| policy::of_root(root).map_or(0, |policy| policy.wait))
 }
 
-/// The turn of a root, one of many or the only one, to be changed.
+/// The turn of a root to be changed.
 pub struct RootTurn<'a> {
     pub surroundings: &'a Surroundings,
-    /// The command, as lock, journal and history name it.
+    /// As lock, journal and history name the command.
     pub program: &'static str,
-    /// The beginning of a message about waiting.
+    /// Begins messages about waiting.
     pub speaks_as: String,
-    /// The seconds that a held lock is waited for.
+    /// Seconds to wait for a held lock.
     pub wait: u64,
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
 impl RootTurn<'_> {
-    /// Does work as the caller that this makes; its time begins now.
+    /// The caller's time begins now.
     pub fn with_caller<T>(
         &self,
         progress: &(dyn Fn(ProgressEvent) + Sync),
@@ -76,10 +74,12 @@ impl RootTurn<'_> {
             progress,
             told: &|root, entries| self.tell_of_runs(root, entries),
             moment: &|| self.surroundings.moment(),
+            shown_time: &|moment| self.surroundings.zone.minute(moment),
             scripts: self.surroundings.script_settings(),
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             undoes: None,
             is_hook: false,
+            typed: self.surroundings.typed.clone(),
             note: None,
             exchanges: Vec::new(),
         })
@@ -87,7 +87,7 @@ impl RootTurn<'_> {
 }
 
 impl RootTurn<'_> {
-    /// Tells the machine of runs that have ended, and whoever looks of events that are lost.
+    /// Sends events of runs to the machine, and prints events that are lost.
     fn tell_of_runs(&self, root: &Root, entries: &[HistoryEntry]) {
         let Surroundings { events, zone, now, is_quiet, .. } = self.surroundings;
         let lost = tell_of_runs(events, zone.at(now.timestamp()), root, entries);
@@ -99,10 +99,10 @@ impl RootTurn<'_> {
     }
 }
 
-/// Whether the signals that are caught end the program again, as if no handler were set.
+/// True if caught signals end the program again, as if no handler were set.
 static END_THE_PROGRAM: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Does work as [`with_signals`] does. After it, signals end the program at once again.
+/// Like [`with_signals`]. Afterwards signals end the program at once again.
 #[cfg(feature = "sign")]
 pub fn with_signals_for_now<T>(
     work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
@@ -115,7 +115,7 @@ pub fn with_signals_for_now<T>(
     done
 }
 
-/// Does work that asks from time to time which signal wants it to end, if one came; signals do nothing else.
+/// `work` gets a function that returns the signal that asks for the end, if one came; signals do nothing else.
 pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T) -> anyhow::Result<T> {
     END_THE_PROGRAM.store(false, Ordering::SeqCst);
     let caught = Arc::new(AtomicUsize::new(0));
@@ -129,8 +129,7 @@ pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T
     }))
 }
 
-/// Does work that asks from time to time which signal wanted it to end first, if one came, and whether another one came after
-/// it was asked for that.
+/// Like [`with_signals`], with a second function: true if another signal came after the first was seen.
 pub fn with_repeated_signals<T>(
     work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> bool + Sync)) -> T,
 ) -> anyhow::Result<T> {
@@ -168,7 +167,7 @@ pub fn with_repeated_signals<T>(
 
 /// Waits for a lock, and says so once.
 pub struct LockWait<'a> {
-    /// None is never: so far away that no clock has it.
+    /// `None` is never: beyond any clock.
     until: Option<Instant>,
     was_reported: Cell<bool>,
     is_quiet: bool,
@@ -176,7 +175,6 @@ pub struct LockWait<'a> {
 }
 
 impl<'a> LockWait<'a> {
-    /// Begins to wait, for at most this many seconds.
     pub fn begin(surroundings: &Surroundings, speaks_as: &'a str, seconds: u64) -> Self {
         Self {
             until: Instant::now().checked_add(Duration::from_secs(seconds)),
@@ -186,7 +184,7 @@ impl<'a> LockWait<'a> {
         }
     }
 
-    /// Waits a little for the holder of a lock; tells whether there is time left.
+    /// Sleeps a little. Returns false if the time is over.
     pub fn goes_on(&self, holder: &LockHolder) -> bool {
         let left = self.until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {

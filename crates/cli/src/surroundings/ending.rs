@@ -1,8 +1,5 @@
-//! How a command acknowledges the signal that asks it to end: at once and in every phase, while the work goes on to its next
-//! question.
-//!
-//! Before the commit of a run, it is rolled back; after it, the run is finished whatever comes, and only what follows it is
-//! left out. Which of the two it is, is decided when the signal comes, and the run goes by that decision.
+//! Acknowledges a signal at once, while the work goes on to its next question. Before its commit, a run is rolled back;
+//! after it, the run is finished and only later steps are left out. The moment of the signal decides.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -17,25 +14,23 @@ use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_inputs::input_file::HeldSignals;
 use patchadm_svr4::package::control::printable;
 
-/// What a signal can still do.
+/// Possible effects of a signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum RunPhase {
     /// Nothing is changed yet.
     #[default]
     Before,
-    /// A run is under way, and can be rolled back.
+    /// The run can be rolled back.
     UnderWay,
-    /// A run is being committed.
     Commits,
 }
 
-/// The run of a command, and the signals that came.
 pub struct EndingRun<'a> {
     signal: &'a (dyn Fn() -> Option<i32> + Sync),
     course: Mutex<RunCourse>,
 }
 
-/// The phase of a run, and the last one of the run in which the first signal came: whoever tells of the signal may come late.
+/// The phase of a run, and its last phase when the first signal came: the acknowledgement may come late.
 #[derive(Clone, Copy, Debug, Default)]
 struct RunCourse {
     phase: RunPhase,
@@ -43,12 +38,11 @@ struct RunCourse {
 }
 
 impl<'a> EndingRun<'a> {
-    /// A command that has not begun to change anything. `signal` returns the signal that came first.
+    /// `signal` returns the first signal.
     pub fn new(signal: &'a (dyn Fn() -> Option<i32> + Sync)) -> Self {
         Self { signal, course: Mutex::default() }
     }
 
-    /// Follows an event of a run.
     pub fn observe(&self, event: ProgressEvent) {
         let mut course = self.course.lock().unwrap_or_else(PoisonError::into_inner);
         let came = (self.signal)().is_some();
@@ -60,13 +54,13 @@ impl<'a> EndingRun<'a> {
                 RunPhase::Before
             }
             ProgressEvent::Advances(_) => course.phase,
-            // A signal that came before rolls back.
+            // An earlier signal rolls back.
             ProgressEvent::Commits if !came => RunPhase::Commits,
             ProgressEvent::Begins(..) | ProgressEvent::Commits => RunPhase::UnderWay,
         };
     }
 
-    /// Returns the signal that asks the command to end, unless a run is being committed.
+    /// Returns `None` while a run is being committed.
     pub fn interrupt(&self) -> Option<i32> {
         let signal = (self.signal)()?;
         let course = self.course.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,18 +78,17 @@ impl<'a> EndingRun<'a> {
     }
 }
 
-/// What is said of a signal to a command on several roots.
+/// For a command on several roots.
 pub const OF_MANY: &str = "Interrupted; the roots under way are rolled back or finished…";
 
-/// Prints an acknowledgement to standard error.
 pub fn acknowledge(speaks_as: &str, words: &str) {
     let line = format!("{speaks_as}: {words}\n");
     // If standard error cannot be written to, there is no one to tell.
     let _ = io::stderr().write_all(&printable(line.as_bytes()));
 }
 
-/// Does work as [`with_signals`] does. `tell` is called once, in a thread of its
-/// own, when a signal comes; never if the process may open too few files for that.
+/// Like [`with_signals`]. A thread calls `tell` once when a signal comes; never if the process may open too few files
+/// for that.
 pub fn with_acknowledged_signals<T>(
     tell: impl Fn(&EndingRun<'_>) + Sync,
     work: impl FnOnce(&EndingRun<'_>) -> T,
@@ -106,14 +99,14 @@ pub fn with_acknowledged_signals<T>(
     with_signals(|signal| {
         let run = EndingRun::new(signal);
         let mut end = WatchEnd { teller: &teller, ids: Vec::new() };
-        // After the flag, so that who is woken finds it set.
+        // After the flag: the woken thread must find it set.
         for (signal, teller) in SIGNALS.into_iter().zip(of_signals) {
             end.ids.push(low_level::pipe::register(signal, teller)?);
         }
         Ok(thread::scope(|scope| {
             let _end = end;
             let (run, tell) = (&run, &tell);
-            // The thread begins with them held, so that they come to the one that waits for an answer.
+            // The thread starts with signals held: they go to the thread that waits for an answer.
             let held = HeldSignals::hold();
             scope.spawn(move || {
                 // The read also returns when the work ends.
@@ -134,7 +127,7 @@ fn waking_ends() -> io::Result<(UnixStream, UnixStream, Vec<UnixStream>)> {
     Ok((told, teller, of_signals))
 }
 
-/// Ends the thread that waits for signals, also where the work panics.
+/// Ends the thread, even if the work panics.
 struct WatchEnd<'a> {
     teller: &'a UnixStream,
     ids: Vec<SigId>,
@@ -146,7 +139,7 @@ impl Drop for WatchEnd<'_> {
             low_level::unregister(id);
         }
         let mut teller = self.teller;
-        // A thread that has already told something listens no more.
+        // A thread that has told already no longer listens.
         let _ = teller.write_all(&[0]);
     }
 }

@@ -1,7 +1,5 @@
-//! Where the events of runs go: the journal of systemd, else syslog.
-//!
-//! An event is handed over in one datagram that nothing waits for. A run never depends on it: whoever does not take an
-//! event loses it, which is noted.
+//! Sends events of runs to the journal of systemd, else to syslog, in one datagram each and without waiting. A run
+//! never depends on it: a lost event is noted.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,26 +13,21 @@ use super::run_event::RunEvent;
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_rootfs::Root;
 
-/// The socket of the journal of systemd, and that of syslog.
+/// The socket of the journal, and that of syslog.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 const SYSLOG: &str = "/dev/log";
 
-/// Who is told of runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventReceiver {
     /// The journal if it runs, else syslog if that does.
     OfMachine,
-    /// The journal behind this socket.
     Journal(PathBuf),
-    /// A syslog behind this socket.
     Syslog(PathBuf),
-    /// Nobody.
     Nobody,
 }
 
 impl EventReceiver {
-    /// Returns the receiver that `PATCHADM_EVENTS` names: `none`, `journal:SOCKET` or `syslog:SOCKET`; `None` if it means
-    /// nothing.
+    /// Parses `PATCHADM_EVENTS`: `none`, `journal:SOCKET` or `syslog:SOCKET`; `None` for anything else.
     pub(super) fn of(variable: Option<&OsStr>) -> Option<Self> {
         let Some(word) = variable else { return Some(Self::OfMachine) };
         let word = word.to_str()?;
@@ -60,7 +53,7 @@ impl EventReceiver {
         }
     }
 
-    /// Returns the receiver on this machine as it is now.
+    /// Resolves `OfMachine`.
     fn found(&self) -> Self {
         match self {
             Self::OfMachine if Path::new(JOURNAL).exists() => Self::Journal(JOURNAL.into()),
@@ -70,7 +63,7 @@ impl EventReceiver {
         }
     }
 
-    /// Hands an event over, without waiting.
+    /// Does not wait.
     fn take(&self, event: &RunEvent, now: NaiveDateTime) -> io::Result<()> {
         let (socket, datagram) = match self {
             Self::OfMachine | Self::Nobody => return Ok(()),
@@ -95,8 +88,7 @@ impl fmt::Display for EventReceiver {
     }
 }
 
-/// Tells a receiver of each run that a root has had, at this moment on the clock on the wall; returns a sentence about each
-/// event that it did not take.
+/// Sends an event for each run, with this local time. Returns a sentence about each lost event.
 pub(super) fn tell_of_runs(
     receiver: &EventReceiver,
     now: NaiveDateTime,

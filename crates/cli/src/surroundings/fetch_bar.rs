@@ -1,4 +1,4 @@
-//! The bar for the time before a run: downloads, patches that are read or compared, and directories that are indexed.
+//! The bar before a run: downloads, patches that are read or compared, and directories that are indexed.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -9,32 +9,30 @@ use super::bar_style::{BarUnit, PATIENCE};
 use patchadm_core::operation::depots::{DepotProgress, PatchWork};
 use patchadm_svr4::package::control::printable;
 
-/// The longest name that is shown, in letters.
+/// In letters.
 const LONGEST: usize = 24;
 
-/// A bar on standard error that is gone when the value is.
+/// Disappears from standard error when it is dropped.
 pub struct FetchBar {
     began: Instant,
     is_enabled: bool,
     shown: RefCell<ShownProgress>,
 }
 
-/// The known progress of the work, and the part of it on the terminal.
 #[derive(Default)]
 struct ShownProgress {
-    /// The patch that is taken up, as `fetching 2/20`.
+    /// `fetching 2/20`.
     patch: Option<String>,
-    /// The bar on the terminal, with its subject.
+    /// With its subject.
     bar: Option<(String, ProgressBar)>,
 }
 
 impl FetchBar {
-    /// A bar for a command that began then; where it is not enabled, nothing is ever drawn.
+    /// Never drawn unless enabled.
     pub fn new(began: Instant, is_enabled: bool) -> Self {
         Self { began, is_enabled, shown: RefCell::default() }
     }
 
-    /// Shows how far it is.
     pub fn show(&self, progress: DepotProgress<'_>) {
         if self.is_enabled {
             self.shown.borrow_mut().take(progress, self.began.elapsed() >= PATIENCE);

@@ -1,28 +1,24 @@
-//! The form of the output: its detail, its colours and its width.
-//!
-//! Colours only show states. They are never sent to an output that no one watches, unless that is asked for.
+//! The form of the output: detail, colours and width. Colours only show states. An output that no one watches gets
+//! none, unless requested.
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
 
-/// The widest help, in columns; also its width where there is no terminal.
+/// In columns; also the width without a terminal.
 pub const WIDEST_HELP: usize = 100;
 
-/// The narrowest help: on anything narrower lines are wrapped by the terminal.
+/// On anything narrower the terminal wraps lines.
 const NARROWEST_HELP: usize = 30;
 
-/// How much a command says, and how it looks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manner {
     /// Nothing but errors.
     pub is_quiet: bool,
     /// A line for each path.
     pub is_verbose: bool,
-    /// Whether standard output has colours.
     pub colours_report: bool,
-    /// Whether standard error has colours.
     pub colours_errors: bool,
 }
 
@@ -51,7 +47,7 @@ impl WhenToColour {
         if value_of("TERM").is_some_and(|value| value == "dumb") { Self::Never } else { Self::OnTerminal }
     }
 
-    /// Tells whether a stream is coloured, with what the environment says where nothing else was said.
+    /// The environment counts if nothing else was said.
     pub fn applies(self, by_environment: Self, is_terminal: bool) -> bool {
         let said = if self == Self::OnTerminal { by_environment } else { self };
         said == Self::Always || said == Self::OnTerminal && is_terminal
@@ -61,7 +57,6 @@ impl WhenToColour {
 /// The meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shade {
-    /// An id.
     Id,
     /// In effect, sound.
     Effective,
@@ -72,7 +67,7 @@ pub enum Shade {
 }
 
 impl Shade {
-    /// Returns the shade of a state as `list` and `show` call it; none for other words.
+    /// States as `list` and `show` call them; `None` for other words.
     pub fn of_state(state: &str) -> Option<Self> {
         match state {
             "effective" | "applied" => Some(Self::Effective),
@@ -82,7 +77,6 @@ impl Shade {
         }
     }
 
-    /// Returns the escape sequence that begins it.
     pub fn begin(self) -> &'static str {
         match self {
             Self::Id => "\x1b[1m",
@@ -92,16 +86,14 @@ impl Shade {
         }
     }
 
-    /// The escape sequence that ends any.
     pub const END: &'static str = "\x1b[0m";
 }
 
-/// Returns the width of help on the terminal of standard output.
 pub fn width_of_help() -> usize {
     columns(std::io::stdout()).map_or(WIDEST_HELP, |columns| columns.clamp(NARROWEST_HELP, WIDEST_HELP))
 }
 
-/// Returns the columns of a terminal; `None` for anything else, and for one that does not tell.
+/// Returns `None` for anything but a terminal, and for one that does not tell.
 pub fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
     if !stream.as_fd().is_terminal() {
         return None;

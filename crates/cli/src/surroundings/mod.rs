@@ -18,21 +18,22 @@ mod run_event;
 mod secrets;
 pub mod slots_bar;
 pub mod work_bar;
+mod zone;
 
 use events::EventReceiver;
 use network::NetworkSurroundings;
 
 pub use manner::{Manner, Shade, WhenToColour};
 pub use output::Output;
+pub use zone::{Zone, installation_minute};
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, IsTerminal};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
+use chrono::{DateTime, Utc};
 
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::database::{RecordReader, policy};
@@ -97,6 +98,8 @@ pub struct Surroundings {
     pub colours: WhenToColour,
     /// The file of `--policy` with its text; known once the arguments are read.
     pub policy: Option<(PathBuf, Vec<u8>)>,
+    /// The command line without secrets, as the history keeps it; known once the command is chosen.
+    pub typed: Option<String>,
     /// Whether only errors are to be said; known once the arguments are read.
     pub is_quiet: bool,
     /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
@@ -105,15 +108,6 @@ pub struct Surroundings {
     pub network: NetworkSurroundings,
     /// `PATCHADM_EVENTS`: who is told of runs.
     pub events: EventReceiver,
-}
-
-/// A time zone to show moments in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zone {
-    /// The one of this machine or of `TZ`.
-    Local,
-    /// None: coordinated universal time.
-    Utc,
 }
 
 /// The fields of uname(2).
@@ -191,6 +185,7 @@ impl Surroundings {
             width: manner::width_of_help(),
             colours: WhenToColour::of(|name| std::env::var_os(name).filter(|value| !value.is_empty())),
             policy: None,
+            typed: None,
             is_quiet: false,
             locale: locale(std::env::vars_os()),
             network: NetworkSurroundings::of(set),
@@ -261,35 +256,6 @@ impl Surroundings {
         let uid = rustix::process::getuid().as_raw();
         let accounts = Root::open(Path::new("/")).and_then(|host| accounts_of(&host, &host));
         accounts.map_or_else(|_| uid.to_string(), |accounts| accounts.user(uid).into())
-    }
-}
-
-impl Zone {
-    /// Returns the zone that `TZ` asks for. A path outside the zones of the system is read only if it is a regular
-    /// file: a device has no end.
-    fn of(variable: Option<&OsStr>) -> Self {
-        let Some(name) = variable else { return Self::Local };
-        let bytes = name.as_encoded_bytes();
-        let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b":").unwrap_or(bytes)));
-        let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-        if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
-    }
-
-    /// Returns the moment at which the clock on the wall shows this; the first, where it shows it twice.
-    pub fn moment(self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
-        match self {
-            Self::Local => Local.from_local_datetime(&wall).earliest().map(|local| local.with_timezone(&Utc)),
-            Self::Utc => Some(wall.and_utc()),
-        }
-    }
-
-    /// Returns a moment (seconds since 1970) as the clock on the wall showed it; 1970 where it is beyond any calendar.
-    pub fn at(self, seconds: i64) -> NaiveDateTime {
-        let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-        match self {
-            Self::Local => moment.with_timezone(&Local).naive_local(),
-            Self::Utc => moment.naive_utc(),
-        }
     }
 }
 
@@ -402,6 +368,7 @@ mod tests {
             width: manner::WIDEST_HELP,
             colours: WhenToColour::OnTerminal,
             policy: None,
+            typed: None,
             is_quiet: false,
             locale: Vec::new(),
         }

@@ -1,4 +1,4 @@
-//! The clocks by which a trial is judged, as they stand.
+//! The clocks by which a trial is judged.
 
 use chrono::Utc;
 use rustix::time::{ClockId, clock_gettime};
@@ -9,14 +9,13 @@ use patchadm_inputs::trial::Moment;
 use std::path::Path;
 use std::time::Instant;
 
-/// The file in which the kernel tells the id of the boot.
+/// The kernel's id of the current boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The longest text that is read of it.
 const LONGEST_ID: u64 = 64;
 
 impl Surroundings {
-    /// Lets the command begin now: the time in which the user was asked does not count.
+    /// The command begins now: time spent on questions does not count.
     pub fn begin_now(&mut self) {
         self.began = Instant::now();
         self.now = self.moment().wall;

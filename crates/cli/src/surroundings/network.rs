@@ -1,30 +1,26 @@
-//! The network settings of the environment: proxies, certificates, and the possible place of a cache.
-
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use patchadm_inputs::http::Proxies;
 
-/// The cache of a machine, where the caller may use it.
+/// The cache of a machine, if the caller may use it.
 const OF_THE_MACHINE: &str = "/var/cache/patchadm";
 
-/// The network settings of the environment.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkSurroundings {
     /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`.
     pub proxies: Proxies,
-    /// `PATCHADM_PROXY`: the proxy that counts as if it was said on the command line, where a password would be seen.
+    /// `PATCHADM_PROXY`: counts like the option, but shows no password on the command line.
     pub own_proxy: Option<String>,
     /// `SSL_CERT_FILE`.
     pub certificate_file: Option<PathBuf>,
-    /// `SSL_CERT_DIR`: directories between colons.
+    /// `SSL_CERT_DIR`, separated by colons.
     pub certificate_directories: Vec<PathBuf>,
-    /// The cache of the caller: below `XDG_CACHE_HOME`, else below the home directory.
+    /// Below `XDG_CACHE_HOME`, else below the home directory.
     own_cache: Option<PathBuf>,
 }
 
 impl NetworkSurroundings {
-    /// Reads the environment by a function that gives the value of a variable.
     pub(super) fn of(set: impl Fn(&str) -> Option<OsString>) -> Self {
         let text = |name| set(name).and_then(|value| value.into_string().ok());
         let absolute = |name| set(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
@@ -45,8 +41,7 @@ impl NetworkSurroundings {
         }
     }
 
-    /// Returns the default directory of the cache: that of the machine for the superuser and for a user who has access
-    /// to it, else the caller's own.
+    /// The default directory: that of the machine for the superuser and users with access to it, else the caller's own.
     pub fn cache(&self) -> Option<PathBuf> {
         let machine = Path::new(OF_THE_MACHINE);
         let is_usable = rustix::process::geteuid().is_root()

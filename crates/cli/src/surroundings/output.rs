@@ -1,12 +1,6 @@
-//! The two streams of a command: its report on standard output, its diagnostics on standard error.
-//!
-//! Names and texts of packages and roots, and what scripts and builds print, come from strangers, and arguments may have
-//! passwords, which no message shows. Hidden characters in
-//! printed text are escaped here, for every command: control characters always, the other ones unless a program reads the
-//! output of a classic command. Nothing here panics without a reader. A broken pipe is an error like any other, and the
-//! program ends quietly on it, unless it has changed something and its exit code has to tell of that. Then a failed write, for any
-//! reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on a
-//! terminal.
+//! Report on standard output, diagnostics on standard error. Printed text comes from strangers: hidden characters are
+//! escaped and passwords in arguments removed here. A broken pipe ends the program quietly, unless it has changed
+//! something: then no failed write changes its exit code.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stderr, Stdout, Write};
@@ -14,38 +8,39 @@ use std::sync::OnceLock;
 
 use super::manner::{Manner, Shade};
 use super::secrets::Secrets;
+use super::zone::Zone;
 use patchadm_core::operation::scripts::OutputStream;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper, escaped, shortened};
 
-/// Tells whether a name before diagnostics is that of a program whose verbs speak, and not that of a classic command.
+/// Returns false for the name of a classic command.
 pub fn is_of_verbs(program: &str) -> bool {
     program == "patchadm" || program.starts_with("patchadm-")
 }
 
-/// The two streams of a command.
 #[derive(Debug)]
 pub struct Output {
     program: String,
     stdout: BufWriter<Stdout>,
     stderr: Stderr,
-    /// What is escaped on each of them.
+    /// For each stream.
     escaped: [EscapedSet; 2],
-    /// The two streams of scripts.
+    /// For the two streams of scripts.
     pieces: [PieceEscaper; 2],
     is_heedless: bool,
     manner: Manner,
-    /// Why a part of the report was not written, if this has not been reported yet.
+    /// Why a part of the report was not written, until this is reported.
     lost: Option<io::Error>,
-    /// What is never printed.
+    /// Never printed.
     secrets: Secrets,
-    /// The root that the command is about.
+    /// The root of the command.
     root: OnceLock<Wording>,
+    zone: Zone,
 }
 
 impl Output {
-    /// The streams of the command that diagnostics call `program`.
+    /// Diagnostics call the command `program`.
     pub fn new(program: &str) -> Self {
         let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
         let escaped = [io::stdout().is_terminal(), io::stderr().is_terminal()].map(|is_terminal| {
@@ -64,31 +59,45 @@ impl Output {
             lost: None,
             secrets: Secrets::of_arguments(),
             root: OnceLock::new(),
+            zone: Zone::Utc,
         }
     }
 
-    /// Notes the root that the command is about: diagnostics name it in each command that they tell the user to type.
+    /// Returns a text without the passwords and queries of the arguments.
+    pub fn without_secrets(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.secrets.hidden(text.as_bytes())).into_owned()
+    }
+
+    /// From now on moments are shown in this time zone.
+    pub fn show_times_in(&mut self, zone: Zone) {
+        self.zone = zone;
+    }
+
+    /// Returns the time zone in which moments are shown.
+    pub fn zone(&self) -> Zone {
+        self.zone
+    }
+
+    /// Diagnostics name the root in each command that they tell the user to type.
     pub fn is_about(&self, root: &Root) {
-        // The first root of a command is the one that its options name.
+        // The first root of a command is the one in its options.
         let _ = self.root.set(Wording::of_verbs(root.prefix()));
     }
 
-    /// Returns what is escaped on standard output and standard error.
+    /// For standard output and standard error.
     pub fn escaped(&self) -> [EscapedSet; 2] {
         self.escaped
     }
 
-    /// From now on the command speaks in this manner. One that is quiet says nothing but errors, and prints documents.
+    /// A quiet command prints only errors and documents.
     pub fn speak(&mut self, manner: Manner) {
         self.manner = manner;
     }
 
-    /// Tells whether nothing but errors is wanted.
     pub fn is_quiet(&self) -> bool {
         self.manner.is_quiet
     }
 
-    /// Tells whether a line for each path is wanted.
     pub fn is_verbose(&self) -> bool {
         self.manner.is_verbose
     }
@@ -105,7 +114,7 @@ impl Output {
         }
     }
 
-    /// Writes a document to standard output, however quiet the command is.
+    /// Prints even if the command is quiet.
     pub fn document(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         let text = self.for_report(text.as_ref());
         let written = self.stdout.write_all(&text);
@@ -125,7 +134,7 @@ impl Output {
         }
     }
 
-    /// Returns a text without passwords of the arguments and with these characters escaped. Nearly every text stays as it is.
+    /// Hides passwords of arguments and escapes `set`. Nearly every text stays as it is.
     fn shown<'t>(&self, text: &'t [u8], set: EscapedSet) -> Cow<'t, [u8]> {
         match self.secrets.hidden(text) {
             Cow::Borrowed(text) => escaped(text, set),
@@ -133,8 +142,7 @@ impl Output {
         }
     }
 
-    /// From now on it does not matter whether the report can be written: what a command changed stays changed, and its
-    /// exit code is to say so.
+    /// From now on failed writes do not matter: changes stay made, and the exit code has to say so.
     pub fn heedless(&mut self) {
         self.is_heedless = true;
     }
@@ -151,31 +159,30 @@ impl Output {
         }
     }
 
-    /// Returns why a part of the report could not be written, where the command had to go on all the same; told once.
+    /// Returns, once, why a part of the report was lost although the command went on.
     pub fn take_loss(&mut self) -> Option<io::Error> {
         self.lost.take()
     }
 
-    /// Writes to standard output; hidden characters are escaped.
+    /// Escapes hidden characters.
     pub fn print(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         let text = self.for_report(text.as_ref());
         self.raw(text)
     }
 
-    /// Writes to standard output what a script or a build has printed, which may end within a character; hidden characters are
-    /// escaped.
+    /// Prints output of a script or build, which may end within a character. Escapes hidden characters.
     pub fn print_piece(&mut self, stream: OutputStream, piece: &[u8]) -> io::Result<()> {
         let text = self.escaper_of(stream).next(piece);
         self.raw(text)
     }
 
-    /// Writes to standard error in the same way.
+    /// To standard error.
     pub fn complain_piece(&mut self, stream: OutputStream, piece: &[u8]) -> io::Result<()> {
         let text = self.escaper_of(stream).next(piece);
         self.raw_to_error(text)
     }
 
-    /// Returns what escapes a stream of scripts. Both may go to the same place, and each ends within a character of its own.
+    /// Both streams may go to the same place, and each may end within a character.
     fn escaper_of(&mut self, stream: OutputStream) -> &mut PieceEscaper {
         let [out, err] = &mut self.pieces;
         match stream {
@@ -184,7 +191,7 @@ impl Output {
         }
     }
 
-    /// Writes to standard output byte for byte: our own control sequences, and what a script will read.
+    /// Writes control sequences of our own, and text for scripts, unescaped.
     pub fn raw(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         if self.manner.is_quiet {
             return Ok(());
@@ -193,13 +200,12 @@ impl Output {
         self.heed(written)
     }
 
-    /// Writes a line to standard output.
     pub fn line(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         self.print(text)?;
         self.print(b"\n")
     }
 
-    /// Writes text to standard error without a beginning of our own; hidden characters are escaped.
+    /// Prints to standard error without a prefix, hidden characters escaped.
     pub fn complain(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         if self.manner.is_quiet {
             return Ok(());
@@ -214,7 +220,6 @@ impl Output {
         self.root.get().map_or(Cow::Borrowed(text), |wording| wording.completed(text))
     }
 
-    /// Writes to standard error byte for byte.
     fn raw_to_error(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         let flushed = self.flush();
         // If standard error cannot be written to, there is no one to tell.
@@ -227,8 +232,8 @@ impl Output {
         &self.program
     }
 
-    /// Writes `PROGRAM: error: TEXT` to standard error. Further lines of the text are indented by four blanks, except
-    /// for hints, which begin with [`HINT`]. Classic commands write `ERROR`, and hints like all other lines.
+    /// Prints `PROGRAM: error: TEXT`. Further lines are indented by four blanks, except hints, which begin with
+    /// [`HINT`]. Classic commands print `ERROR`, and treat hints like other lines.
     pub fn error(&mut self, text: &str) -> io::Result<()> {
         let word = if self.is_classic() { "ERROR" } else { "error" };
         let word = if self.manner.colours_errors {
@@ -243,13 +248,13 @@ impl Output {
         !is_of_verbs(&self.program)
     }
 
-    /// Writes the synopsis that belongs to an error to standard error.
+    /// Prints the synopsis after an error.
     pub fn usage(&mut self, text: &str) -> io::Result<()> {
         let text = self.for_diagnostics(text.as_bytes());
         self.raw_to_error(text)
     }
 
-    /// Writes `PROGRAM: warning: TEXT` in the same way.
+    /// Prints `PROGRAM: warning: TEXT`.
     pub fn warning(&mut self, text: &str) -> io::Result<()> {
         if self.manner.is_quiet {
             return Ok(());
@@ -257,7 +262,7 @@ impl Output {
         self.diagnostic(if self.is_classic() { "WARNING" } else { "warning" }, text)
     }
 
-    /// Writes `note: TEXT` to standard error; classic commands write `NOTE: TEXT`.
+    /// Prints `note: TEXT`; classic commands print `NOTE: TEXT`.
     pub fn note(&mut self, text: &str) -> io::Result<()> {
         let word = if self.is_classic() { "NOTE" } else { "note" };
         self.complain(format!("{word}: {text}\n"))
@@ -271,24 +276,22 @@ impl Output {
         self.raw_to_error([beginning.as_bytes(), &text, b"\n"].concat())
     }
 
-    /// Writes what is left of the output of scripts.
+    /// Prints the rest of the output of scripts.
     pub fn end_pieces(&mut self) -> io::Result<()> {
         let rest = self.pieces.each_mut().map(PieceEscaper::rest).concat();
         self.raw(rest)
     }
 
-    /// Hands everything over to the system.
     pub fn flush(&mut self) -> io::Result<()> {
         let flushed = self.stdout.flush();
         self.heed(flushed)
     }
 }
 
-/// The beginning of a line that says what to type next.
+/// Begins a line with the next step.
 pub const HINT: &str = "hint: ";
 
-/// Returns the text of a diagnostic with its further lines indented. Hints stand at the margin; those of a classic command
-/// are lines like others.
+/// Indents further lines. Hints stay at the margin, except in classic commands.
 fn laid_out(text: &str, is_classic: bool) -> String {
     let mut lines = text.split('\n');
     let mut out = lines.next().unwrap_or_default().to_owned();
@@ -302,7 +305,7 @@ fn laid_out(text: &str, is_classic: bool) -> String {
     out
 }
 
-/// Returns a text without the numbers that the system has for its errors: the words before them are enough.
+/// Removes the system's error numbers: the words before them are enough.
 pub fn without_numbers(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

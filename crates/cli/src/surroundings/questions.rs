@@ -1,7 +1,5 @@
-//! Questions at a terminal, answered on standard input. Those of classic commands are printed on standard error; the question of
-//! a verb follows its plan on standard output.
-//!
-//! They are only asked if standard input is a terminal; the caller checks that.
+//! Questions at a terminal; the caller checks that standard input is one. Classic commands ask on standard error, verbs
+//! on standard output after the plan.
 
 use std::io::{self, BufRead as _};
 
@@ -9,16 +7,15 @@ use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::Output;
 use patchadm_inputs::input_file::HeldSignals;
 
-/// The question of a verb whether to go on.
+/// The question of a verb before it goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct Confirmation<'a> {
-    /// The question, without the answers to choose from.
+    /// Without the possible answers.
     pub question: &'a str,
     /// True if an empty line is a yes.
     pub is_yes_by_default: bool,
 }
 
-/// The answer to a [`Confirmation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Yes,
@@ -29,10 +26,10 @@ pub enum Answer {
 }
 
 impl Confirmation<'_> {
-    /// Asks on standard output, also if the command is quiet, until the line that is typed is an answer.
+    /// Asks even if the command is quiet, until a line is an answer.
     pub fn ask(self, output: &mut Output) -> anyhow::Result<Answer> {
         with_signals(|interrupt| -> anyhow::Result<Answer> {
-            // Held before the question can be read: who interrupts as soon as it is there is heard as well.
+            // Held before the question appears: an early interrupt is heard as well.
             let signals = HeldSignals::hold()?;
             let mut write = |text: &str| {
                 output.document(text)?;
@@ -65,7 +62,7 @@ impl Confirmation<'_> {
         loop {
             write(&format!("{} {choice} ", self.question))?;
             let Some(line) = read() else {
-                // What follows begins on a line of its own.
+                // Later output begins on a line of its own.
                 write("\n")?;
                 return Ok(false);
             };
@@ -79,7 +76,7 @@ impl Confirmation<'_> {
     }
 }
 
-/// Prints the objections, sentences without full stop, and asks whether to go on nevertheless.
+/// `against` are sentences without full stop.
 pub fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {
     for sentence in against {
         // If this cannot be written, the question below is not asked either.
@@ -108,8 +105,7 @@ pub fn words(output: &mut Output, question: &str, default: &str) -> Option<Vec<S
     Some(if words.is_empty() { vec![default.to_owned()] } else { words })
 }
 
-/// Asks for a secret, which the terminal does not show; none at the end of the input, and where the terminal cannot be
-/// kept from showing it.
+/// The terminal does not show the typed text. `None` at the end of the input, or if the terminal cannot be silenced.
 #[cfg(feature = "sign")]
 pub fn secret(output: &mut Output, question: &str) -> Option<Vec<u8>> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -119,16 +115,15 @@ pub fn secret(output: &mut Output, question: &str) -> Option<Vec<u8>> {
     silent.local_modes.remove(LocalModes::ECHO);
     tcsetattr(&terminal, OptionalActions::Flush, &silent).ok()?;
     let line = answer(output, question);
-    // Restored for any answer: the next typed text must be visible.
+    // Restored after any answer: later text must be visible.
     let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
     let _ = output.complain("\n");
     line.map(|line| line.trim_end_matches(['\n', '\r']).as_bytes().to_vec())
 }
 
-/// Returns the line that the user types after a question. Returns none at the end of the input, when a signal asks for
-/// the end of the command, and if standard error cannot be written to, so that no one can be asked.
+/// Returns a typed line. `None` at the end of the input, after a signal, or if standard error cannot be written to.
 fn answer(output: &mut Output, question: &str) -> Option<String> {
-    // Held before the question can be read: who interrupts as soon as it is there is heard as well.
+    // Held before the question appears: an early interrupt is heard as well.
     let signals = HeldSignals::hold().ok()?;
     output.complain(question).ok()?;
     let mut input = io::stdin().lock();
@@ -142,7 +137,7 @@ fn answer(output: &mut Output, question: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// What is written and answered if these lines are typed.
+    /// Returns the printed text, and the answer to these lines.
     fn asked(is_yes_by_default: bool, lines: &[&str]) -> (String, bool) {
         let (mut written, mut lines) = (String::new(), lines.iter());
         let confirmation = Confirmation { question: "Proceed?", is_yes_by_default };

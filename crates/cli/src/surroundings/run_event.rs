@@ -1,4 +1,4 @@
-//! The event of a run: what the journal of the machine is told of it. patchadm-events(5) is its description.
+//! The event of a run in the journal of the machine (patchadm-events(5)).
 
 use std::path::Path;
 
@@ -6,24 +6,23 @@ use patchadm_changeset::format::history::TrialEnd;
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_svr4::package::control::printable;
 
-/// The name under which events are found.
+/// Identifies events in the journal.
 const PROGRAM: &str = "patchadm";
 
-/// The most bytes of a list of ids or packages; what is beyond them is counted.
+/// In bytes; the rest of a longer list of ids or packages is counted.
 const LONGEST_LIST: usize = 24 << 10;
 
-/// The kinds of events, by what they mean for somebody who watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventKind {
     /// A run changed a root.
     Done,
-    /// A run changed a root, and what it applied is on trial.
+    /// A run changed a root, and its patches are on trial.
     OnTrial,
-    /// What was on trial stays.
+    /// Patches on trial stay.
     Confirmed,
-    /// What was on trial is backed out, or cannot be.
+    /// Patches on trial are backed out, or cannot be.
     TrialOver,
-    /// A run was undone: the root is as before it.
+    /// The root is as before the run.
     RolledBack,
 }
 
@@ -48,19 +47,18 @@ impl EventKind {
     }
 }
 
-/// What is told of one run.
 #[derive(Clone, Debug)]
 pub(super) struct RunEvent {
     kind: EventKind,
     root: String,
-    /// The first line of the run in the history, which has what all its lines have in common.
+    /// The first line of the run in the history; it has the common fields.
     entry: HistoryEntry,
     patches: Vec<String>,
     packages: Vec<String>,
 }
 
 impl RunEvent {
-    /// Returns the events of a root from the lines that its history got: one for each run, whose lines follow each other.
+    /// One event for each run; the lines of a run are adjacent.
     pub(super) fn of_history(root: &Path, entries: &[HistoryEntry]) -> Vec<Self> {
         let runs = entries.chunk_by(|one, next| one.run == next.run && one.result == next.result);
         runs.filter_map(|run| Self::of_run(root, run)).collect()
@@ -76,7 +74,6 @@ impl RunEvent {
         Some(Self { kind: kind_of(&entry), root, entry, patches, packages })
     }
 
-    /// Returns the name of the run.
     pub(super) fn run(&self) -> &str {
         &self.entry.run
     }
@@ -124,8 +121,7 @@ impl RunEvent {
         })
     }
 
-    /// Returns the event as a line of syslog by RFC 3164, of the facility `daemon`; `stamp` is its time, as in
-    /// `Nov 20 07:00:00`.
+    /// Returns a line by RFC 3164, facility `daemon`; `stamp` is its time, as in `Nov 20 07:00:00`.
     pub(super) fn syslog_line(&self, stamp: &str, process: u32) -> Vec<u8> {
         const DAEMON: u8 = 3 << 3;
         let priority = DAEMON | self.kind.priority();
@@ -146,7 +142,7 @@ fn kind_of(entry: &HistoryEntry) -> EventKind {
     }
 }
 
-/// Adds a field: as a line, or, where the value has several, with its length before it, so that it never is another field.
+/// A value with several lines gets its length before it, so that it cannot form another field.
 fn add_field(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.extend(name.as_bytes());
     if value.contains('\n') {
@@ -173,7 +169,6 @@ fn listed(words: &[String]) -> String {
     text
 }
 
-/// Returns milliseconds in seconds.
 fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }

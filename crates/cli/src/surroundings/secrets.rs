@@ -1,9 +1,6 @@
-//! Passwords among the arguments of the command.
-//!
-//! An address with a password is refused wherever addresses are read. But an operand may be misspelled, be taken for the name
-//! of a file, or be of a kind that a command does not know, and whatever is then wrong with it is told with its text. So what
-//! stands before an `@` of an argument is hidden in everything that is printed, and the query of an address with it, because
-//! a token may be in it.
+//! Passwords in arguments. Readers of addresses refuse them, but a misspelled operand appears in messages with its
+//! text. Therefore all output hides the text before an `@` of an argument, and the query of an address, which may have
+//! a token.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -11,17 +8,16 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use patchadm_inputs::password::{encoded_user, query_of};
 
-/// What is printed in the place of a user and password, and of a query.
+/// Printed in place of a user and password.
 const HIDDEN: &[u8] = b"...@";
 const HIDDEN_QUERY: &[u8] = b"?...";
 
-/// The users and passwords that arguments have, each with the `@` behind it, and the queries, each with the `?` before it, in
-/// every spelling in which they are printed; and what is printed instead.
+/// Users and passwords of arguments with their `@`, queries with their `?`, in every printed spelling, each with its
+/// replacement.
 #[derive(Debug, Default)]
 pub(super) struct Secrets(Vec<(Vec<u8>, &'static [u8])>);
 
 impl Secrets {
-    /// Finds those of the arguments of this process.
     pub(super) fn of_arguments() -> Self {
         Self::of(std::env::args_os().skip(1))
     }
@@ -51,7 +47,6 @@ impl Secrets {
         Self(secrets)
     }
 
-    /// Returns a text without them.
     pub(super) fn hidden<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let mut text = Cow::Borrowed(text);
         for (secret, shown) in &self.0 {
@@ -65,7 +60,7 @@ impl Secrets {
     }
 }
 
-/// Returns what an argument may give to an option, or is as an operand.
+/// Returns the possible value of an option, or the operand.
 fn value_of(argument: &str) -> Option<&str> {
     match argument.strip_prefix('-') {
         None => Some(argument),
@@ -81,8 +76,8 @@ fn queries_of(value: &str) -> Vec<&str> {
     query.into_iter().chain(without_fragment).collect()
 }
 
-/// Returns where the user begins in a text that has an `@`: behind `SCHEME:` and any slashes. `None` if there is none, as in
-/// the address of a mail.
+/// Returns the index of the user in a text with an `@`: behind `SCHEME:` and any slashes. `None` if there is none, as
+/// in a mail address.
 fn start_of_user(value: &str) -> Option<usize> {
     let (before, _) = value.rsplit_once('@')?;
     if value.starts_with(['/', '.']) {
@@ -95,8 +90,8 @@ fn start_of_user(value: &str) -> Option<usize> {
     Some(behind_scheme(before, colon).unwrap_or(0))
 }
 
-/// Returns the same in what looks like a path: an address may begin in any of its components, and a user and password without
-/// a scheme in the first one. Anything else with a colon is a name of a file.
+/// For text that looks like a path: an address may begin in any component, a user and password without a scheme in the
+/// first. Anything else with a colon is a file name.
 fn start_in_path(before: &str) -> Option<usize> {
     let first = before.len() - before.trim_start_matches(['/', '.']).len();
     let mut colons = before.match_indices(':').map(|(colon, _)| colon);
@@ -108,7 +103,7 @@ fn start_in_path(before: &str) -> Option<usize> {
     of_scheme.or_else(|| colons.next().filter(is_first).map(|_| first))
 }
 
-/// Returns where the user begins behind the colon of a scheme; `None` if that colon is the one before the password.
+/// Returns `None` if the colon is the one before the password.
 fn behind_scheme(before: &str, colon: usize) -> Option<usize> {
     let rest = before.get(colon + 1..)?;
     let slashes = rest.bytes().take_while(|byte| *byte == b'/').count();

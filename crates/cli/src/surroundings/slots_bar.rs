@@ -1,4 +1,4 @@
-//! The bars of a bulk build: one for each slot that works, and below them one for all packages.
+//! Bars of a bulk build: one for each working slot, and one for all packages.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use super::bar_style::fitting;
 use patchadm_svr4::package::control::printable;
 
-/// How often the times are drawn anew.
+/// Interval for redrawing times.
 const TICK: Duration = Duration::from_millis(500);
 
-/// The bars on standard error; they are gone when the value is.
+/// Disappears from standard error when it is dropped.
 pub struct SlotsBar {
     bars: MultiProgress,
     all: ProgressBar,
@@ -20,7 +20,7 @@ pub struct SlotsBar {
 }
 
 impl SlotsBar {
-    /// Bars for so many packages; `None` where standard error is no terminal that can draw them.
+    /// Returns `None` if standard error is no terminal that can draw bars.
     pub fn new(packages: usize) -> Option<Self> {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         if bars.is_hidden() {
@@ -35,7 +35,6 @@ impl SlotsBar {
         Some(Self { bars, all, running: BTreeMap::new(), failed: 0 })
     }
 
-    /// A package is being built in a slot.
     pub fn begin(&mut self, package: &str, slot: &str) {
         let bar = self.bars.insert_before(&self.all, ProgressBar::new_spinner());
         bar.set_style(fitting("{prefix:>12} {elapsed:>5}  {wide_msg}", "{wide_msg}"));
@@ -45,14 +44,13 @@ impl SlotsBar {
         self.running.insert(package.to_owned(), bar);
     }
 
-    /// A phase of the build of a package begins.
     pub fn phase(&self, package: &str, phase: &str) {
         if let Some(bar) = self.running.get(package) {
             bar.set_message(shown(&format!("{package}  {phase}")));
         }
     }
 
-    /// A package goes back: it is not being built any more.
+    /// The package is not being built any more.
     pub fn put_back(&mut self, package: &str) {
         if let Some(bar) = self.running.remove(package) {
             bar.finish_and_clear();
@@ -60,7 +58,6 @@ impl SlotsBar {
         }
     }
 
-    /// A package has ended, badly or not.
     pub fn end(&mut self, package: &str, is_bad: bool) {
         self.put_back(package);
         if is_bad {
@@ -70,7 +67,6 @@ impl SlotsBar {
         self.all.inc(1);
     }
 
-    /// Prints a line above the bars.
     pub fn beside(&self, print: impl FnOnce()) {
         self.bars.suspend(print);
     }
@@ -83,7 +79,7 @@ impl Drop for SlotsBar {
     }
 }
 
-/// Returns a text without control characters.
+/// Removes control characters.
 fn shown(text: &str) -> String {
     String::from_utf8_lossy(&printable(text.as_bytes())).into_owned()
 }

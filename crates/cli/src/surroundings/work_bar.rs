@@ -1,4 +1,4 @@
-//! The bar of a command that changes no root: how much of its work is done where that can be counted, else how long it takes.
+//! The bar of a command that changes no root: its progress if that can be counted, else the time.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -9,17 +9,17 @@ use patchadm_rootfs::{WorkMeter, WorkStep};
 
 use super::bar_style::{BarUnit, PATIENCE, fitting};
 
-/// How often the bar is drawn.
+/// Interval for drawing.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A bar on standard error that is gone when the value is.
+/// Disappears from standard error when it is dropped.
 pub struct WorkBar {
     meter: WorkMeter,
     drawing: Option<(Sender<()>, thread::JoinHandle<()>)>,
 }
 
 impl WorkBar {
-    /// A bar that says what is done; where it is not `enabled`, nothing is ever drawn.
+    /// Never drawn unless `enabled`.
     pub fn new(doing: &'static str, enabled: bool) -> Self {
         let meter = WorkMeter::default();
         let drawing = enabled.then(|| {
@@ -35,7 +35,6 @@ impl WorkBar {
         self.drawing.as_ref().map(|_| &self.meter)
     }
 
-    /// Returns the meter of the work.
     pub fn meter(&self) -> &WorkMeter {
         &self.meter
     }
@@ -45,22 +44,21 @@ impl Drop for WorkBar {
     fn drop(&mut self) {
         let Some((end, drawing)) = self.drawing.take() else { return };
         drop(end);
-        // What the thread had drawn it has removed; that it panicked would be no reason not to go on.
+        // The thread has removed its drawing; a panic in it is no reason to stop.
         let _ = drawing.join();
     }
 }
 
-/// The work as it is shown.
 struct ShownWork {
     doing: &'static str,
     meter: WorkMeter,
     began: Instant,
-    /// The bar on the terminal, with its step.
+    /// With its step.
     bar: Option<(Option<WorkStep>, ProgressBar)>,
 }
 
 impl ShownWork {
-    /// Draws until the sender is gone.
+    /// Ends when the sender is gone.
     fn draw_until(mut self, ended: &Receiver<()>) {
         let mut wait = PATIENCE;
         while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {

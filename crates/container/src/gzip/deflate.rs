@@ -1,10 +1,9 @@
-//! Deflate made for speed: about twice as fast as libdeflate and zlib-rs at their level 1, with output some twelve per
-//! cent longer than that of libdeflate (docs/benchmark/codecs.md). It is most of the work of an undo archive.
+//! Deflate made for speed, because it is most of the work of an undo archive: about twice as fast as libdeflate and
+//! zlib-rs at level 1, with output some twelve per cent longer than libdeflate's (docs/benchmark/codecs.md).
 //!
-//! Content is cut into blocks (RFC 1951, 3.2.3). [`Matcher`] finds repetitions of the preceding 32 KiB, [`huffman`]
-//! gives the symbols of a block their codes, and the block is written in the shortest of the three forms: stored, with
-//! fixed codes, or with its own codes. There is no `unsafe` here, and nothing depends on features of the processor. An
-//! inflater by other authors decodes all output again before it counts ([`GzipEncoder`](super::GzipEncoder)).
+//! [`Matcher`] finds repetitions of the preceding 32 KiB, [`huffman`] makes codes, and each block (RFC 1951, 3.2.3)
+//! takes the shortest of three forms. An inflater by other authors verifies all output
+//! ([`GzipEncoder`](super::GzipEncoder)).
 
 use std::io;
 
@@ -14,23 +13,23 @@ use crate::gzip::huffman::{
 };
 use crate::gzip::matches::{Matcher, Parsed};
 
-/// The bytes of content that are deflated at once: those of one member.
+/// Bytes deflated at once, those of one member.
 pub const CHUNK: usize = 1 << 18;
 
-/// The bytes of content in one block, limited so that the codes adapt to the content.
+/// Bytes per block, limited so that codes adapt to the content.
 const BLOCK: usize = 1 << 16;
 
 pub(super) const fn longest(length: usize) -> usize {
-    // With the fixed codes, a byte takes nine bits at most.
+    // With fixed codes, a byte takes nine bits at most.
     length + length / 8 + 64
 }
 
-/// Deflates one chunk after another; the same content becomes the same bytes, regardless of earlier chunks.
+/// Deflates chunks: the same content gives the same bytes, regardless of earlier chunks.
 #[derive(Default)]
 pub(super) struct Deflater {
     matcher: Matcher,
     parsed: Parsed,
-    /// A buffer for the longest result, filled with zeros once and not for each chunk.
+    /// For the longest result; zeroed once, not for each chunk.
     room: Vec<u8>,
 }
 
@@ -60,10 +59,10 @@ impl Deflater {
     }
 }
 
-/// The longest code of a literal, so that [`AT_ONCE`] of them fit between two flushes.
+/// [`AT_ONCE`] literals of this length fit between two flushes.
 const LONGEST_LITERAL: usize = 14;
 
-/// The number of literals put between two flushes.
+/// Literals between two flushes.
 const AT_ONCE: usize = 4;
 
 const _: () = assert!(AT_ONCE * LONGEST_LITERAL <= BETWEEN_FLUSHES as usize);
@@ -94,7 +93,7 @@ fn write_block(content: &[u8], last: bool, parsed: &Parsed, out: &mut BitWriter<
 struct Counts {
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
-    /// The extra bits after symbols.
+    /// Extra bits after symbols.
     behind: usize,
 }
 
@@ -142,7 +141,7 @@ impl Lengths {
 struct Codes {
     bytes: [Bits; 256],
     end: Bits,
-    /// Codes of lengths, with the bits that follow them, by the length.
+    /// By length: the code and its extra bits.
     lengths: [Bits; LONGEST_MATCH + 1],
     distances: [Bits; DISTANCES],
 }
@@ -194,7 +193,7 @@ fn put_literals(literals: &[u8], codes: &Codes, out: &mut BitWriter<'_>) {
         }
         out.flush();
     }
-    // Without a branch for each: the number of literals left is hard to predict.
+    // No branch for each: the number of remaining literals is hard to predict.
     let left = groups.remainder();
     for at in 0..AT_ONCE - 1 {
         out.put(left.get(at).map_or(Bits::default(), |byte| codes.bytes[usize::from(*byte)]));
@@ -219,7 +218,7 @@ fn store(content: &[u8], last: bool, out: &mut BitWriter<'_>) {
     }
 }
 
-/// Symbols for lengths of codes: the lengths, and three for runs.
+/// Code lengths, and three symbols for runs.
 const SYMBOLS: usize = 19;
 
 const ORDER: [usize; SYMBOLS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
@@ -229,7 +228,7 @@ const LONGEST_LENGTH_CODE: usize = 7;
 pub(super) struct Header {
     literals: usize,
     distances: usize,
-    /// The symbols, each with the bits that follow it.
+    /// Symbols with their extra bits.
     items: Vec<(usize, Bits)>,
     counts: [u32; SYMBOLS],
     lengths: [u8; SYMBOLS],
@@ -252,7 +251,7 @@ impl Header {
         14 + 3 * self.written() + huffman::cost(&self.counts, &self.lengths) + behind as usize
     }
 
-    /// Returns the number of symbols whose code length is written.
+    /// Symbols with a written code length.
     fn written(&self) -> usize {
         (4..=SYMBOLS).rev().find(|count| self.lengths[ORDER[count - 1]] > 0).unwrap_or(4)
     }
@@ -274,13 +273,13 @@ impl Header {
     }
 }
 
-/// Returns the lengths without the zeros at their end, but at least `least` of them.
+/// Drops zeros at the end, but keeps at least `least` lengths.
 fn used(lengths: &[u8], least: usize) -> &[u8] {
     let count = lengths.iter().rposition(|length| *length > 0).map_or(0, |last| last + 1);
     lengths.get(..count.max(least)).unwrap_or(lengths)
 }
 
-/// Returns lengths as symbols: 18 and 17 stand for a run of zeros, 16 repeats the last length.
+/// 18 and 17 stand for a run of zeros, 16 repeats the last length.
 fn runs(lengths: &[u8]) -> Vec<(usize, Bits)> {
     let mut items = Vec::with_capacity(lengths.len());
     for run in lengths.chunk_by(|one, next| one == next) {

@@ -1,6 +1,6 @@
-//! The alphabet of deflate (RFC 1951): bits, the symbols of lengths and distances, and Huffman codes for them.
+//! The alphabet of deflate (RFC 1951): bits, symbols of lengths and distances, Huffman codes.
 
-/// Up to 32 bits, the first of them the lowest.
+/// Up to 32 bits, the first one lowest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bits {
     pub(super) value: u32,
@@ -17,7 +17,7 @@ impl Bits {
     }
 }
 
-/// Writes bits into a buffer of fixed length, eight bytes at a time.
+/// Writes bits into a fixed buffer, eight bytes at a time.
 pub(super) struct BitWriter<'a> {
     room: &'a mut [u8],
     at: usize,
@@ -25,7 +25,7 @@ pub(super) struct BitWriter<'a> {
     count: u32,
 }
 
-/// The most bits that may be put between one [`BitWriter::flush`] and the next.
+/// Bits between two calls of [`BitWriter::flush`].
 pub(super) const BETWEEN_FLUSHES: u32 = 56;
 
 impl<'a> BitWriter<'a> {
@@ -33,7 +33,7 @@ impl<'a> BitWriter<'a> {
         Self { room, at: 0, held: 0, count: 0 }
     }
 
-    /// Adds bits; after [`BETWEEN_FLUSHES`] of them, they must be flushed.
+    /// Flush after at most [`BETWEEN_FLUSHES`] bits.
     #[inline]
     pub(super) fn put(&mut self, bits: Bits) {
         self.held |= u64::from(bits.value) << self.count;
@@ -57,7 +57,7 @@ impl<'a> BitWriter<'a> {
         self.flush();
     }
 
-    /// Adds whole bytes after the last one, which is full.
+    /// The last byte must be full.
     pub(super) fn put_bytes(&mut self, bytes: &[u8]) {
         if let Some(next) = self.room.get_mut(self.at..self.at + bytes.len()) {
             next.copy_from_slice(bytes);
@@ -71,8 +71,7 @@ impl<'a> BitWriter<'a> {
     }
 }
 
-/// The number of symbols for bytes, for the end of a block and for lengths; the last two never occur, but have a fixed
-/// code.
+/// Symbols for bytes, the end of a block, and lengths; the last two never occur, but have a fixed code.
 pub(super) const LITERALS: usize = 288;
 
 pub(super) const END_OF_BLOCK: usize = 256;
@@ -83,7 +82,7 @@ pub(super) const SHORTEST_MATCH: usize = 3;
 
 pub(super) const LONGEST_MATCH: usize = 258;
 
-/// Returns the symbol of a length from [`SHORTEST_MATCH`] to [`LONGEST_MATCH`], and the bits that follow it.
+/// `length` is from [`SHORTEST_MATCH`] to [`LONGEST_MATCH`]. Returns the symbol and extra bits.
 pub(super) fn symbol_of_length(length: usize) -> (usize, Bits) {
     let over = length - SHORTEST_MATCH;
     match over {
@@ -96,7 +95,7 @@ pub(super) fn symbol_of_length(length: usize) -> (usize, Bits) {
     }
 }
 
-/// Returns the symbol of a distance, which is given less one, and the bits that follow it.
+/// Returns the symbol and extra bits.
 #[inline]
 pub(super) fn symbol_of_distance(less_one: u16) -> (usize, Bits) {
     let over = usize::from(less_one);
@@ -109,8 +108,7 @@ pub(super) fn symbol_of_distance(less_one: u16) -> (usize, Bits) {
 
 const LONGEST_CODE: usize = 15;
 
-/// Returns the lengths of the best codes of at most `longest` bits for symbols that occur this often; zero for a symbol
-/// that does not occur.
+/// Returns the best code lengths up to `longest`, zero for unused symbols.
 ///
 /// At least two symbols get a code, because some readers accept no fewer.
 pub(super) fn lengths<const N: usize>(counts: &[u32; N], longest: usize) -> [u8; N] {
@@ -146,7 +144,7 @@ fn depths(rarest_first: &[(u32, usize)]) -> Vec<usize> {
     let mut weights: Vec<u32> = Vec::with_capacity(nodes);
     weights.extend(rarest_first.iter().map(|(count, _)| count));
     let mut parents = vec![0; nodes];
-    // Nodes are made in the order of their weight: the two lightest are the next leaf or the next node.
+    // Nodes come in the order of weight: the two lightest are the next leaf or the next node.
     let (mut leaf, mut node) = (0, leaves);
     for parent in leaves..nodes {
         let mut weight = 0;
@@ -170,14 +168,13 @@ fn depths(rarest_first: &[(u32, usize)]) -> Vec<usize> {
     depths
 }
 
-/// Returns the number of codes of each length when none may be longer than `longest`.
+/// Counts codes of each length, limited to `longest`.
 fn limited(depths: &[usize], longest: usize) -> [usize; LONGEST_CODE + 1] {
     let mut of_length = [0; LONGEST_CODE + 1];
     for depth in depths {
         of_length[*depth.min(&longest)] += 1;
     }
-    // The shorter codes leave no room for some codes of the greatest length: a shorter one becomes two of the next
-    // length.
+    // Shorter codes leave no room for some of the longest: a shorter code becomes two of the next length.
     let taken: usize = (1..=longest).map(|length| of_length[length] << (longest - length)).sum();
     for _ in (1 << longest)..taken {
         of_length[longest] -= 1;

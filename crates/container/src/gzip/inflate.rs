@@ -1,7 +1,6 @@
-//! Inflates one whole chunk at a time; nothing is kept from one chunk to the next.
+//! Inflates one chunk at a time, without state between chunks.
 //!
-//! The inflater is that of libdeflate or, in a build without its feature, of zlib-rs. The first is written in C and about
-//! half as fast again; the second needs no C compiler, as the static build requires.
+//! libdeflate (in C) is about half as fast again as zlib-rs, which the static build uses instead.
 
 use std::io;
 
@@ -24,7 +23,7 @@ pub(super) struct LibdeflateInflater(Option<Decompressor>);
 
 #[cfg(feature = "libdeflate")]
 impl LibdeflateInflater {
-    /// Replaces `content` by the inflated content, which is no longer than a chunk.
+    /// Replaces `content` by at most a chunk.
     pub(super) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
         content.resize(CHUNK, 0);
         let inflater = self.0.get_or_insert_with(Decompressor::new);
@@ -40,7 +39,7 @@ pub(super) struct ZlibInflater(Option<Decompress>);
 
 #[cfg(any(test, not(feature = "libdeflate")))]
 impl ZlibInflater {
-    /// Replaces `content` by the inflated content, which is no longer than a chunk.
+    /// Replaces `content` by at most a chunk.
     pub(super) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
         content.clear();
         content.reserve_exact(CHUNK + 1);

@@ -1,29 +1,27 @@
-//! Finds the parts of a block that repeat bytes of the preceding 32 KiB.
+//! Finds parts of a block that repeat bytes of the preceding 32 KiB.
 //!
-//! Each place needs one lookup: a table keeps the last place whose next [`MATCHED`] bytes had the same hash. Shorter
-//! matches would save hardly a byte and cost as much time as long ones. A larger table would find more matches, but
-//! would not stay in the processor's cache. After a long stretch without a match, places are skipped.
+//! One lookup per place: a table keeps the last place with the same hash of [`MATCHED`] bytes. Shorter matches would
+//! save hardly a byte, and a larger table would leave the processor's cache.
 
 use std::ops::Range;
 
 use crate::gzip::huffman::{DISTANCES, LONGEST_MATCH, symbol_of_distance};
 
-/// The longest distance.
 const WINDOW: usize = 1 << 15;
 
-/// The number of bytes in the shortest match.
+/// The shortest match.
 const MATCHED: u32 = 6;
 
-/// The number of bits of a hash. With two bytes for each value, the table takes 8 KiB.
+/// With two bytes for each value, the table takes 8 KiB.
 const HASH_BITS: u32 = 12;
 
-/// The number of places without a match after which one more place is skipped each time.
+/// After so many places without a match, one more place is skipped each time.
 const PATIENCE: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sequence {
     pub(super) literals: u32,
-    /// The number of copied bytes; zero in the last sequence of a block.
+    /// Copied bytes; zero in the last sequence of a block.
     pub(super) length: u16,
     pub(super) less_one: u16,
 }
@@ -31,11 +29,11 @@ pub(super) struct Sequence {
 pub(super) struct Parsed {
     pub(super) sequences: Vec<Sequence>,
     pub(super) bytes: [u32; 256],
-    /// The byte counts so far. The tables take turns, so that equal bytes in succession do not wait for each other.
+    /// Counted bytes. The tables take turns, so that equal bytes in succession do not wait for each other.
     counted: [[u32; 256]; 4],
-    /// The occurrences of each length, by the length itself.
+    /// Indexed by length.
     pub(super) lengths: [u32; LONGEST_MATCH + 1],
-    /// The occurrences of each distance, by its symbol.
+    /// Indexed by symbol.
     pub(super) distances: [u32; DISTANCES],
 }
 
@@ -90,9 +88,8 @@ impl Parsed {
     }
 }
 
-/// The last place of each hash.
 pub(super) struct Matcher {
-    /// The low 16 bits of a place. Those of a place outside the window lead to other bytes, which are compared.
+    /// Low 16 bits of a place. One outside the window leads to other bytes, which are compared.
     seen: Box<[u16; 1 << HASH_BITS]>,
 }
 
@@ -107,7 +104,7 @@ impl Matcher {
         self.seen.fill(0);
     }
 
-    /// Splits a block into sequences; it may refer to earlier bytes of the content.
+    /// Splits a block into sequences, which may refer to earlier content.
     pub(super) fn parse(&mut self, content: &[u8], block: Range<usize>, parsed: &mut Parsed) {
         parsed.clear();
         let last = block.end.saturating_sub(size_of::<u64>());
@@ -133,10 +130,10 @@ impl Matcher {
         parsed.end(content.get(literals_from..block.end).unwrap_or_default());
     }
 
-    /// Returns the distance to the last place with the same hash, as far as 16 bits tell, and records this place.
+    /// Returns the distance to the last place with this hash, as far as 16 bits tell, and records this place.
     #[inline]
     fn look(&mut self, word: u64, at: usize) -> usize {
-        // The multiplier of Fibonacci hashing: two to the 64th divided by the golden ratio.
+        // Fibonacci hashing: two to the 64th divided by the golden ratio.
         let hash = (word << (64 - 8 * MATCHED)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASH_BITS);
         let seen = &mut self.seen[usize::try_from(hash).unwrap_or_default()];
         let distance = low(at).wrapping_sub(*seen);
@@ -145,8 +142,7 @@ impl Matcher {
     }
 }
 
-/// Returns the number of bytes from `at` that equal those at the distance. `differ` has the bits set in which the first
-/// eight bytes differ.
+/// Counts equal bytes at the distance. `differ` has the different bits of the first eight bytes.
 #[inline]
 fn equal(content: &[u8], at: usize, distance: usize, mut differ: u64, end: usize) -> usize {
     let most = LONGEST_MATCH.min(end - at);

@@ -1,15 +1,11 @@
-//! gzip in members of limited length, so that several cores can work on one file.
+//! gzip in members of limited length (RFC 1952), so that several cores can work on one file.
 //!
-//! RFC 1952 lets a gzip file be a sequence of members, and every gzip reads it as one. Ours hold [`CHUNK`] bytes of
-//! content each (fewer in the last one, and in one that a flush ended). An extra field of each header (`FEXTRA`,
-//! subfield `PA`) states the size of the whole member, so that a reader can cut the file into members without decoding
-//! them. The division of work among threads does not affect the bytes: the same content gives the same file.
+//! A member holds [`CHUNK`] bytes of content, or fewer at the end and after a flush. An extra field (`FEXTRA`, subfield
+//! `PA`) states its size, so that a reader can cut the file without decoding it. Threads do not affect the bytes.
 //!
 //! ```text
 //!   1f 8b 08 04  mtime 0  XFL 4  OS 255 │ 08 00  'P' 'A'  04 00  <size of the member> │ deflate │ CRC-32  size
 //! ```
-//! Numbers are little-endian. [`GzipEncoder`] writes, and decodes each member again before it lets it out; [`GzipDecoder`]
-//! reads such files, and any other gzip file one member after another.
 
 mod deflate;
 mod huffman;
@@ -37,7 +33,7 @@ const HEADER: usize = 20;
 
 const TRAILER: usize = 8;
 
-/// The start of our header, up to the size of the member.
+/// Our header up to the size of the member.
 const HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 4, 0xff, 8, 0, b'P', b'A', 4, 0];
 
 const LONGEST: usize = deflate::longest(CHUNK) + HEADER + TRAILER;
@@ -57,11 +53,10 @@ fn trailer(content: &[u8]) -> [u8; TRAILER] {
     trailer
 }
 
-/// The number of chunks for each thread that may be in progress, so that the threads have work while the writer waits
-/// for a disk.
+/// Chunks in progress per thread, so that threads have work while the writer waits for a disk.
 const AHEAD: usize = 5;
 
-/// A member and its content: the decoded member is that content, byte by byte.
+/// A member that decodes to its content.
 #[derive(Debug)]
 pub struct VerifiedMember {
     /// The bytes for the file.
@@ -82,27 +77,27 @@ impl<F: FnMut(VerifiedMember) -> io::Result<()>> MemberOutput for F {
     }
 }
 
-/// Compresses what is written to it, and hands the members to `out` in their order. A flush ends the member, so that
-/// the bytes written before it can be read without decoding those that follow.
+/// Compresses its input, and hands members to `out` in order. A flush ends the member, so that earlier bytes can be
+/// read without decoding later ones.
 #[derive(Debug)]
 pub struct GzipEncoder<O> {
     out: O,
     chunk: Vec<u8>,
     is_begun: bool,
     worker: Box<Worker>,
-    /// The threads, started when there is more than one full member.
+    /// Started with the second full member.
     pool: Option<OrderedWorkers<Vec<u8>, io::Result<VerifiedMember>>>,
     threads: usize,
 }
 
 impl<O: MemberOutput> GzipEncoder<O> {
-    /// Begins a file; nothing is written yet. Up to `threads` threads compress, with a few chunks in progress for each.
+    /// Begins a file without writing. Up to `threads` threads compress.
     pub fn new(out: O, threads: usize) -> Self {
         let chunk = Vec::with_capacity(CHUNK);
         Self { out, chunk, is_begun: false, worker: Box::default(), pool: None, threads: threads.max(1) }
     }
 
-    /// Ends the file, and returns the receiver of the members.
+    /// Ends the file and returns the receiver of the members.
     pub fn finish(mut self) -> io::Result<O> {
         if !self.is_begun || !self.chunk.is_empty() {
             self.end_member()?;
@@ -113,7 +108,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
         Ok(self.out)
     }
 
-    /// Ends the current member. If no thread has been started yet, it is compressed in this thread at once.
+    /// Ends the current member, in this thread if no other was started.
     fn end_member(&mut self) -> io::Result<()> {
         let chunk = std::mem::take(&mut self.chunk);
         self.is_begun = true;
@@ -187,7 +182,7 @@ impl Worker {
         Ok(VerifiedMember { member, content })
     }
 
-    /// Proves the encoder: decodes its output and compares it with the content.
+    /// Decodes the encoder's output and compares it.
     fn verify(&mut self, content: &[u8], deflated: &[u8]) -> io::Result<()> {
         self.inflater.inflate(deflated, &mut self.again)?;
         if self.again == content {
@@ -198,13 +193,12 @@ impl Worker {
     }
 }
 
-/// The number of bytes read at once from a file made by another program.
+/// Read at once from another program's file.
 const BUFFER: usize = 1 << 17;
 
 type Pool = OrderedWorkers<Vec<u8>, io::Result<Vec<u8>>>;
 
-/// The content of a gzip file. Our own members are read ahead, two for each thread, as soon as more than the first one
-/// is wanted: that one contains the description of an archive.
+/// The content of a gzip file. Our own members are read ahead after the first, which describes an archive.
 #[derive(Debug)]
 pub struct GzipDecoder<R> {
     state: DecoderState<R>,
@@ -215,26 +209,26 @@ enum DecoderState<R> {
     /// Our own members, until the first other one.
     Members(Members<R>),
     Others(Box<MultiGzDecoder<BufReader<Rest<R>>>>),
-    /// It ended with an error, or is changing from one state to the other.
+    /// Failed, or changing its state.
     Ended,
 }
 
-/// A header that was already read, and the rest after it.
+/// A header that was already read, and the rest.
 type Rest<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
 #[derive(Debug)]
 struct Members<R> {
     input: R,
-    /// The threads, started when more than the first member is wanted.
+    /// Started when more than the first member is needed.
     pool: Option<Pool>,
     threads: usize,
     content: Cursor<Vec<u8>>,
-    /// The bytes read after our last member; empty at the end.
+    /// Bytes after our last member; empty at the end.
     behind: Option<Vec<u8>>,
 }
 
 impl<R: Read> GzipDecoder<R> {
-    /// Reads `input` from its first byte on. The first bytes are read at once.
+    /// Reads the first bytes of `input` at once.
     pub fn new(mut input: R) -> io::Result<Self> {
         let header = read_header(&mut input)?;
         if member_size(&header).is_none() {
@@ -296,8 +290,8 @@ impl<R: Read> Members<R> {
         Ok(Some(member))
     }
 
-    /// Returns the content of the next member, or nothing after our last one. As many members are decoded ahead as may
-    /// be in progress, but a single remaining one is decoded here: threads would be started for it alone.
+    /// Returns the next member's content, or nothing after our last one. Decodes ahead, but a single remaining member
+    /// here: threads would start for it alone.
     fn next_content(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut ahead = Vec::new();
         while self.behind.is_none() && self.pending() + ahead.len() < 2 * self.threads {
@@ -346,7 +340,7 @@ fn read_header(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(header)
 }
 
-/// Returns the content of one of our members, no longer than such a member may hold.
+/// Limits the content to that of one of our members.
 fn decode(inflater: &mut Inflater, member: &[u8]) -> io::Result<Vec<u8>> {
     let damaged = || {
         io::Error::new(io::ErrorKind::InvalidData, "corrupt gzip stream does not have a matching checksum")
@@ -360,8 +354,7 @@ fn decode(inflater: &mut Inflater, member: &[u8]) -> io::Result<Vec<u8>> {
 
 type Job<T, R> = (T, SyncSender<R>);
 
-/// Threads that process items and return the results in the order of the items. Each pending item holds its data in
-/// memory, so the caller limits their number ([`Self::pending`]).
+/// Threads that return results in the order of items. The caller limits pending ones for memory ([`Self::pending`]).
 struct OrderedWorkers<T, R> {
     jobs: Option<Sender<Job<T, R>>>,
     results: VecDeque<Receiver<R>>,
@@ -392,7 +385,7 @@ impl<T: Send + 'static, R: Send + 'static> OrderedWorkers<T, R> {
         }
     }
 
-    /// Waits for the result of the oldest item. Returns `None` if there is no item, or its thread failed.
+    /// `None` without an item, or if its thread failed.
     fn next_result(&mut self) -> Option<R> {
         self.results.pop_front()?.recv().ok()
     }
@@ -402,7 +395,7 @@ fn work_off<T, R>(waiting: &Mutex<Receiver<Job<T, R>>>, mut work: impl FnMut(T) 
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((item, to)) = job else { return };
-        // If the work was given up, nobody waits for the result.
+        // After giving up, nobody waits for the result.
         let _ = to.send(work(item));
     }
 }

@@ -26,18 +26,18 @@ use crate::namespaces::{rights, tree};
 use crate::process::{MessageChannel, close_inherited, leave_session_keyring};
 use patchadm_rootfs::{Dir, Lock};
 
-/// A work of the program that the first process does itself. It reads its order from the file, and returns its exit code.
+/// A task of the first process. It reads its request from the file and returns an exit code.
 pub type OwnWork<'w> = &'w dyn Fn(File) -> io::Result<i32>;
 
-/// Runs the first process: takes orders on standard input, which is a socket, until the socket or the command ends. `works` are
-/// what it can do itself, by name.
+/// Runs the first process until its socket (standard input) closes or the command ends. When it ends, the kernel kills
+/// all processes inside.
 ///
-/// For a process that was just started to do this and nothing else. When it ends, the kernel ends all processes inside.
+/// For a process that was just started for this.
 pub fn serve(works: &[(&str, OwnWork<'_>)]) -> io::Result<()> {
     close_inherited()?;
-    // It was started by its number and not by its name, so ps(1) would show the number.
+    // It was started through a descriptor, whose number ps(1) would show.
     rustix::thread::set_name(c"patchadm")?;
-    // If the caller died before this, the end of the socket shows it.
+    // If the caller died earlier, the socket is closed.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut channel = MessageChannel::of_standard_input()?;
     let Some(FirstOrder::Prepare { enclosure, is_superuser, session }) = channel.receive()? else {
@@ -46,7 +46,7 @@ pub fn serve(works: &[(&str, OwnWork<'_>)]) -> io::Result<()> {
     let Some(input) = channel.descriptor() else { return Ok(()) };
     enter_session(session, &input)?;
     let terminal = ControllingTerminal::open();
-    // Held to the end of this process.
+    // Held until this process ends.
     let _locks = match prepare(&enclosure, is_superuser, &mut channel) {
         Ok((locks, notes)) => {
             channel.send(&FirstAnswer::Ready(notes), None)?;
@@ -60,7 +60,7 @@ pub fn serve(works: &[(&str, OwnWork<'_>)]) -> io::Result<()> {
         let done = do_work(&enclosure, work, File::from(input));
         return channel.send(&done.map_or_else(FirstAnswer::Failed, FirstAnswer::Ended), None);
     }
-    // Signals are followed before there is a command whose end could be missed.
+    // Before the command starts, so that its end is not missed.
     let signals = FollowedSignals::new(&[signal_hook::consts::SIGCHLD])?;
     let Some(FirstOrder::Start { in_front }) = channel.receive()? else { return Ok(()) };
     let in_front = terminal.as_ref().filter(|_| in_front);
@@ -72,8 +72,8 @@ pub fn serve(works: &[(&str, OwnWork<'_>)]) -> io::Result<()> {
     }
 }
 
-/// Does a work of the program as the user of the command, with the capabilities that remain and no other: as a program that the
-/// user starts would have them. Its standard input is empty, so nothing that it starts has the channel.
+/// Performs a task with the ids and capabilities that a command would have. Standard input is empty, so no child can
+/// reach the channel.
 fn do_work(
     enclosure: &Enclosure,
     work: Option<OwnWork<'_>>,
@@ -88,13 +88,12 @@ fn do_work(
     rights::keep_only(kept).map_err(failed)?;
     let (empty, _) = io::pipe().map_err(failed)?;
     nix::unistd::dup2_stdin(&empty).map_err(|errno| failed(errno.into()))?;
-    // With a change of ids the kernel forgets it. If the caller died meanwhile, there is nobody who would believe the work.
+    // A change of ids clears it. If the caller died meanwhile, nobody reads the answer.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| failed(errno.into()))?;
     rustix::process::umask(Mode::from_bits_truncate(enclosure.command.umask));
     work(order).map(EnclosureEnd::Exited).map_err(failed)
 }
 
-/// Leaves the session of the caller, if the inside has one of its own.
 fn enter_session(session: EnclosureSession, input: &OwnedFd) -> io::Result<()> {
     if session != EnclosureSession::OfCaller {
         setsid()?;
@@ -146,9 +145,9 @@ fn enter_ids(ids: &OwnIds, is_superuser: bool, channel: &mut MessageChannel) -> 
         _ => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
     }
     rights::become_first(ids)?;
-    // Processes inside must not read the memory of this one.
+    // Processes inside must not read its memory.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| lost(errno.into()))?;
-    // The kernel forgets it with a change of ids. If the caller died meanwhile, the end of the socket shows it.
+    // A change of ids clears it. If the caller died meanwhile, the socket is closed.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| lost(errno.into()))
 }
 
@@ -205,7 +204,6 @@ fn is_spoken_to(channel: &MessageChannel, signals: &FollowedSignals) -> io::Resu
     Ok(is_spoken_to)
 }
 
-/// The command as a process.
 #[derive(Debug)]
 pub(super) struct EnclosedProcess {
     pid: Pid,
@@ -213,17 +211,16 @@ pub(super) struct EnclosedProcess {
     is_job: bool,
 }
 
-/// The state of the command since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommandState {
-    /// It runs, or nothing is known of it.
+    /// Or its state is unknown.
     Running,
     Stopped(i32),
     Ended(EnclosureEnd),
 }
 
 impl EnclosedProcess {
-    /// Starts the command: the first choice that exists.
+    /// Starts the first program that exists.
     pub(super) fn start(
         command: &EnclosedCommand,
         (input, session): (&OwnedFd, EnclosureSession),
@@ -258,7 +255,7 @@ impl EnclosedProcess {
         process.args(arguments).stdin(Stdio::from(input.try_clone()?));
         process.env_clear().envs(command.environment.iter().map(|(name, value)| (name, value)));
         if session == EnclosureSession::Terminal {
-            // Output to the terminal of the caller goes through the terminal of the command.
+            // The command's terminal relays its output to the caller's.
             if io::stdout().is_terminal() {
                 process.stdout(Stdio::from(input.try_clone()?));
             }
@@ -271,7 +268,7 @@ impl EnclosedProcess {
             process.process_group(0);
         }
         if let Some((uid, gid)) = command.user {
-            // This also drops all supplementary groups.
+            // This drops supplementary groups, too.
             process.uid(uid).gid(gid);
         }
         let own = rustix::process::umask(Mode::from_bits_truncate(command.umask));
@@ -280,7 +277,7 @@ impl EnclosedProcess {
         Ok(Self { pid: Pid::from_child(&spawned?), leads_group, is_job })
     }
 
-    /// Puts the command into the foreground, and continues it if it has asked for the terminal too early.
+    /// Moves the command to the foreground, and continues it if it stopped for lack of the terminal.
     pub(super) fn bring_to_front(&self, terminal: Option<&ControllingTerminal>) {
         if let Some(terminal) = terminal {
             terminal.put_in_front(self.pid);
@@ -288,7 +285,6 @@ impl EnclosedProcess {
         }
     }
 
-    /// Sends a signal to the command and the rest of its group, unless it has ended.
     pub(super) fn signal(&self, signal: Signal) {
         let _ = if self.leads_group {
             kill_process_group(self.pid, signal)

@@ -1,5 +1,4 @@
-//! The mounts of an enclosure: parts of the host, directories laid over each other, and private file systems for processes and
-//! devices; and the table of mounts, by which they are made read-only.
+//! The mounts of an enclosure, and the mount table, which tells which mounts to make read-only.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Display;
@@ -16,7 +15,7 @@ use crate::namespaces::place::{find, mount_of, open_inside, path_of};
 use patchadm_rootfs::{Dir, ObjectStatus, RootError};
 use patchadm_svr4::package::{Mode, unescape};
 
-/// Copies the mounts at and below an open file. The copy is not visible anywhere yet.
+/// Copies the mounts at and below an open file. The copy is not attached yet.
 pub(super) fn copy_of(file: impl AsFd) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -26,8 +25,8 @@ pub(super) fn copy_of(file: impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(file, "", flags)
 }
 
-/// Copies the mounts at and below a path of the host. Links do not lead out of `below`, which is the directory that was
-/// judged, if one was.
+/// Copies the mounts at and below a host path. Links do not lead out of `below`, which must be the checked directory,
+/// if any.
 pub(super) fn copy_of_host(
     below: &OsStr,
     path: &OsStr,
@@ -44,7 +43,7 @@ pub(super) fn copy_of_host(
     copy_of(&file).map_err(|errno| failed(&errno))
 }
 
-/// Refuses an open directory that is another one than the caller has judged under its path.
+/// Fails if the directory at a path is not the one that the caller has checked.
 pub(super) fn must_be_judged(
     judged: &[JudgedDirectory],
     path: &OsStr,
@@ -59,13 +58,12 @@ pub(super) fn must_be_judged(
     Err(EnclosureError::failed("enter", path.display(), "another directory was put in its place"))
 }
 
-/// Puts a copy where an open file is.
 pub(super) fn attach(copy: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(copy, "", place, "", flags)
 }
 
-/// Makes a mount of the tree `top`, and all mounts on top of it, read-only. Their other restrictions stay in force.
+/// Makes a mount of the tree `top`, and all mounts on top of it, read-only. Keeps their other flags.
 pub(super) fn make_read_only(top: &OwnedFd, mount: u64) -> Result<(), EnclosureError> {
     let table =
         MountTable::read().map_err(|error| EnclosureError::failed("read", "/proc/self/mountinfo", error))?;
@@ -73,11 +71,11 @@ pub(super) fn make_read_only(top: &OwnedFd, mount: u64) -> Result<(), EnclosureE
         let point = OsStr::from_bytes(&entry.point);
         let file = match open_inside(top, point) {
             Ok(Some(file)) => file,
-            // Nobody inside writes to a mount that is gone or that the caller cannot reach.
+            // Gone, or unreachable for the caller: nobody inside writes to it.
             Ok(None) | Err(Errno::ACCESS) => continue,
             Err(errno) => return Err(EnclosureError::failed("find the mount", point.display(), errno)),
         };
-        // Below another mount, it cannot be reached either.
+        // Hidden below another mount.
         if mount_of(&file)? != entry.id {
             continue;
         }
@@ -92,13 +90,13 @@ pub(super) fn mount_of_layers(layers: &Layers) -> Result<OwnedFd, EnclosureError
     let lower = layers.lower.iter().map(opened).collect::<Result<Vec<_>, _>>()?;
     let (upper, work) = (opened(&layers.upper)?, opened(&layers.work)?);
     let failed = |errno: Errno| match errno {
-        // These errors do not depend on the requested layers.
+        // Independent of the requested layers.
         Errno::PERM | Errno::ACCESS | Errno::NODEV | Errno::NOSYS => {
             EnclosureError::OverlayRefused(errno.to_string())
         }
         errno => EnclosureError::NoOverlay(format!("{}: {errno}", layers.upper.display())),
     };
-    // Through open descriptors, no character of a path has a meaning of its own.
+    // Paths through descriptors have no characters to escape.
     let lower: Vec<String> = lower.iter().map(|dir| path_of(dir).display().to_string()).collect();
     let overlay = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
     let set = |name: &str, value: &str| {
@@ -107,9 +105,8 @@ pub(super) fn mount_of_layers(layers: &Layers) -> Result<OwnedFd, EnclosureError
     set("lowerdir", &lower.join(":"))?;
     set("upperdir", &path_of(&upper).display().to_string())?;
     set("workdir", &path_of(&work).display().to_string())?;
-    // Deletions are noted in attributes that a user namespace may write, too: a layer serves both kinds of callers. The
-    // upper one is thrown away, or can be made again: nothing waits for the disk, and above all not the end of the mount, which
-    // would wait for everything that is being written to that file system.
+    // `userxattr`: user namespaces may write these attributes, so a layer serves both kinds of callers. `volatile`: the
+    // upper layer is disposable, and unmounting must not wait for the disk.
     for option in ["userxattr", "volatile"] {
         rustix::mount::fsconfig_set_flag(overlay.as_fd(), option).map_err(failed)?;
     }
@@ -138,8 +135,7 @@ const LINKS: [(&str, &str); 5] = [
 
 const CLOSED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// Mounts the list of the processes inside. Returns whether it is that of the host, because the kernel refuses a private
-/// one.
+/// Mounts the list of processes. Returns true if it is the host's because the kernel refuses a private one.
 pub(super) fn mount_processes(top: &OwnedFd, place: &OsStr, point: &OwnedFd) -> Result<bool, EnclosureError> {
     match mount_new("proc", point, CLOSED, c"") {
         Ok(()) => return Ok(false),
@@ -152,7 +148,6 @@ pub(super) fn mount_processes(top: &OwnedFd, place: &OsStr, point: &OwnedFd) -> 
     Ok(true)
 }
 
-/// Mounts an empty directory.
 pub(super) fn mount_nothing(place: &OsStr, point: &OwnedFd) -> Result<(), EnclosureError> {
     let mounted = mount_new("tmpfs", point, CLOSED | MountFlags::RDONLY, c"mode=0700,size=4k");
     mounted.map_err(|errno| EnclosureError::failed("mount", place.display(), errno))
@@ -208,7 +203,7 @@ fn lay_out(
     Ok(())
 }
 
-/// Mounts a device of the host over the file of its name. If the host lacks the device, the file stays empty.
+/// Binds a host device to the file of its name. If the host lacks the device, the file stays empty.
 fn bind_device(devices: &OwnedFd, name: &str) -> Result<(), Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let copy = match rustix::mount::open_tree(CWD, format!("/dev/{name}"), flags) {
@@ -223,17 +218,16 @@ fn mount_new(kind: &str, point: &OwnedFd, flags: MountFlags, options: &CStr) -> 
     rustix::mount::mount(kind, path_of(point), kind, flags, options)
 }
 
-/// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TableEntry {
     pub(super) id: u64,
     pub(super) parent: u64,
     pub(super) point: Vec<u8>,
-    /// The flags that a new mount has to keep: without the right to change them, it is refused.
+    /// A new mount must keep these flags, or the kernel refuses it.
     pub(super) flags: MountFlags,
 }
 
-/// The mounts in the order of the kernel: a mount on top of another one comes later.
+/// In kernel order: a mount on top of another one comes later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MountTable(Vec<TableEntry>);
 
@@ -246,7 +240,7 @@ impl MountTable {
         Self(text.split(|&byte| byte == b'\n').filter_map(entry_of).collect())
     }
 
-    /// Returns a mount with all mounts on top of it, at any depth, itself first.
+    /// Returns a mount and all mounts on top of it, at any depth, itself first.
     pub(super) fn tree_of(&self, top: u64) -> Vec<&TableEntry> {
         let mut known = vec![top];
         let mut found: Vec<&TableEntry> = self.0.iter().filter(|entry| entry.id == top).collect();
@@ -261,7 +255,7 @@ impl MountTable {
         }
     }
 
-    /// Returns the outermost mount points strictly below a path in the tree of a mount.
+    /// Returns the outermost mount points strictly below a path.
     pub(super) fn points_below(&self, top: u64, path: &[u8]) -> Vec<Vec<u8>> {
         let is_below = |point: &[u8], path: &[u8]| {
             let path = if path == b"/" { &b""[..] } else { path };

@@ -1,4 +1,4 @@
-//! Places inside the tree under construction: resolved so that nothing leads out, and made if they are missing.
+//! Mount points inside the tree under construction: resolved so that nothing leads out, and made if missing.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
@@ -12,14 +12,13 @@ use crate::namespaces::enclosure::EnclosureError;
 use patchadm_rootfs::{Dir, ObjectStatus};
 use patchadm_svr4::package::Mode;
 
-/// A place that exists, held open.
 #[derive(Debug)]
 pub(super) struct FoundPlace {
     pub(super) fd: OwnedFd,
     pub(super) path: OsString,
 }
 
-/// Opens a path inside the tree `top`, whose symbolic links stay inside; `None` if nothing is there.
+/// Opens a path inside the tree `top`; symbolic links stay inside.
 pub(super) fn open_inside(top: impl AsFd, place: &OsStr) -> Result<Option<OwnedFd>, Errno> {
     let relative = place.as_bytes().iter().position(|&byte| byte != b'/');
     let relative = relative.and_then(|at| place.as_bytes().get(at..)).unwrap_or(b".");
@@ -53,7 +52,7 @@ pub(super) fn mount_of(fd: &OwnedFd) -> Result<u64, EnclosureError> {
     seen.map(|seen| seen.mount).map_err(|error| EnclosureError::Failed(error.to_string()))
 }
 
-/// Makes a missing place, a directory or an empty file, and gives it to `owner`. Makes it only on one of the mounts `own`.
+/// Makes a missing directory or empty file for `owner`, only on one of the mounts `own`.
 pub(super) fn make(
     top: &OwnedFd,
     place: &OsStr,
@@ -88,7 +87,7 @@ pub(super) fn make(
     made.and_then(|()| given(&dir, last)).map_err(|error| refused(&reason_of(&error)))
 }
 
-/// Returns the reason of an error, without the path that only this process knows.
+/// Returns the reason of an error, without the path, which means nothing to other processes.
 fn reason_of(error: &patchadm_rootfs::RootError) -> String {
     error.errno().map_or_else(|| error.to_string(), |errno| errno.to_string())
 }

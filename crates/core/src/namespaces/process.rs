@@ -1,8 +1,5 @@
-//! An enclosure beside the caller, who may have threads and many enclosures: in a process of its own, or in a thread.
-//!
-//! A process with threads enters no user namespace, so whoever needs one starts a process for that. The superuser needs none: a
-//! thread of the caller enters the namespace of processes, which concerns nothing but its own children, and starts the first
-//! process, which runs a command or does a work of the program itself.
+//! Enclosures of a caller with threads. Processes with threads cannot enter a user namespace, so an ordinary user needs
+//! a helper process. A thread of the superuser enters the process namespace, which affects its own children only.
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,12 +29,11 @@ use crate::process::{MessageChannel, ProcessTimes, close_inherited};
 #[derive(Serialize, Deserialize)]
 enum EnclosureAnswer {
     Ended(EnclosureEnd, Duration),
-    /// It did not run.
     Failed(EnclosureError),
 }
 
-/// A process that makes an enclosure and runs its command: the first one inside, where the caller is the superuser. It ends with
-/// the caller, and with it all processes inside.
+/// The process that makes an enclosure (for the superuser, the first one inside). It ends with the caller, and with it
+/// all processes inside.
 #[derive(Debug)]
 pub struct EnclosureProcess(Maker);
 
@@ -48,8 +44,8 @@ enum Maker {
 }
 
 impl EnclosureProcess {
-    /// Starts the command of an enclosure with this standard input, standard output and standard error. Calls `prepare` with
-    /// the id of the process before it starts anything: a control group that it joins then holds everything inside.
+    /// Starts an enclosure with these standard streams. Calls `prepare` with the process id before anything starts, so
+    /// that a control group can hold everything inside.
     pub fn start(
         enclosure: &Enclosure,
         input: BorrowedFd<'_>,
@@ -67,17 +63,17 @@ impl EnclosureProcess {
         command.arg0("patchadm").arg(ENCLOSING_PROCESS).env_clear().stdout(output).stderr(errors);
         let (child, mut channel) = MessageChannel::start(command).map_err(failed)?;
         prepare(child.id());
-        // If the process is gone, its end shows it.
+        // If the process is gone, waiting for it tells.
         let _ = channel.send(enclosure, Some(input));
         Ok(Self(Maker::Process { child, channel }))
     }
 
-    /// Returns how many processes of the program there are beside the command, that with the [id](Self::id) included.
+    /// Returns the number of helper processes, the one with this [id](Self::id) included.
     pub fn makers() -> u64 {
         if needs_no_maker() { 1 } else { 2 }
     }
 
-    /// Returns the descriptor that can be read once the command has ended.
+    /// Returns a descriptor that is readable once the command has ended.
     pub fn fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             Maker::Process { channel, .. } => channel.fd(),
@@ -85,7 +81,7 @@ impl EnclosureProcess {
         }
     }
 
-    /// Returns the number of the process: that of the command and of everything inside is below it.
+    /// Returns the id of the process, the ancestor of everything inside.
     pub fn id(&self) -> u32 {
         match &self.0 {
             Maker::Process { child, .. } => child.id(),
@@ -93,7 +89,7 @@ impl EnclosureProcess {
         }
     }
 
-    /// Waits for the end of the command. Returns it with the processor time of everything inside.
+    /// Waits for the end; also returns the processor time of everything inside.
     pub fn wait(self) -> Result<(EnclosureEnd, Duration), EnclosureError> {
         let (mut child, mut channel) = match self.0 {
             Maker::Process { child, channel } => (child, channel),
@@ -112,11 +108,10 @@ impl EnclosureProcess {
         }
     }
 
-    /// Kills the process, and with it all that is inside.
     pub fn kill(&mut self) {
         match &mut self.0 {
             Maker::Process { child, .. } => {
-                // One that has ended already is as dead.
+                // It may have ended already.
                 let _ = child.kill();
             }
             Maker::Thread(started) => started.kill(),
@@ -128,9 +123,9 @@ fn needs_no_maker() -> bool {
     geteuid().is_root()
 }
 
-/// Runs the process: takes an enclosure on standard input, which is a socket, and answers with its end.
+/// Runs the helper: reads an enclosure from standard input, a socket, and answers with its end.
 ///
-/// For a process that was just started to do this and nothing else.
+/// For a process that was just started for this.
 pub fn serve_enclosure() -> io::Result<()> {
     close_inherited()?;
     rustix::thread::set_name(c"patchadm")?;
@@ -145,15 +140,15 @@ pub fn serve_enclosure() -> io::Result<()> {
     channel.send(&answer, None)
 }
 
-/// The maximum output of a lost process quoted in an error, in bytes.
+/// In bytes.
 const LONGEST_WORDS: u64 = 512;
 
 pub(super) type EndWithTime = (EnclosureEnd, Duration);
 
-/// The standard output and standard error of everything inside; `None` for none at all.
+/// Standard output and standard error of everything inside; `None` for none.
 pub(super) type OutputStreams = Option<(OwnedFd, OwnedFd)>;
 
-/// An enclosure whose first process is a child of a thread of the caller.
+/// An enclosure whose first process is a child of a thread.
 #[derive(Debug)]
 pub(super) struct ThreadedEnclosure {
     number: u32,
@@ -162,7 +157,7 @@ pub(super) struct ThreadedEnclosure {
 }
 
 impl ThreadedEnclosure {
-    /// Starts the first process, with the standard input of what it runs. Calls `prepare` with its number before it does anything.
+    /// Starts the first process with this standard input. Calls `prepare` with its id first.
     pub(super) fn start(
         enclosure: Enclosure,
         input: OwnedFd,
@@ -181,18 +176,17 @@ impl ThreadedEnclosure {
         Ok(Self { number, first, thread: Some(thread) })
     }
 
-    /// Returns the number of the first process.
     pub(super) fn number(&self) -> u32 {
         self.number
     }
 
-    /// Returns the descriptor that can be read once nothing is inside any more.
+    /// Returns a descriptor that is readable once nothing is left inside.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.first.as_fd()
     }
 
     pub(super) fn kill(&self) {
-        // One that has ended already is as dead.
+        // It may have ended already.
         let _ = pidfd_send_signal(&self.first, Signal::KILL);
     }
 
@@ -209,32 +203,31 @@ impl Drop for ThreadedEnclosure {
     }
 }
 
-/// A work that goes on inside. It ends with the process that has started it.
+/// A task inside. It ends with the process that has started it.
 #[derive(Debug)]
 pub struct EnclosedWork(ThreadedEnclosure);
 
 impl EnclosedWork {
-    /// Starts the work that an enclosure names, with a file from which it reads its order.
+    /// Starts the task of an enclosure; it reads its request from a file.
     pub fn start(enclosure: Enclosure, order: OwnedFd) -> Result<Self, EnclosureError> {
         ThreadedEnclosure::start(enclosure, order, None, |_| {}).map(Self)
     }
 
-    /// Waits for the end, but not for longer than this; tells whether it has come.
+    /// Waits at most this long. Returns true if it has ended.
     pub fn has_ended_within(&self, time: Duration) -> bool {
         let time = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
         match poll(&mut [PollFd::from_borrowed_fd(self.0.fd(), PollFlags::IN)], Some(&time)) {
             Ok(0) | Err(Errno::INTR) => false,
-            // If it cannot be waited for like this, it is waited for without an end.
+            // Polling fails: wait without a limit.
             Ok(_) | Err(_) => true,
         }
     }
 
-    /// Ends the work, and with it all that is inside.
     pub fn kill(&self) {
         self.0.kill();
     }
 
-    /// Waits for the end. No process is inside then.
+    /// Waits for the end. No process is left inside then.
     pub fn wait(self) -> Result<EnclosureEnd, EnclosureError> {
         self.0.wait().map(|(end, _)| end)
     }
@@ -274,7 +267,7 @@ fn carry_out(
             follow(&mut channel, enclosure, (first.id(), input))
         });
     if !matches!(followed, Ok(Some(Ok(_)))) {
-        // One that has ended already is as dead.
+        // It may have ended already.
         let _ = first.kill();
     }
     let mut said = Vec::new();
@@ -290,7 +283,7 @@ fn carry_out(
 }
 
 fn wait_with_time(process: &mut Child) -> io::Result<(ExitStatus, Duration)> {
-    // Its times can be read until somebody has waited for it.
+    // Its times are readable only before it is reaped.
     let is_there = rustix::io::retry_on_intr(|| {
         waitid(WaitId::Pid(Pid::from_child(process)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
     });
@@ -298,7 +291,7 @@ fn wait_with_time(process: &mut Child) -> io::Result<(ExitStatus, Duration)> {
     Ok((process.wait()?, times.own + times.children))
 }
 
-/// Passes the enclosure on, and waits for the answer; `None` if the process has ended without one.
+/// Sends the enclosure and waits for the answer; `None` if the process has ended without one.
 fn follow(
     channel: &mut MessageChannel,
     enclosure: Enclosure,
@@ -311,7 +304,7 @@ fn follow(
         session: EnclosureSession::Own,
     };
     if channel.send(&first, Some(input.as_fd())).is_err() {
-        // It is gone, and its end tells how.
+        // It is gone; its exit status tells how.
         return Ok(None);
     }
     loop {

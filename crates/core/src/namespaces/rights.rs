@@ -1,4 +1,4 @@
-//! The rights inside: capabilities, ids, limits, network and host name; and the kernel settings that forbid namespaces.
+//! Rights inside: capabilities, ids, limits, network, host name; and the kernel settings that forbid namespaces.
 
 use std::fmt::Write as _;
 use std::io;
@@ -19,7 +19,7 @@ use crate::namespaces::enclosure::{
 };
 use crate::process::refuse_keys_and_user_namespaces;
 
-/// Maps the caller into the new user namespace: under their own ids, or as root.
+/// Maps the caller into the new user namespace: with the same ids, or as root.
 pub(super) fn map_caller((uid, gid): (u32, u32), as_root: bool) -> io::Result<()> {
     let (inside_uid, inside_gid) = if as_root { (0, 0) } else { (uid, gid) };
     tell_kernel("self", "setgroups", "deny")?;
@@ -55,22 +55,21 @@ pub(super) fn keep_only(kept: u64) -> io::Result<()> {
     Ok(set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?)
 }
 
-/// Passes nothing on any more: the program that is started next has the capabilities of its user.
+/// Keeps capabilities from the next program: it gets those of its user.
 pub(super) fn keep_for_oneself() -> io::Result<()> {
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
     clear_ambient_capability_set()?;
     Ok(set_capabilities(None, CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() })?)
 }
 
-/// Enters a new user namespace. All mounts, and everything else that this process has for itself, stay in the hands of the
-/// one before.
+/// Enters a new user namespace. The mounts and all other resources still belong to the previous one.
 pub(super) fn leave_the_mounts(is_superuser: bool) -> Result<(), EnclosureError> {
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| {
         refusal("unshare(CLONE_NEWUSER)", Errno::from_raw_os_error(errno as i32), is_superuser)
     })
 }
 
-/// Says which ids there are in the new user namespace of a child.
+/// Writes the id maps of a child's new user namespace.
 pub(super) fn give(process: u32, ids: &OwnIds, is_superuser: bool) -> Result<(), EnclosureError> {
     for (name, mappings) in [("uid_map", &ids.users), ("gid_map", &ids.groups)] {
         tell_kernel(&process.to_string(), name, &lines_of(mappings)).map_err(|error| {
@@ -105,7 +104,7 @@ pub(super) fn become_user((uid, gid): (u32, u32)) -> Result<(), EnclosureError> 
     setresuid(uid, uid, uid).map_err(failed)
 }
 
-/// Becomes the first user and group of this namespace; where that is root, without any further group.
+/// Becomes the first user and group of this namespace; root also drops all other groups.
 pub(super) fn become_first(ids: &OwnIds) -> Result<(), EnclosureError> {
     let first = |ids: &[IdMapping]| ids.first().map_or(0, |ids| ids.inside);
     let (uid, gid) = (Uid::from_raw(first(&ids.users)), Gid::from_raw(first(&ids.groups)));
@@ -141,21 +140,21 @@ pub(super) fn isolate(isolation: &Isolation, is_superuser: bool) -> Result<(), E
     Ok(())
 }
 
-/// Brings up the loopback device of a new network: it is the first one, and it is down.
+/// Brings up the loopback device of a new network.
 fn bring_up_loopback() -> Result<(), Errno> {
     let (kind, flags) = (SocketType::RAW, SocketFlags::CLOEXEC);
-    // The protocol 0 is that of links and routes.
+    // Protocol 0 is NETLINK_ROUTE.
     let socket = rustix::net::socket_with(AddressFamily::NETLINK, kind, flags, None)?;
     rustix::net::send(&socket, &loopback_request(), SendFlags::empty())?;
     let mut answer = [0; 256];
     let (length, _) = rustix::net::recv(&socket, &mut answer[..], rustix::net::RecvFlags::empty())?;
-    // Behind the header of 16 bytes stands the error, negative.
+    // The error follows the header of 16 bytes, negative.
     let code = answer.get(..length).and_then(|answer| answer.get(16..20));
     let code = code.and_then(|code| <[u8; 4]>::try_from(code).ok()).map_or(0, i32::from_ne_bytes);
     if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) }
 }
 
-/// Returns the message `RTM_NEWLINK` of rtnetlink(7) that brings up the device with the number 1.
+/// Returns `RTM_NEWLINK` (rtnetlink(7)) that brings up device 1, the loopback device.
 fn loopback_request() -> Vec<u8> {
     const NEW_LINK: u16 = 16;
     const REQUEST_AND_ACKNOWLEDGE: u16 = 0x1 | 0x4;
@@ -172,8 +171,8 @@ fn loopback_request() -> Vec<u8> {
     message
 }
 
-/// Keeps programs from giving more rights to this process and all that it starts, the keys of a user who is the caller outside
-/// from them, and all capabilities of a user namespace of their own.
+/// Drops all ways to more rights for this process and its children: set-id programs, the caller's keys, and user
+/// namespaces with all capabilities.
 pub(super) fn gain_no_rights() -> Result<(), EnclosureError> {
     rustix::thread::set_no_new_privs(true)
         .map_err(|errno| EnclosureError::failed("drop", "the rights of set-id programs", errno))?;
@@ -188,7 +187,7 @@ pub(super) fn keep_capabilities(kept: u64) -> Result<(), EnclosureError> {
         }
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // The kernel has no more of them.
+            // No more capabilities exist.
             Err(Errno::INVAL) => break,
             Err(errno) => return Err(EnclosureError::failed("drop", "capabilities", errno)),
             Ok(()) => {}
@@ -197,7 +196,7 @@ pub(super) fn keep_capabilities(kept: u64) -> Result<(), EnclosureError> {
     Ok(())
 }
 
-/// Sets the limits and the urgency of this process, which all that it starts inherit.
+/// Sets limits and niceness, which children inherit.
 pub(super) fn restrict(command: &EnclosedCommand) -> Result<(), EnclosureError> {
     for limit in &command.limits {
         let (resource, most) = match *limit {
@@ -205,6 +204,8 @@ pub(super) fn restrict(command: &EnclosedCommand) -> Result<(), EnclosureError> 
             ProcessLimit::FileSize(bytes) => (Resource::Fsize, bytes),
             ProcessLimit::CoreDump(bytes) => (Resource::Core, bytes),
         };
+        // A limit that is lower already cannot be raised.
+        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |lower| most.min(lower));
         let most = Rlimit { current: Some(most), maximum: Some(most) };
         rustix::process::setrlimit(resource, most)
             .map_err(|errno| EnclosureError::failed("set", "the limits of processes", errno))?;
@@ -218,7 +219,7 @@ pub(super) fn restrict(command: &EnclosedCommand) -> Result<(), EnclosureError> 
 
 const SETTINGS: &str = "/proc/sys";
 
-/// The settings that can forbid namespaces, each with the value that does. Those about user namespaces count for
+/// Settings that can forbid namespaces, each with the value that does. Those about user namespaces count for
 /// unprivileged users only.
 const FORBIDDING: [(&str, &str, bool); 5] = [
     ("kernel.unprivileged_userns_clone", "0", true),
@@ -228,7 +229,7 @@ const FORBIDDING: [(&str, &str, bool); 5] = [
     ("kernel.apparmor_restrict_unprivileged_userns", "1", true),
 ];
 
-/// Returns the error of a call that the kernel refused: with the setting that forbids it, if one is found.
+/// Returns the error of a refused call, with the setting that forbids it, if found.
 pub(super) fn refusal(call: &str, errno: Errno, is_superuser: bool) -> EnclosureError {
     let is_about_rights =
         [Errno::PERM, Errno::ACCESS, Errno::NOSPC, Errno::INVAL, Errno::NOSYS].contains(&errno);
@@ -244,8 +245,8 @@ pub(super) fn refusal(call: &str, errno: Errno, is_superuser: bool) -> Enclosure
     EnclosureError::NotAllowed(reason)
 }
 
-/// Returns why this machine allows the caller no namespaces, as far as its settings tell; `None` if none of them forbids it.
-/// Nothing is tried: a filter of system calls may still refuse them.
+/// Returns the setting that forbids the caller namespaces, if any. Nothing is tried: a seccomp filter may still refuse
+/// them.
 pub fn namespaces_forbidden() -> Option<String> {
     let is_superuser = rustix::process::geteuid().is_root();
     if !Path::new("/proc/self/ns/user").exists() {

@@ -1,8 +1,6 @@
-//! The shared memory of System V of an enclosure, as the kernel lists it.
-//!
-//! A segment outlives the processes that use it: nothing of `/proc` but this list tells of one that nobody has attached. The list
-//! is that of the namespace in which it is opened, so whoever wants it enters that namespace first: a thread of the superuser, or
-//! a process that enters the user namespace before.
+//! The System V shared memory of an enclosure. A segment outlives its processes, and only a list in `/proc` shows one
+//! without attachments. The list is that of the namespace in which it is opened, so a thread or a helper process enters
+//! it first.
 
 use std::fs::File;
 use std::io;
@@ -26,11 +24,11 @@ struct SegmentsOrder {
     inside: u32,
 }
 
-/// Opens the list of the segments that a process in an enclosure sees; `maker` is the process that has made that. Each time it is
-/// read from its beginning, it is as it is then.
+/// Opens the list of the segments inside an enclosure that `maker` has made. Reading it from the start shows the
+/// current state.
 pub fn open_segments(maker: u32, inside: u32) -> io::Result<File> {
     if geteuid().is_root() {
-        // The namespace of a thread concerns no other one.
+        // Only this thread changes its namespace.
         let opened = thread::spawn(move || open_in(inside)).join();
         return opened
             .unwrap_or_else(|_| Err(io::Error::other("the thread that enters a namespace panicked")));
@@ -46,9 +44,9 @@ pub fn open_segments(maker: u32, inside: u32) -> io::Result<File> {
     channel.descriptor().map(File::from).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Runs the process that opens such a list for an ordinary user.
+/// Runs the helper that opens such a list for an ordinary user.
 ///
-/// For a process that was just started to do this and nothing else.
+/// For a process that was just started for this.
 pub fn serve_segments() -> io::Result<()> {
     close_inherited()?;
     let mut channel = MessageChannel::of_standard_input()?;

@@ -1,4 +1,4 @@
-//! Signals that a process handles in its own time, and the process group in the foreground of its terminal.
+//! Signals that a process handles when it chooses, and the foreground of its terminal.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use rustix::process::Pid;
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
-/// The flags of some signals. They stay registered to the end of the process.
+/// Flags of received signals. They stay registered until the process ends.
 #[derive(Debug)]
 pub(super) struct FollowedSignals {
     flags: Vec<(i32, Arc<AtomicBool>)>,
@@ -19,7 +19,7 @@ pub(super) struct FollowedSignals {
 }
 
 impl FollowedSignals {
-    /// Follows the given signals, except those that this process ignores.
+    /// Follows the given signals, except ignored ones.
     pub(super) fn new(signals: &[i32]) -> io::Result<Self> {
         let (woken, wakes) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;
@@ -38,7 +38,6 @@ impl FollowedSignals {
         self.woken.as_fd()
     }
 
-    /// Returns the signals that arrived since the last call.
     pub(super) fn take(&self) -> Vec<i32> {
         let mut bytes = [0; 64];
         while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
@@ -57,12 +56,10 @@ fn ignored_signals() -> u64 {
     field.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// The terminal of this process.
 #[derive(Debug)]
 pub(super) struct ControllingTerminal(File);
 
 impl ControllingTerminal {
-    /// Opens the terminal, if there is one.
     pub(super) fn open() -> Option<Self> {
         File::open("/dev/tty").ok().map(Self)
     }
@@ -72,11 +69,11 @@ impl ControllingTerminal {
     }
 
     pub(super) fn put_in_front(&self, group: Pid) {
-        // In the background, this causes SIGTTOU, which would stop this process.
+        // In the background, tcsetpgrp causes SIGTTOU, which would stop this process.
         let mut blocked = SigSet::empty();
         blocked.add(Signal::SIGTTOU);
         let before = blocked.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
-        // A terminal or a group that has gone has no foreground.
+        // The terminal or the group may be gone.
         let _ = tcsetpgrp(&self.0, group);
         if let Ok(before) = before {
             let _ = before.thread_set_mask();

@@ -1,5 +1,4 @@
-//! The caller of an enclosure: it makes the namespaces of processes and users, starts the first process, and passes signals
-//! on until the end.
+//! The caller of an enclosure: makes its namespaces, starts the first process, and passes signals on.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -27,11 +26,9 @@ const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
 
 const FROM_KEYBOARD: [i32; 2] = [SIGINT, SIGQUIT];
 
-/// Runs a command with this standard input in namespaces of its own, and returns its end. `terminal` says what the command has
-/// of the terminal of this process; `tell` receives remarks for the user before the command starts.
+/// Runs a command with this standard input in namespaces of its own. `tell` receives remarks before the command starts.
 ///
-/// For a process with one thread that starts no further ones: its next child is the first one of a new namespace, and there
-/// is none after it.
+/// For a process with one thread that starts nothing else: only its next child is in the new process namespace.
 pub fn enclose(
     enclosure: Enclosure,
     input: BorrowedFd<'_>,
@@ -49,7 +46,7 @@ pub fn enclose(
     let mut supervisor =
         EnclosureSupervisor::start(&enclosure, terminal, relay).map_err(|error| lost(&error))?;
     let followed = supervisor.run((enclosure, input), is_superuser, tell);
-    // Its end is the end of everything inside.
+    // When it ends, nothing is left inside.
     let ended = supervisor.first.wait().map_err(|error| lost(&error))?;
     supervisor.take_terminal_back();
     followed?.map_or_else(
@@ -61,7 +58,7 @@ pub fn enclose(
     )
 }
 
-/// Makes the namespaces that the next process will be in. This process stays where it is, except for its user.
+/// Makes the namespaces of the next child. This process stays in its own, except for its user namespace.
 fn make_namespaces(is_superuser: bool, as_root: bool) -> Result<(), EnclosureError> {
     let (flags, call) = if is_superuser {
         (CloneFlags::CLONE_NEWPID, "unshare(CLONE_NEWPID)")
@@ -90,7 +87,7 @@ struct EnclosureSupervisor {
     terminal: Option<ControllingTerminal>,
     relay: Option<TerminalRelay>,
     session: EnclosureSession,
-    /// True if the command has a process group of its own, so that no key of the terminal reaches it by itself.
+    /// The command has its own process group, so keys of the terminal do not reach it directly.
     leads_group: bool,
     in_front: bool,
 }
@@ -104,7 +101,7 @@ impl EnclosureSupervisor {
         let mut command = Command::new(enclosure.command.first_program());
         command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().envs(enclosure.command.environment_of_work());
         let (first, channel) = MessageChannel::start(command)?;
-        // This comes after the start: what was ignored must be ignored inside.
+        // After the start: signals ignored before must be ignored inside.
         let signals = FollowedSignals::new(&PASSED_ON)?;
         let is_shared = wanted == EnclosureTerminal::Shared { is_interactive: true };
         let terminal = ControllingTerminal::open().filter(|_| is_shared);
@@ -118,7 +115,7 @@ impl EnclosureSupervisor {
         Ok(Self { first, channel, signals, terminal, relay, session, leads_group, in_front })
     }
 
-    /// Passes the enclosure on and follows the command; `None` if the first process has ended without an answer.
+    /// Sends the enclosure and follows the command; `None` if the first process has ended without an answer.
     fn run(
         &mut self,
         (enclosure, input): (Enclosure, BorrowedFd<'_>),
@@ -165,7 +162,7 @@ impl EnclosureSupervisor {
             drop(fds);
             self.relay.iter_mut().for_each(TerminalRelay::pass_on);
             for signal in self.signals.take() {
-                // The terminal sends these to all processes in the group, including the command.
+                // The terminal sends these to the whole group, including the command.
                 if self.leads_group || !FROM_KEYBOARD.contains(&signal) {
                     self.order(&FirstOrder::Signal(signal));
                 }
@@ -177,21 +174,21 @@ impl EnclosureSupervisor {
         self.channel.receive()
     }
 
-    /// Sends an order. If the first process is gone, its answer shows it.
+    /// If the first process is gone, receiving its answer tells.
     fn order(&mut self, order: &FirstOrder) {
         let _ = self.channel.send(order, None);
     }
 
-    /// Stops as the command has stopped, so that the shell outside sees a stopped job, and continues with it.
+    /// Stops and continues like the command, so that the outer shell sees a stopped job.
     fn stop_and_continue(&mut self, signal: i32) {
         self.take_terminal_back();
         self.relay.iter().for_each(TerminalRelay::suspend);
         if let Some(signal) = Signal::from_named_raw(signal) {
-            // If nobody could continue it, the kernel does not stop it, and the command goes on at once.
+            // In an orphaned group, the kernel does not stop it, and the command continues at once.
             let _ = kill_process(getpid(), signal);
         }
         if let Some(relay) = &self.relay {
-            // A terminal that is gone has nobody in front of it.
+            // The terminal may be gone.
             let _ = relay.resume();
         } else {
             self.in_front = self.terminal.as_ref().is_some_and(ControllingTerminal::is_ours);

@@ -1,7 +1,5 @@
-//! The tree of an enclosure, built in a mount namespace of this process and made its `/`.
-//!
-//! A copy of the host's mounts is put over `/`, where paths do not lead to it until it becomes the root. Until then, `/…`
-//! means the host, and the inside is reached from an open directory.
+//! Builds the tree of an enclosure in this process's mount namespace and makes it `/`. Until then, `/…` means the host,
+//! and an open directory leads inside.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -22,7 +20,7 @@ use crate::namespaces::mounts::{
 };
 use crate::namespaces::rights::refusal;
 
-/// Builds the tree and makes it the `/` of this process, which must have one thread.
+/// Needs a process with one thread.
 pub(super) fn enter(enclosure: &Enclosure, is_superuser: bool) -> Result<Vec<EnclosureNote>, EnclosureError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| {
         refusal("unshare(CLONE_NEWNS)", Errno::from_raw_os_error(errno as i32), is_superuser)
@@ -40,9 +38,9 @@ struct TreeBuilder<'a> {
     judged: &'a [JudgedDirectory],
     top: OwnedFd,
     lowest: u64,
-    /// The mounts in which missing places may be made.
+    /// Missing mount points may be made in these mounts.
     own: Vec<u64>,
-    /// The owner of new objects, if that is not the caller.
+    /// `None`: new objects belong to the caller.
     owner: Option<(u32, u32)>,
     notes: Vec<EnclosureNote>,
 }
@@ -66,7 +64,7 @@ impl<'a> TreeBuilder<'a> {
     }
 
     fn mount(&mut self, mount: &Mount) -> Result<(), EnclosureError> {
-        // The source is opened first: whether it is a directory decides what a missing place becomes.
+        // The source comes first: its type decides whether a missing place becomes a directory.
         let copy = match &mount.source {
             MountSource::Host { below, path, .. } => Some(copy_of_host(below, path, self.judged)?),
             _ => None,
@@ -90,7 +88,7 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 
-    /// Finds or makes the place of a mount; `None` if nothing is to be mounted.
+    /// Finds or makes a mount point; `None` if nothing is to be mounted.
     fn place(&mut self, mount: &Mount, is_directory: bool) -> Result<Option<FoundPlace>, EnclosureError> {
         let named = &mount.place;
         let mut found = find(&self.top, named)?;
@@ -142,7 +140,7 @@ impl<'a> TreeBuilder<'a> {
             self.own.push(id);
         }
         for (point, copy) in kept {
-            // If the new tree has no such place, nothing of the old one is visible.
+            // A mount point that the new tree lacks shows nothing of the old one.
             if let Some(place) = open_inside(&self.top, &point).map_err(failed)?
                 && is_directory(&place) == is_directory(&copy)
             {
@@ -175,7 +173,7 @@ impl<'a> TreeBuilder<'a> {
         let failed =
             |errno: Errno| EnclosureError::Failed(format!("cannot enter the tree: pivot_root: {errno}"));
         rustix::process::fchdir(&self.top).map_err(failed)?;
-        // The old root then stands on the new one, under the same name.
+        // The old root is now mounted over the new one.
         rustix::process::pivot_root(".", ".").map_err(failed)?;
         rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed)?;
         rustix::process::chdir("/").map_err(failed)?;

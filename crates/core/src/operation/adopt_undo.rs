@@ -1,9 +1,6 @@
-//! `recover --adopt-undo`: compares undo archives that the ledger does not know with the records and the tree, and binds
-//! those that fit.
-//!
-//! That proves that an archive fits, not where it comes from: an archive of an earlier application of the same patch also
-//! fits. So an archive is adopted only if its patch is named, one of another root only if that is said as well, and what is
-//! bound gives no rights back that the object does not have.
+//! `recover --adopt-undo`: binds undo archives that the ledger does not know, if they fit the records and the tree. A
+//! fit does not prove the origin: an archive of an earlier application of the same patch fits, too. So the operator
+//! must name the patch, and adopted archives give no rights back that the object lacks.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,6 +9,7 @@ use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use crate::operation::patches::undo_directory;
+use crate::operation::queries::runs::REMOVING;
 use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_changeset::format::outside_path::OutsidePath;
@@ -29,69 +27,57 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// The largest `undo.b3`, in bytes.
+/// In bytes.
 const LARGEST_DIGEST: u64 = 4096;
 
-/// The name of this work in journal and history.
 const COMMAND: &str = "recover";
 
-/// The commands that back patches out, as the history names them.
-const BACKING_OUT: [&str; 2] = ["patchrm", "remove"];
-
-/// The outcome for one archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedUndo {
-    /// The patch.
     pub patch: String,
-    /// The package.
     pub package: PkgInst,
-    /// The run named by the `undo.b3` beside the archive; a hint.
+    /// Named by the `undo.b3` beside the archive; a hint.
     pub run: Option<String>,
-    /// The start of that run, RFC 3339, according to the history.
+    /// Start of that run, RFC 3339, according to the history.
     pub made: Option<String>,
     /// The package's record of the patch.
     pub recorded: String,
-    /// The paths at which it does not fit, or another reason; `None` if it fits.
+    /// Paths at which it does not fit, or another reason; `None` if it fits.
     pub differs: Option<String>,
-    /// True if it names another root.
+    /// It names another root.
     pub is_foreign: bool,
-    /// True if it is bound now.
     pub is_adopted: bool,
 }
 
-/// An archive that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableUndo {
-    /// The defect, with patch and package.
+    /// Includes patch and package.
     pub reason: String,
-    /// True if only its form is wrong, and an earlier version of the program can read it.
+    /// An earlier version of the program can read its form.
     pub is_earlier: bool,
 }
 
-/// The report on the undo archives of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdoptionReport {
-    /// All archives that no line of the ledger binds.
+    /// Archives that no line of the ledger binds.
     pub archives: Vec<AdoptedUndo>,
-    /// The defects of unreadable archives: their undo data is lost unless they are restored.
+    /// Undo data that is lost unless it is restored.
     pub unreadable: Vec<UnreadableUndo>,
-    /// True if the ledger was changed.
     pub is_changed: bool,
 }
 
-/// The archives that are to be bound.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AdoptionRequest<'a> {
-    /// The patches whose archives are bound. If empty, all archives are listed and none is bound.
+    /// Patches whose archives are bound. If empty, all archives are listed and none is bound.
     pub ids: &'a [String],
-    /// True if archives that name another root are bound.
+    /// Bind archives that name another root, too.
     pub takes_foreign: bool,
-    /// The directory outside the root that has archives.
+    /// Directory with archives outside the root.
     pub undo_dir: Option<&'a Path>,
 }
 
-/// Binds the archives of the named patches. Skips archives that a line already binds, and those of other tools. Fails before
-/// it binds anything if another user could exchange an archive.
+/// Binds the archives of the named patches. Skips bound archives and those of other tools. Fails before it binds
+/// anything if another user could exchange an archive.
 pub fn adopt_undo(
     root: &Root,
     request: AdoptionRequest<'_>,
@@ -142,18 +128,18 @@ struct Adopter<'a> {
     ground: &'a RootAndPolicy,
     named: Vec<PatchId>,
     takes_foreign: bool,
-    /// The marker of the root; `None` for one that has none.
+    /// `None` if the root has no marker.
     marker: Option<String>,
     undo_dir: Option<&'a Path>,
     history: Vec<HistoryEntry>,
     interrupt: Interrupt<'a>,
 }
 
-/// An existing archive of this program, or the manifest that is kept in its place.
+/// An archive of this program, or the manifest kept in its place.
 struct Candidate {
     patch: PatchId,
     saved_as: String,
-    /// `None` for a patch without undo data, of which only the manifest is kept.
+    /// `None` for a patch without undo data; only the manifest is kept.
     archive: Option<UndoData>,
     manifest: Manifest,
     b3: Digest,
@@ -161,8 +147,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Returns whether there is nothing to adopt: the line of the patch names the archive. A manifest takes the place of no
-    /// archive.
+    /// True if the ledger's line names the archive already. A manifest replaces no archive.
     fn is_settled(&self, line: Option<&LedgerLine>) -> bool {
         let archive = line.and_then(LedgerLine::archive).map(|(known, _)| known);
         match self.archive {
@@ -236,7 +221,7 @@ impl Adopter<'_> {
         Ok((adoptions, Some(change).filter(|_| is_changed)))
     }
 
-    /// Refuses to replace a ledger if another object, which may not be empty, is in its place.
+    /// Refuses to replace another object, which may have contents.
     fn must_be_replaceable(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<(), Failure> {
         let path = places::ledger(package);
         match view.look(&path).map_err(DatabaseError::from)? {
@@ -248,8 +233,8 @@ impl Adopter<'_> {
         }
     }
 
-    /// Returns this program's archives of a package, and the manifests of patches without an archive, in the order in which
-    /// the patches were applied. Leaves out what cannot be read, because it cannot be bound.
+    /// Returns archives and manifests in the order in which the patches were applied. Skips unreadable ones, which
+    /// cannot be bound.
     fn candidates(
         &self,
         package: &PkgInst,
@@ -286,8 +271,8 @@ impl Adopter<'_> {
         Ok(candidates)
     }
 
-    /// Refuses an archive that a user other than the superuser and the caller could exchange. In roots other than `/`,
-    /// records are checked wherever they are read.
+    /// Refuses an archive that another user could exchange. In roots other than `/`, records are checked wherever they
+    /// are read.
     fn check_place(&self, archive: &UndoData) -> Result<(), Failure> {
         let root = &self.ground.root;
         let path = ObjectPath::new(archive.path().as_bytes())
@@ -307,14 +292,12 @@ impl Adopter<'_> {
         }
     }
 
-    /// Returns a remark about an archive that names another root than this one.
     fn other_root(&self, candidate: &Candidate) -> Option<String> {
         let (own, named) = (self.marker.as_ref()?, &candidate.manifest.header.root);
         (own != named).then(|| format!("it belongs to another root (its marker is {named})"))
     }
 
-    /// Returns the first paths at which an archive does not fit what a later archive of the chain found there, or the
-    /// existing object.
+    /// Returns the first paths at which an archive does not fit the next archive of the chain, or the existing object.
     fn differs(&self, candidate: &Candidate, later: &[Candidate]) -> Result<Option<String>, Failure> {
         let mut paths = BTreeSet::new();
         for record in candidate
@@ -336,19 +319,19 @@ impl Adopter<'_> {
         Ok((!paths.is_empty()).then(|| format!("{} (of {} paths)", shown.join(", "), paths.len())))
     }
 
-    /// Returns a remark if the application that made the archive has been backed out since. Then the archive fits a later
-    /// application of the same patch only because that does the same.
+    /// Returns a remark if the application that made the archive was backed out since: the archive fits only because
+    /// the same patch was applied again.
     fn ended_since(&self, candidate: &Candidate, run: Option<&str>) -> Option<String> {
         let number = |run: &str| Run::parse(run).map(|run| run.number);
         let made = number(run?)?;
         let ends = |entry: &&HistoryEntry| {
             entry.result == "done"
-                && BACKING_OUT.contains(&entry.command.as_str())
+                && REMOVING.contains(&entry.command.as_str())
                 && entry.patches.contains(&candidate.saved_as)
                 && number(&entry.run).is_some_and(|number| number > made)
         };
         let later = self.history.iter().find(ends)?;
-        Some(format!("run {} of {} has backed out what it was made for", later.run, later.time))
+        Some(format!("run {} has backed out what it was made for", later.run))
     }
 
     fn time_of(&self, run: &str) -> Option<String> {
@@ -360,7 +343,7 @@ impl Adopter<'_> {
         Ok(root.live_at(&root.resolver().locate(path)?)?.as_ref().map(RecordedState::of))
     }
 
-    /// Returns the run that the digest file beside an archive names.
+    /// Returns the run named by the digest file beside an archive.
     fn run(&self, package: &PkgInst, saved_as: &str) -> Result<Option<String>, Failure> {
         let path = places::save(package).join(saved_as.as_bytes()).and_then(|save| save.join(b"undo.b3"));
         let Ok(path) = path else { return Ok(None) };
@@ -369,7 +352,7 @@ impl Adopter<'_> {
     }
 }
 
-/// Returns what the next archive of the chain that has the path says of it; `None` if none has it.
+/// Returns the record in the next archive of the chain that has the path.
 fn record_of_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<&'m ObjectRecord> {
     let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
     records.find(|other| other.path == record.path && !other.kept)

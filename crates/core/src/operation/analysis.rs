@@ -1,6 +1,4 @@
-//! Input of an analysis: cross-reference files, the records of a root, and outputs of commands from another
-//! machine.
-//!
+//! Input of an analysis: cross-reference files, records of a root, and outputs of commands from another machine.
 //! [`analyze`](patchadm_planning::analyze) decides.
 
 use std::io;
@@ -27,16 +25,15 @@ use patchadm_svr4::format::{package_list, patchdiag, showrev};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::PatchId;
 
-/// Reads the packages and applied patches of a root, without a lock. Patch ids with a separator other than `-` are in no
-/// cross-reference, and keep their base.
+/// Reads packages and applied patches, without a lock. No cross-reference has patch ids with a separator other than
+/// `-`; these keep their base.
 pub fn facts_of_root<'a>(reader: impl Into<RecordReader<'a>>) -> Result<MachineFacts, PatchesError> {
     let reader = reader.into();
     let software = installed_software(reader)?;
     Ok(facts_of(reader.root(), &software))
 }
 
-/// Returns the facts of a root whose packages and applied patches were read. Patches whose fix an adopted package has are
-/// among them.
+/// Includes patches whose fix an adopted package contains.
 pub fn facts_of(root: &Root, software: &InstalledSoftware) -> MachineFacts {
     let packages = software.packages.iter().map(|(inst, params)| InstalledPackage {
         instance: inst.to_string(),
@@ -49,8 +46,7 @@ pub fn facts_of(root: &Root, software: &InstalledSoftware) -> MachineFacts {
         .with_contained(contained.into_iter().map(|one| one.id))
 }
 
-/// Examines a root, without a lock, for libraries from before its patches that are still loaded. If nothing is kept, nothing
-/// is read.
+/// Finds old libraries that are still loaded, without a lock. Reads nothing if nothing is kept.
 pub fn still_loaded_in(
     root: &Root,
     software: &InstalledSoftware,
@@ -63,84 +59,63 @@ pub fn still_loaded_in(
     without_lock(root, || still_loaded(&ground, now))
 }
 
-/// Error of reading a file for an analysis.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalysisError {
-    /// A file that cannot be read.
     #[error("cannot read {}: {reason}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        reason: io::Error,
-    },
-    /// A file that is no cross-reference.
+    File { path: PathBuf, reason: io::Error },
     #[error("{} is not a cross-reference of patches: {reason}", .path.display())]
     CrossReference {
-        /// The file.
         path: PathBuf,
-        /// The defect, with the line.
+        /// With the line.
         reason: PatchdiagError,
     },
-    /// A file that is no list of patches.
     #[error("{} is not the output of showrev -p: {reason}", .path.display())]
     Patches {
-        /// The file.
         path: PathBuf,
-        /// The defect, with the line.
+        /// With the line.
         reason: ShowrevError,
     },
-    /// A file that is no list of packages.
     #[error("{} is not the output of pkginfo -x or -l: {reason}", .path.display())]
     Packages {
-        /// The file.
         path: PathBuf,
-        /// The defect, with the line.
+        /// With the line.
         reason: PackageListError,
     },
 }
 
-/// Reads a `patchdiag.xref`.
 pub fn read_cross_reference(path: &Path) -> Result<CrossReference, AnalysisError> {
     parse_cross_reference(path, &read(path, patchdiag::LARGEST_FILE)?)
 }
 
-/// Parses the text of a `patchdiag.xref`, which came from `path`.
 pub fn parse_cross_reference(path: &Path, text: &[u8]) -> Result<CrossReference, AnalysisError> {
     let file = patchdiag::parse(text)
         .map_err(|reason| AnalysisError::CrossReference { path: path.to_owned(), reason })?;
     Ok(from_patchdiag(&file))
 }
 
-/// Reads at most `largest` + 1 bytes, so that the parser can refuse a larger file.
+/// Reads up to `largest` + 1 bytes, so that the parser can refuse a larger file.
 fn read(path: &Path, largest: usize) -> Result<Vec<u8>, AnalysisError> {
     let text = read_start(path, u64::try_from(largest).unwrap_or(u64::MAX));
     text.map_err(|reason| AnalysisError::File { path: path.to_owned(), reason })
 }
 
-/// Largest output of uname, in bytes.
+/// In bytes.
 const LARGEST_UNAME: usize = 4096;
 
-/// The contents of the outputs.
 #[derive(Clone, Debug)]
 pub struct Listings {
-    /// The names of the machine, if they are known.
     pub host: Option<HostNames>,
-    /// Its packages and patches.
     pub facts: MachineFacts,
 }
 
-/// The names of a machine as uname(1) prints them.
+/// Names as uname(1) prints them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostNames {
-    /// The name of the machine.
     pub node: String,
-    /// The system, its release and version, the hardware and the architecture of programs, as far as they are known:
-    /// `SunOS 5.10/Generic_1/sparc/sun4u`.
+    /// System, release, version, hardware and architecture, as far as known: `SunOS 5.10/Generic_1/sparc/sun4u`.
     pub system: String,
 }
 
-/// Reads the outputs in a directory.
 pub fn read_listings(directory: &Path) -> Result<Listings, AnalysisError> {
     let at = |name: &str| directory.join(name);
     let host = match read(&at("uname.out"), LARGEST_UNAME) {
@@ -158,7 +133,7 @@ pub fn read_listings(directory: &Path) -> Result<Listings, AnalysisError> {
     Ok(Listings { host, facts })
 }
 
-/// Parses a line of `uname -a`: system, node, release, version, hardware, architecture.
+/// Parses `uname -a`: system, node, release, version, hardware, architecture.
 fn host_names(text: &str) -> Option<HostNames> {
     let mut words = text.lines().next()?.split_ascii_whitespace();
     let (system, node, release) = (words.next()?, words.next()?, words.next().unwrap_or_default());
@@ -171,7 +146,7 @@ const PROGRAM: &str = "patchadm-page";
 
 const MODE: u32 = 0o644;
 
-/// Writes a file by one rename that is on the disk afterwards. Replaces an existing file of its name.
+/// Writes a durable file by one rename.
 pub fn write_page(path: &Path, text: &[u8]) -> Result<(), RootError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let dir = Dir::of_host(parent.unwrap_or(Path::new(".")))?;

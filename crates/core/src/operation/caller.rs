@@ -1,11 +1,11 @@
-//! The caller of a changing command: everything that only the command line knows, and what the history of a root gets while
-//! the root is locked.
-//!
-//! The history has a line for each run that changed the root or was rolled back, including those that a recovery ended. The
-//! lines between lock and unlock are therefore what happened, whichever command asked for it and however it ended.
+//! The caller of a changing command, and a listener for the history of a locked root. The history has a line for each
+//! run that changed the root or was rolled back, recovered runs included: its lines between lock and unlock are what
+//! happened.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
+
+use chrono::{DateTime, Utc};
 
 use crate::operation::scripts::runner::ScriptSettings;
 use patchadm_changeset::transaction::{ExchangeRequest, ProgressEvent};
@@ -16,37 +16,37 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{LockHolder, Root, never};
 use patchadm_svr4::places;
 
-/// The caller of a changing command.
 pub struct Caller<'a> {
-    /// The command, by its name in lock, journal and history.
+    /// As lock, journal and history name it.
     pub program: &'static str,
-    /// The clock and the host.
     pub now: Now,
-    /// The start of the command, RFC 3339.
+    /// Start of the command, RFC 3339.
     pub time: String,
-    /// The user who runs the command.
     pub user: String,
-    /// Decides whether to wait once more for the lock of this holder. It does the waiting itself.
+    /// Decides whether to wait once more for the holder of the lock, and does the waiting.
     pub wait: &'a dyn Fn(&LockHolder) -> bool,
-    /// Returns the signal that asks the run to end, if one arrived.
+    /// Returns the signal that asks the run to end, if any.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Receives the progress of the run.
     pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
-    /// Receives what the history of a root got, each time that the root is given back.
+    /// Receives new history entries each time that a root is unlocked.
     pub told: HistoryListener<'a>,
-    /// Returns the clocks as they stand, by which a trial is judged.
+    /// The present moment, by which a trial is judged.
     pub moment: &'a dyn Fn() -> Moment,
-    /// The settings of scripts that run unasked, at the end of a trial.
+    /// Returns a moment as messages show it.
+    pub shown_time: &'a dyn Fn(DateTime<Utc>) -> String,
+    /// Scripts that run unasked, at the end of a trial.
     pub scripts: ScriptSettings,
-    /// Returns the milliseconds since the command began.
+    /// Milliseconds since the command began.
     pub elapsed: &'a dyn Fn() -> u64,
-    /// The run that the command undoes, for the history.
+    /// The undone run, for the history.
     pub undoes: Option<String>,
-    /// True if a hook of a package manager calls, not a person; for the history.
+    /// A hook of a package manager calls, not a person; for the history.
     pub is_hook: bool,
-    /// A remark on the run that is reported later, for the history.
+    /// The command line as it was typed, without secrets; for the history.
+    pub typed: Option<String>,
+    /// A remark for the history that is reported later.
     pub note: Option<String>,
-    /// The directories of the root whose changes become visible at once, in the order of their switch.
+    /// Directories whose changes become visible at once, in the order of their switch.
     pub exchanges: Vec<ExchangeRequest>,
 }
 
@@ -58,13 +58,14 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: Some(run.to_owned()),
+            typed: self.typed.clone(),
             note: self.note.clone(),
             exchanges: self.exchanges.clone(),
             ..*self
         }
     }
 
-    /// Returns the same caller for a command of this name, which was not asked for: it has no note and no directories.
+    /// Names a further command that the user did not request: it has no note and no exchanges.
     pub(super) fn doing(&self, program: &'static str) -> Self {
         Self {
             program,
@@ -73,18 +74,18 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: None,
+            typed: None,
             note: None,
             exchanges: Vec::new(),
             ..*self
         }
     }
 
-    /// Returns the same caller for work that no signal interrupts: one that came has been obeyed.
+    /// Ignores signals: one that came has been obeyed.
     pub(super) fn doing_to_its_end(&self) -> Self {
         Self { interrupt: &never, ..self.doing(self.program) }
     }
 
-    /// Returns the same caller for a command with a remark that is reported later.
     #[must_use]
     pub fn noting(&self, note: Option<&str>) -> Self {
         Self {
@@ -93,35 +94,34 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: self.undoes.clone(),
+            typed: self.typed.clone(),
             note: note.map(str::to_owned),
             exchanges: self.exchanges.clone(),
             ..*self
         }
     }
 
-    /// Returns the same caller for a command that a hook of a package manager calls.
     #[must_use]
     pub fn as_hook(&self) -> Self {
         Self { is_hook: true, ..self.noting(self.note.as_deref()) }
     }
 
-    /// Returns the same caller for a command whose changes become visible at once below these directories.
     #[must_use]
     pub fn exchanging(&self, exchanges: &[ExchangeRequest]) -> Self {
         Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
     }
 }
 
-/// The most bytes of new history that are read.
+/// Bytes of new history that are read.
 const MOST_NEW: u64 = 16 << 20;
 
-/// The bytes in which the last newline is looked for; a longer last line is passed over.
+/// Bytes searched for the last newline; a longer last line is skipped.
 const LAST_LINE: u64 = 64 << 10;
 
-/// Receives a root and the entries that its history got, oldest first.
+/// Receives a root and its new history entries, oldest first.
 pub type HistoryListener<'a> = &'a (dyn Fn(&Root, &[HistoryEntry]) + Sync);
 
-/// The end of a history at a moment. When the value is dropped, its listener is told what came after it.
+/// The end of a history at one moment. On drop, its listener receives newer entries.
 pub(super) struct HistoryWatch<'a> {
     root: Root,
     end: u64,
@@ -129,13 +129,13 @@ pub(super) struct HistoryWatch<'a> {
 }
 
 impl<'a> HistoryWatch<'a> {
-    /// Begins to watch the history of a locked root. A history that cannot be read is reported by the run that writes it.
+    /// A history that cannot be read is reported by the run that writes it.
     pub(super) fn begin(root: &Root, listener: HistoryListener<'a>) -> Self {
         let end = end_of_lines(root).unwrap_or_default();
         Self { root: root.clone(), end, listener }
     }
 
-    /// Returns the entries after the end. A line that a run cut off and wrote again counts once.
+    /// A line that was cut off and written again counts once.
     fn new_entries(&self) -> io::Result<Vec<HistoryEntry>> {
         let Ok(Some(file)) = RecordView::live(&self.root).open(&places::history()) else {
             return Ok(Vec::new());
@@ -156,7 +156,7 @@ impl Drop for HistoryWatch<'_> {
     }
 }
 
-/// Returns the place behind the last whole line of the history.
+/// Returns the offset behind the last whole line.
 fn end_of_lines(root: &Root) -> io::Result<u64> {
     let Ok(Some(file)) = RecordView::live(root).open(&places::history()) else { return Ok(0) };
     let size = file.metadata()?.len();
@@ -180,7 +180,6 @@ mod tests {
         ) + "\n"
     }
 
-    /// Returns the runs that a watch tells if the history is first one text and then another.
     fn told(before: &str, after: &str) -> Vec<String> {
         let place = tempfile::tempdir().unwrap();
         let history = place.path().join("var/sadm/patchadm/history");

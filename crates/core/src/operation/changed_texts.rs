@@ -1,7 +1,5 @@
-//! The texts of the files that a plan changes, before and after, for whoever is shown the plan.
-//!
-//! A plan may go into a log that others read. So only what everybody may read is told, before and after, and what is told
-//! has limits: of one file, of all files, and of what is read to find them.
+//! Texts of changed files, before and after, in a plan. A plan may go into a log that others read, so it
+//! shows only files that everybody may read. Sizes are limited: per file, in total, and of bytes read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -20,44 +18,38 @@ const MOST_LINES: usize = 4_000;
 
 const MOST_FILES: usize = 100;
 
-/// The most bytes that are told: 1 MiB.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The most bytes of files that are read, most of which may be no texts: 16 MiB.
 const MOST_READ: u64 = 16 << 20;
 
-/// The files of a plan whose bytes change: their texts, or why they are not shown.
+/// Texts of changed files, or why they are not shown.
 pub type ChangedTexts = BTreeMap<ObjectPath, Result<ChangedText, NotShown>>;
 
-/// The text of a file before and after; `None` if there is no file.
+/// `None` if there is no file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedText {
-    /// The text before.
     pub before: Option<String>,
-    /// The text after.
     pub after: Option<String>,
 }
 
-/// Why the text of a file is not shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotShown {
     /// Not everybody may read it, before or after.
     Mode(Mode),
-    /// Not everybody may enter this directory above it.
+    /// Not everybody may enter this parent directory.
     Directory(ObjectPath, Mode),
-    /// It is larger than 64 KiB.
+    /// Larger than 64 KiB.
     Large,
-    /// It has more than 4,000 lines.
+    /// More than 4,000 lines.
     Lines,
-    /// Enough is shown already.
+    /// The total limit is reached.
     Enough,
-    /// It has bytes that are no text.
     NoText,
-    /// A script makes it.
+    /// Made by a script.
     Script,
-    /// An earlier patch of the command makes what it changes, and that is not shown.
+    /// It depends on an earlier patch whose result is not shown.
     Earlier,
-    /// The caller cannot read it, or it changes meanwhile.
+    /// The caller cannot read it, or it is changing.
     Unreadable,
 }
 
@@ -77,13 +69,12 @@ impl fmt::Display for NotShown {
     }
 }
 
-/// The reader of the texts of one command, plan after plan.
 pub(super) struct TextReader<'a> {
     root: &'a Root,
     files: usize,
     bytes: u64,
     read: u64,
-    /// The files after the earlier plans; `None` if not known.
+    /// Files after the earlier plans; `None` if unknown.
     left: BTreeMap<ObjectPath, Option<String>>,
     directories: BTreeMap<ObjectPath, Option<Mode>>,
 }
@@ -101,8 +92,7 @@ impl<'a> TextReader<'a> {
         Self { root, files: 0, bytes: 0, read: 0, left, directories }
     }
 
-    /// Reads the texts of a plan with this content. `digests` are those of delivered files, as far as they are known. Of the
-    /// files in `scripted`, only a script knows what will be in them.
+    /// `digests` are the known ones of delivered files. The contents of files in `scripted` are unknown.
     pub(super) fn read(
         &mut self,
         (plan, digests): (&Plan, &BTreeMap<ObjectPath, Digest>),
@@ -126,7 +116,7 @@ impl<'a> TextReader<'a> {
                 Err(reason) => drop(texts.insert(file.path.clone(), Err(reason))),
             }
         }
-        // A source that is damaged is refused elsewhere.
+        // A damaged source is refused elsewhere.
         let found = source_bytes(content, &wanted, LARGEST_TEXT).unwrap_or_default();
         for file in readable {
             let text = self.text(&file, &found);
@@ -134,14 +124,13 @@ impl<'a> TextReader<'a> {
                 texts.insert(file.path.clone(), text);
             }
         }
-        // Not before: the plan finds the same at a path for all its objects.
+        // After the loop: all objects of a plan see the same state of a path.
         let left =
             |text: &Result<ChangedText, NotShown>| text.as_ref().ok().and_then(|text| text.after.clone());
         self.left.extend(texts.iter().map(|(path, text)| (path.clone(), left(text))));
         texts
     }
 
-    /// Refuses a file that not everybody may read, before or after.
     fn must_be_open(
         &mut self,
         file: &ChangedFile<'_>,
@@ -162,7 +151,7 @@ impl<'a> TextReader<'a> {
         Ok(())
     }
 
-    /// The mode of a directory that not everybody may enter, before or after; none of one that is open, or not there.
+    /// Returns the mode of a directory that not everybody may enter, before or after.
     fn closed(
         &mut self,
         directory: &ObjectPath,
@@ -188,7 +177,6 @@ impl<'a> TextReader<'a> {
         Ok(found.map(|(_, status)| status.mode))
     }
 
-    /// Refuses a file that is too large, or for which too much has been read.
     fn reserve(&mut self, file: &ChangedFile<'_>) -> Result<(), NotShown> {
         let sizes = file.before.iter().chain(&file.after).map(|state| state.size.unwrap_or_default());
         if sizes.clone().any(|size| size > LARGEST_TEXT) {
@@ -238,7 +226,7 @@ impl<'a> TextReader<'a> {
 }
 
 impl<'p> ChangedFile<'p> {
-    /// The file that a change makes, replaces or deletes; `None` if both sides are no files, or have the same bytes.
+    /// `None` if neither side is a file, or both have the same bytes.
     fn of(
         change: &'p Change,
         all: &HashMap<&ObjectPath, &Change>,
@@ -258,7 +246,7 @@ impl<'p> ChangedFile<'p> {
     }
 }
 
-/// Takes the texts of one plan out of those of several that were read as one.
+/// Splits texts that were read together.
 pub fn texts_of_plan(plan: &Plan, texts: &mut ChangedTexts) -> ChangedTexts {
     plan.changes.iter().filter_map(|change| texts.remove_entry(&change.path)).collect()
 }

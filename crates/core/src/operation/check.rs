@@ -1,16 +1,5 @@
-//! The comparison of objects with their records, and the repair of differences: pkgchk(1M).
-//!
-//! The whole comparison is one query to the records. If a run begins or ends meanwhile, it is made anew, so that objects
-//! from after a patch are never compared with records from before it. While a run is unfinished, there is no answer. Objects
-//! are examined directly, inside the root. A repair holds the lock of the root instead.
-//!
-//! ```text
-//! scope     which records                   map   a pkgmap in the place of the database
-//! compare   one object and its record       fix   the same, and what differs is repaired
-//! findings  what is compared, and what is found
-//! exclusive what is nobody's                device   packages that are not installed yet
-//! overridden what dpkg-statoverride(1) says of objects of adopted packages
-//! ```
+//! Compares objects with their records, and repairs differences: pkgchk(1M). A check is one query of the records,
+//! repeated if a run interferes, so that objects and records are of the same moment. A repair holds the lock instead.
 
 mod compare;
 pub mod device;
@@ -41,24 +30,20 @@ pub use findings::{
 pub(super) use findings::{DeliveredFile, DeliveredFiles};
 pub use scope::{CheckScope, MapFiles, PathPattern};
 
-/// A request to pkgchk(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckRequest {
-    /// The objects to check.
     pub scope: CheckScope,
-    /// The aspects that are compared.
     pub aspects: CheckedAspects,
-    /// A pkgmap whose records replace the database.
+    /// A pkgmap that replaces the database.
     pub map: Option<MapFiles>,
-    /// The number of comparing threads; 0 counts as 1.
+    /// Threads; 0 counts as 1.
     pub workers: usize,
 }
 
-/// The objects that a thread takes at a time: enough that most are in the directory of the previous one, few enough that no
-/// thread waits long for the last one.
+/// Objects per unit of work: enough to stay in one directory, few enough that no thread waits long for the last one.
 const SHARE: usize = 64;
 
-/// Returns the records of the requested objects, without examining the objects: the list of `pkgchk -l`.
+/// Lists records without examining objects: `pkgchk -l`.
 pub fn recorded<'a>(
     reader: impl Into<RecordReader<'a>>,
     request: &CheckRequest,
@@ -70,7 +55,7 @@ pub fn recorded<'a>(
     })
 }
 
-/// Compares objects with their records. `host` is the root of the running system, whose accounts count if the root has none.
+/// `host` is the running system, whose accounts count if the root has none.
 pub fn check<'a>(
     reader: impl Into<RecordReader<'a>>,
     host: &Root,
@@ -86,8 +71,7 @@ pub fn check<'a>(
     })
 }
 
-/// Does the same for a caller that already reads the records, and knows more of some files than the records do. `meter` knows
-/// how far it is; without one, nothing is counted.
+/// For callers that read the records already and know more of some files.
 pub(super) fn check_delivered(
     view: &RecordView<'_>,
     host: &Root,
@@ -109,8 +93,8 @@ fn line_count(view: &RecordView<'_>) -> Result<u64, CheckError> {
     Ok(lines)
 }
 
-/// Compares objects with their records, and repairs differences that need no change of content, under the lock of the root.
-/// The report says what is left. Damaged records are made anew first; if there were any, no object is touched.
+/// Repairs differences that need no change of content, under the lock. The report lists what is left. Damaged records
+/// are rebuilt first; then no object is touched.
 pub fn check_and_fix(
     root: &Root,
     request: &CheckRequest,
@@ -151,7 +135,7 @@ impl<'a> CheckedRecords<'a> {
         self.map.is_none() && names_none && categories.is_empty() && paths.is_empty()
     }
 
-    /// Makes damaged records anew: those of the named packages, or all.
+    /// Rebuilds damaged records of the named packages, or of all.
     fn mend(&self, session: &Session<'_>) -> Result<Vec<MendedRecord>, Failure> {
         if self.is_whole() {
             return mend(session, None);
@@ -163,8 +147,8 @@ impl<'a> CheckedRecords<'a> {
         mend(session, Some(&|name| packages.iter().any(|pattern| pattern.fits(name.as_str()))))
     }
 
-    /// Refuses records that disagree: all records of a root that is checked as a whole, otherwise `contents` and the named
-    /// packages. Scripts of a run see records that are being changed. Returns the damage that stops nothing.
+    /// Refuses records that disagree: all if the whole root is checked, otherwise `contents` and the named packages.
+    /// Scripts see records in transition. Returns damage that stops nothing.
     fn must_be_sound(
         &self,
         view: &RecordView<'_>,
@@ -208,7 +192,7 @@ impl<'a> CheckedRecords<'a> {
         let fixes = fixes.map(|(ground, _)| ground);
         let accounts = owners_of(view, host);
         if accounts.is_err() {
-            // Damage of the records is reported before it.
+            // Damage of the records comes first.
             self.lines(view)?;
         }
         let accounts = accounts?;
@@ -259,7 +243,7 @@ fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, Che
     Ok((!is_unprivileged).then(|| accounts_of(view.root(), host)).transpose()?)
 }
 
-/// Compares all objects in this number of threads. The result has the order of the lines, regardless of the number.
+/// The order of results does not depend on the number of threads.
 fn in_parallel(
     comparison: &ObjectComparison<'_>,
     lines: &[ContentsLine],

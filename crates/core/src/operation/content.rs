@@ -1,5 +1,3 @@
-//! Sources as the content of a run.
-
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::io::Read;
@@ -12,7 +10,7 @@ use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, Plan};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
-/// One source: the packages of the plan are those of its image.
+/// Sources of a plan's content: its packages are those of one image.
 pub(super) struct OneSource<'a> {
     pub(super) source: &'a Source,
     pub(super) image: &'a Image,
@@ -31,7 +29,7 @@ impl ContentSource for OneSource<'_> {
     }
 }
 
-/// Several sources: the packages of the plan are those of all images, one after another.
+/// The packages of the plan are those of all images, in order.
 pub(super) struct ManySources<'a>(pub(super) Vec<OneSource<'a>>);
 
 impl ContentSource for ManySources<'_> {
@@ -41,7 +39,7 @@ impl ContentSource for ManySources<'_> {
             let packages = one.image.packages.iter().enumerate();
             let of_this = |package: usize, path: &PackagePath| wanted(before + package, path);
             let mut files = packages.flat_map(|(at, package)| package.files().map(move |file| (at, file)));
-            // A source that must be read from its beginning is only read if it contains something.
+            // Streams that must be read from the beginning are read only if needed.
             if files.any(|(at, file)| of_this(at, &file.path)) {
                 one.stream(&of_this, &mut |package, path, data: &mut dyn Read| {
                     sink(before + package, path, data)
@@ -53,14 +51,14 @@ impl ContentSource for ManySources<'_> {
     }
 }
 
-/// Undo archives: the package of the plan is the place of its archive, which has one package.
+/// Each package of the plan is the index of an archive, which has one package.
 pub(super) struct ArchiveSources<'a>(pub(super) Vec<OneSource<'a>>);
 
 impl ContentSource for ArchiveSources<'_> {
     fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         for (index, one) in self.0.iter_mut().enumerate() {
             let of_this = |_: usize, path: &PackagePath| wanted(index, path);
-            // A source that must be read from its beginning is only read if it contains something.
+            // Streams that must be read from the beginning are read only if needed.
             let mut files = one.image.packages.iter().flat_map(patchadm_inputs::source::PackageImage::files);
             if !files.any(|file| of_this(0, &file.path)) {
                 continue;
@@ -75,7 +73,7 @@ impl ContentSource for ArchiveSources<'_> {
     }
 }
 
-/// A plan that only removes objects.
+/// For plans that only remove objects.
 pub(super) struct NoContent;
 
 impl ContentSource for NoContent {
@@ -84,7 +82,6 @@ impl ContentSource for NoContent {
     }
 }
 
-/// The place of the bytes of one side of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum ContentPlace {
     #[default]
@@ -93,11 +90,11 @@ pub(super) enum ContentPlace {
     Source(usize, PackagePath),
 }
 
-/// The bytes of files of a source, by package and path.
+/// By package and path.
 pub(super) type SourceBytes = HashMap<(usize, PackagePath), Vec<u8>>;
 
 impl ContentPlace {
-    /// Returns the place of the bytes of a new object. `all` are the changes of the plan.
+    /// `all` are the changes of the plan.
     pub(super) fn of<S: BuildHasher>(new: &NewObject, all: &HashMap<&ObjectPath, &Change, S>) -> Self {
         match &new.body {
             Body::Member(member) => Self::of_member(member),
@@ -118,7 +115,7 @@ impl ContentPlace {
     }
 }
 
-/// Reads these files of a source, and at most one byte more than `limit` of each.
+/// Reads up to `limit` + 1 bytes of each file.
 pub(super) fn source_bytes(
     content: &mut dyn ContentSource,
     wanted: &HashSet<(usize, PackagePath)>,
@@ -141,7 +138,7 @@ pub(super) fn source_bytes(
     Ok(found)
 }
 
-/// Reads a file of the root, which the caller may be kept from reading; `None` if it has more than `limit` bytes.
+/// `None` if it has more than `limit` bytes.
 pub(super) fn live_bytes(root: &Root, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
     let located = root.resolver().locate_object(path)?;
     let parent = located.parent().unwrap_or_else(ObjectPath::root);
@@ -149,7 +146,7 @@ pub(super) fn live_bytes(root: &Root, path: &ObjectPath, limit: u64) -> Result<O
     Ok(directory.read_regular(located.name(), limit).ok().flatten())
 }
 
-/// Returns the bytes of the objects that a plan puts in place, and of the edited files that it keeps.
+/// Includes edited files that are kept.
 pub(in crate::operation) fn new_bytes(plan: &Plan) -> u64 {
     let size = |path: &ObjectPath| {
         let change = plan.changes.iter().find(|change| change.path == *path);

@@ -1,9 +1,5 @@
-//! The memory of depots, `var/sadm/patchadm/depots`: an index is compared with it, and remembered before a patch of that
-//! index is applied.
-//!
-//! The signature of an index says who made it, not that it is the newest. A root that remembers the highest version refuses
-//! to accept an older one from anyone. The memory is replaced by one rename, under the lock of the root. A caller who may
-//! not write to the root only compares. Nothing of a depot is read here.
+//! The memory of depots, `var/sadm/patchadm/depots`. A signature says who made an index, not that it is the newest, so
+//! a root remembers the highest version and refuses older ones. Callers who may not write to the root only compare.
 
 use chrono::{DateTime, Utc};
 
@@ -15,11 +11,10 @@ use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
-/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-depots";
 
-/// Compares an index with the memory of the root, without a lock. Returns an expired index if the demand allows it, so that
-/// it can be reported. Any other defect is a failure.
+/// Compares an index with the memory, without a lock. Returns an expired index if allowed, to report it; other defects
+/// are failures.
 pub fn check_index(
     root: &Root,
     sight: &IndexSight<'_>,
@@ -33,10 +28,8 @@ pub fn check_index(
     judge_index(&memory, sight, demand, now)
 }
 
-/// Compares an index again, under the lock of the session, and remembers it. Only an index with a trusted signature may be
-/// remembered: otherwise anyone could show one with a version that no genuine index ever reaches.
-///
-/// Afterwards, no power cut makes the root accept an older index.
+/// Compares again under the lock, and remembers the index durably. Only a trusted signature may be remembered:
+/// otherwise anyone could show a version that no genuine index ever reaches.
 pub fn remember_index(
     session: &Session<'_>,
     sight: &IndexSight<'_>,
@@ -52,8 +45,7 @@ pub fn remember_index(
     Ok(expired)
 }
 
-/// Returns the location of the depot that was used last, if the root remembers one. It is only for messages: a command uses a
-/// depot only if its user names it.
+/// For messages only: a command never uses a depot that its user did not name.
 pub fn last_used_depot(root: &Root) -> Option<String> {
     let directory = root.dir_if_there(&root.resolver().locate_dir(&places::own_directory()).ok()?).ok()??;
     let memory = read_memory(&directory).ok()?;
@@ -73,8 +65,7 @@ fn judge_index(
     }
 }
 
-/// Reads the memory; empty if there is none. An existing memory that cannot be read is a failure: without it, an older index
-/// would be accepted.
+/// Fails if the memory is unreadable: without it, an older index would be accepted.
 fn read_memory(directory: &Dir) -> Result<SeenDepots, Failure> {
     let place = places::depots();
     let Some(text) = directory.read(place.name(), LARGEST_MEMORY as u64)? else {
@@ -131,7 +122,6 @@ mod tests {
         index
     }
 
-    /// Returns a root with only the directories of records.
     fn root() -> (tempfile::TempDir, Root) {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir_all(place.path().join("var/sadm/install")).unwrap();
@@ -143,7 +133,6 @@ mod tests {
         fs::read_to_string(root.prefix().join("var/sadm/patchadm/depots")).unwrap_or_default()
     }
 
-    /// Shows the root an index, as a depot reader does before it applies a patch.
     fn shown(
         root: &Root,
         location: &str,
@@ -162,10 +151,12 @@ mod tests {
             progress: &|_| {},
             told: &|_, _| {},
             moment: &|| Moment { wall: at(day), boot: None, since_boot: 0 },
+            shown_time: &|moment| moment.to_string(),
             scripts: ScriptSettings::default(),
             elapsed: &|| 0,
             undoes: None,
             is_hook: false,
+            typed: None,
             note: None,
             exchanges: Vec::new(),
         };

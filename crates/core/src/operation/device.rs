@@ -1,4 +1,4 @@
-//! The device of pkgadd(1M) and pkgtrans(1): what `-d` names, and which of its packages are selected.
+//! The device (`-d`) of pkgadd(1M) and pkgtrans(1), and its selected packages.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,18 @@ use patchadm_inputs::source::{self, Extent, Form, Image, Origin, PackageImage, S
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Interrupt;
 
-/// The directory where packages wait for their installation.
 pub const SPOOL: &str = "/var/spool/pkg";
 
-/// Returns the device that a word means: a path, or [`SPOOL`] for `spool` if nothing of that name exists.
+/// Resolves `spool` to [`SPOOL`], unless an object has that name.
 pub fn named(word: &Path) -> PathBuf {
     if word == Path::new("spool") && !word.exists() { PathBuf::from(SPOOL) } else { word.to_owned() }
 }
 
-/// The selected packages, read except for the content of their objects.
+/// Selected packages without the content of their objects.
 pub(crate) struct OpenDevice {
     pub(super) source: Source,
     pub(super) image: Image,
-    /// Places in the image: datastreams in their own order, others as they were named, several matches of one word by name.
+    /// Datastreams keep their order; others follow the operands, several matches of one word by name.
     pub(super) selected: Vec<usize>,
 }
 
@@ -34,7 +33,7 @@ pub(crate) struct DeliveredPackage<'a> {
 }
 
 impl OpenDevice {
-    /// Reads the selected packages, until a signal comes. Returns the words that match nothing, if there are any.
+    /// Returns the words that match nothing, if any.
     pub(super) fn open(
         path: &Path,
         words: &[String],
@@ -57,8 +56,7 @@ impl OpenDevice {
         Ok(Self::selected(source, image, &selection))
     }
 
-    /// Reads a datastream that has descriptions alone, as `pkgtrans -i -s` writes it; the error is why it cannot be read
-    /// whole.
+    /// Reads a datastream of descriptions only, as `pkgtrans -i -s` writes it.
     pub(super) fn description(
         path: &Path,
         words: &[String],
@@ -74,7 +72,6 @@ impl OpenDevice {
         Ok(Self::selected(source, image, &PackageSelection::of(words)))
     }
 
-    /// Tells whether it is a datastream of descriptions alone.
     pub(super) fn is_description(&self) -> bool {
         self.image.packages.iter().all(|package| package.is_description)
     }
@@ -103,13 +100,12 @@ impl OpenDevice {
         OneSource { source: &self.source, image: &self.image }
     }
 
-    /// Returns a source with all packages selected.
     pub(super) fn whole(source: Source, image: Image) -> Self {
         let selected = (0..image.packages.len()).collect();
         Self { source, image, selected }
     }
 
-    /// Keeps only the packages of any of the categories, if there are any. Returns the categories if nothing is left.
+    /// Returns the categories if nothing is left.
     pub(super) fn of_categories(mut self, categories: &[String]) -> Result<Self, Vec<String>> {
         let selection = PackageSelection { categories: categories.to_vec(), ..PackageSelection::default() };
         let packages = &self.image.packages;

@@ -1,5 +1,4 @@
-//! Directories whose changes become visible at once: which ones can be requested, and what the runs of a command report on
-//! them.
+//! Directories whose changes become visible at once: requests and reports.
 
 use std::cell::RefCell;
 
@@ -55,7 +54,7 @@ impl ExchangeLog {
         for report in reports {
             match all.iter_mut().find(|known| known.path == report.path) {
                 None => all.push(report.clone()),
-                // After a single run with renames, the changes were not visible at once.
+                // One run with renames suffices: the changes were not visible at once.
                 Some(known) if weight(report.way) > weight(known.way) => *known = report.clone(),
                 Some(known) => {
                     let holders = report.holders.iter().filter(|new| !known.holders.contains(new));
@@ -66,7 +65,7 @@ impl ExchangeLog {
         }
     }
 
-    /// Returns the reports, each directory once, in the order of the requests.
+    /// One report per directory, in the order of the requests.
     pub(super) fn reports(&self, requests: &[ExchangeRequest]) -> Vec<ExchangeReport> {
         let mut reports = self.0.borrow().clone();
         let place = |path: &ObjectPath| requests.iter().position(|request| request.directory == *path);
@@ -83,7 +82,7 @@ fn weight(way: ExchangeWay) -> u8 {
     }
 }
 
-/// Returns how the changes of plans would become visible. Each plan comes with whether scripts run.
+/// Each plan comes with whether scripts run.
 pub(super) fn foreseen<'p>(
     root: &Root,
     requests: &[ExchangeRequest],

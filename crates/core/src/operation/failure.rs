@@ -1,7 +1,4 @@
-//! The reasons why an operation did not do what was requested.
-//!
-//! Each layer has its own errors. This is their union, for the one place of the command line that turns them into exit codes
-//! and words.
+//! The union of all layers' errors, which one place of the command line turns into exit codes and words.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,182 +24,118 @@ use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Reason, Refusal};
 use patchadm_rootfs::{Interrupt, LockError, RootError, Untrusted};
 
-/// A failed operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The rules refuse it; nothing was changed.
+    /// Nothing was changed.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// The operand cannot be read as a patch or package.
     #[error(transparent)]
     Source(SourceError),
-    /// The caller is not the superuser, and the root is not theirs.
     #[error("{0} belongs to somebody else, and you are not root")]
     NotPrivileged(String),
-    /// The records of the root cannot be written: their file system, or its mount, is read-only.
     #[error("{0} is read-only")]
     ReadOnly(String),
-    /// The patch was not tried, because this other one cannot be applied or backed out.
+    /// Names the other patch, which cannot be applied or backed out.
     #[error("not tried because of patch {0}")]
     NotTried(String),
-    /// The patch could be applied, but all or nothing was requested, and this other one cannot be applied.
+    /// It could be applied, but all or nothing was requested.
     #[error("{0} cannot be applied")]
     NotWithout(String),
-    /// An operand is neither a patch of the depot nor a list of such patches.
     #[error("{operand} is no patch of {depot}, and no list of patches either")]
     NotInDepot {
-        /// The operand.
         operand: String,
-        /// The depot, as it was named.
+        /// As the user named it.
         depot: String,
     },
-    /// No depot is named, neither by the caller nor by the policy.
-    #[error("no depot is named: -M names one, or the policy does (depot=){}", last_used(.last.as_deref()))]
+    #[error("no depot is named: {}{}", how_to_name_depot(.ignored.as_ref()), last_used(.last.as_deref()))]
     NoDepot {
-        /// The depot that was used last, if the root remembers one.
+        /// The depot of the root's own policy, if it is not used.
+        ignored: Option<IgnoredDepot>,
+        /// If the root remembers one.
         last: Option<String>,
     },
-    /// Patches come over a network, and no trusted key can vouch for them.
     #[error(
         "{0} is reached over a network, and this root trusts no key that could vouch for what comes from there"
     )]
     Unvouched(String),
-    /// The root requires signatures, and only the whole patch has one: its packages cannot be installed by themselves.
+    /// Only the whole patch has a signature.
     #[error(
         "package {0} is part of a patch, and this root requires signatures, which only whole patches have"
     )]
     PatchPackage(String),
-    /// Everything should be done as the owner of the root, but that is the superuser.
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),
-    /// The root has no package database.
     #[error("no package database below {0}; name the right root with -R")]
     NoDatabase(String),
-    /// The lock of the root was not got.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// An unfinished run of another command could not be recovered.
     #[error("{}", unrecovered(.error))]
-    Unrecovered {
-        /// The reason, and the condition of the root.
-        error: TransactionError,
-    },
-    /// The root cannot be identified, or it did not get another identity.
+    Unrecovered { error: TransactionError },
     #[error(transparent)]
-    Identity {
-        /// The reason, and the condition of the root.
-        error: TransactionError,
-    },
-    /// A run is active, or dead and not recovered: nothing can be planned for a root in between.
+    Identity { error: TransactionError },
+    /// A run is active, or dead and not recovered: nothing can be planned now.
     #[error("another run changes {0} at the moment, or was interrupted and is not recovered yet")]
     DuringRun(String),
-    /// The run failed; its error gives the condition of the root. All patches of one run share it.
+    /// All patches of one run share it.
     #[error(transparent)]
     Transaction(Arc<TransactionError>),
-    /// The package database cannot be read.
     #[error(transparent)]
     Database(DatabaseError),
-    /// The undo archive is missing or damaged.
     #[error(transparent)]
     Archive(ArchiveError),
-    /// The policy of the root makes no sense.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// A call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The records of dpkg or rpm cannot be used.
     #[error(transparent)]
     Native(#[from] NativeError),
-    /// The keys of a root cannot be trusted.
     #[error(transparent)]
     Keys(#[from] KeyDirectoryError),
-    /// The index of a depot is not the newest, or it belongs to another depot than the earlier one.
+    /// The index is not the newest, or belongs to another depot than before.
     #[error(transparent)]
     StaleIndex(#[from] StaleIndex),
-    /// The root's memory of depots cannot be read.
     #[error("{path}: {error}")]
-    DepotMemory {
-        /// The file.
-        path: String,
-        /// The damage.
-        error: SeenDepotsError,
-    },
-    /// A depot cannot be used, or a patch cannot be fetched from it.
+    DepotMemory { path: String, error: SeenDepotsError },
     #[error(transparent)]
     Depot(#[from] Box<DepotError>),
-    /// A word that should be a patch id is not one.
     #[error("{0}")]
     BadId(String),
-    /// A word that should name an applied patch, a date or a run names none of them.
-    #[error("<{0}> is neither an applied patch, nor a date, nor a run")]
+    #[error(
+        "<{0}> is neither an applied patch, nor a date, nor a run: write an id such as 105181-05, 2026-11-20, \
+         '2026-11-20 07:00', or the number of a run"
+    )]
     UnknownPoint(String),
-    /// `-B` does not name a directory that can be used.
     #[error("{path}: {reason}")]
-    BackoutDirectory {
-        /// The named path.
-        path: PathBuf,
-        /// The defect.
-        reason: &'static str,
-    },
-    /// `--exchange` does not name a directory that can be used.
+    BackoutDirectory { path: PathBuf, reason: &'static str },
     #[error("{path}: {reason}")]
-    ExchangeDirectory {
-        /// The directory.
-        path: String,
-        /// The defect.
-        reason: String,
-    },
-    /// A run is on trial, and nothing else may change the root.
+    ExchangeDirectory { path: String, reason: String },
     #[error("run {run} is on trial until {until}, and nothing else may change the root before its end")]
-    OnTrial {
-        /// The run.
-        run: String,
-        /// The deadline.
-        until: String,
-    },
-    /// A trial is over and not ended yet: nothing can be planned for the root before that.
+    OnTrial { run: String, until: String },
+    /// Nothing can be planned before it has ended.
     #[error("the trial of run {run} is over, and the next command that changes the root reverts it")]
-    TrialOver {
-        /// The run.
-        run: String,
-    },
-    /// A trial is over, and its patches cannot be backed out.
+    TrialOver { run: String },
     #[error("the trial of run {run} is over, and it cannot be reverted: {failure}")]
-    StuckTrial {
-        /// The run.
-        run: String,
-        /// Why not.
-        failure: Box<Failure>,
-    },
-    /// A trial is not confirmed.
+    StuckTrial { run: String, failure: Box<Failure> },
     #[error(transparent)]
     NotConfirmed(ConfirmRefusal),
-    /// The record of a trial is not believed.
     #[error(transparent)]
     Trial(TrialFault),
-    /// A named file, such as an admin file, does not exist or makes no sense.
+    /// For example an admin file.
     #[error("{0}")]
     BadFile(String),
-    /// A named response file does not exist or makes no sense.
     #[error("{0}")]
     BadResponseFile(String),
-    /// A plan file cannot be used, or does not hold any more.
+    /// The file is unusable or outdated.
     #[error(transparent)]
     Plan(Box<PlanFault>),
-    /// Undo data cannot be exported to a file, or imported from it.
     #[error(transparent)]
     UndoFile(Box<UndoFileFault>),
-    /// A procedure script says no.
     #[error("{0}")]
     Script(ScriptFailure),
-    /// Procedure scripts cannot be run.
     #[error(transparent)]
     Scripts(#[from] ScriptError),
-    /// The answers of a script cannot be read.
     #[error(transparent)]
     Response(#[from] ResponseError),
-    /// The user was asked, and did not agree.
     #[error("not agreed to")]
     Declined,
 }
@@ -281,6 +214,21 @@ impl From<ViewError> for Failure {
     }
 }
 
+/// A depot that the policy of a root names and that is not used, because the caller is the superuser and the root another one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`depot` in {policy} is ignored: whoever writes that file must not choose what root fetches; use -M DEPOT or --policy FILE, \
+     or set `depot` in /etc/patchadm/policy"
+)]
+pub struct IgnoredDepot {
+    /// The path of the policy.
+    pub policy: String,
+}
+
+fn how_to_name_depot(ignored: Option<&IgnoredDepot>) -> String {
+    ignored.map_or_else(|| "-M names one, or the policy does (depot=)".to_owned(), ToString::to_string)
+}
+
 fn last_used(last: Option<&str>) -> String {
     last.map(|last| format!("; the last one used was {}", without_password(last))).unwrap_or_default()
 }
@@ -304,7 +252,7 @@ impl From<DatabaseError> for Failure {
 }
 
 impl Failure {
-    /// Tells whether the caller may not read a record, or undo data.
+    /// The caller may not read a record, or undo data.
     pub fn is_refused_access(&self) -> bool {
         match self {
             Self::Database(error) => error.is_refused_access(),
@@ -314,7 +262,7 @@ impl Failure {
         }
     }
 
-    /// Returns the verdict on the signature for which a patch was refused, if that is the reason.
+    /// Returns the verdict on the signature for which a patch was refused, if any.
     pub fn refused_signature(&self) -> Option<&Verdict> {
         match self {
             Self::Source(error) => match &error.problem {
@@ -325,7 +273,7 @@ impl Failure {
         }
     }
 
-    /// Returns the evidence that a user other than the superuser may change the root, if that is why it failed.
+    /// Returns the evidence that another user may change the root, if that is the reason.
     pub fn untrusted(&self) -> Option<&Untrusted> {
         let error = match self {
             Self::Root(error)
@@ -345,7 +293,6 @@ impl Failure {
         }
     }
 
-    /// Returns the damage of a record, if that is why it failed.
     pub fn damage(&self) -> Option<&RecordDamage> {
         match self {
             Self::Database(error) => error.damage(),
@@ -361,7 +308,6 @@ impl Failure {
         }
     }
 
-    /// Returns the present condition of the root.
     pub fn left(&self) -> RootCondition {
         match self {
             Self::Transaction(error) => error.left.clone(),
@@ -371,12 +317,12 @@ impl Failure {
         }
     }
 
-    /// Tells whether the root is as before, and nobody asked the operation to end.
+    /// The root is as before, and nobody asked the operation to end.
     pub fn is_rolled_back(&self) -> bool {
         self.signal().is_none() && matches!(self.left(), RootCondition::Unchanged | RootCondition::RolledBack)
     }
 
-    /// A signal came before anything was changed.
+    /// For a signal before any change.
     pub(super) fn interrupted(signal: i32) -> Self {
         let cause = Cause::Interrupted(signal);
         TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
@@ -386,7 +332,6 @@ impl Failure {
         interrupt().map_or(Ok(()), |signal| Err(Self::interrupted(signal)))
     }
 
-    /// Returns the signal that ended the operation, if one did.
     pub fn signal(&self) -> Option<i32> {
         match self {
             Self::Transaction(error) => match error.cause {
@@ -399,7 +344,7 @@ impl Failure {
     }
 }
 
-/// Describes what could not be recovered. If a journal cannot be read, it is unknown whether a run is unfinished.
+/// If a journal cannot be read, it is unknown whether a run is unfinished.
 fn unrecovered(error: &TransactionError) -> String {
     match error.cause {
         Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => error.to_string(),
@@ -414,12 +359,12 @@ fn untrusted(cause: &Cause) -> Option<&Untrusted> {
     }
 }
 
-/// Returns whether a source is not what it claims to be, and nothing was changed.
+/// The source is not what it claims to be, and nothing was changed.
 pub(super) fn is_of_source(error: &TransactionError) -> bool {
     error.left == RootCondition::Unchanged && is_content(error)
 }
 
-/// Returns whether a run was undone because of what a source delivered.
+/// A run was undone because of what a source delivered.
 pub(super) fn is_undone_for_source(error: &TransactionError) -> bool {
     error.left == RootCondition::RolledBack && is_content(error)
 }

@@ -1,7 +1,5 @@
-//! Files of a report about many hosts: inventories, and the previous report.
-//!
-//! Files are read in parallel, each up to a size limit. Unreadable files are reported and do not affect the
-//! others.
+//! Reads inventories of many hosts, and the previous report, in parallel and each up to a size limit. Unreadable files
+//! are reported and do not affect the others.
 
 use std::io::Read as _;
 use std::num::NonZeroUsize;
@@ -14,22 +12,18 @@ use patchadm_inputs::input_file::InputFile;
 use patchadm_planning::fleet::{InventoryReader, NamedInventory, PastReport, PastReportError};
 use patchadm_rootfs::{WorkMeter, WorkUnit};
 
-/// Inventories that were read.
 #[derive(Debug, Default)]
 pub struct FleetFiles {
-    /// The number of documents.
     pub documents: usize,
-    /// The inventories.
     pub inventories: Vec<NamedInventory>,
-    /// Inventories that could not be read.
     pub unread: Vec<UnreadInventory>,
-    /// The paths in directories whose names are those of inventories, and that are no regular files.
+    /// Named like inventories, but no regular files.
     pub passed_over: Vec<PathBuf>,
 }
 
 type DocumentResult = (Vec<NamedInventory>, Vec<UnreadInventory>);
 
-/// Reads all inventories, `jobs` at a time. `meter` knows how far it is.
+/// Reads `jobs` inventories at a time.
 pub fn read_inventories(sources: Vec<InventorySource>, jobs: NonZeroUsize, meter: &WorkMeter) -> FleetFiles {
     let mut files = FleetFiles::default();
     let mut all: Vec<Mutex<Option<DocumentSource>>> = Vec::new();
@@ -84,63 +78,44 @@ fn read_document(reader: &mut InventoryReader, document: DocumentSource) -> Docu
     }
 }
 
-/// Largest report: 512 MiB, enough for ten thousand hosts with some thousand patches each.
+/// 512 MiB: enough for ten thousand hosts with some thousand patches each.
 const LARGEST_REPORT: u64 = 512 << 20;
 
-/// The reason the report before cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PastFileError {
-    /// Its file cannot be read.
     #[error("cannot read {}: {reason}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        reason: io::Error,
-    },
-    /// It is no report.
+    File { path: PathBuf, reason: io::Error },
     #[error("{}: {reason}", .path.display())]
-    Form {
-        /// The file.
-        path: PathBuf,
-        /// The defect.
-        reason: PastReportError,
-    },
+    Form { path: PathBuf, reason: PastReportError },
 }
 
-/// Reads the report before.
 pub fn read_past_report(path: &Path) -> Result<PastReport, PastFileError> {
     let text = read_limited(path, LARGEST_REPORT)
         .map_err(|reason| PastFileError::File { path: path.to_owned(), reason })?;
     PastReport::parse(&text).map_err(|reason| PastFileError::Form { path: path.to_owned(), reason })
 }
 
-/// The largest document, in bytes: 64 MiB. A root with 1,000 patches takes about one.
+/// 64 MiB. A root with 1,000 patches takes about one.
 pub const LARGEST_INVENTORY: u64 = 64 << 20;
 
-/// Deepest nesting of directories.
 const DEEPEST: usize = 16;
 
-/// An inventory that was named.
 #[derive(Clone, Debug)]
 pub enum InventorySource {
-    /// A file, or a directory: all files below it whose names end in `.json`.
+    /// A file, or a directory: all files below it that end in `.json`.
     Path(PathBuf),
-    /// A text, with its name.
     Text {
-        /// The name that messages have for it.
+        /// For messages.
         name: String,
-        /// The document.
         text: Vec<u8>,
     },
 }
 
-/// An inventory that could not be read, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadInventory {
-    /// The file, with the root where it is about one of many.
+    /// With the root in an inventory of many.
     pub source: String,
-    /// The reason, in one line.
+    /// In one line.
     pub reason: String,
 }
 
@@ -164,7 +139,7 @@ impl DocumentSource {
         }
     }
 
-    /// Returns the name of a machine whose document has none: the file name without its ending.
+    /// The name of a machine without one in its document: the file name without `.json`.
     fn machine(&self) -> String {
         match self {
             Self::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -199,7 +174,7 @@ fn too_large(limit: u64) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {mebibytes} MiB ({limit} bytes)"))
 }
 
-/// Returns the documents of a source, and adds to `files` the ones that cannot be read.
+/// Adds unreadable documents to `files`.
 fn documents(source: InventorySource, files: &mut FleetFiles) -> Vec<DocumentSource> {
     let path = match source {
         InventorySource::Text { name, text } => return vec![DocumentSource::Text { name, text }],
@@ -217,7 +192,7 @@ fn documents(source: InventorySource, files: &mut FleetFiles) -> Vec<DocumentSou
     found.into_iter().map(DocumentSource::File).collect()
 }
 
-/// Collects the files of a directory. Symbolic links to directories are not followed.
+/// Does not follow symbolic links to directories.
 fn collect(directory: &Path, depth: usize, found: &mut Vec<PathBuf>, files: &mut FleetFiles) {
     let entries = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries,

@@ -1,4 +1,4 @@
-//! The root for which a plan is shown: as it is, or, if a run was interrupted, as its recovery would leave it.
+//! The root for which a plan is shown: as it is, or as the recovery of an interrupted run would leave it.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,7 @@ use patchadm_planning::plan::patch::projected_root::ProjectedRoot;
 use patchadm_rootfs::{Digest, Lock, Root, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// The plans so far, in their order, each with the digests of what it delivers, if a later one needs them. Without plans, it
-/// is the root as it is.
+/// The plans so far, with digests of delivered files that a later one needs. Without plans, the root as it is.
 #[derive(Clone, Debug, Default)]
 pub(in crate::operation) struct ForeseenRoot {
     plans: Vec<(Plan, BTreeMap<ObjectPath, Digest>)>,
@@ -21,7 +20,7 @@ pub(in crate::operation) struct ForeseenRoot {
 }
 
 impl ForeseenRoot {
-    /// Returns the root before the first patch; `when` is the time of the command.
+    /// `when` is the time of the command.
     pub(in crate::operation) fn at(when: Timestamp) -> Self {
         Self { plans: Vec::new(), when }
     }
@@ -45,7 +44,6 @@ impl ForeseenRoot {
         self.onto(Inventory { packages, ..Inventory::default() }).packages
     }
 
-    /// Returns a survey of the present root with all future changes.
     pub(in crate::operation) fn onto(&self, inventory: Inventory) -> Inventory {
         if self.plans.is_empty() {
             return inventory;
@@ -58,9 +56,8 @@ impl ForeseenRoot {
     }
 }
 
-/// Makes a plan that is only shown, for the root as after the recovery of an interrupted run. The effects of the recovery
-/// are reported beside the plan. If a command is working on the run, or its recovery cannot be foreseen, the plan is made
-/// for the root as it is, which is refused in the middle of a run.
+/// Plans for the root after the recovery of an interrupted run, whose effects are reported, too. If the run is active
+/// or its recovery cannot be foreseen, plans for the present root, which is refused in the middle of a run.
 pub(super) fn plan_on_foreseen_root<T>(
     root: &Root,
     plan: impl FnOnce(&Root) -> Result<T, Failure>,
@@ -76,7 +73,7 @@ pub(super) fn plan_on_foreseen_root<T>(
     let before = state()?;
     let (shown, recovered) = *foreseen;
     let planned = plan(&shown)?;
-    // Another command may have recovered it meanwhile, and changed the root.
+    // Another command may have recovered the root meanwhile.
     if is_at_work() || state()? != before {
         return Err(Failure::DuringRun(root.prefix().display().to_string()));
     }

@@ -1,6 +1,5 @@
-//! The installed files that have exactly the delivered bytes: only those are "already installed".
-//!
-//! Size and sum of the pkgmap are no proof. Bytes are compared, but only if everything else agrees.
+//! Marks installed files that equal the delivered ones ("already installed"). Size and sum of the pkgmap prove nothing,
+//! so bytes are compared if everything else agrees.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use patchadm_planning::plan::concern::FileToCompare;
 use patchadm_rootfs::{Hashing, Interrupt, Live};
 use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath};
 
-/// Marks in the inventory the delivered files that exist byte for byte; ends if a signal comes.
+/// A signal ends it.
 pub(super) fn mark_identical(
     source: &Source,
     image: &Image,
@@ -23,7 +22,7 @@ pub(super) fn mark_identical(
     for file in files {
         let content = file.entry.object.content;
         let Some(found) = inventory.live.get(&file.path).and_then(Live::content_info) else { continue };
-        // A file that no package owns has a time of its own.
+        // A file without an owner has its own time.
         let is_owned = inventory.lines.contains_key(&file.path);
         if found == content || !is_owned && (ContentInfo { mtime: content.mtime, ..found }) == content {
             candidates.insert((file.package, file.entry.path.clone()), file.path);
@@ -36,7 +35,7 @@ pub(super) fn mark_identical(
     let mut wanted = |package: usize, path: &PackagePath| candidates.contains_key(&(package, path.clone()));
     source.stream_until::<Failure>(image, &mut wanted, interrupt, &mut |package, path, _, data| {
         let mut b3 = Hashing::new(std::io::sink());
-        // A source that cannot be read is reported by `stream` itself.
+        // `stream` reports read errors.
         let read = std::io::copy(data, &mut b3);
         if let (Ok(_), Some(at)) = (read, candidates.get(&(package, path.clone()))) {
             digests.push((at.clone(), b3.finish().1));

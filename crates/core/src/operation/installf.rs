@@ -1,8 +1,6 @@
-//! `installf` and `removef`: a package takes over objects that it did not deliver, or gives objects up (installf(1M), removef(1M)).
-//!
-//! Each call is a run of its own, except if a script of an active run makes it: the environment of the script names that run.
-//! Then the call takes no lock and makes no run. Its requests are queued for that run, and objects that must exist at once are
-//! made at once.
+//! `installf` and `removef`: a package takes over or gives up objects (installf(1M), removef(1M)). Each call is a run,
+//! except inside a run's script: the environment names that run, and requests are queued for it without a lock. Objects
+//! that must exist at once are made at once.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,36 +23,29 @@ use patchadm_rootfs::{Root, never};
 use patchadm_svr4::format::registration::{Registration, RegistrationError};
 use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 
-/// The options and operands of installf(1M).
 #[derive(Clone, Debug)]
 pub struct InstallfRequest {
-    /// The package instance.
     pub package: String,
-    /// The objects or the class that the call is about.
     pub what: InstallfSubject,
-    /// The run in the environment: set for scripts of a run.
+    /// Set in the environment of scripts of a run.
     pub run: Option<String>,
 }
 
-/// The subject of a call of installf(1M).
 #[derive(Clone, Debug)]
 pub enum InstallfSubject {
-    /// These objects are registered.
     Objects(Vec<Registration>),
-    /// The registered objects of the package are final: all of them, or those of one class.
+    /// The registered objects are final: all, or those of one class.
     Final(Option<String>),
 }
 
-/// The outcome of installf(1M).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstallfOutcome {
-    /// The paths whose lines changed, or that were queued for a surrounding run.
+    /// Changed lines, or paths queued for a surrounding run.
     pub paths: Vec<ObjectPath>,
-    /// The objects that differ from their declarations; their lines say so.
+    /// Objects that differ from their declarations; their lines say so.
     pub discrepancies: Vec<(ObjectPath, Discrepancy)>,
 }
 
-/// Registers objects, or declares registered objects final.
 pub fn installf(
     root: &Root,
     request: &InstallfRequest,
@@ -80,27 +71,22 @@ pub fn installf(
     Ok(InstallfOutcome { paths, discrepancies })
 }
 
-/// The options and operands of removef(1M).
 #[derive(Clone, Debug)]
 pub struct RemovefRequest {
-    /// The package instance.
     pub package: String,
-    /// The objects that it gives up; `None` to make what it has given up final.
+    /// `None` makes earlier calls final.
     pub paths: Option<Vec<ObjectPath>>,
-    /// The run in the environment: set for scripts of a run.
+    /// Set in the environment of scripts of a run.
     pub run: Option<String>,
 }
 
-/// Objects that were given up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemovefOutcome {
-    /// The paths, sorted, that no other package owns, so that the caller may remove them.
+    /// Sorted; no other package owns them, so the caller may remove them.
     pub removable: Vec<ObjectPath>,
-    /// Sentences for a person.
     pub notes: Vec<String>,
 }
 
-/// Gives objects up, or declares that final.
 pub fn removef(
     root: &Root,
     request: &RemovefRequest,
@@ -120,19 +106,14 @@ pub fn removef(
     Ok(RemovefOutcome { removable, notes })
 }
 
-/// The reason why objects were neither registered nor given up.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallfError {
-    /// The name is not a valid name of a package.
     #[error("package instance <{0}> is invalid")]
     InvalidPackage(String),
-    /// The package is not installed.
     #[error("package instance <{0}> is not installed")]
     NotInstalled(PkgInst),
-    /// The named object cannot be registered.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
-    /// The root stands in the way.
     #[error(transparent)]
     Failure(#[from] Failure),
 }
@@ -147,7 +128,7 @@ fn package(name: &str) -> Result<PkgInst, InstallfError> {
     PkgInst::new(name).map_err(|_| InstallfError::InvalidPackage(name.escape_debug().to_string()))
 }
 
-/// Returns a path as it is inside the root: callers may put the path of the root before it.
+/// Removes the root's own path, which callers may put before a path.
 fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
     let Ok(prefix) = ObjectPath::new(root.prefix().as_os_str().as_bytes()) else { return path.clone() };
     let below = path.as_bytes().get(prefix.as_bytes().len()..).unwrap_or_default();
@@ -164,7 +145,6 @@ fn within(root: &Root, registration: &Registration) -> Registration {
     object
 }
 
-/// The receiver of registrations.
 enum InstallfTarget<'a> {
     Own(Box<Session<'a>>),
     /// The queue of the run whose script is the caller.
@@ -241,7 +221,7 @@ impl<'a> InstallfTarget<'a> {
     }
 }
 
-/// Records that a call failed, for the run in which it was made, if `run` names that one; otherwise does nothing.
+/// Records a failed call for the run, if `run` names an active one.
 pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
     match open_run(root)?.filter(|open| open.name == run).and_then(|open| open.stage) {
         Some(stage) => note_failed_request(root, &stage, text).map_err(failed),
@@ -249,7 +229,7 @@ pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Returns a failure inside a surrounding run, which will undo what was done.
+/// The surrounding run will undo what was done.
 fn failed(cause: Cause) -> Failure {
     TransactionError { phase: Phase::Switch, cause, left: RootCondition::Unchanged }.into()
 }

@@ -1,4 +1,4 @@
-//! What is kept in a root: shown, and removed in a run of its own if nothing needs it (`patchadm libs`).
+//! Lists kept libraries, and removes unneeded ones in a run (`patchadm libs`).
 
 use super::content::NoContent;
 use super::failure::Failure;
@@ -10,35 +10,28 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 
-/// The request.
 #[derive(Clone, Debug, Default)]
 pub struct KeptRequest {
-    /// The packages of kept libraries; all if empty.
+    /// All if empty.
     pub packages: Vec<String>,
-    /// Remove libraries that are missing or that nothing needs.
+    /// Remove libraries that are missing or unneeded.
     pub prune: bool,
-    /// Nothing is changed.
     pub dry_run: bool,
 }
 
-/// The kept libraries, and those that were removed.
 #[derive(Debug, Default)]
 pub struct KeptReport {
-    /// The kept libraries that were found.
     pub look: KeptLook,
-    /// The libraries that were removed, or would be.
+    /// Removed, or would be.
     pub pruned: Vec<KeptLibraryState>,
-    /// The run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
-    /// The finding of recovery.
     pub recovered: Recovered,
-    /// The names that are no packages of kept libraries.
+    /// Names of unknown packages.
     pub unknown: Vec<String>,
-    /// Sentences for a person: what stays because a package of dpkg or rpm owns it now.
+    /// Tells what stays because a package of dpkg or rpm owns it now.
     pub notes: Vec<String>,
 }
 
-/// Shows what is kept. Removes what nothing needs, if requested.
 pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) -> Result<KeptReport, Failure> {
     must_have_database(root)?;
     let ground = RootAndPolicy::of(root)?;

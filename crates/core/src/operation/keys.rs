@@ -1,8 +1,6 @@
-//! The keys of a root: those that it trusts, and those that it never trusts again.
-//!
-//! Changes are made under the lock of the root, each file by one rename that is flushed to the disk before the next. A key
-//! gets its rules before its file, so that it never exists without them. A revoked key keeps its file: what it signed is
-//! refused as revoked, not as signed by an unknown key.
+//! Trusted and revoked keys of a root, changed under its lock by durable renames. A key gets its rules before its file,
+//! so that it never exists without them. A revoked key keeps its file, so that its signatures are refused as revoked,
+//! not as unknown.
 
 use super::failure::Failure;
 use super::new_database::made_directory;
@@ -17,33 +15,21 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 
 const PROGRAM: &str = "patchadm-key";
 
-/// The reason why keys were not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeysError {
-    /// The root could not be locked or changed.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// The keys of the root cannot be trusted.
     #[error(transparent)]
     Directory(#[from] KeyDirectoryError),
-    /// The file is no key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// A name for a key is not a valid file name.
     #[error(
         "<{0}> is no name for a key: letters, digits, `.`, `_`, `+` and `-`, and no dot at its beginning"
     )]
     Name(String),
-    /// Another key has the name.
     #[error("the name {name} is that of another key, {id}")]
-    Taken {
-        /// The name.
-        name: String,
-        /// The key with this name.
-        id: KeyId,
-    },
-    /// The key was revoked.
+    Taken { name: String, id: KeyId },
     #[error("key {0} is revoked")]
     Revoked(KeyId),
 }
@@ -54,23 +40,19 @@ impl From<RootError> for KeysError {
     }
 }
 
-/// The keys of a root, and their place.
 pub struct RootKeys {
-    /// The keys, and the revocations.
     pub ring: KeyRing,
-    /// Their directory, inside the root.
+    /// Inside the root.
     pub place: ObjectPath,
 }
 
-/// Reads the keys of a root from the directory that its policy names.
 pub fn read_keys(root: &Root) -> Result<RootKeys, KeysError> {
     root.look_at_records()?;
     let place = policy::of_root(root).map_err(Failure::from)?.keys;
     Ok(RootKeys { ring: KeyDirectory::new(root, &place).read()?, place })
 }
 
-/// Trusts a key within these rules under a name. A key that is already trusted under that name gets the rules. Returns
-/// whether anything changed.
+/// Trusts a key under a name; an already trusted key gets the new rules. Returns whether anything changed.
 pub fn trust_key(
     root: &Root,
     (name, key, rules): (&str, &PublicKey, &KeyRules),
@@ -108,7 +90,7 @@ pub fn trust_key(
     Ok(true)
 }
 
-/// Revokes a key, whether the root knows it or not. Returns whether anything changed: false if it was already revoked.
+/// The root need not know the key. Returns false if it was already revoked.
 pub fn revoke_key(root: &Root, (id, reason): (KeyId, &str), caller: &Caller<'_>) -> Result<bool, KeysError> {
     let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     let (root, place) = (&session.ground.root, &session.ground.policy.keys);
@@ -126,14 +108,14 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.bytes().all(is_letter)
 }
 
-/// Opens the directory, made where it is missing, without the remains of killed commands.
+/// Also removes remains of killed commands.
 fn key_directory(root: &Root, place: &ObjectPath) -> Result<Dir, RootError> {
     let dir = made_directory(root, place)?;
     dir.remove_leftovers(PROGRAM)?;
     Ok(dir)
 }
 
-/// Writes a file by one rename that is on the disk afterwards.
+/// Writes a durable file by one rename.
 fn put(dir: &Dir, name: &str, text: &str) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
     dir.sync()

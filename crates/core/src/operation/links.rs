@@ -1,7 +1,5 @@
-//! Links named after the classic commands: with them in a directory of PATH, the program is all of these commands.
-//!
-//! Either all of them are made or none is begun: names that other objects have are found first. A link that already leads to
-//! the program is left as it is.
+//! Links named after the classic commands. Makes all or none: names taken by other objects are found first. A link that
+//! already leads to the program stays.
 
 use std::fs;
 use std::io;
@@ -10,40 +8,29 @@ use std::path::{Path, PathBuf};
 
 use patchadm_rootfs::{Dir, FileType, RootError, random};
 
-/// The changes, name by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppletLinks {
-    /// The links that were made.
     pub made: Vec<&'static str>,
-    /// The links that replaced others.
     pub replaced: Vec<&'static str>,
-    /// The links that existed already.
     pub kept: Vec<&'static str>,
 }
 
-/// The reason why no link was made.
 #[derive(Debug, thiserror::Error)]
 pub enum LinksError {
-    /// Other objects have these names.
     #[error("{} has something else by these names: {}", .directory.display(), .names.join(" "))]
     Taken {
-        /// The directory.
         directory: PathBuf,
-        /// The names.
         names: Vec<&'static str>,
-        /// True if only symbolic links have them, so that they may be replaced.
+        /// Only symbolic links have the names, so they may be replaced.
         only_links: bool,
     },
-    /// The program does not know its own path.
     #[error("the program cannot find its own file: {0}")]
     Program(io::Error),
-    /// The directory cannot be read or changed.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// Makes a symbolic link to `program` for each of `names` in `directory`, which must exist. With `force`, links that lead
-/// elsewhere are replaced; any other object never is.
+/// `directory` must exist. `force` replaces links that lead elsewhere, never other objects.
 pub fn make_links(
     directory: &Path,
     program: &Path,
@@ -90,7 +77,6 @@ mod tests {
 
     const NAMES: [&str; 3] = ["pkgadd", "pkginfo", "pkgrm"];
 
-    /// Returns a program, and an empty directory for links to it.
     fn stage() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let (program, links) = (dir.path().join("patchadm"), dir.path().join("bin"));

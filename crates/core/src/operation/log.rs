@@ -1,5 +1,5 @@
-//! The contents of the log of a run. Logs are also read at a terminal: names and texts of packages have their control
-//! characters escaped as in printed output. Only the output of scripts is logged literally.
+//! Contents of logs. Logs are read at terminals, so control characters of packages are escaped; only the output of
+//! scripts is literal.
 
 use std::fmt::{Display, Write as _};
 
@@ -13,8 +13,7 @@ pub(super) fn of_patch(plan: &Plan) -> Option<ObjectPath> {
     places::patches().join(id.as_bytes()).ok()?.join(b"log").ok()
 }
 
-/// Returns the log of packages that were installed, or of an applied patch: every package with its paths, as pkgadd(1M)
-/// would have listed them.
+/// Lists every package with its paths, like pkgadd(1M).
 pub(super) fn of_installation(plan: &Plan) -> String {
     let mut text = String::new();
     for package in &plan.packages {
@@ -43,7 +42,6 @@ fn marker(change: &Change) -> &'static str {
     }
 }
 
-/// Returns the log of a patch that was backed out.
 pub(super) fn of_backout(plan: &Plan) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "Backing out patch {}", plan.patches.join(" "));
@@ -56,7 +54,6 @@ pub(super) fn of_backout(plan: &Plan) -> String {
     escaped(&text)
 }
 
-/// Returns the log of a package that was removed.
 pub(super) fn of_removal(plan: &Plan) -> String {
     let mut text = String::new();
     for package in &plan.packages {
@@ -71,8 +68,7 @@ pub(super) fn of_removal(plan: &Plan) -> String {
     escaped(&text)
 }
 
-/// Returns the log of a call of installf(1M) or removef(1M): the lines of `contents` that it changed, as they are
-/// afterwards.
+/// Lists the changed lines of `contents`.
 pub(super) fn of_registration(plan: &Plan) -> String {
     let mut text = String::new();
     for (path, line) in &plan.contents {
@@ -82,7 +78,7 @@ pub(super) fn of_registration(plan: &Plan) -> String {
     escaped(&text)
 }
 
-/// Returns the heading for the output of scripts in a run that changed nothing: which run, and why.
+/// The heading for script output of a run that changed nothing.
 pub(super) fn head(subject: &str, reason: impl Display) -> String {
     escaped(&format!("# {subject}: {reason}\n"))
 }

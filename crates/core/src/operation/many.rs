@@ -1,11 +1,6 @@
-//! One operation on many roots: a limited number at a time, each as if it were the only one.
-//!
-//! Every root is a transaction of its own, with its own lock, journal, history and log. The outcome for one says nothing
-//! about another. A root that is named twice is found before anything begins, under any spelling: two runs would wait for
-//! each other, or do the same thing twice. A root is opened when its turn comes and closed when it is done. So thousands of
-//! roots need no more files and memory than those that are worked on at a time.
-//!
-//! The roots have no order, and nothing is undone on one because another failed.
+//! Runs one operation on many roots, some at a time. Each is a transaction of its own, and nothing is undone on one
+//! because another failed. Duplicates are found first under any spelling. Roots are opened one by one, to save files
+//! and memory.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -22,7 +17,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 use rustix::io::Errno;
 
-/// A list of roots that are all different directories.
+/// All are different directories.
 #[derive(Clone, Debug)]
 pub struct RootList(Vec<RootTarget>);
 
@@ -34,35 +29,29 @@ struct RootTarget {
 
 type DirectoryIdentity = ((u32, u32), u64);
 
-/// A directory that is named twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} and {} are the same directory", .first.display(), .second.display())]
 pub struct SameRoot {
-    /// Its first name.
     pub first: PathBuf,
-    /// Its second name.
     pub second: PathBuf,
 }
 
-/// The reason why nothing was tried on a root, or why it ended without an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum UnansweredRoot {
-    /// It does not exist, is no directory, or cannot be opened.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// Its path leads elsewhere now than when the command began.
+    /// Its path leads elsewhere than at the beginning.
     #[error("{0} is not the directory that it was when the command began")]
     Replaced(String),
-    /// The command was told to stop before its turn came.
     #[error("not begun")]
     NotBegun,
-    /// A defect of the program; the message of the panic has been printed. The root is recovered by its next command.
+    /// A panic, whose message has been printed. The next command recovers the root.
     #[error("internal error: please report it; `patchadm recover` puts this root right")]
     Defect,
 }
 
 impl RootList {
-    /// Looks up each directory. A missing one is no error here: it fails alone, when its turn comes.
+    /// A missing directory fails later, alone.
     pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, SameRoot> {
         let (mut targets, mut seen) = (Vec::new(), HashMap::<DirectoryIdentity, PathBuf>::new());
         for path in paths {
@@ -77,30 +66,25 @@ impl RootList {
         Ok(Self(targets))
     }
 
-    /// Returns the directories as they were named, in their order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(|target| target.path.as_path())
     }
 
-    /// Returns the roots at these places.
     #[must_use]
     pub fn at(&self, places: &[usize]) -> Self {
         Self(places.iter().filter_map(|place| self.0.get(*place).cloned()).collect())
     }
 
-    /// Returns the number of roots.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Returns whether there are no roots.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Calls `work` for every root, at most `jobs` at a time, beginning in their order. As each ends, `ended` gets its place
-    /// in that order and the answer, from the calling thread and one after another. When `stops` says so, no other root is
-    /// begun; `work` itself must end the active ones early.
+    /// Calls `work` for every root, at most `jobs` at a time. The calling thread passes each answer to `ended`, with
+    /// the root's index. If `stops` returns true, no other root is begun; `work` itself must end the active ones.
     pub fn each<T: Send>(
         &self,
         jobs: NonZeroUsize,
@@ -135,9 +119,8 @@ impl RootList {
     }
 }
 
-/// Returns the roots that a directory stands for: the directory itself if it is a root, otherwise the roots among its
-/// subdirectories, sorted by name. Symbolic links in it are not followed. A subdirectory that the caller may not read counts
-/// as a root, so that it fails when its turn comes instead of being skipped silently.
+/// Returns the directory itself if it is a root, otherwise its subdirectories that are roots, by name. Ignores symbolic
+/// links. A subdirectory that the caller may not read counts, so that it fails visibly.
 pub fn roots_at(directory: &Path) -> Result<Vec<PathBuf>, RootError> {
     let root = Root::open(directory)?;
     if is_root(&root)? {

@@ -1,14 +1,9 @@
-//! Rebuilds damaged records from their remains: pkgchk(1M) `-f`.
-//!
-//! There is one transaction for each record, so that a crash leaves the root as it was or with the record. No object is
-//! touched. A record that was damaged, and not only lost, is kept beside the new one as `NAME.damaged`.
-//!
-//! - The *pkginfo* of a package is rebuilt from the copy of the last delivered package, from the records that the newest patch
-//!   found, which are in its undo archive, and from the ledger. The list of applied patches has to be certain: the newest patch
-//!   is the one whose undo archive lists all others. If there is a patch but no such archive, nothing is done.
-//! - *contents* is rebuilt from the pkgmaps of the packages as they were installed, then the lines that each patch left, in the
-//!   order in which the patches were applied, then every line of the damaged file that can still be read.
-//! - The names of packages that are gone are removed from *contents*. A line goes with its last owner.
+//! Rebuilds damaged records from their remains: pkgchk(1M) `-f`. One transaction per record; objects stay untouched. A
+//! damaged record is kept beside the new one as `NAME.damaged`.
+//! - *pkginfo*: from the copy of the last delivered package, the newest patch's undo archive, and the ledger. The
+//!   newest patch is the one whose archive lists all others; without it nothing is done.
+//! - *contents*: from the pkgmaps of the packages, the lines of each patch in order, and readable lines of the damaged
+//!   file. Packages that are gone are removed; a line goes with its last owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
@@ -46,30 +41,27 @@ use patchadm_svr4::places;
 
 const COMMAND: &str = "pkgchk";
 
-/// A record that was made anew, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MendedRecord {
-    /// Its damage.
     pub damage: RecordDamage,
-    /// True if it was made.
     pub is_made: bool,
-    /// True if everything in it could be determined.
+    /// Everything in it could be determined.
     pub is_whole: bool,
-    /// Sentences about values that could not be determined, about the sources, or why the record was not made.
+    /// Tells what could not be determined, the sources, or why it was not made.
     pub said: Vec<String>,
 }
 
-/// The repair of the damaged record of a package that has the name of one adopted from dpkg or rpm: it is registered again.
+/// How a damaged record of an adopted package is repaired: it is registered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegistrationRepair<'d> {
-    /// A refresh registers this package again: something may be left that says which package of its manager it is.
+    /// A refresh registers it: remains may tell its native package.
     Refresh(&'d PkgInst, NativeManager),
-    /// This package is adopted again, by the name that its manager has for it.
+    /// Adopted again, under its manager's name.
     Adoption(&'d PkgInst, NativeManager),
 }
 
 impl<'d> RegistrationRepair<'d> {
-    /// Returns the repair where the record is that of a registration and stops changes.
+    /// `None` unless the record is a registration and stops changes.
     pub fn of(damage: &'d RecordDamage) -> Option<Self> {
         let package = damage.package()?;
         let manager = NativeManager::of_package_name(package)?;
@@ -83,8 +75,8 @@ impl<'d> RegistrationRepair<'d> {
     }
 }
 
-/// Makes the damaged records of these packages anew, or of all packages and `contents` if none is chosen. Packages that are
-/// gone leave `contents`, but one that was there after the last run only if it is chosen: its directory may come back.
+/// Rebuilds damaged records of these packages, or all records if none is chosen. Packages that are gone leave
+/// `contents`; one that was there after the last run only if chosen, since its directory may come back.
 pub(super) fn mend(
     session: &Session<'_>,
     is_chosen: Option<&dyn Fn(&PkgInst) -> bool>,
@@ -124,8 +116,8 @@ pub(super) fn mend(
     Ok(mended)
 }
 
-/// Restores the damaged pkginfo of a package that was adopted from dpkg or rpm, and leaves its registration stale. Returns
-/// notes, or the reason why that is impossible.
+/// Restores the damaged pkginfo of an adopted package, and leaves its registration stale. Returns notes, or why it is
+/// impossible.
 pub(super) fn mend_registration(
     session: &Session<'_>,
     package: &PkgInst,
@@ -142,7 +134,7 @@ fn write(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>) -
     session.perform(&plan_of(session, package, records), &mut NoContent, None, String::new()).map(drop)
 }
 
-/// The seconds within which a patch was recorded after its run began.
+/// A patch is recorded within this time after its run began.
 const SECONDS: i64 = 120;
 
 struct Mending {
@@ -161,7 +153,6 @@ impl Mending {
         MendedRecord { damage, is_made, is_whole, said }
     }
 
-    /// Returns the notes, or why it was not made.
     fn outcome(self) -> Result<Vec<String>, String> {
         if self.is_made { Ok(self.said) } else { Err(self.said.join("; ")) }
     }
@@ -174,7 +165,6 @@ fn mend_pkginfo(session: &Session<'_>, package: &PkgInst) -> Result<Mending, Fai
     }
 }
 
-/// Tells whether the pkginfo of a package can be rebuilt.
 pub(in crate::operation) fn can_be_mended(
     ground: &RootAndPolicy,
     caller: &Caller<'_>,
@@ -183,7 +173,7 @@ pub(in crate::operation) fn can_be_mended(
     Ok(regained(ground, caller, package)?.is_ok())
 }
 
-/// Returns the parameters of a package from what is left of its records, or why that is not enough.
+/// Returns the parameters, or why the remains are not enough.
 fn regained(
     ground: &RootAndPolicy,
     caller: &Caller<'_>,
@@ -222,17 +212,16 @@ struct LostPkginfo<'a> {
     traces: PatchTraces,
 }
 
-/// The regained parameters, and those that could not be determined.
+/// With the parameters that could not be determined.
 struct RegainedPkginfo {
     params: Params,
     unknown: Vec<String>,
-    /// The archive that has to be bound anew, because the record of its patch has changed.
+    /// Its patch's record has changed, so it must be bound anew.
     adopted: Option<LedgerArchive>,
 }
 
 impl RegainedPkginfo {
-    /// Adds the registration from the copy of an adopted package. Its native package may have changed since, so it counts as
-    /// installed again.
+    /// The native package may have changed since, so it counts as installed again.
     fn registered(mut self, delivered: &Params) -> Self {
         for (name, value) in delivered.iter().filter(|(name, _)| is_native_parameter(name)) {
             if self.params.get(name).is_none() {
@@ -301,7 +290,7 @@ impl LostPkginfo<'_> {
         Ok(Ok(RegainedPkginfo { params, unknown, adopted: None }))
     }
 
-    /// Rebuilds the pkginfo of a patched package: from what the newest patch found and delivered.
+    /// Uses what the newest patch found and delivered.
     fn patched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
         let separator = &self.ground.policy.separator;
         let Some((line, found)) = self.newest(separator) else {
@@ -347,8 +336,7 @@ impl LostPkginfo<'_> {
         Ok(Ok(RegainedPkginfo { params, unknown, adopted }))
     }
 
-    /// Returns the line of the newest patch, and the parameters that it found: those of the one archive that lists all other
-    /// patches.
+    /// Returns the newest patch's line and the parameters that it found: its archive alone lists all other patches.
     fn newest(&self, separator: &str) -> Option<(&LedgerLine, Params)> {
         let all = self.traces.patches();
         let lines = self.traces.ledger.iter().flat_map(Ledger::lines);
@@ -363,8 +351,8 @@ impl LostPkginfo<'_> {
         newest.next().filter(|_| newest.next().is_none())
     }
 
-    /// Returns the parameters that a patch found, with the `PATCH_INFO` of earlier patches, which later patches have; and
-    /// the patches for which it is not known. A value is believed if the ledger has its digest.
+    /// Returns the parameters that a patch found, with `PATCH_INFO` of earlier patches from later ones, and the patches
+    /// without a known value. The ledger's digest proves a value.
     fn with_patch_info(&self, found: &Params) -> (Params, Vec<String>) {
         let list = found.text("PATCHLIST").into_owned();
         let lines: Vec<&LedgerLine> = self.traces.ledger.iter().flat_map(Ledger::lines).collect();
@@ -417,7 +405,7 @@ impl LostPkginfo<'_> {
         entries.into_iter().rev().find(|entry| entry.result == "done" && is_meant(entry))
     }
 
-    /// Returns the moment this many seconds after one of the history, in the time zone of this machine.
+    /// In the time zone of this machine.
     fn moment(&self, time: &str, seconds: i64) -> Option<Now> {
         let now = &self.caller.now;
         let utc = DateTime::parse_from_rfc3339(time)
@@ -427,8 +415,8 @@ impl LostPkginfo<'_> {
         Some(Now { utc, local: utc.checked_add_signed(now.local - now.utc)?, host: now.host.clone() })
     }
 
-    /// Returns the directory of the package's relative paths: the delivered one, or the one below which `contents` has its
-    /// objects; `None` if neither has them all.
+    /// Returns the directory of relative paths: the delivered one, or the one where `contents` has its objects; `None`
+    /// if neither has them all.
     fn base(&self, delivered: &Params) -> Result<Option<ObjectPath>, Failure> {
         let lines = lines_of_package(&RecordView::live(&self.ground.root), self.package)?;
         let owned = paths_of(lines.values(), self.package);
@@ -538,7 +526,7 @@ fn mend_contents(
     Ok(first.into_iter().chain(others).chain(gone.mended()).collect())
 }
 
-/// A line of the existing file, byte for byte as it is there unless another line of its path was merged into it.
+/// A line of the existing file, literal unless another line of its path was merged into it.
 struct ReadableLine {
     line: ContentsLine,
     text: Vec<u8>,
@@ -566,7 +554,7 @@ fn readable_lines(view: &RecordView<'_>, gone: &mut GoneOwners) -> BTreeMap<Obje
             lines.insert(line.path.clone(), ReadableLine { line, text });
         }
     }
-    // A line that was cut may belong to a package other than it says.
+    // A cut line may name the wrong package.
     if let Some(cut) = last.filter(|_| !is_closed) {
         lines.remove(&cut);
     }
@@ -609,7 +597,7 @@ impl GoneOwners {
         line.owners.iter().any(|owner| self.0.contains_key(&owner.package))
     }
 
-    /// Removes them from a line, with a note for each. Returns the line, or `None` if nobody else owns it.
+    /// Removes gone packages from a line, with notes. `None` if nobody else owns it.
     fn leave(&mut self, root: &Root, mut line: ContentsLine) -> Option<ContentsLine> {
         let (gone, others): (Vec<_>, Vec<_>) =
             line.owners.into_iter().partition(|owner| self.0.contains_key(&owner.package));
@@ -675,18 +663,17 @@ fn remove_owners(session: &Session<'_>, mut gone: GoneOwners) -> Result<Vec<Mend
 
 const MOST: u32 = 1000;
 
-/// The largest file that is kept, in bytes: 256 MiB.
+/// 256 MiB.
 const LARGEST: u64 = 256 << 20;
 
-/// The place where a damaged record is kept, and the change that writes it there; `None` if it was renamed at once.
+/// The copy of a damaged record, and the change that writes it; `None` if it was renamed at once.
 struct KeptRecord {
     shown: String,
     change: Option<RecordChange>,
 }
 
-/// Keeps the object at a path as `NAME.damaged`, `NAME.damaged.2`, …: a file by a change of the run that makes the record
-/// anew. Renames any other object, so that a file can take its place. `None` without an object, or for an empty or too large
-/// file.
+/// Keeps the object as `NAME.damaged`, `NAME.damaged.2`, …: a file by a change of the rebuilding run, any other object
+/// by a rename. `None` if it is missing, empty or too large.
 fn kept(root: &Root, path: &ObjectPath) -> Result<Option<KeptRecord>, Failure> {
     let physical = root.resolver().locate(path)?;
     let parent = physical.parent().unwrap_or_else(ObjectPath::root);
@@ -707,7 +694,6 @@ fn kept(root: &Root, path: &ObjectPath) -> Result<Option<KeptRecord>, Failure> {
     Ok(Some(KeptRecord { shown, change: Some(change) }))
 }
 
-/// Renames an object that is no file, so that a file can take its place.
 pub(in crate::operation) fn set_aside_unless_file(root: &Root, path: &ObjectPath) -> Result<(), Failure> {
     let physical = root.resolver().locate(path)?;
     let parent = physical.parent().unwrap_or_else(ObjectPath::root);

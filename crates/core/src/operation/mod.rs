@@ -1,7 +1,5 @@
-//! The commands, each a sequence that only this module knows: open, read, decide, change, report as values.
-//!
-//! Nothing here prints or reads the environment; a command of the program turns arguments into a call and the answer into
-//! text.
+//! The commands, each a sequence: open, read, decide, change, return a report. Nothing here prints or reads the
+//! environment.
 
 pub mod adopt;
 pub mod adopt_undo;

@@ -1,12 +1,6 @@
-//! The hooks by which apt, dpkg and dnf call this program: put into a root where no package of ours did, looked at, and
-//! taken away.
-//!
-//! Their texts are those that our packages ship (`packaging/hooks`). A hook calls the program at the first of a few fixed
-//! places where the root has it and nobody but the superuser could exchange it, because the superuser executes it. A file is ours if its text, for any of these places, is
-//! a version that the hook ever had (`packaging/hooks/digests`); no other file is written over or removed. Each file comes by
-//! one rename, so that no lock is needed.
-//!
-//! rpm by itself calls no file: the trigger for it is in our own package, and cannot be put anywhere without it.
+//! Hooks by which apt, dpkg and dnf call this program (texts from `packaging/hooks`); rpm alone has none. The superuser
+//! executes them, so they call the program only where nobody else could exchange it. Only files that equal a version in
+//! `packaging/hooks/digests` are replaced or removed.
 
 use std::fmt::Write as _;
 
@@ -22,31 +16,29 @@ use super::session::may_change;
 
 const PROGRAM: &str = "patchadm-hooks";
 
-/// The places where the program may be called by a hook, that of our packages first.
+/// Possible places of the program; our packages' first.
 const PROGRAM_PLACES: [&str; 4] =
     ["/usr/bin/patchadm", "/usr/sbin/patchadm", "/usr/local/bin/patchadm", "/usr/local/sbin/patchadm"];
 
-/// The largest file that is compared with a hook, in bytes.
+/// In bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// Each version that a hook ever had: a digest and the name of its source.
+/// Every version of every hook: digest and name of its source.
 const DIGESTS: &str = include_str!("../../../../packaging/hooks/digests");
 
-/// A package manager that calls hooks of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookManager {
-    /// apt, before it changes packages.
     Apt,
-    /// dpkg, after each of its calls.
+    /// Called after each dpkg run.
     Dpkg,
-    /// dnf 4, through its plugin `post-transaction-actions`.
+    /// Plugin `post-transaction-actions`.
     Dnf4,
-    /// dnf 5, through its plugin `actions`.
+    /// Plugin `actions`.
     Dnf5,
 }
 
 impl HookManager {
-    /// Returns its name, which never changes.
+    /// This word never changes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Apt => "apt",
@@ -56,7 +48,6 @@ impl HookManager {
         }
     }
 
-    /// Returns the manager of the packages that it changes.
     pub fn native(self) -> NativeManager {
         match self {
             Self::Apt | Self::Dpkg => NativeManager::Dpkg,
@@ -64,7 +55,6 @@ impl HookManager {
         }
     }
 
-    /// Returns the paths any of which says that a root has it.
     fn signs(self) -> &'static [&'static str] {
         match self {
             Self::Apt | Self::Dpkg => &["/var/lib/dpkg/status"],
@@ -74,7 +64,6 @@ impl HookManager {
     }
 }
 
-/// The paths any of which says that a root has rpm.
 const SIGNS_OF_RPM: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
 
 struct ShippedHook {
@@ -111,21 +100,18 @@ const SHIPPED: [ShippedHook; 4] = [
     },
 ];
 
-/// The state of a hook in a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookState {
-    /// It is there as it should be.
     Same,
-    /// It is ours, of another version or for a program at another place.
+    /// Ours, but of another version or for a program at another place.
     Outdated,
-    /// Something else is in its place: the administrator changed it.
+    /// The administrator changed it.
     Changed,
-    /// Nothing is in its place.
     Missing,
 }
 
 impl HookState {
-    /// Returns the word for it, which never changes.
+    /// This word never changes.
     pub fn word(self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -136,23 +122,18 @@ impl HookState {
     }
 }
 
-/// The treatment of a hook by an installation or removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookAction {
-    /// It was put into the root.
     Installed,
-    /// It replaced another one of ours.
     Replaced,
-    /// It was there already.
     Kept,
-    /// It was removed.
     Removed,
-    /// It was left because it is not ours.
+    /// Left, because it is not ours.
     Left,
 }
 
 impl HookAction {
-    /// Returns the word for it, which never changes.
+    /// This word never changes.
     pub fn word(self) -> &'static str {
         match self {
             Self::Installed => "installed",
@@ -164,38 +145,32 @@ impl HookAction {
     }
 }
 
-/// A hook in a root.
 #[derive(Clone, Debug)]
 pub struct HookEntry {
-    /// The package manager that calls it.
     pub manager: HookManager,
-    /// Its file.
     pub path: ObjectPath,
-    /// True if the root has the package manager.
+    /// The root has the package manager.
     pub is_wanted: bool,
-    /// Its state, after what was done.
+    /// After the action.
     pub state: HookState,
-    /// The treatment; `None` if nothing was to be done.
     pub action: Option<HookAction>,
     text: String,
 }
 
-/// The hooks of a root.
 #[derive(Clone, Debug)]
 pub struct HookReport {
-    /// The path by which hooks call the program.
+    /// Path by which hooks call the program.
     pub program: &'static str,
-    /// True if the root has the program there. Without it a hook does nothing.
+    /// A hook does nothing without the program.
     pub has_program: bool,
-    /// The reason a program that is there is called by no hook: somebody else could exchange it.
+    /// The existing program is not called, because somebody else could exchange it.
     pub foreign_program: Option<ForeignObject>,
-    /// True if the root has rpm and no dnf that calls hooks.
+    /// The root has rpm, but no dnf that calls hooks.
     pub has_rpm_alone: bool,
     /// Every hook that is wanted or there.
     pub hooks: Vec<HookEntry>,
 }
 
-/// Looks at the hooks of a root.
 pub fn survey_hooks(root: &Root) -> Result<HookReport, Failure> {
     let (mut place, mut foreign_program) = (None, None);
     for candidate in PROGRAM_PLACES {
@@ -225,8 +200,7 @@ pub fn survey_hooks(root: &Root) -> Result<HookReport, Failure> {
     Ok(HookReport { program, has_program: place.is_some(), foreign_program, has_rpm_alone, hooks })
 }
 
-/// Installs the hooks of the package managers that a root has. Replaces those that are ours and outdated; leaves those that
-/// are changed.
+/// Replaces outdated hooks of ours; leaves changed ones.
 pub fn install_hooks(root: &Root) -> Result<HookReport, Failure> {
     may_change(root)?;
     let mut report = survey_hooks(root)?;
@@ -252,7 +226,7 @@ pub fn install_hooks(root: &Root) -> Result<HookReport, Failure> {
     Ok(report)
 }
 
-/// Removes the hooks of a root that are ours, of any version; leaves those that are changed.
+/// Removes hooks of ours, of any version; leaves changed ones.
 pub fn remove_hooks(root: &Root) -> Result<HookReport, Failure> {
     may_change(root)?;
     let mut report = survey_hooks(root)?;
@@ -284,7 +258,6 @@ impl ShippedHook {
         Ok(HookEntry { manager: self.manager, path, is_wanted, state, action: None, text })
     }
 
-    /// Tells whether bytes are a version of the hook, for a program at any of its places.
     fn is_ours(&self, bytes: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         PROGRAM_PLACES.iter().any(|place| {
@@ -295,7 +268,7 @@ impl ShippedHook {
 
     fn has_version(&self, text: &str) -> bool {
         let digest = Sha256::digest(text).iter().fold(String::new(), |mut digest, byte| {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(digest, "{byte:02x}");
             digest
         });
@@ -305,7 +278,7 @@ impl ShippedHook {
 
 impl HookEntry {
     fn write(&self, root: &Root) -> Result<(), Failure> {
-        // The package manager runs what the file says as the superuser.
+        // The package manager runs the file as the superuser.
         if let Some(foreign) = root.others_on_the_way(&self.path)? {
             return Err(Failure::BadFile(format!("no hook is put at {}: {foreign}", root.show(&self.path))));
         }
@@ -334,7 +307,7 @@ fn directory(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
     root.dir_if_there(&root.resolver().locate_dir(path)?)
 }
 
-/// Returns the bytes of a file, empty ones for what is no file or too large to be a hook; `None` if nothing is there.
+/// Empty for an object that is no file or too large; `None` if nothing is there.
 fn bytes_at(root: &Root, path: &ObjectPath) -> Result<Option<Vec<u8>>, RootError> {
     let Some(dir) = directory(root, &directory_of(path))? else { return Ok(None) };
     match dir.look(path.name())? {
@@ -344,7 +317,6 @@ fn bytes_at(root: &Root, path: &ObjectPath) -> Result<Option<Vec<u8>>, RootError
     }
 }
 
-/// Returns the first of these paths behind which the root has an object that fits.
 fn first_of<'p>(
     root: &Root,
     paths: &[&'p str],
@@ -358,7 +330,7 @@ fn first_of<'p>(
     Ok(None)
 }
 
-/// Looks at the object behind a path, with its own name followed too; `None` if the path leads nowhere.
+/// Follows links, the last name included; `None` if the path leads nowhere.
 fn behind_links(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
     let looked = || {
         let physical = root.resolver().locate_dir(path)?;

@@ -1,9 +1,8 @@
-//! The lock of a root, and before it those of the package managers whose packages the root has adopted.
-//!
+//! Locks a root, after the package managers whose packages it has adopted.
 //! ```text
 //!   dpkg's lock ─► rpm's lock ─► ours        one of them busy: all are given back, wait, from the start
 //! ```
-//! Whoever waits holds none of them, so that two programs that take them in another order never wait for each other.
+//! Waiting starts over without any lock, so that programs with another order cannot deadlock.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +10,13 @@ use patchadm_inputs::database::{DatabaseError, RecordView, all};
 use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_rootfs::{ForeignLock, Lock, LockError, LockHolder, Root};
 
-/// The locks of package managers, held until the value is dropped.
 #[derive(Debug, Default)]
 pub(super) struct NativeLocks {
     _held: Vec<ForeignLock>,
 }
 
-/// Locks a root for `program`, and keeps the managers of its adopted packages out, and `also` these. While one of the locks
-/// is held by another process, `wait` is called with that holder; it does the waiting and decides whether to try again.
+/// Locks a root, and excludes the managers of adopted packages and `also`. `wait` gets the holder of a busy lock; it
+/// waits and decides whether to try again.
 pub(super) fn lock_root(
     root: &Root,
     program: &str,
@@ -48,10 +46,10 @@ fn lock_at_once(
     Ok((lock, NativeLocks { _held: held }))
 }
 
-/// Returns the managers that have a lock file in the root, and of which it has adopted packages or that are named in `also`.
-/// Without a lock file no package is read.
+/// Returns the managers with a lock file that are in `also` or whose packages are adopted. Without a lock file, reads
+/// no package.
 fn managers_with_lock(root: &Root, also: &[NativeManager]) -> BTreeSet<NativeManager> {
-    // A place that cannot be looked at counts: taking the lock says what is wrong, if it matters.
+    // An unreadable place counts: locking reports the defect.
     let has_lock = |manager: &NativeManager| {
         manager
             .lock_file(root)
@@ -66,8 +64,7 @@ fn managers_with_lock(root: &Root, also: &[NativeManager]) -> BTreeSet<NativeMan
     managers
 }
 
-/// Returns the managers of adopted packages. Packages that cannot be read are passed over: the command that needs them says
-/// what is wrong.
+/// Skips unreadable packages: the command that needs them reports the defect.
 fn adopted_managers(root: &Root) -> BTreeSet<NativeManager> {
     let origins = all::each(&RecordView::live(root), |package| {
         let params = package.params().ok().flatten();

@@ -1,5 +1,4 @@
-//! The package database of a root that has none yet, or only parts of it: made for the first package, and removed again if
-//! that could not be installed.
+//! The package database of a new root: made for the first package, and removed if that fails.
 
 use super::failure::Failure;
 use super::session::may_change;
@@ -9,19 +8,19 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 use patchadm_svr4::places::own_directory;
 
-/// The lock of the root, which the command itself makes.
+/// Made by the command itself.
 const LOCK: &[u8] = b".lockfile";
 
 #[derive(Debug)]
 pub(super) struct NewDatabase {
-    /// The directories that were made, by physical path, each after those above it.
+    /// Physical paths, parents first.
     made: Vec<ObjectPath>,
-    /// True if nothing of this program existed before.
+    /// Nothing of this program existed before.
     is_first: bool,
 }
 
 impl NewDatabase {
-    /// Makes the missing directories. Removes those that were made if one cannot be made.
+    /// Removes them again on failure.
     pub(super) fn make(root: &Root) -> Result<Self, Failure> {
         may_change(root)?;
         let own = root.resolver().locate_dir(&own_directory())?;
@@ -49,8 +48,8 @@ impl NewDatabase {
         Ok(())
     }
 
-    /// Removes what was made, and what undone runs left in it, unless something is recorded there. The caller must hold the
-    /// lock. What cannot be removed stays: the earlier failure is reported.
+    /// Removes what was made, and remains of undone runs, unless something is recorded. The caller holds the lock.
+    /// Failures are ignored: the earlier one is reported.
     pub(super) fn remove(self, root: &Root) {
         if self.is_unused(root).unwrap_or(false) {
             let _ = self.remove_own(root);
@@ -87,7 +86,7 @@ impl NewDatabase {
     }
 }
 
-/// Opens a directory, behind links as well. Makes it, with those above it, if it is missing.
+/// Opens a directory, through links; makes missing ones.
 pub(super) fn made_directory(root: &Root, place: &ObjectPath) -> Result<Dir, RootError> {
     let physical = root.resolver().locate_dir(place)?;
     if let Some(dir) = root.dir_if_there(&physical)? {

@@ -1,7 +1,5 @@
-//! Patches that ended because the package manager of the system changed their package: is their fix in the installed version?
-//!
-//! The state in the list does not decide. A patch is contained if its manager has a version installed now that has the fix. A
-//! package that is unknown, or that its manager has not finished, has no fix.
+//! Patches that ended when the package manager changed their package: does the installed version contain the fix? The
+//! list's state does not decide; the installed version does. Unknown or unfinished packages contain nothing.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -17,23 +15,21 @@ use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 use patchadm_svr4::places;
 
-/// The longest list that is read, in bytes.
+/// In bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Patches that ended, by the fix that is installed now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EndedPatches {
-    /// The patches whose fix a native package has.
     pub(super) contained: Vec<ContainedPatch>,
-    /// The patches whose package is there, in a version that is not known to have the fix.
+    /// The package exists, but its version is not known to have the fix.
     pub(super) lost: Vec<PatchId>,
 }
 
-/// A patch that is not applied, and whose fix a native package has.
+/// A patch that is not applied, but whose fix a native package has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ContainedPatch {
     pub(super) id: PatchId,
-    /// The package that has its fix, as `openssl 3.0.22-1 (dpkg)`.
+    /// For example `openssl 3.0.22-1 (dpkg)`.
     pub(super) by: String,
 }
 
@@ -42,12 +38,11 @@ pub(super) fn overtaken_patches(root: &Root, marker: &str) -> Result<OvertakenPa
     Ok(OvertakenPatches::parse(&text.unwrap_or_default(), marker))
 }
 
-/// Reads the text of the list; `None` if the root has none.
 pub(super) fn list_text(root: &Root) -> Result<Option<Vec<u8>>, Failure> {
     RecordView::live(root).read(&places::lost(), LARGEST).map_err(Failure::from)
 }
 
-/// Returns the patches that ended on a root with these packages; none if the list cannot be read.
+/// None if the list cannot be read.
 pub(super) fn ended_in_root<'p>(
     root: &Root,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)> + Clone,
@@ -69,8 +64,7 @@ pub(super) fn list_of(root: &Root, text: Option<Vec<u8>>) -> OvertakenPatches {
 }
 
 impl EndedPatches {
-    /// Compares a list with these packages, and with those of the root that are not adopted. `changes` is called only if a patch
-    /// ended.
+    /// Also considers packages that are not adopted. Calls `changes` only if a patch ended.
     pub(super) fn of<'p>(
         root: &Root,
         list: &OvertakenPatches,
@@ -124,7 +118,7 @@ impl<'a> FixClaim<'a> {
         })
     }
 
-    /// Returns the package in words, if each of its registrations has the fix.
+    /// Requires the fix in each registration.
     fn proof(&self, there: &[Option<String>]) -> Option<String> {
         let Self { manager, name, fixed, .. } = self;
         let fixed = fixed.as_ref()?;
@@ -136,8 +130,7 @@ impl<'a> FixClaim<'a> {
     }
 }
 
-/// The versions of native packages by manager and name, one for each registration of such a package; `None` if none is
-/// certain.
+/// By manager and name, one for each registration; `None` if uncertain.
 type CertainVersions = BTreeMap<(NativeManager, String), Vec<Option<String>>>;
 
 fn certain_versions<'p>(
@@ -180,7 +173,6 @@ mod tests {
         NativeOrigin::parse("dpkg web:amd64").unwrap()
     }
 
-    /// The patches of a list, with registrations of `web` in these versions and what became of each.
     fn found(list: &[OvertakenPatch], registered: &[(&str, Option<NativeChange>)]) -> String {
         let packages = registered.iter().enumerate().map(|(at, (version, change))| {
             let params: Params =

@@ -1,8 +1,6 @@
-//! Properties of a path of this machine: the answers of valpath(1).
-//!
-//! Nothing is made or opened to find out. Links are followed, except for the question whether a name is taken. A path is
-//! absolute if its first character says so. The classic tool also takes a relative name with a blank or a character of the
-//! shell for an absolute one.
+//! Properties of a path: valpath(1). Nothing is made or opened. Links are followed, except to see whether a name is
+//! taken. Only the first character makes a path absolute; the classic tool also accepts a relative name with a blank or
+//! shell character.
 
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
@@ -11,38 +9,27 @@ use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD};
 
-/// A property of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProperty {
-    /// It begins with a slash.
     Absolute,
-    /// It does not begin with a slash.
     Relative,
-    /// The caller may read it.
     Readable,
-    /// The caller may write to it.
     Writable,
-    /// The caller may execute it, or search it if it is a directory.
+    /// Or searchable, for a directory.
     Executable,
-    /// It is a block device.
     Block,
-    /// It is a character device.
     Character,
-    /// It is a regular file.
     Regular,
-    /// It is a directory.
     Directory,
-    /// The name is not taken, not even by a dangling link.
+    /// Not taken, not even by a dangling link.
     New,
     /// It exists, or the caller may make it.
     Creatable,
-    /// It exists and is not empty.
     NonEmpty,
-    /// It exists.
     Old,
 }
 
-/// Returns whether a path has all of these properties. An empty path has none.
+/// An empty path has none.
 pub fn has_all(path: &Path, properties: &[PathProperty]) -> bool {
     !path.as_os_str().is_empty() && properties.iter().all(|property| has(path, *property))
 }
@@ -71,7 +58,6 @@ fn may(path: &Path, access: Access) -> bool {
     rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS).is_ok()
 }
 
-/// Returns whether the name is free in a directory that the caller may change.
 fn is_creatable(path: &Path) -> bool {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),

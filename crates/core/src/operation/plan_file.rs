@@ -1,5 +1,3 @@
-//! The use of a plan file by a command: to save a plan, or to hold the command to one.
-
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -13,21 +11,17 @@ use patchadm_svr4::package::Mode;
 
 const PROGRAM: &str = "patchadm-plan";
 
-/// The mode of a plan file: no other user reads what will be done to a root.
+/// Other users must not read what will be done to a root.
 const OWN: u32 = 0o600;
 
-/// The use of a plan file.
 #[derive(Clone, Debug, Default)]
 pub struct PlanFileRequest {
-    /// The verb that carries the plan out.
     pub command: &'static str,
-    /// The request, as the file records it.
     pub options: PlanOptions,
-    /// The file in which the plan is saved, before anything is done.
+    /// Saved before anything is done.
     pub save: Option<PathBuf>,
-    /// The plan that must still hold.
     pub expected: Option<Arc<ExpectedPlan>>,
-    /// The report of a dry run has the plan.
+    /// The report of a dry run includes the plan.
     pub in_report: bool,
 }
 
@@ -36,7 +30,6 @@ impl PlanFileRequest {
         self.save.is_some() || self.expected.is_some() || self.in_report
     }
 
-    /// Refuses a plan that differs from the expected one.
     pub(in crate::operation) fn must_hold(&self, plan: &PlanFile) -> Result<(), PlanFault> {
         let Some(expected) = &self.expected else { return Ok(()) };
         match PlanDifferences::between(&expected.plan, plan) {
@@ -46,70 +39,37 @@ impl PlanFileRequest {
     }
 }
 
-/// A plan that a command is held to.
 #[derive(Clone, Debug)]
 pub struct ExpectedPlan {
-    /// The file; `None` of a plan that the user has just agreed to.
+    /// `None` for a plan that the user has just agreed to.
     pub path: Option<PathBuf>,
-    /// Its contents.
     pub plan: PlanFile,
 }
 
-/// The reason why a plan file cannot be used, or its plan cannot be performed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFault {
-    /// It cannot be read.
     #[error("plan file {}: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        error: io::Error,
-    },
-    /// It is not a plan file.
+    Unreadable { path: PathBuf, error: io::Error },
     #[error("plan file {}: {error}", path.display())]
-    Bad {
-        /// The file.
-        path: PathBuf,
-        /// The defect.
-        error: PlanFileError,
-    },
-    /// It cannot be written.
+    Bad { path: PathBuf, error: PlanFileError },
     #[error("plan file {} cannot be written: {error}", path.display())]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        error: RootError,
-    },
-    /// A patch has no digest.
+    Unwritable { path: PathBuf, error: RootError },
     #[error("a plan file cannot name {}: {error}", path.display())]
-    Source {
-        /// The patch.
-        path: PathBuf,
-        /// The error.
-        error: io::Error,
-    },
-    /// The new plan differs from the saved one, or from the one that the user agreed to.
+    Source { path: PathBuf, error: io::Error },
+    /// It differs from the saved plan, or from the one that the user agreed to.
     #[error("{}: {differences}", outdated(path.as_deref()))]
-    Differs {
-        /// The file, if the plan was saved.
-        path: Option<PathBuf>,
-        /// The differences.
-        differences: PlanDifferences,
-    },
-    /// The undo data to delete is not that which the user agreed to.
+    Differs { path: Option<PathBuf>, differences: PlanDifferences },
     #[error("the undo data to delete has changed since you agreed to it")]
     OtherUndoData,
 }
 
 impl PlanFault {
-    /// Tells whether the plan file is valid but no longer holds.
+    /// The file is valid, but outdated.
     pub fn is_difference(&self) -> bool {
         matches!(self, Self::Differs { .. } | Self::OtherUndoData)
     }
 
-    /// Returns the next step; empty if nothing helps.
+    /// Empty if nothing helps.
     pub fn way_on(&self) -> &'static str {
         match self {
             Self::Differs { path: None, .. } | Self::OtherUndoData => {
@@ -136,7 +96,6 @@ fn outdated(path: Option<&Path>) -> String {
     }
 }
 
-/// Reads a plan from a file.
 pub fn read_plan(path: &Path) -> Result<ExpectedPlan, PlanFault> {
     let unreadable = |error| PlanFault::Unreadable { path: path.to_owned(), error };
     let bad = |error| PlanFault::Bad { path: path.to_owned(), error };

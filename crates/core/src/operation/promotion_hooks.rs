@@ -3,9 +3,8 @@
 //! ```text
 //!   policy ─► hook files, checked ─► before ─► plan ─► switch ─► after ─► commit
 //! ```
-//! A hook runs like a script of a patch: in the same second process, with an environment of its own, if the policy
-//! lets scripts run. If a hook fails before the run, nothing is changed; if one fails after the switch, the run is
-//! rolled back. Nothing is saved for hooks: their changes count as edits by a user.
+//! A hook runs like a patch script. Failure before the run changes nothing; failure after the switch rolls the run
+//! back. Hooks have no undo data: their changes count as edits by a user.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -35,18 +34,15 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// A hook of a promotion, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookEnd {
-    /// The key of the policy that names it.
+    /// The key of the policy.
     pub name: &'static str,
-    /// Its path in the root.
     pub path: String,
-    /// Its exit code; `None` if it did not run, or did not end by itself.
+    /// `None` if it did not run or was killed.
     pub exit: Option<i32>,
 }
 
-/// A file is executable if it has at least one of these bits.
 const EXECUTABLE: u32 = 0o111;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +85,8 @@ pub(super) struct HookFiles {
 }
 
 impl HookFiles {
-    /// Finds the hooks of the policy. Fails if the policy forbids scripts, or another user could have written
-    /// a hook. `scripts` is the policy after the options of the command.
+    /// Fails if the policy forbids scripts, or another user could have written a hook. `scripts` includes the options
+    /// of the command.
     pub(super) fn of(
         ground: &RootAndPolicy,
         scripts: ScriptPolicy,
@@ -113,12 +109,11 @@ impl HookFiles {
         self.before.is_none() && self.after.is_none()
     }
 
-    /// Returns the hooks before any has run.
     pub(super) fn ends(&self) -> Vec<HookEnd> {
         self.named().map(|(name, path)| HookEnd { name, path: path.to_string(), exit: None }).collect()
     }
 
-    /// Returns key and path of the hooks, in the order of their runs.
+    /// Key and path, in the order of their runs.
     pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, &ObjectPath)> {
         self.before.iter().chain(&self.after).map(|hook| (hook.key, &hook.path))
     }
@@ -174,7 +169,6 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
     Ok(HookFile { key, path: path.clone(), file })
 }
 
-/// A promotion, or a promotion that is backed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HookSubject {
     pub(super) id: PatchId,
@@ -278,7 +272,7 @@ impl<'a> HookRun<'a> {
         let (root, shop) = (self.session.ground.root.prefix(), &self.runner.shop);
         let name = hook.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let directory = hook.file.parent().unwrap_or(Path::new("/")).to_owned();
-        // It is that of the previous promotion, or of the other hook.
+        // Left by the previous promotion, or by the other hook.
         let _ = Dir::of_host(shop.directory()).and_then(|dir| dir.remove(format!("{name}.start").as_bytes()));
         let started = HookDirectory::at(directory.clone()).file(name, shop.directory());
         let file = started.map_err(|failure| self.direction.refuse(unfit(hook, &failure), id))?;
@@ -294,14 +288,12 @@ impl<'a> HookRun<'a> {
         Ok(ScriptCall { environment, directory, ..self.runner.call(hook.key.to_owned(), file) })
     }
 
-    /// Turns a halt before the run into a failure. The output of the hook goes to the log of runs that
-    /// changed nothing.
+    /// The output of the hook goes to the log of runs that changed nothing.
     fn without_run(&mut self, halt: RunHalt, subject: &HookSubject) -> Failure {
         let command = self.direction.command();
         let failure = halt.without_run(command, subject.id.as_str());
         let mut text = log::head(&format!("{} {}", command.name(), subject.id), &failure).into_bytes();
         text.extend(self.runner.take_log());
-        // the user sees it in any case
         let _ = self.session.log(&text);
         failure
     }
@@ -312,7 +304,7 @@ fn unfit(hook: &HookFile, failure: &ScriptFailure) -> HookReason {
     HookReason::Unfit { hook: hook.key, why, remedy: format!("put {} right", hook.file.display()) }
 }
 
-/// Performs a plan, and runs the hook after the switch. `before_publishing` is that of the session.
+/// `before_publishing` is that of the session.
 pub(super) fn perform_with_hooks(
     session: &Session<'_>,
     hooks: Option<&RefCell<HookRun<'_>>>,

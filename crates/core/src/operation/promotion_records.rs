@@ -1,4 +1,4 @@
-//! The record that a promotion leaves on the root, for operations that need to know what a patch was made from.
+//! The record of a promotion on the root tells other operations a patch's origin.
 
 use patchadm_inputs::database::{RecordView, ViewError};
 use patchadm_inputs::stage::{LONGEST_RECORD, PromotionRecord, StageFileError, promotion_record};
@@ -7,18 +7,14 @@ use patchadm_svr4::patch::PatchId;
 #[derive(Debug)]
 pub(in crate::operation) enum PromotionRecordFault {
     View(ViewError),
-    /// The file at this path does not have the form that this program writes.
-    Damaged {
-        path: String,
-        error: StageFileError,
-    },
+    Damaged { path: String, error: StageFileError },
 }
 
 pub(in crate::operation) fn read_promotion(
     view: &RecordView<'_>,
     id: &PatchId,
 ) -> Result<Option<PromotionRecord>, PromotionRecordFault> {
-    // An id that makes no valid path is not that of an applied patch.
+    // An applied patch has an id that makes a valid path.
     let Ok(place) = promotion_record(id) else { return Ok(None) };
     let text = view.read(&place, LONGEST_RECORD).map_err(PromotionRecordFault::View)?;
     let record = text.map(|text| PromotionRecord::parse(&text)).transpose();

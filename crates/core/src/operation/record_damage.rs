@@ -1,10 +1,6 @@
-//! Damage of the records of a root: contradictions between them ([`agreement`]), and missing lines of `contents` that
-//! existed when the last run ended.
-//!
-//! If `contents` is another file than that run left, the stamp tells how many lines each package had. If a package has
-//! fewer, its lines are made anew in memory from the copy of what was delivered. If an object on the disk has no line, the
-//! patches of the package are used too, as `pkgchk -f` does. Such an object was lost, unless a run gave it up (removef). An
-//! object that does not exist was given up by another tool.
+//! Damaged records: contradictions ([`agreement`]) and lost lines of `contents`. If `contents` changed since the last
+//! run, its stamp tells how many lines each package had. Missing ones are computed from the delivered copy and the
+//! patches; an existing object without a line is a loss, unless a run gave it up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
@@ -31,7 +27,6 @@ use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 use patchadm_svr4::patch::PatchId;
 
-/// The number of paths that are named.
 const MOST_TOLD: usize = 5;
 
 pub(in crate::operation) fn find_damage(
@@ -42,7 +37,6 @@ pub(in crate::operation) fn find_damage(
     find_damage_of(view, workers, interrupt, |_| true)
 }
 
-/// Finds the damage of `contents`, and of the records of the packages for which `is_meant` holds.
 pub(in crate::operation) fn find_damage_of(
     view: &RecordView<'_>,
     workers: usize,
@@ -58,15 +52,15 @@ pub(in crate::operation) fn find_damage_of(
     Ok(found)
 }
 
-/// Finds a list of the stages that cannot be read. It stops no change but those of stages.
+/// Such a list stops only changes of stages.
 pub(in crate::operation) fn damage_of_stages(view: &RecordView<'_>) -> Result<Option<RecordDamage>, Failure> {
     let text = view.read(&places::stage_list(), LONGEST_RECORD)?.unwrap_or_default();
     let fault = StagesRecord::parse(&text).err();
     Ok(fault.map(|fault| RecordDamage::of_stages(view.root(), fault.reason).in_line(fault.line as u64)))
 }
 
-/// Refuses a root whose `contents` does not agree with its packages, or has lost lines of them. Ignores damage of packages
-/// for which `is_passed_over` holds. A signal ends it.
+/// Fails if `contents` contradicts the packages or has lost lines. Ignores packages for which `is_passed_over` holds. A
+/// signal ends it.
 pub(in crate::operation) fn must_agree(
     view: &RecordView<'_>,
     workers: usize,
@@ -77,7 +71,6 @@ pub(in crate::operation) fn must_agree(
     lost_lines(view, interrupt)?.map_or(Ok(()), |damage| Err(DatabaseError::from(damage).into()))
 }
 
-/// Finds the objects whose lines were lost since the last run.
 fn lost_lines(view: &RecordView<'_>, interrupt: Interrupt<'_>) -> Result<Option<RecordDamage>, Failure> {
     let Some(file) = contents::open(view).map_err(DatabaseError::from)?.filter(|_| view.is_live()) else {
         return Ok(None);
@@ -121,7 +114,7 @@ struct LostLines<'a> {
 }
 
 impl LostLines<'_> {
-    /// Returns the existing objects that had a line and have none now.
+    /// Returns existing objects that had a line and have none now.
     fn find(&self) -> Result<BTreeSet<ObjectPath>, Failure> {
         let fewer = self.fewer_lines()?;
         if fewer.is_empty() {
@@ -129,7 +122,7 @@ impl LostLines<'_> {
         }
         let ground = RootAndPolicy::of(self.view.root())?;
         let delivered = self.missed(&fewer, &delivered_lines(&ground, &fewer)?)?;
-        // Undo archives have what patches brought and took. They are read only if a line may be missing.
+        // Undo archives list what patches added and removed; read only if a line may be missing.
         let has_patches = fewer.values().any(|params| !params.text("PATCHLIST").trim().is_empty());
         if delivered.is_empty() && !has_patches {
             return Ok(delivered);
@@ -137,7 +130,6 @@ impl LostLines<'_> {
         self.missed(&fewer, &regained_lines(&ground, &fewer, self.interrupt)?)
     }
 
-    /// Returns the existing objects of these lines that have no line now, and that no run gave up.
     fn missed(
         &self,
         packages: &BTreeMap<PkgInst, Params>,
@@ -156,13 +148,12 @@ impl LostLines<'_> {
         Ok(missed)
     }
 
-    /// Returns the packages that have fewer lines than before, with their parameters.
     fn fewer_lines(&self) -> Result<BTreeMap<PkgInst, Params>, Failure> {
         let mut fewer = BTreeMap::new();
         for name in self.before.names().filter(|name| self.now.count(name) < self.before.count(name)) {
             let package = std::str::from_utf8(name).ok().and_then(|name| PkgInst::new(name).ok());
             let Some(package) = package else { continue };
-            // A package that another tool removed owns nothing any more.
+            // A package that another tool removed owns nothing.
             if let Some(params) = all::records_of(self.view, &package)?.params()? {
                 fewer.insert(package, params);
             }
@@ -171,8 +162,7 @@ impl LostLines<'_> {
     }
 }
 
-/// Returns the packages that own lines, and the paths of all lines; `None` if a line makes no sense, which is reported
-/// elsewhere.
+/// `None` if a line is invalid, which is reported elsewhere.
 fn lines_now(file: impl std::io::BufRead) -> Option<(OwnerCounts, BTreeSet<ObjectPath>)> {
     let (mut owners, mut paths) = (OwnerCounts::default(), BTreeSet::new());
     let mut reader = ContentsReader::new(file);
@@ -185,8 +175,7 @@ fn lines_now(file: impl std::io::BufRead) -> Option<(OwnerCounts, BTreeSet<Objec
     Some((owners, paths))
 }
 
-/// Returns whether an object of a line is on the disk. A directory counts if something below it has a line: other tools
-/// leave directories that are not empty.
+/// A directory counts if something below it has a line: other tools leave non-empty directories.
 fn is_there(
     view: &RecordView<'_>,
     line: &ContentsLine,
@@ -200,7 +189,7 @@ fn is_there(
 
 pub(super) type Lines = BTreeMap<ObjectPath, ContentsLine>;
 
-/// Returns the lines of these packages as they and their patches brought them, as far as that is known. A signal ends it.
+/// Includes the lines of patches, as far as known. A signal ends it.
 pub(super) fn regained_lines(
     ground: &RootAndPolicy,
     packages: &BTreeMap<PkgInst, Params>,
@@ -211,7 +200,7 @@ pub(super) fn regained_lines(
     Ok(regained.lines)
 }
 
-/// Returns the lines of these packages by the existing copies of what was last delivered, regardless of later patches.
+/// Uses the copies of the last delivery, regardless of later patches.
 pub(super) fn delivered_lines(
     ground: &RootAndPolicy,
     packages: &BTreeMap<PkgInst, Params>,
@@ -224,7 +213,6 @@ pub(super) fn delivered_lines(
     Ok(regained.lines)
 }
 
-/// A patch of a package, and the run that applied it.
 struct AppliedTo<'p> {
     run: u64,
     package: &'p PkgInst,
@@ -233,9 +221,7 @@ struct AppliedTo<'p> {
 
 pub(super) struct RegainedLines {
     pub(super) lines: Lines,
-    /// The facts that could not be determined, in whole sentences.
     pub(super) unknown: Vec<String>,
-    /// Tells whether everything could be determined.
     pub(super) is_whole: bool,
 }
 
@@ -296,7 +282,7 @@ impl RegainedLines {
         Ok(())
     }
 
-    /// Adds the lines of the objects of a copy. Returns false if there is no valid copy.
+    /// Returns false without a valid copy.
     fn delivered(&mut self, package: &PkgInst, params: &Params, copy: Option<&SpooledCopy>) -> bool {
         let made = copy.and_then(|copy| {
             let map = Pkgmap::parse(&copy.pkgmap).ok()?;
@@ -375,7 +361,7 @@ impl RegainedLines {
     }
 }
 
-/// Returns the line of an entry of a pkgmap; `None` if it makes no sense with these parameters.
+/// `None` if it is invalid with these parameters.
 fn line(entry: &PkgmapEntry, params: &Params, package: &PkgInst) -> Option<ContentsLine> {
     let base = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),
@@ -386,23 +372,22 @@ fn line(entry: &PkgmapEntry, params: &Params, package: &PkgInst) -> Option<Conte
     Some(ContentsLine { path, volume: None, object, owners: vec![OwningPackage::new(package.clone())] })
 }
 
-/// The files of the spooled copy that matter here, in the directory of a package.
+/// Files needed from the spooled copy.
 const SPOOLED: [&str; 2] = ["pkginfo", "pkgmap"];
 
-/// The largest pkgmap that is read, in bytes: 1 GiB.
+/// 1 GiB.
 const LARGEST_MAP: u64 = 1 << 30;
 
 pub(in crate::operation) struct PatchTraces {
-    /// All lines of its ledger, whether they count or not; `None` if it cannot be read.
+    /// All lines, valid or not; `None` if unreadable.
     pub(in crate::operation) ledger: Option<Ledger>,
-    /// The patches that have a save directory, as it is named.
+    /// Names of save directories.
     pub(in crate::operation) saved: BTreeSet<String>,
     pub(in crate::operation) archives: BTreeMap<String, OldRecords>,
     pub(in crate::operation) patch_info: Vec<(String, Vec<u8>)>,
 }
 
 impl PatchTraces {
-    /// Reads what is left, until a signal comes.
     pub(in crate::operation) fn of(
         ground: &RootAndPolicy,
         package: &PkgInst,
@@ -434,14 +419,13 @@ impl PatchTraces {
         Ok(Self { ledger, saved, archives, patch_info })
     }
 
-    /// Returns the patches that the ledger or a save directory names.
     pub(in crate::operation) fn patches(&self) -> BTreeSet<PatchId> {
         let lines = self.ledger.iter().flat_map(Ledger::patches);
         lines.chain(&self.saved).filter_map(|name| PatchId::new(name).ok()).collect()
     }
 }
 
-/// Returns the undo data of a line, if it is what the line says, and no signal came.
+/// `None` if it differs from the line, or a signal came.
 pub(in crate::operation) fn bound_undo(
     ground: &RootAndPolicy,
     package: &PkgInst,
@@ -461,7 +445,7 @@ pub(in crate::operation) struct SpooledCopy {
     pub(in crate::operation) pkgmap: Vec<u8>,
 }
 
-/// The scripts whose answers become parameters.
+/// Scripts whose answers become parameters.
 const ANSWERING: [&[u8]; 2] = [b"request", b"checkinstall"];
 
 impl SpooledCopy {
@@ -481,7 +465,7 @@ impl SpooledCopy {
         Ok(Self::parse(pkginfo, pkgmap.clone()))
     }
 
-    /// Returns the copy from before a patch: an archive of the patch has the files that it replaced.
+    /// Returns the copy from before a patch, whose archive has the replaced files.
     pub(in crate::operation) fn before(&self, package: &PkgInst, old: &OldRecords) -> Option<Self> {
         let [pkginfo, pkgmap] = SPOOLED.map(|name| old.get(&name_of(package, name)));
         if pkginfo.is_none() && pkgmap.is_none() {
@@ -494,7 +478,6 @@ impl SpooledCopy {
         Some(Self { params, pkgmap: pkgmap.map_or_else(|| self.pkgmap.clone(), |file| file.bytes.to_vec()) })
     }
 
-    /// Returns whether the copy has scripts whose answers become parameters.
     pub(in crate::operation) fn has_answers(&self) -> bool {
         let map = Pkgmap::parse(&self.pkgmap);
         map.is_ok_and(|map| {

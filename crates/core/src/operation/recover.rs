@@ -1,5 +1,5 @@
-//! `patchadm recover`: what every changing command does first, on its own; and what can be done if that is not possible,
-//! because the journal of the root is lost or the root cannot be identified.
+//! `patchadm recover`: the recovery that every changing command begins with, and measures for a lost journal or an
+//! unidentified root.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -23,38 +23,32 @@ use patchadm_svr4::places::own_directory;
 
 const TOLD: usize = 200;
 
-/// The findings of recovery in a root.
 #[derive(Debug)]
 pub struct Recovery {
-    /// The work before the recovery, a sentence each; empty for a plain recovery.
+    /// Work before the recovery; empty for a plain one.
     pub done: Vec<String>,
-    /// The run of this program that was unfinished.
     pub run: Recovered,
-    /// The patches that a tool without recovery left half applied. There is nothing to recover them from.
+    /// Patches that a tool without recovery left half applied; they cannot be recovered.
     pub interrupted: Vec<Interrupted>,
 }
 
-/// The measures before a root is recovered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RecoveryAid {
-    /// None.
     #[default]
     None,
-    /// A damaged or missing journal is given up, if the end of its run can be proved, or if a copy says what it changes.
+    /// Gives up a damaged or missing journal, if its run provably ended, or a copy tells its changes.
     DiscardJournal,
-    /// The same journal and its stage are moved to this directory, regardless of what the run has changed.
+    /// Moves journal and stage here, whatever the run has changed.
     KeepStage(PathBuf),
-    /// The root gets a new marker.
+    /// Gives the root a new marker.
     NewIdentity,
 }
 
-/// Finishes or rolls back an unfinished run of the root. `undo_dir` is the directory in which it may have left undo archives
-/// outside the root.
+/// `undo_dir` may have undo archives of the run outside the root.
 pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -> Result<Recovery, Failure> {
     recover_with_aid(root, undo_dir, &RecoveryAid::None, caller)
 }
 
-/// Does the same after a measure that the operator requests.
 pub fn recover_with_aid(
     root: &Root,
     undo_dir: Option<&Path>,
@@ -65,7 +59,7 @@ pub fn recover_with_aid(
     if *aid == RecoveryAid::NewIdentity {
         must_have_database(root)?;
     }
-    // Without a directory for its journal, no run ever began.
+    // Without this directory, no run ever began.
     if root.list(&own_directory())?.is_none() && *aid != RecoveryAid::NewIdentity {
         must_have_database(root)?;
         let (run, done) = (Recovered::Nothing, Vec::new());
@@ -86,17 +80,15 @@ pub fn recover_with_aid(
     Ok(Recovery { done, run, interrupted: left_half_applied(root)? })
 }
 
-/// Finishes or rolls back an unfinished run before a package manager of the system begins its work. A trial that is over is
-/// left to the next command.
+/// Recovers before a native package manager begins. An expired trial is left to the next command.
 pub fn recover_before_native(root: &Root, caller: &Caller<'_>) -> Result<Recovered, Failure> {
-    // Without a directory for its journal, no run ever began.
+    // Without this directory, no run ever began.
     if root.list(&own_directory())?.is_none() {
         return Ok(Recovered::Nothing);
     }
     Ok(Session::begin_recovery(RootAndPolicy::of(root)?, caller, |_, _| Ok(()))?.recovered)
 }
 
-/// Sentences on what was done, and the finding of recovery.
 type Aided = (Vec<String>, Recovered);
 
 fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
@@ -133,7 +125,6 @@ fn kept(ground: RootAndPolicy, to: &Path, caller: &Caller<'_>) -> Result<Aided, 
     Ok((done, session.recovered.with_notes(notes)))
 }
 
-/// Opens the directory of the host in which a stage is kept, and makes it if it does not exist.
 fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
     let wrong = |reason| refused(Cause::KeepingPlace { path: to.display().to_string(), reason });
     let path = ObjectPath::new(to.as_os_str().as_bytes())
@@ -197,7 +188,7 @@ fn left_half_applied(root: &Root) -> Result<Vec<Interrupted>, Failure> {
     let half = all::each(&RecordView::live(root), |package| {
         let inst = package.inst();
         let installed = match installed::installed(package.view(), inst) {
-            // Commands that need a record report its defects.
+            // Commands that need the record report its defects.
             Err(DatabaseError::Damaged(_)) => None,
             read => read?,
         };

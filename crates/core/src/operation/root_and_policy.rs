@@ -1,5 +1,4 @@
-//! What is known of a root before its survey: its policy, the host that bounds it, and the user for whom changes are
-//! planned.
+//! A root with its policy, the host that bounds it, and the user for whom changes are planned.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -9,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::failure::Failure;
+use super::failure::{Failure, IgnoredDepot};
 use super::foreseen_root::ForeseenRoot;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
@@ -31,46 +30,42 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 use patchadm_svr4::places;
 
-/// The number of packages that are read in one go.
+/// Packages read together.
 const PORTION: usize = 100;
 
-/// The options of a survey: the directory of undo archives that were moved (`patchrm -B`), and the signal that ends it.
+/// The directory of moved undo archives (`patchrm -B`), and the signal that ends it.
 type SurveyWay<'a> = (Option<&'a Path>, Interrupt<'a>);
 
 /// The basis of every plan, whether it is performed or only shown.
 pub struct RootAndPolicy {
-    /// The root.
     pub root: Root,
-    /// The root of the running system.
     pub host: Root,
-    /// The permanent decisions of the root's operator.
     pub policy: Policy,
     pub(super) bounds: Option<Policy>,
+    /// The depot of the root's own policy, if it is not used.
+    pub ignored_depot: Option<IgnoredDepot>,
     /// The rules for opening undo archives outside the root.
     pub outside: OutsideRules,
-    /// The owner of the root, user and group, for whom changes are planned if the caller may not make them.
+    /// The user and group for whom changes are planned if the caller may not make them.
     for_owner: Option<(u32, u32)>,
-    /// Cache: the changes by package managers of the system, of the packages that were looked up.
+    /// Cache of packages that were looked up.
     native_changes: Mutex<BTreeMap<PkgInst, Option<NativeChange>>>,
-    /// Cache: the packages among them that only have another stamp, and whose patches are as they were left.
+    /// Cache of packages that only need a new stamp; their patches are intact.
     renewed: Mutex<BTreeMap<PkgInst, String>>,
-    /// The paths of all native packages, read when a survey first needs them. They stay the same for a command: it holds
-    /// the locks of the package managers, or only shows a plan.
+    /// Paths of native packages, read on demand. Constant during a command, which holds the managers' locks or only
+    /// shows a plan.
     native_index: Arc<OnceLock<NativeIndex>>,
-    /// The plans that come before the patches of a command; packages and surveys are those after them.
+    /// Plans before the patches of a command; packages and surveys show the state after them.
     prepared: Vec<Plan>,
-    /// The effects of these plans; `None` without any.
     after: Option<ForeseenRoot>,
 }
 
 impl RootAndPolicy {
-    /// Reads the policy of a root.
     pub fn of(root: &Root) -> Result<Self, Failure> {
         Self::beside(root, root.elsewhere(Path::new("/"))?)
     }
 
-    /// Returns the policy of a root that is only asked about; the rest is `None` if it cannot be known, for example because
-    /// the policy of the host cannot be read.
+    /// The second value is `None` if it cannot be known, for example because the host's policy is unreadable.
     pub(super) fn as_far_as_known(root: &Root) -> Result<(Policy, Option<Self>), Failure> {
         match Self::of(root) {
             Ok(known) => Ok((known.policy.clone(), Some(known))),
@@ -78,15 +73,18 @@ impl RootAndPolicy {
         }
     }
 
-    /// Does the same with a given host. For a privileged caller, or one who works for a privileged user, the policy of
-    /// another root counts within the bounds of the host's, and inside that root.
+    /// For a privileged caller, or one who works for a privileged user, the host's policy bounds that of another root.
     fn beside(root: &Root, host: Root) -> Result<Self, Failure> {
         root.look_at_records()?;
         let mut policy = policy::of_root(root)?;
         let hosts = if root.is_bounded() { policy::of_host(&host)? } else { policy::of_root(&host)? };
         let is_of_caller = policy::is_of_caller(root);
         let is_bounded = root.is_bounded() && !root.is_system() && !is_of_caller;
+        let mut ignored_depot = None;
         if is_bounded {
+            if policy.depot.is_some() && policy.depot != hosts.depot {
+                ignored_depot = Some(IgnoredDepot { policy: root.show(&places::policy()) });
+            }
             policy = policy.bounded_by(&hosts);
             policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
         }
@@ -94,7 +92,7 @@ impl RootAndPolicy {
         let of_host = of_caller.or_else(|| hosts.undo_dir.clone());
         let outside = OutsideRules { of_host, is_trusted: root.is_trusted(), named: None };
         let bounds = is_bounded.then_some(hosts);
-        Ok(Self { bounds, ..Self::new(root.clone(), host, policy, outside) })
+        Ok(Self { bounds, ignored_depot, ..Self::new(root.clone(), host, policy, outside) })
     }
 
     pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
@@ -103,6 +101,7 @@ impl RootAndPolicy {
             host,
             policy,
             bounds: None,
+            ignored_depot: None,
             outside,
             for_owner: None,
             native_changes: Mutex::default(),
@@ -117,22 +116,21 @@ impl RootAndPolicy {
         Self { root: root.clone(), ..self }
     }
 
-    /// Returns the same for a plan that is only shown: the plan says what a user who may change the root would do.
+    /// For plans that are only shown: as if the caller were a user who may change the root.
     pub(super) fn for_who_may(self) -> Result<Self, Failure> {
         let may = self.root.is_privileged() || self.root.is_own()?;
         let for_owner = if may { None } else { Some(self.root.owner()?) };
         Ok(Self { for_owner, ..self })
     }
 
-    /// Returns the same for a command that names a directory for undo archives (`-B`).
+    /// For `-B`.
     #[must_use]
     pub fn naming(self, undo_dir: Option<&Path>) -> Self {
         let named = undo_dir.map(Path::to_owned);
         Self { outside: OutsideRules { named, ..self.outside }, ..self }
     }
 
-    /// Returns the root after a plan of registrations, which comes before the patches. The registrations of its packages are
-    /// those of their managers.
+    /// Returns the root after registrations, which precede the patches.
     pub(in crate::operation) fn after(&self, plan: Plan, when: Timestamp) -> Self {
         let mut native_changes = self.native_changes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         native_changes.extend(plan.packages.iter().map(|package| (package.clone(), None)));
@@ -144,6 +142,7 @@ impl RootAndPolicy {
             host: self.host.clone(),
             policy: self.policy.clone(),
             bounds: self.bounds.clone(),
+            ignored_depot: self.ignored_depot.clone(),
             outside: self.outside.clone(),
             for_owner: self.for_owner,
             native_changes: Mutex::new(native_changes),
@@ -158,7 +157,7 @@ impl RootAndPolicy {
         &self.prepared
     }
 
-    /// Empties the caches of what package managers changed: the root was changed.
+    /// Call this after the root has changed.
     pub(in crate::operation) fn forget_native_changes(&self) {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.native_changes.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -171,7 +170,7 @@ impl RootAndPolicy {
         }
     }
 
-    /// Returns the reader of undo data at a moment of the records. `moved_to` is the directory of undo data that was moved.
+    /// `moved_to` is the directory of moved undo data.
     pub(in crate::operation) fn undo_data<'a>(
         &'a self,
         view: &'a RecordView<'a>,
@@ -180,29 +179,26 @@ impl RootAndPolicy {
         UndoReader { view, host: &self.host, outside: self.outside.with(moved_to) }
     }
 
-    /// Surveys what a change touches, until a signal comes. The caller holds the lock of the root, or plans
-    /// [`without_lock`](super::session::without_lock).
+    /// A signal ends the survey. The caller holds the lock, or plans [`without_lock`](super::session::without_lock).
     pub fn survey(&self, touched: &Touched, interrupt: Interrupt<'_>) -> Result<Inventory, Failure> {
         self.survey_with(self.all_packages()?, touched, (None, interrupt))
     }
 
-    /// Returns every installed package with its parameters, and whether it is only partially installed.
+    /// Tells of each package whether it is only partially installed.
     pub(super) fn all_packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         Ok(self.prepared_packages(packages(&RecordView::live(&self.root))?))
     }
 
-    /// Returns every installed package with its parameters, which have to be known before it is clear what a patch touches.
-    /// Does not look for locks of unfinished installations.
+    /// Ignores locks of unfinished installations.
     pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         Ok(self.prepared_packages(parameters(&RecordView::live(&self.root))?))
     }
 
-    /// Returns the patch records of surveyed packages, read by several threads.
     pub(super) fn applied(&self, inventory: &Inventory) -> Result<AppliedPatches, Reason> {
         self.applied_by(&inventory.packages, |portion| applied_to(portion, &self.policy.separator))
     }
 
-    /// Returns the patch records of all packages. Defects in them are damage.
+    /// Defects are damage.
     pub(super) fn recorded(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -228,8 +224,8 @@ impl RootAndPolicy {
         Ok(self.ended_patches(packages).beside(applied))
     }
 
-    /// Returns the patches that ended, with the fixes that are contained or lost; none if the list cannot be read. A refresh in
-    /// the same run counts as done.
+    /// Returns ended patches with contained or lost fixes; none if the list cannot be read. A refresh in the same run
+    /// counts as done.
     pub(super) fn ended_patches(&self, packages: &BTreeMap<PkgInst, Installed>) -> EndedPatches {
         let mut changes = self.prepared.iter().rev().flat_map(|plan| plan.records.iter().rev());
         let prepared = changes.find_map(|change| match change {
@@ -243,7 +239,7 @@ impl RootAndPolicy {
         EndedPatches::of(&self.root, &list, params, &self.policy.separator, || self.native_changes(packages))
     }
 
-    /// Makes the same survey for a plan that is made as if no libraries were kept, and settled afterwards.
+    /// For plans that are made as if no libraries were kept, and resolved later.
     pub(in crate::operation) fn survey_without_kept(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
@@ -280,7 +276,7 @@ impl RootAndPolicy {
         Ok(KeptLibraries { packages, lines, live, native_owners })
     }
 
-    /// Returns the changes by package managers of the system since these packages were adopted. Each package is looked at once.
+    /// Looks at each package once.
     pub(in crate::operation) fn native_changes(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -311,7 +307,7 @@ impl RootAndPolicy {
         changed.filter_map(|(package, change)| Some((package.clone(), change.clone()?))).collect()
     }
 
-    /// Returns the packages whose registration only needs another stamp, with that: the root was copied, say.
+    /// Returns packages whose registration only needs a new stamp, for example in a copied root.
     pub(in crate::operation) fn renewed(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -320,8 +316,8 @@ impl RootAndPolicy {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the patched packages that lost a path to another native package since they were registered, and are unchanged
-    /// otherwise. Their patches can be backed out without that path.
+    /// Returns patched packages that lost a path to another native package, and are unchanged otherwise. Backout works
+    /// without that path.
     pub(in crate::operation) fn overruled(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -352,7 +348,7 @@ impl RootAndPolicy {
                     continue;
                 }
                 let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
-                // Also where the package lists it still: dpkg does not see that two spellings are one path.
+                // dpkg may still list it: it does not see that two spellings are one path.
                 let owner = owners.into_iter().find(|owner| !origin.is_instance_of(&owner.origin));
                 if let Some(owner) = owner.filter(|_| manifests.may_have_changed(&path)) {
                     let how = format!("belongs to {} now", owner.with_manager());
@@ -364,8 +360,8 @@ impl RootAndPolicy {
         Ok(overruled)
     }
 
-    /// Returns the paths of applied patches at which overrides of dpkg-statoverride(1) undo what the patches did to attributes, each
-    /// with its package and the last patch that has it.
+    /// Returns paths at which dpkg-statoverride(1) undoes attributes of patches, each with its package and the last
+    /// patch.
     pub(in crate::operation) fn undone_by_overrides(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -408,7 +404,7 @@ impl RootAndPolicy {
         self.native_index.get_or_init(|| NativeIndex::read(&self.root))
     }
 
-    /// Adds to paths the other spellings that they may be recorded in: `/lib/x` for `/usr/lib/x`, where `/lib` is a link.
+    /// Adds other recorded spellings: `/lib/x` for `/usr/lib/x`, if `/lib` is a link.
     pub(in crate::operation) fn add_spellings(
         &self,
         paths: &mut BTreeSet<ObjectPath>,
@@ -425,7 +421,7 @@ impl RootAndPolicy {
         Ok(self.native_index().add_spellings(paths, &links, &resolver)?)
     }
 
-    /// Makes the same survey with `packages` that were read under the same lock.
+    /// `packages` must have been read under the same lock.
     pub fn survey_with(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
@@ -462,8 +458,7 @@ impl RootAndPolicy {
     }
 }
 
-/// Returns the place on the host of a directory that the policy of a root names: inside that root, with links followed
-/// there.
+/// Resolves a directory named by a root's policy inside that root.
 fn inside(root: &Root, directory: &Path) -> Result<PathBuf, Failure> {
     let named = || Failure::BadFile(format!("undo_dir {} of the policy is no path", directory.display()));
     let path = ObjectPath::new(directory.as_os_str().as_bytes()).map_err(|_| named())?;
@@ -477,7 +472,7 @@ pub(super) struct PackageManifests<'a> {
     separator: &'a str,
     package: &'a PkgInst,
     installed: &'a Installed,
-    /// `None` if the manifest of a patch is unknown or cannot be read.
+    /// `None` if a manifest is unknown or unreadable.
     manifests: OnceCell<Option<Vec<Manifest>>>,
 }
 
@@ -490,7 +485,7 @@ impl<'a> PackageManifests<'a> {
         Self { reader, separator, package, installed, manifests: OnceCell::new() }
     }
 
-    /// Tells whether the patches left every path as it is now; false if their undo data cannot be read.
+    /// False if undo data cannot be read.
     pub(super) fn are_as_left(&self) -> bool {
         let Some(manifests) = self.read() else { return false };
         let mut put: BTreeMap<ObjectPath, (&ObjectRecord, &ObjectRecord)> = BTreeMap::new();
@@ -505,8 +500,7 @@ impl<'a> PackageManifests<'a> {
             .all(|(path, records)| self.live(&path).is_ok_and(|live| is_as_left(records, live.as_ref())))
     }
 
-    /// Returns those of these paths, which have overrides, at which what the patches did to attributes is undone; each with the
-    /// last patch that has the path.
+    /// Returns paths at which overrides undo attributes of patches, each with the last patch that has it.
     pub(super) fn undone_in_place(
         &self,
         paths: &[ObjectPath],

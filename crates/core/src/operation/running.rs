@@ -1,21 +1,16 @@
-//! The files that the processes of this machine run from or have mapped.
+//! Files that processes run or map, from `/proc/PID/exe` and `map_files`. `maps` is the fallback without
+//! `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`: its devices differ from stat(2) on btrfs and overlayfs.
 //!
-//! A process is asked for open files, not for paths: `/proc/PID/exe` and `/proc/PID/map_files` lead to the file itself,
-//! whatever its path is, in whichever root, and also when it has none any more. `/proc/PID/maps` is not enough: on btrfs
-//! and overlayfs its devices are not those of stat(2). It is the fallback where `map_files` may not be followed, which
-//! takes `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`.
-//!
-//! Files that runs have replaced or deleted since this machine was booted are remembered in `var/sadm/patchadm/replaced`, for
-//! the root of the running system alone: a process that was started before still uses them, and has to be restarted.
+//! `var/sadm/patchadm/replaced` lists files that runs have replaced or deleted since boot (running system only):
+//! processes may still use them.
 //!
 //! ```text
 //! patchadm-replaced 1 BOOT-ID
-//! PATH MAJOR:MINOR INODE SECONDS.NANOSECONDS       (of its birth; `-` where the file system keeps none)
+//! PATH MAJOR:MINOR INODE SECONDS.NANOSECONDS       (birth; `-` if unknown)
 //! ```
 //!
-//! A run writes it before it changes anything, so that no interruption forgets a file. A remembered file that stayed is what is
-//! at its path. After a reboot no process uses any of them, and the file begins anew. It is advice, like the cache of libraries:
-//! written without waiting for the disk, and believed only if nobody else may write it.
+//! A run writes it before any change, so that no interruption loses a file. It is advice: written without fsync,
+//! believed only if nobody else may write it, and empty after a reboot.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -37,25 +32,22 @@ pub(in crate::operation) const NOT_ALL_SEEN: &str = "not every process may be lo
 
 const DELETED: &[u8] = b" (deleted)";
 
-/// The files of a process.
 #[derive(Debug)]
 pub(in crate::operation) struct ProcessFiles {
-    /// The file of its program; `None` if it may not be looked at, or if there is none.
+    /// `None` if it is hidden or missing.
     pub(in crate::operation) program: Option<UsedFile>,
-    /// The files that it has mapped, each once; that of its program is usually among them.
+    /// Each once, usually with the program itself.
     pub(in crate::operation) mapped: Vec<UsedFile>,
-    /// True if some of its files could not be looked at.
     pub(in crate::operation) is_hidden: bool,
 }
 
-/// A file that a process uses.
 #[derive(Clone, Debug)]
 pub(in crate::operation) struct UsedFile {
-    /// Its path in the root of the process; for a file that has none any more, the last one.
+    /// In the root of the process; the last path of a nameless file.
     pub(in crate::operation) path: Vec<u8>,
     pub(in crate::operation) is_deleted: bool,
     pub(in crate::operation) number: u64,
-    /// Its status; `None` if only its number and path are known.
+    /// `None` if only number and path are known.
     pub(in crate::operation) status: Option<ObjectStatus>,
 }
 
@@ -68,7 +60,7 @@ pub(in crate::operation) fn processes() -> Vec<(u32, PathBuf)> {
 }
 
 impl ProcessFiles {
-    /// Looks at a process; `None` if it is gone, or is one of the kernel.
+    /// `None` if it is gone, or a kernel thread.
     pub(in crate::operation) fn of(directory: &Path) -> Option<Self> {
         let exe = directory.join("exe");
         let link = match fs::read_link(&exe) {
@@ -76,7 +68,7 @@ impl ProcessFiles {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 return Some(Self { program: None, mapped: Vec::new(), is_hidden: true });
             }
-            // A process of the kernel has no program, and one that is gone nothing.
+            // A kernel thread has no program; a process that is gone has nothing.
             Err(_) => return None,
         };
         let mut files =
@@ -101,7 +93,7 @@ impl ProcessFiles {
                 Err(error) => {
                     let may_not = matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS));
                     self.is_hidden |= may_not;
-                    // If the file is not deleted, its path leads to it in the root of the process.
+                    // The path of an existing file leads to it in the process's root.
                     if is_deleted { None } else { in_root_of(directory, path).ok() }
                 }
             };
@@ -142,12 +134,11 @@ const PROGRAM: &str = "replaced";
 
 const FORM: &str = "patchadm-replaced 1 ";
 
-/// The largest file that is read, in bytes.
+/// In bytes.
 const LARGEST: u64 = 32 << 20;
 
 const MOST: usize = 100_000;
 
-/// A file that was at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::operation) struct ReplacedFile {
     pub(in crate::operation) path: ObjectPath,
@@ -155,12 +146,12 @@ pub(in crate::operation) struct ReplacedFile {
     pub(in crate::operation) inode: Inode,
 }
 
-/// All that are remembered, the last replaced last.
+/// The last replaced last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::operation) struct ReplacedFiles(pub(in crate::operation) Vec<ReplacedFile>);
 
 impl ReplacedFiles {
-    /// Reads what is remembered in a root; nothing if it is not that of the running system.
+    /// Empty unless it is the running system.
     pub(in crate::operation) fn of(root: &Root) -> Self {
         let read = || {
             let boot = boot_id().ok()?;
@@ -176,8 +167,7 @@ impl ReplacedFiles {
         if root.is_system() { read().unwrap_or_default() } else { Self::default() }
     }
 
-    /// Remembers the files that a plan is about to replace or delete. Returns them where there is no place for that yet: the
-    /// first run of a root makes it.
+    /// Records the files that a plan is about to replace or delete. Returns them if a first run has no directory yet.
     pub(in crate::operation) fn remember(root: &Root, plan: &Plan) -> Vec<ReplacedFile> {
         if !root.is_system() {
             return Vec::new();
@@ -217,7 +207,7 @@ impl ReplacedFiles {
                 .born
                 .map_or_else(|| "-".to_owned(), |born| format!("{}.{:09}", born.seconds, born.nanoseconds));
             let path = String::from_utf8_lossy(&path);
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{path} {major}:{minor} {} {born}", inode.number);
         }
         text
@@ -266,11 +256,10 @@ fn directory(root: &Root) -> Option<Dir> {
     root.dir_if_there(&physical).ok()?
 }
 
-/// The files at some paths, now and before.
 #[derive(Debug, Default)]
 pub(in crate::operation) struct WantedFiles {
     by_inode: HashMap<Inode, Vec<ReplacedFile>>,
-    /// The same by inode number alone, for files whose other identity is unknown.
+    /// By inode number, for files without a known device.
     by_number: HashMap<u64, BTreeSet<ObjectPath>>,
 }
 
@@ -308,7 +297,6 @@ impl WantedFiles {
         self.by_inode.is_empty()
     }
 
-    /// Returns the paths at which a file is, or was.
     pub(in crate::operation) fn paths_of<'w>(
         &'w self,
         file: &'w UsedFile,
@@ -318,13 +306,12 @@ impl WantedFiles {
                 let found = self.by_inode.get(&status.inode).into_iter().flatten();
                 Box::new(found.filter(|known| known.is(status)).map(|known| &known.path))
             }
-            // Only a file that was replaced has no path.
+            // Only a replaced file has no path.
             None if file.is_deleted => Box::new(self.by_number.get(&file.number).into_iter().flatten()),
             None => Box::new(std::iter::empty()),
         }
     }
 
-    /// Returns the paths at which these files are, or were.
     pub(in crate::operation) fn used_by<'f>(
         &self,
         files: impl IntoIterator<Item = &'f UsedFile>,

@@ -1,5 +1,4 @@
-//! The beginning and the end that all changing commands share: who may change the root, its lock, recovery of a dead run,
-//! and carrying a plan out. `root_and_policy` has what is known of a root before that.
+//! Begin and end of all changing commands: permissions, lock, recovery, and performing a plan.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -34,50 +33,46 @@ use patchadm_svr4::places;
 pub use super::caller::{Caller, HistoryListener};
 pub use super::root_and_policy::RootAndPolicy;
 
-/// The name of a run that gives undo data up after another run, because the policy limits it.
+/// A run that deletes undo data because the policy limits it.
 pub(super) const UNDO_LIMIT: &str = "undo-limit";
 
-/// The command in journal and history of a run that records what a refresh changed in the bases of a stage.
+/// A run that records changes by a refresh in the bases of a stage.
 pub(super) const STAGE_REFRESH: &str = "stage refresh";
 
 pub(super) struct RunOptions<'a> {
-    /// The record of each patch of the run, for journal, history and logs.
+    /// For journal, history and logs.
     pub(super) records: Vec<PatchRecord>,
-    /// Called with the name of the run after everything is staged, before the journal is published.
+    /// Called with the run's name after staging, before the journal is published.
     pub(super) before_publishing: &'a dyn Fn(&str) -> Result<(), Cause>,
-    /// Called after everything is switched, before the commit.
+    /// Called after the switch, before the commit.
     pub(super) when_switched: &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>,
 }
 
 impl RunOptions<'_> {
-    /// Returns the options of a run with these records that calls nothing.
     pub(super) fn of(records: Vec<PatchRecord>) -> Self {
         Self { records, before_publishing: &|_| Ok(()), when_switched: &|_| Ok(()) }
     }
 }
 
-/// A root that is locked, recovered, and about to be changed.
+/// A locked and recovered root.
 pub struct Session<'a> {
-    /// The root, and what is known of it before the survey.
     pub ground: RootAndPolicy,
-    /// The caller who changes the root.
     pub caller: &'a Caller<'a>,
-    /// The finding of recovery when the lock was taken.
     pub recovered: Recovered,
-    /// For each patch that the caller did not name: the patch for which it is applied.
+    /// For each patch that the caller did not name: the patch that requires it.
     because: BTreeMap<String, String>,
     exchanges: Vec<ExchangeRequest>,
     exchanged: ExchangeLog,
     trial: TrialChange,
-    /// Reports what the history gets, before the lock is released. A session that acts for another one has none.
+    /// Reports new history before the lock is released. A nested session has none.
     #[expect(dead_code, reason = "it is told when it is dropped")]
     history: Option<HistoryWatch<'a>>,
     lock: Lock,
     native: NativeLocks,
 }
 
-/// Checks that the caller may change the root and can write its records. The caller must be the owner of the root or the
-/// superuser; as the superuser only where no other user can write the records.
+/// The caller must be the owner of the root or the superuser; the superuser only if no other user can write the
+/// records.
 pub fn may_change(root: &Root) -> Result<(), Failure> {
     root.must_have_proc()?;
     root.look_at_records()?;
@@ -85,7 +80,7 @@ pub fn may_change(root: &Root) -> Result<(), Failure> {
     if !root.is_privileged() && !root.is_own()? {
         return theirs(root.prefix().display().to_string());
     }
-    // The steps that follow report what cannot be looked at.
+    // Later steps report unreadable places.
     let Ok(Some(records)) = place_of_records(root) else { return Ok(()) };
     if records.is_read_only()? {
         return Err(Failure::ReadOnly(root.prefix().display().to_string()));
@@ -96,7 +91,7 @@ pub fn may_change(root: &Root) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the directory of `contents`, or, if it does not exist, its nearest existing ancestor.
+/// Returns the directory of `contents`, or its nearest existing ancestor.
 fn place_of_records(root: &Root) -> Result<Option<Dir>, Failure> {
     let records = root.resolver().locate_dir(&places::install())?;
     for directory in std::iter::once(records.clone()).chain(records.ancestors()) {
@@ -107,13 +102,13 @@ fn place_of_records(root: &Root) -> Result<Option<Dir>, Failure> {
     Ok(None)
 }
 
-/// Returns whether nothing was ever recorded below a root: it has no `var/sadm`.
+/// True if the root has no `var/sadm`.
 pub fn is_new(root: &Root) -> Result<bool, Failure> {
     Ok(RecordView::live(root).look(&places::records())?.is_none())
 }
 
-/// Refuses a root whose `contents` does not agree with its packages. Ignores damage of packages for which `is_passed_over`
-/// holds. Defects in the pkginfo of a package are found where packages are read. A signal ends it.
+/// Ignores packages for which `is_passed_over` holds. Defects in pkginfo files are found when packages are read. A
+/// signal ends it.
 pub fn must_agree(
     root: &Root,
     interrupt: Interrupt<'_>,
@@ -122,7 +117,6 @@ pub fn must_agree(
     record_damage::must_agree(&RecordView::live(root), root.workers(), interrupt, is_passed_over)
 }
 
-/// Refuses a root without a package database. The error names the root.
 pub fn must_have_database(root: &Root) -> Result<(), Failure> {
     if installed::has_database(&RecordView::live(root))? {
         return Ok(());
@@ -131,13 +125,12 @@ pub fn must_have_database(root: &Root) -> Result<(), Failure> {
 }
 
 impl<'a> Session<'a> {
-    /// Takes the lock, and before it those of the package managers whose packages are adopted, and recovers what an earlier
-    /// command left unfinished.
+    /// Takes the locks of the managers of adopted packages, then the root's, and recovers.
     pub fn begin(ground: RootAndPolicy, caller: &'a Caller<'a>) -> Result<Self, Failure> {
         Self::begin_beside(ground, caller, &[])
     }
 
-    /// Like [`begin`](Self::begin), and always takes the locks of these package managers.
+    /// Always locks these package managers, too.
     pub(super) fn begin_beside(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
@@ -147,8 +140,7 @@ impl<'a> Session<'a> {
         Self::locked(ground, caller, take, |_, _| Ok(()))
     }
 
-    /// Takes the lock of the root alone, calls a function, and recovers: the work that a recovery undoes was begun under the
-    /// other locks.
+    /// Takes the root's lock alone: the work that recovery undoes began under the other locks.
     pub(super) fn begin_recovery(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
@@ -161,7 +153,6 @@ impl<'a> Session<'a> {
         Self::locked(ground, caller, take, first)
     }
 
-    /// Takes locks, calls a function, and recovers.
     fn locked(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
@@ -193,31 +184,26 @@ impl<'a> Session<'a> {
         Ok(Self { ground, caller, recovered, because, exchanges, exchanged, trial, history, lock, native })
     }
 
-    /// Returns the same session with the reason, for the history, of each patch that the caller did not name: the patch for
-    /// which it is applied.
+    /// Sets the reason, for the history, of each patch that the caller did not name.
     pub(super) fn because_of(self, because: BTreeMap<String, String>) -> Self {
         Self { because, ..self }
     }
 
-    /// Reverses the order of exchanges, for a command that undoes changes: directories that were switched last are switched back
-    /// first.
+    /// For commands that undo changes: directories that were switched last are switched back first.
     pub(super) fn reversing_exchanges(mut self) -> Self {
         self.exchanges.reverse();
         self
     }
 
-    /// Returns the same session with what its runs do to the trial of the root.
     pub(super) fn changing_trial(self, trial: TrialChange) -> Self {
         Self { trial, ..self }
     }
 
-    /// Tells whether its runs put what they apply on trial.
     pub(super) fn is_beginning_trial(&self) -> bool {
         matches!(self.trial, TrialChange::Begin(..))
     }
 
-    /// Does work as another caller, whose changes are not exchanged, and with this change of the trial; under the same
-    /// locks.
+    /// Works as another caller under the same locks, without exchanges and with this change of the trial.
     pub(super) fn acting_as<T>(
         self,
         other: &Caller<'_>,
@@ -251,12 +237,11 @@ impl<'a> Session<'a> {
         Cow::Owned(changed)
     }
 
-    /// Returns how the changes became visible below the directories that the caller named.
     pub(super) fn exchanged(&self) -> Vec<ExchangeReport> {
         self.exchanged.reports(&self.caller.exchanges)
     }
 
-    /// Performs a plan in a run with one record, whose `text` is then in the file `log`.
+    /// One record; its `text` goes to the file `log`.
     pub fn perform(
         &self,
         plan: &Plan,
@@ -273,7 +258,7 @@ impl<'a> Session<'a> {
         content: &mut dyn ContentSource,
         options: RunOptions<'_>,
     ) -> Result<Receipt, Failure> {
-        // A plan is large, and only one is marked in the life of a root.
+        // Plans are large, and only one in the life of a root is marked.
         let mut plan = Cow::Borrowed(plan);
         if self.is_to_be_marked()? {
             self.mark_unprivileged(plan.to_mut())?;
@@ -289,8 +274,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Begins a run with procedure scripts, which keeps everything in `held`, and passes it to `work`, which ends it in
-    /// either case. `plan` is the subject of the run as a whole. `log` gets `text` and what the run adds to it.
+    /// Begins a run with scripts and passes it to `work`, which always ends it. `held` keeps everything; `log` gets
+    /// `text` and the run's additions.
     pub fn perform_scripted(
         &self,
         plan: &Plan,
@@ -307,14 +292,13 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Returns whether nothing was ever recorded in the root: neither a package nor a run.
+    /// Neither a package nor a run was ever recorded.
     pub(super) fn is_first(&self) -> Result<bool, Failure> {
         let view = RecordView::live(&self.ground.root);
         let is_new = self.recovered.is_nothing() && !has_journal(&self.ground.root)?;
         Ok(is_new && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
     }
 
-    /// Adds to the log of the root what happened before the run began.
     pub(super) fn log(&self, text: &[u8]) -> Result<(), Failure> {
         let failed =
             |cause| TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged };
@@ -346,6 +330,7 @@ impl<'a> Session<'a> {
             signature,
             undoes: self.caller.undoes.clone(),
             refreshed,
+            typed: self.caller.typed.clone(),
             note: self.caller.note.clone(),
             trial,
             trial_end,
@@ -354,7 +339,7 @@ impl<'a> Session<'a> {
             others,
         };
         let going = ReplacedFiles::remember(&self.ground.root, plan);
-        // A root without a journal has no marker yet. Its first archives name one, and the journal must have the same.
+        // Without a journal, the root has no marker. Its first archives name one, and the journal must use it.
         let marker = match plan.undo.first() {
             Some(undo) => undo.manifest.header.root.clone(),
             None => format!("{:016x}", random()?),
@@ -393,7 +378,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Returns the name of a run in journal and history: that of its command, unless it is about something beside the work of that.
+/// The command's name, unless the run is about something else.
 fn name_of_run(plan: &Plan, caller: &Caller<'_>) -> &'static str {
     let is_beside = [UNDO_LIMIT, STAGE_REFRESH].contains(&plan.command);
     if is_beside { plan.command } else { caller.program }
@@ -413,7 +398,7 @@ pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -
     }
 }
 
-/// Returns why the lock was not taken. A command that was told to end while it waited ends as usual.
+/// A command that was told to end while it waited ends as usual.
 fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     match (error, signal) {
         (LockError::Held { .. }, Some(signal)) => Failure::interrupted(signal),
@@ -421,8 +406,7 @@ fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     }
 }
 
-/// Makes a plan that is only shown, also for callers who could not carry it out. In that case `but` reports this after the
-/// whole plan.
+/// For plans that are only shown, also to callers who could not perform them; `but` then reports why, after the plan.
 pub(super) fn shown_to_anybody<R>(
     root: &Root,
     plan: impl FnOnce() -> Result<R, Failure>,
@@ -432,7 +416,7 @@ pub(super) fn shown_to_anybody<R>(
         Ok(()) => plan(),
         Err(refused @ (Failure::NotPrivileged(_) | Failure::ReadOnly(_))) => match plan() {
             Ok(report) => Ok(but(report, refused)),
-            // The file that the plan needs and the caller may not read is more informative than the owner of the root.
+            // An unreadable file is a better reason than the owner of the root.
             Err(closed) if closed.is_refused_access() => Err(closed),
             Err(_) => Err(refused),
         },
@@ -440,7 +424,7 @@ pub(super) fn shown_to_anybody<R>(
     }
 }
 
-/// Makes a plan that is only shown, without a lock, from a single stable state of the root.
+/// Plans from a single stable state of the root.
 pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     read_consistently(root, |view| {
         if view.is_during_run() {
@@ -453,7 +437,7 @@ pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>
     })
 }
 
-/// Returns the failure to identify the root. A disk that cannot be read says nothing about its identity.
+/// An unreadable disk says nothing about the identity.
 fn unidentified(error: TransactionError) -> Failure {
     match error.cause {
         Cause::Root(error) if error.errno() == Some(Errno::IO) => Failure::Root(error),

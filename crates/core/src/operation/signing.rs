@@ -1,8 +1,5 @@
-//! Making keys and signatures: what a producer does, without a root.
-//!
-//! A patch is signed by its manifest. An existing manifest is compared with the patch first, and a missing one is made: the
-//! files of the patch are digested as they are, and only its id is read from it. The index of a depot is signed as it is.
-//! New files appear by one rename; a secret key never replaces another.
+//! Makes keys and signatures, without a root. A patch is signed by its manifest, which is compared with the patch or
+//! made. New files appear by one rename; a secret key never replaces another.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -23,51 +20,31 @@ use patchadm_svr4::patch::{PatchId, PatchMacros};
 
 const PROGRAM: &str = "patchadm-sign";
 
-/// The first bytes of manifests and indexes of depots.
 const MANIFEST_HEAD: &[u8] = b"# patchadm manifest ";
 const INDEX_HEAD: &[u8] = b"{\"schema\":\"patchadm-depot/";
 
-/// The deepest level of directories in a patch.
 const DEEPEST: usize = 256;
 
-/// The reason why nothing was signed, or no key made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigningError {
-    /// A file could not be read or written.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A file could not be read.
     #[error("cannot read {}: {error}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: io::Error,
-    },
-    /// A file of that name exists already.
+    Io { path: PathBuf, error: io::Error },
     #[error("{} is there already, and no key is replaced", .0.display())]
     Exists(PathBuf),
-    /// The patch cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The patch differs from its manifest.
     #[error("{}: the manifest does not fit the patch: {reason}", .path.display())]
-    Differs {
-        /// The manifest.
-        path: PathBuf,
-        /// The difference.
-        reason: String,
-    },
-    /// A key, manifest or index is invalid, or a manifest cannot cover the file or directory.
+    Differs { path: PathBuf, reason: String },
+    /// A key, manifest or index is invalid, or a manifest cannot cover an object.
     #[error("{}: {reason}", .path.display())]
     Unfit {
         /// The named path, or one below it.
         path: PathBuf,
-        /// The defect.
         reason: String,
     },
-    /// A key file is invalid.
     #[error(transparent)]
     Key(#[from] KeyFileError),
 }
@@ -78,30 +55,21 @@ impl SigningError {
     }
 }
 
-/// A new pair of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GeneratedKey {
-    /// The public key.
     pub public: PublicKey,
-    /// The file of the public key.
     pub public_file: PathBuf,
-    /// The file of the secret key.
     pub secret_file: PathBuf,
 }
 
-/// A new signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeSignature {
-    /// The named file or patch.
     pub target: PathBuf,
-    /// The signature file.
     pub file: PathBuf,
-    /// The key.
     pub key: KeyId,
 }
 
-/// Makes a pair of keys, `NAME.sec` (0600) and `NAME.pub`; neither file may exist. Without a password, the secret key is
-/// stored unencrypted.
+/// Makes `NAME.sec` (0600) and `NAME.pub`, which must not exist. Without a password, the secret key is not encrypted.
 pub fn generate_key(
     name: &Path,
     password: Option<&[u8]>,
@@ -125,7 +93,7 @@ pub fn generate_key(
     Ok(GeneratedKey { public, public_file, secret_file })
 }
 
-/// Reads a secret key. The password is requested only if the key is encrypted.
+/// Requests the password only for an encrypted key.
 pub fn read_secret_key<E: From<SigningError>>(
     path: &Path,
     password: impl FnOnce() -> Result<Vec<u8>, E>,
@@ -137,8 +105,8 @@ pub fn read_secret_key<E: From<SigningError>>(
     Ok(SecretKey::parse(&text, password.as_deref()).map_err(wrong)?)
 }
 
-/// Signs a manifest or an index of a depot; or a patch by its manifest, which is first compared with the patch, or made if
-/// there is none. `time` is in seconds since 1970.
+/// Signs a manifest or an index; or a patch by its manifest, which is compared or made. `time` is in seconds since
+/// 1970.
 pub fn sign_target(key: &SecretKey, target: &Path, time: i64) -> Result<MadeSignature, SigningError> {
     let (manifest, text) = manifest_of(target)?;
     let name = String::from_utf8_lossy(name_of(&manifest)).into_owned();
@@ -147,7 +115,6 @@ pub fn sign_target(key: &SecretKey, target: &Path, time: i64) -> Result<MadeSign
     Ok(MadeSignature { target: target.to_owned(), file, key: key.public().id })
 }
 
-/// Makes the signature file of the index of a depot.
 pub fn sign_index(key: &SecretKey, text: &[u8], time: i64) -> Vec<u8> {
     signature_file(key, text, "index.json", time)
 }
@@ -187,7 +154,7 @@ fn begins_with(path: &Path, head: &[u8]) -> Result<bool, SigningError> {
     Ok(start.starts_with(head))
 }
 
-/// Compares the existing manifest with the one that the patch should have, or writes that one.
+/// Compares the existing manifest with the patch, or writes it.
 fn checked(
     path: PathBuf,
     make: impl FnOnce() -> Result<Manifest, SigningError>,
@@ -222,7 +189,7 @@ fn members_manifest(target: &Path) -> Result<Manifest, SigningError> {
     Ok(Manifest { patch, form: ManifestForm::Members, date: None, entries })
 }
 
-/// Adds every file below a directory; `above` is its path in the patch, with a slash at the end if it is not empty.
+/// `above` is the path in the patch, with a slash at the end unless empty.
 fn collect(
     dir: &Dir,
     top: &Path,
@@ -302,7 +269,7 @@ fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, SigningError> {
     Ok(text)
 }
 
-/// Writes a file by one rename that is on the disk afterwards.
+/// Writes a durable file by one rename.
 fn put(dir: &Dir, path: &Path, bytes: &[u8], mode: u32, replaces: bool) -> Result<(), SigningError> {
     let (private, mut file) = dir.create_private(PROGRAM)?;
     let name = name_of(path);

@@ -1,4 +1,4 @@
-//! `space`: the disk space that the program uses for a root, and the undo data that may go.
+//! `space`: disk space used for a root, and undo data that may be deleted.
 //!
 //! ```text
 //! save/<id> of each package     undo data, patch by patch
@@ -6,13 +6,8 @@
 //! cache, stages                 directories elsewhere
 //! kept libraries                their files
 //! ```
-//! Every directory is counted whole, as du(1) does: allocated blocks, a file with several names once, links not followed.
-//! Objects in none of the known places count as `other`. So the areas add up to the directories and the kept libraries, to the
-//! block. Nothing is locked: numbers of a root that is being changed are those of different moments. Objects that disappear
-//! meanwhile do not count. Directories that the caller may not read count as far as they can be seen, and are named.
-//!
-//! The undo data of every form has its place in the save directory `save/<id>`. A form that keeps objects elsewhere, too, adds
-//! them in `count_undo` and nowhere else.
+//! Directories count whole, like du(1): allocated blocks, hard links once. Unknown objects count as `other`, so the
+//! areas add up. Nothing is locked: objects may disappear. Unreadable directories are named.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,91 +31,74 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 use patchadm_svr4::places;
 
-/// Counts the disk space of a root; `cache` is the directory of fetched patches.
+/// `cache` is the directory of fetched patches.
 pub fn space(root: &Root, cache: Option<&Path>) -> Result<SpaceReport, Failure> {
     must_have_database(root)?;
     SpaceSurvey::of(root)?.report(cache)
 }
 
-/// The disk space that the program uses for a root.
 #[derive(Clone, Debug, Default)]
 pub struct SpaceReport {
-    /// The applied patches, in the order of listings.
+    /// In the order of listings.
     pub patches: Vec<PatchSpace>,
-    /// The bytes of each area, also of those that are empty.
+    /// Bytes, empty areas included.
     pub areas: Vec<(SpaceArea, u64)>,
-    /// The directories that were counted, as the host sees them, with their bytes.
+    /// Host paths with bytes.
     pub directories: Vec<(String, u64)>,
-    /// The file systems on which these are.
     pub file_systems: Vec<FileSystemShare>,
-    /// The directories whose content the caller may not read, and which count as empty.
+    /// Counted as empty.
     pub unread: Vec<String>,
 }
 
-/// The disk space of the undo data of an applied patch.
 #[derive(Clone, Debug)]
 pub struct PatchSpace {
-    /// The patch.
     pub id: PatchId,
-    /// Why the undo data may go; `None` for an effective patch.
+    /// `None` for an effective patch.
     pub may_go: Option<MayGo>,
-    /// The patch that supersedes or contains it, if the records name it.
+    /// The patch that supersedes or contains it, if known.
     pub by: Option<PatchId>,
-    /// True if it is the newest applied revision of its base.
+    /// The newest applied revision of its base.
     pub is_newest: bool,
-    /// Its undo data, package by package.
     pub undo: Vec<(PkgInst, UndoSpace)>,
 }
 
-/// Why undo data may go without loss of a way back that somebody would take.
+/// Why nobody is likely to need the undo data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MayGo {
-    /// A later revision of the patch is applied.
     Superseded,
     /// A patch with another base contains it.
     Contained,
 }
 
-/// A use of disk space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpaceArea {
     /// Save directories of applied patches.
     Undo,
-    /// Undo archives outside the root.
+    /// Archives outside the root.
     OutsideUndo,
-    /// The ledgers of packages.
     Ledgers,
-    /// Working directories of runs.
     Runs,
-    /// Stages made from the root.
     Stages,
-    /// The history of runs.
     History,
-    /// The log of the root, and the directories of its patches.
+    /// The root's log, and the directories of its patches.
     Logs,
-    /// Libraries that stay for programs that need them.
     KeptLibraries,
-    /// Fetched patches.
     Cache,
     /// Everything else in the same directories.
     Other,
 }
 
-/// The part of a file system that is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSystemShare {
-    /// The first counted directory on it, as the host sees it.
+    /// Host path of the first counted directory on it.
     pub path: String,
-    /// The bytes used on it, by all areas.
+    /// Used by all areas.
     pub bytes: u64,
-    /// Its bytes.
     pub size: u64,
-    /// Its free bytes.
     pub free: u64,
 }
 
 impl MayGo {
-    /// Returns the word for the reason.
     pub fn word(self) -> &'static str {
         match self {
             Self::Superseded => "superseded",
@@ -130,7 +108,7 @@ impl MayGo {
 }
 
 impl SpaceArea {
-    /// All areas, in the order of reports.
+    /// In the order of reports.
     pub const ALL: [Self; 10] = [
         Self::Undo,
         Self::OutsideUndo,
@@ -144,7 +122,6 @@ impl SpaceArea {
         Self::Other,
     ];
 
-    /// Returns the word for the area.
     pub fn word(self) -> &'static str {
         match self {
             Self::Undo => "undo",
@@ -162,19 +139,18 @@ impl SpaceArea {
 }
 
 impl PatchSpace {
-    /// Returns the bytes of all its undo data, inside the root and outside.
+    /// Inside the root and outside.
     pub fn bytes(&self) -> u64 {
         self.undo.iter().map(|(_, undo)| undo.bytes + undo.outside).sum()
     }
 
-    /// Returns the bytes in the root that are free again when its undo data is given up.
+    /// Bytes in the root that deleting the undo data frees.
     pub fn freeable(&self) -> u64 {
         self.undo.iter().map(|(_, undo)| undo.freeable).sum()
     }
 }
 
 impl SpaceReport {
-    /// Returns the bytes of all areas.
     pub fn bytes(&self) -> u64 {
         self.areas.iter().map(|(_, bytes)| bytes).sum()
     }
@@ -198,7 +174,6 @@ struct SpaceSurvey<'a> {
     file_systems: BTreeMap<DeviceNumber, FileSystemShare>,
 }
 
-/// Returns the disk space of the undo data of every applied patch, in the order of listings.
 pub(in crate::operation) fn undo_spaces(root: &Root) -> Result<Vec<PatchSpace>, Failure> {
     let mut survey = SpaceSurvey::of(root)?;
     survey.count_saves()?;
@@ -287,7 +262,7 @@ impl<'a> SpaceSurvey<'a> {
             return Ok(bytes);
         };
         let undo = count_undo(&mut self.usage, saves, name)?;
-        // Old files are counted where they are.
+        // Old files are counted in their own place.
         let bytes = undo.bytes - undo.stored;
         self.add(SpaceArea::Undo, bytes);
         self.undo.insert((id, package.clone()), undo);
@@ -302,7 +277,7 @@ impl<'a> SpaceSurvey<'a> {
         for ((id, package), undo) in &mut self.undo {
             if undo.form == Some(UndoForm::Outside) {
                 let name = installed::saved_as(&view, package, id)?;
-                // An archive that cannot be opened occupies nothing that could be given back here.
+                // An unreadable archive frees nothing here.
                 let found = reader.find(package, &name);
                 undo.outside = found.and_then(|found| found.allocated()).unwrap_or_default();
                 bytes += undo.outside;
@@ -385,7 +360,7 @@ impl<'a> SpaceSurvey<'a> {
         Ok(())
     }
 
-    /// Opens a directory of the root; `None` if there is none, or if the caller may not read it.
+    /// `None` if it is missing or unreadable.
     fn open(&mut self, place: &ObjectPath) -> Result<Option<Dir>, Failure> {
         let physical = self.root.resolver().locate_dir(place)?;
         match self.root.dir_if_there(&physical) {
@@ -436,17 +411,13 @@ fn recorded_patches(view: &RecordView<'_>, separator: &str) -> Result<RecordedPa
 
 const BESIDE_ARCHIVE: [&[u8]; 3] = [b"undo.b3", b"remote", b"snapshot"];
 
-/// The form of undo data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndoForm {
-    /// A form that lies in the root.
     Inside(UndoFormat),
-    /// An archive outside the root.
     Outside,
 }
 
 impl UndoForm {
-    /// Returns the word for the form.
     pub fn word(self) -> &'static str {
         match self {
             Self::Inside(format) => format.word(),
@@ -455,25 +426,24 @@ impl UndoForm {
     }
 }
 
-/// The disk space of undo data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UndoSpace {
-    /// The form; `None` if the patch cannot be backed out, and only the facts about its paths are there.
+    /// `None` if the patch cannot be backed out, and only facts about its paths exist.
     pub form: Option<UndoForm>,
-    /// The bytes that it occupies in the root.
+    /// Bytes in the root.
     pub bytes: u64,
-    /// The bytes of these that are old files in undo directories.
+    /// Bytes of old files in undo directories, part of `bytes`.
     pub stored: u64,
-    /// The bytes of these that are free again when it is given up.
+    /// Bytes that deletion frees.
     pub freeable: u64,
-    /// The bytes that an archive outside the root occupies.
+    /// Bytes of an archive outside the root.
     pub outside: u64,
 }
 
 fn count_undo(usage: &mut DiskUsage, saves: &Dir, name: &[u8]) -> Result<UndoSpace, RootError> {
     let (form, freeable) = match saves.dir(name) {
         Ok(save) => look_at_archive(&save)?,
-        // An unreadable directory is named when it is counted.
+        // Counting reports unreadable directories.
         Err(error) if error.is_refused_access() || error.is_not_found() => (None, 0),
         Err(error) => return Err(error),
     };
@@ -483,8 +453,7 @@ fn count_undo(usage: &mut DiskUsage, saves: &Dir, name: &[u8]) -> Result<UndoSpa
     Ok(UndoSpace { form, bytes, stored, freeable, outside: 0 })
 }
 
-/// Returns the bytes of the old files that the archive in a save directory names. What cannot be read is named when the
-/// directory is counted, or when it is verified.
+/// Bytes of old files that the archive names. Counting and verifying report unreadable ones.
 fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
     let root = save.root();
     let mut usage = DiskUsage::default();
@@ -505,7 +474,7 @@ fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
     Ok(bytes)
 }
 
-/// Returns the bytes of the old files that a manifest names, which are free again when the undo data is given up.
+/// Bytes of old files that deletion frees.
 pub(in crate::operation) fn stored_space(root: &Root, manifest: &Manifest) -> Result<u64, RootError> {
     count_stored(&mut DiskUsage::default(), root, manifest)
 }
@@ -523,7 +492,6 @@ fn count_stored(usage: &mut DiskUsage, root: &Root, manifest: &Manifest) -> Resu
     Ok(bytes)
 }
 
-/// Returns the form of the undo data in a save directory, and the bytes that are free again without it.
 fn look_at_archive(save: &Dir) -> Result<(Option<UndoForm>, u64), RootError> {
     let mut usage = DiskUsage::default();
     let (mut form, mut freeable) = (None, 0);
@@ -544,7 +512,6 @@ fn look_at_archive(save: &Dir) -> Result<(Option<UndoForm>, u64), RootError> {
     Ok((form, freeable))
 }
 
-/// Returns the area of an object in the program's own directory. A name that is not known here is [`SpaceArea::Other`].
 fn area_of(name: &[u8]) -> SpaceArea {
     match name {
         b"ledger" => SpaceArea::Ledgers,
@@ -556,23 +523,21 @@ fn area_of(name: &[u8]) -> SpaceArea {
     }
 }
 
-/// The most directories in each other that are entered. Records and trees of systems have far fewer.
+/// Records and system trees nest far less deeply.
 const DEEPEST: usize = 200;
 
-/// A file system: major and minor number of its device.
+/// Major and minor number.
 type DeviceNumber = (u32, u32);
 
 #[derive(Debug, Default)]
 struct DiskUsage {
     counted: BTreeSet<(DeviceNumber, u64)>,
-    /// The bytes on each file system.
     by_device: BTreeMap<DeviceNumber, u64>,
-    /// The directories whose content could not be read.
     unread: BTreeSet<String>,
 }
 
 impl DiskUsage {
-    /// Counts an object of a directory, with everything below it; 0 if it is missing.
+    /// Counts an object with everything below it; 0 if it is missing.
     fn of(&mut self, directory: &Dir, name: &[u8]) -> Result<u64, RootError> {
         self.of_entry(directory, name, DEEPEST)
     }
@@ -614,7 +579,6 @@ impl DiskUsage {
         Ok(bytes)
     }
 
-    /// Names a directory that the caller may not read, and lets it count as empty.
     fn as_far_as_readable(
         &mut self,
         path: String,

@@ -1,5 +1,4 @@
-//! What recovery asks about the package managers of the system: who owns a path now, who wrote what is there, and who had it.
-//! The records are read at the first question: few recoveries have one.
+//! Tells recovery which native package owns, wrote or had a path. Records are read on demand: few recoveries need them.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -38,7 +37,7 @@ impl<'a> SystemManagers<'a> {
         owners.into_iter().cloned().collect()
     }
 
-    /// Tells whether a package was installed after a moment, in seconds, and delivers what is at a path.
+    /// True if the package delivers the path and was installed after `since`, in seconds.
     fn has_written(&self, owner: &NativeOwner, path: &ObjectPath, since: i64) -> bool {
         let mut packages = self.packages.borrow_mut();
         let package = packages.entry(owner.origin.clone()).or_insert_with(|| {
@@ -75,8 +74,7 @@ impl PackageManagers for SystemManagers<'_> {
         owners.iter().find(|owner| self.has_written(owner, path, since)).map(ToString::to_string)
     }
 
-    /// Only a package that was removed as a whole is a former owner: of one that is there in another version, nothing says
-    /// whether the path was its own or that of an earlier patch.
+    /// Only a removed package is a former owner: another version of an installed one does not tell whose the path was.
     fn former_owner(&self, path: &ObjectPath) -> Option<String> {
         let view = RecordView::live(self.root);
         let lines = recorded_lines(&view, slice::from_ref(path)).ok()?;

@@ -1,43 +1,36 @@
-//! The owner of a root, checked before the superuser changes the root: anyone who can write its records decides what is done
+//! Checks the owner of a root before the superuser changes it: anyone who can write its records decides what is done
 //! there.
 
 use super::failure::Failure;
 use patchadm_inputs::database::policy;
 use patchadm_rootfs::{ForeignTree, Root};
 
-/// The caller's statement about the owner of a root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SaidOfOwner {
-    /// The owner may do anything there with the rights of the caller.
+    /// The owner may do anything there with the caller's rights.
     pub is_trusted: bool,
-    /// Everything is to be done as the owner.
     pub as_owner: bool,
-    /// The answer of the run whose script called, if there is one.
+    /// The answer of the surrounding run.
     pub by_run: Option<AnswerOfRun>,
 }
 
-/// The answer of an active run when it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerOfRun {
     /// The root belongs to the superuser alone.
     Asked,
-    /// Its owner is trusted.
     Trusted,
 }
 
-/// The user who changes a root.
 #[derive(Debug)]
 pub enum RootStanding {
-    /// The caller does. Where it matters, the root refuses to read records that are not the superuser's.
+    /// The root refuses records that are not the superuser's, if that matters.
     Caller(Root),
-    /// A process of its owner does everything, and the caller touches nothing in it.
+    /// A process of the owner does everything; the caller touches nothing.
     Owner(Root),
 }
 
-/// Returns who changes a root, according to the caller's statement and the policy of `host`, the root of the running system.
-/// Only the directory of the root itself is examined.
-///
-/// An unprivileged caller is not asked, nor is a caller who changes the running system itself.
+/// Decides by the caller's statement and the host's policy; examines only the root directory. Never asks an
+/// unprivileged caller, or one who changes the running system.
 pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStanding, Failure> {
     if !root.is_privileged() {
         return Ok(RootStanding::Caller(root));
@@ -70,7 +63,7 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
     if policy.trusted_roots.name(path) {
         return Ok(RootStanding::Caller(root.trusted()));
     }
-    // An object of another user is refused with the owner's name.
+    // Another user's object is refused with its owner's name.
     let foreign = if owner == 0 { root.container_tree()? } else { None };
     Ok(RootStanding::Caller(root.guarded(patchadm_inputs::database::records(), foreign)))
 }

@@ -1,5 +1,4 @@
-//! The channel between two processes of the program: one JSON message per line over a UNIX socket, optionally with a
-//! descriptor.
+//! The channel between two processes of the program: JSON lines over a UNIX socket, optionally with a descriptor.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut, Write};
@@ -15,10 +14,9 @@ use rustix::net::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest message, in bytes; the arguments and environment of a process are far shorter.
+/// The longest message, in bytes; arguments and environment of a process are far shorter.
 const LIMIT: usize = 64 << 20;
 
-/// One end of the channel.
 #[derive(Debug)]
 pub(crate) struct MessageChannel {
     socket: UnixStream,
@@ -27,8 +25,8 @@ pub(crate) struct MessageChannel {
 }
 
 impl MessageChannel {
-    /// Starts a command with one end as its standard input. The command is consumed: as long as this process held its end,
-    /// too, nobody here would see that the other process is gone.
+    /// Starts a command with one end as its standard input. Consumes the command: an open copy of its end would hide
+    /// that the process is gone.
     pub(crate) fn start(mut command: Command) -> io::Result<(Child, Self)> {
         let (ours, theirs) = Self::pair()?;
         let child = command.stdin(theirs).spawn()?;
@@ -52,7 +50,6 @@ impl MessageChannel {
         self.socket.as_fd()
     }
 
-    /// Sends a message, with a descriptor if given.
     pub(crate) fn send(
         &mut self,
         message: &impl Serialize,
@@ -78,7 +75,7 @@ impl MessageChannel {
         self.socket.write_all(line.get(sent..).unwrap_or_default())
     }
 
-    /// Waits for the next message. Returns `None` if the other end is gone.
+    /// Waits for the next message; `None` if the other end is gone.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
@@ -100,7 +97,7 @@ impl MessageChannel {
         self.descriptors.pop_front()
     }
 
-    /// Returns whether a whole message has arrived, so that polling would block needlessly.
+    /// A buffered message does not make the socket readable.
     pub(crate) fn has_message(&self) -> bool {
         self.received.contains(&b'\n')
     }

@@ -1,9 +1,6 @@
-//! Keys of the kernel: the session keyring, which a program inherits from its starter, and a filter that refuses calls about
-//! keys, those that make user namespaces, and sockets of families that no namespace holds.
-//!
-//! A session keyring of its own is not enough where a user inside a namespace is the caller outside: the keyring of that user
-//! belongs to both. Under the filter there are no keys at all. Whoever makes a user namespace has all capabilities in it, and may
-//! mount in a namespace of mounts that belongs to it.
+//! Kernel keys: the session keyring, and a seccomp filter. A new session keyring is not enough if a user inside a
+//! namespace is the caller outside, because both share the user keyring. The filter refuses keys, user namespaces and
+//! sockets outside network namespaces.
 
 use std::io;
 
@@ -11,11 +8,11 @@ use keyutils_raw::{KEY_SPEC_SESSION_KEYRING, keyctl_get_keyring_id, keyctl_join_
 use rustix::io::Errno;
 use seccompiler::{BpfProgram, apply_filter, sock_filter};
 
-/// Leaves the session keyring of the caller for a new, empty one. No key of the caller reaches programs that this process
-/// starts afterwards; the keyrings of its thread and of itself do not outlive the start of a program.
+/// Joins a new, empty session keyring, so that programs started later get no key of the caller. Thread and process
+/// keyrings do not survive exec.
 ///
-/// Each process calls this before it gives rights away, and gives none away if it fails. Without keys in the kernel, or with
-/// a filter that refuses every call about keys, there are none to be had either.
+/// Call this before giving rights away, and stop if it fails. It succeeds without keys in the kernel, or if a filter
+/// refuses all calls about keys.
 pub fn leave_session_keyring() -> io::Result<()> {
     let Err(error) = keyctl_join_session_keyring(None) else { return Ok(()) };
     match Errno::from_raw_os_error(error.0) {
@@ -25,13 +22,13 @@ pub fn leave_session_keyring() -> io::Result<()> {
     }
 }
 
-/// Returns whether a filter refuses calls about keys: this one asks for nothing that needs a permission.
+/// A request that needs no permission tells whether a filter refuses calls about keys.
 fn is_filtered() -> bool {
     keyctl_get_keyring_id(KEY_SPEC_SESSION_KEYRING, false)
         .is_err_and(|error| Errno::from_raw_os_error(error.0) == Errno::PERM)
 }
 
-/// `struct seccomp_data`: the number of the call, the architecture that numbers it, and the arguments of 64 bits.
+/// `struct seccomp_data`: call number, architecture, and arguments of 64 bits.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
@@ -45,31 +42,30 @@ const JUMP_IF_AT_LEAST: u16 = 0x35;
 const JUMP_IF_SET: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
-/// The verdicts of a filter (`linux/seccomp.h`): the error is `ENOSYS`, that of a kernel without such calls, `EPERM` or
+/// Verdicts (`linux/seccomp.h`): allow, and the errors `ENOSYS` (as a kernel without these calls), `EPERM` and
 /// `EAFNOSUPPORT`.
 const ALLOW: u32 = 0x7fff_0000;
 const UNKNOWN: u32 = 0x0005_0000 | 0x26;
 const REFUSE: u32 = 0x0005_0000 | 0x01;
 const UNSUPPORTED: u32 = 0x0005_0000 | 0x61;
 
-/// The bit of calls of x32, which are numbered as those of x86-64.
+/// Marks x32 calls, which are numbered as those of x86-64.
 const NOT_X32: u32 = !0x4000_0000;
 
 const NEW_USERS: u32 = 0x1000_0000;
 
-/// The number of `clone3` on all architectures. Its flags lie in memory, which a filter cannot read. Programs that get `ENOSYS` fall
+/// `clone3` on all architectures. Its flags lie in memory, which a filter cannot read. After `ENOSYS`, programs fall
 /// back to `clone`.
 const CLONE3: u32 = 435;
 
-/// The number of `io_uring_setup` on all architectures: a ring makes sockets without a call that a filter sees.
+/// `io_uring_setup` on all architectures: a ring makes sockets without a call that a filter sees.
 const IO_URING_SETUP: u32 = 425;
 
-/// The families of addresses that `socket` may have (`linux/socket.h`). Others, as that of the sockets between a virtual machine
-/// and its host, do not belong to a namespace of networks.
+/// Allowed address families (`linux/socket.h`). Network namespaces do not confine others, such as `AF_VSOCK`.
 const UNIX: u32 = 1;
 const FAMILIES: [u32; 3] = [2, 10, 16];
 
-/// The `socket` and `socketpair` of `socketcall`, whose family lies in memory.
+/// `socket` and `socketpair` of `socketcall`, whose family lies in memory.
 const SOCKET_OF_SOCKETCALL: u32 = 1;
 const PAIR_OF_SOCKETCALL: u32 = 8;
 
@@ -77,15 +73,15 @@ const PAIR_OF_SOCKETCALL: u32 = 8;
 const NONE: u32 = u32::MAX;
 
 struct Calls {
-    /// The architecture (`linux/audit.h`).
+    /// See `linux/audit.h`.
     architecture: u32,
-    /// Its `add_key`, behind which `request_key` and `keyctl` follow.
+    /// `request_key` and `keyctl` follow it.
     add_key: u32,
     clone: u32,
     unshare: u32,
-    /// Its `socket` and `socketpair`.
+    /// `socket` and `socketpair`.
     sockets: [u32; 2],
-    /// Its `socketcall`, if programs can do without the `socket` and `socketpair` in it.
+    /// `socketcall`, if programs can do without it.
     socketcall: u32,
 }
 
@@ -101,11 +97,11 @@ const CALLS: [Calls; 8] = [
     calls(0xc000_0102, 217, [220, 97], [198, 199], NONE),
     // ppc64le, s390x
     calls(0xc000_0015, 269, [120, 282], [326, 333], 102),
-    // The C library of s390x makes all sockets by socketcall.
+    // Its C library makes all sockets by socketcall.
     calls(S390X, 278, [120, 303], [359, 360], NONE),
 ];
 
-/// A machine of i386 has C libraries that make all sockets by socketcall. On others, old programs of 32 bits have no sockets.
+/// C libraries of i386 machines make all sockets by socketcall. Elsewhere, old 32-bit programs get no sockets.
 const SOCKETCALL_OF_I386: u32 = if cfg!(target_arch = "x86") { NONE } else { 102 };
 
 const fn calls(
@@ -118,16 +114,16 @@ const fn calls(
     Calls { architecture, add_key, clone, unshare, sockets, socketcall }
 }
 
-/// Its `clone` has the flags as second argument, and the lower half of an argument comes last.
+/// Its `clone` takes flags second, and the lower half of an argument comes last (big endian).
 const S390X: u32 = 0x8000_0016;
 
-/// Refuses to this process and all that it starts calls about keys, new user namespaces and sockets of other families, which no
-/// program can undo. Set-id bits have no effect any more.
+/// Refuses keys, user namespaces and other socket families for this process and its children, for good. Set-id bits
+/// lose their effect.
 pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
     apply_filter(&program()).map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// The places of the parts of a block; a jump leads from its own place to one of them.
+/// Positions within a block; jumps are relative to their own position.
 const FLAGS_OF_CLONE: u8 = 12;
 const FLAGS_OF_UNSHARE: u8 = 14;
 const FAMILY_OF_SOCKET: u8 = 16;

@@ -1,7 +1,5 @@
-//! The common parts of the program's processes: the channel between two of them, inherited descriptors and keys, processor
-//! times, and mapped files.
-//!
-//! This module starts no process and does not know their work.
+//! Common parts of the program's processes: their channel, inherited descriptors and keys, processor times, mapped
+//! files.
 
 mod channel;
 mod keys;
@@ -13,38 +11,36 @@ pub(crate) use channel::MessageChannel;
 pub use keys::leave_session_keyring;
 pub(crate) use keys::refuse_keys_and_user_namespaces;
 
-/// Closes the descriptors inherited from processes above the program, except the three standard ones. For a process that was
-/// just started and has opened nothing yet.
+/// Closes all inherited descriptors except the standard ones. For a process that has opened nothing yet.
 pub fn close_inherited() -> io::Result<()> {
     let entries = std::fs::read_dir("/proc/self/fd")?;
     let numbers: Vec<i32> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|&number| number > 2) {
-        // The descriptor of the listing is among them and closed already.
+        // The listing's own descriptor is among them, and closed already.
         let _ = nix::unistd::close(number);
     }
     Ok(())
 }
 
-/// A line of `maps`, or the first of a mapping in `smaps`, about a file (proc(5)).
+/// A mapped file in `maps` or `smaps` (proc(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappedFile<'l> {
-    /// The first address.
     pub start: u64,
-    /// The address behind the last one.
+    /// Exclusive.
     pub end: u64,
-    /// The place of the first byte in the file.
+    /// File offset of the first byte.
     pub offset: u64,
-    /// The major and the minor number of the device.
+    /// Major and minor number.
     pub device: (u32, u32),
-    /// The inode number.
+    /// Inode number.
     pub number: u64,
-    /// The path, with ` (deleted)` behind it if it has none any more.
+    /// Followed by ` (deleted)` if the file has no name any more.
     pub path: &'l [u8],
 }
 
 impl<'l> MappedFile<'l> {
-    /// Parses a line such as `7f00-7f10 rw-s 00001000 fe:01 1234   /lib/x.so (deleted)`; `None` if no file is mapped there.
+    /// Parses a line such as `7f00-7f10 rw-s 00001000 fe:01 1234   /lib/x.so (deleted)`; `None` if it maps no file.
     pub fn of_line(line: &'l [u8]) -> Option<Self> {
         let text = |field: &'l [u8]| std::str::from_utf8(field).ok();
         let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
@@ -56,22 +52,21 @@ impl<'l> MappedFile<'l> {
         let path = fields.next()?.trim_ascii_start();
         let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
         let (start, end, offset) = (hexadecimal(start)?, hexadecimal(end)?, hexadecimal(offset)?);
-        // A mapping of no file has another name, or none: `[heap]`, `anon_inode:…`.
+        // Other mappings have no path: `[heap]`, `anon_inode:…`.
         (number != 0 && path.starts_with(b"/")).then_some(Self { start, end, offset, device, number, path })
     }
 
-    /// Returns the name of the mapping in `map_files`.
+    /// Returns the name in `map_files`.
     pub fn range(&self) -> String {
         format!("{:x}-{:x}", self.start, self.end)
     }
 
-    /// Returns the place in the file at which the mapping ends.
+    /// Returns the file offset at which the mapping ends.
     pub fn file_end(&self) -> u64 {
         self.offset.saturating_add(self.end.saturating_sub(self.start))
     }
 }
 
-/// Processor times of one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcessTimes {
     pub(crate) own: Duration,
@@ -79,11 +74,11 @@ pub(crate) struct ProcessTimes {
 }
 
 impl ProcessTimes {
-    /// Reads those of a process that nobody has waited for yet; nothing where the kernel does not tell.
+    /// Reads those of a process that is not reaped yet; zero if the kernel does not tell.
     pub(crate) fn of(process: u32) -> Self {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        // The name of the program, in brackets, may have blanks; behind it user and system time of itself are the 11th and 12th
-        // field, counted from 0, and those of its children the two after them.
+        // Behind the program name in brackets, which may contain blanks, fields 11 to 14 (from 0) are user and system
+        // time of the process and of its children.
         let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
         let mut ticks = fields.skip(11).map(|field| field.parse::<u64>().unwrap_or_default());
         let mut next_two = || ticks.next().unwrap_or_default() + ticks.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The messages between the two processes.
+//! Messages between the program and its second process.
 
 use std::ffi::OsString;
 
@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{ProcessIdentity, ScriptEnd};
 
-/// An order from the program.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum HostOrder {
     Open(OpenOrder),
@@ -15,7 +14,6 @@ pub(super) enum HostOrder {
     Interrupt,
 }
 
-/// The settings of the second process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OpenOrder {
     pub(super) root: OsString,
@@ -24,7 +22,6 @@ pub(super) struct OpenOrder {
     pub(super) absolute_tools: bool,
 }
 
-/// The script to run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RunOrder {
     pub(super) file: OsString,
@@ -37,19 +34,17 @@ pub(super) struct RunOrder {
     pub(super) session: ScriptSession,
 }
 
-/// The session of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ScriptSession {
-    /// The session of the second process, in which the script has a process group of its own.
+    /// The session of the second process; the script has its own process group in it.
     OfCaller,
     Own,
     Terminal,
 }
 
-/// An answer from the second process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum SupervisorAnswer {
-    /// Answers Open: the private directory, and the reason if absolute tools are missing.
+    /// Answers Open: the private directory, and why absolute tools are missing, if so.
     Ready {
         directory: OsString,
         absolute_tools: Option<String>,
@@ -59,11 +54,11 @@ pub(super) enum SupervisorAnswer {
         path: String,
         holder: String,
     },
-    /// Answers Open or Run: the order cannot be carried out.
+    /// Answers Open or Run.
     Failed {
         reason: String,
     },
-    /// Answers Run: the process exists and waits to start.
+    /// Answers Run: the process exists and waits to begin.
     Began(ProcessIdentity),
     Ended(ScriptEnd),
 }

@@ -1,10 +1,6 @@
-//! One script as a process: its shell is started in the session of the second process or in one of its own, waited for, and
-//! ended with everything that it started.
-//!
-//! A process can type into its controlling terminal. A new session has none. If the input
-//! of the script is a pseudo-terminal, that becomes the session's. A process of the program leaves the session of the caller,
-//! and then becomes the shell. It starts with an empty environment: that of the script is a stranger's, and the loader of
-//! programs obeys some of its variables, which must not be while the process is root.
+//! One script as a process: started, waited for, and ended with its descendants. A helper process of this program
+//! enters a session, then becomes the shell. It starts with an empty environment: the loader obeys variables of the
+//! script's, and this process may be root.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,9 +20,8 @@ use crate::script::channel::{RunOrder, ScriptSession};
 use crate::script::processes::{GRACE, descendants, end_all};
 use crate::script::{ProcessIdentity, SESSION, ScriptEnd};
 
-/// The process of a script. Its process id stays valid until it is waited for, once, at its end. If the script is
-/// still running when this value is dropped, it is ended, with everything in its group or descended from it: asked
-/// first, and killed after a short time.
+/// The process of a script. Its id stays valid until it is reaped at its end. On drop, a running script is ended with
+/// its group and its descendants: first SIGTERM, after a short time SIGKILL.
 #[derive(Debug)]
 pub(super) struct ScriptChild {
     pid: Pid,
@@ -35,13 +30,13 @@ pub(super) struct ScriptChild {
 }
 
 impl ScriptChild {
-    /// Creates the process, which waits for [`ScriptChild::begin`].
+    /// The process then waits for [`ScriptChild::begin`].
     pub(super) fn make(running: &RunOrder, input: OwnedFd) -> io::Result<Self> {
         let child = start(running, input)?;
         let pid = Pid::from_child(&child);
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
         let script = Self { pid, handle, has_ended: false };
-        // Waits until the shell has stopped itself, or something has ended it, which the wait at its end finds.
+        // The shell has stopped itself, or was killed, which the final wait finds.
         let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), stopped_or_ended))?;
         Ok(script)
@@ -52,7 +47,7 @@ impl ScriptChild {
     }
 
     pub(super) fn begin(&self) {
-        // A process that is gone already is waited for all the same.
+        // It may be gone; the final wait tells.
         let _ = kill_process(self.pid, Signal::CONT);
     }
 
@@ -67,7 +62,7 @@ impl ScriptChild {
     }
 
     fn signal(&self, signal: Signal) {
-        // No caller is left to learn of a failure.
+        // The caller is gone.
         let _ = kill_process_group(self.pid, signal);
     }
 
@@ -96,12 +91,11 @@ impl Drop for ScriptChild {
             descendant.ask();
         }
         wait_for(&self.handle, GRACE);
-        // The process has not been waited for, so no other group has its number.
+        // It is not reaped yet, so no other group has its number.
         self.signal(Signal::KILL);
-        // The end is known: this process caused it.
+        // The cause is known.
         let _ = self.reap();
-        // Processes that left the group are children of this process now, because it adopts those that a script leaves
-        // behind.
+        // This process is the subreaper, so processes outside the group are its children now.
         end_all(descendants);
         reap_strays();
     }
@@ -122,24 +116,22 @@ fn wait_for(handle: &OwnedFd, time: Duration) -> bool {
     }
 }
 
-/// Reaps all ended processes: those left behind by scripts become children of this process, and would stay zombies.
+/// Reaps orphans of scripts, which would stay zombies.
 pub(super) fn reap_strays() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
 
-/// The absolute path of the shell; a script's own PATH does not matter.
+/// Independent of the script's PATH.
 const SHELL: &str = "/bin/sh";
 
-/// The shell stops itself, and becomes the script when continued, so that the process can be recorded before it does
-/// anything. Some shells exit with 2 if they cannot read a script, which would pass for a warning of the script
-/// itself; 7 is the code for that (see [`crate::script::protocol`]).
+/// The shell stops itself until continued, so that the process can be recorded first. Some shells exit with 2 if they
+/// cannot read a script, which scripts use for a warning; 7 is the code for that (see [`crate::script::protocol`]).
 const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
 
-/// The reason why the process did not become the shell.
 #[derive(Debug, Serialize, Deserialize)]
 struct SessionFailure(String);
 
-/// Starts the shell of a script, which leads a process group.
+/// The shell leads a process group.
 pub(super) fn start(running: &RunOrder, input: OwnedFd) -> io::Result<Child> {
     match running.session {
         ScriptSession::OfCaller => shell(running, input).process_group(0).spawn(),
@@ -154,21 +146,21 @@ fn start_apart(running: &RunOrder, input: &OwnedFd) -> io::Result<Child> {
     let (mut child, mut channel) = MessageChannel::start(command)?;
     let sent = channel.send(running, Some(input.as_fd()));
     let failure = match sent.and_then(|()| channel.receive::<SessionFailure>()) {
-        // The channel closes with the start of the shell, or with the end of the process, which is found later.
+        // The channel closes with exec, or with the end of the process, which is noticed later.
         Ok(None) => return Ok(child),
         Ok(Some(SessionFailure(reason))) => io::Error::other(reason),
         Err(error) => error,
     };
-    // It has nothing left to do; one that has ended already is as dead.
+    // It may have ended already.
     let _ = child.kill();
     child.wait()?;
     Err(failure)
 }
 
-/// Runs the process: takes the order on standard input, which is a socket, and becomes the shell of that script. Returns only
-/// if that fails.
+/// Runs the helper: reads the order from standard input, a socket, and becomes the shell of that script. Returns only
+/// on failure.
 ///
-/// For a process that was just started to do this and nothing else.
+/// For a process that was just started for this.
 pub fn enter_session() -> io::Result<()> {
     close_inherited()?;
     let mut channel = MessageChannel::of_standard_input()?;
@@ -201,7 +193,7 @@ fn shell(running: &RunOrder, input: OwnedFd) -> Command {
     command.env_clear().envs(running.environment.iter().map(|(name, value)| (name, value)));
     command.current_dir(&running.directory).stdin(Stdio::from(input));
     if let Some((uid, gid)) = running.user {
-        // Supplementary groups go as well.
+        // Supplementary groups are dropped as well.
         command.uid(uid).gid(gid);
     }
     command

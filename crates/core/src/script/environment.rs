@@ -1,7 +1,5 @@
-//! The environment of each procedure script, built from scratch (pkgadd(1M), pkginfo(4)).
-//!
-//! Only language and time zone of the caller's own environment are passed on, and no parameter that anything but a
-//! script acts on ([`exports`]). All of this is pure: the caller supplies every value.
+//! The environment of each procedure script, built from scratch (pkgadd(1M), pkginfo(4)). Of the caller's environment,
+//! only language and time zone pass, and no parameter that anything but a script acts on ([`exports`]).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -11,29 +9,20 @@ use patchadm_svr4::places;
 
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst, exports};
 
-/// A procedure script, by its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcedureScript {
-    /// Asks the operator for values.
     Request,
-    /// Decides whether the package may be installed.
     Checkinstall,
-    /// Runs before any object is installed.
     Preinstall,
-    /// Installs the objects of a class.
     InstallClass(String),
-    /// Runs after all objects are installed.
     Postinstall,
-    /// Runs before any object is removed.
     Preremove,
-    /// Removes the objects of a class.
     RemoveClass(String),
-    /// Runs after all objects are removed.
     Postremove,
 }
 
 impl ProcedureScript {
-    /// Returns the script's file name, for example `preinstall` or `i.none`.
+    /// Returns the file name, for example `preinstall` or `i.none`.
     pub fn name(&self) -> String {
         match self {
             Self::Request => "request".to_owned(),
@@ -47,8 +36,7 @@ impl ProcedureScript {
         }
     }
 
-    /// Returns whether the script runs before the installation is decided on. Until then, the package itself says where
-    /// it goes.
+    /// Early scripts run before the installation is decided on. Until then, the package itself says where it goes.
     fn is_early(&self) -> bool {
         matches!(self, Self::Request | Self::Checkinstall)
     }
@@ -58,65 +46,61 @@ impl ProcedureScript {
     }
 }
 
-/// The origin of a script, which decides which parameters of a package it receives.
+/// The origin of a script decides which package parameters it receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScriptOrigin {
-    /// The package itself: the script receives all of its parameters except those withheld by [`exports`].
+    /// The script receives all parameters except those withheld by [`exports`].
     Package,
-    /// This program, the root or the running system: the script receives the names defined by procedure-scripts(7)
-    /// and pkginfo(5).
+    /// This program, the root or the running system: the script receives the names defined by procedure-scripts(7) and
+    /// pkginfo(5).
     Elsewhere,
 }
 
-/// The input for the environment of a package's scripts.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvironmentInput<'a> {
-    /// The parameters of the package: the delivered ones, or, at a removal, the installed ones.
+    /// The delivered parameters, or, at a removal, the installed ones.
     pub package: &'a Params,
-    /// The parameters of the installed instance in an update. They fill in where the package has none.
+    /// The installed instance in an update. Its parameters fill in where the package has none.
     pub installed: Option<&'a Params>,
-    /// The answers so far, from the response file, request and checkinstall.
+    /// Answers so far, from the response file, request and checkinstall.
     pub response: &'a Params,
-    /// The package instance.
     pub instance: &'a PkgInst,
-    /// The root as named by the caller; `/` is the running system.
+    /// As named by the caller; `/` is the running system.
     pub root: &'a Path,
-    /// The directory of relocatable objects, without the root; `None` if the package has absolute objects only.
+    /// Directory of relocatable objects, without the root; `None` if all objects are absolute.
     pub base: Option<&'a ObjectPath>,
-    /// The directory that contains the package directory; `None` for scripts of a removal.
+    /// Contains the package directory; `None` at a removal.
     pub data_directory: Option<&'a Path>,
-    /// The private directory of the run.
     pub temporary: &'a Path,
-    /// The date of the installation, from preinstall on.
+    /// Set from preinstall on.
     pub install_date: Option<&'a str>,
-    /// True if preinstall (or preremove) of the package has run, which stays visible in the environment.
+    /// True after preinstall (or preremove) has run.
     pub has_begun: bool,
-    /// The `LANG`, `LC_*` and `TZ` of the caller.
+    /// `LANG`, `LC_*` and `TZ` of the caller.
     pub locale: &'a [(String, OsString)],
-    /// The search path; see [`super::search_path`].
+    /// See [`super::search_path`].
     pub path: &'a OsStr,
-    /// The run that this program's own commands belong to when a script calls them.
+    /// The run that this program's commands join when a script calls them.
     pub run: Option<&'a str>,
 }
 
-/// The variable that tells this program's own commands which run they are called from.
+/// Tells this program's commands which run they are called from.
 pub const RUN: &str = "PATCHADM_RUN";
 
-/// The variable used instead before a run exists. Its value is the private directory of the command, a name never
-/// used again, which identifies the processes if the one that runs them is lost.
+/// Used before a run exists. The value is the private directory, a name never reused, which identifies leftover
+/// processes.
 pub const BEFORE_RUN: &str = "PATCHADM_SCRIPTS";
 
-/// The variable that passes on the run's answer to the question of who owns the root, [`ASKED`] or [`TRUSTED`]. It
-/// counts only together with [`RUN`].
+/// Passes on whether the run trusts the owner of the root, [`ASKED`] or [`TRUSTED`]. Counts only together with [`RUN`].
 pub const TRUST: &str = "PATCHADM_TRUST";
 
-/// The answer of a run on a root whose records belong to the superuser alone.
+/// The records of the root belong to the superuser alone.
 pub const ASKED: &str = "asked";
 
-/// The answer of a run whose caller trusts the owner of the root.
+/// The caller trusts the owner of the root.
 pub const TRUSTED: &str = "trusted";
 
-/// Builds the environment of `script`, which comes from `origin`; each name occurs once.
+/// Each name occurs once.
 pub fn environment(
     basis: &EnvironmentInput<'_>,
     script: &ProcedureScript,
@@ -151,8 +135,7 @@ pub fn environment(
     variables.finish()
 }
 
-/// Builds the environment of a patch's own scripts (prepatch, postpatch, prebackout, postbackout): language and time
-/// zone, search path, patch and root.
+/// Returns the environment of a patch's own scripts (prepatch, postpatch, prebackout, postbackout).
 pub fn of_patch(
     patch: &str,
     root: &Path,
@@ -179,9 +162,8 @@ pub fn of_patch(
     variables.finish()
 }
 
-/// Merges the parameters: those of the package, then those of the installed instance where the package has none,
-/// overridden by the answers. Answers count only if their name begins with a capital letter; the others are private
-/// to the scripts (request(4)).
+/// Merges parameters: the package's, then the installed instance's, overridden by the answers. Answers count only if
+/// their name begins with a capital letter; others are private to the scripts (request(4)).
 fn parameters(basis: &EnvironmentInput<'_>, origin: ScriptOrigin) -> Vec<(OsString, OsString)> {
     let mut merged = Params::new();
     let installed = basis.installed.into_iter().flat_map(Params::iter);
@@ -207,7 +189,7 @@ fn place(set: &mut EnvironmentVariables, basis: &EnvironmentInput<'_>) {
     if let Some(base) = basis.base {
         let client = OsStr::from_bytes(base.as_bytes());
         set.put("CLIENT_BASEDIR", client);
-        // The root of the root is the root, not the root with a slash after it.
+        // `/` below `/` is `/`, without a second slash.
         let below =
             if base.relative().is_empty() && !is_system(basis.root) { &b""[..] } else { base.as_bytes() };
         set.put("BASEDIR", in_root(basis.root, OsStr::from_bytes(below)));
@@ -217,8 +199,8 @@ fn place(set: &mut EnvironmentVariables, basis: &EnvironmentInput<'_>) {
     }
 }
 
-/// Sets the directory for temporary files, and the name of the script that has run. For preinstall, the classic
-/// pkgadd spells that variable differently, and scripts rely on it.
+/// Sets the directory for temporary files and the marker of the last script. The classic pkgadd spells the marker of
+/// preinstall differently, and scripts rely on it.
 fn mark(set: &mut EnvironmentVariables, basis: &EnvironmentInput<'_>, script: &ProcedureScript) {
     match script {
         ProcedureScript::InstallClass(_) | ProcedureScript::Postinstall => set.put("TMPDIR", basis.temporary),
@@ -267,8 +249,8 @@ impl EnvironmentVariables {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// Returns all variables except impossible ones (a NUL in the value), invalid names, and exported bash functions.
-    /// The caller's language variables are checked like all others.
+    /// Drops impossible values (with a NUL), invalid names and exported bash functions, the caller's language variables
+    /// included.
     fn finish(self) -> Vec<(OsString, OsString)> {
         let is_plain = |name: &OsString, value: &OsString| {
             name.to_str().is_some_and(exports::is_variable)

@@ -1,4 +1,4 @@
-//! The program's side of the channel: starts the second process, gives it scripts and listens.
+//! The program's side of the channel: starts the second process, sends it scripts and reads their output.
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read, Seek, SeekFrom, Write};
@@ -24,34 +24,31 @@ use crate::process::MessageChannel;
 use crate::terminal::{TerminalRelay, TerminalUse};
 use patchadm_rootfs::{Dir, Root};
 
-/// The interval at which [`ScriptListener::interrupted`] is called.
+/// Interval of calls of [`ScriptListener::interrupted`].
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// The most bytes read after a script's end. Anything beyond the size of a pipe comes from a process that keeps
-/// talking.
+/// Bytes read after a script's end. More than a pipe holds comes from a process that still runs.
 const AFTER_THE_END: usize = 1 << 20;
 
-/// The settings for a script host.
 #[derive(Clone, Debug)]
 pub struct ScriptHostSettings<'a> {
-    /// The root the scripts work on; its lock of scripts is taken.
+    /// Its lock of scripts is taken.
     pub root: &'a Root,
-    /// The program to start as the second process: the caller's own executable, for example `/proc/self/exe`.
+    /// Started as the second process: the caller's own executable, for example `/proc/self/exe`.
     pub executable: PathBuf,
-    /// The directory of the host for the private one, for example `/var/tmp`. If the user of unprivileged scripts
-    /// cannot reach it, `/var/tmp` is used instead.
+    /// Host directory for the private one. `/var/tmp` replaces it if the user of unprivileged scripts cannot reach it.
     pub temporary: PathBuf,
-    /// True if scripts need commands under their absolute paths ([`ScriptHost::absolute_tools`]). If the host lacks
-    /// them, this has a price: `/usr` is read-only for all scripts of this host, and unless the caller is root,
-    /// objects of all other owners appear to belong to `nobody`.
+    /// Scripts need commands under their absolute paths ([`ScriptHost::absolute_tools`]). If the host lacks them,
+    /// `/usr` is read-only for all scripts, and unless the caller is root, other owners' objects appear to belong to
+    /// `nobody`.
     pub absolute_tools: bool,
 }
 
-/// The second process of the program, ready to run scripts. On drop, a running script is ended with its group, the
-/// private directory is removed, and the lock of scripts is released.
+/// The second process, ready to run scripts. On drop, it ends a running script with its group, removes the private
+/// directory and releases the lock.
 #[derive(Debug)]
 pub struct ScriptHost {
-    /// The channel, or `None` once it is closed.
+    /// `None` once closed.
     channel: Option<MessageChannel>,
     second: Child,
     pipes: [PipeReader; 2],
@@ -63,7 +60,6 @@ pub struct ScriptHost {
 }
 
 impl ScriptHost {
-    /// Takes the lock of scripts, and makes the private directory with its tools.
     pub fn open(setting: &ScriptHostSettings<'_>) -> Result<Self, ScriptError> {
         let unprivileged = ScriptUser::unprivileged()?;
         let absolute = |path: &Path| {
@@ -105,7 +101,7 @@ impl ScriptHost {
         let mut command = Command::new(executable);
         command.arg0("patchadm").arg(SUPERVISOR).env_clear().current_dir("/");
         command.stdout(out_end).stderr(err_end);
-        // The program handles the keys of the terminal, and decides what follows from them.
+        // Keys of the terminal must reach the program only, which decides what follows.
         command.process_group(0);
         let (second, channel) = MessageChannel::start(command).map_err(failed)?;
         Ok(Self {
@@ -120,30 +116,27 @@ impl ScriptHost {
         })
     }
 
-    /// Returns the private directory, 0711, for temporary files of scripts and for copies that an unprivileged user
-    /// has to read.
+    /// Returns the private directory, mode 0711, for temporary files of scripts and copies for an unprivileged user.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Returns the directory of the tools: the commands of the program, `nawk` and `compress`. Everybody can run
-    /// them.
+    /// Returns the directory with the program's commands, `nawk` and `compress`, which everybody can run.
     pub fn tools(&self) -> &Path {
         &self.tools
     }
 
-    /// Returns why scripts do not find the commands under `/usr/bin`, `/usr/sbin` and `/usr/sadm/bin`, if they do
-    /// not.
+    /// Returns why scripts do not find the commands under `/usr/bin`, `/usr/sbin` and `/usr/sadm/bin`, if so.
     pub fn absolute_tools(&self) -> Result<(), &str> {
         self.absolute_tools.as_ref().map(|&()| ()).map_err(String::as_str)
     }
 
-    /// Returns the user who runs unprivileged scripts, or `None` if the caller does.
+    /// Returns the user of unprivileged scripts; `None` for the caller.
     pub fn unprivileged(&self) -> Option<ScriptUser> {
         self.unprivileged
     }
 
-    /// Runs a script to its end. Its output is passed on while it runs, and all of it before this returns.
+    /// Runs a script to its end. Its output is passed on while it runs, all of it before this returns.
     pub fn run(
         &mut self,
         call: &ScriptCall,
@@ -169,7 +162,7 @@ impl ScriptHost {
         if matches!(result, Err(ScriptError::Lost(_)))
             && let Some(process) = watch.process
         {
-            // No other process is left to end it. A failure of this is not reported, because the earlier error is.
+            // No other process is left to end it. The earlier error is the one reported.
             let environment = self.environment(call);
             let mark = environment.iter().find(|(name, _)| name == RUN || name == BEFORE_RUN);
             let _ = process.end_lost(mark.map(|(name, value)| (name.as_os_str(), value.as_os_str())));
@@ -201,9 +194,8 @@ impl ScriptHost {
         }
     }
 
-    /// Completes the environment of a script. A script that belongs to a run gets the answer of its run, so that
-    /// nobody is asked again; one that comes before a run gets the name of the private directory, which identifies
-    /// its processes.
+    /// Completes the environment. A script of a run inherits the answer about trust, so that nobody is asked again; an
+    /// earlier one gets the private directory as the mark of its processes.
     fn environment(&self, call: &ScriptCall) -> Vec<(OsString, OsString)> {
         let mut environment = call.environment.clone();
         if environment.iter().any(|(name, _)| name == RUN) {
@@ -294,12 +286,12 @@ impl ScriptHost {
         }
     }
 
-    /// Passes on what is in the pipes, at most `limit` bytes of each.
+    /// Passes on output, at most `limit` bytes of each stream.
     fn listen(&mut self, listener: &mut dyn ScriptListener, limit: usize) {
         let mut buffer = vec![0; 1 << 16];
         for (pipe, stream) in self.pipes.iter_mut().zip([OutputStream::Out, OutputStream::Err]) {
             let mut heard = 0;
-            // There is nothing more now, or the pipe is broken: either way there is nothing to hear.
+            // Nothing is there, or the pipe is broken.
             while heard < limit
                 && let Ok(read @ 1..) = pipe.read(&mut buffer)
             {
@@ -335,10 +327,10 @@ impl ScriptHost {
 
 impl Drop for ScriptHost {
     fn drop(&mut self) {
-        // Closing the channel is the signal to clean up. That takes a moment, after which the lock is free.
+        // Closing the channel starts the cleanup; the lock is free shortly after.
         self.channel = None;
         let _ = self.second.wait();
-        // A second process that was killed did not clean up.
+        // If it was killed, it did not clean up.
         remove(&self.directory);
     }
 }
@@ -346,7 +338,7 @@ impl Drop for ScriptHost {
 fn remove(directory: &Path) {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
     let parent = Dir::of_host(parent);
-    // It is private, and its name is never used again: if it cannot be removed, it does no harm.
+    // A leftover is private, and its name is never reused: it does no harm.
     let _ = parent.and_then(|parent| parent.remove_tree(name.as_bytes()));
 }
 

@@ -1,8 +1,5 @@
-//! Processes by what the kernel says of them: those of a run, those that descend from this process, and how they are ended;
-//! and the lock that shows whether scripts of a dead run are left.
-//!
-//! A number is no process: it may be another one's a moment later. So each process is opened first, then asked who it
-//! is, then signalled through that handle. A group is never signalled as a group, since a record that names one may lie.
+//! Finds and ends processes of a run or of this process. Ids are reused, so each process is opened (pidfd), identified,
+//! then signalled through the handle; groups are never signalled as such, since a record that names one may lie.
 
 use std::ffi::OsStr;
 use std::io;
@@ -19,14 +16,14 @@ use crate::script::{ProcessIdentity, ScriptError};
 use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath, rule};
 
-/// The time a script gets to end after it was asked to, before it is killed.
+/// Time between SIGTERM and SIGKILL.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 const DYING: Duration = Duration::from_secs(5);
 
 const TICK: Duration = Duration::from_millis(10);
 
-/// A process held open, so that a signal reaches this process or nobody.
+/// An open process, so that a signal reaches it or nobody.
 pub(super) struct HeldProcess {
     pid: i32,
     handle: OwnedFd,
@@ -45,8 +42,8 @@ impl HeldProcess {
         self.signal(Signal::CONT);
     }
 
-    /// Returns whether the process has ended, even if nobody has waited for it yet. A process about to end has no
-    /// environment any more, but still has files open.
+    /// True if the process has ended, even if it is not reaped. An exiting process has lost its environment, but not
+    /// its files.
     fn is_gone(&self) -> bool {
         let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
         poll(&mut handles, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
@@ -58,8 +55,7 @@ impl HeldProcess {
     }
 }
 
-/// Returns the descendants of this process: the children of scripts, and orphans that became children of this
-/// process.
+/// Returns the children of scripts, and orphans that this process adopted.
 pub(super) fn descendants() -> Vec<HeldProcess> {
     let own = getpid().as_raw_pid();
     let all: Vec<(i32, ProcessStat)> =
@@ -79,8 +75,7 @@ pub(super) fn descendants() -> Vec<HeldProcess> {
     found
 }
 
-/// Kills the processes returned by `find` until none is found and all killed ones are gone. Returns whether that
-/// succeeded in time.
+/// Kills the processes that `find` returns until none is left. Returns false on timeout.
 pub(super) fn end_all(find: impl Fn() -> Vec<HeldProcess>) -> bool {
     end_with(Vec::new(), find)
 }
@@ -114,8 +109,8 @@ fn end_politely(find: impl Fn() -> Vec<HeldProcess>) -> bool {
     end_with(asked, find)
 }
 
-/// Returns the processes whose environment names `run`. Those of `group` pass a rule of their own, because a record
-/// names the group.
+/// Returns the processes whose environment names `run`. Members of `group` pass another check, because only a record
+/// names it.
 fn of_run(run: &str, group: i32) -> Vec<HeldProcess> {
     others_that(|pid, stat| {
         let is_named = environment_has(pid, (RUN.as_ref(), run.as_ref()));
@@ -123,7 +118,7 @@ fn of_run(run: &str, group: i32) -> Vec<HeldProcess> {
     })
 }
 
-/// Returns the processes accepted by `is_wanted`, except this one and its ancestors.
+/// Excludes this process and its ancestors.
 fn others_that(is_wanted: impl Fn(i32, &ProcessStat) -> bool) -> Vec<HeldProcess> {
     let above = ancestors();
     let others = numbers().filter(|pid| !above.contains(pid));
@@ -141,8 +136,7 @@ fn ancestors() -> Vec<i32> {
     all
 }
 
-/// Returns whether the initial environment of a process has this name and value. An unreadable environment counts as
-/// not having it.
+/// Checks the initial environment of a process. An unreadable one counts as false.
 fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr)) -> bool {
     let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
     let environment = std::fs::read(format!("/proc/{pid}/environ"));
@@ -155,22 +149,20 @@ fn numbers() -> impl Iterator<Item = i32> {
 }
 
 impl ProcessIdentity {
-    /// Reads the identity of the process with this id, if it exists.
     pub(super) fn of(pid: Pid) -> io::Result<Option<Self>> {
         let boot_id = boot_id()?;
         let stat = ProcessStat::of(pid.as_raw_pid());
         Ok(stat.map(|stat| Self { group: pid.as_raw_pid(), boot_id, start_time: stat.start_time }))
     }
 
-    /// Ends the remains of `run`, whose record describes this process: the processes of its group and all others,
-    /// each individually and only if its own environment names the run. Returns whether nothing is left. If the
-    /// description does not fit (another boot, another start time, an impossible group), it is about no process, and
-    /// none is ended.
+    /// Ends the remains of `run`: processes of the recorded group and all others, each only if its own environment
+    /// names the run. Returns whether nothing is left. A record that does not fit (other boot, other start time,
+    /// impossible group) ends no process.
     pub(super) fn end(&self, run: &str) -> io::Result<bool> {
         if !rule::holds("progress.boot", self.boot_id == boot_id()?) {
             return Ok(true);
         }
-        // The group is 0 if its leader is outside the process namespace of this process.
+        // The group is 0 if its leader is outside this process namespace.
         let ours = [getpid().as_raw_pid(), nix::unistd::getpgrp().as_raw()];
         if !rule::holds("progress.group", self.group > 1 && !ours.contains(&self.group)) {
             return Ok(true);
@@ -182,8 +174,8 @@ impl ProcessIdentity {
         Ok(end_politely(|| of_run(run, self.group)))
     }
 
-    /// Ends this process, which the second process has just described, with the rest of its group and everything that
-    /// has the variable `mark` in its environment.
+    /// Ends this process, as just reported by the second process, with the rest of its group and all processes with the
+    /// variable `mark`.
     pub(super) fn end_lost(&self, mark: Option<(&OsStr, &OsStr)>) -> bool {
         let is_same = |stat: &ProcessStat| {
             stat.group == self.group
@@ -213,11 +205,11 @@ struct ProcessStat {
 }
 
 impl ProcessStat {
-    /// Reads `/proc/PID/stat`, or returns `None` if the process is gone.
+    /// Reads `/proc/PID/stat`; `None` if the process is gone.
     fn of(pid: i32) -> Option<Self> {
         let text = std::fs::read(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
         let text = String::from_utf8_lossy(&text);
-        // The name in parentheses may contain anything; the fields after it are counted from 3.
+        // The name in parentheses may contain anything; fields behind it count from 3.
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
@@ -233,17 +225,16 @@ const DIRECTORY: [&[u8]; 3] = [b"var", b"sadm", b"patchadm"];
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The time a new run waits. Recovery came first, so at most the end of a process can be under way.
+/// Wait of a new run. After recovery, at most the exit of a process is under way.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// The lock `var/sadm/patchadm/script.lock`: while it is held, no script of another run works on the root.
+/// The lock `var/sadm/patchadm/script.lock`: while held, no script of another run works on the root.
 #[derive(Debug)]
 pub struct ScriptLock {
     _lock: Lock,
 }
 
 impl ScriptLock {
-    /// Takes the lock for a new run.
     pub(super) fn take(root: &Root) -> Result<Self, ScriptError> {
         Self::take_within(MOMENT, root)
     }
@@ -259,9 +250,8 @@ impl ScriptLock {
     }
 }
 
-/// Takes the lock of scripts for recovery, before anything is undone. Waits until the second process of the dead run
-/// has ended its script; if that process is gone too, ends the remains of the script first. `unfinished` names the
-/// run and its recorded process. Only processes whose own environment names that run are ended.
+/// Takes the lock for recovery, before anything is undone. Waits until the second process of the dead run has ended its
+/// script; if that one is gone too, ends the remains of the `unfinished` run.
 pub fn end_leftovers(
     root: &Root,
     unfinished: Option<(&str, &ProcessIdentity)>,

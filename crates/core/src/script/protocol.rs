@@ -1,10 +1,6 @@
-//! The protocol of scripts: the meaning of exit codes and output (pkgadd(1M), patchadd(1M)), and the response file that request
-//! and checkinstall scripts add lines to.
-//!
-//! The response file lies in a directory of its own in the private one of the run, which only the group of the scripts can enter.
-//! It belongs to the user who runs them, who can change its contents and nothing else. If no other script has that group
-//! ([`ScriptUser::unprivileged`]), no other process of that user can open the file, neither by its path nor through the
-//! script's open files. What the scripts wrote is read back as pkginfo(4) text, never run by a shell.
+//! Exit codes and output of scripts (pkgadd(1M), patchadd(1M)), and the response file of request and checkinstall
+//! scripts. Only the scripts' group can enter its directory, so no other process of that user can open it. The answers
+//! are parsed as pkginfo(4) text, never run by a shell.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,46 +12,39 @@ use patchadm_svr4::format::params::ParamsError;
 use patchadm_svr4::format::response::Response;
 use patchadm_svr4::package::Mode;
 
-/// The meaning of the end of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitMeaning {
-    /// Code 0: success.
+    /// Code 0.
     Ok,
-    /// Code 1, any undefined code, any signal, or a timeout: the script failed, and so does the operation.
+    /// Code 1, any undefined code, a signal, or a timeout: the operation fails.
     Fatal,
-    /// Code 2: something is not as it should be, but the operation continues.
+    /// Code 2: the operation continues.
     Warning,
-    /// Code 3: the user, or a program that acts for the user, wants to stop.
+    /// Code 3: the user, or a program on the user's behalf, wants to stop.
     Interrupted,
-    /// Code 4, and from checkinstall also 3 and 7 (an unreadable script): an administrator must decide first.
+    /// Code 4, and from checkinstall also 3 and 7 (unreadable script): an administrator must decide first.
     Administration,
     /// Code 5: a user must answer first.
     Interaction,
 }
 
-/// A request for a reboot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RebootRequest {
-    /// No reboot.
     #[default]
     None,
-    /// A reboot after all packages: the code plus ten.
+    /// After all packages: the code plus ten.
     AfterAll,
-    /// A reboot right after this package: the code plus twenty.
+    /// Right after this package: the code plus twenty.
     Immediate,
 }
 
-/// The outcome of a script: its meaning and its wish for a reboot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptOutcome {
-    /// The meaning of the exit code.
     pub meaning: ExitMeaning,
-    /// The reboot the script asks for.
     pub reboot: RebootRequest,
 }
 
 impl ScriptOutcome {
-    /// Interprets the end of a checkinstall script (`is_checkinstall`) or of any other script.
     pub fn of(ended: ScriptEnd, is_checkinstall: bool) -> Self {
         let (code, reboot) = match ended {
             ScriptEnd::Exited(code @ 10..=15) => (code - 10, RebootRequest::AfterAll),
@@ -78,7 +67,7 @@ impl ScriptOutcome {
         Self { meaning, reboot }
     }
 
-    /// Returns whether the operation continues and is kept.
+    /// True if the operation continues and is kept.
     pub fn commits(self) -> bool {
         matches!(self.meaning, ExitMeaning::Ok | ExitMeaning::Warning)
     }
@@ -89,15 +78,15 @@ impl ScriptOutcome {
 pub struct PatchMessage {
     /// The exit code of patchadd.
     pub number: u8,
-    /// The text that patchadd prints.
+    /// Printed by patchadd.
     pub text: String,
 }
 
 const TOKEN: &str = "PaTcH_MsG ";
 
 impl PatchMessage {
-    /// Finds the last message in the output of scripts. Its text continues up to the next blank line or line of
-    /// pkgadd itself, because puttext(1) folds it at about 70 columns.
+    /// Finds the last message in the output. Its text continues up to a blank line or a line of pkgadd, because
+    /// puttext(1) folds it at about 70 columns.
     pub fn last_in(output: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(output);
         let lines: Vec<&str> = text.lines().collect();
@@ -118,31 +107,21 @@ fn continues(line: &str) -> bool {
         && !line.contains(TOKEN)
 }
 
-/// The largest response file that is read, in bytes.
+/// In bytes.
 const LIMIT: u64 = 16 << 20;
 
 const NAME: &[u8] = b"response";
 
-/// The reasons why a response file cannot be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
-    /// A call on the file failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The script removed the file.
     #[error("the script removed its response file {}", .0.display())]
     Gone(PathBuf),
-    /// The script left something other than a parameter file.
     #[error("response file of {script}: {source}")]
-    Syntax {
-        /// The name of the script.
-        script: String,
-        /// The syntax error.
-        source: ParamsError,
-    },
+    Syntax { script: String, source: ParamsError },
 }
 
-/// The response file of one package.
 #[derive(Debug)]
 pub struct ResponseFile {
     dir: Dir,
@@ -150,8 +129,7 @@ pub struct ResponseFile {
 }
 
 impl ResponseFile {
-    /// Makes the file in `directory` (that of the script host) with the answers so far, `text`. `user` becomes its
-    /// owner.
+    /// Makes the file below `directory` with the answers so far. `user` becomes its owner.
     pub fn create(directory: &Path, text: &[u8], user: Option<ScriptUser>) -> Result<Self, ResponseError> {
         let place = format!("response-{:016x}", random()?);
         let dir = Dir::of_host(directory)?.make_dir(place.as_bytes(), Mode::of(0o700))?;
@@ -167,24 +145,23 @@ impl ResponseFile {
         Ok(Self { dir, path })
     }
 
-    /// Returns the path of the file, the only argument of the scripts.
+    /// The only argument of the scripts.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads the text that the scripts left.
     pub fn text(&self) -> Result<Vec<u8>, ResponseError> {
         self.dir.read(NAME, LIMIT)?.ok_or_else(|| ResponseError::Gone(self.path.clone()))
     }
 
-    /// Parses the answers after `script` has run, earlier ones included.
+    /// Parses all answers, earlier ones included.
     pub fn read(&self, script: &str) -> Result<Response, ResponseError> {
         Response::parse(&self.text()?)
             .map_err(|source| ResponseError::Syntax { script: script.to_owned(), source })
     }
 }
 
-/// Returns a complaint for each answer that is ignored because its parameter is read-only.
+/// Returns a complaint about each answer to a read-only parameter, which is ignored.
 pub fn complaints(response: &Response) -> impl Iterator<Item = String> {
     response.read_only.iter().map(|name| format!("read-only parameter <{name}> cannot be assigned a value"))
 }

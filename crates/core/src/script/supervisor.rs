@@ -1,8 +1,6 @@
-//! The second process of the program: it runs scripts, and outlives the program only as long as it takes to end them.
-//!
-//! It has one thread and waits for three things at once: the channel to the program, the script, the clock. When the channel
-//! closes, the program is dead, for whatever reason. Then the script is ended with everything that descends from it, the
-//! directory is removed, and the end of the process releases the lock.
+//! The second process: runs scripts, and ends them when the program dies. Its one thread waits for the channel, the
+//! script and the clock. A closed channel means that the program is dead: the script and its descendants are ended, the
+//! directory is removed, and exit releases the lock.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -24,18 +22,17 @@ use crate::script::processes::ScriptLock;
 use crate::script::tools;
 use patchadm_rootfs::Root;
 
-/// How much of a script is searched for commands, in bytes.
+/// Bytes of a script searched for commands.
 const LARGEST_LOOKED_AT: u64 = 16 << 20;
 
-/// Runs the second process: takes orders on standard input, which is a socket, until it closes. Scripts find each of the
-/// `commands` among their tools.
+/// Runs the second process: reads orders from standard input, a socket, until it closes. `commands` become tools of the
+/// scripts.
 ///
-/// For a process that was just started to do this and nothing else: it closes every other inherited descriptor, and sets the
-/// umask to 022.
+/// For a process that was just started for this: closes all other inherited descriptors and sets umask 022.
 pub fn supervise(commands: &[ScriptTool]) -> io::Result<()> {
     close_inherited()?;
     outlive_signals()?;
-    // Orphaned processes of a script become children of this process, so that it can end them with the script.
+    // Adopts orphans of scripts, to end them with the script.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let mut channel = MessageChannel::of_standard_input()?;
@@ -50,7 +47,7 @@ pub fn supervise(commands: &[ScriptTool]) -> io::Result<()> {
     };
     channel.send(&ready, None)?;
     while let Some(order) = channel.receive()? {
-        // Any other order is about a script that has ended since.
+        // Other orders concern a script that has ended since.
         let HostOrder::Run(running) = order else { continue };
         if let Some(reason) = lacks_command(Path::new(&running.file), commands) {
             channel.send(&SupervisorAnswer::Failed { reason }, None)?;
@@ -61,8 +58,8 @@ pub fn supervise(commands: &[ScriptTool]) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the reason why a script cannot run: it calls a command whose program is not installed. Many scripts go on
-/// after a command that fails, and the undo packages that they make with pkgproto(1) and pkgmk(1) would lack objects.
+/// Returns why a script cannot run: it calls a command whose program is not installed. Many scripts ignore failing
+/// commands, and undo packages that they make with pkgproto(1) and pkgmk(1) would lack objects.
 fn lacks_command(script: &Path, commands: &[ScriptTool]) -> Option<String> {
     let missing: Vec<(&str, &str)> = commands
         .iter()
@@ -87,9 +84,8 @@ fn calls(script: &[u8], command: &str) -> bool {
     code.any(|line| line.split(is_end).any(|word| word == command.as_bytes()))
 }
 
-/// Survives the terminal's signals, which reach the whole foreground. Their meaning is for the program to decide; it
-/// closes the channel when it wants to end. Scripts receive the signals as usual, because handlers do not survive
-/// exec.
+/// Survives the terminal's signals, which reach the whole foreground. The program decides and closes the channel.
+/// Scripts still receive them, because handlers do not survive exec.
 fn outlive_signals() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
@@ -108,7 +104,7 @@ fn refusal(error: ScriptError) -> SupervisorAnswer {
 struct SupervisorState {
     tools: ToolDirectory,
     absolute_tools: Result<(), String>,
-    /// The lock, released after everything else is cleaned up.
+    /// Released after the cleanup.
     _lock: ScriptLock,
 }
 
@@ -129,7 +125,7 @@ impl SupervisorState {
 }
 
 fn run(channel: &mut MessageChannel, running: &RunOrder) -> io::Result<bool> {
-    // A keyring for each script: none has keys of the caller, or of a script before it that had other rights.
+    // A keyring per script: none sees keys of the caller, or of an earlier script with other rights.
     let made = leave_session_keyring()
         .and_then(|()| channel.descriptor().ok_or_else(|| io::Error::other("its input is missing")));
     let made = made.and_then(|input| ScriptChild::make(running, input));
@@ -215,7 +211,7 @@ fn next(channel: &MessageChannel, script: &OwnedFd, until: Option<Instant>) -> R
             Ok(_) if of_line => return Ready::Line,
             Ok(_) if left.is_some_and(|left| left.is_zero()) => return Ready::Late,
             Ok(_) | Err(Errno::INTR) => {}
-            // Without poll, nothing can be followed. The next read from the channel fails as well.
+            // Without poll, nothing can be followed; the next read from the channel fails as well.
             Err(_) => return Ready::Line,
         }
     }

@@ -1,10 +1,6 @@
-//! The private directory of a run: this program under the names of its commands, and other tools that scripts expect; and the
-//! absolute places of commands, such as `/usr/bin/pkgproto` and `/usr/sadm/bin`, which patch scripts use regardless of PATH.
-//!
-//! If the host lacks these, the second process makes itself a mount namespace in which a read-only overlay of `/usr` has
-//! them. Nothing of it is visible outside, and it hides nothing that the host has. An unprivileged caller needs a user
-//! namespace for it, in which the own id stays and all other owners look like `nobody`. On the running system itself,
-//! scripts must see, and may change, the real `/usr`: there the commands must be installed.
+//! The private directory with tools for scripts, and commands under absolute paths such as `/usr/bin/pkgproto`. If the
+//! host lacks these, a private mount namespace overlays `/usr` read-only. Scripts on the running system must see the
+//! real `/usr`, so there the commands must be installed.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -26,35 +22,29 @@ use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
 const HOST: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
-/// The host's programs that can serve as `nawk`. The stock class script of a patch contains one program that only the
-/// original nawk accepts (`continue` outside a loop). With the others that program fails, and the script continues
-/// without its list, which matters only on running systems.
+/// Programs that can serve as `nawk`. The stock class script of patches contains a program that only the original
+/// accepts (`continue` outside a loop). With others it fails, and the script lacks its list, which matters on running
+/// systems only.
 const AWKS: [&str; 4] = ["original-awk", "mawk", "gawk", "awk"];
 
-/// The directory for the tools if the user of scripts cannot reach the named one.
+/// Used if the user of scripts cannot reach the named directory.
 const PUBLIC: &str = "/var/tmp";
 
-/// A command of this program that scripts expect.
 #[derive(Debug)]
 pub struct ScriptTool {
-    /// The name that scripts call it by.
     pub name: &'static str,
-    /// The program that does its work.
     pub program: ToolProgram,
 }
 
-/// The program of a command.
 #[derive(Debug)]
 pub enum ToolProgram {
-    /// The running one.
     This,
-    /// One that is installed beside it.
     Other(PathBuf),
-    /// One that has this name, and is not installed.
+    /// Not installed.
     Missing(&'static str),
 }
 
-/// The private directory, removed on drop.
+/// Removed on drop.
 #[derive(Debug)]
 pub(super) struct ToolDirectory {
     parent: Dir,
@@ -64,7 +54,7 @@ pub(super) struct ToolDirectory {
 }
 
 impl ToolDirectory {
-    /// Makes the directory with all tools below `temporary`, or below `/var/tmp` if `user` cannot reach it there.
+    /// Uses `/var/tmp` if `user` cannot reach `temporary`.
     pub(super) fn lay_out(
         temporary: &Path,
         commands: &[ScriptTool],
@@ -74,7 +64,7 @@ impl ToolDirectory {
         let place = Root::open(if is_closed { Path::new(PUBLIC) } else { temporary })?;
         let parent = place.dir(&ObjectPath::root())?;
         let name = format!("patchadm-{:016x}", random()?).into_bytes();
-        // Other users must be able to reach their tools and copies, and need not see what else exists there.
+        // Other users must reach their tools and copies, but not list them.
         let dir = parent.make_dir(&name, Mode::of(0o711))?;
         let path = place.prefix().join(OsStr::from_bytes(&name));
         if !dir.is_own()? {
@@ -98,7 +88,6 @@ impl ToolDirectory {
         &self.dir
     }
 
-    /// Returns the names of the tools, which scripts find first.
     pub(super) fn names(commands: &[ScriptTool]) -> Vec<&'static str> {
         let nawk = host(NAWK).is_none().then_some(NAWK);
         ours(commands).map(|tool| tool.name).chain(nawk).collect()
@@ -110,7 +99,7 @@ impl ToolDirectory {
         for tool in ours(commands) {
             let other = match &tool.program {
                 ToolProgram::Other(program) => Some(program.as_path()),
-                // The running program says which one is missing.
+                // Reported when a script calls it.
                 ToolProgram::This | ToolProgram::Missing(_) => None,
             };
             let path = match runnable.entry(other) {
@@ -150,8 +139,7 @@ impl ToolDirectory {
     }
 }
 
-/// Returns whether a path leads to the same file as another one. In an enclosure, the path of a program that entered it from outside may
-/// lead to something else.
+/// Compares files. In an enclosure, the path of a program that entered from outside may lead elsewhere.
 fn is_same(path: &Path, other: &Path) -> bool {
     match (ObjectStatus::behind(path), ObjectStatus::behind(other)) {
         (Ok(one), Ok(other)) => (one.file_system, one.inode) == (other.file_system, other.inode),
@@ -161,12 +149,12 @@ fn is_same(path: &Path, other: &Path) -> bool {
 
 impl Drop for ToolDirectory {
     fn drop(&mut self) {
-        // A directory that cannot be removed does no harm: it is private, and its name is never used again.
+        // A leftover is private, and its name is never reused: it does no harm.
         let _ = self.parent.remove_tree(&self.name);
     }
 }
 
-/// Returns those of the commands that the host does not have itself.
+/// Returns the commands that the host lacks.
 fn ours(commands: &[ScriptTool]) -> impl Iterator<Item = &ScriptTool> {
     commands.iter().filter(|tool| tool.name != "compress" || host(tool.name).is_none())
 }
@@ -210,7 +198,7 @@ fn place(command: &str) -> &'static str {
     }
 }
 
-/// Makes the commands available under their absolute paths, or returns why they are not.
+/// Provides the commands under their absolute paths, or returns why not.
 pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[ScriptTool]) -> Result<(), String> {
     let missing: Vec<(&str, &str)> = ToolDirectory::names(commands)
         .into_iter()
@@ -233,7 +221,7 @@ pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[ScriptTool
     overlay(&layer).map_err(|error| format!("no private {USR} can be made: {error}"))
 }
 
-/// Makes the overlay's layer for `/usr`: only directories and links that `/usr` lacks.
+/// Makes the overlay's layer: only directories and links that `/usr` lacks.
 fn lay_out(bench: &ToolDirectory, missing: &[(&str, &str)]) -> Result<PathBuf, ScriptError> {
     let top = bench.dir().make_dir(b"usr", Mode::of(0o755))?;
     for directory in DIRECTORIES {
@@ -279,7 +267,7 @@ fn overlay(layer: &Path) -> io::Result<()> {
         tell_kernel("gid_map", &format!("{gid} {gid} 1"))?;
     }
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
-    // An overlay shows one file system: what is mounted below /usr is taken off and put back on top.
+    // An overlay shows one file system: mounts below /usr are detached and put back on top.
     let inner = mounts_below(Path::new(USR))?;
     let kept: Vec<(PathBuf, OwnedFd)> =
         inner.into_iter().map(|path| Ok((path.clone(), taken(&path)?))).collect::<io::Result<_>>()?;
@@ -294,7 +282,7 @@ fn overlay(layer: &Path) -> io::Result<()> {
     for (path, tree) in kept {
         rustix::mount::move_mount(&tree, "", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     }
-    // The directory that this process is in may be one of the old mounts.
+    // The working directory may be on an old mount.
     std::env::set_current_dir("/")
 }
 

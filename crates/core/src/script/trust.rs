@@ -1,7 +1,5 @@
-//! The user of unprivileged scripts, and what that user can read.
-//!
-//! Request and checkinstall scripts run as an account that owns nothing (pkginfo(4)): they may look, and must not
-//! change the system. The classic failure is a package below a directory that this account cannot search.
+//! The user of unprivileged scripts: an account that owns nothing (pkginfo(4)). The classic failure is a package below
+//! a directory that this account cannot search.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -11,30 +9,27 @@ use super::ScriptError;
 use patchadm_rootfs::{Root, accounts_of, random};
 use patchadm_svr4::package::Accounts;
 
-/// The accounts that may run unprivileged scripts; the first existing one is used.
+/// Accounts for unprivileged scripts; the first existing one is used.
 pub const CANDIDATES: [&str; 3] = ["install", "noaccess", "nobody"];
 
 const GROUP: &str = "other";
 
-/// The number of that group since System V, for systems without it.
+/// Its number since System V, for systems without the name.
 const GROUP_NUMBER: u32 = 1;
 
-/// The user who runs a script, by user and group number, without supplementary groups.
+/// Without supplementary groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptUser {
-    /// The user number.
     pub uid: u32,
-    /// The group number.
     pub gid: u32,
 }
 
 impl ScriptUser {
-    /// Returns the account of this machine that runs unprivileged scripts: the first existing one of [`CANDIDATES`],
-    /// in a group of its own, else in group `other`, else in group 1. Returns `None` if the caller is not root;
-    /// scripts then run as the caller.
+    /// Returns the account of unprivileged scripts: the first of [`CANDIDATES`], in a group of its own, else in group
+    /// `other`, else in group 1. `None` if the caller is not root; scripts then run as the caller.
     ///
-    /// A group of its own closes a script to all other processes of its user: the kernel reveals a process's open
-    /// files (`/proc/PID/fd`), and lets it be traced, only to processes with both numbers.
+    /// Its own group protects a script from other processes of its user: the kernel checks both numbers for
+    /// `/proc/PID/fd` and ptrace.
     pub fn unprivileged() -> Result<Option<Self>, ScriptError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -47,15 +42,14 @@ impl ScriptUser {
     }
 }
 
-/// The range of private groups for scripts: above the numbers used for accounts, containers and user namespaces, and
-/// below the sign bit.
+/// Private groups for scripts: above numbers of accounts, containers and user namespaces, below the sign bit.
 const OWN_GROUPS: std::ops::Range<u32> = 0x7000_0000..0x7fff_fff0;
 
-/// The number of draws before giving up.
+/// Tries before giving up.
 const DRAWS: usize = 16;
 
-/// Returns a group that no account and no process has and that this process may assign; `None` if there is none, for
-/// example in a small user namespace.
+/// Returns a group without accounts and processes that this process may assign; `None` for example in a small user
+/// namespace.
 fn own_group(accounts: &Accounts) -> Result<Option<u32>, ScriptError> {
     let Ok(map) = std::fs::read_to_string("/proc/self/gid_map") else { return Ok(None) };
     for _ in 0..DRAWS {
@@ -79,7 +73,7 @@ fn is_mapped(map: &str, gid: u32) -> bool {
     })
 }
 
-/// Returns whether any process has this group. Processes whose groups cannot be read are skipped.
+/// Skips processes whose groups cannot be read.
 fn is_in_use(gid: u32) -> bool {
     let has_it = |status: String| {
         let groups = status.lines().filter(|line| line.starts_with("Gid:") || line.starts_with("Groups:"));
@@ -89,9 +83,8 @@ fn is_in_use(gid: u32) -> bool {
     entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok()).any(has_it)
 }
 
-/// Returns the first directory on the way to `path` that `user` cannot search, or the object itself if the user
-/// cannot read it (and search it, if it is a directory); `None` if all is well. A missing object counts as
-/// unreadable. Symbolic links are followed as the caller sees them. Only permission bits are checked, not access
+/// Returns the first directory on the way to `path` that `user` cannot search, or the object itself if the user cannot
+/// read it (or it is missing). Follows symbolic links as the caller sees them. Checks permission bits only, no access
 /// lists.
 pub fn unreadable_by(user: ScriptUser, path: &Path) -> Option<PathBuf> {
     let Ok(physical) = std::fs::canonicalize(path) else { return Some(path.to_owned()) };

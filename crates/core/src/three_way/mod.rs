@@ -1,4 +1,4 @@
-//! The decisions of a promotion or a refresh about each path: the states of three trees compared.
+//! Decides what a promotion or a refresh does with each path, by comparing three trees.
 //!
 //! ```text
 //!   base ──┐
@@ -6,12 +6,10 @@
 //!   to ────┘   (build::compare,   (the table,   (parents, directories
 //!               three times)       policy)       that hold something)
 //! ```
-//! `to` is the tree that changes, `from` the source tree, `base` their common earlier state. This module is pure: nothing is
-//! opened. What changed on one side only is taken or kept. What became the same on both is left. What changed on both,
-//! differently, is a conflict, for which the operator's choice about edited files counts. A modification time alone is taken
-//! and never conflicts. Without a base, every difference is taken, and what only `to` has is kept.
-//!
-//! Link partners are part of a state. Labels are not, and neither is what a copy without privileges could not have.
+//! `to` is the tree that changes, `from` the source, `base` their common earlier state. A change on one side is taken
+//! or kept; different changes on both conflict, and the operator's choice about edited files decides. A modification
+//! time alone never conflicts. Without a base, every difference is taken, and objects only in `to` are kept. Link
+//! partners count; labels, and anything that an unprivileged copy cannot have, do not.
 
 #[cfg(test)]
 mod tests;
@@ -28,68 +26,54 @@ use patchadm_releases::{
 use patchadm_rootfs::{FileType, Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
-/// The outcomes for the paths at which the trees differ; any other path stays as it is in both.
+/// Outcomes for paths at which the trees differ.
 pub type Outcomes = BTreeMap<ObjectPath, Outcome>;
 
-/// The outcome for one path of the tree that changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It gets the object of the other tree.
+    /// Take the object of the source.
     Take,
-    /// It gets the modification time of the other tree's object, the only difference.
+    /// Take only the modification time, the only difference.
     TakeTime,
-    /// Its object is deleted.
     Delete,
-    /// Its object, or the absence of one, stays although the other tree differs.
+    /// Keep the object, or its absence, although the source differs.
     Keep(KeptBecause),
-    /// Both trees changed it, differently.
     Conflict(Conflict),
 }
 
-/// The reason why a path stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeptBecause {
     /// Only the tree that would change has changed it.
     LiveOnly,
-    /// It is recorded as volatile: the existing object always wins.
+    /// Recorded as volatile: the existing object always wins.
     Volatile,
 }
 
-/// A path that both trees changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// The change in the source tree.
     pub from: SideChange,
-    /// The change in the tree that would change.
     pub to: SideChange,
-    /// The decision about it.
     pub decision: Decision,
 }
 
-/// The change of a path in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SideChange {
-    /// It has another object than the base, or, without a base, just an object.
+    /// Differs from the base, or exists, if there is no base.
     Changed,
-    /// It has an object, and the base has none.
+    /// Missing in the base.
     New,
-    /// It has no object any more.
     Gone,
 }
 
-/// The decision about a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing at all is changed anywhere.
+    /// Abort the whole operation.
     Stop,
-    /// The object of the source tree comes.
     Replace,
-    /// The existing object stays.
     Keep,
 }
 
 impl SideChange {
-    /// Returns the word of JSON documents.
     pub fn word(self) -> &'static str {
         match self {
             Self::Changed => "changed",
@@ -100,7 +84,6 @@ impl SideChange {
 }
 
 impl Decision {
-    /// Returns the word of JSON documents.
     pub fn word(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -111,7 +94,6 @@ impl Decision {
 }
 
 impl KeptBecause {
-    /// Returns the word of JSON documents.
     pub fn word(self) -> &'static str {
         match self {
             Self::LiveOnly => "live-only",
@@ -121,7 +103,7 @@ impl KeptBecause {
 }
 
 impl Outcome {
-    /// Returns whether the object of the other tree comes, including conflicts that are decided so.
+    /// True if the object of the source comes, by a conflict's decision or without.
     pub fn is_taken(&self) -> bool {
         match self {
             Self::Take => true,
@@ -132,7 +114,7 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the existing object is deleted, including conflicts that are decided so.
+    /// True if the existing object is deleted, by a conflict's decision or without.
     pub fn is_deleted(&self) -> bool {
         match self {
             Self::Delete => true,
@@ -143,26 +125,24 @@ impl Outcome {
         }
     }
 
-    /// Returns whether it stops everything.
     pub fn stops(&self) -> bool {
         matches!(self, Self::Conflict(Conflict { decision: Decision::Stop, .. }))
     }
 }
 
-/// The trees, each sorted by path with each path once, and within the same paths.
+/// Trees sorted by path, each path once, all limited to the same paths.
 #[derive(Clone, Copy, Debug)]
 pub struct Sides<'a> {
-    /// The common earlier state of both trees; `None` if it is not known.
+    /// `None` if unknown.
     pub base: Option<&'a [ReleaseObject]>,
-    /// The source tree.
     pub from: &'a [ReleaseObject],
     /// The tree that changes.
     pub to: &'a [ReleaseObject],
-    /// The objects in that tree that are not compared and therefore stay: sockets, mount points, excluded paths.
+    /// Objects in `to` that are not compared and therefore stay: sockets, mount points, excluded paths.
     pub standing: &'a BTreeSet<ObjectPath>,
 }
 
-/// Returns an object as it was recorded; `None` for a socket.
+/// `None` for a socket.
 pub fn of_recorded(
     path: &ObjectPath,
     state: &RecordedState,
@@ -191,7 +171,7 @@ pub fn of_recorded(
     Some(seen.object(path, kind, compared))
 }
 
-/// Returns an object as it was read from a tree; `None` for a socket. Objects with the same `group` are names of one file.
+/// `None` for a socket. Objects with the same `group` are names of one file.
 pub fn of_live(
     path: &ObjectPath,
     live: &Live,
@@ -261,28 +241,25 @@ impl CommonAttributes {
     }
 }
 
-/// The options of a comparison without a base.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TwoWay {
-    /// Delete objects that exist only in the tree that changes.
+    /// Delete objects that exist only in `to`.
     pub deletes: bool,
 }
 
-/// The facts about a path beside the trees.
 pub trait PathFacts {
-    /// Returns what to do if both trees changed the path.
+    /// Returns what to do with a conflict.
     fn choice(&self, path: &ObjectPath) -> Edited;
-    /// Returns whether the path is recorded as volatile.
     fn is_volatile(&self, path: &ObjectPath) -> bool;
-    /// Returns whether the object of the source tree comes even if only the other tree changed the path.
+    /// True if the source's object comes even if only the other tree changed the path.
     fn comes_always(&self, _: &ObjectPath) -> bool {
         false
     }
-    /// Returns whether the existing object stays although the source tree deleted it: something of its own tree needs it.
+    /// True if the object must stay although the source deleted it, because its own tree needs it.
     fn is_needed(&self, _: &ObjectPath) -> bool {
         false
     }
-    /// Returns whether the existing object was written to since it was recorded.
+    /// True if the object was written to since it was recorded.
     fn is_edited(&self, path: &ObjectPath) -> bool;
 }
 
@@ -318,35 +295,33 @@ impl Differing {
     }
 }
 
-/// The paths at which any of the trees differs from another one.
+/// Paths at which any two trees differ.
 #[derive(Debug)]
 pub struct TreeDifferences {
     apart: Differing,
-    /// Both compared with the base, in the same order; `None` without one.
+    /// `None` without a base.
     since_base: Option<(Differing, Differing)>,
 }
 
 impl TreeDifferences {
-    /// Compares each tree with each other one.
     pub fn of(sides: &Sides<'_>) -> Self {
         let since = |base| (Differing::between(base, sides.from), Differing::between(base, sides.to));
         Self { apart: Differing::between(sides.to, sides.from), since_base: sides.base.map(since) }
     }
 
-    /// Returns all of the paths.
     pub fn paths(&self) -> BTreeSet<ObjectPath> {
         let since = self.since_base.iter().flat_map(|(from, to)| from.paths().chain(to.paths()));
         self.apart.paths().chain(since).cloned().collect()
     }
 
-    /// Returns the paths at which both trees are the same and differ from the base.
+    /// Returns the paths that changed in the same way on both sides.
     pub fn same_on_both(&self) -> BTreeSet<ObjectPath> {
         let mut paths = self.paths();
         paths.retain(|path| !self.apart.has(path));
         paths
     }
 
-    /// Decides about every path. `sides` are those that were compared.
+    /// `sides` must be the compared ones.
     pub fn decide(&self, sides: &Sides<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
         let mut outcomes = match &self.since_base {
             Some((from, to)) => {
@@ -480,7 +455,7 @@ struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    /// Keeps existing directories. Without a base, they keep their attributes, and a link in the place of one stops
+    /// Keeps existing directories. Without a base, they keep their attributes, and a link in place of a directory stops
     /// everything.
     fn keep_directories(&mut self) {
         let is_link = |object: &ReleaseObject| matches!(object.kind, ReleaseObjectKind::Symlink(_));
@@ -498,8 +473,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Makes the directories above taken objects again, if they are missing, as they are in the other tree. If something
-    /// else exists there, everything stops.
+    /// Recreates missing directories above taken objects, as in the source. Anything else there stops everything.
     fn directories_above(&mut self) {
         let taken: Vec<ObjectPath> = self.taken().cloned().collect();
         let mut seen: BTreeSet<ObjectPath> = BTreeSet::new();
@@ -523,7 +497,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Lets a directory become something else only if nothing in it stays.
+    /// Lets a directory change its type only if nothing in it stays.
     fn directories_that_turn(&mut self) {
         let turns = |path: &&ObjectPath| {
             self.to.get(*path).is_some_and(|there| there.is_directory())

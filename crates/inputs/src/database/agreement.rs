@@ -1,12 +1,6 @@
-//! Consistency of a root's records: `contents`, the package directories, and their pkginfo.
-//!
-//! An object that one of them names and another lacks is damage, and so is an unreadable record. Before a change, the
-//! pkginfo of every package is read for the plan anyway ([`all`]), and [`must_agree`] checks `contents`: by the stamp
-//! of our last run, or line by line if another program wrote it. `verify` and `pkgchk` ask for all damage
-//! ([`find_damage_of`]).
-//!
-//! Traces of an interrupted tool without recovery (`!I-Lock!`, `!R-Lock!`, `.save.PKG`, marks in `contents`) are no
-//! damage.
+//! Consistency of a root's records: `contents`, package directories, and their pkginfo. Before a change, [`all`] reads
+//! every pkginfo, and [`must_agree`] checks `contents` by the stamp of our last run, or line by line if another program
+//! wrote it. Traces of an interrupted tool (`!I-Lock!`, `.save.PKG`, marks in `contents`) are no damage.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
@@ -28,7 +22,7 @@ const LARGEST_MAP: u64 = 1 << 30;
 const MOST_BAD_LINES: usize = 1000;
 
 /// Fails if `contents` is missing although there are packages, has a malformed line, or names a package without
-/// directory. Ignores damage of packages for which `is_passed_over` holds. A signal ends it.
+/// directory. Ignores packages for which `is_passed_over` holds.
 pub fn must_agree(
     view: &RecordView<'_>,
     workers: usize,
@@ -40,8 +34,7 @@ pub fn must_agree(
     found.next().map_or(Ok(()), |damage| Err(damage.into()))
 }
 
-/// Finds damage of `contents`, and of the pkginfo of packages for which `is_meant` holds, packages first. A signal ends
-/// it.
+/// Finds damage of `contents`, and of the pkginfo of packages for which `is_meant` holds, packages first.
 pub fn find_damage_of(
     view: &RecordView<'_>,
     workers: usize,
@@ -119,7 +112,7 @@ impl<'a> PackageDirectories<'a> {
         Ok(Self { view, names, above, directories })
     }
 
-    /// True if a package has a directory. A directory that cannot be examined is left to its reader.
+    /// A directory that cannot be examined is left to its reader.
     fn has(&self, package: &PkgInst) -> bool {
         let name = package.as_str().as_bytes();
         if self.directories.binary_search_by(|other| other.as_slice().cmp(name)).is_ok() {
@@ -132,7 +125,7 @@ impl<'a> PackageDirectories<'a> {
         seen.is_some_and(|seen| matches!(seen.file_type, FileType::Directory | FileType::Symlink))
     }
 
-    /// Damage of a root without `contents`: none if there are no packages, or none of them has objects.
+    /// No damage if there are no packages, or none of them has objects.
     fn without_contents(&self, reason: &str) -> Result<Vec<RecordDamage>, DatabaseError> {
         for package in self.names.iter().filter_map(|name| instance(name)) {
             if self.has(&package) && self.may_have_objects(&package)? {
@@ -142,8 +135,8 @@ impl<'a> PackageDirectories<'a> {
         Ok(Vec::new())
     }
 
-    /// Tells whether a package was installed with objects, by the copy of its pkgmap; also where there is none. An object
-    /// of a class that CLASSES does not name is not installed.
+    /// Looks into the copy of the pkgmap; true without one. An object of a class that CLASSES does not name is not
+    /// installed.
     fn may_have_objects(&self, package: &PkgInst) -> Result<bool, DatabaseError> {
         let kept = self.view.read(&places::delivered_pkgmap(package), LARGEST_MAP)?;
         let Some(text) = kept else { return Ok(true) };
@@ -161,7 +154,7 @@ impl<'a> PackageDirectories<'a> {
         Ok(objects.any(|entry| is_installed(&entry.object.class)))
     }
 
-    /// True if classic tools have set the directory aside while they update it.
+    /// Classic tools set the directory aside while they update it.
     fn has_saved(&self, package: &PkgInst) -> bool {
         let saved = format!(".save.{package}").into_bytes();
         self.names.binary_search(&saved).is_ok()
@@ -201,7 +194,7 @@ fn unmarked(line: ContentsLine) -> impl Iterator<Item = PkgInst> {
     line.owners.into_iter().filter(|owner| owner.status.is_none()).map(|owner| owner.package)
 }
 
-/// True if the last line is terminated.
+/// The last line is terminated.
 pub fn is_closed(file: &File, size: u64) -> bool {
     let mut last = [b'\n'];
     size.checked_sub(1).is_none_or(|at| file.read_exact_at(&mut last, at).is_ok() && last == [b'\n'])
@@ -280,15 +273,14 @@ fn named_in(
     Ok(lines.into_iter().map(damage).collect())
 }
 
-// Changes since our last run are detected by the stamp of that run. They are no damage, because other tools write these
-// files, too. A stamp of any other run was lost, restored or changed: this is reported, without conclusions.
+// The stamp of our last run shows later changes, which are no damage: other tools write these files, too. A stamp of
+// any other run was lost, restored or changed: this is reported, without conclusions.
 
-/// A record that changed since a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignChange {
-    /// The file, with the prefix of the root.
+    /// With the prefix of the root.
     pub file: String,
-    /// The number of the run that wrote it last.
+    /// The run that wrote it last.
     pub run: u64,
 }
 
@@ -320,7 +312,7 @@ pub fn last_records<'v>(view: &'v RecordView<'_>) -> Result<Option<&'v LastRecor
     Ok(last_done_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))
 }
 
-/// Number of the last run that was not rolled back.
+/// The last run that was not rolled back.
 fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
     if let Some(run) = last_committed_run(view.root())? {
         return Ok(Some(run));
@@ -361,7 +353,6 @@ pub fn lost_copies(view: &RecordView<'_>) -> Result<Vec<RecordDamage>, DatabaseE
         if map.is_some_and(|seen| seen.file_type == FileType::Regular) {
             return Ok(None);
         }
-        // Faults of its pkginfo are reported separately.
         let Ok(Some(params)) = package.params() else { return Ok(None) };
         let is_patched = !params.text("PATCHLIST").trim().is_empty();
         Ok::<_, DatabaseError>(Some(RecordDamage::of_lost_copy(
@@ -381,7 +372,7 @@ mod tests {
     use std::fs;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// A root with a package that owns this many objects; in their order, or the last one first.
+    /// In order, or with the last object first.
     fn root_with(objects: usize, is_sorted: bool) -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
         let mut lines: Vec<String> =

@@ -1,7 +1,5 @@
-//! All packages of a root, read in parallel.
-//!
-//! If the live files count, each package costs opening its directory and its pkginfo. During a run, and for directories
-//! that are symbolic links, each package is read through the [`RecordView`] instead, with the same results.
+//! Reads all packages of a root in parallel. With live files, each costs opening its directory and its pkginfo. During
+//! a run, and for symbolic links, the [`RecordView`] is asked instead, with the same results.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::thread;
@@ -29,32 +27,27 @@ pub struct PackageRecords<'a> {
 }
 
 impl<'a> PackageRecords<'a> {
-    /// Returns the name of the package.
     pub fn inst(&self) -> &PkgInst {
         &self.inst
     }
 
-    /// Returns the view of the records that the package belongs to.
     pub fn view(&self) -> &'a RecordView<'a> {
         self.view
     }
 
-    /// True if classic tools have set its parameters aside (`.save.<instance>`) while they update it.
+    /// Classic tools set the parameters aside (`.save.<instance>`) while they update them.
     pub fn is_being_updated(&self) -> bool {
         self.is_being_updated
     }
 
-    /// Reads its parameters. Returns `None` if a tool without recovery is or was at work on the package, or if a file
-    /// is in place of its directory. A directory without pkginfo is damaged, and so is a pkginfo without a patch that
-    /// left other traces.
-    ///
-    /// Other mandatory parameters may be missing: they only matter to callers that change or examine this package
-    /// ([`whole_params`](Self::whole_params)).
+    /// Returns `None` if a tool without recovery is or was at work on the package, or a file is in place of its
+    /// directory. A missing pkginfo is damage, and so is one without a patch that left other traces. Other mandatory
+    /// parameters may be missing ([`whole_params`](Self::whole_params)).
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
         self.checked(self.read_params(installed::parse_leniently)?)
     }
 
-    /// Like [`params`](Self::params), but all mandatory parameters must be present.
+    /// Requires all mandatory parameters.
     pub fn whole_params(&self) -> Result<Option<Params>, DatabaseError> {
         let has_saves = || match &self.dir {
             Some(dir) => dir.look(b"save").is_ok_and(|seen| seen.is_some()),
@@ -94,7 +87,7 @@ impl<'a> PackageRecords<'a> {
 
     /// Refuses a directory without a pkginfo, unless a tool is at work on the package or was interrupted.
     fn without_pkginfo(&self) -> Result<(), DatabaseError> {
-        // A run shows its own scripts no package that it brings.
+        // A run hides the packages that it brings from its own scripts.
         let is_within = !self.view.is_live() && !self.view.is_during_run();
         if is_within || self.is_being_updated {
             return Ok(());
@@ -127,13 +120,12 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Reads its `depend` file, if it has one.
     pub fn depend(&self) -> Result<Option<Vec<u8>>, DatabaseError> {
         let install = self.dir.as_ref().map(|dir| dir.dir(b"install")).transpose();
         match install {
             Ok(Some(install)) => Ok(install.read_regular(b"depend", LARGEST_DEPEND)?),
             Err(error) if error.is_not_found() => Ok(None),
-            // A symbolic link is followed inside the root.
+            // The link is followed inside the root.
             Ok(None) | Err(_) => match places::package(&self.inst).join(b"install/depend") {
                 Ok(path) => Ok(self.view.read(&path, LARGEST_DEPEND)?),
                 Err(_) => Ok(None),
@@ -141,7 +133,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// True if its directory has a lock of an unfinished installation or removal.
+    /// The directory has a lock of an unfinished installation or removal.
     pub fn is_partial(&self) -> Result<bool, DatabaseError> {
         let Some(dir) = &self.dir else { return installed::is_partial(self.view, &self.inst) };
         for lock in installed::LOCKS {
@@ -153,14 +145,13 @@ impl<'a> PackageRecords<'a> {
     }
 }
 
-/// Applies `work` to every package, and returns the results (without `None`) in the order of names. The first package
-/// with an error determines the error.
+/// Returns the results without `None` in the order of names. The error of the first package counts.
 pub fn each<T: Send, E: Send + From<DatabaseError>>(
     view: &RecordView<'_>,
     work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let names = view.list(&places::packages()).map_err(DatabaseError::from)?.unwrap_or_default();
-    // A caller without the right to list the ledgers learns nothing about them.
+    // A caller who may not list the ledgers learns nothing about them.
     let ledgers = view.list(&places::ledgers()).ok().flatten().unwrap_or_default();
     let packages: Vec<NamedPackage> = names
         .iter()
@@ -232,7 +223,6 @@ pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Para
     records_of(view, package)?.whole_params()
 }
 
-/// Returns the records of one package.
 pub fn records_of<'v>(
     view: &'v RecordView<'v>,
     package: &PkgInst,
@@ -260,7 +250,6 @@ pub fn must_be_whole<'n>(
     Ok(())
 }
 
-/// Returns the parameters of all installed packages.
 pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
     let all = each(view, |package| {
         Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
@@ -278,15 +267,14 @@ pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches,
     Ok(AppliedPatches::new(applied?))
 }
 
-// The check that a pkginfo lists all patches with other traces in the root, because a pkginfo that was cut at the end
-// of a line is still valid. A save directory, `PATCH_INFO` and a line of the ledger belong together with an entry in
-// PATCHLIST. Without a ledger line nothing is concluded: other tools leave save directories of unfinished patches.
+// A pkginfo that was cut at the end of a line is still valid. So it must list all patches with other traces: a save
+// directory, `PATCH_INFO` and a ledger line belong together with an entry in PATCHLIST. Without a ledger line nothing
+// is concluded: other tools leave save directories of unfinished patches.
 
 /// Old tools record a backed-out patch with a value that starts like this.
 const BACKED_OUT: &[u8] = b"backed out";
 
-/// Refuses parameters that lack a patch, or its record. Faults of the ledger itself are reported by its
-/// users.
+/// Refuses parameters that lack a patch, or its record. Users of the ledger report its faults.
 pub(super) fn must_be_listed(
     view: &RecordView<'_>,
     package: &PkgInst,

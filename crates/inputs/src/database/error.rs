@@ -1,5 +1,3 @@
-//! Errors of reading records, and damaged records: file, line, fault, and repair.
-
 use std::fmt;
 
 use super::{RecordError, ViewError, places};
@@ -10,31 +8,24 @@ use patchadm_svr4::format::params::ParamsError;
 use patchadm_svr4::format::pkglog::PkglogError;
 use patchadm_svr4::package::PkgInst;
 
-/// Reasons why the records of a root cannot be read or are inconsistent.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// No consistent state was found, or a file could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// A record cannot be read, or contradicts another one.
     #[error(transparent)]
     Damaged(Box<RecordDamage>),
-    /// `contents` cannot be read.
     #[error("{path}: {reason}")]
     Contents {
-        /// The path of `contents`, with the prefix of the root.
+        /// With the prefix of the root.
         path: String,
         reason: ContentsError,
     },
-    /// The history contains an invalid line.
     #[error("{path}: {reason}")]
     History {
-        /// The path of the history, with the prefix of the root.
+        /// With the prefix of the root.
         path: String,
-        /// The error, with its line.
         reason: HistoryError,
     },
-    /// A signal came while the root was surveyed.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }
@@ -52,17 +43,14 @@ impl From<RecordDamage> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// Fails if a signal came.
     pub fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
         interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
     }
 
-    /// True if the caller has no right to read a record.
     pub fn is_refused_access(&self) -> bool {
         matches!(self, Self::View(error) if error.is_refused_access())
     }
 
-    /// Returns the damage that caused the error.
     pub fn damage(&self) -> Option<&RecordDamage> {
         match self {
             Self::Damaged(damage) => Some(damage),
@@ -87,43 +75,40 @@ impl From<RecordError> for DatabaseError {
     }
 }
 
-/// A record that cannot be read, or contradicts another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordDamage {
-    /// The file, with the prefix of the root.
+    /// With the prefix of the root.
     pub file: String,
     /// Counted from 1.
     pub line: Option<u64>,
-    /// The fault, without file and line.
     pub reason: String,
     pub repair: RecordRepair,
-    /// The root as `-R` names it, unless it is that of the running system.
+    /// As `-R` names it; `None` for the running system.
     pub root: Option<String>,
 }
 
-/// The repair of a damaged record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordRepair {
-    /// `pkgadd` or `pkgchk -f PKG` restores the pkginfo of this package.
+    /// `pkgadd` or `pkgchk -f PKG` restores the pkginfo.
     Package(PkgInst),
-    /// The package must be installed again: too little is left to restore its pkginfo.
+    /// Too little is left to restore the pkginfo: the package must be installed again.
     Installation(PkgInst),
-    /// `pkgchk -f PKG` removes this package from `contents`, where it owns objects although it has no directory. If it
-    /// should exist, it must be installed again.
+    /// `pkgchk -f PKG` removes this package, which has no directory, from `contents`. If it should exist, it must be
+    /// installed again.
     Owner {
         package: PkgInst,
-        /// The last run that wrote its pkginfo, if its directory existed after the last run of all. Then this program
-        /// did not remove the package.
+        /// The last run that wrote its pkginfo, if its directory existed after the last run of all: this program did
+        /// not remove it.
         lost_after: Option<u64>,
     },
     /// `pkgchk -f` restores `contents`.
     Contents,
-    /// The empty directory of this package is removed.
+    /// The empty directory is removed.
     EmptyDirectory(PkgInst),
     /// The copy of the delivery is restored, or the package is installed again. Changes are still possible.
     LostCopy {
         package: PkgInst,
-        /// True if it has patches, and therefore is not installed again.
+        /// A package with patches is not installed again.
         is_patched: bool,
     },
     /// The list of stages is removed or restored. Only changes of stages are stopped.
@@ -161,13 +146,11 @@ impl RecordDamage {
         Self { file, line: None, reason: reason.into(), repair, root: named }
     }
 
-    /// A pkginfo that cannot be used.
     pub fn of_pkginfo(root: &Root, package: &PkgInst, reason: impl Into<String>) -> Self {
         let repair = RecordRepair::Package(package.clone());
         Self::new(root, root.show(&places::pkginfo(package)), reason, repair)
     }
 
-    /// A pkginfo that cannot be parsed.
     pub fn of_params(root: &Root, package: &PkgInst, error: &ParamsError) -> Self {
         let (line, reason) = parted(&error.to_string());
         Self { line, ..Self::of_pkginfo(root, package, reason) }
@@ -184,17 +167,15 @@ impl RecordDamage {
         Self::new(root, root.show(&places::delivered_pkgmap(package)), reason, repair)
     }
 
-    /// True if no changes and queries are possible.
+    /// No changes and queries are possible.
     pub fn stops_changes(&self) -> bool {
         !matches!(self.repair, RecordRepair::LostCopy { .. } | RecordRepair::Stages)
     }
 
-    /// The list of the stages that cannot be read.
     pub fn of_stages(root: &Root, reason: impl Into<String>) -> Self {
         Self::new(root, root.show(&places::stage_list()), reason, RecordRepair::Stages)
     }
 
-    /// A `contents` that cannot be used.
     pub fn of_contents(root: &Root, reason: impl Into<String>) -> Self {
         Self::new(root, root.show(&places::contents()), reason, RecordRepair::Contents)
     }

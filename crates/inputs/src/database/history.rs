@@ -1,13 +1,11 @@
-//! The history of a root, and the record of its trial.
-
 use super::{DatabaseError, RecordView, ViewError, places};
 use crate::trial::{LONGEST_TRIAL_RECORD, TrialRecord, TrialRecordError};
 pub use patchadm_changeset::format::history::{HistoryEntry, HistoryError, parse};
 
-/// The largest history that is read, in bytes: 256 MiB.
+/// 256 MiB.
 pub const LARGEST_HISTORY: u64 = 256 << 20;
 
-/// Returns the text of the history; empty if there is none.
+/// Empty if there is none.
 pub fn history_text(view: &RecordView<'_>) -> Result<Vec<u8>, DatabaseError> {
     Ok(view.read(&places::history(), LARGEST_HISTORY)?.unwrap_or_default())
 }
@@ -24,28 +22,22 @@ pub fn readable_history(view: &RecordView<'_>) -> Vec<HistoryEntry> {
     text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect()
 }
 
-/// Reasons why the record of a trial is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialFault {
-    /// It could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// This program did not write it.
     #[error("{path}: {error}")]
     Record {
-        /// The file on the host.
+        /// On the host.
         path: String,
         error: TrialRecordError,
     },
-    /// It names a patch that another run applied.
     #[error("{path}: it is about run {run}, and patch {patch} was applied by {by}")]
     OtherRun {
-        /// The file on the host.
+        /// On the host.
         path: String,
-        /// The run that it names.
         run: String,
         patch: String,
-        /// The run that applied the patch, in words.
         by: String,
     },
 }

@@ -1,8 +1,6 @@
-//! Installed packages: parameters, save directories, applied patches.
-//!
-//! A package is a directory in `var/sadm/pkg` with a pkginfo, whose name is a package instance. [`all`](super::all)
-//! decides whether a directory without pkginfo is damage. Anything else there (`.save.X` of classic tools, stray files)
-//! is ignored. The parameters are the truth about the patches of a package; README files and logs are not examined.
+//! Installed packages: directories in `var/sadm/pkg` with a pkginfo, named as package instances. [`all`](super::all)
+//! decides if a directory without pkginfo is damage. Anything else is ignored (`.save.X` of classic tools, stray
+//! files). The parameters are the truth about patches.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +18,7 @@ const LARGEST_RECORD: u64 = 64 << 20;
 pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
 pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
 
-/// True if `var/sadm/pkg` exists. A database without `contents` is empty.
+/// A database without `contents` is empty.
 pub fn has_database(view: &RecordView<'_>) -> Result<bool, DatabaseError> {
     Ok(view.list(&places::packages())?.is_some())
 }
@@ -39,14 +37,13 @@ pub fn packages(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     Ok(packages)
 }
 
-/// Reads the parameters of a package, or returns `None` if it is not installed.
+/// Returns `None` if the package is not installed.
 pub fn params(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let path = places::pkginfo(package);
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
     parse(view, &text, package, || has_saves(view, package)).map(Some)
 }
 
-/// Reads the patch records in a package's parameters.
 pub fn patch_records(
     root: &Root,
     package: &PkgInst,
@@ -64,9 +61,8 @@ pub fn lacking_parameter(params: &Params) -> Option<&'static str> {
     MANDATORY.into_iter().find(|name| params.get(name).is_none())
 }
 
-/// Tells whether an installation kept the delivered files of a package, or a run knew that it had. Then all of
-/// [`MANDATORY`] were recorded, and a pkginfo without one of them was cut. Most packages for which this is asked do not
-/// even have a save directory.
+/// Returns true if an installation kept the delivered files, or a run knew that it had. Then all of [`MANDATORY`] were
+/// recorded, and a pkginfo without one of them was cut. Most packages do not even have a save directory.
 fn is_spooled(view: &RecordView<'_>, package: &PkgInst, has_saves: impl FnOnce() -> bool) -> bool {
     let map = places::delivered_pkgmap(package);
     let was_there = || view.last_records()?.packages().get(package).map(|bound| bound.is_spooled);
@@ -77,9 +73,8 @@ fn has_saves(view: &RecordView<'_>, package: &PkgInst) -> bool {
     view.look(&places::save(package)).is_ok_and(|seen| seen.is_some())
 }
 
-/// Parses the parameters of a package. PKG, if set, must match the directory; otherwise, parameters of another
-/// package in their place would pass its patches off as those of this one. `has_saves` tells whether the package has a save
-/// directory.
+/// PKG, if set, must match the directory: parameters of another package would pass its patches off as those of this
+/// one. `has_saves` tells if the package has a save directory.
 pub(super) fn parse(
     view: &RecordView<'_>,
     text: &[u8],
@@ -96,7 +91,7 @@ pub(super) fn parse(
     }
 }
 
-/// Like [`parse`], but parameters may be missing: for callers that change or examine other packages.
+/// Parameters may be missing: for callers that change or examine other packages.
 pub(super) fn parse_leniently(
     view: &RecordView<'_>,
     text: &[u8],
@@ -149,7 +144,7 @@ pub(super) fn is_partial(view: &RecordView<'_>, package: &PkgInst) -> Result<boo
     Ok(is_locked(&view.list(&places::package(package))?.unwrap_or_default()))
 }
 
-/// True if a tool without recovery is at work on a package, or was interrupted.
+/// A tool without recovery is at work on the package, or was interrupted.
 pub(super) fn is_at_work(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
     let names = view.list(&places::package(package))?.unwrap_or_default();
     Ok(is_locked(&names) || names.iter().any(|name| name == package.as_str().as_bytes()))
@@ -159,7 +154,7 @@ fn is_locked(names: &[Vec<u8>]) -> bool {
     LOCKS.iter().any(|lock| names.iter().any(|name| name == lock))
 }
 
-/// Finds traces of an installation whose tool died and has no recovery.
+/// Traces of an installation whose tool died and has no recovery.
 pub fn interruption(view: &RecordView<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
     traces(view, package, &view.list(&places::package(package))?.unwrap_or_default())
 }
@@ -174,7 +169,7 @@ fn traces(
     Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })
 }
 
-/// Reads parameters that were set aside. Unreadable ones, and those of another package, are ignored.
+/// Ignores unreadable parameters, and those of another package.
 pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(path) = places::package(package).join(format!("{package}/pkginfo").as_bytes()) else {
         return Ok(None);
@@ -191,7 +186,6 @@ pub fn saved_as(view: &RecordView<'_>, package: &PkgInst, id: &PatchId) -> Resul
     Ok(SavedNames::of(view, package)?.name(id))
 }
 
-/// The names of a package's save directories, for many queries.
 pub struct SavedNames(HashMap<PatchId, String>);
 
 impl SavedNames {
@@ -206,15 +200,13 @@ impl SavedNames {
         Ok(Self(by_id))
     }
 
-    /// Returns the name of a patch's save directory, as [`saved_as`] does.
     pub fn name(&self, id: &PatchId) -> String {
         self.0.get(id).cloned().unwrap_or_else(|| id.to_string())
     }
 }
 
-/// Reads the files of a package's directory that a patch may change: `pkginfo`, everything in `install` and
-/// `save/pspool`, the files that class scripts keep in `save/<class>`, and remains of an unfinished installation. Only
-/// regular files are records.
+/// The regular files that a patch may change: `pkginfo`, everything in `install` and `save/pspool`, files of class
+/// scripts in `save/<class>`, and remains of an unfinished installation.
 pub fn records(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -226,7 +218,7 @@ pub fn records(
     let classes = installed.params.text("CLASSES").into_owned();
     open.extend(kept_by_classes(&classes));
     while let Some(name) = open.pop() {
-        // A name that is too deep for a path cannot have been made by a package tool.
+        // No package tool can have made a name that is too deep for a path.
         let Ok(path) = directory.join(&name) else { continue };
         let Some(seen) = view.look(&path)? else { continue };
         match seen.file_type {
@@ -249,8 +241,7 @@ pub fn records(
     Ok(())
 }
 
-/// Directories in which the scripts of these classes keep the files they replaced. No class name leads
-/// elsewhere.
+/// Scripts of these classes keep replaced files there. No class name leads elsewhere.
 fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
     let is_own = |class: &&str| class.bytes().all(|byte| byte.is_ascii_alphanumeric()) && *class != "pspool";
     classes.split_whitespace().filter(is_own).map(|class| format!("save/{class}").into_bytes())
@@ -264,7 +255,6 @@ mod tests {
     use super::*;
     use crate::inventory::Save;
 
-    /// Returns a root with these files.
     fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -346,7 +336,7 @@ mod tests {
         ]);
         let mut found = installed(&RecordView::live(&root), &inst("X")).unwrap().unwrap();
         assert!(found.partial);
-        // What they occupy is the matter of the file system.
+        // The occupied space depends on the file system.
         found.saves.values_mut().for_each(|save| save.allocated = 0);
         let archive = |name: &str, size| Save { archive: Some(name.to_owned()), size, ..Save::default() };
         let obsolete = Save { obsoleted_by: Some(b"100-02\n".to_vec()), ..archive("obsolete.Z", 5) };

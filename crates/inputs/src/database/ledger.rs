@@ -1,7 +1,6 @@
-//! The ledger of a package: undo archives of its patches, recorded by the runs of this root.
-//!
-//! A line counts only while the package has the patch, with the record whose digest the line has. A patch that another
-//! tool backed out or applied again has no valid line.
+//! The ledger of a package: undo archives of its patches, recorded by runs of this root. A line counts only while the
+//! package has the patch with the record whose digest the line has: not after another tool backed it out or applied it
+//! again.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -14,20 +13,12 @@ use patchadm_rootfs::{Digest, Hashing};
 use patchadm_svr4::package::{Params, PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 
-/// The reasons why a ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerFault {
-    /// No run wrote it like this.
     #[error("the ledger {path} is damaged: {reason}")]
-    Damaged {
-        /// The path of the ledger, with the prefix of the root.
-        path: String,
-        reason: String,
-    },
-    /// The file could not be read.
+    Damaged { path: String, reason: String },
     #[error(transparent)]
     View(#[from] ViewError),
-    /// The records of the package cannot be read.
     #[error(transparent)]
     Database(Box<DatabaseError>),
 }
@@ -38,12 +29,12 @@ impl From<DatabaseError> for LedgerFault {
     }
 }
 
-/// Reads the ledger of a package with all its lines; empty if there is none.
+/// Empty if there is none.
 pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
     let path = places::ledger(package);
     let damaged = |reason: String| LedgerFault::Damaged { path: view.root().show(&path), reason };
     let Some(text) = view.read(&path, LARGEST as u64)? else {
-        // A link or a pipe is not the same as nothing.
+        // A link or a pipe is not a missing file.
         return match view.look(&path)? {
             Some(seen) if seen.file_type != FileType::Regular => Err(damaged("it is no file".to_owned())),
             _ => Ok(Ledger::default()),
@@ -58,7 +49,6 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
     }
 }
 
-/// Returns the valid lines of a package's ledger.
 pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
     let mut ledger = read(view, package)?;
     if !ledger.is_empty() {
@@ -68,12 +58,12 @@ pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, Ledg
     Ok(ledger)
 }
 
-/// Keeps the lines that are valid for a package with these parameters (`None`: it is not installed).
+/// Returns `None` if the package is not installed.
 pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     let records = params.map(PatchRecordsByName::of).unwrap_or_default();
     ledger.retain(|patch, info| {
         let recorded = records.info(patch);
-        // For a line of an earlier form it is not known whether the record is still the same.
+        // A line of an earlier form does not tell if the record is the same.
         rule::holds("ledger.info", recorded.is_some() && info.is_none_or(|info| recorded == Some(info)))
     });
 }
@@ -83,7 +73,7 @@ pub fn info(params: &Params, patch: &str) -> Option<Digest> {
     PatchRecordsByName::of(params).info(patch)
 }
 
-/// Applied patch records of a package, indexed because ledgers have thousands of lines.
+/// Indexed, because ledgers have thousands of lines.
 #[derive(Default)]
 pub(super) struct PatchRecordsByName<'a>(HashMap<PatchName<'a>, &'a [u8]>);
 

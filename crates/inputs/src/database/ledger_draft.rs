@@ -20,7 +20,6 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
 
-/// Drafts the ledgers of a root.
 #[derive(Clone, Copy, Debug)]
 pub struct RootLedgers;
 
@@ -51,7 +50,7 @@ impl<'p> RootLedgerDraft<'p> {
         let view = RecordView::live(root);
         let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
         let params = params_after(&view, plan, &change.package)?;
-        // A ledger that goes, or is written again, need not make sense.
+        // A ledger that is removed or rewritten may be damaged.
         let before = if params.is_none() || change.is_anew {
             Ledger::default()
         } else {
@@ -92,7 +91,7 @@ impl<'p> RootLedgerDraft<'p> {
         }
     }
 
-    /// `None` if the package does not record the patch, because such a line would not count.
+    /// Returns `None` if the package does not record the patch: the line would not count.
     fn line(run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),
@@ -214,7 +213,7 @@ impl LedgerSources<'_> {
         Ok(LedgerLine { run: run.to_owned(), undo, snapshot, manifest, applied_by, is_adopted, ..known })
     }
 
-    /// The archive that `run` wrote for a patch, as the ledger names it, if it is ours.
+    /// Returns the archive that `run` wrote, if it is ours.
     fn kept_for(&self, package: &PkgInst, patch: &str, run: &str) -> Result<Option<LedgerUndo>, Cause> {
         let Some((written, place)) = self.written_for(package, patch) else { return Ok(None) };
         let place = match place {
@@ -241,8 +240,7 @@ impl LedgerSources<'_> {
         planned.or_else(|| self.written.saved.get(&(package.clone(), patch.to_owned())).cloned())
     }
 
-    /// Returns the digest of the archive written for a patch if it has this place: the snapshot beside an archive
-    /// made by scripts, or the manifest of a patch without undo data.
+    /// Returns the snapshot beside an archive made by scripts, or the manifest of a patch without undo data.
     fn digest_at(&self, package: &PkgInst, applied: &LedgerPatch, place: &UndoPlace) -> Option<Digest> {
         let (written, at) = self.written_for(package, &applied.patch)?;
         (at == *place).then_some(written.b3)

@@ -1,8 +1,6 @@
-//! The package database of a root, `var/sadm`.
-//!
-//! Everything here reads; `patchadm_changeset` makes changes. Readers take no lock: a [`RecordView`] shows all records as
-//! before or all as after, at any moment of a run, also after a crash. Functions over a view are called through
-//! [`read_consistently`]; the holder of the lock uses a [`RecordView::live`].
+//! The package database of a root, `var/sadm`. Everything here reads, without a lock: a [`RecordView`] shows all
+//! records as before or all as after a run. Functions over a view are called through [`read_consistently`]; the holder
+//! of the lock uses a [`RecordView::live`].
 //!
 //! ```text
 //! places                            where the records are
@@ -45,13 +43,13 @@ pub use places::own_directory;
 #[cfg(debug_assertions)]
 pub use survey::package_reads;
 
-// Owner and mode of these places decide whether the records of a root are trusted.
+// Owner and mode of these places decide if the records of a root are trusted.
 
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-/// Returns the places of all records. Whoever may write there decides what the superuser's changes do.
+/// Whoever may write there decides the effects of the superuser's changes.
 pub fn records() -> RecordPlaces {
     RecordPlaces {
         tree: places::records(),

@@ -1,8 +1,6 @@
-//! Every line of `contents`, by several threads.
-//!
-//! Threads take pieces of the file in turn; a line belongs to the piece in which it begins. Results are in the order of
-//! the file, which is that of the paths. A file that is unsorted, names a path twice or has a malformed line gives no
-//! result here; a pass by one thread ([`scan`](super::contents::scan)) reports it.
+//! Every line of `contents`, by several threads. A line belongs to the piece in which it begins; results are in the
+//! order of the file. An unsorted file, or one with a duplicate path or malformed line, gives no result: one thread
+//! ([`scan`](super::contents::scan)) reports it.
 
 use std::fs::File;
 use std::io;
@@ -17,17 +15,17 @@ use patchadm_svr4::format::contents::{ContentsError, is_comment};
 use patchadm_svr4::format::lines::{LONGEST_LINE, numbered};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
-/// The most and fewest bytes of the file that a thread takes at a time: many, so that most objects lie in the
-/// directory of the previous one; few near the end, so that no thread waits long for the last one.
+/// The bytes that a thread takes at a time: many, so that most objects lie in the directory of the previous one; few
+/// near the end, so that no thread waits long for the last one.
 const LARGEST: u64 = 64 << 10;
 const SMALLEST: u64 = 2 << 10;
-/// Each thread takes this fraction of the rest.
+/// Of the rest of the file.
 const PART: u64 = 6;
-/// Bytes read beyond a piece, for the rest of its last line.
+/// Read beyond a piece, for the rest of its last line.
 const BEYOND: usize = 512;
 
-/// Applies a worker per thread to the lines, which may skip some. Returns `None` if the file has to be read
-/// sequentially; workers may have seen parts of it then. A signal is checked before each piece.
+/// One worker per thread may skip lines. `None` if the file has to be read sequentially; workers may have seen parts of
+/// it then. A signal is checked before each piece.
 pub fn every<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     view: &RecordView<'_>,
     threads: usize,
@@ -79,7 +77,7 @@ fn every_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
 }
 
 fn lines_of<'t>(file: &File, start: u64, end: u64, text: &'t mut Vec<u8>) -> Option<&'t [u8]> {
-    // Shows whether a line begins exactly where the piece does.
+    // Shows if a line begins exactly where the piece does.
     let before = u64::from(start > 0);
     let start = start - before;
     let length = usize::try_from(end - start).ok()?;
@@ -87,7 +85,7 @@ fn lines_of<'t>(file: &File, start: u64, end: u64, text: &'t mut Vec<u8>) -> Opt
     read_on(file, start, length + BEYOND, text)?;
     let begin = if before == 0 { Some(0) } else { behind_newline(text, 0) };
     let Some(begin) = begin.filter(|begin| *begin < length) else { return Some(&[]) };
-    // The last line is that of the last byte of the piece.
+    // The last line has the last byte of the piece.
     let mut end = behind_newline(text, length - 1);
     while end.is_none() && text.len() <= length + LONGEST_LINE {
         if !read_on(file, start, text.len(), text)? {
@@ -174,7 +172,7 @@ mod tests {
     use crate::database::contents::scan;
     use patchadm_rootfs::{Root, never};
 
-    /// Returns the results of threads for a database, from pieces of this length; none if one thread has to read it.
+    /// Returns `None` if one thread has to read the file.
     fn pieces_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
         text: &[u8],
         length: usize,

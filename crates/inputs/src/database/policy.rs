@@ -1,7 +1,6 @@
-//! The policy file of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
-//!
-//! Every setting is optional and an empty value sets nothing. The first line of a name counts, as in all files of this
-//! syntax. Unknown names and values are errors, because a misspelt policy would otherwise be no policy.
+//! Reads `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file. Every setting is optional, and an
+//! empty value sets nothing. Blanks around a name do not count. Unknown names and values, and lines without a value, are errors: a
+//! misspelt policy would be no policy.
 
 use std::path::{Path, PathBuf};
 
@@ -59,29 +58,27 @@ const SETTINGS: [&str; 34] = [
     "untrusted_roots",
 ];
 
-/// Settings that say which roots the superuser trusts. Only the host may set them.
+/// Only the host may set which roots the superuser trusts.
 const OF_THE_HOST: [&str; 3] = ["trusted_roots", "as_owner_roots", "untrusted_roots"];
 
-/// Reasons why a policy is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// The file could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// It is not a parameter file.
     #[error("{path}: {reason}")]
-    Syntax {
+    Syntax { path: String, reason: ParamsError },
+    /// A line has no separator between name and value.
+    #[error("{path}, line {line}: not a setting: write NAME=VALUE")]
+    NoValue {
         path: String,
-        /// The fault, with its line.
-        reason: ParamsError,
+        /// Counted from 1.
+        line: usize,
     },
-    /// It is the policy of the host, and a user other than the superuser may change it.
+    /// A user other than the superuser may change the host's policy.
     #[error("the policy of this host does not count, because others may write it: {0}")]
     NotTheHosts(Box<Untrusted>),
-    /// A setting is unknown, unsupported, or has an impossible value.
     #[error("{path}, line {line}: {name}: {reason}")]
     Setting {
-        /// The path of the file.
         path: String,
         /// Counted from 1.
         line: usize,
@@ -90,8 +87,8 @@ pub enum PolicyError {
     },
 }
 
-/// Returns the policy of a root, or the one the caller uses instead; defaults if there is none. Settings for the host
-/// only are errors in another root.
+/// Returns the policy of the root, or the caller's instead; defaults if there is none. Settings for the host only are
+/// errors in another root.
 pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     let (shown, text) = match root.text_instead(&path) {
@@ -101,9 +98,10 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let Some(text) = text else { return Ok(Policy::default()) };
     let policy = parse(&text, &shown)?;
     if !root.is_system() {
-        let params = ParamFile::parse(&text).map(|file| file.params().clone()).unwrap_or_default();
-        let set = |name: &&&str| params.get(name).is_some_and(|value| !value.is_empty());
-        if let Some(name) = OF_THE_HOST.iter().find(set) {
+        let params = ParamFile::parse(&text).map(|file| file.params()).unwrap_or_default();
+        let is_set =
+            |host: &&&str| params.iter().any(|(name, value)| name.trim() == **host && !value.is_empty());
+        if let Some(name) = OF_THE_HOST.iter().find(is_set) {
             return Err(PolicyError::Setting {
                 path: shown,
                 line: line_of(&text, name),
@@ -115,21 +113,20 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     Ok(policy)
 }
 
-/// Returns the root with the policy in the caller's file `path` instead of its own.
+/// Replaces the root's policy by the caller's file `path`.
 pub fn instead(root: Root, path: &Path, text: &[u8]) -> Root {
     root.with_text_instead(places::policy(), path.display().to_string(), text.to_vec())
 }
 
-/// True if the policy comes from the caller instead of the root.
 pub fn is_of_caller(root: &Root) -> bool {
     root.text_instead(&places::policy()).is_some()
 }
 
-/// Returns the policy of the running system, which limits that of another root; defaults if there is none. The file and
-/// its parent directories must belong to the superuser and be writable for nobody else.
+/// Returns the policy of the running system, a limit for other roots; defaults if there is none. File and parent
+/// directories must be the superuser's alone.
 pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
-    // Without a setting it does not matter who could make one.
+    // Without a file it does not matter who could write one.
     if host.read(&path, LARGEST_FILE as u64)?.is_none() {
         return Ok(Policy::default());
     }
@@ -142,21 +139,24 @@ pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     }
 }
 
-/// Parses a policy; `path` is used in errors.
 pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
     let file =
         ParamFile::parse(text).map_err(|reason| PolicyError::Syntax { path: path.to_owned(), reason })?;
+    if let Some(line) = line_without_value(text) {
+        return Err(PolicyError::NoValue { path: path.to_owned(), line });
+    }
     let params = file.params();
     let mut policy = Policy::default();
     let mut seen = Vec::new();
-    for (name, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
+    let settings = params.iter().map(|(name, value)| (name.trim(), value));
+    for (name, value) in settings.filter(|(name, value)| !value.is_empty() && !name.starts_with('#')) {
         if seen.contains(&name) {
             continue;
         }
         seen.push(name);
         let value = str::from_utf8(value).map_err(|_| "it is not UTF-8".to_owned());
         let mut set_shown = |value: &str| {
-            // Whatever a setting is, its value may be an address with a password.
+            // Any value may be an address with a password.
             let without_passwords = |reason: String| reason.replace(value, &without_password(value));
             set(&mut policy, name, value).map_err(without_passwords)
         };
@@ -284,7 +284,7 @@ fn program(value: &str) -> Result<ObjectPath, String> {
     path.ok_or_else(|| format!("<{value}> is not the absolute path of a file"))
 }
 
-/// A depot: an address, or an absolute path, which means the same in every working directory.
+/// Accepts an address, or an absolute path: the same in every working directory.
 fn depot(value: &str) -> Result<String, String> {
     let schemes = ["http://", "https://", "file:/"];
     if value.starts_with('/') || schemes.iter().any(|scheme| value.starts_with(scheme)) {
@@ -312,24 +312,45 @@ fn separator(value: &str) -> Result<String, String> {
     }
 }
 
-/// The fault of a pattern, without its multi-line picture.
+/// Without the multi-line picture.
 fn regex_reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     format!("not a regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
-/// The line that sets `name` first, after continued lines are joined.
+/// Returns the first line that sets `name`, after continued lines are joined.
 fn line_of(text: &[u8], name: &str) -> usize {
     let mut continued = false;
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let rest = line.strip_prefix(name.as_bytes()).filter(|_| !continued);
-        if rest.is_some_and(|rest| rest.starts_with(b"=") || rest.starts_with(b":")) {
+        let rest = line.trim_ascii_start().strip_prefix(name.as_bytes()).filter(|_| !continued);
+        let separator = rest.and_then(|rest| rest.trim_ascii_start().first());
+        if separator.is_some_and(|byte| b"=:".contains(byte)) {
             return at + 1;
         }
         continued = line.ends_with(b"\\");
     }
     1
+}
+
+/// The first line that is neither blank, a comment nor a setting. A line that continues another, or stands after an opening
+/// quote, belongs to that one.
+fn line_without_value(text: &[u8]) -> Option<usize> {
+    let mut continued = false;
+    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let mut pieces = line.splitn(2, |byte| b"=:".contains(byte));
+        let name = pieces.next().unwrap_or_default().trim_ascii();
+        let value = pieces.next().map(<[u8]>::trim_ascii_start);
+        if value.is_some_and(|value| value.starts_with(b"\"") || value.starts_with(b"'")) {
+            // Its value may have several lines.
+            return None;
+        }
+        if value.is_none() && !continued && !name.is_empty() && !name.starts_with(b"#") {
+            return Some(at + 1);
+        }
+        continued = line.ends_with(b"\\");
+    }
+    None
 }
 
 #[cfg(test)]
@@ -439,6 +460,29 @@ mod tests {
     #[test]
     fn of_a_name_that_comes_twice_the_first_line_counts() {
         assert_eq!(read("edited=keep\nedited=replace\n").unwrap().edited, Edited::Keep);
+    }
+
+    #[test]
+    fn blanks_around_a_name_do_not_count() {
+        let policy = read("  depot = /srv/depot\nedited\t=\tkeep\nedited = replace\nwait = 30 \n").unwrap();
+        assert_eq!(policy.depot.as_deref(), Some("/srv/depot"));
+        assert_eq!((policy.edited, policy.wait), (Edited::Keep, 30));
+        assert!(read("wait = 1\nedited = maybe\n").unwrap_err().contains("line 2: edited: "));
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/patchadm")).unwrap();
+        std::fs::write(dir.path().join("etc/patchadm/policy"), "wait=1\n trusted_roots = /zones/*\n")
+            .unwrap();
+        let error = of_root(&Root::open(dir.path()).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("line 2: trusted_roots: "), "{error}");
+    }
+
+    #[test]
+    fn a_line_without_a_value_is_an_error_that_names_the_form() {
+        for (text, line) in [("# ours\n\ndepot /srv/depot\n", 3), ("wait=1\nedited", 2)] {
+            let expected = format!("/etc/patchadm/policy, line {line}: not a setting: write NAME=VALUE");
+            assert_eq!(read(text).unwrap_err(), expected);
+        }
+        assert!(read("exclude=100-01 \\\n101-01\n# a comment\n  # another=1\n\n").is_ok());
     }
 
     #[test]

@@ -1,8 +1,6 @@
-//! Save directories of a package, `save/<id>`, one per patch.
-//!
-//! Each patch needs the save directories of all patches before it. If the live files count, threads open each directory
-//! once, from its parent. Otherwise each file is read through the [`RecordView`], with the same results. A link or a
-//! file in place of a save directory is ignored.
+//! Save directories of a package, `save/<id>`, one per patch. With live files, threads open each directory once, from
+//! its parent; otherwise the [`RecordView`] reads each file, with the same results. A link or file in place of a save
+//! directory is ignored.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +19,11 @@ use patchadm_svr4::package::PkgInst;
 const LARGEST_REMOTE: u64 = 64 << 10;
 const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
 
-/// The list of paths that an archive changed.
+/// Paths that an archive changed.
 const PATHS: &[u8] = b"undo.paths";
 const LARGEST_PATHS: u64 = 64 << 20;
 
-/// The spooled copy of a package, which is not the save directory of a patch.
+/// The spooled copy of a package, not a patch's save directory.
 const SPOOL: &[u8] = b"pspool";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +34,10 @@ pub(super) enum UnreadableFile {
 
 const PORTION: usize = 50;
 
-/// The digest beside an archive. It moves along with the archive.
+/// The digest beside an archive. It moves with the archive.
 const UNDO_DIGEST: &[u8] = b"undo.b3";
 
-/// Reads every directory in `save` except the spooled copy, by name. Those of class scripts (`build`, `sed`) are
-/// included; their names are not patch ids.
+/// By name, without the spooled copy. Includes those of class scripts (`build`, `sed`), whose names are not patch ids.
 pub fn saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::Refused, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
@@ -59,8 +56,7 @@ pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String
     Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
 }
 
-/// Reads all save directories, each with the result of `more` on its open directory (`None` if the view had
-/// to be asked).
+/// Each with the result of `more` on its open directory (`None` if the view had to be asked).
 pub(super) fn each<T: Send>(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -170,7 +166,7 @@ fn save<E>(
     Ok(save)
 }
 
-/// The other name of an archive, which changes when its patch is obsoleted or comes back into force.
+/// Changes when the patch is obsoleted or comes back into force.
 fn other_name(name: &str) -> String {
     match name.strip_prefix("undo") {
         Some(suffix) => format!("obsolete{suffix}"),
@@ -182,7 +178,7 @@ fn snapshot_directory() -> &'static str {
     SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory)
 }
 
-/// Paths that the patch of a save directory changed, from the list beside its archive or snapshot.
+/// From the list beside the archive or snapshot.
 pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
     if let Some(list) = listed(save)? {
         return Ok(Some(list));
@@ -198,7 +194,7 @@ pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
 
 fn listed(directory: &Dir) -> Result<Option<UndoPaths>, RootError> {
     match directory.read_regular(PATHS, LARGEST_PATHS) {
-        // A list that is too long is as good as none.
+        // A list that is too long counts as missing.
         Err(RootError::TooLarge { .. }) => Ok(None),
         read => Ok(read?.and_then(UndoPaths::parse)),
     }

@@ -1,9 +1,6 @@
-//! The survey reads everything about a root that a plan needs into one [`Inventory`].
-//!
-//! The caller says what a change concerns ([`Touched`]). The survey adds what is related: parent directories, targets
-//! of symbolic links among them, other names of hard-linked files, files that earlier runs kept beside a path, and
-//! contents of directories that will be replaced. Every regular file among them is read once, for its digest. The
-//! caller must hold the lock, because live objects are not part of a view.
+//! The survey reads everything that a plan needs into one [`Inventory`]: paths and packages of the change
+//! ([`Touched`]), and related parents, link targets, other names, kept files, and contents of replaced directories.
+//! Regular files are digested once. The caller must hold the lock: live objects are not part of a view.
 
 mod patches;
 
@@ -19,16 +16,14 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 
-/// The input of a survey apart from the root.
 #[derive(Clone, Copy)]
 pub struct SurveySettings<'a> {
     /// The running system: for accounts that the root lacks, and undo archives outside the root.
     pub host: &'a Root,
-    /// The separator of patch ids.
     pub separator: &'a str,
-    /// The marker for a root without a journal: 16 random hexadecimal digits.
+    /// For a root without a journal: 16 random hexadecimal digits.
     pub new_marker: &'a str,
-    /// The undo archives outside the root that may be opened.
+    /// Undo archives outside the root that may be opened.
     pub outside: OutsideAccess<'a>,
     pub interrupt: Interrupt<'a>,
 }
@@ -46,7 +41,6 @@ pub fn prefix(root: &Root) -> Option<ObjectPath> {
     (prefix != ObjectPath::root()).then_some(prefix)
 }
 
-/// Reads everything that a plan for `touched` needs.
 pub fn survey(
     view: &RecordView<'_>,
     touched: &Touched,
@@ -55,7 +49,7 @@ pub fn survey(
     survey_with(packages(view)?, view, touched, setting)
 }
 
-/// Like [`survey`], with the [`packages`] or their [`parameters`], which must not have changed since they were read.
+/// Takes [`packages`] or their [`parameters`], which must not have changed since they were read.
 pub fn survey_with(
     packages: BTreeMap<PkgInst, Installed>,
     view: &RecordView<'_>,
@@ -78,7 +72,7 @@ pub fn survey_with(
     };
     for package in &touched.packages {
         if let Some(installed) = inventory.packages.get_mut(package) {
-            // Other packages may lack parameters, but those that change must have them.
+            // Other packages may lack parameters, but changed ones must have them.
             installed::params(view, package)?;
             installed::records(view, package, installed)?;
         }
@@ -130,7 +124,7 @@ pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>,
     Ok(packages?.into_iter().collect())
 }
 
-/// Returns every package with its parameters, and whether it is partial.
+/// Also if the package is partial.
 pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     packages_but(view, |_| false)
 }
@@ -159,7 +153,7 @@ pub fn packages_but(
     Ok(packages?.into_iter().collect())
 }
 
-/// Marks the paths whose live bytes equal the delivered ones.
+/// Marks paths whose live bytes equal the delivered ones.
 pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
     for (path, digest) in delivered {
         if inventory.live.get(&path).and_then(Live::digest) == Some(digest) {
@@ -217,7 +211,7 @@ impl<'a> ObjectSurvey<'a> {
     fn lines(&mut self, view: &RecordView<'_>) -> Result<(), DatabaseError> {
         let mut lines = ContentsLines::new();
         let mut new = self.open.clone();
-        // A name may be recorded as one of a file that is itself recorded as a name of another.
+        // A recorded name may be of a file that is itself recorded as a name of another.
         while !new.is_empty() {
             self.setting.go_on()?;
             let found = lines_of_paths(view, &new)?;
@@ -344,7 +338,7 @@ impl<'a> ObjectSurvey<'a> {
     }
 }
 
-/// Rebuilds a map that was filled in key order: such a map has half-empty nodes.
+/// A map filled in key order has half-empty nodes: rebuilds it.
 fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
     *map = std::mem::take(map).into_iter().collect();
 }
@@ -398,8 +392,8 @@ struct DirectorySeen {
 
 type Piece = (usize, usize, usize);
 
-/// Reads all directories and returns their contents in order; a missing directory is empty. The bytes of files that are
-/// `known` and unchanged are not read. A signal ends it, also in the middle of a file.
+/// Returns the contents of all directories in order; a missing one is empty. Bytes of unchanged `known` files are not
+/// read. A signal ends it, even in the middle of a file.
 fn look(
     root: &Root,
     directories: &[SurveyedDirectory],
@@ -418,7 +412,7 @@ fn look(
         }
     });
     let mut all: Vec<DirectorySeen> = directories.iter().map(|_| DirectorySeen::default()).collect();
-    // The first error in the order of paths is reported, regardless of threads.
+    // The first error in the order of paths counts, regardless of threads.
     for (directory, found) in seen.into_iter().flatten() {
         let found = found?;
         if let Some(all) = all.get_mut(directory) {
@@ -464,8 +458,7 @@ fn kept_name(name: &[u8]) -> Option<&[u8]> {
     name.get(..at)
 }
 
-/// A mount and its file system. A bind mount shares the file system of its source, but renames between the
-/// two fail.
+/// A bind mount shares the file system of its source, but renames between the two fail.
 type MountKey = (u64, (u32, u32));
 
 struct FileSystems<'a> {
@@ -479,7 +472,7 @@ impl<'a> FileSystems<'a> {
         Self { root, found: Vec::new(), known: HashMap::new() }
     }
 
-    /// Index of the file system that a physical directory is on, or will be on once it is made.
+    /// The directory may still have to be made.
     fn of(&mut self, directory: &ObjectPath) -> Result<usize, RootError> {
         let mut at = directory.clone();
         let index = loop {

@@ -1,4 +1,5 @@
-//! The undo data of patches: found, read and verified. Nothing else opens it, and nothing here writes it.
+//! The undo data of patches: found, read and verified. Nothing else opens it. Undo data of this program has a manifest,
+//! and is trusted only if the ledger names its digest. Data with neither manifest nor line is of another tool.
 //!
 //! ```text
 //! UndoReader   finds it: in the save directory `save/<id>`, on the host where the file `remote` there points to
@@ -6,8 +7,6 @@
 //! UndoData     the saved objects of one patch and package, and the ledger line about them; verified against that line
 //! archive      the form: a file that other tools can install
 //! ```
-//! Undo data of this program has a manifest, and is trusted only if the ledger of the root names its digest. Data with
-//! neither manifest nor line was made by another tool. `undo.b3` beside it is only for people.
 
 mod archive;
 mod manifest;
@@ -36,10 +35,8 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst, rule};
 
 const LARGEST_REMOTE: u64 = 64 << 10;
 
-/// Finds the undo data of a root's patches.
 #[derive(Clone, Copy, Debug)]
 pub struct UndoReader<'a> {
-    /// The moment of the records.
     pub view: &'a RecordView<'a>,
     /// The running system: undo data outside the save directory is at a path of it.
     pub host: &'a Root,
@@ -53,7 +50,7 @@ impl UndoReader<'_> {
         self.find_with(package, patch, &ledger::counting(self.view, package)?)
     }
 
-    /// Like [`Self::find`], with the valid lines of the ledger.
+    /// Takes the valid lines of the ledger.
     pub fn find_with(
         &self,
         package: &PkgInst,
@@ -119,7 +116,6 @@ impl UndoReader<'_> {
     }
 }
 
-/// Returns the error for exported undo data.
 pub fn exported(line: &LedgerLine, package: &PkgInst) -> Option<ArchiveError> {
     let (patch, package, run) = (line.patch.clone(), package.clone(), line.run.clone());
     line.exported().map(|_| ArchiveError::Exported { patch, package, run })
@@ -140,8 +136,8 @@ fn first_of(
     Ok(None)
 }
 
-/// Finds the archive below a directory of the host: `<directory>/<patch>/<package>/undo*`. One that was written anew has the
-/// name that the pointer to its former place has.
+/// Looks for `<directory>/<patch>/<package>/undo*` on the host. A rewritten one has the name that the pointer to its
+/// former place has.
 fn moved(
     host: &Root,
     directory: &Path,
@@ -171,12 +167,11 @@ fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError>
     Ok(RecordView::live(host).open(path)?)
 }
 
-// The kept manifest of a patch without undo data tells neighbouring patches its paths. Like an archive, it is trusted
-// only if the ledger names its digest.
+// A kept manifest without undo data tells neighbouring patches its paths. It is trusted only if the ledger names its
+// digest.
 
 impl UndoReader<'_> {
-    /// Reads the manifest of a patch for which nothing was saved; `None` if the ledger names none. A named manifest
-    /// must exist and be the one that the run wrote.
+    /// Returns `None` if the ledger names no manifest. A named one must exist and be the one that the run wrote.
     pub fn kept_manifest(
         &self,
         package: &PkgInst,
@@ -205,8 +200,7 @@ impl UndoReader<'_> {
         })
     }
 
-    /// Reads the manifest of a patch without using its undo data, if the ledger binds it: that of the snapshot, or the
-    /// kept one. A signal ends it.
+    /// Does not use the undo data. The ledger must bind the manifest: that of the snapshot, or the kept one.
     pub fn known_manifest(
         &self,
         package: &PkgInst,
@@ -220,8 +214,7 @@ impl UndoReader<'_> {
         self.find_with(package, patch, ledger)?.telling(self.view)?.bound_manifest(interrupt)
     }
 
-    /// Like [`Self::known_manifest`], for readers, without verifying digests. With `params`, the paths in another
-    /// program's archive are found, too.
+    /// For readers: does not verify digests. With `params`, also finds paths in another program's archive.
     pub fn told(
         &self,
         (package, params): (&PkgInst, &Params),
@@ -238,7 +231,7 @@ impl UndoReader<'_> {
         }
     }
 
-    /// Reads the kept manifest without the ledger, with digest and size of the file, for adoption.
+    /// Ignores the ledger; with digest and size of the file, for adoption.
     pub fn unbound_manifest(
         &self,
         package: &PkgInst,
@@ -268,7 +261,7 @@ fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, Unre
     manifest::fault(&parsed, patch, package).map_or(Ok(parsed), |reason| Err(reason.into()))
 }
 
-/// Open undo data of one patch and package, independent of its form.
+/// Of one patch and package, independent of the form.
 #[derive(Debug)]
 pub struct UndoData {
     archive: UndoArchiveFile,
@@ -279,7 +272,6 @@ pub struct UndoData {
 }
 
 impl UndoData {
-    /// Returns another handle of the same undo data.
     pub fn try_clone(&self) -> Result<Self, ArchiveError> {
         Ok(Self {
             archive: self.archive.try_clone()?,
@@ -290,17 +282,14 @@ impl UndoData {
         })
     }
 
-    /// Returns its path, for messages.
     pub fn path(&self) -> &str {
         self.archive.path()
     }
 
-    /// Returns its size in bytes.
     pub fn size(&self) -> u64 {
         self.archive.size()
     }
 
-    /// Returns the bytes that it occupies on its file system.
     pub fn allocated(&self) -> Result<u64, ArchiveError> {
         self.archive.allocated()
     }
@@ -315,12 +304,11 @@ impl UndoData {
         self.line.as_ref()?.native.as_deref()
     }
 
-    /// Tells whether it is kept outside the save directory.
+    /// Returns true if it is kept outside the save directory.
     pub fn is_remote(&self) -> bool {
         self.outside.is_some()
     }
 
-    /// Returns its place in the form of the ledger.
     pub fn location(&self) -> UndoLocation {
         match &self.outside {
             Some(path) => UndoLocation::Host(path.as_bytes().to_vec()),
@@ -328,7 +316,7 @@ impl UndoData {
         }
     }
 
-    /// True if it lies outside the root and may be removed after use.
+    /// It is outside the root, and the rules allow its removal.
     pub fn may_be_removed(&self, root: &Root, outside: &OutsideAccess<'_>) -> bool {
         self.outside.as_ref().is_some_and(|path| outside::may_remove(outside, root, path, self.line.as_ref()))
     }
@@ -341,13 +329,13 @@ impl UndoData {
         })
     }
 
-    /// True if the ledger names it by digest, as made by a run of the root. [`Self::verify`] and [`Self::as_written`]
-    /// check that digest.
+    /// The ledger names it by digest, as made by a run of the root. [`Self::verify`] and [`Self::as_written`] check
+    /// that digest.
     pub fn is_bound(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.archive().is_some() && !line.is_adopted)
     }
 
-    /// True if another tool made it: no line names it, or its line says so.
+    /// No line names it, or its line says that another tool made it.
     pub fn is_classic(&self) -> bool {
         match self.line.as_ref().map(|line| &line.undo) {
             Some(LedgerUndo::Kept { is_classic, .. }) => *is_classic,
@@ -355,12 +343,10 @@ impl UndoData {
         }
     }
 
-    /// Returns its BLAKE3 and its size. A signal ends it.
     pub fn digest(&self, interrupt: Interrupt<'_>) -> Result<(Digest, u64), ArchiveError> {
         Ok((self.archive.digest(interrupt)?, self.size()))
     }
 
-    /// Returns a reader of its bytes, as they lie there.
     pub fn bytes(&self) -> impl io::Read + '_ {
         self.archive.bytes()
     }
@@ -375,7 +361,6 @@ impl UndoData {
         self.archive.saved_paths(params)
     }
 
-    /// Opens the saved objects and record files.
     pub fn content(self, manifest: Option<&Manifest>) -> Result<UndoContent, UndoContentError> {
         UndoContent::whole(self.archive, manifest)
     }
@@ -427,30 +412,27 @@ impl UndoData {
     }
 }
 
-/// Verified undo data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedManifest {
     /// `None` in an archive of another program.
     pub manifest: Option<Manifest>,
-    /// The run that wrote it; `None` for foreign undo data, of whose objects only size and System V sum are known.
+    /// `None` for foreign undo data, of whose objects only size and System V sum are known.
     pub run: Option<String>,
 }
 
-/// Undo data that a run wrote, provided that the digest agrees in the end.
+/// Valid only if [`DigestCheck::wait`] succeeds.
 #[derive(Debug)]
 pub struct UndoAsWritten {
     /// About this patch and package, and consistent.
     pub manifest: Manifest,
-    /// The saved objects and record files.
     pub content: UndoContent,
-    /// The thread that computes the digest.
     pub digesting: DigestCheck,
 }
 
 impl UndoData {
-    /// Begins to check the bytes by the digest in the ledger. They were decoded and compared when they were written, so
-    /// the digest suffices. Returns `None` if no line names the undo data or it has no manifest; then use
-    /// [`Self::verify`]. A thread reads the bytes: wait for it ([`DigestCheck::wait`]) before acting.
+    /// Checks only the digest: the bytes were decoded and compared when they were written. `None` if no line names the
+    /// undo data or it has no manifest; then use [`Self::verify`]. A thread reads the bytes: wait for it
+    /// ([`DigestCheck::wait`]) before acting.
     pub fn as_written(&self) -> Result<Option<UndoAsWritten>, ArchiveError> {
         let read = self.while_digesting(|| UndoContent::described(self.archive.try_clone()?))?;
         Ok(read.map(|(manifest, content, digesting)| UndoAsWritten { manifest, content, digesting }))
@@ -474,13 +456,13 @@ impl UndoData {
             read().and_then(|read| read.map(|read| self.accepts(&read.0).map(|()| read)).transpose());
         match accepted {
             Ok(read) => Ok(read.map(|(manifest, more)| (manifest, more, digesting))),
-            // If the bytes differ from the written ones, that is the reason, whatever the parser says.
+            // Different bytes are the reason, whatever the parser says.
             Err(error) => Err(digesting.wait(&never).err().unwrap_or(error)),
         }
     }
 
-    /// Returns the manifest if it makes sense and the ledger names a run with the archive; the bytes are not
-    /// compared. Returns `None` for an archive of another program.
+    /// The manifest makes sense and the ledger names a run with the archive; bytes are not compared. `None` for an
+    /// archive of another program.
     fn named_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         let Some(manifest) = self.manifest()? else { return Ok(None) };
         if self.line.as_ref().is_none_or(|line| line.archive().is_none()) {
@@ -489,8 +471,8 @@ impl UndoData {
         self.accepts(&manifest).map(|()| Some(manifest))
     }
 
-    /// Verifies all of it, and the snapshot beside an archive that scripts made, whose manifest counts then. `marker`
-    /// is that of the root; undo data of another root is reported as such. A signal ends it.
+    /// Verifies everything, and the snapshot beside an archive of scripts, whose manifest counts then. `marker` is that
+    /// of the root; undo data of another root is reported as such.
     pub fn verify(
         &self,
         view: &RecordView<'_>,
@@ -507,8 +489,8 @@ impl UndoData {
         }
     }
 
-    /// Verifies its digest by the ledger, and every part by its description. Undo data with a manifest is ours and must
-    /// have a line. A signal ends it.
+    /// Verifies the digest by the ledger, and each part by its description. Undo data with a manifest is ours and must
+    /// have a line.
     pub fn verify_alone(
         &self,
         marker: Option<&str>,
@@ -531,7 +513,7 @@ impl UndoData {
         Ok(VerifiedManifest { manifest, run: expected.map(|line| line.run.clone()) })
     }
 
-    /// Quick check without reading: the line names an archive of this size, or another tool made it.
+    /// Does not read: the line names an archive of this size, or another tool made it.
     pub fn at_a_glance(&self, marker: Option<&str>) -> Result<(), ArchiveError> {
         match &self.line {
             None => self.must_be_foreign(marker),
@@ -549,7 +531,7 @@ impl UndoData {
         Ok(manifest)
     }
 
-    /// An archive without a ledger line must be that of another tool.
+    /// Without a ledger line it must be of another tool.
     fn must_be_foreign(&self, marker: Option<&str>) -> Result<(), ArchiveError> {
         let Some(manifest) = self.manifest()? else { return Ok(()) };
         if marker.is_some_and(|marker| marker != manifest.header.root) {
@@ -571,7 +553,7 @@ impl UndoData {
         ArchiveError::NotBound { path: self.path().to_owned(), reason }
     }
 
-    /// A manifest must be about this patch and package, and make sense.
+    /// It must be about this patch and package, and make sense.
     fn accepts(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
         manifest::fault(manifest, &self.patch, &self.package)
             .map_or(Ok(()), |reason| Err(self.damaged(&reason)))
@@ -587,7 +569,7 @@ pub fn must_have_size(path: &str, line: &LedgerLine, written: u64, found: u64) -
     Err(ArchiveError::Damaged { path: path.to_owned(), reason })
 }
 
-/// A thread that computes the digest of an archive. It ends early if nobody waits for it.
+/// It ends early if nobody waits for it.
 #[derive(Debug)]
 pub struct DigestCheck {
     thread: JoinHandle<Result<(), ArchiveError>>,
@@ -604,7 +586,7 @@ impl DigestCheck {
         Self { thread, portions }
     }
 
-    /// Waits for the digest. Fails if the archive is not what its run wrote. A signal ends it.
+    /// Fails if the archive is not what its run wrote.
     pub fn wait(self, interrupt: Interrupt<'_>) -> Result<(), ArchiveError> {
         for () in &self.portions {
             ArchiveError::unless_interrupted(interrupt)?;

@@ -1,4 +1,6 @@
-//! Depots: directories of signed patches that others copy and read, and a root's memory of them.
+//! Depots: directories of signed patches, and a root's memory of them. The index names every object by digest and size,
+//! so one signature covers a depot. Its version only grows and it expires; a root refuses older or forked indexes than
+//! it has seen. `patchadm depot index` also indexes a directory of patches in place.
 //!
 //! ```text
 //! DEPOT/index.json             the index; put in place by one rename
@@ -7,11 +9,6 @@
 //! DEPOT/keys/*.pub             shown to people, trusted by nobody
 //! DEPOT/flags                  the maintainer's flags for single patches
 //! ```
-//! A directory of patches that `patchadm depot index` indexed in place is a depot, too; its index has the existing names.
-//!
-//! The index names every object by digest and size, so one signature covers a depot. Its version only grows and it
-//! expires; a root remembers the highest version of each depot and refuses older or forked indexes. Nothing here opens a
-//! file.
 
 mod seen;
 
@@ -28,68 +25,43 @@ fn is_digest(text: &str) -> bool {
     is_hex(text, 64)
 }
 
-/// Returns the path of an object in a depot.
 pub fn object_path(sha256: &str) -> String {
     format!("objects/{}/{sha256}", sha256.get(..2).unwrap_or_default())
 }
 
-/// The schema of an index.
 pub const SCHEMA: &str = "patchadm-depot/1";
 
-/// The largest index that is read, in bytes: 64 MiB.
+/// 64 MiB.
 pub const LARGEST_INDEX: usize = 64 << 20;
 
-/// The index of a depot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepotIndex {
-    /// The permanent name of the depot: 32 random hexadecimal digits.
+    /// The permanent name: 32 random hexadecimal digits.
     pub depot: String,
     /// Incremented by each publication.
     pub version: u64,
-    /// The date of this version.
     pub date: DateTime<Utc>,
-    /// The end of its validity; `None` is forever.
+    /// `None` is forever.
     pub expires: Option<DateTime<Utc>>,
-    /// The SHA-256 of the previous index, if there is one.
     pub previous: Option<String>,
     /// At most one spelling of each id.
     patches: BTreeMap<PatchId, DepotPatch>,
 }
 
-/// The reason an index cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// More than [`LARGEST_INDEX`] bytes.
     #[error("the index is larger than {LARGEST_INDEX} bytes")]
     TooLarge,
-    /// Not JSON of this form.
     #[error("the index is not one of {SCHEMA}: {0}")]
     Form(#[from] serde_json::Error),
     #[error("the schema of the index is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
-    /// A field that cannot be as it is.
     #[error("the {field} of the index is not valid: <{value}>")]
-    Field {
-        /// The name of the field.
-        field: &'static str,
-        value: String,
-    },
-    /// A patch that cannot be as it is.
+    Field { field: &'static str, value: String },
     #[error("the entry of patch <{id}> is not valid: {reason}")]
-    Patch {
-        /// The id in the entry.
-        id: String,
-        reason: &'static str,
-    },
-    /// Two entries of one patch with different bytes.
+    Patch { id: String, reason: &'static str },
     #[error("patch {id} comes twice with different content: {first} and {second}")]
-    Twice {
-        id: PatchId,
-        /// The SHA-256 of its first entry.
-        first: String,
-        /// The SHA-256 of the other one.
-        second: String,
-    },
+    Twice { id: PatchId, first: String, second: String },
 }
 
 #[derive(Deserialize)]
@@ -142,7 +114,7 @@ impl DepotIndex {
         Ok(index)
     }
 
-    /// Takes an entry of a document, which must be valid and after all others by id.
+    /// The entry must be valid and after all others by id.
     fn read_patch(&mut self, patch: DepotPatch) -> Result<(), IndexError> {
         let fault = |reason, patch: DepotPatch| IndexError::Patch { id: patch.id, reason };
         if let Some(reason) = patch.fault() {
@@ -191,24 +163,22 @@ impl DepotIndex {
         self.patches.get(id)
     }
 
-    /// Adds a patch or replaces the one with this id.
+    /// Replaces the patch with this id.
     pub fn enter(&mut self, id: PatchId, patch: DepotPatch) {
         self.patches.insert(id, patch);
     }
 
-    /// Tells whether the index is past its date.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires.is_some_and(|expires| expires < now)
     }
 }
 
-/// Formats a time as in all our files.
 pub fn stamp(moment: &DateTime<Utc>) -> String {
     moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn date(field: &'static str, text: &str) -> Result<DateTime<Utc>, IndexError> {
-    // Only one spelling is valid, so that rewriting an index keeps its bytes.
+    // Only one spelling is valid: rewriting an index keeps its bytes.
     let parsed = DateTime::parse_from_rfc3339(text).ok().map(|date| date.to_utc());
     let parsed = parsed.filter(|date| stamp(date) == text);
     parsed.ok_or_else(|| IndexError::Field { field, value: shown(text) })
@@ -226,83 +196,68 @@ fn shown(text: &str) -> String {
 const LONGEST_LIST: usize = 10_000;
 const LONGEST_NAME: usize = 255;
 
-/// A patch, with everything that a reader needs to know before fetching it.
+/// Everything that a reader needs to know before fetching the patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepotPatch {
-    /// The id of the patch.
     pub id: String,
-    /// The path in the depot: that of its digest, or, in a depot that was indexed in place, the plain name of a file or
-    /// directory.
+    /// The object path of its digest, or a plain name in a depot that was indexed in place.
     pub path: String,
-    /// The SHA-256 of the file in hexadecimal digits; for a directory, of its sorted list of files.
+    /// Of the file; for a directory, of its sorted list of files.
     pub sha256: String,
-    /// The size in bytes of the file, or of all files of a directory.
+    /// Of the file, or of all files of a directory.
     pub size: u64,
-    /// `zip`, `tar`, `tar.gz`, `datastream` and others; `dir` is a directory, which only a local reader can use.
+    /// `zip`, `tar`, `tar.gz`, `datastream` and others; only a local reader can use `dir`.
     pub format: String,
     /// `None` for an unsigned patch.
     #[serde(default)]
     pub manifest: Option<DepotFile>,
-    /// The signature of the manifest; `None` for an unsigned patch.
+    /// Of the manifest; `None` for an unsigned patch.
     #[serde(default)]
     pub signature: Option<DepotFile>,
-    /// The `README.<id>` of the patch, or `None` if it has none.
+    /// `README.<id>`.
     #[serde(default)]
     pub readme: Option<DepotFile>,
     /// RFC 3339 in UTC.
     pub date: String,
-    /// One line about the patch.
     pub synopsis: String,
-    /// Words to search by.
     pub keywords: Vec<String>,
     /// The words of `SUNW_PATCH_PROPERTIES`.
     pub properties: Vec<String>,
-    /// The packages that the patch is for.
     pub packages: Vec<DepotPackage>,
-    /// Patches that must be applied before, one or several alternatives (`1-01 | 2-01`) an entry.
+    /// One patch, or alternatives (`1-01 | 2-01`), an entry.
     pub requires: Vec<String>,
-    /// Patches that this one contains.
     pub obsoletes: Vec<String>,
-    /// Patches that must not be applied.
     pub incompat: Vec<String>,
-    /// The number of delivered and deleted objects.
+    /// Delivered and deleted objects.
     pub files: u64,
-    /// The maintainer's flags: `recommended`, `security`, `withdrawn`.
+    /// `recommended`, `security`, `withdrawn`; by the maintainer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
-    /// True if the patch has scripts of its own.
     #[serde(default, skip_serializing_if = "is_false")]
     pub scripts: bool,
-    /// The size in bytes of all delivered files.
+    /// Bytes of all delivered files.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unpacked: u64,
-    /// The ids of what the patch fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
 }
 
-/// An object of a depot beside a patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepotFile {
-    /// The path below the top of the depot.
+    /// Below the top of the depot.
     pub path: String,
-    /// The SHA-256 of the object, in hexadecimal digits.
     pub sha256: String,
-    /// The size in bytes.
     pub size: u64,
 }
 
-/// A package that a patch is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepotPackage {
-    /// The abbreviation of the package.
     pub pkg: String,
     pub arch: String,
     pub version: String,
 }
 
 impl DepotFile {
-    /// Describes an object of a published depot.
     pub fn new(sha256: &str, size: u64) -> Self {
         Self { path: object_path(sha256), sha256: sha256.to_owned(), size }
     }
@@ -342,7 +297,7 @@ impl DepotPatch {
         }
     }
 
-    /// The fault of an entry: an invalid id, an object path that leads elsewhere, or a list that is too long.
+    /// Finds an invalid id, an object path that leads elsewhere, or a list that is too long.
     fn fault(&self) -> Option<&'static str> {
         if PatchId::new(&self.id).is_err() {
             return Some("its id is not a patch id");
@@ -374,17 +329,15 @@ impl DepotPatch {
             .then_some("it requires, obsoletes or excludes what is not a patch id")
     }
 
-    /// True for a directory, which cannot be fetched from another machine.
+    /// It cannot be fetched from another machine.
     pub fn is_directory(&self) -> bool {
         self.format == "dir"
     }
 
-    /// True if the maintainer gave the patch this flag.
     pub fn has_flag(&self, flag: &str) -> bool {
         self.flags.iter().any(|given| given == flag)
     }
 
-    /// Returns the digests of all objects of the patch.
     pub fn objects(&self) -> impl Iterator<Item = (&str, u64)> {
         let beside = [&self.manifest, &self.signature, &self.readme];
         let beside = beside.into_iter().flatten().map(|file| (file.sha256.as_str(), file.size));
@@ -400,7 +353,7 @@ fn path_fault(path: &str, sha256: &str) -> Option<&'static str> {
         .then_some("the path of an object is neither that of its digest nor a plain name")
 }
 
-/// True if a path is a plain name in the directory of the depot, and not one of its own files.
+/// In the directory of the depot, and not one of its own files.
 pub fn is_plain_name(path: &str) -> bool {
     let is_harmless = |letter: char| letter != '/' && !letter.is_control();
     !path.is_empty() && path.len() <= LONGEST_NAME && !path.starts_with('.') && path.chars().all(is_harmless)
@@ -417,16 +370,15 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-/// The largest file of flags that is read, in bytes: 4 MiB.
+/// 4 MiB.
 pub const LARGEST_FLAGS: u64 = 4 << 20;
 
 const WORDS: [&str; 3] = ["recommended", "security", "withdrawn"];
 
-/// The flags of patches, by id.
+/// By id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DepotFlags(BTreeMap<PatchId, Vec<String>>);
 
-/// A malformed line of flags.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct DepotFlagsError {
@@ -436,7 +388,7 @@ pub struct DepotFlagsError {
 }
 
 impl DepotFlags {
-    /// Parses flags; ignores empty lines and text after `#`. Several lines of a patch add up.
+    /// Ignores empty lines and text after `#`. Several lines of a patch add up.
     pub fn parse(text: &[u8]) -> Result<Self, DepotFlagsError> {
         let mut flags: BTreeMap<PatchId, Vec<String>> = BTreeMap::new();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

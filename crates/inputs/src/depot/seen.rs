@@ -1,7 +1,5 @@
-//! A root's memory of depots, `var/sadm/patchadm/depots`: the highest version it saw of each one.
-//!
-//! JSON lines, one for each depot and location. Without this memory an attacker between depot and root could show an
-//! old index with a good signature and withhold a patch forever.
+//! A root's memory of depots, `var/sadm/patchadm/depots`: the highest version that it saw of each. Without it, an
+//! attacker between depot and root could show an old index with a good signature, and withhold a patch forever.
 
 use std::collections::BTreeSet;
 
@@ -12,19 +10,15 @@ use super::{DepotIndex, is_digest, stamp};
 use patchadm_changeset::format::escaped::is_hex;
 use patchadm_svr4::package::rule;
 
-/// The largest memory that is read and written, in bytes: 1 MiB.
+/// 1 MiB.
 pub const LARGEST_MEMORY: usize = 1 << 20;
 
-/// A root's memory of one depot at one location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenDepot {
-    /// The name of the depot.
     pub depot: String,
-    /// The directory or address.
     pub location: String,
-    /// The highest version that was found there.
     pub version: u64,
-    /// The SHA-256 of the index of that version.
+    /// Of the index of that version.
     pub sha256: String,
     /// RFC 3339 in UTC; `None` is forever.
     pub expires: Option<String>,
@@ -32,57 +26,31 @@ pub struct SeenDepot {
     pub seen: String,
 }
 
-/// All depots that a root saw, in order of discovery; each location of each depot once.
+/// In order of discovery; each location of each depot once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenDepots(Vec<SeenDepot>);
 
-/// An index that was found now.
 #[derive(Clone, Copy, Debug)]
 pub struct IndexSight<'a> {
-    /// The directory or address of the depot, as it is compared with later ones.
+    /// Directory or address, as it is compared with later ones.
     pub location: &'a str,
     pub index: &'a DepotIndex,
-    /// The SHA-256 of its bytes.
     pub sha256: &'a str,
 }
 
 /// Reasons to refuse an index with a good signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StaleIndex {
-    /// The index is older than one seen before.
     #[error("the index of {location} is version {found}, and this root has seen version {seen} of it")]
-    Older {
-        /// The location where it was found.
-        location: String,
-        found: u64,
-        seen: u64,
-    },
-    /// Two indexes have one version.
+    Older { location: String, found: u64, seen: u64 },
     #[error("the index of {location} is another version {version} than the one that this root has seen")]
-    Forked {
-        /// The location where it was found.
-        location: String,
-        version: u64,
-    },
-    /// The location has another depot than before.
+    Forked { location: String, version: u64 },
     #[error("{location} is depot {found} now, and was {seen} before")]
-    Swapped {
-        location: String,
-        /// The depot that is there now.
-        found: String,
-        /// The depot that was there.
-        seen: String,
-    },
-    /// The index is expired.
+    Swapped { location: String, found: String, seen: String },
     #[error("the index of {location} expired at {at}")]
-    Expired {
-        /// The location where it was found.
-        location: String,
-        at: String,
-    },
+    Expired { location: String, at: String },
 }
 
-/// A malformed line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct SeenDepotsError {
@@ -119,7 +87,6 @@ impl SeenDepots {
         text
     }
 
-    /// Returns the depots in the order in which they were met.
     pub fn depots(&self) -> std::slice::Iter<'_, SeenDepot> {
         self.0.iter()
     }
@@ -152,7 +119,7 @@ impl SeenDepots {
         }
     }
 
-    /// Remembers an accepted index. Returns true if anything but the time changed.
+    /// Returns true if anything but the time changed.
     pub fn remember(&mut self, sight: &IndexSight<'_>, now: DateTime<Utc>) -> bool {
         let line = SeenDepot {
             depot: sight.index.depot.clone(),

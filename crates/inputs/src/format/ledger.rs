@@ -1,10 +1,6 @@
-//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): undo archives that runs of this root
-//! made.
-//!
-//! JSON lines, one for each patch of the package. A backout trusts a line's statements about an archive; the files
-//! beside the archive are for people. The ledger does not know whether the patch is still applied.
-//!
-//! Lines of an earlier form have SHA-256 digests. They are kept and only their presence counts.
+//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): one JSON line per patch about the
+//! undo archive of a run of this root. A backout trusts these lines; files beside the archive are for people. Of
+//! earlier lines with SHA-256 digests only the presence counts.
 
 use std::collections::BTreeMap;
 
@@ -17,68 +13,63 @@ use patchadm_changeset::format::run::Run;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::{ObjectPath, rule};
 
-/// The largest ledger that is read, in bytes: 16 MiB.
+/// 16 MiB.
 pub const LARGEST: usize = 16 << 20;
 
-/// The snapshot of this program in a save directory, beside the archive that scripts made.
+/// In a save directory, beside the archive that scripts made.
 pub const SNAPSHOT: &str = "snapshot/undo.gz";
 
 const B3: &str = "b3:";
 const EARLIER: &str = "sha256:";
 const SAVE: &str = "save";
 
-/// The lines of a ledger, in order of application; each patch once.
+/// In order of application; each patch once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     earlier: Vec<EarlierLine>,
     lines: Vec<LedgerLine>,
 }
 
-/// A line of an earlier form, which is written again unchanged.
+/// Of an earlier form; written again unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EarlierLine {
-    /// The run that wrote the line.
     pub run: String,
-    /// The patch, named as its save directory.
+    /// Named as its save directory.
     pub patch: String,
-    /// True if the patch has undo data that only the earlier form reads: an archive or a manifest.
+    /// Undo data that only the earlier form reads: an archive or a manifest.
     pub has_undo: bool,
     text: Vec<u8>,
 }
 
-/// A root's knowledge of the undo data of one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerLine {
-    /// The run that wrote the archive.
     pub run: String,
-    /// The patch, named as its save directory.
+    /// Named as its save directory.
     pub patch: String,
-    /// The digest of `PATCH_INFO_<patch>`: the line is valid only while the package has this value.
+    /// Of `PATCH_INFO_<patch>`: the line is valid only while the package has this value.
     pub info: Digest,
     /// The archive, or the reason for its absence.
     pub undo: LedgerUndo,
-    /// Digests of the scripts in `var/sadm/patch/<patch>`, by name.
+    /// Of the scripts in `var/sadm/patch/<patch>`, by name.
     pub scripts: BTreeMap<String, Digest>,
-    /// The digest of the snapshot beside an archive that scripts made.
+    /// Of the snapshot beside an archive that scripts made.
     pub snapshot: Option<Digest>,
-    /// The digest of the manifest that is kept without an archive.
+    /// Of a manifest that is kept without an archive.
     pub manifest: Option<Digest>,
-    /// The run that applied the patch, if a later one rewrote or gave up its undo data.
+    /// Set if a later run rewrote or gave up the undo data.
     pub applied_by: Option<String>,
-    /// `recover --adopt-undo` bound the archive, instead of the run that made it.
+    /// `recover --adopt-undo` bound the archive, not the run that made it.
     pub is_adopted: bool,
-    /// The native version of an adopted package when the patch was applied.
+    /// Of an adopted package, at the time of application.
     pub native: Option<String>,
 }
 
-/// The undo data of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerUndo {
     Kept {
-        /// BLAKE3 of the archive file.
         b3: Digest,
         size: u64,
-        /// For undo data as files: bytes of the old files, which are outside the archive.
+        /// Bytes of old files outside the archive, for undo data as files.
         files: Option<u64>,
         place: UndoLocation,
         /// Another tool made it; the run only moved it.
@@ -86,30 +77,25 @@ pub enum LedgerUndo {
     },
     /// The archive is in an exported file.
     Exported {
-        /// BLAKE3 of the exported archive.
         b3: Digest,
         size: u64,
     },
     None(WhyNone),
 }
 
-/// Why a patch has no undo data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhyNone {
-    /// The caller chose `--no-undo`.
+    /// `--no-undo`.
     NoUndo,
     NothingSaved,
     Committed,
 }
 
-/// The reason bytes are not a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// The file is larger than 16 MiB.
     #[error("the ledger is larger than {LARGEST} bytes")]
     TooLarge,
-    /// A line that no run writes.
     #[error("line {line}: {reason}")]
     Line {
         /// Counted from 1.
@@ -159,7 +145,6 @@ enum WrittenWhy {
 }
 
 impl Ledger {
-    /// Returns a ledger of one line.
     pub fn of_line(line: LedgerLine) -> Self {
         let mut ledger = Self::default();
         ledger.set(line);
@@ -202,7 +187,6 @@ impl Ledger {
         earlier.chain(self.lines.iter().map(LedgerLine::write)).flatten().collect()
     }
 
-    /// Tells whether it has no line.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.earlier.is_empty()
     }
@@ -240,8 +224,7 @@ impl Ledger {
         }
     }
 
-    /// Removes lines for which `is_wanted` fails; it gets the patch and the digest of its record, if that can be
-    /// compared.
+    /// `is_wanted` gets the patch and the digest of its record, if that can be compared.
     pub fn retain(&mut self, mut is_wanted: impl FnMut(&str, Option<Digest>) -> bool) {
         self.earlier.retain(|line| is_wanted(&line.patch, None));
         self.lines.retain(|line| is_wanted(&line.patch, Some(line.info)));
@@ -259,7 +242,7 @@ impl EarlierLine {
 }
 
 impl LedgerLine {
-    /// True if its archive is at this path of the host.
+    /// On the host.
     pub fn is_at(&self, path: &ObjectPath) -> bool {
         matches!(&self.undo, LedgerUndo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
     }
@@ -272,7 +255,6 @@ impl LedgerLine {
         }
     }
 
-    /// Returns digest and size of the archive.
     pub fn archive(&self) -> Option<(Digest, u64)> {
         match self.undo {
             LedgerUndo::Kept { b3, size, .. } => Some((b3, size)),
@@ -280,7 +262,6 @@ impl LedgerLine {
         }
     }
 
-    /// Returns digest and size of an exported archive.
     pub fn exported(&self) -> Option<(Digest, u64)> {
         match self.undo {
             LedgerUndo::Exported { b3, size } => Some((b3, size)),

@@ -1,9 +1,5 @@
-//! `install/patchadm.objects` of a package: attributes of its objects that a pkgmap cannot express
-//! (patchadm-objects(5)).
-//!
-//! JSON lines, spelled as in the manifest of an undo archive: a header, then one line per object. Anything but known
-//! attributes in the known version is refused with its line, since a silently ignored attribute is a right too many or
-//! too few.
+//! `install/patchadm.objects`: attributes that a pkgmap cannot express (patchadm-objects(5)), a header and a JSON line
+//! per object. Unknown attributes and versions are refused: an ignored one is a right too many or too few.
 
 use std::collections::BTreeMap;
 
@@ -13,40 +9,34 @@ use patchadm_changeset::format::manifest::{decode, encode, recorded_xattrs, unhe
 use patchadm_rootfs::{CAPABILITY, Xattrs};
 use patchadm_svr4::package::PackagePath;
 
-/// The name of the file in `install`.
 pub const OBJECTS: &str = "patchadm.objects";
 
-/// The version of the format.
 pub const VERSION: u32 = 1;
 
 const LONGEST_LINE: usize = 1 << 20;
 const LONGEST_VALUE: usize = 1 << 16;
 const LONGEST_NAME: usize = 255;
 
-/// Attributes by the path in the pkgmap.
+/// By path in the pkgmap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectsFile {
     pub objects: BTreeMap<PackagePath, GivenAttributes>,
 }
 
-/// The attributes that a package gives to one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GivenAttributes {
-    /// Nanoseconds of the modification time; the pkgmap has its seconds.
+    /// Of the modification time; the pkgmap has its seconds.
     pub mtime_ns: Option<u32>,
-    /// All extended attributes of the object except labels; `None` keeps those of the replaced object.
+    /// All except labels; `None` keeps those of the replaced object.
     pub xattrs: Option<Xattrs>,
 }
 
-/// The reason a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectsFileError {
     #[error("it is empty")]
     Empty,
-    /// A version that is not known.
     #[error("it is of version {0}: this program reads version {VERSION}")]
     Version(u32),
-    /// A line that is not what it should be.
     #[error("line {line}: {reason}")]
     Line {
         /// Counted from 1.
@@ -107,7 +97,7 @@ impl ObjectsFile {
     }
 }
 
-/// True if a package may give an extended attribute: `user.*`, file capabilities, access control lists.
+/// `user.*`, file capabilities, access control lists.
 pub fn may_be_given(name: &[u8]) -> bool {
     name.len() <= LONGEST_NAME
         && (name.strip_prefix(b"user.").is_some_and(|rest| !rest.is_empty())

@@ -1,6 +1,5 @@
-//! Patches that ended because the native package manager changed their package: `var/sadm/patchadm/lost`, JSON lines.
-//!
-//! A line of another root, copied with its records or by hand, is ignored.
+//! Patches that ended because the native package manager changed their package: `var/sadm/patchadm/lost`, JSON lines. A
+//! line of another root, copied with its records or by hand, is ignored.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,24 +8,22 @@ use patchadm_svr4::format::lines::LONGEST_LINE;
 use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::patch::FixId;
 
-/// The end of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OvertakenState {
-    /// The native version has its fix.
+    /// The native version has the fix.
     Contained,
-    /// The native version does not have its fix, as far as is known.
+    /// The native version lacks the fix, as far as is known.
     Lost,
-    /// It is applied, and its fix is lost at some paths.
+    /// Applied, and lost at some paths.
     PartlyLost,
     Removed,
-    /// Its fix is lost, and the operator accepted that.
+    /// Lost, and the operator accepted that.
     Accepted,
-    /// It is applied, and the operator accepted that the next native version loses its fix.
+    /// Applied, and the operator accepted that the next native version loses the fix.
     AcceptedBeforehand,
 }
 
-/// A patch that ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OvertakenPatch {
     /// The marker of the root.
@@ -35,30 +32,26 @@ pub struct OvertakenPatch {
     pub state: OvertakenState,
     /// `dpkg` or `rpm`; empty before a manager overtook it.
     pub manager: String,
-    /// The name of the native package.
     pub package: String,
-    /// Its version then, or before its removal.
+    /// Then, or before its removal.
     pub version: String,
-    /// The native versions with its fix, according to the patch.
+    /// Native versions with the fix, according to the patch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_in: Option<String>,
-    /// The ids of what it fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
-    /// Paths where its changes are gone. For a contained patch, all its paths: a later version without the fix would
-    /// lose them.
+    /// Paths of lost changes. For a contained patch, all its paths: a later version without the fix would lose them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<LostPath>,
     /// RFC 3339.
     pub time: String,
 }
 
-/// A path where the changes of a patch are gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostPath {
-    /// The path, escaped as in undo manifests.
+    /// Escaped as in undo manifests.
     pub path: String,
-    /// BLAKE3 of the patch's bytes, for a regular file.
+    /// Of the patch's bytes, for a regular file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub b3: Option<String>,
     /// The native package that took over the path, with its version.
@@ -71,16 +64,15 @@ impl LostPath {
         self.object_path().is_some() && self.by.iter().flat_map(|by| by.chars()).all(|c| !c.is_control())
     }
 
-    /// Returns the path if it is valid.
+    /// Returns `None` if it is invalid.
     pub fn object_path(&self) -> Option<ObjectPath> {
         ObjectPath::new(&decode(&self.path)).ok()
     }
 }
 
-/// The patches in the file, and its invalid lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OvertakenPatches {
-    /// The patches of this root, in the order in which they ended.
+    /// Of this root, in the order in which they ended.
     pub patches: Vec<OvertakenPatch>,
     /// Numbers of lines that are invalid or of another root.
     pub passed_over: Vec<usize>,
@@ -105,7 +97,6 @@ impl OvertakenPatches {
         read
     }
 
-    /// Returns the text of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for patch in &self.patches {
@@ -123,14 +114,14 @@ impl OvertakenPatches {
 }
 
 impl OvertakenState {
-    /// True if the fix is lost, even in part, and nobody accepted that.
+    /// Lost, even in part, and not accepted.
     pub fn is_lost(self) -> bool {
         matches!(self, Self::Lost | Self::PartlyLost)
     }
 }
 
 impl OvertakenPatch {
-    /// Fields must be those of a patch and a package, without newlines or control sequences.
+    /// Fields must be of a patch and a package, without newlines or control sequences.
     fn is_sensible(&self) -> bool {
         let Self { patch, manager, package, version, fixed_in, time, .. } = self;
         let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
@@ -140,7 +131,6 @@ impl OvertakenPatch {
             && texts.flat_map(|text| text.chars()).all(|c| !c.is_control())
     }
 
-    /// Returns the paths where its changes are gone.
     pub fn lost_paths(&self) -> impl Iterator<Item = ObjectPath> {
         let is_lost = self.state != OvertakenState::Contained;
         self.paths.iter().filter(move |_| is_lost).filter_map(LostPath::object_path)

@@ -1,6 +1,4 @@
-//! Differences between a new plan and the one in a file.
-//!
-//! Everything is compared except the places that patches were read from. Only differences are reported.
+//! Differences between a new plan and the one in a file, except the places that patches were read from.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +11,7 @@ use super::plan_file::{PlanFile, PlannedLibrary};
 const TOLD: usize = 20;
 const LONGEST_VALUE: usize = 200;
 
-/// The first twenty differences between two plans, and their number.
+/// The first twenty differences, and the number of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanDifferences {
     first: Vec<PlanDifference>,
@@ -154,7 +152,7 @@ fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or(Value::Null)
 }
 
-/// Both values in words; for objects, only the fields that differ.
+/// In words; for objects, only the fields that differ.
 fn shown(then: &Value, now: &Value) -> (String, String) {
     let (Value::Object(old), Value::Object(new)) = (then, now) else { return (word(then), word(now)) };
     let differs = |name: &&String| old.get(*name) != new.get(*name);

@@ -1,7 +1,5 @@
-//! Plan files (patchadm-plan(5)): the findings and the plan of a command, as one JSON object.
-//!
-//! The size is limited before reading, and the schema is checked first. Malformed patch names, paths and digests are
-//! rejected. Statements about a root are not checked here but compared with a new plan (`plan_differences`).
+//! Plan files (patchadm-plan(5)): findings and plan of a command as one JSON object. Malformed names, paths and digests
+//! are rejected here; statements about a root are compared with a new plan (`plan_differences`).
 
 use std::collections::BTreeMap;
 
@@ -13,74 +11,64 @@ use patchadm_rootfs::FileType;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
-/// The schema of a plan file.
 pub const SCHEMA: &str = "patchadm-plan/1";
 
-/// The largest plan file that is read or written, in bytes: 64 MiB.
+/// 64 MiB.
 pub const LARGEST_PLAN: usize = 64 << 20;
 
 /// The verdict on a patch that is applied.
 pub const PLANNED: &str = "planned";
 
-/// A plan as a file holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanFile {
     schema: String,
     /// `None` for a root that was never changed.
     pub root: Option<String>,
-    /// The verb: `add`, `update` or `promote`.
+    /// `add`, `update` or `promote`.
     pub command: String,
     pub options: PlanOptions,
     /// Patches to be applied in order, then the others.
     pub patches: Vec<PlannedPatch>,
-    /// The ids of the patches that are applied.
+    /// Ids.
     pub applied: Vec<String>,
-    /// Objects and `pkginfo` files concerned, before the change.
+    /// Before the change, with `pkginfo` files.
     pub found: Vec<FoundObject>,
-    /// Changes of objects, patch by patch.
     pub changes: Vec<PlannedChange>,
-    /// Written records, with digests that do not depend on the date.
+    /// Digests do not depend on the date.
     pub records: Vec<PlannedRecord>,
-    /// Scripts in the order of their runs.
+    /// In order of execution.
     pub scripts: Vec<PlannedScriptRun>,
-    /// The outcome for libraries that others need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<PlannedLibrary>,
-    /// The inputs of a promotion; `None` for the other verbs.
+    /// `None` for verbs other than `promote`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionStates>,
 }
 
-/// The request, in the words of the options.
+/// In the words of the options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanOptions {
-    /// Operands with absolute paths.
+    /// With absolute paths.
     pub operands: Vec<String>,
-    /// The depot (`-M`).
+    /// `-M`.
     pub depot: Option<String>,
-    /// `--no-undo`.
     pub no_undo: bool,
-    /// `--undo-dir`.
     pub undo_dir: Option<String>,
-    /// `--undo-format`.
     pub undo_format: Option<String>,
-    /// `--edited`.
     pub edited: Option<String>,
-    /// `--replace-edited`, each.
+    /// `--replace-edited`.
     #[serde(rename = "override")]
     pub overridden: Vec<String>,
-    /// `--keep-edited`, each.
+    /// `--keep-edited`.
     #[serde(rename = "preserve")]
     pub preserved: Vec<String>,
-    /// `--signature`.
     pub signature: Option<String>,
-    /// `--keys`.
     pub keys: Option<String>,
     /// `--scripts`: `auto`, `native`, or `script` for `run`.
     pub engine: Option<String>,
-    /// `--script-timeout`, in seconds.
+    /// In seconds.
     pub script_timeout: Option<u64>,
     /// `--scripts refuse`.
     pub no_scripts: bool,
@@ -90,50 +78,36 @@ pub struct PlanOptions {
     /// `allowed`, or `always` for `--libs keep-always`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_shlibs: Option<String>,
-    /// `--all-or-nothing`.
     pub all_or_nothing: bool,
-    /// `--allow-withdrawn`.
     pub withdrawn: bool,
-    /// `--no-requires`.
     pub no_requires: bool,
-    /// `--exclude`, each.
     pub exclude: Vec<String>,
-    /// Options of a promotion only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionWishes>,
 }
 
-/// The options that only `promote` has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromotionWishes {
-    /// `--path`, each.
     pub paths: Vec<String>,
-    /// `--id`.
     pub id: Option<String>,
-    /// `--two-way`.
     pub two_way: bool,
-    /// `--delete`.
     pub delete: bool,
-    /// `--max-delete`.
     pub max_delete: Option<String>,
-    /// `--no-hooks`.
     pub no_hooks: bool,
-    /// `--tree-only`.
     pub tree_only: bool,
-    /// `--allow-set-id`; version 0.1 did not have it.
+    /// Version 0.1 lacks it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_set_id: bool,
 }
 
-/// A patch of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedPatch {
     pub id: String,
     /// The path that it was read from; not compared.
     pub source: Option<String>,
-    /// The SHA-256 of the archive, or of a directory's sorted list of files; `None` if it was not read.
+    /// Of the archive, or of a directory's sorted list of files; `None` if it was not read.
     pub sha256: Option<String>,
     /// `planned`, or how it is left out.
     pub verdict: String,
@@ -141,7 +115,6 @@ pub struct PlannedPatch {
     pub reason: String,
 }
 
-/// An object before the change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FoundObject {
@@ -151,7 +124,6 @@ pub struct FoundObject {
     pub state: Option<RecordedState>,
 }
 
-/// A patch's change of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedChange {
@@ -161,11 +133,10 @@ pub struct PlannedChange {
     pub path: String,
     /// `add`, `replace`, `delete`, `attributes` or `remove-directory`.
     pub action: String,
-    /// The planned object; `None` for nothing.
+    /// `None` for nothing.
     pub state: Option<PlannedState>,
 }
 
-/// An object as a plan makes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedState {
@@ -178,31 +149,27 @@ pub struct PlannedState {
     pub uid: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
-    /// Bytes of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// The System V sum of a file.
+    /// System V, of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cksum: Option<u16>,
-    /// The target of a link, or the file that is copied.
+    /// Of a link, or the file that is copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Major and minor number of a device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<(u32, u32)>,
 }
 
-/// A record that is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedRecord {
     /// From the top of the root.
     pub path: String,
-    /// The SHA-256 of its new content without dates; `None` if it is removed, moved, or known only to the run.
+    /// Of the new content without dates; `None` if it is removed, moved, or known only to the run.
     pub sha256: Option<String>,
 }
 
-/// A script that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedScriptRun {
@@ -212,38 +179,28 @@ pub struct PlannedScriptRun {
     pub name: String,
 }
 
-/// A library that others need and the plan changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedLibrary {
     pub patch: String,
-    /// The needed name.
     pub library: String,
     pub path: String,
     /// `kept`, or the reason for its loss.
     pub fate: String,
-    /// Objects that need it, without processes.
+    /// Without processes.
     pub consumers: Vec<String>,
 }
 
-/// The reason why a plan file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
-    /// More than [`LARGEST_PLAN`] bytes.
     #[error("it is larger than {LARGEST_PLAN} bytes")]
     TooLarge,
-    /// Not JSON of this form.
     #[error("it is no plan file: {0}")]
     Form(#[from] serde_json::Error),
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
-    /// A field that cannot be as it is.
     #[error("its {field} is not valid: <{value}>")]
-    Field {
-        /// The name of the field.
-        field: &'static str,
-        value: String,
-    },
+    Field { field: &'static str, value: String },
 }
 
 #[derive(Deserialize)]
@@ -252,7 +209,6 @@ struct PlanHead {
 }
 
 impl PlanFile {
-    /// Creates an empty plan.
     pub fn new(command: String, options: PlanOptions) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
@@ -270,7 +226,6 @@ impl PlanFile {
         }
     }
 
-    /// Reads a plan file.
     pub fn parse(text: &[u8]) -> Result<Self, PlanFileError> {
         if text.len() > LARGEST_PLAN {
             return Err(PlanFileError::TooLarge);
@@ -339,27 +294,27 @@ fn is_path(text: &str) -> bool {
     text.starts_with('/') && ObjectPath::new(&decode(text)).is_ok()
 }
 
-/// The most objects with recorded states; larger trees only have the fingerprint.
+/// Larger trees only have the fingerprint.
 pub const MOST_STATES: usize = 200_000;
 
-/// The recorded hexadecimal digits of a state's digest.
+/// Recorded hexadecimal digits of a state's digest.
 pub const STATE_DIGITS: usize = 16;
 
-/// The inputs that a promotion was planned with.
+/// The inputs of a promotion's plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromotionStates {
-    /// The digest of base, both trees and the last run: `b3:` and 64 hexadecimal digits.
+    /// Of base, both trees and the last run: `b3:` and 64 hexadecimal digits.
     pub fingerprint: String,
     /// `None` for a tree without identity.
     pub stage: Option<String>,
-    /// The compared base: `0`, or the id of a promotion.
+    /// `0`, or the id of a promotion.
     pub base: Option<String>,
-    /// The last run of the root; 0 for none.
+    /// 0 for none.
     pub run: u64,
-    /// Objects of the stage, with digests of their states.
+    /// With digests of their states.
     pub staged: BTreeMap<String, String>,
-    /// Objects of the live tree.
+    /// With digests of their states.
     pub live: BTreeMap<String, String>,
 }
 
@@ -416,7 +371,6 @@ mod tests {
         plan
     }
 
-    /// Returns the text of the plan with one thing changed.
     fn edited(from: &str, to: &str) -> Vec<u8> {
         let text = String::from_utf8(plan().text().unwrap()).unwrap();
         assert!(text.contains(from), "{text}");

@@ -1,12 +1,11 @@
-//! Exported undo data: a tar archive with a table and the undo archives.
+//! Exported undo data: a tar archive with a table and the undo archives. Its bytes do not depend on time, host or user.
+//! A file is not trusted: the caller compares it with the ledger of the root.
 //!
 //! ```text
 //! patchadm.undo-export         JSON, one object per line: the version and the marker of the root; then, for each
 //!                              archive, its package, its name and its line of the ledger
 //! <patch>/<package>/undo.gz    each archive, as it was in the save directory, in the same order
 //! ```
-//! The bytes depend on the archives and their lines alone, not on time, host or user. A file is not trusted: the caller
-//! compares the contents with the ledger of the root.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -25,40 +24,32 @@ const TABLE: &str = "patchadm.undo-export";
 const VERSION: u32 = 1;
 const LARGEST_TABLE: u64 = 16 << 20;
 
-/// An undo archive that is exported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedArchive {
     pub package: PkgInst,
-    /// The form of the archive, with the objects in it.
     pub format: UndoFormat,
-    /// Its ledger line, with the patch, digest and size.
+    /// With patch, digest and size.
     pub line: LedgerLine,
 }
 
-/// The contents of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportTable {
-    /// The marker of the root.
     pub root: String,
     /// In the order of the file.
     pub archives: Vec<ExportedArchive>,
 }
 
-/// An archive as it was found in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundArchive {
-    /// The offset of its first byte in the file.
+    /// Offset in the file.
     pub from: u64,
-    /// BLAKE3 of its bytes.
     pub b3: Digest,
 }
 
-/// The reason why a file is not read as exported undo data.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     #[error("it is no undo data that `undo-data export` wrote: {0}")]
     NotExported(String),
-    /// It is truncated.
     #[error("it is cut short: {0}")]
     CutShort(String),
     #[error(transparent)]
@@ -152,11 +143,9 @@ impl ExportTable {
     }
 }
 
-/// A writer of exported undo data.
 pub struct ExportWriter<W: Write>(Builder<W>);
 
 impl<W: Write> ExportWriter<W> {
-    /// Begins a file with its table.
     pub fn begin(out: W, table: &ExportTable) -> io::Result<Self> {
         let mut writer = Self(Builder::new(out));
         let text = table.write();
@@ -164,7 +153,7 @@ impl<W: Write> ExportWriter<W> {
         Ok(writer)
     }
 
-    /// Adds the next archive of the table. Fails if its bytes do not agree with its line.
+    /// Fails if the bytes do not agree with the line.
     pub fn add(&mut self, archive: &ExportedArchive, content: impl Read) -> io::Result<()> {
         let Some((b3, size)) = archive.expected() else { return Err(other_bytes()) };
         let mut hashing = Hashing::new(content.take(size));
@@ -172,7 +161,6 @@ impl<W: Write> ExportWriter<W> {
         if hashing.finish().1 == b3 { Ok(()) } else { Err(other_bytes()) }
     }
 
-    /// Ends the file, and returns the output.
     pub fn finish(self) -> io::Result<W> {
         self.0.into_inner()
     }
@@ -193,7 +181,7 @@ fn other_bytes() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the archive is not the one that its line in the ledger names")
 }
 
-/// Reads exported undo data to its end: the table, and facts about the archives. The digests are not compared.
+/// Reads to the end. Digests are not compared.
 pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>), ExportError> {
     let no_export = |reason: &str| ExportError::NotExported(reason.to_owned());
     let has_ended = Rc::new(Cell::new(false));
@@ -239,8 +227,7 @@ pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>),
     }
 }
 
-/// An input that notes when its end was reached: the reader of tar archives does not tell an end that comes too early from
-/// bytes that it does not understand.
+/// Notes the end of the input: the tar reader does not tell a premature end from bytes that it does not understand.
 struct EndNotingInput<R> {
     input: R,
     has_ended: Rc<Cell<bool>>,
@@ -300,7 +287,6 @@ mod tests {
         ExportedArchive { package: PkgInst::new(package).unwrap(), format: UndoFormat::Gzip, line }
     }
 
-    /// A file with these archives, and its table.
     fn file(archives: &[(&str, &str, Vec<u8>)]) -> (Vec<u8>, ExportTable) {
         let table = ExportTable {
             root: ROOT.to_owned(),
@@ -342,7 +328,6 @@ mod tests {
     #[test]
     fn a_file_that_is_cut_before_its_end_is_named_so() {
         let (bytes, _) = file(&two());
-        // Two empty blocks end a tar archive, and nothing that counts is in them.
         let end = bytes.len() - 1024;
         for length in 0..end {
             let read = read_export(&bytes[..length]);

@@ -1,12 +1,10 @@
-//! Addresses of files on web servers.
-
 use std::fmt;
 
 use crate::password::{has_scheme, without_password};
 
 const LONGEST: usize = 4096;
 
-/// An absolute `http:` or `https:` address of valid characters, without user name, password and fragment.
+/// Absolute, `http:` or `https:`, of valid characters, without user name, password and fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     is_secure: bool,
@@ -15,7 +13,6 @@ pub struct Address {
     path: String,
 }
 
-/// The reason why a text is no usable address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no address: {reason}")]
 pub struct AddressError {
@@ -25,7 +22,6 @@ pub struct AddressError {
 }
 
 impl Address {
-    /// Reads an absolute address.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let fault = |reason| AddressError { text: shown(text), reason };
         if text.len() > LONGEST {
@@ -52,7 +48,6 @@ impl Address {
         Ok(Self { is_secure, authority: authority.to_ascii_lowercase(), path })
     }
 
-    /// Tells whether it begins with `https:`.
     pub fn is_secure(&self) -> bool {
         self.is_secure
     }
@@ -68,12 +63,11 @@ impl Address {
         host_and_port(&self.authority).1.and_then(|port| port.parse().ok()).unwrap_or(usual)
     }
 
-    /// True if it has a query, so that nothing can be below it.
+    /// Nothing can be below an address with a query.
     pub fn has_query(&self) -> bool {
         self.path.contains('?')
     }
 
-    /// Returns the target of a redirect.
     pub fn redirected(&self, location: &str) -> Result<Self, AddressError> {
         if has_scheme(location) {
             return Self::parse(location);

@@ -1,8 +1,6 @@
-//! The HTTP client: requests, redirects, and the trusted parts of an answer.
-//!
-//! A thread reads the answer, and the caller takes it in parts. The caller waits only for moments, so that it can stop
-//! regardless of the server. A thread without a listener ends at its next part, or when the server is silent for too
-//! long.
+//! The HTTP client: requests, redirects, and the trusted parts of an answer. A thread reads the answer; the caller
+//! waits only for moments, so that it can stop regardless of the server. Without a listener, the thread ends at its
+//! next part, or when the server is silent for too long.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -14,16 +12,18 @@ use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Error, Proxy};
 
 use super::address::Address;
+use super::distant::{DistantResolver, LocalHost, must_be_distant};
 use super::tls::{believed, tls_problem};
 use super::{HttpAnswer, HttpError, HttpProblem, HttpRequest, HttpSettings, Patience, Validators};
 use crate::password::without_password;
 
 const MOST_REDIRECTS: usize = 5;
 
-/// A client, which reuses its connections.
+/// Reuses its connections.
 #[derive(Debug)]
 pub struct HttpClient {
     settings: HttpSettings,
@@ -36,13 +36,11 @@ impl HttpClient {
         Self { settings: settings.clone(), agents: Agents::default() }
     }
 
-    /// Returns the time limits.
     pub fn patience(&self) -> &Patience {
         &self.settings.patience
     }
 
-    /// Requests a file. Returns the whole file, the requested rest, or that nothing changed; everything else is an
-    /// error.
+    /// Returns the whole file, the requested rest, or that nothing changed; everything else is an error.
     pub fn get(
         &self,
         request: &HttpRequest<'_>,
@@ -51,6 +49,9 @@ impl HttpClient {
         let mut address = request.address.clone();
         for _ in 0..=MOST_REDIRECTS {
             let fail = |problem| HttpError { address: request.address.to_string(), problem };
+            if let Some(excepted) = &self.settings.local_hosts {
+                must_be_distant(&address, excepted).map_err(fail)?;
+            }
             let agent = self.agents.of(&address, &self.settings).map_err(fail)?;
             let asked = HttpRequest { address: &address, ..*request };
             let exchange = Exchange::begin(&agent, &asked, &self.settings.patience, interrupt)?;
@@ -116,7 +117,7 @@ fn validators_of(exchange: &Exchange) -> Validators {
     }
 }
 
-/// True if the answer is about the same state of the file. A server need not repeat its validators.
+/// A server need not repeat its validators.
 fn is_same(known: &Validators, now: &Validators) -> bool {
     match (&known.etag, &now.etag) {
         (Some(known), Some(now)) => known == now,
@@ -160,7 +161,6 @@ pub(super) struct Exchange {
     listener: Listener,
 }
 
-/// The content of a file as it arrives.
 pub struct HttpBody {
     listener: Listener,
     from: u64,
@@ -221,7 +221,6 @@ impl HttpBody {
         self.size
     }
 
-    /// Returns the state of the file.
     pub fn validators(&self) -> &Validators {
         &self.validators
     }
@@ -238,7 +237,7 @@ impl HttpBody {
 }
 
 impl Listener {
-    /// Waits for the next message, unless the speed stays below the minimum for a whole `limit`.
+    /// Fails if the speed stays below the minimum for a whole `limit`.
     fn next(&mut self, limit: Duration, interrupt: &dyn Fn() -> Option<i32>) -> Result<Heard, HttpError> {
         loop {
             let began = Instant::now();
@@ -288,7 +287,7 @@ fn headers_of(request: &HttpRequest<'_>) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// Sends the request, and passes on the answer until there is no listener.
+/// Passes on the answer until there is no listener.
 fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller: &SyncSender<Heard>) {
     let mut request = agent.get(address.to_string());
     for (name, value) in headers {
@@ -340,7 +339,7 @@ pub(super) fn without_panic<T>(work: impl FnOnce() -> Result<T, HttpProblem>) ->
     })
 }
 
-/// The system's message without its error number.
+/// Without the system's error number.
 fn without_number(text: &str) -> String {
     text.split(" (os error").next().unwrap_or(text).to_owned()
 }
@@ -351,10 +350,14 @@ fn problem_of(error: &Error) -> HttpProblem {
         Error::Timeout(_) => HttpProblem::Broken("the server takes too long".to_owned()),
         Error::Rustls(error) => tls_problem(error),
         Error::Tls(_) | Error::Pem(_) => HttpProblem::Untrusted(error.to_string()),
-        Error::Io(inner) => match inner.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(error) => tls_problem(error),
-            None => HttpProblem::Broken(without_number(&inner.to_string())),
-        },
+        Error::Io(error) => {
+            let inner = error.get_ref();
+            let of_tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(tls_problem);
+            let local = inner.and_then(|inner| inner.downcast_ref::<LocalHost>());
+            of_tls
+                .or_else(|| local.map(|local| HttpProblem::Local(local.0.clone())))
+                .unwrap_or_else(|| HttpProblem::Broken(without_number(&error.to_string())))
+        }
         error => HttpProblem::Broken(error.to_string()),
     }
 }
@@ -369,7 +372,7 @@ pub(super) struct Agents {
 }
 
 impl Agents {
-    /// Certificates are only read for the first secure address.
+    /// Reads certificates only for the first secure address.
     pub(super) fn of(&self, address: &Address, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
         let key = (settings.proxies.of(address), address.is_secure());
         let mut agents = self.by_proxy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -404,10 +407,17 @@ fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Resul
         .input_buffer_size(BUFFER)
         .tls_config(tls(&certificates))
         .build();
-    Ok(config.new_agent())
+    Ok(match &settings.local_hosts {
+        // A proxy is the caller's own, and resolves the hosts itself.
+        Some(excepted) if proxy.is_none() => {
+            let resolver = DistantResolver { excepted: excepted.clone() };
+            Agent::with_parts(config, DefaultConnector::default(), resolver)
+        }
+        _ => config.new_agent(),
+    })
 }
 
-/// A proxy that the library accepts. It panics on some others.
+/// The library panics on some proxies.
 fn usable(named: &str) -> Result<Proxy, HttpProblem> {
     let (scheme, rest) = named.split_once("://").unwrap_or(("", named));
     if scheme.to_ascii_lowercase().starts_with("socks") {
@@ -448,6 +458,41 @@ mod tests {
         assert!(matches!(leads_to(&secure, "ftp://h/b"), Err(HttpProblem::BadRedirect(_))));
         let plain = Address::parse("http://h/a").unwrap();
         assert!(leads_to(&plain, "https://h/b").unwrap().is_secure());
+    }
+
+    #[test]
+    fn no_address_of_a_stranger_and_no_redirect_leads_to_this_machine() {
+        use std::io::{BufRead as _, BufReader, Write as _};
+        use std::net::TcpListener;
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // It answers one request alone: no other one may reach it.
+        let served = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            assert!(lines.take_while(|line| !line.is_empty()).count() > 0);
+            let head = "HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation:";
+            write!(stream, "{head} http://2130706433:{port}/secret\r\n\r\n").unwrap();
+        });
+        let settings = |excepted: &[&str]| HttpSettings {
+            local_hosts: Some(excepted.iter().map(|host| (*host).to_owned()).collect()),
+            ..HttpSettings::default()
+        };
+        let get = |host: &str, excepted: &[&str]| {
+            let address = Address::parse(&format!("http://{host}:{port}/x")).unwrap();
+            let answer = HttpClient::new(&settings(excepted)).get(&HttpRequest::whole(&address), &|| None);
+            answer.map(drop).map_err(|error| error.problem)
+        };
+        let is_local = |problem: &HttpProblem| matches!(problem, HttpProblem::Local(_));
+        for host in ["127.0.0.1", "[::1]", "2130706433"] {
+            let problem = get(host, &["127.0.0.2"]).unwrap_err();
+            assert!(is_local(&problem) && !problem.is_passing(), "{host}: {problem}");
+        }
+        // The redirect leads to another name of the same host.
+        let problem = get("127.0.0.1", &["127.0.0.1"]).unwrap_err();
+        assert!(is_local(&problem), "{problem}");
+        served.join().unwrap();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Trusted certificates (those of the system, or those the caller names), and messages about failed TLS connections.
+//! Trusted certificates of the system or the caller, and messages about failed TLS connections.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ fn of_file(path: &Path) -> Result<Vec<Certificate<'static>>, HttpProblem> {
 }
 
 fn certificates(text: &[u8]) -> Vec<Certificate<'static>> {
-    // Damaged entries, and those that are no certificates, are ignored; the others of the file count.
+    // Damaged entries and other contents are ignored.
     parse_pem(text).filter_map(certificate).collect()
 }
 
@@ -79,8 +79,7 @@ fn of_directory(directory: &Path) -> Result<Vec<Certificate<'static>>, HttpProbl
     Ok(files.iter().filter_map(|file| of_file(file).ok()).flatten().collect())
 }
 
-// Only an unknown authority is helped by naming its certificates, so it is distinguished from a wrong name and an old
-// certificate.
+// Naming certificates helps only with an unknown authority, not with a wrong name or an old certificate.
 
 pub(super) fn tls_problem(error: &Error) -> HttpProblem {
     let words = match error {

@@ -2,7 +2,6 @@
 
 use super::{HttpAnswer, HttpError, HttpProblem, HttpRequest, HttpSettings, Patience, Validators};
 
-/// A client that reaches no server.
 #[derive(Debug)]
 pub struct HttpClient {
     patience: Patience,
@@ -13,12 +12,10 @@ impl HttpClient {
         Self { patience: settings.patience.clone() }
     }
 
-    /// Returns how long servers may take.
     pub fn patience(&self) -> &Patience {
         &self.patience
     }
 
-    /// Fails: this build reaches no server.
     pub fn get(
         &self,
         request: &HttpRequest<'_>,
@@ -28,22 +25,18 @@ impl HttpClient {
     }
 }
 
-/// The content of a file, which does not exist in this build.
 #[derive(Debug)]
 pub enum HttpBody {}
 
 impl HttpBody {
-    /// Returns the number of bytes that the server leaves out at the beginning.
     pub fn from(&self) -> u64 {
         match *self {}
     }
 
-    /// Returns the size of the whole file, if the server says it.
     pub fn size(&self) -> Option<u64> {
         match *self {}
     }
 
-    /// Returns the state of the file.
     pub fn validators(&self) -> &Validators {
         match *self {}
     }

@@ -12,7 +12,7 @@ use super::{
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
-/// The change of a native package since it was adopted or refreshed.
+/// Since adoption or the last refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NativeChange {
     Upgraded {
@@ -30,19 +30,17 @@ pub enum NativeChange {
         origin: NativeOrigin,
         version: String,
     },
-    /// It is unchanged, but another native package took over one of its paths, or an override undid a change of a
-    /// patch.
+    /// Unchanged, but another native package took over one of its paths, or an override undid a change of a patch.
     Overruled {
         origin: NativeOrigin,
         version: String,
         path: ObjectPath,
-        /// What happened to the path, as the end of a sentence.
+        /// The end of a sentence about the path.
         how: String,
     },
     /// Its manager is changing it, or was interrupted.
     Busy {
         origin: NativeOrigin,
-        /// The step that finishes the change.
         unfinished: UnfinishedChange,
     },
     Removed {
@@ -57,7 +55,6 @@ pub enum NativeChange {
 }
 
 impl NativeChange {
-    /// Returns the native package.
     pub fn origin(&self) -> &NativeOrigin {
         match self {
             Self::Upgraded { origin, .. }
@@ -82,7 +79,7 @@ impl NativeChange {
         }
     }
 
-    /// True if a refresh can accept it now.
+    /// A refresh can accept it now.
     pub fn is_settled(&self) -> bool {
         !matches!(self, Self::Busy { .. } | Self::Unknown { .. })
     }
@@ -111,18 +108,16 @@ impl fmt::Display for NativeChange {
     }
 }
 
-/// Changes of native packages since they were adopted.
 #[derive(Clone, Debug, Default)]
 pub struct NativeChanges {
     /// Packages with stale registrations.
     pub changes: BTreeMap<PkgInst, NativeChange>,
-    /// Packages among them whose records differ only in their stamp, with the new one: the root was copied, or the same
-    /// version was installed again.
+    /// Packages with a new stamp and otherwise equal records: the root was copied, or the same version was installed
+    /// again.
     pub same_records: BTreeMap<PkgInst, String>,
 }
 
-/// Compares registrations with the records of their managers. Reads nothing if no package was adopted. `index` has the
-/// paths of all native packages.
+/// Reads nothing if no package was adopted. `index` has the paths of all native packages.
 pub fn native_changes<'p>(
     root: &Root,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
@@ -159,7 +154,6 @@ pub fn native_changes<'p>(
         let same = with_same_records(&records, &seen);
         for (has_other_diversions, one, presence) in seen {
             let package = one.package;
-            // Registrations of an earlier form lack their diverted paths.
             let is_diverted = has_other_diversions && !same.contains(package);
             let stamp = match &presence {
                 Ok(NativePresence::Installed { stamp, .. }) => stamp.clone(),
@@ -175,10 +169,10 @@ pub fn native_changes<'p>(
     found
 }
 
-/// An adopted package and the answer of its manager; true if other files are diverted than registered.
+/// True if other files are diverted than registered.
 type Seen<'p> = (bool, Adopted<'p>, Result<NativePresence, NativeError>);
 
-/// Packages whose records equal the registered ones, although their stamp or diversions differ.
+/// Packages whose records equal the registered ones, although stamp or diversions differ.
 fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTreeSet<&'p PkgInst> {
     let is_doubtful = |(has_other_diversions, one, presence): &&Seen<'p>| match presence {
         Ok(NativePresence::Installed { version, stamp, .. }) => {
@@ -229,7 +223,7 @@ fn presences<'p, 'r>(
     adopted.into_iter().map(ask).collect()
 }
 
-/// The native packages for which registrations stand now.
+/// The native package of each registration.
 #[derive(Debug, Default)]
 pub struct NativeClaims {
     claims: Vec<NativeClaim>,
@@ -260,14 +254,12 @@ impl NativeClaims {
         Self { claims }
     }
 
-    /// Adds the registration of a package.
     pub fn add(&mut self, package: PkgInst, native: &NativePackage) {
         let (version, arch) = (native.version.clone(), native.arch.clone());
         let origin = self.origin_of(native);
         self.claims.push(NativeClaim { package, origin, version, arch });
     }
 
-    /// Returns the registration that stands for a package.
     pub fn holder(&self, native: &NativePackage) -> Option<&PkgInst> {
         let is_it = |claim: &&NativeClaim| {
             let is_version = native.origin.manager == NativeManager::Dpkg || claim.version == native.version;
@@ -276,13 +268,11 @@ impl NativeClaims {
         self.of_name(&native.origin).find(is_it).map(|claim| &claim.package)
     }
 
-    /// True if a registration stands for a package of this name.
     pub fn has_name(&self, native: &NativePackage, package: &PkgInst) -> bool {
         self.of_name(&native.origin).any(|claim| claim.package == *package)
     }
 
-    /// Returns the origin for a new registration: as exact as necessary to distinguish the package from others that are
-    /// installed or registered.
+    /// As exact as necessary to distinguish the package from others that are installed or registered.
     pub fn origin_of(&self, native: &NativePackage) -> NativeOrigin {
         let NativePackage { origin, version, arch, has_other_versions, .. } = native;
         if origin.manager == NativeManager::Dpkg {

@@ -1,4 +1,4 @@
-//! Native versions that contain the fix of a patch: `PATCH_FIXED_IN` (patchinfo(5), pkginfo(5)).
+//! Native versions with the fix of a patch: `PATCH_FIXED_IN` (patchinfo(5), pkginfo(5)).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -8,7 +8,6 @@ use std::str::FromStr;
 use super::NativeManager;
 use patchadm_svr4::package::Params;
 
-/// The parameter of a patch that names the native versions with its fix.
 pub const FIXED_IN: &str = "PATCH_FIXED_IN";
 
 /// Returns the parameter of a package for an applied patch's `PATCH_FIXED_IN`.
@@ -31,25 +30,21 @@ fn first_said<'p>(mut texts: impl Iterator<Item = Cow<'p, str>>) -> Option<Strin
     texts.find_map(|text| Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
 }
 
-/// Native versions from which on a fix is contained: `dpkg openssl >= 3.0.18-1, rpm openssl >= 1:3.0.18`.
+/// Minimum versions: `dpkg openssl >= 3.0.18-1, rpm openssl >= 1:3.0.18`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FixedIn {
     /// Not empty.
     pub clauses: Vec<FixedInClause>,
 }
 
-/// A package, and its first version with the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedInClause {
-    /// Whose package it is.
     pub manager: NativeManager,
     /// Without an architecture.
     pub name: String,
-    /// The first version with the fix.
     pub version: String,
 }
 
-/// A malformed clause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{clause}`: {reason}")]
 pub struct FixedInError {
@@ -58,12 +53,11 @@ pub struct FixedInError {
 }
 
 impl FixedIn {
-    /// True if a clause names this package.
     pub fn names(&self, manager: NativeManager, name: &str) -> bool {
         self.clauses.iter().any(|clause| clause.manager == manager && clause.name == name)
     }
 
-    /// True if this version of a package has the fix. Without a clause about the package it does not.
+    /// Returns false without a clause about the package.
     pub fn has(&self, manager: NativeManager, name: &str, version: &str) -> bool {
         let named = self.clauses.iter().filter(|clause| clause.manager == manager && clause.name == name);
         named.into_iter().any(|clause| manager.compare(version, &clause.version) != Ordering::Less)

@@ -1,7 +1,6 @@
-//! The records of native package managers in a root (dpkg and rpm), which are read and never changed.
-//!
-//! An adopted package is a registration of a native package ([`NativeOrigin`]). Its facts show later whether the package
-//! was upgraded, reinstalled or removed since ([`NativeRegistration`], [`native_changes`]).
+//! The records of dpkg and rpm in a root, never changed. An adopted package is a registration of a native package
+//! ([`NativeOrigin`]). Its facts show later upgrades, reinstallations and removals ([`NativeRegistration`],
+//! [`native_changes`]).
 //!
 //! ```text
 //! var/lib/dpkg ─► dpkg ─┐
@@ -49,7 +48,6 @@ impl NativeManager {
         }
     }
 
-    /// Returns the fault of a version.
     pub fn version_fault(self, version: &str) -> Option<&'static str> {
         match self {
             Self::Dpkg => dpkg::version::fault(version),
@@ -57,8 +55,7 @@ impl NativeManager {
         }
     }
 
-    /// Reads everything recorded about a package. The name is `NAME` or `NAME:ARCH` for dpkg; `NAME`, `NAME.ARCH` or
-    /// `NAME-VERSION-RELEASE.ARCH` for rpm.
+    /// `NAME` or `NAME:ARCH` for dpkg; `NAME`, `NAME.ARCH` or `NAME-VERSION-RELEASE.ARCH` for rpm.
     pub fn package(self, root: &Root, name: &str) -> Result<NativePackage, NativeError> {
         match self {
             Self::Dpkg => dpkg::DpkgRecords::of(root)?.package(name),
@@ -75,8 +72,7 @@ impl NativeManager {
         found.unwrap_or_default()
     }
 
-    /// Returns the installed versions of a package, oldest first; none while its manager is changing it, or if that
-    /// cannot be read.
+    /// Oldest first; empty while its manager is changing it, or if that cannot be read.
     pub fn installed_versions(self, root: &Root, name: &str) -> Vec<String> {
         let found = match self {
             Self::Dpkg => dpkg::DpkgRecords::of(root).map(|records| records.installed_versions(name)),

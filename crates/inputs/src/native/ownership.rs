@@ -1,12 +1,11 @@
-//! The present owners of a path, by the records of dpkg and rpm: the evidence for every decision about a path.
+//! The present owners of a path by dpkg and rpm. dpkg compares diversions as text and lists paths in any spelling
+//! (`/lib`, `/usr/lib`), so the index finds candidates by their last component and resolves their directories.
+//! Unreadable records own nothing, and are reported ([`NativeOwners::unreadable`]).
 //!
 //! ```text
 //! info/*.list ──► diversions ──► links among the parents ──► place ──► owners
 //! rpm -qa ─────► file states ──┘
 //! ```
-//! dpkg compares diversions as text, and lists paths in any spelling (`/lib` or `/usr/lib`). The index therefore finds
-//! candidates by their last component and resolves only their directories, so that a changed link cannot make it wrong.
-//! Unreadable records own nothing, and are reported ([`NativeOwners::unreadable`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -22,16 +21,16 @@ use patchadm_svr4::package::{ObjectPath, last_component};
 /// The paths of all native packages of a root.
 #[derive(Debug, Default)]
 pub struct NativeIndex {
-    /// The bytes of all paths, concatenated.
+    /// All paths, concatenated.
     text: Vec<u8>,
     packages: Vec<NativeOwner>,
     /// Sorted by the hash of the last component.
     entries: Vec<Entry>,
     hasher: RandomState,
     diverted: Vec<DivertedPath>,
-    /// Diversion rules, also for files that no package has yet.
+    /// Also for files that no package has yet.
     rules: Vec<Diverting>,
-    /// dpkg packages installed for several architectures, or that could be (`Multi-Arch: same`).
+    /// Installed for several architectures, or with `Multi-Arch: same`.
     multi_arch: BTreeSet<String>,
     unreadable: Vec<String>,
 }
@@ -44,7 +43,6 @@ struct Entry {
 }
 
 impl NativeIndex {
-    /// Reads the records of all package managers of a root.
     pub fn read(root: &Root) -> Self {
         let mut index = Self::default();
         match DpkgLists::read(root) {
@@ -61,7 +59,6 @@ impl NativeIndex {
         index
     }
 
-    /// Tells whether the root has no native package.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.unreadable.is_empty()
     }
@@ -111,7 +108,6 @@ impl NativeIndex {
         self.entries.push(Entry { name, package, path: start..self.text.len() });
     }
 
-    /// Tells whether paths are diverted.
     pub fn has_diversions(&self) -> bool {
         !self.rules.is_empty()
     }
@@ -167,8 +163,7 @@ impl NativeIndex {
         Ok(self.listings(place, resolver)?.into_iter().map(|(owner, _)| owner).collect())
     }
 
-    /// Returns the owners of a place, each with the spelling of the path in its list; a diverted path is spelled as in
-    /// the diversion.
+    /// With the spelling in the owner's list; a diverted path is spelled as in the diversion.
     pub fn listings(
         &self,
         place: &ObjectPath,
@@ -219,12 +214,10 @@ impl NativeIndex {
         Ok(names)
     }
 
-    /// Returns the diverted paths of all packages.
     pub fn diverted(&self) -> &[DivertedPath] {
         &self.diverted
     }
 
-    /// Returns the reasons why owners are unknown.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }
@@ -258,13 +251,12 @@ impl NativeIndex {
     }
 }
 
-/// True if a path as spelled in a list leads to this place.
+/// `spelled` is from a list.
 fn is_at(spelled: &[u8], place: &ObjectPath, resolver: &Resolver<'_>) -> Result<bool, RootError> {
     let Ok(path) = ObjectPath::new(spelled) else { return Ok(false) };
     Ok(resolver.locate_object(&path)? == *place)
 }
 
-/// Native owners of the paths of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct NativeOwners {
     owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
@@ -276,8 +268,8 @@ pub struct NativeOwners {
 }
 
 impl NativeOwners {
-    /// Adds the names of these files in lists of packages. Only files with more names than those among the objects need
-    /// the search, which examines every listed path.
+    /// Adds names of these files in lists of packages. Only files with more names than among the objects need the
+    /// search, which examines every listed path.
     pub fn add_names<'l>(
         &mut self,
         index: &NativeIndex,
@@ -301,7 +293,6 @@ impl NativeOwners {
         self.names.get(&live.inode).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns the packages that own a path now.
     pub fn of(&self, path: &ObjectPath) -> &[NativeOwner] {
         self.owners.get(path).map(Vec::as_slice).unwrap_or_default()
     }
@@ -312,17 +303,17 @@ impl NativeOwners {
         self.of(path).iter().find(|owner| !is_own(owner))
     }
 
-    /// True if only this package, or another instance of it, owns a path.
+    /// No other package owns the path.
     pub fn is_own_alone(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
         !self.of(path).is_empty() && self.foreign(path, Some(own)).is_none()
     }
 
-    /// True if a package shares its files with installations for other architectures.
+    /// It shares files with installations for other architectures.
     pub fn is_multi_arch(&self, own: &NativeOrigin) -> bool {
         own.manager == NativeManager::Dpkg && self.multi_arch.contains(&own.name)
     }
 
-    /// Returns the place of a package's file if somebody else diverted it.
+    /// Returns `None` unless somebody else diverted the file.
     pub fn diverted(&self, place: &ObjectPath, own: &NativeOrigin) -> Option<&DivertedPath> {
         let is_it = |(listed, diverted): &&(ObjectPath, DivertedPath)| {
             listed == place && diverted.package == own.name && own.manager == NativeManager::Dpkg
@@ -330,8 +321,8 @@ impl NativeOwners {
         self.diverted.iter().find(is_it).map(|(_, diverted)| diverted)
     }
 
-    /// Returns the place of a file that a package gets in addition to its list, if somebody else diverts it. dpkg
-    /// compares such paths as text.
+    /// Returns the place of a file in addition to the package's list, if somebody else diverts it. dpkg compares such
+    /// paths as text.
     pub fn diverted_addition(&self, path: &ObjectPath, own: &NativeOrigin) -> Option<&ObjectPath> {
         let is_it = |rule: &&Diverting| {
             rule.from == *path

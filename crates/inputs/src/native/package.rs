@@ -1,5 +1,3 @@
-//! Packages of dpkg and rpm as values: origin, registration, names, recorded paths and sums.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
@@ -11,7 +9,6 @@ use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 
-/// Everything that is recorded about an installed package.
 #[derive(Clone, Debug)]
 pub struct NativePackage {
     pub origin: NativeOrigin,
@@ -21,24 +18,21 @@ pub struct NativePackage {
     pub stamp: String,
     pub arch: String,
     pub title: Option<String>,
-    /// True if another version is installed for the same architecture.
     pub has_other_versions: bool,
-    /// Its paths at their actual places.
+    /// At their actual places.
     pub paths: BTreeMap<ObjectPath, NativePath>,
     /// Places to which somebody diverted its files.
     pub diverted: BTreeSet<ObjectPath>,
 }
 
-/// What is recorded about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NativePath {
-    /// The type of a regular file: `f`, or `e` for a configuration file.
+    /// Of a regular file: `f`, or `e` for a configuration file.
     pub ftype: Ftype,
     /// `None` for objects without bytes, and if it is not recorded.
     pub sum: Option<FileSum>,
 }
 
-/// Whether a package is installed, in one look at the records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NativePresence {
     Installed {
@@ -52,7 +46,7 @@ pub enum NativePresence {
     Gone,
 }
 
-/// The step that finishes the change of a half-installed package.
+/// The step that finishes the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnfinishedChange {
     /// It was unpacked, and is to be configured.
@@ -61,18 +55,16 @@ pub enum UnfinishedChange {
     Reinstall,
 }
 
-/// The part of a registration that identifies the native package.
 #[derive(Clone, Copy, Debug)]
 pub struct RegisteredPackage<'a> {
     pub origin: &'a NativeOrigin,
-    /// When it was adopted or refreshed.
+    /// At adoption or refresh.
     pub version: &'a str,
-    /// When it was adopted or refreshed.
+    /// At adoption or refresh.
     pub arch: &'a str,
 }
 
 impl NativePackage {
-    /// Returns the values for a registration.
     pub fn registration(&self) -> NativeRegistration {
         NativeRegistration {
             version: self.version.clone(),
@@ -106,19 +98,16 @@ impl NativePackage {
     }
 }
 
-/// The parameter with the origin of an adopted package: `dpkg NAME:ARCH`, `rpm NAME`, `rpm NAME.ARCH`, `rpm
-/// NAME-VERSION-RELEASE.ARCH`, `tree` or `paths`.
+/// The origin of an adopted package: `dpkg NAME:ARCH`, `rpm NAME`, `rpm NAME.ARCH`, `rpm NAME-VERSION-RELEASE.ARCH`,
+/// `tree` or `paths`.
 pub const ADOPTED: &str = "PATCHADM_ADOPTED";
 
-/// The name of the rpm package, if [`ADOPTED`] has more than that.
+/// Of the rpm package, if [`ADOPTED`] has more than the name.
 pub const NATIVE_NAME: &str = "NATIVE_NAME";
 
-/// A package manager of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NativeManager {
-    /// dpkg(1).
     Dpkg,
-    /// rpm(8).
     Rpm,
 }
 
@@ -132,7 +121,6 @@ impl NativeManager {
         }
     }
 
-    /// Returns the manager of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|manager| manager.name() == name)
     }
@@ -144,14 +132,11 @@ impl fmt::Display for NativeManager {
     }
 }
 
-/// A native package, as the registration of an adopted package names it.
-///
-/// An rpm package that is installed once is named by its name alone and followed through every upgrade. If it is
-/// installed for several architectures, the others are named and followed by name and architecture; if in several
-/// versions, each is named exactly and followed nowhere.
+/// A native package as a registration names it. An rpm package that is installed once is named alone and followed
+/// through upgrades; with several architectures by name and architecture; with several versions exactly, and it is
+/// followed nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NativeOrigin {
-    /// Whose package it is.
     pub manager: NativeManager,
     pub name: String,
     /// Always present for dpkg.
@@ -185,7 +170,6 @@ impl NativeOrigin {
         })
     }
 
-    /// Writes it into the parameters of a package.
     pub fn write(&self, params: &mut Params) {
         params.set(ADOPTED, self.to_string());
         match (self.manager, &self.arch) {
@@ -208,12 +192,11 @@ impl NativeOrigin {
         is_name.then(|| Self { manager, name: name.to_owned(), arch: arch.map(str::to_owned), version: None })
     }
 
-    /// True if another package is this one, perhaps for another architecture or in another version.
+    /// Architecture and version may differ.
     pub fn is_instance_of(&self, other: &Self) -> bool {
         self.manager == other.manager && self.name == other.name
     }
 
-    /// Returns its name for queries to its manager.
     pub fn queried(&self) -> String {
         let whole = self.to_string();
         whole.split_once(' ').map_or_else(|| whole.clone(), |(_, package)| package.to_owned())
@@ -234,7 +217,6 @@ impl fmt::Display for NativeOrigin {
     }
 }
 
-/// A native package that owns a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NativeOwner {
     pub origin: NativeOrigin,
@@ -262,18 +244,18 @@ impl fmt::Display for NativeOwner {
     }
 }
 
-// Adopted packages are named after the native package with a prefix, according to the naming rules of pkginfo(4). If a
-// package is installed more than once, the others are instances of that name: `DEBlibssl3.i386`, `RPMkernel.5d41402a`.
+// The name of an adopted package is the native one with a prefix, by the rules of pkginfo(4). Further installations are
+// instances: `DEBlibssl3.i386`, `RPMkernel.5d41402a`.
 
-/// The longest name of a package, in bytes (pkginfo(4)).
+/// In bytes (pkginfo(4)).
 pub const LONGEST_PKG: usize = 32;
 
 const DIGITS: usize = 6;
 const INSTANCE_DIGITS: usize = 8;
 
 impl NativeManager {
-    /// Returns the package name for a native package: its name after `DEB` or `RPM`, with a hyphen for every invalid
-    /// byte. A name that gets too long is cut and ends with the first digits of its SHA-256.
+    /// Prefixes `DEB` or `RPM`, with a hyphen for every invalid byte. A name that gets too long is cut and ends with
+    /// the first digits of its SHA-256.
     pub fn package_name(self, name: &str) -> String {
         let prefix = match self {
             Self::Dpkg => "DEB",
@@ -318,7 +300,7 @@ fn digits(text: &str, count: usize) -> String {
     FileSum::Sha256(Sha256::digest(text)).to_string().chars().take(count).collect()
 }
 
-/// The native version at adoption or refresh, as its manager prints it.
+/// At adoption or refresh, as its manager prints it.
 pub const NATIVE_VERSION: &str = "NATIVE_VERSION";
 
 /// SHA-256 over the native records of its paths.
@@ -336,12 +318,11 @@ pub const NATIVE_DIVERTED: &str = "NATIVE_DIVERTED";
 /// Applied patches that were partly handed over to the native package.
 pub const NATIVE_OVERTAKEN: &str = "NATIVE_OVERTAKEN";
 
-/// True for parameters that only adoptions and refreshes write: no patch delivers them, and no backout restores them.
+/// Only adoptions and refreshes write such parameters: no patch delivers them, and no backout restores them.
 pub fn is_native_parameter(name: &str) -> bool {
     name.starts_with("NATIVE_")
 }
 
-/// What a registration says of the native package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NativeRegistration {
     pub version: String,
@@ -349,7 +330,7 @@ pub struct NativeRegistration {
     pub digest: Option<String>,
     /// Changes when the same version is installed again; `None` in a registration of an earlier form.
     pub stamp: Option<String>,
-    /// Escaped places of diverted files, if any.
+    /// Escaped places of diverted files.
     pub diverted: Option<String>,
 }
 
@@ -370,7 +351,6 @@ impl NativeRegistration {
         Some(params.text(NATIVE_VERSION).into_owned()).filter(|version| !version.is_empty())
     }
 
-    /// Writes it into the parameters of a package.
     pub fn write(&self, params: &mut Params) {
         params.set(NATIVE_VERSION, self.version.as_str());
         for (name, value) in
@@ -396,12 +376,12 @@ pub fn differing_text<'p>(paths: impl IntoIterator<Item = &'p ObjectPath>) -> St
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A recorded sum. It shows whether a file is the delivered one, but not who delivered it.
+/// Shows if a file is the delivered one, but not who delivered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSum {
     /// dpkg, and early packages of rpm.
     Md5([u8; 16]),
-    /// SHA-256: rpm.
+    /// rpm.
     Sha256([u8; 32]),
 }
 
@@ -415,7 +395,6 @@ impl FileSum {
         }
     }
 
-    /// Tells whether it is the sum of these bytes.
     pub fn is_of(&self, bytes: &mut impl Read) -> io::Result<bool> {
         Ok(match self {
             Self::Md5(expected) => {
@@ -453,13 +432,10 @@ fn bytes_of<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(sum)
 }
 
-/// Why the records of dpkg or rpm cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NativeError {
-    /// A call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The records about a package are missing or invalid.
     #[error("{manager} package {package}: {reason}")]
     Package {
         manager: NativeManager,
@@ -467,7 +443,6 @@ pub enum NativeError {
         package: String,
         reason: String,
     },
-    /// The records as a whole are missing or invalid.
     #[error("{reason}")]
     Records { manager: NativeManager, reason: String },
 }

@@ -12,10 +12,8 @@ use super::{NativeManager, NativeOrigin, NativeRegistration};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
-/// The native package of an adopted package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeIdentity {
-    /// Whose package it is.
     pub manager: NativeManager,
     pub name: String,
     /// As the manager prints it, with epoch, and revision or release.
@@ -32,8 +30,7 @@ impl NativeIdentity {
         Some(Self { manager, name, version, arch })
     }
 
-    /// Returns the URL. Where nothing says of which distribution the root is, dpkg is taken for that of Debian, and a
-    /// package of rpm has no vendor.
+    /// Without a known distribution, dpkg counts as Debian's, and an rpm package has no vendor.
     fn url(&self, distribution: Option<&Distribution>) -> String {
         let release = distribution.map(|found| match &found.release {
             Some(release) => format!("{}-{release}", found.id),
@@ -57,13 +54,12 @@ impl NativeIdentity {
             NativeManager::Rpm => "rpm",
         };
         let arch = Some(self.arch.clone());
-        // Qualifiers are in the order of their names.
+        // Sorted by name.
         let qualifiers = [("arch", arch), ("distro", release), ("epoch", epoch)];
         url(kind, vendor, &self.name, version, &qualifiers)
     }
 }
 
-/// Returns the URL of an installed package in a root of this distribution.
 pub fn package_url(package: &PkgInst, params: &Params, distribution: Option<&Distribution>) -> String {
     if let Some(native) = NativeIdentity::of(params) {
         return native.url(distribution);
@@ -123,7 +119,6 @@ const LONGEST: usize = 64;
 /// In the order of os-release(5).
 const PLACES: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
-/// A distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
     /// `ID`, such as `debian`.
@@ -133,7 +128,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Reads that of a root. Links are followed inside it. A missing, irregular or oversized file counts as none.
+    /// Follows links inside the root. A missing, irregular or oversized file counts as none.
     pub fn of(root: &Root) -> Option<Self> {
         let read = |place: &&str| {
             let path = ObjectPath::new(place.as_bytes()).ok()?;

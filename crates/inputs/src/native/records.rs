@@ -1,5 +1,3 @@
-//! The package managers of a root: their packages and lock files.
-
 use std::collections::BTreeMap;
 
 use super::dpkg::{self, DpkgRecords};
@@ -8,14 +6,12 @@ use super::{NativeError, NativeManager, NativePackage, NativePresence, Registere
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
-/// The records of a package manager.
 pub enum NativeRecords<'a> {
     Dpkg(DpkgRecords<'a>),
     Rpm(RpmRecords),
 }
 
 impl<'a> NativeRecords<'a> {
-    /// Finds the records of a manager in a root.
     pub fn find(root: &'a Root, manager: NativeManager) -> Result<Option<Self>, NativeError> {
         Ok(match manager {
             NativeManager::Dpkg => DpkgRecords::find(root)?.map(Self::Dpkg),
@@ -87,7 +83,6 @@ impl NativeManager {
         }
     }
 
-    /// Returns the possible paths of this file.
     pub fn lock_files(self) -> Vec<ObjectPath> {
         match self {
             Self::Dpkg => frontend_lock().into_iter().collect(),

@@ -1,5 +1,5 @@
-//! Announced changes of a package manager: the protocol of apt's `DPkg::Pre-Install-Pkgs` (apt.conf(5)), version 2 or
-//! 3, or lines `NAME NEWVERSION`, with the version `-` for a removal.
+//! Announced changes: apt's `DPkg::Pre-Install-Pkgs` (apt.conf(5)), version 2 or 3, or lines `NAME NEWVERSION`, with
+//! the version `-` for a removal.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Take};
@@ -12,38 +12,32 @@ const MOST_LINES: usize = 1_000_000;
 
 const MOST: usize = 100_000;
 
-/// A package that is about to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpcomingChange {
     /// Without an architecture.
     pub name: String,
     /// If apt says it.
     pub arch: Option<String>,
-    /// True if it can be installed for several architectures at once (`Multi-Arch: same`), if apt says it.
+    /// `Multi-Arch: same`, if apt says it.
     pub is_same: Option<bool>,
     /// `None` for a removal.
     pub version: Option<String>,
-    /// True if no version is installed yet, if apt says it.
+    /// No version is installed yet, if apt says it.
     pub is_new: bool,
     /// If apt says it.
     pub file: Option<String>,
 }
 
-/// Reasons why the announcement cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UpcomingError {
-    /// The input cannot be read.
     #[error("standard input: {0}")]
     Io(#[from] io::Error),
-    /// The protocol has another version.
     #[error("the package manager speaks version {0} of its protocol, which this program does not know")]
     Version(String),
-    /// The input ends before it names packages, or is too long.
     #[error("standard input makes no sense: {0}")]
     Malformed(&'static str),
 }
 
-/// Reads announced changes.
 pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, UpcomingError> {
     let mut lines = AnnouncementLines { input: input.take(LONGEST + 1), line: Vec::new(), count: 0 };
     let Some(first) = lines.next_line()? else { return Ok(Vec::new()) };
@@ -107,7 +101,7 @@ fn plain(line: &str) -> Option<UpcomingChange> {
     words.next().is_none().then(|| change(name, None, version))
 }
 
-/// The columns of a line of apt. Only the last one, a file path, may contain blanks.
+/// Only the last column, a file path, may contain blanks.
 fn columns<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
     line.splitn(COUNT, ' ').collect::<Vec<&str>>().try_into().ok()
 }
@@ -131,12 +125,12 @@ fn third(line: &str) -> Option<UpcomingChange> {
     is_change(action).then(|| of_file(change, action))
 }
 
-/// True if an action changes files. A package is named again when it is configured.
+/// Returns true if files change. A package is named again when it is configured.
 fn is_change(action: &str) -> bool {
     !matches!(action, "**CONFIGURE**" | "**ERROR**")
 }
 
-/// The action of apt is a file path for whatever is installed.
+/// The action of apt is the path of the package file.
 fn of_file(change: UpcomingChange, action: &str) -> UpcomingChange {
     UpcomingChange { file: action.starts_with('/').then(|| action.to_owned()), ..change }
 }

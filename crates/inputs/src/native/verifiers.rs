@@ -1,31 +1,25 @@
-//! Expected reports of dpkg --verify, debsums(1) and rpm -V about patched objects.
-//!
-//! These tools compare with the delivery of the package and know nothing of patches. dpkg records only sums; rpm
-//! records attributes, too.
+//! Expected reports of dpkg --verify, debsums(1) and rpm -V about patched objects: they compare with the delivery and
+//! know nothing of patches. dpkg records only sums; rpm records attributes, too.
 
 use super::{NativeManager, NativeOrigin, NativePath};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_rootfs::{CAPABILITY, FileType};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
-/// The report of a verifier on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierReport {
     pub command: String,
-    /// Its line about the path.
     pub says: String,
 }
 
-/// A path of a native package, as delivered and as it is now.
+/// As delivered and as it is now.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedPath<'a> {
     pub origin: &'a NativeOrigin,
     /// As verifiers name it.
     pub path: &'a ObjectPath,
     pub recorded: NativePath,
-    /// True if somebody diverted it (dpkg-divert(1)).
     pub is_diverted: bool,
-    /// As the package delivered it.
     pub delivered: &'a RecordedState,
     /// `None` if there is none.
     pub now: Option<&'a RecordedState>,

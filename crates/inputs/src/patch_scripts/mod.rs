@@ -1,11 +1,6 @@
-//! Scripts of sparse patch packages and backout packages, for a pkgadd(1M) without patch support.
-//!
-//! They do the work of Sun's scripts for patch packages (Application Packaging Developer's Guide, "Patching Packages")
-//! without placeholders: one text for all patches, separators and classes. This program recognises the texts by their
-//! digests ([`role`](crate::source::sun_scripts::role)), does their work itself, and runs them only on request
-//! (patchadm-scripts(7)).
-//!
-//! They run in any `sh`, including that of System V, and any `awk` with functions.
+//! Scripts of sparse patch packages and backout packages, for a pkgadd(1M) without patch support, in any `sh` and `awk`
+//! with functions. They do the work of Sun's scripts (Application Packaging Developer's Guide, "Patching Packages").
+//! This program recognises them ([`role`](crate::source::sun_scripts::role)) and needs none.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +9,14 @@ const PREINSTALL: &str = include_str!("preinstall.sh");
 const CLASS: &str = include_str!("class.sh");
 const POSTINSTALL: &str = include_str!("postinstall.sh");
 
-/// `checkinstall` of the backout package; in the patch `patch_checkinstall`.
+/// In the backout package `checkinstall`, in the patch `patch_checkinstall`.
 pub const UNDO_CHECKINSTALL: &str = include_str!("undo_checkinstall.sh");
-/// `postinstall` of the backout package; in the patch `patch_postinstall`.
+/// In the backout package `postinstall`, in the patch `patch_postinstall`.
 pub const UNDO_POSTINSTALL: &str = include_str!("undo_postinstall.sh");
 /// `i.<class>` of the backout package, for every class with a saved file except `none`.
 pub const UNDO_CLASS: &str = include_str!("undo_class.sh");
 
-/// Returns the scripts of a sparse patch package by their names in `install`, for classes without their own class
-/// action script.
+/// By name in `install`, for classes without their own class action script.
 pub fn of_patch<'c>(classes: impl IntoIterator<Item = &'c str>) -> BTreeMap<String, &'static str> {
     let fixed = [
         ("checkinstall", CHECKINSTALL),

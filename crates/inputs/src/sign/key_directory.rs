@@ -1,7 +1,6 @@
-//! The trusted keys of a root: a directory with a file for each, rules beside them, and the list of revoked keys.
-//!
-//! Whoever may write there decides what is applied. So the directory and each file must belong to the owner of the root
-//! or to the superuser, and nobody else may write to them. Each file is checked through the descriptor that reads it.
+//! The trusted keys of a root, rules beside them, and revoked keys. Whoever may write there decides what is applied:
+//! the directory and each file must be the root's owner's or the superuser's alone. Each file is checked through the
+//! descriptor that reads it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,20 +19,17 @@ const MOST_KEYS: usize = 1000;
 const LARGEST_LIST: u64 = 1 << 20;
 const REVOKED: &[u8] = b"revoked";
 
-/// Reasons why the keys of a root are not trusted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyDirectoryError {
-    /// It could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A user other than the owner of the root, or than the caller who named it, may change it.
     #[error("{path} is not {whose} alone: {reason}")]
     NotTheRoots {
         path: String,
-        /// Whose it should be: "the root's", "the caller's".
+        /// The expected owner: "the root's", "the caller's".
         whose: &'static str,
-        /// Its owner, or who may write to it.
+        /// The real owner, or who may write to it.
         reason: String,
     },
     /// It is missing although it was named.
@@ -64,43 +60,39 @@ impl KeyDirectoryError {
     }
 }
 
-/// A trusted key with its rules.
 #[derive(Clone, Debug)]
 pub struct TrustedKey {
-    /// The name of its files, without endings.
+    /// Of its files, without endings.
     pub name: String,
     pub key: PublicKey,
     pub rules: KeyRules,
 }
 
-/// The keys of a root and those that are revoked.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
     /// Sorted by name. Several may have one id.
     pub keys: Vec<TrustedKey>,
     pub revoked: Revocations,
-    /// Ignored files of the directory, each with the reason.
+    /// Ignored files, each with the reason.
     pub ignored: Vec<String>,
 }
 
 impl KeyRing {
-    /// Returns the keys of an id.
     pub fn of_id(&self, id: KeyId) -> impl Iterator<Item = &TrustedKey> {
         self.keys.iter().filter(move |trusted| trusted.key.id == id)
     }
 }
 
-/// The directory of the keys of a root.
 #[derive(Debug)]
 pub struct KeyDirectory<'a> {
     root: &'a Root,
     place: &'a ObjectPath,
-    /// True if the caller named the directory, rather than the root.
+    /// The caller named the directory, not the root.
     is_of_caller: bool,
 }
 
 impl<'a> KeyDirectory<'a> {
-    /// The directory at a place inside a root, which need not exist.
+    /// The place need not exist.
     pub fn new(root: &'a Root, place: &'a ObjectPath) -> Self {
         Self { root, place, is_of_caller: false }
     }
@@ -111,8 +103,7 @@ impl<'a> KeyDirectory<'a> {
         Self { is_of_caller: true, ..self }
     }
 
-    /// Reads the keys for a verdict. A directory that was named must exist, and an existing one must have a key.
-    /// Otherwise a typing error would silently end all trust.
+    /// A named directory must exist, and an existing one must have a key: a typing error would silently end all trust.
     pub fn read_for_verdict(&self, is_named: bool) -> Result<KeyRing, KeyDirectoryError> {
         let Some(ring) = self.read_if_there()? else {
             let path = self.root.show(self.place);
@@ -161,7 +152,7 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(ring))
     }
 
-    /// An object in place of the directory, or above it, that is not a directory is an error.
+    /// An object in place of the directory, or above it, that is no directory is an error.
     fn must_be_absent(&self) -> Result<(), KeyDirectoryError> {
         let resolver = self.root.resolver();
         for at in std::iter::once(self.place.clone()).chain(self.place.ancestors()) {
@@ -224,7 +215,7 @@ impl<'a> KeyDirectory<'a> {
     }
 }
 
-/// Why a name is ignored. Hidden files are those being written.
+/// Hidden files are those being written.
 fn ignored(name: &[u8], names: &[Vec<u8>]) -> Option<String> {
     let belongs = match name.strip_suffix(b".rules") {
         Some(stem) => names.contains(&[stem, b".pub"].concat()),
@@ -257,31 +248,25 @@ impl KeyRole {
     }
 }
 
-/// Reasons why rules of a key, or the list of revoked keys, are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyRulesError {
-    /// It is not a file of parameters.
     #[error("{0}")]
     Syntax(String),
-    /// A rule is unknown or has an impossible value.
     #[error("{name}: {reason}")]
     Rule { name: String, reason: String },
-    /// A line of the list of revoked keys names no key.
     #[error("line {line}: {reason}")]
     Revocation { line: usize, reason: KeyFileError },
 }
 
-/// The rules of a key: `NAME.rules` beside `NAME.pub`. The default limits nothing.
+/// `NAME.rules` beside `NAME.pub`. The default limits nothing.
 #[derive(Clone, Debug)]
 pub struct KeyRules {
-    /// The last day of accepted signatures, by the time in their trusted comment.
+    /// The last day for the time in a signature's trusted comment.
     pub expires: Option<NaiveDate>,
-    /// The roles for which the key may sign.
     pub roles: Vec<KeyRole>,
-    /// Pattern for the bases of patches that it may sign, matched as a whole.
+    /// For the bases of patches that it may sign, matched as a whole.
     pub bases: Option<Regex>,
-    /// The pattern as written.
     pub bases_text: Option<String>,
 }
 
@@ -311,7 +296,6 @@ impl KeyRules {
         Ok(rules)
     }
 
-    /// Sets one rule by its name.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "expires" => {
@@ -351,7 +335,7 @@ impl KeyRules {
         text
     }
 
-    /// True if a signature of this time (seconds since 1970) is past the last day.
+    /// `time` is in seconds since 1970.
     pub fn is_expired(&self, time: Option<i64>) -> bool {
         let Some(last) = self.expires else { return false };
         let day = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).map(|at| at.date_naive());
@@ -364,7 +348,7 @@ fn role(word: &str) -> Result<KeyRole, String> {
     found.ok_or_else(|| format!("<{word}> is neither patch nor index"))
 }
 
-/// Revoked keys, each with the reason.
+/// Each with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revocations(BTreeMap<KeyId, String>);
 
@@ -385,13 +369,12 @@ impl Revocations {
         Ok(Self(revoked))
     }
 
-    /// Adds a key unless it is revoked already.
+    /// Does nothing if the key is revoked already.
     pub fn add(&mut self, id: KeyId, reason: &str) {
         let reason = reason.split(char::is_control).collect::<Vec<_>>().join(" ");
         self.0.entry(id).or_insert_with(|| reason.trim().to_owned());
     }
 
-    /// Returns the reason why a key is revoked.
     pub fn reason(&self, id: KeyId) -> Option<&str> {
         self.0.get(&id).map(String::as_str)
     }

@@ -1,7 +1,5 @@
-//! The manifest of a patch: the SHA-256 sums of its files and its id, as the text that is signed.
-//!
-//! A list of files has exactly one spelling, and a parsed manifest is written again byte for byte. `sha256sum -c`
-//! accepts the text.
+//! The manifest of a patch, the text that is signed: SHA-256 sums of its files and its id. A list of files has exactly
+//! one spelling, and a parsed manifest is written again byte for byte. `sha256sum -c` accepts the text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,28 +12,25 @@ pub use crate::sha256::Sha256Sum;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::patch::PatchId;
 
-/// The largest manifest that is read: 64 MiB.
+/// 64 MiB.
 pub const LARGEST_MANIFEST: u64 = 64 << 20;
 
 const HEAD: &[u8] = b"# patchadm manifest 1";
 
-/// The manifest in a directory, which lists the files there.
+/// In a directory, for the files there.
 pub const MANIFEST: &str = "MANIFEST";
 
 /// The ending of a manifest beside a file.
 pub const BESIDE: &str = ".manifest";
 
-/// Computes the SHA-256 sum of these bytes.
 pub fn sha256(bytes: &[u8]) -> Sha256Sum {
     Sha256::digest(bytes)
 }
 
-/// Formats a sum in hexadecimal digits.
 pub fn sha256_text(sum: &Sha256Sum) -> String {
     Hex(sum).to_string()
 }
 
-/// The coverage of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestForm {
     /// Every file of a directory except the manifest and its signatures.
@@ -54,38 +49,31 @@ impl ManifestForm {
     }
 }
 
-/// One file of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestEntry {
     /// Relative to the directory of the manifest.
     pub path: Vec<u8>,
-    /// The sum of its content.
     pub sum: Sha256Sum,
 }
 
-/// A manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// As spelled.
     pub patch: String,
     pub form: ManifestForm,
-    /// As `2026-11-20T12:00:00Z`; it is not compared.
+    /// As `2026-11-20T12:00:00Z`; not compared.
     pub date: Option<String>,
     /// Sorted by path, each path once; only one in the form `file`.
     pub entries: Vec<ManifestEntry>,
 }
 
-/// The reason why a text is no manifest. Lines are counted from 1.
+/// Lines are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// It is larger than the limit.
     #[error("the manifest is larger than 64 MiB")]
     TooLarge,
-    /// A line that no manifest has there.
     #[error("the manifest is damaged, line {line}: {reason}")]
     Line { line: usize, reason: &'static str },
-    /// A path in the wrong place.
     #[error("the manifest is damaged, line {line}: <{path}> {reason}")]
     Path {
         line: usize,
@@ -196,7 +184,6 @@ impl Manifest {
         }
     }
 
-    /// Returns the sum of a file.
     pub fn sum(&self, path: &[u8]) -> Option<&Sha256Sum> {
         let at = self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(path)).ok()?;
         self.entries.get(at).map(|entry| &entry.sum)
@@ -222,7 +209,7 @@ impl Manifest {
     }
 }
 
-/// True for the manifest and its signatures, which no manifest covers.
+/// No manifest covers itself and its signatures.
 pub fn is_of_manifest(path: &[u8]) -> bool {
     without_signature(path) == MANIFEST.as_bytes()
 }

@@ -1,17 +1,12 @@
-//! Signatures: the maker of a patch, and whether a root trusts it.
+//! Signatures (patchadm-signatures(5)): manifests of SHA-256 sums, signed with minisign(1) (both algorithms) or
+//! signify(1). Only [`KeyDirectory`] reads a root. Without the feature `sign`, all formats are read but no key is
+//! known, so `require` refuses every signature. PKCS#7 is not supported.
 //!
 //! ```text
 //! manifest, signature ──┐
 //! keys of the root ─────┼─► verdict ─► trusted │ unsigned │ unknown-key │ revoked │ expired │ not-allowed │ bad
 //! policy of the root ───┘   pure                          and with the policy: accept, warn, or refuse
 //! ```
-//! The signed text is a manifest of SHA-256 sums (patchadm-signatures(5)). Signatures and keys are those of minisign(1)
-//! (both algorithms) and signify(1). Only [`KeyDirectory`] reads a root.
-//!
-//! The cryptography is behind the feature `sign`. A build without it reads all formats but knows no key, so `require`
-//! refuses every signature.
-//!
-//! [`source`](crate::source) compares a patch with its manifest. PKCS#7 is not supported.
 
 mod key_directory;
 mod manifest;

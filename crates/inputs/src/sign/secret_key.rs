@@ -1,7 +1,5 @@
-//! Secret keys of minisign.
-//!
-//! A key is encrypted with a stream that scrypt derives from the password; without a password it is stored as it is.
-//! The memory for scrypt is limited, so that a foreign key file takes no more than one of minisign.
+//! Secret keys of minisign, encrypted with a stream that scrypt derives from the password, or stored as they are. The
+//! memory for scrypt is limited: a foreign key file takes no more than one of minisign.
 
 use std::fmt;
 
@@ -15,45 +13,36 @@ const BY_SCRYPT: [u8; 2] = *b"Sc";
 const NOT_ENCRYPTED: [u8; 2] = [0, 0];
 const BY_BLAKE2B: [u8; 2] = *b"B2";
 
-/// The scrypt costs of minisign: about a second and a gibibyte.
+/// The costs of minisign: about a second and a gibibyte.
 const OPERATIONS: u64 = 1 << 25;
 
 const MEMORY: u64 = 1 << 30;
 const LEAST_MEMORY: u64 = 1 << 24;
 const SEALED: usize = 8 + 64 + 32;
 
-/// Why a secret key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretKeyError {
-    /// The file is not a secret key of minisign.
     #[error("it is no secret key of minisign: {0}")]
     Form(&'static str),
-    /// The key is encrypted and no password was given.
     #[error("the key is encrypted, and no password was given")]
     NoPassword,
-    /// The password is not that of the key.
     #[error("the password is wrong, or the key is damaged")]
     WrongPassword,
     /// The file requires more memory than minisign ever does.
     #[error("the key asks for more than 1 GiB of memory to be decrypted")]
     TooExpensive,
-    /// There is too little memory to decrypt it.
     #[error("not enough memory to decrypt the key: {0} MiB are needed")]
     NoRoom(u64),
 }
 
-/// The random bytes of a new key.
 #[derive(Clone)]
 pub struct KeySeed {
-    /// The identity of the key.
     pub id: [u8; 8],
     pub secret: [u8; 32],
-    /// The salt of its encryption.
     pub salt: [u8; 32],
 }
 
-/// A secret key that can sign.
 pub struct SecretKey {
     id: KeyId,
     key: SigningKey,
@@ -74,12 +63,11 @@ struct SealedKey {
 }
 
 impl SecretKey {
-    /// Creates a key from random bytes.
     pub fn new(seed: &KeySeed) -> Self {
         Self { id: KeyId(seed.id), key: SigningKey::from_bytes(&seed.secret) }
     }
 
-    /// True if the key file needs a password.
+    /// The key file needs a password.
     pub fn is_encrypted(text: &[u8]) -> Result<bool, SecretKeyError> {
         Ok(SealedKey::parse(text)?.encryption == BY_SCRYPT)
     }
@@ -122,13 +110,11 @@ impl SecretKey {
         digest.finalize().into()
     }
 
-    /// Returns the public half.
     pub fn public(&self) -> PublicKey {
         PublicKey { id: self.id, point: self.key.verifying_key().to_bytes() }
     }
 
-    /// Formats the key file, encrypted if there is a password. If memory is short, less is used for the encryption, as
-    /// minisign does.
+    /// Encrypts if there is a password. If memory is short, less is used, as by minisign.
     pub fn write(
         &self,
         seed: &KeySeed,
@@ -163,8 +149,7 @@ impl SecretKey {
         Ok(sealed.write(comment))
     }
 
-    /// Signs a message and a trusted comment, over the message's BLAKE2b-512 digest as minisign does. The comment must
-    /// be one line.
+    /// Signs the message's BLAKE2b-512 digest, as minisign does, and the comment, which must be one line.
     pub fn sign(&self, message: &[u8], trusted_comment: &str) -> Signature {
         let bytes = self.key.sign(&signature::prehash(message)).to_bytes();
         let text = trusted_comment.as_bytes().to_vec();
@@ -224,7 +209,7 @@ struct Cost {
 const BLOCKS: u32 = 8;
 
 impl Cost {
-    /// The parameters that libsodium derives from these limits.
+    /// Like libsodium.
     fn of(operations: u64, memory: u64) -> Result<Self, SecretKeyError> {
         if operations > OPERATIONS || memory > MEMORY {
             return Err(SecretKeyError::TooExpensive);

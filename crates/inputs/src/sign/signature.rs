@@ -1,20 +1,17 @@
-//! Public keys and signature files of minisign and signify.
-//!
-//! The untrusted comment is covered by no signature, so nothing reads it. Public keys of both programs have the same
-//! bytes.
+//! Public keys and signature files of minisign and signify. No signature covers the untrusted comment, so nothing reads
+//! it. Public keys of both programs have the same bytes.
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use base64ct::{Base64, Encoding};
 
-/// The largest signature file that is read, in bytes.
+/// In bytes.
 pub const LARGEST_SIGNATURE: u64 = 4096;
 
 pub(super) const HASHED: [u8; 2] = *b"ED";
 const TRUSTED: &[u8] = b"trusted comment: ";
 
-/// The tool whose signature file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureFormat {
     /// Four lines, in `NAME.minisig`.
@@ -24,10 +21,9 @@ pub enum SignatureFormat {
 }
 
 impl SignatureFormat {
-    /// In the order in which they are searched.
+    /// In search order.
     pub const ALL: [Self; 2] = [Self::Minisign, Self::Signify];
 
-    /// Returns the ending of the file's name.
     pub fn ending(self) -> &'static str {
         match self {
             Self::Minisign => ".minisig",
@@ -36,19 +32,15 @@ impl SignatureFormat {
     }
 }
 
-/// The reason a file is not a signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// It is larger than any signature.
     #[error("the signature file is larger than 4 KiB")]
     TooLarge,
-    /// It does not have the lines of a signature.
     #[error("the signature file is damaged: {0}")]
     Form(&'static str),
 }
 
-/// A signature file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// The key that made it, as it claims.
@@ -65,7 +57,6 @@ pub(super) struct TrustedComment {
 }
 
 impl Signature {
-    /// Reads a signature file.
     pub fn parse(text: &[u8], format: SignatureFormat) -> Result<Self, SignatureError> {
         if text.len() as u64 > LARGEST_SIGNATURE {
             return Err(SignatureError::TooLarge);
@@ -103,7 +94,7 @@ impl Signature {
         Some(Self { key, is_hashed, bytes, trusted: None })
     }
 
-    /// True if a key made this signature of a message, and of its trusted comment.
+    /// Also of the trusted comment.
     pub fn is_of(&self, key: &PublicKey, message: &[u8]) -> bool {
         let is_of_message = if self.is_hashed {
             verifies(&key.point, &prehash(message), &self.bytes)
@@ -146,8 +137,7 @@ fn trusted_comment(line: &[u8], signature: &[u8]) -> Result<TrustedComment, Sign
 pub(super) const LARGEST_KEY_FILE: usize = 4096;
 pub(super) const ALGORITHM: [u8; 2] = *b"Ed";
 
-/// The identity of a key in signatures: eight bytes, shown as sixteen hexadecimal digits as in minisign. It is not a
-/// digest: two keys may have one identity.
+/// Eight bytes, shown as sixteen hexadecimal digits as in minisign. It is not a digest: two keys may have one id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub(super) [u8; 8]);
 
@@ -170,22 +160,17 @@ impl FromStr for KeyId {
     }
 }
 
-/// The reason a file is not a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// It is larger than any key.
     #[error("it is larger than 4 KiB, and no key is")]
     TooLarge,
-    /// It does not have the two lines of a key.
     #[error("it is no public key of minisign or signify: {0}")]
     Form(&'static str),
-    /// A key id is not sixteen hexadecimal digits.
     #[error("<{0}> is no key id: sixteen hexadecimal digits")]
     KeyId(String),
 }
 
-/// A public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     pub id: KeyId,
@@ -193,7 +178,6 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Parses a file of minisign or signify.
     pub fn parse(text: &[u8]) -> Result<Self, KeyFileError> {
         if text.len() > LARGEST_KEY_FILE {
             return Err(KeyFileError::TooLarge);
@@ -224,7 +208,7 @@ impl PublicKey {
 
 const COMMENT: &str = "untrusted comment: ";
 
-/// Lines without their ends. The last line may lack its newline; nothing may follow it.
+/// Without line ends. The last line may lack its newline; nothing may follow it.
 pub(super) fn text_lines(text: &[u8]) -> Vec<&[u8]> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect()
@@ -257,7 +241,7 @@ pub(super) fn take_array<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a
 
 // Only these functions depend on the feature `sign`.
 
-/// True if this build can verify signatures.
+/// This build can verify signatures.
 pub const IS_AVAILABLE: bool = cfg!(feature = "sign");
 
 /// Verifies strictly, as libsodium does: points of small order and alternative encodings are rejected.

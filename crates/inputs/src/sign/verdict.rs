@@ -1,4 +1,4 @@
-//! The verdict on a signature, computed from the keys and the policy of a root.
+//! The verdict on a signature, from the keys and the policy of a root.
 
 use std::fmt;
 
@@ -9,19 +9,17 @@ use super::manifest::{Manifest, ManifestForm};
 use super::signature::{IS_AVAILABLE, KeyId, Signature, SignatureFormat};
 use patchadm_changeset::format::history::SignatureRecord;
 
-/// A policy's demand on signatures, strictest last.
+/// Strictest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DemandWord {
-    /// They are ignored.
     Off,
-    /// Patches without a good signature are applied with a note; those with a bad one are refused.
+    /// Applies patches without a good signature with a note, and refuses bad ones.
     Warn,
-    /// A patch without a good signature is refused.
+    /// Refuses patches without a good signature.
     Require,
 }
 
 impl DemandWord {
-    /// All words with their meanings.
     pub const ALL: [(&'static str, Self); 3] =
         [("require", Self::Require), ("warn", Self::Warn), ("off", Self::Off)];
 
@@ -34,20 +32,17 @@ impl DemandWord {
     }
 }
 
-/// The demand of one policy, with its trusted keys.
+/// Of one policy, with its trusted keys.
 #[derive(Clone, Debug)]
 pub struct Demand {
-    /// How strict it is.
     pub word: DemandWord,
     pub keys: KeyRing,
 }
 
-/// The result of examining a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignatureState {
-    /// It was not examined.
     Unchecked,
-    /// It is good, and its key may sign this.
+    /// Good, and its key may sign this.
     Trusted,
     Unsigned,
     /// The root does not have its key.
@@ -76,7 +71,6 @@ impl SignatureState {
         }
     }
 
-    /// True if a policy refuses it.
     pub fn is_refused_by(self, demand: DemandWord) -> bool {
         match self {
             Self::Unchecked | Self::Trusted => false,
@@ -86,27 +80,22 @@ impl SignatureState {
     }
 }
 
-/// The verdict on one patch or index, for reports.
+/// On one patch or index, for reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The result of the examination.
     pub state: SignatureState,
     /// According to the signature.
     pub key: Option<KeyId>,
-    /// The name of the key in the root.
     pub name: Option<String>,
-    /// The time of signing, in seconds since 1970, if the signature covers one.
+    /// In seconds since 1970, if the signature covers a time.
     pub time: Option<i64>,
-    /// The coverage of the manifest.
     pub form: Option<ManifestForm>,
-    /// The demand.
     pub policy: DemandWord,
-    /// The fault, as the end of a sentence that begins with the patch; empty without a fault.
+    /// The end of a sentence about the patch; empty without a fault.
     pub reason: String,
 }
 
 impl Verdict {
-    /// Returns the verdict for a signature that was not examined.
     pub fn unchecked() -> Self {
         Self::of(SignatureState::Unchecked, DemandWord::Off, "")
     }
@@ -115,7 +104,6 @@ impl Verdict {
         Self { state, key: None, name: None, time: None, form: None, policy, reason: reason.into() }
     }
 
-    /// True if the policy refuses it.
     pub fn is_refused(&self) -> bool {
         self.state.is_refused_by(self.policy)
     }
@@ -133,8 +121,7 @@ impl Verdict {
         }
     }
 
-    /// Returns the report's note on an applied patch: its signer, or that its signature proves nothing; `None` if it
-    /// was not examined.
+    /// The note on an applied patch: its signer, or that its signature proves nothing; `None` if it was not examined.
     pub fn note(&self) -> Option<String> {
         match self.state {
             SignatureState::Unsigned | SignatureState::UnknownKey => {
@@ -149,7 +136,6 @@ impl Verdict {
         }
     }
 
-    /// Returns the verdict with another reason.
     #[must_use]
     pub fn but_reason(self, reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..self }
@@ -168,17 +154,14 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A manifest and its signature, if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignedFiles {
-    /// The bytes of the manifest.
     pub manifest: Vec<u8>,
-    /// The signature file and its format.
     pub signature: Option<(SignatureFormat, Vec<u8>)>,
 }
 
-/// Judges the files against one demand: first the signature, then the manifest, then the rights of the key. Returns the
-/// manifest if it is trusted. The content is not compared.
+/// Checks the signature, then the manifest, then the rights of the key. Returns the manifest if it is trusted. Content
+/// is not compared.
 pub fn judge(files: Option<&SignedFiles>, demand: &Demand, role: KeyRole) -> (Verdict, Option<Manifest>) {
     let verdict = |state, reason: String| (Verdict::of(state, demand.word, reason), None);
     if demand.word == DemandWord::Off {

@@ -1,4 +1,6 @@
-//! Bundles: directories and archives of several patches, such as recommended sets and clusters of vendors.
+//! Bundles: directories and archives of several patches, such as recommended sets and clusters of vendors. Patches of a
+//! directory are used in place. Those of an archive are unpacked once into a private directory: reading in place would
+//! decompress the whole archive for each.
 //!
 //! ```text
 //! 10_Recommended/patch_order        the ids, one a line; without it all patches in the bundle count
@@ -6,9 +8,6 @@
 //! 10_Recommended/106793-01/…        a patch as a directory, or
 //! 10_Recommended/106793-02.zip      a patch as an archive, with its manifest and signature beside it
 //! ```
-//! Patches of a directory are used in place. Those of an archive are unpacked once, into a private directory that is
-//! removed with the value: reading them in place would decompress the whole archive for each of them. Names are checked as
-//! in any source, and unpacking does not begin if the space is too small.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -39,7 +38,7 @@ const BUFFER: usize = 1 << 18;
 /// Disk space of a file or directory in addition to its content, in bytes.
 const BLOCK: u64 = 4096;
 
-/// An open bundle, whose patches are not open yet.
+/// Its patches are not open yet.
 #[derive(Debug)]
 pub struct Bundle {
     source: Source,
@@ -47,12 +46,11 @@ pub struct Bundle {
     patches: BTreeMap<PackagePath, BundledPatch>,
 }
 
-/// The self-description of a bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BundleTexts {
-    /// The words of `patch_order`, if there is one.
+    /// The words of `patch_order`.
     pub order: Option<Vec<String>>,
-    /// The name in `CLUSTER_README`.
+    /// In `CLUSTER_README`.
     pub name: Option<String>,
 }
 
@@ -62,19 +60,17 @@ struct BundledPatch {
     files: u64,
 }
 
-/// The patches of a bundle, which can be opened as sources.
+/// They can be opened as sources.
 #[derive(Debug)]
 pub struct BundlePatches {
     /// Sorted by name.
     pub paths: Vec<PathBuf>,
-    /// The bundle's description of itself.
     pub texts: BundleTexts,
     _unpacked: Option<UnnamedDirectory>,
 }
 
 impl Bundle {
-    /// Opens a bundle; `None` if the operand has no patches below its top, so that it can only be a patch itself. A
-    /// signal ends it.
+    /// Returns `None` if the operand has no patches below its top: it can only be a patch itself.
     pub fn open(path: &Path, interrupt: Interrupt<'_>) -> Result<Option<Self>, SourceError> {
         let source = Source::open(path)?;
         let mut bundle = Self { source, texts: BundleTexts::default(), patches: BTreeMap::new() };
@@ -86,8 +82,8 @@ impl Bundle {
         Ok((!bundle.patches.is_empty()).then_some(bundle))
     }
 
-    /// True for a directory, and for an archive with several patches, with archives, or with an order. An archive with
-    /// one directory of packages may be a damaged patch.
+    /// A directory, or an archive with several patches, with archives, or with an order. An archive with one directory
+    /// of packages may be a damaged patch.
     pub fn is_set(&self) -> bool {
         let is_archive = |at: &PackagePath| is_archive_of_id(&String::from_utf8_lossy(last(at).1));
         self.source.form == Form::Directory
@@ -96,7 +92,6 @@ impl Bundle {
             || self.patches.keys().any(is_archive)
     }
 
-    /// Returns the bundle's description of itself.
     pub fn texts(&self) -> &BundleTexts {
         &self.texts
     }
@@ -112,7 +107,7 @@ impl Bundle {
         let fail =
             |error: RootError| SourceError { path: path.clone(), problem: SourceProblem::Spool(error) };
         self.check_space(place)?;
-        // The leftovers of another run do not make this one fail.
+        // Leftovers of another run do not matter here.
         let _ = place.remove_leftovers(PROGRAM);
         let mut unpacked = UnnamedDirectory::begin(place, PROGRAM, b"bundle").map_err(fail)?;
         self.unpack(&mut unpacked, interrupt)?;
@@ -191,18 +186,17 @@ impl Bundle {
                     file.set_mode(Mode::of(member.stamp.mode & 0o777 | 0o600)).map_err(fail)?;
                     file.set_mtime(Timestamp::whole(member.stamp.mtime)).map_err(fail)
                 }
-                // A second name of a file of the same patch; a link elsewhere would need what is not unpacked.
+                // A link elsewhere would need files that are not unpacked.
                 Kind::HardLink(target) if self.patch_of(target) == Some(patch) => {
                     unpacked.tree.link(target.as_bytes(), name).map_err(fail)
                 }
-                // If they are needed, opening the patch finds that they are missing.
+                // Opening the patch reports them if they are needed.
                 Kind::HardLink(_) | Kind::Symlink | Kind::Other => Ok(()),
             }
         })
     }
 
-    /// The patch that a member belongs to: the file itself, a file of the same name with an ending, or its
-    /// directory.
+    /// Returns the file itself, a file of the same name with an ending, or its directory.
     fn patch_of(&self, path: &PackagePath) -> Option<&PackagePath> {
         let known = |path: &[u8]| self.patches.get_key_value(path).map(|(path, _)| path);
         let bytes = path.as_bytes();
@@ -305,7 +299,7 @@ fn depth(path: &PackagePath) -> usize {
     path.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1)
 }
 
-/// Directories above a path that can be patches, outermost first, without a trailing slash.
+/// Candidates above a path, outermost first, without a trailing slash.
 fn directories_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes.take(DEEPEST + 1).filter_map(|(at, _)| path.get(..at))
@@ -375,8 +369,7 @@ pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
     only_patches(directory, directory_names(directory), MOST_DIRECTORIES)
 }
 
-/// Returns the names of all patches in a directory. System errors are returned, because an incomplete set would be
-/// taken for the whole.
+/// Fails on system errors: an incomplete set would be taken for the whole.
 pub fn all_patches_in(directory: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory)? {
@@ -387,7 +380,7 @@ pub fn all_patches_in(directory: &Path) -> io::Result<Vec<OsString>> {
     Ok(only_patches(directory, names, usize::MAX).into_iter().map(|(name, _)| name).collect())
 }
 
-/// `looks` limits the directories that are opened to find out what they are.
+/// `looks` limits the directories that are opened to find out their kind.
 fn only_patches(
     directory: &Path,
     mut names: Vec<(OsString, bool)>,
@@ -404,7 +397,7 @@ fn only_patches(
     names
 }
 
-/// True for an id, but not for a description such as `README.105181-05`.
+/// An id, but not a description such as `README.105181-05`.
 fn is_id(name: &str) -> bool {
     !name.contains('.') && PatchId::new(name).is_ok()
 }
@@ -423,7 +416,7 @@ fn holds_packages(directory: &Path) -> bool {
     })
 }
 
-/// True if a name has the ending of an archive, or is an id.
+/// The ending of an archive, or an id.
 pub fn is_called_as_patch(name: &str) -> bool {
     is_id(name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

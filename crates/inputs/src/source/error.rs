@@ -1,4 +1,4 @@
-//! Reasons why a source cannot be read, in kinds that commands map to exit codes.
+//! Faults of sources, in kinds that commands map to exit codes.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,6 @@ use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 use patchadm_svr4::package::PackagePath;
 
-/// A fault of a source.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", .path.display())]
 pub struct SourceError {
@@ -26,35 +25,28 @@ impl From<SourceError> for StreamError {
     }
 }
 
-/// The kinds of faults of a source. The numbers are those of patchadd(1M).
+/// The numbers are those of patchadd(1M).
 #[derive(Debug, thiserror::Error)]
 pub enum SourceProblem {
-    /// There is nothing of that name.
     #[error("no such file or directory")]
     NotFound,
-    /// It cannot be read, for a reason of the system.
     #[error("cannot read{}: {error}", of(.file.as_deref()))]
-    Io {
-        /// The file inside it, where it is a directory.
-        file: Option<String>,
-        error: io::Error,
-    },
-    /// A known form that is not supported.
+    Io { file: Option<String>, error: io::Error },
     #[error("{0} is not supported yet")]
     Unsupported(String),
-    /// It is no package, patch or archive, or it is damaged; exit 33.
+    /// No package, patch or archive, or damaged; exit 33.
     #[error("{0}")]
     BadForm(String),
-    /// A directory with neither packages nor patches; exit 33.
+    /// Exit 33.
     #[error("{NO_PACKAGE}")]
     NoPackage,
-    /// A directory of patches with these names; exit 33.
+    /// Exit 33.
     #[error("it is a directory of patches, not a patch: it holds {}", listed(.0))]
     HoldsPatches(Vec<String>),
-    /// The patches of a bundle do not fit where they would be unpacked; exit 18.
+    /// Exit 18.
     #[error("its patches need {needed} bytes to be unpacked, and {place} has {free}")]
     NoSpool { needed: u64, free: u64, place: String },
-    /// The patches of a bundle cannot be unpacked; exit 36.
+    /// Exit 36.
     #[error("its patches cannot be unpacked: {0}")]
     Spool(RootError),
     /// A name or link in an archive leads out of the package, or is no file name; exit 33.
@@ -63,20 +55,20 @@ pub enum SourceProblem {
     /// The compression is damaged; exit 39.
     #[error("{0}")]
     NotDecompressed(String),
-    /// The pkginfo or pkgmap of a package is damaged; exit 28.
+    /// Exit 28.
     #[error("package {package}: {file} is corrupt: {reason}")]
     CorruptPackageFile {
         package: String,
-        /// `pkginfo`, `pkgmap`, or another file without which the package cannot be understood.
+        /// `pkginfo`, `pkgmap`, or another necessary file.
         file: String,
-        /// The fault, with its line if there is one.
+        /// With its line if there is one.
         reason: String,
     },
     /// A file is missing or differs from the pkgmap; exit 10.
     #[error("package {package}, file {file}: {reason}")]
     Corrupt {
         package: String,
-        /// Path of the object as in the pkgmap, or `install/…`.
+        /// As in the pkgmap, or `install/…`.
         file: String,
         /// `size 3 expected 4`, `sum 17 expected 18`, `missing from the source`.
         reason: String,
@@ -87,30 +79,27 @@ pub enum SourceProblem {
     /// It changed after its signature was verified; exit 41.
     #[error("it is not, or no longer, what was signed: {0}")]
     Changed(String),
-    /// A signal came while it was read.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
     /// A symbolic link in place of a file; exit 13.
     #[error("package {package}, file {file}: symbolic link included in patch")]
     Symlink {
         package: String,
-        /// Path of the object as in the pkgmap.
+        /// As in the pkgmap.
         file: PackagePath,
     },
 }
 
 impl SourceError {
-    /// True if a file of the pkgmap is missing.
     pub fn is_missing_file(&self) -> bool {
         matches!(&self.problem, SourceProblem::Corrupt { reason, .. } if reason == MISSING)
     }
 
-    /// The refusal of a signature.
     pub fn signature(path: &std::path::Path, verdict: Verdict) -> Self {
         Self { path: path.to_owned(), problem: SourceProblem::Signature(Box::new(verdict)) }
     }
 
-    /// True if the source changed after its signature was verified.
+    /// The source changed after its signature was verified.
     pub fn is_exchange(&self) -> bool {
         matches!(self.problem, SourceProblem::Changed(_))
     }

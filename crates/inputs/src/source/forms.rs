@@ -1,7 +1,6 @@
-//! The forms of a source, each of which visits its members in order: directory, datastream, tar archive, zip archive.
-//!
-//! An operand may be a symbolic link to a directory. Below it no link is followed, which the kernel guarantees
-//! (`openat2` with `RESOLVE_NO_SYMLINKS`), so that a link swapped in between check and use leads nowhere.
+//! The forms of a source: directory, datastream, tar archive, zip archive. An operand may be a symbolic link to a
+//! directory. Below it the kernel follows no link (`openat2` with `RESOLVE_NO_SYMLINKS`): a link swapped in between
+//! check and use leads nowhere.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -39,9 +38,8 @@ impl SourceDirectory {
         Ok(Self { top })
     }
 
-    /// Gives the files beside the packages and everything inside them, sorted by name. Other directories are passed
-    /// over, and so are packages whose directory is not `wanted`. A name that begins with a dot is not a package's:
-    /// pkgtrans(1) is just writing such a directory.
+    /// Visits files beside the packages and everything inside them, sorted by name; skips other directories and
+    /// packages that are not `wanted`. pkgtrans(1) is just writing a directory whose name begins with a dot.
     pub(super) fn walk<E: From<SourceError>>(
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
@@ -193,7 +191,7 @@ fn kind(stat: &Stat) -> (Kind, u64) {
     }
 }
 
-/// Opened at the first read, so that a walk opens no file without need.
+/// Opened at the first read: a walk opens no file without need.
 struct Unopened<'a> {
     directory: &'a SourceDirectory,
     path: &'a PackagePath,
@@ -210,14 +208,14 @@ impl Read for Unopened<'_> {
     }
 }
 
-/// The most bytes after the last archive: they are skipped, so that a compression around the stream is checked to its
-/// end. No more is read, because the end may never come.
+/// Bytes after the last archive, skipped so that an outer compression is checked to its end. No more is read: the end
+/// may never come.
 const JUNK: u64 = 1 << 20;
 
 const BUFFER: usize = 1 << 18;
 
-/// Gives each member of each part as `<pkginst>/<path>`; `pkginfo` and `pkgmap` come first, from the table of
-/// contents, and the copies in the parts must be equal to them.
+/// Gives each member of each part as `<pkginst>/<path>`; `pkginfo` and `pkgmap` come first, from the table of contents,
+/// and must equal the copies in the parts.
 pub(super) fn walk_stream<E: From<SourceError>>(
     input: Box<dyn Read + '_>,
     visit: &mut Visit<'_, E>,
@@ -298,13 +296,13 @@ fn compare<R: Read>(
     Err(SourceProblem::CorruptPackageFile { package: inst, file, reason })
 }
 
-// Supported forms of tar are those of the seventh edition, ustar, GNU long names and pax names. Records with long names
-// are read here, with a limit, because the tar crate reads them whole, regardless of their size. Readers that disagree
-// about a size see different archives (CVE-2025-62518), so a pax record with another size than the header is refused.
+// Supported are tar of the seventh edition, ustar, GNU long names and pax names. Long names are read here, with a
+// limit, because the tar crate reads them whole. Readers that disagree about a size see different archives
+// (CVE-2025-62518), so a pax record with another size than the header is refused.
 
 const LONGEST_RECORD: u64 = 1 << 20;
 
-/// Padding after the end mark is read so that a compression around the archive is checked to its end.
+/// Read after the end mark so that an outer compression is checked to its end.
 const PADDING: u64 = 16 << 20;
 
 #[derive(Default)]
@@ -425,8 +423,8 @@ impl Announced {
     }
 }
 
-// Names that come twice, members that overlap (a small file can be made to unfold into petabytes), encryption, and
-// unknown compression methods of a zip archive are refused.
+// Refuses duplicate names, overlapping members (a small file can unfold into petabytes), encryption, and unknown
+// compression methods.
 
 const LONGEST_TARGET: u64 = 4096;
 

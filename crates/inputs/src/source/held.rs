@@ -1,6 +1,5 @@
-//! The members of a source, for callers that report every fault instead of the first.
-//!
-//! Nothing is compared with a pkgmap, and a missing or additional file is no error.
+//! The members of a source, for callers that report every fault. Nothing is compared with a pkgmap, and a missing or
+//! additional file is no error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -10,41 +9,33 @@ use super::image::Image;
 use super::member::{Kind, MemberGroup, PackagePart, SourceMember};
 use super::{Source, SourceError};
 use crate::sha256::Sha256;
-use crate::sign::Sha256Sum;
+use crate::sign::{LARGEST_MANIFEST, Sha256Sum};
 use patchadm_rootfs::never;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::package::checksum::Checksum;
 
-const LARGEST_TEXT: u64 = 16 << 20;
-
-/// The size and sum of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldSum {
-    /// The size in bytes.
     pub size: u64,
     /// The sum of pkgmap(4).
     pub cksum: u16,
 }
 
-/// All members of a source.
 #[derive(Debug, Default)]
 pub struct HeldMembers {
-    /// Files in places of objects: index of the package, path of the object, sum.
+    /// In places of objects: index of the package, path, sum.
     pub objects: BTreeMap<(usize, PackagePath), HeldSum>,
-    /// Files in a package directory outside all places of a package: index of the package, and path.
+    /// In a package directory outside all places of a package: index of the package, and path.
     pub strays: Vec<(usize, String)>,
-    /// The names beside the packages.
     pub beside: Vec<String>,
 }
 
-/// The files of a source by their paths, as a manifest lists them.
+/// By path, as a manifest lists them.
 #[derive(Debug, Default)]
 pub struct HeldDigests {
-    /// The SHA-256 of each.
     pub digests: BTreeMap<Vec<u8>, Sha256Sum>,
     /// Symbolic links and devices.
     pub others: Vec<Vec<u8>>,
-    /// The text of the file `MANIFEST`.
     pub manifest: Option<Vec<u8>>,
 }
 
@@ -53,13 +44,12 @@ struct MemberSurvey<'i> {
     held: HeldMembers,
     files: HashMap<PackagePath, HeldSum>,
     groups: HashMap<MemberGroup, HeldSum>,
-    /// Names whose data another member has.
+    /// Another member has their data.
     grouped: Vec<(usize, PackagePath, MemberGroup)>,
     linked: Vec<(usize, PackagePath, PackagePath)>,
 }
 
 impl Source {
-    /// Reads and lists all members.
     pub fn members(&self, image: &Image) -> Result<HeldMembers, SourceError> {
         let mut survey = MemberSurvey {
             image,
@@ -75,7 +65,6 @@ impl Source {
         Ok(survey.finish())
     }
 
-    /// Digests every file below the top of the source.
     pub fn digests(&self, image: &Image) -> Result<HeldDigests, SourceError> {
         let mut held = HeldDigests::default();
         self.walk::<SourceError>(&never, &mut |member, data| {
@@ -85,7 +74,7 @@ impl Source {
                 Kind::Directory => {}
                 Kind::File if path == b"MANIFEST" => {
                     let mut text = Vec::new();
-                    data.take(LARGEST_TEXT).read_to_end(&mut text).map_err(fail)?;
+                    data.take(LARGEST_MANIFEST + 1).read_to_end(&mut text).map_err(fail)?;
                     held.manifest = Some(text);
                 }
                 Kind::File => {

@@ -16,13 +16,11 @@ use patchadm_svr4::patch::{
     RequirementsError,
 };
 
-/// The form of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Directory,
     Datastream(Option<Compression>),
     Tar(Option<Compression>),
-    /// A zip archive or a jar.
     Zip,
 }
 
@@ -44,39 +42,36 @@ impl Form {
     }
 }
 
-/// The contents of a patch, a package or several packages.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The file name of the operand.
     pub name: String,
     /// The single directory at the top of an archive, such as `103201-01`.
     pub top: Option<String>,
-    /// The form of the operand.
     pub form: Form,
     /// In the order of a datastream, otherwise sorted by directory. Never empty.
     pub packages: Vec<PackageImage>,
-    /// Name and text of the README beside the packages.
+    /// Name and text, beside the packages.
     pub readme: Option<(String, Vec<u8>)>,
-    /// The contents of the file `patchinfo` beside the packages.
+    /// Beside the packages.
     pub patchinfo: Option<PatchinfoFile>,
-    /// The scripts beside the packages.
+    /// Beside the packages.
     pub hooks: Hooks,
     pub signature: ImageSignature,
-    /// The SHA-256 of the file, or of the sorted list of files, if requested.
+    /// Of the file, or of the sorted list of files, if requested.
     pub sha256: Option<String>,
     pub(super) index: HashMap<Vec<u8>, usize>,
 }
 
-/// The known facts about the signature of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSignature {
     /// Never one that the policy refuses.
     pub verdict: Verdict,
-    /// The manifest and its signature, if they are trusted.
+    /// Only if they are trusted.
     pub files: Option<SignedFiles>,
-    /// The id of the patch in a trusted manifest.
+    /// In a trusted manifest.
     pub patch: Option<String>,
-    /// True if an option disabled the check.
+    /// An option disabled the check.
     pub is_waived: bool,
 }
 
@@ -99,7 +94,6 @@ impl ImageSignature {
     }
 }
 
-/// Scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
     pub prepatch: Option<Vec<u8>>,
@@ -108,24 +102,23 @@ pub struct Hooks {
     pub postbackout: Option<Vec<u8>>,
 }
 
-/// One package of a source.
 #[derive(Clone, Debug)]
 pub struct PackageImage {
-    /// The name of its directory, perhaps with a `.suffix`.
+    /// Perhaps with a `.suffix`.
     pub directory: String,
-    /// Its pkginfo; PKG is present and a package name.
+    /// PKG is present and a package name.
     pub params: Params,
     pub pkginfo_bytes: Vec<u8>,
     /// Every information file of the pkgmap is present with its size and sum.
     pub pkgmap: Pkgmap,
     pub pkgmap_bytes: Vec<u8>,
-    /// The files of `install/` by name: scripts, depend, copyright, …
+    /// Of `install/` by name: scripts, depend, copyright, …
     pub install: BTreeMap<String, Vec<u8>>,
     /// From `install/deletes`.
     pub deletes: Vec<PackagePath>,
-    /// Attributes that the pkgmap cannot express, from `install/patchadm.objects`.
+    /// From `install/patchadm.objects`.
     pub given: ObjectsFile,
-    /// True for a package in a datastream that only has its pkginfo and pkgmap, as `pkgtrans -i -s` writes it.
+    /// A package in a datastream with only pkginfo and pkgmap, as `pkgtrans -i -s` writes it.
     pub is_description: bool,
     /// Ended by `/`; empty if the source is the package.
     pub(super) at: Vec<u8>,
@@ -133,7 +126,7 @@ pub struct PackageImage {
 }
 
 impl PackageImage {
-    /// A package without a source, from its records. `params` must have PKG.
+    /// From records. `params` must have PKG.
     pub fn without_source(params: Params, pkgmap: Pkgmap) -> Self {
         Self {
             directory: params.text("PKG").into_owned(),
@@ -150,8 +143,7 @@ impl PackageImage {
         }
     }
 
-    /// Returns the name of the package in its source: that of its directory, unless the source is the package itself
-    /// under another name.
+    /// Returns the name of its directory, unless the source is the package itself under another name.
     pub fn spooled_name(&self) -> String {
         let abbreviation = self.params.text("PKG");
         let is_instance = PkgInst::new(&self.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
@@ -177,7 +169,6 @@ impl PackageImage {
 }
 
 impl Image {
-    /// Creates an image without a source and packages.
     pub fn without_source(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -209,49 +200,36 @@ pub(super) fn cut(path: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
     path.split_at_checked(slash + 1)
 }
 
-/// The reason why an image is no patch.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageMacrosError {
-    /// The macros of a package cannot be read.
     #[error("package {package}: {error}")]
-    Package {
-        /// The directory of the package.
-        package: String,
-        error: Box<PatchMacrosError>,
-    },
-    /// A package does not name its patch.
+    Package { package: String, error: Box<PatchMacrosError> },
     #[error("package {0} is not part of a patch")]
     NoPatch(String),
-    /// Two packages are of different patches.
     #[error("its packages name two patches, {0} and {1}")]
     TwoIds(PatchId, PatchId),
     #[error("it has no package")]
     NoPackage,
-    /// A list in the patchinfo is no list of patches.
     #[error("patchinfo: {0}")]
     List(#[from] PatchListError),
-    /// `PATCH_REQUIRES` is no list of requirements.
     #[error("patchinfo: PATCH_REQUIRES: {0}")]
     Requires(#[from] RequirementsError),
 }
 
-/// The self-description of a patch, as a whole and by package.
 #[derive(Clone, Debug)]
 pub struct ImageMacros {
-    /// For the whole patch, each entry once.
+    /// Each entry once.
     pub whole: PatchMacros,
-    /// By index of the package, including the lists of the patchinfo.
+    /// By index, including the lists of the patchinfo.
     pub packages: Vec<PatchMacros>,
 }
 
 impl Image {
-    /// Reads the self-description of the patch: statements of a package or its patchinfo hold for all of it, each entry
-    /// once.
+    /// Statements of a package or the patchinfo hold for the whole patch, each entry once.
     pub fn patch_macros(&self, separator: &str) -> Result<PatchMacros, ImageMacrosError> {
         Ok(self.all_macros(separator)?.whole)
     }
 
-    /// Reads the self-description, and the macros of each package.
     pub fn all_macros(&self, separator: &str) -> Result<ImageMacros, ImageMacrosError> {
         let mut packages: Vec<PatchMacros> = Vec::with_capacity(self.packages.len());
         for package in &self.packages {

@@ -1,7 +1,5 @@
-//! Members of a source, regardless of its form.
-//!
-//! An absolute name, a `..`, a NUL and a link that leads out of the source are refused here for all forms
-//! (CVE-2023-7207 and others: cpio and tar wrote through such names).
+//! Members of a source, regardless of its form. Refuses an absolute name, a `..`, a NUL and a link out of the source in
+//! all forms (CVE-2023-7207 and others: cpio and tar wrote through such names).
 
 use std::io::Read;
 
@@ -13,16 +11,16 @@ pub(super) struct SourceMember {
     pub(super) path: PackagePath,
     pub(super) kind: Kind,
     pub(super) size: u64,
-    /// All members of a group are names of one file, and only one of them need carry the data.
+    /// Members of a group are names of one file, and only one of them need carry the data.
     pub(super) group: Option<MemberGroup>,
     pub(super) stamp: MemberStamp,
 }
 
-/// The archive's attributes of a file, which may differ from the pkgmap.
+/// The archive's attributes, which may differ from the pkgmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberStamp {
     pub mode: u32,
-    /// Modification time in seconds since 1970.
+    /// In seconds since 1970.
     pub mtime: i64,
 }
 

@@ -1,15 +1,11 @@
-//! Patches and packages as a user names them: a directory, a datastream, a tar or zip archive, compressed or not.
+//! Patches and packages in any form: the content determines it, never the name. Nothing is unpacked: every pass reads
+//! the file that was opened first, and only a pipe is copied. Files are compared with the pkgmap. [`open`] opens one
+//! source, [`open_signed`] one whose signature counts, a [`Bundle`] several patches.
 //!
 //! ```text
 //! path ─ open ─┬─► Image   parameters, pkgmaps, scripts: checked, in memory
 //!              └──── stream ─► content of the objects, in the order of the archive
 //! ```
-//! The content determines the form, never the name. Nothing is unpacked to disk: every pass reads the source from its
-//! beginning, through the file that was opened first. Only a pipe is copied before. Names and links that lead out of a
-//! package are refused in every form. Information files and objects are compared with the pkgmap.
-//!
-//! [`open`] opens one source, [`open_signed`] one whose signature counts; a [`Bundle`] has several patches. Per-class
-//! archives of old operating system media are not supported.
 
 mod bundle;
 mod error;
@@ -45,6 +41,7 @@ pub use objects::{ObjectHeader, Sink};
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_rootfs::{Interrupt, InterruptibleRead, never};
 use patchadm_svr4::package::{PackagePath, is_room_for};
+pub use scan::SourceLimits;
 use scan::{InformationLeft, Scan};
 use seal::{ReadBlock, Seal};
 pub use signed::{open_signed, open_signed_until};
@@ -63,7 +60,7 @@ impl From<SourceError> for WalkEnd {
     }
 }
 
-/// An open source, which can be read any number of times.
+/// Can be read any number of times.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
@@ -106,7 +103,7 @@ impl Source {
         Self::from_file(file, path)
     }
 
-    /// `path` is only used in messages.
+    /// `path` is for messages.
     fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
         Self::from_sealed_file(file, path, Seal::default())
     }
@@ -146,13 +143,14 @@ impl Source {
         wanted: &dyn Fn(&str) -> bool,
         interrupt: Interrupt<'_>,
     ) -> Result<Image, SourceError> {
-        let image = self.describe(wanted, interrupt).map_err(|error| self.or_of_patches(error))?;
+        let image = self.describe(SourceLimits::default(), wanted, interrupt);
+        let image = image.map_err(|error| self.or_of_patches(error))?;
         let checked = image.packages.iter().try_for_each(scan::check_information);
         checked.map_err(|problem| self.error(problem))?;
         Ok(image)
     }
 
-    /// If a directory has no packages but contains patches, the error names them.
+    /// Names the patches of a directory without packages.
     fn or_of_patches(&self, error: SourceError) -> SourceError {
         let SourceProblem::BadForm(reason) = &error.problem else { return error };
         if self.form != Form::Directory {
@@ -170,10 +168,11 @@ impl Source {
 
     fn describe(
         &self,
+        limits: SourceLimits,
         wanted: &dyn Fn(&str) -> bool,
         interrupt: Interrupt<'_>,
     ) -> Result<Image, SourceError> {
-        let mut scan = Scan::new();
+        let mut scan = Scan::within(limits);
         let order = self.walk_into(&mut scan, wanted, interrupt)?;
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
     }
@@ -253,8 +252,8 @@ impl Source {
         self.walk_within(&|_| true, interrupt, visit)
     }
 
-    /// Gives every member; of a directory only the packages whose directory is `wanted`. A source that must be read
-    /// from its beginning gives everything nevertheless. A signal ends it, also in the middle of a member.
+    /// Gives every member; of a directory only `wanted` packages. A source that must be read from its beginning gives
+    /// everything. A signal ends it, even in the middle of a member.
     fn walk_within<E: From<SourceError>>(
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
@@ -324,7 +323,7 @@ impl Source {
     }
 }
 
-/// True if a name without a file looks like a network address.
+/// A name without a file that looks like a network address.
 fn is_address(path: &Path) -> bool {
     ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }
@@ -370,30 +369,28 @@ impl Seek for Rewound<'_> {
     }
 }
 
-/// An object to be opened as a source.
 #[derive(Debug)]
 pub enum Origin<'a> {
-    /// A file or directory that the user named; symbolic links are followed.
+    /// Named by the user; symbolic links are followed.
     Path(&'a Path),
-    /// An open file, and its path for messages.
+    /// With its path for messages.
     File(File, &'a Path),
 }
 
-/// The extent to which a source is checked when it is opened.
+/// The extent of the checks at opening.
 #[derive(Clone, Copy)]
 pub enum Extent<'a> {
-    /// Everything but the content of objects. Refused are malformed parameters and pkgmaps, information files that
-    /// differ from the pkgmap, symbolic links and devices in place of files, duplicate members, and members that lead
-    /// outside.
+    /// Everything but the content of objects. Refuses malformed parameters and pkgmaps, information files that differ
+    /// from the pkgmap, links and devices in place of files, duplicate members, and members that lead outside.
     Everything,
-    /// Like `Everything` for packages in directories that the function accepts; faults of others are ignored. A source
-    /// that is itself a package is accepted under any name.
+    /// Only packages in directories that the function accepts; faults of others are ignored. A source that is itself a
+    /// package is accepted under any name.
     Packages(&'a dyn Fn(&str) -> bool),
-    /// Like `Everything` without the information files, which are missing in descriptions by `pkgtrans -i`.
+    /// Without the information files, which descriptions by `pkgtrans -i` lack.
     Unchecked,
 }
 
-/// Opens a source and reads everything except the content of objects.
+/// Reads everything except the content of objects.
 pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), SourceError> {
     open_until(origin, extent, &never)
 }
@@ -411,8 +408,15 @@ pub fn open_until(
     let image = match extent {
         Extent::Everything => source.scan(interrupt)?,
         Extent::Packages(wanted) => source.scan_only(wanted, interrupt)?,
-        Extent::Unchecked => source.describe(&|_| true, interrupt)?,
+        Extent::Unchecked => source.describe(SourceLimits::default(), &|_| true, interrupt)?,
     };
+    Ok((source, image))
+}
+
+/// Opens a source as [`Extent::Unchecked`] does, with limits of its own.
+pub fn open_within(path: &Path, limits: SourceLimits) -> Result<(Source, Image), SourceError> {
+    let source = Source::open(path)?;
+    let image = source.describe(limits, &|_| true, &never)?;
     Ok((source, image))
 }
 

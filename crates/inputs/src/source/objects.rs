@@ -16,17 +16,14 @@ use patchadm_rootfs::{Dir, Interrupt, InterruptibleRead, ObjectStatus, Root, Sum
 use patchadm_svr4::package::checksum::Checksum;
 use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath};
 
-/// The data of a file with several names is kept in memory up to this size. A larger file costs a pass per
-/// name.
+/// Up to this size, the data of a file with several names is kept in memory. A larger file costs a pass per name.
 const HELD: u64 = 16 << 20;
 
-/// The receiver of an object: index of its package, path, header in the source, content.
+/// Gets index of the package, path, header in the source, content.
 pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, ObjectHeader, &mut dyn Read) -> Result<(), E> + 'a;
 
-/// The source's attributes of a delivered object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectHeader {
-    /// Its size in bytes.
     pub size: u64,
     /// Mode and time of the file that holds it.
     pub stamp: MemberStamp,
@@ -56,12 +53,11 @@ struct Round<'a> {
 }
 
 impl Source {
-    /// Passes the content of objects (types `f`, `e`, `v`) that `wanted` accepts to `sink`, with the index of the
-    /// package in `image`.
+    /// Passes objects (`f`, `e`, `v`) that `wanted` accepts to `sink`, in the order of the source, a file with several
+    /// names at one of them.
     ///
-    /// They come in the order of the source, a file with several names at one of them. A missing object is an error.
-    /// Nothing is compared with the pkgmap here (see [`Source::verify`]). If reading fails, the sink gets an error, and
-    /// the [`SourceError`] is returned regardless of its reaction.
+    /// A missing object is an error. Nothing is compared with the pkgmap (see [`Source::verify`]). If reading fails,
+    /// the sink gets an error, and the [`SourceError`] is returned regardless of its reaction.
     pub fn stream<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -104,8 +100,7 @@ impl Source {
         Err(self.error(round.corrupt(want, MISSING)).into())
     }
 
-    /// Like [`Self::stream_until`], and fails if the content that the sink has read differs from the pkgmap in size or
-    /// sum. The sink must read all of it.
+    /// Also compares size and sum with the pkgmap. The sink must read all content.
     pub fn stream_checked<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -144,7 +139,7 @@ impl Source {
         self.stream_until(image, wanted, interrupt, &mut checked)
     }
 
-    /// Reads all objects and compares size and sum with the pkgmap.
+    /// Compares size and sum of all objects with the pkgmap.
     pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
         self.verify_until(image, &never)
     }
@@ -284,7 +279,7 @@ impl<'a> Round<'a> {
         sink(want.package, want.path, delivered, data)
     }
 
-    /// The names of a group without data are empty files.
+    /// Names of a group without data are empty files.
     fn give_empty<E: From<SourceError>>(&mut self, sink: &mut Sink<'_, E>) -> Result<(), E> {
         let empty = self.groups.iter().filter(|(group, _)| !self.filled.contains(group));
         let mut names: Vec<usize> = empty.flat_map(|(_, names)| names.iter().copied()).collect();
@@ -347,7 +342,7 @@ impl Read for Summed<'_> {
     }
 }
 
-// Some undo data describes its objects, which lie as files in undo directories of the root.
+// Some undo data describes objects that lie as files in undo directories of the root.
 
 #[derive(Debug)]
 pub(crate) struct StoredContent {

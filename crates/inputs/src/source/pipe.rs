@@ -1,7 +1,5 @@
-//! Sources that can be read only once: a pipe, a socket or a device, such as `/dev/stdin` and `/dev/fd/3`.
-//!
-//! The bytes are copied to an unnamed file, which no other process can open and which disappears with the program. An
-//! invalid source is refused by its first bytes before the rest is read.
+//! Sources that can be read only once: a pipe, socket or device, such as `/dev/stdin`. The bytes are copied to an
+//! unnamed file, which disappears with the program. The first bytes must be those of a source before the rest is read.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -32,7 +30,7 @@ pub(super) fn spooled(mut input: InputFile) -> Result<File, SourceProblem> {
     copied.map_err(unreadable)
 }
 
-/// An unnamed file; in memory if no file system supports them.
+/// In memory if no file system supports unnamed files.
 fn unnamed() -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     for place in PLACES {

@@ -19,11 +19,31 @@ use patchadm_svr4::package::{ContentInfo, PackagePath, Params, PkgInst};
 
 const LARGEST_FILE: u64 = 16 << 20;
 
-/// The largest manifest of an undo archive and the largest archive of old records in it, which have a line or more for
-/// each object: 256 MiB.
+/// Manifest and old records of an undo archive have a line or more for each object: 256 MiB.
 const LARGEST_OF_UNDO_ARCHIVE: u64 = undo_archive::LARGEST_MANIFEST;
 
-const ROOM: u64 = 1 << 30;
+/// How much of a source is held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceLimits {
+    /// The bytes of names and package files, among them the pkgmaps.
+    pub held: u64,
+    /// The lines of a pkgmap.
+    pub lines: usize,
+}
+
+impl Default for SourceLimits {
+    fn default() -> Self {
+        Self { held: 1 << 30, lines: usize::MAX }
+    }
+}
+
+fn shown_size(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 30) {
+        format!("{} GiB", bytes >> 30)
+    } else {
+        format!("{} MiB", bytes >> 20)
+    }
+}
 
 /// A patch directory and a package directory.
 const DEEPEST: usize = 2;
@@ -34,7 +54,7 @@ fn largest_in_install(name: &[u8]) -> u64 {
     if is_of_undo_archive { LARGEST_OF_UNDO_ARCHIVE } else { LARGEST_FILE }
 }
 
-/// The information files that a datastream must still show before its objects, by its pkgmaps.
+/// Information files that a datastream must still show before its objects, by its pkgmaps.
 #[derive(Debug, Default)]
 pub(super) struct InformationLeft(HashSet<Vec<u8>>);
 
@@ -53,6 +73,7 @@ impl InformationLeft {
 
 #[derive(Debug)]
 pub(super) struct Scan {
+    limits: SourceLimits,
     room: u64,
     names: HashSet<PackagePath>,
     /// `None` for a file that is too large to be held.
@@ -66,10 +87,24 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) fn new() -> Self {
+        Self::within(SourceLimits::default())
+    }
+
+    pub(super) fn within(limits: SourceLimits) -> Self {
         let (names, files) = (HashSet::new(), BTreeMap::new());
         let (special, class_archives) = (Vec::new(), Vec::new());
         let (stamps, pkgmaps) = (HashMap::new(), HashMap::new());
-        Self { room: ROOM, names, files, special, class_archives, stamps, pkgmaps, holds_manifests: false }
+        Self {
+            limits,
+            room: limits.held,
+            names,
+            files,
+            special,
+            class_archives,
+            stamps,
+            pkgmaps,
+            holds_manifests: false,
+        }
     }
 
     /// Malformed pkgmaps are reported when the image is put together.
@@ -94,8 +129,7 @@ impl Scan {
         self.names.iter().map(|path| (path, self.files.get(path).and_then(Option::as_deref)))
     }
 
-    /// Returns the manifest beside the packages with its signature, and the directory that they lie in, ended by `/` if
-    /// it is not the top.
+    /// Beside the packages, with their directory, ended by `/` if it is not the top.
     pub(super) fn signed_files(&self) -> Result<Option<(Vec<u8>, SignedFiles)>, SourceProblem> {
         let (depth, directories) = self.packages()?;
         if depth == 0 {
@@ -152,21 +186,23 @@ impl Scan {
     }
 
     fn spend(&mut self, bytes: u64) -> Result<(), SourceProblem> {
-        let too_much =
-            || SourceProblem::BadForm("it holds more than 1 GiB of names and package files".to_owned());
+        let too_much = || {
+            let held = shown_size(self.limits.held);
+            SourceProblem::BadForm(format!("it holds more than {held} of names and package files"))
+        };
         self.room = self.room.checked_sub(bytes).ok_or_else(too_much)?;
         Ok(())
     }
 
-    /// Returns how much of a file may be held; none if it is not wanted. Where packages begin is not known yet, so all
-    /// depths count, but not inside a package that has shown itself.
+    /// How much of a file may be held. The depth of packages is not known yet, so all depths count, but not inside a
+    /// package that has shown itself.
     fn limit(&mut self, path: &PackagePath) -> Option<u64> {
         let bytes = path.as_bytes();
         let mut limit = None;
         for depth in 0..=DEEPEST {
             let Some((directory, rest)) = cut(bytes, depth) else { break };
             match PackagePart::of(rest) {
-                PackagePart::Pkgmap => limit = Some(ROOM),
+                PackagePart::Pkgmap => limit = Some(self.limits.held),
                 PackagePart::Install(name) => limit = limit.max(Some(largest_in_install(name))),
                 PackagePart::Pkginfo => limit = limit.max(Some(LARGEST_FILE)),
                 PackagePart::ClassArchive => self.class_archives.push(path.clone()),
@@ -237,7 +273,7 @@ impl Scan {
         Ok(image)
     }
 
-    /// The depth of the packages: the lowest at which a directory has both a pkginfo and a pkgmap.
+    /// Returns the lowest depth at which a directory has both a pkginfo and a pkgmap.
     fn packages(&self) -> Result<(usize, Vec<Vec<u8>>), SourceProblem> {
         for depth in 0..=DEEPEST {
             let mut directories = Vec::new();
@@ -259,6 +295,7 @@ impl Scan {
     }
 
     fn package(&mut self, name: &str, at: Vec<u8>, form: Form) -> Result<PackageImage, SourceProblem> {
+        let limits = self.limits;
         let directory = if at.is_empty() { name.to_owned() } else { last_component(&at) };
         let corrupt = |file: &str, reason: String| SourceProblem::CorruptPackageFile {
             package: directory.clone(),
@@ -277,7 +314,11 @@ impl Scan {
                 None => Err(corrupt(file, "it is missing".to_owned())),
             };
         let pkginfo_bytes = description("pkginfo", "16 MiB")?;
-        let pkgmap_bytes = description("pkgmap", "1 GiB")?;
+        let pkgmap_bytes = description("pkgmap", &shown_size(limits.held))?;
+        let mut lines = pkgmap_bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        if limits.lines < usize::MAX && lines.nth(limits.lines).is_some() {
+            return Err(corrupt("pkgmap", format!("it has more than {} lines", limits.lines)));
+        }
         let params =
             ParamFile::parse(&pkginfo_bytes).map_err(|error| corrupt("pkginfo", error.to_string()))?.params();
         if let Some(fault) = params::fault(&pkginfo_bytes, &params) {
@@ -417,7 +458,7 @@ fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
         let step = usize::try_from(most.saturating_sub(bytes.len() as u64)).unwrap_or(step).min(step);
         bytes.try_reserve_exact(step)?;
         if data.take(step as u64).read_to_end(&mut bytes)? < step || step == 0 {
-            // Otherwise, with many packages, every small file would keep the room of a large one.
+            // With many packages, every small file would otherwise keep the room of a large one.
             bytes.shrink_to_fit();
             return Ok(bytes);
         }
@@ -445,7 +486,7 @@ fn check_name(params: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// The information files of a package must agree with the pkgmap.
+/// Information files must agree with the pkgmap.
 pub(super) fn check_information(package: &PackageImage) -> Result<(), SourceProblem> {
     for entry in package.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
         let name = String::from_utf8_lossy(entry.path.as_bytes());
@@ -462,7 +503,7 @@ pub(super) fn check_information(package: &PackageImage) -> Result<(), SourceProb
     Ok(())
 }
 
-/// The time is not compared, because zip files and version control lose it.
+/// The time is not compared: zip files and version control lose it.
 pub(super) fn check_content(expected: ContentInfo, size: u64, cksum: u16) -> Result<(), String> {
     check_size(expected, size)?;
     if let Some(expected) = expected.cksum.filter(|&expected| expected != cksum) {

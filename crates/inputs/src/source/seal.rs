@@ -1,8 +1,6 @@
-//! The seal of a source with a verified signature: everything that is read again is compared again.
-//!
-//! Files are compared in blocks of 1 MiB with digests of the first reading. Members are compared with their sums in the
-//! manifest, and their last bytes are withheld if they differ. So an exchange between check and use is detected at the
-//! use. A source without a seal costs nothing.
+//! The seal of a source with a verified signature: blocks of 1 MiB are compared with the first reading, members with
+//! their sums in the manifest, and different members end with an error. An exchange between check and use is detected
+//! at the use. A source without a seal costs nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -60,7 +58,7 @@ impl Seal {
         Self { members: Some(members), ..Self::default() }
     }
 
-    /// Bytes are only returned after they were compared with the digest of their block.
+    /// Returns bytes only after they were compared with the digest of their block.
     pub(super) fn read_at(
         &self,
         file: &File,
@@ -136,7 +134,7 @@ impl Seal {
     }
 }
 
-/// Instead of its last bytes, altered content gives an error.
+/// Altered content gives an error instead of its last bytes.
 pub(super) struct DigestedMember<'a> {
     seal: &'a Seal,
     inner: &'a mut dyn Read,
@@ -172,7 +170,7 @@ impl Read for DigestedMember<'_> {
 }
 
 impl SealedMembers {
-    /// The names must be exactly those of the manifest, without links and devices.
+    /// Exactly those of the manifest, without links and devices.
     pub(super) fn check_names(&self, names: &BTreeMap<Vec<u8>, Kind>) -> Result<(), String> {
         let mut met = HashSet::new();
         for (path, kind) in names {
@@ -205,7 +203,7 @@ impl SealedMembers {
         target.as_bytes().strip_prefix(&self.top[..]).and_then(|inside| self.manifest.sum(inside))
     }
 
-    /// Compares the held files, and returns the paths of all others.
+    /// Returns the paths of all other files.
     pub(super) fn check_held<'a>(
         &self,
         held: impl Iterator<Item = (&'a PackagePath, Option<&'a [u8]>)>,

@@ -1,11 +1,10 @@
-//! Sources whose signature counts: verified against their manifest when opened, and sealed afterwards.
+//! Sources whose signature counts: verified against their manifest when opened, and sealed afterwards (`seal`). A patch
+//! without a required signature, or without a manifest, costs nothing.
 //!
 //! ```text
 //! FILE.manifest beside a file ─► verdict ─► SHA-256 of the file ─► its form is determined, and it is read
 //! MANIFEST inside ─► verdict ─► names and files in memory ─► packages are parsed from that memory
 //! ```
-//! Everything that is read again is compared again (`seal`). A patch without a required signature, or without a manifest,
-//! costs nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -27,8 +26,7 @@ use crate::sign::{
 use patchadm_rootfs::{Digest, Interrupt, never};
 use patchadm_svr4::package::PackagePath;
 
-/// Opens a patch whose signature satisfies all demands. Everything but the content of objects is read, as with
-/// [`Extent::Everything`](super::Extent::Everything).
+/// The signature must satisfy all demands. Reads as much as [`Extent::Everything`](super::Extent::Everything).
 pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
     open_signed_until(path, demands, &never)
 }
@@ -124,7 +122,7 @@ fn judge_all(
     Ok((worst.unwrap_or_else(Verdict::unchecked), trusted))
 }
 
-/// A file with a manifest beside it, each opened once.
+/// Each is opened once.
 fn beside(path: &Path) -> Result<Option<(File, SignedFiles)>, SourceError> {
     let fail = |file: &Path, error| SourceError {
         path: path.to_owned(),

@@ -1,10 +1,6 @@
-//! Recognition of the stock scripts of patch packages.
-//!
-//! The six scripts that Sun published for patch packages (Application Packaging Developer's Guide, "Patching Packages")
-//! do what this program does by itself, so a package with only these scripts needs none of them run. The same holds for
-//! the scripts that this program puts into patches and backout packages (`patch_scripts`). A script is recognised by
-//! the SHA-256 of its normalised text: the producer's values, comments and trailing white space make no difference, but
-//! a single command does.
+//! Recognises Sun's six stock scripts of patch packages (Application Packaging Developer's Guide, "Patching Packages"),
+//! and ours (`patch_scripts`): the program does their work itself. The SHA-256 of the normalised text decides; the
+//! producer's values, comments and trailing white space do not matter, but any command does.
 
 use std::sync::LazyLock;
 
@@ -15,7 +11,6 @@ use crate::sign::sha256_text;
 
 const LARGEST: usize = 1 << 16;
 
-/// One of the stock scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StockScript {
     /// `checkinstall`: validates the patch and computes the patch lists.
@@ -32,8 +27,8 @@ pub enum StockScript {
     PatchPostinstall,
 }
 
-/// Every text of a stock script that there has ever been, and the release of this program that it came with; `Sun` for
-/// the published ones. A line stays for ever: patches and backout packages with that text are about.
+/// All texts of stock scripts ever, with the release of this program that they came with; `Sun` for the published ones.
+/// A line stays for ever: patches and backout packages with that text exist.
 const DIGESTS: [(StockScript, &str, &str); 17] = [
     (StockScript::Checkinstall, "Sun", "08a459902c749e71641ee04462585e02cee2d9d74e20dde8dce5c1469d914d43"),
     (StockScript::Preinstall, "Sun", "86db870e6c8563b5b57dc9a1d5934597084b170fc6f1bb99242469e9bfa11654"),
@@ -78,8 +73,7 @@ const DIGESTS: [(StockScript, &str, &str); 17] = [
     ),
 ];
 
-/// Returns the stock script that the file `name` of `install/` is; `None` for other scripts, and for stock scripts in
-/// the wrong place.
+/// `name` is the file in `install/`. `None` for other scripts, and for stock scripts in the wrong place.
 pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
     let expected = match name {
         "checkinstall" => StockScript::Checkinstall,
@@ -97,17 +91,15 @@ pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
     DIGESTS.iter().any(|(role, _, known)| *role == expected && *known == digest).then_some(expected)
 }
 
-/// The separator between base code and revision of a patch id, and the pattern of restricted patches: words that the
-/// producer puts in. Quotes, `$`, backquotes and backslashes are not allowed in them: with them a shell would do more
-/// than compare.
+/// The producer's separator and pattern of restricted patches. Quotes, `$`, backquotes and backslashes are not allowed:
+/// a shell would do more than compare.
 static SEPARATOR: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"match\(\$0, "[^"'`$\\\n]+"\)"#).ok());
 static RESTRICTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"egrep -s "[^"'`$\\\n]+""#).ok());
 static LENGTH: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"("Patchvers_pfx"\)(?:\\\n)?)\+[0-9]{1,3}\)"#).ok());
 
-/// Returns the script without whole-line comments, blank lines and white space at line ends, and with the placeholders of
-/// the published text back in the places that a producer fills.
+/// Without whole-line comments, blank lines and trailing white space, and with the placeholders of the published text.
 fn normalised(script: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(script.len());
     let mut continued = false;

@@ -1,7 +1,6 @@
-//! A base: the objects of the staged paths as they were copied or promoted, each with all attributes and its digest.
-//!
-//! A header line, then one line for each object, sorted by path. The header has their number and a digest of all of
-//! them, so that a truncated or edited base is detected. At most one line of text is in memory.
+//! A base: the staged objects as they were copied or promoted, with all attributes and digests, a line for each. The
+//! header has their number and a digest of all, so that a truncated or edited base is detected. At most one line of
+//! text is in memory.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +19,6 @@ use patchadm_svr4::patch::PatchId;
 
 const VERSION: u32 = 1;
 
-/// The most objects of a base.
 pub const MOST_OBJECTS: u64 = 8_000_000;
 
 /// An object may have 64 KiB of attributes, written as two digits per byte.
@@ -29,7 +27,6 @@ const LONGEST_LINE: u64 = 1 << 20;
 const PIECE: usize = 1 << 16;
 const LEAST_MEMORY: u64 = 200;
 
-/// A whole base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
     pub header: BaseHeader,
@@ -37,41 +34,29 @@ pub struct Base {
     pub objects: Vec<BaseObject>,
 }
 
-/// The subject of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseHeader {
     pub stage: StageId,
-    /// The promotion that wrote it, with its run; `None` for the base of `stage new`.
+    /// With its run; `None` for the base of `stage new`.
     pub promotion: Option<(PatchId, String)>,
-    /// The paths that it covers.
     pub paths: Scope,
-    /// The packages of a stage with records, each with its version.
+    /// Of a stage with records, each with its version.
     pub packages: BTreeMap<PkgInst, String>,
 }
 
-/// Reasons why a base is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
-    /// It could not be read.
     #[error(transparent)]
     Read(#[from] io::Error),
-    /// It ends before its last object.
     #[error("it ends after {found} of {expected} objects")]
-    Cut {
-        /// The objects it should have.
-        expected: u64,
-        found: u64,
-    },
-    /// It is well-formed, but not as written.
+    Cut { expected: u64, found: u64 },
+    /// Well-formed, but not as written.
     #[error("it is not of the digest in its first line")]
     Digest,
-    /// A line that this program does not write.
     #[error(transparent)]
     Line(#[from] StageFileError),
-    /// It is the base of another stage.
     #[error("it is of another stage, {0}")]
     OtherStage(StageId),
-    /// It exceeds the limit of objects, or the available memory.
     #[error("it has {0} objects, more than can be read")]
     TooLarge(u64),
 }
@@ -99,7 +84,6 @@ fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
     digest.finish()
 }
 
-/// The objects of a base to be written, and their digest.
 #[derive(Debug)]
 pub struct BaseObjects {
     objects: Vec<BaseObject>,
@@ -107,25 +91,21 @@ pub struct BaseObjects {
 }
 
 impl BaseObjects {
-    /// Sorts objects by path and computes their digest.
     pub fn new(mut objects: Vec<BaseObject>) -> Self {
         objects.sort_by(|one, other| one.path.cmp(&other.path));
         let digest = objects_digest(objects.iter());
         Self { objects, digest }
     }
 
-    /// Returns the number of objects.
     pub fn count(&self) -> u64 {
         self.objects.len() as u64
     }
 
-    /// Returns the seal of the base with this header.
     pub fn seal(&self, header: &BaseHeader) -> Digest {
         header.seal(self.count(), self.digest)
     }
 }
 
-/// Writes a base.
 pub fn write_base(out: &mut impl Write, header: &BaseHeader, objects: &BaseObjects) -> io::Result<()> {
     out.write_all(&header.line(objects.count(), objects.digest))?;
     each_piece(objects.objects.iter(), |piece| out.write_all(piece))
@@ -152,12 +132,10 @@ impl Base {
         objects_digest(self.objects.iter())
     }
 
-    /// Reads a base to its end.
     pub fn read(input: &mut impl BufRead) -> Result<Self, BaseError> {
         Ok(Self::read_with_seal(input)?.0)
     }
 
-    /// Like [`Self::read`], also with its seal.
     pub fn read_with_seal(input: &mut impl BufRead) -> Result<(Self, Digest), BaseError> {
         let mut line = Vec::new();
         if !next_line(input, &mut line, 1)? {
@@ -195,7 +173,6 @@ impl Base {
         Ok((Self { header, objects }, seal))
     }
 
-    /// Returns the object at a path.
     pub fn object(&self, path: &ObjectPath) -> Option<&BaseObject> {
         let at = self.objects.binary_search_by(|object| object.path.cmp(path)).ok()?;
         self.objects.get(at)
@@ -324,21 +301,17 @@ impl<'a> BaseReader<'a> {
     }
 }
 
-/// One object of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseObject {
-    /// Its path in the root.
     pub path: ObjectPath,
-    /// The object that was there.
     pub state: BaseState,
 }
 
-/// The object at a path of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaseState {
-    /// An object. Those with the same `group` are names of one object.
+    /// Objects with the same `group` are names of one object.
     Object(Box<RecordedState>),
-    /// A mount point, which was not entered.
+    /// Not entered.
     Mount,
 }
 
@@ -387,7 +360,7 @@ impl BaseObject {
         }
     }
 
-    /// Gives the link group of an object a number after `last`, so that it differs from those of another list.
+    /// Numbers link groups after `last`, so that they differ from those of another list.
     #[must_use]
     pub fn numbered_behind(mut self, last: u32) -> Self {
         if let BaseState::Object(state) = &mut self.state {
@@ -569,7 +542,7 @@ mod tests {
 
     fn written(objects: &[BaseObject]) -> String {
         let mut out = Vec::new();
-        // In the order in which they are given, which is not always that of a base.
+        // In the given order, which is not always that of a base.
         let objects = BaseObjects { objects: objects.to_vec(), digest: objects_digest(objects.iter()) };
         write_base(&mut out, &header(), &objects).unwrap();
         String::from_utf8(out).unwrap()

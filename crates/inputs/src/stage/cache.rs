@@ -1,9 +1,6 @@
-//! Cached facts about the files of a stage and the staged paths of its root, so that only touched files are read again.
-//!
-//! A file counts as unchanged while its inode, size, modification time and status change time stay the same. Only the
-//! system sets the last one, at every change of bytes, owner, mode or attributes. A file that was touched less than 20
-//! ms before it was examined is not cached, because a second change within one clock tick shows the same time. The
-//! cache is private and may be removed. A damaged one is ignored.
+//! Cached facts about files of a stage and its root. A file is unchanged while inode, size, mtime and ctime stay the
+//! same; only the system sets the last one. A file touched less than 20 ms before it was examined is not cached: a
+//! second change within a clock tick shows the same time. A damaged cache is ignored.
 
 use crate::little_endian::Fields;
 use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
@@ -13,7 +10,7 @@ const MAGIC: &[u8; 16] = b"patchadm stage1\n";
 const DIGEST: usize = 32;
 const LARGEST: u64 = 4 << 30;
 
-/// Nanoseconds for which a file must have been unchanged when it was examined.
+/// A file must have been unchanged for so many nanoseconds.
 const QUIET: i128 = 20_000_000;
 
 const MOST_XATTRS: usize = 4096;
@@ -21,49 +18,42 @@ const MOST_XATTRS: usize = 4096;
 /// Facts about a file that its status does not show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedFile {
-    /// Identifying facts, and the sums of its bytes.
+    /// With the sums of its bytes.
     pub file: KnownFile,
     pub xattrs: Xattrs,
 }
 
-/// A file that was read, for a cache.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadFile<'o> {
-    /// Its path in the root and in the stage.
+    /// In the root and in the stage.
     pub path: &'o ObjectPath,
-    /// Identifying facts, and the sums of its bytes.
+    /// With the sums of its bytes.
     pub file: KnownFile,
     pub xattrs: &'o Xattrs,
 }
 
 impl ReadFile<'_> {
-    /// True if a cache keeps a file that was read after the moment `since`, by the clock of its file system: not if it
-    /// had just been touched.
+    /// Returns false if the file had just been touched. `since` is by the clock of its file system.
     pub fn is_kept(&self, since: Timestamp) -> bool {
         let bytes = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         nanoseconds(since) - nanoseconds(self.file.ctime) >= QUIET && bytes <= MOST_XATTRS
     }
 }
 
-/// Known files of one tree, sorted by path, each path once.
+/// Sorted by path, each path once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheSide(Vec<(ObjectPath, CachedFile)>);
 
-/// The known files of both trees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StageCache {
-    /// The tree of the stage.
     pub stage: CacheSide,
-    /// The staged paths of the root.
     pub live: CacheSide,
 }
 
-/// Known files below one directory.
 #[derive(Clone, Copy, Debug)]
 pub struct CachedFiles<'c>(&'c [(ObjectPath, CachedFile)]);
 
 impl<'c> CachedFiles<'c> {
-    /// Returns the facts about a file below the directory.
     pub fn file(&self, path: &ObjectPath) -> Option<&'c CachedFile> {
         let at = self.0.binary_search_by(|(known, _)| known.cmp(path)).ok()?;
         self.0.get(at).map(|(_, file)| file)
@@ -84,12 +74,10 @@ impl CacheSide {
         self.0.iter().map(|(path, CachedFile { file, xattrs })| ReadFile { path, file: *file, xattrs })
     }
 
-    /// Returns the number of files.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Tells whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -111,7 +99,6 @@ impl StageCache {
         fields.0.is_empty().then_some(cache)
     }
 
-    /// Formats the file again.
     pub fn write(&self) -> Vec<u8> {
         write_cache(self.stage.files(), self.live.files())
     }

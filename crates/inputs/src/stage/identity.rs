@@ -1,5 +1,4 @@
-//! The identity file of a stage, with its id, which is random and never changes, and its name, the base of its
-//! promotions.
+//! The identity file of a stage: its random id, which never changes, and its name, the base of its promotions.
 
 use std::fmt;
 
@@ -12,20 +11,19 @@ use patchadm_svr4::package::{ObjectPath, rule};
 
 const VERSION: u32 = 1;
 
-/// A stage's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageIdentity {
     pub id: StageId,
     pub name: StageName,
-    /// The physical path of its root on the host.
+    /// Of the root, on the host.
     pub root: ObjectPath,
-    /// The marker of its root; `None` if the root had none, and none could be made.
+    /// Of the root; `None` if it had none, and none could be made.
     pub marker: Option<String>,
     /// RFC 3339, UTC.
     pub created: String,
-    /// True if the package database was copied.
+    /// The package database was copied.
     pub records: bool,
-    /// True if the copies have all owners and attributes.
+    /// The copies have all owners and attributes.
     pub owners: bool,
 }
 
@@ -85,7 +83,7 @@ impl StageIdentity {
         line
     }
 
-    /// True if it is a stage of this root, by the marker or the path of the root.
+    /// By the marker or the path of the root.
     pub fn is_of(&self, root: &ObjectPath, marker: Option<&str>) -> bool {
         self.root == *root || self.marker.is_some() && self.marker.as_deref() == marker
     }
@@ -95,7 +93,7 @@ pub(super) fn is_time(text: &str) -> bool {
     text.len() <= 40 && DateTime::parse_from_rfc3339(text).is_ok()
 }
 
-/// The identity of a stage: 16 hexadecimal digits.
+/// 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StageId(u64);
 
@@ -103,7 +101,6 @@ pub struct StageId(u64);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StageName(String);
 
-/// The reason a text is not the name of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> cannot be the name of a stage: {reason}")]
 pub struct StageNameError {
@@ -114,7 +111,6 @@ pub struct StageNameError {
 }
 
 impl StageId {
-    /// Makes an id from a random number.
     pub fn of(random: u64) -> Self {
         Self(random)
     }
@@ -174,7 +170,6 @@ fn refused(text: &str, reason: &'static str) -> StageNameError {
     StageNameError { text: text.chars().take(100).flat_map(char::escape_debug).collect(), reason }
 }
 
-/// A line that this program does not write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct StageFileError {
@@ -184,7 +179,6 @@ pub struct StageFileError {
 }
 
 impl StageFileError {
-    /// Makes the error of a line.
     pub fn at(line: usize, reason: impl Into<String>) -> Self {
         Self { line, reason: reason.into() }
     }

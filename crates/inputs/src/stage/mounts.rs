@@ -7,27 +7,21 @@ use super::identity::StageFileError;
 
 const MOST: usize = 1000;
 
-/// A directory or file of the host to be mounted in a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountWord {
-    /// The absolute path on the host.
+    /// Absolute, on the host.
     pub source: OsString,
-    /// The absolute path inside.
+    /// Absolute, inside the stage.
     pub place: OsString,
-    /// True if it is mounted writable.
     pub is_writable: bool,
 }
 
-/// The reason why a text names no mount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MountWordError {
-    /// The path on the host is missing or relative.
     #[error("<{0}>: the path on the host must begin with /")]
     Source(String),
-    /// The path inside is relative.
     #[error("<{0}>: the path inside must begin with /")]
     Place(String),
-    /// There are more than two paths.
     #[error("<{0}>: a path cannot have a colon in it")]
     Colon(String),
 }

@@ -1,7 +1,5 @@
-//! A root's records of its stages and promotions.
-//!
-//! `var/sadm/patchadm/stages` has a JSON line for each stage: its name, its directory and its rights. Other facts are
-//! in the stage itself, whose owner can change them. `var/sadm/patch/<ID>/promotion` is one line about a promotion.
+//! A root's records: a JSON line for each stage in `var/sadm/patchadm/stages` (name, directory, rights), and one about
+//! each promotion in `var/sadm/patch/<ID>/promotion`. Other facts are in the stage, whose owner can change them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +13,16 @@ use patchadm_rootfs::Digest;
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 
-/// The name of the base of `stage new` among the recorded bases.
+/// Of `stage new`, among the recorded bases.
 pub const FIRST_BASE: &str = "0";
 
 const DIGEST: &str = "b3:";
 
-/// One stage of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedStage {
     pub id: StageId,
     pub name: StageName,
-    /// Its physical path on the host.
+    /// On the host.
     pub path: ObjectPath,
     /// RFC 3339, UTC.
     pub created: String,
@@ -33,18 +30,18 @@ pub struct ListedStage {
     pub rights: Option<StageRights>,
 }
 
-/// Rights of a stage on its root. The run that lists the stage records them.
+/// On the root. The run that lists the stage records them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageRights {
     /// The user who made it.
     pub owner: u32,
-    /// True if its copies have all owners and attributes.
+    /// Its copies have all owners and attributes.
     pub owners: bool,
-    /// The seals of its bases (`BaseHeader::seal`), by name: `0`, or the id of a promotion.
+    /// Seals (`BaseHeader::seal`) by name: `0`, or the id of a promotion.
     pub bases: BTreeMap<String, Digest>,
 }
 
-/// The stages of a root, in order of creation; each id once.
+/// In order of creation; each id once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StagesRecord(Vec<ListedStage>);
 
@@ -91,18 +88,17 @@ impl StagesRecord {
         &self.0
     }
 
-    /// Adds a stage. Replaces one with the same id or path, which can only be gone.
+    /// Replaces a stage with the same id or path, which can only be gone.
     pub fn add(&mut self, stage: ListedStage) {
         self.0.retain(|known| known.id != stage.id && known.path != stage.path);
         self.0.push(stage);
     }
 
-    /// Returns the stage with this id.
     pub fn stage(&self, id: StageId) -> Option<&ListedStage> {
         self.0.iter().find(|stage| stage.id == id)
     }
 
-    /// Records the rights of a listed stage; returns true if they changed.
+    /// Returns true if they changed.
     pub fn record(&mut self, id: StageId, rights: StageRights) -> bool {
         let Some(stage) = self.0.iter_mut().find(|stage| stage.id == id) else { return false };
         let is_new = stage.rights.as_ref() != Some(&rights);
@@ -110,7 +106,7 @@ impl StagesRecord {
         is_new
     }
 
-    /// Removes a stage; returns true if it was listed.
+    /// Returns true if it was listed.
     pub fn remove(&mut self, id: StageId) -> bool {
         let before = self.0.len();
         self.0.retain(|known| known.id != id);
@@ -182,24 +178,19 @@ impl StageRights {
 
 const VERSION: u32 = 1;
 
-/// A root's record of an applied promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotionRecord {
-    /// The id of the patch.
     pub id: PatchId,
     /// `None` for a tree without identity.
     pub stage: Option<StageId>,
-    /// The name of the stage, which is the base of the id.
+    /// Of the stage; the base of the id.
     pub name: StageName,
-    /// The run that made it.
     pub run: String,
-    /// The compared paths.
     pub paths: Scope,
     /// Patches of the stage that went live with it, in order of application.
     pub brought: Vec<PatchId>,
-    /// The patched packages.
     pub packages: Vec<PkgInst>,
-    /// Packages among them that came with it.
+    /// Packages that came with it.
     pub new_packages: Vec<PkgInst>,
 }
 

@@ -5,19 +5,16 @@ use crate::path_glob::PathGlob;
 use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{Mode, ObjectPath, PathError};
 
-/// Paths of a root, none inside another one; `/` alone is all of it.
+/// None is inside another one; `/` alone is the whole root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Vec<ObjectPath>);
 
-/// Reasons why paths are no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
     #[error("no path is named")]
     Empty,
-    /// One of them is another one, or inside it.
     #[error("{inner} lies inside {outer}: name one of them only")]
     Nested { inner: ObjectPath, outer: ObjectPath },
-    /// There are more than can be meant.
     #[error("there are more than 1000 paths")]
     TooMany,
 }
@@ -30,12 +27,10 @@ pub fn staged_path(text: &[u8]) -> Result<ObjectPath, PathError> {
 impl Scope {
     const MOST: usize = 1000;
 
-    /// Returns the scope that is all of a root.
     pub fn all() -> Self {
         Self(vec![ObjectPath::root()])
     }
 
-    /// Makes a scope, in which the paths are sorted.
     pub fn new(mut paths: Vec<ObjectPath>) -> Result<Self, ScopeError> {
         if paths.is_empty() {
             return Err(ScopeError::Empty);
@@ -58,12 +53,10 @@ impl Scope {
         &self.0
     }
 
-    /// Tells whether it is all of the root.
     pub fn is_all(&self) -> bool {
         self.0.iter().any(|path| path.relative().is_empty())
     }
 
-    /// True if a path is one of these, or below one.
     pub fn contains(&self, path: &ObjectPath) -> bool {
         self.0.iter().any(|top| path == top || path.is_below(top))
     }
@@ -78,11 +71,9 @@ impl Scope {
 #[derive(Clone, Debug, Default)]
 pub struct LeftOut(Vec<PathGlob>);
 
-/// Why an object is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftReason {
     Socket,
-    /// Its name is that of a process's file (`*.pid`).
     Volatile,
     /// A pattern matches it, or a directory above it.
     Excluded,
@@ -100,7 +91,6 @@ impl LeftReason {
 }
 
 impl LeftOut {
-    /// Leaves out objects that these patterns match.
     pub fn by(patterns: Vec<PathGlob>) -> Self {
         Self(patterns)
     }
@@ -134,7 +124,6 @@ impl LeftOut {
         }
     }
 
-    /// True if a pattern matches a path, or a directory above it.
     pub fn excludes(&self, path: &ObjectPath) -> bool {
         self.0.iter().any(|pattern| pattern.names_it_or_above(path))
     }
@@ -142,21 +131,20 @@ impl LeftOut {
 
 const SET_ID: u32 = 0o6000;
 
-/// Attributes that are compared between a stage and a root.
+/// Compared between a stage and a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComparedAttributes {
-    /// True if owners, set-id bits, and attributes of the namespaces `security` and `trusted` are compared: a copy made
-    /// without privileges cannot have them.
+    /// Compare owners, set-id bits, and attributes of `security` and `trusted`: a copy made without privileges cannot
+    /// have them.
     pub owners: bool,
 }
 
 impl ComparedAttributes {
-    /// Returns the permission bits that are compared.
     pub fn mode(self, mode: Mode) -> Mode {
         if self.owners { mode } else { Mode::of(mode.bits() & !SET_ID) }
     }
 
-    /// True if an extended attribute is compared. A label belongs to the system of the object.
+    /// A label belongs to the system of the object and is not compared.
     pub fn has_xattr(self, name: &[u8]) -> bool {
         let is_label = [&b"security.selinux"[..], b"security.ima", b"security.evm"].contains(&name)
             || name.starts_with(b"security.SMACK64");

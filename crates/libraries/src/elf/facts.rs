@@ -1,8 +1,6 @@
-//! The statements of one file to the dynamic linker, put together from its tables: the dynamic section, the symbol versions that
-//! it defines and needs, and the note `.note.dlopen`.
-//!
-//! The text of that note is JSON, as the specification "ELF metadata for dlopen dependencies" says: an array of objects,
-//! each with the names of one library (any one of them serves) and its priority.
+//! The facts about one file for the dynamic linker: dynamic section, symbol versions, and the note `.note.dlopen`. Its
+//! text is JSON ("ELF metadata for dlopen dependencies"): objects with the names of one library, each of which serves,
+//! and a priority.
 
 use elf::gnu_symver::{VerDefIterator, VerNeedAux, VerNeedIterator};
 use elf::note::{Note, NoteIterator};
@@ -11,39 +9,34 @@ use serde::{Deserialize, Serialize};
 use crate::elf::layout::{CountedTable, DynamicSection, ElfMachine, LONGEST_NOTES, LONGEST_VERSIONS, Layout};
 use crate::elf::source::{ElfError, ElfSource, MOST_ENTRIES, MOST_SEARCHES};
 
-/// The facts of a program or library that is linked dynamically.
+/// Of a dynamically linked program or library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ElfFacts {
-    /// The machine that it is for.
     pub machine: ElfMachine,
-    /// `e_type`: 2 of a program at a fixed address, 3 of a library or of a program at any address.
+    /// `e_type`: 2 for a program at a fixed address, 3 for a library or a program at any address.
     pub file_type: u16,
-    /// Its own name, under which others need it.
+    /// The name under which others need it.
     pub soname: Option<String>,
-    /// The names of the libraries that it needs, in the order in which they are loaded.
+    /// In the order of loading.
     pub needed: Vec<String>,
-    /// The directories searched for its libraries and for those of what it loads, as written; `None` if `runpath`
-    /// takes its place.
+    /// Searched for its libraries and for those of what it loads, as written; `None` if `runpath` replaces it.
     pub rpath: Option<String>,
-    /// The directories searched for its own libraries only, as written.
+    /// Searched for its own libraries only, as written.
     pub runpath: Option<String>,
     /// `DT_FLAGS_1`.
     pub flags: u64,
-    /// The program that loads it, an absolute path.
+    /// An absolute path.
     pub interpreter: Option<String>,
-    /// The symbol versions that it defines, in the order of its table.
+    /// In the order of its table.
     pub defines: Vec<String>,
-    /// The symbol versions that it needs, sorted.
+    /// Sorted.
     pub needs: Vec<NeededVersion>,
-    /// The libraries that it may load by itself, by its own statement.
     pub dlopen: Vec<DlopenNote>,
 }
 
 impl ElfFacts {
-    /// The flag of `DT_FLAGS_1` that forbids a search in the default directories.
     const NO_DEFAULT_DIRECTORIES: u64 = 0x800;
 
-    /// Returns true if its libraries are searched in the default directories.
     pub fn searches_default_directories(&self) -> bool {
         self.flags & Self::NO_DEFAULT_DIRECTORIES == 0
     }
@@ -61,8 +54,8 @@ impl ElfFacts {
     }
 }
 
-/// Reads the facts of a file. Returns `None` if it is not an ELF file, not a program or library, or not linked
-/// dynamically: a file split off for debuggers has the headers of its program and nothing that could be loaded.
+/// Returns `None` for anything but a dynamically linked program or library. A file split off for debuggers has the
+/// headers of its program and nothing to load.
 pub fn read(source: &mut dyn ElfSource) -> Result<Option<ElfFacts>, ElfError> {
     let Some(layout) = Layout::read(source)? else { return Ok(None) };
     match linked(source, &layout) {
@@ -71,7 +64,6 @@ pub fn read(source: &mut dyn ElfSource) -> Result<Option<ElfFacts>, ElfError> {
     }
 }
 
-/// Reads the facts of a dynamically linked program or library.
 fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts>, ElfError> {
     let Some(mut dynamic) = DynamicSection::read(source, layout)? else { return Ok(None) };
     let mut facts = ElfFacts { machine: layout.machine, file_type: layout.file_type, ..ElfFacts::default() };
@@ -94,26 +86,23 @@ fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts
     Ok(Some(facts))
 }
 
-/// The flag of a version that may be missing.
+/// The version may be missing.
 const WEAK: u16 = 2;
 
-/// The flag of the definition that names the file itself instead of a version.
+/// The definition names the file itself instead of a version.
 const BASE: u16 = 1;
 
 const FIRST_LOOK: usize = 4 << 10;
 
-/// A symbol version that a file needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NeededVersion {
-    /// The library that must define it, by its name in `needed`.
+    /// Its name in `needed`.
     pub library: String,
-    /// The version.
     pub version: String,
-    /// True if the file is loaded even without it.
+    /// The file loads even without it.
     pub is_weak: bool,
 }
 
-/// Reads the versions that a file defines.
 fn defined_versions(
     source: &mut dyn ElfSource,
     layout: &Layout,
@@ -130,7 +119,6 @@ fn defined_versions(
     versions.map(|(_, name)| dynamic.name(source, name.vda_name.into())).collect()
 }
 
-/// Reads the versions that a file needs.
 fn needed_versions(
     source: &mut dyn ElfSource,
     layout: &Layout,
@@ -170,8 +158,7 @@ fn needed_versions(
     Ok(needed)
 }
 
-/// Reads the entries of a table whose number of entries alone is known: more of the file is read until all are
-/// there.
+/// Reads more of the file until all entries are there; only their number is known.
 fn whole_table<T>(
     source: &mut dyn ElfSource,
     layout: &Layout,
@@ -200,12 +187,11 @@ const DLOPEN: u64 = 0x407c_0c0a;
 
 const MOST_NOTES: usize = 1024;
 
-/// A library that a program or library may load by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DlopenNote {
-    /// The names of the library; any one of them serves.
+    /// Any one of them serves.
     pub soname: Vec<String>,
-    /// Its priority: `required`, `recommended` or `suggested`.
+    /// `required`, `recommended` or `suggested`.
     #[serde(default)]
     pub priority: String,
 }

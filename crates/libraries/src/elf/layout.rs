@@ -1,5 +1,3 @@
-//! The headers of an ELF file: class, machine, type and segments, and the dynamic section that they lead to.
-
 use elf::abi;
 use elf::dynamic::DynamicTable;
 use elf::endian::{AnyEndian, EndianParse as _};
@@ -11,24 +9,23 @@ use crate::elf::source::{
     ElfError, ElfSource, MOST_ENTRIES, MOST_NAME_BYTES, SPARE_NAME_BYTES, USES_OF_STRINGS,
 };
 
-/// The first bytes of every ELF file.
 pub const MAGIC: [u8; 4] = *b"\x7fELF";
 
 const MOST_SEGMENTS: usize = 4096;
 
-/// The longest path of an interpreter, in bytes: that of Linux.
+/// In bytes; the limit of Linux.
 const LONGEST_PATH: u64 = 4096;
 
 pub(super) const LONGEST_NOTES: usize = 256 << 10;
 
 const LONGEST_DYNAMIC: u64 = 16 * (MOST_ENTRIES as u64 + 1);
 
-/// The machine that a file is for: programs and libraries of two machines never meet.
+/// Programs and libraries of two machines never meet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ElfMachine {
     /// `e_machine`.
     pub number: u16,
-    /// True if its addresses have 64 bits.
+    /// True for addresses of 64 bits.
     pub is_64: bool,
 }
 
@@ -87,7 +84,7 @@ impl Layout {
         path.map(|path| Some(path.to_owned())).ok_or_else(|| ElfError::damaged("no path of an interpreter"))
     }
 
-    /// Returns begin and end of the parts of the file that the program headers name and that are read.
+    /// Returns begin and end of the parts named by program headers that are read.
     pub(super) fn named_parts(&self) -> impl Iterator<Item = (u64, u64)> {
         let most = |segment: &ProgramHeader| match segment.p_type {
             abi::PT_DYNAMIC => Some(LONGEST_DYNAMIC),
@@ -114,8 +111,7 @@ impl Layout {
         Some((header.e_phoff, header.e_phoff.saturating_add(size)))
     }
 
-    /// Returns true if a file contains nothing but debug data: its section headers say that the dynamic section,
-    /// which the program headers still name, is empty.
+    /// Returns true if the section headers call the dynamic section empty, although the program headers still name it.
     pub(super) fn is_debug_data(&self, source: &mut dyn ElfSource) -> bool {
         let Some(segment) = self.segment(abi::PT_DYNAMIC) else { return false };
         let is_empty = |section: SectionHeader| {
@@ -141,7 +137,6 @@ impl Layout {
         Ok(self.endian.parse_u64_at(&mut 0, bytes)?)
     }
 
-    /// Returns the offset in the file of what is loaded at an address.
     pub(super) fn offset_of(&self, address: u64) -> Result<u64, ElfError> {
         let loaded = self.segments.iter().filter(|segment| segment.p_type == abi::PT_LOAD);
         let mut offsets = loaded.filter_map(|segment| {
@@ -175,15 +170,15 @@ const LONGEST_NAME: usize = 4096;
 
 const LONGEST_SEARCH_PATH: usize = 64 << 10;
 
-/// The longest name of a symbol, in bytes. Symbols of templates are long.
+/// In bytes. Symbols of templates are long.
 const LONGEST_SYMBOL: usize = 64 << 10;
 
-/// The most bytes of a symbol or hash table in a streamed file.
+/// Limits the bytes of a symbol or hash table in a streamed file.
 const LONGEST_TABLE: u64 = 8 << 20;
 
 pub(super) const LONGEST_VERSIONS: usize = 1 << 20;
 
-/// Bytes that are read of a name at first. Few names are longer.
+/// The first read of a name; few are longer.
 const FIRST_LOOK: usize = 256;
 
 #[derive(Clone, Copy, Default)]
@@ -211,8 +206,7 @@ pub(super) struct DynamicSection {
 }
 
 impl DynamicSection {
-    /// Reads the section. Returns `None` if there is none, or if it has no string table: the file is linked
-    /// statically, or was split from a program for debuggers.
+    /// `None` if there is no section or no string table: the file is linked statically, or was split off for debuggers.
     pub(super) fn read(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<Self>, ElfError> {
         let segment = layout.segment(abi::PT_DYNAMIC).filter(|segment| segment.p_filesz > 0);
         let Some(segment) = segment else { return Ok(None) };

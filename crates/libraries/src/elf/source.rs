@@ -1,46 +1,35 @@
-//! The source of the bytes of an ELF file (a slice, or an open file that is read on demand), the limits on a file, and the
-//! reasons why it is not understood.
-
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-/// The most table entries of a file that are read.
 pub(super) const MOST_ENTRIES: usize = 1 << 16;
 
-/// The most bytes of all names of a file: 1 MiB.
+/// 1 MiB.
 pub(super) const MOST_NAME_BYTES: usize = 1 << 20;
 
-/// The most searches that a file may cause: its needs, each in every directory of its search path. The largest known
-/// programs need some hundreds of libraries from some dozens of directories.
+/// Each need of a file in each directory of its search path. The largest known programs need some hundreds of libraries
+/// from some dozens of directories.
 pub(super) const MOST_SEARCHES: usize = 1 << 17;
 
-/// How often the bytes of a string table may be used in names, in addition to [`SPARE_NAME_BYTES`]: names with the
-/// same ending may share bytes, but a small file must not take the memory of a large one.
+/// Limits the uses of a string table's bytes, in addition to [`SPARE_NAME_BYTES`]: names may share an ending, but a
+/// small file must not take the memory of a large one.
 pub(super) const USES_OF_STRINGS: usize = 4;
 
 /// The bytes of names that any file may have: 4 KiB.
 pub(super) const SPARE_NAME_BYTES: usize = 4 << 10;
 
-/// The reason an ELF file is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ElfError {
-    /// A header or table contradicts itself.
     #[error("damaged ELF file: {0}")]
     Damaged(String),
-    /// A table has more entries than are read.
     #[error("its tables have more than {MOST_ENTRIES} entries")]
     TooMany,
-    /// The names are longer than what is read.
     #[error("its names take more than {} KiB, or far more than its string table", MOST_NAME_BYTES >> 10)]
     LongNames,
-    /// It needs too many libraries from too many directories.
     #[error("it asks for more than {MOST_SEARCHES} searches of a library in a directory")]
     TooManySearches,
-    /// A name is too long, empty or no text.
     #[error("its dynamic section has a name that is none")]
     Name,
-    /// The file cannot be read.
     #[error("{0}")]
     Read(String),
 }
@@ -57,9 +46,8 @@ impl From<elf::ParseError> for ElfError {
     }
 }
 
-/// The bytes of a file.
 pub trait ElfSource {
-    /// Returns the bytes at an offset: `length` of them, or fewer where the file ends before.
+    /// Fewer than `length` bytes where the file ends.
     fn slice(&mut self, offset: u64, length: usize) -> Result<&[u8], ElfError>;
 }
 
@@ -70,12 +58,12 @@ impl ElfSource for &[u8] {
     }
 }
 
-/// The shortest piece that is read from a file, in bytes: it covers most headers and the names beside them.
+/// In bytes; covers most headers and the names beside them.
 const PIECE: usize = 16 << 10;
 
 const MOST_HELD: usize = 4 << 20;
 
-/// An open file, read in pieces that are kept while they are few.
+/// Reads pieces, and keeps them while they are few.
 pub struct FilePieces<'f> {
     file: &'f File,
     pieces: Vec<Piece>,
@@ -101,7 +89,6 @@ impl Piece {
 }
 
 impl<'f> FilePieces<'f> {
-    /// Makes a source that has read nothing yet.
     pub fn new(file: &'f File) -> Self {
         Self { file, pieces: Vec::new(), held: 0 }
     }

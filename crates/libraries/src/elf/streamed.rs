@@ -1,33 +1,29 @@
-//! The parts of a program or library that arrives as a stream, kept in little memory while it passes.
-//!
-//! The beginning and the end of the file are kept, and the parts that its program headers name. For nearly all files that
-//! suffices. Otherwise the places of the tables are known afterwards, and a second pass keeps them as well.
+//! Keeps the beginning and end of a streamed program or library, and the parts that its program headers name. For
+//! nearly all files this suffices; otherwise the places of the tables are known then, and a second pass keeps them.
 
 use super::layout::Layout;
 use crate::elf::layout::DynamicSection;
 use crate::elf::source::ElfError;
 use crate::elf::source::ElfSource;
 
-/// The bytes kept from the beginning of a file, which is the whole of most files.
+/// Most files are not longer.
 const HEAD: usize = 4 << 20;
 
-/// The bytes kept from the end of a file.
 const TAIL: usize = 512 << 10;
 
-/// The most bytes kept in between.
+/// Limits the bytes kept in between.
 const MOST_KEPT: u64 = 28 << 20;
 
-/// Begin and end of a part of a file.
+/// Begin and end in the file.
 type Range = (u64, u64);
 
-/// Parts of a file that a second pass has to keep.
+/// Parts that a second pass has to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingParts(pub(super) Vec<Range>);
 
-/// Keeps parts of a file while it is streamed.
 #[derive(Debug, Default)]
 pub struct PartsKeeper {
-    /// The parts to keep in between, sorted, without overlaps.
+    /// In between, sorted, without overlaps.
     ranges: Vec<Range>,
     length: u64,
     head: Vec<u8>,
@@ -35,7 +31,6 @@ pub struct PartsKeeper {
     kept: Vec<Part>,
 }
 
-/// The parts of a file that were kept.
 #[derive(Debug)]
 pub struct StreamedParts {
     parts: Vec<Part>,
@@ -50,12 +45,10 @@ struct Part {
 }
 
 impl PartsKeeper {
-    /// Keeps the parts that a first pass lacked.
     pub fn again(missing: &MissingParts) -> Self {
         Self { ranges: missing.0.clone(), ..Self::default() }
     }
 
-    /// Takes the next bytes of the file.
     pub fn add(&mut self, bytes: &[u8]) {
         let room = HEAD - self.head.len();
         let (begin, rest) = bytes.split_at(bytes.len().min(room));
@@ -69,7 +62,7 @@ impl PartsKeeper {
         }
     }
 
-    /// Determines the parts of the rest to keep.
+    /// Determines the other parts to keep.
     fn read_head(&mut self) {
         let named = Layout::read(&mut &self.head[..]).ok().flatten();
         self.ranges.extend(named.iter().flat_map(Layout::named_parts));
@@ -107,7 +100,6 @@ impl PartsKeeper {
         self.head.len() + self.tail.len() + kept
     }
 
-    /// Returns the kept parts at the end of the file.
     pub fn finish(self) -> StreamedParts {
         let tail_at = self.length - self.tail.len() as u64;
         let mut parts =

@@ -1,7 +1,5 @@
-//! The symbols that a file exports, and those that it expects of others; read on demand, because they are many.
-//!
-//! The dynamic section does not give the number of symbols. The hash tables give that of the symbols that can be looked
-//! up; the section headers, if there are any, give that of all.
+//! Exported and expected symbols, read on demand because they are many. The dynamic section does not give their number:
+//! hash tables give that of the symbols to look up, section headers that of all.
 
 use elf::abi;
 use elf::file::Class;
@@ -12,22 +10,19 @@ use crate::elf::source::{ElfError, ElfSource};
 
 const MOST_SYMBOLS: u64 = 1 << 18;
 
-/// The most bytes of all symbol names: 16 MiB.
+/// 16 MiB.
 const MOST_SYMBOL_BYTES: usize = 16 << 20;
 
-/// Bytes of a table that are read at a time.
 const PART: usize = 48 << 10;
 
-/// The machines whose old hash tables have entries of 64 bits: s390x and Alpha.
+/// Machines whose old hash tables have entries of 64 bits: s390x and Alpha.
 const WIDE_HASHES: [ElfMachine; 2] =
     [ElfMachine { number: 22, is_64: true }, ElfMachine { number: 0x9026, is_64: true }];
 
-/// The symbols of a program or library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ElfSymbols {
-    /// The names that others can use.
     pub exported: SymbolNames,
-    /// The names that others must define, without weak ones.
+    /// Names that others must define, without weak ones.
     pub undefined: SymbolNames,
 }
 
@@ -79,7 +74,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
 fn count(source: &mut dyn ElfSource, layout: &Layout, dynamic: &DynamicSection) -> Result<u64, ElfError> {
     let by_hash = if dynamic.hash == 0 { 0 } else { by_old_hash(source, layout, dynamic.hash)? };
     let by_gnu = if dynamic.gnu_hash == 0 { 0 } else { by_gnu_hash(source, layout, dynamic.gnu_hash)? };
-    // A table of sections that is damaged or cut off is none.
+    // A damaged or cut table of sections does not count.
     let by_section = by_section(source, layout, dynamic.symbols).unwrap_or_default();
     Ok(by_hash.max(by_gnu).max(by_section))
 }
@@ -130,27 +125,23 @@ fn by_section(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Opti
     found.sh_size.checked_div(found.sh_entsize)
 }
 
-/// A set of names of symbols.
 #[derive(Clone, Default)]
 pub struct SymbolNames {
-    /// The names in the order in which they were added.
+    /// In the order in which they were added.
     text: String,
     /// Begin and end of each name, in the order of the names.
     places: Vec<(u32, u32)>,
 }
 
 impl SymbolNames {
-    /// Returns the names in their order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.places.iter().map(|place| self.at(*place))
     }
 
-    /// Returns true if there are none.
     pub const fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Returns true if a name is among them.
     pub fn contains(&self, name: &str) -> bool {
         self.places.binary_search_by(|place| self.at(*place).cmp(name)).is_ok()
     }
@@ -164,7 +155,6 @@ impl SymbolNames {
         })
     }
 
-    /// Returns the total length of the names, duplicates included.
     pub(super) const fn bytes(&self) -> usize {
         self.text.len()
     }
@@ -178,7 +168,6 @@ impl SymbolNames {
         self.places.push((place(begin), place(self.text.len())));
     }
 
-    /// Sorts the names and removes duplicates.
     pub(super) fn sort(&mut self) {
         let mut places = std::mem::take(&mut self.places);
         places.sort_unstable_by(|one, other| self.at(*one).cmp(self.at(*other)));

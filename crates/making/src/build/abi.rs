@@ -1,8 +1,7 @@
-//! Libraries and their users: features that a patch removes although other objects need them, and features that its
-//! objects need and only another patch provides.
+//! Libraries and their users: features that a patch removes although others need them, and needs that only another
+//! patch meets.
 //!
-//! Only files that can be programs or libraries by mode or name are examined, and only as many as necessary: first
-//! those that change, the others only if something is missing.
+//! Changed files are examined first, others only if something is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,55 +19,40 @@ use patchadm_svr4::patch::PatchId;
 
 const LARGEST: u64 = 128 << 20;
 
-/// A feature of a library: the library itself, or a symbol version of it.
+/// A library itself, or a symbol version of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LibraryFeature {
     pub machine: ElfMachine,
-    /// The name of the library (`DT_SONAME`).
+    /// `DT_SONAME`.
     pub soname: String,
-    /// If it is one.
     pub version: Option<String>,
 }
 
-/// A finding about libraries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AbiFinding {
     /// An object that stays needs a feature that is gone.
     Lost {
         feature: LibraryFeature,
-        /// The library that has it in the old release, with its package.
+        /// The library of the old release, with its package.
         was_in: String,
-        /// The object that needs it, with its package.
+        /// With its package.
         needed_by: String,
     },
     /// A new object needs a feature that only another patch provides.
     Requires {
-        /// The patch that provides it.
         patch: PatchId,
-        /// The feature that it provides.
         feature: LibraryFeature,
-        /// The object that needs it, with its package.
+        /// With its package.
         needed_by: String,
     },
     /// A file was not examined.
-    Skipped {
-        /// The file, with its package.
-        file: String,
-        reason: String,
-    },
+    Skipped { file: String, reason: String },
 }
 
-/// Reasons why libraries cannot be examined.
 #[derive(Debug, thiserror::Error)]
 pub enum AbiError {
-    /// A release cannot be read.
     #[error("{origin}: {error}")]
-    Read {
-        /// Where the package was read from.
-        origin: String,
-        error: io::Error,
-    },
-    /// Another patch cannot be read.
+    Read { origin: String, error: io::Error },
     #[error(transparent)]
     Source(#[from] SourceError),
 }
@@ -102,7 +86,6 @@ impl AbiFinding {
         matches!(self, Self::Lost { .. })
     }
 
-    /// Returns its code: `abi`, `requires` or `skipped`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Lost { .. } => "abi",
@@ -114,19 +97,19 @@ impl AbiFinding {
 
 type Features = BTreeMap<LibraryFeature, String>;
 
-/// The changes of a patch to libraries, collected by package.
+/// Changes of a patch to libraries, collected by package.
 #[derive(Debug, Default)]
 pub struct AbiCheck {
     old: Features,
     new: Features,
     needed: Features,
-    /// Objects that change, by the origin of their package in the new release.
+    /// By the origin of their package in the new release.
     changed: BTreeMap<String, BTreeSet<ObjectPath>>,
     skipped: Vec<AbiFinding>,
 }
 
 impl AbiCheck {
-    /// Examines the objects of a package that a patch replaces or deletes.
+    /// Examines objects that a patch replaces or deletes.
     pub fn goes(&mut self, old: &ReleasePackage, changed: BTreeSet<ObjectPath>) -> Result<(), AbiError> {
         let provides = &mut self.old;
         look_into(old, &|path| changed.contains(path), &mut self.skipped, &mut |place, object| {
@@ -136,7 +119,7 @@ impl AbiCheck {
         Ok(())
     }
 
-    /// Examines a file that a patch delivers; `place` is used in findings.
+    /// Examines a delivered file; `place` is used in findings.
     pub fn comes(&mut self, place: &str, data: &mut dyn Read) -> io::Result<()> {
         if let Some(object) = elf_facts(place, data, &mut self.skipped)? {
             self.new.extend(provided_features(&object).map(|feature| (feature, place.to_owned())));
@@ -144,7 +127,7 @@ impl AbiCheck {
         Ok(())
     }
 
-    /// Finds needs of remaining objects that a release no longer meets.
+    /// Finds needs of remaining objects that the release no longer meets.
     pub fn breaks(self, base: &Release) -> Result<Vec<AbiFinding>, AbiError> {
         let mut findings = self.findings(base, &[])?;
         findings.retain(AbiFinding::is_break);
@@ -215,7 +198,7 @@ impl AbiCheck {
     }
 }
 
-/// Finds the first patch that provides each of these features.
+/// Finds the first patch that provides each feature.
 pub fn find_providers(
     patches: &[OtherPatch],
     features: impl Iterator<Item = LibraryFeature>,
@@ -224,7 +207,6 @@ pub fn find_providers(
     provided_by(patches, &needed, &mut Vec::new())
 }
 
-/// The first patch that provides a feature counts.
 fn provided_by(
     others: &[OtherPatch],
     needed: &Features,
@@ -249,7 +231,7 @@ fn provided_by(
     Ok(found)
 }
 
-/// Passes each program and library whose path is wanted to `look`, under one of its names.
+/// Passes each wanted program and library to `look`, under one of its names.
 fn look_into(
     package: &ReleasePackage,
     wanted: &dyn Fn(&ObjectPath) -> bool,
@@ -282,7 +264,7 @@ fn may_be_linked(object: &ReleaseObject) -> bool {
         && (object.mode.bits() & 0o111 != 0 || is_named_so())
 }
 
-/// Reads an ELF file. Files that are too large or damaged are reported.
+/// Reports files that are too large or damaged.
 fn elf_facts(
     place: &str,
     data: &mut dyn Read,
@@ -305,7 +287,6 @@ fn elf_facts(
     }))
 }
 
-/// Returns the features that a library provides.
 pub fn provided_features(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     let feature = |soname: &String, version: Option<&String>| LibraryFeature {
         machine: object.machine,
@@ -318,7 +299,6 @@ pub fn provided_features(object: &ElfFacts) -> impl Iterator<Item = LibraryFeatu
     })
 }
 
-/// Returns the features that a program or library needs.
 pub fn needed_features(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     let machine = object.machine;
     let library = move |soname: &String| LibraryFeature { machine, soname: soname.clone(), version: None };

@@ -1,5 +1,5 @@
-//! The deliveries and deletions of a sparse package: changes of a pair, unchanged paths that an earlier revision
-//! touched, and objects moved from another package. Also the overlap with other patches.
+//! Deliveries and deletions of a sparse package: changes of a pair, paths that an earlier revision touched, and moved
+//! objects. Also overlaps with other patches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -16,49 +16,42 @@ use patchadm_svr4::patch::{PatchId, Requirement};
 /// New objects in a directory get their attributes from this one.
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
-/// An object that is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveredObject {
-    /// The object as it will be.
+    /// As it will be.
     pub object: ReleaseObject,
     /// The release with its content.
     pub side: ReleaseSide,
     pub why: DeliveryReason,
-    /// True if the extended attributes must be stated, even if there are none: the replaced object may have some, or
-    /// its directory may give it some.
+    /// State even empty extended attributes: the replaced object may have some, or its directory may give it some.
     pub says_xattrs: bool,
 }
 
-/// The reason why an object is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryReason {
     /// Only the new release has it.
     Added,
     Replaced(Differences),
-    /// It is the same in both releases, but an earlier revision, or another package, put something else there.
+    /// Equal in both releases, but an earlier revision or another package put something else there.
     Again,
 }
 
-/// The two releases' lists of one package, each sorted by path.
+/// Both releases' lists of one package, each sorted by path.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoLists<'a> {
-    /// The objects of the old release.
     pub old: &'a [ReleaseObject],
-    /// The objects of the new release.
     pub new: &'a [ReleaseObject],
 }
 
-/// The changes of a sparse package to the objects of its package, by path.
+/// Changes of a package's objects, by path.
 #[derive(Clone, Debug, Default)]
 pub struct PackageDelivery {
     /// Either all names of a file or none.
     pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
-    /// The objects that it deletes.
     pub deleted: BTreeSet<ObjectPath>,
 }
 
 impl PackageDelivery {
-    /// Takes the changes of a comparison.
     pub fn of(comparison: &Comparison, lists: TwoLists<'_>) -> Self {
         let mut delivery = Self::default();
         for change in &comparison.changes {
@@ -75,7 +68,7 @@ impl PackageDelivery {
         delivery
     }
 
-    /// Delivers an object of one release, with all names of its file.
+    /// Delivers an object with all names of its file.
     pub fn deliver(
         &mut self,
         path: &ObjectPath,
@@ -113,8 +106,7 @@ impl PackageDelivery {
         self.delivered.insert(object.path.clone(), made);
     }
 
-    /// Makes the package contain an earlier revision of itself: paths that only that one touched are delivered as in
-    /// the old release, or deleted if the old release lacks them.
+    /// Contains an earlier revision: its other paths are delivered as in the old release, or deleted if missing there.
     pub fn contain(&mut self, previous: &PreviousPackage, lists: TwoLists<'_>) {
         for path in &previous.paths {
             if self.delivered.contains_key(path) || self.deleted.contains(path) {
@@ -133,7 +125,6 @@ impl PackageDelivery {
         }
     }
 
-    /// Tells whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.delivered.is_empty() && self.deleted.is_empty()
     }
@@ -150,8 +141,7 @@ impl PackageDelivery {
     }
 }
 
-/// Delivers again what one package gives up and another one has, so that the object of the new release exists in either
-/// order of application.
+/// Delivers objects again that moved to another package, so that they exist in either order of application.
 pub fn deliver_moved(packages: &mut [(PackageDelivery, TwoLists<'_>)]) {
     let given_up: Vec<(usize, ObjectPath)> = packages
         .iter()
@@ -168,7 +158,6 @@ pub fn deliver_moved(packages: &mut [(PackageDelivery, TwoLists<'_>)]) {
     }
 }
 
-/// Returns the object of a path.
 pub fn object_at<'a>(list: &'a [ReleaseObject], path: &ObjectPath) -> Option<&'a ReleaseObject> {
     let at = list.binary_search_by(|object| object.path.cmp(path)).ok()?;
     list.get(at)
@@ -178,10 +167,10 @@ fn names_of(list: &[ReleaseObject], group: LinkGroup) -> Vec<&ReleaseObject> {
     list.iter().filter(|object| object.link_group() == Some(group)).collect()
 }
 
-/// Another patch, beside the new one.
+/// A patch beside the new one.
 #[derive(Debug)]
 pub struct OtherPatch {
-    /// Its id, its lists and its paths.
+    /// Its id, lists and paths.
     pub patch: PreviousPatch,
     source: Source,
     image: Image,
@@ -192,18 +181,17 @@ pub struct OtherPatch {
     "{id} and {other} both have {path} of package {pkg}, and {more} more; neither requires nor obsoletes the other"
 )]
 pub struct Overlap {
-    /// The patch that is made.
     pub id: PatchId,
     pub other: PatchId,
     pub pkg: PkgInst,
-    /// The first path that both have.
+    /// The first path of both.
     pub path: ObjectPath,
-    /// The number of other common paths.
+    /// Number of further common paths.
     pub more: usize,
 }
 
 impl OtherPatch {
-    /// Opens a patch, or each patch of a directory in the order of names.
+    /// Opens a patch, or all patches of a directory in the order of names.
     pub fn open_all(operand: &Path) -> Result<Vec<Self>, PreviousError> {
         let names = if operand.is_dir() { patches_in(operand) } else { Vec::new() };
         if names.is_empty() {

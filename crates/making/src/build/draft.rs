@@ -1,4 +1,4 @@
-//! A patch, complete except for the bytes of its files. All decisions are made here, and nothing is written.
+//! A patch, complete except for the bytes of its files. Makes all decisions and writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,11 +18,11 @@ use patchadm_releases::{ReleaseObject, compare};
 use patchadm_svr4::package::{ContentInfo, ObjectPath};
 use patchadm_svr4::patch::PatchId;
 
-/// A complete patch, which can be written any number of times.
+/// Can be written any number of times.
 #[derive(Debug)]
 pub struct PatchDraft<'r> {
     pub id: PatchId,
-    /// The date of the patch, in seconds since 1970.
+    /// Seconds since 1970.
     pub date: i64,
     /// Sorted by PKG; each changes something.
     pub packages: Vec<DraftedPackage<'r>>,
@@ -32,9 +32,8 @@ pub struct PatchDraft<'r> {
     pub lists: PatchLists,
     /// Packages that only one release has.
     pub unpaired: Vec<UnpairedPackage>,
-    /// Packages with scripts of their own format, which are left out, as `NAME: SCRIPT`.
+    /// Scripts of other package formats, as `NAME: SCRIPT`.
     pub scripts_left_out: Vec<String>,
-    /// The findings that the producer should know.
     pub findings: Vec<BuildFinding>,
 }
 
@@ -42,18 +41,15 @@ pub struct PatchDraft<'r> {
 #[derive(Debug)]
 pub struct DraftedPackage<'r> {
     pub sparse: SparsePackage,
-    /// The package of the old release.
     pub old: &'r ReleasePackage,
-    /// The package of the new release.
     pub new: &'r ReleasePackage,
 }
 
 /// A finding that does not stop the build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildFinding {
-    /// About libraries and their users.
     Abi(AbiFinding),
-    /// About files that look like the replaced ones.
+    /// Files that look like the replaced ones.
     SameTime(SameTimeFinding),
 }
 
@@ -69,10 +65,10 @@ impl PreparedPair<'_> {
     }
 }
 
-/// Makes the patch that turns one release into the other.
+/// Makes the patch from one release to the other.
 ///
-/// It contains `previous`, an earlier revision. It must not overlap with `others`, which may provide features that its
-/// objects need. Content is only read to examine libraries.
+/// It contains `previous`, an earlier revision, and must not overlap with `others`, which may provide features for its
+/// objects. Content is only read to examine libraries.
 pub fn draft_patch<'r>(
     from: &'r Release,
     to: &'r Release,
@@ -154,7 +150,7 @@ fn libraries(
     }
 }
 
-/// Refuses an id that a restricted patch cannot have, or that is no later revision.
+/// Rejects an id that a restricted patch cannot have, or that is no later revision.
 fn check_id(request: &BuildRequest, previous: Option<&PreviousPatch>) -> Result<(), BuildError> {
     if let Some(pattern) = &request.restricted {
         let bad = |_| BuildError::Pattern(pattern.clone());
@@ -208,16 +204,16 @@ fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
     packages.iter().flat_map(of_package).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-// Programs such as Python (`__pycache__`), make(1) and rsync(1) compare size and time instead of bytes, and miss a
-// change that keeps both. Python rounds the time down to a second, and a pkgmap has no more.
+// Python (`__pycache__`), make(1) and rsync(1) compare size and time, and miss a change that keeps both. Python rounds
+// the time down to a second, as a pkgmap does.
 
 const MOST_NAMED: usize = 5;
 
-/// Files of a package that look like the replaced ones.
+/// Files that look like the replaced ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SameTimeFinding {
     pub package: String,
-    /// The origin of the replaced files: the old release, or the id of an earlier revision.
+    /// The old release, or the id of an earlier revision.
     pub before: String,
     pub paths: Vec<ObjectPath>,
 }
@@ -240,7 +236,7 @@ impl fmt::Display for SameTimeFinding {
     }
 }
 
-/// True if nothing but their bytes distinguishes two files.
+/// True if only their bytes distinguish two files.
 pub(crate) fn looks_same(one: &ContentInfo, other: &ContentInfo) -> bool {
     let is_known = one.size.is_some() && one.mtime.is_some() && one.cksum.is_some() && other.cksum.is_some();
     is_known && (one.size, one.mtime) == (other.size, other.mtime) && one.cksum != other.cksum

@@ -1,16 +1,8 @@
 //! Patches made of two releases: changed objects become sparse packages.
 //!
-//! ```text
-//! Release OLD ─┐
-//!              ├─ pair ─► pairs ─ compare ─► changes ─┬─► SparsePackage ─┐
-//! Release NEW ─┘     PreviousPatch ─ contain ─────────┘                  ├─► PatchDraft ─ write_patch ─► a patch
-//!                              other patches ─ overlaps, abi ────────────┘
-//! ```
-//! [`draft_patch`] decides everything, from two lists of objects in memory; [`write_patch`] writes the result in any
-//! readable form. A patch contains the revision before it, so that it does not matter whether that one is applied. The
-//! same releases and request give the same bytes on every machine.
-//!
-//! Scripts of other package formats are named but never translated, and so are packages that only one release has.
+//! [`draft_patch`] decides everything from lists in memory; [`write_patch`] writes the result in any readable form.
+//! The same releases and request give the same bytes on every machine. A patch contains the revision before it, which may
+//! be applied or not. Scripts of other package formats are named but never translated.
 
 mod abi;
 mod delivery;

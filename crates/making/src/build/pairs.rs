@@ -1,7 +1,6 @@
-//! Pairs of packages of two releases, and the names of their sparse packages.
+//! Pairs of packages of two releases, by name and architecture, and names of their sparse packages.
 //!
-//! Packages pair by name and architecture. A package without a partner is reported and left out: a patch neither
-//! installs nor removes packages.
+//! A package without a partner is reported and left out: a patch neither installs nor removes packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +8,12 @@ use crate::release::{Release, ReleaseForm, ReleasePackage};
 use patchadm_inputs::native::{LONGEST_PKG, NativeManager};
 use patchadm_svr4::package::{PkgInst, PkgInstError};
 
-/// The producer's options for names.
+/// Options for names.
 #[derive(Clone, Debug, Default)]
 pub struct PairNaming {
-    /// The PKG of the one pair.
+    /// PKG of the only pair.
     pub pkg: Option<String>,
-    /// PKG by the name of the input.
+    /// PKG by name of the input.
     pub pkg_map: BTreeMap<String, String>,
     /// For packages without ARCH.
     pub arch: Option<String>,
@@ -22,97 +21,69 @@ pub struct PairNaming {
     pub base_version: Option<String>,
 }
 
-/// A release of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReleaseSide {
     From,
     To,
 }
 
-/// Two packages that belong together.
 #[derive(Clone, Debug)]
 pub struct PackagePair<'r> {
-    /// The name of the sparse package.
+    /// Of the sparse package.
     pub pkg: PkgInst,
-    /// Its ARCH, the one of the old package.
+    /// Of the old package.
     pub arch: String,
-    /// Its VERSION, the one of the old package.
+    /// Of the old package.
     pub version: String,
-    /// The package of the old release.
     pub old: &'r ReleasePackage,
-    /// The package of the new release.
     pub new: &'r ReleasePackage,
 }
 
-/// A package that only one release has.
+/// Only one release has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnpairedPackage {
     /// In its own format.
     pub name: String,
     pub arch: String,
-    /// The release that has it.
     pub side: ReleaseSide,
 }
 
-/// The pairs of two releases.
 #[derive(Clone, Debug)]
 pub struct PackagePairs<'r> {
-    /// The pairs, sorted by PKG.
+    /// Sorted by PKG.
     pub pairs: Vec<PackagePair<'r>>,
-    /// Packages without a partner, sorted.
+    /// Sorted.
     pub unpaired: Vec<UnpairedPackage>,
 }
 
-/// The reason two releases make no pairs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairError {
-    /// A release has two packages of one name and architecture.
     #[error("{release} has two packages {name} for {arch}: {first} and {second}")]
-    Twice {
-        release: String,
-        name: String,
-        arch: String,
-        /// Where the first was read from.
-        first: String,
-        /// Where the second was read from.
-        second: String,
-    },
-    /// No package has a partner.
+    Twice { release: String, name: String, arch: String, first: String, second: String },
     #[error("no package of {from} is in {to}")]
     None { from: String, to: String },
-    /// One name was given for several pairs.
     #[error("--pkg names one package, and there are {0}; --pkg-map names each")]
     ManyForOne(usize),
     /// A package lacks parameters of a sparse package.
     #[error("{origin} does not state its {}; add {}", listed(.missing.iter().map(|one| one.0)), listed(.missing.iter().map(|one| one.1)))]
     Missing {
-        /// The path that it was read from.
         origin: String,
         /// Each with the option that gives it.
         missing: Vec<(&'static str, &'static str)>,
     },
-    /// A name that no SVR4 package can have.
     #[error("{name} would become package {pkg}: {reason}; --pkg-map gives it another name")]
     Name {
-        /// The name in its own format.
+        /// In its own format.
         name: String,
         pkg: String,
-        /// The rule that it breaks.
+        /// The broken rule.
         reason: String,
     },
-    /// Two pairs have one name.
     #[error("{first} and {second} would both become package {pkg}; --pkg-map tells them apart")]
-    SameName {
-        /// Where the first was read from.
-        first: String,
-        /// Where the second was read from.
-        second: String,
-        pkg: String,
-    },
+    SameName { first: String, second: String, pkg: String },
 }
 
-/// Pairs the packages of two releases.
 pub fn pair<'r>(
     from: &'r Release,
     to: &'r Release,
@@ -142,7 +113,7 @@ pub fn pair<'r>(
 
 type Matched<'r> = (Vec<(&'r ReleasePackage, &'r ReleasePackage)>, Vec<UnpairedPackage>);
 
-/// Pairs packages. A tree has no name and pairs with the single package of the other side.
+/// A tree has no name and pairs with the single package of the other side.
 fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairError> {
     if let ([old], [new]) = (&from.packages[..], &to.packages[..])
         && (old.name.is_none() || new.name.is_none())
@@ -225,7 +196,7 @@ fn listed(words: impl Iterator<Item = &'static str>) -> String {
     }
 }
 
-/// Returns the default PKG of a package; that of an SVR4 package is its own.
+/// Returns the default PKG; an SVR4 package keeps its own.
 pub fn usual_name(form: ReleaseForm, name: &str) -> String {
     let manager = match form {
         ReleaseForm::Deb => NativeManager::Dpkg,

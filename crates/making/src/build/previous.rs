@@ -1,4 +1,4 @@
-//! The previous revision: the paths that it touches, and its lists.
+//! Paths and lists of the previous revision.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,31 +11,27 @@ use patchadm_svr4::patch::{PatchId, PatchMacros, PatchMacrosError};
 
 const SEPARATOR: &str = PatchId::SEPARATOR;
 
-/// An earlier revision that a later one must contain.
 #[derive(Clone, Debug)]
 pub struct PreviousPatch {
     pub id: PatchId,
-    /// The other patches that its packages name.
+    /// Other patches that its packages name.
     pub lists: PatchLists,
-    /// Its packages, in its order.
     pub packages: Vec<PreviousPackage>,
 }
 
-/// A sparse package of an earlier revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreviousPackage {
     pub pkg: String,
     pub arch: String,
     pub version: String,
-    /// Delivered and deleted paths, below the base directory.
+    /// Delivered and deleted, below the base directory.
     pub paths: BTreeSet<ObjectPath>,
-    /// Those of them that may have extended attributes from it or an earlier revision.
+    /// Paths that may have extended attributes from it or an earlier revision.
     pub with_xattrs: BTreeSet<ObjectPath>,
     /// Size, sum and time of delivered files.
     pub files: BTreeMap<ObjectPath, ContentInfo>,
 }
 
-/// Reasons why an earlier revision cannot be contained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreviousError {
@@ -43,7 +39,6 @@ pub enum PreviousError {
     Source(#[from] SourceError),
     #[error("{0} is not a patch: package {1} does not say to which patch it belongs")]
     NoPatch(String, String),
-    /// Its macros cannot be read.
     #[error("{patch}, package {package}: {error}")]
     Macros { patch: String, package: String, error: Box<PatchMacrosError> },
     /// Its packages name different patches.
@@ -57,22 +52,20 @@ pub enum PreviousError {
         /// As in the pkgmap.
         path: PackagePath,
     },
-    /// A path of it is none.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// Its `install/patchadm.objects` cannot be read.
     #[error("{patch}, package {package}: install/{OBJECTS}: {reason}")]
     Objects { patch: String, package: String, reason: ObjectsFileError },
 }
 
 impl PreviousPatch {
-    /// Reads a patch of any form, without the content of its objects.
+    /// Reads a patch of any form, without content.
     pub fn read(path: &Path) -> Result<Self, PreviousError> {
         let (_, image) = open(Origin::Path(path), Extent::Everything)?;
         Self::of(&image, &path.display().to_string())
     }
 
-    /// Takes the facts from an image; `name` is used in messages.
+    /// `name` is used in messages.
     pub fn of(image: &Image, name: &str) -> Result<Self, PreviousError> {
         let mut found: Option<Self> = None;
         for package in &image.packages {
@@ -129,7 +122,7 @@ impl PreviousPackage {
         let given = objects.map_err(unreadable)?.unwrap_or_default().objects;
         let says_any = |given: &GivenAttributes| given.xattrs.is_some();
         let said = given.iter().filter(|(_, given)| says_any(given)).map(|(path, _)| path);
-        // If there is no place for attributes now, an earlier revision may still have given some.
+        // Even without attributes now, an earlier revision may have given some.
         let is_silent =
             |ftype: Ftype| matches!(ftype, Ftype::Symlink | Ftype::Pipe | Ftype::Block | Ftype::Character);
         let silent = package.pkgmap.entries.iter().filter(|entry| is_silent(entry.object.ftype));
@@ -153,7 +146,7 @@ impl PreviousPackage {
         Ok(found)
     }
 
-    /// All names of a file have its attributes.
+    /// All names of a file share its attributes.
     fn add_other_names(&mut self, links: impl Iterator<Item = (ObjectPath, ObjectPath)>) {
         let mut links: Vec<_> = links.collect();
         loop {

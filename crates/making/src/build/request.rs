@@ -1,5 +1,3 @@
-//! The request for a patch.
-
 use std::collections::BTreeMap;
 
 use super::pairs::PairNaming;
@@ -9,63 +7,56 @@ use patchadm_releases::{CompareOptions, ObjectOwner, ReleaseObject, ReleaseObjec
 use patchadm_svr4::package::{ObjectPath, Word};
 use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 
-/// The request for a patch.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
     pub id: PatchId,
-    /// The date of the patch, in seconds since 1970.
+    /// Seconds since 1970.
     pub date: i64,
-    /// The names of its packages.
+    /// For its packages.
     pub naming: PairNaming,
-    /// The settings about objects.
     pub choices: ListChoices,
     /// Differences that count as a change.
     pub compare: CompareOptions,
     /// BASEDIR for packages without one.
     pub basedir: ObjectPath,
-    /// Other patches that it names.
     pub lists: PatchLists,
-    /// The words of `SUNW_PATCH_PROPERTIES`.
+    /// Words of `SUNW_PATCH_PROPERTIES`.
     pub properties: Vec<String>,
     /// Native versions with its fix.
     pub fixed_in: Option<FixedIn>,
-    /// The text of its README.
     pub readme: ReadmeText,
-    /// True if every package gets the scripts for a pkgadd without patch support.
+    /// Give every package the scripts for a pkgadd without patch support.
     pub with_scripts: bool,
-    /// Class action scripts of the producer, by name (`i.CLASS`); a package gets those of its classes.
+    /// Class action scripts by name (`i.CLASS`); a package gets those of its classes.
     pub class_scripts: BTreeMap<String, Vec<u8>>,
-    /// The pattern for the base of a restricted patch, if it is to be one.
+    /// Pattern for the base of a restricted patch.
     pub restricted: Option<String>,
-    /// True if objects may be lost that unchanged ones need.
+    /// Allow the loss of objects that unchanged ones need.
     pub allow_abi_break: bool,
 }
 
-/// Lists of other patches, and of fixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchLists {
-    /// Those that must be applied.
+    /// These must be applied.
     pub requires: Requirements,
-    /// Those that it contains.
+    /// The patch contains these.
     pub obsoletes: PatchList,
-    /// Those that must not be applied.
+    /// These must not be applied.
     pub incompatibles: PatchList,
     pub fixes: FixList,
 }
 
-/// The texts of a README.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadmeText {
-    /// One line about the patch.
+    /// One line.
     pub synopsis: Option<String>,
     /// Unordered.
     pub keywords: Vec<String>,
-    /// Corrected bugs, one line each.
+    /// One line each.
     pub bugs: Vec<String>,
 }
 
 impl PatchLists {
-    /// Adds the lists of an earlier revision.
     pub fn unite(&mut self, other: &Self) {
         let requires = self.requires.iter().chain(other.requires.iter()).cloned();
         self.requires = requires.collect();
@@ -75,23 +66,22 @@ impl PatchLists {
     }
 }
 
-/// The producer's choices, applied to both releases alike, so that none of them is a change.
+/// Applied to both releases alike, so that none of them is a change.
 #[derive(Clone, Debug, Default)]
 pub struct ListChoices {
-    /// Objects that are left out recursively.
+    /// Left out recursively.
     pub exclude: Vec<PathGlob>,
     /// Files of type `e`.
     pub editable: Vec<PathGlob>,
     /// Files of type `v`.
     pub volatile: Vec<PathGlob>,
-    /// Classes; the last matching pattern counts.
+    /// The last matching pattern counts.
     pub classes: Vec<(PathGlob, Word)>,
-    /// The owner and the group of every object.
+    /// Owner and group of every object.
     pub owner: Option<(Word, Word)>,
 }
 
 impl ListChoices {
-    /// Returns the list with the choices applied.
     pub fn applied(&self, objects: &[ReleaseObject]) -> Vec<ReleaseObject> {
         let is_left_out =
             |object: &ReleaseObject| self.exclude.iter().any(|glob| glob.names_it_or_above(&object.path));

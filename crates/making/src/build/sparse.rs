@@ -1,7 +1,7 @@
 //! A sparse package: pkginfo, pkgmap, information files, and the source of each file's content.
 //!
-//! Sizes and sums come from the lists; no content is read here. PKG, ARCH and VERSION are those of the installed
-//! package, so that the patch finds it; other parameters come from the new release, and the macros from the patch.
+//! PKG, ARCH and VERSION are those of the installed package, so that the patch finds it; other parameters come from the
+//! new release. Sizes and sums come from the lists; no content is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ const READABLE: u32 = 0o644;
 const KEPT: u32 = 0o777;
 const LONGEST_ACCOUNT: usize = 64;
 
-/// A sparse package without the content of its files.
+/// Without the content of its files.
 #[derive(Clone, Debug)]
 pub struct SparsePackage {
     pub pkg: PkgInst,
@@ -45,48 +45,42 @@ pub struct SparsePackage {
     pub params: Params,
     /// In the order of paths.
     pub pkgmap: Pkgmap,
-    /// The files of `install/`, by name.
+    /// Files of `install/`, by name.
     pub information: BTreeMap<String, Vec<u8>>,
     /// Files with content, by path below the base directory.
     pub files: BTreeMap<ObjectPath, PackedFile>,
-    /// The objects that it delivers, by path.
+    /// By path.
     pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
-    /// The objects that it deletes.
     pub deleted: BTreeSet<ObjectPath>,
 }
 
-/// A file with content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedFile {
-    /// Its name in the directory of the package.
+    /// Name in the directory of the package.
     pub member: Vec<u8>,
-    /// The release whose content it is.
     pub side: ReleaseSide,
-    /// Its size and sums.
     pub content: FileContent,
     /// As a member.
     pub mode: u32,
-    /// In seconds since 1970.
+    /// Seconds since 1970.
     pub mtime: i64,
 }
 
-/// Numbers of changed objects by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeCounts {
-    /// Objects that the old release does not have.
+    /// The old release lacks them.
     pub added: usize,
-    /// Objects with other type, content or names, or that are delivered again.
+    /// Other type, content or names, or delivered again.
     pub replaced: usize,
     pub deleted: usize,
-    /// Objects of which only attributes differ.
+    /// Only attributes differ.
     pub attributes: usize,
 }
 
-/// Reasons why an object cannot be in a sparse package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SparseError {
-    /// An owner or a group without a name for the pkgmap.
+    /// An owner or group without a name for the pkgmap.
     #[error(
         "{pkg}: {path} belongs to {owner}, which is no name of an account; --owner gives all objects one"
     )]
@@ -96,7 +90,7 @@ pub enum SparseError {
         /// As far as known.
         owner: String,
     },
-    /// A path component that would be a variable in a pkgmap.
+    /// A component that would be a variable in a pkgmap.
     #[error("{pkg}: {path} has a component that begins with `$`, which a pkgmap takes for a variable")]
     Variable { pkg: PkgInst, path: ObjectPath },
     /// An extended attribute that no package may give.
@@ -104,19 +98,17 @@ pub enum SparseError {
     Xattr {
         pkg: PkgInst,
         path: ObjectPath,
-        /// The name of the attribute, escaped.
+        /// Escaped.
         name: String,
     },
-    /// A class that cannot be one.
     #[error("{pkg}: {path}: <{class}> is no class")]
     Class { pkg: PkgInst, path: ObjectPath, class: String },
-    /// A path that is none.
     #[error(transparent)]
     Path(#[from] PathError),
 }
 
 impl SparsePackage {
-    /// Makes the package of a pair; `lists` are those of the patch.
+    /// `lists` are those of the patch.
     pub fn of(
         pair: &PackagePair<'_>,
         delivery: PackageDelivery,
@@ -224,7 +216,7 @@ impl ObjectLayout {
         Ok(())
     }
 
-    /// The classes of the new release in its order, then all others by name.
+    /// The classes of the new release in its order, then others by name.
     fn classes(&self, svr4: Option<&SvrDescription>) -> Vec<String> {
         let used: BTreeSet<&str> = self.entries.iter().map(|entry| entry.object.class.as_str()).collect();
         let known = svr4.map(|svr4| svr4.params.text("CLASSES").into_owned()).unwrap_or_default();
@@ -316,8 +308,8 @@ fn object(pkg: &PkgInst, delivered: &DeliveredObject) -> Result<Object, SparseEr
     Ok(object)
 }
 
-/// Returns the name of an owner as a pkgmap has it: that of number 0 is known, one that an input leaves open stays open.
-/// The error is what is known of one that has no name.
+/// Returns an owner's name for a pkgmap. Number 0 has a known name, and an open owner stays open. The error describes
+/// an owner without a name.
 fn account(owner: &ObjectOwner) -> Result<Option<Word>, String> {
     match (&owner.name, owner.id) {
         (Some(name), _) => {
@@ -404,7 +396,7 @@ fn class_scripts(
     found.collect()
 }
 
-/// Parameters that are compared with those of the installed package, so the old release counts.
+/// Compared with parameters of the installed package, so the old release counts.
 const OF_OLD: [&str; 4] = ["BASEDIR", "SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
 
 const LEFT_OUT: [&str; 14] = [
@@ -453,7 +445,7 @@ pub(super) fn params_of(
     for (name, value) in macros.iter().filter(|(_, value)| !value.is_empty()) {
         params.set(name, value);
     }
-    // Scripts record these two; here they are recorded even if scripts do not run.
+    // Scripts record these two; record them here even if scripts do not run.
     params.set("Patch_label", request.id.to_string());
     params.set("Obsoletes_label", obsoletes.to_string());
     params
@@ -466,7 +458,7 @@ fn name_of(pair: &PackagePair<'_>) -> String {
     name.chars().filter(|letter| !letter.is_control()).take(256).collect()
 }
 
-/// Takes over the parameters of the new release, except those that must stay as installed.
+/// Copies parameters of the new release, except those that must stay as installed.
 fn take_over(pair: &PackagePair<'_>, params: &mut Params) {
     let kept = ["PKG", "ARCH", "VERSION", "CLASSES"];
     let is_patch =

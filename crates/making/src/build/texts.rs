@@ -1,4 +1,4 @@
-//! The texts beside the packages of a patch: `README.<id>` for people and `patchinfo` for programs.
+//! Texts beside the packages: `README.<id>` for people and `patchinfo` for programs.
 
 use chrono::DateTime;
 
@@ -82,7 +82,7 @@ fn put_files(out: &mut Vec<u8>, package: &SparsePackage) -> Result<(), PathError
     Ok(())
 }
 
-/// The path where the package is usually installed.
+/// The usual path of installation.
 fn shown(package: &SparsePackage, path: &ObjectPath) -> Result<ObjectPath, PathError> {
     package.basedir.join(path.relative())
 }

@@ -1,8 +1,7 @@
-//! The packages of both directories, each digested and identified once without unpacking, and grouped by source.
+//! The packages of both directories, digested and identified once without unpacking, and grouped by source.
 //!
-//! All packages of a source are patched in one patch, or none of them is. The source of an unreadable file is unknown.
-//! It is taken for the package of the other directory that its own directory lacks and whose name it begins with, so
-//! that a damaged file stops its own source and no other.
+//! The source of an unreadable file is unknown. It is attributed to a package that only its own directory lacks, by the
+//! beginning of the name, so that a damaged file stops no other source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -23,7 +22,7 @@ use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 pub(super) struct InputEntry {
     pub(super) path: PathBuf,
     pub(super) side: ReleaseSide,
-    /// Its digest and its packages, or why it cannot be read.
+    /// Digest and packages, or why it cannot be read.
     pub(super) content: Result<InputContent, Arc<ReleaseError>>,
 }
 
@@ -72,14 +71,14 @@ pub(super) struct SourcePackages {
     pub(super) pairs: BTreeMap<(String, String), bool>,
     pub(super) unpaired: Vec<UnpairedPackage>,
     pub(super) files: BTreeSet<usize>,
-    /// A file that probably belongs to the source and cannot be read.
+    /// An unreadable file that probably belongs to the source.
     pub(super) damage: Option<Arc<ReleaseError>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct SourceTable {
     pub(super) sources: BTreeMap<String, SourcePackages>,
-    /// Unreadable files that belong to no source, by name.
+    /// Unreadable files of no source, by name.
     pub(super) strays: BTreeMap<String, Arc<ReleaseError>>,
 }
 
@@ -136,7 +135,7 @@ impl SourceTable {
 }
 
 impl SourcePackages {
-    /// True if nothing differs, as far as digests show.
+    /// True if digests show no difference.
     pub(super) fn is_same(&self) -> bool {
         self.pairs.values().all(|is_same| *is_same)
     }
@@ -156,13 +155,12 @@ impl SourcePackages {
         contents.map(|content| content.digest.size).sum()
     }
 
-    /// Bytes of the packages that have to be opened; files that are equal on both sides are not.
+    /// Bytes of packages to open; files equal on both sides are not.
     pub(super) fn size_to_read(&self, files: &[InputEntry]) -> u64 {
         if self.is_same() { 0 } else { self.size(files) }
     }
 
-    /// Tells whether a directory lacks a package that the other one has and that a file may be by its name; of the empty
-    /// name every package.
+    /// True if the directory lacks a package that this file may be, by its name. The empty name fits every package.
     fn lacks(&self, side: ReleaseSide, file: &str) -> bool {
         let is_of = |name: &str| {
             let rest = file.strip_prefix(name);
@@ -202,10 +200,10 @@ const BUFFER: usize = 1 << 17;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InputDigest {
-    /// SHA-256 of a file in hexadecimal digits; for a directory, of its names, types and contents.
+    /// Hexadecimal SHA-256 of a file, or of a directory's names, types and contents.
     pub(super) sha256: String,
     pub(super) size: u64,
-    /// Digest of the system's attributes of each file, which changes whenever a file does.
+    /// Digest of file attributes, which changes whenever a file does.
     pub(super) stamp: Sha256Sum,
 }
 
@@ -218,7 +216,7 @@ struct InputSums {
 }
 
 impl InputDigest {
-    /// Reads a file, or a directory recursively. A link is only followed at the top.
+    /// Reads a directory recursively. Follows a link only at the top.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let sums = InputSums::of(path, true)?;
         let sha256 = sha256_text(&sums.content.finalize());
@@ -272,7 +270,7 @@ impl InputSums {
         for name in names {
             let inside = path.join(&name);
             let seen = inside.symlink_metadata()?;
-            // Each name and count has its length before it, so that none is ambiguous.
+            // Each name and count has its length before it, which avoids ambiguity.
             self.put(if seen.is_dir() { b"d" } else { b"f" });
             self.put_counted(name.as_bytes());
             if seen.is_dir() {
@@ -334,7 +332,7 @@ mod tests {
 
     use ReleaseSide::{From, To};
 
-    /// Returns a file `NAME_ARCH.deb` of a source, with a digest; a damaged one without a source.
+    /// A damaged file has no source.
     fn file(side: ReleaseSide, name: &str, source: Option<(&str, &str)>) -> InputEntry {
         let path = Path::new("/set").join(format!("{name}_all.deb"));
         let content = match source {
@@ -391,7 +389,7 @@ mod tests {
             file(To, "libcurl4", None),
             file(To, "rubbish", None),
         ];
-        // `less` is not there, either, and may be the rubbish; `curl` is not asked twice.
+        // `less` is missing too, so the damaged file may be that; `curl` is not counted twice.
         assert_eq!(told(&files), ["curl: curl= From:libcurl4 damaged", "less: From:less damaged"]);
         assert_eq!(told(&files[3..]), ["curl: To:curl", "stray libcurl4_all.deb", "stray rubbish_all.deb"]);
     }

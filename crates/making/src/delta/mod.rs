@@ -1,15 +1,7 @@
-//! `delta`: the sources of a maintained release that differ from its original, and a patch for each of them.
+//! `delta`: a patch for each source of a maintained release that differs from the original.
 //!
-//! ```text
-//! RELEASE ─┐  digests,                       choose        ┌─ kept: the existing patch has the key of these inputs
-//!          ├─ identities ─► sources ─ each ─────────► ─────┤
-//! STABLE ──┘                   WORK/state.json ┘           └─ built: open, draft, write, enter ─► handover
-//! ```
-//! A patch has all changed packages of a source. A package is opened only if its source has to be built. A source that
-//! fails does not stop the others. After a killed run, the next one keeps its finished patches.
-//!
-//! Callers may have each patch tried before it is entered, and then all of them together before they are handed over.
-//! Patches that fail a trial are withdrawn. Nothing is compiled, signed or published.
+//! A failing source does not stop the others, and a package is opened only if its source has to be built. Callers may try
+//! each patch before it is entered, and all together before the handover; patches that fail are withdrawn.
 
 mod error;
 mod inputs;
@@ -43,12 +35,12 @@ use state::BuiltRecord;
 pub use state::{BuiltNews, StateError, parse_bases};
 use work::{WorkDirectory, put_file};
 
-/// Makes the patches. `wait` decides whether to go on waiting while another run has the working directory.
+/// `wait` decides whether to wait on while another run has the working directory.
 pub fn delta(
     request: &DeltaRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<DeltaReport, DeltaError> {
-    // Nothing is made for unusable inputs; an existing working directory is locked before they are read.
+    // Unusable inputs leave nothing behind; an existing working directory is locked before they are read.
     let is_made = WorkDirectory::is_made(request.work)?;
     let looked = if request.is_dry_run || !is_made {
         WorkDirectory::look(request.work, &request.bases)?
@@ -81,12 +73,12 @@ pub fn delta(
         None => None,
     };
     let has_passed = together.as_ref().is_none_or(|tried| tried.failure.is_none());
-    // Patches that do not fit together are not handed over for signing.
+    // Patches that failed together are not handed over for signing.
     let to_sign = if has_passed { work::hand_over(&work)? } else { 0 };
     finished(DeltaReport { sources, to_sign, together })
 }
 
-/// Returns the patches of a working directory, which may be missing: each id with the SHA-256 of its file.
+/// Returns each id with the SHA-256 of its file. The directory may be missing.
 pub fn built_patches(work: &Path) -> Result<Vec<(String, String)>, DeltaError> {
     let looked = WorkDirectory::look(work, &BTreeMap::new())?;
     Ok(looked.built().into_iter().map(|record| (record.id, record.sha256)).collect())
@@ -149,8 +141,7 @@ impl OtherPatches {
     }
 }
 
-/// Builds source after source, several at a time, the largest first, but required ones before those that need
-/// them.
+/// Builds several sources at a time, the largest first, but required ones before those that need them.
 fn patches(
     request: &DeltaRequest<'_>,
     work: &WorkDirectory,
@@ -213,8 +204,8 @@ const TRIED: &[u8] = b"tried";
 const LOG: &str = "together";
 const LARGEST: u64 = 64 << 20;
 
-/// Tries the patches of all sources together, unless exactly these have passed before. Those that keep the others from passing,
-/// and those that require them, are patches no more, and the others are tried again.
+/// Tries all patches together, unless exactly these passed before. Withdraws guilty ones and those that require them,
+/// and tries the others again.
 fn try_together(
     (trials, needs): (&dyn PatchTrials, &SourceNeeds),
     work: &WorkDirectory,
@@ -237,7 +228,7 @@ fn try_together(
                 if text.is_empty() { work.at(&format!("logs/{LOG}.log")) } else { work.put_log(LOG, &text)? };
             return Ok(log.exists().then_some(TogetherReport { failure: None, log }));
         }
-        // Those that passed before come first: the new ones must fit them.
+        // Earlier patches first: the new ones must fit them.
         let passed: Vec<&[u8]> = passed.split(|byte| *byte == b'\n').collect();
         patches.sort_by_cached_key(|patch| {
             !list_of(&built, slice::from_ref(patch)).lines().all(|line| passed.contains(&line.as_bytes()))
@@ -273,8 +264,8 @@ fn try_together(
     }
 }
 
-/// Withdraws the patches of guilty sources, and those that require them, unless one of them is signed: that is known elsewhere.
-/// Returns the sources whose patches are withdrawn, each with the reason.
+/// Withdraws the patches of guilty sources and those that require them, except a signed one, which others know. Returns
+/// the sources with reasons.
 fn withdraw(
     (work, needs): (&WorkDirectory, &SourceNeeds),
     patches: &[MadePatch],
@@ -305,7 +296,7 @@ fn withdraw(
     Ok(guilty)
 }
 
-/// True if this patch provides the required features. Features that cannot be determined count as required.
+/// True if this patch provides required features. Unknown features count as required.
 fn requires(work: &WorkDirectory, needed: &[NeededFeature], patch: &MadePatch) -> bool {
     needed.iter().any(|need| need.source == patch.source)
         && requirements(work, needed, false)

@@ -1,5 +1,3 @@
-//! The outcome of a run, and its form in documents.
-
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,60 +7,53 @@ use super::request::TogetherReport;
 use super::state::BuiltNews;
 use crate::build::{ReleaseSide, UnpairedPackage};
 
-/// The outcome of a run, source by source.
 #[derive(Debug)]
 pub struct DeltaReport {
-    /// The sources, sorted by name.
+    /// Sorted by name.
     pub sources: Vec<SourceOutcome>,
-    /// The number of patches that wait for a signature.
+    /// Patches that wait for a signature.
     pub to_sign: usize,
-    /// The trial of all patches together, this time or, if they are the same, earlier.
+    /// The trial of all patches, now or earlier if they are the same.
     pub together: Option<TogetherReport>,
 }
 
-/// The outcome of one source.
 #[derive(Debug)]
 pub struct SourceOutcome {
-    /// Its name, or that of a file of no known source.
+    /// A source, or a file of no known source.
     pub source: String,
     pub end: SourceEnd,
     /// A sentence without its period.
     pub reason: String,
-    /// The id of its patch.
     pub id: Option<String>,
-    /// The packages in the patch; for an existing patch, those whose files differ.
+    /// Packages in the patch; for an existing patch, those with other files.
     pub packages: Vec<String>,
     /// Other packages of both directories.
     pub siblings_unchanged: Vec<String>,
     /// Packages that one directory lacks.
     pub unpaired: Vec<UnpairedPackage>,
-    /// Scripts of other package formats that are left out, each as `PACKAGE: SCRIPT`.
+    /// Scripts of other package formats, as `PACKAGE: SCRIPT`.
     pub scripts_left_out: Vec<String>,
-    /// The key of the patch.
     pub key: Option<String>,
     pub path: Option<PathBuf>,
-    /// The log of the patch.
     pub log: Option<PathBuf>,
-    /// The digest of an existing patch, and the report of its build.
+    /// Set for an existing patch, with the report of its build.
     pub sha256: Option<String>,
     /// See `sha256`.
     pub news: Option<BuiltNews>,
 }
 
-/// How a source ended.
 #[derive(Debug)]
 pub enum SourceEnd {
-    /// Its patch was built, or would be.
+    /// Built, or to be built in a dry run.
     Built,
-    /// Its patch is there already.
+    /// The existing patch is current.
     Kept,
-    /// Equal in both directories, and without a patch.
+    /// Equal in both directories, without a patch.
     Unchanged,
     /// Only in the maintained directory.
     New,
     /// Only in the released directory, or in neither.
     Gone,
-    /// It has no current patch.
     Failed(Box<SourceFailure>),
 }
 
@@ -115,12 +106,10 @@ impl SourceOutcome {
 }
 
 impl DeltaReport {
-    /// Counts the sources that ended with this word.
     pub fn count(&self, word: &str) -> usize {
         self.sources.iter().filter(|outcome| outcome.end.word() == word).count()
     }
 
-    /// Returns the first failure.
     pub fn first_failure(&self) -> Option<&SourceFailure> {
         self.sources.iter().find_map(|outcome| match &outcome.end {
             SourceEnd::Failed(failure) => Some(&**failure),
@@ -129,25 +118,20 @@ impl DeltaReport {
     }
 }
 
-/// The outcome of a source for documents and people.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShownSource {
     pub source: String,
-    /// The id of its patch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The word for how it ended.
+    /// How it ended, in one word.
     pub state: &'static str,
     pub reason: String,
-    /// The packages in the patch.
     pub packages: Vec<String>,
     /// Other packages of both directories.
     pub siblings_unchanged: Vec<String>,
     /// Packages that one directory lacks.
     pub unpaired: Vec<ShownPackage>,
-    /// Scripts that the patch leaves out.
     pub scripts_left_out: Vec<String>,
-    /// The key of the patch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,7 +167,6 @@ impl ShownSource {
         }
     }
 
-    /// Returns its state and packages as lines.
     pub fn lines(&self) -> Vec<String> {
         let Self { source, id, state, reason, .. } = self;
         let id = id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();

@@ -1,7 +1,6 @@
-//! The request for a run, with the trials of its patches.
+//! The request for a run, with trials of patches.
 //!
-//! A patch is tried after it is made and before it is entered: until it has passed, it is no patch and uses up no
-//! revision.
+//! A patch is tried before it is entered: until it has passed, it uses no revision.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,67 +9,58 @@ use crate::build::{BuildRequest, LibraryFeature, PatchForm};
 use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::patch::PatchId;
 
-/// A run over two directories of packages.
 pub struct DeltaRequest<'a> {
-    /// The released packages.
     pub release: &'a Path,
-    /// The maintained packages.
     pub stable: &'a Path,
-    /// The working directory, made if it is missing.
+    /// Made if missing.
     pub work: &'a Path,
-    /// Bases of patch ids for sources. Those in the working directory take precedence.
+    /// Bases in the working directory take precedence.
     pub bases: BTreeMap<String, String>,
-    /// The sources to build; all if empty.
+    /// Sources to build; all if empty.
     pub only: &'a [String],
-    /// A form that is one file.
+    /// A form with one file.
     pub form: PatchForm,
-    /// True if the highest patch of a source is built again, unless it is signed.
+    /// Rebuild the highest patch of a source, unless it is signed.
     pub rebuild: bool,
-    /// Whether nothing is written.
     pub is_dry_run: bool,
-    /// Returns the request for a patch by its id, always the same for an id.
+    /// Returns the request for a patch, always the same for an id.
     pub patch: &'a (dyn Fn(PatchId) -> BuildRequest + Sync),
-    /// Patches, or directories of patches, that must not overlap with the new ones.
+    /// Patches, or directories of them, that must not overlap with the new ones.
     pub against: &'a [PathBuf],
-    /// Features that only patches of other sources provide, and which must be required.
+    /// Features that only patches of other sources provide: those must be required.
     pub needs: BTreeMap<String, Vec<NeededFeature>>,
-    /// The trial of patches before they are entered, if any.
+    /// Tries patches before they are entered.
     pub trials: Option<&'a dyn PatchTrials>,
-    /// The number of threads.
     pub cores: usize,
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Measures progress.
     pub meter: WorkMeter,
 }
 
-/// A feature that a source needs and another source provides.
+/// A feature that another source provides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeededFeature {
-    /// The source that brings it.
+    /// The source that provides it.
     pub source: String,
-    /// The library, or a symbol version of it.
+    /// A library, or a symbol version of it.
     pub feature: LibraryFeature,
 }
 
-/// Tries patches. Calls may be concurrent.
+/// Calls may be concurrent.
 pub trait PatchTrials: Sync {
-    /// Tries a patch that was made now.
     fn try_patch(&self, patch: &PatchToTry<'_>) -> TriedPatches;
 
-    /// Tries the patches of all sources together.
     fn try_together(&self, patches: &[MadePatch]) -> TriedTogether;
 }
 
-/// The outcome of the trial of patches together.
 #[derive(Debug)]
 pub struct TriedTogether {
     /// The trial of all of them.
     pub tried: TriedPatches,
-    /// The sources whose patches keep the others from passing, each with the reason. Empty if unknown.
+    /// Sources whose patches spoil the trial, with reasons. Empty if unknown.
     pub guilty: BTreeMap<String, String>,
 }
 
-/// A patch that was made and is to be tried.
+/// A new patch to try.
 #[derive(Clone, Copy, Debug)]
 pub struct PatchToTry<'a> {
     pub source: &'a str,
@@ -80,7 +70,6 @@ pub struct PatchToTry<'a> {
     pub required: &'a [MadePatch],
 }
 
-/// A patch of the working directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadePatch {
     pub source: String,
@@ -88,19 +77,16 @@ pub struct MadePatch {
     pub path: PathBuf,
 }
 
-/// The outcome of a trial.
 #[derive(Debug)]
 pub struct TriedPatches {
-    /// The output.
     pub log: Vec<u8>,
     /// Why it failed.
     pub end: Result<(), TrialFailure>,
 }
 
-/// The reason why a trial was not passed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrialFailure {
-    /// The patch is not as it must be.
+    /// The patch is faulty.
     #[error("{0}")]
     Patch(String),
     /// The machine failed: nothing is known of the patch.
@@ -110,7 +96,6 @@ pub enum TrialFailure {
     Interrupted(i32),
 }
 
-/// The trial of the patches of all sources together.
 #[derive(Debug)]
 pub struct TogetherReport {
     /// Why it failed.

@@ -1,6 +1,6 @@
-//! Requirements between patches: a patch requires those that bring the libraries which its objects need.
+//! Requirements between patches: a patch requires those with libraries for its objects.
 //!
-//! It requires the first revision that has the libraries, so that a later revision there makes no new one here.
+//! It requires the first such revision, so that a later one makes no new patch here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use patchadm_svr4::patch::{PatchId, Requirements};
 
 pub(super) type SourceNeeds = BTreeMap<String, Vec<NeededFeature>>;
 
-/// Puts each source into a later wave than those it needs. The members of a cycle are in one wave.
+/// Puts each source into a later wave than its requirements. A cycle is in one wave.
 pub(super) fn waves<'s>(
     sources: impl Iterator<Item = &'s String>,
     needs: &SourceNeeds,
@@ -34,7 +34,7 @@ pub(super) fn waves<'s>(
     waves
 }
 
-/// A dry run leaves out patches that would be made first, because they do not exist.
+/// A dry run leaves out patches that would be made first.
 pub(super) fn requirements(
     work: &WorkDirectory,
     needed: &[NeededFeature],

@@ -1,4 +1,4 @@
-//! Decides whether a source needs a new patch, and with which revision.
+//! Decides if a source needs a new patch, and its revision.
 
 use super::error::SourceFailure;
 use super::state::BuiltRecord;
@@ -55,7 +55,7 @@ pub(super) fn choose(
             return Ok(again("as --rebuild asks").made());
         }
         PatchCondition::AsBuilt(manifest) => manifest.clone(),
-        // It is unsigned, so it is made again from the present inputs.
+        // It is unsigned, so make it again from the present inputs.
         PatchCondition::NotAsBuilt(fault) if !is_signed => return Ok(again(fault).made()),
         PatchCondition::NotAsBuilt(fault) => {
             return Err(SourceFailure::NotAsBuilt { path: last.path.clone().into(), fault });

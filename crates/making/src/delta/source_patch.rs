@@ -1,7 +1,6 @@
-//! One source: checks whether its patch belongs to the present inputs, and builds a new one otherwise.
+//! One source: keeps a patch of the present inputs, or builds a new one.
 //!
-//! The key of a patch is the digest of everything it is built from. If an existing patch has the key, it would come out
-//! again, so nothing has to be opened.
+//! A patch's key digests everything it is built from. With the same key the same patch comes out: nothing is opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
@@ -114,7 +113,7 @@ impl SourceRun<'_> {
         }
     }
 
-    /// The log is written even if the build fails.
+    /// Writes the log even if the build fails.
     fn build(&self, job: &mut SourceJob<'_>, next: &NextRevision) -> Result<SourceEnd, SourceFailure> {
         let key = self.key(job, &next.id, next.previous.as_ref());
         let request = self.patch_request(job, &next.id);
@@ -167,7 +166,7 @@ impl SourceRun<'_> {
         self.work.note_base(job.name, draft.id.base())?;
         let path = self.work.at("patches").join(&file);
         let destination = PatchDestination { path, form: self.request.form, replaces: true };
-        // Only sources are counted, not the bytes of one.
+        // Counts sources, not the bytes of one.
         let watch = WriteWatch { interrupt: &|| (self.request.interrupt)(), meter: &WorkMeter::default() };
         let written = write_patch(draft, &destination, watch)?;
         self.work.settle(&file)?;
@@ -201,7 +200,7 @@ impl SourceRun<'_> {
         Ok(self.work.remove_other_forms(id, Some(&file))?)
     }
 
-    /// Removes the unfinished patch of a killed run if this run does not make it.
+    /// Removes an unfinished patch of a killed run if this run does not make it.
     fn forget_unfinished(&self, source: &str, last: Option<&BuiltRecord>) -> Result<(), SourceFailure> {
         if self.request.is_dry_run {
             return Ok(());
@@ -284,7 +283,7 @@ impl SourceRun<'_> {
         opened.map_err(|error| SourceFailure::Release(error.into()))
     }
 
-    /// Refuses packages whose digests are no longer those of the key.
+    /// Checks that digests are still those of the key.
     fn must_be_unchanged(&self, packages: &SourcePackages) -> Result<(), SourceFailure> {
         for file in packages.files.iter().filter_map(|at| self.files.get(*at)) {
             let Ok(content) = &file.content else { continue };
@@ -356,21 +355,21 @@ impl SourceJob<'_> {
         pairs.map(|(pair, _)| self.shown(pair)).collect()
     }
 
-    /// Adds the architecture if the source has several packages of this name.
+    /// Adds the architecture if several packages have this name.
     fn shown(&self, (name, arch): &(String, String)) -> String {
         let same = self.packages.pairs.keys().filter(|(other, _)| other == name).count();
         if same > 1 { format!("{name}:{arch}") } else { name.clone() }
     }
 }
 
-/// Increase the number if a change produces other bytes from the same inputs.
+/// Increase this if a change produces other bytes from the same inputs.
 const TOOL_FORMAT: u32 = 1;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyLines(Vec<u8>);
 
 impl KeyLines {
-    /// Starts with all options except the date. `against` are the digests of other patches.
+    /// Starts with all options except the date. `against` are digests of other patches.
     pub(super) fn of(request: &BuildRequest, form: PatchForm, against: &[String]) -> Self {
         let mut lines = Self::default();
         lines.add("tool", TOOL_FORMAT);

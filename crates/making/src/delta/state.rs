@@ -1,7 +1,6 @@
-//! The records about patches in a working directory: `state.json` and `bases`.
+//! Records in a working directory: `state.json` and `bases`.
 //!
-//! A patch is entered after it is complete under its name, and a rename replaces the file. After a killed run, the next
-//! one trusts only patches with the recorded digest.
+//! A complete patch is entered by a rename of the file. After a killed run, only recorded digests are trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,24 +24,22 @@ pub(super) struct DeltaState(Vec<BuiltRecord>);
 pub(super) struct BuiltRecord {
     /// The source package it was built for.
     pub source: String,
-    /// The id of the patch.
     pub id: String,
-    /// The digest of everything it was built from.
+    /// Digest of everything it was built from.
     pub key: String,
-    /// The file, below the working directory.
+    /// Below the working directory.
     pub path: String,
-    /// The SHA-256 of the file.
+    /// Of the file.
     pub sha256: String,
-    /// The report of its build; missing in records of 0.1.
+    /// Missing in records of 0.1.
     #[serde(rename = "told", default, skip_serializing_if = "Option::is_none")]
     pub news: Option<BuiltNews>,
 }
 
-/// The report of a build, repeated by a continued run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltNews {
     pub reason: String,
-    /// The packages in the patch.
+    /// Packages in the patch.
     pub packages: Vec<String>,
     /// Other packages of both directories.
     pub siblings_unchanged: Vec<String>,
@@ -56,10 +53,8 @@ struct StateDocument {
     sources: Vec<BuiltRecord>,
 }
 
-/// The reason a file of a working directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// Not JSON of this form.
     #[error("state.json is not one of {SCHEMA}: {0}")]
     Form(#[from] serde_json::Error),
     #[error("the schema of state.json is <{0}>, and this program reads {SCHEMA}")]
@@ -69,29 +64,21 @@ pub enum StateError {
     Record(String),
     #[error("state.json has two records of <{0}>")]
     Duplicate(String),
-    /// A record with a base of another source, or not that of its own.
+    /// The record's base is another source's, or not its own.
     #[error("state.json: <{id}> is entered for source {source_name}, whose base is {base}")]
     OtherBase {
-        /// The id of the record.
         id: String,
-        /// The source of the record.
         source_name: String,
         /// The base of that source.
         base: String,
     },
-    /// A malformed line of a list of bases.
     #[error("line {line}: it is not SOURCE BASE, two words; BASE must be able to begin a patch id")]
     Bases {
         /// Counted from 1.
         line: usize,
     },
-    /// A source that is named twice.
     #[error("line {line}: <{source_name}> is there already")]
-    Twice {
-        /// The number of the line.
-        line: usize,
-        source_name: String,
-    },
+    Twice { line: usize, source_name: String },
 }
 
 impl DeltaState {
@@ -115,7 +102,7 @@ impl DeltaState {
 
     pub(super) fn write(&self) -> Vec<u8> {
         let document = StateDocument { schema: SCHEMA.to_owned(), sources: self.0.clone() };
-        // Strings: serialising these cannot fail.
+        // Strings: serializing these cannot fail.
         let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
         text.push(b'\n');
         text
@@ -131,7 +118,7 @@ impl DeltaState {
         &self.0
     }
 
-    /// Adds the bases of the patches, which must agree with the list.
+    /// Adds the patches' bases, which must agree with the list.
     pub(super) fn complete(&self, bases: &mut BTreeMap<String, String>) -> Result<(), StateError> {
         for record in &self.0 {
             let Ok(id) = PatchId::new(&record.id) else { continue };

@@ -1,11 +1,7 @@
 //! The working directory: lock, records, patches, logs, and the handover to the signer.
 //!
-//! ```text
-//! WORK/lock  bases  state.json  patches/<id>.<format>{,.manifest}  logs/<id>.log{,.1}  handover/
-//! ```
-//! Every file gets its name by a rename of durable bytes. A patch is entered into `state.json` after it is complete. A run
-//! after a killed one keeps finished patches and removes or overwrites other remains. None of its directories may be a
-//! symbolic link.
+//! Every file is renamed into place with durable bytes, and a complete patch is entered into `state.json`. The next run
+//! after a killed one keeps finished patches. None of the directories may be a symbolic link.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -62,7 +58,7 @@ impl WorkDirectory {
         }
     }
 
-    /// Opens and locks a working directory, and makes it if it is missing. Removes leftovers of killed runs.
+    /// Opens and locks a working directory, or makes it. Removes leftovers of killed runs.
     pub(super) fn open(
         path: &Path,
         given: &BTreeMap<String, String>,
@@ -80,7 +76,7 @@ impl WorkDirectory {
         Ok(Self { path: path.to_owned(), top, patches, records: Mutex::new(records), _lock: lock })
     }
 
-    /// Opens a working directory that may be missing, without changes.
+    /// Opens a directory, which may be missing, without changes.
     pub(super) fn look(path: &Path, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
         let there = |found: Result<Dir, RootError>| match found {
             Err(error) if error.is_not_found() => Ok(None),
@@ -121,7 +117,7 @@ impl WorkDirectory {
         self.records().state.records().to_vec()
     }
 
-    /// The base of a source's patches; by default the source's name.
+    /// By default the source's name.
     pub(super) fn base_of(&self, source: &str) -> Result<String, SourceFailure> {
         if !is_word(source) {
             return Err(SourceFailure::Name(source.chars().take(80).collect()));
@@ -159,7 +155,7 @@ impl WorkDirectory {
         record.map_or(Ok(false), |record| self.is_signed(record.file()))
     }
 
-    /// Removes a patch and its record; its id is free again.
+    /// Removes a patch and its record, which frees its id.
     pub(super) fn withdraw(&self, patch: &MadePatch) -> Result<(), RootError> {
         {
             let mut records = self.records();
@@ -219,7 +215,7 @@ impl WorkDirectory {
         patches.sync()
     }
 
-    /// Removes the leftovers of a killed run, or of other options, in all forms but one. Signed files stay.
+    /// Removes leftovers of a killed run, or of other options, in all forms but one. Signed files stay.
     pub(super) fn remove_other_forms(&self, id: &PatchId, kept: Option<&str>) -> Result<(), RootError> {
         let Some(patches) = &self.patches else { return Ok(()) };
         for file in FORMS.map(|form| file_name(id, form)) {
@@ -236,7 +232,7 @@ impl WorkDirectory {
         Ok(())
     }
 
-    /// Writes the log of a patch; the log before it stays as `.log.1`.
+    /// The previous log stays as `.log.1`.
     pub(super) fn put_log(&self, name: &str, text: &[u8]) -> Result<PathBuf, RootError> {
         let logs = folder(&self.top()?, LOGS)?;
         let name = format!("{name}.log");
@@ -248,7 +244,7 @@ impl WorkDirectory {
     }
 
     fn records(&self) -> MutexGuard<'_, WorkRecords> {
-        // No change can be left half-done by a panic.
+        // A panic cannot leave a change half-done.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -291,7 +287,6 @@ impl WorkRecords {
     }
 }
 
-/// Replaces a file by renaming durable bytes.
 pub(super) fn put_file(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name, bytes, Mode::of(0o644))?;
     dir.sync()
@@ -316,8 +311,8 @@ pub(super) fn beside(file: &str) -> String {
     format!("{file}{BESIDE}")
 }
 
-// The handover has the unsigned manifests and a list of their patches. It is rebuilt from the records at the end of
-// every run, so a killed run leaves no errors in it. Signatures that were put there stay.
+// The handover has unsigned manifests and a list of their patches. Every run rebuilds it from the records, so a killed
+// run leaves no errors. Added signatures stay.
 
 /// Lines `ID SIZE SHA256 FILE`.
 const LIST: &[u8] = b"LIST";
@@ -332,7 +327,7 @@ pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
         let size = patches.look(file.as_bytes())?.map(|seen| seen.size);
         let manifest = patches.read_regular(name.as_bytes(), LARGEST_MANIFEST)?;
         let (Some(size), Some(manifest)) = (size, manifest) else { continue };
-        // Only patches that were built here are handed over for signing.
+        // Only patches built here are handed over.
         if work.is_signed(file)? || !is_manifest_of(&record, &manifest) {
             continue;
         }

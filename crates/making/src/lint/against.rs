@@ -1,5 +1,4 @@
-//! Checks of a patch against its release (parameters, paths, libraries), and against earlier revisions and other
-//! patches.
+//! Checks of a patch against its release (parameters, paths, libraries), earlier revisions and other patches.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -33,7 +32,7 @@ pub(super) fn check_against_base(subject: &LintSubject<'_>, base: &Release, foun
     }
 }
 
-/// The release's package of that name and architecture, or the tree that is the whole release.
+/// The release's package of that name and architecture, or a tree that is the whole release.
 pub(super) fn own_package<'b>(package: &LintPackage<'_>, base: &'b Release) -> Option<&'b ReleasePackage> {
     if let [tree] = &base.packages[..]
         && tree.name.is_none()
@@ -117,8 +116,7 @@ pub(super) fn in_release(path: &PackagePath) -> Vec<u8> {
     if path.is_absolute() { path.as_bytes().to_vec() } else { [b"/", path.as_bytes()].concat() }
 }
 
-/// Examines the libraries of the patch, and those of the release if something goes. Unreadable files are no
-/// findings.
+/// Examines libraries of the patch, and those of the release if something goes. Unreadable files are no findings.
 pub(super) fn check_libraries(
     (source, image): (&Source, &Image),
     subject: &LintSubject<'_>,

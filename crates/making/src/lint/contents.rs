@@ -1,4 +1,4 @@
-//! Checks of files against the pkgmap and the manifest. Signatures are not verified: that depends on the trusted keys.
+//! Checks of files against pkgmap and manifest. Signatures are not verified: that depends on trusted keys.
 
 use std::collections::BTreeSet;
 use std::io;

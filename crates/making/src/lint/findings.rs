@@ -1,20 +1,17 @@
-//! Findings, their codes, and the remedy for each.
+//! Findings, their codes, and remedies.
 
 use std::fmt::{self, Display};
 
 use serde::{Serialize, Serializer};
 
-/// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LintFinding {
     pub code: LintCode,
-    /// How bad it is.
     pub severity: Severity,
-    /// The directory of the package, or `None` for the patch as a whole.
+    /// The package's directory; `None` for the whole patch.
     pub package: Option<String>,
     /// The path as the package writes it, or the name of a script, field or parameter.
     pub path: Option<String>,
-    /// The finding, in words.
     pub text: String,
 }
 
@@ -59,19 +56,17 @@ impl LintFindings {
     }
 }
 
-/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The patch cannot be applied everywhere it is for, or does harm.
     Error,
-    /// Suspicious.
     Warning,
 }
 
 macro_rules! codes {
     ($($code:ident $name:literal $severity:ident $means:literal $advice:literal)*) => {
-        /// The kind of a finding. The meaning of a name never changes.
+        /// The meaning of a name never changes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum LintCode {
             $(#[doc = $means] $code,)*
@@ -85,17 +80,14 @@ macro_rules! codes {
                 match self { $(Self::$code => $name,)* }
             }
 
-            /// Returns how bad it is.
             pub fn severity(self) -> Severity {
                 match self { $(Self::$code => Severity::$severity,)* }
             }
 
-            /// Returns its meaning, as a sentence.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$code => $means,)* }
             }
 
-            /// Returns its remedy, as a sentence.
             pub fn advice(self) -> &'static str {
                 match self { $(Self::$code => $advice,)* }
             }
@@ -224,7 +216,6 @@ codes! {
 }
 
 impl LintCode {
-    /// Returns the code of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
     }

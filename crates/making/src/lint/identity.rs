@@ -163,7 +163,7 @@ fn union(subject: &LintSubject<'_>, list: impl Fn(&PatchMacros) -> String) -> BT
 
 const PATCHINFO: &str = "patchinfo";
 
-/// Checks the lists of each package and of the patchinfo separately, although they usually agree.
+/// Checks each package and the patchinfo separately, although they usually agree.
 pub(super) fn check_fixes(subject: &LintSubject<'_>, found: &mut LintFindings) {
     for package in &subject.packages {
         let text = package.image.params.text(FIXES);

@@ -1,12 +1,6 @@
-//! `patchadm lint`: everything that can be found wrong with a patch without applying it.
+//! `lint`: faults of a patch, found without applying it or running a script.
 //!
-//! ```text
-//! operand ─ open ─► Image ─► subject: paths resolved ─┬─ identity, packages   pure
-//!           └─ members ───► sums of all files ────────┼─ contents
-//!                           a release, a depot ───────┴─ against
-//! ```
-//! Every check adds its findings and none ends the others. A patch that cannot be read at all is an error, as for
-//! patchadd(1M). No script is run. The validity of a signature is not checked, only its presence.
+//! Every check adds its findings, and none ends the others. A signature must exist but is not verified.
 
 mod against;
 mod contents;
@@ -27,25 +21,22 @@ use patchadm_inputs::source::{self, Extent, Form, Image, Origin, SourceError, So
 pub use subject::ComparedPatch;
 use subject::LintSubject;
 
-/// The inputs for checking a patch.
 pub struct LintInput<'a> {
     /// The release that it is for.
     pub base: Option<&'a Release>,
     pub depot: &'a [ComparedPatch],
-    /// The shell's verdict on the syntax of a script.
+    /// Checks the syntax of a script.
     pub syntax: &'a SyntaxCheck<'a>,
 }
 
-/// The findings of one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LintedPatch {
     /// `None` if its packages name none or several.
     pub id: Option<String>,
-    /// The findings, errors first.
+    /// Errors first.
     pub findings: Vec<LintFinding>,
 }
 
-/// Checks a patch.
 pub fn lint(path: &Path, input: &LintInput<'_>) -> Result<LintedPatch, SourceError> {
     let mut found = LintFindings::default();
     let (source, image) = match source::open(Origin::Path(path), Extent::Unchecked) {
@@ -72,7 +63,7 @@ pub fn lint(path: &Path, input: &LintInput<'_>) -> Result<LintedPatch, SourceErr
     Ok(LintedPatch { id: subject.id.as_ref().map(ToString::to_string), findings: found.sorted() })
 }
 
-/// Reads the patches of a directory, to check others against them.
+/// Reads a directory of patches, to check others against them.
 pub fn depot_patches(directory: &Path) -> Result<Vec<ComparedPatch>, SourceError> {
     let mut patches = Vec::new();
     for (name, _) in patches_in(directory) {

@@ -102,7 +102,7 @@ fn check_between_packages(subject: &LintSubject<'_>, found: &mut LintFindings) {
     }
 }
 
-/// Scripts with a fixed name that run when a package is installed or taken back.
+/// Scripts with a fixed name that run at installation or removal.
 const PROCEDURES: [&str; 8] = [
     "request",
     "checkinstall",
@@ -114,11 +114,10 @@ const PROCEDURES: [&str; 8] = [
     "patch_postinstall",
 ];
 
-/// Scripts that keep the records of a patch under a classic pkgadd.
+/// Scripts that keep a patch's records under a classic pkgadd.
 const OF_PATCHES: [&str; 5] =
     ["checkinstall", "preinstall", "postinstall", "patch_checkinstall", "patch_postinstall"];
 
-/// Checks the syntax of a script.
 pub type SyntaxCheck<'a> = dyn Fn(&[u8]) -> Result<(), String> + 'a;
 
 pub(super) fn check_scripts(subject: &LintSubject<'_>, syntax: &SyntaxCheck<'_>, found: &mut LintFindings) {

@@ -1,4 +1,4 @@
-//! A patch to be checked: its packages, with every path where it would be installed.
+//! A patch to check: its packages, with paths of installation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,12 +31,11 @@ pub(super) struct LintPackage<'i> {
 #[derive(Clone, Debug)]
 pub struct ComparedPatch {
     pub id: PatchId,
-    /// The patches that it contains.
+    /// Contained patches.
     pub obsoletes: PatchList,
     /// Including alternatives.
     pub requires: Requirements,
-    /// Packages by name and architecture, each with every delivered or deleted path, and true if something other than a
-    /// directory is delivered there.
+    /// Packages by name and architecture, with all delivered or deleted paths; true for a delivered non-directory.
     pub packages: BTreeMap<(String, String), BTreeMap<ObjectPath, bool>>,
     /// Size, sum and time of delivered files, by the same names.
     pub files: BTreeMap<(String, String), BTreeMap<ObjectPath, ContentInfo>>,
@@ -77,7 +76,7 @@ impl<'i> LintSubject<'i> {
 }
 
 impl ComparedPatch {
-    /// Describes a patch of a depot; `None` if its packages name no patch, or several.
+    /// `None` if its packages name no patch, or several.
     pub fn of(image: &Image) -> Option<Self> {
         LintSubject::of(image, &mut LintFindings::default()).as_compared_patch()
     }

@@ -1,8 +1,7 @@
-//! pkgproto(1): objects of this machine as the lines of a prototype.
+//! pkgproto(1): objects of this machine as lines of a prototype.
 //!
-//! Directories are walked in the order of names, so that two runs write the same lines. The first name of a file with
-//! several names is the file (`f`), the others are hard links to it (`l`). Only files whose sums `-x` requests are
-//! opened.
+//! Directories are walked in the order of names, so that two runs write the same lines. The first of several names is
+//! the file (`f`), the others are hard links (`l`). Only `-x` opens files.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -17,27 +16,23 @@ use patchadm_rootfs::{Root, RootError, accounts_of};
 use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeAttributes, PrototypeEntry};
 use patchadm_svr4::package::{Accounts, ContentInfo, Ftype, Mode, PackagePath, PathError};
 
-/// A request to describe objects.
 #[derive(Clone, Debug)]
 pub struct DescribeRequest {
     /// In the order of the wanted lines.
     pub operands: Vec<DescribeOperand>,
-    /// The class of all of them.
     pub class: String,
-    /// True to follow symbolic links (`-i`).
+    /// Follow symbolic links (`-i`).
     pub follow_links: bool,
-    /// True for size, sum and modification time of files (`-x`).
+    /// Add size, sum and modification time (`-x`).
     pub with_content: bool,
 }
 
-/// An object, or a directory with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribeOperand {
     pub path: PathBuf,
-    /// Its path in the package, if different; its lines then name the source of the content. If empty, everything below
-    /// it is at the top.
+    /// Another path in the package; the lines then name the source. Empty for the top of the package.
     pub renamed: Option<PathBuf>,
-    /// True to include the contents of a directory.
+    /// Include the content of a directory.
     pub descend: bool,
 }
 
@@ -51,48 +46,38 @@ impl DescribeOperand {
     }
 }
 
-/// A line of the prototype.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedLine {
     pub entry: PrototypeEntry,
-    /// The content of the object, if requested.
+    /// If requested.
     pub content: Option<ContentInfo>,
 }
 
-/// Lines and the remarks on them.
 #[derive(Debug, Default)]
 pub struct PrototypeDescription {
-    /// The lines, in order.
+    /// In order.
     pub lines: Vec<DescribedLine>,
-    /// The objects that could not be described.
     pub failures: Vec<UndescribedObject>,
     /// Symbolic links to nothing, which have lines nevertheless.
     pub dangling: Vec<PathBuf>,
 }
 
-/// Why an object has no line.
 #[derive(Debug, thiserror::Error)]
 pub enum UndescribedObject {
-    /// It cannot be looked at.
     #[error("unable to stat <{}>\n{error}", path.display())]
     Stat { path: PathBuf, error: io::Error },
     #[error("unable to read <{}>\n{error}", path.display())]
-    Read {
-        /// The directory, file or link.
-        path: PathBuf,
-        error: io::Error,
-    },
+    Read { path: PathBuf, error: io::Error },
     #[error("{}: no package can deliver a socket", .0.display())]
     Socket(PathBuf),
     /// A followed link leads to a directory above it.
     #[error("{}: symbolic links lead in a circle", .0.display())]
     Circle(PathBuf),
-    /// The path in the package is none.
     #[error(transparent)]
     Path(#[from] PathError),
 }
 
-/// Describes objects. Fails only if nothing can be described at all.
+/// Fails only if nothing can be described at all.
 pub fn describe(request: &DescribeRequest) -> Result<PrototypeDescription, RootError> {
     let host = Root::open(Path::new("/"))?;
     let accounts = accounts_of(&host, &host)?;
@@ -116,7 +101,7 @@ struct DescriptionWalk<'a> {
     request: &'a DescribeRequest,
     accounts: Accounts,
     names: HashMap<(u64, u64), PackagePath>,
-    /// Device and inode of the parent directories, to detect loops.
+    /// Device and inode of parent directories, to detect loops.
     above: Vec<(u64, u64)>,
     found: PrototypeDescription,
 }
@@ -160,7 +145,7 @@ impl DescriptionWalk<'_> {
         }
     }
 
-    /// With `-i`, a link is followed if it leads to something.
+    /// `-i` follows a link that leads to something.
     fn look(&self, path: &Path) -> io::Result<Metadata> {
         let followed = if self.request.follow_links { fs::metadata(path).ok() } else { None };
         followed.map_or_else(|| fs::symlink_metadata(path), Ok)
@@ -173,7 +158,7 @@ impl DescriptionWalk<'_> {
         local: Option<&[u8]>,
         seen: &Metadata,
     ) -> Result<(), UndescribedObject> {
-        // `pkgproto .` and `pkgproto DIR/=` describe the contents of a directory that has no name in the package.
+        // `pkgproto .` and `pkgproto DIR/=` describe the content of a directory without a name in the package.
         if seen.is_dir() && place.split(|&byte| byte == b'/').all(|part| part.is_empty() || part == b".") {
             return Ok(());
         }
@@ -228,7 +213,7 @@ impl DescriptionWalk<'_> {
         }
         let known = self.names.insert((seen.dev(), seen.ino()), path.clone())?;
         self.names.insert((seen.dev(), seen.ino()), known.clone());
-        // A name that is given twice is the same file.
+        // A name given twice is the same file.
         (known != *path).then_some(known)
     }
 
@@ -257,8 +242,7 @@ fn trimmed(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Returns the target of a hard link at `link` to `first`: relative to the directory of the link (pkgmap(4)) where both
-/// are below the same top.
+/// Returns the target of a hard link: relative to its directory (pkgmap(4)) if both are below the same top.
 fn link_target(link: &PackagePath, first: &PackagePath) -> Vec<u8> {
     if link.is_absolute() != first.is_absolute() {
         return first.as_bytes().to_vec();

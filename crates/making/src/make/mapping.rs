@@ -1,4 +1,4 @@
-//! Maps entries of prototypes to entries of a pkgmap, each with the source of its content.
+//! Maps prototype entries to pkgmap entries with the sources of their content.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -33,7 +33,7 @@ impl PackageItem {
     }
 }
 
-/// `None` if the prototype names no pkginfo, or one that is missing, which [`map`] reports.
+/// `None` if the prototype names no pkginfo, or a missing one, which [`map`] reports.
 pub(super) fn pkginfo(
     read: &ReadPrototype,
     lookup: &ObjectLookup<'_>,
@@ -221,9 +221,9 @@ pub(super) fn missing_directories(items: &[PackageItem], watch: &mut MakeWatch<'
     }
 }
 
-// The order of search (prototype(4), pkgmk(1)), except for information files: for relative paths the directory of `-b`,
-// for absolute ones those of `-r`, also for relative ones without `-b`; the path after the `=`, relative to the directory
-// of the prototype; `!rsearch` with the whole path; `!search` with its last component; the directory of the prototype.
+// Order of search (prototype(4), pkgmk(1)), except for information files: for relative paths the directory of `-b`; for
+// absolute ones, or without `-b`, those of `-r`; the path after the `=`, relative to the prototype; `!rsearch` with the
+// whole path; `!search` with its last component; the directory of the prototype.
 
 const NOTHING: &[u8] = b"/dev/null";
 

@@ -1,15 +1,7 @@
 //! pkgmk(1): makes a package in directory form from a prototype.
 //!
-//! ```text
-//! prototype files ─ reading ─► entries with their settings ─ mapping ─► pkgmap entries with their sources
-//! pkginfo, command line ─ parameters ─► parameters                             │
-//!                                             └──────────── writing ◄──────────┘
-//! ```
-//! The package is written beside its place under a unique name, and is moved there as a whole: an observer sees the old
-//! package, no package or the new one. Nothing is synced, because a package can be made again. Each source is read once;
-//! its size and sum are those of the written bytes.
-//!
-//! Packages have one part. Requests for parts in a prototype are reported and ignored.
+//! The package is renamed into place as a whole, but not synced, because it can be made again. Sizes and sums are those of
+//! the written bytes. Packages have one part: requests for others are reported and ignored.
 
 pub mod describe;
 mod mapping;
@@ -37,32 +29,29 @@ use patchadm_svr4::package::checksum::Checksum;
 use patchadm_svr4::package::{ContentInfo, Ftype, Mode, Object, PackagePath, Params, PkgInst};
 use reading::{PrototypeVariables, open};
 
-/// A request to make a package.
 #[derive(Clone, Debug)]
 pub struct MakeRequest {
-    /// By default `prototype`, else `Prototype`, in the working directory.
+    /// Default: `prototype`, else `Prototype`, in the working directory.
     pub prototype: Option<PathBuf>,
-    /// The directory for the package.
+    /// The package's parent directory.
     pub device: PathBuf,
-    /// True if an existing package may be replaced (`-o`).
+    /// Replace an existing package (`-o`).
     pub overwrite: bool,
-    /// Directories with the objects (`-r`).
+    /// Directories with objects (`-r`).
     pub roots: Vec<PathBuf>,
-    /// The place of relative objects below those (`-b`).
+    /// The place of relative objects below `roots` (`-b`).
     pub basedir: Option<PathBuf>,
     /// Parameters of the command line, in the order of the pkginfo.
     pub assignments: Params,
-    /// Limit in blocks of 512 bytes (`-l`).
+    /// Blocks of 512 bytes (`-l`).
     pub limit: Option<u64>,
-    /// By default PKG.
+    /// Default: PKG.
     pub instance: Option<PkgInst>,
-    /// The values of parameters that are not given.
     pub defaults: ParameterDefaults,
-    /// The modification time of generated files, in seconds since 1970.
+    /// Modification time of generated files, in seconds since 1970.
     pub now: i64,
 }
 
-/// A package that was made, or would be.
 #[derive(Clone, Debug)]
 pub struct MadePackage {
     pub package: PkgInst,
@@ -71,7 +60,6 @@ pub struct MadePackage {
     pub pkgmap: Pkgmap,
 }
 
-/// Makes a package.
 pub fn make_package(request: &MakeRequest, watch: &mut MakeWatch<'_>) -> Result<MadePackage, MakeError> {
     let draft = PackageDraft::of(request, watch)?;
     let (package, parameters) = (draft.package.clone(), draft.parameters.clone());
@@ -186,7 +174,7 @@ fn write(
     let place = PackagePlace::of(request, &draft.package)?;
     (watch.tell)(MakeStep::Packaging);
     let now = Timestamp::whole(draft.now);
-    // The leftovers of another run do not make this one fail.
+    // Leftovers of another run must not make this one fail.
     let _ = place.top.remove_leftovers(PROGRAM);
     let mut building = UnnamedDirectory::begin(&place.top, PROGRAM, draft.package.as_str().as_bytes())?;
     for name in ["pkgmap", "pkginfo"] {
@@ -299,7 +287,7 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes))
 }
 
-// The space is the same on every machine: files and directories count in units of 4,096 bytes.
+// Space is the same on every machine: in units of 4,096 bytes.
 
 const UNIT: u64 = 4096;
 const UNIT_BLOCKS: u64 = UNIT / 512;
@@ -332,15 +320,15 @@ fn space(items: &[PackageItem], pkginfo: u64) -> PackageSpace {
         directories.extend(member.ancestors().skip(1).map(Path::to_owned));
     }
     let blocks = total.saturating_add(directories.len() as u64).saturating_mul(UNIT_BLOCKS);
-    // The classic command stores the largest file first, and those of one size in the order of the pkgmap.
+    // The classic command stores the largest file first, and equal ones in the order of the pkgmap.
     stored.sort_by_key(|(units, _)| std::cmp::Reverse(*units));
     let paths = stored.iter().map(|(_, item)| item.entry.path.as_bytes());
     PackageSpace { blocks, entries: OWN_ENTRIES + stored.len() + counted_directories(paths) }
 }
 
-/// Returns the directories that the classic pkgmk counts while it stores files in this order. It looks for a directory
-/// that is not there yet, and takes one that differs from any known one for known: so nearly none but those of the first
-/// file count, and the only one counts again for each file in it. People compare the number, so it is that number.
+/// Returns the directories that the classic pkgmk counts while it stores files in this order. It mistakes a missing
+/// directory for a known one if it differs from any known one, so it counts little beyond those of the first file, and
+/// an only directory again for each file. People compare the number.
 fn counted_directories<'a>(files: impl Iterator<Item = &'a [u8]>) -> usize {
     let mut known: BTreeSet<&[u8]> = BTreeSet::new();
     let mut count = 0;

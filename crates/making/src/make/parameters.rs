@@ -1,8 +1,7 @@
-//! The pkginfo of a package that is made, with warnings that the maker of a patch should see before it is applied.
+//! The pkginfo of a new package, with warnings for the maker of a patch.
 //!
-//! First come the parameters of the command line, then those of the pkginfo. Names that begin with a small letter are
-//! variables and are left out, as are variables that a prototype sets for itself. Missing mandatory parameters are
-//! appended.
+//! Parameters of the command line come first, then those of the pkginfo, then missing mandatory ones. Variables (small
+//! first letter, or set by the prototype) are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -22,7 +21,6 @@ const LONGEST_ABBREVIATION: usize = 32;
 const LONGEST_VALUE: usize = 256;
 const LONGEST_WORD: usize = 16;
 
-/// Default values of parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParameterDefaults {
     pub arch: String,
@@ -136,8 +134,7 @@ pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgI
 
 const FIRST_PERSON: u32 = 1000;
 
-/// Warns about an invalid id, and about VERSION and ARCH that are not given: they must equal those of the package that
-/// the patch is for. `given` are the parameters that were given.
+/// Warns about an invalid id, and about missing VERSION and ARCH: they must equal those of the patched package.
 pub(super) fn look_at_parameters(
     params: &Params,
     is_given: impl Fn(&str) -> bool,

@@ -1,6 +1,5 @@
-//! Reads a prototype with all its includes into one list of entries, each with the settings at its place.
-//!
-//! Only limits stop the reading: every wrong line is noted, so that all can be reported at once.
+//! Reads a prototype with its includes into one list of entries with their settings. Wrong lines are collected and
+//! reported together; only limits stop the reading.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
@@ -147,8 +146,8 @@ impl PrototypeReading<'_> {
     }
 }
 
-/// Reads a prototype, and tells what paths in it are relative to: its directory, for a pipe the working directory. Only
-/// one that the user named may be a pipe.
+/// Reads a prototype, and returns the base of its relative paths: its directory, or for a pipe the working directory.
+/// Only the user may name a pipe.
 fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
     let is_file = !may_be_pipe || std::fs::metadata(path)?.is_file();
     let mut text = Vec::new();
@@ -164,9 +163,9 @@ fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
     Ok((text, directory))
 }
 
-// A path component that begins with `$` is a variable (prototype(4)). With a small first letter it is a *build variable*,
-// which must have a value now. With a capital it is an *install variable*, which stays in the package. In paths of this
-// machine both are replaced. The command line takes precedence over `!NAME=value`, and that over the pkginfo.
+// A path component that begins with `$` is a variable (prototype(4)). With a small first letter it is a *build
+// variable*, which must have a value now; with a capital an *install variable*, which stays in the package. Paths of
+// this machine replace both. The command line overrides `!NAME=value`, and that the pkginfo.
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrototypeVariables {
@@ -187,8 +186,7 @@ impl PrototypeVariables {
         self.command.get(name).or_else(|| local.get(name)).or_else(|| self.pkginfo.get(name))
     }
 
-    /// Replaces build variables and leaves install variables. The error is a path with an undefined build
-    /// variable.
+    /// Replaces build variables only. The error is a path with an undefined one.
     pub(super) fn package_path(&self, local: &Params, path: &[u8]) -> Result<Vec<u8>, String> {
         let replaced = |component: &[u8]| match name_of(component) {
             Some(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
@@ -215,7 +213,7 @@ fn name_of(component: &[u8]) -> Option<&str> {
     name.starts_with(|c: char| c.is_ascii_alphabetic()).then_some(name)
 }
 
-/// Opens a file without waiting for a writer of a pipe.
+/// Does not wait for a writer of a pipe.
 pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

@@ -1,8 +1,7 @@
-//! Archives: a file that is opened once and read many times in parts, by several threads, and its objects in the order
-//! of paths.
+//! Archives, opened once and read in parts by several threads, with objects in the order of paths.
 //!
-//! Two objects of one path, an object below one that is not a directory (so that no name leads out through a link), and
-//! a hard link to nothing are refused for all archives.
+//! All archives are refused that have two objects of one path, an object below a non-directory (no name may lead out
+//! through a link), or a hard link to nothing.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -181,7 +180,7 @@ impl ObjectCollector {
                     let reason = format!("is below <{above}>, which is no directory");
                     return Err(ReleaseProblem::Unsafe { member, reason });
                 }
-                // The objects above that one were examined when its turn came.
+                // Objects above were examined in their turn.
                 break;
             }
         }
@@ -192,8 +191,7 @@ impl ObjectCollector {
         self.drafts.binary_search_by(|draft| draft.object.path.as_bytes().cmp(path)).ok()
     }
 
-    /// Makes each hard link a name of its content, with the attributes of that file, or a symbolic link like
-    /// its target.
+    /// Gives a hard link the content and attributes of its file, or makes it a symbolic link like its target.
     fn resolve_links(&mut self) -> Result<(), ReleaseProblem> {
         for at in 0..self.drafts.len() {
             let Some(Draft { object, source: DraftSource::LinkTo(first) }) = self.drafts.get(at) else {

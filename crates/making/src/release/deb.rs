@@ -1,10 +1,7 @@
 //! Debian packages: deb(5) of version 2, read without dpkg.
 //!
-//! ```text
-//!   ar = debian-binary, control.tar{,.gz,.xz,.zst}, data.tar{,.gz,.xz,.zst}
-//! ```
-//! conffiles are editable files. Maintainer scripts are named, never translated. md5sums are ignored: the compression
-//! around the files has checksums of its own.
+//! conffiles are editable files. Maintainer scripts are named, never translated. md5sums are ignored, because the
+//! compression has checksums.
 
 use std::io::Read;
 
@@ -119,7 +116,7 @@ struct ArMember {
     part: FilePart,
 }
 
-/// A member that exceeds the file, or bytes after the last one, are errors.
+/// Rejects a member that exceeds the file, and bytes after the last one.
 fn members(file: &ArchiveFile) -> Result<Vec<ArMember>, ReleaseProblem> {
     let mut found = Vec::new();
     let mut at = MAGIC.len() as u64;
@@ -173,7 +170,7 @@ struct ControlFields {
     package: String,
     version: String,
     architecture: String,
-    /// Without the version in parentheses that may follow.
+    /// Without a version in parentheses.
     source: Option<String>,
     summary: Option<String>,
 }
@@ -205,7 +202,7 @@ impl ControlFields {
     }
 }
 
-/// Skips lines with a flag, which are about files that the package no longer has.
+/// Skips lines with a flag, about files that the package no longer has.
 fn conffiles(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| line.starts_with(b"/"))
 }

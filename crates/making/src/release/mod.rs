@@ -1,13 +1,7 @@
-//! Releases of software as lists of objects.
+//! Releases of software as lists of objects: trees, SVR4 packages, tar archives, Debian and rpm packages, or sets of these.
 //!
-//! ```text
-//! operand ─ open ─► Release ─► ReleasePackage ─┬─ objects   sorted by path: type, attributes, digest
-//!                                              └─ contents  a second pass, in the order of the input
-//! ```
-//! A release is a directory tree, an SVR4 package or datastream, a tar archive, a Debian or rpm package, or a directory of
-//! these. The first pass reads each byte once, for sizes, sums and digests; content is streamed in a second pass and
-//! compared with them, so that a release that changes meanwhile is an error. Nothing is unpacked to disk, no other program
-//! is called, and no script of a package is run or translated.
+//! The first pass reads each byte once for sizes and digests; the second streams content and compares it, so a release that
+//! changes meanwhile is an error. Nothing is unpacked, and no script or other program runs.
 
 mod archive;
 mod deb;
@@ -32,17 +26,15 @@ pub use tree::objects_at;
 /// The packages of one operand.
 #[derive(Debug)]
 pub struct Release {
-    /// The operand, as it was named.
+    /// The operand, as named.
     pub name: String,
     /// Sorted by name and architecture. A tree, and a tar archive of one, is one package without a name.
     pub packages: Vec<ReleasePackage>,
 }
 
-/// One package of a release.
 pub struct ReleasePackage {
     /// The file or directory it was read from, for messages.
     pub origin: String,
-    /// The form that it was shipped in.
     pub form: ReleaseForm,
     /// In its own format; `None` for a tree or a tar archive.
     pub name: Option<String>,
@@ -50,28 +42,24 @@ pub struct ReleasePackage {
     pub arch: Option<String>,
     /// With epoch and release (`1:1.0-1`); `None` for a tree or a tar archive.
     pub version: Option<String>,
-    /// The source package it was built from, without a version; by default its own name.
+    /// The source package, without a version; by default its own name.
     pub source: Option<String>,
-    /// One line about it, where it has one.
+    /// One line, if any.
     pub summary: Option<String>,
     /// Maintainer scripts and triggers, by name. They are never run or translated.
     pub scripts: Vec<String>,
-    /// Parts of an SVR4 package only.
+    /// SVR4 packages only.
     pub svr4: Option<SvrDescription>,
-    /// Sorted by path, each path once, without the root directory. Directories that the input does not list are
-    /// missing.
+    /// Sorted by path, without the root directory and unlisted directories.
     pub objects: Vec<ReleaseObject>,
-    /// The content of the files.
     pub contents: Box<dyn ContentReader>,
 }
 
-/// The form that a package was shipped in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReleaseForm {
     Tree,
-    /// A tar archive of a tree.
     Tar,
-    /// An SVR4 package, as a directory or in a datastream.
+    /// A directory or in a datastream.
     Svr4,
     Deb,
     Rpm,
@@ -81,15 +69,14 @@ pub enum ReleaseForm {
 #[derive(Clone, Debug, Default)]
 pub struct SvrDescription {
     pub params: Params,
-    /// Class action scripts (`i.CLASS`, `r.CLASS`), by name.
+    /// By name (`i.CLASS`, `r.CLASS`).
     pub class_scripts: BTreeMap<String, Vec<u8>>,
 }
 
 /// Streams the content of files, any number of times.
 pub trait ContentReader: Send + Sync {
-    /// Passes each file that `wanted` accepts to `sink`, once, in the cheapest order. A file with several names gets
-    /// the first wanted one, in the order of paths. The receiver compares the bytes with
-    /// [`FileContent`]. An error from `sink` ends the walk and is returned.
+    /// Passes each wanted file to `sink` once, in the cheapest order, under the first wanted name by path. The receiver
+    /// compares the bytes with [`FileContent`]. An error from `sink` ends the walk.
     fn each(
         &self,
         wanted: &dyn Fn(&ObjectPath) -> bool,
@@ -110,20 +97,19 @@ impl fmt::Debug for ReleasePackage {
     }
 }
 
-/// The self-description of a package; see [`ReleasePackage`].
+/// See [`ReleasePackage`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageIdentity {
-    /// Its name in its own format.
+    /// In its own format.
     pub name: String,
     pub arch: String,
-    /// Its version with epoch and release.
+    /// With epoch and release.
     pub version: String,
-    /// The name of the source package it was built from; its own name where it says nothing.
+    /// The source package; by default its own name.
     pub source: String,
 }
 
-/// True if an extended attribute belongs to an object of a package. Others (labels, attributes of a security module or
-/// a file system) belong to the machine.
+/// True if an extended attribute belongs to a package's object, not to the machine (labels, security modules).
 pub fn is_kept_attribute(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default")
@@ -134,8 +120,7 @@ fn kept(mut xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     xattrs
 }
 
-/// The content of a file in a second pass, which fails as soon as size or digest differ from the first pass. The last
-/// byte is withheld until the digest is right.
+/// Content in a second pass, which fails if size or digest differ. Withholds the last byte until the digest is right.
 pub struct Verified<R> {
     inner: R,
     expected: FileContent,
@@ -144,7 +129,6 @@ pub struct Verified<R> {
 }
 
 impl<R: Read> Verified<R> {
-    /// Wraps the content of a file with these sums.
     pub fn new(inner: R, expected: FileContent) -> Self {
         Self { inner, expected, read: 0, digest: Digesting::default() }
     }

@@ -1,8 +1,7 @@
-//! The only entry to releases: identifies an operand by its content, and reads it.
+//! The only entry to releases, which identifies an operand by its content.
 //!
-//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. A directory in which every entry is a package is a set
-//! of them. Any other is a tree. `set:DIR` and `tree:DIR` select the form; a set may then also have tar archives, and
-//! anything else in it is refused by name.
+//! A directory with `pkginfo` and `pkgmap` is an SVR4 package, one in which every entry is a package is a set, any
+//! other a tree. `set:DIR` and `tree:DIR` select the form; a set may then have tar archives, but nothing else.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -16,8 +15,7 @@ use super::{PackageIdentity, Release, ReleaseForm, ReleasePackage, deb, rpm, svr
 use patchadm_container::{ContainerFormat, open_container};
 use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 
-/// Opens a release and reads all of it once. The result does not depend on the number of threads. `meter` measures
-/// progress.
+/// Reads all of a release once. The number of threads does not change the result.
 pub fn open(operand: &OsStr, cores: usize, meter: &WorkMeter) -> Result<Release, ReleaseError> {
     let prefixed = |prefix: &[u8]| {
         operand.as_bytes().strip_prefix(prefix).map(|path| Path::new(OsStr::from_bytes(path)))
@@ -73,7 +71,7 @@ fn open_unsaid(path: &Path, cores: usize, meter: &WorkMeter) -> Result<Vec<Relea
         return read(path, OperandForm::Svr4, cores, meter);
     }
     let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
-    // The first entry that is not a package decides; in a tree it comes early.
+    // The first entry that is no package decides; in a tree it comes early.
     if !entries.is_empty() && entries.iter().all(|entry| package_form(entry).is_some()) {
         let form = |entry: &Path| {
             package_form(entry).ok_or_else(|| ReleaseProblem::Changed(entry.display().to_string()))
@@ -147,7 +145,7 @@ fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProb
     })
 }
 
-/// Refuses two packages that cannot be distinguished when pairing.
+/// Refuses two packages that pairing cannot distinguish.
 fn refuse_namesakes(packages: &[ReleasePackage]) -> Result<(), ReleaseProblem> {
     let is_same = |one: &ReleasePackage, other: &ReleasePackage| {
         one.name.is_some() && (&one.name, &one.arch, one.form) == (&other.name, &other.arch, other.form)
@@ -236,9 +234,9 @@ pub(super) fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     }
 }
 
-// Identification reads only the description of each package, because there may be thousands.
+// Identification reads only descriptions, because there may be thousands of packages.
 
-/// Lists the entries of a directory of packages, sorted by name, without examining them.
+/// Sorted by name, without examining the entries.
 pub fn set_entries(path: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
     let failed = |problem| ReleaseError { path: path.to_owned(), problem };
     let found = entries(path).map_err(|error| match error.kind() {
@@ -251,8 +249,7 @@ pub fn set_entries(path: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
     Ok(found)
 }
 
-/// Identifies the packages of an entry; only a datastream has several. A tree and a tar archive are refused: they have
-/// no name.
+/// Identifies the packages of an entry; only a datastream has several. Trees and tar archives have no name.
 pub fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseError> {
     let file = || ArchiveFile::open(path);
     let found = named_form(path).and_then(|form| match form {

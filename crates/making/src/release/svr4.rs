@@ -1,7 +1,7 @@
 //! SVR4 packages: a directory or a datastream, read as `pkgadd` reads them.
 //!
-//! Paths are below BASEDIR; others are refused. A directory with neither mode nor owner (`?`) belongs to another
-//! package and is left out. Size and sum of each file are compared with the pkgmap.
+//! Paths must be below BASEDIR. A directory with neither mode nor owner (`?`) belongs to another package and is left
+//! out. Sizes and sums are compared with the pkgmap.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -127,7 +127,7 @@ impl<'a> SvrObjects<'a> {
         Ok(Self { base, entries })
     }
 
-    /// Lists the objects by path, each with its path in the package if it has bytes of its own.
+    /// Lists objects by path, with their path in the package if they have bytes of their own.
     fn list(
         &self,
         content: &dyn Fn(&PackagePath) -> Option<FileContent>,
@@ -230,7 +230,7 @@ fn object(
         Ftype::Character => ReleaseObjectKind::Character(device(&path, described.device)?),
         Ftype::Link | Ftype::Information => return Ok(None),
     };
-    // A link has no mode of its own. Any other object needs a known mode to be compared.
+    // A link has no mode of its own. Any other object needs one for the comparison.
     let mode = if described.ftype == Ftype::Symlink { Some(Mode::of(0o777)) } else { attributes.mode };
     let unknown =
         || ReleaseProblem::Unsupported(format!("<{path}>, whose mode the pkgmap leaves open (`?`),"));

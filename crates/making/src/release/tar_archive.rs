@@ -1,8 +1,8 @@
 //! Tar archives, as operands and inside Debian packages.
 //!
-//! Supported are the seventh edition's form, ustar, GNU long names and pax records: names, times, owners and extended
-//! attributes (`SCHILY.xattr.`). Sparse files, access control lists as text, and other extensions of single archivers
-//! are refused by name. An archive without zero blocks at its end is truncated.
+//! Supports the seventh edition's form, ustar, GNU long names and pax records: names, times, owners, extended
+//! attributes (`SCHILY.xattr.`). Refuses sparse files, access control lists as text, and other extensions. An archive
+//! without zero blocks at its end is truncated.
 
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
@@ -156,7 +156,7 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
         mode: Mode::of(header.mode().map_err(|error| damaged(&error))?),
         owner: owner(records.user, header.username_bytes(), records.uid.or(header.uid().ok())),
         group: owner(records.group, header.groupname_bytes(), records.gid.or(header.gid().ok())),
-        // Times before 1970 are written as two's complement.
+        // Times before 1970 are two's complement.
         mtime: records.mtime.unwrap_or(Timestamp::whole(seconds.cast_signed())),
         xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept_attribute(name)).collect(),
         class: Word::default(),
@@ -269,7 +269,7 @@ pub(super) struct PaxRecords {
 }
 
 impl PaxRecords {
-    /// Parses `LENGTH KEY=VALUE` and newline, repeated. Values may contain newlines.
+    /// Parses repeated `LENGTH KEY=VALUE` and newline. Values may contain newlines.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), ReleaseProblem> {
         while !bytes.is_empty() {
             let (record, rest) =

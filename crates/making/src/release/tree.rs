@@ -1,8 +1,7 @@
 //! Directory trees, read in place.
 //!
-//! No symbolic link is followed below the top, and no `..` leads out (`patchadm_rootfs`). Each file and directory is
-//! examined before and after it is read: a tree that changes meanwhile is an error. The list does not depend on the
-//! number of threads.
+//! No symbolic link below the top is followed, and no `..` leads out (`patchadm_rootfs`). Objects are examined before
+//! and after reading: a tree that changes meanwhile is an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -114,7 +113,7 @@ fn look_again(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, Ro
     }
 }
 
-/// Finds everything below the top, sorted by path. Sockets are refused.
+/// Sorted by path. Refuses sockets.
 fn walk(root: &Root) -> Result<Vec<MetObject>, ReleaseProblem> {
     let mut met = Vec::new();
     let mut open = vec![ObjectPath::root()];
@@ -240,7 +239,7 @@ fn described(live: Live, path: ObjectPath, accounts: &Accounts) -> ReleaseObject
     }
 }
 
-/// An account without a name is shown as its number, which is not a name.
+/// A number shown in place of an account's name is no name.
 fn owner(id: u32, called: Word) -> ObjectOwner {
     ObjectOwner { name: Some(called).filter(|name| *name != id.to_string()), id: Some(id) }
 }
@@ -289,8 +288,7 @@ impl ContentReader for TreeContents {
     }
 }
 
-/// Reads the objects of a root at some paths, sorted by path. Links above an object are followed within the root.
-/// Missing objects are left out.
+/// Reads existing objects of a root at some paths, sorted. Follows links above an object within the root.
 pub fn objects_at(root: &Root, paths: &[ObjectPath]) -> Result<Vec<ReleaseObject>, ReleaseError> {
     let failed = |problem| ReleaseError { path: root.prefix().to_owned(), problem };
     read_at(root, paths).map_err(failed)

@@ -1,5 +1,4 @@
-//! An analysis: the standing of each listed patch on a machine, with each patch directly after its
-//! requirements.
+//! The standing of each listed patch on a machine, with each patch directly after its requirements.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,74 +9,58 @@ use super::machine::MachineFacts;
 use super::reference::{CrossReference, KnownBase, ReferencePatch};
 use super::request::{AnalysisRequest, Group, GroupKind, Narrowing};
 
-/// The answer of an analysis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analysis {
-    /// The patches, in the order in which they would be applied.
+    /// In the order of application.
     pub patches: Vec<AnalysedPatch>,
-    /// The patches that were named, and are neither in the cross-reference nor applied.
+    /// Named patches that are neither in the cross-reference nor applied.
     pub unknown: Vec<String>,
 }
 
-/// A patch and how the machine stands to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnalysedPatch {
-    /// The base of its id.
     pub base: String,
-    /// The highest revision that is applied.
     pub installed: Option<String>,
-    /// The current revision, or the one that was named; none if the cross-reference does not have the patch.
+    /// The current or named revision; `None` if the cross-reference lacks the patch.
     pub current: Option<String>,
-    /// The relation of the two.
     pub relation: RevisionRelation,
-    /// True if it is recommended.
     pub recommended: FlagOrigin,
-    /// True if it is about security.
     pub security: FlagOrigin,
-    /// True if the applied revision was withdrawn, or the current one if none is applied.
+    /// True if the applied revision, or else the current one, was withdrawn.
     pub is_bad: bool,
-    /// True if the machine lacks it.
     pub is_missing: bool,
     /// The day of the current revision.
     pub date: Option<NaiveDate>,
-    /// The days since then.
     pub age_days: Option<u32>,
-    /// One line about it.
     pub synopsis: String,
-    /// The packages that it is for, each once.
+    /// Each once.
     pub packages: Vec<String>,
-    /// Its requirements: ids, or alternatives (`1-01 | 2-01`).
+    /// Ids, or alternatives (`1-01 | 2-01`).
     pub requires: Vec<String>,
-    /// Its size in bytes, if known.
+    /// In bytes, if known.
     pub size: Option<u64>,
-    /// The word for the reboot that it asks for, if known.
+    /// The word for the requested reboot, if known.
     pub reboot: Option<String>,
 }
 
-/// The relation of the applied revision to the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevisionRelation {
     /// None or a lower one is applied.
     Lower,
-    /// The current one is applied.
     Same,
-    /// A higher one is applied, or one that the cross-reference does not have.
+    /// A higher one is applied, or one that the cross-reference lacks.
     Higher,
 }
 
-/// The source of a flag of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagOrigin {
-    /// The patch does not have it.
+    /// The patch lacks the flag.
     None,
-    /// The caller gave it.
     Given,
-    /// The cross-reference has it.
     Reference,
 }
 
 impl FlagOrigin {
-    /// Returns true if the patch has the flag.
     pub fn is_set(self) -> bool {
         self != Self::None
     }
@@ -94,7 +77,7 @@ impl RevisionRelation {
     }
 }
 
-/// Lists the patches that are asked for. Nothing depends on the order of the request.
+/// Nothing depends on the order of the request.
 pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &AnalysisRequest) -> Analysis {
     let question = AnalysisQuestion { reference, machine, request };
     let named: Vec<(&str, Option<PatchId>)> =
@@ -115,8 +98,7 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
     Analysis { patches: candidates.iter().map(|candidate| question.row(candidate)).collect(), unknown }
 }
 
-/// Returns the patches that a machine lacks, by the bytes of their bases: the group `missing`, without
-/// anything that narrows it.
+/// Returns the patches of the group `missing`, sorted by the bytes of their bases.
 pub fn missing<'a>(
     reference: &'a CrossReference,
     machine: &'a MachineFacts,
@@ -162,7 +144,7 @@ fn comes_first(request: &AnalysisRequest, candidate: &AnalysisCandidate<'_>) -> 
         .is_some_and(|patch| patch.packages.iter().any(|package| request.first.contains(&package.name)))
 }
 
-/// The key by which lists are sorted: bases compare as ids do.
+/// Lists sort by it: bases compare as ids do.
 fn place_in_lists(candidate: &AnalysisCandidate<'_>) -> Option<PatchId> {
     let shown = candidate.patch.map(|patch| &patch.id).or(candidate.installed)?;
     PatchId::new(&format!("{}-0", shown.base())).ok()
@@ -180,7 +162,7 @@ struct AnalysisQuestion<'a> {
 #[derive(Clone, Copy)]
 struct AnalysisCandidate<'a> {
     base: &'a str,
-    /// The current revision, or the revision that the request names.
+    /// The current or requested revision.
     patch: Option<&'a ReferencePatch>,
     known: Option<&'a KnownBase>,
     installed: Option<&'a PatchId>,
@@ -296,8 +278,8 @@ impl<'a> AnalysisQuestion<'a> {
     }
 }
 
-/// True if the patch is in use and for an installed package, and the machine has neither this revision nor a
-/// later one nor a patch that contains it.
+/// Returns true if the patch is in use and for an installed package, and the machine has neither this or a later
+/// revision nor a patch that contains it.
 fn is_lacking(machine: &MachineFacts, patch: &ReferencePatch) -> bool {
     !patch.is_out_of_use()
         && machine.installed(patch.id.base()).is_none_or(|installed| *installed < patch.id)
@@ -329,7 +311,7 @@ fn alternatives(ids: &[PatchId]) -> String {
 struct RequirementOrder<'a> {
     question: AnalysisQuestion<'a>,
     listed: HashMap<&'a str, AnalysisCandidate<'a>>,
-    /// Bases already visited. A cycle of requirements ends at one of them.
+    /// A cycle of requirements ends at a visited base.
     begun: HashSet<&'a str>,
     ordered: Vec<AnalysisCandidate<'a>>,
 }

@@ -1,4 +1,4 @@
-//! Conversions between the index of a depot, the lines of a `patchdiag.xref`, and a cross-reference.
+//! Conversions between a depot's index, the lines of a `patchdiag.xref`, and a cross-reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,6 @@ use super::reference::{CrossReference, ReferencePackage, ReferencePatch};
 
 const REBOOTS: [&str; 4] = ["reconfigimmediate", "rebootimmediate", "reconfigafter", "rebootafter"];
 
-/// Takes the patches of an index as a cross-reference.
 pub fn from_depot(index: &DepotIndex) -> CrossReference {
     let chain = DepotChain::of(index);
     let patches = chain.entries().iter().map(|(id, patch)| patch_of(id, patch, chain.next(id)));
@@ -51,14 +50,14 @@ pub(super) fn day(date: &str) -> Option<NaiveDate> {
     DateTime::parse_from_rfc3339(date).ok().map(|date| date.to_utc().date_naive())
 }
 
-// A patch that was withdrawn contains nothing, because it must not replace another one.
+// A withdrawn patch contains nothing: it must not replace another one.
 
 const WITHDRAWN: &str = "withdrawn";
 
 struct DepotChain<'a> {
     entries: Vec<(PatchId, &'a DepotPatch)>,
     in_use: BTreeSet<PatchId>,
-    /// For each base: obsoleted revision, and the patch that obsoletes it.
+    /// For each base: obsoleted revision, and the obsoleting patch.
     obsoleted: BTreeMap<String, Vec<(PatchId, PatchId)>>,
 }
 
@@ -84,7 +83,7 @@ impl<'a> DepotChain<'a> {
         &self.entries
     }
 
-    /// The next patch that contains this one: its next revision, else the first patch that obsoletes it.
+    /// Returns the next revision, else the first patch that obsoletes this one.
     fn next(&self, id: &PatchId) -> Option<&PatchId> {
         let later = self.in_use.range(id.clone()..).find(|other| *other != id);
         later.filter(|other| other.same_base(id)).or_else(|| {
@@ -100,7 +99,7 @@ pub(super) fn is_withdrawn(patch: &DepotPatch) -> bool {
 
 const UNBUNDLED: &str = "Unbundled";
 
-/// Takes the lines of a file as a cross-reference, in their order.
+/// Keeps the order of the lines.
 pub fn from_patchdiag(file: &Patchdiag) -> CrossReference {
     CrossReference::new(file.as_of.and_then(calendar_day), file.lines.iter().map(patch_of_line))
 }
@@ -136,17 +135,14 @@ fn calendar_day(date: PatchdiagDate) -> Option<NaiveDate> {
 // The format has six digits and two for an id, one day in a century, and no alternatives. Patches with other
 // ids are left out and counted, and the first of several alternatives is written.
 
-/// A cross-reference made of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepotCrossReference {
-    /// The file.
     pub file: Patchdiag,
-    /// The number of patches whose ids the format cannot hold.
+    /// Patches whose ids the format cannot hold.
     pub left_out: usize,
 }
 
-/// Makes the cross-reference of an index. `releases` has the release of the system (`PATCH_OSRELEASE`, as
-/// `5.10`) of patches that name one.
+/// `releases` has the system release (`PATCH_OSRELEASE`, as `5.10`) of patches that name one.
 pub fn to_patchdiag(index: &DepotIndex, releases: &BTreeMap<PatchId, String>) -> DepotCrossReference {
     let chain = DepotChain::of(index);
     let fitting = chain.entries().iter().filter(|(id, _)| fits(id));

@@ -1,5 +1,3 @@
-//! The facts about a machine for an analysis: its packages, and the patches applied to them.
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::reference::ReferencePatch;
@@ -7,33 +5,27 @@ use patchadm_svr4::format::package_list::PackageListLine;
 use patchadm_svr4::format::showrev::ShowrevLine;
 use patchadm_svr4::patch::{AppliedPatch, PatchId};
 
-/// An installed package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledPackage {
-    /// The instance; the part after a dot does not belong to the name of the package.
+    /// The part after a dot does not belong to the name of the package.
     pub instance: String,
-    /// The architecture.
     pub arch: String,
-    /// The version.
     pub version: String,
 }
 
-/// An applied patch, as far as others are told from it.
+/// The facts about an applied patch that matter to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledPatch {
-    /// The patch.
     pub id: PatchId,
-    /// The patches that it obsoletes.
     pub obsoletes: Vec<PatchId>,
 }
 
-/// The packages and patches of a machine.
 #[derive(Clone, Debug, Default)]
 pub struct MachineFacts {
     packages: HashMap<String, HashSet<(String, String)>>,
     installed: BTreeMap<String, PatchId>,
     obsoletes: HashMap<String, Vec<Claim>>,
-    /// By base, patches that are not applied but whose changes the packages already have.
+    /// By base: patches that are not applied but whose changes the packages have.
     contained: HashMap<String, Vec<PatchId>>,
     has_patches_alone: bool,
 }
@@ -45,7 +37,6 @@ struct Claim {
 }
 
 impl MachineFacts {
-    /// Collects the facts.
     pub fn new(
         packages: impl IntoIterator<Item = InstalledPackage>,
         patches: impl IntoIterator<Item = InstalledPatch>,
@@ -69,14 +60,12 @@ impl MachineFacts {
         facts
     }
 
-    /// Collects the facts about a machine whose packages are not known. A patch is then for it if an earlier
-    /// revision is applied.
+    /// For a machine with unknown packages. A patch is for it if an earlier revision is applied.
     pub fn of_patches_alone(patches: impl IntoIterator<Item = InstalledPatch>) -> Self {
         Self { has_patches_alone: true, ..Self::new([], patches) }
     }
 
-    /// Adds patches that meet requirements without being applied, because the packages have their changes
-    /// from another source.
+    /// Adds patches that meet requirements without being applied: the packages have their changes from another source.
     #[must_use]
     pub fn with_contained(mut self, ids: impl IntoIterator<Item = PatchId>) -> Self {
         for id in ids {
@@ -97,7 +86,7 @@ impl MachineFacts {
         self.installed.values()
     }
 
-    /// True if another applied patch obsoletes this one. A patch never obsoletes itself.
+    /// A patch never obsoletes itself.
     pub(super) fn obsoletes(&self, id: &PatchId) -> bool {
         let covers = |claim: &Claim| claim.obsoleted.contains(id) && claim.by != *id;
         self.obsoletes.get(id.base()).is_some_and(|claims| claims.iter().any(covers))

@@ -1,4 +1,6 @@
-//! The patches that a machine lacks: a cross-reference of patches compared with the installed ones.
+//! The patches that a machine lacks: a cross-reference compared with the installed patches. The rules are those of
+//! Patch Check Advanced, with three differences: a patch comes once, a foreign patch keeps its name, and an installed
+//! patch obsoletes only named patches and their lower revisions, also of its own base.
 //!
 //! ```text
 //! patchdiag.xref ──┐
@@ -6,11 +8,6 @@
 //! index of a depot ┘                     ├──► analyse ──► Analysis: a row for each patch, in the order to apply them
 //! packages, applied patches ► MachineFacts ┘
 //! ```
-//!
-//! Everything here is pure: no file is opened, no clock is read. The rules are those of Patch Check Advanced,
-//! so administrators know such lists. Deliberate differences: a patch comes once, a foreign patch keeps its
-//! name, and an installed patch obsoletes only the patches that it names and their lower revisions, also of
-//! its own base.
 
 mod analysis;
 mod conversion;

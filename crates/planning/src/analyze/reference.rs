@@ -1,51 +1,42 @@
-//! A cross-reference: all known patches, base by base, from any source.
+//! All known patches, base by base, from any source.
 
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::NaiveDate;
 use patchadm_svr4::patch::PatchId;
 
-/// A patch revision of a cross-reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReferencePatch {
-    /// The patch.
     pub id: PatchId,
-    /// The day of the patch, if known.
     pub date: Option<NaiveDate>,
-    /// True if it is recommended.
     pub is_recommended: bool,
-    /// True if it is about security.
     pub is_security: bool,
-    /// True if another patch, or a later revision, contains it.
+    /// Another patch, or a later revision, contains it.
     pub is_obsolete: bool,
-    /// True if it was withdrawn.
     pub is_bad: bool,
-    /// True if it is for no release of the system.
+    /// For no release of the system.
     pub is_unbundled: bool,
-    /// The architectures of packages without one of their own.
+    /// For packages without an architecture of their own.
     pub archs: Vec<String>,
-    /// The packages that it is for; it applies if one of them is installed.
+    /// The patch applies if one of them is installed.
     pub packages: Vec<ReferencePackage>,
-    /// Its requirements: for each entry one patch or a later revision of it.
+    /// Each entry lists alternatives: one patch or a later revision of it.
     pub requires: Vec<Vec<PatchId>>,
     /// The patch that contains it, if known.
     pub obsoleted_by: Option<PatchId>,
-    /// One line about it.
     pub synopsis: String,
-    /// Its size in bytes, if known.
+    /// In bytes, if known.
     pub size: Option<u64>,
-    /// The word for the reboot that it asks for, if known.
+    /// The word for the requested reboot, if known.
     pub reboot: Option<String>,
 }
 
-/// A package in the version that a patch is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReferencePackage {
-    /// The abbreviation of the package.
     pub name: String,
-    /// The version, byte by byte.
+    /// Compared byte by byte.
     pub version: String,
-    /// The architecture, or `None` if those of the patch apply.
+    /// `None` if those of the patch apply.
     pub arch: Option<String>,
 }
 
@@ -76,11 +67,9 @@ impl ReferencePatch {
     }
 }
 
-// The lines are taken in their order. The last one of a base counts, but one that is out of use never
-// replaces one in use. A base stays recommended once a counted revision was, and hands that on to the patch
-// that contains it.
+// The last line of a base counts, but one that is out of use never replaces one in use. A base stays recommended once a
+// counted revision was, and hands that on to the patch that contains it.
 
-/// The patches of a cross-reference.
 #[derive(Clone, Debug, Default)]
 pub struct CrossReference {
     as_of: Option<NaiveDate>,
@@ -115,7 +104,7 @@ impl KnownBase {
 }
 
 impl CrossReference {
-    /// Takes the patches of a cross-reference in their order.
+    /// The order of the patches matters.
     pub fn new(as_of: Option<NaiveDate>, patches: impl IntoIterator<Item = ReferencePatch>) -> Self {
         let mut bases: BTreeMap<String, KnownBase> = BTreeMap::new();
         for patch in patches {
@@ -127,12 +116,10 @@ impl CrossReference {
         all
     }
 
-    /// Returns the day of the cross-reference, if known.
     pub fn as_of(&self) -> Option<NaiveDate> {
         self.as_of
     }
 
-    /// Returns the facts about a revision.
     pub fn patch(&self, id: &PatchId) -> Option<&ReferencePatch> {
         self.base(id.base())?.revision(id)
     }
@@ -151,8 +138,8 @@ impl CrossReference {
         self.bases.get(base)
     }
 
-    /// The patch itself, or the last patch in the chain of patches that contain it. `None` if the chain
-    /// leaves the cross-reference or is a cycle.
+    /// Returns the patch itself, or the last one in the chain of patches that contain it. `None` for a cycle, or if the
+    /// chain leaves the cross-reference.
     pub(super) fn in_place_of<'a>(&'a self, id: &'a PatchId) -> Option<(&'a PatchId, &'a KnownBase)> {
         let (mut id, mut seen) = (id, HashSet::new());
         loop {

@@ -1,5 +1,3 @@
-//! The request for an analysis: groups and patches, and exclusions from them.
-
 use std::collections::HashSet;
 use std::fmt;
 
@@ -11,61 +9,46 @@ use super::reference::ReferencePatch;
 
 const LONGEST_PATTERN: usize = 4096;
 
-/// The request.
 #[derive(Clone, Debug)]
 pub struct AnalysisRequest {
-    /// The groups that are listed.
     pub groups: Vec<Group>,
-    /// The patches that are listed beside them: a base, or an id with its revision.
+    /// A base, or an id with its revision.
     pub named: Vec<String>,
-    /// The patches that are never listed.
     pub unwanted: Vec<UnwantedPatch>,
-    /// The patterns for the synopses of the groups.
     pub patterns: Vec<SynopsisPattern>,
-    /// The fewest days since the date of a patch of a group.
+    /// Days since the date of the patch.
     pub min_age: Option<u32>,
-    /// The most days since the date of a patch of a group.
+    /// Days since the date of the patch.
     pub max_age: Option<u32>,
-    /// The bases that count as recommended.
     pub recommended: HashSet<String>,
-    /// The bases that count as security patches.
     pub security: HashSet<String>,
-    /// True if missing requirements of listed patches are listed, too.
+    /// Also list missing requirements of listed patches.
     pub with_requirements: bool,
-    /// The packages whose patches come first.
     pub first: Vec<String>,
-    /// The day that counts as today.
     pub today: NaiveDate,
 }
 
-/// The reason a request makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// A pattern that is not a regular expression, or is too large.
     #[error("<{pattern}> is not a regular expression: {reason}")]
     Pattern {
-        /// The given pattern, cut to a readable length.
+        /// Cut to a readable length.
         pattern: String,
-        /// The fault.
         reason: String,
     },
 }
 
-/// A condition on the synopsis of a patch.
 #[derive(Clone, Debug)]
 pub struct SynopsisPattern {
     regex: Regex,
     is_negated: bool,
 }
 
-/// A patch that is never listed.
 #[derive(Clone, Debug)]
 pub enum UnwantedPatch {
-    /// All revisions.
     Base(String),
     /// This revision and lower ones.
     Id(PatchId),
-    /// All patches with such a synopsis.
     Synopsis(SynopsisPattern),
 }
 
@@ -76,7 +59,6 @@ impl SynopsisPattern {
         Ok(Self { regex: regex(pattern)?, is_negated })
     }
 
-    /// Returns true if a synopsis fits.
     pub fn fits(&self, synopsis: &str) -> bool {
         self.regex.is_match(synopsis) != self.is_negated
     }
@@ -117,7 +99,7 @@ fn regex(pattern: &str) -> Result<Regex, RequestError> {
     Regex::new(pattern).map_err(|error| wrong(last(error.to_string())))
 }
 
-/// A group, perhaps narrowed to recommended patches, to those about security, or to either.
+/// May be narrowed to recommended patches, to those about security, or to either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     pub(super) kind: GroupKind,
@@ -128,15 +110,12 @@ pub struct Group {
 pub(super) enum GroupKind {
     /// In use, for this machine, and not applied in this revision or a later one.
     Missing,
-    /// Applied.
     Installed,
-    /// Missing or applied.
     All,
-    /// All of the cross-reference.
     Total,
-    /// In use, and for no release of the system and no package.
+    /// In use, for no release of the system and no package.
     Unbundled,
-    /// Applied in a revision that was withdrawn.
+    /// Applied in a withdrawn revision.
     Bad,
     /// Applied and contained in another applied patch.
     Obsolete,
@@ -150,7 +129,6 @@ pub(super) enum Narrowing {
     Either,
 }
 
-/// A word that is neither a group nor a patch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{0}> is neither a group of patches nor a patch")]
 pub struct GroupError(pub String);
@@ -191,7 +169,6 @@ impl Group {
         })
     }
 
-    /// Returns all names in full, without suffixes.
     pub fn names() -> impl Iterator<Item = &'static str> {
         KINDS.iter().map(|(name, _)| *name).chain(OTHER_NAMES.iter().map(|(name, _)| *name))
     }

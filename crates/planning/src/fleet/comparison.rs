@@ -1,5 +1,3 @@
-//! Comparisons: of two hosts by patches and packages, and of a report with an earlier one.
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_svr4::patch::PatchId;
@@ -9,40 +7,32 @@ use super::inventory::{Inventory, InventoryPackage};
 use super::reader::short;
 use super::report::{FleetHost, FleetReport};
 
-/// The differences between two hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostComparison {
-    /// The bases of patches in which they differ, in the order of listings.
+    /// In the order of listings.
     pub patches: Vec<BaseDifference>,
-    /// The number of bases of which both have the same revision.
+    /// Bases of which both hosts have the same revision.
     pub same_patches: usize,
-    /// The packages in which they differ; `None` if an inventory does not list them.
+    /// `None` if an inventory lists no packages.
     pub packages: Option<Vec<PackageDifference>>,
 }
 
-/// A patch in which two hosts differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseDifference {
-    /// The base.
     pub base: String,
-    /// The highest revision on the first host.
     pub first: Option<String>,
-    /// The highest revision on the second host.
     pub second: Option<String>,
 }
 
-/// A package in which two hosts differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageDifference {
-    /// The package.
     pub package: String,
-    /// Its version and architecture on the first host.
+    /// Version and architecture on the first host.
     pub first: Option<String>,
-    /// Its version and architecture on the second host.
+    /// Version and architecture on the second host.
     pub second: Option<String>,
 }
 
-/// Compares two hosts.
 pub fn compare_hosts(first: &FleetHost, second: &FleetHost) -> HostComparison {
     let (of_first, of_second) = (highest(&first.inventory), highest(&second.inventory));
     let bases: BTreeSet<&PatchId> = of_first.values().chain(of_second.values()).copied().collect();
@@ -96,35 +86,27 @@ fn different_packages(
     differs.map(difference).collect()
 }
 
-/// A patch, package or run, with the hosts concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchOnHosts {
-    /// The patch; in findings the patch, package or run.
+    /// In findings the patch, package or run.
     pub about: String,
-    /// The hosts.
     pub hosts: Vec<String>,
 }
 
-/// The differences between two reports, host by host gathered.
+/// Changes since an earlier report, each with its hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetChanges {
-    /// The number of hosts that both reports have.
     pub common: usize,
-    /// The hosts that are new.
     pub new_hosts: Vec<String>,
-    /// The hosts that only the earlier report has.
+    /// Hosts that only the earlier report has.
     pub gone_hosts: Vec<String>,
-    /// The patches that hosts have now and did not have.
     pub applied: Vec<PatchOnHosts>,
-    /// The patches that hosts had and no longer have.
     pub removed: Vec<PatchOnHosts>,
-    /// The patches that hosts lack now and did not lack.
     pub lacking: Vec<PatchOnHosts>,
-    /// The patches that hosts lacked and no longer lack.
     pub no_longer_lacking: Vec<PatchOnHosts>,
-    /// The findings that are new, by kind.
+    /// By kind.
     pub new_findings: BTreeMap<String, Vec<PatchOnHosts>>,
-    /// The findings that have ended, by kind.
+    /// By kind.
     pub ended_findings: BTreeMap<String, Vec<PatchOnHosts>>,
 }
 
@@ -157,7 +139,6 @@ fn listed(gathered: Gathered) -> Vec<PatchOnHosts> {
 }
 
 impl FleetChanges {
-    /// Compares a report with an earlier one.
     pub fn since(past: &PastReport, report: &FleetReport<'_>) -> Self {
         let mut changes = Self::default();
         let (mut applied, mut lacking) = (Gathering::default(), Gathering::default());
@@ -217,52 +198,39 @@ fn compare_findings(
 
 const SCHEMA: &str = "patchadm/1";
 
-/// An earlier report.
 #[derive(Clone, Debug, Default)]
 pub struct PastReport {
-    /// The time of the report.
     pub at: Option<String>,
-    /// The name of the reference that its hosts were compared with.
+    /// The name of the reference for the comparison.
     pub compared_with: String,
-    /// Its hosts, by their names.
+    /// By name.
     pub hosts: BTreeMap<String, PastHost>,
 }
 
-/// A host of an earlier report.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct PastHost {
     host: String,
-    /// The patches whose changes it had.
     pub patches: Vec<String>,
-    /// The patches that it lacked.
     pub lacks: Vec<String>,
-    /// Its findings.
     #[serde(default)]
     pub findings: Vec<PastFinding>,
 }
 
-/// A finding of an earlier report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct PastFinding {
-    /// The word for its kind.
     pub kind: String,
     /// The patch, package or run concerned.
     pub about: String,
 }
 
-/// The reason a document is no earlier report.
 #[derive(Debug, thiserror::Error)]
 pub enum PastReportError {
-    /// It is not JSON, is cut short, or has an invalid field.
     #[error("it is no document of `patchadm report --json`: {0}")]
     Form(#[from] serde_json::Error),
-    /// Another schema.
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
-    /// The document of another command.
     #[error("it is a document of <{0}>, not of report")]
     Command(String),
-    /// A report without a result.
     #[error("it has no hosts: that report had failed")]
     Failed,
 }
@@ -286,7 +254,6 @@ struct ComparedWith {
 }
 
 impl PastReport {
-    /// Parses a document.
     pub fn parse(text: &[u8]) -> Result<Self, PastReportError> {
         let kind: Kind = serde_json::from_slice(text)?;
         if kind.schema.as_deref() != Some(SCHEMA) {

@@ -1,8 +1,5 @@
-//! The packages of a root and their patches, as a bill of materials: CycloneDX 1.6.
-//!
-//! A package is a component with its URL. The patches that are in force in it are its pedigree, each with
-//! what it resolves and, where the root recorded that, the digest by which it is known; what was known of
-//! their signatures are properties. Fixes that were lost are vulnerabilities that can be exploited.
+//! The packages of a root and their patches as a bill of materials, CycloneDX 1.6. Patches in force are a component's
+//! pedigree, with fixes and recorded digests; facts about signatures are properties. Lost fixes are vulnerabilities.
 
 use serde::Serialize;
 
@@ -14,7 +11,6 @@ const SCHEMA: &str = "http://cyclonedx.org/schema/bom-1.6.schema.json";
 
 const ROOT: &str = "root";
 
-/// A bill of materials.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MaterialsDocument {
@@ -187,7 +183,6 @@ impl MaterialsDocument {
         Some(document)
     }
 
-    /// Returns the text, with a newline at the end.
     pub fn text(&self) -> String {
         text_of(self)
     }
@@ -281,7 +276,7 @@ impl BomPatch {
     }
 }
 
-/// The URI of a digest (RFC 6920, human-readable form).
+/// RFC 6920, human-readable form.
 fn name_of_digest(sha256: &str) -> String {
     format!("nih:sha-256;{sha256}")
 }

@@ -1,6 +1,5 @@
-//! The content of `patchadm list --json` for one root: the values for reports about many hosts.
-//!
-//! Texts are as their host wrote them. Values that are equal on many hosts are stored once, and shared.
+//! The content of `patchadm list --json` for one root. Texts are as their host wrote them. Equal values of many hosts
+//! are stored once, and shared.
 
 use std::sync::Arc;
 
@@ -8,32 +7,28 @@ use chrono::{DateTime, Utc};
 
 use patchadm_svr4::patch::PatchId;
 
-/// The patches and packages of one root at one moment.
 #[derive(Clone, Debug)]
 pub struct Inventory {
-    /// The node name of the machine; the name of the file if the document does not have it.
+    /// Node name; the name of the file if the document lacks it.
     pub machine: String,
-    /// The root, as it was named on that machine.
+    /// As it was named on that machine.
     pub root: String,
-    /// The time of listing, if the document has it.
     pub at: Option<DateTime<Utc>>,
-    /// The version of the program that listed them, if the document has it.
+    /// Of the program that listed the patches.
     pub version: Option<Arc<str>>,
-    /// The patches, in the order of the document.
+    /// In the order of the document.
     pub patches: Vec<InventoryPatch>,
-    /// All installed packages; `None` if the document does not list them.
+    /// `None` if the document does not list packages.
     pub packages: Option<Vec<Arc<InventoryPackage>>>,
-    /// The patches whose fix is lost to an upgrade by dpkg or rpm.
+    /// Patches whose fix is lost to an upgrade by dpkg or rpm.
     pub lost: Vec<OvertakenFix>,
-    /// The patches that ended because a version of dpkg or rpm contains their fix.
+    /// Patches that ended because dpkg or rpm has a version with their fix.
     pub contained: Vec<OvertakenFix>,
-    /// The patches that ended because dpkg or rpm changed their package, and whose loss was accepted.
+    /// Patches that ended because dpkg or rpm changed their package, and whose loss was accepted.
     pub accepted: Vec<OvertakenFix>,
-    /// The registrations that no longer agree with dpkg or rpm.
+    /// Registrations that no longer agree with dpkg or rpm.
     pub stale: Vec<StaleRegistration>,
-    /// The trial that the root is on.
     pub trial: Option<InventoryTrial>,
-    /// The run that was interrupted.
     pub unfinished: Option<String>,
 }
 
@@ -44,54 +39,45 @@ impl Inventory {
     }
 }
 
-/// A patch on a host.
 #[derive(Clone, Debug)]
 pub struct InventoryPatch {
-    /// The facts that are equal on every host.
+    /// Equal on every host.
     pub about: Arc<PatchFacts>,
-    /// Its state on the host.
     pub standing: PatchStanding,
-    /// True if a policy restricts it there.
+    /// Restricted by a policy of the host.
     pub is_restricted: bool,
-    /// True if dpkg or rpm overtook a part of it.
+    /// dpkg or rpm overtook a part of it.
     pub is_partly_overtaken: bool,
-    /// True if dpkg or rpm overwrote the fix at some paths and nobody accepted that.
+    /// dpkg or rpm overwrote the fix at some paths and nobody accepted that.
     pub is_partly_lost: bool,
-    /// The patch that supersedes or obsoletes it.
     pub by: Option<Arc<str>>,
-    /// The date of application, if the host could tell it as a moment.
+    /// `None` if the host could not tell the moment.
     pub date: Option<DateTime<Utc>>,
-    /// Its undo data, package by package.
+    /// By package.
     pub undo: Arc<[PackageUndoState]>,
-    /// The bytes of its undo data.
     pub undo_bytes: u64,
-    /// The obstacle to a backout; `None` if there is none.
+    /// The obstacle to a backout.
     pub stuck: Option<Arc<str>>,
-    /// The verdict on its signature when it was applied, if the root recorded one.
+    /// The recorded verdict at the time of application.
     pub signature: Option<Arc<SignatureVerdict>>,
 }
 
-/// The facts that a patch states about itself.
+/// Stated by the patch about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PatchFacts {
-    /// The patch.
     pub id: PatchId,
-    /// Its subject in its own words.
     pub synopsis: Option<String>,
     /// The packages that it is applied to.
     pub packages: Vec<String>,
-    /// The patches that it obsoletes.
     pub obsoletes: Vec<PatchId>,
-    /// The ids of the defects that it fixes.
+    /// Ids of defects.
     pub fixes: Vec<String>,
-    /// The SHA-256 of the patch, in 64 hexadecimal digits, if the root recorded it.
+    /// 64 hexadecimal digits, if the root recorded it.
     pub sha256: Option<String>,
 }
 
-/// The state of a patch on a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PatchStanding {
-    /// It is in force.
     #[default]
     Effective,
     /// A later revision is applied.
@@ -100,18 +86,17 @@ pub enum PatchStanding {
     Obsoleted,
     /// Another tool left it half applied.
     Interrupted,
-    /// The native package that was installed since contains its fix.
+    /// A native package that was installed since contains its fix.
     Contained,
-    /// Its fix is lost to a change by dpkg or rpm.
+    /// Lost to a change by dpkg or rpm.
     Lost,
-    /// Its package was removed by dpkg or rpm.
+    /// dpkg or rpm removed its package.
     Removed,
-    /// Its state has a word that this program does not know.
+    /// This program does not know the word for its state.
     Other,
 }
 
 impl PatchStanding {
-    /// All standings.
     pub const ALL: [Self; 8] = [
         Self::Effective,
         Self::Superseded,
@@ -123,7 +108,6 @@ impl PatchStanding {
         Self::Other,
     ];
 
-    /// Returns the word of documents for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Effective => "effective",
@@ -143,100 +127,79 @@ impl PatchStanding {
     }
 }
 
-/// The undo data of a patch in one package.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PackageUndoState {
-    /// The package.
     pub package: String,
     /// `saved`, `none`, `committed`, `exported`, `lost`, `damaged` or `classic`.
     pub state: String,
 }
 
 impl PackageUndoState {
-    /// Returns true if undo data is missing or differs from what was written.
+    /// Undo data is missing or differs from the written data.
     pub fn is_damaged(&self) -> bool {
         matches!(self.state.as_str(), "damaged" | "lost")
     }
 }
 
-/// The verdict on a signature when the patch was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SignatureVerdict {
     /// `trusted`, `unsigned`, `unchecked`, …
     pub state: String,
-    /// The id of the key that signed.
+    /// The id of the signing key.
     pub key: Option<String>,
-    /// The name that the root had for the key.
+    /// The root's name for the key.
     pub name: Option<String>,
 }
 
-/// An installed package.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InventoryPackage {
-    /// The instance.
     pub package: String,
-    /// The name in words.
+    /// In words.
     pub name: Option<String>,
-    /// The version.
     pub version: String,
-    /// The architecture.
     pub arch: String,
-    /// The package manager that it was adopted from: `dpkg` or `rpm`.
+    /// `dpkg` or `rpm` for an adopted package.
     pub manager: Option<String>,
-    /// Its name in that package manager.
     pub native: Option<NativeName>,
-    /// Its package URL.
     pub purl: Option<String>,
 }
 
-/// The name of a package in its package manager.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NativeName {
-    /// The name.
     pub name: String,
-    /// The version.
     pub version: String,
-    /// The architecture.
     pub arch: String,
 }
 
-/// A patch that ended, or would, because its package was changed by dpkg or rpm.
+/// A patch that ended, or would, because dpkg or rpm changed its package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OvertakenFix {
-    /// The patch.
     pub id: String,
-    /// The package manager that changed the package: `dpkg` or `rpm`.
+    /// `dpkg` or `rpm`.
     pub manager: String,
-    /// The name of the package there.
     pub name: String,
-    /// The version that is installed now.
+    /// The present version.
     pub version: String,
-    /// The ids of the defects that the patch fixed.
+    /// Ids of defects.
     pub fixes: Vec<String>,
-    /// True if the patch is still applied and lost its fix at some paths.
+    /// The patch is still applied and lost its fix at some paths.
     pub is_partial: bool,
 }
 
-/// A registration that no longer agrees with the package manager.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StaleRegistration {
-    /// The package.
     pub package: String,
     /// The difference, in words.
     pub reason: String,
 }
 
-/// The trial that a root is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InventoryTrial {
-    /// The run on trial.
     pub run: String,
-    /// The deadline.
     pub until: String,
-    /// True if it was over when the root was listed.
+    /// At the time of listing.
     pub is_over: bool,
     /// The obstacle to its backout.
     pub stuck: Option<String>,
-    /// The patches on trial.
     pub patches: Vec<String>,
 }

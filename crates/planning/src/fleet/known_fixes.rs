@@ -1,5 +1,5 @@
-//! The fixes of one host, package by package, as the facts for documents of vulnerability scanners; and the
-//! maker and the names of such documents.
+//! The fixes of one host, package by package, for documents of vulnerability scanners; also the maker and ids of such
+//! documents.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -11,14 +11,11 @@ use serde::Serialize;
 
 use super::inventory::{Inventory, InventoryPackage, InventoryPatch, OvertakenFix, PatchStanding};
 
-/// The maker of a document, and the time.
 #[derive(Clone, Debug)]
 pub struct DocumentMaker {
     /// The person or organisation that answers for the document.
     pub author: String,
-    /// The version of the program.
     pub version: String,
-    /// The present moment.
     pub now: DateTime<Utc>,
 }
 
@@ -26,7 +23,7 @@ pub(super) fn moment(moment: &DateTime<Utc>) -> String {
     moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The URN of a document, derived from its content, which has no URN yet.
+/// Derived from the content of a document that has no URN yet.
 pub(super) fn urn_of(document: &impl Serialize) -> String {
     // Strings and numbers: serialising these cannot fail.
     let content = serde_json::to_vec(document).unwrap_or_default();
@@ -38,7 +35,7 @@ pub(super) fn text_of(document: &impl Serialize) -> String {
     visible_json(&text).into_owned() + "\n"
 }
 
-/// A version 8 UUID (RFC 9562) derived from the bytes: equal documents get equal ids.
+/// Returns a version 8 UUID (RFC 9562): equal documents get equal ids.
 fn uuid_of(bytes: &[u8]) -> String {
     let mut digits = String::with_capacity(36);
     for (at, byte) in sha256(bytes).iter().take(16).enumerate() {
@@ -56,19 +53,18 @@ fn uuid_of(bytes: &[u8]) -> String {
     digits
 }
 
-// Nothing is claimed that the inventory does not say. A fix is present while its patch is in force, or while
-// dpkg or rpm has a version that contains it; it is gone if the patch was lost to them. The key is the URL by
-// which scanners know a package: if two installed packages have one URL, both must have the fix.
+// A fix is present while its patch is in force, or dpkg or rpm has a version that contains it; it is gone if the patch
+// was lost to them. The key is the URL by which scanners know a package: if two installed packages have one URL, both
+// must have the fix.
 
 const LONGEST_URL: usize = 2048;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FixStatus {
-    /// It is present.
     Fixed,
     /// It was present, and is lost.
     Lost,
-    /// It was present, is lost, and the loss was accepted.
+    /// Lost, and the loss was accepted.
     Accepted,
     /// Nothing certain.
     Unknown,
@@ -226,8 +222,7 @@ fn in_one_package(told: &[PatchMeaning]) -> (FixStatus, Vec<String>) {
     (status, reasons.collect())
 }
 
-/// Fixed only if all packages with this URL are fixed. Lost if one of them is, unless every loss was
-/// accepted.
+/// Fixed if all packages with this URL are. Lost if one of them is, unless every loss was accepted.
 fn joined(packages: impl Iterator<Item = (FixStatus, Vec<String>)>) -> (FixStatus, Vec<String>) {
     let packages: Vec<_> = packages.collect();
     let has = |wanted: FixStatus| packages.iter().any(|(status, _)| *status == wanted);
@@ -285,7 +280,6 @@ mod tests {
         })
     }
 
-    /// The state of a fix, with the reasons.
     fn known(patches: &[Value], lists: &[(&str, Value)], packages: &[&str]) -> Vec<(FixStatus, String)> {
         let packages: Vec<Value> = packages.iter().map(|instance| package(instance)).collect();
         let mut document = json!({

@@ -1,4 +1,5 @@
-//! Many hosts: the patches that each has and lacks, and the findings that need attention.
+//! The patches that each of many hosts has and lacks, and findings that need attention. A host lacks a patch by the
+//! rules of [`analyze`](crate::analyze), against the index of a depot or the newest patches of any host.
 //!
 //! ```text
 //! list --json of each host ──► InventoryReader ──► Inventory ──┐
@@ -6,10 +7,6 @@
 //! index of a depot, if one is named ──► CrossReference ────────┘                   │
 //! the earlier report ──► PastReport ───────────────────────────────────────────────┴────────► FleetChanges
 //! ```
-//!
-//! Everything here is pure: no file is opened, no clock is read. A host lacks a patch by the rules of
-//! [`analyze`](crate::analyze), against the index of a depot, or against the newest patches that any host
-//! has.
 
 mod comparison;
 mod cyclonedx;

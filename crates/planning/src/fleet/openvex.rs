@@ -1,8 +1,6 @@
-//! The fixes of a root as a document for vulnerability scanners: OpenVEX 0.2.0.
-//!
-//! A statement about packages, by their URLs, is that a vulnerability is fixed, with the patch and its digest
-//! as the reason; that it is present again, because the patch was lost; or that its state is unknown. The
-//! document is about one root: a package of the same version on another root need not have the patch.
+//! The fixes of a root as OpenVEX 0.2.0. A vulnerability of packages (by URL) is fixed by a patch, present again
+//! because the patch was lost, or unknown. The document is about one root: the same package on another root need not
+//! have the patch.
 
 use serde::Serialize;
 
@@ -19,7 +17,6 @@ const ACCEPTED: &str = "The loss was accepted on this root, and nothing is plann
 
 const ROLE: &str = "Document Creator";
 
-/// An OpenVEX document.
 #[derive(Debug, Serialize)]
 pub struct VexDocument {
     #[serde(rename = "@context")]
@@ -64,8 +61,7 @@ struct VexIdentifiers {
 }
 
 impl VexDocument {
-    /// Makes the document about a root; `None` if no patch states what it fixes, because a document needs
-    /// statements.
+    /// Returns `None` if no patch states its fixes: a document needs statements.
     pub fn of(inventory: &Inventory, maker: &DocumentMaker) -> Option<Self> {
         let known_at = moment(inventory.at.as_ref().unwrap_or(&maker.now));
         let known = known_fixes(inventory).into_iter();
@@ -87,7 +83,6 @@ impl VexDocument {
         Some(document)
     }
 
-    /// Returns the text, with a newline at the end.
     pub fn text(&self) -> String {
         text_of(self)
     }

@@ -1,7 +1,5 @@
-//! The reader for documents of `patchadm list --json`.
-//!
-//! A document of another schema or command, or one that is cut short, is refused with a reason in one line. A
-//! reader keeps the values that it has read and shares them with the next document.
+//! Reads documents of `patchadm list --json`. A wrong or cut document is refused with a reason in one line. A reader
+//! shares values with the next document.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::HashSet;
@@ -22,55 +20,44 @@ use super::inventory::{
 
 const SCHEMA: &str = "patchadm/1";
 
-/// Limit on fields and entries, counted by commas: many empty values take many times the size of their text.
-/// `list` prints one comma per forty bytes.
+/// Limits fields and entries, counted by commas: many empty values take many times the size of their text. `list`
+/// prints one comma per forty bytes.
 const MOST_COMMAS: usize = 3_000_000;
 
 /// Separators to try; a root's policy may configure another one.
 const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
 
-/// The reason a document is no inventory.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    /// It is not JSON, is cut short, or has an invalid field.
     #[error("it is no document of `patchadm list --json`: {0}")]
     Form(#[from] serde_json::Error),
-    /// It is empty.
     #[error("it is empty")]
     Empty,
-    /// It has more fields and entries than are read.
     #[error("it has more than {MOST_COMMAS} fields and entries")]
     TooMany,
-    /// Another schema.
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
-    /// The document of another command.
     #[error("it is a document of <{0}>, not of list")]
     Command(String),
     /// A document of `list --missing`.
     #[error("it lists no patches: it answers another question than `patchadm list`")]
     OtherQuestion,
-    /// A document of `list` with an option that leaves patches out.
     #[error("it lists only some of the patches (--fixes or --applied-since)")]
     Partial,
-    /// The command had failed.
     #[error("listing had failed: {0}")]
     Failed(String),
-    /// An invalid patch id.
     #[error("{0}")]
     Patch(#[from] PatchIdError),
 }
 
-/// The contents of a document: the roots that were listed, and those that could not be.
 #[derive(Debug, Default)]
 pub struct ReadInventories {
-    /// The inventories, in the order of the document.
+    /// In the order of the document.
     pub inventories: Vec<Inventory>,
-    /// The roots of a document of many that have no inventory, each with the reason.
+    /// Roots without an inventory, each with the reason.
     pub failed: Vec<(String, InventoryError)>,
 }
 
-/// A reader of inventories.
 #[derive(Debug, Default)]
 pub struct InventoryReader {
     texts: HashSet<Arc<str>>,
@@ -125,7 +112,7 @@ impl InventoryReader {
             return Err(InventoryError::Partial);
         }
         let trial = patches.0.iter().find_map(|patch| patch.trial.as_ref()).map(trial_of);
-        // A list that is collected in place of the parsed one would keep its capacity.
+        // A list collected in place of the parsed one would keep its capacity.
         let mut kept = Vec::with_capacity(patches.0.len());
         for patch in patches.0 {
             kept.push(self.patch(patch)?);
@@ -224,7 +211,6 @@ impl InventoryReader {
     }
 }
 
-/// Interns a value.
 fn shared<T: ?Sized + Eq + Hash, V>(known: &mut HashSet<Arc<T>>, value: V) -> Arc<T>
 where
     V: Borrow<T>,
@@ -270,7 +256,7 @@ fn verdict(signature: ListedSignature<'_>) -> SignatureVerdict {
     }
 }
 
-/// Skips words that are not fix ids: scanners cannot use them.
+/// Skips words that are no fix ids: scanners cannot use them.
 fn fixes(words: &[Text<'_>]) -> Vec<String> {
     let ids = words.iter().filter_map(|word| FixId::new(&word.0).ok());
     ids.collect::<FixList>().to_strings()
@@ -308,9 +294,8 @@ impl From<ListedStale<'_>> for StaleRegistration {
     }
 }
 
-// Fields that a later program may add are skipped, and fields that an earlier one lacks are optional. Texts
-// are borrowed from the document. Lists are limited while they are read, so that a hostile document takes at
-// most a few times its size in memory.
+// Later fields are skipped, and fields that earlier programs lack are optional. Texts are borrowed from the document.
+// Lists are limited while they are read: a hostile document takes at most a few times its size in memory.
 
 const MOST_PATCHES: usize = 20_000;
 

@@ -1,5 +1,5 @@
-//! The report about the hosts of a fleet: the newest inventory of each, compared with the patches that it
-//! should have, with findings and groups of equal hosts.
+//! The report about a fleet: the newest inventory of each host, compared with the expected patches, with findings and
+//! groups of equal hosts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,49 +11,41 @@ use crate::analyze::{
     CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePackage, ReferencePatch, missing,
 };
 
-/// An inventory and its source.
 #[derive(Clone, Debug)]
 pub struct NamedInventory {
-    /// The file, or another description of the source.
+    /// The file, or another description.
     pub source: String,
-    /// The inventory.
     pub inventory: Inventory,
 }
 
-/// A host with the inventory that counts.
+/// A host with its newest inventory.
 #[derive(Clone, Debug)]
 pub struct FleetHost {
-    /// Its name, which no other host of the fleet has.
+    /// Unique in the fleet.
     pub name: String,
-    /// The source of its inventory.
     pub source: String,
-    /// The inventory.
     pub inventory: Inventory,
 }
 
-/// An inventory of a host that has a newer one.
+/// An older inventory of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplacedInventory {
-    /// The host.
     pub host: String,
-    /// The source of this inventory.
     pub source: String,
-    /// The source of the inventory that counts.
+    /// The source of the newest inventory.
     pub counted: String,
 }
 
-/// The hosts, by their names.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
-    /// The hosts, in the order of their names.
+    /// Sorted by name.
     pub hosts: Vec<FleetHost>,
-    /// The inventories that do not count.
     pub replaced: Vec<ReplacedInventory>,
 }
 
 impl Fleet {
-    /// Collects the hosts. Of two inventories of one host the newer one counts. One without a moment is older
-    /// than any other; of two that are equally old the later one counts.
+    /// Collects the hosts. Of two inventories of one host the newer one counts. One without a moment is older than any
+    /// other; of two that are equally old the later one counts.
     pub fn of(inventories: impl IntoIterator<Item = NamedInventory>) -> Self {
         let mut hosts: BTreeMap<String, FleetHost> = BTreeMap::new();
         let mut replaced: Vec<(String, String)> = Vec::new();
@@ -80,52 +72,43 @@ impl Fleet {
     }
 }
 
-/// The hosts that have and lack each patch. Hosts and patches are named by their places in the lists.
+/// Hosts and patches are named by their indices in the lists.
 #[derive(Clone, Debug)]
 pub struct FleetReport<'f> {
-    /// The hosts, by their names.
     pub hosts: &'f [FleetHost],
-    /// The patches and findings of each host, in the same order.
+    /// In the order of `hosts`.
     pub standings: Vec<HostStanding>,
-    /// The patches that any host has or lacks, in the order of listings.
+    /// Patches that any host has or lacks, in the order of listings.
     pub patches: Vec<FleetPatch>,
 }
 
-/// The patches of a host, and its findings.
 #[derive(Clone, Debug, Default)]
 pub struct HostStanding {
-    /// The patches whose changes it has.
+    /// Patches whose changes it has.
     pub applied: Vec<usize>,
-    /// The patches that it lacks.
     pub lacks: Vec<usize>,
-    /// Its findings, by kind.
+    /// By kind.
     pub findings: Vec<Finding>,
 }
 
-/// A patch, with the hosts that have or lack it.
+/// A patch with the hosts that have or lack it.
 #[derive(Clone, Debug)]
 pub struct FleetPatch {
-    /// The patch.
     pub id: PatchId,
-    /// Its subject in its own words.
     pub synopsis: String,
-    /// The packages that it is for.
     pub packages: Vec<String>,
-    /// True if the depot recommends it.
+    /// According to the depot.
     pub is_recommended: bool,
-    /// True if it is about security, as the depot says.
+    /// According to the depot.
     pub is_security: bool,
-    /// True if it was withdrawn from the depot.
     pub is_withdrawn: bool,
-    /// The hosts that have its changes.
+    /// Hosts with its changes.
     pub applied: Vec<usize>,
-    /// The number of hosts on which it is in force: neither superseded nor obsoleted.
+    /// The number of hosts on which it is neither superseded nor obsoleted.
     pub effective: usize,
-    /// The hosts that lack it.
     pub lacking: Vec<usize>,
-    /// The hosts where it is on trial.
     pub on_trial: Vec<usize>,
-    /// The hosts where its fix is lost.
+    /// Hosts where its fix is lost.
     pub lost: Vec<usize>,
 }
 
@@ -198,17 +181,14 @@ impl<'f> FleetReport<'f> {
         Self { hosts, standings, patches }
     }
 
-    /// Returns the hosts with their patches and findings.
     pub fn each_host(&self) -> impl Iterator<Item = (&'f FleetHost, &HostStanding)> {
         self.hosts.iter().zip(&self.standings)
     }
 
-    /// Returns the ids of patches by their places.
     pub fn ids<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a str> {
         places.iter().filter_map(|place| self.patches.get(*place)).map(|patch| patch.id.as_str())
     }
 
-    /// Returns the names of hosts by their places.
     pub fn names<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'f str> + 'a {
         places.iter().filter_map(|place| self.hosts.get(*place)).map(|host| host.name.as_str())
     }
@@ -222,13 +202,11 @@ impl<'f> FleetReport<'f> {
         hosts
     }
 
-    /// Returns the number of hosts with a finding of a kind.
     pub fn hosts_with(&self, kind: FindingKind) -> usize {
         let has = |standing: &&HostStanding| standing.findings.iter().any(|finding| finding.kind == kind);
         self.standings.iter().filter(has).count()
     }
 
-    /// Returns the number of hosts that lack a patch.
     pub fn lacking_hosts(&self) -> usize {
         self.standings.iter().filter(|standing| !standing.lacks.is_empty()).count()
     }
@@ -281,8 +259,8 @@ fn facts_of(inventory: &Inventory, names: &HashSet<&str>) -> MachineFacts {
     MachineFacts::new(packages, patches)
 }
 
-// A patch is for the packages in the versions on which it is applied somewhere. A patch that another one on
-// some host contains is out of use: a host that lacks it lacks that other one.
+// A patch is for the package versions on which it is applied somewhere. A patch that another one on some host contains
+// is out of use: a host that lacks it lacks that other one.
 
 struct KnownPatch<'a> {
     patch: &'a InventoryPatch,
@@ -352,29 +330,25 @@ fn reference_of(known: KnownPatch<'_>) -> ReferencePatch {
 
 const BAD_VERDICTS: [&str; 5] = ["unknown-key", "expired", "not-allowed", "revoked", "bad"];
 
-/// A kind of finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FindingKind {
-    /// A fix is lost to a change by dpkg or rpm.
+    /// Lost to a change by dpkg or rpm.
     LostFix,
     /// A registration no longer agrees with dpkg or rpm.
     StaleRegistration,
-    /// A run was interrupted.
     UnfinishedRun,
     /// Another tool left a patch half applied.
     HalfApplied,
-    /// Undo data is damaged or lost.
+    /// Damaged or lost.
     DamagedUndo,
-    /// A signature was wrong or not trusted when the patch was applied.
+    /// Wrong or not trusted when the patch was applied.
     BadSignature,
     /// An applied patch was withdrawn from the depot.
     Withdrawn,
-    /// A run is on trial.
     OnTrial,
 }
 
 impl FindingKind {
-    /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::LostFix,
         Self::StaleRegistration,
@@ -386,7 +360,6 @@ impl FindingKind {
         Self::OnTrial,
     ];
 
-    /// Returns the word of documents for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::LostFix => "lost-fix",
@@ -415,14 +388,11 @@ impl FindingKind {
     }
 }
 
-/// Something on a host that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// Its kind.
     pub kind: FindingKind,
-    /// The patch, package or run that it is about.
+    /// The patch, package or run.
     pub about: String,
-    /// The description of the finding.
     pub text: String,
 }
 
@@ -487,14 +457,11 @@ fn of_patch(patch: &InventoryPatch) -> Vec<Finding> {
     findings
 }
 
-/// Hosts with the same patches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostGroup {
-    /// The hosts.
     pub hosts: Vec<usize>,
-    /// The patches whose changes each of them has.
+    /// Patches whose changes each host has.
     pub applied: Vec<usize>,
-    /// The patches that each of them lacks.
     pub lacks: Vec<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! The time and place of planning. Clock and host name come in here as values; no planner asks for them.
+//! Clock and host name as values; no planner asks for them.
 
 use chrono::NaiveDateTime;
 
@@ -6,14 +6,12 @@ use patchadm_changeset::format::contents_merge::ContentsTrailer;
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::PkgInst;
 
-/// The time of a run and its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The time in UTC.
     pub utc: NaiveDateTime,
-    /// The same time in the time zone of the machine.
+    /// In the time zone of the machine.
     pub local: NaiveDateTime,
-    /// The node name of the machine.
+    /// The node name.
     pub host: String,
 }
 
@@ -29,7 +27,7 @@ impl Now {
         Timestamp { seconds: utc.timestamp(), nanoseconds: utc.timestamp_subsec_nanos().min(999_999_999) }
     }
 
-    /// Format of date(1), in UTC.
+    /// In the format of date(1), in UTC.
     pub(super) fn patch_date(&self) -> String {
         self.utc.format("%a %b %e %H:%M:%S UTC %Y").to_string()
     }

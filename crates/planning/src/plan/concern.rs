@@ -1,5 +1,4 @@
-//! The subject of a change, known before the root is surveyed: the paths and packages that its planner will
-//! ask for.
+//! The subject of a change before the root is surveyed: the paths and packages that its planner will ask for.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +12,17 @@ use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 
-/// A delivered file and its destination, for comparing its bytes with the existing ones.
+/// A delivered file to be compared with the existing one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileToCompare<'a> {
-    /// The index of its package in the image.
+    /// Index in the image.
     pub package: usize,
     /// Its line in the pkgmap.
     pub entry: &'a patchadm_svr4::format::pkgmap::PkgmapEntry,
-    /// Its destination.
     pub path: ObjectPath,
 }
 
-/// Returns the paths that a patch touches: those of the packages of `image` that are installed. Invalid
-/// packages are skipped, because the planner refuses them.
+/// The paths of those packages of `image` that are installed. Invalid packages are skipped: the planner refuses them.
 pub fn touched_by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
     let mut touched = Touched::default();
     touched.paths.extend(patch_path(id).ok());
@@ -61,8 +58,7 @@ pub fn add_package(
     }
 }
 
-/// Adds the paths that a backout touches whose archive has no manifest: those that the backout package
-/// delivers.
+/// Adds the paths of a backout whose archive has no manifest: those that the backout package delivers.
 pub fn add_foreign_backout(
     touched: &mut Touched,
     package: &PkgInst,
@@ -74,8 +70,7 @@ pub fn add_foreign_backout(
     add_package(touched, package, 0, image, params);
 }
 
-/// Adds the paths that a backout touches: every path that the manifest names as changed, and the copies
-/// beside them.
+/// Adds every path that the manifest names as changed, and the copies beside them.
 pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest) {
     touched.packages.insert(package.clone());
     touched.paths.extend(patch_path(&manifest.header.patch).ok());
@@ -89,7 +84,6 @@ pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest
     }
 }
 
-/// Returns the files that `image` delivers to these packages, with their destinations in a root.
 pub fn delivered_files<'i>(
     image: &'i Image,
     installed: &BTreeMap<PkgInst, Installed>,
@@ -99,7 +93,7 @@ pub fn delivered_files<'i>(
     for (index, package) in image.packages.iter().enumerate() {
         for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)) {
             let target = target(inst, index, package, &old.params);
-            // The planner refuses what has no place there.
+            // The planner refuses paths without a place there.
             let Some(Ok(target)) = target.map(|target| target.in_root(inventory)) else { continue };
             let wanted = target.wanted().unwrap_or_default();
             let regular = wanted.into_iter().filter(|wanted| wanted.object.ftype.is_regular());
@@ -113,8 +107,8 @@ pub fn delivered_files<'i>(
     files
 }
 
-/// Returns true if a patch brings scripts that would run, as far as the parameters of the installed packages
-/// tell. A patch that is refused for its scripts brings none.
+/// Returns true if a patch brings scripts that would run, as far as the installed packages' parameters tell. A patch
+/// that is refused for its scripts brings none.
 pub fn brings_scripts(
     image: &Image,
     installed: &BTreeMap<PkgInst, Installed>,
@@ -157,8 +151,8 @@ fn link_source(wanted: &Wanted<'_>) -> Option<ObjectPath> {
     wanted.path.link_source(target).ok()
 }
 
-/// The directory of the target of a symbolic link with the same name. Where both directories are one, the
-/// link would point to itself.
+/// Returns the directory of a symbolic link's target with the same name. If both directories are one, the link would
+/// point to itself.
 fn directory_of_target(wanted: &Wanted<'_>) -> Option<ObjectPath> {
     let target = wanted.object.target.as_ref().filter(|_| wanted.object.ftype == Ftype::Symlink)?;
     let target = symlink_target(&wanted.path, target)?;

@@ -1,10 +1,6 @@
-//! Local edits: the objects that an administrator has changed, and their treatment by a patch.
-//!
-//! An object counts as edited if its bytes differ from those in `contents` and the undo manifests. An
-//! unrecorded object belongs to the administrator, unless the patch moves it there: on a root where `/lib`
-//! leads to `usr/lib`, a patch that deletes `/lib/x` and delivers `/usr/lib/x` replaces one file. Files of
-//! type `v` never stop a patch; the edited one is kept beside the new one. [`EditableFiles`] is the treatment
-//! of files of type `e`. Attributes are edits in adopted packages only (`local_attributes`).
+//! Objects that an administrator has changed, and their treatment. An object is edited if its bytes differ from
+//! `contents` and the undo manifests. An unrecorded object is the administrator's, unless the patch moves it there: if
+//! `/lib` leads to `usr/lib`, deleting `/lib/x` and delivering `/usr/lib/x` replaces one file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,27 +16,25 @@ use super::objects::Handling;
 use super::refusal::{EditedAttribute, Reason};
 use super::target::Wanted;
 
-/// The treatment of edited files of type `e` if the general choice is to stop.
+/// For edited files of type `e` if the general choice is to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EditableFiles {
-    /// They are replaced, and the edited file is kept beside the new one (patchadd(1M)).
+    /// Keeps the edited file beside the new one (patchadd(1M)).
     #[default]
     Replace,
-    /// They stay if undo data is saved and no script installs them; otherwise they are replaced (the default
-    /// of verbs).
+    /// They stay if undo data is saved and no script installs them; otherwise they are replaced (the default of verbs).
     Keep,
-    /// They stop the patch like any other file (a choice on the command line of a verb).
+    /// They stop the patch like any other file.
     Stop,
 }
 
-/// The kind of a file with regard to edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EditedKind {
     /// Not made to be edited.
     Ordinary,
     /// Type `e`.
     Editable,
-    /// Type `v`, whose content changes by itself.
+    /// Type `v`, whose content changes by itself: the patch continues, and keeps the edited file beside the new one.
     Volatile,
 }
 
@@ -55,23 +49,20 @@ impl EditedKind {
     }
 }
 
-/// The user's choice for edited files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EditChoice {
-    /// The general choice.
     pub general: Edited,
-    /// The choice for files of type `e` if the general choice is to stop.
+    /// For files of type `e` if the general choice is to stop.
     pub editable: EditableFiles,
-    /// Paths that are replaced, regardless of the general choice.
+    /// Replaced regardless of the general choice.
     pub overridden: BTreeSet<ObjectPath>,
-    /// Paths that are kept, regardless of the general choice.
+    /// Kept regardless of the general choice.
     pub preserved: BTreeSet<ObjectPath>,
-    /// True if objects that would stop the patch are replaced, for the plan that is shown beside its refusal.
+    /// For the plan shown with a refusal: objects that would stop the patch are replaced.
     pub replaces_stops: bool,
 }
 
 impl EditChoice {
-    /// Returns the treatment of a path.
     pub fn of(&self, path: &ObjectPath) -> Edited {
         self.named(path).unwrap_or(self.general)
     }
@@ -107,19 +98,19 @@ pub(super) struct Edits<'a> {
     inventory: &'a Inventory,
     choice: EditChoice,
     id: &'a str,
-    /// True if the edited bytes will be in an undo archive.
+    /// The edited bytes will be in an undo archive.
     saved: bool,
     handling: BTreeMap<ObjectPath, Handling>,
     stops: BTreeSet<ObjectPath>,
-    /// Edited objects that are replaced or deleted, but for those whose content changes by itself.
+    /// Edited objects that are replaced or deleted, except those whose content changes by itself.
     pub(super) replaced: BTreeSet<ObjectPath>,
     turned: BTreeSet<ObjectPath>,
     pub(super) touched: BTreeSet<ObjectPath>,
-    /// Objects that the patch moves: old path by new path. Both paths lead to the same place.
+    /// Objects that the patch moves: old path by new path. Both lead to the same place.
     moved_from: BTreeMap<ObjectPath, ObjectPath>,
     /// New path by old path.
     moved_to: BTreeMap<ObjectPath, ObjectPath>,
-    /// Attributes that override the delivered ones.
+    /// Override the delivered ones.
     attributes: BTreeMap<ObjectPath, LocalAttributes>,
     attribute_stops: Vec<EditedAttribute>,
 }
@@ -188,7 +179,7 @@ impl<'a> Edits<'a> {
         });
         let recorded = recorded.map(|line| &line.object);
         let kind = EditedKind::of([Some(&wanted.object), recorded]);
-        // Attributes alone stay only if that is asked for.
+        // Attributes alone stay only on request.
         let choice = self.choice.of_kind(path, kind, false);
         let object = LocalObject { inventory: self.inventory, package, wanted, recorded, choice };
         let decided = object.attributes().map_err(|problem| Reason::Object {
@@ -208,8 +199,7 @@ impl<'a> Edits<'a> {
         self.attributes.clone()
     }
 
-    /// Decides about an object that is replaced (`Some`) or deleted. Directories must come before their
-    /// contents.
+    /// Decides about an object that is replaced (`Some`) or deleted. Directories must come before their contents.
     pub(super) fn consider(
         &mut self,
         (package, is_by_scripts): (&PkgInst, bool),

@@ -1,9 +1,6 @@
-//! Attributes that a package gives its objects beyond the pkgmap (patchadm-objects(5)): nanoseconds and
-//! extended attributes.
-//!
-//! An object whose line has extended attributes gets exactly those, apart from labels, which belong to the
-//! system. Without privileges no file gets capabilities, and none are asked for. A hard link has the
-//! attributes of its file.
+//! Attributes beyond the pkgmap (patchadm-objects(5)): nanoseconds and extended attributes. An object whose line has
+//! extended attributes gets exactly those, apart from labels, which belong to the system. Without privileges no file
+//! gets or needs capabilities. A hard link has the attributes of its file.
 
 use patchadm_inputs::format::objects_file::{GivenAttributes, may_be_given};
 use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST, Live, Timestamp, Xattrs};
@@ -45,7 +42,6 @@ impl PlanBuilder<'_> {
     }
 }
 
-/// File capabilities are ignored without privileges.
 pub(super) fn has_given(old: &Live, given: Option<&GivenAttributes>, privileged: bool) -> bool {
     let Some(given) = given else { return true };
     let counts = |name: &[u8]| may_be_given(name) && (privileged || name != CAPABILITY);
@@ -60,8 +56,8 @@ pub(super) fn has_given(old: &Live, given: Option<&GivenAttributes>, privileged:
         && given.xattrs.as_ref().is_none_or(|xattrs| counting(xattrs) == counting(&old.xattrs))
 }
 
-/// Returns all extended attributes of an object that stays, including the given ones and the file
-/// capabilities that it keeps; `None` if it has them already.
+/// Returns all extended attributes of an object that stays, with given ones and kept capabilities; `None` if it has
+/// them already.
 pub fn with_given(old: &Live, new: &NewXattrs) -> Option<Xattrs> {
     let mut xattrs = old.xattrs.clone();
     match new {

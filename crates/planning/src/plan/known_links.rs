@@ -1,5 +1,4 @@
-//! The destinations of paths through the symbolic links of a root, and links that would point to themselves
-//! there.
+//! Destinations of paths through the symbolic links of a root, and links that would point to themselves there.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +25,7 @@ pub(super) fn place_of(links: &mut LinkFollower<KnownLinks<'_>>, path: &ObjectPa
     place().unwrap_or_else(|| path.clone())
 }
 
-/// The place of a link that would point to itself, because two directories are one on this root (`/bin` and
-/// `/usr/bin`).
+/// The place of a link that would point to itself, because two directories are one on this root (`/bin`, `/usr/bin`).
 pub(super) fn leads_to_itself(
     inventory: &Inventory,
     path: &ObjectPath,
@@ -42,15 +40,14 @@ pub(super) fn leads_to_itself(
     let is_itself = if object.ftype == Ftype::Link {
         path.link_source(to).is_ok_and(|source| source != *path && place_of(&source) == place)
     } else {
-        // A relative target starts in the directory that the package means, but the system resolves it in the
-        // real one.
+        // A relative target starts in the directory that the package means; the system resolves it in the real one.
         let targets = [path, &place].into_iter().filter_map(|link| symlink_target(link, to));
         targets.filter(|to| to.name() == place.name()).any(|to| place_of(&to) == place)
     };
     is_itself.then_some(place)
 }
 
-/// The target of a symbolic link. Links on the way are not followed.
+/// Links on the way are not followed.
 pub(super) fn symlink_target(link: &ObjectPath, to: &[u8]) -> Option<ObjectPath> {
     let mut at = if to.first() == Some(&b'/') { ObjectPath::root() } else { link.parent()? };
     for part in to.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".") {

@@ -1,8 +1,6 @@
-//! Hard links: those that a package delivers, and those that would be left on an old inode.
-//!
-//! If a file is replaced, every recorded `l` entry of it is created again in the same run, so that the names
-//! stay one file (the classic tools left them on the old one). A second name that is no longer the same file
-//! is a local edit and stays.
+//! Hard links that a package delivers, or that a replaced file would leave on the old inode. Recorded names of a
+//! replaced file are created again in the same run, so that they stay one file (unlike with the classic tools). A
+//! second name that is no longer the same file is a local edit and stays.
 
 use std::collections::BTreeMap;
 
@@ -155,8 +153,7 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// A new name for the object at `source`, changed or existing. Symbolic links are not followed: they can
-    /// have several names, too.
+    /// Symbolic links are not followed: they may have several names, too.
     pub(super) fn other_name(
         &self,
         path: &ObjectPath,
@@ -185,7 +182,7 @@ impl PlanBuilder<'_> {
     }
 }
 
-/// A link to a link names the file, so the order of creation does not matter.
+/// The link names the file itself, so the order of creation does not matter.
 fn another_name(source: &ObjectPath, body: &Body) -> Body {
     match body {
         Body::Link(file) => Body::Link(file.clone()),

@@ -1,10 +1,6 @@
-//! Attributes that an administrator gave an object of an adopted package: mode, owner, group, file
-//! capabilities and access control list.
-//!
-//! They are local modifications, as edited bytes are: a patch leaves an attribute that it does not change,
-//! and the choice for edited files decides about one that it changes. An override of dpkg-statoverride(1)
-//! counts whatever a patch or an undo archive says. The objects of other packages get all attributes that are
-//! delivered, as pkgadd(1M) has it.
+//! Attributes that an administrator gave an object of an adopted package. They are local edits: a patch leaves those
+//! that it does not change, and the choice for edited files decides about the others. A dpkg-statoverride(1) entry
+//! always counts. Other packages get all delivered attributes, as in pkgadd(1M).
 
 use std::fmt;
 
@@ -27,16 +23,15 @@ pub(super) struct Resolved {
     pub(super) recorded: ObjectAttributes,
 }
 
-/// Attributes that override the delivered ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LocalAttributes {
     mode: Option<Mode>,
     uid: Option<u32>,
     gid: Option<u32>,
     recorded: Option<ObjectAttributes>,
-    /// True if an override keeps set-id bits that the patch removes.
+    /// An override keeps set-id bits that the patch removes.
     keeps_set_id: bool,
-    /// Extended attributes of the new file, if they are not the inherited ones.
+    /// Of the new file, if they are not the inherited ones.
     xattrs: Option<Xattrs>,
     pub(super) notes: Vec<String>,
 }
@@ -211,7 +206,7 @@ impl<'a> LocalObject<'a> {
             let [recorded, delivered] = [recorded, delivered].map(|name| group(name));
             values.push(AttributeValues { name: "group", live, recorded, delivered });
         }
-        // Nothing can be said of a recorded account that the root does not have.
+        // A recorded account that the root lacks proves nothing.
         values.retain(|one| one.recorded.number.is_some());
         values
     }
@@ -250,7 +245,7 @@ impl<'a> LocalObject<'a> {
         }
         if live.xattrs.contains_key(ACCESS_LIST) {
             local.notes.push(format!("{} keeps its access control list", self.shown()));
-            // As any new object does; the undo data has to say so.
+            // Like any new object; the undo data has to say so.
             local.xattrs = Some(live.handed_on(false));
         }
         let capability = live.xattrs.get(CAPABILITY).filter(|_| self.wanted.object.ftype.is_regular());
@@ -319,8 +314,8 @@ pub(super) fn override_of<'i>(
     (inventory.manager(package) == Some(NativeManager::Dpkg)).then_some(of_path)
 }
 
-/// The entries of an access control list that do not mirror the mode: named users and groups, and the group
-/// if there is a mask. The whole value if it is not such a list.
+/// Returns the entries that do not mirror the mode: named users and groups, and the group if there is a mask. The whole
+/// value if it is no such list.
 pub(super) fn named_entries(list: &[u8]) -> Vec<&[u8]> {
     const USER_OBJ: u16 = 1;
     const GROUP_OBJ: u16 = 4;
@@ -347,7 +342,6 @@ pub(super) fn named_entries(list: &[u8]) -> Vec<&[u8]> {
 mod tests {
     use super::*;
 
-    /// An access control list with these entries: tag, permissions, account.
     fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
         let mut list = vec![2, 0, 0, 0];
         for (tag, permissions, id) in entries {

@@ -1,9 +1,6 @@
-//! The changes to a root, decided before the first of them.
-//!
-//! A [`Plan`] is a value: `--dry-run` prints it, and `patchadm_changeset` carries it out. The planners in
-//! [`patch`], [`package`] and [`registration`] are pure functions from a delivery or request and the state of
-//! the root to a plan or a refusal. They open no file and read neither clock nor environment. Their common
-//! parts stand beside them.
+//! Decides all changes to a root before the first of them. A [`Plan`] is a value: `--dry-run` prints it, and
+//! `patchadm_changeset` performs it. The planners in [`patch`], [`package`] and [`registration`] are pure; their common
+//! parts are beside them.
 
 pub mod clock;
 pub mod concern;

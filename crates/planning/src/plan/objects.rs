@@ -1,8 +1,6 @@
-//! The decision about one object of a package: add, replace, change attributes, or nothing; and the objects
-//! that a package takes away.
-//!
-//! An object counts as installed only if its bytes *and* its attributes are present (size and sum decide
-//! nothing). Hard links are planned in `links`, after all objects that they may name.
+//! Decides about one object of a package (add, replace, change attributes, or nothing), and about removed objects. An
+//! object counts as installed only if its bytes *and* attributes are present; size and sum decide nothing. `links`
+//! plans hard links afterwards.
 
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, Ftype, Object, ObjectPath, PkgInst};
@@ -16,19 +14,17 @@ use super::{Action, AttributeChange, Body, Member, Merge, NewObject, NewXattrs, 
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Handling {
-    /// Replaced or created as usual.
     #[default]
     Ordinary,
-    /// The existing object is kept under another name, `PATH.` and this suffix, and then replaced.
+    /// The existing object is kept as `PATH.` with this suffix, and then replaced.
     CopyFirst(String),
     /// A script installs it and decides about an editable file, even if nothing seems to change.
     ByScript,
-    /// The existing object stays; the new one is put beside it as `PATH.` and this suffix.
+    /// The existing object stays; the new one gets `PATH.` with this suffix.
     Beside(String),
-    /// A symbolic link that leads to a directory stays where a directory is delivered, and so does that
-    /// directory.
+    /// A symbolic link to a directory stays where a directory is delivered, and so does that directory.
     LinkStays,
-    /// Nothing is done; if other packages own it, the package is recorded as a further owner.
+    /// Nothing is done; if other packages own it, the package becomes a further owner.
     Leave,
 }
 
@@ -105,8 +101,7 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// True if two paths name one existing directory that both deliver and that stays unchanged. A change
-    /// would be made twice.
+    /// Two paths name one existing directory that both deliver unchanged. A change would be made twice.
     fn stays_under_both(&self, first: &ObjectPath, second: &ObjectPath, object: &Object) -> bool {
         let is_there = |path| self.old(path).is_some_and(Live::is_directory);
         let is_delivered = self.line(first).is_some_and(|line| line.object.ftype.is_directory());
@@ -178,7 +173,7 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// True if the object is one name of a file although the package delivers a separate file.
+    /// The package delivers a separate file for one name of a file.
     fn is_other_name(&self, path: &ObjectPath, old: &Live) -> bool {
         let is_link = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link);
         is_link && old.links > 1
@@ -309,7 +304,7 @@ fn is_installed(old: &Live, new: &NewObject, object: &Object, same_bytes: bool) 
     }
 }
 
-/// The entry for `contents`: real attributes for every `?`, none for links.
+/// Real attributes for every `?`, none for links.
 fn recorded(object: &Object, resolved: &Resolved) -> Object {
     let mut object = object.clone();
     if !object.ftype.is_link() {
@@ -321,8 +316,8 @@ fn recorded(object: &Object, resolved: &Resolved) -> Object {
     object
 }
 
-// An object goes only if it is recorded for the package and has no other owner. A path that another package
-// owns as well stays and loses an owner. A path that no package owns stays and is reported.
+// An object goes only if it is recorded for the package and has no other owner. A shared path stays and loses an owner.
+// A path without owner stays and is reported.
 
 impl PlanBuilder<'_> {
     /// Objects in a directory that becomes something else must go first.
@@ -338,8 +333,7 @@ impl PlanBuilder<'_> {
         is_shared
     }
 
-    /// True for merged directories such as `/usr`: the link stands for a directory with objects of the
-    /// package.
+    /// A link such as `/usr` of a merged system stands for a directory with objects of the package.
     fn stands_for_directory(&self, path: &ObjectPath) -> bool {
         let is_link = self.old(path).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)));
         is_link && below(&self.inventory.physical, path).next().is_some()

@@ -1,7 +1,6 @@
-//! The parameters of an installed package after an installation or a patch (pkginfo(4)).
-//!
-//! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, the delivered parameters, PKGINST,
-//! PKGSAV, then everything else in its old order. Variables that only steer a run are not stored.
+//! The parameters of a package after an installation or patch (pkginfo(4)), in the order of pkgadd(1M): CLASSES,
+//! BASEDIR, the environment, delivered parameters, PKGINST, PKGSAV, then the rest in its old order. Variables that only
+//! steer a run are not stored.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -48,10 +47,10 @@ const NEVER_STORED: &[&str] = &[
 
 const OWN: &[&str] = &["CLASSES", "BASEDIR", "PKGINST", "PKGSAV", "INSTDATE"];
 
-/// Self-description of the last patch. A patch that omits one clears it.
+/// The last patch describes itself with these. A patch that omits one clears it.
 const LAST_PATCH: &[&str] = &["SUNW_PATCHID", "SUNW_OBSOLETES", "SUNW_REQUIRES", "SUNW_INCOMPAT"];
 
-/// Out of date by the time of a backout; the classic scripts omit them, too.
+/// Out of date at a backout; the classic scripts omit them, too.
 const NOT_RESTORED: &[&str] = &[
     "ACTIVE_OBSOLETES",
     "Obsoletes_label",
@@ -165,7 +164,7 @@ pub(super) fn speak_for_last_patch(new: &mut Params, delivered: &Params, id: &st
             new.set(name, if *name == "SUNW_PATCHID" { id } else { "" });
         }
     }
-    // the classic scripts leave the list of an earlier patch standing, and later backouts count it again
+    // The classic scripts keep the list of an earlier patch, and later backouts count it again
     if !obsoletes.is_empty() || new.get("ACTIVE_OBSOLETES").is_some() {
         new.set("ACTIVE_OBSOLETES", obsoletes);
     }
@@ -176,8 +175,8 @@ pub(super) fn speak_for_last_patch(new: &mut Params, delivered: &Params, id: &st
     }
 }
 
-/// Names that a patch delivers, changes, or would clear by omission. The last kind counts even if already
-/// empty: the patch that emptied it may be backed out first. Patch records are excluded.
+/// Names that a patch delivers, changes, or would clear by omission. The last kind counts even if already empty: the
+/// patch that emptied it may be backed out first. Patch records are excluded.
 pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<String> {
     let mut names: Vec<String> = new
         .iter()
@@ -224,8 +223,7 @@ pub(super) fn is_word_of_last_patch(name: &str) -> bool {
         || matches!(name, "ACTIVE_OBSOLETES" | "Patch_label" | "Obsoletes_label" | "INSTDATE" | UPDATE)
 }
 
-/// Restores `names` from `old` unless a later patch set them again. Keeps the order of `old`, then of
-/// `current`.
+/// Restores `names` from `old` unless a later patch set them. Keeps the order of `old`, then of `current`.
 pub(super) fn taken_back(
     current: &Params,
     old: &Params,
@@ -281,8 +279,7 @@ pub(super) fn taken_back_from_foreign(
         values.remove(name);
     }
     values.remove(FORMER);
-    // Such an archive does not say whether the word was present before. Without another patch it most
-    // probably was not.
+    // Such an archive does not tell if the word was present before. Without another patch it probably was not.
     let list = current.text("PATCHLIST");
     let mut patches = list.split_whitespace();
     let first = patches.next();

@@ -1,9 +1,6 @@
-//! A plan under construction: the changes and lines so far, and the checks of every path.
-//!
-//! Guarantees: no path occurs twice, and no two paths are one place on the disk. No path leads through a link
-//! that the same run makes, or below an object that is not a directory. No change affects an object that no
-//! rename may touch, or that the caller may not change: because only root can make it, or because another
-//! package of dpkg or rpm owns it. `objects` and `links` decide which object goes where.
+//! A plan under construction. Guarantees: no path occurs twice, and no two paths are one place. No path leads through a
+//! link of the same run, or below an object that is not a directory. No change affects an object that no rename may
+//! touch, that only root can make, or that another package of dpkg or rpm owns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,10 +27,9 @@ pub(super) struct PlanBuilder<'a> {
     /// Directories of classes that are not installed, as the package declares them.
     pub(super) declared: BTreeMap<ObjectPath, Object>,
     pub(super) merges: Vec<Merge>,
-    /// Locally modified objects that are replaced or deleted.
     pub(super) replaced_edits: Vec<ObjectPath>,
     pub(super) yielding: BTreeSet<ObjectPath>,
-    /// Attributes that override the delivered ones.
+    /// Override the delivered ones.
     pub(super) local: BTreeMap<ObjectPath, LocalAttributes>,
     pub(super) notes: Vec<String>,
     /// Unknown owners get their numbers after the script has run (see `refresh`).
@@ -118,8 +114,8 @@ impl<'a> PlanBuilder<'a> {
         self.changes.insert(path.clone(), Box::new(change));
     }
 
-    /// A recreated object must not show its write time, because the undo archive of a later patch would
-    /// record it. Directories keep no time.
+    /// A recreated object must not show its write time: the undo archive of a later patch would record it. Directories
+    /// keep no time.
     pub(super) fn date(&mut self, when: Timestamp) {
         for change in self.changes.values_mut() {
             if let Action::Add(new) | Action::Replace(new) = &mut change.action
@@ -200,8 +196,8 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// A `?` takes the value of the existing object, else 0755 or 0644, root, root. Such owners stay `?` in
-    /// the records, as with pkgadd(1M). Owners that cannot be set are only recorded.
+    /// A `?` takes the value of the existing object, else 0755 or 0644, root, root. Such owners stay `?` in the
+    /// records, as with pkgadd(1M). Owners that cannot be set are only recorded.
     pub(super) fn resolve(&mut self, object: &Object, old: Option<&Live>) -> Result<Resolved, ObjectProblem> {
         let accounts = &self.inventory.accounts;
         let same_kind = old.filter(|live| live.is_directory() == object.ftype.is_directory());
@@ -381,7 +377,7 @@ impl<'a> PlanBuilder<'a> {
         held.or_else(|| self.first_recorded(directory))
     }
 
-    /// True if only patches keep the directory, because the native manager left it out.
+    /// Only patches keep the directory, because the native manager left it out.
     fn is_left_out(&self, package: &PkgInst, directory: &ObjectPath) -> bool {
         let was_absent = || {
             let installed = self.inventory.packages.get(package);
@@ -391,8 +387,7 @@ impl<'a> PlanBuilder<'a> {
             && (self.left_out.contains(directory) || was_absent())
     }
 
-    /// Includes directories that receive objects through a link. Recorded objects that no longer exist do not
-    /// count.
+    /// Includes directories that receive objects through a link. Recorded objects that no longer exist do not count.
     fn full_directories(&self) -> BTreeSet<ObjectPath> {
         let mut full = BTreeSet::new();
         if !self.changes.values().any(|change| matches!(change.action, Action::RemoveDirectory)) {
@@ -401,7 +396,6 @@ impl<'a> PlanBuilder<'a> {
         let new = self.changes.values().filter(|change| is_new(change));
         let places = new.map(|change| (self.place_of(&change.path), &change.path));
         let behind_links: BTreeMap<_, _> = places.filter(|(place, path)| place != *path).collect();
-        // Paths below a directory sort after it.
         for (directory, change) in self.changes.iter().rev() {
             if !matches!(change.action, Action::RemoveDirectory) {
                 continue;
@@ -453,11 +447,10 @@ pub(super) fn turns(change: &Change) -> bool {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum NativeRule {
-    /// They are not changed.
     #[default]
     Refuse,
-    /// A package that was not adopted may change them: `conflict` of the admin file and the choice for edited
-    /// files decide, and a note names the owner.
+    /// A package that was not adopted may change them: `conflict` of the admin file and the choice for edited files
+    /// decide, and a note names the owner.
     Note,
 }
 
@@ -491,7 +484,7 @@ impl<'a> PlanBuilder<'a> {
         Ok(())
     }
 
-    /// Directories are shared, and none is removed that a native package owns (see `full_directories`).
+    /// Directories are shared, and none of a native package is removed (see `full_directories`).
     fn foreign_owner_of(&self, change: &Change) -> Result<Option<&'a NativeOwner>, ObjectProblem> {
         let is_directory = change.old.as_deref().is_none_or(Live::is_directory)
             && match &change.action {

@@ -1,10 +1,6 @@
-//! The rights that an undo archive may give back to an object: set-id bits, file capabilities, device numbers
-//! and owners.
-//!
-//! An archive that the records of its run bind by digest is trusted like that run, and gives back everything.
-//! Any other one (of a classic tool, adopted, brought from elsewhere) may have any author. It gives such
-//! rights only if the root itself says that the object has them, in its line of `contents` or by the existing
-//! object.
+//! The rights that an undo archive may give back: set-id bits, file capabilities, device numbers and owners. An archive
+//! that its run's records bind by digest is trusted like that run. Any other may have any author, and gives rights only
+//! if the line of `contents` or the existing object has them.
 
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_rootfs::{FileType, Live, LiveKind};
@@ -145,8 +141,7 @@ mod tests {
         }
     }
 
-    /// Returns the rights that an unbound archive with 4711, uid 5 and a capability gives, with this object
-    /// there and this line.
+    /// An unbound archive has 4711, uid 5 and a capability; returns what it gives with this object and line.
     fn given(there: Option<&Live>, line: Option<&Object>) -> (u32, u32, bool, Vec<&'static str>) {
         let mut was = RecordedState::of(&live(0o4711, 5));
         was.xattrs.insert(CAPABILITY.to_owned(), "01".to_owned());

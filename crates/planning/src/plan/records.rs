@@ -1,5 +1,5 @@
-//! The records of a package in the database that a run changes: its pkginfo, its information files, the
-//! spooled copy of what was delivered, and the save directories of its patches.
+//! The records of a package that a run changes: pkginfo, information files, the spooled copy of the delivery, and save
+//! directories of patches.
 
 use std::collections::BTreeMap;
 
@@ -252,7 +252,6 @@ pub(super) fn save_path(package: &PkgInst, id: &str, name: &str) -> Result<Objec
     package_path(package, format!("save/{id}/{name}").as_bytes())
 }
 
-/// Unreadable entries and invalid ids are ignored.
 fn obsoleters(save: &Save, separator: &str) -> Vec<String> {
     let by = save.obsoleted_by.as_deref().and_then(|bytes| obsoleted_by::parse(bytes).ok());
     let is_id = |by: &String| rule::holds("save.obsoleted_by.id", PatchId::parse(by, separator).is_ok());

@@ -1,7 +1,5 @@
-//! The update of planned changes after a script has run: the root is no longer the one they were planned for.
-//!
-//! The final state stays the same; only the way there changes. A change that a script has made superfluous is
-//! dropped. Accounts that a script was to make must exist now.
+//! Updates planned changes after a script has run. The final state stays the same; only the way there changes. A change
+//! that a script has made superfluous is dropped. Accounts that a script was to make must exist now.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +11,8 @@ use super::plan_builder::UNKNOWN;
 use super::refusal::{ObjectProblem, Reason};
 use super::{Action, AttributeChange, Body, Change, NewObject, NewXattrs, Plan, given};
 
-/// Returns the plan with changes that fit the present root. `now` is a survey of the paths of the plan and of
-/// the files that its hard links name; `line` returns the final line of a path, with the owners that had no
-/// number.
+/// Fits the changes to the present root. `now` is a survey of the plan's paths and of files that its hard links name;
+/// `line` returns the final line of a path, with the owners that had no number.
 pub fn refreshed(
     mut plan: Plan,
     now: &Inventory,
@@ -40,7 +37,7 @@ pub fn refreshed(
     Ok(plan)
 }
 
-/// Gives an object the numbers of accounts that had none when it was planned.
+/// Numbers accounts that did not exist at planning.
 pub fn number_object(
     new: &mut NewObject,
     line: Option<&ContentsLine>,

@@ -1,5 +1,5 @@
-//! The effects of installf(1M) and removef(1M) on a root: objects registered, made final and given up; and
-//! their queued calls, merged into `contents`.
+//! The effects of installf(1M) and removef(1M): objects registered, made final and given up; and their queued calls,
+//! merged into `contents`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,17 +19,16 @@ use super::plan_builder::{NativeRule, PlanBuilder};
 use super::refusal::{Command, ObjectProblem, Reason, Refusal};
 use super::{Action, Body, Change, NewObject, NewXattrs, Plan, reserved, space};
 
-// installf(1M): directories, pipes and devices are made when they are registered, links when they are
-// declared final. The caller makes the regular files. The lines of `contents` are those of the queue.
+// installf(1M) makes directories, pipes and devices when they are registered, links when they are declared final. The
+// caller makes regular files. The lines of `contents` are those of the queue.
 
-/// The result of a call of installf.
 #[derive(Clone, Debug)]
 pub struct Registering {
-    /// Its changes, as a run of its own.
+    /// As a run of its own.
     pub plan: Plan,
-    /// The requests to a surrounding run instead of the lines of that plan.
+    /// For a surrounding run, instead of the plan's lines.
     pub entries: Vec<InstallfEntry>,
-    /// The objects that differ from their declaration.
+    /// Objects that differ from their declaration.
     pub discrepancies: Vec<(ObjectPath, Discrepancy)>,
 }
 
@@ -44,9 +43,8 @@ pub fn register(
     call.register(registrations).map_err(|reason| call.refuse(reason))
 }
 
-/// Plans that everything that a package has registered, in all classes or in one, is final. The inventory
-/// must have all lines that it has pending, the objects at their paths and the sources of the hard links
-/// among them.
+/// Declares everything that a package has registered, in all classes or in one, final. The inventory must have its
+/// pending lines, the objects at their paths and the sources of hard links among them.
 pub fn finish_registering(
     package: &PkgInst,
     class: Option<&str>,
@@ -181,18 +179,17 @@ fn is_made_at_once(ftype: Ftype) -> bool {
     ftype.is_directory() || ftype.is_device() || ftype == Ftype::Pipe
 }
 
-// removef(1M): only `contents` changes. The caller removes the objects that have no other owner.
+// removef(1M): only `contents` changes. The caller removes objects that have no other owner.
 
-/// The result of a call of removef.
 #[derive(Clone, Debug)]
 pub struct GivingUp {
-    /// Its changes, as a run of its own.
+    /// As a run of its own.
     pub plan: Plan,
-    /// The requests to a surrounding run instead.
+    /// For a surrounding run, instead.
     pub entries: Vec<InstallfEntry>,
-    /// The paths among those given up that no other package owns, sorted. The caller may remove them.
+    /// Given-up paths that no other package owns, sorted. The caller may remove them.
     pub removable: Vec<ObjectPath>,
-    /// Sentences for a person.
+    /// For people.
     pub notes: Vec<String>,
 }
 
@@ -221,8 +218,7 @@ pub fn give_up(
     GivingUp { notes, ..call(package, entries, removable, inventory, now) }
 }
 
-/// Plans that a package no longer owns the paths that it has given up. The inventory must have all lines that
-/// it has marked.
+/// The package no longer owns given-up paths. The inventory must have all lines that it has marked.
 pub fn finish_giving_up(package: &PkgInst, inventory: &Inventory, now: &Now) -> GivingUp {
     let entries = vec![InstallfEntry::FinishRemove(package.clone())];
     call(package, entries, Vec::new(), inventory, now)
@@ -241,18 +237,17 @@ fn call(
     GivingUp { plan, entries: queue.0, removable, notes: Vec::new() }
 }
 
-// The lines of `contents` are a pure function of the existing lines, the live objects and the requests, in
-// order. A call outside of a run makes one request and becomes a run. Calls of the scripts of a run are
-// queued, and [`merged`] turns all of them into lines at once, so that both leave the same lines.
+// The lines of `contents` are a pure function of existing lines, live objects and requests, in order. A call outside of
+// a run is a run with one request. Calls of a run's scripts are queued, and [`merged`] turns all of them into lines at
+// once: both ways leave the same lines.
 
 const NO_CLASS: &str = "none";
 
 /// Returns the lines of `contents` that queued calls change; `None` removes the line.
 ///
-/// `inventory` must have, if they exist, the paths that [`InstallfRequests::paths`] returns, those that the
-/// packages of [`InstallfRequests::finishing`] have marked, and the sources of the hard links among them: the
-/// result of a survey of `database::contents::paths_of_queue`. It is of the moment when all queued calls have
-/// ended.
+/// `inventory` must have the existing paths of [`InstallfRequests::paths`], the marked ones of packages in
+/// [`InstallfRequests::finishing`], and sources of hard links among them, as of the end of all queued calls
+/// (`database::contents::paths_of_queue`).
 pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits {
     let lines = &inventory.lines;
     let mut ledger = LinesDraft { inventory, edits: ContentsEdits::new() };
@@ -263,7 +258,7 @@ pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits 
     ledger.edits
 }
 
-/// Returns an inventory with the lines after the queue has been merged.
+/// Returns the inventory after the merge.
 pub fn overlaid(mut inventory: Inventory, queue: &InstallfRequests) -> Inventory {
     let edits = merged(&inventory, queue);
     for (path, line) in edits {
@@ -356,8 +351,7 @@ impl LinesDraft<'_> {
     }
 }
 
-/// Refuses a call as a run of its own if a file system has no room. Requests to a surrounding run are not
-/// checked: that run has counted them, and holds back the room for its rollback.
+/// For a run of its own. A surrounding run has counted its requests, and holds back the room for its rollback.
 pub fn check_room(command: Command, package: &PkgInst, plan: &Plan) -> Result<(), Refusal> {
     space::enough(&plan.space).map_err(|reason| reason.of(command, package))
 }
@@ -437,35 +431,21 @@ fn object(registration: &Registration, known: Option<&Object>, live: Option<&Liv
     object
 }
 
-// A missing object is made, unless it is a regular file. Attributes are set, and a symbolic link is
-// redirected. An object of another type, or a hard link that is not a name of its source, has another owner
-// and stays: its line then says `!`.
+// A missing object is made, unless it is a regular file. Attributes are set, and a symbolic link is redirected. An
+// object of another type, or a hard link that is not a name of its source, has another owner and stays: its line then
+// says `!`.
 
 const LONGEST_CHAIN: usize = 40;
 
-/// A difference of an object from its declaration. The texts are those of pkgchk(1M).
+/// The texts are those of pkgchk(1M).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Discrepancy {
-    /// The object is missing.
     #[error("pathname does not exist")]
     Missing,
-    /// It is of another type.
     #[error("file type <{}> expected <{}> actual", char::from(.expected.letter()), char::from(.actual.letter()))]
-    Type {
-        /// The declared type.
-        expected: Ftype,
-        /// The existing type.
-        actual: Ftype,
-    },
-    /// It is another device.
+    Type { expected: Ftype, actual: Ftype },
     #[error("major/minor device <{}, {}> expected <{}, {}> actual", .expected.0, .expected.1, .actual.0, .actual.1)]
-    Device {
-        /// The numbers that were declared.
-        expected: (u32, u32),
-        /// The existing numbers.
-        actual: (u32, u32),
-    },
-    /// It is not another name of its source.
+    Device { expected: (u32, u32), actual: (u32, u32) },
     #[error("pathname not properly linked to <{0}>")]
     NotLinked(String),
 }

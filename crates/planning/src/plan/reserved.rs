@@ -1,11 +1,6 @@
-//! Paths at which no package may deliver an object: the records of packages, and the settings of this
-//! program.
-//!
-//! A package whose pkgmap names `contents`, the kept scripts of another package, an undo archive or the
-//! journal would rewrite the data that every later command trusts, unnoticed by the run that installs it. The
-//! directories that SVR4 systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and
-//! `/var/sadm/install/admin` are not reserved. `/etc/patchadm` and the default admin file hold the operator's
-//! decisions about packages, and are.
+//! Paths at which no package may deliver an object: records of packages, and settings of this program. A package could
+//! rewrite trusted data there, unnoticed by its own run. Directories that SVR4 systems deliver (`/var/sadm`,
+//! `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are free.
 
 use patchadm_svr4::places;
 

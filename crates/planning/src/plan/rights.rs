@@ -1,47 +1,36 @@
-//! The objects of a plan that grant more rights than before: set-id programs and devices.
-//!
-//! A reader of a plan looks for these first. New and changed objects are listed; an object that stays as it
-//! is, or that loses its bits, is not. A set-group-id directory only hands its group down, and is no such
-//! object. The effect of class action scripts on an object cannot be known.
+//! Set-id programs and devices that a plan makes or changes: readers look for these first. Objects that stay, or lose
+//! their bits, are not listed, nor set-group-id directories, which only hand their group down. Effects of class action
+//! scripts are unknown.
 
 use super::{Action, Change, Plan};
 use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
-/// An object that gives rights to others than its maker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The package of the object.
     pub package: PkgInst,
-    /// Its path.
     pub path: ObjectPath,
-    /// Its kind.
     pub kind: GrantKind,
-    /// Its permission bits after the run.
+    /// After the run.
     pub mode: Mode,
-    /// The name of its owner as it is recorded, else its number.
+    /// The recorded name, else the number.
     pub owner: String,
-    /// The name of its group, likewise.
+    /// The recorded name, else the number.
     pub group: String,
 }
 
-/// The kind of right that an object gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantKind {
-    /// It runs as its owner.
+    /// Runs as its owner.
     SetUid,
-    /// It runs as its group.
+    /// Runs as its group.
     SetGid,
-    /// It runs as both.
     Both,
-    /// It is a block device.
     Block,
-    /// It is a character device.
     Character,
 }
 
 impl GrantKind {
-    /// Returns the kind in the words of plans and documents.
     pub fn words(self) -> &'static str {
         match self {
             Self::SetUid => "setuid",

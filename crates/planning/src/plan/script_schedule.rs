@@ -1,14 +1,12 @@
-//! The steps of a run with procedure scripts: the batches of changes and the scripts, in order.
+//! The steps of a run with procedure scripts. The engine makes every object except regular files of a class with a
+//! script. Consecutive classes without a script are one batch, which [`refresh`](super::refresh) updates before it is
+//! performed.
 //!
 //! ```text
 //!   plan ──► records with the package's lines marked `*` ► preinstall
 //!            ► for each class in the order of CLASSES: objects of the engine ► class script ► links to its files
 //!            ► postinstall ► removal of objects of another version ► records without marks
 //! ```
-//!
-//! The engine makes every object except the regular files of a class that has a script. Consecutive classes
-//! without a script are one batch. A batch is planned against the root as it was before the run, and
-//! [`refresh`](super::refresh) updates it before it is carried out.
 
 pub mod steps;
 
@@ -36,22 +34,18 @@ use super::scripts::{InstallScripts, is_passing};
 use super::target::classes;
 use super::{Action, Body, Change, Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
 
-/// The steps of a run, and the objects that they may touch.
 #[derive(Clone, Debug)]
 pub struct ScriptSchedule {
-    /// The objects that must be held so that everything can be put back.
+    /// Held, so that everything can be restored.
     pub concerned: Concerned,
-    /// The steps in order, without the closing one, which [`ScriptSchedule::close`] makes from the results of
-    /// the scripts.
+    /// Without the closing one, which [`ScriptSchedule::close`] makes from the results of the scripts.
     pub steps: Vec<PackageStep>,
-    /// The package.
     pub package: PkgInst,
-    /// True if the package is removed.
     pub is_removal: bool,
     frame: Plan,
     lines: ContentsEdits,
     passing: Vec<ObjectPath>,
-    /// Written last: only then is it known what the scripts left.
+    /// Written last, when the results of the scripts are known.
     undo: Vec<UndoArchive>,
     before: Option<Installed>,
     closing: Vec<RecordChange>,
@@ -185,16 +179,14 @@ impl ScriptSchedule {
         }
     }
 
-    /// Returns the package whose records are read again before the closing step, because undo data describes
-    /// them.
+    /// Returns the package whose records are read again before the closing step, because undo data describes them.
     pub fn saved_package(&self) -> Option<&PkgInst> {
         self.before.as_ref().map(|_| &self.package)
     }
 
-    /// Returns the closing step. It has `contents` without marks, for the files as the scripts left them
-    /// (`outcomes`, and the present objects in `live`), and the records of [`ScriptSchedule::saved_package`]
-    /// (`now`). Records that only an installation has are removed, and undo data is added. `is_there` returns
-    /// true for records that still exist.
+    /// Returns the closing step: `contents` without marks for the files as scripts left them (`outcomes`, `live`), the
+    /// records of [`ScriptSchedule::saved_package`] (`now`), undo data. Records only for the installation are removed.
+    /// `is_there` returns true for records that still exist.
     pub fn close(
         &self,
         outcomes: &BTreeMap<ObjectPath, Outcome>,
@@ -281,7 +273,6 @@ fn concerned(
     Ok(Concerned { objects, trees: trees.into_iter().collect(), files })
 }
 
-/// Returns the ledgers that records change.
 pub fn ledger_paths(records: &[RecordChange]) -> impl Iterator<Item = &ObjectPath> {
     records.iter().filter_map(|record| match record {
         RecordChange::Ledger(change) => Some(&change.path),
@@ -289,8 +280,7 @@ pub fn ledger_paths(records: &[RecordChange]) -> impl Iterator<Item = &ObjectPat
     })
 }
 
-/// Returns the directories of packages whose records change although the run is about another package: those
-/// of kept libraries.
+/// Directories of kept-library packages, whose records change although the run is about another package.
 pub fn kept_packages(records: &[RecordChange], own: &[PkgInst]) -> BTreeSet<ObjectPath> {
     let of_record = |record: &RecordChange| {
         let rest = record.path().as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
@@ -441,8 +431,7 @@ fn is_directory(change: &Change) -> bool {
 //   plan ──► records with the package's lines marked `-` ► preremove
 //            ► the classes in reverse order: what the engine removes, or the script of the class
 //            ► postremove ► records without the package
-// Consecutive classes without a script are one batch. Objects that the script of a class leaves stay without
-// an owner.
+// Consecutive classes without a script are one batch. Objects that the script of a class leaves stay without an owner.
 
 impl ScriptSchedule {
     /// Returns the steps of a removal. `inventory` is the one that it was planned with.

@@ -1,8 +1,5 @@
-//! The records that scripts wrote for a patch, compared with those that the program would write.
-//!
-//! Scripts that keep the records themselves return them as response variables, and make the undo archive.
-//! Their lists are accepted if they mean the same as the program's; an archive has to hold everything that
-//! was replaced.
+//! The records that scripts wrote for a patch (as response variables) and their undo archive, compared with the
+//! program's. Lists must mean the same; the archive has to hold everything that was replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +16,8 @@ use super::script_schedule::steps::MappedObject;
 use super::target::PackageTarget;
 use super::{Action, Body, Change, RecordChange};
 
-/// Returns the parameters after an application: those of the scripts (`theirs`), with lists that mean the
-/// same as the program's (`ours`), and a sentence for each list that did not.
+/// Returns the parameters after an application: those of the scripts (`theirs`), with lists that mean the same as the
+/// program's (`ours`), and a sentence for each list that did not.
 pub fn reconciled(
     package: &PkgInst,
     id: &PatchId,
@@ -45,7 +42,7 @@ pub fn reconciled(
         params.set("PATCHLIST", applied.list.to_string());
     }
     speak_alike(&mut params, ours);
-    // values told to scripts are stored in those words, although the patch does not have them
+    // Values for scripts are stored in those words, although the patch does not have them
     for name in TOLD_TO_SCRIPTS {
         if let Some(value) = theirs.get(name).filter(|_| ours.get(name).is_none_or(<[u8]>::is_empty)) {
             params.set(name, value);
@@ -104,8 +101,8 @@ fn spelled(applied: &PatchRecords, id: &PatchId) -> String {
     applied.infos.get_key_value(id).map_or_else(|| id.to_string(), |(known, _)| known.to_string())
 }
 
-/// Returns the paths of a package that were replaced or deleted and whose earlier state the undo archive does
-/// not hold. `now` has the objects after the scripts: an unchanged object needs no saving.
+/// Returns the paths of a package that were replaced or deleted and whose earlier state the undo archive does not hold.
+/// `now` has the objects after the scripts: an unchanged object needs no saving.
 pub fn unsaved(
     package: &PkgInst,
     changes: &[Box<Change>],
@@ -145,8 +142,7 @@ pub fn unsaved(
     Ok(missing)
 }
 
-/// Returns the remaining changes to the save directories of a package after its scripts have applied a patch:
-/// marks on the patches that it makes obsolete.
+/// The remaining changes to save directories after scripts applied a patch: marks on patches that it makes obsolete.
 pub fn marks_after_application(
     package: &PkgInst,
     installed: &Installed,
@@ -157,8 +153,7 @@ pub fn marks_after_application(
     supersede(package, installed, id, obsoletes, separator)
 }
 
-/// Returns the remaining changes after its scripts have backed it out: marks are removed, and so is its undo
-/// data if it still exists.
+/// After scripts backed the patch out: marks are removed, and so is its undo data if it still exists.
 pub fn marks_after_backout(
     package: &PkgInst,
     installed: &Installed,

@@ -1,10 +1,6 @@
-//! The procedure scripts that a package brings into a run, the provider of each class script, and the files
-//! of `install` that stay in the package's directory of the database.
-//!
-//! The policy decides whether a script may run at all (patchadm-policy(5)). Stock patch scripts are no
-//! obstacle to applying a patch natively: the program itself does their work. A script that did not come with
-//! the package is no more trusted than one of its own if it runs what the package delivered, or if a package
-//! put it there as one of its files.
+//! The procedure scripts of a package, the provider of each class script, and the files of `install` that stay. The
+//! policy decides if a script may run (patchadm-policy(5)). A system script is trusted like one of the package if it
+//! runs delivered content, or if a package delivered it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,51 +14,43 @@ use patchadm_svr4::package::{Params, PkgInst};
 
 const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// The provider of a class script: the first of these that has one (pkgadd(1M)).
+/// The first of these that has a class script provides it (pkgadd(1M)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deliverer {
-    /// The package: `install/i.<class>`, run from its directory in the database.
+    /// `install/i.<class>`, run from the package's directory in the database.
     Package,
-    /// The root: `usr/sadm/install/scripts/i.<class>` below it.
+    /// `usr/sadm/install/scripts/i.<class>` below the root.
     Root,
-    /// The running system: `/usr/sadm/install/scripts/i.<class>`.
+    /// `/usr/sadm/install/scripts/i.<class>` of the running system.
     Host,
-    /// This program: a script of a standard class.
+    /// The program's script of a standard class.
     Standard,
 }
 
-/// The class action scripts other than those of packages: file names such as `i.build`.
+/// File names of class action scripts, such as `i.build`, other than those of packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SystemScripts {
-    /// The scripts of the root.
     pub root: BTreeSet<String>,
-    /// The scripts of the running system.
     pub host: BTreeSet<String>,
-    /// The scripts of this program.
     pub standard: BTreeSet<String>,
-    /// The scripts of root and running system that a package delivered as an ordinary file, and symbolic
-    /// links, which may be such files. It is filled in only if the policy asks for it.
+    /// Scripts of root and running system that a package delivered as an ordinary file, and symbolic links, which may
+    /// be such files. Filled in only if the policy asks for it.
     pub delivered: BTreeSet<(Deliverer, String)>,
 }
 
-/// Their scripts execute what a package delivers: sed(1) has `e` and `w`, awk(1) has `system` and pipes, and
-/// files of class build are scripts.
+/// Their scripts execute delivered content: sed(1) has `e` and `w`, awk(1) has `system` and pipes, and files of class
+/// build are scripts.
 const RUN_WHAT_IS_DELIVERED: [&str; 3] = ["sed", "awk", "build"];
 
-/// The scripts that take part in the installation of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallScripts {
-    /// True if it has a `request`.
     pub request: bool,
-    /// True if it has a `checkinstall`.
     pub checkinstall: bool,
-    /// True if it has a `preinstall`.
     pub preinstall: bool,
-    /// True if it has a `postinstall`.
     pub postinstall: bool,
-    /// The classes whose files a script installs, with the provider of the script.
+    /// Classes whose files a script installs.
     pub classes: BTreeMap<String, Deliverer>,
-    /// The classes whose script neither came with the package nor is known.
+    /// Classes whose script neither came with the package nor is known.
     pub unknown: BTreeSet<String>,
 }
 
@@ -89,11 +77,9 @@ impl SystemScripts {
 }
 
 impl InstallScripts {
-    /// Returns the scripts of a package that is installed with these parameters (CLASSES among them). A class
-    /// script of the package's own runs even if it has nothing to install. One of the system runs only if the
-    /// package delivers files of its class and is not the undo archive of a patch: the script has already
-    /// processed the files of an archive. A file that the pkgmap does not name is not a script of the
-    /// package: nothing vouches for its bytes.
+    /// `params` must have CLASSES. A class script of the package's own runs even if it has nothing to install; one of
+    /// the system only if the package delivers files of its class and is not an undo archive, whose files it has
+    /// processed already. A file that the pkgmap does not name is no script: nothing vouches for its bytes.
     pub fn of(image: &PackageImage, params: &Params, system: &SystemScripts) -> Self {
         let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
         let listed: BTreeSet<&[u8]> = entries.map(|entry| entry.path.as_bytes()).collect();
@@ -125,8 +111,8 @@ impl InstallScripts {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
 
-    /// Returns true if one of the scripts that change the root came with the package. Scripts of the root, of
-    /// the system and of this program do not count: the user who installed them has answered for them.
+    /// Returns true if one of the scripts that change the root came with the package. Scripts of the root, of the
+    /// system and of this program do not count: the user who installed them has answered for them.
     pub fn are_own(&self) -> bool {
         self.preinstall || self.postinstall || has_own(&self.classes)
     }
@@ -152,23 +138,19 @@ impl InstallScripts {
     }
 }
 
-/// The scripts that take part in the removal of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoveScripts {
-    /// True if it has a `preremove`.
     pub preremove: bool,
-    /// True if it has a `postremove`.
     pub postremove: bool,
-    /// The classes whose objects a script removes, with the provider of the script.
+    /// Classes whose objects a script removes.
     pub classes: BTreeMap<String, Deliverer>,
-    /// The classes whose script neither came with the package nor is known.
+    /// Classes whose script neither came with the package nor is known.
     pub unknown: BTreeSet<String>,
 }
 
 impl RemoveScripts {
-    /// Returns the scripts of an installed package that owns objects of the classes `owned`. A class script
-    /// of the package itself, for a class of CLASSES or of `owned`, runs even if there is nothing to remove;
-    /// one of the system only if there is.
+    /// `owned` are the classes of its objects. A class script of the package itself, for a class of CLASSES or of
+    /// `owned`, runs even if there is nothing to remove; one of the system only if there is.
     pub fn of(installed: &Installed, owned: &BTreeSet<&str>, system: &SystemScripts) -> Self {
         let has = |name: &str| installed.records.contains_key(format!("install/{name}").as_bytes());
         let own = classes(&installed.params);
@@ -198,12 +180,10 @@ impl RemoveScripts {
         self.preremove || self.postremove || !self.classes.is_empty()
     }
 
-    /// Returns true if one of them came with the package.
     pub fn are_own(&self) -> bool {
         self.preremove || self.postremove || has_own(&self.classes)
     }
 
-    /// Refuses scripts that the policy of the root does not allow.
     pub fn check(
         &self,
         installed: &Installed,

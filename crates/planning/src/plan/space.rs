@@ -1,7 +1,5 @@
-//! Space: the needs of a run on each file system, compared with the free space.
-//!
-//! The sum covers all new objects (old ones stay until the commit), an upper bound of the undo archives, the
-//! records and the ballast that the transaction reserves for its rollback.
+//! The needs of a run on each file system: all new objects (old ones stay until the commit), an upper bound of the undo
+//! archives, the records, and the ballast that the transaction reserves for its rollback.
 
 use patchadm_inputs::inventory::{FileSystem, Inventory};
 use patchadm_svr4::package::ObjectPath;
@@ -11,7 +9,7 @@ use super::{
     Action, BALLAST, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoFormat, UndoPlace,
 };
 
-/// Queue, record lines, and objects without content that installf(1M) and removef(1M) may add.
+/// For queue, record lines, and objects without content that installf(1M) and removef(1M) may add.
 const REQUESTS: u64 = 256 << 10;
 const REQUESTED: u64 = 32;
 const LONGEST_RUN: u64 = 64;
@@ -27,8 +25,7 @@ struct Need {
     undo: u64,
 }
 
-/// Returns the needs of a run on each file system that it writes to. `extra` are the needs that a package
-/// announces: path, bytes, objects.
+/// `extra` are the needs that a package announces: path, bytes, objects.
 pub fn needs(
     inventory: &Inventory,
     changes: &[Box<Change>],
@@ -142,7 +139,7 @@ fn archive_size(archive: &UndoArchive) -> u64 {
         .saturating_add(directories)
         .saturating_add(scripts)
         .saturating_add(members.saturating_mul(MEMBER));
-    // a compressor may enlarge what it cannot compress, compress(1) by up to an eighth
+    // A compressor may enlarge what it cannot compress, compress(1) by up to an eighth
     plain.saturating_add(plain / 8)
 }
 

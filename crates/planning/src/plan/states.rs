@@ -1,6 +1,5 @@
-//! The objects of a plan before and after it, as a manifest records objects.
-//!
-//! The digest of a file that a patch delivers is not known before its bytes are read, and left out then.
+//! The objects of a plan before and after it, as in a manifest, without digests of delivered files whose bytes are not
+//! read yet.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -15,7 +14,7 @@ pub fn state_before(change: &Change) -> Option<RecordedState> {
     change.old.as_deref().map(RecordedState::of)
 }
 
-/// Returns the object that a change leaves; `None` if it leaves none. `all` are the changes of the plan.
+/// Returns `None` if the change leaves no object. `all` are the changes of the plan.
 pub fn state_after<S: BuildHasher>(
     change: &Change,
     all: &HashMap<&ObjectPath, &Change, S>,
@@ -64,7 +63,7 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     };
     RecordedState {
         kind,
-        // A link has no bits of its own, and the system shows all of them.
+        // A link has no mode of its own; the system shows all bits.
         mode: if kind == FileType::Symlink { 0o777 } else { new.mode.bits() },
         uid: new.uid,
         gid: new.gid,

@@ -34,12 +34,10 @@ pub(super) struct Wanted<'a> {
     pub(super) given: Option<&'a GivenAttributes>,
 }
 
-/// The delivered object, or a modified copy.
 #[derive(Clone, Debug)]
 pub(super) enum WantedObject<'a> {
-    /// The object of the line.
     Delivered(&'a Object),
-    /// Another object.
+    /// A modified copy.
     Settled(Box<Object>),
 }
 

@@ -1,5 +1,5 @@
-//! The offers, indexed: revisions of a base, obsoleting and conflicting patches, and the standing of each on
-//! the root; and sets of them.
+//! The offers, indexed: revisions of a base, obsoleting and conflicting patches, and the standing of each on the root;
+//! and sets of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -47,11 +47,9 @@ pub(super) struct AppliedConflict<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It may be applied.
     Open,
-    /// There is nothing to do: it is in force anyway, or not for this root.
+    /// Nothing to do: the patch is in force, or not for this root.
     Settled(Reason),
-    /// It must not be applied.
     Barred(Reason),
 }
 
@@ -143,8 +141,7 @@ impl<'a> Catalogue<'a> {
         places.dedup();
     }
 
-    /// In order of preference: named patches, the highest fitting revision, obsoleters; alternatives from the
-    /// left.
+    /// In order of preference: named patches, the highest fitting revision, obsoleters; alternatives from the left.
     pub(super) fn providers(&self, requirement: &Requirement) -> Vec<usize> {
         let mut places: Vec<usize> = requirement.ids().iter().flat_map(|id| self.fitting(id).rev()).collect();
         let mut obsoleting: Vec<usize> =

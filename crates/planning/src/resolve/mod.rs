@@ -1,4 +1,6 @@
-//! The choice of patches that go in, their order, and the reasons against the others.
+//! Decides which patches go in, in which order, and why others do not. The answer does not depend on the order of
+//! input. The rules are those for a single patch (`plan::patch`); only a full plan finds edited files, space and
+//! scripts. Choices exist for requirements and for revisions that end a conflict, at most [`MOST_DECISIONS`] per patch.
 //!
 //! ```text
 //!   offers ─────────┐
@@ -6,15 +8,6 @@
 //!   packages        │   (indexed)    (what has   (search    (order)
 //!   request ────────┘                 a chance)   and prune)
 //! ```
-//!
-//! A pure function of values: no file is opened. The answer does not depend on the order of the offers or of
-//! the words of the request. Every named patch gets a verdict, and every patch that is pulled in names the
-//! one that needs it. The rules are those for planning a single patch (`plan::patch`). Obstacles that only a
-//! full plan finds (edited files, space, scripts) are not known here.
-//!
-//! A patch is pulled in if a requirement needs it, or if it is the revision that ends a conflict. Choices
-//! exist only there. They are tried in the order of preference, and a failure is not tried again with another
-//! choice that does not affect its reason. The search for one patch ends after [`MOST_DECISIONS`] choices.
 
 mod catalogue;
 mod possible;
@@ -39,7 +32,6 @@ use catalogue::Catalogue;
 use possible::Chances;
 use rounds::accept_all;
 
-/// Decides which of the requested patches go in, with which others, and in which order.
 pub fn resolve(input: &ResolverInput<'_>) -> Resolution {
     let named = named_patches(input);
     let catalogue = Catalogue::of(input, &named);

@@ -1,7 +1,5 @@
-//! The offers that have a chance: those whose requirements could be met by offers that have a chance.
-//!
-//! An offer without a chance is not tried. Its reason is known at once: a requirement that no offer meets, or
-//! a circle.
+//! Offers with a chance: their requirements could be met by offers with a chance. Any other offer is refused at once:
+//! no offer meets a requirement, or there is a circle.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,3 @@
-//! The request to the resolver: offers, and the state of the root.
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_inputs::depot::DepotPatch;
@@ -8,44 +6,35 @@ use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList, Requirements};
 
-/// All inputs of a resolution.
 #[derive(Clone, Copy, Debug)]
 pub struct ResolverInput<'a> {
-    /// The patches that could go in: those of the depot, and operands.
+    /// Patches of the depot, and operands.
     pub offers: &'a [Offer],
-    /// The patches that are applied.
     pub applied: &'a AppliedPatches,
-    /// The packages that are installed.
     pub installed: &'a InstalledPackages,
-    /// The decisions of the root: the separator of ids, the restricted and excluded patches, and the packages
-    /// whose patches come first.
+    /// The separator of ids, restricted and excluded patches, and packages whose patches come first.
     pub policy: &'a Policy,
-    /// The request.
     pub request: &'a SetRequest,
 }
 
-/// A request about a set of patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetRequest {
-    /// The ids that are named; one without a revision means the current revision. `None` means all current
-    /// patches.
+    /// Ids; one without a revision means the current revision. `None` means all current patches.
     pub named: Option<Vec<String>>,
-    /// All of them go in, or none.
     pub all_or_nothing: bool,
     /// A withdrawn patch that is named with its revision may go in.
     pub withdrawn: bool,
-    /// A named patch goes in again if it is applied and no later revision of it is.
+    /// A named patch goes in again if no later revision of it is applied.
     pub again: bool,
     /// No requirement is pulled in.
     pub no_requires: bool,
-    /// Ids, with a revision or without, that are left out.
+    /// With a revision or without.
     pub exclude: Vec<String>,
-    /// The depot, as messages name it; `None` if there is none.
+    /// As messages name it.
     pub depot: Option<String>,
 }
 
 impl SetRequest {
-    /// Returns true if a patch is left out.
     pub fn excludes(&self, id: &PatchId, separator: &str) -> bool {
         is_listed(&self.exclude, separator, id)
     }
@@ -56,40 +45,28 @@ pub(super) fn is_listed(words: &[String], separator: &str, id: &PatchId) -> bool
     words.any(|word| word == id.base() || PatchId::parse(word, separator).is_ok_and(|listed| listed == *id))
 }
 
-/// A patch that could go in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// The id of the patch.
     pub id: PatchId,
-    /// The patches that it needs.
     pub requires: Requirements,
-    /// The patches that it contains.
     pub obsoletes: PatchList,
-    /// The patches that it cannot be together with.
+    /// Patches that exclude it.
     pub incompatibles: PatchList,
-    /// The packages that it is for.
     pub packages: Vec<OfferedPackage>,
-    /// True if the depot no longer offers it.
     pub is_withdrawn: bool,
-    /// The identity of its content, to distinguish it from another under the same id: a digest, or else the
-    /// path.
+    /// Distinguishes two contents under the same id: a digest, or else the path.
     pub content: String,
-    /// Its place, as messages name it.
+    /// Fits if all three are equal.
     pub source: String,
 }
 
-/// A package that a patch is for; it fits if all three are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OfferedPackage {
-    /// The abbreviation.
     pub pkg: String,
-    /// The architecture.
     pub arch: String,
-    /// The version.
     pub version: String,
 }
 
-/// The reason an entry of an index is not a valid offer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadOffer(String);
@@ -128,7 +105,6 @@ fn grouped(entry: &str) -> String {
 
 type PackageKey = (Vec<u8>, Vec<u8>, Vec<u8>);
 
-/// The installed packages of a root, found by a patch's description of them.
 #[derive(Clone, Debug, Default)]
 pub struct InstalledPackages {
     instances: HashMap<PackageKey, PkgInst>,
@@ -136,7 +112,7 @@ pub struct InstalledPackages {
 }
 
 impl InstalledPackages {
-    /// Indexes instances with their parameters; of two that a patch cannot tell apart the first counts.
+    /// Of two instances that a patch cannot tell apart the first counts.
     pub fn of<'a>(installed: impl Iterator<Item = (&'a PkgInst, &'a Params)>) -> Self {
         let mut all = Self::default();
         for (instance, params) in installed {
@@ -150,7 +126,6 @@ impl InstalledPackages {
         all
     }
 
-    /// Returns true if an instance that a patch for `package` is for is installed.
     pub fn has(&self, package: &OfferedPackage) -> bool {
         self.find(package).is_some()
     }

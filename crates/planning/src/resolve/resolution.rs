@@ -1,5 +1,3 @@
-//! The answer of the resolver.
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_svr4::patch::{PatchId, PatchList};
@@ -11,38 +9,32 @@ use super::rounds::Accepted;
 use super::schedule::order;
 use crate::plan::refusal::{Reason, SetReason};
 
-/// The verdicts on all patches that were named or pulled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
-    /// First the patches that go in, in the order in which they are applied; then the others, by id.
+    /// Patches that go in come first, in the order of application; then the others, by id.
     pub verdicts: Vec<SetVerdict>,
 }
 
-/// The verdict on one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetVerdict {
-    /// The id, or the word that was named if it is no patch of the depot.
+    /// The word that was named if it is no patch of the depot.
     pub id: String,
-    /// The place of the patch among the offers, or `None` if it is not offered.
+    /// Index among the offers; `None` if it is not offered.
     pub offer: Option<usize>,
-    /// True if it was named.
     pub is_named: bool,
-    /// The patches for which it is pulled in, in order; empty for one that was named.
+    /// Patches that pulled it in, in order; empty for a named one.
     pub because: Vec<PatchId>,
-    /// Patches that it requires and that are not for this root: these requirements count as met.
+    /// Required patches that are not for this root: these requirements count as met.
     pub void: Vec<PatchId>,
-    /// Its outcome.
     pub outcome: SetOutcome,
 }
 
-/// The outcome for a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetOutcome {
-    /// It goes in.
     Planned,
     /// It does not go in, or need not.
     LeftOut(Reason),
-    /// It could go in, but this patch cannot, and the request is for all or none.
+    /// This other patch cannot go in, and the request is for all or none.
     NotTried(String),
 }
 
@@ -157,7 +149,7 @@ fn verdict(catalogue: &Catalogue<'_>, place: usize, outcome: SetOutcome) -> SetV
     }
 }
 
-/// Patches whose requirement it meets, or that could not be applied before what it ends.
+/// Patches whose requirement it meets, or that could not be applied before it ends something.
 fn needing(catalogue: &Catalogue<'_>, set: &Selection) -> HashMap<usize, BTreeSet<usize>> {
     let mut needing: HashMap<usize, BTreeSet<usize>> = HashMap::new();
     let mut note = |places: Vec<usize>, by: usize| {

@@ -1,5 +1,5 @@
-//! The rounds in which patches are accepted: in the order of ids, each with its needs, and again after each
-//! round that accepted one. Patches that the set does not need are removed.
+//! Accepts patches in rounds: in the order of ids, each with its needs, until a round accepts none. Patches that the
+//! set does not need are removed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -54,8 +54,7 @@ pub(super) fn accept_all(catalogue: &Catalogue<'_>, chances: &Chances, all_or_no
 
 impl Rounds<'_, '_> {
     fn accept(&mut self, named: &[usize]) {
-        // Each turn accepts, refuses or removes a patch, and nothing is accepted again without another
-        // change.
+        // Each turn accepts, refuses or removes a patch, and nothing is accepted again without another change.
         for _ in 0..named.len() * 2 + 10 {
             let mut is_over = true;
             for &place in named {

@@ -1,7 +1,5 @@
-//! The order in which a set is applied, if it has one, and the constraints on it.
-//!
-//! A set has an order if taking any possible next patch, again and again, leaves none. The returned order
-//! goes by ids, with each patch directly after those that it needs.
+//! The order of application of a set, and its constraints. A set has an order if taking any possible next patch, again
+//! and again, leaves none. The returned order goes by ids, with each patch directly after those that it needs.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -26,7 +24,7 @@ pub(super) fn has_order(catalogue: &Catalogue<'_>, set: &Selection) -> Result<()
     settled(catalogue, set).map(|_| ())
 }
 
-/// A cheap check before [`has_order`]: the rest of the set is not looked at. `added` must not conflict.
+/// A cheap check before [`has_order`] that ignores the rest of the set. `added` must not conflict.
 pub(super) fn can_follow(catalogue: &Catalogue<'_>, set: &Selection, added: &[usize]) -> bool {
     if added.len() > MOST_FOLLOWING {
         return false;
@@ -163,7 +161,7 @@ fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
     if stuck.is_empty() { Ok(ranks) } else { Err(stuck) }
 }
 
-/// As places in the catalogue.
+/// Indices in the catalogue.
 fn circle(constraints: &Constraints, stuck: &BTreeSet<usize>) -> Vec<usize> {
     let mut path: Vec<usize> = stuck.first().copied().into_iter().collect();
     while let Some(&number) = path.last() {

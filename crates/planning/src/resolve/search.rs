@@ -1,8 +1,6 @@
-//! The search for the patches that are needed in addition to the accepted ones.
-//!
-//! Choices exist for a requirement that several patches may meet, and for a conflict that the later revision
-//! of one side ends. They are tried in the order of preference. If none is left, the search goes back to the
-//! last choice that contributed to the failure, and skips the ones between.
+//! Searches for patches needed in addition to the accepted ones. Choices exist if several patches may meet a
+//! requirement, or if a later revision ends a conflict. They are tried in the order of preference; after a failure the
+//! search goes back to the last choice that contributed to it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,7 +11,7 @@ use super::possible::{Chances, required_refused};
 use super::schedule::{NoOrder, Unsettled, can_follow, has_order};
 use crate::plan::refusal::{Reason, SetReason};
 
-/// The most choices that the search for one patch, or for all of them together, tries.
+/// For one patch, or for all of them together.
 pub const MOST_DECISIONS: usize = 100_000;
 
 pub(super) struct Search<'s, 'a> {
@@ -23,8 +21,7 @@ pub(super) struct Search<'s, 'a> {
     added: Vec<usize>,
     needed: HashMap<usize, Needed<'a>>,
     questions: Vec<Question<'a>>,
-    /// The level of a patch is the number of the decision that added it, from 1. Patches that were there
-    /// before have level 0.
+    /// The level of a patch is the number of the decision that added it, from 1; 0 for earlier patches.
     choices: Vec<Choice>,
     levels: HashMap<usize, usize>,
     decisions: usize,
@@ -35,11 +32,11 @@ type Needed<'a> = Option<(usize, &'a Requirement)>;
 
 #[derive(Clone)]
 enum Question<'a> {
-    /// The choice of a patch that meets a requirement of a patch.
+    /// A patch meets a requirement of a patch.
     Need(usize, &'a Requirement),
-    /// The choice of a patch that ends a conflict of a patch with an applied one.
+    /// A patch ends a conflict of a patch with an applied one.
     Applied(usize, usize),
-    /// The choice of a patch that ends a conflict within the set.
+    /// A patch ends a conflict within the set.
     Pair(OfferConflict),
 }
 
@@ -233,8 +230,7 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    /// Backjumps to the last decision that contributed. Returns the reason if there is none or the limit is
-    /// reached.
+    /// Backjumps to the last decision that contributed. Returns the reason if there is none or the limit is reached.
     fn go_back(&mut self, end: DeadEnd) -> Option<Reason> {
         let Some(level) = end.blame.last().copied() else { return Some(*end.reason) };
         if self.decisions > MOST_DECISIONS {

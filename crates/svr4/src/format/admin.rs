@@ -1,8 +1,6 @@
-//! admin(4): an administrator's answers to the questions of an installation, given in advance.
+//! admin(4): an administrator's answers to questions of an installation.
 //!
-//! The file has the syntax of pkginfo(4). A name that is missing or has an empty value is unset and behaves
-//! like `ask`. Unknown names are returned as a list, for a warning. An unknown value is an error, so that a
-//! misspelt `nocheck` does not become a question in the middle of a run (as it does with the classic tools).
+//! Unknown names are returned for a warning; an unknown value is an error, so that a misspelt `nocheck` does not ask.
 
 use crate::package::Params;
 
@@ -160,12 +158,11 @@ const NAMES: [&str; 17] = [
     "rscriptalt",
 ];
 
-/// A name for `mail` in admin files of other programs. No mail is sent, so nothing is lost.
+/// A name for `mail` in admin files of other programs. No mail is sent.
 const EMAIL: &str = "email";
 
 impl Admin {
-    /// Reads the parameters of an admin file. Returns the answers and the names with a value that admin(4) does not
-    /// define.
+    /// Reads an admin file. Returns the answers, and names with a value that admin(4) does not define.
     pub fn from_params(params: &Params) -> Result<(Self, Vec<String>), AdminError> {
         let is_unknown =
             |(name, value): &(&str, &[u8])| !NAMES.contains(name) && *name != EMAIL && !value.is_empty();
@@ -195,8 +192,7 @@ impl Admin {
         Ok((admin, unknown))
     }
 
-    /// Returns the answers of the file `default` as systems ship it, for use if no admin file is named and that file
-    /// is missing.
+    /// Returns the answers of the file `default` as systems ship it, for use if that file is missing.
     pub fn delivered() -> Self {
         Self {
             mail: Some(Vec::new()),

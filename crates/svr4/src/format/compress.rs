@@ -1,16 +1,14 @@
-//! The `.Z` format of compress(1): adaptive LZW with codes of 9 to 16 bits.
+//! The `.Z` format of compress(1), as in undo archives of Solaris: adaptive LZW with codes of 9 to 16 bits.
 //!
 //! ```text
 //! 1f 9d  flags            flags: 0x80 block mode, low five bits the longest code
 //! codes                   least significant bit first, in groups of eight codes of one width
 //! ```
 //! A change of width and the clear code (256, in block mode) end a group early; the rest of it is padding.
-//! The undo archives of Solaris patches have this format.
 //!
-//! The decoder reads 9 to 16 bits, with and without block mode. It produces output in pieces of bounded size and
-//! refuses codes that no encoder can have written. The format has no length and no checksum: a file cut between two
-//! codes decodes without an error, and only its content can show the cut. The encoder writes the bytes that compress(1)
-//! writes, in block mode. It does not write 9 bits, because decoders disagree about where such a stream becomes wider.
+//! The decoder refuses codes that no encoder can have written. The format has no length and no checksum, so a file cut
+//! between two codes decodes without an error. The encoder writes the bytes of compress(1) in block mode, but not 9 bits,
+//! because decoders disagree about where such a stream becomes wider.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -36,7 +34,7 @@ const BITS_MASK: u8 = 0x1f;
 const FEWEST_BITS: u32 = 9;
 const MOST_BITS: u32 = 16;
 
-/// The code that clears the table, in block mode.
+/// Clears the table in block mode.
 const CLEAR: u32 = 256;
 
 const GROUP: u32 = 8;
@@ -75,31 +73,28 @@ impl From<CompressError> for io::Error {
     }
 }
 
-/// The size of one read, in bytes; the input needs no buffer of its own.
 const INPUT_BUFFER: usize = 32 << 10;
 
-/// The size of a piece of output, in bytes. One code can add up to 64 KiB more.
+/// Bytes of a piece of output. One code can add up to 64 KiB more.
 const PIECE: usize = 64 << 10;
 
-/// An upper bound for the length of a string, which is shorter than the number of codes.
 const LONGEST_STRING: usize = CODES;
 
 const TAIL: usize = 8;
 
 const CODES: usize = 1 << MOST_BITS;
 
-/// A decoder of `.Z` data. Reading yields the plain bytes; errors are [`CompressError`]s inside [`io::Error`]
-/// and follow all bytes before the fault.
+/// A decoder of `.Z` data. Errors are [`CompressError`]s inside [`io::Error`], after all bytes before the fault.
 #[derive(Debug)]
 pub struct CompressDecoder<R> {
     input: CodeGroups<R>,
     block_mode: bool,
     most_bits: u32,
     table: Table,
-    /// The current group, and the number of its codes already used.
+    /// The current group, and the number of its used codes.
     group: CodeGroup,
     used: usize,
-    /// A buffer for one piece of output and one more string, the bytes filled, and the bytes handed out.
+    /// Room for a piece and one more string, the filled bytes, and the returned bytes.
     output: Vec<u8>,
     filled: usize,
     given: usize,
@@ -109,7 +104,7 @@ pub struct CompressDecoder<R> {
 #[derive(Debug)]
 struct Table {
     shapes: Vec<Shape>,
-    /// The next code to be defined, and the end of all codes.
+    /// The next code to define, and the end of all codes.
     next: u32,
     most: u32,
     /// The current width of codes, and the value of `next` that needs a greater one.
@@ -119,9 +114,7 @@ struct Table {
     before: Option<(u16, u8)>,
 }
 
-/// The string of a code: the string of another code and up to [`TAIL`] bytes more. In a chain of ever longer strings,
-/// the first has one byte more than its prefix, the next two with the same prefix, and so on. A string is thus
-/// written in few steps, a short one in a single step.
+/// The string of a code: that of another code and up to [`TAIL`] bytes more, so that it is written in few steps.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shape {
     tail: [u8; TAIL],
@@ -201,7 +194,7 @@ impl<R: Read> CompressDecoder<R> {
         Ok(())
     }
 
-    /// Holds back an error in the data until the output before it has been read.
+    /// Holds back an error until the output before it has been read.
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         self.failed = Some(error.downcast::<CompressError>()?);
         Ok(())
@@ -242,8 +235,8 @@ impl Table {
         }
     }
 
-    /// Moves to the next width. With the longest codes the table fills up without another change. A limit of 9 bits is
-    /// noticed one code too late and continues with 10 bits, as in every decoder derived from compress(1).
+    /// Moves to the next width; with the longest codes the table only fills up. A limit of 9 bits is noticed one code
+    /// too late and continues with 10 bits, as in every decoder derived from compress(1).
     fn widen(&mut self, most_bits: u32) {
         self.bits += 1;
         self.widen_at = if self.bits == most_bits { 1 << self.bits } else { (1 << self.bits) - 1 };
@@ -256,8 +249,7 @@ impl Table {
         self.before = None;
     }
 
-    /// Writes the string of `code` to the start of `room`, which has [`TAIL`] spare bytes, and defines the
-    /// next code. Returns the length of the string, or `None` if the code has no meaning.
+    /// Writes the string of `code`, defines the next code, and returns the length; `None` if the code has no meaning.
     fn expand(&mut self, code: u16, room: &mut [u8]) -> Option<usize> {
         let Some((before, first)) = self.before else {
             let byte = u8::try_from(code).ok()?;
@@ -307,7 +299,7 @@ impl Table {
         let Shape { tail, prefix: far, extent } = self.shape(prefix);
         let extent = extent.saturating_add(1);
         let at = usize::from(extent) % TAIL;
-        // As a number: putting a byte into an array and then reading the array as a whole stalls the processor.
+        // As a number: reading an array after putting a byte into it stalls the processor.
         let kept = u64::from_le_bytes(tail) & ((1 << (8 * at)) - 1);
         let tail = (kept | u64::from(byte) << (8 * at)).to_le_bytes();
         if let Some(shape) = self.shapes.get_mut(self.next as usize) {
@@ -328,7 +320,6 @@ struct CodeGroups<R> {
 }
 
 impl<R: Read> CodeGroups<R> {
-    /// Reads the next group of codes of `bits` bits; the last group may be short. Returns `None` at the end.
     fn next(&mut self, bits: u32) -> io::Result<Option<CodeGroup>> {
         let group_length = bits as usize;
         if self.end - self.start < group_length {
@@ -374,23 +365,22 @@ impl<R: Read> CodeGroups<R> {
     }
 }
 
-/// The number of input bytes between two checks of the compression ratio, once the table is full.
+/// Input bytes between two checks of the ratio, once the table is full.
 const CHECK_GAP: u64 = 10_000;
 
-/// The number of slots in the hash table: twice the number of codes.
+/// Slots in the hash table: twice the number of codes.
 const SLOTS: usize = 1 << (MOST_BITS + 1);
 
 const OUTPUT_BUFFER: usize = 32 << 10;
 
-/// An encoder of `.Z` data. Bytes written to it are compressed; without a call of [`CompressEncoder::finish`]
-/// the output is incomplete.
+/// An encoder of `.Z` data. Without [`CompressEncoder::finish`] the output is incomplete.
 #[derive(Debug)]
 pub struct CompressEncoder<W> {
     out: W,
     buffer: Vec<u8>,
     written: u64,
     most_bits: u32,
-    /// The code of the string matched so far; `None` before the first byte.
+    /// The code of the string so far; `None` before the first byte.
     prefix: Option<u32>,
     /// `(prefix << 8 | byte) + 1`, so that 0 is an empty slot, and the code of that string.
     keys: Vec<u32>,
@@ -399,7 +389,7 @@ pub struct CompressEncoder<W> {
     bits: u32,
     group: u128,
     filled: u32,
-    /// The number of input bytes, the ratio at the last check, and the input position of the next check.
+    /// Input bytes, the ratio at the last check, and the position of the next check.
     consumed: u64,
     ratio: u64,
     check_at: u64,
@@ -484,7 +474,6 @@ impl<W: Write> CompressEncoder<W> {
         }
     }
 
-    /// Clears the table if the data compresses worse than at the last check.
     fn check_ratio(&mut self) {
         self.check_at = self.consumed + CHECK_GAP;
         let ratio = (self.consumed << 8) / (self.written + self.buffer.len() as u64).max(1);

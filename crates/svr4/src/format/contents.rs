@@ -1,10 +1,8 @@
 //! contents(4): the database of installed objects, one line per path, sorted by path.
 //!
-//! Reads and writes single lines ([`ContentsLine`]), streams a whole file ([`ContentsReader`]), and finds the
-//! path of a line without parsing the rest ([`path_of`], [`key_of`]), so that a scan of 400,000 lines parses
-//! only the few it needs. White space, `=` and backslashes in paths and targets are written as `\ooo` escapes, as
-//! in a pkgmap. Systems were delivered with a few lines that have blanks in their paths as they are; these are read, too
-//! ([`with_escaped_blanks`]).
+//! Paths can be found without parsing the rest of a line ([`path_of`], [`key_of`]), so that a scan of 400,000 lines stays
+//! cheap. White space, `=` and backslashes in paths and targets are `\ooo` escapes, as in a pkgmap; some delivered systems
+//! have unescaped blanks ([`with_escaped_blanks`]).
 //!
 //! ```
 //! use patchadm_svr4::format::FieldError;
@@ -63,8 +61,7 @@ pub enum ContentsError {
 }
 
 impl ContentsLine {
-    /// Parses one line, given without its newline. Blanks in its path need no escapes if there is no other way to
-    /// read the line.
+    /// Parses a line without its newline. Blanks in its path need no escapes if the line has no other meaning.
     pub fn parse(line: &[u8]) -> Result<Self, FieldError> {
         Self::parse_strictly(line).or_else(|error| {
             let escaped = with_escaped_blanks(line).ok_or(error)?;
@@ -118,8 +115,7 @@ impl ContentsLine {
         out
     }
 
-    /// Adds the owners that a second line of the same path has and this one lacks. Two lines of one path mean a
-    /// damaged database: the first line describes the object, and no owner is lost.
+    /// Adds the owners of a second line of the same path, a fault of the database. The first line describes the object.
     pub fn adopt_owners(&mut self, later: Self) {
         for owner in later.owners {
             if self.owners.iter().all(|known| known.package != owner.package) {
@@ -158,9 +154,7 @@ fn write_owner(out: &mut Vec<u8>, owner: &OwningPackage) {
 
 const LONGEST_WITH_BLANKS: usize = 2 * 4096;
 
-/// Escapes the blanks in the path of a line, and in the target of a link, if only that makes it a valid line:
-/// `/usr/two words f none …`. Older systems were delivered with such lines. In any other line, the second field is a
-/// type or a volume number.
+/// Escapes blanks in path and target if only that makes the line valid: `/usr/two words f none …`.
 pub fn with_escaped_blanks(line: &[u8]) -> Option<Vec<u8>> {
     let at = place_of_type(line)?;
     let (path, rest) = line.split_at_checked(at)?;
@@ -177,8 +171,7 @@ pub fn with_escaped_blanks(line: &[u8]) -> Option<Vec<u8>> {
     Some(escaped)
 }
 
-/// Returns the position of the type, or of the number before it, in a line whose path has blanks; `None` for any
-/// other line.
+/// Finds the type, or the number before it, in a line whose path has blanks.
 fn place_of_type(line: &[u8]) -> Option<usize> {
     if line.first() != Some(&b'/') {
         return None;
@@ -220,8 +213,7 @@ fn is_type_or_number(field: &[u8]) -> bool {
     }
 }
 
-/// Returns the path of a line as written, with escapes and without the target of a link. No other field is parsed. The
-/// path of a blank line is empty; that of a comment is its first word.
+/// Returns the path of a line as written, without a link's target. A comment's path is its first word.
 pub fn path_of(line: &[u8]) -> &[u8] {
     let start = line.iter().position(|&byte| !is_blank(byte)).unwrap_or(line.len());
     let path = &line[start..];
@@ -229,8 +221,7 @@ pub fn path_of(line: &[u8]) -> &[u8] {
     &path[..end]
 }
 
-/// Returns the sort key of a line: its path without escapes, normalised like an [`ObjectPath`]. The file is sorted by
-/// the bytes of this key. An invalid path is its own key.
+/// Returns the sort key of a line: its path without escapes, normalised like an [`ObjectPath`], or as it is if invalid.
 pub fn key_of(line: &[u8]) -> Cow<'_, [u8]> {
     match with_escaped_blanks(line) {
         Some(escaped) => Cow::Owned(plain_key(&escaped).into_owned()),
@@ -253,8 +244,7 @@ fn plain_key(line: &[u8]) -> Cow<'_, [u8]> {
     })
 }
 
-/// Returns the names of the packages that own the object of a line, without status, mark and class. No other field is
-/// read. Returns `None` if there are too few fields.
+/// Returns the packages of a line, without status, mark and class; `None` if there are too few fields.
 pub fn owner_names(line: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let with_blanks = place_of_type(line);
     let rest = with_blanks.and_then(|at| line.get(at..)).unwrap_or(line);
@@ -302,8 +292,7 @@ pub enum ContentsRecord {
     Comment(Vec<u8>),
 }
 
-/// A `contents` file read line by line: parsed, as an iterator of [`ContentsRecord`], or raw, with
-/// [`next_line`](Self::next_line).
+/// A `contents` file read line by line: parsed as [`ContentsRecord`]s, or raw with [`next_line`](Self::next_line).
 #[derive(Debug)]
 pub struct ContentsReader<R> {
     from: R,

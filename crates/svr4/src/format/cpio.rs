@@ -1,12 +1,8 @@
 //! cpio archives in the ASCII formats of SVR4 package datastreams, read and written as streams.
 //!
-//! The reader knows the SVR4 format `070701` ("newc", `cpio -c`), the same with checksums `070702` ("crc":
-//! the sum of the data bytes, verified), and the older portable format `070707` ("odc"). The writer knows
-//! newc and odc. Names are bytes. Nothing seeks, and no length in an archive is trusted for an allocation.
-//!
-//! The old binary format is not supported. Hard links are not resolved: a group of newc members with one
-//! inode number and a link count above 1 may carry the data in its last member only; `ino`, `nlink` and
-//! `size` tell the caller.
+//! Reads `070701` ("newc"), `070702` ("crc", with verified sums) and `070707` ("odc"); writes newc and odc. The old binary
+//! format is not supported. No length in an archive is trusted for an allocation. Hard links are not resolved: of newc
+//! members with one inode number, perhaps only the last has data; `ino`, `nlink` and `size` tell the caller.
 //!
 //! ```
 //! use std::io::Read;
@@ -33,10 +29,8 @@ pub const TRAILER: &[u8] = b"TRAILER!!!";
 /// The length of the longest member name, in bytes without its NUL.
 pub const LONGEST_NAME: usize = 4096;
 
-/// The smallest size that does not fit the 8 hexadecimal digits of a newc member.
 const NEWC_SIZE_END: u64 = 1 << 32;
 
-/// The smallest size that does not fit the 11 octal digits of an odc member.
 const ODC_SIZE_END: u64 = 1 << 33;
 
 /// The block size that each archive of a datastream is padded to, in bytes.
@@ -68,7 +62,7 @@ impl CpioFormat {
 /// The header of an archive member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpioHeader {
-    /// The member's name as written: any bytes but NUL, not checked to be a safe path.
+    /// The name as written: any bytes but NUL, not checked to be a safe path.
     pub name: Vec<u8>,
     /// The inode number. A writer replaces 0 by the next free number of its archive.
     pub ino: u32,
@@ -93,8 +87,7 @@ pub struct CpioHeader {
 const FILE_TYPE: u32 = 0o170_000;
 
 impl CpioHeader {
-    /// Describes a regular file of root on device 0. A time that no archive can hold (before 1970, from 2106
-    /// on) becomes the nearest one that fits.
+    /// Describes a file of root on device 0. A time before 1970 or from 2106 on becomes the nearest possible one.
     pub fn file(name: &[u8], permissions: u32, mtime: i64, size: u64) -> Self {
         Self::new(name, 0o100_000 | (permissions & 0o7777), 1, mtime, size)
     }
@@ -214,7 +207,6 @@ pub enum CpioError {
 }
 
 impl From<io::Error> for CpioError {
-    /// Unwraps a [`CpioError`] that passed through [`std::io::Read`].
     fn from(error: io::Error) -> Self {
         error.downcast::<Self>().unwrap_or_else(Self::Io)
     }
@@ -237,10 +229,7 @@ enum Magic {
     Odc,
 }
 
-/// A cpio archive being read. [`Read`] yields the data of the current member and ends with it; its errors are
-/// [`CpioError`]s inside [`io::Error`].
-///
-/// Headers are read in small pieces, so the input should be buffered.
+/// A cpio archive read from buffered input. [`Read`] yields the current member, with [`CpioError`]s in [`io::Error`].
 #[derive(Debug)]
 pub struct CpioReader<R> {
     input: R,
@@ -264,8 +253,7 @@ impl<R: Read> CpioReader<R> {
         Self { input, position: 0, magic: None, member: None, ended: false }
     }
 
-    /// Moves to the next member and returns its header, or `None` at the end of the archive. Unread data of
-    /// the current member is skipped; a checksum is verified all the same.
+    /// Moves to the next member, or returns `None` at the end. Skips unread data, but verifies its checksum.
     pub fn next_member(&mut self) -> Result<Option<CpioHeader>, CpioError> {
         if self.ended {
             return Ok(None);
@@ -301,8 +289,7 @@ impl<R: Read> CpioReader<R> {
         Ok(())
     }
 
-    /// Moves past the padding at the end of an archive, to the next multiple of 512 bytes, and starts a new
-    /// archive there.
+    /// Moves past the padding to the next multiple of 512 bytes, and starts a new archive there.
     pub fn next_archive(&mut self) -> Result<(), CpioError> {
         self.skip_exact(self.position.next_multiple_of(BLOCK) - self.position)?;
         self.position = 0;
@@ -404,7 +391,7 @@ impl<R: Read> CpioReader<R> {
         Ok(name)
     }
 
-    /// Skips the padding of a newc header or of newc data to the next multiple of 4.
+    /// Skips padding of newc to the next multiple of 4.
     fn pad(&mut self) -> Result<(), CpioError> {
         if self.magic == Some(Magic::Odc) {
             return Ok(());
@@ -471,7 +458,6 @@ impl<R: Read> Read for CpioReader<R> {
     }
 }
 
-/// Parses a field that consists of digits only. Fields have at most 11 digits, so nothing overflows.
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
     digits.iter().try_fold(0u64, |value, &digit| {
         Some(value * u64::from(radix) + u64::from(char::from(digit).to_digit(radix)?))
@@ -480,8 +466,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 
 const ODC_SHORT_MAX: u32 = 0o777_777;
 
-/// A cpio archive being written. Members keep the order in which they are added, and their headers are
-/// written as given, except that an inode number of 0 becomes the next of 1, 2, 3, …
+/// A cpio archive being written. Headers are written as given, but inode number 0 becomes the next of 1, 2, 3, …
 #[derive(Debug)]
 pub struct CpioWriter<W> {
     out: W,
@@ -496,10 +481,8 @@ impl<W: Write> CpioWriter<W> {
         Self { out, position: 0, form, last_ino: 0 }
     }
 
-    /// Writes a member. `data` must have exactly the number of bytes that the header announces.
-    ///
-    /// A file that is really called `TRAILER!!!` is refused, because every reader would take it for the end
-    /// of the archive. After an error the archive is unusable.
+    /// Writes a member. `data` must have exactly the announced length. A file called `TRAILER!!!` is refused, because
+    /// it ends the archive for every reader. After an error the archive is unusable.
     pub fn write_member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), CpioError> {
         let unwritable = |reason| Err(CpioError::Unwritable { name: header.shown(), reason });
         if header.name == TRAILER {
@@ -645,7 +628,7 @@ mod reader_tests {
         Ok(found)
     }
 
-    /// Returns the same archive with checksums, as `cpio -H crc` would write it.
+    /// Adds checksums, as `cpio -H crc` would.
     fn with_sums(newc: &[u8], sums: &[u32]) -> Vec<u8> {
         let mut bytes = newc.to_vec();
         let heads: Vec<usize> = (0..bytes.len() - 6).filter(|&at| &bytes[at..at + 6] == b"070701").collect();

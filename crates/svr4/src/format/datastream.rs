@@ -1,16 +1,12 @@
-//! The package datastream: a sequence of packages in a single file or pipe, as written by `pkgtrans -s` and
-//! read by `pkgadd -d` (pkgtrans(1)).
+//! The package datastream: a sequence of packages in one file or pipe, as written by `pkgtrans -s` (pkgtrans(1)).
 //!
 //! ```text
 //! header text      "# PaCkAgE DaTaStReAm", a line "pkginst parts max-blocks" per package, "# end of header"
 //! archive 0        PKG/pkginfo and PKG/pkgmap of every package, `signature` where it is signed
 //! archive 1 …      per package, per part: pkginfo, pkgmap, install/…, reloc/…, root/…
 //! ```
-//! The header and each archive fill whole blocks of 512 bytes; the archives are cpio. Both directions are streams.
-//! Members whose names lead out of the package (absolute, `..`) are refused, whereas the classic reader, plain cpio,
-//! wrote them to any place they named. Bytes after the last archive are ignored, as by the classic tools.
-//!
-//! Members are not compared with the pkgmap, repeated names are not refused, and hard links are not resolved.
+//! The header and each cpio archive fill whole blocks of 512 bytes. Members whose names lead out of the package are refused,
+//! and bytes after the last archive are ignored. Members are not compared with the pkgmap.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
@@ -35,8 +31,7 @@ pub struct DatastreamPackage {
     pub inst: PkgInst,
     /// The number of parts, and so of archives; at least 1.
     pub parts: u32,
-    /// The size of the largest part, in blocks of 512 bytes: the space a volume needs, not the size of the
-    /// archive.
+    /// The largest part in blocks of 512 bytes: the space a volume needs, not the size of the archive.
     pub max_blocks: u64,
     /// The content of the pkginfo file.
     pub pkginfo: Vec<u8>,
@@ -59,8 +54,7 @@ pub enum DatastreamError {
     /// An archive that is damaged or ends too early.
     #[error("{archive}: {source}{}", after(.last.as_deref()))]
     Archive {
-        /// The archive as messages call it: `package SUNWx`, with the part if there are several, or
-        /// `datastream table of contents`.
+        /// The archive in messages: `package SUNWx`, with its part if several, or `datastream table of contents`.
         archive: String,
         /// The name of the last member before the fault, if any.
         last: Option<String>,
@@ -117,7 +111,6 @@ fn after(last: Option<&str>) -> String {
 }
 
 impl From<io::Error> for DatastreamError {
-    /// Unwraps a [`DatastreamError`] that passed through [`std::io::Read`].
     fn from(error: io::Error) -> Self {
         error.downcast::<Self>().unwrap_or_else(Self::Io)
     }
@@ -136,10 +129,8 @@ const HEADER_BLOCK: usize = 512;
 
 const LONGEST_HEADER: usize = 1 << 20;
 
-/// A datastream being read. [`Read`] yields the data of the current member; its errors are
-/// [`DatastreamError`]s inside [`io::Error`].
-///
-/// Headers are read in small pieces, so the input should be buffered.
+/// A datastream read from buffered input. [`Read`] yields the current member, and [`DatastreamError`]s in
+/// [`io::Error`].
 #[derive(Debug)]
 pub struct DatastreamReader<R> {
     archive: cpio::CpioReader<R>,
@@ -234,7 +225,7 @@ impl<R: Read> DatastreamReader<R> {
         Ok(())
     }
 
-    /// Moves to the next member of the current archive, except for the directory `.`.
+    /// Moves to the next member of the archive, except for the directory `.`.
     fn member(&mut self) -> Result<Option<DatastreamMember>, DatastreamError> {
         loop {
             let next = self.archive.next_member();
@@ -336,7 +327,7 @@ impl<R: Read> Read for DatastreamReader<R> {
     }
 }
 
-/// Reads the header text: whole blocks, up to the one with the end mark, and parses its lines.
+/// Reads whole blocks up to the one with the end mark, and parses the lines.
 fn header(input: &mut impl Read) -> Result<Vec<DatastreamPackage>, DatastreamError> {
     let bad = |reason: &str| DatastreamError::Header(reason.to_owned());
     let mut text = Vec::new();
@@ -402,8 +393,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-/// A datastream being written, between two parts. It becomes a [`PartWriter`] and back until all announced
-/// parts are written.
+/// A datastream being written, between two parts. It becomes a [`PartWriter`] and back for each announced part.
 #[derive(Debug)]
 pub struct DatastreamWriter<W> {
     out: W,
@@ -420,14 +410,12 @@ pub struct PartWriter<W> {
 }
 
 impl<W: Write> DatastreamWriter<W> {
-    /// Creates a writer, which writes the header and the first archive at once. `mtime`, in seconds since
-    /// 1970, is the modification time of the files in that archive.
+    /// Writes the header and the first archive at once. `mtime` is the time of its files, in seconds since 1970.
     pub fn new(out: W, packages: &[DatastreamPackage], mtime: i64) -> Result<Self, DatastreamError> {
         Self::with_times(out, packages, &vec![[mtime; 2]; packages.len()])
     }
 
-    /// Creates a writer like [`new`](Self::new), with the modification times of the pkginfo and the pkgmap of each
-    /// package.
+    /// Creates a writer like [`new`](Self::new), with times of each package's pkginfo and pkgmap.
     pub fn with_times(
         mut out: W,
         packages: &[DatastreamPackage],
@@ -457,8 +445,7 @@ impl<W: Write> DatastreamWriter<W> {
         Ok(Self { out, parts, written: 0 })
     }
 
-    /// Starts the archive of the next part, in the order of the packages. [`CpioFormat::for_size`] tells the
-    /// format that the largest member needs.
+    /// Starts the next part, in the order of packages. [`CpioFormat::for_size`] gives its format.
     pub fn begin_part(self, form: CpioFormat) -> Result<PartWriter<W>, DatastreamError> {
         let Self { out, parts, written } = self;
         if written >= parts.len() {
@@ -477,8 +464,7 @@ impl<W: Write> DatastreamWriter<W> {
 }
 
 impl<W: Write> PartWriter<W> {
-    /// Writes a member, as [`cpio::CpioWriter::write_member`] does. Its name is relative to the package
-    /// directory.
+    /// Writes a member, as [`cpio::CpioWriter::write_member`] does. Its name is relative to the package directory.
     pub fn write_member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), DatastreamError> {
         self.archive
             .write_member(header, data)

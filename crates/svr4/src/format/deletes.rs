@@ -1,9 +1,6 @@
-//! The `deletes` file of a patch, in its `install` directory: the objects that the patch deletes, one path
-//! per line.
+//! The `deletes` file of a patch: one deleted path per line, absolute or relative to BASEDIR.
 //!
-//! Paths are absolute or relative to BASEDIR. Blanks around a line are not part of the path, as in the shell
-//! loop that reads the file in classic packages; blanks inside are. Special bytes are `\ooo` escapes, as in a
-//! pkgmap. There are no comments: a path may start with `#`.
+//! Blanks around a line are not part of the path. Special bytes are `\ooo` escapes. There are no comments.
 
 use crate::package::{PackagePath, PathError, escape, unescape};
 

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! P ACMEcore The core tools
-//!         (i386)1.0
+//!        (i386)1.0
 //! I ACMEold Old tools
 //! ```
-//! A line has a type, a package and its name. Indented lines after it restrict it to versions, each optionally preceded
-//! by an architecture. A `#` starts a comment. Any other line is skipped, as by the classic reader, and reported.
+//! Indented lines restrict the package above to versions, optionally after an architecture. A `#` starts a comment. Any
+//! other line is skipped, as by the classic reader, and reported.
 
 use super::lines::{LineTooLong, numbered};
 

@@ -1,7 +1,4 @@
-//! The blank-separated fields common to pkgmap(4) and contents(4) lines.
-//!
-//! Both files describe an object by the same fields in another order. This module reads and writes the
-//! fields, each with its limit and its error; the two formats decide where a line starts and ends.
+//! The blank-separated fields common to pkgmap(4) and contents(4) lines, each with its limit and error.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -12,9 +9,9 @@ use crate::package::{
     unescaped, write_escaped,
 };
 
-/// The longest class, owner or group, in bytes. pkgmap(4) documents 12 and 14; every implementation accepts 64.
+/// Class, owner or group, in bytes. pkgmap(4) documents 12 and 14; every implementation accepts 64.
 const LONGEST_WORD: usize = 64;
-/// The longest link target, in bytes (`PATH_MAX` - 1).
+/// In bytes (`PATH_MAX` - 1).
 const LONGEST_TARGET: usize = 4095;
 
 /// The fault in a field of a pkgmap or `contents` line. Messages are those of the SVR4 tools if they have one.

@@ -1,7 +1,4 @@
-//! Lines of a text file, numbered from 1 and limited in length.
-//!
-//! Every line-oriented format is read through this module, so that a file without newlines is refused before
-//! it fills the memory.
+//! Numbered lines of a text file, limited in length: a file without newlines is refused before it fills the memory.
 
 use std::io::{self, BufRead, Read};
 

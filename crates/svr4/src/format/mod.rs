@@ -3,19 +3,16 @@
 //! | about | formats |
 //! | --- | --- |
 //! | streams and archives | [`datastream`], [`cpio`], [`compress`] (`.Z`) |
-//! | packages | [`params`] (pkginfo and its like), [`pkgmap`], [`depend`], [`space`] |
-//! | recipes of packages | [`prototype`] |
+//! | packages | [`params`] (pkginfo and its like), [`pkgmap`], [`depend`], [`space`], [`prototype`] |
 //! | the database of a root | [`contents`], and [`registration`] for installf |
-//! | patches | [`patchinfo`], [`deletes`], [`readme`] |
-//! | sets of patches | [`patch_order`] |
+//! | patches | [`patchinfo`], [`deletes`], [`readme`], [`patch_order`] |
 //! | the save directory of a patch | [`obsoleted_by`], [`remote`] |
 //! | output of other tools about a machine | [`package_list`] (`pkginfo -x`, `-l`), [`showrev`] (`showrev -p`) |
 //! | the cross-reference of all patches | [`patchdiag`] (`patchdiag.xref`) |
 //! | answers to questions | [`admin`], [`response`] |
 //! | shared by these | [`lines`], [`fields`] |
 //!
-//! No module here opens a file or trusts a length from the input: every reader has a limit, and errors name the line or
-//! member at fault.
+//! Every reader has a limit, and errors name the line or member at fault.
 
 pub mod admin;
 pub mod compress;

@@ -1,7 +1,4 @@
-//! The `obsoleted_by` file of a save directory: the patches that obsolete the directory's own patch, one id
-//! per line.
-//!
-//! Reads and writes words; [`PatchId`](crate::patch::PatchId) decides whether a word is a patch id.
+//! The `obsoleted_by` file of a save directory: words for the patches that obsolete its own patch, one per line.
 
 use super::lines::{LineTooLong, numbered};
 

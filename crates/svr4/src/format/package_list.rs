@@ -1,8 +1,4 @@
-//! The outputs of `pkginfo -x` and `pkginfo -l`: the packages of another machine.
-//!
-//! `-x` has two lines for each package, `INSTANCE NAME` and, indented, `(ARCH) VERSION`; `-l` has a block of
-//! `WORD: VALUE` lines. Each is recognised by its lines. Only the facts about a package that a patch needs are read:
-//! instance, architecture, version.
+//! The packages of another machine: `pkginfo -x` with two lines for each, or `pkginfo -l` with blocks of `WORD: VALUE`.
 
 use super::lines::{LineTooLong, numbered};
 
@@ -97,7 +93,7 @@ impl Listing {
                 self.set(|begun| version.clone_into(&mut begun.version));
                 Ok(())
             }
-            // Between blocks, and before the first, the keeper of the listing may have added text.
+            // The listing's owner may have added text before and between blocks.
             _ if is_indented || word.is_empty() || self.has_blocks => Ok(()),
             // A prompt with the typed command.
             _ if word.starts_with('$') || word.starts_with('#') => Ok(()),

@@ -1,16 +1,12 @@
-//! The parameter syntax of pkginfo(4), `NAME=value`, used by pkginfo, admin files, response files and
-//! patchinfo.
+//! The parameter syntax of pkginfo(4), `NAME=value`, used by pkginfo, admin files, response files and patchinfo.
 //!
-//! [`ParamFile`] is lossless: an unchanged file is written back byte for byte, with comments, quotes, `:`
-//! separators and meaningless lines. [`write()`] is the plain form, one entry per parameter. Nothing is
-//! expanded and names are not checked; their meaning is left to the caller.
+//! [`ParamFile`] is lossless: an unchanged file is written back byte for byte. [`write()`] gives the plain form. Nothing is
+//! expanded, and names are not checked.
 //!
-//! The rules are those of the SVR4 reader. A name ends at the first `:`, `=` or newline. A value loses the
-//! blanks before it (on every continuation line as well) and all white space after it. Backslash-newline
-//! continues the value, and the newline stays in it. A quote opens only as the first character of a line, the
-//! next quote of either kind closes it, and later ones are text. Newer illumos readers take the *last* quote
-//! of an entry as the closing one; the two differ only for quotes inside quotes, which the writer here never
-//! produces.
+//! The rules are those of the SVR4 reader. A name ends at the first `:`, `=` or newline. A value loses the blanks before it
+//! (on continuation lines, too) and all white space after it. Backslash-newline continues the value and leaves the newline.
+//! A quote opens only at the start of a line, the next quote of either kind closes it, and later ones are text. Newer
+//! illumos readers close at the *last* quote, which differs only for quotes inside quotes; the writer produces none.
 //!
 //! ```
 //! use patchadm_svr4::format::params::{self, ParamFile, ParamsError};
@@ -71,7 +67,7 @@ pub struct ParamFile {
     entries: Vec<ParamLine>,
 }
 
-/// A parameter, or the text between two parameters, as written.
+/// A parameter, or the text between two, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ParamLine {
     raw: Vec<u8>,
@@ -141,8 +137,7 @@ impl ParamLine {
     }
 }
 
-/// Reads the parameters of a file that will not be written back: the same as [`ParamFile::params`], at less
-/// cost.
+/// Reads parameters like [`ParamFile::params`], at less cost, from a file that is not written back.
 pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
     let mut params = Params::of_text(text);
     entries(text, |_, param| {
@@ -153,7 +148,7 @@ pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
     Ok(params)
 }
 
-/// Calls `take` with the text of each entry and the parameter that it defines, if any.
+/// Calls `take` with the text of each entry, and its parameter if any.
 fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Result<(), ParamsError> {
     if text.len() > LARGEST_FILE {
         return Err(ParamsError::TooLarge { size: text.len() });
@@ -180,7 +175,7 @@ fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Resul
 
 type Param<'t> = (Cow<'t, str>, Cow<'t, [u8]>);
 
-/// Parses the entry at the start of `text`, which is line `line` of its file.
+/// Parses the entry at the start of `text`.
 fn read_entry(text: &[u8], line: u64) -> Result<(Option<Param<'_>>, usize), ParamsError> {
     let Some(end) = text.iter().position(|byte| matches!(byte, b':' | b'=' | b'\n')) else {
         return Ok((None, text.len()));
@@ -262,8 +257,7 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// Returns the reason why some readers would misunderstand a pkginfo with these parameters: a value ends at a NUL,
-/// and a name consists of printable ASCII.
+/// Returns why some readers would misunderstand such a pkginfo: a value ends at a NUL, and a name is printable ASCII.
 pub fn fault(text: &[u8], params: &Params) -> Option<String> {
     if text.contains(&0) {
         return Some("it holds NUL bytes".to_owned());
@@ -280,10 +274,9 @@ pub fn compact(value: &[u8]) -> Vec<u8> {
 
 /// Formats `NAME=value` entries in order, with a newline inside a value as backslash-newline.
 ///
-/// [`ParamFile::parse`] reads the same parameters back, except for white space at the end of a value, which
-/// the format cannot express. A value line that starts with a blank or a quote is quoted (` x` as `" x"`,
-/// `'x` as `""'x`), and a value that ends in a backslash gets a blank after it; all others are written as
-/// they are. Names must be valid: at most 127 bytes, without `:`, `=` and newline, and without `#` in front.
+/// [`ParamFile::parse`] reads them back, except for white space at the end of a value. A value line that starts with a
+/// blank or quote is quoted (`'x` as `""'x`), and a final backslash gets a blank. Names must be valid: at most 127
+/// bytes, without `:`, `=` and newline, and without `#` in front.
 pub fn write(params: &Params) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in params.iter() {
@@ -315,7 +308,7 @@ fn write_value_line(out: &mut Vec<u8>, line: &[u8]) {
             out.push(b'"');
         }
         Some(b' ' | b'\t' | b'\'' | b'"') => {
-            // An empty pair of quotes: from then on the reader takes blanks and quotes as text.
+            // After an empty pair of quotes the reader takes blanks and quotes as text.
             out.extend_from_slice(b"\"\"");
             out.extend_from_slice(line);
         }

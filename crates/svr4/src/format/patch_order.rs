@@ -1,8 +1,6 @@
-//! Lists of patches: the file `patch_order` of a cluster, and the lists that operators keep, one word per line.
+//! Lists of patches: `patch_order` of a cluster, and operators' lists, one word per line; `#` starts a comment.
 //!
-//! Blank lines and lines that begin with `#` are left out. Reads words; [`PatchId`](crate::patch::PatchId) decides
-//! whether a word is a patch id. `CLUSTER_README` beside it is text for people; only the name of the cluster is read
-//! from it.
+//! `CLUSTER_README` only gives the cluster's name.
 
 use std::collections::HashSet;
 

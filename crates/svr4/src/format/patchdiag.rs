@@ -1,16 +1,12 @@
-//! The cross-reference of patches, `patchdiag.xref`: one line per patch revision, eleven fields between bars.
+//! `patchdiag.xref`, the cross-reference of patches: eleven fields between bars per patch revision, in byte order.
 //!
-//! Lines that do not begin with six digits and a bar are comments, or the frame of a page from which the file was
-//! saved, and are skipped. A line with that beginning has all its fields, or is an error with its number. The lines are
-//! in byte order, so that the revisions of a patch follow each other. A file that was read is written again unchanged,
-//! except for the order of items within a field.
+//! Lines that do not start with six digits and a bar are skipped; any other line must be complete.
 
 use std::fmt;
 
 use crate::format::lines::{LONGEST_LINE, numbered};
 use crate::patch::PatchId;
 
-/// The text of the first line before and after its date.
 const HEADER: (&[u8], &str) = (b"## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF ", " ##");
 
 /// A cross-reference file.
@@ -49,8 +45,7 @@ pub fn parse(text: &[u8]) -> Result<Patchdiag, PatchdiagError> {
     Ok(Patchdiag { as_of, lines: lines.into_iter().map(|(_, line)| line).collect() })
 }
 
-/// Formats a file: the header, then the lines in the order of their bytes. A line is at most as long as one that can be
-/// read; longer synopses are cut.
+/// Formats the header and the lines in byte order. Synopses are cut to the length of a readable line.
 pub fn write(file: &Patchdiag) -> Vec<u8> {
     let mut lines: Vec<Vec<u8>> = file.lines.iter().map(PatchdiagLine::write).collect();
     lines.sort();
@@ -106,7 +101,7 @@ pub struct PatchdiagPackage {
     pub version: Option<String>,
 }
 
-/// Returns true if a line is about a patch: six digits and a bar.
+/// True for a line about a patch: six digits and a bar.
 fn is_about_patch(raw: &[u8]) -> bool {
     let (base, rest) = raw.split_at_checked(BASE_DIGITS).unwrap_or_default();
     rest.starts_with(b"|") && !base.is_empty() && base.iter().all(u8::is_ascii_digit)
@@ -169,8 +164,7 @@ impl PatchdiagLine {
         line
     }
 
-    /// Returns the patch that contains this one, if the synopsis of an obsolete patch names it: `Obsoleted by: ID-REV`,
-    /// or `OBSOLETED by ID`, which means revision 01 or later.
+    /// Returns the patch in the synopsis of an obsolete one: `Obsoleted by: ID-REV`, or `OBSOLETED by ID` (revision 1).
     pub fn obsoleted_by(&self) -> Option<PatchId> {
         let synopsis = self.is_obsolete.then(|| String::from_utf8_lossy(&self.synopsis))?;
         let named = behind(&synopsis, "Obsoleted by").find_map(|text| {
@@ -207,7 +201,7 @@ fn behind<'t>(text: &'t str, words: &'t str) -> impl Iterator<Item = &'t str> {
     text.match_indices(words).filter_map(move |(at, _)| text.get(at + words.len()..))
 }
 
-/// Returns the patch that begins a text: six digits, `-`, two digits.
+/// Parses six digits, `-`, two digits at the start of a text.
 fn revision_of(text: &str) -> Option<PatchId> {
     PatchId::new(text.get(..BASE_DIGITS + 3)?).ok().filter(|id| id.base().len() == BASE_DIGITS)
 }
@@ -248,7 +242,7 @@ impl FieldReader {
         }
     }
 
-    /// Splits a field into items, each ended by `;`, and separates the patches from the other items.
+    /// Splits a field into patches and other items, each ended by `;`.
     fn items<'a>(
         &self,
         field: &'static str,
@@ -269,7 +263,7 @@ impl FieldReader {
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The first year of the century: 51 is 1951, 50 is 2050.
+/// 51 is 1951, 50 is 2050.
 const FIRST_YEAR: u16 = 51;
 
 /// A day as the file writes it: `Jan/13/11`.

@@ -1,8 +1,5 @@
-//! The `patchinfo` file of a delivered patch, beside its packages.
-//!
-//! The file has `NAME="value"` lines in the syntax of pkginfo(4) whose values are lists of words. It is
-//! optional, and unknown names are kept. [`patch`](crate::patch) interprets the words (ids, properties,
-//! alternatives in parentheses).
+//! The optional `patchinfo` file of a delivered patch: `NAME="value"` lines with lists of words, interpreted by
+//! [`patch`](crate::patch).
 
 use crate::package::Params;
 
@@ -96,7 +93,7 @@ fn words(value: &str) -> Vec<String> {
     parts.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Writes a value in quotes, or by [`params::write()`] if it has a quote, a backslash or a newline.
+/// Quotes a value, or uses [`params::write()`] if it has a quote, backslash or newline.
 fn write_quoted(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     if value.iter().any(|byte| b"'\"\\\n".contains(byte)) {
         out.extend_from_slice(&params::write(&[(name, value)].into_iter().collect()));

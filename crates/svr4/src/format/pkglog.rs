@@ -1,7 +1,7 @@
-//! pkglog: changes of `contents` that another tool has logged and not written into that file yet.
+//! pkglog: changes of `contents` that another tool has logged but not yet written into that file.
 //!
-//! The package tools of later Solaris 10 and of illumos keep `contents` in a server. It appends each change to this log,
-//! and writes `contents` anew later. Until then only both files together are the database:
+//! The package tools of later Solaris 10 and of illumos append changes to this log, and write `contents` later. Until then
+//! only both files together are the database:
 //!
 //! ```text
 //! +LINE         the line of a new path
@@ -11,8 +11,7 @@
 //! ###Marker     everything before it is complete
 //! ```
 //!
-//! A log can be applied to a `contents` that has some of its changes already. Lines behind the last marker belong to a
-//! change that never became complete.
+//! `contents` may have some of the changes already. Lines after the last marker belong to an incomplete change.
 //!
 //! ```
 //! use patchadm_svr4::format::pkglog::Pkglog;

@@ -1,9 +1,7 @@
 //! pkgmap(4): the list of the objects and information files that a package delivers.
 //!
-//! Reads entries in any order, with any blanks and comments, and writes the form of pkgmk(1): a file that
-//! pkgmk wrote comes back byte for byte. Comments are not kept. A path may occur only once. Paths and link
-//! targets that the classic format cannot express are written with `\ooo` escapes (see
-//! [`escape`](crate::package::escape)). Variables in paths, owners and groups stay as they are.
+//! Writes the form of pkgmk(1) byte for byte, without comments. A path may occur only once. Paths and targets that the
+//! classic format cannot express have `\ooo` escapes ([`escape`](crate::package::escape)). Variables stay as they are.
 //!
 //! ```
 //! use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapError};
@@ -25,7 +23,7 @@ use super::lines::{LineTooLong, numbered};
 /// The largest number of entries in a pkgmap.
 pub const MOST_ENTRIES: usize = 8_000_000;
 
-/// The memory of an entry in addition to the bytes of its line: the value itself and the overhead of its allocations.
+/// Memory of an entry besides the bytes of its line: the value and the overhead of its allocations.
 const ROOM_PER_ENTRY: usize = size_of::<PkgmapEntry>() + 4 * 32 + 8;
 
 /// A pkgmap file.
@@ -154,7 +152,7 @@ impl PkgmapEntry {
             if path.contains(&b'/') {
                 return Err(FieldError::InformationName);
             }
-            // After these the manual allows an owner and a group, which no reader uses.
+            // The manual allows an owner and a group here, which no reader uses.
             if fields.peek().is_some() {
                 object.content = fields.content()?;
             }
@@ -187,8 +185,7 @@ impl PkgmapEntry {
         self.object.ftype == Ftype::Information
     }
 
-    /// Returns the location of its content in a package directory: `pkginfo` and `install/…` for information files,
-    /// otherwise the location that [`member_name`] returns.
+    /// Returns the place of its content in a package directory: `pkginfo` and `install/…`, or that of [`member_name`].
     pub fn member_name(&self) -> Vec<u8> {
         match self.path.as_bytes() {
             b"pkginfo" if self.is_information() => b"pkginfo".to_vec(),
@@ -218,8 +215,7 @@ fn parse_first_line(line: &[u8]) -> Option<Pkgmap> {
     Some(Pkgmap { parts, max_blocks, compressed_blocks, entries: Vec::new() })
 }
 
-/// Refuses two entries with one path. Information files have a name space of their own: `i pkginfo` and an
-/// object `pkginfo` may both occur.
+/// Refuses two entries with one path. Information files have their own name space, so `pkginfo` may occur twice.
 fn refuse_duplicates(entries: &[PkgmapEntry], text: &[u8]) -> Result<(), PkgmapError> {
     let key = |at: &u32| entries.get(*at as usize).map(|entry| (entry.is_information(), &entry.path));
     // Most lists are in this order already; equal names keep theirs.
@@ -234,8 +230,7 @@ fn refuse_duplicates(entries: &[PkgmapEntry], text: &[u8]) -> Result<(), PkgmapE
     Err(PkgmapError::Duplicate { line, first, path: entry.path.clone() })
 }
 
-/// Returns the location of an object's content in a package directory: `root/…` for an absolute path, otherwise
-/// `reloc/…`.
+/// Returns the place of an object's content in a package directory: `root/…` for an absolute path, otherwise `reloc/…`.
 pub fn member_name(path: &PackagePath) -> Vec<u8> {
     let place: &[u8] = if path.is_absolute() { b"root" } else { b"reloc/" };
     [place, path.as_bytes()].concat()

@@ -1,12 +1,7 @@
 //! prototype(4): the recipe of a package, one line per object, with commands between them.
 //!
-//! Reads and writes single numbered lines, so that a caller can report all faults of a file at once. Paths
-//! and targets that the classic format cannot express are written with `\ooo` escapes (see
-//! [`escape`]). Nothing is looked up: variables stay as they are, `!include` is
-//! returned as a command, and the existence of objects is not checked.
-//!
-//! Extra fields at the end of a line are ignored, as by the SVR4 tools, because real files have modes after
-//! symbolic links; [`PrototypeEntry::has_more`] reports them.
+//! Nothing is looked up or expanded. Extra fields at the end of a line are ignored and reported
+//! ([`PrototypeEntry::has_more`]), because real files have modes after symbolic links.
 
 #[cfg(test)]
 mod tests;
@@ -48,8 +43,7 @@ pub struct PrototypeEntry {
     pub class: String,
     /// The path in the package, with variables as written; for an information file its name, without a `/`.
     pub path: PackagePath,
-    /// The text after the `=`: the target of a link, or the source of a file's content (meaningless for types
-    /// without content). Never empty.
+    /// The text after the `=`: the target of a link, or the source of a file's content. Never empty.
     pub right: Option<Vec<u8>>,
     /// The major and minor number, for `b` and `c` only; an inner `None` is `?`.
     pub device: Option<(Option<u32>, Option<u32>)>,
@@ -283,8 +277,7 @@ fn attributes(fields: &mut Fields<'_>) -> Result<PrototypeAttributes, PrototypeP
     })
 }
 
-/// Parses an owner or group. A variable with a lower-case initial belongs to the build, one with an upper-case
-/// initial to the installation (prototype(4)).
+/// A lower-case initial belongs to the build, an upper-case one to the installation (prototype(4)).
 fn account(
     field: Option<&[u8]>,
     error: FieldError,
@@ -298,14 +291,12 @@ fn account(
     Ok(name.map_or(AttributeSetting::Kept, AttributeSetting::Value))
 }
 
-/// Parses the name of a `$variable` of the build.
 fn build_variable(field: &[u8]) -> Result<String, PrototypeProblem> {
     let name = field.strip_prefix(b"$").and_then(variable_name);
     let name = name.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
     name.ok_or_else(|| PrototypeProblem::Variable(shown(field)))
 }
 
-/// Parses the name of a variable: a letter, then letters, digits and `_ - .`.
 fn variable_name(bytes: &[u8]) -> Option<String> {
     let fits = bytes.len() <= LONGEST_NAME
         && bytes.first().is_some_and(u8::is_ascii_alphabetic)

@@ -1,7 +1,5 @@
-//! The `README.<id>` of a patch, as far as a program may read it.
-//!
-//! A README is documentation, and no rule depends on it. Two things are read: labelled fields, for display,
-//! and requests for a reboot, for patches without a `patchinfo` file.
+//! The `README.<id>` of a patch: labelled fields, for display, and requests for a reboot, for patches without a
+//! `patchinfo` file. No rule depends on anything else in it.
 
 /// The kinds of reboot that a README asks for, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +21,7 @@ const REQUESTS: [(ReadmeReboot, &[&[u8]]); 4] = [
     (ReadmeReboot::RebootAfter, &[b"Reboot", b"after", b"install"]),
 ];
 
-/// The labels of public READMEs. A field ends at the next label.
+/// Labels of public READMEs. A field ends at the next label.
 const LABELS: [&str; 25] = [
     "Patch-ID#",
     "Keywords",
@@ -58,8 +56,7 @@ pub fn reboot_request(text: &[u8]) -> Option<ReadmeReboot> {
     REQUESTS.iter().find(|(_, words)| asks(words)).map(|(request, _)| *request)
 }
 
-/// Returns the first field with this label (given without its colon): the rest of the line and all lines up
-/// to the next label, trimmed. Bytes that are not UTF-8 become U+FFFD.
+/// Returns the first field with this label (without colon), trimmed; it ends at the next label.
 pub fn field(text: &[u8], label: &str) -> Option<String> {
     let mut lines = text.split(|&byte| byte == b'\n');
     let first = lines.find_map(|line| after_label(line, label))?;

@@ -3,10 +3,8 @@
 //! ```text
 //! path [ftype [major minor] [mode owner group]]          path1=path2 [l|s]
 //! ```
-//! A path alone only says that the package owns it. With a type, all fields of the type follow; `?` leaves
-//! one of them open. On the command line each word is a field, so a path may contain blanks. In a line,
-//! blanks separate fields, and white space, `=` and backslashes in a path are `\ooo` escapes, as in
-//! contents(4).
+//! A path alone only says that the package owns it; with a type, all fields of the type follow, and `?` leaves one open. As
+//! operands, words are fields and may contain blanks; in a line, special bytes are `\ooo` escapes, as in contents(4).
 
 use crate::package::{Ftype, Mode, ObjectAttributes, ObjectPath, PathError};
 
@@ -20,8 +18,7 @@ pub struct Registration {
     pub path: ObjectPath,
     /// The object's class, if given.
     pub class: Option<String>,
-    /// The object's type, or `None` if only the path is given: then the database or the object itself
-    /// decides.
+    /// The type; `None` if only the path is given, so that the database or the object itself decides.
     pub ftype: Option<Ftype>,
     /// The target of a link, as written.
     pub target: Option<Vec<u8>>,

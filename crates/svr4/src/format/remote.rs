@@ -1,7 +1,4 @@
-//! The `remote` file of a save directory: a pointer to an undo archive stored elsewhere (`patchadd -B`).
-//!
-//! The file has four lines, in the form that Sun's patch scripts write and expect; the round trip is exact.
-//! Other lines are ignored. The existence of the archive is not checked.
+//! The `remote` file of a save directory: a pointer in four lines to an undo archive stored elsewhere (`patchadd -B`).
 
 use super::lines::{LineTooLong, numbered};
 

@@ -1,21 +1,18 @@
 //! The response file that request and checkinstall scripts write and `pkgadd -r` reads.
 //!
-//! The file has two readers: shell scripts, which source it, and the engine, which takes it as pkginfo(4)
-//! syntax. The writer therefore produces only text that both read alike and refuses values that cannot be
-//! expressed that way. The caller decides which variables a package stores.
+//! The writer refuses values that a shell and pkginfo(4) would read differently.
 
 use crate::package::Params;
 
 use super::params::{ParamFile, ParamsError};
 
-/// The parameters that a response cannot change: the identity of the package, and PATH.
+/// A response cannot change these: the identity of the package, and PATH.
 const READ_ONLY: [&str; 8] = ["PATH", "NAME", "PKG", "PKGINST", "VERSION", "ARCH", "INSTDATE", "CATEGORY"];
 
 /// The answers in a response file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
-    /// The variables: each name once, in the place of its first assignment and with the value of its last, as
-    /// in a shell.
+    /// Each name once, in the place of its first and with the value of its last assignment, as in a shell.
     pub params: Params,
     /// The names that were skipped because a response cannot change them.
     pub read_only: Vec<String>,
@@ -76,7 +73,7 @@ fn is_variable(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Returns the quotes with which a shell and the engine read the same value; `None` if none are needed.
+/// Quotes for a shell and the engine; `None` if none are needed.
 fn quote_for(value: &[u8]) -> Result<Option<u8>, &'static str> {
     let has = |bytes: &[u8]| value.iter().any(|byte| bytes.contains(byte));
     if value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-+.,:/@%".contains(byte)) {

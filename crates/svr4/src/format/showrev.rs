@@ -1,7 +1,5 @@
-//! The output of `showrev -p` and `patchadd -p`: a line for each applied patch.
-//!
-//! `Patch: ID Obsoletes: … Requires: … Incompatibles: … Packages: …`. Lines that do not begin with `Patch:` are those
-//! of the system block, of a terminal or of an empty machine, and are skipped.
+//! The output of `showrev -p` and `patchadd -p`: a line `Patch: ID Obsoletes: … Requires: … Incompatibles: … Packages:
+//! …` for each applied patch. Other lines are skipped.
 
 use std::fmt;
 

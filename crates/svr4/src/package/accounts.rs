@@ -1,8 +1,5 @@
-//! The accounts of a root: the numbers of users and groups by name, and the names by number.
-//!
-//! A root has its own `etc/passwd` and `etc/group`; the name service of the machine that patches it does not count. No
-//! account has the number 2^32-1: it tells system calls to leave the owner unchanged. An account with that number is
-//! unknown.
+//! The accounts of a root, from its own `etc/passwd` and `etc/group`. An account with the number 2^32-1 is unknown: it
+//! tells system calls to leave the owner unchanged.
 
 use std::collections::BTreeMap;
 

@@ -1,13 +1,10 @@
-//! The System V checksum of pkgmap(4) and contents(4).
+//! The System V checksum of pkgmap(4), as of `sum -s`: bytes added modulo 2^32, folded twice to 16 bits.
 //!
-//! The values are those of `sum -s` and of every 32-bit SVR4 tool: the bytes are added modulo 2^32, then folded twice
-//! to 16 bits. The 64-bit Linux port of the old tools computes other values for files of 16 bytes and more, which are
-//! not supported. The algorithm is weak: it exists for compatibility only and decides nothing by itself.
+//! The 64-bit Linux port of the old tools computes other values, which are not supported.
 
 use std::io::{self, Read};
 
-/// The number of bytes added in parallel, as many as a few vector instructions take. Measured: 68 GB/s with 64, 60
-/// GB/s with 16, 21 GB/s with 128 and with one long sum.
+/// Bytes added in parallel. Measured: 68 GB/s with 64, 60 GB/s with 16, 21 GB/s with 128 and with one long sum.
 const LANES: usize = 64;
 
 /// A running checksum, fed through [`Checksum::update`] or [`io::Write`], which never fails.
@@ -47,9 +44,8 @@ impl io::Write for Checksum {
     }
 }
 
-/// Reads `input` to its end through `buffer` and returns the number of bytes and their checksum. One large
-/// buffer for many files saves calls and memory. If `size`, the size of a regular file, is given, the read
-/// that would only return the end is omitted.
+/// Reads `input` to its end through `buffer`, and returns size and checksum. A known `size` of a regular file saves the
+/// read that returns the end.
 pub fn sum_of(
     input: &mut (impl Read + ?Sized),
     buffer: &mut [u8],

@@ -1,15 +1,11 @@
-//! Characters that are dangerous in text from strangers: terminal controls, invisible characters, and characters that
-//! change the direction of writing, by which a text can pose as another one.
+//! Dangerous characters in text from strangers: terminal controls, invisible characters, and changes of direction.
 //!
-//! One set ([`is_hidden`]) serves everything that is printed, logged, mailed or shown on a page. In printed text, each
-//! of its characters becomes `\ooo`, three octal digits for each byte, as in pkgmap(5) and contents(5); newlines and
-//! tabs stay, and so do bytes that are not UTF-8, except the single bytes of C1. In documents, it becomes `\u{202e}`.
+//! Printed text escapes bytes as `\ooo`, except newlines, tabs, and invalid UTF-8. Documents use `\u{202e}`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Returns true if a character is a control character (C0, DEL, C1), an invisible format character, or one that changes
-/// the direction or the lines of a text.
+/// True for control characters (C0, DEL, C1), invisible ones, and those that change the direction or lines of a text.
 pub fn is_hidden(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -77,7 +73,7 @@ pub fn escaped(text: &[u8], set: EscapedSet) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// The longest word and line of a message, in bytes. A path has up to 4,095.
+/// Longest word and line of a message, in bytes. A path has up to 4,095.
 const LONGEST_WORD: usize = 4_200;
 const LONGEST_LINE: usize = 64 << 10;
 
@@ -110,7 +106,7 @@ pub fn shortened(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Returns the first bytes of a text, without a partial character.
+/// Returns the first bytes without a partial character.
 fn start_of(text: &[u8], most: usize) -> &[u8] {
     let is_within = |&end: &usize| text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80);
     let end = (0..=most).rev().find(|end| !is_within(end)).unwrap_or_default();
@@ -122,8 +118,7 @@ pub fn on_one_line(text: &[u8]) -> Vec<u8> {
     one_line(text, EscapedSet::Hidden)
 }
 
-/// Escapes the control characters of a text that must stay on one line, newlines included. The other hidden
-/// characters are left to the code that prints it.
+/// Escapes control characters on one line, newlines included. The code that prints it escapes the others.
 pub fn controls_on_one_line(text: &[u8]) -> Vec<u8> {
     one_line(text, EscapedSet::Controls)
 }
@@ -159,8 +154,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Replaces the hidden characters of a JSON document by its `\\u` escapes, except for line ends. JSON does not allow
-/// control characters in strings, so every hidden character is in a string.
+/// Replaces hidden characters of a JSON document by `\\u` escapes, except for line ends. JSON has them only in strings.
 pub fn visible_json(document: &str) -> Cow<'_, str> {
     if document.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
         return Cow::Borrowed(document);
@@ -231,7 +225,7 @@ mod tests {
         assert!(shown.len() < LONGEST_LINE + 100 && shown.ends_with("word …\nnext\n".as_bytes()));
     }
 
-    /// All characters that are to be escaped, by name and not by the function.
+    /// All characters to escape, by name and not by the function.
     fn hidden() -> impl Iterator<Item = char> {
         let ranges = [
             0..=0x1f,

@@ -1,10 +1,7 @@
 //! The choice of package parameters that scripts get as environment variables.
 //!
-//! A parameter is a value for scripts to read. Some names are more: a loader, a shell or an interpreter acts on them
-//! before the first line of a script, so a package, a response file or an answer that sets one would run its own code
-//! in every program that a script starts. No script gets such variables, regardless of their origin; pkgparam(1) still
-//! shows the parameters. No list of bad names is ever complete, so scripts that did not come with the package (those of
-//! standard classes, of the root and of the running system) only get the names they are written for.
+//! No script gets a variable on which a loader, shell or interpreter acts, because a package could run code in every
+//! program of a script. Scripts of others only get the names they are written for.
 
 use super::Params;
 
@@ -16,7 +13,7 @@ enum NamePattern {
 
 use NamePattern::{Exactly, Prefix, PrefixAndLetter};
 
-/// The names that no script gets, each with the program that interprets it.
+/// No script gets these names; each with the program that interprets it.
 const KEPT_OUT: &[(NamePattern, &str)] = &[
     (Prefix("LD_"), "the loader of ELF programs puts the libraries that they name into every process"),
     (Prefix("_RLD"), "the loader of IRIX and Tru64, as LD_"),
@@ -80,10 +77,10 @@ const KEPT_OUT: &[(NamePattern, &str)] = &[
     (Exactly(&["MAKEFLAGS", "MAKEFILES"]), "make takes options from there, and reads these files"),
 ];
 
-/// The start of a bash function in an environment variable; bash runs it at its own start (CVE-2014-6271).
+/// The start of a function, which bash runs at its own start (CVE-2014-6271).
 const FUNCTION: &[u8] = b"() {";
 
-/// The parameters for scripts from elsewhere: those that procedure-scripts(7) and pkginfo(5) define.
+/// For scripts from elsewhere: parameters of procedure-scripts(7) and pkginfo(5).
 const NAMED: &[&str] = &[
     // of the package
     "NAME",
@@ -126,20 +123,17 @@ pub fn is_exported(name: &str, value: &[u8]) -> bool {
     is_variable(name) && reason(name, value).is_none()
 }
 
-/// Returns true if scripts that did not come with the package get this parameter too, provided that it [is
-/// exported](is_exported).
+/// True if scripts that did not come with the package get this parameter too, if it [is exported](is_exported).
 pub fn is_for_all_scripts(name: &str) -> bool {
     NAMED.contains(&name) || NAMED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns the parameters that no script gets because another program would interpret them, in order, each with the
-/// reason.
+/// Returns the parameters that no script gets, in order, each with the reason.
 pub fn kept_out(params: &Params) -> impl Iterator<Item = (&str, &'static str)> {
     params.iter().filter_map(|(name, value)| Some((name, reason(name, value)?)))
 }
 
-/// Returns true if a name is valid for a shell variable. Other names are harmless to a shell, but not to every program
-/// that reads its environment.
+/// True for a valid name of a shell variable. Others are harmless to a shell, but not to every program.
 pub fn is_variable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

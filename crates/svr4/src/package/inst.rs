@@ -3,12 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a package instance: the abbreviation (`PKG`), with a `.suffix` if several instances are
-/// installed.
+/// The name of a package instance: the abbreviation (`PKG`), with a `.suffix` if several instances are installed.
 ///
-/// A name has at most 64 letters, digits, `-`, `+`, `_` and `.`, starts with a letter or a digit, and is none of the
-/// reserved words `all`, `new` and `install` (pkginfo(4), which allows 32 for an abbreviation). Every name is thus safe
-/// as a file name. Copies share the text.
+/// At most 64 letters, digits, `-`, `+`, `_` and `.`, starting with a letter or digit; none of the reserved words `all`,
+/// `new` and `install` (pkginfo(4)). Every name is safe as a file name. Copies share the text.
 ///
 /// ```
 /// use patchadm_svr4::package::PkgInst;

@@ -1,7 +1,4 @@
-//! The values of a package: names, paths, objects, parameters.
-//!
-//! No module here opens a file or knows a file format; [`format`](crate::format) turns bytes into these values and
-//! back.
+//! The values of a package. [`format`](crate::format) turns bytes into these values and back.
 
 mod accounts;
 pub mod checksum;

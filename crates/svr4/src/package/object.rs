@@ -1,7 +1,4 @@
-//! The description of one object of a package: type, class, attributes, content.
-//!
-//! Both pkgmap(4) and contents(4) lines hold this value. The path is kept apart, because the two files write
-//! it differently.
+//! One object of a package, as in pkgmap(4) and contents(4) lines, without its path.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -100,7 +97,6 @@ impl Ftype {
 pub struct Mode(u16);
 
 impl fmt::Display for Mode {
-    /// Formats four octal digits, as in contents(4).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04o}", self.0)
     }
@@ -140,8 +136,7 @@ pub struct ObjectAttributes {
     pub group: Option<Word>,
 }
 
-/// Size, checksum and modification time of a regular or information file. `None` is the `?` of a pkgmap:
-/// unknown.
+/// Size, checksum and modification time of a regular or information file. `None` is the `?` of a pkgmap: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ContentInfo {
     /// The size, in bytes.
@@ -277,8 +272,7 @@ impl ContentsLine {
 
 const IN_PLACE: usize = 14;
 
-/// A word that never changes. A word of up to 14 bytes, like nearly all words, takes no memory beyond its own 16 bytes:
-/// a package of a million objects has three words for each object.
+/// An immutable word. Up to 14 bytes, as nearly all words have, it takes no memory beyond its own 16 bytes.
 #[derive(Clone)]
 pub struct Word(Text);
 

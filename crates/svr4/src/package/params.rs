@@ -7,18 +7,16 @@ use std::ops::Range;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 
-/// The number of lines from which on an index finds names.
+/// Longer lists find names by an index.
 const INDEXED: usize = 64;
 
-/// Limits of the memory that is reserved before a file is read: lines, and the usual lengths of names and lines in
-/// bytes.
+/// Memory reserved before a file is read: lines, and usual bytes of names and lines.
 const MOST_ROOM: usize = 4096;
 const USUAL_NAME: usize = 20;
 const USUAL_LINE: usize = 64;
 
-/// Parameters in the order of their file. A name may occur several times: look-ups return the first
-/// (pkginfo(4)), but all are kept. Values are bytes, because real files are not always UTF-8. A look-up, a
-/// change and a removal take constant time.
+/// Parameters in the order of their file. Look-ups return the first of several with one name (pkginfo(4)), but all are kept.
+/// Values are bytes, because real files are not always UTF-8. Look-up, change and removal take constant time.
 ///
 /// ```
 /// use patchadm_svr4::package::Params;
@@ -33,10 +31,8 @@ pub struct Params {
     /// All names, and all values, concatenated: an allocation for each value would cost more than reading the file.
     names: String,
     values: Vec<u8>,
-    /// The parameters in the order of the file.
     lines: Vec<Line>,
-    /// The positions of the names with each hash, for long lists only. Such lists are cloned for every patch of a
-    /// package, so no entry here owns memory.
+    /// Positions by hash, for long lists only. Owns no memory, because lists are cloned for every patch of a package.
     index: HashMap<u64, Positions>,
     hasher: RandomState,
 }
@@ -55,9 +51,8 @@ struct StoredParam {
 
 #[derive(Clone, Debug)]
 struct Line {
-    /// The parameter; a removed one leaves a gap.
+    /// A removed parameter leaves a gap.
     stored: Option<StoredParam>,
-    /// The next position with the same hash.
     next: Option<usize>,
 }
 
@@ -67,7 +62,7 @@ impl Params {
         Self::default()
     }
 
-    /// Creates an empty list with memory reserved for the parameters of a file.
+    /// Reserves memory for the parameters of a file.
     pub(crate) fn of_text(text: &[u8]) -> Self {
         let lines = (text.len() / USUAL_LINE + 1).min(MOST_ROOM);
         let values = Vec::with_capacity(text.len().min(lines * USUAL_LINE));
@@ -125,7 +120,7 @@ impl Params {
         }
     }
 
-    /// Adds a position, which is after all indexed positions.
+    /// The position must be after all indexed ones.
     fn add_to_index(&mut self, place: usize) {
         let Some(hash) = self.name_at(place).map(|name| self.hasher.hash_one(name)) else { return };
         let positions = self.index.entry(hash).or_insert(Positions { first: place, last: place });
@@ -147,7 +142,7 @@ impl Params {
         self.forget_gaps(self.hasher.hash_one(name));
     }
 
-    /// Removes a hash from the index if only gaps are left for it, so that temporary names do not accumulate.
+    /// Removes a hash with gaps only, so that temporary names do not accumulate.
     fn forget_gaps(&mut self, hash: u64) {
         let mut place = self.index.get(&hash).map(|positions| positions.first);
         while let Some(line) = place.and_then(|place| self.lines.get(place)) {
@@ -168,8 +163,8 @@ impl Params {
         self.lines.iter().filter_map(line)
     }
 
-    /// Returns the same parameters in the order of `other`, then those that it lacks in their own. A name that occurs
-    /// several times in `other` keeps its later values there; for a name that it lacks, only the first value counts.
+    /// Returns the parameters in the order of `other`, then new ones in their own. A name that occurs several times in `other`
+    /// keeps its later values there; of a new name, only the first value counts.
     ///
     /// ```
     /// use patchadm_svr4::package::Params;
@@ -183,7 +178,7 @@ impl Params {
     pub fn in_order_of(&self, other: &Self) -> Self {
         let mut ordered = Self::with_room_of(self);
         let mut is_used = vec![false; self.lines.len()];
-        // If both have much the same order, as before and after a patch, names are not looked up.
+        // In much the same order, as before and after a patch, names are not looked up.
         let is_each_once = self.lines.len() > INDEXED && self.lines.iter().all(|line| line.next.is_none());
         let mut expected = 0;
         for (name, value) in other.iter() {

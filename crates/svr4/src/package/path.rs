@@ -1,17 +1,15 @@
-//! Paths of package objects: as a pkgmap writes them, and as they are inside the root.
-//!
-//! Both kinds are checked when they are created, so that no later step can be led out of the root by `..`, a
-//! NUL or a name that no file system holds. Paths are bytes; nothing here requires UTF-8.
+//! Paths of package objects: as in a pkgmap, and inside the root. Both are checked on creation, so that no `..`, NUL or
+//! impossible name leads a later step out of the root.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-/// The lengths of the longest path and component, in bytes (`PATH_MAX` - 1, `NAME_MAX`).
+/// In bytes (`PATH_MAX` - 1, `NAME_MAX`).
 const LONGEST_PATH: usize = 4095;
 const LONGEST_COMPONENT: usize = 255;
 
-/// Paths up to this length are joined without allocating memory.
+/// Joined without allocating memory.
 const SHORT_PATH: usize = 256;
 
 /// The reason a path is refused.
@@ -24,8 +22,8 @@ pub struct PathError {
     pub reason: &'static str,
 }
 
-/// An absolute path inside the root, with BASEDIR and variables resolved and without the prefix of `-R`. It
-/// is normalised: no `//`, no `.`, no trailing `/`, and never `..`. Copies share the bytes.
+/// An absolute path inside the root, without BASEDIR, variables and the prefix of `-R`. Normalised: no `//`, `.`,
+/// trailing `/` or `..`. Copies share the bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectPath(Arc<[u8]>);
 
@@ -75,8 +73,7 @@ impl ObjectPath {
         &self.0
     }
 
-    /// Returns the bytes without the leading `/`, as `openat` below the root takes them. Empty for the root
-    /// itself.
+    /// Returns the bytes without the leading `/`, for `openat` below the root. Empty for the root itself.
     pub fn relative(&self) -> &[u8] {
         &self.0[1..]
     }
@@ -104,7 +101,7 @@ impl ObjectPath {
                 && self.0[directory.0.len()] == b'/'
     }
 
-    /// Returns the lowest path that can lie below it: the paths below start there in a sorted list and are contiguous.
+    /// Returns the lowest path that can lie below it, the start of a contiguous range in a sorted list.
     #[must_use]
     pub fn lowest_below(&self) -> Self {
         // No name sorts before that of a single byte 1.
@@ -117,13 +114,12 @@ impl ObjectPath {
         std::iter::successors(self.parent(), Self::parent)
     }
 
-    /// Returns the bytes of all directories above it, from the nearest to the root: the search keys for maps of paths.
+    /// Returns the bytes of all directories above it, nearest first: search keys for maps of paths.
     pub fn ancestors_bytes(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::successors(parent_of(&self.0), |above| parent_of(above))
     }
 
-    /// Resolves the target of a hard link at this path (pkgmap(4)): an absolute target is a path of the root,
-    /// any other is relative to the directory of the link.
+    /// Resolves the target of a hard link at this path: absolute, or relative to the link's directory (pkgmap(4)).
     pub fn link_source(&self, target: &[u8]) -> Result<Self, PathError> {
         if target.first() == Some(&b'/') {
             return Self::new(target);
@@ -174,8 +170,7 @@ impl fmt::Debug for ObjectPath {
 pub struct PackagePath(Arc<[u8]>);
 
 impl PackagePath {
-    /// Checks and normalises a path: it must not be empty, contain a NUL or a `..` component, or exceed the
-    /// lengths of the file system.
+    /// Checks and normalises a path: not empty, no NUL, no `..`, within the lengths of file systems.
     pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
         if is_normal(bytes.strip_prefix(b"/").unwrap_or(bytes)) && bytes.len() <= LONGEST_PATH {
             return Ok(Self(bytes.into()));
@@ -198,14 +193,12 @@ impl PackagePath {
         &self.0
     }
 
-    /// Returns true if the path is absolute, so that its content lies under `root/` in a package directory and not
-    /// under `reloc/`.
+    /// True if its content lies under `root/` in a package directory, not under `reloc/`.
     pub fn is_absolute(&self) -> bool {
         self.0.first() == Some(&b'/')
     }
 
-    /// Resolves the path inside the root: `variable` maps a name without its `$` to a value, and a relative
-    /// path is placed below `basedir`.
+    /// Resolves the path inside the root. `variable` maps names without `$`; a relative path is placed below `basedir`.
     pub fn resolve(
         &self,
         basedir: &ObjectPath,
@@ -236,7 +229,6 @@ impl PackagePath {
 }
 
 impl Borrow<[u8]> for PackagePath {
-    /// Allows searching maps by bytes.
     fn borrow(&self) -> &[u8] {
         &self.0
     }
@@ -254,8 +246,8 @@ impl fmt::Debug for PackagePath {
     }
 }
 
-/// Escapes white space, `=`, backslashes and control bytes of a path or link target as `\ooo`, so that
-/// pkgmap, prototype and contents can express it. The classic format has no quoting; this is an extension.
+/// Escapes white space, `=`, backslashes and control bytes as `\ooo` for pkgmap, prototype and contents, which have no
+/// quoting: an extension of the classic format.
 pub fn escape(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     write_escaped(&mut out, bytes);
@@ -279,7 +271,7 @@ pub fn unescape(bytes: &[u8]) -> Vec<u8> {
     unescaped(bytes).into_owned()
 }
 
-/// Like [`unescape`], but borrows bytes that have no escapes.
+/// Like [`unescape`], but borrows bytes without escapes.
 pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'\\') {
         return Cow::Borrowed(bytes);
@@ -313,7 +305,7 @@ fn parent_of(path: &[u8]) -> Option<&[u8]> {
     path.get(..slash.max(1))
 }
 
-/// Returns true for components with one slash between them, the form of nearly all relative paths.
+/// Components with one slash between them, as nearly all relative paths.
 fn is_normal(bytes: &[u8]) -> bool {
     let is_part =
         |part: &[u8]| (1..=LONGEST_COMPONENT).contains(&part.len()) && !matches!(part, b"." | b"..");
@@ -341,7 +333,7 @@ fn error(bytes: &[u8], reason: &'static str) -> PathError {
     PathError { path: printable(shown), reason }
 }
 
-/// Escapes control characters and bytes that are not UTF-8, for messages.
+/// Escapes control characters and bytes that are not UTF-8.
 fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -441,7 +433,7 @@ mod tests {
             let longer = ObjectPath::new(&[b"/", bytes.as_bytes()].concat());
             let path = ObjectPath::new(bytes.as_bytes());
             prop_assert_eq!(path.as_ref().ok(), longer.as_ref().ok().filter(|_| bytes.starts_with('/')));
-            // A path of a package may be relative; a dot at its end is removed like a slash.
+            // A package's path may be relative; a dot at its end is removed like a slash.
             let longer = PackagePath::new(&[bytes.as_bytes(), b"/."].concat());
             let path = PackagePath::new(bytes.as_bytes());
             prop_assert_eq!(path.as_ref().ok(), longer.as_ref().ok().filter(|_| !bytes.is_empty()));

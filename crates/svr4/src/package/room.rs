@@ -1,8 +1,5 @@
-//! A check for available memory before a large collection is built.
-//!
-//! A valid package may be larger than the memory of the process, and an allocator that runs out of memory
-//! ends the program. A caller that is about to collect many entries therefore asks here first and can report
-//! an error. On a system that overcommits memory the answer is always yes.
+//! A check for memory before a large collection is built: a failed allocation would end the program. On a system that
+//! overcommits memory the answer is always yes.
 
 use std::hint::black_box;
 

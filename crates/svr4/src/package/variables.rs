@@ -1,8 +1,6 @@
-//! Variables in the description of an object: owners, groups and link targets that name a parameter.
+//! Variables in owners, groups and link targets of an object.
 //!
-//! Only names with an upper-case initial are variables of an installation (pkgmap(4)); the others were
-//! variables of the build. [`PackagePath::resolve`](super::PackagePath::resolve) resolves variables in paths,
-//! and calls [`value`].
+//! Only names with an upper-case initial belong to an installation (pkgmap(4)); others belonged to the build.
 
 use std::borrow::Cow;
 
@@ -29,8 +27,7 @@ pub enum VariableError {
     LongTarget,
 }
 
-/// Returns the value of a variable, or `None` if the name is not a variable of an installation or there is no
-/// such parameter.
+/// Returns a variable's value, or `None` if the name belongs to no installation or has no parameter.
 pub fn value(params: &Params, name: &str) -> Option<Vec<u8>> {
     let is_variable = name.starts_with(|c: char| c.is_ascii_uppercase());
     params.get(name).filter(|_| is_variable).map(<[u8]>::to_vec)
@@ -100,7 +97,7 @@ mod tests {
         assert_eq!(expand_object(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
     }
 
-    /// A package of a megabyte would be gigabytes.
+    /// A package of a megabyte would take gigabytes.
     #[test]
     fn values_that_no_link_and_no_account_can_have_are_refused_before_they_are_put_together() {
         let params: Params = [("V", "x".repeat(1 << 20))].into_iter().collect();

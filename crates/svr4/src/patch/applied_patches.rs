@@ -1,10 +1,5 @@
-//! The patches applied to a root, and their relations to each other and to a patch to be applied or backed out.
-//!
-//! [`AppliedPatches`] is the union over all packages of a root. Each question returns the ids that a good message names.
-//! Questions about incompatibilities are in `conflict`.
-//!
-//! A patch provides itself and every lower revision, likewise each patch that it obsoletes, and in turn the patches that
-//! those obsolete.
+//! The patches applied to a root, and their relations. A patch provides itself and every lower revision, likewise each
+//! patch that it obsoletes, and in turn the patches that those obsolete.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -28,7 +23,7 @@ pub struct AppliedPatch {
     pub incompatibles: PatchList,
 }
 
-/// The applied patches of a root.
+/// The applied patches of a root: the union over all its packages.
 ///
 /// ```
 /// use patchadm_svr4::package::{Params, PkgInst};
@@ -44,16 +39,16 @@ pub struct AppliedPatch {
 #[derive(Clone, Debug)]
 pub struct AppliedPatches {
     packages: Vec<PatchRecords>,
-    /// The index of each package in `packages`.
+    /// Indices in `packages`.
     places: HashMap<PkgInst, usize>,
     patches: BTreeMap<PatchId, AppliedPatch>,
-    /// The applied patches that name a revision of this base as incompatible.
+    /// Applied patches that name a revision of this base as incompatible.
     namers: BTreeMap<String, BTreeSet<PatchId>>,
-    /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
+    /// Explicitly obsoleted patches, with the applied patches that obsolete them.
     obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
-    /// Patches that are not applied, but whose changes the packages contain.
+    /// Not applied, but the packages contain their changes.
     contained: BTreeSet<PatchId>,
-    /// Patches that are no longer applied, and whose changes are gone from installed packages.
+    /// No longer applied, and their changes are gone from installed packages.
     lost: BTreeSet<PatchId>,
     /// Computed on first use: few patches require one that is not itself applied.
     provided: OnceLock<Provided>,
@@ -123,8 +118,8 @@ impl AppliedPatches {
         Self { packages, places, patches, namers, obsoleted, contained, lost, provided: OnceLock::new() }
     }
 
-    /// Sets the patches that ended without a backout, in place of earlier ones: `contained` patches still meet
-    /// requirements, because the packages have their changes from elsewhere; the changes of `lost` patches are gone.
+    /// Sets the patches that ended without a backout: `contained` ones still meet requirements, because the packages
+    /// have their changes from elsewhere; the changes of `lost` ones are gone.
     #[must_use]
     pub fn with_ended(
         self,
@@ -139,9 +134,8 @@ impl AppliedPatches {
         itself_or_later(&self.lost, id).is_some()
     }
 
-    /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and updates the
-    /// relations. The result equals [`new`](Self::new) with the changed records, at the cost of one patch. Returns
-    /// false, with nothing changed, if the package is unknown or has the patch already.
+    /// Records an application at the cost of one patch; the result equals [`new`](Self::new) with changed records.
+    /// Returns false if the package is unknown or has the patch already.
     pub fn record_applied(&mut self, package: &PkgInst, id: &PatchId, installed: &InstalledInfo) -> bool {
         let place = self.places.get(package).copied();
         let Some(records) = place.and_then(|place| self.packages.get_mut(place)) else { return false };
@@ -158,9 +152,8 @@ impl AppliedPatches {
         true
     }
 
-    /// Records that a patch was backed out of all its packages, as [`PatchRecords::record_backed_out`] does, and
-    /// updates the relations. The result equals [`new`](Self::new) with the changed records. Returns false, with
-    /// nothing changed, if the patch is not applied.
+    /// Records a backout from all packages; the result equals [`new`](Self::new) with changed records. Returns false if
+    /// the patch is not applied.
     pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
         let Some(patch) = self.patches.remove(id) else { return false };
         for place in patch.packages.iter().filter_map(|package| self.places.get(package)) {
@@ -192,7 +185,7 @@ impl AppliedPatches {
         patch.unwrap_or_else(|| AppliedPatch::new(id.clone()))
     }
 
-    /// Records that the applied patch `by` obsoletes `entry`, which has a count.
+    /// `entry` has a count.
     fn note_obsoletion(&mut self, entry: &PatchId, by: &PatchId) {
         let Self { obsoleted, patches, .. } = self;
         let obsoleters = obsoleted.entry(entry.clone()).or_insert_with(|| {
@@ -204,18 +197,17 @@ impl AppliedPatches {
         }
     }
 
-    /// Returns the applied patches that name any revision of these bases as incompatible, in listing order.
+    /// Returns applied patches that exclude a revision of these bases, in listing order.
     pub(super) fn namers<'a>(&'a self, ids: impl Iterator<Item = &'a PatchId>) -> BTreeSet<&'a PatchId> {
         ids.filter_map(|id| self.namers.get(id.base())).flatten().collect()
     }
 
-    /// Returns the applied patches that match an entry of a list of incompatible patches.
+    /// Returns applied patches that match an entry of a list of incompatible patches.
     pub(super) fn meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
         meant_by(&self.patches, word).map(|(id, _)| id)
     }
 
-    /// Returns the applied patches that obsolete a patch matching such an entry, except for their own revisions as in
-    /// [`PatchList::beyond`].
+    /// Returns applied patches that obsolete a match, except for their own revisions as in [`PatchList::beyond`].
     pub(super) fn obsoleting_meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
         meant_by(&self.obsoleted, word)
             .flat_map(|(entry, by)| by.iter().filter(move |by| !by.contains(entry)))
@@ -261,8 +253,7 @@ impl AppliedPatches {
         above.map(|(other, _)| other).take_while(move |other| other.same_base(&id))
     }
 
-    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself does not
-    /// count: no patch obsoletes itself.
+    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. No patch obsoletes itself.
     pub fn obsoleted_by(&self, id: &PatchId) -> Option<Obsoletion<'_>> {
         let covering = self.obsoleted.range((Included(id), Unbounded));
         covering.take_while(|(entry, _)| entry.same_base(id)).find_map(|(entry, by)| {
@@ -271,8 +262,7 @@ impl AppliedPatches {
         })
     }
 
-    /// Returns the reason why `id`, if applied, is not effective. A superseded patch must not be backed out by
-    /// itself.
+    /// Returns why the applied patch `id` is not effective. A superseded patch must not be backed out by itself.
     pub fn superseded(&self, id: &PatchId) -> Option<Superseded<'_>> {
         let revision = self.later_revision(id).map(Superseded::Revision);
         revision.or_else(|| self.obsoleted_by(id).map(Superseded::Obsoletion))
@@ -288,11 +278,9 @@ impl AppliedPatches {
         self.iter().filter(|patch| self.superseded(&patch.id).is_none())
     }
 
-    /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the first
-    /// refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
-    ///
-    /// A later revision counts if one of these packages records it. A record of another package says nothing about
-    /// them, because a package may be delivered with its maker's PATCHLIST.
+    /// Returns the relation of `id`, a patch for these packages, by the first refusal of patchadd(1M): applied, later
+    /// revision, obsoleted. A later revision counts only if one of these packages records it: another package may be
+    /// delivered with its maker's PATCHLIST.
     pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
         let remaining: Vec<PkgInst> =
             packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
@@ -312,8 +300,8 @@ impl AppliedPatches {
         }
     }
 
-    /// Returns a restricted patch on one of `packages`, and the package: it keeps out every patch that is not
-    /// restricted itself. The root's policy decides which ids are restricted.
+    /// Returns a restricted patch on one of `packages`: it keeps out every unrestricted patch. The root's policy
+    /// decides which ids are restricted.
     pub fn restricted<'a>(
         &'a self,
         incoming: &PatchId,
@@ -342,8 +330,7 @@ fn add_namer(namers: &mut BTreeMap<String, BTreeSet<PatchId>>, patch: &AppliedPa
     }
 }
 
-/// Returns the patches that match an entry of a list of incompatible patches. Revision zero, which matches all, is
-/// the lowest.
+/// Finds matches of an entry of a list of incompatible patches. Revision zero, the lowest, matches all.
 fn meant_by<'a, T>(
     patches: &'a BTreeMap<PatchId, T>,
     word: &PatchId,
@@ -377,8 +364,8 @@ pub struct UnmetRequirement {
 }
 
 impl AppliedPatches {
-    /// Returns the applied patch that provides `id`: `id` itself, a later revision of it, or one that
-    /// obsoletes such a revision, directly or through others. Without one, returns the contained patch that does.
+    /// Returns the applied patch that provides `id`: itself, a later revision, or one that obsoletes such a revision,
+    /// even through others. Without one, returns the contained patch that does.
     pub fn provides(&self, id: &PatchId) -> Option<&PatchId> {
         let itself = self.get(id).map(|patch| &patch.id);
         let applied = itself.or_else(|| self.later_revision(id)).or_else(|| self.provided().provider(id));
@@ -390,9 +377,8 @@ impl AppliedPatches {
         requirement.ids().iter().find_map(|id| self.provides(id))
     }
 
-    /// Returns the requirements of effective patches that are met now and would not be once `id` is backed
-    /// out of all its packages. A requirement that is already unmet is not the fault of this backout: the
-    /// classic scripts record requirements without enforcing them.
+    /// Returns requirements of effective patches that backing out `id` would break. Requirements that are unmet already
+    /// do not count: the classic scripts record them without enforcing them.
     pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<UnmetRequirement> {
         let all = || self.packages().iter();
         let infos = all().filter_map(|applied| applied.infos.get(id)?.installed());
@@ -407,7 +393,7 @@ impl AppliedPatches {
         self.unmet_after(&after)
     }
 
-    /// Returns the requirements of patches effective in `after` that are met now and not in `after`.
+    /// Returns requirements of patches effective in `after` that are met now and not then.
     pub fn unmet_after(&self, after: &Self) -> Vec<UnmetRequirement> {
         let mut unmet = Vec::new();
         for patch in after.effective() {
@@ -422,16 +408,13 @@ impl AppliedPatches {
     }
 }
 
-/// For each base, the highest revision provided and the applied patch that provides it.
+/// By base: the highest provided revision, and its applied patch.
 #[derive(Clone, Debug, Default)]
 struct Provided(HashMap<String, (PatchId, PatchId)>);
 
 impl Provided {
-    /// Follows the obsoletions of the patches `applied` to `packages`. The obsoletions of a record that still says
-    /// `Installed:` count even if PATCHLIST has lost its patch, which may be contained in another.
-    ///
-    /// An id is followed only if it raises the revision of its base, so the walk is finite. Revisions are cumulative:
-    /// they include the obsoletions of lower ones.
+    /// Follows the obsoletions of `applied` patches, including records that still say `Installed:` without a PATCHLIST
+    /// entry. An id is followed only if it raises the revision of its base, so the walk is finite.
     fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
         let claims = claims(packages);
         let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();
@@ -485,7 +468,7 @@ pub(super) mod tests {
         PkgInst::new(name).unwrap()
     }
 
-    /// Returns a root from lines `PACKAGE id [obsoletes X…] [requires X…] [incompat X…]`, applied in order.
+    /// Parses lines `PACKAGE id [obsoletes X…] [requires X…] [incompat X…]`, applied in order.
     pub(in crate::patch) fn root(lines: &[&str]) -> AppliedPatches {
         let mut packages: Vec<PatchRecords> = Vec::new();
         for line in lines {
@@ -626,7 +609,7 @@ pub(super) mod tests {
     }
 
     impl AppliedPatches {
-        /// Returns true if the value is the same as one built from these records.
+        /// True if a new value of these records is equal.
         fn is_as_read(&self, packages: &[PatchRecords]) -> bool {
             let read = Self::new(packages.to_vec());
             let namers = |all: &Self| -> Vec<(String, BTreeSet<PatchId>)> {

@@ -1,7 +1,5 @@
-//! Incompatibilities between an incoming patch and the applied ones.
-//!
-//! An incompatibility names exactly one revision or, with revision zero, all of them; a later revision is the
-//! vendor's repair and does not conflict. It holds in both directions.
+//! Incompatibilities between an incoming patch and the applied ones, in both directions. They name one revision or,
+//! with revision zero, all. A later revision is the vendor's repair and does not conflict.
 
 use super::{AppliedPatches, PatchId, PatchList};
 
@@ -27,12 +25,9 @@ pub enum PatchConflict<'a> {
 }
 
 impl AppliedPatches {
-    /// Returns the first conflict between the applied patches and `incoming`, given its own two lists.
+    /// Returns the first conflict with `incoming`, given its own two lists.
     ///
-    /// Only effective applied patches count: a superseded one no longer matters, and its successor has its own lists. A
-    /// patch that an applied one has explicitly obsoleted, and so contains, counts like that one, regardless of what
-    /// supersedes it. Among the applied patch's own revisions, only a later one counts, as defined by
-    /// [`PatchList::beyond`].
+    /// Only effective patches count, and those that they have explicitly obsoleted, except by [`PatchList::beyond`].
     pub fn incompatible_with<'a>(
         &'a self,
         incoming: &'a PatchId,
@@ -42,8 +37,7 @@ impl AppliedPatches {
         self.conflicts_with(incoming, obsoletes, incompatibles).next()
     }
 
-    /// Returns all conflicts between the applied patches and `incoming`, given its own two lists, in the order in which
-    /// [`incompatible_with`](Self::incompatible_with) checks them.
+    /// Returns all conflicts in the order of [`incompatible_with`](Self::incompatible_with).
     pub fn conflicts_with<'a>(
         &'a self,
         incoming: &'a PatchId,
@@ -70,7 +64,7 @@ impl AppliedPatches {
         named.chain(naming)
     }
 
-    /// Returns the applied patches that `named` matches, and those that contain one it matches (flag true).
+    /// Returns applied patches that `named` matches, and those that contain a match (flag true).
     fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = (&'a PatchId, bool)> {
         let itself = self.meant_by(named).filter(|id| self.superseded(id).is_none());
         itself.map(|id| (id, false)).chain(self.obsoleting_meant_by(named).map(|id| (id, true)))
@@ -89,7 +83,7 @@ mod tests {
     use super::super::applied_patches::tests::{id, root};
     use super::*;
 
-    /// Returns the conflict of a patch that obsoletes and excludes these, in words.
+    /// Formats the conflict of a patch that obsoletes and excludes these.
     fn conflict(root: &AppliedPatches, incoming: &str, obsoletes: &str, incompat: &str) -> Option<String> {
         let list = |text: &str| PatchList::parse(text, "-").unwrap();
         let (incoming, obsoletes, incompat) = (id(incoming), list(obsoletes), list(incompat));

@@ -1,7 +1,5 @@
-//! The fixes of a patch: ids of vulnerabilities and reports, in the value of `PATCH_FIXES`.
-//!
-//! A package records the fixes of an applied patch under the name of that patch, so that the root still knows them when
-//! the patch itself is no longer available. No rule depends on the ids; they are kept as written.
+//! The fixes of a patch: ids of vulnerabilities and reports in `PATCH_FIXES`. A package records them under the patch's
+//! name, so that the root knows them without the patch. No rule depends on them.
 
 use super::PatchId;
 use super::list::words;
@@ -58,7 +56,7 @@ impl FixId {
     /// The length of the longest id, in bytes.
     pub const LONGEST: usize = 64;
 
-    /// Reads an id: letters, digits and `._:+-`, of which the first is a letter or a digit.
+    /// Reads an id: letters, digits and `._:+-`, starting with a letter or a digit.
     pub fn new(text: &str) -> Result<Self, FixIdError> {
         match Self::fault(text) {
             None => Ok(Self(text.to_owned())),
@@ -130,13 +128,12 @@ impl FixList {
         if list.0.len() > Self::LIMIT { Err(FixListError::TooMany) } else { Ok(list) }
     }
 
-    /// Parses the list of a delivered patch. Invalid words are skipped, because they must not prevent its
-    /// application.
+    /// Parses the list of a delivered patch. Invalid words are skipped, because they must not prevent its application.
     pub fn parse_legible(value: &str) -> Self {
         words(value).filter_map(|word| FixId::new(word).ok()).take(Self::LIMIT).collect()
     }
 
-    /// Parses the record of a root. Anybody may have written there, so words that are no ids are dropped.
+    /// Skips words that are no ids, because anybody may have written the record.
     fn parse_recorded(value: &str) -> Self {
         let is_id = |word: &&str| rule::holds("pkginfo.fixes", FixId::fault(word).is_none());
         words(value).filter(is_id).take(Self::LIMIT).map(|word| FixId(word.to_owned())).collect()
@@ -211,8 +208,7 @@ pub struct FixRecord {
 }
 
 impl FixRecord {
-    /// Reads the record of an applied patch from the parameters of all packages that it is applied to. `id` is
-    /// spelled as in their lists.
+    /// Reads the record of an applied patch from all its packages. `id` is spelled as in their lists.
     pub fn of<'p>(id: &PatchId, packages: impl IntoIterator<Item = &'p Params>) -> Self {
         let (fixes, digest) = (format!("{RECORDED_FIXES}{id}"), format!("{RECORDED_DIGEST}{id}"));
         let mut found = Self::default();
@@ -237,8 +233,7 @@ impl FixRecord {
     }
 }
 
-/// Returns true if a parameter is the record of the fixes of an applied patch. No patch may write such a record of
-/// another patch.
+/// True for the record of an applied patch's fixes. No patch may write that of another one.
 pub fn is_fix_record(name: &str) -> bool {
     name.starts_with(RECORDED_FIXES) || name.starts_with(RECORDED_DIGEST)
 }

@@ -1,7 +1,4 @@
-//! The identity of a patch: a base code and a revision.
-//!
-//! Every id is safe as a file name and as a word of a list. It keeps its first spelling; two spellings of one
-//! revision (`105181-5`, `105181-05`) are equal everywhere.
+//! The identity of a patch: a base code and a revision, safe as a file name. `105181-5` and `105181-05` are equal.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -20,17 +17,15 @@ use std::sync::Arc;
 /// # Ok::<(), patchadm_svr4::patch::PatchIdError>(())
 /// ```
 ///
-/// The text is split at the *last* separator, so that a base may contain it. The base has letters, digits,
-/// `_`, `.`, `+` and `-` and does not start with `-` or `.`; the revision has any number of digits. Equality,
-/// hash and order compare the base byte by byte and the revision as a number; the spelling only matters for
-/// printing.
+/// The text is split at the *last* separator. The base has letters, digits, `_`, `.`, `+` and `-` and does not start with
+/// `-` or `.`; the revision has any number of digits. Equality, hash and order compare the base byte by byte and the
+/// revision as a number.
 ///
-/// The order is that of listings: bases of digits only come first and by number, the others after them by
-/// bytes; revisions by number. (A comparison by number only if *both* are digits would not be an order: `9 <
-/// 10 < 1a < 9`.)
+/// The order is that of listings: bases of digits come first and by number, the others after them by bytes. (A comparison
+/// by number only if *both* are digits would not be an order: `9 < 10 < 1a < 9`.)
 #[derive(Clone)]
 pub struct PatchId {
-    /// The first spelling, shared by all copies.
+    /// Shared by all copies.
     text: Arc<str>,
     base: usize,
     revision: usize,
@@ -52,8 +47,7 @@ impl PatchId {
     /// The usual separator of base and revision; a root's policy may set another one.
     pub const SEPARATOR: &str = "-";
 
-    /// The length of the longest id, in bytes: with any prefix or suffix that a record adds it is still a
-    /// valid file name.
+    /// Bytes of the longest id: with any prefix or suffix of a record it is still a valid file name.
     pub const LONGEST: usize = 128;
 
     /// Parses an id with the usual separator.
@@ -61,8 +55,7 @@ impl PatchId {
         Self::parse(text, Self::SEPARATOR)
     }
 
-    /// Parses an id whose base and revision are joined by `separator`, a string of letters, `_`, `.`, `+` and
-    /// `-`.
+    /// Parses an id with this separator, a string of letters, `_`, `.`, `+` and `-`.
     pub fn parse(text: &str, separator: &str) -> Result<Self, PatchIdError> {
         let bad = |reason| {
             let shown = text.chars().take(Self::LONGEST).flat_map(char::escape_debug).collect();
@@ -109,7 +102,7 @@ impl PatchId {
         &self.text[self.revision..]
     }
 
-    /// Returns true for revision zero, which means every revision in a list of incompatible patches.
+    /// Revision zero means every revision in a list of incompatible patches.
     pub(crate) fn is_revision_zero(&self) -> bool {
         significant(self.revision()).is_empty()
     }

@@ -1,10 +1,5 @@
-//! Lists of patches, as parameters hold them: plain lists (PATCHLIST, `SUNW_OBSOLETES`, `SUNW_INCOMPAT`), requirements
-//! (`SUNW_REQUIRES`) and obsoletion counts (`PATCH_OBSOLETES`).
-//!
-//! Every list keeps its order and has no entry twice. Requirements are mostly plain ids; alternatives `( a | b )` occur
-//! and are kept. In obsoletion counts, `id@n` means that *n* applied patches of the package obsolete patch *id*
-//! explicitly. With counts, patches can be backed out in any order: a patch obsoleted by two others stays obsolete until
-//! both are gone.
+//! Lists of patches: plain, requirements (`SUNW_REQUIRES`) with alternatives `( a | b )`, and obsoletion counts
+//! (`PATCH_OBSOLETES`): `id@n` says that *n* applied patches obsolete *id*, which stays obsolete until all are gone.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -50,7 +45,7 @@ impl PatchList {
         Ok(Self(ids))
     }
 
-    /// Parses a damaged list: words that are not ids, and entries above the limit, are skipped.
+    /// Skips words that are no ids, and entries above the limit.
     pub(super) fn parse_legible<'a>(words: impl Iterator<Item = &'a str>, separator: &str) -> Self {
         words.filter_map(|word| PatchId::parse(word, separator).ok()).take(Self::LIMIT).collect()
     }
@@ -91,9 +86,8 @@ impl PatchList {
         self.0.iter()
     }
 
-    /// Returns the patches in this list of obsoleted patches that `own` does not contain anyway: entries for its own
-    /// base up to its own revision are left out. A later revision contains the earlier ones, and repairs the faults
-    /// that made others incompatible with them.
+    /// Returns entries that `own` does not contain anyway, so without its own base up to its revision. A later revision
+    /// contains the earlier ones, and repairs the faults that made others incompatible with them.
     pub fn beyond<'a>(&'a self, own: &PatchId) -> impl Iterator<Item = &'a PatchId> {
         self.iter().filter(|entry| !own.contains(entry))
     }
@@ -175,8 +169,7 @@ impl Requirement {
         }
     }
 
-    /// Returns true if the patch `id`, with these obsoletes, meets the requirement by itself. A patch may meet its
-    /// own requirement.
+    /// True if the patch `id`, with these obsoletes, meets the requirement. A patch may meet its own requirement.
     pub fn is_met_by(&self, id: &PatchId, obsoletes: &PatchList) -> bool {
         let contains =
             |needed: &PatchId| id.contains(needed) || obsoletes.iter().any(|entry| entry.contains(needed));
@@ -223,7 +216,7 @@ impl Requirements {
         Ok(all.into_iter().collect())
     }
 
-    /// Parses a record made by another program. If its parentheses are malformed, every valid id counts as required.
+    /// Parses a foreign record. In malformed parentheses, every valid id counts as required.
     pub(super) fn parse_legible(value: &str, separator: &str) -> Self {
         Self::parse(value, separator).unwrap_or_else(|_| {
             let words = value.split(|c: char| c.is_ascii_whitespace() || ",()|".contains(c));
@@ -247,7 +240,7 @@ impl Requirements {
     }
 }
 
-/// Parses the ids between two parentheses; `None` if they are not at least two ids separated by bars.
+/// Parses the ids between parentheses; `None` without at least two ids separated by bars.
 fn alternatives(group: &str, separator: &str) -> Result<Option<Vec<PatchId>>, PatchIdError> {
     let mut ids = Vec::new();
     for alternative in group.split('|') {
@@ -302,10 +295,7 @@ impl Extend<Requirement> for Requirements {
     }
 }
 
-/// The obsoleted patches and the number of patches that obsolete each; no id twice, no count of zero.
-///
-/// Readers must not depend on the order, because the classic scripts write that of an awk array. Here old entries keep
-/// their places and new ones are appended.
+/// Obsoleted patches with counts above zero. Readers ignore the order: the classic scripts write that of an awk array.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
 
@@ -321,8 +311,7 @@ pub enum ObsoleteCountsError {
 }
 
 impl ObsoleteCounts {
-    /// Parses `id@count` words separated by blanks, commas or both. The first of several entries for one id
-    /// counts, as in the classic scripts; an entry with count zero is dropped.
+    /// Parses `id@count` words separated by blanks, commas or both. The first for an id counts; count zero is dropped.
     pub fn parse(value: &str, separator: &str) -> Result<Self, ObsoleteCountsError> {
         let (mut known, mut entries) = (HashSet::new(), Vec::new());
         for word in words(value) {
@@ -351,8 +340,7 @@ impl ObsoleteCounts {
         }
     }
 
-    /// Lowers the counts of the patches that a backed out patch had obsoleted; those without an entry are
-    /// skipped.
+    /// Lowers the counts of patches that a backed out patch had obsoleted, if they have an entry.
     pub fn count_down(&mut self, obsoleted: &PatchList) {
         for place in self.places(obsoleted).into_iter().flatten() {
             if let Some((_, count)) = self.0.get_mut(place) {
@@ -362,8 +350,7 @@ impl ObsoleteCounts {
         self.0.retain(|(_, count)| *count > 0);
     }
 
-    /// Returns the entry that makes `id` obsolete, if any: a patch that obsoletes `b-r` contains every `b-q`
-    /// with q <= r.
+    /// Returns the entry that makes `id` obsolete: one that names `b-r` covers every `b-q` with q <= r.
     pub fn covers(&self, id: &PatchId) -> Option<&PatchId> {
         self.ids().find(|entry| entry.contains(id))
     }
@@ -383,8 +370,7 @@ impl ObsoleteCounts {
         self.0.is_empty()
     }
 
-    /// Returns the position of each id, in one pass over both lists, either of which may be long in a hostile
-    /// pkginfo.
+    /// Takes one pass over both lists, either of which may be long in a hostile pkginfo.
     fn places(&self, ids: &PatchList) -> Vec<Option<usize>> {
         let known: HashMap<&PatchId, usize> = self.ids().enumerate().map(|(place, id)| (id, place)).collect();
         ids.iter().map(|id| known.get(id).copied()).collect()

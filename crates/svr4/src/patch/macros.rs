@@ -1,7 +1,4 @@
-//! The patch macros: the parameters with which a sparse package describes its patch.
-//!
-//! The names of directories and READMEs play no part. The caller checks that all packages of a patch name the
-//! same id.
+//! The patch macros: parameters with which a sparse package describes its patch.
 
 use super::{
     FIXES, FixList, InstalledInfo, PatchId, PatchIdError, PatchList, PatchListError, Requirements,
@@ -60,8 +57,7 @@ pub enum PatchMacrosError {
 }
 
 impl PatchMacros {
-    /// Reads the macros. Returns `None` if the package names no patch, and so is not a sparse package. An
-    /// empty value counts as missing.
+    /// Reads the macros; `None` if the package names no patch. An empty value counts as missing.
     pub fn from_params(params: &Params, separator: &str) -> Result<Option<Self>, PatchMacrosError> {
         let id = match (id(params, "SUNW_PATCHID", separator)?, id(params, "Patch_label", separator)?) {
             (Some(sunw), Some(label)) if sunw != label => {

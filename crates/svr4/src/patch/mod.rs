@@ -1,9 +1,7 @@
-//! The values of a patch: ids, lists, obsoletion counts, records, and the relations between patches.
+//! The values of a patch, and relations between patches.
 //!
-//! No module here opens a file or knows a file format beyond the text of a single parameter. Applied patches come from
-//! the parameters of installed packages ([`PatchRecords`]), offered ones from those of a sparse package
-//! ([`PatchMacros`]). [`AppliedPatches`] answers every question about a root that the rules of patchadd(1M) and
-//! patchrm(1M) ask; the caller turns the answers into messages and exit codes.
+//! [`PatchRecords`] come from installed packages, [`PatchMacros`] from sparse packages, and [`AppliedPatches`] answers
+//! the questions of patchadd(1M) and patchrm(1M).
 
 mod applied_patches;
 mod conflict;

@@ -1,12 +1,5 @@
-//! The patch records of one installed package: the patches applied to it and their relations to others.
-//!
-//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together;
-//! [`PatchRecords::record_applied`] and [`PatchRecords::record_backed_out`] are the two changes. Other
-//! parameters (`SUNW_PATCHID` and the like) are ignored.
-//!
-//! The reader of a `PATCH_INFO_` value accepts every form that the classic scripts write (runs of blanks, parts left out)
-//! and never fails: it skips unreadable parts, because a record made years ago must not prevent a backout. The writer
-//! produces one normal form.
+//! The patch records of one installed package: PATCHLIST, `PATCH_OBSOLETES` and `PATCH_INFO_` lines, which change
+//! together. Reading `PATCH_INFO_` never fails, because an old record must not prevent a backout.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,8 +19,7 @@ const INFO: &str = "PATCH_INFO_";
 pub struct PatchRecords {
     /// The package that has the records.
     pub package: PkgInst,
-    /// PATCHLIST: the applied patches, in order of application. Obsoleted patches stay in it until they are
-    /// backed out.
+    /// PATCHLIST in order of application. Obsoleted patches stay in it until they are backed out.
     pub list: PatchList,
     /// `PATCH_OBSOLETES`: the patches that applied ones obsolete, with counts.
     pub obsoletes: ObsoleteCounts,
@@ -63,9 +55,7 @@ impl PatchRecords {
         Self { package, list, obsoletes, infos }
     }
 
-    /// Reads the records from the parameters of an installed package. The two lists must be intact, because rules
-    /// depend on them. `PATCH_INFO_` lines are read leniently, and those without a valid patch id in their name are
-    /// skipped.
+    /// Reads the records. The two lists must be intact for rules; unreadable `PATCH_INFO_` lines are skipped.
     pub fn from_params(
         package: &PkgInst,
         params: &Params,
@@ -91,10 +81,9 @@ impl PatchRecords {
         self.infos.get(id).filter(|_| self.list.contains(id)).and_then(PatchInfo::installed)
     }
 
-    /// Records that `id` has been applied. Returns false, with nothing changed, if it was applied already:
-    /// its files may be installed again, but must not be counted again.
+    /// Records an application. Returns false for an applied patch: its files may come again, but must not count again.
     pub fn record_applied(&mut self, id: &PatchId, installed: InstalledInfo) -> bool {
-        // A patch that comes back keeps the spelling of its history, so that PATCH_INFO_$id is found.
+        // A patch that comes back keeps its old spelling, so that PATCH_INFO_$id is found.
         let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known).clone();
         if !self.list.push(id.clone()) {
             return false;
@@ -104,9 +93,8 @@ impl PatchRecords {
         true
     }
 
-    /// Writes the parameters that the records would have with `id` applied: the result of
-    /// [`record_applied`](Self::record_applied) and [`write`](Self::write) on a copy of them, without the copy. Returns
-    /// false, with nothing written, if `id` is applied already.
+    /// Writes the parameters with `id` applied, like [`record_applied`](Self::record_applied) and
+    /// [`write`](Self::write) without a copy. Returns false, with nothing written, if `id` is applied already.
     pub fn write_applied(&self, id: &PatchId, installed: InstalledInfo, params: &mut Params) -> bool {
         if self.list.contains(id) {
             return false;
@@ -125,9 +113,8 @@ impl PatchRecords {
         PatchInfo::parse(&params.text(&format!("{INFO}{known}")), separator)
     }
 
-    /// Records that `id` has been backed out. Returns false, with nothing changed, if it is not applied. The
-    /// patches it had obsoleted come from its own record, not from `ACTIVE_OBSOLETES`, which the classic
-    /// scripts leave stale.
+    /// Records a backout. Returns false, with nothing changed, if `id` is not applied. Obsoleted patches come from its
+    /// own record, not from `ACTIVE_OBSOLETES`, which the classic scripts leave stale.
     pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
         let obsoleted = self.installed(id).map(|installed| installed.obsoletes.clone()).unwrap_or_default();
         if !self.list.remove(id) {
@@ -138,8 +125,8 @@ impl PatchRecords {
         true
     }
 
-    /// Writes the parameters that a change of `id` affects: PATCHLIST, `PATCH_OBSOLETES` (not created while
-    /// it would be empty) and the patch's `PATCH_INFO_` line; those of other patches keep their bytes.
+    /// Writes the parameters that a change of `id` affects: PATCHLIST, `PATCH_OBSOLETES` (unless it is missing and
+    /// empty) and `PATCH_INFO_` of `id`. Lines of other patches keep their bytes.
     pub fn write(&self, id: &PatchId, params: &mut Params) {
         params.set(LIST, self.list.to_string());
         if !self.obsoletes.is_empty() || params.get(COUNTS).is_some() {
@@ -166,8 +153,7 @@ pub enum PatchInfo {
 /// The record of an applied patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstalledInfo {
-    /// The time of application, as date(1) prints it, e.g. `Fri Nov 20 06:37:39 UTC 2026`, with single blanks
-    /// between the words.
+    /// The time of application, as date(1) prints it, such as `Fri Nov 20 06:37:39 UTC 2026`, with single blanks.
     pub date: String,
     /// The node name of the machine that applied it; empty if not recorded.
     pub host: String,
@@ -215,8 +201,7 @@ fn label(word: &str) -> Option<(usize, &str)> {
     labels.find_map(|(place, label)| word.strip_prefix(label).map(|rest| (place, rest)))
 }
 
-/// Returns the text after each label, or `None` if there is no label. Repeated labels and labels out of order are
-/// skipped.
+/// Returns the text after each label; `None` without a label. Skips repeated and misplaced labels.
 fn parts(value: &str) -> Option<[InfoPart<'_>; 5]> {
     let mut parts: [InfoPart<'_>; 5] = Default::default();
     let mut at: Option<usize> = None;
@@ -239,7 +224,6 @@ fn parts(value: &str) -> Option<[InfoPart<'_>; 5]> {
 /// Words with single blanks between them, borrowed from the value while it has this form.
 #[derive(Default)]
 struct InfoPart<'v> {
-    /// The range of the borrowed words in the value.
     place: Range<usize>,
     words: Cow<'v, str>,
 }
@@ -318,7 +302,7 @@ mod tests {
         }
     }
 
-    /// One package through applications and backouts; its parameters are read again before each step.
+    /// A package through applications and backouts; its parameters are read again before each step.
     struct Story(Params);
 
     impl Story {

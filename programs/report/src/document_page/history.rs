@@ -9,7 +9,6 @@ use super::value::{Fields as _, trial_words};
 const COLUMNS: [&str; 9] =
     ["Run", "Began", "By", "Command", "Result", "Patches", "Packages", "Took (ms)", "Remarks"];
 
-/// The kinds of runs that a reader can choose among.
 const KINDS: [(&str, &str); 3] =
     [("done", "done"), ("other", "that ended otherwise"), ("undone", "that were undone")];
 
@@ -24,13 +23,12 @@ pub(super) fn head(document: &Value) -> PageHead {
 
 pub(super) fn parts(document: &Value) -> Vec<PagePart> {
     match document.items("runs") {
-        // Only a run that was asked for has its logs.
+        // Only a requested single run has logs.
         [run] if run.get("logs").is_some() => vec![one(run)],
         runs => vec![all(runs)],
     }
 }
 
-/// Returns everything about one run.
 fn one(run: &Value) -> PagePart {
     let story = PageStory {
         heading: format!("{}: {}", run.text("command"), run.text("result")),
@@ -72,13 +70,13 @@ fn facts(run: &Value) -> Vec<(String, String)> {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Returns what the run means for the trial of an earlier one.
+/// The run's effect on the trial of an earlier one.
 fn trial_end(run: &Value) -> Option<String> {
     let end = run.object("trial_end");
     end.some_text("end").map(|word| format!("run {}: {word}", end.text("run")))
 }
 
-/// Returns what happened to an adopted package.
+/// The outcome for an adopted package.
 fn refreshed_words(refreshed: &Value) -> String {
     let field = |name| refreshed.text(name);
     let (package, name, from, manager) = (field("package"), field("name"), field("from"), field("manager"));

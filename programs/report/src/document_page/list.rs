@@ -10,7 +10,6 @@ use super::value::{Fields as _, ended, trial_words};
 const COLUMNS: [&str; 8] =
     ["Patch", "State", "Applied", "Synopsis", "Undo data", "Removal", "Signature", "Packages"];
 
-/// The kinds of patches that a reader can choose among.
 const KINDS: [(&str, &str); 6] = [
     ("effective", "in force"),
     ("replaced", "superseded or obsoleted"),
@@ -43,7 +42,7 @@ fn has_state(patch: &Value, word: &str) -> bool {
     patch.items("state").iter().any(|state| state == word)
 }
 
-/// Returns what the operator has to look at.
+/// Everything that the operator has to look at.
 fn attention(document: &Value) -> Option<PagePart> {
     let row = |about: &str, what: &str, words: &str, class: &'static str| PageRow {
         cells: vec![PageCell::of(about), PageCell { class, ..PageCell::of(what) }, PageCell::of(words)],
@@ -105,7 +104,7 @@ fn row(patch: &Value) -> PageRow {
         () if has_state(patch, "effective") => "fine",
         () => "quiet",
     };
-    // To the minute, in the time zone in which it is recorded.
+    // To the minute, in its recorded time zone.
     let date = patch.text("date").get(..16).map(|date| date.replace('T', " "));
     let date = date.or_else(|| patch.some_text("date_text")).unwrap_or_default();
     let removal = removable.some_text("reason").unwrap_or_else(|| "possible".to_owned());
@@ -122,7 +121,7 @@ fn row(patch: &Value) -> PageRow {
     PageRow { kind: kinds.join(" ").into(), cells }
 }
 
-/// Returns the state with the patch that causes it, or what dpkg or rpm did.
+/// With the patch that causes it, or the change by dpkg or rpm.
 fn state(patch: &Value) -> String {
     patch.some_text("native").unwrap_or_else(|| {
         let by = patch.some_text("by").map(|by| format!(" by {by}")).unwrap_or_default();
@@ -130,7 +129,7 @@ fn state(patch: &Value) -> String {
     })
 }
 
-/// Returns the worst state of undo data, else its size.
+/// The worst state of undo data, else its size.
 fn undo_data(undo: &[Value]) -> String {
     let has = |state: &str| undo.iter().any(|one| one.text("state") == state);
     let worst = ["lost", "damaged", "exported", "committed"].into_iter().find(|state| has(state));
@@ -145,7 +144,7 @@ fn undo_data(undo: &[Value]) -> String {
     }
 }
 
-/// Returns the patches that ended because dpkg or rpm changed their package.
+/// Patches that ended because dpkg or rpm changed their package.
 fn overtaken(document: &Value) -> Option<PagePart> {
     let rows = document.items("overtaken").iter().map(|one| PageRow {
         cells: vec![PageCell::of(one.text("id")), PageCell::of(ended(one))],

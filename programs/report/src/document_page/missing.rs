@@ -1,4 +1,4 @@
-//! The patches that machines are missing: a section with a table, a graph and details for each machine.
+//! Missing patches: a section with table, graph and details for each machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::value::{Fields as _, ended};
 
-/// Returns the page about machines.
 pub(super) fn page_of(documents: &[&Value], made: String) -> String {
     let sections: Vec<PageSection> = documents.iter().map(|document| section_of(document)).collect();
     let title = match sections.as_slice() {
@@ -23,7 +22,7 @@ fn section_of(document: &Value) -> PageSection {
         None => ("Host", document.some_text("host").unwrap_or_else(|| "not named".to_owned())),
     };
     let entries = document.items("patches");
-    // A patch that was named and is not in the depot has a verdict.
+    // A named patch missing in the depot has a verdict.
     let (unknown, rows): (Vec<&Value>, Vec<&Value>) =
         entries.iter().partition(|patch| patch.get("verdict").is_some());
     let count = |is: &dyn Fn(&Value) -> bool| rows.iter().filter(|row| is(row)).count().to_string();
@@ -50,11 +49,11 @@ fn section_of(document: &Value) -> PageSection {
     }
 }
 
-/// Returns the notes about programs that still use libraries from before a patch.
+/// Programs that still use libraries from before a patch.
 fn kept_notes(row: &Value) -> impl Iterator<Item = String> {
     let mut by_programs: BTreeMap<BTreeSet<&str>, BTreeSet<&str>> = BTreeMap::new();
     for library in row.items("kept_shlibs") {
-        // A library that only the policy keeps is used by nobody.
+        // Nobody uses a library that only the policy keeps.
         let used = library.items("consumers").iter().filter(|consumer| consumer.text("how") != "policy");
         let programs = used.map(|consumer| consumer.text("path")).collect();
         by_programs.entry(programs).or_default().insert(library.text("library"));

@@ -1,6 +1,6 @@
-//! `patchadm-report page`: the JSON document of a command as a page for a browser.
+//! `patchadm-report page`: the JSON document of a command as a page.
 //!
-//! Documents are read leniently: a field that is missing or unknown leaves its cell empty or is ignored.
+//! A missing field leaves its cell empty, an unknown one is ignored.
 
 mod history;
 mod list;
@@ -46,14 +46,12 @@ struct PageArgs {
     document: Option<PathBuf>,
 }
 
-/// A page of tables, without its parts.
 struct PageHead {
     title: String,
     facts: Vec<(&'static str, String)>,
     skip: &'static str,
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "report page";
     let args: PageArgs = parse(call, USAGE)?;
@@ -92,14 +90,13 @@ fn unreadable(source: &Path, reason: &str, cause: ExitCause) -> Stop {
     Stop::Refused { exit: Exit::failed(cause), message: format!("cannot render {source}: {reason}") }
 }
 
-/// Returns the page about a document, or the reason why there is none.
 fn page_of(document: &Value, made: String) -> Result<String, String> {
     let schema = document.text("schema");
     if schema != "patchadm/1" {
         return Err(format!("not a document of patchadm: its schema is <{}>", schema.escape_debug()));
     }
     let command = document.text("command");
-    // A document about several roots holds one document for each.
+    // A document about several roots holds one for each.
     let roots = document.items("roots");
     let is_about_several = !roots.is_empty();
     let documents: Vec<&Value> = if is_about_several { roots.iter().collect() } else { vec![document] };
@@ -144,7 +141,7 @@ fn of_tables(
     html_of_tables(&TablePage { title, facts, skip, parts: parts.collect() })
 }
 
-/// Returns the error of a root that could not be read or planned.
+/// For a root that could not be read or planned.
 fn failure(document: &Value) -> Option<PagePart> {
     let error = document.text("error");
     let is_told = error.is_empty() || document.text("command") == "plan";

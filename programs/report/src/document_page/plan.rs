@@ -1,4 +1,4 @@
-//! What applying or removing patches would do.
+//! Effects of applying or removing patches.
 
 use patchadm_cli::reply::words::human;
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageTable};
@@ -7,14 +7,13 @@ use serde_json::Value;
 use super::PageHead;
 use super::value::Fields as _;
 
-/// The most objects of a patch that are listed; the rest is counted.
+/// Listed objects of a patch; the rest is counted.
 const MOST_OBJECTS: usize = 2_000;
 
-/// The kinds of patches that a reader can choose among.
 const KINDS: [(&str, &str); 3] =
     [("planned", "planned"), ("idle", "with nothing to do"), ("refused", "refused")];
 
-/// Verdicts on patches for which there is nothing to do.
+/// Verdicts without anything to do.
 const IDLE: [&str; 4] = ["already-applied", "superseded", "obsoleted", "not-applicable"];
 
 pub(super) fn head(document: &Value) -> PageHead {
@@ -45,7 +44,7 @@ fn notes(document: &Value) -> Option<PagePart> {
     (!remarks.is_empty()).then(|| PagePart { heading: "Notes".to_owned(), remarks, ..PagePart::default() })
 }
 
-/// Returns a part with a table that nobody sorts; none without rows.
+/// An unsortable table; `None` without rows.
 fn plain(heading: String, caption: String, columns: &[&'static str], rows: Vec<PageRow>) -> Option<PagePart> {
     let columns = columns.iter().copied().map(Into::into).collect();
     let table = PageTable { caption, columns, kinds: Vec::new(), rows };
@@ -82,7 +81,6 @@ fn patches(document: &Value) -> PagePart {
     PagePart { heading, table: Some(table), ..PagePart::default() }
 }
 
-/// Returns the numbers of objects by kind of change.
 fn counts(files: &Value) -> String {
     let words = ["replaced", "added", "deleted", "kept"].into_iter().filter_map(|word| {
         files.number(word).filter(|number| *number > 0).map(|number| format!("{number} {word}"))
@@ -90,7 +88,7 @@ fn counts(files: &Value) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the scripts that run, the objects with privileges, and the programs in use.
+/// Scripts to run, objects with privileges, and programs in use.
 fn scripts(document: &Value) -> Option<PagePart> {
     let row = |patch: &Value, what: &str, name: &str, words: String| PageRow {
         cells: vec![
@@ -142,7 +140,6 @@ fn space(document: &Value) -> Option<PagePart> {
     plain("Space".to_owned(), caption, &["Patch", "File system", "Needed", "Free"], rows.collect())
 }
 
-/// Returns the objects that a patch would change.
 fn objects(patch: &Value) -> Option<PagePart> {
     let changes = patch.items("changes");
     let row = |change: &Value| PageRow {

@@ -1,19 +1,17 @@
-//! Reading fields of a document: a field of another type counts as missing.
+//! Fields of a document: one of another type counts as missing.
 
 use serde_json::Value;
 
-/// The fields of an object.
 pub(super) trait Fields {
-    /// Returns a text; empty if there is none.
+    /// Empty without a text.
     fn text(&self, name: &str) -> &str;
-    /// Returns a text unless it is missing or empty.
+    /// `None` for an empty text.
     fn some_text(&self, name: &str) -> Option<String>;
     fn number(&self, name: &str) -> Option<u64>;
     fn is_true(&self, name: &str) -> bool;
     fn items(&self, name: &str) -> &[Value];
-    /// Returns the texts of a list.
     fn texts(&self, name: &str) -> Vec<String>;
-    /// Returns an object; null if there is none.
+    /// Null without an object.
     fn object(&self, name: &str) -> &Value;
 }
 
@@ -49,7 +47,6 @@ impl Fields for Value {
     }
 }
 
-/// Returns the standing of a trial in words.
 pub(super) fn trial_words(trial: &Value) -> Option<String> {
     if !trial.is_object() {
         return None;
@@ -61,7 +58,7 @@ pub(super) fn trial_words(trial: &Value) -> Option<String> {
     })
 }
 
-/// Returns how a patch ended that dpkg or rpm overtook.
+/// The end of a patch that dpkg or rpm overtook.
 pub(super) fn ended(patch: &Value) -> String {
     let (name, version, manager) = (patch.text("name"), patch.text("version"), patch.text("manager"));
     match patch.text("outcome") {

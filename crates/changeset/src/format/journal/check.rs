@@ -1,9 +1,6 @@
-//! The permitted values of a journal's fields: only those that this program could have written.
-//!
-//! A journal with right checksums may still lie, because the owner of the root can compute them. So every field that
-//! decides where something is read, changed, removed or signalled is checked against the few values that the engine
-//! writes; anything else is damage. This module makes the checks that need no root. The transaction makes those that
-//! do (the owner of the stage directories, the directory of our own files), before recovery does anything.
+//! Permitted field values. The root's owner can forge checksums, so each field that decides what is read, changed,
+//! removed or signalled must have a value that the engine writes. These checks need no root; the transaction makes the
+//! others before recovery begins.
 
 use std::collections::HashSet;
 
@@ -22,7 +19,7 @@ use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{NOBODYS_NUMBER, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The longest name of a script, in characters: longer ones are cut when recorded, because sectors are short.
+/// In characters: longer names are cut, because sectors are short.
 pub const LONGEST_SCRIPT_NAME: usize = 80;
 
 const LONGEST_PATCH_ID: usize = 128;
@@ -31,7 +28,7 @@ const FILE_TYPES: &str = "fdlpsbc";
 
 enum Record<'a> {
     Named(String),
-    /// The change of a path. There are many, and their description is hardly ever needed.
+    /// Described on demand: there are many, and an error is rare.
     ChangeOf(&'a ObjectPath),
 }
 
@@ -65,7 +62,7 @@ fn progress(progress: &ScriptProgress) -> Result<(), JournalError> {
     let its = Record::Named("its progress".to_owned());
     its.must("journal.progress.number", "number", progress.number < RUNS)?;
     let Some(script) = &progress.script else { return Ok(()) };
-    // Group 0 means the caller's own group, 1 every process, and a negative number one process.
+    // kill(2): group 0 is the caller's, 1 every process, a negative number one process.
     its.must("journal.progress.group", "group", script.group > 1)?;
     let is_name = script.name.chars().count() <= LONGEST_SCRIPT_NAME;
     its.must("journal.progress.name", "name", is_name)?;
@@ -93,22 +90,20 @@ pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
 }
 
 impl Journal {
-    /// Returns the directory of our own files in the root, according to the stage of the first domain: a physical
-    /// path.
+    /// Returns the physical path of our own directory, from the first domain's stage.
     pub fn own_directory(&self) -> Option<ObjectPath> {
         self.domains.first()?.stage.parent()?.parent()
     }
 
-    /// Checks that the stage of the first domain is in `own`, the directory of our own files: a physical path. The
-    /// journal itself cannot prove which directory that is.
+    /// The journal cannot prove which directory is ours, so the caller passes its physical path.
     pub fn must_be_of(&self, own: &ObjectPath) -> Result<(), JournalError> {
         let is_there = self.own_directory().is_none_or(|said| said == *own);
         Record::Named("its domain 0".to_owned()).must("journal.domain.place", "stage", is_there)
     }
 }
 
-/// Returns true if a stage is in a valid place for this run: in the directory of our own files for the first domain;
-/// for another one in `.patchadm` of its topmost directory, or in that directory itself.
+/// The first domain's stage is in our own directory; others are in `.patchadm` of their topmost directory, or in that
+/// directory itself.
 fn is_stage(domain: &Domain, index: usize, run: &str) -> bool {
     let (holder, name) = (domain.stage.parent(), domain.stage.name());
     let Some(holder) = holder else { return false };
@@ -133,7 +128,6 @@ pub(super) fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Returns true if a path is that of the log of a patch, or of our own log.
 fn is_log(path: &ObjectPath) -> bool {
     let id = path
         .as_bytes()
@@ -165,7 +159,7 @@ fn is_possible_drop(drop: &StoredFiles) -> bool {
     drop.directories.is_possible() && are_stored_names(&drop.names, drop.directories.directories.len())
 }
 
-/// Checks an undo archive that is recorded separately: one outside the root.
+/// For archives outside the root.
 pub fn archive_elsewhere(archive: &JournalArchive, of: String) -> Result<(), JournalError> {
     let its = Record::Named(of);
     its.must("journal.archive.path", "path", archive.path.is_none())?;
@@ -181,7 +175,7 @@ fn elsewhere(archive: &JournalArchive, its: &Record<'_>) -> Result<(), JournalEr
     its.must("journal.archive.inode", "inode", archive.inode.as_ref().is_none_or(is_inode))
 }
 
-/// Returns true if an escaped path of the host has the form of the place of an undo archive: `DIR/<id>/<PKG>/NAME`.
+/// Checks the form `DIR/<id>/<PKG>/NAME`.
 fn is_elsewhere(text: &str) -> bool {
     let Ok(path) = ObjectPath::new(&decode(text)) else { return false };
     let above: Vec<ObjectPath> = path.ancestors().take(3).collect();
@@ -214,8 +208,8 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record<'_>) ->
     its.must("journal.op.xattrs", "xattrs", sets_only_settable(op))
 }
 
-/// Checks the fields that only an exchange of directories has. No lie depends on them: an op that replaces a
-/// directory does the same as an exchange without them, and the outgoing objects are checked against the list.
+/// For exchanges only. No lie depends on these fields: without them the op replaces a directory, and outgoing objects
+/// are compared with the list.
 fn tree(op: &Op, its: &Record<'_>) -> Result<(), JournalError> {
     let is_directory =
         |identity: &Option<Box<Identity>>| identity.as_ref().is_some_and(|it| it.file_type == 'd');
@@ -231,9 +225,8 @@ fn tree(op: &Op, its: &Record<'_>) -> Result<(), JournalError> {
     if is_whole { Ok(()) } else { Err(JournalError::Field { field: "list", of: its.words() }) }
 }
 
-/// Returns true if an op may change a path. Among our own files, only records may change, and never those of the
-/// protocol itself. If the directory `own` is elsewhere because someone has replaced it by a link, objects may lie
-/// beside them.
+/// Among our own files, only records may change, never those of the protocol. If someone replaced our directory by a
+/// link, objects may lie beside them.
 fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
     let Some(own) = own.filter(|own| path == *own || path.is_below(own)) else {
         return !path.relative().is_empty();
@@ -244,12 +237,12 @@ fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
         let begins = |name: &[u8]| first.starts_with(name);
         first == b"stage" || begins(b"journal") || begins(b"ops-") || begins(b"root-id")
     };
-    // It is elsewhere if someone has replaced it by a link.
+    // It is elsewhere if someone replaced it by a link.
     let is_shared = own.as_bytes() != places::OWN_DIRECTORY.as_bytes();
     (db || is_shared) && names.next().is_some_and(|first| !is_protocol(first))
 }
 
-/// Returns true if a name in a stage has the engine's form: `(o|db)/[A-Za-z0-9][A-Za-z0-9.]*`.
+/// `(o|db)/[A-Za-z0-9][A-Za-z0-9.]*`.
 fn is_staged_name(name: &str) -> bool {
     let name = name.strip_prefix("o/").or_else(|| name.strip_prefix("db/")).unwrap_or_default();
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -257,7 +250,7 @@ fn is_staged_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
 }
 
-/// Returns true if an op that changes attributes concerns one object that is otherwise the same before and after.
+/// An attribute change concerns one object that is otherwise unchanged.
 fn is_one_object(op: &Op) -> bool {
     let kept = |one: &Identity| {
         let Identity { file_type, size, inode, b3, target, .. } = one.clone();
@@ -266,8 +259,7 @@ fn is_one_object(op: &Op) -> bool {
     op.old.as_deref().map(kept) == op.new.as_deref().map(kept)
 }
 
-/// Returns true if undoing an op sets only extended attributes that the engine sets. A held directory gets all of
-/// them; any other object gets those that the op changes.
+/// Undoing may only set attributes that the engine sets: all for a held directory, changed ones for others.
 fn sets_only_settable(op: &Op) -> bool {
     let of = |identity: &Option<Box<Identity>>| {
         identity.as_ref().and_then(|one| one.xattrs.clone()).unwrap_or_default()
@@ -281,20 +273,17 @@ fn sets_only_settable(op: &Op) -> bool {
     old.keys().chain(new.keys()).filter(|key| is_set(key)).all(|key| is_settable(&decode(key)))
 }
 
-/// Returns true if an extended attribute passes from an object to its next version: those of users, access control
-/// lists and labels do. A file capability is equivalent to a set-id bit, and the attributes of overlayfs or of the
-/// integrity measurement do not belong to the object at all.
+/// True for attributes of users, access control lists and labels, which pass to an object's next version. File
+/// capabilities equal set-id bits; those of overlayfs and the integrity measurement are not the object's.
 pub fn is_settable(key: &[u8]) -> bool {
     is_label(key) || key.starts_with(b"user.") || key.starts_with(b"system.posix_acl_")
 }
 
-/// Checks the escaped path of an object that is recorded separately.
 pub fn noted_path(path: &str, of: &str) -> Result<ObjectPath, JournalError> {
     let parsed = ObjectPath::new(&decode(path)).ok().filter(|path| !path.relative().is_empty());
     parsed.ok_or_else(|| JournalError::Field { field: "path", of: of.to_owned() })
 }
 
-/// Checks the escaped path, recorded separately, of a stage of `run` in a directory of its own.
 pub fn noted_stage(path: &str, run: &str) -> Result<ObjectPath, JournalError> {
     let its = Record::Named("one of its lines".to_owned());
     let path = noted_path(path, &its.words())?;
@@ -302,7 +291,6 @@ pub fn noted_stage(path: &str, run: &str) -> Result<ObjectPath, JournalError> {
     Ok(path)
 }
 
-/// Checks an identity that is recorded separately.
 pub fn noted_identity(noted: &Identity, of: String) -> Result<(), JournalError> {
     identity(noted, &Record::Named(of))
 }
@@ -330,13 +318,13 @@ fn is_marker(text: &str) -> bool {
     is_hex(text, 16)
 }
 
-/// Returns true if a text has the form of `/proc/sys/kernel/random/boot_id`.
+/// The form of `/proc/sys/kernel/random/boot_id`.
 pub fn is_boot_id(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, digits)| is_hex(part, digits))
 }
 
-/// Returns true if a name may be a patch id: it becomes the name of a directory, which is all that matters here.
+/// It becomes a directory name, and only that matters here.
 fn is_patch_id(name: &[u8]) -> bool {
     let is_of_it = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(byte);
     name.len() <= LONGEST_PATCH_ID

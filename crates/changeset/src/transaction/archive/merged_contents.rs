@@ -1,9 +1,6 @@
-//! Stages the merged `contents` in one pass, together with its stamp for the next run and for readers.
-//!
-//! If the stamp of the last run fits, everything between the changed lines is copied as is, and the old digest is
-//! taken from the stamp. Otherwise every line is read, and an unsorted database is sorted. A thread computes the new
-//! digest while the file is written; meanwhile the system begins to write back a large file, so that the sync that
-//! makes it durable has little left to do.
+//! Stages the merged `contents` with its stamp. If the last stamp fits, unchanged parts are copied and the old digest
+//! is reused. A thread computes the new digest meanwhile, and write-back of large files starts early, so that the final
+//! sync is short.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,8 +53,7 @@ pub(crate) struct StagedContents {
     pub(crate) logged: usize,
 }
 
-/// Stages the merged `contents` under `name`, and completes its item: the digest of the old file and the identity of
-/// the new one. The stamp is that of run number `run`.
+/// Also completes the item: digest of the old file, identity of the new one. `run` is the stamp's run number.
 pub(crate) fn stage(
     root: &Root,
     plan: &Plan,
@@ -66,7 +62,7 @@ pub(crate) fn stage(
     name: &[u8],
     run: u64,
 ) -> Result<StagedContents, Cause> {
-    // The changes that another tool has logged come before those of the plan, which was made with them.
+    // The plan was made with the logged changes, so they come first.
     let logged = contents::read_log(&RecordView::live(root)).map_err(Cause::from)?;
     let logged_changes = logged.as_ref().map_or(0, |log| log.edits.len());
     let edits = match logged.map(|log| log.edits).filter(|edits| !edits.is_empty()) {
@@ -81,12 +77,12 @@ pub(crate) fn stage(
     let file = within.create(name)?;
     let reserved = old.as_ref().map(|(_, identity)| identity.size).filter(|size| *size >= SMALL);
     if let Some(size) = reserved {
-        // A file in one piece is written faster, and a full disk shows now.
+        // Writing is faster in one piece, and a full disk shows now.
         file.reserve(size)?;
     }
     let mut written = if let Some((old, identity)) = &old {
         let written = merging.write(old, file)?;
-        // The copied bytes must be those that the journal calls the old file.
+        // The copied bytes must be those that the journal calls old.
         merging.must_be(old, identity)?;
         written
     } else {
@@ -163,7 +159,7 @@ impl Merging<'_> {
         Ok(old)
     }
 
-    /// Copies the parts known to be sorted. Returns the file, still empty, if the order is unknown.
+    /// Returns the empty file if the order is unknown.
     fn splice(&self, old: &File, file: WritableFile) -> Result<Result<MergedContents, WritableFile>, Cause> {
         let size = old.metadata().map_err(|error| self.failed(error))?.len();
         let searches = SEARCH.saturating_mul(self.edits.len() as u64);
@@ -190,7 +186,7 @@ impl Merging<'_> {
         })
     }
 
-    /// Merges line by line. An error returns the file, for another try.
+    /// An error returns the file for another try.
     fn merge(
         &self,
         old: impl Read,
@@ -211,8 +207,7 @@ impl Merging<'_> {
     }
 }
 
-/// Lets `work` write a file while a thread computes the digest. The system begins to write it back meanwhile, so that
-/// waiting for the digest and for the disk overlap.
+/// Write-back starts meanwhile, so that digest and disk overlap.
 fn digested<T>(
     file: WritableFile,
     work: impl FnOnce(&mut dyn Write) -> Result<T, ContentsError>,
@@ -234,7 +229,7 @@ fn digested<T>(
     (made, file)
 }
 
-/// Computes the digest of a file while it is written; `written` yields the size so far.
+/// `written` yields the size so far.
 fn digest(file: &WritableFile, written: impl IntoIterator<Item = u64>) -> io::Result<Digest> {
     let mut buffer = vec![0; PORTION];
     let (mut hashing, mut at) = (Hashing::new(io::sink()), 0);
@@ -264,7 +259,7 @@ impl Write for WatchedWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.put_some(bytes, self.size)?;
         self.size += count as u64;
-        // A receiver that no longer listens has failed, and reports that itself.
+        // A failed receiver reports its own error.
         let _ = self.progress.send(self.size);
         let whole = self.size - self.size % SMALL;
         if whole > self.begun {
@@ -335,8 +330,8 @@ impl ContentsFacts {
     }
 }
 
-/// Notes that the run takes over each old record that the plan rewrites and that someone else has changed since a run
-/// left it. `contents` is the digest of the old file if the plan writes that file.
+/// Notes for each old record that someone else has changed since a run. `contents` is the old digest if the plan writes
+/// that file.
 pub(crate) fn taken_over(root: &Root, plan: &Plan, contents: Option<Digest>) -> Result<Vec<String>, Cause> {
     let view = RecordView::live(root);
     let Some(last) = view.last_records() else { return Ok(Vec::new()) };
@@ -390,7 +385,7 @@ fn packages_after(view: &RecordView<'_>, plan: &Plan, run: u64) -> Result<BoundP
 #[derive(Default)]
 struct PackageChange {
     pkginfo: Option<Digest>,
-    /// True if there is a spooled copy afterwards; `None` if the plan does not touch it.
+    /// There is a spooled copy afterwards; `None` if the plan does not touch it.
     is_spooled: Option<bool>,
     is_gone: bool,
 }
@@ -457,7 +452,7 @@ fn give_up(bound: &mut BoundPackages, view: &RecordView<'_>, plan: &Plan, run: u
             .map(|(path, _)| path)
             .collect();
         if !taken.is_empty() && bound.get(package).is_none() {
-            // A package about which nothing is known yet is bound as it is.
+            // An unknown package is bound as it is.
             let Some(now) = view.read(&places::pkginfo(package), LARGEST_PKGINFO)? else { continue };
             let is_spooled = is_spooled(view, package)?;
             let (pkginfo, given_up) = (Digest::of(&now), BTreeSet::new());

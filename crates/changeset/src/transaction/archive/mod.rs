@@ -1,4 +1,4 @@
-//! The second step: old objects are saved in undo archives, and changed records are staged.
+//! The second step: saves old objects, and stages records.
 
 pub(crate) mod merged_contents;
 pub(crate) mod rebuild;

@@ -1,8 +1,6 @@
-//! Rebuilds, from the run's undo archive, an old object that is gone from the stage.
-//!
-//! The journal states what the object was; the archive supplies only bytes and extended attributes. Anything that is
-//! not the object of the journal is not restored. The object is made under another name, gets its attributes through
-//! an open descriptor, and its name last, so that recovery can be cut off anywhere and start again.
+//! Rebuilds a lost old object from the run's undo archive. The journal states what it was; the archive supplies bytes
+//! and extended attributes. Attributes are set through a descriptor and the name comes last, so recovery can be
+//! repeated.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -20,10 +18,10 @@ const LARGEST_MANIFEST: u64 = 1 << 30;
 
 const UNFINISHED: &[u8] = b".rebuilt";
 
-/// Extended attributes never taken from an archive: they would act as set-id bits, or vouch for other bytes.
+/// These would act as set-id bits, or vouch for other bytes.
 const LEFT_OUT: [&[u8]; 3] = [CAPABILITY, b"security.ima", b"security.evm"];
 
-/// Rebuilds the old object of `op` as `name` in `stage`. Returns false if an extended attribute was left out.
+/// Returns false if an extended attribute was left out.
 pub(crate) fn rebuild_object(
     root: &Root,
     journal: &Journal,
@@ -152,7 +150,7 @@ fn given(saved: &RecordedState) -> (Xattrs, bool) {
     (given, is_all)
 }
 
-/// Sets owner, extended attributes, mode and time, in an order in which none resets another.
+/// In an order in which none resets another.
 fn file_attributes(saved: &RecordedState, old: &Identity, file: &WritableFile) -> Result<bool, Cause> {
     if file.is_privileged() {
         file.set_owner(old.uid, old.gid)?;
@@ -174,8 +172,7 @@ fn attributes(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -
     }
     let (xattrs, is_all) = given(saved);
     if saved.kind == FileType::Symlink {
-        // The descriptor holds the object, but the calls for extended attributes and times of a link take only its
-        // name.
+        // Calls for attributes and times of a link need its name, even with a descriptor.
         for (key, value) in &xattrs {
             stage.set_xattr(name, key, value)?;
         }

@@ -1,7 +1,5 @@
-//! Stages the records: every `pkginfo`, ledger and save directory, with the undo archives in them.
-//!
-//! Record directories are staged side by side: an archive of a few objects is compressed by one thread, so a run of
-//! many patches would use one core only.
+//! Stages records, ledgers and save directories with undo archives. Directories are staged in parallel: one thread
+//! compresses an archive of a few objects, and a run of many patches should use all cores.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -107,7 +105,7 @@ impl<'p> RecordStager<'_, 'p> {
         Ok(())
     }
 
-    /// Writes the undo archives inside the root, then the records that name them. An error carries its phase.
+    /// Undo archives come first: records name them. An error carries its phase.
     pub(crate) fn archives_and_records(&mut self, layout: &mut Layout<'p>) -> Result<(), (Phase, Cause)> {
         self.archives(layout).map_err(|cause| (Phase::Snapshot, cause))?;
         let stay = self.stored.values().flat_map(|stored| stored.names.values()).collect();
@@ -174,7 +172,7 @@ impl<'p> RecordStager<'_, 'p> {
     }
 
     fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
-        // The facts about the staged `contents`, which comes before its stamp, and the digest of the previous file.
+        // `contents` precedes its stamp, which needs these facts.
         let mut contents = None;
         let mut facts = None;
         for item in &mut layout.items {
@@ -209,7 +207,7 @@ impl<'p> RecordStager<'_, 'p> {
                     item.op.new = Some(Box::new(identity_of(&within, &name, Some(copied.b3))?));
                 }
                 Some(ToStage::Directory) => self.file(item, &[])?,
-                // `archives` has already written the undo data.
+                // `archives` has written the undo data.
                 Some(
                     ToStage::Undo(_, UndoPart::Archive | UndoPart::Manifest)
                     | ToStage::Object(_)
@@ -244,7 +242,7 @@ impl<'p> RecordStager<'_, 'p> {
         facts.map_or(Ok(Vec::new()), |facts| facts.stamp(self.root, self.plan, self.run.number))
     }
 
-    /// Stages a record file or directory. `made` is content known only to this run.
+    /// `made` is content that only this run knows.
     fn file(&self, item: &mut LayoutItem<'p>, made: &[u8]) -> Result<(), Cause> {
         let (within, name) = place_of(self.domains, item)?;
         let digest = match item.new {
@@ -293,7 +291,7 @@ pub(crate) struct StagedTree {
 }
 
 impl TreeStager<'_> {
-    /// Stages the record directory of an item as `name` in `within`; `None` for any other item.
+    /// `None` if the item is no directory.
     pub(crate) fn tree(
         &self,
         item: &LayoutItem<'_>,
@@ -343,7 +341,7 @@ impl TreeStager<'_> {
         if self.plan.undo.get(index).is_some_and(|undo| undo.place == UndoPlace::ManifestOnly) {
             return Ok((written, None));
         }
-        // A later patch of the run may have made the patch obsolete by now; the name is the original one.
+        // A later patch of the run may have made it obsolete; the name is the original one.
         let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
         self.digest(&written, dir, first.as_deref().unwrap_or(name))?;
         let staged = Some(dir.at(name));
@@ -411,7 +409,7 @@ fn compressed(mut text: impl Read) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Writes a record file with its attributes: those of the file it replaces, otherwise root's.
+/// Copies attributes of the replaced file; otherwise root's.
 fn record_file(
     dir: &Dir,
     name: &[u8],
@@ -432,7 +430,7 @@ fn record_file(
     Ok(Digest::of(bytes))
 }
 
-/// Copies a record file from another tree. Its bytes must be those that were planned.
+/// The bytes must be the planned ones.
 fn copied_file(
     dir: &Dir,
     name: &[u8],
@@ -461,10 +459,10 @@ fn copied_file(
     Ok(mtime.map_or(Ok(()), |mtime| to.set_mtime(mtime))?)
 }
 
-/// Writes the undo archive with this index, or the manifest of one that is not kept, into a directory under a name.
+/// Writes an archive, or the manifest of one that is not kept.
 pub(crate) type UndoWriter<'u> = dyn FnMut(usize, &Dir, &[u8]) -> Result<(), Cause> + 'u;
 
-/// Writes the files of a record directory; `undo` writes the archives.
+/// `undo` writes the archives.
 fn record_tree(
     within: &Dir,
     name: &[u8],
@@ -490,9 +488,9 @@ fn record_tree(
             }
             TreeContent::Copied(copied) => copied_file(&dir, last, copied, (file.mode, file.mtime))?,
             TreeContent::Undo(index) | TreeContent::Manifest(index) => undo(*index, &dir, last)?,
-            // Written once all archives are.
+            // Written after all archives.
             TreeContent::UndoDigest(_) => {}
-            // A file before it may have needed it.
+            // An earlier file may have needed it.
             TreeContent::Directory if dir.look(last)?.is_some() => {}
             TreeContent::Directory => drop(dir.make_dir(last, file.mode)?),
         }

@@ -1,17 +1,10 @@
-//! Undo data as files: old objects that stay after the commit, in undo directories, instead of being copied into an archive.
+//! Undo data as files: old objects stay in undo directories. Each step can be repeated.
 //!
-//! - Before publication, each old object gets its stored name. A file stays only if nobody else can still write to it by
-//!   another name. A file with a name outside the plan, one that the switch does not move into the stage, and one that a
-//!   second archive of the run saves, too, is copied.
-//! - After the switch nobody can open an old file by its name any more, but a process that opened it for writing before can
-//!   still write. Such files are found in /proc, and their copies take their places. Processes that the caller may not look
-//!   into are not seen: the digest shows what they write when the undo data is used.
-//! - After the commit, the objects of a stage become an undo directory by one rename, which is durable before the journal
-//!   says `done`: a stage whose run is done is removed with all that is in it.
-//! - Stored objects that no undo data names any more are removed. They follow from the records alone: a run that removes or
-//!   replaces a file `undo.files` drops what that names.
-//!
-//! Each step may be cut off and be repeated.
+//! - Before publication: a file stays only if nobody else can write to it by another name; otherwise it is copied.
+//! - After the switch: a process may still have it open for writing. Such files are found in /proc and replaced by
+//!   copies; for processes that the caller cannot see, the digest reveals later writes.
+//! - After the commit: one rename makes an undo directory of a stage's objects, durable before the journal says `done`,
+//!   which lets the stage be removed. A run that removes or replaces `undo.files` drops the objects named there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -96,7 +89,7 @@ struct ObjectStore<'a, 'p> {
 }
 
 impl ObjectStore<'_, '_> {
-    /// Returns the staged name of an object that can stay; `None` if it must be copied.
+    /// `None` if it must be copied.
     fn staged_name(&mut self, undo: &UndoArchive, path: &ObjectPath) -> Result<Option<StoredName>, Cause> {
         if let Some(version) = undo.passing.get(path) {
             let missing =
@@ -136,7 +129,7 @@ impl ObjectStore<'_, '_> {
     }
 }
 
-/// Copies the content of an old object. Its attributes are in the manifest; the copy is private.
+/// The copy is private; the manifest has the attributes.
 fn copy_content(
     old: &mut OldObjects<'_>,
     (path, entry): (&ObjectPath, &PkgmapEntry),
@@ -188,7 +181,7 @@ fn search_archives(dir: &Dir, name: &[u8], depth: usize, found: &mut Vec<StoredF
         }
         Some(FileType::Regular) if UndoFormat::Files.has_archive_named(name) => {
             let archive = UnboundArchive::new(dir.open_regular(name)?, dir.root().show(&dir.at(name)));
-            // An unreadable archive names nothing: it was refused before, or goes with its package.
+            // An unreadable archive was refused before, or goes with its package.
             found.extend(archive.manifest().ok().flatten().and_then(|manifest| stored_files(&manifest)));
             Ok(())
         }
@@ -196,8 +189,7 @@ fn search_archives(dir: &Dir, name: &[u8], depth: usize, found: &mut Vec<StoredF
     }
 }
 
-/// Returns the stored objects that a manifest names; `None` for an archive that holds its objects, and where a name
-/// is none that a run gives.
+/// `None` if the archive has the objects, or a name is none that a run gives.
 fn stored_files(manifest: &Manifest) -> Option<StoredFiles> {
     let directories = manifest.header.files.clone().filter(UndoFiles::is_possible)?;
     let names: BTreeSet<String> =
@@ -209,7 +201,7 @@ const LATE: &[u8] = b"late-";
 
 const ACCESS_MODE: u32 = 0o3;
 
-/// Makes a switched run durable, with copies of the stored objects that processes can still write to.
+/// Replaces stored objects that processes can still write to by copies.
 pub(crate) fn sync_with_copies(journal: &Journal, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     let stored = journal.stored_names();
     if stored.is_empty() {
@@ -255,8 +247,7 @@ fn copy_open(
     Ok(any)
 }
 
-/// Copies one stored object beside itself, if it is one of those that are open. The number alone may be that of an
-/// object on another file system.
+/// Copies an object that is open. Its number alone may be that of an object on another file system.
 fn copy_late(
     runner: &mut OpRunner<'_>,
     op: &Op,
@@ -275,13 +266,13 @@ fn copy_late(
     let mut to = objects.create(&late)?;
     to.reserve(seen.size)?;
     let copied = copy_summed(from, &mut to)?.map_err(|_| changed())?;
-    // A write that came before the copy is an edit that the undo data must not have.
+    // A write before the copy is an edit, which undo data must not have.
     let is_same = old.b3.as_ref().and_then(NotedDigest::digest).is_none_or(|b3| b3 == copied.b3);
     if is_same && old.size == copied.size { Ok(true) } else { Err(changed()) }
 }
 
-/// Returns the inodes with `wanted` numbers that any process has open for writing, or mapped so. Of those that are
-/// mapped the file system is not told: some file systems name another one there than to whoever looks at the file.
+/// Returns the inodes that a process has open or mapped for writing. File systems of mappings are ignored: some are
+/// named differently there.
 fn open_for_writing(proc: &Path, wanted: &HashSet<u64>) -> HashSet<OpenInode> {
     let mut found = HashSet::new();
     let processes = fs::read_dir(proc).into_iter().flatten().flatten();
@@ -307,7 +298,7 @@ fn is_number(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns true if a text of `proc_pid_fdinfo(5)` is that of a descriptor that can write.
+/// The text is from `proc_pid_fdinfo(5)`.
 fn can_write(info: &str) -> bool {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     flags
@@ -332,15 +323,14 @@ pub(crate) struct LeftFiles {
 
 impl LeftFiles {
     fn add(&mut self, cause: &Cause) {
-        // A directory that is not ours does not become it by itself.
+        // A directory that is not ours stays so.
         self.can_go |= !matches!(cause, Cause::StoredFile(StoredFileError::NotOurs { .. }));
         self.notes.push(cause.to_string());
     }
 }
 
-/// Makes undo directories of the stages of a run that committed. Until that is done, nothing but its journal knows of
-/// the old files in there. How objects looked when they were last found `unchanged` before the commit is known of
-/// most, but only to the process that committed.
+/// Until this is done, only the journal knows of the old files. Only the committing process knows most objects' status
+/// from before the commit (`unchanged`).
 pub(crate) fn keep_stored_files(
     root: &Root,
     journal: &Journal,
@@ -384,8 +374,7 @@ pub(crate) fn drops_stored_files(journal: &Journal, outcome: RunOutcome) -> bool
     outcome == RunOutcome::Commit && journal.archives.iter().any(|archive| archive.drop.is_some())
 }
 
-/// Removes the stored objects that a run made useless, durably or on a file system that is `synced_later`. Returns
-/// those that stay.
+/// Durable, unless the file system is `synced_later`. Returns those that stay.
 pub(crate) fn drop_stored_files(
     root: &Root,
     journal: &Journal,
@@ -402,7 +391,7 @@ pub(crate) fn drop_stored_files(
             left.add(&cause);
         }
     }
-    // Archives of one run share a directory, which is made durable once.
+    // Archives of one run share a directory, which is synced once.
     for path in &directories {
         if let Err(cause) = settle_directory(root, path, synced_later) {
             left.add(&cause);
@@ -411,8 +400,7 @@ pub(crate) fn drop_stored_files(
     left
 }
 
-/// Makes undo directories of the stages of a run that committed and has lost its journal. `stored` are the old files
-/// that its undo data names; those of other runs lie where they are.
+/// For a committed run without journal. `stored` are old files in its undo data; those of other runs stay.
 pub(crate) fn keep_proven_files(root: &Root, run: &str, stored: &[StoredFile]) -> Result<(), Cause> {
     let mut wanted: BTreeMap<&ObjectPath, BTreeSet<&[u8]>> = BTreeMap::new();
     for file in stored.iter().filter(|file| run_of_directory(&file.directory) == run) {
@@ -423,7 +411,7 @@ pub(crate) fn keep_proven_files(root: &Root, run: &str, stored: &[StoredFile]) -
         let Some(above) = root.dir_if_there(&stage.parent().unwrap_or_else(ObjectPath::root))? else {
             continue;
         };
-        // Nobody has checked what the undo data says of it.
+        // Nobody has checked the claims of undo data.
         if matches!(open_own(&above, stage.name(), run.as_bytes())?, FoundStage::Ours(_)) {
             keep_objects(root, &stage, &WantedObjects { names, known: None, had_trees: true })?;
         }
@@ -433,8 +421,8 @@ pub(crate) fn keep_proven_files(root: &Root, run: &str, stored: &[StoredFile]) -
 
 struct WantedObjects<'a> {
     names: BTreeSet<&'a [u8]>,
-    /// Their status before the commit, except for objects that have been copied or have lost bits since; `None` after the
-    /// first attempt. An object without a known status may have been written to since, and is read before it is restored.
+    /// Status before the commit, except for copied or stripped objects; `None` after the first attempt. An object
+    /// without known status is read before it is restored.
     known: Option<BTreeMap<&'a [u8], StoredIdentity>>,
     had_trees: bool,
 }
@@ -444,7 +432,7 @@ fn keep_objects(root: &Root, of_run: &ObjectPath, wanted: &WantedObjects<'_>) ->
     let path = undo_directory(of_run);
     let path = path.ok_or_else(|| Cause::Internal(format!("{of_run} has no undo directory")))?;
     if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
-        // An attempt that was cut off has moved it, and that need not be durable.
+        // An interrupted attempt has moved it, perhaps not durably.
         let moved = root.dir_if_there(&path)?;
         return moved.map_or(Ok(()), |moved| Ok(moved.sync_file_system()?));
     }
@@ -457,10 +445,10 @@ fn keep_objects(root: &Root, of_run: &ObjectPath, wanted: &WantedObjects<'_>) ->
             None => objects.remove_entry(entry)?,
         }
     }
-    // An attempt that was cut off may have removed some, and that need not be durable.
+    // An interrupted attempt may have removed some, perhaps not durably.
     let is_first = wanted.known.is_some();
     if wanted.had_trees || !others.is_empty() || !is_first {
-        // Once it is an undo directory, nobody looks for them any more.
+        // In an undo directory, nobody looks for them any more.
         objects.sync()?;
     }
     match &wanted.known {
@@ -469,13 +457,12 @@ fn keep_objects(root: &Root, of_run: &ObjectPath, wanted: &WantedObjects<'_>) ->
     }
     let (above, is_new) = make_holder(root, &path)?;
     stage.move_to(b"o", &above, path.name())?;
-    // A new directory needs its own name, too: one sync is enough for both.
+    // A new directory needs its own name durable, too: one sync serves both.
     let synced = if is_new { above.sync_file_system() } else { above.sync() };
     Ok(synced?)
 }
 
-/// Notes the status of the stored objects before the commit, or now if that is unknown. It is a hint, so it need not
-/// succeed.
+/// Uses the status before the commit, or now if unknown. A hint, so it may fail.
 fn note_identities(
     objects: &Dir,
     run: &str,
@@ -511,7 +498,7 @@ fn make_holder(root: &Root, path: &ObjectPath) -> Result<(Dir, bool), Cause> {
     if holder.look(UNDO)?.is_none() {
         return Ok((holder.make_dir(UNDO, Mode::of(0o711))?, true));
     }
-    // A run that was cut off may have made it.
+    // An interrupted run may have made it.
     let undo = holder.dir(UNDO)?;
     let is_empty = undo.names()?.is_empty();
     Ok((undo, is_empty))
@@ -530,7 +517,7 @@ fn drop_stored(root: &Root, drop: &StoredFiles, directories: &mut BTreeSet<Objec
     Ok(())
 }
 
-/// Removes an undo directory that holds nothing any more, or makes durable what went from it.
+/// If not empty, syncs removals.
 fn settle_directory(root: &Root, path: &ObjectPath, synced_later: &[MountedFileSystem]) -> Result<(), Cause> {
     let Some(dir) = open_undo_directory(root, path)? else { return Ok(()) };
     if dir.names()?.iter().all(|name| name == IDENTITIES) {
@@ -559,8 +546,7 @@ fn remove_directory(
     if is_empty && holder.name() == HOLDER { drop_holder(root, &holder) } else { Ok(()) }
 }
 
-/// Makes removed names durable, unless their file system is synced later: no later run looks for what a power cut
-/// would bring back.
+/// No later run repeats removals that a power cut undoes.
 fn make_durable(dir: &Dir, synced_later: &[MountedFileSystem]) -> Result<(), Cause> {
     let seen = dir.itself()?;
     if synced_later.contains(&(seen.mount, seen.file_system)) { Ok(()) } else { Ok(dir.sync()?) }

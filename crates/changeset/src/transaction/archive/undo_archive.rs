@@ -1,6 +1,5 @@
-//! Writes undo archives: backout packages in datastream form, with the manifest that makes them exact.
-//!
-//! An archive's bytes depend on the objects and the patch alone, never on the run or the clock.
+//! Writes undo archives: backout packages in datastream form, with exact manifests. The bytes depend only on objects
+//! and patch, not on run or clock.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,13 +33,13 @@ use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PackagePath
 pub(crate) struct ArchiveInput<'a> {
     pub(crate) root: &'a Root,
     pub(crate) digests: &'a BTreeMap<ObjectPath, Digest>,
-    /// The safety copies of a run with scripts: the objects as they were before any script ran.
+    /// In a run with scripts: objects as they were before.
     pub(crate) held: Option<&'a SafetyCopies<'a>>,
     pub(crate) versions: &'a StagedVersions,
     pub(crate) stored: &'a BTreeMap<usize, StoredObjects>,
 }
 
-/// Writes `archive` to `file` and reads it back. Messages call the file `place`.
+/// Also reads it back. Messages call the file `place`.
 pub(crate) fn write(
     material: ArchiveInput<'_>,
     (index, archive): (usize, &UndoArchive),
@@ -125,7 +124,7 @@ pub(crate) struct OldObjects<'a> {
     buffer: Vec<u8>,
 }
 
-/// Objects larger than this are not held in memory.
+/// Larger objects are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
 impl<'a> OldObjects<'a> {
@@ -163,7 +162,7 @@ impl<'a> OldObjects<'a> {
         for file in information {
             put(&format!("install/{}", file.name), file.size, &mut file.reader())?;
         }
-        // A backout reads the information of every archive before it asks for an object.
+        // A backout reads every archive's information first.
         part.flush().map_err(failed)?;
         let is_held =
             |(entry, _): &&(PkgmapEntry, ObjectPath)| with_objects && entry.object.ftype.is_regular();
@@ -189,7 +188,7 @@ impl<'a> OldObjects<'a> {
     pub(crate) fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let version = self.versions.find(self.passing, path)?;
-        // The path may now lead through a link that has replaced a directory.
+        // A link may have replaced a directory.
         let old = match version {
             None => self.held.map(|held| held.find(path)).transpose()?.flatten(),
             version => version,
@@ -262,8 +261,7 @@ impl<'a> OldObjects<'a> {
     }
 }
 
-/// The directories written to a part so far. Without them, pkgadd(1M) would create them under its own umask, and the
-/// user who runs checkinstall might be locked out.
+/// Without directory entries, pkgadd(1M) would apply its own umask, and the user of checkinstall might be locked out.
 #[derive(Default)]
 struct PartDirectories(BTreeSet<Vec<u8>>);
 
@@ -297,7 +295,7 @@ fn self_error(archive: &UndoArchive, place: &str, error: &DatastreamError) -> Ca
     }
 }
 
-/// A large file whose pages are flushed while more are written, so that the final sync has little left to do.
+/// Flushes pages early, so that the final sync is short.
 struct WritingBack<'f> {
     file: &'f mut WritableFile,
     written: u64,
@@ -344,8 +342,7 @@ pub(crate) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> V
     UndoDigest { b3: written.b3, name: name.to_vec(), run: run.to_owned() }.write()
 }
 
-/// The largest manifest held in memory, in bytes. A larger one is made twice: the manifest of a patch with many
-/// thousand objects would take as much memory as everything else known about them.
+/// Bytes. A larger manifest is made twice: it would need as much memory as everything else about a large patch.
 const LARGEST_HELD_MANIFEST: u64 = 1 << 20;
 
 const PIECE: usize = 1 << 16;
@@ -407,8 +404,7 @@ impl<'a> InformationFile<'a> {
     }
 }
 
-/// The manifest of an archive, with the digests of staged objects filled in where it lacks them. Versions that a
-/// later patch of the run replaces already have their digests.
+/// Adds digests of staged objects. Replaced versions have theirs already.
 #[derive(Clone, Copy)]
 pub(crate) struct ArchiveManifest<'a> {
     pub(crate) manifest: &'a Manifest,
@@ -424,7 +420,7 @@ impl<'a> ArchiveManifest<'a> {
         ManifestText::new(header, self.manifest.all_objects().map(move |object| self.completed(object)))
     }
 
-    /// Completes a record by the facts that only the run knows. They replace those of the undo data that is rewritten.
+    /// Facts of this run replace those of rewritten undo data.
     fn completed(self, object: &'a ObjectRecord) -> Cow<'a, ObjectRecord> {
         let mut object = Cow::Borrowed(object);
         let path = || ObjectPath::new(&manifest::decode(&object.path)).ok();

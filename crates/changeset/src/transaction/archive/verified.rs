@@ -1,10 +1,6 @@
-//! Writes a compressed file and decodes it again while it is written.
-//!
-//! With gzip, the thread that made a member decodes it and compares it with its input; the decoded bytes then pass
-//! the datastream reader in a second thread. In the other formats, the encoder's output goes through a channel to a
-//! second thread, which decodes it with the reader that a backout will use; then, if anything was encoded, the
-//! digests are compared. This proves the encoder right; the sync of the file system does the same for the disk. If
-//! nothing is encoded, the digest of the file is that of the bytes read back.
+//! Writes a compressed file and decodes it meanwhile, which proves the encoder right; sync proves the disk. With gzip,
+//! each member's thread compares it with its input. Other formats go to a second thread with a backout's reader, and
+//! digests are compared.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,14 +17,13 @@ const UNDER_WAY: usize = 4;
 
 const BLOCK: usize = 128 << 10;
 
-/// Size and digest of a file that was written and read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrittenArchive {
-    /// The compressed size, in bytes.
+    /// Compressed bytes.
     pub size: u64,
     /// BLAKE3 of the compressed bytes.
     pub b3: Digest,
-    /// Of undo data as files: the bytes of the old files, which the archive does not hold.
+    /// Bytes of old files outside the archive, for undo data as files.
     pub files: Option<u64>,
 }
 
@@ -74,7 +69,7 @@ pub(crate) fn write<'f, E>(
             Ok(encoder) => encoder.finish().map_err(VerifiedWriteError::Write),
             Err(error) => Err(VerifiedWriteError::Content(error)),
         };
-        // The sender is gone by now, so the other thread reaches the end of the written bytes.
+        // The sender is gone, so the other thread reaches the end.
         let read =
             reading.join().map_err(|_| VerifiedWriteError::ReadBack("the reading thread failed".to_owned()));
         let FinishedArchive { size, b3, raw } = finished?;
@@ -89,7 +84,7 @@ pub(crate) fn write<'f, E>(
 
 struct FinishedArchive {
     size: u64,
-    /// The digest of the file; `None` if the thread that reads back has it.
+    /// `None` if the reading thread has it.
     b3: Option<Digest>,
     raw: Option<Digest>,
 }
@@ -162,7 +157,7 @@ impl ArchiveSink<'_> {
     }
 
     fn read_back(&mut self, bytes: Vec<u8>) {
-        // A reader that gave up has a reason, which is collected at the end.
+        // A reader that gave up reports its reason at the end.
         let _ = self.reader.send(bytes);
     }
 }
@@ -187,8 +182,7 @@ impl Write for ArchiveSink<'_> {
     }
 }
 
-/// Reads a whole datastream with every member. Returns the digest of the decoded bytes; `None` for gzip, which has
-/// been compared already.
+/// Reads every member. Returns the digest of decoded bytes; `None` for gzip, which is compared already.
 fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
     if matches!(format, UndoFormat::Gzip | UndoFormat::Files) {
         return read_members(BufReader::new(chunks)).map(|_| None);
@@ -254,8 +248,7 @@ mod tests {
     use super::*;
     use patchadm_svr4::package::PkgInst;
 
-    /// A file that changes one byte on its way to the disk does not matter here; one that the *encoder* gets wrong
-    /// does. So the encoder is given bytes that are no datastream.
+    /// The encoder is given bytes that are no datastream.
     #[test]
     fn what_does_not_read_back_is_found_before_it_counts() {
         for (_, format) in UndoFormat::ARCHIVES.into_iter().filter(|(_, format)| format.is_written()) {

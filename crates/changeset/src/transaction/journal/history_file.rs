@@ -1,13 +1,6 @@
-//! The files that tell people about runs: `history`, the logs, and `attempts` in `var/sadm/patchadm`.
-//!
-//! The text for history and logs is also in the files of the journal. After most runs nothing waits until it is on
-//! the disk: the journal says so, and the next command checks whether the text is there ([`write_again`]). The next
-//! run's sync, before it replaces the journal, makes it durable.
-//!
-//! `attempts` has runs that ended before their journal was published, in the form of the history. The line of a run
-//! is in its stage from the first write on, and gets into the file when the stage is removed: by the run itself, or
-//! by the recovery that finds the stage. All of this is best effort: nothing depends on it, and no error in it stops
-//! a run.
+//! Writes `history`, logs and `attempts` for people; nothing depends on them. Their text is also in the journal, so
+//! most runs do not sync it: the next command checks it ([`write_again`]). `attempts` lists runs that ended before
+//! publication; a run's line waits in its stage until that is removed.
 
 use std::collections::BTreeMap;
 
@@ -25,12 +18,12 @@ use patchadm_svr4::places;
 
 #[derive(Default)]
 pub(crate) struct WrittenHistory {
-    /// The files written; none of them is durable yet.
+    /// Not durable yet.
     pub(crate) places: Vec<Appended>,
     pub(crate) is_from_stage: bool,
 }
 
-/// Returns, for each of some patches that nobody named, the patch for which it was taken.
+/// For patches that nobody named.
 fn because_of(run_record: &RunRecord, patches: &[String]) -> BTreeMap<String, String> {
     let named = patches.iter().filter_map(|id| Some((id.clone(), run_record.because.get(id)?.clone())));
     named.collect()
@@ -42,7 +35,8 @@ fn history_lines(
     outcome: RunOutcome,
     duration_ms: Option<u64>,
 ) -> Vec<u8> {
-    let line = |(patches, packages): (&[String], &[String]),
+    let line = |typed: &Option<String>,
+                (patches, packages): (&[String], &[String]),
                 signature: &Option<SignatureRecord>,
                 refreshed: &[RefreshRecord],
                 merges: &[Merge]| {
@@ -51,6 +45,7 @@ fn history_lines(
             time: run_record.time.clone(),
             user: run_record.user.clone(),
             command: run_record.command.clone(),
+            typed: typed.clone(),
             patches: patches.to_vec(),
             result: if outcome == RunOutcome::Commit { "done" } else { "rolled-back" }.to_owned(),
             packages: packages.to_vec(),
@@ -69,9 +64,9 @@ fn history_lines(
         entry.line()
     };
     let RunRecord { patches, packages, signature, refreshed, merges, .. } = run_record;
-    let mut lines = line((patches, packages), signature, refreshed, merges);
+    let mut lines = line(&run_record.typed, (patches, packages), signature, refreshed, merges);
     for PatchRecord { patches, packages, signature, refreshed, merges, .. } in &run_record.others {
-        lines.extend(line((patches, packages), signature, refreshed, merges));
+        lines.extend(line(&None, (patches, packages), signature, refreshed, merges));
     }
     lines
 }
@@ -118,8 +113,7 @@ pub(crate) fn write_history(
     Ok(WrittenHistory { places: written, is_from_stage })
 }
 
-/// Appends to history and logs the entries of a committed, tidied-up run that a power cut has lost. The log of a
-/// patch that was removed since is not restored.
+/// For a tidied-up run whose entries a power cut has lost. Logs of patches removed since are not restored.
 pub(crate) fn write_again(root: &Root, head: &JournalHead) -> Result<(), Cause> {
     let run_record = journal_file::run_record(root, &head.header.run)?;
     let Some(run_record) = run_record.filter(|_| head.outcome == Some(RunOutcome::Commit)) else {
@@ -136,11 +130,11 @@ fn directory_of(root: &Root, log: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>,
     Ok(root.dir_if_there(&parent)?.map(|dir| (dir, physical.name().to_vec())))
 }
 
-/// Appends an event outside any run to the log of a root. The caller holds the lock of the root.
+/// For an event outside any run. The caller holds the lock.
 pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cause> {
     let file = make_own_directory(root)?.open_or_create(b"log", Mode::of(0o644))?;
     let size = file.size()?;
-    // A line that a power cut left torn must not run into this one.
+    // A torn line must not run into this one.
     let is_torn = size > 0 && file.get_at(size - 1, 1)? != b"\n";
     let newline: &[u8] = if is_torn { b"\n" } else { b"" };
     Ok(file.put_at(&[newline, text].concat(), size)?)
@@ -158,13 +152,13 @@ impl Appended {
         }
     }
 
-    /// Makes file, name and directory durable. After the journal says `done`, nothing would write them again.
+    /// Syncs file, name and directory. After `done`, nothing would write them again.
     pub(crate) fn sync(&self) -> Result<(), Cause> {
         Ok(self.dir.sync_file_system()?)
     }
 }
 
-/// Appends a text that names the run, unless the end of the file already names it. Cuts a torn last line first.
+/// Skips a text whose run the file's end already names. Cuts a torn last line.
 pub(crate) fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
     write_once(&mut file, run, text)?;
@@ -182,13 +176,13 @@ fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cau
     let tail_at = size.saturating_sub(window as u64);
     let tail = file.get_at(tail_at, window)?;
     let lines = |text: &[u8]| text.split(|&b| b == b'\n').count();
-    // Most of the text is something else from the first byte on, and need not be compared.
+    // Most windows differ in the first byte.
     let is_named = |window: &[u8]| window.first() == run.as_bytes().first() && window == run.as_bytes();
     let named = tail.windows(run.len()).position(is_named);
     let begun = named.map(|named| line_start(tail.get(..named).unwrap_or_default()));
     let whole = match begun {
         Some(begun) if lines(tail.get(begun..).unwrap_or_default()) >= lines(text) => return Ok(()),
-        // A power cut tore a text of several lines between two of them.
+        // A power cut tore a text between two lines.
         Some(begun) => begun,
         None => line_start(&tail),
     };
@@ -200,7 +194,7 @@ const IN_STAGE: &[u8] = b"attempt";
 
 const LARGEST_ATTEMPTS: u64 = 256 << 10;
 
-/// The largest file that is cut. A larger one is not of this program, and is removed.
+/// A larger file is foreign, and removed.
 const LARGEST_ATTEMPTS_READ: u64 = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,6 +230,7 @@ pub(crate) fn note_attempt(root: &Root, stage: &Dir, run: &Run, record: &RunReco
         time: record.time.clone(),
         user: record.user.clone(),
         command: record.command.clone(),
+        typed: record.typed.clone(),
         patches: all(|one| &one.patches, &record.patches),
         packages: all(|one| &one.packages, &record.packages),
         result: AttemptEnd::Interrupted.word().to_owned(),
@@ -278,7 +273,7 @@ fn own_directory(root: &Root) -> Result<Option<Dir>, Cause> {
 fn keep_attempt(own: Option<&Dir>, stage: &Dir, run: &Run, end: AttemptEnd) -> Result<(), Cause> {
     let Some(own) = own else { return Ok(()) };
     let line = stage.read_regular(IN_STAGE, LONGEST_LINE as u64)?.unwrap_or_default();
-    // A line that a power cut has torn names nothing.
+    // A torn line names nothing.
     let Ok(entry) = HistoryEntry::parse(&line) else { return Ok(()) };
     if entry.run != run.to_string() {
         return Ok(());

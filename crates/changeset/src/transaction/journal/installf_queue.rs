@@ -1,14 +1,6 @@
-//! The queue of a run (patchadm-journal(5)): the installf(1M) and removef(1M) requests of its scripts, and the
-//! changes made for them at once.
-//!
-//! Adding to the queue takes its lock, so that simultaneous calls are served one by one. A durable line announces
-//! each object before it is made or changed; a rollback of the run can then take it back ([`undo_queue`]), even after
-//! a power cut. The requests become lines of `contents` only in the last batch of the run.
-//!
-//! A script may ignore a failed call, but the run must not: the requested object is missing. Each failure is
-//! therefore noted in the stage, where the run looks after each script. The disk may be full by then, so the note
-//! file is written at full size when the run begins, and a note replaces blank bytes in it. If even that is
-//! impossible, the file is removed, which the run takes for a failure without a reason.
+//! A run's queue of installf(1M) and removef(1M) requests (patchadm-journal(5)). A durable line precedes each immediate
+//! change, for rollbacks ([`undo_queue`]). Failed calls are noted in a file of fixed size, because the disk may fill
+//! up; if even that fails, it is removed, which counts as a failure without a reason.
 
 use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
 use crate::plan::{Action, Body, Change, NewObject};
@@ -23,16 +15,15 @@ use patchadm_svr4::places::own_directory;
 
 pub(crate) const NAME: &[u8] = b"queue";
 
-/// The queue of a run, locked for the life of the value.
+/// Locked for the life of the value.
 #[derive(Debug)]
 pub struct InstallfQueue {
     file: WritableFile,
-    /// The entries read or added so far.
+    /// Read or added so far.
     pub queue: InstallfRequests,
 }
 
-/// Reads the queue of a run from its stage on the file system of the records. It is empty if no script made a
-/// request.
+/// Empty without requests.
 pub fn read_queue(root: &Root, stage: &ObjectPath) -> Result<InstallfRequests, Cause> {
     let Some(dir) = root.dir_if_there(stage)? else { return Ok(InstallfRequests::default()) };
     parse(&dir, &dir.read(NAME, LARGEST)?.unwrap_or_default())
@@ -47,8 +38,7 @@ fn parse(stage: &Dir, bytes: &[u8]) -> Result<InstallfRequests, Cause> {
     }
 }
 
-/// Returns the number of the first line about an object among this program's own records. No request makes or changes
-/// anything there.
+/// Returns the first line about an object among our own records, where no request changes anything.
 fn record_in(root: &Root, queue: &InstallfRequests) -> Result<Option<usize>, Cause> {
     let own = own_directory();
     let records = root.resolver().locate_dir(&own)?;
@@ -75,22 +65,22 @@ fn object_of(entry: &InstallfEntry) -> Option<&ObjectPath> {
 }
 
 impl InstallfQueue {
-    /// Opens the queue of a run, which the first request creates, waits for its lock, and reads it.
+    /// Waits for the lock; the first request creates the queue.
     pub fn open(root: &Root, stage: &ObjectPath) -> Result<Self, Cause> {
         let dir = root.dir(stage)?;
         let mut file = dir.open_or_create(NAME, Mode::of(0o600))?;
         file.lock()?;
         let bytes = dir.read(NAME, LARGEST)?.unwrap_or_default();
-        // A line that was cut short would take the next one with it.
+        // A torn line would spoil the next one.
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        // Truncation gives back the space reserved after the end.
+        // Truncation frees space reserved after the end.
         if whole != bytes.len() {
             file.set_size(whole as u64)?;
         }
         Ok(Self { queue: parse(&dir, &bytes)?, file })
     }
 
-    /// Adds entries durably.
+    /// The change is durable on return.
     pub fn add(&mut self, entries: Vec<InstallfEntry>) -> Result<(), Cause> {
         self.file.put_at(&InstallfRequests::lines(&entries), self.file.size()?)?;
         self.file.sync()?;
@@ -98,7 +88,7 @@ impl InstallfQueue {
         Ok(())
     }
 
-    /// Makes changes at once, each announced by a durable line.
+    /// Each change is announced by a durable line.
     pub fn make(&mut self, root: &Root, changes: &[Box<Change>]) -> Result<(), Cause> {
         let notes: Vec<InstallfEntry> = changes.iter().filter_map(|change| note(change)).collect();
         if !notes.is_empty() {
@@ -109,7 +99,7 @@ impl InstallfQueue {
     }
 }
 
-/// Describes a change for the rollback.
+/// For the rollback.
 fn note(change: &Change) -> Option<InstallfEntry> {
     let path = change.path.clone();
     match (&change.action, change.old.as_deref()) {
@@ -122,10 +112,10 @@ fn note(change: &Change) -> Option<InstallfEntry> {
             Some(Live { kind: LiveKind::Symlink(old), .. }),
         ) => Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone() }),
         (Action::Attributes(_), Some(old)) => {
-            // No request is about a socket.
+            // No request concerns a socket.
             let (ftype, b3) = (old.kind.file_type().ftype()?, old.digest());
             let Live { mode, uid, gid, inode, .. } = *old;
-            // Another owner clears them.
+            // A new owner clears them.
             let capability = b3.and_then(|_| old.xattrs.get(CAPABILITY).cloned());
             Some(InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3, capability })
         }
@@ -200,12 +190,10 @@ fn turn(parent: &Dir, name: &[u8], target: &[u8], (uid, gid): (u32, u32)) -> Res
     Ok(parent.rename(&beside, name)?)
 }
 
-/// Takes back what the calls of a run made and changed at once, latest first, for the rollback of the run.
+/// Undoes immediate changes, latest first, in a rollback.
 ///
-/// The run's own ops may have come before, between and after, so this is called twice: before the ops are undone, so
-/// that no object remains in a directory to be removed, and afterwards, for the objects hidden until then. It can be
-/// repeated, and cut off anywhere. An object that has changed, or a directory that is not empty, stays; the returned
-/// sentences say so.
+/// Call this before the run's ops are undone, to empty directories that go, and again for objects hidden until then. It
+/// can be repeated. Changed objects and non-empty directories stay, with a note.
 pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     let mut dirs = Dirs::new(root);
@@ -239,8 +227,7 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
     Ok(notes)
 }
 
-/// Restores the attributes of the object named by a line. Set-id bits come back only to the bytes that had them; a
-/// note says if they do not.
+/// Set-id bits return only to the same bytes; otherwise returns a note.
 fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Option<String>, Cause> {
     let InstallfEntry::Changed { mode, uid, gid, inode, ftype, b3, capability, .. } = entry else {
         return Ok(None);
@@ -271,8 +258,7 @@ fn is_of_type(ftype: Ftype, seen: FileType) -> bool {
     FileType::of(ftype).unwrap_or(FileType::Regular) == seen
 }
 
-/// Returns true if an object has the type that was made. A file counts as a hard link only while it has another name,
-/// so that no bytes are lost.
+/// A file counts as a hard link only while it has another name, so that no bytes are lost.
 fn is_of(ftype: Ftype, seen: FileType, links: u64) -> bool {
     match ftype {
         Ftype::Link => holds("queue.made.link", seen != FileType::Directory && links > 1),
@@ -299,7 +285,7 @@ fn write_blank(file: &WritableFile) -> Result<(), Cause> {
     Ok(file.put_at(&[BLANK; FAILED_SIZE], 0)?)
 }
 
-/// Notes in the stage of a run that a call failed. `text` names the call and the reason.
+/// `text` names the call and the reason.
 pub fn note_failed_request(root: &Root, stage: &ObjectPath, text: &str) -> Result<(), Cause> {
     let dir = root.dir(stage)?;
     match write_note(&dir, text) {
@@ -316,13 +302,13 @@ fn write_note(dir: &Dir, text: &str) -> Result<(), Cause> {
     let room = FAILED_SIZE.saturating_sub(end + 1).min(LONGEST_NOTE);
     let cut = text.bytes().map(|byte| if byte == BLANK || byte == b'\n' { b' ' } else { byte }).take(room);
     let line: Vec<u8> = cut.chain([b'\n']).collect();
-    // Once all bytes are used, later calls are not named; it is already known that calls failed.
+    // Without room, later failures are not named; it is known that calls failed.
     if room > 0 { Ok(file.put_at(&line, end as u64)?) } else { Ok(()) }
 }
 
 pub(crate) fn take_failed_requests(stage: &Dir) -> Result<Vec<String>, Cause> {
     let Some(notes) = stage.read(FAILED, FAILED_SIZE as u64)? else {
-        // The next failure gets a note again, if there is room by then.
+        // A later failure gets a note if there is room.
         let _ = prepare_notes(stage);
         return Ok(vec!["installf or removef failed, and there was no room to note why".to_owned()]);
     };

@@ -1,7 +1,5 @@
-//! The journal on disk: two files, written beside their place, published by a rename, closed by one sector.
-//!
-//! The file `ops-<run>` means nothing until a journal names it, so it has its final name from the start. It is
-//! removed once the next run has its outcome.
+//! The journal on disk: two files, published by a rename, closed by one sector. `ops-<run>` means nothing until a
+//! journal names it, so it has its final name from the start; it is removed after the next run's outcome.
 
 use std::io;
 use std::io::{BufReader, BufWriter, Read as _, Write};
@@ -28,7 +26,7 @@ const DAMAGED: &str = "journal.damaged-";
 
 const OPS: &str = "ops-";
 
-/// The suffix of that name in a stage, until the file is durable.
+/// In a stage, until the file is durable.
 const UNNAMED: &str = ".new";
 
 const LARGEST: u64 = 4 << 30;
@@ -48,8 +46,7 @@ pub(crate) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
     Ok(Some(journal))
 }
 
-/// Reads the journal, or a copy of it, in a directory; the name of the ops file ends with `suffix`. If a run has its
-/// outcome and its ops file is lost, the journal is marked as not whole.
+/// `suffix` ends the ops file's name. If a finished run's ops file is lost, the journal is not whole.
 fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Cause> {
     let Some(bytes) = dir.read(name, LARGEST)? else { return Ok(None) };
     let damaged = |reason| Cause::Journal { path: dir.root().show(&dir.at(name)), reason };
@@ -62,7 +59,7 @@ fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Ca
     journal.map(Some).map_err(damaged)
 }
 
-/// Reads the sectors of the journal of a root, if it has one. They suffice for a run that has been tidied up.
+/// The sectors suffice for a tidied-up run.
 pub(crate) fn head(root: &Root) -> Result<Option<JournalHead>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     root.dir_if_there(&directory)?.map_or(Ok(None), |own| head_in(&own))
@@ -84,7 +81,7 @@ pub(crate) fn head_in(own: &Dir) -> Result<Option<JournalHead>, Cause> {
     journal::parse_head(&bytes).map(Some).map_err(damaged)
 }
 
-/// Reads the record of a run from the beginning of its ops file; `None` if it is missing or lies further on.
+/// Reads the beginning of the ops file; `None` if the record is missing or lies further on.
 pub(crate) fn run_record(root: &Root, run: &str) -> Result<Option<RunRecord>, Cause> {
     let own = make_own_directory(root)?;
     let name = ops_name(run);
@@ -99,9 +96,8 @@ pub(crate) fn run_record(root: &Root, run: &str) -> Result<Option<RunRecord>, Ca
     journal::run_record_in(&bytes).map_err(damaged)
 }
 
-/// Makes a file that stands for the journal until the journal is published. Call it before the first stage is made.
-/// Without it, a stage would look like that of a run whose journal is lost, so in a root without a journal it is
-/// durable.
+/// Makes a placeholder for the journal, before the first stage: otherwise the stage would look like that of a lost
+/// journal. Durable in a root without a journal.
 pub(crate) fn begin(own: &Dir) -> Result<(), Cause> {
     own.remove(NEW)?;
     own.create(NEW)?;
@@ -111,8 +107,8 @@ pub(crate) fn begin(own: &Dir) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Writes the journal of a run, and a copy of it into each stage, all under temporary names. None is durable or valid
-/// yet. `lines` writes the ops file and returns the journal, which this function returns.
+/// Writes the journal, and a copy into each stage, under temporary names, not durable yet. `lines` writes the ops file
+/// and returns the journal.
 pub(crate) fn write_new(
     root: &Root,
     stages: &[&Dir],
@@ -183,15 +179,14 @@ fn ops_name(run: &str) -> Vec<u8> {
     format!("{OPS}{run}").into_bytes()
 }
 
-/// Gives a durable copy its names. Damage found in it later is then no torn write. The names need no sync: nothing
-/// that comes later in their file system becomes durable before them, and the temporary names say as much.
+/// The copy is durable, so later damage is no torn write. Names need no sync: nothing later in their file system is
+/// durable before them, and temporary names say as much.
 pub(crate) fn name_copy(stage: &Dir, run: &str) -> Result<(), Cause> {
     stage.rename(format!("{OPS}{run}{UNNAMED}").as_bytes(), &ops_name(run))?;
     Ok(stage.rename(NEW, NAME)?)
 }
 
-/// Reads the copy in a stage. Returns `None` if there is none, or if the power was cut before it was durable: such a
-/// run was never published.
+/// `None` if there is none, or it was not durable: such a run was never published.
 pub(crate) fn read_copy(stage: &Dir) -> Result<Option<Journal>, Cause> {
     if let Some(copy) = read_from(stage, NAME, "")? {
         return Ok(Some(copy));
@@ -216,21 +211,19 @@ fn fill(file: &mut WritableFile, bytes: &[u8], mode: Mode) -> Result<(), Cause> 
     Ok(())
 }
 
-/// Returns true if the last run begun was never published. In that case, no name in the root is in the middle of a
-/// change.
+/// True if no name in the root is in the middle of a change.
 pub(crate) fn is_unpublished(own: &Dir) -> Result<bool, Cause> {
     Ok(own.look(NEW)?.is_some_and(|seen| seen.file_type == FileType::Regular))
 }
 
-/// Gives the journal of a run its name durably. Its content must be durable already. From here, recovery rolls the
-/// run back until its outcome is written.
+/// The content must be durable. From here, recovery rolls back until there is an outcome.
 pub(crate) fn publish(root: &Root) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
     own.rename(NEW, NAME)?;
     Ok(own.sync()?)
 }
 
-/// Removes the ops files of earlier runs. The next command retries a removal that fails.
+/// The next command retries failures.
 pub(crate) fn remove_earlier(root: &Root, run: &str) -> Result<(), Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     root.dir_if_there(&directory)?.map_or(Ok(()), |own| remove_other_ops(&own, Some(run)))
@@ -242,15 +235,15 @@ pub(crate) fn remove_new(root: &Root) -> Result<(), Cause> {
     remove_new_in(&own, head_in(&own)?.as_ref())
 }
 
-/// Like [`remove_new`], in the directory of the journal, whose sectors are known. It looks first: on a read-only file
-/// system even removing a missing file fails.
+/// Like [`remove_new`], in the journal's directory. Looks first: on a read-only file system, removing even a missing
+/// file fails.
 pub(crate) fn remove_new_in(own: &Dir, published: Option<&JournalHead>) -> Result<(), Cause> {
     if own.look(AGAIN)?.is_some() {
         own.remove(AGAIN)?;
     }
     if own.look(NEW)?.is_some() {
         if published.is_none() {
-            // A stage must not come back without the new journal.
+            // The stage must not return without the new journal.
             own.sync_file_system()?;
         }
         own.remove(NEW)?;
@@ -270,8 +263,7 @@ fn remove_other_ops(own: &Dir, run: Option<&str>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Writes the outcome into the open journal and syncs it: from here, no power cut changes how the run ended. An error
-/// leaves the outcome in doubt, because a failed sync says nothing about what reached the disk.
+/// Writes and syncs the outcome: it is final. An error leaves it in doubt, because a failed sync tells nothing.
 pub(crate) fn close(journal: &WritableFile, outcome: RunOutcome) -> Result<(), Cause> {
     let (sector, offset) = journal::outcome_sector(outcome);
     journal.put_at(&sector, offset)?;
@@ -279,7 +271,7 @@ pub(crate) fn close(journal: &WritableFile, outcome: RunOutcome) -> Result<(), C
     Ok(())
 }
 
-/// Writes the progress of a run with scripts and syncs it: recovery must know which script to end.
+/// Synced: recovery must know which script to end.
 pub(crate) fn note_progress(root: &Root, progress: &ScriptProgress) -> Result<(), Cause> {
     let (sector, offset) = journal::progress_sector(progress);
     let file = open(root)?;
@@ -288,8 +280,7 @@ pub(crate) fn note_progress(root: &Root, progress: &ScriptProgress) -> Result<()
     Ok(())
 }
 
-/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more. With
-/// `unsynced`, the next command checks whether history and logs contain the record of the run.
+/// Not synced: otherwise the next command just tidies up again. `unsynced`: it must check history and logs.
 pub(crate) fn mark_done(root: &Root, unsynced: bool) -> Result<(), Cause> {
     let (sector, offset) = journal::done_sector(unsynced);
     open(root)?.put_at(&sector, offset)?;
@@ -301,27 +292,25 @@ pub(crate) fn open(root: &Root) -> Result<WritableFile, Cause> {
     own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
 }
 
-/// Returns the time of the last write to the journal. Before the outcome, in a run without scripts, that time is
-/// older than the switch and younger than each staged object.
+/// Before the outcome of a run without scripts, this is older than the switch and younger than each staged object.
 pub(crate) fn written(root: &Root) -> Result<Timestamp, Cause> {
     let seen = make_own_directory(root)?.look(NAME)?;
     seen.map(|seen| seen.mtime).ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
 }
 
-/// Makes an outcome found on disk durable. After a failed sync the page cache proves nothing, so the journal is
-/// rewritten, synced and renamed into place.
+/// For an outcome found on disk. After a failed sync the page cache proves nothing, so the journal is rewritten, synced
+/// and renamed.
 pub(crate) fn harden(root: &Root) -> Result<(), Cause> {
     rewrite(&make_own_directory(root)?, |bytes| Some(bytes.to_vec()))
 }
 
-/// Rewrites the journal durably with the bytes that `change` returns. Does nothing if `change` returns none or there
-/// is no journal.
+/// Durable. Does nothing without a journal, or if `change` returns `None`.
 pub(crate) fn rewrite(own: &Dir, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Result<(), Cause> {
     let bytes = own.read(NAME, LARGEST)?;
     bytes.and_then(|bytes| change(&bytes)).map_or(Ok(()), |bytes| put_in_place(own, &bytes))
 }
 
-/// Gives the journal these bytes durably, replacing any object in its place.
+/// Replaces any object there. The change is durable on return.
 fn put_in_place(own: &Dir, bytes: &[u8]) -> Result<(), Cause> {
     own.remove(AGAIN)?;
     let mut file = own.create(AGAIN)?;
@@ -332,7 +321,7 @@ fn put_in_place(own: &Dir, bytes: &[u8]) -> Result<(), Cause> {
     Ok(own.sync()?)
 }
 
-/// Puts the files of a journal durably in place of a lost one.
+/// The change is durable on return.
 pub(crate) fn restore(own: &Dir, files: &JournalFiles, run: &str) -> Result<(), Cause> {
     let ops = ops_name(run);
     if own.read_regular(&ops, LARGEST)?.as_deref() != Some(&files.ops) {
@@ -343,8 +332,7 @@ pub(crate) fn restore(own: &Dir, files: &JournalFiles, run: &str) -> Result<(), 
     put_in_place(own, &files.journal)
 }
 
-/// Moves a damaged journal durably to a name of its own, under which it is kept. Returns the name, or `None` if there
-/// is no journal.
+/// Keeps a damaged journal durably under another name, which it returns; `None` if there is none.
 pub(crate) fn set_aside(own: &Dir) -> Result<Option<Vec<u8>>, Cause> {
     if own.look(NAME)?.is_none() {
         return Ok(None);
@@ -379,7 +367,7 @@ pub(crate) fn found_in(dir: &Dir, run: &str) -> Result<Vec<JournalFiles>, Cause>
     Ok(found)
 }
 
-/// The largest history or ledger that is read, in bytes. A larger one is skipped: it is only a hint here.
+/// Bytes. Only a hint here, so a larger file is skipped.
 const LARGEST_HINT: u64 = 64 << 20;
 
 #[derive(Deserialize)]

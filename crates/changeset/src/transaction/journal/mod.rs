@@ -1,5 +1,3 @@
-//! The notes a run keeps of itself: the journal, the notes beside it, and the requests of its scripts.
-
 pub(crate) mod history_file;
 pub(crate) mod installf_queue;
 pub(crate) mod journal_file;

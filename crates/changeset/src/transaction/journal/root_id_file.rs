@@ -1,5 +1,4 @@
-//! Writes the identity of a root, `root-id`: before the first journal, from the journal if the file is lost, and anew
-//! if the operator wants another identity.
+//! Writes `root-id`: before the first journal, from the journal if lost, or for a new identity.
 
 use crate::format::journal::{JournalHead, with_marker};
 use crate::records::identity;
@@ -13,8 +12,7 @@ use patchadm_svr4::places::own_directory;
 
 const NEW: &[u8] = b"root-id.new";
 
-/// Returns the marker of a root, or `None` if no run was ever made. Two markers are an error, and so is a missing one
-/// that should exist.
+/// `None` if no run was ever made. Two markers are an error, as is a lost one.
 pub(crate) fn marker(root: &Root, head: Option<&JournalHead>) -> Result<Option<String>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     let Some(own) = root.dir_if_there(&directory)? else { return Ok(None) };
@@ -25,8 +23,8 @@ pub(crate) fn marker(root: &Root, head: Option<&JournalHead>) -> Result<Option<S
     }
 }
 
-/// Writes the file durably unless it has the marker already. Another marker there is that of another root: someone
-/// exchanged the directory since the marker was settled, and a journal with this one would never be believed.
+/// Durable. Another marker means that someone exchanged the directory meanwhile, and a journal with ours would never be
+/// accepted.
 pub(crate) fn make_sure(own: &Dir, marker: &str) -> Result<(), Cause> {
     match RootId::in_own(own)? {
         RootId::Marker(found) if found == marker => Ok(()),
@@ -35,7 +33,7 @@ pub(crate) fn make_sure(own: &Dir, marker: &str) -> Result<(), Cause> {
     }
 }
 
-/// Writes the file durably. An object in its place that is no file is moved aside.
+/// Durable. Moves an object aside that is no file.
 fn write(own: &Dir, marker: &str) -> Result<(), Cause> {
     remove_new(own)?;
     let mut file = own.create(NEW)?;
@@ -54,8 +52,8 @@ pub(crate) fn remove_new(own: &Dir) -> Result<(), Cause> {
     if own.look(NEW)?.is_some() { Ok(own.remove(NEW)?) } else { Ok(()) }
 }
 
-/// Settles the identity of a recovered root that is about to change. If only the journal names the marker, `root-id`
-/// is made again and a note is returned. It is an error if the two name different markers, or if both are lost.
+/// For a recovered root that is about to change. Restores `root-id` from the journal, with a note. Two or no markers
+/// are an error.
 pub fn settle_identity(root: &Root, _lock: &Lock) -> Result<Vec<String>, TransactionError> {
     settle(root).during(Phase::Recover)
 }
@@ -73,7 +71,7 @@ fn settle(root: &Root) -> Result<Vec<String>, Cause> {
     Ok(vec![format!("{} {how}: it is made again from the journal", root.show(&own.at(NAME)))])
 }
 
-/// Gives a root a new marker, in both places. Its last run must be finished.
+/// The last run must be finished.
 pub fn renew_identity(root: &Root, _lock: &Lock, marker: &str) -> Result<(), TransactionError> {
     renew(root, marker).during(Phase::Recover)
 }

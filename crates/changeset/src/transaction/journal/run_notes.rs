@@ -1,10 +1,6 @@
-//! The notes that a run keeps about its scripts, beside its journal and in its progress sector.
-//!
-//! The journal is published before the first script runs. The objects that the run made or found after a script, the
-//! undo archives it wrote outside the root, and whether a script runs are lines in the stage of the first domain.
-//! After a power cut the last ones may be missing; the objects they described then count as foreign and are kept. The
-//! note about a running script serves a run whose journal is lost and whose copies, made before the first script, do
-//! not name the script.
+//! Notes of a run about its scripts: lines in the first domain's stage, and the progress sector. They name objects that
+//! the run made or found after scripts, archives outside the root, and the running script. A power cut may lose the
+//! last ones; their objects then count as foreign and are kept.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +38,7 @@ pub(crate) struct RunNotes {
 }
 
 impl RunNotes {
-    /// Reads the notes of a stage. A note that this program could not have written counts as damage.
+    /// A note that this program cannot have written is damage.
     pub(crate) fn read(stage: &Dir) -> Result<Self, Cause> {
         let bytes = stage.read(NAME, LARGEST)?.unwrap_or_default();
         let mut known = Self::default();
@@ -82,7 +78,6 @@ pub(crate) fn escaped(path: &ObjectPath) -> String {
     crate::format::manifest::encode(path.as_bytes())
 }
 
-/// Adds notes; if `durable`, they survive a power cut.
 pub(crate) fn add(stage: &Dir, notes: &[RunNote], durable: bool) -> Result<(), Cause> {
     if notes.is_empty() {
         return Ok(());
@@ -121,7 +116,7 @@ pub(crate) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Caus
     Ok(journal)
 }
 
-/// Records durably in the journal which script runs. `progress` is the last record.
+/// Durable. `progress` is the last record.
 pub(crate) fn note_script(
     root: &Root,
     progress: &mut Option<ScriptProgress>,
@@ -137,16 +132,15 @@ pub(crate) fn note_script(
     Ok(())
 }
 
-/// Records what a published run must know about its scripts.
 pub trait ScriptRecorder {
-    /// Adds text to the log, which is written when the run ends, whatever its outcome.
+    /// Written when the run ends, whatever its outcome.
     fn log(&mut self, text: &[u8]) -> Result<(), Cause>;
 
-    /// Records durably that a script runs. Call it when its process exists and the script itself has not started.
+    /// Durable. Call this when the process exists, before the script starts.
     fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause>;
 }
 
-/// A run whose names are all switched, but which is not committed.
+/// Switched, but not committed.
 #[derive(Debug)]
 pub struct SwitchedRun<'r> {
     root: &'r Root,
@@ -160,7 +154,7 @@ impl<'r> SwitchedRun<'r> {
         Self { root, run, stage, progress: None }
     }
 
-    /// Returns the name of the run, as `PATCHADM_RUN` passes it to commands started by scripts.
+    /// Scripts pass it on as `PATCHADM_RUN`.
     pub fn name(&self) -> String {
         self.run.to_string()
     }
@@ -169,8 +163,7 @@ impl<'r> SwitchedRun<'r> {
         self.progress.is_some()
     }
 
-    /// Records that no script runs any more. Requests of scripts to installf(1M) and removef(1M) are an error,
-    /// because no batch would carry them out.
+    /// Requests to installf(1M) and removef(1M) are an error, because no batch follows.
     pub fn script_ended(&mut self) -> Result<(), Cause> {
         add(self.stage, &[RunNote::ScriptRuns(false)], false)?;
         note_script(self.root, &mut self.progress, None)?;

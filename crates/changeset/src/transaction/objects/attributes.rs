@@ -1,5 +1,4 @@
-//! Changes the attributes of an object that stays in place. Each attribute is set only if it still has the value that
-//! one side gave it.
+//! Changes attributes of an object that stays. Each is set only if it still has a value of one side.
 
 use std::collections::BTreeMap;
 
@@ -35,14 +34,12 @@ fn xattrs_after(old: &Identity, new: &Xattrs) -> BTreeMap<String, String> {
     xattrs
 }
 
-/// Returns the file capabilities, encoded, that the journal says an object keeps: chown(2) clears them, and a run
-/// that ends right after it leaves the object without.
+/// Capabilities to restore: chown(2) clears them, and a run may end right after it.
 fn kept_capability(identity: &Identity) -> Option<&str> {
     identity.xattrs.as_deref()?.get(&encode(CAPABILITY)).map(String::as_str)
 }
 
-/// Returns the extended attributes of the object that a change finds, as far as its identity has them: all that the
-/// change may set, and the file capabilities if the object gets another owner and keeps them.
+/// Returns all that the change may set, and capabilities that survive a new owner.
 pub(crate) fn xattrs_before(live: &Live, new: &AttributeChange) -> Option<BTreeMap<String, String>> {
     let capability = live.xattrs.get(CAPABILITY).filter(|value| {
         let is_kept = new.xattrs.as_ref().is_none_or(|new| new.get(CAPABILITY) == Some(value));
@@ -61,8 +58,7 @@ pub(crate) fn has_xattrs(now: &Xattrs, expected: &BTreeMap<String, String>) -> b
     encoded(now).iter().eq(expected.iter().filter(|(key, _)| **key != capability))
 }
 
-/// Gives an object the file capabilities back that it had before a change of its owner and was to keep, if it is
-/// still the same object with the same bytes.
+/// Restores capabilities after a change of owner, if object and bytes are the same.
 pub(crate) fn set_kept_capability(
     parent: &Dir,
     name: &[u8],
@@ -82,8 +78,8 @@ pub(crate) fn set_kept_capability(
     Ok(())
 }
 
-/// Sets the attributes that still have the value in `from` and should have the one in `to`. The modification time
-/// comes last; a directory keeps its own.
+/// Sets attributes that have the value in `from` and should have that in `to`. The time comes last; a directory keeps
+/// its own.
 pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
     if from.file_type == 'd' {
         return set_attributes_of_directory(&parent.dir(name)?, from, to);
@@ -107,8 +103,7 @@ pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     Ok(())
 }
 
-/// Returns true if an object has attributes: mode and owner, and the extended ones if they are known. An unprivileged
-/// caller is not required to set owners that only a privileged one can set.
+/// Compares mode, owner and known extended attributes. Ignores owners that an unprivileged caller cannot set.
 pub(crate) fn has_attributes(parent: &Dir, name: &[u8], expected: &Identity) -> Result<bool, Cause> {
     let Some(seen) = parent.look(name)? else { return Ok(false) };
     let is_owned = !parent.root().is_privileged() || (seen.uid, seen.gid) == (expected.uid, expected.gid);
@@ -122,8 +117,7 @@ pub(crate) fn has_attributes(parent: &Dir, name: &[u8], expected: &Identity) -> 
     }
 }
 
-/// Returns true if an object may get its old owner and set-id bits back: it must be the same object with the same
-/// bytes. Directories always may, because they hold no bytes and their bits run nothing.
+/// Owner and set-id bits return only to the same object with the same bytes. Directories hold no bytes, so always.
 pub(crate) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result<bool, Cause> {
     if old.file_type == 'd' {
         return Ok(true);
@@ -142,7 +136,7 @@ pub(crate) fn without_rights(old: &Identity, new: &Identity) -> Identity {
     Identity { mode: old.mode & !SET_ID, uid: new.uid, gid: new.gid, ..old.clone() }
 }
 
-/// Returns the owner and group to set: those that still have the value in `from` and should have the one in `to`.
+/// Sets only values that still equal `from`.
 fn other_owners(
     root: &Root,
     seen: &ObjectStatus,
@@ -160,7 +154,7 @@ pub(crate) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Ident
     if uid.is_some() || gid.is_some() {
         dir.set_own_owner(uid, gid)?;
     }
-    // After chown(2), which may drop setgid: the mode is set whenever it is wrong.
+    // chown(2) may drop setgid, so check the mode afterwards.
     let mode = dir.itself()?.mode.bits();
     let expected = if seen.mode.bits() == from.mode { to.mode } else { seen.mode.bits() };
     if mode != expected {
@@ -169,8 +163,7 @@ pub(crate) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Ident
     set_xattrs(dir, b"", from, to)
 }
 
-/// Sets the extended attributes of `name` itself, or of the directory for an empty name: those that still have the
-/// value in `from`.
+/// An empty name means the directory. Sets only values that still equal `from`.
 fn set_xattrs(dir: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
     let empty = BTreeMap::new();
     let (before, after) = (from.xattrs.as_deref().unwrap_or(&empty), to.xattrs.as_deref().unwrap_or(&empty));

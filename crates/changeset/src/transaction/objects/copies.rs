@@ -1,4 +1,4 @@
-//! Copies of objects with every attribute. Files are cloned if the file system can.
+//! Copies objects with every attribute. Files are cloned if possible.
 
 use std::io;
 use std::io::Read;
@@ -19,12 +19,12 @@ pub(crate) fn digest_of(dir: &Dir, name: &[u8], interrupt: Interrupt<'_>) -> Res
     Ok(Some(hashing.finish().1))
 }
 
-/// Copies one object other than a directory, with every attribute. Returns the digest of a regular file.
+/// Not for directories. Returns the digest of a regular file.
 pub(crate) fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Option<Digest>, Cause> {
     copy_object_until(from, name, (to, copy), &never)
 }
 
-/// Like [`copy_object`], until a signal comes: then reading a file fails.
+/// A signal makes reading fail.
 pub(crate) fn copy_object_until(
     from: &Dir,
     name: &[u8],
@@ -48,7 +48,7 @@ pub(crate) fn copy_object_until(
     Ok(digest)
 }
 
-/// Copies the bytes that a file of this size has; the callers see a change of it.
+/// Copies the bytes of a file of this size; callers notice changes.
 fn copy_bytes(
     (from, name, size): (&Dir, &[u8], u64),
     (to, copy): (&Dir, &[u8]),
@@ -68,7 +68,7 @@ fn copy_bytes(
     Ok(digest)
 }
 
-/// Sets owner, extended attributes, mode and time, in an order in which none resets another.
+/// In an order in which none resets another.
 fn copy_attributes(seen: &ObjectStatus, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Result<(), Cause> {
     if to.root().is_privileged() {
         to.set_owner(copy, Some(seen.uid), Some(seen.gid))?;
@@ -85,7 +85,7 @@ pub(crate) fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Resul
     copy_tree_until(from, name, (to, copy), &never)
 }
 
-/// Copies a tree until a signal comes.
+/// A signal ends it.
 pub(crate) fn copy_tree_until(
     from: &Dir,
     name: &[u8],
@@ -191,7 +191,7 @@ impl<R: Read> Read for CopyingReader<'_, R> {
     }
 }
 
-/// Sets extended attributes; without privileges, those reserved to root are left out.
+/// Without privileges, skips those reserved to root.
 pub(crate) fn set_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
     for (key, value) in xattrs {
         match dir.set_xattr(name, key, value) {
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use patchadm_svr4::package::ObjectPath;
 
-    /// More levels than the limit of open files, and more than the stack of the copying thread allows for calls.
+    /// Exceeds the limit of open files, and the stack for recursive calls.
     const DEPTH: usize = 3_000;
 
     #[test]

@@ -1,7 +1,5 @@
-//! Tells the old object, the new object and a foreign object apart.
-//!
-//! Inode and birth time decide first. If they cannot (in a copied or restored root, or on overlayfs after a copy-up),
-//! type, attributes and size do, and the content of a regular file or link. Only then are files read.
+//! Tells old, new and foreign objects apart: by inode and birth time, or, if these cannot decide (copied roots,
+//! overlayfs copy-up), by type, attributes, size and content. Only then are files read.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +8,6 @@ use crate::format::manifest::encode;
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{Digest, Dir, FileType, Inode, ObjectStatus, Result, Xattrs};
 
-/// The state of a target or staged name, as recovery distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectState {
     Old,
@@ -22,8 +19,8 @@ pub(crate) enum ObjectState {
 
 const OVERLAY: u64 = 0x794c_7630;
 
-/// Returns true if a directory is on overlayfs. There, an object of a lower layer gets another birth time, and
-/// possibly another inode number, when it is first changed; and a directory of a lower layer cannot be renamed.
+/// On overlayfs, the first change of a lower layer's object gives it another birth time, perhaps another inode; and its
+/// directories cannot be renamed.
 pub(crate) fn is_layered(dir: &Dir) -> Result<bool> {
     Ok(dir.file_system_magic()? == OVERLAY)
 }
@@ -32,8 +29,7 @@ pub(crate) fn is_same_inode(dir: &Dir, seen: &ObjectStatus, before: Inode) -> Re
     Ok(seen.inode == before || is_layered(dir)?)
 }
 
-/// Returns true if an object that only gets other attributes is still the same object, regardless of its current
-/// attributes. In a copied root, where its inode differs, it must have the attributes of one side.
+/// Ignores current attributes. In a copied root, where the inode differs, it must have one side's attributes.
 pub(crate) fn is_there(dir: &Dir, name: &[u8], old: &Identity, new: &Identity) -> Result<bool> {
     let Some(seen) = dir.look(name)? else { return Ok(false) };
     if seen.inode == old.inode || is_untouched(&seen, old) && is_layered(dir)? {
@@ -76,7 +72,7 @@ pub(crate) fn state(
     if old.is_some_and(|old| old.inode == seen.inode) {
         return Ok(ObjectState::Old);
     }
-    // Different inodes: the new object is tried first, so that equal content counts as done.
+    // The new object first, so that equal content counts as done.
     for (identity, state) in [(new, ObjectState::New), (old, ObjectState::Old)] {
         if let Some(identity) = identity
             && has_content(dir, name, &seen, identity)?
@@ -87,8 +83,7 @@ pub(crate) fn state(
     Ok(ObjectState::Other)
 }
 
-/// Determines the state of `name` for an op. The copy of an old object that could not have a second name counts as
-/// the old object.
+/// The copy of an old object without a second name counts as old.
 pub(crate) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     if let Some(copy) = &op.copy
         && dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode)
@@ -124,7 +119,7 @@ pub(crate) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &ObjectStatus, old
     if seen.inode == old.inode { Ok(is_untouched(seen, old)) } else { has_content(dir, name, seen, old) }
 }
 
-/// Compares size and time, but not for a directory, whose size and time change with its entries.
+/// Size and time of a directory change with its entries, so they are ignored.
 fn is_untouched(seen: &ObjectStatus, identity: &Identity) -> bool {
     seen.file_type.letter() == identity.file_type
         && (seen.file_type == FileType::Directory

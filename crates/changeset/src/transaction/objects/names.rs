@@ -1,9 +1,6 @@
-//! Directories held open, and renames of names in them, with substitutes where a file system lacks a call.
-//!
-//! Without `RENAME_NOREPLACE`, an object gets its new name by link(2), which fails on an existing name, and then
-//! loses the old one. A directory cannot have a second name; it is renamed if its new name looks free, and rename(2)
-//! itself lets a directory replace nothing but an empty directory. Into a stage, where nobody else writes, a plain
-//! rename suffices.
+//! Open directories, and renames in them, with substitutes for missing calls. Without `RENAME_NOREPLACE`, link(2) gives
+//! the new name and fails on an existing one. A directory is renamed if its new name looks free: rename(2) only
+//! replaces empty directories. In a private stage, a plain rename suffices.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,8 +12,7 @@ use crate::transaction::error::Cause;
 use patchadm_rootfs::{Dir, FileType, Result, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
-/// The most directories held open at once. A process may have few descriptors (1,024 by default), and work in path
-/// order needs few directories at a time.
+/// Descriptors are few (1,024 by default), and work in path order needs few directories.
 const MOST: usize = 24;
 
 #[derive(Debug)]
@@ -30,14 +26,13 @@ impl Dirs {
         Self { root: root.clone(), open: HashMap::new() }
     }
 
-    /// Opens the directory at a physical path. Returns `None` if it is missing or the path now leads through a
-    /// symbolic link.
+    /// `None` if it is missing, or the physical path now leads through a symbolic link.
     pub(crate) fn get(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>> {
         if let Some(dir) = self.open.get(path) {
             return Ok(Some(dir.clone()));
         }
         let opened = match self.root.dir_if_there(path) {
-            // If the process may open only few files (ulimit -n), it continues with fewer directories held open.
+            // At the limit of open files (ulimit -n), continue with fewer directories.
             Err(error) if matches!(error.errno(), Some(Errno::MFILE | Errno::NFILE)) => {
                 self.open.clear();
                 self.root.dir_if_there(path)
@@ -45,7 +40,7 @@ impl Dirs {
             opened => opened,
         };
         let opened = match opened {
-            // The path now contains a symbolic link.
+            // A symbolic link is on the path now.
             Err(error) if error.errno() == Some(Errno::LOOP) => None,
             opened => opened?,
         };
@@ -66,9 +61,8 @@ impl Dirs {
         path.parent().map_or(Ok(None), |parent| self.get(&parent))
     }
 
-    /// Opens the directory that holds an object, or returns `None` if it is gone. If something else (for example a
-    /// symbolic link) has taken its place, the object may still be in the directory, so nothing can be concluded or
-    /// given up: that is an error, unless `may_be_other` allows the directory to be something else.
+    /// `None` if the directory is gone. If something else took its place, the object may still be in it: that is an
+    /// error, unless `may_be_other`.
     pub(crate) fn parent_or_blocked(
         &mut self,
         path: &ObjectPath,
@@ -77,8 +71,7 @@ impl Dirs {
         if let Some(dir) = self.parent(path)? {
             return Ok(Some(dir));
         }
-        // Starts from the lowest directory that is still a directory: an object in the place of one above it hides
-        // the rest.
+        // An object in the place of a parent hides the rest, so start from the lowest directory.
         let Some(mut known) = path.parent() else { return Ok(None) };
         let mut names = Vec::new();
         while may_be_other(&known) {
@@ -101,14 +94,13 @@ impl Dirs {
         Ok(Some(Rc::new(dir)))
     }
 
-    /// Closes all directories, because names above them may have changed.
+    /// Names above them may have changed.
     pub(crate) fn forget(&mut self) {
         self.open.clear();
     }
 }
 
-/// Returns true if a hint can be replaced: it is neither a directory, which may not be empty, nor a file that the
-/// caller may not read. A hint that cannot be replaced stays, and no longer fits the object it was made for.
+/// A directory, or a file that the caller may not read, cannot be replaced; such a hint no longer fits its object.
 pub(crate) fn is_replaceable_hint(dir: &Dir, name: &[u8]) -> Result<bool> {
     Ok(match dir.look(name)? {
         Some(seen) if seen.file_type == FileType::Directory => false,
@@ -133,8 +125,7 @@ impl RenameSupport {
         Self { exchange: has(Lack::Exchange), no_replace: has(Lack::NoReplace) }
     }
 
-    /// Moves a staged object, or another live name, to a free live name. Fails with EEXIST if the name is taken,
-    /// unless by the same object: then an earlier attempt was cut off and is finished.
+    /// Moves to a free live name. EEXIST if taken, unless by the same object: then an interrupted attempt is finished.
     pub(crate) fn place(self, from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<()> {
         if self.no_replace {
             return from.move_to(name, to, to_name);
@@ -150,7 +141,7 @@ impl RenameSupport {
         from.replace(name, to, to_name)
     }
 
-    /// Moves a live name to a free name in the stage. Fails with EEXIST if that is taken, unless by the same object.
+    /// Moves to a free staged name. EEXIST if taken, unless by the same object.
     pub(crate) fn take(self, from: &Dir, name: &[u8], stage: &Dir, staged: &[u8]) -> Result<()> {
         if self.no_replace {
             return from.move_to(name, stage, staged);
@@ -165,8 +156,7 @@ impl RenameSupport {
     }
 }
 
-/// Gives an object a second name. Fails with EEXIST if another object has it; returns false if the object cannot have
-/// one.
+/// EEXIST if another object has the name; false if a second name is impossible.
 pub(crate) fn link(from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<bool> {
     match to.make_link(to_name, from, name) {
         Ok(()) => Ok(true),
@@ -178,8 +168,7 @@ pub(crate) fn link(from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<
     }
 }
 
-/// Returns true if the error means that no link is possible: the file system has none, has none for such objects or
-/// no room for another one, or the system forbids links to other owners' files (`fs.protected_hardlinks`).
+/// The file system has no links, none for such objects or no room, or `fs.protected_hardlinks` forbids them.
 fn cannot_link(error: &RootError) -> bool {
     let hindrances = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::INVAL];
     error.errno().is_some_and(|errno| hindrances.contains(&errno))
@@ -194,8 +183,7 @@ pub(crate) fn is_not_there(error: &RootError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
-/// Tries the renames of a file system in a stage. A file system that can neither keep a rename from replacing nor
-/// link is refused, because an object made at the last moment could be lost there.
+/// Refuses a file system with neither `RENAME_NOREPLACE` nor links: an object made at the last moment could be lost.
 pub(crate) fn probe_renames(stage: &Dir) -> std::result::Result<Vec<Lack>, Cause> {
     let (a, b, c) = (b"probe.a", b"probe.b", b"probe.c");
     drop(stage.create(a)?);
@@ -232,7 +220,6 @@ mod tests {
         ObjectPath::new(path.as_bytes()).unwrap()
     }
 
-    /// Returns whether the directory of `/web/new/tool` is found after a run made `/web/new`.
     fn found(root: &Root) -> std::result::Result<bool, Cause> {
         let of_run = |path: &ObjectPath| *path == at("/web/new");
         Dirs::new(root).parent_or_blocked(&at("/web/new/tool"), of_run).map(|dir| dir.is_some())

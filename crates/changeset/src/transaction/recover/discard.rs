@@ -1,12 +1,6 @@
-//! Gives up a journal that is damaged or gone, once it is known whether its run is finished; or moves its remains
-//! away for an operator who continues without recovery ([`keep_stage`]).
-//!
-//! The stage on the file system of the records is durable before a journal is published, and is removed last of all,
-//! after a durable outcome. So if there is no stage, no run is unfinished. If there is one, another copy of the
-//! journal says what the run changes. If everything is in the state after the run, the run may have been acknowledged
-//! and is finished as committed. Otherwise recovery itself rolls it back from the copy. Without a copy, the staged
-//! objects must prove the state ([`prove`]). If they do not, nothing is done and the paths in doubt are named. A
-//! damaged journal is always kept.
+//! Gives up a lost or damaged journal, or moves its remains away ([`keep_stage`]). The records' stage exists from
+//! before publication until after the outcome: without it, no run is unfinished. Otherwise a copy of the journal
+//! decides, or the staged objects prove the state ([`prove`]); in doubt, nothing is done.
 
 use std::collections::BTreeMap;
 
@@ -40,21 +34,16 @@ use patchadm_svr4::places::own_directory;
 
 const LARGEST_HISTORY: u64 = 64 << 20;
 
-/// The outcome for a journal that should be given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalFate {
-    /// The journal is whole: nothing was done.
+    /// Nothing was done.
     Whole,
-    /// The journal is no longer there; a damaged one is kept.
-    Discarded {
-        /// The path of the damaged journal.
-        kept: Option<String>,
-    },
+    /// A damaged journal is kept elsewhere.
+    Discarded { kept: Option<String> },
 }
 
-/// Gives up a journal that is damaged, or that is gone while a stage exists, once it is proved that no run is
-/// unfinished. Otherwise puts a copy in its place from which recovery can end the run. Recovery comes next in any
-/// case. The error [`Cause::Doubt`] names the paths that rule out both; then nothing is changed.
+/// Gives up a lost or damaged journal if no run can be unfinished, or puts a copy in its place; recovery must follow.
+/// [`Cause::Doubt`] names the paths that rule out both; then nothing is changed.
 pub fn discard_journal(root: &Root, _lock: &Lock) -> Result<JournalFate, TransactionError> {
     discarded(root).during(Phase::Recover)
 }
@@ -63,7 +52,7 @@ fn discarded(root: &Root) -> Result<JournalFate, Cause> {
     let Some(own) = own_dir(root)? else { return Ok(JournalFate::Whole) };
     match damage(root)? {
         None => return Ok(JournalFate::Whole),
-        // This is no damage: the version that wrote the journal can recover the run.
+        // No damage: the version that wrote the journal can recover the run.
         Some(reason @ JournalError::Earlier(_)) => {
             return Err(Cause::Journal { path: root.show(&own.at(journal_file::NAME)), reason });
         }
@@ -86,7 +75,7 @@ fn discarded(root: &Root) -> Result<JournalFate, Cause> {
 
 fn end_finished(own: &Dir) -> Result<Option<Vec<u8>>, Cause> {
     if !directories(own)?.is_empty() && !journal_file::is_unpublished(own)? {
-        // The staged objects are of no use any more; this lets recovery remove them.
+        // Lets recovery remove the staged objects.
         journal_file::begin(own)?;
         own.sync()?;
     }
@@ -97,8 +86,7 @@ fn own_dir(root: &Root) -> Result<Option<Dir>, Cause> {
     Ok(root.dir_if_there(&root.resolver().locate_dir(&own_directory())?)?)
 }
 
-/// Returns the fault of the journal of a root, if it is damaged, gone, or of an unfinished run of an earlier version.
-/// A journal of a later version is an error.
+/// `None` for a whole journal. A later version is an error.
 pub(crate) fn damage(root: &Root) -> Result<Option<JournalError>, Cause> {
     let path = root.show(&own_directory().join(journal_file::NAME).unwrap_or_else(|_| own_directory()));
     let read = match journal_file::head(root) {
@@ -129,12 +117,11 @@ pub(crate) fn directories(own: &Dir) -> Result<Vec<Vec<u8>>, Cause> {
     Ok(found)
 }
 
-/// The finding about a run whose journal is lost.
 enum Verdict {
     Finished,
-    /// The run of this name has committed, and these old files, which may still be in its stages, are undo data.
+    /// The files, perhaps still in stages, are undo data.
     Committed(String, Vec<StoredFile>),
-    /// The run has these journal files, as recovery must find them, and this name.
+    /// Journal files for recovery, and the run's name.
     Known(Box<JournalFiles>, String),
 }
 
@@ -164,7 +151,7 @@ impl Verdict {
         if recorded.is_some() {
             return Ok(Self::Finished);
         }
-        // Nothing states any more what the run changes.
+        // Nothing tells what the run changes.
         match prove(root, own, &stage)? {
             Proved::Before => Ok(Self::Finished),
             Proved::After(manifests) => {
@@ -176,8 +163,7 @@ impl Verdict {
     }
 }
 
-/// Returns the outcome of a run according to the history, which is written after the outcome and before the stage is
-/// removed. An unreadable history says nothing.
+/// History is written between outcome and removal of the stage. Unreadable history tells nothing.
 fn outcome_in_history(own: &Dir, run: &str) -> Option<RunOutcome> {
     let history = own.read_regular(b"history", LARGEST_HISTORY).ok().flatten().unwrap_or_default();
     let entries = history.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok());
@@ -189,8 +175,7 @@ fn outcome_in_history(own: &Dir, run: &str) -> Option<RunOutcome> {
     }
 }
 
-/// Returns `Commit` if everything that the run changes is durably in the state after it; otherwise `None`: the run is
-/// rolled back.
+/// `Commit` if everything is durably as after the run; otherwise it is rolled back.
 fn found_outcome(root: &Root, journal: &Journal) -> Result<Option<RunOutcome>, Cause> {
     let journal = with_notes(root, journal)?;
     if has_kept_files(root, &journal)? {
@@ -205,7 +190,7 @@ fn found_outcome(root: &Root, journal: &Journal) -> Result<Option<RunOutcome>, C
         }
         all && !journal.ops.is_empty()
     } else {
-        // Safety copies are removed only after the outcome is written; those of a rollback are in their places.
+        // Safety copies are removed after the outcome; a rollback puts them in place.
         let mut any_lost = false;
         for op in protected {
             any_lost = any_lost || runner.is_copy_lost(op)?;
@@ -230,7 +215,7 @@ fn with_outcome(mut bytes: Vec<u8>, outcome: Option<RunOutcome>) -> Vec<u8> {
 }
 
 impl OpRunner<'_> {
-    /// Returns true if the target of an op is in the state after it. A new object may have been written to since.
+    /// A new object may have been written to since.
     fn is_as_after(&mut self, op: &Op) -> Result<bool, Cause> {
         use ObjectState::{New, NewTouched, None, Old};
         match op.kind {
@@ -270,18 +255,16 @@ impl OpRunner<'_> {
     }
 }
 
-/// The stages that were moved away or renamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptStage {
-    /// The names in the directory where it is kept.
+    /// In the keeping directory.
     pub names: Vec<String>,
-    /// The stages on other file systems, which stay there under new names.
+    /// On other file systems, under new names.
     pub elsewhere: Vec<String>,
 }
 
-/// Moves the stages of a root, and its journal, to an empty directory of the host on the same file system. The
-/// journal must be damaged, gone, or of an unfinished run of an earlier version. Does nothing and returns `None` if
-/// the journal is whole.
+/// Moves stages and journal to an empty host directory on the same file system. `None`, without changes, for a whole
+/// journal.
 pub fn keep_stage(root: &Root, _lock: &Lock, to: &Dir) -> Result<Option<KeptStage>, TransactionError> {
     moved_away(root, to).during(Phase::Recover)
 }
@@ -301,7 +284,7 @@ fn moved_away(root: &Root, to: &Dir) -> Result<Option<KeptStage>, Cause> {
         kept.names.push(name.escape_ascii().to_string());
         stages.sync()?;
     }
-    // The journal moves last: until then it shows that there is work to do.
+    // The journal moves last: until then it shows that work remains.
     let is_part =
         |name: &Vec<u8>| name.starts_with(b"ops-") || name == UNPUBLISHED || name == journal_file::NAME;
     let mut names: Vec<Vec<u8>> = own.names()?.into_iter().filter(is_part).collect();
@@ -315,7 +298,7 @@ fn moved_away(root: &Root, to: &Dir) -> Result<Option<KeptStage>, Cause> {
     Ok(Some(kept))
 }
 
-/// Returns true if an unfinished run lacks its stage or part of it, so that it cannot be recovered.
+/// Without parts of its stage, a run cannot be recovered.
 fn is_stage_lost(root: &Root) -> Result<bool, Cause> {
     let Some(head) = journal_file::head(root)? else { return Ok(false) };
     if head.done {
@@ -347,7 +330,7 @@ fn unreachable_from(error: RootError, to: &Dir) -> Cause {
     }
 }
 
-/// Renames the stages of a run on other file systems so that nothing removes them. Returns their paths.
+/// Nothing removes the new names. Returns the paths.
 fn keep_others(root: &Root, first: &Dir, run: &[u8]) -> Result<Vec<String>, Cause> {
     let run = String::from_utf8_lossy(run).into_owned();
     let mut paths = Vec::new();
@@ -370,16 +353,15 @@ fn keep_others(root: &Root, first: &Dir, run: &[u8]) -> Result<Vec<String>, Caus
     Ok(paths)
 }
 
-/// Returns the pairs of files that may be the journal of `run`, the likeliest first: only those whose header names
-/// this run and this root. `stage` is its stage on the file system of the records, `own` the directory of the
-/// journal. Parsing shows whether the two belong together and whether the rest is whole.
+/// Returns possible journals of `run`, the likeliest first, by run and root in the header. `stage` is the records'
+/// stage, `own` the journal's directory. Parsing shows which parts fit.
 fn journals_of(root: &Root, own: &Dir, stage: &Dir, run: &str) -> Result<Vec<JournalFiles>, Cause> {
     let mut found = journal_file::found_in(own, run)?;
     found.extend(journal_file::found_in(stage, run)?);
     for other in other_stages(root, stage, run)? {
         found.extend(journal_file::found_in(&other, run)?);
     }
-    // The ops of one pair and the journal of another may be whole.
+    // Ops of one pair and the journal of another may be whole.
     let ops: Vec<Vec<u8>> = found.iter().map(|files| files.ops.clone()).collect();
     let mut crossed = found.clone();
     for files in &found {
@@ -485,7 +467,7 @@ impl Evidence<'_> {
             if name.starts_with(b"taken.") {
                 continue;
             }
-            // A safety copy is younger than its stage but represents the old object.
+            // A safety copy is younger than its stage, but represents the old object.
             let is_held = name.starts_with(b"held.") || name.starts_with(b"again.");
             match seen.inode.born {
                 Some(born) if !is_held && born >= self.since => self.young += 1,

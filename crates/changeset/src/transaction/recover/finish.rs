@@ -1,6 +1,5 @@
-//! The work after the outcome: remove emptied directories, write history and logs, drop the stages.
-//!
-//! Each step may fail or be cut off and be repeated later. A failure becomes a note; the outcome stands.
+//! Work after the outcome: removes emptied directories, writes history and logs, drops stages. Steps can be repeated; a
+//! failure becomes a note.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,14 +22,13 @@ use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::dropping::drop_trees;
 use patchadm_rootfs::{FileType, Root};
 
-/// The longest text of a run, in bytes, and the most archives and patches, that still let the next command find the
-/// record of the run in the first MiB of the ops file: a byte takes up to six when written.
+/// Limits on bytes, archives and patches so that the record is in the first MiB of the ops file: a byte takes up to
+/// six.
 const LONGEST_TEXT: usize = 64 << 10;
 
 const MOST_PARTS: usize = 200;
 
-/// Finishes a run that has just committed, after `duration_ms`; returns notes for the operator. After an error it tries
-/// once more: another run of the same command must find everything as it was planned.
+/// Returns notes. Retries once after an error: a later run of the same command must find everything as planned.
 pub(crate) fn finish_committed(
     root: &Root,
     journal: &Journal,
@@ -52,7 +50,7 @@ pub(crate) struct RunEnd {
     pub(crate) is_done: bool,
 }
 
-/// Finishes a run whose outcome is written; `duration_ms` is known while it runs.
+/// `duration_ms` is known only to the running command.
 pub(crate) fn finish_run(
     root: &Root,
     journal: &Journal,
@@ -65,20 +63,20 @@ pub(crate) fn finish_run(
     let mut notes = notes.clone();
     match drop_trees(root, journal, outcome) {
         Ok(mut kept) => notes.append(&mut kept),
-        // Foreign objects there would be removed with the stage: the next command tries again.
+        // Foreign objects there would be lost with the stage: the next command tries again.
         Err(cause) => {
             notes.push(cause.to_string());
             return RunEnd { notes, is_done: false };
         }
     }
     let outside = remove_outside_archives(root, journal, outcome, named).map(|stay| notes.extend(stay));
-    // Before history says that the run is over: a reader that finds only that has nothing left to do.
+    // Before history says that the run is over: its readers expect nothing to be left.
     let emptied = empties_directories(journal, outcome).then(|| remove_directories(root, journal));
-    // While the dropped objects still have names that lead to them.
+    // While names still lead to the dropped objects.
     let bits = strip_set_id_bits(root, journal, outcome, plain);
     let may_be_repeated =
         duration_ms.is_some() && matches!(bits, Ok(false)) && is_found_again(journal, outcome);
-    // The old objects would be removed with the stage, and nothing else holds them: the next command tries again.
+    // The stage holds the only copies of old objects: the next command tries again.
     if let Err(cause) = keep_stored_files(root, journal, outcome, unchanged.as_ref()) {
         notes.push(cause.to_string());
         return RunEnd { notes, is_done: false };
@@ -104,11 +102,10 @@ pub(crate) fn finish_run(
     let is_done = match emptied.unwrap_or_else(|| Ok(Vec::new())) {
         Ok(mut stay) => {
             notes.append(&mut stay);
-            // Only this journal knows of an outside archive, or an old file, that could not be removed: the next
-            // command tries again.
+            // Only this journal knows of remaining archives or old files: the next command tries again.
             if is_tidy { journal_file::mark_done(root, is_unsynced).map(|()| true) } else { Ok(false) }
         }
-        // The end of the journal stays open, so that the next command removes them.
+        // The journal stays open, so that the next command removes them.
         Err(cause) => Err(cause),
     };
     let is_done = is_done.unwrap_or_else(|cause| {
@@ -129,16 +126,14 @@ fn is_found_again(journal: &Journal, outcome: RunOutcome) -> bool {
     outcome == RunOutcome::Commit && journal.is_whole && is_short
 }
 
-/// How the history and log entries of a run become durable.
 enum HistoryDurability {
     Durable,
     WithDirectories(Vec<Appended>),
     ByNextRun,
 }
 
-/// Writes history and logs, which mostly waits for the disk, while other threads remove the staged objects, and the
-/// stored ones that the run made useless; returns those that are left. If directories will be removed, one sync
-/// serves all; if the writing `may_be_repeated`, nothing waits.
+/// Writes history and logs while threads remove staged and useless stored objects; returns those that are left. One
+/// sync serves removed directories, too; text that `may_be_repeated` needs none.
 fn write_history_and_drop_objects(
     root: &Root,
     journal: &Journal,
@@ -148,11 +143,11 @@ fn write_history_and_drop_objects(
 ) -> (Result<HistoryDurability, Cause>, LeftFiles) {
     let write = || {
         let written = write_history(root, journal, outcome, duration_ms, false)?;
-        // The output of scripts exists only in the stage, which is dropped before the directories are removed.
+        // Script output exists only in the stage, which goes before the directories.
         if empties_directories(journal, outcome) && !written.is_from_stage {
             return Ok(HistoryDurability::WithDirectories(written.places));
         }
-        // The first place is that of the journal, whose file system every run syncs.
+        // The first place is on the journal's file system, which every run syncs.
         if may_be_repeated && !written.is_from_stage && written.places.len() < 2 {
             return Ok(HistoryDurability::ByNextRun);
         }
@@ -169,7 +164,7 @@ fn write_history_and_drop_objects(
     }
     std::thread::scope(|scope| {
         let stored = drops_stored_files(journal, outcome).then(|| scope.spawn(drop_stored));
-        // Objects that it leaves are removed with the stages, which reports any error.
+        // Remaining objects go with the stages, which reports errors.
         let dropping =
             scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
         let history = write();
@@ -188,8 +183,7 @@ fn synced_at_the_end(root: &Root, journal: &Journal) -> Vec<MountedFileSystem> {
     seen.map(|seen| (seen.mount, seen.file_system)).collect()
 }
 
-/// Removes the emptied directories that could not be removed before the stages, and makes that and the `unsynced` places durable.
-/// After the journal says `done`, nothing would repeat either.
+/// Removes emptied directories that could not go before the stages, and syncs: after `done`, nothing is repeated.
 fn end_emptied(
     root: &Root,
     journal: &Journal,
@@ -202,7 +196,7 @@ fn end_emptied(
         stay = remove_directories(root, journal)?;
     }
     for domain in &journal.domains {
-        // A directory that was a domain of its own may have gone with the rest: the domain above it has the change.
+        // If the domain's directory is gone, the domain above has the change.
         if let Some(top) = root.dir_if_there(&domain.top)? {
             top.sync_file_system()?;
             let seen = top.itself()?;
@@ -213,8 +207,7 @@ fn end_emptied(
     Ok(stay)
 }
 
-/// Removes the directories emptied by the run, deepest first. Directories that are not empty stay, each with a note.
-/// An error of the file system itself is returned.
+/// Deepest first. Non-empty directories stay, with notes; file system errors are returned.
 pub(crate) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
     let mut dirs = Dirs::new(root);
     let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
@@ -251,8 +244,7 @@ fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
     }
 }
 
-/// Removes archives outside the root: the new ones after a rollback, the used ones after a commit. Returns notes on
-/// those that stay.
+/// Removes new archives after a rollback, used ones after a commit. Returns notes on those that stay.
 fn remove_outside_archives(
     root: &Root,
     journal: &Journal,

@@ -1,10 +1,6 @@
-//! Shows what recovery would do with a root, without doing it: the root as it would be after the rollback of an
-//! interrupted run.
-//!
-//! Each op is judged by the table of [`undo_step`] and the rules of [`safety_copies`](crate::transaction::safety_copies), and the object
-//! that would be at its path is shown there. Three cases are not foreseen and are left to a recovery: an old object
-//! that would be rebuilt from an undo archive, a directory that a script removed, and requests of scripts to installf
-//! and removef.
+//! Shows the root as after a rollback, without changing it, by the table of [`undo_step`] and the rules of
+//! [`safety_copies`](crate::transaction::safety_copies). Not foreseen: rebuilt objects, directories that scripts
+//! removed, and installf or removef requests.
 
 use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
@@ -21,23 +17,21 @@ use crate::transaction::switch::op_runner::{OpRunner, UndoStep, undo_step};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, ShownAttributes, ShownNames};
 use patchadm_svr4::package::Mode;
 
-/// The result that recovery would leave.
 #[derive(Debug)]
 pub enum ForeseenRecovery {
-    /// Nothing is to be recovered.
     Nothing,
-    /// The read-only root as it would be, and what recovery would do.
+    /// Read-only.
     Root(Box<(Root, Recovered)>),
     /// Only a recovery can tell.
     Unknown,
 }
 
-/// Foresees what recovery would do. No process may be at work on the run; its remaining scripts are not ended.
+/// No process may be at work on the run; its scripts are not ended.
 pub fn foresee_recovery(
     root: &Root,
     managers: Option<&dyn PackageManagers>,
 ) -> Result<ForeseenRecovery, TransactionError> {
-    // None of the functions called here changes anything.
+    // None of these functions changes anything.
     foreseen(&root.showing(ShownNames::default()), managers).during(Phase::Recover)
 }
 
@@ -90,7 +84,7 @@ struct Foreseer<'a> {
 }
 
 impl Foreseer<'_> {
-    /// Returns the names as a rollback would leave them, and its notes; `None` if that is not known.
+    /// `None` if unknown.
     fn rolled_back(mut self) -> Result<Option<(ShownNames, Vec<String>)>, Cause> {
         let journal = self.runner.journal;
         let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
@@ -118,7 +112,7 @@ impl Foreseer<'_> {
             return self.leave_to(&claim, op);
         }
         let Some(parent) = self.runner.parent_of(&op.path)? else {
-            // Another op brings back the directory, which is not there yet.
+            // Another op restores the directory, which is not there yet.
             if step == UndoStep::PutBack {
                 self.show_old(op)?;
             }
@@ -154,8 +148,7 @@ impl Foreseer<'_> {
         Ok(true)
     }
 
-    /// Returns true if an object that was placed by two names never lost the first one, so that it counts as not
-    /// placed.
+    /// Such an object counts as not placed.
     fn has_two_names(&mut self, op: &Op, parent: &Dir) -> Result<bool, Cause> {
         if op.kind != OpKind::Add || self.runner.rename_support(op).no_replace {
             return Ok(false);
@@ -187,7 +180,7 @@ impl Foreseer<'_> {
         Ok(self.runner.root.show(&kept))
     }
 
-    /// Shows the old object of an op beside its target, because a package manager wrote or removed the target.
+    /// A package manager wrote or removed the target, so the old object goes beside it.
     fn leave_to(&mut self, claim: &Claim, op: &Op) -> Result<IsKnown, Cause> {
         let mut place = None;
         if let Some(parent) = self.runner.parent_of(&op.path)?
@@ -225,7 +218,7 @@ impl Foreseer<'_> {
         Ok(true)
     }
 
-    /// Shows each attribute that still has the run's value as it was before.
+    /// Only attributes that still have the run's value.
     fn attributes_back(&mut self, op: &Op) -> Result<IsKnown, Cause> {
         let (Some(parent), Some(old), Some(new)) = (self.runner.parent_of(&op.path)?, &op.old, &op.new)
         else {
@@ -241,7 +234,7 @@ impl Foreseer<'_> {
             return Ok(true);
         }
         let to = if may_have_back(&parent, name, old)? { (**old).clone() } else { without_rights(old, new) };
-        // Only a recovery tells apart, one by one, extended attributes that someone else has changed too.
+        // Only a recovery can separate foreign changes of extended attributes.
         if new.xattrs != to.xattrs {
             return Ok(false);
         }
@@ -249,7 +242,6 @@ impl Foreseer<'_> {
         Ok(true)
     }
 
-    /// Shows the safety copies of the objects that scripts may have touched.
     fn put_back(&mut self) -> Result<IsKnown, Cause> {
         let journal = self.runner.journal;
         let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Protect).collect();
@@ -257,7 +249,7 @@ impl Foreseer<'_> {
             return Ok(true);
         }
         let notes = self.runner.stages.first().map(RunNotes::read).transpose()?.unwrap_or_default();
-        // The content of a directory is known before the check whether it is empty.
+        // The content of a directory must be known before the check whether it is empty.
         ops.sort_by(|a, b| b.path.cmp(&a.path));
         for op in ops {
             let is_known =
@@ -319,7 +311,7 @@ impl Foreseer<'_> {
         Ok(true)
     }
 
-    /// Shows a directory with its old attributes. A directory that must be made again is not foreseen.
+    /// Not foreseen for a missing directory.
     fn directory_back(
         &mut self,
         is_privileged: bool,

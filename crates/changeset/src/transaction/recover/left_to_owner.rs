@@ -1,5 +1,5 @@
-//! Objects that a package manager of the system wrote, or took away, after a run was interrupted. A rollback leaves them as
-//! they are; the object from before the run is kept beside them as `PATH.edited-<run>`.
+//! Objects that a native package manager wrote or removed since the interruption. A rollback leaves them; the old
+//! object is kept as `PATH.edited-<run>`.
 //!
 //! | target | staged | by the recovery table | is left if |
 //! | --- | --- | --- | --- |
@@ -15,14 +15,12 @@ use crate::transaction::objects::identity::{ObjectState, is_same_inode};
 use crate::transaction::switch::op_runner::{OpRunner, UndoStep};
 use patchadm_rootfs::Dir;
 
-/// Why a rollback leaves a path to a package manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     Owned(String),
     TakenAway(String),
 }
 
-/// The open stage of an object, and its name there.
 type StagedObject = (Rc<Dir>, Vec<u8>);
 
 impl OpRunner<'_> {
@@ -56,8 +54,7 @@ impl OpRunner<'_> {
         Ok(self.writer_of(op, &parent)?.map(Claim::Owned))
     }
 
-    /// Returns the package that wrote what is at the target of an op since the run began, if it is not the object of
-    /// the run. A directory of the run may have become one of the package.
+    /// Ignores the run's own object. The package may now have a directory of the run.
     fn writer_of(&self, op: &Op, parent: &Dir) -> Result<Option<String>, Cause> {
         let (Some(managers), Some(seen)) = (self.managers, parent.look(op.path.name())?) else {
             return Ok(None);

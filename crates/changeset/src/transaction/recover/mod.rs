@@ -1,5 +1,3 @@
-//! The work after the switch: finishing a run, rolling it back, recovering a dead one, and giving up a lost journal.
-
 pub(crate) mod discard;
 pub(crate) mod finish;
 pub(crate) mod foreseen;

@@ -1,4 +1,4 @@
-//! Rolls back and recovers runs. The same code serves the running command and a command that finds a dead run.
+//! Rolls back and recovers runs, for the running command and later ones.
 
 use crate::format::installf_queue::InstallfRequests;
 use crate::format::journal::{
@@ -27,63 +27,44 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::places::own_directory;
 
-/// The result of recovery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Recovered {
-    /// No run was unfinished.
     #[default]
     Nothing,
-    /// A run was undone: everything is as before it.
-    RolledBack {
-        /// The name of the run.
-        run: String,
-        /// Notes for the operator.
-        notes: Vec<String>,
-    },
-    /// A committed run was tidied up: everything is as after it.
-    Finished {
-        /// The name of the run.
-        run: String,
-        /// Notes for the operator.
-        notes: Vec<String>,
-    },
-    /// No run was unfinished. Foreign objects in places for stages were skipped.
+    /// Everything is as before the run.
+    RolledBack { run: String, notes: Vec<String> },
+    /// Everything is as after the run.
+    Finished { run: String, notes: Vec<String> },
+    /// Foreign objects in places for stages were skipped.
     PassedOver {
-        /// Each foreign object, and the reason for skipping it.
+        /// Each foreign object, with the reason.
         notes: Vec<String>,
     },
-    /// No run was unfinished. The remains of runs that had ended before anything live changed are removed.
+    /// Removed remains of runs that had changed nothing live.
     Cleared {
-        /// The names of these runs.
         runs: Vec<String>,
-        /// The bytes that they occupied.
+        /// Freed.
         bytes: u64,
-        /// Notes for the operator.
         notes: Vec<String>,
     },
-    /// A run is unfinished, and nothing was done: a plan is shown as it would look after recovery.
+    /// Nothing was done: a plan is shown as after recovery.
     Foreseen {
-        /// The name of the run.
         run: String,
-        /// True if everything would be as before it, or as after it.
+        /// As before the run; otherwise as after it.
         is_rolled_back: bool,
-        /// Notes for the operator.
         notes: Vec<String>,
     },
 }
 
 impl Recovered {
-    /// Returns true if there was no run to recover.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing | Self::PassedOver { .. } | Self::Cleared { .. })
     }
 
-    /// Returns true if a run was rolled back or finished.
     pub fn has_changed(&self) -> bool {
         matches!(self, Self::RolledBack { .. } | Self::Finished { .. })
     }
 
-    /// Returns the notes for the operator.
     pub fn notes(&self) -> &[String] {
         match self {
             Self::Nothing => &[],
@@ -95,7 +76,6 @@ impl Recovered {
         }
     }
 
-    /// Adds notes for the operator.
     #[must_use]
     pub fn with_notes(mut self, mut more: Vec<String>) -> Self {
         match &mut self {
@@ -111,14 +91,12 @@ impl Recovered {
     }
 }
 
-/// Finishes or rolls back the unfinished run, if there is one. Call it with the lock, before reading anything for a
-/// change. On failure, it has touched nothing beyond what the error states, and every later call starts again.
+/// Call this with the lock, before reading anything for a change. Every later call starts again after a failure.
 pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
     recover_with(root, lock, &OutsideAccess::default(), None)
 }
 
-/// Recovers under the caller's rules for undo archives outside the root. Objects that package managers of the system
-/// wrote meanwhile are left alone.
+/// Obeys rules for archives outside the root, and leaves objects of native package managers alone.
 pub fn recover_with(
     root: &Root,
     _lock: &Lock,
@@ -141,7 +119,7 @@ pub fn recover_with(
     Ok(recovered.with_notes(notes))
 }
 
-/// Completes history and logs of a run that is tidied up. The run is done in any case, so a failure is only a note.
+/// The run is done anyway, so a failure is only a note.
 fn complete_history(root: &Root, head: &JournalHead) -> Vec<String> {
     if !head.is_unsynced || must_be_of_this_root(root, head).is_err() {
         return Vec::new();
@@ -171,8 +149,7 @@ fn recover_run(
     }
 }
 
-/// Reads the journal of a run that is not tidied up, and checks that this program could have written all of the
-/// journal and the notes beside it. Nothing is done before that.
+/// Checks that this program could have written journal and notes, before anything else.
 pub(crate) fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
     let Some(journal) = journal_file::read(root)? else { return Ok(None) };
     must_be_of_this_root(root, &journal.head)?;
@@ -198,8 +175,7 @@ fn must_be_of_this_root(root: &Root, head: &JournalHead) -> Result<(), Cause> {
     }
 }
 
-/// Opens the directory of each record that may go back. A directory that another user may change is thus refused
-/// before anything is touched.
+/// Refuses a record directory that others may change, before anything is touched.
 fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let mut directories: Vec<ObjectPath> =
         journal.ops.iter().filter(|op| op.db).filter_map(|op| op.path.parent()).collect();
@@ -210,13 +186,13 @@ fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Returns the unfinished run and its running procedure script, which must be ended before its work is undone.
+/// The script must be ended before its work is undone.
 pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?.filter(JournalHead::is_open);
     let Some((run, script)) = head.and_then(|head| Some((head.header.run, head.progress?.script?))) else {
         return Ok(None);
     };
-    // No process is ended because of a journal that fails any other check.
+    // Invalid journals end no process.
     read_believed(root).during(Phase::Recover)?;
     if holds("journal.progress.own", script.group != nix::unistd::getpgrp().as_raw()) {
         return Ok(Some((run, script)));
@@ -226,7 +202,6 @@ pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>,
     Err(Cause::Journal { path, reason }).during(Phase::Recover)
 }
 
-/// The sentence on a rollback that could not be made durable.
 const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
 
 pub(crate) fn roll_back(
@@ -244,13 +219,12 @@ pub(crate) fn roll_back(
     let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     runner.managers = managers;
     let queue = read_run_queue(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
-    // An object made by installf may be in a directory that must be removed; an object changed by it may reappear
-    // only afterwards.
+    // Objects by installf may be in directories that go; objects that it changed may reappear only afterwards.
     if let Err(cause) = undo_queue(root, &queue) {
         return Err(unfinished(cause, runner.damage_report()));
     }
     let mut failed = Vec::new();
-    // Records first, so that no record claims more than the tree; each part in the reverse of its order.
+    // Records first, so that none claims more than the tree; each part in reverse.
     let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
     for op in records.into_iter().rev().chain(objects.into_iter().rev()) {
         failed.extend(runner.undo_op(op).err());
@@ -261,10 +235,10 @@ pub(crate) fn roll_back(
         Err(cause) => failed.push(cause),
     }
     if !failed.is_empty() {
-        // Most failures have the same cause; the report states the consequences path by path.
+        // Most failures share a cause; the report lists the consequences.
         return Err(unfinished(failed.swap_remove(0), runner.damage_report()));
     }
-    // Before the stage is dropped: it holds the new objects now, but the disk may still have them as the live ones.
+    // Before the stage with the new objects is dropped: the disk may still have them live.
     let mark = runner.sync().and_then(|()| journal_file::open(root));
     let closed = mark.and_then(|mark| journal_file::close(&mark, RunOutcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
@@ -279,7 +253,7 @@ pub(crate) fn read_run_queue(root: &Root, journal: &Journal) -> Result<InstallfR
     }
 }
 
-/// Makes a found outcome durable and finishes the run; for a committed run, lost ops are repeated.
+/// Makes a found outcome durable; after a commit, repeats lost ops.
 fn finished(
     root: &Root,
     journal: &Journal,
@@ -287,13 +261,13 @@ fn finished(
     outside: &OutsideAccess<'_>,
 ) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
-    // Without its stages, the run was already tidied up except for the last sector.
+    // Without stages, only the last sector was missing.
     let mut runner = match OpRunner::open(root, journal) {
         Ok(runner) => Some(runner),
         Err(Cause::DomainMissing { .. }) => None,
         Err(cause) => return Err(cause).during(Phase::Recover),
     };
-    // If the journal is not whole, only the records are known, and they are not repeated without the objects.
+    // If the journal is not whole, only records are known, and they are not repeated without objects.
     if let Some(runner) = runner.as_mut().filter(|_| outcome == RunOutcome::Commit && journal.is_whole) {
         redo_lost_ops(runner).during(Phase::Recover)?;
     }
@@ -329,15 +303,14 @@ pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>),
     Ok((Run { number: number + 1, nonce }, root_id_file::marker(root, head.as_ref())?))
 }
 
-/// Keeps the old files that are undo data of the command's last run, if an error cut off the end of that run. The next
-/// run replaces its journal, and no other record names them.
+/// For a run whose end an error cut off: the next run replaces its journal, the only record of these files.
 fn keep_files_of_last_run(root: &Root) -> Result<(), Cause> {
     let Some(journal) = read_believed(root)? else { return Ok(()) };
     keep_stored_files(root, &journal, RunOutcome::Commit, None)
 }
 
 impl OpRunner<'_> {
-    /// Returns a sorted line for each path that is not as before, with the place of its old object.
+    /// A line for each path that is not as before, sorted.
     fn damage_report(&mut self) -> Vec<String> {
         self.dirs.forget();
         let journal = self.journal;

@@ -1,11 +1,5 @@
-//! Removes set-id bits and file capabilities from dropped objects, before they are dropped.
-//!
-//! A descriptor or hard link that a user kept to a replaced set-id program would leave its vulnerability, the reason
-//! for the replacement, open to exploitation. Old objects therefore lose their bits after a commit, and new ones
-//! after a rollback, while the private stage still holds them. An object with another remaining name keeps them: a
-//! name in `contents`, now or before the run, or, after a rollback, one that the object had before the run.
-//!
-//! The run itself knows most objects without such bits ([`plain_objects`]); a later recovery checks each.
+//! Removes set-id bits and capabilities from dropped objects: a user's descriptor or hard link would keep a replaced
+//! program exploitable. An object with another known name (in `contents`, or from before the run) keeps them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -30,8 +24,7 @@ const DEEPEST: usize = 64;
 
 type FileId = ((u32, u32), Inode);
 
-/// Collects the staged names of old programs that have neither set-id bits nor file capabilities, as seen by the
-/// survey. Files that cannot be executed have neither, and are not included.
+/// Returns surveyed executables without set-id bits and capabilities.
 pub(crate) fn plain_objects(layout: &Layout<'_>) -> HashSet<String> {
     let is_plain = |live: &Live| {
         let is_file = matches!(live.kind, LiveKind::Regular { .. });
@@ -42,8 +35,7 @@ pub(crate) fn plain_objects(layout: &Layout<'_>) -> HashSet<String> {
     plain.map(|item| item.op.stage.clone()).collect()
 }
 
-/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`;
-/// tells whether there was any other. Call it before anything is dropped. A repeated call does no harm.
+/// Skips `plain` objects; returns whether there was any other. Call this before dropping; repetition is harmless.
 pub(crate) fn strip_set_id_bits(
     root: &Root,
     journal: &Journal,
@@ -85,7 +77,7 @@ fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
         (OpKind::Replace | OpKind::Add, RunOutcome::RolledBack) => &op.new,
         _ => &None,
     };
-    // Only a program can have capabilities, and the run knew the mode of each file that it has replaced or made.
+    // Only programs have capabilities, and the run knew the mode of each file.
     let may_have_bits = |object: &Identity| match object.file_type {
         'd' => true,
         'f' => object.mode & 0o6111 != 0,
@@ -98,7 +90,7 @@ pub(crate) struct BitStripper<'a> {
     root: &'a Root,
     journal: &'a Journal,
     outcome: RunOutcome,
-    /// The birth time of the stage. Younger objects were made by the run.
+    /// Birth time of the stage; the run made younger objects.
     since: Option<Timestamp>,
     recorded: Option<HashSet<FileId>>,
 }
@@ -153,7 +145,7 @@ impl<'a> BitStripper<'a> {
     }
 }
 
-/// Removes the bits from one file. Without privileges that works for the caller's own files only.
+/// Without privileges, only for the caller's own files.
 fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
     let Some(object) = dir.hold(name)? else { return Ok(()) };
     let seen = object.look()?;
@@ -173,8 +165,8 @@ fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Collects the files with several names, one of them in `contents` now or before the run: a run that takes a name
-/// away may forget one that stays. A name at which the run put another object no longer leads to the file.
+/// Files with a name in `contents`, now or before: a run that removes one name may forget another. Names with a new
+/// object do not count.
 fn recorded_links(root: &Root, journal: &Journal) -> std::result::Result<HashSet<FileId>, Cause> {
     let damaged = |error: ContentsError| Cause::Source(Box::new(error));
     let lines =
@@ -204,7 +196,7 @@ fn recorded_links(root: &Root, journal: &Journal) -> std::result::Result<HashSet
     Ok(found)
 }
 
-/// Opens `contents` as it was before the run; `None` if the run did not replace it.
+/// `None` if the run did not replace it.
 fn contents_before(root: &Root, journal: &Journal) -> Result<Option<File>> {
     let contents = root.resolver().locate(&places::contents())?;
     let is_it = |op: &&Op| op.db && op.kind == OpKind::Replace && op.path == contents;

@@ -1,10 +1,6 @@
-//! Removes stages of this program that belong to no unfinished run, and skips everything else.
-//!
-//! A stage can lie on any mount, so others may put something in its place: a file, a link, a directory of theirs, a
-//! journal that lies. None of these may stop a command, least of all at boot. [`domains`] recognizes our own
-//! stages; anything else is neither read nor removed, and a note names it.
-//!
-//! [`domains`]: crate::transaction::stage::domains
+//! Removes our stages of no unfinished run. On any mount, others may put something in their place, which must not stop
+//! a command: [`domains`](crate::transaction::stage::domains) recognizes ours; anything else is neither read nor
+//! removed, but noted.
 
 use rustix::io::Errno;
 
@@ -25,9 +21,8 @@ use patchadm_svr4::places::own_directory;
 
 const MOST_NAMED: usize = 4;
 
-/// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the
-/// last word on what is unfinished, so that no one can swap it in between. `last` is the journal's head of the last
-/// run.
+/// Also removes an unpublished journal. The directory opened here decides what is unfinished, so that nobody can swap
+/// it. `last` is the last run's head.
 pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<RemovedStrays, Cause> {
     let mut strays = RemovedStrays::default();
     let own = root.resolver().locate_dir(&own_directory())?;
@@ -41,7 +36,7 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<R
             of_first_domain(root, (&own, &own.dir(STAGES)?), last, &mut strays)?;
         }
         root_id_file::remove_new(&own)?;
-        // This is removed last: while it exists, no stage counts as that of a lost journal.
+        // Last: while it exists, no stage counts as that of a lost journal.
         journal_file::remove_new_in(&own, published.as_ref())?;
     }
     let last = LastRun::of(root, last)?;
@@ -60,38 +55,24 @@ pub(crate) struct RemovedStrays {
     pub(crate) notes: Vec<String>,
 }
 
-/// A stage of a run that is over, which cannot be removed. Every change fails because of it.
+/// An ended run's stage that cannot be removed, which blocks every change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StuckStage {
-    /// Its path, with the prefix of the root.
+    /// With the prefix of the root.
     pub path: String,
-    /// The run.
     pub run: String,
-    /// Why it cannot be removed.
     pub reason: String,
 }
 
-/// Finds a stage of a run that is over and that nobody may remove. Nothing is removed; what the caller may not look
-/// at is passed over.
+/// Removes nothing; skips unreadable places.
 pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
     let own = root.resolver().locate_dir(&own_directory())?;
     let Some(own) = root.dir_if_there(&own)? else { return Ok(None) };
     if journal_file::head_in(&own)?.as_ref().is_some_and(JournalHead::is_open) {
         return Ok(None);
     }
-    let is_there = own.look(STAGES)?.is_some_and(|seen| seen.file_type == FileType::Directory);
-    let mut holders = if is_there { vec![own.dir(STAGES)?] } else { Vec::new() };
-    for mount in root.mount_points()? {
-        let Some(top) = mounted(root, &mount)? else { continue };
-        let Some(seen) = top.look(HOLDER)? else { continue };
-        holders.extend(open_holder(&top, &seen)?.ok());
-    }
-    for holder in holders {
-        let names = match holder.names() {
-            Err(error) if is_closed(error.errno()) => continue,
-            names => names?,
-        };
-        for name in names {
+    for holder in holders_of_stages(root, &own)? {
+        for name in readable_names(&holder)? {
             let FoundStage::Ours(stage) = open_own(&holder, &name, &name)? else { continue };
             if let Err(error) = holder.must_be_removable(&name) {
                 let (path, reason) = (root.show(&holder.at(&name)), error.to_string());
@@ -100,6 +81,62 @@ pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
         }
     }
     Ok(None)
+}
+
+/// The stages of runs that ended before they changed anything. The next change and `recover` remove them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftoverStages {
+    /// The runs.
+    pub runs: Vec<String>,
+    /// The space that they take, in bytes.
+    pub bytes: u64,
+}
+
+/// Finds the stages of runs that ended before they changed anything, as recovery counts them. Nothing is removed; what
+/// the caller may not look at is passed over. While a command changes the root, its own stage is among them.
+pub fn leftover_stages(root: &Root) -> Result<LeftoverStages, Cause> {
+    let mut left = LeftoverStages::default();
+    let own = root.resolver().locate_dir(&own_directory())?;
+    let Some(own) = root.dir_if_there(&own)? else { return Ok(left) };
+    let published = journal_file::head_in(&own)?;
+    if published.as_ref().is_some_and(JournalHead::is_open) {
+        return Ok(left);
+    }
+    let last = published.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number);
+    for holder in holders_of_stages(root, &own)? {
+        let is_first = holder.path().name() == STAGES;
+        for name in readable_names(&holder)? {
+            let FoundStage::Ours(stage) = open_own(&holder, &name, &name)? else { continue };
+            let run = stage.run.to_string();
+            if is_first && stage.run.number > last && !readable_names(&stage.dir)?.is_empty() {
+                left.runs.push(run.clone());
+            }
+            if left.runs.contains(&run) {
+                left.bytes += holder.allocated_below(&name).unwrap_or_default();
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// Returns the directories that hold the stages of runs: that of the first domain, then those of other mounts.
+fn holders_of_stages(root: &Root, own: &Dir) -> Result<Vec<Dir>, Cause> {
+    let is_there = own.look(STAGES)?.is_some_and(|seen| seen.file_type == FileType::Directory);
+    let mut holders = if is_there { vec![own.dir(STAGES)?] } else { Vec::new() };
+    for mount in root.mount_points()? {
+        let Some(top) = mounted(root, &mount)? else { continue };
+        let Some(seen) = top.look(HOLDER)? else { continue };
+        holders.extend(open_holder(&top, &seen)?.ok());
+    }
+    Ok(holders)
+}
+
+/// Returns the names in a directory; none if the caller may not look at them.
+fn readable_names(dir: &Dir) -> Result<Vec<Vec<u8>>, Cause> {
+    match dir.names() {
+        Err(error) if is_closed(error.errno()) => Ok(Vec::new()),
+        names => Ok(names?),
+    }
 }
 
 struct LastRun {
@@ -117,8 +154,7 @@ impl LastRun {
     }
 }
 
-/// Removes the stages of the first domain, each with the local stages noted in it. Runs after the `last` one had no
-/// journal yet.
+/// Includes local stages noted there. Runs after `last` had no journal yet.
 fn of_first_domain(
     root: &Root,
     (own, stages): (&Dir, &Dir),
@@ -131,7 +167,7 @@ fn of_first_domain(
             FoundStage::Nothing => {}
             FoundStage::Theirs(reason) => passed.push(left(root, &stages.at(&name), &reason)),
             FoundStage::Ours(stage) => {
-                // An empty one is nothing to tell of: its run had only begun to make it, or someone to remove it.
+                // An empty stage is not reported.
                 if stage.run.number > last && !stage.dir.names()?.is_empty() {
                     history_file::keep_interrupted_attempt(own, &stage.dir, &stage.run);
                     strays.bytes += stages.allocated_below(&name).unwrap_or_default();
@@ -146,7 +182,7 @@ fn of_first_domain(
     Ok(())
 }
 
-/// Opens the topmost directory of a mount if a stage can be there. Mounts that the caller may not enter have none.
+/// Mounts that the caller may not enter have no stages.
 fn mounted(root: &Root, mount: &ObjectPath) -> Result<Option<Dir>, Cause> {
     let top = match root.dir_if_there(mount) {
         Err(error) if is_closed(error.errno()) => None,
@@ -188,8 +224,7 @@ fn of_other_domain(root: &Root, top: &Dir, last: &LastRun, strays: &mut RemovedS
         passed.extend(reason.map(|reason| left(root, &holder.at(&name), &reason)));
     }
     strays.notes.extend(shortened(passed, root, &holder));
-    // A run may have been interrupted before its first stage was in the directory, or after its last stage was gone;
-    // and so it is with the directory of undo data, which is empty then.
+    // An interrupted run may leave these directories empty.
     for (above, name) in [(&holder, UNDO), (top, HOLDER)] {
         match above.remove_dir(name) {
             Err(error) if error.errno() == Some(Errno::ROFS) => {}
@@ -215,8 +250,7 @@ fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Ca
     Ok(if is_mount { Err("is a mount point".to_owned()) } else { Ok(holder) })
 }
 
-/// Removes a stage of ours on another file system whose run the journal does not name. Returns the reason if it
-/// stays.
+/// For a run that the journal does not name. Returns the reason if it stays.
 fn stray_of_other_domain(
     root: &Root,
     holder: &Dir,
@@ -267,8 +301,7 @@ fn was_switched(root: &Root, stage: &Dir, copy: &Journal) -> Result<bool, Cause>
     Ok(false)
 }
 
-/// Returns true if a target is already what the op makes of it. An object that only gets other attributes is
-/// recognized by them, if they differ from before.
+/// Recognizes attribute changes only if the attributes differ from before.
 fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
     if op.kind == OpKind::Protect {
         let seen = dir.look(op.path.name())?;

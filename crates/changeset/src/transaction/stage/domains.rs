@@ -1,18 +1,6 @@
-//! Domains and their stages: the places where new objects are written so that a rename reaches their targets.
-//!
-//! A domain is a set of targets on the same mount and the same file system (a bind mount of one file system has the
-//! same device number and still gives EXDEV). The stage is `var/sadm/patchadm/stage/<run>` for the domain of `/var`,
-//! and `.patchadm/<run>` in the topmost directory of another mount inside the root. It is a *local stage*,
-//! `.patchadm-<run>` in the target's own directory, if that topmost directory is not writable, in the topmost
-//! directory of a tree that is encrypted or passes on a project id (nothing can be renamed into such trees), and in a
-//! directory for which an earlier attempt has shown the same. A local stage may lie anywhere, so it is noted in the
-//! stage of the first domain, durably, before it is made. Removing that first stage removes the noted ones
-//! beforehand.
-//!
-//! A stage is recognised by name, owner and marker. If a directory belongs to the caller or to root, and no one else
-//! may write to it, then no one else made it or anything in it. If the caller trusts the owner of the root
-//! (`--trust-root`), a directory of that owner was made by one of the owner's runs. The checks apply to the open
-//! directory that is then used.
+//! Domains (targets on one mount and file system) and their stages: `var/sadm/patchadm/stage/<run>` for `/var`,
+//! `.patchadm/<run>` at the top of another mount, or a *local* `.patchadm-<run>` where that is impossible (read-only
+//! top, encryption, project ids), noted before it is made. Only stages that nobody else can write to are ours.
 
 use std::collections::HashMap;
 
@@ -30,7 +18,7 @@ use patchadm_svr4::places::own_directory;
 
 pub(crate) use crate::format::undo_files::HOLDER;
 
-/// The file systems on which the protocol does not work: their syncfs reports no errors, or they have no owners.
+/// Their syncfs reports no errors, or they have no owners.
 const UNSUPPORTED: [(u64, &str); 7] = [
     (0x6969, "is on NFS, which patchadm does not change yet"),
     (0x6573_5546, "is on FUSE, which patchadm does not change yet"),
@@ -43,7 +31,7 @@ const UNSUPPORTED: [(u64, &str); 7] = [
 
 const FEW: usize = 64;
 
-/// The most directories that may be domains of their own. Each holds descriptors and a ballast.
+/// Each holds descriptors and a ballast.
 const MOST_ALONE: usize = 64;
 
 #[derive(Debug)]
@@ -68,7 +56,7 @@ impl DomainKey {
     }
 }
 
-/// The domains of a run. The first one is that of `/var`, where the journal is.
+/// The first is that of `/var`, with the journal.
 #[derive(Debug)]
 pub(crate) struct OpenDomains {
     root: Root,
@@ -80,8 +68,7 @@ pub(crate) struct OpenDomains {
 }
 
 impl OpenDomains {
-    /// Makes this program's own directories and the stage of the first domain. Each directory in `apart` becomes a
-    /// domain of its own.
+    /// Each directory in `apart` becomes a domain.
     pub(crate) fn begin(root: &Root, run: &Run, apart: &[ObjectPath]) -> Result<Self, Cause> {
         let own = make_own_directory(root)?;
         let seen = own.itself()?;
@@ -205,7 +192,7 @@ impl OpenDomains {
         self.list.iter().rev().try_for_each(|domain| domain.dir.sync_file_system()).map_err(Cause::from)
     }
 
-    /// Removes all stages, because nothing was switched or everything is finished.
+    /// Nothing was switched, or everything is finished.
     pub(crate) fn discard(&self) -> Result<(), Cause> {
         drop_stages(&self.root, self.list.iter().map(|domain| &domain.entry)).map(drop)
     }
@@ -220,8 +207,7 @@ pub(crate) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
     ensure(&root.dir(&parent)?, path.name(), Mode::of(0o755))
 }
 
-/// Removes the stages of a run, the first domain's last, because it names the stages that could not be found
-/// otherwise. Returns notes on objects that stay.
+/// The first domain's stage goes last: it names local ones. Returns notes on objects that stay.
 pub(crate) fn drop_stages<'d>(
     root: &Root,
     domains: impl DoubleEndedIterator<Item = &'d Domain> + Clone,
@@ -236,8 +222,7 @@ pub(crate) fn drop_stages<'d>(
     Ok(notes)
 }
 
-/// Removes the objects of one stage; the stage itself, its records and its marker stay. Freeing the blocks of files
-/// is most of the work and is shared by several threads.
+/// Keeps the stage, its records and its marker. Freeing blocks takes long, so threads share it.
 pub(crate) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
     let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
     if stage.look(b"o")?.is_none() {
@@ -275,8 +260,7 @@ pub(crate) fn is_ours(seen: &ObjectStatus, owner: u32) -> bool {
     owners.contains(&seen.uid) && seen.mode.bits() & 0o022 == 0
 }
 
-/// Checks that no one else may write to the existing stages of an unfinished run: their content will be put in place,
-/// and they will be removed.
+/// Nobody else may write to these stages, whose content will be put in place.
 pub(crate) fn must_be_ours(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let own = make_own_directory(root)?.itself()?;
     for domain in &journal.domains {
@@ -289,7 +273,7 @@ pub(crate) fn must_be_ours(root: &Root, journal: &Journal) -> Result<(), Cause> 
     Ok(())
 }
 
-/// Opens the stage of a domain of an unfinished run. Fails if its file system is not mounted.
+/// Fails if its file system is not mounted.
 pub(crate) fn reopen_stage(root: &Root, domain: &Domain, index: usize, run: &str) -> Result<Dir, Cause> {
     let missing = || Cause::DomainMissing { top: root.show(&domain.top), run: run.to_owned() };
     let dir = root.dir_if_there(&domain.stage)?.ok_or_else(missing)?;
@@ -300,8 +284,7 @@ pub(crate) fn reopen_stage(root: &Root, domain: &Domain, index: usize, run: &str
     Ok(dir)
 }
 
-/// Opens or makes the directory `.patchadm` of another mount, which must be ours and closed to other writers. A user
-/// who made it before us could replace our stages.
+/// `.patchadm` must be ours alone: another user who made it could replace our stages.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
     if why_not_ours(top.root(), &dir.itself()?)?.is_some() {
@@ -343,8 +326,7 @@ fn local_stage_name(run: &str) -> Vec<u8> {
     format!(".patchadm-{run}").into_bytes()
 }
 
-/// Notes the path of a local stage before the stage is made. Both the note and the stage that holds it are durable
-/// afterwards.
+/// Durable, note and stage, before the local stage is made.
 fn note_local_stage(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
     let file = first.open_or_create(NOTE, Mode::of(0o600))?;
     let size = file.size()?;
@@ -352,7 +334,7 @@ fn note_local_stage(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
     Ok(first.sync_file_system()?)
 }
 
-/// Reads the local stages noted in `first`, the stage of a run. A note of any other directory counts as damage.
+/// A note of any other directory is damage.
 pub(crate) fn noted_stages(first: &Dir) -> Result<Vec<ObjectPath>, Cause> {
     let bytes = first.read(NOTE, LARGEST_NOTE)?.unwrap_or_default();
     let run = String::from_utf8_lossy(first.path().name()).into_owned();
@@ -361,8 +343,7 @@ pub(crate) fn noted_stages(first: &Dir) -> Result<Vec<ObjectPath>, Cause> {
     stages.collect::<Result<_, _>>().map_err(|reason| Cause::Journal { path: path(), reason })
 }
 
-/// Removes the local stages noted in `first`, the stage of a run, durably. Returns a note for each path that is not
-/// such a stage and stays.
+/// Durable. Returns notes on paths that are no such stage, and stay.
 pub(crate) fn remove_noted_stages(root: &Root, first: &Dir) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     for stage in noted_stages(first)? {
@@ -371,8 +352,7 @@ pub(crate) fn remove_noted_stages(root: &Root, first: &Dir) -> Result<Vec<String
     Ok(notes)
 }
 
-/// Removes one local stage durably; otherwise a power cut could bring it back after its note is gone. Returns a note
-/// if the path is not a stage of the run.
+/// Durable: a power cut must not restore it after its note is gone. Returns a note if it is no stage of the run.
 fn remove_local_stage(root: &Root, stage: &ObjectPath, run: &[u8]) -> Result<Option<String>, Cause> {
     let Some(parent) = stage.parent() else { return Ok(None) };
     let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
@@ -440,9 +420,7 @@ fn run_of(name: &[u8]) -> Option<Run> {
     Run::parse(text).filter(|run| run.to_string() == text)
 }
 
-/// Returns true if a stage has the marker of its run. A stage whose marker is empty or torn belongs to a run that a
-/// power cut ended before publication, hence before its copy of the journal got its name; a stage without a marker
-/// may be in the middle of its removal.
+/// An empty or torn marker is that of a run interrupted before publication; without one, the stage may be half removed.
 fn is_marked(stage: &Dir, run: &Run) -> Result<bool, Cause> {
     let bytes = match stage.look(MARKER)? {
         None => return Ok(true),
@@ -467,7 +445,6 @@ mod tests {
     use patchadm_svr4::package::Mode;
     use patchadm_svr4::package::ObjectPath;
 
-    /// Returns a root, and a directory in it.
     fn directory() -> (tempfile::TempDir, Root, ObjectStatus) {
         let place = tempfile::tempdir().unwrap();
         let root = Root::open(place.path()).unwrap();

@@ -1,7 +1,5 @@
-//! Lays a plan out over the disk: the physical path, domain, staged name and switch order of every name.
-//!
-//! Changes below a directory that is exchanged as a whole are staged in the new directory, and a single op replaces
-//! theirs.
+//! Maps a plan to the disk: physical path, domain, staged name and switch order of every name. Changes below an
+//! exchanged directory are staged in the new directory; one op replaces theirs.
 
 use std::collections::BTreeMap;
 
@@ -22,20 +20,17 @@ use patchadm_rootfs::{Dir, Inode, Live, LiveKind, Resolver, Root, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// One name that changes.
 #[derive(Debug)]
 pub(crate) struct LayoutItem<'p> {
-    /// The op for the journal. Its new identity is filled in once the object is staged.
+    /// The new identity follows after staging.
     pub(crate) op: Op,
     pub(crate) new: Option<ToStage<'p>>,
     pub(crate) live: Option<&'p Live>,
-    /// The path in the plan; that of `op` is physical.
+    /// As in the plan; `op` has the physical path.
     pub(crate) client: ObjectPath,
-    /// The path below the staged subtree of another item that is published with it. Such an item has no op of its
-    /// own.
+    /// Below another item's staged subtree, which is published with it; such an item has no op.
     pub(crate) inside: Option<Box<[u8]>>,
-    /// True if the item is staged in a directory that the run makes in place of another object, so that it has
-    /// nothing to inherit from.
+    /// Staged in a new directory in place of another object, so it inherits nothing.
     pub(crate) is_folded: bool,
     pub(crate) tree: Option<usize>,
     rank: (u8, usize),
@@ -64,7 +59,7 @@ pub(crate) enum ToStage<'p> {
     Directory,
     Contents,
     ContentsStamp,
-    /// A ledger. Its lines are known once the undo archives are written.
+    /// Its lines are known after the undo archives are written.
     Ledger(Box<dyn LedgerDraft + 'p>),
     Undo(usize, &'p UndoPart),
     Attributes(&'p AttributeChange),
@@ -76,7 +71,6 @@ pub(crate) struct LaidTree {
     pub(crate) state: TreeState,
 }
 
-/// How the changes below a directory become visible, as far as the layout knows.
 #[derive(Debug)]
 pub(crate) enum TreeState {
     Untouched,
@@ -91,13 +85,13 @@ pub(crate) struct ExchangedTree {
     pub(crate) survey: TreeSurvey,
 }
 
-/// All items, in the order of the switch.
+/// In switch order.
 #[derive(Debug)]
 pub(crate) struct Layout<'p> {
     pub(crate) trees: Vec<LaidTree>,
-    /// The items. Folded ones follow the item they are staged in.
+    /// Folded items follow the item that contains them.
     pub(crate) items: Vec<LayoutItem<'p>>,
-    /// The places of the items, in the order of their paths in the plan.
+    /// By path in the plan.
     by_path: Vec<usize>,
     pub(crate) changes: &'p [Box<Change>],
 }
@@ -114,16 +108,15 @@ impl Layout<'_> {
     }
 }
 
-/// The order of the switch: new objects, replaced ones (dynamic loader, libc, libraries, the rest), attributes of
-/// directories, deletions, attributes of other objects, and the records last, `contents` first among them.
+/// Switch order: new objects, replaced ones (loader, libc, libraries, others), directory attributes, deletions, other
+/// attributes, records (`contents` first).
 mod turn {
     pub(super) const ADD: u8 = 0;
     pub(super) const REPLACE: u8 = 1;
     pub(super) const EXCHANGE: u8 = 4;
     pub(super) const DIRECTORY_ATTRIBUTES: u8 = 5;
     pub(super) const DELETE: u8 = 6;
-    /// After replacements and deletions: these check the time of a file, which a change through another name may set
-    /// anew.
+    /// After replacements and deletions, which check a file's time: a change through another name may set it.
     pub(super) const ATTRIBUTES: u8 = 7;
     pub(super) const CONTENTS: u8 = 8;
     pub(super) const RECORD: u8 = 9;
@@ -149,8 +142,7 @@ pub(crate) struct LayoutBuilder<'a, 'p> {
     pub(crate) trees: Vec<LaidTree>,
 }
 
-/// Lays out `plan`. Staged names begin with `prefix`, which distinguishes the batches of one run. The state of the
-/// directories in `trees` is settled.
+/// `prefix` of staged names distinguishes the batches of a run. Settles the state of directories in `trees`.
 pub(crate) fn lay_out<'p>(
     root: &Root,
     domains: &mut OpenDomains,
@@ -191,11 +183,10 @@ pub(crate) fn lay_out<'p>(
 impl<'p> LayoutBuilder<'_, 'p> {
     fn finish(self, changes: &'p [Box<Change>]) -> Layout<'p> {
         let mut items = self.items;
-        // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree. With
-        // cached keys they are sorted in place.
+        // Stable: parents come first, and folded items stay with their subtree. Cached keys sort in place.
         items.sort_by_cached_key(|item| item.rank);
         let mut by_path: Vec<usize> = (0..items.len()).collect();
-        // Stable: if two items have the same path, the last one counts.
+        // Stable: of two items with one path, the last counts.
         by_path.sort_by(|one, other| items[*one].client.cmp(&items[*other].client));
         Layout { trees: self.trees, items, by_path, changes }
     }
@@ -248,8 +239,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         })
     }
 
-    /// Notes a replacement that turns a directory into something else, or the reverse. It takes the whole subtree
-    /// along, which only an exchange can do atomically.
+    /// Turning a directory into something else, or back, affects the whole subtree, so only an exchange is atomic.
     fn note_fold(&mut self, change: &Change, domain: usize) -> Result<(), Cause> {
         let Action::Replace(new) = &change.action else { return Ok(()) };
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
@@ -267,7 +257,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     fn folded(&mut self, change: &'p Change, at: &ObjectPath) -> Result<(), Cause> {
         let Some(fold) = self.folds.get(at) else { return Ok(()) };
         let (Action::Add(new) | Action::Replace(new)) = &change.action else {
-            // Objects removed below a directory move into the stage together with it.
+            // Objects below a removed directory move with it.
             return Ok(());
         };
         if !fold.becomes_directory {
@@ -325,8 +315,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     pub(crate) fn push(&mut self, item: LayoutItem<'p>) -> Result<(), Cause> {
         self.must_be_apart(&item)?;
         if self.items.len() == self.items.capacity() {
-            // Records are few compared with objects: doubling the room of all items for them would take more memory
-            // than they do.
+            // Records are few: doubling the capacity for them would take more memory than they do.
             self.items.reserve_exact(self.items.len() / 8 + 8);
         }
         self.items.push(item);
@@ -355,9 +344,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
 
 const OWN_NAME: usize = 32;
 
-/// Returns the staged name of an object. Its number is long, so that a block of the directory has few: a file system
-/// such as ext4 looks at each of them whenever it makes or finds one. Its own name follows, as far as a staged name
-/// can have it: lists of the open files of processes show which program runs an old file.
+/// Long numbers leave few names per directory block: ext4 compares all of a block. The object's own name follows, so
+/// that lists of open files show the program.
 fn staged_name(prefix: &str, number: usize, path: &ObjectPath) -> String {
     let own = path.name().iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte == b'.');
     let own: String = own.take(OWN_NAME).map(|byte| char::from(*byte)).collect();
@@ -390,8 +378,8 @@ fn turn_of_replacement(direction: Direction, name: &[u8]) -> u8 {
 
 const LAST_RANK: u8 = 3;
 
-/// Ranks replaced objects: the dynamic loader first, then libc, other shared libraries and the rest, so that a
-/// program started in between finds libraries that fit together as far as order can ensure it.
+/// Loader, libc, other libraries, rest: a program started in between finds matching libraries, as far as order can
+/// ensure it.
 fn library_rank(name: &[u8]) -> u8 {
     let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     match name {
@@ -404,10 +392,9 @@ fn library_rank(name: &[u8]) -> u8 {
 
 type StagedPlace = (String, Option<Box<[u8]>>);
 
-// Directories that are exchanged as a whole.
 impl<'p> LayoutBuilder<'_, 'p> {
-    /// Returns the place, among the exchanged directories, of the one that contains or is the target. The first
-    /// target settles whether the directory can be exchanged.
+    /// Index of the exchanged directory that contains, or is, the target. The first target settles whether an exchange
+    /// is possible.
     fn tree_of(&mut self, physical: &ObjectPath) -> Result<Option<usize>, Cause> {
         let is_in = |path: &ObjectPath| physical == path || physical.is_below(path);
         let Some(place) = self.trees.iter().position(|tree| is_in(&tree.request.directory)) else {
@@ -482,7 +469,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(())
     }
 
-    /// Adds one item for each exchanged directory, in the order in which they are asked for.
+    /// In the requested order.
     pub(crate) fn exchanges(&mut self) -> Result<(), Cause> {
         for place in 0..self.trees.len() {
             let Some(TreeState::Exchange(tree)) = self.trees.get(place).map(|tree| &tree.state) else {
@@ -507,10 +494,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 }
 
-// Records: `contents`, the files of packages and patches, ledgers, undo archives.
 impl<'p> LayoutBuilder<'_, 'p> {
-    /// Lays out the stamp, after `contents` if the plan writes that. If there is a stamp, every run leaves one; if
-    /// there is none, only a run that writes `contents` does.
+    /// After `contents`. Every run updates an existing stamp; only one that writes `contents` makes a new one.
     pub(crate) fn stamp(&mut self, plan: &Plan, writes_contents: bool) -> Result<(), Cause> {
         let is_new = writes_contents || brings_contents(plan);
         if !is_new && RecordView::live(self.root).last_records().is_none() {
@@ -524,8 +509,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
-    /// Lays out the removal of the log of another tool, whose changes are in the `contents` that the plan writes:
-    /// with the old log beside it, that tool would undo changes of this run.
+    /// `contents` includes the logged changes; with the old log, the other tool would undo changes of this run.
     fn logged_contents(&mut self, plan: &Plan, writes_contents: bool) -> Result<(), Cause> {
         let path = places::pkglog();
         let physical = self.resolver.locate(&path)?;
@@ -563,8 +547,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(!is_there && !self.has_packages()?)
     }
 
-    /// Returns true if the root has packages. If it has, a missing list of paths is damage, which no other run may
-    /// hide.
+    /// With packages, a missing list of paths is damage, which no other run may hide.
     fn has_packages(&mut self) -> Result<bool, Cause> {
         let packages = self.resolver.locate_dir(&places::packages())?;
         Ok(self
@@ -633,8 +616,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
-    /// Refuses a record that could be moved into the stage and never removed from there: then no other run could
-    /// begin.
+    /// A staged record that could not be removed would block all later runs.
     fn must_be_removable(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
         let Some(parent) = physical.parent() else { return Ok(()) };
@@ -644,8 +626,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
-    /// Removes a record directory that cannot be renamed because a lower layer of an overlayfs has it: its files one
-    /// by one, and the directories, once empty, after the commit.
+    /// A lower layer's directory (overlayfs) cannot be renamed: its files go one by one, directories after the commit.
     fn remove_piecemeal(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
         let Some(dir) = self.dirs.get(&physical)? else {
@@ -667,7 +648,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         match &item.op.old {
             None => item.op.kind = OpKind::Add,
             Some(old) if old.file_type == 'f' => {}
-            // No reader uses a stamp that is not a file.
+            // Readers ignore a stamp that is no file.
             Some(_) if matches!(new, ToStage::ContentsStamp) => {}
             // The plan was made from a file, so this is another object.
             Some(_) => return Err(Cause::Changed(self.root.show(path))),
@@ -685,7 +666,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     ) -> Result<LayoutItem<'p>, Cause> {
         let (domain, parent) = self.domain_of(&physical)?;
         let old = match self.dirs.parent(&physical)? {
-            // The merge knows or takes the digest of a long file.
+            // The merge knows the digest of a long file.
             Some(dir) if path.as_bytes() == places::CONTENTS.as_bytes() => {
                 dir.look(physical.name())?.map(|seen| Box::new(identity(&seen, None, None)))
             }
@@ -726,8 +707,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(physical)
     }
 
-    /// Refuses a path on which a symbolic link leads nowhere. Directories are made only where the path itself says;
-    /// otherwise, a user who made that link in the meantime would decide where the record goes.
+    /// Refuses a dangling link on the path: a user who makes its target would decide where the record goes.
     fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         for above in path.ancestors() {
             let followed = self.resolver.locate_dir(&above)?;

@@ -1,8 +1,5 @@
-//! Stages all objects of a layout: each is written beside its target with its final attributes, while nothing live
-//! changes.
-//!
-//! One thread reads the source, which is a stream; others make the files it has read. The reader writes a large file
-//! itself, piece by piece, so that only a few megabytes are held in memory.
+//! Stages all objects of a layout beside their targets; nothing live changes. One thread reads the source stream;
+//! others make files. Large files are written piece by piece, so that a few megabytes suffice.
 
 use std::collections::HashSet;
 use std::io::{BufReader, Read};
@@ -23,7 +20,7 @@ use crate::transaction::stage::object_stager::{
 use patchadm_rootfs::{InterruptibleRead, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
-/// Files larger than this are not held in memory.
+/// Larger files are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
 const BATCH: (usize, usize) = (1 << 18, 32);
@@ -33,8 +30,7 @@ pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) domains: &'a OpenDomains,
     pub(crate) layout: &'a mut Layout<'p>,
     pub(crate) watch: RunWatch<'a>,
-    /// True if the first objects go to the disk while the last are staged: if nothing is saved, no later step is long
-    /// enough for that.
+    /// Sync first objects during staging: without undo data, no later step is long enough.
     pub(crate) syncs: bool,
     pub(crate) saves: bool,
 }
@@ -70,8 +66,7 @@ fn file_of<'a>(layout: &'a Layout<'_>, place: usize) -> Option<(usize, &'a Packa
 type ReadFiles<'w> = Vec<(&'w [usize], Vec<u8>)>;
 
 impl<'p> LayoutStager<'_, 'p> {
-    /// Stages all objects; `content` streams the files of the source. Records are staged later, because the undo
-    /// archives among them need facts known only then.
+    /// Records come later: their undo archives need more facts.
     pub(crate) fn objects(self, content: &mut dyn ContentSource) -> Result<StagedContent, Cause> {
         let made = self.make(content)?;
         for (index, identity) in made.identities {
@@ -93,14 +88,14 @@ impl<'p> LayoutStager<'_, 'p> {
         }
         let linked = self.link_stored(content, &mut stager)?;
         let staged = self.members(content, &mut stager, &linked);
-        // A thread whose copy was interrupted only knows that it failed.
+        // An interrupted thread only knows that it failed.
         let staged = staged.or_else(|cause| self.watch.check().and(Err(cause)));
         let mut made = staged.map_err(|cause| name_stored(cause, self.root, content, self.files()))?;
         for index in self.select(|body| matches!(body, Body::Link(_))) {
             self.watch.check()?;
             stager.link(index, &made.content.digests)?;
         }
-        // The innermost directories come first: a directory's mode may forbid writing into it.
+        // Innermost first: a directory's mode may forbid writing.
         for index in self.select(|body| matches!(body, Body::Directory)).into_iter().rev() {
             stager.settle_directory(index)?;
         }
@@ -132,8 +127,7 @@ impl<'p> LayoutStager<'_, 'p> {
             .collect()
     }
 
-    /// Links the files that lie in undo directories into the stage; returns the linked items. A file that cannot be linked
-    /// is copied like any other.
+    /// Links files from undo directories; returns linked items. Others are copied.
     fn link_stored(
         &self,
         content: &mut dyn ContentSource,
@@ -184,7 +178,7 @@ impl<'p> LayoutStager<'_, 'p> {
                 scope.spawn(move || work(stager(), &jobs, has_failed))
             };
             let threads: Vec<_> = (0..workers).map(start).collect();
-            // Only the threads hold the receiver, so handing over fails once all have given up.
+            // Handing over fails once all threads have given up.
             drop(jobs);
             let to = (workers > 0).then_some(to);
             let mut reading = SourceReader {
@@ -218,7 +212,7 @@ impl StagedObjects {
     }
 }
 
-/// Makes the files of one batch after another, until there is none or one fails. Each thread runs this.
+/// Each thread runs this until all is done or one fails.
 fn work(
     mut stager: ObjectStager<'_, '_>,
     jobs: &Mutex<Receiver<ReadFiles<'_>>>,
@@ -297,7 +291,7 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
         if left > bytes {
             self.sync = Some((left - bytes, start));
         } else {
-            // A thread that no longer listens has failed, and reports that at the end.
+            // A failed thread reports its error at the end.
             let _ = start.send(());
         }
     }
@@ -307,14 +301,14 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
         self.held = 0;
         let Some(to) = self.to.as_ref().filter(|_| !batch.is_empty()) else { return Ok(()) };
         if self.has_failed.load(Ordering::Relaxed) || to.send(batch).is_err() {
-            // The thread that failed reports its cause.
+            // The failed thread reports its cause.
             return Err(Cause::Internal("a staging thread failed".to_owned()));
         }
         Ok(())
     }
 }
 
-/// The fewest bytes worth a flush of their own.
+/// Bytes worth a flush of their own.
 const WORTH_IT: u64 = 8 << 20;
 
 #[derive(Debug)]
@@ -331,8 +325,7 @@ impl<'scope> EarlySync<'scope> {
         Self(is_worth_it.then(|| scope.spawn(|| domains.sync())))
     }
 
-    /// Returns a sync that starts on a message over the channel, if `bytes` staged bytes will be worth it. It never
-    /// starts once the channel is dropped.
+    /// The sync starts on a message, if `bytes` make it worthwhile; never once the channel is dropped.
     fn when_started<'env>(
         scope: &'scope Scope<'scope, 'env>,
         root: &Root,
@@ -347,7 +340,7 @@ impl<'scope> EarlySync<'scope> {
         (Self(Some(sync)), Some(start))
     }
 
-    /// Waits for the sync to end. The kernel reports an error to a descriptor only once, so it must not be lost here.
+    /// The kernel reports an error only once, so it must not be lost here.
     pub(crate) fn end(self) -> Result<(), Cause> {
         let failed = |_| Cause::Internal("the thread of a sync failed".to_owned());
         self.0.map_or(Ok(()), |thread| thread.join().map_err(failed)?)
@@ -366,7 +359,6 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering;
 
-    /// Returns a root on which every sync fails and is counted, with a stage.
     fn failing(is_for_many: bool) -> (Root, OpenDomains, Arc<AtomicUsize>) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
@@ -384,7 +376,6 @@ mod tests {
         (root, domains, count)
     }
 
-    /// Returns the number of syncs that an early sync of this many bytes makes, and its result.
     fn early(bytes: u64, is_for_many: bool) -> (usize, bool) {
         let (root, domains, count) = failing(is_for_many);
         let ended = thread::scope(|scope| EarlySync::begin(scope, &root, &domains, bytes).end());

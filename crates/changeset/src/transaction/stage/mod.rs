@@ -1,4 +1,4 @@
-//! The first step: new objects and safety copies are written beside their targets, while nothing live changes.
+//! The first step: writes new objects and safety copies beside their targets.
 
 pub(crate) mod domains;
 pub(crate) mod layout;

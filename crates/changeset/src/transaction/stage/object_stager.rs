@@ -1,9 +1,6 @@
-//! Makes one staged object at a time, final in every attribute. Each staging thread has an object stager of its own.
-//!
-//! A stored object (undo data as files) comes back itself: it is linked into the stage from the undo directory, where
-//! it stays until the run has committed. Only an object that already is what the plan makes is linked, and one with
-//! the noted status is not even read. Any other object is copied, and so is a set-id program: its old file has lost
-//! the bits for good, because someone may still have it open.
+//! Makes staged objects, final in every attribute; one stager per thread. A stored object is linked from its undo
+//! directory if it already is what the plan makes; with the noted status it is not even read. Others are copied, as are
+//! set-id programs, whose old files lost the bits for good.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -31,7 +28,7 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The largest file whose first write takes all of its space, so that a full disk shows at once.
+/// Reserves all space of files up to this size at once, so that a full disk shows early.
 const WRITTEN_AT_ONCE: u64 = 128 << 10;
 
 pub(crate) struct ObjectStager<'a, 'p> {
@@ -118,7 +115,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let (dir, name) = self.place(index)?;
         let Some(new) = self.item(index)?.object() else { return Ok(()) };
         match &new.body {
-            // Its own mode may forbid writing into it, so it is set once everything is in it.
+            // Its mode may forbid writing, so it is set last.
             Body::Directory => {
                 drop(dir.make_dir(&name, Mode::of(0o700))?);
                 return Ok(());
@@ -203,8 +200,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(Cause::Missing { package: self.package_of(index), path })
     }
 
-    /// Writes one file of the source, and copies it for further items with the same member. `passed` receives the
-    /// numbers of bytes written.
+    /// Copies the file for further items of the same member. `passed` receives numbers of bytes.
     pub(crate) fn member(
         &mut self,
         indexes: &[usize],
@@ -291,13 +287,12 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             dir.make_link(&name, &from, physical.name())
         };
         made.map_err(|error| self.unlinked(index, source, error))?;
-        // The other name may be a link itself, made by this maker.
+        // The other name may be a link made here.
         let known = digests.get(source).or_else(|| self.made.content.digests.get(source));
         self.made_name(index, &dir, &name, known.copied())
     }
 
-    /// Builds the cause for a name that cannot be made. The plan compares file systems, but a directory that is
-    /// encrypted or hands down a project id is apart on the same one.
+    /// The plan compares file systems, but encrypted directories or project ids separate directories of one.
     fn unlinked(&self, index: usize, source: &ObjectPath, error: RootError) -> Cause {
         if error.errno() != Some(Errno::XDEV) {
             return error.into();
@@ -326,16 +321,14 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// Sets owner, extended attributes, mode and time of a file with these bytes, in an order in which none resets
-    /// another.
+    /// In an order in which none resets another.
     fn file_attributes(
         &mut self,
         index: usize,
         file: &WritableFile,
         (new, bytes): (&NewObject, Digest),
     ) -> Result<(), Cause> {
-        // Only the superuser can give objects away. For other users, the owner is recorded and the object stays
-        // theirs.
+        // Only the superuser can give objects away. For others, the owner is only recorded.
         let is_theirs = self.domains.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
         if self.root.is_privileged() && !is_theirs {
             file.set_owner(new.uid, new.gid)?;
@@ -367,7 +360,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made_name(index, dir, name, None)
     }
 
-    /// Returns the extended attributes of a new object; `bytes` is the digest of a file.
+    /// `bytes` is the digest of a file.
     fn xattrs_of(&mut self, index: usize, new: &NewObject, bytes: Option<Digest>) -> Result<Xattrs, Cause> {
         match &new.xattrs {
             NewXattrs::Exact(xattrs) => Ok(xattrs.clone()),
@@ -388,9 +381,8 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         }
     }
 
-    /// Returns the attributes that a new object inherits: label, ACL and `user.*` of the object it replaces, or else
-    /// the label and default ACL of its directory. Capabilities belong to bytes, and only the same `bytes` keep them;
-    /// integrity digests are never inherited.
+    /// Label, ACL and `user.*` of the replaced object, or label and default ACL of the directory. Only the same `bytes`
+    /// keep capabilities; integrity digests are never inherited.
     fn inherited(
         &mut self,
         index: usize,
@@ -448,7 +440,7 @@ impl<'a> UndoDirectories<'a> {
         Self { root, open: BTreeMap::new() }
     }
 
-    /// Opens the directory of a stored object, with the identity noted of that; `None` where there is no directory.
+    /// With its noted identity; `None` without a directory.
     fn of(&mut self, file: &StoredFile) -> Result<Option<(&Dir, Option<StoredIdentity>)>, Cause> {
         let opened = match self.open.entry(file.directory.clone()) {
             Entry::Occupied(known) => known.into_mut(),
@@ -467,7 +459,7 @@ impl<'a> UndoDirectories<'a> {
 fn noted_identities(dir: &Dir, run: &str) -> Result<BTreeMap<String, StoredIdentity>, Cause> {
     match dir.read_regular(IDENTITIES, LARGEST_IDENTITIES) {
         Ok(text) => Ok(undo_files::parse_identities(&text.unwrap_or_default(), run)),
-        // A hint is a file, and not too large.
+        // A valid hint is a file, and not too large.
         Err(RootError::TooLarge { .. }) => Ok(BTreeMap::new()),
         Err(error) if matches!(error.errno(), Some(Errno::LOOP | Errno::ISDIR)) => Ok(BTreeMap::new()),
         Err(error) => Err(error.into()),
@@ -475,7 +467,7 @@ fn noted_identities(dir: &Dir, run: &str) -> Result<BTreeMap<String, StoredIdent
 }
 
 impl ObjectStager<'_, '_> {
-    /// Links a stored object into the stage as the object of an item. Returns false if it must be copied instead.
+    /// Returns false if it must be copied.
     pub(crate) fn link_stored(
         &mut self,
         index: usize,
@@ -508,7 +500,7 @@ impl ObjectStager<'_, '_> {
             Err(error) if is_no_place_for_links(error.errno()) => return Ok(false),
             linked => linked?,
         }
-        // Its new name changes nothing that identifies it.
+        // A new name changes nothing that identifies it.
         self.made_seen(index, &seen, bytes)?;
         Ok(true)
     }

@@ -1,8 +1,5 @@
-//! Versions of objects that one patch of a run delivers and a later one replaces. They are staged while the undo
-//! archives are written, and stay if the undo data are files.
-//!
-//! No op names them, so recovery knows only of those that stay, as undo data; all others are removed before anything
-//! is made durable. A run that dies earlier leaves them in its stage, which is removed as a whole.
+//! Versions that one patch of a run delivers and a later one replaces, staged for the undo archives. No op names them:
+//! those not kept as undo data are removed before anything is durable; a dead run's stage is removed as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -60,7 +57,7 @@ impl StagedVersions {
         }
     }
 
-    /// Finds the staged version of the object at `path`; `passing` maps an archive's paths to versions.
+    /// `passing` maps an archive's paths to versions.
     pub(crate) fn find(
         &self,
         passing: &BTreeMap<ObjectPath, Option<usize>>,
@@ -86,7 +83,7 @@ impl StagedVersions {
     }
 }
 
-/// Returns the staged place of a version. The staged names of objects are numbers.
+/// The staged names of objects are numbers.
 pub(crate) fn stored_version(number: usize) -> StoredName {
     StoredName { directory: 0, name: format!("version-{number}") }
 }

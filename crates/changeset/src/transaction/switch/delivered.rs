@@ -1,9 +1,6 @@
-//! Records the objects that the switch has put in place, in the list `delivered` beside the undo archives of the run.
-//!
-//! An object is listed only if nothing has changed it between its staging and the check after the switch. Its time of
-//! change proves that if it is older than the journal. It also does if it is at most a tick younger than that of the
-//! object switched before it, and no younger than that of each object switched after it. The list is a hint, made
-//! after the commit and not synced; a run that cannot write it continues without it.
+//! Writes `delivered`: objects unchanged between staging and the check after the switch. The time of change proves that
+//! if it is older than the journal, or at most a tick younger than that of the object switched before and no younger
+//! than those after. A hint: not synced, may fail.
 
 use std::io::{BufWriter, Write as _};
 
@@ -16,14 +13,14 @@ use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{ObjectStatus, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// Local file systems whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is not among
-/// them: a write through a mapping does not change its times.
+/// ext4, xfs, btrfs (statfs(2)): the kernel sets a time at each change. Not tmpfs: writes through mappings do not
+/// change times.
 const LOCAL: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
-/// The fewest objects worth a list: fewer are read as fast as they are looked up.
+/// Fewer objects are read as fast as they are looked up.
 const WORTH_IT: usize = 32;
 
-/// The interval, in nanoseconds, within which two changes may get the same time: twice a kernel's longest tick.
+/// Nanoseconds within which two changes may get the same time: twice a kernel's longest tick.
 const TICK: u32 = 20_000_000;
 
 const PIECE: usize = 1 << 16;
@@ -35,8 +32,7 @@ pub(crate) struct SwitchedObject<'j> {
     is_in_order: bool,
 }
 
-/// Checks the objects in place after the switch, and returns those that are as they were staged, in the order of
-/// their paths. `objects` are in the order of the switch, and `record` was switched after them.
+/// Returns unchanged objects by path. `objects` are in switch order; `record` was switched after them.
 pub(crate) fn look<'j>(
     runner: &mut OpRunner<'_>,
     objects: &[&'j Op],
@@ -72,8 +68,7 @@ fn is_worth_it(runner: &OpRunner<'_>, objects: usize) -> bool {
     has_archive && objects >= WORTH_IT && stage.file_system_magic().is_ok_and(|magic| LOCAL.contains(&magic))
 }
 
-/// Returns the objects that nothing has changed. `staged` is the latest time at which any was staged, and `last` is
-/// the time of the last switch, which is that of a record.
+/// `staged` is the latest staging time, `last` the time of the last switch, which is a record's.
 fn untouched(
     mut switched: Vec<SwitchedObject<'_>>,
     staged: Timestamp,
@@ -100,7 +95,7 @@ fn untouched(
 }
 
 impl<'j> SwitchedObject<'j> {
-    /// Returns its entry in the list, or `None` if it has no bytes. The object must be the staged one.
+    /// `None` without bytes. The object must be the staged one.
     fn listed(&self) -> Option<(&'j ObjectPath, DeliveredObject)> {
         let Identity { inode, b3, .. } = self.op.new.as_deref()?;
         let b3 = b3.as_ref().and_then(NotedDigest::digest)?;
@@ -131,7 +126,7 @@ pub(crate) fn write(root: &Root, journal: &Journal, plan: &Plan, objects: &[Swit
         own.dedup();
         if own.len() >= WORTH_IT {
             let own = own.into_iter().filter_map(|place| objects.get(place)).collect();
-            // If the list could not be written, the backout reads the objects.
+            // Without the list, the backout reads the objects.
             let _ = write_in(root, &directory, own);
         }
     }
@@ -143,7 +138,7 @@ fn write_in(root: &Root, directory: &ObjectPath, mut objects: Vec<&SwitchedObjec
     dir.remove(DELIVERED)?;
     let mut file = dir.create(DELIVERED)?;
     let now = file.look()?.ctime;
-    // A change right after the check may have got the same time as the switch, if that was a moment ago.
+    // A change right after the check may have the same time as a very recent switch.
     objects.retain(|object| later(object.changed) <= now);
     let mut pieces = BufWriter::with_capacity(PIECE, &mut file);
     let listed = objects.iter().filter_map(|object| object.listed());
@@ -152,7 +147,7 @@ fn write_in(root: &Root, directory: &ObjectPath, mut objects: Vec<&SwitchedObjec
     Ok(written.map_err(|error| file.write_error(&error))?)
 }
 
-/// Returns the first time that no change made at this time can have.
+/// The first time that a change at `time` cannot have.
 fn later(time: Timestamp) -> Timestamp {
     let nanoseconds = time.nanoseconds + TICK;
     Timestamp {

@@ -1,12 +1,8 @@
-//! Replaces objects, and undoes it, on file systems that cannot exchange names.
+//! Replaces objects without exchange. Before publication, each old object durably gets a second name, `.old`, in the
+//! stage; the new one is renamed over it, and undo renames `.old` back. An object without a second name is copied;
+//! later writes through open descriptors are then lost.
 //!
-//! Before the journal is published, every object to be replaced gets a second name in the stage, `.old`, which is durable
-//! before anything changes: made during the switch, a power cut could lose it and keep the rename. The new object is renamed
-//! over the old one; undoing is one rename of the second name over the new object. An object that cannot have a second name
-//! is copied, with every attribute; a rollback then leaves the copy in place, and writes to the old object through an open
-//! descriptor after its replacement are lost.
-//!
-//! In the recovery table, the second name stands for the object that an exchange would have brought into the stage:
+//! In the recovery table, `.old` stands for the object that an exchange would have staged:
 //!
 //! | target | staged | `.old` | is the row |
 //! | --- | --- | --- | --- |
@@ -15,8 +11,7 @@
 //! | other, none | new | any | other / new: changed before the switch reached it |
 //! | other, none | none | old | other / old |
 //!
-//! An object that another process puts at the target between the last check and the rename is lost; only an exchange
-//! could keep it.
+//! An object put at the target between check and rename is lost; only an exchange could keep it.
 
 use std::rc::Rc;
 
@@ -37,8 +32,7 @@ impl OpRunner<'_> {
         op.kind == OpKind::Replace && !self.rename_support(op).exchange
     }
 
-    /// Returns the staged place of the old object: its second name if it has one, otherwise the place of the new
-    /// object.
+    /// The second name if there is one, otherwise the place of the new object.
     pub(crate) fn old_place(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
         let (stage, staged) = self.staged(op)?;
         let second = second_name(&staged);
@@ -56,8 +50,7 @@ impl OpRunner<'_> {
         if self.is_second_name_as_saved(op)? { Ok(()) } else { Err(Cause::Changed(self.show(op))) }
     }
 
-    /// Returns true if the old object is unchanged since it was saved. Neither a copy nor an op of a run with scripts
-    /// can show a change; the latter is undone from its safety copies.
+    /// Copies, and ops of runs with scripts, cannot show changes; the latter are undone from safety copies.
     pub(crate) fn is_second_name_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
         let second = second_name(&staged);
@@ -82,7 +75,7 @@ impl OpRunner<'_> {
         })
     }
 
-    /// Renames the old object over the current one. Anything but the new object as staged is kept.
+    /// Keeps anything but the staged new object.
     pub(crate) fn put_old_over(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let name = op.path.name();
         if self.target_state(op)? != ObjectState::New {
@@ -121,8 +114,7 @@ impl OpRunner<'_> {
         }
     }
 
-    /// Removes the second name of an object that was placed by two names and never lost the first one, so that it
-    /// counts as not placed.
+    /// The object was placed by two names and never lost the first, so it counts as not placed.
     pub(crate) fn finish_placing(&mut self, op: &Op) -> Result<(), Cause> {
         if self.rename_support(op).no_replace || op.kind != OpKind::Add {
             return Ok(());

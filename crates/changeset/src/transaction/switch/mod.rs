@@ -1,4 +1,4 @@
-//! The switch: each op is run, or undone, by one atomic rename.
+//! The switch: runs or undoes each op by one atomic rename.
 
 pub(crate) mod delivered;
 pub(crate) mod fallback;

@@ -1,7 +1,5 @@
-//! Runs and undoes single ops. Each is one atomic rename, or one change of the attributes of an object that stays.
-//!
-//! Running an op follows the plan and checks the result. Undoing looks first: the states of target and stage decide,
-//! by the table in [`undo_step`], so that recovery can be cut off at any point and start again.
+//! Runs and undoes single ops: each is one atomic rename or attribute change. Undoing looks first and follows the table
+//! in [`undo_step`], so that recovery can be repeated.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
@@ -27,26 +25,25 @@ use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
-/// Runs and undoes the ops of one run; holds its stage directories and target directories open.
+/// Holds stage and target directories open.
 pub(crate) struct OpRunner<'a> {
     pub(crate) root: &'a Root,
     pub(crate) journal: &'a Journal,
     pub(crate) dirs: Dirs,
     pub(crate) stages: Vec<Dir>,
-    /// The directories inside the stages, by domain and name. They are held open so that the owner of a directory
-    /// above cannot swap them.
+    /// Directories inside stages, held open so that a parent's owner cannot swap them.
     within: BTreeMap<(usize, String), Rc<Dir>>,
     known: Option<(Rc<Dir>, Inode)>,
     pub(crate) plain: HashSet<String>,
     pub(crate) unchanged: BTreeMap<StoredName, StoredIdentity>,
     keeps_objects: bool,
-    /// The package managers that may have written objects since; `None` in the running command, which keeps them out.
+    /// `None` in the running command, which keeps package managers out.
     pub(crate) managers: Option<&'a dyn PackageManagers>,
     pub(crate) notes: Vec<String>,
 }
 
 impl<'a> OpRunner<'a> {
-    /// Opens the stages of a journal. Fails before any change if one is missing.
+    /// Fails before any change if a stage is missing.
     pub(crate) fn open(root: &'a Root, journal: &'a Journal) -> Result<Self, Cause> {
         let run = &journal.head.header.run;
         let stages =
@@ -92,8 +89,7 @@ impl<'a> OpRunner<'a> {
         self.root.show(&op.path)
     }
 
-    /// Opens the directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have turned a
-    /// directory into something else.
+    /// See [`Dirs::parent_or_blocked`]. The run itself may have replaced a directory.
     pub(crate) fn parent_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, Cause> {
         let ops = &self.journal.ops;
         self.dirs
@@ -169,7 +165,7 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// Turns a rename's EEXIST or ENOENT into the cause that someone else interfered.
+    /// EEXIST or ENOENT means that someone else interfered.
     pub(crate) fn in_the_way(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
         match error.errno() {
             Some(Errno::EXIST) => Cause::Appeared(self.show(op)),
@@ -199,8 +195,7 @@ impl<'a> OpRunner<'a> {
         Ok((dir, to.name().to_vec()))
     }
 
-    /// Returns true if an old object is unchanged since it was saved; a process may have written to it through an
-    /// open descriptor.
+    /// A process may have written through an open descriptor.
     pub(crate) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
             return Ok(true);
@@ -211,7 +206,7 @@ impl<'a> OpRunner<'a> {
         }
         let (stage, staged) = self.staged(op)?;
         let (Some(old), Some(seen)) = (&op.old, stage.look(&staged)?) else { return Ok(false) };
-        // It may have received such bits since the survey.
+        // It may have got such bits since the survey.
         if seen.mode.is_set_id() {
             self.plain.remove(op.stage.as_str());
         }
@@ -222,8 +217,7 @@ impl<'a> OpRunner<'a> {
         Ok(is_unchanged)
     }
 
-    /// Notes how an old object looks that is unchanged, and will lose neither bits nor a name: what changes it later
-    /// is noticed.
+    /// Notes the status of an unchanged object that keeps bits and names, to detect later changes.
     fn note_unchanged(&mut self, op: &Op, staged: &[u8], seen: &ObjectStatus) {
         let keeps_bits = seen.mode.bits() & 0o6111 == 0 || self.plain.contains(op.stage.as_str());
         let stays = keeps_bits && seen.links == 1;
@@ -235,7 +229,7 @@ impl<'a> OpRunner<'a> {
 
     pub(crate) fn undo_op(&mut self, op: &Op) -> Result<(), Cause> {
         match op.kind {
-            // Safety copies are put back as a whole, in an order of their own.
+            // Safety copies have their own order.
             OpKind::Rmdir | OpKind::Protect => Ok(()),
             OpKind::Move => self.move_back(op),
             OpKind::Attr => self.attributes_back(op),
@@ -244,7 +238,7 @@ impl<'a> OpRunner<'a> {
     }
 
     fn object_back(&mut self, op: &Op) -> Result<(), Cause> {
-        // An edited object takes two steps; a rebuilt one takes up to four.
+        // An edited object takes two steps, a rebuilt one up to four.
         for _ in 0..6 {
             self.finish_placing(op)?;
             let target = self.target_state(op)?;
@@ -275,14 +269,14 @@ impl<'a> OpRunner<'a> {
         if self.is_without_exchange(op) { self.state_behind(op, target, staged) } else { Ok(staged) }
     }
 
-    /// Takes one undo step. Returns false once nothing is left to do for the op.
+    /// False once nothing is left to do.
     fn step_back(&mut self, op: &Op, next: UndoStep) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
         let parent = self.parent_of(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
             if next == UndoStep::PutBack {
-                // The directory was moved away, together with the objects that the run put there.
+                // The directory was moved away with the run's objects.
                 return Err(Cause::NoPlace { stage: self.root.show(stage.path()) });
             }
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
@@ -379,8 +373,7 @@ impl<'a> OpRunner<'a> {
             .push(format!("{} was edited in the meantime; that version is kept as {place}", self.show(op)));
     }
 
-    /// Runs a rename, and gives up the ballast if it fails for lack of space: a rename into a directory may need a
-    /// block.
+    /// A rename may need a directory block: without space, gives up the ballast.
     pub(crate) fn with_ballast(&self, step: impl Fn() -> patchadm_rootfs::Result<()>) -> Result<(), Cause> {
         match step() {
             Err(error) if error.is_no_space() => {
@@ -408,12 +401,12 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// Restores each attribute that still has the run's value. Any other value is foreign and stays.
+    /// Foreign values stay.
     fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
         let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
-        // A directory is compared field by field in any case: in a copied root, it is a different one.
+        // Directories are compared field by field: a copied root has others.
         let is_it = match parent.look(op.path.name())? {
             Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
             _ => is_there(&parent, op.path.name(), old, new)?,
@@ -432,7 +425,7 @@ impl<'a> OpRunner<'a> {
         set_attributes(&parent, op.path.name(), new, &without_rights(old, new))
     }
 
-    /// Repeats an op of a committed run that the disk lost. Returns true if there was one.
+    /// For an op that the disk lost. Returns true if there was one.
     pub(crate) fn redo_op(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
             OpKind::Add | OpKind::Replace | OpKind::Delete | OpKind::Tree => {
@@ -466,7 +459,6 @@ pub(crate) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, C
     }
 }
 
-/// The next step in undoing an op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UndoStep {
     Nothing,
@@ -481,7 +473,7 @@ pub(crate) enum UndoStep {
     Rebuild,
 }
 
-/// Returns the next step in undoing an op, by the recovery table.
+/// By the recovery table.
 #[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
 pub(crate) fn undo_step(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
     use ObjectState::{New, NewTouched, None, Old, Other};

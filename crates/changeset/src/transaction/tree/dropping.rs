@@ -1,10 +1,6 @@
-//! Drops the outgoing directory of an exchange: the old one after the commit, the new one after a rollback.
-//!
-//! Processes may still use it as a working directory or through an open descriptor. So it is emptied name by name.
-//! Each object is first moved to a place that no one else can reach, and only then examined: listed objects are
-//! removed, all others are kept at their place in the directory that stays, or beside it. Directories are removed
-//! only when they are empty. The work can be cut off anywhere and repeated: the name of a moved object contains its
-//! line in the list.
+//! Empties the outgoing directory of an exchange name by name, because processes may still use it. Each object moves to
+//! a private place, then is removed if listed, or kept in or beside the staying directory. Names of moved objects
+//! contain their line in the list, so this can be repeated.
 
 use std::collections::HashSet;
 
@@ -43,7 +39,7 @@ pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) ->
         let list = list_file::read_list(&stage, op)?;
         let mut kept = GoingTree::open(root, (journal, outcome), op, list, objects, since)?.drop_all()?;
         if !kept.is_empty() {
-            // Before the list is removed: otherwise a power cut could bring foreign objects back here.
+            // Before the list goes: a power cut must not restore foreign objects here.
             stage.sync_file_system()?;
         }
         notes.append(&mut kept);
@@ -160,7 +156,7 @@ impl<'a> GoingTree<'a> {
         Ok(notes)
     }
 
-    /// Removes an object that was taken out of the directory, if it is the listed one; otherwise keeps it.
+    /// Keeps it unless it is the listed object.
     fn judge(
         &self,
         taken: &[u8],
@@ -208,12 +204,12 @@ impl<'a> GoingTree<'a> {
         Ok(notes)
     }
 
-    /// Opens a directory inside the outgoing one, so that it can be emptied; `None` if it is missing.
+    /// `None` if missing.
     fn open_going(&self, relative: &[u8]) -> Result<Option<Dir>, Cause> {
         let path = below(&self.path, relative)?;
         let opened = match self.root.dir_if_there(&path) {
             Err(error) if error.errno() == Some(Errno::ACCESS) => {
-                // Its owner may empty it with these rights.
+                // The owner may empty it with these rights.
                 if let Some(above) = path.parent() {
                     self.root.dir(&above)?.set_mode(path.name(), Mode::of(0o700))?;
                 }
@@ -232,7 +228,7 @@ impl<'a> GoingTree<'a> {
         }
     }
 
-    /// Removes a directory. As long as someone puts objects into it, these are kept first.
+    /// Keeps objects that someone puts into it meanwhile.
     fn remove(&self, relative: &[u8], stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
         let (directory, name) = split(relative);
         let above = match relative {
@@ -245,7 +241,7 @@ impl<'a> GoingTree<'a> {
             match above.remove_dir(name) {
                 Ok(true) => return Ok(notes),
                 Ok(false) => notes.append(&mut self.empty(relative, stripper)?),
-                // Someone else has put another object in its place, which was kept with the directory above.
+                // Another object took its place, and was kept with the parent.
                 Err(error) if error.errno() == Some(Errno::NOTDIR) => return Ok(notes),
                 Err(error) => return Err(error.into()),
             }
@@ -293,8 +289,7 @@ impl StrangerKeeper<'_> {
         Err(Cause::Changed(self.show(path)))
     }
 
-    /// Keeps everything in a directory if the directory that stays has one at the same path. Returns `None` if either
-    /// is something else, or more was put into it meanwhile.
+    /// `None` unless both are directories and nothing was added meanwhile.
     fn merge(&self, from: &Dir, name: &[u8], to: &Dir, path: &[u8]) -> Result<Option<Vec<String>>, Cause> {
         let is_directory = |dir: &Dir, name: &[u8]| -> Result<bool, Cause> {
             Ok(dir.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory))
@@ -309,8 +304,7 @@ impl StrangerKeeper<'_> {
         Ok(from.remove_dir(name)?.then_some(notes))
     }
 
-    /// Opens the directory of a path in the directory that stays. A missing one is made again as it was. If another
-    /// object has its place, the kept object goes beside that.
+    /// Remakes a missing directory. If another object has its place, the kept object goes beside that.
     fn place_of(&self, path: &[u8]) -> Result<Place, Cause> {
         let beside = |dir: Dir, name: &[u8]| Ok(Place { dir, name: name.to_vec(), is_own: false });
         let top = match self.root.dir_if_there(&self.op.path) {

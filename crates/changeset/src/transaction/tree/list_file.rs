@@ -1,8 +1,5 @@
-//! The list of an exchange, in the stage beside the new directory, and the comparison of the old directory with it.
-//!
-//! The run has copied the directory. Anything that someone has created, removed, replaced or written in the old one
-//! since is not in the new one. So before the commit everything must still be as it was; otherwise the run is rolled
-//! back.
+//! The list of an exchange, and its comparison with the old directory. The new one is a copy, so any change of the old
+//! one since then causes a rollback before the commit.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +22,7 @@ pub(crate) fn write_list(stage: &Dir, name: &[u8], list: &TreeList) -> Result<Di
     Ok(Digest::of(&bytes))
 }
 
-/// Reads the list of an op from its stage. It must be the one that the journal names.
+/// It must be the one that the journal names.
 pub(crate) fn read_list(stage: &Dir, op: &Op) -> Result<TreeList, Cause> {
     let damaged = || {
         let root = stage.root();
@@ -41,8 +38,8 @@ pub(crate) fn read_list(stage: &Dir, op: &Op) -> Result<TreeList, Cause> {
     TreeList::parse(&bytes).ok_or_else(damaged)
 }
 
-/// Returns true if the list of an op exists. The list is removed only after an outcome, once the directory contains
-/// no foreign objects. A power cut may then bring back names in that directory, but not the list.
+/// The list is removed after the outcome, when no foreign objects are left. A power cut may restore names, but not the
+/// list.
 pub(crate) fn has_list(stage: &Dir, op: &Op) -> Result<bool, Cause> {
     Ok(stage.look(op.list_name().as_bytes())?.is_some())
 }
@@ -61,7 +58,6 @@ pub(crate) fn check_lists(root: &Root, journal: &Journal) -> Result<(), Cause> {
     Ok(())
 }
 
-/// The facts that a run knows about a directory that it exchanges.
 #[derive(Debug)]
 pub(crate) struct KnownTree {
     pub(crate) list: TreeList,

@@ -1,9 +1,6 @@
-//! Makes the new directory of an exchange.
-//!
-//! Before anything is staged in it, it gets directories like the live ones and second names of all files that do not
-//! change. An object that only gets other attributes is copied, because the old one must keep its own. The
-//! directories are private until the run has staged its changes. Then emptied directories are removed, all others get
-//! the attributes of the live ones, and the list is written.
+//! Makes the new directory of an exchange: directories like the live ones, hard links of unchanged files, copies of
+//! objects with new attributes. It is private until all changes are staged; then attributes are set, and the list is
+//! written.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -161,7 +158,7 @@ impl<'t> PreparedTree<'t> {
             let is_directory = object.seen.file_type == FileType::Directory;
             found += usize::from(item.is_some());
             match item.map(|item| item.new.as_ref()) {
-                // Deleted. A directory is removed only once it is empty.
+                // Deleted; a directory goes only once it is empty.
                 Some(None) if !is_directory => self.note_old(object, false),
                 Some(Some(ToStage::Object(_))) => {
                     self.note_old(object, false);
@@ -262,7 +259,7 @@ impl<'t> PreparedTree<'t> {
             |at| links.get(at).map_or(Ok(()), |(directory, objects)| self.link(directory, objects))
         });
         linked.into_iter().collect::<Result<(), Cause>>()?;
-        // Another name of a copied object becomes a name of the copy.
+        // Other names of a copied object become names of the copy.
         for object in links.iter().flat_map(|(_, objects)| objects) {
             if self.copies.contains_key(&object.seen.inode) {
                 self.copy(object)?;
@@ -335,8 +332,7 @@ impl PreparedTree<'_> {
         Ok(notes)
     }
 
-    /// Gives all directories the attributes of the live ones, or those that the run gives them: the innermost first,
-    /// because a directory's mode may forbid writing into it.
+    /// Live or new attributes; innermost first, because a mode may forbid writing.
     fn settle_directories(
         &mut self,
         items: &[&LayoutItem<'_>],
@@ -364,15 +360,14 @@ impl PreparedTree<'_> {
             }
             known.insert(path.to_vec(), KnownDirectory { seen: seen.clone(), xattrs });
         }
-        // Only now, when nothing more is put into any of them.
+        // Only now, when nothing more is put into them.
         for (path, known) in known.iter().rev() {
             self.set_time(path, &known.seen)?;
         }
         Ok(known)
     }
 
-    /// Gives a new directory the attributes of the live one. Attributes that the caller may not set are a reason not
-    /// to exchange it.
+    /// Attributes that the caller may not set prevent the exchange.
     fn copy_attributes(&self, seen: &ObjectStatus, xattrs: &Xattrs, staged: &Dir) -> Result<(), Cause> {
         if self.root.is_privileged() {
             staged.set_own_owner(Some(seen.uid), Some(seen.gid))?;

@@ -1,5 +1,3 @@
-//! Directories that should be exchanged as a whole: the request, the survey of content and obstacles, and the report.
-
 use std::collections::HashSet;
 
 use rustix::io::Errno;
@@ -14,7 +12,7 @@ use patchadm_svr4::places;
 
 const STAGED_ROOT: &[u8] = b".patchadm-stage";
 
-/// A directory that can be exchanged as far as the survey shows, and everything in it.
+/// Exchangeable as far as the survey shows.
 #[derive(Debug)]
 pub(crate) struct TreeSurvey {
     pub(crate) path: ObjectPath,
@@ -138,8 +136,7 @@ fn held_record(root: &Root, path: &ObjectPath) -> Result<Option<ObjectPath>, Cau
     Ok(None)
 }
 
-/// Returns the cause for a failed call: the reason not to exchange the directory, unless the object is gone or any
-/// call there would fail.
+/// A reason not to exchange the directory, unless the object is gone or any call there would fail.
 pub(crate) fn refused(root: &Root, path: &ObjectPath, error: RootError) -> Cause {
     use Errno as E;
     match error.errno() {
@@ -149,36 +146,31 @@ pub(crate) fn refused(root: &Root, path: &ObjectPath, error: RootError) -> Cause
     }
 }
 
-/// A directory whose changes should become visible at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExchangeRequest {
-    /// The directory: a physical path.
+    /// Physical path.
     pub directory: ObjectPath,
-    /// True if the run is refused if that is not possible; otherwise its objects are renamed one by one.
+    /// Refuse the run if an exchange is impossible; otherwise rename one by one.
     pub or_stop: bool,
 }
 
-/// How the changes below a directory become visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeWay {
-    /// One by one.
     Renames,
-    /// All at once.
     Exchange,
-    /// Not at all: the run changes nothing there.
+    /// The run changes nothing there.
     Nothing,
 }
 
-/// How the changes below a directory became visible, or would.
+/// Actual or predicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExchangeReport {
-    /// The directory: a physical path.
+    /// Physical path.
     pub path: ObjectPath,
-    /// The way.
     pub way: ExchangeWay,
-    /// Why its objects are renamed one by one.
+    /// Why objects are renamed one by one.
     pub reason: Option<String>,
-    /// The processes that stay in the old directory.
+    /// Processes that stay in the old directory.
     pub holders: Vec<DirectoryUser>,
 }
 
@@ -205,9 +197,8 @@ pub(crate) fn must_allow_scripts(root: &Root, requests: &[ExchangeRequest]) -> R
     requests.iter().find(|request| request.or_stop).map_or(Ok(()), |request| Err(refusal(request)))
 }
 
-/// Predicts for each directory how the changes of a plan below it would become visible. Obstacles that show only when
-/// new directories are made, such as a file that cannot be linked, are not foreseen. [`Cause::NoExchange`] is the
-/// refusal of a directory that must be exchanged. A run with procedure scripts exchanges nothing.
+/// Does not foresee obstacles that show only when new directories are made. [`Cause::NoExchange`] refuses a mandatory
+/// exchange. Runs with scripts exchange nothing.
 pub fn foresee_exchanges(
     root: &Root,
     plan: &Plan,

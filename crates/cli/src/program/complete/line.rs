@@ -1,30 +1,28 @@
-//! The words on a command line as a shell has them, and their meaning so far.
+//! The words of a command line as a shell passes them, and their meaning so far.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
 
-/// The most words that are looked at.
 const MOST_WORDS: usize = 10_000;
 
-/// The words before the one that is being typed, and that one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WordsOfShell {
     /// The last component of the command's name.
     pub(super) called: String,
-    /// The words between the command and the current one.
+    /// Between the command and the current word.
     pub(super) before: Vec<OsString>,
-    /// The typed part of the current word; of `--option=value` only the value.
+    /// The typed part; of `--option=value` only the value.
     pub(super) current: String,
-    /// The option that the current word begins with, where it has the form `--option=value`.
+    /// The option of a current word of the form `--option=value`.
     pub(super) option: Option<String>,
-    /// The prefix that this shell wants before each candidate.
+    /// This shell wants it before each candidate.
     pub(super) prefix: String,
 }
 
 impl WordsOfShell {
-    /// Reads shell, place and words; none if they make no sense.
+    /// Reads shell, place and words; `None` if they make no sense.
     pub(super) fn read(arguments: &[OsString], home: Option<&Path>) -> Option<Self> {
         let mut arguments = arguments.iter().take(MOST_WORDS).map(|word| word.to_string_lossy());
         let shell = arguments.next()?;
@@ -49,7 +47,7 @@ impl WordsOfShell {
     }
 }
 
-/// bash makes three words of `--option=value`: the option of the current word, and its value.
+/// bash splits `--option=value` into three words: returns the option of the current word, and its value.
 fn split_of_bash(before: &mut Vec<String>, current: String) -> (Option<String>, String) {
     let is_option = |word: Option<&String>| word.is_some_and(|word| word.starts_with("--"));
     if current == "=" && is_option(before.last()) {
@@ -62,7 +60,7 @@ fn split_of_bash(before: &mut Vec<String>, current: String) -> (Option<String>, 
     (None, current)
 }
 
-/// Returns the words before the current one, those that bash has split at `=` put together again.
+/// Joins the words that bash has split at `=`.
 fn joined(words: Vec<String>) -> Vec<String> {
     let mut joined: Vec<String> = Vec::new();
     let mut goes_on = false;
@@ -81,7 +79,7 @@ fn joined(words: Vec<String>) -> Vec<String> {
     joined
 }
 
-/// Returns a word without quotes and backslashes; `~/` is the home directory.
+/// Removes quotes and backslashes; `~/` is the home directory.
 fn plain(word: &str, home: Option<&Path>) -> String {
     let (mut plain, mut quote, mut letters) = (String::new(), None, word.chars());
     while let Some(letter) = letters.next() {
@@ -98,34 +96,28 @@ fn plain(word: &str, home: Option<&Path>) -> String {
     }
 }
 
-/// The meaning of the words before the current one.
 #[derive(Debug)]
 pub(super) struct TypedLine {
-    /// Options that were said, by their ids, with their values.
+    /// Given options by id, with their values.
     said: Vec<(String, Option<String>)>,
-    /// The option that waits for a value.
     waiting: Option<String>,
-    /// How many operands there are.
     operands: usize,
-    /// Whether `--` has come: what follows are operands.
+    /// True after `--`: only operands follow.
     only_operands: bool,
     /// The directory in the current word, with its slash.
     directory: Option<String>,
 }
 
-/// The word that is wanted.
 #[derive(Debug)]
 pub(super) enum WantedWord {
-    /// An option: those that there are, each with what it does.
+    /// Options with their help.
     Option(Vec<(String, String)>),
-    /// A value of an option or an operand.
     Value(Box<Arg>),
     /// Nothing can follow.
     None,
 }
 
 impl TypedLine {
-    /// Reads the words before the current one.
     pub(super) fn of(command: &Command, before: &[OsString], current: &str) -> Self {
         let directory = current.rfind('/').and_then(|slash| current.get(..=slash)).map(str::to_owned);
         let mut line = Self { said: Vec::new(), waiting: None, operands: 0, only_operands: false, directory };
@@ -153,7 +145,7 @@ impl TypedLine {
         }
     }
 
-    /// Reads letters after one hyphen; the text after a letter that takes a value is its value.
+    /// Reads clustered letters; the text behind a letter that takes a value is its value.
     fn take_letters(&mut self, command: &Command, letters: &str) {
         for (at, letter) in letters.char_indices() {
             let Some(arg) = command.get_arguments().find(|arg| arg.get_short() == Some(letter)) else {
@@ -177,7 +169,6 @@ impl TypedLine {
         }
     }
 
-    /// Returns the last value of an option.
     pub(super) fn value_of(&self, id: &str) -> Option<&str> {
         self.said.iter().rev().find(|(said, _)| said == id).and_then(|(_, value)| value.as_deref())
     }
@@ -187,7 +178,6 @@ impl TypedLine {
         self.directory.as_deref()
     }
 
-    /// Returns the root that the words name.
     pub(super) fn root(&self) -> Option<PathBuf> {
         self.value_of("root").map(PathBuf::from)
     }
@@ -211,7 +201,6 @@ impl TypedLine {
     }
 }
 
-/// Returns the options of a command as they are typed, each with its short help.
 fn options(command: &Command) -> Vec<(String, String)> {
     let shown = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
     let mut options = Vec::new();

@@ -1,4 +1,4 @@
-//! The values that an option or operand can have: ids and packages of the root, patches of a directory, words.
+//! Values of options and operands: ids and packages of the root, patches of a directory, words.
 
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Arg;
 
 use super::line::{TypedLine, WantedWord};
+use crate::arguments::absolute_root;
 use crate::call::Applet;
 use crate::surroundings::Surroundings;
 use patchadm_core::operation::queries::applied_patches::{applied_ids, package_names};
@@ -14,11 +15,9 @@ use patchadm_planning::analyze::Group;
 use patchadm_planning::plan::kept_libraries::is_named_as_kept;
 use patchadm_rootfs::Root;
 
-/// One possible word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) value: String,
-    /// Its description, if that is useful.
     pub(super) about: String,
 }
 
@@ -27,13 +26,12 @@ impl Candidate {
         Self { value: value.to_owned(), about: about.to_owned() }
     }
 
-    /// Tells whether it can be handed over: names come from strangers.
+    /// Returns true if it can be handed over: names come from strangers.
     pub(super) fn is_one_line(&self) -> bool {
         !self.value.chars().any(char::is_control)
     }
 }
 
-/// The names that the shell itself completes beside the candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnNames {
     None,
@@ -51,7 +49,6 @@ impl OwnNames {
     }
 }
 
-/// Returns the candidates for a word.
 pub(super) fn values_of(
     wanted: &WantedWord,
     line: &TypedLine,
@@ -108,10 +105,10 @@ fn of_argument(
     }
 }
 
-/// Returns the root that the line is about; none if it cannot be opened.
+/// Returns `None` if the root cannot be opened.
 fn root(line: &TypedLine, surroundings: &Surroundings) -> Option<Root> {
     let path = surroundings.root(line.root().as_deref()).ok()?;
-    Root::open(&std::path::absolute(path).ok()?).ok()
+    Root::open(&absolute_root(&path).ok()?).ok()
 }
 
 fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {

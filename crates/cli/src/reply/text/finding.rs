@@ -4,8 +4,7 @@ use crate::surroundings::Zone;
 use patchadm_core::operation::check::{Difference, Finding, UnfixedReason};
 use patchadm_svr4::package::Mode;
 
-/// `ERROR: PATH` and one indented line for each finding; nothing if there is none. `path` has the prefix of the
-/// root.
+/// `ERROR: PATH` and an indented line for each finding; empty without findings. `path` has the prefix of the root.
 pub fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
     if findings.is_empty() {
         return String::new();

@@ -1,7 +1,5 @@
-//! Folding of messages into lines, as puttext(1) does it.
-//!
-//! Words are moved to the next line, never cut: one that is longer than a line has a line of its own. A line is always
-//! shorter than the width, by at least one column, as with the classic tool.
+//! Folds messages into lines, as puttext(1) does. A word is never cut: one longer than a line has a line of its own. As
+//! with the classic tool, a line is shorter than the width.
 
 /// Returns the lines of a message. White space of any length, including newlines, is one blank; the two characters `\n`
 /// begin a new line. `width` is in columns; a character takes one.
@@ -23,7 +21,7 @@ pub fn fold(text: &[u8], width: usize) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Returns the parts between breaks that the text asks for.
+/// Returns the parts between requested breaks.
 fn paragraphs(text: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -36,7 +34,7 @@ fn paragraphs(text: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// Returns the number of characters in UTF-8 text: bytes that do not continue one.
+/// Counts bytes that do not continue a UTF-8 character.
 fn columns(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }

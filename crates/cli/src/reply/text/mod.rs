@@ -1,6 +1,5 @@
-//! The layouts of the classic listings: values in, text out, byte for byte as the classic commands print them.
-//!
-//! Values keep their bytes (real pkginfo files are not all UTF-8), so the text is bytes as well.
+//! The layouts of classic listings, byte for byte as the classic commands print them. Text is bytes: real pkginfo files
+//! are not all UTF-8.
 
 pub mod finding;
 pub mod fold;

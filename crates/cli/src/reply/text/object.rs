@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use crate::surroundings::Zone;
 use patchadm_svr4::package::{ContentsLine, Ftype, Object};
 
-/// Packages in a line of the listing.
 const PACKAGES_IN_LINE: usize = 5;
 
-/// Returns the long listing of a recorded object, with a blank line at its end. `path` has the prefix of the root.
+/// Ends with a blank line. `path` has the prefix of the root.
 pub fn long(line: &ContentsLine, path: &str, zone: Zone) -> String {
     let owners: Vec<&str> = line.owners.iter().map(|owner| owner.package.as_str()).collect();
     let is_partial = line.owners.iter().any(|owner| owner.status.is_some());

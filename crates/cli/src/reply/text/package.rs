@@ -6,8 +6,7 @@ use patchadm_core::operation::queries::packages::{ListedPackage, ObjectCounts, P
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::control::controls_on_one_line;
 
-/// The parameters that the long listing shows before STATUS, in its order. Of the first ones even an empty value is
-/// shown.
+/// Shown before STATUS, in this order. The first ones are shown even if empty.
 const FIELDS: [&str; 13] = [
     "NAME",
     "CATEGORY",
@@ -71,7 +70,6 @@ pub fn long(package: &ListedPackage) -> Vec<u8> {
     text
 }
 
-/// Returns the words of the long listing for a state.
 pub fn status(state: PackageState) -> &'static str {
     match state {
         PackageState::Complete => "completely installed",
@@ -110,7 +108,7 @@ fn value(package: &ListedPackage, name: &str) -> Vec<u8> {
     if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { controls_on_one_line(value) }
 }
 
-/// Cuts or pads to exactly `width` bytes, as `%-W.Ws` does.
+/// Exactly `width` bytes, like `%-W.Ws`.
 fn fit(value: &[u8], width: usize) -> Vec<u8> {
     let mut out = value.to_vec();
     out.resize(width, b' ');

@@ -1,7 +1,5 @@
-//! The line of a patch in the listings of showrev(1M) and patchadd(1M), `-p`.
-//!
-//! Programs split it at its labels. Each label is followed by a blank, and its list by another, so that two blanks
-//! follow the label of an empty list. Ids and packages are joined by a comma and a blank.
+//! The line of a patch in showrev(1M) and patchadd(1M), `-p`. Programs split it at its labels: a blank follows each
+//! label, another its list, so that two blanks follow the label of an empty list.
 
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatch;

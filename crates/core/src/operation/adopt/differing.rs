@@ -1,5 +1,3 @@
-//! Files that differ from the sums recorded by another package manager.
-
 use std::collections::BTreeMap;
 
 use crate::operation::failure::Failure;
@@ -7,7 +5,7 @@ use patchadm_inputs::native::FileSum;
 use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-/// Finds the objects that are not a file with the recorded sum.
+/// Finds objects that are not a file with the recorded sum.
 pub(in crate::operation) fn differing(
     root: &Root,
     sums: &BTreeMap<ObjectPath, FileSum>,

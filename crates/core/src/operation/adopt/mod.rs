@@ -1,12 +1,11 @@
-//! `adopt`: registers software that is already on the disk as a package. `--forget` removes a registration.
+//! `adopt`: registers software on the disk as a package; `--forget` removes a registration.
 //!
 //! ```text
 //! tree | paths | dpkg | rpm ──► ListedSoftware ──► survey ──► plan ──► one run of records
 //!         all of dpkg and rpm, portion by portion ──┘
 //! ```
-//! Files of the software are never changed. The records of other package managers are only read, under their lock
-//! if the caller may take it. The three forms are here: one package, all packages of dpkg and rpm (`--all`), and
-//! the native packages that patches are for (`add --adopt`).
+//! Files are never changed. Records of other package managers are only read, under their lock if the caller may take
+//! it.
 
 pub(in crate::operation) mod differing;
 mod software;
@@ -41,26 +40,23 @@ use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
 
 pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 
-/// Report of an adoption.
 #[derive(Debug)]
 pub struct AdoptReport {
-    /// Result of recovery before the run.
     pub recovered: Recovered,
-    /// The package.
     pub package: String,
-    /// The number of its objects.
+    /// Its parameters; none if it is unregistered.
+    pub params: Params,
     pub objects: usize,
-    /// The number of its directories that other packages have as well.
+    /// Directories that other packages have as well.
     pub directories_shared: usize,
-    /// Files that differ from the records of the other package manager; they are adopted as they are.
+    /// Files that differ from the native records; adopted as they are.
     pub differing: Vec<ObjectPath>,
-    /// Listed paths at which nothing is; they are left out.
+    /// Listed, but missing; left out.
     pub missing: Vec<ObjectPath>,
     /// Objects that other packages own. If there are any, nothing was changed.
     pub conflicts: Vec<AdoptionConflict>,
-    /// Sentences for a person.
     pub notes: Vec<String>,
-    /// The receipt of the run; `None` if nothing was changed.
+    /// `None` if nothing was changed.
     pub receipt: Option<Receipt>,
 }
 
@@ -71,7 +67,7 @@ impl AdoptReport {
     }
 }
 
-/// Adopts software. A report with conflicts says that nothing was changed.
+/// A report with conflicts means that nothing was changed.
 pub fn adopt_software(
     root: &Root,
     request: &AdoptRequest,
@@ -88,7 +84,7 @@ pub fn adopt_software(
     let manager = request.source.manager();
     let (report, recovered) = with_database(root, caller, manager.as_slice(), |session| {
         let listed = ListedSoftware::of(&session.ground, request, caller)?;
-        // Remains of an earlier registration of the package are no obstacle.
+        // Remains of an earlier registration are no obstacle.
         let is_own = |package: &PkgInst| *package == listed.software.package;
         must_agree(&session.ground.root, caller.interrupt, is_own)?;
         let PlannedAdoption { mut report, plan } =
@@ -102,8 +98,7 @@ pub fn adopt_software(
     Ok(AdoptReport { recovered, ..report })
 }
 
-/// Runs `work` under the lock of a root and of these package managers, with a new database if the root has
-/// none. `work` returns whether it changed anything.
+/// Takes the locks, and makes a database if the root has none. `work` returns whether it changed anything.
 fn with_database<T>(
     root: &Root,
     caller: &Caller<'_>,
@@ -121,7 +116,7 @@ fn with_database<T>(
     Ok((done?.0, session.recovered))
 }
 
-/// Removes the registration of an adopted package. Its files stay as they are.
+/// Files stay as they are.
 pub fn forget_software(
     root: &Root,
     package: &PkgInst,
@@ -150,7 +145,6 @@ pub fn forget_software(
     Ok(AdoptReport { recovered: session.recovered, ..report })
 }
 
-/// Performs a plan that changes only records. `text` is its log.
 fn perform(
     session: &Session<'_>,
     plan: &Plan,
@@ -183,6 +177,7 @@ impl AdoptionPlanner<'_> {
         let report = AdoptReport {
             recovered: Recovered::Nothing,
             package: listed.software.package.to_string(),
+            params: listed.software.params.clone(),
             objects: one.intended.objects,
             directories_shared: one.intended.directories_shared,
             differing: one.differing,
@@ -233,7 +228,7 @@ impl AdoptionPlanner<'_> {
         )
     }
 
-    /// Surveys software that may have been registered before and whose record is damaged now.
+    /// Accepts software whose earlier registration is damaged.
     fn survey_over(&self, listed: &ListedSoftware) -> Result<Inventory, Failure> {
         let Some(damaged) = &listed.damaged else {
             return self.survey(self.ground.packages()?, [&listed.software], BTreeSet::new());
@@ -256,6 +251,7 @@ impl AdoptionPlanner<'_> {
         let is_shared = |path: &&ObjectPath| plan.contents.get(*path).is_some_and(Option::is_some);
         let report = AdoptReport {
             package: package.to_string(),
+            params: Params::new(),
             objects: plan.contents.len(),
             directories_shared: plan.contents.keys().filter(is_shared).count(),
             recovered: Recovered::Nothing,
@@ -269,45 +265,35 @@ impl AdoptionPlanner<'_> {
     }
 }
 
-/// Paths that one survey covers.
+/// Paths per survey.
 const PORTION: usize = 20_000;
 
-/// The request to adopt all packages of the package managers of a root.
 #[derive(Clone, Debug)]
 pub struct AdoptAllRequest {
-    /// Options for all packages. Names are derived from the native ones.
+    /// For all packages; names follow from native ones.
     pub wishes: AdoptWishes,
-    /// Plan only.
     pub dry_run: bool,
 }
 
-/// Report of the adoption of all packages.
 #[derive(Debug, Default)]
 pub struct AdoptAllReport {
-    /// Result of recovery before the run.
     pub recovered: Recovered,
-    /// The packages that are adopted.
     pub adopted: Vec<AdoptedPackage>,
-    /// The native packages that are not, each with the reason.
     pub left: Vec<LeftPackage>,
-    /// The number of native packages that were adopted before.
+    /// Adopted before.
     pub known: usize,
-    /// Sentences for a person.
     pub notes: Vec<String>,
-    /// The receipt of the run; `None` if nothing was changed.
+    /// `None` if nothing was changed.
     pub receipt: Option<Receipt>,
 }
 
-/// A native package that is not adopted.
 #[derive(Debug)]
 pub struct LeftPackage {
-    /// The native package; `None` where that is not known.
+    /// `None` if unknown.
     pub origin: Option<NativeOrigin>,
-    /// The reason.
     pub reason: String,
 }
 
-/// Adopts every native package of a root that is not adopted yet.
 pub fn adopt_all(
     root: &Root,
     request: &AdoptAllRequest,
@@ -451,9 +437,8 @@ impl<'a> AllPackages<'a> {
 #[derive(Debug, Default)]
 pub(super) struct OnDemand {
     pub(super) adopted: Vec<AdoptedPackage>,
-    /// The combined plan; `None` if nothing is adopted.
+    /// `None` if nothing is adopted.
     pub(super) plan: Option<Plan>,
-    /// Reasons why packages are not adopted.
     pub(super) notes: Vec<String>,
 }
 
@@ -496,15 +481,21 @@ pub(super) fn unregistered_native(ground: &RootAndPolicy, offered: &[OfferedPack
     Some(format!("{} {}", native.origin, native.version))
 }
 
-/// Native packages that are not registered, each with the name of its registration if that differs from the
-/// native name.
+/// Native packages that are not registered, each with its registration's name if it differs.
 struct Unregistered {
     packages: Vec<(Option<String>, NativePackage)>,
     registrations: Registrations,
 }
 
+/// Finds the native packages that patches are for. A patch names one as its registration is called (`DEBweb`), or as its
+/// package manager calls it (`web`); it is then registered under the name that the patch has.
 fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Option<Unregistered>, Failure> {
-    let is_of = |one: &OfferedPackage, manager: NativeManager| one.pkg.starts_with(&manager.package_name(""));
+    // Other SVR4 names begin with the letters of their vendor.
+    let is_native_name =
+        |pkg: &str| pkg.starts_with(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
+    let is_of = |one: &OfferedPackage, manager: NativeManager| {
+        one.pkg.starts_with(&manager.package_name("")) || is_native_name(&one.pkg)
+    };
     let is_native = |one: &OfferedPackage| NativeManager::ALL.iter().any(|manager| is_of(one, *manager));
     if !offered.iter().any(is_native) {
         return Ok(None);
@@ -523,8 +514,9 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
         let names = records.names()?;
         let pkgs: BTreeSet<&str> =
             missing.iter().filter(|one| is_of(one, manager)).map(|one| one.pkg.as_str()).collect();
-        for (pkg, own) in pkgs.into_iter().filter_map(|pkg| Some((pkg, names.get(pkg)?))) {
-            // One that cannot be read, or is being changed, is none that could be adopted.
+        let named = |pkg: &str| names.get(pkg).or_else(|| names.get(&manager.package_name(pkg)));
+        for (pkg, own) in pkgs.into_iter().filter_map(|pkg| Some((pkg, named(pkg)?))) {
+            // A package that is unreadable or being changed cannot be adopted.
             for native in own.iter().filter_map(|name| records.package(name).ok()) {
                 let fits = |one: &&OfferedPackage| {
                     (one.pkg.as_str(), &one.version, &one.arch) == (pkg, &native.version, &native.arch)
@@ -534,7 +526,9 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
                         == (&native.origin, &native.version, &native.arch)
                 };
                 let is_known = registrations.holder(&native).is_some() || packages.iter().any(is_again);
-                if missing.iter().any(fits) && !is_known {
+                // The usual names of packages with different names may be the same.
+                let is_meant = !is_native_name(pkg) || native.origin.name == pkg;
+                if is_meant && missing.iter().any(fits) && !is_known {
                     let is_usual = manager.package_name(&native.origin.name) == pkg;
                     packages.push(((!is_usual).then(|| pkg.to_owned()), native));
                 }

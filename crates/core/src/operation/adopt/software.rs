@@ -1,5 +1,3 @@
-//! The software to adopt: the request, the lists from a tree, a file, dpkg or rpm, and the names of registrations.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -23,42 +21,35 @@ use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
 
-/// The software that becomes a package.
 #[derive(Clone, Debug)]
 pub struct AdoptRequest {
-    /// The list of the software.
     pub source: AdoptSource,
-    /// Name of the package and options for its objects.
     pub wishes: AdoptWishes,
-    /// Plan only.
     pub dry_run: bool,
 }
 
-/// Name of an adopted package and options for its objects.
 #[derive(Clone, Debug)]
 pub struct AdoptWishes {
-    /// The name of the package; `None` for the one that follows from the name in another package manager.
+    /// `None`: derived from the native name.
     pub pkg: Option<String>,
-    /// Its version; `None` for that in another package manager.
+    /// `None`: the native version.
     pub version: Option<String>,
-    /// Its architecture; `None` for that in another package manager, otherwise `all`.
+    /// `None`: the native architecture, otherwise `all`.
     pub arch: Option<String>,
-    /// One line about it.
+    /// One line.
     pub name: Option<String>,
-    /// The directory of relative paths.
+    /// Base of relative paths.
     pub basedir: ObjectPath,
-    /// Files that are edited after installation.
     pub editable: Vec<PathGlob>,
     /// Files that change by themselves.
     pub volatile: Vec<PathGlob>,
-    /// The paths that are left out, with everything below them.
+    /// Left out, with everything below them.
     pub exclude: Vec<PathGlob>,
-    /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
+    /// Recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
 }
 
 impl AdoptWishes {
-    /// Returns the wishes of somebody who wants nothing but this environment recorded.
     pub fn none(environment: Params) -> Self {
         Self {
             pkg: None,
@@ -74,14 +65,13 @@ impl AdoptWishes {
     }
 }
 
-/// The kinds of lists of software.
 #[derive(Clone, Debug)]
 pub enum AdoptSource {
-    /// Everything in a directory of the root, on its file system.
+    /// Everything in a directory, on its file system.
     Tree(ObjectPath),
-    /// The paths in a file of the host, one a line.
+    /// A host file with one path per line.
     Paths(PathBuf),
-    /// The records of dpkg or rpm in the root about a package of this name; for dpkg `NAME` or `NAME:ARCH`.
+    /// A package of dpkg (`NAME` or `NAME:ARCH`) or rpm.
     Native(NativeManager, String),
 }
 
@@ -94,24 +84,20 @@ impl AdoptSource {
     }
 }
 
-/// A package that was added to the plan, or conflicts with other packages.
+/// A package that was added to the plan, or conflicts with others.
 pub(super) struct TakenUp {
     pub(super) intended: IntendedAdoption,
     pub(super) differing: Vec<ObjectPath>,
 }
 
-/// A native package that is adopted.
 #[derive(Debug)]
 pub struct AdoptedPackage {
-    /// The package that it becomes.
     pub package: PkgInst,
-    /// The native package.
     pub origin: NativeOrigin,
-    /// The number of its objects.
     pub objects: usize,
-    /// Its files that differ from the native records; they are adopted as they are.
+    /// Files that differ from the native records; adopted as they are.
     pub differing: Vec<ObjectPath>,
-    /// Listed paths at which nothing is; they are left out.
+    /// Listed, but missing; left out.
     pub missing: Vec<ObjectPath>,
 }
 
@@ -122,7 +108,7 @@ impl AdoptedPackage {
     }
 }
 
-/// Largest list of paths, in bytes.
+/// In bytes.
 const LARGEST_LIST: u64 = 256 << 20;
 
 #[derive(Debug)]
@@ -154,8 +140,7 @@ impl ListedSoftware {
         Self::wished(list, &request.wishes)
     }
 
-    /// Finds the remains of an earlier registration whose record is damaged. Fails if the record can still be
-    /// restored.
+    /// Finds remains of a damaged earlier registration. Fails if that can still be restored.
     fn over_damaged(self, ground: &RootAndPolicy, caller: &Caller<'_>) -> Result<Self, Failure> {
         let package = &self.software.package;
         let damaged = damaged_package(&ground.root, package)?;
@@ -193,7 +178,7 @@ fn possible_names(native: &NativePackage, wishes: &AdoptWishes) -> Vec<PkgInst> 
     names.iter().filter_map(|name| PkgInst::new(name).ok()).collect()
 }
 
-/// Returns the packages, except those of these names whose records are damaged.
+/// Excludes packages of these names with damaged records.
 pub(super) fn packages_beside(
     ground: &RootAndPolicy,
     names: &[PkgInst],
@@ -212,7 +197,7 @@ fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params)
     if package.abbreviation().len() > LONGEST_PKG {
         return Err(bad("it has more than 32 characters"));
     }
-    // Only a native package can be there several times.
+    // Only a native package may have several instances.
     if list.origin.is_none() && package.abbreviation() != package.as_str() {
         return Err(bad("it has a full stop"));
     }
@@ -244,7 +229,7 @@ fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params)
     Ok((package, params))
 }
 
-/// Returns the paths in a file of the host, one a line. Each must exist.
+/// One path per line; each must exist.
 fn paths_in(file: &Path) -> Result<SoftwareList, Failure> {
     let bad = |reason: String| Failure::BadFile(format!("{}: {reason}", file.display()));
     let text = read_start(file, LARGEST_LIST).map_err(|error| bad(error.to_string()))?;
@@ -257,16 +242,16 @@ fn paths_in(file: &Path) -> Result<SoftwareList, Failure> {
 
 #[derive(Debug, Default)]
 pub(super) struct SoftwareList {
-    /// Kind of the list, recorded as the origin of packages that are not native.
+    /// Recorded as the origin of packages that are not native.
     pub(super) adopted: &'static str,
     pub(super) origin: Option<NativeOrigin>,
     pub(super) registration: Option<NativeRegistration>,
-    /// Name of the package, derived from the list.
+    /// Derived from the list.
     pub(super) pkg: Option<String>,
     pub(super) version: Option<String>,
     pub(super) arch: Option<String>,
     pub(super) title: Option<String>,
-    /// Paths, each with its type if it is a regular file.
+    /// With types of regular files.
     pub(super) paths: BTreeMap<ObjectPath, Ftype>,
     pub(super) sums: BTreeMap<ObjectPath, FileSum>,
     pub(super) must_be_there: bool,
@@ -293,7 +278,7 @@ impl SoftwareList {
     }
 }
 
-/// Registrations of a root, including planned ones.
+/// Includes planned ones.
 pub(super) struct Registrations {
     claims: NativeClaims,
     taken: BTreeSet<PkgInst>,
@@ -323,8 +308,8 @@ impl Registrations {
         SoftwareList { pkg: Some(pkg), origin: Some(origin), ..SoftwareList::of_native(native) }
     }
 
-    /// Returns a free name for a registration: the plain name, or an instance of it beside another package of the same name. If
-    /// the plain name stands for a package of another name, the architecture is appended.
+    /// Returns the plain name, or an instance beside another package of that name. Appends the architecture if the
+    /// plain name stands for a different package.
     fn free_name(&self, native: &NativePackage) -> String {
         let (manager, name) = (native.origin.manager, native.origin.name.as_str());
         let plain = manager.package_name(name);
@@ -341,10 +326,10 @@ const SETTINGS: &[u8] = b"/etc/patchadm";
 
 const STAGE: &[u8] = b".patchadm";
 
-/// Most objects of a tree: the limit of a pkgmap.
+/// The limit of a pkgmap.
 const MOST_OBJECTS: usize = patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 
-/// Lists the contents of a directory, and the directory itself unless it is the base directory, which no package delivers.
+/// Includes the directory itself, unless it is the base directory, which no package delivers.
 fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<SoftwareList, Failure> {
     let physical = root.resolver().locate_dir(top)?;
     let no_tree = || Failure::BadFile(format!("{} is no directory", root.show(top)));
@@ -379,7 +364,7 @@ fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<Softwar
     Ok(list)
 }
 
-/// Returns whether the walk enters an object; `None` if another file system begins there.
+/// `None` if another file system begins there.
 fn entered(directory: &Dir, name: &[u8], mount: u64) -> Result<Option<bool>, Failure> {
     Ok(match directory.look(name)? {
         Some(seen) if seen.file_type == FileType::Directory => (seen.mount == mount).then_some(true),
@@ -387,7 +372,7 @@ fn entered(directory: &Dir, name: &[u8], mount: u64) -> Result<Option<bool>, Fai
     })
 }
 
-/// Returns the physical path of an object. Only the way to the top may lead through links.
+/// Only the way to `top` may lead through links.
 fn physical_of(physical: &ObjectPath, top: &ObjectPath, path: &ObjectPath) -> Result<ObjectPath, Failure> {
     let below = path.as_bytes().strip_prefix(top.as_bytes()).unwrap_or_default();
     let below = below.strip_prefix(b"/").unwrap_or(below);

@@ -1,5 +1,3 @@
-//! The comparison of one object with its line of `contents`.
-
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,7 +15,7 @@ use patchadm_rootfs::{
 use patchadm_svr4::package::checksum::sum_of;
 use patchadm_svr4::package::{Accounts, ContentsLine, Ftype, Object, ObjectAttributes, ObjectPath, PkgInst};
 
-/// The bytes that are read at once: most files as a whole, and no more than a processor cache holds beside other data.
+/// Most files are read as a whole, and a buffer fits into the processor cache.
 const BUFFER: usize = 1 << 17;
 
 pub(super) struct ObjectComparison<'a> {
@@ -26,16 +24,15 @@ pub(super) struct ObjectComparison<'a> {
     pub(super) accounts: Option<&'a Accounts>,
     pub(super) aspects: CheckedAspects,
     pub(super) delivered: &'a DeliveredFiles,
-    /// True if a symbolic link may stand where a directory is recorded: a pkgmap that was not installed knows of none.
+    /// Accept a symbolic link to a recorded directory: a pkgmap that is not installed knows no links.
     pub(super) follows_links: bool,
-    /// The attributes that objects have instead of the recorded ones.
+    /// Attributes that replace recorded ones.
     pub(super) overridden: OverriddenAttributes,
-    /// Once it returns a signal, no content is read any more, and no object is repaired.
+    /// After a signal, no content is read and no object is repaired.
     pub(super) interrupt: Interrupt<'a>,
 }
 
-/// The walk of one thread through the objects: it remembers the directories that it has visited, holds the last one open,
-/// and owns a read buffer.
+/// One thread's walk: it caches directories, holds the last one open, and owns a read buffer.
 pub(super) struct ComparisonWalk<'a> {
     comparison: &'a ObjectComparison<'a>,
     resolver: Resolver<'a>,
@@ -43,12 +40,11 @@ pub(super) struct ComparisonWalk<'a> {
     buffer: Vec<u8>,
 }
 
-/// An existing object: its directory, and its status. Its name in the directory is that of its path; the root has no name,
-/// and is in itself.
+/// Directory and status of an existing object. The root is in itself.
 pub(super) type FoundObject = (Rc<Dir>, ObjectStatus);
 
 impl ComparisonWalk<'_> {
-    /// Compares an object. If it cannot be read, that is one of its findings.
+    /// An unreadable object is a finding.
     pub(super) fn checked(&mut self, line: &ContentsLine) -> CheckedObject {
         CheckedObject { findings: self.findings(line), path: line.path.clone() }
     }
@@ -121,7 +117,7 @@ impl ComparisonWalk<'_> {
         let root = self.comparison.root;
         let dir = match root.dir_if_there(&parent) {
             Ok(Some(dir)) => Some(dir),
-            // A symbolic link may be on the way or at its end; this does not follow it.
+            // A symbolic link may be on the way; this does not follow it.
             _ => root.dir_if_there(&self.resolver.locate_dir(&parent)?)?,
         };
         let dir = dir.map(Rc::new);
@@ -162,7 +158,7 @@ impl ObjectComparison<'_> {
         self.place_of(&self.root.resolver().locate(path)?)
     }
 
-    /// Returns the same for the object whose attributes are set: a directory reached through a symbolic link is behind it.
+    /// For setting attributes: a directory behind a symbolic link is resolved.
     pub(super) fn place_behind(&self, line: &ContentsLine) -> Result<(Dir, Vec<u8>), RootError> {
         let linked =
             line.object.ftype.is_directory().then(|| self.root.resolver().directory_behind(&line.path));
@@ -187,7 +183,7 @@ impl ObjectComparison<'_> {
         ftype.is_regular() && (sizes || contents) && (changing_contents || !changes)
     }
 
-    /// Compares type, device numbers, permissions, group and owner. If the type differs, it is the only finding.
+    /// A different type is the only finding.
     fn attributes(&self, object: &Object, seen: &ObjectStatus) -> Vec<Finding> {
         if !is_type(object.ftype, seen.file_type) {
             let types = Difference { expected: object.ftype.letter(), actual: letter(seen.file_type) };
@@ -233,7 +229,6 @@ fn symlink(dir: &Dir, line: &ContentsLine, seen: &ObjectStatus) -> Result<Option
     Ok((!is_same).then(|| Finding::NotSymlinked(target.to_vec())))
 }
 
-/// Compares modification time and size.
 fn sizes(line: &ContentsLine, seen: &ObjectStatus) -> Vec<Finding> {
     let expected = line.object.content;
     let mut findings = Vec::new();
@@ -246,8 +241,8 @@ fn sizes(line: &ContentsLine, seen: &ObjectStatus) -> Vec<Finding> {
     findings
 }
 
-/// Compares the sum; if all is right so far, also the digest of what a patch put there. The bytes are read even if the size
-/// differs, because the sum is reported too.
+/// Compares the sum, then the digest of the patch that delivered the file. Reads the bytes even if the size differs,
+/// because the sum is reported.
 fn content(
     dir: &Dir,
     line: &ContentsLine,
@@ -274,8 +269,7 @@ fn content(
     Ok(findings)
 }
 
-/// Returns the sum of a file, and whether it has the digest of what was delivered. A digest is computed only if one is
-/// known.
+/// Returns the sum, and whether the delivered digest fits, if it is known.
 fn sums(
     file: &mut impl io::Read,
     size: u64,
@@ -301,13 +295,11 @@ fn letter(file_type: FileType) -> u8 {
     file_type.ftype().map_or(b'?', Ftype::letter)
 }
 
-/// Attributes by path.
 #[derive(Debug, Default)]
 pub(super) struct OverriddenAttributes(BTreeMap<ObjectPath, ObjectAttributes>);
 
 impl OverriddenAttributes {
-    /// Reads the overrides of recorded objects. Where dpkg would refuse the file, a comparison knows of none, and a repair
-    /// fails.
+    /// If dpkg would refuse the file, a comparison ignores it, and a repair fails.
     pub(super) fn of(view: &RecordView<'_>, fixes: bool) -> Result<Self, CheckError> {
         let overrides = match dpkg::overrides(view.root()) {
             Err(error) if fixes => return Err(CheckError::Operation(error.into())),

@@ -1,8 +1,5 @@
-//! Checking packages that are not installed yet: pkgchk(1M) `-d`.
-//!
-//! Parameters, pkgmap and information files are compared with the pkgmap when the device is read, and defects in them are
-//! errors. Size and sum of every object are compared here. The modification time of a delivered object says nothing: an
-//! archive need not keep it.
+//! Checks packages that are not installed yet: pkgchk(1M) `-d`. Reading the device already compares parameters, pkgmap
+//! and information files. Modification times are ignored: an archive need not keep them.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -19,41 +16,33 @@ use patchadm_rootfs::never;
 use patchadm_svr4::package::checksum::sum_of;
 use patchadm_svr4::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 
-/// The bytes that are read at once.
 const BUFFER: usize = 1 << 18;
 
-/// A package on a device.
 #[derive(Debug)]
 pub struct DevicePackage {
-    /// Its name.
     pub package: String,
-    /// True if it comes in a datastream rather than as a directory.
+    /// Comes in a datastream, not as a directory.
     pub is_stream: bool,
-    /// Its objects in scope, including information files, in the order of the pkgmap.
+    /// In scope, with information files, in the order of the pkgmap.
     pub objects: Vec<DeviceObject>,
 }
 
-/// An object of a package on a device.
 #[derive(Debug)]
 pub struct DeviceObject {
-    /// Its path, as the pkgmap writes it.
+    /// As in the pkgmap.
     pub path: PackagePath,
-    /// The object, according to the pkgmap.
     pub object: Object,
-    /// The defects of its content.
     pub findings: Vec<Finding>,
 }
 
-/// The requested packages of a device.
 #[derive(Debug)]
 pub struct DeviceReport {
-    /// The packages found.
     pub packages: Vec<DevicePackage>,
-    /// The words that match no package.
+    /// Words that match no package.
     pub missing: Vec<String>,
 }
 
-/// Reads the packages in scope. With `aspects`, also compares their objects with the pkgmap.
+/// With `aspects`, also compares objects with the pkgmap.
 pub fn check_device(
     device: &Path,
     scope: &CheckScope,
@@ -88,7 +77,7 @@ pub fn check_device(
     Ok(DeviceReport { packages, missing: Vec::new() })
 }
 
-/// Returns whether a path is in scope: as the pkgmap writes it, or as it is installed by default.
+/// Accepts the path of the pkgmap, or the default place.
 fn is_in_scope(scope: &CheckScope, image: &PackageImage, path: &PackagePath) -> bool {
     let base = ObjectPath::new(image.params.get("BASEDIR").unwrap_or_default());
     let base = base.unwrap_or_else(|_| ObjectPath::root());

@@ -1,18 +1,6 @@
-//! Repairs of what a record says and a file system can be told: attributes, modification times, directories, links, pipes
-//! and devices; and hidden files in exclusive directories (type `x`), which are reported or removed.
-//!
-//! Every repair is one change of one name through the door of the root, and is useful on its own. This is no transaction: a
-//! killed run leaves some objects repaired and others not. Content is never changed, and nothing that holds bytes is thrown
-//! away. A file in the place of a link is replaced by the link only if its bytes are those of the link's source. An object
-//! of another type stays. Objects that belong to a package of dpkg or rpm stay as well, unless a package of their record was
-//! adopted from it.
-//!
-//! Only the recorded bytes get set-id bits, and the owner of a file whose content is not meant to change. Otherwise a user
-//! who replaced a program would get a set-id program of their own. The sum of `contents` has 16 bits, so bytes can be made
-//! to match it. If a patch has left the BLAKE3 of what it put there, that must match as well.
-//!
-//! A name in an exclusive directory is known if an object is recorded there or anywhere below it, also by another path through
-//! a symbolic link. The contents of a hidden directory are hidden with it.
+//! Repairs attributes, times, directories, links and devices, and removes hidden files. This is no transaction: each
+//! repair is one change of one name. Content is never changed, no bytes are lost, and files of dpkg or rpm stay unless
+//! adopted.
 
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
@@ -33,8 +21,7 @@ use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object, ObjectPath};
 
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Compares each object and repairs what differs. Returns what still differs, and the number of objects that were repaired
-/// in part or whole.
+/// Returns remaining differences, and the number of objects repaired in part or whole.
 pub(super) fn fix_all(
     comparison: &ObjectComparison<'_>,
     lines: &[ContentsLine],
@@ -74,14 +61,14 @@ fn fix(
     let failed = repair(comparison, line, &before.findings);
     let mut after = comparison.compare_one(line);
     let is_other = after.findings.len() < before.findings.len();
-    // A failed repair whose difference is gone nevertheless, because of another repair, is not reported.
+    // Another repair may have removed the difference.
     if !after.findings.is_empty() {
         after.findings.extend(failed.into_iter().map(Finding::Unfixed));
     }
     (after, is_other)
 }
 
-/// Makes the changes that the findings require. Returns what could not be done.
+/// Returns failed repairs.
 fn repair(
     comparison: &ObjectComparison<'_>,
     line: &ContentsLine,
@@ -143,7 +130,8 @@ fn make_node(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(
     set_attributes(comparison, line).map(drop)
 }
 
-/// Sets the recorded attributes. Returns what was not done, if the bytes are not the recorded ones.
+/// Only recorded bytes get set-id bits or their owner: otherwise a user who replaced a program would get a set-id
+/// program. The 16-bit sum of `contents` can be forged, so a patch's BLAKE3 must match, too, if there is one.
 fn set_attributes(
     comparison: &ObjectComparison<'_>,
     line: &ContentsLine,
@@ -165,7 +153,7 @@ fn set_attributes(
     if !is_for_bytes {
         return object.set_rights_until(rights, comparison.interrupt).map(|()| None);
     }
-    // The previous owner may have written to it until now, and can no longer open it then.
+    // The previous owner may have written until now; afterwards it can no longer be opened.
     let is_set = object.set_rights_if(rights, || holds_recorded_bytes(comparison, line, &object))?;
     Ok((!is_set).then_some(UnfixedReason::OtherBytes))
 }
@@ -194,8 +182,7 @@ fn other_owners(
     (uid.filter(|uid| *uid != seen.uid), gid.filter(|gid| *gid != seen.gid))
 }
 
-/// Returns whether a file holds the recorded bytes: by size and sum, and by the digest of what a patch put there if one is
-/// known. Without a record of the bytes, the answer is no.
+/// Compares size, sum, and the patch's digest if known. False without a record of the bytes.
 fn holds_recorded_bytes(
     comparison: &ObjectComparison<'_>,
     line: &ContentsLine,
@@ -237,13 +224,13 @@ fn link_anew(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(
     }
     let renamed = parent.rename(&new, &name);
     if renamed.is_err() {
-        // The first failure is reported; a left-over temporary name is harmless.
+        // The first failure is reported; a leftover temporary name is harmless.
         let _ = parent.remove(&new);
     }
     renamed
 }
 
-/// Returns whether two names hold the same: regular files with the same bytes, or symbolic links with the same target.
+/// Compares bytes of regular files, or targets of symbolic links.
 fn has_same_bytes(
     (dir, name): (&Dir, &[u8]),
     (other_dir, other): (&Dir, &[u8]),
@@ -259,7 +246,6 @@ fn has_same_bytes(
     })
 }
 
-/// The native owners of objects that may be repaired.
 pub(super) struct NativeFiles<'g> {
     ground: &'g RootAndPolicy,
     inventory: Inventory,
@@ -279,8 +265,8 @@ impl<'g> NativeFiles<'g> {
         Ok(Self { ground, inventory: Inventory { packages, native_owners, ..Inventory::default() } })
     }
 
-    /// Returns the native package that owns a recorded object, if no package of its line stands for it. What is changed in its
-    /// place has all of its names changed: each of them counts.
+    /// Returns the native owner of a recorded object, unless a package of its line stands for that. A change affects
+    /// all names of the object, so each counts.
     fn owner(&self, line: &ContentsLine, interrupt: Interrupt<'_>) -> Result<Option<NativeOwner>, RootError> {
         if self.ground.native_index().is_empty() {
             return Ok(None);
@@ -321,8 +307,8 @@ impl<'g> NativeFiles<'g> {
     }
 }
 
-/// Returns what is hidden in the exclusive directories among `lines`, which are in scope. With `native`, removes it, except for
-/// directories that are not empty, and what a package of dpkg or rpm owns.
+/// Returns hidden objects of the exclusive directories in `lines`. With `native`, removes them, except non-empty
+/// directories and files of dpkg or rpm.
 pub(super) fn hidden(
     view: &RecordView<'_>,
     comparison: &ObjectComparison<'_>,
@@ -358,7 +344,7 @@ pub(super) fn hidden(
     Ok(found)
 }
 
-/// Returns the paths in a directory; empty if it does not exist.
+/// Empty if the directory does not exist.
 fn names_in(comparison: &ObjectComparison<'_>, directory: &ObjectPath) -> Result<Vec<ObjectPath>, RootError> {
     let Some((parent, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
     if seen.file_type != FileType::Directory {
@@ -369,7 +355,7 @@ fn names_in(comparison: &ObjectComparison<'_>, directory: &ObjectPath) -> Result
     Ok(dir.names()?.iter().filter_map(|name| directory.join(name).ok()).collect())
 }
 
-/// Returns the real paths of recorded objects whose path has one of these names in it, with the directories above them.
+/// Returns real paths of recorded objects with one of these names in their path, and their parents.
 fn known_by_another_way(
     view: &RecordView<'_>,
     comparison: &ObjectComparison<'_>,
@@ -396,7 +382,7 @@ fn with_ancestors(paths: impl Iterator<Item = ObjectPath>) -> BTreeSet<ObjectPat
     all
 }
 
-/// Removes a hidden name. Returns the remaining findings: none, or why it still exists.
+/// Returns the remaining findings.
 fn remove(comparison: &ObjectComparison<'_>, path: &ObjectPath) -> Vec<Finding> {
     let removed = comparison.place(path).and_then(|(dir, name)| match dir.look(&name)? {
         Some(seen) if seen.file_type == FileType::Directory => dir.remove_dir(&name),

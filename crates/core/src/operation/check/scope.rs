@@ -1,7 +1,5 @@
-//! The records that a check is about: lines of the database, or a pkgmap instead of it (pkgchk(1M) `-m`).
-//!
-//! Paths and variables of a pkgmap get their values from the installed parameters of the named package, if there is one, and
-//! with precedence from the environment file (`-e`). Without a BASEDIR, relative paths lie in `/`.
+//! The records of a check: lines of the database, or a pkgmap (pkgchk(1M) `-m`). Values of a pkgmap come from the
+//! environment file (`-e`), then from the installed package. Without BASEDIR, relative paths start at `/`.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -21,30 +19,27 @@ use patchadm_svr4::package::{
     ContentsLine, ObjectPath, OwningPackage, Params, PathError, PkgInst, variables,
 };
 
-/// The objects that are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckScope {
-    /// Only objects of any of these packages; of all packages if empty.
+    /// Empty: all packages.
     pub packages: Vec<PackagePattern>,
-    /// Only objects of packages of any of these categories, in any case; no package is named then.
+    /// Empty: all categories. Excludes `packages`.
     pub categories: Vec<String>,
-    /// Only objects at any of these paths; all if empty.
+    /// Empty: all paths.
     pub paths: Vec<PathPattern>,
 }
 
-/// A path operand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
-    /// This path.
     Exactly(ObjectPath),
-    /// Every path that begins with these bytes (a word that ends in `*`).
+    /// A word that ends in `*`.
     Prefix(Vec<u8>),
-    /// Every path that has these bytes in it.
+    /// Every path that contains these bytes.
     Part(Vec<u8>),
 }
 
 impl PathPattern {
-    /// Reads a word of a path list: a path, or a prefix of paths if it ends in `*`.
+    /// A trailing `*` makes a prefix.
     pub fn parse(word: &[u8]) -> Result<Self, PathError> {
         match word.strip_suffix(b"*") {
             Some(prefix) => Ok(Self::Prefix(prefix.to_vec())),
@@ -62,7 +57,7 @@ impl PathPattern {
 }
 
 impl CheckScope {
-    /// Returns the lines of `contents` in scope, in the order of their paths, and the operands that match nothing.
+    /// In order of paths; also returns operands that match nothing.
     pub(super) fn lines(
         &self,
         view: &RecordView<'_>,
@@ -89,8 +84,8 @@ impl CheckScope {
         Ok((lines.into_values().collect(), unknown))
     }
 
-    /// Returns the same, with the results of this number of workers that process the lines while they are read. `None` if
-    /// the lines must be complete first: only some paths are in scope, or `contents` is not sorted. `step` counts all lines.
+    /// Processes lines in several workers while they are read. `None` if the lines must be complete first: only some
+    /// paths are in scope, or `contents` is not sorted. `step` counts all lines.
     pub(super) fn each<R: Send, W: FnMut(ContentsLine) -> R>(
         &self,
         view: &RecordView<'_>,
@@ -141,7 +136,6 @@ impl CheckScope {
         })
     }
 
-    /// Returns whether a path is in scope; all are if no path is named.
     pub(super) fn has_path(&self, path: &[u8]) -> bool {
         self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.fits(path))
     }
@@ -169,8 +163,8 @@ impl CheckScope {
         Ok(packages)
     }
 
-    /// Sorts operands: packages that are not installed, and packages that own nothing. With a list of paths, a package that
-    /// owns none of them is not reported.
+    /// Finds packages that are not installed, and packages that own nothing. The latter are not reported if paths are
+    /// named.
     fn sort_out(
         &self,
         view: &RecordView<'_>,
@@ -200,13 +194,13 @@ impl OwnersInScope {
         Self(packages.into_iter().map(|pattern| (pattern, AtomicBool::new(false))).collect())
     }
 
-    /// Returns whether any of the packages owns the line, and records which.
+    /// Also records which.
     fn have(&self, line: &ContentsLine) -> bool {
         let mut is_owned = self.0.is_empty();
         for (pattern, has_objects) in &self.0 {
             if line.owners.iter().any(|owner| pattern.fits(owner.package.as_str())) {
                 is_owned = true;
-                // Threads that only read the flag do not wait for each other.
+                // Readers of the flag do not block each other.
                 if !has_objects.load(Ordering::Relaxed) {
                     has_objects.store(true, Ordering::Relaxed);
                 }
@@ -223,19 +217,17 @@ impl OwnersInScope {
     }
 }
 
-/// The largest pkgmap that is read, in bytes: 1 GiB.
+/// 1 GiB.
 const LARGEST: u64 = 1 << 30;
 
-/// The files that `-m` and `-e` name.
+/// Files of `-m` and `-e`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapFiles {
-    /// The pkgmap.
     pub pkgmap: PathBuf,
-    /// Parameters, in the syntax of pkginfo(4).
+    /// In pkginfo(4) syntax.
     pub environment: Option<PathBuf>,
 }
 
-/// A pkgmap that has been read.
 #[derive(Debug)]
 pub(super) struct CheckMap {
     path: PathBuf,
@@ -255,8 +247,7 @@ impl CheckMap {
         Ok(Self { path: files.pkgmap.clone(), pkgmap, environment })
     }
 
-    /// Returns the objects of the map in scope, in its order. A named package that is not installed is unknown, and gives no
-    /// variable a value.
+    /// In the order of the map. A named package that is not installed is unknown, and gives no variable a value.
     pub(super) fn lines(
         &self,
         view: &RecordView<'_>,

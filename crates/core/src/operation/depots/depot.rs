@@ -1,5 +1,3 @@
-//! An open depot: its index, the verdict on its signature, and its location.
-
 use super::error::DepotError;
 use super::in_place::{index_of, must_be_unique, read_in_place};
 use super::index::IndexBytes;
@@ -14,7 +12,7 @@ use patchadm_inputs::depot::{DepotIndex, DepotPatch, IndexSight, StaleIndex};
 use patchadm_inputs::sign::{Demand, DemandWord, SignatureState, Verdict, sha256, sha256_text};
 use patchadm_rootfs::Root;
 
-/// A depot whose index was read, if its signature is good enough for all demands.
+/// Its index has been read, and its signature satisfies all demands.
 #[derive(Debug)]
 pub struct Depot {
     location: DepotLocation,
@@ -27,8 +25,8 @@ pub struct Depot {
     others: Vec<DepotPatch>,
 }
 
-/// Opens a depot: reads its index, verifies the signature against all requirements, and only then parses it. A
-/// directory of patches without an index is indexed in memory, and counts as unsigned.
+/// Verifies the signature before it parses the index. A directory without an index is indexed in memory, and counts as
+/// unsigned.
 pub fn open_depot(
     location: &DepotLocation,
     demands: &[Demand],
@@ -68,7 +66,7 @@ fn index_here(
     let known = KnownPatches::new();
     let read = read_in_place(directory, &known, session.access.interrupt, session.access.progress)?;
     let remembered = location.remembered();
-    // The name is not random: it is never remembered.
+    // Not random: the name is never remembered.
     let name = sha256_text(&sha256(remembered.as_bytes())).get(..32).unwrap_or_default().to_owned();
     let index = index_of(read.patches, name, session.access.now);
     let passed_over = read.known.into_iter().filter_map(|known| Some((known.name, known.reason?)));
@@ -85,18 +83,15 @@ fn index_here(
 }
 
 impl Depot {
-    /// Returns its location.
     pub fn location(&self) -> &DepotLocation {
         &self.location
     }
 
-    /// Returns its index.
     pub fn index(&self) -> &DepotIndex {
         &self.index
     }
 
-    /// Returns all patches in it: those of the index, then those that a directory has beside them under the same ids and with
-    /// other content.
+    /// Returns patches of the index, then those of a directory with the same ids and other content.
     pub fn patches(&self) -> Vec<&DepotPatch> {
         self.index.patches().chain(&self.others).collect()
     }
@@ -110,28 +105,25 @@ impl Depot {
         }
     }
 
-    /// Returns the SHA-256 of its index.
     pub fn index_sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Returns the verdict on the signature of the index, by the strictest demand.
+    /// By the strictest demand.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// Returns whether it has no index of its own, and was indexed in memory.
     pub fn is_indexed_here(&self) -> bool {
         self.is_indexed_here
     }
 
-    /// Returns what was not read as a patch when the depot was indexed in memory: the names and the reasons.
+    /// Returns names and reasons.
     pub fn passed_over(&self) -> &[(String, String)] {
         &self.passed_over
     }
 
-    /// Compares the index with the memory of a root, without a lock. Accepts an expired index if the requirements
-    /// allow it, so that it can be reported.
+    /// Compares the index with a root's memory, without a lock. Accepts an expired index if allowed, to report it.
     pub fn check(
         &self,
         root: &Root,
@@ -144,8 +136,8 @@ impl Depot {
         check_index(root, &self.sight(), demand, now)
     }
 
-    /// Compares the index again, under the lock of a session, and remembers it if its signature is trusted.
-    /// Otherwise an attacker could show an index with a version that no genuine index ever reaches.
+    /// Compares again under the lock, and remembers an index with a trusted signature. Otherwise an attacker could show
+    /// a version that no genuine index ever reaches.
     pub fn remember(
         &self,
         session: &Session<'_>,

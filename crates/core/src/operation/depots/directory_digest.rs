@@ -1,8 +1,5 @@
-//! The digest of a directory: that of the sorted list of its files, each with its own digest.
-//!
-//! The list equals the output of `find -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort` with unescaped
-//! names. Empty directories do not count. A directory with anything other than files and directories has no
-//! digest.
+//! The digest of a directory: that of `find -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort`, with
+//! unescaped names. Empty directories do not count; other types of objects are an error.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -14,10 +11,8 @@ use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::input_file::{InputDirectory, InputFile};
 use patchadm_inputs::sign::{sha256, sha256_text};
 
-/// Deepest level of nested directories.
 const DEEPEST: usize = 256;
 
-/// Most files of one directory.
 const MOST_FILES: usize = 1_000_000;
 
 pub(super) enum DirectoryPart<'a> {
@@ -25,12 +20,12 @@ pub(super) enum DirectoryPart<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Reads all files of a directory, and returns the digest of their list and their bytes together.
+/// Returns the digest of the list, and the total size.
 pub fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
     digest_of_parts(directory, &mut |_| Ok(()))
 }
 
-/// Digests a directory and passes each part to `each`. An error of `each` ends the reading.
+/// Passes each part to `each`, whose error ends the reading.
 pub(super) fn digest_of_parts<E: From<io::Error>>(
     directory: &Path,
     each: &mut dyn FnMut(DirectoryPart<'_>) -> Result<(), E>,
@@ -51,7 +46,7 @@ pub(super) fn digest_of_parts<E: From<io::Error>>(
     Ok(ObjectDigest { sha256: sha256_text(&sha256(&list)), size })
 }
 
-/// Returns the digest of a patch as an index has it: of its file, or of its directory.
+/// Digests a file or a directory.
 pub(in crate::operation) fn digest_of_patch(path: &Path) -> io::Result<String> {
     if path.is_dir() {
         return Ok(digest_of_directory(path)?.sha256);
@@ -59,7 +54,7 @@ pub(in crate::operation) fn digest_of_patch(path: &Path) -> io::Result<String> {
     Ok(digest_of_file::<io::Error>(&mut InputFile::open(path)?, |_| Ok(()))?.sha256)
 }
 
-/// Lists the files below a directory, each by its path from there. Links, devices and the like are an error.
+/// Relative paths. Links, devices and the like are an error.
 pub(in crate::operation) fn files_of_directory(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     list(directory, Path::new(""), 0, &mut files)?;

@@ -1,5 +1,4 @@
-//! Fetches patches: they are verified against the index before any of their bytes are parsed. The check of a whole
-//! depot.
+//! Fetches patches, verified before any byte is parsed; and checks whole depots.
 
 use std::ffi::OsStr;
 use std::io;
@@ -26,14 +25,14 @@ use patchadm_inputs::source::{SourceProblem, open_signed};
 use patchadm_rootfs::NewTree;
 use patchadm_svr4::package::Mode;
 
-/// Largest patch that is fetched without an index: 64 GiB.
+/// 64 GiB, without an index.
 const LARGEST_PATCH: u64 = 64 << 30;
 
-/// Suffix of a signature in the spool before its format is known.
+/// In the spool, before the signature's format is known.
 const SIGNATURE: &str = ".signature";
 
-/// Fetches a patch, or finds it on this machine, with the size and digest of the index. The path exists as long as the
-/// session; the manifest and the signature that the index names are beside it.
+/// Checks size and digest against the index. The path lives as long as the session, with manifest and signature beside
+/// it.
 pub fn fetch_patch(
     depot: &Depot,
     patch: &DepotPatch,
@@ -47,13 +46,13 @@ pub fn fetch_patch(
     }
 }
 
-/// Returns whether an operand is an address and not a path: one of `file:`, `http:` or `https:`.
+/// True for `file:`, `http:` and `https:`.
 pub fn is_address(named: &OsStr) -> bool {
     is_on_network(named)
         || named.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"file:"))
 }
 
-/// Resolves an operand that is an address, and fetches it if needed. The path exists as long as the session.
+/// Fetches an address if needed. The path lives as long as the session.
 pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     if is_on_network(named) {
         return fetch_address(&Address::parse(&named.to_string_lossy())?, session);
@@ -64,7 +63,7 @@ pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBu
     }
 }
 
-/// Fetches a file of a web server that is in no index, as `patchadd URL` does. The path exists as long as the session.
+/// For a file in no index, as in `patchadd URL`. The path lives as long as the session.
 pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     if session.access.is_offline {
         return Err(DepotError::Offline(address.to_string()));
@@ -89,8 +88,7 @@ fn name_of(address: &Address) -> String {
     if name.is_empty() { "patch".to_owned() } else { name.to_owned() }
 }
 
-/// Returns a patch in a directory without an index, which nobody vouches for. A signed patch is compared with
-/// its own signature wherever it is read.
+/// For a directory without an index. A signed patch is compared with its own signature when it is read.
 fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     let path = directory.join(&patch.path);
     let unreadable = |error| DepotError::read(&path, error);
@@ -112,8 +110,7 @@ fn object_of(patch: &DepotPatch) -> DepotFile {
     DepotFile { path: patch.path.clone(), sha256: patch.sha256.clone(), size: patch.size }
 }
 
-/// Copies an object into the spool and verifies the copy against the index, so that later replacements of the
-/// object have no effect.
+/// Verifies the copy, so that later changes of the object have no effect.
 fn copy_object(
     directory: &Path,
     wanted: &DepotFile,
@@ -170,7 +167,7 @@ fn copy_directory(
             DirectoryPart::File(path, seen) => {
                 let file = copies.file(path.as_os_str().as_bytes()).map_err(DepotError::from);
                 let file = file.map_err(CopyError::Depot)?;
-                // The scripts of a patch are executed where they are.
+                // Scripts run from the spool.
                 let made = file.set_mode(Mode::of(0o600 | seen.mode() & 0o111));
                 made.map_err(|error| CopyError::Depot(error.into()))?;
                 copy = Some(file);
@@ -205,7 +202,6 @@ fn compare_object(path: &str, found: &ObjectDigest, wanted: &DepotFile) -> Resul
     Ok(())
 }
 
-/// Returns a patch of a local depot with an index: a copy in the spool, under a readable name.
 fn from_objects(
     directory: &Path,
     patch: &DepotPatch,
@@ -234,8 +230,7 @@ fn from_address(
     name_signature(patch, session)
 }
 
-/// Takes an object from the cache, or fetches it. Tries again if another command removes the object at that
-/// moment.
+/// Takes an object from the cache, or fetches it. Retries if another command removes it meanwhile.
 pub(super) fn take_object(
     depot: &Address,
     object: &DepotFile,
@@ -260,8 +255,7 @@ pub(super) fn take_object(
     Err(DepotError::Digest(address.to_string()))
 }
 
-/// Returns the objects of a patch that a reader needs, with their names in the spool. The format of a
-/// signature follows from its bytes.
+/// With names in the spool. A signature's bytes tell its format.
 fn objects_of(patch: &DepotPatch) -> Vec<(String, DepotFile)> {
     let name = name_of_patch(patch);
     let mut objects = vec![(name.clone(), object_of(patch))];
@@ -319,30 +313,23 @@ fn take_readme(
     Ok(Some(path))
 }
 
-/// The fault of an object.
 #[derive(Debug)]
 pub struct DepotFault {
-    /// The id of the patch, or another object.
+    /// Patch id, or another object.
     pub object: String,
-    /// The fault.
     pub reason: String,
-    /// The kind of fault.
     pub error: Option<DepotError>,
 }
 
-/// Result of a check.
 #[derive(Debug)]
 pub struct DepotCheck {
-    /// The depot.
     pub depot: Depot,
-    /// The number of objects that were read.
     pub objects: usize,
-    /// The faults.
     pub faults: Vec<DepotFault>,
 }
 
-/// Reads every object of a depot and compares it with the index, and the signatures with the keys. Continues after a fault;
-/// only what prevents the whole check is an error.
+/// Compares every object with the index, and signatures with the keys. Continues after a fault; only errors that
+/// prevent the whole check are returned.
 pub fn check_depot(
     location: &DepotLocation,
     demands: &[Demand],
@@ -375,7 +362,7 @@ fn fault(patch: &DepotPatch, error: DepotError) -> DepotFault {
     DepotFault { object: patch.id.clone(), reason: error.to_string(), error: Some(error) }
 }
 
-/// Opens a patch like an application does if it is signed, or signatures are required.
+/// Opens a patch as if applied, if it is signed or must be.
 fn signature_fault(patch: &DepotPatch, path: &Path, demands: &[Demand]) -> Option<DepotFault> {
     let is_asked = demands.iter().any(|demand| demand.word != DemandWord::Off);
     if !is_asked && patch.signature.is_none() {

@@ -1,5 +1,4 @@
-//! A directory of patches, read in place: each file and directory becomes an entry of an index, or is skipped.
-//! `depot index` writes that index beside the patches.
+//! Reads a directory of patches in place; `depot index` writes the index beside them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -34,7 +33,7 @@ use patchadm_svr4::format::{patchdiag, readme};
 use patchadm_svr4::package::{Ftype, Mode, PackagePath};
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
-/// Patches between two checks for interruption, and between two steps of a progress bar.
+/// Patches between checks for interruption and steps of the progress bar.
 const PORTION: usize = 16;
 
 pub(super) struct PatchesInPlace {
@@ -44,8 +43,8 @@ pub(super) struct PatchesInPlace {
     is_unchanged: bool,
 }
 
-/// Reads a directory. Known files that were not modified are not read again. If an id occurs twice with the
-/// same content, the directory wins, then the first name. Different content under one id is an error entry.
+/// Does not read unmodified known files again. For one id with the same content, the directory wins, then the first
+/// name; different content is an error entry.
 pub(super) fn read_in_place(
     directory: &Path,
     known: &KnownPatches,
@@ -62,7 +61,7 @@ pub(super) fn read_in_place(
         let portion = side_by_side(cores(), portion.len(), || {
             |at: usize| portion.get(at).map(|file| read_or_know(file, known, interrupt))
         });
-        // These are copies, so that the memory in which patches were read is free as a whole for the next ones.
+        // Copies free the memory of whole patches.
         read.extend(portion.iter().flatten().cloned());
     }
     if let Some(signal) = interrupt() {
@@ -118,7 +117,7 @@ pub(super) fn must_be_unique<'p>(
 ) -> Result<(), DepotError> {
     let Some(other) = others.first() else { return Ok(()) };
     let Ok(id) = PatchId::new(&other.id) else { return Ok(()) };
-    // One patch has several spellings.
+    // A patch id has several spellings.
     let is_it = |first: &&DepotPatch| PatchId::new(&first.id).is_ok_and(|first| first == id);
     let Some(first) = patches.find(is_it) else { return Ok(()) };
     let (first, second) = (directory.join(&first.path), directory.join(&other.path));
@@ -141,7 +140,7 @@ fn read_or_know(
         Err(NoEntry::OtherThing | NoEntry::Interrupted) => (None, None),
     };
     let (entry, os_release) = read.unzip();
-    // A file that is being written at this moment is read again next time.
+    // A file that is being written is read again next time.
     let stamp = if file.stamp().is_ok_and(|now| now == stamp) { stamp } else { String::new() };
     let os_release = os_release.flatten();
     (KnownPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
@@ -225,11 +224,11 @@ fn small_object(file: &PatchFile, path: &Path, limit: u64) -> io::Result<(DepotF
     Ok((DepotFile { path: name, sha256, size: text.len() as u64 }, text))
 }
 
-/// The scripts of packages that belong to no class.
+/// Scripts without a class.
 const PROCEDURES: [&str; 6] =
     ["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// Describes a patch for an index. The caller adds the files beside it and its date.
+/// The caller adds files beside it and its date.
 pub(in crate::operation) fn index_entry(image: &Image, macros: &PatchMacros, file: DepotFile) -> DepotPatch {
     let field = |label| image.readme.as_ref().and_then(|(_, text)| readme::field(text, label));
     let keywords = field("Keywords").unwrap_or_default();
@@ -282,7 +281,7 @@ fn join(alternatives: &[PatchId]) -> String {
     alternatives.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
 }
 
-/// Returns whether a patch or one of its packages has a script whose work patchadm does not do itself.
+/// True if patchadm cannot replace a script.
 fn has_own_scripts(image: &Image) -> bool {
     let hooks = &image.hooks;
     let has_hooks = [&hooks.prepatch, &hooks.postpatch, &hooks.prebackout, &hooks.postbackout];
@@ -340,7 +339,7 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-/// Returns whether two patches deliver the same. Unreadable patches are never the same.
+/// Unreadable patches are never equal.
 fn deliver_the_same(one: &Path, other: &Path) -> bool {
     matches!((content_of(one), content_of(other)), (Ok(one), Ok(other)) if one == other)
 }
@@ -384,16 +383,16 @@ const ENDINGS: [&str; 8] = [".manifest", ".minisig", ".sig", ".json", ".xref", "
 #[derive(Clone, Debug)]
 struct PatchFile {
     pub(super) path: PathBuf,
-    /// `None` if the name is not UTF-8, which an index cannot have.
+    /// `None` if not UTF-8, which an index cannot have.
     pub(super) name: Option<String>,
     pub(super) is_directory: bool,
-    /// The manifest, then its signature, if they exist.
+    /// Manifest, then signature, if they exist.
     pub(super) manifest: Option<PathBuf>,
     pub(super) signature: Option<PathBuf>,
     inside: Arc<InputDirectory>,
 }
 
-/// Lists the possible patches in a directory, sorted by name.
+/// Sorted by name.
 fn patch_files(directory: &Path) -> Result<Vec<PatchFile>, DepotError> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => DepotError::NotThere(directory.to_owned()),
@@ -411,7 +410,7 @@ fn patch_files(directory: &Path) -> Result<Vec<PatchFile>, DepotError> {
         if is_beside(&shown) {
             continue;
         }
-        // Links are followed. A dangling link is not a patch; one that leads out of the depot fails when it is read.
+        // Follows links: a dangling one is no patch; one that leads out fails when read.
         let is_directory = match kind.map_or_else(|| inside.kind(Path::new(name)), Ok) {
             Ok(InputKind::Directory) => true,
             Ok(InputKind::Other) => continue,
@@ -448,7 +447,7 @@ impl PatchFile {
         self.inside.metadata(name_of(path))
     }
 
-    /// Returns a stamp that shows modifications: size, times and inode of each file.
+    /// Size, times and inode of each file.
     pub(super) fn stamp(&self) -> io::Result<String> {
         let mut stamp = String::new();
         for path in [Some(&self.path), self.manifest.as_ref(), self.signature.as_ref()].into_iter().flatten()
@@ -484,52 +483,42 @@ const SIGNATURES: &[u8] = b"index";
 const XREF: &[u8] = b"patchdiag.xref";
 const READABLE: u32 = 0o644;
 
-/// Makes the signature file of an index.
 pub type SignInPlace<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
-/// Request to index a directory of patches.
 pub struct IndexRequest<'a> {
-    /// The directory of patches.
+    /// Contains patches.
     pub directory: &'a Path,
     /// Also write `patchdiag.xref`.
     pub writes_xref: bool,
-    /// Signs the index, if it is to be signed.
+    /// `None`: unsigned.
     pub sign: Option<&'a SignInPlace<'a>>,
-    /// The present moment.
     pub now: DateTime<Utc>,
-    /// Returns the signal that asks the command to end, if one arrived.
+    /// Returns the signal that asks the command to end, if any.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Receives the progress.
     pub progress: &'a dyn Fn(DepotProgress<'_>),
 }
 
-/// A file or directory that is not in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOver {
-    /// Its name.
     pub name: String,
-    /// The reason.
     pub reason: String,
 }
 
-/// Report of indexing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexReport {
-    /// The name of the depot.
     pub depot: String,
-    /// The version of the index that is in place.
+    /// Of the index in place.
     pub version: u64,
-    /// True if this command wrote it.
+    /// This command wrote it.
     pub is_new: bool,
-    /// The number of patches in it.
     pub patches: usize,
-    /// The files that looked like patches and are none.
+    /// Files that looked like patches.
     pub passed_over: Vec<PassedOver>,
-    /// The number of patches that a `patchdiag.xref` cannot hold, if one was requested.
+    /// Patches that a requested `patchdiag.xref` cannot hold.
     pub left_out_of_xref: Option<usize>,
 }
 
-/// Indexes a directory. `wait` decides whether to keep waiting while another command indexes it.
+/// `wait` decides whether to keep waiting for another command.
 pub fn index_directory(
     request: &IndexRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
@@ -589,8 +578,7 @@ fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
     named.collect()
 }
 
-/// Writes the cross-reference of an index, if the index is new or the file is missing. Returns the number of
-/// patches that it cannot hold.
+/// Writes it if the index is new or the file is missing. Returns the number of patches that it cannot hold.
 fn put_xref(
     top: &Dir,
     index: &DepotIndex,
@@ -627,7 +615,7 @@ fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name, bytes, Mode::of(READABLE))
 }
 
-/// Returns a unique name: 32 random hexadecimal digits.
+/// 32 random hexadecimal digits.
 fn new_name() -> Result<String, RootError> {
     Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

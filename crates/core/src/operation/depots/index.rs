@@ -1,5 +1,4 @@
-//! The bytes of an index and of its signature before verification, and the facts about patches that were read
-//! earlier.
+//! Unverified bytes of an index and its signature, and cached facts of patches.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,11 +23,11 @@ pub(super) struct IndexBytes {
     pub(super) path: String,
     pub(super) text: Vec<u8>,
     pub(super) sha256: String,
-    /// Signature of exactly these bytes.
+    /// Signs exactly these bytes.
     pub(super) signature: Option<Vec<u8>>,
 }
 
-/// The note in the cache about the index of an address.
+/// In the cache, for the index of an address.
 #[derive(Serialize, Deserialize)]
 struct IndexNote {
     url: String,
@@ -43,7 +42,7 @@ impl IndexBytes {
         Self { sha256: sha256_text(&sha256(&text)), path, text, signature }
     }
 
-    /// Reads the index of a directory and its signature; `None` if there is no index.
+    /// `None` if there is no index.
     pub(super) fn of_directory(directory: &Path) -> Result<Option<Self>, DepotError> {
         let path = directory.join(INDEX);
         let inside = InputDirectory::open(directory).map_err(|error| DepotError::read(directory, error))?;
@@ -61,7 +60,7 @@ impl IndexBytes {
         Ok(Some(Self { signature, ..index }))
     }
 
-    /// Fetches the index of an address and its signature, or takes them from the cache if they are unchanged.
+    /// Uses the cache if the index is unchanged.
     pub(super) fn of_address(depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
         let address = depot.below("index.json");
         let key = sha256_text(&sha256(address.to_string().as_bytes()));
@@ -99,7 +98,7 @@ impl IndexBytes {
         }
     }
 
-    /// Returns the index of an address as it was last fetched, if the cache still has it.
+    /// Returns the last fetched index, if cached.
     fn cached(
         address: &Address,
         key: &str,
@@ -136,12 +135,11 @@ impl IndexBytes {
         let Validators { etag, modified } = validators;
         let (url, sha256) = (address.to_string(), self.sha256.clone());
         let note = IndexNote { url, etag, modified, sha256, signature: signature.transpose()? };
-        // Strings: serialising these cannot fail.
+        // Serializing strings cannot fail.
         Ok(cache.set_note(key, &serde_json::to_vec(&note).unwrap_or_default())?)
     }
 
-    /// Verifies the signature against all requirements, and returns the strictest verdict. A missing
-    /// signature that `require` demands may still be on its way to a mirror.
+    /// Returns the strictest verdict. A mirror may lack a required signature for a while.
     pub(super) fn judged(&self, demands: &[Demand]) -> Result<Verdict, DepotError> {
         let signature = self.signature.clone().map(|text| (SignatureFormat::Minisign, text));
         let files = SignedFiles { manifest: self.text.clone(), signature };
@@ -185,7 +183,7 @@ fn too_large(path: String) -> DepotError {
 
 const NAME: &[u8] = b".patchadm-index";
 
-/// Largest file that is read, in bytes.
+/// In bytes.
 const LARGEST: u64 = 128 << 20;
 
 const PROGRAM: &str = "depot-index";
@@ -195,10 +193,9 @@ pub(super) struct KnownPatch {
     pub(super) name: String,
     pub(super) stamp: String,
     pub(super) entry: Option<DepotPatch>,
-    /// Release of the system that the patch is for, such as `5.10`.
+    /// For example `5.10`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) os_release: Option<String>,
-    /// The defect of a damaged patch.
     pub(super) reason: Option<String>,
 }
 
@@ -217,14 +214,14 @@ pub(super) fn read_known(top: &Dir) -> KnownPatches {
     known.map_while(Result::ok).map(|known| (known.name.clone(), known)).collect()
 }
 
-/// Replaces the known facts. The rename need not be durable: lost facts are read again.
+/// The rename need not be durable: lost facts are read again.
 pub(super) fn write_known<'k>(
     top: &Dir,
     known: impl Iterator<Item = &'k KnownPatch>,
 ) -> Result<(), RootError> {
     let mut text = Vec::new();
     for known in known {
-        // These are strings and numbers: serialising them cannot fail.
+        // Serializing strings and numbers cannot fail.
         text.append(&mut serde_json::to_vec(known).unwrap_or_default());
         text.push(b'\n');
     }

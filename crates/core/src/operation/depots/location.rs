@@ -1,5 +1,3 @@
-//! The location of a depot: a local directory or an address.
-
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -9,18 +7,15 @@ use super::error::DepotError;
 use patchadm_inputs::http::Address;
 use patchadm_inputs::password::without_password;
 
-/// The location of a depot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DepotLocation {
-    /// A directory of this machine.
     Directory(PathBuf),
-    /// A directory of a web server.
+    /// On a web server.
     Address(Address),
 }
 
 impl DepotLocation {
-    /// Reads an operand: `http:` and `https:` are addresses, `file:` is a directory in another spelling, and everything else
-    /// is a directory. Addresses of other schemes are refused, because they cannot be reached.
+    /// `http:` and `https:` are addresses; `file:` and everything else is a directory. Refuses other schemes.
     pub fn parse(named: &OsStr) -> Result<Self, DepotError> {
         if is_on_network(named) {
             let text = named.to_string_lossy();
@@ -41,7 +36,7 @@ impl DepotLocation {
         }
     }
 
-    /// Returns the same location in one spelling, as it is remembered and compared.
+    /// One spelling per location, to remember and compare.
     pub fn remembered(&self) -> String {
         match self {
             Self::Directory(path) => {
@@ -61,13 +56,11 @@ impl fmt::Display for DepotLocation {
     }
 }
 
-/// Returns whether an operand is on a web server.
 pub fn is_on_network(named: &OsStr) -> bool {
     scheme_stripped(named, b"http:").is_some() || scheme_stripped(named, b"https:").is_some()
 }
 
-/// Returns whether an operand looks like an address, `SCHEME://…`. A directory of such a name can be written
-/// with `./`.
+/// `SCHEME://…`. A directory of such a name needs `./`.
 fn has_foreign_scheme(named: &OsStr) -> bool {
     let text = named.to_string_lossy();
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
@@ -79,7 +72,7 @@ fn scheme_stripped<'n>(named: &'n OsStr, scheme: &[u8]) -> Option<&'n [u8]> {
     start.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// Returns the path of `file:///PATH`, `file://localhost/PATH` or `file:/PATH`.
+/// Accepts `file:///PATH`, `file://localhost/PATH` and `file:/PATH`.
 fn path_of_file_address(rest: &[u8]) -> Option<PathBuf> {
     let path = match rest.strip_prefix(b"//") {
         Some(rest) => rest.strip_prefix(b"localhost").unwrap_or(rest),

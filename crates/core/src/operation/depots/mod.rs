@@ -1,16 +1,12 @@
-//! Depots for readers: opened, verified, searched, and patches fetched from them.
+//! Depots for readers: opened, verified, searched, and patches fetched.
 //!
 //! ```text
 //! DIR, file:, http:, https: ─ open_depot ─► Depot { index }          signature, then form, then the memory of the root
 //!                                             │
 //!                              fetch_patch ───┴─► path                size and digest checked, manifest beside it
 //! ```
-//! A directory of patches without an index is indexed in memory. Remote files go through the cache
-//! ([`patchadm_inputs::cache`]): downloads are resumed, verified at each use, and never run twice at a time.
-//! Fetched files exist under readable names until the [`FetchSession`] ends, each patch with its manifest beside
-//! it.
-//!
-//! Everything happens before a root is locked, except [`Depot::remember`].
+//! A directory without an index is indexed in memory. Remote files go through the cache ([`patchadm_inputs::cache`]).
+//! Fetched files live as long as the [`FetchSession`]. Only [`Depot::remember`] needs a locked root.
 
 mod depot;
 mod directory_digest;

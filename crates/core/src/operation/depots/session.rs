@@ -1,5 +1,3 @@
-//! A session of fetching: the cache, the network, the spool, and downloads into them.
-
 use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,88 +11,72 @@ use patchadm_inputs::http::{
 };
 use patchadm_rootfs::Dir;
 
-/// The access to depots, as the caller decided it.
 pub struct DepotAccess<'a> {
-    /// The directory of the cache, made if it is missing; `None` if the caller has none.
+    /// Made if missing; `None` if the caller has no cache.
     pub cache: Option<PathBuf>,
-    /// The directory for private directories if there is no cache.
+    /// For private directories without a cache.
     pub temporary: PathBuf,
-    /// The size of the cache, in bytes.
+    /// In bytes.
     pub cache_limit: u64,
-    /// Do not use the network.
     pub is_offline: bool,
-    /// Proxies, certificates, and time limits.
     pub http: HttpSettings,
-    /// The time that another command may hold up a download; `None` for as long as its download grows.
+    /// Time that another command may stall a download; `None`: as long as its download grows.
     pub wait: Option<Duration>,
-    /// The present moment.
     pub now: DateTime<Utc>,
-    /// Returns the signal that asks the command to end, if one arrived.
+    /// Returns the signal that asks the command to end, if any.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Receives the progress.
     pub progress: &'a dyn Fn(DepotProgress<'_>),
 }
 
-/// The progress of fetching or indexing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DepotProgress<'a> {
-    /// Bytes came.
     Downloading {
-        /// The file or address.
+        /// File or address.
         name: &'a str,
-        /// The bytes that have arrived.
+        /// Bytes.
         done: u64,
-        /// The size of the whole, if it is known.
+        /// Bytes, if known.
         size: Option<u64>,
     },
-    /// Patches of a directory have been examined.
     Indexing {
-        /// Their number.
         done: usize,
-        /// The number of all.
         all: usize,
     },
-    /// A patch of several is taken up.
     Patch {
-        /// The work on each patch.
         doing: PatchWork,
-        /// The number of finished patches.
         done: usize,
-        /// The number of all.
         all: usize,
     },
-    /// Nothing more comes. Later events are reported elsewhere.
+    /// Later events are reported elsewhere.
     Ended,
 }
 
-/// The work on patches before a root is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchWork {
-    /// They are read for their descriptions of themselves.
+    /// For their descriptions of themselves.
     Reading,
-    /// They are fetched, or found on this machine and compared.
+    /// Or found on this machine, and compared.
     Fetching,
-    /// They are compared with the index, and their signatures with the keys.
+    /// Against the index and the keys.
     Checking,
 }
 
-/// A command that fetches. What it fetched exists as long as this value.
+/// Fetched files live as long as this value.
 pub struct FetchSession<'a> {
     pub(super) access: DepotAccess<'a>,
     pub(super) client: HttpClient,
-    // The spool is inside the cache and goes first.
+    // Dropped first: the spool is inside the cache.
     spool: OnceCell<PatchSpool>,
     cache: OnceCell<DownloadCache>,
 }
 
 impl<'a> FetchSession<'a> {
-    /// Begins a session. Nothing is opened before it is needed.
+    /// Opens everything on demand.
     pub fn new(access: DepotAccess<'a>) -> Self {
         let client = HttpClient::new(&access.http);
         Self { access, client, spool: OnceCell::new(), cache: OnceCell::new() }
     }
 
-    /// Returns the moment that counts as now.
     pub fn now(&self) -> DateTime<Utc> {
         self.access.now
     }
@@ -108,8 +90,7 @@ impl<'a> FetchSession<'a> {
         Ok(self.cache.get_or_init(|| cache))
     }
 
-    /// Opens the directory in which archives of several patches are unpacked: the spool of this command, or, without a
-    /// cache, the directory for private directories.
+    /// Returns the spool, or without a cache the directory for private directories.
     pub fn place_to_unpack(&self) -> Result<Dir, DepotError> {
         match self.spool() {
             Ok(spool) => Ok(spool.place()?),
@@ -137,10 +118,10 @@ impl<'a> FetchSession<'a> {
     }
 }
 
-/// Pause between two looks at another command's download.
+/// Between two looks at another command's download.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Looks without progress before another command's download counts as stalled: 60 seconds.
+/// Looks without progress before another download counts as stalled: 60 seconds.
 const PATIENT_LOOKS: u32 = 600;
 
 pub(super) enum AnswerBytes {
@@ -148,14 +129,13 @@ pub(super) enum AnswerBytes {
     Unchanged,
 }
 
-/// The command that put an object into the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FetchedBy {
     This,
     Another,
 }
 
-/// Fetches an object into the cache, unless another command does so meanwhile.
+/// Waits instead if another command fetches it.
 pub(super) fn fetch_object(
     session: &FetchSession<'_>,
     address: &Address,
@@ -187,11 +167,11 @@ pub(super) fn fetch_object(
         if is_last || !was_resumed {
             break;
         }
-        // The bytes may be of two versions of the file: try once from the beginning.
+        // The bytes may be of two versions of the file: restart once.
         partial.restart()?;
         origin = None;
     }
-    // No command can resume from here.
+    // Nobody can resume from here.
     partial.discard()?;
     Err(DepotError::Digest(address.to_string()))
 }
@@ -217,7 +197,7 @@ fn fetch_rest(
         Ok(HttpAnswer::Unchanged) => return Err(problem(address, HttpProblem::Status(304))),
         Err(error) => {
             if matches!(error.problem, HttpProblem::OtherRange) {
-                // The server may have another version now: start from the beginning.
+                // The server may have another version: restart.
                 partial.restart()?;
                 *origin = None;
             }
@@ -263,7 +243,7 @@ fn receive(
     Ok(())
 }
 
-/// Fetches a small file into memory, up to a limit in bytes.
+/// `limit` in bytes.
 pub(super) fn fetch_small(
     session: &FetchSession<'_>,
     address: &Address,
@@ -288,7 +268,7 @@ pub(super) fn fetch_small(
     })
 }
 
-/// Fetches a file of unknown size and digest into memory: a cross-reference of patches, a list.
+/// For small files outside an index: a cross-reference, a list.
 pub fn fetch_bytes(session: &FetchSession<'_>, address: &Address, limit: u64) -> Result<Vec<u8>, DepotError> {
     match fetch_small(session, address, limit, None)? {
         AnswerBytes::Whole(bytes, _) => Ok(bytes),
@@ -296,7 +276,6 @@ pub fn fetch_bytes(session: &FetchSession<'_>, address: &Address, limit: u64) ->
     }
 }
 
-/// Passes on the bytes of a body of unknown size, up to a limit.
 pub(super) fn each_part(
     session: &FetchSession<'_>,
     address: &Address,
@@ -324,7 +303,6 @@ pub(super) fn each_part(
     }
 }
 
-/// Retries transient errors after pauses.
 pub(super) fn with_retries<T>(
     session: &FetchSession<'_>,
     mut work: impl FnMut() -> Result<T, DepotError>,
@@ -353,7 +331,6 @@ fn problem(address: &Address, problem: HttpProblem) -> DepotError {
     HttpError { address: address.to_string(), problem }.into()
 }
 
-/// Waiting for another command that fetches the same object.
 struct WaitForOther<'s, 'a> {
     session: &'s FetchSession<'a>,
     looks: u32,
@@ -366,7 +343,7 @@ impl WaitForOther<'_, '_> {
             return Err(CacheError::Interrupted(signal));
         }
         if size != self.size && self.session.access.wait.is_none() {
-            // It grows, so the other command is at work.
+            // Another command makes progress.
             self.looks = 0;
         }
         self.size = size;

@@ -1,5 +1,3 @@
-//! The input of the checks: the root, the caller, and facts that several checks need; and their output, findings.
-
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -17,35 +15,30 @@ use patchadm_rootfs::{Dir, Lock, LockHolder, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
-/// The input of a diagnosis that only the command line knows.
+/// Known to the command line only.
 pub struct DoctorRequest<'a> {
-    /// The present moment.
     pub now: DateTime<Utc>,
-    /// The directories of `PATH`, in their order.
+    /// In order.
     pub path: Vec<PathBuf>,
-    /// The file of the running program, if the system tells.
+    /// If the system tells.
     pub program: Option<&'a Path>,
-    /// The names by which commands of the program are called, its own first.
+    /// Names of commands, the program's own first.
     pub names: Vec<&'static str>,
-    /// Certificates and proxies of the environment.
     pub http: HttpSettings,
-    /// True if nothing is reached over a network.
     pub is_offline: bool,
-    /// The damage of the records, if they were examined before.
+    /// Known damage, if the records were examined before.
     pub damage: Option<&'a [RecordDamage]>,
 }
 
-/// A root under examination.
 pub(super) struct Examination<'a> {
     pub(super) root: &'a Root,
     pub(super) request: &'a DoctorRequest<'a>,
-    /// The policy of the root, or its fault.
+    /// Or its defect.
     pub(super) policy: Result<Policy, String>,
-    /// The process that holds the lock.
     pub(super) holder: Result<Option<LockHolder>, RootError>,
-    /// The run in progress, or a dead one.
+    /// Active or dead.
     pub(super) run: Result<Option<OpenRun>, ViewError>,
-    /// The user who would change the root, or the reason why the caller may not.
+    /// Who would change the root, or why the caller may not.
     pub(super) changes: Result<RootStanding, Failure>,
 }
 
@@ -61,7 +54,7 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// Returns the moment of the diagnosis; nothing is recorded, so its place does not count.
+    /// Nothing is recorded, so the place does not count.
     pub(super) fn now(&self) -> Now {
         let utc = self.request.now.naive_utc();
         Now { utc, local: utc, host: String::new() }
@@ -71,7 +64,7 @@ impl<'a> Examination<'a> {
         Wording::of_verbs(self.root.prefix())
     }
 
-    /// Returns the directory in which something may be tried, or why nothing is.
+    /// Returns a directory for experiments, or why there is none.
     pub(super) fn place_of_trials(&self) -> Result<Dir, String> {
         let root = match &self.changes {
             Err(failure) => return Err(format!("not tried: {failure}")),
@@ -92,7 +85,7 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// Opens a directory of the root, behind links as well; `None` if it does not exist.
+    /// Follows links; `None` if it does not exist.
     pub(super) fn directory(&self, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
         directory_of(self.root, path)
     }
@@ -119,24 +112,21 @@ fn who_changes(root: &Root) -> Result<RootStanding, Failure> {
     Ok(standing)
 }
 
-/// The state of what was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingState {
-    /// It works.
     Ok,
-    /// It was not looked at or tried; the text says why.
+    /// Not examined; the text says why.
     Unknown,
-    /// It works, but something is slower, less exact or not possible here.
+    /// It works, but something is slower, less exact or impossible.
     Limited,
-    /// Somebody has to do something.
+    /// Somebody must act.
     Attention,
 }
 
 impl FindingState {
-    /// All states.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Limited, Self::Attention];
 
-    /// Returns the word for it, which never changes.
+    /// This word never changes.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -147,16 +137,14 @@ impl FindingState {
     }
 }
 
-/// One finding of a diagnosis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The name of the check: a word that never changes, such as `lock`.
+    /// Name of the check, such as `lock`; stable.
     pub what: &'static str,
-    /// Its state.
     pub state: FindingState,
-    /// The finding for a person: no capital letter at the beginning and no period at the end.
+    /// For a person: no initial capital, no final period.
     pub text: String,
-    /// The command that helps, ready to be typed; words in capitals are to be replaced.
+    /// A helpful command; words in capitals are to be replaced.
     pub command: Option<String>,
 }
 
@@ -165,7 +153,6 @@ impl Finding {
         Self { what, state: FindingState::Ok, text: text.into(), command: None }
     }
 
-    /// Something that was not looked at or tried, with the reason.
     pub(super) fn unknown(what: &'static str, text: impl Into<String>) -> Self {
         Self { state: FindingState::Unknown, ..Self::ok(what, text) }
     }

@@ -1,7 +1,5 @@
-//! The index of the depot that the policy names, else of those that the root remembers: whether it can be reached.
-//!
-//! Nothing of it is believed, kept or compared, and its signature is not looked at. Each depot is asked in a thread of its
-//! own, which is left behind if the depot does not answer in time.
+//! Can the index of the policy's depot, or of remembered ones, be reached? Its content and signature are ignored. Each
+//! depot is asked in a thread, which is abandoned after a time limit.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -22,12 +20,12 @@ use patchadm_svr4::places;
 
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// The most depots that are asked: those that were seen last.
+/// The last seen ones.
 const MOST_ASKED: usize = 4;
 
 struct KnownDepots {
     locations: Vec<String>,
-    /// True if the policy names the depot. One that is only remembered may have been named once.
+    /// False for a depot that is only remembered.
     is_of_policy: bool,
 }
 
@@ -40,7 +38,7 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
         Ok(RootStanding::Owner(_)) => true,
         Err(failure) => failure.untrusted().is_some(),
     };
-    // Another user who can write there would decide which address the superuser contacts.
+    // Another user who can write there would choose the address that the superuser contacts.
     if is_of_others {
         return vec![Finding::unknown("depot", "not asked: others may write what names the depot")];
     }
@@ -107,12 +105,12 @@ fn settings(examination: &Examination<'_>, policy: &Policy) -> HttpSettings {
 
 struct AskedDepot {
     named: String,
-    /// The answer to come; `None` if the depot is not asked.
+    /// `None` if the depot is not asked.
     answer: Option<Receiver<Result<(), DepotError>>>,
 }
 
 impl AskedDepot {
-    /// Begins to ask, unless that takes a network that is not to be used.
+    /// Skips a network that must not be used.
     fn ask(named: String, http: &HttpSettings, is_offline: bool) -> Self {
         let location = DepotLocation::parse(OsStr::new(&named));
         if is_offline && matches!(location, Ok(DepotLocation::Address(_))) {
@@ -120,15 +118,15 @@ impl AskedDepot {
         }
         let (tell, answer) = channel();
         let http = http.clone();
-        // A file system or a resolver that does not answer holds the thread, not the caller.
+        // A dead file system or resolver blocks the thread, not the caller.
         thread::spawn(move || {
-            // A caller that does not wait any more needs no answer.
+            // The caller may have stopped waiting.
             let _ = tell.send(location.and_then(|location| reach(&location, &http)));
         });
         Self { named, answer: Some(answer) }
     }
 
-    /// Waits for the answer as long as any time is left. Returns why the depot is not reached; `None` if it is not asked.
+    /// Returns why the depot is unreachable; `None` if it is not asked.
     fn wait(&self, left: &mut Duration) -> Option<Result<(), String>> {
         let Self { named, answer } = self;
         Some(match answer.as_ref()?.recv_timeout(*left) {
@@ -143,7 +141,7 @@ impl AskedDepot {
     }
 }
 
-/// Asks for the index of a depot. Its content is not read.
+/// Ignores the content.
 fn reach(location: &DepotLocation, http: &HttpSettings) -> Result<(), DepotError> {
     match location {
         DepotLocation::Address(address) => {

@@ -1,5 +1,3 @@
-//! Checks of the machine: kernel, file systems, free space, and the search path of the caller.
-
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -19,12 +17,12 @@ pub(super) fn openat2(_: &Examination<'_>) -> Vec<Finding> {
     vec![Finding::ok("kernel", "openat2 available")]
 }
 
-/// The same where a root could not be opened for want of it.
+/// For a root that could not be opened without openat2(2).
 pub(super) fn without_openat2(error: &RootError) -> Finding {
     Finding::attention("kernel", error.to_string())
 }
 
-/// Namespaces, which `stage enter` and the confinement of scripts need. Settings are read; nothing is tried.
+/// `stage enter` and the confinement of scripts need namespaces. Reads settings; tries nothing.
 pub(super) fn user_namespaces(_: &Examination<'_>) -> Vec<Finding> {
     const WHAT: &str = "user-namespaces";
     vec![match namespaces_forbidden() {
@@ -35,21 +33,19 @@ pub(super) fn user_namespaces(_: &Examination<'_>) -> Vec<Finding> {
 
 const DIRECTORIES: [&str; 6] = ["/", "/etc", "/usr", "/opt", "/var", "/home"];
 
-/// The types of file systems that write changes of names in an order that survives a power cut.
+/// File systems that order changes of names so that they survive a power cut.
 const ORDERED: [&str; 12] =
     ["ext3", "ext4", "xfs", "btrfs", "zfs", "jfs", "f2fs", "bcachefs", "reiserfs", "nilfs2", "ubifs", "gfs2"];
 
-/// The types that do not.
 const UNORDERED: [&str; 8] = ["ext2", "vfat", "msdos", "exfat", "minix", "tmpfs", "ramfs", "hfsplus"];
 
 struct SeenFileSystem {
     path: String,
-    /// The type; empty if the mount table does not tell.
+    /// Empty if the mount table does not tell.
     kind: String,
     status: ObjectStatus,
 }
 
-/// File systems without a journal or another order of their writes.
 pub(super) fn journal(examination: &Examination<'_>) -> Vec<Finding> {
     vec![found(examination, "journal", |seen| {
         let without: Vec<&SeenFileSystem> = those(seen, |one| UNORDERED.contains(&one.kind.as_str()));
@@ -121,7 +117,7 @@ const PROGRAM: &str = "patchadm-check";
 
 const BLOCK: usize = 1 << 12;
 
-/// Tries to let two names change places: renameat2(2) with `RENAME_EXCHANGE`.
+/// Tries renameat2(2) with `RENAME_EXCHANGE`.
 pub(super) fn exchange(examination: &Examination<'_>) -> Vec<Finding> {
     let no = "two names cannot change places: objects are replaced in two steps, and directories cannot become \
               something else or be exchanged";
@@ -133,7 +129,7 @@ pub(super) fn exchange(examination: &Examination<'_>) -> Vec<Finding> {
     })]
 }
 
-/// Tries to let two files share their blocks: ioctl(2) with `FICLONE`.
+/// Tries ioctl(2) with `FICLONE`.
 pub(super) fn reflink(examination: &Examination<'_>) -> Vec<Finding> {
     let no = "files cannot share blocks: copies of stages and of scripted runs are written in full";
     vec![tried(examination, "reflink", ("copies of files share their blocks", no), |dir, a, _| {
@@ -177,13 +173,13 @@ fn is_not_there(error: &RootError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
-/// The room below which no patch of any size should be expected to go in: bytes and objects.
+/// Too little for any patch: bytes and objects.
 const TOO_LITTLE: (u64, u64) = (16 << 20, 100);
 
-/// The room below which a large patch may not go in.
+/// Too little for a large patch.
 const LITTLE: (u64, u64) = (256 << 20, 1000);
 
-/// Free space for undo data. A patch is planned with the room that it needs; this is only a warning before.
+/// An early warning: each plan checks its own room.
 pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<Finding> {
     let Ok(settings) = &examination.policy else {
         return vec![Finding::unknown("space", "the policy does not say where undo data is kept")];
@@ -203,7 +199,7 @@ pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<Finding> {
     }]
 }
 
-/// Opens the directory that the policy names: inside the root where its own policy names one to the superuser, else on the host.
+/// Inside the root if its own policy names the directory to the superuser, else on the host.
 fn outside(examination: &Examination<'_>, directory: &Path) -> Result<Option<Dir>> {
     let root = examination.root;
     if root.is_bounded() && !root.is_system() && !policy::is_of_caller(root) {
@@ -234,7 +230,6 @@ fn judged(shown: &str, FreeSpace { bytes, inodes, .. }: FreeSpace, examination: 
     }
 }
 
-/// The name of the program itself.
 const OWN_NAME: &str = "patchadm";
 
 struct OtherProgram {
@@ -242,8 +237,7 @@ struct OtherProgram {
     file: PathBuf,
 }
 
-/// Returns whether `PATH` leads to this program under each name of a command. A name that it does not find is no fault: every
-/// command can be called as `patchadm NAME`.
+/// Does `PATH` lead to this program under each command's name? A missing name is no fault: `patchadm NAME` works, too.
 pub(super) fn search_path(examination: &Examination<'_>) -> Vec<Finding> {
     let request = examination.request;
     let Some(own) = request.program.and_then(identity) else {

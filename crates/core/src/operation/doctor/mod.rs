@@ -1,14 +1,10 @@
-//! The part of `patchadm check` that needs no comparison: what works on a root and for its caller, what does not, and the command that helps.
+//! The part of `patchadm check` without comparisons: what works for the caller on this root, and commands that help.
 //!
 //! ```text
 //! DoctorRequest ─► Examination (policy, lock, run, rights) ─► each of CHECKS ─► Finding, Finding, …
 //! ```
-//! Each check looks at one matter and returns its findings; none stops another. Nothing is locked, recovered or repaired. What a
-//! file system can do is tried with private files below `var/sadm/patchadm`, which are removed again, and only for a caller who
-//! may change the root while nobody else does. Otherwise the finding says that it was not tried. Every depot has to answer
-//! within seconds.
-//!
-//! Objects are compared with records, and undo archives with ledgers, in `queries::verify`.
+//! Nothing is locked, recovered or repaired. File system features are tried with private files below
+//! `var/sadm/patchadm`, only if the caller may change the root and nobody else does. Depots must answer within seconds.
 
 mod examination;
 mod index;
@@ -20,11 +16,9 @@ use patchadm_rootfs::{Root, RootError};
 
 pub use examination::{DoctorRequest, Finding, FindingState};
 
-/// A check: it looks at one matter.
 type Check = fn(&Examination<'_>) -> Vec<Finding>;
 
-/// All checks, in the order of their findings: the system, the root, its records, what it trusts, the caller. Another check
-/// is a line here.
+/// In the order of findings: system, root, records, trust, caller.
 const CHECKS: [Check; 19] = [
     machine::openat2,
     machine::user_namespaces,
@@ -47,19 +41,17 @@ const CHECKS: [Check; 19] = [
     machine::search_path,
 ];
 
-/// Examines a root and the surroundings of its caller.
 pub fn diagnose(root: &Root, request: &DoctorRequest<'_>) -> Vec<Finding> {
     let examination = Examination::of(root, request);
     CHECKS.iter().flat_map(|check| check(&examination)).collect()
 }
 
-/// Examines only the records of a root.
 pub fn diagnose_records(root: &Root, request: &DoctorRequest<'_>) -> Vec<Finding> {
     let examination = Examination::of(root, request);
     [root::records, root::registrations].iter().flat_map(|check| check(&examination)).collect()
 }
 
-/// Returns the finding about a root that this system cannot keep paths inside; `None` for another error of opening it.
+/// For a root that cannot be opened safely on this system; `None` for other errors.
 pub fn diagnose_unopened(error: &RootError) -> Option<Finding> {
     matches!(error, RootError::NoOpenat2(_)).then(|| machine::without_openat2(error))
 }

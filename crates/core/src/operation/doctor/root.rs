@@ -1,5 +1,3 @@
-//! Checks of the root: rights, lock, policy, runs, records, adopted packages, and trusted keys.
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -16,7 +14,7 @@ use crate::operation::session::RootAndPolicy;
 use crate::operation::whose_root::RootStanding;
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::records::OpenRun;
-use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
+use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery, leftover_stages};
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault, installed,
     read_consistently,
@@ -27,7 +25,6 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::{Root, never};
 use patchadm_svr4::package::ObjectPath;
 
-/// The lock of the root.
 pub(super) fn lock(examination: &Examination<'_>) -> Vec<Finding> {
     let wait = format!("{} --wait DURATION", examination.wording().verb("VERB").trim_matches('`'));
     vec![match &examination.holder {
@@ -60,7 +57,10 @@ pub(super) fn rights(examination: &Examination<'_>) -> Vec<Finding> {
 
 pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.policy {
-        Ok(_) => Finding::ok("policy", "every setting makes sense"),
+        Ok(_) => match RootAndPolicy::of(examination.root).ok().and_then(|known| known.ignored_depot) {
+            Some(ignored) => Finding::limited("policy", ignored.to_string()),
+            None => Finding::ok("policy", "every setting makes sense"),
+        },
         Err(reason) => {
             Finding::attention("policy", format!("no command changes the root before it is fixed: {reason}"))
         }
@@ -70,7 +70,13 @@ pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
 pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<Finding> {
     const WHAT: &str = "unfinished";
     vec![match &examination.run {
-        Ok(None) => Finding::ok(WHAT, "no run is unfinished"),
+        Ok(None) => match leftover_runs(examination) {
+            runs if runs.is_empty() => Finding::ok(WHAT, "no run is unfinished"),
+            runs => {
+                let text = format!("leftovers of {} take space; the root is unchanged", runs.join(", "));
+                Finding::limited(WHAT, text).with_command(examination.wording().verb("recover"))
+            }
+        },
         Ok(Some(run)) => of_run(examination, run),
         Err(ViewError::Journal { reason: JournalError::Version(_), .. }) => {
             Finding::unknown(WHAT, "only the version that wrote the journal can tell")
@@ -90,7 +96,15 @@ pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<Finding> {
     }]
 }
 
-/// Returns an error of the journal without its own advice, which stands beside it as a command.
+/// Returns the runs that ended before they changed anything and left files, unless a command is at work.
+fn leftover_runs(examination: &Examination<'_>) -> Vec<String> {
+    if !matches!(examination.holder, Ok(None)) {
+        return Vec::new();
+    }
+    leftover_stages(examination.root).map(|left| left.runs).unwrap_or_default()
+}
+
+/// The advice is the finding's command.
 fn without_advice(error: &ViewError) -> String {
     match error {
         ViewError::Journal { path, reason } => format!("the journal {path} cannot be read: {reason}"),
@@ -127,7 +141,7 @@ fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
         .with_command(examination.wording().verb("recover"))
 }
 
-/// The marker by which archives and journal belong to this root.
+/// The marker connects archives and journal with this root.
 pub(super) fn identity(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match identity_fault(examination.root) {
         Ok(None) => Finding::ok("identity", "journal and root-id name one root"),
@@ -138,8 +152,7 @@ pub(super) fn identity(examination: &Examination<'_>) -> Vec<Finding> {
     }]
 }
 
-/// The version of the program. The journal tells its own; no other record of a later version can be told from a damaged one
-/// without being read for a change.
+/// Only the journal tells its version; other records of a later version look like damage.
 pub(super) fn program(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.run {
         Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => Finding::attention(
@@ -166,12 +179,12 @@ pub(super) fn records(examination: &Examination<'_>) -> Vec<Finding> {
         }
         Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "they agree with each other")],
         Ok(Some(damage)) => of_all(examination, &damage),
-        // The journal has a finding of its own.
+        // The journal has its own finding.
         Err(failure) => vec![Finding::unknown("records", failure.to_string())],
     }
 }
 
-/// Returns the damage, or `None` if there is no package database.
+/// `None` without a package database.
 fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Failure> {
     let root = examination.root;
     if !installed::has_database(&RecordView::live(root))? {
@@ -259,8 +272,7 @@ pub(super) fn registrations(examination: &Examination<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether the package managers of adopted packages have their hooks. Without them a command still finds what is stale; only
-/// nobody is told before an upgrade.
+/// Without hooks, commands still find stale registrations, but nobody is warned before an upgrade.
 pub(super) fn hooks(examination: &Examination<'_>) -> Vec<Finding> {
     const WHAT: &str = "hooks";
     let found = adopted_from(examination.root).and_then(|managers| {
@@ -319,7 +331,7 @@ fn lacking_hooks(
     findings
 }
 
-/// The days before the last one of a key on which it is told.
+/// Days before a key's end at which it is reported.
 const SOON: u64 = 30;
 
 pub(super) fn keys(examination: &Examination<'_>) -> Vec<Finding> {
@@ -364,7 +376,7 @@ fn of_key(
     is_soon.then(|| Finding::limited("keys", text).with_command(renewal(examination, trusted, place)))
 }
 
-/// Returns the command that gives a key another last day. Its other rules are said again, because the new ones replace all.
+/// The command repeats the other rules, because new rules replace all.
 fn renewal(examination: &Examination<'_>, trusted: &TrustedKey, place: &ObjectPath) -> String {
     let TrustedKey { name, rules, .. } = trusted;
     let mut words = format!("key trust --name {} --expires YYYY-MM-DD", Wording::quoted(name));

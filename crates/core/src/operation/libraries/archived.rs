@@ -1,4 +1,4 @@
-//! Kept libraries that undo archives hold (patchadm-undo(5)), which a backout may bring back.
+//! Kept libraries in undo archives (patchadm-undo(5)), which a backout may restore.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,20 +11,18 @@ use patchadm_planning::plan::{Body, Member, NewObject, NewXattrs};
 use patchadm_rootfs::{Digest, FileType, Inode, Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgInst};
 
-/// The kept libraries in the archives of a backout.
 #[derive(Clone, Default)]
 pub(in crate::operation) struct ArchivedLibraries {
     pub(super) objects: BTreeMap<ObjectPath, ArchivedLibrary>,
-    /// The directories that only these libraries had, by path.
+    /// Directories that only these libraries had.
     pub(super) directories: BTreeMap<ObjectPath, ArchivedLibrary>,
     pub(super) packages: BTreeMap<PkgInst, OldRecords>,
-    /// Needs that were unmet when the patches were applied: path, name and digest of the object with the need.
+    /// Needs without a library when the patches were applied: path, name and digest of the object.
     pub(super) unserved: BTreeSet<(ObjectPath, String, Digest)>,
 }
 
 impl ArchivedLibraries {
-    /// Adds the contents of one archive, whose place among the sources is `index`. If its records name objects of others,
-    /// that is the reason why it cannot be used.
+    /// `index` is the archive's position among the sources. Fails if its records name objects of others.
     pub(in crate::operation) fn add(
         &mut self,
         manifest: &Manifest,
@@ -75,7 +73,7 @@ impl ArchivedLibraries {
         })
     }
 
-    /// Returns the needs that were unmet when the patches were applied, of objects that are still the same.
+    /// Returns such needs of objects that are unchanged since.
     pub(super) fn unserved_of(
         &self,
         digest: impl Fn(&ObjectPath) -> Option<Digest>,
@@ -85,7 +83,7 @@ impl ArchivedLibraries {
     }
 }
 
-/// Returns the line of a path, with the owners whose file is there.
+/// The owners are those whose file is there.
 fn line_of(line: &str) -> Option<ContentsLine> {
     ContentsLine::parse(&decode(line)).ok()
 }

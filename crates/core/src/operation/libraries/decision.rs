@@ -1,8 +1,5 @@
-//! The comparison of a plan with the scanned root: which libraries are kept for which files, and how that changes the plan.
-//!
-//! Processes are examined only for the root of the running system. A process counts if its program file stays: if its program is
-//! removed too, the process runs a removed file anyway. A process that has mapped an earlier version of the library, which a run
-//! replaced since, counts like any other: it loads the library of that name when it is started again. Only the superuser sees the
+//! Decides which libraries a plan keeps, and for which files. On the running system, processes count if their program
+//! stays, even if they map an earlier version: they load the library by name when restarted. Only the superuser sees
 //! processes of other users.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,15 +49,13 @@ pub(super) struct DecisionInput<'a, 'o> {
     pub(super) interrupt: Interrupt<'a>,
 }
 
-/// The decision, and the tree after it.
 pub(super) struct Decided {
     pub(super) settled: SettledLibraries,
-    /// The kept libraries that are needed, by their paths in packages: SONAME, and the files that need them.
     pub(super) needed: NeededLibraries,
     pub(super) tree: LibraryTree,
 }
 
-/// Libraries by their paths in packages: SONAME, and the files that need them.
+/// By path in packages: SONAME, and the files that need it.
 pub(super) type NeededLibraries = BTreeMap<ObjectPath, (Option<String>, Vec<ToldConsumer>)>;
 
 struct KeptCandidates {
@@ -92,7 +87,7 @@ impl DecisionInput<'_, '_> {
             interrupt: self.interrupt,
         };
         let decision = change.decide();
-        // A decision that a signal ended means nothing.
+        // An interrupted decision is invalid.
         Failure::unless_interrupted(self.interrupt)?;
         let mut tree = after;
         add_staying(&mut tree, &candidates, &decision);
@@ -147,7 +142,7 @@ impl DecisionInput<'_, '_> {
             {
                 continue;
             }
-            // An object that the plan removes there makes room for it.
+            // The plan may remove an object there.
             let Some(node) = self.archived_node(archived) else { continue };
             let candidate = Candidate { node, origin: CandidateOrigin::Archived, obstacle: None };
             candidates.add(path, physical, candidate);
@@ -306,7 +301,7 @@ impl DecisionInput<'_, '_> {
         let served = if self.request.plan.undo.is_empty() { BTreeSet::new() } else { served.collect() };
         // After a signal, needed libraries and digests are missing.
         Failure::unless_interrupted(self.interrupt)?;
-        // A backout writes no archive of its own. The archives that it writes anew are of patches that stay.
+        // A backout writes no archive of its own; rewritten archives belong to patches that stay.
         let saved = match self.request.archived {
             Some(_) => SavedLibraries::default(),
             None => SavedLibraries::of(self.kept, &settlement, &needed, &served),
@@ -384,7 +379,7 @@ impl KeptCandidates {
     }
 }
 
-/// Returns the digest of a file; `None` if it cannot be read, or if a signal comes meanwhile.
+/// `None` if it is unreadable, or a signal came.
 fn digest_of(root: &Root, physical: &ObjectPath, interrupt: Interrupt<'_>) -> Option<Digest> {
     let dir = root.dir_if_there(&physical.parent()?).ok()??;
     let (file, seen) = dir.open_file(physical.name()).ok()?;
@@ -423,16 +418,15 @@ fn direct_needs(
     needs
 }
 
-/// A plan whose libraries are to be settled.
 pub(in crate::operation) struct PlanToSettle<'a> {
-    /// The plan, made as if nothing were kept.
+    /// Made as if nothing were kept.
     pub(in crate::operation) plan: &'a Plan,
     pub(in crate::operation) inventory: &'a Inventory,
     pub(in crate::operation) command: Command,
-    /// The remover of libraries, by its name in the records of kept ones: a patch, or a command.
+    /// Patch or command that removes libraries, for the records of kept ones.
     pub(in crate::operation) by: &'a str,
     pub(in crate::operation) forbids: bool,
-    /// The kept libraries in the archives from which it restores.
+    /// In the archives that it restores from.
     pub(in crate::operation) archived: Option<&'a ArchivedLibraries>,
 }
 
@@ -446,7 +440,6 @@ impl<'a> PlanToSettle<'a> {
     }
 }
 
-/// The decisions about libraries in a plan.
 pub(in crate::operation) struct SettledLibraries {
     pub(super) settlement: KeptSettlement,
     pub(super) saved: SavedLibraries,
@@ -455,7 +448,7 @@ pub(in crate::operation) struct SettledLibraries {
 }
 
 impl SettledLibraries {
-    /// Changes the plan of a patch, which then has the report.
+    /// The plan also gets the report.
     pub(in crate::operation) fn apply(self, patch: &mut PatchPlan) {
         patch.keep_libraries(&self.settlement);
         self.saved.put_into(&mut patch.plan);
@@ -467,12 +460,12 @@ impl SettledLibraries {
         self.settlement.unmade.contains(path)
     }
 
-    /// Returns the kept objects that exist before and after the plan.
+    /// Returns kept objects that exist before and after the plan.
     pub(in crate::operation) fn staying(&self) -> BTreeMap<ObjectPath, Live> {
         self.settlement.staying()
     }
 
-    /// Returns what stays because a package of dpkg or rpm owns it now, in sentences.
+    /// Tells what stays because a native package owns it now.
     pub(super) fn native_notes(&self) -> &[String] {
         &self.settlement.notes
     }
@@ -491,8 +484,7 @@ pub(super) fn refused(request: &PlanToSettle<'_>, reason: Reason) -> Failure {
     reason.shown(request.inventory).of(request.command, &subject.unwrap_or_default()).into()
 }
 
-/// Returns the programs that have mapped one of these libraries, by physical path. `stays` tells whether the file of a
-/// program exists after the plan.
+/// Returns programs that map one of these libraries. `stays` tells whether a program exists after the plan.
 pub(super) fn mapped_by(
     root: &Root,
     libraries: &BTreeSet<ObjectPath>,
@@ -528,7 +520,7 @@ pub(super) fn mapped_by(
 
 struct ProcessProgram {
     path: ObjectPath,
-    /// True if the path is one of this root. Otherwise it is one in another root, or of a file that has no path any more.
+    /// False for a path in another root, or a nameless file.
     is_here: bool,
 }
 

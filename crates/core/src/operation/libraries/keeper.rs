@@ -1,7 +1,6 @@
-//! The effects of successive plans on libraries that other files need.
-//!
-//! If a plan removes no library, brings none of a new name, and changes no program while something is kept, only the first
-//! bytes of what it replaces are read. Any other plan is compared with the scanned root.
+//! Effects of successive plans on libraries that other files need. The root is scanned only if a plan removes a
+//! library, adds a new name, or changes programs while something is kept; otherwise only first bytes of replaced files
+//! are read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,7 +23,6 @@ use patchadm_planning::plan::{Action, Change, Plan};
 use patchadm_rootfs::{Interrupt, LiveKind, never, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-/// Settles plans one after another.
 #[derive(Clone)]
 pub(in crate::operation) struct LibraryKeeper<'o> {
     ground: &'o RootAndPolicy,
@@ -45,7 +43,7 @@ impl<'o> LibraryKeeper<'o> {
         Self { ground, request, now, is_run, interrupt: &never, state: LibraryState::default() }
     }
 
-    /// Returns a keeper that gives up once a signal asks for the end.
+    /// A signal ends the work.
     pub(in crate::operation) fn ended_by(self, interrupt: Interrupt<'o>) -> Self {
         Self { interrupt, ..self }
     }
@@ -55,7 +53,7 @@ impl<'o> LibraryKeeper<'o> {
         self
     }
 
-    /// Decides about the libraries of a plan. `None` if the plan stays as it is and there is nothing to report.
+    /// `None` if the plan stays as it is, with nothing to report.
     pub(in crate::operation) fn settle(
         &mut self,
         request: &PlanToSettle<'_>,
@@ -124,8 +122,7 @@ impl<'o> LibraryKeeper<'o> {
         Ok(Some(decided.settled))
     }
 
-    /// Continues after a plan that removes no library that a file needs. Lines of kept directories are still those of their
-    /// packages.
+    /// For a plan that removes no needed library. Lines of kept directories stay those of their packages.
     fn untouched(
         &mut self,
         request: &PlanToSettle<'_>,
@@ -143,7 +140,7 @@ impl<'o> LibraryKeeper<'o> {
         Ok(settled)
     }
 
-    /// Advances to the root after a plan. Reads the files of the plan unless they can be read later.
+    /// Moves to the root after a plan. Reads the plan's files unless that is possible later.
     fn go_on(
         &mut self,
         changes: TreeChanges,
@@ -220,7 +217,6 @@ impl<'o> LibraryKeeper<'o> {
         gone.into_iter().flatten().collect()
     }
 
-    /// Returns whether a file may lose a library because of the removed objects.
     fn loses_library(&self, gone: &[GoneObject], changes: &TreeChanges, files: &PlannedFiles) -> bool {
         if gone.is_empty() {
             return false;
@@ -229,7 +225,7 @@ impl<'o> LibraryKeeper<'o> {
         gone.iter().any(|one| self.is_lost_library(one, &by_place, files))
     }
 
-    /// Returns whether a file may lose a library because of a removed object: a library without an equivalent replacement.
+    /// A library without an equivalent replacement is lost.
     fn is_lost_library(
         &self,
         gone: &GoneObject,
@@ -262,18 +258,18 @@ impl<'o> LibraryKeeper<'o> {
     }
 }
 
-/// The smallest file that can be a program or library, in bytes: the header of one of 32 bits.
+/// In bytes: the header of a 32-bit file.
 const SMALLEST: u64 = 52;
 
 const READ_AT_ONCE: usize = 64;
 
-/// Something that a plan removes or replaces: a program or library, or, without a file, a link to one.
+/// A removed or replaced program or library, or a link to one.
 struct GoneObject {
     physical: ObjectPath,
     file: Option<Arc<LibraryFile>>,
 }
 
-/// A file that a plan removes or replaces: what is known of it, or that it is to be read.
+/// A removed file: its facts, or where to read them.
 enum GoneFile {
     Known(Arc<LibraryFile>),
     Unread,
@@ -281,7 +277,7 @@ enum GoneFile {
 
 type LostObject = (ObjectPath, Option<GoneFile>);
 
-/// Returns what is gone with an object; `None` for a file that is no program and no library.
+/// `None` for a file that is neither program nor library.
 fn gone_object((physical, file): &LostObject, files: &mut RootFiles<'_>) -> Option<GoneObject> {
     let file = match file {
         None => None,
@@ -299,7 +295,7 @@ fn named_as_libraries(changes: &TreeChanges) -> TreeChanges {
     changes.iter().filter(|(path, _)| is_library_name(path)).cloned().collect()
 }
 
-/// Returns whether a plan puts a library, or a link to one, where nothing existed.
+/// True if a plan adds a library, or a link to one, under a new path.
 fn brings_new_name(
     request: &PlanToSettle<'_>,
     changes: &TreeChanges,

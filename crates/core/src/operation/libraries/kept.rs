@@ -1,9 +1,6 @@
-//! Kept libraries: which files need them, which patches they do not contain, and the removal of unneeded ones.
-//!
-//! A kept library counts against every effective patch of the package that it is from, except in two cases. Its content may
-//! have the patch (`KEPT_PATCHES`). Or the patch changed no library of that package: it neither removed a kept path nor
-//! changed an object with the name of a library (`.so` at its end or before a version). If the undo data of a patch does not
-//! tell what it changed, the patch counts as one that did: better a library is named too often than a loaded one is missing.
+//! Kept libraries: their users, the patches they lack, and removal. A kept library counts against every effective patch
+//! of its package, except those it contains (`KEPT_PATCHES`) and those that changed no library. If undo data does not
+//! tell, the patch counts: a false report is better than a missing one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,21 +24,16 @@ use patchadm_rootfs::{Interrupt, LiveKind, never};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 
-/// The state of a kept library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptState {
-    /// Something needs it.
     Needed,
-    /// Nothing needs it.
     Unneeded,
-    /// It differs from what was kept.
+    /// Differs from the kept object.
     Changed,
-    /// It does not exist.
     Missing,
 }
 
 impl KeptState {
-    /// Returns the word of the JSON document.
     pub fn word(self) -> &'static str {
         match self {
             Self::Needed => "needed",
@@ -52,22 +44,19 @@ impl KeptState {
     }
 }
 
-/// A kept library, or a kept dangling link.
+/// Or a kept dangling link.
 #[derive(Clone, Debug)]
 pub struct KeptLibraryState {
-    /// The package that keeps it.
     pub package: PkgInst,
-    /// Its SONAME, or the name of its file.
+    /// SONAME, or file name.
     pub name: String,
-    /// Its path and those of the links that lead to it.
+    /// With links that lead to it.
     pub paths: Vec<ObjectPath>,
-    /// Its size.
     pub bytes: u64,
-    /// Its state.
     pub state: KeptState,
-    /// The files and processes that need it.
+    /// Files and processes.
     pub consumers: Vec<ToldConsumer>,
-    /// The objects that find it in the place of another library that serves them as well.
+    /// Objects that find it instead of an equivalent library.
     pub misled: Vec<ObjectPath>,
 }
 
@@ -83,7 +72,7 @@ impl KeptLibraryState {
         }
     }
 
-    /// Returns what would be lost with it; `None` if nothing needs it.
+    /// `None` if nothing needs it.
     pub fn loss(self) -> Option<LibraryLoss> {
         (!self.consumers.is_empty()).then(|| LibraryLoss {
             library: self.name,
@@ -94,36 +83,32 @@ impl KeptLibraryState {
     }
 }
 
-/// The kept libraries of a root.
 #[derive(Clone, Debug, Default)]
 pub struct KeptLook {
-    /// The packages with their parameters.
     pub packages: BTreeMap<PkgInst, Params>,
-    /// The libraries, package by package.
     pub libraries: Vec<KeptLibraryState>,
-    /// The number of programs and libraries that were examined.
+    /// Examined programs and libraries.
     pub scanned: u64,
-    /// The files that were not understood.
     pub not_understood: Vec<(ObjectPath, String)>,
-    /// The directories that were not entered.
+    /// Directories that were not entered.
     pub skipped: Vec<ObjectPath>,
 }
 
 impl KeptLook {
-    /// Returns the package from which the libraries of a kept package are.
+    /// Returns the original package of a kept package's libraries.
     pub fn from(&self, package: &PkgInst) -> String {
         let params = self.packages.get(package);
         params.map(|params| params.text(KEPT_FROM).into_owned()).unwrap_or_default()
     }
 }
 
-/// The unneeded objects, with a plan that removes them; `None` if there is nothing to remove.
+/// Unneeded objects, and a plan to remove them; `None` if there are none.
 pub(in crate::operation) struct PrunePlan {
     pub(in crate::operation) plan: Plan,
     pub(in crate::operation) pruned: Vec<KeptLibraryState>,
 }
 
-/// Examines what is kept. `is_run` says that the lock is held.
+/// `is_run`: the lock is held.
 pub fn look_at_kept(
     ground: &RootAndPolicy,
     (now, interrupt): (&Now, Interrupt<'_>),
@@ -132,8 +117,7 @@ pub fn look_at_kept(
     Ok(looked(ground, (now, interrupt), is_run, &|_| false)?.0)
 }
 
-/// Examines what is kept, and plans the removal of what nothing needs or what is missing, in these packages, or in all if
-/// none is named.
+/// Plans to remove unneeded or missing libraries of these packages, or of all if none is named.
 pub(in crate::operation) fn plan_to_prune(
     ground: &RootAndPolicy,
     (now, interrupt): (&Now, Interrupt<'_>),
@@ -269,13 +253,13 @@ fn state_of(line: &ContentsLine, kept: &KeptLibraries, path: &ObjectPath, is_nee
     }
 }
 
-/// The largest file of consumers that is read, in bytes.
+/// In bytes.
 const LARGEST_CONSUMERS: u64 = 16 << 20;
 
-/// The kept libraries of each effective patch that they do not contain.
+/// Kept libraries that lack each effective patch.
 pub type LibrariesBeforePatches = BTreeMap<PatchId, Vec<KeptLibrary>>;
 
-/// The records that tell which patches are newer than a kept library.
+/// Tell which patches are newer than a kept library.
 #[derive(Clone, Copy)]
 pub(in crate::operation) struct PatchedRecords<'a> {
     pub(in crate::operation) view: &'a RecordView<'a>,
@@ -286,8 +270,8 @@ pub(in crate::operation) struct PatchedRecords<'a> {
 }
 
 impl PatchedRecords<'_> {
-    /// Returns what is still loaded by the records of the last run that looked; empty, at no cost, if nothing is kept. These
-    /// records have the consumers of a package, not those of each of its libraries.
+    /// Uses the records of the last run that looked; free if nothing is kept. They list the consumers of a package, not
+    /// of each library.
     pub(in crate::operation) fn by_records(self) -> Result<LibrariesBeforePatches, Failure> {
         let kept = self.packages.iter().filter(|(_, installed)| is_kept_package(&installed.params));
         let mut libraries = Vec::new();
@@ -297,7 +281,7 @@ impl PatchedRecords<'_> {
         Ok(self.by_patch(&libraries))
     }
 
-    /// Returns what is still loaded as a look at the root has found it.
+    /// Uses a look at the root.
     pub(in crate::operation) fn by_look(self, look: &KeptLook) -> LibrariesBeforePatches {
         let libraries: Vec<KeptLibrary> = look.libraries.iter().map(|one| one.kept(look)).collect();
         self.by_patch(&libraries)
@@ -345,7 +329,7 @@ impl PatchedRecords<'_> {
         }
     }
 
-    /// Returns what undo data tells of a patch in a package; `None` if it does not tell the caller.
+    /// `None` if undo data does not tell.
     fn told(self, id: &PatchId, package: &PkgInst) -> Option<PatchedPaths> {
         let ground = self.ground?;
         let name = installed::saved_as(self.view, package, id).ok()?;
@@ -355,7 +339,7 @@ impl PatchedRecords<'_> {
     }
 }
 
-/// Examines the root, and returns what is still loaded. It scans programs and libraries if something is kept.
+/// Scans programs and libraries if something is kept.
 pub(in crate::operation) fn still_loaded(
     ground: &RootAndPolicy,
     now: &Now,
@@ -364,8 +348,8 @@ pub(in crate::operation) fn still_loaded(
     of_root(ground, Some(&look))
 }
 
-/// Returns what is still loaded by the records of the last run that looked, to a caller who has the lock. If nothing is
-/// kept, only the names of the packages are read.
+/// Uses the records of the last run that looked; the caller holds the lock. If nothing is kept, reads only package
+/// names.
 pub(in crate::operation) fn recorded_as_loaded(
     ground: &RootAndPolicy,
 ) -> Result<LibrariesBeforePatches, Failure> {
@@ -376,7 +360,7 @@ pub(in crate::operation) fn recorded_as_loaded(
     of_root(ground, None)
 }
 
-/// Returns what is still loaded as a look has found it, or otherwise by records.
+/// Prefers a look to records.
 fn of_root(ground: &RootAndPolicy, look: Option<&KeptLook>) -> Result<LibrariesBeforePatches, Failure> {
     let packages = ground.packages()?;
     let applied = ground.recorded(&packages)?;
@@ -411,7 +395,7 @@ fn recorded(
     Ok(libraries.collect())
 }
 
-/// Returns what needed a kept package when a run last looked. Skips a line that makes no sense.
+/// According to the last run that looked. Skips invalid lines.
 fn consumers(view: &RecordView<'_>, package: &PkgInst) -> Result<Vec<ToldConsumer>, DatabaseError> {
     let Ok(path) = places::package(package).join(CONSUMERS.as_bytes()) else { return Ok(Vec::new()) };
     let Some(text) = view.read(&path, LARGEST_CONSUMERS)? else { return Ok(Vec::new()) };
@@ -435,13 +419,12 @@ fn consumers(view: &RecordView<'_>, package: &PkgInst) -> Result<Vec<ToldConsume
     Ok(told)
 }
 
-/// Returns whether a name is that of a library: `.so` at its end, or before a version.
+/// `.so` at the end, or before a version.
 fn is_library_name(name: &[u8]) -> bool {
     name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
 }
 
-/// Returns every file of these lines with its own path and those of the links that lead to it, in order. Leaves out
-/// directories, and links that lead elsewhere.
+/// Returns files with their paths and links to them, in order. Omits directories and links that lead elsewhere.
 pub(super) fn files_with_links<'a>(
     lines: impl Iterator<Item = &'a ContentsLine>,
 ) -> BTreeMap<ObjectPath, Vec<ObjectPath>> {
@@ -467,7 +450,7 @@ pub(super) fn files_with_links<'a>(
     files
 }
 
-/// Returns the name by which a file is opened: the shortest name among the links that no other link leads to.
+/// Returns the shortest name among links that no other link leads to.
 pub(super) fn opened_name(paths: &[ObjectPath], lines: &BTreeMap<ObjectPath, ContentsLine>) -> String {
     let targets: BTreeSet<ObjectPath> =
         paths.iter().filter_map(|path| lines.get(path)).filter_map(target_of).collect();
@@ -476,7 +459,7 @@ pub(super) fn opened_name(paths: &[ObjectPath], lines: &BTreeMap<ObjectPath, Con
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// Returns the path that a recorded link leads to; its own path if the target makes no sense.
+/// Returns the link's own path if the target is invalid.
 fn target_of(line: &ContentsLine) -> Option<ObjectPath> {
     let target = line.object.target.as_deref()?;
     Some(line.path.link_source(target).unwrap_or_else(|_| line.path.clone()))

@@ -1,5 +1,4 @@
-//! The programs and libraries of a root while several plans follow one another: the present root, and the changes of the earlier
-//! plans.
+//! Programs and libraries of a root during successive plans: the present root, and the changes of earlier plans.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,10 +23,10 @@ pub(in crate::operation) type SharedContent<'o> = Rc<RefCell<dyn ContentSource +
 
 type NewSymbols = HashMap<*const LibraryFile, Arc<ElfSymbols>>;
 
-/// The way to read the files of a plan if only a later plan needs them.
+/// How to read a plan's files if only a later plan needs them.
 pub(in crate::operation) enum LaterContent<'o> {
     NotAsked,
-    /// They are read at once, because their source does not exist later.
+    /// Read at once: the source does not exist later.
     ReadNow,
     At(SharedContent<'o>),
 }
@@ -44,37 +43,35 @@ enum EarlierFiles<'o> {
     Read(PlannedFiles),
 }
 
-/// The scanned root, with what plans have changed since.
+/// With changes by plans since.
 #[derive(Clone)]
 pub(super) struct ScannedRoot {
     pub(super) tree: LibraryTree,
     pub(super) settings: Rc<LoaderSettings>,
-    /// The number of programs and libraries.
+    /// Programs and libraries.
     pub(super) scanned: u64,
-    /// Files that were not understood.
     pub(super) not_understood: Rc<Vec<(ObjectPath, String)>>,
     /// Directories that were not entered.
     pub(super) skipped: Rc<Vec<ObjectPath>>,
 }
 
-/// The knowledge before a plan.
 #[derive(Clone, Default)]
 pub(super) struct LibraryState<'o> {
-    /// The kept libraries; `None` before the first look.
+    /// `None` before the first look.
     pub(super) kept: Option<KeptLibraries>,
-    /// The scanned root, once it was needed.
+    /// `None` until needed.
     pub(super) scanned: Option<ScannedRoot>,
-    /// The lines of `contents` after the earlier plans, without owners that keep libraries.
+    /// Lines of `contents` after earlier plans, without owners that keep libraries.
     pub(super) lines: BTreeMap<ObjectPath, Option<ContentsLine>>,
     earlier: Vec<EarlierPlan<'o>>,
     changed: HashSet<ObjectPath>,
     symbols: NewSymbols,
-    /// The files whose symbols are known, kept alive.
+    /// Keeps files with known symbols alive.
     files: Vec<PlannedFiles>,
 }
 
 impl<'o> LibraryState<'o> {
-    /// Scans the root, unless it is scanned already; `is_run` says that the caller holds the lock and changes the root.
+    /// Scans once. `is_run`: the caller holds the lock and changes the root.
     pub(super) fn scan(
         &mut self,
         ground: &RootAndPolicy,
@@ -100,7 +97,7 @@ impl<'o> LibraryState<'o> {
         self.scanned.as_ref().ok_or_else(|| Failure::BadFile("the root was not scanned".to_owned()))
     }
 
-    /// Advances to the root after a plan whose files are read when they are needed.
+    /// The plan's files are read on demand.
     pub(super) fn add_unread(
         &mut self,
         changes: TreeChanges,
@@ -111,7 +108,6 @@ impl<'o> LibraryState<'o> {
         self.add_earlier(changes, EarlierFiles::At(content));
     }
 
-    /// Advances to the root after a plan whose files are known.
     pub(super) fn add_read(&mut self, changes: TreeChanges, files: PlannedFiles) {
         match &mut self.scanned {
             Some(scanned) => {
@@ -145,7 +141,7 @@ impl<'o> LibraryState<'o> {
         &self.symbols
     }
 
-    /// Returns whether an earlier plan for which the root was not scanned changes something at a physical path.
+    /// True if an earlier plan, made without a scan, changes the path.
     pub(super) fn is_changed(&self, path: &ObjectPath) -> bool {
         self.changed.contains(path)
     }
@@ -185,7 +181,6 @@ fn scanned(
     Ok(found)
 }
 
-/// Reads symbols of files of a root, and of those that plans bring.
 pub(super) struct RootSymbols<'a> {
     root: &'a Root,
     paths: HashMap<*const LibraryFile, &'a ObjectPath>,
@@ -219,7 +214,7 @@ pub(super) fn symbols_at(root: &Root, physical: &ObjectPath) -> Option<ElfSymbol
     elf::read_symbols(&mut FilePieces::new(&file)).ok()
 }
 
-/// Reads what files of the root say, by their physical paths. Files that follow one another are mostly in one directory.
+/// Keeps a directory open: successive files are mostly neighbors.
 pub(super) struct RootFiles<'a> {
     root: &'a Root,
     last: Option<(ObjectPath, Option<Dir>)>,
@@ -230,7 +225,7 @@ impl<'a> RootFiles<'a> {
         Self { root, last: None }
     }
 
-    /// Reads what a file says; `None` if it is no program and no library.
+    /// `None` if it is neither program nor library.
     pub(super) fn file_at(&mut self, physical: &ObjectPath) -> Option<Arc<LibraryFile>> {
         let (file, _) = self.directory_of(physical)?.open_file(physical.name()).ok()?;
         if !has_magic(&file).ok()? {

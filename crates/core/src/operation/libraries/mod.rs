@@ -26,19 +26,18 @@ pub(in crate::operation) use library_state::LaterContent;
 pub(in crate::operation) use scan::known_files;
 pub use scan::{LibraryScan, ScanError, ScanRequest, loader_settings, read_facts, write_facts};
 
-/// The options about libraries; without them the policy of the root decides.
+/// Without options, the policy decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LibraryRequest {
-    /// Replaces the words of the policy.
+    /// Replace the policy's words.
     pub words: Option<LibraryWords>,
-    /// Libraries stay, regardless of the words.
+    /// Keep libraries regardless of the words.
     pub keep: bool,
-    /// Also those of patches that forbid it.
+    /// Even those of patches that forbid it.
     pub always: bool,
 }
 
 impl LibraryRequest {
-    /// Returns the words that count in a root with this policy.
     pub fn words(&self, policy: &Policy) -> LibraryWords {
         let words = self.words.unwrap_or(policy.shlibs);
         LibraryWords { keep: words.keep || self.keep || self.always, ..words }

@@ -1,7 +1,5 @@
-//! The effects of a plan on the programs, libraries and links of a root.
-//!
-//! Programs and libraries that the plan brings are read while their source is streamed. Of a file that lies in an undo
-//! directory, only the needed parts are read.
+//! Effects of a plan on programs, libraries and links. New files are read while their source is streamed; of files in
+//! undo directories, only the needed parts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -17,21 +15,20 @@ use patchadm_planning::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
 use patchadm_rootfs::{Digest, Digesting, Dir, Live, LiveKind, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
-/// The change at a path.
 #[derive(Clone)]
 pub(super) enum TreeChange {
     Gone,
     Link(Vec<u8>),
     Member(MemberKey),
-    /// The same file as at this path after the plan.
+    /// The file at this path after the plan.
     SameAs(ObjectPath),
-    /// The same file as at this path before the plan.
+    /// The file at this path before the plan.
     CopyOf(ObjectPath),
 }
 
 pub(super) type TreeChanges = Vec<(ObjectPath, TreeChange)>;
 
-/// The places of paths of packages on the disk.
+/// Maps paths of packages to places on the disk.
 #[derive(Clone, Copy)]
 pub(super) struct PhysicalPaths<'a> {
     pub(super) root: &'a Root,
@@ -107,7 +104,7 @@ pub(super) fn apply(tree: &mut LibraryTree, changes: &TreeChanges, files: &Plann
     }
 }
 
-/// Returns the kept objects that a plan brings itself, with the same bytes and attributes.
+/// Returns kept objects that a plan delivers itself, with the same bytes and attributes.
 pub(super) fn returned(
     plan: &Plan,
     kept: &KeptLibraries,
@@ -144,15 +141,14 @@ fn is_same_object(new: &NewObject, live: &Live, files: &PlannedFiles, owners_cou
         && xattrs
 }
 
-/// A member of a source: the place of its package, and its path in the package.
+/// Package index, and path in the package.
 pub(super) type MemberKey = (usize, PackagePath);
 
-/// The bytes that are read at a time.
 const BUFFER: usize = 64 << 10;
 
 #[derive(Clone)]
 pub(super) struct PlannedFile {
-    /// Its facts, if it is a program or library.
+    /// `None` if it is neither program nor library.
     pub(super) file: Option<Arc<LibraryFile>>,
     pub(super) b3: Option<Digest>,
 }
@@ -164,8 +160,8 @@ pub(super) struct PlannedFiles {
 }
 
 impl PlannedFiles {
-    /// Reads these members, and in a second pass those of which the first one did not keep enough. What cannot be read is
-    /// not known; the run itself reports errors of its source.
+    /// A second pass reads members that the first one kept only in part. Unreadable ones are unknown; the run
+    /// reports errors of its source.
     pub(super) fn read(root: &Root, content: &mut dyn ContentSource, wanted: &BTreeSet<MemberKey>) -> Self {
         let mut read = Self::default();
         let mut again = BTreeMap::new();

@@ -1,5 +1,3 @@
-//! The report on a decision about libraries, with the packages that own the files concerned.
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::failure::Failure;
@@ -31,7 +29,6 @@ pub(super) struct ReportInput<'a> {
     pub(super) owners: &'a ObjectOwners,
 }
 
-/// Returns the word for the way in which a file needs a library.
 pub(super) fn how(source: ConsumerSource) -> &'static str {
     match source {
         ConsumerSource::File(NeedSource::Needed) => "needed",
@@ -86,7 +83,7 @@ impl ReportInput<'_> {
         all.into_iter().collect()
     }
 
-    /// Returns the libraries that are kept because of the plan: not those that were kept before.
+    /// Excludes libraries that were kept before.
     fn kept_libraries(&self, decision: &LibraryDecision) -> Vec<KeptLibrary> {
         let mut libraries = Vec::new();
         for (physical, consumers) in &decision.kept {
@@ -187,15 +184,14 @@ pub(super) fn losses(report: &LibraryReport) -> Vec<LibraryLoss> {
     report.lost.iter().map(loss).collect()
 }
 
-/// The owners of objects after a plan, without packages that keep libraries.
+/// Excludes packages that keep libraries.
 pub(super) struct ObjectOwners {
     lines: BTreeMap<ObjectPath, ContentsLine>,
     names: BTreeMap<ObjectPath, Vec<ObjectPath>>,
 }
 
 impl ObjectOwners {
-    /// Reads the lines of these objects. A package may name an object by a path through a link at the top of the root, such
-    /// as `/bin` on a merged `/usr`.
+    /// A package may name an object through a link at the top, such as `/bin` on a merged `/usr`.
     pub(super) fn read(
         root: &Root,
         physical: &BTreeSet<ObjectPath>,

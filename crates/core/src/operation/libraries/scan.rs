@@ -1,11 +1,6 @@
-//! The programs, libraries and links of a root, found by examining every object once (patchadm-shlibs(7), "The scan").
-//!
-//! Directories are walked level by level, several at a time, each through a descriptor that no symbolic link leads to. Only
-//! regular files that a cache does not know are opened, and of most of them four bytes are read. Pseudo and network file
-//! systems and roots inside the root are not entered, but named. Unreadable objects are named and counted, and stop nothing.
-//!
-//! The cache `elf.cache` (patchadm-elf-cache(5)) is trusted only if the caller or the superuser owns it and no other user may
-//! write it. A run that holds the lock writes it without waiting for the disk: lost facts are read again.
+//! Finds programs, libraries and links (patchadm-shlibs(7), "The scan"). Pseudo and network file systems and nested
+//! roots are named, not entered; unreadable objects stop nothing. The cache (patchadm-elf-cache(5)) is trusted only if
+//! nobody else may write it; it is written without fsync.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,7 +16,7 @@ use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp, s
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
-/// Directories of containers and images, whose programs load the libraries of their own roots.
+/// Containers and images load libraries of their own roots.
 const FOREIGN: [&str; 6] = [
     "/var/lib/docker",
     "/var/lib/containers",
@@ -31,10 +26,10 @@ const FOREIGN: [&str; 6] = [
     "/snap",
 ];
 
-/// The package database, where no program is started.
+/// No program starts there.
 const DATABASE: &str = "/var/sadm";
 
-/// The file systems (statfs(2)) that hold no programs, or hold them only across a network.
+/// File systems (statfs(2)) without programs, or across a network.
 const NOT_ENTERED: [(u64, &str); 17] = [
     (0x9fa0, "proc"),
     (0x6265_6572, "sysfs"),
@@ -55,50 +50,42 @@ const NOT_ENTERED: [(u64, &str); 17] = [
     (0x6573_5546, "fuse"),
 ];
 
-/// The input of a scan.
 #[derive(Clone, Copy)]
 pub struct ScanRequest<'a> {
-    /// The root.
     pub root: &'a Root,
-    /// The paths that are skipped (`shlib_skip`).
+    /// Skipped (`shlib_skip`).
     pub skip: &'a [PathGlob],
-    /// The paths that are entered although they lie on a network file system or are roots of their own (`shlib_scan`).
+    /// Entered although on a network file system or a root of their own (`shlib_scan`).
     pub scan: &'a [ObjectPath],
-    /// The known facts of files.
     pub known: &'a FactsCache,
-    /// Returns the signal that asks the scan to end, if any. Called between directories.
+    /// Returns the signal that asks the scan to end, if any.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-/// The result of a scan.
 #[derive(Debug, Default)]
 pub struct LibraryScan {
-    /// The programs, libraries and links.
     pub tree: LibraryTree,
-    /// The number of programs and libraries that are linked dynamically.
+    /// Dynamically linked programs and libraries.
     pub scanned: u64,
-    /// The files that were not understood, each with the reason, sorted.
+    /// With reasons, sorted.
     pub not_understood: Vec<(ObjectPath, String)>,
-    /// The directories that were not entered, sorted.
+    /// Not entered, sorted.
     pub skipped: Vec<ObjectPath>,
     known: Vec<(FileKey, Option<Arc<ElfFacts>>)>,
     mounts: Vec<MountName>,
 }
 
 impl LibraryScan {
-    /// Returns the facts of the files that are now known, for a scan that began at a moment.
+    /// `began` is the start of the scan.
     pub fn into_cache(self, began: Timestamp) -> FactsCache {
         FactsCache::new(self.mounts, self.known, began)
     }
 }
 
-/// The reason why a scan was given up.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
-    /// The root itself cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A signal arrived.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }
@@ -124,7 +111,6 @@ struct ScannedDirectory {
 }
 
 impl ScanRequest<'_> {
-    /// Scans the root.
     pub fn scan(&self) -> Result<LibraryScan, ScanError> {
         let scanner = Scanner { request: self, mounts: Mutex::default() };
         let top = self.root.dir(&ObjectPath::root())?;
@@ -162,7 +148,7 @@ impl Scanner<'_> {
     fn enter(&self, directory: &PendingDirectory) -> ScannedDirectory {
         let mut entered = ScannedDirectory::default();
         if self.look_into(directory, &mut entered).is_err() {
-            // It was removed, or may not be read.
+            // It was removed, or is unreadable.
             entered.skipped.push(directory.path.clone());
         }
         entered
@@ -186,7 +172,7 @@ impl Scanner<'_> {
                 self.meet_link(&dir, &name, entered);
                 continue;
             }
-            // A name that was removed after the listing counts as removed before it.
+            // Removed after the listing.
             let Ok(Some(status)) = dir.look(&name) else { continue };
             match status.file_type {
                 FileType::Directory => self.go_on(directory, &name, status, entered),
@@ -198,7 +184,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Returns whether a directory is a root of its own, or a stage of this program.
+    /// True for a root of its own, or a stage of this program.
     fn is_foreign(&self, dir: &Dir, listing: &[(Vec<u8>, Option<FileType>)]) -> Result<bool, RootError> {
         let has = |name: &[u8]| listing.binary_search_by(|(known, _)| known[..].cmp(name)).is_ok();
         if *dir.path() == ObjectPath::root() || self.request.scan.contains(dir.path()) {
@@ -240,7 +226,6 @@ impl Scanner<'_> {
         entered.met.extend(target.map(|(path, target)| ScannedObject::Link(path, target)));
     }
 
-    /// Plans to enter a directory, unless it is not entered.
     fn go_on(
         &self,
         above: &PendingDirectory,
@@ -277,7 +262,6 @@ impl Scanner<'_> {
         mounts.get(mount as usize).and_then(|name| self.request.known.mount(name))
     }
 
-    /// Examines a regular file, unless it is known.
     fn meet(
         &self,
         dir: &Dir,
@@ -289,7 +273,7 @@ impl Scanner<'_> {
         let cached = known.and_then(|known| self.request.known.file(&FactsCache::key(known, status)?));
         let key = FactsCache::key(mount, status);
         if cached == Some(None) {
-            // Anywhere in the root, it loads nothing and no file loads it.
+            // Neither program nor library, wherever it is.
             entered.others.extend(key);
             return;
         }
@@ -309,7 +293,7 @@ impl Scanner<'_> {
     }
 }
 
-/// The number of attempts to read a file that changes meanwhile.
+/// A file may change while it is read.
 const TRIES: usize = 3;
 
 fn facts_of(dir: &Dir, name: &[u8]) -> Result<(Option<ElfFacts>, ObjectStatus), String> {
@@ -344,7 +328,7 @@ pub(super) fn has_magic(file: &File) -> std::io::Result<bool> {
 #[derive(Default)]
 struct ScanResults {
     scan: LibraryScan,
-    /// The files by mount and inode: two names of one file share an entry.
+    /// By mount and inode, for hard links.
     files: HashMap<(u32, u64), Arc<LibraryFile>>,
 }
 
@@ -378,7 +362,7 @@ impl ScanResults {
     }
 }
 
-/// The largest file of settings that is read, in bytes.
+/// In bytes.
 const LARGEST_SETTINGS: u64 = 1 << 20;
 
 struct RootConfigFiles<'a>(&'a Root);
@@ -397,7 +381,7 @@ impl ConfigFiles for RootConfigFiles<'_> {
     }
 }
 
-/// Reads the settings of the loaders of a root. What cannot be read counts as empty.
+/// Unreadable settings count as empty.
 pub fn loader_settings(root: &Root) -> LoaderSettings {
     LoaderSettings::read(&RootConfigFiles(root))
 }
@@ -411,12 +395,12 @@ fn directory(root: &Root) -> Option<Dir> {
     root.dir_if_there(&physical).ok()?
 }
 
-/// Reads the cache of a root. A defective cache counts as empty.
+/// A defective cache counts as empty.
 pub(in crate::operation) fn known_files(root: &Root) -> FactsCache {
     directory(root).map(|dir| read_facts(&dir, CACHE)).unwrap_or_default()
 }
 
-/// Reads facts about files from a file in this form. A file that others may write, or a defective one, counts as empty.
+/// A file that others may write, or a defective one, counts as empty.
 pub fn read_facts(dir: &Dir, name: &[u8]) -> FactsCache {
     let read = || {
         let status = dir.look(name).ok()??;
@@ -436,7 +420,7 @@ pub(super) fn write_known_files(root: &Root, cache: &FactsCache) {
     }
 }
 
-/// Writes facts about files to a file in this form. A failed write costs only time.
+/// A failed write costs only time.
 pub fn write_facts(dir: &Dir, name: &[u8], facts: &FactsCache) {
     // A killed run may have left these.
     let _ = dir.remove_leftovers(PROGRAM);

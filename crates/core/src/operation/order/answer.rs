@@ -1,5 +1,3 @@
-//! The question, the answer, and the packages with stale libraries.
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
@@ -13,17 +11,15 @@ use patchadm_planning::order::{DependencyGraph, DependencyOrder, OrderDirection,
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
-/// The things that are put in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderSubject {
-    /// Packages, and programs and libraries of no package.
+    /// Includes programs and libraries of no package.
     Packages,
-    /// Patches.
     Patches,
 }
 
 impl OrderSubject {
-    /// Returns the word for it: `packages` or `patches`.
+    /// `packages` or `patches`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Packages => "packages",
@@ -32,47 +28,40 @@ impl OrderSubject {
     }
 }
 
-/// A named thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderOperand {
-    /// A package or patch.
     Name(String),
-    /// A path, as the records have it.
+    /// As recorded.
     Path(ObjectPath),
 }
 
-/// The question.
 #[derive(Clone, Debug, Default)]
 pub struct OrderQuestion {
-    /// The named things; if empty, all packages, or all patches of a depot.
+    /// If empty, all packages, or all patches of a depot.
     pub operands: Vec<OrderOperand>,
-    /// The direction from there.
     pub direction: OrderDirection,
     /// Dependents first.
     pub is_reversed: bool,
     /// Only packages that need a kept library, or would load two versions of one.
     pub is_about_stale: bool,
-    /// Include the edges.
     pub with_edges: bool,
 }
 
-/// The answer.
 #[derive(Clone, Debug)]
 pub struct OrderAnswer {
-    /// The things that were put in order.
     pub subject: OrderSubject,
-    /// The groups, and the edges between their names if requested.
+    /// Groups, and edges if requested.
     pub order: DependencyOrder,
-    /// The stale things, in the order of the groups; `None` if they were not requested.
+    /// In the order of the groups; `None` if not requested.
     pub stale: Option<Vec<StaleEntry>>,
-    /// The files that were not understood, each with the reason, sorted.
+    /// With reasons, sorted.
     pub not_understood: Vec<(String, String)>,
-    /// The directories that were not searched, sorted.
+    /// Sorted.
     pub skipped: Vec<String>,
 }
 
 impl OrderAnswer {
-    /// Returns an order that was computed without looking into files.
+    /// For orders that need no scan of files.
     pub(super) fn of(subject: OrderSubject, order: DependencyOrder) -> Self {
         Self { subject, order, stale: None, not_understood: Vec::new(), skipped: Vec::new() }
     }
@@ -108,17 +97,16 @@ impl OrderQuestion {
     }
 }
 
-/// The reason why something should be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StaleReason {
-    /// It needs libraries that are kept for programs that still need them.
+    /// Needs kept libraries.
     Kept,
-    /// It would load several versions of one library.
+    /// Would load several versions of one library.
     TwoVersions,
 }
 
 impl StaleReason {
-    /// Returns the word for the reason: `kept` or `two-versions`.
+    /// `kept` or `two-versions`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Kept => "kept",
@@ -127,28 +115,25 @@ impl StaleReason {
     }
 }
 
-/// A package or object that should be renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleEntry {
-    /// The package, or the path of a program or library of no package.
+    /// A package, or the path of an object without one.
     pub name: String,
-    /// The reason.
     pub reason: StaleReason,
-    /// The names of the libraries, sorted.
+    /// Sorted.
     pub libraries: Vec<String>,
-    /// The chains to them, each from a program of the package; sorted by program.
+    /// A chain from a program to each library; sorted by program.
     pub ways: Vec<Vec<ObjectPath>>,
 }
 
 impl StaleEntry {
-    /// Returns whether it is a program or library of no package.
+    /// True for an object without a package.
     pub fn is_object(&self) -> bool {
         self.name.starts_with('/')
     }
 }
 
-/// Finds what should be renewed. `kept` are the packages of kept libraries, which need nothing for
-/// themselves.
+/// `kept` are packages of kept libraries, which need nothing for themselves.
 pub(super) fn stale_entries(
     uses: &LibraryUses,
     owners: &ObjectOwners,
@@ -186,7 +171,7 @@ pub(super) fn stale_entries(
     of_kept.chain(of_doubles).collect()
 }
 
-/// Reduces an order to its stale part, and sorts the entries accordingly.
+/// Also sorts the entries like the groups.
 pub(super) fn only_stale(order: &mut DependencyOrder, mut entries: Vec<StaleEntry>) -> Vec<StaleEntry> {
     let stale: BTreeSet<&String> = entries.iter().map(|entry| &entry.name).collect();
     for group in &mut order.groups {
@@ -210,34 +195,24 @@ pub(super) fn only_stale(order: &mut DependencyOrder, mut entries: Vec<StaleEntr
     entries
 }
 
-/// Error of computing an order.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
-    /// The records of the root cannot be read.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// A signal came.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
-    /// A name or path that is invalid.
     #[error("{0} is no package, patch or object that is there")]
     Unknown(String),
-    /// Packages and patches are named together.
     #[error("packages and patches cannot be put in one order: name one or the other")]
     Mixed,
-    /// Stale libraries are requested for patches.
     #[error("patches have no stale libraries: name packages or paths with --stale, or nothing")]
     StalePatches,
-    /// Stale libraries are requested for packages that are not installed.
     #[error("--stale is about what is installed, and -M names something else")]
     StaleElsewhere,
-    /// The directory holds neither packages nor patches.
     #[error("{} holds neither packages nor patches", .0.display())]
     Empty(PathBuf),
-    /// A package cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A depot cannot be read.
     #[error(transparent)]
     Depot(#[from] Box<DepotError>),
 }

@@ -1,5 +1,5 @@
-//! Edges of the graph: uses of libraries between the owners of files (by physical path, as the loader finds them),
-//! requirements of patches, and `depend` files.
+//! Edges of the graph: uses of libraries between owners of files (by physical path), requirements of patches, and
+//! `depend` files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -48,13 +48,12 @@ impl ObjectOwners {
         known.dedup();
     }
 
-    /// Returns the packages of a file, otherwise its path.
+    /// Returns the packages of a file, or else its path.
     pub(super) fn nodes(&self, path: &ObjectPath) -> Vec<String> {
         self.0.get(path).cloned().unwrap_or_else(|| vec![path.to_string()])
     }
 
-    /// Returns the edges from packages of loading objects to packages of loaded ones, except within one
-    /// package.
+    /// Returns edges from loading to loaded packages, except within one package.
     pub(super) fn edges(&self, uses: &LibraryUses) -> Vec<NeedEdge> {
         let mut edges = BTreeSet::new();
         for (path, uses) in &uses.uses {
@@ -76,8 +75,7 @@ impl ObjectOwners {
     }
 }
 
-/// Returns the physical path and the packages of a line about a program or library. The recorded path may
-/// lead through links of directories.
+/// Returns physical path and packages of a program's line. The recorded path may lead through links.
 fn of_line(
     tree: &LibraryTree,
     follower: &mut Follower<'_>,
@@ -104,7 +102,6 @@ pub(super) struct LibraryUse {
     pub(super) library: ObjectPath,
 }
 
-/// Two or more versions of one library that a program loads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DoubleLoad {
     pub(super) program: ObjectPath,
@@ -120,7 +117,7 @@ pub(super) struct LibraryUses {
 }
 
 impl LibraryUses {
-    /// Loads everything in a tree. The result is incomplete after an interruption.
+    /// Incomplete after an interruption.
     pub(super) fn of(tree: &LibraryTree, settings: &LoaderSettings, interrupt: Interrupt<'_>) -> Self {
         let mut found = Self::default();
         let mut loader = Loader::new(tree, settings).ended_by(interrupt);
@@ -146,7 +143,7 @@ impl LibraryUses {
                 Some(own) => own,
                 None => self.uses.entry(object.way.path.clone()).or_default(),
             };
-            // The settings of the loader are not a need of an object.
+            // Settings of the loader are no need of an object.
             for need in loading.needs_of(object).filter(|need| need.source != NeedSource::Preload) {
                 let Some(library) = loading.found(need) else { continue };
                 let (library, name) = (&library.way.path, loading.name(need));
@@ -159,7 +156,7 @@ impl LibraryUses {
     }
 }
 
-/// Finds libraries whose SONAMEs are equal up to `.so`.
+/// Compares SONAMEs up to `.so`.
 fn doubles(loading: &Loading) -> Vec<DoubleLoad> {
     let mut versions: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for (index, object) in loading.objects.iter().enumerate() {
@@ -186,7 +183,6 @@ fn stem(soname: &str) -> Option<&str> {
     ends.map(|(at, _)| &soname[..at]).next()
 }
 
-/// Returns the chain of objects from the program to the loaded one.
 fn way_to(loading: &Loading, index: usize) -> Vec<ObjectPath> {
     let (mut way, mut next, mut seen) = (Vec::new(), Some(index), BTreeSet::new());
     while let Some(index) = next.filter(|index| seen.insert(*index)) {
@@ -198,7 +194,7 @@ fn way_to(loading: &Loading, index: usize) -> Vec<ObjectPath> {
     way
 }
 
-/// Builds the graph of patches: each requirement leads to the patch that meets it.
+/// Each requirement leads to the patch that meets it.
 pub(super) fn patch_graph(patches: &AppliedPatches) -> DependencyGraph {
     let names = patches.iter().map(|patch| patch.id.to_string());
     let mut edges = Vec::new();
@@ -224,8 +220,8 @@ pub(super) struct DependingPackage {
     pub(super) depend: Option<(String, Depend)>,
 }
 
-/// Builds the edges of all packages. A line means each instance that it fits; if it fits none, every instance
-/// of the package, because a changed version does not change the order of renewals.
+/// A line means each instance that it fits, or else every instance: a changed version does not change the order of
+/// renewals.
 pub(super) fn depend_edges(packages: &[DependingPackage]) -> Vec<NeedEdge> {
     let mut instances: HashMap<&str, Vec<&DependingPackage>> = HashMap::new();
     for package in packages {
@@ -315,7 +311,6 @@ mod tests {
         }
     }
 
-    /// Returns the edges of all packages, without their origins.
     fn edges(packages: &[DependingPackage]) -> Vec<String> {
         let edges = depend_edges(packages).into_iter();
         edges.map(|edge| format!("{}>{} {}", edge.from, edge.to, edge.need)).collect()

@@ -1,4 +1,4 @@
-//! `patchadm order`: packages or patches in the order of renewal, dependencies first.
+//! `patchadm order`: packages or patches in order of renewal, dependencies first.
 //!
 //! ```text
 //! root ─┬─ depend files ─ depend_edges ──┐
@@ -7,8 +7,8 @@
 //!       └─ applied patches ─ patch_graph ────────────┤
 //! directory of packages, depot ──────────────────────┘
 //! ```
-//! A program or library without a package is a node under its path. Nothing is locked or changed.
-//! [`order`](patchadm_planning::order) forms the groups.
+//! Objects without a package are nodes of their own. Nothing is locked or changed. [`order`](patchadm_planning::order)
+//! forms the groups.
 
 mod answer;
 mod edges;
@@ -43,7 +43,7 @@ pub use answer::{
     OrderAnswer, OrderError, OrderOperand, OrderQuestion, OrderSubject, StaleEntry, StaleReason,
 };
 
-/// Sorts packages or patches of a root. `interrupt` returns the signal that asks this to end.
+/// `interrupt` returns the signal that asks for the end, if any.
 pub fn order_of_root(
     root: &Root,
     question: &OrderQuestion,
@@ -60,7 +60,7 @@ pub fn order_of_root(
     }
 }
 
-/// Returns the applied patches if the operands name some; `None` if they are packages or paths.
+/// `None` if the operands are packages or paths.
 fn patches_meant(root: &Root, question: &OrderQuestion) -> Result<Option<AppliedPatches>, OrderError> {
     if question.operands.is_empty() {
         return Ok(None);
@@ -92,7 +92,7 @@ fn package_names(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     Ok(names.iter().filter_map(|name| PkgInst::new(std::str::from_utf8(name).ok()?).ok()).collect())
 }
 
-/// Returns the instance of this name, otherwise all instances of that package.
+/// Returns the instance of this name, or else all instances of that package.
 fn instances<'p>(packages: &'p [PkgInst], name: &str) -> Vec<&'p PkgInst> {
     let exactly = packages.iter().find(|package| package.as_str() == name);
     exactly.map_or_else(
@@ -101,7 +101,7 @@ fn instances<'p>(packages: &'p [PkgInst], name: &str) -> Vec<&'p PkgInst> {
     )
 }
 
-/// The records at one moment.
+/// Records of one moment.
 struct PackageRecordsRead {
     packages: Vec<DependingPackage>,
     owners: ObjectOwners,
@@ -183,7 +183,7 @@ impl Operands<'_> {
         if nodes.is_empty() { Err(OrderError::Unknown(operand.shown())) } else { Ok(nodes) }
     }
 
-    /// Returns the packages of a path, also with its links followed; the object itself if no package owns it.
+    /// Follows links; the object itself if no package owns it.
     fn nodes_of_path(&self, path: &ObjectPath) -> Result<Vec<String>, OrderError> {
         let lines = recorded_lines(self.view, std::slice::from_ref(path))?;
         let owners = lines.iter().flat_map(|lines| lines.values()).flat_map(|line| &line.owners);
@@ -201,10 +201,9 @@ impl Operands<'_> {
     }
 }
 
-/// Largest program or library, in bytes.
+/// In bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// Sorts the packages of a directory, or the patches of a depot.
 pub fn order_of_directory(
     directory: &Path,
     question: &OrderQuestion,
@@ -233,7 +232,7 @@ pub fn order_of_directory(
     Ok(OrderAnswer::of(OrderSubject::Patches, question.order(&patch_graph(&patches), &starts)))
 }
 
-/// Returns the patches of a depot with their relations, as if all were applied to one package.
+/// Returns the patches as if all were applied to one package.
 fn patches_of(index: &DepotIndex) -> AppliedPatches {
     let separator = PatchId::SEPARATOR;
     let info = |patch: &DepotPatch| InstalledInfo {
@@ -267,8 +266,7 @@ struct DeliveredPackages {
 }
 
 impl DeliveredPackages {
-    /// Reads a directory that is a package or holds packages (directories, datastreams, archives). Skips
-    /// everything else, including patches.
+    /// Reads packages (directories, datastreams, archives); skips everything else, patches included.
     fn read(&mut self, directory: &Path) -> Result<(), OrderError> {
         match source::open(Origin::Path(directory), Extent::Unchecked) {
             Ok((source, image)) => return self.take(&source, &image),
@@ -276,7 +274,7 @@ impl DeliveredPackages {
             Err(error) => return Err(error.into()),
         }
         for (name, is_directory) in source::directory_names(directory) {
-            // A directory of packages is no package of this directory.
+            // A directory of packages is no package itself.
             if is_directory {
                 continue;
             }
@@ -372,7 +370,7 @@ fn is_no_package(error: &SourceError) -> bool {
     matches!(error.problem, SourceProblem::BadForm(_) | SourceProblem::HoldsPatches(_))
 }
 
-/// Returns a package with its `depend` file; `None` if its name is invalid.
+/// `None` if its name is invalid.
 fn described(package: &PackageImage) -> Option<DependingPackage> {
     let instance = PkgInst::new(&package.spooled_name()).ok()?;
     let depend = package.install.get("depend");
@@ -380,7 +378,7 @@ fn described(package: &PackageImage) -> Option<DependingPackage> {
     Some(DependingPackage { instance, params: package.params.clone(), depend })
 }
 
-/// Returns the path where an object would be installed, if that is known.
+/// Returns the installed path, if known.
 fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
     let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),

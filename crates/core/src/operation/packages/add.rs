@@ -1,10 +1,10 @@
-//! `pkgadd`: installs the packages of a source one after another, each in a run of its own.
+//! `pkgadd`: installs packages one after another, each in a run of its own.
 //!
 //! ```text
 //! options, device ─► (rehearsal) ─► lock ─► for each package: place ─► ask its scripts ─► plan ─► run ─► report
 //! ```
-//! Everything that can be read in advance is read first: a defect of a selected package ends the command before the first one
-//! is installed. Installed packages stay when a later one fails.
+//! Everything is read before the first installation, so a defect ends the command early. Installed packages stay when a
+//! later one fails.
 
 use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
@@ -39,8 +39,8 @@ use patchadm_svr4::places;
 
 pub use crate::operation::packages::planning::AddRequest;
 
-/// Installs packages. Returns an error of the device or of the root as a whole. The failure of one package is in its part of
-/// the report, and the next packages are tried if the root is still usable.
+/// Errors concern the device or the whole root. A package's failure is in its report; the next one is tried if the root
+/// is still usable.
 pub fn add_packages(
     root: &Root,
     request: &AddRequest,
@@ -64,7 +64,7 @@ pub fn add_packages(
     let ground = RootAndPolicy::of(root)?;
     let system = system_scripts(&ground)?;
 
-    // A database is made only if a package can be installed.
+    // Make a database only if a package can be installed.
     let mut rehearsed = None;
     if !installed::has_database(&RecordView::live(root))? {
         let input = AddInput::new(&ground, &admin, &system, request, caller);
@@ -80,7 +80,7 @@ pub fn add_packages(
     }
     let new = NewDatabase::make(root)?;
     let session = begin_change(ground, caller).inspect_err(|_| new.remove_empty(root))?;
-    // A damaged record says nothing of its version, so an update cannot replace it.
+    // A damaged record has no version, so an update cannot replace it.
     let mended = if request.update { Vec::new() } else { selected_names(&device) };
     let input = AddInput {
         mended: &mended,
@@ -88,7 +88,7 @@ pub fn add_packages(
         ..AddInput::new(&session.ground, &admin, &system, request, caller)
     };
     must_agree(root, caller.interrupt, |package| input.mends(package))?;
-    // Other commands may have changed the root before the lock was taken.
+    // Other commands may have changed the root before the lock.
     rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };
 
     for &index in &device.selected {
@@ -114,7 +114,6 @@ fn selected_names(device: &OpenDevice) -> Vec<String> {
     device.selected.iter().filter_map(name).collect()
 }
 
-/// A package whose scripts may run.
 pub(crate) struct ScriptSetup<'a> {
     pub(crate) runner: ScriptRunner<'a>,
     delivered: DeliveredPackage<'a>,
@@ -123,10 +122,10 @@ pub(crate) struct ScriptSetup<'a> {
 }
 
 impl<'a> AddInput<'a> {
-    /// Plans packages on a root that has no database yet. Returns an error if all of them are refused, so that no database is
-    /// made for them. A package whose own scripts answer questions is not refused here, because its answers are not known.
+    /// Plans packages on a root without a database. Fails if all are refused, so that no database is made. Ignores
+    /// packages whose scripts answer questions.
     ///
-    /// Stops at the first package that is not refused. Returns its plan if the database does not change it.
+    /// Returns the first accepted plan, unless the database changes it.
     fn rehearse(&self, device: &OpenDevice) -> Result<Option<PreparedPackage>, Vec<AddedPackage>> {
         let plan = |delivered: DeliveredPackage<'_>| {
             let package = delivered.image;
@@ -152,7 +151,7 @@ impl<'a> AddInput<'a> {
         Err(refused)
     }
 
-    /// Installs one package in a run of its own. `rehearsed` is its plan, if that is known already.
+    /// `rehearsed` is an existing plan.
     fn add(
         &self,
         session: &Session<'_>,
@@ -169,7 +168,7 @@ impl<'a> AddInput<'a> {
                     added.installation = Some(prepared.installation.clone());
                     return self.install_with_scripts(session, &prepared, setup, observer, &mut added);
                 }
-                // Only the plan is needed from here; dropping the inventory frees its memory.
+                // Dropping the inventory frees its memory.
                 let PreparedPackage { installation, inventory } = prepared;
                 drop(inventory);
                 let plan = &added.installation.insert(installation).intended.plan;
@@ -178,8 +177,8 @@ impl<'a> AddInput<'a> {
         added
     }
 
-    /// Runs the scripts of a package that ask questions, and plans it with their answers. Notes in `added` what becomes known
-    /// of the package. The setup is returned only if scripts take part in the installation itself.
+    /// Runs the scripts that ask questions, then plans with their answers. Returns the setup only if scripts take part
+    /// in the installation itself.
     fn ready(
         &self,
         session: &Session<'_>,
@@ -207,16 +206,16 @@ impl<'a> AddInput<'a> {
             None => given,
             Some(setup) => self.ask(setup, &scripts, response, observer).inspect_err(|_| {
                 let head = log::head(&format!("pkgadd <{}>", added.name), "nothing was changed");
-                // The observer has received the output of the scripts. A failure to log it changes nothing.
+                // The observer has received the output, so a failure to log it changes nothing.
                 let _ = session.log(&[head.into_bytes(), setup.runner.take_log()].concat());
             })?,
         };
         added.ending.warned |= answers.warned;
 
-        // The answers may have changed the place of the package.
+        // The answers may have changed the place.
         let placed = self.place(delivered, &answers.params)?;
         if placed.damaged.is_some() {
-            // An object other than a file in the place of pkginfo would stop the run.
+            // Another object in the place of pkginfo would stop the run.
             set_aside_unless_file(&self.ground.root, &places::pkginfo(&placed.instance))?;
         }
         let prepared = match rehearsed {
@@ -229,7 +228,7 @@ impl<'a> AddInput<'a> {
         Ok((prepared, setup))
     }
 
-    /// Prepares for the scripts of a package. Refuses them if they would not be safe.
+    /// Refuses unsafe scripts.
     pub(crate) fn with_scripts(
         &self,
         delivered: DeliveredPackage<'a>,
@@ -271,7 +270,6 @@ impl<'a> AddInput<'a> {
         interview(&mut setup.runner, &setup.directory, &mut setup.context, &questions, observer)
     }
 
-    /// Performs an installation in which scripts take part.
     fn install_with_scripts(
         &self,
         session: &Session<'_>,
@@ -291,7 +289,7 @@ impl<'a> AddInput<'a> {
             ScriptSchedule::of_installation(without_ledger.as_ref().unwrap_or(intended), image, inventory);
         let course = course.map_err(refuse)?;
         setup.context.settle(&image.params, &intended.params);
-        // The root may have changed since the scripts were asked.
+        // The root may have changed since.
         check_places(self.ground, &course.package, setup.context.base.as_ref()).map_err(refuse)?;
         check_classes(self.ground, &course).map_err(refuse)?;
         if played.is_none() && image.install.contains_key(MANIFEST) {
@@ -321,7 +319,7 @@ impl<'a> AddInput<'a> {
         })?;
         added.ending = ending;
         if let (Some(played), Some(installation)) = (&played, &mut added.installation) {
-            // Files that the installation alone would have kept under another name do not exist.
+            // Only an installation without scripts keeps files under other names.
             installation.intended.plan.notes = played.notes().to_vec();
         }
         Ok(receipt)

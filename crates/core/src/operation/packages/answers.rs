@@ -1,7 +1,5 @@
-//! Answers that are given to pkgadd(1M) and pkgrm(1M) in advance: admin files and response files.
-//!
-//! Absolute paths are paths of the host. Other names of admin files are looked up in the current directory, then in
-//! `var/sadm/install/admin` of the root.
+//! Admin and response files of pkgadd(1M) and pkgrm(1M). Absolute paths are paths of the host. Other admin files are
+//! searched in the current directory, then in `var/sadm/install/admin` of the root.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,16 +15,14 @@ use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
 use patchadm_svr4::format::response::Response;
 use patchadm_svr4::places;
 
-/// An admin file, and what to warn of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AdminFile {
     pub(crate) admin: Admin,
-    /// Names in it that admin(4) does not know.
+    /// Unknown to admin(4).
     pub(crate) unknown: Vec<String>,
 }
 
-/// The admin file that was named; `none` asks everything. Without a name it is the file `default` of the root, or
-/// the answers that systems deliver where there is no such file.
+/// `none` asks everything. Without a name: the root's file `default`, or else the answers that systems deliver.
 pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Failure> {
     let bad = |reason: &dyn std::fmt::Display| {
         let name = named.unwrap_or(Path::new("default"));
@@ -56,8 +52,7 @@ pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Fail
     Ok(AdminFile { admin, unknown })
 }
 
-/// The answers for a package from a response file, or from the file with its name in a directory of them; none where
-/// no file is named.
+/// Reads the file, or the package's file in a directory.
 pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<ScriptAnswers>, Failure> {
     let Some(path) = named else { return Ok(None) };
     let bad = |path: &Path, reason: &dyn std::fmt::Display| {
@@ -97,8 +92,7 @@ fn agree<T: PartialEq>(answer: &mut T, open: &T, agreed: T) {
     }
 }
 
-/// Returns the questions to ask before a plan is performed: each one that the admin file leaves open and that the case raises,
-/// as a sentence without a full stop. `plan` plans without asking.
+/// Returns questions that the admin file leaves open, as sentences without a period. `plan` plans without asking.
 pub(crate) fn open_questions<T>(admin: &Admin, plan: impl Fn(&Admin) -> Result<T, Refusal>) -> Vec<String> {
     let raised = |open: usize| {
         let mut asked = admin.clone();

@@ -1,6 +1,5 @@
-//! `pkgask`: runs the request scripts of packages, and writes response files for later installations.
-//!
-//! Nothing in the root is changed. A package without a request script is an error, as is an existing response file.
+//! `pkgask`: runs request scripts and writes response files; changes nothing in the root. A missing request script or
+//! an existing response file is an error.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,35 +19,29 @@ use patchadm_rootfs::{Dir, NewTree, Root};
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{Mode, Params};
 
-/// The options and operands of pkgask(1M).
 #[derive(Clone, Debug, Default)]
 pub struct AskRequest {
-    /// The source of the packages.
     pub device: PathBuf,
-    /// The selected packages.
     pub packages: Vec<String>,
-    /// The file for the answers, or a directory for one file per package.
+    /// A file, or a directory for one file per package.
     pub response: PathBuf,
-    /// True if prompting is allowed.
+    /// Prompting is allowed.
     pub conversation: bool,
-    /// True if the scripts read the standard input of the program, which is no terminal.
+    /// The scripts read standard input, which is no terminal.
     pub reads_input: bool,
-    /// The settings of scripts.
     pub scripts: ScriptSettings,
 }
 
-/// The outcome of pkgask(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AskReport {
-    /// The response files that were made, package by package.
     pub made: Vec<PathBuf>,
     /// Words that match no package. If there are any, nothing is asked.
     pub missing: Vec<String>,
-    /// True if a script warned; there is no response file of its answers then.
+    /// A script warned; there is no response file of its answers.
     pub warned: bool,
 }
 
-/// Runs the request scripts, and calls `done` with each response file and whether it was written.
+/// Calls `done` with each response file and whether it was written.
 pub fn ask_packages(
     root: &Root,
     request: &AskRequest,
@@ -111,7 +104,7 @@ impl<'a> AddInput<'a> {
     }
 }
 
-/// Returns the file for the answers of a package, which must not exist.
+/// Fails if the file exists.
 fn response_file(named: &Path, package: &str) -> Result<PathBuf, Failure> {
     let file = if named.is_dir() { named.join(package) } else { named.to_owned() };
     match file.symlink_metadata() {

@@ -1,7 +1,4 @@
-//! `pkgadd`, `pkgask` and `pkgrm`.
-//!
-//! [`add`] and [`remove`] each tell their command from beginning to end. `scripted` performs a package whose scripts take part,
-//! also for the packages of a patch, as `planning` does. [`report`] has the reports and the observer that receives events and answers questions.
+//! `pkgadd`, `pkgask` and `pkgrm`. `planning` and `scripted` also serve packages of patches.
 
 pub mod add;
 pub(super) mod answers;

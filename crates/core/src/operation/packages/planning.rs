@@ -1,4 +1,4 @@
-//! Plans the installation of one package: where it goes, and what is done. Used by pkgadd, pkgask and for packages of patches.
+//! Plans the installation of a package, for pkgadd, pkgask and patches.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,38 +33,34 @@ use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
 
-/// The options and operands of pkgadd(1M).
 #[derive(Clone, Debug, Default)]
 pub struct AddRequest {
-    /// The source of the packages: a directory of packages, one package, a datastream, an archive.
+    /// A directory of packages, one package, a datastream, or an archive.
     pub device: PathBuf,
-    /// The selected packages: names, `PKG.*`, `all`. Empty for all packages.
+    /// Names, `PKG.*`, `all`; empty for all.
     pub packages: Vec<String>,
-    /// The categories that narrow the selection; empty for no restriction.
+    /// Empty for no restriction.
     pub categories: Vec<String>,
-    /// The admin file: a path, a name below `var/sadm/install/admin` of the root, or `none`.
+    /// A path, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
-    /// The absolute path of the response file, or of a directory with one for each package.
+    /// Absolute path of the response file, or of a directory with one per package.
     pub response: Option<PathBuf>,
-    /// The environment that is recorded with a package: LANG, `LC_*`, TZ, PATH, OAMBASE.
+    /// Recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
-    /// Symbolic links to directories that directories of the packages may replace.
+    /// Symbolic links that directories of the packages may replace.
     pub overridden: Vec<ObjectPath>,
-    /// True if packages replace other installed versions of themselves (`--update`).
+    /// Replace other installed versions (`--update`).
     pub update: bool,
-    /// True if prompting is allowed.
+    /// Prompting is allowed.
     pub conversation: bool,
-    /// True if request scripts read the standard input of the program, which is no terminal.
+    /// Request scripts read standard input, which is no terminal.
     pub reads_input: bool,
-    /// True if packages that ask questions are refused (`-n`).
+    /// Refuse packages that ask questions (`-n`).
     pub silent: bool,
-    /// The settings of scripts.
     pub scripts: ScriptSettings,
-    /// The options about libraries that others need.
     pub shlibs: LibraryRequest,
 }
 
-/// The input of the planner, beside the packages themselves.
 #[derive(Clone, Copy)]
 pub(crate) struct AddInput<'a> {
     pub(crate) ground: &'a RootAndPolicy,
@@ -73,25 +69,22 @@ pub(crate) struct AddInput<'a> {
     pub(crate) policy: ScriptPolicy,
     pub(crate) request: &'a AddRequest,
     pub(crate) caller: &'a Caller<'a>,
-    /// The patch as part of which the packages are installed.
+    /// Set for packages of a patch.
     pub(crate) patch: Option<&'a OfPatch>,
-    /// The abbreviations of packages whose damaged records are replaced and stop nothing.
+    /// Abbreviations of packages whose damaged records are replaced.
     pub(crate) mended: &'a [String],
-    /// True if the lock of the root is held.
     pub(crate) is_locked: bool,
 }
 
-/// The place that a package goes to.
 pub(crate) struct PackagePlacement {
     pub(crate) instance: PkgInst,
-    /// Its parameters after the installation.
+    /// After the installation.
     pub(crate) params: Params,
     pub(crate) present: BTreeMap<PkgInst, Installed>,
-    /// The remains of the package, if its record is damaged and is replaced.
+    /// Remains of a damaged record, which is replaced.
     pub(crate) damaged: Option<DamagedPackage>,
 }
 
-/// A planned package.
 pub(crate) struct PreparedPackage {
     pub(crate) installation: PlannedInstallation,
     pub(crate) inventory: Inventory,
@@ -109,7 +102,7 @@ impl<'a> AddInput<'a> {
         Self { ground, admin, system, policy, request, caller, patch: None, mended: &[], is_locked: false }
     }
 
-    /// Decides where a package goes, before its paths are examined.
+    /// Needs no survey of paths.
     pub(crate) fn place(
         &self,
         delivered: DeliveredPackage<'_>,
@@ -125,7 +118,7 @@ impl<'a> AddInput<'a> {
             match installed::installed(&view, &instance) {
                 Ok(Some(installed)) => drop(present.insert(instance, installed)),
                 Ok(None) => {}
-                // The record is replaced, and counts as missing until then.
+                // The record will be replaced; until then it counts as missing.
                 Err(DatabaseError::Damaged(_)) if self.mends(&instance) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -138,7 +131,7 @@ impl<'a> AddInput<'a> {
         }
         self.must_be_no_patch(delivered.image)?;
         let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
-        // Open questions of the admin file do not change the place. They are asked when everything is known.
+        // Open questions do not change the place, and are asked later.
         let options = self.options(response, true);
         let (instance, params) =
             placement(&delivered.device.image, delivered.index, &inventory, &options, &self.caller.now)?;
@@ -169,7 +162,7 @@ impl<'a> AddInput<'a> {
         }
     }
 
-    /// Refuses to install a package of a patch by itself on a root that requires signatures: only the whole patch is signed.
+    /// If signatures are required, a package of a patch cannot be installed alone: only the whole patch is signed.
     fn must_be_no_patch(&self, package: &PackageImage) -> Result<(), Failure> {
         if self.patch.is_some() || !is_of_patch(&package.params) {
             return Ok(());
@@ -181,7 +174,7 @@ impl<'a> AddInput<'a> {
         Ok(())
     }
 
-    /// Plans a package. Asks the observer, if there is one, the questions that the admin file leaves open.
+    /// Asks the observer, if any, the questions that the admin file leaves open.
     pub(crate) fn prepare(
         &self,
         delivered: DeliveredPackage<'_>,
@@ -200,7 +193,7 @@ impl<'a> AddInput<'a> {
         let mut planned = match (plan(self.admin, false), observer) {
             (Err(refusal), Some(observer)) if self.request.conversation && is_question(&refusal) => {
                 let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
-                // A refusal that is no question is reported before any question is asked.
+                // Refusals come before questions.
                 let planned = plan(self.admin, true)?;
                 if !observer.agrees(&image.spooled_name(), &questions) {
                     return Err(Failure::Declined);
@@ -211,7 +204,7 @@ impl<'a> AddInput<'a> {
         };
         self.must_be_no_patch(image)?;
         let (mut libraries, mut staying) = (None, StayingObjects::new());
-        // The libraries of a patch are settled for the patch as a whole.
+        // Libraries of a patch are decided for the whole patch.
         if self.patch.is_none() {
             let now = &self.caller.now;
             let keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, self.is_locked);
@@ -242,7 +235,7 @@ impl<'a> AddInput<'a> {
             touched.paths.extend(places::patch(patch).ok());
         }
         let (view, mended) = (RecordView::live(&self.ground.root), self.mended);
-        // The installed version that an update replaces.
+        // Replaced by an update.
         let replaced = placed.present.get(&placed.instance).filter(|_| self.request.update);
         let replaced = replaced.filter(|old| !same_version(&old.params, &image.params));
         if let Some(old) = replaced {
@@ -272,8 +265,8 @@ impl PackagePlacement {
         is_update(package, self.present.get(&self.instance))
     }
 
-    /// Returns the directory in which scripts of the package find it, and their context. Scripts that cannot read the package
-    /// get a copy below `private`.
+    /// Returns the directory in which scripts find the package, and their context. Scripts that cannot read it get a
+    /// copy below `private`.
     pub(crate) fn for_scripts(
         &self,
         runner: &ScriptRunner<'_>,
@@ -292,8 +285,7 @@ impl PackagePlacement {
 }
 
 impl PreparedPackage {
-    /// Returns whether the plan is the same on a root whose database was only just made: no script takes part, and no path of
-    /// the package lies where the database does.
+    /// True if a new database does not change the plan: no scripts take part, and no path lies in the database.
     pub(super) fn is_beside_database(&self) -> bool {
         let var = |path: &ObjectPath| path.as_bytes().split(|&b| b == b'/').nth(1) == Some(b"var");
         let inventory = &self.inventory;

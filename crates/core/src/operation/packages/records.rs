@@ -1,5 +1,4 @@
-//! Records that are read before a package is replaced or removed: what it owns, the dependencies of the others, and the
-//! remains of a damaged record.
+//! Records that are read before a package is replaced or removed.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +15,10 @@ use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 const FILES: [&[u8]; 2] = [b"install/depend", b"install/compver"];
-/// The largest one that is read, in bytes.
+/// In bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Adds what a package owns, and the directories of its patches, to what a change is about.
+/// Adds the paths of a package and the directories of its patches.
 pub(super) fn add_owned(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -32,7 +31,7 @@ pub(super) fn add_owned(
     Ok(())
 }
 
-/// Adds the `depend` and `compver` files of all packages but `package` to what is known of them.
+/// Reads those of all packages but `package`.
 pub(super) fn add_depend_files(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -56,8 +55,7 @@ fn depend_files(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec
     Ok(files)
 }
 
-/// Returns the remains of a package whose pkginfo is damaged, or whose directory is gone while its ledger exists. `None` for
-/// any other package.
+/// Returns the remains if pkginfo is damaged, or the directory is gone while the ledger exists.
 pub(in crate::operation) fn damaged_package(
     root: &Root,
     package: &PkgInst,

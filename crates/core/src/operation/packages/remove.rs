@@ -1,4 +1,4 @@
-//! `pkgrm`: removes installed packages one after another, each in a run of its own.
+//! `pkgrm`: removes packages one after another, each in a run of its own.
 
 use std::path::PathBuf;
 
@@ -35,23 +35,20 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
 use patchadm_svr4::package::PkgInst;
 
-/// The options and operands of pkgrm(1M).
 #[derive(Clone, Debug, Default)]
 pub struct RemoveRequest {
-    /// The selected packages: names, `PKG.*`.
+    /// Names, `PKG.*`.
     pub packages: Vec<String>,
-    /// The admin file: a path, a name below `var/sadm/install/admin` of the root, or `none`.
+    /// A path, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
-    /// True if to ask for confirmation of each package. If false, the request counts as confirmed.
+    /// Confirm each package; if false, the request counts as confirmed.
     pub conversation: bool,
-    /// The settings of scripts.
     pub scripts: ScriptSettings,
-    /// The options about libraries that others need.
     pub shlibs: LibraryRequest,
 }
 
-/// Removes packages. Returns an error of the root as a whole. The failure of one package is in its part of the report, and the
-/// next packages are tried if the root is still usable.
+/// Errors concern the whole root. A package's failure is in its report; the next one is tried if the root is still
+/// usable.
 pub fn remove_packages(
     root: &Root,
     request: &RemoveRequest,
@@ -119,7 +116,7 @@ impl RemoveInput<'_> {
     ) -> Result<(PlannedRemoval, Inventory), Failure> {
         let (ground, caller) = (&self.session.ground, self.session.caller);
 
-        // Survey what the package owns, the directories of its patches, and the dependencies of the others.
+        // Survey owned paths, directories of patches, and dependencies of others.
         let view = RecordView::live(&ground.root);
         let mut touched = Touched::default();
         touched.packages.insert(package.clone());
@@ -132,7 +129,7 @@ impl RemoveInput<'_> {
         }
         add_depend_files(&view, package, &mut inventory)?;
 
-        // A package of kept libraries that are needed is removed only if the loss was accepted explicitly.
+        // Needed kept libraries go only if the loss was accepted explicitly.
         if is_kept && self.request.shlibs.words != Some(LibraryWords::default()) {
             let look = look_at_kept(ground, (&caller.now, caller.interrupt), true)?;
             let needed = look.libraries.into_iter().filter(|one| one.package == *package);
@@ -153,7 +150,7 @@ impl RemoveInput<'_> {
             let options = RemoveOptions { admin, conversation, system: self.system, scripts };
             remove(package, &inventory, &options, &caller.now)
         };
-        // The look at kept libraries was more exact than `depend` files are.
+        // The scan is more exact than `depend` files.
         let of_kept = is_kept.then(|| Admin { rdepend: CheckAnswer::NoCheck, ..self.admin.clone() });
         let mut intended = plan(of_kept.as_ref().unwrap_or(self.admin), self.request.conversation)?;
 
@@ -199,7 +196,7 @@ impl RemoveInput<'_> {
         let ground = &session.ground;
         let plan = &removal.intended.plan;
         if !removal.intended.scripts.take_part() {
-            // Only the plan is needed from here; dropping the inventory frees its memory.
+            // Dropping the inventory frees its memory.
             drop(inventory);
             let receipt = session.perform(plan, &mut NoContent, None, log::of_removal(plan))?;
             for portion in &removal.intended.portions {

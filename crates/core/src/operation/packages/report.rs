@@ -1,5 +1,3 @@
-//! The reports of pkgadd and pkgrm, and the observer that follows the work and answers questions.
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::failure::Failure;
@@ -20,62 +18,49 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
 
-/// The outcomes of all packages of a command; `T` is the outcome of one.
 #[derive(Debug)]
 pub struct PackagesReport<T> {
-    /// The finding of recovery, before anything else.
     pub recovered: Recovered,
-    /// Names in the admin file that admin(4) does not know.
+    /// Names in the admin file, unknown to admin(4).
     pub unknown_answers: Vec<String>,
     /// Words that match no package. If there are any, nothing is changed.
     pub missing: Vec<String>,
-    /// The outcomes, in the order in which the packages were taken.
+    /// In order of processing.
     pub packages: Vec<T>,
 }
 
-/// The outcome of the installation of one package.
 #[derive(Debug)]
 pub struct AddedPackage {
-    /// The instance, or the name on the device of a package that did not come that far.
+    /// The instance, or the device's name for a package that failed early.
     pub name: String,
-    /// The plan, or `None` for a package that was refused.
+    /// `None` if refused.
     pub installation: Option<PlannedInstallation>,
-    /// The receipt of the run, or the reason why there was none.
     pub result: Result<Receipt, Failure>,
-    /// The results of scripts that outlast the run.
     pub ending: LastingResults,
 }
 
-/// The planned removal of a package.
 #[derive(Clone, Debug)]
 pub struct PlannedRemoval {
-    /// The instance.
     pub name: String,
-    /// The plan, and the scripts that take part.
     pub intended: IntendedRemoval,
-    /// True if the dependencies of other packages are checked.
     pub checks_dependencies: bool,
-    /// The report on libraries, if the plan concerns any.
+    /// `None` if no libraries are concerned.
     pub libraries: Option<LibraryReport>,
-    /// The kept objects that exist before and after.
+    /// Kept objects that exist before and after.
     pub staying: StayingObjects,
 }
 
-/// The outcome of the removal of one package.
 #[derive(Debug)]
 pub struct RemovedPackage {
-    /// The instance.
     pub name: String,
-    /// The plan, or `None` for a package that was refused.
+    /// `None` if refused.
     pub removal: Option<PlannedRemoval>,
-    /// The receipt of the run, or the reason why there was none.
     pub result: Result<Receipt, Failure>,
-    /// The results of scripts that outlast the run.
     pub ending: LastingResults,
 }
 
 impl AddedPackage {
-    /// Returns whether the root is as it was before, as far as this package goes.
+    /// The root is as before, as far as this package goes.
     pub(crate) fn left_nothing(&self) -> bool {
         let left = self.result.as_ref().err().map(Failure::left);
         matches!(left, Some(RootCondition::Unchanged | RootCondition::RolledBack))
@@ -86,7 +71,6 @@ impl AddedPackage {
     }
 }
 
-/// Returns whether the next package may be tried after a failure.
 pub(crate) fn leaves_root_usable(failure: &Failure) -> bool {
     let usable = matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack);
     let enough = match failure {
@@ -97,32 +81,28 @@ pub(crate) fn leaves_root_usable(failure: &Failure) -> bool {
     usable && failure.signal().is_none() && !enough
 }
 
-/// The planned installation of a package.
 #[derive(Clone, Debug)]
 pub struct PlannedInstallation {
-    /// The instance that the package goes into.
     pub instance: String,
-    /// The parameter NAME of the package.
+    /// The parameter NAME.
     pub name: String,
-    /// The plan, and the scripts that take part.
     pub intended: IntendedInstall,
-    /// The answers of the admin file.
     pub admin: Admin,
-    /// The directory of relative paths, or `None` for a package that has only absolute ones.
+    /// `None` for a package with absolute paths only.
     pub basedir: Option<ObjectPath>,
-    /// True if the same architecture and version is installed already and is overwritten.
+    /// The same architecture and version is overwritten.
     pub is_update: bool,
-    /// The number of objects that are installed properly already.
+    /// Objects that are installed properly already.
     pub already: usize,
-    /// The directories that are made because something lies below them.
+    /// Directories that are made for paths below them.
     pub implied: BTreeSet<ObjectPath>,
-    /// The new objects without a declared mode, each with the default mode that it gets.
+    /// New objects without a declared mode, with their default modes.
     pub usual_modes: BTreeMap<ObjectPath, Mode>,
-    /// True if scripts take part while the root is changed.
+    /// Scripts take part while the root is changed.
     pub has_scripts: bool,
-    /// The report on libraries, if the plan concerns any.
+    /// `None` if no libraries are concerned.
     pub libraries: Option<LibraryReport>,
-    /// The kept objects that exist before and after.
+    /// Kept objects that exist before and after.
     pub staying: StayingObjects,
 }
 
@@ -156,7 +136,7 @@ pub(crate) fn described(
         intended,
     };
     if !described.has_scripts {
-        // Only the course of scripts asks for every object again.
+        // Only the course of scripts needs them.
         described.intended.mapped = Vec::new();
     }
     described
@@ -182,27 +162,21 @@ fn is_relocatable(package: &PackageImage) -> bool {
     paths.any(|entry| !entry.path.is_absolute() && !entry.path.as_bytes().starts_with(b"$"))
 }
 
-/// An object that a package no longer owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftObject {
-    /// The path that it has, or had.
     pub path: ObjectPath,
-    /// The reason why it still exists; `None` if it was removed.
+    /// `None` if it was removed.
     pub stays: Option<StayReason>,
 }
 
-/// The reason why an object stays when its package is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StayReason {
-    /// Other packages own it as well.
     Shared,
-    /// It is a directory that is not empty.
     NotEmpty,
-    /// Something is mounted there.
     MountPoint,
 }
 
-/// Lists the objects of a class after `plan` was performed, except those that did not exist any more.
+/// Excludes objects that were missing before.
 pub(crate) fn objects_left(root: &Root, portion: &RemovalPortion, plan: &Plan) -> Vec<LeftObject> {
     let view = RecordView::live(root);
     let gone: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
@@ -219,59 +193,55 @@ pub(crate) fn objects_left(root: &Root, portion: &RemovalPortion, plan: &Plan) -
     objects.collect()
 }
 
-/// Lists the objects of a class that its script does not get, as far as they are known before the script has run.
+/// Lists the objects known before the script runs.
 pub(crate) fn objects_kept_from_script(portion: &RemovalPortion) -> Vec<LeftObject> {
     let kept = portion.objects.iter().filter(|going| going.fate == Fate::Shared);
     kept.map(|going| LeftObject { path: going.path.clone(), stays: Some(StayReason::Shared) }).collect()
 }
 
-/// Receives the events of installations and removals, and answers questions. By default, every method does nothing and agrees
-/// to nothing.
+/// Default methods do nothing and agree to nothing.
 pub trait PackageObserver: ScriptOutput {
-    /// Called when the installation of a package begins. The name is that on the device.
+    /// The name is that on the device.
     fn adding(&mut self, _name: &str, _package: &PackageImage) {}
 
-    /// Called when the instance is known. With `is_update`, this architecture and version is installed already.
+    /// `is_update`: this architecture and version is installed already.
     fn placed(&mut self, _instance: &str, _is_update: bool) {}
 
     /// Called when the installation is planned and nothing has been changed yet.
     fn installing(&mut self, _installation: &PlannedInstallation, _package: &PackageImage) {}
 
-    /// Called in a run with scripts before the objects of the package are installed.
+    /// Only for runs with scripts.
     fn objects_begin(&mut self) {}
 
-    /// Called in a run with scripts when these portions of the package are in place, as `batch` says.
+    /// Only for runs with scripts, after these portions are in place.
     fn switched(&mut self, _installation: &PlannedInstallation, _portions: &[Portion], _batch: &Plan) {}
 
-    /// Called in a run with scripts when the script of a class has succeeded.
+    /// Only for runs with scripts, after the class script has succeeded.
     fn class_done(&mut self, _class: &str) {}
 
-    /// Called when the installation of a package has succeeded or failed.
+    /// Called after success or failure.
     fn added(&mut self, _added: &AddedPackage) {}
 
-    /// Called when the removal of an installed package begins.
     fn removing(&mut self, _name: &str, _params: &Params) {}
 
     /// Called when the removal is planned and confirmed.
     fn removal_agreed(&mut self, _removal: &PlannedRemoval) {}
 
-    /// Called when the objects of a class have been removed, or when the script that runs next will remove them.
+    /// Called when the objects of a class have been removed, or the next script will remove them.
     fn class_left(&mut self, _class: &str, _objects: &[LeftObject]) {}
 
-    /// Called when only the records remain to be changed.
+    /// Only the records remain to be changed.
     fn objects_gone(&mut self) {}
 
-    /// Called when the removal of a package has succeeded or failed.
+    /// Called after success or failure.
     fn removed(&mut self, _removed: &RemovedPackage) {}
 
-    /// Returns whether to continue despite these questions (sentences without a full stop). Called only if the request allows
-    /// prompting.
+    /// The questions are sentences without a period. Called only if prompting is allowed.
     fn agrees(&mut self, _name: &str, _questions: &[String]) -> bool {
         false
     }
 }
 
-/// An observer that ignores all events and agrees to nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct SilentObserver;
 

@@ -1,9 +1,6 @@
-//! Performs a package whose scripts take part, step by step, in one run that is committed or rolled back as a whole. Used for
-//! installations, removals, and the packages of a patch.
-//!
-//! Before each batch, the root is examined again, because a script may have changed it: an object that a script has removed
-//! need not be removed any more. Files that a class action script installs get the attributes of the pkgmap, and are recorded
-//! with the size and sum that they have then.
+//! Performs a package with scripts, step by step, in one run. The root is examined again before each batch, because
+//! scripts may have changed it. Files installed by class action scripts get the attributes of the pkgmap; their actual
+//! size and sum are recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
@@ -39,23 +36,21 @@ use patchadm_rootfs::{Live, accounts_of, never};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The parameter that names the classes whose scripts want paths relative to the package.
+/// Names classes whose scripts want paths relative to the package.
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
 
-/// A package whose scripts take part, about to be installed or removed.
 pub(crate) struct ScriptedPackage<'a, 'p> {
     session: &'a Session<'a>,
     course: &'a ScriptSchedule,
     source: Option<InstallSource<'a>>,
     pub(crate) scripts: PackageScripts<'a, 'p>,
     observer: &'a mut dyn PackageObserver,
-    /// The files that class action scripts were to install, as they left them.
+    /// Results of class action scripts by file.
     outcomes: BTreeMap<ObjectPath, Outcome>,
-    /// The objects that class action scripts have installed.
+    /// Installed by class action scripts.
     left: BTreeMap<ObjectPath, Live>,
 }
 
-/// The source of an installation.
 #[derive(Clone, Copy)]
 pub(crate) struct InstallSource<'a> {
     pub(crate) delivered: DeliveredPackage<'a>,
@@ -74,8 +69,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Self { session, course, source, scripts, observer, outcomes: BTreeMap::new(), left: BTreeMap::new() }
     }
 
-    /// Performs the package in a run of its own. `finish` is called before the commit. After an error, the root is as it was
-    /// before, or the error says what is left.
+    /// Uses a run of its own; `finish` is called before the commit. After an error, the root is as before, or the error
+    /// says what is left.
     pub(crate) fn perform(
         mut self,
         plan: &Plan,
@@ -98,16 +93,15 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Ok((receipt, ending))
     }
 
-    /// Checks names and content of the files that scripts install, before anything is changed. `command` and `subject` are those
-    /// of a refusal.
+    /// Checks files for scripts before anything is changed. A refusal names `command` and `subject`.
     pub(crate) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
         let Some(source) = self.source else { return Ok(()) };
         self.check_names().map_err(|reason| reason.of(command, &subject))?;
         source.directory.take(source.delivered, &self.listed())
     }
 
-    /// Refuses names with white space: the list of a class action script has a line for each file and a blank between two paths,
-    /// without any quoting.
+    /// Refuses names with white space: class action scripts get two paths per line, separated by a blank, without
+    /// quoting.
     fn check_names(&self) -> Result<(), Reason> {
         let is_plain = |path: &Path| !path.as_os_str().as_bytes().iter().any(u8::is_ascii_whitespace);
         let root = &self.session.ground.root;
@@ -133,7 +127,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         files.flatten().collect()
     }
 
-    /// Performs all steps of the package within a run, which may be that of several packages. `finish` is called at the end.
+    /// The run may have several packages. `finish` is called at the end.
     pub(crate) fn carry_out(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -147,7 +141,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             finish(run)
         });
         if done.is_err() {
-            // The log of a run that is undone is worth nothing in itself, so an error stops nothing.
+            // Logging is optional for a run that is undone.
             let _ = run.log(format!("\n{what} failed.\n").as_bytes());
         }
         done
@@ -248,8 +242,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         self.scripts.run_script(run, &script, deliverer, list.concat().into_bytes(), self.observer)
     }
 
-    /// Writes what the script of a class reads: source and destination of each file, or where the package wants it, the
-    /// package directory and paths relative to it.
+    /// Writes the input of a class script: source and destination of each file, or, on request, the package directory
+    /// and relative paths.
     fn list(&self, class: &str, files: &[ListedFile]) -> Vec<u8> {
         let relative = self.scripts.context.package.text(RELATIVE);
         let is_relative = relative.split_whitespace().any(|word| word == class);
@@ -313,8 +307,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Ok(run.set_attributes_after_script(&settled)?)
     }
 
-    /// Puts the records in place as they stay. Of a package that goes nothing stays, whatever its scripts have
-    /// registered for it.
+    /// Writes the final records. A removed package leaves none, whatever its scripts have registered.
     fn close(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), RunHalt> {
         let course = self.course;
         if course.is_removal {
@@ -370,7 +363,7 @@ pub(crate) fn safety_copies<'c>(concerned: impl IntoIterator<Item = &'c Concerne
     ProtectedPaths { objects: objects.collect(), trees: all.trees, files: all.files }
 }
 
-/// Adds objects that are not copied already.
+/// Skips objects with a copy.
 pub(crate) fn add_objects<'p>(copies: &mut ProtectedPaths, paths: impl IntoIterator<Item = &'p ObjectPath>) {
     let mut known: BTreeSet<ObjectPath> = copies.objects.iter().map(|object| object.path.clone()).collect();
     for path in paths {

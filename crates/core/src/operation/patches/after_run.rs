@@ -1,7 +1,5 @@
-//! What follows on a successful run by the policy of the root: undo data beyond its limits is given up in a run of its own,
-//! and little free space is reported.
-//!
-//! The patches are applied, whatever becomes of this: a failure is only told.
+//! Work after a successful run: undo data beyond the policy's limits is deleted in another run, and little free space
+//! is reported. Failures are only reported, because the patches are applied.
 
 use super::commit::{CommittedPatch, PlannedCommit, UndoLimits, plan_within_limits};
 use crate::operation::content::NoContent;
@@ -13,10 +11,9 @@ use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::readme::{ReadmeReboot, reboot_request};
 use patchadm_svr4::places;
 
-/// The report on the work after a run.
 #[derive(Debug, Default)]
 pub struct AfterRun {
-    /// The patches that became irremovable, because their undo data exceeded the limits of the policy.
+    /// Irremovable, because their undo data exceeded the limits.
     pub irremovable: Vec<CommittedPatch>,
     /// Why the limits could not be kept.
     pub failure: Option<Failure>,
@@ -24,18 +21,16 @@ pub struct AfterRun {
     pub low_space: Option<LowSpace>,
 }
 
-/// A file system with little free space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LowSpace {
-    /// A directory on it, as the host sees it.
+    /// Host path of a directory on it.
     pub path: String,
-    /// The free bytes.
+    /// Bytes.
     pub free: u64,
-    /// The bytes of all of it.
+    /// Bytes.
     pub size: u64,
 }
 
-/// Does what follows on a run that changed the root.
 pub(in crate::operation) fn after_run(session: &Session<'_>) -> AfterRun {
     let (irremovable, failure) = match keep_limits(session) {
         Ok(irremovable) => (irremovable, None),
@@ -61,7 +56,7 @@ fn keep_limits(session: &Session<'_>) -> Result<Vec<CommittedPatch>, Failure> {
     Ok(patches)
 }
 
-/// Returns the file system of the records if its free space is below that of the policy. What cannot be asked is enough.
+/// `None` if the free space is unknown.
 fn low_space(ground: &RootAndPolicy) -> Option<LowSpace> {
     let (path, FreeSpace { bytes: free, size, .. }) = space_of_records(&ground.root).ok().flatten()?;
     let wanted = u128::from(size) * u128::from(ground.policy.undo_warn);
@@ -74,15 +69,14 @@ fn space_of_records(root: &Root) -> Result<Option<(String, FreeSpace)>, RootErro
     records.map(|records| Ok((root.show(&place), records.space()?))).transpose()
 }
 
-/// The words of `PATCH_PROPERTIES` that ask for a reboot, strongest first.
+/// Words of `PATCH_PROPERTIES` that ask for a reboot, strongest first.
 const WORDS: [&str; 4] = ["reconfigimmediate", "rebootimmediate", "reconfigafter", "rebootafter"];
 
-/// Returns what `patchinfo` requests, or the README if there is none.
+/// Prefers `patchinfo` to the README.
 pub(super) fn reboot_advice(image: &Image) -> Option<&'static str> {
     reboot_asked_by(image.patchinfo.as_ref(), image.readme.as_ref().map(|(_, text)| text.as_slice()))
 }
 
-/// Returns the same for given files.
 pub(in crate::operation) fn reboot_asked_by(
     patchinfo: Option<&PatchinfoFile>,
     readme: Option<&[u8]>,

@@ -1,11 +1,6 @@
-//! `patchadm undo-data drop`: deletes undo data. Of a patch, only the manifest and the list of its paths stay, for the patches
-//! around it.
-//!
-//! Limits of age and size give the undo data of the oldest patches up first, and never that of the newest revision of a base.
-//! They pass over archives outside the root, which take no space in it.
-//!
-//! Everything is one run; archives outside the root are removed after its commit. Undo data of another tool is not given up:
-//! everything that is known of the paths of its patch would be lost with it.
+//! `patchadm undo-data drop`: deletes undo data, except the manifest and the list of paths, in one run. Limits of age
+//! and size start with the oldest patches, spare the newest revision of a base, and ignore archives outside the root.
+//! Other tools' undo data stays: nothing else describes its patch.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,52 +29,45 @@ use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The undo data to give up.
 #[derive(Clone, Debug, Default)]
 pub struct CommitRequest {
-    /// The ids, as they were typed.
+    /// As typed.
     pub ids: Vec<String>,
-    /// Give up that of all patches that are not effective.
+    /// Undo data of all patches that are not effective.
     pub superseded: bool,
-    /// The number of newest patches that keep their undo data; that of all others is given up.
+    /// Number of newest patches that keep their undo data.
     pub keep: Option<usize>,
-    /// Limits of age and size; they never give up that of the newest revision of a patch.
+    /// Spare the newest revision of each patch.
     pub limits: UndoLimits,
-    /// The directory of archives outside the root that were moved.
+    /// Directory of moved archives outside the root.
     pub undo_dir: Option<PathBuf>,
-    /// Plan only; nothing is changed.
     pub dry_run: bool,
     /// The patches of the plan that must still hold.
     pub expected: Option<Vec<CommittedPatch>>,
 }
 
-/// The undo data that was given up, or would be.
 #[derive(Debug, Default)]
 pub struct CommitReport {
-    /// The run that recovery found unfinished before anything else, and its outcome.
     pub recovered: Recovered,
-    /// The patches, in the order of listings.
+    /// In the order of listings.
     pub patches: Vec<CommittedPatch>,
-    /// The run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
-    /// The bytes of undo data beyond the requested size, which only named patches would give up.
+    /// Bytes beyond the requested size, which only named patches would free.
     pub excess: u64,
-    /// The patches whose undo data a limit would give up, if another tool had not made it.
+    /// Within a limit, but made by another tool.
     pub foreign: Vec<PatchId>,
 }
 
-/// A patch whose undo data is given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedPatch {
-    /// The patch.
     pub id: PatchId,
-    /// The packages in which it had undo data; empty if it had none any more.
+    /// Packages with undo data; empty if there was none.
     pub packages: Vec<PkgInst>,
-    /// The bytes of its archives, and of the old files that they name.
+    /// Bytes of its archives and their old files.
     pub freed: u64,
 }
 
-/// Gives undo data up. If one patch is refused, nothing is changed.
+/// If one patch is refused, nothing is changed.
 pub fn commit_patches(
     root: &Root,
     request: &CommitRequest,
@@ -103,13 +91,13 @@ pub fn commit_patches(
     if request.expected.as_ref().is_some_and(|expected| *expected != planned.patches) {
         return Err(PlanFault::OtherUndoData.into());
     }
-    // Without undo data a trial could not go back.
+    // Without undo data, a trial could not be reverted.
     let given_up = |record: &&TrialRecord| {
         let is_on_trial = |patch: &CommittedPatch| record.patches.contains(&patch.id.to_string());
         planned.patches.iter().any(is_on_trial)
     };
     if let Some(record) = found.record().filter(given_up) {
-        return Err(on_trial(record));
+        return Err(on_trial(record, caller));
     }
     let receipt = match &planned.plan {
         Some(plan) => Some(session.perform(plan, &mut NoContent, None, String::new())?),
@@ -146,7 +134,7 @@ impl<'a> Committing<'a> {
         Ok(Self { ground, applied, ledgers: LedgerCache::default() })
     }
 
-    /// Returns the patches that are meant, in the order of listings, and what limits did not reach.
+    /// In the order of listings; also returns what limits did not reach.
     fn chosen(
         &self,
         request: &CommitRequest,
@@ -199,7 +187,7 @@ impl<'a> Committing<'a> {
         Ok(PlannedCommit { patches, plan, excess, foreign })
     }
 
-    /// Gives up the undo data of a patch in a package. Returns its bytes; `None` if there is none.
+    /// Returns the bytes; `None` if there is no undo data.
     fn give_up(
         &self,
         (id, package): (&PatchId, &PkgInst),
@@ -220,21 +208,20 @@ impl<'a> Committing<'a> {
     }
 }
 
-/// The limits by which undo data goes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UndoLimits {
-    /// The seconds since the application of a patch after which its undo data goes.
+    /// Seconds since the application of a patch.
     pub older_than: Option<u64>,
-    /// The bytes that undo data may take in the root.
+    /// Bytes in the root.
     pub shrink_to: Option<u64>,
-    /// The number of newest patches that keep their undo data.
+    /// Number of newest patches that keep their undo data.
     pub keep_newest: Option<usize>,
 }
 
 #[derive(Debug, Default)]
 struct LimitChoice {
     pub(super) chosen: BTreeSet<PatchId>,
-    /// The bytes that undo data takes beyond the limit when all of them are given up.
+    /// Bytes beyond the limit after all deletions.
     pub(super) excess: u64,
     pub(super) foreign: Vec<PatchId>,
 }
@@ -247,7 +234,6 @@ struct LimitedRoot<'a> {
 }
 
 impl UndoLimits {
-    /// Tells whether there is no limit.
     pub fn is_none(&self) -> bool {
         self.older_than.is_none() && self.shrink_to.is_none() && self.keep_newest.is_none()
     }
@@ -288,7 +274,7 @@ impl LimitedRoot<'_> {
         Ok(choice)
     }
 
-    /// Returns the patches whose undo data may go by a limit, the oldest first.
+    /// The oldest first.
     fn candidates<'s>(
         &self,
         spaces: &'s [PatchSpace],
@@ -319,7 +305,7 @@ impl LimitedRoot<'_> {
         self.applied.get(id).map(|patch| &patch.id)
     }
 
-    /// Tells whether another tool made undo data of a patch, or its ledger does not say who did.
+    /// True if another tool made it, or the ledger does not tell.
     fn is_foreign(&self, patch: &PatchSpace) -> Result<bool, Failure> {
         let view = RecordView::live(self.root);
         for (package, _) in patch.undo.iter().filter(|(_, undo)| undo.form.is_some()) {
@@ -334,7 +320,7 @@ impl LimitedRoot<'_> {
     }
 }
 
-/// Tells whether a date is longer ago than so many seconds. A patch without a date is not known to be old.
+/// False for a patch without a date. `age` is in seconds.
 pub(super) fn is_older(date: Option<DateTime<FixedOffset>>, age: u64, now: &Now) -> bool {
     let age = i64::try_from(age).ok().and_then(TimeDelta::try_seconds);
     let limit = age.and_then(|age| now.utc.and_utc().checked_sub_signed(age));

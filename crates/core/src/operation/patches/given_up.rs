@@ -1,5 +1,5 @@
-//! Undo data that leaves a root, given up or exported: of a patch, only the manifest and the list of its paths stay, for the
-//! patches around it.
+//! Undo data that leaves a root, deleted or exported: only the manifest and the list of paths stay, for neighboring
+//! patches.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ impl GivenUp {
         }
     }
 
-    /// Adds undo data; its bytes are compared with the ledger. Returns them with those of old files that go with them.
+    /// Compares bytes with the ledger. Returns bytes, with old files.
     pub(super) fn take(
         &mut self,
         ground: &RootAndPolicy,
@@ -86,7 +86,7 @@ impl GivenUp {
         Ok(size.saturating_add(stored))
     }
 
-    /// Returns the plan of a run about these patches; `None` if there is no undo data.
+    /// `None` if there is no undo data.
     pub(super) fn into_plan(
         self,
         command: Command,
@@ -148,8 +148,7 @@ pub(super) fn saved_file(package: &PkgInst, patch: &str, file: &str) -> Result<O
     path.map_err(|error| Failure::BadId(format!("{patch}: {error}")))
 }
 
-/// Returns the manifest with the lines of other patches in the pkginfo that its archive saved. Those may be recorded nowhere
-/// else.
+/// Adds lines about other patches from the saved pkginfo, which may be recorded nowhere else.
 fn with_patch_info(mut manifest: Manifest, records: &OldRecords) -> Manifest {
     let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::read(&file.bytes).ok());
     if let Some(saved) = saved {
@@ -158,7 +157,7 @@ fn with_patch_info(mut manifest: Manifest, records: &OldRecords) -> Manifest {
     manifest
 }
 
-/// Returns the part of undo data that is kept: the manifest, without the saved contents.
+/// Keeps the manifest without saved contents.
 fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
     for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
         record.member = None;

@@ -1,7 +1,5 @@
-//! The programs that run from files that a plan replaces: they keep the old version until they are restarted.
-//!
-//! They are looked for only in the root of the running system. A process that still runs what an earlier run replaced at
-//! one of these paths is one of them. Only the superuser sees the processes of other users. The result is advice.
+//! Programs that use files that a plan replaces, or that an earlier run replaced there, and need a restart. Only for
+//! the running system, only advice: the superuser alone sees other users' processes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,14 +12,10 @@ use patchadm_planning::plan::{Action, Plan};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// A process with those of its files that change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsingProcess {
-    /// Its number.
     pub process: u32,
-    /// The name of its program.
     pub program: String,
-    /// The paths.
     pub paths: Vec<String>,
 }
 
@@ -35,7 +29,7 @@ pub(in crate::operation) fn in_use(root: &Root, plan: &Plan) -> InUse {
     in_use_of_each(root, &[plan]).pop().unwrap_or_default()
 }
 
-/// Returns the same for each of several plans, with a single pass over all processes.
+/// One pass over all processes serves all plans.
 pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<InUse> {
     let mut each: Vec<InUse> = plans.iter().map(|_| InUse::default()).collect();
     if !root.is_system() {

@@ -1,4 +1,4 @@
-//! The patches that were applied after the one that is backed out: paths that both changed belong to the later patch.
+//! Patches applied after the outgoing one: shared paths belong to the later patch.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,6 @@ type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
 pub(super) struct LaterPatches<'a> {
     pub(super) root: &'a Root,
     pub(super) separator: &'a str,
-    /// The packages, and the patches that are listed with the paths of the patch.
     pub(super) inventory: &'a Inventory,
     pub(super) ledger: &'a dyn Fn(&PkgInst) -> Result<Rc<Ledger>, ArchiveError>,
     pub(super) manifest: &'a dyn Fn(&PkgInst, &str) -> Option<Manifest>,
@@ -30,8 +29,8 @@ pub(super) struct LaterPatches<'a> {
 }
 
 impl LaterPatches<'_> {
-    /// Returns the manifests of the patches that were applied to the packages of the patch after it. Leaves out those
-    /// without a readable archive, because nothing is restored from them.
+    /// Returns manifests of later patches of the same packages. Skips those without a readable archive, from which
+    /// nothing is restored.
     pub(super) fn of_packages(&self) -> Result<LaterManifests, Failure> {
         let mut found = BTreeMap::new();
         for (package, installed) in self.concerned(true) {
@@ -46,8 +45,8 @@ impl LaterPatches<'_> {
         Ok(found)
     }
 
-    /// Returns the patches that were applied to other packages after the patch, if they are listed with a path that it
-    /// changed: several packages may own a path. `manifests` are those of the patch.
+    /// Returns later patches of other packages with a path that the patch (`manifests`) changed: several packages may
+    /// own a path.
     pub(super) fn elsewhere(&self, manifests: &[&Manifest]) -> Result<Vec<Elsewhere>, Failure> {
         let changed = manifests.iter().flat_map(|manifest| &manifest.objects);
         let changed: Vec<&ObjectRecord> = changed.filter(|record| !record.is_as_found()).collect();
@@ -78,7 +77,7 @@ impl LaterPatches<'_> {
         Ok(found)
     }
 
-    /// Returns the packages that the patch is applied to, or the other ones that were surveyed.
+    /// Returns the patch's packages, or the other surveyed ones.
     fn concerned(&self, is_own: bool) -> impl Iterator<Item = (&PkgInst, &Installed)> {
         let packages = self.inventory.packages.iter();
         packages.filter(move |(package, _)| self.packages.contains(package) == is_own)
@@ -98,8 +97,7 @@ impl LaterPatches<'_> {
     }
 }
 
-/// Sorts patches of later runs before those of earlier ones, if the ledgers know the runs of all: between packages, nothing
-/// else tells which one came later.
+/// Sorts by run, latest first, if the ledgers know all runs: nothing else orders patches of different packages.
 pub(super) fn latest_run_first(
     view: &RecordView<'_>,
     applied: &AppliedPatches,
@@ -121,12 +119,12 @@ pub(super) fn latest_run_first(
 #[derive(Clone, Copy)]
 struct AppliedBy {
     number: u64,
-    /// True if it adopted the undo data: the patch may have been applied at any time before.
+    /// An adoption of undo data: the patch may have been applied at any earlier time.
     is_adoption: bool,
 }
 
 impl AppliedBy {
-    /// Returns whether its patch was applied after that of another run; `None` if the numbers do not tell.
+    /// `None` if the numbers do not tell.
     fn is_behind(self, other: Self) -> Option<bool> {
         let is_told = self.number != other.number && !self.is_adoption && !other.is_adoption;
         is_told.then_some(self.number > other.number)
@@ -143,8 +141,7 @@ pub(super) fn run_of(ledger: &Ledger, patch: &str) -> Option<u64> {
     applied_by(ledger, patch).filter(|by| !by.is_adoption).map(|by| by.number)
 }
 
-/// Returns whether a patch came after the one with these records, if their runs do not tell: it found at a path what the
-/// other one put there, and not the other way round.
+/// For patches whose runs do not tell: true if this one found what the other one put there, and not vice versa.
 fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
     let is_same = |one: &Option<RecordedState>, other: &Option<RecordedState>| match (one, other) {
         (Some(one), Some(other)) => {
@@ -160,7 +157,7 @@ fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
     pairs.any(|(one, other)| is_same(&other.was, &one.became) && !is_same(&one.was, &other.became))
 }
 
-/// The ledgers of a root that were read: the lines that count.
+/// Valid lines of ledgers.
 #[derive(Default)]
 pub(super) struct LedgerCache(RefCell<BTreeMap<PkgInst, Rc<Ledger>>>);
 

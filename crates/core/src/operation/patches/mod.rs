@@ -1,5 +1,3 @@
-//! Patches: applying and backing them out, the order of several, and which of them could be removed.
-
 pub mod after_run;
 pub mod apply;
 pub mod back_out;

@@ -1,5 +1,3 @@
-//! The order in which the patches of a root were applied.
-
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset};
@@ -7,8 +5,7 @@ use chrono::{DateTime, FixedOffset};
 use crate::operation::queries::applied_patches::applied_date;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The order in which the patches of a root were applied: within a package by its list, between packages by date, then by
-/// id.
+/// Order of application: within a package by its list, between packages by date, then by id.
 pub(in crate::operation) struct OrderOnRoot<'a> {
     applied: &'a AppliedPatches,
     dates: BTreeMap<&'a PatchId, DateTime<FixedOffset>>,
@@ -50,7 +47,7 @@ impl<'a> OrderOnRoot<'a> {
     }
 
     pub(in crate::operation) fn newest_first_of(&self, mut rest: Vec<&'a PatchId>) -> Vec<&'a PatchId> {
-        // By their dates, the patch that is looked for is mostly the first one.
+        // By date, the next patch is usually the first one.
         rest.sort_by_key(|id| std::cmp::Reverse(self.date(id)));
         let mut ordered = Vec::with_capacity(rest.len());
         while !rest.is_empty() {

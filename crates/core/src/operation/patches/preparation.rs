@@ -1,8 +1,5 @@
-//! What comes before the patches of a command: registrations follow their package manager (`--refresh`), and native packages
-//! that patches are for are adopted (`--adopt`).
-//!
-//! A refresh is a run of its own, under the same lock. An adoption is part of the run of the first patch that is applied.
-//! The patches are planned for the root after both.
+//! Work before the patches: registrations are refreshed (`--refresh`) in a run of their own, and native packages are
+//! adopted (`--adopt`) in the first patch's run. Patches are planned for the root after both.
 
 use super::overtaken::planner::{planned_refresh, refresh_locked};
 use super::overtaken::request::RefreshRequest;
@@ -22,7 +19,7 @@ pub(super) struct PreparedRoot {
     pub(super) after: Option<RootAndPolicy>,
 }
 
-/// Refreshes stale registrations, or projects that, and plans the adoption of the native packages that patches are for.
+/// Performs or projects the refresh, and plans the adoption.
 pub(super) fn prepare(
     ground: &RootAndPolicy,
     execution: Execution<'_>,
@@ -60,7 +57,7 @@ pub(super) fn prepare(
     Ok(prepared)
 }
 
-/// Performs the plans that come before a patch that is a run of its own.
+/// For a patch that is a run of its own.
 pub(super) fn perform_preparation(session: &Session<'_>, plans: &[Plan]) -> Result<(), Failure> {
     for plan in plans {
         session.perform(plan, &mut NoContent, None, log::of_registration(plan))?;

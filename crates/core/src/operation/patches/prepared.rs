@@ -1,5 +1,3 @@
-//! The request for what comes before the patches of a command, and what became of it.
-
 use super::overtaken::request::RefreshReport;
 use crate::operation::adopt::AdoptedPackage;
 use patchadm_inputs::native::NativeManager;
@@ -7,14 +5,13 @@ use patchadm_inputs::policy::Policy;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchId;
 
-/// The work before the patches.
 #[derive(Clone, Debug, Default)]
 pub struct PreparationRequest {
     /// Refresh stale registrations first.
     pub refresh: bool,
-    /// Native packages that a patch is for are adopted; otherwise the policy says whether they are.
+    /// Adopt native packages of patches; otherwise the policy decides.
     pub adopt: bool,
-    /// The environment that is recorded for them: LANG, `LC_*`, TZ, PATH, OAMBASE.
+    /// Recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
 }
 
@@ -28,25 +25,23 @@ impl PreparationRequest {
     }
 }
 
-/// The report on the work before the patches.
 #[derive(Debug, Default)]
 pub struct PreparationReport {
-    /// The refresh of stale registrations; `None` if it was not asked for, or nothing was stale.
+    /// `None` if not requested, or nothing was stale.
     pub refreshed: Option<RefreshReport>,
-    /// The packages that are adopted with the first patch that is applied.
+    /// Adopted with the first applied patch.
     pub adopted: Vec<AdoptedPackage>,
-    /// Sentences for a person.
     pub notes: Vec<String>,
 }
 
 impl PreparationReport {
-    /// Returns those of the named patches that the refresh did not end; `None` if they all ended with it.
+    /// Returns patches that the refresh did not end; `None` if none is left.
     pub(super) fn staying(&self, ids: Vec<PatchId>) -> Option<Vec<PatchId>> {
         self.but(ids, |refreshed, id| refreshed.ended.iter().any(|ended| ended.patch.patch == id.as_str()))
     }
 
-    /// Returns those of the staying patches whose undo data the refresh leaves as it is: what a backout of another brings
-    /// back can be told when the refresh is done.
+    /// Returns patches whose undo data the refresh does not change; the effects of other backouts are unknown before
+    /// the refresh.
     pub(super) fn foreseeable(&self, ids: Vec<PatchId>) -> Option<Vec<PatchId>> {
         self.but(self.staying(ids)?, |refreshed, id| {
             refreshed.standing.iter().any(|standing| standing.id == *id && !standing.handed_over.is_empty())

@@ -1,11 +1,6 @@
-//! The applied patches that could be backed out now, and the obstacles for the others, as far as a quick look tells: no
-//! object of the root is examined, and no digest of an undo archive is compared.
-//!
-//! The rules, their order and their refusals are those of the backout itself. The records come first: a patch stays if it is
-//! superseded or required, or has no undo data. The undo data comes next, by name, size and ledger. The later patches come
-//! last: for a patch with later ones, its manifest is read, and the manifests of those later ones that may stand in its way
-//! according to the lists of paths beside the archives. A caller who may not read them gets what the records and the lists
-//! say.
+//! Applied patches that could be backed out now, and obstacles, by a quick look: no objects, no digests. Rules, order
+//! and refusals are those of the backout: records first, then undo data by name, size and ledger, then manifests of
+//! later patches that the path lists suggest.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,10 +28,9 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
 type PatchOfPackage = (PkgInst, String);
 
-/// Returns which of the applied patches could be backed out now, and why the others could not: the answer of `remove` for
-/// that one patch to a caller with all rights. `half` has the half-applied patches. `inventory` has the packages with their
-/// save directories. `undo` has the state of the undo data; its errors are taken out. Without `ground`, only the records are
-/// used.
+/// Answers as `remove` would for each patch alone, to a caller with all rights. `half` has half-applied patches,
+/// `inventory` packages with save directories, `undo` the state of undo data, whose errors are taken out. Without
+/// `ground`, uses only the records.
 pub(in crate::operation) fn removable(
     view: &RecordView<'_>,
     ground: Option<&RootAndPolicy>,
@@ -68,7 +62,7 @@ pub(in crate::operation) fn removable(
     Ok(all)
 }
 
-/// Returns the packages from which a patch could be removed as far as records, ledgers and sizes tell.
+/// Uses records, ledgers and sizes.
 fn by_records(
     id: &PatchId,
     policy: &Policy,
@@ -92,8 +86,7 @@ fn by_records(
     }
 }
 
-/// Returns whether a patch of these packages may have a later one: in them, or anywhere in others, because the order between
-/// packages is not recorded with them.
+/// True for any patches in other packages, too: the order between packages is not recorded.
 fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgInst>)) -> bool {
     applied.packages().iter().any(|of| {
         let is_own = packages.contains(&of.package);
@@ -114,7 +107,7 @@ impl RemovableReader<'_> {
         self.ledgers.of(self.view, package)
     }
 
-    /// Returns what the archive of a patch says, or what is kept of the patch without an archive.
+    /// Reads the archive, or what is kept without one.
     fn told(
         &self,
         inventory: &Inventory,
@@ -139,7 +132,6 @@ impl RemovableReader<'_> {
         after.map(ToString::to_string)
     }
 
-    /// Returns whether later patches allow a patch to be removed from these packages.
     fn may_leave(
         &self,
         id: &PatchId,
@@ -194,8 +186,7 @@ impl RemovableReader<'_> {
     }
 }
 
-/// The patches that changed or deliver each path, by the lists beside their archives, or by the archive if a list is
-/// missing.
+/// Patches by path, from the lists beside their archives, or from the archives.
 struct ChangedPaths {
     patches: Vec<PatchOfPackage>,
     by_path: HashMap<PathDigest, Vec<usize>>,

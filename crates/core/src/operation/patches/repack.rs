@@ -1,7 +1,5 @@
-//! `patchadm undo-data repack`: undo archives are written again in another form, with the same content.
-//!
-//! Each archive is read and compared with its digest, written, read back, and exchanged together with ledger and digest:
-//! all archives of a command in one run. What another tool or the scripts of a patch made stays as it is.
+//! `patchadm undo-data repack`: rewrites undo archives in another form, in one run with ledger and digest. Each is
+//! verified, written and read back. Archives by other tools or scripts stay.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,61 +27,50 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The archives to write again, and their form.
 #[derive(Clone, Debug)]
 pub struct RepackRequest {
-    /// The ids, as they were typed.
+    /// As typed.
     pub ids: Vec<String>,
-    /// The seconds since the application of a patch after which its archive is written again.
+    /// Rewrite archives of patches applied this many seconds ago.
     pub cold: Option<u64>,
-    /// The form to write.
     pub format: UndoFormat,
-    /// The directory of archives outside the root that were moved.
+    /// Directory of moved archives outside the root.
     pub undo_dir: Option<PathBuf>,
-    /// Plan only; nothing is changed.
     pub dry_run: bool,
 }
 
-/// The undo data that was rewritten, or would be.
 #[derive(Debug, Default)]
 pub struct RepackReport {
-    /// The run that recovery found unfinished before anything else, and its outcome.
     pub recovered: Recovered,
-    /// The archives, in the order of listings.
+    /// In the order of listings.
     pub archives: Vec<RepackedArchive>,
-    /// The run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
 }
 
-/// The archive of a patch for a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepackedArchive {
-    /// The patch.
     pub id: PatchId,
-    /// The package.
     pub package: PkgInst,
-    /// Why it stays as it is; `None` if it is written again.
+    /// `None` if it is rewritten.
     pub stays: Option<StayingArchive>,
-    /// The form that it had.
     pub from: UndoFormat,
-    /// The bytes that it had.
+    /// Bytes.
     pub before: u64,
-    /// The bytes that it has now; `None` if it was not written.
+    /// Bytes; `None` if it was not written.
     pub after: Option<u64>,
 }
 
-/// Why an archive stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StayingArchive {
-    /// It has that form.
+    /// It has the requested form.
     HasForm,
-    /// Another tool made it, or the ledger does not say who did.
+    /// Another tool made it, or the ledger does not tell.
     Foreign,
     /// The scripts of the patch made it.
     ByScripts,
 }
 
-/// Writes archives again. If one is refused, nothing is changed.
+/// If one archive is refused, nothing is changed.
 pub fn repack_undo(
     root: &Root,
     request: &RepackRequest,
@@ -106,7 +93,6 @@ pub fn repack_undo(
     Ok(RepackReport { recovered: session.recovered, archives, receipt })
 }
 
-/// Does the same in a run of a session.
 pub(super) fn repack_within(
     session: &Session<'_>,
     request: &RepackRequest,
@@ -135,7 +121,7 @@ struct Repacking<'a> {
 }
 
 struct ReadUndo {
-    /// As the save directory is named.
+    /// Name of the save directory.
     name: String,
     save: Save,
     verified: VerifiedUndo,
@@ -186,7 +172,7 @@ impl<'a> Repacking<'a> {
                 break;
             }
         }
-        // An archive that is not what was written explains whatever was found in it.
+        // A digest mismatch explains any defect found.
         wait_for(digesting, caller.interrupt)?;
         read.map(|()| all)
     }

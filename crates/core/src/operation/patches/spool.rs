@@ -1,5 +1,5 @@
-//! The directory where patches wait on the caller's machine, `/var/spool/patch`. A patch there is used by its id alone, so
-//! no other user may have put it there.
+//! `/var/spool/patch`, where patches wait on the caller's machine. A patch there is named by its id alone, so no other
+//! user may have put it there.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,17 @@ use patchadm_svr4::patch::PatchId;
 
 const SPOOL: &[u8] = b"/var/spool/patch";
 
-/// The entry of the directory for an id.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SpooledPatch {
-    /// Nothing.
     Missing,
-    /// This patch, which only the caller and the superuser can have put there.
+    /// Only the caller and the superuser can have put it there.
     Found(PathBuf),
-    /// A patch that another user can have put there: its path, and the user.
+    /// Path, and another user who can have put it there.
     Distrusted(String, ForeignObject),
 }
 
-/// Looks up a patch by its id. `host` is the root of the caller's machine. Every directory down to the patch, and the patch,
-/// must belong to the caller or the superuser, and no other user may be able to write to it; a sticky bit is not enough.
+/// `host` is the caller's machine. Every directory, and the patch, must belong to the caller or the superuser, and be
+/// writable for nobody else; a sticky bit is not enough.
 pub fn spooled_patch(host: &Root, id: &PatchId) -> Result<SpooledPatch, RootError> {
     let spool = ObjectPath::new(SPOOL).and_then(|spool| spool.join(id.to_string().as_bytes()));
     let Ok(path) = spool else { return Ok(SpooledPatch::Missing) };

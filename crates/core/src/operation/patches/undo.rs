@@ -1,4 +1,4 @@
-//! `patchadm undo`: undoes a run, by an ordinary backout or application. The history records which run that one undoes.
+//! `patchadm undo`: undoes a run by an ordinary backout or application, which the history links to that run.
 
 pub use super::undone_run::{RunWork, UndoneRun, run_to_undo};
 
@@ -13,7 +13,7 @@ use crate::operation::session::Caller;
 use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
 
-/// Backs out what a run applied: exactly its patches, or none. The patches in the request do not count.
+/// Backs out exactly the run's patches, or none. Ignores patches of the request.
 pub fn undo_application(
     root: &Root,
     run: &UndoneRun,
@@ -25,8 +25,7 @@ pub fn undo_application(
     back_out_patches(root, &request, &caller.undoing(&run.name))
 }
 
-/// Applies what a run backed out: exactly its patches, from the depot of the request. The patches and the choices in the
-/// request do not count.
+/// Applies exactly the run's patches from the request's depot. Ignores patches and choices of the request.
 pub fn undo_backout(
     root: &Root,
     run: &UndoneRun,

@@ -1,5 +1,5 @@
-//! The directory of the host in which undo archives are kept outside a root (`-B`, `undo_dir`). Anyone who can write there
-//! could replace the undo data.
+//! The host directory of undo archives outside a root (`-B`, `undo_dir`). Anyone who can write there could replace undo
+//! data.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use patchadm_rootfs::{Dir, Root, RootError, may_others_write, strange_above};
 use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::places;
 
-/// Checks a directory for new archives: it exists, the caller can write to it, and no other user can.
+/// Must exist, writable for the caller and nobody else.
 pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Result<(), Failure> {
     let dir = open(host, directory)?;
     if !dir.is_writable() {
@@ -23,20 +23,19 @@ pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Res
 pub(in crate::operation) const MOVABLE: &str =
     "lies below a directory that somebody else can change, who could move it away";
 
-/// Tells whether another user can rename a directory of the host, or one above it.
+/// True if another user can rename the directory or a parent.
 pub(in crate::operation) fn is_movable(host: &Root, directory: &Path) -> Result<bool, RootError> {
     let relative = directory.strip_prefix("/").unwrap_or(directory);
     Ok(strange_above(&host.prefix().join(relative))?.is_some())
 }
 
-/// Checks a directory in which archives were made, by its absolute path: no other user can write to it.
+/// For an existing archive directory: nobody else may write to it.
 pub(in crate::operation) fn must_be_private(host: &Root, directory: &[u8]) -> Result<(), Failure> {
     let directory = Path::new(OsStr::from_bytes(if directory.is_empty() { b"/" } else { directory }));
     must_be_of_its_owner(&open(host, directory)?, directory)
 }
 
-/// Refuses a directory outside a root that is a stage: what is applied there must be backed out with undo data inside it,
-/// even when the stage is live.
+/// For stages: patches applied there need undo data inside, even when the stage is live.
 pub(in crate::operation) fn must_be_inside_stage(root: &Root, directory: &Path) -> Result<(), Failure> {
     if !is_stage(root)? {
         return Ok(());
@@ -71,7 +70,7 @@ fn must_be_of_its_owner(dir: &Dir, directory: &Path) -> Result<(), Failure> {
     Err(wrong(directory, reason))
 }
 
-/// Returns whether only the superuser and the caller can change names in a directory. A sticky bit is not enough.
+/// True if only the superuser and the caller can change names. A sticky bit is not enough.
 fn is_of_its_owner(dir: &Dir) -> Result<bool, Failure> {
     let seen = dir.itself()?;
     let is_owner = seen.uid == 0 || dir.is_own()?;

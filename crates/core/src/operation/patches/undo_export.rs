@@ -1,7 +1,6 @@
-//! `patchadm undo-data export`: undo archives leave the root for a file, from which `undo-data import` restores them.
-//!
-//! The file has its name, and survives a power cut, before the root changes; then the archives go, in one run. The ledger
-//! keeps their digests: only what left the root comes back. Undo data as files becomes archives first, in a run of its own.
+//! `patchadm undo-data export`: moves undo archives from the root to a file. The file is durable before the root
+//! changes, in one run. The ledger keeps digests, so that only these archives come back. Undo data as files is packed
+//! first, in another run.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -25,46 +24,39 @@ use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The undo data to export, and the file.
 #[derive(Clone, Debug)]
 pub struct UndoExportRequest {
-    /// The ids, as they were typed.
+    /// As typed.
     pub ids: Vec<String>,
-    /// The file of the host.
+    /// On the host.
     pub file: PathBuf,
-    /// The directory of archives outside the root that were moved.
+    /// Directory of moved archives outside the root.
     pub undo_dir: Option<PathBuf>,
 }
 
-/// The report of an export.
 #[derive(Debug, Default)]
 pub struct UndoExportReport {
-    /// The run that recovery found unfinished before anything else, and its outcome.
     pub recovered: Recovered,
-    /// The archives, in the order of listings.
+    /// In the order of listings.
     pub archives: Vec<MovedArchive>,
-    /// The bytes of the file.
+    /// Bytes of the file.
     pub size: u64,
-    /// The run in which they left the root.
     pub receipt: Option<Receipt>,
 }
 
-/// The archive of a patch for a package that leaves the root or comes back.
+/// An archive that leaves the root or comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedArchive {
-    /// The patch.
     pub id: PatchId,
-    /// The package.
     pub package: PkgInst,
-    /// The form of the archive.
     pub format: UndoFormat,
-    /// Its bytes.
+    /// Bytes.
     pub size: u64,
-    /// True if it is in its place already.
+    /// In its place already.
     pub is_there: bool,
 }
 
-/// Exports undo data. If one patch is refused, neither the root nor the file is changed.
+/// If one patch is refused, neither root nor file changes.
 pub fn export_undo(
     root: &Root,
     request: &UndoExportRequest,
@@ -109,7 +101,7 @@ pub fn export_undo(
     Ok(UndoExportReport { recovered: session.recovered.with_notes(notes), archives, size, receipt })
 }
 
-/// Makes archives of undo data whose old files lie in the root.
+/// Packs undo data whose old files lie in the root.
 fn pack_files(session: &Session<'_>, request: &UndoExportRequest) -> Result<Option<Receipt>, Failure> {
     let exporting = Exporting::of(&session.ground, request)?;
     let mut ids = Vec::new();
@@ -126,7 +118,6 @@ fn pack_files(session: &Session<'_>, request: &UndoExportRequest) -> Result<Opti
     Ok(repack_within(session, &RepackRequest { ids, cold, format, undo_dir, dry_run: false })?.1)
 }
 
-/// The root, as far as it is read.
 struct Exporting<'a> {
     ground: &'a RootAndPolicy,
     request: &'a UndoExportRequest,
@@ -152,7 +143,7 @@ impl<'a> Exporting<'a> {
         Ok(listed.map(|patch| (patch.id.clone(), patch.packages.clone())).collect())
     }
 
-    /// Finds the undo data of a patch. There must be some, and it must be what a run of the root made.
+    /// Fails unless a run of the root made it.
     fn found<'p>(
         &self,
         id: &PatchId,
@@ -189,7 +180,7 @@ impl<'a> Exporting<'a> {
         }
     }
 
-    /// Takes undo data out of the root, and enters it into the table.
+    /// Moves undo data to the table.
     fn take(
         &self,
         given_up: &mut GivenUp,

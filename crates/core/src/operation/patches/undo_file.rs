@@ -1,4 +1,4 @@
-//! The file of exported undo data on the host: written whole and durable, or not at all; and read.
+//! The file of exported undo data on the host: written durably or not at all.
 
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,105 +14,42 @@ use patchadm_inputs::format::undo_export::{
 use patchadm_rootfs::{Dir, Root, RootError, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
-/// The program name in the private names of files beside an export.
 const PROGRAM: &str = "patchadm-undo";
 
-/// The mode of the file: the objects in it may have been readable for their owner only.
+/// Objects in it may be readable for their owner only.
 const OWN: u32 = 0o600;
 
-/// The bytes written or read at once.
 const BUFFER: usize = 128 << 10;
 
-/// The reason why undo data is not exported to a file, or not imported from it.
 #[derive(Debug, thiserror::Error)]
 pub enum UndoFileFault {
-    /// There is something already.
     #[error("{} is there already, and an export replaces nothing", .0.display())]
     Exists(PathBuf),
-    /// It would be inside the root.
     #[error("{} is inside the root, and undo data is exported to a file outside of it", .0.display())]
     Inside(PathBuf),
-    /// It cannot be written.
     #[error("{} cannot be written: {error}", path.display())]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        error: io::Error,
-    },
-    /// It cannot be read.
+    Unwritable { path: PathBuf, error: io::Error },
     #[error("{} cannot be read: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        error: io::Error,
-    },
-    /// It is something else, or cut short.
+    Unreadable { path: PathBuf, error: io::Error },
     #[error("{}: {error}", path.display())]
-    Bad {
-        /// The file.
-        path: PathBuf,
-        /// The defect.
-        error: ExportError,
-    },
-    /// An archive in it has other bytes than were exported.
+    Bad { path: PathBuf, error: ExportError },
     #[error("{}: the undo archive of patch {patch} for package {package} is damaged", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The patch.
-        patch: String,
-        /// The package.
-        package: PkgInst,
-    },
-    /// It was exported from another root.
+    Damaged { path: PathBuf, patch: String, package: PkgInst },
     #[error("{} was exported from another root (its marker is {marker})", path.display())]
-    OtherRoot {
-        /// The file.
-        path: PathBuf,
-        /// The marker of that root.
-        marker: String,
-    },
-    /// Its undo data was made by another run than the one that the root waits for.
+    OtherRoot { path: PathBuf, marker: String },
     #[error(
         "{} has the undo data of patch {patch} for package {package} that run {run} made, and the root exported another one",
         path.display()
     )]
-    OtherRun {
-        /// The file.
-        path: PathBuf,
-        /// The patch.
-        patch: String,
-        /// The package.
-        package: PkgInst,
-        /// The run that made what is in the file.
-        run: String,
-    },
-    /// The root does not wait for it.
+    OtherRun { path: PathBuf, patch: String, package: PkgInst, run: String },
     #[error("the root does not wait for undo data of patch {patch} for package {package}: {reason}")]
-    NotExported {
-        /// The patch.
-        patch: String,
-        /// The package.
-        package: PkgInst,
-        /// Why.
-        reason: &'static str,
-    },
-    /// A patch that was named is not in it.
+    NotExported { patch: String, package: PkgInst, reason: &'static str },
     #[error("{} has no undo data of patch {patch}", path.display())]
-    NotInFile {
-        /// The file.
-        path: PathBuf,
-        /// The patch.
-        patch: String,
-    },
-    /// The root has no marker, by which its export could be told from another one's.
+    NotInFile { path: PathBuf, patch: String },
     #[error("the root has no marker, by which its undo data could be told from another root's")]
     NoMarker,
 }
 
-/// A file that is being written.
 pub(super) struct NewUndoFile {
     dir: Dir,
     name: Vec<u8>,
@@ -120,7 +57,7 @@ pub(super) struct NewUndoFile {
 }
 
 impl NewUndoFile {
-    /// Checks that the name is free and outside the root: of the system's own root, outside the records.
+    /// The name must be free and outside the root; on the running system, outside the records.
     pub(super) fn at(path: &Path, root: &Root) -> Result<Self, UndoFileFault> {
         let unwritable = |error: RootError| unwritable(path, &error);
         let no_name = || UndoFileFault::Unwritable {
@@ -140,10 +77,10 @@ impl NewUndoFile {
         Ok(Self { dir, name, path: path.to_owned() })
     }
 
-    /// Writes the archives of a table. The file has its name, and survives a power cut, when this returns.
+    /// The file is durable when this returns.
     pub(super) fn write(&self, table: &ExportTable, archives: &[UndoData]) -> Result<u64, UndoFileFault> {
         let unwritable = |error: RootError| unwritable(&self.path, &error);
-        // Left-overs of other users are not worth an error.
+        // Leftovers of other users are no error.
         let _ = self.dir.remove_leftovers(PROGRAM);
         let (private, file) = self.dir.create_private(PROGRAM).map_err(unwritable)?;
         let written = self.fill(file, table, archives).and_then(|size| {
@@ -157,10 +94,10 @@ impl NewUndoFile {
         written
     }
 
-    /// Gives the written file its name.
+    /// Fails if the name is taken.
     fn name_it(&self, private: &[u8]) -> Result<(), RootError> {
         match self.dir.move_to(private, &self.dir, &self.name) {
-            // Network file systems rename without that condition only; the name was free a moment ago.
+            // Some network file systems cannot rename with that condition; the name was free a moment ago.
             Err(error) if matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)) => {
                 self.dir.rename(private, &self.name)
             }
@@ -192,7 +129,6 @@ impl NewUndoFile {
         file.sync().and_then(|()| file.size()).map_err(unwritable)
     }
 
-    /// Removes the file, which nothing needs.
     pub(super) fn remove(&self) {
         // It holds copies only.
         let _ = self.dir.remove(&self.name);
@@ -206,9 +142,9 @@ fn unwritable(path: &Path, error: &RootError) -> UndoFileFault {
 }
 
 pub(super) struct ReadUndoFile {
-    /// The file, without symbolic links.
+    /// Without symbolic links.
     pub(super) at: ObjectPath,
-    /// The marker of the root that it was exported from.
+    /// Of the exporting root.
     pub(super) marker: String,
     pub(super) archives: Vec<(ExportedArchive, FoundArchive)>,
 }

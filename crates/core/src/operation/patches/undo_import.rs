@@ -1,7 +1,5 @@
-//! `patchadm undo-data import`: undo archives come back from the file that `undo-data export` wrote.
-//!
-//! Nothing in the file is believed. An archive comes back if the root has its patch, and the ledger says that exactly these
-//! bytes were exported; otherwise nothing is changed. All archives come back in one run, and the file stays.
+//! `patchadm undo-data import`: restores archives from an export, in one run. Nothing in the file is trusted: an
+//! archive comes back only if its patch is applied and the ledger has its digest. The file stays.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,30 +26,27 @@ use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::{Mode, PkgInst, rule};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The mode of archives and of the digests beside them.
+/// For archives and digest files.
 const OWN: u32 = 0o600;
 
-/// The file, and what is wanted of it.
 #[derive(Clone, Debug)]
 pub struct UndoImportRequest {
-    /// The file of the host.
+    /// On the host.
     pub file: PathBuf,
-    /// The ids, as they were typed; empty for everything in the file.
+    /// As typed; empty for everything in the file.
     pub ids: Vec<String>,
 }
 
-/// The report of an import.
 #[derive(Debug, Default)]
 pub struct UndoImportReport {
-    /// The run that recovery found unfinished before anything else, and its outcome.
     pub recovered: Recovered,
-    /// The archives, in the order of the file.
+    /// In the order of the file.
     pub archives: Vec<MovedArchive>,
-    /// The run; `None` if all were there.
+    /// `None` if all were there.
     pub receipt: Option<Receipt>,
 }
 
-/// Imports undo data. If one archive is refused, nothing is changed.
+/// If one archive is refused, nothing is changed.
 pub fn import_undo(
     root: &Root,
     request: &UndoImportRequest,
@@ -74,7 +69,6 @@ pub fn import_undo(
     Ok(UndoImportReport { recovered: session.recovered, archives, receipt })
 }
 
-/// The file and the root, as far as they are read.
 struct Importing<'a> {
     ground: &'a RootAndPolicy,
     request: &'a UndoImportRequest,
@@ -83,7 +77,6 @@ struct Importing<'a> {
     ledgers: LedgerCache,
 }
 
-/// The changes that bring archives back.
 #[derive(Default)]
 struct ComingUndo {
     records: Vec<RecordChange>,
@@ -124,7 +117,6 @@ impl<'a> Importing<'a> {
         Ok(self.file.archives.iter().filter(is_wanted).collect())
     }
 
-    /// Adds an archive that the root waits for.
     fn add(
         &self,
         coming: &mut ComingUndo,
@@ -205,7 +197,7 @@ impl ComingUndo {
         Ok(())
     }
 
-    /// Returns the plan of the run; `None` if all archives are there.
+    /// `None` if all archives are there.
     fn into_plan(self, archives: &[MovedArchive], caller: &Caller<'_>) -> Option<Plan> {
         let packages: Vec<PkgInst> = self.ledgers.keys().cloned().collect();
         let trailer = caller.now.trailer("patchadm", packages.last()?);
@@ -221,7 +213,7 @@ impl ComingUndo {
     }
 }
 
-/// Returns the line beside an archive that shows people its digest.
+/// A digest beside the archive, for people.
 fn digest_line(b3: Digest, name: &str, run: &str) -> Vec<u8> {
     UndoDigest { b3, name: name.as_bytes().to_vec(), run: run.to_owned() }.write()
 }

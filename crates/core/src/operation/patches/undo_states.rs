@@ -1,8 +1,5 @@
-//! The remaining undo data of applied patches, package by package: by the names and sizes in the save directories, and by
-//! the ledgers. No archive is read to its end.
-//!
-//! A caller who may not read a ledger learns what the names in the save directory tell: an archive or a pointer means saved
-//! undo data, a manifest alone means that none was wanted, and an empty directory that it is lost.
+//! Remaining undo data by package, from names, sizes and ledgers; archives are not read. Without access to a ledger,
+//! names tell: an archive or pointer means saved, a manifest alone means unwanted, an empty directory means lost.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,40 +17,34 @@ use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 use patchadm_svr4::places;
 
-/// The state of the undo data of a patch in a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndoState {
-    /// It exists, as a run of this root saved it.
+    /// Saved by a run of this root.
     Saved,
-    /// None was kept, on purpose.
+    /// None was wanted.
     None,
-    /// It was given up.
+    /// Deleted on purpose.
     Committed,
-    /// It is in an exported file.
     Exported,
-    /// It was saved, and no longer exists.
+    /// Saved, but gone.
     Lost,
-    /// It exists, and is not what was saved.
+    /// Differs from what was saved.
     Damaged,
-    /// Another tool saved it.
+    /// Saved by another tool.
     Classic,
 }
 
-/// The undo data of a patch in one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageUndo {
-    /// The package.
     pub package: PkgInst,
-    /// Its state.
     pub state: UndoState,
-    /// The bytes that the existing archive occupies on its disk, with those of old files that lie elsewhere.
+    /// Bytes on disk, with old files elsewhere.
     pub bytes: u64,
-    /// The present or former path of the archive, as the host sees it.
+    /// Present or former host path.
     pub path: Option<String>,
 }
 
 impl UndoState {
-    /// Returns the word for the state.
     pub fn word(self) -> &'static str {
         match self {
             Self::Saved => "saved",
@@ -66,7 +57,7 @@ impl UndoState {
         }
     }
 
-    /// Returns the state of undo data that a backout could not use for this reason.
+    /// Maps the reason why a backout cannot use it.
     pub fn of_error(error: &ArchiveError) -> Self {
         match error {
             ArchiveError::Lost { .. } | ArchiveError::Missing { .. } => Self::Lost,
@@ -77,7 +68,7 @@ impl UndoState {
         }
     }
 
-    /// Returns the state where nothing is kept: why, as far as the ledger says it.
+    /// The ledger tells why nothing is kept.
     pub fn without(line: Option<&LedgerLine>) -> Self {
         match line.map(|line| &line.undo) {
             Some(LedgerUndo::None(WhyNone::Committed)) => Self::Committed,
@@ -87,7 +78,7 @@ impl UndoState {
     }
 }
 
-/// The undo data of a patch in a package, and the reason why a backout could not use it.
+/// With the reason why a backout could not use it.
 #[derive(Debug)]
 pub(in crate::operation) struct SeenUndo {
     pub(in crate::operation) undo: PackageUndo,
@@ -96,7 +87,7 @@ pub(in crate::operation) struct SeenUndo {
 
 pub(in crate::operation) type UndoOfPatches = BTreeMap<(PatchId, PkgInst), SeenUndo>;
 
-/// Returns the state of the undo data of every applied patch. Without `ground`, only names are looked at.
+/// Without `ground`, looks at names only.
 pub(in crate::operation) fn undo_states(
     view: &RecordView<'_>,
     ground: Option<&RootAndPolicy>,
@@ -135,7 +126,6 @@ pub(in crate::operation) fn undo_states(
     Ok(found)
 }
 
-/// Returns, by their ids, the items that are named after patches, with the name.
 fn by_id<'a, T>(
     named: impl Iterator<Item = (&'a str, &'a T)>,
     separator: &str,
@@ -150,12 +140,10 @@ struct PatchSave<'a> {
     save: Option<&'a Save>,
 }
 
-/// The part of the ledger of a package that the caller learns.
 enum SeenLedger {
     Read(Rc<Ledger>),
-    /// A ledger that the caller may not read.
+    /// Unreadable for the caller.
     Closed,
-    /// A ledger that is not what a run writes.
     Damaged {
         path: String,
         reason: String,
@@ -214,7 +202,7 @@ impl UndoStatesReader<'_> {
         }
     }
 
-    /// Returns the state of an archive that has to be opened, because it is elsewhere or no line names it.
+    /// Opens an archive that is elsewhere, or that no line names.
     fn opened(&self, of: PatchSave<'_>, state: UndoState) -> SeenUndo {
         let find = |ground: &RootAndPolicy| {
             let ledger = self.ledgers.of(self.view, of.package)?;
@@ -240,7 +228,7 @@ impl UndoStatesReader<'_> {
         self.seen(of, UndoState::without(line), lost)
     }
 
-    /// Returns the undo data as it was seen; an error counts for more than `state`.
+    /// An error overrides `state`.
     fn seen(&self, of: PatchSave<'_>, state: UndoState, error: Option<ArchiveError>) -> SeenUndo {
         let state = error.as_ref().map_or(state, UndoState::of_error);
         let path = match &error {
@@ -251,7 +239,7 @@ impl UndoStatesReader<'_> {
         SeenUndo { undo: PackageUndo { package: of.package.clone(), state, bytes, path }, error }
     }
 
-    /// Returns where the archive is: in the save directory, or where the pointer leads.
+    /// In the save directory, or behind the pointer.
     fn path(&self, of: PatchSave<'_>) -> Option<String> {
         let save = of.save?;
         if let Some(archive) = &save.archive {

@@ -1,7 +1,5 @@
-//! A run that is to be undone: which one is meant, and whether its changes are still in place.
-//!
-//! The history says which patches a run was about. The records and the ledgers say whether they are still as the run left
-//! them.
+//! Finds the run to undo, and checks that its changes are in place: the history names its patches, records and ledgers
+//! their state.
 
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
@@ -14,23 +12,19 @@ use patchadm_planning::plan::refusal::{Command, Reason, UndoReason};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// A run that can be undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoneRun {
-    /// Its name.
     pub name: String,
-    /// True if no run was named.
+    /// No run was named.
     is_last: bool,
-    /// Its work.
     pub work: RunWork,
 }
 
-/// The work of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunWork {
-    /// It applied these patches, in this order.
+    /// In this order.
     Applied(Vec<String>),
-    /// It backed these patches out, in this order.
+    /// In this order.
     BackedOut(Vec<String>),
 }
 
@@ -42,7 +36,7 @@ impl RunWork {
     }
 }
 
-/// Finds the run with a name or a number; without one, the last run that changed something.
+/// Finds a run by name or number, or else the last one that changed something.
 pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure> {
     must_have_database(root)?;
     let history = readable_history(&RecordView::live(root));
@@ -69,17 +63,14 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
     Ok(run)
 }
 
-/// The word of the history for a run that changed something.
 const DONE: &str = "done";
 
-/// The commands of runs that say something of an earlier run or of a stage, or move undo data or give some up after it, and
-/// change no object.
+/// Runs that concern an earlier run, a stage or undo data, and change no object.
 const OF_EARLIER: [&str; 7] =
     ["confirm", "trial", "repack", STAGE_REFRESH, "undo-export", "undo-import", UNDO_LIMIT];
 
 impl UndoneRun {
-    /// Refuses a run if something that it applied is no longer as the run left it. The caller holds the lock of the root, or
-    /// plans without one.
+    /// Fails if something that the run applied has changed. The caller holds the lock, or plans without one.
     pub(super) fn must_stand(&self, root: &Root, applied: &AppliedPatches) -> Result<(), Failure> {
         let view = RecordView::live(root);
         let history = readable_history(&view);
@@ -120,8 +111,7 @@ impl UndoneRun {
     }
 }
 
-/// Returns the last run of a person that changed something. What a hook did followed what the package manager did, which
-/// nothing of ours takes back.
+/// Skips runs of hooks, which follow a package manager and cannot be undone here.
 fn last_run(history: &[HistoryEntry]) -> Option<&str> {
     let has_changed = |line: &&HistoryEntry| {
         line.result == DONE && !line.hook && !OF_EARLIER.contains(&line.command.as_str())

@@ -1,15 +1,10 @@
-//! Publishing: the patches of a working directory are added to a depot, and its index is signed and replaced.
+//! Publishing: adds patches of a working directory to a depot, and replaces its signed index.
 //!
 //! ```text
 //! WORK ─ read, check ─► objects (durable) ─► index/<digest>.json + .minisig (durable) ─► rename over index.json
 //! ```
-//! Objects are never changed and never removed: readers always find one complete index and everything that it
-//! names, however a publisher ended. A lock admits one publisher at a time. An id that the index has with other
-//! bytes is refused before anything is written. The next index builds on the current one only if that is signed
-//! like the next.
-//!
-//! Signatures of patches are kept as they are, and verified only if the key of the index made them: the roots
-//! decide who may sign patches.
+//! Objects are never changed or removed, so readers always find a complete index. An id with other bytes is refused.
+//! Patch signatures are verified only if the index key made them: roots decide who may sign.
 
 mod patch_directory;
 mod request;
@@ -38,7 +33,7 @@ pub use request::{
     IndexSigning, PublishError, PublishReport, PublishRequest, PublishState, PublishWork, SignIndex,
 };
 
-/// Publishes. `wait` decides whether to keep waiting while another command holds the depot or the working directory.
+/// `wait` decides whether to keep waiting for a locked depot or working directory.
 pub fn publish(
     request: &PublishRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
@@ -47,7 +42,7 @@ pub fn publish(
         PublishWork::Finish => finish(request, wait),
         PublishWork::Refresh => publish_patches(request, &[], wait),
         PublishWork::Patches(work) => {
-            // Taking the lock leaves a note of its holder.
+            // Locking leaves a note of the holder.
             let _nobody_builds = if request.is_dry_run { None } else { lock_work(work, wait)? };
             publish_patches(request, &read_patches(work, request)?, wait)
         }
@@ -71,7 +66,7 @@ fn publish_patches(
     let unchanged =
         |draft: &IndexDraft| draft.unchanged().filter(|_| matches!(request.work, PublishWork::Patches(_)));
     if request.is_dry_run || !request.depot.exists() {
-        // A depot is not made for patches that will not enter it.
+        // Make no depot for patches that will not enter it.
         let draft = draft_after(DepotStore::look(request.depot)?)?;
         if draft.lacks_signatures() {
             return Ok(draft.not_written());
@@ -87,7 +82,7 @@ fn publish_patches(
         return Ok(draft.not_written());
     }
     let text = text_of(&draft.index)?;
-    // Objects that the index names and the depot lacks are stored, including those that a depot has lost.
+    // This restores objects that a depot has lost.
     for patch in patches {
         let Some(entry) = draft.index.patch(&patch.id) else { continue };
         let is_new = draft.adds(&patch.id);
@@ -144,8 +139,7 @@ fn finish(
     Ok(report(&index, PublishState::Published, &sha256))
 }
 
-/// Reads the waiting index, which must be signed and follow the current one. Its signature vouches for the
-/// current one.
+/// Reads the waiting index, which must be signed and follow the current one. Its signature covers the current one.
 fn signed_next(
     next: Option<IndexFile>,
     in_place: Option<IndexFile>,
@@ -178,12 +172,12 @@ struct PatchToPublish {
     path: PathBuf,
     entry: DepotPatch,
     objects: Vec<(ObjectSource, DepotFile)>,
-    /// The unsigned manifest, or the patch itself if it has no manifest.
+    /// The unsigned manifest, or a patch without one.
     to_sign: Option<PathBuf>,
 }
 
-/// Locks a working directory of `patchadm delta`, so that no command builds in it meanwhile. Other
-/// directories have no lock, and a caller without write permission only reads.
+/// Locks a directory of `patchadm delta` against builds. Other directories have no lock, and a caller without write
+/// permission only reads.
 fn lock_work(work: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<Option<Lock>, PublishError> {
     let dir = Dir::of_host(work)?;
     if dir.look(LOCK)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
@@ -213,8 +207,7 @@ fn read_patches(work: &Path, request: &PublishRequest<'_>) -> Result<Vec<PatchTo
     Ok(patches.into_values().collect())
 }
 
-/// Lists the patches of a working directory by their names: everything except manifests, signatures, hidden
-/// files, and other files of `patchadm delta`.
+/// Excludes manifests, signatures, hidden files, and other files of `patchadm delta`.
 fn patch_files(work: &Path) -> Result<Vec<PathBuf>, PublishError> {
     let inside = work.join(PATCHES);
     let directory = if inside.is_dir() { inside } else { work.to_owned() };
@@ -268,7 +261,7 @@ fn read_patch(
     let mut objects = vec![(source, DepotFile::new(&measured.sha256, measured.size))];
     let to_sign = papers.to_sign(path);
     let readme = image.readme.map(|(_, text)| text);
-    // The manifest and signature of a directory are in its archive.
+    // The archive of a directory includes them.
     let (manifest, signature) = if is_directory { (None, None) } else { papers.into_bytes() };
     for (bytes, place) in
         [(manifest, &mut entry.manifest), (signature, &mut entry.signature), (readme, &mut entry.readme)]
@@ -298,8 +291,8 @@ fn read_file(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, Pub
     Ok(ReadPatch { image, macros, measured, source: ObjectSource::File(path.to_owned()), members: None })
 }
 
-/// Reads a directory as the archive that it becomes. Fails if a file changes between reading the description
-/// and packing, because the index must describe the stored bytes.
+/// Reads a directory as its future archive. Fails if a file changes meanwhile, because the index must describe the
+/// stored bytes.
 fn read_directory(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
     let listed = PatchDirectory::of(path)?;
     let (_, mut image) = source::open(Origin::Path(path), Extent::Everything)?;
@@ -328,7 +321,7 @@ fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String
     }
 }
 
-/// Refuses a form that some mirrors or readers cannot handle.
+/// Some mirrors or readers cannot handle every form.
 fn check_form(form: Form) -> Result<(), String> {
     match form {
         Form::Zip | Form::Tar(None | Some(Compression::Gzip)) | Form::Datastream(None) => Ok(()),
@@ -336,7 +329,7 @@ fn check_form(form: Form) -> Result<(), String> {
     }
 }
 
-/// An index that is one version ahead of the one in place.
+/// One version ahead of the current index.
 struct IndexDraft {
     index: DepotIndex,
     before: Option<PublishReport>,
@@ -347,7 +340,7 @@ struct IndexDraft {
 }
 
 impl IndexDraft {
-    /// Drafts the next index, or the first one of a new depot, and adds patches and flags.
+    /// Starts a new depot if there is no index.
     fn of(
         before: Option<StoredIndex>,
         patches: &[PatchToPublish],
@@ -385,8 +378,7 @@ impl IndexDraft {
         }
     }
 
-    /// Adds a patch. A patch with the same bytes stays unless it was signed again; different bytes under the
-    /// same id are refused.
+    /// A patch with the same bytes stays unless it was signed again; other bytes for the same id are refused.
     fn enter(&mut self, patch: &PatchToPublish, may_be_unsigned: bool) -> Result<(), PublishError> {
         if let Some(there) = self.index.patch(&patch.id) {
             if there.sha256 != patch.entry.sha256 {
@@ -456,12 +448,12 @@ fn report(index: &DepotIndex, state: PublishState, sha256: &str) -> PublishRepor
     }
 }
 
-/// Returns whether a patch has a new signature. Signatures are never removed.
+/// Signatures are never removed.
 fn is_signed_anew(there: &DepotPatch, now: &DepotPatch) -> bool {
     now.signature.is_some() && now.signature != there.signature
 }
 
-/// Returns a unique name: 32 random hexadecimal digits.
+/// 32 random hexadecimal digits.
 fn new_name() -> Result<String, RootError> {
     Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

@@ -1,8 +1,5 @@
-//! A patch that is a directory, packed as a tar archive, and the manifest and signature of a patch.
-//!
-//! The archive has one top directory, named after the patch, with every file sorted by name, including manifest
-//! and signature. Its bytes depend only on names, contents and execute bits of the files: a copy of a directory is
-//! the same patch.
+//! Packs a patch directory as a tar archive, manifest and signature included. One top directory has the patch's name;
+//! files are sorted. Bytes depend only on names, contents and execute bits, so a copy is the same patch.
 
 use std::fs::{File, Metadata};
 use std::io::{BufWriter, Read, Write};
@@ -22,10 +19,8 @@ use patchadm_inputs::sign::{
 use patchadm_svr4::patch::PatchId;
 use tar::{Builder, EntryType, Header};
 
-/// Bytes that are passed on at once.
 const BUFFER: usize = 1 << 18;
 
-/// Execute bits of a mode.
 const EXECUTABLE: u32 = 0o111;
 
 #[derive(Debug)]
@@ -35,7 +30,7 @@ pub(super) struct PatchDirectory {
     files: Vec<(PathBuf, FileStamp)>,
 }
 
-/// File identity that changes with every modification.
+/// Changes with every modification of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     identity: (u64, u64),
@@ -55,11 +50,11 @@ impl FileStamp {
     }
 }
 
-/// The files of an archive with their digests, as they were packed.
+/// Files with their digests, as packed.
 pub(super) struct PackedMembers(Vec<ManifestEntry>);
 
 impl PatchDirectory {
-    /// Lists the files of a patch. Refuses links, devices and the like.
+    /// Refuses links, devices and the like.
     pub(super) fn of(path: &Path) -> Result<Self, PublishError> {
         let with_stamp = |name: PathBuf| {
             let at = path.join(&name);
@@ -70,12 +65,11 @@ impl PatchDirectory {
         Ok(Self { path: path.to_owned(), top: PathBuf::new(), files })
     }
 
-    /// Names the top directory of the archive after the patch.
     pub(super) fn called(self, id: &PatchId) -> Self {
         Self { top: id.to_string().into(), ..self }
     }
 
-    /// Packs the files. Refuses a file that changed since the files were listed.
+    /// Refuses a file that changed since it was listed.
     pub(super) fn pack(
         &self,
         each: impl FnMut(&[u8]) -> Result<(), PublishError>,
@@ -142,7 +136,7 @@ fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
 }
 
 impl PackedMembers {
-    /// Returns the fault of a manifest that covers other files than were packed.
+    /// Returns how the manifest differs from the packed files.
     pub(super) fn difference(&self, manifest: &Manifest, text: &[u8], id: &PatchId) -> Option<String> {
         let packed = self.0.iter().find(|entry| entry.path == MANIFEST.as_bytes());
         if packed.is_none_or(|packed| packed.sum != sha256(text)) {
@@ -239,8 +233,7 @@ impl PatchPapers {
         }
     }
 
-    /// Reads the manifest and its signature. The manifest must be of this patch, `difference` must find no
-    /// fault, and a signature that can be checked must be valid.
+    /// The manifest must be of this patch, `difference` must find nothing, and a verifiable signature must be valid.
     pub(super) fn checked_manifest(
         &self,
         id: &PatchId,
@@ -278,7 +271,7 @@ impl PatchPapers {
     }
 }
 
-/// Reads a file of at most `limit` bytes; `None` if there is none.
+/// `None` if there is no file.
 fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PublishError> {
     let unreadable = |error| PublishError::Read { path: path.to_owned(), error };
     let bytes = match read_start(path, limit) {
@@ -296,7 +289,6 @@ fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PublishError> 
 mod tests {
     use super::*;
 
-    /// Returns a directory with two files, as it was listed.
     fn listed_directory() -> (tempfile::TempDir, PatchDirectory) {
         let dir = tempfile::tempdir().unwrap();
         for name in ["patchinfo", "README"] {
@@ -321,7 +313,7 @@ mod tests {
         listed.pack(&mut count).unwrap();
         assert!(bytes > 1024);
         listed.pack(|_| Ok(())).unwrap();
-        // The stamps of two changes within one tick may be the same.
+        // Two changes within one tick may get the same stamp.
         let later = || std::thread::sleep(std::time::Duration::from_millis(20));
         let changes: [(&str, &Change); 4] = [
             ("of the same size", &|dir| fs::write(dir.join("patchinfo"), "two\n").unwrap()),

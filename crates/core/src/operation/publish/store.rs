@@ -1,9 +1,6 @@
-//! A depot on disk: objects under their digests, public keys, and the index, which is replaced last.
-//!
-//! Objects are written under a private name, made durable, and renamed; existing ones are never touched. A copy of
-//! the index and its signature are durable under the digest of the index before one rename replaces `index.json`.
-//! Readers therefore always find everything that the index names. The next publisher removes the left-overs of a
-//! killed one.
+//! A depot on disk: objects by digest, public keys, and the index. Objects, and a copy of the index with its signature,
+//! are durable before one rename replaces `index.json`, so readers find everything that it names. The next publisher
+//! removes leftovers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,7 +26,6 @@ const OBJECTS: &[u8] = b"objects";
 const NEXT: &[u8] = b"next.json";
 const NEXT_SIGNATURE: &[u8] = b"next.json.minisig";
 
-/// Number of index copies that are kept.
 const COPIES_KEPT: usize = 30;
 
 const READABLE: u32 = 0o644;
@@ -40,7 +36,7 @@ pub(super) struct DepotStore {
     copies: Dir,
     objects: Dir,
     tree: NewTree,
-    /// Private names of the staged objects, by digest.
+    /// Private names by digest.
     staged: BTreeMap<String, Vec<u8>>,
     _lock: Lock,
 }
@@ -52,17 +48,17 @@ pub(super) enum ObjectSource {
 }
 
 impl Drop for DepotStore {
-    /// Removes objects that never got their final name.
+    /// Removes unnamed objects.
     fn drop(&mut self) {
         for private in self.staged.values() {
-            // The next publisher removes what cannot be removed now.
+            // The next publisher tries again.
             let _ = self.objects.remove(private);
         }
     }
 }
 
 impl DepotStore {
-    /// Opens a depot and locks it. Makes it if it is missing.
+    /// Makes the depot if missing, and locks it.
     pub(super) fn open(path: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<Self, PublishError> {
         let top = NewTree::at(path)?.directory(b"")?;
         let lock = Lock::take_file(&top, LOCK, PROGRAM, wait)?;
@@ -74,7 +70,7 @@ impl DepotStore {
         Ok(Self { top, copies, objects, tree, staged: BTreeMap::new(), _lock: lock })
     }
 
-    /// Reads the index of a depot without a lock.
+    /// Uses no lock.
     pub(super) fn look(path: &Path) -> Result<Option<IndexFile>, RootError> {
         match Dir::of_host(path) {
             Ok(top) => IndexFile::in_place(&top),
@@ -83,7 +79,7 @@ impl DepotStore {
         }
     }
 
-    /// Reads the waiting index and its signature, without a lock.
+    /// Uses no lock.
     pub(super) fn look_next(path: &Path) -> Result<Option<IndexFile>, RootError> {
         match Dir::of_host(path).and_then(|top| top.dir(COPIES)) {
             Ok(copies) => IndexFile::waiting(&copies, NEXT, NEXT_SIGNATURE),
@@ -100,8 +96,7 @@ impl DepotStore {
         IndexFile::waiting(&self.copies, NEXT, NEXT_SIGNATURE)
     }
 
-    /// Writes an object under a private name, unless it exists. Refuses bytes that differ from the measured
-    /// ones.
+    /// Writes an object under a private name, unless it exists. Refuses bytes that differ from the measured ones.
     pub(super) fn stage(
         &mut self,
         source: &ObjectSource,
@@ -146,8 +141,7 @@ impl DepotStore {
         Ok(file.set_mode(Mode::of(READABLE))?)
     }
 
-    /// Returns whether an object exists and is intact. A killed publisher may have left an object that no
-    /// index names yet, so its bytes are read.
+    /// Reads an existing object: a killed publisher may have left an incomplete one.
     fn has(&mut self, wanted: &DepotFile) -> Result<bool, PublishError> {
         let (shelf, name) = (self.shelf(&wanted.sha256)?, wanted.sha256.as_bytes());
         let damaged = || PublishError::DamagedObject(object_path(&wanted.sha256));
@@ -167,7 +161,7 @@ impl DepotStore {
         Ok(seen.is_some_and(|seen| seen.file_type == FileType::Regular && seen.size == size))
     }
 
-    /// Gives the staged objects their names, after their bytes are durable.
+    /// Renames staged objects after their bytes are durable.
     pub(super) fn settle(&mut self) -> Result<(), RootError> {
         if !self.staged.is_empty() {
             self.objects.sync_file_system()?;
@@ -184,7 +178,7 @@ impl DepotStore {
         Ok(())
     }
 
-    /// Writes a public key, unless the file exists.
+    /// Keeps an existing file.
     pub(super) fn show_key(&mut self, key: &PublicKey) -> Result<(), RootError> {
         let (keys, name) = (self.tree.directory(KEYS)?, format!("{}.pub", key.id));
         keys.remove_leftovers(PROGRAM)?;
@@ -194,7 +188,7 @@ impl DepotStore {
         write_new(&keys, name.as_bytes(), key.write().as_bytes())
     }
 
-    /// Publishes an index: its copy and signature first, then itself. Removes old copies. Returns its digest.
+    /// Writes copy and signature before the index. Removes old copies; returns the digest.
     pub(super) fn put_index(
         &self,
         index: &DepotIndex,
@@ -215,7 +209,7 @@ impl DepotStore {
         Ok(sha256)
     }
 
-    /// Writes the waiting index. Returns its digest.
+    /// Returns the digest.
     pub(super) fn put_next(&self, text: &[u8]) -> Result<String, PublishError> {
         self.sync_objects()?;
         self.copies.remove(NEXT_SIGNATURE)?;
@@ -224,7 +218,6 @@ impl DepotStore {
         Ok(digest(text))
     }
 
-    /// Removes the index that waits: it, or another one, is in place.
     pub(super) fn remove_next(&self) -> Result<(), RootError> {
         self.copies.remove(NEXT)?;
         self.copies.remove(NEXT_SIGNATURE)
@@ -234,7 +227,7 @@ impl DepotStore {
         self.objects.sync_file_system()
     }
 
-    /// Removes all but the last copies of indexes. Each copy names its predecessor. Signatures stay.
+    /// Keeps the last copies, each of which names its predecessor, and all signatures.
     fn remove_old_copies(&self, current: &str, mut previous: Option<String>) -> Result<(), RootError> {
         let mut kept = vec![format!("{current}.json").into_bytes()];
         while let Some(sha256) = previous.take().filter(|_| kept.len() < COPIES_KEPT) {
@@ -311,7 +304,7 @@ fn read_through(
     Ok(sum.finish())
 }
 
-/// Formats an index. Fails if it is larger than readers accept.
+/// Fails if the index is larger than readers accept.
 pub(super) fn text_of(index: &DepotIndex) -> Result<Vec<u8>, PublishError> {
     let text = index.write();
     if text.len() > LARGEST_INDEX { Err(PublishError::TooLarge(text.len())) } else { Ok(text) }
@@ -324,7 +317,7 @@ fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
 pub(super) const INDEX: &[u8] = b"index.json";
 const COPIES: &[u8] = b"index";
 
-/// Largest first line of an index, in bytes.
+/// In bytes.
 const LARGEST_HEAD: u64 = 4096;
 
 pub(super) struct StoredIndex {
@@ -332,7 +325,7 @@ pub(super) struct StoredIndex {
     pub(super) sha256: String,
 }
 
-/// Bytes of an index and its signature, not verified yet.
+/// Unverified bytes of an index and its signature.
 pub(super) struct IndexFile {
     path: String,
     pub(super) text: Vec<u8>,
@@ -358,7 +351,7 @@ impl IndexFile {
         Ok(Some(Self { path, text, sha256, signature: dir.read(signature, LARGEST_SIGNATURE)? }))
     }
 
-    /// Verifies the index before the next one builds on it: it must be signed like the next one.
+    /// The index must be signed like the next one, which builds on it.
     pub(super) fn believed(
         self,
         signing: &IndexSigning<'_>,
@@ -375,8 +368,7 @@ impl IndexFile {
         Ok(StoredIndex { index: self.parsed()?, sha256: self.sha256 })
     }
 
-    /// Refuses an index whose signature is missing, damaged, or not by one of these keys. With `others_too`,
-    /// signatures by unknown keys are accepted.
+    /// Refuses an unsigned index, or one not signed by these keys. `others_too` accepts unknown keys.
     pub(super) fn must_be_signed(&self, keys: &[PublicKey], others_too: bool) -> Result<(), PublishError> {
         let Some(signature) = &self.signature else { return Err(self.fault("is not signed")) };
         let signature = Signature::parse(signature, SignatureFormat::Minisign)
@@ -393,7 +385,6 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Parses the index without verifying it.
     pub(super) fn parsed(&self) -> Result<DepotIndex, PublishError> {
         let fault = |error| PublishError::Index { path: self.path.clone(), error };
         DepotIndex::parse(&self.text).map_err(fault)
@@ -404,7 +395,7 @@ impl IndexFile {
     }
 }
 
-/// Returns the digest of the previous index from the first line of a copy.
+/// Reads the first line of a copy.
 fn previous_of(copies: &Dir, name: &[u8]) -> Result<Option<String>, RootError> {
     let Some((file, _)) = copies.open_seen(name)? else { return Ok(None) };
     let mut head = Vec::new();
@@ -415,7 +406,6 @@ fn previous_of(copies: &Dir, name: &[u8]) -> Result<Option<String>, RootError> {
     Ok(DepotIndex::parse(&head).ok().and_then(|index| index.previous))
 }
 
-/// Returns the SHA-256 of bytes, in hexadecimal digits.
 pub(super) fn digest(bytes: &[u8]) -> String {
     sha256_text(&sha256(bytes))
 }
@@ -425,7 +415,7 @@ const KEYS: &[u8] = b"keys";
 const LARGEST_KEY: u64 = 4096;
 const MOST_KEYS: usize = 1000;
 
-/// Reads the keys that a depot shows. Skips invalid files.
+/// Skips invalid files.
 pub(super) fn read_shown_keys(depot: &Path) -> Result<Vec<PublicKey>, RootError> {
     let keys = match Dir::of_host(depot).and_then(|top| top.dir(KEYS)) {
         Ok(keys) => keys,
@@ -455,7 +445,6 @@ mod tests {
         SecretKey::parse(&std::fs::read(path).unwrap(), None).unwrap()
     }
 
-    /// Returns whether an index with these bytes and this signature is built upon.
     fn is_believed(key: &PublicKey, text: &[u8], signature: &[u8]) -> bool {
         let sign = |_: &[u8]| Vec::new();
         let signing = IndexSigning::Here { key: key.clone(), sign: &sign };

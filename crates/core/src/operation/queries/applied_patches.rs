@@ -1,4 +1,4 @@
-//! The patches that are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
+//! The applied patches of a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
 use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeZone as _};
 
@@ -9,36 +9,28 @@ use patchadm_svr4::patch::{
     AppliedPatch, AppliedPatches, PatchList, PatchMacros, PatchRecords, Requirements,
 };
 
-/// The reason why patches cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchesError {
-    /// The records of the root cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The policy of the root, which defines the form of ids, cannot be read.
     #[error(transparent)]
     Policy(#[from] PolicyError),
 }
 
-/// Returns the applied patches in the order of listings.
-///
-/// Besides those of PATCHLIST, these are the old *progressive* patches: a package instance that names itself a patch
-/// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more was
-/// recorded of them, and they cannot be backed out.
+/// Returns applied patches in the order of listings, with old *progressive* patches: package instances with a
+/// `SUNW_PATCHID` and no record of application. Only what they obsolete is known, and they cannot be backed out.
 pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
     Ok(installed_software(reader)?.patches)
 }
 
-/// The software of a root at one moment.
+/// At one moment.
 #[derive(Clone, Debug)]
 pub struct InstalledSoftware {
-    /// The applied patches, in the order of listings.
+    /// In the order of listings.
     pub patches: Vec<AppliedPatch>,
-    /// The instances of all packages, with their parameters.
     pub packages: Vec<(PkgInst, Params)>,
 }
 
-/// Reads the applied patches and the installed packages.
 pub fn installed_software<'a>(
     reader: impl Into<RecordReader<'a>>,
 ) -> Result<InstalledSoftware, PatchesError> {
@@ -70,7 +62,7 @@ fn progressive_patch(
     records: &PatchRecords,
     separator: &str,
 ) -> Option<AppliedPatch> {
-    // Macros that make no sense belong to a package that is no patch.
+    // Invalid macros belong to a package that is no patch.
     let delivered = PatchMacros::from_params(params, separator).ok().flatten()?;
     let is_recorded = records.infos.contains_key(&delivered.id) || records.list.contains(&delivered.id);
     (!is_recorded).then(|| AppliedPatch {
@@ -92,7 +84,7 @@ fn merge(patches: &mut Vec<AppliedPatch>, patch: AppliedPatch) {
     }
 }
 
-/// Returns the ids of the applied patches, in the order of listings, each with its packages; empty if they cannot be read.
+/// Each with its packages; empty if they cannot be read.
 pub fn applied_ids<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<(String, String)> {
     let patches = applied_patches(reader).unwrap_or_default();
     let named = patches.iter().map(|patch| {
@@ -102,13 +94,13 @@ pub fn applied_ids<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<(String, Stri
     named.collect()
 }
 
-/// Returns the installed packages, by name; empty if they cannot be read.
+/// Empty if they cannot be read.
 pub fn package_names<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<String> {
     let names = read_consistently(reader.into(), installed::packages);
     names.unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
-/// Offsets from UTC in minutes, by the abbreviations that date(1) prints.
+/// Minutes east of UTC, by abbreviations of date(1).
 const ZONES: [(&str, i32); 42] = [
     ("UTC", 0),
     ("GMT", 0),
@@ -154,8 +146,8 @@ const ZONES: [(&str, i32); 42] = [
     ("HST", -600),
 ];
 
-/// Returns the moment of a date as date(1) prints it: `Fri Nov 20 06:37:39 UTC 2026`; `None` if it is no such date, or its
-/// zone means several offsets. The name of the day is not compared.
+/// Parses a date of date(1): `Fri Nov 20 06:37:39 UTC 2026`; `None` if invalid, or the zone is ambiguous. Ignores the
+/// day's name.
 pub fn applied_date(text: &str) -> Option<DateTime<FixedOffset>> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     let [_, month, day, time, zone, year] = words.as_slice() else { return None };
@@ -169,7 +161,7 @@ fn offset(zone: &str) -> Option<FixedOffset> {
     FixedOffset::east_opt(known.or_else(|| numeric(zone))?.checked_mul(60)?)
 }
 
-/// Returns the minutes of a zone that is named by its offset: `+03`, `-0330`.
+/// Parses `+03` and `-0330`.
 fn numeric(zone: &str) -> Option<i32> {
     let (sign, digits) = match zone.split_at_checked(1)? {
         ("+", digits) => (1, digits),

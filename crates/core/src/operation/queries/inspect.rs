@@ -1,5 +1,3 @@
-//! The patches of a root with their state, date, README, undo data, and whether they can be backed out.
-
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset};
@@ -32,67 +30,53 @@ use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, FixRecord, PatchId, PatchRecords, Superseded};
 use patchadm_svr4::places;
 
-/// The patches of a root.
 #[derive(Debug)]
 pub struct Inspection {
-    /// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
+    /// Includes patches left half applied by a tool without recovery; in the order of listings.
     pub patches: Vec<InspectedPatch>,
-    /// The records, which are asked for relations.
     pub applied: AppliedPatches,
-    /// The run that was interrupted; everything is reported as it was before it.
+    /// An interrupted run; the report shows the state before it.
     pub unfinished: Option<String>,
-    /// The packages that no longer have a copy of what was delivered. This does not stop anything.
+    /// Packages without a copy of what was delivered, which stops nothing.
     pub lost_copies: Vec<RecordDamage>,
-    /// The damaged records of packages without patches, which are not among `packages`. They stop nothing.
+    /// Damaged packages without patches; not in `packages`, and stop nothing.
     pub damaged: Vec<RecordDamage>,
-    /// True if a package was adopted from dpkg or rpm.
+    /// A package was adopted from dpkg or rpm.
     pub has_native: bool,
-    /// All installed packages with their parameters.
     pub packages: BTreeMap<PkgInst, Params>,
-    /// The separator between base and revision of an id.
+    /// Between base and revision.
     pub separator: String,
 }
 
-/// An applied patch with everything that the records say of it.
 #[derive(Debug)]
 pub struct InspectedPatch {
-    /// The patch and its relations.
     pub patch: AppliedPatch,
-    /// Its state: `effective`, `superseded`, `obsoleted`, or `interrupted` if a tool without recovery left it half applied;
-    /// in addition, `restricted`.
+    /// `effective`, `superseded`, `obsoleted`, or `interrupted` (half applied by a tool without recovery); in addition,
+    /// `restricted`.
     pub state: Vec<&'static str>,
-    /// The patch that supersedes or obsoletes it.
     pub by: Option<String>,
-    /// The date when it was applied, as recorded.
+    /// As recorded.
     pub date_text: Option<String>,
-    /// The same as a moment, if it can be determined.
+    /// If it can be determined.
     pub date: Option<DateTime<FixedOffset>>,
-    /// The machine on which it was applied.
     pub host: Option<String>,
-    /// The native versions that have its fix, as it says.
+    /// Native versions with its fix, as it says.
     pub fixed_in: Option<String>,
-    /// The fixes that it brings.
     pub fixes: FixRecord,
-    /// Its description of itself; empty if that was not requested.
+    /// Empty if not requested.
     pub words: PatchWords,
-    /// Its undo data, package by package.
     pub undo: Vec<PackageUndo>,
-    /// The reason why it could not be backed out now, as far as records, manifests and lists of paths tell. Undo archives
-    /// are not verified.
+    /// Uses records, manifests and path lists; does not verify archives.
     pub backout: Result<(), Failure>,
-    /// The libraries from before the patch that are kept for the programs that still load them, by the records of the last
-    /// run that looked; only of an effective patch.
+    /// Old libraries that programs still load, according to the last run that looked; effective patches only.
     pub kept: Vec<KeptLibrary>,
 }
 
-/// The patches whose own words are wanted: their files have to be read for it.
+/// Reading them costs file accesses.
 #[derive(Clone, Copy, Debug)]
 pub enum WantedWords<'a> {
-    /// No patch.
     None,
-    /// All patches.
     All,
-    /// This patch.
     Of(&'a PatchId),
 }
 
@@ -106,7 +90,6 @@ impl WantedWords<'_> {
     }
 }
 
-/// Inspects all patches of a root.
 pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failure> {
     must_have_database(root)?;
     let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
@@ -134,7 +117,7 @@ fn has_no_patch(package: &PackageRecords<'_>) -> bool {
     params.is_some_and(|params| params.text("PATCHLIST").trim().is_empty())
 }
 
-/// Returns the run that no command is working on. If it is not known whether one is, returns the run as well.
+/// Returns the open run unless a command is known to work on it.
 fn interrupted_run(root: &Root) -> Result<Option<String>, Failure> {
     let is_at_work = Lock::is_held(root).unwrap_or(false);
     // The run may have ended meanwhile.
@@ -162,7 +145,7 @@ impl Inspector<'_> {
         let found = all::each(view, |package| {
             let inst = package.inst();
             let found = match installed::seen(package.view(), inst) {
-                // A package without patches says nothing about any.
+                // A package without patches does not matter here.
                 Err(DatabaseError::Damaged(damage)) if has_no_patch(package) => {
                     return Ok(Some(Err(*damage)));
                 }
@@ -272,7 +255,7 @@ fn undo_of(patch: &AppliedPatch, undo: &UndoOfPatches) -> Vec<PackageUndo> {
     patch.packages.iter().map(of).collect()
 }
 
-/// Returns the patches in the records that were put aside when a patch was left half applied: the half-applied ones.
+/// Returns half-applied patches from records that were put aside.
 fn put_aside(
     root: &Root,
     packages: &BTreeMap<PkgInst, Installed>,
@@ -288,22 +271,21 @@ fn put_aside(
     Ok(AppliedPatches::new(applied?))
 }
 
-/// The longest README or patchinfo that is read, in bytes: 1 MiB.
+/// 1 MiB.
 const LARGEST: u64 = 1 << 20;
 
-/// The longest synopsis that is reported, in characters.
+/// In characters.
 const LONGEST_SYNOPSIS: usize = 500;
 
 const SYNOPSIS: [&str; 2] = ["PATCH_SYNOPSIS", "SYNOPSIS"];
 
-/// A patch's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchWords {
-    /// Its subject, in one line.
+    /// In one line.
     pub synopsis: Option<String>,
-    /// The reboot that it requests after installation, as a word of `PATCH_PROPERTIES`.
+    /// A word of `PATCH_PROPERTIES`.
     pub reboot: Option<&'static str>,
-    /// True if there is a file that could request one.
+    /// A file exists that could request a reboot.
     pub is_told: bool,
 }
 
@@ -318,7 +300,6 @@ pub(super) fn kept_words(view: &RecordView<'_>, id: &PatchId) -> PatchWords {
 }
 
 impl PatchWords {
-    /// Returns the words of a delivered patch.
     pub fn of_image(image: &Image) -> Self {
         Self::of(image.patchinfo.as_ref(), image.readme.as_ref().map(|(_, text)| text.as_slice()))
     }

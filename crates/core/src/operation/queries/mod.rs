@@ -1,4 +1,4 @@
-//! Queries about a root or a source, answered without a lock and without a change.
+//! Queries about a root or a source, without a lock or changes.
 
 pub mod applied_patches;
 pub mod inspect;
@@ -6,6 +6,7 @@ pub mod packages;
 pub mod patch_difference;
 pub mod patch_objects;
 pub mod path_owners;
+pub mod path_runs;
 pub mod reasons;
 pub mod recorded_path;
 pub mod runs;

@@ -1,7 +1,5 @@
-//! Queries about packages: which exist, and what their parameters are.
-//!
-//! Answers about a root come from one moment of its records ([`read_consistently`]); nothing is locked. A package that the
-//! classic tools are updating shows its old parameters, from the `.save.` copy that they make.
+//! Queries about packages and their parameters. Answers are of one moment ([`read_consistently`]), without a lock. A
+//! package that classic tools are updating shows its old parameters, from their `.save.` copy.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,57 +19,50 @@ use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, OwnerStatus, Params, PkgInst};
 use patchadm_svr4::places;
 
-/// The largest `compver` file that is read, in bytes.
+/// In bytes.
 const LARGEST_COMPVER: u64 = 1 << 20;
 
-/// The parameters that every pkginfo file has (pkginfo(4)).
+/// See pkginfo(4).
 const MANDATORY: [&str; 4] = ["NAME", "ARCH", "VERSION", "CATEGORY"];
 
-/// The state of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageState {
-    /// Installed.
     Complete,
-    /// An installation or removal was begun and not finished.
+    /// An unfinished installation or removal.
     Partial,
-    /// On a device, to be installed.
+    /// On a device.
     Spooled,
 }
 
-/// A package as pkginfo(1) lists it.
+/// As pkginfo(1) lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPackage {
-    /// Its instance, or its name on a device.
+    /// Instance, or name on a device.
     pub instance: String,
-    /// Its parameters.
     pub params: Params,
-    /// Its state.
     pub state: PackageState,
-    /// The counts of its objects, if they were requested.
+    /// On request.
     pub counts: Option<ObjectCounts>,
 }
 
-/// The result of a selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageListing {
-    /// The packages selected, in the order of their names.
+    /// By name.
     pub packages: Vec<ListedPackage>,
-    /// The words that match no package.
+    /// Words that match no package.
     pub missing: Vec<String>,
-    /// The packages that match by name but have an invalid pkginfo.
+    /// Match by name, but have an invalid pkginfo.
     pub corrupt: Vec<CorruptPackage>,
-    /// The length of the longest name of a package that matches by name, whatever else is asked for.
+    /// Length of the longest name that matches, regardless of other conditions.
     pub width: usize,
 }
 
-/// A package with an invalid pkginfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorruptPackage {
-    /// Its instance, or its name on a device.
+    /// Instance, or name on a device.
     pub instance: String,
-    /// The defect.
     pub reason: String,
-    /// The damage, if it is a record of a root.
+    /// `None` on a device.
     pub damage: Option<RecordDamage>,
 }
 
@@ -81,29 +72,18 @@ impl CorruptPackage {
     }
 }
 
-/// The reason why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The records of the root cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The contents of a device cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A file named by the caller cannot be read.
     #[error("cannot read {}: {reason}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        reason: io::Error,
-    },
-    /// A parameter file cannot be parsed.
+    File { path: PathBuf, reason: io::Error },
     #[error("{path}: {reason}")]
     Params {
-        /// The file.
         path: String,
-        /// The defect, with the line.
+        /// With the line.
         reason: ParamsError,
     },
 }
@@ -114,7 +94,7 @@ impl From<patchadm_inputs::database::ViewError> for QueryError {
     }
 }
 
-/// Returns the packages installed in a root. With `count`, `contents` is read as well.
+/// `count` also reads `contents`.
 pub fn installed_packages<'a>(
     reader: impl Into<RecordReader<'a>>,
     selection: &PackageSelection,
@@ -185,7 +165,7 @@ fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Resul
         packages.iter().map(|package| (package.instance.clone(), ObjectCounts::default())).collect();
     contents::scan(view, |raw| {
         let Ok(line) = ContentsLine::parse(raw) else {
-            // If it may be about one of the packages, it is accepted, so that the scan reports it as an error.
+            // Keep lines that may concern a package, so that the scan reports errors.
             let mut words = raw.split(u8::is_ascii_whitespace);
             return words.any(|word| std::str::from_utf8(word).is_ok_and(|word| counts.contains_key(word)));
         };
@@ -202,7 +182,6 @@ fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Resul
     Ok(())
 }
 
-/// Returns the parameters of an installed package; `None` if there is no such package.
 pub fn parameters<'a>(
     reader: impl Into<RecordReader<'a>>,
     instance: &str,
@@ -211,7 +190,7 @@ pub fn parameters<'a>(
     read_consistently(reader, |view| Ok(params_of(view, &inst)?))
 }
 
-/// Returns the old parameters of a package that the classic tools are updating, otherwise its parameters.
+/// Prefers the old parameters of a package that classic tools are updating.
 fn params_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(saved) = places::packages().join(format!(".save.{inst}/pkginfo").as_bytes()) else {
         return all::params_of(view, inst);
@@ -229,7 +208,6 @@ fn params_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Params>, Da
     }
 }
 
-/// Returns the parameters in a file of the host.
 pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
     let failed = |reason| QueryError::File { path: path.to_owned(), reason };
     let text = read_start(path, LARGEST_FILE as u64).map_err(failed)?;
@@ -238,7 +216,7 @@ pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
     Ok(file.params())
 }
 
-/// Returns the packages in a source: a directory of them, a datastream, an archive.
+/// A directory, a datastream, or an archive.
 pub fn spooled_packages(device: &Path, selection: &PackageSelection) -> Result<PackageListing, QueryError> {
     let (_, image) = source::open(Origin::Path(&named(device)), Extent::Unchecked)?;
     let mut listing = PackageListing::default();
@@ -256,7 +234,6 @@ pub fn spooled_packages(device: &Path, selection: &PackageSelection) -> Result<P
     Ok(listing.close(selection))
 }
 
-/// Returns the parameters of a package in a source; `None` if it is not there.
 pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params>, QueryError> {
     let (_, image) = source::open(Origin::Path(&named(device)), Extent::Unchecked)?;
     let found = image.packages.into_iter().find(|package| package.spooled_name() == instance);
@@ -264,7 +241,7 @@ pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params
 }
 
 impl PackageListing {
-    /// Adds a package if it fits; `compver` is called for that file only if the selection needs it.
+    /// Calls `compver` only if the selection needs it.
     fn add(
         &mut self,
         package: ListedPackage,
@@ -289,7 +266,6 @@ impl PackageListing {
         Ok(())
     }
 
-    /// Records which words matched nothing.
     fn close(mut self, selection: &PackageSelection) -> Self {
         let known = || {
             let corrupt = self.corrupt.iter().map(|corrupt| &corrupt.instance);
@@ -301,34 +277,31 @@ impl PackageListing {
     }
 }
 
-/// The size of a block in bytes.
+/// In bytes.
 const BLOCK: u64 = 512;
 
-/// Objects of a package by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ObjectCounts {
-    /// Everything that is installed or spooled.
+    /// Everything installed or spooled.
     pub pathnames: u64,
-    /// Partially installed objects.
+    /// Partially installed.
     pub partial: u64,
-    /// Objects that other packages own as well.
+    /// Owned by other packages, too.
     pub shared: u64,
-    /// Hard links; symbolic links are not counted.
+    /// Hard links only.
     pub links: u64,
-    /// Directories.
     pub directories: u64,
-    /// Executable regular files.
+    /// Regular files only.
     pub executables: u64,
-    /// Objects with a setuid or setgid bit.
+    /// Setuid or setgid.
     pub set_id: u64,
-    /// Files of the package itself.
     pub information: u64,
-    /// Space in blocks of 512 bytes, each file rounded up; information files are not counted.
+    /// Blocks of 512 bytes, each file rounded up, without information files.
     pub blocks: u64,
 }
 
 impl ObjectCounts {
-    /// Counts an object of an installed package, if the package owns it.
+    /// Ignores objects that the package does not own.
     pub fn add_line(&mut self, line: &ContentsLine, package: &PkgInst) {
         let Some(owner) = line.owners.iter().find(|owner| owner.package == *package) else { return };
         self.pathnames += 1;
@@ -337,8 +310,7 @@ impl ObjectCounts {
         self.add_object(&line.object);
     }
 
-    /// Counts everything that a spooled package delivers. As in the classic tools, the `pkgmap` itself counts as a pathname
-    /// and as an information file.
+    /// As in the classic tools, `pkgmap` counts as a pathname and as an information file.
     pub fn of_pkgmap(pkgmap: &Pkgmap) -> Self {
         let mut counts = Self { pathnames: 1, information: 1, ..Self::default() };
         for entry in &pkgmap.entries {

@@ -1,10 +1,10 @@
-//! What an applied patch changed, object by object, with the bytes of small files before and after it.
+//! Changes by an applied patch, with contents of small files.
 //!
 //! ```text
 //!   before ◄── undo data of the patch
 //!   after  ◄── the root, or, if another patch changed the file since, the undo data of that patch
 //! ```
-//! Nothing is locked, and nothing is decided by the answer: digests of archives are not compared.
+//! Nothing is locked. The answer decides nothing, so archive digests are not compared.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -22,42 +22,34 @@ use patchadm_rootfs::{Digest, FileType, Root, never};
 use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The largest file whose bytes are compared: 512 KiB.
+/// 512 KiB.
 pub const LARGEST_COMPARED: u64 = 512 << 10;
 
-/// The most bytes of files that are held at a time, of each side: 64 MiB.
+/// 64 MiB per side.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// An object that a patch changed.
 #[derive(Debug)]
 pub struct DifferingObject {
-    /// The package.
     pub package: PkgInst,
-    /// The path.
     pub path: ObjectPath,
-    /// The change.
     pub action: ObjectAction,
-    /// The object before the patch.
     pub before: Option<RecordedState>,
-    /// The object as the patch left it.
     pub after: Option<RecordedState>,
-    /// The bytes of both, if each is a file of at most [`LARGEST_COMPARED`] bytes, or missing.
+    /// If each is a file of at most [`LARGEST_COMPARED`] bytes, or missing.
     pub content: Option<ContentPair>,
 }
 
-/// The bytes of a file before and after.
 #[derive(Debug, Default)]
 pub struct ContentPair {
-    /// The bytes before; empty if there was no file.
+    /// Empty without a file.
     pub before: Vec<u8>,
-    /// The bytes after; empty if there is no file.
+    /// Empty without a file.
     pub after: Vec<u8>,
-    /// True if `after` is the file as somebody edited it since: the one that the patch left is not saved anywhere.
+    /// `after` is an edited file; the patch's own is not saved anywhere.
     pub is_edited: bool,
 }
 
-/// Returns what an applied patch changed; of `paths`, and what is below them, if any are named. `None` if it is not applied.
-/// Fails if there is no undo data.
+/// Limited to `paths` and below, if any are named. `None` if the patch is not applied. Fails without undo data.
 pub fn patch_difference(
     root: &Root,
     id: &PatchId,
@@ -117,7 +109,7 @@ pub fn patch_difference(
     })
 }
 
-/// Where the files of a package lie that dpkg-divert(1) has moved since the patch.
+/// Paths that dpkg-divert(1) has moved since the patch.
 struct DivertedPlaces(BTreeMap<ObjectPath, ObjectPath>);
 
 impl DivertedPlaces {
@@ -132,7 +124,7 @@ impl DivertedPlaces {
     }
 }
 
-/// Tells whether both sides are small files or missing, and differ.
+/// Both sides are small files or missing, and differ.
 fn is_small(record: &ObjectRecord) -> bool {
     let is_small_side = |state: &Option<RecordedState>| {
         state.as_ref().is_none_or(|state| {
@@ -151,19 +143,17 @@ fn has_room(record: &ObjectRecord, room: &mut u64) -> bool {
     room.checked_sub(needed).map(|left| *room = left).is_some()
 }
 
-/// Returns the member of the archive that holds an object as it was.
+/// Returns the archive member with the old object.
 fn member(record: &ObjectRecord) -> Option<PackagePath> {
     PackagePath::new(&decode(record.member.as_deref()?)).ok()
 }
 
-/// The undo archives of a root.
 struct Archives<'a> {
     view: &'a RecordView<'a>,
     ground: &'a RootAndPolicy,
     applied: &'a AppliedPatches,
 }
 
-/// The content of an undo archive.
 struct ArchiveContent {
     path: String,
     content: UndoContent,
@@ -184,7 +174,7 @@ impl Archives<'_> {
         Ok((manifest, ArchiveContent { path, content }))
     }
 
-    /// Returns the manifests of the patches that were applied to a package after a patch, as far as they can be read.
+    /// Skips unreadable manifests.
     fn later(&self, package: &PkgInst, id: &PatchId) -> Vec<(PatchId, Manifest)> {
         let Ok(ledger) = ledger::counting(self.view, package) else { return Vec::new() };
         let reader = self.ground.undo_data(self.view, None);
@@ -210,7 +200,7 @@ impl ArchiveContent {
     }
 }
 
-/// The files as a patch left them, by path, each with whether it is an edited one instead.
+/// True for an edited file instead.
 #[derive(Default)]
 struct AfterFiles(BTreeMap<ObjectPath, (Vec<u8>, bool)>);
 
@@ -250,7 +240,7 @@ impl AfterFiles {
             if saved.is_empty() {
                 continue;
             }
-            // Undo data that cannot be read is reported by `check`.
+            // `check` reports unreadable undo data.
             let Ok((_, content)) = archives.open(package, &later) else { continue };
             let wanted = saved.iter().map(|(member, _)| member.clone()).collect();
             let mut bytes = content.bytes(&wanted).unwrap_or_default();

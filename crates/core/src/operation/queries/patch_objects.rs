@@ -1,7 +1,5 @@
-//! The objects that applied patches changed, read without a lock: from manifests if the caller may read them, otherwise as far
-//! as lists of names tell.
-//!
-//! Digests of archives are not compared: the answer is for people, and decides nothing.
+//! Objects that applied patches changed: from manifests, or else from lists of names. For people only, so archive
+//! digests are not compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +19,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId, PatchRecords};
 
-/// Returns what an applied patch did, in each package that it is applied to; `None` if it is not applied. If its undo data
-/// does not tell, only the names of the list beside it are known.
+/// `None` if the patch is not applied. Without readable undo data, only names are known.
 pub fn patch_files(root: &Root, id: &str) -> Result<Option<Vec<PatchedPackage>>, Failure> {
     must_have_database(root)?;
     let (Policy { separator, .. }, ground) = RootAndPolicy::as_far_as_known(root)?;
@@ -58,7 +55,7 @@ pub(super) fn records(
     Ok((AppliedPatches::new(records?), params))
 }
 
-/// Returns the objects of the package whose paths are in the list beside the archive. Deleted objects are not among them.
+/// Deleted objects are in no list.
 fn by_names(view: &RecordView<'_>, told: PatchedPackage, id: &PatchId) -> Result<PatchedPackage, Failure> {
     let lists = saves::paths(view, &told.package)?;
     let is_of_patch = |name: &String| PatchId::new(name).is_ok_and(|other| other == *id);
@@ -68,33 +65,30 @@ fn by_names(view: &RecordView<'_>, told: PatchedPackage, id: &PatchId) -> Result
     Ok(PatchedPackage { objects: paths.map(PatchedObject::named).collect(), ..told })
 }
 
-/// The change of a patch to an object. What cannot be known is `None`.
+/// Unknown facts are `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchedObject {
-    /// The path.
     pub path: ObjectPath,
-    /// The change; `None` if only the name is known.
+    /// `None` if only the name is known.
     pub action: Option<ObjectAction>,
-    /// The object before; `None` if there was none.
+    /// `None` if there was none.
     pub was: Option<RecordedState>,
-    /// The object as the patch left it; `None` if it left none.
+    /// `None` if it left none.
     pub became: Option<RecordedState>,
-    /// True if undo data holds the object as it was.
+    /// Undo data has the old object.
     pub saved: bool,
 }
 
-/// The objects of a patch in one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchedPackage {
-    /// The package.
     pub package: PkgInst,
-    /// The objects that the patch delivered, deleted or changed, sorted by path.
+    /// Sorted by path.
     pub objects: Vec<PatchedObject>,
-    /// True if these are all objects, with the change of each.
+    /// The list is complete, with all actions.
     pub known: bool,
 }
 
-/// Reads what patches did, each ledger once.
+/// Reads each ledger once.
 pub(super) struct PatchReader<'a> {
     view: &'a RecordView<'a>,
     ground: Option<&'a RootAndPolicy>,
@@ -132,7 +126,7 @@ impl<'a> PatchReader<'a> {
         })
     }
 
-    /// Returns the ledger of a package; `None` if it cannot be read.
+    /// `None` if it cannot be read.
     fn ledger(&mut self, package: &PkgInst) -> Option<&Ledger> {
         let view = self.view;
         let read = self.ledgers.entry(package.clone());
@@ -140,7 +134,7 @@ impl<'a> PatchReader<'a> {
     }
 }
 
-/// Returns whether an error concerns one file, and not the moment that is read.
+/// True if an error concerns one file, not the whole moment.
 fn is_of_file(error: &ViewError) -> bool {
     matches!(error, ViewError::Root(_))
 }
@@ -158,42 +152,34 @@ fn object(record: &ObjectRecord, has_undo: bool) -> Option<PatchedObject> {
 }
 
 impl PatchedObject {
-    /// Returns an object that is only known by name.
     pub(super) fn named(path: ObjectPath) -> Self {
         Self { path, action: None, was: None, became: None, saved: false }
     }
 }
 
-/// An object that a patch changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedObject {
-    /// The package.
     pub package: PkgInst,
-    /// Its path.
     pub path: ObjectPath,
-    /// The change of the patch.
     pub action: PatchAction,
-    /// The object before; `None` if the path was free.
+    /// `None` if the path was free.
     pub was: Option<RecordedState>,
-    /// The object as the patch left it; `None` if it left none.
+    /// `None` if it left none.
     pub became: Option<RecordedState>,
 }
 
-/// The change of a patch to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchAction {
-    /// It did not exist before.
     Add,
-    /// It existed, and now has another content, type or attributes.
+    /// New content, type or attributes.
     Replace,
-    /// It was deleted.
     Delete,
-    /// It was edited and stayed, with the version of the patch beside it.
+    /// An edited file stayed, with the patch's version beside it.
     Keep,
 }
 
 impl PatchAction {
-    /// Returns the word of plans for the change.
+    /// As in plans.
     pub fn word(self) -> &'static str {
         match self {
             Self::Add => "add",
@@ -215,8 +201,7 @@ impl PatchAction {
     }
 }
 
-/// Returns the objects that an applied patch changed, in the order of packages and paths; `None` if the undo data of a
-/// package does not tell: it is gone, another tool made it, or the caller may not read it.
+/// `None` if undo data is gone, foreign or unreadable.
 pub fn changed_objects(root: &Root, patch: &AppliedPatch) -> Result<Option<Vec<ChangedObject>>, Failure> {
     let Ok(ground) = RootAndPolicy::of(root) else { return Ok(None) };
     read_consistently(root, |view| {
@@ -242,7 +227,7 @@ fn of_package(
     let kept: BTreeSet<String> =
         manifest.objects.iter().filter(|record| record.kept).map(|record| record.path.clone()).collect();
     let suffix = format!(".patch-{}", encode(id.as_str().as_bytes()));
-    // The version of the patch beside a kept file is no object of its own.
+    // The version beside a kept file is no separate object.
     let is_beside = |record: &ObjectRecord| {
         let end = record.path.rfind(&suffix).filter(|_| record.was.is_none());
         end.and_then(|end| record.path.get(..end)).is_some_and(|path| kept.contains(path))
@@ -255,23 +240,18 @@ fn of_package(
     Ok(Some(changed.collect()))
 }
 
-/// The change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectAction {
-    /// It did not exist before.
     Added,
-    /// It has other content, or is of another type.
+    /// New content or type.
     Replaced,
-    /// It was deleted.
     Deleted,
-    /// It has the same content and other attributes.
+    /// Same content, other attributes.
     Attributes,
-    /// It is unchanged.
     Unchanged,
 }
 
 impl ObjectAction {
-    /// Returns the word for the change in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -282,12 +262,11 @@ impl ObjectAction {
         }
     }
 
-    /// Returns the change of a patch, by its record of the object. An edited file that stayed is unchanged.
+    /// A kept edited file is unchanged.
     pub fn of_record(record: &ObjectRecord) -> Self {
         if record.kept { Self::Unchanged } else { Self::between(record.was.as_ref(), record.became.as_ref()) }
     }
 
-    /// Returns the change from one state to another.
     pub fn between(before: Option<&RecordedState>, after: Option<&RecordedState>) -> Self {
         match (before, after) {
             (None, None) => Self::Unchanged,

@@ -1,7 +1,5 @@
-//! The owners of a path: the packages that own it, and the applied patches that changed or deliver it.
-//!
-//! Only the archives of patches whose lists of paths name it are opened. A path may be named as a user sees it, through links in
-//! its directories, which are followed inside the root.
+//! The owners of a path: packages and patches. Only archives whose path lists name it are opened. Links in directories
+//! are followed inside the root.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -32,53 +30,48 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
-/// A path with all packages and patches that concern it.
 #[derive(Clone, Debug)]
 pub struct PathOwners {
-    /// The path as the records have it.
+    /// As recorded.
     pub path: ObjectPath,
-    /// All names under which records may have it.
+    /// All possible recorded names.
     pub names: Vec<ObjectPath>,
-    /// Its line of `contents`; `None` if no package has it now.
+    /// `None` if no package owns it.
     pub line: Option<ContentsLine>,
-    /// How the object differs from its record; `None` if nothing is recorded, or if that is not known.
+    /// `None` if nothing is recorded, or unknown.
     pub differences: Option<Vec<Finding>>,
-    /// The applied patches of the path, newest first.
+    /// Newest first.
     pub patches: Vec<PatchOfPath>,
-    /// True if these are all patches, with the action of each.
+    /// The list is complete, with all actions.
     pub known: bool,
-    /// The packages of dpkg and rpm that own the path.
+    /// Packages of dpkg and rpm.
     pub native: Vec<NativeListing>,
-    /// The files of packages of dpkg that are listed under this path and lie elsewhere.
+    /// Files of dpkg listed under this path that lie elsewhere.
     pub diverted: Vec<DivertedPath>,
-    /// The reports of the verifiers of these packages, if a patch changed the path.
+    /// If a patch changed the path.
     pub verifiers: Vec<VerifierReport>,
 }
 
-/// A patch of a path.
 #[derive(Clone, Debug)]
 pub struct PatchOfPath {
-    /// The patch.
     pub id: PatchId,
-    /// Its state, as `list` has it.
+    /// As in `list`.
     pub state: Vec<&'static str>,
-    /// When it was applied, as recorded.
+    /// As recorded.
     pub date_text: Option<String>,
-    /// The same as a moment, if it can be determined.
+    /// If it can be determined.
     pub date: Option<DateTime<FixedOffset>>,
-    /// The run that applied it, if the history has it.
+    /// If the history has it.
     pub run: Option<String>,
-    /// Its action on the path; `None` if that is not known.
+    /// `None` if unknown.
     pub action: Option<ObjectAction>,
-    /// The object before the patch.
     pub was: Option<RecordedState>,
-    /// The object as the patch left it.
     pub became: Option<RecordedState>,
-    /// True if undo data holds the object as it was.
+    /// Undo data has the old object.
     pub saved: bool,
 }
 
-/// Finds the owners of these paths, in the order in which they were named.
+/// In the given order.
 pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>, Failure> {
     must_have_database(root)?;
     let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
@@ -115,7 +108,7 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
             found.verifiers = verifiers(root, &path, &found.patches, &origins)?;
             let is_there = root.resolver().locate_object(&found.path).is_ok_and(|place| place == path.place);
             if let (false, Some(named)) = (is_there, path.spellings.first()) {
-                // The records have the path from before it was diverted.
+                // Records have the path before its diversion.
                 found.path = named.clone();
             }
             Ok(PathOwners { native: path.native, diverted: path.diverted, names: path.spellings, ..found })
@@ -124,8 +117,7 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
     })
 }
 
-/// Compares an object with its record, and with the file that the last patch left. Another modification time alone does not
-/// count.
+/// Compares an object with its record, and with the last patch's file. A different time alone does not count.
 fn differences(
     view: &RecordView<'_>,
     ground: Option<&RootAndPolicy>,
@@ -153,8 +145,7 @@ fn differences(
     Some(findings)
 }
 
-/// Returns what the verifiers of the native packages that are patched say of a path that patches changed. The first of them
-/// found it as it was delivered.
+/// Verifiers of native packages report patched paths; the first of them found it as delivered.
 fn verifiers(
     root: &Root,
     path: &RecordedPath,
@@ -168,7 +159,7 @@ fn verifiers(
         if !patched.iter().any(|own| own.is_instance_of(origin)) {
             continue;
         }
-        // Nothing is said of a package whose records cannot be read.
+        // A package with unreadable records has no report.
         let Ok(package) = origin.manager.package(root, &origin.queried()) else { continue };
         let Some(recorded) = package.paths.get(lies_at).copied() else { continue };
         let is_diverted = listed != lies_at;
@@ -213,7 +204,7 @@ fn lists(view: &RecordView<'_>, applied: &AppliedPatches) -> Result<Lists, Failu
     patched.map(|of| Ok((of.package.clone(), saves::paths(view, &of.package)?))).collect()
 }
 
-/// The action of a patch on the path; `None` if it does not concern the path.
+/// `None` if the patch does not concern the path.
 type Found = Option<PatchedObject>;
 
 struct ToldObjects {
@@ -289,7 +280,7 @@ impl OwnerReader<'_> {
         }
         let told = self.told(package, id)?;
         let object = spellings.iter().find_map(|path| told.objects.get(path));
-        // A deleted object is in no line and in no list; an added one is not in an archive of another program.
+        // Lists lack deleted objects; archives of other programs lack added ones.
         *known &= told.known;
         match object {
             Some(object) => Ok(Some(object.clone())),
@@ -334,7 +325,7 @@ fn changed(action: Option<ObjectAction>) -> bool {
     action.is_some_and(|action| action != ObjectAction::Unchanged)
 }
 
-/// Returns the state of a patch by its records: `effective`, `superseded` or `obsoleted`; in addition, `restricted`.
+/// Returns `effective`, `superseded` or `obsoleted`; in addition, `restricted`.
 pub(super) fn standing(applied: &AppliedPatches, id: &PatchId, policy: &Policy) -> Vec<&'static str> {
     let word = match applied.superseded(id) {
         None => "effective",

@@ -1,5 +1,4 @@
-//! Why a patch is on a root, or is not: what it needs, what needs it, what replaced it, and which packages it is for; and
-//! which patches brought a fix.
+//! Explains why a patch is applied or not, and which patches brought a fix.
 
 use std::collections::BTreeMap;
 
@@ -19,67 +18,60 @@ use patchadm_svr4::patch::{
     AppliedPatches, FixId, FixRecord, PatchId, PatchMacros, PatchStanding, Requirement,
 };
 
-/// The facts about a patch and a root.
 #[derive(Debug)]
 pub struct PatchReasons {
-    /// The patch.
     pub id: PatchId,
-    /// The packages that it is applied to; empty if it is not applied.
+    /// Empty if not applied.
     pub applied_to: Vec<PkgInst>,
-    /// The run that applied it, if the history has it.
+    /// If the history has it.
     pub run: Option<String>,
-    /// The patches for which it was also taken, if the history says so.
+    /// Patches that required it, if the history says so.
     pub because: Vec<String>,
-    /// The remark on that run that was left for later.
+    /// A deferred note of that run.
     pub note: Option<String>,
-    /// Its requirements, from its record or from the delivered patch.
+    /// From its record or the delivered patch.
     pub needs: Vec<PatchNeed>,
-    /// The applied patches with a requirement that it meets.
+    /// Applied patches that require it.
     pub needed_by: Vec<PatchId>,
-    /// The highest applied revision above it.
+    /// Highest applied revision above it.
     pub superseded_by: Option<PatchId>,
     /// The applied patch that contains it.
     pub obsoleted_by: Option<PatchId>,
-    /// The packages of a delivered patch, with the instances that they fit.
+    /// Packages of a delivered patch, with fitting instances.
     pub packages: Vec<PackageFit>,
-    /// The reason why it would not be applied, as far as the records of the root tell.
+    /// Why it would not be applied, according to the records.
     pub standing: Option<Failure>,
 }
 
-/// A requirement and what meets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchNeed {
-    /// The requirement.
     pub requirement: Requirement,
-    /// The applied patch that meets it, or the one that is contained.
+    /// The applied patch that meets it, or the contained one.
     pub met_by: Option<PatchId>,
-    /// The native package that has the fix of a patch that is contained and not applied, as `openssl 3.0.22-1 (dpkg)`.
+    /// The native package with a contained patch's fix, as `openssl 3.0.22-1 (dpkg)`.
     pub contained_in: Option<String>,
 }
 
-/// A package of a delivered patch compared with those of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageFit {
-    /// The package that the patch is for: `PKG (ARCH) VERSION`.
+    /// `PKG (ARCH) VERSION`.
     pub wanted: String,
-    /// The instance that has exactly these three.
+    /// An exact match.
     pub instance: Option<PkgInst>,
-    /// The other instances of the package, in the same form.
+    /// In the same form.
     pub others: Vec<String>,
 }
 
-/// The available data about a patch beside the records of a root.
+/// Data beside the records.
 #[derive(Clone, Copy, Debug)]
 pub enum PatchAtHand<'a> {
-    /// Its id alone.
     Nothing,
-    /// The patch itself.
     Delivered(&'a Image),
-    /// Its requirements according to the index of a depot.
+    /// Requirements according to a depot's index.
     Offered(&'a [Requirement]),
 }
 
-/// Tells why a patch is applied to a root, or is not. `None` if the word is no id.
+/// `None` if the word is no id.
 pub fn patch_reasons(
     root: &Root,
     id: &str,
@@ -146,7 +138,7 @@ fn standing(applied: &AppliedPatches, id: &PatchId) -> Option<Reason> {
     }
 }
 
-/// Returns the requirements of a delivered patch, each once. Unreadable ones are reported when the patch is applied.
+/// Applying reports unreadable requirements.
 fn requirements(image: &Image, separator: &str) -> Vec<Requirement> {
     let mut all: Vec<Requirement> = Vec::new();
     for package in &image.packages {
@@ -175,19 +167,16 @@ fn fits(image: &Image, installed: &BTreeMap<PkgInst, Params>) -> Vec<PackageFit>
     image.packages.iter().map(|package| fit(&package.params)).collect()
 }
 
-/// The records of a root about a fix.
 #[derive(Debug, Default)]
 pub struct FixReasons {
-    /// The applied patches that brought it, each with the run that applied it, if the history has that.
+    /// With the run, if the history has it.
     pub brought: Vec<(PatchId, Option<String>)>,
-    /// The patches that brought it and ended since, because dpkg or rpm changed their package. Those whose loss was
-    /// accepted are among them.
+    /// Ended when dpkg or rpm changed their package, accepted losses included.
     pub ended: Vec<OvertakenPatch>,
-    /// True if the root knows a patch that is called like the fix: it, a later revision, or one that contains it is applied.
+    /// A patch with the fix's name, a later revision, or one that contains it is applied.
     pub is_known_patch: bool,
 }
 
-/// Asks the records of a root for a fix.
 pub fn fix_reasons(root: &Root, fix: &FixId) -> Result<FixReasons, Failure> {
     must_have_database(root)?;
     let separator = policy::of_root(root)?.separator;
@@ -204,7 +193,7 @@ pub fn fix_reasons(root: &Root, fix: &FixId) -> Result<FixReasons, Failure> {
         };
         let patches = applied.iter().filter(|patch| brings(&patch.id, &patch.packages));
         let patches: Vec<PatchId> = patches.map(|patch| patch.id.clone()).collect();
-        // The history is read only where it says something.
+        // Read the history only if needed.
         let runs = (!patches.is_empty()).then(|| AppliedRuns::of(view));
         let with_run = |id: PatchId| {
             let run = runs.as_ref().and_then(|runs| runs.of_patch(&id));

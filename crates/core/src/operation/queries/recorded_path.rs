@@ -1,12 +1,11 @@
-//! Paths as a person names them, and the names that records have for the same place.
+//! Maps paths as named by people to names in records.
 //!
 //! ```text
 //!   named ──► links of its directories ──► place ◄── links ◄── contents, lists of dpkg and rpm
 //!                                            ▲
 //!                                            └── diversions
 //! ```
-//! `/usr/bin/ping` and `/bin/ping` are one place where `/bin` is a link, and packages list either. Every query that takes paths
-//! finds their records here.
+//! `/usr/bin/ping` and `/bin/ping` are one place if `/bin` is a link, and packages list either.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -18,24 +17,22 @@ use patchadm_rootfs::{Resolver, Root};
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ObjectPath, Params, last_component};
 
-/// A path that was named, and what records have at the same place.
 #[derive(Clone, Debug)]
 pub struct RecordedPath {
-    /// The place of the object, with the links of its directories followed.
+    /// With links of directories followed.
     pub place: ObjectPath,
-    /// The names under which records may have it: first as it was named, then its place.
+    /// Possible recorded names: as given, then `place`.
     pub spellings: Vec<ObjectPath>,
-    /// The packages of dpkg and rpm that own the path.
+    /// Packages of dpkg and rpm that own it.
     pub native: Vec<NativeListing>,
-    /// The files of packages of dpkg that are listed under this path and lie elsewhere.
+    /// Files of dpkg listed here that lie elsewhere.
     pub diverted: Vec<DivertedPath>,
-    /// The files of packages of dpkg that lie here and are listed under another path: records from before the diversion have
-    /// that.
+    /// Files of dpkg that lie here but are listed elsewhere, as in records before the diversion.
     pub diverted_here: Vec<DivertedPath>,
 }
 
 impl RecordedPath {
-    /// Returns the names under which records of a package may have what is there. None of a package whose file lies elsewhere.
+    /// Empty for a package whose file lies elsewhere.
     pub fn names_for(&self, params: Option<&Params>) -> Vec<ObjectPath> {
         let origin = params.and_then(NativeOrigin::of);
         let is_of = |one: &&DivertedPath| origin.as_ref().is_some_and(|origin| origin.name == one.package);
@@ -47,24 +44,21 @@ impl RecordedPath {
     }
 }
 
-/// A package of dpkg or rpm that owns a place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NativeListing {
-    /// The package.
     pub owner: NativeOwner,
-    /// The path as the package lists it.
+    /// As listed.
     pub listed: ObjectPath,
-    /// The same with a diversion followed.
+    /// Behind a diversion.
     pub lies_at: ObjectPath,
 }
 
-/// Finds the records of paths that a person names.
 pub struct PathFinder<'r> {
     resolver: Resolver<'r>,
     index: &'r NativeIndex,
 }
 
-/// Returns the lines of `contents` at each of these paths, under whichever of its names. Diversions are not followed.
+/// Returns lines under any name of a path. Ignores diversions.
 pub fn recorded_lines(view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec<ContentsLines>, Failure> {
     if paths.is_empty() {
         return Ok(Vec::new());
@@ -78,19 +72,17 @@ pub fn recorded_lines(view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec
     found.into_iter().map(lines).collect()
 }
 
-/// Returns whether paths of records are at one of the places that were named, or below one; every path if none is named.
+/// True at or below a named place; always true if none is named.
 pub fn is_within<'a>(root: &'a Root, named: &'a [ObjectPath]) -> impl Fn(&ObjectPath) -> bool + 'a {
     let index = if named.is_empty() { NativeIndex::default() } else { NativeIndex::read(root) };
     move |path| named.is_empty() || PathFinder::new(root, &index).is_within(path, named)
 }
 
 impl<'r> PathFinder<'r> {
-    /// Returns a finder for a root with these native packages.
     pub fn new(root: &'r Root, index: &'r NativeIndex) -> Self {
         Self { resolver: root.resolver(), index }
     }
 
-    /// Finds what records have at these paths.
     pub fn find(&self, view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec<RecordedPath>, Failure> {
         let mut found: Vec<RecordedPath> = paths.iter().map(|path| self.native(path)).collect();
         let aliases = self.aliases(view, &found)?;
@@ -104,7 +96,7 @@ impl<'r> PathFinder<'r> {
         Ok(found)
     }
 
-    /// Returns whether a path of records or of a plan is at one of the places that were named, or below one.
+    /// True at or below a named place.
     pub fn is_within(&self, path: &ObjectPath, named: &[ObjectPath]) -> bool {
         let is_in = |path: &ObjectPath, named: &ObjectPath| path == named || path.is_below(named);
         if named.iter().any(|named| is_in(path, named)) {
@@ -115,7 +107,7 @@ impl<'r> PathFinder<'r> {
             let at = self.place(named);
             let diverted = self.index.diverted().iter().filter(|one| self.place(&one.listed) == at);
             let mut places: Vec<ObjectPath> = diverted.map(|one| self.place(&one.place)).collect();
-            // A directory may be named by a link that leads to it.
+            // The name of a directory may be a link to it.
             places.extend(self.resolver.locate_dir(named).ok());
             places.push(at);
             places.iter().any(|named| is_in(&place, named))

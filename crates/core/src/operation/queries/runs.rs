@@ -1,5 +1,5 @@
-//! The history of a root: its runs, and what it says of patches and open merges. Unreadable lines are counted or skipped;
-//! nothing is decided by the history.
+//! The history of a root: runs, patches and open merges. Unreadable lines are counted or skipped; nothing depends on
+//! the history.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,34 +16,31 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// A run with everything that the history says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastRun {
-    /// Its first line; `patches`, `packages` and `because` are those of all its lines.
+    /// The first line, with `patches`, `packages` and `because` of all lines.
     pub line: HistoryEntry,
-    /// The run that undid it.
     pub undone_by: Option<String>,
-    /// The edited files that each of its patches left in place.
+    /// Edited files that stayed, by patch.
     pub merges: Vec<(String, Vec<Merge>)>,
 }
 
-/// The runs of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PastRuns {
-    /// The runs, oldest first.
+    /// Oldest first.
     pub runs: Vec<PastRun>,
-    /// The number of lines that this program did not write.
+    /// Lines that this program did not write.
     pub unreadable: usize,
-    /// True if the last line was torn off.
+    /// The last line is incomplete.
     pub is_torn: bool,
 }
 
-/// Reads the history of a root; empty if there is none.
+/// Empty if there is none.
 pub fn past_runs(root: &Root) -> Result<PastRuns, Failure> {
     must_have_database(root)?;
     let (history, attempts) = read_consistently(root, |view| {
         let history = history_text(view)?;
-        // Attempts are told as far as they can be read.
+        // Attempts are optional.
         let attempts = view.read(&places::attempts(), LARGEST_HISTORY).ok().flatten().unwrap_or_default();
         Ok::<_, DatabaseError>((history, attempts))
     })?;
@@ -52,7 +49,7 @@ pub fn past_runs(root: &Root) -> Result<PastRuns, Failure> {
     Ok(past)
 }
 
-/// Returns the existing logs of a run: those of its patches, or that of the root if none of them has one.
+/// Returns logs of the run's patches, or else the root's.
 pub fn logs_of_run(root: &Root, run: &PastRun) -> Vec<String> {
     let view = RecordView::live(root);
     let is_there = |path: &ObjectPath| view.look(path).is_ok_and(|seen| seen.is_some());
@@ -129,7 +126,7 @@ impl PastRuns {
         }
     }
 
-    /// Returns the run of this name, or with this number.
+    /// Accepts a name or a number.
     pub fn named(&self, name: &str) -> Option<&PastRun> {
         let mut runs = self.runs.iter().rev();
         let number: Option<u64> = name.parse().ok();
@@ -139,6 +136,13 @@ impl PastRuns {
         };
         runs.find(is_it)
     }
+
+    /// Returns the runs of a patch, or of all revisions of a patch that is named without one.
+    pub fn of_patch(&self, id: &str) -> Vec<&PastRun> {
+        let is_meant =
+            |patch: &String| patch == id || PatchId::new(patch).is_ok_and(|patch| patch.base() == id);
+        self.runs.iter().filter(|run| run.line.patches.iter().any(is_meant)).collect()
+    }
 }
 
 fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
@@ -146,7 +150,11 @@ fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
     merges.map(|merges| (line.patches.join(", "), merges)).into_iter().collect()
 }
 
-const APPLYING: [&str; 2] = ["patchadd", "promote"];
+/// The commands that apply patches.
+pub(super) const APPLYING: [&str; 2] = ["patchadd", "promote"];
+
+/// The commands that remove patches.
+pub(in crate::operation) const REMOVING: [&str; 2] = ["patchrm", "remove"];
 
 /// The last run that applied each patch.
 pub(super) struct AppliedRuns(HashMap<String, HistoryEntry>);
@@ -172,20 +180,20 @@ impl AppliedRuns {
     }
 }
 
-/// Returns the verdict on the signature by the last run that applied the patch; `None` if that run did not check it, or if
-/// the history is lost. Anyone who may write to the root may write that, too: it is reported, and decides nothing.
+/// Returns the verdict of the last run that applied the patch, if any. Anyone who may write to the root could forge it:
+/// it decides nothing.
 pub fn applied_signature(root: &Root, id: &PatchId) -> Option<SignatureRecord> {
     let history = readable_history(&RecordView::live(root));
     let mut runs = history.into_iter().rev().filter(is_application);
     runs.find(|run| run.patches.iter().any(|patch| patch == id.as_str()))?.signature
 }
 
-/// Returns the same of all patches that any run applied, by their ids.
+/// Returns signatures by patch id.
 pub fn applied_signatures(root: &Root) -> BTreeMap<String, SignatureRecord> {
     let mut signatures = BTreeMap::new();
     for run in readable_history(&RecordView::live(root)).into_iter().filter(is_application) {
         for id in run.patches {
-            // A later run counts, also one that checked nothing.
+            // A later run counts, even if it checked nothing.
             match &run.signature {
                 Some(signature) => signatures.insert(id, signature.clone()),
                 None => signatures.remove(&id),
@@ -199,25 +207,22 @@ fn is_application(run: &HistoryEntry) -> bool {
     run.result == "done" && run.command == Command::Patchadd.name()
 }
 
-/// The name of the field in a line with merges. Only these lines are parsed.
+/// Only lines with this field are parsed.
 const FIELD: &[u8] = b"\"merges\":";
 
-/// A merge that nobody has resolved yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenMerge {
-    /// The edited file, and the version of the patch beside it.
+    /// The edited file, and the patch's version.
     pub merge: Merge,
-    /// The patch.
     pub patch: String,
-    /// The run that applied it.
     pub run: String,
 }
 
-/// Returns the open merges of a root, sorted by path; of one path, the newest first.
+/// Sorted by path, then newest first.
 pub fn open_merges(root: &Root) -> Result<Vec<OpenMerge>, Failure> {
     let text = read_consistently(root, history_text)?;
     let view = RecordView::live(root);
-    // A path that cannot be looked at, like one behind a link that leads nowhere, has no file.
+    // An unreachable path has no file.
     let is_open = |beside: &ObjectPath| view.look(beside).is_ok_and(|found| found.is_some());
     Ok(recorded_merges(&text).into_iter().filter(|one| is_open(&one.merge.beside)).collect())
 }

@@ -1,56 +1,44 @@
-//! The packages that a query is about.
-
 use std::fmt;
 
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::Params;
 
-/// A package operand (pkginfo(1)): `all`, `ABBR.*` for every instance, or one instance.
+/// As in pkginfo(1): `all`, `ABBR.*` for every instance, or one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PackagePattern {
-    /// Every package.
     All,
-    /// The instance of this abbreviation and all with a suffix.
     Instances(String),
-    /// This instance.
     One(String),
 }
 
-/// The requested state of installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageCompleteness {
-    /// Only those that are installed completely.
     Complete,
-    /// Only those that are installed in part.
     Partial,
 }
 
-/// The conditions for a package to be listed. Every field that is set must fit.
+/// All given conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageSelection {
-    /// Any of these; all packages if empty.
+    /// Empty for all.
     pub patterns: Vec<PackagePattern>,
-    /// One of the architectures of ARCH.
+    /// One of the values of ARCH.
     pub arch: Option<String>,
-    /// VERSION, where a run of blanks equals one blank.
+    /// Runs of blanks equal one blank.
     pub version: Option<VersionPattern>,
-    /// Any of these categories, in any case.
+    /// Case-insensitive; any of them.
     pub categories: Vec<String>,
-    /// The state of installation.
     pub completeness: Option<PackageCompleteness>,
 }
 
-/// The version that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionPattern {
-    /// This one.
     Exactly(String),
-    /// `~VERSION`: this one, or one whose `compver` file names it as compatible.
+    /// `~VERSION`: also a version whose `compver` file names it.
     CompatibleWith(String),
 }
 
 impl PackagePattern {
-    /// Reads a word.
     pub fn parse(word: &str) -> Self {
         match (word, word.strip_suffix(".*")) {
             ("all", _) => Self::All,
@@ -59,7 +47,6 @@ impl PackagePattern {
         }
     }
 
-    /// Returns whether the pattern means the instance of this name.
     pub fn fits(&self, instance: &str) -> bool {
         match self {
             Self::All => true,
@@ -82,7 +69,7 @@ impl fmt::Display for PackagePattern {
 }
 
 impl VersionPattern {
-    /// Reads the argument of `-v`.
+    /// The argument of `-v`.
     pub fn parse(word: &str) -> Self {
         match word.strip_prefix('~') {
             Some(version) => Self::CompatibleWith(version.to_owned()),
@@ -100,29 +87,27 @@ impl VersionPattern {
         }
     }
 
-    /// Returns whether the selection depends on the `compver` file.
     pub fn needs_compver(&self) -> bool {
         matches!(self, Self::CompatibleWith(_))
     }
 }
 
-/// Returns whether two versions differ only in the length of runs of blanks.
+/// Ignores the length of runs of blanks.
 fn is_same(a: &str, b: &str) -> bool {
     a.split_ascii_whitespace().eq(b.split_ascii_whitespace())
 }
 
 impl PackageSelection {
-    /// Returns the selection of the packages that any of these words mean.
     pub fn of(words: &[String]) -> Self {
         Self { patterns: words.iter().map(|word| PackagePattern::parse(word)).collect(), ..Self::default() }
     }
 
-    /// Returns whether a name is wanted, regardless of the other conditions.
+    /// Ignores other conditions.
     pub fn fits_name(&self, instance: &str) -> bool {
         self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.fits(instance))
     }
 
-    /// Returns whether the parameters fit; `compver` is the text of that file, or empty without one.
+    /// `compver` is the text of that file, possibly empty.
     pub fn fits_params(&self, params: &Params, compver: &[u8]) -> bool {
         let list =
             |name| String::from_utf8_lossy(&compact(params.get(name).unwrap_or_default())).into_owned();
@@ -135,7 +120,6 @@ impl PackageSelection {
                     .any(|token| self.categories.iter().any(|wanted| wanted.eq_ignore_ascii_case(token))))
     }
 
-    /// Returns whether a package in this state of installation is wanted.
     pub fn fits_state(&self, is_partial: bool) -> bool {
         self.completeness.is_none_or(|wanted| (wanted == PackageCompleteness::Partial) == is_partial)
     }

@@ -1,12 +1,6 @@
-//! The part of `patchadm check` that compares: whether everything that was recorded is still as recorded.
-//!
-//! Quick, types, attributes and sizes of objects are compared with `contents`, and sizes of undo archives with the ledgers.
-//! With their contents, objects are compared as pkgchk(1M) does it, and files that a patch delivered also with the BLAKE3 in
-//! its undo manifest. Every undo archive is read to its end. Then the backout of each patch is planned with the rules and the
-//! reader of a real backout, so that a backout reported as possible is possible. Nothing is locked or changed. As for every
-//! query, the answer is made anew if a run begins or ends meanwhile, and there is none while a run is unfinished.
-//!
-//! Files of types `e` and `v` may be edited: their attributes are compared, their bytes are not.
+//! The comparing part of `patchadm check`, a query. Quick: attributes and sizes of objects and archives. With contents:
+//! bytes, BLAKE3 of delivered files, whole archives, and a planned backout of each patch, by the code of a real one.
+//! Bytes of types `e` and `v` are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -42,48 +36,39 @@ use patchadm_rootfs::{Root, WorkMeter, WorkUnit, never, side_by_side};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 
-/// The result of a verification.
 #[derive(Debug)]
 pub struct VerifyReport {
-    /// The damage of the records themselves. Their contents are compared as far as they can be read.
+    /// Readable contents are still compared.
     pub damage: Vec<RecordDamage>,
-    /// The records that another program has changed since a run left them.
+    /// Changed by another program since a run.
     pub changed: Vec<ForeignChange>,
-    /// Every object that was compared, with its findings.
     pub objects: Vec<CheckedObject>,
-    /// The patches, in the order of listings.
+    /// In the order of listings.
     pub patches: Vec<VerifiedPatch>,
-    /// The patches that a tool without recovery left half applied to the packages.
+    /// Left half applied by a tool without recovery.
     pub interrupted: Vec<Interrupted>,
-    /// The findings about kept libraries. They are not looked for where records are damaged.
+    /// Empty if records are damaged.
     pub kept: Vec<KeptFinding>,
-    /// True if a package was adopted from dpkg or rpm.
+    /// A package was adopted from dpkg or rpm.
     pub has_native: bool,
 }
 
-/// The findings about an applied patch.
 #[derive(Debug)]
 pub struct VerifiedPatch {
-    /// Its id.
     pub id: PatchId,
-    /// Its undo archives, package by package.
     pub archives: Vec<ArchiveVerdict>,
-    /// The reason why it could not be backed out now, if there is one; `None` if contents were not read.
+    /// `None` if contents were not read.
     pub backout: Option<Result<(), Failure>>,
-    /// The libraries from before the patch that are kept for the programs that still load them; only of an effective patch.
+    /// Old libraries that programs still load; effective patches only.
     pub kept: Vec<KeptLibrary>,
 }
 
-/// The reason why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The objects cannot be compared, or a run is unfinished.
     #[error(transparent)]
     Check(#[from] CheckError),
-    /// The root has no package database, or its policy is invalid.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// A word names neither an applied patch nor an installed package.
     #[error("{0} is neither an applied patch nor an installed package")]
     Unknown(String),
 }
@@ -101,8 +86,7 @@ impl From<DatabaseError> for VerifyError {
 }
 
 impl VerifiedPatch {
-    /// Returns why the undo data of the patch is not as it was written, or not where the records say: the defect of an
-    /// archive, or of its use by a backout. `None` if the undo data is sound, and if none was kept.
+    /// Returns the defect of the undo data, or of its use by a backout. `None` if it is sound, or was not kept.
     pub fn damage(&self) -> Option<UndoDamage<'_>> {
         let of_archive = self.unusable().find(|error| !error.is_closed()).map(UndoDamage::Archive);
         let of_backout = || match self.backout.as_ref()? {
@@ -121,8 +105,7 @@ impl VerifiedPatch {
         of_archive.or_else(of_backout)
     }
 
-    /// Returns whether the caller may not read the undo data of the patch, or the records of it. Then nothing is known of
-    /// it.
+    /// True if the caller may not read the undo data or its records.
     pub fn is_closed(&self) -> bool {
         let is_backout_closed = matches!(&self.backout, Some(Err(failure)) if failure.is_refused_access());
         is_backout_closed || self.unusable().any(ArchiveError::is_closed)
@@ -136,37 +119,30 @@ impl VerifiedPatch {
     }
 }
 
-/// Undo data that is of no use.
 #[derive(Clone, Copy, Debug)]
 pub enum UndoDamage<'a> {
-    /// An archive is missing, unreadable or not as it was written.
     Archive(&'a ArchiveError),
     /// A backout cannot use its contents.
     Other(&'a Failure),
 }
 
 impl VerifyReport {
-    /// Returns the objects that are not as they were recorded.
     pub fn wrong(&self) -> impl Iterator<Item = &CheckedObject> {
         self.objects.iter().filter(|checked| !checked.findings.is_empty())
     }
 }
 
-/// What to verify, and how thoroughly.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyRequest<'a> {
-    /// Ids of applied patches, which stand for the packages that they are applied to, and packages, which stand for the
-    /// patches that are applied to them. Everything if there are none.
+    /// Patches also stand for their packages, and packages for their patches. Empty for everything.
     pub words: &'a [String],
-    /// True to read every file and every undo archive; otherwise only types, attributes and sizes are compared.
+    /// Read every file and archive; otherwise only types, attributes and sizes.
     pub contents: bool,
-    /// The directory of archives that are no longer where their `remote` points.
+    /// For archives that are no longer where their `remote` points.
     pub undo_dir: Option<&'a Path>,
-    /// The number of reading threads.
     pub workers: usize,
 }
 
-/// Verifies what a request names. `meter` shows the progress.
 pub fn verify(
     root: &Root,
     request: VerifyRequest<'_>,
@@ -195,7 +171,7 @@ pub fn verify(
             CheckReport::default()
         };
         let ids = chosen.patches();
-        // A root that cannot be changed at all lets no patch be backed out.
+        // If the root cannot be changed at all, no patch can be backed out.
         let stopping = damage.iter().find(|damage| damage.stops_changes()).cloned();
         let identity = identity_fault(root)?;
         let obstacle = || {
@@ -234,7 +210,7 @@ struct ArchiveToVerify {
     patch: PatchId,
     package: PkgInst,
     saved_as: String,
-    /// True if the package has a save directory of the patch. Without it, no undo data was kept, or it was given up or lost.
+    /// The package has a save directory of the patch. Otherwise undo data was not kept, deleted or lost.
     is_kept: bool,
 }
 
@@ -297,7 +273,7 @@ impl PatchedPackages {
         Ok(chosen)
     }
 
-    /// Returns the packages to which a tool without recovery left a patch half applied.
+    /// Returns packages with the patch half applied.
     fn half_applied(&self, id: &PatchId, separator: &str) -> Vec<&PkgInst> {
         let is_half = |(package, (installed, _)): &(&PkgInst, &(Installed, PatchRecords))| {
             interrupted(package, installed, separator).iter().any(|half| half.patch == *id)
@@ -369,7 +345,7 @@ fn delivered(
         let key = (of.package, of.saved_as);
         match known.get(&key) {
             Some(manifest) => manifest.iter().for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
-            // The patch is not verified itself. If its manifest cannot be read, it says nothing about files.
+            // The patch itself is not verified; an unreadable manifest names no files.
             None => manifest(ground, &key.0, &key.1)
                 .iter()
                 .for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
@@ -378,7 +354,7 @@ fn delivered(
     delivered
 }
 
-/// Notes what a patch delivered. If it left a path alone or removed it, the file of an earlier patch no longer counts there.
+/// A path that the patch left alone or removed no longer counts for earlier patches.
 fn note(delivered: &mut DeliveredFiles, patch: &PatchId, manifest: &Manifest) {
     for record in manifest.objects.iter().filter(|record| !record.kept) {
         let Some(path) = record.object_path() else { continue };
@@ -394,37 +370,29 @@ fn note(delivered: &mut DeliveredFiles, patch: &PatchId, manifest: &Manifest) {
     }
 }
 
-/// The undo archive of a patch for a package.
 #[derive(Debug)]
 pub struct ArchiveVerdict {
-    /// The package.
     pub package: PkgInst,
-    /// Its state.
     pub state: ArchiveState,
 }
 
-/// The state of an archive.
 #[derive(Debug)]
 pub enum ArchiveState {
-    /// There is no undo data, and none is missing: none was kept, or it was given up.
+    /// None was kept, or it was deleted.
     None(UndoState),
-    /// It is as it was written.
     Sound {
-        /// Its path.
         path: String,
-        /// The size of the file.
+        /// File size.
         bytes: u64,
-        /// The run that wrote or moved it; `None` for an archive of another program that no run has touched.
+        /// Wrote or moved it; `None` for an untouched archive of another program.
         run: Option<String>,
-        /// True if another program made it. Then only sizes and sums of its contents are known.
+        /// Made by another program: only sizes and sums of its contents are known.
         is_classic: bool,
     },
-    /// It is not as it was written, not where the records say, or unreadable.
     Unusable(ArchiveError),
 }
 
 impl ArchiveState {
-    /// Returns the state of the undo data.
     pub fn of_undo(&self) -> UndoState {
         match self {
             Self::None(state) => *state,
@@ -435,7 +403,7 @@ impl ArchiveState {
     }
 }
 
-/// Verifies archives in this number of threads, in their order. Of the sound ones, also returns what their manifests say.
+/// Keeps the order. Returns the contents of sound manifests, too.
 fn verify_all(
     ground: &RootAndPolicy,
     archives: &[ArchiveToVerify],
@@ -471,7 +439,7 @@ struct ArchiveVerifier<'a> {
     ground: &'a RootAndPolicy,
     marker: Option<String>,
     undo_dir: Option<&'a Path>,
-    /// True if archives are read to their ends.
+    /// Read whole archives.
     contents: bool,
     ledgers: BTreeMap<PkgInst, Ledger>,
 }
@@ -499,8 +467,7 @@ impl ArchiveVerifier<'_> {
         (ArchiveVerdict { package: of.package.clone(), state }, manifest)
     }
 
-    /// Returns the bytes that are read of an archive, as far as its ledger knows; 1 for one that it does not know, so that
-    /// it counts.
+    /// Bytes to read, according to the ledger; 1 if unknown, so that it counts.
     fn bytes(&self, of: &ArchiveToVerify) -> u64 {
         match self.line(of).map(|line| &line.undo) {
             Some(LedgerUndo::Kept { size, files, .. }) => size.saturating_add(files.unwrap_or_default()),
@@ -535,41 +502,34 @@ impl ArchiveVerifier<'_> {
     }
 }
 
-/// Returns the manifest of a patch that is not verified; `None` if it cannot be read.
+/// `None` if it cannot be read.
 fn manifest(ground: &RootAndPolicy, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
     let view = RecordView::live(&ground.root);
     let ledger = ledger::counting(&view, package).ok()?;
     ground.undo_data(&view, None).known_manifest(package, saved_as, &ledger, &never).ok()?
 }
 
-/// A finding about a kept library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptFinding {
-    /// The package that keeps it.
     pub package: PkgInst,
-    /// Its SONAME, or the name of its file.
+    /// SONAME, or file name.
     pub library: String,
-    /// Its path and those of the links that lead to it.
+    /// With links that lead to it.
     pub paths: Vec<ObjectPath>,
-    /// The fault.
     pub fault: KeptFault,
 }
 
-/// A fault of a kept library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeptFault {
-    /// It differs from what was kept.
+    /// Differs from the kept object.
     Changed,
-    /// It does not exist.
     Missing,
-    /// Nothing needs it.
     Unneeded,
-    /// These objects find it in the place of a newer library that serves them.
+    /// These objects find it instead of a newer library.
     Shadows(Vec<ObjectPath>),
 }
 
 impl KeptFault {
-    /// Returns the word of the JSON document.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Changed => "changed",
@@ -587,14 +547,13 @@ impl KeptFault {
             KeptState::Missing => Some(Self::Missing),
         };
         let shadows = Some(Self::Shadows(library.misled.clone())).filter(|_| !library.misled.is_empty());
-        // An object that finds it instead of another library does not need it: that is the worse of the two faults.
+        // An object that finds it instead of another library does not need it; shadowing is the worse fault.
         let state = state.filter(|state| *state != Self::Unneeded || shadows.is_none());
         state.into_iter().chain(shadows).collect()
     }
 }
 
-/// Returns the findings about the kept libraries of the selected packages, and the kept libraries that patches do not contain.
-/// The root is examined only if a package keeps libraries.
+/// Also returns kept libraries that patches do not contain. Scans the root only if a package keeps libraries.
 fn kept_findings(
     view: &RecordView<'_>,
     ground: &RootAndPolicy,

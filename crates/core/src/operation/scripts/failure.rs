@@ -1,4 +1,4 @@
-//! A script that refuses or fails, in the words and codes of pkgadd(1M).
+//! A refusing or failing script, in the words and codes of pkgadd(1M).
 
 use std::fmt;
 use std::path::Path;
@@ -8,64 +8,57 @@ use crate::script::environment::ProcedureScript;
 use crate::script::protocol::{ExitMeaning, PatchMessage, RebootRequest, ScriptOutcome};
 use patchadm_changeset::transaction::RootCondition;
 
-/// A script that did not do what it should, and the outcome for the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptFailure {
-    /// The name of the script in messages: `preinstall script`, `class action script`.
+    /// In messages: `preinstall script`, `class action script`.
     what: String,
-    /// The meaning of the exit code.
     pub meaning: ExitMeaning,
-    /// The way it ended, if the meaning does not include it.
+    /// How it ended, if `meaning` does not tell.
     detail: Option<String>,
-    /// True if a message says so, or the closing line is enough.
+    /// A message tells it; otherwise the closing line is enough.
     pub is_told: bool,
-    /// The condition of the root now.
     pub left: RootCondition,
-    /// The part of a patch that the script belongs to.
     pub part: FailedStage,
-    /// True if a signal from elsewhere ended it.
+    /// A signal from elsewhere ended it.
     pub is_signalled: bool,
-    /// The context that commands about patches add.
     pub context: Box<FailureContext>,
 }
 
-/// The context of a failed script in a patch.
+/// For scripts of patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailureContext {
-    /// The package the script belongs to, or `None` for a script of the patch itself.
+    /// `None` for a script of the patch itself.
     pub package: Option<String>,
-    /// The message of the script to patchadd(1M), if it has one.
+    /// The script's message to patchadd(1M).
     pub message: Option<PatchMessage>,
-    /// The path of the log with the output of the scripts.
+    /// Log with script output.
     pub log: Option<String>,
 }
 
-/// The parts of a patch that have scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailedStage {
-    /// A package, before anything is changed: its checkinstall.
+    /// Checkinstall, before anything is changed.
     Question,
-    /// A package.
     Package,
-    /// The patch itself, before its packages: prepatch, prebackout.
+    /// Prepatch or prebackout.
     Before,
-    /// The patch itself, after its packages: postpatch, postbackout.
+    /// Postpatch or postbackout.
     After,
-    /// A script of the patch itself that cannot be executed.
+    /// A script of the patch that cannot be executed.
     NotExecutable,
 }
 
-/// The results of scripts that outlast a committed run.
+/// Outlast a committed run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LastingResults {
-    /// True if a script warned, or did not do all of its work.
+    /// A script warned, or did only a part of its work.
     pub warned: bool,
-    /// The strongest request for a reboot.
+    /// The strongest request.
     pub reboot: RebootRequest,
 }
 
 impl ScriptFailure {
-    /// Describes how `script` ended, before anything has been changed.
+    /// For a root that is unchanged so far.
     pub(crate) fn new(script: &ProcedureScript, ended: ScriptEnd, outcome: ScriptOutcome) -> Self {
         let what = match script {
             ProcedureScript::InstallClass(_) | ProcedureScript::RemoveClass(_) => {
@@ -111,12 +104,11 @@ impl ScriptFailure {
         Self { what, part, is_signalled: false, ..Self::of_patch(key, ended) }
     }
 
-    /// Returns how the script ended, or why it did not begin, if the meaning does not include it.
+    /// Tells how it ended or why it did not begin, if the meaning does not.
     pub(crate) fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
     }
 
-    /// Returns the failure of a patch's own script that cannot be executed.
     pub(crate) fn not_executable(name: &str, reason: String) -> Self {
         let failure = Self::of_patch(name, ScriptEnd::Exited(126));
         Self { part: FailedStage::NotExecutable, detail: Some(reason), ..failure }
@@ -127,12 +119,11 @@ impl ScriptFailure {
         Self::new(&ProcedureScript::Request, ScriptEnd::Exited(5), outcome)
     }
 
-    /// Returns whether the installation goes on nevertheless.
+    /// True if the installation continues.
     pub(crate) fn is_warning(&self) -> bool {
         self.meaning == ExitMeaning::Warning
     }
 
-    /// Returns the exit code of patchadd(1M).
     pub fn patchadd_code(&self) -> u8 {
         match (&self.context.message, self.part) {
             (Some(message), FailedStage::Question | FailedStage::Package) => message.number,
@@ -144,7 +135,6 @@ impl ScriptFailure {
         }
     }
 
-    /// Returns the exit code of patchrm(1M).
     pub fn patchrm_code(&self) -> u8 {
         let suspends = matches!(self.meaning, ExitMeaning::Administration | ExitMeaning::Interaction);
         match (&self.context.message, self.part) {
@@ -156,7 +146,6 @@ impl ScriptFailure {
         }
     }
 
-    /// Returns the exit code of pkgadd(1M) and pkgrm(1M).
     pub fn code(&self) -> u8 {
         match self.meaning {
             ExitMeaning::Ok => 0,

@@ -1,6 +1,5 @@
-//! The scripts before an installation: request, which asks the user, and checkinstall, which examines the system.
-//!
-//! Both run as a user who owns nothing, before anything is changed, and answer through a response file of their own.
+//! Scripts before an installation: request asks the user, checkinstall examines the system. Both run as a user who owns
+//! nothing, and answer through a response file.
 
 use super::failure::ScriptFailure;
 use super::package_directory::PackageDirectory;
@@ -14,7 +13,6 @@ use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionEr
 use patchadm_svr4::format::response::Response;
 use patchadm_svr4::package::Params;
 
-/// The scripts to run, and the existing answers.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptQuestions {
     pub(crate) request: bool,
@@ -24,7 +22,6 @@ pub(crate) struct ScriptQuestions {
     pub(crate) request_user: RunAs,
 }
 
-/// The answers of the scripts, or of a response file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ScriptAnswers {
     pub(crate) params: Params,

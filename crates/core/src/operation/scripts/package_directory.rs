@@ -1,8 +1,5 @@
-//! The package as its scripts find it: in the directory that the user named, or in a copy in the private directory of
-//! the run.
-//!
-//! A package from a datastream or archive is copied, and so is one that the user of unprivileged scripts cannot read. The
-//! copy has the form of a package directory, so that `dirname $0` and the files beside it mean the same in both.
+//! The package as scripts find it: the named directory, or a private copy if it is packed or unreadable for the
+//! scripts' user. A copy is a package directory, too, so `dirname $0` works in both.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -19,16 +16,15 @@ use patchadm_rootfs::Summing;
 use patchadm_rootfs::{NewTree, WritableFile};
 use patchadm_svr4::package::{Mode, PackagePath};
 
-/// The directory in which scripts find a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackageDirectory {
     pub(crate) package: PathBuf,
-    /// True if it is a copy, which has the scripts but none of the objects until they are unpacked.
+    /// A copy has scripts, but no objects until they are unpacked.
     pub(crate) is_copy: bool,
 }
 
 impl PackageDirectory {
-    /// Returns the package in its place if `user` can read it there, otherwise a copy below `private`.
+    /// Copies below `private` unless `user` can read the original.
     pub(crate) fn of(
         delivered: DeliveredPackage<'_>,
         user: Option<ScriptUser>,
@@ -51,7 +47,7 @@ impl PackageDirectory {
         Ok(Self { package: place, is_copy: true })
     }
 
-    /// Returns the directory that holds the package directory: `INST_DATADIR`.
+    /// `INST_DATADIR`.
     pub(crate) fn data_directory(&self) -> &Path {
         self.package.parent().unwrap_or(&self.package)
     }
@@ -60,7 +56,7 @@ impl PackageDirectory {
         self.package.join("install").join(name)
     }
 
-    /// Returns the location of an object's content on disk or, if still packed, the path it unpacks to.
+    /// Returns where the content is, or will be unpacked.
     pub(crate) fn object(&self, part: u32, path: &PackagePath) -> PathBuf {
         let (kind, relative) = kind(path);
         let numbered = self.package.join(format!("{kind}.{part}"));
@@ -68,7 +64,7 @@ impl PackageDirectory {
         top.join(std::ffi::OsStr::from_bytes(relative))
     }
 
-    /// Checks the content of the files that scripts install against the pkgmap. Unpacks it if this is a copy.
+    /// Verifies content against the pkgmap; unpacks it into a copy.
     pub(crate) fn take(&self, delivered: DeliveredPackage<'_>, files: &[&ListedFile]) -> Result<(), Failure> {
         let DeliveredPackage { device, index, image: package } = delivered;
         let members = files.iter().filter_map(|file| member(file)).map(|member| (&member.path, member));
@@ -77,7 +73,7 @@ impl PackageDirectory {
         let mut wanted = |of: usize, path: &PackagePath| of == index && members.contains_key(path);
         device.source.stream::<Failure>(&device.image, &mut wanted, &mut |_, path, _, data| {
             let Some(member) = members.get(path) else { return Ok(()) };
-            // Only the caller reads it, and runs the scripts that read it.
+            // Only the caller, who runs the scripts, reads it.
             let file = copy.as_mut().map(|copy| copy.file(&unpacked(path)));
             let poured = file.transpose().map_err(|error| error.to_string());
             poured.and_then(|file| pour(member, data, file)).map_err(|reason| {
@@ -128,8 +124,7 @@ fn copy(package: &PackageImage, place: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the content of a file and compares it with the pkgmap. Writes it to `file` if there is one. Returns the reason if
-/// it is not as it should be.
+/// Compares content with the pkgmap, and writes it to `file`, if any. Returns the difference.
 fn pour(member: &Member, data: &mut dyn Read, mut file: Option<WritableFile>) -> Result<(), String> {
     let mut summing = Summing::default();
     let mut buffer = vec![0; 1 << 17];

@@ -1,5 +1,5 @@
-//! Scripts of a package within a run that changes the root: started between batches of changes, and the run rolled back if
-//! one refuses. This is the same for installation, removal and patches.
+//! Scripts within a run, between batches of changes; a refusal rolls the run back. Installation, removal and patches
+//! share this.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,7 +29,6 @@ use patchadm_rootfs::{Dir, Live, LiveKind, NewTree, Root, RootError, never};
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The scripts of one package in a run.
 pub(crate) struct PackageScripts<'a, 'p> {
     pub(crate) runner: &'a mut ScriptRunner<'p>,
     pub(crate) context: ScriptContext,
@@ -37,17 +36,17 @@ pub(crate) struct PackageScripts<'a, 'p> {
     pub(crate) failed_requests: FailedRequests,
 }
 
-/// The consequence of a failed call of installf(1M) or removef(1M), if the calling script went on.
+/// Consequence of a failed installf(1M) or removef(1M) if the script went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailedRequests {
-    /// It is told, and has no other consequence: the script of a package knows what it can do without.
+    /// Only report it: a package's script knows what it can do without.
     Tell,
-    /// The run is given up: patchadd(1M) and patchrm(1M) have no code for a patch that is applied in part.
+    /// Give up: patchadd(1M) and patchrm(1M) have no code for a partly applied patch.
     GiveUp,
 }
 
 impl PackageScripts<'_, '_> {
-    /// Runs a script that reads `list`, and gives up if it refuses.
+    /// The script reads `list`; a refusal ends the run.
     pub(crate) fn run_script(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -90,7 +89,7 @@ impl PackageScripts<'_, '_> {
         Ok(())
     }
 
-    /// Draws the consequence of failed calls of installf(1M) and removef(1M) that a script did not report.
+    /// Handles failed installf(1M) and removef(1M) calls that a script did not report.
     fn judge_requests(
         &mut self,
         run: &ScriptedRun<'_>,
@@ -125,7 +124,7 @@ impl PackageScripts<'_, '_> {
                     .ok_or_else(|| Cause::Internal(format!("there is no script {name}")))?;
                 let private = self.runner.shop.directory();
                 let dir = Dir::of_host(private).map_err(Cause::from)?;
-                // A script that was needed before exists already, with the same content.
+                // It exists if it was needed before, with the same content.
                 dir.remove(name.as_bytes()).map_err(Cause::from)?;
                 let written = NewTree::below(dir).write(name.as_bytes(), text.as_ref(), Mode::of(0o644));
                 written.map_err(Cause::from)?;
@@ -135,13 +134,12 @@ impl PackageScripts<'_, '_> {
     }
 }
 
-/// The reason why a run is given up.
 #[derive(Debug)]
 pub(crate) enum RunHalt {
     Cause(Cause),
-    /// The undo data cannot be written.
+    /// Undo data cannot be written.
     Saving(Cause),
-    /// The plan does not fit the root any more.
+    /// The plan no longer fits the root.
     Refused(Reason),
     Failure(Box<Failure>),
 }
@@ -180,7 +178,6 @@ impl From<RootError> for RunHalt {
 }
 
 impl RunHalt {
-    /// Marks a cause as one that occurred while undo data was written.
     pub(crate) fn while_saving(self) -> Self {
         match self {
             Self::Cause(cause) if !matches!(cause, Cause::Interrupted(_)) => Self::Saving(cause),
@@ -188,7 +185,6 @@ impl RunHalt {
         }
     }
 
-    /// Names the package, if the cause is a script that refuses.
     pub(crate) fn of_package(mut self, package: &PkgInst) -> Self {
         if let Self::Failure(failure) = &mut self
             && let Failure::Script(failure) = &mut **failure
@@ -198,7 +194,7 @@ impl RunHalt {
         self
     }
 
-    /// Turns it into the failure of a command that has changed nothing yet. `subject` is the package or patch of `command`.
+    /// For a command that has changed nothing. `subject` is its package or patch.
     pub(crate) fn without_run(self, command: Command, subject: &str) -> Failure {
         match self {
             Self::Cause(cause) | Self::Saving(cause) => {
@@ -227,7 +223,7 @@ impl RunHalt {
     }
 }
 
-/// Commits a run whose work is done, or gives it up. `subject` is the package or patch of `command`.
+/// Commits a complete run, or gives it up. `subject` is the package or patch.
 pub(crate) fn end_run(
     run: ScriptedRun<'_>,
     done: Result<(), RunHalt>,
@@ -240,12 +236,12 @@ pub(crate) fn end_run(
     }
 }
 
-/// Returns the cause of giving up a run whose script did not report that calls of installf(1M) or removef(1M) failed.
+/// For unreported failures of installf(1M) or removef(1M).
 pub(crate) fn unanswered(script: &str, failed: &[String]) -> Cause {
     Cause::Script(format!("in script {script}: {}", failed.join("; ")))
 }
 
-/// Adapts the changes of a plan to the present root. `line` gives the final line of a path.
+/// Adapts a plan to the present root. `line` returns the final line of a path.
 pub(crate) fn refresh(
     ground: &RootAndPolicy,
     plan: Plan,
@@ -264,8 +260,7 @@ pub(crate) fn refresh(
     Ok(refreshed(plan, &now, line)?)
 }
 
-/// Adds to the last batch of a run what its scripts requested from installf(1M) and removef(1M): lines of `contents` in
-/// addition to those of the batch.
+/// Adds queued installf(1M) and removef(1M) requests to the last batch.
 pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Plan, RunHalt> {
     let root = &ground.root;
     let open = open_run(root).map_err(Failure::from)?;
@@ -286,10 +281,9 @@ pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Pl
     Ok(last)
 }
 
-/// The objects that stay, as they were before the run.
+/// Objects that stay, with their state before the run.
 pub(crate) type StayingObjects = BTreeMap<ObjectPath, Live>;
 
-/// Checks that all of them are unchanged.
 pub(crate) fn check_staying(root: &Root, staying: &StayingObjects) -> Result<(), RunHalt> {
     for (path, before) in staying {
         let now = root.live_at(&root.resolver().locate(path)?)?;

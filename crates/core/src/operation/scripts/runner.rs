@@ -1,6 +1,5 @@
-//! Runs one procedure script: its environment, the receivers of its output, the log, and the record of its process.
-//!
-//! This is the same for every command. The caller decides which scripts run when, and handles their results.
+//! Runs one procedure script with environment, output, log and process record. The caller decides which scripts run,
+//! and handles results.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -22,25 +21,24 @@ use patchadm_planning::plan::refusal::Reason;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
 
-/// Receives the output of running scripts, and remarks on them. Every method does nothing by default.
+/// Methods do nothing by default.
 pub trait ScriptOutput {
-    /// Called when a procedure script is about to run, except for class action scripts and request.
+    /// Not called for class action scripts and request.
     fn executing(&mut self, _script: &str) {}
 
-    /// Receives output of a script, in pieces of any size.
+    /// In pieces of any size.
     fn heard(&mut self, _stream: OutputStream, _bytes: &[u8]) {}
 
-    /// Receives what a script failed to do; the work goes on.
+    /// The script failed to do something; the work goes on.
     fn complains(&mut self, _text: &str) {}
 
-    /// Receives text to be shown as it is.
+    /// Text to show literally.
     fn says(&mut self, _text: &str) {}
 
-    /// Receives a warning of something that a script did and that was ignored.
+    /// A script did something that was ignored.
     fn warns(&mut self, _text: &str) {}
 }
 
-/// Runs the scripts of one package or patch.
 pub(crate) struct ScriptRunner<'a> {
     pub(crate) shop: ScriptHost,
     pub(crate) ground: &'a RootAndPolicy,
@@ -48,13 +46,12 @@ pub(crate) struct ScriptRunner<'a> {
     interrupt: &'a dyn Fn() -> Option<i32>,
     trace: bool,
     limit: Option<Duration>,
-    /// The output of scripts from before there was a run that could log it.
+    /// Output before there is a run to log it.
     said: Vec<u8>,
 }
 
 impl<'a> ScriptRunner<'a> {
-    /// Prepares for the scripts of a root. `absolute` says whether they need commands in their absolute places. If these
-    /// cannot be put there, the scripts are refused.
+    /// `absolute`: scripts need commands at absolute paths, and are refused without them.
     pub(crate) fn open(
         ground: &'a RootAndPolicy,
         interrupt: &'a dyn Fn() -> Option<i32>,
@@ -101,24 +98,23 @@ impl<'a> ScriptRunner<'a> {
         }
     }
 
-    /// Returns the signal that asks the command to end, if one came.
     pub(crate) fn interrupted(&self) -> Option<i32> {
         (self.interrupt)()
     }
 
-    /// Takes the output of scripts from before the run, for its log.
+    /// Takes output from before the run, for its log.
     pub(crate) fn take_log(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.said)
     }
 
-    /// Runs a script to its end, as a part of `run` if there is one.
+    /// `run` is the surrounding run, if any.
     pub(crate) fn run(
         &mut self,
         mut call: ScriptCall,
         run: Option<&mut dyn ScriptRecorder>,
         output: &mut dyn ScriptOutput,
     ) -> Result<ScriptEnd, ScriptError> {
-        // a user at a terminal may take their time
+        // A user at a terminal may take their time.
         call.limit = call.limit.filter(|_| call.input != ScriptInput::Terminal);
         let name = call.name.as_str();
         let mut listener = Listener { name, run, said: &mut self.said, output, interrupt: self.interrupt };
@@ -142,7 +138,7 @@ struct Listener<'l, 'r> {
 }
 
 impl Listener<'_, '_> {
-    /// Adds to the log. A log that cannot be written stops nothing: the output is heard in any case.
+    /// Errors are ignored: the output is heard anyway.
     fn log(&mut self, text: &[u8]) {
         match &mut self.run {
             Some(run) => drop(run.log(text)),
@@ -173,41 +169,38 @@ impl ScriptListener for Listener<'_, '_> {
     }
 }
 
-/// The settings of scripts that only the command line knows.
+/// Known to the command line only.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptSettings {
-    /// The program itself, which is started once more to run them.
+    /// Started again to run scripts.
     pub executable: PathBuf,
-    /// The directory below which private directories are made.
+    /// For private directories.
     pub temporary: PathBuf,
-    /// True if the shell shows each command (`pkgadd -v`).
+    /// Show each command (`pkgadd -v`).
     pub trace: bool,
-    /// The seconds that one script may take, 0 for no limit; `None` leaves it to the policy of the root.
+    /// Seconds per script; 0 for no limit, `None` for the policy's.
     pub limit: Option<u64>,
-    /// Language and time zone of the caller.
+    /// Of the caller.
     pub locale: Vec<(String, OsString)>,
 }
 
-/// The knowledge of a command about a package whose scripts it runs; the same for installation, removal and patches.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptContext {
-    /// The parameters of the package: the delivered ones, with the future CLASSES and BASEDIR; at a removal, the installed
-    /// ones.
+    /// The delivered parameters with future CLASSES and BASEDIR; at a removal, the installed ones.
     pub(crate) package: Params,
     pub(crate) installed: Option<Params>,
     pub(crate) response: Params,
     pub(crate) instance: PkgInst,
     pub(crate) base: Option<ObjectPath>,
-    /// The directory that holds the package directory; `None` at a removal.
+    /// Contains the package directory; `None` at a removal.
     pub(crate) data_directory: Option<PathBuf>,
     pub(crate) install_date: Option<String>,
     pub(crate) has_begun: bool,
-    /// The name of the run, once there is one.
+    /// Set once there is a run.
     pub(crate) run: Option<String>,
 }
 
 impl ScriptContext {
-    /// Returns the context of a package for which only its parameters and its place are known.
     pub(crate) fn new(instance: PkgInst, package: Params, base: Option<ObjectPath>) -> Self {
         Self {
             package,
@@ -222,7 +215,7 @@ impl ScriptContext {
         }
     }
 
-    /// Adopts the decisions about the installation of a package: its place, and the time from which it is there.
+    /// Sets the final place and time of the installation.
     pub(crate) fn settle(&mut self, delivered: &Params, params: &Params) {
         self.package = delivered_as_placed(delivered, params);
         self.base = base_of(params);
@@ -258,8 +251,7 @@ impl ScriptContext {
         prefix.join(OsStr::from_bytes(places::package_scripts(&self.instance).relative()))
     }
 
-    /// Returns the directory in which scripts start: the one that contains them, or for a package without its own, the one
-    /// above.
+    /// The directory with the scripts, or its parent for a package without scripts.
     pub(crate) fn working_directory(&self, prefix: &Path) -> PathBuf {
         let scripts = self.installed_scripts(prefix);
         match scripts.parent() {
@@ -269,8 +261,7 @@ impl ScriptContext {
     }
 }
 
-/// Returns the parameters that scripts receive: the place of the package, and all others as delivered, including its own
-/// classes.
+/// The package's final place; all other parameters, classes included, as delivered.
 pub(crate) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
     let mut package = delivered.clone();
     if let Some(value) = placed.get("BASEDIR") {
@@ -279,7 +270,6 @@ pub(crate) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params
     package
 }
 
-/// Returns the directory of relative paths, by the parameters of a package.
 pub(crate) fn base_of(params: &Params) -> Option<ObjectPath> {
     params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok())
 }

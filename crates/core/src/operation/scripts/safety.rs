@@ -1,8 +1,5 @@
-//! The conditions that a root must meet before any script runs in it.
-//!
-//! A script works with paths of the host. If the root has a symbolic link that leads somewhere else for the host than for
-//! this program (`var -> /etc`), a script's own `rm -r` would follow it out of the root. Such a root is refused. So is a
-//! script that names commands by absolute paths that the system lacks, unless they can be provided for it.
+//! Conditions for running scripts in a root. Scripts use host paths: a link that leads elsewhere on the host (`var ->
+//! /etc`) would let `rm -r` leave the root, so such a root is refused, as are scripts with missing absolute commands.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -34,13 +31,13 @@ const ABSOLUTE: [&str; 10] = [
     "/usr/sadm/bin/",
 ];
 
-/// Returns whether scripts that install a package name commands by absolute paths that do not exist.
+/// For installation scripts.
 pub(crate) fn needs_absolute_tools(package: &PackageImage) -> bool {
     let scripts = package.install.iter().filter(|(name, _)| runs_at_installation(name));
     name_missing_tools(scripts.map(|(_, text)| text.as_slice()))
 }
 
-/// Returns whether scripts that remove an installed package name commands by absolute paths that do not exist.
+/// For removal scripts.
 pub(crate) fn needs_absolute_tools_to_go(installed: &Installed) -> bool {
     let scripts = installed.records.iter().filter(|(name, _)| runs_at_removal(name));
     name_missing_tools(scripts.map(|(_, record)| record.bytes.as_slice()))
@@ -61,7 +58,7 @@ fn runs_at_removal(record: &[u8]) -> bool {
     matches!(record, b"install/preremove" | b"install/postremove") || record.starts_with(b"install/r.")
 }
 
-/// Refuses a root in which a place that scripts work in, or lie in, is somewhere else for the host than for this program.
+/// Refuses a root if the host resolves a place of scripts differently.
 pub(crate) fn check_places(
     ground: &RootAndPolicy,
     instance: &PkgInst,
@@ -72,7 +69,7 @@ pub(crate) fn check_places(
     known.chain(base.cloned()).try_for_each(|place| check_place(ground, &place))
 }
 
-/// Refuses a root in which a directory is somewhere else for the host than for this program.
+/// Refuses a directory that the host resolves differently.
 pub(crate) fn check_place(ground: &RootAndPolicy, place: &ObjectPath) -> Result<(), Reason> {
     let why = match is_same(&ground.root, &ground.host, place) {
         Ok(true) => return Ok(()),
@@ -82,7 +79,6 @@ pub(crate) fn check_place(ground: &RootAndPolicy, place: &ObjectPath) -> Result<
     Err(unsafe_because(why))
 }
 
-/// Refuses class action scripts that could not be run safely.
 pub(crate) fn check_classes(ground: &RootAndPolicy, course: &ScriptSchedule) -> Result<(), Reason> {
     course.steps.iter().try_for_each(|step| match step {
         PackageStep::InstallClass(ClassStep { class, deliverer, files }) => {
@@ -96,7 +92,7 @@ pub(crate) fn check_classes(ground: &RootAndPolicy, course: &ScriptSchedule) -> 
     })
 }
 
-/// Refuses a class action script that is not a file, or that gets paths that lead somewhere else for the host.
+/// Refuses a class action script that is no file, or gets paths that the host resolves differently.
 fn check_class<'p>(
     ground: &RootAndPolicy,
     name: &str,
@@ -120,8 +116,7 @@ fn check_class<'p>(
     directories.iter().try_for_each(|directory| check_place(ground, directory))
 }
 
-/// Refuses a class action script that is not a file: a pipe would never end. For the shell, a symbolic link leads out of any
-/// root but that of the running system.
+/// Refuses a pipe, which would never end, and a symbolic link, which leads out of any root but the running system's.
 fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
     let look = || root.dir(&root.resolver().locate_dir(place)?)?.look(name.as_bytes());
     let shown = format!("{}/{name}", root.show(place));
@@ -133,8 +128,8 @@ fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(),
     if is_file { Ok(()) } else { Err(unsafe_because(format!("{shown} is not a regular file"))) }
 }
 
-/// Refuses a script in `place` of a root that a user other than the superuser could have written. Unprivileged callers are
-/// not checked: the script gets no more rights than its writer could have.
+/// Refuses a script that another user could have written. Skips unprivileged callers: the script gets no more rights
+/// than its writer could have.
 pub(crate) fn check_owners(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
     if !root.is_privileged() {
         return Ok(());
@@ -152,7 +147,7 @@ fn unsafe_because(why: impl Display) -> Reason {
     Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"))
 }
 
-/// Returns whether a directory of the root is the same for a process that is not confined to the root.
+/// True if a directory is the same outside the root's confinement.
 fn is_same(root: &Root, host: &Root, place: &ObjectPath) -> Result<bool, RootError> {
     if root.is_system() {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! The class action scripts for all packages: those of the root, of the running system, of this program.
+//! Class action scripts for all packages: of the root, the running system, and this program.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use patchadm_svr4::places;
 
 const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];
 
-/// Lists the class action scripts for all packages of a root. Those of the running system are not listed twice.
+/// Lists those of the running system once.
 pub(crate) fn system_scripts(ground: &RootAndPolicy) -> Result<SystemScripts, Failure> {
     let of_root = class_scripts(&ground.root)?;
     let of_host = if ground.root.is_system() { BTreeSet::new() } else { class_scripts(&ground.host)? };
@@ -38,8 +38,7 @@ fn class_scripts(root: &Root) -> Result<BTreeSet<String>, RootError> {
     Ok(names.filter(|name| name.starts_with("i.") || name.starts_with("r.")).collect())
 }
 
-/// Returns those of the class action scripts `names` of a root that a package owns, by any path, and those that are symbolic
-/// links: the target of a link may be anyone's.
+/// Returns scripts that a package owns by any path, and symbolic links, whose targets may be anyone's.
 fn delivered_scripts(root: &Root, names: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
     if names.is_empty() {
         return Ok(BTreeSet::new());

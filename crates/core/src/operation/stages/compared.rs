@@ -1,5 +1,4 @@
-//! Both trees compared with the base in force: the decision about every path, and the guards against accidental
-//! deletion.
+//! Compares both trees with the base in force: decisions, and guards against accidental deletion.
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -22,16 +21,13 @@ use patchadm_releases::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// A path that stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptPath {
-    /// The path.
     pub path: ObjectPath,
-    /// The reason, as a word: `live-only`, `volatile`, `excluded`, `socket`, `mount`.
+    /// `live-only`, `volatile`, `excluded`, `socket` or `mount`.
     pub reason: &'static str,
 }
 
-/// Both trees and the base, in the form in which they are compared.
 #[derive(Debug)]
 pub(super) struct ComparedTrees {
     base: Option<Vec<ReleaseObject>>,
@@ -42,12 +38,12 @@ pub(super) struct ComparedTrees {
     differences: TreeDifferences,
 }
 
-/// Paths that are skipped on both sides, with everything below them.
+/// Skipped on both sides, with everything below.
 #[derive(Debug)]
 pub(super) struct SkippedPaths(BTreeSet<ObjectPath>);
 
 impl SkippedPaths {
-    /// Collects the paths that either side leaves out, and mount points, below which nothing is known.
+    /// Includes mount points, below which nothing is known.
     pub(super) fn of(stage: &Tree, live: &Tree, base: Option<&BaseInForce>) -> Self {
         let left = [stage, live].into_iter().flat_map(|tree| tree.left.iter().map(|(path, _)| path));
         let mounts = [stage, live].into_iter().flat_map(|tree| &tree.mounts);
@@ -211,7 +207,7 @@ pub(super) struct BaseInForce {
     pub(super) name: String,
 }
 
-/// Reads the base in force: that of the newest applied promotion of the stage, otherwise the initial one.
+/// Reads the base of the newest applied promotion, or else the initial one.
 pub(super) fn in_force(
     stage: &Stage,
     view: &RecordView<'_>,
@@ -239,7 +235,7 @@ pub(super) fn promotions(
     view: &RecordView<'_>,
     applied: &AppliedPatches,
 ) -> Result<Vec<(u64, PromotionRecord)>, StageError> {
-    // The promotions with this id are those of another stage.
+    // Promotions with this id are of another stage.
     if stage.record == StageRecord::Elsewhere {
         return Ok(Vec::new());
     }
@@ -264,7 +260,7 @@ pub(super) fn own_promotions(
     Ok(all.into_iter().map(|(_, record)| record.id).collect())
 }
 
-/// Removes the bases of promotions that are no longer applied, as far as possible.
+/// Removes bases of promotions that are no longer applied. Ignores errors.
 pub(super) fn remove_old_bases(stage: &Stage, view: &RecordView<'_>) {
     let names = stage.own.names_that_are(|name| name.starts_with(BASES)).unwrap_or_default();
     for name in names.iter().filter(|name| name.as_slice() != BASE_OF_NEW) {

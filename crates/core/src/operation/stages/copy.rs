@@ -1,8 +1,5 @@
-//! Copies of objects in a stage, with all attributes, digested while they are copied.
-//!
-//! Files share their blocks with the live ones if the file system supports it, but never their inode. Hard links
-//! are kept. Directories are private until their contents are complete. An object that changes meanwhile is an
-//! error.
+//! Copies objects into a stage with all attributes and digests. Files share blocks if possible, never inodes; hard
+//! links are kept. Directories are private until complete. An object that changes meanwhile is an error.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -20,10 +17,10 @@ use patchadm_rootfs::{
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
-/// Objects that a thread takes at once.
+/// Objects per unit of work.
 const PIECE: usize = 32;
 
-/// Bytes read at once. A block of zeros becomes a hole.
+/// A block of zeros becomes a hole.
 const BUFFER: usize = 1 << 17;
 
 pub(super) struct Copier<'a> {
@@ -36,10 +33,10 @@ pub(super) struct Copier<'a> {
 
 #[derive(Default)]
 pub(super) struct Copied {
-    /// Objects as they are in the root, sorted by path.
+    /// As in the root, sorted by path.
     pub(super) objects: Vec<TreeObject>,
     copies: Vec<(ObjectPath, CachedFile)>,
-    /// Bytes of the files, each file counted once.
+    /// Counts each file once.
     pub(super) bytes: u64,
     pub(super) reflinked: u64,
 }
@@ -51,12 +48,12 @@ struct CopiedOne {
 }
 
 impl Copied {
-    /// Returns the cache entries of the live files, which were read after `since`.
+    /// Read after `since`.
     pub(super) fn known_files(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         known_files(&self.objects, since)
     }
 
-    /// Returns the cache entries of the copies, except those modified shortly before `since`.
+    /// Excludes copies modified shortly before `since`.
     pub(super) fn known_copies(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         let files = self.copies.iter().map(|(path, CachedFile { file, xattrs })| ReadFile {
             path,
@@ -68,7 +65,7 @@ impl Copied {
 }
 
 impl Copier<'_> {
-    /// Copies what a walk through the root found. The directories above must exist.
+    /// Parent directories must exist.
     pub(super) fn copy(&self, walk: Walk) -> Result<Copied, StageError> {
         let groups = link_groups(&walk.met);
         self.make_directories(&walk.met)?;
@@ -85,7 +82,7 @@ impl Copier<'_> {
                 linked.push(at);
             }
         }
-        // The first name of each object is the one that is copied.
+        // The first name of an object is copied.
         let mut first_of = HashMap::new();
         for &at in &alone {
             if let Some(met) = walk.met.get(at) {
@@ -176,7 +173,7 @@ impl Copier<'_> {
         for met in met.iter().filter(|met| met.status.file_type == FileType::Directory) {
             let above = directory_of(self.stage, &mut open, &met.path)?;
             match above.make_dir(met.path.name(), Mode::of(0o700)) {
-                // A directory above several staged paths, or of the records, may already exist.
+                // A shared parent, or a directory of the records, may exist.
                 Err(error) if error.errno() == Some(Errno::EXIST) => {}
                 made => drop(made?),
             }
@@ -233,8 +230,8 @@ impl Copier<'_> {
 }
 
 impl Copier<'_> {
-    /// Makes a working directory of programs: as in the root, otherwise open to every user if it is for
-    /// temporary files. Keeps an existing one.
+    /// Copies attributes from the root; otherwise a directory for temporary files is open to everybody. Keeps an
+    /// existing one.
     pub(super) fn make_working_directory(&self, path: &ObjectPath) -> Result<(), StageError> {
         self.make_way(path)?;
         let place = self.stage.dir(&parent(path))?;
@@ -265,7 +262,7 @@ struct PieceCopier<'a> {
     from: Option<Dir>,
     to: Option<Dir>,
     buffer: Vec<u8>,
-    /// The file system that cannot share blocks with the stage.
+    /// This file system cannot share blocks with the stage.
     clones_not: Option<(u32, u32)>,
 }
 
@@ -284,7 +281,7 @@ impl PieceCopier<'_> {
                 let name = met.path.name();
                 match &live.kind {
                     LiveKind::Symlink(target) => to.make_symlink(name, target)?,
-                    // A pipe or device: the walk left sockets out, and regular files come without their bytes.
+                    // A pipe or device: the walk skips sockets, and regular files have their own way.
                     kind => to.make_node(name, kind.file_type(), live.device().unwrap_or_default())?,
                 }
                 self.copier.give(to, met, &live.xattrs)?;
@@ -330,7 +327,7 @@ impl PieceCopier<'_> {
     }
 }
 
-/// Copies the bytes of a file to a new one, and digests them. Long runs of zeros become holes.
+/// Also digests them. Long runs of zeros become holes.
 fn copy_bytes(
     buffer: &mut [u8],
     source: &mut impl Read,
@@ -362,7 +359,6 @@ fn copy_bytes(
     Ok(sums)
 }
 
-/// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
 pub(super) enum CopiedObject<'a> {
@@ -379,8 +375,7 @@ pub(super) struct CopiedAttributes<'a> {
 }
 
 impl CopiedObject<'_> {
-    /// Sets all attributes. Returns whether all could be set: without privileges the owner may differ, and
-    /// then set-id bits are dropped.
+    /// Returns whether all could be set: without privileges the owner may differ, and set-id bits are dropped.
     pub(super) fn give(
         &self,
         attributes: &CopiedAttributes<'_>,
@@ -408,13 +403,13 @@ impl CopiedObject<'_> {
         match self.set_owner(wanted.uid, wanted.gid) {
             Ok(()) => Ok(true),
             Err(error) if !self.root().is_privileged() && is_forbidden(&error) => Ok(false),
-            // The user namespace of the caller does not have this id.
+            // This id does not exist in the caller's user namespace.
             Err(error) if error.errno() == Some(Errno::INVAL) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Sets an extended attribute. Returns false if this caller or file system cannot set it.
+    /// False if the caller or file system cannot set it.
     fn give_xattr(&self, key: &[u8], value: &[u8]) -> Result<bool, RootError> {
         let is_label = |label: &&str| key.starts_with(label.as_bytes());
         if OF_FILE_SYSTEM.iter().any(|start| key.starts_with(start.as_bytes())) {
@@ -467,7 +462,7 @@ impl CopiedObject<'_> {
     }
 }
 
-/// Labels are not compared by promotions: a copy without them is complete.
+/// Promotions ignore labels: a copy without them is complete.
 const LABELS: [&str; 4] = ["security.selinux", "security.SMACK64", "security.ima", "security.evm"];
 
 /// Attributes of the inode, not of its contents.

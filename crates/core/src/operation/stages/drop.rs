@@ -1,7 +1,5 @@
-//! `stage drop`: removes a stage, and deletes it from the list of its root.
-//!
-//! No command may be inside, and nothing may be mounted below it, in any visible mount namespace. From the first
-//! step on the stage counts as unfinished, so that only another drop can use what an interruption leaves.
+//! `stage drop`: removes a stage that has no commands inside and no mounts below, in any visible namespace. It is
+//! marked unfinished first, so after an interruption only another drop can use it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -27,37 +25,23 @@ use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
 const PROGRAM: &str = "stage";
 
-/// A stage that was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppedStage {
-    /// Its former path.
     pub path: String,
-    /// The number of objects removed.
     pub removed: u64,
-    /// True if it was deleted from the list of its root.
+    /// Removed from the list of its root.
     pub was_listed: bool,
-    /// Sentences for the reader of a report.
     pub notes: Vec<String>,
 }
 
-/// Error of removing a stage.
 #[derive(Debug, thiserror::Error)]
 pub enum DropError {
-    /// It is no stage, or one that is only removed with `force`.
     #[error(transparent)]
     Stage(#[from] StageError),
-    /// A command is inside, or another command changes it.
     #[error("the stage {stage} is in use: {reason}")]
-    InUse {
-        /// The path of the stage.
-        stage: String,
-        /// The lock and its holder.
-        reason: LockError,
-    },
-    /// Something is mounted below it.
+    InUse { stage: String, reason: LockError },
     #[error("something is mounted below the stage: {0}")]
     Mount(String),
-    /// The root is a part of it.
     #[error("the root {0} lies inside the stage")]
     HasRoot(String),
 }
@@ -68,7 +52,7 @@ impl From<RootError> for DropError {
     }
 }
 
-/// Removes a stage of `root`; with `force` also one that is damaged, or of another root.
+/// `force` includes damaged stages, and those of another root.
 pub fn drop_stage(
     root: &Root,
     named: &OsStr,
@@ -95,7 +79,7 @@ pub fn drop_stage(
     Dir::of_host(host_path(&above))?.must_be_removable(path.name())?;
     own.open_or_create(UNFINISHED, Mode::of(0o600))?;
     own.sync()?;
-    // The id alone is the word of the stage, which may claim to be another one.
+    // The stage may claim another one's id.
     let owner = own.itself()?.uid;
     let is_moved = |listed: &ListedStage| {
         listed.rights.as_ref().is_some_and(|rights| rights.owner == owner)
@@ -110,7 +94,7 @@ pub fn drop_stage(
     Ok(DroppedStage { path: path.to_string(), removed, was_listed, notes })
 }
 
-/// Returns the id of a stage that may be removed, if it can still be read.
+/// `None` if it cannot be read.
 fn identity_of(root: &Root, tree: &Root, own: &Dir, force: bool) -> Result<Option<StageId>, StageError> {
     if !force && !is_unfinished(own)? {
         let stage = Stage::of_tree(tree.clone())?;
@@ -179,7 +163,7 @@ fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, StageError> {
     let is_it = parent.look(path.name())?.is_some_and(|seen| {
         top.itself().is_ok_and(|own| own.inode == seen.inode && own.file_system == seen.file_system)
     });
-    // A stage that is a file system of its own stays, empty, and so does one in a directory that the caller cannot write to.
+    // A mount point stays, empty, as does a stage in a read-only directory.
     if is_it && parent.is_writable() && parent.remove_dir(path.name())? {
         removed += 1;
         parent.sync()?;
@@ -191,8 +175,7 @@ fn host_path(path: &ObjectPath) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
 }
 
-/// Returns a mount point strictly below a physical path, in the mount table of this process or of another one
-/// that sees the same directory there. Skips processes that the caller may not examine.
+/// Searches the mount tables of all visible processes that see the same directory.
 fn mount_below(directory: &Path) -> Option<String> {
     let own = Path::new("/proc/self");
     if let Some(point) = point_below(own, directory) {

@@ -1,5 +1,4 @@
-//! `stage enter`: runs a command that sees the live root with the staged directories mounted over it, or only the
-//! stage.
+//! `stage enter`: runs a command on the live root with staged directories mounted over it, or on the stage alone.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd as _;
@@ -22,54 +21,41 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 
 const WORKING: [&str; 3] = ["tmp", "usr/obj", "usr/tmp"];
 
-/// Request to enter a stage, with all facts about the caller.
 #[derive(Debug)]
 pub struct EnterRequest<'a> {
-    /// The live root.
     pub root: &'a Root,
-    /// The stage: a directory or a name.
+    /// Directory or name.
     pub stage: &'a OsStr,
-    /// The tree that is `/` inside.
     pub view: StageView,
-    /// Further mounts.
     pub mounts: Vec<MountWord>,
-    /// A file that names further mounts.
     pub mounts_file: Option<&'a Path>,
-    /// The caller has uid 0 inside.
+    /// Uid 0 inside.
     pub as_root: bool,
-    /// The command with its arguments; empty for a shell.
+    /// Empty for a shell.
     pub command: Vec<OsString>,
-    /// The shell of the caller.
     pub shell: Option<&'a OsStr>,
-    /// The environment of the caller.
     pub environment: Vec<(OsString, OsString)>,
-    /// The working directory of the caller, with all links resolved.
+    /// With links resolved.
     pub directory: Option<PathBuf>,
-    /// The file mode creation mask of the caller.
     pub umask: u32,
-    /// Input and output are the terminal of the caller.
+    /// Input and output are the terminal.
     pub is_interactive: bool,
 }
 
-/// The tree that is `/` inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageView {
-    /// The live root, read-only, with the staged paths in their places.
+    /// The live root, read-only, with staged paths in place.
     Root,
-    /// The stage.
     Stage,
 }
 
-/// Error of entering a stage.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
-    /// It is no usable stage.
     #[error(transparent)]
     Stage(#[from] StageError),
     /// It is being removed.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The namespaces or the tree could not be made, or the command could not be started.
     #[error(transparent)]
     Enclosure(#[from] EnclosureError),
 }
@@ -80,7 +66,7 @@ impl From<RootError> for EnterError {
     }
 }
 
-/// Runs a command in a stage and returns its end. `tell` receives what the user should know before it starts.
+/// `tell` receives remarks before the command starts.
 ///
 /// For processes that do nothing else afterwards: see [`enclose`].
 pub fn enter_stage(
@@ -89,11 +75,11 @@ pub fn enter_stage(
 ) -> Result<EnclosureEnd, EnterError> {
     let stage = Stage::open(request.root, request.stage)?;
     if let Err(error) = must_be_own(request.root, &stage, Undertaking::Enter) {
-        // If the stage has disappeared meanwhile, that is the reason.
+        // If the stage has disappeared, report that.
         Stage::open(request.root, request.stage)?;
         return Err(error.into());
     }
-    // This one is held to the end, in addition to the one of the first process inside.
+    // Held to the end, like the lock of the first process inside.
     let _inside = Lock::share_file(&stage.own, INSIDE)?;
     let terminal = EnclosureTerminal::Shared { is_interactive: request.is_interactive };
     let enclosure = enclosure_of(&stage, request)?;
@@ -152,7 +138,6 @@ fn inside(tree: &Path, directory: &Path) -> Option<OsString> {
     directory.strip_prefix(tree).ok().map(|rest| Path::new("/").join(rest).into())
 }
 
-/// Mounts the staged paths and working directories over the live root.
 fn mounts_on_root(
     stage: &Stage,
     place: &Path,
@@ -180,7 +165,7 @@ fn mounts_on_root(
             mounts.push(of_stage(&directory, MissingPlace::LeftOut));
         }
     }
-    // On top of them: a staged path may be below /tmp.
+    // On top: a staged path may be below /tmp.
     mounts.extend(scope.paths().iter().map(|path| of_stage(path, MissingPlace::Refused)));
     mounts.extend(own_mounts(start_files, MissingPlace::LeftOut));
     if scope.is_all() {
@@ -217,8 +202,7 @@ fn mount_of_word(word: MountWord) -> Mount {
     Mount { place: word.place, source, missing: MissingPlace::Made }
 }
 
-/// Makes mount points in the stage for other file systems of the live root, so that they exist inside too. A
-/// promotion treats them as mount points, not as staged directories.
+/// Makes mount points for other file systems of the live root. Promotions treat them as mount points.
 fn make_mount_points(stage: &Stage, root: &Root, base: &Base) -> Result<(), EnterError> {
     for object in base.objects.iter().filter(|object| object.state == BaseState::Mount) {
         let at = stage.root.resolver().locate(&object.path)?;
@@ -240,7 +224,7 @@ fn working_directories(stage: &Stage) -> Result<Vec<ObjectPath>, EnterError> {
     lines.map(|line| staged_path(line).map_err(|error| StageError::from(error).into())).collect()
 }
 
-/// Makes `/tmp` in a stage that has none. `/tmp` of the live root is never used.
+/// `/tmp` of the live root is never used.
 fn make_tmp(stage: &Stage) -> Result<(), EnterError> {
     let top = stage.root.dir(&ObjectPath::root())?;
     if top.look(b"tmp")?.is_none() {
@@ -264,11 +248,11 @@ const STAGE: &str = "PATCHADM_STAGE";
 
 const ENV: &str = "ENV";
 
-/// Place of the start files: `/dev` is the one directory that is always new and private.
+/// Start files are in `/dev`, the one directory that is always new and private.
 const OF_BASH: &str = "patchadm-bashrc";
 const OF_SH: &str = "patchadm-shrc";
 
-/// Used if no shell is named, or the named one does not exist inside.
+/// Default, also if the named shell does not exist inside.
 const SHELL: &str = "/bin/sh";
 
 #[derive(Debug, PartialEq, Eq)]
@@ -279,7 +263,7 @@ struct ShellCall {
 }
 
 impl ShellCall {
-    /// Builds the call of a command, or of a shell. Only a shell without arguments gets a changed prompt.
+    /// Only a shell without arguments gets a changed prompt.
     pub(super) fn of(
         stage: &StageName,
         command: Vec<OsString>,
@@ -299,7 +283,7 @@ impl ShellCall {
     }
 }
 
-/// Sets a variable. Returns its old value.
+/// Returns the old value.
 fn set(environment: &mut Vec<(OsString, OsString)>, name: &str, value: OsString) -> Option<OsString> {
     let old = environment.iter().position(|(known, _)| known == name).map(|at| environment.remove(at).1);
     environment.push((name.into(), value));
@@ -315,7 +299,7 @@ fn is_shell(program: &OsStr) -> bool {
     is_called(program, &["sh", "bash", "dash", "ash", "ksh", "mksh"])
 }
 
-/// Adds a start file: bash gets it as an option, other shells in the environment.
+/// bash takes an option, other shells a variable.
 fn with_start_file(shell: OsString) -> Vec<OsString> {
     if is_called(&shell, &["bash"]) {
         return vec![shell, "--rcfile".into(), format!("/dev/{OF_BASH}").into()];
@@ -323,13 +307,12 @@ fn with_start_file(shell: OsString) -> Vec<OsString> {
     vec![shell]
 }
 
-/// Commands that prefix the prompt once.
+/// Prefixes the prompt once.
 fn prompt(stage: &StageName) -> String {
     format!("case $PS1 in \"[{stage}] \"*) ;; *) PS1=\"[{stage}] $PS1\" ;; esac")
 }
 
-/// Start file of bash. It checks the prompt before each command line, because the user's own commands may set
-/// it again.
+/// Checks the prompt before each command line, because the user's own commands may reset it.
 fn bash_start(stage: &StageName) -> Vec<u8> {
     let prompt = prompt(stage);
     format!(
@@ -344,7 +327,7 @@ fn bash_start(stage: &StageName) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Start file of sh. POSIX allows variables, but no commands, in the name of the user's file.
+/// POSIX expands variables, but runs no commands, in the name of the user's file.
 fn sh_start(stage: &StageName, theirs: Option<&OsStr>) -> Vec<u8> {
     let mut text = b"# The start file of sh in a stage: that of the user, then the prompt.\n".to_vec();
     if let Some(theirs) = theirs.filter(|theirs| !theirs.is_empty() && !theirs.as_bytes().contains(&b'\n')) {

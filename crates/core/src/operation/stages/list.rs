@@ -1,4 +1,4 @@
-//! `stage list`: the stages of a root, whether each can be used, how many commands are inside, and its promotions.
+//! `stage list`: the stages of a root, their state, commands inside, and promotions.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,33 +15,28 @@ use patchadm_svr4::places;
 
 const LOCKS: &str = "/proc/locks";
 
-/// A stage of a root, as it is now.
 #[derive(Clone, Debug)]
 pub struct StageEntry {
-    /// The entry of the stage in the list of the root.
     pub listed: ListedStage,
-    /// Its state.
     pub state: StageState,
-    /// The number of commands inside, as far as the system tells; at least 1 if there is any.
+    /// Commands inside, if the system tells; at least 1 if any.
     pub inside: u64,
-    /// Its applied promotions, the oldest first.
+    /// Oldest first.
     pub promotions: Vec<PatchId>,
 }
 
-/// State of a listed stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageState {
-    /// It can be used.
     Ok,
-    /// It was never completed, or is half removed.
+    /// Never completed, or half removed.
     Unfinished,
-    /// Its identity or the base of its making is damaged or missing.
+    /// Identity or first base is damaged or missing.
     Damaged,
-    /// It is not where it was, or another stage is there.
+    /// Moved or replaced.
     Missing,
 }
 
-/// Lists the stages of a root, in the order in which they were made. Nothing is changed or locked.
+/// In order of creation. Changes and locks nothing.
 pub fn list_stages(root: &Root) -> Result<Vec<StageEntry>, StageError> {
     let (stages, promotions) = read_consistently(root, |view| {
         let listed = read_stages(root)?;
@@ -57,7 +52,7 @@ pub fn list_stages(root: &Root) -> Result<Vec<StageEntry>, StageError> {
     Ok(entries.collect())
 }
 
-/// Returns the applied promotions by their runs. Skips damaged records.
+/// Skips damaged records.
 fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>, StageError> {
     let mut found = Vec::new();
     for name in root.list(&places::patches())?.unwrap_or_default() {
@@ -80,7 +75,7 @@ fn seen(root: &Root, listed: &ListedStage) -> (StageState, u64) {
     let state = match Stage::of_tree(tree).map(|stage| stage.recorded_in(listed)) {
         Err(StageError::NoStage(_)) => StageState::Missing,
         Err(StageError::Unfinished(_)) => StageState::Unfinished,
-        // Only the owner may read the stage's own files. To another user, the stage just exists.
+        // Only the owner may read a stage's own files; for others, it just exists.
         Err(StageError::Root(error)) if error.errno() == Some(rustix::io::Errno::ACCESS) => StageState::Ok,
         Err(_) => StageState::Damaged,
         Ok(stage) if !is(listed.id, &stage) => StageState::Missing,
@@ -103,14 +98,13 @@ fn count_inside(own: &Dir) -> u64 {
     let place = format!("{major:02x}:{minor:02x}:{}", seen.inode.number);
     let table = std::fs::read_to_string(LOCKS).unwrap_or_default();
     let is_of_file = |line: &&str| line.split_whitespace().any(|word| word == place);
-    // A process that waits for a lock has an arrow before it.
+    // `->` marks a waiting process.
     let holders = table.lines().filter(is_of_file).filter(|line| !line.contains("->")).count() as u64;
-    // For each command inside, the supervisor and the first process have the lock.
+    // Each command has two holders: the supervisor and the first process.
     holders.div_ceil(2).max(1)
 }
 
 impl StageState {
-    /// Returns the word in JSON documents.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",

@@ -1,4 +1,4 @@
-//! Stages: copies of directories of a root, in which software is built, and which go live as a patch.
+//! Stages: copies of directories of a root that go live as a patch.
 //!
 //! ```text
 //!  root ──── walk ──► copy ──► stage          new
@@ -6,7 +6,6 @@
 //!        ├── tree ──► compared                status, promote, refresh
 //!  stage ┘
 //! ```
-//! `transfer` has the package records that move between a stage and its root.
 
 mod compared;
 mod copy;

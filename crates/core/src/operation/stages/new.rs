@@ -1,11 +1,10 @@
-//! `stage new`: copies directories of a root into a stage, and records their state as the first base.
+//! `stage new`: copies directories of a root into a stage, and records the first base.
 //!
 //! ```text
 //!  unfinished ─► copy ─► syncfs ─► base.0 ─► a run lists the stage ─► identity ─► unfinished mark removed
 //! ```
-//! Until the last step the stage can only be dropped. A failure or a signal removes what was made; a killed
-//! command leaves an unfinished stage. A caller who may change the root holds its lock meanwhile. Any other caller
-//! checks whether the root was changed, and starts again.
+//! Before the last step, only drop works. A failure or signal removes the stage; a killed command leaves it unfinished.
+//! A caller who may change the root holds its lock; others check for changes, and start again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -40,58 +39,48 @@ use rustix::io::Errno;
 
 const WORKING: [&str; 3] = ["/tmp", "/usr/obj", "/usr/tmp"];
 
-/// Attempts to read an unlocked root that changes meanwhile.
+/// For an unlocked root that changes meanwhile.
 const TRIES: usize = 3;
 
-/// The specification of a new stage.
 #[derive(Clone, Debug)]
 pub struct NewStageRequest {
-    /// Its path: nothing exists there, or an empty directory.
+    /// Nothing, or an empty directory.
     pub stage: PathBuf,
-    /// The directories of the root that are copied, as they were named.
+    /// As named.
     pub paths: Vec<Vec<u8>>,
-    /// Its name, instead of the last component of its path.
+    /// Default: the last component of its path.
     pub name: Option<String>,
-    /// Also copy the package database.
+    /// Copy the package database, too.
     pub records: bool,
-    /// Further working directories, as they were named.
+    /// Working directories, as named.
     pub directories: Vec<Vec<u8>>,
-    /// A file with what is mounted in the stage.
+    /// Lists mounts of the stage.
     pub mounts: Option<PathBuf>,
-    /// The paths that are not copied.
     pub exclude: Vec<PathGlob>,
 }
 
-/// The new stage.
 #[derive(Debug)]
 pub struct NewStageReport {
-    /// Result of recovery before the run.
     pub recovered: Recovered,
-    /// The id of the stage.
     pub id: StageId,
-    /// Its name.
     pub name: StageName,
-    /// Its path.
     pub path: ObjectPath,
-    /// The number of objects in its base.
+    /// Objects in its base.
     pub objects: u64,
-    /// The bytes of the files that were copied.
+    /// Bytes of copied files.
     pub bytes: u64,
-    /// The files that share their blocks with the live ones.
+    /// Files that share blocks with live ones.
     pub reflinked: u64,
-    /// The paths that were left out, and why.
     pub left: Vec<(ObjectPath, LeftReason)>,
-    /// The mount points, which were not entered.
+    /// Not entered.
     pub mounts: Vec<ObjectPath>,
-    /// True if all copies have the owners and attributes of the originals.
+    /// All copies have the original owners and attributes.
     pub owners: bool,
-    /// Sentences for the reader of a report.
     pub notes: Vec<String>,
-    /// The receipt of the run that listed the stage; `None` if the caller may not change the root.
+    /// `None` if the caller may not change the root.
     pub receipt: Option<Receipt>,
 }
 
-/// Makes a stage.
 pub fn make_stage(
     root: &Root,
     request: &NewStageRequest,
@@ -198,7 +187,7 @@ impl<'a> NewStage<'a> {
         })
     }
 
-    /// Makes the stage for a caller who may only read the root.
+    /// For a caller who may only read the root.
     fn without_lock(&self, refused: &Failure) -> Result<NewStageReport, StageError> {
         let shown = || self.root.prefix().display().to_string();
         if self.request.records && marker(self.root)?.is_none() {
@@ -254,7 +243,7 @@ impl<'a> NewStage<'a> {
         };
         let objects = BaseObjects::new(base_objects(&copied.objects, &mounts));
         put_base(&own, BASE_OF_NEW, &header, &objects)?;
-        // No user works in the stage before it is complete.
+        // Nobody works in the stage before it is complete.
         let since = own.look(BASE_OF_NEW)?.map(|seen| seen.ctime).unwrap_or_default();
         put_cache(&own, &write_cache(copied.known_copies(since), copied.known_files(begun)));
         let report = NewStageReport {
@@ -302,7 +291,7 @@ impl<'a> NewStage<'a> {
     fn copy_records(&self, copier: &Copier<'_>) -> Result<Vec<(PkgInst, String)>, StageError> {
         let scope = Scope::new(vec![places::records()])?;
         let mut walk = self.walk(&scope, &|path| !staged_records(path))?;
-        // Records in the staged paths are copied already.
+        // Records in staged paths are copied already.
         let is_there = |path: &ObjectPath| self.scope.contains(path) && !places::is_reserved(path);
         walk.met.retain(|met| !is_there(&met.path));
         copier.make_way(&places::records())?;
@@ -313,7 +302,6 @@ impl<'a> NewStage<'a> {
         Ok(packages.into_iter().map(|(name, installed)| (name, version(&installed.params))).collect())
     }
 
-    /// Makes the working directories of programs outside the staged paths.
     fn make_working_directories(&self, copier: &Copier<'_>) -> Result<(), StageError> {
         for path in self.working.iter().filter(|path| !self.scope.contains(path)) {
             copier.make_working_directory(path)?;
@@ -363,31 +351,28 @@ impl<'a> NewStage<'a> {
 
 const HANDED_DOWN: &[u8] = b"system.posix_acl_default";
 
-/// Mode of a stage whose root others can enter.
+/// Others can enter the root.
 const OPEN: u32 = 0o755;
 
-/// Mode of any other stage, and of a stage of the superuser in the making.
+/// Others cannot; also for the superuser's unfinished stage.
 const PRIVATE: u32 = 0o700;
 
-/// Permissions that the owner of a stage keeps.
 const OWN: u32 = 0o700;
 
-/// Others may enter the directory.
 const ENTER: u32 = 0o001;
 
 struct NewDirectory {
     tree: Root,
     made: Option<(Dir, Vec<u8>)>,
-    /// Final mode. Until the copy is complete, nobody else may enter a stage of the superuser: the owner of a
-    /// copied directory could replace directories in it and read what is copied into them.
+    /// Until complete, nobody else may enter a superuser's stage: the owner of a copied directory could replace
+    /// directories and read private copies.
     mode: Mode,
-    /// The directory itself, or the one in which it is made, before anything was made.
+    /// The directory, or its parent, before anything was made.
     nearest: ObjectStatus,
 }
 
 impl NewDirectory {
-    /// Makes the directory, or takes an existing empty one. Its changes go through the door of the root.
-    /// Refuses a path below one of the scope before making it.
+    /// Makes the directory, or uses an empty one. Refuses a path inside the scope first.
     pub(super) fn make(root: &Root, path: &Path, scope: &Scope) -> Result<Self, StageError> {
         let shown = || path.display().to_string();
         let absolute = std::path::absolute(path).map_err(|_| StageError::NotEmpty(shown()))?;
@@ -420,7 +405,7 @@ impl NewDirectory {
                 let name = name.as_bytes().to_vec();
                 let mode = if root.is_privileged() { PRIVATE } else { OPEN };
                 let made = place.make_dir(&name, Mode::of(mode)).map_err(|error| match error.errno() {
-                    // The name is a dangling link, or another process was quicker.
+                    // A dangling link, or another process was quicker.
                     Some(Errno::EXIST) => StageError::NotEmpty(shown()),
                     _ => error.into(),
                 })?;
@@ -432,7 +417,6 @@ impl NewDirectory {
         }
     }
 
-    /// Lets others enter, if they can enter the root.
     fn open_up(&self) -> Result<(), StageError> {
         self.set_mode(self.mode)
     }
@@ -462,12 +446,12 @@ impl NewDirectory {
         own_directory(&self.tree)?.ok_or_else(|| StageError::Changing(shown()))
     }
 
-    /// Refuses a directory that lies inside a staged path because of a bind mount.
+    /// Detects bind mounts.
     pub(super) fn must_not_be_met(&self, root: &Root, walk: &Walk, scope: &Scope) -> Result<(), StageError> {
         if let Some(met) = walk.met.iter().find(|met| key(&met.status) == key(&self.nearest)) {
             return Err(nested(self.tree.prefix(), &met.path));
         }
-        // The root directory itself is no object of a walk through all of it; neither is anything mounted below it.
+        // A walk does not list the root directory itself, or mounts below it.
         let top = root.dir(&ObjectPath::root())?.itself()?;
         if scope.is_all() && key(&top) == key(&self.nearest) {
             return Err(nested(self.tree.prefix(), &ObjectPath::root()));
@@ -487,7 +471,7 @@ impl NewDirectory {
     fn or_remove<T>(self, work: impl FnOnce(&Self) -> Result<T, StageError>) -> Result<T, StageError> {
         let done = work(&self);
         if done.is_err() {
-            // The earlier error is reported; remaining files show that the stage is unfinished.
+            // The earlier error is reported; the mark shows that the stage is unfinished.
             let _ = self.empty();
             let _ = match &self.made {
                 Some((above, name)) => above.remove_dir(name).map(drop).map_err(StageError::from),
@@ -498,12 +482,11 @@ impl NewDirectory {
     }
 }
 
-/// Returns the permissions that a stage must not grant: all of group and others if others cannot reach the
-/// root, because they could read closed data in the stage.
+/// Returns bits that a stage must not grant: all of group and others if others cannot reach the root's private data.
 fn closed_bits(root: &Root) -> Result<u32, StageError> {
     let path = physical_path(root)?;
     for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
-        // One that the caller may not open is passed by its right to enter, which is that of others.
+        // Others' search permission decides about a directory that the caller may not open.
         let Ok(directory) = Dir::of_host(Path::new(OsStr::from_bytes(directory.as_bytes()))) else {
             continue;
         };
@@ -514,8 +497,7 @@ fn closed_bits(root: &Root) -> Result<u32, StageError> {
     Ok(0)
 }
 
-/// Closes a stage, and the directories above its staged paths, as the root was closed since. Nothing is
-/// opened, because later contents of the stage may be private.
+/// Closes a stage like the root. Never opens anything, because the stage may now have private contents.
 pub(super) fn close_like_root(root: &Root, stage: &Root, scope: &Scope) -> Result<(), StageError> {
     let close = |directory: &Dir, bits: u32| {
         let mode = directory.itself()?.mode.bits();
@@ -539,7 +521,7 @@ fn must_lie_outside(root: &Root, scope: &Scope, place: &Root, stage: &Path) -> R
     let way = way_to(&physical_path(place)?)?;
     for path in scope.paths().iter().filter(|path| !path.relative().is_empty()) {
         let staged = root.dir_if_there(path);
-        // The walk reports what is not a directory.
+        // The walk reports objects that are no directories.
         let Ok(Some(staged)) = staged else { continue };
         if way.contains(&key(&staged.itself()?)) {
             return Err(nested(stage, path));
@@ -563,6 +545,6 @@ fn nested(stage: &Path, path: &ObjectPath) -> StageError {
 }
 
 fn forget_list(top: &Dir) {
-    // Most directories have none, and most file systems without support for it say so.
+    // Usually missing or unsupported.
     let _ = top.remove_xattr(b"", HANDED_DOWN);
 }

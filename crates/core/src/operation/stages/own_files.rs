@@ -1,9 +1,6 @@
-//! A stage on disk: found by its directory or name, its own files, and the trust in it.
-//!
-//! The record of the root decides whether owners, capabilities and set-id bits of a stage may go live, never the
-//! files of the stage, which its owner can change. In addition, only the superuser may be able to write to the
-//! directory of the stage and its own files, so that the record is about this stage. Stages listed by version 0.1,
-//! and trees that are no stages, have only this second rule.
+//! A stage on disk, its own files, and their trustworthiness. Only the root's record grants owners, capabilities and
+//! set-id bits, and only if nobody but the superuser may write to the stage's directory and files. Version 0.1 recorded
+//! nothing, so the second rule decides.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -29,41 +26,32 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 
 const PROGRAM: &str = "patchadm-stage";
 
-/// The mode of a stage's own files.
 const PRIVATE: u32 = 0o600;
 
-/// A complete stage.
 #[derive(Debug)]
 pub struct Stage {
-    /// Its tree, as a root of its own.
+    /// A root of its own.
     pub root: Root,
-    /// Its own files.
     pub own: Dir,
-    /// Its description of itself.
     pub identity: StageIdentity,
-    /// The record of its root about it, if it was opened for that root.
+    /// If it was opened for that root.
     pub record: StageRecord,
 }
 
-/// The record of a root about one of its stages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StageRecord {
-    /// The root does not list the stage.
     #[default]
     None,
-    /// The root lists a stage of this id in another directory, or of another owner: a copy, or a stage that claims to be that
-    /// one. The entry is not about this stage.
+    /// The root lists this id in another directory, or for another owner: this is a copy or an impostor.
     Elsewhere,
-    /// Version 0.1 listed it, and did not record what it may do.
+    /// Listed by version 0.1, without rights.
     Earlier,
-    /// The recorded rights.
     Rights(StageRights),
 }
 
 impl StageRecord {
-    /// Returns the record of the root about a stage. The id is not enough, because the stage states it
-    /// itself: the entry must also name its owner and its directory. A stage that was moved, or copied with
-    /// its root, has another directory, and its listed directory lacks a stage of this root.
+    /// The stage states its own id, so the entry must also match owner and directory. A moved stage, or one copied with
+    /// its root, has another directory; its listed one must then lack a stage of this root.
     fn of(root: &Root, stages: &StagesRecord, stage: &Stage) -> Result<Self, StageError> {
         let Some(listed) = stages.stage(stage.identity.id) else { return Ok(Self::None) };
         let (path, owner) = (physical_path(&stage.root)?, stage.own.itself()?.uid);
@@ -94,8 +82,7 @@ pub(super) fn is_in_place(root: &Root, listed: &ListedStage) -> Result<bool, Sta
     Ok(stage.is_ok_and(|stage| stage.identity.id == listed.id && stage.identity.root == path))
 }
 
-/// Opens a tree by its directory or by the name of a stage. A name means the listed stage, not a directory of
-/// that name, which somebody else may have put into the working directory.
+/// A name means the listed stage, not a directory that somebody may have put into the working directory.
 pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
     let shown = || operand.to_string_lossy().into_owned();
     let opened = std::path::absolute(operand).ok().map(|path| root.elsewhere(&path));
@@ -121,7 +108,7 @@ pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
             let missing = || StageError::NoStage(format!("{name} ({})", stage.path));
             let tree = root.elsewhere(Path::new(OsStr::from_bytes(stage.path.as_bytes())));
             let tree = tree.map_err(|_| missing())?;
-            // Whoever owns a directory above may have put a link to another stage there.
+            // The owner of a parent may have put a link to another stage there.
             if physical_path(&tree)? == stage.path { Ok(tree) } else { Err(missing()) }
         }
         (Some(_), Some(_)) => Err(StageError::Ambiguous(shown())),
@@ -129,7 +116,7 @@ pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
     }
 }
 
-/// Returns a listed stage of this name, unless the tree is in its place or was moved.
+/// Returns a listed stage of this name, unless it is this tree or was moved.
 fn other_of_name<'l>(
     root: &Root,
     listed: &'l StagesRecord,
@@ -149,7 +136,6 @@ fn other_of_name<'l>(
     Ok(named.first().copied())
 }
 
-/// Reads the list of the stages of a root.
 pub fn read_stages(root: &Root) -> Result<StagesRecord, StageError> {
     let place = stages_record();
     let text = RecordView::live(root).read(&place, LONGEST_RECORD)?.unwrap_or_default();
@@ -157,32 +143,31 @@ pub fn read_stages(root: &Root) -> Result<StagesRecord, StageError> {
 }
 
 impl Stage {
-    /// Opens the stage that an operand names. It must be complete, and one of this root.
+    /// The stage must be complete, and of this root.
     pub fn open(root: &Root, operand: &OsStr) -> Result<Self, StageError> {
         let tree = named_tree(root, operand)?;
         Self::of_root(root, tree)
     }
 
-    /// Opens the stage in a tree, which must be one of this root.
+    /// The stage must be of this root.
     pub fn of_root(root: &Root, tree: Root) -> Result<Self, StageError> {
         let stage = Self::of_tree(tree)?;
         stage.must_be_of(root)?;
         stage.on_record(root)
     }
 
-    /// Reads the record of the root again. Needed under the lock, because another command may have promoted or
-    /// refreshed the stage before.
+    /// Call this under the lock: another command may have promoted or refreshed the stage.
     pub fn on_record(self, root: &Root) -> Result<Self, StageError> {
         let record = StageRecord::of(root, &read_stages(root)?, &self)?;
         Ok(Self { record, ..self })
     }
 
-    /// Returns its id, unless the root lists another stage of that id: records of the root name that one by it.
+    /// `None` if the root lists another stage of that id.
     pub fn id_on_record(&self) -> Option<StageId> {
         (self.record != StageRecord::Elsewhere).then_some(self.identity.id)
     }
 
-    /// Opens the stage in a tree, for any root.
+    /// For any root.
     pub fn of_tree(tree: Root) -> Result<Self, StageError> {
         let shown = || tree.prefix().display().to_string();
         let own = own_directory(&tree)?.ok_or_else(|| StageError::NoStage(shown()))?;
@@ -196,19 +181,17 @@ impl Stage {
         Ok(Self { root: tree, own, identity, record: StageRecord::None })
     }
 
-    /// Returns the same with what this entry records of it.
     #[must_use]
     pub fn recorded_in(self, listed: &ListedStage) -> Self {
         Self { record: StageRecord::of_listed(Some(listed)), ..self }
     }
 
-    /// Reads the base of its making, which must be the one that the root has recorded.
+    /// It must be the recorded one.
     pub fn must_have_first_base(&self) -> Result<(), StageError> {
         let (_, seal) = self.sealed_base(BASE_OF_NEW)?;
         self.must_be_recorded(BASE_OF_NEW, seal)
     }
 
-    /// Refuses the stage of another root.
     pub fn must_be_of(&self, root: &Root) -> Result<(), StageError> {
         let path = physical_path(root)?;
         if self.identity.is_of(&path, marker(root)?.as_deref()) {
@@ -218,13 +201,12 @@ impl Stage {
         Err(StageError::OtherRoot { stage, root: of })
     }
 
-    /// Reads one of its bases.
     pub fn base(&self, name: &[u8]) -> Result<Base, StageError> {
         Ok(self.sealed_base(name)?.0)
     }
 
-    /// Refuses a base that the root has not recorded. An interrupted refresh may have changed it since; then only
-    /// the superuser may be able to write to it.
+    /// After an interrupted refresh, bases may differ from the record; then only the superuser may be able to write to
+    /// the stage.
     pub fn must_be_recorded(&self, name: &[u8], seal: Digest) -> Result<(), StageError> {
         if self.is_recorded(name, seal) || self.is_half_refreshed()? {
             return Ok(());
@@ -232,7 +214,7 @@ impl Stage {
         Err(StageError::OtherBase(self.root.show(&self.own.at(name))))
     }
 
-    /// Returns the names of its bases that are those that the root has recorded.
+    /// Only bases that the root has recorded.
     pub fn recorded_bases(&self) -> Result<Vec<Vec<u8>>, StageError> {
         let names = self.own.names_that_are(|name| name.starts_with(BASES))?;
         if self.is_half_refreshed()? {
@@ -242,7 +224,7 @@ impl Stage {
         Ok(names.into_iter().filter(is_recorded).collect())
     }
 
-    /// Returns the seal of a base, by its first line.
+    /// From the first line.
     pub fn seal(&self, name: &[u8]) -> Result<Digest, StageError> {
         let failed = |error| StageError::Base { path: self.root.show(&self.own.at(name)), error };
         let Some((file, _)) = self.own.open_seen(name)? else {
@@ -256,13 +238,12 @@ impl Stage {
         recorded_name(name).and_then(|name| rights.bases.get(&name)) == Some(&seal)
     }
 
-    /// Returns whether an interrupted refresh may explain unrecorded bases.
+    /// True if an interrupted refresh may explain unrecorded bases.
     fn is_half_refreshed(&self) -> Result<bool, StageError> {
         let is_interrupted = self.own.look(SCRATCH)?.is_some();
         Ok(is_interrupted && (!self.root.is_privileged() || other_writer(&self.root, true, false)?.is_none()))
     }
 
-    /// Reads one of its bases, and returns it with its seal.
     pub fn sealed_base(&self, name: &[u8]) -> Result<(Base, Digest), StageError> {
         let failed = |error| StageError::Base { path: self.root.show(&self.own.at(name)), error };
         let file = self.own.open_seen(name)?;
@@ -277,21 +258,20 @@ impl Stage {
         Err(failed(BaseError::OtherStage(base.header.stage)))
     }
 
-    /// Reads the patterns of what the stage was made without.
+    /// Patterns excluded when the stage was made.
     pub fn excluded(&self) -> Result<Vec<PathGlob>, StageError> {
         let Some(text) = self.own.read_regular(EXCLUDED, LONGEST_RECORD)? else { return Ok(Vec::new()) };
         let path = || self.root.show(&self.own.at(EXCLUDED));
         LeftOut::parse(&text).map_err(|error| StageError::Damaged { path: path(), error })
     }
 
-    /// Reads the cache of both sides. A defective cache counts as empty.
+    /// A defective cache counts as empty.
     pub fn cache(&self) -> StageCache {
         let text = self.own.read_regular(CACHE, 1 << 32).ok().flatten();
         text.map(|text| StageCache::parse(&text)).unwrap_or_default()
     }
 }
 
-/// Returns the name by which a root records a base of this file name.
 pub fn recorded_name(name: &[u8]) -> Option<String> {
     if name == BASE_OF_NEW {
         return Some(FIRST_BASE.to_owned());
@@ -299,20 +279,20 @@ pub fn recorded_name(name: &[u8]) -> Option<String> {
     std::str::from_utf8(name.strip_prefix(BASES)?).ok().map(str::to_owned)
 }
 
-/// Opens the directory of a stage's own files; `None` if it does not exist.
+/// `None` if it does not exist.
 pub fn own_directory(tree: &Root) -> Result<Option<Dir>, StageError> {
     let place = ObjectPath::root().join(DIRECTORY)?;
     Ok(tree.dir_if_there(&place)?)
 }
 
-/// Returns whether a stage was never completed, or is half removed: it is marked as such, or lacks identity and
-/// base, which are written before completion and removed first.
+/// True if the stage is marked unfinished, or lacks identity and base, which are written before completion and removed
+/// first.
 pub fn is_unfinished(own: &Dir) -> Result<bool, StageError> {
     let has = |name: &[u8]| own.look(name).map(|seen| seen.is_some());
     Ok(has(UNFINISHED)? || !has(IDENTITY)? && !has(BASE_OF_NEW)?)
 }
 
-/// Removes the own files of a stage, last the mark of an unfinished stage. Returns the number of objects that were removed.
+/// Removes the mark of an unfinished stage last. Returns the number of removed objects.
 pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
     let top = tree.dir(&ObjectPath::root())?;
     let mut removed = 0;
@@ -324,8 +304,7 @@ pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
     Ok(removed + top.remove_tree_counted(DIRECTORY)?)
 }
 
-/// Writes a base durably. It belongs to the owner of the stage, who must be able to read it after the superuser
-/// promoted.
+/// Durable. The base belongs to the stage's owner, who must be able to read it after the superuser promoted.
 pub fn put_base(
     own: &Dir,
     name: &[u8],
@@ -355,25 +334,24 @@ fn give_to_owner(own: &Dir, file: &WritableFile) -> patchadm_rootfs::Result<()> 
     Ok(())
 }
 
-/// Replaces or writes the small file of this name. Afterwards, no power cut loses it.
+/// The change is durable on return.
 pub fn put_file(own: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), StageError> {
     own.replace_file(PROGRAM, name, bytes, Mode::of(PRIVATE))?;
     Ok(own.sync()?)
 }
 
-/// Writes the cache. A failure to write it costs only time.
+/// Errors are ignored: a lost cache costs only time.
 pub fn put_cache(own: &Dir, cache: &[u8]) {
     let _ = own.replace_cache(PROGRAM, CACHE, cache, Mode::of(PRIVATE));
 }
 
-/// Returns the path of a tree on the host, with all links resolved.
+/// With links resolved.
 pub fn physical_path(tree: &Root) -> Result<ObjectPath, StageError> {
     let path = tree.physical_path()?;
     Ok(ObjectPath::new(path.as_os_str().as_bytes())?)
 }
 
-/// Returns who besides the superuser may write to the directory of a tree or the stage's own files, as a
-/// clause. Applies the checks for the records of a root.
+/// Returns who else may write to a tree's directory or a stage's own files, as a clause; by the checks for records.
 pub(super) fn other_writer(
     tree: &Root,
     is_stage: bool,
@@ -406,13 +384,13 @@ pub(super) fn other_writer(
     }
 }
 
-/// Returns who besides the superuser may write to the package database of a stage, as a clause.
+/// Covers the package database.
 pub(super) fn other_writer_of_records(
     tree: &Root,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<Option<String>, StageError> {
     let tree = if tree.is_showing() { tree.elsewhere(tree.prefix())? } else { tree.clone() };
-    // Directories are judged as they are opened, files by what the walk sees of them.
+    // Directories are checked when opened, files by the walk.
     let guarded = tree.guarded(records(), None);
     let (known, left) = (CacheSide::default(), LeftOut::default());
     let walked = guarded.look_at_records().map_err(StageError::from).and_then(|()| {
@@ -455,7 +433,7 @@ fn file_writer(root: &Root, at: &ObjectPath, seen: &ObjectStatus) -> Result<Opti
     Ok(is_listed.then(|| format!("an access list lets others write {path}")))
 }
 
-/// Returns who besides the superuser may write to a directory, as a clause.
+/// Returns who else may write to a directory, as a clause.
 pub(super) fn writer(directory: &Live) -> Option<String> {
     let bits = directory.mode.bits();
     let is_other_list =
@@ -488,7 +466,6 @@ fn words(told: &Untrusted) -> String {
     }
 }
 
-/// The reason why owners, capabilities and set-id bits are not copied to a root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LeftOwners {
     #[error("the root does not list this stage, so root did not make it")]
@@ -523,8 +500,7 @@ pub(super) fn owners_of(
     Ok(if has_owners { Ok(()) } else { Err(LeftOwners::Incomplete) })
 }
 
-/// Returns why a tree does not belong to the superuser alone: the root records another creator, or others may
-/// write to it.
+/// Returns why a tree is not the superuser's alone: another recorded creator, or other writers.
 pub(super) fn foreign(
     root: &Root,
     tree: &Root,
@@ -535,20 +511,18 @@ pub(super) fn foreign(
     {
         return Ok(Some(LeftOwners::MadeBy(rights.owner)));
     }
-    // The caller has said of the root whether a tree of containers is trusted.
+    // The caller decided whether to trust a container tree.
     Ok(other_writer(tree, stage.is_some(), !root.is_trusted())?.map(LeftOwners::Foreign))
 }
 
-/// Refuses the stage of another user to the superuser.
-///
-/// Whoever may write to the stage could replace what is in it meanwhile: root would run their programs there,
-/// and copy files there that the live tree keeps from them.
+/// Refuses another user's stage to the superuser: its writer could make root run their programs, and read files that
+/// the live tree keeps private.
 pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) -> Result<(), StageError> {
     if !root.is_privileged() {
         return Ok(());
     }
     let Some(reason) = foreign(root, &stage.root, Some(stage))? else {
-        // A refresh would be recorded for the listed stage, which may be this one under another name.
+        // A refresh would be recorded for the listed stage, which this may be under another name.
         return if undertake == Undertaking::Refresh && stage.record == StageRecord::Elsewhere {
             Err(StageError::ListedElsewhere(stage.root.prefix().display().to_string()))
         } else {
@@ -556,7 +530,7 @@ pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) ->
         };
     };
     let uid = stage.own.itself()?.uid;
-    // A stage that the root has recorded is refreshed by those who can record its bases there.
+    // A recorded stage is refreshed by users who can record its bases.
     let may_refresh = match &stage.record {
         StageRecord::Rights(rights) => rights.owner == uid,
         StageRecord::Elsewhere => false,
@@ -588,8 +562,7 @@ pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> R
     Ok(())
 }
 
-/// Refuses a tree that a bind mount makes one of the directories found in the root, or puts inside one. Path
-/// names do not show that.
+/// Detects bind mounts: the tree must neither be nor contain a directory of the root.
 pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> Result<(), StageError> {
     let way = way_to(&physical_path(tree)?)?;
     let numbers: HashSet<u64> = way.iter().map(|(_, number)| *number).collect();
@@ -604,8 +577,8 @@ pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> R
     Ok(())
 }
 
-/// Returns the directories on the way to a path of the host, itself included. Skips directories that the
-/// caller may not open: such a caller cannot stage them.
+/// Returns all parents of a host path, itself included. Skips directories that the caller may not open, and so cannot
+/// stage.
 pub(super) fn way_to(path: &ObjectPath) -> Result<HashSet<ObjectKey>, StageError> {
     let mut way = HashSet::new();
     for directory in std::iter::once(path.clone()).chain(path.ancestors()) {

@@ -1,4 +1,4 @@
-//! Records of a root about its stages, and records that are copied into a stage.
+//! Records about stages in a root, and records copied into a stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// Placeholder for runs without packages.
+/// For runs without packages.
 const NO_PACKAGE: &str = "patchadm";
 
 const PROGRAM: &str = "patchadm-stage";
@@ -47,22 +47,22 @@ pub(super) fn staged_records(path: &ObjectPath) -> bool {
     !OF_RUNS.contains(&name) && !is_of_run.iter().any(|start| name.starts_with(start))
 }
 
-/// Lists a stage in a run of its own. The entry is durable afterwards.
+/// A run of its own, durable afterwards.
 pub(super) fn record_stage(session: &Session<'_>, stage: ListedStage) -> Result<Receipt, StageError> {
     let mut stages = read_stages(&session.ground.root)?;
     stages.add(stage);
     write(session, &stages, session.caller.program)
 }
 
-/// Deletes a stage from the list of its root in a run of its own; `None` if it is not listed.
+/// A run of its own; `None` if the stage is not listed.
 pub fn forget_stage(session: &Session<'_>, id: StageId) -> Result<Option<Receipt>, StageError> {
     let mut stages = read_stages(&session.ground.root)?;
     let is_listed = stages.remove(id);
     if is_listed { write(session, &stages, session.caller.program).map(Some) } else { Ok(None) }
 }
 
-/// Records the bases of a stage after a refresh, in a run of its own. `sound` are the recorded ones. A stage
-/// that version 0.1 listed gets its rights recorded, too, if only the superuser can have written it.
+/// A run of its own, after a refresh. `sound` are recorded bases. A stage listed by version 0.1 gets its rights if only
+/// the superuser can have written it.
 pub(super) fn record_bases(
     session: &Session<'_>,
     stage: &Stage,
@@ -89,8 +89,7 @@ pub(super) fn record_bases(
     if is_new { write(session, &stages, STAGE_REFRESH).map(Some) } else { Ok(None) }
 }
 
-/// Returns the change that records the base of a promotion in its own run; `None` if the root records no
-/// bases of the stage. Keeps the bases of applied promotions and the first one.
+/// `None` if the root records no bases of the stage. Keeps bases of applied promotions, and the first one.
 pub(super) fn promotion_base(
     root: &Root,
     stage: &Stage,

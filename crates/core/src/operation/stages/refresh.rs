@@ -1,13 +1,10 @@
-//! `stage refresh`: brings changes of the live tree into a stage, by the rule of promotions with the sides
-//! exchanged.
+//! `stage refresh`: brings live changes into a stage, by the rule of promotions with sides exchanged.
 //!
 //! ```text
 //!   base in force, both trees ─► decisions ─► objects into the stage ─► their states into the bases ─► records
 //! ```
-//! Objects come first, then the bases that record them: after an interruption, the next refresh finds both sides
-//! equal and updates the bases. Until then the choices of the options are kept beside the copies, so that a
-//! promotion completes an interrupted refresh as it was requested. The only change of the root is its record of
-//! the bases, in a run of its own, before the refresh counts as complete.
+//! Objects precede bases: after an interruption, the next refresh finds both sides equal and updates the bases, with
+//! choices kept beside the copies. Only the record of bases changes in the root, before the refresh is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -51,39 +48,32 @@ use serde::{Deserialize, Serialize};
 pub use super::error::CompletedRefresh;
 pub use super::transfer::packages::{MovedPackage, PackageMove, StayReason};
 
-/// The options of `stage refresh`.
 #[derive(Clone, Debug, Default)]
 pub struct RefreshRequest {
-    /// The stage: its directory or its name.
+    /// Directory or name.
     pub stage: OsString,
-    /// How to treat paths that both sides changed.
+    /// For paths that both sides changed.
     pub edited: Option<Edited>,
-    /// Of those, the ones that are replaced in any case.
+    /// Always replaced, of those.
     pub overridden: Vec<ObjectPath>,
-    /// And the ones that are kept in any case.
+    /// Always kept, of those.
     pub preserved: Vec<ObjectPath>,
-    /// Plan only; nothing is changed.
     pub dry_run: bool,
 }
 
-/// Report of a refresh.
 #[derive(Debug)]
 pub struct RefreshReport {
-    /// Result of recovery before the run.
     pub recovered: Recovered,
-    /// The name of the stage.
     pub stage: String,
-    /// The number of paths of the stage that changed, or would change.
+    /// Paths changed, actually or in projection.
     pub taken: usize,
-    /// The paths that both sides changed.
     pub conflicts: BTreeMap<ObjectPath, Conflict>,
-    /// The packages that came to the root, or went from it.
+    /// Added to the root, or removed.
     pub packages: Vec<MovedPackage>,
-    /// The refusal; nothing was changed.
+    /// Nothing was changed.
     pub refused: Option<Failure>,
 }
 
-/// Brings changes of the live tree into a stage, or says what that would do.
 pub fn refresh_stage(
     root: &Root,
     request: &RefreshRequest,
@@ -134,11 +124,11 @@ fn refresh_locked(
     let records = records_session(stage, caller)?;
     let records = StageRecords::locked(records.as_ref());
     if let Err(refused) = may_change(root) {
-        // The root could not record the bases, and would refuse them from then on.
+        // The root could not record the bases, and would then refuse them.
         if matches!(stage.record, StageRecord::Rights(_)) {
             return Err(refused.into());
         }
-        // A caller who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
+        // A caller who may only read the root cannot lock it, so copies are verified.
         let refresher = StageRefresher { ground: &ground, stage, choice, caller, records, session: None };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return refresher.perform(&decided, Recovered::Nothing);
@@ -163,7 +153,6 @@ struct StageRefresher<'a> {
 #[derive(Clone, Copy)]
 enum StageRecords<'a> {
     None,
-    /// Read only.
     Planned,
     Locked(&'a Session<'a>),
 }
@@ -188,7 +177,7 @@ impl StageRefresher<'_> {
         must_be_apart(root, &self.stage.root, scope.paths())?;
         let excluded = self.stage.excluded()?.into_iter().chain(self.ground.policy.promote_exclude.clone());
         let owners = self.owners()?;
-        // Whoever may write the stage may write its cache, too, and with it what is believed of the live tree.
+        // A writer of the stage could forge its cache, and with it the state of the live tree.
         let known = if owners { self.stage.cache() } else { StageCache::default() };
         let left = LeftOut::by(excluded.collect());
         let interrupt = self.caller.interrupt;
@@ -213,8 +202,8 @@ impl StageRefresher<'_> {
         let packages_of_base = &base.base.header.packages;
         let owned = source.as_ref().map(|source| source.owned_otherwise(&trees.differing(), &lines));
         let owned = owned.transpose()?.unwrap_or_default();
-        // An object that the root deleted stays in the stage if a package owns it there by a line that the root lacks. It
-        // keeps records of packages in the stage, and those keep more objects, so this is repeated until nothing is added.
+        // A deleted object stays if a package of the stage owns it by a line that the root lacks. Keeping it keeps
+        // records, which keep more objects: repeat until stable.
         let mut needed = BTreeSet::new();
         let (outcomes, (patches, packages)) = loop {
             let facts = RefreshFacts { lines: &lines, choice: &self.choice, needed: &needed, unfinished };
@@ -267,8 +256,7 @@ impl StageRefresher<'_> {
         })
     }
 
-    /// Returns the records that come from the root: of patches, of packages that the stage did not change,
-    /// and of packages that were added or removed.
+    /// Records of patches, of packages unchanged in the stage, and of added or removed packages.
     fn records(
         &self,
         source: &RecordSource<'_>,
@@ -348,8 +336,7 @@ impl StageRefresher<'_> {
     }
 }
 
-/// Completes an interrupted refresh with its original choices. The caller holds the lock of the stage, and no
-/// other.
+/// Uses the original choices. The caller holds only the stage's lock.
 pub(super) fn complete_refresh(
     root: &Root,
     stage: &Stage,
@@ -411,15 +398,14 @@ impl StageToBe {
     }
 }
 
-/// Returns whether a refresh was interrupted: in the objects, the bases, or the package database of the
-/// stage.
+/// Looks at objects, bases and the package database.
 pub(super) fn is_interrupted(stage: &Stage) -> Result<bool, StageError> {
     Ok(stage.own.look(SCRATCH)?.is_some() || has_run_of_refresh(stage)?)
 }
 
-/// Returns the choices of the interrupted refresh; `None` if it was interrupted before it recorded them.
+/// `None` if they were not recorded yet.
 fn kept_choice(stage: &Stage) -> Result<Option<EditChoice>, StageError> {
-    // Without copies beside it, the refresh was completed.
+    // Without copies, the refresh was completed.
     if stage.own.look(SCRATCH)?.is_none() {
         return Ok(None);
     }
@@ -436,7 +422,7 @@ fn default_choice(ground: &RootAndPolicy) -> EditChoice {
 
 const VERSION: u32 = 1;
 
-/// Decisions about paths that both sides changed, as recorded for an interrupted refresh.
+/// For paths that both sides changed, as recorded for an interrupted refresh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct RefreshChoices(EditChoice);
 
@@ -495,7 +481,7 @@ impl RefreshChoices {
             overridden: texts(&self.0.overridden),
             preserve: texts(&self.0.preserved),
         };
-        // Strings, a number and words: serialising these cannot fail.
+        // Serializing strings, a number and words cannot fail.
         let mut line = serde_json::to_vec(&written).unwrap_or_default();
         line.push(b'\n');
         line
@@ -509,7 +495,7 @@ struct RefreshFacts<'a> {
     unfinished: Option<UnfinishedRefresh<'a>>,
 }
 
-/// State left by an interrupted refresh. When it began, no conflict was undecided.
+/// No conflict was undecided when it began.
 #[derive(Clone, Copy)]
 struct UnfinishedRefresh<'a> {
     base: &'a Base,
@@ -518,8 +504,7 @@ struct UnfinishedRefresh<'a> {
 }
 
 impl UnfinishedRefresh<'_> {
-    /// Returns whether a half-done refresh may explain the difference of the stage: a directory without its
-    /// attributes, or one of several names of a file.
+    /// True if a half-done refresh may explain a difference: a directory without attributes, or one of several names.
     fn explains(&self, path: &ObjectPath) -> bool {
         let Some(stage) = self.stage.object(path).map(TreeObject::state) else { return false };
         let live = self.live.object(path).map(TreeObject::state);
@@ -568,16 +553,14 @@ struct DecidedRefresh {
     scope: Scope,
     live: Tree,
     outcomes: Outcomes,
-    /// Paths that the root deleted, but a package of the stage owns. The common state is gone, so the stage
-    /// has them as new ones.
+    /// Deleted in the root, but owned by a package of the stage, where they count as new.
     left_to_stage: BTreeSet<ObjectPath>,
     directories: BTreeMap<ObjectPath, Inode>,
     patches: BroughtPatches,
     packages: MovedPackages,
-    /// Name of the base in force: `0`, or the id of a promotion.
+    /// `0`, or the id of a promotion.
     base_name: String,
-    /// Paths that an interrupted refresh may have brought: equal in both trees, different from the base.
-    /// `None` without an interrupted refresh.
+    /// Equal in both trees, different from the base: perhaps from the interrupted refresh, if there is one.
     brought_before: Option<BTreeSet<ObjectPath>>,
 }
 
@@ -627,8 +610,8 @@ fn changes(outcome: &Outcome) -> bool {
 struct RefreshedStage<'a> {
     root: &'a Root,
     stage: &'a Stage,
-    /// Whether owners, set-id bits and system attributes are copied. They are not copied into the stage of
-    /// another user, because a set-id program would stay there after the live one is fixed.
+    /// Owners, set-id bits and system attributes are not copied into another user's stage: a set-id program would
+    /// survive the live fix.
     owners: bool,
     interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
@@ -671,8 +654,7 @@ impl RefreshedStage<'_> {
         Ok(place)
     }
 
-    /// Copies everything except directories, and verifies that the copies are what the decisions were based
-    /// on.
+    /// Copies all but directories, and verifies that copies match the decisions.
     fn copy(&self, scratch: &Root, taken: &[&TreeObject]) -> Result<(), StageError> {
         let root = self.root;
         let is_whole = AtomicBool::new(true);
@@ -721,9 +703,8 @@ fn parent(root: &Root, path: &ObjectPath) -> Result<Dir, StageError> {
     Ok(root.dir(&path.parent().unwrap_or_else(ObjectPath::root))?)
 }
 
-/// The stage while objects are replaced. A user who owns a part of the live tree owns that part of the stage
-/// and may exchange directories in it, so each directory must be one that was read before, or that was made
-/// since.
+/// Owners of parts of the live tree own these in the stage and may exchange directories, so each directory must be one
+/// that was read or made before.
 struct StagedPlaces<'a> {
     stage: &'a Root,
     directories: BTreeMap<ObjectPath, Inode>,
@@ -734,7 +715,7 @@ impl StagedPlaces<'_> {
         self.directory(&path.parent().unwrap_or_else(ObjectPath::root))
     }
 
-    /// Opens a directory. Directories above the staged paths are not verified.
+    /// Parents of staged paths are not verified.
     fn directory(&self, path: &ObjectPath) -> Result<Dir, StageError> {
         let opened = self.stage.dir(path)?;
         match self.directories.get(path) {
@@ -747,7 +728,7 @@ impl StagedPlaces<'_> {
         let above = self.above(path)?;
         let Some(seen) = above.look(path.name())? else { return Ok(()) };
         if seen.file_type == FileType::Directory {
-            // Files that were made in it meanwhile stay, and the directory with them.
+            // Files that were made meanwhile stay, and so does the directory.
             above.remove_dir(path.name())?;
         } else {
             above.remove(path.name())?;
@@ -755,7 +736,7 @@ impl StagedPlaces<'_> {
         Ok(())
     }
 
-    /// Puts an object in its place. An object of another type is removed first.
+    /// Removes an object of another type first.
     fn put(&mut self, scratch: &Root, object: &TreeObject) -> Result<(), StageError> {
         let TreeObject { path, live, .. } = object;
         let above = self.above(path)?;
@@ -814,22 +795,20 @@ fn bring_patches(session: &Session<'_>, patches: &BroughtPatches) -> Result<(), 
     Ok(())
 }
 
-/// Writes the new states into these bases, the base in force last: until then the earlier agreement of the
-/// others with it can be determined.
+/// Writes the base in force last: until then, its earlier agreement with other bases can be determined.
 fn write_states(stage: &Stage, decided: &DecidedRefresh, sound: &[Vec<u8>]) -> Result<(), StageError> {
     let in_force =
         if decided.base_name == "0" { BASE_OF_NEW.to_vec() } else { base_name(&decided.base_name) };
     let before = stage.base(&in_force)?;
     for name in sound.iter().filter(|name| **name != in_force) {
-        // The base of a promotion that is long gone may be damaged: nothing needs it.
+        // A damaged old promotion's base is not needed.
         let Ok(base) = stage.base(name) else { continue };
         put_states(stage, name, &base, decided, &Apart::of(&before, &base))?;
     }
     put_states(stage, &in_force, &before, decided, &Apart::default())
 }
 
-/// Records the new versions of packages in these bases. A base that differs from the base in force on a
-/// package continues to differ.
+/// A base that differs from the base in force on a package stays different.
 fn write_packages(stage: &Stage, decided: &DecidedRefresh, sound: &[Vec<u8>]) -> Result<(), StageError> {
     let changes = &decided.packages.in_bases;
     if changes.is_empty() {
@@ -863,7 +842,7 @@ fn put_packages(
     put_base(&stage.own, name, &header, &BaseObjects::new(base.objects))
 }
 
-/// Applies changes to versions; `None` removes a package.
+/// `None` removes a package.
 fn with_packages<'a>(
     mut packages: BTreeMap<PkgInst, String>,
     changes: impl IntoIterator<Item = (&'a PkgInst, &'a Option<String>)>,
@@ -891,11 +870,10 @@ fn put_states(
     put_base(&stage.own, name, &base.header, &BaseObjects::new(objects))
 }
 
-/// Paths at which a base differs from the base in force.
 #[derive(Default)]
 struct Apart {
     states: BTreeSet<ObjectPath>,
-    /// Mount points, about which bases record nothing.
+    /// Bases record nothing about mount points.
     mounts: BTreeSet<ObjectPath>,
 }
 
@@ -917,7 +895,7 @@ impl Apart {
     }
 }
 
-/// Returns the objects in a comparable form, in which group numbers do not matter.
+/// Comparable regardless of group numbers.
 fn compared(base: &Base) -> Vec<ReleaseObject> {
     let owners = ComparedAttributes { owners: true };
     base.objects.iter().filter_map(|one| of_recorded(&one.path, one.object()?, owners)).collect()

@@ -1,8 +1,6 @@
-//! All objects below some directories of a root or stage, with all attributes and digests.
-//!
-//! Files that a [`StageCache`](patchadm_inputs::stage::StageCache) knows are not read; the others are read in
-//! parallel. A file that changes or is replaced meanwhile is an error, so that every listed state existed. A name
-//! that another process creates or removes meanwhile may be listed or not.
+//! Lists all objects below directories, with attributes and digests. Files unknown to the
+//! [`StageCache`](patchadm_inputs::stage::StageCache) are read in parallel. A changing file is an error, so every
+//! listed state existed; names may appear or vanish.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -22,40 +20,35 @@ use patchadm_rootfs::{
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// Files that a thread takes at once.
+/// Files per unit of work.
 const PIECE: usize = 64;
 
-/// Bytes read at once.
 const BUFFER: usize = 1 << 17;
 
-/// The objects of a tree.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// The objects, sorted by path: the directories of the scope and everything below them, except `/` itself.
+    /// The scope's directories and everything below, except `/`; sorted by path.
     pub objects: Vec<TreeObject>,
-    /// The mount points below them, sorted; their contents are not read.
+    /// Sorted; not entered.
     pub mounts: Vec<ObjectPath>,
-    /// The paths that were skipped, sorted, and why. For a directory, only its own path is listed.
+    /// Sorted; a skipped directory stands for its contents.
     pub left: Vec<(ObjectPath, LeftReason)>,
-    /// True if the cache has exactly these files, so that none had to be read.
+    /// The cache has exactly these files.
     pub is_as_known: bool,
 }
 
-/// One object of a tree.
 #[derive(Clone, Debug)]
 pub struct TreeObject {
-    /// Its path, the same in the root and in the stage.
+    /// The same in root and stage.
     pub path: ObjectPath,
-    /// The state of the object.
     pub live: Live,
-    /// The number that all names of one object in the tree share; `None` for an object with no other name there.
+    /// Shared by all names of one object; `None` for a single name.
     pub group: Option<u32>,
 }
 
-/// Identifies an object independently of its path.
+/// Independent of paths.
 pub(super) type ObjectKey = ((u32, u32), u64);
 
-/// Reads a tree.
 pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
     let mut walk = request.walk(places::is_reserved)?;
     let is_as_known = walk.is_as_known(request.known);
@@ -70,7 +63,7 @@ pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
     Ok(Tree { objects, mounts, left, is_as_known })
 }
 
-/// Reads the files with unknown bytes, each once even if it has several names.
+/// Reads each file once, even with several names.
 fn read_files(request: &TreeRequest<'_>, walk: &mut Walk) -> Result<(), StageError> {
     let mut firsts: HashMap<ObjectKey, usize> = HashMap::new();
     let mut to_read = Vec::new();
@@ -138,7 +131,7 @@ impl FileReader<'_> {
     }
 }
 
-/// Returns the directory of a path, which may be open already.
+/// Reuses an open directory.
 pub(super) fn directory_of<'d>(
     root: &Root,
     open: &'d mut Option<Dir>,
@@ -174,24 +167,23 @@ pub(super) fn link_groups(met: &[MetObject]) -> HashMap<ObjectKey, u32> {
 }
 
 impl Tree {
-    /// Returns the object at a path.
     pub fn object(&self, path: &ObjectPath) -> Option<&TreeObject> {
         let at = self.objects.binary_search_by(|object| object.path.cmp(path)).ok()?;
         self.objects.get(at)
     }
 
-    /// Returns the files as a cache keeps them; they were read after the moment `since`.
+    /// Read after `since`.
     pub fn known_files(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         known_files(&self.objects, since)
     }
 
-    /// Returns its objects and mount points as a base has them, sorted by path.
+    /// Includes mount points; sorted by path.
     pub fn base_objects(&self) -> Vec<BaseObject> {
         base_objects(&self.objects, &self.mounts)
     }
 }
 
-/// Returns the cache entries of files, which were read after `since`.
+/// Read after `since`.
 pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
     let files = objects.iter().filter_map(|TreeObject { path, live, .. }| {
         let LiveKind::Regular { size, b3, cksum } = live.kind else { return None };
@@ -202,7 +194,7 @@ pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> impl Iter
     files.filter(move |file| file.is_kept(since))
 }
 
-/// Returns objects and mount points as a base has them, sorted by path.
+/// Includes mount points; sorted by path.
 pub(super) fn base_objects(objects: &[TreeObject], mounts: &[ObjectPath]) -> Vec<BaseObject> {
     let mounts = mounts.iter().map(|path| BaseObject { path: path.clone(), state: BaseState::Mount });
     let mut all: Vec<BaseObject> = objects.iter().map(TreeObject::base_object).chain(mounts).collect();
@@ -211,36 +203,30 @@ pub(super) fn base_objects(objects: &[TreeObject], mounts: &[ObjectPath]) -> Vec
 }
 
 impl TreeObject {
-    /// Returns its state as records have it.
     pub fn state(&self) -> RecordedState {
         RecordedState { group: self.group, ..RecordedState::of(&self.live) }
     }
 
-    /// Returns it as a base has it.
     pub fn base_object(&self) -> BaseObject {
         BaseObject { path: self.path.clone(), state: BaseState::Object(Box::new(self.state())) }
     }
 }
 
-/// The request to read a tree.
 #[derive(Clone, Copy)]
 pub struct TreeRequest<'a> {
-    /// The tree: the root, or the stage.
     pub root: &'a Root,
-    /// The directories of the tree that count.
     pub scope: &'a Scope,
-    /// The paths that are skipped.
     pub left: &'a LeftOut,
-    /// Files that need not be read again.
+    /// These are not read again.
     pub known: &'a CacheSide,
-    /// Returns the signal that asks the walk to end, if any. Called between objects and between parts of a file.
+    /// Returns the signal that asks for the end, if any.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
 pub(super) struct MetObject {
     pub(super) path: ObjectPath,
     pub(super) status: ObjectStatus,
-    /// `None` for a regular file whose bytes are not known.
+    /// `None` for a regular file with unknown bytes.
     pub(super) live: Option<Live>,
 }
 
@@ -252,7 +238,7 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Returns whether the cache has exactly the files that were found.
+    /// True if the cache has exactly these files.
     pub(super) fn is_as_known(&self, known: &CacheSide) -> bool {
         let mut files = self.met.iter().filter(|met| met.status.file_type == FileType::Regular);
         let count = files.clone().count();
@@ -280,7 +266,7 @@ struct EnteredDirectory {
 }
 
 impl TreeRequest<'_> {
-    /// Walks all directories. Skips paths that `is_reserved` accepts.
+    /// Skips paths that `is_reserved` accepts.
     pub(super) fn walk(&self, is_reserved: impl Fn(&ObjectPath) -> bool + Sync) -> Result<Walk, StageError> {
         let walker = Walker { request: self, is_reserved: &is_reserved };
         walker.walk()
@@ -382,7 +368,7 @@ impl Walker<'_> {
             return Ok(());
         }
         let failed = |error| StageError::of_reading(error, || self.request.root.show(&path));
-        // A name that was removed after the listing counts as removed before it.
+        // Removed after the listing.
         let Some(status) = dir.look(name).map_err(failed)? else { return Ok(()) };
         if let Some(reason) = self.request.left.reason(&path, status.file_type) {
             entered.walk.left.push((path, reason));
@@ -455,8 +441,7 @@ pub(super) fn hide_own(tree: &mut Tree, kept: &KeptLibraries) {
     }
 }
 
-/// Removes the kept objects of a root from a stage, which has an earlier copy. A different object of the
-/// stage stays.
+/// The stage has old copies of the root's kept objects. Different objects stay.
 pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
     if kept.is_empty() {
         return;
@@ -472,7 +457,7 @@ pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
     stage.objects.retain(|object| !is_copy(object));
 }
 
-/// Removes packages of kept libraries from a line; `None` if no other package owns it.
+/// `None` if no other package owns the line.
 pub(super) fn without_kept(
     mut line: ContentsLine,
     kept: &BTreeMap<PkgInst, Installed>,
@@ -576,7 +561,7 @@ mod tests {
         let late = Timestamp::whole(i64::from(u32::MAX));
         assert_eq!(tree.known_files(late).count(), 3);
         assert_eq!(tree.known_files(Timestamp::default()).count(), 0, "they were touched later");
-        // The digest is made up, so a reader that returns it has not read the bytes.
+        // The digest is invented, so a reader that returns it has not read the bytes.
         let with_other_bytes = tree.known_files(late).map(|mut read| {
             read.file.sums.b3 = patchadm_rootfs::Digest([7; 32]);
             read

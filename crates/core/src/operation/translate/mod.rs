@@ -1,14 +1,11 @@
-//! Copying packages between devices: pkgtrans(1), `pkgadd -s` and `pkgrm -s`.
+//! Copies packages between devices: pkgtrans(1), `pkgadd -s` and `pkgrm -s`.
 //!
 //! ```text
 //! Device ─ prepare ─► Translation ─ perform ─► directory   one directory per package, each complete or absent
 //!                                         └──► stream      one file, complete or unchanged
 //! ```
-//! Only the parts of a package are copied: pkginfo and pkgmap byte for byte, the files of `install`, and the
-//! objects of the pkgmap with modes and times of the source. Sizes and sums are verified. Nothing gets its name
-//! before it is complete. New objects are not synced, because they can be made again; bytes that replace an
-//! existing object are synced first. No database is read, no lock is taken, no script runs. Signatures are neither
-//! verified nor made.
+//! Only parts of a package are copied, verified by size and sum, and named when complete. New objects are not synced;
+//! bytes that replace an existing object are. No database, locks, scripts or signatures are involved.
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +23,7 @@ use std::path::{Path, PathBuf};
 use crate::operation::device;
 use crate::operation::device::OpenDevice;
 use crate::operation::queries::select::PackagePattern;
-use patchadm_inputs::source::{Form, MemberStamp, PackageImage, SourceError};
+use patchadm_inputs::source::{Form, MemberStamp, PackageImage, SourceError, SourceProblem};
 use patchadm_rootfs::{
     Dir, Interrupt, InterruptibleRead, NewTree, Root, RootError, Timestamp, UnnamedDirectory, WritableFile,
     never, random,
@@ -39,61 +36,52 @@ use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PathError, P
 
 const PROGRAM: &str = "pkgtrans";
 
-/// Request to copy packages to another device.
 #[derive(Clone, Debug)]
 pub struct TranslateRequest {
-    /// The source of the packages: a directory of packages, one package, a datastream, an archive, a pipe.
+    /// A directory of packages, one package, a datastream, an archive, or a pipe.
     pub device: PathBuf,
-    /// The packages to move: names, `PKG.*`, `all`; all packages if empty.
+    /// Names, `PKG.*`, `all`; empty for all.
     pub packages: Vec<String>,
-    /// The categories to which the packages are limited; no limit if empty.
+    /// Empty for no limit.
     pub categories: Vec<String>,
-    /// The destination.
     pub to: TransferDestination,
-    /// How to treat packages that already exist at the destination.
     pub existing: ExistingPolicy,
-    /// Copy only pkginfo and pkgmap.
     pub description_only: bool,
 }
 
-/// The destination of packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransferDestination {
-    /// An existing directory: each package becomes a directory in it.
+    /// Existing; gets one directory per package.
     Directory(PathBuf),
-    /// A file, a pipe or a device: all packages become one datastream. A file is replaced.
+    /// A file, pipe or device for one datastream; a file is replaced.
     Stream(PathBuf),
 }
 
-/// How to treat packages that already exist at the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExistingPolicy {
-    /// It is an error, and nothing is changed.
+    /// Fails without changes.
     Refuse,
-    /// The new one takes its place.
     Overwrite,
-    /// The new one gets the first free name `PKG.2`, `PKG.3`, …
+    /// Uses the first free name `PKG.2`, `PKG.3`, …
     Rename,
 }
 
-/// A package that was moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransferredPackage {
-    /// Its name on its device.
+    /// On its device.
     pub name: String,
-    /// Its name at the destination.
+    /// At the destination.
     pub instance: String,
 }
 
-/// The observer of a transfer, who may end it.
 pub struct TransferObserver<'a> {
-    /// Returns the signal that asks the transfer to end, if one arrived.
+    /// Returns the signal that asks for the end, if any.
     pub interrupt: Interrupt<'a>,
-    /// Receives each package before it is moved.
+    /// Called before each package.
     pub transferring: &'a mut dyn FnMut(&TransferredPackage),
 }
 
-/// Selected packages whose descriptions have been read and found valid.
+/// Valid descriptions have been read.
 pub struct PackageTranslation {
     device: OpenDevice,
     to: TransferDestination,
@@ -102,8 +90,8 @@ pub struct PackageTranslation {
 }
 
 impl TransferDestination {
-    /// Interprets the word `to` of a command line for packages from `from`: as a directory if one exists and `as_stream`
-    /// does not say otherwise. A relative name of a stream is below a source that is a directory, as it always was.
+    /// Interprets the word `to`: an existing directory, unless `as_stream`. A relative stream is below a source
+    /// directory, as in the classic tool.
     pub fn named(to: &Path, from: &Path, as_stream: bool) -> Self {
         let (to, from) = (device::named(to), device::named(from));
         if !as_stream && to.is_dir() {
@@ -112,7 +100,6 @@ impl TransferDestination {
         Self::Stream(if from.is_dir() { from.join(to) } else { to })
     }
 
-    /// Returns the path of the destination.
     pub fn path(&self) -> &Path {
         match self {
             Self::Directory(path) | Self::Stream(path) => path,
@@ -121,7 +108,7 @@ impl TransferDestination {
 }
 
 impl PackageTranslation {
-    /// Reads the selected packages, except for the content of the objects.
+    /// Skips the content of objects.
     pub fn prepare(request: TranslateRequest) -> Result<Self, TranslateError> {
         let TranslateRequest { device: from, packages, categories, to, existing, description_only } = request;
         let (opened, is_description) = match OpenDevice::open(&from, &packages, &never) {
@@ -148,7 +135,7 @@ impl PackageTranslation {
         Ok(Self { device, to, existing, description_only })
     }
 
-    /// Moves the packages. An error leaves nothing new, except for packages that were already complete directories.
+    /// After an error, only complete package directories are new.
     pub fn perform(
         self,
         observer: &mut TransferObserver<'_>,
@@ -169,7 +156,7 @@ impl PackageTranslation {
         self.device.selected.iter().filter_map(|&index| Some((index, packages.get(index)?)))
     }
 
-    /// Returns the files of `install/`; empty if they are not wanted.
+    /// Empty if not requested.
     fn information<'a>(
         &self,
         package: &'a PackageImage,
@@ -189,8 +176,7 @@ impl TransferObserver<'_> {
     }
 }
 
-/// Returns the place of an object's content in the directory of its package: `reloc/…` or `root/…`, with the
-/// part number from the second part on.
+/// `reloc/…` or `root/…`, with the part number from the second part on.
 fn member_name(path: &PackagePath, part: u32) -> Vec<u8> {
     let name = pkgmap::member_name(path);
     if part < 2 {
@@ -201,73 +187,44 @@ fn member_name(path: &PackagePath, part: u32) -> Vec<u8> {
     [place, format!(".{part}").as_bytes(), rest].concat()
 }
 
-/// The error. The words are those that follow `unable to complete package transfer`.
+/// The words follow `unable to complete package transfer`.
 #[derive(Debug, thiserror::Error)]
 pub enum TranslateError {
-    /// The source cannot be read, or is not what its pkgmaps say.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// No package of the source matches these words.
     #[error("no package associated with {}", listed(.0))]
     NoPackage(Vec<String>),
-    /// Both source and destination would be streams, mostly because a named directory does not exist.
+    /// Usually because a named directory does not exist.
     #[error("both source and destination devices cannot be a datastream\n- <{}> is not a directory", .0.display())]
     TwoStreams(PathBuf),
-    /// Packages were to become directories in something that is no directory.
     #[error("<{}> is not a directory", .0.display())]
     NotADirectory(PathBuf),
-    /// Source and destination are the same.
     #[error("source and destination represent the same device")]
     SameDevice,
-    /// A stream was requested under the name of a directory.
     #[error("<{}> is a directory, and a datastream is a file", .0.display())]
     IsDirectory(PathBuf),
-    /// The name of a stream has no last component.
     #[error("<{}> is not the name of a file", .0.display())]
     NoFileName(PathBuf),
-    /// The destination has the package in the same architecture and version.
     #[error("identical version of <{0}> already exists on destination device")]
     Identical(PkgInst),
-    /// The destination has as many instances of the package as its MAXINST allows.
     #[error("<{name}> exists {there} times on destination device, and MAXINST is {most}")]
-    TooManyInstances {
-        /// The package.
-        name: PkgInst,
-        /// The instances that exist.
-        there: usize,
-        /// The instances that may exist.
-        most: usize,
-    },
-    /// The destination has another package of that name.
+    TooManyInstances { name: PkgInst, there: usize, most: usize },
     #[error("<{0}> already exists on destination device, in another version or architecture")]
     NameTaken(PkgInst),
-    /// An object with the name of a package is not a package, and may belong to someone: it is not replaced.
     #[error("<{0}> on destination device is not a package, and is not overwritten")]
     NoPackageThere(PkgInst),
-    /// Two of the packages would have the same name.
     #[error("<{0}> is to be transferred twice")]
     Twice(PkgInst),
-    /// The directory of a package has a name that no package has.
     #[error(transparent)]
     Name(#[from] PkgInstError),
-    /// A path that no file system holds.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// A file that no cpio archive can hold.
     #[error("package {0}: a file is larger than 8 GiB, which a datastream cannot hold")]
     TooLarge(PkgInst),
-    /// The stream could not be written.
     #[error("cannot write <{}>: {error}", .path.display())]
-    Write {
-        /// Its name.
-        path: PathBuf,
-        /// The reason.
-        error: DatastreamError,
-    },
-    /// A file or directory could not be made, or the directory of packages could not be read.
+    Write { path: PathBuf, error: DatastreamError },
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A signal ended it.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }
@@ -277,18 +234,33 @@ fn listed(words: &[String]) -> String {
 }
 
 impl TranslateError {
-    /// Returns whether no process reads what is written: the pipe behind the stream is closed.
     pub fn is_broken_pipe(&self) -> bool {
-        let Self::Write { error, .. } = self else { return false };
-        let (DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. }) =
-            error
-        else {
-            return false;
-        };
-        error.kind() == io::ErrorKind::BrokenPipe
+        self.write_error().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Returns whether an existing package is in the way of another one.
+    /// Returns whether the file system that is written to, or the caller's quota of it, is full.
+    pub fn is_no_space(&self) -> bool {
+        let is_full = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        match self {
+            Self::Root(error) => error.is_no_space(),
+            Self::Source(SourceError { problem: SourceProblem::Io { error, .. }, .. }) => is_full(error),
+            _ => self.write_error().is_some_and(is_full),
+        }
+    }
+
+    fn write_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Write {
+                error:
+                    DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. },
+                ..
+            } => Some(error),
+            _ => None,
+        }
+    }
+
     pub fn is_duplicate(&self) -> bool {
         matches!(
             self,
@@ -297,10 +269,9 @@ impl TranslateError {
     }
 }
 
-/// Bytes written at once.
 const BUFFER: usize = 1 << 18;
 
-/// Mode of directories in a stream.
+/// In a stream.
 const DIRECTORY: u32 = 0o755;
 
 fn write_stream(
@@ -320,7 +291,7 @@ fn write_stream(
     place.settle(written)
 }
 
-/// Opens a destination that is not a regular file: a shell's pipe, a named pipe, a tape.
+/// A shell's pipe, a named pipe, or a tape.
 fn special(to: &Path) -> io::Result<Option<File>> {
     let standard = [Path::new("/dev/stdout"), Path::new("/dev/fd/1"), Path::new("/proc/self/fd/1")];
     if standard.contains(&to) {
@@ -338,7 +309,6 @@ fn failed(to: &Path, error: DatastreamError) -> TranslateError {
     TranslateError::Write { path: to.to_owned(), error }
 }
 
-/// A file without its final name.
 struct UnnamedFile {
     dir: Dir,
     name: Vec<u8>,
@@ -346,13 +316,12 @@ struct UnnamedFile {
 }
 
 impl UnnamedFile {
-    /// Makes a file beside the target of `to`.
     fn beside(to: &Path) -> Result<(Self, WritableFile), TranslateError> {
         let to = to.canonicalize().unwrap_or_else(|_| to.to_owned());
         let name = to.file_name().ok_or_else(|| TranslateError::NoFileName(to.clone()))?;
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
         let dir = Dir::of_host(parent.unwrap_or(Path::new(".")))?;
-        // Left-overs of other users are not worth an error of this transfer.
+        // Leftovers of other users are no error.
         let _ = dir.remove_leftovers(PROGRAM);
         let (temporary, file) = dir.create_private(PROGRAM)?;
         Ok((Self { dir, name: name.as_bytes().to_vec(), temporary }, file))
@@ -367,7 +336,7 @@ impl UnnamedFile {
             let file = file.into_inner().map_err(|error| failed(&path, error.into_error().into()))?;
             file.set_mode(Mode::of(0o644))?;
             if self.dir.look(&self.name)?.is_some() {
-                // After a power cut, the old file must not be missing while the new one lacks its bytes.
+                // After a power cut, the old file must not be missing while the new one lacks bytes.
                 file.sync()?;
             }
             self.dir.rename(&self.temporary, &self.name)?;
@@ -482,7 +451,7 @@ impl<W: Write> TranslatedPart<'_, W> {
         self.member(name, stamp, bytes.len() as u64, &mut bytes)
     }
 
-    /// Writes a file, after the missing directories above it.
+    /// Makes missing parent directories.
     fn member(
         &mut self,
         name: &[u8],
@@ -589,7 +558,7 @@ fn instance(
                 one.abbreviation() == name.abbreviation() && matches!(present, Present::Package(_))
             });
             let count = instances.count();
-            // Without MAXINST only a root has a limit.
+            // Only a root has a limit without MAXINST.
             if let Ok(most) = params.text("MAXINST").trim().parse::<usize>()
                 && count >= most
             {
@@ -611,7 +580,7 @@ fn write_all(
     observer: &mut TransferObserver<'_>,
 ) -> Result<(), TranslateError> {
     let mut written = Vec::new();
-    // Left-overs of other users are not worth an error of this transfer.
+    // Leftovers of other users are no error.
     let _ = top.remove_leftovers(PROGRAM);
     for ((index, package), instance) in translation.packages().zip(instances) {
         let transferred = TransferredPackage { name: package.spooled_name(), instance: instance.to_string() };
@@ -624,7 +593,7 @@ fn write_all(
     let replaces = instances.iter().map(|instance| top.look(instance.as_str().as_bytes()));
     let replaces = replaces.collect::<Result<Vec<_>, _>>()?.iter().any(Option::is_some);
     if replaces {
-        // After a power cut, the old package must not be missing while the new one lacks its bytes.
+        // After a power cut, the old package must not be missing while the new one lacks bytes.
         top.sync_file_system()?;
     }
     observer.check()?;
@@ -663,7 +632,7 @@ fn package_into(
     )
 }
 
-/// Makes a file. All files share one buffer.
+/// All files share one buffer.
 fn file(
     tree: &mut NewTree,
     name: &[u8],
@@ -684,9 +653,8 @@ fn file(
     Ok(file.set_mtime(Timestamp::whole(stamp.mtime))?)
 }
 
-/// Removes packages from a spool directory. A word is an instance, `PKG.*` or `all`; if one matches nothing,
-/// nothing is removed. A package loses its name first, so that it is never half removed. Damaged packages can be
-/// removed, too. `agrees` is called before each.
+/// A word is an instance, `PKG.*` or `all`; if one matches nothing, nothing is removed. A package loses its name first,
+/// so it is never half removed. Damaged packages can be removed. `agrees` is called before each.
 pub fn remove_spooled(
     spool: &Path,
     words: &[String],

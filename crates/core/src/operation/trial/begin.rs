@@ -1,7 +1,5 @@
-//! The beginning of every command that changes a root: lock, recovery, and the end of an expired trial.
-//!
-//! While a run is on trial, nothing else may change the root, because a backout would not restore the state
-//! before.
+//! Begins every command that changes a root: lock, recovery, end of an expired trial. During a trial, nothing else may
+//! change the root, because a backout could not restore the earlier state.
 
 pub(in crate::operation) use super::expire::on_trial;
 
@@ -27,7 +25,7 @@ pub(in crate::operation) fn begin_change_beside<'a>(
     managers: &[NativeManager],
 ) -> Result<Session<'a>, Failure> {
     let (session, found) = begin_with_trial(ground, caller, managers)?;
-    found.must_be_none()?;
+    found.must_be_none(caller)?;
     Ok(session)
 }
 
@@ -38,7 +36,7 @@ pub(in crate::operation) fn begin_beside_trial<'a>(
     begin_with_trial(ground, caller, &[])
 }
 
-/// Refuses to plan on a root on trial, except for the undo of the trial's own run.
+/// Excludes the undo of the trial's own run.
 pub(in crate::operation) fn must_be_off_trial(
     root: &Root,
     caller: &Caller<'_>,
@@ -47,7 +45,7 @@ pub(in crate::operation) fn must_be_off_trial(
     let record = trial(&RecordView::live(root))?.filter(|record| Some(record.run.as_str()) != undone);
     match record.map(|record| (record.state(&(caller.moment)()), record)) {
         None => Ok(()),
-        Some((TrialState::Running { .. }, record)) => Err(on_trial(&record)),
+        Some((TrialState::Running { .. }, record)) => Err(on_trial(&record, caller)),
         Some((TrialState::Over(_), record)) => Err(Failure::TrialOver { run: record.run }),
     }
 }

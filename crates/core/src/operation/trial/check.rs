@@ -1,8 +1,5 @@
-//! The check after a run on trial: a command of the caller, run by the shell, whose exit code says whether the
-//! root works.
-//!
-//! It has a time limit, a process group of its own and no input. Its output is kept up to a limit. The group is
-//! killed when the check ends, is late or writes too much. Processes that left the group are not waited for.
+//! The check after a run on trial: a shell command whose exit code tells whether the root works. It has a time limit, a
+//! process group and no input; its group is killed at the end.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -18,44 +15,37 @@ use crate::operation::patches::after_run::AfterRun;
 use patchadm_inputs::trial::TrialRecord;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Output limit of a check: 1 MiB.
+/// 1 MiB.
 const LARGEST_OUTPUT: usize = 1 << 20;
 
-/// Lines of output that are reported.
 const TOLD_LINES: usize = 20;
 
-/// Characters of a line that are reported.
+/// In characters.
 const LONGEST_LINE: usize = 1_000;
 
-/// Pause between two looks at the process.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Grace period for output after the process has ended.
+/// For output after the process has ended.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 const SHELL: &str = "/bin/sh";
 
-/// How a check ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckEnd {
-    /// It says that the root works.
+    /// The root works.
     Good,
-    /// It ended with this code.
     Code(i32),
-    /// This signal ended it.
     Signal(i32),
-    /// It did not end within so many seconds.
+    /// Exceeded this many seconds.
     Late(u64),
-    /// It wrote more than a check may.
+    /// Too much output.
     Endless,
-    /// A signal asked the command to end meanwhile.
+    /// A signal asked the command to end.
     Interrupted(i32),
-    /// It could not be run.
     NotRun(String),
 }
 
 impl CheckEnd {
-    /// Returns the end as a clause about the check.
     pub fn clause(&self) -> String {
         match self {
             Self::Good => "said yes".to_owned(),
@@ -69,16 +59,14 @@ impl CheckEnd {
     }
 }
 
-/// A check that was run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckReport {
-    /// How it ended.
     pub end: CheckEnd,
-    /// The last lines of its output.
+    /// Last lines of output.
     pub lines: Vec<String>,
 }
 
-/// Runs a check of the root at a path, and waits for its end. `interrupt` returns a signal that asks the command to end.
+/// `interrupt` returns a signal that asks the command to end.
 pub fn run_check(request: &CheckRequest, root: &Path, interrupt: &dyn Fn() -> Option<i32>) -> CheckReport {
     let started = started(request, root);
     let (mut child, output) = match started {
@@ -88,7 +76,7 @@ pub fn run_check(request: &CheckRequest, root: &Path, interrupt: &dyn Fn() -> Op
     let mut said = Vec::new();
     let end = watched(&mut child, &output, request.limit, interrupt, &mut said);
     kill_group(&child);
-    // A process that was killed is waited for, so that none is left behind.
+    // Reap a killed process.
     let _ = child.wait();
     CheckReport { end, lines: last_lines(&said) }
 }
@@ -105,7 +93,7 @@ fn started(request: &CheckRequest, root: &Path) -> io::Result<(Child, Receiver<V
         .process_group(0)
         .spawn()?;
     let (tell, told) = channel();
-    // It ends with the pipe, or with this process.
+    // Ends with the pipe, or with this process.
     thread::spawn(move || {
         let mut piece = vec![0; 1 << 16];
         let mut left = LARGEST_OUTPUT + 1;
@@ -141,7 +129,7 @@ fn watched(
         match output.recv_timeout(PAUSE) {
             Ok(bytes) => said.extend(bytes),
             Err(RecvTimeoutError::Timeout) => {}
-            // Nobody has its output any more, which does not mean that it has ended.
+            // The output is closed, but the process may run.
             Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
         }
         if said.len() > LARGEST_OUTPUT {
@@ -169,7 +157,7 @@ fn watched(
     }
 }
 
-/// Reads what the command wrote before its end. A left-over process may keep the pipe open.
+/// A leftover process may keep the pipe open.
 fn with_last_words(end: CheckEnd, output: &Receiver<Vec<u8>>, said: &mut Vec<u8>) -> CheckEnd {
     let until = Instant::now() + LAST_WORDS;
     while let Ok(bytes) = output.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -185,7 +173,7 @@ fn with_last_words(end: CheckEnd, output: &Receiver<Vec<u8>>, said: &mut Vec<u8>
 fn kill_group(child: &Child) {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(group) = group {
-        // It may have ended, and all of its group.
+        // The group may be gone.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
@@ -197,29 +185,23 @@ fn last_lines(said: &[u8]) -> Vec<String> {
     lines.iter().skip(first).map(|line| line.chars().take(LONGEST_LINE).collect()).collect()
 }
 
-/// Outcome of a run that went on trial.
 #[derive(Debug)]
 pub struct TrialOutcome {
-    /// Its record.
     pub record: TrialRecord,
-    /// The check, if one followed.
     pub check: Option<CheckReport>,
-    /// The end of the trial, as far as the command caused it.
+    /// As far as the command caused it.
     pub end: TrialOutcomeEnd,
-    /// Work after the confirmation according to the policy.
+    /// Work after the confirmation.
     pub after: AfterRun,
 }
 
-/// How a command ended the trial that it began.
 #[derive(Debug)]
 pub enum TrialOutcomeEnd {
-    /// The run is on trial.
     OnTrial,
     /// The check succeeded, and no longer trial was requested.
     Confirmed,
-    /// The check failed, and the run is backed out.
     BackedOut,
-    /// The step after the check failed; the next command repeats it.
+    /// The next command repeats the failed step.
     Failed(Failure),
 }
 

@@ -1,4 +1,4 @@
-//! The end of a trial that was not confirmed: its patches are backed out, like `undo` of its run.
+//! Ends a trial that was not confirmed: backs out its patches, like `undo`.
 
 use std::collections::BTreeMap;
 
@@ -28,25 +28,25 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// Placeholder for runs that change no package.
+/// For runs that change no package.
 const NO_PACKAGE: &str = "patchadm";
 
-/// Command name in history and journal of runs that only record a trial.
+/// For runs that only record a trial.
 const TRIAL: &str = "trial";
 
 pub(in crate::operation) enum FoundTrial {
     None,
     Expired(String, Vec<String>),
     Running(TrialRecord),
-    /// The trial is over, and its patches cannot be backed out.
+    /// Over, but its patches cannot be backed out.
     Stuck(TrialRecord, Failure),
 }
 
 impl FoundTrial {
-    pub(in crate::operation) fn must_be_none(self) -> Result<(), Failure> {
+    pub(in crate::operation) fn must_be_none(self, caller: &Caller<'_>) -> Result<(), Failure> {
         match self {
             Self::None | Self::Expired(..) => Ok(()),
-            Self::Running(record) => Err(on_trial(&record)),
+            Self::Running(record) => Err(on_trial(&record, caller)),
             Self::Stuck(record, failure) => {
                 Err(Failure::StuckTrial { run: record.run, failure: Box::new(failure) })
             }
@@ -61,8 +61,8 @@ impl FoundTrial {
     }
 }
 
-pub(in crate::operation) fn on_trial(record: &TrialRecord) -> Failure {
-    Failure::OnTrial { run: record.run.clone(), until: record.deadline() }
+pub(in crate::operation) fn on_trial(record: &TrialRecord, caller: &Caller<'_>) -> Failure {
+    Failure::OnTrial { run: record.run.clone(), until: (caller.shown_time)(record.until) }
 }
 
 pub(in crate::operation) fn begin_with_trial<'a>(
@@ -117,7 +117,7 @@ fn expired(
             let session = session.noticing([vec![told], notes.clone()].concat());
             Ok((session, FoundTrial::Expired(run, notes)))
         }
-        // Nothing is known of the root, or somebody wants the command to end.
+        // The root is unknown, or somebody wants the command to end.
         Err(failure @ Failure::Trial(_)) => Err(failure),
         Err(failure) if failure.signal().is_some() || is_left_undone(&failure) => Err(failure),
         Err(failure) => {
@@ -127,7 +127,7 @@ fn expired(
     }
 }
 
-/// Returns a phrase about paths that were not restored, if the history has some.
+/// Tells of paths that were not restored.
 fn left_paths(session: &Session<'_>, run: &str) -> Option<String> {
     let history = readable_history(&RecordView::live(&session.ground.root));
     let end = history.iter().rev().find_map(|entry| entry.trial_end.as_ref().filter(|end| end.run == run))?;
@@ -147,8 +147,8 @@ fn why(reason: OverReason) -> &'static str {
     }
 }
 
-/// Backs out the patches of a trial in the run that ends it. `end` is the word of the history. With
-/// `refreshes`, stale registrations are refreshed first: what the package manager wrote since stays.
+/// One run backs out the patches and ends the trial. `end` is the history's word. `refreshes` updates stale
+/// registrations first: the package manager's files stay.
 fn end_by_backout<'a>(
     session: Session<'a>,
     record: &TrialRecord,
@@ -192,7 +192,7 @@ fn end_by_backout<'a>(
         for outcome in outcomes {
             match outcome.result {
                 Ok(done) => receipt = done.or(receipt),
-                // It is another patch that says why.
+                // Another patch has the reason.
                 Err(Failure::NotTried(_)) => {}
                 Err(failure) => return Err(failure),
             }
@@ -203,7 +203,6 @@ fn end_by_backout<'a>(
     (session, done)
 }
 
-/// Performs a run that changes only records.
 pub(super) fn perform_records(
     session: &Session<'_>,
     command: &'static str,
@@ -214,7 +213,7 @@ pub(super) fn perform_records(
     session.perform(&Plan { records, ..empty }, &mut NoContent, None, String::new())
 }
 
-/// Records why the patches of a trial cannot be backed out. If that fails, the next command reports it again.
+/// Errors are ignored: the next command reports it again.
 fn tell_stuck<'a>(
     session: Session<'a>,
     record: TrialRecord,
@@ -228,16 +227,14 @@ fn tell_stuck<'a>(
     (session, if written.is_ok() { stuck } else { record })
 }
 
-/// Report of ending an expired trial.
 #[derive(Debug)]
 pub struct ExpiryReport {
-    /// The run whose trial was ended; `None` if none was over.
+    /// `None` if no trial was over.
     pub ended: Option<String>,
-    /// The notes of the run that ended it.
     pub notes: Vec<String>,
 }
 
-/// Ends a trial of a root that is over; does nothing where none is.
+/// Does nothing without an expired trial.
 pub fn end_expired_trial(root: &Root, caller: &Caller<'_>) -> Result<ExpiryReport, Failure> {
     must_have_database(root)?;
     if trial(&RecordView::live(root))?.is_none() {
@@ -249,14 +246,13 @@ pub fn end_expired_trial(root: &Root, caller: &Caller<'_>) -> Result<ExpiryRepor
         FoundTrial::None | FoundTrial::Running(_) => Ok(ExpiryReport { ended: None, notes: Vec::new() }),
         FoundTrial::Expired(run, notes) => Ok(ExpiryReport { ended: Some(run), notes }),
         stuck @ FoundTrial::Stuck(..) => {
-            stuck.must_be_none()?;
+            stuck.must_be_none(caller)?;
             Ok(ExpiryReport { ended: None, notes: Vec::new() })
         }
     }
 }
 
-/// Backs out a run whose check failed. Another command may have ended the trial meanwhile, which is not an
-/// error.
+/// Backs out a run whose check failed. Another command may have ended the trial, which is no error.
 pub(super) fn end_failed_trial(
     root: &Root,
     run: &str,
@@ -275,7 +271,7 @@ pub(super) fn end_failed_trial(
     }
 }
 
-/// States that the patches of a trial found at their paths in adopted packages.
+/// States that patches found at paths of adopted packages.
 struct TrialClaims(BTreeMap<ObjectPath, FoundObject>);
 
 enum FoundObject {
@@ -285,7 +281,7 @@ enum FoundObject {
 }
 
 impl TrialClaims {
-    /// Reads the changes of patches on trial, before any of them ends.
+    /// Call this before any of the patches ends.
     pub(super) fn read(ground: &RootAndPolicy, record: &TrialRecord) -> Result<Self, Failure> {
         let packages = ground.packages()?;
         let mut found = BTreeMap::new();
@@ -293,7 +289,7 @@ impl TrialClaims {
             return Ok(Self(found));
         }
         for id in &record.patches {
-            // Undo data that cannot be read is a reason for the backout, which says so.
+            // The backout reports unreadable undo data.
             let files = patch_files(&ground.root, id).ok().flatten().unwrap_or_default();
             let of_native = files.into_iter().filter(|of| {
                 packages.get(&of.package).is_some_and(|one| NativeOrigin::of(&one.params).is_some())
@@ -317,7 +313,7 @@ impl TrialClaims {
         Ok(Self(found))
     }
 
-    /// Returns the paths owned by a package manager that differ from what the patches found, with its name.
+    /// With the manager's name.
     pub(super) fn native(
         &self,
         ground: &RootAndPolicy,

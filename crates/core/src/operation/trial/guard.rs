@@ -1,6 +1,5 @@
-//! After the lock of a run on trial was released: the check, `patchadm confirm`, and the status of a trial.
-//!
-//! The record guards the check: if this process dies, the next command finds a trial that is over.
+//! After the lock of a run on trial: its check, `patchadm confirm`, and status. If this process dies, the next command
+//! finds an expired trial.
 
 use std::cell::Cell;
 use std::thread;
@@ -20,14 +19,13 @@ use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::{LockHolder, Root};
 
-/// Pause between two looks at a held lock.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Looks at a lock before giving up: one minute.
+/// One minute.
 const MOST_LOOKS: u32 = 1_200;
 
-/// Runs the check after a run, and ends its trial accordingly. `wait_for_end` starts a process that waits for the
-/// end of the trial. Returns `None` if the run is not on trial.
+/// Runs the check and ends the trial accordingly. `wait_for_end` starts a process that waits for the end. `None` if the
+/// run is not on trial.
 pub fn guard_run(
     root: &Root,
     run: &str,
@@ -61,7 +59,7 @@ fn not_yet(end: TrialOutcomeEnd) -> (TrialOutcomeEnd, AfterRun) {
     (end, AfterRun::default())
 }
 
-/// Confirms a run whose check succeeded, unless another command did.
+/// Unless another command did.
 fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeEnd, AfterRun), Failure> {
     match confirm_trial(root, Some(run), false, &caller.doing(Command::Confirm.name())) {
         Ok(report) => Ok((TrialOutcomeEnd::Confirmed, report.after)),
@@ -70,7 +68,7 @@ fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeE
     }
 }
 
-/// Backs out a run whose check failed, unless another command ended its trial.
+/// Unless another command ended the trial.
 fn back_out(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeEnd, Failure> {
     if end_failed_trial(root, run, caller)?.is_some() {
         return Ok(TrialOutcomeEnd::BackedOut);
@@ -83,21 +81,17 @@ fn back_out(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeE
 
 const CONFIRMED: &str = "confirmed";
 
-/// A trial that was confirmed.
 #[derive(Debug)]
 pub struct ConfirmReport {
-    /// Result of recovery before the run.
     pub recovered: Recovered,
-    /// The trial.
     pub trial: TrialRecord,
-    /// The run that confirmed it.
     pub receipt: Receipt,
-    /// Work according to the policy, which waits while a run is on trial.
+    /// Policy work, which waits during a trial.
     pub after: AfterRun,
 }
 
-/// Confirms the trial of the root, or of a run. An expired trial is ended first and cannot be confirmed any more,
-/// except one that cannot be backed out, with `despite_failure`.
+/// An expired trial is ended first and cannot be confirmed, except one that cannot be backed out, with
+/// `despite_failure`.
 pub fn confirm_trial(
     root: &Root,
     run: Option<&str>,
@@ -111,7 +105,7 @@ pub fn confirm_trial(
         FoundTrial::Running(record) => record,
         FoundTrial::Stuck(record, _) if despite_failure => record,
         stuck @ FoundTrial::Stuck(..) => {
-            stuck.must_be_none()?;
+            stuck.must_be_none(caller)?;
             return Err(Failure::NotConfirmed(without_trial(root, run)));
         }
         FoundTrial::None | FoundTrial::Expired(..) => {
@@ -147,18 +141,16 @@ fn without_trial(root: &Root, run: Option<&str>) -> ConfirmRefusal {
     }
 }
 
-/// The trial that a root is on, or was on until its time was up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialStatus {
-    /// Its record.
     pub record: TrialRecord,
-    /// True if it is over: the next command that changes the root backs out its patches.
+    /// The next command that changes the root backs out its patches.
     pub is_over: bool,
-    /// True if it is over because its probe failed.
+    /// Over because its probe failed.
     pub has_failed: bool,
 }
 
-/// Returns the trial that a root is on, as a command would find it at a moment; `None` if no run is on trial.
+/// `None` if no run is on trial.
 pub fn trial_status(root: &Root, now: &Moment) -> Result<Option<TrialStatus>, Failure> {
     let record = read_consistently(root, |view| trial(view).map_err(Failure::from))?;
     Ok(record.map(|record| {
@@ -169,15 +161,15 @@ pub fn trial_status(root: &Root, now: &Moment) -> Result<Option<TrialStatus>, Fa
 }
 
 impl TrialStatus {
-    /// Returns the trial as a sentence without full stop.
-    pub fn sentence(&self) -> String {
+    /// Without a period. `deadline` is its end for people.
+    pub fn sentence(&self, deadline: &str) -> String {
         match (&self.record.stuck, self.is_over) {
             (Some(reason), true) if self.has_failed => format!("probe failed, backout pending: {reason}"),
             (Some(reason), true) => format!("trial expired, backout pending: {reason}"),
             (None, true) => {
                 "trial expired, will be backed out by the next command that changes the root".to_owned()
             }
-            (_, false) => format!("on trial until {}", self.record.deadline()),
+            (_, false) => format!("on trial until {deadline}"),
         }
     }
 }

@@ -1,12 +1,11 @@
-//! The trial of a run: its patches are applied, and backed out automatically unless somebody confirms them in
-//! time.
+//! A trial: patches are backed out automatically unless confirmed in time.
 //!
 //! ```text
 //!   run that writes the record ─► on trial ─┬─► confirmed: a run removes the record, the patches stay
 //!                                           └─► expired, or undone: one run removes both
 //! ```
-//! The record decides when a trial is over, not a timer: whoever locks the root next ends the trial before
-//! anything else (`begin`). A waiting process, a timer and the boot only make sure that this happens soon.
+//! The record decides, not a timer: the next command that locks the root ends an expired trial first (`begin`). A
+//! waiting process, a timer and the boot only speed this up.
 
 pub(in crate::operation) mod begin;
 mod check;

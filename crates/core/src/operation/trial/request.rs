@@ -1,5 +1,3 @@
-//! The request for a trial, and what the runs of a session do to the trial of the root.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -11,41 +9,38 @@ use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
-/// Seconds that a trial outlasts its check: for the run before it, and the backout after it.
+/// Seconds beyond the check: for the run before it, and the backout after it.
 const MARGIN: u64 = 15 * 60;
 
-/// Request for a trial, or for a check after a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrialRequest {
-    /// Duration of the trial; `None` for that of the policy.
+    /// `None` for the policy's.
     pub duration: Option<TrialDuration>,
     /// Boots that the trial survives.
     pub reboots: u32,
-    /// The check that follows the run.
     pub check: Option<CheckRequest>,
 }
 
-/// A command that says by its exit code whether the root works.
+/// Its exit code tells whether the root works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckRequest {
-    /// The command, for the shell.
+    /// For the shell.
     pub command: String,
-    /// The seconds that it may take.
+    /// Seconds.
     pub limit: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::operation) struct WantedTrial {
     pub(in crate::operation) duration: TrialDuration,
-    /// The trial only guards the check that follows the run.
+    /// The trial only guards the check.
     pub(in crate::operation) guards_check: bool,
     /// Boots that the trial survives.
     reboots: u32,
 }
 
 impl TrialRequest {
-    /// Returns the format of undo data: the requested one, plain files for a trial (which makes its backout
-    /// fast), otherwise that of the policy.
+    /// The requested format, or plain files for a trial (fast backout), or the policy's.
     pub(in crate::operation) fn undo_format(
         &self,
         asked: Option<UndoFormat>,
@@ -56,8 +51,7 @@ impl TrialRequest {
         asked.or(of_trial).unwrap_or(policy.undo_format)
     }
 
-    /// Returns the trial of a run. The policy does not apply to a run without undo data; an explicit request
-    /// was refused before.
+    /// The policy does not apply without undo data; an explicit request was refused before.
     pub(in crate::operation) fn wanted(&self, policy: &Policy, no_undo: bool) -> Option<WantedTrial> {
         let asked = self.duration.or(policy.trial.filter(|_| !no_undo));
         match (asked, &self.check) {
@@ -72,24 +66,22 @@ impl TrialRequest {
     }
 }
 
-/// Effect of the runs of a session on the trial of the root.
 #[derive(Debug, Default)]
 pub(in crate::operation) enum TrialChange {
     #[default]
     None,
     Begin(WantedTrial, OnceLock<TrialRecord>),
-    /// The run that backs out the last of the patches ends the trial.
+    /// The run that backs out the last patch ends the trial.
     End(TrialEnd, Mutex<EndingTrial>),
-    /// The run only records an event of it.
+    /// Only records an event.
     Tell(TrialEnd),
 }
 
 #[derive(Debug, Default)]
 pub(in crate::operation) struct EndingTrial {
-    /// Patches that are not backed out yet.
+    /// Not backed out yet.
     patches: BTreeSet<String>,
-    /// Paths of patches that a package manager wrote since, with its name. The ones that no run restores
-    /// stay.
+    /// Paths written by a package manager since, with its name. Unrestored ones stay.
     native: BTreeMap<ObjectPath, &'static str>,
 }
 
@@ -98,13 +90,12 @@ impl TrialChange {
         Self::Begin(wanted, OnceLock::new())
     }
 
-    /// Ends a trial with the run that backs out the last of these patches; with the next run if there are
-    /// none.
+    /// Ends a trial with the run that backs out the last patch, or with the next run if there is none.
     pub(in crate::operation) fn ending(record: &TrialRecord, end: &str, patches: &[String]) -> Self {
         Self::ending_beside(record, end, patches, BTreeMap::new())
     }
 
-    /// `native` are the paths that package managers wrote since, with their names.
+    /// `native` are paths written by package managers since, with their names.
     pub(in crate::operation) fn ending_beside(
         record: &TrialRecord,
         end: &str,
@@ -119,7 +110,6 @@ impl TrialChange {
         Self::Tell(trial_end(record, end))
     }
 
-    /// Returns whether a plan gets an additional record.
     pub(in crate::operation) fn concerns(&self, plan: &Plan) -> bool {
         match self {
             Self::Begin(..) => !plan.patches.is_empty(),
@@ -149,7 +139,7 @@ impl TrialChange {
         }
     }
 
-    /// Returns what the history records about a run: the trial that it begins, and the one that it ends.
+    /// For the history: the trial that a run begins, and the one that it ends.
     pub(in crate::operation) fn told(&self, plan: &Plan) -> (Option<TrialStart>, Option<TrialEnd>) {
         match self {
             Self::None => (None, None),
@@ -183,21 +173,12 @@ fn made(record: &TrialRecord) -> RecordChange {
     RecordChange::AddTree { path: places::trial(), files: vec![file] }
 }
 
-/// There is nothing to confirm, or it is too late.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfirmRefusal {
-    /// No run is on trial.
     #[error("no run is on trial")]
     NoTrial,
-    /// The run is not on trial.
     #[error("run {0} is not on trial")]
     NotOnTrial(String),
-    /// The trial has ended, and its patches were backed out.
     #[error("the trial of run {run} has ended: it was reverted ({end})")]
-    Ended {
-        /// The run.
-        run: String,
-        /// How it ended, in the word of the history.
-        end: String,
-    },
+    Ended { run: String, end: String },
 }

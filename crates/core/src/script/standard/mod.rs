@@ -1,11 +1,8 @@
-//! Class action scripts of the standard classes (pkgmk(1), "Object Classes"), for systems without their own.
-//!
-//! They are used if neither the package nor the system has a script for the class. They follow the protocol of all class
-//! scripts: pairs of source and destination on standard input at an installation, destinations at a removal; exit code 2 if
-//! any file failed, otherwise 0. A script has to be run under the requested name. Any POSIX sh(1), sed(1) and awk(1) can run
-//! them.
+//! Class action scripts of the standard classes (pkgmk(1), "Object Classes"), used if neither the package nor the
+//! system has one. At an installation they read pairs of source and destination, at a removal destinations; they exit
+//! with 2 if a file failed. Each must run under the requested name.
 
-/// Returns the script with this file name, such as `i.build`.
+/// For example `i.build`.
 pub fn standard(name: &str) -> Option<&'static str> {
     Some(match name {
         "i.build" => include_str!("i.build"),

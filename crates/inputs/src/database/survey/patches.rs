@@ -1,6 +1,5 @@
-//! Reads from undo archives which paths of the survey each applied patch changed, and what it delivered.
-//!
-//! An archive of another program lists only what it saved, not what the patch added or delivered.
+//! Reads from undo archives which surveyed paths each applied patch changed and delivered. An archive of another
+//! program lists only saved paths.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
@@ -19,12 +18,9 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchList;
 
-/// Fills `patched_by`, `delivered` and the save directories of the packages concerned and those that own a path
-/// concerned.
-///
-/// The list beside an archive says which paths it changed. The archive is read only if the list is missing or the
-/// delivered objects matter. A missing or damaged archive is left out: decisions that depend on it refuse. So is one
-/// that another root's patch left there.
+/// Fills `patched_by`, `delivered` and save directories of packages concerned and of owners of paths. The list beside
+/// an archive names its changed paths; the archive is read only without a list, or if delivered objects matter.
+/// Missing, damaged or foreign archives are left out: decisions that depend on them refuse.
 pub(super) fn read(
     view: &RecordView<'_>,
     touched: &Touched,
@@ -150,8 +146,8 @@ impl PatchSurvey<'_> {
         let is_asked = |record: &ObjectRecord| {
             record.is_listed() && record.object_path().is_some_and(|path| self.doubtful.contains(&path))
         };
-        // Changed paths are only a hint, so even an unverified archive may name them. Delivered objects are trusted
-        // only from verified ones.
+        // Changed paths are only a hint, so even an unverified archive may name them. Delivered objects count only from
+        // verified ones.
         let is_believed = manifest.objects.iter().any(is_asked)
             && found.bound_manifest(interrupt).is_ok_and(|bound| bound.as_ref() == Some(&manifest));
         self.setting.go_on()?;
@@ -216,24 +212,21 @@ fn packages(touched: &Touched, inventory: &Inventory) -> BTreeSet<PkgInst> {
     touched.packages.iter().cloned().chain(owners).collect()
 }
 
-/// Patches applied to a package, oldest first. An unreadable list counts as empty, because the decision that
-/// uses it refuses it anyway.
+/// Oldest first. An unreadable list counts as empty: the decision that uses it refuses it anyway.
 fn applied(inventory: &Inventory, package: &PkgInst, separator: &str) -> Vec<String> {
     let Some(installed) = inventory.packages.get(package) else { return Vec::new() };
     let list = PatchList::parse(&installed.params.text("PATCHLIST"), separator).unwrap_or_default();
     list.iter().map(ToString::to_string).collect()
 }
 
-/// True if the line that a patch wrote is still there. A later patch without an archive may have delivered
-/// the path since.
+/// The line of the patch is still there: otherwise a later patch without an archive may have delivered the path.
 fn is_of_line(inventory: &Inventory, path: &ObjectPath, record: &ObjectRecord) -> bool {
     let written = record.new_line.as_deref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
     let content = |line: &ContentsLine| line.object.content;
     written.as_ref().map(content) == inventory.lines.get(path).map(content)
 }
 
-/// True if a file has the size and sum of its line, but another time. Then only a digest shows whether it was
-/// edited.
+/// Size and sum agree with the line, but not the time: only a digest shows if the file was edited.
 fn is_doubtful(inventory: &Inventory, path: &ObjectPath) -> bool {
     let recorded = inventory.lines.get(path).map(|line| line.object.content).unwrap_or_default();
     let Some(found) = inventory.live.get(path) else { return false };
@@ -243,7 +236,7 @@ fn is_doubtful(inventory: &Inventory, path: &ObjectPath) -> bool {
         && recorded == ContentInfo { mtime: recorded.mtime, ..content }
 }
 
-/// Digests that were delivered last to doubtful paths. The most recently installed owner is asked first.
+/// Asks the most recently installed owner first.
 fn last_delivered(
     inventory: &Inventory,
     doubtful: &BTreeSet<ObjectPath>,

@@ -1,6 +1,4 @@
-//! Undo data as an archive: a compressed package datastream in one file.
-//!
-//! The file is opened once, and each pass starts at its first byte. Callers decide whether it is trusted.
+//! Undo data as an archive: a compressed package datastream in one file, opened once. Callers decide if it is trusted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -23,7 +21,7 @@ use patchadm_svr4::format::cpio::CpioReader;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, rule};
 
-/// The most bytes after a datastream, such as tape padding: 16 MiB. Compressed padding can be very long.
+/// Bytes after a datastream, such as tape padding. Compressed padding can be very long.
 const LARGEST_REST: u64 = 16 << 20;
 
 #[derive(Debug)]
@@ -78,8 +76,7 @@ impl UndoArchiveFile {
         Ok(UnboundArchive::new(self.handle()?, self.shown.clone()).manifest()?)
     }
 
-    /// Saved paths according to the pkgmap, the only statement of foreign archives about what they save. A
-    /// malformed pkgmap saves nothing.
+    /// Foreign archives state only in the pkgmap what they save. A malformed pkgmap saves nothing.
     pub(super) fn saved_paths(&self, params: &Params) -> Vec<ObjectPath> {
         let basedir = ObjectPath::new(params.text("BASEDIR").trim().as_bytes());
         let basedir = basedir.unwrap_or_else(|_| ObjectPath::root());
@@ -106,14 +103,13 @@ impl UndoArchiveFile {
         }
     }
 
-    /// Like [`Self::into_source`], but without reading the objects: for archives that are whole by their
-    /// digest.
+    /// Does not read the objects: for archives that are whole by their digest.
     pub(super) fn into_descriptions(self) -> Result<(Source, Image), SourceError> {
         source::open_descriptions(self.file, Path::new(&self.shown))
     }
 
-    /// Reads the archive to its end, with the BLAKE3 of its bytes: every member of the pkgmap has its size and sum, and
-    /// every object of the manifest its BLAKE3. A signal ends it.
+    /// Reads to the end, with the BLAKE3 of the bytes. Members must have size and sum of the pkgmap, objects the BLAKE3
+    /// of the manifest.
     pub(super) fn read_all(
         &self,
         package: &PkgInst,
@@ -170,7 +166,7 @@ fn read_all(
             members.insert(member.path.as_bytes().to_vec(), sums.map_err(|error| error.to_string())?);
         }
     }
-    // The rest after the stream: the end of the compression, with its own checksum.
+    // The compression ends with its own checksum.
     let mut rest = stream.into_inner().take(LARGEST_REST + 1);
     let rest = io::copy(&mut rest, &mut io::sink()).map_err(|error| error.to_string())?;
     if rest > LARGEST_REST {
@@ -215,24 +211,19 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<
 /// The old files of a package's database directory, by name.
 pub type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
 
-/// The content of undo data, open.
 #[derive(Debug)]
 pub struct UndoContent {
-    /// The saved objects by their paths in the image.
+    /// By path in the image.
     pub source: Source,
-    /// The backout package, with the known facts about each object.
     pub image: Image,
     /// Empty for an archive of another tool.
     pub records: OldRecords,
 }
 
-/// The reasons why the content of undo data cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum UndoContentError {
-    /// The undo data is damaged.
     #[error(transparent)]
     Undo(#[from] ArchiveError),
-    /// It is not a readable package.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
@@ -334,93 +325,49 @@ fn damaged(path: &str, reason: String) -> ArchiveError {
     ArchiveError::Damaged { path: path.to_owned(), reason }
 }
 
-/// Reasons why a patch cannot be backed out from its archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// There is no archive: the patch was applied without undo data, or the archive was removed.
+    /// The patch was applied without undo data, or the archive was removed.
     #[error("patch {patch}, package {package}: there is no undo archive at {path}")]
     Missing {
         patch: String,
         package: PkgInst,
-        /// The expected place: the save directory, or the path on the host.
+        /// The save directory, or the path on the host.
         path: String,
-        /// Whether the archive is kept outside the save directory.
+        /// The archive is outside the save directory.
         remote: bool,
     },
     /// The ledger names an archive, but neither it nor a pointer to it is in the save directory.
     #[error("patch {patch}, package {package}: the undo data that run {run} saved at {path} is lost")]
-    Lost {
-        patch: String,
-        package: PkgInst,
-        /// The place where it was kept.
-        path: String,
-        /// The run that saved it.
-        run: String,
-    },
-    /// The archive is in an exported file.
+    Lost { patch: String, package: PkgInst, path: String, run: String },
     #[error("patch {patch}, package {package}: the undo data was exported by run {run}")]
-    Exported {
-        patch: String,
-        package: PkgInst,
-        /// The run that exported it.
-        run: String,
-    },
-    /// The archive differs from the written one, or cannot be read to its end.
+    Exported { patch: String, package: PkgInst, run: String },
     #[error("the undo archive {path} is damaged: {reason}")]
     Damaged {
-        /// The path of the archive, or of the pointer to it.
+        /// Of the archive, or of the pointer to it.
         path: String,
         reason: String,
     },
-    /// An earlier version of the program made the archive or manifest.
     #[error(
         "the undo data {path} was made by an earlier form of this program, with digests that this one does not read"
     )]
-    Earlier {
-        /// The path of the archive or manifest.
-        path: String,
-    },
-    /// The manifest of a patch without undo data is missing or differs from the written one.
+    Earlier { path: String },
     #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]
-    KeptManifest {
-        /// The path of the manifest.
-        path: String,
-        /// The reason why it cannot be used.
-        reason: String,
-    },
-    /// The ledger of the root does not know the archive.
+    KeptManifest { path: String, reason: String },
+    /// The ledger does not know the archive.
     #[error("the undo archive {path}: {reason}")]
-    NotBound {
-        /// The path of the archive.
-        path: String,
-        /// The statement of the ledger instead.
-        reason: String,
-    },
-    /// The ledger of the package cannot be read.
+    NotBound { path: String, reason: String },
     #[error(transparent)]
     Ledger(LedgerFault),
     /// The archive lies outside the root, and only the root says so.
     #[error("the undo archive {path} is not opened: {reason}")]
-    Outside {
-        path: String,
-        /// The reason for the refusal.
-        reason: &'static str,
-    },
-    /// The archive saves objects of another root.
+    Outside { path: String, reason: &'static str },
     #[error("the undo archive {path} belongs to another root (its marker is {marker})")]
-    OtherRoot {
-        /// The path of the archive.
-        path: String,
-        /// The marker of that root.
-        marker: String,
-    },
-    /// A signal came while it was read.
+    OtherRoot { path: String, marker: String },
     #[error("reading the undo data was interrupted by signal {0}")]
     Interrupted(i32),
-    /// The save directory could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// A file could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
 }
@@ -435,7 +382,7 @@ impl ArchiveError {
         interrupt().map_or(self, Self::Interrupted)
     }
 
-    /// True if the caller has no right to read it, which says nothing about its validity.
+    /// The caller may not read it, which says nothing about its validity.
     pub fn is_closed(&self) -> bool {
         match self {
             Self::Root(error) => error.is_refused_access(),

@@ -1,4 +1,4 @@
-//! Checks that manifests are about their own patch and package, about paths inside the root, and have possible values.
+//! Checks manifests: own patch and package, paths inside the root, possible values.
 
 use std::collections::HashSet;
 
@@ -31,7 +31,7 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
     fault_of_objects(manifest, package).or_else(|| fault_of_libraries(manifest))
 }
 
-/// Undo directories must be ones that a run could have made, and must contain every saved object.
+/// A run could have made the undo directories, and they contain every saved object.
 fn fault_of_files(manifest: &Manifest) -> Option<&'static str> {
     let files = manifest.header.files.as_ref();
     let is_named = manifest.header.features.iter().any(|word| word == FILES);
@@ -69,7 +69,7 @@ fn fault_of_objects(manifest: &Manifest, package: &PkgInst) -> Option<String> {
     })
 }
 
-/// Kept libraries must belong to the package that the header names.
+/// Kept libraries belong to the package in the header.
 fn fault_of_libraries(manifest: &Manifest) -> Option<String> {
     let (header, mut paths, reserved) = (&manifest.header, HashSet::new(), reserved());
     let named: HashSet<&str> = header.kept.iter().map(String::as_str).collect();

@@ -1,7 +1,5 @@
-//! Undo archives outside the root.
-//!
-//! `remote` is a file of the root, whose owner could write any path into it. If the caller can read more than the
-//! owner, such a path is opened only if the caller, the policy of the host or the ledger of the root vouches for it.
+//! Undo archives outside the root. The root's owner could write any path into the file `remote`. A caller who can read
+//! more opens it only if the caller, the host's policy or the ledger vouches for it.
 
 use std::path::{Path, PathBuf};
 
@@ -15,24 +13,21 @@ use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 use patchadm_svr4::places;
 
-/// The rules for undo archives outside the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutsideRules {
-    /// The `undo_dir` of the host's own policy.
+    /// `undo_dir` of the host's own policy.
     pub of_host: Option<PathBuf>,
-    /// True if the owner of the root is trusted.
+    /// The owner of the root is trusted.
     pub is_trusted: bool,
-    /// The directory that the caller named.
     pub named: Option<PathBuf>,
 }
 
 impl OutsideRules {
-    /// Returns the rules for recovery of an unfinished run.
     pub fn of_recovery(&self) -> OutsideAccess<'_> {
         self.with(self.named.as_deref())
     }
 
-    /// Returns the rules with a directory where archives may be.
+    /// Adds a directory where archives may be.
     pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> OutsideAccess<'a> {
         let of_host = self.of_host.as_deref();
         let names_archive = Some(names_archive as NamesArchive);
@@ -63,16 +58,15 @@ pub(super) fn check(
     Ok(())
 }
 
-/// True if a root is a stage of another one, whose records were copied along.
+/// A stage has a copy of another root's records.
 fn is_stage(root: &Root) -> bool {
     let identity = places::stage_identity();
     let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root));
     own.ok().flatten().is_some_and(|own| own.look(identity.name()).is_ok_and(|seen| seen.is_some()))
 }
 
-/// Tells whether an archive on the host, to which a root led, may be removed after use: if the line of its patch names
-/// that very path, or if a source other than the root names its directory. Archives of another tool have no line; they
-/// are removed if the root is the caller's own.
+/// Returns true if the line of the patch names that very path, or a source other than the root names its directory.
+/// Archives of another tool have no line; they are removed if the root is the caller's own.
 pub(super) fn may_remove(
     outside: &OutsideAccess<'_>,
     root: &Root,
@@ -83,7 +77,7 @@ pub(super) fn may_remove(
     rule::holds("archive.outside.bound", is_vouched)
 }
 
-/// True if a ledger names, by digest, an archive that a run made at a path.
+/// By digest, as made by a run.
 fn names_archive(ledger: &[u8], archive: &journal::JournalArchive, path: &ObjectPath) -> bool {
     let Ok(ledger) = Ledger::parse(ledger) else { return false };
     let digest = archive.b3.as_deref().and_then(Digest::from_hex);

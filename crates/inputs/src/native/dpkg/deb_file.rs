@@ -9,17 +9,16 @@ use patchadm_svr4::package::ObjectPath;
 
 const LONGEST_ANSWER: u64 = 64 << 20;
 
-/// A relation of a package to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebRelation {
     pub name: String,
-    /// A bound such as `<<` and `1.0-2`; `None` for all versions.
+    /// Such as `<<` and `1.0-2`; `None` for all versions.
     bound: Option<(String, String)>,
     is_replaced: bool,
 }
 
 impl DebRelation {
-    /// True if dpkg lets the package overwrite files of the other one, which is installed in this version.
+    /// `installed` is the version of the other package.
     pub fn may_overwrite(&self, installed: &str) -> bool {
         let is_meant = self.bound.as_ref().is_none_or(|(sign, version)| {
             let order = compare(installed, version);

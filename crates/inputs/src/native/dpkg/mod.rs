@@ -1,8 +1,5 @@
-//! The records of dpkg in `var/lib/dpkg`, read directly and without a lock.
-//!
-//! `status` has versions, states, synopses and sums of conffiles; `updates` names packages whose changes are not in
-//! `status` yet; `info` has lists of paths and sums; `diversions` says where diverted paths lie. Nothing is interpreted
-//! that dpkg would run.
+//! The records of dpkg in `var/lib/dpkg`, read without a lock: `status` (versions, states, conffiles), `updates`
+//! (changes not in `status` yet), `info` (paths and sums), `diversions`. Nothing is interpreted that dpkg would run.
 
 pub mod deb_file;
 mod overrides;
@@ -24,20 +21,18 @@ use status::{DpkgStanding, DpkgStatus};
 
 const LARGEST_RECORD: u64 = 256 << 20;
 
-/// Nobody knows which of several entries counts.
+/// Nobody knows which entry counts.
 const SEVERAL_TIMES: &str = "status has it several times";
 
-/// The records of dpkg below a root.
 pub const RECORDS: &str = "/var/lib/dpkg";
 
-/// The lock that dpkg, apt and their front ends hold while they change packages.
+/// dpkg, apt and their front ends hold it while they change packages.
 pub const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
 
-/// The records of dpkg in a root whose `status` was read.
 pub struct DpkgRecords<'a> {
     root: &'a Root,
     status: Vec<u8>,
-    /// Packages with changes that are not in `status` yet: dpkg is running, or was interrupted.
+    /// Changes that are not in `status` yet: dpkg is running, or was interrupted.
     unfinished: BTreeSet<String>,
 }
 
@@ -51,7 +46,6 @@ impl<'a> DpkgRecords<'a> {
         Ok(Some(Self { root, status, unfinished: unfinished(root)? }))
     }
 
-    /// Reads `status`.
     pub fn of(root: &'a Root) -> Result<Self, NativeError> {
         Self::find(root)?.ok_or_else(|| {
             let place = ObjectPath::new(RECORDS.as_bytes()).map(|path| root.show(&path)).unwrap_or_default();
@@ -59,7 +53,6 @@ impl<'a> DpkgRecords<'a> {
         })
     }
 
-    /// Returns whether each of these packages is installed.
     pub fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -176,7 +169,7 @@ impl<'a> DpkgRecords<'a> {
             *counts.entry((name, arch)).or_default() += 1;
         }
         status::present(&self.status).filter_map(move |(name, found)| {
-            // One that is there several times is told once.
+            // Several equal entries count once.
             let count = counts.insert((name.clone(), found.arch.clone()), 0).filter(|&count| count > 0)?;
             Some(self.counted(&name, found, count, diversions.as_ref()))
         })
@@ -227,7 +220,7 @@ impl<'a> DpkgRecords<'a> {
         Ok(())
     }
 
-    /// Installed and half-installed packages: name, architecture, and the name that dpkg uses.
+    /// Installed or half installed: name, architecture, and the name that dpkg uses.
     pub(super) fn names(&self) -> impl Iterator<Item = (String, String, String)> {
         status::present(&self.status).map(|(name, found)| {
             let both = format!("{name}:{}", found.arch);
@@ -317,7 +310,7 @@ fn is_word(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Changes whenever the package is unpacked: inode and ctime of its list and sums.
+/// Inode and ctime of list and sums: changes whenever the package is unpacked.
 fn stamp(info: Option<&Dir>, name: &str, arch: &str) -> Result<String, NativeError> {
     let mut stamp = String::new();
     for suffix in ["list", "md5sums"] {
@@ -348,7 +341,7 @@ fn path_of(name: &str) -> Result<ObjectPath, NativeError> {
     ObjectPath::new(format!("{RECORDS}/{name}").as_bytes()).map_err(|error| records(error.to_string()))
 }
 
-/// Packages named by the files in `updates`, where dpkg writes each change before it writes `status`.
+/// The files in `updates`: dpkg writes each change there before it writes `status`.
 fn unfinished(root: &Root) -> Result<BTreeSet<String>, NativeError> {
     let mut names = BTreeSet::new();
     for file in root.list(&path_of("updates")?)?.unwrap_or_default() {
@@ -361,8 +354,7 @@ fn unfinished(root: &Root) -> Result<BTreeSet<String>, NativeError> {
     Ok(names)
 }
 
-/// Tells whether there is a list of the paths of a package. The one without an architecture in its name may be that of
-/// another architecture; `is_alone` tells that there is none.
+/// The list without an architecture in its name may be that of another architecture; `is_alone` excludes that.
 fn has_list(info: Option<&Dir>, origin: &NativeOrigin, is_alone: bool) -> Result<bool, NativeError> {
     let Some(info) = info else { return Ok(false) };
     let NativeOrigin { name, arch, .. } = origin;
@@ -387,9 +379,8 @@ fn of_arch<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> impl Iterator<I
     entries.iter().filter(move |one| arch.is_none_or(|arch| one.arch == arch))
 }
 
-/// Returns the package among the entries of a name that was registered for this architecture; an error if there are several.
-///
-/// Without `Multi-Arch: same` a package is there for one architecture at a time, and another version may have another one.
+/// Returns the entry that was registered for this architecture; an error if there are several. Without `Multi-Arch:
+/// same`, only one architecture is installed at a time, and another version may have another one.
 fn present_one<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> Option<Result<&'e DpkgStatus, ()>> {
     let there = |one: &&DpkgStatus| one.standing() != DpkgStanding::Gone;
     let exact: Vec<&DpkgStatus> = of_arch(entries, arch).filter(there).collect();
@@ -435,7 +426,7 @@ pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
     paths.collect()
 }
 
-/// Existing conffiles. Lines with words before the path are skipped: an upgrade removes those files.
+/// Skips lines with words before the path: an upgrade removes those files.
 fn conffiles(text: &[u8]) -> impl Iterator<Item = ObjectPath> {
     let lines = text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
     lines.filter_map(|line| ObjectPath::new(line.trim_ascii_end()).ok())
@@ -451,28 +442,23 @@ fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
     lines.filter_map(read).collect()
 }
 
-// The lists of all packages, for an index of owners. Packages that are unpacked, half installed or removed except for
-// their configuration own the paths in their lists, too.
+// Unpacked, half-installed and removed packages with remaining configuration own the paths in their lists, too.
 
-/// A path of a package that somebody else diverted.
+/// Of a package, diverted by somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DivertedPath {
-    /// The package whose file lies elsewhere.
     pub package: String,
-    /// The path in its list.
+    /// In the package's list.
     pub listed: ObjectPath,
-    /// Where its file lies.
     pub place: ObjectPath,
     /// `None` for the administrator.
     pub by: Option<String>,
 }
 
-/// A rule of dpkg-divert(1): where files of all other packages at a path lie.
+/// A rule of dpkg-divert(1) for files of all other packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diverting {
-    /// The path that it is about.
     pub from: ObjectPath,
-    /// Where the files lie.
     pub to: ObjectPath,
     /// `None` for the administrator.
     pub by: Option<String>,
@@ -496,7 +482,7 @@ pub(super) struct DpkgLists {
     pub(super) lists: Vec<PackageList>,
     diversions: Diversions,
     versions: BTreeMap<(String, String), String>,
-    /// Packages with `Multi-Arch: same`.
+    /// With `Multi-Arch: same`.
     pub(super) multi_arch: BTreeSet<String>,
     pub(super) unreadable: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Local overrides of dpkg: the files `diversions` (dpkg-divert(1)) and `statoverride` (dpkg-statoverride(1)).
+//! Local overrides of dpkg: `diversions` (dpkg-divert(1)) and `statoverride` (dpkg-statoverride(1)).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -34,14 +34,14 @@ impl Diversions {
         self.diverted(package, &path).map(|(place, _)| place.clone()).unwrap_or(path)
     }
 
-    /// Where a path lies if another package or the administrator (`None`) diverted it.
+    /// The place, if another package or the administrator (`None`) diverted the path.
     pub(super) fn diverted(&self, package: &str, path: &ObjectPath) -> Option<(&ObjectPath, Option<&str>)> {
         let diversion = self.0.get(path).filter(|diversion| diversion.by != package)?;
         let by = Some(diversion.by.as_str()).filter(|by| *by != ":");
         Some((&diversion.to, by))
     }
 
-    /// Each diversion: path, destination, and diverting package (`None` for the administrator).
+    /// Path, destination, and diverting package (`None` for the administrator).
     pub(super) fn rules(&self) -> impl Iterator<Item = (&ObjectPath, &ObjectPath, Option<&str>)> {
         self.0.iter().map(|(from, one)| (from, &one.to, Some(one.by.as_str()).filter(|by| *by != ":")))
     }
@@ -55,16 +55,15 @@ impl Diversions {
     }
 }
 
-// dpkg compares the path of an override, as text, with the path in a package's list, before it follows diversions or
-// symbolic links.
+// dpkg compares an override's path as text with a package's list, before it follows diversions or links.
 
 pub(super) const LARGEST: usize = 16 << 20;
 
-/// Overrides by path.
+/// By path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatOverrides(HashMap<ObjectPath, StatOverride>);
 
-/// Owner, group and mode of a path, regardless of its package.
+/// Applies to the path, whatever its package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatOverride {
     pub user: OverrideAccount,
@@ -74,11 +73,10 @@ pub struct StatOverride {
     pub listed: ObjectPath,
 }
 
-/// A user or group of an override.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OverrideAccount {
     Named(String),
-    /// By its number, `#NUMBER`.
+    /// `#NUMBER`.
     Numbered(u32),
 }
 
@@ -119,13 +117,12 @@ impl StatOverrides {
         self.0.keys()
     }
 
-    /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the overrides by the paths at which objects really are: a diverted file lies elsewhere and keeps the override
-    /// of the path that its list has. No override is about the place itself.
+    /// Returns the overrides by the paths at which objects really are: a diverted file lies elsewhere and keeps the
+    /// override of the path that its list has. No override is about the place itself.
     pub(super) fn diverted(mut self, diversions: &Diversions) -> Self {
         if !self.is_empty() {
             for (from, to) in diversions.all() {
@@ -181,7 +178,6 @@ impl StatOverride {
     }
 }
 
-/// An account that the root lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownAccount {
     User(String),

@@ -1,6 +1,5 @@
-//! The file `status` of dpkg: installed packages and their versions (deb822(5), dpkg-query(1)).
-//!
-//! The file has hundreds of thousands of lines, so only requested packages are parsed beyond their names.
+//! The file `status` of dpkg (deb822(5), dpkg-query(1)). It has hundreds of thousands of lines, so only requested
+//! packages are parsed beyond their names.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +10,14 @@ use patchadm_svr4::package::ObjectPath;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DpkgStatus {
     pub arch: String,
-    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`).
+    /// `Multi-Arch: same`: several architectures may be installed at once.
     pub is_same: bool,
     pub version: String,
-    /// The three words: what is wanted, whether it must be installed again, what it is.
+    /// Three words: wanted state, need of reinstallation, present state.
     pub status: String,
-    /// The first line of its description.
+    /// The first line of the description.
     pub title: Option<String>,
-    /// Its configuration files with the sums that they were delivered with.
+    /// With the sums that they were delivered with.
     pub conffiles: BTreeMap<ObjectPath, FileSum>,
 }
 
@@ -43,7 +42,7 @@ impl DpkgStatus {
         }
     }
 
-    /// A stanza without version or status is ignored.
+    /// Ignores a stanza without version or status.
     fn read(stanza: &[u8]) -> Self {
         let mut found = Self::default();
         let mut is_in_conffiles = false;

@@ -66,7 +66,7 @@ fn compare_part(one: &str, other: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// Order of bytes: tilde, end (or digit), letters, all others.
+/// Tilde, end (or digit), letters, all others.
 fn rank(byte: Option<&u8>) -> i32 {
     match byte {
         Some(b'~') => -1,

@@ -1,7 +1,5 @@
-//! The records of rpm, read by rpm(8), because only it can read its database.
-//!
-//! One query asks for a package and all of its files. Files that no package delivers (`%ghost`) are left out. A package
-//! can be installed several times: in several versions (kernels), or for several architectures.
+//! The records of rpm, read by rpm(8), because only it can read its database. Files that no package delivers (`%ghost`)
+//! are left out. A package can be installed in several versions (kernels), or for several architectures.
 
 pub mod version;
 
@@ -34,7 +32,6 @@ const GHOST: u32 = 1 << 6;
 
 pub(super) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
 
-/// The database of rpm in a root.
 pub struct RpmRecords {
     database: OsString,
 }
@@ -44,14 +41,14 @@ impl RpmRecords {
         Self::find(root)?.ok_or_else(|| records("there are no records of rpm in the root".to_owned()))
     }
 
-    /// Finds the database; `None` where the root has none.
+    /// Returns `None` if the root has none.
     pub fn find(root: &Root) -> Result<Option<Self>, NativeError> {
         let Some((_, physical)) = database(root)? else { return Ok(None) };
         let inside = OsString::from_vec(physical.relative().to_vec());
         Ok(Some(Self { database: root.physical_path()?.join(inside).into_os_string() }))
     }
 
-    /// Reads every installed package that has files.
+    /// Skips packages without files.
     pub fn packages(
         &self,
     ) -> Result<impl Iterator<Item = Result<NativePackage, NativeError>> + use<>, NativeError> {
@@ -68,7 +65,7 @@ impl RpmRecords {
         Ok(NativePackage { has_other_versions, ..package })
     }
 
-    /// The registered package of this architecture at its current version.
+    /// At its current version.
     pub(super) fn registered_package(
         &self,
         origin: &NativeOrigin,
@@ -144,8 +141,7 @@ impl RpmRecords {
         Ok(found.filter(|one| one.name == name).map(|one| one.evr).collect())
     }
 
-    /// Installed packages with the paths of their own files: without files that were replaced, left out, or
-    /// of another color.
+    /// Without files that were replaced, left out, or of another color.
     pub(super) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
         let answer = self.all(&format!("{PACKAGE}{STATES}"))?;
         let mut owned: Vec<OwnedPaths> = Vec::new();
@@ -206,7 +202,6 @@ impl RpmRecords {
         Ok(installed)
     }
 
-    /// Returns whether each of these packages is installed.
     pub fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -248,7 +243,7 @@ fn nevra(name: &str, evr: &str, arch: &str) -> String {
     format!("{name}-{evr}.{arch}")
 }
 
-/// The place of the database as rpm names it, and with links followed.
+/// As rpm names it, and with links followed.
 fn database(root: &Root) -> Result<Option<(&'static str, ObjectPath)>, RootError> {
     for place in DATABASES {
         let Ok(path) = ObjectPath::new(place.as_bytes()) else { continue };
@@ -340,7 +335,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Parses the answer about many packages. Entries without files, such as keys, are skipped.
+/// Skips entries without files, such as keys.
 fn each_package(answer: Vec<u8>) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
     let counts = versions_of_names(&answer);
     let mut at = 0;
@@ -441,10 +436,9 @@ impl InstalledOfNames {
     }
 }
 
-/// Returns the package for which a registration stands among those of its name; `None` if it is gone.
-///
-/// That is the registered version, or else the only one for the architecture that no other registration stands for, or else
-/// the only one at all: an upgrade may change the architecture. Where several are left, the registered one was removed.
+/// Returns the package of a registration among those of its name; `None` if it is gone. This is the registered version,
+/// else the only one for the architecture without another registration, else the only one at all: an upgrade may change
+/// the architecture. If several are left, the registered one was removed.
 fn followed<'i>(
     package: &RegisteredPackage<'_>,
     all: &[RegisteredPackage<'_>],
@@ -541,7 +535,7 @@ mod tests {
         assert_eq!(several(&[line("1-1", "x86_64"), line("1-1", "i686")]), [false, false]);
     }
 
-    /// The versions that registrations stand for, by their origin, version and architecture, where these are installed.
+    /// Installed versions of registrations, by origin, version and architecture.
     fn found(
         registered: &[(Option<&str>, Option<&str>, &str, &str)],
         installed: &[(&str, &str)],

@@ -2,8 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// Compares two versions `[EPOCH:]VERSION[-RELEASE]` as rpm does. A missing epoch is 0; if one release is missing, none
-/// counts.
+/// Compares `[EPOCH:]VERSION[-RELEASE]` as rpm does. A missing epoch is 0; if one release is missing, none counts.
 pub fn compare(one: &str, other: &str) -> Ordering {
     let (one, other) = (RpmVersion::of(one), RpmVersion::of(other));
     let releases = one.release.zip(other.release);
@@ -13,7 +12,6 @@ pub fn compare(one: &str, other: &str) -> Ordering {
         .then_with(|| releases.map_or(Ordering::Equal, |(one, other)| compare_part(one, other)))
 }
 
-/// Returns the fault of a version.
 pub fn fault(version: &str) -> Option<&'static str> {
     let (epoch, rest) = version.split_once(':').map_or(("0", version), |parts| parts);
     if epoch.parse::<u32>().is_err() {
@@ -44,8 +42,7 @@ impl<'a> RpmVersion<'a> {
     }
 }
 
-/// Compares segments of digits or letters. A tilde sorts before the end, a caret after the end and before
-/// everything else.
+/// Segments of digits or letters. A tilde sorts before the end, a caret after the end and before everything else.
 fn compare_part(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
     loop {

@@ -38,6 +38,21 @@ fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
 }
 
 #[test]
+fn a_source_that_holds_more_than_its_reader_takes_is_refused() {
+    let temp = TempDir::new().unwrap();
+    directory(temp.path(), &patch());
+    let opened = |held, lines| {
+        let opened = open_within(temp.path(), SourceLimits { held, lines });
+        opened.map(drop).map_err(|error| error.problem.to_string())
+    };
+    assert_eq!(opened(1 << 20, 1_000), Ok(()));
+    let many = opened(1 << 20, 1).unwrap_err();
+    assert!(many.ends_with("pkgmap is corrupt: it has more than 1 lines"), "{many}");
+    let large = opened(100, 1_000).unwrap_err();
+    assert_eq!(large, "it holds more than 0 MiB of names and package files");
+}
+
+#[test]
 fn a_file_that_is_not_what_the_pkgmap_says_is_named() {
     let with = |path: &'static str, data: &'static [u8]| {
         refused(move |tree| {

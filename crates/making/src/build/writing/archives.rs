@@ -1,5 +1,4 @@
-//! Patches as archives: package datastream (packages only), tar and zip (with one directory at the top, called after
-//! the patch).
+//! Patches as archives: datastream (packages only), tar and zip (with one top directory named after the patch).
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -29,7 +28,7 @@ pub(super) struct StreamSink<W> {
     date: i64,
 }
 
-/// A writer of streams becomes another type inside a part.
+/// A stream writer changes its type inside a part.
 enum StreamState<W> {
     Between(DatastreamWriter<W>),
     Inside(PartWriter<W>),
@@ -85,7 +84,7 @@ impl<W: Write> PatchSink for StreamSink<W> {
         Ok(())
     }
 
-    /// Also writes the parent directories that are not members yet.
+    /// Also writes parent directories that are no members yet.
     fn member(&mut self, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError> {
         for (slash, _) in member.name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             let directory = member.name.get(..slash).unwrap_or_default();

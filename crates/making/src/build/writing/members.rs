@@ -1,4 +1,4 @@
-//! The members of a patch, in the same order for every form, and their content, which is compared with the lists.
+//! Members of a patch, in one order for every form. Their content is compared with the lists.
 
 use std::io::{self, Read};
 
@@ -11,10 +11,9 @@ use patchadm_rootfs::{Digesting, Interrupt, InterruptibleRead, WorkMeter, WorkSt
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::ObjectPath;
 
-/// The caller's view of writing a patch.
 #[derive(Clone, Copy)]
 pub struct WriteWatch<'a> {
-    /// Returns the signal that ends the work, if one came.
+    /// Returns the signal to stop.
     pub interrupt: Interrupt<'a>,
     pub meter: &'a WorkMeter,
 }
@@ -85,7 +84,7 @@ fn feed_objects(
     }
 }
 
-/// Attributes a failure to the release or to the destination.
+/// Blames the release or the destination for a failure.
 fn put_object(
     release: &ReleasePackage,
     path: &ObjectPath,
@@ -136,7 +135,6 @@ impl<'a> PatchMember<'a> {
     }
 }
 
-/// Receives members in their final order.
 pub(super) trait PatchSink {
     fn beside(&mut self, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError>;
 
@@ -145,7 +143,7 @@ pub(super) trait PatchSink {
     fn member(&mut self, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError>;
 }
 
-/// Read beyond the wanted bytes, to detect that there are more.
+/// Read beyond the wanted bytes, to detect excess.
 const ONE: usize = 1;
 
 /// Fails if the content differs from the listed one, or at a signal.
@@ -179,8 +177,7 @@ impl<'a> CheckedContent<'a> {
         self.end == ContentEnd::Failed
     }
 
-    /// Checks that all content was read and was right. A reader that stopped early is no error of the
-    /// content.
+    /// Checks that all content was read and correct. A reader that stopped early is no error of the content.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match self.end {
             ContentEnd::Open if self.size == self.expected.size => self.read(&mut [0; ONE]).map(drop),
@@ -228,8 +225,7 @@ impl Read for CheckedContent<'_> {
     }
 }
 
-/// Fills the buffer. The output of a compressor depends on the size of its inputs, which must not depend on
-/// the form of a release.
+/// Fills the buffer. A compressor's output depends on its input sizes, which must not depend on the form of a release.
 fn read_full(inner: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {

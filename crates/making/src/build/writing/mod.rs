@@ -1,13 +1,7 @@
 //! Writes a patch as a directory, a zip or tar archive, or a datastream.
 //!
-//! ```text
-//! PatchDraft ─ members ─► PatchSink ─┬─ DirectorySink   a directory, with a manifest in it
-//!   releases ─ contents ────────┘    ├─ TarSink, ZipSink ─┐
-//!                                    └─ StreamSink ───────┴─► one file, with a manifest beside it
-//! ```
-//! The bytes depend on the draft alone: members come in a fixed order, have no owner, and have the times of the draft and
-//! of the objects. Content is read once and compared with the lists. A patch stands under a private name until it is
-//! complete with its manifest; an error removes unfinished files.
+//! The bytes depend on the draft alone: members have a fixed order, no owner, and times of the draft and the objects.
+//! A patch has a private name until it is complete with its manifest; an error removes unfinished files.
 
 mod archives;
 mod members;
@@ -31,7 +25,6 @@ use patchadm_inputs::sign::{BESIDE, MANIFEST, Manifest, Sha256Sum, sha256};
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, Timestamp, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
 
-/// Writes a patch.
 pub fn write_patch(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
@@ -48,16 +41,15 @@ pub fn write_patch(
     }
 }
 
-/// The form that a patch is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PatchForm {
     #[default]
     Directory,
     Zip,
     Tar,
-    /// A tar archive, compressed by gzip.
+    /// Compressed by gzip.
     TarGz,
-    /// A package datastream, which has no place for files beside the packages.
+    /// Has no place for files beside the packages.
     Datastream,
 }
 
@@ -74,25 +66,22 @@ const OTHER_ARCHIVES: [&str; 24] = [
     ".taz", ".tbz", ".tbz2", ".tlz", ".txz", ".tz2", ".tzst", ".xz", ".z", ".zipx", ".zst",
 ];
 
-/// Where a patch is written.
 #[derive(Clone, Debug)]
 pub struct PatchDestination {
-    /// The file or directory that it becomes.
+    /// The resulting file or directory.
     pub path: PathBuf,
     pub form: PatchForm,
-    /// True if an existing patch is replaced.
+    /// Replace an existing patch.
     pub replaces: bool,
 }
 
-/// A patch that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenPatch {
-    /// The file or directory.
     pub path: PathBuf,
     pub manifest: PathBuf,
-    /// Bytes of the file, or of all files of the directory.
+    /// Of the file, or of all files in the directory.
     pub bytes: u64,
-    /// The SHA-256 of the file, or of a directory's manifest.
+    /// Of the file, or of a directory's manifest.
     pub sha256: Sha256Sum,
 }
 
@@ -107,21 +96,21 @@ impl PatchForm {
         }
     }
 
-    /// Returns the form for a name's ending, ignoring case.
+    /// Ignores case.
     pub fn of_name(path: &Path) -> Option<Self> {
         let name = path.file_name()?.as_bytes().to_ascii_lowercase();
         let ending = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending.as_bytes()));
         ending.map(|(_, form)| *form)
     }
 
-    /// Returns the ending of a name for an archive of an unsupported form.
+    /// Returns the ending of an unsupported archive.
     pub fn other_archive(path: &Path) -> Option<&'static str> {
         let name = path.file_name()?.as_bytes().to_ascii_lowercase();
         let is_end = |ending: &&&str| name.len() > ending.len() && name.ends_with(ending.as_bytes());
         OTHER_ARCHIVES.iter().find(is_end).copied().filter(|_| Self::of_name(path).is_none())
     }
 
-    /// Returns the endings of names that say a form.
+    /// Endings of names that determine a form.
     pub fn endings() -> impl Iterator<Item = &'static str> {
         ENDINGS.iter().map(|(ending, _)| *ending)
     }
@@ -157,7 +146,7 @@ fn write_directory(
     let (parent, name) = parent_and_name(&to.path)?;
     let parent = Dir::of_host(parent)?;
     check_replaced(&parent, name, to)?;
-    // The leftovers of another run do not make this one fail.
+    // Leftovers of another run must not make this one fail.
     let _ = parent.remove_leftovers(PROGRAM);
     let mut building = UnnamedDirectory::begin(&parent, PROGRAM, name)?;
     let mut sink = DirectorySink {
@@ -275,7 +264,7 @@ fn write_file(
             return Err(BuildError::Exists(to.path.with_file_name(OsStr::from_bytes(name))));
         }
     }
-    // The leftovers of another run do not make this one fail.
+    // Leftovers of another run must not make this one fail.
     let _ = dir.remove_leftovers(PROGRAM);
     let (file, out) = PrivateFile::begin(&dir)?;
     let failed = |error: io::Error| BuildError::Write { path: to.path.clone(), error };
@@ -290,7 +279,7 @@ fn write_file(
     manifest_file.publish(&manifest_out, &beside, to.replaces)?;
     if let Err(error) = file.publish(&out, name, to.replaces) {
         if !to.replaces {
-            // The manifest was made here: nothing had the name before.
+            // The manifest is new: nothing had the name before.
             let _ = dir.remove(&beside);
         }
         return Err(error);
@@ -298,7 +287,7 @@ fn write_file(
     Ok(WrittenPatch { path: to.path.clone(), manifest: manifest_path, bytes, sha256 })
 }
 
-/// Removes leftovers of killed runs in a directory of patches.
+/// Removes leftovers of killed runs.
 pub fn remove_unfinished(patches: &Dir) -> Result<(), RootError> {
     patches.remove_leftovers(PROGRAM)
 }
@@ -386,7 +375,6 @@ impl PrivateFile {
 impl Drop for PrivateFile {
     fn drop(&mut self) {
         if !self.has_name.get() {
-            // The earlier error is reported.
             let _ = self.dir.remove(&self.private);
         }
     }

@@ -1,5 +1,4 @@
-//! The headers of an rpm package: tagged values in front of a store of bytes, and the files that they list. The archive
-//! repeats this only in part.
+//! Headers of an rpm package: tagged values before a store of bytes, and the files that they list.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -118,7 +117,7 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 const CONFIG: u64 = 1;
 pub(super) const GHOST: u64 = 1 << 6;
 
-/// Ghosts are left out. The content of files is not known yet.
+/// Leaves out ghosts. The content of files is not known yet.
 pub(super) fn listed(header: &RpmHeader) -> Result<BTreeMap<ObjectPath, ReleaseObject>, ReleaseProblem> {
     let columns = Columns::read(header)?;
     let mut found = BTreeMap::new();
@@ -233,7 +232,7 @@ fn capability(text: &[u8], path: &ObjectPath) -> Result<BTreeMap<Vec<u8>, Vec<u8
     Ok(BTreeMap::from([(b"security.capability".to_vec(), value)]))
 }
 
-// Capabilities are translated from text (`cap_from_text(3)`) to the value of `security.capability`.
+// Translates capabilities from text (`cap_from_text(3)`) to the value of `security.capability`.
 
 const NAMES: [&str; 41] = [
     "chown",

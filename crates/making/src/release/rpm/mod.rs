@@ -1,12 +1,7 @@
 //! rpm packages of version 3 and 4, read without rpm.
 //!
-//! ```text
-//!   lead 96 bytes · signature header, filled up to 8 bytes · header · payload: cpio, compressed or not
-//! ```
-//! The header is the authority on paths and attributes, the payload has the content. SHA-256 digests of both are checked
-//! if the package has them. `%config` files are editable, `%ghost` files are left out, sizes of files of 4 GiB or more come
-//! from the header, and capabilities become an extended attribute. Scriptlets and triggers are named, never translated.
-//! Signatures are ignored.
+//! The header decides paths, attributes and large sizes, the payload has the content; SHA-256 digests of both are checked.
+//! `%config` files are editable, `%ghost` files are left out. Scriptlets are named, never translated; signatures ignored.
 
 mod header;
 mod payload;
@@ -87,7 +82,7 @@ fn payload(file: &ArchiveFile, start: u64, header: &RpmHeader) -> Result<Payload
     if !matches!(compressor.as_str(), "" | "none" | "identity" | "gzip" | "xz" | "zstd") {
         return Err(ReleaseProblem::Unsupported(format!("{compressor} compression")));
     }
-    // From 2018 on the header has a digest of the compressed payload.
+    // Since 2018 the header has a digest of the compressed payload.
     let is_sha256 = header.numbers(tags::PAYLOAD_DIGEST_ALGORITHM)?.first() == Some(&SHA256);
     let sha256 = if is_sha256 { header.string(tags::PAYLOAD_DIGEST)? } else { None };
     let stripped = StrippedMembers::listed(header)?;

@@ -1,7 +1,6 @@
 //! The payload of an rpm package: a compressed cpio archive of the files in the header.
 //!
-//! Names of one file follow each other, and the last one has the content. Members have names and sizes themselves, or,
-//! in a package with a file of 4 GiB or more, in the header.
+//! The last name of a file has the content. With a file of 4 GiB or more, only the header has names and sizes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Read};
@@ -21,7 +20,7 @@ use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader, TRAILER};
 use patchadm_svr4::package::ObjectPath;
 
-/// Padding after the archive is read so that the compression around it is checked to its end.
+/// Padding after the archive is read so that the compression is checked to its end.
 const PADDING: u64 = 16 << 20;
 
 const BUFFER: usize = 1 << 16;
@@ -29,7 +28,7 @@ const BUFFER: usize = 1 << 16;
 pub(super) struct Payload {
     pub(super) part: FilePart,
     pub(super) sha256: Option<String>,
-    /// `Some` for an archive without names and sizes, which the header has then.
+    /// `Some` for an archive with names and sizes in the header.
     pub(super) stripped: Option<StrippedMembers>,
 }
 
@@ -166,7 +165,7 @@ fn with_content(mut object: ReleaseObject, of_bytes: FileContent) -> ReleaseObje
 struct LinkedNames(HashMap<((u32, u32), u32), Vec<ReleaseObject>>);
 
 impl LinkedNames {
-    /// Returns all names of a file at the member that has its content.
+    /// Returns all names of a file at the member with its content.
     fn add(&mut self, member: &CpioHeader, object: ReleaseObject) -> Option<Vec<ReleaseObject>> {
         if member.nlink < 2 {
             return Some(vec![object]);
@@ -196,25 +195,21 @@ impl<R: Read> Read for Digested<R> {
     }
 }
 
-// The stripped cpio archive of rpm packages with a file of 4 GiB or more, which no other archive of cpio can hold.
+// The stripped cpio archive of rpm packages with a file of 4 GiB or more.
 //
-// ```text
-//   070701 ino mode … filesize … namesize check, name        what a member begins with in other packages
-//   07070X index                                             and in these: the place of the file in the header
-// ```
-// Names, modes and sizes are those of the header alone. Members and their data are filled up to 4 bytes, and the archive
-// ends as others do. The names of one file are those with its inode, and the last of them in the header has the content.
+// A member is `07070X` and the hexadecimal index of its file in the header, then data padded to 4 bytes. Names, modes and
+// sizes come from the header. The last name with an inode has the content.
 
 pub(super) const MAGIC: [u8; 6] = *b"07070X";
 const NEWC: [u8; 6] = *b"070701";
 const END: usize = 104 + TRAILER.len() + 1;
 
-/// The members by their index in the header, each as a newc archive would describe it.
+/// By index in the header, as a newc archive would describe them.
 #[derive(Debug)]
 pub(super) struct StrippedMembers(Vec<CpioHeader>);
 
 impl StrippedMembers {
-    /// `None` if the header lacks 64-bit sizes, as without a large file.
+    /// `None` without 64-bit sizes, so without a large file.
     pub(super) fn listed(header: &RpmHeader) -> Result<Option<Self>, ReleaseProblem> {
         if !header.has(tags::LONG_FILE_SIZES) {
             return Ok(None);
@@ -252,7 +247,7 @@ impl StrippedMembers {
             let (first, last) = (names.first().copied().unwrap_or_default(), names.last());
             for at in &names {
                 let Some(member) = self.0.get_mut(*at) else { continue };
-                // The number is arbitrary, but unique: no two groups begin with the same member.
+                // Arbitrary but unique: no two groups begin with the same member.
                 member.ino = u32::try_from(first).unwrap_or(u32::MAX);
                 member.nlink = u32::try_from(names.len()).unwrap_or(u32::MAX);
                 if Some(at) != last {
@@ -280,7 +275,7 @@ impl Inodes {
         Ok(Self { devices, numbers: inodes, flags: numbers(tags::FILE_FLAGS)? })
     }
 
-    /// Device and inode of a file; `None` if it is not in the package or has inode 0.
+    /// Device and inode; `None` if the file is not in the package or has inode 0.
     fn of(&self, at: usize) -> Option<(u64, u64)> {
         let is_ghost = self.flags.get(at).is_some_and(|flags| flags & GHOST != 0);
         let inode = *self.numbers.get(at).filter(|&&inode| inode > 0 && !is_ghost)?;
@@ -288,8 +283,7 @@ impl Inodes {
     }
 }
 
-/// A stripped archive being read, without the magic number that it begins with. [`Read`] gives the data of the current
-/// member and ends with it.
+/// A stripped archive after its first magic number. [`Read`] gives the data of the current member.
 pub(super) struct StrippedReader<'a, R> {
     input: R,
     members: &'a StrippedMembers,

@@ -1,10 +1,6 @@
-//! Kept libraries in a plan (patchadm-shlibs(7)): the second, also pure, step of planning.
-//!
-//! A plan is made as if nothing were kept
-//! ([`Inventory::hide_kept`](patchadm_inputs::inventory::Inventory::hide_kept)). After `LibraryChange` of
-//! patchadm-libraries has decided which libraries stay for their consumers, a [`KeptSettlement`] changes the
-//! plan: objects that stay, lines of `contents` with another owner, the records of the packages of kept
-//! libraries, and the content of the undo archive.
+//! Kept libraries (patchadm-shlibs(7)): the second step of planning, as pure as the first. A plan is made as if nothing
+//! were kept ([`Inventory::hide_kept`](patchadm_inputs::inventory::Inventory::hide_kept)). When `LibraryChange` has
+//! decided which libraries stay, a [`KeptSettlement`] changes objects, lines, records and the undo archive in the plan.
 
 mod package_files;
 mod report;

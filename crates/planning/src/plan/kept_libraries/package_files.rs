@@ -1,7 +1,5 @@
-//! The package that records kept libraries (patchadm-shlibs(7), "The kept package"): its name, its
-//! parameters, and the files of its directory in the database. To every tool it is a package like any other.
-//!
-//! All files are a function of the kept lines, the parameters, and the consumers of the libraries.
+//! The package that records kept libraries (patchadm-shlibs(7), "The kept package"). To every tool it is an ordinary
+//! package. Its files are a function of the kept lines, the parameters, and the consumers of the libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,23 +23,21 @@ const DIGITS_KEPT: usize = 8;
 
 const SUFFIX: &str = "-SO";
 
-/// The file in `install` that names the consumers of the libraries.
+/// Names the consumers of the libraries.
 pub const CONSUMERS: &str = "install/consumers";
 
-/// The file in `install` with prerequisites and dependents.
+/// Prerequisites and dependents.
 pub const DEPEND: &str = "install/depend";
 
 const BLOCK: u64 = 512;
 
-/// Returns true if an instance has a name of the form that packages of kept libraries have; others may have
-/// such a name, too.
+/// Other packages may have a name of this form, too.
 pub fn is_named_as_kept(instance: &[u8]) -> bool {
     let name = instance.split(|byte| *byte == b'.').next().unwrap_or_default();
     name.ends_with(SUFFIX.as_bytes())
 }
 
-/// The first instance for which `is_taken` is false. `is_foreign` is true for names of packages that do not
-/// keep libraries.
+/// The first instance for which `is_taken` is false. `is_foreign` is true for names of packages that keep no libraries.
 pub(super) fn free_instance(
     from: &PkgInst,
     is_foreign: impl Fn(&str) -> bool,

@@ -1,37 +1,30 @@
-//! The report on the libraries that a plan takes away, keeps, and gives up.
-
 use std::fmt::Write as _;
 
 use patchadm_inputs::policy::LibraryWords;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// A consumer of a library.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ToldConsumer {
-    /// The object that needs it.
+    /// The object that needs the library.
     pub path: ObjectPath,
-    /// The packages that own the object.
     pub packages: Vec<PkgInst>,
-    /// The way it needs it: `needed`, `interp`, `dlopen`, `preload`, `mapped` or `policy`.
+    /// `needed`, `interp`, `dlopen`, `preload`, `mapped` or `policy`.
     pub how: &'static str,
     /// The process that has it mapped.
     pub pid: Option<u32>,
 }
 
-/// A library that stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptLibrary {
-    /// The package that keeps it.
+    /// The keeping package.
     pub package: PkgInst,
-    /// The package that it is from.
+    /// The package that delivered it.
     pub from: String,
-    /// Its SONAME, or the name of its file.
+    /// SONAME, or the name of the file.
     pub library: String,
-    /// Its path and those of the links that lead to it.
+    /// Its path and the links that lead to it.
     pub paths: Vec<ObjectPath>,
-    /// Its size.
     pub bytes: u64,
-    /// Its consumers.
     pub consumers: Vec<ToldConsumer>,
 }
 
@@ -40,45 +33,37 @@ pub struct KeptLibrary {
 pub struct LostLibrary {
     /// The name by which it is needed.
     pub library: String,
-    /// The path where it was found.
+    /// Its former path.
     pub path: ObjectPath,
     /// The word for the reason that it does not stay.
     pub reason: &'static str,
-    /// The missing versions, if another library has the name.
+    /// Missing versions, if another library has the name.
     pub versions: Vec<String>,
-    /// The missing symbols.
     pub symbols: Vec<String>,
-    /// Its consumers.
     pub consumers: Vec<ToldConsumer>,
 }
 
-/// Kept objects of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackagePaths {
-    /// The package.
     pub package: PkgInst,
-    /// The paths.
     pub paths: Vec<ObjectPath>,
 }
 
-/// The report about libraries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LibraryReport {
-    /// The request.
     pub words: LibraryWords,
-    /// The number of programs and libraries that were examined.
+    /// Programs and libraries.
     pub scanned: u64,
-    /// Files that were not understood, each with the reason.
+    /// With the reason.
     pub not_understood: Vec<(ObjectPath, String)>,
     /// Directories that were not entered.
     pub skipped: Vec<ObjectPath>,
-    /// The libraries that stay because of the plan.
+    /// Libraries that stay because of the plan.
     pub kept: Vec<KeptLibrary>,
-    /// The libraries that consumers lose.
+    /// Libraries that consumers lose.
     pub lost: Vec<LostLibrary>,
-    /// The kept libraries that go.
     pub dropped: Vec<PackagePaths>,
-    /// The kept libraries that an ordinary package owns again.
+    /// Kept libraries that an ordinary package owns again.
     pub returned: Vec<PackagePaths>,
 }
 
@@ -91,7 +76,6 @@ pub fn way_of_needing(word: &str) -> Option<&'static str> {
 
 const MOST_NAMED: usize = 3;
 
-/// Returns the meaning of the word for a reason.
 pub fn why_lost(reason: &str) -> &'static str {
     match reason {
         "shadows" => "other programs would find it instead of the new one",
@@ -124,7 +108,7 @@ fn named(consumers: &[ToldConsumer], show: &impl Fn(&ObjectPath) -> String) -> S
 }
 
 impl LibraryReport {
-    /// Returns the notes for a person, in sentences; `show` gives paths as the host sees them.
+    /// For people; `show` gives paths as the host sees them.
     pub fn sentences(&self, show: impl Fn(&ObjectPath) -> String) -> Vec<String> {
         let kept = self.kept.iter().map(|kept| {
             let (library, package) = (&kept.library, &kept.package);
@@ -146,7 +130,7 @@ impl LibraryReport {
         kept.chain(lost).chain(dropped).chain(returned).collect()
     }
 
-    /// Returns true if there is nothing to report to a person.
+    /// Nothing to report to people.
     pub fn is_silent(&self) -> bool {
         self.kept.is_empty() && self.lost.is_empty() && self.dropped.is_empty() && self.returned.is_empty()
     }

@@ -1,5 +1,5 @@
-//! The settlement of kept libraries: objects, lines and packages after a plan, the changes that they cause in
-//! it, and the libraries for its undo archive.
+//! Settles kept libraries: their objects, lines and packages after a plan, the necessary changes in it, and the
+//! libraries for its undo archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,97 +25,84 @@ use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
 use crate::plan::{Action, Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoPlace};
 
-/// The reason that libraries are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepingCause<'a> {
-    /// The change that takes them away, as `KEPT_BY` has it: a patch, or a command.
+    /// The change that removes them, as in `KEPT_BY`: a patch, or a command.
     pub by: &'a str,
-    /// True if the patch forbids keeping and the user demanded it.
+    /// The patch forbids keeping and the user demanded it.
     pub is_forced: bool,
 }
 
-/// The origin of an object that is kept after a plan.
 #[derive(Clone, Debug)]
 pub enum StayingOrigin {
-    /// The plan would remove it.
     TakenAway,
-    /// It is kept already.
     Kept,
     /// An undo archive restores it.
     Archived(Box<ArchivedLibrary>),
 }
 
-/// A kept object that an undo archive has.
+/// A kept object in an undo archive.
 #[derive(Clone, Debug)]
 pub struct ArchivedLibrary {
-    /// The package that kept it.
     pub package: PkgInst,
-    /// Its line of `contents`.
     pub line: ContentsLine,
-    /// The object that is made.
     pub object: NewObject,
-    /// Its state after the run.
+    /// After the run.
     pub live: Live,
 }
 
-/// An object that is kept after a plan.
 #[derive(Clone, Debug)]
 pub struct StayingLibrary {
-    /// Its origin.
     pub origin: StayingOrigin,
-    /// Its consumers: how they need it, and the path. Processes are not among them.
+    /// How each needs it, and the path; without processes.
     pub consumers: BTreeSet<(&'static str, ObjectPath)>,
-    /// The packages that own a consumer of it.
+    /// Packages that own a consumer of it.
     pub dependents: BTreeSet<PkgInst>,
-    /// The packages that own its own needs.
+    /// Packages that own its own needs.
     pub needs: BTreeSet<PkgInst>,
 }
 
-/// The inputs of a settlement.
 #[derive(Clone, Copy, Debug)]
 pub struct KeptInput<'a> {
-    /// The plan, made as if nothing were kept.
+    /// Made as if nothing were kept.
     pub plan: &'a Plan,
-    /// The inventory that it was made against.
+    /// The inventory of that plan.
     pub inventory: &'a Inventory,
-    /// The libraries that are kept before the plan.
+    /// Kept before the plan.
     pub kept: &'a KeptLibraries,
-    /// The libraries that are kept afterwards; `None` if no consumers were determined: then all kept
-    /// libraries stay.
+    /// Kept afterwards; `None` if consumers are unknown: then all kept libraries stay.
     pub staying: Option<&'a BTreeMap<ObjectPath, StayingLibrary>>,
-    /// The records of packages that archives restore, by package and name.
+    /// By package and record name.
     pub archived_packages: &'a BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>,
-    /// Directories that archives restore, if libraries in them come back.
+    /// Restored if libraries in them come back.
     pub archived_directories: &'a BTreeMap<ObjectPath, ArchivedLibrary>,
-    /// Kept objects that the plan itself delivers, with the same bytes and attributes.
+    /// Kept objects that the plan delivers with the same bytes and attributes.
     pub returned: &'a BTreeSet<ObjectPath>,
-    /// The reason that libraries are kept which the plan removes.
+    /// The reason for keeping libraries that the plan removes.
     pub cause: KeepingCause<'a>,
-    /// The moment of the run.
     pub now: &'a Now,
 }
 
 /// The changes that kept libraries cause in a plan.
 #[derive(Clone, Debug, Default)]
 pub struct KeptSettlement {
-    /// The libraries that are kept afterwards.
+    /// Kept afterwards.
     pub kept: KeptLibraries,
     /// Changes of the plan that are not made, so that the objects stay.
     pub unmade: BTreeSet<ObjectPath>,
-    /// Changes in addition to those of the plan, or in place of them.
+    /// In addition to changes of the plan, or in place of them.
     pub changes: BTreeMap<ObjectPath, Box<Change>>,
-    /// Lines of `contents` in place of those of the plan; an inner `None` removes the line.
+    /// In place of lines of the plan; an inner `None` removes the line.
     pub contents: ContentsEdits,
-    /// Lines of `contents` that stay as they are, regardless of the plan.
+    /// Lines that stay as they are, regardless of the plan.
     pub unchanged_lines: BTreeSet<ObjectPath>,
-    /// Records of packages of kept libraries.
+    /// Of packages of kept libraries.
     pub records: Vec<RecordChange>,
-    /// Sentences for a person about objects that stay because a package of dpkg or rpm owns them now.
+    /// About objects that stay because a package of dpkg or rpm owns them now.
     pub notes: Vec<String>,
 }
 
 impl KeptInput<'_> {
-    /// Decides the state of kept libraries after the plan.
     pub fn settle(&self) -> Result<KeptSettlement, Reason> {
         let mut settling = Settling { input: self, done: KeptSettlement::default(), after: BTreeMap::new() };
         settling.objects()?;
@@ -148,8 +135,7 @@ impl KeptInput<'_> {
         }
     }
 
-    /// The dpkg or rpm package that owns a path now, except the one from which the kept package came, if that
-    /// is unchanged.
+    /// Returns the dpkg or rpm package that owns a path now, unless it is the unchanged origin of the kept package.
     fn native_owner(&self, keeper: &PkgInst, path: &ObjectPath) -> Option<&NativeOwner> {
         let owners = [&self.kept.native_owners, &self.inventory.native_owners];
         let owners = owners.into_iter().find(|owners| !owners.of(path).is_empty())?;
@@ -201,7 +187,7 @@ impl Settling<'_, '_> {
         self.done.kept.lines.extend(line.map(|line| (path.clone(), line)));
     }
 
-    /// Drops a kept object, unless the plan delivers it itself.
+    /// Drops a kept object, unless the plan delivers it.
     fn give_up(&mut self, path: &ObjectPath) {
         let input = self.input;
         if input.returned.contains(path) {
@@ -230,7 +216,7 @@ impl Settling<'_, '_> {
         self.done.contents.insert(path.clone(), None);
     }
 
-    /// Keeps an object that the plan would remove and changes its owner.
+    /// Keeps an object that the plan would remove, and changes its owner.
     fn leave(&mut self, path: &ObjectPath, instances: &mut BTreeMap<PkgInst, PkgInst>) -> Result<(), Reason> {
         let input = self.input;
         let Some(change) = input.change(path) else { return Ok(()) };
@@ -255,7 +241,6 @@ impl Settling<'_, '_> {
         Ok(())
     }
 
-    /// Restores an object from an undo archive.
     fn bring_back(
         &mut self,
         path: &ObjectPath,
@@ -446,7 +431,7 @@ impl Settling<'_, '_> {
         }
     }
 
-    /// Removes a directory that only kept packages owned, if it is empty.
+    /// Removes an empty directory that only kept packages owned.
     fn remove_directory(&mut self, path: &ObjectPath) {
         let input = self.input;
         let owner = input.kept.lines.get(path).and_then(|line| line.owners.first());
@@ -571,7 +556,6 @@ impl KeptSettlement {
         staying.map(|(path, live)| (path.clone(), live.clone())).collect()
     }
 
-    /// Makes these changes in the plan.
     pub fn apply(&self, plan: &mut Plan) {
         plan.changes
             .retain(|change| !self.unmade.contains(&change.path) && !self.changes.contains_key(&change.path));
@@ -584,10 +568,9 @@ impl KeptSettlement {
     }
 }
 
-// The archive holds the kept libraries that the objects replaced by its patch need (patchadm-undo(5)), so
-// that a backout needs nothing else, regardless of later pruning.
+// The archive holds the kept libraries that the objects replaced by its patch need (patchadm-undo(5)): later pruning
+// does not affect a backout.
 
-/// The libraries for the last undo archive of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct SavedLibraries {
     records: Vec<ObjectRecord>,
@@ -598,9 +581,8 @@ pub struct SavedLibraries {
 }
 
 impl SavedLibraries {
-    /// Collects the kept objects that do not stay, the directories that only they used, and the objects of
-    /// `needed`: the needs of replaced objects. `unserved` are the needs that were unmet before the plan and
-    /// are met after it: object, name and digest of the object.
+    /// Collects kept objects that do not stay, directories that only they used, and the `needed` objects of replaced
+    /// ones. `unserved` are needs that only the plan meets: object, name and digest of the object.
     pub fn of(
         before: &KeptLibraries,
         after: &KeptSettlement,
@@ -688,12 +670,10 @@ impl SavedLibraries {
         }
     }
 
-    /// Returns true if there is nothing to save.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.unserved.is_empty()
     }
 
-    /// Returns the bytes of the objects.
     pub fn size(&self) -> u64 {
         self.entries.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
     }

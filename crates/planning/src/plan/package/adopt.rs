@@ -1,10 +1,6 @@
-//! `adopt` registers existing software as a package, without moving a byte; `adopt --forget` gives the
-//! registration up, and all files stay.
-//!
-//! The plan has only records: lines of `contents`, and the package's directory as pkgadd(1M) leaves it, with
-//! a spooled pkgmap made from the existing objects. A file, link or device that another package owns is a
-//! conflict, and all conflicts are reported. Directories are shared. Missing objects, and those that no
-//! package can have, are left out and reported.
+//! `adopt` registers existing software as a package without moving a byte; `adopt --forget` undoes that, and files
+//! stay. The plan has only records, as pkgadd(1M) leaves them, with a pkgmap made from the existing objects. Files of
+//! other packages are conflicts. Missing objects, and those that no package can have, are left out and reported.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -36,22 +32,20 @@ const BLOCK: u64 = 512;
 
 const CLASS: &str = "none";
 
-/// Software that becomes a package.
 #[derive(Clone, Debug)]
 pub struct AdoptableSoftware {
-    /// The package that it becomes.
     pub package: PkgInst,
-    /// Its parameters, as a package would deliver them.
+    /// As a package would deliver them.
     pub params: Params,
-    /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
+    /// LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
-    /// Its paths, each with the type that it has if it is a regular file: `f`, `e` or `v`.
+    /// Each with its type if it is a regular file: `f`, `e` or `v`.
     pub paths: BTreeMap<ObjectPath, Ftype>,
-    /// True if a missing path is a refusal.
+    /// A missing path is a refusal.
     pub must_be_there: bool,
 }
 
-/// Adoptions in one run, which changes only records.
+/// Several adoptions in one run, which changes only records.
 #[derive(Debug, Default)]
 pub struct Adoptions {
     lines: ContentsEdits,
@@ -60,25 +54,21 @@ pub struct Adoptions {
     notes: Vec<String>,
 }
 
-/// The result of planning an adoption.
 #[derive(Clone, Debug)]
 pub struct IntendedAdoption {
     /// The number of its objects.
     pub objects: usize,
-    /// The directories among them that other packages have as well.
+    /// Directories that other packages have as well.
     pub directories_shared: usize,
-    /// The objects that other packages own. If there are any, the software is not adopted.
+    /// Objects of other packages. If there are any, the software is not adopted.
     pub conflicts: Vec<AdoptionConflict>,
-    /// The listed paths without an object.
+    /// Listed paths without an object.
     pub missing: Vec<ObjectPath>,
 }
 
-/// An object that other packages own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptionConflict {
-    /// The path.
     pub path: ObjectPath,
-    /// The packages.
     pub owners: Vec<PkgInst>,
 }
 
@@ -119,9 +109,8 @@ fn found_beside(
 }
 
 impl Adoptions {
-    /// Adds software. The inventory must have its paths, and the places on the disk that they lead to. If
-    /// other packages own objects of it, it is not adopted. If its record is `damaged`, it is registered
-    /// anew, and the inventory must have its lines.
+    /// The inventory must have the paths and the places that they lead to. Software with objects of other packages is
+    /// not adopted. A `damaged` record is made anew, for which the inventory must have its lines.
     pub fn add(
         &mut self,
         software: &AdoptableSoftware,
@@ -215,7 +204,7 @@ struct Adoption<'a> {
     others: &'a Adoptions,
     origin: Option<NativeOrigin>,
     found: FoundSoftware,
-    /// By place on the disk, the path under which it is recorded.
+    /// Recorded path by place on the disk.
     places: BTreeMap<ObjectPath, ObjectPath>,
     files: HashMap<(Option<usize>, Inode), ObjectPath>,
 }
@@ -307,7 +296,7 @@ impl<'a> Adoption<'a> {
         first
     }
 
-    /// The line so far, without the package itself: after a lost record, its old lines are still there.
+    /// Returns the line without the package itself: after a lost record, its old lines are still there.
     fn line(&self, path: &ObjectPath) -> Option<Cow<'a, ContentsLine>> {
         let package = &self.software.package;
         let others = self.others.lines.get(path).and_then(Option::as_deref);
@@ -440,8 +429,8 @@ fn refused(found: String) -> Reason {
     Reason::Administration { found, answer: None }
 }
 
-/// Plans that a package is forgotten. The inventory must have every line that it owns. A package that was not
-/// adopted is refused, and so is one with patches, which could not be backed out afterwards.
+/// Plans that a package is forgotten. The inventory must have every line that it owns. A package that was not adopted
+/// is refused, and so is one with patches, which could not be backed out afterwards.
 pub fn forget(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Refusal> {
     plan(package, inventory, now).map_err(|reason| reason.shown(inventory).of(Command::Forget, package))
 }

@@ -1,13 +1,11 @@
-//! depend(4): the packages that a package needs, excludes, and is needed by, and those that suffer when
-//! others come and go.
+//! depend(4): prerequisites, incompatible packages and dependents, and their checks when packages come and go.
 
 use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
 use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind, PackageVersion};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
 
-/// Describes why a package with this `depend` file cannot be installed. The instance `replaced` does not
-/// count.
+/// Tells why a package with this `depend` file cannot be installed. The instance `replaced` does not count.
 pub(super) fn unmet_at_installation(
     depend: &Depend,
     inventory: &Inventory,
@@ -36,8 +34,8 @@ pub(super) fn unmet_at_installation(
     found
 }
 
-/// For a package of kept libraries, only packages that name it count: the programs say which libraries they
-/// need, not the records of the last run.
+/// For a package of kept libraries, only packages that name it count: programs say which libraries they need, not the
+/// records of the last run.
 pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String> {
     let mut found = Vec::new();
     let Some(own) = inventory.packages.get(package) else { return found };
@@ -79,7 +77,6 @@ pub(super) fn needing_installed_version(
             entry.binding == DependencyKind::Prerequisite
                 && means_installed(entry, package, own)
                 && !means(entry, InstanceFacts { package, params: new, compatible })
-                // another instance may serve as well
                 && !others().any(|(instance, one)| means_installed(entry, instance, one))
         });
         found.extend(unserved.map(|entry| format!("package {other} needs {}", words(&entry))));
@@ -97,7 +94,6 @@ fn compatible(installed: &Installed) -> Vec<String> {
     file.map(|file| compatible_versions(&file.bytes)).unwrap_or_default()
 }
 
-/// Returns the versions that a `compver` file names.
 pub fn compatible_versions(compver: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(compver).into_owned();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -121,8 +117,7 @@ fn means_installed(dependency: &Dependency, package: &PkgInst, installed: &Insta
     means(dependency, InstanceFacts { package, params: &installed.params, compatible: &compatible })
 }
 
-/// Returns true if a package with these parameters has one of the versions that are meant, or is compatible
-/// with one.
+/// Returns true if a package has one of the versions, or is compatible with one.
 pub fn fits_version(dependency: &Dependency, params: &Params, compatible: &[String]) -> bool {
     let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
     let version = params.text("VERSION");

@@ -1,8 +1,5 @@
-//! The objects that only the old version of a package has when another version replaces it. They go as they
-//! do when a package is removed.
-//!
-//! Objects that a class script installed or would remove are not touched: they stay, and no package owns them
-//! any more. Edited files are kept under another name.
+//! Objects that only the old version of a replaced package has. They go as in a removal, and edited files are kept
+//! under another name. Objects of class scripts stay, without an owner.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +18,7 @@ use crate::plan::target::Wanted;
 pub(super) struct GivenUpObject<'a> {
     path: &'a ObjectPath,
     line: &'a ContentsLine,
-    /// True if a class script owns the object, so the program must not touch it.
+    /// A class script owns the object, so the program must not touch it.
     is_by_script: bool,
 }
 

@@ -1,9 +1,6 @@
-//! The effect of `pkgadd`: the installation of one package, as a new instance, over an installed one, or in
-//! place of another version.
-//!
-//! The admin file decides the destination of the package and the obstacles to it (admin(4)). A question that
-//! it leaves open is a refusal if no one can be asked. Unrecorded and edited files are kept beside the new
-//! ones. The class script, if there is one, decides the fate of an edited file.
+//! The effect of `pkgadd`: a new instance, an overwritten one, or another version. The admin file (admin(4)) decides
+//! the destination and the obstacles; an open question is a refusal if nobody can be asked. Unrecorded and edited files
+//! are kept beside the new ones, unless a class script decides about them.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -36,48 +33,41 @@ use crate::plan::scripts::{InstallScripts, SystemScripts, is_passing, is_recorde
 use crate::plan::target::{PackageTarget, Wanted, is_patch};
 use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, parameters, space};
 
-/// The settings that decide about an installation, apart from the package.
 #[derive(Clone, Debug)]
 pub struct InstallOptions {
-    /// The admin file.
     pub admin: Admin,
-    /// True if the user can be asked. The plan then takes open questions of the admin file as agreed to, and
-    /// the command asks before it carries out the plan.
+    /// The plan takes open questions of the admin file as agreed to, and the command asks before it performs the plan.
     pub conversation: bool,
-    /// True if the user cannot be asked, neither now nor before. A package without a destination is then
-    /// refused.
+    /// The user cannot be asked, neither now nor before. A package without a destination is then refused.
     pub is_batch: bool,
-    /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
+    /// LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
     /// The answers of request and checkinstall scripts, or of a response file.
     pub response: Params,
-    /// The symbolic links to directories that directories of the package may replace.
+    /// Symbolic links to directories that directories of the package may replace.
     pub overridden: BTreeSet<ObjectPath>,
-    /// The class action scripts other than those of the package.
     pub system: SystemScripts,
-    /// The scripts that may run.
     pub scripts: ScriptPolicy,
-    /// The patch that the package is a part of.
     pub patch: Option<OfPatch>,
-    /// True if the root is not `/`: a package without BASEDIR is then recorded with `/`.
+    /// The root is not `/`: a package without BASEDIR is then recorded with `/`.
     pub is_other_root: bool,
-    /// The remains of the package, if its record is damaged and is created again.
+    /// The remains of a package with a damaged record, which is created again.
     pub damaged: Option<DamagedPackage>,
-    /// True if the package replaces another version of itself, which goes completely.
+    /// The package replaces another version of itself completely.
     pub update: bool,
-    /// The separator of patch ids in the root.
+    /// Of patch ids in the root.
     pub separator: String,
 }
 
 /// A patch whose scripts cause packages to be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfPatch {
-    /// Its id, the suffix of copies of edited files.
+    /// The suffix of copies of edited files.
     pub id: String,
-    /// True if replaced objects are in undo data, so that only files which are meant to be edited are copied.
+    /// Replaced objects are in undo data: only files meant to be edited are copied.
     pub is_saved: bool,
-    /// True if it is applied: edited files whose class has a script are copied as well. A script that takes a
-    /// patch back knows the owner of each part.
+    /// While a patch is applied, edited files whose class has a script are copied as well. A script that backs a patch
+    /// out knows the owner of each part.
     pub is_applied: bool,
 }
 
@@ -101,23 +91,20 @@ impl Default for InstallOptions {
     }
 }
 
-/// An installation that is planned.
 #[derive(Clone, Debug)]
 pub struct IntendedInstall {
-    /// The plan as if no script took part.
+    /// As if no script took part.
     pub plan: Plan,
-    /// The parameters of the package afterwards.
+    /// After the run.
     pub params: Params,
-    /// The scripts that take part.
     pub scripts: InstallScripts,
-    /// Every object of the package, changed or not.
+    /// Changed or not.
     pub mapped: Vec<MappedObject>,
-    /// The files of `install` that are removed at the end: scripts that only this run uses.
+    /// Scripts in `install` that only this run uses; removed at the end.
     pub passing: Vec<String>,
 }
 
 impl IntendedInstall {
-    /// Sets the index of the package in its source.
     pub fn read_from(&mut self, index: usize) {
         for change in &mut self.plan.changes {
             if let Action::Add(new) | Action::Replace(new) = &mut change.action
@@ -128,8 +115,8 @@ impl IntendedInstall {
         }
     }
 
-    /// Returns a copy for a package that is restored at the end. Until then its parameters are those that
-    /// scripts answered, and no lines of a ledger are judged by them.
+    /// Returns a copy for a package that is restored at the end. Until then its parameters are those that scripts
+    /// answered, and no lines of a ledger are judged by them.
     #[must_use]
     pub fn without_ledger(&self) -> Self {
         let mut intended = self.clone();
@@ -158,9 +145,8 @@ impl IntendedInstall {
     }
 }
 
-/// Returns the destination of a package of the image: the instance, and its parameters (BASEDIR and CLASSES
-/// among them). It looks only at the packages of the inventory, so that the paths concerned can be surveyed
-/// afterwards.
+/// Returns the instance and its parameters (with BASEDIR and CLASSES). Uses only the packages of the inventory, so that
+/// the paths can be surveyed afterwards.
 pub fn placement(
     image: &Image,
     index: usize,
@@ -174,7 +160,6 @@ pub fn placement(
     installation.placement().map_err(refuse)
 }
 
-/// Plans the installation of a package of the image.
 pub fn install(
     image: &Image,
     index: usize,
@@ -366,8 +351,7 @@ impl Installation<'_> {
         for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
             draft.link(target, each, &edits.handling(&each.path))?;
         }
-        // A backout package takes the rest away itself, by its script. Only a directory that becomes a file
-        // is in the way now.
+        // The script of a backout package removes the rest. Only a directory that becomes a file is in the way now.
         for path in &target.image.deletes {
             let path = target.resolve(path)?;
             if draft.is_in_turned(&path) {
@@ -387,8 +371,7 @@ impl Installation<'_> {
             ConflictAnswer::Ask if !self.options.conversation => true,
             ConflictAnswer::NoCheck | ConflictAnswer::NoChange | ConflictAnswer::Ask => return Ok(()),
         };
-        // An editable file of nobody is replaced and kept beside the new one, as any is for which nobody is
-        // asked.
+        // An editable file without owner is replaced and kept beside the new one, as always if nobody is asked.
         let stops = |each: &Wanted<'_>, object: &ObjectInUse| {
             !object.is_unowned || !is_question && each.object.ftype != Ftype::Editable
         };
@@ -398,8 +381,7 @@ impl Installation<'_> {
         if objects.is_empty() { Ok(()) } else { Err(Reason::InUse { objects, is_question }) }
     }
 
-    /// True conflict: another owner records something else, or an unowned object differs. Directories never
-    /// conflict.
+    /// Another owner records something else, or an unowned object differs. Directories never conflict.
     fn conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
         let Some(line) = self.inventory.lines.get(&wanted.path) else { return self.unowned(wanted) };
         let others = line.owners.iter().any(|owner| owner.package != *package);
@@ -464,7 +446,7 @@ impl Installation<'_> {
             reason: error.to_string(),
         })?;
         for each in said {
-            // A variable without a value names no place, and so no file system that would be too small.
+            // A variable without a value names no place, and no file system.
             if let Ok(path) = target.resolve(&each.path) {
                 extra.push((path, each.bytes, each.inodes));
             }
@@ -478,7 +460,7 @@ impl Installation<'_> {
         Ok(needs)
     }
 
-    /// Applies a check of the admin file. `answer` is the line that would allow it.
+    /// `answer` is the line of an admin file that would allow it.
     fn check(
         &self,
         check: CheckAnswer,
@@ -493,14 +475,13 @@ impl Installation<'_> {
         }
     }
 
-    /// Must not need surveyed paths or script answers: the survey and the environment of request and
-    /// checkinstall scripts depend on the result.
+    /// Must not need surveyed paths or script answers: both depend on the result.
     fn placement(&self) -> Result<(PkgInst, Params), Reason> {
         let package = self.instance()?;
         let old = self.inventory.packages.get(&package);
         self.check_installed(&package, old)?;
         let params = self.params(&package, old)?;
-        // Every later command reads these parameters as records.
+        // Later commands read these parameters as records.
         PatchRecords::from_params(&package, &params, &self.options.separator).map_err(|error| {
             Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() }
         })?;
@@ -562,8 +543,8 @@ impl Installation<'_> {
         administration(reason, (count == 1).then_some("instance=overwrite"))
     }
 
-    /// The instance must be complete. It must have no patches unless the package is a patch or an update:
-    /// otherwise records would remain whose files are gone.
+    /// The instance must be complete, and without patches unless the package is a patch or an update: records of
+    /// missing files would remain.
     fn check_installed(&self, package: &PkgInst, old: Option<&Installed>) -> Result<(), Reason> {
         let Some(old) = old else { return Ok(()) };
         if old.partial {
@@ -594,8 +575,7 @@ impl Installation<'_> {
         self.answered(old, &mut delivered)?;
         self.settle_basedir(package, old, &mut delivered)?;
         if is_replaced {
-            // nothing of another version stays but the place where it is, and what a patch for this one finds
-            // applied
+            // Of another version only the place stays, and what a patch for this one finds applied
             if let Some(there) = old.get("BASEDIR") {
                 delivered.set("BASEDIR", there);
             }
@@ -611,8 +591,8 @@ impl Installation<'_> {
             parameters::note_update(&mut new);
         }
         if old.is_empty() {
-            // A package that was patched before it was made carries its records with it. Fixes and digests of
-            // patches come only from runs of this root, because a package could state those of other patches.
+            // A package that was patched before it was made carries those records. Fixes and digests of patches come
+            // only from runs of this root: a package could state those of other patches.
             for (name, value) in delivered.iter().filter(|(name, _)| parameters::is_patch_record(name)) {
                 new.set(name, value);
             }
@@ -717,10 +697,9 @@ fn administration(found: String, answer: Option<&'static str>) -> Reason {
     Reason::Administration { found, answer }
 }
 
-// `pkgadd --update` replaces another version of the package, older or newer. Everything that the new version
-// delivers is installed as usual. Objects that only the old one had go, and so do its patches. The remove
-// scripts of the old version do not run, so objects that only it had in a class with a script stay and lose
-// their owner. Edited files that go are kept under another name.
+// `pkgadd --update` replaces another version, older or newer. Objects and patches of only the old version go, but its
+// remove scripts do not run: objects of a class with a script stay and lose their owner. Edited files that go are kept
+// under another name.
 
 const REMOVE_SCRIPTS: [&str; 2] = ["preremove", "postremove"];
 

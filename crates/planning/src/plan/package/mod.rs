@@ -1,4 +1,4 @@
-//! The effects on a root of installing, adopting, removing and forgetting a package.
+//! Installing, adopting, removing and forgetting a package.
 
 pub mod adopt;
 pub mod depend;

@@ -1,5 +1,5 @@
-//! The records of a package that is installed: of a new instance, over those of an installed one, or in the
-//! place of damaged ones and those of another version.
+//! The records of an installed package: of a new instance, over an installed one, or in place of damaged records or
+//! another version's.
 
 use std::collections::BTreeSet;
 
@@ -16,18 +16,18 @@ use crate::plan::scripts::{is_passing, is_recorded};
 use crate::plan::target::{PackageTarget, classes};
 use crate::plan::{LedgerChange, RecordChange, TreeContent, TreeFile, records, target};
 
-/// A package whose record is damaged: its installed state is unknown, and its patches end.
+/// A package with a damaged record: its installed state is unknown, and its patches end.
 #[derive(Clone, Debug, Default)]
 pub struct DamagedPackage {
     /// The fault of the record.
     pub reason: String,
-    /// True if the package has a directory in the database.
+    /// The package has a directory in the database.
     pub is_there: bool,
     /// The files in that directory.
     pub installed: Installed,
-    /// The save directories of patches, by name.
+    /// Save directories of patches, by name.
     pub saved: Vec<String>,
-    /// The patches that end: those of the ledger, and those that only have a save directory.
+    /// Patches that end: those of the ledger, and those with only a save directory.
     pub ended: Vec<String>,
 }
 
@@ -47,18 +47,17 @@ impl DamagedPackage {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RecordedBefore<'a> {
-    /// A new instance.
     Nothing,
-    /// An instance that the package overwrites.
+    /// The package overwrites it.
     Instance(&'a Installed),
-    /// An instance of another version, which goes completely.
+    /// Goes completely.
     OtherVersion(&'a Installed),
-    /// A damaged record that is created again.
+    /// Created again.
     Damaged(&'a DamagedPackage),
 }
 
-/// A new instance is one tree, with an `install` directory even if that is empty. For an installed one, only
-/// changed files are written.
+/// A new instance is one tree, with an `install` directory even if that is empty. For an installed one, only changed
+/// files are written.
 pub(super) fn package_records(
     target: &PackageTarget<'_>,
     before: RecordedBefore<'_>,
@@ -97,7 +96,7 @@ pub(super) fn package_records(
     })
 }
 
-/// Replaces the whole directory. Patches end; class script data stays for classes that remain.
+/// Replaces the whole directory. Patches end; class script data stays for remaining classes.
 fn replaced<'s>(
     target: &PackageTarget<'_>,
     old: &Installed,
@@ -122,7 +121,7 @@ pub(in crate::plan) fn in_place<'s>(
     let mut changes = RecordChanges::of(package, old, files)?.changes;
     let is_empty = |directory: &&Vec<u8>| {
         let inside = [directory, &b"/"[..]].concat();
-        // a directory in the place of a record goes with the record that comes there
+        // A directory in the place of a new record goes
         let is_record = staying.contains(*directory);
         *directory != b"install" && !is_record && !staying.iter().any(|name| name.starts_with(&inside))
     };
@@ -169,24 +168,23 @@ fn new_directory(package: &PkgInst, files: Vec<NewRecord>) -> Result<RecordChang
     Ok(RecordChange::AddTree { path: package_path(package, b"")?, files: files.chain([install]).collect() })
 }
 
-/// Starts a ledger without patches; the old one is not read.
+/// Starts without patches; the old ledger is not read.
 fn anew(package: &PkgInst) -> RecordChange {
     RecordChange::Ledger(LedgerChange { is_anew: true, ..LedgerChange::of(package) })
 }
 
-/// Returns true if a patch delivered these parameters.
 pub fn is_of_patch(delivered: &Params) -> bool {
     target::is_patch(delivered)
 }
 
-/// Returns the parameters of a package that was installed at `now` and never patched. Its environment and the
-/// answers of its scripts are not known.
+/// Returns the parameters of a package that was installed at `now` and never patched. Its environment and the answers
+/// of its scripts are not known.
 pub fn installed_params(package: &PkgInst, delivered: &Params, now: &Now) -> Params {
     merged(package, &Params::new(), delivered, &Params::new(), now)
 }
 
-/// Returns the parameters that an undo archive saved. `PATCH_INFO` of the patches that it left out follows
-/// the first one that it has, because they all stand there unless they are moved.
+/// Returns the parameters that an undo archive saved. `PATCH_INFO` of the patches that it left out follows the first
+/// one that it has, because they all stand there unless they are moved.
 pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Params {
     let mut whole = Params::with_room_of(found);
     let mut left_out = left_out.into_iter();
@@ -200,9 +198,8 @@ pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Para
     whole
 }
 
-/// Returns the parameters of a package after a patch that was applied at `now`, computed from the earlier
-/// ones; `None` if the delivered parameters are not those of that patch. The answers of its scripts are not
-/// known.
+/// Returns the parameters of a package after a patch that was applied at `now`, computed from the earlier ones; `None`
+/// if the delivered parameters are not those of that patch. The answers of its scripts are not known.
 pub fn patched_params(
     package: &PkgInst,
     old: &Params,

@@ -1,9 +1,6 @@
-//! `pkgrm`: the effect on a root of removing a package.
-//!
-//! Its objects go, unless another package owns them as well; directories go when they are empty. Edited files
-//! are not kept: removing a package gives its files up. If scripts take part, the plan describes the outcome
-//! for a root where they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is
-//! made from it.
+//! The effect of `pkgrm`. Objects go unless another package owns them; directories go if they are empty. Edited files
+//! are not kept. With scripts, the plan shows the result if they do nothing else;
+//! [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,35 +20,27 @@ use crate::plan::scripts::{Deliverer, RemoveScripts, SystemScripts};
 use crate::plan::target::classes;
 use crate::plan::{LedgerChange, Plan, RecordChange, space};
 
-/// The settings that decide about a removal, apart from the package.
 #[derive(Clone, Debug)]
 pub struct RemoveOptions<'a> {
-    /// The admin file.
     pub admin: &'a Admin,
-    /// True if the user can be asked. The plan then takes open questions of the admin file as agreed to, and
-    /// the command asks before it carries out the plan.
+    /// The plan takes open questions of the admin file as agreed to, and the command asks before it performs the plan.
     pub conversation: bool,
-    /// The class action scripts other than those of the package.
     pub system: &'a SystemScripts,
-    /// The scripts that may run.
     pub scripts: ScriptPolicy,
 }
 
-/// A removal that is planned.
 #[derive(Clone, Debug)]
 pub struct IntendedRemoval {
-    /// The plan as if no script took part.
+    /// As if no script took part.
     pub plan: Plan,
-    /// The scripts that take part.
     pub scripts: RemoveScripts,
-    /// The portions that go, class by class, from the first to the last.
+    /// Class by class, in the order of removal.
     pub portions: Vec<RemovalPortion>,
-    /// Warnings for a person before the removal.
+    /// For people, before the removal.
     pub warnings: Vec<String>,
 }
 
-/// Plans the removal of a package. The inventory must have every line that the package owns, and the `depend`
-/// files of all packages.
+/// The inventory must have every line of the package, and the `depend` files of all packages.
 pub fn remove(
     package: &PkgInst,
     inventory: &Inventory,
@@ -192,47 +181,37 @@ pub(super) fn patch_directories(
     Ok(changes)
 }
 
-// The paths of a class go in reverse order of `contents`, so that the contents of a directory go before it
-// (pkgrm(1M)). A directory of a class without a script waits for the last class that has anything in it;
-// otherwise it would not be empty at its turn, and stay.
+// The paths of a class go in reverse order of `contents`, contents before their directory (pkgrm(1M)). A directory of a
+// class without a script waits for the last class with objects in it, because it must be empty.
 
-/// The objects of one class that go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemovalPortion {
-    /// The class.
     pub class: String,
-    /// The provider of the script that removes its objects; none if the engine removes them.
+    /// `None` if the engine removes the objects.
     pub deliverer: Option<Deliverer>,
-    /// Its objects, in the order in which they go.
+    /// In the order of removal.
     pub objects: Vec<GoingObject>,
 }
 
-/// An object that a package owns and gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoingObject {
-    /// Its path.
     pub path: ObjectPath,
-    /// Its outcome.
     pub fate: Fate,
 }
 
-/// The outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is removed; a directory only if it is empty by then.
+    /// A directory only if it is empty by then.
     Goes,
-    /// It stays, because other packages own it too, or a package of dpkg or rpm does.
+    /// Other packages, or a package of dpkg or rpm, own it too.
     Shared,
-    /// It stays for the same reason, but is meant to be edited (type `e`): the script of its class takes out
-    /// the package's part.
+    /// Shared and meant to be edited (type `e`): the script of its class removes the package's part.
     SharedEditable,
-    /// It stays because it is a mount point.
     MountPoint,
 }
 
 impl RemovalPortion {
-    /// Returns the input of the class script: all paths except those that other packages own too, unless the
-    /// type is meant to be edited.
+    /// Returns the input of the class script: without shared paths, unless they are meant to be edited.
     pub fn listed(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.iter().filter(|going| going.fate != Fate::Shared).map(|going| &going.path)
     }
@@ -281,7 +260,7 @@ fn portions(package: &PkgInst, inventory: &Inventory, scripts: &RemoveScripts) -
     portions
 }
 
-/// The first turn from `turn` on at which the engine can remove a directory. Class scripts are not told about
+/// Returns the first turn from `turn` on at which the engine can remove a directory. Class scripts do not see
 /// directories of other classes.
 fn engine_turn(portions: &mut Vec<RemovalPortion>, own_turn: usize, turn: usize) -> usize {
     let is_fit = |(at, portion): &(usize, &RemovalPortion)| *at == own_turn || portion.deliverer.is_none();

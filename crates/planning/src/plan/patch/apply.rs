@@ -1,7 +1,5 @@
-//! The effect of `patchadd`: the application of one patch to a root.
-//!
-//! All installed packages of the patch are one plan. Every refusal comes before the plan, in the order of
-//! patchadd(1M): the rules of `validate`, then scripts, edited files, objects and space.
+//! The effect of `patchadd`: one plan for all installed packages of a patch. All refusals come first, in the order of
+//! patchadd(1M).
 //!
 //! ```text
 //!   validate ─► packages ─► edited ─► placing ─► recording ─► space, proof of a backout ─► plan
@@ -43,8 +41,8 @@ use crate::plan::{
     space,
 };
 
-/// Plans the application of a patch, until a signal comes. `applied` are the patch records of the packages in
-/// `inventory`, or the error of reading them.
+/// Plans until a signal comes. `applied` are the patch records of the packages in `inventory`, or the error of reading
+/// them.
 pub fn apply(
     image: &Image,
     inventory: &Inventory,
@@ -77,7 +75,7 @@ struct ApplyPlanner<'a> {
 }
 
 impl ApplyPlanner<'_> {
-    /// The passes of the planner; each works on the result of the one before.
+    /// Each pass works on the result of the one before.
     fn plan(&self) -> Result<PatchPlan, Reason> {
         let hooks = self.options.scripts.hooks(applying(&self.image.hooks))?;
         let packages = self.packages()?;
@@ -109,8 +107,8 @@ struct Patched<'a> {
     /// Names that the patch clears by omission.
     silent: Vec<String>,
     chosen: ChosenScripts,
-    /// Objects that were already missing when the native package was registered: excluded by its manager, or
-    /// deleted by an administrator. They stay away.
+    /// Objects that were missing when the native package was registered: excluded by its manager, or deleted by an
+    /// administrator. They stay away.
     left_out: BTreeMap<ObjectPath, Ftype>,
 }
 
@@ -158,8 +156,7 @@ impl ApplyPlanner<'_> {
         Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, left_out })
     }
 
-    /// A relocated package is patched where it is: one object that belongs to the package, or to one of its
-    /// directories, is enough.
+    /// A relocated package is patched where it is: one object of the package, or in one of its directories, is enough.
     fn must_be_for_base_directory(
         &self,
         target: &PackageTarget<'_>,
@@ -202,7 +199,6 @@ impl ApplyPlanner<'_> {
         }
         let paths: BTreeMap<&ObjectPath, Ftype> =
             wanted.iter().map(|wanted| (&wanted.path, wanted.object.ftype)).collect();
-        // Paths below a directory sort after it.
         for (path, ftype) in paths.into_iter().rev() {
             let is_absent = !self.inventory.live.contains_key(path) && differing.contains(path);
             if is_absent && !needed.contains(path) {
@@ -214,7 +210,7 @@ impl ApplyPlanner<'_> {
         left_out
     }
 
-    /// Stored under the id of the patch, because the next patch sets its own.
+    /// Under the id of the patch: the next patch sets its own.
     fn record_fixed_in(&self, image: &PackageImage, new: &mut Params) {
         let of_package = image.params.text(FIXED_IN);
         let of_patch = self.image.patchinfo.as_ref().map(|patchinfo| patchinfo.other.text(FIXED_IN));
@@ -226,7 +222,7 @@ impl ApplyPlanner<'_> {
         }
     }
 
-    /// Stored under the id of the patch, because the next patch sets its own.
+    /// Under the id of the patch: the next patch sets its own.
     fn record_fixes(&self, package: &PkgInst, delivered: &PatchMacros, new: &mut Params) {
         new.remove(FIXES);
         let record = FixRecord { fixes: delivered.fixes.clone(), sha256: self.image.sha256.clone() };
@@ -265,7 +261,7 @@ impl Patched<'_> {
             && chosen.scripts.classes.contains_key(wanted.object.class.as_str())
     }
 
-    /// Frees the objects before the manifest of the undo archive needs memory.
+    /// Frees memory for the manifest of the undo archive.
     fn forget_wanted(&mut self) {
         let wanted = std::mem::take(&mut self.wanted);
         let mapped = wanted.iter().map(MappedObject::of).collect();
@@ -288,7 +284,7 @@ impl Patched<'_> {
     }
 }
 
-/// Sorted by path over all packages: one package may create the directory of another's object.
+/// By path over all packages: one package may create the directory of another's object.
 fn by_path<'p, 'a>(patched: &'p [Patched<'a>]) -> Vec<(&'p Patched<'a>, &'p Wanted<'a>)> {
     let wanted =
         patched.iter().flat_map(|package| package.wanted.iter().map(move |wanted| (package, wanted)));
@@ -301,7 +297,7 @@ impl ApplyPlanner<'_> {
     fn edits(&self, patched: &[Patched<'_>]) -> Result<Edits<'_>, Reason> {
         let saved = !self.validated.no_undo && !self.validated.again;
         let choice = if self.validated.again {
-            // no undo data is written, so nothing could say later that a file was kept
+            // Without undo data nothing could say later that a file was kept
             let overridden = self.options.edits.overridden.clone();
             EditChoice { general: Edited::Replace, overridden, ..EditChoice::default() }
         } else {
@@ -336,7 +332,7 @@ impl ApplyPlanner<'_> {
             for path in &package.target.image.deletes {
                 self.check_interrupt()?;
                 let path = package.target.resolve(path)?;
-                // A link that another package owns stays: `/lib`, say, where the package has a directory.
+                // A link that another package owns stays: for example `/lib`, where the package has a directory.
                 let is_file =
                     |live: &Live| !live.is_directory() && !matches!(live.kind, LiveKind::Symlink(_));
                 if self.inventory.live.get(&path).is_some_and(is_file) {
@@ -598,8 +594,8 @@ impl ApplyPlanner<'_> {
         Ok((changes, undo))
     }
 
-    /// Explains why another undo format than the requested one is used: scripts may change old files in
-    /// place, and not every build writes every format.
+    /// Explains a change of the undo format: scripts may change old files in place, and not every build writes every
+    /// format.
     fn why_archive(&self, patched: &[Patched<'_>]) -> Option<&'static str> {
         if self.validated.no_undo {
             return None;

@@ -1,5 +1,4 @@
-//! Notes about native operations that fail while a patch is applied. The messages of dpkg would not name the
-//! patch.
+//! Notes about native operations that fail while a patch is applied: dpkg's messages would not name the patch.
 
 use std::path::Path;
 

@@ -1,9 +1,6 @@
-//! The effect of `patchrm`: the backout of patches from a root.
-//!
-//! [`may_back_out`] checks the rules before any archive is read. With the archives, [`back_out`] restores
-//! objects, lines and records. An object that a later, staying patch has changed again is not touched: its
-//! saved state goes into the undo data of that patch. Later edits of an administrator are kept as
-//! `PATH.edited-<id>`.
+//! The effect of `patchrm`. [`may_back_out`] checks rules before archives are read; [`back_out`] restores objects,
+//! lines and records. If a staying patch changed an object later, its undo data gets the saved state instead. Later
+//! edits are kept as `PATH.edited-<id>`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -36,10 +33,9 @@ use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::target::{PackageTarget, Wanted};
 use crate::plan::{Plan, RecordChange, UndoArchive, space};
 
-/// Checks the rules of patchrm(1M): applied, not superseded, not needed, with undo data. Returns the packages
-/// that the patch is applied to, whose archives [`back_out`] needs, in the order of the inventory. `applied`
-/// are the patch records of the packages in `inventory`, or the error of reading them; with `force` a patch
-/// may be superseded or obsoleted.
+/// Checks the rules of patchrm(1M): applied, not superseded, not needed, with undo data. Returns the packages whose
+/// archives [`back_out`] needs, in the order of the inventory. `applied` are the patch records of these packages, or
+/// the error of reading them; `force` admits superseded and obsoleted patches.
 pub fn may_back_out(
     id: &PatchId,
     inventory: &Inventory,
@@ -59,9 +55,8 @@ pub fn may_back_out(
     rules().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
-/// Returns true if patches with these manifests may be backed out in one run. They may not if several of them
-/// have a path that is one of several names of a file, because a change of one name is a change of the
-/// others, too.
+/// Returns false if several patches with these manifests have a path that is one of several names of a file: a change
+/// of one name changes the others, too.
 pub fn may_go_as_one(manifests: &[&Manifest]) -> bool {
     let records = || manifests.iter().flat_map(|manifest| &manifest.objects);
     let is_name = |record: &&ObjectRecord| {
@@ -108,8 +103,8 @@ fn may_go(
     Ok(patch.packages.clone())
 }
 
-/// Returns the packages that a patch could be backed out of, as far as the records of the applied patches
-/// tell, if it was not left half applied; otherwise the refusal.
+/// Returns the packages of a patch that could be backed out according to the records, unless it was left half applied;
+/// otherwise the refusal.
 pub fn packages_to_go(
     id: &PatchId,
     applied: &AppliedPatches,
@@ -131,8 +126,8 @@ fn progressive(id: &PatchId, inventory: &Inventory, separator: &str) -> Option<P
     packages.find(|(_, installed)| is_patch(&installed.params)).map(|(package, _)| package.clone())
 }
 
-/// Plans the backout of patches until a signal comes, the last applied first, from the packages that
-/// [`may_back_out`] returned. Of several patches none has scripts, and each archive has a manifest.
+/// Plans until a signal comes, the last applied patch first, from the packages of [`may_back_out`]. Of several patches
+/// none has scripts, and each archive has a manifest.
 pub fn back_out(
     going: &[GoingPatch],
     sources: UndoSources<'_>,
@@ -149,10 +144,9 @@ pub fn back_out(
     backout.plan().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, &ids.join(" ")))
 }
 
-/// Plans the backout of a patch from the package of `archive` alone, as the installation of its backout
-/// package does it. It checks which later patch has a path; requirements of other patches are for the user of
-/// pkgadd(1M) to check. `later` is the undo data of the patches that take over parameters or record files.
-/// With `is_elsewhere` the patch is applied to other packages as well.
+/// Plans the backout from the package of `archive` alone, as installing its backout package does. The user of
+/// pkgadd(1M) checks requirements of other patches. `later` is the undo data of patches that take over parameters or
+/// record files. With `is_elsewhere` the patch is applied to other packages as well.
 pub fn back_out_of_package(
     going: &[GoingPatch; 1],
     archive: BackoutArchive<'_>,
@@ -171,9 +165,9 @@ pub fn back_out_of_package(
 pub(super) struct Backout<'a> {
     pub(super) going: &'a [GoingPatch],
     pub(super) sources: UndoSources<'a>,
-    /// True if the patch is also applied to other packages.
+    /// The patch is also applied to other packages.
     pub(super) is_elsewhere: bool,
-    /// True if a backout package is being installed. Other archives are not rewritten then.
+    /// A backout package is being installed: other archives are not rewritten.
     pub(super) is_installed: bool,
     pub(super) inventory: &'a Inventory,
     pub(super) policy: &'a Policy,
@@ -379,7 +373,7 @@ impl<'a> Backout<'a> {
         let changes: Vec<_> = draft.changes.into_values().collect();
         let archives: Vec<&UndoArchive> = rewritten.undo.iter().collect();
         let mut extra = held.to_vec();
-        // A version passes through the stage, where the records are.
+        // A version passes through the stage, beside the records.
         let passing = rewritten.versions.iter().map(|version| version.member.size);
         extra.extend(passing.map(|size| (patchadm_svr4::places::own_directory(), size, 1)));
         let space = space::needs(self.inventory, &changes, &records, &archives, &extra);
@@ -422,7 +416,7 @@ impl<'a> Backout<'a> {
         let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());
-        // A run of several patches has no scripts, and this would be a copy of the parameters for each patch.
+        // A run of several patches has no scripts; this would copy the parameters for each patch.
         let params = if self.going.len() > 1 { Params::new() } else { target.params };
         Ok(PackagePlan { package, index, params, chosen, mapped, deletes, restores })
     }
@@ -431,8 +425,8 @@ impl<'a> Backout<'a> {
         patch_directories(self.going, self.sources.archives, self.inventory)
     }
 
-    /// An archive of another patch or package would restore foreign files. The ledger, not the header, says
-    /// whether it belongs to this root: a root may get another marker.
+    /// An archive of another patch or package would restore foreign files. The ledger says if it belongs to
+    /// this root, not the header: a root may get another marker.
     fn check_header(&self, id: &PatchId, package: &PkgInst, manifest: &Manifest) -> Result<(), Reason> {
         let header = &manifest.header;
         let bad = |reason: String| Err(Reason::BadUndoData { package: package.clone(), reason });
@@ -564,8 +558,8 @@ pub(super) fn patch_directories<'p>(
     Ok(there.map(RecordChange::RemoveTree).collect())
 }
 
-// The archive of a classic tool has no manifest, so its pkgmap and its `deletes` are the only sources.
-// Attributes that a pkgmap cannot say (nanoseconds, extended attributes, link groups) do not come back.
+// The archive of a classic tool has no manifest, only its pkgmap and `deletes`. Attributes that a pkgmap cannot say
+// (nanoseconds, extended attributes, link groups) do not come back.
 
 /// A path that a later patch changed again is refused.
 fn restore_classic(

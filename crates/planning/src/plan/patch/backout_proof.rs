@@ -1,12 +1,6 @@
-//! The proof that a patch can be backed out, given before anything is changed.
-//!
-//! The backout is planned by its own planner, from the undo data that the patch will leave and on the root as
-//! it will be. A patch of which that fails is refused. Most patches need no such plan: where objects come, go
-//! and are replaced in directories that stay, the way back is the way there, and a look at each change tells
-//! so (`is_plain`).
-//!
-//! The room on the file systems is no part of the proof: it is another one by the time of the backout.
-//! Scripts may do what nobody knows before they have run; what is proved is what the program does.
+//! Proves that a patch can be backed out before anything is changed: plans the backout from the future undo data on the
+//! future root, and refuses a patch if that fails. Most patches need no such plan (`is_plain`). Free space and the
+//! effects of scripts are not part of the proof.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -32,8 +26,7 @@ use crate::plan::{Action, Body, Change, NewObject, Plan, UndoArchive, UndoPlace}
 
 type ProofContext<'a> = (&'a str, &'a Now, Interrupt<'a>);
 
-/// Refuses a plan whose undo data would not allow the backout of its patch. The plan was made for
-/// `inventory`.
+/// Refuses a plan whose undo data would not allow the backout of its patch. The plan was made for `inventory`.
 pub fn must_have_way_back(
     plan: &Plan,
     id: &PatchId,
@@ -120,9 +113,8 @@ fn image(undo: &UndoArchive) -> PackageImage {
     image
 }
 
-/// True if every change can trivially be reversed: the object is in its own place and not one of several
-/// names, its type stays, no link changes above an object, and without privileges nothing changes that only
-/// root can restore.
+/// Returns true if every change can trivially be reversed: the object is in its own place and has one name, its type
+/// stays, no link above it changes, and without privileges nothing changes that only root can restore.
 pub(in crate::plan) fn is_plain(plan: &Plan, inventory: &Inventory) -> bool {
     let is_on_link = |path: &ObjectPath| inventory.physical.get(path).is_some_and(|place| place != path);
     let is_plain = |change: &Change| !is_on_link(&change.path) && is_plain_change(plan, change, inventory);
@@ -187,8 +179,8 @@ fn are_apart(undo: &[UndoArchive]) -> bool {
     records.all(|record| seen.insert(record.path.as_str()))
 }
 
-// The result is the root as a survey of a backout would see it after the plan. Links that come or go change
-// where paths lead; they are followed among the known objects.
+// The result is the root as a survey of a backout would see it after the plan. Links that come or go change the way of
+// paths; they are followed among the known objects.
 
 pub(in crate::plan) fn root_after(plan: &Plan, inventory: &Inventory, when: Timestamp) -> Inventory {
     let mut before = concerned(plan, inventory);
@@ -234,8 +226,7 @@ fn concerned(plan: &Plan, inventory: &Inventory) -> Inventory {
     }
 }
 
-/// The paths in the undo data, their parents, objects below changed directories, and other names of their
-/// files.
+/// The paths in the undo data, their parents, objects below changed directories, and other names of their files.
 fn concerned_paths(plan: &Plan, inventory: &Inventory) -> BTreeSet<ObjectPath> {
     let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let records = plan.undo.iter().flat_map(|undo| &undo.manifest.objects);
@@ -311,14 +302,14 @@ fn find_ways(plan: &Plan, after: &mut Inventory) {
     }
 }
 
-/// The first new object whose path leads elsewhere after the run, because a link above it changes. It could
-/// not be found again.
+/// The first new object whose path leads elsewhere after the run, because a link above it changes. It could not be
+/// found again.
 fn first_led_elsewhere<'p>(plan: &'p Plan, inventory: &Inventory, after: &Inventory) -> Option<&'p Change> {
     if !plan.changes.iter().any(|change| turns_way(change)) {
         return None;
     }
     let comes = |change: &&Change| matches!(change.action, Action::Add(_) | Action::Replace(_));
-    // A name that the plan chose for a copy was not looked at: it lies beside one that was.
+    // A copy's name was not looked at: it lies beside one that was.
     let was_seen = |change: &&Change| inventory.physical.contains_key(&change.path);
     let mut coming = plan.changes.iter().map(Box::as_ref).filter(comes).filter(was_seen);
     coming.find(|change| {

@@ -1,5 +1,4 @@
-//! The records of a package while patches are backed out of it: its parameters and record files, patch by
-//! patch.
+//! The records of a package during a backout: its parameters and record files, patch by patch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,9 +27,9 @@ pub(super) struct RecordsBefore<'a> {
     separator: &'a str,
     pub(super) listed: ListedPatches<'a>,
     applied: PatchRecords,
-    /// Mode of pkginfo, once a patch has gone.
+    /// Of pkginfo, once a patch has gone.
     pkginfo: Option<Mode>,
-    /// True if the patch that created the package has gone.
+    /// The patch that created the package has gone.
     is_gone: bool,
     root: ProjectedRoot,
     changes: Vec<RecordChange>,
@@ -193,8 +192,7 @@ fn set_by_unknown(name: &str, later: &Later<'_>, current: &Params, id: &PatchId)
     unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
 }
 
-/// Combines the changes of several patches: the last change of a file counts, and a removed directory
-/// swallows the changes below it.
+/// The last change of a file counts, and a removed directory swallows the changes below it.
 pub(super) fn fold(changes: Vec<RecordChange>) -> Vec<RecordChange> {
     let mut folded: Vec<RecordChange> = Vec::new();
     for change in changes {
@@ -247,22 +245,21 @@ fn add_undo(folded: &mut Vec<RecordChange>, mut change: RecordChange) {
     folded.push(change);
 }
 
-// The archive of a patch has parameters and record files as they were when it was applied, with the changes
-// of earlier patches. If an earlier patch goes first, its saved values go to the next patch that set the
-// parameter or wrote the record, and `rewrite` writes that archive anew. CLASSES is more than the word of the
-// last patch: it has the classes of the package and of every patch.
+// An archive has parameters and record files as its patch found them, with the changes of earlier patches. If an
+// earlier patch goes first, its saved values go to the next patch that set the parameter or wrote the record, and
+// `rewrite` writes that archive anew. CLASSES has the classes of the package and of every patch.
 
 const CLASSES: &str = "CLASSES";
 
 /// `None` for a file that did not exist. Names of directories end with `/`.
 pub(super) type RecordsFound = BTreeMap<Vec<u8>, Option<RecordFile>>;
 
-/// The values that a staying patch inherits, as the patch that goes found them.
+/// The values that a staying patch inherits, as the going patch found them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TakenRecords {
     pub(super) parameters: BTreeMap<String, Option<Vec<u8>>>,
     pub(super) records: RecordsFound,
-    /// Lines that only the undo data of the patch that goes has
+    /// Lines that only the going patch's undo data has
     /// ([`ManifestHeader::patch_info`](patchadm_changeset::format::manifest::ManifestHeader::patch_info)).
     pub(super) patch_info: BTreeMap<String, String>,
     pub(super) makes_package: bool,
@@ -359,7 +356,7 @@ impl RecordedPackage<'_> {
     }
 }
 
-/// A parameter that later patches only clear by omission is removed.
+/// Removes a parameter that later patches only clear by omission.
 fn hand_down_parameters(
     manifest: &Manifest,
     before: &Params,

@@ -1,8 +1,5 @@
-//! Changes that scripts of a patch cannot make: names that their lists cannot hold, and changes of type.
-//!
-//! A class action script reads a list with a line for each file and a blank between its two paths, and copies
-//! one over the other. The scripts of a patch that build the undo package read the output of `ls`, line by
-//! line.
+//! Changes that scripts of a patch cannot make: names that their lists cannot hold (one file per line, a blank between
+//! its two paths; output of `ls`), and changes of type.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +11,7 @@ use crate::plan::{Action, Body, Change, NewObject};
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::ObjectPath;
 
-/// Refuses a patch if the scripts that run cannot do their part. `shown` is a path with the prefix of the
-/// root.
+/// Refuses a patch if the scripts that run cannot do their part. `shown` is a path with the prefix of the root.
 pub fn check_scripts_can(
     scripted: &PatchPlan,
     command: Command,
@@ -37,8 +33,8 @@ pub fn check_scripts_can(
     Ok(())
 }
 
-/// Returns the objects of packages whose scripts build an undo package that are below a symbolic link which
-/// becomes a directory, each with the link.
+/// Returns the objects of packages whose scripts build an undo package that are below a symbolic link which becomes a
+/// directory, each with the link.
 pub fn below_turning_links(scripted: &PatchPlan) -> Vec<(&ObjectPath, &ObjectPath)> {
     let becomes_directory = |change: &&Change| {
         let is_link = change.old.as_ref().is_some_and(|old| matches!(old.kind, LiveKind::Symlink(_)));
@@ -65,7 +61,6 @@ pub fn below_turning_links(scripted: &PatchPlan) -> Vec<(&ObjectPath, &ObjectPat
 /// An object that scripts delete below a directory which becomes a symbolic link.
 #[derive(Debug)]
 pub struct DeletedBelowLink<'a> {
-    /// The path of the object.
     pub path: &'a ObjectPath,
     /// The directory.
     pub link: &'a ObjectPath,
@@ -73,7 +68,6 @@ pub struct DeletedBelowLink<'a> {
     pub target: &'a [u8],
 }
 
-/// Returns the objects that scripts delete below directories which become symbolic links.
 pub fn deleted_below_links(scripted: &PatchPlan) -> Vec<DeletedBelowLink<'_>> {
     let links: Vec<(&ObjectPath, &[u8])> =
         scripted.plan.changes.iter().filter_map(|change| turned_into_link(change)).collect();
@@ -95,13 +89,12 @@ fn turned_into_link(change: &Change) -> Option<(&ObjectPath, &[u8])> {
     }
 }
 
-/// Returns true if scripts may save the earlier state: the patch is applied for the first time and can be
-/// backed out.
+/// Returns true if scripts may save the earlier state: the patch is applied for the first time and can be backed out.
 pub fn keeps_undo_data(scripted: &PatchPlan, command: Command) -> bool {
     command == Command::Patchadd && !scripted.no_undo && !scripted.again
 }
 
-/// Returns true if no script of the patch would run unless the user had asked for scripts.
+/// Returns true if scripts run only at the request of the user.
 pub fn is_by_choice(scripted: &PatchPlan) -> bool {
     let mut planned = scripted.parts.iter().flat_map(|part| &part.chosen.planned);
     planned.all(|script| script.why == ScriptReason::Forced)

@@ -1,10 +1,6 @@
-//! Backout in the middle: some patches go, and later ones with the same paths stay.
-//!
-//! Each path has a chain: the patches of a package that deliver or delete it, in the order of application. A
-//! run is a part of a chain whose patches all go. The state that its first patch saved passes to the next
-//! patch that stays, whose undo data is rewritten (`rewrite`), or to the live tree if none follows. So the
-//! tree, the records and the undo data are those that the staying patches alone would have made. If that
-//! cannot be known, the backout is refused (`later`).
+//! Backout in the middle: later patches with the same paths stay. The chain of a path has the patches that deliver or
+//! delete it; a run is a part whose patches all go. The state saved by its first patch passes to the next staying patch
+//! (`rewrite`), else to the live tree. `later` refuses if the result cannot be known.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -29,14 +25,13 @@ pub(super) struct Link<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Run<'a> {
     links: Vec<Link<'a>>,
-    /// The next staying patch. `None` if the run is the end of the chain.
+    /// The next staying patch. `None` at the end of the chain.
     pub(super) heir: Option<Link<'a>>,
-    /// Records of staying patches between the run and the heir that only mirror the object.
+    /// Records of staying patches between run and heir that only mirror the object.
     pub(super) followers: Vec<Link<'a>>,
 }
 
-/// A directory that a going patch created on the way to its objects. It passes to a staying patch that has
-/// objects in it.
+/// A directory that a going patch created on the way to its objects. It passes to a staying patch with objects in it.
 #[derive(Clone, Copy, Debug)]
 struct PassedDirectory<'a> {
     made: Link<'a>,
@@ -101,8 +96,7 @@ impl<'a> Run<'a> {
         &self.links
     }
 
-    /// Administrator's edits saved along the way, each with the patch before it. The state that comes back
-    /// anyway is excluded.
+    /// Edits saved along the way, each with the patch before it, without the state that comes back anyway.
     pub(super) fn edited(&self) -> Vec<(usize, Link<'a>)> {
         let Some(saver) = self.saver() else { return Vec::new() };
         let from = self.links.iter().skip_while(|link| link.at != saver.at).copied();
@@ -196,7 +190,7 @@ impl<'a> Chains<'a> {
         records.filter(move |one| !stays(one)).map(|(_, record)| record)
     }
 
-    /// A staying patch between the run and its heir that has objects below the path.
+    /// Returns a staying patch between run and heir with objects below the path.
     pub(super) fn used_below(&self, run: &Run<'_>) -> Option<&PatchId> {
         let until = run.heir.map_or(usize::MAX, |heir| heir.at);
         let between = run.saver().unwrap_or(run.first()).at + 1..until;

@@ -1,10 +1,6 @@
-//! Several patches as one run that makes all of their changes at once.
-//!
-//! Every path has a chain: the existing object, the object of the first patch, of the second, …, or nothing.
-//! Only the last link of a chain is switched. Each patch keeps its own undo archive, as its own run would
-//! have written it; objects of earlier patches of the run that it saves are [`Plan::versions`]. The plans
-//! were made one after another against [`super::projected_root::ProjectedRoot`], which ends a run that could
-//! not be exact.
+//! Makes one run of several patches. Each path has a chain of objects, one for each patch; only the last one is
+//! switched. Each patch keeps its own undo archive; saved objects of earlier patches of the run are [`Plan::versions`].
+//! Each plan was made against the [`super::projected_root::ProjectedRoot`] of those before.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,25 +13,21 @@ use crate::plan::{
     ReplacedVersion, SpaceNeed, TreeContent, TreeFile, UndoArchive,
 };
 
-/// One patch of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Single<'a> {
-    /// Its own plan.
     pub plan: &'a Plan,
-    /// The objects that it makes.
     pub made: &'a MadeObjects,
-    /// The number of packages in the sources of the patches before it: members are numbered over all of them.
+    /// The number of packages in the sources of earlier patches: members are numbered over all of them.
     pub packages: usize,
 }
 
 type Chain<'a> = Vec<(usize, &'a Change)>;
 
-/// Combines the plans of one run; `None` if there is no patch.
+/// Returns `None` if there is no patch.
 pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
     patches.last().map(|last| combine(patches, last.plan))
 }
 
-/// Combines the plans of two patches of one run.
 pub fn combine_two(first: Single<'_>, second: Single<'_>) -> Plan {
     combine(&[first, second], second.plan)
 }
@@ -221,8 +213,8 @@ fn space<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<SpaceNeed> {
     all
 }
 
-// The last change of each file counts. A change in a directory that the same run makes is applied to that
-// directory before it exists.
+// The last change of each file counts. A change in a directory that the same run makes is applied to that directory
+// before it exists.
 
 fn folded<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<RecordChange> {
     let mut records = CombinedRecords::default();

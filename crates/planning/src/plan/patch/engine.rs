@@ -1,9 +1,6 @@
-//! The decision which procedure scripts of a patch run, and whether they or the program keep its records.
-//!
-//! Stock patch scripts are never needed: the program does their work. A script of the package itself always
-//! runs. If it is a stock script with added commands, it keeps the records and builds the backout package,
-//! and the program leaves both to it; otherwise it runs beside the bookkeeping of the program. The decision
-//! is made from the texts alone, before any change.
+//! Decides which scripts of a patch run and who keeps its records. Stock patch scripts never have to run: the program
+//! does their work. A package's own script always runs. If it is a stock script with added commands, it keeps the
+//! records and builds the backout package. Only the texts decide.
 
 use std::collections::BTreeSet;
 
@@ -14,85 +11,72 @@ use patchadm_svr4::package::{Params, PkgInst};
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts, is_passing, is_recorded};
 
-/// Names from the published patch scripts. A script that contains one keeps the records itself.
+/// From the published patch scripts. A script that contains one of these names keeps the records itself.
 const BOOKKEEPING: [&[u8]; 2] = [b"PATCHLIST", b"PATCH_BUILD_DIR"];
 
-/// The user's choice of who does the work of the patch scripts.
+/// Who does the work of the patch scripts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
     /// The program, unless a package has patch scripts of its own.
     #[default]
     Auto,
-    /// The program; a package whose own scripts must do it is refused.
+    /// The program; refuses a package whose own scripts must do it.
     Native,
-    /// The scripts of every package that has a checkinstall, stock ones too.
+    /// The scripts of every package with a checkinstall, stock ones too.
     Script,
 }
 
-/// The keeper of the records of a package, who makes its undo archive.
+/// The keeper of a package's records makes its undo archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bookkeeping {
-    /// The program.
     Program,
-    /// The package's scripts.
     Scripts,
 }
 
-/// The reason that a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScriptReason {
-    /// It is a script of the patch or package itself.
+    /// The patch or package has its own script.
     Own,
-    /// It is a stock script that works together with others that are not.
+    /// A stock script works together with others that are not.
     Together,
-    /// It is a stock script, and the user wants scripts to do the work.
+    /// The user wants stock scripts to do the work.
     Forced,
-    /// It is the system's script for a class.
+    /// The system's script for a class.
     System,
 }
 
-/// A script that runs, for readers of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedScript {
-    /// The package; `None` for a script of the patch itself.
+    /// `None` for a script of the patch itself.
     pub package: Option<PkgInst>,
-    /// Its name.
     pub name: String,
-    /// The reason that it runs.
     pub why: ScriptReason,
 }
 
-/// The settings for scripts, apart from the packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScriptChoice {
-    /// The choice of the user.
     pub engine: Engine,
-    /// The scripts that the root allows.
+    /// Allowed by the root.
     pub policy: ScriptPolicy,
-    /// The class action scripts other than those of the packages.
+    /// Other than those of the packages.
     pub system: SystemScripts,
 }
 
-/// The decision about the scripts of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenScripts {
-    /// The keeper of the records.
     pub bookkeeping: Bookkeeping,
-    /// The scripts that run.
     pub scripts: InstallScripts,
-    /// The reason that each of them runs.
     pub planned: Vec<PlannedScript>,
-    /// The files of `install` that are removed at the end.
+    /// Files of `install` that are removed at the end.
     pub passing: Vec<String>,
 }
 
 impl ChosenScripts {
-    /// Returns true if any script runs.
     pub fn has_scripts(&self) -> bool {
         !self.planned.is_empty()
     }
 
-    /// Returns the classes whose files a script of the package itself installs.
+    /// Classes whose files a script of the package itself installs.
     pub fn own_classes(&self) -> impl Iterator<Item = &str> {
         let own = self.planned.iter().filter(|script| script.why == ScriptReason::Own);
         own.filter_map(|script| script.name.strip_prefix("i."))
@@ -100,7 +84,6 @@ impl ChosenScripts {
 }
 
 impl ScriptReason {
-    /// Returns the word of plans.
     pub fn words(self) -> &'static str {
         match self {
             Self::Own => "own",
@@ -112,7 +95,6 @@ impl ScriptReason {
 }
 
 impl ScriptChoice {
-    /// Decides for one package of a patch or of a backout.
     pub(in crate::plan) fn about(
         &self,
         package: &PkgInst,
@@ -121,7 +103,7 @@ impl ScriptChoice {
         role: Role,
     ) -> Result<ChosenScripts, Reason> {
         let mut scripts = InstallScripts::of(image, params, &self.system);
-        // nobody can be asked: what a request script would answer is in the response that a patch is given
+        // Nobody can be asked: the answers of a request script are in the patch's response
         scripts.request = false;
         let own = |name: &str| image.install.get(name).is_some_and(|text| !role.does(name, text));
         let keeps_records = |name: &String| {
@@ -139,8 +121,8 @@ impl ScriptChoice {
             scripts.checkinstall &= own("checkinstall");
             scripts.preinstall &= own("preinstall");
             scripts.postinstall &= own("postinstall");
-            // a stock script under the name of a class copies as the program does; what a backout package
-            // holds has been through the system's scripts already
+            // A stock script under the name of a class copies as the program does; the files of a backout package have
+            // been through the system's scripts already
             scripts.classes.retain(|class, deliverer| match deliverer {
                 Deliverer::Package => own(&format!("i.{class}")),
                 Deliverer::Root | Deliverer::Host | Deliverer::Standard => role == Role::Patch,
@@ -201,16 +183,15 @@ pub(in crate::plan) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static 
     there.into_iter().filter(|(_, there)| *there).map(|(name, _)| name)
 }
 
-/// The scripts that patchrm(1M) itself runs, if the directory of the patch has them.
+/// patchrm(1M) itself runs them, if the patch's directory has them.
 pub const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plan) enum Role {
-    /// A package of a patch.
     Patch,
-    /// A backout package that the classic tools or a patch's own scripts have made.
+    /// Made by the classic tools or a patch's own scripts.
     Foreign,
-    /// A backout package of ours, which has a manifest.
+    /// Has a manifest.
     Ours,
 }
 
@@ -223,8 +204,8 @@ impl Role {
                 sun_scripts::role(name, text).is_some()
                     || sun_scripts::role(&format!("patch_{name}"), text).is_some()
             }
-            // a class action script that does not just copy is the `u.<class>` of the patch: it knows better
-            // how to undo
+            // A class action script that does not just copy is the `u.<class>` of the patch: it knows better how to
+            // undo
             Self::Ours => !name.starts_with("i.") || sun_scripts::role(name, text).is_some(),
         }
     }

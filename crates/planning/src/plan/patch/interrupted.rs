@@ -1,10 +1,6 @@
-//! Patches that a tool without recovery left half applied: some of their files may be in place, and nothing
-//! was saved.
-//!
-//! Such a tool records a patch before it installs the first file, and saves replaced objects only at the end.
-//! If it was interrupted in between, the package has the lock of an unfinished installation. If it was called
-//! once more and refused, it put the records of the unfinished call aside and restored those from before; the
-//! files stayed as they were.
+//! Patches that a tool without recovery left half applied: some files may be in place, and nothing was saved. Such a
+//! tool records a patch before it installs the first file, saves replaced objects at the end, and leaves a lock if
+//! interrupted. A second, refused call puts the records of the first aside; the files stay.
 
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::Installed;
@@ -15,14 +11,11 @@ use crate::plan::RecordChange;
 use crate::plan::records::{INSTALL_LOCK, has_undo_data, package_path, save_of};
 use crate::plan::refusal::{Command, Reason, Refusal, Wording};
 
-/// A patch that was left half applied to a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
-    /// The patch.
     pub patch: PatchId,
-    /// The package.
     pub package: PkgInst,
-    /// True if the records of the package are those from before the patch.
+    /// The records of the package are those from before the patch.
     pub is_put_aside: bool,
 }
 
@@ -43,8 +36,7 @@ impl Interrupted {
     }
 }
 
-/// Returns the patches that were left half applied to a package: at most one of its records and one of those
-/// put aside.
+/// Returns the patches that were left half applied to a package: at most one of its records and one of those put aside.
 pub fn interrupted(package: &PkgInst, installed: &Installed, separator: &str) -> Vec<Interrupted> {
     let traces = &installed.interruption;
     let recorded = locked_by(installed, separator);

@@ -1,5 +1,5 @@
-//! The patches that were applied after one to be backed out, and the obstacles to its backout. Only manifests
-//! are read, so the same rules serve the planner of a backout and the question whether one is possible.
+//! Later patches, and the obstacles that they are to a backout. Only manifests are read, so planner and queries share
+//! the rules.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,7 +18,7 @@ use super::chains::{ChainPatch, Chains, Link, Run, is_made_on_the_way};
 use crate::plan::refusal::{Command, HandOnProblem, Reason, Refusal};
 use crate::plan::scripts::SystemScripts;
 
-/// The manifests of later patches, by package and patch.
+/// By package and patch.
 pub type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
 
 type Listed = BTreeMap<ObjectPath, Vec<String>>;
@@ -156,7 +156,7 @@ pub(super) fn refuse_saved_before(
     listed: &Listed,
 ) -> Result<(), Reason> {
     let Some(patches) = listed.get(path) else { return Ok(()) };
-    // A directory that a later patch found as it delivers it stays: it is the same one.
+    // A directory that a later patch found as it delivers it stays.
     let has = |manifest: &Manifest| {
         let mut records = manifest.objects.iter().filter(|record| record.has_path() && record.is_changed());
         records.any(|record| decode(&record.path) == path.as_bytes())
@@ -170,10 +170,9 @@ pub(super) fn refuse_saved_before(
     }
 }
 
-/// Refuses as [`back_out`](super::back_out::back_out) does, as far as manifests tell: the complete list of
-/// obstacles to a backout in the middle. `told` is the content of the archives of the patch, package by
-/// package. `options` have the later patches; `inventory` has the packages, with the save directories of
-/// those that the patch is applied to, and the owners of the paths. Objects are not examined.
+/// Refuses like [`back_out`](super::back_out::back_out), as far as manifests tell: the complete list of obstacles.
+/// `told` is the content of the patch's archives by package, `options` have the later patches. `inventory` has the
+/// packages, with save directories and owners of the paths. Objects are not examined.
 pub fn may_leave(
     id: &PatchId,
     told: &[(&PkgInst, &PatchedPaths)],
@@ -203,8 +202,8 @@ pub fn may_leave(
     ask().map_err(|reason: Reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
-/// Returns true if a patch with this manifest made a directory or link that a later patch may have objects
-/// below without having its path. A directory on the way to its objects is handed down.
+/// Returns true if a patch with this manifest made a directory or link that a later patch may have objects below
+/// without having its path. A directory on the way to its objects is handed down.
 pub fn makes_room(manifest: &Manifest) -> bool {
     let is_room = |state: &RecordedState| matches!(state.kind, FileType::Directory | FileType::Symlink);
     let is_made =
@@ -256,7 +255,7 @@ impl<'a> HadLater<'a> {
     }
 }
 
-/// Classes whose scripts read the existing file or generate their output.
+/// Their scripts read the existing file or generate their output.
 const LOOKING: [&str; 7] = ["awk", "build", "manifest", "preserve", "renamenew", "renameold", "sed"];
 
 #[derive(Clone, Copy)]
@@ -374,8 +373,7 @@ impl Judged<'_> {
             || self.installed.records.contains_key(name.as_bytes())
     }
 
-    /// True if the heir left attributes open that were changed before it: without those patches it would have
-    /// found others.
+    /// The heir left attributes open that were changed before it: without those patches it would have found others.
     fn takes_over_rights(&self, run: &Run<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
         let Some(became) = &heir.record.became else { return false };
         let header = self.chains.order.get(heir.at).and_then(|patch| patch.manifest);
@@ -397,7 +395,7 @@ impl Judged<'_> {
             || is_taken('g', |state| state.gid)
     }
 
-    /// True if the heir kept extended attributes that it would not have found.
+    /// The heir kept extended attributes that it would not have found.
     fn keeps_other_xattrs(&self, saver: Link<'_>, heir: Link<'_>) -> bool {
         let manifest = self.chains.order.get(heir.at).and_then(|patch| patch.manifest);
         let open = manifest.and_then(|manifest| manifest.header.open_attributes.as_ref());
@@ -406,8 +404,8 @@ impl Judged<'_> {
         keeps && xattrs(saver.record) != xattrs(heir.record)
     }
 
-    /// Names of one saved file would pass to different patches. A patch that found a name as delivered did
-    /// not touch the other names.
+    /// Names of one saved file would pass to different patches. A patch that found a name as delivered did not touch
+    /// the other names.
     fn refuse_parted_names(&self) -> Result<(), Reason> {
         let mut heirs: HashMap<(usize, u32), Option<Link<'_>>> = HashMap::new();
         for run in &self.chains.runs {

@@ -1,4 +1,4 @@
-//! The effects on a root of applying a patch and of backing one out.
+//! Applying a patch, and backing one out.
 
 pub mod apply;
 mod apply_notes;

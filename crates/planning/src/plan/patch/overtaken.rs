@@ -1,9 +1,6 @@
-//! `adopt --refresh`: the patches of an adopted package after its own package manager changed it.
-//!
-//! A [`PathStanding`] is determined for each path: held, added, contained, lost or edited. It decides which
-//! patches stand. The undo data of a standing patch is trimmed: it loses the paths that belong to the native
-//! manager now. `registration_refresh` makes one plan of the results. Objects of the native package manager
-//! are never changed. The rules are those of patchadm-native(7).
+//! `adopt --refresh`: the patches of an adopted package after its own manager changed it (patchadm-native(7)). Each
+//! path is held, added, contained, lost or edited, which decides which patches stand. The undo data of a standing patch
+//! loses the paths that belong to the native manager now, whose objects are never changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -26,52 +23,41 @@ use crate::plan::target::PackageTarget;
 // A patch keeps its claim on a path only while the path belongs to the package at the version that the patch
 // was applied to. Every other claim ends, and the saved object of such a path is never restored.
 
-/// The native records of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NativeSeen {
-    /// True if a file with the recorded sum is present.
+    /// A file with the recorded sum is present.
     pub is_live: bool,
-    /// True if it is a configuration file.
     pub is_config: bool,
 }
 
-/// The native records of a changed package.
 #[derive(Clone, Debug, Default)]
 pub struct NativeListed {
-    /// The native package.
     pub origin: Option<NativeOrigin>,
-    /// Its present version; `None` if it was removed.
+    /// `None` if it was removed.
     pub version: Option<String>,
-    /// Its paths.
     pub paths: BTreeMap<ObjectPath, NativeSeen>,
 }
 
-/// A patch of a package, in the order of application.
 #[derive(Clone, Debug)]
 pub struct PatchOfPackage<'a> {
-    /// The patch.
     pub id: &'a PatchId,
-    /// The package.
     pub package: &'a PkgInst,
-    /// Its manifest; `None` if no undo data has one.
+    /// `None` if no undo data has one.
     pub manifest: Option<&'a Manifest>,
-    /// The native version of the package that it was applied to; `None` if it is not known.
+    /// The native version that it was applied to; `None` if unknown.
     pub version: Option<String>,
 }
 
-/// The state of a path of patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathStanding {
-    /// It is as the last of the patches left it, and belongs to the package at the version that they were
-    /// applied to.
+    /// As the last patch left it, in the package version that the patches were applied to.
     Held,
-    /// It is as the last of the patches left it, which had added it, and belongs to nobody else.
+    /// Added by the last patch, unchanged, without another owner.
     Added,
-    /// It has the content of the patches, and belongs to the native manager from now on.
+    /// Has the content of the patches, and belongs to the native manager from now on.
     Contained,
     /// The changes of the patches are gone.
     Lost,
-    /// An administrator has changed it since.
     Edited,
 }
 
@@ -82,22 +68,19 @@ impl PathStanding {
     }
 }
 
-/// The states of all patches of the changed packages, and of their paths.
 #[derive(Clone, Debug, Default)]
 pub struct Standings {
-    /// The paths of each changed package.
+    /// By changed package.
     pub paths: BTreeMap<PkgInst, BTreeMap<String, PathStanding>>,
-    /// The patches that stand.
     pub standing: BTreeSet<PatchId>,
-    /// The paths at which the change of a patch is gone, with the package of each.
+    /// The paths of lost changes.
     pub lost: BTreeMap<PatchId, Vec<(PkgInst, ObjectPath)>>,
-    /// Sentences for a person.
     pub notes: Vec<String>,
 }
 
 impl Standings {
-    /// Determines the states. `native` are the native records by changed package; `patches` are those of
-    /// these packages, and of every other package that one of them is applied to.
+    /// `native` are the native records by changed package; `patches` those of these packages, and of every other
+    /// package that one of them is applied to.
     pub fn of(
         patches: &[PatchOfPackage<'_>],
         native: &BTreeMap<PkgInst, NativeListed>,
@@ -126,7 +109,6 @@ impl Standings {
         standings
     }
 
-    /// Returns the state of a path of a changed package.
     pub fn path(&self, package: &PkgInst, path: &str) -> Option<PathStanding> {
         self.paths.get(package)?.get(path).copied()
     }
@@ -264,8 +246,7 @@ impl<'a> PatchedPaths<'a> {
             (Some(state), Some(live)) => !is_edited(live, state),
             _ => false,
         };
-        // Changes that an override undoes are reported as long as it does, and are no reason to give the path
-        // up.
+        // Changes that an override undoes are reported, and are no reason to give the path up.
         let is_whole = is_put && (self.is_overridden(path) || !has_old_attributes(put.first, put.last, live));
         let ended = if is_whole { PathStanding::Contained } else { PathStanding::Lost };
         let owners = &self.inventory.native_owners;
@@ -380,8 +361,7 @@ impl<'a> PatchedPaths<'a> {
     }
 }
 
-/// Returns true if an object is as patches left it: `first` and `last` are their first and their last record
-/// of the path.
+/// `first` and `last` are the patches' first and last record of the path.
 pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&Live>) -> bool {
     let is_put = match (&last.became, live) {
         (None, None) => true,
@@ -391,9 +371,8 @@ pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&L
     is_put && !has_old_attributes(first, last, live)
 }
 
-/// Returns true if an object has the bytes that patches left, but attributes that they had removed:
-/// permission bits, an owner or capabilities that are back, or set-id bits that an override kept.
-/// `keeps_set_id` is true if the last of them found such an override.
+/// The object has the patches' bytes, but attributes that they had removed: permission bits, owner or capabilities that
+/// are back, or set-id bits that an override kept (`keeps_set_id`).
 pub fn is_undone_in_place(
     (first, last): (&ObjectRecord, &ObjectRecord),
     live: Option<&Live>,
@@ -423,33 +402,28 @@ fn has_old_attributes(first: &ObjectRecord, last: &ObjectRecord, live: Option<&L
 
 /// A patch whose undo data is trimmed, in the order of application.
 pub struct TrimmedPatch<'a> {
-    /// The package, which its own package manager changed.
+    /// Changed by its own manager.
     pub package: &'a PkgInst,
-    /// The patch.
     pub id: &'a PatchId,
-    /// Its manifest.
     pub manifest: &'a Manifest,
-    /// The paths of other patches of the package that were applied before, and those applied later that
-    /// stand.
+    /// The earlier patches of the package, and the later ones that stand.
     pub others: OtherPatches,
 }
 
-/// The paths of the other patches of a package.
 #[derive(Clone, Debug, Default)]
 pub struct OtherPatches {
-    /// The paths of the patches that were applied before.
     pub earlier: BTreeSet<String>,
-    /// The paths of the patches that were applied later and stand.
+    /// Only of patches that stand.
     pub later: BTreeSet<String>,
 }
 
-/// The remainder of the undo data of a patch.
+/// The remainder of a patch's undo data.
 pub struct Trimmed {
-    /// The manifest without the paths that it no longer holds.
+    /// Without the paths that it no longer holds.
     pub manifest: Manifest,
-    /// The paths that it hands over or now counts as found free, escaped.
+    /// Escaped paths that it hands over or now counts as found free.
     pub left_out: BTreeSet<String>,
-    /// The paths that now count as free before the patch, escaped.
+    /// Escaped paths that now count as free before the patch.
     pub freed: BTreeSet<String>,
 }
 
@@ -460,15 +434,13 @@ impl Trimmed {
         self.left_out.insert(path.to_owned());
     }
 
-    /// Returns true if the undo data is changed.
     pub fn is_changed(&self) -> bool {
         !self.left_out.is_empty() || !self.freed.is_empty()
     }
 }
 
 impl TrimmedPatch<'_> {
-    /// Returns the remainder. `is_listed` returns true for a path that the native records list for the
-    /// package, in any spelling.
+    /// `is_listed` returns true for a path that the native records list for the package, in any spelling.
     pub fn trimmed(&self, standings: &Standings, is_listed: impl Fn(&ObjectPath) -> bool) -> Trimmed {
         let stands = standings.standing.contains(self.id);
         let mut trimmed = Trimmed {
@@ -490,7 +462,7 @@ impl TrimmedPatch<'_> {
             let mut record = record.clone();
             let is_held = standing == Some(PathStanding::Held);
             if !is_listed && !is_held && is_first && record.has_path() && record.was.is_some() {
-                // The version that had an object there is gone.
+                // The version with an object there is gone.
                 (record.was, record.line, record.member) = (None, None, None);
                 trimmed.freed.insert(record.path.clone());
             }
@@ -516,8 +488,7 @@ impl TrimmedPatch<'_> {
     }
 }
 
-/// Returns the backout package without the objects of these paths. It deletes the paths that now count as
-/// free before the patch.
+/// Omits the objects of these paths, and deletes the paths that now count as free before the patch.
 pub fn trimmed_image(
     package: &PkgInst,
     image: &PackageImage,
@@ -550,22 +521,20 @@ pub fn trimmed_image(
     Ok(new)
 }
 
-/// The bytes of an administrator that a patch saved at a path which it no longer has.
+/// An administrator's bytes that a patch saved at a path which it no longer has.
 #[derive(Clone, Debug)]
 pub struct SavedEdit<'a> {
-    /// The package.
     pub package: PkgInst,
-    /// The patch.
     pub id: PatchId,
-    /// The record of the path in its manifest.
+    /// Of the path, in the manifest.
     pub record: ObjectRecord,
-    /// The backout package with the bytes.
+    /// Holds the bytes.
     pub image: &'a PackageImage,
 }
 
 impl SavedEdit<'_> {
-    /// Returns the name under which the patch kept the bytes beside its path, escaped, if they are still
-    /// there and not at the path itself.
+    /// Returns the name under which the patch kept the bytes beside its path, escaped, if they are still there and not
+    /// at the path itself.
     pub fn kept_beside(&self, inventory: &Inventory) -> Option<(ObjectPath, String)> {
         let path = self.record.object_path()?;
         let name = [path.as_bytes(), format!(".edited-{}", self.id).as_bytes()].concat();
@@ -581,8 +550,8 @@ impl SavedEdit<'_> {
     }
 }
 
-/// Returns the edits of administrators that only undo data of this patch has. `differing` are the paths that
-/// differed from the native records when the package was registered.
+/// Returns the edits of administrators that only undo data of this patch has. `differing` are the paths that differed
+/// from the native records when the package was registered.
 pub fn saved_edits<'i>(
     patch: &TrimmedPatch<'_>,
     image: &'i PackageImage,

@@ -1,8 +1,5 @@
-//! A patch package by package, for scripts that run between the changes of their own package.
-//!
-//! A patch has one plan for all its packages. If scripts take part, every package has its own steps within
-//! the run, so the plan is divided again: objects and records belong to the package that brings them, and a
-//! line that several packages share to the last of them.
+//! A patch package by package, for scripts that run between the changes of their own package. Its one plan is divided
+//! again: objects and records go to the package that brings them, a line of several packages to the last of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,73 +17,61 @@ use crate::plan::package::install::IntendedInstall;
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::{Action, Change, Plan, RecordChange, TreeContent, UndoArchive};
 
-/// A patch to be applied or backed out, with its scripts.
 #[derive(Clone, Debug)]
 pub struct PatchPlan {
-    /// The plan as the program carries it out.
+    /// As the program performs it.
     pub plan: Plan,
-    /// The packages, in the order in which they are processed.
+    /// In the order of processing.
     pub parts: Vec<PackagePlan>,
-    /// The scripts of the patch itself.
+    /// Scripts of the patch itself.
     pub hooks: Vec<PlannedScript>,
-    /// True if no undo data is kept.
     pub no_undo: bool,
-    /// True if it is applied already, and only its files are installed again.
+    /// The patch is applied already, and only its files are installed again.
     pub again: bool,
     /// Locally modified objects that it replaces or deletes.
     pub replaced_edits: Vec<ObjectPath>,
-    /// Recorded objects that were missing and are made again.
+    /// Missing recorded objects that are made again.
     pub missing: Vec<ObjectPath>,
-    /// In a backout, the objects that undo data of patches that stay takes over.
+    /// Objects whose undo data moves to a patch that stays (backout only).
     pub moved: Vec<MovedObject>,
-    /// The changes to the patch lists of its packages.
+    /// Changes to the patch lists of its packages.
     pub lists: Vec<PatchListChange>,
-    /// The report about libraries, if they were examined.
+    /// Only if libraries were examined.
     pub libraries: Option<LibraryReport>,
-    /// The kept objects that are present before and after.
+    /// Kept objects present before and after.
     pub staying: BTreeMap<ObjectPath, Live>,
 }
 
-/// A patch that is added to the patch list of a package (PATCHLIST) or removed from it.
+/// A patch is added to a package's PATCHLIST or removed from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchListChange {
-    /// The package.
     pub package: PkgInst,
-    /// The patch.
     pub patch: PatchId,
-    /// The list before; `None` if it follows from the change of an earlier patch.
+    /// `None` if it follows from the change of an earlier patch.
     pub before: Option<PatchList>,
 }
 
-/// An object that a backed-out patch had found, and that the undo data of another patch restores from now on.
+/// An object found by a backed-out patch that the undo data of another patch restores from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedObject {
-    /// The patch that goes.
     pub from: PatchId,
-    /// The path of the object.
     pub path: ObjectPath,
-    /// The patch that stays.
     pub to: PatchId,
 }
 
-/// One package of a patch.
 #[derive(Clone, Debug)]
 pub struct PackagePlan {
-    /// The instance.
     pub package: PkgInst,
-    /// Its index in the image, or among the archives.
+    /// In the image, or among the archives.
     pub index: usize,
-    /// Its later parameters, as the program keeps the records; empty in a run of several patches, which runs
-    /// no scripts.
+    /// As the program keeps the records; empty in a run of several patches, which has no scripts.
     pub params: Params,
-    /// Its scripts.
     pub chosen: ChosenScripts,
-    /// Every object that it delivers.
+    /// Everything that it delivers.
     pub mapped: Vec<MappedObject>,
-    /// The objects that it removes.
     pub deletes: BTreeSet<ObjectPath>,
-    /// True if the plan restores it completely, from a manifest of the program. The plan then counts, and not
-    /// the objects that its scripts restore.
+    /// The plan restores the package completely from a manifest of the program. It counts then, and not the objects
+    /// that its scripts restore.
     pub restores: bool,
 }
 
@@ -148,15 +133,14 @@ impl PatchPlan {
         }
     }
 
-    /// Frees the parameters of packages, which only scripts use: the plan is one of many in a run without
-    /// scripts.
+    /// Frees parameters, which only scripts use: the plan is one of many in a run without scripts.
     pub fn forget_parameters(&mut self) {
         for part in &mut self.parts {
             part.params = Params::new();
         }
     }
 
-    /// Frees the content of a record that a later patch of the run writes again.
+    /// Frees a record that a later patch of the run writes again.
     pub fn forget_record(&mut self, path: &ObjectPath) {
         let of_path = self.plan.records.iter_mut().filter(|record| record.path() == path);
         for record in of_path {
@@ -171,7 +155,6 @@ impl PatchPlan {
         self.parts.iter().flat_map(PackagePlan::known_to_scripts).cloned().collect()
     }
 
-    /// Returns true if any script runs.
     pub fn has_scripts(&self) -> bool {
         !self.hooks.is_empty() || self.parts.iter().any(|part| part.chosen.has_scripts())
     }
@@ -224,8 +207,7 @@ impl PatchPlan {
         }
     }
 
-    /// Returns the part of the plan for the patch as a whole, after all packages, with the rewritten undo
-    /// data of patches that stay.
+    /// Returns the part for the patch as a whole, after all packages, with rewritten undo data of staying patches.
     pub fn remainder(&self) -> Plan {
         let of_package = |record: &RecordChange| self.parts.iter().any(|part| is_of(record, &part.package));
         // The patch does nothing for packages of kept libraries.

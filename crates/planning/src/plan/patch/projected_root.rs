@@ -1,9 +1,6 @@
-//! The root as the patches of a run leave it: the next patch of the run is planned against it.
-//!
-//! The root is computed from the survey, made once for all patches, and from the plans, and only the objects
-//! that a plan touches are computed anew. If the result would not be exact, or a survey for the next patch
-//! alone would see another state, the run ends before that patch. That patch is then surveyed and planned
-//! after the commit, in its own run.
+//! The root as earlier patches of the run leave it, computed from one survey and the plans; the next patch is planned
+//! against it. If the result would not be exact, or a survey for that patch would differ, the run ends, and the patch
+//! gets its own survey and run after the commit.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -26,13 +23,13 @@ use crate::plan::{
     Action, BALLAST, Body, Change, NewObject, NewXattrs, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile,
 };
 
-/// The objects that a patch delivers, as it leaves them, by path.
+/// Delivered objects as a patch leaves them.
 pub type MadeObjects = BTreeMap<ObjectPath, Live>;
 
 /// The root after some patches of a run.
 #[derive(Debug)]
 pub struct ProjectedRoot {
-    /// The inventory that the next patch is planned against.
+    /// For the next plan.
     pub inventory: Inventory,
     surveyed: Touched,
     when: Timestamp,
@@ -43,7 +40,7 @@ pub struct ProjectedRoot {
     made: BTreeSet<ObjectPath>,
     uncertain: BTreeSet<ObjectPath>,
     mentioned: BTreeSet<ObjectPath>,
-    /// Directories that come, go or change their type: nothing is known at or below them.
+    /// Directories that come, go or change type: nothing is known at or below them.
     closed: BTreeSet<ObjectPath>,
     /// Symbolic links that come, go or change: nothing is known below them.
     turned: BTreeSet<ObjectPath>,
@@ -54,8 +51,7 @@ pub struct ProjectedRoot {
 }
 
 impl ProjectedRoot {
-    /// Starts with the root before the first patch: `inventory` is the survey of `surveyed`, `when` the time
-    /// of the run.
+    /// `inventory` is the survey of `surveyed` before the first patch, `when` the time of the run.
     pub fn new(mut inventory: Inventory, surveyed: Touched, when: Timestamp) -> Self {
         inventory.find_names();
         Self {
@@ -77,8 +73,8 @@ impl ProjectedRoot {
         }
     }
 
-    /// Advances to the root after a patch, and returns the objects that it has made. `digests` are those of
-    /// delivered files that later patches touch.
+    /// Advances past a patch, and returns the objects that it made. `digests` are those of delivered files that later
+    /// patches touch.
     pub fn go_on(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> MadeObjects {
         self.patches += 1;
         let needs = self.needs_with(plan);
@@ -339,8 +335,7 @@ impl ProjectedRoot {
                 }
             }
             RecordChange::RemoveTree(path) => self.tree_gone(path),
-            // Only patches that are present are looked up, and their lines stay; no plan for a patch copies a
-            // record.
+            // Only present patches are looked up, and their lines stay; no plan for a patch copies a record.
             RecordChange::Ledger(_) | RecordChange::Undo { .. } | RecordChange::Copy { .. } => {}
         }
     }
@@ -466,15 +461,13 @@ fn directory(inode: Inode, when: Timestamp) -> Live {
     }
 }
 
-// In each of these situations the next patch might be planned otherwise than after a commit, so the run ends
-// before it. They include files with several names that the run has touched, directories that are removed or
-// change type, symbolic links above a path, and ACLs.
+// The run ends wherever the next patch might be planned otherwise than after a commit: at touched files with several
+// names, directories that are removed or change type, symbolic links above a path, and ACLs.
 
 const ACCOUNTS: [&[u8]; 2] = [b"/etc/passwd", b"/etc/group"];
 
 impl ProjectedRoot {
-    /// Returns true if the run ends before a patch that touches these paths, which is decided before it is
-    /// planned.
+    /// Returns true if the run ends before a patch that touches these paths, which is decided before it is planned.
     pub fn ends_before(&self, touched: &Touched) -> bool {
         if self.patches == 0 {
             return false;
@@ -488,8 +481,7 @@ impl ProjectedRoot {
             || touched.paths.iter().chain(&touched.not_directories).any(|path| self.is_unclear(path))
     }
 
-    /// Returns true if the run ends before a patch with this plan, which touches `touched`. Without a patch
-    /// before it, true means that it must be surveyed by itself.
+    /// `touched` are the paths of the plan. Without an earlier patch, true means that the patch needs its own survey.
     pub fn ends_with(&self, touched: &Touched, plan: &Plan) -> bool {
         if self.knows_more_names(touched, plan) {
             return true;
@@ -522,8 +514,7 @@ impl ProjectedRoot {
             || self.is_doubtful(path)
     }
 
-    /// True if the undo digest would decide whether the file was edited: only its time differs from the
-    /// record.
+    /// The undo digest would decide if the file was edited: only its time differs from the record.
     fn is_doubtful(&self, path: &ObjectPath) -> bool {
         if !self.mentioned.contains(path) {
             return false;
@@ -567,7 +558,7 @@ impl ProjectedRoot {
             .any(|changed| changed == path || changed.is_below(path))
     }
 
-    /// True if the survey knows names of a changed file that a survey for this patch alone would not.
+    /// The survey knows names of a changed file that a survey for this patch alone would not.
     fn knows_more_names(&self, touched: &Touched, plan: &Plan) -> bool {
         let inventory = &self.inventory;
         let several = plan.changes.iter().filter(|change| change.old.as_deref().is_some_and(has_names));

@@ -1,7 +1,5 @@
-//! The plan of a refresh: patches that end, undo data without the parts that were handed over, new
-//! registrations.
-//!
-//! The lines and records of the new registration come from the native records and the disk.
+//! Plans a refresh: patches that end, trimmed undo data, new registrations with lines and records from the native
+//! records and the disk.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,62 +35,53 @@ use crate::plan::scripts::{is_passing, is_recorded};
 use crate::plan::target::PackageTarget;
 use crate::plan::{Action, LedgerChange, Plan, RecordChange, UndoArchive, space};
 
-/// An adopted package that its own package manager changed.
 #[derive(Clone, Debug)]
 pub struct RefreshedPackage {
-    /// The change.
     pub change: NativeChange,
-    /// Its present state; `None` if it was removed.
+    /// `None` if it was removed.
     pub software: Option<RefreshedSoftware>,
 }
 
-/// The present state of a changed package.
 #[derive(Clone, Debug)]
 pub struct RefreshedSoftware {
-    /// Its paths and the parameters that follow from the native records.
+    /// With parameters from the native records.
     pub software: AdoptableSoftware,
-    /// The registration.
     pub registration: NativeRegistration,
-    /// True if its records are those with which it was registered, so that its lines stay.
+    /// The native records are those of the registration, so its lines stay.
     pub is_same: bool,
-    /// The paths of files that differ from the native records, escaped, separated by blanks.
+    /// Escaped paths of files that differ from the native records, separated by blanks.
     pub differing: String,
-    /// The directories that its manager left out, with everything that is listed in them.
+    /// Directories that its manager left out, with everything listed in them.
     pub left_out: BTreeSet<ObjectPath>,
-    /// The patches that have handed over a part, now or before.
+    /// Patches that have handed over a part, now or before.
     pub overtaken: Vec<String>,
-    /// The paths that patches hold or added.
+    /// Paths that patches hold or added.
     pub held: BTreeMap<ObjectPath, HeldPath>,
 }
 
-/// The input of a refresh.
 pub struct RefreshInput<'a> {
-    /// The changed packages.
     pub packages: &'a BTreeMap<PkgInst, RefreshedPackage>,
-    /// The patches that end, the last applied first, each with its record from now on.
+    /// The last applied first, each with its future record.
     pub ending: &'a [(GoingPatch, String)],
-    /// The undo data of these patches, and the trimmed data of the patches that stand.
+    /// Of these patches, and the trimmed data of patches that stand.
     pub sources: UndoSources<'a>,
-    /// The trimmed manifests of the patches that stand.
+    /// Trimmed, of patches that stand.
     pub manifests: &'a LaterManifests,
-    /// The patches that stand whose undo data was trimmed.
+    /// Patches that stand with trimmed undo data.
     pub trimmed: &'a BTreeSet<(PkgInst, PatchId)>,
-    /// Bytes of an administrator that would be lost with undo data.
+    /// An administrator's bytes that would be lost with undo data.
     pub edits: &'a [SavedEdit<'a>],
-    /// Other changes to records.
     pub records: Vec<RecordChange>,
 }
 
-/// A refresh that is planned.
 #[derive(Debug)]
 pub struct IntendedRefresh {
-    /// The plan.
     pub plan: Plan,
-    /// The listed paths without an object.
+    /// Listed paths without an object.
     pub missing: Vec<ObjectPath>,
 }
 
-/// Plans a refresh, until a signal comes.
+/// Plans until a signal comes.
 pub fn refresh(
     input: &RefreshInput<'_>,
     inventory: &Inventory,
@@ -424,7 +413,7 @@ impl<'a> RefreshPlanner<'a> {
 fn registered_params(params: &Params, software: &RefreshedSoftware) -> Params {
     let mut new = params.clone();
     let of_native = &software.software.params;
-    // A version that was named when the package was adopted stays.
+    // A version named at adoption stays.
     let is_followed = params.get(NATIVE_VERSION).is_none_or(|native| params.get("VERSION") == Some(native));
     for (name, value) in of_native.iter().filter(|(name, _)| matches!(*name, "NAME" | "ARCH" | "VERSION")) {
         if name != "VERSION" || is_followed {
@@ -443,9 +432,9 @@ fn registered_params(params: &Params, software: &RefreshedSoftware) -> Params {
 /// A path that patches hold or added.
 #[derive(Clone, Debug)]
 pub struct HeldPath {
-    /// The present place of its object: another one if it was diverted since.
+    /// Another one if it was diverted since.
     pub place: ObjectPath,
-    /// Its line, if a patch that ends recorded another one.
+    /// The line, if an ending patch recorded another one.
     pub recorded: Option<ContentsLine>,
 }
 
@@ -454,7 +443,7 @@ type LineEdits = BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>;
 struct NewLines<'a> {
     before: &'a Inventory,
     edits: LineEdits,
-    /// Lines as they will be, without the changed packages.
+    /// Future lines, without the changed packages.
     after: Inventory,
 }
 
@@ -532,7 +521,7 @@ pub(super) fn records(
     let target = PackageTarget::new(package.clone(), 0, &image, params)?;
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
     let files = files(package, target.image, &target.params, stays)?;
-    // Records of them that an ending patch brings back do not count.
+    // Their records from an ending patch do not count.
     let unknown = Installed { records: BTreeMap::new(), ..installed.clone() };
     let mut changes = RecordChanges::of(package, &unknown, files)?.changes;
     for change in &mut changes {

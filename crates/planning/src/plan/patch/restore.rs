@@ -1,8 +1,6 @@
-//! Objects and lines as they were before a patch, by the manifest of its undo archive.
-//!
-//! Every path is restored completely: content, type, mode, owner, time to the nanosecond, extended
-//! attributes, and the other names of the same file. An object that differs from the delivered one was edited
-//! since and is kept under another name.
+//! Restores objects and lines by the manifest of an undo archive: content, type, mode, owner, time to the nanosecond,
+//! extended attributes, other names. An object that differs from the delivered one was edited since and is kept under
+//! another name.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -26,12 +24,11 @@ pub(super) struct Restoring<'a> {
     pub(super) index: usize,
     pub(super) saved: HashMap<&'a PackagePath, ContentInfo>,
     pub(super) manifest: &'a Manifest,
-    /// False if the root does not vouch for the archive (see
-    /// [`BackoutArchive`](super::backout_input::BackoutArchive)).
+    /// False if the root does not vouch for the archive (see [`BackoutArchive`](super::backout_input::BackoutArchive)).
     pub(super) bound: bool,
     pub(super) native: Option<&'a str>,
     pub(super) later: Later<'a>,
-    /// For paths that several going patches share: the last of them. Newer edits are kept under its id.
+    /// For paths of several going patches: the last of them. Newer edits are kept under its id.
     pub(super) last: HashMap<ObjectPath, PatchId>,
     /// Edited files among these are left to the script.
     pub(super) by_script: BTreeSet<ObjectPath>,
@@ -42,7 +39,7 @@ struct Restored<'a> {
     record: &'a ObjectRecord,
     line: Option<ContentsLine>,
     new_line: Option<ContentsLine>,
-    /// True if the record is only about the line, or about another name of the file.
+    /// The record is only about the line, or about another name of the file.
     is_untouched: bool,
     /// False if the path now belongs to another native package or version.
     has_claim: bool,
@@ -262,8 +259,7 @@ impl<'a> Restoring<'a> {
         }
     }
 
-    /// The path belongs to another native package, or the package has another version than the patch was
-    /// applied to. The object stays.
+    /// The path belongs to another native package or version than the patch was applied to. The object stays.
     fn ended_claim(
         &self,
         draft: &PlanBuilder<'_>,
@@ -458,9 +454,8 @@ fn came_since(draft: &PlanBuilder<'_>, each: &Restored<'_>) -> Option<PkgInst> {
 
 type ComingBack<'r> = BTreeMap<ObjectPath, (ObjectPath, &'r RecordedState)>;
 
-/// By link group, the name to which the others are linked: an existing name with the same bytes and time,
-/// else the name with the saved content, else one with the same bytes. Equal bytes with another time may be a
-/// new file.
+/// By link group, the name to which the others are linked: one with the same bytes and time, else the one with the
+/// saved content, else one with the same bytes. Equal bytes with another time may be a new file.
 fn carriers(
     draft: &PlanBuilder<'_>,
     restored: &[Restored<'_>],
@@ -527,8 +522,8 @@ fn attributes(was: &RecordedState, old: &Live) -> Option<AttributeChange> {
     attributes.lacking(old)
 }
 
-// An attribute that is no longer as the patch left it was changed by an administrator, and stays. The values
-// of a dpkg-statoverride(1) entry count, also if it was made after the patch.
+// An attribute that is no longer as the patch left it was changed by an administrator, and stays. The values of a
+// dpkg-statoverride(1) entry count, also if it was made after the patch.
 
 const EXTENDED: [(&[u8], &str); 2] =
     [(CAPABILITY, "file capabilities"), (ACCESS_LIST, "access control list")];
@@ -598,7 +593,7 @@ fn keep_extended(
     let (left_with, mut xattrs) = (left.xattrs(), was.xattrs());
     for (key, word) in EXTENDED {
         let now = old.xattrs.get(key);
-        // Writing into a file clears its capabilities, so a missing value was nobody's decision.
+        // Writing into a file clears its capabilities: nobody decided on a missing value.
         let is_cleared = key == CAPABILITY && now.is_none() && is_edited(old, left);
         if is_alike(key, now, &left_with) || is_alike(key, now, &xattrs) || is_cleared {
             continue;

@@ -1,9 +1,6 @@
-//! The undo data of a staying patch after patches before it have gone: it holds the states that those had
-//! saved.
-//!
-//! An archive keeps its name and its compression. Every saved object passes through the run once more, from
-//! the archive that has it; nothing is read from the live tree. For a patch without an archive only the
-//! manifest is rewritten. An archive can also be rewritten in another form ([`repack`]).
+//! Rewrites the undo data of a staying patch with states that gone patches had saved. An archive keeps its name and
+//! compression. Every saved object passes through the run from the archive that has it; nothing is read from the live
+//! tree. [`repack`] rewrites an archive in another form.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -37,7 +34,7 @@ const MADE_ANEW: [&str; 3] = [MANIFEST, RECORDS, "deletes"];
 
 #[derive(Debug)]
 pub(super) struct RewrittenUndo {
-    /// Indexes in `passing` are relative to `versions`.
+    /// Indices in `passing` are relative to `versions`.
     pub(super) archive: UndoArchive,
     pub(super) versions: Vec<ReplacedVersion>,
 }
@@ -53,7 +50,7 @@ pub(super) struct Rewriting<'a> {
     objects: BTreeMap<String, ObjectRecord>,
     saved: BTreeMap<ObjectPath, SavedObject>,
     deletes: BTreeSet<ObjectPath>,
-    /// Maps groups of a source archive to groups of this one.
+    /// From groups of a source archive to groups of this one.
     groups: BTreeMap<(usize, u32), u32>,
     next_group: u32,
 }
@@ -197,8 +194,8 @@ impl<'a> Rewriting<'a> {
         Ok(())
     }
 
-    /// Records other names of an inherited file, including those that the patch found as separate files: they
-    /// are one file with what it restores.
+    /// Records other names of an inherited file, including those that the patch found as separate files: they are one
+    /// file with the restored one.
     fn name_partners(&mut self, chains: &Chains<'a>) {
         for (&(at, number), &group) in &self.groups {
             let manifest = chains.order.get(at).and_then(|patch| patch.manifest);
@@ -229,8 +226,8 @@ impl<'a> Rewriting<'a> {
         }
     }
 
-    /// Drops records of linked files that the patch delivers exactly as it would have found them; only their
-    /// group numbers differ.
+    /// Drops records of linked files that the patch delivers exactly as it would have found them; only group numbers
+    /// differ.
     fn leave_files_as_found(&mut self) {
         for group in self.groups.values().copied().collect::<BTreeSet<u32>>() {
             let names = self.names_as_found(group).unwrap_or_default();
@@ -268,7 +265,7 @@ impl<'a> Rewriting<'a> {
             .then(|| before.iter().map(|record| record.path.clone()).collect())
     }
 
-    /// Moves the content to the first remaining name if the name that carried it is not part of this patch.
+    /// Moves the content to the first remaining name if its carrier is not part of this patch.
     fn carry_content(&mut self) -> Result<(), Reason> {
         for (&(at, number), &group) in &self.groups {
             let is_own = |record: &&ObjectRecord| {
@@ -513,8 +510,8 @@ fn set<'t>(params: &mut Params, values: impl Iterator<Item = (&'t String, &'t Op
     }
 }
 
-// The archive is written in another form with the same content: the objects pass from the old archive through
-// the run, the manifest stays, and digest, ledger and pointer follow.
+// The archive gets another form with the same content: objects pass from the old archive through the run, the manifest
+// stays, digest, ledger and pointer follow.
 
 /// Adds the rewriting of an archive in another form to a plan. `save` is the save directory of the patch.
 pub fn repack(plan: &mut Plan, later: &LaterUndo<'_>, save: &Save, format: UndoFormat) -> Result<(), Reason> {

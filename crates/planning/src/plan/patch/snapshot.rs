@@ -1,8 +1,5 @@
-//! The snapshot that the program keeps beside an undo archive that the scripts of a patch made.
-//!
-//! The archive holds the choice of the scripts. The snapshot holds everything, in the form of an archive of
-//! the program, and a backout restores from it. The results of a patch are known only after its scripts, so
-//! the planned archive is completed then.
+//! The program's snapshot beside an undo archive made by scripts. The archive holds the scripts' choice; the snapshot
+//! holds everything, and a backout restores from it. It is completed after the scripts, when the results are known.
 
 use std::collections::BTreeSet;
 
@@ -40,9 +37,8 @@ pub fn held(archive: &UndoArchive) -> BTreeSet<&ObjectPath> {
     archive.saved.iter().map(|(_, path)| path).collect()
 }
 
-/// Returns the snapshot, or the manifest if nothing is saved: the planned archive, with the objects, lines,
-/// parameters and records that scripts left. `before` is the package before the run, `now` the state after
-/// its scripts.
+/// Completes the planned archive with the results of scripts; only the manifest if nothing is saved. `before` is the
+/// package before the run, `now` the state after its scripts.
 pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> UndoArchive {
     let mut archive = archive.clone();
     let saves_nothing = archive.place == UndoPlace::ManifestOnly;
@@ -54,7 +50,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     if let Some(after) = now.packages.get(&archive.package) {
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
-        // a script may have set the value that was to be emptied
+        // A script may have set the value that was to be emptied
         let is_said = |name: &str| after.params.get(name).is_some_and(|value| !value.is_empty());
         header.silent.retain(|name| !is_said(name) && !TOLD_TO_SCRIPTS.contains(&name.as_str()));
         header.made_records = made(before, after);
@@ -71,7 +67,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     archive
 }
 
-/// Updates a record from the real state. False if there is nothing to record.
+/// Returns false if there is nothing to record.
 fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
     let Some(path) = record.object_path() else { return true };
     let is_named = record.delivered || record.became.is_none();
@@ -99,8 +95,7 @@ pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &I
     names.sort();
 }
 
-/// Returns the directory for the snapshot, or for the manifest if nothing is saved: that of the archive with
-/// this index in the plan.
+/// Returns the directory for the snapshot, or only its manifest: that of the archive with this index in the plan.
 pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Reason> {
     let save = format!("save/{}", archive.patch);
     let (directory, file, content) = match SNAPSHOT.split_once('/') {

@@ -1,5 +1,4 @@
-//! Data that staying patches take over from patches that go: undo data that is rewritten, and bytes of an
-//! administrator that only archives have.
+//! Data that staying patches take over: rewritten undo data, and an administrator's bytes that only archives have.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -37,8 +36,8 @@ pub(super) struct TakingOver<'a> {
     pub(super) separator: &'a str,
 }
 
-/// Returns the patches that stay and whose undo data changes when these are backed out, by package: they have
-/// paths, parameters or record files of theirs. `archives` are those of the patches that are backed out.
+/// Returns the patches that stay and whose undo data changes when these are backed out, by package: they have paths,
+/// parameters or record files of theirs. `archives` are those of the patches that are backed out.
 pub fn taking_over(
     going: &[GoingPatch],
     archives: &[BackoutArchive<'_>],
@@ -187,8 +186,8 @@ impl TakingOver<'_> {
         Ok(())
     }
 
-    /// Without an undo archive, the heir cannot restore an administrator's file. It is kept as if the heir
-    /// had found it.
+    /// Without an undo archive, the heir cannot restore an administrator's file. It is kept as if the heir had found
+    /// it.
     fn keep_unsaved(
         &self,
         draft: &mut PlanBuilder<'_>,

@@ -1,8 +1,6 @@
-//! The undo archive of a package: the objects and records that a patch changes, so that apply and backout
-//! together leave the tree as it was, with every attribute.
-//!
-//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) can be installed by any
-//! pkgadd; the manifest has the rest. Digests of delivered files are filled in after staging.
+//! The undo archive of a package: apply and backout together leave the tree as it was, with every attribute. Any pkgadd
+//! can install its SVR4 part (saved objects, `deletes`, old parameters, scripts); the manifest has the rest. Digests of
+//! delivered files are filled in after staging.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -41,7 +39,7 @@ pub(in crate::plan) struct Undoing<'a> {
     pub(in crate::plan) silent: &'a [String],
     pub(in crate::plan) format: UndoFormat,
     pub(in crate::plan) directory: Option<&'a Path>,
-    /// True if only the manifest is kept.
+    /// Only the manifest is kept.
     pub(in crate::plan) saves_nothing: bool,
     pub(in crate::plan) runs_scripts: bool,
 }
@@ -107,7 +105,7 @@ impl Undoing<'_> {
             }
             objects.push(record);
         }
-        // Unstable, in place: no path occurs twice, and a stable sort would allocate the same size again.
+        // Unstable, in place: paths are unique, and a stable sort would allocate the same size again.
         objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         // the contents of a directory go before it
         deletes.reverse();
@@ -402,8 +400,8 @@ fn saved_entry(
     Ok(Some(PkgmapEntry { part: 1, path: target.write(path)?, object }))
 }
 
-/// The list for class scripts separates the two paths with a blank. Such files are saved without class; the
-/// manifest has the class.
+/// The list for class scripts separates two paths with a blank. Such files are saved without class; the
+/// manifest has it.
 fn can_be_listed(path: &ObjectPath) -> bool {
     !path.as_bytes().iter().any(u8::is_ascii_whitespace)
 }
@@ -416,8 +414,8 @@ fn is_made_anew(draft: &PlanBuilder<'_>, path: &ObjectPath) -> bool {
 
 // The manifest numbers files with several names, before a patch and after it.
 
-/// One path per place: prefers changed paths, then paths that do not lead elsewhere afterwards, then
-/// delivered and recorded ones.
+/// One path per place: prefers changed paths, then paths that do not lead elsewhere afterwards, then delivered and
+/// recorded ones.
 fn one_path_each<'a>(
     draft: &PlanBuilder<'a>,
     paths: &BTreeSet<ObjectPath>,
@@ -519,10 +517,9 @@ impl LinkGroups {
     }
 }
 
-// A backout computes the records of patches and restores none. A pkginfo with a thousand patches has a line
-// for each of them, and an archive with all these lines would cost more the later its patch came. So only the
-// first of several consecutive lines of applied patches is kept, as the mark of their position. If a pkginfo
-// is lost, each line is in the undo data of exactly one patch: the next one that was applied.
+// A backout computes the records of patches and restores none. Lines of a thousand patches in each archive would cost
+// ever more, so only the first of consecutive lines of applied patches is kept, as the mark of their position. If a
+// pkginfo is lost, each line is in the undo data of exactly one patch: the next one that was applied.
 
 const PKGINFO: &[u8] = b"pkginfo";
 
@@ -553,8 +550,7 @@ fn saved_params(old: &Params) -> Option<Params> {
     leaves_out.then_some(saved)
 }
 
-/// Lines that no earlier undo data has, back to the last patch with a manifest. Classic archives have no
-/// manifest.
+/// Lines that no earlier undo data has, back to the last patch with a manifest. Classic archives have none.
 fn patch_info(old: &Params, saves: &BTreeMap<String, Save>) -> BTreeMap<String, String> {
     let list = old.text("PATCHLIST");
     let mut found = BTreeMap::new();
@@ -569,32 +565,30 @@ fn patch_info(old: &Params, saves: &BTreeMap<String, Save>) -> BTreeMap<String, 
     found
 }
 
-// The procedure scripts of a backout package let any pkgadd(1M) back the patch out (patchadm-undo(5)).
-// `checkinstall` refuses while a later revision is applied, and writes the lists as they read without the
-// patch. It runs as a user without privileges. Its argument is the response file: `OLDLIST` there, or else
-// `PATCHLIST` of the environment, are the applied patches; `ACTIVE_PATCH` and `ACTIVE_OBSOLETES` come from
-// the pkginfo of the package. The caller checks requirements and obsoletions of other patches. The response
-// is added to only if the exit code is 0.
+// The procedure scripts of a backout package let any pkgadd(1M) back the patch out (patchadm-undo(5)). `checkinstall`
+// refuses while a later revision is applied, and writes the lists as they read without the patch. It runs unprivileged.
+// Its argument is the response file: `OLDLIST` there, or else `PATCHLIST` of the environment, are the applied patches;
+// `ACTIVE_PATCH` and `ACTIVE_OBSOLETES` come from the package's pkginfo. The caller checks requirements and obsoletions
+// of other patches. The response is used only if the exit code is 0.
 //
-// `postinstall` deletes the objects that the patch had added, and the undo data. It runs as root. The file
-// `deletes` beside it has one path in a line, objects below a directory before it; relative paths are below
-// `CLIENT_BASEDIR`, and blanks and control bytes stand as `\ooo`. An object that another package owns as
-// well stays, as removef(1M) decides, and so does a directory that is not empty.
+// `postinstall` runs as root, and deletes the undo data and the objects that the patch had added. The file `deletes`
+// beside it has one path in a line, objects below a directory before it; relative paths are below `CLIENT_BASEDIR`,
+// blanks and control bytes are `\ooo`. A shared object stays, as removef(1M) decides, and so does a directory that is
+// not empty.
 //
-// The scripts run in any `sh` and any `awk` that has functions. The nawk of System V is the strictest: it
-// stops at `key in array` while no array of that name exists, so each gets an element first.
+// The scripts run in any `sh` and any `awk` that has functions. The nawk of System V stops at `key in array` while no
+// array of that name exists, so each gets an element first.
 //
-// A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package
-// (Application Packaging Developer's Guide, "Patching Packages"). Every other class with a saved file gets an
-// `i.<class>` that copies: the script that the class has elsewhere may keep the existing file (`preserve`) or
-// run the saved one (`build`), and the object keeps its class. The input of a script has a blank between the
-// two paths of a file, so files with a blank in their path are of class none there.
+// A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package (Application
+// Packaging Developer's Guide, "Patching Packages"). Every other class with a saved file gets an `i.<class>` that
+// copies: the class's script elsewhere may keep the existing file (`preserve`) or run the saved one (`build`). The
+// input of a script has a blank between the two paths of a file, so files with a blank in their path are of class none
+// there.
 //
-// This program restores from the manifest, and knows its own scripts by their digests: it needs none of them
-// run. The class action scripts of the patch take back the files of their classes.
+// This program restores from the manifest, and does not run its own scripts, known by their digests. The class action
+// scripts of the patch take back the files of their classes.
 
-/// Scripts by name in `install`. `delivered` is `install` of the patch, `saved` the classes of the saved
-/// files.
+/// By name in `install`. `delivered` is `install` of the patch, `saved` the classes of the saved files.
 fn taking_back(delivered: &BTreeMap<String, Vec<u8>>, saved: BTreeSet<&str>) -> BTreeMap<String, Vec<u8>> {
     let copying = copying_scripts(saved);
     let of_classes = delivered.iter().filter_map(|(name, text)| {

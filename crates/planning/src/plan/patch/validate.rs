@@ -1,5 +1,5 @@
-//! The rules that decide whether a patch may be applied at all, in the order of patchadd(1M): the first that
-//! fails is the refusal. They look at no objects; edited files and space are checked later.
+//! The rules that admit a patch, in the order of patchadd(1M): the first that fails is the refusal. They look at no
+//! objects; edited files and space are checked later.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,8 +60,7 @@ impl Facts {
     }
 }
 
-/// Returns the facts that a patch states about itself: the union over its packages, which must name one
-/// patch, and its patchinfo.
+/// Returns the patch's facts about itself: the union of its patchinfo and its packages, which must name one patch.
 pub fn declared(image: &Image, separator: &str) -> Result<PatchMacros, Reason> {
     image.patch_macros(separator).map_err(no_patch)
 }
@@ -211,14 +210,13 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Matche
     Ok(matches)
 }
 
-/// Returns true if two packages have the same name, architecture and version: PKG and VERSION byte for byte,
-/// ARCH without white space.
+/// Compares PKG and VERSION byte for byte, ARCH without white space.
 pub fn same_version(one: &Params, other: &Params) -> bool {
     let is_same = |name| one.get(name) == other.get(name);
     is_same("PKG") && is_same("VERSION") && same_architecture(one, other)
 }
 
-/// Returns true if two packages have the same architecture: ARCH without white space.
+/// Compares ARCH without white space.
 pub fn same_architecture(one: &Params, other: &Params) -> bool {
     let arch = |params: &Params| compact(params.get("ARCH").unwrap_or_default());
     arch(one) == arch(other)
@@ -321,7 +319,7 @@ fn refuse_relations(
             continue;
         }
         let mut operands = options.not_applicable.iter();
-        // A patch that was applied and is lost is missed, although it is not for the present version.
+        // A lost patch is missed, although it is not for the present version.
         let needed = |needed: &&PatchId| !applied.is_lost(needed);
         let needed: Vec<&PatchId> = requirement.ids().iter().filter(needed).collect();
         match operands.find(|operand| needed.iter().any(|needed| operand.contains(needed))) {
@@ -376,32 +374,27 @@ pub(in crate::plan) fn refuse_other_zones(
     Ok(())
 }
 
-/// The choices of a command, and the known facts when it plans a patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplyOptions {
     /// `-d`: keep no undo data.
     pub no_undo: bool,
-    /// `-B`: the destination of undo archives instead of the save directories; a path of the host.
+    /// `-B`: a path of the host for undo archives, instead of the save directories.
     pub undo_dir: Option<PathBuf>,
-    /// The compression of undo archives.
     pub undo_format: UndoFormat,
-    /// The reason that undo data as files is not possible here, as a whole sentence.
+    /// Why undo data as files is not possible here, as a whole sentence.
     pub only_archives: Option<&'static str>,
-    /// The treatment of edited files. `-u` is `replace`.
+    /// `-u` is `replace`.
     pub edits: EditChoice,
     /// `-u`: a patch that is applied may be applied again.
     pub unconditional: bool,
-    /// True if the user can be asked.
     pub conversation: bool,
-    /// Other operands of the same command that touch no installed package; requirements for them count as
-    /// met.
+    /// Other operands of the command that touch no installed package; requirements for them count as met.
     pub not_applicable: PatchList,
-    /// True to compute what the patch would change, whatever stands against applying it. Such a plan is never performed.
+    /// Compute the changes of the patch whatever stands against it. Such a plan is never performed.
     pub ignores_rules: bool,
-    /// True if the patch is only planned: the plan then has notes for the maker of the patch as well.
+    /// The patch is only planned: the plan has notes for its maker as well.
     pub is_rehearsal: bool,
-    /// The scripts that run.
     pub scripts: ScriptChoice,
-    /// The answers of the packages' own checkinstall scripts, by their index in the image.
+    /// Of the packages' own checkinstall scripts, by index in the image.
     pub answers: BTreeMap<usize, Params>,
 }

@@ -8,13 +8,12 @@ use patchadm_svr4::places;
 
 const LOCAL: &str = "PATCHADM_LOCAL";
 
-/// Returns the name of the local package of a base.
 pub fn local_name(base: &str) -> Result<PkgInst, Reason> {
     let name = format!("LOCL{}", base.replace('.', "_"));
     PkgInst::new(&name).map_err(|error| Reason::BadId(error.to_string()))
 }
 
-/// Returns the base whose local package has these parameters; `None` if it is not a local package.
+/// Returns the base; `None` if the parameters are not of a local package.
 pub fn local_package(params: &Params) -> Option<String> {
     Some(params.text(LOCAL).trim().to_owned()).filter(|base| !base.is_empty())
 }

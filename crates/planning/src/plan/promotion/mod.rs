@@ -1,9 +1,5 @@
-//! A promotion: the state of a stage becomes a patch of the root, which is planned, journaled, recorded and
-//! backed out like any other.
-//!
-//! `three_way` has decided which objects are taken and deleted. Here the decision becomes changes of objects
-//! with exact states, lines of `contents` for the packages that own the paths, records and undo archives.
-//! Paths without a package go to one local package, which the first promotion of a name makes.
+//! A promotion: the state of a stage becomes a patch of the root like any other. `three_way` has decided the taken and
+//! deleted objects. Paths without a package go to one local package, which the first promotion of a name makes.
 //!
 //! ```text
 //!   patches of the stage ──► stage_patches ─────────────────────┐

@@ -1,4 +1,4 @@
-//! The changes of objects and their lines: taken objects get the exact state that they have in the stage.
+//! Changes of objects and their lines: taken objects get exactly their state in the stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -127,9 +127,9 @@ fn delete(draft: &mut PlanBuilder<'_>, package: &PkgInst, path: &ObjectPath) -> 
     Ok(())
 }
 
-// An object stays if its content is that of the stage already, if every attribute can be set on it, and if
-// afterwards only those names share its file that do so in the stage. If the names of one file part, the
-// first of them becomes a separate file, until the rest fits.
+// An object stays if it has the stage's content, if every attribute can be set on it, and if afterwards only those
+// names share its file that do so in the stage. If the names of one file part, the first becomes a separate file, until
+// the rest fits.
 
 pub(super) fn in_place(input: &PromotionInput<'_>, draft: &PlanBuilder<'_>) -> BTreeSet<ObjectPath> {
     let stays = |(path, taken): &(&ObjectPath, &TakenObject<'_>)| {
@@ -357,7 +357,7 @@ fn other_name(
     names.iter().filter(|name| *name != path).find(is_file).map(|name| name.as_bytes().to_vec())
 }
 
-// The lines come as the stage has them, and shared objects keep their other owners on the root.
+// Lines come as the stage has them, and shared objects keep their other owners on the root.
 
 pub(super) fn record_new_packages(
     draft: &mut PlanBuilder<'_>,
@@ -407,7 +407,7 @@ mod tests {
         )
     }
 
-    /// Returns, of paths that all have the stage's content, those that stay where they are.
+    /// `all` have the stage's content; returns those that stay in place.
     fn staying(all: &[&str], live: &[&[&str]], stage: &[&[&str]]) -> Vec<String> {
         let object = Live {
             kind: LiveKind::Pipe,

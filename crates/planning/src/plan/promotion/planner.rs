@@ -1,5 +1,5 @@
-//! The planning of a promotion, from decided paths to changes, lines and records. A promotion that brings
-//! patches of its stage makes their changes first and all other differences after them, in one run.
+//! Plans a promotion: first the changes of patches that it brings from its stage, then all other differences, in one
+//! run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +23,8 @@ use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::script_schedule::frame;
 
-/// Plans a promotion until a signal comes. `applied` are the patch records of the packages in `inventory`,
-/// which holds every path that is taken or deleted, and the records of the packages that own one.
+/// Plans until a signal comes. `applied` are the patch records of the packages in `inventory`, which holds every taken
+/// or deleted path, and the records of their owners.
 pub fn promote(
     input: &PromotionInput<'_>,
     inventory: &Inventory,
@@ -101,17 +101,16 @@ impl Planner<'_> {
     }
 }
 
-/// A promotion with the patches that it brings.
 #[derive(Debug)]
 pub struct PlannedPromotion {
     /// The plan of the run.
     pub plan: Plan,
-    /// The plan of each patch of the run, the promotion last, if patches are brought; otherwise empty.
+    /// A plan for each patch, the promotion last; empty if no patches are brought.
     pub portions: Vec<Plan>,
 }
 
-/// Plans a promotion until a signal comes. `inventory` and `applied` are as for [`promote`]; it also holds
-/// the objects that the brought patches changed.
+/// Plans until a signal comes. `inventory` and `applied` are as for [`promote`], with the objects that the brought
+/// patches changed.
 pub fn promote_bringing(
     input: &PromotionInput<'_>,
     brought: &BroughtPatches,
@@ -158,7 +157,7 @@ fn divided<'a>(
     (theirs, own)
 }
 
-/// Gives every object an inode of its own.
+/// Each object gets an inode of its own.
 fn made(theirs: &PromotionInput<'_>) -> BTreeMap<ObjectPath, Live> {
     let numbered = theirs.taken.iter().zip(1..);
     let object = |((path, taken), number): ((&ObjectPath, &super::input::TakenObject<'_>), u64)| {

@@ -1,5 +1,4 @@
-//! The records of a promotion: its packages with their patch records, the local package, undo archives, and
-//! the record of the promotion itself.
+//! The records of a promotion: packages with their patch records, the local package, undo archives, and its own record.
 
 use std::collections::BTreeMap;
 
@@ -188,8 +187,8 @@ fn delivered_package(package: &PkgInst, installed: &Params) -> PackageImage {
     )
 }
 
-// These patches follow the promotion, which installs the package as the first of them found it. Its undo
-// archive records that state and nothing of theirs: they are backed out before it.
+// These patches follow the promotion, which installs the package as the first of them found it. Its undo archive
+// records that state and nothing of theirs: they are backed out first.
 
 impl NewPatches {
     fn list_behind(&self, promotion: &PatchId, params: &mut Params) {

@@ -1,5 +1,5 @@
-//! The part of a promotion that the patches of its stage made: objects, lines and records, with the undo data
-//! of these patches. The undo archive of the promotion has none of it.
+//! The part of a promotion that its stage's patches made: objects, lines and records, with the undo data of these
+//! patches. The undo archive of the promotion has none of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) fn bring(
     planned(draft, brought, (Command::Promote, last), now).map(Some)
 }
 
-/// Plans only the records of patches, whose objects exist already; `None` if there are none.
+/// The objects exist already; `None` if there are no patches.
 pub fn bring_records(
     brought: &BroughtPatches,
     inventory: &Inventory,
@@ -71,8 +71,8 @@ fn planned(
 }
 
 impl BroughtPackage {
-    /// Returns the parameters of the package with the patches that come: those of its source, with the
-    /// records that only the other tree, where it is `there`, has, and without patches that stay there.
+    /// Returns the parameters of the source, with records that only the other tree has (if `there`), and without
+    /// patches that stay there.
     pub fn parameters(&self, there: &Installed) -> Params {
         let mut new = self.staged.params.clone();
         let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();
@@ -191,7 +191,7 @@ pub(super) fn record_files<'p>(
     (new, files)
 }
 
-/// Transfers the state (in force or obsolete) of undo data that both trees have.
+/// For undo data that both trees have: in force or obsolete.
 fn save_state(
     (package, id): (&PkgInst, &str),
     live: &Save,

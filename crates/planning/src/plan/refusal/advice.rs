@@ -1,8 +1,5 @@
-//! The command to type next after a refusal: with the options of the command that asked, and the root that
-//! was named.
-//!
-//! A command stands in backquotes and can be typed as it stands, except for a word in capitals (PATCH, DIR),
-//! which the user replaces. If no command would help, there is no advice.
+//! The command to type next after a refusal. It stands in backquotes and works as it is, except for words in capitals
+//! (PATCH, DIR), which the user replaces. If no command would help, there is no advice.
 
 use patchadm_inputs::native::{NativeChange, UnfinishedChange};
 
@@ -144,8 +141,7 @@ impl Refusal {
         }
     }
 
-    /// `answer` is the line that would allow it. A file with only this line leaves `instance` and `basedir`
-    /// open.
+    /// `answer` is the line that would allow it. A file with only this line leaves `instance` and `basedir` open.
     fn answered(&self, answer: &str, is_question: bool) -> String {
         let unsaid = match answer {
             _ if self.command == Command::Pkgrm => "",
@@ -183,7 +179,7 @@ fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
     }
 }
 
-/// Returns the hint for a package that the package manager of the system changed; empty if there is none.
+/// For a package that its native manager changed; empty if there is none.
 pub fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
     let refresh = wording.verb("adopt --refresh");
     match change {

@@ -1,8 +1,5 @@
-//! The reasons for refusing a change: one variant per reason, with the ids, packages and paths that it is
-//! about.
-//!
-//! A refusal is made before anything is touched. It knows the exit code of its command (patchadd(1M),
-//! patchrm(1M), pkgadd(1M), pkgrm(1M)) and its wording. The command prints it.
+//! Refusals: one variant per reason, with the ids, packages and paths concerned. A refusal comes before anything is
+//! touched, and has the exit code of its command (patchadd(1M), patchrm(1M), pkgadd(1M), pkgrm(1M)) and its wording.
 
 mod advice;
 mod promotion;
@@ -26,40 +23,25 @@ pub use reasons::{
 };
 pub use wording::Wording;
 
-/// The command that refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// patchadd(1M).
     Patchadd,
-    /// patchrm(1M).
     Patchrm,
-    /// pkgadd(1M).
     Pkgadd,
-    /// pkgrm(1M).
     Pkgrm,
-    /// installf(1M).
     Installf,
-    /// removef(1M).
     Removef,
-    /// `patchadm adopt`.
     Adopt,
-    /// `patchadm adopt --refresh`.
     AdoptRefresh,
-    /// `patchadm adopt --forget`.
-    Forget,
     /// `patchadm undo-data drop`.
+    Forget,
     Commit,
-    /// `patchadm undo-data repack`.
     Repack,
-    /// `patchadm undo-data export`.
     UndoExport,
-    /// `patchadm undo-data import`.
     UndoImport,
-    /// `patchadm undo`, before its work is known.
+    /// Before its work is known.
     Undo,
-    /// `patchadm confirm`.
     Confirm,
-    /// `patchadm stage promote`.
     Promote,
     /// `patchadm stage refresh`.
     Refresh,
@@ -87,7 +69,7 @@ impl Command {
         }
     }
 
-    /// Returns the participle of what it does: `applied`.
+    /// Its participle: `applied`.
     pub fn participle(self) -> &'static str {
         match self {
             Self::Patchadd => "applied",
@@ -108,324 +90,247 @@ impl Command {
     }
 }
 
-/// A refused change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", self.what(), self.why())]
 pub struct Refusal {
-    /// The command that refuses.
     pub command: Command,
-    /// The patch or package that was requested.
     pub subject: String,
-    /// The reason.
     pub reason: Box<Reason>,
-    /// The known facts about the patch that prevents a backout.
+    /// About the patch that prevents a backout.
     pub way_out: WayOut,
 }
 
-/// The known facts about the patch that prevents a backout, if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum WayOut {
-    /// The facts were not looked up.
+    /// Not looked up.
     #[default]
     Unknown,
     /// This patch can be backed out now, before any other.
     First(String),
     /// This patch cannot be backed out either.
-    Blocked {
-        /// The patch.
-        patch: String,
-        /// The reason.
-        why: String,
-    },
+    Blocked { patch: String, why: String },
 }
 
-/// The reason of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// This signal asked for the end, and nothing is planned.
+    /// The signal came before anything was planned.
     Signal(i32),
-    /// The id of the patch is invalid.
     BadId(String),
-    /// The delivery is not one patch.
     BadPatch(String),
     /// The pkginfo of a package, delivered or installed, lacks a value or has an invalid one.
     BadPkginfo {
-        /// The package.
         package: String,
-        /// The fault.
         reason: String,
     },
-    /// A file of the `install` directory of a package is invalid.
+    /// A file of a package's `install` directory is invalid.
     BadInformation {
-        /// The package.
         package: String,
-        /// Its name.
         file: &'static str,
         /// The fault, with its line.
         reason: String,
     },
-    /// No package of the patch is installed in the version that it is for: `PKG (ARCH) VERSION` of each.
+    /// `PKG (ARCH) VERSION` of each package.
     NotInstalled(Vec<String>),
-    /// The same, but the package manager of the system has a package that it is for.
+    /// The native package manager has a package that the patch is for.
     Unregistered {
         /// `PKG (ARCH) VERSION` of each package of the patch.
         packages: Vec<String>,
-        /// The native package: manager, name and version.
+        /// Manager, name and version.
         native: String,
     },
-    /// It is applied to all the packages that it patches.
     AlreadyApplied(Vec<PkgInst>),
-    /// This later revision is applied.
     LaterRevision(PatchId),
-    /// An applied patch obsoletes it.
     Obsoleted {
-        /// The applied patch, where a record names it.
+        /// If a record names it.
         by: Option<PatchId>,
         /// The obsoleted revision.
         entry: PatchId,
     },
-    /// A restricted patch is applied to a package.
     Restricted {
-        /// The applied patch.
         restricted: PatchId,
-        /// The package.
         package: PkgInst,
     },
-    /// It cannot be together with an applied patch.
     Incompatible {
-        /// The applied patch.
         applied: PatchId,
         /// The word of the list that says so.
         named: PatchId,
-        /// True if the list is that of the applied patch.
+        /// The list is that of the applied patch.
         says_applied: bool,
     },
-    /// It needs a patch that is not applied.
     Required(Requirement),
-    /// The policy of the root excludes it.
     Excluded,
-    /// Another patch of the same set, or the depot, is the reason.
+    /// Another patch of the set, or the depot, is the reason.
     InSet(SetReason),
-    /// A run is not undone.
     NotUndone(UndoReason),
-    /// The stage is not promoted or refreshed.
     Promotion(PromotionReason),
-    /// A hook of the policy is not run, and nothing is done without it.
     Hook(HookReason),
-    /// The directory for undo archives is not an absolute path.
+    /// Not an absolute path.
     BackoutDirectory(PathBuf),
-    /// It is applied to another package with undo data and would be applied to this one without, or the
-    /// reverse.
+    /// Undo data is kept for another package of the patch, but would not be for this one, or the reverse.
     UndoMismatch {
-        /// The package that it is applied to.
+        /// The patch is applied to this package.
         package: PkgInst,
-        /// True if undo data is there.
+        /// Undo data is there.
         kept: bool,
     },
-    /// A save directory of the patch is there although the patch is not applied.
+    /// A save directory exists, but the patch is not applied.
     StaleSave(PkgInst),
     /// The patch wants to ask questions, and no one can answer.
     Interactive,
-    /// A zone parameter of the package is not that of the installed one.
+    /// A zone parameter differs from that of the installed package.
     Zone {
-        /// The package.
         package: PkgInst,
-        /// The parameter.
         parameter: &'static str,
-        /// Its installed value.
         installed: String,
-        /// Its delivered value.
         delivered: String,
     },
-    /// A package whose own scripts keep the records of the patch, where the program is to do that.
+    /// The package's own scripts keep the records of the patch, but the program is to do that.
     RecordsByScripts(String),
-    /// A script that the policy of the root does not allow.
     ScriptForbidden {
-        /// The package; none for a script of the patch itself.
+        /// `None` for a script of the patch itself.
         package: Option<String>,
-        /// The script.
         script: String,
-        /// True if an option of the command line forbids it, and not the policy.
+        /// An option of the command line forbids it, not the policy.
         by_option: bool,
     },
     /// A response gives an installed package another base directory.
     BasedirAnswered {
-        /// The installed base directory.
         installed: String,
-        /// The base directory in the response.
         answered: String,
     },
-    /// A package without request script has a response.
     NothingToAsk,
     /// Scripts that run cannot do their part of a change.
     BeyondScripts {
-        /// The path, and what is wrong with it.
+        /// The path and its fault.
         what: String,
-        /// True if they run because the user wants them to, and the program could do their work.
+        /// The user wants scripts to run, and the program could do their work.
         by_choice: bool,
     },
-    /// The patch could not be backed out again, for this reason.
+    /// The patch could not be backed out again.
     NoWayBack(Box<Reason>),
-    /// Scripts cannot be run for this root: paths that they would be told to use are missing, or elsewhere.
+    /// Paths that scripts would use are missing, or elsewhere.
     ScriptsUnsafe(String),
-    /// Files that the administrator edited would be replaced, or get other attributes.
+    /// Edited files would be replaced, or get other attributes.
     Edited {
-        /// The files with other bytes.
+        /// With other bytes.
         paths: Vec<ObjectPath>,
-        /// The attributes, in packages adopted from another package manager.
+        /// Only in packages adopted from another package manager.
         attributes: Vec<EditedAttribute>,
-        /// True if they could be kept: there is undo data that says so later.
+        /// Undo data could record the files as kept.
         can_keep: bool,
     },
     /// The patch is made for another base directory, and none of its objects is one of the package.
     OtherBaseDirectory {
-        /// The package.
         package: PkgInst,
-        /// Its base directory.
         installed: String,
-        /// The base directory of the patch.
         delivered: String,
     },
-    /// An edited file would be kept, but without undo data nothing would record this for later.
+    /// Without undo data nothing would record that the edited file is kept.
     KeepWithoutUndo(ObjectPath),
-    /// An object cannot be installed or removed as asked.
     Object {
-        /// Its package.
         package: PkgInst,
-        /// Its path, as far as it could be resolved.
+        /// As far as it could be resolved.
         path: String,
-        /// The obstacle.
         problem: ObjectProblem,
     },
-    /// A file system is too small.
     NoSpace {
         /// Its topmost directory.
         file_system: String,
-        /// The need: bytes, or objects.
+        /// Bytes, or objects.
         needed: u64,
-        /// The free amount.
         free: u64,
-        /// True if objects are meant, not bytes.
+        /// Objects are counted, not bytes.
         inodes: bool,
-        /// The part of it that is undo data, which could be elsewhere.
+        /// The part for undo data, which could be elsewhere.
         undo: u64,
     },
-    /// A file system of the root, named by its topmost directory, is read-only, and objects on it would
-    /// change.
+    /// The topmost directory of a read-only file system with objects that would change.
     ReadOnly(String),
-    /// The patch to be backed out is not applied.
     NotApplied,
-    /// The patch to be backed out is superseded by this later revision.
     Superseded(PatchId),
-    /// A later patch changed the same path.
     ChangedLater {
-        /// The path.
         path: ObjectPath,
-        /// The later patch, if known.
+        /// If known.
         by: Option<String>,
     },
-    /// The state of a path that the patch saved cannot be handed on to the later patch that has the path.
+    /// The saved state of a path cannot be handed on to the later patch with the path.
     NotHandedOn {
-        /// The path.
         path: ObjectPath,
-        /// The later patch.
         by: String,
-        /// Why.
         why: HandOnProblem,
     },
-    /// A patch that was applied later has objects below something that the patch made.
+    /// A later patch has objects below something that the patch made.
     UsedLater {
-        /// The object that it made: a directory, or a link that leads to one.
+        /// A directory, or a link that leads to one.
         path: ObjectPath,
-        /// The later patch.
         by: String,
     },
-    /// A patch that was applied later has paths of this one. Only a caller who may read the undo data learns
-    /// which paths.
+    /// A later patch has paths of this one. Only a caller who may read the undo data learns which.
     SharedLater {
-        /// The later patch.
         by: String,
     },
-    /// An applied patch needs the one to be backed out.
     Needed {
-        /// The patch that needs it.
         by: PatchId,
-        /// The requirement.
         requirement: Requirement,
     },
-    /// There is no undo data for a package.
     NoUndoData(PkgInst),
-    /// A tool without recovery died while it applied the patch to a package: its records name the patch, and
-    /// what was replaced was not saved.
+    /// A tool without recovery died while it applied the patch: the records name the patch, and replaced files were not
+    /// saved.
     Interrupted {
-        /// The package.
         package: PkgInst,
-        /// True if a later call of such a tool put the records of before the patch back.
+        /// A later call of such a tool restored the records from before the patch.
         is_put_aside: bool,
     },
-    /// A tool without recovery left another patch half applied to a package, and scripts of this patch would
-    /// run there. They would remove the lock that tells of the interruption.
+    /// A tool without recovery left another patch half applied, and scripts of this one would remove the lock that
+    /// shows this.
     OtherInterrupted {
-        /// The package.
         package: PkgInst,
-        /// The other patch.
         patch: PatchId,
     },
-    /// The undo data of a package cannot be used.
     BadUndoData {
-        /// The package.
         package: PkgInst,
-        /// Why.
         reason: String,
     },
-    /// The package is not installed.
     NoSuchPackage,
-    /// The package was adopted from another package manager, to which its files belong.
+    /// Its files belong to another package manager.
     Adopted {
-        /// The package.
         package: PkgInst,
-        /// Its origin: `dpkg NAME:ARCH`, `rpm NAME`.
+        /// `dpkg NAME:ARCH`, `rpm NAME`.
         from: String,
     },
-    /// The package manager that an adopted package comes from changed it since.
+    /// The native package manager changed an adopted package since.
     NativeChanged {
-        /// The package.
         package: PkgInst,
-        /// The change.
         change: Box<NativeChange>,
     },
-    /// The package was installed and not adopted, so that its files came with it.
+    /// The package was installed and not adopted.
     NotAdopted,
     /// The admin file ends the run (`quit`).
     Administration {
-        /// The finding.
         found: String,
-        /// The line of an admin file that would let it pass, where there is one.
+        /// The line of an admin file that would let it pass, if any.
         answer: Option<&'static str>,
     },
-    /// A package without the patches that are applied to the installed one would go over it.
+    /// The package lacks patches that are applied to the installed one.
     PatchesApplied {
-        /// The package.
         package: PkgInst,
-        /// Their ids, from the last to the first, separated by blanks.
+        /// From the last to the first, separated by blanks.
         patches: String,
     },
     /// The admin file wants the user to be asked (`ask`), and no one can answer.
     Interaction {
-        /// The finding.
         found: String,
         /// The line of an admin file that decides it.
         answer: &'static str,
     },
-    /// It claims to keep libraries, or has the name of a package that does; only runs make those.
+    /// The package claims to keep libraries, or has the name of one that does; only runs make those.
     KeptPackage(String),
-    /// A consumer would lose a library, and `stop` in the library settings forbids that.
+    /// `stop` in the library settings forbids that a consumer loses a library.
     LibrariesLost(Vec<LibraryLoss>),
     /// Other packages use objects that would become different (`conflict` in admin(4)).
     InUse {
-        /// The objects.
         objects: Vec<ObjectInUse>,
-        /// True if the admin file wants the user to be asked, who cannot be; else it ends the run.
+        /// The admin file wants the user to be asked, who cannot be; else it ends the run.
         is_question: bool,
     },
 }
@@ -435,7 +340,6 @@ impl Reason {
         interrupt().map_or(Ok(()), |signal| Err(Self::Signal(signal)))
     }
 
-    /// Makes it the refusal of a command about a patch or package.
     pub fn of(self, command: Command, subject: &impl ToString) -> Refusal {
         let (subject, reason) = (subject.to_string(), Box::new(self));
         Refusal { command, subject, reason, way_out: WayOut::Unknown }
@@ -469,7 +373,6 @@ impl Reason {
 }
 
 impl Refusal {
-    /// Returns the exit code of the command.
     pub fn code(&self) -> u8 {
         match self.command {
             Command::Patchadd

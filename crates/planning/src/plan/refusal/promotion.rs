@@ -1,5 +1,3 @@
-//! The reasons for refusing a promotion or a refresh.
-
 use std::path::Path;
 
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
@@ -7,114 +5,81 @@ use patchadm_svr4::patch::PatchId;
 
 use super::Wording;
 
-/// A reason in the stage, or in later changes to the live tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PromotionReason {
-    /// Both trees changed these paths, differently.
     #[error("changed in the stage and on the live tree: {}", list(.0))]
     Conflicts(Vec<ObjectPath>),
-    /// The same, for a refresh of the stage.
     #[error("changed in the stage and on the live tree: {}", list(.0))]
     RefreshConflicts(Vec<ObjectPath>),
-    /// Too many objects of a path would be deleted.
     #[error("of the {live} objects of {path} {deleted} would be deleted, more than {limit} allows")]
     TooManyDeleted {
-        /// The promoted path.
         path: ObjectPath,
-        /// The number of objects to be deleted.
         deleted: usize,
-        /// The number of existing objects.
         live: usize,
-        /// The limit, as it was written.
+        /// As it was written.
         limit: String,
     },
-    /// A promoted path has nothing in the stage.
     #[error("{0} is empty in the stage")]
     EmptyPath(ObjectPath),
-    /// A promoted path is missing on one side.
     #[error("{path} is missing {}", if *.in_stage { "in the stage" } else { "on the live tree" })]
     MissingPath {
-        /// The path.
         path: ObjectPath,
-        /// True if it is missing in the stage.
+        /// Missing in the stage, else on the root.
         in_stage: bool,
     },
-    /// A path is a mount point now and was none when the stage was made, or the reverse.
+    /// A path became a mount point or ceased to be one after the stage was made.
     #[error("{path} {} when the stage was made", if *.is_mount { "is a mount point and was none" } else { "is no mount point and was one" })]
     MountChanged {
-        /// The path.
         path: ObjectPath,
-        /// True if it is one now.
+        /// It is one now.
         is_mount: bool,
     },
-    /// The stage belongs to another root.
     #[error("it is a stage of {0}")]
     OtherRoot(String),
-    /// A package that is not the local package has its name.
     #[error("package {package} is installed and is not the local package of {base}")]
-    OtherPackage {
-        /// The package.
-        package: PkgInst,
-        /// The base.
-        base: String,
-    },
-    /// The patches or packages of the stage do not go live.
+    OtherPackage { package: PkgInst, base: String },
     #[error("{reason}")]
-    Brought {
-        /// The directory of the stage.
-        stage: String,
-        /// Why.
-        reason: BroughtReason,
-    },
-    /// Both sides did something to packages, differently.
+    Brought { stage: String, reason: BroughtReason },
+    /// Both sides changed packages, differently.
     #[error("{}", sentences(.reasons))]
     Packages {
-        /// The directory of the stage.
         stage: String,
-        /// The reasons: at least one.
+        /// At least one.
         reasons: Vec<BroughtReason>,
     },
-    /// Files with set-id bits or capabilities would come or get other bytes, objects of the root would get
-    /// another owner, or links of another user would lead out of the promoted paths, and that is not allowed.
+    /// The command does not allow these changes of set-id bits, capabilities or owners, or these links out of the
+    /// promoted paths by another user.
     #[error("{}: {}", privileges(.0), first_ones(.0, ", "))]
     SetId(Vec<SetIdFile>),
-    /// The id is recorded already.
     #[error("it is recorded already")]
     KnownId,
-    /// The id is not later than this one, which was there before.
+    /// The id must be later than all earlier ones.
     #[error("{0} was there before, and the id of a promotion is a later one")]
     EarlierId(PatchId),
 }
 
-/// A file that a promotion leaves with set-id bits or capabilities and other bytes, or whose bytes it
-/// replaces; an object of the root that it gives to another owner; or a link of another user that leads out
-/// of the promoted paths.
+/// A file that gets or keeps set-id bits or capabilities with other bytes, an object of the root that gets another
+/// owner, or another user's link that leads out of the promoted paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetIdFile {
-    /// Its path.
     pub path: ObjectPath,
-    /// Its permission bits: those of the live file, or those that a new one gets.
+    /// Of the live file, or for a new one.
     pub mode: Mode,
-    /// True if it has capabilities.
     pub has_capabilities: bool,
-    /// The change.
     pub change: SetIdChange,
 }
 
-/// The change of a file with set-id bits or capabilities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetIdChange {
-    /// Its bytes are replaced.
     Bytes,
-    /// It had neither, or another owner, and gets them now.
+    /// It gets these rights, or another owner, now.
     Rights,
-    /// It is new.
     New,
     /// It exists, and gets another owner.
     Owner {
-        /// User and group before.
+        /// User and group.
         from: (u32, u32),
-        /// User and group afterwards.
+        /// User and group.
         to: (u32, u32),
     },
     /// It becomes a link with this target, in the stage of another user.
@@ -122,7 +87,6 @@ pub enum SetIdChange {
 }
 
 impl SetIdChange {
-    /// Returns the word of JSON documents.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
@@ -255,168 +219,76 @@ fn first_ones(all: &[impl ToString], between: &str) -> String {
     if more == 0 { shown.join(between) } else { format!("{} and {more} more", shown.join(between)) }
 }
 
-/// A reason that lies in the package databases of a stage and its root, or in an object that a patch of the
-/// stage changed.
+/// A reason in the package databases of stage and root, or in an object that a patch of the stage changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BroughtReason {
-    /// The root's list of the package's patches is not the beginning of the stage's list.
     #[error("package {package} has patches in the stage that do not follow on those of the root: {}", stand(.stage, .live))]
-    NotContinued {
-        /// The package.
-        package: PkgInst,
-        /// The patches that only the stage has.
-        stage: Vec<PatchId>,
-        /// The patches that only the root has.
-        live: Vec<PatchId>,
-    },
-    /// A patch that both have is recorded differently.
+    NotContinued { package: PkgInst, stage: Vec<PatchId>, live: Vec<PatchId> },
+    /// Stage and root have different records of the patch.
     #[error("patch {patch} of package {package} is recorded otherwise in the stage than on the root")]
     OtherRecord {
-        /// The package.
         package: PkgInst,
-        /// The patch.
         patch: PatchId,
-        /// The patches that only the stage has.
+        /// Patches that only the stage has.
         stage: Vec<PatchId>,
     },
-    /// A package was removed in the stage.
     #[error("package {0} is removed in the stage and installed on the root")]
     PackageRemoved(PkgInst),
-    /// A package was replaced in the stage by another version.
     #[error("package {package} has version {stage} in the stage and {live} on the root")]
-    OtherVersion {
-        /// The package.
-        package: PkgInst,
-        /// The version in the stage.
-        stage: String,
-        /// The version on the root.
-        live: String,
-    },
-    /// A package was installed on both sides, in other versions.
+    OtherVersion { package: PkgInst, stage: String, live: String },
+    /// Both sides installed the package, in different versions.
     #[error(
         "package {package} was installed on both sides: version {stage} in the stage, {live} on the root"
     )]
-    InstalledOnBoth {
-        /// The package.
-        package: PkgInst,
-        /// The version in the stage.
-        stage: String,
-        /// The version on the root.
-        live: String,
-    },
-    /// A package was removed on the root, and replaced in the stage.
+    InstalledOnBoth { package: PkgInst, stage: String, live: String },
+    /// Removed on the root, and replaced in the stage.
     #[error("package {package} was removed on the root, and has version {stage} in the stage")]
-    GoneAndReplaced {
-        /// The package.
-        package: PkgInst,
-        /// The version in the stage.
-        stage: String,
-    },
-    /// A package was replaced on the root by another version, and the stage has patched the one before.
+    GoneAndReplaced { package: PkgInst, stage: String },
+    /// The root has another version, and the stage has patched the one before.
     #[error(
         "package {package} has version {live} on the root, and in the stage patches of the version before: {}",
         ids(.stage)
     )]
-    PatchedAndReplaced {
-        /// The package.
-        package: PkgInst,
-        /// The version of the root.
-        live: String,
-        /// The patches of the stage.
-        stage: Vec<PatchId>,
-    },
-    /// A package of the stage has an object that a package has which came to the root.
+    PatchedAndReplaced { package: PkgInst, live: String, stage: Vec<PatchId> },
+    /// Packages of the stage and of the root have the same object.
     #[error(
         "{path} is owned by package {stage} in the stage, and by package {live}, which was installed on the root"
     )]
-    ClaimedByBoth {
-        /// The path.
-        path: ObjectPath,
-        /// The package of the stage.
-        stage: PkgInst,
-        /// The package of the root.
-        live: PkgInst,
-    },
-    /// A package that only the stage has owns something that is not promoted.
+    ClaimedByBoth { path: ObjectPath, stage: PkgInst, live: PkgInst },
+    /// A package that only the stage has owns an object that is not promoted.
     #[error("package {package} is new in the stage, and its {path} is not promoted")]
-    NewOutside {
-        /// The package.
-        package: PkgInst,
-        /// The path.
-        path: ObjectPath,
-    },
-    /// A patch of the stage changed something that is not promoted.
+    NewOutside { package: PkgInst, path: ObjectPath },
     #[error("patch {patch} of the stage changed {path}, which is not promoted")]
-    NotPromoted {
-        /// The patch.
-        patch: PatchId,
-        /// The path.
-        path: ObjectPath,
-    },
-    /// The object of the root at a path is not the one that the patch found there.
+    NotPromoted { patch: PatchId, path: ObjectPath },
+    /// The root's object is not the one that the patch found in the stage.
     #[error("{path} is not what patch {patch} found there in the stage")]
-    NotAsFound {
-        /// The patch.
-        patch: PatchId,
-        /// The path.
-        path: ObjectPath,
-    },
-    /// The object of the stage at a path is not the one that the patch made.
+    NotAsFound { patch: PatchId, path: ObjectPath },
+    /// The stage's object is not the one that the patch made.
     #[error("{path} of the stage is not what patch {patch} made of it")]
-    NotAsMade {
-        /// The patch.
-        patch: PatchId,
-        /// The path.
-        path: ObjectPath,
-    },
-    /// The changes of a patch are not recorded.
+    NotAsMade { patch: PatchId, path: ObjectPath },
     #[error(
         "what patch {patch} of package {package} changed is not known: its undo data was made by another tool"
     )]
-    NotKnown {
-        /// The package.
-        package: PkgInst,
-        /// The patch.
-        patch: PatchId,
-    },
-    /// The undo data of a patch lies outside the stage.
+    NotKnown { package: PkgInst, patch: PatchId },
     #[error("the undo data of patch {patch} of package {package} lies outside the stage")]
-    UndoOutside {
-        /// The package.
-        package: PkgInst,
-        /// The patch.
-        patch: PatchId,
-    },
-    /// The undo data of a patch is damaged, or missing.
+    UndoOutside { package: PkgInst, patch: PatchId },
     #[error("{0}")]
     DamagedUndo(String),
     /// A line of `contents` does not agree with the packages that the root would have.
     #[error("{file}: {}{path}: {fault}", numbered(*.line))]
-    BadLine {
-        /// The file with the line.
-        file: String,
-        /// The number of the line.
-        line: Option<u64>,
-        /// The path that it is about.
-        path: ObjectPath,
-        /// The fault.
-        fault: LineFault,
-    },
+    BadLine { file: String, line: Option<u64>, path: ObjectPath, fault: LineFault },
     /// Another user than the superuser could have written the records of the stage.
     #[error("no packages and patches come from this stage: {0}")]
     NotOfRoot(String),
-    /// The databases of stage and root are not of one identity.
     #[error("the package database of the stage has another identity than that of the root")]
     OtherMarker,
 }
 
-/// The fault of a line of `contents`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineFault {
-    /// An owner is installed on neither side and does not come along.
+    /// The owner is installed on neither side and does not come along.
     #[error("its owner {0} is neither installed on the root nor brought by the stage")]
     Unknown(PkgInst),
-    /// An owner stands there twice.
     #[error("its owner {0} stands there twice")]
     Twice(PkgInst),
     /// A package of the root would lose the path.

@@ -1,10 +1,10 @@
-//! The wording of advice: commands that can be typed as they stand, with the options of the command that
-//! asked and the root that was named.
+//! The wording of advice: commands that can be typed as they stand, with the options and the root of the command that
+//! asked.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Advice that names one of these verbs without a root would be about `/`.
+/// Without a root, advice with one of these verbs would be about `/`.
 const OF_A_ROOT: [&str; 18] = [
     "add",
     "adopt",
@@ -28,7 +28,7 @@ const OF_A_ROOT: [&str; 18] = [
 
 const COMMAND: &str = "`patchadm ";
 
-/// The form of advice: in the options of the verbs or in those of the classic commands, for the named root.
+/// Advice in the options of verbs or of classic commands, for the named root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wording {
     root: String,
@@ -36,13 +36,11 @@ pub struct Wording {
 }
 
 impl Wording {
-    /// The words for the caller of a verb on this root.
     pub fn of_verbs(root: &Path) -> Self {
         let root = if root == Path::new("/") { String::new() } else { root.display().to_string() };
         Self { root, is_classic: false }
     }
 
-    /// The words for the caller of a classic command on this root.
     pub fn of_classic(root: &Path) -> Self {
         Self { is_classic: true, ..Self::of_verbs(root) }
     }
@@ -58,32 +56,29 @@ impl Wording {
         format!("`{by}{name}{} {words}`", self.option())
     }
 
-    /// Returns the backout of patches.
     pub fn removal(&self, ids: &str) -> String {
         if self.is_classic { self.command("patchrm", ids) } else { self.verb(&format!("remove {ids}")) }
     }
 
-    /// Returns the option that keeps no undo data.
     pub fn no_undo(&self) -> &'static str {
         if self.is_classic { "-d" } else { "--no-undo" }
     }
 
-    /// Returns the option that keeps undo data, or looks for it, in another place.
+    /// Keeps undo data, or looks for it, in another place.
     pub fn undo_dir(&self) -> &'static str {
         if self.is_classic { "-B DIR" } else { "--undo-dir DIR" }
     }
 
-    /// Returns the option that takes patches that nobody signed.
+    /// Accepts unsigned patches.
     pub fn no_signatures(&self) -> &'static str {
         if self.is_classic { "-n" } else { "--allow-unsigned" }
     }
 
-    /// Returns the option that waits for the lock; the classic commands have none.
+    /// Returns `None` for classic commands.
     pub fn wait(&self) -> Option<&'static str> {
         (!self.is_classic).then_some("--wait DURATION")
     }
 
-    /// Returns a command of dpkg for the root.
     pub fn dpkg(&self, words: &str) -> String {
         match self.root.as_str() {
             "" => format!("`dpkg {words}`"),
@@ -105,8 +100,7 @@ impl Wording {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
 
-    /// Returns a message with the root in each command that it names without one. Messages of operations that
-    /// know no root come through here before anybody reads them.
+    /// Adds the root to each command that lacks it, in messages of operations that know no root.
     pub fn completed<'m>(&self, message: &'m str) -> Cow<'m, str> {
         if self.root.is_empty() || !message.contains(COMMAND) {
             return Cow::Borrowed(message);

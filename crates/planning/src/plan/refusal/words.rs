@@ -1,5 +1,4 @@
-//! The words of a refusal: the subject, the event and the reason; and the sentence of the classic commands,
-//! which scripts match byte for byte.
+//! The words of a refusal, and the sentence of the classic commands, which scripts match byte for byte.
 
 use super::{Command, EditedAttribute, ObjectInUse, ObjectProblem, Reason, Refusal};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -7,8 +6,17 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 impl Refusal {
     /// Returns the change that did not happen, without a full stop: `patch 100-01 was not applied`.
     pub fn what(&self) -> String {
+        format!("{} was not {}", self.subject_with_kind(), self.command.participle())
+    }
+
+    /// Returns the change of a plan that would not happen: `patch 100-01 would not be applied`.
+    pub fn what_of_plan(&self) -> String {
+        format!("{} would not be {}", self.subject_with_kind(), self.command.participle())
+    }
+
+    fn subject_with_kind(&self) -> String {
         let subject = &self.subject;
-        let subject = match self.command {
+        match self.command {
             Command::Patchadd | Command::Patchrm => format!("patch {subject}"),
             Command::Pkgadd | Command::Pkgrm | Command::Adopt | Command::AdoptRefresh | Command::Forget => {
                 format!("package {subject}")
@@ -21,8 +29,7 @@ impl Refusal {
             Command::Undo | Command::Confirm => format!("run {subject}"),
             Command::Refresh => format!("stage {subject}"),
             Command::Promote => subject.clone(),
-        };
-        format!("{subject} was not {}", self.command.participle())
+        }
     }
 
     /// Returns the reason, with ids, packages and paths, without a full stop.
@@ -30,7 +37,7 @@ impl Refusal {
         self.reason.sentence()
     }
 
-    /// Returns the reason with a line of its own for each file that it is about, where it can be about many.
+    /// With a line of its own for each of many files.
     pub fn why_in_lines(&self) -> String {
         match &*self.reason {
             Reason::Edited { paths, attributes, .. } => {
@@ -59,7 +66,6 @@ impl Refusal {
         decided && self.command == Command::Patchadd
     }
 
-    /// Returns the same in the words of the classic commands.
     fn classic_what(&self) -> String {
         let subject = &self.subject;
         match self.command {
@@ -73,9 +79,8 @@ impl Refusal {
         }
     }
 
-    /// Returns the sentence of the classic commands after `ERROR: `; lines are separated by newlines. The
-    /// line that ends every refusal (`Patchadd is terminating.`) is not in it. A list of objects in use
-    /// stands without `ERROR: `.
+    /// Returns the sentence of the classic commands after `ERROR: `; lines are separated by newlines. The line that
+    /// ends every refusal (`Patchadd is terminating.`) is not in it. A list of objects in use stands without `ERROR: `.
     pub fn classic(&self) -> String {
         let id = &self.subject;
         match &*self.reason {

@@ -1,11 +1,11 @@
-//! `patchadm add` and patchadd(1M): patches are applied, each planned on the root as the patches before it leave it.
+//! `patchadm add` and patchadd(1M): applies patches, each planned on the root as the previous ones leave it.
 //!
 //! ```text
 //!   open ─► lock, recover ─► prepare ─► order ─► per batch: plan, run ─► after the run ─► report
 //!                                                  └─◄── next batch ──┘
 //! ```
-//! Consecutive patches without scripts are one batch, and one commit; a patch with scripts is a batch of its own. A dry run
-//! takes the same path, and each batch is projected instead of performed.
+//! Consecutive patches without scripts are one batch and one commit; a patch with scripts is a batch of its own. A dry
+//! run takes the same path and projects each batch.
 
 mod operands;
 mod plan;
@@ -68,15 +68,14 @@ use plan::{
 use plan_file::made_plan;
 use with_scripts::apply_with_scripts;
 
-/// The report on patches, and the answer of the resolver if it was asked under the lock.
+/// With the resolver's answer, if it was asked under the lock.
 #[derive(Default)]
 pub(super) struct AppliedPatchSet {
     pub(super) report: ApplyReport,
     pub(super) resolution: Option<Resolution>,
 }
 
-/// Applies patches that are open. `locked` is called as soon as the root is locked. An error concerns the root as a whole;
-/// the error of one patch is in its part of the report.
+/// `locked` is called once the root is locked. Errors concern the whole root; a patch's error is in its report.
 pub(super) fn apply_opened(
     root: &Root,
     ground: RootAndPolicy,
@@ -132,8 +131,7 @@ pub(super) fn apply_opened(
     done
 }
 
-/// Makes a database for a root that has none, if a native package is adopted with its first patch. Returns `None` if the root
-/// has a database.
+/// Makes a database if a native package is adopted with its first patch; `None` if there is one.
 fn new_database(
     root: &Root,
     ground: &RootAndPolicy,
@@ -152,7 +150,6 @@ fn new_database(
     Err(reason.of(Command::Patchadd, &operand.map(ApplyOperand::shown_id).unwrap_or_default()).into())
 }
 
-/// The root to which patches are applied: shown to the caller, or locked and changed.
 enum Target<'a> {
     Shown(&'a RootAndPolicy),
     Locked(Box<Session<'a>>),
@@ -174,7 +171,7 @@ impl Target<'_> {
     }
 }
 
-/// Applies patches to a root in one stable state: one that is locked, or one that is shown.
+/// The root is either locked or only shown.
 fn apply_to(
     root: &Root,
     mut target: Target<'_>,
@@ -185,10 +182,10 @@ fn apply_to(
     must_agree(root, caller.interrupt, |_| false)?;
     let packages = opened.packages();
     must_be_whole(&RecordView::live(root), packages.iter().map(|package| package.pkg.as_str()))?;
-    // A trial is one run: it is undone as one.
+    // A trial is undone as one run, so it must be one.
     let trial = request.trial.wanted(&target.ground().policy, request.no_undo);
 
-    // A plan that is saved or expected is that of all patches, made before anything is changed.
+    // A plan file covers all patches, before anything is changed.
     if request.plan_file.is_made()
         && let Target::Locked(session) = &target
     {
@@ -218,7 +215,7 @@ fn apply_to(
     let input = ApplyInput::of(ground, request, &ordered.void, caller, is_rehearsal)?;
     let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, execution)?;
     let mut patches = run_all(&mut planner);
-    // The preparation is still to come if no patch was applied.
+    // If no patch was applied, the preparation is still to do.
     let ground = planner.input.ground;
     let left_out = if is_rehearsal { planner.left_out(opened, &ordered) } else { Vec::new() };
     drop(planner);
@@ -254,9 +251,9 @@ fn apply_to(
     Ok(AppliedPatchSet { report, resolution: ordered.resolution })
 }
 
-/// Adds to applied patches the old libraries that running programs still use.
+/// Adds old libraries that running programs still use.
 fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
-    // The patches are applied, even if this is not known.
+    // Optional: the patches are applied.
     let Ok(mut kept) = recorded_as_loaded(ground) else { return };
     for one in patches.iter_mut().filter(|one| matches!(one.result, Ok(Some(_)))) {
         let id = PatchId::parse(&one.id, &ground.policy.separator).ok();
@@ -264,7 +261,7 @@ fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
     }
 }
 
-/// Adds a hint to adopt the native package if that is why a patch does not apply.
+/// Adds a hint to adopt the native package if that is why the patch does not apply.
 fn name_unregistered(ground: &RootAndPolicy, opened: &OpenedPatches, patches: &mut [ApplyOutcome]) {
     for one in patches {
         let Err(Failure::Refused(refusal)) = &mut one.result else { continue };
@@ -277,7 +274,7 @@ fn name_unregistered(ground: &RootAndPolicy, opened: &OpenedPatches, patches: &m
     }
 }
 
-/// Refuses a plan that differs from the expected one, and saves it if that was requested. Returns it if the report is to have it.
+/// Refuses a plan that differs from the expected one; saves it on request. Returns it if the report needs it.
 fn settle_plan_file(
     ground: &RootAndPolicy,
     request: &ApplyRequest,
@@ -296,19 +293,17 @@ fn settle_plan_file(
     Ok(use_of_file.in_report.then(|| Box::new(plan)))
 }
 
-/// What a delivered patch would change in a root, whatever stands against applying it.
+/// Changes by a patch, even if it may not be applied.
 #[derive(Debug)]
 pub struct DeliveredChanges {
-    /// The changes.
     pub plan: Plan,
-    /// The digests of the files that it delivers, as far as the changes need them.
+    /// Digests of delivered files, as far as needed.
     pub delivered: BTreeMap<ObjectPath, Digest>,
-    /// The texts of the files that change, on request.
+    /// On request.
     pub texts: ChangedTexts,
 }
 
-/// Compares a delivered patch with a root. Returns the refusal if the changes cannot be computed, for example because none of
-/// its packages is installed.
+/// Fails if the changes cannot be computed, for example because no package is installed.
 pub fn delivered_changes(
     root: &Root,
     patch: &Path,
@@ -339,7 +334,7 @@ pub fn delivered_changes(
     })
 }
 
-/// Returns options with which the changes of any patch are computed, also of one that is refused.
+/// Allows the changes of refused patches to be computed.
 fn without_rules(options: ApplyOptions) -> ApplyOptions {
     let edits = EditChoice { replaces_stops: true, ..options.edits };
     let scripts = ScriptChoice { policy: ScriptPolicy::Run, engine: Engine::Auto, ..options.scripts };
@@ -350,12 +345,12 @@ struct ApplyPlanner<'a> {
     input: ApplyInput<'a>,
     operands: &'a [&'a ApplyOperand],
     execution: Execution<'a>,
-    /// True if all operands are one run, or none of them is applied.
+    /// All operands are one run, or none is applied.
     is_one_run: bool,
-    /// The places of the operands that are runs of their own because a source turned out to be damaged.
+    /// Indexes of operands that need runs of their own because a source was damaged.
     alone: BTreeSet<usize>,
     keeper: LibraryKeeper<'a>,
-    /// The last operand that touches each path; only for a projection.
+    /// Only for a projection.
     last_touched: HashMap<ObjectPath, usize>,
     texts: Option<TextReader<'a>>,
 }
@@ -380,7 +375,7 @@ impl<'a> ApplyPlanner<'a> {
         Ok(Self { input, operands, execution, is_one_run, alone, keeper, last_touched, texts })
     }
 
-    /// Projects a batch: reads its sources as a run would, and adds its plans to the projected root.
+    /// Reads the sources as a run would, and adds the plans to the projected root.
     fn foresee(&mut self, done: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
         let ApplyBatch { patches, keeper } = batch;
         let interrupt = self.input.caller.interrupt;
@@ -409,7 +404,7 @@ impl<'a> ApplyPlanner<'a> {
         }))
     }
 
-    /// Projects a patch: checks it as a run does, and adds its plan to the projected root.
+    /// Checks a patch as a run does, and adds its plan to the projected root.
     fn foreseen(
         &mut self,
         place: usize,
@@ -443,8 +438,7 @@ impl<'a> ApplyPlanner<'a> {
         ApplyOutcome { delivered, texts, ..operand.applied(patch_plan, in_use, Ok(None)) }
     }
 
-    /// Returns the outcome of a patch that would be refused, with the changes that it would make, and with its requirements
-    /// and packages.
+    /// The outcome has the changes that the patch would make, its requirements and packages.
     fn refused(&mut self, operand: &ApplyOperand, failure: Failure) -> ApplyOutcome {
         let Failure::Refused(refusal) = &failure else { return operand.refused(failure) };
         let verdict = refusal.reason.verdict(Command::Patchadd);
@@ -464,7 +458,6 @@ impl<'a> ApplyPlanner<'a> {
         }
     }
 
-    /// Returns the outcomes of the operands that the resolver refuses.
     fn left_out(&mut self, opened: &OpenedPatches, ordered: &OrderedPatches<'_>) -> Vec<ApplyOutcome> {
         let verdicts = ordered.resolution.iter().flat_map(|resolution| &resolution.verdicts);
         let refused = verdicts.filter_map(|verdict| match &verdict.outcome {
@@ -487,7 +480,7 @@ impl<'a> ApplyPlanner<'a> {
         let ground: &'a RootAndPolicy = self.input.ground;
         let prepared = ground.prepared();
         if !prepared.is_empty() && patches.iter().any(PlannedOperand::has_scripts) {
-            // The preparation is a run of its own, because scripts are.
+            // Scripts need a run of their own, and the preparation another one.
             if let Err(failure) = perform_preparation(session, prepared) {
                 let refused = patches.into_iter().next().map(|one| one.operand.refused(failure));
                 return BatchEnd::Last(refused.into_iter().collect());
@@ -515,7 +508,7 @@ impl<'a> ApplyPlanner<'a> {
         if stops { BatchEnd::Last(outcomes) } else { BatchEnd::Done(outcomes) }
     }
 
-    /// Continues on the root as it is: the preparation is done.
+    /// Continues on the actual root: the preparation is done.
     fn prepared(&mut self, session: &'a Session<'a>) {
         session.ground.forget_native_changes();
         self.input.ground = &session.ground;
@@ -560,7 +553,7 @@ impl<'a> RunPlanner for ApplyPlanner<'a> {
             });
             patches.push(PlannedOperand { operand, planned });
         }
-        // A batch that was planned until a signal came is not begun.
+        // After a signal, a planned batch is not begun.
         if let Some(signal) = (self.input.caller.interrupt)() {
             patches = vec![PlannedOperand { operand, planned: Err(Failure::interrupted(signal)) }];
         }
@@ -582,13 +575,13 @@ impl<'a> RunPlanner for ApplyPlanner<'a> {
     }
 }
 
-/// Tells whether no further patch is tried: the root or the machine failed, not a source.
+/// True if the root or the machine failed, not a source.
 fn ends_all(result: &Result<Option<Receipt>, Failure>) -> bool {
     matches!(result, Err(Failure::Transaction(error)) if !is_of_source(error))
 }
 
-/// Performs patches as one run with one commit, after the `prepared` plans. Returns the places of the patches that have to be
-/// runs of their own if sources turn out to be damaged.
+/// One commit, after the `prepared` plans. Returns the indexes of patches that need runs of their own because of
+/// damaged sources.
 fn perform_batch(
     session: &Session<'_>,
     prepared: &[Plan],
@@ -601,7 +594,7 @@ fn perform_batch(
     let planned: Vec<(&ApplyOperand, &PlannedPatch)> =
         patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
     let plans: Vec<&Plan> = planned.iter().map(|(_, planned)| &planned.patch_plan.plan).collect();
-    // Before the switch: afterwards the old files have no path any more.
+    // After the switch, the old files have no paths.
     let in_use = in_use_of_each(&session.ground.root, &plans);
     let done = match (&*plans, prepared) {
         ([], _) => None,

@@ -1,4 +1,4 @@
-//! Patches that are open: read except for the content of their objects, and in their order or still to be ordered.
+//! Open patches: read except for the content of their objects.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,8 +31,7 @@ pub(in crate::operation::patches) struct ApplyOperand {
 }
 
 impl ApplyOperand {
-    /// Reads a patch whose signature meets all demands, until a signal comes. A plan reads all of a signed one, for there will be
-    /// no run that does.
+    /// Reads a patch whose signature meets all demands. Plans read all of a signed patch, since no run will.
     pub(in crate::operation::patches) fn read(
         path: &Path,
         separator: &str,
@@ -58,7 +57,7 @@ impl ApplyOperand {
         Ok(Self { device, id })
     }
 
-    /// Returns the id for messages; the name of the source if the patch has none.
+    /// The name of the source if the patch has no id.
     pub(in crate::operation::patches) fn shown_id(&self) -> String {
         self.id.as_ref().map_or_else(|| self.device.image.name.clone(), ToString::to_string)
     }
@@ -71,7 +70,7 @@ impl ApplyOperand {
         self.device.image.packages.iter().map(package).collect()
     }
 
-    /// Returns what the patch touches on a root with these packages. A patch without an id has no directory in the database.
+    /// A patch without an id has no directory in the database.
     pub(super) fn touched(&self, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
         let directory = self.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         touched_by_patch(&self.device.image, &directory, installed)
@@ -86,7 +85,7 @@ impl ApplyOperand {
         self.refused(Failure::NotWithout(other.to_owned()))
     }
 
-    /// Returns the outcome of the patch after its run. A damaged source is reported as before a run.
+    /// A damaged source is reported as before a run.
     pub(super) fn performed(
         &self,
         patch_plan: PatchPlan,
@@ -96,7 +95,7 @@ impl ApplyOperand {
         match &result {
             Err(Failure::Transaction(error)) if is_of_source(error) || is_undone_for_source(error) => {
                 match self.device.source.verify(&self.device.image) {
-                    // Of a run that had begun nothing else takes the place of its own reason.
+                    // The reason of a run that had begun stays.
                     Err(damage) if is_of_source(error) || damage.is_exchange() => self.refused(damage.into()),
                     _ => self.applied(patch_plan, in_use, result.map(Some)),
                 }
@@ -105,7 +104,6 @@ impl ApplyOperand {
         }
     }
 
-    /// Returns the outcome of the patch with its plan.
     pub(super) fn applied(
         &self,
         patch_plan: PatchPlan,
@@ -137,15 +135,15 @@ impl ApplyOperand {
     }
 }
 
-/// The digest by which the root will know which patch brought a fix; `None` of a patch that does not say what it fixes, so
-/// that only others are read twice, and of what can be read once only.
+/// Returns the digest that identifies the patch of a fix. `None` if the patch names no fix, which saves a second
+/// reading, or its source can be read only once.
 fn evidence(path: &Path, image: &Image, separator: &str) -> Option<String> {
     let brings_fixes = image.patch_macros(separator).is_ok_and(|macros| !macros.fixes.is_empty());
     let can_be_read_again = path.is_file() || path.is_dir();
     (brings_fixes && can_be_read_again).then(|| digest_of_patch(path).ok()).flatten()
 }
 
-/// Tells whether a file that cannot be read as a patch is a set of patches. Fails if a signal came.
+/// Fails if a signal came.
 pub(in crate::operation::patches) fn is_set(
     path: &Path,
     failure: &Failure,
@@ -161,7 +159,7 @@ pub(in crate::operation::patches) fn is_set(
     if may_be { opens_as_set(path, interrupt) } else { Ok(false) }
 }
 
-/// Tells whether a path can be opened as a set of patches. Fails if a signal came.
+/// Fails if a signal came.
 pub(in crate::operation::patches) fn opens_as_set(
     path: &Path,
     interrupt: Interrupt<'_>,
@@ -171,7 +169,7 @@ pub(in crate::operation::patches) fn opens_as_set(
     Ok(opened.is_ok_and(|bundle| bundle.is_some_and(|bundle| bundle.is_set())))
 }
 
-/// Returns the defect if the packages are not those of the patch that was signed.
+/// Fails if the packages are not those of the signed patch.
 fn other_id(device: &OpenDevice, separator: &str, signed: &str) -> Option<String> {
     let mut ids = device.image.packages.iter().map(|package| {
         let delivered = PatchMacros::from_params(&package.params, separator).ok().flatten();
@@ -181,7 +179,7 @@ fn other_id(device: &OpenDevice, separator: &str, signed: &str) -> Option<String
     Some(format!("has a manifest of patch {signed}, and is {}", other.as_deref().unwrap_or("no patch")))
 }
 
-/// Returns the valid patch parameters of each package.
+/// Skips invalid parameters.
 fn delivered(device: &OpenDevice, separator: &str) -> impl Iterator<Item = PatchMacros> {
     let packages = device.image.packages.iter();
     packages.filter_map(move |package| PatchMacros::from_params(&package.params, separator).ok()?)
@@ -195,15 +193,15 @@ pub(in crate::operation::patches) struct OpenedPatches {
 
 pub(in crate::operation::patches) enum PatchChoice {
     InOrder {
-        /// Required patches that are not for this root: these requirements count as met.
+        /// Required patches that do not concern this root count as met.
         void: PatchList,
         /// For each patch that nobody named: the patch that requires it.
         because: BTreeMap<String, String>,
-        /// True if all of them are one transaction, or nothing is done.
+        /// One transaction, or nothing.
         all_or_nothing: bool,
         left_out: Vec<SetVerdict>,
     },
-    /// The selection of the resolver for the locked root. The offers are those of the patches, in their order.
+    /// The offers are those of the patches, in order.
     Resolve { offers: Vec<Offer>, request: SetRequest },
 }
 
@@ -212,7 +210,7 @@ pub(super) struct OrderedPatches<'w> {
     pub(super) void: PatchList,
     pub(super) because: BTreeMap<String, String>,
     pub(super) is_together: bool,
-    /// The answer of the resolver, if it was asked.
+    /// `None` if it was not asked.
     pub(super) resolution: Option<Resolution>,
 }
 
@@ -228,7 +226,6 @@ impl Default for PatchChoice {
 }
 
 impl OpenedPatches {
-    /// Returns one patch that is not part of a set.
     pub(in crate::operation::patches) fn one(operand: ApplyOperand) -> Self {
         Self { operands: vec![operand], unread: Vec::new(), choice: PatchChoice::default() }
     }
@@ -261,7 +258,7 @@ impl OpenedPatches {
         })
     }
 
-    /// Returns the verdicts on the patches that are not applied, from before and after the root was locked.
+    /// Includes verdicts from before and after locking.
     pub(super) fn left_out<'a>(
         &'a self,
         ordered: &'a OrderedPatches<'_>,

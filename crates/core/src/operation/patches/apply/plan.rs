@@ -1,7 +1,5 @@
-//! The plan of a batch: which patches are one run, each planned on what the ones before it leave.
-//!
-//! Everything that the patches of a batch touch is surveyed once. The effect of each patch is computed ([`ProjectedRoot`]), not
-//! surveyed again. A refused patch is left out; one that cannot be planned exactly before the others are done ends the batch.
+//! Plans a batch: patches for one run, each planned on the projected effects of the ones before ([`ProjectedRoot`])
+//! after one survey. A refused patch is left out; one that needs the actual result of others ends the batch.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -43,7 +41,6 @@ pub(super) struct ApplyBatch<'o> {
     pub(super) keeper: LibraryKeeper<'o>,
 }
 
-/// An operand with its plan, or the reason why it is left out of the run.
 pub(super) struct PlannedOperand<'o> {
     pub(super) operand: &'o ApplyOperand,
     pub(super) planned: Result<PlannedPatch, Failure>,
@@ -52,7 +49,7 @@ pub(super) struct PlannedOperand<'o> {
 pub(super) struct PlannedPatch {
     pub(super) patch_plan: PatchPlan,
     pub(super) made: MadeObjects,
-    /// The libraries to keep. They are not part of the plan yet: the next patch is planned as if nothing were kept.
+    /// Not part of the plan yet: the next patch is planned as if nothing were kept.
     libraries: Option<SettledLibraries>,
     pub(super) inventory: Option<Inventory>,
 }
@@ -67,7 +64,7 @@ impl PlannedPatch {
         Self { patch_plan, made: MadeObjects::new(), libraries, inventory }
     }
 
-    /// Adds the libraries to keep to the plan.
+    /// Adds the libraries to keep.
     pub(super) fn finished(mut self) -> Self {
         if let Some(libraries) = self.libraries.take() {
             libraries.apply(&mut self.patch_plan);
@@ -82,7 +79,7 @@ impl PlannedOperand<'_> {
     }
 }
 
-/// The root, the request, and the planner's options: those of the request, completed by the policy.
+/// The options of the request, completed by the policy.
 pub(super) struct ApplyInput<'a> {
     pub(super) ground: &'a RootAndPolicy,
     pub(super) request: &'a ApplyRequest,
@@ -92,7 +89,7 @@ pub(super) struct ApplyInput<'a> {
 }
 
 impl<'a> ApplyInput<'a> {
-    /// Resolves the defaults of the policy. Requirements on patches in `void` count as met.
+    /// Requirements on patches in `void` count as met.
     pub(super) fn of(
         ground: &'a RootAndPolicy,
         request: &'a ApplyRequest,
@@ -125,7 +122,6 @@ impl<'a> ApplyInput<'a> {
         Ok(Self { ground, request, caller, options, before: ForeseenRoot::at(caller.now.timestamp()) })
     }
 
-    /// Returns what settles the libraries of the plans that follow.
     pub(super) fn keeper<'k>(&self) -> LibraryKeeper<'k>
     where
         'a: 'k,
@@ -149,7 +145,7 @@ impl<'a> ApplyInput<'a> {
             packages.get(package).is_some_and(|installed| NativeOrigin::of(&installed.params).is_some())
         };
         if touched.packages.iter().any(is_native) {
-            // A patch may spell a path of an adopted package otherwise than its records do.
+            // A patch may spell a path of an adopted package in another way.
             self.ground.add_spellings(&mut touched.to_mut().paths)?;
         }
         Ok(self.before.onto(self.ground.survey_without_kept(
@@ -160,8 +156,7 @@ impl<'a> ApplyInput<'a> {
     }
 }
 
-/// Plans a patch on the root as it is, or as projected. Returns the plan with its survey. `answers` are those of checkinstall
-/// scripts, by the places of their packages.
+/// Plans a patch on the root as it is, or as projected. `answers` of checkinstall scripts are by package index.
 pub(super) fn plan(
     input: &ApplyInput<'_>,
     operand: &ApplyOperand,
@@ -175,7 +170,7 @@ pub(super) fn plan(
     Ok((patch_plan, inventory))
 }
 
-/// Plans a patch with a survey of everything that it touches, and the patch records of its packages.
+/// The survey must cover everything that the patch touches.
 fn plan_against(
     input: &ApplyInput<'_>,
     operand: &ApplyOperand,
@@ -199,7 +194,7 @@ fn plan_against(
     Ok(planned)
 }
 
-/// Returns notes on lost fixes that patches, or patches of the same base, bring back.
+/// Returns notes on lost fixes that patches, or others of the same base, bring back.
 fn made_good(input: &ApplyInput<'_>, ids: &[String], marker: &str) -> Vec<String> {
     let separator = &input.ground.policy.separator;
     let ids: Vec<PatchId> = ids.iter().filter_map(|id| PatchId::parse(id, separator).ok()).collect();
@@ -207,14 +202,14 @@ fn made_good(input: &ApplyInput<'_>, ids: &[String], marker: &str) -> Vec<String
         let lost = PatchId::parse(&lost.patch, separator);
         lost.is_ok_and(|lost| ids.iter().any(|id| id.same_base(&lost) && *id >= lost))
     };
-    // A list that cannot be read adds no notes.
+    // An unreadable list adds no notes.
     let list = overtaken_patches(&input.ground.root, marker).unwrap_or_default();
     let lost = list.patches.iter().filter(|one| one.state.is_lost() && is_again(one));
     lost.map(|one| format!("the fix of {} was {}; this brings it back", one.patch, one.told())).collect()
 }
 
-/// Plans as many operands from the place `at` on as can be one run. Returns nothing if that is at most one, because of scripts or
-/// because it is in `alone`, or if the survey fails or a signal came; the plan of that operand alone reports these.
+/// Plans as many operands from `at` on as fit into one run. Returns nothing for at most one (scripts, or in `alone`), a
+/// failed survey or a signal; the operand's own plan reports these.
 pub(super) fn gather<'o>(
     input: &ApplyInput<'_>,
     operands: &'o [&'o ApplyOperand],
@@ -258,8 +253,8 @@ pub(super) fn gather<'o>(
                         continue;
                     }
                 };
-                // Of each package only the list before the first patch stays: a thousand lists of a thousand patches would be
-                // held otherwise.
+                // Keep only the first list of each package: otherwise a thousand patches hold a thousand lists of a
+                // thousand patches.
                 for change in &mut patch_plan.lists {
                     if !listed.insert(change.package.clone()) {
                         change.before = None;
@@ -285,13 +280,12 @@ pub(super) fn gather<'o>(
     gathered
 }
 
-/// For each record the place of the last gathered patch that writes it.
+/// Index of the last gathered patch that writes each record.
 #[derive(Default)]
 struct LastWriters(HashMap<ObjectPath, usize>);
 
 impl LastWriters {
-    /// Removes the records that the next patch writes from the plans before it: otherwise a thousand versions of a pkginfo
-    /// that grows with each patch would be held for the sake of the last one.
+    /// Removes records that the next patch rewrites: otherwise memory holds a thousand versions of a growing pkginfo.
     fn forget_before(&mut self, gathered: &mut [PlannedOperand<'_>], next: &Plan) {
         for record in &next.records {
             let RecordChange::Write { path, .. } = record else { continue };
@@ -305,8 +299,7 @@ impl LastWriters {
     }
 }
 
-/// Records that the patch of a plan is applied, by the parameters that it leaves: reading all records again for each patch
-/// would cost more than the patches.
+/// Records that a patch is applied, without reading all records again, which would cost more than the patches.
 fn record(applied: &mut AppliedPatches, inventory: &Inventory, plan: &Plan, separator: &str) {
     for id in plan.patches.iter().filter_map(|id| PatchId::parse(id, separator).ok()) {
         for package in &plan.packages {
@@ -321,7 +314,7 @@ fn record(applied: &mut AppliedPatches, inventory: &Inventory, plan: &Plan, sepa
     }
 }
 
-/// Returns the operands from `at` on up to the first with scripts.
+/// Ends before the first patch with scripts.
 fn stretch<'o>(
     input: &ApplyInput<'_>,
     operands: &'o [&'o ApplyOperand],
@@ -332,7 +325,7 @@ fn stretch<'o>(
     if rest.len() < 2 {
         return rest;
     }
-    // The plan of the first operand reports defects of the database.
+    // The first operand's plan reports defects of the database.
     let Ok(installed) = input.packages() else { return &[] };
     let stands_alone = |place: usize, operand: &ApplyOperand| {
         alone.contains(&(at + place))
@@ -342,8 +335,8 @@ fn stretch<'o>(
     rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest)
 }
 
-/// Refuses all operands because there is no room for all of them; otherwise the first ones would be applied alone. Operands that
-/// are refused already keep their reason.
+/// Refuses all operands for lack of space; otherwise the first ones would be applied alone. Refused operands keep their
+/// reason.
 fn without_room<'o>(
     gathered: Vec<PlannedOperand<'o>>,
     operands: &'o [&'o ApplyOperand],
@@ -358,7 +351,7 @@ fn without_room<'o>(
     refused.collect()
 }
 
-/// Surveys everything that the operands touch. Returns also the last operand that touches each path.
+/// Also returns the last operand that touches each path.
 fn look_ahead(
     input: &ApplyInput<'_>,
     operands: &[&ApplyOperand],
@@ -376,8 +369,8 @@ fn look_ahead(
     Ok((ProjectedRoot::new(inventory, all, input.caller.now.timestamp()), last))
 }
 
-/// Returns the digests of the files of a plan that a later patch replaces or looks at. A file that differs from the pkgmap has
-/// none: staging reports it.
+/// Returns digests of files that a later patch replaces or compares. A file that differs from the pkgmap has none:
+/// staging reports it.
 fn digests(
     operand: &ApplyOperand,
     (plan, interrupt): (&Plan, Interrupt<'_>),
@@ -416,7 +409,7 @@ fn digests(
     digests
 }
 
-/// Returns the planned patches of a command, or refuses each of them if they cannot all be one run.
+/// Refuses each patch if they cannot all be one run.
 pub(super) fn as_one_run<'o>(
     input: &ApplyInput<'_>,
     operands: &'o [&'o ApplyOperand],
@@ -447,7 +440,7 @@ pub(super) fn as_one_run<'o>(
     all.map(|(operand, failure)| PlannedOperand { operand, planned: Err(failure) }).collect()
 }
 
-/// Returns the failure of each operand. Operands without one are not tried because of the first that fails.
+/// Operands without a failure are not tried because of the first failed one.
 pub(super) fn refuse_all(operands: &[&ApplyOperand], failures: Vec<Option<Failure>>) -> Vec<Failure> {
     let first = failures.iter().position(Option::is_some).and_then(|place| operands.get(place));
     let first = first.map(|operand| operand.shown_id()).unwrap_or_default();
@@ -455,10 +448,9 @@ pub(super) fn refuse_all(operands: &[&ApplyOperand], failures: Vec<Option<Failur
     failures.into_iter().map(failure).collect()
 }
 
-/// The word of `SUNW_PATCH_PROPERTIES` and `PATCH_PROPERTIES` by which a patch forbids to keep libraries that it removes.
+/// In `SUNW_PATCH_PROPERTIES` and `PATCH_PROPERTIES`: the patch forbids to keep libraries that it removes.
 const FORBIDDING: &str = "nokeepshlibs";
 
-/// Tells whether other patches are planned after this one before it is performed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
     Alone,
@@ -466,7 +458,7 @@ pub(super) enum Position {
     Among,
 }
 
-/// Decides which libraries that a patch removes are kept.
+/// Decides which removed libraries are kept.
 pub(super) fn settle_libraries<'o>(
     keeper: &mut LibraryKeeper<'o>,
     operand: &'o ApplyOperand,
@@ -489,8 +481,7 @@ pub(super) fn settle_libraries<'o>(
 }
 
 impl PlannedOperand<'_> {
-    /// Returns the digests of the files that the plan reads from its source. Returns `None` if one of them differs from the pkgmap,
-    /// nothing is planned, or a signal came.
+    /// `None` if a file differs from the pkgmap, nothing is planned, or a signal came.
     pub(super) fn delivered_digests(&self, interrupt: Interrupt<'_>) -> Option<BTreeMap<ObjectPath, Digest>> {
         let plan = &self.planned.as_ref().ok()?.patch_plan.plan;
         let is_read = |change: &&Change| {
@@ -506,8 +497,7 @@ impl PlannedOperand<'_> {
     }
 }
 
-/// Refuses a plan whose source is damaged as far as it is read, or whose scripts could not run safely. Scripts get the whole
-/// source.
+/// Refuses damaged sources and unsafe scripts. Scripts get the whole source.
 pub(super) fn must_be_usable(
     input: &ApplyInput<'_>,
     operand: &ApplyOperand,

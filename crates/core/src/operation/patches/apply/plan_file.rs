@@ -1,4 +1,4 @@
-//! The plan of a command in a plan file, made from the outcomes of a rehearsal.
+//! Makes plan files from the outcomes of a rehearsal.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,6 @@ fn planned_patch(
     Ok(PlannedPatch { source: Some(source.display().to_string()), sha256: Some(sha256), ..planned })
 }
 
-/// Returns a patch without a source: planned, or left out because of a failure.
 pub(in crate::operation) fn left_out(id: &str, failure: Option<&Failure>) -> PlannedPatch {
     let (verdict, reason) = match failure {
         Some(Failure::Refused(refusal)) => (verdict_of(&refusal.reason), refusal.why()),
@@ -104,7 +103,7 @@ fn verdict_of(reason: &Reason) -> &'static str {
     reason.verdict(Command::Patchadd)
 }
 
-/// Adds the changes of a patch to a plan, with its scripts and what becomes of libraries.
+/// Includes scripts and libraries.
 pub(in crate::operation) fn add_changes(
     plan: &mut PlanFile,
     id: &str,
@@ -204,8 +203,8 @@ pub(in crate::operation) fn planned_libraries(
     kept.chain(lost).filter(|library| !library.consumers.is_empty()).collect()
 }
 
-/// The digest of a record with its dates blanked: those of `INSTDATE` and of `PATCH_INFO_` lines. `UPDATE`, which every run
-/// sets, does not count: plans of earlier versions do not have it.
+/// Digest of a record without its dates: `INSTDATE` and `PATCH_INFO_` lines. `UPDATE`, which every run sets, is
+/// ignored, because older plans lack it.
 fn undated(bytes: &[u8]) -> String {
     let mut blanked = Vec::with_capacity(bytes.len());
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -233,8 +232,8 @@ fn undated_line(line: &[u8]) -> Vec<u8> {
     [before, date.get(end..).unwrap_or_default()].concat()
 }
 
-/// What is there now of all that changes, the `pkginfo` of each package concerned, and what an expected plan found where
-/// this one changes nothing any more.
+/// Describes changed objects, the `pkginfo` of each package, and objects that the expected plan found but this one does
+/// not change.
 pub(in crate::operation) fn found(
     root: &Root,
     plans: &[&Plan],
@@ -242,7 +241,7 @@ pub(in crate::operation) fn found(
 ) -> Result<Vec<FoundObject>, Failure> {
     let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
     let plans = || plans.iter().copied();
-    // A later patch is planned on what the earlier ones leave; the first one finds the present state.
+    // Only the first patch finds the present state of an object.
     for change in plans().flat_map(|plan: &Plan| &plan.changes) {
         if seen.insert(change.path.clone()) {
             let state = change.old.as_deref().map(RecordedState::of);

@@ -1,5 +1,3 @@
-//! The request to patchadd(1M), and the report.
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -30,70 +28,57 @@ use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::ObjectPath;
 
-/// A request to apply patches. An option that is not given falls back to the policy of the root.
+/// Missing options fall back to the policy.
 #[derive(Clone, Debug, Default)]
 pub struct ApplyRequest {
-    /// The paths or addresses of the patches; not used with a depot.
+    /// Paths or addresses; not used with a depot.
     pub patches: Vec<PathBuf>,
-    /// The depot that has the patches; `None` if they are named by their paths.
+    /// `None` if the patches are named by their paths.
     pub depot: Option<DepotOperands>,
-    /// The choices for a set of patches; the patches and the depot in it are not used.
+    /// For a set; its patches and depot are not used.
     pub choices: SetRequest,
-    /// Keep no undo data.
     pub no_undo: bool,
-    /// The directory of the host below which undo data is kept.
+    /// Host directory for undo data.
     pub undo_dir: Option<PathBuf>,
-    /// The compression of undo data.
+    /// Compression of undo data.
     pub undo_format: Option<UndoFormat>,
-    /// The treatment of edited files.
     pub edited: Option<Edited>,
-    /// The treatment of edited files of type `e` if edited files stop a patch.
+    /// For files of type `e` if edited files stop a patch.
     pub editable: EditableFiles,
-    /// Edited files that are always replaced.
     pub overridden: Vec<ObjectPath>,
-    /// Edited files that are always kept.
     pub preserved: Vec<ObjectPath>,
-    /// Apply patches again that are applied (`-u`).
+    /// Apply applied patches again (`-u`).
     pub unconditional: bool,
-    /// The demands on signatures.
     pub signature: SignatureRequest,
-    /// Plan only; nothing is changed.
     pub dry_run: bool,
-    /// Report the texts of the files that a plan changes.
+    /// Report texts of changed files.
     pub texts: bool,
-    /// The note for the history.
+    /// For the history.
     pub note: Option<String>,
-    /// The directories whose changes should become visible at once.
+    /// Their changes should become visible at once.
     pub exchanges: Vec<ExchangeRequest>,
-    /// True if prompting is allowed.
+    /// Prompting is allowed.
     pub conversation: bool,
-    /// The options about scripts.
     pub scripts: PatchScriptRequest,
-    /// The options about libraries that other files need.
     pub shlibs: LibraryRequest,
-    /// How to use a plan file.
     pub plan_file: PlanFileRequest,
-    /// The work before the patches.
     pub preparation: PreparationRequest,
-    /// The trial of the patches, and the check that follows them.
+    /// The trial, and the check after the patches.
     pub trial: TrialRequest,
 }
 
-/// The named patches of a depot.
 #[derive(Clone, Debug, Default)]
 pub struct DepotOperands {
-    /// The depot, as it was named; `None` for the one of the policy.
+    /// As named; `None` for the policy's.
     pub depot: Option<OsString>,
-    /// Its patches that are named.
     pub patches: PatchOperands,
 }
 
-/// The patches of a depot that are named.
 #[derive(Clone, Debug)]
 pub enum PatchOperands {
-    /// Ids, or files that list ids; everything current if there are none.
+    /// Ids, or files that list ids; empty for everything current.
     Words(Vec<OsString>),
-    /// The patches that an analysis of the root lists as missing; there may be none.
+    /// Patches that an analysis of the root lists as missing, possibly none.
     Missing(Box<AnalysisRequest>),
 }
 
@@ -103,77 +88,66 @@ impl Default for PatchOperands {
     }
 }
 
-/// The outcome of one patch.
 #[derive(Debug)]
 pub struct ApplyOutcome {
-    /// Its id, or the name of the operand if it has none.
+    /// Or the name of the operand.
     pub id: String,
-    /// The plan; `None` if the patch was refused.
+    /// `None` if refused.
     pub plan: Option<Plan>,
-    /// What a refused patch would change (dry run only); `None` if that cannot be computed.
+    /// Changes by a refused patch (dry run only), if computable.
     pub refused_plan: Option<Plan>,
-    /// The requirements and packages of a refused patch (dry run only).
+    /// Requirements and packages of a refused patch (dry run only).
     pub reasons: Option<Box<PatchReasons>>,
-    /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
-    /// Locally modified objects that it replaces or deletes.
+    /// Edited objects that it replaces or deletes.
     pub replaced_edits: Vec<ObjectPath>,
-    /// Recorded objects that were missing and are made again.
+    /// Recorded objects that were missing and are recreated.
     pub missing: Vec<ObjectPath>,
     /// Objects whose undo data moves to a patch that stays (backout only).
     pub moved: Vec<MovedObject>,
-    /// The changes of the patch lists of its packages, also those of a refused patch.
+    /// Includes those of a refused patch.
     pub lists: Vec<PatchListChange>,
-    /// The digests of the files that it delivers (dry run only).
+    /// Dry run only.
     pub delivered: BTreeMap<ObjectPath, Digest>,
-    /// The texts of the files that change (dry run only, on request).
+    /// Dry run only, on request.
     pub texts: ChangedTexts,
-    /// Its signature; `None` if signatures are not checked, or the patch could not be read.
+    /// `None` if signatures are not checked, or the patch is unreadable.
     pub signature: Option<SignatureRecord>,
-    /// The reboot that patchinfo or README requests after installation.
+    /// Requested by patchinfo or README.
     pub reboot: Option<&'static str>,
-    /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
-    /// restarted.
+    /// Programs that use replaced files, and need a restart.
     pub in_use: Vec<UsingProcess>,
-    /// The report on libraries; `None` if they were not examined.
+    /// `None` if not examined.
     pub libraries: Option<LibraryReport>,
     /// Old libraries kept because running programs still use them.
     pub kept: Vec<KeptLibrary>,
-    /// Its place in the set that it is part of; `None` for a patch that was named by its path.
+    /// `None` for a patch that was named by its path.
     pub set: Option<SetMembership>,
-    /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
+    /// A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }
 
-/// The place of a patch in a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetMembership {
-    /// True if it was named.
     pub is_named: bool,
-    /// The patches for which it is pulled in.
+    /// The patches that require it.
     pub because: Vec<String>,
-    /// The depot that has it.
     pub depot: Option<String>,
 }
 
-/// The outcomes of all patches of a command, in the order of application.
+/// In order of application.
 #[derive(Debug, Default)]
 pub struct ApplyReport {
-    /// The unfinished run that was recovered first.
     pub recovered: Recovered,
-    /// The work before the patches.
     pub preparation: PreparationReport,
-    /// The outcomes, patch by patch.
     pub patches: Vec<ApplyOutcome>,
-    /// How the changes below each directory to be exchanged became visible, or would.
+    /// Per directory, actual or projected.
     pub exchanges: Vec<ExchangeReport>,
-    /// The work after the run, by the policy.
     pub after: AfterRun,
-    /// The trial of the patches, and its end.
     pub trial: Option<TrialOutcome>,
-    /// The plan as a plan file has it (dry run only, on request).
+    /// Dry run only, on request.
     pub plan_file: Option<Box<PlanFile>>,
-    /// Why the caller could not perform the plan of a dry run: the root is not theirs to change, or read-only.
+    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to somebody else.
     pub refused: Option<Failure>,
 }
 

@@ -1,4 +1,4 @@
-//! What is demanded of the signatures of patches: by the caller, else by the policy of the root and of the host.
+//! Demands on signatures: by the caller, else by the policies of root and host.
 
 use std::path::{Path, PathBuf};
 
@@ -11,36 +11,33 @@ use patchadm_inputs::sign::{Demand, DemandWord, KeyDirectory, KeyDirectoryError,
 use patchadm_rootfs::{Root, strange_above};
 use patchadm_svr4::package::ObjectPath;
 
-/// The demands of the caller on signatures; the policy decides about the others.
+/// Missing demands come from the policy.
 #[derive(Clone, Debug, Default)]
 pub struct SignatureRequest {
-    /// The demand.
     pub word: Option<DemandWord>,
-    /// A directory of this machine with the keys that are trusted, instead of those of the root.
+    /// A host directory with trusted keys, instead of the root's.
     pub keys: Option<PathBuf>,
-    /// True if a plan file says it, not the caller: it can only make the demand of the policy stricter.
+    /// Demanded by a plan file, so it can only make the policy stricter.
     pub is_of_plan: bool,
-    /// True if patches that no trusted key signed are allowed, also from a network (`--allow-unsigned`).
+    /// Allow patches without a trusted signature, even from a network (`--allow-unsigned`).
     pub allows_unsigned: bool,
 }
 
 impl SignatureRequest {
-    /// Returns the same for a caller who takes, or does not take, what no trusted key signed. A bad signature is refused
-    /// nevertheless.
+    /// A bad signature is refused nevertheless.
     #[must_use]
     pub fn allowing_unsigned(self, allows_unsigned: bool) -> Self {
         let word = if allows_unsigned { Some(DemandWord::Warn) } else { self.word };
         Self { word, allows_unsigned, ..self }
     }
 
-    /// Tells whether the caller wants no signature looked at.
     pub(super) fn is_waiver(&self) -> bool {
         self.word == Some(DemandWord::Off) && !self.is_of_plan
     }
 }
 
-/// The demands that a patch must meet, each with its keys: that of the root and, where the host's policy bounds it, that
-/// of the host. Keys of a root that cannot be believed are an error unless nobody asks for signatures.
+/// Returns the root's demand, and the host's if its policy bounds the root. Untrustworthy keys are an error, unless
+/// nobody asks for signatures.
 pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
     if request.is_waiver() {
         return Ok(Vec::new());
@@ -51,7 +48,7 @@ pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec
     let (root, host) = (&ground.root, &ground.host);
     let mut demands = vec![demand(root, &ground.policy, request)?];
     if let Some(bounds) = &ground.bounds {
-        // The keys of the host are about its own patches, unless its policy says that they are about other roots.
+        // The host's keys concern its own patches, unless its policy includes other roots.
         if bounds.signature.is_some() {
             demands.push(demand(host, bounds, &of_host(request))?);
         }
@@ -60,8 +57,7 @@ pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec
     Ok(demands)
 }
 
-/// The demands of the policy, made stricter by what a plan file says: its word counts where it demands more, and its keys
-/// must accept a patch as well.
+/// A plan file's word counts if it is stricter, and its keys must accept the patch, too.
 fn stricter(ground: &RootAndPolicy, of_plan: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
     let mut all = demands(ground, &SignatureRequest::default().allowing_unsigned(of_plan.allows_unsigned))?;
     let Some(word) = of_plan.word.or(of_plan.keys.as_ref().map(|_| DemandWord::Warn)) else { return Ok(all) };
@@ -79,15 +75,13 @@ fn stricter(ground: &RootAndPolicy, of_plan: &SignatureRequest) -> Result<Vec<De
     Ok(all)
 }
 
-/// The request as far as it is about the host: who requires signatures by the keys of the root asks nothing of those of
-/// the host, which may have none. Its policy still decides.
+/// Requests for signatures by the root's keys do not apply to the host, which may have none. Its policy still decides.
 fn of_host(request: &SignatureRequest) -> SignatureRequest {
     let is_about_root = request.word == Some(DemandWord::Require) && request.keys.is_none();
     if is_about_root { SignatureRequest::default() } else { request.clone() }
 }
 
-/// Refuses what comes over a network if nothing can vouch for it: the root trusts no key, and neither the caller nor the
-/// policy says that signatures do not matter.
+/// Refuses sources on a network if the root trusts no key, unless caller or policy waive signatures.
 pub fn must_be_vouched_for(
     ground: &RootAndPolicy,
     demands: &[Demand],
@@ -102,12 +96,11 @@ pub fn must_be_vouched_for(
     Err(Failure::Unvouched(without_password(address)))
 }
 
-/// Tells whether a key is trusted, or a signature demanded that no key could make.
+/// A demand without keys rejects everything.
 fn is_vouched_for(demands: &[Demand]) -> bool {
     demands.iter().any(|demand| demand.word == DemandWord::Require || !demand.keys.keys.is_empty())
 }
 
-/// Tells whether the depot of a root's policy is reached over a network and nothing vouches for it.
 pub fn lacks_trust(ground: &RootAndPolicy) -> Result<bool, Failure> {
     let Some(depot) = ground.policy.depot.as_deref().filter(|depot| is_on_network(depot.as_ref())) else {
         return Ok(false);

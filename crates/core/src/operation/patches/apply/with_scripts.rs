@@ -1,4 +1,4 @@
-//! Applying a patch with scripts: a run of its own, from its prepatch to its postpatch.
+//! Applies a patch with scripts in a run of its own, from prepatch to postpatch.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -33,7 +33,7 @@ pub(super) fn apply_with_scripts(
         Ok(planned) => (planned.patch_plan, planned.inventory),
         Err(failure) => return operand.refused(failure),
     };
-    // Before the switch: afterwards the old files have no path any more.
+    // After the switch, the old files have no paths.
     let in_use = in_use(&session.ground.root, &patch_plan.plan);
     let is_saved = !patch_plan.no_undo && !patch_plan.again;
     let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
@@ -57,8 +57,8 @@ struct ScriptedApplication<'a> {
     operand: &'a ApplyOperand,
 }
 
-/// Removes an undo archive that scripts made outside the root, and the directories for package and patch if these are empty then.
-/// Errors are ignored: the archive is only in the way.
+/// Removes an archive that scripts made outside the root, and its directories if empty. Errors are ignored: the archive
+/// is only in the way.
 fn remove_archive(place: &Path) {
     let Ok(dir) = Dir::of_host(place) else { return };
     for name in ["undo", "undo.Z", "undo.gz"] {
@@ -114,7 +114,7 @@ impl ScriptedApplication<'_> {
         Ok((patch_plan, inventory))
     }
 
-    /// Returns the places outside the root where scripts will make undo archives, if nothing is there yet.
+    /// Skips places where something exists.
     fn new_archives(&self, patch_plan: &PatchPlan) -> Vec<PathBuf> {
         let Some(directory) = &self.input.options.undo_dir else { return Vec::new() };
         let id = patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default();
@@ -141,7 +141,7 @@ impl ScriptedApplication<'_> {
             patch: patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default(),
             obsoletes: &obsoletes,
             unconditional: self.input.options.unconditional,
-            // what is there now is no longer what was there before the patch
+            // The present state is no longer that before the patch.
             no_undo: patch_plan.no_undo || patch_plan.again,
             undo_dir: self.input.options.undo_dir.as_deref(),
             build_dir: build,

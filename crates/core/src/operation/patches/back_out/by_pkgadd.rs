@@ -1,8 +1,6 @@
-//! The backout package of a patch that pkgadd(1M) installs.
-//!
-//! Where it is the archive that the root itself keeps for the patch, the package is restored as patchrm(1M) does it when
-//! the scripts had their turn: the SVR4 form says no parameter that was not there, no record, no time below the second.
-//! Any other one is what its scripts and its pkgmap make of it.
+//! A backout package that pkgadd(1M) installs. If it is the root's own archive, the package is restored as by
+//! patchrm(1M) with scripts: the SVR4 form lacks absent parameters, records and subsecond times. For others, scripts
+//! and pkgmap decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,15 +30,14 @@ use patchadm_svr4::places;
 
 pub(in crate::operation) struct PlayedBackout {
     undo: VerifiedUndo,
-    /// The undo data of patches that stay and take over parameters or record files.
+    /// Of patches that stay, and take over parameters or record files.
     later: Vec<StayingUndo>,
     patch_plan: PatchPlan,
     lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
 impl PlayedBackout {
-    /// The undo data of the root that `package`, installed as `instance`, is the archive of; `None` if it is no
-    /// archive, or another one than that of the root.
+    /// Returns the root's undo data if `package`, installed as `instance`, is its archive.
     pub(in crate::operation) fn of(
         session: &Session<'_>,
         package: &PackageImage,
@@ -77,7 +74,6 @@ impl PlayedBackout {
         &self.patch_plan.plan.notes
     }
 
-    /// Adds what is restored to what is held.
     pub(in crate::operation) fn hold(&self, held: &mut ProtectedPaths) {
         let deleted = self.patch_plan.parts.iter().flat_map(|part| &part.deletes);
         let changed = self.patch_plan.plan.changes.iter().map(|change| &change.path);
@@ -89,8 +85,8 @@ impl PlayedBackout {
         held.trees.extend(others.filter(|path| !packages().any(|package| path.is_below(&package))).cloned());
     }
 
-    /// Restores the package, whose scripts have run. `concerned` is what its installation may have changed, `lines` are
-    /// those that the paths of it had.
+    /// Restores the package after its scripts. `concerned` are paths that the installation may have changed, `lines`
+    /// their previous lines.
     pub(in crate::operation) fn restore(
         &self,
         session: &Session<'_>,
@@ -124,8 +120,8 @@ fn opened(
     later
 }
 
-/// The undo data that the root itself keeps, where `package` is its archive and the patch is applied; and whether the
-/// patch is applied to other packages, too.
+/// Returns the undo data if `package` is its archive and the patch is applied; true if the patch is applied to other
+/// packages, too.
 fn own(
     input: &BackOutInput<'_>,
     id: &PatchId,
@@ -146,13 +142,13 @@ fn own(
     let found = found.map_err(Failure::from).and_then(|found| reading.undo((id, instance), found, None));
     let whole = wait_for(digesting, input.interrupt());
     let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
-        // the archive that is installed says for itself what it can
+        // The installed archive describes itself.
         Err(Failure::Archive(_)) => return Ok(None),
         found => found?,
     };
     let is_same =
         |own: &PackageImage| own.pkgmap_bytes == package.pkgmap_bytes && own.install == package.install;
     let is_restored = found.manifest.is_some() && found.device.image.packages.first().is_some_and(is_same);
-    // what is kept outside the root stays, as with any pkgadd(1M)
+    // Data outside the root stays, as with any pkgadd(1M).
     Ok(is_restored.then(|| (found.staying(), packages.len() > 1)))
 }

@@ -1,4 +1,4 @@
-//! The scripts of a patch itself that were copied to the database when it was applied.
+//! A patch's own scripts, copied to the database by its application.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -23,8 +23,8 @@ pub(super) fn hook_directory(ground: &RootAndPolicy, id: &PatchId) -> HookDirect
     HookDirectory::at(PathBuf::from(ground.root.show(&path)))
 }
 
-/// The names of the files in the directory of a patch, and what is to be said of the scripts among them. Refuses scripts
-/// that may not run, where the policy lets any.
+/// Returns file names in a patch's directory, and notes on scripts. Refuses scripts that may not run, if the policy
+/// allows any.
 pub(super) fn kept_hooks(
     input: &BackOutInput<'_>,
     id: &PatchId,
@@ -48,7 +48,7 @@ pub(super) struct BackoutHooks {
 }
 
 impl BackoutHooks {
-    /// Finds the hooks. Refuses the backout of a promotion if a hook may not or cannot run.
+    /// Refuses the backout of a promotion if a hook may not or cannot run.
     pub(super) fn of(input: &BackOutInput<'_>, ids: &[PatchId]) -> Result<Self, Failure> {
         let policy = &input.ground.policy;
         let has_none = policy.promote_before.is_none() && policy.promote_after.is_none();

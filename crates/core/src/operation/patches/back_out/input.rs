@@ -1,5 +1,3 @@
-//! What a backout is planned with.
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +22,7 @@ use patchadm_rootfs::{Interrupt, never};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatches;
 
-/// Undo archives that were verified already, by package and save directory: their manifests.
+/// Verified undo archives by package and save directory.
 pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
 
 pub(in crate::operation::patches) struct KnownRecords {
@@ -40,28 +38,27 @@ impl KnownRecords {
     }
 }
 
-/// The root, the moment, the options of the command, and what was read of the root.
 pub(in crate::operation::patches) struct BackOutInput<'a> {
     pub(in crate::operation::patches) ground: &'a RootAndPolicy,
     pub(in crate::operation::patches) now: &'a Now,
-    /// Although superseded or obsoleted.
+    /// Even if superseded or obsoleted.
     pub(in crate::operation::patches) force: bool,
     moved_to: Option<&'a Path>,
     pub(in crate::operation::patches) choice: ScriptChoice,
-    /// True if no script may run, whatever the policy says.
+    /// Forbids scripts, whatever the policy says.
     pub(in crate::operation::patches) without_scripts: bool,
     pub(in crate::operation::patches) known: KnownArchives,
     ledgers: LedgerCache,
     shlibs: LibraryRequest,
     is_run: bool,
     texts: bool,
-    /// The packages and their patch records, which the first plan need not read again.
+    /// Read for the first plan.
     read_packages: RefCell<Option<BTreeMap<PkgInst, Installed>>>,
     read_applied: RefCell<Option<AppliedPatches>>,
-    /// True if all plans may use them, because nothing changes the root in between.
+    /// Nothing changes the root between the plans, so all may use them.
     is_steady: bool,
     interrupt: Interrupt<'a>,
-    /// The effects of the backouts before, if these are only projected.
+    /// Projected effects of earlier backouts.
     pub(in crate::operation::patches) before: ForeseenRoot,
 }
 
@@ -91,14 +88,13 @@ impl<'a> BackOutInput<'a> {
         })
     }
 
-    /// Uses records that were read, of a root that was not changed since.
+    /// The root must be unchanged since.
     #[must_use]
     pub(in crate::operation::patches) fn knowing(self, known: KnownRecords) -> Self {
         let KnownRecords { packages, applied } = known;
         Self { read_packages: Some(packages).into(), read_applied: Some(applied).into(), ..self }
     }
 
-    /// The same, which gives up once a signal asks for the end.
     #[must_use]
     pub(in crate::operation::patches) fn ended_by(self, interrupt: Interrupt<'a>) -> Self {
         Self { interrupt, ..self }
@@ -108,13 +104,13 @@ impl<'a> BackOutInput<'a> {
         self.interrupt
     }
 
-    /// The same before anything was planned, with what was read.
+    /// Keeps records, forgets earlier plans.
     pub(in crate::operation::patches) fn anew(&self) -> Self {
         let (read_packages, read_applied) = (self.read_packages.clone(), self.read_applied.clone());
         Self { read_packages, read_applied, ..self.afresh() }
     }
 
-    /// The same for several plans of one steady root, whose packages are read once, if that was not done before.
+    /// For several plans of one unchanging root: reads packages once.
     pub(in crate::operation::patches) fn steady(self) -> Self {
         if self.read_packages.borrow().is_none() {
             self.read_packages.replace(self.ground.packages().ok());
@@ -122,7 +118,7 @@ impl<'a> BackOutInput<'a> {
         Self { is_steady: true, ..self }
     }
 
-    /// The same before anything was read.
+    /// Forgets records that were read, because the root has changed.
     pub(in crate::operation::patches) fn afresh(&self) -> Self {
         Self {
             choice: self.choice.clone(),
@@ -164,7 +160,7 @@ impl<'a> BackOutInput<'a> {
         self.ground.undo_data(&view, self.moved_to).find_with(package, patch, &*self.ledger(package)?)
     }
 
-    /// The undo data of a patch that stays, open.
+    /// For a patch that stays.
     pub(in crate::operation::patches) fn later_undo_data(
         &self,
         package: &PkgInst,
@@ -174,7 +170,7 @@ impl<'a> BackOutInput<'a> {
         self.moved_or_not(|reader| reader.find_with(package, patch, &ledger))
     }
 
-    /// The manifest of a patch that stays, if the ledger binds it.
+    /// For a patch that stays, if the ledger binds it.
     pub(in crate::operation::patches) fn later_manifest(
         &self,
         package: &PkgInst,
@@ -184,8 +180,7 @@ impl<'a> BackOutInput<'a> {
         self.moved_or_not(|reader| reader.known_manifest(package, patch, &ledger, self.interrupt))
     }
 
-    /// Looks for undo data of a patch that stays: the directory that was named has what was moved there, and the others
-    /// are where they were.
+    /// Moved undo data is in the named directory, other data in its place.
     fn moved_or_not<T>(
         &self,
         look: impl Fn(&UndoReader<'_>) -> Result<T, ArchiveError>,

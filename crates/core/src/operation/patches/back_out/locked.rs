@@ -1,4 +1,4 @@
-//! Backing patches out in their order: as one run if that is possible, otherwise one by one; performed or projected.
+//! Backs patches out in order: as one run if possible, otherwise one by one.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -46,8 +46,8 @@ pub(in crate::operation) fn back_out_locked(
     back_out_named((&session.ground, request, session.caller), ids, Execution::Perform(session))
 }
 
-/// Backs out the patches that a request names, and those that go with them: in one run if that is possible, otherwise one by one,
-/// after all of them were projected.
+/// Backs out the named patches and their dependents: in one run if possible, otherwise one by one, after a projection
+/// of all.
 pub(super) fn back_out_named(
     (ground, request, caller): (&RootAndPolicy, &BackOutRequest, &Caller<'_>),
     ids: Vec<PatchId>,
@@ -85,7 +85,7 @@ pub(super) fn named(request: &BackOutRequest, policy: &Policy) -> Result<Vec<Pat
     Ok(named)
 }
 
-/// Returns the patches of a trial that are still applied. A record that names patches of another run is not believed.
+/// Returns applied patches of a trial. A record that names patches of another run is not trusted.
 pub(in crate::operation) fn still_applied(
     session: &Session<'_>,
     record: &TrialRecord,
@@ -115,7 +115,7 @@ struct EachBackout<'a> {
     input: BackOutInput<'a>,
     request: &'a BackOutRequest,
     ids: &'a [PatchId],
-    /// The libraries before the next patch; only for a projection.
+    /// Only for a projection.
     keeper: LibraryKeeper<'a>,
     texts: Option<TextReader<'a>>,
     execution: Execution<'a>,
@@ -140,8 +140,7 @@ impl<'a> EachBackout<'a> {
         Self { input, keeper, texts, execution: Execution::Foresee, ..*self }
     }
 
-    /// Backs out one patch after the other, because one run of all is not possible. `refusal` is the reason, if one of them may not
-    /// go.
+    /// For patches that cannot be one run. `refusal` is set if one of them may not go.
     fn take_all(mut self, refusal: Option<Failure>) -> Vec<BackOutOutcome> {
         let failed = |outcome: &BackOutOutcome| outcome.result.is_err().then(|| outcome.id.clone());
         let outcomes = all_or_none(run_all(&mut self.foreseeing()), failed, |_, outcome, in_the_way| {
@@ -171,7 +170,7 @@ impl<'a> EachBackout<'a> {
         Ok((planned, settled))
     }
 
-    /// Projects a backout, and adds its plan to the projected root.
+    /// Adds the plan to the projected root.
     fn foreseen(&mut self, id: &PatchId, (planned, settled): PlannedPatch) -> BackOutOutcome {
         let texts = self.texts.as_mut().map(|texts| planned.texts(texts)).unwrap_or_default();
         let PlannedBackout { mut patch_plan, promotion_hooks, .. } = planned;
@@ -188,7 +187,7 @@ impl<'a> EachBackout<'a> {
         BackOutOutcome { texts, ..BackOutOutcome::of(id, patch_plan, Ok(None)) }
     }
 
-    /// Refuses scripts that could not run safely, and hooks that could not run at all.
+    /// Refuses unsafe scripts, and hooks that cannot run.
     fn may_run(&self, id: &PatchId, patch_plan: &PatchPlan) -> Result<(), Failure> {
         let ground = self.input.ground;
         must_be_safe(ground, Command::Patchrm, id.as_str(), patch_plan)?;
@@ -207,7 +206,7 @@ impl RunPlanner for EachBackout<'_> {
 
     fn plan(&mut self, taken: usize) -> Result<PlannedPatch, Failure> {
         if self.is_performed() && taken > 0 {
-            // The root is another one by now.
+            // The root has changed.
             self.input = self.input.afresh();
         }
         self.plan_one(taken)
@@ -234,8 +233,8 @@ impl RunPlanner for EachBackout<'_> {
     }
 }
 
-/// Completes the outcomes of patches that were planned one by one, because one run of all is not possible: a refusal that no
-/// outcome has is that of the last patch. If they must be one run, all are refused.
+/// Completes outcomes of patches that were planned one by one: a refusal without a patch goes to the last one. If they
+/// must be one run, all are refused.
 fn without_one_run(
     mut outcomes: Vec<BackOutOutcome>,
     request: &BackOutRequest,
@@ -253,8 +252,8 @@ fn without_one_run(
     if request.all_or_nothing && outcomes.len() > 1 { must_be_one_run(outcomes) } else { outcomes }
 }
 
-/// The outcomes of patches that must be one run and cannot: the first with scripts is refused for them, or else the last
-/// one, and the others stay because of it.
+/// Refuses patches that must be one run and cannot: the first with scripts, or else the last; the others stay because
+/// of it.
 fn must_be_one_run(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
     let with_scripts = outcomes.iter().position(|outcome| !outcome.scripts.is_empty());
     let reason = if with_scripts.is_some() { SetReason::OwnRun } else { SetReason::NotTogether };
@@ -276,9 +275,9 @@ struct OneRunBackout<'a> {
     scripts: &'a PatchScriptRequest,
     ids: &'a [PatchId],
     execution: Execution<'a>,
-    /// The reason if one of them may not go. The run has no outcomes then.
+    /// Set if a patch may not go; there are no outcomes then.
     pub(super) refusal: Option<Failure>,
-    /// True if hooks have run, which may have changed the root.
+    /// Hooks may have changed the root.
     pub(super) has_run_hooks: bool,
 }
 
@@ -291,8 +290,7 @@ impl<'a> OneRunBackout<'a> {
         Self { input, scripts, ids, execution, refusal: None, has_run_hooks: false }
     }
 
-    /// Plans the patches as one run, the last applied first. Returns `None` if that is not possible. Fails if one of them may not
-    /// go.
+    /// The last applied patch first. `None` if one run is not possible. Fails if one of them may not go.
     fn planned(&self) -> Result<Option<PlannedBackout>, Failure> {
         plan_together(&self.input, self.ids)?.map(|planned| planned.settled(&self.input)).transpose()
     }
@@ -307,7 +305,7 @@ impl<'a> OneRunBackout<'a> {
         portions(&planned, self.ids).into_iter().map(outcome).collect()
     }
 
-    /// Backs the patches out with one commit. Returns `None` if that is not possible any more after a hook.
+    /// One commit. `None` if a hook made that impossible.
     fn perform(
         &mut self,
         session: &Session<'_>,
@@ -368,7 +366,7 @@ fn of_each(done: Result<Receipt, Failure>, portions: &[(PatchId, Plan)]) -> Vec<
         Ok(receipt) => {
             let last = count.saturating_sub(1);
             let own = |(at, (_, plan)): (usize, &(PatchId, Plan))| {
-                // Notes on the run belong to one patch only.
+                // Notes of the run belong to one patch only.
                 let notes = if at == last { receipt.notes.clone() } else { Vec::new() };
                 let (run, bytes) = (receipt.run.clone(), new_bytes(plan));
                 Ok(Receipt { run, bytes, undo: BTreeMap::new(), exchanges: Vec::new(), notes })
@@ -386,7 +384,7 @@ fn of_each(done: Result<Receipt, Failure>, portions: &[(PatchId, Plan)]) -> Vec<
     }
 }
 
-/// Divides the plan of a run among its patches: each object belongs to the first patch whose archives have it.
+/// Divides a run's plan among its patches: each object goes to the first patch whose archives have it.
 fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
     let all = &planned.patch_plan.plan;
     let mut owners: BTreeMap<&ObjectPath, &PatchId> = BTreeMap::new();
@@ -433,7 +431,7 @@ fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
 
 fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
     let missing = planned.patch_plan.missing.iter();
-    // Notes on the run belong to one patch only.
+    // Notes of the run belong to one patch only.
     let is_last = planned.patch_plan.plan.patches.last().is_some_and(|last| last == id.as_str());
     let is_own = |path: &&ObjectPath| plan.changes.iter().any(|change| change.path == **path);
     let own = missing.filter(is_own).cloned().collect();
@@ -473,7 +471,7 @@ fn perform_one(
     };
     let planned = match hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before()) {
         Ok(false) => planned,
-        // The hook may have changed what was looked at.
+        // The hook may have changed the surveyed objects.
         Ok(true) => match plan(input, id).and_then(|planned| planned.settled(input)) {
             Ok(planned) => planned,
             Err(failure) => return BackOutOutcome::refused(id, failure),
@@ -494,8 +492,8 @@ fn perform(
     perform_with_hooks(session, hooks, (plan, &mut planned.content()), records, &|_| Ok(()))
 }
 
-/// Backs a patch out by a plan; `patch_plan` is the plan by which it was done in the end. `undo` has the archives by their
-/// places in the plan, then come those of patches that stay and are written anew.
+/// Backs a patch out; `patch_plan` is the plan that was finally performed. `undo` has its archives, then those of
+/// staying patches, which are rewritten.
 fn back_out_with_scripts(
     session: &Session<'_>,
     input: &BackOutInput<'_>,

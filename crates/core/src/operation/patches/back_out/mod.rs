@@ -1,4 +1,4 @@
-//! `patchadm remove` and patchrm(1M): patches are backed out from their verified undo archives.
+//! `patchadm remove` and patchrm(1M): backs patches out from verified undo archives.
 //!
 //! ```text
 //!   session ─► order ─► planner: one run of all, or patch by patch, all foreseen first ─► commit
@@ -39,8 +39,8 @@ use patchadm_planning::plan::Plan;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
-/// Backs patches out. An error concerns the root as a whole; the error of one patch is in its part of the report. All patches are
-/// planned first: if one cannot go, nothing is changed. The first that fails while it is backed out ends the command.
+/// Errors concern the whole root; a patch's error is in its report. All patches are planned first: if one cannot go,
+/// nothing is changed. The first failure during a backout ends the command.
 pub fn back_out_patches(
     root: &Root,
     request: &BackOutRequest,
@@ -81,7 +81,7 @@ pub fn back_out_patches(
     Ok(BackOutReport { recovered: session.recovered, ..report })
 }
 
-/// Locks the root. The run on trial may be undone at any time, also after its deadline; nothing else is backed out beside it.
+/// A run on trial may be undone at any time, even after its deadline; nothing else is backed out beside it.
 fn begin<'a>(
     ground: RootAndPolicy,
     request: &BackOutRequest,
@@ -93,7 +93,7 @@ fn begin<'a>(
         return begin_change(ground, caller);
     }
     let session = Session::begin(ground, caller)?;
-    // It may have ended while the lock was waited for.
+    // The trial may have ended while this waited for the lock.
     let record = trial(&RecordView::live(&session.ground.root))?.filter(|record| record.run == undone.name);
     Ok(match record {
         Some(record) => session.changing_trial(TrialChange::ending(&record, "undone", &record.patches)),
@@ -101,7 +101,7 @@ fn begin<'a>(
     })
 }
 
-/// Backs patches out of a root in one stable state: one that is locked, or one that is shown.
+/// The root is either locked or only shown.
 fn back_out_of(
     ground: &RootAndPolicy,
     request: &BackOutRequest,
@@ -137,7 +137,6 @@ fn back_out_of(
     Ok(report)
 }
 
-/// Returns the plan of a backout as a plan file would have it.
 fn made_plan(
     ground: &RootAndPolicy,
     request: &PlanFileRequest,

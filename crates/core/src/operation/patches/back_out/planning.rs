@@ -1,4 +1,4 @@
-//! The plan of a backout: the rules, the undo archives, the later patches, and what the planner decides.
+//! Plans a backout: rules, undo archives, later patches.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,11 +43,11 @@ use patchadm_svr4::patch::{PatchId, PatchList};
 pub(super) struct PlannedBackout {
     pub(super) patch_plan: PatchPlan,
     pub(super) undo: Vec<VerifiedUndo>,
-    /// The undo data of patches that stay, which is written anew.
+    /// Undo data of patches that stay, to be rewritten.
     pub(super) later: Vec<StayingUndo>,
     pub(super) inventory: Inventory,
     pub(super) promotion_hooks: BackoutHooks,
-    /// True if patches that go share a path in different packages.
+    /// Outgoing patches share a path in different packages.
     is_shared: bool,
     archived: ArchivedLibraries,
 }
@@ -64,7 +64,7 @@ impl PlannedBackout {
         reader.read(plan, &self.patch_plan.known_to_scripts(), &mut self.content())
     }
 
-    /// Decides which libraries are kept. Unless it is the last, others are planned after it.
+    /// Decides which libraries are kept. Others are planned after it, unless it is the last.
     pub(super) fn settle(
         &self,
         keeper: &mut LibraryKeeper<'_>,
@@ -80,13 +80,12 @@ impl PlannedBackout {
         keeper.settle(&asked, &mut self.content(), later)
     }
 
-    /// Adds the libraries to keep to the plan of a backout that is performed alone.
+    /// For a backout that is performed alone.
     pub(super) fn settled(self, input: &BackOutInput<'_>) -> Result<Self, Failure> {
         let settled = self.settle(&mut input.keeper(), true)?;
         Ok(self.with(settled))
     }
 
-    /// The same with what was settled in its plan.
     pub(super) fn with(mut self, settled: Option<SettledLibraries>) -> Self {
         if let Some(settled) = settled {
             settled.apply(&mut self.patch_plan);
@@ -95,8 +94,8 @@ impl PlannedBackout {
     }
 }
 
-/// Whether each of these patches could be backed out as things are: it is planned, and nothing is changed. The caller
-/// has one steady state of the root; the archives in `known` are not verified once more.
+/// Plans each patch as if alone; changes nothing. The root must not change meanwhile; archives in `known` are not
+/// verified again.
 pub(in crate::operation) fn rehearse(
     ground: &RootAndPolicy,
     ids: &[PatchId],
@@ -110,8 +109,7 @@ pub(in crate::operation) fn rehearse(
     Ok(ids.iter().map(|id| plan(&input, id).map(drop)).collect())
 }
 
-/// Plans the backout of a patch. Meanwhile threads check its archives; a damaged archive is reported before any other reason
-/// against the backout.
+/// Threads check the archives meanwhile; a damaged archive is reported before other reasons.
 pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBackout, Failure> {
     let mut digesting = Vec::new();
     let planned = plan_meanwhile(input, id, &mut digesting);
@@ -119,7 +117,7 @@ pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBack
     planned
 }
 
-/// Returns why a patch stays: undo data that a run saved for a package is lost or exported, or else the refusal.
+/// Returns lost or exported undo data as the reason, or else the refusal.
 fn lost(input: &BackOutInput<'_>, id: &PatchId, refusal: Refusal) -> Failure {
     let Reason::NoUndoData(package) = &*refusal.reason else { return refusal.into() };
     let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id);
@@ -150,8 +148,8 @@ fn plan_meanwhile(
     Ok(PlannedBackout { promotion_hooks, ..planned })
 }
 
-/// Plans the backout of several patches as one run, the last applied first. Returns `None` if that is not possible: scripts take
-/// part, another tool made an archive, or two patches share a path in different packages, or names of one file.
+/// Plans several patches as one run, the last applied first. `None` if impossible: scripts take part, another tool made
+/// an archive, or two patches share a path in different packages, or names of one file.
 pub(super) fn plan_together(
     input: &BackOutInput<'_>,
     ids: &[PatchId],
@@ -200,9 +198,9 @@ fn plan_together_meanwhile(
         .filter(|planned| !is_shared && !planned.patch_plan.has_scripts()))
 }
 
-/// Returns a note for each patch that lost its fix at some paths: nothing is restored there.
+/// Notes that a patch lost its fix at some paths: nothing is restored there.
 fn lost_in_part(input: &BackOutInput<'_>, going: &[GoingPatch], inventory: &Inventory) -> Vec<String> {
-    // A list that cannot be read adds no notes.
+    // An unreadable list adds no notes.
     let list = overtaken_patches(&input.ground.root, &inventory.marker).unwrap_or_default();
     let note = |patch: &GoingPatch| {
         let known = list.of(patch.id.as_str()).filter(|known| known.state == OvertakenState::PartlyLost)?;
@@ -219,7 +217,7 @@ fn lost_in_part(input: &BackOutInput<'_>, going: &[GoingPatch], inventory: &Inve
     going.iter().filter_map(note).collect()
 }
 
-/// Returns a note for each patch of which overrides of dpkg-statoverride(1) undo something.
+/// Notes that dpkg-statoverride(1) undoes something of a patch.
 fn overridden(
     input: &BackOutInput<'_>,
     going: &[GoingPatch],
@@ -321,7 +319,7 @@ impl OpenedUndo {
     }
 }
 
-/// Surveys every package, with its records, and the save directories of those that have one of the patches.
+/// Surveys every package, and save directories of packages with one of the patches.
 pub(super) fn rules(input: &BackOutInput<'_>, ids: &[PatchId]) -> Result<Inventory, Failure> {
     let mut rules = input.survey(input.packages()?, &Touched::default())?;
     for (package, installed) in &mut rules.packages {
@@ -335,8 +333,8 @@ pub(super) fn rules(input: &BackOutInput<'_>, ids: &[PatchId]) -> Result<Invento
     Ok(input.before.onto(rules))
 }
 
-/// Reads what later patches did into `options`: those of the same packages, and those of other packages that have paths of
-/// patches that go. Whether patches that go have a path in different packages.
+/// Reads effects of later patches into `options`: of the same packages, and of others with shared paths. Returns true
+/// if outgoing patches share a path in different packages.
 pub(super) fn later_patches(
     input: &BackOutInput<'_>,
     going: &[GoingPatch],
@@ -367,7 +365,7 @@ pub(super) fn later_patches(
     Ok(is_shared)
 }
 
-/// The patches of a package that were applied after the first that goes, and stay.
+/// Returns staying patches that were applied after the first outgoing one.
 fn of_package(
     input: &BackOutInput<'_>,
     package: &PkgInst,
@@ -394,7 +392,7 @@ fn of_package(
             Ok(Some(manifest)) => drop(options.later.insert(key, manifest)),
             Err(ArchiveError::Earlier { .. }) => drop(options.earlier.insert(key)),
             Err(error) if has_path_of(&key.1, manifests, inventory) => return Err(error.into()),
-            // Undo data that the backout does not need may be missing.
+            // Unneeded undo data may be missing.
             Ok(None) | Err(_) => {}
         }
     }
@@ -408,7 +406,7 @@ fn has_path_of(patch: &str, manifests: &[&Manifest], inventory: &Inventory) -> b
     listed.any(|other| other == patch)
 }
 
-/// Returns the later patches of other packages that have paths of a patch.
+/// Returns later patches of other packages with shared paths.
 fn elsewhere(
     input: &BackOutInput<'_>,
     patch: &GoingPatch,
@@ -422,8 +420,8 @@ fn elsewhere(
     LaterPatches { root, separator, inventory, ledger, manifest, id, packages }.elsewhere(manifests)
 }
 
-/// Returns the files that the list in the save directory `save` knows, with what the manifest says of their bytes. No list
-/// that can be read knows none: all files are read.
+/// Returns files in the list of save directory `save`, with the manifest's digests. Without a readable list, all files
+/// are read.
 pub(super) fn known_files(
     root: &Root,
     package: &PkgInst,
@@ -444,7 +442,7 @@ fn list(root: &Root, package: &PkgInst, save: &str) -> Option<DeliveredObjects> 
     DeliveredObjects::parse(&root.read(&path, LARGEST_DELIVERED).ok()??)
 }
 
-/// Returns what is known of a file, if list and manifest are about the same bytes.
+/// `None` unless list and manifest describe the same bytes.
 fn known_file(record: &ObjectRecord, object: DeliveredObject) -> Option<KnownFile> {
     let became = record.became.as_ref().filter(|became| became.digest() == Some(object.b3))?;
     let line = ContentsLine::parse(&decode(record.new_line.as_deref()?)).ok()?;
@@ -455,8 +453,7 @@ fn known_file(record: &ObjectRecord, object: DeliveredObject) -> Option<KnownFil
 }
 
 impl BackOutOutcome {
-    /// Adds to a refusal because of another patch the one that can be backed out now: each is planned in turn, until one is not
-    /// refused or is refused for another reason.
+    /// Adds the patch that can be backed out now to a refusal: plans each blocking patch in turn.
     pub(super) fn with_way_out(mut self, input: &BackOutInput<'_>) -> Self {
         if let Err(Failure::Refused(refusal)) = &mut self.result {
             refusal.way_out = way_out(input, refusal);

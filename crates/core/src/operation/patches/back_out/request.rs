@@ -1,5 +1,3 @@
-//! The request to patchrm(1M), and the report.
-
 use std::path::PathBuf;
 
 use crate::operation::changed_texts::ChangedTexts;
@@ -18,80 +16,69 @@ use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange, P
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
-/// The options of patchrm(1M).
 #[derive(Clone, Debug, Default)]
 pub struct BackOutRequest {
-    /// The ids, as they were typed.
+    /// As typed.
     pub ids: Vec<String>,
-    /// Back out although superseded or obsoleted (`-f`).
+    /// Even if superseded or obsoleted (`-f`).
     pub force: bool,
-    /// Back out the patches that require them, too.
+    /// Include patches that require them.
     pub with_dependents: bool,
-    /// Back out all patches that were applied after this patch, date or run.
+    /// Back out all patches applied after this patch, date or run.
     pub down_to: Option<String>,
-    /// Back out all patches in one run, or none.
+    /// One run, or nothing.
     pub all_or_nothing: bool,
-    /// The run that is undone; `ids` are its patches.
+    /// `ids` are the patches of this run.
     pub undone: Option<UndoneRun>,
-    /// The directory with the undo archives, when they were moved.
+    /// Directory of moved undo archives.
     pub moved_to: Option<PathBuf>,
-    /// Plan only; nothing is changed.
     pub dry_run: bool,
-    /// Report the texts of the files that a plan changes.
+    /// Report texts of changed files.
     pub texts: bool,
-    /// The note for the history.
+    /// For the history.
     pub note: Option<String>,
-    /// The directories whose changes should become visible at once.
+    /// Their changes should become visible at once.
     pub exchanges: Vec<ExchangeRequest>,
-    /// The options about scripts.
     pub scripts: PatchScriptRequest,
-    /// The options about libraries that other files need.
     pub shlibs: LibraryRequest,
     /// Refresh stale registrations first.
     pub refresh: bool,
-    /// The plan that must still hold. There is no file of it.
+    /// There is no file of it.
     pub plan_file: PlanFileRequest,
 }
 
-/// The outcome of one patch.
 #[derive(Debug)]
 pub struct BackOutOutcome {
-    /// The id of the patch.
     pub id: String,
-    /// The plan; `None` if the backout was refused.
+    /// `None` if refused.
     pub plan: Option<Plan>,
-    /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
-    /// Locally modified objects that it replaces or deletes.
+    /// Edited objects that it replaces or deletes.
     pub replaced_edits: Vec<ObjectPath>,
-    /// Recorded objects that were missing and are made again.
+    /// Recorded objects that were missing and are recreated.
     pub missing: Vec<ObjectPath>,
     /// Objects whose undo data moves to a patch that stays.
     pub moved: Vec<MovedObject>,
-    /// The changes of the patch lists of its packages.
     pub lists: Vec<PatchListChange>,
-    /// The texts of the files that change (dry run only, on request).
+    /// Dry run only, on request.
     pub texts: ChangedTexts,
-    /// The report on libraries; `None` if they were not examined.
+    /// `None` if not examined.
     pub libraries: Option<LibraryReport>,
-    /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
+    /// A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }
 
-/// The outcomes of all patches of a command, in the order of their removal.
+/// In order of removal.
 #[derive(Debug, Default)]
 pub struct BackOutReport {
-    /// The unfinished run that was recovered first.
     pub recovered: Recovered,
-    /// The work before the patches.
     pub preparation: PreparationReport,
-    /// The outcomes, patch by patch.
     pub patches: Vec<BackOutOutcome>,
-    /// How the changes below each directory to be exchanged became visible, or would.
+    /// Per directory, actual or projected.
     pub exchanges: Vec<ExchangeReport>,
-    /// The plan as a plan file has it (dry run only, on request).
+    /// Dry run only, on request.
     pub plan_file: Option<Box<PlanFile>>,
-    /// Why the caller could not perform the plan of a dry run: the root is not theirs to change, or read-only.
+    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to somebody else.
     pub refused: Option<Failure>,
 }
 

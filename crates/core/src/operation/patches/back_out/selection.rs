@@ -1,4 +1,4 @@
-//! Which patches of a root a backout is about: those that are named, what requires them, or all that came later.
+//! Selects the patches of a backout: named ones, their dependents, or all later ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +16,6 @@ use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::stage::PromotionRecord;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// Returns the patches to back out: `named`, on request those that require them, and those that were applied after a point.
 pub(super) fn selected(
     ground: &RootAndPolicy,
     request: &BackOutRequest,
@@ -40,7 +39,7 @@ pub(super) fn selected(
     Ok(ids)
 }
 
-/// Patches with all that could not stay without them.
+/// Adds patches that could not stay without them.
 fn with_dependents(applied: &AppliedPatches, mut ids: Vec<PatchId>) -> Vec<PatchId> {
     let mut at = 0;
     while let Some(id) = ids.get(at).cloned() {
@@ -83,7 +82,7 @@ fn run_named(view: &RecordView<'_>, word: &str) -> Option<u64> {
     Run::parse(word).or_else(|| if is_number { known() } else { None }).map(|run| run.number)
 }
 
-/// Adds to patches what the promotions among them brought, as far as it is still applied as they brought it.
+/// Adds patches of promotions, if they are still applied by these.
 fn with_promoted(
     ground: &RootAndPolicy,
     applied: &AppliedPatches,
@@ -110,7 +109,6 @@ fn promotion(view: &RecordView<'_>, id: &PatchId) -> Result<Option<PromotionReco
     })
 }
 
-/// Tells whether a patch is applied, and this run applied it.
 fn is_of_run(
     view: &RecordView<'_>,
     applied: &AppliedPatches,
@@ -129,7 +127,7 @@ fn is_of_run(
     Ok(false)
 }
 
-/// Puts patches that require others of the command before those, and later applied ones before earlier ones.
+/// Dependents come first, then later applied patches.
 pub(super) fn dependents_first(
     ground: &RootAndPolicy,
     applied: &AppliedPatches,
@@ -153,14 +151,14 @@ fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {
     applied.dependents_after_removal(id).into_iter().map(|unmet| unmet.patch).collect()
 }
 
-/// Puts what must go first before what waits for it; otherwise the given order stays. In a cycle too: the rules of each
-/// patch then say what is in the way.
+/// A stable order; what must go first comes first. Cycles keep their order: the rules of each patch report the
+/// obstacle.
 pub(super) fn in_order(ids: Vec<PatchId>, needs: impl Fn(&PatchId) -> Vec<PatchId>) -> Vec<PatchId> {
     let mut revisions: HashMap<&str, Vec<(usize, &PatchId)>> = HashMap::new();
     for (place, id) in ids.iter().enumerate() {
         revisions.entry(id.base()).or_default().push((place, id));
     }
-    // For each patch how many come before it, and the ones that wait for it.
+    // For each patch: the number of predecessors, and its successors.
     let mut waits = vec![0_usize; ids.len()];
     let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); ids.len()];
     for (place, id) in ids.iter().enumerate() {

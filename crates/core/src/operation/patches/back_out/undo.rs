@@ -1,4 +1,4 @@
-//! The undo data of a patch for a package, verified and read: what a backout is planned with and restores from.
+//! Verified undo data of a patch for a package.
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -28,19 +28,19 @@ pub(in crate::operation::patches) struct VerifiedUndo {
     pub(in crate::operation::patches) package: PkgInst,
     pub(in crate::operation::patches) at: PathBuf,
     is_remote: bool,
-    /// The form in which it is written anew.
+    /// For rewriting.
     format: UndoFormat,
     pub(in crate::operation::patches) device: OpenDevice,
-    /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
+    /// Beside an archive made by scripts: it has manifest, records and binding.
     snapshot: Option<OpenDevice>,
     pub(in crate::operation::patches) manifest: Option<Manifest>,
     records: OldRecords,
-    /// Its path on the host, if it is kept outside the root and the backout removes it.
+    /// Set if it is outside the root and the backout removes it.
     outside: Option<PathBuf>,
     pub(in crate::operation::patches) stays: Option<String>,
-    /// True if the ledger says that a run of the root made it.
+    /// According to the ledger, a run of the root made it.
     is_bound: bool,
-    /// The native version of the package that the patch was applied to, if that is known.
+    /// Native version that the patch was applied to, if known.
     pub(in crate::operation::patches) native: Option<String>,
 }
 
@@ -48,7 +48,7 @@ pub(in crate::operation::patches) struct UndoReading<'a> {
     pub(in crate::operation::patches) root: &'a Root,
     pub(in crate::operation::patches) outside: OutsideAccess<'a>,
     pub(in crate::operation::patches) marker: &'a str,
-    /// Threads that see whether archives are what was written.
+    /// Threads that compare digests of archives.
     digesting: &'a mut Vec<DigestCheck>,
     interrupt: Interrupt<'a>,
     history: OnceCell<Vec<HistoryEntry>>,
@@ -65,9 +65,8 @@ impl<'a> UndoReading<'a> {
         Self { root, outside, marker, digesting, interrupt, history: OnceCell::new() }
     }
 
-    /// Returns the native version that a patch was applied to; `None` if it is unknown, or the package was not adopted from
-    /// dpkg or rpm. `known` is the version in the ledger. A line of an earlier form has none: then it is the registered
-    /// version, unless a refresh has followed another version since.
+    /// Returns the native version that a patch was applied to; `None` if unknown or not adopted. Without a version in
+    /// the ledger (`known`, older forms), it is the registered version, unless a refresh followed another one since.
     pub(in crate::operation::patches) fn patched_version(
         &self,
         package: &PkgInst,
@@ -94,7 +93,7 @@ impl<'a> UndoReading<'a> {
         Ok((!is_upgraded).then(|| NativeRegistration::of(&params).version))
     }
 
-    /// Reads the undo data of a package. What an earlier verification found it to say is `known`.
+    /// `known` are manifests from an earlier verification.
     pub(in crate::operation::patches) fn undo(
         &mut self,
         (patch, package): (&PatchId, &PkgInst),
@@ -158,7 +157,7 @@ impl<'a> UndoReading<'a> {
         })
     }
 
-    /// Opens what a run of the root wrote; `None` for any other undo data. Its digest is computed meanwhile.
+    /// For undo data of a run of the root; computes its digest meanwhile.
     fn as_written(&mut self, found: &UndoData) -> Result<Option<(Manifest, UndoContent)>, Failure> {
         let written = found.as_written()?;
         Ok(written.map(|UndoAsWritten { manifest, content, digesting }| {
@@ -168,7 +167,7 @@ impl<'a> UndoReading<'a> {
     }
 }
 
-/// Waits for digests until a signal comes. Fails if an archive is not what was written.
+/// Fails if an archive is not what was written, or on a signal.
 pub(in crate::operation::patches) fn wait_for(
     digesting: Vec<DigestCheck>,
     interrupt: Interrupt<'_>,
@@ -177,7 +176,7 @@ pub(in crate::operation::patches) fn wait_for(
 }
 
 impl VerifiedUndo {
-    /// The same without the text of manifest and records, which were read: of many archives they need much memory.
+    /// Drops texts of manifest and records: many archives need much memory.
     pub(in crate::operation::patches) fn without_text(mut self) -> Self {
         for device in std::iter::once(&mut self.device).chain(&mut self.snapshot) {
             for package in &mut device.image.packages {
@@ -204,19 +203,19 @@ impl VerifiedUndo {
         self.snapshot.is_some()
     }
 
-    /// As that of a patch that stays; `index` is its place among the sources.
+    /// For a patch that stays; `index` is its position among the sources.
     pub(in crate::operation::patches) fn as_later(&self, index: usize) -> Option<LaterArchive<'_>> {
         let image = self.restored_from().image.packages.first()?;
         let is_snapshot = self.is_by_scripts();
         let format = if is_snapshot { UndoFormat::Gzip } else { self.format };
-        // The archive that scripts made stays as it is.
+        // An archive by scripts stays as it is.
         let outside = Some(self.at.as_path()).filter(|_| self.is_remote && !is_snapshot);
         let is_used_up = self.outside.is_some() && !is_snapshot;
         let records = &self.records;
         Some(LaterArchive { index, image, records, format, outside, is_used_up, is_snapshot })
     }
 
-    /// As that of a patch that goes; `index` is its place among the sources.
+    /// For an outgoing patch; `index` is its position among the sources.
     pub(in crate::operation::patches) fn as_archive(&self, index: usize) -> Option<BackoutArchive<'_>> {
         let of_archive = self.device.image.packages.first()?;
         let of_snapshot = self.snapshot.as_ref().and_then(|device| device.image.packages.first());
@@ -235,7 +234,7 @@ impl VerifiedUndo {
     }
 }
 
-/// All of it as the planner takes it; the place of the first archive among the sources is `index`.
+/// `index` is the first archive's position among the sources.
 pub(in crate::operation::patches) fn as_later(
     staying: &[StayingUndo],
     mut index: usize,
@@ -248,7 +247,7 @@ pub(in crate::operation::patches) fn as_later(
     later
 }
 
-/// Returns the sources of content by their places in the plan: the archives of patches that go, then those of patches that stay.
+/// Returns sources in the plan's order: archives of outgoing patches, then of staying ones.
 pub(in crate::operation::patches) fn sources<'a>(
     undo: impl Iterator<Item = &'a VerifiedUndo>,
     later: &'a [StayingUndo],
@@ -274,7 +273,7 @@ impl StayingUndo {
         let patch = installed::saved_as(&view, &package, &id)?;
         let reader = input.ground.undo_data(&view, None);
         let ledger = input.ledger(&package)?;
-        // Its undo data takes objects over, and is not here to be rewritten.
+        // It would have to be rewritten, but is not here.
         if let Some(exported) = ledger.line(&patch).and_then(|line| exported(line, &package)) {
             return Err(exported.into());
         }
@@ -296,7 +295,7 @@ impl StayingUndo {
         Ok(Self { package, patch, kept: None, archive: Some(archive) })
     }
 
-    /// As the planner takes it; `index` is the place of its archive among the sources.
+    /// `index` is its archive's position among the sources.
     fn as_later(&self, index: usize) -> Option<LaterUndo<'_>> {
         let (package, patch) = (&self.package, self.patch.clone());
         match &self.archive {
@@ -308,7 +307,7 @@ impl StayingUndo {
         }
     }
 
-    /// Returns why the old archive stays in its place, if it does.
+    /// `None` if the old archive is replaced.
     pub(in crate::operation::patches) fn stays(&self) -> Option<String> {
         self.archive.as_ref()?.stays.clone()
     }

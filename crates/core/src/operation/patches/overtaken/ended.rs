@@ -1,4 +1,4 @@
-//! How patches end, and what that changes in the list of those that did.
+//! Patches that ended, and changes of their list.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{FixRecord, PatchId};
 use patchadm_svr4::places;
 
-/// Returns the change of the list; `None` if it stays as it was before.
+/// `None` if it is unchanged.
 pub(super) fn written(before: &OvertakenPatches, list: &OvertakenPatches) -> Option<RecordChange> {
     if before.patches == list.patches {
         return None;
@@ -32,9 +32,8 @@ pub(super) fn written(before: &OvertakenPatches, list: &OvertakenPatches) -> Opt
     })
 }
 
-/// Makes those patches lost whose fix was contained and is not in the version that is there now, as `version` says it.
-/// Returns them. A patch that does not say that the version has its fix was contained by its bytes: a newer version keeps them, an
-/// older one does not.
+/// Marks and returns contained patches whose fix the present version lacks, according to `version`. Without a stated
+/// version, the patch was contained by its bytes: a newer version keeps them, an older one does not.
 pub(super) fn lose_contained(
     list: &mut OvertakenPatches,
     version: impl Fn(NativeManager, &str) -> Option<String>,
@@ -57,7 +56,7 @@ pub(super) fn lose_contained(
     lost
 }
 
-/// Makes those lost patches contained whose bytes are at all of their paths again.
+/// Marks lost patches as contained if their bytes are at all paths again.
 pub(super) fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
     for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Lost) {
         let is_there = |lost: &LostPath| {
@@ -70,7 +69,6 @@ pub(super) fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
     }
 }
 
-/// Returns the line of an applied patch whose loss is accepted beforehand.
 pub(super) fn accepted_beforehand(id: &PatchId, marker: &str, time: &str) -> OvertakenPatch {
     OvertakenPatch {
         root: marker.to_owned(),
@@ -86,8 +84,7 @@ pub(super) fn accepted_beforehand(id: &PatchId, marker: &str, time: &str) -> Ove
     }
 }
 
-/// Returns the plan of a run that changes records of these packages alone.
-/// `named` is the package that stands in the closing lines of `contents`, if they were written.
+/// Plans a run for records only. Closing lines of `contents` name the package `named`.
 pub(super) fn records_alone(
     records: Vec<RecordChange>,
     packages: Vec<PkgInst>,
@@ -104,9 +101,9 @@ pub(super) struct EndingPatches<'a> {
     pub(super) packages: &'a BTreeMap<PkgInst, Installed>,
     pub(super) changes: &'a BTreeMap<PkgInst, NativeChange>,
     pub(super) known: &'a OvertakenPatches,
-    /// The objects of the patches; `None` if all of them count as gone.
+    /// `None` if all objects count as gone.
     pub(super) facts: Option<&'a Facts>,
-    /// Returns the native package that took the place of one that was removed.
+    /// Returns the native package that replaced a removed one.
     pub(super) successor: &'a dyn Fn(&PatchId, &PkgInst, &NativeOrigin) -> Option<NativeOwner>,
 }
 
@@ -119,8 +116,8 @@ struct PackageEnd {
 }
 
 impl EndingPatches<'_> {
-    /// Returns how a patch of these packages ends: lost to the first package without its fix, else contained in the first one,
-    /// else removed with the first one.
+    /// A patch is lost to the first package without its fix, else contained in the first one, else removed with the
+    /// first one.
     pub(super) fn end(&self, id: &PatchId, packages: &[PkgInst]) -> OvertakenPatch {
         let ends = self.ends(id, packages);
         let of = |state: OvertakenState| ends.iter().position(|end| end.state == state);
@@ -137,8 +134,8 @@ impl EndingPatches<'_> {
         end
     }
 
-    /// Returns the lines of the patches that stand and lost their fix at some paths. A superseded patch is reported when the
-    /// later patch is backed out.
+    /// Returns standing patches that lost their fix at some paths. A superseded patch is reported when the later one is
+    /// backed out.
     pub(super) fn all_partly_lost(&self, facts: &Facts) -> Vec<OvertakenPatch> {
         let standing = facts.applied.iter().filter(|patch| {
             patch.packages.iter().any(|package| self.changes.contains_key(package))
@@ -168,7 +165,7 @@ impl EndingPatches<'_> {
         Some(line)
     }
 
-    /// Returns the line of an applied patch whose changes at these paths dpkg-statoverride(1) undoes.
+    /// For changes undone by dpkg-statoverride(1).
     pub(super) fn overridden(
         &self,
         id: &PatchId,
@@ -190,7 +187,7 @@ impl EndingPatches<'_> {
         line
     }
 
-    /// Returns the line of a patch that loses these paths to another package. `is_whole` tells whether they are all of them.
+    /// `is_whole`: these are all of its paths.
     pub(super) fn taken_over(
         &self,
         id: &PatchId,
@@ -281,7 +278,7 @@ impl EndingPatches<'_> {
     }
 }
 
-/// Ends in a plan the keeping of what is the native manager's or gone. Returns what is kept besides; `None` if all stays.
+/// Plans to stop keeping objects that are gone or the native manager's. `None` if nothing changes.
 pub(super) fn end_keeping(
     ground: &RootAndPolicy,
     (plan, facts): (&mut Plan, &Facts),

@@ -1,4 +1,4 @@
-//! What is known before a refresh is planned, and what follows for the undo data of the patches.
+//! Facts for a refresh, and their consequences for undo data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,19 +38,18 @@ pub(super) struct Facts {
     pub(super) list: OvertakenPatches,
     pub(super) changes: BTreeMap<PkgInst, NativeChange>,
     pub(super) changed: Vec<ChangedPackage>,
-    /// The undo data of all patches of every package that a patch of a changed one is applied to, in the order of
-    /// application.
+    /// Undo data of all patches of packages that share a patch with a changed one, in order of application.
     pub(super) saved: SavedPatches,
     pub(super) inventory: Inventory,
     pub(super) native: BTreeMap<PkgInst, NativeListed>,
     pub(super) standings: Standings,
 }
 
-/// The remaining undo data of the patches of changed packages, and the objects of an administrator that only it holds.
+/// Remaining undo data of changed packages, and administrators' objects that only it holds.
 pub(super) struct TrimmedPatches<'f> {
     pub(super) trimmed: BTreeMap<OfPackage, Trimmed>,
     pub(super) edits: Vec<SavedEdit<'f>>,
-    /// Sentences for a person, about edits that stay where the patch kept them.
+    /// Tells of edits that stay where the patch kept them.
     pub(super) notes: Vec<String>,
 }
 
@@ -63,7 +62,7 @@ impl Facts {
         self.changes.values().find(of_name)?.versions().1.map(str::to_owned)
     }
 
-    /// Lets patches end whose fix each of their packages has now, even where some paths are as they left them.
+    /// Ends patches whose fix each package now has, even if some paths are as the patch left them.
     pub(super) fn end_fixed(&mut self) {
         let (packages, changes) = (&self.packages, &self.changes);
         let is_fixed = |id: &PatchId, of: &[PkgInst]| {
@@ -136,8 +135,8 @@ impl Facts {
         TrimmedPatches { trimmed, edits, notes }
     }
 
-    /// The paths of a package that patches which stand hold or added; with the line that the last of them recorded, where a
-    /// patch after it recorded another one and ends.
+    /// Returns paths of standing patches, with the last line recorded by one of them if a patch that ends recorded
+    /// another.
     pub(super) fn held(
         &self,
         package: &PkgInst,
@@ -170,7 +169,7 @@ impl Facts {
         held.collect()
     }
 
-    /// The patches of a package of which a part was handed over, now or before.
+    /// Returns patches that handed a part over, now or before.
     pub(super) fn overtaken(&self, package: &PkgInst, trimmed: &BTreeMap<OfPackage, Trimmed>) -> Vec<String> {
         let installed = self.packages.get(package);
         let before = installed.map(|one| one.params.text(NATIVE_OVERTAKEN).into_owned()).unwrap_or_default();
@@ -223,7 +222,7 @@ impl Facts {
         report
     }
 
-    /// Returns the applied revision or obsoleting patch that replaces a patch. Only the loss of that one is reported.
+    /// Only the loss of the effective revision or obsoleting patch is reported.
     pub(super) fn effective_instead(&self, id: &PatchId) -> Option<String> {
         Some(match self.applied.superseded(id)? {
             Superseded::Revision(by) => by.to_string(),
@@ -257,7 +256,7 @@ impl Facts {
         put.collect()
     }
 
-    /// The native package that took the place of one that was removed: it owns a path that the patch replaced, or says so.
+    /// The successor owns a path that the patch replaced, or declares it.
     pub(super) fn successor(
         &self,
         root: &Root,
@@ -276,7 +275,7 @@ impl Facts {
         owner.or_else(|| origin.manager.successors(root, &origin.name).into_iter().next())
     }
 
-    /// The applied patches with a requirement that this one met, and that nothing meets any more.
+    /// Returns applied patches whose requirement only this one met.
     fn users(&self, id: &PatchId, unmet: &[UnmetRequirement]) -> Vec<PatchId> {
         let obsoletes = self.applied.get(id).map(|patch| patch.obsoletes.clone()).unwrap_or_default();
         let of = unmet.iter().filter(|one| one.requirement.is_met_by(id, &obsoletes));
@@ -284,7 +283,7 @@ impl Facts {
         users.into_iter().cloned().collect()
     }
 
-    /// A patch whose fix was contained, and is not in the version that is there now.
+    /// For a contained patch whose fix the present version lacks.
     pub(super) fn lost_again(
         &self,
         patch: OvertakenPatch,
@@ -296,7 +295,7 @@ impl Facts {
         EndedPatch { patch, packages: Vec::new(), required_by }
     }
 
-    /// The objects of a patch that ends and stay because somebody wrote to them.
+    /// Returns edited objects, which stay when the patch ends.
     fn edited(&self, going: &GoingPatch) -> Vec<String> {
         let mut notes = Vec::new();
         for package in &going.packages {
@@ -323,7 +322,7 @@ impl Facts {
     }
 }
 
-/// Returns what a patch of these packages says of native versions with its fix. `all` are the packages of the root.
+/// Returns native versions with the fix. `all` are the packages of the root.
 pub(super) fn fixed_in(
     all: &BTreeMap<PkgInst, Installed>,
     id: &PatchId,
@@ -338,13 +337,12 @@ fn paths<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> BTreeSet<String> 
     records.filter(|record| record.has_path()).map(|record| record.path.clone()).collect()
 }
 
-/// A package whose registration is stale.
 pub(super) struct ChangedPackage {
     pub(super) package: PkgInst,
     pub(super) change: NativeChange,
     pub(super) native: Option<NativePackage>,
     pub(super) registered: NativeRegistration,
-    /// The paths of its registration, each with its type.
+    /// Registered paths, with types.
     pub(super) lines: BTreeMap<ObjectPath, Ftype>,
 }
 
@@ -404,8 +402,7 @@ impl ChangedPackage {
         !self.is_same() && self.native.as_ref().is_some_and(|native| native.paths.contains_key(path))
     }
 
-    /// The listed paths at which something other than the native object is, or nothing. Those in `held` are the matter of
-    /// patches.
+    /// Returns listed paths without the native object, except paths in `held`, which patches changed.
     pub(super) fn differing(
         &self,
         root: &Root,
@@ -428,7 +425,7 @@ impl ChangedPackage {
         Ok(differing)
     }
 
-    /// The listed directories that are there although nothing is that is listed in them: their manager left them out.
+    /// Returns existing directories whose contents the native manager left out.
     pub(super) fn left_out(&self, inventory: &Inventory) -> BTreeSet<ObjectPath> {
         let (mut filled, mut lacking) = (BTreeSet::new(), BTreeSet::new());
         let listed = || self.native.iter().flat_map(|native| native.paths.keys());
@@ -452,7 +449,7 @@ impl ChangedPackage {
         let mut params = Params::new();
         params.set("PKG", self.package.abbreviation());
         params.set("VERSION", native.version.as_str());
-        // Also for the copy from which a lost pkginfo is made anew.
+        // Also needed to rebuild a lost pkginfo.
         self.change.origin().write(&mut params);
         native.registration().write(&mut params);
         params.set("ARCH", native.arch.as_str());
@@ -460,7 +457,7 @@ impl ChangedPackage {
             params.set("NAME", title.as_str());
         }
         let ftype = |path: &ObjectPath, listed: Ftype| match self.lines.get(path) {
-            // As the operator wanted it when the package was adopted.
+            // Keeps the operator's choice at the adoption.
             Some(own @ (Ftype::Editable | Ftype::Volatile)) => *own,
             _ => listed,
         };
@@ -481,11 +478,11 @@ pub(super) type OfPackage = (PkgInst, PatchId);
 pub(super) struct SavedPatch {
     pub(super) package: PkgInst,
     pub(super) id: PatchId,
-    /// As its save directory is named.
+    /// Name of the save directory.
     name: String,
     kept: Option<Manifest>,
     pub(super) archive: Option<VerifiedUndo>,
-    /// The native version that it was applied to, if that is known.
+    /// Native version that it was applied to, if known.
     pub(super) native: Option<String>,
 }
 
@@ -521,12 +518,12 @@ impl SavedPatches {
         self.all.iter().find(|one| one.package == *package && one.id == *id)
     }
 
-    /// Returns the sources of content, by the places that [`trimmed`](Self::trimmed) gives.
+    /// In the order of [`trimmed`](Self::trimmed).
     pub(super) fn content(&self) -> ArchiveSources<'_> {
         sources(self.all.iter().filter_map(|one| one.archive.as_ref()), &[])
     }
 
-    /// The undo data of all, trimmed. `trimmed` has what is left of that of changed packages.
+    /// `trimmed` is the remaining undo data of changed packages.
     pub(super) fn trimmed<'a>(
         &'a self,
         trimmed: &'a BTreeMap<OfPackage, Trimmed>,
@@ -551,7 +548,7 @@ fn saved(
     let name = installed::saved_as(&view, package, id)?;
     let reader = input.ground.undo_data(&view, None);
     let ledger = input.ledger(package)?;
-    // Its undo data loses objects, and is not here to be rewritten.
+    // It would have to be rewritten, but is not here.
     if let Some(exported) = ledger.line(&name).and_then(|line| exported(line, package)) {
         return Err(exported.into());
     }
@@ -569,7 +566,7 @@ fn saved(
     Ok(SavedPatch { package: package.clone(), id: id.clone(), name, kept, archive, native })
 }
 
-/// The undo data of a patch for a package, without what it no longer holds.
+/// Undo data without objects that the patch no longer holds.
 pub(super) struct TrimmedUndo<'a> {
     pub(super) saved: &'a SavedPatch,
     manifest: Manifest,
@@ -601,7 +598,7 @@ impl<'a> TrimmedUndo<'a> {
             }
             (Some(archive), None) => (archive.image.clone(), archive.records.clone()),
             (None, _) => {
-                // Nothing says what its parameters were before it: they stay.
+                // Its previous parameters are unknown: they stay.
                 manifest.header.parameters.clear();
                 let installed = inventory.packages.get(&saved.package);
                 let pkginfo = installed.and_then(|installed| installed.records.get(&b"pkginfo"[..])).cloned();
@@ -628,7 +625,7 @@ impl<'a> TrimmedUndo<'a> {
         }
     }
 
-    /// As that of a patch that stays; `None` if nothing says what it did.
+    /// `None` if its effects are unknown.
     pub(super) fn as_later(&self) -> Option<LaterUndo<'_>> {
         self.saved.manifest()?;
         let archive = self.saved.archive.as_ref().and_then(|one| one.as_later(self.index));
@@ -640,7 +637,6 @@ impl<'a> TrimmedUndo<'a> {
         Some(LaterUndo { package: &self.saved.package, patch, manifest: &self.manifest, archive })
     }
 
-    /// Returns the trimmed manifest.
     pub(super) fn known_manifest(&self) -> Option<(OfPackage, Manifest)> {
         self.saved.manifest()?;
         Some(((self.saved.package.clone(), self.saved.id.clone()), self.manifest.clone()))

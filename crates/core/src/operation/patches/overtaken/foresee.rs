@@ -1,4 +1,4 @@
-//! What an upgrade that is about to happen would do to the patches of adopted packages.
+//! Effects of a coming upgrade on patches of adopted packages.
 //!
 //! ```text
 //!   changes of adopted packages ─────────────────────────► end, stand
@@ -32,19 +32,18 @@ use patchadm_rootfs::{FileType, Resolver, Root, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// The effects of an upgrade.
 #[derive(Debug, Default)]
 pub struct ForeseenUpgrade {
-    /// The patches that would end or lose a part, in the order of their ids.
+    /// Would end or lose a part; sorted by id.
     pub ending: Vec<OvertakenPatch>,
-    /// The patches that have objects in other packages as well, and stand there.
+    /// Stand, but have objects in other packages.
     pub standing: Vec<PatchId>,
-    /// The policy on fixes that would be lost.
+    /// For lost fixes.
     pub policy: NativeUpgrade,
 }
 
-/// Foresees an upgrade. Of the new version of an adopted package only its number counts: all of its objects are taken for
-/// overwritten. The files of other packages are read only if an adopted package has applied patches.
+/// Of the new version, only its number counts: all of its objects count as overwritten. Files of other packages are
+/// read only if an adopted package has patches.
 pub fn foresee_upgrade(
     root: &Root,
     upcoming: &[UpcomingChange],
@@ -116,7 +115,7 @@ struct PatchedPath {
     lost: LostPath,
 }
 
-/// A package that comes or is upgraded, and may take the place of a patched one or files of it.
+/// A coming package that may replace a patched one, or take over its files.
 struct Comer<'u> {
     owner: NativeOwner,
     file: &'u str,
@@ -131,7 +130,7 @@ struct Comers<'u> {
 }
 
 impl<'u> Comers<'u> {
-    /// Asks the files of the packages that come. Without a patched package of dpkg no file is asked.
+    /// Asks for files only if dpkg has a patched package.
     fn of(root: &'u Root, packages: &BTreeMap<PkgInst, Installed>, upcoming: &'u [UpcomingChange]) -> Self {
         let patched: BTreeSet<String> = packages.values().filter_map(patched_name).collect();
         let is_candidate = |one: &&UpcomingChange| one.version.is_some() && !patched.contains(&one.name);
@@ -145,7 +144,7 @@ impl<'u> Comers<'u> {
                 let (file, version) = (one.file.as_deref()?, one.version.clone()?);
                 let mut relations = deb_file::relations(file);
                 relations.retain(|relation| patched.contains(&relation.name));
-                // A package that is removed leaves its paths to whoever brings them.
+                // A removed package leaves its paths to others.
                 let is_concerned = !relations.is_empty() || any_removed && one.is_new;
                 let (name, arch) = (one.name.clone(), one.arch.clone());
                 let origin = NativeOrigin { manager: NativeManager::Dpkg, name, arch, version: None };
@@ -157,7 +156,6 @@ impl<'u> Comers<'u> {
         Self { root, all: comers.into_iter().flatten().collect() }
     }
 
-    /// Returns the paths of the patches that one of the packages may take over.
     fn patched(
         &self,
         ground: &RootAndPolicy,
@@ -184,7 +182,7 @@ impl<'u> Comers<'u> {
         if patches.is_empty() {
             return Ok(BTreeMap::new());
         }
-        // Nothing is planned here, so the moment does not matter.
+        // Nothing is planned here, so the time does not matter.
         let moment = NaiveDateTime::default();
         let now = Now { utc: moment, local: moment, host: String::new() };
         let request = BackOutRequest::default();
@@ -199,7 +197,7 @@ impl<'u> Comers<'u> {
         Ok(paths)
     }
 
-    /// Returns the package that takes the place of one that is removed: it says so, or brings a path of the patch.
+    /// The successor declares it, or delivers a path of the patch.
     fn successor(
         &self,
         root: &Root,
@@ -252,7 +250,7 @@ fn patched_name(installed: &Installed) -> Option<String> {
     (is_patched && origin.manager == NativeManager::Dpkg).then_some(origin.name)
 }
 
-/// Returns the path of a record of a patch; `None` for a directory, which packages share.
+/// `None` for a directory, which packages share.
 fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<PatchedPath> {
     let path = record.object_path().filter(|_| record.has_path())?;
     let states = [&record.was, &record.became].into_iter().flatten();
@@ -264,7 +262,7 @@ fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<Patche
     Some(PatchedPath { place: resolver.locate_object(&path).unwrap_or(path), lost })
 }
 
-/// Returns the coming change of an adopted package. `registered` are the origins of all adopted packages.
+/// `registered` are the origins of all adopted packages.
 fn change(
     installed: &Installed,
     registered: &BTreeSet<NativeOrigin>,
@@ -276,7 +274,7 @@ fn change(
     let is_exact = |one: &&UpcomingChange| {
         one.arch.as_ref().zip(origin.arch.as_ref()).is_none_or(|(one, own)| one == own)
     };
-    // With another version a package may have another architecture, unless it can be there for several at once.
+    // Another version may have another architecture, unless several can be installed together.
     let is_for_another = |one: &&UpcomingChange| {
         let is_other = |arch: &String| {
             let other = NativeOrigin { arch: Some(arch.clone()), ..origin.clone() };
@@ -299,8 +297,7 @@ mod tests {
     use patchadm_inputs::native::upcoming_changes;
     use patchadm_svr4::package::Params;
 
-    /// Returns the coming version of each of these native packages, registered at version 1: `-` if it is removed, empty if it
-    /// stays.
+    /// Returns the coming versions: `-` if removed, empty if unchanged. All are registered at version 1.
     fn foreseen(registered: &[&str], upcoming: &str) -> Vec<String> {
         let upcoming = upcoming_changes(upcoming.as_bytes()).unwrap();
         let packages: Vec<Installed> = registered

@@ -1,11 +1,9 @@
-//! `adopt --refresh`: registrations follow what the package manager of the system did, and the patches of the packages with
-//! them.
+//! `adopt --refresh`: registrations and patches follow the system's package manager.
 //!
 //! ```text
 //!   stale registrations ─► native records ─► undo data of their patches ─► survey ─► standings ─► plan ─► one run
 //! ```
-//! One transaction for all packages: after a failure the records are as before, and the objects are always those that the
-//! package manager wrote, or that a patch put there since.
+//! One transaction for all packages. Only records change: objects stay as the package manager or a patch left them.
 
 pub(in crate::operation) mod ended;
 mod facts;
@@ -37,7 +35,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use planner::{planned_refresh, refresh_locked, unadopted_version};
 
-/// Refreshes the stale registrations of a root. Where nothing is stale nothing is locked or written.
+/// Locks and writes nothing if nothing is stale.
 pub fn refresh_registrations(
     root: &Root,
     request: &RefreshRequest,
@@ -70,7 +68,7 @@ pub fn refresh_registrations(
     let report = loop {
         match refresh() {
             Ok(report) => break report.unwrap_or_default(),
-            // Each repair is a run of its own, after which that record is whole.
+            // Each repair is a run that completes the record.
             Err(failure) => notes.extend(repaired(&session, failure)?),
         }
     };
@@ -78,9 +76,9 @@ pub fn refresh_registrations(
     Ok(RefreshReport { recovered: session.recovered, notes, ..report })
 }
 
-/// Tells whether nothing is stale, without a lock. A hook ignores unfinished changes: its package manager calls it again.
+/// Uses no lock. A hook ignores unfinished changes: its package manager calls again.
 fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result<bool, Failure> {
-    // The records of a run that did not end are neither those before it nor those after it.
+    // Records of an unfinished run are in between.
     let is_between = open_run(root)?.is_some();
     if is_between || !request.accept.is_empty() || !request.packages.is_empty() {
         return Ok(false);
@@ -104,14 +102,14 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result
             && ground.overruled(&packages)?.is_empty())
 }
 
-/// Returns all packages, or refuses a registration as [`registrations_must_be_whole`] does. Only packages that lack a parameter
-/// are looked at twice, because package managers wait for this.
+/// Returns all packages, or fails as [`registrations_must_be_whole`] does. Looks again only at packages without a
+/// parameter, because package managers wait for this.
 fn packages_with_whole_registrations(
     ground: &RootAndPolicy,
 ) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
     let packages = match ground.packages() {
         Ok(packages) => packages,
-        // A registration that can be made anew goes before any other damage.
+        // A repairable registration comes before other damage.
         Err(failure) => return registrations_must_be_whole(&ground.root).and(Err(failure)),
     };
     let view = RecordView::live(&ground.root);
@@ -122,7 +120,7 @@ fn packages_with_whole_registrations(
     Ok(packages)
 }
 
-/// Refuses a registration of which parameters are missing. Other packages are not the concern of a refresh.
+/// Ignores other packages.
 fn registrations_must_be_whole(root: &Root) -> Result<(), Failure> {
     let view = RecordView::live(root);
     all::each(&view, |package| registration_must_be_whole(package).map(|()| None::<()>)).map(drop)
@@ -135,8 +133,7 @@ fn registration_must_be_whole(package: &PackageRecords<'_>) -> Result<(), Failur
     }
 }
 
-/// Makes the record of an adopted package anew whose damage is the failure, so that a refresh takes it up. Returns the notes
-/// about that.
+/// Rebuilds a damaged record of an adopted package, so that a refresh updates it. Returns notes.
 fn repaired(session: &Session<'_>, failure: Failure) -> Result<Vec<String>, Failure> {
     let Some((package, damage)) = damaged_registration(&failure) else { return Err(failure) };
     match mend_registration(session, &package)? {
@@ -148,7 +145,7 @@ fn repaired(session: &Session<'_>, failure: Failure) -> Result<Vec<String>, Fail
     }
 }
 
-/// Returns the package whose registration is damaged, where that is the failure and something may be left of it.
+/// `None` if the failure is something else, or nothing is left.
 fn damaged_registration(failure: &Failure) -> Option<(PkgInst, RecordDamage)> {
     let damage = failure.damage()?;
     match RegistrationRepair::of(damage)? {

@@ -1,5 +1,4 @@
-//! What queries tell of adopted packages: which registrations are stale, what a refresh would make of their patches, and
-//! which patches ended.
+//! For queries: stale registrations, effects of a refresh on patches, and ended patches.
 
 use std::collections::BTreeMap;
 
@@ -22,40 +21,36 @@ use patchadm_rootfs::{Root, never};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 
-/// The state of adopted packages and their patches.
 #[derive(Debug, Default)]
 pub struct NativeOverview {
-    /// The packages that their manager changed since.
     pub changes: BTreeMap<PkgInst, NativeChange>,
-    /// The patches that a refresh would end.
     pub would_end: Vec<EndedPatch>,
-    /// The patches that stand and that a refresh would find lost at some paths.
+    /// Stand, but a refresh would find them lost at some paths.
     pub would_lose: Vec<OvertakenPatch>,
-    /// The patches of which a part was, or would be, handed over.
+    /// A part was, or would be, handed over.
     pub partly: Vec<PatchId>,
-    /// The patches that ended and whose fix is contained or lost; without the lost ones that something else has made good.
+    /// Contained or lost; without losses that something else has made good.
     pub ended: Vec<OvertakenPatch>,
-    /// The patches that ended, whose fix is lost and whose loss was accepted; without those that something else has made good.
+    /// Losses that were accepted and not made good.
     accepted: Vec<OvertakenPatch>,
-    /// The patches that went with their packages.
+    /// Removed with their packages.
     removed: Vec<OvertakenPatch>,
-    /// Why it is not known what a refresh would do.
+    /// Why the effects of a refresh are unknown.
     pub unknown: Option<String>,
 }
 
 impl NativeOverview {
-    /// Looks at a root. Where no package was adopted from a package manager, as the caller knows, and no patch ended, no
-    /// package is read.
+    /// Reads no package if none was adopted (`has_native`) and no patch ended.
     pub fn of(root: &Root, now: &Now, has_native: bool) -> Result<Self, Failure> {
         Self::read(root, Some(now), has_native)
     }
 
-    /// Reads only the list of ended patches; empty if that fails.
+    /// Reads only the list of ended patches; empty on failure.
     pub fn of_ended(root: &Root) -> Self {
         Self::read(root, None, false).unwrap_or_default()
     }
 
-    /// Foresees a refresh of this moment, if one is given.
+    /// With `now`, foresees a refresh.
     fn read(root: &Root, now: Option<&Now>, has_native: bool) -> Result<Self, Failure> {
         let mut overview = Self::default();
         let mut list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?;
@@ -113,7 +108,7 @@ impl NativeOverview {
         Ok(overview)
     }
 
-    /// Does the same for a query that answers anyhow: after a failure, that is why nothing is known.
+    /// For queries that answer in any case: a failure becomes the reason in `unknown`.
     pub fn as_far_as_known(root: &Root, now: &Now, has_native: bool) -> Self {
         Self::of(root, now, has_native)
             .unwrap_or_else(|failure| Self { unknown: Some(failure.to_string()), ..Self::default() })
@@ -181,45 +176,44 @@ impl NativeOverview {
         Ok(())
     }
 
-    /// The patches whose fix is lost, or would be: those that ended, then those that a refresh would end.
+    /// Ended patches, then those that a refresh would end.
     pub fn lost(&self) -> impl Iterator<Item = &OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch);
         let all = self.ended.iter().chain(would).chain(&self.would_lose);
         all.filter(|one| one.state.is_lost())
     }
 
-    /// The patches whose fix is lost, or would be, and whose loss was accepted, in the same order.
+    /// Ended patches, then those that a refresh would end.
     pub fn accepted(&self) -> impl Iterator<Item = &OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch);
         let all = self.accepted.iter().chain(would).chain(&self.would_lose);
         all.filter(|one| one.state == OvertakenState::Accepted)
     }
 
-    /// Returns how a patch ended or lost a part of its fix, or would with the next refresh.
+    /// Includes effects of the next refresh.
     pub fn of_patch(&self, id: &str) -> Option<&OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch).chain(&self.would_lose);
         let mut all = would.chain(&self.ended).chain(&self.accepted).chain(&self.removed);
         all.find(|one| one.patch == id)
     }
 
-    /// Returns the losses of an applied patch, present or with the next refresh, unless they were accepted.
+    /// Includes effects of the next refresh; excludes accepted losses.
     pub fn partly_lost(&self, id: &str) -> Option<&OvertakenPatch> {
         let mut all = self.would_lose.iter().chain(&self.ended);
         all.find(|one| one.patch == id && one.state == OvertakenState::PartlyLost)
     }
 
-    /// Returns the effect of a refresh on a patch.
     pub fn would_end(&self, id: &str) -> Option<&OvertakenPatch> {
         self.would_end.iter().map(|one| &one.patch).find(|one| one.patch == id)
     }
 }
 
-/// Tells whether a patch of this state is not applied any more. Its end is that of the revisions before it.
+/// False if the patch is still applied. The end covers earlier revisions.
 fn is_end(state: OvertakenState) -> bool {
     !matches!(state, OvertakenState::PartlyLost | OvertakenState::AcceptedBeforehand)
 }
 
-/// The patches of which a part was handed over before.
+/// Handed over before.
 fn partly(packages: &BTreeMap<PkgInst, Installed>, applied: &AppliedPatches) -> Vec<PatchId> {
     let texts = packages.values().map(|installed| installed.params.text(NATIVE_OVERTAKEN));
     let words: Vec<String> =
@@ -251,8 +245,7 @@ impl Versions<'_> {
     }
 }
 
-/// Tells whether a patch still stands without some of its paths. Its undo data lacks them; that of a patch applied again has
-/// them.
+/// Undo data of a patch that stands in part lacks some paths; that of a patch applied again has them.
 fn stands_in_part(
     view: &RecordView<'_>,
     lost: &OvertakenPatch,
@@ -268,8 +261,8 @@ fn stands_in_part(
     Ok(!lost.is_empty())
 }
 
-/// Tells whether a lost fix is back: through the patch, a later one, or a later version. `stands` is true for an applied patch
-/// that lost its fix at some paths.
+/// A fix comes back through the patch, a later one, or a later version. `stands`: an applied patch lost its fix at some
+/// paths.
 fn is_made_good(
     lost: &OvertakenPatch,
     id: Option<&PatchId>,
@@ -277,7 +270,7 @@ fn is_made_good(
     (applied, versions): (&AppliedPatches, &Versions<'_>),
 ) -> bool {
     if let Some(id) = id {
-        // Somebody backed out a patch that was partly lost and is not applied.
+        // A partly lost patch that is not applied was backed out.
         let is_over = lost.state == OvertakenState::PartlyLost || applied.get(id).is_some();
         let is_again = is_over && !stands || applied.later_revision(id).is_some();
         if is_again || applied.obsoleted_by(id).is_some() {

@@ -1,4 +1,4 @@
-//! The plan of a refresh: which packages changed, what their patches still hold, and what follows.
+//! Plans a refresh: changed packages, their patches, and the consequences.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
 use patchadm_svr4::places;
 
-/// Plans a refresh that is only foreseen; `None` if nothing is stale.
+/// `None` if nothing is stale.
 pub(in crate::operation) fn planned_refresh(
     ground: &RootAndPolicy,
     request: &RefreshRequest,
@@ -50,8 +50,7 @@ pub(in crate::operation) fn planned_refresh(
     Ok(refresher.planned()?.map(|planned| (planned.report, planned.plan)))
 }
 
-/// Refreshes registrations of a root that is locked; `None` if nothing is stale. If one run for all of them fails and is
-/// rolled back, they are refreshed one by one.
+/// `None` if nothing is stale. If one run for all packages fails and is rolled back, refreshes one by one.
 pub(in crate::operation) fn refresh_locked(
     session: &Session<'_>,
     request: &RefreshRequest,
@@ -90,7 +89,6 @@ fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<RefreshRepo
     Ok(report)
 }
 
-/// The changes by package managers, by adopted package.
 type NativeChanges = BTreeMap<PkgInst, NativeChange>;
 
 pub(super) struct PlannedRefresh {
@@ -104,13 +102,13 @@ pub(super) struct Refresher<'a> {
     pub(super) request: &'a RefreshRequest,
     pub(super) now: &'a Now,
     pub(super) time: &'a str,
-    /// Asks for a signal, which ends the planning: from package to package, and while undo data and objects are read.
+    /// Checked between packages, and while undo data and objects are read.
     pub(super) interrupt: Interrupt<'a>,
 }
 
 impl Refresher<'_> {
-    /// Plans the refresh; `None` if nothing is to be done. One plan serves all stale packages. If there is none for all of
-    /// them, the packages that stand against it stay stale, each with its reason.
+    /// `None` if nothing is to be done. One plan serves all stale packages. If that is impossible, the obstructing
+    /// packages stay stale, each with its reason.
     pub(super) fn planned(&self) -> Result<Option<PlannedRefresh>, Failure> {
         let packages = self.ground.packages()?;
         let (changes, left) = self.changes(&packages)?;
@@ -133,7 +131,7 @@ impl Refresher<'_> {
         self.planned_for(&packages, fitting, left)
     }
 
-    /// Plans the refresh of these packages; `left` are the others that are stale.
+    /// `left` are the other stale packages.
     fn planned_for(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -153,7 +151,7 @@ impl Refresher<'_> {
         Ok(Some(planned))
     }
 
-    /// Plans new stamps for registrations whose records only have another one, if nothing is stale.
+    /// Plans new stamps if nothing is stale.
     fn renewing(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -196,8 +194,8 @@ impl Refresher<'_> {
         Ok(Some(RecordChange::Write { path, bytes: params::write(&params), mode, mtime: None }))
     }
 
-    /// Plans what becomes of the list of patches that ended, where nothing is stale: fixes that were contained in packages which
-    /// nobody adopted may be lost again, and losses are accepted.
+    /// For a root where nothing is stale: fixes in packages that nobody adopted may be lost again, and losses are
+    /// accepted.
     fn accepting(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -223,7 +221,7 @@ impl Refresher<'_> {
         let is_adopted =
             |(_, installed): &(&PkgInst, &Installed)| NativeOrigin::of(&installed.params).is_some();
         let adopted = packages.iter().find(is_adopted).map(|(package, _)| package.clone());
-        // The package of a lost patch may be gone, and be the last that was adopted.
+        // The package of a lost patch may be gone, and the last adopted one.
         let gone = || list.patches.iter().find_map(|one| PkgInst::new(&one.package).ok());
         let Some(named) = adopted.clone().or_else(gone) else {
             return Err(Reason::NoSuchPackage.of(Command::AdoptRefresh, &"").into());
@@ -234,8 +232,7 @@ impl Refresher<'_> {
         Ok(Some(PlannedRefresh { plan, undo, report }))
     }
 
-    /// The list of patches that ended, with the losses that the caller accepts: of patches that were lost, and beforehand
-    /// of applied ones.
+    /// Adds accepted losses: of lost patches, and beforehand of applied ones.
     fn accepted(
         &self,
         mut list: OvertakenPatches,
@@ -269,7 +266,7 @@ impl Refresher<'_> {
         Failure::unless_interrupted(self.interrupt)
     }
 
-    /// The changes that a refresh takes up, and those that it leaves.
+    /// Splits changes into those of this refresh and others.
     fn changes(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -304,7 +301,7 @@ impl Refresher<'_> {
         let concerned = applied.packages().iter().flat_map(|records| {
             records.list.iter().filter(|id| of_changed(id)).map(|id| (records.package.clone(), id.clone()))
         });
-        // Also the patches that stand beside them: they may take something over.
+        // Standing patches may take something over.
         let ended_in: BTreeSet<PkgInst> = concerned.map(|(package, _)| package).collect();
         let of_packages = applied.packages().iter().filter(|records| ended_in.contains(&records.package));
         let all: Vec<OfPackage> = of_packages
@@ -389,7 +386,7 @@ impl Refresher<'_> {
             successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
-        // The loss of a superseded patch is reported once the later patch is backed out.
+        // The loss of a superseded patch is reported when the later one is backed out.
         let is_noted = |(going, end): &(&GoingPatch, &OvertakenPatch)| {
             end.state.is_lost() || facts.effective_instead(&going.id).is_none()
         };
@@ -444,8 +441,8 @@ impl Refresher<'_> {
         Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
     }
 
-    /// The requirements of patches that stay, which were met before the packages were changed and are not any more. `before`
-    /// and `after` are the lists of patches that ended.
+    /// Returns requirements of staying patches that were met before and are not after. `before` and `after` are lists
+    /// of ended patches.
     fn unmet(
         &self,
         facts: &Facts,
@@ -485,7 +482,7 @@ impl Refresher<'_> {
             let paths: BTreeSet<ObjectPath> = held.values().map(|one| one.place.clone()).collect();
             let mut differing: BTreeSet<ObjectPath> =
                 one.differing(root, &facts.inventory, &paths)?.into_iter().collect();
-            // The undo data of a standing patch still has what an administrator had written before it.
+            // The undo data still has an administrator's earlier changes.
             let before = params.map(differing_of).unwrap_or_default();
             differing.extend(before.into_iter().filter(|path| paths.contains(path)));
             let refreshed = RefreshedSoftware {
@@ -505,7 +502,6 @@ impl Refresher<'_> {
         Ok(packages)
     }
 
-    /// Decides anew about libraries that what goes takes along.
     fn settle_libraries(&self, plan: &mut Plan, facts: &Facts) -> Result<(), Failure> {
         let kept = end_keeping(self.ground, (plan, facts), self.now)?;
         if plan.changes.is_empty() {
@@ -526,8 +522,8 @@ impl Refresher<'_> {
     }
 }
 
-/// Returns the oldest version of a native package that is installed and that nobody adopted; `None` if its manager has none,
-/// or has not finished with it. Of an adopted one its registration says which version counts.
+/// Returns the oldest installed version of a package that nobody adopted; `None` if it is missing or unfinished. For
+/// adopted packages, the registration counts.
 pub(super) fn unadopted_version(
     root: &Root,
     packages: &BTreeMap<PkgInst, Installed>,
@@ -540,7 +536,6 @@ pub(super) fn unadopted_version(
     manager.installed_versions(root, name).into_iter().next()
 }
 
-/// The change of a package that no refresh can take up now.
 fn not_taken_up(change: &NativeChange, failure: &Failure) -> NativeChange {
     NativeChange::Unknown { origin: change.origin().clone(), reason: failure.to_string() }
 }
@@ -553,8 +548,7 @@ fn record_of(end: &OvertakenPatch) -> String {
     }
 }
 
-/// The list of patches that ended, with those of this refresh and those that stand in part. What was lost to a package that was
-/// removed without a successor is no loss any more.
+/// Adds patches of this refresh. A patch lost to a package that was removed without a successor is no loss any more.
 fn list_after(
     list: &OvertakenPatches,
     ended: &[OvertakenPatch],

@@ -1,12 +1,6 @@
-//! The scripts of a patch itself: prepatch and postpatch, prebackout and postbackout.
-//!
-//! They run as the caller, in the directory of the patch: the one that the user named, a private copy if the patch came in
-//! one file, or at a backout the directory of the database. A script needs execute permission and an existing interpreter;
-//! without a line `#!`, sh(1) runs it.
-//!
-//! The scripts for the backout lie below `var/sadm/patch` for years. A script that was recorded by the run that applied the
-//! patch may run if it still has that content. There is no record of a script that a classic tool left: it runs if only the
-//! superuser could have written it since, and this is reported.
+//! A patch's own scripts (prepatch and so on), run as the caller in the patch's directory, a private copy, or the
+//! database. Kept scripts lie in `var/sadm/patch` for years: one runs if it has the recorded content, or, left by a
+//! classic tool, if only the superuser could have changed it.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -36,12 +30,11 @@ pub(crate) struct HookDirectory {
 }
 
 impl HookDirectory {
-    /// Uses the directory of the database.
     pub(crate) fn at(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// Returns the directory of a delivered patch. If that is no directory, copies its scripts and README below `private`.
+    /// Copies scripts and README below `private` if the source is no directory.
     pub(super) fn of(source: &Source, image: &Image, private: &Path) -> io::Result<Self> {
         if source.form() == Form::Directory {
             return Ok(Self { directory: std::path::absolute(source.path())? });
@@ -81,7 +74,7 @@ impl HookDirectory {
         read.map(|_| text).map_err(failed)
     }
 
-    /// Returns the file that sh(1) runs for a script: the script, or one that starts its interpreter, made in `private`.
+    /// Returns the script, or a starter of its interpreter, made in `private`.
     pub(in crate::operation) fn file(&self, name: &str, private: &Path) -> Result<PathBuf, ScriptFailure> {
         let file = self.directory.join(name);
         let refuse = |reason: String| ScriptFailure::not_executable(name, reason);
@@ -104,8 +97,7 @@ impl HookDirectory {
     }
 }
 
-/// Refuses these scripts of a patch if one of them could not be run: those in the directory of the patch, or those in its
-/// archive.
+/// Refuses scripts that cannot be run, in the patch's directory or its archive.
 pub(in crate::operation::patches) fn must_be_executable(
     source: &Source,
     image: &Image,
@@ -115,21 +107,21 @@ pub(in crate::operation::patches) fn must_be_executable(
         let directory = std::path::absolute(source.path()).unwrap_or_else(|_| source.path().to_owned());
         return HookDirectory::at(directory).must_be_executable(names.iter().copied());
     }
-    // Copies of the others get every right.
+    // Copies of the others get all permissions.
     let delivered = named(&image.hooks).into_iter().filter(|(name, _)| names.contains(name));
     delivered
         .filter_map(|(name, text)| Some((name, text?)))
         .try_for_each(|(name, text)| Interpreter::of(name, text).map(drop))
 }
 
-/// The program that a script names in its first line, and the argument there.
+/// From the first line, with its argument.
 struct Interpreter<'t> {
     program: &'t [u8],
     argument: &'t [u8],
 }
 
 impl<'t> Interpreter<'t> {
-    /// Returns the interpreter; `None` if the script names none. Refuses one that does not exist.
+    /// `None` without `#!`. Fails if it does not exist.
     fn of(name: &str, text: &'t [u8]) -> Result<Option<Self>, ScriptFailure> {
         let Some(line) = text.strip_prefix(b"#!").and_then(|rest| rest.split(|&byte| byte == b'\n').next())
         else {
@@ -171,19 +163,18 @@ fn quoted(word: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The largest script that is read for the comparison.
 const LARGEST: u64 = 16 << 20;
 
-/// The entry of the root's ledger about a script that is kept for a patch.
+/// The ledger's entry about a kept script.
 enum Recorded {
-    /// No entry for the patch: a classic tool applied it.
+    /// A classic tool applied the patch.
     Nothing,
-    /// An entry for the patch, without this script.
+    /// The patch has an entry without this script.
     NoSuchScript,
     Digest(Digest),
 }
 
-/// Looks a script of a patch up in the ledgers of all packages: each package of the patch has it in its line.
+/// Each package of the patch has the script in its line.
 fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recorded, Failure> {
     let view = RecordView::live(&ground.root);
     let mut found = Recorded::Nothing;
@@ -196,7 +187,7 @@ fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recor
         if let Some(digest) = ledger.script_digest(patch.as_str(), name) {
             return Ok(Recorded::Digest(digest));
         }
-        // A line that was written for an archive of another tool, or to adopt one, says nothing about scripts.
+        // Lines about archives of other tools, or adoptions, do not cover scripts.
         let is_of_classic = |undo: &LedgerUndo| matches!(undo, LedgerUndo::Kept { is_classic: true, .. });
         let is_own = |line: &LedgerLine| !line.is_adopted && !is_of_classic(&line.undo);
         if ledger.line(patch.as_str()).is_some_and(is_own) || ledger.earlier(patch.as_str()).is_some() {
@@ -206,7 +197,7 @@ fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recor
     Ok(found)
 }
 
-/// Refuses a kept script that may not run. Returns a remark on one that may.
+/// Returns a remark if the script may run.
 pub(crate) fn may_run(
     ground: &RootAndPolicy,
     patch: &PatchId,

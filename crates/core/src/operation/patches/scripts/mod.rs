@@ -1,11 +1,11 @@
-//! Patches whose scripts take part: hooks, questions, and the packages with their scripts, all in one run.
+//! Patches with scripts: hooks, questions, and packages, all in one run.
 //!
 //! ```text
 //!   plan ─► prepatch ─► checkinstall of each package ─► plan again ─► run begins
 //!        ─► package by package: its course ─► records of the patch ─► postpatch ─► commit
 //! ```
-//! A backout does the same with prebackout and postbackout. If anything fails before the commit, all files of the packages
-//! are as before. Other effects of a prepatch stay: it ran before the run.
+//! A backout is the same with prebackout and postbackout. A failure before the commit restores all files of the
+//! packages; other effects of prepatch stay.
 
 pub(in crate::operation) mod hooks;
 pub(super) mod response;
@@ -23,14 +23,12 @@ use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_planning::plan::patch::engine::{Engine, ScriptChoice};
 
-/// The options of a patch command about scripts.
 #[derive(Clone, Debug, Default)]
 pub struct PatchScriptRequest {
-    /// The settings of scripts.
     pub settings: ScriptSettings,
-    /// The engine that does the work of patch scripts: program or scripts.
+    /// Who does the work of patch scripts: the program or the scripts.
     pub engine: Engine,
-    /// True if none may run, whatever the policy says.
+    /// Forbids scripts, whatever the policy says.
     pub none: bool,
 }
 

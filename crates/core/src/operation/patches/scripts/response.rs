@@ -1,5 +1,4 @@
-//! The response file for the scripts of a patch, with the names that the published patch scripts know (patchadd(1M),
-//! patchrm(1M)).
+//! The response file for patch scripts, with the names of published ones (patchadd(1M), patchrm(1M)).
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,12 +10,12 @@ use patchadm_svr4::package::Params;
 pub(crate) struct ApplyResponse<'a> {
     pub(crate) patch: &'a str,
     pub(crate) obsoletes: &'a str,
-    /// True if applied patches are applied again.
+    /// Applied patches are applied again.
     pub(crate) unconditional: bool,
     pub(crate) no_undo: bool,
-    /// The directory of undo archives that replaces the save directory.
+    /// Replaces the save directory.
     pub(crate) undo_dir: Option<&'a Path>,
-    /// The private directory in which backout packages are built.
+    /// Private directory for building backout packages.
     pub(crate) build_dir: &'a Path,
     pub(crate) delivered: &'a Params,
     pub(crate) installed: &'a Params,
@@ -37,7 +36,7 @@ impl ApplyResponse<'_> {
                 params.push(name, value);
             }
         }
-        // the list of an earlier patch would get into the backout package of this one
+        // An earlier patch's list must not get into this backout package.
         if self.installed.get("ACTIVE_OBSOLETES").is_some() {
             params.push("ACTIVE_OBSOLETES", "");
         }
@@ -45,7 +44,7 @@ impl ApplyResponse<'_> {
     }
 }
 
-/// Returns the response file of a backout: the present records.
+/// The present records.
 pub(crate) fn of_backout(installed: &Params) -> Result<Vec<u8>, UnwritableValue> {
     let mut params = Params::new();
     params.push("OLDLIST", installed.get("PATCHLIST").unwrap_or_default());

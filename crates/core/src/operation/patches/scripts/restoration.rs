@@ -1,8 +1,6 @@
-//! A backout whose scripts maintain the records, made exact: after the scripts have run, everything of the package is
-//! restored to its state before the run, and the plan is performed as if there had been no scripts.
-//!
-//! Effects of scripts on anything else stay, as do the files of classes with a script of the package itself: those scripts
-//! know better what belongs to the patch. Lines that scripts wrote with installf(1M) for other paths stay too.
+//! Corrects a backout by scripts: restores the package to its state before the run, then performs the plan as without
+//! scripts. Other effects of scripts stay, as do files of classes with own scripts, and lines from installf(1M) for
+//! other paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,17 +16,16 @@ use patchadm_svr4::places;
 
 pub(crate) struct Restoration<'a> {
     pub(crate) session: &'a Session<'a>,
-    /// The backout as the program performs it.
     pub(crate) patch_plan: &'a PatchPlan,
     pub(crate) part: &'a PackagePlan,
-    /// Everything that the installation of the backout package may have changed.
+    /// Everything that the backout package may have changed.
     pub(crate) concerned: BTreeSet<ObjectPath>,
-    /// The lines of `contents` that those paths had before the run.
+    /// Previous lines of `contents`.
     pub(crate) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
 }
 
 impl Restoration<'_> {
-    /// Restores the package, whose scripts have run, as the plan says.
+    /// Call this after the scripts.
     pub(crate) fn carry_out(
         &self,
         run: &mut ScriptedRun<'_>,
@@ -52,8 +49,7 @@ impl Restoration<'_> {
         Ok(run.switch(&plan, content)?)
     }
 
-    /// Puts the lines of paths that scripts changed and the plan does not into the plan as they were. Lines of files that
-    /// scripts made get the present size and sum of these files.
+    /// Restores lines that scripts changed and the plan does not. Files made by scripts get their present size and sum.
     fn lines_back(
         &self,
         plan: &mut Plan,

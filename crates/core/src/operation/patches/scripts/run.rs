@@ -1,4 +1,4 @@
-//! The scripts of one patch at work: its hooks, and the questions of its packages before anything is changed.
+//! Runs a patch's hooks and packages, and asks questions before anything is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ pub(crate) struct PatchScripts<'a> {
 }
 
 impl<'a> PatchScripts<'a> {
-    /// Prepares the scripts. Refuses them if they would not be safe.
+    /// Refuses unsafe scripts.
     pub(crate) fn open(
         session: &'a Session<'a>,
         input: AddInput<'a>,
@@ -139,7 +139,7 @@ impl<'a> PatchScripts<'a> {
         made.map_err(|error| unprepared(&error.into())).map(|_| private.join("build"))
     }
 
-    /// Runs the script of the patch itself that comes before its packages, if it is planned. Returns whether it ran.
+    /// Runs prepatch or prebackout, if planned. Returns whether it ran.
     pub(crate) fn before(&mut self) -> Result<bool, Failure> {
         let [name, _] = self.direction.hooks();
         if !self.has_hook(name) {
@@ -157,7 +157,7 @@ impl<'a> PatchScripts<'a> {
 
     pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), RunHalt> {
         if self.direction == ScriptDirection::BackOut {
-            // what ran before it may have written it
+            // An earlier script may have written it.
             let id = self.patch_id().map_err(RunHalt::Refused)?;
             may_run(&self.session.ground, &id, name)?;
         }
@@ -189,8 +189,8 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// Prepares all packages, and runs the planned checkinstall of each. `response` makes the response file for scripts that
-    /// maintain the records.
+    /// Runs the planned checkinstall of each package. `response` makes the response file for scripts that maintain
+    /// records.
     pub(crate) fn ready<'d>(
         &mut self,
         parts: &[PackagePlan],
@@ -219,7 +219,7 @@ impl<'a> PatchScripts<'a> {
         Ok(ready)
     }
 
-    /// Finds the place of a package: that of the instance that was found for it.
+    /// The place follows the known instance.
     pub(super) fn placed(
         &self,
         part: &PackagePlan,
@@ -234,7 +234,7 @@ impl<'a> PatchScripts<'a> {
         Err(reason.of(self.direction.command(), &self.id).into())
     }
 
-    /// Runs the checkinstall of a package, if that is planned. `given` is the response file that it is called with.
+    /// `given` is its response file.
     fn ask(&mut self, package: &mut PatchPackage<'_>, given: Vec<u8>) -> Result<(), Failure> {
         let questions = ScriptQuestions {
             request: false,
@@ -254,18 +254,18 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// Returns a failure before there was a run. The output of the scripts goes into the log of runs that changed nothing.
+    /// Script output goes to the log of runs that changed nothing.
     fn without_run(&mut self, halt: RunHalt) -> Failure {
         let failure = halt.without_run(self.direction.command(), &self.id);
         let subject = format!("{} {}", self.direction.command().name(), self.id);
         let mut text = log::head(&subject, &failure).into_bytes();
         text.extend(self.runner.take_log());
-        // the user sees it in any case
+        // The user sees it anyway.
         let _ = self.session.log(&text);
         self.with_script_output(failure)
     }
 
-    /// Returns a failure of a script, with the words of the script and the place of its output.
+    /// Adds the script's last words and the log.
     pub(super) fn with_script_output(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Script(mut failure) => {
@@ -296,8 +296,8 @@ struct PackageTurn<'t> {
 }
 
 impl<'a> PatchScripts<'a> {
-    /// Carries everything out in one run. `patch_plan` was planned with `inventory`. `content` has the objects of the plan as
-    /// a whole, for a patch with no scripts but its own.
+    /// One run. `patch_plan` was planned with `inventory`. `content` has all objects, for a patch with only its own
+    /// scripts.
     pub(crate) fn perform(
         mut self,
         patch_plan: &PatchPlan,
@@ -344,7 +344,7 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// Returns everything that the scripts may touch, and all records of the patch.
+    /// Includes all records of the patch.
     fn copies(&self, patch_plan: &PatchPlan, turns: &[PackageTurn<'_>]) -> ProtectedPaths {
         let mut all = safety_copies(turns.iter().map(|turn| &turn.course.concerned));
         let deleted = patch_plan.parts.iter().flat_map(|part| &part.deletes);
@@ -370,7 +370,7 @@ impl<'a> PatchScripts<'a> {
         all
     }
 
-    /// Performs a patch with no scripts but its own, all at once.
+    /// For a patch with only its own scripts.
     fn whole(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -383,8 +383,7 @@ impl<'a> PatchScripts<'a> {
         self.last(run, &plan, content)
     }
 
-    /// Performs the last batch of the run, and the script of the patch itself that comes after its packages: for a
-    /// backout before the batch, for an application after it.
+    /// Performs the last batch and the closing script: before the batch for a backout, after it for an application.
     fn last(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -405,7 +404,7 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// Performs package by package, each on what the previous one left.
+    /// Plans each package on the previous one's result.
     fn packages(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -439,7 +438,7 @@ impl<'a> PatchScripts<'a> {
                 left.add_to(&mut last, &mut self.output.notes)?;
             }
         }
-        // Content is only read for undo data that is written anew.
+        // Content is only read for rewritten undo data.
         if last.versions.is_empty() && last.changes.is_empty() {
             self.last(run, &last, &mut NoContent)
         } else {
@@ -462,7 +461,7 @@ impl<'a> PatchScripts<'a> {
         ScriptedPackage::new(self.session, course, Some(source), scripts, &mut self.output)
     }
 
-    /// Plans the work of a package: as the program does it, or, if its scripts maintain the records, as pkgadd(1M) would.
+    /// Plans as the program does it, or as pkgadd(1M) if scripts maintain records.
     fn turn<'t>(
         &self,
         patch_plan: &PatchPlan,
@@ -483,13 +482,13 @@ impl<'a> PatchScripts<'a> {
         intended.scripts = part.chosen.scripts.clone();
         intended.passing.clone_from(&part.chosen.passing);
         self.reconcile(package, intended)?;
-        // more may be restored than the package that the scripts install
+        // More may be restored than the scripts' package.
         let mut lines = inventory.lines.clone();
         lines.extend(known.lines.clone());
         self.checked(package, installation, &known, lines)
     }
 
-    /// Makes the course of a package, and refuses class action scripts that could not be run safely.
+    /// Refuses unsafe class action scripts.
     fn checked<'t>(
         &self,
         package: &'t PatchPackage<'t>,
@@ -506,7 +505,7 @@ impl<'a> PatchScripts<'a> {
     }
 }
 
-/// Refuses paths that came up only within the run, and are not copied.
+/// Refuses paths that appeared within the run, and have no copy.
 fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<(), RunHalt> {
     let known: BTreeSet<&ObjectPath> = copies.objects.iter().map(|object| &object.path).collect();
     match turn.course.concerned.objects.keys().find(|path| !known.contains(path)) {
@@ -515,7 +514,7 @@ fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<()
     }
 }
 
-/// Returns the words for the exit codes of scripts, for the reader of the outcome.
+/// Explains exit codes to the user.
 fn words(ending: LastingResults) -> Vec<String> {
     let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
     let reboot = match ending.reboot {
@@ -528,13 +527,12 @@ fn words(ending: LastingResults) -> Vec<String> {
 
 struct RecordsAfter {
     pub(super) records: Vec<RecordChange>,
-    /// The program's own snapshot of the earlier state, to be written.
+    /// The program's own snapshot of the earlier state.
     pub(super) snapshot: Option<UndoArchive>,
     pub(super) notes: Vec<String>,
 }
 
 impl RecordsAfter {
-    /// Adds the records to the last batch of the run, and the sentences to the notes of the run.
     pub(super) fn add_to(self, last: &mut Plan, notes: &mut Vec<String>) -> Result<(), Reason> {
         notes.extend(self.notes);
         last.records.extend(self.records);
@@ -547,7 +545,7 @@ impl RecordsAfter {
 }
 
 impl PatchScripts<'_> {
-    /// Reconciles the answers of a package's scripts with what the program knows.
+    /// Compares answers of scripts with known facts.
     fn reconcile(&self, member: &PatchPackage<'_>, intended: &mut IntendedInstall) -> Result<(), Failure> {
         let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
         let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
@@ -579,7 +577,7 @@ impl PatchScripts<'_> {
         PatchId::parse(&self.id, separator).map_err(|error| Reason::BadId(error.to_string()))
     }
 
-    /// Checks what scripts made of a package, and returns the remaining changes to its records.
+    /// Checks the scripts' results, and returns remaining changes of records.
     fn after_scripts(
         &self,
         patch_plan: &PatchPlan,
@@ -608,7 +606,7 @@ impl PatchScripts<'_> {
                 let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
                 let obsoletes = obsoletes.unwrap_or_default();
                 let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
-                // If nothing is to be saved, a save directory that scripts have made nevertheless belongs to them.
+                // With no undo data requested, a save directory is the scripts' own.
                 let is_theirs = patch_plan.no_undo && installed.saves.contains_key(id.as_str());
                 let planned = planned.filter(|_| !is_theirs);
                 let known = planned.zip(before.packages.get(package));
@@ -622,8 +620,8 @@ impl PatchScripts<'_> {
         }
     }
 
-    /// Checks that the undo archive made by scripts, or the program's own snapshot, holds everything that they replaced.
-    /// Returns a remark on objects that only the snapshot holds.
+    /// Checks that the scripts' archive, or the snapshot, has everything replaced. Returns a remark on objects in the
+    /// snapshot only.
     fn check_undo(
         &self,
         patch_plan: &PatchPlan,
@@ -682,8 +680,7 @@ impl PatchScripts<'_> {
     }
 }
 
-/// Returns the answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, no
-/// question is asked.
+/// As the classic patchadd(1M): updates the same version, asks nothing.
 fn admin() -> Admin {
     Admin {
         instance: InstanceAnswer::Unique,
@@ -713,7 +710,7 @@ impl PatchInstall {
         Self { admin: admin(), request, choice, patch }
     }
 
-    /// Returns the input of the packages. The permission to run scripts has been checked before.
+    /// Permission to run scripts has been checked.
     pub(crate) fn input<'a>(&'a self, session: &'a Session<'a>) -> AddInput<'a> {
         AddInput {
             is_locked: true,
@@ -729,13 +726,13 @@ impl PatchInstall {
     }
 }
 
-/// The longest part of the output that is searched for messages, from its end.
+/// Bytes at the end of output that are searched for messages.
 const KEPT: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct PatchOutput {
     said: Vec<u8>,
-    /// Sentences about problems that are not failures.
+    /// Problems that are not failures.
     pub(super) notes: Vec<String>,
 }
 

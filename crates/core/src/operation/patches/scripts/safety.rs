@@ -1,5 +1,4 @@
-//! Checks before the scripts of a patch run: their places are safe, they can do their part of a change, and they do not look or
-//! delete through a link although the directory beside it is meant.
+//! Checks before patch scripts run: safe places, and no reads or deletions through unintended links.
 
 use std::collections::HashMap;
 
@@ -16,8 +15,7 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Change};
 use patchadm_svr4::package::ObjectPath;
 
-/// Refuses a patch with scripts if a place that they work in is somewhere else for the host than for this program, or if
-/// they cannot do their part of a change.
+/// Refuses scripts if the host resolves their places differently, or if they cannot do their part of a change.
 pub(in crate::operation::patches) fn must_be_safe(
     ground: &RootAndPolicy,
     command: Command,
@@ -37,8 +35,8 @@ pub(in crate::operation::patches) fn must_be_safe(
     must_not_delete_through_links(ground, (command, id), patch_plan)
 }
 
-/// Refuses a patch whose scripts would save the target of a link as if it lay in the directory that replaces the link: such
-/// an undo package has objects below a link.
+/// Refuses scripts that would save a link's target as if it lay in the replacing directory: the undo package would have
+/// objects below a link.
 fn must_not_look_through_links(
     ground: &RootAndPolicy,
     id: &str,
@@ -60,8 +58,8 @@ fn must_not_look_through_links(
     Ok(())
 }
 
-/// Refuses a patch whose scripts would delete objects behind a new link, by the names in the directory that the link
-/// replaces: the scripts delete when the link exists.
+/// Refuses scripts that would delete behind a new link by names of the replaced directory: they delete when the link
+/// exists.
 fn must_not_delete_through_links(
     ground: &RootAndPolicy,
     (command, id): (Command, &str),
@@ -95,7 +93,7 @@ fn changes_by_place<'p>(
     changes.map(|change| Ok((resolver.locate_object(&change.path)?, change))).collect()
 }
 
-/// Returns what a deletion below a new link would meet behind it, unless that is removed anyway.
+/// Excludes objects that are removed anyway.
 fn behind(
     ground: &RootAndPolicy,
     deleted: &DeletedBelowLink<'_>,

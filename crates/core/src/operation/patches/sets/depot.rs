@@ -1,4 +1,4 @@
-//! The depot of a set: found, opened, and trusted as far as the root demands it.
+//! The depot of a set: found, opened and verified.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use patchadm_rootfs::Root;
 pub(super) struct SetDepot {
     pub(super) depot: Depot,
     pub(super) named: String,
-    /// The demands on the signatures of its index and its patches.
+    /// For signatures of index and patches.
     pub(super) demands: Vec<Demand>,
     separator: String,
     word: DemandWord,
@@ -34,8 +34,9 @@ impl SetDepot {
         session: &FetchSession<'_>,
     ) -> Result<Self, Failure> {
         let of_policy = ground.policy.depot.as_deref().map(OsStr::new);
-        let named =
-            named.or(of_policy).ok_or_else(|| Failure::NoDepot { last: last_used_depot(root) })?.to_owned();
+        let without_depot =
+            || Failure::NoDepot { ignored: ground.ignored_depot.clone(), last: last_used_depot(root) };
+        let named = named.or(of_policy).ok_or_else(without_depot)?.to_owned();
         let location = DepotLocation::parse(&named)?;
         if let DepotLocation::Address(address) = &location {
             must_be_vouched_for(ground, &demands, signature, &address.to_string())?;
@@ -49,7 +50,7 @@ impl SetDepot {
         Ok(Self { depot, named, demands, separator, word })
     }
 
-    /// Refuses a directory with neither index nor patches: it is not the one that was meant.
+    /// A directory with neither index nor patches is a mistake.
     pub(super) fn must_have_patches(&self) -> Result<(), DepotError> {
         let depot = &self.depot;
         match depot.location() {
@@ -81,11 +82,11 @@ pub(super) enum FetchedPatch {
     Operand(usize),
 }
 
-/// Each patch that is applied, in order, or the reason why it is not there.
+/// In order of application.
 pub(super) type FetchedPatches = Vec<Result<FetchedPatch, DepotError>>;
 
-/// Fetches the patches that are applied. The first offers are those of the existing `operands` patches, the others those of
-/// the entries. A patch that cannot be fetched is left out; a signal ends everything.
+/// The first offers are the `operands` patches, the rest those of entries. A failed patch is left out; a signal ends
+/// everything.
 pub(super) fn fetch_planned(
     depot: &Depot,
     (operands, entries): (usize, &[&DepotPatch]),

@@ -1,13 +1,10 @@
-//! Sets: patches that are named by their paths, or those of a depot, chosen for a root and applied.
+//! Sets: patches by path or from a depot, selected for a root and applied.
 //!
 //! ```text
 //!   operands or ids ─► offers ─► resolve ─► fetch ─► apply, as any other patches ─► verdicts on all that were named or pulled in
 //! ```
-//! Everything before `apply` happens without the lock of the root. Refusals under the lock, such as edited files and missing
-//! space, leave a patch out as they would if it were applied alone, together with the patches that require it.
-//!
-//! Several patches that are named by their paths are a set, too: they are offered instead of those of a depot. So are the
-//! patches of a directory or archive of several.
+//! Everything before `apply` happens without the root's lock. A patch refused under the lock is left out, with the
+//! patches that require it. Paths, and patches of directories or archives, are offered like those of a depot.
 
 mod depot;
 mod offers;
@@ -40,11 +37,8 @@ use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
 use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 use patchadm_rootfs::{Interrupt, Root};
 
-/// Applies patches: those that are named by their paths or addresses, or those of a depot or a bundle.
-///
-/// An error concerns the root or the depot as a whole. Every patch that was named or pulled in has its part of the report.
-/// Addresses, depots, and files with several patches need a `session`, which also takes requirements from the depot of the
-/// policy. What it fetches or unpacks exists until the session ends.
+/// Errors concern the whole root or depot; each patch has its own report. A `session` fetches addresses and depots, and
+/// requirements from the policy's depot; its files live until it ends.
 pub fn apply_patches(
     root: &Root,
     request: &ApplyRequest,
@@ -52,7 +46,7 @@ pub fn apply_patches(
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
     if let Some(of_depot) = &request.depot {
-        let session = session.ok_or(Failure::NoDepot { last: None })?;
+        let session = session.ok_or(Failure::NoDepot { ignored: None, last: None })?;
         let bundle = bundle_named(of_depot.depot.as_deref(), caller.interrupt)?;
         return match (bundle, &of_depot.patches) {
             (Some(bundle), PatchOperands::Words(ids)) => {
@@ -88,12 +82,12 @@ pub fn apply_patches(
     })
 }
 
-/// Fetches the operands that are addresses. Refuses those on a network if nothing vouches for what comes from there.
+/// Refuses networks if no key can vouch for them.
 fn fetched(root: &Root, request: &ApplyRequest, session: &FetchSession<'_>) -> Result<Vec<PathBuf>, Failure> {
     if let Some(address) = request.patches.iter().find(|patch| is_on_network(patch.as_os_str())) {
-        // The error names it without the password that it must not have.
+        // The error hides a password in the address.
         let address = Address::parse(&address.to_string_lossy()).map_err(DepotError::from)?;
-        // A policy that cannot be read is reported when the patches are applied.
+        // Applying reports an unreadable policy.
         if let Ok(ground) = RootAndPolicy::of(root) {
             let demands = demands(&ground, &request.signature)?;
             must_be_vouched_for(&ground, &demands, &request.signature, &address.to_string())?;
@@ -106,8 +100,8 @@ fn fetched(root: &Root, request: &ApplyRequest, session: &FetchSession<'_>) -> R
     Ok(patches)
 }
 
-/// Returns the bundle that is named like a depot: an archive of several patches, or a directory without an index that has an
-/// order or its patches one level below. Fails if a signal came.
+/// Returns the bundle named like a depot: an archive of patches, or a directory without an index but with `patch_order`
+/// or patches one level below.
 fn bundle_named(depot: Option<&OsStr>, interrupt: Interrupt<'_>) -> Result<Option<PathBuf>, Failure> {
     let Some(Ok(DepotLocation::Directory(path))) = depot.map(DepotLocation::parse) else { return Ok(None) };
     let has = |name: &str| path.join(name).exists();
@@ -120,8 +114,8 @@ fn bundle_named(depot: Option<&OsStr>, interrupt: Interrupt<'_>) -> Result<Optio
     Ok(is_set.then_some(path))
 }
 
-/// Applies what the resolver takes from the offers of `open`. With a session, takes requirements from the depot of the policy. A
-/// dry run also works for callers who may not change the root.
+/// With a session, takes requirements from the policy's depot. A dry run works for callers who may not change the root,
+/// too.
 fn apply_named(
     root: &Root,
     request: &ApplyRequest,
@@ -147,7 +141,7 @@ fn apply_named(
     work()
 }
 
-/// Applies what the resolver takes from operands. Unpacked files exist until that is done.
+/// Unpacked files exist until then.
 fn apply_offered(
     root: &Root,
     request: &ApplyRequest,
@@ -165,7 +159,7 @@ fn apply_offered(
         && let Some(place) = offered.unread.iter().position(is_of_signature)
         && let Err(failure) = offered.unread.swap_remove(place).result
     {
-        // The plan cannot hold without this patch, and this is why.
+        // The plan depends on this patch.
         return Err(failure);
     }
     let is_single = offered.is_single() && request.choices == SetRequest::default();
@@ -209,7 +203,7 @@ fn apply_offered(
     Ok(ApplyReport { patches: report.patches.into_iter().chain(unread).collect(), ..report })
 }
 
-/// Tells whether patches have a requirement that is neither applied nor among them.
+/// True for requirements that are neither applied nor offered.
 fn lacks_patches(
     root: &Root,
     ground: &RootAndPolicy,
@@ -228,7 +222,7 @@ fn lacks_patches(
     Ok(resolution.verdicts.iter().any(|verdict| lacks(&verdict.outcome)))
 }
 
-/// Applies patches together with those of their requirements that the depot of the policy has.
+/// Adds requirements from the policy's depot.
 fn apply_served(
     root: &Root,
     (ground, demands): (RootAndPolicy, Vec<Demand>),
@@ -240,7 +234,7 @@ fn apply_served(
     let depot = SetDepot::open(root, None, (&ground, demands), &request.0.signature, session)?;
     let mut entries: Vec<&DepotPatch> = depot.depot.patches();
     let served = depot.offers(&entries)?;
-    // A patch that was named by its path is taken from there.
+    // Patches named by path win.
     let is_other = |offer: &Offer| offers.iter().all(|named| named.id != offer.id);
     let is_served: Vec<bool> = served.iter().map(is_other).collect();
     let mut kept = is_served.iter();
@@ -250,7 +244,6 @@ fn apply_served(
     apply_offers(root, ground, request, offered, session, caller)
 }
 
-/// Applies patches of a depot.
 fn apply_of_depot(
     root: &Root,
     request: &ApplyRequest,
@@ -282,17 +275,16 @@ fn apply_of_depot(
     apply_offers(root, ground, (request, &choices), offered, session, caller)
 }
 
-/// The offers for a root: patches that were read, and those of a depot.
+/// Patches that were read, and those of a depot.
 struct DepotOffers<'a> {
     depot: &'a SetDepot,
-    /// The offers of the operands, then those of the entries.
+    /// First of the operands, then of the entries.
     offers: Vec<Offer>,
     operands: Vec<ApplyOperand>,
     entries: Vec<&'a DepotPatch>,
 }
 
-/// Applies what the resolver takes from the offers. Everything but the patches themselves happens without the lock of the
-/// root. Without a patch to apply, the root is not locked, and nothing is remembered of the depot.
+/// Only applying needs the root's lock. Without a patch, locks and remembers nothing.
 fn apply_offers(
     root: &Root,
     ground: RootAndPolicy,
@@ -305,7 +297,7 @@ fn apply_offers(
     let own = operands.len();
     let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
     let packages: Vec<_> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
-    // The report on the preparation is that of the run.
+    // The run reports the preparation.
     let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
     let resolution = resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)?;
     let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
@@ -325,8 +317,7 @@ fn apply_offers(
     Ok(with_verdicts(report, resolution, set))
 }
 
-/// Opens the chosen patches, until a signal comes. Refuses a patch with another id than the one by which it was chosen. If all of
-/// them are one transaction and one cannot be opened, none is applied.
+/// Refuses a patch with an unexpected id. In one transaction, one failure refuses all.
 fn opened(
     offers: &[Offer],
     resolution: &Resolution,
@@ -373,14 +364,14 @@ fn opened(
 
 struct SetReport<'a> {
     offers: &'a [Offer],
-    /// The number of the first offers that are operands beside the depot.
+    /// Number of offers from operands beside the depot.
     operands: usize,
-    /// The fetched patches among those that are applied; empty if nothing had to be fetched.
+    /// Empty if nothing had to be fetched.
     fetched: FetchedPatches,
     choices: &'a SetRequest,
 }
 
-/// Adds the outcomes of all other patches of the set to the report of what was applied.
+/// Adds the outcomes of all other patches.
 fn with_verdicts(report: ApplyReport, resolution: Resolution, set: SetReport<'_>) -> ApplyReport {
     let SetReport { offers, operands, fetched, choices } = set;
     let mut done: HashMap<String, ApplyOutcome> =

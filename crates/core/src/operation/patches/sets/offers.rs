@@ -1,4 +1,4 @@
-//! Paths of patches and of bundles, as offers: what each patch says of itself, and which ones are named.
+//! Patches and bundles by path, as offers.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -22,17 +22,16 @@ use patchadm_planning::resolve::{Offer, OfferedPackage, SetRequest, is_excluded}
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::patch::PatchId;
 
-/// The patches of operands, each read once.
+/// Each is read once.
 pub(super) struct OfferedOperands<'a> {
     pub(super) operands: Vec<ApplyOperand>,
     pub(super) offers: Vec<Offer>,
-    /// The named ids: those of the operands, and for a bundle those of its `patch_order`, otherwise all.
+    /// Ids of operands; for a bundle those of its `patch_order`, otherwise all.
     pub(super) named: Vec<String>,
-    /// The first bundle, as it was named.
+    /// As the user named it.
     pub(super) place: Option<String>,
-    /// The patches that cannot be read.
     pub(super) unread: Vec<ApplyOutcome>,
-    /// The bundles; their unpacked files are removed with them.
+    /// Dropping them removes unpacked files.
     pub(super) bundles: Vec<BundlePatches>,
     request: &'a ApplyRequest,
     interrupt: Interrupt<'a>,
@@ -41,7 +40,6 @@ pub(super) struct OfferedOperands<'a> {
 }
 
 impl<'a> OfferedOperands<'a> {
-    /// Begins without operands.
     pub(super) fn new(
         (request, interrupt): (&'a ApplyRequest, Interrupt<'a>),
         demands: &'a [Demand],
@@ -61,8 +59,7 @@ impl<'a> OfferedOperands<'a> {
         }
     }
 
-    /// Adds an operand: a patch, or a file with several patches, unpacked if needed. A set that cannot be unpacked is an
-    /// error, and so is a signal.
+    /// Adds a patch, or a file with several patches, unpacked if needed. Fails if that is impossible, or on a signal.
     pub(super) fn open(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
         match self.read(path) {
             Ok(operand) => {
@@ -81,7 +78,7 @@ impl<'a> OfferedOperands<'a> {
         Ok(())
     }
 
-    /// Returns the only patch, if there is nothing else: neither another one nor a bundle.
+    /// True for one patch and no bundle.
     pub(super) fn is_single(&self) -> bool {
         self.operands.len() == 1 && self.unread.is_empty() && self.bundles.is_empty()
     }
@@ -113,7 +110,6 @@ impl<'a> OfferedOperands<'a> {
         ApplyOperand::read(path, self.separator, self.demands, (self.request, self.interrupt))
     }
 
-    /// Offers a patch. Returns its id.
     fn offer(&mut self, path: &Path, operand: ApplyOperand) -> Option<String> {
         match offer_of(path, &operand.device.image, self.separator) {
             Ok(offer) => {
@@ -134,7 +130,7 @@ impl<'a> OfferedOperands<'a> {
         self.unread.push(ApplyOutcome::refused(name, None, failure));
     }
 
-    /// Identifies patches that occur more than once by what they deliver, regardless of their form and place.
+    /// Patches that occur twice are compared by content, regardless of form and place.
     pub(super) fn identify_contents(&mut self) {
         let mut count: HashMap<PatchId, usize> = HashMap::new();
         for offer in &self.offers {
@@ -148,8 +144,7 @@ impl<'a> OfferedOperands<'a> {
     }
 }
 
-/// Returns what a patch delivers, in a comparable form: its packages with the sums of their objects, and the files beside
-/// them except the README.
+/// Comparable content: packages with sums of objects, and other files except the README.
 fn content(image: &Image) -> String {
     let package = |one: &PackageImage| {
         format!("{}{}", one.pkginfo_bytes.escape_ascii(), one.pkgmap_bytes.escape_ascii())
@@ -159,7 +154,7 @@ fn content(image: &Image) -> String {
     format!("{}{:?}{:?}", packages.concat(), image.patchinfo, image.hooks)
 }
 
-/// Returns what a patch says of itself, all its packages taken together.
+/// Combines all packages.
 fn offer_of(path: &Path, image: &Image, separator: &str) -> Result<Offer, Failure> {
     let macros = declared(image, separator)
         .map_err(|reason| Failure::from(reason.of(Command::Patchadd, &image.name)))?;
@@ -179,12 +174,12 @@ fn offer_of(path: &Path, image: &Image, separator: &str) -> Result<Offer, Failur
     })
 }
 
-/// The largest list of ids, in bytes.
+/// In bytes.
 const LARGEST_LIST: u64 = 4 << 20;
 
 const MOST_IDS: usize = 100_000;
 
-/// Returns the ids that the operands name, or `None` without operands.
+/// `None` without operands.
 pub(super) fn words(
     offers: &[Offer],
     separator: &str,
@@ -219,7 +214,7 @@ fn could_be_id(word: &str, separator: &str) -> bool {
         || PatchId::parse(&format!("{word}{separator}1"), separator).is_ok()
 }
 
-/// Returns the ids of a list: the first word of each line. Lines that begin with `#` are comments.
+/// The first word of each line; `#` begins a comment.
 fn listed(path: &Path) -> Result<Vec<String>, Failure> {
     let text = read_start(path, LARGEST_LIST).and_then(|text| {
         String::from_utf8(text)
@@ -237,9 +232,8 @@ fn listed(path: &Path) -> Result<Vec<String>, Failure> {
     Ok(words)
 }
 
-/// Returns the patches of the groups that the root lacks, by their bases, and the patches that are named in addition. Leaves
-/// out their requirements: the resolver pulls them in and says for which patch. Leaves out what an option or the policy
-/// excludes in every revision: nobody named it.
+/// Returns missing patches by base, and patches named in addition. Excludes requirements, which the resolver adds with
+/// their reason, and bases that an option or the policy excludes.
 pub(super) fn missing_patches(
     (root, policy): (&Root, &Policy),
     depot: &SetDepot,

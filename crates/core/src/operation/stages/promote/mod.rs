@@ -1,11 +1,11 @@
-//! `stage promote`: the contents of a stage go live as a patch of the root.
+//! `stage promote`: a stage's contents go live as a patch of the root.
 //!
 //! ```text
 //!   stage ─► base in force, both trees ─► differing paths ─► lines, decisions, guards ─► survey ─► plan
 //!                                                            ─► one run, which writes the next base
 //! ```
-//! The root is unchanged until the journal is published, and the next base is durable by then. The base of a
-//! promotion that was rolled back or backed out is ignored, and removed by the next promotion.
+//! The next base is durable before the journal is published. Bases of promotions that were undone are ignored, and
+//! later removed.
 
 mod plan;
 mod report;
@@ -46,9 +46,7 @@ pub use super::compared::KeptPath;
 pub use report::{PackageReport, PathReport, PromoteReport, PromoteRequest, SwitchWay};
 pub use rights::{WithheldAttribute, WithheldObject};
 
-/// Promotes a stage, or plans a promotion if it is a dry run.
-///
-/// An interrupted refresh of the stage is completed first.
+/// Completes an interrupted refresh first.
 pub fn promote_stage(
     root: &Root,
     request: &PromoteRequest,
@@ -71,13 +69,13 @@ pub fn promote_stage(
     let Some(stage) = &tree.stage else { return promote_locked(root, &tree, request, caller) };
 
     if is_interrupted(stage)? {
-        // A promotion that would be refused must not begin with changes of the stage.
+        // Check this before any change of the stage.
         if let Some(directory) = request.undo_dir.as_deref() {
             undo_directory::must_be_usable(&ground_of(root, request)?.host, directory)?;
         }
         match plan_promotion(root, request, caller) {
             Ok(report) if report.result.is_err() => return Ok(PromoteReport { refreshed: None, ..report }),
-            // The root itself has to be recovered before anything can be planned.
+            // The root must be recovered before planning.
             Ok(_) | Err(StageError::Failure(Failure::DuringRun(_))) => {}
             Err(error) => return Err(error),
         }
@@ -102,7 +100,7 @@ fn ground_of(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Fai
     Ok(ground.naming(undo_dir.as_deref()))
 }
 
-/// Plans a promotion without any lock.
+/// Uses no lock.
 fn plan_promotion(
     root: &Root,
     request: &PromoteRequest,
@@ -130,7 +128,7 @@ fn plan_promotion(
     })?
 }
 
-/// Promotes a tree. If it is a stage, the caller holds its lock.
+/// The caller holds a stage's lock.
 fn promote_locked(
     root: &Root,
     tree: &PromotedTree,
@@ -168,7 +166,7 @@ fn promote_in_session(
         return Ok(report_without_run(made, tree));
     }
 
-    // The hook before the run may change both trees, so the plan is made again.
+    // The hook may change both trees, so plan again.
     let subject = HookSubject { id: made.id.clone(), stage: tree.name.clone() };
     let opened = HookRun::open(session, &request.scripts, &made.hooks, (HookDirection::Promote, &[subject]));
     let hooks = match opened {
@@ -192,7 +190,7 @@ fn promote_in_session(
         }
     }
 
-    // The run itself records the base that it leaves, if the root records the bases of the stage.
+    // The run records the base if the root records bases of the stage.
     let recorded = tree.stage.as_ref().filter(|stage| matches!(stage.record, StageRecord::Rights(_)));
     let seal = recorded.and_then(|_| BaseAfter::of(tree, &made).seal());
     if let (Some(stage), Some(seal)) = (recorded, seal) {
@@ -240,7 +238,7 @@ fn promote_in_session(
         tree.keep_cache(cache.get_or_init(|| made.cache()).as_deref());
     }
     let exchanged = session.exchanged();
-    // A trial needs the old undo data and libraries until it is confirmed.
+    // A trial needs old undo data and libraries until it is confirmed.
     let is_final = done.is_ok() && !session.is_beginning_trial();
     let after = if is_final { after_run(session) } else { AfterRun::default() };
     let report = made.report(done.map(Some), exchanged);
@@ -251,7 +249,6 @@ fn promote_in_session(
     Ok(report)
 }
 
-/// Reports a promotion that has nothing to do, or was refused.
 fn report_without_run(mut made: MadePlan, tree: &PromotedTree) -> PromoteReport {
     let outcome = made.refused_or_planned();
     if outcome.is_ok() {
@@ -260,7 +257,7 @@ fn report_without_run(mut made: MadePlan, tree: &PromotedTree) -> PromoteReport 
     made.report(outcome, Vec::new())
 }
 
-/// The base that a promotion leaves: the stage as it was read, and for all else the contents of the base in force.
+/// The stage as read, and the base in force for all else.
 struct BaseAfter<'a> {
     tree: &'a PromotedTree,
     made: &'a MadePlan,
@@ -272,7 +269,7 @@ impl<'a> BaseAfter<'a> {
         Self { tree, made, objects: OnceLock::new() }
     }
 
-    /// Computes all objects. A thread may do that while the run is staged; those who need them wait for it.
+    /// A thread may compute them during staging; readers wait for it.
     fn prepare(&self) -> &BaseObjects {
         self.objects.get_or_init(|| {
             let objects = self.made.base.as_ref().map(|force| self.made.base_after(&force.base));
@@ -280,7 +277,7 @@ impl<'a> BaseAfter<'a> {
         })
     }
 
-    /// Returns the seal of the base; `None` if the tree has no bases.
+    /// `None` if the tree has no bases.
     fn seal(&self) -> Option<Digest> {
         let force = self.made.base.as_ref()?;
         Some(self.prepare().seal(&self.header(&force.base, None)))
@@ -290,7 +287,7 @@ impl<'a> BaseAfter<'a> {
         BaseHeader { promotion, packages: self.made.base_packages(before), ..before.header.clone() }
     }
 
-    /// Writes the base for the run of this name. Afterwards, no power cut loses it.
+    /// The change is durable on return.
     fn put(&self, run: &str) -> Result<(), StageError> {
         let (Some(stage), Some(force)) = (&self.tree.stage, &self.made.base) else { return Ok(()) };
         let header = self.header(&force.base, Some((self.made.id.clone(), run.to_owned())));

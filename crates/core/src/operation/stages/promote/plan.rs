@@ -1,4 +1,4 @@
-//! The plan of a promotion: reads both trees, decides about every path, surveys and plans the changes.
+//! Plans a promotion: reads both trees, decides about every path, surveys and plans.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::resume_unwind;
@@ -68,12 +68,12 @@ pub(super) struct PromotedTree {
     pub(super) stage: Option<Stage>,
     pub(super) name: StageName,
     is_refresh_interrupted: bool,
-    /// Reason why owners, capabilities and set-id bits are not copied if the superuser promotes.
+    /// Why owners, capabilities and set-id bits are not copied for the superuser.
     left_owners: Option<LeftOwners>,
 }
 
 impl PromotedTree {
-    /// Opens the named tree. A tree without identity requires `two_way`.
+    /// A tree without identity requires `two_way`.
     pub(super) fn open(root: &Root, request: &PromoteRequest) -> Result<Self, StageError> {
         let tree = named_tree(root, &request.stage)?;
         if own_directory(&tree)?.is_some() {
@@ -96,8 +96,8 @@ impl PromotedTree {
         Ok(Self { stage, left_owners, ..self })
     }
 
-    /// Returns the tree for a dry run. An interrupted refresh counts as completed, and its run in the package
-    /// database of the stage as recovered. Any other unfinished run is refused.
+    /// For a dry run: an interrupted refresh counts as completed, and its run as recovered. Other unfinished runs are
+    /// refused.
     pub(super) fn foreseen(self) -> Result<Self, StageError> {
         let Some(stage) = &self.stage else { return Ok(self) };
         let is_refresh_interrupted = is_interrupted(stage)?;
@@ -125,7 +125,7 @@ impl PromotedTree {
     }
 }
 
-/// Returns the reason why owners of a tree are not copied; `None` if the caller cannot set them anyway.
+/// `None` if owners are copied, or the caller cannot set them anyway.
 fn left_owners(root: &Root, tree: &Root, stage: Option<&Stage>) -> Result<Option<LeftOwners>, StageError> {
     if !root.is_privileged() {
         return Ok(None);
@@ -133,7 +133,7 @@ fn left_owners(root: &Root, tree: &Root, stage: Option<&Stage>) -> Result<Option
     Ok(owners_of(root, tree, stage)?.err())
 }
 
-/// Returns the base of the requested id, otherwise the last component of the tree's path.
+/// The requested id's base, or else the last component of the path.
 fn name_of(tree: &Root, request: &PromoteRequest) -> Result<StageName, StageError> {
     let of_id = request.id.as_deref().and_then(|id| PatchId::new(id).ok()).map(|id| id.base().to_owned());
     let path = tree.physical_path()?;
@@ -141,7 +141,7 @@ fn name_of(tree: &Root, request: &PromoteRequest) -> Result<StageName, StageErro
     Ok(StageName::parse(&of_id.or_else(of_path).unwrap_or_default())?)
 }
 
-/// Returns the compared paths: the named ones, otherwise all of the base, otherwise everything.
+/// The named paths, or those of the base, or everything.
 fn scope(request: &PromoteRequest, base: Option<&Scope>) -> Result<Scope, StageError> {
     let named = if request.paths.is_empty() { None } else { Some(Scope::new(request.paths.clone())?) };
     match (named, base) {
@@ -155,7 +155,7 @@ fn scope(request: &PromoteRequest, base: Option<&Scope>) -> Result<Scope, StageE
     }
 }
 
-/// A planned promotion, or one that was refused after both trees were read.
+/// Planned, or refused after reading both trees.
 #[derive(Debug)]
 pub(super) struct MadePlan {
     pub(super) id: PatchId,
@@ -163,9 +163,9 @@ pub(super) struct MadePlan {
     /// `None` if there is nothing to do.
     pub(super) plan: Result<Option<Plan>, Failure>,
     pub(super) hooks: HookFiles,
-    /// Fingerprint of the input, if a plan file is written or compared.
+    /// Of the input, for a plan file.
     pub(super) fingerprint: Option<String>,
-    /// The plan as a plan file has it, if the report is to have it.
+    /// If the report needs it.
     plan_file: Option<Box<PlanFile>>,
     pub(super) hook_ends: Vec<HookEnd>,
     pub(super) applied: Vec<PatchId>,
@@ -176,7 +176,7 @@ pub(super) struct MadePlan {
     passed: SkippedPaths,
     brought: BroughtRecords,
     pub(super) libraries: Option<LibraryReport>,
-    /// Part of each patch, if patches of the stage come along.
+    /// Per patch, if patches of the stage come along.
     pub(super) portions: Vec<Plan>,
     pub(super) stage: Tree,
     pub(super) live: Tree,
@@ -184,16 +184,15 @@ pub(super) struct MadePlan {
     pub(super) set_id: Vec<SetIdFile>,
     withheld: Vec<WithheldObject>,
     foreign: ForeignObjects,
-    /// Objects of `stage` that were restricted and differ from what was read.
+    /// Objects of `stage` with withheld attributes.
     changed: HashSet<ObjectPath>,
     packages: Vec<(PkgInst, bool)>,
-    /// A moment before the trees were read.
+    /// Before the trees were read.
     since: Timestamp,
     is_as_known: bool,
 }
 
-/// Reads and decides everything. A defect of the stage or the root is an error; a refusal by the rules is
-/// part of the plan.
+/// Defects of stage or root are errors; refusals by rules are part of the plan.
 pub(super) fn make_plan(
     ground: &RootAndPolicy,
     tree: &PromotedTree,
@@ -215,7 +214,7 @@ pub(super) fn make_plan(
     let (base, refreshed) = reader.as_refreshed(base, &mut stage, &scope)?;
     let is_as_known = stage.is_as_known && live.is_as_known;
     drop(known);
-    // Kept libraries are not promoted: each side has its own, and the stage may have an earlier copy of those of the root.
+    // Kept libraries stay: each side has its own, and the stage may have old copies.
     let kept = kept_in(&ground.root)?;
     let kept_of_stage = match &tree.stage {
         Some(own) if own.identity.records => kept_in(&own.root)?,
@@ -232,7 +231,7 @@ pub(super) fn make_plan(
     let passed = SkippedPaths::of(&stage, &live, base.as_ref());
     let id = next_id(request.id.as_deref(), &tree.name, &view, applied);
     let mut made = MadePlan {
-        // A refused id is replaced in messages.
+        // For messages, replace a refused id.
         id: id.clone().or_else(|_| {
             let first = PatchId::new(&format!("{}-01", tree.name));
             first.map_err(|error| StageError::Failure(Failure::BadId(error.to_string())))
@@ -292,7 +291,7 @@ impl PromotionReader<'_> {
         applied: &AppliedPatches,
     ) -> Result<(Option<BaseInForce>, StageCache), StageError> {
         let Some(stage) = &self.tree.stage else { return Ok((None, StageCache::default())) };
-        // Whoever may write the stage may write its cache, too, and with it what is believed of the live tree.
+        // A writer of the stage could forge its cache, and with it the state of the live tree.
         let is_believed = self.tree.left_owners.is_none();
         thread::scope(|scope| {
             let known = scope.spawn(move || if is_believed { stage.cache() } else { StageCache::default() });
@@ -329,7 +328,7 @@ impl PromotionReader<'_> {
         Ok((base, Some(to_be)))
     }
 
-    /// Reads the live objects at the paths of a tree without a base, and nothing else of the root.
+    /// For a tree without a base: reads only its paths.
     fn live_of(&self, tree: &Tree) -> Result<Tree, StageError> {
         let paths = tree.objects.iter().map(|object| object.path.clone()).collect();
         let inventory =
@@ -539,8 +538,7 @@ impl PromotionReader<'_> {
         brought.map_err(|failed| failed.of(&stage.root, refuse))
     }
 
-    /// Returns who besides the superuser may write to the package database of a stage, or to objects of its
-    /// patches and packages.
+    /// Returns who else may write to a stage's package database, or to objects of its patches and packages.
     fn writer_of(
         &self,
         brought: &BroughtRecords,
@@ -567,7 +565,7 @@ impl PromotionReader<'_> {
     }
 }
 
-/// Refuses lines that would not agree with the packages of the root after the merge.
+/// Refuses lines that would contradict the root's packages.
 fn must_agree_after(
     plan: &Plan,
     inventory: &Inventory,
@@ -587,7 +585,7 @@ fn must_agree_after(
     Ok(())
 }
 
-/// Returns what has to be surveyed: objects that come or go, with all their names, and their packages.
+/// Includes all names of added and removed objects.
 fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touched {
     let mut touched = Touched::default();
     let names = names_of(&made.live);
@@ -603,7 +601,7 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
         }
         let owner = lines.get(path).and_then(|line| line.owners.first());
         touched.packages.extend(owner.map(|owner| owner.package.clone()));
-        // A backout has to make a name that is left behind a name of this file again.
+        // A backout must restore these names of the file.
         touched.paths.extend(names.all(path).iter().cloned());
     }
     let known =
@@ -612,7 +610,7 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
     touched
 }
 
-/// Returns the known facts about a file, so that it is not read again.
+/// Saves reading the file again.
 fn known_file(object: &TreeObject) -> Option<KnownFile> {
     let LiveKind::Regular { size, cksum, b3 } = object.live.kind else { return None };
     let Live { inode, mtime, ctime, .. } = object.live;
@@ -634,21 +632,19 @@ impl MadePlan {
         }
     }
 
-    /// Returns the objects of the next base, unsorted: the stage as it was read, and the base in force for
-    /// everything that was not compared.
+    /// Unsorted: the stage as read, and the base in force for paths that were not compared.
     pub(super) fn base_after(&self, before: &Base) -> Vec<BaseObject> {
         let is_compared = |path: &ObjectPath| self.scope.contains(path) && !self.passed.has(path);
         let kept = before.objects.iter().filter(|object| !is_compared(&object.path)).cloned();
         let mut objects: Vec<BaseObject> = kept.collect();
-        // The group numbers of its files are its own.
+        // Its group numbers are separate.
         let last = objects.iter().filter_map(|object| object.object()?.group).max().unwrap_or(0);
         let read = self.stage.objects.iter().filter(|object| is_compared(&object.path));
         objects.extend(read.map(|object| object.base_object().numbered_behind(last)));
         objects
     }
 
-    /// Returns the cache for the next promotion; `None` if the stage already has it. A file that this run
-    /// changes is recognized by its times.
+    /// `None` if the stage has it. Times reveal files that this run changes.
     pub(super) fn cache(&self) -> Option<Vec<u8>> {
         (!self.is_as_known).then(|| {
             let stage = self.stage.known_files(self.since);
@@ -713,8 +709,7 @@ impl MadePlan {
     }
 }
 
-/// Refuses a plan that differs from the expected plan file, and saves the plan if requested. Refused plans
-/// are not saved.
+/// Compares with the expected plan, and saves on request. Refused plans are not saved.
 pub(super) fn settle_plan_file(
     ground: &RootAndPolicy,
     tree: &PromotedTree,
@@ -812,21 +807,20 @@ fn first_names(tree: &Tree) -> HashMap<u32, &ObjectPath> {
     firsts
 }
 
-/// Digests everything that a promotion compares: names of a file instead of group numbers, and no time of
-/// directories.
+/// Uses names instead of group numbers; ignores times of directories.
 fn state_digest(object: &TreeObject, firsts: &HashMap<u32, &ObjectPath>) -> Digest {
     let mut state = object.state();
     let first = state.group.take().and_then(|group| firsts.get(&group));
     if state.kind == FileType::Directory {
         state.mtime = Timestamp::whole(0);
     }
-    // These are strings, numbers and a map with string keys: serialising them cannot fail.
+    // Serializing strings, numbers and a map with string keys cannot fail.
     let mut text = serde_json::to_vec(&state).unwrap_or_default();
     text.extend(first.into_iter().flat_map(|first| first.as_bytes().iter().copied()));
     Digest::of(&text)
 }
 
-/// Returns the requested id if it is later than all known ones, otherwise the next id.
+/// The requested id must be later than all known ones.
 fn next_id(
     requested: Option<&str>,
     name: &StageName,

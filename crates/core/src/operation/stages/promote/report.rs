@@ -1,5 +1,3 @@
-//! Request and report of a promotion.
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -30,164 +28,132 @@ use patchadm_planning::plan::refusal::SetIdFile;
 use patchadm_planning::plan::{Action, Body, Change, Plan};
 use patchadm_svr4::package::ObjectPath;
 
-/// The options of `patchadm stage promote`; an option not given falls back to the root's policy.
+/// Missing options fall back to the policy.
 #[derive(Clone, Debug, Default)]
 pub struct PromoteRequest {
-    /// The stage: its directory or its name; or a tree that is no stage.
+    /// A stage's directory or name, or another tree.
     pub stage: OsString,
-    /// The promoted paths; those of the base if empty.
+    /// Empty for those of the base.
     pub paths: Vec<ObjectPath>,
-    /// The id of the promotion.
     pub id: Option<String>,
-    /// Without regard to a base.
+    /// Ignore the base.
     pub two_way: bool,
-    /// Without a base: what the tree lacks is deleted from the root.
+    /// Without a base: delete from the root what the tree lacks.
     pub delete: bool,
-    /// Patches of the stage do not go live: what they changed is promoted like any other object.
+    /// Promote changes of patches like other objects, without the patches.
     pub tree_only: bool,
-    /// Files with set-id bits or capabilities may come, and may get other bytes.
+    /// Allow files with set-id bits or capabilities, and new bytes for them.
     pub allow_set_id: bool,
-    /// The limit of deletions in a path.
     pub max_delete: Option<DeleteLimit>,
-    /// The paths that are neither compared nor taken.
+    /// Neither compared nor promoted.
     pub exclude: Vec<PathGlob>,
-    /// How to treat paths that both sides changed.
+    /// For paths that both sides changed.
     pub edited: Option<Edited>,
-    /// Of those, the ones that are replaced in any case.
+    /// Always replaced, of those.
     pub overridden: Vec<ObjectPath>,
-    /// And the ones that are kept in any case.
+    /// Always kept, of those.
     pub preserved: Vec<ObjectPath>,
-    /// The directory of the host below which undo data is kept.
+    /// Host directory for undo data.
     pub undo_dir: Option<PathBuf>,
-    /// The compression of undo data.
     pub undo_format: Option<UndoFormat>,
-    /// Keep no undo data.
     pub no_undo: bool,
-    /// Plan only; nothing is changed.
     pub dry_run: bool,
-    /// A plan tells the texts of the files that change, too.
+    /// Report texts of changed files.
     pub texts: bool,
-    /// The hooks of the policy do not run.
     pub no_hooks: bool,
-    /// The settings for hooks.
     pub scripts: ScriptSettings,
-    /// How to treat libraries that other files need.
     pub shlibs: LibraryRequest,
-    /// The use of a plan file.
     pub plan_file: PlanFileRequest,
-    /// The trial of the promotion, and its check.
     pub trial: TrialRequest,
 }
 
-/// The actual or planned changes of a promotion.
+/// Actual or planned.
 #[derive(Debug)]
 pub struct PromoteReport {
-    /// Result of recovery before the run.
     pub recovered: Recovered,
-    /// The id of the stage; `None` for a tree without identity.
+    /// `None` for a tree without identity.
     pub stage: Option<String>,
-    /// The id of the promotion.
     pub id: String,
-    /// The base that was compared with: `0`, the id of a promotion, or `None`.
+    /// `0`, the id of a promotion, or `None`.
     pub base: Option<String>,
-    /// True if no base was used.
+    /// No base was used.
     pub two_way: bool,
-    /// The changes of each promoted path, and of other directories that should be exchanged.
+    /// Includes other directories to be exchanged.
     pub paths: Vec<PathReport>,
-    /// How the changes below each directory to be exchanged become visible, with the processes that stay in it.
+    /// Includes processes that stay in the directories.
     pub exchanges: Vec<ExchangeReport>,
-    /// The paths that stay as they are on the live tree, or are skipped.
+    /// Kept live paths, and skipped ones.
     pub kept: Vec<KeptPath>,
-    /// The paths that both sides changed.
     pub conflicts: BTreeMap<ObjectPath, Conflict>,
-    /// The packages of the promotion.
     pub packages: Vec<PackageReport>,
-    /// The plan; `None` if there is nothing to do, or it was refused.
+    /// `None` if there is nothing to do, or it was refused.
     pub plan: Option<Plan>,
-    /// Texts of the changed files, in a dry run that requests them.
+    /// On request, in a dry run.
     pub texts: ChangedTexts,
-    /// The interrupted refresh of the stage that was completed first, or would be.
+    /// Completed first, actually or in projection.
     pub refreshed: Option<CompletedRefresh>,
-    /// The part of each patch in the run, the promotion last, if patches of the stage come; otherwise empty.
+    /// Per patch, the promotion last; empty without patches of the stage.
     pub portions: Vec<Plan>,
-    /// The programs that run from, or have mapped, files that are replaced.
+    /// Programs that use replaced files.
     pub in_use: Vec<UsingProcess>,
-    /// The hooks that run before and after the promotion, and their outcomes.
     pub hooks: Vec<HookEnd>,
-    /// The files with set-id bits or capabilities that come, get other bytes, or get such rights.
     pub set_id: Vec<SetIdFile>,
-    /// The attributes of the stage that do not go live, because another user could have chosen them.
+    /// Another user could have chosen them, so they stay in the stage.
     pub withheld: Vec<WithheldObject>,
-    /// The fingerprint of the input of the plan, if a plan file is made or compared.
+    /// Of the plan's input, for a plan file.
     pub fingerprint: Option<String>,
-    /// The plan as a plan file has it (dry run only, on request).
+    /// Dry run only, on request.
     pub plan_file: Option<Box<PlanFile>>,
-    /// The report on libraries, if they were examined.
     pub libraries: Option<LibraryReport>,
-    /// The receipt of the run, or the reason why there is none. A dry run, and one with nothing to do, has no receipt.
+    /// `None` for a dry run, or nothing to do.
     pub result: Result<Option<Receipt>, Failure>,
-    /// Work after the run according to the policy.
     pub after: AfterRun,
-    /// The trial on which the run put the promotion, and what followed.
     pub trial: Option<TrialOutcome>,
-    /// In a dry run, the reason why this caller could not perform it.
+    /// Why this caller could not perform a dry run's plan.
     pub refused: Option<Failure>,
 }
 
-/// How a path is switched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchWay {
     /// Name by name.
     Renames,
     /// All at once.
     Exchange,
-    /// Nothing changes there.
     Nothing,
 }
 
-/// The changes of one promoted path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathReport {
-    /// The path.
     pub path: ObjectPath,
-    /// How it is switched.
     pub way: SwitchWay,
-    /// The reason why names are renamed one by one although an exchange was requested.
+    /// Why a requested exchange is impossible.
     pub reason: Option<String>,
-    /// The objects of the live tree.
+    /// Objects in the live tree.
     pub live: usize,
-    /// The objects that are added, directories apart.
+    /// Without directories.
     pub added: usize,
-    /// The objects that get other content or another type.
+    /// New content or type.
     pub replaced: usize,
-    /// The objects that get other attributes.
     pub attributes: usize,
-    /// The objects that are deleted, directories apart.
+    /// Without directories.
     pub deleted: usize,
-    /// The directories that are made.
     pub directories_made: usize,
-    /// The directories that are removed.
     pub directories_removed: usize,
 }
 
-/// A package of a promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageReport {
-    /// Its name.
     pub name: String,
-    /// True if the promotion creates it.
     pub is_new: bool,
-    /// The number of its objects that change.
+    /// Changed objects.
     pub objects: usize,
 }
 
 impl PromoteReport {
-    /// Returns whether the root was changed.
     pub fn has_changed(&self) -> bool {
         matches!(self.result, Ok(Some(_)))
     }
 
-    /// Returns the bytes of the files that come.
     pub fn bytes(&self) -> u64 {
         self.plan.as_ref().map_or(0, new_bytes)
     }
@@ -243,7 +209,7 @@ fn is_in(at: &ObjectPath, path: &ObjectPath) -> bool {
     at == path || at.is_below(path)
 }
 
-/// Changes become visible at once only if all of them are in a directory that is exchanged.
+/// An exchange shows changes at once only if it covers all of them.
 fn way(changes: &[&Change], exchanges: &[ExchangeReport]) -> (SwitchWay, Option<String>) {
     if changes.is_empty() {
         return (SwitchWay::Nothing, None);

@@ -1,16 +1,6 @@
-//! Protection of the live tree from the contents of a stage: withheld attributes, and changes that need
-//! `--allow-set-id`.
-//!
-//! From objects of another user, only bytes, link targets and harmless permissions go live, and nothing that gives
-//! rights on the live tree: no owner, no set-id bit, no write permission for group and others that the live object
-//! does not have, and no extended attribute outside `user.`. Live objects keep their own. An existing directory is
-//! never opened up.
-//!
-//! All objects of a stage that another user made, or may write to, count as that user's. In a stage of the
-//! superuser, so does everything in a directory that somebody may write to who may not write to the live one.
-//!
-//! A privileged program must not silently get other bytes under the same name. The same holds for new owners, and
-//! for links of another user that lead out of the promoted paths or to more widely writable places.
+//! Protects the live tree from a stage. Another user's objects pass only bytes, link targets and harmless permissions:
+//! no owner, set-id bit, new write permission, or attribute outside `user.`. Other bytes or owners of privileged
+//! programs, and links that lead out of the promoted paths, need `--allow-set-id`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem;
@@ -28,36 +18,29 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// An object whose attributes do not all go live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WithheldObject {
-    /// Its path.
     pub path: ObjectPath,
-    /// The attributes that stay in the stage: at least one.
+    /// They stay in the stage; at least one.
     pub attributes: Vec<WithheldAttribute>,
 }
 
-/// An attribute that could give somebody rights on the live tree.
+/// Could give somebody rights on the live tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithheldAttribute {
-    /// User and group.
     Owner,
-    /// Set-id bits.
     SetId,
-    /// The right of group or others to write.
+    /// For group or others.
     Write,
-    /// Other rights of group or others.
+    /// Other than write, for group or others.
     Permissions,
-    /// An access list.
     AccessList,
-    /// File capabilities.
     Capabilities,
-    /// Other extended attributes of the system.
+    /// Outside `user.`.
     Others,
 }
 
 impl WithheldAttribute {
-    /// Returns the word of JSON documents.
     pub fn word(self) -> &'static str {
         match self {
             Self::Owner => "owner",
@@ -70,7 +53,7 @@ impl WithheldAttribute {
         }
     }
 
-    /// Returns the words of a text.
+    /// For text output.
     pub fn words(self) -> &'static str {
         match self {
             Self::Owner => "owner",
@@ -84,21 +67,20 @@ impl WithheldAttribute {
     }
 }
 
-/// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
-/// Only its owner may remove an object of such a directory.
+/// Only its owner may remove an object there.
 const STICKY: u32 = 0o1000;
 
-/// Write permission of group and others.
 const WRITE: u32 = 0o022;
 
 const ALL: u32 = 0o077;
 
-/// Group permissions; the mask if there is an access list.
+/// The mask if there is an access list.
 const GROUP: u32 = 0o070;
 
-/// Objects of a promoted tree that another user may have written.
+/// Objects that another user may have written; in a superuser's stage, also everything in directories with writers whom
+/// the live directory does not admit.
 #[derive(Debug, Default)]
 pub(super) struct ForeignObjects {
     is_all: bool,
@@ -130,7 +112,7 @@ impl ForeignObjects {
                 }
             }
         }
-        // The directory of an object comes before it.
+        // Directories precede their contents.
         for TreeObject { path, live: staged, .. } in &stage.objects {
             let is_theirs = !theirs.is_empty() && path.parent().is_some_and(|above| theirs.contains(&above));
             if is_theirs {
@@ -163,8 +145,7 @@ impl ForeignObjects {
         self.is_all || self.paths.contains(path)
     }
 
-    /// Removes from objects what they must not pass on to the live ones. Returns what was removed, sorted by
-    /// path, and the paths of all changed objects.
+    /// Removes withheld attributes. Returns them by path, and the paths of all changed objects.
     pub(super) fn withhold(
         &self,
         stage: &mut Tree,
@@ -198,8 +179,8 @@ impl ForeignObjects {
         (withheld, changed)
     }
 
-    /// Splits the names of a file that may not go live alike, and returns their paths. As one file, all names
-    /// would get the owner and permissions of one of them, which may be that user's.
+    /// Splits hard links that need different attributes, and returns their paths. One file would give all names the
+    /// owner and permissions of one, possibly that user's.
     fn part_names(&self, stage: &mut Tree) -> Vec<ObjectPath> {
         let mut files: BTreeMap<u32, Vec<&mut TreeObject>> = BTreeMap::new();
         for object in &mut stage.objects {
@@ -241,13 +222,12 @@ fn has_rights_of(one: &Live, other: &Live) -> bool {
     (one.uid, one.gid, one.mode) == (other.uid, other.gid, other.mode) && one.xattrs == other.xattrs
 }
 
-/// Reads a directory that is not an object of a tree.
 fn directory(root: &Root, path: &ObjectPath) -> Result<Option<Live>, StageError> {
     let opened = root.dir_if_there(path)?;
     Ok(opened.map(|dir| dir.live_through(&mut [], b"", None)).transpose()?.flatten())
 }
 
-/// Returns who besides the superuser may write to an object but not to this live directory, as a clause.
+/// Returns who else may write to an object but not to this live directory, as a clause.
 fn writer_beside(object: &Live, directory: Option<&Live>) -> Option<String> {
     let who = writer(object)?;
     let is_alike = |live: &Live| {
@@ -314,7 +294,6 @@ fn taken_away(staged: &Live, permitted: &Live, tells_owner: bool) -> Vec<Withhel
     all.into_iter().filter(|(is_lost, _)| *is_lost).map(|(_, attribute)| attribute).collect()
 }
 
-/// Owner, set-id bits and capabilities of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FileRights {
     mode: Mode,
@@ -323,8 +302,7 @@ struct FileRights {
     capabilities: Option<Vec<u8>>,
 }
 
-/// Returns privileged files whose bytes or rights change, and links of another user that lead out of the
-/// promoted paths, sorted by path.
+/// Returns privileged files whose bytes or rights change, and other users' links that lead out, by path.
 pub(super) fn set_id_files(
     changes: &[Box<Change>],
     (stage, live): (&Tree, &Tree),
@@ -332,7 +310,7 @@ pub(super) fn set_id_files(
 ) -> Vec<SetIdFile> {
     let by_path: BTreeMap<&ObjectPath, &Action> =
         changes.iter().map(|change| (&change.path, &change.action)).collect();
-    // The mode of a symbolic link says nothing.
+    // A symbolic link's mode means nothing.
     let is_written = |live: &Live| {
         writer_beside(live, None).is_some() && (live.uid != 0 || !matches!(live.kind, LiveKind::Symlink(_)))
     };
@@ -396,8 +374,8 @@ impl SetIdFinder<'_> {
         (from != to).then(|| SetIdFile { path: path.clone(), mode, has_capabilities: false, change })
     }
 
-    /// Finds a new or changed link of another user that leads out of the promoted paths, or to something that
-    /// more users may write to than the directory of the link.
+    /// Finds another user's new link out of the promoted paths, or to something with more writers than the link's
+    /// directory.
     fn link_out(
         &self,
         path: &ObjectPath,
@@ -422,8 +400,8 @@ impl SetIdFinder<'_> {
         Some(SetIdFile { path: path.clone(), mode: new.mode, has_capabilities: false, change })
     }
 
-    /// Returns whether a link stays within the promoted paths, and leads to nothing that more users may write
-    /// to than the directory of the link. Absolute targets are relative to the root.
+    /// The link stays inside, and its target has no more writers than its directory. Absolute targets start at the
+    /// root.
     fn stays_inside(&self, link: &ObjectPath, target: &[u8], links: &mut LinkFollower<&Self>) -> bool {
         let above = link.parent().unwrap_or_else(ObjectPath::root);
         let from = Followed {
@@ -452,7 +430,7 @@ impl SetIdFinder<'_> {
         match self.by_path.get(path) {
             Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
                 Body::Symlink(target) => Some(target),
-                // No plan makes another name of such a name.
+                // Plans never link to such a name.
                 Body::Link(file) => match self.by_path.get(file) {
                     Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
                         Body::Symlink(target) => Some(target),
@@ -474,7 +452,6 @@ impl SetIdFinder<'_> {
         }
     }
 
-    /// Returns the rights of a regular file after a change.
     fn rights_after(&self, path: &ObjectPath, action: &Action) -> Option<FileRights> {
         match action {
             Action::Add(NewObject { body: Body::Link(file), .. })
@@ -491,7 +468,7 @@ impl SetIdFinder<'_> {
 
     fn rights_of_link(&self, path: &ObjectPath, file: &ObjectPath) -> Option<FileRights> {
         match self.by_path.get(file) {
-            // No plan makes a link to a link.
+            // Plans never link to a link.
             Some(Action::Add(new) | Action::Replace(new)) => Some(FileRights::of_new(new)),
             Some(action) => self.rights_after(file, action),
             None => regular(self.live, file).or_else(|| regular(self.stage, path)).map(FileRights::of),
@@ -575,7 +552,7 @@ mod tests {
         live
     }
 
-    /// An access list of the owner, user 7, the group, the mask and others, with these rights of the group and of user 7.
+    /// Entries: owner, user 7, group, mask and others.
     fn list(group: u16, user: u16) -> Vec<u8> {
         let entries = [
             (1_u16, 7_u16, u32::MAX),

@@ -1,4 +1,4 @@
-//! The package databases of a stage and its root: locks, and which packages and patches only one of them has.
+//! Package databases of stage and root: locks, and packages and patches of one side only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,10 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 pub(in crate::operation::stages) struct PackageDatabase {
     pub(in crate::operation::stages) packages: BTreeMap<PkgInst, Installed>,
     pub(in crate::operation::stages) applied: AppliedPatches,
-    /// Packages of kept libraries, which are not in `packages`.
+    /// Not in `packages`.
     pub(in crate::operation::stages) kept: BTreeMap<PkgInst, Installed>,
 }
 
-/// Packages and patches that only the stage has.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct OnlyStaged {
     pub(in crate::operation::stages) patched: BTreeMap<PkgInst, ContinuedList>,
@@ -32,7 +31,7 @@ pub(super) struct OnlyStaged {
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::operation::stages) struct ContinuedList {
     pub(in crate::operation::stages) patches: Vec<PatchId>,
-    /// Patches of the package on the root, followed by those that come.
+    /// The root's patches, then new ones.
     pub(in crate::operation::stages) list: Vec<PatchId>,
 }
 
@@ -89,8 +88,7 @@ fn ids(list: &PatchList) -> Vec<PatchId> {
     list.iter().cloned().collect()
 }
 
-/// Compares the packages. `base` has the versions when the stage was made or last promoted, `own` the
-/// promotions of this stage, which only the root records.
+/// `base` has the versions at the last promotion; `own` are promotions of this stage, which only the root records.
 pub(super) fn only_staged(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     base: Option<&BTreeMap<PkgInst, String>>,
@@ -120,8 +118,7 @@ pub(super) fn only_staged(
     Ok(found)
 }
 
-/// Refuses a package whose version the stage changed. If only the root changed it, the version of the root
-/// stays.
+/// Refuses a package whose version the stage changed. The root's own change stays.
 fn must_be_of_version(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     package: &PkgInst,
@@ -135,7 +132,7 @@ fn must_be_of_version(
     Err(BroughtReason::OtherVersion { package: package.clone(), stage, live })
 }
 
-/// Returns the patches that come; `None` if the root lacks none.
+/// `None` if the root has all.
 fn continued(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     package: &PkgInst,
@@ -162,8 +159,8 @@ fn continued(
     Ok(Some(ContinuedList { patches: new, list }))
 }
 
-/// Returns, for each package, the patches that the root has beyond those of the stage, if the stage has none
-/// of its own. `own` are the promotions of the stage.
+/// Returns the root's additional patches of packages without own patches in the stage. `own` are the stage's
+/// promotions.
 pub(in crate::operation::stages) fn only_live(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     own: &BTreeSet<PatchId>,
@@ -185,7 +182,7 @@ pub(in crate::operation::stages) fn only_live(
         .collect()
 }
 
-/// Locks the package database of a stage, if it has one. Refuses an unfinished run.
+/// Refuses an unfinished run.
 pub(in crate::operation::stages) fn lock_records(
     stage: Option<&Stage>,
     caller: &Caller<'_>,
@@ -206,7 +203,7 @@ pub(in crate::operation::stages) fn must_be_finished(stage: &Stage) -> Result<()
     refuse_unfinished(stage, |_| true)
 }
 
-/// Accepts the unfinished run of a refresh, which the next refresh rolls back and repeats.
+/// The next refresh rolls back and repeats an unfinished refresh.
 pub(in crate::operation::stages) fn must_be_finished_but_for_refresh(
     stage: &Stage,
 ) -> Result<(), StageError> {
@@ -221,7 +218,6 @@ fn run_of(stage: &Stage) -> Result<Option<OpenRun>, StageError> {
     open_run(&stage.root).map_err(|error| of_records(stage, error.into()))
 }
 
-/// Marks a failure as one of the stage's database, not of the root's.
 fn of_records(stage: &Stage, failure: Failure) -> StageError {
     StageError::RecordsOfStage { stage: stage.root.prefix().display().to_string(), failure: failure.into() }
 }
@@ -249,7 +245,7 @@ mod tests {
     use patchadm_svr4::package::Params;
     use patchadm_svr4::patch::PatchRecords;
 
-    /// Returns a database: each package with its version and its patches, each of which is recorded by its date.
+    /// Each package has a version and patches, recorded by date.
     fn database(packages: &[(&str, &str, &[&str])]) -> PackageDatabase {
         let mut all = BTreeMap::new();
         for (name, version, patches) in packages {

@@ -1,4 +1,4 @@
-//! Packages that were installed on a root, or removed from it, since a stage was made, with their records.
+//! Packages installed on or removed from a root since a stage was made.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,46 +14,30 @@ use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// The change of a package on the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageMove {
-    /// It was installed.
     Installed,
-    /// It was removed.
     Removed,
-    /// Another version was installed in its place.
+    /// Another version was installed.
     Replaced,
 }
 
-/// A package that came to the root, or went from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedPackage {
-    /// The package.
     pub package: PkgInst,
-    /// Its change on the root.
     pub change: PackageMove,
-    /// Why the records of the stage stay as they are; `None` if they follow the root.
+    /// `None` if the stage's records follow the root.
     pub stays: Option<StayReason>,
 }
 
-/// Why the records of a package in a stage do not follow those of the root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StayReason {
-    /// The stage has an object of its own at a path of the package.
     #[error("the stage has an object of its own at {0}")]
     OwnObject(ObjectPath),
-    /// A package that stays in the stage owns a path of the package.
     #[error("{path} is owned by package {owner}, which stays in the stage")]
-    Owned {
-        /// The path.
-        path: ObjectPath,
-        /// The package that stays.
-        owner: PkgInst,
-    },
-    /// The undo data of a patch of the package lies outside the root.
+    Owned { path: ObjectPath, owner: PkgInst },
     #[error("the undo data of patch {0} lies outside the root")]
     UndoOutside(PatchId),
-    /// Its records, or what both sides did to it, forbid it.
     #[error("{0}")]
     Refused(BroughtReason),
 }
@@ -61,22 +45,20 @@ pub enum StayReason {
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct MovedPackages {
     pub(in crate::operation::stages) all: Vec<MovedPackage>,
-    /// New versions in the bases, `None` for removed packages.
+    /// `None` for removed packages.
     pub(in crate::operation::stages) in_bases: BTreeMap<PkgInst, Option<String>>,
-    /// Packages that both sides changed differently. No option resolves that.
+    /// No option resolves these conflicts.
     pub(in crate::operation::stages) conflicts: Vec<BroughtReason>,
 }
 
-/// Packages that differ between a root and the base of a stage.
 #[derive(Debug, Default)]
 struct PackageMoves {
-    /// `None` if both sides made the same change, and only the bases lack it.
+    /// `None` if both sides made the same change, and only bases lack it.
     pub(in crate::operation::stages) all: BTreeMap<PkgInst, Option<PackageMove>>,
     pub(in crate::operation::stages) conflicts: Vec<BroughtReason>,
 }
 
 impl MovedPackage {
-    /// Returns whether the records of the stage follow.
     pub fn is_brought(&self) -> bool {
         self.stays.is_none()
     }
@@ -186,7 +168,6 @@ struct ComingPackage {
     lines: ContentsLines,
 }
 
-/// Packages that moved, sorted into removed, added and unchanged ones.
 struct PackageMover<'a> {
     source: &'a RecordSource<'a>,
     is_as_live: &'a dyn Fn(&ObjectPath) -> bool,
@@ -199,8 +180,7 @@ struct PackageMover<'a> {
 }
 
 impl RecordSource<'_> {
-    /// Adds records of packages that were installed on the root, and removes those that were removed. `base`
-    /// has the packages of the base in force.
+    /// Adds and removes records like the root. `base` has the packages of the base in force.
     pub(in crate::operation::stages) fn moved(
         &self,
         base: &BTreeMap<PkgInst, String>,
@@ -236,8 +216,7 @@ impl RecordSource<'_> {
 }
 
 impl RecordSource<'_> {
-    /// Returns the lines of the other tree at these paths with an owner that the source lacks. `lines` are
-    /// those of the source.
+    /// Returns the other tree's lines with an owner that the source (`lines`) lacks.
     pub(in crate::operation::stages) fn owned_otherwise(
         &self,
         paths: &BTreeSet<ObjectPath>,
@@ -261,7 +240,6 @@ impl RecordSource<'_> {
     }
 }
 
-/// Returns whether a line has an owner that another line of its path lacks.
 pub(in crate::operation::stages) fn has_other_owner(
     line: &ContentsLine,
     other: Option<&ContentsLine>,
@@ -291,7 +269,7 @@ impl<'a> PackageMover<'a> {
         Ok(Self { source, is_as_live, going, coming, comes, there, stays, conflicts })
     }
 
-    /// Keeps a package if the stage has an own object at one of its paths.
+    /// Keeps a package if the stage has an own object at its path.
     fn hold_own_objects(&mut self, package: &PkgInst, change: PackageMove) {
         let side = if change == PackageMove::Removed { &self.going } else { &self.coming };
         let own = side.get(package).into_iter().flatten().filter(|(path, _)| !(self.is_as_live)(path));
@@ -301,9 +279,8 @@ impl<'a> PackageMover<'a> {
         }
     }
 
-    /// Reads an installed package and its patches, except promotions of the stage. If another version
-    /// replaces a package, edits in the stage become edits of that version; patches of the old version are
-    /// refused.
+    /// Reads a package and its patches, except the stage's promotions. If it replaces another version, edits in the
+    /// stage become edits of it; patches of the old version are refused.
     fn read_coming(
         &mut self,
         package: &PkgInst,
@@ -339,8 +316,8 @@ impl<'a> PackageMover<'a> {
         Ok(())
     }
 
-    /// Leaves a package on the root if it shares a path with a package that stays in the stage, and reports a
-    /// conflict with any other owner. Directories are shared.
+    /// Skips a package that shares a path with one that stays in the stage; other owners are conflicts. Directories may
+    /// be shared.
     fn hold_claimed(&mut self, moves: &PackageMoves, brought: &BroughtPatches) -> Result<(), Failure> {
         self.comes.retain(|package, _| !self.stays.contains_key(package));
         let paths = self.comes.values().flat_map(|coming| coming.lines.keys().cloned()).collect();
@@ -408,8 +385,7 @@ fn are_directories(one: &ContentsLine, other: &ContentsLine) -> bool {
     one.object.ftype.is_directory() && other.object.ftype.is_directory()
 }
 
-/// Merges a line: the object of the root, the owners of both. Starts with earlier changes by other packages.
-/// A directory keeps the record of the stage.
+/// Merges a line after earlier changes: the root's object, both sides' owners. A directory keeps the stage's record.
 fn put_in(
     brought: &mut BroughtPatches,
     package: &PkgInst,

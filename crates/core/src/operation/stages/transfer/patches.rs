@@ -1,5 +1,3 @@
-//! The package database of one tree as a source of records for another: packages, undo data, lines, directories.
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::databases::{ContinuedList, PackageDatabase, only_live, only_staged};
@@ -29,7 +27,7 @@ use patchadm_svr4::format::contents::ContentsReader;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// A package database as the source of records for another tree.
+/// Provides records for another tree.
 pub(in crate::operation::stages) struct RecordSource<'a> {
     pub(in crate::operation::stages) from: &'a RootAndPolicy,
     pub(in crate::operation::stages) to: &'a Root,
@@ -38,7 +36,7 @@ pub(in crate::operation::stages) struct RecordSource<'a> {
 }
 
 impl<'a> RecordSource<'a> {
-    /// Reads the packages of a tree, as they will be after `brought`. `known` are those of the other tree.
+    /// Reads packages as after `brought`. `known` are the other tree's.
     pub(in crate::operation::stages) fn of(
         from: &'a RootAndPolicy,
         brought: Option<&BroughtPatches>,
@@ -92,8 +90,8 @@ impl<'a> RecordSource<'a> {
         Ok((of, patches))
     }
 
-    /// Refuses a package that another version replaces if the other tree applied patches of its own to it.
-    /// The history of this tree shows which patches were ever applied here.
+    /// Refuses replacing a package to which the other tree applied own patches. The history tells which patches were
+    /// ever applied here.
     pub(in crate::operation::stages) fn must_not_be_patched(
         &self,
         package: &PkgInst,
@@ -166,8 +164,8 @@ impl<'a> RecordSource<'a> {
 }
 
 impl RecordSource<'_> {
-    /// Returns what goes live. `base` has the packages of the base in force, `own` the promotions of this
-    /// stage on the root. The records of the stage must agree first, like those of a root that is changed.
+    /// Returns records to go live. `base` has the packages of the base in force, `own` the stage's promotions. The
+    /// stage's records must agree first.
     pub(in crate::operation::stages) fn brought(
         &self,
         base: Option<&BTreeMap<PkgInst, String>>,
@@ -227,8 +225,7 @@ impl RecordSource<'_> {
         Ok(brought)
     }
 
-    /// Returns a package that the root lacks, with its lines and patches; fills `order` with run and place of
-    /// each patch.
+    /// Returns a package with lines and patches; `order` gets run and position of each patch.
     fn new_package(
         &self,
         (package, lines): (&PkgInst, ContentsLines),
@@ -263,9 +260,8 @@ impl RecordSource<'_> {
 }
 
 impl RecordSource<'_> {
-    /// Returns the records that come into a stage, except directories of patches. `own` are the promotions of
-    /// the stage; `is_as_live` says whether a path of the stage equals the root from now on. Packages with
-    /// unreadable undo data are skipped.
+    /// Returns records for a stage, without patch directories. `own` are its promotions; `is_as_live` tells whether a
+    /// path equals the root from now on. Skips packages with unreadable undo data.
     pub(in crate::operation::stages) fn refreshed(
         &self,
         own: &BTreeSet<PatchId>,
@@ -297,7 +293,6 @@ impl RecordSource<'_> {
     }
 }
 
-/// Records that go live from the package database of a stage.
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct BroughtRecords {
     pub(in crate::operation::stages) patches: BroughtPatches,
@@ -307,8 +302,7 @@ pub(in crate::operation::stages) struct BroughtRecords {
 }
 
 impl BroughtRecords {
-    /// Removes new packages from changed lines: their own lines add them, and a backout of the promotion
-    /// removes them there.
+    /// Removes new packages from changed lines: their own lines add them, and a backout removes them there.
     fn leave_new_owners_to_their_packages(&mut self) {
         let is_new = |package: &PkgInst| self.new_packages.contains_key(package);
         for (_, line) in self.patches.lines.values_mut() {
@@ -324,7 +318,7 @@ impl BroughtRecords {
         self.patches.objects.contains_key(path) || self.new_packages.values().any(is_of_new)
     }
 
-    /// Lets the stage win at paths that its patches changed.
+    /// The stage wins at paths that its patches changed.
     pub(in crate::operation::stages) fn decide(&self, outcomes: &mut Outcomes, live: &Tree) {
         for (path, object) in &self.patches.objects {
             let is_on_root = live.object(path).is_some();
@@ -336,7 +330,7 @@ impl BroughtRecords {
         }
     }
 
-    /// Refuses a path of a new package's patch if another object stays there on the root.
+    /// Refuses a path of a new package's patch if another object stays on the root.
     pub(in crate::operation::stages) fn must_be_taken(
         &self,
         outcomes: &Outcomes,
@@ -364,11 +358,11 @@ impl BroughtRecords {
     }
 }
 
-/// Largest `contents` that is searched for a line number, in bytes.
+/// In bytes.
 const LARGEST: u64 = 1 << 30;
 
 impl RecordSource<'_> {
-    /// Refuses lines of the stage that do not agree with the packages of the root.
+    /// Refuses the stage's lines that contradict the root's packages.
     pub(in crate::operation::stages) fn must_agree(
         &self,
         brought: &BroughtRecords,
@@ -402,7 +396,7 @@ impl RecordSource<'_> {
         Ok(())
     }
 
-    /// Refuses undo data that would restore lines which do not agree with the packages of the root.
+    /// Refuses undo data whose lines contradict the root's packages.
     fn must_put_back(
         &self,
         (id, package): (&PatchId, &PkgInst),
@@ -466,10 +460,10 @@ pub(in crate::operation::stages) fn fault_after_merge(
     })
 }
 
-/// Largest file that is held in memory, in bytes.
+/// In bytes.
 const IN_MEMORY: u64 = 64 << 10;
 
-/// Reads the regular files of a directory tree; empty if it does not exist.
+/// Empty if the directory does not exist.
 pub(in crate::operation::stages) fn record_files(
     view: &RecordView<'_>,
     directory: &ObjectPath,
@@ -494,7 +488,7 @@ pub(in crate::operation::stages) fn record_files(
     Ok(files)
 }
 
-/// Joins a path. Package tools cannot have made a name that is too deep.
+/// Package tools cannot have made a name that is too deep.
 fn join(directory: &ObjectPath, below: &[u8]) -> Option<ObjectPath> {
     if below.is_empty() { Some(directory.clone()) } else { directory.join(below).ok() }
 }

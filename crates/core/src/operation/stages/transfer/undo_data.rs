@@ -1,4 +1,4 @@
-//! The undo data of patches in a stage: verified by the ledger of the stage, and compared with both trees.
+//! Undo data of patches in a stage, verified by its ledger and compared with both trees.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,6 @@ use patchadm_rootfs::{FileType, Interrupt, Root, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// Undo data of a package in a stage.
 pub(in crate::operation::stages) struct StagedUndo<'a> {
     ground: &'a RootAndPolicy,
     package: &'a PkgInst,
@@ -85,7 +84,7 @@ pub(in crate::operation::stages) fn ledger_of(
     ledger::counting(view, package).map_err(|fault| unusable(fault.into()))
 }
 
-/// Returns the reason why undo data is unusable: damage of the stage, unless it is a read error or a signal.
+/// Damage of the stage, unless it is a read error or a signal.
 fn unusable(error: ArchiveError) -> BroughtFailure {
     match error {
         ArchiveError::Root(_) | ArchiveError::View(_) | ArchiveError::Interrupted(_) => {
@@ -101,7 +100,6 @@ enum Told {
     Outside,
 }
 
-/// Refusal by the rules, or a failure.
 #[derive(Debug)]
 pub(in crate::operation::stages) enum BroughtFailure {
     Refused(BroughtReason),
@@ -109,7 +107,6 @@ pub(in crate::operation::stages) enum BroughtFailure {
 }
 
 impl BroughtFailure {
-    /// Turns the refusal into a failure with `refuse`.
     pub(in crate::operation::stages) fn of(
         self,
         stage: &Root,
@@ -137,7 +134,7 @@ impl<E: Into<Failure>> From<E> for BroughtFailure {
     }
 }
 
-/// Changes of patches to objects and lines, in the order of application.
+/// In order of application.
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct PatchedPaths {
     objects: BTreeMap<ObjectPath, PatchedPath>,
@@ -153,7 +150,6 @@ struct PatchedPath {
     became: Option<RecordedState>,
 }
 
-/// Both sides of the comparison.
 pub(in crate::operation::stages) struct ComparedSides<'a> {
     pub(in crate::operation::stages) stage: &'a Tree,
     pub(in crate::operation::stages) live: &'a Tree,
@@ -188,7 +184,7 @@ impl PatchedPaths {
         self.objects.keys()
     }
 
-    /// Compares every path on both sides. Returns the objects that come or go.
+    /// Returns added and removed objects.
     pub(in crate::operation::stages) fn compared(
         &self,
         sides: &ComparedSides<'_>,
@@ -196,8 +192,7 @@ impl PatchedPaths {
         self.compared_with(sides, true)
     }
 
-    /// Compares the patches of a package that the root lacks with the stage only: the three-way rule decides
-    /// about existing objects of the root.
+    /// For patches that the root lacks: the three-way rule decides about existing objects of the root.
     pub(in crate::operation::stages) fn compared_with_stage(
         &self,
         sides: &ComparedSides<'_>,
@@ -250,7 +245,7 @@ pub(in crate::operation::stages) fn found_by(patches: &[StagedPatch]) -> BTreeMa
     found
 }
 
-/// Compares states except times and links. The mode of a symbolic link cannot be set.
+/// Ignores times and links; a symbolic link's mode cannot be set.
 fn is_same(
     path: &ObjectPath,
     compared: ComparedAttributes,

@@ -1,0 +1,115 @@
+//! Limits of the packages that builds deliver. A run reads the packages of a whole set, several at a time, and none of them
+//! may take much of its memory. A build that delivers more fails.
+
+use std::path::Path;
+
+use patchadm_inputs::source::{Image, PackageImage, Source, SourceError, SourceLimits, open_within};
+use patchadm_rootfs::{Dir, FileType, RootError};
+use patchadm_svr4::package::ObjectPath;
+
+use crate::object_places::placed;
+use crate::tree_copy::each_part;
+
+/// The most lines of a pkgmap. Each takes some hundred bytes of memory where it is read.
+pub(crate) const MOST_OBJECTS: usize = 500_000;
+
+/// The largest pkgmap in bytes, 128 for each line.
+const LARGEST_PKGMAP: u64 = 64 << 20;
+
+/// The most bytes of scripts and other information files of a package.
+const LARGEST_INFORMATION: u64 = 48 << 20;
+
+/// The most bytes of names and package files that are held of a file: all of a package within the other limits.
+const LARGEST_LISTS: u64 = 256 << 20;
+
+/// The most bytes of files of a package that are settings of loaders. Such a file has a few lines, and those of all packages
+/// of a set are held.
+pub(crate) const LARGEST_SETTINGS: u64 = 64 << 10;
+
+/// Opens a package without its objects.
+pub(crate) fn open_package(path: &Path) -> Result<(Source, Image), SourceError> {
+    open_within(path, SourceLimits { held: LARGEST_LISTS, lines: MOST_OBJECTS })
+}
+
+/// Returns true if a loader reads its settings there.
+pub(crate) fn is_settings(path: &ObjectPath) -> bool {
+    let path = path.as_bytes();
+    [&b"/etc/ld.so.conf"[..], b"/etc/ld.so.preload", b"/etc/ld-musl-"]
+        .iter()
+        .any(|begin| path.starts_with(begin))
+}
+
+/// Checks the lists in the directory of a package, before anything is read into memory. The inner error is a fault of the
+/// package.
+pub(crate) fn must_have_small_lists(package: &Dir) -> Result<Result<(), String>, RootError> {
+    let advice = "deliver it as several packages";
+    let size = package.look(b"pkgmap")?.map_or(0, |seen| seen.size);
+    if size > LARGEST_PKGMAP {
+        return Ok(Err(format!("pkgmap has {size} bytes, more than {LARGEST_PKGMAP}: {advice}")));
+    }
+    let mut lines = 0_usize;
+    if size > 0 {
+        let count = |bytes: &[u8]| {
+            lines += bytes.split(|&byte| byte == b'\n').count() - 1;
+            Ok(())
+        };
+        each_part(&package.open_regular(b"pkgmap")?, |error| package.read_error(b"pkgmap", error), count)?;
+    }
+    if lines > MOST_OBJECTS {
+        return Ok(Err(format!("pkgmap has {lines} lines, more than {MOST_OBJECTS}: {advice}")));
+    }
+    let is_there = package.look(b"install")?.is_some_and(|seen| seen.file_type == FileType::Directory);
+    let mut bytes = 0_u64;
+    if is_there {
+        let install = package.dir(b"install")?;
+        for name in install.names()? {
+            bytes = bytes.saturating_add(install.look(&name)?.map_or(0, |seen| seen.size));
+        }
+    }
+    if bytes > LARGEST_INFORMATION {
+        return Ok(Err(format!("install/ has {bytes} bytes, more than {LARGEST_INFORMATION}: {advice}")));
+    }
+    Ok(Ok(()))
+}
+
+/// Checks the sizes of the settings of loaders that a package delivers.
+pub(crate) fn must_have_small_settings(package: &PackageImage) -> Result<(), String> {
+    let mut bytes = 0_u64;
+    for entry in package.files() {
+        let Some(place) = placed(package, &entry.path).filter(is_settings) else { continue };
+        bytes = bytes.saturating_add(entry.object.content.size.unwrap_or_default());
+        if bytes > LARGEST_SETTINGS {
+            return Err(format!(
+                "the settings of loaders up to {place} have {bytes} bytes, more than {LARGEST_SETTINGS}: remove comments"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_with_too_many_lines_or_too_large_scripts_is_refused_before_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = Dir::of_host(dir.path()).unwrap();
+        let refused = || must_have_small_lists(&package).unwrap();
+        assert_eq!(refused(), Ok(()));
+        std::fs::write(dir.path().join("pkgmap"), "\n".repeat(MOST_OBJECTS)).unwrap();
+        assert_eq!(refused(), Ok(()));
+        std::fs::write(dir.path().join("pkgmap"), "\n".repeat(MOST_OBJECTS + 1)).unwrap();
+        let expected = "pkgmap has 500001 lines, more than 500000: deliver it as several packages";
+        assert_eq!(refused(), Err(expected.to_owned()));
+        std::fs::File::create(dir.path().join("pkgmap")).unwrap().set_len(LARGEST_PKGMAP + 1).unwrap();
+        assert!(refused().unwrap_err().starts_with("pkgmap has 67108865 bytes, more than 67108864"));
+        std::fs::remove_file(dir.path().join("pkgmap")).unwrap();
+        std::fs::create_dir(dir.path().join("install")).unwrap();
+        for number in 0..4 {
+            let file = std::fs::File::create(dir.path().join(format!("install/i.{number}"))).unwrap();
+            file.set_len(16 << 20).unwrap();
+        }
+        assert!(refused().unwrap_err().starts_with("install/ has 67108864 bytes, more than 50331648"));
+    }
+}

@@ -1,0 +1,80 @@
+//! The time zone of the caller, and the one form in which texts for people show moments.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path};
+
+use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
+
+/// The form of a moment in text.
+const MINUTE: &str = "%Y-%m-%d %H:%M";
+
+/// A time zone to show moments in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// The one of this machine or of `TZ`.
+    Local,
+    /// None: coordinated universal time.
+    Utc,
+}
+
+impl Zone {
+    /// Returns the zone that `TZ` asks for. A path outside the zones of the system is read only if it is a regular
+    /// file: a device has no end.
+    pub(super) fn of(variable: Option<&OsStr>) -> Self {
+        let Some(name) = variable else { return Self::Local };
+        let bytes = name.as_encoded_bytes();
+        let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b":").unwrap_or(bytes)));
+        let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
+    }
+
+    /// Returns the moment at which the clock on the wall shows this; the first, where it shows it twice.
+    pub fn moment(self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Local => Local.from_local_datetime(&wall).earliest().map(|local| local.with_timezone(&Utc)),
+            Self::Utc => Some(wall.and_utc()),
+        }
+    }
+
+    /// Returns a moment (seconds since 1970) as the clock on the wall showed it; 1970 where it is beyond any calendar.
+    pub fn at(self, seconds: i64) -> NaiveDateTime {
+        let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        match self {
+            Self::Local => moment.with_timezone(&Local).naive_local(),
+            Self::Utc => moment.naive_utc(),
+        }
+    }
+
+    /// Returns a moment as texts for people show it: `2026-11-27 06:52`.
+    pub fn minute(self, moment: DateTime<Utc>) -> String {
+        self.at(moment.timestamp()).format(MINUTE).to_string()
+    }
+
+    /// Returns the same of a moment in the form of records and documents (RFC 3339); other text stays as it is.
+    pub fn minute_of(self, recorded: &str) -> String {
+        let moment = DateTime::parse_from_rfc3339(recorded);
+        moment.map_or_else(|_| recorded.to_owned(), |moment| self.minute(moment.to_utc()))
+    }
+}
+
+/// Returns the `INSTDATE` of a package as texts for people show a moment. It is recorded without a zone, so none is
+/// converted.
+pub fn installation_minute(recorded: &str) -> String {
+    let moment = NaiveDateTime::parse_from_str(recorded.trim(), "%b %d %Y %H:%M");
+    moment.map_or_else(|_| recorded.to_owned(), |moment| moment.format(MINUTE).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_show_moments_in_one_form() {
+        assert_eq!(Zone::Utc.minute_of("2026-11-27T06:52:39Z"), "2026-11-27 06:52");
+        assert_eq!(Zone::Utc.minute_of("2026-11-27T01:52:39+05:30"), "2026-11-26 20:22");
+        assert_eq!(Zone::Utc.minute_of("some day"), "some day");
+        assert_eq!(installation_minute("Nov 27 2026 06:52"), "2026-11-27 06:52");
+        assert_eq!(installation_minute("27.11.2026"), "27.11.2026");
+    }
+}
