@@ -420,7 +420,7 @@ fn memory_has_overlays() -> bool {
     let kernel = rustix::system::uname();
     let release = kernel.release().to_string_lossy();
     let version: Vec<u32> = release.split('.').map_while(|number| number.parse().ok()).take(2).collect();
-    version >= vec![6, 6]
+    version.as_slice() >= &[6, 6][..]
 }
 
 /// Makes two tests of a story that takes long: builds of root, and those of an ordinary user.

@@ -122,17 +122,24 @@ fn https_wants_a_certificate_of_an_authority_that_is_believed() {
 }
 
 #[test]
-fn an_environment_and_a_policy_name_certificates_proxies_and_a_cache() {
+fn an_environment_names_proxies() {
     let mut stage = Scenario::new();
     let files = depot(&stage, 1000);
-    let test = "an_environment_and_a_policy…";
+    let test = "an_environment_names_proxies";
     let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
     // Nobody listens at port 1.
     stage.set("all_proxy", "127.0.0.1:1");
     check(&stage, "", &server.address("")).fails(1);
     stage.set("no_proxy", "127.0.0.1");
     check(&stage, "", &server.address("")).ok();
-    fs::remove_dir_all(stage.beside("cache")).unwrap();
+}
+
+#[test]
+fn a_policy_names_a_proxy_and_a_cache() {
+    let stage = Scenario::new();
+    let files = depot(&stage, 1000);
+    let test = "a_policy_names_a_proxy_and_a_cache";
+    let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
     check_under(&stage, "proxy=127.0.0.1:1\n", "", &server.address("")).fails(1);
     let policy = stage.beside("policy");
     let own = stage.beside("own");
