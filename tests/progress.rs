@@ -56,36 +56,36 @@ fn cache_option(stage: &Scenario, verb: &str, cache: &Path) -> String {
 }
 
 #[test]
-fn a_bar_has_phase_bytes_and_patches_while_patches_are_fetched() {
+fn a_bar_has_phase_bytes_and_patches_while_patches_are_fetched_and_applied() {
+    assert_bars("add", "-M", "fetching");
+}
+
+#[test]
+fn a_bar_has_phase_bytes_and_patches_while_a_depot_is_checked() {
+    assert_bars("depot check", "", "checking");
+}
+
+/// Fetches two patches by a command, whose depot follows `before_depot`.
+fn assert_bars(verb: &str, before_depot: &str, phase: &str) {
     let (stage, depot) = stage();
     let server = slow_server(depot, Duration::from_millis(800));
-    for (verb, phase) in [("add -M", "fetching"), ("depot check", "checking")] {
-        let (before, after) = verb.split_once(" -M").map_or((verb, ""), |(verb, _)| (verb, "-M"));
-        let line = |options: &str, cache: &str| {
-            let cache = cache_option(&stage, before, &stage.beside(cache));
-            let agreed = if before == "add" { "-y" } else { "" };
-            format!("{before} {options} {agreed} -R @ROOT@ {cache} {after} {}", server.url(""))
-        };
-        let name = before.replace(' ', "-");
-        let Some((code, text)) = at_narrow_terminal("bars", &stage, &line("", &name), 100) else { return };
-        assert_eq!(code, 0, "{text}");
-        for wanted in [&*format!("{phase} 1/2 "), &format!("{phase} 2/2 "), "200-01.tar", " KiB"] {
-            assert!(text.contains(wanted), "{verb}: {wanted}: {text:?}");
-        }
-        stage.run("remove -R @ROOT@ 100-01 200-01");
-        let (code, text) =
-            at_narrow_terminal("bars", &stage, &line("-q", &format!("{name}-q")), 100).unwrap();
-        assert_eq!((code, text.as_str()), (0, ""), "quiet is without a bar");
-        stage.run("remove -R @ROOT@ 100-01 200-01");
-        let run = stage.run(&line("", &format!("{name}-pipe")));
-        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "without a terminal there are only lines");
-        assert!(
-            before != "add" || run.stdout.lines().count() == 3,
-            "a line a patch, and a total: {}",
-            run.stdout
-        );
-        stage.run("remove -R @ROOT@ 100-01 200-01");
+    let line = |options: &str, cache: &str| {
+        let cache = cache_option(&stage, verb, &stage.beside(cache));
+        let agreed = if verb == "add" { "-y" } else { "" };
+        format!("{verb} {options} {agreed} -R @ROOT@ {cache} {before_depot} {}", server.url(""))
+    };
+    let Some((code, text)) = at_narrow_terminal("bars", &stage, &line("", "bar"), 100) else { return };
+    assert_eq!(code, 0, "{text}");
+    for wanted in [&*format!("{phase} 1/2 "), &format!("{phase} 2/2 "), "200-01.tar", " KiB"] {
+        assert!(text.contains(wanted), "{verb}: {wanted}: {text:?}");
     }
+    stage.run("remove -R @ROOT@ 100-01 200-01");
+    let (code, text) = at_narrow_terminal("bars", &stage, &line("-q", "quiet"), 100).unwrap();
+    assert_eq!((code, text.as_str()), (0, ""), "quiet is without a bar");
+    stage.run("remove -R @ROOT@ 100-01 200-01");
+    let run = stage.run(&line("", "pipe"));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "without a terminal there are only lines");
+    assert!(verb != "add" || run.stdout.lines().count() == 3, "a line a patch, and a total: {}", run.stdout);
 }
 
 /// The size of a file that nobody reads to its end here.
