@@ -195,7 +195,7 @@ fn a_power_cut_leaves_pool_journal_and_set_as_before_or_as_after_and_the_run_goe
             let mut trials = Trials::new(test, file_systems[number], 0x5eed_4000 + number as u64)?;
             for trial in 0.. {
                 trials.trial(trial);
-                if trials.counts["power cuts"] >= sample_or_whole(3, 160) {
+                if trials.counts["power cuts"] >= sample_or_whole(2, 160) {
                     break;
                 }
             }
