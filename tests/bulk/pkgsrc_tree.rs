@@ -33,6 +33,45 @@ impl Builder {
     }
 }
 
+/// Makes a test of a story for each builder.
+macro_rules! by_each_builder {
+    ($($story:ident,)+) => {
+        $(
+            mod $story {
+                use super::Builder;
+
+                fn play(builder: Builder) {
+                    if Builder::all(stringify!($story)).contains(&builder) {
+                        super::$story(builder);
+                    }
+                }
+
+                #[test]
+                fn root() {
+                    play(Builder::Root);
+                }
+
+                #[test]
+                fn an_ordinary_user() {
+                    play(Builder::Ordinary);
+                }
+
+                #[test]
+                fn an_ordinary_user_with_subordinate_ids() {
+                    play(Builder::OrdinaryAsRoot);
+                }
+            }
+        )+
+    };
+}
+
+by_each_builder! {
+    a_tree_of_pkgsrc_is_scanned_by_bmake_built_and_told_in_the_form_of_pbulk,
+    a_changed_patch_of_another_location_builds_the_packages_again_that_take_it,
+    the_packages_of_a_set_are_provided_as_pkgsrc_has_them_and_uploaded_once,
+    a_failed_build_is_entered_as_it_was_left_and_has_a_log_for_each_phase,
+}
+
 impl BulkBuild {
     /// One with this tree; its kit, the programs that install packages, is a part of it.
     fn of_pkgsrc(test: &str, builder: Builder, settings: &str) -> Option<Self> {
@@ -64,62 +103,52 @@ fn content(build: &BulkBuild, set: u64, package: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
-fn a_tree_of_pkgsrc_is_scanned_by_bmake_built_and_told_in_the_form_of_pbulk() {
+fn a_tree_of_pkgsrc_is_scanned_by_bmake_built_and_told_in_the_form_of_pbulk(builder: Builder) {
     let test = "a_tree_of_pkgsrc…";
-    for builder in Builder::all(test) {
-        let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
-        let run = build.run("").ends(5);
-        let expected = [
-            "base-1.2 done",
-            "broken-1.0 failed (exit)",
-            "masked-3 prefailed",
-            "pkg_install-20170419 done",
-            "user-0.5nb1 done",
-            "word1-1.4 done",
-            "word2-2.4 done",
-        ];
-        assert_eq!(run.states(), expected, "{builder:?}");
-        assert_eq!(run.package("broken-1.0")["phase"], "build");
-        assert!(build.log("broken").contains("This build fails."));
-        let platform = serde_json::json!({"os": "Stand-in 1.0", "compiler": "gcc", "base": "host"});
-        assert_eq!(run.report["platform"], platform);
-        let status = fs::read_to_string(build.work().join("runs/1/status")).unwrap();
-        assert!(status.starts_with("PLATFORM=Stand-in 1.0/"), "{status}");
-        assert!(status.contains("\nCOMPILER=gcc\n"), "{status}");
-        let said = build.action("status @WORK@").ok();
-        assert!(said.contains("base host, OS Stand-in 1.0, compiler gcc"), "{said}");
-        let of_user = "base-1.2 of base\nbase-1.2 of base\nword1-1.4 of word\nuser-0.5nb1 of user\n";
-        assert_eq!(content(&build, 1, "user-0.5nb1"), of_user);
+    let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
+    let run = build.run("").ends(5);
+    let expected = [
+        "base-1.2 done",
+        "broken-1.0 failed (exit)",
+        "masked-3 prefailed",
+        "pkg_install-20170419 done",
+        "user-0.5nb1 done",
+        "word1-1.4 done",
+        "word2-2.4 done",
+    ];
+    assert_eq!(run.states(), expected, "{builder:?}");
+    assert_eq!(run.package("broken-1.0")["phase"], "build");
+    assert!(build.log("broken").contains("This build fails."));
+    let platform = serde_json::json!({"os": "Stand-in 1.0", "compiler": "gcc", "base": "host"});
+    assert_eq!(run.report["platform"], platform);
+    let status = fs::read_to_string(build.work().join("runs/1/status")).unwrap();
+    assert!(status.starts_with("PLATFORM=Stand-in 1.0/"), "{status}");
+    assert!(status.contains("\nCOMPILER=gcc\n"), "{status}");
+    let said = build.action("status @WORK@").ok();
+    assert!(said.contains("base host, OS Stand-in 1.0, compiler gcc"), "{said}");
+    let of_user = "base-1.2 of base\nbase-1.2 of base\nword1-1.4 of word\nuser-0.5nb1 of user\n";
+    assert_eq!(content(&build, 1, "user-0.5nb1"), of_user);
 
-        let files = read_run(&build.work().join("runs/1"));
-        files.assert_consistent();
-        assert_eq!(words(field(files.record("user-0.5nb1"), "DEPENDS")), ["base-1.2", "word1-1.4"]);
-        assert_eq!(field(files.record("word2-2.4"), "MULTI_VERSION"), " CHOICE=2");
-        assert_eq!(field(files.record("word2-2.4"), "PKG_LOCATION"), "lang/word");
-        assert_eq!(files.pbuild["user-0.5nb1"], ["done", "restricted", "1"]);
+    let files = read_run(&build.work().join("runs/1"));
+    files.assert_consistent();
+    assert_eq!(words(field(files.record("user-0.5nb1"), "DEPENDS")), ["base-1.2", "word1-1.4"]);
+    assert_eq!(field(files.record("word2-2.4"), "MULTI_VERSION"), " CHOICE=2");
+    assert_eq!(field(files.record("word2-2.4"), "PKG_LOCATION"), "lang/word");
+    assert_eq!(files.pbuild["user-0.5nb1"], ["done", "restricted", "1"]);
 
-        // The makefile of one package changes: it is scanned, and built with what needs it.
-        build.change("lang/word/Makefile", ("NEEDS=\t\tbase\n", "NEEDS=\t\tbase base\n"));
-        let run = build.run("").ends(5);
-        assert_eq!(run.in_state("done"), ["user-0.5nb1", "word1-1.4", "word2-2.4"]);
-        assert_eq!(
-            content(&build, 2, "word2-2.4"),
-            "base-1.2 of base\nbase-1.2 of base\nword2-2.4 of word\n"
-        );
+    // The makefile of one package changes: it is scanned, and built with what needs it.
+    build.change("lang/word/Makefile", ("NEEDS=\t\tbase\n", "NEEDS=\t\tbase base\n"));
+    let run = build.run("").ends(5);
+    assert_eq!(run.in_state("done"), ["user-0.5nb1", "word1-1.4", "word2-2.4"]);
+    assert_eq!(content(&build, 2, "word2-2.4"), "base-1.2 of base\nbase-1.2 of base\nword2-2.4 of word\n");
 
-        // Another tool keeps the records of what was handed on: there are no patches of it.
-        build.action("release @WORK@ 1").ok();
-        let patches = build.action("patches @WORK@ --json").ok();
-        let patches: serde_json::Value = serde_json::from_str(&patches).unwrap();
-        let foreign =
-            serde_json::json!(["base-1.2", "pkg_install-20170419", "user-0.5nb1", "word1-1.4", "word2-2.4"]);
-        assert_eq!(
-            (&patches["foreign"], &patches["built"]),
-            (&foreign, &serde_json::json!(0)),
-            "{patches:#}"
-        );
-    }
+    // Another tool keeps the records of what was handed on: there are no patches of it.
+    build.action("release @WORK@ 1").ok();
+    let patches = build.action("patches @WORK@ --json").ok();
+    let patches: serde_json::Value = serde_json::from_str(&patches).unwrap();
+    let foreign =
+        serde_json::json!(["base-1.2", "pkg_install-20170419", "user-0.5nb1", "word1-1.4", "word2-2.4"]);
+    assert_eq!((&patches["foreign"], &patches["built"]), (&foreign, &serde_json::json!(0)), "{patches:#}");
 }
 
 #[test]
@@ -151,20 +180,17 @@ fn the_driver_tells_what_pkgsrc_demands_where_a_build_does_not_meet_it() {
     }
 }
 
-#[test]
-fn a_changed_patch_of_another_location_builds_the_packages_again_that_take_it() {
+fn a_changed_patch_of_another_location_builds_the_packages_again_that_take_it(builder: Builder) {
     // In pkgsrc, devel/libtool-base has the patches and sums of devel/libtool, which SCAN_DEPENDS does not name.
     let test = "a_changed_patch…";
-    for builder in Builder::all(test) {
-        let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
-        build.run("base user word").ends(0);
-        build.write("lang/word2/patches/patch-file", "a patch\n");
-        let run = build.run("base user word").ends(0);
-        assert_eq!(run.in_state("done"), ["word2-2.4"], "{builder:?}: each choice has patches of its own");
-        let patched = "base-1.2 of base\nword2-2.4 of word\na patch\n";
-        build.run("").ends(5);
-        assert_eq!(content(&build, 3, "word2-2.4"), patched);
-    }
+    let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
+    build.run("base user word").ends(0);
+    build.write("lang/word2/patches/patch-file", "a patch\n");
+    let run = build.run("base user word").ends(0);
+    assert_eq!(run.in_state("done"), ["word2-2.4"], "{builder:?}: each choice has patches of its own");
+    let patched = "base-1.2 of base\nword2-2.4 of word\na patch\n";
+    build.run("").ends(5);
+    assert_eq!(content(&build, 3, "word2-2.4"), patched);
 }
 
 /// The files below a directory, sorted.
@@ -182,71 +208,68 @@ fn printed(program: &[&str], file: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
-fn the_packages_of_a_set_are_provided_as_pkgsrc_has_them_and_uploaded_once() {
+fn the_packages_of_a_set_are_provided_as_pkgsrc_has_them_and_uploaded_once(builder: Builder) {
     let test = "the_packages_of_a_set…";
-    for builder in Builder::all(test) {
-        let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
-        // A store that refuses until somebody repairs it, and notes each call.
-        let (theirs, store) = (build.scenario.beside("theirs"), build.scenario.beside("theirs/store"));
-        let calls = || fs::read_to_string(theirs.join("calls")).unwrap_or_default().lines().count();
-        let script = format!(
-            "echo >> {0}/calls; test -e {0}/repaired || {{ echo the store is away; exit 3; }}; cp -R . {1}",
-            theirs.display(),
-            store.display()
-        );
-        build.set(&format!("upload_command=sh -c '{script}'\n"));
-        let run = build.run("").ends(5);
-        let error = "upload_command: sh: exit status: 3: the store is away";
-        assert_eq!(run.report["upload"]["error"], error, "{builder:?}: {}", run.said);
-        assert_eq!(run.report["upload"]["uploaded"], false);
-        assert_eq!(calls(), 1);
-        let text = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
-        assert!(text.contains(&format!("Upload: failed: {error}")), "{text}");
-        assert!(build.action("upload @WORK@").code == 1 && calls() == 2);
+    let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
+    // A store that refuses until somebody repairs it, and notes each call.
+    let (theirs, store) = (build.scenario.beside("theirs"), build.scenario.beside("theirs/store"));
+    let calls = || fs::read_to_string(theirs.join("calls")).unwrap_or_default().lines().count();
+    let script = format!(
+        "echo >> {0}/calls; test -e {0}/repaired || {{ echo the store is away; exit 3; }}; cp -R . {1}",
+        theirs.display(),
+        store.display()
+    );
+    build.set(&format!("upload_command=sh -c '{script}'\n"));
+    let run = build.run("").ends(5);
+    let error = "upload_command: sh: exit status: 3: the store is away";
+    assert_eq!(run.report["upload"]["error"], error, "{builder:?}: {}", run.said);
+    assert_eq!(run.report["upload"]["uploaded"], false);
+    assert_eq!(calls(), 1);
+    let text = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
+    assert!(text.contains(&format!("Upload: failed: {error}")), "{text}");
+    assert!(build.action("upload @WORK@").code == 1 && calls() == 2);
 
-        fs::write(theirs.join("repaired"), "").unwrap();
-        let said = build.action("upload @WORK@").ok();
-        assert!(
-            said.starts_with("the set of run 1: 4 packages, 1 restricted left out, from @WORK@/uploads/1"),
-            "{said}"
-        );
-        assert_eq!(calls(), 3);
-        let report = build.work().join("runs/1/report.json");
-        let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
-        assert_eq!(report["upload"]["uploaded"], true);
-        assert_eq!(report["upload"]["restricted"], serde_json::json!(["user-0.5nb1"]));
-        build.action("upload @WORK@ 1").ok();
-        assert_eq!(calls(), 3, "once for a set");
-        fs::remove_dir_all(&store).unwrap();
-        build.action("upload @WORK@ 1 --again").ok();
-        assert_eq!(calls(), 4, "unless it is asked for");
+    fs::write(theirs.join("repaired"), "").unwrap();
+    let said = build.action("upload @WORK@").ok();
+    assert!(
+        said.starts_with("the set of run 1: 4 packages, 1 restricted left out, from @WORK@/uploads/1"),
+        "{said}"
+    );
+    assert_eq!(calls(), 3);
+    let report = build.work().join("runs/1/report.json");
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["upload"]["uploaded"], true);
+    assert_eq!(report["upload"]["restricted"], serde_json::json!(["user-0.5nb1"]));
+    build.action("upload @WORK@ 1").ok();
+    assert_eq!(calls(), 3, "once for a set");
+    fs::remove_dir_all(&store).unwrap();
+    build.action("upload @WORK@ 1 --again").ok();
+    assert_eq!(calls(), 4, "unless it is asked for");
 
-        let packages = ["base-1.2", "pkg_install-20170419", "word1-1.4", "word2-2.4"];
-        let mut expected: Vec<String> = packages.map(|name| format!("All/{name}.tgz")).to_vec();
-        expected.extend(["All/pkg_summary.gz".to_owned(), "SHA512.bz2".to_owned()]);
-        expected.sort();
-        assert_eq!(files_below(&build.work().join("uploads/1")), expected);
-        assert_eq!(fs::read_link(build.work().join("uploads/current")).unwrap(), Path::new("1"));
-        let summary = printed(&["gzip", "-dc"], &store.join("All/pkg_summary.gz"));
-        let names: Vec<&str> = summary.lines().filter_map(|line| line.strip_prefix("PKGNAME=")).collect();
-        assert_eq!(names, packages);
-        let sums = printed(&["bzip2", "-dc"], &store.join("SHA512.bz2"));
-        fs::write(theirs.join("sums"), &sums).unwrap();
-        assert_eq!(sums.lines().count(), 5, "{sums}");
-        let mut checked = Command::new("sha512sum");
-        checked.args(["-c", "--strict"]).arg(theirs.join("sums")).current_dir(&store);
-        assert!(checked.stdout(Stdio::null()).status().unwrap().success(), "{sums}");
+    let packages = ["base-1.2", "pkg_install-20170419", "word1-1.4", "word2-2.4"];
+    let mut expected: Vec<String> = packages.map(|name| format!("All/{name}.tgz")).to_vec();
+    expected.extend(["All/pkg_summary.gz".to_owned(), "SHA512.bz2".to_owned()]);
+    expected.sort();
+    assert_eq!(files_below(&build.work().join("uploads/1")), expected);
+    assert_eq!(fs::read_link(build.work().join("uploads/current")).unwrap(), Path::new("1"));
+    let summary = printed(&["gzip", "-dc"], &store.join("All/pkg_summary.gz"));
+    let names: Vec<&str> = summary.lines().filter_map(|line| line.strip_prefix("PKGNAME=")).collect();
+    assert_eq!(names, packages);
+    let sums = printed(&["bzip2", "-dc"], &store.join("SHA512.bz2"));
+    fs::write(theirs.join("sums"), &sums).unwrap();
+    assert_eq!(sums.lines().count(), 5, "{sums}");
+    let mut checked = Command::new("sha512sum");
+    checked.args(["-c", "--strict"]).arg(theirs.join("sums")).current_dir(&store);
+    assert!(checked.stdout(Stdio::null()).status().unwrap().success(), "{sums}");
 
-        // The next set is uploaded by its run; a continued run does not upload twice.
-        fs::remove_dir_all(&store).unwrap();
-        let before = calls();
-        let run = build.run("").ends(5);
-        assert_eq!((run.report["upload"]["uploaded"].as_bool(), calls()), (Some(true), before + 1));
-        build.action("prune @WORK@ --keep 1").ok();
-        assert!(!build.work().join("uploads/1").exists() && build.work().join("uploads/2").exists());
-        build.assert_nothing_left("no mark");
-    }
+    // The next set is uploaded by its run; a continued run does not upload twice.
+    fs::remove_dir_all(&store).unwrap();
+    let before = calls();
+    let run = build.run("").ends(5);
+    assert_eq!((run.report["upload"]["uploaded"].as_bool(), calls()), (Some(true), before + 1));
+    build.action("prune @WORK@ --keep 1").ok();
+    assert!(!build.work().join("uploads/1").exists() && build.work().join("uploads/2").exists());
+    build.assert_nothing_left("no mark");
 }
 
 #[test]
@@ -305,58 +328,52 @@ fn a_tree_of_recipes_has_its_packages_uploaded_without_what_must_not_be_handed_o
     assert_eq!(files_below(&build.work().join("uploads/1")), ["All/free.pkg", "SHA512.bz2"]);
 }
 
-#[test]
-fn a_failed_build_is_entered_as_it_was_left_and_has_a_log_for_each_phase() {
+fn a_failed_build_is_entered_as_it_was_left_and_has_a_log_for_each_phase(builder: Builder) {
     let test = "a_failed_build_is_entered…";
-    for builder in Builder::all(test) {
-        let mark = mark();
-        let settings = format!("keep_failed=1\nreport_copy=copies\nenv=MARK={mark}\n");
-        let Some(build) = BulkBuild::of_pkgsrc(test, builder, &settings) else { return };
-        build.run("").ends(5);
-        let logs = build.work().join("runs/1/logs/broken-1.0");
-        assert_eq!(files_below(&logs), ["build.log", "checksum.log", "configure.log", "depends.log"]);
-        let copied = build.work().join("copies/1/logs/broken-1.0");
-        assert_eq!(files_below(&copied), files_below(&logs));
-        let of_build = fs::read_to_string(logs.join("build.log")).unwrap();
-        assert!(of_build.starts_with("===> phase: build\nThis build fails.\n"), "{of_build}");
-        assert_eq!(build.action("log @WORK@ broken --phase build").ok(), of_build);
-        assert_eq!(build.action("log @WORK@ base --phase configure").ok(), "===> phase: configure\n");
-        let said = build.action("log @WORK@ base --phase sleep").fails(4);
-        assert!(said.contains("has no phase sleep"), "{said}");
+    let mark = mark();
+    let settings = format!("keep_failed=1\nreport_copy=copies\nenv=MARK={mark}\n");
+    let Some(build) = BulkBuild::of_pkgsrc(test, builder, &settings) else { return };
+    build.run("").ends(5);
+    let logs = build.work().join("runs/1/logs/broken-1.0");
+    assert_eq!(files_below(&logs), ["build.log", "checksum.log", "configure.log", "depends.log"]);
+    let copied = build.work().join("copies/1/logs/broken-1.0");
+    assert_eq!(files_below(&copied), files_below(&logs));
+    let of_build = fs::read_to_string(logs.join("build.log")).unwrap();
+    assert!(of_build.starts_with("===> phase: build\nThis build fails.\n"), "{of_build}");
+    assert_eq!(build.action("log @WORK@ broken --phase build").ok(), of_build);
+    assert_eq!(build.action("log @WORK@ base --phase configure").ok(), "===> phase: configure\n");
+    let said = build.action("log @WORK@ base --phase sleep").fails(4);
+    assert!(said.contains("has no phase sleep"), "{said}");
 
-        // What the build left is there, and its phase is made again by hand; what is changed stays.
-        let script = "echo $FAILED_PHASE; ls /work /work/obj; cat /opt/pkg/share/base; ./make-target user all; echo $?; \
-                      touch /work/repaired";
-        let mut entering = build.command(&format!("enter {} broken --failed", build.work().display()));
-        let entered = entering.args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8_lossy(&entered.stdout).into_owned();
-        let expected = "build\n/work:\ndistfiles\nmake-target\nobj\npackages\n\n/work/obj:\nbroken\n\
-                        base-1.2 of base\nThis build fails.\n";
-        assert!(said.starts_with(expected) && !said.ends_with("\n0\n"), "{builder:?}: {entered:?}");
-        let script = "./make-target user all && ./make-target root stage-install && cat obj/broken/.destdir/opt/pkg/share/broken";
-        let mut entering = build.command(&format!("enter {} devel/broken --failed", build.work().display()));
-        let entered = entering.args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8_lossy(&entered.stdout).into_owned();
-        assert_eq!(said, "This build fails.\nbroken-1.0 of broken\n", "{entered:?}");
+    // What the build left is there, and its phase is made again by hand; what is changed stays.
+    let script = "echo $FAILED_PHASE; ls /work /work/obj; cat /opt/pkg/share/base; ./make-target user all; echo $?; \
+                  touch /work/repaired";
+    let mut entering = build.command(&format!("enter {} broken --failed", build.work().display()));
+    let entered = entering.args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&entered.stdout).into_owned();
+    let expected = "build\n/work:\ndistfiles\nmake-target\nobj\npackages\n\n/work/obj:\nbroken\n\
+                    base-1.2 of base\nThis build fails.\n";
+    assert!(said.starts_with(expected) && !said.ends_with("\n0\n"), "{builder:?}: {entered:?}");
+    let script = "./make-target user all && ./make-target root stage-install && cat obj/broken/.destdir/opt/pkg/share/broken";
+    let mut entering = build.command(&format!("enter {} devel/broken --failed", build.work().display()));
+    let entered = entering.args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&entered.stdout).into_owned();
+    assert_eq!(said, "This build fails.\nbroken-1.0 of broken\n", "{entered:?}");
 
-        // One is kept: of two the newer one. One that was built is not.
-        build.write(
-            "devel/worse/Makefile",
-            "PKGNAME=\tworse-1.0\nBUILD=\tfalse\n\n.include \"../../mk/package.mk\"\n",
-        );
-        build.change("devel/Makefile", ("SUBDIR=\t", "SUBDIR=\tworse "));
-        build.run("").ends(5);
-        let said = build.action("enter @WORK@ broken --failed -- true").fails(1);
-        assert!(
-            said.contains("no failed build of broken is kept on this machine; kept are worse-1.0"),
-            "{said}"
-        );
-        build.action("enter @WORK@ worse-1.0 --failed -- true").ok();
-        build.change("devel/worse/Makefile", ("false", "true"));
-        build.run("").ends(5);
-        build.action("enter @WORK@ worse-1.0 --failed -- true").fails(1);
-        build.assert_nothing_left(&mark);
-    }
+    // One is kept: of two the newer one. One that was built is not.
+    build.write(
+        "devel/worse/Makefile",
+        "PKGNAME=\tworse-1.0\nBUILD=\tfalse\n\n.include \"../../mk/package.mk\"\n",
+    );
+    build.change("devel/Makefile", ("SUBDIR=\t", "SUBDIR=\tworse "));
+    build.run("").ends(5);
+    let said = build.action("enter @WORK@ broken --failed -- true").fails(1);
+    assert!(said.contains("no failed build of broken is kept on this machine; kept are worse-1.0"), "{said}");
+    build.action("enter @WORK@ worse-1.0 --failed -- true").ok();
+    build.change("devel/worse/Makefile", ("false", "true"));
+    build.run("").ends(5);
+    build.action("enter @WORK@ worse-1.0 --failed -- true").fails(1);
+    build.assert_nothing_left(&mark);
 }
 
 #[test]
