@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::change::LibraryChange;
-use super::loading::{LoadedObject, Loader, Loading, Need, NeedSource, Stamped, load_all};
+use super::loading::{LibraryNeed, LoadedObject, Loader, Loading, NeedSource, Stamped, load_all};
 use super::search::OpenedNumber;
 use crate::needs::Comparisons;
 use crate::needs::{CountedNeed, Served, is_served, lack};
@@ -81,7 +81,7 @@ struct Examination<'e, 'a> {
     was: Loading,
     places: Stamped,
     /// Results of objects loaded by themselves before the change.
-    alone: HashMap<ObjectPath, Rc<[(Need, Served)]>>,
+    alone: HashMap<ObjectPath, Rc<[(LibraryNeed, Served)]>>,
     /// By object number; true if the change installs the object.
     brought: Vec<Option<bool>>,
     /// By object number: the libraries that it found when it lost and gained nothing. Valid for every program that
@@ -167,7 +167,7 @@ impl Examination<'_, '_> {
     }
 
     /// Records a lost need that counts. Returns true if nothing is lost, whichever object loads this one.
-    fn loses_nothing(&mut self, one: ObjectInBoth<'_>, need: &Need, is_brought: bool) -> bool {
+    fn loses_nothing(&mut self, one: ObjectInBoth<'_>, need: &LibraryNeed, is_brought: bool) -> bool {
         if !is_brought && one.is_met_as_before(need) {
             return true;
         }
@@ -188,7 +188,7 @@ impl Examination<'_, '_> {
     }
 
     /// Finds the library that served a need: in the program or, if the program did not load the object, by itself.
-    fn served_before(&mut self, one: ObjectInBoth<'_>, need: &Need) -> Option<Served> {
+    fn served_before(&mut self, one: ObjectInBoth<'_>, need: &LibraryNeed) -> Option<Served> {
         if let Some((was, old)) = one.was.zip(one.old) {
             let same = was.needs_of(old).find(|other| need.is_same(other))?;
             return Some(Served::by(old, same.name, &was.found(same)?.way, &self.comparisons.versions));
@@ -198,7 +198,7 @@ impl Examination<'_, '_> {
     }
 
     /// Returns the libraries that an object found by itself before the change.
-    fn alone(&mut self, path: &ObjectPath) -> Rc<[(Need, Served)]> {
+    fn alone(&mut self, path: &ObjectPath) -> Rc<[(LibraryNeed, Served)]> {
         if let Some(known) = self.alone.get(path) {
             return known.clone();
         }
@@ -211,19 +211,19 @@ impl Examination<'_, '_> {
                 Some((*need, Served::by(object, need.name, way, &self.comparisons.versions)))
             })
         });
-        let served: Rc<[(Need, Served)]> = served.collect();
+        let served: Rc<[(LibraryNeed, Served)]> = served.collect();
         self.alone.insert(path.clone(), served.clone());
         served
     }
 
     /// Returns true if the need is met only because the program loads another object that has the missing symbols.
-    fn depends_on_program(&self, one: ObjectInBoth<'_>, need: &Need, served: Option<&Served>) -> bool {
+    fn depends_on_program(&self, one: ObjectInBoth<'_>, need: &LibraryNeed, served: Option<&Served>) -> bool {
         let files = served.zip(one.now.found(need)).map(|(old, new)| (&old.way.file, &new.way.file));
         files.is_some_and(|files| self.comparisons.lacks_symbols(&one.object.way.file, files))
     }
 
     /// Records a newly met need. Returns true if there is none.
-    fn gains_nothing(&mut self, one: ObjectInBoth<'_>, need: &Need) -> bool {
+    fn gains_nothing(&mut self, one: ObjectInBoth<'_>, need: &LibraryNeed) -> bool {
         let versions = &self.comparisons.versions;
         let (Some(was), Some(old)) = (one.was, one.old) else { return true };
         let Some(before) = was.needs_of(old).find(|other| need.is_same(other)) else { return true };
@@ -237,7 +237,7 @@ impl Examination<'_, '_> {
 
 impl ObjectInBoth<'_> {
     fn find(&self, found: &mut FoundByObject) {
-        let file = |loading: &Loading, need: &Need| loading.found(need).map(|object| object.file);
+        let file = |loading: &Loading, need: &LibraryNeed| loading.found(need).map(|object| object.file);
         let before = self.was.zip(self.old);
         // Nearly always they stand in the same order.
         let mut in_order = before.map(|(was, old)| was.needs_of(old));
@@ -255,12 +255,12 @@ impl ObjectInBoth<'_> {
     }
 
     /// Returns true if the same file serves the same need of the same file as before, or nothing served it before.
-    fn is_met_as_before(&self, need: &Need) -> bool {
+    fn is_met_as_before(&self, need: &LibraryNeed) -> bool {
         let before = self.was.zip(self.old);
         let before = before
             .and_then(|(was, old)| Some((was, old, was.needs_of(old).find(|other| need.is_same(other))?)));
         let Some((was, old, same)) = before else { return false };
-        let file = |loading: &Loading, need: &Need| Some(Arc::as_ptr(&loading.found(need)?.way.file));
+        let file = |loading: &Loading, need: &LibraryNeed| Some(Arc::as_ptr(&loading.found(need)?.way.file));
         Arc::ptr_eq(&old.way.file, &self.object.way.file) && file(was, same) == file(self.now, need)
     }
 }

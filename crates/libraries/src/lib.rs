@@ -32,9 +32,9 @@ mod settings;
 mod tree;
 
 pub use cache::FactsCache;
-pub use loading::{LoadedObject, Loader, Loading, Need, NeedSource};
+pub use loading::{LibraryNeed, LoadedObject, Loader, Loading, NeedSource};
 pub use settings::{ConfigFiles, LoaderSettings};
-pub use tree::{Follower, LibraryFile, LibraryTree, Way};
+pub use tree::{Follower, LibraryFile, LibraryTree, ResolvedPath};
 
 #[cfg(test)]
 mod tests;

@@ -10,14 +10,14 @@ use patchadm_svr4::package::ObjectPath;
 
 use crate::change::{Consumer, ConsumerSource, SymbolSource};
 use crate::elf::SymbolNames;
-use crate::loading::{LoadedObject, Loading, Need};
+use crate::loading::{LibraryNeed, LoadedObject, Loading};
 use crate::search::{NameNumber, Names};
-use crate::tree::{LibraryFile, Way};
+use crate::tree::{LibraryFile, ResolvedPath};
 
 /// Returns the missing library, versions or symbols.
 pub(super) fn lack(
     (now, index): (&Loading, usize),
-    need: &Need,
+    need: &LibraryNeed,
     served: Option<&Served>,
     comparisons: &Comparisons<'_>,
 ) -> Lack {
@@ -68,7 +68,7 @@ pub(super) struct CountedNeed {
 impl CountedNeed {
     pub(super) fn of(
         (start, loading): (&ObjectPath, &Loading),
-        (object, need): (&LoadedObject, &Need),
+        (object, need): (&LoadedObject, &LibraryNeed),
         served: Option<Served>,
         lack: Lack,
         versions: &VersionComparisons,
@@ -83,14 +83,17 @@ impl CountedNeed {
         Self { start: start.clone(), consumer, key, name: name.to_string(), served, lack }
     }
 
-    pub(super) fn is_of(&self, loading: &Loading, object: &LoadedObject, need: &Need) -> bool {
+    pub(super) fn is_of(&self, loading: &Loading, object: &LoadedObject, need: &LibraryNeed) -> bool {
         ConsumerSource::File(need.source) == self.consumer.source
             && object.way.path == self.consumer.path
             && *loading.key(need) == *self.key
     }
 
     /// Returns the index of the consumer, the consumer and the need.
-    pub(super) fn in_loading<'l>(&self, loading: &'l Loading) -> Option<(usize, &'l LoadedObject, &'l Need)> {
+    pub(super) fn in_loading<'l>(
+        &self,
+        loading: &'l Loading,
+    ) -> Option<(usize, &'l LoadedObject, &'l LibraryNeed)> {
         let index = loading.objects.iter().position(|object| object.way.path == self.consumer.path)?;
         let object = loading.objects.get(index)?;
         Some((index, object, loading.needs_of(object).find(|need| self.is_of(loading, object, need))?))
@@ -100,7 +103,7 @@ impl CountedNeed {
 #[derive(Clone)]
 pub(super) struct Served {
     pub(super) name: NameNumber,
-    pub(super) way: Rc<Way>,
+    pub(super) way: Rc<ResolvedPath>,
     pub(super) is_whole: bool,
 }
 
@@ -108,7 +111,7 @@ impl Served {
     pub(super) fn by(
         consumer: &LoadedObject,
         name: NameNumber,
-        way: &Rc<Way>,
+        way: &Rc<ResolvedPath>,
         versions: &VersionComparisons,
     ) -> Self {
         let is_whole = versions.missing(&consumer.way.file, &way.file, name).is_empty();
@@ -120,8 +123,8 @@ impl Served {
 pub(super) fn counterpart<'l>(
     loading: &'l Loading,
     (index, consumer): (usize, &ObjectPath),
-    need: &Need,
-) -> Option<(&'l LoadedObject, &'l Need)> {
+    need: &LibraryNeed,
+) -> Option<(&'l LoadedObject, &'l LibraryNeed)> {
     let is_same = |object: &&LoadedObject| object.way.path == *consumer;
     let object = loading.objects.get(index).filter(is_same);
     let object = object.or_else(|| loading.objects.iter().find(is_same))?;
@@ -131,7 +134,7 @@ pub(super) fn counterpart<'l>(
 pub(super) fn served(
     loading: &Loading,
     consumer: (usize, &ObjectPath),
-    need: &Need,
+    need: &LibraryNeed,
     versions: &VersionComparisons,
 ) -> Option<Served> {
     let (object, same) = counterpart(loading, consumer, need)?;
@@ -142,7 +145,7 @@ pub(super) fn served(
 pub(super) fn is_served(
     loading: &Loading,
     object: &LoadedObject,
-    need: &Need,
+    need: &LibraryNeed,
     versions: &VersionComparisons,
 ) -> bool {
     let library = loading.found(need);

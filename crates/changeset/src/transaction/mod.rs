@@ -18,7 +18,7 @@ mod switch;
 mod tests;
 mod tree;
 
-pub use archive::verified::WrittenArchive;
+pub use archive::verified::VerifiedArchive;
 pub use error::{Cause, NoExchange, Phase, RootCondition, TransactionError};
 pub use journal::history_file::log_without_run;
 pub use journal::installf_queue::{InstallfQueue, note_failed_request, read_queue, undo_queue};

@@ -6,7 +6,9 @@ use elf::gnu_symver::{VerDefIterator, VerNeedAux, VerNeedIterator};
 use elf::note::{Note, NoteIterator};
 use serde::{Deserialize, Serialize};
 
-use crate::elf::layout::{CountedTable, DynamicSection, ElfMachine, LONGEST_NOTES, LONGEST_VERSIONS, Layout};
+use crate::elf::layout::{
+    CountedTable, DynamicSection, ElfLayout, ElfMachine, LONGEST_NOTES, LONGEST_VERSIONS,
+};
 use crate::elf::source::{ElfError, ElfSource, MOST_ENTRIES, MOST_SEARCHES};
 
 /// Of a dynamically linked program or library.
@@ -57,14 +59,14 @@ impl ElfFacts {
 /// Returns `None` for anything but a dynamically linked program or library. A file split off for debuggers has the
 /// headers of its program and nothing to load.
 pub fn read(source: &mut dyn ElfSource) -> Result<Option<ElfFacts>, ElfError> {
-    let Some(layout) = Layout::read(source)? else { return Ok(None) };
+    let Some(layout) = ElfLayout::read(source)? else { return Ok(None) };
     match linked(source, &layout) {
         Err(_) if layout.is_debug_data(source) => Ok(None),
         facts => facts,
     }
 }
 
-fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts>, ElfError> {
+fn linked(source: &mut dyn ElfSource, layout: &ElfLayout) -> Result<Option<ElfFacts>, ElfError> {
     let Some(mut dynamic) = DynamicSection::read(source, layout)? else { return Ok(None) };
     let mut facts = ElfFacts { machine: layout.machine, file_type: layout.file_type, ..ElfFacts::default() };
     facts.interpreter = layout.interpreter(source)?;
@@ -105,7 +107,7 @@ pub struct NeededVersion {
 
 fn defined_versions(
     source: &mut dyn ElfSource,
-    layout: &Layout,
+    layout: &ElfLayout,
     dynamic: &mut DynamicSection,
 ) -> Result<Vec<String>, ElfError> {
     let table = dynamic.definitions;
@@ -121,7 +123,7 @@ fn defined_versions(
 
 fn needed_versions(
     source: &mut dyn ElfSource,
-    layout: &Layout,
+    layout: &ElfLayout,
     dynamic: &mut DynamicSection,
 ) -> Result<Vec<NeededVersion>, ElfError> {
     let table = dynamic.requirements;
@@ -161,7 +163,7 @@ fn needed_versions(
 /// Reads more of the file until all entries are there; only their number is known.
 fn whole_table<T>(
     source: &mut dyn ElfSource,
-    layout: &Layout,
+    layout: &ElfLayout,
     table: CountedTable,
     entries: impl Fn(&[u8]) -> Result<Vec<T>, ElfError>,
 ) -> Result<Vec<T>, ElfError> {
@@ -196,7 +198,7 @@ pub struct DlopenNote {
     pub priority: String,
 }
 
-fn dlopen_notes(source: &mut dyn ElfSource, layout: &Layout) -> Result<Vec<DlopenNote>, ElfError> {
+fn dlopen_notes(source: &mut dyn ElfSource, layout: &ElfLayout) -> Result<Vec<DlopenNote>, ElfError> {
     let mut found = Vec::new();
     for segment in layout.notes() {
         let align = usize::try_from(segment.p_align).unwrap_or_default().max(4);

@@ -244,12 +244,12 @@ struct Kind {
 #[derive(Deserialize)]
 struct Document {
     at: Option<String>,
-    compared_with: Option<ComparedWith>,
+    compared_with: Option<PastComparison>,
     hosts: Option<Vec<PastHost>>,
 }
 
 #[derive(Deserialize)]
-struct ComparedWith {
+struct PastComparison {
     name: Option<String>,
 }
 

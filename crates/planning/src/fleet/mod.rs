@@ -22,8 +22,8 @@ pub use comparison::{
 };
 pub use cyclonedx::MaterialsDocument;
 pub use inventory::{
-    Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
-    PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
+    FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName,
+    OvertakenFix, PackageUndoState, PatchDescription, SignatureVerdict, StaleRegistration,
 };
 pub use known_fixes::DocumentMaker;
 pub use openvex::VexDocument;

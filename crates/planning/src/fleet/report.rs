@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use patchadm_svr4::patch::PatchId;
 
-use super::inventory::{Inventory, InventoryPackage, InventoryPatch, InventoryTrial, PatchStanding};
+use super::inventory::{FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch, InventoryTrial};
 use super::reader::patch_id;
 use crate::analyze::{
     CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePackage, ReferencePatch, missing,
@@ -222,8 +222,8 @@ fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
             if patch.standing.is_applied() {
                 row.applied.push(place);
             }
-            row.effective += usize::from(patch.standing == PatchStanding::Effective);
-            if patch.standing == PatchStanding::Lost || patch.is_partly_lost {
+            row.effective += usize::from(patch.standing == FleetPatchStanding::Effective);
+            if patch.standing == FleetPatchStanding::Lost || patch.is_partly_lost {
                 row.lost.push(place);
             }
             if trial.is_some_and(|trial| trial.patches.iter().any(|on_trial| on_trial == id.as_str())) {
@@ -274,7 +274,7 @@ fn newest_of(hosts: &[FleetHost]) -> CrossReference {
         let packages = packages_of(host);
         // A version that contains the fix natively needs no patch.
         let is_from_patch = |patch: &&InventoryPatch| {
-            patch.standing.is_applied() && patch.standing != PatchStanding::Contained
+            patch.standing.is_applied() && patch.standing != FleetPatchStanding::Contained
         };
         for patch in host.inventory.patches.iter().filter(is_from_patch) {
             let entry = known.entry(patch.about.id.clone()).or_insert_with(|| KnownPatch {
@@ -286,7 +286,7 @@ fn newest_of(hosts: &[FleetHost]) -> CrossReference {
             entry.packages.extend(there.map(|package| {
                 (base_name(&package.package), package.version.as_str(), package.arch.as_str())
             }));
-            if patch.standing == PatchStanding::Obsoleted && entry.obsoleted_by.is_none() {
+            if patch.standing == FleetPatchStanding::Obsoleted && entry.obsoleted_by.is_none() {
                 entry.obsoleted_by = patch.by.as_ref().and_then(|by| patch_id(by).ok());
             }
         }
@@ -419,7 +419,7 @@ fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
     findings.extend(inventory.trial.as_ref().map(of_trial));
     findings.extend(inventory.patches.iter().flat_map(of_patch));
     let is_withdrawn = |id: &PatchId| withdrawn.contains(&id);
-    let effective = inventory.patches.iter().filter(|patch| patch.standing == PatchStanding::Effective);
+    let effective = inventory.patches.iter().filter(|patch| patch.standing == FleetPatchStanding::Effective);
     let found = effective.map(|patch| &patch.about.id).filter(|id| is_withdrawn(id));
     findings.extend(
         found.map(|id| Finding::of(FindingKind::Withdrawn, id.as_str(), "the depot has withdrawn it")),
@@ -440,7 +440,7 @@ fn of_trial(trial: &InventoryTrial) -> Finding {
 fn of_patch(patch: &InventoryPatch) -> Vec<Finding> {
     let id = patch.about.id.as_str();
     let mut findings = Vec::new();
-    if patch.standing == PatchStanding::Interrupted {
+    if patch.standing == FleetPatchStanding::Interrupted {
         findings.push(Finding::of(FindingKind::HalfApplied, id, "another tool was interrupted"));
     }
     for undo in patch.undo.iter().filter(|undo| undo.is_damaged()) {

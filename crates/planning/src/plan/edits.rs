@@ -233,12 +233,12 @@ impl<'a> Edits<'a> {
             return Ok(());
         }
         match self.state(live, recorded) {
-            Edit::None => return Ok(()),
-            Edit::TimeOnly => {
+            LiveEdit::None => return Ok(()),
+            LiveEdit::TimeOnly => {
                 self.touched.insert(path.clone());
                 return Ok(());
             }
-            Edit::Edited => {}
+            LiveEdit::Edited => {}
         }
         let kind = EditedKind::of([recorded.map(|line| &line.object), wanted]);
         let copy = !self.saved || kind != EditedKind::Ordinary;
@@ -281,8 +281,8 @@ impl<'a> Edits<'a> {
         self.handling.get(path).cloned().unwrap_or_default()
     }
 
-    fn state(&self, live: &Live, recorded: Option<&ContentsLine>) -> Edit {
-        let Some(ContentsLine { path, object, .. }) = recorded else { return Edit::Edited };
+    fn state(&self, live: &Live, recorded: Option<&ContentsLine>) -> LiveEdit {
+        let Some(ContentsLine { path, object, .. }) = recorded else { return LiveEdit::Edited };
         match (&live.kind, object.ftype) {
             (LiveKind::Regular { size, cksum, b3 }, ftype) if ftype.is_regular() => {
                 let content = object.content;
@@ -290,28 +290,28 @@ impl<'a> Edits<'a> {
                     || content.cksum.is_some_and(|known| known != *cksum);
                 let delivered = self.inventory.delivered.get(path);
                 if differs || delivered.is_some_and(|digest| digest != b3) {
-                    Edit::Edited
+                    LiveEdit::Edited
                 } else if delivered.is_none()
                     && content.mtime.is_some_and(|mtime| mtime != live.mtime.seconds)
                 {
-                    Edit::TimeOnly
+                    LiveEdit::TimeOnly
                 } else {
-                    Edit::None
+                    LiveEdit::None
                 }
             }
             (LiveKind::Symlink(target), Ftype::Symlink) if object.target.as_ref() == Some(target) => {
-                Edit::None
+                LiveEdit::None
             }
             // a second name: what it holds is judged at the file that it names
             (_, Ftype::Link)
             | (LiveKind::Pipe, Ftype::Pipe)
-            | (LiveKind::Device { .. }, Ftype::Block | Ftype::Character) => Edit::None,
-            _ => Edit::Edited,
+            | (LiveKind::Device { .. }, Ftype::Block | Ftype::Character) => LiveEdit::None,
+            _ => LiveEdit::Edited,
         }
     }
 }
 
-enum Edit {
+enum LiveEdit {
     None,
     TimeOnly,
     Edited,

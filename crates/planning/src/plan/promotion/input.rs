@@ -30,7 +30,7 @@ pub struct PromotionInput<'a> {
     pub directories: BTreeMap<PatchId, PatchDirectory>,
     /// Still without its packages and its run.
     pub record: PromotionRecord,
-    pub options: PromotionOptions,
+    pub options: PromotionSettings,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ pub struct TakenObject<'a> {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct PromotionOptions {
+pub struct PromotionSettings {
     /// Take owners, set-id bits and the attributes of `security` and `trusted` from the stage. Otherwise objects keep
     /// theirs, and new ones get the owners of their directory.
     pub owners: bool,

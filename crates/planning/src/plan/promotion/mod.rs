@@ -15,7 +15,7 @@ mod stage_patches;
 
 pub use input::{
     BroughtObject, BroughtPackage, BroughtPatches, FoundByPatch, NamesOfFiles, NewPackage, NewPatches,
-    PatchDirectory, PromotionInput, PromotionOptions, TakenObject,
+    PatchDirectory, PromotionInput, PromotionSettings, TakenObject,
 };
 pub use local_package::{local_name, local_package};
 pub use planner::{PlannedPromotion, promote, promote_bringing};
