@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::known_links::symlink_target;
 use super::patch::engine::{Role, ScriptChoice, applying};
 use super::patch::validate::same_version;
 use super::records::patch_path;
-use super::target::{PackageTarget, Wanted};
+use super::target::{PackageTarget, Wanted, symlink_target};
 use patchadm_changeset::format::manifest::{UndoManifest, decode};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::source::{Image, PackageImage};

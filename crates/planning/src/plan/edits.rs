@@ -9,12 +9,11 @@ use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
-use super::known_links::leads_to_itself;
 use super::links::root_of;
 use super::local_attributes::{LocalAttributes, LocalObject};
 use super::objects::Handling;
 use super::refusal::{EditedAttribute, Reason};
-use super::target::Wanted;
+use super::target::{Wanted, leads_to_itself};
 
 /// For edited files of type `e` if the general choice is to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,6 @@ pub mod concern;
 pub mod edits;
 pub mod given;
 pub mod kept_libraries;
-mod known_links;
 mod links;
 mod local_attributes;
 mod objects;
@@ -16,7 +15,6 @@ pub mod package {
 
     pub mod adopt;
     pub mod depend;
-    mod given_up;
     pub mod install;
     pub mod package_records;
     pub mod remove;
@@ -26,7 +24,6 @@ pub mod patch {
     //! Applying a patch, and backing one out.
 
     pub mod apply;
-    mod apply_notes;
     pub mod back_out;
     pub mod backout_input;
     pub mod backout_proof;
@@ -55,7 +52,6 @@ mod records;
 pub mod refresh;
 pub mod refusal;
 pub mod registration;
-mod reserved;
 pub mod rights;
 pub mod script_schedule;
 pub mod scripted_records;
