@@ -8,10 +8,10 @@ use std::rc::Rc;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
-use crate::changed_needs::{ChangedNeeds, Thoroughness};
 use crate::loading::{LibraryNeed, LoadedObject, Loader, Loading, starting_points};
 use crate::needs::{
-    Comparisons, CountedNeed, Served, VersionComparisons, counterpart, is_served, lack, served,
+    ChangedNeeds, Comparisons, CountedNeed, Served, Thoroughness, VersionComparisons, counterpart, is_served,
+    lack, served,
 };
 use crate::settings::LoaderSettings;
 use crate::tree::{LibraryFile, LibraryTree, ResolvedPath};

@@ -7,7 +7,6 @@
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 #![allow(clippy::disallowed_methods)] // this is the door
 
-mod accounts;
 mod building;
 mod calls;
 mod containers;
@@ -23,7 +22,6 @@ mod lock;
 mod look;
 mod mounts;
 mod open_object;
-mod records;
 mod resolve;
 mod root;
 mod showing;
@@ -34,7 +32,6 @@ mod work;
 mod write;
 mod writers;
 
-pub use accounts::accounts_of;
 pub use building::{NewTree, UnnamedDirectory};
 pub(crate) use calls::again;
 pub use calls::{each_entry, each_entry_from_here, random};
@@ -52,9 +49,8 @@ pub use live::{
 pub use lock::{ForeignLock, Lock, LockError, LockHolder};
 pub use look::StillFile;
 pub use open_object::{ObjectRights, OpenObject};
-pub use records::RecordPlaces;
 pub use resolve::Resolver;
-pub use root::Root;
+pub use root::{RecordPlaces, Root, accounts_of};
 pub use shown_names::{ShownAttributes, ShownNames};
 #[cfg(debug_assertions)]
 pub use sums::digested_bytes;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use super::{Root, at};
 use crate::LibraryFile;
-use crate::changed_needs::Thoroughness;
 use crate::decision::{
     CandidateNode, CandidateOrigin, LibraryCandidate, LibraryChange, Obstacle, OtherConsumer, OtherSource,
     SymbolSource,
 };
 use crate::elf::{DlopenNote, ElfFacts, ElfSymbols, NeededVersion};
-use crate::needs::Comparisons;
+use crate::needs::{Comparisons, Thoroughness};
 use patchadm_svr4::package::ObjectPath;
 
 const DIRECTORIES: [&str; 5] = ["/lib", "/usr/lib", "/opt/a", "/opt/b", "/usr/lib/x86_64-linux-gnu"];
