@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::inventory::{Inventory, InventoryPackage};
 use super::reader::short;
-use super::report::{FleetHost, FleetReport};
+use super::{FleetHost, FleetReport};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostComparison {
