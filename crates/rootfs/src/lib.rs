@@ -30,7 +30,6 @@ mod sums;
 mod way;
 mod work;
 mod write;
-mod writers;
 
 pub use building::{NewTree, UnnamedDirectory};
 pub(crate) use calls::again;
@@ -55,9 +54,10 @@ pub use shown_names::{ShownAttributes, ShownNames};
 #[cfg(debug_assertions)]
 pub use sums::digested_bytes;
 pub use sums::{Digest, Digesting, Hashing, Summing, Sums};
-pub use way::{ForeignObject, look_along, strange_above, strange_along};
+pub use way::{
+    ForeignObject, look_along, may_others_write, may_others_write_at, strange_above, strange_along,
+};
 pub use work::{
     CountedRead, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never, side_by_side,
 };
 pub use write::WritableFile;
-pub use writers::{may_others_write, may_others_write_at};

@@ -9,7 +9,6 @@
 
 mod deflate;
 mod huffman;
-mod inflate;
 mod matches;
 #[cfg(test)]
 mod tests;
@@ -24,8 +23,7 @@ use std::thread::JoinHandle;
 use flate2::bufread::MultiGzDecoder;
 
 use crate::cores;
-use crate::gzip::deflate::Deflater;
-use crate::gzip::inflate::Inflater;
+use crate::gzip::deflate::{Deflater, Inflater};
 
 pub use crate::gzip::deflate::CHUNK;
 
