@@ -194,7 +194,7 @@ impl Worker {
 /// Read at once from another program's file.
 const BUFFER: usize = 1 << 17;
 
-type Pool = OrderedWorkers<Vec<u8>, io::Result<Vec<u8>>>;
+type InflaterPool = OrderedWorkers<Vec<u8>, io::Result<Vec<u8>>>;
 
 /// The content of a gzip file. Our own members are read ahead after the first, which describes an archive.
 #[derive(Debug)]
@@ -218,7 +218,7 @@ type Rest<R> = io::Chain<Cursor<Vec<u8>>, R>;
 struct Members<R> {
     input: R,
     /// Started when more than the first member is needed.
-    pool: Option<Pool>,
+    pool: Option<InflaterPool>,
     threads: usize,
     content: Cursor<Vec<u8>>,
     /// Bytes after our last member; empty at the end.
