@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::UndoManifest;
 use patchadm_rootfs::Digest;
 use serde_json::Value;
 
@@ -70,10 +70,10 @@ fn line_of(stage: &Scenario, id: &str) -> Value {
     lines.find(|line| line["patch"] == id).unwrap()
 }
 
-fn manifest(compressed: &[u8]) -> Manifest {
+fn manifest(compressed: &[u8]) -> UndoManifest {
     let mut text = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(compressed), &mut text).unwrap();
-    Manifest::parse(&text).unwrap()
+    UndoManifest::parse(&text).unwrap()
 }
 
 #[test]

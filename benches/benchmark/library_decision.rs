@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::Result;
 use patchadm_core::operation::libraries::{ScanRequest, loader_settings};
 use patchadm_libraries::decision::{
-    Candidate, CandidateNode, CandidateOrigin, LibraryChange, Obstacle, SymbolSource,
+    CandidateNode, CandidateOrigin, LibraryCandidate, LibraryChange, Obstacle, SymbolSource,
 };
 use patchadm_libraries::elf::{ElfSymbols, FilePieces, read_symbols};
 use patchadm_libraries::{FactsCache, LibraryFile, LibraryTree, LoaderSettings};
@@ -137,12 +137,13 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// What the change takes away, as a plan that keeps nothing has it.
-fn candidates(before: &LibraryTree, after: &LibraryTree) -> BTreeMap<ObjectPath, Candidate> {
+fn candidates(before: &LibraryTree, after: &LibraryTree) -> BTreeMap<ObjectPath, LibraryCandidate> {
     let candidate = |(path, file): (&ObjectPath, &Arc<LibraryFile>)| {
         let new = after.file_at(path);
         let obstacle = if new.is_some() { Obstacle::PathTaken } else { Obstacle::NotAsked };
         let node = CandidateNode::File(file.clone());
-        let candidate = Candidate { node, origin: CandidateOrigin::TakenAway, obstacle: Some(obstacle) };
+        let candidate =
+            LibraryCandidate { node, origin: CandidateOrigin::TakenAway, obstacle: Some(obstacle) };
         let stays = new.is_some_and(|new| Arc::ptr_eq(new, file));
         (!stays).then(|| (path.clone(), candidate))
     };

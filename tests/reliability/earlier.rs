@@ -13,7 +13,7 @@ use std::process::{Command as Process, Stdio};
 
 use flate2::read::GzDecoder;
 use patchadm_changeset::format::journal::{JournalError, SECTOR, done_sector, parse_head};
-use patchadm_changeset::format::manifest::{MANIFEST, Manifest, ManifestError};
+use patchadm_changeset::format::manifest::{MANIFEST, UndoManifest, UndoManifestError};
 use patchadm_container as container;
 use patchadm_inputs::database::history;
 use patchadm_inputs::format::ledger::Ledger;
@@ -173,8 +173,9 @@ fn a_history_of_an_earlier_build_is_written_again_the_same() {
 #[test]
 fn an_undo_archive_of_an_earlier_build_is_told_as_that() {
     let (_, archive) = COMMITTED.files("save/100-01/undo.gz").pop_first().unwrap();
-    let manifests: Vec<_> = manifests_of(&archive).iter().map(|manifest| Manifest::parse(manifest)).collect();
-    assert_eq!(manifests, [Err(ManifestError::Earlier)]);
+    let manifests: Vec<_> =
+        manifests_of(&archive).iter().map(|manifest| UndoManifest::parse(manifest)).collect();
+    assert_eq!(manifests, [Err(UndoManifestError::Earlier)]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_changeset::format::journal::parse_head;
-use patchadm_changeset::format::manifest::{MANIFEST, Manifest, ObjectRecord, RECORDS};
+use patchadm_changeset::format::manifest::{MANIFEST, ObjectRecord, RECORDS, UndoManifest};
 use patchadm_container as container;
 use patchadm_rootfs::{Digest, FileType};
 use patchadm_svr4::format::{cpio, datastream};
@@ -264,7 +264,7 @@ fn stored(root: &Path, path: &Path) -> String {
 /// The objects of undo data as files, and where their content is, relative to the root.
 fn stored_files(path: &Path) -> Vec<(String, PathBuf)> {
     let bytes = fs::read(path).unwrap();
-    let read = || -> Result<Option<Manifest>, Box<dyn std::error::Error>> {
+    let read = || -> Result<Option<UndoManifest>, Box<dyn std::error::Error>> {
         let mut stream = datastream::DatastreamReader::open(container::open_container(&bytes[..])?.reader)?;
         while stream.next_part()?.is_some() {
             while let Some(member) = stream.next_member()? {
@@ -272,7 +272,7 @@ fn stored_files(path: &Path) -> Vec<(String, PathBuf)> {
                 let mut content = Vec::new();
                 stream.read_to_end(&mut content)?;
                 if is_manifest {
-                    return Ok(Some(Manifest::parse(&content)?));
+                    return Ok(Some(UndoManifest::parse(&content)?));
                 }
             }
         }
@@ -346,7 +346,7 @@ fn records(archive: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
 }
 
 fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let mut manifest = Manifest::parse(manifest)?;
+    let mut manifest = UndoManifest::parse(manifest)?;
     manifest.header.files = None;
     for object in &mut manifest.objects {
         object.file = None;

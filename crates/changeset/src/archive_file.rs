@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::io::Errno;
 
-use crate::format::manifest::{Manifest, ManifestError};
+use crate::format::manifest::{UndoManifest, UndoManifestError};
 use patchadm_rootfs::{Digest, Hashing, Interrupt, InterruptibleRead, RootError, never};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamReader};
 
@@ -50,10 +50,10 @@ impl From<String> for UnreadContent {
     }
 }
 
-impl From<ManifestError> for UnreadContent {
-    fn from(error: ManifestError) -> Self {
+impl From<UndoManifestError> for UnreadContent {
+    fn from(error: UndoManifestError) -> Self {
         match error {
-            ManifestError::Earlier => Self::Earlier,
+            UndoManifestError::Earlier => Self::Earlier,
             other => Self::Damaged(other.to_string()),
         }
     }
@@ -86,7 +86,7 @@ impl UnboundArchive {
     }
 
     /// `None` for an archive of another program.
-    pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveFileError> {
+    pub fn manifest(&self) -> Result<Option<UndoManifest>, ArchiveFileError> {
         let damaged = |reason: String| ArchiveFileError::Damaged { path: self.shown.clone(), reason };
         let bytes = FromStart::new(&self.file);
         let mut stream = stream(bytes).map_err(|error| damaged(error.to_string()))?;
@@ -109,13 +109,13 @@ pub fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, Datastream
     DatastreamReader::open(BufReader::with_capacity(1 << 16, opened.reader))
 }
 
-pub fn read_manifest(member: &mut impl Read) -> Result<Manifest, UnreadContent> {
+pub fn read_manifest(member: &mut impl Read) -> Result<UndoManifest, UnreadContent> {
     let mut bytes = Vec::new();
     member.take(LARGEST_MANIFEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > LARGEST_MANIFEST {
         return Err(format!("its manifest is larger than {LARGEST_MANIFEST} bytes").into());
     }
-    Ok(Manifest::parse(&bytes)?)
+    Ok(UndoManifest::parse(&bytes)?)
 }
 
 /// Reads a file from its beginning, independently of other readers.

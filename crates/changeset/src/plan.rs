@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
 use crate::format::history::SignatureRecord;
-use crate::format::manifest::{Manifest, RecordedState, recorded_xattrs};
+use crate::format::manifest::{RecordedState, UndoManifest, recorded_xattrs};
 use patchadm_rootfs::{Digest, FileType, Live, Root, Timestamp, Xattrs};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::RemoteArchive;
@@ -335,14 +335,14 @@ pub struct UndoArchive {
     /// Old files of kept libraries' packages, by package and file.
     pub kept_records: BTreeMap<Vec<u8>, RecordFile>,
     /// Digests of delivered objects are added after staging.
-    pub manifest: Manifest,
+    pub manifest: UndoManifest,
     pub format: UndoFormat,
     pub place: UndoPlace,
 }
 
 impl UndoArchive {
     /// For a patch without archive.
-    pub fn manifest_only(package: PkgInst, patch: String, manifest: Manifest) -> Self {
+    pub fn manifest_only(package: PkgInst, patch: String, manifest: UndoManifest) -> Self {
         Self {
             package,
             patch,

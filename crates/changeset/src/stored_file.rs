@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 
-use crate::format::manifest::{Manifest, ObjectRecord};
+use crate::format::manifest::{ObjectRecord, UndoManifest};
 use crate::format::undo_files::StoredName;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
@@ -55,7 +55,7 @@ pub fn open_undo_directory(root: &Root, path: &ObjectPath) -> Result<Option<Dir>
 
 impl StoredFile {
     /// Skips places that no run makes.
-    pub fn all_of(manifest: &Manifest) -> Vec<Self> {
+    pub fn all_of(manifest: &UndoManifest) -> Vec<Self> {
         let Some(files) = &manifest.header.files else { return Vec::new() };
         let named = manifest.all_objects().filter_map(ObjectRecord::stored_name);
         let place = |stored: StoredName| {

@@ -22,13 +22,13 @@ use lzma_rust2::Lzma2Writer;
 pub(crate) const MAGIC: &[u8; 6] = b"\xfd7zXZ\0";
 
 pub(crate) struct XzDecoder<R> {
-    place: Position<R>,
+    place: XzPosition<R>,
     flags: StreamFlags,
     blocks: IndexDigest,
 }
 
 /// Place of the next byte.
-enum Position<R> {
+enum XzPosition<R> {
     BetweenBlocks(CompressedInput<R>),
     InBlock(Box<OpenBlock<R>>),
     Ended,
@@ -52,10 +52,10 @@ impl<R: Read> XzDecoder<R> {
             return Err(damaged("no xz stream"));
         }
         let flags = StreamFlags::read(&mut input)?;
-        Ok(Self { place: Position::BetweenBlocks(input), flags, blocks: IndexDigest::default() })
+        Ok(Self { place: XzPosition::BetweenBlocks(input), flags, blocks: IndexDigest::default() })
     }
 
-    fn advance(&mut self, mut input: CompressedInput<R>) -> io::Result<Position<R>> {
+    fn advance(&mut self, mut input: CompressedInput<R>) -> io::Result<XzPosition<R>> {
         let before = input.count();
         let [size] = input.array()?;
         if size > 0 {
@@ -63,7 +63,7 @@ impl<R: Read> XzDecoder<R> {
             let start = input.count();
             let data = Lzma2Reader::new(input, header.dictionary, None);
             let check = BlockCheck::new(self.flags);
-            return Ok(Position::InBlock(Box::new(OpenBlock { data, header, start, size: 0, check })));
+            return Ok(XzPosition::InBlock(Box::new(OpenBlock { data, header, start, size: 0, check })));
         }
         let blocks = std::mem::take(&mut self.blocks);
         blocks.compare(&mut input)?;
@@ -72,11 +72,11 @@ impl<R: Read> XzDecoder<R> {
     }
 
     /// Skips padding and reads a stream header.
-    fn next_stream(&mut self, mut input: CompressedInput<R>) -> io::Result<Position<R>> {
+    fn next_stream(&mut self, mut input: CompressedInput<R>) -> io::Result<XzPosition<R>> {
         loop {
             let four = input.up_to_four()?;
             match &four[..] {
-                [] => return Ok(Position::Ended),
+                [] => return Ok(XzPosition::Ended),
                 [0, 0, 0, 0] => {}
                 begin if MAGIC.starts_with(begin) && begin.len() == 4 => break,
                 _ => {
@@ -90,7 +90,7 @@ impl<R: Read> XzDecoder<R> {
             return Err(damaged("no xz stream behind the padding"));
         }
         self.flags = StreamFlags::read(&mut input)?;
-        Ok(Position::BetweenBlocks(input))
+        Ok(XzPosition::BetweenBlocks(input))
     }
 }
 
@@ -129,16 +129,16 @@ impl<R: Read> Read for XzDecoder<R> {
             return Ok(0);
         }
         loop {
-            self.place = match std::mem::replace(&mut self.place, Position::Ended) {
-                Position::Ended => return Ok(0),
-                Position::BetweenBlocks(input) => self.advance(input)?,
-                Position::InBlock(mut block) => {
+            self.place = match std::mem::replace(&mut self.place, XzPosition::Ended) {
+                XzPosition::Ended => return Ok(0),
+                XzPosition::BetweenBlocks(input) => self.advance(input)?,
+                XzPosition::InBlock(mut block) => {
                     let count = block.read(buffer)?;
                     if count > 0 {
-                        self.place = Position::InBlock(block);
+                        self.place = XzPosition::InBlock(block);
                         return Ok(count);
                     }
-                    Position::BetweenBlocks(block.close(&mut self.blocks)?)
+                    XzPosition::BetweenBlocks(block.close(&mut self.blocks)?)
                 }
             };
         }

@@ -22,12 +22,12 @@ const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
 pub(crate) struct ZstdDecoder<R> {
     input: CompressedInput<R>,
     frames: FrameDecoder,
-    place: Position,
+    place: ZstdPosition,
 }
 
 /// Place of the next byte.
 #[derive(Clone, Copy)]
-enum Position {
+enum ZstdPosition {
     BetweenFrames,
     InFrame(OpenFrame),
     Ended,
@@ -50,14 +50,14 @@ impl<R: Read> ZstdDecoder<R> {
     pub(crate) fn new(input: R) -> Self {
         let mut frames = FrameDecoder::new();
         frames.set_max_window_size(LARGEST_WINDOW);
-        Self { input: CompressedInput::new(input), frames, place: Position::BetweenFrames }
+        Self { input: CompressedInput::new(input), frames, place: ZstdPosition::BetweenFrames }
     }
 
-    fn next_frame(&mut self) -> io::Result<Position> {
+    fn next_frame(&mut self) -> io::Result<ZstdPosition> {
         loop {
             let start = self.input.up_to_four()?;
             if start.is_empty() {
-                return Ok(Position::Ended);
+                return Ok(ZstdPosition::Ended);
             }
             if is_skippable(&start) {
                 let length = u64::from(u32::from_le_bytes(self.input.array()?));
@@ -65,7 +65,7 @@ impl<R: Read> ZstdDecoder<R> {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             } else if start == MAGIC {
-                return self.open_frame().map(Position::InFrame);
+                return self.open_frame().map(ZstdPosition::InFrame);
             } else {
                 return Err(damaged("bytes behind a Zstandard frame that are no other one"));
             }
@@ -136,10 +136,10 @@ impl<R: Read> Read for ZstdDecoder<R> {
             return Ok(0);
         }
         loop {
-            self.place = match std::mem::replace(&mut self.place, Position::Ended) {
-                Position::Ended => return Ok(0),
-                Position::BetweenFrames => self.next_frame()?,
-                Position::InFrame(mut frame) => {
+            self.place = match std::mem::replace(&mut self.place, ZstdPosition::Ended) {
+                ZstdPosition::Ended => return Ok(0),
+                ZstdPosition::BetweenFrames => self.next_frame()?,
+                ZstdPosition::InFrame(mut frame) => {
                     self.decode()?;
                     let count = self.frames.read(buffer)?;
                     frame.size += count as u64;
@@ -147,11 +147,11 @@ impl<R: Read> Read for ZstdDecoder<R> {
                         return Err(damaged("a Zstandard frame is longer than its header says"));
                     }
                     if count > 0 {
-                        self.place = Position::InFrame(frame);
+                        self.place = ZstdPosition::InFrame(frame);
                         return Ok(count);
                     }
                     self.close_frame(frame)?;
-                    Position::BetweenFrames
+                    ZstdPosition::BetweenFrames
                 }
             };
         }

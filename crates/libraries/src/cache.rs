@@ -40,7 +40,7 @@ const NOT_UNDERSTOOD: u32 = u32::MAX;
 /// A file is unchanged while these stay the same. Only the system sets the status change time, at every change of
 /// content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FileKey {
+pub struct CacheKey {
     mount: u32,
     inode: u64,
     size: u64,
@@ -55,7 +55,7 @@ pub type MountName = (ObjectPath, String);
 pub struct FactsCache {
     mounts: Vec<MountName>,
     /// Sorted, each inode of a mount once.
-    entries: Vec<(FileKey, Option<Arc<ElfFacts>>)>,
+    entries: Vec<(CacheKey, Option<Arc<ElfFacts>>)>,
 }
 
 impl FactsCache {
@@ -64,13 +64,13 @@ impl FactsCache {
     }
 
     /// Returns the key of a file on a mount; `None` if its times cannot be represented.
-    pub fn key(mount: u32, status: &ObjectStatus) -> Option<FileKey> {
+    pub fn key(mount: u32, status: &ObjectStatus) -> Option<CacheKey> {
         let (mtime, ctime) = (nanoseconds(status.mtime)?, nanoseconds(status.ctime)?);
-        Some(FileKey { mount, inode: status.inode.number, size: status.size, mtime, ctime })
+        Some(CacheKey { mount, inode: status.inode.number, size: status.size, mtime, ctime })
     }
 
     /// Returns `Some(None)` if the file is no program or library.
-    pub fn file(&self, key: &FileKey) -> Option<Option<&Arc<ElfFacts>>> {
+    pub fn file(&self, key: &CacheKey) -> Option<Option<&Arc<ElfFacts>>> {
         let at = self.entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
         self.entries.get(at).map(|(_, facts)| facts.as_ref())
     }
@@ -86,7 +86,7 @@ impl FactsCache {
     /// Makes a cache of the files that a scan found. The scan began at `since`.
     pub fn new(
         mounts: Vec<MountName>,
-        files: impl IntoIterator<Item = (FileKey, Option<Arc<ElfFacts>>)>,
+        files: impl IntoIterator<Item = (CacheKey, Option<Arc<ElfFacts>>)>,
         since: Timestamp,
     ) -> Self {
         let latest = nanoseconds(since).unwrap_or_default().saturating_sub(QUIET);
@@ -126,7 +126,7 @@ impl FactsCache {
                 line => found.push((key, Some(known.get(line as usize - 1)?.clone()))),
             }
         }
-        let order = |key: &FileKey| (key.mount, key.inode);
+        let order = |key: &CacheKey| (key.mount, key.inode);
         found
             .is_sorted_by(|(one, _), (next, _)| order(one) < order(next))
             .then_some(Self { mounts, entries: found })
@@ -172,11 +172,11 @@ fn mount(fields: &mut Fields<'_>) -> Option<MountName> {
     Some((ObjectPath::new(&decode(path)).ok()?, file_system.to_owned()))
 }
 
-fn entry(fields: &mut Fields<'_>, mounts: usize) -> Option<(FileKey, u32)> {
+fn entry(fields: &mut Fields<'_>, mounts: usize) -> Option<(CacheKey, u32)> {
     let (mount, fact) = (fields.u32()?, fields.u32()?);
     let (inode, size) = (fields.u64()?, fields.u64()?);
     let (mtime, ctime) = (fields.i64()?, fields.i64()?);
-    ((mount as usize) < mounts).then_some((FileKey { mount, inode, size, mtime, ctime }, fact))
+    ((mount as usize) < mounts).then_some((CacheKey { mount, inode, size, mtime, ctime }, fact))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -273,8 +273,8 @@ mod tests {
         Arc::new(crate::elf::read(&mut &sample.bytes()[..]).unwrap().unwrap())
     }
 
-    fn key(mount: u32, inode: u64) -> FileKey {
-        FileKey { mount, inode, size: 7, mtime: -5, ctime: 1_000_000_000 }
+    fn key(mount: u32, inode: u64) -> CacheKey {
+        CacheKey { mount, inode, size: 7, mtime: -5, ctime: 1_000_000_000 }
     }
 
     fn at(path: &str) -> ObjectPath {
@@ -289,7 +289,7 @@ mod tests {
             (key(0, 9), None),
             (key(0, 4), Some(one.clone())),
             (key(0, 5), Some(one)),
-            (FileKey { ctime: 2_500_000_000, ..key(0, 6) }, None),
+            (CacheKey { ctime: 2_500_000_000, ..key(0, 6) }, None),
         ];
         FactsCache::new(mounts, files, Timestamp { seconds: 4, nanoseconds: 0 })
     }
@@ -303,13 +303,13 @@ mod tests {
         assert_eq!(cache.file(&key(0, 9)), Some(None));
         assert_eq!(cache.file(&key(1, 3)).unwrap().unwrap().soname.as_deref(), Some("two"));
         assert_eq!(cache.file(&key(1, 4)), None);
-        assert_eq!(cache.file(&FileKey { ctime: 7, ..key(0, 9) }), None, "somebody has changed it");
+        assert_eq!(cache.file(&CacheKey { ctime: 7, ..key(0, 9) }), None, "somebody has changed it");
     }
 
     #[test]
     fn a_file_that_was_changed_just_before_the_scan_is_not_kept() {
         assert_eq!(cache().len(), 4);
-        assert_eq!(cache().file(&FileKey { ctime: 2_500_000_000, ..key(0, 6) }), None);
+        assert_eq!(cache().file(&CacheKey { ctime: 2_500_000_000, ..key(0, 6) }), None);
     }
 
     #[test]

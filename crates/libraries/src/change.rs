@@ -5,7 +5,7 @@ use super::loading::NeedSource;
 use super::settings::LoaderSettings;
 use super::tree::{LibraryFile, LibraryTree};
 use crate::elf::ElfSymbols;
-use crate::tree::Differences;
+use crate::tree::DifferingPaths;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
@@ -24,7 +24,7 @@ pub enum CandidateNode {
 }
 
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub struct LibraryCandidate {
     pub node: CandidateNode,
     pub origin: CandidateOrigin,
     /// Set if it is known in advance that the candidate cannot stay.
@@ -99,7 +99,7 @@ pub struct LibraryChange<'a> {
     /// Without any candidate.
     pub after: &'a LibraryTree,
     pub settings: &'a LoaderSettings,
-    pub candidates: &'a BTreeMap<ObjectPath, Candidate>,
+    pub candidates: &'a BTreeMap<ObjectPath, LibraryCandidate>,
     /// Objects that the change installs. Their needs count even if they were not met before.
     pub brought: &'a BTreeSet<ObjectPath>,
     /// Consumer and name of needs that were not met when the patch to be backed out was applied.
@@ -128,10 +128,10 @@ impl LibraryChange<'_> {
     }
 
     /// Returns the paths at which the trees of the change differ, with and without candidates.
-    pub(super) fn differences(&self) -> Differences {
+    pub(super) fn differences(&self) -> DifferingPaths {
         let paths =
             self.before.unlike(self.after).into_iter().chain(self.candidates.keys()).chain(self.brought);
-        let mut differences = Differences::default();
+        let mut differences = DifferingPaths::default();
         for path in paths {
             let candidate = match self.candidates.get(path).map(|candidate| &candidate.node) {
                 Some(CandidateNode::File(file)) => Some(file),

@@ -8,16 +8,16 @@ use std::rc::Rc;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
-use crate::changed_needs::{ChangedNeeds, Thoroughness};
-use crate::loading::{LoadedObject, Loader, Loading, Need, starting_points};
+use crate::loading::{LibraryNeed, LoadedObject, Loader, Loading, starting_points};
 use crate::needs::{
-    Comparisons, CountedNeed, Served, VersionComparisons, counterpart, is_served, lack, served,
+    ChangedNeeds, Comparisons, CountedNeed, Served, Thoroughness, VersionComparisons, counterpart, is_served,
+    lack, served,
 };
 use crate::settings::LoaderSettings;
-use crate::tree::{LibraryFile, LibraryTree, Way};
+use crate::tree::{LibraryFile, LibraryTree, ResolvedPath};
 
 pub use crate::change::{
-    Candidate, CandidateNode, CandidateOrigin, Consumer, ConsumerSource, LibraryChange, Obstacle,
+    CandidateNode, CandidateOrigin, Consumer, ConsumerSource, LibraryCandidate, LibraryChange, Obstacle,
     OtherConsumer, OtherSource, SymbolSource,
 };
 
@@ -198,11 +198,11 @@ impl LibraryChange<'_> {
         thoroughness: Thoroughness,
         comparisons: &Comparisons<'_>,
     ) -> BTreeSet<ObjectPath> {
-        let candidates: BTreeMap<ObjectPath, Candidate> = self
+        let candidates: BTreeMap<ObjectPath, LibraryCandidate> = self
             .candidates
             .iter()
             .filter(|(path, _)| self.is_kept_already(path))
-            .map(|(path, candidate)| (path.clone(), Candidate { obstacle: None, ..candidate.clone() }))
+            .map(|(path, candidate)| (path.clone(), LibraryCandidate { obstacle: None, ..candidate.clone() }))
             .collect();
         if candidates.is_empty() {
             return BTreeSet::new();
@@ -358,7 +358,7 @@ fn open_needs<'l>(
     lost: &[&CountedNeed],
     staying: &BTreeSet<ObjectPath>,
     versions: &VersionComparisons,
-) -> Vec<(usize, &'l Need)> {
+) -> Vec<(usize, &'l LibraryNeed)> {
     let open = now.all_needs().filter(|(_, object, need)| {
         staying.contains(&object.way.path) && !is_served(now, object, need, versions)
             || lost.iter().any(|lost| lost.is_of(now, object, need))
@@ -502,7 +502,7 @@ impl LibraryChange<'_> {
         &self,
         all: &mut Loader<'_>,
         (now, index): (&Loading, usize),
-        need: &Need,
+        need: &LibraryNeed,
         comparisons: &Comparisons<'_>,
     ) -> Option<Served> {
         let consumer = now.objects.get(index)?;
@@ -516,7 +516,7 @@ impl LibraryChange<'_> {
     }
 
     /// Returns a candidate that would serve the consumer if nothing were found before it.
-    fn hidden(&self, consumer: &LoadedObject, name: &str) -> Option<Way> {
+    fn hidden(&self, consumer: &LoadedObject, name: &str) -> Option<ResolvedPath> {
         let serves = |file: &LibraryFile| {
             file.facts.machine == consumer.way.file.facts.machine
                 && file.facts.soname.as_deref() == Some(name)
@@ -524,7 +524,7 @@ impl LibraryChange<'_> {
         };
         self.candidates.iter().find_map(|(path, candidate)| match &candidate.node {
             CandidateNode::File(file) if serves(file) => {
-                Some(Way { links: Vec::new(), path: path.clone(), file: file.clone() })
+                Some(ResolvedPath { links: Vec::new(), path: path.clone(), file: file.clone() })
             }
             _ => None,
         })

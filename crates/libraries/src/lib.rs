@@ -4,16 +4,15 @@
 //! and `glibc-hwcaps` are not read: the result of `ldconfig` now is what counts.
 //!
 //! ```text
-//! elf            facts for the dynamic linker in one program or library
-//! cache          known facts about files, so that the next scan reads only changed ones
-//! tree           programs, libraries and links by path; links are followed inside the root
-//! settings       etc/ld.so.conf with its includes, etc/ld.so.preload, the path files of musl
-//! search         the search for one name: RPATH along the chain, RUNPATH, the directories of the root
-//! loading        one program with everything that it loads, in the order of its loader
-//! change         the input of a decision: trees before and after, candidates, other consumers
-//! needs          one unmet need, and what the new library lacks
-//! changed_needs  compares each program after the change with itself before
-//! decision       which removed libraries stay, and for which programs
+//! elf       facts for the dynamic linker in one program or library
+//! cache     known facts about files, so that the next scan reads only changed ones
+//! tree      programs, libraries and links by path; links are followed inside the root
+//! settings  etc/ld.so.conf with its includes, etc/ld.so.preload, the path files of musl
+//! search    the search for one name: RPATH along the chain, RUNPATH, the directories of the root
+//! loading   one program with everything that it loads, in the order of its loader
+//! change    the input of a decision: trees before and after, candidates, other consumers
+//! needs     compares each program after the change with itself before: unmet needs, and what the new library lacks
+//! decision  which removed libraries stay, and for which programs
 //! ```
 
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
@@ -22,7 +21,6 @@
 
 pub mod cache;
 mod change;
-mod changed_needs;
 pub mod decision;
 pub mod elf;
 mod loading;
@@ -32,9 +30,9 @@ mod settings;
 mod tree;
 
 pub use cache::FactsCache;
-pub use loading::{LoadedObject, Loader, Loading, Need, NeedSource};
+pub use loading::{LibraryNeed, LoadedObject, Loader, Loading, NeedSource};
 pub use settings::{ConfigFiles, LoaderSettings};
-pub use tree::{Follower, LibraryFile, LibraryTree, Way};
+pub use tree::{Follower, LibraryFile, LibraryTree, ResolvedPath};
 
 #[cfg(test)]
 mod tests;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
-use super::search::{LoaderKind, OpenedNumber, Search, Searcher};
+use super::search::{LibrarySearch, LoaderKind, OpenedNumber, Searcher};
 use super::settings::LoaderSettings;
-use super::tree::{LibraryFile, LibraryTree, Way};
+use super::tree::{LibraryFile, LibraryTree, ResolvedPath};
 use crate::elf::ElfMachine;
 use crate::search::{NameNumber, Names, PathNumber};
-use crate::tree::Differences;
+use crate::tree::DifferingPaths;
 
 /// Libraries built into musl's loader, without `lib`.
 const MUSL_OWN: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
@@ -28,7 +28,7 @@ pub enum NeedSource {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Need {
+pub struct LibraryNeed {
     /// Of a note with several names: the first that was found, or else the first.
     pub(super) name: NameNumber,
     /// Identifies the need whatever was found: the first name of a note.
@@ -38,7 +38,7 @@ pub struct Need {
     pub found: Option<usize>,
 }
 
-impl Need {
+impl LibraryNeed {
     /// Returns true for the same need, whatever was found, in a loading with the same names.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.key, self.source) == (other.key, other.source)
@@ -48,11 +48,11 @@ impl Need {
 #[derive(Clone, Debug)]
 pub struct LoadedObject {
     /// From the name that was opened.
-    pub way: Rc<Way>,
+    pub way: Rc<ResolvedPath>,
     /// Index of the object that needs it; `None` for the program itself.
     pub loaded_by: Option<usize>,
     needs: Range<usize>,
-    later: Vec<Need>,
+    later: Vec<LibraryNeed>,
     /// The value of `$ORIGIN`.
     origin: Rc<[u8]>,
     /// True if the RPATH of an object further up the chain applies as well.
@@ -68,14 +68,14 @@ pub struct Loading {
     /// In the order of loading.
     pub objects: Vec<LoadedObject>,
     /// Without the libraries that objects may load later.
-    needs: Vec<Need>,
+    needs: Vec<LibraryNeed>,
     names: Rc<Names>,
     kind: LoaderKind,
     machine: ElfMachine,
 }
 
 pub struct Loader<'t> {
-    search: Search<'t>,
+    search: LibrarySearch<'t>,
     /// Index in the current loading, by file number.
     by_file: Stamped,
     by_name: Stamped,
@@ -122,7 +122,7 @@ impl<'t> Loader<'t> {
 
     /// Makes a loader that shares the numbers of these names.
     pub(super) fn naming(tree: &'t LibraryTree, settings: &'t LoaderSettings, names: &Rc<Names>) -> Self {
-        Self::noticing(tree, settings, names, Differences::none())
+        Self::noticing(tree, settings, names, DifferingPaths::none())
     }
 
     /// Makes a loader that also records which programs reach one of these differences.
@@ -130,10 +130,10 @@ impl<'t> Loader<'t> {
         tree: &'t LibraryTree,
         settings: &'t LoaderSettings,
         names: &Rc<Names>,
-        differences: &'t Differences,
+        differences: &'t DifferingPaths,
     ) -> Self {
         Self {
-            search: Search::new(tree, settings, names.clone(), differences),
+            search: LibrarySearch::new(tree, settings, names.clone(), differences),
             by_file: Stamped::default(),
             by_name: Stamped::default(),
             own_needs: Vec::new(),
@@ -209,8 +209,8 @@ impl<'t> Loader<'t> {
         &mut self,
         loading: &Loading,
         by: usize,
-        need: &Need,
-    ) -> Option<(String, Rc<Way>)> {
+        need: &LibraryNeed,
+    ) -> Option<(String, Rc<ResolvedPath>)> {
         let object = loading.objects.get(by)?;
         let chain = loading.chain(by);
         loading.names_for(object, need).into_iter().find_map(|name| {
@@ -305,7 +305,7 @@ impl<'t> Loader<'t> {
         if let Some(index) = found {
             self.by_name.set(name.index(), index);
         }
-        loading.push(by, Need { name, key, source, found });
+        loading.push(by, LibraryNeed { name, key, source, found });
     }
 
     fn one(&mut self, loading: &mut Loading, by: usize, (name, number): (&str, NameNumber)) -> Option<usize> {
@@ -360,29 +360,29 @@ impl LoadedObject {
 }
 
 impl Loading {
-    pub fn needs_of<'l>(&'l self, object: &'l LoadedObject) -> impl Iterator<Item = &'l Need> + Clone {
+    pub fn needs_of<'l>(&'l self, object: &'l LoadedObject) -> impl Iterator<Item = &'l LibraryNeed> + Clone {
         self.needs.get(object.needs.clone()).unwrap_or_default().iter().chain(&object.later)
     }
 
-    pub(super) fn all_needs(&self) -> impl Iterator<Item = (usize, &LoadedObject, &Need)> {
+    pub(super) fn all_needs(&self) -> impl Iterator<Item = (usize, &LoadedObject, &LibraryNeed)> {
         let objects = self.objects.iter().enumerate();
         objects.flat_map(|(index, object)| self.needs_of(object).map(move |need| (index, object, need)))
     }
 
-    pub fn found(&self, need: &Need) -> Option<&LoadedObject> {
+    pub fn found(&self, need: &LibraryNeed) -> Option<&LoadedObject> {
         self.objects.get(need.found?)
     }
 
-    pub fn name(&self, need: &Need) -> Rc<str> {
+    pub fn name(&self, need: &LibraryNeed) -> Rc<str> {
         self.names.text(need.name)
     }
 
-    pub(super) fn key(&self, need: &Need) -> Rc<str> {
+    pub(super) fn key(&self, need: &LibraryNeed) -> Rc<str> {
         self.names.text(need.key)
     }
 
     /// Returns all names that satisfy a need: a note may have several.
-    fn names_for(&self, object: &LoadedObject, need: &Need) -> Vec<String> {
+    fn names_for(&self, object: &LoadedObject, need: &LibraryNeed) -> Vec<String> {
         let key = self.key(need);
         let notes = object.way.file.facts.dlopen.iter();
         let mut notes = notes.filter(|_| need.source == NeedSource::Dlopen);
@@ -391,7 +391,7 @@ impl Loading {
     }
 
     /// Adds a need of an object. All needs of one object must be added before those of another, except for `Dlopen`.
-    fn push(&mut self, by: usize, need: Need) {
+    fn push(&mut self, by: usize, need: LibraryNeed) {
         let Some(object) = self.objects.get_mut(by) else { return };
         if need.source == NeedSource::Dlopen {
             object.later.push(need);
@@ -412,7 +412,7 @@ impl Loading {
             return None;
         }
         let (stem, _) = name.strip_prefix("lib")?.split_once('.')?;
-        let is_interpreter = |need: &&Need| need.source == NeedSource::Interpreter;
+        let is_interpreter = |need: &&LibraryNeed| need.source == NeedSource::Interpreter;
         let interpreter = self.needs_of(self.objects.first()?).find(is_interpreter)?;
         interpreter.found.filter(|_| MUSL_OWN.contains(&stem))
     }

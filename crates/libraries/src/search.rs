@@ -12,7 +12,7 @@ use patchadm_svr4::package::ObjectPath;
 
 use crate::elf::{ElfFacts, ElfMachine};
 use crate::settings::LoaderSettings;
-use crate::tree::{Differences, Follower, LibraryFile, LibraryTree, Way, is_library_name};
+use crate::tree::{DifferingPaths, Follower, LibraryFile, LibraryTree, ResolvedPath, is_library_name};
 
 /// Searched by musl without a path file.
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
@@ -33,7 +33,7 @@ impl OpenedNumber {
 }
 
 pub(super) struct Opened {
-    pub(super) way: Rc<Way>,
+    pub(super) way: Rc<ResolvedPath>,
     /// The value of `$ORIGIN`.
     pub(super) origin: Rc<[u8]>,
     pub(super) file: usize,
@@ -67,12 +67,12 @@ impl LoaderKind {
 }
 
 /// Caches results that do not depend on the program.
-pub(super) struct Search<'t> {
+pub(super) struct LibrarySearch<'t> {
     tree: &'t LibraryTree,
     follower: Follower<'t>,
     settings: &'t LoaderSettings,
     names: Rc<Names>,
-    differences: &'t Differences,
+    differences: &'t DifferingPaths,
     /// True if the search reached one of the differences.
     has_met: bool,
     directories: HashMap<Vec<u8>, Known<Rc<Followed>>>,
@@ -97,12 +97,12 @@ type NamedFiles<'t> = HashMap<(&'t [u8], &'t str), Vec<&'t [u8]>>;
 /// The cached result, and true if its search reached one of the differences.
 type Known<T> = (Option<T>, bool);
 
-impl<'t> Search<'t> {
+impl<'t> LibrarySearch<'t> {
     pub(super) fn new(
         tree: &'t LibraryTree,
         settings: &'t LoaderSettings,
         names: Rc<Names>,
-        differences: &'t Differences,
+        differences: &'t DifferingPaths,
     ) -> Self {
         Self {
             tree,
@@ -165,7 +165,7 @@ impl<'t> Search<'t> {
         if let Some(number) = self.started.get(path) {
             return Some(*number);
         }
-        let way = Way { links: Vec::new(), path: path.clone(), file: file.clone() };
+        let way = ResolvedPath { links: Vec::new(), path: path.clone(), file: file.clone() };
         let number = self.add(way, path.as_bytes());
         self.started.insert(path.clone(), number);
         Some(number)
@@ -175,7 +175,7 @@ impl<'t> Search<'t> {
         self.opened.get(number.0)
     }
 
-    fn open(&mut self, way: Way, path: &[u8]) -> OpenedNumber {
+    fn open(&mut self, way: ResolvedPath, path: &[u8]) -> OpenedNumber {
         if let Some(number) = self.by_path.get(path) {
             return *number;
         }
@@ -184,7 +184,7 @@ impl<'t> Search<'t> {
         number
     }
 
-    fn add(&mut self, way: Way, path: &[u8]) -> OpenedNumber {
+    fn add(&mut self, way: ResolvedPath, path: &[u8]) -> OpenedNumber {
         let next = self.files.len();
         let file = *self.files.entry(Arc::as_ptr(&way.file)).or_insert(next);
         let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();

@@ -39,7 +39,7 @@ impl Node {
 }
 
 #[derive(Clone, Debug)]
-pub struct Way {
+pub struct ResolvedPath {
     /// Physical paths in the order in which the links are followed.
     pub links: Vec<ObjectPath>,
     pub path: ObjectPath,
@@ -138,15 +138,15 @@ pub(super) fn is_library_name(name: &[u8]) -> bool {
 /// Paths at which some trees differ, and names that find them. A program that reaches none of them loads the same
 /// objects in all trees.
 #[derive(Debug, Default)]
-pub(super) struct Differences {
+pub(super) struct DifferingPaths {
     paths: HashSet<ObjectPath>,
     /// SONAMEs of libraries at these paths, by directory: `ldconfig` finds a library by its SONAME under another name.
     names: HashMap<Vec<u8>, HashSet<String>>,
 }
 
-static NONE: LazyLock<Differences> = LazyLock::new(Differences::default);
+static NONE: LazyLock<DifferingPaths> = LazyLock::new(DifferingPaths::default);
 
-impl Differences {
+impl DifferingPaths {
     pub(super) fn none() -> &'static Self {
         &NONE
     }
@@ -172,25 +172,25 @@ impl Differences {
 }
 
 impl LibraryTree {
-    pub fn follow(&self, path: &[u8]) -> Option<Way> {
+    pub fn follow(&self, path: &[u8]) -> Option<ResolvedPath> {
         self.follower().follow(path)
     }
 
     pub fn follower(&self) -> Follower<'_> {
-        Follower::noticing(self, Differences::none())
+        Follower::noticing(self, DifferingPaths::none())
     }
 }
 
 /// Follows each link once, inside the root: the cost is the total length of links and paths.
 pub struct Follower<'t> {
     tree: &'t LibraryTree,
-    differences: &'t Differences,
+    differences: &'t DifferingPaths,
     links: LinkFollower<TreeLinks<'t>>,
 }
 
 struct TreeLinks<'t> {
     tree: &'t LibraryTree,
-    differences: &'t Differences,
+    differences: &'t DifferingPaths,
 }
 
 impl LinkMap for TreeLinks<'_> {
@@ -209,16 +209,16 @@ impl LinkMap for TreeLinks<'_> {
 
 impl<'t> Follower<'t> {
     /// Makes a follower that notes when a path reaches one of these differences.
-    pub(super) fn noticing(tree: &'t LibraryTree, differences: &'t Differences) -> Self {
+    pub(super) fn noticing(tree: &'t LibraryTree, differences: &'t DifferingPaths) -> Self {
         Self { tree, differences, links: LinkFollower::new(TreeLinks { tree, differences }) }
     }
 
     /// Follows an absolute path. Returns `None` if it leads to no program or library.
-    pub fn follow(&mut self, path: &[u8]) -> Option<Way> {
+    pub fn follow(&mut self, path: &[u8]) -> Option<ResolvedPath> {
         self.follow_noticing(path, &mut false)
     }
 
-    pub(super) fn follow_noticing(&mut self, path: &[u8], has_met: &mut bool) -> Option<Way> {
+    pub(super) fn follow_noticing(&mut self, path: &[u8], has_met: &mut bool) -> Option<ResolvedPath> {
         let followed = self.follow_directory(path, has_met)?;
         self.way_to(followed)
     }
@@ -233,11 +233,11 @@ impl<'t> Follower<'t> {
         directory: &Followed,
         name: &[u8],
         has_met: &mut bool,
-    ) -> Option<Way> {
+    ) -> Option<ResolvedPath> {
         let at = [&directory.path[..], b"/", name].concat();
         *has_met |= self.differences.has_path(&at);
         match self.tree.node(&at)? {
-            Node::File(file) => Some(Way {
+            Node::File(file) => Some(ResolvedPath {
                 links: directory.links.clone(),
                 path: ObjectPath::new(&at).ok()?,
                 file: file.clone(),
@@ -249,9 +249,9 @@ impl<'t> Follower<'t> {
         }
     }
 
-    fn way_to(&self, followed: Followed) -> Option<Way> {
+    fn way_to(&self, followed: Followed) -> Option<ResolvedPath> {
         let path = ObjectPath::new(&followed.path).ok()?;
         let file = self.tree.file_at(&path)?.clone();
-        Some(Way { links: followed.links, path, file })
+        Some(ResolvedPath { links: followed.links, path, file })
     }
 }

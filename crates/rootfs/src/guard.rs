@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::calls::MOST_LINKS;
 use super::containers::container_tree;
 use super::mounts::AccessListKind;
-use super::records::{RecordArea, RecordGuard};
+use super::root::{RecordArea, RecordGuard};
 use super::way::look_at_links;
 use super::{Distrust, ForeignTree, ObjectStatus, Result, Root, RootError, TreeWay, optional};
 use patchadm_svr4::package::{ObjectPath, rule};

@@ -7,7 +7,6 @@
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 #![allow(clippy::disallowed_methods)] // this is the door
 
-mod accounts;
 mod building;
 mod calls;
 mod containers;
@@ -23,7 +22,6 @@ mod lock;
 mod look;
 mod mounts;
 mod open_object;
-mod records;
 mod resolve;
 mod root;
 mod showing;
@@ -32,9 +30,7 @@ mod sums;
 mod way;
 mod work;
 mod write;
-mod writers;
 
-pub use accounts::accounts_of;
 pub use building::{NewTree, UnnamedDirectory};
 pub(crate) use calls::again;
 pub use calls::{each_entry, each_entry_from_here, random};
@@ -52,16 +48,16 @@ pub use live::{
 pub use lock::{ForeignLock, Lock, LockError, LockHolder};
 pub use look::StillFile;
 pub use open_object::{ObjectRights, OpenObject};
-pub use records::RecordPlaces;
 pub use resolve::Resolver;
-pub use root::Root;
+pub use root::{RecordPlaces, Root, accounts_of};
 pub use shown_names::{ShownAttributes, ShownNames};
 #[cfg(debug_assertions)]
 pub use sums::digested_bytes;
 pub use sums::{Digest, Digesting, Hashing, Summing, Sums};
-pub use way::{ForeignObject, look_along, strange_above, strange_along};
+pub use way::{
+    ForeignObject, look_along, may_others_write, may_others_write_at, strange_above, strange_along,
+};
 pub use work::{
     CountedRead, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never, side_by_side,
 };
 pub use write::WritableFile;
-pub use writers::{may_others_write, may_others_write_at};

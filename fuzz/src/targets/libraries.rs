@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use patchadm_libraries::decision::{Candidate, CandidateNode, CandidateOrigin, LibraryChange, SymbolSource};
+use patchadm_libraries::decision::{
+    CandidateNode, CandidateOrigin, LibraryCandidate, LibraryChange, SymbolSource,
+};
 use patchadm_libraries::elf::{self, DlopenNote, ElfFacts, ElfSymbols, PartsKeeper};
 use patchadm_libraries::{
     ConfigFiles, FactsCache, LibraryFile, LibraryTree, Loader, LoaderSettings, NeedSource,
@@ -48,7 +50,7 @@ pub fn libraries(input: &[u8]) {
                 tree.put_file(path.clone(), Arc::clone(&file));
                 if kind == "t" {
                     let (node, origin) = (CandidateNode::File(file), CandidateOrigin::TakenAway);
-                    candidates.insert(path, Candidate { node, origin, obstacle: None });
+                    candidates.insert(path, LibraryCandidate { node, origin, obstacle: None });
                 }
             }
             "l" => tree.put_link(path, rest.as_bytes()),

@@ -3,7 +3,7 @@
 use patchadm_changeset::format::installf_queue::InstallfRequests;
 use patchadm_changeset::format::journal;
 use patchadm_changeset::format::journal::{HEAD, Journal, JournalEntry, JournalHeader, SECTOR, checked_line};
-use patchadm_changeset::format::manifest::{Manifest, decode, encode};
+use patchadm_changeset::format::manifest::{UndoManifest, decode, encode};
 use patchadm_inputs::database::history;
 use patchadm_inputs::depot::{DepotFlags, DepotIndex, SeenDepots};
 use patchadm_inputs::format::plan_differences::PlanDifferences;
@@ -84,12 +84,12 @@ fn rewritten(journal: &Journal) {
 
 pub fn undo_manifest(input: &[u8]) {
     assert_eq!(decode(&encode(input)), input);
-    let Ok(manifest) = Manifest::parse(input) else { return };
+    let Ok(manifest) = UndoManifest::parse(input) else { return };
     for state in manifest.objects.iter().filter_map(|object| object.was.as_ref()) {
         let _ = (state.digest(), state.xattrs());
     }
     let written = manifest.to_bytes();
-    assert_eq!(Manifest::parse(&written), Ok(manifest), "{}", written.escape_ascii());
+    assert_eq!(UndoManifest::parse(&written), Ok(manifest), "{}", written.escape_ascii());
 }
 
 pub fn history(input: &[u8]) {

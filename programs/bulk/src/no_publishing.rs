@@ -9,7 +9,7 @@ use patchadm_cli::reply::{Exit, Stop};
 
 pub(crate) enum Publisher {}
 
-pub(crate) struct Published {
+pub(crate) struct PublishReply {
     pub(crate) document: Value,
     pub(crate) lines: Vec<String>,
 }
@@ -29,7 +29,7 @@ impl Publisher {
         }
     }
 
-    pub(crate) fn publish(&self, _interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<Published> {
+    pub(crate) fn publish(&self, _interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<PublishReply> {
         match *self {}
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Publisher {
     zone: Zone,
 }
 
-pub(crate) struct Published {
+pub(crate) struct PublishReply {
     pub(crate) document: Value,
     pub(crate) lines: Vec<String>,
 }
@@ -58,7 +58,7 @@ impl Publisher {
         }))
     }
 
-    pub(crate) fn publish(&self, interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<Published> {
+    pub(crate) fn publish(&self, interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<PublishReply> {
         self.sign()?;
         let sign = |text: &[u8]| match &self.key {
             IndexKey::Secret(key) => sign_index(key, text, self.now.timestamp()),
@@ -81,7 +81,7 @@ impl Publisher {
             PublishState::Unsigned => Some(SIGN_THEM.to_owned()),
             _ => report.advice(),
         });
-        Ok(Published { document: serde_json::to_value(&report)?, lines })
+        Ok(PublishReply { document: serde_json::to_value(&report)?, lines })
     }
 
     fn sign(&self) -> anyhow::Result<()> {

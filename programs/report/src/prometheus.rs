@@ -13,7 +13,7 @@ use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::overtaken::NATIVE_CHANGED;
 use patchadm_core::operation::queries::runs::{PastRuns, past_runs};
 use patchadm_planning::fleet::{
-    Finding, FindingKind, FleetHost, HostStanding, InventoryPatch, PatchStanding,
+    Finding, FindingKind, FleetHost, FleetPatchStanding, HostStanding, InventoryPatch,
 };
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::is_hidden;
@@ -135,7 +135,7 @@ fn code_of_check(standing: &HostStanding) -> u8 {
 }
 
 fn is_in_force(patch: &InventoryPatch) -> bool {
-    patch.standing == PatchStanding::Effective
+    patch.standing == FleetPatchStanding::Effective
 }
 
 fn of_history(history: &PastRuns, host: &FleetHost) -> Vec<Metric> {

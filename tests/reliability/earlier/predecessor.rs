@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use patchadm_changeset::format::journal::{Journal, parse_head};
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::UndoManifest;
 use patchadm_inputs::database::history;
 use patchadm_inputs::format::ledger::Ledger;
 
@@ -59,7 +59,7 @@ fn manifests_of_the_predecessor_are_written_again_the_same() {
     let archives = files_of(PATCHED, |path| path.contains("/save/") && path.contains(".gz"));
     assert!(archives.len() >= 5, "{:?}", archives.keys());
     for manifest in archives.values().flat_map(|archive| manifests_of(archive)) {
-        assert_same_text(&Manifest::parse(&manifest).unwrap().to_bytes(), &manifest);
+        assert_same_text(&UndoManifest::parse(&manifest).unwrap().to_bytes(), &manifest);
     }
 }
 

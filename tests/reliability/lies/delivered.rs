@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use patchadm_changeset::format::undo_sidecars::{DeliveredObject, DeliveredObjects};
+use patchadm_changeset::format::undo_sidecars::{DeliveredIdentity, DeliveredObjects};
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
@@ -16,53 +16,53 @@ use crate::delivered::{LIST, patched};
 use crate::scenario::Scenario;
 
 /// A lie about one edited file: what the list says of it, from what it said, and from what a true one would say now.
-type Lie = fn(said: DeliveredObject, now: DeliveredObject) -> DeliveredObject;
+type Lie = fn(said: DeliveredIdentity, now: DeliveredIdentity) -> DeliveredIdentity;
 
 /// The lies that are told of one file each, all in one list.
 const LIES: [(&str, Lie); 12] = [
     ("it says that the edited file is untouched", |said, _| said),
-    ("it was changed when it is said to be, and is another object", |said, now| DeliveredObject {
+    ("it was changed when it is said to be, and is another object", |said, now| DeliveredIdentity {
         inode: Inode { number: now.inode.number + 1, ..now.inode },
         b3: said.b3,
         ..now
     }),
-    ("it has the number of the object, and was born before it", |said, now| DeliveredObject {
+    ("it has the number of the object, and was born before it", |said, now| DeliveredIdentity {
         inode: Inode { born: Some(Timestamp::whole(1)), ..now.inode },
         b3: said.b3,
         ..now
     }),
-    ("it is on a file system without times of birth", |said, now| DeliveredObject {
+    ("it is on a file system without times of birth", |said, now| DeliveredIdentity {
         inode: Inode { born: None, ..now.inode },
         b3: said.b3,
         ..now
     }),
-    ("it will be changed in the future", |said, now| DeliveredObject {
+    ("it will be changed in the future", |said, now| DeliveredIdentity {
         inode: now.inode,
         changed: Timestamp { seconds: i64::MAX, nanoseconds: 999_999_999 },
         ..said
     }),
-    ("it was changed before there was time", |said, now| DeliveredObject {
+    ("it was changed before there was time", |said, now| DeliveredIdentity {
         inode: now.inode,
         changed: Timestamp { seconds: i64::MIN, nanoseconds: 0 },
         ..said
     }),
-    ("it was changed in a second with too many parts", |said, now| DeliveredObject {
+    ("it was changed in a second with too many parts", |said, now| DeliveredIdentity {
         inode: now.inode,
         changed: Timestamp { nanoseconds: u32::MAX, ..now.changed },
         ..said
     }),
-    ("it was changed one part of a second before", |said, now| DeliveredObject {
+    ("it was changed one part of a second before", |said, now| DeliveredIdentity {
         inode: now.inode,
         changed: Timestamp { nanoseconds: now.changed.nanoseconds ^ 1, ..now.changed },
         ..said
     }),
-    ("it has the largest number", |said, _| DeliveredObject {
+    ("it has the largest number", |said, _| DeliveredIdentity {
         inode: Inode { number: u64::MAX, ..said.inode },
         ..said
     }),
     ("the edit was delivered", |_, now| now),
-    ("nothing was delivered", |_, now| DeliveredObject { b3: Digest::of(b""), ..now }),
-    ("it was changed when the file of another name was", |said, now| DeliveredObject {
+    ("nothing was delivered", |_, now| DeliveredIdentity { b3: Digest::of(b""), ..now }),
+    ("it was changed when the file of another name was", |said, now| DeliveredIdentity {
         inode: now.inode,
         ..said
     }),
@@ -86,14 +86,14 @@ fn edit(stage: &Scenario, number: usize) {
 }
 
 /// What a list would say of an object, were it as the patch put it there.
-fn now(at: &Path) -> DeliveredObject {
+fn now(at: &Path) -> DeliveredIdentity {
     let seen = fs::symlink_metadata(at).unwrap();
     let since = std::time::UNIX_EPOCH;
     let born = seen.created().ok().map(|born| born.duration_since(since).unwrap());
     let time =
         |seconds: i64, nanoseconds: i64| Timestamp { seconds, nanoseconds: nanoseconds.try_into().unwrap() };
     let born = born.map(|born| time(born.as_secs().try_into().unwrap(), born.subsec_nanos().into()));
-    DeliveredObject {
+    DeliveredIdentity {
         inode: Inode { number: seen.ino(), born },
         changed: time(seen.ctime(), seen.ctime_nsec()),
         b3: Digest::of(&fs::read(at).unwrap_or_default()),
@@ -156,7 +156,7 @@ fn only_who_tells_inode_and_times_of_the_edited_file_itself_hides_an_edit() {
             file.set_modified(std::time::SystemTime::now()).unwrap();
         }
         let said = listed.get_mut(&ObjectPath::new(path(number).as_bytes()).unwrap()).unwrap();
-        *said = DeliveredObject { b3: said.b3, ..now(&stage.at(&path(number))) };
+        *said = DeliveredIdentity { b3: said.b3, ..now(&stage.at(&path(number))) };
     }
     fs::write(stage.at(LIST), DeliveredObjects(listed).write()).unwrap();
     backed_out(&stage, &[8], "the whole status of an edited file is told");

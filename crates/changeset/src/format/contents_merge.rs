@@ -12,7 +12,7 @@ use std::iter::Peekable;
 use chrono::NaiveDateTime;
 
 use crate::format::contents_stamp::{ContentsStamp, Links, OwnerCounts, link_line};
-use crate::format::ordered::{OrderError, Ordered};
+use crate::format::ordered::{Ordered, SortedLinesError};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
@@ -382,8 +382,8 @@ pub fn splice(
     let mut changes = LineChanges { owners: OwnerCounts::parse(owners), ..LineChanges::default() };
     let seams = match seams(&mut old, stamp, edits, &mut changes) {
         Ok(seams) => seams,
-        Err(OrderError::Io(error)) => return Err(error.into()),
-        Err(OrderError::Unsorted | OrderError::TooLong) => return Ok(None),
+        Err(SortedLinesError::Io(error)) => return Err(error.into()),
+        Err(SortedLinesError::Unsorted | SortedLinesError::TooLong) => return Ok(None),
     };
     let body = copy(&mut old, stamp.body, &seams, out, trailer)?;
     let links = changes.applied(links);
@@ -395,7 +395,7 @@ fn seams(
     stamp: &ContentsStamp,
     edits: &ContentsEdits,
     changes: &mut LineChanges,
-) -> Result<Vec<Seam>, OrderError> {
+) -> Result<Vec<Seam>, SortedLinesError> {
     let mut lines = Ordered::new(old, 0, stamp.body, object_key);
     let mut seams = Vec::with_capacity(edits.len());
     let mut from = 0;

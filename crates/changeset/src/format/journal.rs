@@ -26,8 +26,8 @@ pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_boot_id, is_settable, noted_identity, noted_path, noted_stage,
 };
 pub use entry::{
-    Domain, Identity, JournalArchive, JournalEntry, Lack, NotedDigest, Op, OpKind, PatchRecord, RunRecord,
-    StoredFiles,
+    Domain, Identity, JournalArchive, JournalEntry, MissingRenameFlag, NotedDigest, Op, OpKind, PatchRecord,
+    RunRecord, StoredFiles,
 };
 
 /// Versions 1 to 3 had SHA-256 digests.

@@ -26,7 +26,7 @@ pub const B3: &str = "b3";
 /// In [`ManifestHeader::features`]: the patch made the package, so a backout removes it.
 pub const MADE_PACKAGE: &str = "made-package";
 
-/// In [`ManifestHeader::features`]: facts about kept libraries ([`Manifest::shlibs`], [`ManifestHeader::unserved`]).
+/// In [`ManifestHeader::features`]: facts of kept libraries ([`UndoManifest::shlibs`], [`ManifestHeader::unserved`]).
 pub const SHLIBS: &str = "shlibs";
 
 /// In [`ManifestHeader::features`]: contents are in undo directories ([`ManifestHeader::files`]).
@@ -50,7 +50,7 @@ pub const KEPT_RECORDS: &str = "patchadm.kept";
 const LONGEST_LINE: usize = 1 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manifest {
+pub struct UndoManifest {
     pub header: ManifestHeader,
     /// Delivered, deleted or changed; sorted by path.
     pub objects: Vec<ObjectRecord>,
@@ -170,7 +170,7 @@ pub struct ObjectRecord {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ManifestError {
+pub enum UndoManifestError {
     #[error("the undo manifest is empty")]
     Empty,
     #[error("undo manifest, line {line}: {reason}")]
@@ -187,21 +187,21 @@ pub enum ManifestError {
     Feature(String),
 }
 
-impl Manifest {
-    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+impl UndoManifest {
+    pub fn parse(bytes: &[u8]) -> Result<Self, UndoManifestError> {
         let mut lines = bytes.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
-        let (_, first) = lines.next().ok_or(ManifestError::Empty)?;
+        let (_, first) = lines.next().ok_or(UndoManifestError::Empty)?;
         let header: ManifestHeader = parse_line(1, first)?;
         if header.manifest > VERSION {
-            return Err(ManifestError::Version(header.manifest));
+            return Err(UndoManifestError::Version(header.manifest));
         }
         let is_known =
             |word: &String| rule::holds("manifest.header.features", FEATURES.contains(&word.as_str()));
         if let Some(word) = header.features.iter().find(|word| !is_known(word)) {
-            return Err(ManifestError::Feature(encode(word.as_bytes())));
+            return Err(UndoManifestError::Feature(encode(word.as_bytes())));
         }
         if !header.features.iter().any(|word| word == B3) {
-            return Err(ManifestError::Earlier);
+            return Err(UndoManifestError::Earlier);
         }
         let (mut objects, mut shlibs) = (Vec::new(), Vec::new());
         for (index, line) in lines {
@@ -264,14 +264,14 @@ impl<'o, I: Iterator<Item = Cow<'o, ObjectRecord>>> Read for ManifestText<I> {
 }
 
 #[derive(Clone, Debug)]
-pub enum PatchedPaths {
-    Manifest(Box<Manifest>),
+pub enum ArchivedPaths {
+    Manifest(Box<UndoManifest>),
     /// From an archive without manifest.
     Paths(Vec<ObjectPath>),
 }
 
-impl PatchedPaths {
-    pub fn manifest(&self) -> Option<&Manifest> {
+impl ArchivedPaths {
+    pub fn manifest(&self) -> Option<&UndoManifest> {
         match self {
             Self::Manifest(manifest) => Some(manifest),
             Self::Paths(_) => None,
@@ -366,11 +366,11 @@ fn put_json_line(out: &mut Vec<u8>, value: &impl Serialize) {
     out.push(b'\n');
 }
 
-fn parse_line<'a, T: Deserialize<'a>>(number: usize, line: &'a [u8]) -> Result<T, ManifestError> {
+fn parse_line<'a, T: Deserialize<'a>>(number: usize, line: &'a [u8]) -> Result<T, UndoManifestError> {
     if line.len() > LONGEST_LINE {
-        return Err(ManifestError::Line { line: number, reason: "it is longer than 1 MiB".to_owned() });
+        return Err(UndoManifestError::Line { line: number, reason: "it is longer than 1 MiB".to_owned() });
     }
-    serde_json::from_slice(line).map_err(|e| ManifestError::Line { line: number, reason: e.to_string() })
+    serde_json::from_slice(line).map_err(|e| UndoManifestError::Line { line: number, reason: e.to_string() })
 }
 
 #[cfg(test)]
@@ -398,8 +398,8 @@ mod tests {
             ObjectRecord { was: Some(file()), became: Some(link), ..record("/bin/x") },
             ObjectRecord { kept: true, line: Some("/etc/y e none".into()), ..record("/etc/y") },
         ];
-        let manifest = Manifest { header: header(), objects, shlibs: vec![] };
-        assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
+        let manifest = UndoManifest { header: header(), objects, shlibs: vec![] };
+        assert_eq!(UndoManifest::parse(&manifest.to_bytes()), Ok(manifest));
     }
 
     fn file() -> RecordedState {
@@ -437,9 +437,9 @@ mod tests {
     fn a_manifest_that_needs_an_unknown_word_is_refused_by_that_word() {
         let features = vec![B3.to_owned(), "of-tomorrow".to_owned()];
         let needing =
-            Manifest { header: ManifestHeader { features, ..header() }, objects: vec![], shlibs: vec![] };
-        let refused = Manifest::parse(&needing.to_bytes()).unwrap_err();
-        assert_eq!(refused, ManifestError::Feature("of-tomorrow".to_owned()));
+            UndoManifest { header: ManifestHeader { features, ..header() }, objects: vec![], shlibs: vec![] };
+        let refused = UndoManifest::parse(&needing.to_bytes()).unwrap_err();
+        assert_eq!(refused, UndoManifestError::Feature("of-tomorrow".to_owned()));
         assert!(refused.to_string().contains("`of-tomorrow`"));
     }
 
@@ -451,7 +451,7 @@ mod tests {
 {{"path":"/opt/a","was":{{"kind":"file","mode":420,"uid":0,"gid":0,"mtime":{{"seconds":1,"nanoseconds":0}},"sha256":"00"}}}}
 "#
             );
-            assert_eq!(Manifest::parse(text.as_bytes()), Err(ManifestError::Earlier));
+            assert_eq!(UndoManifest::parse(text.as_bytes()), Err(UndoManifestError::Earlier));
         }
     }
 
@@ -468,22 +468,22 @@ mod tests {
 
     #[test]
     fn a_manifest_of_a_later_version_or_with_a_broken_line_is_refused_by_its_line() {
-        let later = Manifest {
+        let later = UndoManifest {
             header: ManifestHeader { manifest: VERSION + 1, ..header() },
             objects: vec![],
             shlibs: vec![],
         };
-        assert_eq!(Manifest::parse(&later.to_bytes()), Err(ManifestError::Version(VERSION + 1)));
-        let mut broken = Manifest { header: header(), objects: vec![], shlibs: vec![] }.to_bytes();
+        assert_eq!(UndoManifest::parse(&later.to_bytes()), Err(UndoManifestError::Version(VERSION + 1)));
+        let mut broken = UndoManifest { header: header(), objects: vec![], shlibs: vec![] }.to_bytes();
         broken.extend_from_slice(b"{\"path\":3}\n");
-        assert!(matches!(Manifest::parse(&broken), Err(ManifestError::Line { line: 2, .. })));
-        assert_eq!(Manifest::parse(b""), Err(ManifestError::Empty));
+        assert!(matches!(UndoManifest::parse(&broken), Err(UndoManifestError::Line { line: 2, .. })));
+        assert_eq!(UndoManifest::parse(b""), Err(UndoManifestError::Empty));
     }
 
     proptest! {
         #[test]
         fn reading_never_panics(bytes: Vec<u8>) {
-            let _ = Manifest::parse(&bytes);
+            let _ = UndoManifest::parse(&bytes);
         }
     }
 }

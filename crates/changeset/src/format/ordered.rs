@@ -1,5 +1,5 @@
 //! Binary search for a line in a file known to be sorted. Lines without a key (comments) may be anywhere. If examined
-//! lines are out of order, the answer is [`OrderError::Unsorted`], not a wrong line. Memory: one window and one line.
+//! lines are unsorted, the answer is [`SortedLinesError::Unsorted`], not a wrong line. Memory: one window and a line.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,7 +9,7 @@ use patchadm_svr4::format::lines::LONGEST_LINE;
 const WINDOW: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OrderError {
+pub(crate) enum SortedLinesError {
     #[error("the lines are not in order")]
     Unsorted,
     #[error("a line is longer than {LONGEST_LINE} bytes")]
@@ -46,11 +46,11 @@ impl<R: Read + Seek> Ordered<R> {
         self.from
     }
 
-    pub(crate) fn find(&mut self, key: &[u8]) -> Result<Option<Spot>, OrderError> {
+    pub(crate) fn find(&mut self, key: &[u8]) -> Result<Option<Spot>, SortedLinesError> {
         self.find_from(self.begin, key)
     }
 
-    pub(crate) fn find_from(&mut self, from: u64, key: &[u8]) -> Result<Option<Spot>, OrderError> {
+    pub(crate) fn find_from(&mut self, from: u64, key: &[u8]) -> Result<Option<Spot>, SortedLinesError> {
         // Lines that begin before `low` precede `key`; lines from `high` on do not.
         let (mut low, mut high) = (from.max(self.begin), self.end);
         let (mut before, mut behind): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
@@ -64,7 +64,7 @@ impl<R: Read + Seek> Ordered<R> {
             let contradicts = before.as_ref().is_some_and(|before| found <= *before)
                 || behind.as_ref().is_some_and(|behind| found >= *behind);
             if contradicts {
-                return Err(OrderError::Unsorted);
+                return Err(SortedLinesError::Unsorted);
             }
             if *found < *key {
                 (low, before) = (spot.end, Some(found));
@@ -76,19 +76,19 @@ impl<R: Read + Seek> Ordered<R> {
             let Some(spot) = self.next(low)? else { return Ok(None) };
             let found = self.key_of(&spot.line);
             if before.as_ref().is_some_and(|before| found <= *before) {
-                return Err(OrderError::Unsorted);
+                return Err(SortedLinesError::Unsorted);
             }
             if *found >= *key {
                 // The next line reveals one that is out of place.
                 let next = self.next(spot.end)?;
                 let ascends = next.is_none_or(|next| found < self.key_of(&next.line));
-                return if ascends { Ok(Some(spot)) } else { Err(OrderError::Unsorted) };
+                return if ascends { Ok(Some(spot)) } else { Err(SortedLinesError::Unsorted) };
             }
             (low, before) = (spot.end, Some(found));
         }
     }
 
-    pub(crate) fn next(&mut self, mut at: u64) -> Result<Option<Spot>, OrderError> {
+    pub(crate) fn next(&mut self, mut at: u64) -> Result<Option<Spot>, SortedLinesError> {
         loop {
             let Some(spot) = self.line(at, self.end)? else { return Ok(None) };
             if (self.key)(&spot.line).is_some() {
@@ -98,7 +98,7 @@ impl<R: Read + Seek> Ordered<R> {
         }
     }
 
-    fn first_behind(&mut self, middle: u64, high: u64) -> Result<Option<Spot>, OrderError> {
+    fn first_behind(&mut self, middle: u64, high: u64) -> Result<Option<Spot>, SortedLinesError> {
         let Some(mut spot) = self.line(middle, high)? else { return Ok(None) };
         loop {
             spot = match self.line(spot.end, high)? {
@@ -113,7 +113,7 @@ impl<R: Read + Seek> Ordered<R> {
         (self.key)(line).map(Cow::into_owned).unwrap_or_default()
     }
 
-    fn line(&mut self, at: u64, limit: u64) -> Result<Option<Spot>, OrderError> {
+    fn line(&mut self, at: u64, limit: u64) -> Result<Option<Spot>, SortedLinesError> {
         if at >= limit.min(self.end) {
             return Ok(None);
         }
@@ -130,7 +130,7 @@ impl<R: Read + Seek> Ordered<R> {
             line.extend_from_slice(&bytes[..newline.unwrap_or(bytes.len())]);
             next += newline.map_or(bytes.len(), |newline| newline + 1) as u64;
             if line.len() > LONGEST_LINE {
-                return Err(OrderError::TooLong);
+                return Err(SortedLinesError::TooLong);
             }
             if newline.is_some() {
                 return Ok(Some(Spot { start: at, end: next, line }));
@@ -212,7 +212,7 @@ mod tests {
             let wanted = format!("/{number:08}");
             match ordered(&text).find(wanted.as_bytes()) {
                 Ok(spot) => assert_eq!(spot.unwrap().line, wanted.as_bytes()),
-                Err(OrderError::Unsorted) => refused += 1,
+                Err(SortedLinesError::Unsorted) => refused += 1,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_refused() {
         let text = vec![b'x'; LONGEST_LINE + 2];
-        assert!(matches!(ordered(&text).find(b"y"), Err(OrderError::TooLong)));
+        assert!(matches!(ordered(&text).find(b"y"), Err(SortedLinesError::TooLong)));
     }
 
     proptest! {

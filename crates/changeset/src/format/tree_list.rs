@@ -12,7 +12,7 @@ pub(crate) const LARGEST: u64 = 1 << 30;
 const LONGEST_PATH: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ListedObject {
+pub(crate) struct ListedIdentity {
     /// The letter of find(1) `-type`.
     pub(crate) file_type: char,
     pub(crate) inode: Inode,
@@ -25,20 +25,20 @@ pub(crate) struct ListedObject {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListedPath {
     pub(crate) path: Vec<u8>,
-    pub(crate) old: Option<ListedObject>,
-    pub(crate) new: Option<ListedObject>,
+    pub(crate) old: Option<ListedIdentity>,
+    pub(crate) new: Option<ListedIdentity>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TreeList(Vec<ListedPath>);
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct TreeListLine {
     path: String,
     #[serde(default)]
-    old: Option<ListedObject>,
+    old: Option<ListedIdentity>,
     #[serde(default)]
-    new: Option<ListedObject>,
+    new: Option<ListedIdentity>,
 }
 
 impl TreeList {
@@ -58,7 +58,8 @@ impl TreeList {
     pub(crate) fn write(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() * 192);
         for listed in &self.0 {
-            let line = Line { path: encode(&listed.path), old: listed.old.clone(), new: listed.new.clone() };
+            let line =
+                TreeListLine { path: encode(&listed.path), old: listed.old.clone(), new: listed.new.clone() };
             // Serializing strings and numbers cannot fail.
             let _ = serde_json::to_writer(&mut bytes, &line);
             bytes.push(b'\n');
@@ -73,7 +74,7 @@ impl TreeList {
             bytes => bytes.strip_suffix(b"\n")?.split(|&byte| byte == b'\n'),
         };
         for line in lines {
-            let Line { path, old, new } = serde_json::from_slice(line).ok()?;
+            let TreeListLine { path, old, new } = serde_json::from_slice(line).ok()?;
             let path = decode(&path).into_owned();
             let follows = paths.last().is_none_or(|before| before.path < path);
             let is_something = old.is_some() || new.is_some();
@@ -97,18 +98,18 @@ mod tests {
 
     use super::*;
 
-    fn object(number: u64) -> ListedObject {
+    fn object(number: u64) -> ListedIdentity {
         let inode = Inode { number, born: Some(Timestamp { seconds: 7, nanoseconds: 8 }) };
-        ListedObject { file_type: 'f', inode, size: None, mtime: None }
+        ListedIdentity { file_type: 'f', inode, size: None, mtime: None }
     }
 
     fn list() -> TreeList {
-        let listed = |path: &[u8], old: Option<ListedObject>, new: Option<ListedObject>| ListedPath {
+        let listed = |path: &[u8], old: Option<ListedIdentity>, new: Option<ListedIdentity>| ListedPath {
             path: path.to_vec(),
             old,
             new,
         };
-        let changed = ListedObject { size: Some(9), mtime: Some(Timestamp::whole(5)), ..object(3) };
+        let changed = ListedIdentity { size: Some(9), mtime: Some(Timestamp::whole(5)), ..object(3) };
         TreeList::of(vec![
             listed(b"lib/b \xff", Some(object(2)), Some(changed)),
             listed(b"lib", Some(object(1)), Some(object(11))),

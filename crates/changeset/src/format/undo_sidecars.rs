@@ -125,7 +125,7 @@ const CHECKSUM: usize = 8;
 
 /// Right after the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeliveredObject {
+pub struct DeliveredIdentity {
     /// A copy has another inode or birth time.
     pub inode: Inode,
     pub changed: Timestamp,
@@ -133,7 +133,7 @@ pub struct DeliveredObject {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeliveredObjects(pub BTreeMap<ObjectPath, DeliveredObject>);
+pub struct DeliveredObjects(pub BTreeMap<ObjectPath, DeliveredIdentity>);
 
 impl DeliveredObjects {
     /// `None` if malformed.
@@ -158,7 +158,7 @@ impl DeliveredObjects {
 /// Objects must be in path order. Each line is made twice, because the checksum comes first; so the file is never in
 /// memory.
 pub fn write_listed<'l>(
-    objects: impl Iterator<Item = (&'l ObjectPath, DeliveredObject)> + Clone,
+    objects: impl Iterator<Item = (&'l ObjectPath, DeliveredIdentity)> + Clone,
     to: &mut impl Write,
 ) -> io::Result<()> {
     let lines = objects.map(|(path, object)| written(path, object));
@@ -170,7 +170,7 @@ pub fn write_listed<'l>(
     Ok(())
 }
 
-fn written(path: &ObjectPath, object: DeliveredObject) -> Vec<u8> {
+fn written(path: &ObjectPath, object: DeliveredIdentity) -> Vec<u8> {
     let born = object.inode.born.map_or_else(|| "-".to_owned(), |born| born.to_string());
     let mut line = format!("{} {born} {} {} ", object.inode.number, object.changed, object.b3).into_bytes();
     line.extend_from_slice(&escape(path.as_bytes()));
@@ -182,14 +182,14 @@ fn head(checksum: u32) -> String {
     format!("{checksum:08x}\n")
 }
 
-fn line(line: &[u8]) -> Option<(ObjectPath, DeliveredObject)> {
+fn line(line: &[u8]) -> Option<(ObjectPath, DeliveredIdentity)> {
     let mut words = line.splitn(5, |&byte| byte == b' ');
     let mut text = || std::str::from_utf8(words.next()?).ok();
     let (number, born, changed, digest) = (text()?, text()?, text()?, text()?);
     let born = if born == "-" { None } else { Some(Timestamp::parse(born)?) };
     let inode = Inode { number: number.parse().ok()?, born };
     let object =
-        DeliveredObject { inode, changed: Timestamp::parse(changed)?, b3: Digest::from_hex(digest)? };
+        DeliveredIdentity { inode, changed: Timestamp::parse(changed)?, b3: Digest::from_hex(digest)? };
     Some((ObjectPath::new(&unescape(words.next()?)).ok()?, object))
 }
 
@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn list() -> DeliveredObjects {
-        let object = |number, born| DeliveredObject {
+        let object = |number, born| DeliveredIdentity {
             inode: Inode { number, born },
             changed: Timestamp { seconds: 1_700_000_000, nanoseconds: 7 },
             b3: Digest::of(b"bytes"),

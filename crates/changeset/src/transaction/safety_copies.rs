@@ -16,7 +16,7 @@ use crate::transaction::objects::copies::{
 };
 use crate::transaction::objects::identity::{ObjectState, encoded, identity, state};
 use crate::transaction::objects::names::{Dirs, is_one_object, is_replaceable_hint, link};
-use crate::transaction::recover::left_to_owner::Claim;
+use crate::transaction::recover::left_to_owner::OwnerClaim;
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::switch::op_runner::OpRunner;
@@ -315,7 +315,7 @@ impl OpRunner<'_> {
         op: &Op,
         parent: Option<&Dir>,
         seen: Option<&ObjectStatus>,
-    ) -> Result<Option<Claim>, Cause> {
+    ) -> Result<Option<OwnerClaim>, Cause> {
         let is_directory = seen.is_some_and(|seen| seen.file_type == FileType::Directory);
         match (parent, seen) {
             // Directories are shared, and get attributes back.

@@ -9,7 +9,7 @@ use std::io::Read;
 use crate::format::journal::RunRecord;
 use crate::plan::{LedgerChange, Plan, UndoPlace};
 use crate::stored_file::StoredFile;
-use crate::transaction::archive::verified::WrittenArchive;
+use crate::transaction::archive::verified::VerifiedArchive;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::run_notes::SwitchedRun;
 use crate::transaction::tree::survey::ExchangeRequest;
@@ -157,14 +157,14 @@ pub trait LedgerDraft: Debug + Sync {
 }
 
 /// By package and patch.
-pub type SavedArchives = BTreeMap<(PkgInst, String), (WrittenArchive, UndoPlace)>;
+pub type SavedArchives = BTreeMap<(PkgInst, String), (VerifiedArchive, UndoPlace)>;
 
 #[derive(Debug)]
 pub struct LedgerInput<'a> {
     pub root: &'a Root,
     pub plan: &'a Plan,
     /// Archives of this batch by plan index.
-    pub written: &'a BTreeMap<usize, WrittenArchive>,
+    pub written: &'a BTreeMap<usize, VerifiedArchive>,
     /// Archives of earlier batches.
     pub saved: &'a SavedArchives,
 }

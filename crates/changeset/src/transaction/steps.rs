@@ -23,7 +23,7 @@ use crate::transaction::recover::set_id::plain_objects;
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::settings::{ContentSource, RunActivity, RunSettings, SavedArchives};
 use crate::transaction::stage::domains::{OpenDomains, make_own_directory};
-use crate::transaction::stage::layout::{LaidTree, Layout, TreeState, lay_out};
+use crate::transaction::stage::layout::{LaidTree, StageLayout, TreeState, lay_out};
 use crate::transaction::stage::layout_stager::{EarlySync, LayoutStager};
 use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::staged_versions::StagedVersions;
@@ -77,7 +77,7 @@ pub struct Planned<'p> {
     plan: &'p Plan,
     settings: RunSettings<'p>,
     opening: OpenedRun,
-    layout: Layout<'p>,
+    layout: StageLayout<'p>,
     trees: Vec<LaidTree>,
     exchanges: Vec<ExchangeReport>,
     staged: Vec<StagedExchange>,
@@ -213,7 +213,7 @@ impl<'p> Staged<'p> {
 /// Includes second names of old objects. An error carries its phase.
 fn save_and_record<'p>(
     recorder: &mut RecordStager<'_, 'p>,
-    layout: &mut Layout<'p>,
+    layout: &mut StageLayout<'p>,
 ) -> Result<(), (Phase, Cause)> {
     let outside = recorder.remote_archives().and_then(|()| recorder.stored_objects(layout));
     outside.map_err(|cause| (Phase::Snapshot, cause))?;

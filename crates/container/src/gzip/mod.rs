@@ -9,7 +9,6 @@
 
 mod deflate;
 mod huffman;
-mod inflate;
 mod matches;
 #[cfg(test)]
 mod tests;
@@ -24,8 +23,7 @@ use std::thread::JoinHandle;
 use flate2::bufread::MultiGzDecoder;
 
 use crate::cores;
-use crate::gzip::deflate::Deflater;
-use crate::gzip::inflate::Inflater;
+use crate::gzip::deflate::{Deflater, Inflater};
 
 pub use crate::gzip::deflate::CHUNK;
 
@@ -196,7 +194,7 @@ impl Worker {
 /// Read at once from another program's file.
 const BUFFER: usize = 1 << 17;
 
-type Pool = OrderedWorkers<Vec<u8>, io::Result<Vec<u8>>>;
+type InflaterPool = OrderedWorkers<Vec<u8>, io::Result<Vec<u8>>>;
 
 /// The content of a gzip file. Our own members are read ahead after the first, which describes an archive.
 #[derive(Debug)]
@@ -220,7 +218,7 @@ type Rest<R> = io::Chain<Cursor<Vec<u8>>, R>;
 struct Members<R> {
     input: R,
     /// Started when more than the first member is needed.
-    pool: Option<Pool>,
+    pool: Option<InflaterPool>,
     threads: usize,
     content: Cursor<Vec<u8>>,
     /// Bytes after our last member; empty at the end.

@@ -11,7 +11,7 @@ use super::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use crate::operation::patches::undo_directory;
 use crate::operation::queries::runs::REMOVING;
 use crate::operation::trial::begin::begin_change;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, StateDifferences, UndoManifest};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::format::undo_sidecars::UndoDigest;
@@ -141,7 +141,7 @@ struct Candidate {
     saved_as: String,
     /// `None` for a patch without undo data; only the manifest is kept.
     archive: Option<UndoData>,
-    manifest: Manifest,
+    manifest: UndoManifest,
     b3: Digest,
     size: u64,
 }

@@ -8,7 +8,7 @@ use std::io::BufReader;
 use super::failure::Failure;
 use super::root_and_policy::RootAndPolicy;
 use patchadm_changeset::format::contents_stamp::OwnerCounts;
-use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_changeset::format::manifest::{UndoManifest, decode};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::records::{LastRecords, stamped};
 use patchadm_inputs::database::agreement::{contents_digest, last_records, lost_copies};
@@ -216,7 +216,7 @@ pub(super) fn delivered_lines(
 struct AppliedTo<'p> {
     run: u64,
     package: &'p PkgInst,
-    manifest: Manifest,
+    manifest: UndoManifest,
 }
 
 pub(super) struct RegainedLines {
@@ -431,7 +431,7 @@ pub(in crate::operation) fn bound_undo(
     package: &PkgInst,
     line: &LedgerLine,
     interrupt: Interrupt<'_>,
-) -> Option<(UndoData, Manifest)> {
+) -> Option<(UndoData, UndoManifest)> {
     let view = RecordView::live(&ground.root);
     let alone = Ledger::of_line(line.clone());
     let undo = ground.undo_data(&view, None).find_with(package, &line.patch, &alone).ok()?;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::failure::{Failure, IgnoredDepot};
 use super::foreseen_root::ForeseenRoot;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
+use patchadm_changeset::format::manifest::{ObjectRecord, UndoManifest};
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{ArchiveError, OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, ledger, marker, policy};
@@ -473,7 +473,7 @@ pub(super) struct PackageManifests<'a> {
     package: &'a PkgInst,
     installed: &'a Installed,
     /// `None` if a manifest is unknown or unreadable.
-    manifests: OnceCell<Option<Vec<Manifest>>>,
+    manifests: OnceCell<Option<Vec<UndoManifest>>>,
 }
 
 impl<'a> PackageManifests<'a> {
@@ -540,11 +540,11 @@ impl<'a> PackageManifests<'a> {
         Ok(root.live_at(&root.resolver().locate_object(path)?)?)
     }
 
-    fn read(&self) -> Option<&[Manifest]> {
+    fn read(&self) -> Option<&[UndoManifest]> {
         self.manifests.get_or_init(|| self.all().ok().flatten()).as_deref()
     }
 
-    fn all(&self) -> Result<Option<Vec<Manifest>>, Failure> {
+    fn all(&self) -> Result<Option<Vec<UndoManifest>>, Failure> {
         let list = self.installed.params.text("PATCHLIST");
         let ids = list.split_whitespace().map(|id| PatchId::parse(id, self.separator));
         let Ok(ids) = ids.collect::<Result<Vec<PatchId>, _>>() else { return Ok(None) };
@@ -554,7 +554,7 @@ impl<'a> PackageManifests<'a> {
         let (reader, package) = (self.reader, self.package);
         let lines = ledger::counting(reader.view, package).map_err(ArchiveError::from)?;
         let marker = marker(reader.view.root())?;
-        let mut manifests: Vec<Manifest> = Vec::new();
+        let mut manifests: Vec<UndoManifest> = Vec::new();
         for id in &ids {
             let name = installed::saved_as(reader.view, package, id)?;
             let kept = reader.kept_manifest(package, &name, &lines)?;

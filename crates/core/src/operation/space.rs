@@ -18,7 +18,7 @@ use std::path::Path;
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::archive_file::UnboundArchive;
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::UndoManifest;
 use patchadm_changeset::format::undo_files::UNDO;
 use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
 use patchadm_changeset::stored_file::StoredFile;
@@ -475,11 +475,11 @@ fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
 }
 
 /// Bytes of old files that deletion frees.
-pub(in crate::operation) fn stored_space(root: &Root, manifest: &Manifest) -> Result<u64, RootError> {
+pub(in crate::operation) fn stored_space(root: &Root, manifest: &UndoManifest) -> Result<u64, RootError> {
     count_stored(&mut DiskUsage::default(), root, manifest)
 }
 
-fn count_stored(usage: &mut DiskUsage, root: &Root, manifest: &Manifest) -> Result<u64, RootError> {
+fn count_stored(usage: &mut DiskUsage, root: &Root, manifest: &UndoManifest) -> Result<u64, RootError> {
     let mut bytes = 0;
     for stored in StoredFile::all_of(manifest) {
         let directory = match root.dir_if_there(&stored.directory) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
+use patchadm_changeset::transaction::{Cause, VerifiedArchive, host_path};
 use patchadm_changeset::transaction::{LedgerDraft, LedgerInput, Ledgers};
 
 use super::ledger::{self, LedgerFault, PatchRecordsByName, retain_counting};
@@ -228,11 +228,11 @@ impl LedgerSources<'_> {
             // The archive itself is then the one that scripts made.
             UndoPlace::Snapshot | UndoPlace::ManifestOnly => return Ok(None),
         };
-        let WrittenArchive { b3, size, files } = written;
+        let VerifiedArchive { b3, size, files } = written;
         Ok(Some(LedgerUndo::Kept { b3, size, files, place, is_classic: false }))
     }
 
-    fn written_for(&self, package: &PkgInst, patch: &str) -> Option<(WrittenArchive, UndoPlace)> {
+    fn written_for(&self, package: &PkgInst, patch: &str) -> Option<(VerifiedArchive, UndoPlace)> {
         let mut archives = self.written.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == patch);
         let planned =

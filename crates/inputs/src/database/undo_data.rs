@@ -26,7 +26,7 @@ pub use archive::{ArchiveError, OldRecords, UndoContent, UndoContentError, kept_
 use archive::{UndoArchiveFile, unreadable};
 pub use outside::{OutsideAccess, OutsideRules};
 use patchadm_changeset::archive_file::{LARGEST_MANIFEST, UnreadContent, read_manifest};
-use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
+use patchadm_changeset::format::manifest::{ArchivedPaths, KEPT_MANIFEST, UndoManifest};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
 use patchadm_rootfs::{Digest, Interrupt, Root, never};
@@ -177,7 +177,7 @@ impl UndoReader<'_> {
         package: &PkgInst,
         patch: &str,
         ledger: &Ledger,
-    ) -> Result<Option<Manifest>, ArchiveError> {
+    ) -> Result<Option<UndoManifest>, ArchiveError> {
         let line = ledger
             .line(patch)
             .filter(|line| matches!(line.undo, LedgerUndo::None(_) | LedgerUndo::Exported { .. }));
@@ -207,7 +207,7 @@ impl UndoReader<'_> {
         patch: &str,
         ledger: &Ledger,
         interrupt: Interrupt<'_>,
-    ) -> Result<Option<Manifest>, ArchiveError> {
+    ) -> Result<Option<UndoManifest>, ArchiveError> {
         if let Some(kept) = self.kept_manifest(package, patch, ledger)? {
             return Ok(Some(kept));
         }
@@ -220,14 +220,14 @@ impl UndoReader<'_> {
         (package, params): (&PkgInst, &Params),
         patch: &str,
         ledger: &Ledger,
-    ) -> Result<PatchedPaths, ArchiveError> {
+    ) -> Result<ArchivedPaths, ArchiveError> {
         if let Some(kept) = self.kept_manifest(package, patch, ledger)? {
-            return Ok(PatchedPaths::Manifest(Box::new(kept)));
+            return Ok(ArchivedPaths::Manifest(Box::new(kept)));
         }
         let undo = self.find_with(package, patch, ledger)?.telling(self.view)?;
         match undo.named_manifest()? {
-            Some(manifest) => Ok(PatchedPaths::Manifest(Box::new(manifest))),
-            None => Ok(PatchedPaths::Paths(undo.saved_paths(params))),
+            Some(manifest) => Ok(ArchivedPaths::Manifest(Box::new(manifest))),
+            None => Ok(ArchivedPaths::Paths(undo.saved_paths(params))),
         }
     }
 
@@ -236,7 +236,7 @@ impl UndoReader<'_> {
         &self,
         package: &PkgInst,
         patch: &str,
-    ) -> Result<Option<(Manifest, Digest, u64)>, ArchiveError> {
+    ) -> Result<Option<(UndoManifest, Digest, u64)>, ArchiveError> {
         let (_, Some(bytes)) = read(self.view, package, patch)? else { return Ok(None) };
         let of_file = |manifest| (manifest, Digest::of(&bytes), bytes.len() as u64);
         Ok(parsed(&bytes, package, patch).ok().map(of_file))
@@ -255,7 +255,7 @@ fn read(
     Ok((view.root().show(&path), view.read(&path, LARGEST_MANIFEST)?))
 }
 
-fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, UnreadContent> {
+fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<UndoManifest, UnreadContent> {
     let mut opened = patchadm_container::open_container(bytes).map_err(|error| error.to_string())?;
     let parsed = read_manifest(&mut opened.reader)?;
     manifest::fault(&parsed, patch, package).map_or(Ok(parsed), |reason| Err(reason.into()))
@@ -352,7 +352,7 @@ impl UndoData {
     }
 
     /// Reads the manifest without the objects; `None` for an archive of another program.
-    pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
+    pub fn manifest(&self) -> Result<Option<UndoManifest>, ArchiveError> {
         self.archive.manifest()
     }
 
@@ -361,7 +361,7 @@ impl UndoData {
         self.archive.saved_paths(params)
     }
 
-    pub fn content(self, manifest: Option<&Manifest>) -> Result<UndoContent, UndoContentError> {
+    pub fn content(self, manifest: Option<&UndoManifest>) -> Result<UndoContent, UndoContentError> {
         UndoContent::whole(self.archive, manifest)
     }
 
@@ -372,7 +372,7 @@ impl UndoData {
     }
 
     /// Reads the record files alone, of undo data with this manifest.
-    pub fn records(self, manifest: &Manifest) -> Result<OldRecords, UndoContentError> {
+    pub fn records(self, manifest: &UndoManifest) -> Result<OldRecords, UndoContentError> {
         UndoContent::records(self.archive, manifest)
     }
 
@@ -415,7 +415,7 @@ impl UndoData {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedManifest {
     /// `None` in an archive of another program.
-    pub manifest: Option<Manifest>,
+    pub manifest: Option<UndoManifest>,
     /// `None` for foreign undo data, of whose objects only size and System V sum are known.
     pub run: Option<String>,
 }
@@ -424,7 +424,7 @@ pub struct VerifiedManifest {
 #[derive(Debug)]
 pub struct UndoAsWritten {
     /// About this patch and package, and consistent.
-    pub manifest: Manifest,
+    pub manifest: UndoManifest,
     pub content: UndoContent,
     pub digesting: DigestCheck,
 }
@@ -439,7 +439,7 @@ impl UndoData {
     }
 
     /// Returns the manifest if the ledger binds the undo data and the digest agrees. A signal ends it.
-    pub fn bound_manifest(&self, interrupt: Interrupt<'_>) -> Result<Option<Manifest>, ArchiveError> {
+    pub fn bound_manifest(&self, interrupt: Interrupt<'_>) -> Result<Option<UndoManifest>, ArchiveError> {
         let read = self.while_digesting(|| Ok(self.manifest()?.map(|manifest| (manifest, ()))))?;
         let Some((manifest, (), digesting)) = read else { return Ok(None) };
         digesting.wait(interrupt).map(|()| Some(manifest))
@@ -447,8 +447,8 @@ impl UndoData {
 
     fn while_digesting<T>(
         &self,
-        read: impl FnOnce() -> Result<Option<(Manifest, T)>, ArchiveError>,
-    ) -> Result<Option<(Manifest, T, DigestCheck)>, ArchiveError> {
+        read: impl FnOnce() -> Result<Option<(UndoManifest, T)>, ArchiveError>,
+    ) -> Result<Option<(UndoManifest, T, DigestCheck)>, ArchiveError> {
         let Some(line) = self.line.as_ref().filter(|line| line.archive().is_some()) else { return Ok(None) };
         let (archive, expected) = (self.archive.try_clone()?, line.clone());
         let digesting = DigestCheck::begin(archive, expected);
@@ -463,7 +463,7 @@ impl UndoData {
 
     /// The manifest makes sense and the ledger names a run with the archive; bytes are not compared. `None` for an
     /// archive of another program.
-    fn named_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
+    fn named_manifest(&self) -> Result<Option<UndoManifest>, ArchiveError> {
         let Some(manifest) = self.manifest()? else { return Ok(None) };
         if self.line.as_ref().is_none_or(|line| line.archive().is_none()) {
             return Err(self.not_bound());
@@ -525,7 +525,7 @@ impl UndoData {
     }
 
     /// Reads all of undo data that may be adopted and needs no line. A signal ends it.
-    pub fn verify_unbound(&self, interrupt: Interrupt<'_>) -> Result<Option<Manifest>, ArchiveError> {
+    pub fn verify_unbound(&self, interrupt: Interrupt<'_>) -> Result<Option<UndoManifest>, ArchiveError> {
         let manifest = self.archive.read_undigested(&self.package, interrupt)?;
         manifest.as_ref().map_or(Ok(()), |manifest| self.accepts(manifest))?;
         Ok(manifest)
@@ -554,7 +554,7 @@ impl UndoData {
     }
 
     /// It must be about this patch and package, and make sense.
-    fn accepts(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
+    fn accepts(&self, manifest: &UndoManifest) -> Result<(), ArchiveError> {
         manifest::fault(manifest, &self.patch, &self.package)
             .map_or(Ok(()), |reason| Err(self.damaged(&reason)))
     }
@@ -622,7 +622,9 @@ mod kept_manifest_tests {
             ..ManifestHeader::of("100-01", "X", &"0".repeat(16))
         };
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&Manifest { header, objects: Vec::new(), shlibs: Vec::new() }.to_bytes()).unwrap();
+        encoder
+            .write_all(&UndoManifest { header, objects: Vec::new(), shlibs: Vec::new() }.to_bytes())
+            .unwrap();
         encoder.finish().unwrap()
     }
 

@@ -10,7 +10,7 @@ use super::image::{Image, PackageImage};
 use super::member::{Kind, MemberGroup, MemberStamp, PackagePart, SourceMember};
 use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
-use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_changeset::format::manifest::{UndoManifest, decode};
 use patchadm_changeset::stored_file::{StoredFile, StoredFileError};
 use patchadm_rootfs::{Dir, Interrupt, InterruptibleRead, ObjectStatus, Root, Sums, never};
 use patchadm_svr4::package::checksum::Checksum;
@@ -351,7 +351,7 @@ pub(crate) struct StoredContent {
 }
 
 impl StoredContent {
-    pub(crate) fn of(root: &Root, manifest: &Manifest) -> Option<Self> {
+    pub(crate) fn of(root: &Root, manifest: &UndoManifest) -> Option<Self> {
         let directories = manifest.header.files.as_ref()?;
         let mut files = BTreeMap::new();
         for object in manifest.all_objects() {

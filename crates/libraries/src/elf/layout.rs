@@ -29,7 +29,7 @@ pub struct ElfMachine {
     pub is_64: bool,
 }
 
-pub(super) struct Layout {
+pub(super) struct ElfLayout {
     pub(super) machine: ElfMachine,
     pub(super) file_type: u16,
     pub(super) endian: AnyEndian,
@@ -39,7 +39,7 @@ pub(super) struct Layout {
     sections: (u64, u16),
 }
 
-impl Layout {
+impl ElfLayout {
     /// Reads the headers. Returns `None` if the file is not an ELF file, or neither a program nor a library.
     pub(super) fn read(source: &mut dyn ElfSource) -> Result<Option<Self>, ElfError> {
         let head = source.slice(0, abi::EI_NIDENT + ELF64_EHDR_TAILSIZE)?;
@@ -207,7 +207,7 @@ pub(super) struct DynamicSection {
 
 impl DynamicSection {
     /// `None` if there is no section or no string table: the file is linked statically, or was split off for debuggers.
-    pub(super) fn read(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<Self>, ElfError> {
+    pub(super) fn read(source: &mut dyn ElfSource, layout: &ElfLayout) -> Result<Option<Self>, ElfError> {
         let segment = layout.segment(abi::PT_DYNAMIC).filter(|segment| segment.p_filesz > 0);
         let Some(segment) = segment else { return Ok(None) };
         let entry = if layout.class == Class::ELF64 { 16 } else { 8 };
@@ -253,7 +253,7 @@ impl DynamicSection {
     }
 
     /// Returns begin and end of the parts of the file that can hold the tables, at their largest.
-    pub(super) fn parts(&self, layout: &Layout) -> Vec<(u64, u64)> {
+    pub(super) fn parts(&self, layout: &ElfLayout) -> Vec<(u64, u64)> {
         let offset = |address: u64| layout.offset_of(address).ok().filter(|_| address != 0);
         let (strings, size) = (offset(self.strings.0), self.strings.1);
         let unsized_tables = [self.symbols, self.hash, self.gnu_hash].map(offset);

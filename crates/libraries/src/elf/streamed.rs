@@ -1,7 +1,7 @@
 //! Keeps the beginning and end of a streamed program or library, and the parts that its program headers name. For
 //! nearly all files this suffices; otherwise the places of the tables are known then, and a second pass keeps them.
 
-use super::layout::Layout;
+use super::layout::ElfLayout;
 use crate::elf::layout::DynamicSection;
 use crate::elf::source::ElfError;
 use crate::elf::source::ElfSource;
@@ -64,8 +64,8 @@ impl PartsKeeper {
 
     /// Determines the other parts to keep.
     fn read_head(&mut self) {
-        let named = Layout::read(&mut &self.head[..]).ok().flatten();
-        self.ranges.extend(named.iter().flat_map(Layout::named_parts));
+        let named = ElfLayout::read(&mut &self.head[..]).ok().flatten();
+        self.ranges.extend(named.iter().flat_map(ElfLayout::named_parts));
         self.ranges = merged(std::mem::take(&mut self.ranges));
         for (start, end) in &self.ranges {
             if let Some(begun) = usize::try_from(*start).ok().and_then(|start| self.head.get(start..)) {
@@ -115,8 +115,8 @@ impl StreamedParts {
         if !self.is_incomplete {
             return None;
         }
-        let Ok(Some(layout)) = Layout::read(&mut self) else {
-            return Layout::program_headers(&mut self).map(|range| MissingParts(vec![range]));
+        let Ok(Some(layout)) = ElfLayout::read(&mut self) else {
+            return ElfLayout::program_headers(&mut self).map(|range| MissingParts(vec![range]));
         };
         let mut missing: Vec<Range> = layout.named_parts().collect();
         if let Ok(Some(dynamic)) = DynamicSection::read(&mut self, &layout) {

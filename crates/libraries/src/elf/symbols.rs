@@ -5,7 +5,7 @@ use elf::abi;
 use elf::file::Class;
 use elf::symbol::SymbolTable;
 
-use crate::elf::layout::{DynamicSection, ElfMachine, Layout};
+use crate::elf::layout::{DynamicSection, ElfLayout, ElfMachine};
 use crate::elf::source::{ElfError, ElfSource};
 
 const MOST_SYMBOLS: u64 = 1 << 18;
@@ -29,7 +29,7 @@ pub struct ElfSymbols {
 /// Reads the symbols of a file. Returns none if it is not a program or library that is linked dynamically.
 pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> {
     let mut symbols = ElfSymbols::default();
-    let Some(layout) = Layout::read(source)? else { return Ok(symbols) };
+    let Some(layout) = ElfLayout::read(source)? else { return Ok(symbols) };
     let Some(dynamic) = DynamicSection::read(source, &layout)? else { return Ok(symbols) };
     if dynamic.symbols == 0 {
         return Ok(symbols);
@@ -71,7 +71,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
 }
 
 /// Returns the number of symbols: the largest that a table states.
-fn count(source: &mut dyn ElfSource, layout: &Layout, dynamic: &DynamicSection) -> Result<u64, ElfError> {
+fn count(source: &mut dyn ElfSource, layout: &ElfLayout, dynamic: &DynamicSection) -> Result<u64, ElfError> {
     let by_hash = if dynamic.hash == 0 { 0 } else { by_old_hash(source, layout, dynamic.hash)? };
     let by_gnu = if dynamic.gnu_hash == 0 { 0 } else { by_gnu_hash(source, layout, dynamic.gnu_hash)? };
     // A damaged or cut table of sections does not count.
@@ -79,7 +79,7 @@ fn count(source: &mut dyn ElfSource, layout: &Layout, dynamic: &DynamicSection) 
     Ok(by_hash.max(by_gnu).max(by_section))
 }
 
-fn by_old_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Result<u64, ElfError> {
+fn by_old_hash(source: &mut dyn ElfSource, layout: &ElfLayout, address: u64) -> Result<u64, ElfError> {
     let width = if WIDE_HASHES.contains(&layout.machine) { 8 } else { 4 };
     let offset = layout.offset_of(address)?;
     if width == 8 {
@@ -89,7 +89,7 @@ fn by_old_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
 }
 
 /// Returns the number of symbols: the last chain of the table ends with the last symbol.
-fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Result<u64, ElfError> {
+fn by_gnu_hash(source: &mut dyn ElfSource, layout: &ElfLayout, address: u64) -> Result<u64, ElfError> {
     let offset = layout.offset_of(address)?;
     let mut header = [0; 3];
     for (number, field) in header.iter_mut().enumerate() {
@@ -119,7 +119,7 @@ fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
     Err(ElfError::TooMany)
 }
 
-fn by_section(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Option<u64> {
+fn by_section(source: &mut dyn ElfSource, layout: &ElfLayout, address: u64) -> Option<u64> {
     let mut sections = layout.sections(source)?.into_iter();
     let found = sections.find(|section| section.sh_type == abi::SHT_DYNSYM && section.sh_addr == address)?;
     found.sh_size.checked_div(found.sh_entsize)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Root, at, program, words};
 use crate::decision::{
-    Candidate, CandidateNode, CandidateOrigin, Consumer, LibraryChange, LibraryDecision, Obstacle,
+    CandidateNode, CandidateOrigin, Consumer, LibraryCandidate, LibraryChange, LibraryDecision, Obstacle,
     OtherConsumer, OtherSource, SymbolSource,
 };
 use crate::elf::{DlopenNote, ElfFacts, ElfSymbols, NeededVersion};
@@ -17,7 +17,7 @@ use patchadm_svr4::package::ObjectPath;
 pub(super) struct Scene {
     before: Root,
     after: LibraryTree,
-    candidates: BTreeMap<ObjectPath, Candidate>,
+    candidates: BTreeMap<ObjectPath, LibraryCandidate>,
     brought: BTreeSet<ObjectPath>,
     unserved: BTreeSet<(ObjectPath, String)>,
     others: BTreeMap<ObjectPath, BTreeSet<OtherConsumer>>,
@@ -59,12 +59,12 @@ impl Scene {
     fn offer(&mut self, path: &str, origin: CandidateOrigin) {
         let node = node(&self.before, path);
         self.after.remove(&at(path));
-        self.candidates.insert(at(path), Candidate { node, origin, obstacle: None });
+        self.candidates.insert(at(path), LibraryCandidate { node, origin, obstacle: None });
     }
 
     /// An object of another root may come.
     pub(super) fn offer_of(&mut self, root: &Root, path: &str, origin: CandidateOrigin) {
-        self.candidates.insert(at(path), Candidate { node: node(root, path), origin, obstacle: None });
+        self.candidates.insert(at(path), LibraryCandidate { node: node(root, path), origin, obstacle: None });
     }
 
     /// Something stands in the way of a candidate.

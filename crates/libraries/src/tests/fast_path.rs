@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use super::{Root, at};
 use crate::LibraryFile;
-use crate::changed_needs::Thoroughness;
 use crate::decision::{
-    Candidate, CandidateNode, CandidateOrigin, LibraryChange, Obstacle, OtherConsumer, OtherSource,
+    CandidateNode, CandidateOrigin, LibraryCandidate, LibraryChange, Obstacle, OtherConsumer, OtherSource,
     SymbolSource,
 };
 use crate::elf::{DlopenNote, ElfFacts, ElfSymbols, NeededVersion};
-use crate::needs::Comparisons;
+use crate::needs::{Comparisons, Thoroughness};
 use patchadm_svr4::package::ObjectPath;
 
 const DIRECTORIES: [&str; 5] = ["/lib", "/usr/lib", "/opt/a", "/opt/b", "/usr/lib/x86_64-linux-gnu"];
@@ -139,7 +138,7 @@ impl SymbolSource for Symbols {
 struct Case {
     before: Root,
     after: Root,
-    candidates: BTreeMap<ObjectPath, Candidate>,
+    candidates: BTreeMap<ObjectPath, LibraryCandidate>,
     brought: BTreeSet<ObjectPath>,
     others: BTreeMap<ObjectPath, BTreeSet<OtherConsumer>>,
 }
@@ -165,14 +164,14 @@ impl Case {
             };
             let obstacle = random.one_in(5).then_some(Obstacle::Forbidden);
             if !random.one_in(4) {
-                case_candidates.insert(path, Candidate { node, origin, obstacle });
+                case_candidates.insert(path, LibraryCandidate { node, origin, obstacle });
             }
         }
         let archived = random.root();
         for (path, file) in archived.tree.files().filter(|(path, _)| path.name().starts_with(b"lib")) {
             if before.tree.file_at(path).is_none() && random.one_in(6) {
                 let (node, origin) = (CandidateNode::File(file.clone()), CandidateOrigin::Archived);
-                case_candidates.insert(path.clone(), Candidate { node, origin, obstacle: None });
+                case_candidates.insert(path.clone(), LibraryCandidate { node, origin, obstacle: None });
             }
         }
         let mut brought = BTreeSet::new();

@@ -58,7 +58,7 @@ impl Root {
     /// Returns the libraries that a program loads: each name, and the path where it was found.
     fn loads(&self, path: &str) -> Vec<String> {
         let loading = Loader::new(&self.tree, &self.settings).load(&at(path)).unwrap();
-        let told = |need: &Need| match need.found {
+        let told = |need: &LibraryNeed| match need.found {
             Some(index) => format!("{} {}", loading.name(need), loading.objects[index].way.path),
             None => format!("{} not found", loading.name(need)),
         };

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::inventory::{Inventory, InventoryPackage};
 use super::reader::short;
-use super::report::{FleetHost, FleetReport};
+use super::{FleetHost, FleetReport};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostComparison {
@@ -244,12 +244,12 @@ struct Kind {
 #[derive(Deserialize)]
 struct Document {
     at: Option<String>,
-    compared_with: Option<ComparedWith>,
+    compared_with: Option<PastComparison>,
     hosts: Option<Vec<PastHost>>,
 }
 
 #[derive(Deserialize)]
-struct ComparedWith {
+struct PastComparison {
     name: Option<String>,
 }
 

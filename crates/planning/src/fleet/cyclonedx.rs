@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::inventory::{Inventory, InventoryPackage, InventoryPatch, PatchStanding};
+use super::inventory::{FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch};
 use super::known_fixes::{DocumentMaker, FixStatus, KnownFix, known_fixes, moment, text_of, url_of, urn_of};
 use patchadm_svr4::patch::FixId;
 
@@ -243,8 +243,11 @@ impl BomComponent {
     }
 }
 
-fn is_in_force(standing: PatchStanding) -> bool {
-    matches!(standing, PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted)
+fn is_in_force(standing: FleetPatchStanding) -> bool {
+    matches!(
+        standing,
+        FleetPatchStanding::Effective | FleetPatchStanding::Superseded | FleetPatchStanding::Obsoleted
+    )
 }
 
 fn properties(patch: &InventoryPatch) -> Vec<BomProperty> {

@@ -42,8 +42,8 @@ impl Inventory {
 #[derive(Clone, Debug)]
 pub struct InventoryPatch {
     /// Equal on every host.
-    pub about: Arc<PatchFacts>,
-    pub standing: PatchStanding,
+    pub about: Arc<PatchDescription>,
+    pub standing: FleetPatchStanding,
     /// Restricted by a policy of the host.
     pub is_restricted: bool,
     /// dpkg or rpm overtook a part of it.
@@ -64,7 +64,7 @@ pub struct InventoryPatch {
 
 /// Stated by the patch about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PatchFacts {
+pub struct PatchDescription {
     pub id: PatchId,
     pub synopsis: Option<String>,
     /// The packages that it is applied to.
@@ -77,7 +77,7 @@ pub struct PatchFacts {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PatchStanding {
+pub enum FleetPatchStanding {
     #[default]
     Effective,
     /// A later revision is applied.
@@ -96,7 +96,7 @@ pub enum PatchStanding {
     Other,
 }
 
-impl PatchStanding {
+impl FleetPatchStanding {
     pub const ALL: [Self; 8] = [
         Self::Effective,
         Self::Superseded,

@@ -9,7 +9,7 @@ use patchadm_inputs::sign::sha256;
 use patchadm_svr4::package::control::visible_json;
 use serde::Serialize;
 
-use super::inventory::{Inventory, InventoryPackage, InventoryPatch, OvertakenFix, PatchStanding};
+use super::inventory::{FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch, OvertakenFix};
 
 #[derive(Clone, Debug)]
 pub struct DocumentMaker {
@@ -169,31 +169,33 @@ fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeanin
             .unwrap_or_else(|| (FixStatus::Lost, format!("the fix of patch {id} was lost")))
     };
     match patch.standing {
-        PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted
+        FleetPatchStanding::Effective | FleetPatchStanding::Superseded | FleetPatchStanding::Obsoleted
             if patch.is_partly_lost =>
         {
             Some(lost())
         }
-        PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted
+        FleetPatchStanding::Effective | FleetPatchStanding::Superseded | FleetPatchStanding::Obsoleted
             if patch.is_partly_overtaken =>
         {
             let unknown =
                 || (FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm"));
             Some(to(&inventory.accepted, FixStatus::Accepted).unwrap_or_else(unknown))
         }
-        PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted => {
+        FleetPatchStanding::Effective | FleetPatchStanding::Superseded | FleetPatchStanding::Obsoleted => {
             Some((FixStatus::Fixed, evidence(patch)))
         }
-        PatchStanding::Contained => Some((
+        FleetPatchStanding::Contained => Some((
             FixStatus::Fixed,
             format!("the fix of patch {id} is contained in the version that is installed"),
         )),
-        PatchStanding::Lost => Some(lost()),
-        PatchStanding::Interrupted => {
+        FleetPatchStanding::Lost => Some(lost()),
+        FleetPatchStanding::Interrupted => {
             Some((FixStatus::Unknown, format!("patch {id} was left half applied by another tool")))
         }
-        PatchStanding::Other => Some((FixStatus::Unknown, format!("the state of patch {id} is not known"))),
-        PatchStanding::Removed => None,
+        FleetPatchStanding::Other => {
+            Some((FixStatus::Unknown, format!("the state of patch {id} is not known")))
+        }
+        FleetPatchStanding::Removed => None,
     }
 }
 

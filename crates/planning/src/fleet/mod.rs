@@ -14,7 +14,6 @@ mod inventory;
 mod known_fixes;
 mod openvex;
 mod reader;
-mod report;
 
 pub use comparison::{
     BaseDifference, FleetChanges, HostComparison, PackageDifference, PastFinding, PastHost, PastReport,
@@ -22,13 +21,541 @@ pub use comparison::{
 };
 pub use cyclonedx::MaterialsDocument;
 pub use inventory::{
-    Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
-    PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
+    FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName,
+    OvertakenFix, PackageUndoState, PatchDescription, SignatureVerdict, StaleRegistration,
 };
 pub use known_fixes::DocumentMaker;
 pub use openvex::VexDocument;
 pub use reader::{InventoryError, InventoryReader, ReadInventories};
-pub use report::{
-    Finding, FindingKind, Fleet, FleetHost, FleetPatch, FleetReport, HostGroup, HostStanding, NamedInventory,
-    ReplacedInventory, groups,
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use patchadm_svr4::patch::PatchId;
+
+use crate::analyze::{
+    CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePackage, ReferencePatch, missing,
 };
+use crate::fleet::reader::patch_id;
+
+#[derive(Clone, Debug)]
+pub struct NamedInventory {
+    /// The file, or another description.
+    pub source: String,
+    pub inventory: Inventory,
+}
+
+/// A host with its newest inventory.
+#[derive(Clone, Debug)]
+pub struct FleetHost {
+    /// Unique in the fleet.
+    pub name: String,
+    pub source: String,
+    pub inventory: Inventory,
+}
+
+/// An older inventory of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacedInventory {
+    pub host: String,
+    pub source: String,
+    /// The source of the newest inventory.
+    pub counted: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// Sorted by name.
+    pub hosts: Vec<FleetHost>,
+    pub replaced: Vec<ReplacedInventory>,
+}
+
+impl Fleet {
+    /// Collects the hosts. Of two inventories of one host the newer one counts. One without a moment is older than any
+    /// other; of two that are equally old the later one counts.
+    pub fn of(inventories: impl IntoIterator<Item = NamedInventory>) -> Self {
+        let mut hosts: BTreeMap<String, FleetHost> = BTreeMap::new();
+        let mut replaced: Vec<(String, String)> = Vec::new();
+        for NamedInventory { source, inventory } in inventories {
+            let host = FleetHost { name: inventory.host(), source, inventory };
+            match hosts.get(&host.name) {
+                Some(known) if known.inventory.at > host.inventory.at => {
+                    replaced.push((host.name, host.source));
+                }
+                _ => {
+                    if let Some(before) = hosts.insert(host.name.clone(), host) {
+                        replaced.push((before.name, before.source));
+                    }
+                }
+            }
+        }
+        let counted =
+            |host: &String| hosts.get(host).map(|counted| counted.source.clone()).unwrap_or_default();
+        let replaced = replaced
+            .into_iter()
+            .map(|(host, source)| ReplacedInventory { counted: counted(&host), host, source })
+            .collect();
+        Self { replaced, hosts: hosts.into_values().collect() }
+    }
+}
+
+/// Hosts and patches are named by their indices in the lists.
+#[derive(Clone, Debug)]
+pub struct FleetReport<'f> {
+    pub hosts: &'f [FleetHost],
+    /// In the order of `hosts`.
+    pub standings: Vec<HostStanding>,
+    /// Patches that any host has or lacks, in the order of listings.
+    pub patches: Vec<FleetPatch>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct HostStanding {
+    /// Patches whose changes it has.
+    pub applied: Vec<usize>,
+    pub lacks: Vec<usize>,
+    /// By kind.
+    pub findings: Vec<Finding>,
+}
+
+/// A patch with the hosts that have or lack it.
+#[derive(Clone, Debug)]
+pub struct FleetPatch {
+    pub id: PatchId,
+    pub synopsis: String,
+    pub packages: Vec<String>,
+    /// According to the depot.
+    pub is_recommended: bool,
+    /// According to the depot.
+    pub is_security: bool,
+    pub is_withdrawn: bool,
+    /// Hosts with its changes.
+    pub applied: Vec<usize>,
+    /// The number of hosts on which it is neither superseded nor obsoleted.
+    pub effective: usize,
+    pub lacking: Vec<usize>,
+    pub on_trial: Vec<usize>,
+    /// Hosts where its fix is lost.
+    pub lost: Vec<usize>,
+}
+
+impl FleetPatch {
+    fn of_inventory(patch: &InventoryPatch) -> Self {
+        let about = &patch.about;
+        Self {
+            synopsis: about.synopsis.clone().unwrap_or_default(),
+            packages: about.packages.clone(),
+            ..Self::named(about.id.clone())
+        }
+    }
+
+    fn of_reference(patch: &ReferencePatch) -> Self {
+        let mut packages: Vec<String> = patch.packages.iter().map(|package| package.name.clone()).collect();
+        packages.sort();
+        packages.dedup();
+        Self { synopsis: patch.synopsis.clone(), packages, ..Self::named(patch.id.clone()) }
+    }
+
+    fn named(id: PatchId) -> Self {
+        Self {
+            id,
+            synopsis: String::new(),
+            packages: Vec::new(),
+            is_recommended: false,
+            is_security: false,
+            is_withdrawn: false,
+            applied: Vec::new(),
+            effective: 0,
+            lacking: Vec::new(),
+            on_trial: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+}
+
+impl<'f> FleetReport<'f> {
+    /// Compares the hosts with the index of a depot, or else with the newest patches that any of them has.
+    pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Self {
+        let newest;
+        let reference = if let Some(depot) = depot {
+            depot
+        } else {
+            newest = newest_of(hosts);
+            &newest
+        };
+        let mut patches = there(hosts);
+        add_lacking(&mut patches, hosts, reference);
+        let mut patches: Vec<FleetPatch> = patches.into_values().collect();
+        for patch in &mut patches {
+            if let Some(told) = depot.and_then(|depot| depot.patch(&patch.id)) {
+                (patch.is_recommended, patch.is_security) = (told.is_recommended, told.is_security);
+                patch.is_withdrawn = told.is_bad;
+            }
+        }
+        let withdrawn: Vec<&PatchId> =
+            patches.iter().filter(|patch| patch.is_withdrawn).map(|patch| &patch.id).collect();
+        let standing =
+            |host| HostStanding { findings: findings_of(host, &withdrawn), ..HostStanding::default() };
+        let mut standings: Vec<HostStanding> = hosts.iter().map(standing).collect();
+        for (place, patch) in patches.iter().enumerate() {
+            for host in &patch.applied {
+                standings.get_mut(*host).into_iter().for_each(|standing| standing.applied.push(place));
+            }
+            for host in &patch.lacking {
+                standings.get_mut(*host).into_iter().for_each(|standing| standing.lacks.push(place));
+            }
+        }
+        Self { hosts, standings, patches }
+    }
+
+    pub fn each_host(&self) -> impl Iterator<Item = (&'f FleetHost, &HostStanding)> {
+        self.hosts.iter().zip(&self.standings)
+    }
+
+    pub fn ids<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a str> {
+        places.iter().filter_map(|place| self.patches.get(*place)).map(|patch| patch.id.as_str())
+    }
+
+    pub fn names<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'f str> + 'a {
+        places.iter().filter_map(|place| self.hosts.get(*place)).map(|host| host.name.as_str())
+    }
+
+    /// Returns the findings of all hosts by kind and subject, each with its hosts.
+    pub fn findings(&self) -> BTreeMap<&Finding, Vec<usize>> {
+        let mut hosts: BTreeMap<&Finding, Vec<usize>> = BTreeMap::new();
+        for (place, standing) in self.standings.iter().enumerate() {
+            standing.findings.iter().for_each(|finding| hosts.entry(finding).or_default().push(place));
+        }
+        hosts
+    }
+
+    pub fn hosts_with(&self, kind: FindingKind) -> usize {
+        let has = |standing: &&HostStanding| standing.findings.iter().any(|finding| finding.kind == kind);
+        self.standings.iter().filter(has).count()
+    }
+
+    pub fn lacking_hosts(&self) -> usize {
+        self.standings.iter().filter(|standing| !standing.lacks.is_empty()).count()
+    }
+}
+
+fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
+    let mut patches: BTreeMap<PatchId, FleetPatch> = BTreeMap::new();
+    for (place, host) in hosts.iter().enumerate() {
+        let trial = host.inventory.trial.as_ref();
+        for patch in &host.inventory.patches {
+            let id = &patch.about.id;
+            let row = patches.entry(id.clone()).or_insert_with(|| FleetPatch::of_inventory(patch));
+            if patch.standing.is_applied() {
+                row.applied.push(place);
+            }
+            row.effective += usize::from(patch.standing == FleetPatchStanding::Effective);
+            if patch.standing == FleetPatchStanding::Lost || patch.is_partly_lost {
+                row.lost.push(place);
+            }
+            if trial.is_some_and(|trial| trial.patches.iter().any(|on_trial| on_trial == id.as_str())) {
+                row.on_trial.push(place);
+            }
+        }
+    }
+    patches
+}
+
+fn add_lacking(patches: &mut BTreeMap<PatchId, FleetPatch>, hosts: &[FleetHost], reference: &CrossReference) {
+    let names: HashSet<&str> = reference.package_names().collect();
+    for (place, host) in hosts.iter().enumerate() {
+        let facts = facts_of(&host.inventory, &names);
+        for patch in missing(reference, &facts) {
+            let row = patches.entry(patch.id.clone()).or_insert_with(|| FleetPatch::of_reference(patch));
+            row.lacking.push(place);
+        }
+    }
+}
+
+fn facts_of(inventory: &Inventory, names: &HashSet<&str>) -> MachineFacts {
+    let patches = inventory.patches.iter().filter(|patch| patch.standing.is_applied());
+    let patches = patches
+        .map(|patch| InstalledPatch { id: patch.about.id.clone(), obsoletes: patch.about.obsoletes.clone() });
+    let Some(packages) = &inventory.packages else { return MachineFacts::of_patches_alone(patches) };
+    let concerned = packages.iter().filter(|package| names.contains(base_name(&package.package)));
+    let packages = concerned.map(|package| InstalledPackage {
+        instance: package.package.clone(),
+        arch: package.arch.clone(),
+        version: package.version.clone(),
+    });
+    MachineFacts::new(packages, patches)
+}
+
+// A patch is for the package versions on which it is applied somewhere. A patch that another one on some host contains
+// is out of use: a host that lacks it lacks that other one.
+
+struct KnownPatch<'a> {
+    patch: &'a InventoryPatch,
+    packages: HashSet<(&'a str, &'a str, &'a str)>,
+    obsoleted_by: Option<PatchId>,
+}
+
+fn newest_of(hosts: &[FleetHost]) -> CrossReference {
+    let mut known: BTreeMap<PatchId, KnownPatch<'_>> = BTreeMap::new();
+    for host in hosts {
+        let packages = packages_of(host);
+        // A version that contains the fix natively needs no patch.
+        let is_from_patch = |patch: &&InventoryPatch| {
+            patch.standing.is_applied() && patch.standing != FleetPatchStanding::Contained
+        };
+        for patch in host.inventory.patches.iter().filter(is_from_patch) {
+            let entry = known.entry(patch.about.id.clone()).or_insert_with(|| KnownPatch {
+                patch,
+                packages: HashSet::new(),
+                obsoleted_by: None,
+            });
+            let there = patch.about.packages.iter().filter_map(|name| packages.get(name.as_str()));
+            entry.packages.extend(there.map(|package| {
+                (base_name(&package.package), package.version.as_str(), package.arch.as_str())
+            }));
+            if patch.standing == FleetPatchStanding::Obsoleted && entry.obsoleted_by.is_none() {
+                entry.obsoleted_by = patch.by.as_ref().and_then(|by| patch_id(by).ok());
+            }
+        }
+    }
+    CrossReference::new(None, known.into_values().map(reference_of))
+}
+
+fn packages_of(host: &FleetHost) -> HashMap<&str, &InventoryPackage> {
+    let packages = host.inventory.packages.iter().flatten();
+    packages.map(|package| (package.package.as_str(), &**package)).collect()
+}
+
+fn base_name(instance: &str) -> &str {
+    instance.split('.').next().unwrap_or_default()
+}
+
+fn reference_of(known: KnownPatch<'_>) -> ReferencePatch {
+    let about = &known.patch.about;
+    let packages = known.packages.into_iter().map(|(name, version, arch)| ReferencePackage {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        arch: Some(arch.to_owned()),
+    });
+    ReferencePatch {
+        id: about.id.clone(),
+        date: None,
+        is_recommended: false,
+        is_security: false,
+        is_obsolete: known.obsoleted_by.is_some(),
+        is_bad: false,
+        is_unbundled: false,
+        archs: Vec::new(),
+        packages: packages.collect(),
+        requires: Vec::new(),
+        obsoleted_by: known.obsoleted_by,
+        synopsis: about.synopsis.clone().unwrap_or_default(),
+        size: None,
+        reboot: None,
+    }
+}
+
+const BAD_VERDICTS: [&str; 5] = ["unknown-key", "expired", "not-allowed", "revoked", "bad"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FindingKind {
+    /// Lost to a change by dpkg or rpm.
+    LostFix,
+    /// A registration no longer agrees with dpkg or rpm.
+    StaleRegistration,
+    UnfinishedRun,
+    /// Another tool left a patch half applied.
+    HalfApplied,
+    /// Damaged or lost.
+    DamagedUndo,
+    /// Wrong or not trusted when the patch was applied.
+    BadSignature,
+    /// An applied patch was withdrawn from the depot.
+    Withdrawn,
+    OnTrial,
+}
+
+impl FindingKind {
+    pub const ALL: [Self; 8] = [
+        Self::LostFix,
+        Self::StaleRegistration,
+        Self::UnfinishedRun,
+        Self::HalfApplied,
+        Self::DamagedUndo,
+        Self::BadSignature,
+        Self::Withdrawn,
+        Self::OnTrial,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LostFix => "lost-fix",
+            Self::StaleRegistration => "stale-registration",
+            Self::UnfinishedRun => "unfinished-run",
+            Self::HalfApplied => "half-applied",
+            Self::DamagedUndo => "damaged-undo",
+            Self::BadSignature => "bad-signature",
+            Self::Withdrawn => "withdrawn",
+            Self::OnTrial => "on-trial",
+        }
+    }
+
+    /// Returns the words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::LostFix => "lost fix",
+            Self::StaleRegistration => "stale registration",
+            Self::UnfinishedRun => "unfinished run",
+            Self::HalfApplied => "half-applied patch",
+            Self::DamagedUndo => "damaged undo data",
+            Self::BadSignature => "signature not trusted",
+            Self::Withdrawn => "withdrawn patch",
+            Self::OnTrial => "on trial",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    pub kind: FindingKind,
+    /// The patch, package or run.
+    pub about: String,
+    pub text: String,
+}
+
+impl Finding {
+    fn of(kind: FindingKind, about: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { kind, about: about.into(), text: text.into() }
+    }
+}
+
+fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
+    let inventory = &host.inventory;
+    let mut findings = Vec::new();
+    for lost in &inventory.lost {
+        let has_not = if lost.is_partial { "took a part of the fix" } else { "does not have the fix" };
+        let text = format!("{} {} ({}) {has_not}", lost.name, lost.version, lost.manager);
+        findings.push(Finding::of(FindingKind::LostFix, &lost.id, text));
+    }
+    for stale in &inventory.stale {
+        findings.push(Finding::of(FindingKind::StaleRegistration, &stale.package, &stale.reason));
+    }
+    if let Some(run) = &inventory.unfinished {
+        findings.push(Finding::of(FindingKind::UnfinishedRun, run, "it was interrupted"));
+    }
+    findings.extend(inventory.trial.as_ref().map(of_trial));
+    findings.extend(inventory.patches.iter().flat_map(of_patch));
+    let is_withdrawn = |id: &PatchId| withdrawn.contains(&id);
+    let effective = inventory.patches.iter().filter(|patch| patch.standing == FleetPatchStanding::Effective);
+    let found = effective.map(|patch| &patch.about.id).filter(|id| is_withdrawn(id));
+    findings.extend(
+        found.map(|id| Finding::of(FindingKind::Withdrawn, id.as_str(), "the depot has withdrawn it")),
+    );
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+fn of_trial(trial: &InventoryTrial) -> Finding {
+    let over = if trial.is_over { ", which is over" } else { "" };
+    let stuck = trial.stuck.as_ref().map(|reason| format!("; it cannot be reverted: {reason}"));
+    let (patches, until) = (trial.patches.join(", "), &trial.until);
+    let text = format!("{patches} until {until}{over}{}", stuck.unwrap_or_default());
+    Finding::of(FindingKind::OnTrial, &trial.run, text)
+}
+
+fn of_patch(patch: &InventoryPatch) -> Vec<Finding> {
+    let id = patch.about.id.as_str();
+    let mut findings = Vec::new();
+    if patch.standing == FleetPatchStanding::Interrupted {
+        findings.push(Finding::of(FindingKind::HalfApplied, id, "another tool was interrupted"));
+    }
+    for undo in patch.undo.iter().filter(|undo| undo.is_damaged()) {
+        let text = format!("package {}: {}", undo.package, undo.state);
+        findings.push(Finding::of(FindingKind::DamagedUndo, id, text));
+    }
+    if let Some(signature) = &patch.signature
+        && BAD_VERDICTS.contains(&signature.state.as_str())
+    {
+        let key = signature.name.as_ref().or(signature.key.as_ref());
+        let key = key.map(|key| format!(", key {key}")).unwrap_or_default();
+        findings.push(Finding::of(FindingKind::BadSignature, id, format!("{}{key}", signature.state)));
+    }
+    findings
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostGroup {
+    pub hosts: Vec<usize>,
+    /// Patches whose changes each host has.
+    pub applied: Vec<usize>,
+    pub lacks: Vec<usize>,
+}
+
+/// Returns the groups of hosts that have and lack the same patches, the largest ones first.
+pub fn groups(report: &FleetReport<'_>) -> Vec<HostGroup> {
+    let mut places: HashMap<(&[usize], &[usize]), usize> = HashMap::new();
+    let mut groups: Vec<HostGroup> = Vec::new();
+    for (host, standing) in report.standings.iter().enumerate() {
+        let place = *places.entry((&standing.applied, &standing.lacks)).or_insert(groups.len());
+        if place == groups.len() {
+            let (applied, lacks) = (standing.applied.clone(), standing.lacks.clone());
+            groups.push(HostGroup { hosts: Vec::new(), applied, lacks });
+        }
+        groups.get_mut(place).into_iter().for_each(|group| group.hosts.push(host));
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.hosts.len()));
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HostStanding, *};
+    use crate::fleet::InventoryReader;
+
+    fn inventory(source: &str, at: &str) -> NamedInventory {
+        let at = if at.is_empty() { String::new() } else { format!("\"at\":\"{at}\",") };
+        let text = format!(
+            "{{\"schema\":\"patchadm/1\",\"command\":\"list\",\"machine\":\"web\",{at}\"root\":\"/\",\"patches\":[]}}"
+        );
+        let mut read = InventoryReader::default().read(text.as_bytes(), "x").unwrap();
+        NamedInventory { source: source.to_owned(), inventory: read.inventories.remove(0) }
+    }
+
+    #[test]
+    fn of_two_inventories_of_a_host_the_newer_one_counts_in_any_order() {
+        let (old, new) = ("2026-11-20T07:00:00Z", "2026-11-20T09:00:00+01:00");
+        for (first, second, counted) in [
+            (old, new, "second"),
+            (new, old, "first"),
+            (old, old, "second"),
+            ("", old, "second"),
+            (old, "", "first"),
+            ("", "", "second"),
+        ] {
+            let fleet = Fleet::of([inventory("first", first), inventory("second", second)]);
+            let other = if counted == "first" { "second" } else { "first" };
+            assert_eq!(fleet.hosts.len(), 1);
+            assert_eq!(fleet.hosts[0].source, counted, "{first} {second}");
+            let expected = ReplacedInventory {
+                host: "web".to_owned(),
+                source: other.to_owned(),
+                counted: counted.to_owned(),
+            };
+            assert_eq!(fleet.replaced, [expected], "{first} {second}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_have_and_lack_the_same_are_a_group_and_the_largest_comes_first() {
+        let standing = |applied: &[usize], lacks: &[usize]| HostStanding {
+            applied: applied.to_vec(),
+            lacks: lacks.to_vec(),
+            findings: Vec::new(),
+        };
+        let standings =
+            vec![standing(&[0], &[]), standing(&[0], &[1]), standing(&[0, 1], &[]), standing(&[0], &[1])];
+        let report = FleetReport { hosts: &[], standings, patches: Vec::new() };
+        let hosts: Vec<Vec<usize>> = groups(&report).into_iter().map(|group| group.hosts).collect();
+        assert_eq!(hosts, [vec![1, 3], vec![0], vec![2]]);
+    }
+}

@@ -14,8 +14,8 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::inventory::{
-    Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
-    PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
+    FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName,
+    OvertakenFix, PackageUndoState, PatchDescription, SignatureVerdict, StaleRegistration,
 };
 
 const SCHEMA: &str = "patchadm/1";
@@ -61,7 +61,7 @@ pub struct ReadInventories {
 #[derive(Debug, Default)]
 pub struct InventoryReader {
     texts: HashSet<Arc<str>>,
-    patches: HashSet<Arc<PatchFacts>>,
+    patches: HashSet<Arc<PatchDescription>>,
     packages: HashSet<Arc<InventoryPackage>>,
     undo: HashSet<Arc<[PackageUndoState]>>,
     signatures: HashSet<Arc<SignatureVerdict>>,
@@ -77,14 +77,14 @@ impl InventoryReader {
             return Err(InventoryError::TooMany);
         }
         let kind: DocumentKind<'_> = serde_json::from_slice(text)?;
-        let shown = |text: Option<Text<'_>>| text.map(|text| short(&text.0)).unwrap_or_default();
+        let shown = |text: Option<JsonText<'_>>| text.map(|text| short(&text.0)).unwrap_or_default();
         if kind.schema.as_ref().is_none_or(|schema| schema.0 != SCHEMA) {
             return Err(InventoryError::Schema(shown(kind.schema)));
         }
         if kind.command.as_ref().is_none_or(|command| command.0 != "list") {
             return Err(InventoryError::Command(shown(kind.command)));
         }
-        let mut document: ListDocument<'_> = serde_json::from_slice(text)?;
+        let mut document: InventoryDocument<'_> = serde_json::from_slice(text)?;
         let mut read = ReadInventories::default();
         match document.roots.take() {
             None => read.inventories.push(self.inventory(document, name)?),
@@ -101,7 +101,11 @@ impl InventoryReader {
         Ok(read)
     }
 
-    fn inventory(&mut self, document: ListDocument<'_>, name: &str) -> Result<Inventory, InventoryError> {
+    fn inventory(
+        &mut self,
+        document: InventoryDocument<'_>,
+        name: &str,
+    ) -> Result<Inventory, InventoryError> {
         let Some(patches) = document.patches else {
             return Err(match document.error {
                 Some(error) => InventoryError::Failed(short(&error.0)),
@@ -126,8 +130,8 @@ impl InventoryReader {
             |one: &ListedFix<'_>| one.outcome.as_ref().is_some_and(|outcome| outcome.0 == "contained");
         let contained = document.overtaken.0.into_iter().filter(is_contained);
         Ok(Inventory {
-            machine: document.machine.map_or_else(|| name.to_owned(), Text::owned),
-            root: document.root.map_or_else(|| "/".to_owned(), Text::owned),
+            machine: document.machine.map_or_else(|| name.to_owned(), JsonText::owned),
+            root: document.root.map_or_else(|| "/".to_owned(), JsonText::owned),
             at: document.at.and_then(|at| moment(&at)),
             version: document.version.map(|version| self.text(&version.0)),
             patches: kept,
@@ -137,14 +141,14 @@ impl InventoryReader {
             accepted: document.accepted.0.into_iter().map(OvertakenFix::from).collect(),
             stale: document.stale.0.into_iter().map(StaleRegistration::from).collect(),
             trial,
-            unfinished: document.unfinished.map(Text::owned),
+            unfinished: document.unfinished.map(JsonText::owned),
         })
     }
 
-    fn patch(&mut self, patch: ListedPatch<'_>) -> Result<InventoryPatch, InventoryError> {
+    fn patch(&mut self, patch: DocumentPatch<'_>) -> Result<InventoryPatch, InventoryError> {
         let state = |word: &str| patch.state.iter().any(|state| state.0 == word);
         let obsoletes = patch.obsoletes.iter().filter_map(|id| patch_id(&id.0).ok());
-        let facts = PatchFacts {
+        let facts = PatchDescription {
             id: patch_id(&patch.id.0)?,
             obsoletes: obsoletes.collect(),
             fixes: fixes(&patch.fixes),
@@ -174,9 +178,9 @@ impl InventoryReader {
             signature: patch.signature.map(|signature| shared(&mut self.signatures, verdict(signature))),
             about: shared(
                 &mut self.patches,
-                PatchFacts {
-                    synopsis: patch.synopsis.map(Text::owned),
-                    packages: patch.packages.into_iter().map(Text::owned).collect(),
+                PatchDescription {
+                    synopsis: patch.synopsis.map(JsonText::owned),
+                    packages: patch.packages.into_iter().map(JsonText::owned).collect(),
                     ..facts
                 },
             ),
@@ -191,12 +195,12 @@ impl InventoryReader {
         });
         let package = InventoryPackage {
             package: package.package.owned(),
-            name: package.name.map(Text::owned),
-            version: package.version.map(Text::owned).unwrap_or_default(),
-            arch: package.arch.map(Text::owned).unwrap_or_default(),
-            manager: package.manager.map(Text::owned),
+            name: package.name.map(JsonText::owned),
+            version: package.version.map(JsonText::owned).unwrap_or_default(),
+            arch: package.arch.map(JsonText::owned).unwrap_or_default(),
+            manager: package.manager.map(JsonText::owned),
             native,
-            purl: package.purl.map(Text::owned),
+            purl: package.purl.map(JsonText::owned),
         };
         shared(&mut self.packages, package)
     }
@@ -232,13 +236,14 @@ pub(super) fn patch_id(text: &str) -> Result<PatchId, PatchIdError> {
     SEPARATORS.iter().find_map(|separator| PatchId::parse(text, separator).ok()).map_or(usual, Ok)
 }
 
-fn standing(state: &[Text<'_>]) -> PatchStanding {
-    let named = |text: &Text<'_>| PatchStanding::ALL.into_iter().find(|standing| standing.word() == text.0);
-    state.first().map_or(PatchStanding::Other, |first| named(first).unwrap_or(PatchStanding::Other))
+fn standing(state: &[JsonText<'_>]) -> FleetPatchStanding {
+    let named =
+        |text: &JsonText<'_>| FleetPatchStanding::ALL.into_iter().find(|standing| standing.word() == text.0);
+    state.first().map_or(FleetPatchStanding::Other, |first| named(first).unwrap_or(FleetPatchStanding::Other))
 }
 
 fn trial_of(trial: &ListedTrial<'_>) -> InventoryTrial {
-    let owned = |text: &Text<'_>| text.0.clone().into_owned();
+    let owned = |text: &JsonText<'_>| text.0.clone().into_owned();
     InventoryTrial {
         run: owned(&trial.run),
         until: owned(&trial.until),
@@ -251,13 +256,13 @@ fn trial_of(trial: &ListedTrial<'_>) -> InventoryTrial {
 fn verdict(signature: ListedSignature<'_>) -> SignatureVerdict {
     SignatureVerdict {
         state: signature.state.owned(),
-        key: signature.key.map(Text::owned),
-        name: signature.name.map(Text::owned),
+        key: signature.key.map(JsonText::owned),
+        name: signature.name.map(JsonText::owned),
     }
 }
 
 /// Skips words that are no fix ids: scanners cannot use them.
-fn fixes(words: &[Text<'_>]) -> Vec<String> {
+fn fixes(words: &[JsonText<'_>]) -> Vec<String> {
     let ids = words.iter().filter_map(|word| FixId::new(&word.0).ok());
     ids.collect::<FixList>().to_strings()
 }
@@ -266,7 +271,7 @@ fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-fn moment(text: &Text<'_>) -> Option<DateTime<Utc>> {
+fn moment(text: &JsonText<'_>) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&text.0).ok().map(|moment| moment.to_utc())
 }
 
@@ -304,9 +309,9 @@ const MOST_PACKAGES: usize = 200_000;
 const MOST_ROOTS: usize = 20_000;
 
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl Text<'_> {
+impl JsonText<'_> {
     fn owned(self) -> String {
         self.0.into_owned()
     }
@@ -316,23 +321,23 @@ impl Text<'_> {
 #[derive(Deserialize)]
 struct DocumentKind<'a> {
     #[serde(borrow)]
-    schema: Option<Text<'a>>,
+    schema: Option<JsonText<'a>>,
     #[serde(borrow)]
-    command: Option<Text<'a>>,
+    command: Option<JsonText<'a>>,
 }
 
 #[derive(Deserialize)]
-struct ListDocument<'a> {
+struct InventoryDocument<'a> {
     #[serde(borrow)]
-    root: Option<Text<'a>>,
+    root: Option<JsonText<'a>>,
     #[serde(borrow)]
-    machine: Option<Text<'a>>,
+    machine: Option<JsonText<'a>>,
     #[serde(borrow)]
-    at: Option<Text<'a>>,
+    at: Option<JsonText<'a>>,
     #[serde(borrow)]
-    version: Option<Text<'a>>,
+    version: Option<JsonText<'a>>,
     #[serde(borrow)]
-    patches: Option<AtMost<ListedPatch<'a>, MOST_PATCHES>>,
+    patches: Option<AtMost<DocumentPatch<'a>, MOST_PATCHES>>,
     #[serde(borrow)]
     packages: Option<AtMost<ListedPackage<'a>, MOST_PACKAGES>>,
     #[serde(borrow, default)]
@@ -344,35 +349,35 @@ struct ListDocument<'a> {
     #[serde(borrow, default)]
     stale: AtMost<ListedStale<'a>, MOST_PACKAGES>,
     #[serde(borrow)]
-    unfinished: Option<Text<'a>>,
+    unfinished: Option<JsonText<'a>>,
     #[serde(default)]
     partial: bool,
     #[serde(borrow)]
-    error: Option<Text<'a>>,
+    error: Option<JsonText<'a>>,
     #[serde(borrow)]
-    roots: Option<AtMost<ListDocument<'a>, MOST_ROOTS>>,
+    roots: Option<AtMost<InventoryDocument<'a>, MOST_ROOTS>>,
 }
 
 #[derive(Deserialize)]
-struct ListedPatch<'a> {
+struct DocumentPatch<'a> {
     #[serde(borrow)]
-    id: Text<'a>,
+    id: JsonText<'a>,
     #[serde(borrow)]
-    state: Vec<Text<'a>>,
+    state: Vec<JsonText<'a>>,
     #[serde(borrow)]
-    by: Option<Text<'a>>,
+    by: Option<JsonText<'a>>,
     #[serde(borrow)]
-    date: Option<Text<'a>>,
+    date: Option<JsonText<'a>>,
     #[serde(borrow)]
-    synopsis: Option<Text<'a>>,
+    synopsis: Option<JsonText<'a>>,
     #[serde(borrow)]
-    packages: Vec<Text<'a>>,
+    packages: Vec<JsonText<'a>>,
     #[serde(borrow, default)]
-    obsoletes: Vec<Text<'a>>,
+    obsoletes: Vec<JsonText<'a>>,
     #[serde(borrow, default)]
-    fixes: Vec<Text<'a>>,
+    fixes: Vec<JsonText<'a>>,
     #[serde(borrow)]
-    sha256: Option<Text<'a>>,
+    sha256: Option<JsonText<'a>>,
     #[serde(borrow)]
     undo: Vec<ListedUndo<'a>>,
     #[serde(borrow)]
@@ -386,9 +391,9 @@ struct ListedPatch<'a> {
 #[derive(Deserialize)]
 struct ListedUndo<'a> {
     #[serde(borrow)]
-    package: Text<'a>,
+    package: JsonText<'a>,
     #[serde(borrow)]
-    state: Text<'a>,
+    state: JsonText<'a>,
     #[serde(default)]
     bytes: u64,
 }
@@ -397,83 +402,83 @@ struct ListedUndo<'a> {
 struct ListedRemovable<'a> {
     now: bool,
     #[serde(borrow)]
-    reason: Option<Text<'a>>,
+    reason: Option<JsonText<'a>>,
 }
 
 #[derive(Deserialize)]
 struct ListedSignature<'a> {
     #[serde(borrow)]
-    state: Text<'a>,
+    state: JsonText<'a>,
     #[serde(borrow)]
-    key: Option<Text<'a>>,
+    key: Option<JsonText<'a>>,
     #[serde(borrow)]
-    name: Option<Text<'a>>,
+    name: Option<JsonText<'a>>,
 }
 
 #[derive(Deserialize)]
 struct ListedTrial<'a> {
     #[serde(borrow)]
-    run: Text<'a>,
+    run: JsonText<'a>,
     #[serde(borrow)]
-    until: Text<'a>,
+    until: JsonText<'a>,
     #[serde(default)]
     over: bool,
     #[serde(borrow)]
-    stuck: Option<Text<'a>>,
+    stuck: Option<JsonText<'a>>,
     #[serde(borrow, default)]
-    patches: Vec<Text<'a>>,
+    patches: Vec<JsonText<'a>>,
 }
 
 #[derive(Deserialize)]
 struct ListedPackage<'a> {
     #[serde(borrow)]
-    package: Text<'a>,
+    package: JsonText<'a>,
     #[serde(borrow)]
-    name: Option<Text<'a>>,
+    name: Option<JsonText<'a>>,
     #[serde(borrow)]
-    version: Option<Text<'a>>,
+    version: Option<JsonText<'a>>,
     #[serde(borrow)]
-    arch: Option<Text<'a>>,
+    arch: Option<JsonText<'a>>,
     #[serde(borrow)]
-    manager: Option<Text<'a>>,
+    manager: Option<JsonText<'a>>,
     #[serde(borrow)]
     native: Option<ListedNative<'a>>,
     #[serde(borrow)]
-    purl: Option<Text<'a>>,
+    purl: Option<JsonText<'a>>,
 }
 
 #[derive(Deserialize)]
 struct ListedNative<'a> {
     #[serde(borrow)]
-    name: Text<'a>,
+    name: JsonText<'a>,
     #[serde(borrow)]
-    version: Text<'a>,
+    version: JsonText<'a>,
     #[serde(borrow)]
-    arch: Text<'a>,
+    arch: JsonText<'a>,
 }
 
 #[derive(Deserialize)]
 struct ListedFix<'a> {
     #[serde(borrow)]
-    id: Text<'a>,
+    id: JsonText<'a>,
     #[serde(borrow)]
-    outcome: Option<Text<'a>>,
+    outcome: Option<JsonText<'a>>,
     #[serde(borrow, default)]
-    fixes: Vec<Text<'a>>,
+    fixes: Vec<JsonText<'a>>,
     #[serde(borrow)]
-    manager: Text<'a>,
+    manager: JsonText<'a>,
     #[serde(borrow)]
-    name: Text<'a>,
+    name: JsonText<'a>,
     #[serde(borrow)]
-    version: Text<'a>,
+    version: JsonText<'a>,
 }
 
 #[derive(Deserialize)]
 struct ListedStale<'a> {
     #[serde(borrow)]
-    package: Text<'a>,
+    package: JsonText<'a>,
     #[serde(borrow)]
-    reason: Text<'a>,
+    reason: JsonText<'a>,
 }
 
 /// A list whose length is limited while it is parsed.
@@ -540,7 +545,7 @@ mod tests {
         let inventory = reader.read(list("7_2_015").as_bytes(), "a").unwrap().inventories.remove(0);
         let patch = &inventory.patches[0];
         assert_eq!((patch.about.id.base(), patch.about.id.revision()), ("7_2", "015"));
-        assert_eq!(patch.standing, PatchStanding::Other);
+        assert_eq!(patch.standing, FleetPatchStanding::Other);
         assert!(inventory.packages.is_none() && inventory.at.is_none() && patch.signature.is_none());
     }
 

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::known_links::symlink_target;
 use super::patch::engine::{Role, ScriptChoice, applying};
 use super::patch::validate::same_version;
 use super::records::patch_path;
-use super::target::{PackageTarget, Wanted};
-use patchadm_changeset::format::manifest::{Manifest, decode};
+use super::target::{PackageTarget, Wanted, symlink_target};
+use patchadm_changeset::format::manifest::{UndoManifest, decode};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
@@ -71,7 +70,7 @@ pub fn add_foreign_backout(
 }
 
 /// Adds every path that the manifest names as changed, and the copies beside them.
-pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest) {
+pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &UndoManifest) {
     touched.packages.insert(package.clone());
     touched.paths.extend(patch_path(&manifest.header.patch).ok());
     for object in manifest.objects.iter().filter(|object| !object.is_as_found()) {

@@ -9,12 +9,11 @@ use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
-use super::known_links::leads_to_itself;
 use super::links::root_of;
 use super::local_attributes::{LocalAttributes, LocalObject};
 use super::objects::Handling;
 use super::refusal::{EditedAttribute, Reason};
-use super::target::Wanted;
+use super::target::{Wanted, leads_to_itself};
 
 /// For edited files of type `e` if the general choice is to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,12 +232,12 @@ impl<'a> Edits<'a> {
             return Ok(());
         }
         match self.state(live, recorded) {
-            Edit::None => return Ok(()),
-            Edit::TimeOnly => {
+            LiveEdit::None => return Ok(()),
+            LiveEdit::TimeOnly => {
                 self.touched.insert(path.clone());
                 return Ok(());
             }
-            Edit::Edited => {}
+            LiveEdit::Edited => {}
         }
         let kind = EditedKind::of([recorded.map(|line| &line.object), wanted]);
         let copy = !self.saved || kind != EditedKind::Ordinary;
@@ -281,8 +280,8 @@ impl<'a> Edits<'a> {
         self.handling.get(path).cloned().unwrap_or_default()
     }
 
-    fn state(&self, live: &Live, recorded: Option<&ContentsLine>) -> Edit {
-        let Some(ContentsLine { path, object, .. }) = recorded else { return Edit::Edited };
+    fn state(&self, live: &Live, recorded: Option<&ContentsLine>) -> LiveEdit {
+        let Some(ContentsLine { path, object, .. }) = recorded else { return LiveEdit::Edited };
         match (&live.kind, object.ftype) {
             (LiveKind::Regular { size, cksum, b3 }, ftype) if ftype.is_regular() => {
                 let content = object.content;
@@ -290,28 +289,28 @@ impl<'a> Edits<'a> {
                     || content.cksum.is_some_and(|known| known != *cksum);
                 let delivered = self.inventory.delivered.get(path);
                 if differs || delivered.is_some_and(|digest| digest != b3) {
-                    Edit::Edited
+                    LiveEdit::Edited
                 } else if delivered.is_none()
                     && content.mtime.is_some_and(|mtime| mtime != live.mtime.seconds)
                 {
-                    Edit::TimeOnly
+                    LiveEdit::TimeOnly
                 } else {
-                    Edit::None
+                    LiveEdit::None
                 }
             }
             (LiveKind::Symlink(target), Ftype::Symlink) if object.target.as_ref() == Some(target) => {
-                Edit::None
+                LiveEdit::None
             }
             // a second name: what it holds is judged at the file that it names
             (_, Ftype::Link)
             | (LiveKind::Pipe, Ftype::Pipe)
-            | (LiveKind::Device { .. }, Ftype::Block | Ftype::Character) => Edit::None,
-            _ => Edit::Edited,
+            | (LiveKind::Device { .. }, Ftype::Block | Ftype::Character) => LiveEdit::None,
+            _ => LiveEdit::Edited,
         }
     }
 }
 
-enum Edit {
+enum LiveEdit {
     None,
     TimeOnly,
     Edited,

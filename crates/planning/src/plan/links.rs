@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
-use super::known_links::leads_to_itself;
 use super::objects::{Handling, as_it_is};
 use super::plan_builder::PlanBuilder;
 use super::refusal::{ObjectProblem, Reason};
-use super::target::{PackageTarget, Wanted};
+use super::target::{PackageTarget, Wanted, leads_to_itself};
 use super::{Action, Body, Merge, NewObject, NewXattrs};
 
 const LONGEST_CHAIN: usize = 40;

@@ -7,13 +7,44 @@ pub mod concern;
 pub mod edits;
 pub mod given;
 pub mod kept_libraries;
-mod known_links;
 mod links;
 mod local_attributes;
 mod objects;
-pub mod package;
+pub mod package {
+    //! Installing, adopting, removing and forgetting a package.
+
+    pub mod adopt;
+    pub mod depend;
+    pub mod install;
+    pub mod package_records;
+    pub mod remove;
+}
 pub mod parameters;
-pub mod patch;
+pub mod patch {
+    //! Applying a patch, and backing one out.
+
+    pub mod apply;
+    pub mod back_out;
+    pub mod backout_input;
+    pub mod backout_proof;
+    pub mod backout_records;
+    pub mod beyond_scripts;
+    mod chains;
+    pub mod combine;
+    pub mod engine;
+    pub mod interrupted;
+    pub mod later;
+    pub mod overtaken;
+    pub mod patch_plan;
+    pub mod projected_root;
+    pub mod registration_refresh;
+    mod restore;
+    pub mod rewrite;
+    pub mod snapshot;
+    pub mod taking_over;
+    pub(super) mod undo;
+    pub mod validate;
+}
 mod plan_builder;
 mod privileges;
 pub mod promotion;
@@ -21,7 +52,6 @@ mod records;
 pub mod refresh;
 pub mod refusal;
 pub mod registration;
-mod reserved;
 pub mod rights;
 pub mod script_schedule;
 pub mod scripted_records;

@@ -5,11 +5,10 @@
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
-use super::known_links::leads_to_itself;
 use super::local_attributes::Resolved;
 use super::plan_builder::{PlanBuilder, below, turns};
 use super::refusal::{ObjectProblem, Reason};
-use super::target::{PackageTarget, Wanted};
+use super::target::{PackageTarget, Wanted, leads_to_itself};
 use super::{Action, AttributeChange, Body, Member, Merge, NewObject, NewXattrs, given};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

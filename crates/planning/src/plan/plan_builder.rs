@@ -10,10 +10,11 @@ use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{
     ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
 };
+use patchadm_svr4::places;
 
 use super::local_attributes::{LocalAttributes, Resolved};
 use super::refusal::{ObjectProblem, Reason};
-use super::{Action, AttributeChange, Body, Change, Merge, NewObject, NewXattrs, reserved};
+use super::{Action, AttributeChange, Body, Change, Merge, NewObject, NewXattrs};
 
 /// Placeholder for an account that a script may create.
 pub(super) const UNKNOWN: u32 = u32::MAX;
@@ -182,7 +183,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     pub(super) fn check_reserved(&self, path: &ObjectPath) -> Result<(), ObjectProblem> {
-        reserved::check(path, &self.place_of(path))
+        refuse_reserved(path, &self.place_of(path))
     }
 
     pub(super) fn is_setting(&self, path: &ObjectPath) -> bool {
@@ -624,4 +625,79 @@ fn check_mode(
 pub(super) fn can_come_back(live: &Live, caller: (u32, u32)) -> bool {
     !matches!(live.kind, LiveKind::Device { .. })
         && check_mode(live.mode, (Some(live.uid), Some(live.gid)), live.is_directory(), caller).is_ok()
+}
+
+const DEFAULT_ADMIN: &[u8] = b"/var/sadm/install/admin/default";
+
+/// Refuses paths at which no package may deliver an object: records of packages, and settings of this program. A
+/// package could rewrite trusted data there, unnoticed by its own run. Directories that SVR4 systems deliver
+/// (`/var/sadm`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are free.
+pub(super) fn refuse_reserved(path: &ObjectPath, place: &ObjectPath) -> Result<(), ObjectProblem> {
+    if [path, place].into_iter().any(|path| path.relative().is_empty()) {
+        return Err(ObjectProblem::RootDirectory);
+    }
+    if [path, place].into_iter().any(places::is_record) {
+        return Err(ObjectProblem::Record);
+    }
+    if [path, place].into_iter().any(|path| places::is_setting(path) || path.as_bytes() == DEFAULT_ADMIN) {
+        return Err(ObjectProblem::Settings);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_no_objects_by_whatever_path() {
+        let path = |path: &str| ObjectPath::new(path.as_bytes()).unwrap();
+        for setting in [
+            "/etc/patchadm",
+            "/etc/patchadm/policy",
+            "/etc/patchadm/keys/a",
+            "/var/sadm/install/admin/default",
+        ] {
+            let (setting, other) = (path(setting), path("/opt/x"));
+            for (path, place) in [(&setting, &setting), (&other, &setting), (&setting, &other)] {
+                assert!(
+                    matches!(refuse_reserved(path, place), Err(ObjectProblem::Settings)),
+                    "{path} {place}"
+                );
+            }
+        }
+        for object in
+            ["/etc", "/etc/patchadm.conf", "/opt/etc/patchadm/policy", "/var/sadm/install/admin/other"]
+        {
+            assert!(refuse_reserved(&path(object), &path(object)).is_ok(), "{object}");
+        }
+    }
+
+    #[test]
+    fn records_are_no_objects_and_what_stands_beside_them_may_be() {
+        let is_record = |path: &str| places::is_record(&ObjectPath::new(path.as_bytes()).unwrap());
+        for record in [
+            "/var/sadm/install/contents",
+            "/var/sadm/install/.lockfile",
+            "/var/sadm/pkg/SUNWa",
+            "/var/sadm/pkg/SUNWa/install/postremove",
+            "/var/sadm/patch/900-01/log",
+            "/var/sadm/patchadm",
+            "/var/sadm/patchadm/journal",
+        ] {
+            assert!(is_record(record), "{record}");
+        }
+        for object in [
+            "/var/sadm",
+            "/var/sadm/pkg",
+            "/var/sadm/patch",
+            "/var/sadm/install",
+            "/var/sadm/install/admin/default",
+            "/var/sadm/install/contents.txt",
+            "/var/sadm/pkgs",
+            "/opt/var/sadm/install/contents",
+        ] {
+            assert!(!is_record(object), "{object}");
+        }
+    }
 }

@@ -15,9 +15,9 @@ use patchadm_svr4::package::{
 
 use super::clock::Now;
 use super::objects::body_of;
-use super::plan_builder::{NativeRule, PlanBuilder};
+use super::plan_builder::{NativeRule, PlanBuilder, refuse_reserved};
 use super::refusal::{Command, ObjectProblem, Reason, Refusal};
-use super::{Action, Body, Change, NewObject, NewXattrs, Plan, reserved, space};
+use super::{Action, Body, Change, NewObject, NewXattrs, Plan, space};
 
 // installf(1M) makes directories, pipes and devices when they are registered, links when they are declared final. The
 // caller makes regular files. The lines of `contents` are those of the queue.
@@ -134,7 +134,7 @@ impl Call<'_> {
         let source = target.and_then(|target| path.link_source(target).ok());
         for path in [Some(path), source.as_ref()].into_iter().flatten() {
             let place = self.inventory.physical.get(path).unwrap_or(path);
-            reserved::check(path, place).map_err(|problem| self.problem(path, problem))?;
+            refuse_reserved(path, place).map_err(|problem| self.problem(path, problem))?;
         }
         Ok(())
     }

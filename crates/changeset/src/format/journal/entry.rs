@@ -18,13 +18,13 @@ pub struct Domain {
     pub stage: ObjectPath,
     /// Calls that its file system lacks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lacks: Vec<Lack>,
+    pub lacks: Vec<MissingRenameFlag>,
 }
 
 /// renameat2(2) answers EINVAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Lack {
+pub enum MissingRenameFlag {
     /// `RENAME_EXCHANGE`. The old object of a replacement gets a second name or a copy in the stage, `.old`.
     Exchange,
     /// `RENAME_NOREPLACE`.

@@ -40,7 +40,7 @@ fn op(path: &str, db: bool) -> JournalEntry {
 
 fn sample() -> JournalFiles {
     let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
-    let domain = Domain { top: at("/"), stage, lacks: vec![Lack::Exchange] };
+    let domain = Domain { top: at("/"), stage, lacks: vec![MissingRenameFlag::Exchange] };
     let entries =
         [JournalEntry::Domain(domain), op("/opt/a\u{e9} b", false), op("/var/sadm/install/contents", true)];
     Journal::to_files(header(), &entries).unwrap()
@@ -54,7 +54,7 @@ fn a_journal_comes_back_with_the_records_first() {
     assert!(journal.head.is_open());
     let paths: Vec<_> = journal.ops.iter().map(|op| (op.path.clone(), op.db)).collect();
     assert_eq!(paths, [(at("/var/sadm/install/contents"), true), (at("/opt/a\u{e9} b"), false)]);
-    assert_eq!(journal.domains[0].lacks, [Lack::Exchange]);
+    assert_eq!(journal.domains[0].lacks, [MissingRenameFlag::Exchange]);
     let leading = Journal::parse_leading(&bytes).unwrap();
     assert_eq!((leading.ops.len(), leading.is_whole, journal.is_whole), (1, false, true));
 }

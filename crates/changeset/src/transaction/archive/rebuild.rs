@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 
 use crate::format::journal::{Identity, Journal, Op};
-use crate::format::manifest::{MANIFEST, Manifest, RecordedState, decode};
+use crate::format::manifest::{MANIFEST, RecordedState, UndoManifest, decode};
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{CAPABILITY, Dir, FileType, Root, WritableFile};
 use patchadm_rootfs::{Sums, Xattrs};
@@ -112,7 +112,7 @@ fn pour(
 }
 
 fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
-    let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
+    let manifest = UndoManifest::parse(manifest).map_err(|error| error.to_string())?;
     let expected = op.old.as_ref().and_then(|old| old.b3.as_ref());
     let mut saved = manifest.objects.into_iter().chain(manifest.shlibs).filter(|object| object.was.is_some());
     let found = saved.find(|object| {

@@ -15,7 +15,7 @@ use crate::records::RecordView;
 use crate::transaction::archive::merged_contents::{ContentsFacts, StagedContents, taken_over};
 use crate::transaction::archive::stored_files::store_objects;
 use crate::transaction::archive::undo_archive::{ArchiveInput, ArchiveManifest, StoredObjects, header_of};
-use crate::transaction::archive::verified::WrittenArchive;
+use crate::transaction::archive::verified::VerifiedArchive;
 use crate::transaction::archive::{merged_contents, undo_archive};
 use crate::transaction::error::{Cause, Phase};
 use crate::transaction::objects::attributes::with_attributes;
@@ -24,7 +24,7 @@ use crate::transaction::outside::{HostDirectories, host_digest, kept_outside, un
 use crate::transaction::safety_copies::SafetyCopies;
 use crate::transaction::settings::{LedgerInput, RunSettings, RunWatch, SavedArchives};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{Layout, LayoutItem, ToStage};
+use crate::transaction::stage::layout::{LayoutItem, StageLayout, ToStage};
 use crate::transaction::stage::staged_versions::StagedVersions;
 use patchadm_container::gzip;
 use patchadm_rootfs::{Digest, Dir, Hashing, Inode, Root, Timestamp, cores, side_by_side};
@@ -41,7 +41,7 @@ pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) held: Option<&'a SafetyCopies<'a>>,
     pub(crate) versions: &'a StagedVersions,
     pub(crate) settings: RunSettings<'a>,
-    pub(crate) written: BTreeMap<usize, WrittenArchive>,
+    pub(crate) written: BTreeMap<usize, VerifiedArchive>,
     pub(crate) archives: Vec<JournalArchive>,
     pub(crate) saved: SavedArchives,
     pub(crate) stored: BTreeMap<usize, StoredObjects>,
@@ -80,14 +80,14 @@ impl<'p> RecordStager<'_, 'p> {
         ArchiveInput { root, digests, held, versions, stored }
     }
 
-    pub(crate) fn stored_objects(&mut self, layout: &Layout<'_>) -> Result<(), Cause> {
+    pub(crate) fn stored_objects(&mut self, layout: &StageLayout<'_>) -> Result<(), Cause> {
         let run = self.run.to_string();
         self.stored =
             store_objects(self.plan, (&run, self.domains, layout), self.material(), self.settings.watch)?;
         Ok(())
     }
 
-    fn archives(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+    fn archives(&mut self, layout: &mut StageLayout<'p>) -> Result<(), Cause> {
         self.trees(layout, true)?;
         for item in &mut layout.items {
             let Some(ToStage::Undo(index, UndoPart::Archive | UndoPart::Manifest)) = item.new else {
@@ -106,7 +106,10 @@ impl<'p> RecordStager<'_, 'p> {
     }
 
     /// Undo archives come first: records name them. An error carries its phase.
-    pub(crate) fn archives_and_records(&mut self, layout: &mut Layout<'p>) -> Result<(), (Phase, Cause)> {
+    pub(crate) fn archives_and_records(
+        &mut self,
+        layout: &mut StageLayout<'p>,
+    ) -> Result<(), (Phase, Cause)> {
         self.archives(layout).map_err(|cause| (Phase::Snapshot, cause))?;
         let stay = self.stored.values().flat_map(|stored| stored.names.values()).collect();
         self.versions.remove_except(&stay).map_err(|cause| (Phase::Stage, cause))?;
@@ -114,7 +117,7 @@ impl<'p> RecordStager<'_, 'p> {
         records.map_err(|cause| (Phase::Records, cause))
     }
 
-    fn trees(&mut self, layout: &mut Layout<'p>, with_archive: bool) -> Result<(), Cause> {
+    fn trees(&mut self, layout: &mut StageLayout<'p>, with_archive: bool) -> Result<(), Cause> {
         let is_wanted = |item: &LayoutItem<'_>| match item.new {
             Some(ToStage::Tree(files)) => files.iter().any(has_undo_data) == with_archive,
             _ => false,
@@ -171,7 +174,7 @@ impl<'p> RecordStager<'_, 'p> {
         })
     }
 
-    fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+    fn files(&mut self, layout: &mut StageLayout<'p>) -> Result<(), Cause> {
         // `contents` precedes its stamp, which needs these facts.
         let mut contents = None;
         let mut facts = None;
@@ -281,12 +284,12 @@ pub(crate) struct TreeStager<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) material: ArchiveInput<'a>,
     pub(crate) watch: RunWatch<'a>,
-    pub(crate) before: &'a BTreeMap<usize, WrittenArchive>,
+    pub(crate) before: &'a BTreeMap<usize, VerifiedArchive>,
 }
 
 pub(crate) struct StagedTree {
     pub(crate) identity: Box<Identity>,
-    pub(crate) written: BTreeMap<usize, WrittenArchive>,
+    pub(crate) written: BTreeMap<usize, VerifiedArchive>,
     pub(crate) archives: Vec<(usize, JournalArchive)>,
 }
 
@@ -335,7 +338,7 @@ impl TreeStager<'_> {
         dir: &Dir,
         name: &[u8],
         published: Option<ObjectPath>,
-    ) -> Result<(WrittenArchive, Option<JournalArchive>), Cause> {
+    ) -> Result<(VerifiedArchive, Option<JournalArchive>), Cause> {
         let written = self.archive(index, dir, name, published.as_ref())?;
         self.paths(index, dir)?;
         if self.plan.undo.get(index).is_some_and(|undo| undo.place == UndoPlace::ManifestOnly) {
@@ -355,7 +358,7 @@ impl TreeStager<'_> {
         dir: &Dir,
         name: &[u8],
         published: Option<&ObjectPath>,
-    ) -> Result<WrittenArchive, Cause> {
+    ) -> Result<VerifiedArchive, Cause> {
         let undo = self.plan.undo.get(index);
         let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
         if undo.place == UndoPlace::ManifestOnly {
@@ -372,7 +375,7 @@ impl TreeStager<'_> {
         record_file(dir, b"undo.paths", &paths_text(undo), Mode::of(0o600), None).map(drop)
     }
 
-    fn digest(&self, written: &WrittenArchive, dir: &Dir, name: &[u8]) -> Result<(), Cause> {
+    fn digest(&self, written: &VerifiedArchive, dir: &Dir, name: &[u8]) -> Result<(), Cause> {
         let text = undo_archive::digest_text(written, name, &self.run.to_string());
         record_file(dir, b"undo.b3", &text, Mode::of(0o600), None).map(drop)
     }
@@ -389,12 +392,12 @@ fn write_kept_manifest(
     digests: &BTreeMap<ObjectPath, Digest>,
     dir: &Dir,
     name: &[u8],
-) -> Result<WrittenArchive, Cause> {
+) -> Result<VerifiedArchive, Cause> {
     let manifest = ArchiveManifest { manifest: &undo.manifest, digests, stored: None };
     let bytes = compressed(manifest.text(&header_of(&undo.manifest, None)))
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
     let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
-    Ok(WrittenArchive { size: bytes.len() as u64, b3, files: None })
+    Ok(VerifiedArchive { size: bytes.len() as u64, b3, files: None })
 }
 
 fn compressed(mut text: impl Read) -> io::Result<Vec<u8>> {

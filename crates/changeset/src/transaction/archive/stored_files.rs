@@ -15,7 +15,7 @@ use crate::archive_file::UnboundArchive;
 use crate::format::journal::{
     Identity, Journal, JournalArchive, NotedDigest, Op, OpKind, RunOutcome, StoredFiles,
 };
-use crate::format::manifest::{Manifest, ObjectRecord, encode};
+use crate::format::manifest::{ObjectRecord, UndoManifest, encode};
 use crate::format::undo_files;
 use crate::format::undo_files::{
     IDENTITIES, StoredIdentity, StoredName, UNDO, UndoFiles, run_of_directory, stage_of, undo_directory,
@@ -28,7 +28,7 @@ use crate::transaction::objects::copies::copy_summed;
 use crate::transaction::objects::names::{Dirs, RenameSupport};
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::{FoundStage, HOLDER, OpenDomains, drop_holder, open_own};
-use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::layout::{LayoutItem, StageLayout};
 use crate::transaction::stage::staged_versions::stored_version;
 use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Dir, FileType, Inode, InterruptibleRead, Root};
@@ -37,7 +37,7 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 
 pub(crate) fn store_objects(
     plan: &Plan,
-    (run, domains, layout): (&str, &OpenDomains, &Layout<'_>),
+    (run, domains, layout): (&str, &OpenDomains, &StageLayout<'_>),
     material: ArchiveInput<'_>,
     watch: RunWatch<'_>,
 ) -> Result<BTreeMap<usize, StoredObjects>, Cause> {
@@ -65,7 +65,7 @@ pub(crate) fn store_objects(
     Ok(all)
 }
 
-fn moved_names(layout: &Layout<'_>) -> HashMap<Inode, u64> {
+fn moved_names(layout: &StageLayout<'_>) -> HashMap<Inode, u64> {
     let mut moved = HashMap::new();
     for item in layout.items.iter().filter(|item| is_moved(item)) {
         if let Some(old) = &item.op.old {
@@ -82,7 +82,7 @@ fn is_moved(item: &LayoutItem<'_>) -> bool {
 
 struct ObjectStore<'a, 'p> {
     domains: &'a OpenDomains,
-    layout: &'a Layout<'p>,
+    layout: &'a StageLayout<'p>,
     moved: HashMap<Inode, u64>,
     taken: BTreeSet<StoredName>,
     copies: usize,
@@ -149,7 +149,7 @@ fn copy_content(
 
 const DEEPEST: usize = 3;
 
-pub(crate) fn records_that_go(layout: &Layout<'_>) -> Vec<ObjectPath> {
+pub(crate) fn records_that_go(layout: &StageLayout<'_>) -> Vec<ObjectPath> {
     let ops = layout.items.iter().map(|item| &item.op);
     ops.filter(|op| is_record_that_goes(op)).map(|op| op.path.clone()).collect()
 }
@@ -190,7 +190,7 @@ fn search_archives(dir: &Dir, name: &[u8], depth: usize, found: &mut Vec<StoredF
 }
 
 /// `None` if the archive has the objects, or a name is none that a run gives.
-fn stored_files(manifest: &Manifest) -> Option<StoredFiles> {
+fn stored_files(manifest: &UndoManifest) -> Option<StoredFiles> {
     let directories = manifest.header.files.clone().filter(UndoFiles::is_possible)?;
     let names: BTreeSet<String> =
         manifest.all_objects().filter_map(ObjectRecord::stored_name).map(|name| name.to_string()).collect();

@@ -9,13 +9,13 @@ use std::io::Read;
 use crate::archive_file::LARGEST_MANIFEST;
 use crate::format::manifest;
 use crate::format::manifest::{
-    KEPT_RECORDS, MANIFEST, Manifest, ManifestHeader, ManifestText, ObjectRecord, RECORDS,
+    KEPT_RECORDS, MANIFEST, ManifestHeader, ManifestText, ObjectRecord, RECORDS, UndoManifest,
 };
 use crate::format::undo_files::{StoredName, UndoFiles};
 use crate::format::undo_sidecars::UndoDigest;
 use crate::plan::{RecordFile, UndoArchive};
 use crate::transaction::archive::verified;
-use crate::transaction::archive::verified::{VerifiedWriteError, VerifyingEncoder, WrittenArchive};
+use crate::transaction::archive::verified::{VerifiedArchive, VerifiedWriteError, VerifyingEncoder};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::names::Dirs;
 use crate::transaction::safety_copies::SafetyCopies;
@@ -46,7 +46,7 @@ pub(crate) fn write(
     file: &mut WritableFile,
     place: &str,
     watch: RunWatch<'_>,
-) -> Result<WrittenArchive, Cause> {
+) -> Result<VerifiedArchive, Cause> {
     let ArchiveInput { root, digests, stored, .. } = material;
     let stored = stored.get(&index);
     let pkginfo = params::write(&archive.pkginfo);
@@ -68,7 +68,7 @@ pub(crate) fn write(
         objects.stream(encoder, (archive, stored.is_none()), &package, (&information, form))
     });
     let files = stored.map(|_| saved_size(archive));
-    written.map(|written| WrittenArchive { files, ..written }).map_err(|failure| match failure {
+    written.map(|written| VerifiedArchive { files, ..written }).map_err(|failure| match failure {
         VerifiedWriteError::Content(cause) => cause,
         VerifiedWriteError::ReadBack(reason) => {
             Cause::Archive { package: archive.package.to_string(), reason }
@@ -338,7 +338,7 @@ impl Read for SummingReader<'_> {
     }
 }
 
-pub(crate) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> Vec<u8> {
+pub(crate) fn digest_text(written: &VerifiedArchive, name: &[u8], run: &str) -> Vec<u8> {
     UndoDigest { b3: written.b3, name: name.to_vec(), run: run.to_owned() }.write()
 }
 
@@ -407,7 +407,7 @@ impl<'a> InformationFile<'a> {
 /// Adds digests of staged objects. Replaced versions have theirs already.
 #[derive(Clone, Copy)]
 pub(crate) struct ArchiveManifest<'a> {
-    pub(crate) manifest: &'a Manifest,
+    pub(crate) manifest: &'a UndoManifest,
     pub(crate) digests: &'a BTreeMap<ObjectPath, Digest>,
     pub(crate) stored: Option<&'a StoredObjects>,
 }
@@ -465,7 +465,7 @@ fn information_files<'a>(
     Ok(files)
 }
 
-pub(crate) fn header_of(manifest: &Manifest, stored: Option<&StoredObjects>) -> ManifestHeader {
+pub(crate) fn header_of(manifest: &UndoManifest, stored: Option<&StoredObjects>) -> ManifestHeader {
     let files = stored.map(|stored| stored.directories.clone());
     let mut header = ManifestHeader { files, ..manifest.header.clone() };
     header.features.retain(|word| word != manifest::FILES);
@@ -511,7 +511,7 @@ impl StoredObjects {
 mod tests {
     use super::*;
 
-    fn manifest(objects: usize) -> Manifest {
+    fn manifest(objects: usize) -> UndoManifest {
         let header = ManifestHeader::of("105181-05", "SUNWcsr", "0123456789abcdef");
         let record = |number: usize| ObjectRecord {
             path: format!("/opt/acme/share/a-directory-with-a-long-name/file-{number:06}"),
@@ -525,7 +525,7 @@ mod tests {
             shlib: None,
             file: None,
         };
-        Manifest { header, objects: (0..objects).map(record).collect(), shlibs: Vec::new() }
+        UndoManifest { header, objects: (0..objects).map(record).collect(), shlibs: Vec::new() }
     }
 
     #[test]

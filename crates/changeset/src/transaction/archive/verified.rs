@@ -18,7 +18,7 @@ const UNDER_WAY: usize = 4;
 const BLOCK: usize = 128 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WrittenArchive {
+pub struct VerifiedArchive {
     /// Compressed bytes.
     pub size: u64,
     /// BLAKE3 of the compressed bytes.
@@ -57,7 +57,7 @@ pub(crate) fn write<'f, E>(
     file: &'f mut dyn Write,
     format: UndoFormat,
     content: impl FnOnce(VerifyingEncoder<'f>) -> Result<VerifyingEncoder<'f>, E>,
-) -> Result<WrittenArchive, VerifiedWriteError<E>> {
+) -> Result<VerifiedArchive, VerifiedWriteError<E>> {
     let (sender, receiver) = sync_channel(UNDER_WAY);
     let b3 = (format != UndoFormat::Plain).then(Digesting::default);
     let sink = ArchiveSink { file, b3, size: 0, reader: sender };
@@ -75,8 +75,8 @@ pub(crate) fn write<'f, E>(
         let FinishedArchive { size, b3, raw } = finished?;
         let decoded = read.and_then(|read| read.map_err(VerifiedWriteError::ReadBack))?;
         match (b3, decoded) {
-            (Some(b3), decoded) if decoded == raw => Ok(WrittenArchive { size, b3, files: None }),
-            (None, Some(b3)) => Ok(WrittenArchive { size, b3, files: None }),
+            (Some(b3), decoded) if decoded == raw => Ok(VerifiedArchive { size, b3, files: None }),
+            (None, Some(b3)) => Ok(VerifiedArchive { size, b3, files: None }),
             _ => Err(VerifiedWriteError::ReadBack("other bytes came back than were written".to_owned())),
         }
     })

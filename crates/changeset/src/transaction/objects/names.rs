@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use crate::format::journal::{Domain, Lack};
+use crate::format::journal::{Domain, MissingRenameFlag};
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{Dir, FileType, Result, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
@@ -122,7 +122,7 @@ pub(crate) struct RenameSupport {
 impl RenameSupport {
     pub(crate) fn of(domain: &Domain) -> Self {
         let has = |lack| !domain.lacks.contains(&lack);
-        Self { exchange: has(Lack::Exchange), no_replace: has(Lack::NoReplace) }
+        Self { exchange: has(MissingRenameFlag::Exchange), no_replace: has(MissingRenameFlag::NoReplace) }
     }
 
     /// Moves to a free live name. EEXIST if taken, unless by the same object: then an interrupted attempt is finished.
@@ -184,18 +184,18 @@ pub(crate) fn is_not_there(error: &RootError) -> bool {
 }
 
 /// Refuses a file system with neither `RENAME_NOREPLACE` nor links: an object made at the last moment could be lost.
-pub(crate) fn probe_renames(stage: &Dir) -> std::result::Result<Vec<Lack>, Cause> {
+pub(crate) fn probe_renames(stage: &Dir) -> std::result::Result<Vec<MissingRenameFlag>, Cause> {
     let (a, b, c) = (b"probe.a", b"probe.b", b"probe.c");
     drop(stage.create(a)?);
     drop(stage.create(b)?);
     let mut lacks = Vec::new();
     match stage.exchange(a, stage, b) {
-        Err(error) if is_not_there(&error) => lacks.push(Lack::Exchange),
+        Err(error) if is_not_there(&error) => lacks.push(MissingRenameFlag::Exchange),
         other => other?,
     }
     match stage.move_to(a, stage, c) {
         Err(error) if is_not_there(&error) => {
-            lacks.push(Lack::NoReplace);
+            lacks.push(MissingRenameFlag::NoReplace);
             if !link(stage, a, stage, c)? {
                 let reason =
                     "is on a file system that can neither link a file nor keep a rename from replacing one";

@@ -11,7 +11,7 @@ use crate::format::history::HistoryEntry;
 use crate::format::journal::{
     Journal, JournalError, JournalFiles, Op, OpKind, RunOutcome, mended, outcome_sector, parse_head,
 };
-use crate::format::manifest::{KEPT_MANIFEST, Manifest, RecordedState, StateDifferences};
+use crate::format::manifest::{KEPT_MANIFEST, RecordedState, StateDifferences, UndoManifest};
 use crate::records::identity::RootId;
 use crate::records::journal_head::{STAGES, UNPUBLISHED};
 use crate::stored_file::StoredFile;
@@ -58,13 +58,13 @@ fn discarded(root: &Root) -> Result<JournalFate, Cause> {
         }
         Some(_) => {}
     }
-    let kept = match Verdict::of(root, &own)? {
-        Verdict::Finished => end_finished(&own)?,
-        Verdict::Committed(run, stored) => {
+    let kept = match DiscardVerdict::of(root, &own)? {
+        DiscardVerdict::Finished => end_finished(&own)?,
+        DiscardVerdict::Committed(run, stored) => {
             keep_proven_files(root, &run, &stored)?;
             end_finished(&own)?
         }
-        Verdict::Known(files, run) => {
+        DiscardVerdict::Known(files, run) => {
             let kept = journal_file::set_aside(&own)?;
             journal_file::restore(&own, &files, &run)?;
             kept
@@ -117,7 +117,7 @@ pub(crate) fn directories(own: &Dir) -> Result<Vec<Vec<u8>>, Cause> {
     Ok(found)
 }
 
-enum Verdict {
+enum DiscardVerdict {
     Finished,
     /// The files, perhaps still in stages, are undo data.
     Committed(String, Vec<StoredFile>),
@@ -125,7 +125,7 @@ enum Verdict {
     Known(Box<JournalFiles>, String),
 }
 
-impl Verdict {
+impl DiscardVerdict {
     fn of(root: &Root, own: &Dir) -> Result<Self, Cause> {
         let stages = directories(own)?;
         if stages.is_empty() || journal_file::is_unpublished(own)? {
@@ -410,7 +410,7 @@ const MOST_NAMED: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proved {
     Before,
-    After(Vec<Manifest>),
+    After(Vec<UndoManifest>),
     /// Neither; these paths are in doubt.
     Nothing(Vec<String>),
 }
@@ -421,7 +421,7 @@ struct Evidence<'a> {
     young: usize,
     old: usize,
     published: Vec<ObjectPath>,
-    manifests: Vec<Manifest>,
+    manifests: Vec<UndoManifest>,
     doubtful: Vec<String>,
 }
 
@@ -582,7 +582,7 @@ impl Evidence<'_> {
     }
 }
 
-fn kept_manifest(file: std::fs::File) -> Result<Manifest, UnreadContent> {
+fn kept_manifest(file: std::fs::File) -> Result<UndoManifest, UnreadContent> {
     let mut opened = patchadm_container::open_container(file)
         .map_err(|error| UnreadContent::Damaged(error.to_string()))?;
     read_manifest(&mut opened.reader)

@@ -9,7 +9,7 @@ use crate::transaction::journal::run_notes::{RunNotes, with_notes};
 use crate::transaction::objects::attributes::{may_have_back, without_rights};
 use crate::transaction::objects::identity::{ObjectState, is_there, state};
 use crate::transaction::objects::names::is_one_object;
-use crate::transaction::recover::left_to_owner::Claim;
+use crate::transaction::recover::left_to_owner::OwnerClaim;
 use crate::transaction::recover::recovery::{Recovered, read_believed, read_run_queue};
 use crate::transaction::safety_copies::{is_held, is_itself, is_like};
 use crate::transaction::settings::PackageManagers;
@@ -181,7 +181,7 @@ impl Foreseer<'_> {
     }
 
     /// A package manager wrote or removed the target, so the old object goes beside it.
-    fn leave_to(&mut self, claim: &Claim, op: &Op) -> Result<IsKnown, Cause> {
+    fn leave_to(&mut self, claim: &OwnerClaim, op: &Op) -> Result<IsKnown, Cause> {
         let mut place = None;
         if let Some(parent) = self.runner.parent_of(&op.path)?
             && let Some((stage, name)) = self.runner.staged_old(op)?

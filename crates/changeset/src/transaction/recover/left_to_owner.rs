@@ -16,7 +16,7 @@ use crate::transaction::switch::op_runner::{OpRunner, UndoStep};
 use patchadm_rootfs::Dir;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum OwnerClaim {
     Owned(String),
     TakenAway(String),
 }
@@ -29,12 +29,12 @@ impl OpRunner<'_> {
         op: &Op,
         target: ObjectState,
         next: UndoStep,
-    ) -> Result<Option<Claim>, Cause> {
+    ) -> Result<Option<OwnerClaim>, Cause> {
         let Some(managers) = self.managers.filter(|_| !op.db) else { return Ok(None) };
         if target == ObjectState::None {
             let brings_back = matches!(next, UndoStep::PutBack | UndoStep::Rebuild);
             let by = if brings_back { managers.former_owner(&op.path) } else { None };
-            return Ok(by.map(Claim::TakenAway));
+            return Ok(by.map(OwnerClaim::TakenAway));
         }
         let moves = matches!(
             next,
@@ -48,10 +48,10 @@ impl OpRunner<'_> {
             return Ok(None);
         }
         if target == ObjectState::Other {
-            return Ok(managers.owner(&op.path).map(Claim::Owned));
+            return Ok(managers.owner(&op.path).map(OwnerClaim::Owned));
         }
         let Some(parent) = self.parent_of(&op.path)? else { return Ok(None) };
-        Ok(self.writer_of(op, &parent)?.map(Claim::Owned))
+        Ok(self.writer_of(op, &parent)?.map(OwnerClaim::Owned))
     }
 
     /// Ignores the run's own object. The package may now have a directory of the run.
@@ -72,16 +72,16 @@ impl OpRunner<'_> {
         Ok(!op.db && self.writer_of(op, parent)?.is_some())
     }
 
-    pub(crate) fn claim_on_protected(&self, op: &Op, is_there: bool) -> Option<Claim> {
+    pub(crate) fn claim_on_protected(&self, op: &Op, is_there: bool) -> Option<OwnerClaim> {
         let managers = self.managers.filter(|_| !op.db)?;
         if is_there {
-            managers.writer(&op.path, &self.journal.run_record.time).map(Claim::Owned)
+            managers.writer(&op.path, &self.journal.run_record.time).map(OwnerClaim::Owned)
         } else {
-            managers.former_owner(&op.path).map(Claim::TakenAway)
+            managers.former_owner(&op.path).map(OwnerClaim::TakenAway)
         }
     }
 
-    pub(crate) fn leave_to(&mut self, claim: &Claim, op: &Op) -> Result<(), Cause> {
+    pub(crate) fn leave_to(&mut self, claim: &OwnerClaim, op: &Op) -> Result<(), Cause> {
         let mut place = None;
         if let Some(parent) = self.parent_of(&op.path)?
             && let Some((stage, name)) = self.staged_old(op)?
@@ -111,7 +111,7 @@ impl OpRunner<'_> {
     }
 }
 
-impl Claim {
+impl OwnerClaim {
     pub(crate) fn note(&self, shown: &str, place: Option<String>) -> String {
         let left = match self {
             Self::Owned(by) => format!("{shown} belongs to {by} now and stays"),

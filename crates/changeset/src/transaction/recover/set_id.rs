@@ -12,7 +12,7 @@ use crate::records::{RecordView, contents};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::names::{Dirs, RenameSupport};
 use crate::transaction::stage::domains::MARKER;
-use crate::transaction::stage::layout::Layout;
+use crate::transaction::stage::layout::StageLayout;
 use patchadm_rootfs::{
     CAPABILITY, Dir, FileType, Inode, Live, LiveKind, ObjectStatus, Result, Root, Timestamp,
 };
@@ -25,7 +25,7 @@ const DEEPEST: usize = 64;
 type FileId = ((u32, u32), Inode);
 
 /// Returns surveyed executables without set-id bits and capabilities.
-pub(crate) fn plain_objects(layout: &Layout<'_>) -> HashSet<String> {
+pub(crate) fn plain_objects(layout: &StageLayout<'_>) -> HashSet<String> {
     let is_plain = |live: &Live| {
         let is_file = matches!(live.kind, LiveKind::Regular { .. });
         let is_program = live.mode.bits() & 0o111 != 0;

@@ -87,7 +87,7 @@ pub(crate) struct ExchangedTree {
 
 /// In switch order.
 #[derive(Debug)]
-pub(crate) struct Layout<'p> {
+pub(crate) struct StageLayout<'p> {
     pub(crate) trees: Vec<LaidTree>,
     /// Folded items follow the item that contains them.
     pub(crate) items: Vec<LayoutItem<'p>>,
@@ -96,7 +96,7 @@ pub(crate) struct Layout<'p> {
     pub(crate) changes: &'p [Box<Change>],
 }
 
-impl Layout<'_> {
+impl StageLayout<'_> {
     pub(crate) fn place_of(&self, path: &ObjectPath) -> Option<usize> {
         let client = |place: &usize| self.items.get(*place).map(|item| &item.client);
         let found = self.by_path.partition_point(|place| client(place) <= Some(path)).checked_sub(1)?;
@@ -150,7 +150,7 @@ pub(crate) fn lay_out<'p>(
     prefix: &str,
     ledgers: &dyn Ledgers,
     trees: Vec<LaidTree>,
-) -> Result<Layout<'p>, Cause> {
+) -> Result<StageLayout<'p>, Cause> {
     let mut builder = LayoutBuilder {
         resolver: root.resolver(),
         root,
@@ -181,14 +181,14 @@ pub(crate) fn lay_out<'p>(
 }
 
 impl<'p> LayoutBuilder<'_, 'p> {
-    fn finish(self, changes: &'p [Box<Change>]) -> Layout<'p> {
+    fn finish(self, changes: &'p [Box<Change>]) -> StageLayout<'p> {
         let mut items = self.items;
         // Stable: parents come first, and folded items stay with their subtree. Cached keys sort in place.
         items.sort_by_cached_key(|item| item.rank);
         let mut by_path: Vec<usize> = (0..items.len()).collect();
         // Stable: of two items with one path, the last counts.
         by_path.sort_by(|one, other| items[*one].client.cmp(&items[*other].client));
-        Layout { trees: self.trees, items, by_path, changes }
+        StageLayout { trees: self.trees, items, by_path, changes }
     }
 
     fn change(&mut self, change: &'p Change) -> Result<(), Cause> {

@@ -13,7 +13,7 @@ use crate::plan::{Body, Member, NewObject};
 use crate::transaction::error::Cause;
 use crate::transaction::settings::{ContentSource, RunActivity, RunWatch};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::layout::{LayoutItem, StageLayout};
 use crate::transaction::stage::object_stager::{
     ObjectStager, StagedContent, StagedObjects, UndoDirectories, name_stored,
 };
@@ -28,7 +28,7 @@ const BATCH: (usize, usize) = (1 << 18, 32);
 pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) root: &'a Root,
     pub(crate) domains: &'a OpenDomains,
-    pub(crate) layout: &'a mut Layout<'p>,
+    pub(crate) layout: &'a mut StageLayout<'p>,
     pub(crate) watch: RunWatch<'a>,
     /// Sync first objects during staging: without undo data, no later step is long enough.
     pub(crate) syncs: bool,
@@ -36,12 +36,12 @@ pub(crate) struct LayoutStager<'a, 'p> {
 }
 
 struct WantedItems<'a, 'p> {
-    layout: &'a Layout<'p>,
+    layout: &'a StageLayout<'p>,
     places: Vec<usize>,
 }
 
 impl<'a> WantedItems<'a, '_> {
-    fn of<'p>(layout: &'a Layout<'p>, linked: &HashSet<usize>) -> WantedItems<'a, 'p> {
+    fn of<'p>(layout: &'a StageLayout<'p>, linked: &HashSet<usize>) -> WantedItems<'a, 'p> {
         let all = (0..layout.items.len()).filter(|place| file_of(layout, *place).is_some());
         let mut places: Vec<usize> = all.filter(|place| !linked.contains(place)).collect();
         places.sort_by_key(|place| file_of(layout, *place));
@@ -56,7 +56,7 @@ impl<'a> WantedItems<'a, '_> {
     }
 }
 
-fn file_of<'a>(layout: &'a Layout<'_>, place: usize) -> Option<(usize, &'a PackagePath)> {
+fn file_of<'a>(layout: &'a StageLayout<'_>, place: usize) -> Option<(usize, &'a PackagePath)> {
     match layout.items.get(place).and_then(LayoutItem::object).map(|new| &new.body) {
         Some(Body::Member(member)) => Some((member.package, &member.path)),
         _ => None,

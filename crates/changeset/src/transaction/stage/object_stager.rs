@@ -21,7 +21,7 @@ use crate::transaction::objects::identity::{identity, identity_of};
 use crate::transaction::objects::names::Dirs;
 use crate::transaction::settings::ContentSource;
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::layout::{LayoutItem, StageLayout};
 use patchadm_rootfs::{
     ACCESS_LIST, DEFAULT_LIST, Digest, Dir, FileType, Interrupt, InterruptibleRead, LiveKind, ObjectStatus,
     Root, RootError, Summing, Sums, WritableFile, Xattrs, is_label,
@@ -34,7 +34,7 @@ const WRITTEN_AT_ONCE: u64 = 128 << 10;
 pub(crate) struct ObjectStager<'a, 'p> {
     root: &'a Root,
     domains: &'a OpenDomains,
-    layout: &'a Layout<'p>,
+    layout: &'a StageLayout<'p>,
     interrupt: Interrupt<'a>,
     dirs: Dirs,
     handed_down: Option<(ObjectPath, Xattrs)>,
@@ -74,7 +74,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     pub(crate) fn new(
         root: &'a Root,
         domains: &'a OpenDomains,
-        layout: &'a Layout<'p>,
+        layout: &'a StageLayout<'p>,
         (keeps_digests, interrupt): (bool, Interrupt<'a>),
     ) -> Self {
         Self {

@@ -5,7 +5,7 @@
 use std::io::{BufWriter, Write as _};
 
 use crate::format::journal::{Identity, Journal, NotedDigest, Op, OpKind};
-use crate::format::undo_sidecars::{DELIVERED, DeliveredObject, write_listed};
+use crate::format::undo_sidecars::{DELIVERED, DeliveredIdentity, write_listed};
 use crate::plan::Plan;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
@@ -96,10 +96,10 @@ fn untouched(
 
 impl<'j> SwitchedObject<'j> {
     /// `None` without bytes. The object must be the staged one.
-    fn listed(&self) -> Option<(&'j ObjectPath, DeliveredObject)> {
+    fn listed(&self) -> Option<(&'j ObjectPath, DeliveredIdentity)> {
         let Identity { inode, b3, .. } = self.op.new.as_deref()?;
         let b3 = b3.as_ref().and_then(NotedDigest::digest)?;
-        Some((&self.op.path, DeliveredObject { inode: *inode, changed: self.changed, b3 }))
+        Some((&self.op.path, DeliveredIdentity { inode: *inode, changed: self.changed, b3 }))
     }
 }
 

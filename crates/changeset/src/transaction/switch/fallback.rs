@@ -23,7 +23,7 @@ use crate::transaction::objects::copies::copy_object;
 use crate::transaction::objects::identity::{ObjectState, identity, is_old_untouched, state_of};
 use crate::transaction::objects::names::{Dirs, RenameSupport, is_one_object, link};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::layout::{LayoutItem, StageLayout};
 use crate::transaction::switch::op_runner::{OpRunner, is_as_planned};
 use patchadm_rootfs::{Dir, FileType, Root};
 
@@ -136,7 +136,7 @@ fn second_name(staged: &[u8]) -> Vec<u8> {
 pub(crate) fn link_old_objects(
     root: &Root,
     domains: &OpenDomains,
-    layout: &mut Layout<'_>,
+    layout: &mut StageLayout<'_>,
 ) -> Result<(), Cause> {
     let mut dirs = Dirs::new(root);
     for item in &mut layout.items {

@@ -13,7 +13,7 @@ use crate::format::journal::{
     Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, done_sector, outcome_sector, parse_head,
     progress_sector,
 };
-use crate::format::manifest::{Manifest, ManifestHeader, ObjectRecord, RecordedState, encode};
+use crate::format::manifest::{ManifestHeader, ObjectRecord, RecordedState, UndoManifest, encode};
 use crate::plan::{
     Action, AttributeChange, Body, Change, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
     TreeFile, UndoArchive, UndoFormat, UndoPlace,
@@ -333,7 +333,7 @@ impl World {
             scripts: BTreeMap::new(),
             records: BTreeMap::new(),
             kept_records: BTreeMap::new(),
-            manifest: Manifest { header, objects, shlibs: Vec::new() },
+            manifest: UndoManifest { header, objects, shlibs: Vec::new() },
             format: UndoFormat::Gzip,
             place: UndoPlace::Save,
         }

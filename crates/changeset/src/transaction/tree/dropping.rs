@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use rustix::io::Errno;
 
 use crate::format::journal::{Journal, Op, OpKind, RunOutcome};
-use crate::format::tree_list::{ListedObject, ListedPath, TreeList};
+use crate::format::tree_list::{ListedIdentity, ListedPath, TreeList};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::names::is_one_object;
 use crate::transaction::recover::set_id::BitStripper;
@@ -104,11 +104,11 @@ impl<'a> GoingTree<'a> {
         self.op.list_name().as_bytes()
     }
 
-    fn goes<'l>(&self, listed: &'l ListedPath) -> Option<&'l ListedObject> {
+    fn goes<'l>(&self, listed: &'l ListedPath) -> Option<&'l ListedIdentity> {
         if self.is_old { listed.old.as_ref() } else { listed.new.as_ref() }
     }
 
-    fn stays<'l>(&self, listed: &'l ListedPath) -> Option<&'l ListedObject> {
+    fn stays<'l>(&self, listed: &'l ListedPath) -> Option<&'l ListedIdentity> {
         if self.is_old { listed.new.as_ref() } else { listed.old.as_ref() }
     }
 
@@ -259,7 +259,7 @@ pub(crate) struct StrangerKeeper<'a> {
     pub(crate) going: &'a ObjectPath,
 }
 
-struct Place {
+struct StrangerPlace {
     dir: Dir,
     name: Vec<u8>,
     is_own: bool,
@@ -305,8 +305,8 @@ impl StrangerKeeper<'_> {
     }
 
     /// Remakes a missing directory. If another object has its place, the kept object goes beside that.
-    fn place_of(&self, path: &[u8]) -> Result<Place, Cause> {
-        let beside = |dir: Dir, name: &[u8]| Ok(Place { dir, name: name.to_vec(), is_own: false });
+    fn place_of(&self, path: &[u8]) -> Result<StrangerPlace, Cause> {
+        let beside = |dir: Dir, name: &[u8]| Ok(StrangerPlace { dir, name: name.to_vec(), is_own: false });
         let top = match self.root.dir_if_there(&self.op.path) {
             Err(error) if error.errno() == Some(Errno::LOOP) => None,
             top => top?,
@@ -325,7 +325,7 @@ impl StrangerKeeper<'_> {
                 Some(_) => return beside(dir, name),
             };
         }
-        Ok(Place { dir, name: name.to_vec(), is_own: true })
+        Ok(StrangerPlace { dir, name: name.to_vec(), is_own: true })
     }
 
     fn make_again(&self, dir: &Dir, name: &[u8], path: &[u8]) -> Result<Dir, Cause> {
@@ -340,7 +340,7 @@ impl StrangerKeeper<'_> {
         Ok(made)
     }
 
-    fn name(&self, place: &Place, number: usize) -> Vec<u8> {
+    fn name(&self, place: &StrangerPlace, number: usize) -> Vec<u8> {
         let mut name = place.name.clone();
         if number > 0 {
             name.extend_from_slice(format!(".edited-{}", self.run).as_bytes());

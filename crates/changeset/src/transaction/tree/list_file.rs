@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::format::journal::{Journal, JournalError, NotedDigest, Op, OpKind};
-use crate::format::tree_list::{LARGEST, ListedObject, TreeList};
+use crate::format::tree_list::{LARGEST, ListedIdentity, TreeList};
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
 use crate::transaction::objects::identity::encoded;
@@ -70,9 +70,9 @@ pub(crate) struct KnownDirectory {
     pub(crate) xattrs: Xattrs,
 }
 
-pub(crate) fn listed(seen: &ObjectStatus, is_shared: bool) -> ListedObject {
+pub(crate) fn listed(seen: &ObjectStatus, is_shared: bool) -> ListedIdentity {
     let is_file = seen.file_type == FileType::Regular && !is_shared;
-    ListedObject {
+    ListedIdentity {
         file_type: seen.file_type.letter(),
         inode: seen.inode,
         size: is_file.then_some(seen.size),
@@ -87,7 +87,7 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-pub(crate) fn is_listed(seen: &ObjectStatus, listed: &ListedObject) -> bool {
+pub(crate) fn is_listed(seen: &ObjectStatus, listed: &ListedIdentity) -> bool {
     seen.inode == listed.inode
         && seen.file_type.letter() == listed.file_type
         && listed.size.is_none_or(|size| size == seen.size)

@@ -13,7 +13,9 @@ use crate::transaction::objects::attributes::{set_attributes, set_attributes_of_
 use crate::transaction::objects::copies::{copy_object, set_xattrs};
 use crate::transaction::objects::identity::{encoded, identity};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{ExchangedTree, LaidTree, Layout, LayoutItem, ToStage, TreeState};
+use crate::transaction::stage::layout::{
+    ExchangedTree, LaidTree, LayoutItem, StageLayout, ToStage, TreeState,
+};
 use crate::transaction::tree::list_file;
 use crate::transaction::tree::list_file::{KnownDirectory, KnownTree, OldTree, listed, split};
 use crate::transaction::tree::survey::{ExchangeReport, ExchangeWay, SurveyedObject, below, refused};
@@ -54,7 +56,7 @@ pub(crate) fn reports(trees: &[LaidTree]) -> Vec<ExchangeReport> {
 pub(crate) fn prepare_trees<'t>(
     root: &'t Root,
     domains: &OpenDomains,
-    layout: &Layout<'_>,
+    layout: &StageLayout<'_>,
     trees: &'t [LaidTree],
 ) -> Result<Vec<(usize, PreparedTree<'t>)>, Cause> {
     let exchanged = trees.iter().enumerate().filter_map(|(number, tree)| match &tree.state {
@@ -67,7 +69,7 @@ pub(crate) fn prepare_trees<'t>(
 pub(crate) fn settle_trees(
     prepared: Vec<(usize, PreparedTree<'_>)>,
     domains: &OpenDomains,
-    layout: &mut Layout<'_>,
+    layout: &mut StageLayout<'_>,
 ) -> Result<Vec<StagedExchange>, Cause> {
     let mut staged = Vec::new();
     for (number, prepared) in prepared {
@@ -104,7 +106,7 @@ pub(crate) struct PreparedTree<'t> {
 fn prepare<'t>(
     root: &'t Root,
     domains: &OpenDomains,
-    layout: &Layout<'_>,
+    layout: &StageLayout<'_>,
     (number, tree): (usize, &'t ExchangedTree),
 ) -> Result<PreparedTree<'t>, Cause> {
     let domain = domains.get(tree.domain)?;
@@ -297,7 +299,7 @@ pub(crate) struct SettledTree {
 fn settle(
     mut prepared: PreparedTree<'_>,
     domains: &OpenDomains,
-    layout: &Layout<'_>,
+    layout: &StageLayout<'_>,
     number: usize,
 ) -> Result<SettledTree, Cause> {
     let items: Vec<&LayoutItem<'_>> = layout.items.iter().filter(|item| item.tree == Some(number)).collect();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::libraries::planned::MemberKey;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_inputs::database::undo_data::{OldRecords, kept_records};
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::kept_libraries::ArchivedLibrary;
@@ -25,7 +25,7 @@ impl ArchivedLibraries {
     /// `index` is the archive's position among the sources. Fails if its records name objects of others.
     pub(in crate::operation) fn add(
         &mut self,
-        manifest: &Manifest,
+        manifest: &UndoManifest,
         image: &PackageImage,
         index: usize,
     ) -> Result<(), String> {

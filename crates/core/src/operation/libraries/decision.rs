@@ -17,8 +17,8 @@ use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::inventory::{Inventory, KeptLibraries};
 use patchadm_inputs::policy::LibraryWords;
 use patchadm_libraries::decision::{
-    Candidate, CandidateNode, CandidateOrigin, Consumer, ConsumerSource, LibraryChange, LibraryDecision,
-    Obstacle, OtherConsumer, OtherSource,
+    CandidateNode, CandidateOrigin, Consumer, ConsumerSource, LibraryCandidate, LibraryChange,
+    LibraryDecision, Obstacle, OtherConsumer, OtherSource,
 };
 use patchadm_libraries::{LibraryTree, Loader};
 use patchadm_planning::plan::clock::Now;
@@ -59,7 +59,7 @@ pub(super) struct Decided {
 pub(super) type NeededLibraries = BTreeMap<ObjectPath, (Option<String>, Vec<ToldConsumer>)>;
 
 struct KeptCandidates {
-    all: BTreeMap<ObjectPath, Candidate>,
+    all: BTreeMap<ObjectPath, LibraryCandidate>,
     recorded: BTreeMap<ObjectPath, ObjectPath>,
     archived: BTreeMap<ObjectPath, ArchivedLibrary>,
 }
@@ -131,7 +131,11 @@ impl DecisionInput<'_, '_> {
             };
             let Some(node) = node else { continue };
             let obstacle = self.is_taken(path).then_some(Obstacle::PathTaken);
-            candidates.add(path, physical, Candidate { node, origin: CandidateOrigin::Kept, obstacle });
+            candidates.add(
+                path,
+                physical,
+                LibraryCandidate { node, origin: CandidateOrigin::Kept, obstacle },
+            );
         }
         for (path, archived) in self.request.archived.into_iter().flat_map(|archived| &archived.objects) {
             let physical = self.paths.of(path);
@@ -144,7 +148,7 @@ impl DecisionInput<'_, '_> {
             }
             // The plan may remove an object there.
             let Some(node) = self.archived_node(archived) else { continue };
-            let candidate = Candidate { node, origin: CandidateOrigin::Archived, obstacle: None };
+            let candidate = LibraryCandidate { node, origin: CandidateOrigin::Archived, obstacle: None };
             candidates.add(path, physical, candidate);
             candidates.archived.insert(path.clone(), archived.clone());
         }
@@ -170,7 +174,7 @@ impl DecisionInput<'_, '_> {
         }
     }
 
-    fn taken_away(&self, change: &Change, before: &LibraryTree) -> Option<Candidate> {
+    fn taken_away(&self, change: &Change, before: &LibraryTree) -> Option<LibraryCandidate> {
         let is_replaced = match &change.action {
             Action::Delete => false,
             Action::Replace(_) => true,
@@ -193,7 +197,7 @@ impl DecisionInput<'_, '_> {
         } else {
             None
         };
-        Some(Candidate { node, origin: CandidateOrigin::TakenAway, obstacle })
+        Some(LibraryCandidate { node, origin: CandidateOrigin::TakenAway, obstacle })
     }
 
     fn is_taken(&self, path: &ObjectPath) -> bool {
@@ -236,7 +240,7 @@ impl DecisionInput<'_, '_> {
         candidates: &KeptCandidates,
         after: &LibraryTree,
     ) -> BTreeMap<ObjectPath, BTreeSet<OtherConsumer>> {
-        let is_file = |(_, candidate): &(&ObjectPath, &Candidate)| {
+        let is_file = |(_, candidate): &(&ObjectPath, &LibraryCandidate)| {
             matches!(candidate.node, CandidateNode::File(_)) && candidate.origin != CandidateOrigin::Archived
         };
         let files = candidates.all.iter().filter(is_file).map(|(path, _)| path.clone()).collect();
@@ -373,7 +377,7 @@ impl DecisionInput<'_, '_> {
 }
 
 impl KeptCandidates {
-    fn add(&mut self, recorded: &ObjectPath, physical: ObjectPath, candidate: Candidate) {
+    fn add(&mut self, recorded: &ObjectPath, physical: ObjectPath, candidate: LibraryCandidate) {
         self.recorded.insert(physical.clone(), recorded.clone());
         self.all.insert(physical, candidate);
     }

@@ -9,7 +9,7 @@ use crate::operation::libraries::decision::{Decided, DecisionInput, NeededLibrar
 use crate::operation::libraries::library_state::{LibraryState, ScannedRoot};
 use crate::operation::libraries::planned::{PhysicalPaths, PlannedFiles};
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths, decode};
+use patchadm_changeset::format::manifest::{ArchivedPaths, ObjectRecord, decode};
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, ledger, places};
 use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::policy::LibraryWords;
@@ -316,13 +316,13 @@ impl PatchedRecords<'_> {
 
     fn changed_library(self, patch: &AppliedPatch, package: &PkgInst, kept: &[ObjectPath]) -> bool {
         match self.told(&patch.id, package) {
-            Some(PatchedPaths::Manifest(manifest)) => {
+            Some(ArchivedPaths::Manifest(manifest)) => {
                 let changed =
                     manifest.objects.iter().filter(|record| record.has_path() && record.is_changed());
                 let mut paths = changed.filter_map(ObjectRecord::object_path);
                 paths.any(|path| is_library_name(path.name()) || kept.contains(&path))
             }
-            Some(PatchedPaths::Paths(paths)) => {
+            Some(ArchivedPaths::Paths(paths)) => {
                 paths.iter().any(|path| is_library_name(path.name()) || kept.contains(path))
             }
             None => true,
@@ -330,7 +330,7 @@ impl PatchedRecords<'_> {
     }
 
     /// `None` if undo data does not tell.
-    fn told(self, id: &PatchId, package: &PkgInst) -> Option<PatchedPaths> {
+    fn told(self, id: &PatchId, package: &PkgInst) -> Option<ArchivedPaths> {
         let ground = self.ground?;
         let name = installed::saved_as(self.view, package, id).ok()?;
         let ledger = ledger::counting(self.view, package).ok()?;

@@ -7,7 +7,8 @@ use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::inventory::{KEPT_FROM, KeptLibraries};
 use patchadm_inputs::policy::LibraryWords;
 use patchadm_libraries::decision::{
-    Candidate, CandidateNode, Consumer, ConsumerSource, LibraryDecision, LostNeed, Obstacle, OtherSource,
+    CandidateNode, Consumer, ConsumerSource, LibraryCandidate, LibraryDecision, LostNeed, Obstacle,
+    OtherSource,
 };
 use patchadm_libraries::{Follower, LibraryTree, NeedSource};
 use patchadm_planning::plan::Plan;
@@ -24,7 +25,7 @@ pub(super) struct ReportInput<'a> {
     pub(super) kept: &'a KeptLibraries,
     pub(super) settlement: &'a KeptSettlement,
     pub(super) recorded: &'a BTreeMap<ObjectPath, ObjectPath>,
-    pub(super) candidates: &'a BTreeMap<ObjectPath, Candidate>,
+    pub(super) candidates: &'a BTreeMap<ObjectPath, LibraryCandidate>,
     pub(super) returned: &'a BTreeSet<ObjectPath>,
     pub(super) owners: &'a ObjectOwners,
 }
@@ -87,7 +88,7 @@ impl ReportInput<'_> {
     fn kept_libraries(&self, decision: &LibraryDecision) -> Vec<KeptLibrary> {
         let mut libraries = Vec::new();
         for (physical, consumers) in &decision.kept {
-            let (Some(Candidate { node: CandidateNode::File(file), .. }), Some(path)) =
+            let (Some(LibraryCandidate { node: CandidateNode::File(file), .. }), Some(path)) =
                 (self.candidates.get(physical), self.recorded.get(physical))
             else {
                 continue;
@@ -118,7 +119,8 @@ impl ReportInput<'_> {
         decision: &LibraryDecision,
     ) -> BTreeMap<ObjectPath, (Option<String>, Vec<ToldConsumer>)> {
         let needed = decision.kept.iter().filter_map(|(physical, consumers)| {
-            let Candidate { node: CandidateNode::File(file), .. } = self.candidates.get(physical)? else {
+            let LibraryCandidate { node: CandidateNode::File(file), .. } = self.candidates.get(physical)?
+            else {
                 return None;
             };
             let path = self.recorded.get(physical)?.clone();
@@ -139,7 +141,8 @@ impl ReportInput<'_> {
     fn leads_to(&self, link: &ObjectPath, physical: &ObjectPath) -> bool {
         let mut at = link.clone();
         for _ in 0..40 {
-            let Some(Candidate { node: CandidateNode::Link(target), .. }) = self.candidates.get(&at) else {
+            let Some(LibraryCandidate { node: CandidateNode::Link(target), .. }) = self.candidates.get(&at)
+            else {
                 return at == *physical;
             };
             match at.link_source(target) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::stage::DIRECTORY;
-use patchadm_libraries::cache::{FileKey, LARGEST, MountName};
+use patchadm_libraries::cache::{CacheKey, LARGEST, MountName};
 use patchadm_libraries::elf::{self, ElfFacts, FilePieces};
 use patchadm_libraries::{ConfigFiles, FactsCache, LibraryFile, LibraryTree, LoaderSettings};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp, side_by_side};
@@ -71,7 +71,7 @@ pub struct LibraryScan {
     pub not_understood: Vec<(ObjectPath, String)>,
     /// Not entered, sorted.
     pub skipped: Vec<ObjectPath>,
-    known: Vec<(FileKey, Option<Arc<ElfFacts>>)>,
+    known: Vec<(CacheKey, Option<Arc<ElfFacts>>)>,
     mounts: Vec<MountName>,
 }
 
@@ -98,13 +98,13 @@ struct PendingDirectory {
 
 enum ScannedObject {
     Link(ObjectPath, Vec<u8>),
-    File { path: ObjectPath, inode: (u32, u64), key: Option<FileKey>, facts: Option<Arc<ElfFacts>> },
+    File { path: ObjectPath, inode: (u32, u64), key: Option<CacheKey>, facts: Option<Arc<ElfFacts>> },
 }
 
 #[derive(Default)]
 struct ScannedDirectory {
     met: Vec<ScannedObject>,
-    others: Vec<FileKey>,
+    others: Vec<CacheKey>,
     not_understood: Vec<(ObjectPath, String)>,
     skipped: Vec<ObjectPath>,
     next: Vec<PendingDirectory>,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::space::stored_space;
-use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
+use patchadm_changeset::format::manifest::{KEPT_MANIFEST, UndoManifest};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::undo_data::{ArchiveError, OldRecords, UndoData, UndoReader};
 use patchadm_inputs::format::ledger::SNAPSHOT;
@@ -114,7 +114,7 @@ impl GivenUp {
         package: &PkgInst,
         name: &str,
         save: &Save,
-        manifest: Manifest,
+        manifest: UndoManifest,
     ) -> Result<(), Failure> {
         let at = |file: &str| saved_file(package, name, file);
         let (view, archive) = (RecordView::live(root), self.undo.len());
@@ -149,7 +149,7 @@ pub(super) fn saved_file(package: &PkgInst, patch: &str, file: &str) -> Result<O
 }
 
 /// Adds lines about other patches from the saved pkginfo, which may be recorded nowhere else.
-fn with_patch_info(mut manifest: Manifest, records: &OldRecords) -> Manifest {
+fn with_patch_info(mut manifest: UndoManifest, records: &OldRecords) -> UndoManifest {
     let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::read(&file.bytes).ok());
     if let Some(saved) = saved {
         manifest.header.patch_info = info_of_others(&manifest, &saved);
@@ -158,7 +158,7 @@ fn with_patch_info(mut manifest: Manifest, records: &OldRecords) -> Manifest {
 }
 
 /// Keeps the manifest without saved contents.
-fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
+fn kept(package: &PkgInst, name: &str, mut manifest: UndoManifest) -> UndoArchive {
     for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
         record.member = None;
     }
@@ -179,7 +179,7 @@ mod tests {
             "obsoletes": [], "parameters": [], "made_records": [], "patch_info": {"200-01": "b"},
         });
         let header = serde_json::from_value(header).unwrap();
-        let manifest = Manifest { header, objects: Vec::new(), shlibs: Vec::new() };
+        let manifest = UndoManifest { header, objects: Vec::new(), shlibs: Vec::new() };
         let pkginfo = "PKG=X\nPATCHLIST=100-01 200-01\nPATCH_INFO_100-01=a\nPATCH_INFO_900-01=backed out\n";
         let file = RecordFile {
             bytes: Vec::from(pkginfo).into(),

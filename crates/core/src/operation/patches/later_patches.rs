@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::operation::failure::Failure;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, StateDifferences, UndoManifest};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed, ledger};
@@ -16,14 +16,14 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
-type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
+type LaterManifests = BTreeMap<(PkgInst, String), UndoManifest>;
 
 pub(super) struct LaterPatches<'a> {
     pub(super) root: &'a Root,
     pub(super) separator: &'a str,
     pub(super) inventory: &'a Inventory,
     pub(super) ledger: &'a dyn Fn(&PkgInst) -> Result<Rc<Ledger>, ArchiveError>,
-    pub(super) manifest: &'a dyn Fn(&PkgInst, &str) -> Option<Manifest>,
+    pub(super) manifest: &'a dyn Fn(&PkgInst, &str) -> Option<UndoManifest>,
     pub(super) id: &'a PatchId,
     pub(super) packages: &'a [PkgInst],
 }
@@ -47,7 +47,7 @@ impl LaterPatches<'_> {
 
     /// Returns later patches of other packages with a path that the patch (`manifests`) changed: several packages may
     /// own a path.
-    pub(super) fn elsewhere(&self, manifests: &[&Manifest]) -> Result<Vec<Elsewhere>, Failure> {
+    pub(super) fn elsewhere(&self, manifests: &[&UndoManifest]) -> Result<Vec<Elsewhere>, Failure> {
         let changed = manifests.iter().flat_map(|manifest| &manifest.objects);
         let changed: Vec<&ObjectRecord> = changed.filter(|record| !record.is_as_found()).collect();
         let listed =
@@ -142,7 +142,7 @@ pub(super) fn run_of(ledger: &Ledger, patch: &str) -> Option<u64> {
 }
 
 /// For patches whose runs do not tell: true if this one found what the other one put there, and not vice versa.
-fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
+fn is_behind(manifest: &UndoManifest, earlier: &[&ObjectRecord]) -> bool {
     let is_same = |one: &Option<RecordedState>, other: &Option<RecordedState>| match (one, other) {
         (Some(one), Some(other)) => {
             let differ = StateDifferences { device: false, ..StateDifferences::between(one, other) };

@@ -11,7 +11,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::patches::undo_states::UndoOfPatches;
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
+use patchadm_changeset::format::manifest::{ArchivedPaths, ObjectRecord};
 use patchadm_changeset::format::undo_sidecars::PathDigest;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed, marker, saves};
@@ -99,7 +99,7 @@ struct RemovableReader<'a> {
     ground: &'a RootAndPolicy,
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,
     ledgers: LedgerCache,
-    told: RefCell<BTreeMap<PatchOfPackage, Rc<PatchedPaths>>>,
+    told: RefCell<BTreeMap<PatchOfPackage, Rc<ArchivedPaths>>>,
 }
 
 impl RemovableReader<'_> {
@@ -113,7 +113,7 @@ impl RemovableReader<'_> {
         inventory: &Inventory,
         package: &PkgInst,
         patch: &str,
-    ) -> Result<Rc<PatchedPaths>, ArchiveError> {
+    ) -> Result<Rc<ArchivedPaths>, ArchiveError> {
         let of = (package.clone(), patch.to_owned());
         if let Some(known) = self.told.borrow().get(&of) {
             return Ok(known.clone());
@@ -139,7 +139,7 @@ impl RemovableReader<'_> {
         changed: &ChangedPaths,
         inventory: &mut Inventory,
     ) -> Result<Result<(), Failure>, Failure> {
-        let mut told: Vec<(&PkgInst, Rc<PatchedPaths>)> = Vec::new();
+        let mut told: Vec<(&PkgInst, Rc<ArchivedPaths>)> = Vec::new();
         for package in packages {
             let others = changed.others(&(package.clone(), id.to_string()));
             let later: BTreeSet<String> = self.later(id, package).collect();
@@ -162,7 +162,7 @@ impl RemovableReader<'_> {
         }
         inventory.patched_by = changed.patched_by(&told);
         let inventory = &*inventory;
-        let told: Vec<(&PkgInst, &PatchedPaths)> =
+        let told: Vec<(&PkgInst, &ArchivedPaths)> =
             told.iter().map(|(package, told)| (*package, &**told)).collect();
         let manifests: Vec<_> = told.iter().filter_map(|(_, told)| told.manifest()).collect();
         let has_room = manifests.iter().any(|manifest| makes_room(manifest));
@@ -228,12 +228,12 @@ impl ChangedPaths {
         all.filter_map(|at| self.patches.get(*at)).filter(|(_, patch)| *patch != of.1).collect()
     }
 
-    fn patched_by(&self, told: &[(&PkgInst, Rc<PatchedPaths>)]) -> BTreeMap<ObjectPath, Vec<String>> {
+    fn patched_by(&self, told: &[(&PkgInst, Rc<ArchivedPaths>)]) -> BTreeMap<ObjectPath, Vec<String>> {
         let paths = told.iter().flat_map(|(_, told)| match &**told {
-            PatchedPaths::Manifest(manifest) => {
+            ArchivedPaths::Manifest(manifest) => {
                 manifest.objects.iter().filter_map(ObjectRecord::object_path).collect()
             }
-            PatchedPaths::Paths(paths) => paths.clone(),
+            ArchivedPaths::Paths(paths) => paths.clone(),
         });
         let listed = |path: ObjectPath| {
             let places = self.by_path.get(&PathDigest::of(&path))?;

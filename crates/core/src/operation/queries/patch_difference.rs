@@ -13,7 +13,7 @@ use crate::operation::failure::Failure;
 use crate::operation::queries::patch_objects::{ObjectAction, records};
 use crate::operation::queries::recorded_path::PathFinder;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_changeset::transaction::Cause;
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoContent};
 use patchadm_inputs::database::{RecordView, installed, ledger, read_consistently};
@@ -160,7 +160,7 @@ struct ArchiveContent {
 }
 
 impl Archives<'_> {
-    fn open(&self, package: &PkgInst, id: &PatchId) -> Result<(Manifest, ArchiveContent), Failure> {
+    fn open(&self, package: &PkgInst, id: &PatchId) -> Result<(UndoManifest, ArchiveContent), Failure> {
         let name = installed::saved_as(self.view, package, id)?;
         let ledger = ledger::counting(self.view, package).map_err(ArchiveError::from)?;
         let reader = self.ground.undo_data(self.view, None);
@@ -175,7 +175,7 @@ impl Archives<'_> {
     }
 
     /// Skips unreadable manifests.
-    fn later(&self, package: &PkgInst, id: &PatchId) -> Vec<(PatchId, Manifest)> {
+    fn later(&self, package: &PkgInst, id: &PatchId) -> Vec<(PatchId, UndoManifest)> {
         let Ok(ledger) = ledger::counting(self.view, package) else { return Vec::new() };
         let reader = self.ground.undo_data(self.view, None);
         let list = self.applied.packages().iter().filter(|records| records.package == *package);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::{
-    ObjectRecord, PatchedPaths, RecordedState, StateDifferences, encode,
+    ArchivedPaths, ObjectRecord, RecordedState, StateDifferences, encode,
 };
 use patchadm_changeset::format::undo_sidecars::PathDigest;
 use patchadm_inputs::database::undo_data::ArchiveError;
@@ -111,12 +111,12 @@ impl<'a> PatchReader<'a> {
         let (Some(ground), Some(ledger)) = (ground, self.ledger(package)) else { return Ok(nothing) };
         let has_undo = ledger.line(&name).is_none_or(|line| line.archive().is_some());
         Ok(match ground.undo_data(view, None).told((package, params), &name, ledger) {
-            Ok(PatchedPaths::Manifest(manifest)) => {
+            Ok(ArchivedPaths::Manifest(manifest)) => {
                 let listed = manifest.objects.iter().filter(|record| record.is_listed() || record.kept);
                 let objects = listed.filter_map(|record| object(record, has_undo)).collect();
                 PatchedPackage { objects, known: true, ..nothing }
             }
-            Ok(PatchedPaths::Paths(mut paths)) => {
+            Ok(ArchivedPaths::Paths(mut paths)) => {
                 paths.sort();
                 paths.dedup();
                 PatchedPackage { objects: paths.into_iter().map(PatchedObject::named).collect(), ..nothing }
@@ -223,7 +223,7 @@ fn of_package(
     let name = installed::saved_as(view, package, id)?;
     let Ok(ledger) = ledger::counting(view, package) else { return Ok(None) };
     let told = ground.undo_data(view, None).told((package, &Params::default()), &name, &ledger);
-    let Ok(PatchedPaths::Manifest(manifest)) = told else { return Ok(None) };
+    let Ok(ArchivedPaths::Manifest(manifest)) = told else { return Ok(None) };
     let kept: BTreeSet<String> =
         manifest.objects.iter().filter(|record| record.kept).map(|record| record.path.clone()).collect();
     let suffix = format!(".patch-{}", encode(id.as_str().as_bytes()));

@@ -18,7 +18,7 @@ use crate::operation::patches::undo_states::UndoState;
 use crate::operation::queries::select::PackagePattern;
 use crate::operation::record_damage::{damage_of_stages, find_damage};
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use patchadm_changeset::format::manifest::{self, Manifest, decode};
+use patchadm_changeset::format::manifest::{self, UndoManifest, decode};
 use patchadm_inputs::database::agreement::{ForeignChange, foreign_changes};
 use patchadm_inputs::database::undo_data::{ArchiveError, VerifiedManifest};
 use patchadm_inputs::database::{
@@ -355,7 +355,7 @@ fn delivered(
 }
 
 /// A path that the patch left alone or removed no longer counts for earlier patches.
-fn note(delivered: &mut DeliveredFiles, patch: &PatchId, manifest: &Manifest) {
+fn note(delivered: &mut DeliveredFiles, patch: &PatchId, manifest: &UndoManifest) {
     for record in manifest.objects.iter().filter(|record| !record.kept) {
         let Some(path) = record.object_path() else { continue };
         let line = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
@@ -453,7 +453,7 @@ fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<Pkg
 }
 
 impl ArchiveVerifier<'_> {
-    fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<Manifest>) {
+    fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<UndoManifest>) {
         let earlier = self.ledgers.get(&of.package).and_then(|ledger| ledger.earlier(&of.saved_as));
         // The next reader of an unreadable ledger reports the error.
         let is_named = !self.ledgers.contains_key(&of.package)
@@ -479,7 +479,7 @@ impl ArchiveVerifier<'_> {
         self.ledgers.get(&of.package)?.line(&of.saved_as)
     }
 
-    fn read(&self, of: &ArchiveToVerify) -> Result<(ArchiveState, Option<Manifest>), ArchiveError> {
+    fn read(&self, of: &ArchiveToVerify) -> Result<(ArchiveState, Option<UndoManifest>), ArchiveError> {
         let view = RecordView::live(&self.ground.root);
         let reader = self.ground.undo_data(&view, self.undo_dir);
         if let Some(ledger) = self.ledgers.get(&of.package)
@@ -503,7 +503,7 @@ impl ArchiveVerifier<'_> {
 }
 
 /// `None` if it cannot be read.
-fn manifest(ground: &RootAndPolicy, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
+fn manifest(ground: &RootAndPolicy, package: &PkgInst, saved_as: &str) -> Option<UndoManifest> {
     let view = RecordView::live(&ground.root);
     let ledger = ledger::counting(&view, package).ok()?;
     ground.undo_data(&view, None).known_manifest(package, saved_as, &ledger, &never).ok()?

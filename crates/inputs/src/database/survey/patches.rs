@@ -11,7 +11,7 @@ use crate::database::undo_data::{ArchiveError, UndoReader};
 use crate::database::{DatabaseError, RecordView};
 use crate::format::ledger::Ledger;
 use crate::inventory::Inventory;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::{Dir, RootError};
@@ -162,7 +162,7 @@ impl PatchSurvey<'_> {
         &mut self,
         inventory: &Inventory,
         (package, patch): (&PkgInst, &str),
-        manifest: &Manifest,
+        manifest: &UndoManifest,
         is_believed: bool,
     ) {
         for record in manifest.objects.iter().filter(|record| record.is_listed()) {

@@ -13,7 +13,7 @@ use patchadm_changeset::archive_file::{
     self, ArchiveFileError, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent,
     digest_of, stream,
 };
-use patchadm_changeset::format::manifest::{KEPT_RECORDS, MANIFEST, Manifest, RECORDS, decode};
+use patchadm_changeset::format::manifest::{KEPT_RECORDS, MANIFEST, RECORDS, UndoManifest, decode};
 use patchadm_rootfs::{
     Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, RootError, Sums, Timestamp,
 };
@@ -72,7 +72,7 @@ impl UndoArchiveFile {
         digest.map_err(|error| ArchiveError::or_interrupted(error, interrupt))
     }
 
-    pub(super) fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
+    pub(super) fn manifest(&self) -> Result<Option<UndoManifest>, ArchiveError> {
         Ok(UnboundArchive::new(self.handle()?, self.shown.clone()).manifest()?)
     }
 
@@ -93,7 +93,7 @@ impl UndoArchiveFile {
     }
 
     /// Opens the archive as a package; its objects may lie in undo directories, if the manifest says so.
-    pub(super) fn into_source(self, manifest: Option<&Manifest>) -> Result<(Source, Image), SourceError> {
+    pub(super) fn into_source(self, manifest: Option<&UndoManifest>) -> Result<(Source, Image), SourceError> {
         match manifest.and_then(|manifest| StoredContent::of(&self.root, manifest)) {
             None => source::open(Origin::File(self.file, Path::new(&self.shown)), Extent::Everything),
             Some(stored) => {
@@ -114,7 +114,7 @@ impl UndoArchiveFile {
         &self,
         package: &PkgInst,
         interrupt: Interrupt<'_>,
-    ) -> Result<(Result<Option<Manifest>, UnreadContent>, Digest), ArchiveError> {
+    ) -> Result<(Result<Option<UndoManifest>, UnreadContent>, Digest), ArchiveError> {
         let mut raw = Hashing::new(InterruptibleRead::new(FromStart::new(&self.file), interrupt));
         let read = read_all(&mut raw, package, (&self.root, interrupt));
         let copied = io::copy(&mut raw, &mut io::sink());
@@ -127,7 +127,7 @@ impl UndoArchiveFile {
         &self,
         package: &PkgInst,
         interrupt: Interrupt<'_>,
-    ) -> Result<Option<Manifest>, ArchiveError> {
+    ) -> Result<Option<UndoManifest>, ArchiveError> {
         let bytes = InterruptibleRead::new(FromStart::new(&self.file), interrupt);
         let read = read_all(bytes, package, (&self.root, interrupt));
         ArchiveError::unless_interrupted(interrupt)?;
@@ -143,7 +143,7 @@ fn read_all(
     bytes: impl Read,
     package: &PkgInst,
     (root, interrupt): (&Root, Interrupt<'_>),
-) -> Result<Option<Manifest>, UnreadContent> {
+) -> Result<Option<UndoManifest>, UnreadContent> {
     let mut stream = stream(bytes).map_err(|error| error.to_string())?;
     let [of] = stream.packages() else { return Err("it holds more than one package".to_owned().into()) };
     if of.inst.abbreviation() != package.abbreviation() {
@@ -158,7 +158,7 @@ fn read_all(
             {
                 let mut bytes = Vec::new();
                 stream.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-                manifest = Some(Manifest::parse(&bytes)?);
+                manifest = Some(UndoManifest::parse(&bytes)?);
                 Sums::of(&mut bytes.as_slice())
             } else {
                 Sums::of(&mut stream)
@@ -192,7 +192,7 @@ fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), S
     if same { Ok(()) } else { Err(format!("{} does not have the size and sum of its pkgmap", entry.path)) }
 }
 
-fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
+fn agrees_with(manifest: &UndoManifest, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     for object in manifest.all_objects() {
         let (Some(member), Some(was)) = (&object.member, &object.was) else { continue };
         let path = PackagePath::new(&decode(member)).map_err(|error| format!("manifest: {error}"))?;
@@ -231,7 +231,7 @@ pub enum UndoContentError {
 impl UndoContent {
     pub(super) fn whole(
         archive: UndoArchiveFile,
-        manifest: Option<&Manifest>,
+        manifest: Option<&UndoManifest>,
     ) -> Result<Self, UndoContentError> {
         let path = archive.path().to_owned();
         let (source, image) = archive.into_source(manifest)?;
@@ -239,13 +239,13 @@ impl UndoContent {
         Ok(Self { source, image, records })
     }
 
-    pub(super) fn described(archive: UndoArchiveFile) -> Result<Option<(Manifest, Self)>, ArchiveError> {
+    pub(super) fn described(archive: UndoArchiveFile) -> Result<Option<(UndoManifest, Self)>, ArchiveError> {
         let path = archive.path().to_owned();
         let root = archive.root().clone();
         let opened = archive.into_descriptions();
         let (source, image) = opened.map_err(|error| damaged(&path, error.problem.to_string()))?;
         let bytes = image.packages.first().and_then(|one| one.install.get(MANIFEST));
-        let manifest = bytes.map(|bytes| Manifest::parse(bytes)).transpose();
+        let manifest = bytes.map(|bytes| UndoManifest::parse(bytes)).transpose();
         let manifest = manifest.map_err(|error| UnreadContent::from(error).of(&path))?;
         let records = saved_records(&image, manifest.as_ref(), &path)?;
         let stored = manifest.as_ref().and_then(|manifest| StoredContent::of(&root, manifest));
@@ -255,7 +255,7 @@ impl UndoContent {
 
     pub(super) fn records(
         archive: UndoArchiveFile,
-        manifest: &Manifest,
+        manifest: &UndoManifest,
     ) -> Result<OldRecords, UndoContentError> {
         let path = archive.path().to_owned();
         let (_, image) = archive.into_descriptions()?;
@@ -263,7 +263,11 @@ impl UndoContent {
     }
 }
 
-fn saved_records(image: &Image, manifest: Option<&Manifest>, path: &str) -> Result<OldRecords, ArchiveError> {
+fn saved_records(
+    image: &Image,
+    manifest: Option<&UndoManifest>,
+    path: &str,
+) -> Result<OldRecords, ArchiveError> {
     let Some(bytes) = image.packages.first().and_then(|one| one.install.get(RECORDS)) else {
         return Ok(OldRecords::new());
     };

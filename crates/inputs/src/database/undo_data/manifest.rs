@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use patchadm_changeset::format::manifest::{FILES, Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{FILES, ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_svr4::package::{ContentsLine, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 const NANOSECONDS_OF_A_SECOND: u32 = 1_000_000_000;
 
-pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Option<String> {
+pub(super) fn fault(manifest: &UndoManifest, patch: &str, package: &PkgInst) -> Option<String> {
     let header = &manifest.header;
     let is_same = |text: &str| text == patch || same_id(text, patch);
     if !rule::holds("manifest.header.patch", is_same(&header.patch))
@@ -32,7 +32,7 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
 }
 
 /// A run could have made the undo directories, and they contain every saved object.
-fn fault_of_files(manifest: &Manifest) -> Option<&'static str> {
+fn fault_of_files(manifest: &UndoManifest) -> Option<&'static str> {
     let files = manifest.header.files.as_ref();
     let is_named = manifest.header.features.iter().any(|word| word == FILES);
     if !rule::holds("manifest.header.files", files.is_some() == is_named) {
@@ -57,7 +57,7 @@ fn fault_of_files(manifest: &Manifest) -> Option<&'static str> {
     (!rule::holds("manifest.file", are_possible)).then_some("`file` is no place of an object, or of two")
 }
 
-fn fault_of_objects(manifest: &Manifest, package: &PkgInst) -> Option<String> {
+fn fault_of_objects(manifest: &UndoManifest, package: &PkgInst) -> Option<String> {
     let (mut paths, reserved) = (HashSet::new(), reserved());
     manifest.objects.iter().find_map(|record| {
         let reason = if rule::holds("manifest.path.once", paths.insert(record.path.as_str())) {
@@ -70,7 +70,7 @@ fn fault_of_objects(manifest: &Manifest, package: &PkgInst) -> Option<String> {
 }
 
 /// Kept libraries belong to the package in the header.
-fn fault_of_libraries(manifest: &Manifest) -> Option<String> {
+fn fault_of_libraries(manifest: &UndoManifest) -> Option<String> {
     let (header, mut paths, reserved) = (&manifest.header, HashSet::new(), reserved());
     let named: HashSet<&str> = header.kept.iter().map(String::as_str).collect();
     let is_package = |name: &&str| PkgInst::new(name).is_ok() && *name != header.package;
@@ -212,12 +212,12 @@ mod tests {
         }
     }
 
-    fn manifest(objects: Vec<ObjectRecord>) -> Manifest {
+    fn manifest(objects: Vec<ObjectRecord>) -> UndoManifest {
         let header = ManifestHeader::of("100-01", "X", &"0".repeat(16));
-        Manifest { header, objects, shlibs: Vec::new() }
+        UndoManifest { header, objects, shlibs: Vec::new() }
     }
 
-    fn fault_of(manifest: &Manifest) -> Option<String> {
+    fn fault_of(manifest: &UndoManifest) -> Option<String> {
         fault(manifest, "100-01", &PkgInst::new("X").unwrap())
     }
 
@@ -261,7 +261,7 @@ mod tests {
         good.header.files = Some(files("/var/sadm/patchadm/undo/RUN"));
         good.header.features.push(FILES.to_owned());
         assert_eq!(fault_of(&good), None);
-        let lies: [fn(&mut Manifest); 4] = [
+        let lies: [fn(&mut UndoManifest); 4] = [
             |lying| lying.objects[0].file = Some("1/1".into()),
             |lying| lying.objects[0].file = Some("0/../1".into()),
             |lying| lying.objects[0].member = None,
@@ -300,13 +300,13 @@ mod tests {
         told.shlibs = vec![library.clone()];
         assert_eq!(fault_of(&told), None);
 
-        let twice = Manifest { shlibs: vec![library.clone(), library.clone()], ..told.clone() };
+        let twice = UndoManifest { shlibs: vec![library.clone(), library.clone()], ..told.clone() };
         assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
         let own = ObjectRecord { line: Some(encode(LINE.as_bytes()).into()), ..library };
-        let of_another = Manifest { shlibs: vec![own], ..told.clone() };
+        let of_another = UndoManifest { shlibs: vec![own], ..told.clone() };
         assert!(fault_of(&of_another).unwrap().ends_with("`line` is not that of the kept package"));
         for kept in [vec!["X".to_owned()], vec!["../X".to_owned()]] {
-            let mut lying = Manifest { shlibs: Vec::new(), ..told.clone() };
+            let mut lying = UndoManifest { shlibs: Vec::new(), ..told.clone() };
             lying.header.kept = kept;
             assert!(fault_of(&lying).unwrap().starts_with("`kept` names"));
         }

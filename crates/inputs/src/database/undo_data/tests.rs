@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;
 use patchadm_changeset::format::manifest;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest};
 use patchadm_rootfs::{Digest, FileType, Interrupt, Timestamp, never};
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
@@ -43,7 +43,7 @@ fn state(bytes: &[u8]) -> RecordedState {
 pub(in crate::database) type Replaced<'a> = (&'a str, &'a [u8], &'a [u8]);
 
 /// Returns the manifest of patch `patch` for package X in the root of [`MARKER`].
-fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
+fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> UndoManifest {
     let record = |(path, old, new): &Replaced<'_>| ObjectRecord {
         path: (*path).to_owned(),
         was: Some(state(old)),
@@ -57,7 +57,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         file: None,
     };
     let header = manifest::ManifestHeader::of(patch, "X", MARKER);
-    Manifest { header, objects: objects.iter().map(record).collect(), shlibs: Vec::new() }
+    UndoManifest { header, objects: objects.iter().map(record).collect(), shlibs: Vec::new() }
 }
 
 /// Returns the line of `contents` of such a file.
@@ -67,7 +67,7 @@ fn line(path: &str, bytes: &[u8]) -> String {
 }
 
 /// Returns the archive of such a patch, not compressed; `manifest` is left out of that of another program.
-fn plain(manifest: Option<&Manifest>, objects: &[Replaced<'_>]) -> Vec<u8> {
+fn plain(manifest: Option<&UndoManifest>, objects: &[Replaced<'_>]) -> Vec<u8> {
     let mut pkgmap = String::from(": 1 9\n");
     let mut members: Vec<(Vec<u8>, Vec<u8>)> = vec![(b"pkginfo".to_vec(), b"PKG=X\n".to_vec())];
     if let Some(manifest) = manifest {

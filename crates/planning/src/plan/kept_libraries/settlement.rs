@@ -104,7 +104,8 @@ pub struct KeptSettlement {
 
 impl KeptInput<'_> {
     pub fn settle(&self) -> Result<KeptSettlement, Reason> {
-        let mut settling = Settling { input: self, done: KeptSettlement::default(), after: BTreeMap::new() };
+        let mut settling =
+            KeptSettling { input: self, done: KeptSettlement::default(), after: BTreeMap::new() };
         settling.objects()?;
         settling.directories();
         settling.packages()?;
@@ -152,13 +153,13 @@ impl KeptInput<'_> {
     }
 }
 
-struct Settling<'a, 'i> {
+struct KeptSettling<'a, 'i> {
     input: &'a KeptInput<'i>,
     done: KeptSettlement,
     after: BTreeMap<ObjectPath, PkgInst>,
 }
 
-impl Settling<'_, '_> {
+impl KeptSettling<'_, '_> {
     fn objects(&mut self) -> Result<(), Reason> {
         let input = self.input;
         for path in input.kept.paths() {

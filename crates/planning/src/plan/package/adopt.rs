@@ -22,11 +22,11 @@ use patchadm_svr4::package::{
 use super::package_records::{DamagedPackage, RecordedBefore, package_records};
 use crate::plan::clock::Now;
 use crate::plan::parameters::merged;
-use crate::plan::plan_builder::below;
+use crate::plan::plan_builder::{below, refuse_reserved};
 use crate::plan::records::package_path;
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::target::PackageTarget;
-use crate::plan::{LedgerChange, Plan, RecordChange, reserved, space};
+use crate::plan::{LedgerChange, Plan, RecordChange, space};
 
 const BLOCK: u64 = 512;
 
@@ -234,7 +234,7 @@ impl<'a> Adoption<'a> {
             return Ok(());
         }
         let place = inventory.physical.get(path).unwrap_or(path);
-        reserved::check(path, place).map_err(|problem| Reason::Object {
+        refuse_reserved(path, place).map_err(|problem| Reason::Object {
             package: self.software.package.clone(),
             path: path.to_string(),
             problem,

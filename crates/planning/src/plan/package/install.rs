@@ -12,13 +12,12 @@ use patchadm_rootfs::LiveKind;
 use patchadm_svr4::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::space as format_of_space;
-use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 
 use super::depend::{compatible_versions, needing_installed_version, unmet_at_installation};
-use super::given_up::{GivenUpObject, consider_edits, given_up, take_away, yielding};
 use super::package_records::{DamagedPackage, RecordedBefore, package_records};
-use super::remove::{about_patches, refuse_to_take_away};
+use super::remove::{about_patches, owned, refuse_to_take_away};
 use crate::plan::clock::Now;
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::links::sources_first;
@@ -29,7 +28,7 @@ use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::records::package_path;
 use crate::plan::refusal::{Command, ObjectInUse, Reason, Refusal};
 use crate::plan::script_schedule::steps::MappedObject;
-use crate::plan::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
+use crate::plan::scripts::{InstallScripts, SystemScripts, class_scripts, is_passing, is_recorded};
 use crate::plan::target::{PackageTarget, Wanted, is_patch};
 use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, parameters, space};
 
@@ -789,4 +788,104 @@ impl Installation<'_> {
     fn old_version(&self, package: &PkgInst) -> Option<&Installed> {
         self.inventory.packages.get(package).filter(|old| self.replaces(old))
     }
+}
+
+/// An object that only the old version of a replaced package has. It goes as in a removal, and an edited file is kept
+/// under another name. Objects of class scripts stay, without an owner.
+#[derive(Clone, Copy, Debug)]
+struct GivenUpObject<'a> {
+    path: &'a ObjectPath,
+    line: &'a ContentsLine,
+    /// A class script owns the object, so the program must not touch it.
+    is_by_script: bool,
+}
+
+impl GivenUpObject<'_> {
+    fn yields(&self) -> bool {
+        !self.is_by_script && !self.is_shared() && !self.line.object.ftype.is_directory()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.line.owners.len() > 1
+    }
+}
+
+/// Directories and links on the way to new objects stay with the package.
+fn given_up<'a>(
+    (package, old): (&PkgInst, &Installed),
+    wanted: &[Wanted<'_>],
+    inventory: &'a Inventory,
+    system: &SystemScripts,
+) -> Vec<GivenUpObject<'a>> {
+    let staying: BTreeSet<&[u8]> = wanted.iter().map(|each| each.path.as_bytes()).collect();
+    let above: BTreeSet<&[u8]> = wanted.iter().flat_map(|each| each.path.ancestors_bytes()).collect();
+    let leads_on = |line: &ContentsLine| {
+        let ftype = line.object.ftype;
+        above.contains(line.path.as_bytes()) && (ftype.is_directory() || ftype == Ftype::Symlink)
+    };
+    let classes: BTreeSet<&str> = owned(package, inventory).map(|(_, _, class)| class).collect();
+    let has_script = |class: &&str| !class_scripts(old, class, system).is_empty();
+    let scripted: BTreeSet<&str> = classes.into_iter().filter(has_script).collect();
+    owned(package, inventory)
+        .filter(|(path, line, _)| !staying.contains(path.as_bytes()) && !leads_on(line))
+        .map(|(path, line, class)| GivenUpObject {
+            path,
+            line,
+            is_by_script: scripted.contains(class) && !line.object.ftype.is_directory(),
+        })
+        .collect()
+}
+
+fn consider_edits(
+    edits: &mut Edits<'_>,
+    package: &PkgInst,
+    given_up: &[GivenUpObject<'_>],
+) -> Result<(), Reason> {
+    let mut going = given_up.iter().filter(|one| !one.is_by_script && !one.is_shared());
+    going.try_for_each(|one| edits.consider((package, false), one.path, None))
+}
+
+fn yielding(given_up: &[GivenUpObject<'_>]) -> BTreeSet<ObjectPath> {
+    given_up.iter().filter(|one| one.yields()).map(|one| one.path.clone()).collect()
+}
+
+fn take_away(
+    draft: &mut PlanBuilder<'_>,
+    package: &PkgInst,
+    given_up: &[GivenUpObject<'_>],
+    edits: &Edits<'_>,
+) -> Result<(), Reason> {
+    given_up.iter().try_for_each(|one| take_one_away(draft, package, one, &edits.handling(one.path)))
+}
+
+fn take_one_away(
+    draft: &mut PlanBuilder<'_>,
+    package: &PkgInst,
+    given_up: &GivenUpObject<'_>,
+    handling: &Handling,
+) -> Result<(), Reason> {
+    let GivenUpObject { path, line, is_by_script } = *given_up;
+    if is_by_script {
+        let is_shared = draft.disown(package, path, line.clone());
+        if !is_shared && draft.old(path).is_some() {
+            let path = draft.inventory.show(path);
+            let class = &line.object.class;
+            draft.notes.push(format!("{path} stays, and no package owns it: class {class} has a script"));
+        }
+        return Ok(());
+    }
+    if !line.object.ftype.is_directory() && draft.claim(package, path).is_err() {
+        // the new version has the same place under another path
+        draft.disown(package, path, line.clone());
+        return Ok(());
+    }
+    let live = draft.old(path).filter(|live| !live.is_directory());
+    if let (Handling::CopyFirst(suffix), Some(old)) = (handling, live) {
+        draft.keep_copy(package, path, old, suffix).map_err(|problem| Reason::Object {
+            package: package.clone(),
+            path: path.to_string(),
+            problem,
+        })?;
+    }
+    draft.delete(package, path)
 }

@@ -6,17 +6,19 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use patchadm_inputs::inventory::{Installed, Inventory};
-use patchadm_inputs::native::{FIXED_IN, NativeRegistration, differing_of, fixed_in_parameter};
+use patchadm_inputs::native::{
+    FIXED_IN, NativeManager, NativeRegistration, differing_of, fixed_in_parameter,
+};
 use patchadm_inputs::policy::{Edited, Policy};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_rootfs::{Interrupt, Live, LiveKind};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
-use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, PackagePath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, FIXES, FixRecord, PatchId, PatchMacros, PatchRecords};
 
-use super::apply_notes::{announcements, maker_notes};
 use super::backout_proof::must_have_way_back;
 use super::engine::{Bookkeeping, ChosenScripts, PlannedScript, Role, applying};
 use super::patch_plan::{PackagePlan, PatchListChange, PatchPlan};
@@ -32,13 +34,13 @@ use crate::plan::parameters::{
 };
 use crate::plan::plan_builder::{PlanBuilder, native_owner};
 use crate::plan::records::{RecordChanges, package_path, patch_path};
-use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::refusal::{Command, Reason, Refusal, Wording};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::scripts::is_kept;
 use crate::plan::target::{PackageTarget, Wanted, base_directory};
 use crate::plan::{
-    Action, LedgerChange, LedgerPatch, Plan, RecordChange, TreeContent, UndoArchive, UndoFormat, records,
-    space,
+    Action, Body, Change, LedgerChange, LedgerPatch, Plan, RecordChange, TreeContent, UndoArchive,
+    UndoFormat, records, space,
 };
 
 /// Plans until a signal comes. `applied` are the patch records of the packages in `inventory`, or the error of reading
@@ -752,5 +754,125 @@ impl ApplyPlanner<'_> {
             interrupted::refuse_scripts(name, installed, self.id(), &self.policy.separator)?;
         }
         Ok(())
+    }
+}
+
+/// Notes about native operations that fail while a patch is applied: dpkg's messages would not name the patch.
+fn announcements(draft: &PlanBuilder<'_>, id: &PatchId) -> Vec<String> {
+    let directory = draft.changes.values().find_map(|change| kept_directory(draft, change));
+    let shared: Vec<(&ObjectPath, String)> =
+        draft.changes.values().filter_map(|change| shared_file(draft, change)).collect();
+    let root = draft.inventory.prefix.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
+    let remove = Wording::of_verbs(Path::new(&root)).removal(id.as_str());
+    let first = format!("back {id} out before ({remove})");
+    let mut notes = Vec::new();
+    if let Some((directory, package)) = directory {
+        notes.push(format!(
+            "only {package} has the directory {directory}, and {id} adds to it: a version of {package} that makes it a symbolic \
+             link stops with `directory '{directory}' contains files not owned by package {package}, cannot switch to symlink`; \
+             {first}"
+        ));
+    }
+    if let Some((path, package)) = shared.first() {
+        let more = match shared.len() {
+            1 => String::new(),
+            number => format!(" (and {} more)", number - 1),
+        };
+        notes.push(format!(
+            "{path}{more} is shared by all architectures of {package}, and {id} replaces it: dpkg refuses another architecture \
+             with `trying to overwrite shared '{path}', which is different from other instances of package {package}`; {first}"
+        ));
+    }
+    notes
+}
+
+fn kept_directory(draft: &PlanBuilder<'_>, change: &Change) -> Option<(ObjectPath, String)> {
+    let Action::Add(_) = &change.action else { return None };
+    let origin = draft
+        .inventory
+        .native_origin(&change.package)
+        .filter(|origin| origin.manager == NativeManager::Dpkg)?;
+    let directory = change.path.parent()?;
+    let is_alone = draft.inventory.native_owners.is_own_alone(&directory, &origin);
+    is_alone.then_some((directory, origin.name))
+}
+
+fn shared_file<'c>(draft: &PlanBuilder<'_>, change: &'c Change) -> Option<(&'c ObjectPath, String)> {
+    let Action::Replace(new) = &change.action else { return None };
+    let owners = &draft.inventory.native_owners;
+    let origin =
+        draft.inventory.native_origin(&change.package).filter(|origin| owners.is_multi_arch(origin))?;
+    let is_shared = !matches!(new.body, Body::Directory)
+        && owners.is_own_alone(&change.path, &origin)
+        && !change.path.as_bytes().split(|&byte| byte == b'/').any(is_of_one_architecture);
+    is_shared.then_some((&change.path, origin.name))
+}
+
+fn is_of_one_architecture(name: &[u8]) -> bool {
+    let words: Vec<&[u8]> = name.split(|&byte| byte == b'-').collect();
+    match words.as_slice() {
+        [_, kernel, _] => [&b"linux"[..], b"kfreebsd"].contains(kernel),
+        [_, system] => *system == b"gnu",
+        _ => false,
+    }
+}
+
+const MOST_PATHS: usize = 5;
+
+fn maker_notes(
+    inventory: &Inventory,
+    target: &PackageTarget<'_>,
+    wanted: &[Wanted<'_>],
+) -> Result<Vec<String>, Reason> {
+    let package = &target.package;
+    let is_same = |one: &&Wanted<'_>| inventory.lines.get(&one.path).is_some_and(|line| is_equal(one, line));
+    let same: Vec<&ObjectPath> = wanted.iter().filter(is_same).map(|one| &one.path).collect();
+    let resolved = |path: &PackagePath| target.resolve(path);
+    let deletes: Vec<ObjectPath> = target.image.deletes.iter().map(resolved).collect::<Result<_, _>>()?;
+    let is_absent =
+        |path: &&ObjectPath| !inventory.lines.contains_key(*path) && !inventory.live.contains_key(*path);
+    let absent: Vec<&ObjectPath> = deletes.iter().filter(is_absent).collect();
+    let mut notes = Vec::new();
+    if !same.is_empty() {
+        let paths = listed(inventory, &same);
+        notes.push(format!("package {package}: delivered as recorded, without a change: {paths}"));
+    }
+    if !absent.is_empty() {
+        let paths = listed(inventory, &absent);
+        let are = if absent.len() == 1 { "is" } else { "are" };
+        notes.push(format!("package {package}: the patch deletes {paths}, which {are} not installed"));
+    }
+    Ok(notes)
+}
+
+fn is_equal(wanted: &Wanted<'_>, line: &ContentsLine) -> bool {
+    let (new, old) = (&wanted.object, &line.object);
+    let is_known = new.content.size.is_some() && new.content.cksum.is_some();
+    let is_content = new.content.size == old.content.size && new.content.cksum == old.content.cksum;
+    let is_as_before = is_content && new.attributes == old.attributes;
+    new.ftype.is_regular() && old.ftype.is_regular() && is_known && is_as_before
+}
+
+fn listed(inventory: &Inventory, paths: &[&ObjectPath]) -> String {
+    let shown = paths.iter().take(MOST_PATHS).map(|path| inventory.show(path).to_string());
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(MOST_PATHS) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_one_architecture_have_its_triplet() {
+        for name in ["x86_64-linux-gnu", "arm-linux-gnueabihf", "i386-gnu", "x86_64-kfreebsd-gnu"] {
+            assert!(is_of_one_architecture(name.as_bytes()), "{name}");
+        }
+        for name in ["doc", "linux", "libc6-dev", "util-linux", "util-linux-extra-doc", ""] {
+            assert!(!is_of_one_architecture(name.as_bytes()), "{name}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
+use patchadm_changeset::format::manifest::{ObjectRecord, UndoManifest, decode};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::{Edited, Policy};
 use patchadm_rootfs::Interrupt;
@@ -14,7 +14,7 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, Later, LaterUndo, UndoSources};
 use super::backout_records::{RecordsAfter, RecordsBefore, TakenRecords, fold};
-use super::chains::{Chains, Run};
+use super::chains::{ChainSegment, Chains};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::interrupted::why_interrupted;
 use super::later::{Among, AppliedPackages, ListedPatches, changed_elsewhere, refuse_saved_before};
@@ -57,7 +57,7 @@ pub fn may_back_out(
 
 /// Returns false if several patches with these manifests have a path that is one of several names of a file: a change
 /// of one name changes the others, too.
-pub fn may_go_as_one(manifests: &[&Manifest]) -> bool {
+pub fn may_go_as_one(manifests: &[&UndoManifest]) -> bool {
     let records = || manifests.iter().flat_map(|manifest| &manifest.objects);
     let is_name = |record: &&ObjectRecord| {
         [&record.was, &record.became].into_iter().flatten().any(|state| state.group.is_some())
@@ -427,7 +427,7 @@ impl<'a> Backout<'a> {
 
     /// An archive of another patch or package would restore foreign files. The ledger says if it belongs to
     /// this root, not the header: a root may get another marker.
-    fn check_header(&self, id: &PatchId, package: &PkgInst, manifest: &Manifest) -> Result<(), Reason> {
+    fn check_header(&self, id: &PatchId, package: &PkgInst, manifest: &UndoManifest) -> Result<(), Reason> {
         let header = &manifest.header;
         let bad = |reason: String| Err(Reason::BadUndoData { package: package.clone(), reason });
         let patch = PatchId::parse(&header.patch, &self.policy.separator);
@@ -455,7 +455,7 @@ impl<'a> GoingPackage<'a> {
         self.listed.all_chains(&self.manifests())
     }
 
-    fn manifests(&self) -> BTreeMap<&'a PatchId, &'a Manifest> {
+    fn manifests(&self) -> BTreeMap<&'a PatchId, &'a UndoManifest> {
         let manifests = self.patches.iter().filter_map(|(id, archive)| Some((*id, archive.manifest?)));
         manifests.collect()
     }
@@ -478,7 +478,7 @@ impl<'a> GoingPackage<'a> {
 
     pub(super) fn live<'g>(&'g self, chains: &Chains<'_>) -> Vec<LivePatch<'g, 'a>> {
         let place = |id: &PatchId| chains.order.iter().position(|patch| patch.id == *id);
-        let (mut live, mut runs) = (Vec::new(), HashMap::<usize, Vec<&Run<'_>>>::new());
+        let (mut live, mut runs) = (Vec::new(), HashMap::<usize, Vec<&ChainSegment<'_>>>::new());
         for run in chains.runs.iter().filter(|run| run.heir.is_none()) {
             runs.entry(run.content_saver().unwrap_or(run.first()).at).or_default().push(run);
         }
@@ -496,7 +496,7 @@ impl<'a> GoingPackage<'a> {
                 objects.push(record);
             }
             objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-            let manifest = Manifest { header: manifest.header.clone(), objects, shlibs: Vec::new() };
+            let manifest = UndoManifest { header: manifest.header.clone(), objects, shlibs: Vec::new() };
             live.push(LivePatch { going: self, id, archive, manifest, last });
         }
         live
@@ -507,7 +507,7 @@ pub(super) struct LivePatch<'g, 'a> {
     going: &'g GoingPackage<'a>,
     id: &'a PatchId,
     archive: &'a BackoutArchive<'a>,
-    manifest: Manifest,
+    manifest: UndoManifest,
     /// The last patch with the path, if that is another one.
     last: HashMap<ObjectPath, PatchId>,
 }
@@ -530,7 +530,7 @@ impl LivePatch<'_, '_> {
     }
 }
 
-fn live_record(run: &Run<'_>) -> ObjectRecord {
+fn live_record(run: &ChainSegment<'_>) -> ObjectRecord {
     let (first, last) = (run.first().record, run.last().record);
     let saver = run.content_saver().map_or(first, |link| link.record);
     // If no patch changed the object, only its line comes back.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::plan::UndoPlace;
 use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::UndoManifest;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::source::PackageImage;
 use patchadm_svr4::package::PkgInst;
@@ -26,7 +26,7 @@ pub struct BackoutArchive<'a> {
     /// The backout package made by scripts of the patch, if `image` is the snapshot beside it; its scripts run.
     pub made_by_scripts: Option<&'a PackageImage>,
     /// `None` in an archive of the classic tools.
-    pub manifest: Option<&'a Manifest>,
+    pub manifest: Option<&'a UndoManifest>,
     /// Saved files of the package's directory in the database.
     pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
     /// The ledger of the root names the archive by digest. Any other archive restores set-id bits, capabilities,
@@ -44,7 +44,7 @@ pub struct LaterUndo<'a> {
     pub package: &'a PkgInst,
     /// The name of its save directory.
     pub patch: String,
-    pub manifest: &'a Manifest,
+    pub manifest: &'a UndoManifest,
     /// `None` if only the manifest is kept.
     pub archive: Option<LaterArchive<'a>>,
 }
@@ -94,7 +94,7 @@ pub struct GoingPatch {
 #[derive(Clone, Debug, Default)]
 pub struct BackOutOptions {
     /// Readable manifests of later patches.
-    pub later: BTreeMap<(PkgInst, String), Manifest>,
+    pub later: BTreeMap<(PkgInst, String), UndoManifest>,
     /// Later patches with undo data of an earlier form.
     pub earlier: BTreeSet<(PkgInst, String)>,
     /// Later patches whose archives scripts made.
@@ -113,7 +113,7 @@ pub struct BackOutOptions {
 pub struct Elsewhere {
     pub patch: String,
     /// In that package.
-    pub manifest: Manifest,
+    pub manifest: UndoManifest,
 }
 
-pub(super) type Later<'a> = Vec<(PatchId, Option<&'a Manifest>)>;
+pub(super) type Later<'a> = Vec<(PatchId, Option<&'a UndoManifest>)>;

@@ -18,10 +18,10 @@ use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSourc
 use super::patch_plan::PatchPlan;
 use super::projected_root::ProjectedRoot;
 use crate::plan::clock::Now;
-use crate::plan::known_links::{KnownLinks, place_of};
 use crate::plan::links::root_of;
 use crate::plan::plan_builder::{below, can_come_back, turns};
 use crate::plan::refusal::{ObjectProblem, Reason};
+use crate::plan::target::{KnownLinks, place_of};
 use crate::plan::{Action, Body, Change, NewObject, Plan, UndoArchive, UndoPlace};
 
 type ProofContext<'a> = (&'a str, &'a Now, Interrupt<'a>);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::{Manifest, encode};
+use patchadm_changeset::format::manifest::{UndoManifest, encode};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::remote::RemoteArchive;
@@ -171,7 +171,7 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
 }
 
 /// Returns the lines of applied patches that an archive has, in its manifest or in the pkginfo that it saved.
-pub fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, String> {
+pub fn info_of_others(manifest: &UndoManifest, old: &Params) -> BTreeMap<String, String> {
     let list = old.text("PATCHLIST");
     let saved = list.split_whitespace().filter_map(|id| {
         let value = old.get(&format!("{}{id}", parameters::PATCH_INFO))?;
@@ -298,7 +298,7 @@ impl TakenRecords {
 }
 
 impl SavedByPatch {
-    fn of(manifest: &Manifest, params: Params, records: &BTreeMap<Vec<u8>, RecordFile>) -> Self {
+    fn of(manifest: &UndoManifest, params: Params, records: &BTreeMap<Vec<u8>, RecordFile>) -> Self {
         let saved = records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo");
         let made = manifest.header.made_records.iter().map(|name| (name.clone().into_bytes(), None));
         let mut found: RecordsFound = made.collect();
@@ -311,7 +311,7 @@ impl RecordedPackage<'_> {
     /// Passes the old state to the next patch that set or wrote it, or restores it.
     fn hand_down(
         &self,
-        manifest: &Manifest,
+        manifest: &UndoManifest,
         before: &SavedByPatch,
         later: &Later<'_>,
     ) -> Result<Left, Reason> {
@@ -358,7 +358,7 @@ impl RecordedPackage<'_> {
 
 /// Removes a parameter that later patches only clear by omission.
 fn hand_down_parameters(
-    manifest: &Manifest,
+    manifest: &UndoManifest,
     before: &Params,
     later: &Later<'_>,
     left: &mut Left,
@@ -381,14 +381,14 @@ fn hand_down_parameters(
 }
 
 fn classes_without(
-    manifest: &Manifest,
+    manifest: &UndoManifest,
     before: &Params,
     later: &Later<'_>,
     left: &mut Left,
     taken: &mut TakenOver,
 ) {
     left.set_again.insert(CLASSES.to_owned());
-    let brought = |manifest: &Manifest| {
+    let brought = |manifest: &UndoManifest| {
         let text = manifest.header.classes.as_deref()?;
         Some(text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     };
@@ -412,7 +412,7 @@ fn classes_without(
 }
 
 /// True as well for an archive that does not list its records.
-fn writes(manifest: &Manifest, name: &[u8]) -> bool {
+fn writes(manifest: &UndoManifest, name: &[u8]) -> bool {
     let is_it = |known: &String| {
         known.as_bytes() == name || name.ends_with(b"/") && known.as_bytes().starts_with(name)
     };

@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, StateDifferences, UndoManifest};
 use patchadm_rootfs::FileType;
 use patchadm_svr4::patch::PatchId;
 
 #[derive(Clone, Debug)]
 pub(super) struct ChainPatch<'a> {
     pub(super) id: PatchId,
-    pub(super) manifest: Option<&'a Manifest>,
+    pub(super) manifest: Option<&'a UndoManifest>,
     pub(super) goes: bool,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Link<'a> {
 
 /// Consecutive going patches of a path, without a staying patch between them.
 #[derive(Clone, Debug)]
-pub(super) struct Run<'a> {
+pub(super) struct ChainSegment<'a> {
     links: Vec<Link<'a>>,
     /// The next staying patch. `None` at the end of the chain.
     pub(super) heir: Option<Link<'a>>,
@@ -40,14 +40,14 @@ struct PassedDirectory<'a> {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inheritance<'r, 'a> {
-    pub(super) runs: Vec<&'r Run<'a>>,
+    pub(super) runs: Vec<&'r ChainSegment<'a>>,
     pub(super) directories: Vec<&'a ObjectRecord>,
 }
 
 #[derive(Debug)]
 pub(super) struct Chains<'a> {
     pub(super) order: Vec<ChainPatch<'a>>,
-    pub(super) runs: Vec<Run<'a>>,
+    pub(super) runs: Vec<ChainSegment<'a>>,
     directories: Vec<PassedDirectory<'a>>,
     /// By path of a going patch, the staying patches with objects below it.
     below: HashMap<&'a str, Vec<usize>>,
@@ -55,7 +55,7 @@ pub(super) struct Chains<'a> {
     passed: HashSet<(usize, &'a str)>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> ChainSegment<'a> {
     pub(super) fn path(&self) -> &'a str {
         self.first().record.path.as_str()
     }
@@ -167,7 +167,7 @@ impl<'a> Chains<'a> {
                 runs.push(run);
             }
         }
-        let links = runs.iter().flat_map(Run::links);
+        let links = runs.iter().flat_map(ChainSegment::links);
         let linked = links.map(|link| (link.at, link.record.path.as_str())).chain(passed.iter().copied());
         Self { linked: linked.collect(), order, runs, directories, below: heirs.below, passed }
     }
@@ -191,7 +191,7 @@ impl<'a> Chains<'a> {
     }
 
     /// Returns a staying patch between run and heir with objects below the path.
-    pub(super) fn used_below(&self, run: &Run<'_>) -> Option<&PatchId> {
+    pub(super) fn used_below(&self, run: &ChainSegment<'_>) -> Option<&PatchId> {
         let until = run.heir.map_or(usize::MAX, |heir| heir.at);
         let between = run.saver().unwrap_or(run.first()).at + 1..until;
         let mut used = self.below.get(run.path()).into_iter().flatten();
@@ -220,10 +220,10 @@ impl<'a> Chains<'a> {
     }
 }
 
-fn runs_of<'a>(links: &[Link<'a>], order: &[ChainPatch<'a>]) -> Vec<Run<'a>> {
+fn runs_of<'a>(links: &[Link<'a>], order: &[ChainPatch<'a>]) -> Vec<ChainSegment<'a>> {
     let goes = |link: &Link<'a>| order.get(link.at).is_some_and(|patch| patch.goes);
-    let run = |links, heir| Run { links, heir, followers: Vec::new() };
-    let mut runs: Vec<Run<'a>> = Vec::new();
+    let run = |links, heir| ChainSegment { links, heir, followers: Vec::new() };
+    let mut runs: Vec<ChainSegment<'a>> = Vec::new();
     let mut open: Vec<Link<'a>> = Vec::new();
     for link in links {
         if goes(link) {
@@ -342,7 +342,7 @@ mod tests {
     }
 
     /// A manifest of `PATH BEFORE AFTER` triples; `-` is nothing, `/` a directory.
-    fn manifest(objects: &[(&str, &str, &str)], delivered: bool) -> Manifest {
+    fn manifest(objects: &[(&str, &str, &str)], delivered: bool) -> UndoManifest {
         let state = |text: &str| (text != "-").then(|| state(text));
         let objects = objects.iter().map(|(path, was, became)| ObjectRecord {
             path: (*path).to_owned(),
@@ -352,11 +352,11 @@ mod tests {
             ..NOTHING.clone()
         });
         let header = ManifestHeader::of("", "", "");
-        Manifest { header, objects: objects.collect(), shlibs: Vec::new() }
+        UndoManifest { header, objects: objects.collect(), shlibs: Vec::new() }
     }
 
-    fn chains<'a>(manifests: &'a [Manifest], going: &[usize]) -> Chains<'a> {
-        let patch = |(at, manifest): (usize, &'a Manifest)| ChainPatch {
+    fn chains<'a>(manifests: &'a [UndoManifest], going: &[usize]) -> Chains<'a> {
+        let patch = |(at, manifest): (usize, &'a UndoManifest)| ChainPatch {
             id: PatchId::new(&format!("{}-01", 100 + at)).unwrap(),
             manifest: Some(manifest),
             goes: going.contains(&at),
@@ -366,7 +366,7 @@ mod tests {
 
     /// Each run: path, first and last patch, the heir.
     fn shown(chains: &Chains<'_>) -> Vec<(String, usize, usize, Option<usize>)> {
-        let run = |run: &Run<'_>| {
+        let run = |run: &ChainSegment<'_>| {
             (run.path().to_owned(), run.first().at, run.last().at, run.heir.map(|heir| heir.at))
         };
         chains.runs.iter().map(run).collect()

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_changeset::format::manifest::{
-    Manifest, ObjectRecord, PatchedPaths, RecordedState, decode, encode,
+    ArchivedPaths, ObjectRecord, RecordedState, UndoManifest, decode, encode,
 };
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::policy::Policy;
@@ -14,12 +14,12 @@ use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchRecords};
 
 use super::backout_input::{BackOutOptions, Elsewhere, Later};
-use super::chains::{ChainPatch, Chains, Link, Run, is_made_on_the_way};
+use super::chains::{ChainPatch, ChainSegment, Chains, Link, is_made_on_the_way};
 use crate::plan::refusal::{Command, HandOnProblem, Reason, Refusal};
 use crate::plan::scripts::SystemScripts;
 
 /// By package and patch.
-pub type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
+pub type LaterManifests = BTreeMap<(PkgInst, String), UndoManifest>;
 
 type Listed = BTreeMap<ObjectPath, Vec<String>>;
 
@@ -54,7 +54,7 @@ impl<'a> Among<'a> {
         Ok(self.all.listed(package)?.later(self.id))
     }
 
-    fn chains<'m>(&self, package: &PkgInst, manifest: &'m Manifest) -> Result<Chains<'m>, Reason>
+    fn chains<'m>(&self, package: &PkgInst, manifest: &'m UndoManifest) -> Result<Chains<'m>, Reason>
     where
         'a: 'm,
     {
@@ -83,7 +83,7 @@ pub(super) struct ListedPatches<'a>(Vec<ListedPatch<'a>>);
 struct ListedPatch<'a> {
     id: PatchId,
     stays: bool,
-    manifest: Option<&'a Manifest>,
+    manifest: Option<&'a UndoManifest>,
 }
 
 impl<'a> ListedPatches<'a> {
@@ -110,18 +110,18 @@ impl<'a> ListedPatches<'a> {
         self.0.iter().position(|other| other.id == *id)
     }
 
-    pub(super) fn chains(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> Chains<'a> {
+    pub(super) fn chains(&self, manifests: &BTreeMap<&PatchId, &'a UndoManifest>) -> Chains<'a> {
         let from_first = self.0.iter().skip_while(|one| one.stays);
         Chains::of(from_first.map(|one| one.in_chain(manifests)).collect())
     }
 
-    pub(super) fn all_chains(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> Chains<'a> {
+    pub(super) fn all_chains(&self, manifests: &BTreeMap<&PatchId, &'a UndoManifest>) -> Chains<'a> {
         Chains::of(self.0.iter().map(|one| one.in_chain(manifests)).collect())
     }
 }
 
 impl<'a> ListedPatch<'a> {
-    fn in_chain(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> ChainPatch<'a> {
+    fn in_chain(&self, manifests: &BTreeMap<&PatchId, &'a UndoManifest>) -> ChainPatch<'a> {
         let manifest = if self.stays { self.manifest } else { manifests.get(&self.id).copied() };
         ChainPatch { id: self.id.clone(), manifest, goes: !self.stays }
     }
@@ -157,7 +157,7 @@ pub(super) fn refuse_saved_before(
 ) -> Result<(), Reason> {
     let Some(patches) = listed.get(path) else { return Ok(()) };
     // A directory that a later patch found as it delivers it stays.
-    let has = |manifest: &Manifest| {
+    let has = |manifest: &UndoManifest| {
         let mut records = manifest.objects.iter().filter(|record| record.has_path() && record.is_changed());
         records.any(|record| decode(&record.path) == path.as_bytes())
     };
@@ -175,7 +175,7 @@ pub(super) fn refuse_saved_before(
 /// packages, with save directories and owners of the paths. Objects are not examined.
 pub fn may_leave(
     id: &PatchId,
-    told: &[(&PkgInst, &PatchedPaths)],
+    told: &[(&PkgInst, &ArchivedPaths)],
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
@@ -188,10 +188,10 @@ pub fn may_leave(
         for (package, told) in told {
             let later = among.later(package)?;
             match told {
-                PatchedPaths::Manifest(manifest) => {
+                ArchivedPaths::Manifest(manifest) => {
                     all.push((*package, among.chains(package, manifest)?));
                 }
-                PatchedPaths::Paths(paths) => paths
+                ArchivedPaths::Paths(paths) => paths
                     .iter()
                     .try_for_each(|path| refuse_saved_before(path, &later, &inventory.patched_by))?,
             }
@@ -204,7 +204,7 @@ pub fn may_leave(
 
 /// Returns true if a patch with this manifest made a directory or link that a later patch may have objects below
 /// without having its path. A directory on the way to its objects is handed down.
-pub fn makes_room(manifest: &Manifest) -> bool {
+pub fn makes_room(manifest: &UndoManifest) -> bool {
     let is_room = |state: &RecordedState| matches!(state.kind, FileType::Directory | FileType::Symlink);
     let is_made =
         |record: &&ObjectRecord| changes(record) && !stays_directory(record) && !is_made_on_the_way(record);
@@ -295,7 +295,7 @@ impl Judged<'_> {
         }
     }
 
-    fn refuse_unknown(&self, run: &Run<'_>) -> Result<(), Reason> {
+    fn refuse_unknown(&self, run: &ChainSegment<'_>) -> Result<(), Reason> {
         let after = self.chains.order.iter().enumerate().skip(run.first().at + 1);
         let mut unknown = after.filter(|(_, patch)| patch.manifest.is_none() && !patch.goes).peekable();
         if unknown.peek().is_none() || run.first().record.is_as_found() {
@@ -314,7 +314,7 @@ impl Judged<'_> {
         }
     }
 
-    fn refuse_used(&self, run: &Run<'_>) -> Result<(), Reason> {
+    fn refuse_used(&self, run: &ChainSegment<'_>) -> Result<(), Reason> {
         let Some(saver) = run.saver() else { return Ok(()) };
         if are_both_directories(saver.record.was.as_ref(), run.last().record.became.as_ref()) {
             return Ok(());
@@ -328,7 +328,7 @@ impl Judged<'_> {
         }
     }
 
-    fn problem(&self, run: &Run<'_>, heir: Link<'_>) -> Option<HandOnProblem> {
+    fn problem(&self, run: &ChainSegment<'_>, heir: Link<'_>) -> Option<HandOnProblem> {
         let links = || run.links().iter().copied().chain([heir]);
         if links().any(|link| self.ran_scripts(link.at)) {
             return Some(HandOnProblem::Scripts);
@@ -374,10 +374,10 @@ impl Judged<'_> {
     }
 
     /// The heir left attributes open that were changed before it: without those patches it would have found others.
-    fn takes_over_rights(&self, run: &Run<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
+    fn takes_over_rights(&self, run: &ChainSegment<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
         let Some(became) = &heir.record.became else { return false };
         let header = self.chains.order.get(heir.at).and_then(|patch| patch.manifest);
-        let open = header.and_then(|manifest: &Manifest| manifest.header.open_attributes.as_ref());
+        let open = header.and_then(|manifest: &UndoManifest| manifest.header.open_attributes.as_ref());
         let found = heir.record.was.as_ref();
         let is_open = |letter: char, is_same: bool| match open {
             Some(open) => open.get(run.path()).is_some_and(|letters| letters.contains(letter)),
@@ -455,7 +455,7 @@ struct JoinedNames<'a> {
 }
 
 impl<'a> JoinedNames<'a> {
-    fn add(&mut self, manifest: &'a Manifest) {
+    fn add(&mut self, manifest: &'a UndoManifest) {
         let mut groups: BTreeMap<(bool, u32), &'a str> = BTreeMap::new();
         for record in &manifest.objects {
             let path = record.path.as_str();
@@ -486,7 +486,7 @@ impl<'a> JoinedNames<'a> {
         self.files.insert(other, file);
     }
 
-    fn of(&self, manifest: Option<&'a Manifest>) -> BTreeMap<usize, OwnNames<'a>> {
+    fn of(&self, manifest: Option<&'a UndoManifest>) -> BTreeMap<usize, OwnNames<'a>> {
         let mut names: BTreeMap<usize, OwnNames<'a>> = BTreeMap::new();
         let records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
         let is_own = |record: &&ObjectRecord| record.delivered || record.became.is_none() && !record.kept;
@@ -521,7 +521,7 @@ fn linked_to(line: Option<&str>) -> Option<String> {
     Some(encode(line.path.parent()?.join(&target).ok()?.as_bytes()))
 }
 
-fn takes_over_xattrs(run: &Run<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
+fn takes_over_xattrs(run: &ChainSegment<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
     let Some(became) = &heir.record.became else { return false };
     let of = |state: Option<&RecordedState>| state.map(inherited).unwrap_or_default();
     let (before, made) = (of(saver.record.was.as_ref()), of(run.last().record.became.as_ref()));

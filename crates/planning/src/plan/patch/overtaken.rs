@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode, encode};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode, encode};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::source::PackageImage;
@@ -43,7 +43,7 @@ pub struct PatchOfPackage<'a> {
     pub id: &'a PatchId,
     pub package: &'a PkgInst,
     /// `None` if no undo data has one.
-    pub manifest: Option<&'a Manifest>,
+    pub manifest: Option<&'a UndoManifest>,
     /// The native version that it was applied to; `None` if unknown.
     pub version: Option<String>,
 }
@@ -405,7 +405,7 @@ pub struct TrimmedPatch<'a> {
     /// Changed by its own manager.
     pub package: &'a PkgInst,
     pub id: &'a PatchId,
-    pub manifest: &'a Manifest,
+    pub manifest: &'a UndoManifest,
     /// The earlier patches of the package, and the later ones that stand.
     pub others: OtherPatches,
 }
@@ -420,7 +420,7 @@ pub struct OtherPatches {
 /// The remainder of a patch's undo data.
 pub struct Trimmed {
     /// Without the paths that it no longer holds.
-    pub manifest: Manifest,
+    pub manifest: UndoManifest,
     /// Escaped paths that it hands over or now counts as found free.
     pub left_out: BTreeSet<String>,
     /// Escaped paths that now count as free before the patch.
@@ -444,7 +444,7 @@ impl TrimmedPatch<'_> {
     pub fn trimmed(&self, standings: &Standings, is_listed: impl Fn(&ObjectPath) -> bool) -> Trimmed {
         let stands = standings.standing.contains(self.id);
         let mut trimmed = Trimmed {
-            manifest: Manifest { objects: Vec::new(), ..self.manifest.clone() },
+            manifest: UndoManifest { objects: Vec::new(), ..self.manifest.clone() },
             left_out: BTreeSet::new(),
             freed: BTreeSet::new(),
         };

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode, recorded_xattrs};
+use patchadm_changeset::format::manifest::{
+    ObjectRecord, RecordedState, UndoManifest, decode, recorded_xattrs,
+};
 use patchadm_inputs::native::NativeRegistration;
 use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, FileType, Interrupt, Live, LiveKind, Xattrs};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, Mode, Object, ObjectPath, PackagePath, PkgInst};
@@ -23,7 +25,7 @@ pub(super) struct Restoring<'a> {
     pub(super) package: &'a PkgInst,
     pub(super) index: usize,
     pub(super) saved: HashMap<&'a PackagePath, ContentInfo>,
-    pub(super) manifest: &'a Manifest,
+    pub(super) manifest: &'a UndoManifest,
     /// False if the root does not vouch for the archive (see [`BackoutArchive`](super::backout_input::BackoutArchive)).
     pub(super) bound: bool,
     pub(super) native: Option<&'a str>,
@@ -167,7 +169,7 @@ impl<'a> Restoring<'a> {
 
     fn changed_by(&self, draft: &PlanBuilder<'_>, path: &ObjectPath) -> Option<String> {
         let patches = draft.inventory.patched_by.get(path);
-        let has = |id: &PatchId, manifest: Option<&Manifest>| {
+        let has = |id: &PatchId, manifest: Option<&UndoManifest>| {
             let in_manifest = manifest.is_some_and(|manifest| {
                 let mut records = manifest.objects.iter().filter(|record| record.has_path());
                 records.any(|record| decode(&record.path) == path.as_bytes())

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{
-    MADE_PACKAGE, MANIFEST, Manifest, ManifestHeader, ObjectRecord, RECORDS, RecordedState, decode, encode,
+    MADE_PACKAGE, MANIFEST, ManifestHeader, ObjectRecord, RECORDS, RecordedState, UndoManifest, decode,
+    encode,
 };
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::Save;
@@ -20,7 +21,7 @@ use patchadm_svr4::places;
 
 use super::backout_input::{BackoutArchive, LaterUndo};
 use super::backout_records::{RecordsFound, TakenRecords};
-use super::chains::{Chains, Inheritance, Run, is_made_on_the_way, with_attributes_of};
+use super::chains::{ChainSegment, Chains, Inheritance, is_made_on_the_way, with_attributes_of};
 use super::undo::copying_scripts;
 use crate::plan::parameters::is_restored;
 use crate::plan::refusal::Reason;
@@ -120,7 +121,7 @@ impl<'a> Rewriting<'a> {
         }
     }
 
-    fn inherit(&mut self, run: &Run<'a>) -> Result<(), Reason> {
+    fn inherit(&mut self, run: &ChainSegment<'a>) -> Result<(), Reason> {
         let Some(mut record) = self.objects.remove(run.path()) else { return Ok(()) };
         let Some(path) = record.object_path() else { return Ok(()) };
         record.line =
@@ -152,7 +153,7 @@ impl<'a> Rewriting<'a> {
     }
 
     /// Updates or drops a record that only mirrors the object.
-    fn follow(&mut self, run: &Run<'a>) {
+    fn follow(&mut self, run: &ChainSegment<'a>) {
         let Some(mut record) = self.objects.remove(run.path()) else { return };
         let Some(saver) = run.content_saver() else {
             self.objects.insert(record.path.clone(), record);
@@ -310,7 +311,7 @@ impl<'a> Rewriting<'a> {
         if taken.makes_package && !header.made_package() {
             header.features.push(MADE_PACKAGE.to_owned());
         }
-        let manifest = Manifest { header, objects: objects.into_values().collect(), shlibs };
+        let manifest = UndoManifest { header, objects: objects.into_values().collect(), shlibs };
         let Some(of) = &later.archive else {
             let archive = UndoArchive::manifest_only(later.package.clone(), later.patch.clone(), manifest);
             return Ok(RewrittenUndo { archive, versions: Vec::new() });
@@ -369,7 +370,7 @@ fn name_classes<'o>(pkginfo: &mut Params, objects: impl Iterator<Item = &'o Obje
     }
 }
 
-fn found_in_place<'a>(run: &Run<'a>) -> Option<&'a RecordedState> {
+fn found_in_place<'a>(run: &ChainSegment<'a>) -> Option<&'a RecordedState> {
     let saver = run.content_saver().filter(|saver| saver.record.is_in_place())?;
     saver.record.was.as_ref()
 }
@@ -380,7 +381,7 @@ fn version(
     entry: &PkgmapEntry,
     archive: usize,
     member: PackagePath,
-    manifest: &Manifest,
+    manifest: &UndoManifest,
 ) -> Result<Option<ReplacedVersion>, Reason> {
     if !entry.object.ftype.is_regular() {
         return Ok(None);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo};
 use super::backout_records::{RecordsBefore, TakenRecords};
-use super::chains::{Chains, Link, Run, has_same_content};
+use super::chains::{ChainSegment, Chains, Link, has_same_content};
 use super::later::AppliedPackages;
 use super::patch_plan::MovedObject;
 use super::rewrite::{Rewriting, RewrittenUndo};
@@ -192,7 +192,7 @@ impl TakingOver<'_> {
         &self,
         draft: &mut PlanBuilder<'_>,
         chains: &Chains<'_>,
-        run: &Run<'_>,
+        run: &ChainSegment<'_>,
     ) -> Result<(), Reason> {
         let (Some(heir), Some(saver)) = (run.heir, run.content_saver()) else { return Ok(()) };
         let is_saved = |at: usize| {

@@ -8,7 +8,7 @@ use std::path::Path;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{
-    KEPT_MANIFEST, Manifest, ManifestHeader, ObjectRecord, RecordedState, encode, recorded_xattrs,
+    KEPT_MANIFEST, ManifestHeader, ObjectRecord, RecordedState, UndoManifest, encode, recorded_xattrs,
 };
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::Save;
@@ -122,7 +122,7 @@ impl Undoing<'_> {
             scripts,
             records: without_patch_info(records.old.clone(), self.old),
             kept_records: BTreeMap::new(),
-            manifest: Manifest {
+            manifest: UndoManifest {
                 header: self.header(draft, target, delivered, records),
                 objects,
                 shlibs: Vec::new(),

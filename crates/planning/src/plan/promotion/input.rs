@@ -5,14 +5,17 @@ use std::path::PathBuf;
 
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::plan::{BroughtLine, UndoFormat};
-use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::stage::PromotionRecord;
 use patchadm_rootfs::Live;
-use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
 
 use crate::plan::TreeFile;
+use crate::plan::clock::Now;
 use crate::plan::records::NewRecord;
+use crate::plan::refusal::{PromotionReason, Reason};
 
 #[derive(Clone, Debug)]
 pub struct PromotionInput<'a> {
@@ -30,7 +33,7 @@ pub struct PromotionInput<'a> {
     pub directories: BTreeMap<PatchId, PatchDirectory>,
     /// Still without its packages and its run.
     pub record: PromotionRecord,
-    pub options: PromotionOptions,
+    pub options: PromotionSettings,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +46,7 @@ pub struct TakenObject<'a> {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct PromotionOptions {
+pub struct PromotionSettings {
     /// Take owners, set-id bits and the attributes of `security` and `trusted` from the stage. Otherwise objects keep
     /// theirs, and new ones get the owners of their directory.
     pub owners: bool,
@@ -197,4 +200,45 @@ impl BroughtPatches {
         let is_other = |path: &&ObjectPath| object(path).is_some_and(|live| !live.is_directory());
         self.objects.keys().filter(is_other).cloned().collect()
     }
+}
+
+/// The parameter of a local package, which owns the promoted paths that no other package owns.
+const LOCAL: &str = "PATCHADM_LOCAL";
+
+pub fn local_name(base: &str) -> Result<PkgInst, Reason> {
+    let name = format!("LOCL{}", base.replace('.', "_"));
+    PkgInst::new(&name).map_err(|error| Reason::BadId(error.to_string()))
+}
+
+/// Returns the base; `None` if the parameters are not of a local package.
+pub fn local_package(params: &Params) -> Option<String> {
+    Some(params.text(LOCAL).trim().to_owned()).filter(|base| !base.is_empty())
+}
+
+pub(super) fn is_local_installed(name: &PkgInst, base: &str, inventory: &Inventory) -> Result<bool, Reason> {
+    let Some(installed) = inventory.packages.get(name) else { return Ok(false) };
+    if local_package(&installed.params).as_deref() == Some(base) {
+        return Ok(true);
+    }
+    Err(Reason::Promotion(PromotionReason::OtherPackage { package: name.clone(), base: base.to_owned() }))
+}
+
+pub(super) fn local_parameters(name: &PkgInst, base: &str, stage: &str, now: &Now) -> Params {
+    let mut params = Params::new();
+    for (key, value) in [
+        ("PKG", name.as_str()),
+        ("NAME", &format!("Local changes promoted from stage {stage}")),
+        ("ARCH", "all"),
+        ("VERSION", "1.0"),
+        ("CATEGORY", "local"),
+        ("BASEDIR", "/"),
+        ("CLASSES", "none"),
+        (LOCAL, base),
+        ("PKGINST", name.as_str()),
+        ("PKGSAV", &places::save(name).to_string()),
+        ("INSTDATE", &now.instdate()),
+    ] {
+        params.set(key, value);
+    }
+    params
 }

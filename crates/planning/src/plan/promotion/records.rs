@@ -12,8 +12,7 @@ use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchId, PatchList, PatchRecords, Requirements};
 
-use super::input::{FoundByPatch, NewPackage, NewPatches, PromotionInput};
-use super::local_package;
+use super::input::{FoundByPatch, NewPackage, NewPatches, PromotionInput, local_parameters};
 use super::stage_patches::patch_directories;
 use crate::plan::clock::Now;
 use crate::plan::patch::undo::{DeliveredPaths, Undoing, tree_file};
@@ -74,7 +73,7 @@ impl PackageRecorder<'_> {
         let record = &self.input.record;
         let coming = self.input.new_packages.get(package);
         let old = known.or(coming.map(|new| &new.staged)).map_or_else(
-            || local_package::parameters(package, record.id.base(), record.name.as_str(), self.now),
+            || local_parameters(package, record.id.base(), record.name.as_str(), self.now),
             |installed| installed.params.clone(),
         );
         let mut new = old.clone();

@@ -9,7 +9,7 @@ use super::*;
 use crate::plan::Body;
 use crate::plan::patch::backout_input::BackoutArchive;
 use crate::plan::patch::later::may_leave;
-use patchadm_changeset::format::manifest::PatchedPaths;
+use patchadm_changeset::format::manifest::ArchivedPaths;
 use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::Mode;
@@ -426,7 +426,7 @@ fn whether_a_later_patch_stands_in_the_way_is_said_by_manifests_as_the_plan_says
         world.patchadd(&patch("901-01", "").object("bin/httpd", later, Some("new"), None));
         world.know_later("901-01");
         let ((package, _), stored) = world.archives.iter().find(|((_, of), _)| of == "900-01").unwrap();
-        let told = PatchedPaths::Manifest(Box::new(stored.manifest.clone()));
+        let told = ArchivedPaths::Manifest(Box::new(stored.manifest.clone()));
         let told = [(package, &told)];
         let last = may_leave(&id("900-01"), &told, &world.inventory, &world.policy, &world.removal);
         let planned = world.plan_removal("900-01").map(drop);

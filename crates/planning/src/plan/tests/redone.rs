@@ -9,7 +9,7 @@ use super::world::regular;
 use super::*;
 use crate::plan::patch::back_out::may_go_as_one;
 use crate::plan::refusal::{HandOnProblem, Reason, Refusal};
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::UndoManifest;
 use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::Mode;
@@ -407,7 +407,7 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
 /// Returns the patches in the runs in which they go: all in one, or one by one.
 fn in_runs<'i>(world: &World, going: Vec<&'i str>) -> Vec<Vec<&'i str>> {
     let manifest = |id: &&str| &world.archives[&(package("ACMEweb"), (*id).to_owned())].manifest;
-    let manifests: Vec<&Manifest> = going.iter().map(manifest).collect();
+    let manifests: Vec<&UndoManifest> = going.iter().map(manifest).collect();
     if may_go_as_one(&manifests) { vec![going] } else { going.into_iter().map(|id| vec![id]).collect() }
 }
 

@@ -22,7 +22,7 @@ use crate::plan::patch::validate::{ApplyOptions, applied_to};
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, UndoArchive};
 use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::{Manifest, RecordedState, decode};
+use patchadm_changeset::format::manifest::{RecordedState, UndoManifest, decode};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::{FileSystem, Inventory};
 use patchadm_inputs::policy::Policy;
@@ -38,7 +38,7 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) image: PackageImage,
-    pub(super) manifest: Manifest,
+    pub(super) manifest: UndoManifest,
     pub(super) records: BTreeMap<Vec<u8>, RecordFile>,
     pub(super) bytes: BTreeMap<PackagePath, Vec<u8>>,
 }
@@ -579,7 +579,7 @@ impl World {
             let map = Pkgmap { parts: 1, max_blocks: 1, compressed_blocks: None, entries };
             let mut image = PackageImage::without_source(undo.pkginfo.clone(), map);
             image.deletes.clone_from(&undo.deletes);
-            let manifest = Manifest::parse(&manifest.to_bytes()).unwrap();
+            let manifest = UndoManifest::parse(&manifest.to_bytes()).unwrap();
             let stored = Stored { image, manifest, records: undo.records.clone(), bytes };
             self.archives.insert((undo.package.clone(), undo.patch.clone()), stored);
         }

@@ -31,7 +31,7 @@ fn before_anything_is_switched_every_old_object_has_a_second_name_or_a_copy() {
     for ground in WITHOUT {
         let stopped = Stopped::on(ground);
         let domain = &stopped.journal.domains[0];
-        assert!(domain.lacks.contains(&crate::format::journal::Lack::Exchange), "{ground:?}");
+        assert!(domain.lacks.contains(&crate::format::journal::MissingRenameFlag::Exchange), "{ground:?}");
         for op in stopped.journal.ops.iter().filter(|op| op.kind == OpKind::Replace) {
             let path = op.path.to_string();
             let inode = |path: &std::path::Path| {

@@ -1,7 +1,9 @@
 //! Undo archives with invalid statements about kept libraries.
 
 use crate::operation::libraries::ArchivedLibraries;
-use patchadm_changeset::format::manifest::{KEPT_RECORDS, Manifest, ManifestHeader, ObjectRecord, SHLIBS};
+use patchadm_changeset::format::manifest::{
+    KEPT_RECORDS, ManifestHeader, ObjectRecord, SHLIBS, UndoManifest,
+};
 use patchadm_inputs::source::PackageImage;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader, CpioWriter};
 use patchadm_svr4::format::pkgmap::Pkgmap;
@@ -25,13 +27,13 @@ fn record(path: &str, keeper: &str, line: &str) -> ObjectRecord {
     }
 }
 
-fn manifest(shlibs: Vec<ObjectRecord>) -> Manifest {
+fn manifest(shlibs: Vec<ObjectRecord>) -> UndoManifest {
     let header = ManifestHeader {
         features: vec![SHLIBS.to_owned()],
         kept: vec![KEEPER.to_owned()],
         ..ManifestHeader::of("700001-01", "ACMElib", "0123456789abcdef")
     };
-    Manifest { header, objects: vec![], shlibs }
+    UndoManifest { header, objects: vec![], shlibs }
 }
 
 /// Returns the fault of an archive that has these records and files.

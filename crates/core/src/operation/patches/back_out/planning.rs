@@ -17,9 +17,9 @@ use crate::operation::libraries::{
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
+use patchadm_changeset::format::manifest::{ObjectRecord, UndoManifest, decode};
 use patchadm_changeset::format::undo_sidecars::{
-    DELIVERED, DeliveredObject, DeliveredObjects, LARGEST_DELIVERED,
+    DELIVERED, DeliveredIdentity, DeliveredObjects, LARGEST_DELIVERED,
 };
 use patchadm_inputs::database::installed::SavedNames;
 use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck};
@@ -186,7 +186,7 @@ fn plan_together_meanwhile(
     let promotion_hooks = BackoutHooks::of(input, ids)?;
     let marker = std::mem::take(&mut rules.marker);
     let opened = OpenedUndo::of(input, &going, &mut rules, (&marker, &mut *digesting))?;
-    let manifests: Vec<&Manifest> = opened.undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
+    let manifests: Vec<&UndoManifest> = opened.undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
     let is_scripted = opened.undo.iter().any(VerifiedUndo::is_by_scripts);
     if is_scripted || manifests.len() < opened.undo.len() || !may_go_as_one(&manifests) {
         return Ok(None);
@@ -346,13 +346,13 @@ pub(super) fn later_patches(
     let packages: BTreeSet<&PkgInst> = going.iter().flat_map(|patch| &patch.packages).collect();
     for package in packages {
         let of = undo.iter().filter(|one| one.package == *package);
-        let manifests: Vec<&Manifest> = of.filter_map(|one| one.manifest.as_ref()).collect();
+        let manifests: Vec<&UndoManifest> = of.filter_map(|one| one.manifest.as_ref()).collect();
         of_package(input, package, (&ids, &manifests), inventory, options)?;
     }
     let mut is_shared = false;
     for patch in going {
         let of = undo.iter().filter(|one| one.patch == patch.id);
-        let manifests: Vec<&Manifest> = of.filter_map(|one| one.manifest.as_ref()).collect();
+        let manifests: Vec<&UndoManifest> = of.filter_map(|one| one.manifest.as_ref()).collect();
         for one in elsewhere(input, patch, inventory, &manifests)? {
             let goes = PatchId::parse(&one.patch, &input.ground.policy.separator);
             if goes.is_ok_and(|id| ids.contains(&id)) {
@@ -369,7 +369,7 @@ pub(super) fn later_patches(
 fn of_package(
     input: &BackOutInput<'_>,
     package: &PkgInst,
-    (ids, manifests): (&BTreeSet<&PatchId>, &[&Manifest]),
+    (ids, manifests): (&BTreeSet<&PatchId>, &[&UndoManifest]),
     inventory: &Inventory,
     options: &mut BackOutOptions,
 ) -> Result<(), Failure> {
@@ -399,7 +399,7 @@ fn of_package(
     Ok(())
 }
 
-fn has_path_of(patch: &str, manifests: &[&Manifest], inventory: &Inventory) -> bool {
+fn has_path_of(patch: &str, manifests: &[&UndoManifest], inventory: &Inventory) -> bool {
     let records = manifests.iter().flat_map(|manifest| &manifest.objects);
     let paths = records.filter(|record| !record.is_as_found()).filter_map(ObjectRecord::object_path);
     let mut listed = paths.filter_map(|path| inventory.patched_by.get(&path)).flatten();
@@ -411,7 +411,7 @@ fn elsewhere(
     input: &BackOutInput<'_>,
     patch: &GoingPatch,
     inventory: &Inventory,
-    manifests: &[&Manifest],
+    manifests: &[&UndoManifest],
 ) -> Result<Vec<Elsewhere>, Failure> {
     let ledger = &|package: &PkgInst| input.ledger(package);
     let (root, separator) = (&input.ground.root, &input.ground.policy.separator);
@@ -426,7 +426,7 @@ pub(super) fn known_files(
     root: &Root,
     package: &PkgInst,
     save: &str,
-    manifest: &Manifest,
+    manifest: &UndoManifest,
 ) -> BTreeMap<ObjectPath, KnownFile> {
     let Some(DeliveredObjects(mut listed)) = list(root, package, save) else { return BTreeMap::new() };
     let known = manifest.objects.iter().filter_map(|record| {
@@ -443,7 +443,7 @@ fn list(root: &Root, package: &PkgInst, save: &str) -> Option<DeliveredObjects> 
 }
 
 /// `None` unless list and manifest describe the same bytes.
-fn known_file(record: &ObjectRecord, object: DeliveredObject) -> Option<KnownFile> {
+fn known_file(record: &ObjectRecord, object: DeliveredIdentity) -> Option<KnownFile> {
     let became = record.became.as_ref().filter(|became| became.digest() == Some(object.b3))?;
     let line = ContentsLine::parse(&decode(record.new_line.as_deref()?)).ok()?;
     let content = line.object.content;

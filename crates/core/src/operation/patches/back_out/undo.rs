@@ -9,7 +9,7 @@ use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::patches::undo_directory::must_be_private;
 use patchadm_changeset::format::history::HistoryEntry;
-use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS};
+use patchadm_changeset::format::manifest::{MANIFEST, RECORDS, UndoManifest};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::database::history::readable_history;
@@ -33,7 +33,7 @@ pub(in crate::operation::patches) struct VerifiedUndo {
     pub(in crate::operation::patches) device: OpenDevice,
     /// Beside an archive made by scripts: it has manifest, records and binding.
     snapshot: Option<OpenDevice>,
-    pub(in crate::operation::patches) manifest: Option<Manifest>,
+    pub(in crate::operation::patches) manifest: Option<UndoManifest>,
     records: OldRecords,
     /// Set if it is outside the root and the backout removes it.
     outside: Option<PathBuf>,
@@ -98,7 +98,7 @@ impl<'a> UndoReading<'a> {
         &mut self,
         (patch, package): (&PatchId, &PkgInst),
         found: UndoData,
-        known: Option<&Option<Manifest>>,
+        known: Option<&Option<UndoManifest>>,
     ) -> Result<VerifiedUndo, Failure> {
         Failure::unless_interrupted(self.interrupt)?;
         let as_written = if known.is_none() { self.as_written(&found)? } else { None };
@@ -158,7 +158,7 @@ impl<'a> UndoReading<'a> {
     }
 
     /// For undo data of a run of the root; computes its digest meanwhile.
-    fn as_written(&mut self, found: &UndoData) -> Result<Option<(Manifest, UndoContent)>, Failure> {
+    fn as_written(&mut self, found: &UndoData) -> Result<Option<(UndoManifest, UndoContent)>, Failure> {
         let written = found.as_written()?;
         Ok(written.map(|UndoAsWritten { manifest, content, digesting }| {
             self.digesting.push(digesting);
@@ -259,7 +259,7 @@ pub(in crate::operation::patches) fn sources<'a>(
 pub(in crate::operation::patches) struct StayingUndo {
     package: PkgInst,
     patch: String,
-    kept: Option<Manifest>,
+    kept: Option<UndoManifest>,
     pub(in crate::operation::patches) archive: Option<VerifiedUndo>,
 }
 

@@ -9,7 +9,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo, sources, wait_for};
 use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::{Manifest, ManifestHeader, ObjectRecord, decode, encode};
+use patchadm_changeset::format::manifest::{ManifestHeader, ObjectRecord, UndoManifest, decode, encode};
 use patchadm_inputs::database::undo_data::{ArchiveError, exported};
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches};
@@ -332,7 +332,7 @@ pub(super) fn fixed_in(
     fixed_in_of(id.as_str(), installed.map(|installed| &installed.params))
 }
 
-fn paths<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> BTreeSet<String> {
+fn paths<'m>(manifests: impl Iterator<Item = &'m UndoManifest>) -> BTreeSet<String> {
     let records = manifests.flat_map(|manifest| &manifest.objects);
     records.filter(|record| record.has_path()).map(|record| record.path.clone()).collect()
 }
@@ -480,14 +480,14 @@ pub(super) struct SavedPatch {
     pub(super) id: PatchId,
     /// Name of the save directory.
     name: String,
-    kept: Option<Manifest>,
+    kept: Option<UndoManifest>,
     pub(super) archive: Option<VerifiedUndo>,
     /// Native version that it was applied to, if known.
     pub(super) native: Option<String>,
 }
 
 impl SavedPatch {
-    pub(super) fn manifest(&self) -> Option<&Manifest> {
+    pub(super) fn manifest(&self) -> Option<&UndoManifest> {
         self.kept.as_ref().or(self.archive.as_ref()?.manifest.as_ref())
     }
 
@@ -569,7 +569,7 @@ fn saved(
 /// Undo data without objects that the patch no longer holds.
 pub(super) struct TrimmedUndo<'a> {
     pub(super) saved: &'a SavedPatch,
-    manifest: Manifest,
+    manifest: UndoManifest,
     image: PackageImage,
     records: BTreeMap<Vec<u8>, RecordFile>,
     index: usize,
@@ -584,7 +584,7 @@ impl<'a> TrimmedUndo<'a> {
     ) -> Result<Self, Failure> {
         let left = trimmed.get(&(saved.package.clone(), saved.id.clone()));
         let whole = saved.manifest().cloned();
-        let mut manifest = left.map(|left| left.manifest.clone()).or(whole).unwrap_or_else(|| Manifest {
+        let mut manifest = left.map(|left| left.manifest.clone()).or(whole).unwrap_or_else(|| UndoManifest {
             header: ManifestHeader::of(saved.id.as_str(), saved.package.as_str(), &inventory.marker),
             objects: Vec::new(),
             shlibs: Vec::new(),
@@ -637,7 +637,7 @@ impl<'a> TrimmedUndo<'a> {
         Some(LaterUndo { package: &self.saved.package, patch, manifest: &self.manifest, archive })
     }
 
-    pub(super) fn known_manifest(&self) -> Option<(OfPackage, Manifest)> {
+    pub(super) fn known_manifest(&self) -> Option<(OfPackage, UndoManifest)> {
         self.saved.manifest()?;
         Some(((self.saved.package.clone(), self.saved.id.clone()), self.manifest.clone()))
     }

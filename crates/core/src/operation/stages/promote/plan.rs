@@ -50,7 +50,7 @@ use patchadm_inputs::stage::{
 use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::promotion::{
-    NamesOfFiles, PlannedPromotion, PromotionInput, PromotionOptions, TakenObject, local_name,
+    NamesOfFiles, PlannedPromotion, PromotionInput, PromotionSettings, TakenObject, local_name,
     promote_bringing,
 };
 use patchadm_planning::plan::refusal::{BroughtReason, Command, PromotionReason, Reason, SetIdFile};
@@ -485,7 +485,7 @@ impl PromotionReader<'_> {
                 packages: Vec::new(),
                 new_packages: Vec::new(),
             },
-            options: PromotionOptions {
+            options: PromotionSettings {
                 owners,
                 no_undo: self.request.no_undo,
                 undo_dir: undo_dir.filter(|_| !self.request.no_undo),

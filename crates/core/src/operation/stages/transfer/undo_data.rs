@@ -6,7 +6,7 @@ use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::operation::stages::tree::Tree;
 use crate::three_way::of_recorded;
-use patchadm_changeset::format::manifest::{Manifest, RecordedState};
+use patchadm_changeset::format::manifest::{RecordedState, UndoManifest};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::plan::BroughtLine;
 use patchadm_inputs::database::undo_data::ArchiveError;
@@ -27,7 +27,7 @@ pub(in crate::operation::stages) struct StagedUndo<'a> {
 }
 
 pub(in crate::operation::stages) struct StagedPatch {
-    pub(in crate::operation::stages) manifest: Manifest,
+    pub(in crate::operation::stages) manifest: UndoManifest,
     pub(in crate::operation::stages) line: BroughtLine,
     pub(in crate::operation::stages) run: u64,
 }
@@ -95,7 +95,7 @@ fn unusable(error: ArchiveError) -> BroughtFailure {
 }
 
 enum Told {
-    By(Box<Manifest>),
+    By(Box<UndoManifest>),
     Nothing,
     Outside,
 }
