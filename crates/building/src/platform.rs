@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk_values::conf::Base;
+use patchadm_bulk_values::conf::BuildBase;
 use patchadm_bulk_values::report::RunPlatform;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
@@ -11,8 +11,8 @@ use crate::base::BaseLayer;
 use crate::driver::Driver;
 use crate::report_files::base_of;
 use crate::sandbox::BuildUser;
-use crate::scan::{ScanError, call_platform};
-use crate::work::{PROGRAM, Work};
+use crate::scan::{TreeScanError, call_platform};
+use crate::work::{BulkWork, PROGRAM};
 
 const PLATFORM_FILE: &[u8] = b"platform";
 
@@ -24,7 +24,7 @@ const LONGEST: usize = 200;
 
 /// Asks the driver's program, and completes the answer from the base. The second value notes that program's failure.
 pub(crate) fn find_platform(
-    work: &Work,
+    work: &BulkWork,
     driver: &Driver,
     base: (&BaseLayer, BuildUser),
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
@@ -36,7 +36,7 @@ pub(crate) fn find_platform(
             Ok(Ok(printed)) => take_lines(&String::from_utf8_lossy(&printed), &mut platform),
             Ok(Err(reason)) => note = Some(reason),
             // The same signal ends the run.
-            Err(ScanError::Interrupted(_)) => {}
+            Err(TreeScanError::Interrupted(_)) => {}
             Err(error) => note = Some(error.to_string()),
         }
     }
@@ -58,10 +58,10 @@ fn take_lines(printed: &str, platform: &mut RunPlatform) {
 }
 
 /// Returns the operating system of a base, or the kernel's name.
-fn system_of(base: &Base) -> String {
+fn system_of(base: &BuildBase) -> String {
     let top: PathBuf = match base {
-        Base::Host(_) => "/".into(),
-        Base::Directory(path) => path.clone(),
+        BuildBase::Host(_) => "/".into(),
+        BuildBase::Directory(path) => path.clone(),
     };
     let read = |path: &Path| {
         let dir = Dir::of_host(path.parent()?).ok()?;

@@ -8,9 +8,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use patchadm_bulk_values::conf::{Base, ReportSettings};
+use patchadm_bulk_values::conf::{BuildBase, ReportSettings};
 use patchadm_bulk_values::history::RunDifference;
-use patchadm_bulk_values::journal::PackageState;
+use patchadm_bulk_values::journal::BuildState;
 use patchadm_bulk_values::pbulk_files;
 use patchadm_bulk_values::pbulk_files::{PbulkPackage, PbulkStatus};
 use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
@@ -24,7 +24,7 @@ use crate::command_run::{CommandError, run_command};
 use crate::logs::{find_phase_logs, read_log};
 use crate::runs::{find_logs, find_run, read_bounded, run_directory};
 use crate::tree_copy::copy_file;
-use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
+use crate::work::{BulkWork, PROGRAM, RUNS, numbered_directories};
 
 pub const REPORT_JSON: &str = "report.json";
 pub const REPORT_TEXT: &str = "report.txt";
@@ -177,7 +177,7 @@ pub enum ReportReadError {
     Root(#[from] RootError),
 }
 
-pub fn read_report(work: &Work, run: u64) -> Result<RunReport, ReportReadError> {
+pub fn read_report(work: &BulkWork, run: u64) -> Result<RunReport, ReportReadError> {
     let none = || ReportReadError::None(run);
     let dir = find_run(&work.directory(RUNS)?, run)?.ok_or_else(none)?;
     let damaged = |reason: String| ReportReadError::Damaged {
@@ -197,14 +197,14 @@ pub enum SendReportError {
 }
 
 /// Pipes the mail of a run to the configured command.
-pub fn send_report(work: &Work, run: u64) -> Result<(), SendReportError> {
+pub fn send_report(work: &BulkWork, run: u64) -> Result<(), SendReportError> {
     let Some(words) = work.conf.report.command.as_deref() else { return Ok(()) };
     let mail = run_directory(work, run)?.open_regular(REPORT_MAIL.as_bytes())?;
     let began = Instant::now();
     Ok(run_command(words, &work.path, Some(mail), &|| began.elapsed() > LONGEST_COMMAND)?)
 }
 
-pub fn read_last_report(work: &Work) -> Result<Option<RunReport>, ReportReadError> {
+pub fn read_last_report(work: &BulkWork) -> Result<Option<RunReport>, ReportReadError> {
     for run in numbered_directories(&work.directory(RUNS)?)?.into_iter().rev() {
         match read_report(work, run) {
             Err(ReportReadError::None(_)) => {}
@@ -215,7 +215,7 @@ pub fn read_last_report(work: &Work) -> Result<Option<RunReport>, ReportReadErro
 }
 
 /// Copies a run's files and the logs of failures to the configured directory. Returns the path of the copy.
-pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, RootError> {
+pub fn copy_report(work: &BulkWork, report: &RunReport) -> Result<Option<PathBuf>, RootError> {
     let Some(place) = &work.conf.report.copy else { return Ok(None) };
     let copies = NewTree::at(place)?.directory(b"")?;
     copies.remove_leftovers(PROGRAM)?;
@@ -226,7 +226,7 @@ pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, R
         copy_if_there(&run, file, &top)?;
     }
     let runs = work.directory(RUNS)?;
-    for package in report.packages.iter().filter(|package| package.state == PackageState::Failed) {
+    for package in report.packages.iter().filter(|package| package.state == BuildState::Failed) {
         let Some(logs) = find_logs(&runs, package.run.unwrap_or(report.run))? else { continue };
         copy_if_there(&logs, &format!("{}.log", package.package), &copy.tree.directory(b"logs")?)?;
         // One for each phase, beside it.
@@ -257,14 +257,14 @@ const LAST_LINES: usize = 20;
 pub type RenderPage<'a> = &'a dyn Fn(&RunReport, &ReportTextInput<'_>, bool) -> String;
 
 struct ReportInputs<'a> {
-    work: &'a Work,
+    work: &'a BulkWork,
     base: String,
     difference: Option<RunDifference>,
     log_ends: BTreeMap<&'a str, Vec<String>>,
 }
 
 impl<'a> ReportInputs<'a> {
-    fn of(work: &'a Work, report: &'a RunReport) -> Self {
+    fn of(work: &'a BulkWork, report: &'a RunReport) -> Self {
         let before = report.run.checked_sub(1).and_then(|run| read_report(work, run).ok());
         let difference =
             before.map(|before| RunDifference::between(&before.run_packages(), &report.run_packages()));
@@ -284,7 +284,7 @@ impl<'a> ReportInputs<'a> {
 
 /// Writes the report to the run's directory, or to `directory`. Returns its path.
 pub fn tell_report(
-    work: &Work,
+    work: &BulkWork,
     report: &RunReport,
     directory: Option<&Path>,
     render: RenderPage<'_>,
@@ -302,15 +302,15 @@ pub fn tell_report(
     Ok(path)
 }
 
-pub fn base_of(work: &Work) -> String {
+pub fn base_of(work: &BulkWork) -> String {
     match &work.conf.base {
-        Base::Host(_) => "host".to_owned(),
-        Base::Directory(path) => path.display().to_string(),
+        BuildBase::Host(_) => "host".to_owned(),
+        BuildBase::Directory(path) => path.display().to_string(),
     }
 }
 
-fn log_ends<'a>(work: &Work, report: &'a RunReport) -> BTreeMap<&'a str, Vec<String>> {
-    let failed = report.packages.iter().filter(|package| package.state == PackageState::Failed);
+fn log_ends<'a>(work: &BulkWork, report: &'a RunReport) -> BTreeMap<&'a str, Vec<String>> {
+    let failed = report.packages.iter().filter(|package| package.state == BuildState::Failed);
     let ends = failed.filter_map(|package| {
         let log = read_log(work, &package.package, Some(package.run.unwrap_or(report.run))).ok()?;
         let log = String::from_utf8_lossy(&log).into_owned();

@@ -60,7 +60,7 @@ pub enum WorkError {
 }
 
 #[derive(Debug)]
-pub struct Work {
+pub struct BulkWork {
     /// Without symbolic links.
     pub path: PathBuf,
     pub dir: Dir,
@@ -70,7 +70,7 @@ pub struct Work {
     pub id: String,
 }
 
-impl Work {
+impl BulkWork {
     pub fn open(path: &Path) -> Result<Self, WorkError> {
         let missing = |reason: String| WorkError::Missing { path: path.to_owned(), reason };
         let physical = path.canonicalize().map_err(|error| missing(error.to_string()))?;
@@ -135,7 +135,7 @@ pub struct NewWork<'a> {
     pub driver: &'a [(&'static str, &'static str)],
 }
 
-pub fn make_work(new: &NewWork<'_>) -> Result<Work, WorkError> {
+pub fn make_work(new: &NewWork<'_>) -> Result<BulkWork, WorkError> {
     let parent = new.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let missing = |reason: String| WorkError::Missing { path: new.path.to_owned(), reason };
     let above = Dir::of_host(parent)?;
@@ -165,7 +165,7 @@ pub fn make_work(new: &NewWork<'_>) -> Result<Work, WorkError> {
     put(&dir, CONFIGURATION, &text, 0o644)?;
     dir.sync()?;
     above.sync()?;
-    Work::open(new.path)
+    BulkWork::open(new.path)
 }
 
 fn put(dir: &Dir, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
@@ -265,7 +265,7 @@ pub(crate) fn host_path(above: &Path, name: &[u8]) -> PathBuf {
 }
 
 /// Removes leftovers of interrupted commands. The caller holds the directory's lock. Locked files in its pool stay.
-pub(crate) fn remove_remains(work: &Work) -> Result<(), RootError> {
+pub(crate) fn remove_remains(work: &BulkWork) -> Result<(), RootError> {
     work.dir.remove_leftovers(PROGRAM)?;
     work.directory(SCAN)?.remove_leftovers(PROGRAM)?;
     let runs = work.directory(RUNS)?;

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use packed::{InternedTexts, NumberRuns, PackedRecords};
 use serde::{Deserialize, Serialize};
 
-use crate::result::Digest;
+use crate::result::Blake3Digest;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileNumber(u32);
@@ -29,19 +29,19 @@ impl FileNumber {
 pub struct NotedFile {
     /// Below the tree, or absolute.
     pub path: String,
-    pub seen: Seen,
+    pub seen: NotedState,
 }
 
 #[derive(Clone, Debug)]
 pub struct ScanEntry {
-    key: Digest,
+    key: Blake3Digest,
     seen: NumberRuns,
     records: PackedRecords,
 }
 
 impl ScanEntry {
     /// Digest of everything else that the scan depended on: names of files below the location, environment, base.
-    pub fn key(&self) -> &Digest {
+    pub fn key(&self) -> &Blake3Digest {
         &self.key
     }
 
@@ -123,7 +123,7 @@ impl ScanCache {
         Ok(())
     }
 
-    fn push_file(&mut self, path: &str, seen: Seen) -> u32 {
+    fn push_file(&mut self, path: &str, seen: NotedState) -> u32 {
         // More than `u32::MAX` notes do not fit into memory.
         let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         self.files.push(NotedFile { path: path.to_owned(), seen });
@@ -137,7 +137,7 @@ impl ScanCache {
     }
 
     /// Notes a file as a scan read it. Returns the number of an equal note if there is one.
-    pub fn note_file(&mut self, path: &str, seen: Seen) -> FileNumber {
+    pub fn note_file(&mut self, path: &str, seen: NotedState) -> FileNumber {
         let known = self.by_path.get(path).copied();
         let same = known.filter(|number| {
             let file = self.files.get(FileNumber(*number).index());
@@ -149,7 +149,7 @@ impl ScanCache {
     /// Renews the note of an unchanged file, so that its status suffices from the next rewrite of the cache on.
     pub fn renew_file(&mut self, number: FileNumber, status: FileStatus, noted: i64) {
         let file = self.files.get_mut(number.index());
-        if let Some(NotedFile { seen: Seen::File { status: old, noted: then, .. }, .. }) = file {
+        if let Some(NotedFile { seen: NotedState::File { status: old, noted: then, .. }, .. }) = file {
             (*old, *then) = (status, noted);
         }
     }
@@ -172,7 +172,13 @@ impl ScanCache {
     }
 
     /// Sets the entry of a location. Returns the bytes to append: new files and words, then the entry.
-    pub fn set_entry(&mut self, location: &str, key: Digest, files: &[FileNumber], records: &str) -> Vec<u8> {
+    pub fn set_entry(
+        &mut self,
+        location: &str,
+        key: Blake3Digest,
+        files: &[FileNumber],
+        records: &str,
+    ) -> Vec<u8> {
         let mut numbers: Vec<u32> = files.iter().map(|file| file.0).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -251,20 +257,24 @@ pub struct FileStatus {
 
 /// A file's state when noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum NotedState {
     Absent,
     File {
         status: FileStatus,
-        digest: Digest,
+        digest: Blake3Digest,
         /// Taken before the file was read, in nanoseconds since 1970.
         noted: i64,
     },
 }
 
-impl Seen {
+impl NotedState {
     /// Compares by settled status alone, otherwise by the digest that `read` returns. `now` is `None` for a missing
     /// file.
-    pub fn is_unchanged(&self, now: Option<&FileStatus>, read: impl FnOnce() -> Option<Digest>) -> bool {
+    pub fn is_unchanged(
+        &self,
+        now: Option<&FileStatus>,
+        read: impl FnOnce() -> Option<Blake3Digest>,
+    ) -> bool {
         match (self, now) {
             (Self::Absent, None) => true,
             (Self::File { status, digest, noted }, Some(now)) => {
@@ -324,14 +334,14 @@ struct WordsLine<'a> {
 pub(super) struct EntryLine<'a> {
     #[serde(borrow)]
     pub(super) location: Cow<'a, str>,
-    pub(super) key: Digest,
+    pub(super) key: Blake3Digest,
     pub(super) seen: String,
     #[serde(borrow)]
     pub(super) records: Vec<Cow<'a, str>>,
 }
 
 pub(super) enum CacheLine<'a> {
-    File(Cow<'a, str>, Seen),
+    File(Cow<'a, str>, NotedState),
     Words(Vec<Cow<'a, str>>),
     Entry(EntryLine<'a>),
 }
@@ -353,10 +363,12 @@ impl<'a> CacheLine<'a> {
     }
 }
 
-fn seen_of(state: Option<FileState>) -> Result<Seen, String> {
-    let Some(FileState(inode, size, mtime, ctime, noted, digits)) = state else { return Ok(Seen::Absent) };
-    let digest = Digest::from_hex(&digits).map_err(|error| error.to_string())?;
-    Ok(Seen::File { status: FileStatus { inode, size, mtime, ctime }, digest, noted })
+fn seen_of(state: Option<FileState>) -> Result<NotedState, String> {
+    let Some(FileState(inode, size, mtime, ctime, noted, digits)) = state else {
+        return Ok(NotedState::Absent);
+    };
+    let digest = Blake3Digest::from_hex(&digits).map_err(|error| error.to_string())?;
+    Ok(NotedState::File { status: FileStatus { inode, size, mtime, ctime }, digest, noted })
 }
 
 fn is_version_line(line: &[u8]) -> bool {
@@ -367,10 +379,10 @@ fn put_version(out: &mut Vec<u8>) {
     put_line(out, &VersionLine { scan_cache: VERSION });
 }
 
-fn put_file(out: &mut Vec<u8>, path: &str, seen: &Seen) {
+fn put_file(out: &mut Vec<u8>, path: &str, seen: &NotedState) {
     let state = match seen {
-        Seen::Absent => None,
-        Seen::File { status, digest, noted } => {
+        NotedState::Absent => None,
+        NotedState::File { status, digest, noted } => {
             Some(FileState(status.inode, status.size, status.mtime, status.ctime, *noted, digest.hex()))
         }
     };

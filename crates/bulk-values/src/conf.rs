@@ -34,7 +34,7 @@ pub struct ReportSettings {
 
 /// Time that a run waits if no slot works; `None` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct SlotPatience {
     pub for_slots: Option<Duration>,
     /// If the disks of all slots are full, because nobody is expected to make room.
     pub for_room: Option<Duration>,
@@ -55,7 +55,7 @@ pub struct Configuration {
     /// The hosts of this machine or its link from which sources may come.
     pub local_sources: Vec<String>,
     /// The system that builds see.
-    pub base: Base,
+    pub base: BuildBase,
     /// The output of this command identifies the base.
     pub base_id: Option<Vec<String>>,
     pub mounts: Vec<SandboxMount>,
@@ -74,7 +74,7 @@ pub struct Configuration {
     pub cores: Option<u32>,
     /// Bytes for all tasks of this machine; `None`: no limit.
     pub memory_budget: Option<u64>,
-    pub patience: Patience,
+    pub patience: SlotPatience,
     pub build_dir: PathBuf,
     /// Bytes of installed sets to keep; `None`: no limit.
     pub installed_limit: Option<u64>,
@@ -236,8 +236,8 @@ impl Configuration {
         let written = [named("WORK", work), named("pool", &self.pool), named("build_dir", &self.build_dir)];
         let mut read = vec![named("tree", &self.tree)];
         match &self.base {
-            Base::Directory(base) => read.push(named("base", base)),
-            Base::Host(paths) => read.extend(paths.iter().map(|path| named("host", path))),
+            BuildBase::Directory(base) => read.push(named("base", base)),
+            BuildBase::Host(paths) => read.extend(paths.iter().map(|path| named("host", path))),
         }
         let written: Vec<_> = written.iter().map(|(name, path)| (*name, path.as_path())).collect();
         let read: Vec<_> = read.iter().map(|(name, path)| (*name, path.as_path())).collect();
@@ -311,11 +311,11 @@ fn set_minimum(text: &str) -> Result<SetMinimum, String> {
     }
 }
 
-fn read_base(lines: &SettingLines<'_>) -> Result<Base, ConfigurationError> {
+fn read_base(lines: &SettingLines<'_>) -> Result<BuildBase, ConfigurationError> {
     let host = lines
         .one("host", |text| value::list(text).iter().map(|path| value::absolute_path(path)).collect())?;
     let is_host = lines.one("base", |text| Ok(text == "host"))?;
-    if is_host { Ok(Base::Host(host)) } else { Ok(Base::Directory(lines.path("base")?)) }
+    if is_host { Ok(BuildBase::Host(host)) } else { Ok(BuildBase::Directory(lines.path("base")?)) }
 }
 
 fn read_env(lines: &SettingLines<'_>) -> Result<Vec<(String, String)>, ConfigurationError> {
@@ -332,9 +332,9 @@ fn read_slots(lines: &SettingLines<'_>) -> Result<Vec<Slot>, ConfigurationError>
     lines.each("slot", Slot::parse)
 }
 
-fn read_patience(lines: &SettingLines<'_>) -> Result<Patience, ConfigurationError> {
+fn read_patience(lines: &SettingLines<'_>) -> Result<SlotPatience, ConfigurationError> {
     let time = |name| Ok(limit(lines.one(name, value::time)?).map(Duration::from_secs));
-    Ok(Patience { for_slots: time("wait_for_slots")?, for_room: time("wait_for_room")? })
+    Ok(SlotPatience { for_slots: time("wait_for_slots")?, for_room: time("wait_for_room")? })
 }
 
 fn read_limits(lines: &SettingLines<'_>) -> Result<Limits, ConfigurationError> {
@@ -358,7 +358,7 @@ fn read_report(lines: &SettingLines<'_>) -> Result<ReportSettings, Configuration
 
 /// The system that builds see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Base {
+pub enum BuildBase {
     /// Existing paths of the host.
     Host(Vec<PathBuf>),
     /// A directory with a whole system.

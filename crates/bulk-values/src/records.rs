@@ -10,7 +10,7 @@ mod record;
 mod table;
 mod write;
 
-pub use names::{Location, LocationError, PkgName, PkgNameError};
-pub use record::{BY_DIGEST, Dependency, Distfile, FieldError, Record, parse_sha256};
-pub use table::{ImportError, RecordError, RecordFault, Records};
+pub use names::{LocationError, PkgName, PkgNameError, RecipeLocation};
+pub use record::{BY_DIGEST, Distfile, RecipeDependency, RecipeRecord, RecordFieldError, parse_sha256};
+pub use table::{ImportError, RecipeRecordError, RecordFault, Records};
 pub use write::PbulkFields;

@@ -11,5 +11,5 @@ mod resolution;
 mod selection;
 
 pub use graph::{Blockers, Graph, MOST_BLOCKERS, blockers, waits_for};
-pub use resolution::{NameHolders, PrefailReason, Resolution, ResolvedState, resolve};
+pub use resolution::{DependencyResolution, NameHolders, PrefailReason, ResolvedState, resolve};
 pub use selection::{NeededLocations, UnknownName, needed_locations, select};

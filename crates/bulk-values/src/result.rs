@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::conf::CheckLevel;
 
-pub use key::{Digest, InputDifference, Key, KeyInput, KeyInputs, LARGEST_INPUTS, NoDigest, TooManyInputs};
+pub use key::{
+    Blake3Digest, InputDifference, KeyInput, KeyInputs, LARGEST_INPUTS, NoDigest, ResultKey, TooManyInputs,
+};
 
 const VERSION: u32 = 1;
 /// Bytes of a `result.json` with 10,000 files, their digests, and as many inputs.
@@ -29,7 +31,7 @@ pub struct ResultPackage {
     /// In the directory of the result.
     pub file: String,
     pub size: u64,
-    pub b3: Digest,
+    pub b3: Blake3Digest,
     /// 64 hexadecimal digits.
     pub sha256: String,
 }
@@ -39,7 +41,7 @@ pub struct ResultPackage {
 pub struct ResultFile {
     pub file: String,
     pub size: u64,
-    pub b3: Digest,
+    pub b3: Blake3Digest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +57,7 @@ pub struct PhaseTime {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildResult {
     result: u32,
-    pub key: Key,
+    pub key: ResultKey,
     pub pkgname: String,
     pub location: String,
     pub packages: Vec<ResultPackage>,
@@ -153,13 +155,13 @@ impl BuildResult {
     }
 
     /// Digests of packages and files, which are key inputs of dependents.
-    pub fn digests(&self) -> Vec<Digest> {
+    pub fn digests(&self) -> Vec<Blake3Digest> {
         let files = self.files.iter().map(|file| file.b3);
         self.packages.iter().map(|package| package.b3).chain(files).collect()
     }
 
     /// Name, size and digest of each file beside `result.json` and the log.
-    pub fn stored_files(&self) -> impl Iterator<Item = (&str, u64, Digest)> {
+    pub fn stored_files(&self) -> impl Iterator<Item = (&str, u64, Blake3Digest)> {
         let packages = self.packages.iter().map(|package| (package.file.as_str(), package.size, package.b3));
         packages.chain(self.files.iter().map(|file| (file.file.as_str(), file.size, file.b3)))
     }
@@ -295,7 +297,7 @@ mod tests {
             version: "8.1".to_owned(),
             file: "curl.pkg".to_owned(),
             size: 4096,
-            b3: Digest::of(b"curl"),
+            b3: Blake3Digest::of(b"curl"),
             sha256: "0".repeat(64),
         });
         result.phases.push(PhaseTime { name: "configure".to_owned(), ms: 12 });
@@ -315,7 +317,7 @@ mod tests {
         let bytes = result().to_bytes().unwrap();
         assert_eq!(BuildResult::parse(&bytes).unwrap(), result());
         let text = String::from_utf8(bytes).unwrap();
-        let digest = Digest::of(b"curl");
+        let digest = Blake3Digest::of(b"curl");
         let package = format!(
             "\"packages\":[{{\"pkg\":\"curl\",\"arch\":\"x86_64\",\"version\":\"8.1\",\"file\":\"curl.pkg\",\
              \"size\":4096,\"b3\":\"{digest}\",\"sha256\":\"{}\"}}],\"files\":[],\"inputs\":{{\"format\":\"b3:",
@@ -369,22 +371,22 @@ mod tests {
 
     #[test]
     fn a_key_that_is_not_that_of_the_inputs_is_refused() {
-        let digest = Digest::of(b"x86_64").to_string();
-        let error = refused(&digest, &Digest::of(b"sparc").to_string());
+        let digest = Blake3Digest::of(b"x86_64").to_string();
+        let error = refused(&digest, &Blake3Digest::of(b"sparc").to_string());
         assert_eq!(error, "result.json: its key is not that of its inputs");
     }
 
     #[test]
     fn a_result_has_packages_or_files_and_not_both() {
         let mut both = result();
-        both.files.push(ResultFile { file: "x.tgz".to_owned(), size: 1, b3: Digest::of(b"x") });
+        both.files.push(ResultFile { file: "x.tgz".to_owned(), size: 1, b3: Blake3Digest::of(b"x") });
         assert!(both.to_bytes().is_err());
         let mut none = result();
         none.packages.clear();
         assert!(none.to_bytes().is_err());
         none.files = both.files;
         assert_eq!(BuildResult::parse(&none.to_bytes().unwrap()).unwrap(), none);
-        assert_eq!(none.digests(), [Digest::of(b"x")]);
+        assert_eq!(none.digests(), [Blake3Digest::of(b"x")]);
     }
 
     #[test]
@@ -403,7 +405,11 @@ mod tests {
         let mut result = result();
         result.packages.clear();
         for name in ["a", "b"] {
-            result.files.push(ResultFile { file: name.to_owned(), size: u64::MAX, b3: Digest::of(b"") });
+            result.files.push(ResultFile {
+                file: name.to_owned(),
+                size: u64::MAX,
+                b3: Blake3Digest::of(b""),
+            });
         }
         assert!(result.to_bytes().is_err());
     }

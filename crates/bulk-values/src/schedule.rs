@@ -30,7 +30,7 @@ pub enum TaskState {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TaskOutcome {
     /// Built, or need not be.
     Done,
     /// Dependents are not built.
@@ -125,19 +125,19 @@ impl<'g> Schedule<'g> {
     }
 
     /// Ends a running task. Returns the packages that are not built because of it, sorted.
-    pub fn finished(&mut self, index: u32, outcome: Outcome) -> Vec<u32> {
+    pub fn finished(&mut self, index: u32, outcome: TaskOutcome) -> Vec<u32> {
         if self.state(index) != TaskState::Running {
             return Vec::new();
         }
         self.running -= 1;
         match outcome {
-            Outcome::Again => self.make_ready(index),
-            Outcome::Deferred => self.end(index, TaskState::Deferred),
-            Outcome::Done => {
+            TaskOutcome::Again => self.make_ready(index),
+            TaskOutcome::Deferred => self.end(index, TaskState::Deferred),
+            TaskOutcome::Done => {
                 self.end(index, TaskState::Done);
                 self.free_dependents(index);
             }
-            Outcome::Failed => {
+            TaskOutcome::Failed => {
                 self.end(index, TaskState::Failed);
                 return self.fail_dependents(index);
             }
@@ -287,18 +287,18 @@ mod tests {
             [schedule.next_ready(), schedule.next_ready(), schedule.next_ready()],
             [Some(0), Some(4), None]
         );
-        assert!(schedule.finished(0, Outcome::Done).is_empty());
+        assert!(schedule.finished(0, TaskOutcome::Done).is_empty());
         assert_eq!(
             [schedule.next_ready(), schedule.next_ready(), schedule.next_ready()],
             [Some(1), Some(2), None]
         );
-        schedule.finished(1, Outcome::Done);
+        schedule.finished(1, TaskOutcome::Done);
         assert_eq!(schedule.state(3), TaskState::Waiting);
-        schedule.finished(2, Outcome::Done);
+        schedule.finished(2, TaskOutcome::Done);
         assert_eq!(schedule.next_ready(), Some(3));
-        schedule.finished(3, Outcome::Done);
+        schedule.finished(3, TaskOutcome::Done);
         assert_eq!((schedule.left(), schedule.is_over()), (1, false), "4 runs on");
-        schedule.finished(4, Outcome::Failed);
+        schedule.finished(4, TaskOutcome::Failed);
         assert_eq!((schedule.left(), schedule.is_over()), (0, true));
     }
 
@@ -307,9 +307,9 @@ mod tests {
         let graph = diamond();
         let mut schedule = schedule(&graph);
         schedule.next_ready();
-        assert_eq!(schedule.finished(0, Outcome::Failed), [1, 2, 3]);
+        assert_eq!(schedule.finished(0, TaskOutcome::Failed), [1, 2, 3]);
         assert_eq!(schedule.state(3), TaskState::IndirectFailed);
-        assert!(schedule.finished(0, Outcome::Failed).is_empty(), "it has ended");
+        assert!(schedule.finished(0, TaskOutcome::Failed).is_empty(), "it has ended");
         assert_eq!((schedule.next_ready(), schedule.next_ready(), schedule.left()), (Some(4), None, 1));
     }
 
@@ -318,11 +318,11 @@ mod tests {
         let graph = diamond();
         let mut schedule = schedule(&graph);
         schedule.next_ready();
-        schedule.finished(0, Outcome::Again);
+        schedule.finished(0, TaskOutcome::Again);
         assert_eq!(schedule.next_ready(), Some(0), "it is still the first");
-        assert!(schedule.finished(0, Outcome::Deferred).is_empty());
+        assert!(schedule.finished(0, TaskOutcome::Deferred).is_empty());
         assert_eq!(schedule.next_ready(), Some(4));
-        schedule.finished(4, Outcome::Done);
+        schedule.finished(4, TaskOutcome::Done);
         assert!(schedule.is_over());
         assert_eq!((schedule.state(3), schedule.left()), (TaskState::Waiting, 3));
     }
@@ -342,7 +342,7 @@ mod tests {
         let graph = diamond();
         let mut schedule = Schedule::new(&graph, &[1; 5], &[], |index| index == 1 || index == 3);
         assert_eq!((schedule.left(), schedule.next_ready(), schedule.next_ready()), (2, Some(1), None));
-        schedule.finished(1, Outcome::Done);
+        schedule.finished(1, TaskOutcome::Done);
         assert_eq!(schedule.next_ready(), Some(3));
         assert_eq!(schedule.state(0), TaskState::NoTask);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::result::Digest;
+use crate::result::Blake3Digest;
 
 const VERSION: u32 = 1;
 
@@ -16,7 +16,7 @@ pub struct VerifiedFile {
     pub size: u64,
     /// Last change of the inode, in nanoseconds since 1970.
     pub ctime: i64,
-    pub digest: Digest,
+    pub digest: Blake3Digest,
 }
 
 /// By path below the pool.
@@ -89,13 +89,13 @@ impl VerifiedFiles {
 mod tests {
     use super::*;
 
-    const fn state(inode: u64, digest: Digest) -> VerifiedFile {
+    const fn state(inode: u64, digest: Blake3Digest) -> VerifiedFile {
         VerifiedFile { inode, size: 7, ctime: -1, digest }
     }
 
     #[test]
     fn notes_are_read_as_they_were_written() {
-        let digest = Digest::of(b"x");
+        let digest = Blake3Digest::of(b"x");
         let mut notes = VerifiedFiles::default();
         notes.note("ab/abc/x.pkg".to_owned(), state(1, digest));
         notes.note("cd/cde/y \"quoted\"".to_owned(), state(2, digest));
@@ -104,7 +104,7 @@ mod tests {
         assert!(!read.has_changed());
         assert!(read.has("ab/abc/x.pkg", &state(1, digest)));
         assert!(!read.has("ab/abc/x.pkg", &state(2, digest)));
-        assert!(!read.has("ab/abc/x.pkg", &state(1, Digest::of(b"y"))));
+        assert!(!read.has("ab/abc/x.pkg", &state(1, Blake3Digest::of(b"y"))));
         read.retain(|file| file.starts_with("cd"));
         assert!(read.has_changed() && !read.has("ab/abc/x.pkg", &state(1, digest)));
     }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn what_is_no_note_makes_all_of_them_nothing() {
         let mut notes = VerifiedFiles::default();
-        notes.note("x".to_owned(), state(1, Digest::of(b"x")));
+        notes.note("x".to_owned(), state(1, Blake3Digest::of(b"x")));
         let mut bytes = notes.to_bytes();
         bytes.extend(b"{\"file\":\"y\"}\n");
         for damaged in [&bytes[..], b"", b"{\"verified\":2}\n", b"\xff\n"] {

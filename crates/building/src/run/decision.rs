@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use patchadm_bulk_values::conf::{Configuration, LimitChanges, Limits};
-use patchadm_bulk_values::journal::{PackageOutcome, PackageState, TreeFault, is_tried_again};
-use patchadm_bulk_values::records::{Record, Records};
-use patchadm_bulk_values::resolve::Resolution;
-use patchadm_bulk_values::result::{BuildResult, Digest, Key, KeyInputs};
+use patchadm_bulk_values::journal::{BuildState, PackageOutcome, TreeFault, is_tried_again};
+use patchadm_bulk_values::records::{RecipeRecord, Records};
+use patchadm_bulk_values::resolve::DependencyResolution;
+use patchadm_bulk_values::result::{Blake3Digest, BuildResult, KeyInputs, ResultKey};
 use patchadm_rootfs::RootError;
 
 use super::journal::KnownRuns;
@@ -15,13 +15,13 @@ use crate::pool::{FoundResult, Pool, PoolEntry};
 use crate::sources::ExpectedDistfile;
 use crate::task::order::{TASK_FORMAT, TaskOrder};
 use crate::tree::record_text;
-use crate::work::Work;
+use crate::work::BulkWork;
 
 #[derive(Clone, Copy)]
-pub(super) struct DecisionInput<'a> {
+pub(super) struct BuildDecisionInput<'a> {
     pub(super) conf: &'a Configuration,
     pub(super) records: &'a Records,
-    pub(super) resolution: &'a Resolution,
+    pub(super) resolution: &'a DependencyResolution,
     pub(super) pool: &'a Pool,
     pub(super) known: &'a KnownRuns,
     pub(super) rebuild: &'a [String],
@@ -44,7 +44,7 @@ pub(super) enum Decision {
 
 #[derive(Debug)]
 pub(super) struct DecidedTask {
-    pub(super) key: Key,
+    pub(super) key: ResultKey,
     pub(super) inputs: KeyInputs,
     pub(super) limits: Limits,
     /// An existing result that still needs the required check.
@@ -54,11 +54,11 @@ pub(super) struct DecidedTask {
     pub(super) is_rebuilt: bool,
 }
 
-pub(super) type FindResult<'f> = &'f mut dyn FnMut(&Key) -> Result<FoundResult, RootError>;
+pub(super) type FindResult<'f> = &'f mut dyn FnMut(&ResultKey) -> Result<FoundResult, RootError>;
 
 /// `results` are those of its dependencies; `find` looks up its own.
 pub(super) fn decide(
-    input: &DecisionInput<'_>,
+    input: &BuildDecisionInput<'_>,
     keys: &mut KeyMaker<'_>,
     index: u32,
     results: &HashMap<u32, PoolEntry>,
@@ -93,7 +93,7 @@ pub(super) fn decide(
         FoundResult::Nothing => (None, None),
     };
     if let Some((run, outcome)) = input.known.outcomes.get(record.pkgname().as_str()) {
-        let is_failure = outcome.state == PackageState::Failed && outcome.key == Some(key);
+        let is_failure = outcome.state == BuildState::Failed && outcome.key == Some(key);
         if is_failure && !is_rebuilt && !is_tried_again(outcome, &limits, input.retries) {
             return Ok(Decision::Remembered { run: *run, outcome: Box::new(outcome.clone()), inputs });
         }
@@ -102,29 +102,32 @@ pub(super) fn decide(
 }
 
 /// Fails if the record raises a limit too far.
-pub(super) fn limits_of(conf: &Configuration, record: &Record) -> Result<Limits, String> {
+pub(super) fn limits_of(conf: &Configuration, record: &RecipeRecord) -> Result<Limits, String> {
     let words: Vec<String> = record.limits().iter().map(|(name, value)| format!("{name}={value}")).collect();
     let changes = LimitChanges::parse(&words.join(" ")).map_err(|error| format!("LIMITS: {error}"))?;
     conf.limits_of(&changes, |pattern| means(pattern, record)).map_err(|error| error.to_string())
 }
 
-fn is_rebuilt(rebuild: &[String], record: &Record) -> bool {
+fn is_rebuilt(rebuild: &[String], record: &RecipeRecord) -> bool {
     let name = record.pkgname();
     let names = [name.as_str(), name.name(), record.location().as_str()];
     rebuild.iter().any(|named| names.contains(&named.as_str()))
 }
 
 /// Returns the inputs of the last success, if the pool still has its result.
-pub(super) fn inputs_of_success(pool: &Pool, key: Option<&Key>) -> Result<Option<KeyInputs>, RootError> {
+pub(super) fn inputs_of_success(
+    pool: &Pool,
+    key: Option<&ResultKey>,
+) -> Result<Option<KeyInputs>, RootError> {
     let Some(key) = key else { return Ok(None) };
     Ok(pool.find(key)?.into_entry().map(|entry| entry.result.inputs))
 }
 
 pub(super) struct OrderInput<'a> {
-    pub(super) work: &'a Work,
-    pub(super) base: Digest,
+    pub(super) work: &'a BulkWork,
+    pub(super) base: Blake3Digest,
     pub(super) records: &'a Records,
-    pub(super) resolution: &'a Resolution,
+    pub(super) resolution: &'a DependencyResolution,
     pub(super) results: &'a HashMap<u32, PoolEntry>,
     pub(super) run: u64,
     pub(super) slot: &'a str,
@@ -132,19 +135,19 @@ pub(super) struct OrderInput<'a> {
     pub(super) time: String,
     /// Start of the command that performs the run, RFC 3339.
     pub(super) began: &'a str,
-    pub(super) previous: Option<Key>,
+    pub(super) previous: Option<ResultKey>,
     pub(super) is_local: bool,
 }
 
 pub(super) fn task_order(
     input: &OrderInput<'_>,
     index: u32,
-    (key, inputs): (Key, KeyInputs),
+    (key, inputs): (ResultKey, KeyInputs),
     limits: Limits,
     checks_only: bool,
 ) -> TaskOrder {
     let (conf, record) = (&input.work.conf, input.records.get(index));
-    let pkgname = |index: &u32| input.records.get(*index).map(Record::pkgname);
+    let pkgname = |index: &u32| input.records.get(*index).map(RecipeRecord::pkgname);
     let install = input.resolution.to_install(index);
     let keys = install.iter().filter_map(|need| {
         let entry = input.results.get(need)?;
@@ -153,7 +156,7 @@ pub(super) fn task_order(
     let is_run = |place: usize| record.is_some_and(|record| record.is_run_depends(place));
     let needs = input.resolution.found(index).iter().enumerate();
     let needs = needs.filter(|(place, _)| is_run(*place)).filter_map(|(_, found)| pkgname(&(*found)?));
-    let variables = record.map(Record::multi_version).unwrap_or_default().into_iter();
+    let variables = record.map(RecipeRecord::multi_version).unwrap_or_default().into_iter();
     TaskOrder {
         task: TASK_FORMAT,
         work: input.work.path.to_string_lossy().into_owned(),

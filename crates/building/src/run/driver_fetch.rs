@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use patchadm_bulk_values::conf::SandboxMount;
-use patchadm_bulk_values::records::Record;
+use patchadm_bulk_values::records::RecipeRecord;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::Interrupt;
 
@@ -44,7 +44,7 @@ pub(super) struct DriverFetch {
 
 impl DriverFetch {
     /// `None` if the driver has no `fetch`.
-    pub(super) fn of(request: &RunRequest<'_>, record: &Record) -> Option<Self> {
+    pub(super) fn of(request: &RunRequest<'_>, record: &RecipeRecord) -> Option<Self> {
         let conf = &request.work.conf;
         let limits = SandboxLimits::of(&conf.limits).within(conf.scan_time.map(Duration::from_secs));
         request.driver.can_fetch().then(|| Self {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use patchadm_bulk_values::journal::PackageOutcome;
 use patchadm_bulk_values::resolve::ResolvedState;
-use patchadm_bulk_values::result::{Digest, InputDifference, KeyInputs};
-use patchadm_bulk_values::schedule::{Outcome, Schedule};
+use patchadm_bulk_values::result::{Blake3Digest, InputDifference, KeyInputs};
+use patchadm_bulk_values::schedule::{Schedule, TaskOutcome};
 use patchadm_rootfs::RootError;
 
-use super::decision::{DecidedTask, Decision, DecisionInput, decide, inputs_of_success};
+use super::decision::{BuildDecisionInput, DecidedTask, Decision, decide, inputs_of_success};
 use crate::driver::Driver;
 use crate::keys::KeyMaker;
 use crate::pool::PoolEntry;
@@ -18,7 +18,7 @@ const MOST_NAMED: usize = 10;
 const NAMED_INPUTS: usize = 3;
 
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum PredictedOutcome {
     Result,
     Task(Box<DecidedTask>),
     /// This one is built if that package's result changes.
@@ -34,17 +34,17 @@ pub(super) enum Fate {
 }
 
 pub(super) struct Foresight<'a> {
-    input: DecisionInput<'a>,
+    input: BuildDecisionInput<'a>,
     keys: KeyMaker<'a>,
     pub(super) results: HashMap<u32, PoolEntry>,
-    pub(super) fates: BTreeMap<u32, Fate>,
+    pub(super) fates: BTreeMap<u32, PredictedOutcome>,
 }
 
 impl<'a> Foresight<'a> {
     /// The packages include all dependencies.
     pub(super) fn of(
-        input: DecisionInput<'a>,
-        (driver, base): (&Driver, Digest),
+        input: BuildDecisionInput<'a>,
+        (driver, base): (&Driver, Blake3Digest),
         packages: impl Iterator<Item = u32>,
     ) -> Result<Self, RootError> {
         let keys = KeyMaker::of(input.conf, driver, base);
@@ -52,7 +52,7 @@ impl<'a> Foresight<'a> {
         let mut open = Vec::new();
         for index in packages {
             match foresight.known_reason(index) {
-                Some(reason) => _ = foresight.fates.insert(index, Fate::Stuck(reason)),
+                Some(reason) => _ = foresight.fates.insert(index, PredictedOutcome::Stuck(reason)),
                 None => open.push(index),
             }
         }
@@ -63,7 +63,7 @@ impl<'a> Foresight<'a> {
         while let Some(index) = schedule.next_ready() {
             let fate = foresight.fate_of(index)?;
             foresight.fates.insert(index, fate);
-            schedule.finished(index, Outcome::Done);
+            schedule.finished(index, TaskOutcome::Done);
         }
         Ok(foresight)
     }
@@ -84,23 +84,23 @@ impl<'a> Foresight<'a> {
         }
     }
 
-    fn fate_of(&mut self, index: u32) -> Result<Fate, RootError> {
+    fn fate_of(&mut self, index: u32) -> Result<PredictedOutcome, RootError> {
         let mut is_first = None;
         for need in self.input.resolution.to_install(index) {
             match self.fates.get(&need) {
-                Some(Fate::Result) => {}
-                Some(Fate::Task(task)) if task.unchecked.is_some() => {}
-                Some(Fate::Task(_) | Fate::After(_) | Fate::First) => {
+                Some(PredictedOutcome::Result) => {}
+                Some(PredictedOutcome::Task(task)) if task.unchecked.is_some() => {}
+                Some(PredictedOutcome::Task(_) | PredictedOutcome::After(_) | PredictedOutcome::First) => {
                     is_first.get_or_insert(need);
                 }
-                Some(Fate::Remembered { run, .. }) => {
-                    return Ok(Fate::Stuck(format!(
+                Some(PredictedOutcome::Remembered { run, .. }) => {
+                    return Ok(PredictedOutcome::Stuck(format!(
                         "it needs {}, which failed in run {run}",
                         self.input.records.name_of(need)
                     )));
                 }
-                Some(Fate::Stuck(_)) | None => {
-                    return Ok(Fate::Stuck(format!(
+                Some(PredictedOutcome::Stuck(_)) | None => {
+                    return Ok(PredictedOutcome::Stuck(format!(
                         "it needs {}, which is not built",
                         self.input.records.name_of(need)
                     )));
@@ -109,43 +109,45 @@ impl<'a> Foresight<'a> {
         }
         if let Some(need) = is_first {
             let was_built = self.input.known.success(&self.input.records.name_of(index)).is_some();
-            return Ok(if was_built { Fate::After(need) } else { Fate::First });
+            return Ok(if was_built { PredictedOutcome::After(need) } else { PredictedOutcome::First });
         }
         let pool = self.input.pool;
         Ok(match decide(&self.input, &mut self.keys, index, &self.results, &mut |key| pool.find(key))? {
-            Decision::Unbuildable(_, reason) => Fate::Stuck(reason),
-            Decision::Remembered { run, outcome, inputs } => Fate::Remembered { run, outcome, inputs },
+            Decision::Unbuildable(_, reason) => PredictedOutcome::Stuck(reason),
+            Decision::Remembered { run, outcome, inputs } => {
+                PredictedOutcome::Remembered { run, outcome, inputs }
+            }
             Decision::Result(entry) => {
                 self.results.insert(index, *entry);
-                Fate::Result
+                PredictedOutcome::Result
             }
             Decision::Task(mut task) => {
                 if let Some(entry) = &mut task.unchecked {
                     self.results.insert(index, (**entry).clone());
                 }
-                Fate::Task(task)
+                PredictedOutcome::Task(task)
             }
         })
     }
 
     pub(super) fn why(&self, index: u32) -> Result<String, RootError> {
         Ok(match self.fates.get(&index) {
-            Some(Fate::Result) => "its result is there".to_owned(),
-            Some(Fate::Task(task)) => self.why_task(index, task)?,
-            Some(Fate::After(need)) => {
+            Some(PredictedOutcome::Result) => "its result is there".to_owned(),
+            Some(PredictedOutcome::Task(task)) => self.why_task(index, task)?,
+            Some(PredictedOutcome::After(need)) => {
                 format!(
                     "{} is built first, and the bytes of its result decide",
                     self.input.records.name_of(*need)
                 )
             }
-            Some(Fate::First) => "it was never built".to_owned(),
-            Some(Fate::Remembered { run, outcome, .. }) => {
+            Some(PredictedOutcome::First) => "it was never built".to_owned(),
+            Some(PredictedOutcome::Remembered { run, outcome, .. }) => {
                 let cause = outcome.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
                 format!(
                     "it failed in run {run}{cause}, and nothing has changed since; --retry tries it again"
                 )
             }
-            Some(Fate::Stuck(reason)) => reason.clone(),
+            Some(PredictedOutcome::Stuck(reason)) => reason.clone(),
             None => "it is not wanted".to_owned(),
         })
     }

@@ -18,10 +18,10 @@ mod slot_command;
 mod status;
 mod why;
 
-pub use entering::{EnterPackageError, EnterRequest, enter, enter_failed};
+pub use entering::{EnterBuildRequest, EnterPackageError, enter, enter_failed};
 pub use master::{LONGEST_OVERTIME, TASK_PROCESS};
 pub use perform::{has_changed, plan_run, run};
-pub use request::{RunBase, RunError, RunEvent, RunPatches, RunRequest};
-pub use results::{EndedRun, RunOutcome};
+pub use request::{BulkRunEvent, RunBase, RunError, RunPatches, RunRequest};
+pub use results::{BulkRunOutcome, EndedRun};
 pub use status::{InterruptedRun, RunStatus, RunningPackage, read_status};
 pub use why::{NeededPackage, PackageReasons, why};

@@ -5,29 +5,29 @@ use std::time::Duration;
 
 use patchadm_bulk_values::journal::PackageOutcome;
 use patchadm_bulk_values::resolve::UnknownName;
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_making::build::BuildRequest;
 use patchadm_rootfs::{Interrupt, RootError};
 use patchadm_svr4::patch::PatchId;
 use serde_json::Value;
 
-use crate::base::{BaseError, BaseLayer, base_digest, base_layer, build_user, fetching_user};
+use crate::base::{BaseLayer, BuildBaseError, base_digest, base_layer, build_user, fetching_user};
 use crate::driver::{Driver, DriverError};
 use crate::ids::{BUILD_ID, SandboxIds};
 use crate::patches::MadePatches;
 use crate::report_files::RenderPage;
 use crate::runs::{UnreadJournal, journal_path};
 use crate::sandbox::BuildUser;
-use crate::scan::ScanError;
+use crate::scan::TreeScanError;
 use crate::set::SetError;
 use crate::sources::Sources;
 use crate::task::{must_be_accessible, with_layer_kind};
-use crate::work::{Work, WorkError};
+use crate::work::{BulkWork, WorkError};
 
 pub struct RunRequest<'a> {
-    pub work: &'a Work,
+    pub work: &'a BulkWork,
     pub driver: &'a Driver,
-    pub base: (&'a BaseLayer, Digest),
+    pub base: (&'a BaseLayer, Blake3Digest),
     pub user: BuildUser,
     /// Empty for all.
     pub names: &'a [String],
@@ -77,7 +77,7 @@ pub struct RunPatches<'a> {
 }
 
 #[derive(Debug)]
-pub enum RunEvent<'a> {
+pub enum BulkRunEvent<'a> {
     Begins {
         run: u64,
         is_continued: bool,
@@ -102,7 +102,7 @@ pub enum RunEvent<'a> {
     Note(&'a str),
 }
 
-pub(super) type Tell<'t> = &'t mut dyn FnMut(RunEvent<'_>);
+pub(super) type Tell<'t> = &'t mut dyn FnMut(BulkRunEvent<'_>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -119,7 +119,7 @@ pub enum RunError {
     #[error("{0}")]
     User(String),
     #[error(transparent)]
-    Scan(#[from] ScanError),
+    Scan(#[from] TreeScanError),
     #[error(transparent)]
     Unknown(#[from] UnknownName),
     #[error("{path}: {error}; nothing was built, and `bulk run --new` begins another run")]
@@ -139,7 +139,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    pub(super) fn damaged_journal(work: &Work, run: u64, error: UnreadJournal) -> Self {
+    pub(super) fn damaged_journal(work: &BulkWork, run: u64, error: UnreadJournal) -> Self {
         Self::Journal { path: journal_path(work, run).display().to_string(), error }
     }
 }
@@ -148,28 +148,28 @@ impl RunError {
 pub struct RunBase {
     pub user: BuildUser,
     pub layer: BaseLayer,
-    pub digest: Digest,
+    pub digest: Blake3Digest,
     pub sources: Sources,
 }
 
 impl RunBase {
     /// Lays out the base and digests the state of all its objects, until a signal comes.
-    pub fn prepare(work: &Work, interrupt: Interrupt<'_>) -> Result<Self, RunError> {
+    pub fn prepare(work: &BulkWork, interrupt: Interrupt<'_>) -> Result<Self, RunError> {
         let user = build_user(&work.conf);
         let fetches_as = fetching_user(&work.conf).map_err(RunError::User)?;
         let ids = SandboxIds::of_caller(&work.conf).map_err(RunError::User)?;
         // Before the digest, which takes a while: nobody else may make it meanwhile.
         work.make_build_dir()?;
         let failed = |reason: String| {
-            let is_interrupted = |signal| RunError::Scan(ScanError::Interrupted(signal));
+            let is_interrupted = |signal| RunError::Scan(TreeScanError::Interrupted(signal));
             interrupt().map_or(RunError::Base(reason), is_interrupted)
         };
         let digest = base_digest(&work.conf, interrupt).map_err(failed)?;
         let layer = base_layer(&work.conf, (ids, user), &digest.to_string(), interrupt)
             .and_then(|layer| Ok(with_layer_kind(work, layer, user)?));
         let layer = layer.map_err(|error| match error {
-            BaseError::NoRoom { .. } => RunError::NoRoom(error.to_string()),
-            BaseError::Lock(error) => failed(error.to_string()),
+            BuildBaseError::NoRoom { .. } => RunError::NoRoom(error.to_string()),
+            BuildBaseError::Lock(error) => failed(error.to_string()),
         })?;
         must_be_accessible(work, &layer, user).map_err(RunError::User)?;
         let sources = Sources {
@@ -181,7 +181,7 @@ impl RunBase {
         Ok(Self { user, layer, digest, sources })
     }
 
-    pub fn with_digest(&self) -> (&BaseLayer, Digest) {
+    pub fn with_digest(&self) -> (&BaseLayer, Blake3Digest) {
         (&self.layer, self.digest)
     }
 }

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
+use patchadm_bulk_values::journal::{BuildState, PackageOutcome};
 use patchadm_bulk_values::records::Records;
-use patchadm_bulk_values::report::{LeftoverReport, MachineReport, PackageRemarks, PackageReport, RunReport};
-use patchadm_bulk_values::resolve::{Resolution, blockers, waits_for};
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::report::{
+    LeftoverReport, MachineReport, PackageRemarks, ReportedPackage, RunReport,
+};
+use patchadm_bulk_values::resolve::{DependencyResolution, blockers, waits_for};
+use patchadm_bulk_values::result::Blake3Digest;
 
-use crate::patches::PatchesError;
+use crate::patches::MakePatchesError;
 use crate::pool::PoolEntry;
 
 #[derive(Debug)]
-pub struct RunOutcome {
+pub struct BulkRunOutcome {
     pub records: Records,
-    pub resolution: Resolution,
+    pub resolution: DependencyResolution,
     pub ended: EndedRun,
     /// True if all packages were requested.
     pub is_whole: bool,
@@ -30,7 +32,7 @@ pub struct EndedRun {
     pub trouble: Option<String>,
     /// True if all patches were made, pass together, and were published as configured.
     pub are_patches_whole: bool,
-    pub patches_error: Option<PatchesError>,
+    pub patches_error: Option<MakePatchesError>,
     /// True if the report was delivered to every configured place.
     pub is_handed_on: bool,
 }
@@ -38,14 +40,14 @@ pub struct EndedRun {
 /// Sets states and causes of packages not built because of others.
 pub(super) fn set_indirect(
     records: &Records,
-    resolution: &Resolution,
+    resolution: &DependencyResolution,
     outcomes: &mut BTreeMap<u32, PackageOutcome>,
 ) {
-    let in_state = |state: PackageState| -> BTreeSet<u32> {
+    let in_state = |state: BuildState| -> BTreeSet<u32> {
         let found = outcomes.iter().filter(|(_, outcome)| outcome.state == state);
         found.map(|(index, _)| *index).collect()
     };
-    let (failed, prefailed) = (in_state(PackageState::Failed), in_state(PackageState::Prefailed));
+    let (failed, prefailed) = (in_state(BuildState::Failed), in_state(BuildState::Prefailed));
     let is_cause = |index: u32| failed.contains(&index) || prefailed.contains(&index);
     let causes: Vec<bool> = resolution.graph().indices().map(is_cause).collect();
     let wait_for_failed = waits_for(resolution.graph(), &causes, &|index| failed.contains(&index));
@@ -53,16 +55,16 @@ pub(super) fn set_indirect(
     for (index, outcome) in outcomes.iter_mut() {
         let is_open = matches!(
             outcome.state,
-            PackageState::Open | PackageState::IndirectFailed | PackageState::IndirectPrefailed
+            BuildState::Open | BuildState::IndirectFailed | BuildState::IndirectPrefailed
         );
         let Some(blockers) = causes.get(*index as usize).filter(|causes| is_open && !causes.is_empty())
         else {
             continue;
         };
         outcome.state = if wait_for_failed.get(*index as usize) == Some(&true) {
-            PackageState::IndirectFailed
+            BuildState::IndirectFailed
         } else {
-            PackageState::IndirectPrefailed
+            BuildState::IndirectPrefailed
         };
         outcome.because = blockers.named.iter().map(|cause| records.name_of(*cause)).collect();
         outcome.because.sort();
@@ -73,7 +75,7 @@ pub(super) fn set_indirect(
 pub(super) struct ReportFacts {
     pub(super) run: u64,
     pub(super) work: String,
-    pub(super) conf: Digest,
+    pub(super) conf: Blake3Digest,
     pub(super) began: String,
     pub(super) ended: String,
     pub(super) is_continued: bool,
@@ -92,9 +94,9 @@ pub(super) fn report_of(
     let mut packages = Vec::new();
     for (index, outcome) in outcomes {
         let Some(record) = records.get(*index) else { continue };
-        let has_log = matches!(outcome.state, PackageState::Done | PackageState::Failed);
+        let has_log = matches!(outcome.state, BuildState::Done | BuildState::Failed);
         let log_run = outcome.run.unwrap_or(facts.run);
-        packages.push(PackageReport {
+        packages.push(ReportedPackage {
             package: record.pkgname().to_string(),
             location: record.location().to_string(),
             state: outcome.state,

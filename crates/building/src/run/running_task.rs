@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::conf::LimitName;
 use patchadm_bulk_values::probe::SlotMisfit;
-use patchadm_bulk_values::result::Key;
+use patchadm_bulk_values::result::ResultKey;
 
 use super::slot_command::{SlotCommand, cancel_job};
 use crate::sources::FetchFailure;
@@ -120,7 +120,7 @@ pub(super) enum RunMessage {
     /// The error says why distfiles are missing.
     Fetched {
         package: u32,
-        key: Key,
+        key: ResultKey,
         fetched: Result<(), FetchFailure>,
     },
 }

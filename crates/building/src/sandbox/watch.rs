@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::log::TaskLog;
 use super::usage::{OpenFiles, ProcessUsage, SegmentLists, UsedSpace, space_of, space_up_to, usage_below};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
-use crate::space::FreeSpace;
+use crate::space::WritableSpace;
 
 const LOOK_AT_PROCESSES: Duration = Duration::from_millis(200);
 
@@ -163,7 +163,7 @@ pub fn run_watched(
         None => (None, OwnedFd::from(theirs.try_clone()?)),
     };
     // Existing files do not count.
-    let free = FreeSpace::of_all(watch.written);
+    let free = WritableSpace::of_all(watch.written);
     let is_watched = limits.disk.is_some() || watch.gives_way.is_some();
     let before = if is_watched { space_of(watch.written).bytes } else { 0 };
     let theirs = (OwnedFd::from(theirs), their_errors);
@@ -173,7 +173,7 @@ pub fn run_watched(
         rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK).map_err(io::Error::from)?;
     }
     let disk = DiskLooks::begin(before, free);
-    let mut watcher = Watcher::of(limits, process, (Some(output), errors), disk);
+    let mut watcher = SandboxWatcher::of(limits, process, (Some(output), errors), disk);
     let followed = watcher.follow(log, watch);
     let mut ended = watcher.end(followed, watch.group)?;
     // A quick command, or one that hits its file size limit, may end before the first disk check.
@@ -191,7 +191,7 @@ pub fn run_watched(
     Ok(ended)
 }
 
-struct Watcher<'a> {
+struct SandboxWatcher<'a> {
     limits: &'a SandboxLimits,
     process: EnclosureProcess,
     output: Option<PipeReader>,
@@ -206,7 +206,7 @@ struct Watcher<'a> {
     peak_memory: u64,
 }
 
-impl<'a> Watcher<'a> {
+impl<'a> SandboxWatcher<'a> {
     fn of(
         limits: &'a SandboxLimits,
         process: EnclosureProcess,
@@ -366,7 +366,7 @@ impl<'a> Watcher<'a> {
 
     fn look_at_disk(&mut self, watch: &SandboxWatch<'_>, processes: &[u32]) -> Option<StopCause> {
         let limit = self.limits.disk.or(watch.gives_way.map(|_| u64::MAX))?;
-        let (began, free) = (Instant::now(), FreeSpace::of_all(watch.written));
+        let (began, free) = (Instant::now(), WritableSpace::of_all(watch.written));
         if !self.disk.is_due(began, limit, free) {
             return None;
         }
@@ -422,21 +422,21 @@ struct DiskLooks {
     earliest: Instant,
     /// Used and free bytes at the last check.
     used: u64,
-    free: Option<FreeSpace>,
+    free: Option<WritableSpace>,
     /// Checks at least [`LOOK_AT_DISK`] apart; growth since the first is that of the last seconds.
     marks: [(Instant, u64); 2],
     was_scarce: bool,
 }
 
 impl DiskLooks {
-    fn begin(before: u64, free: Option<FreeSpace>) -> Self {
+    fn begin(before: u64, free: Option<WritableSpace>) -> Self {
         let now = Instant::now();
         let marks = [(now, 0); 2];
         Self { before, next: now + LOOK_AT_DISK, earliest: now, used: 0, free, marks, was_scarce: false }
     }
 
     /// True on schedule, or if the file system lost as much space as the limit leaves, or any while space is scarce.
-    fn is_due(&self, now: Instant, limit: u64, free: Option<FreeSpace>) -> bool {
+    fn is_due(&self, now: Instant, limit: u64, free: Option<WritableSpace>) -> bool {
         let is_urgent = || {
             let (Some(then), Some(free)) = (self.free, free) else { return false };
             let lost = then.bytes.saturating_sub(free.bytes);
@@ -451,21 +451,21 @@ impl DiskLooks {
         &mut self,
         now: Instant,
         took: Duration,
-        (used, free): (u64, Option<FreeSpace>),
+        (used, free): (u64, Option<WritableSpace>),
     ) -> Option<TaskGrowth> {
         let wait = took.saturating_mul(PART_OF_TIME).min(LONGEST_WITHOUT_LOOK);
         self.next = now + LOOK_AT_DISK.max(wait);
         // Checks for lost space take at most half of the time.
         self.earliest = now + took;
         (self.used, self.free) = (used, free);
-        let is_scarce = free.is_some_and(FreeSpace::is_scarce);
+        let is_scarce = free.is_some_and(WritableSpace::is_scarce);
         let was_scarce = std::mem::replace(&mut self.was_scarce, is_scarce);
         let [(_, used_before), newer] = self.marks;
         if now.saturating_duration_since(newer.0) >= LOOK_AT_DISK {
             self.marks = [newer, (now, used)];
         }
         let bytes = if is_scarce { used.saturating_sub(used_before) } else { 0 };
-        let is_decisive = was_scarce && free.is_some_and(FreeSpace::is_below_reserve);
+        let is_decisive = was_scarce && free.is_some_and(WritableSpace::is_below_reserve);
         (is_scarce || was_scarce).then_some(TaskGrowth { bytes, is_decisive })
     }
 }
@@ -511,7 +511,7 @@ mod tests {
     #[test]
     fn lost_space_is_a_reason_to_look_at_the_disk_before_the_time() {
         const MIB: u64 = 1 << 20;
-        let free = |bytes: u64| Some(FreeSpace { bytes: bytes * MIB, total: 10_000 * MIB });
+        let free = |bytes: u64| Some(WritableSpace { bytes: bytes * MIB, total: 10_000 * MIB });
         let mut looks = DiskLooks::begin(0, free(5000));
         let (now, limit) = (looks.earliest, 1000 * MIB);
         assert!(!looks.is_due(now, limit, free(4500)), "it cannot be over its limit");
@@ -540,7 +540,7 @@ mod tests {
     #[test]
     fn the_growth_of_the_last_seconds_is_told_while_space_is_scarce_and_decides_below_the_reserve() {
         const MIB: u64 = 1 << 20;
-        let free = |bytes: u64| Some(FreeSpace { bytes: bytes * MIB, total: 10_000 * MIB });
+        let free = |bytes: u64| Some(WritableSpace { bytes: bytes * MIB, total: 10_000 * MIB });
         let mut looks = DiskLooks::begin(0, free(5_000));
         let began = looks.earliest;
         let mut look = |after: u64, used: u64, left: u64| {

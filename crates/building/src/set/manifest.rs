@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use patchadm_bulk_values::result::Key;
+use patchadm_bulk_values::result::ResultKey;
 use patchadm_inputs::sha256::Sha256Sum;
 use patchadm_inputs::sign::{Manifest, ManifestEntry, ManifestForm};
 
@@ -27,7 +27,7 @@ const RESTRICTED: &str = "# restricted ";
 pub struct SetFile {
     /// The run whose set got the file first.
     pub run: u64,
-    pub key: Key,
+    pub key: ResultKey,
     pub package: String,
     pub location: String,
     /// Must not be distributed.
@@ -109,7 +109,7 @@ impl SetManifest {
         let sum = *sums.get(path.as_bytes()).ok_or("it names a file without a sum")?;
         let file = SetFile {
             run: run.parse().map_err(|_| "it has no number of a run")?,
-            key: Key::parse(key).map_err(|_| "it has no key")?,
+            key: ResultKey::parse(key).map_err(|_| "it has no key")?,
             package: package.to_owned(),
             location: location.to_owned(),
             is_restricted: false,
@@ -139,7 +139,7 @@ mod tests {
     fn manifest() -> SetManifest {
         let file = |package: &str, is_restricted| SetFile {
             run: 7,
-            key: Key::parse(&"5".repeat(64)).unwrap(),
+            key: ResultKey::parse(&"5".repeat(64)).unwrap(),
             package: package.to_owned(),
             location: "net/curl".to_owned(),
             is_restricted,

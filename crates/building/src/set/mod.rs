@@ -11,28 +11,28 @@ mod selection;
 
 use std::path::PathBuf;
 
-use patchadm_bulk_values::journal::PackageState;
+use patchadm_bulk_values::journal::BuildState;
 use patchadm_core::operation::libraries::ScanError;
 use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::first_names::first_names;
 use crate::pool::PoolEntry;
-use crate::work::{Work, numbered_directories};
+use crate::work::{BulkWork, numbered_directories};
 
-pub(crate) use delivered::DeliveredObjects;
+pub(crate) use delivered::ArchivedObjects;
 pub(crate) use libraries::{BaseLibraries, found_libraries, unmet_in_files};
 pub use making::{MadeSet, make_set};
 pub use manifest::{SetFile, SetManifest};
 pub(crate) use publishing::{LARGEST_MANIFEST, name_holders, put_file, read_set, verify_set};
-pub use publishing::{ReleaseError, ReleasedSet, release};
+pub use publishing::{ReleasedSet, SetReleaseError, release};
 pub(crate) use selection::EarlierSet;
 
 #[derive(Clone, Debug)]
 pub struct SetPackage<'a> {
     pub package: &'a str,
     pub location: &'a str,
-    pub state: PackageState,
+    pub state: BuildState,
     /// `None` without a result.
     pub entry: Option<PoolEntry>,
     /// Must not be distributed.
@@ -107,12 +107,12 @@ pub(crate) const PACKAGES: &str = "packages";
 pub(crate) const FILES: &str = "files";
 
 /// Sorted.
-pub fn set_numbers(work: &Work) -> Result<Vec<u64>, RootError> {
+pub fn set_numbers(work: &BulkWork) -> Result<Vec<u64>, RootError> {
     numbered_directories(&work.directory(SETS)?)
 }
 
 /// Returns the set behind the link `current` or `released`.
-pub fn set_of_link(work: &Work, link: &str) -> Result<Option<u64>, RootError> {
+pub fn set_of_link(work: &BulkWork, link: &str) -> Result<Option<u64>, RootError> {
     number_behind(&work.directory(SETS)?, link)
 }
 

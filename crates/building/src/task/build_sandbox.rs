@@ -18,7 +18,7 @@ use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, TaskLog, environment, network_files};
 use crate::sources::{copy_distfiles, must_be_within};
 use crate::tree_copy::copy_file;
-use crate::work::Work;
+use crate::work::BulkWork;
 
 /// Installs the dependencies and returns their layer, if any.
 pub(super) fn install(
@@ -135,7 +135,7 @@ fn build_environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
 
 pub(super) struct TaskInputs<'a> {
     pub(super) order: &'a TaskOrder,
-    pub(super) work: &'a Work,
+    pub(super) work: &'a BulkWork,
     pub(super) driver: &'a Driver,
     pub(super) pool: &'a Pool,
     pub(super) base: &'a BaseLayer,

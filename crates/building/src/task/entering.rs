@@ -16,7 +16,7 @@ use crate::driver::Driver;
 use crate::ids::SandboxIds;
 use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{BuildUser, SandboxError, SandboxLimits, TaskLog, enclosure};
-use crate::work::{Work, made};
+use crate::work::{BulkWork, made};
 
 /// Standard input of the build, in `/tmp` inside.
 const RECORD: &[u8] = b"record";
@@ -45,7 +45,7 @@ pub enum EnterSandboxError {
 }
 
 pub(crate) struct EnteredTask<'a> {
-    pub(crate) work: &'a Work,
+    pub(crate) work: &'a BulkWork,
     pub(crate) driver: &'a Driver,
     pub(crate) user: BuildUser,
     pub(crate) pool: &'a Pool,

@@ -15,6 +15,6 @@ pub(crate) mod sandbox_run;
 
 pub use building::serve_task;
 pub use entering::{EnterSandboxError, EnteringCommand};
-pub use packing::{PACKING, PackageIdentity, pack_in_enclosure};
+pub use packing::{PACKING, PackedIdentity, pack_in_enclosure};
 pub use probing::{PROBE_PROCESS, serve_probe};
 pub(crate) use probing::{VERSION, must_be_accessible, with_layer_kind};

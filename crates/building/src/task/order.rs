@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use patchadm_bulk_values::conf::Limits;
 use patchadm_bulk_values::journal::FailureCause;
-use patchadm_bulk_values::result::{Key, KeyInputs};
+use patchadm_bulk_values::result::{KeyInputs, ResultKey};
 use patchadm_rootfs::{LockError, RootError};
 use serde::{Deserialize, Serialize};
 
@@ -31,14 +31,14 @@ pub struct TaskOrder {
     pub run: u64,
     pub package: String,
     pub location: String,
-    pub key: Key,
+    pub key: ResultKey,
     pub inputs: KeyInputs,
     /// With DEPENDS, one field per line.
     pub record: String,
     /// The distfiles that it reads.
     pub distfiles: Vec<ExpectedDistfile>,
     /// Packages to install, in the order of their dependencies, with the keys of their results.
-    pub install: Vec<(String, Key)>,
+    pub install: Vec<(String, ResultKey)>,
     /// Packages also needed at run time.
     pub needs: Vec<String>,
     pub limits: Limits,
@@ -61,7 +61,7 @@ pub struct TaskOrder {
     pub varies: Vec<String>,
     /// The last success.
     #[serde(default)]
-    pub previous: Option<Key>,
+    pub previous: Option<ResultKey>,
     /// True on the run's machine: the run flushes results, many at a time, and removes task directories at its end.
     #[serde(default)]
     pub is_local: bool,

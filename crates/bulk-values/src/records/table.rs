@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
-use super::names::{Location, LocationError, PkgName, PkgNameError, shown};
+use super::names::{LocationError, PkgName, PkgNameError, RecipeLocation, shown};
 use super::record;
-use super::record::{Dependencies, Dependency, FieldError, FileNames, Record, base_of};
+use super::record::{
+    Dependencies, RecipeDependency, RecipeRecord, RecordFieldError, RecordFileNames, base_of,
+};
 
 const MOST_RECORDS: usize = 10_000;
 
 /// Records of a tree in the order of reading, with the names that they share.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    pub(super) list: Vec<Record>,
+    pub(super) list: Vec<RecipeRecord>,
     /// Dropped because their location had printed the same PKGNAME.
-    repeated: Vec<(Location, PkgName)>,
+    repeated: Vec<(RecipeLocation, PkgName)>,
     pub(super) shared: SharedNames,
 }
 
@@ -32,11 +34,15 @@ impl Records {
     ///
     /// Drops fields that later steps write (`PKG_LOCATION`, `DEPENDS`, …), and replaces bytes that are not UTF-8. The
     /// first record of a PKGNAME counts, as in pbulk.
-    pub fn read(&mut self, location: &Location, output: &[u8]) -> Result<Range<u32>, RecordError> {
+    pub fn read(
+        &mut self,
+        location: &RecipeLocation,
+        output: &[u8],
+    ) -> Result<Range<u32>, RecipeRecordError> {
         if output.len() > LONGEST_OUTPUT {
-            return Err(RecordError { line: 1, fault: RecordFault::TooLong });
+            return Err(RecipeRecordError { line: 1, fault: RecordFault::TooLong });
         }
-        let mut reader = RecordReader::new(&mut self.shared, Some(location), MOST_RECORDS);
+        let mut reader = RecipeRecordReader::new(&mut self.shared, Some(location), MOST_RECORDS);
         for line in output.split(|&byte| byte == b'\n') {
             reader.read_line(line)?;
         }
@@ -47,8 +53,8 @@ impl Records {
     }
 
     /// Adds records; of several with one PKGNAME from one location only the first.
-    fn add_first_ones(&mut self, records: Vec<Record>) {
-        let mut known: HashSet<(PkgName, Location)> = HashSet::default();
+    fn add_first_ones(&mut self, records: Vec<RecipeRecord>) {
+        let mut known: HashSet<(PkgName, RecipeLocation)> = HashSet::default();
         for record in records {
             if known.insert((record.pkgname.clone(), record.location.clone())) {
                 self.list.push(record);
@@ -59,15 +65,15 @@ impl Records {
     }
 
     /// Records left out because their location already has this PKGNAME.
-    pub fn repeated(&self) -> &[(Location, PkgName)] {
+    pub fn repeated(&self) -> &[(RecipeLocation, PkgName)] {
         &self.repeated
     }
 
     /// Adds a package such as `net_curl-0` that cannot be built, and returns its index.
-    pub fn add_failed_scan(&mut self, location: &Location, reason: &str) -> u32 {
+    pub fn add_failed_scan(&mut self, location: &RecipeLocation, reason: &str) -> u32 {
         let reason = reason.replace(['\n', '\r', '\0'], " ");
         let index = self.next_index();
-        self.list.push(Record {
+        self.list.push(RecipeRecord {
             pkgname: PkgName::of_failed_scan(location),
             location: location.clone(),
             text: format!("PKG_FAIL_REASON={}\n", reason.trim_ascii()).into(),
@@ -91,7 +97,7 @@ impl Records {
     }
 
     /// The first index is 0.
-    pub fn get(&self, index: u32) -> Option<&Record> {
+    pub fn get(&self, index: u32) -> Option<&RecipeRecord> {
         self.list.get(index as usize)
     }
 
@@ -101,12 +107,12 @@ impl Records {
     }
 
     /// In order of indices.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Record> + DoubleEndedIterator {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &RecipeRecord> + DoubleEndedIterator {
         self.list.iter()
     }
 
     /// Names of scanned files as printed: absolute, or relative to the recipe.
-    pub fn scan_depends(&self, record: &Record) -> impl Iterator<Item = &str> {
+    pub fn scan_depends(&self, record: &RecipeRecord) -> impl Iterator<Item = &str> {
         record.scan_depends.iter().map(|&number| self.shared.files.name(number))
     }
 
@@ -127,7 +133,7 @@ const LATER_FIELDS: [&str; 5] = ["PKG_LOCATION", "DEPENDS", "PKG_DEPTH", "BUILD_
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
-pub struct RecordError {
+pub struct RecipeRecordError {
     /// Counted from 1; for a known field, the line of its record.
     pub line: usize,
     pub fault: RecordFault,
@@ -151,7 +157,7 @@ pub enum RecordFault {
     #[error(transparent)]
     Location(#[from] LocationError),
     #[error(transparent)]
-    Field(#[from] FieldError),
+    Field(#[from] RecordFieldError),
     #[error("RUN_DEPENDS names <{0}>, and ALL_DEPENDS does not")]
     RunDepends(String),
     #[error("the record of {0} has no PKG_LOCATION")]
@@ -164,48 +170,48 @@ pub enum RecordFault {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedNames {
-    pub(super) files: FileNames,
+    pub(super) files: RecordFileNames,
     pub(super) dependencies: Dependencies,
 }
 
 struct OpenRecord {
     line: usize,
     pkgname: PkgName,
-    location: Option<Location>,
+    location: Option<RecipeLocation>,
     text: String,
     scan_depends: Vec<u32>,
     scan_depends_at: Option<usize>,
 }
 
-pub(super) struct RecordReader<'a> {
+pub(super) struct RecipeRecordReader<'a> {
     shared: &'a mut SharedNames,
     /// The recipe that printed the lines; `None` if each record names its own.
-    recipe: Option<&'a Location>,
+    recipe: Option<&'a RecipeLocation>,
     most_records: usize,
     line: usize,
     open: Option<OpenRecord>,
-    records: Vec<Record>,
+    records: Vec<RecipeRecord>,
 }
 
-impl<'a> RecordReader<'a> {
+impl<'a> RecipeRecordReader<'a> {
     pub(super) fn new(
         shared: &'a mut SharedNames,
-        recipe: Option<&'a Location>,
+        recipe: Option<&'a RecipeLocation>,
         most_records: usize,
     ) -> Self {
         Self { shared, recipe, most_records, line: 0, open: None, records: Vec::new() }
     }
 
-    fn read_line(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+    fn read_line(&mut self, bytes: &[u8]) -> Result<(), RecipeRecordError> {
         self.line += 1;
         self.read_field(bytes).map_err(|fault| match fault {
             // A fault of the record that this line ended, or of this line.
             Ended::Record(error) => error,
-            Ended::Line(fault) => RecordError { line: self.line, fault },
+            Ended::Line(fault) => RecipeRecordError { line: self.line, fault },
         })
     }
 
-    fn finish(mut self) -> Result<Vec<Record>, RecordError> {
+    fn finish(mut self) -> Result<Vec<RecipeRecord>, RecipeRecordError> {
         self.end_record()?;
         Ok(self.records)
     }
@@ -257,7 +263,7 @@ impl<'a> RecordReader<'a> {
                 open.scan_depends.push(number);
             }
         } else if name == "PKG_LOCATION" && open.location.is_none() {
-            open.location = Some(Location::parse(value.trim_ascii())?);
+            open.location = Some(RecipeLocation::parse(value.trim_ascii())?);
         } else if !LATER_FIELDS.contains(&name) {
             for part in [name, "=", value, "\n"] {
                 open.text.push_str(part);
@@ -266,22 +272,22 @@ impl<'a> RecordReader<'a> {
         Ok(())
     }
 
-    fn end_record(&mut self) -> Result<(), RecordError> {
+    fn end_record(&mut self) -> Result<(), RecipeRecordError> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let line = open.line;
         let record = checked_record(open, self.recipe.is_none(), &mut self.shared.dependencies);
-        self.records.push(record.map_err(|fault| RecordError { line, fault })?);
+        self.records.push(record.map_err(|fault| RecipeRecordError { line, fault })?);
         Ok(())
     }
 }
 
 enum Ended {
-    Record(RecordError),
+    Record(RecipeRecordError),
     Line(RecordFault),
 }
 
-impl From<RecordError> for Ended {
-    fn from(error: RecordError) -> Self {
+impl From<RecipeRecordError> for Ended {
+    fn from(error: RecipeRecordError) -> Self {
         Self::Record(error)
     }
 }
@@ -296,10 +302,10 @@ fn checked_record(
     open: OpenRecord,
     is_of_pbulk: bool,
     dependencies: &mut Dependencies,
-) -> Result<Record, RecordFault> {
+) -> Result<RecipeRecord, RecordFault> {
     let OpenRecord { pkgname, location, text, scan_depends, scan_depends_at, .. } = open;
     let Some(location) = location else { return Err(RecordFault::NoLocation(pkgname)) };
-    let mut record = Record {
+    let mut record = RecipeRecord {
         pkgname,
         location,
         text: text.into(),
@@ -326,11 +332,14 @@ fn checked_record(
 }
 
 /// Returns indices of `RUN_DEPENDS` in `ALL_DEPENDS`, in order. Without a location, an entry matches its pattern.
-fn run_depends(record: &Record, all_depends: &[Arc<Dependency>]) -> Result<Option<Box<[u32]>>, RecordFault> {
+fn run_depends(
+    record: &RecipeRecord,
+    all_depends: &[Arc<RecipeDependency>],
+) -> Result<Option<Box<[u32]>>, RecordFault> {
     if record.fields().all(|(name, _)| name != "RUN_DEPENDS") {
         return Ok(None);
     }
-    let mut places_of: HashMap<(&str, Option<&Location>), Vec<u32>> = HashMap::default();
+    let mut places_of: HashMap<(&str, Option<&RecipeLocation>), Vec<u32>> = HashMap::default();
     for (place, dependency) in (0..).zip(all_depends) {
         places_of.entry((&dependency.pattern, None)).or_default().push(place);
         if let Some(location) = &dependency.location {
@@ -341,7 +350,7 @@ fn run_depends(record: &Record, all_depends: &[Arc<Dependency>]) -> Result<Optio
     let entries: HashSet<&str> = record.field("RUN_DEPENDS").split_ascii_whitespace().collect();
     let mut places = Vec::new();
     for entry in entries {
-        let named = Dependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk))?;
+        let named = RecipeDependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk))?;
         let found = places_of.get(&(&*named.pattern, named.location.as_ref()));
         places.extend(found.ok_or_else(|| RecordFault::RunDepends(shown(entry)))?);
     }
@@ -357,14 +366,14 @@ pub enum ImportError {
     #[error("{0}")]
     Read(#[from] io::Error),
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Record(#[from] RecipeRecordError),
 }
 
 impl Records {
     /// Reads foreign records with their `PKG_LOCATION`. Does not trust results of later steps, such as `DEPENDS`.
     pub fn import(mut file: impl BufRead) -> Result<Self, ImportError> {
         let mut records = Self::new();
-        let mut reader = RecordReader::new(&mut records.shared, None, MOST_IMPORTED);
+        let mut reader = RecipeRecordReader::new(&mut records.shared, None, MOST_IMPORTED);
         let mut line = Vec::new();
         let mut number = 0;
         loop {
@@ -375,7 +384,7 @@ impl Records {
                 break;
             }
             if line.len() > LONGEST_OUTPUT {
-                return Err(RecordError { line: number, fault: RecordFault::TooLong }.into());
+                return Err(RecipeRecordError { line: number, fault: RecordFault::TooLong }.into());
             }
             reader.read_line(line.strip_suffix(b"\n").unwrap_or(&line))?;
         }

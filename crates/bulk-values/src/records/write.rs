@@ -5,8 +5,8 @@ use std::io::Write;
 
 use patchadm_svr4::package::control::printable;
 
-use super::names::{Location, PkgName};
-use super::record::{Dependency, Record, base_of};
+use super::names::{PkgName, RecipeLocation};
+use super::record::{RecipeDependency, RecipeRecord, base_of};
 use super::table::Records;
 
 /// Additions of a pbulk file to a record.
@@ -15,7 +15,7 @@ pub struct PbulkFields<'a> {
     /// No line if empty.
     pub depends: Vec<&'a PkgName>,
     /// The match's location for each entry of `ALL_DEPENDS`.
-    pub found: Vec<Option<&'a Location>>,
+    pub found: Vec<Option<&'a RecipeLocation>>,
     /// `PKG_FAIL_REASON`, if the recipe gives no reason.
     pub fail_reason: Option<String>,
 }
@@ -49,7 +49,7 @@ impl Records {
     /// Writes a record with `DEPENDS` as its build gets it, one field per line.
     pub fn write_record(
         &self,
-        record: &Record,
+        record: &RecipeRecord,
         depends: &[&PkgName],
         out: &mut impl Write,
     ) -> io::Result<()> {
@@ -67,7 +67,7 @@ impl Records {
     /// text in this form, except for characters that a terminal interprets: no program of pbulk needs one.
     pub fn write_pbulk_record(
         &self,
-        record: &Record,
+        record: &RecipeRecord,
         fields: &PbulkFields<'_>,
         out: &mut impl Write,
     ) -> io::Result<()> {
@@ -78,7 +78,7 @@ impl Records {
 
     fn put_pbulk_record(
         &self,
-        record: &Record,
+        record: &RecipeRecord,
         fields: &PbulkFields<'_>,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
@@ -101,21 +101,21 @@ impl Records {
     }
 
     /// Sorted by `PKGNAME`, then location.
-    fn in_order(&self) -> impl Iterator<Item = (u32, &Record)> {
-        let mut records: Vec<(u32, &Record)> = (0..).zip(self.iter()).collect();
+    fn in_order(&self) -> impl Iterator<Item = (u32, &RecipeRecord)> {
+        let mut records: Vec<(u32, &RecipeRecord)> = (0..).zip(self.iter()).collect();
         records.sort_by_key(|(index, record)| (&record.pkgname, &record.location, *index));
         records.into_iter()
     }
 }
 
-fn around_scan_depends(record: &Record) -> (&str, &str) {
+fn around_scan_depends(record: &RecipeRecord) -> (&str, &str) {
     let at = record.scan_depends_at.unwrap_or(record.text.len());
     record.text.split_at_checked(at).unwrap_or((&record.text, ""))
 }
 
 /// Writes only the first required field of each name.
 fn write_pbulk_line(
-    record: &Record,
+    record: &RecipeRecord,
     line: &str,
     fields: &PbulkFields<'_>,
     open: &mut Vec<&str>,
@@ -146,7 +146,7 @@ fn write_pbulk_line(
 
 /// Returns `ALL_DEPENDS` as pbulk reads it; `None` if the recipe wrote it so. An entry without a location gets that of
 /// its match, or is left out.
-fn all_depends_text(record: &Record, value: &str, found: &[Option<&Location>]) -> Option<String> {
+fn all_depends_text(record: &RecipeRecord, value: &str, found: &[Option<&RecipeLocation>]) -> Option<String> {
     let found = found.iter().copied().chain(std::iter::repeat(None));
     let entries = record.all_depends().iter().zip(found).filter_map(|(dependency, found)| {
         let location = dependency.location.as_ref().or(found)?;
@@ -158,9 +158,9 @@ fn all_depends_text(record: &Record, value: &str, found: &[Option<&Location>]) -
 }
 
 /// Uses the locations of `ALL_DEPENDS`; `None` if the recipe wrote it so.
-fn run_depends_text(record: &Record, value: &str) -> Option<String> {
+fn run_depends_text(record: &RecipeRecord, value: &str) -> Option<String> {
     let entries = value.split_ascii_whitespace().map(|entry| {
-        let read = Dependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk));
+        let read = RecipeDependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk));
         match read.map(|read| (read.pattern, read.location)) {
             Ok((pattern, Some(location))) => format!("{pattern}:../../{location}"),
             _ => entry.to_owned(),

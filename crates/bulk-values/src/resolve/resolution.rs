@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
-use super::graph::{Blockers, Components, Graph, Lists, blockers};
+use super::graph::{AdjacencyLists, Blockers, Graph, StrongComponents, blockers};
 use crate::journal::TreeFault;
 use crate::pattern::{Pattern, Reach, Version};
-use crate::records::{Dependency, Location, PkgName, Record, Records};
+use crate::records::{PkgName, RecipeDependency, RecipeLocation, RecipeRecord, Records};
 
 /// Comparisons for the dependencies of one location, about a second, so that it does not delay the others.
 const MOST_COMPARISONS: u64 = 100_000_000;
@@ -18,15 +18,15 @@ const TOLD_OF_CIRCLE: usize = 20;
 
 /// Resolved dependencies, with the indices of records.
 #[derive(Clone, Debug)]
-pub struct Resolution {
+pub struct DependencyResolution {
     graph: Graph,
     /// Needed at run time.
-    run_needs: Lists,
+    run_needs: AdjacencyLists,
     states: Vec<ResolvedState>,
     found: Vec<Box<[Option<u32>]>>,
 }
 
-impl Resolution {
+impl DependencyResolution {
     /// The graph of `DEPENDS`. A package with an unmatched dependency has none there, as in pbulk.
     pub fn graph(&self) -> &Graph {
         &self.graph
@@ -80,9 +80,9 @@ impl Resolution {
 ///
 /// If a package has two matches of one name in different versions, which cannot be installed together, the highest
 /// version that matches all patterns replaces them.
-pub fn resolve(records: &Records, holders: &NameHolders) -> Resolution {
+pub fn resolve(records: &Records, holders: &NameHolders) -> DependencyResolution {
     let duplicates = duplicates(records, holders);
-    let is_failed_scan = |index: u32| records.get(index).is_none_or(Record::is_failed_scan);
+    let is_failed_scan = |index: u32| records.get(index).is_none_or(RecipeRecord::is_failed_scan);
     let candidates =
         Candidates::new(records, |index| !duplicates.contains_key(&index) && !is_failed_scan(index));
     let mut chooser = Chooser { candidates, known: HashMap::default(), comparisons: HashMap::default() };
@@ -102,7 +102,7 @@ pub fn resolve(records: &Records, holders: &NameHolders) -> Resolution {
         taken.filter_map(|(_, choice)| *choice).collect()
     };
     let graph = Graph::new((0..records.len()).map(|index| needs(index, &|_| true)));
-    let run_needs = Lists::new(
+    let run_needs = AdjacencyLists::new(
         records.iter().enumerate().map(|(index, record)| needs(index, &|place| record.is_run_depends(place))),
     );
     add_circles(&graph, records, &mut reasons);
@@ -113,10 +113,10 @@ pub fn resolve(records: &Records, holders: &NameHolders) -> Resolution {
         (None, blockers) => ResolvedState::IndirectPrefailed(blockers),
     });
     let states = states.collect();
-    Resolution { graph, run_needs, states, found }
+    DependencyResolution { graph, run_needs, states, found }
 }
 
-fn own_reason(record: &Record) -> Option<PrefailReason> {
+fn own_reason(record: &RecipeRecord) -> Option<PrefailReason> {
     let fail = if record.is_failed_scan() { PrefailReason::Scan } else { PrefailReason::Fail };
     let skip = record.skip_reason().map(|reason| PrefailReason::Skip(reason.into()));
     skip.or_else(|| record.fail_reason().map(|reason| fail(reason.into())))
@@ -157,10 +157,10 @@ fn duplicates(records: &Records, holders: &NameHolders) -> HashMap<u32, PrefailR
 
 /// The cycle is the reason of members without another one.
 fn add_circles(graph: &Graph, records: &Records, reasons: &mut [Option<PrefailReason>]) {
-    let components = Components::of(graph);
+    let components = StrongComponents::of(graph);
     for members in components.circles(graph) {
         let mut members = members.to_vec();
-        members.sort_by_key(|&index| records.get(index).map(Record::pkgname));
+        members.sort_by_key(|&index| records.get(index).map(RecipeRecord::pkgname));
         let circle = components.shortest_circle(graph, &members);
         let text: Arc<str> = circle_text(&circle, records).into();
         for member in members {
@@ -183,7 +183,7 @@ fn circle_text(circle: &[u32], records: &Records) -> String {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Choice {
+enum DependencyChoice {
     Package(u32),
     Nothing,
     NoPattern(&'static str),
@@ -192,14 +192,14 @@ enum Choice {
 
 struct Chooser<'a> {
     candidates: Candidates<'a>,
-    known: HashMap<&'a Dependency, Choice>,
-    comparisons: HashMap<&'a Location, u64>,
+    known: HashMap<&'a RecipeDependency, DependencyChoice>,
+    comparisons: HashMap<&'a RecipeLocation, u64>,
 }
 
 impl<'a> Chooser<'a> {
     fn choose_all(
         &mut self,
-        record: &'a Record,
+        record: &'a RecipeRecord,
         records: &'a Records,
     ) -> (Box<[Option<u32>]>, Option<PrefailReason>) {
         let mut fault = None;
@@ -207,16 +207,16 @@ impl<'a> Chooser<'a> {
         for dependency in record.all_depends() {
             let pattern = &dependency.pattern;
             choices.push(match self.choose(dependency, record.location()) {
-                Choice::Package(index) => Some(index),
-                Choice::Nothing => {
+                DependencyChoice::Package(index) => Some(index),
+                DependencyChoice::Nothing => {
                     fault.get_or_insert_with(|| PrefailReason::Unmatched(pattern.clone()));
                     None
                 }
-                Choice::NoPattern(reason) => {
+                DependencyChoice::NoPattern(reason) => {
                     fault.get_or_insert_with(|| PrefailReason::NoPattern(pattern.clone(), reason));
                     None
                 }
-                Choice::TooMuch => {
+                DependencyChoice::TooMuch => {
                     fault.get_or_insert(PrefailReason::TooManyPatterns);
                     None
                 }
@@ -228,30 +228,32 @@ impl<'a> Chooser<'a> {
         (choices.into(), fault)
     }
 
-    fn may_compare(&mut self, location: &'a Location, comparisons: u64) -> bool {
+    fn may_compare(&mut self, location: &'a RecipeLocation, comparisons: u64) -> bool {
         let made = self.comparisons.entry(location).or_default();
         *made = made.saturating_add(comparisons);
         *made <= MOST_COMPARISONS
     }
 
-    fn choose(&mut self, dependency: &'a Dependency, location: &'a Location) -> Choice {
+    fn choose(&mut self, dependency: &'a RecipeDependency, location: &'a RecipeLocation) -> DependencyChoice {
         if let Some(known) = self.known.get(dependency) {
             return *known;
         }
         // Braces are replaced by all alternatives.
         let of_text = dependency.pattern.len() as u64 * (1 + dependency.pattern.matches(',').count() as u64);
         if !self.may_compare(location, of_text) {
-            return Choice::TooMuch;
+            return DependencyChoice::TooMuch;
         }
         let choice = match Pattern::parse(&dependency.pattern) {
             Ok(pattern) => {
                 if !self.may_compare(location, self.candidates.cost(&pattern)) {
                     // Another location may still search for it.
-                    return Choice::TooMuch;
+                    return DependencyChoice::TooMuch;
                 }
-                self.candidates.choose(dependency, &pattern).map_or(Choice::Nothing, Choice::Package)
+                self.candidates
+                    .choose(dependency, &pattern)
+                    .map_or(DependencyChoice::Nothing, DependencyChoice::Package)
             }
-            Err(error) => Choice::NoPattern(error.reason),
+            Err(error) => DependencyChoice::NoPattern(error.reason),
         };
         self.known.insert(dependency, choice);
         choice
@@ -260,7 +262,7 @@ impl<'a> Chooser<'a> {
     /// Replaces versions of one name by one that matches all patterns, if possible; false at the comparison limit.
     fn settle_versions(
         &mut self,
-        record: &'a Record,
+        record: &'a RecipeRecord,
         records: &'a Records,
         choices: &mut [Option<u32>],
     ) -> bool {
@@ -273,12 +275,12 @@ impl<'a> Chooser<'a> {
         places_of.retain(|_, places| places.windows(2).any(|pair| choices[pair[0]] != choices[pair[1]]));
         for (name, places) in places_of {
             let led = places.iter().filter_map(|&place| record.all_depends().get(place));
-            let led: HashSet<&Dependency> = led.map(|dependency| &**dependency).collect();
+            let led: HashSet<&RecipeDependency> = led.map(|dependency| &**dependency).collect();
             let of_each = 64 + self.candidates.count_of(name).saturating_mul(64);
             if !self.may_compare(record.location(), of_each.saturating_mul(led.len() as u64)) {
                 return false;
             }
-            let needs: Vec<(&Dependency, Pattern)> = led
+            let needs: Vec<(&RecipeDependency, Pattern)> = led
                 .into_iter()
                 .filter_map(|dependency| Some((dependency, Pattern::parse(&dependency.pattern).ok()?)))
                 .collect();
@@ -314,9 +316,9 @@ pub enum PrefailReason {
     /// Another location makes a package of this name, or has it since the previous set.
     Duplicate {
         pkgname: PkgName,
-        location: Location,
+        location: RecipeLocation,
         /// Keeps the name.
-        keeper: Location,
+        keeper: RecipeLocation,
     },
     /// A pattern without a match.
     Unmatched(Box<str>),
@@ -383,7 +385,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Returns the highest matching version; among equals the one from the named location, then the last, as in pbulk.
-    fn choose(&self, dependency: &Dependency, pattern: &Pattern) -> Option<u32> {
+    fn choose(&self, dependency: &RecipeDependency, pattern: &Pattern) -> Option<u32> {
         let alternatives = pattern.alternatives().iter();
         let matching = alternatives.flat_map(|alternative| {
             self.within(alternative.reach())
@@ -404,11 +406,11 @@ impl<'a> Candidates<'a> {
         self.by_name.get(name).map_or(0, |indices| indices.len() as u64)
     }
 
-    fn choose_for_all(&self, name: &str, needs: &[(&Dependency, Pattern)]) -> Option<u32> {
+    fn choose_for_all(&self, name: &str, needs: &[(&RecipeDependency, Pattern)]) -> Option<u32> {
         let matching = self.within(Reach::Name(name)).filter(|&(_, record, version)| {
             needs.iter().all(|(_, pattern)| pattern.matches_version(record.pkgname(), version))
         });
-        let dependencies: Vec<&Dependency> = needs.iter().map(|(dependency, _)| *dependency).collect();
+        let dependencies: Vec<&RecipeDependency> = needs.iter().map(|(dependency, _)| *dependency).collect();
         best(matching, &dependencies)
     }
 
@@ -429,7 +431,7 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    fn within(&self, reach: Reach<'_>) -> impl Iterator<Item = (u32, &'a Record, &Version)> {
+    fn within(&self, reach: Reach<'_>) -> impl Iterator<Item = (u32, &'a RecipeRecord, &Version)> {
         let (of_name, in_range) = self.reached(reach);
         let indices = of_name.iter().copied().chain(in_range.iter().map(|(_, index)| *index));
         indices
@@ -438,10 +440,10 @@ impl<'a> Candidates<'a> {
 }
 
 fn best<'a>(
-    matching: impl Iterator<Item = (u32, &'a Record, &'a Version)>,
-    dependencies: &[&Dependency],
+    matching: impl Iterator<Item = (u32, &'a RecipeRecord, &'a Version)>,
+    dependencies: &[&RecipeDependency],
 ) -> Option<u32> {
-    let is_named = |record: &Record| {
+    let is_named = |record: &RecipeRecord| {
         dependencies.iter().any(|dependency| dependency.location.as_ref() == Some(record.location()))
     };
     let best = matching.max_by_key(|(_, record, version)| (*version, is_named(record), record.pkgname()));
@@ -463,7 +465,7 @@ impl NameHolders {
     }
 
     /// True if a location had exactly this PKGNAME.
-    pub(super) fn has(&self, pkgname: &PkgName, location: &Location) -> bool {
+    pub(super) fn has(&self, pkgname: &PkgName, location: &RecipeLocation) -> bool {
         self.0.get(pkgname.as_str()).is_some_and(|locations| locations.contains(location.as_str()))
     }
 
@@ -472,10 +474,10 @@ impl NameHolders {
         if self.0.is_empty() {
             return HashMap::default();
         }
-        let failed: HashSet<&Location> =
-            records.iter().filter(|record| record.is_failed_scan()).map(Record::location).collect();
-        let mut holders_of: HashMap<&str, BTreeSet<&Location>> = HashMap::default();
-        let mut failed_of: HashMap<&str, &Location> = HashMap::default();
+        let failed: HashSet<&RecipeLocation> =
+            records.iter().filter(|record| record.is_failed_scan()).map(RecipeRecord::location).collect();
+        let mut holders_of: HashMap<&str, BTreeSet<&RecipeLocation>> = HashMap::default();
+        let mut failed_of: HashMap<&str, &RecipeLocation> = HashMap::default();
         for record in records.iter().filter(|record| !record.is_failed_scan()) {
             let name = record.pkgname().as_str();
             let Some(locations) = self.0.get(name) else { continue };

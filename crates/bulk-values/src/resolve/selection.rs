@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use foldhash::HashMap;
 
-use crate::records::{Location, Record, Records};
+use crate::records::{RecipeLocation, RecipeRecord, Records};
 
 const MOST_ALIKE: usize = 3;
 
@@ -50,11 +50,11 @@ pub fn select<'n>(
 fn of_directory(records: &Records, name: &str) -> Result<Vec<u32>, UnknownName> {
     let without_version = name.rsplit_once('-').map(|(name, _)| name);
     for directory in [Some(name), without_version].into_iter().flatten() {
-        let is_last = |record: &Record| {
+        let is_last = |record: &RecipeRecord| {
             let location = record.location().as_str();
             location.rsplit_once('/').map_or(location, |(_, last)| last) == directory
         };
-        let found: Vec<(u32, &Record)> =
+        let found: Vec<(u32, &RecipeRecord)> =
             (0..).zip(records.iter()).filter(|(_, record)| is_last(record)).collect();
         let locations: BTreeSet<&str> = found.iter().map(|(_, record)| record.location().as_str()).collect();
         match locations.len() {
@@ -79,7 +79,7 @@ fn most_alike(records: &Records, wrong: &str) -> Vec<String> {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NeededLocations {
-    pub named: BTreeSet<Location>,
+    pub named: BTreeSet<RecipeLocation>,
     /// True if a dependency names no location, so that only a full list can find it.
     pub needs_listing: bool,
 }
@@ -87,7 +87,7 @@ pub struct NeededLocations {
 /// Returns the locations in these packages' dependencies.
 pub fn needed_locations(records: &Records, indices: Range<u32>) -> NeededLocations {
     let mut needed = NeededLocations::default();
-    for dependency in indices.filter_map(|index| records.get(index)).flat_map(Record::all_depends) {
+    for dependency in indices.filter_map(|index| records.get(index)).flat_map(RecipeRecord::all_depends) {
         match &dependency.location {
             Some(location) if needed.named.contains(location) => {}
             Some(location) => _ = needed.named.insert(location.clone()),
@@ -107,7 +107,7 @@ mod tests {
             ("net/curl", "PKGNAME=curl-8\nALL_DEPENDS=zlib>1:../../devel/zlib zlib>2:../../devel/zlib\n"),
             ("devel/x", "PKGNAME=py1-x-1\nALL_DEPENDS=curl>1\nPKGNAME=py2-x-1\n"),
         ] {
-            records.read(&Location::parse(location).unwrap(), output.as_bytes()).unwrap();
+            records.read(&RecipeLocation::parse(location).unwrap(), output.as_bytes()).unwrap();
         }
         records
     }
@@ -129,14 +129,14 @@ mod tests {
         let begin = "no package has this PKGNAME, name or location: ";
         assert_eq!(error_of(&records, "x-3"), format!("{begin}x-3; did you mean devel/x?"));
         assert_eq!(error_of(&records, "crul"), format!("{begin}crul; did you mean curl?"));
-        records.read(&Location::parse("net/x").unwrap(), b"PKGNAME=other-1\n").unwrap();
+        records.read(&RecipeLocation::parse("net/x").unwrap(), b"PKGNAME=other-1\n").unwrap();
         assert_eq!(error_of(&records, "x"), format!("{begin}x; did you mean devel/x or net/x?"));
     }
 
     #[test]
     fn needs_tell_which_locations_are_to_be_scanned_next() {
         let records = records();
-        let zlib = BTreeSet::from([Location::parse("devel/zlib").unwrap()]);
+        let zlib = BTreeSet::from([RecipeLocation::parse("devel/zlib").unwrap()]);
         let expected = NeededLocations { named: zlib, needs_listing: false };
         assert_eq!(needed_locations(&records, 0..1), expected);
         assert_eq!(needed_locations(&records, 0..9), NeededLocations { needs_listing: true, ..expected });

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use serde::Serialize;
 
-use super::{Outcome, Schedule, longest_way};
+use super::{Schedule, TaskOutcome, longest_way};
 use crate::resolve::Graph;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub fn simulate(schedule: &Schedule<'_>, work: &[u64], slots: usize) -> Simulati
         }
         let Some(Reverse((end, task))) = ends.pop() else { return played };
         played.makespan = end;
-        schedule.finished(task, Outcome::Done);
+        schedule.finished(task, TaskOutcome::Done);
     }
 }
 

@@ -10,7 +10,7 @@ fn records(packages: &[(&str, &str)]) -> Records {
         let (pkgname, needs) = fields.next().unwrap().split_once(':').unwrap();
         let first = format!("PKGNAME={pkgname}\nALL_DEPENDS={needs}");
         let output = std::iter::once(&*first).chain(fields).collect::<Vec<_>>().join("\n");
-        records.read(&Location::parse(location).unwrap(), output.as_bytes()).unwrap();
+        records.read(&RecipeLocation::parse(location).unwrap(), output.as_bytes()).unwrap();
     }
     records
 }
@@ -120,8 +120,8 @@ fn of_two_packages_with_one_pkgname_the_first_location_keeps_it() {
 #[test]
 fn a_failed_scan_is_prefailed_and_nothing_matches_it() {
     let mut records = records(&[("a/x", "x-1: net_curl-0"), ("a/y", "a_q-0:")]);
-    let curl = records.add_failed_scan(&Location::parse("net/curl").unwrap(), "scan: exit 2: no");
-    let other = records.add_failed_scan(&Location::parse("a/q").unwrap(), "scan: exit 1: no");
+    let curl = records.add_failed_scan(&RecipeLocation::parse("net/curl").unwrap(), "scan: exit 2: no");
+    let other = records.add_failed_scan(&RecipeLocation::parse("a/q").unwrap(), "scan: exit 1: no");
     let resolution = resolve(&records, &NameHolders::default());
     let reason = |index: u32| match resolution.state(index).unwrap() {
         ResolvedState::Prefailed(reason) => reason.to_string(),
@@ -198,7 +198,7 @@ fn a_tree_of_100000_packages_is_resolved() {
         let needs: Vec<String> =
             (1..=4).filter_map(|k| Some(format!("p{}>=0", n.checked_sub(k * k * 7)?))).collect();
         let output = format!("PKGNAME=p{n}-1\nALL_DEPENDS={}\n", needs.join(" "));
-        records.read(&Location::parse(&format!("a/p{n}")).unwrap(), output.as_bytes()).unwrap();
+        records.read(&RecipeLocation::parse(&format!("a/p{n}")).unwrap(), output.as_bytes()).unwrap();
     }
     let resolution = resolve(&records, &NameHolders::default());
     assert!(resolution.states().iter().all(|state| *state == ResolvedState::Open));
@@ -240,7 +240,7 @@ fn a_pkgname_is_free_when_its_holder_is_gone_and_not_when_its_scan_fails() {
     assert_eq!(states_with(&before, &[("a/heir", "victim-1.0:"), ("z/victim", "victim-1.1:")]), ["", ""]);
 
     let mut records = records(&[("a/heir", "victim-1.0:")]);
-    records.add_failed_scan(&Location::parse("z/victim").unwrap(), "scan: exit 1: no");
+    records.add_failed_scan(&RecipeLocation::parse("z/victim").unwrap(), "scan: exit 1: no");
     let resolution = resolve(&records, &NameHolders::new(before));
     let Some(ResolvedState::Prefailed(reason)) = resolution.state(0) else { panic!("it has the name") };
     assert!(reason.to_string().ends_with("of z/victim, which keeps it"), "{reason}");
@@ -262,7 +262,7 @@ fn a_location_with_patterns_without_end_fails_alone() {
         ("b/user", "PKGNAME=user-1\nALL_DEPENDS=lib-[0-9]* *fits-[0-9]*\n".to_owned()),
         ("b/lib", "PKGNAME=lib-1\nPKGNAME=fits-1\n".to_owned()),
     ] {
-        records.read(&Location::parse(location).unwrap(), output.as_bytes()).unwrap();
+        records.read(&RecipeLocation::parse(location).unwrap(), output.as_bytes()).unwrap();
     }
     let resolution = resolve(&records, &NameHolders::default());
     let last = resolution.state(899).unwrap();
