@@ -33,7 +33,6 @@ pub mod set;
 mod shared_paths;
 pub mod sources;
 mod space;
-mod space_signs;
 pub mod task;
 pub mod tree;
 mod tree_copy;
