@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-use crate::owners::{ForeignFile, must_be_ours, must_be_ours_at};
 use crate::tree_copy::each_below;
-use crate::work::BulkWork;
+use crate::work::{BulkWork, ForeignFile, must_be_ours, must_be_ours_at};
 
 const DRIVER: &str = "driver";
 

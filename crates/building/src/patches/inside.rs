@@ -21,7 +21,7 @@ use patchadm_svr4::places::OWN_LOG;
 use serde::{Deserialize, Serialize};
 
 use crate::base::PLACES;
-use crate::first_names::first_names;
+use crate::name_list::first_names;
 use crate::tree_copy::digest_of_file;
 
 /// In bytes.

@@ -22,7 +22,7 @@ use super::PatchesRequest;
 use super::inside::{LOWER, PACKAGES, TOUCHED, TrialDifference, TrialOrder, TrialResult, TrialStep};
 use super::packages::{PackageOfSet, PathHolders, SetPackages};
 use super::units::{LibraryChanges, PatchUnits};
-use crate::first_names::first_names;
+use crate::name_list::first_names;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
     installer,

@@ -16,7 +16,7 @@ use patchadm_core::operation::libraries::ScanError;
 use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-use crate::first_names::first_names;
+use crate::name_list::first_names;
 use crate::pool::PoolEntry;
 use crate::work::{BulkWork, numbered_directories};
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::manifest::{MANIFEST, SetFile, SetManifest};
 use super::selection::{EarlierSet, SetEntry};
 use super::{CURRENT, FILES, PACKAGES, RELEASED, SETS, SetError, SetInput, lead, number_behind};
-use crate::first_names::first_clauses;
+use crate::name_list::first_clauses;
 use crate::report_files::{ReportReadError, read_report};
 use crate::space::must_have_room;
 use crate::tree_copy::{copy_file, each_part};
