@@ -19,7 +19,6 @@ pub mod name_list;
 mod object_places;
 mod package_limits;
 pub mod patches;
-mod platform;
 pub mod pool;
 pub mod prune;
 pub mod report_files;

@@ -1,28 +1,32 @@
-//! Files of a run: pbulk's, and the report as JSON, text, mail and page; and their delivery.
+//! Files of a run: its platform, pbulk's files, and the report as JSON, text, mail and page; and their delivery.
 //!
 //! Each is renamed into place when complete: readers see the old or the new one.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::conf::{BuildBase, ReportSettings};
 use patchadm_bulk_values::history::RunDifference;
 use patchadm_bulk_values::journal::BuildState;
-use patchadm_bulk_values::pbulk_files;
-use patchadm_bulk_values::pbulk_files::{PbulkPackage, PbulkStatus};
-use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
+use patchadm_bulk_values::pbulk_files::{self, PbulkPackage, PbulkStatus};
+use patchadm_bulk_values::report::{
+    MailInput, ReportTextInput, RunPlatform, RunReport, report_mail, report_text,
+};
 use patchadm_inputs::password::without_password;
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::package::control::{printable, visible_json};
 use serde::Serialize;
 
+use crate::base::BaseLayer;
 use crate::command_run::{CommandError, run_command};
+use crate::driver::Driver;
 use crate::logs::{find_phase_logs, read_log};
 use crate::runs::{find_logs, find_run, read_bounded, run_directory};
+use crate::sandbox::BuildUser;
+use crate::scan::{TreeScanError, call_platform};
 use crate::tree_copy::copy_file;
 use crate::work::{BulkWork, PROGRAM, RUNS, numbered_directories};
 
@@ -319,6 +323,82 @@ fn log_ends<'a>(work: &BulkWork, report: &'a RunReport) -> BTreeMap<&'a str, Vec
         Some((package.package.as_str(), lines.into_iter().skip(begin).collect()))
     });
     ends.collect()
+}
+
+const PLATFORM_FILE: &[u8] = b"platform";
+
+const OS_RELEASE_FILES: [&str; 2] = ["usr/lib/os-release", "etc/os-release"];
+
+const LARGEST_PLATFORM: u64 = 1 << 16;
+
+const LONGEST_PLATFORM_VALUE: usize = 200;
+
+/// Asks the driver's program, and completes the answer from the base. The second value notes that program's failure.
+pub(crate) fn find_platform(
+    work: &BulkWork,
+    driver: &Driver,
+    base: (&BaseLayer, BuildUser),
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> (RunPlatform, Option<String>) {
+    let mut platform = RunPlatform { base: base_of(work), ..RunPlatform::default() };
+    let mut note = None;
+    if driver.knows_platform() {
+        match call_platform(work, driver, base, interrupt) {
+            Ok(Ok(printed)) => take_lines(&String::from_utf8_lossy(&printed), &mut platform),
+            Ok(Err(reason)) => note = Some(reason),
+            // The same signal ends the run.
+            Err(TreeScanError::Interrupted(_)) => {}
+            Err(error) => note = Some(error.to_string()),
+        }
+    }
+    platform.os = platform.os.or_else(|| Some(system_of(&work.conf.base)));
+    (platform, note)
+}
+
+fn take_lines(printed: &str, platform: &mut RunPlatform) {
+    for (name, value) in printed.lines().filter_map(|line| line.split_once('=')) {
+        let value: String =
+            value.trim().chars().filter(|letter| !letter.is_control()).take(LONGEST_PLATFORM_VALUE).collect();
+        let place = match name {
+            "OS" => &mut platform.os,
+            "COMPILER" => &mut platform.compiler,
+            _ => continue,
+        };
+        *place = Some(value).filter(|value| !value.is_empty());
+    }
+}
+
+/// Returns the operating system of a base, or the kernel's name.
+fn system_of(base: &BuildBase) -> String {
+    let top: PathBuf = match base {
+        BuildBase::Host(_) => "/".into(),
+        BuildBase::Directory(path) => path.clone(),
+    };
+    let read = |path: &Path| {
+        let dir = Dir::of_host(path.parent()?).ok()?;
+        dir.read_regular(path.file_name()?.as_encoded_bytes(), LARGEST_PLATFORM).ok()?
+    };
+    let named = OS_RELEASE_FILES.iter().find_map(|name| {
+        let text = String::from_utf8_lossy(&read(&top.join(name))?).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+        let value: String = value.trim_matches(['"', '\'']).chars().filter(|l| !l.is_control()).collect();
+        Some(value.chars().take(LONGEST_PLATFORM_VALUE).collect::<String>()).filter(|value| !value.is_empty())
+    });
+    named.unwrap_or_else(|| {
+        let kernel = rustix::system::uname();
+        format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy())
+    })
+}
+
+pub(crate) fn keep_platform(run: &Dir, platform: &RunPlatform) -> Result<(), RootError> {
+    // Strings: serializing them cannot fail.
+    let bytes = serde_json::to_vec(platform).unwrap_or_default();
+    run.replace_file(PROGRAM, PLATFORM_FILE, &bytes, Mode::of(0o644))
+}
+
+pub(crate) fn read_platform(run: &Dir) -> Result<Option<RunPlatform>, RootError> {
+    let bytes = run.read_regular(PLATFORM_FILE, LARGEST_PLATFORM)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 #[cfg(test)]

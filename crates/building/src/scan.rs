@@ -26,7 +26,7 @@ use crate::sandbox::{
 };
 use crate::set::SetError;
 use crate::space::must_have_room;
-use crate::task::order::TaskError;
+use crate::task::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_to_end;
 use crate::tree_files::{MOST_BYTES, RecipeError, RecipeFile, TreeFiles, path_in_tree};

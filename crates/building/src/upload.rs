@@ -20,8 +20,8 @@ use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, StopCa
 use crate::set::{
     CURRENT, EarlierSet, PACKAGES, SetError, SetManifest, lead, put_file, read_set, set_of_link,
 };
+use crate::task::TaskError;
 use crate::task::installing::stopped_while;
-use crate::task::order::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
 use crate::tree_copy::copy_file;

@@ -31,11 +31,11 @@ use crate::set::{BaseLibraries, SetError, unmet_in_files};
 use crate::task::installing::{
     InstallWay, POLICY, POLICY_FILE, PackageFile, ROOM, installed_set, stopped_while,
 };
-use crate::task::order::{StepError, TaskError};
 use crate::task::place::{TaskPlace, remove_all};
 use crate::task::sandbox_run::{
     Ticks, fail_if_full, fail_without_room, memory_file, run_installer, run_work_in_sandbox,
 };
+use crate::task::{StepError, TaskError};
 use crate::tree_copy::copy_file;
 
 pub(super) struct BulkTrials<'a> {

@@ -1,19 +1,22 @@
-//! Decides about a package whose dependencies are done: use a result, repeat a failure, or run its task.
+//! Decides about a package whose dependencies are done: use a result, repeat a failure, or run its task. Predicts the same
+//! for all packages before anything is built.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use patchadm_bulk_values::conf::{Configuration, LimitChanges, Limits};
 use patchadm_bulk_values::journal::{BuildState, PackageOutcome, TreeFault, is_tried_again};
 use patchadm_bulk_values::records::{RecipeRecord, Records};
-use patchadm_bulk_values::resolve::DependencyResolution;
-use patchadm_bulk_values::result::{Blake3Digest, BuildResult, KeyInputs, ResultKey};
+use patchadm_bulk_values::resolve::{DependencyResolution, ResolvedState};
+use patchadm_bulk_values::result::{Blake3Digest, BuildResult, InputDifference, KeyInputs, ResultKey};
+use patchadm_bulk_values::schedule::{Schedule, TaskOutcome};
 use patchadm_rootfs::RootError;
 
 use super::journal::KnownRuns;
+use crate::driver::Driver;
 use crate::keys::{KeyMaker, has_network, means, source_date_epoch};
 use crate::pool::{FoundResult, Pool, PoolEntry};
 use crate::sources::ExpectedDistfile;
-use crate::task::order::{TASK_FORMAT, TaskOrder};
+use crate::task::{TASK_FORMAT, TaskOrder};
 use crate::tree::record_text;
 use crate::work::BulkWork;
 
@@ -182,5 +185,179 @@ pub(super) fn task_order(
         previous: input.previous,
         is_local: input.is_local,
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    }
+}
+
+const MOST_NAMED: usize = 10;
+
+const NAMED_INPUTS: usize = 3;
+
+#[derive(Debug)]
+pub(super) enum PredictedOutcome {
+    Result,
+    Task(Box<DecidedTask>),
+    /// This one is built if that package's result changes.
+    After(u32),
+    /// Never built before; built after its dependencies.
+    First,
+    Remembered {
+        run: u64,
+        outcome: Box<PackageOutcome>,
+        inputs: KeyInputs,
+    },
+    Stuck(String),
+}
+
+pub(super) struct Foresight<'a> {
+    input: BuildDecisionInput<'a>,
+    keys: KeyMaker<'a>,
+    pub(super) results: HashMap<u32, PoolEntry>,
+    pub(super) fates: BTreeMap<u32, PredictedOutcome>,
+}
+
+impl<'a> Foresight<'a> {
+    /// The packages include all dependencies.
+    pub(super) fn of(
+        input: BuildDecisionInput<'a>,
+        (driver, base): (&Driver, Blake3Digest),
+        packages: impl Iterator<Item = u32>,
+    ) -> Result<Self, RootError> {
+        let keys = KeyMaker::of(input.conf, driver, base);
+        let mut foresight = Self { input, keys, results: HashMap::new(), fates: BTreeMap::new() };
+        let mut open = Vec::new();
+        for index in packages {
+            match foresight.known_reason(index) {
+                Some(reason) => _ = foresight.fates.insert(index, PredictedOutcome::Stuck(reason)),
+                None => open.push(index),
+            }
+        }
+        open.sort_unstable();
+        let is_task = |index: u32| open.binary_search(&index).is_ok();
+        // Any order that puts dependencies first.
+        let mut schedule = Schedule::new(input.resolution.graph(), &[], &[], is_task);
+        while let Some(index) = schedule.next_ready() {
+            let fate = foresight.fate_of(index)?;
+            foresight.fates.insert(index, fate);
+            schedule.finished(index, TaskOutcome::Done);
+        }
+        Ok(foresight)
+    }
+
+    /// Returns why a package can never be built.
+    fn known_reason(&self, index: u32) -> Option<String> {
+        match self.input.resolution.state(index) {
+            Some(ResolvedState::Prefailed(reason)) => Some(reason.to_string()),
+            Some(ResolvedState::IndirectPrefailed(because)) => {
+                let names = because.named.iter().map(|index| self.input.records.name_of(*index));
+                let names: Vec<String> = names.take(MOST_NAMED).collect();
+                let more = u64::from(because.count) - names.len() as u64;
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                Some(format!("it needs what cannot be built: {}{more}", names.join(", ")))
+            }
+            Some(ResolvedState::Open) => None,
+            None => Some("it has no record".to_owned()),
+        }
+    }
+
+    fn fate_of(&mut self, index: u32) -> Result<PredictedOutcome, RootError> {
+        let mut is_first = None;
+        for need in self.input.resolution.to_install(index) {
+            match self.fates.get(&need) {
+                Some(PredictedOutcome::Result) => {}
+                Some(PredictedOutcome::Task(task)) if task.unchecked.is_some() => {}
+                Some(PredictedOutcome::Task(_) | PredictedOutcome::After(_) | PredictedOutcome::First) => {
+                    is_first.get_or_insert(need);
+                }
+                Some(PredictedOutcome::Remembered { run, .. }) => {
+                    return Ok(PredictedOutcome::Stuck(format!(
+                        "it needs {}, which failed in run {run}",
+                        self.input.records.name_of(need)
+                    )));
+                }
+                Some(PredictedOutcome::Stuck(_)) | None => {
+                    return Ok(PredictedOutcome::Stuck(format!(
+                        "it needs {}, which is not built",
+                        self.input.records.name_of(need)
+                    )));
+                }
+            }
+        }
+        if let Some(need) = is_first {
+            let was_built = self.input.known.success(&self.input.records.name_of(index)).is_some();
+            return Ok(if was_built { PredictedOutcome::After(need) } else { PredictedOutcome::First });
+        }
+        let pool = self.input.pool;
+        Ok(match decide(&self.input, &mut self.keys, index, &self.results, &mut |key| pool.find(key))? {
+            Decision::Unbuildable(_, reason) => PredictedOutcome::Stuck(reason),
+            Decision::Remembered { run, outcome, inputs } => {
+                PredictedOutcome::Remembered { run, outcome, inputs }
+            }
+            Decision::Result(entry) => {
+                self.results.insert(index, *entry);
+                PredictedOutcome::Result
+            }
+            Decision::Task(mut task) => {
+                if let Some(entry) = &mut task.unchecked {
+                    self.results.insert(index, (**entry).clone());
+                }
+                PredictedOutcome::Task(task)
+            }
+        })
+    }
+
+    pub(super) fn why(&self, index: u32) -> Result<String, RootError> {
+        Ok(match self.fates.get(&index) {
+            Some(PredictedOutcome::Result) => "its result is there".to_owned(),
+            Some(PredictedOutcome::Task(task)) => self.why_task(index, task)?,
+            Some(PredictedOutcome::After(need)) => {
+                format!(
+                    "{} is built first, and the bytes of its result decide",
+                    self.input.records.name_of(*need)
+                )
+            }
+            Some(PredictedOutcome::First) => "it was never built".to_owned(),
+            Some(PredictedOutcome::Remembered { run, outcome, .. }) => {
+                let cause = outcome.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+                format!(
+                    "it failed in run {run}{cause}, and nothing has changed since; --retry tries it again"
+                )
+            }
+            Some(PredictedOutcome::Stuck(reason)) => reason.clone(),
+            None => "it is not wanted".to_owned(),
+        })
+    }
+
+    fn why_task(&self, index: u32, task: &DecidedTask) -> Result<String, RootError> {
+        if task.is_rebuilt {
+            return Ok("it is asked for".to_owned());
+        }
+        if task.unchecked.is_some() {
+            return Ok("its result is there, and is to be checked".to_owned());
+        }
+        if let Some(damage) = &task.damage {
+            return Ok(damage.clone());
+        }
+        let Some(key) = self.input.known.success(&self.input.records.name_of(index)) else {
+            return Ok("it was never built".to_owned());
+        };
+        if *key == task.key {
+            return Ok("its result is not in the pool any more".to_owned());
+        }
+        let Some(before) = inputs_of_success(self.input.pool, Some(key))? else {
+            return Ok("something has changed since its last success, whose result is gone".to_owned());
+        };
+        Ok(format!(
+            "changed since its last success: {}",
+            named_inputs(&task.inputs.differences_from(&before))
+        ))
+    }
+}
+
+pub(super) fn named_inputs(differing: &[InputDifference]) -> String {
+    let named: Vec<&str> =
+        differing.iter().take(NAMED_INPUTS).map(|difference| difference.input.as_str()).collect();
+    match differing.len().saturating_sub(NAMED_INPUTS) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }

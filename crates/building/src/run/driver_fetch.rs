@@ -9,7 +9,7 @@ use patchadm_bulk_values::records::RecipeRecord;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::Interrupt;
 
-use super::request::RunRequest;
+use super::RunRequest;
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver, FETCH};
 use crate::sandbox::{
@@ -18,7 +18,7 @@ use crate::sandbox::{
 };
 use crate::sources::{FetchFailure, MissingDistfile, take_from};
 use crate::space::is_full;
-use crate::task::order::TaskError;
+use crate::task::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
 

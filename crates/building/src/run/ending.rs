@@ -12,13 +12,12 @@ use patchadm_rootfs::Dir;
 use super::decision::inputs_of_success;
 use super::journal::JournalFile;
 use super::master::Master;
-use super::request::{BulkRunEvent, RunError, Tell};
-use super::results::{EndedRun, ReportFacts, report_of, set_indirect};
-use super::running_task::{TO_LEAVE, TO_RELEASE};
+use super::slot_command::{TO_LEAVE, TO_RELEASE};
+use super::{BulkRunEvent, EndedRun, ReportFacts, RunError, Tell, report_of, set_indirect};
 use crate::pool::{FoundResult, find_verified, write_verified};
 use crate::runs::add_build;
 use crate::space::{is_full, must_have_room};
-use crate::task::order::{TaskEnd, TaskOrder};
+use crate::task::{TaskEnd, TaskOrder};
 
 const MOST_TRIES: usize = 3;
 

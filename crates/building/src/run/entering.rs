@@ -3,10 +3,9 @@
 use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_core::namespaces::EnclosureEnd;
 
-use super::decision::{BuildDecisionInput, OrderInput, task_order};
-use super::foresight::{Foresight, PredictedOutcome};
+use super::RunError;
+use super::decision::{BuildDecisionInput, Foresight, OrderInput, PredictedOutcome, task_order};
 use super::journal::known_runs;
-use super::request::RunError;
 use crate::base::BaseLayer;
 use crate::driver::Driver;
 use crate::pool::{FoundResult, Pool, PoolEntry};

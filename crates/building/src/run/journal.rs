@@ -10,7 +10,7 @@ use patchadm_bulk_values::result::ResultKey;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
-use super::request::RunError;
+use super::RunError;
 use crate::pool::Pool;
 use crate::runs::{JOURNAL, UnreadJournal, read_journal, run_directory};
 use crate::work::{BulkWork, RUNS, numbered_directories};

@@ -21,14 +21,14 @@ use super::decision::{BuildDecisionInput, Decision, OrderInput, decide, limits_o
 use super::driver_fetch::DriverFetch;
 use super::journal::{Flushing, JournalFile, KnownRuns};
 use super::probing::{SlotProbe, command_of};
-use super::request::{BulkRunEvent, RunError, RunRequest, Tell};
-use super::running_task::{RunMessage, RunMessages, RunningTask, TO_LEAVE, TaskMessage};
+use super::slot_command::{RunMessage, RunMessages, RunningTask, TO_LEAVE, TaskMessage};
 use super::status::{NowFile, RunningPackage, remove_now};
+use super::{BulkRunEvent, RunError, RunRequest, Tell};
 use crate::keys::KeyMaker;
 use crate::pool::{Pool, PoolEntry, find_verified, read_verified};
 use crate::runs::{ExpectedCosts, run_directory};
 use crate::sources::{ExpectedDistfile, FetchFailure, must_be_within, provide};
-use crate::task::order::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
+use crate::task::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
 
 /// Makes the program the process of a task.
 pub const TASK_PROCESS: &str = "__bulk-task";

@@ -18,23 +18,22 @@ use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::decision::BuildDecisionInput;
-use super::foresight::{Foresight, PredictedOutcome};
+use super::decision::{BuildDecisionInput, Foresight, PredictedOutcome};
 use super::journal::{JournalFile, KnownRuns, known_runs};
 use super::master::{Master, RunBegin};
 use super::probing::probe_all;
-use super::request::{BulkRunEvent, RunError, RunRequest, Tell};
-use super::results::BulkRunOutcome;
+use super::{BulkRunEvent, BulkRunOutcome, RunError, RunRequest, Tell};
 use crate::command_run::output_digest;
 use crate::keys::machine_type;
 use crate::patches::{MakePatchesError, PATCHES, PatchesRequest, make_patches};
-use crate::platform::{find_platform, keep_platform};
 use crate::pool::{Pool, use_pool};
-use crate::report_files::{copy_report, send_report, tell_report, write_pbulk_files};
+use crate::report_files::{
+    copy_report, find_platform, keep_platform, send_report, tell_report, write_pbulk_files,
+};
 use crate::runs::{ExpectedCosts, read_bounded, run_directory};
 use crate::scan::{TreeScanError, TreeScanRequest, is_as_scanned};
 use crate::set::{MadeSet, SetInput, SetPackage, make_set};
-use crate::task::order::cut;
+use crate::task::cut;
 use crate::task::place::{remove_abandoned, remove_idle};
 use crate::tree::{ResolvedTree, ScannedTree, is_of_pbulk, pbulk_depths, pbulk_record_text, scan_tree};
 use crate::upload::{UploadError, UploadRequest, upload};

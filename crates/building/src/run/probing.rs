@@ -10,8 +10,8 @@ use patchadm_bulk_values::slots::SlotTable;
 use patchadm_rootfs::{Dir, RootError, random};
 use patchadm_svr4::package::Mode;
 
-use super::request::{BulkRunEvent, RunError, RunRequest, Tell};
 use super::slot_command::{SlotCommand, cancel_job};
+use super::{BulkRunEvent, RunError, RunRequest, Tell};
 use crate::keys::{driver_digests, machine_type};
 use crate::task::{PROBE_PROCESS, VERSION};
 use crate::work::PROGRAM;

@@ -9,8 +9,8 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 
-use super::request::RunError;
-use crate::platform::read_platform;
+use super::RunError;
+use crate::report_files::read_platform;
 use crate::runs::{find_run, read_journal};
 use crate::work::{BulkWork, PROGRAM, RUNS, numbered_directories};
 

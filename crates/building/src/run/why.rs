@@ -5,10 +5,9 @@ use patchadm_bulk_values::resolve::ResolvedState;
 use patchadm_bulk_values::result::{Blake3Digest, InputDifference, KeyInputs, ResultKey};
 use serde::Serialize;
 
-use super::decision::{BuildDecisionInput, inputs_of_success};
-use super::foresight::{Foresight, PredictedOutcome, named_inputs};
+use super::RunError;
+use super::decision::{BuildDecisionInput, Foresight, PredictedOutcome, inputs_of_success, named_inputs};
 use super::journal::{KnownRuns, known_runs};
-use super::request::RunError;
 use crate::driver::Driver;
 use crate::pool::Pool;
 use crate::tree::ResolvedTree;

@@ -9,9 +9,11 @@ use patchadm_rootfs::{Dir, FileType, RootError, cores, side_by_side};
 use patchadm_svr4::package::Mode;
 use rustix::io::Errno;
 
-use super::manifest::{MANIFEST, SetFile, SetManifest};
 use super::selection::{EarlierSet, SetEntry};
-use super::{CURRENT, FILES, PACKAGES, RELEASED, SETS, SetError, SetInput, lead, number_behind};
+use super::{
+    CURRENT, FILES, MANIFEST, PACKAGES, RELEASED, SETS, SetError, SetFile, SetInput, SetManifest, lead,
+    number_behind,
+};
 use crate::name_list::first_clauses;
 use crate::report_files::{ReportReadError, read_report};
 use crate::space::must_have_room;

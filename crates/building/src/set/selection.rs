@@ -13,8 +13,7 @@ use patchadm_inputs::sha256::Sha256Sum;
 use patchadm_rootfs::RootError;
 
 use super::delivered::ArchivedObjects;
-use super::manifest::{MANIFEST, SetManifest};
-use super::{FILES, PACKAGES, SetPackage, SetRefusal};
+use super::{FILES, MANIFEST, PACKAGES, SetManifest, SetPackage, SetRefusal};
 use crate::pool::PoolEntry;
 
 #[derive(Clone, Debug)]
@@ -390,8 +389,8 @@ mod tests {
 
     use patchadm_bulk_values::result::{BuildResult, KeyInputs, NewResult, ResultPackage};
 
+    use super::SetFile;
     use super::*;
-    use crate::set::manifest::SetFile;
 
     fn conf(lines: &str) -> Configuration {
         Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/srv/bulk")).unwrap()

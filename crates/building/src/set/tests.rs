@@ -709,3 +709,43 @@ fn whoever_alone_had_a_directory_has_what_is_new_in_it() {
     ];
     assert_eq!(left_out(&bulk.make(3, &packages).unwrap()), [("victim-3", "/opt/x", Some("evil-3"))]);
 }
+
+fn manifest() -> SetManifest {
+    let file = |package: &str, is_restricted| SetFile {
+        run: 7,
+        key: ResultKey::parse(&"5".repeat(64)).unwrap(),
+        package: package.to_owned(),
+        location: "net/curl".to_owned(),
+        is_restricted,
+        sum: [1; 32],
+    };
+    let files = [
+        ("files/go-1.2/go\\x.tgz".to_owned(), file("go-1.2", true)),
+        ("packages/curl.pkg".to_owned(), file("curl-8.1", false)),
+    ];
+    SetManifest { set: 7, date: "2026-11-20T12:00:00Z".to_owned(), files: files.into() }
+}
+
+#[test]
+fn a_manifest_comes_back_as_it_was_written() {
+    let text = manifest().write();
+    assert_eq!(SetManifest::parse(&text), Ok(manifest()));
+    let shown = String::from_utf8(text).unwrap();
+    assert!(shown.starts_with("# patchadm manifest 1\n# set 7\n# form members\n# date 2026"), "{shown}");
+    assert!(shown.contains("\n\\SHA256 (files/go-1.2/go\\\\x.tgz) = 0101"), "{shown}");
+    assert!(shown.ends_with("\n# restricted files/go-1.2/go\\x.tgz\n"), "{shown}");
+}
+
+#[test]
+fn what_is_no_manifest_of_a_set_is_refused_with_its_line() {
+    let text = String::from_utf8(manifest().write()).unwrap();
+    let changed =
+        |from: &str, to: &str| SetManifest::parse(text.replacen(from, to, 1).as_bytes()).unwrap_err();
+    assert!(changed("# set 7", "# patch 7").contains("line 2"), "of a patch");
+    assert!(changed("# set 7", "# set x").contains("line 2"));
+    assert!(changed("# from 7 5", "# from 7 x").contains("line 7: it has no key"));
+    assert!(changed("# restricted files", "# restricted x").contains("line 9: it restricts"));
+    assert!(changed("SHA256 (packages", "SHA256 (Packages").contains("bytes"));
+    let without = text.lines().filter(|line| !line.starts_with("# from")).map(|line| format!("{line}\n"));
+    assert!(SetManifest::parse(without.collect::<String>().as_bytes()).is_err());
+}

@@ -21,17 +21,17 @@ use patchadm_inputs::sign::sha256_text;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::{Mode, Params};
 
-use super::build_sandbox::{BuildCosts, TaskInputs, build_command, build_root, install, lay_out};
+use super::entering::{BuildCosts, TaskInputs, build_command, build_root, install, lay_out};
 use super::failed::{FailedBuild, forget, is_worth_keeping, keep_failed};
 use super::installing::{InstallationEnd, RECORDS, SandboxInstallation, left_by_packages, stopped_while};
-use super::order::{
-    LARGEST_ORDER, StepError, TASK_FORMAT, TaskEnd, TaskError, TaskEvent, TaskFailure, TaskOrder, over_limit,
-    start_of,
-};
 use super::packing::{PackedIdentity, PackedResult, PackingInput, pack_in_sandbox};
 use super::place::{TaskPlace, must_end};
 use super::progress::{TaskTeller, TaskWatch};
 use super::sandbox_run::{Ticks, memory_file, run_to_end};
+use super::{
+    LARGEST_ORDER, StepError, TASK_FORMAT, TaskEnd, TaskError, TaskEvent, TaskFailure, TaskOrder, over_limit,
+    start_of,
+};
 use crate::base::{PLACES, base_layer, build_user};
 use crate::differences::{ComparedFiles, differences};
 use crate::driver::{DRIVER_INSIDE, Driver};

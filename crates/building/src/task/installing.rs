@@ -17,9 +17,9 @@ use patchadm_svr4::places;
 use rustix::io::Errno;
 
 use super::guarded::GuardedState;
-use super::order::{StepError, TaskError, TaskFailure, over_limit};
 use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
 use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
+use super::{StepError, TaskError, TaskFailure, over_limit};
 use crate::base::BaseLayer;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 use crate::sandbox::{

@@ -25,10 +25,10 @@ use rustix::fs::{Mode as Bits, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::build_sandbox::TaskInputs;
-use super::order::{StepError, TaskError, TaskFailure, over_limit};
+use super::entering::TaskInputs;
 use super::place::VIEW;
 use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_work};
+use super::{StepError, TaskError, TaskFailure, over_limit};
 use crate::package_limits::{must_have_small_lists, must_have_small_settings, open_package};
 use crate::pool::{LOG, RESULT, UNFLUSHED};
 use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};

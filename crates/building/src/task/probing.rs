@@ -11,7 +11,7 @@ use patchadm_bulk_values::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, Probe
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 use patchadm_rootfs::{LockError, never};
 
-use super::order::TaskError;
+use super::TaskError;
 use super::place::{TaskPlace, remove_abandoned};
 use super::sandbox_run::run_in_sandbox;
 use crate::base::{BaseLayer, base_layer, build_user, keep_layer_kind, known_layer_kind};

@@ -12,7 +12,7 @@ use patchadm_bulk_values::journal::FailureCause;
 use patchadm_rootfs::{Dir, RootError, Timestamp, random};
 use patchadm_svr4::package::Mode;
 
-use super::order::{StepError, TaskError, TaskEvent, TaskFailure};
+use super::{StepError, TaskError, TaskEvent, TaskFailure};
 use crate::space::{is_full, is_full_or_over_quota};
 use crate::work::{PROGRAM, build_directory};
 
