@@ -297,7 +297,7 @@ pub(crate) fn must_be_ours_at(path: &Path) -> Result<(), ForeignFile> {
 }
 
 /// Checks the same for an open directory, and that its path leads to it.
-pub(crate) fn must_be_ours_open(path: &Path, dir: &Dir) -> Result<(), ForeignFile> {
+fn must_be_ours_open(path: &Path, dir: &Dir) -> Result<(), ForeignFile> {
     let unknown = |reason: String| ForeignFile::Unknown { path: path.to_owned(), reason };
     let (above, seen) = look_along(path).map_err(|error| unknown(error.to_string()))?;
     if let Some(above) = above {
@@ -311,7 +311,7 @@ pub(crate) fn must_be_ours_open(path: &Path, dir: &Dir) -> Result<(), ForeignFil
 }
 
 /// Checks that only the caller and root can replace a future file; starts at the nearest existing directory above.
-pub(crate) fn must_be_ours_above(path: &Path) -> Result<(), ForeignFile> {
+fn must_be_ours_above(path: &Path) -> Result<(), ForeignFile> {
     for above in path.ancestors().skip(1) {
         match strange_along(above) {
             Ok(None) => return Ok(()),
@@ -326,7 +326,7 @@ pub(crate) fn must_be_ours_above(path: &Path) -> Result<(), ForeignFile> {
 }
 
 /// Checks names in a checked directory, if they exist.
-pub(crate) fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<(), ForeignFile> {
+fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<(), ForeignFile> {
     for name in names {
         let unknown = |reason: String| ForeignFile::Unknown { path: path.join(name), reason };
         match dir.look(name.as_bytes()).map_err(|error| unknown(error.to_string()))? {

@@ -94,7 +94,7 @@ impl SlotCommand {
     }
 
     /// Closes the input, which tells the processes behind the command to end.
-    pub(super) fn close_input(&mut self) {
+    fn close_input(&mut self) {
         self.input = None;
     }
 
