@@ -10,8 +10,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk_values::result::{Blake3Digest, BuildResult, KeyInputs, LONGEST_RESULT, ResultKey};
-use patchadm_bulk_values::verified::{VerifiedFile, VerifiedFiles};
+use patchadm_bulk_values::result::{
+    Blake3Digest, BuildResult, KeyInputs, LONGEST_RESULT, ResultKey, VerifiedFile, VerifiedFiles,
+};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError};
 use patchadm_svr4::package::Mode;
 

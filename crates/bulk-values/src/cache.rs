@@ -4,13 +4,12 @@
 //! before the first entry that refers to them. An incomplete last line is dropped; other damage invalidates the cache,
 //! because it decides what is *not* scanned.
 
-mod packed;
-
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use packed::{InternedTexts, NumberRuns, PackedRecords};
 use serde::{Deserialize, Serialize};
 
 use crate::result::Blake3Digest;
@@ -400,6 +399,157 @@ fn put_line(out: &mut Vec<u8>, line: &impl Serialize) {
     // Strings, numbers and lists of them, written to memory: this cannot fail.
     let _ = serde_json::to_writer(&mut *out, line);
     out.push(b'\n');
+}
+
+const SCAN_DEPENDS: &str = "SCAN_DEPENDS=";
+
+/// Records of a location: pieces of text, with a list of words after each but the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PackedRecords {
+    pieces: Vec<(Box<str>, NumberRuns)>,
+    end: Box<str>,
+}
+
+impl PackedRecords {
+    fn pack(records: &str, words: &mut InternedTexts) -> Self {
+        let (mut pieces, mut text) = (Vec::new(), String::new());
+        for line in records.split_inclusive('\n') {
+            let Some(value) = line.strip_prefix(SCAN_DEPENDS) else {
+                text.push_str(line);
+                continue;
+            };
+            text.push_str(SCAN_DEPENDS);
+            let (value, newline) = value.strip_suffix('\n').map_or((value, ""), |value| (value, "\n"));
+            // Split at single blanks, so that joining restores the text.
+            let numbers = NumberRuns::of(value.split(' ').map(|word| words.number(word)));
+            pieces.push((std::mem::take(&mut text).into(), numbers));
+            text.push_str(newline);
+        }
+        Self { pieces, end: text.into() }
+    }
+
+    fn text(&self, words: &InternedTexts) -> String {
+        let mut out = String::new();
+        for (text, numbers) in &self.pieces {
+            out.push_str(text);
+            for (index, number) in numbers.iter().enumerate() {
+                if index > 0 {
+                    out.push(' ');
+                }
+                out.push_str(words.get(number).unwrap_or_default());
+            }
+        }
+        out.push_str(&self.end);
+        out
+    }
+
+    /// Returns the same text with the numbers of other words.
+    fn renumbered(&self, words: &InternedTexts, other: &mut InternedTexts) -> Self {
+        let pieces = self.pieces.iter().map(|(text, numbers)| {
+            let numbers = numbers.iter().filter_map(|number| words.get(number));
+            (text.clone(), NumberRuns::of(numbers.map(|word| other.number(word))))
+        });
+        Self { pieces: pieces.collect(), end: self.end.clone() }
+    }
+
+    fn parts(&self) -> Vec<Cow<'_, str>> {
+        let pieces = self.pieces.iter();
+        let mut parts: Vec<Cow<'_, str>> =
+            pieces.flat_map(|(text, numbers)| [Cow::Borrowed(&**text), Cow::Owned(numbers.text())]).collect();
+        parts.push(Cow::Borrowed(&self.end));
+        parts
+    }
+
+    fn parse(parts: &[Cow<'_, str>], words: usize) -> Option<Self> {
+        let (end, parts) = parts.split_last()?;
+        let pairs = parts.chunks(2).map(|pair| match pair {
+            [text, numbers] => Some((Box::from(&**text), NumberRuns::parse(numbers, words)?)),
+            _ => None,
+        });
+        Some(Self { pieces: pairs.collect::<Option<_>>()?, end: Box::from(&**end) })
+    }
+}
+
+/// Numbers as runs: `0-137 140 150-163`. Most recipes read the same hundred files in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct NumberRuns(Box<[(u32, u32)]>);
+
+impl NumberRuns {
+    fn of(numbers: impl IntoIterator<Item = u32>) -> Self {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for number in numbers {
+            match runs.last_mut() {
+                Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+                _ => runs.push((number, number)),
+            }
+        }
+        Self(runs.into())
+    }
+
+    fn parse(text: &str, end: usize) -> Option<Self> {
+        let end = u32::try_from(end).ok()?;
+        let runs = text.split_ascii_whitespace().map(|word| {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            let run: (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            (run.0 <= run.1 && run.1 < end).then_some(run)
+        });
+        runs.collect::<Option<_>>().map(Self)
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(self.0.len() * 8);
+        for (first, last) in &self.0 {
+            let blank = if text.is_empty() { "" } else { " " };
+            // Writing to a string does not fail.
+            let _ = if first == last {
+                write!(text, "{blank}{first}")
+            } else {
+                write!(text, "{blank}{first}-{last}")
+            };
+        }
+        text
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().flat_map(|(first, last)| *first..=*last)
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.0.iter().copied()
+    }
+}
+
+/// Texts numbered from 0 in order of insertion.
+#[derive(Clone, Debug, Default)]
+struct InternedTexts {
+    texts: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32, RandomState>,
+}
+
+impl InternedTexts {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        // More than `u32::MAX` texts do not fit into memory.
+        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        let text: Arc<str> = text.into();
+        self.texts.push(Arc::clone(&text));
+        self.numbers.insert(text, number);
+        number
+    }
+
+    fn get(&self, number: u32) -> Option<&str> {
+        self.texts.get(usize::try_from(number).ok()?).map(AsRef::as_ref)
+    }
+
+    fn from(&self, number: usize) -> impl Iterator<Item = &str> {
+        self.texts.iter().skip(number).map(AsRef::as_ref)
+    }
+
+    fn len(&self) -> usize {
+        self.texts.len()
+    }
 }
 
 #[cfg(test)]

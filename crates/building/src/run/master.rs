@@ -11,10 +11,9 @@ use patchadm_bulk_values::journal::{BuildState, FailureCause, JournalLine, Packa
 use patchadm_bulk_values::probe::SlotMisfit;
 use patchadm_bulk_values::records::{RecipeRecord, Records};
 use patchadm_bulk_values::resolve::DependencyResolution;
-use patchadm_bulk_values::result::{KeyInputs, ResultKey};
+use patchadm_bulk_values::result::{KeyInputs, ResultKey, VerifiedFiles};
 use patchadm_bulk_values::schedule::{Schedule, TaskOutcome, simulate};
 use patchadm_bulk_values::slots::SlotTable;
-use patchadm_bulk_values::verified::VerifiedFiles;
 use patchadm_rootfs::Dir;
 
 use super::decision::{BuildDecisionInput, Decision, OrderInput, decide, limits_of, task_order};

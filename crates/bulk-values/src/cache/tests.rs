@@ -1,5 +1,7 @@
 //! The scan cache is written and read back, and believed only where nothing has changed.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn seen(content: &str) -> NotedState {
@@ -189,4 +191,52 @@ fn a_file_that_was_absent_has_to_stay_so() {
     assert!(NotedState::Absent.is_unchanged(None, never));
     assert!(!NotedState::Absent.is_unchanged(Some(&STATUS), never));
     assert!(!noted_after(SETTLED).is_unchanged(None, never));
+}
+
+proptest! {
+    #[test]
+    fn what_scan_printed_comes_back_byte_by_byte(
+        lines in prop::collection::vec("(SCAN_DEPENDS=[ab /.]{0,12}|[A-Z]{1,3}=.{0,5}|SCAN_DEPENDS)", 0..8),
+        end in "\n?",
+    ) {
+        let text = lines.join("\n") + &end;
+        let mut words = InternedTexts::default();
+        let packed = PackedRecords::pack(&text, &mut words);
+        prop_assert_eq!(packed.text(&words), text.clone());
+        prop_assert_eq!(PackedRecords::parse(&packed.parts(), words.len()), Some(packed.clone()));
+        let mut other = InternedTexts::default();
+        other.number("z");
+        prop_assert_eq!(packed.renumbered(&words, &mut other).text(&other), text);
+    }
+}
+
+#[test]
+fn a_common_list_of_files_is_one_run() {
+    let mut words = InternedTexts::default();
+    PackedRecords::pack("PKGNAME=a-1\nSCAN_DEPENDS=mk/a mk/b mk/c\n", &mut words);
+    let packed = PackedRecords::pack("PKGNAME=b-1\nSCAN_DEPENDS=mk/a mk/b mk/c Makefile\nX=y\n", &mut words);
+    assert_eq!(packed.parts(), ["PKGNAME=b-1\nSCAN_DEPENDS=", "0-3", "\nX=y\n"]);
+}
+
+#[test]
+fn runs_are_written_short() {
+    assert_eq!(NumberRuns::of([0, 1, 2, 7, 6, 7, u32::MAX]).text(), "0-2 7 6-7 4294967295");
+    assert_eq!(NumberRuns::of([]).text(), "");
+}
+
+#[test]
+fn a_number_that_is_not_there_and_a_run_backwards_are_refused() {
+    assert!(NumberRuns::parse("0-9", 10).is_some());
+    for wrong in ["0-10", "3-2", "-1", "1-", "x", "1-2-3"] {
+        assert!(NumberRuns::parse(wrong, 10).is_none(), "{wrong}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_list_comes_back_in_its_order(numbers in prop::collection::vec(0_u32..40, 0..60)) {
+        let list = NumberRuns::of(numbers.iter().copied());
+        prop_assert_eq!(list.iter().collect::<Vec<_>>(), numbers);
+        prop_assert_eq!(NumberRuns::parse(&list.text(), 40), Some(list));
+    }
 }

@@ -18,7 +18,7 @@ fn error(text: &str) -> String {
 fn a_fresh_file_has_every_setting_and_means_the_defaults() {
     let text = Configuration::fresh_text(Path::new("/srv/bulk"), "/tree", None, None).unwrap();
     assert_eq!(parse(&text).unwrap(), with(""));
-    for name in settings::NAMES {
+    for name in SETTINGS {
         assert!(text.contains(&format!("{}=", name.name)), "{}", name.name);
         assert!(!name.text.ends_with('.') && !name.text.contains('\n'), "{}", name.name);
     }
@@ -31,7 +31,7 @@ fn a_fresh_file_has_every_setting_and_means_the_defaults() {
 
 #[test]
 fn each_default_of_a_fresh_file_is_the_one_in_force() {
-    for name in settings::NAMES {
+    for name in SETTINGS {
         let Some(default) = name.default else { continue };
         assert_eq!(with(&format!("{}={default}", name.name)), with(""), "{}", name.name);
     }

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::records::{ImportError, PbulkFields};
 
 fn location(text: &str) -> RecipeLocation {
     RecipeLocation::parse(text).unwrap()

@@ -270,3 +270,44 @@ fn a_location_with_patterns_without_end_fails_alone() {
     assert_eq!(resolution.state(900), Some(&ResolvedState::Open));
     assert_eq!(resolution.depends(900), [901, 902]);
 }
+
+fn named_records() -> Records {
+    let mut records = Records::new();
+    for (location, output) in [
+        ("net/curl", "PKGNAME=curl-8\nALL_DEPENDS=zlib>1:../../devel/zlib zlib>2:../../devel/zlib\n"),
+        ("devel/x", "PKGNAME=py1-x-1\nALL_DEPENDS=curl>1\nPKGNAME=py2-x-1\n"),
+    ] {
+        records.read(&RecipeLocation::parse(location).unwrap(), output.as_bytes()).unwrap();
+    }
+    records
+}
+
+#[test]
+fn a_name_is_a_pkgname_a_name_without_version_or_a_location() {
+    let records = named_records();
+    assert_eq!(select(&records, ["devel/x"]).unwrap(), [1, 2]);
+    assert_eq!(select(&records, ["py2-x", "curl-8", "net/curl"]).unwrap(), [0, 2]);
+    let error = select(&records, ["curl", "wget\n"]).unwrap_err();
+    assert_eq!(error.to_string(), "no package has this PKGNAME, name or location: wget\\n");
+}
+
+#[test]
+fn the_last_part_of_a_location_is_enough_where_one_has_it_and_what_may_be_meant_is_told() {
+    let mut records = named_records();
+    assert_eq!(select(&records, ["x"]).unwrap(), [1, 2]);
+    let error_of = |records: &Records, name: &str| select(records, [name]).unwrap_err().to_string();
+    let begin = "no package has this PKGNAME, name or location: ";
+    assert_eq!(error_of(&records, "x-3"), format!("{begin}x-3; did you mean devel/x?"));
+    assert_eq!(error_of(&records, "crul"), format!("{begin}crul; did you mean curl?"));
+    records.read(&RecipeLocation::parse("net/x").unwrap(), b"PKGNAME=other-1\n").unwrap();
+    assert_eq!(error_of(&records, "x"), format!("{begin}x; did you mean devel/x or net/x?"));
+}
+
+#[test]
+fn needs_tell_which_locations_are_to_be_scanned_next() {
+    let records = named_records();
+    let zlib = BTreeSet::from([RecipeLocation::parse("devel/zlib").unwrap()]);
+    let expected = NeededLocations { named: zlib, needs_listing: false };
+    assert_eq!(needed_locations(&records, 0..1), expected);
+    assert_eq!(needed_locations(&records, 0..9), NeededLocations { needs_listing: true, ..expected });
+}
