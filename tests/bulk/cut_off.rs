@@ -16,7 +16,7 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use serde_json::Value;
 
 use super::{BulkBuild, BulkRun, ResultFiles, assert_same_results, mark, processes_with};
@@ -164,7 +164,7 @@ impl CutOffRun {
             let files = ["packages", "files"].into_iter().filter_map(|list| result[list].as_array());
             let is_whole = |file: &Value| {
                 let bytes = fs::read(directory.join(file["file"].as_str().unwrap())).unwrap_or_default();
-                file["b3"] == serde_json::to_value(Digest::of(&bytes)).unwrap()
+                file["b3"] == serde_json::to_value(Blake3Digest::of(&bytes)).unwrap()
             };
             let torn: Vec<&Value> = files.flatten().filter(|file| !is_whole(file)).collect();
             if self.may_be_torn(&directory) && !torn.is_empty() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{BulkBuild, BulkRun, assert_same_results, everybody, mark, processes_with};
@@ -94,7 +94,7 @@ fn what_a_power_cut_has_left_of_a_result_is_removed_and_built_again() {
     let at = |run: &BulkRun, package: &str| build.result(run.package(package)["key"].as_str().unwrap());
     let (one, other) = (at(&first, "one-1.0"), at(&first, "other-1.0"));
     let as_before_the_disk = |result: &Path| {
-        let log = Digest::of(&fs::read(result.join("log.gz")).unwrap());
+        let log = Blake3Digest::of(&fs::read(result.join("log.gz")).unwrap());
         fs::write(result.join(UNFLUSHED), log.to_string()).unwrap();
     };
     let cuts: [Cut; 5] = [

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{BulkBuild, BulkRun, everybody, mark, processes_with};
@@ -163,9 +163,9 @@ fn a_recipe_learns_nothing_of_files_that_are_not_in_the_tree_or_that_builds_may_
         for name in ["names-1.0", "private-1.0"] {
             told += &fs::read_to_string(build.result(&key(name)).join("result.json")).unwrap();
         }
-        assert!(!told.contains(&Digest::of(texts[0].as_bytes()).hex()), "{}", build.who());
+        assert!(!told.contains(&Blake3Digest::of(texts[0].as_bytes()).hex()), "{}", build.who());
         if is_root() && !is_ordinary {
-            assert!(!told.contains(&Digest::of(texts[1].as_bytes()).hex()));
+            assert!(!told.contains(&Blake3Digest::of(texts[1].as_bytes()).hex()));
         }
         assert_eq!(told.matches("key_of_somebody").count(), told.matches(&*named.to_string_lossy()).count());
         fs::write(&named, texts[2].repeat(2)).unwrap();

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use patchadm_building::driver::Driver;
-use patchadm_building::run::{RunBase, RunEvent, RunRequest, run};
-use patchadm_building::work::Work;
-use patchadm_bulk_values::journal::PackageState;
+use patchadm_building::run::{BulkRunEvent, RunBase, RunRequest, run};
+use patchadm_building::work::BulkWork;
+use patchadm_bulk_values::journal::BuildState;
 use patchadm_rootfs::never;
 
 use super::machines::after_probe;
@@ -36,7 +36,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
     }
     // What is known of the tree is not asked again: this process is not the program that makes sandboxes.
     build.action("scan @WORK@").ok();
-    let work = Work::open(&build.work()).unwrap();
+    let work = BulkWork::open(&build.work()).unwrap();
     let (driver, base) = (Driver::find(&work).unwrap(), RunBase::prepare(&work, &never).unwrap());
     let request = RunRequest {
         work: &work,
@@ -65,13 +65,13 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
     };
     let mut notes = Vec::new();
     let outcome = run(&request, &mut |event| {
-        if let RunEvent::Note(note) = event {
+        if let BulkRunEvent::Note(note) = event {
             notes.push(note.to_owned());
         }
     });
     let outcomes = outcome.unwrap().ended.outcomes;
     let ends: Vec<_> = outcomes.values().map(|outcome| (outcome.state, outcome.slot.as_deref())).collect();
-    assert_eq!(ends, [(PackageState::Done, Some("local")); 3]);
+    assert_eq!(ends, [(BuildState::Done, Some("local")); 3]);
     let words = "slot endless failed: it went on for 2 s after the limit of its time";
     assert!(notes.iter().any(|note| note.ends_with(words)), "{notes:?}");
     build.assert_nothing_left(&mark);

@@ -4,15 +4,15 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use patchadm_bulk_values::conf::{Base, BuildIdentity, Configuration};
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::conf::{BuildBase, BuildIdentity, Configuration};
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_rootfs::{CAPABILITY, Dir, FileType, Interrupt, Lock, LockError, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::command_run::output_digest;
 use crate::ids::{NOBODY, SandboxIds, range_of};
 use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base, make_temporary_directories};
-use crate::space::FreeSpace;
+use crate::space::WritableSpace;
 use crate::task::place::{remove_all, remove_within_time};
 use crate::tree_copy::{TreeKind, TreeWalk, copy_tree, go_on_unless_interrupted, is_gone};
 use crate::work::{PROGRAM, build_directory, host_path, made, made_private};
@@ -30,7 +30,7 @@ pub struct BaseLayer {
 
 /// The reason why a base cannot be laid out.
 #[derive(Debug, thiserror::Error)]
-pub enum BaseError {
+pub enum BuildBaseError {
     /// A call, or a lock.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -53,7 +53,7 @@ pub enum BaseError {
     },
 }
 
-impl From<RootError> for BaseError {
+impl From<RootError> for BuildBaseError {
     fn from(error: RootError) -> Self {
         Self::Lock(error.into())
     }
@@ -84,19 +84,19 @@ pub fn base_layer(
     (ids, user): (SandboxIds, BuildUser),
     digest: &str,
     interrupt: Interrupt<'_>,
-) -> Result<BaseLayer, BaseError> {
+) -> Result<BaseLayer, BuildBaseError> {
     let kind = known_layer_kind(&conf.build_dir)?.unwrap_or_default();
     let accounts = match &conf.base {
-        Base::Host(_) => HostAccounts::of_this_machine(),
-        Base::Directory(_) => HostAccounts::default(),
+        BuildBase::Host(_) => HostAccounts::of_this_machine(),
+        BuildBase::Directory(_) => HostAccounts::default(),
     };
     let name = match (&conf.base, ids) {
-        (Base::Directory(_), SandboxIds::Range(range)) => name_of(COPY, &format!("{digest} {range}")),
-        (Base::Directory(path), _) => {
+        (BuildBase::Directory(_), SandboxIds::Range(range)) => name_of(COPY, &format!("{digest} {range}")),
+        (BuildBase::Directory(path), _) => {
             return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids, notes: Vec::new() });
         }
         // Other ids or host paths need another layer.
-        (Base::Host(paths), _) => {
+        (BuildBase::Host(paths), _) => {
             name_of(PLACES_OF_HOST, &format!("{paths:?} {ids:?} {user:?} {accounts:?} with /tmp"))
         }
     };
@@ -127,8 +127,8 @@ pub fn base_layer(
     }
     let layer = path_of_bases.join(&name);
     let mounted = match &conf.base {
-        Base::Directory(_) => Vec::new(),
-        Base::Host(paths) => mounted_paths(&Dir::of_host(&layer)?, paths)?,
+        BuildBase::Directory(_) => Vec::new(),
+        BuildBase::Host(paths) => mounted_paths(&Dir::of_host(&layer)?, paths)?,
     };
     Ok(BaseLayer { layer, mounted, kind, ids, notes })
 }
@@ -140,10 +140,10 @@ fn lay_out_layer(
     (ids, user): (SandboxIds, BuildUser),
     accounts: &HostAccounts,
     interrupt: Interrupt<'_>,
-) -> Result<Vec<String>, BaseError> {
+) -> Result<Vec<String>, BuildBaseError> {
     let mut notes = Vec::new();
     match (&conf.base, ids) {
-        (Base::Directory(base), SandboxIds::Range(range)) => {
+        (BuildBase::Directory(base), SandboxIds::Range(range)) => {
             let survey = BaseSurvey::of(base, interrupt)?;
             if !survey.has_room(dir, path)? {
                 return Err(survey.no_room(base, &conf.build_dir));
@@ -163,8 +163,8 @@ fn lay_out_layer(
                 format!("sandboxes lack the deepest directories below {begin}...: their paths are too long")
             }));
         }
-        (Base::Directory(_), _) => {}
-        (Base::Host(paths), _) => lay_out_base(dir, paths, (ids, user), accounts)?,
+        (BuildBase::Directory(_), _) => {}
+        (BuildBase::Host(paths), _) => lay_out_base(dir, paths, (ids, user), accounts)?,
     }
     ids.hand_over(dir)?;
     Ok(notes)
@@ -215,8 +215,8 @@ impl BaseSurvey {
 
     /// Returns true if a copy leaves the reserve of the file system free, or shares the blocks of the base.
     fn has_room(&self, layer: &Dir, path: &Path) -> Result<bool, RootError> {
-        let Some(free) = FreeSpace::of(path) else { return Ok(true) };
-        let left = FreeSpace { bytes: free.bytes.saturating_sub(self.bytes), ..free };
+        let Some(free) = WritableSpace::of(path) else { return Ok(true) };
+        let left = WritableSpace { bytes: free.bytes.saturating_sub(self.bytes), ..free };
         if !left.is_below_reserve() {
             return Ok(true);
         }
@@ -230,12 +230,12 @@ impl BaseSurvey {
         shares
     }
 
-    fn no_room(&self, base: &Path, build_dir: &Path) -> BaseError {
-        BaseError::NoRoom {
+    fn no_room(&self, base: &Path, build_dir: &Path) -> BuildBaseError {
+        BuildBaseError::NoRoom {
             base: base.to_owned(),
             directory: build_dir.to_owned(),
             needed: self.bytes,
-            free: FreeSpace::of(build_dir).map_or(0, |free| free.bytes),
+            free: WritableSpace::of(build_dir).map_or(0, |free| free.bytes),
         }
     }
 }
@@ -297,7 +297,7 @@ pub(crate) fn keep_layer_kind(build_dir: &Path, kind: LayerKind) -> Result<(), R
 }
 
 fn name_of(kind: &str, made_for: &str) -> String {
-    let digest = Digest::of(made_for.as_bytes()).hex();
+    let digest = Blake3Digest::of(made_for.as_bytes()).hex();
     format!("{kind}-{}", digest.get(..16).unwrap_or_default())
 }
 
@@ -359,19 +359,19 @@ pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, 
 }
 
 /// Digests type, mode, owner, size, time and target of all objects, or the output of the configured command.
-pub fn base_digest(conf: &Configuration, interrupt: Interrupt<'_>) -> Result<Digest, String> {
+pub fn base_digest(conf: &Configuration, interrupt: Interrupt<'_>) -> Result<Blake3Digest, String> {
     if let Some(words) = conf.base_id.as_deref() {
         return output_digest("base_id", words, None, interrupt);
     }
     let (tops, kind) = match &conf.base {
-        Base::Directory(path) => (std::slice::from_ref(path), TreeKind::Base),
-        Base::Host(paths) => (paths.as_slice(), TreeKind::Host),
+        BuildBase::Directory(path) => (std::slice::from_ref(path), TreeKind::Base),
+        BuildBase::Host(paths) => (paths.as_slice(), TreeKind::Host),
     };
     let mut hasher = blake3::Hasher::new();
     for top in tops {
         digest_tree((top, kind), &mut hasher, interrupt).map_err(|error| error.to_string())?;
     }
-    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    Ok(Blake3Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 fn digest_tree(

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_inputs::password::without_passwords;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::control::visible;
@@ -123,8 +123,8 @@ pub(crate) fn output_digest(
     words: &[String],
     directory: Option<&Path>,
     interrupt: Interrupt<'_>,
-) -> Result<Digest, String> {
-    let Some((program, arguments)) = words.split_first() else { return Ok(Digest::of(b"")) };
+) -> Result<Blake3Digest, String> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(Blake3Digest::of(b"")) };
     let failed = |reason: String| format!("{setting}: {program}: {reason}");
     let unread = |error: io::Error| failed(error.to_string());
     let is_over = || interrupt().is_some();
@@ -157,7 +157,7 @@ pub(crate) fn output_digest(
     if !status.success() {
         return Err(failed(status.to_string()));
     }
-    Ok(Digest::of(&bytes))
+    Ok(Blake3Digest::of(&bytes))
 }
 
 #[cfg(test)]
@@ -166,15 +166,18 @@ mod tests {
 
     use super::*;
 
-    fn digest(words: &[&str], interrupt: Interrupt<'_>) -> Result<Digest, String> {
+    fn digest(words: &[&str], interrupt: Interrupt<'_>) -> Result<Blake3Digest, String> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         output_digest("poll", &words, None, interrupt)
     }
 
     #[test]
     fn the_whole_output_of_a_command_counts_and_a_failure_is_none() {
-        assert_eq!(digest(&["echo", "base"], &never), Ok(Digest::of(b"base\n")));
-        assert_eq!(digest(&["sh", "-c", "(sleep 0.1; echo late) &"], &never), Ok(Digest::of(b"late\n")));
+        assert_eq!(digest(&["echo", "base"], &never), Ok(Blake3Digest::of(b"base\n")));
+        assert_eq!(
+            digest(&["sh", "-c", "(sleep 0.1; echo late) &"], &never),
+            Ok(Blake3Digest::of(b"late\n"))
+        );
         let failure = digest(&["sh", "-c", "exit 3"], &never);
         assert_eq!(failure, Err("poll: sh: exit status: 3".to_owned()));
         assert!(

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use patchadm_bulk_values::pattern::ShellPattern;
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
@@ -83,7 +83,7 @@ impl VaryingContent {
     }
 }
 
-type ObjectFacts = (String, Digest);
+type ObjectFacts = (String, Blake3Digest);
 
 pub fn differences(
     one: &ComparedFiles<'_>,
@@ -170,10 +170,10 @@ impl FirstBytes {
     }
 }
 
-fn whole_digest(file: &Path) -> io::Result<Digest> {
+fn whole_digest(file: &Path) -> io::Result<Blake3Digest> {
     let mut hasher = blake3::Hasher::new();
     io::copy(&mut File::open(file)?, &mut hasher)?;
-    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    Ok(Blake3Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 /// Removes varying lines. Returns nothing if all of the content varies.
@@ -223,7 +223,7 @@ fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<Stri
         }
         // A content too large to filter by line counts as a whole.
         io::copy(content, &mut hasher)?;
-        held.add(name, (attributes, Digest::from_bytes(*hasher.finalize().as_bytes())))
+        held.add(name, (attributes, Blake3Digest::from_bytes(*hasher.finalize().as_bytes())))
     })?;
     Ok(held.objects)
 }
@@ -463,7 +463,7 @@ mod tests {
         }
         let (mut held, long) = (HeldObjects::default(), "n".repeat(1 << 20));
         let mut add =
-            |number: usize| held.add(&format!("{number:03}{long}"), (String::new(), Digest::of(b"")));
+            |number: usize| held.add(&format!("{number:03}{long}"), (String::new(), Blake3Digest::of(b"")));
         let kept = (0..100).take_while(|number| add(*number).is_ok()).count();
         assert_eq!(kept, 63);
     }

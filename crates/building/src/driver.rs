@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-use crate::owners::{ForeignFile, must_be_ours, must_be_ours_at};
 use crate::tree_copy::each_below;
-use crate::work::Work;
+use crate::work::{BulkWork, ForeignFile, must_be_ours, must_be_ours_at};
 
 const DRIVER: &str = "driver";
 
@@ -35,7 +34,7 @@ pub enum DriverError {
 
 impl Driver {
     /// Finds the configured driver, else the one in the bulk build's directory, else the tree's.
-    pub fn find(work: &Work) -> Result<Self, DriverError> {
+    pub fn find(work: &BulkWork) -> Result<Self, DriverError> {
         let conf = &work.conf;
         if !conf.tree.is_dir() {
             let reason = "is no directory".to_owned();

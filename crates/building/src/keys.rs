@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use patchadm_bulk_values::conf::{BuildIdentity, BuildNetwork, Configuration, KeyDepends};
 use patchadm_bulk_values::pattern::ShellPattern;
-use patchadm_bulk_values::records::{Record, Records};
-use patchadm_bulk_values::result::{BuildResult, Digest, KeyInput, KeyInputs};
+use patchadm_bulk_values::records::{RecipeRecord, Records};
+use patchadm_bulk_values::result::{Blake3Digest, BuildResult, KeyInput, KeyInputs};
 use patchadm_rootfs::never;
 
 use crate::base::reader_of;
@@ -26,15 +26,16 @@ const NO_INPUTS: [&str; 2] = ["MAINTAINER", "CATEGORIES"];
 pub(crate) struct KeyMaker<'a> {
     conf: &'a Configuration,
     files: TreeFiles,
-    base: Digest,
-    build: Digest,
+    base: Blake3Digest,
+    build: Blake3Digest,
     machine: String,
-    known: HashMap<PathBuf, Option<Digest>>,
+    known: HashMap<PathBuf, Option<Blake3Digest>>,
 }
 
 impl<'a> KeyMaker<'a> {
-    pub(crate) fn of(conf: &'a Configuration, driver: &Driver, base: Digest) -> Self {
-        let build = digest_of_program(&driver.directory.join("build")).unwrap_or_else(|| Digest::of(b""));
+    pub(crate) fn of(conf: &'a Configuration, driver: &Driver, base: Blake3Digest) -> Self {
+        let build =
+            digest_of_program(&driver.directory.join("build")).unwrap_or_else(|| Blake3Digest::of(b""));
         let files = TreeFiles::open(conf, driver, reader_of(conf));
         Self { conf, files, base, build, machine: machine_type(), known: HashMap::new() }
     }
@@ -43,7 +44,7 @@ impl<'a> KeyMaker<'a> {
     pub(crate) fn inputs(
         &mut self,
         records: &Records,
-        record: &Record,
+        record: &RecipeRecord,
         install: &[&BuildResult],
     ) -> Result<KeyInputs, String> {
         let mut inputs = KeyInputs::new();
@@ -87,7 +88,7 @@ impl<'a> KeyMaker<'a> {
     fn add_files(
         &mut self,
         records: &Records,
-        record: &Record,
+        record: &RecipeRecord,
         inputs: &mut KeyInputs,
     ) -> Result<(), String> {
         let location = record.location().as_str();
@@ -114,7 +115,7 @@ impl<'a> KeyMaker<'a> {
     }
 }
 
-pub(crate) fn driver_digests(driver: &Driver) -> [Option<Digest>; 2] {
+pub(crate) fn driver_digests(driver: &Driver) -> [Option<Blake3Digest>; 2] {
     ["scan", "build"].map(|name| digest_of_program(&driver.directory.join(name)))
 }
 
@@ -125,7 +126,7 @@ pub(crate) fn machine_type() -> String {
 fn add_recipe(
     files: &TreeFiles,
     location: &str,
-    digest: &mut dyn FnMut(&Path) -> Result<Option<Digest>, String>,
+    digest: &mut dyn FnMut(&Path) -> Result<Option<Blake3Digest>, String>,
     inputs: &mut KeyInputs,
 ) -> Result<(), String> {
     for file in files.of_recipe(location).map_err(|error| error.to_string())? {
@@ -146,7 +147,7 @@ pub(crate) fn changed_file(files: &TreeFiles, location: &str, inputs: &KeyInputs
     if let Err(reason) = add_recipe(files, location, &mut digest, &mut now) {
         return Some(reason);
     }
-    let of_recipe = |inputs: &KeyInputs| -> BTreeMap<String, Digest> {
+    let of_recipe = |inputs: &KeyInputs| -> BTreeMap<String, Blake3Digest> {
         let files = inputs.iter().filter_map(|(name, digest)| Some((name.strip_prefix("file:")?, *digest)));
         files.map(|(name, digest)| (name.to_owned(), digest)).collect()
     };
@@ -154,7 +155,7 @@ pub(crate) fn changed_file(files: &TreeFiles, location: &str, inputs: &KeyInputs
     then.keys().chain(now.keys()).find(|name| then.get(*name) != now.get(*name)).cloned()
 }
 
-pub(crate) fn has_network(conf: &Configuration, record: &Record) -> bool {
+pub(crate) fn has_network(conf: &Configuration, record: &RecipeRecord) -> bool {
     match &conf.network {
         BuildNetwork::No => false,
         BuildNetwork::Yes => true,
@@ -163,7 +164,7 @@ pub(crate) fn has_network(conf: &Configuration, record: &Record) -> bool {
 }
 
 /// Matches a shell pattern against PKGNAME, the name without version, and the location.
-pub(crate) fn means(pattern: &str, record: &Record) -> bool {
+pub(crate) fn means(pattern: &str, record: &RecipeRecord) -> bool {
     let name = record.pkgname();
     [name.as_str(), name.name(), record.location().as_str()].iter().any(|text| glob(pattern, text))
 }
@@ -172,7 +173,7 @@ fn glob(pattern: &str, text: &str) -> bool {
     ShellPattern::parse(pattern).is_ok_and(|pattern| pattern.matches(text))
 }
 
-pub(crate) fn source_date_epoch(conf: &Configuration, record: &Record) -> i64 {
+pub(crate) fn source_date_epoch(conf: &Configuration, record: &RecipeRecord) -> i64 {
     let of_all = conf.env.iter().find(|(name, _)| name == SOURCE_DATE_EPOCH).map(|(_, value)| value.as_str());
     let own = Some(record.field(SOURCE_DATE_EPOCH)).filter(|value| !value.is_empty());
     of_all.or(own).and_then(|value| value.parse().ok()).unwrap_or(EARLIEST)

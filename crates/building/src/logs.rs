@@ -6,14 +6,14 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use patchadm_bulk_values::journal::RunEnd;
+use patchadm_bulk_values::journal::BulkRunEnd;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use crate::runs::{find_logs, read_journal};
 use crate::sandbox::phase_of;
 use crate::space::RoomWatch;
-use crate::work::{RUNS, Work, made, numbered_directories};
+use crate::work::{BulkWork, RUNS, made, numbered_directories};
 
 const LARGEST: u64 = 1 << 30;
 
@@ -27,7 +27,7 @@ pub enum LogError {
     Root(#[from] RootError),
 }
 
-pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>, LogError> {
+pub fn read_log(work: &BulkWork, package: &str, run: Option<u64>) -> Result<Vec<u8>, LogError> {
     let none = || LogError::None(package.to_owned());
     if package.contains('/') {
         return Err(none());
@@ -131,7 +131,7 @@ fn phase_directory(package: &str) -> Option<&[u8]> {
 /// A log that is read while it is written.
 #[derive(Debug)]
 pub struct LogFollower<'a> {
-    work: &'a Work,
+    work: &'a BulkWork,
     package: &'a str,
     run: u64,
     /// Inode of the open file, and the offset.
@@ -148,7 +148,7 @@ pub enum LogNews {
 }
 
 impl<'a> LogFollower<'a> {
-    pub fn of(work: &'a Work, package: &'a str, run: u64) -> Self {
+    pub fn of(work: &'a BulkWork, package: &'a str, run: u64) -> Self {
         Self { work, package, run, read: None }
     }
 
@@ -191,12 +191,12 @@ impl<'a> LogFollower<'a> {
     }
 
     fn is_over(&self) -> Result<bool, LogError> {
-        let is_locked = Work::is_locked(self.work).unwrap_or(true);
+        let is_locked = BulkWork::is_locked(self.work).unwrap_or(true);
         let read = read_journal(&self.work.directory(RUNS)?, self.run)?;
         let Ok(Some((state, _))) = read else { return Ok(!is_locked) };
         let has_state =
             state.packages.contains_key(self.package) && !state.running.contains_key(self.package);
-        Ok(!is_locked || state.end != RunEnd::Unfinished || has_state)
+        Ok(!is_locked || state.end != BulkRunEnd::Unfinished || has_state)
     }
 }
 
@@ -215,7 +215,7 @@ fn whole_letters(bytes: &[u8]) -> usize {
     if last + length > bytes.len() { last } else { bytes.len() }
 }
 
-pub fn last_run(work: &Work) -> Result<Option<u64>, RootError> {
+pub fn last_run(work: &BulkWork) -> Result<Option<u64>, RootError> {
     Ok(numbered_directories(&work.directory(RUNS)?)?.last().copied())
 }
 

@@ -1,4 +1,4 @@
-//! Files with package names, one per line; `#` starts a comment.
+//! Lists of names: files with package names, one per line (`#` starts a comment), and the first ones in a sentence.
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,23 @@ fn names(text: &str) -> impl Iterator<Item = String> {
     words.filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
+const MOST_NAMED: usize = 5;
+
+pub(crate) fn first_names(names: &[String]) -> String {
+    first_joined(names, ",")
+}
+
+pub(crate) fn first_clauses(clauses: &[String]) -> String {
+    first_joined(clauses, ";")
+}
+
+fn first_joined(parts: &[String], separator: &str) -> String {
+    let more = parts.len().saturating_sub(MOST_NAMED);
+    let more = if more == 0 { String::new() } else { format!("{separator} and {more} more") };
+    let first: Vec<&str> = parts.iter().take(MOST_NAMED).map(String::as_str).collect();
+    format!("{}{more}", first.join(&format!("{separator} ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +59,12 @@ mod tests {
         let path = dir.path().join("list");
         std::fs::write(&path, "# nothing\n").unwrap();
         assert!(read_names(&path).unwrap_err().to_string().ends_with("it names nothing"));
+    }
+
+    #[test]
+    fn those_beyond_the_first_five_are_counted() {
+        let names = |count: usize| (1..=count).map(|number| number.to_string()).collect::<Vec<_>>();
+        assert_eq!(first_names(&names(5)), "1, 2, 3, 4, 5");
+        assert_eq!(first_names(&names(7)), "1, 2, 3, 4, 5, and 2 more");
     }
 }

@@ -6,13 +6,13 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use patchadm_bulk_values::conf::Base;
+use patchadm_bulk_values::conf::BuildBase;
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_rootfs::{AtPath, FileType, Followed, Interrupt, LinkFollower, LinkMap, Root, RootError};
 use patchadm_svr4::format::depend::{Depend, DependencyKind};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
 
-pub(crate) type DeliveredPaths = Vec<(ObjectPath, PathKind)>;
+pub(crate) type PlacedPaths = Vec<(ObjectPath, PathKind)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathKind {
@@ -27,7 +27,7 @@ impl PathKind {
     }
 }
 
-fn placed_objects(package: &PackageImage) -> DeliveredPaths {
+fn placed_objects(package: &PackageImage) -> PlacedPaths {
     let objects = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype != Ftype::Information);
     let placed = objects.filter_map(|entry| {
         let kind = match entry.object.ftype {
@@ -54,7 +54,7 @@ const MOST_LINKS: usize = 40;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Delivery {
-    pub(crate) paths: DeliveredPaths,
+    pub(crate) paths: PlacedPaths,
     pub(crate) links: Vec<(ObjectPath, Arc<[u8]>)>,
     pub(crate) packages: BTreeSet<String>,
     pub(crate) needs: BTreeSet<String>,
@@ -102,10 +102,10 @@ pub(crate) struct PlacedObject {
 }
 
 /// Opens the base if it has its own directory. Packages deliver nothing below host paths.
-pub(crate) fn root_of_base(base: &Base) -> Result<Option<Root>, RootError> {
+pub(crate) fn root_of_base(base: &BuildBase) -> Result<Option<Root>, RootError> {
     match base {
-        Base::Directory(path) => Root::open(path).map(Some),
-        Base::Host(_) => Ok(None),
+        BuildBase::Directory(path) => Root::open(path).map(Some),
+        BuildBase::Host(_) => Ok(None),
     }
 }
 
@@ -119,11 +119,11 @@ pub(crate) struct ObjectPlaces<'a> {
     /// The dependencies of each delivery.
     known: Vec<OnceCell<HashSet<usize>>>,
     base: Option<&'a Root>,
-    of_base: RefCell<HashMap<Vec<u8>, BaseObject>>,
+    of_base: RefCell<HashMap<Vec<u8>, BaseEntry>>,
 }
 
 #[derive(Clone)]
-enum BaseObject {
+enum BaseEntry {
     Directory,
     Link(Arc<[u8]>),
     /// Nothing, or a dead end.
@@ -178,7 +178,10 @@ impl<'a> ObjectPlaces<'a> {
     }
 
     pub(crate) fn ways(&self, delivery: usize) -> Ways<'_> {
-        Ways { links: LinkFollower::new(KnownLinks { places: self, delivery }), directories: HashMap::new() }
+        Ways {
+            links: LinkFollower::new(DeliveredLinks { places: self, delivery }),
+            directories: HashMap::new(),
+        }
     }
 
     pub(crate) fn objects(&self, delivery: usize) -> Vec<PlacedObject> {
@@ -230,8 +233,8 @@ impl<'a> ObjectPlaces<'a> {
             return Some(target.clone());
         }
         match self.object_of_base(place) {
-            BaseObject::Link(target) => Some(target),
-            BaseObject::Directory | BaseObject::Other => None,
+            BaseEntry::Link(target) => Some(target),
+            BaseEntry::Directory | BaseEntry::Other => None,
         }
     }
 
@@ -250,54 +253,54 @@ impl<'a> ObjectPlaces<'a> {
     }
 
     /// Looks up the base's object. Nothing below the first missing directory is cached.
-    fn object_of_base(&self, place: &[u8]) -> BaseObject {
-        let Some(base) = self.base else { return BaseObject::Other };
+    fn object_of_base(&self, place: &[u8]) -> BaseEntry {
+        let Some(base) = self.base else { return BaseEntry::Other };
         let ends = (1..place.len()).filter(|at| place.get(*at) == Some(&b'/')).chain([place.len()]);
         let mut above: &[u8] = b"";
         for end in ends {
             let here = place.get(..end).unwrap_or_default();
             let known = self.of_base.borrow().get(here).cloned();
             let found = known.unwrap_or_else(|| {
-                let found = look_in(base, above, here).unwrap_or(BaseObject::Other);
+                let found = look_in(base, above, here).unwrap_or(BaseEntry::Other);
                 self.of_base.borrow_mut().insert(here.to_vec(), found.clone());
                 found
             });
             if end == place.len() {
                 return found;
             }
-            if !matches!(found, BaseObject::Directory) {
+            if !matches!(found, BaseEntry::Directory) {
                 break;
             }
             above = here;
         }
-        BaseObject::Other
+        BaseEntry::Other
     }
 }
 
-fn look_in(base: &Root, above: &[u8], here: &[u8]) -> Option<BaseObject> {
+fn look_in(base: &Root, above: &[u8], here: &[u8]) -> Option<BaseEntry> {
     let name = here.get(above.len() + 1..)?;
     let above = if above.is_empty() { b"/" } else { above };
     let dir = base.dir_if_there(&ObjectPath::new(above).ok()?).ok()??;
     match dir.look(name).ok()??.file_type {
-        FileType::Directory => Some(BaseObject::Directory),
-        FileType::Symlink => Some(BaseObject::Link(dir.read_link(name).ok()?.into())),
+        FileType::Directory => Some(BaseEntry::Directory),
+        FileType::Symlink => Some(BaseEntry::Link(dir.read_link(name).ok()?.into())),
         _ => None,
     }
 }
 
-struct KnownLinks<'p> {
+struct DeliveredLinks<'p> {
     places: &'p ObjectPlaces<'p>,
     delivery: usize,
 }
 
-impl LinkMap for KnownLinks<'_> {
+impl LinkMap for DeliveredLinks<'_> {
     fn at(&self, path: &[u8]) -> AtPath {
         self.places.link_at(self.delivery, path).map_or(AtPath::Other, AtPath::Link)
     }
 }
 
 pub(crate) struct Ways<'p> {
-    links: LinkFollower<KnownLinks<'p>>,
+    links: LinkFollower<DeliveredLinks<'p>>,
     directories: HashMap<ObjectPath, ObjectPath>,
 }
 
@@ -339,7 +342,7 @@ mod tests {
 
     fn delivery(name: &str, needs: &[&str], links: &[(&str, &str)]) -> Delivery {
         Delivery {
-            paths: DeliveredPaths::new(),
+            paths: PlacedPaths::new(),
             links: links.iter().map(|(at, target)| (path(at), target.as_bytes().into())).collect(),
             packages: BTreeSet::from([name.to_owned()]),
             needs: needs.iter().map(|name| (*name).to_owned()).collect(),

@@ -10,15 +10,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk_values::result::{BuildResult, Digest, Key, KeyInputs, LONGEST_RESULT};
-use patchadm_bulk_values::verified::{VerifiedFile, VerifiedFiles};
+use patchadm_bulk_values::result::{
+    Blake3Digest, BuildResult, KeyInputs, LONGEST_RESULT, ResultKey, VerifiedFile, VerifiedFiles,
+};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::runs::read_bounded;
 use crate::space::must_have_room;
 use crate::tree_copy::digest_of_file;
-use crate::work::{PROGRAM, Work, host_directory, made};
+use crate::work::{BulkWork, PROGRAM, host_directory, made};
 
 pub(crate) const RESULT: &str = "result.json";
 
@@ -88,7 +89,7 @@ impl Pool {
         Ok(Self { path: self.path.clone(), dir: self.dir.again()? })
     }
 
-    pub fn find(&self, key: &Key) -> Result<FoundResult, RootError> {
+    pub fn find(&self, key: &ResultKey) -> Result<FoundResult, RootError> {
         let Some(above) = self.above(key, false)? else { return Ok(FoundResult::Nothing) };
         let name = key.to_string();
         let path = self.path.join(key.prefix()).join(&name);
@@ -106,7 +107,7 @@ impl Pool {
     }
 
     /// Sets a damaged result aside, or removes one that was not durable. Returns true if it was set aside.
-    pub fn set_aside(&self, key: &Key) -> Result<bool, RootError> {
+    pub fn set_aside(&self, key: &ResultKey) -> Result<bool, RootError> {
         let Some(above) = self.above(key, false)? else { return Ok(false) };
         let name = key.to_string();
         if is_directory(&above, name.as_bytes())?
@@ -136,7 +137,12 @@ impl Pool {
     }
 
     /// Adds a result unless there already is one. Returns true if added.
-    pub fn enter(&self, (name, dir): (&[u8], &Dir), key: &Key, flush: Flush) -> Result<bool, RootError> {
+    pub fn enter(
+        &self,
+        (name, dir): (&[u8], &Dir),
+        key: &ResultKey,
+        flush: Flush,
+    ) -> Result<bool, RootError> {
         dir.set_own_mode(Mode::of(0o755))?;
         match flush {
             Flush::Now => flush_files(dir)?,
@@ -164,7 +170,7 @@ impl Pool {
     }
 
     /// Makes results durable, except those that are gone.
-    pub fn flush(&self, keys: &[Key]) -> Result<(), RootError> {
+    pub fn flush(&self, keys: &[ResultKey]) -> Result<(), RootError> {
         let mut unflushed = Vec::new();
         for key in keys {
             let Some(above) = self.above(key, false)? else { continue };
@@ -205,7 +211,7 @@ impl Pool {
         dir.replace_file(PROGRAM, RESULT.as_bytes(), bytes, Mode::of(0o644))
     }
 
-    fn above(&self, key: &Key, is_made: bool) -> Result<Option<Dir>, RootError> {
+    fn above(&self, key: &ResultKey, is_made: bool) -> Result<Option<Dir>, RootError> {
         let prefix = key.prefix();
         match self.dir.look(prefix.as_bytes())?.map(|seen| seen.file_type) {
             Some(FileType::Directory) => Ok(Some(self.dir.dir(prefix.as_bytes())?)),
@@ -234,7 +240,7 @@ fn is_directory(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
     Ok(above.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory))
 }
 
-fn digest_of(dir: &Dir, name: &str) -> Result<Option<Digest>, RootError> {
+fn digest_of(dir: &Dir, name: &str) -> Result<Option<Blake3Digest>, RootError> {
     if dir.look(name.as_bytes())?.is_none() {
         return Ok(None);
     }
@@ -249,7 +255,7 @@ fn has_whole_log(dir: &Dir) -> Result<bool, RootError> {
 }
 
 /// Reads a description and checks key and file sizes. The second value is true for a non-durable result.
-fn read(dir: &Dir, key: &Key) -> Result<Result<(BuildResult, bool), String>, RootError> {
+fn read(dir: &Dir, key: &ResultKey) -> Result<Result<(BuildResult, bool), String>, RootError> {
     let is_unflushed = dir.look(UNFLUSHED.as_bytes())?.is_some();
     let bytes = match dir.read_regular(RESULT.as_bytes(), LARGEST_RESULT) {
         Ok(Some(bytes)) => bytes,
@@ -281,7 +287,7 @@ const LONGEST_PATH: u64 = 4096;
 
 /// Registers a working directory as a user of its pool, and takes the shared lock. Fails with [`LockError::Held`] while
 /// results are being removed.
-pub fn use_pool(work: &Work) -> Result<Lock, LockError> {
+pub fn use_pool(work: &BulkWork) -> Result<Lock, LockError> {
     let pool = pool_dir(&work.conf.pool)?;
     let lock = Lock::share_file(&pool, LOCK)?;
     let users = made(&pool, USERS)?;
@@ -339,7 +345,7 @@ pub(crate) fn write_verified(work: &Dir, verified: &VerifiedFiles) -> Result<(),
 /// Looks up a result. Reads its files unless a note says that they are unchanged.
 pub(crate) fn find_verified(
     pool: &Pool,
-    key: &Key,
+    key: &ResultKey,
     verified: &mut VerifiedFiles,
 ) -> Result<FoundResult, RootError> {
     let entry = match pool.find(key)? {
@@ -379,7 +385,7 @@ fn first_wrong(entry: &PoolEntry, verified: &mut VerifiedFiles) -> Result<Option
     Ok(None)
 }
 
-fn path_of(key: &Key, name: &str) -> String {
+fn path_of(key: &ResultKey, name: &str) -> String {
     format!("{}/{key}/{name}", key.prefix())
 }
 

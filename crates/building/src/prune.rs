@@ -5,9 +5,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use patchadm_bulk_values::conf::{Base, Configuration};
-use patchadm_bulk_values::journal::{PackageState, RunEnd};
-use patchadm_bulk_values::result::Key;
+use patchadm_bulk_values::conf::{BuildBase, Configuration};
+use patchadm_bulk_values::journal::{BuildState, BulkRunEnd};
+use patchadm_bulk_values::result::ResultKey;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, Timestamp};
 
 use crate::base::{BASES, COPY, USED_COPY, is_open_layer};
@@ -19,7 +19,7 @@ use crate::task::installing::{CHECKED, COMPLETE};
 use crate::task::place::remove_all;
 use crate::tree_copy::each_below;
 use crate::upload::UPLOADS;
-use crate::work::{PROGRAM, RUNS, Work, existing_build_directory, numbered_directories};
+use crate::work::{BulkWork, PROGRAM, RUNS, existing_build_directory, numbered_directories};
 
 /// Prefix of damaged results that were set aside.
 const SET_ASIDE: &str = "bad-";
@@ -41,10 +41,10 @@ pub enum PruneError {
 }
 
 /// The caller holds the lock of the working directory.
-pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport, PruneError> {
+pub fn prune(work: &BulkWork, request: &mut PruneRequest<'_>) -> Result<PruneReport, PruneError> {
     let _pool = take_pool(&work.conf.pool, &mut *request.wait)?;
     let mut report = PruneReport::default();
-    let plan = PrunePlan::of(work, request.keep.unwrap_or(work.conf.keep_runs), &mut report)?;
+    let plan = WorkPrunePlan::of(work, request.keep.unwrap_or(work.conf.keep_runs), &mut report)?;
     let space = plan.space()?;
     report.bytes = space.bytes();
     if !request.is_dry {
@@ -60,7 +60,7 @@ pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport,
     Ok(report)
 }
 
-struct PrunePlan {
+struct WorkPrunePlan {
     runs: Removal,
     sets: Removal,
     /// Uploads of these sets.
@@ -69,8 +69,8 @@ struct PrunePlan {
     installed: Option<Removal>,
 }
 
-impl PrunePlan {
-    fn of(work: &Work, keep: u32, report: &mut PruneReport) -> Result<Self, PruneError> {
+impl WorkPrunePlan {
+    fn of(work: &BulkWork, keep: u32, report: &mut PruneReport) -> Result<Self, PruneError> {
         let runs = RunsToKeep::of(work, keep)?;
         let uploads = work.dir.look(UPLOADS.as_bytes())?.map(|_| work.directory(UPLOADS)).transpose()?;
         let uploads =
@@ -115,7 +115,7 @@ impl PrunePlan {
 
     fn add_results(
         &mut self,
-        work: &Work,
+        work: &BulkWork,
         needed: &NeededResults,
         report: &mut PruneReport,
     ) -> Result<(), PruneError> {
@@ -135,7 +135,7 @@ impl PrunePlan {
                 continue;
             }
             for entry in dir.dir(name.as_bytes())?.names()? {
-                let Some(key) = std::str::from_utf8(&entry).ok().and_then(|text| Key::parse(text).ok())
+                let Some(key) = std::str::from_utf8(&entry).ok().and_then(|text| ResultKey::parse(text).ok())
                 else {
                     continue;
                 };
@@ -170,7 +170,7 @@ struct RunsToKeep {
 }
 
 impl RunsToKeep {
-    fn of(work: &Work, keep: u32) -> Result<Self, PruneError> {
+    fn of(work: &BulkWork, keep: u32) -> Result<Self, PruneError> {
         let dir = work.directory(RUNS)?;
         let all = numbered_directories(&dir)?;
         let keep = usize::try_from(keep).unwrap_or(usize::MAX).max(1);
@@ -200,14 +200,14 @@ impl NeededResults {
 
 #[derive(Debug, Default)]
 pub(super) struct NeededResults {
-    pub(super) keys: BTreeSet<Key>,
+    pub(super) keys: BTreeSet<ResultKey>,
     /// Working directory and number.
     pub(super) unfinished: BTreeSet<(String, u64)>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct JournalFacts {
-    keys: Vec<Key>,
+    keys: Vec<ResultKey>,
     /// Runs with the failures that it reports.
     failed_in: Vec<u64>,
     is_unfinished: bool,
@@ -216,7 +216,7 @@ pub(super) struct JournalFacts {
 impl NeededResults {
     /// Collects needs of this and all other users of the pool. Fails if one of them is unreadable: it may need
     /// anything.
-    pub(super) fn of(work: &Work, runs: &BTreeSet<u64>, sets: &BTreeSet<u64>) -> Result<Self, String> {
+    pub(super) fn of(work: &BulkWork, runs: &BTreeSet<u64>, sets: &BTreeSet<u64>) -> Result<Self, String> {
         let mut needed = Self::default();
         needed.ask(&work.dir, &work.id, runs, sets).map_err(|reason| of(&work.path, &reason))?;
         let users = pool_users(&work.conf.pool).map_err(|error| error.to_string())?;
@@ -271,14 +271,14 @@ fn journal_facts(runs: &Dir, run: u64) -> Result<JournalFacts, String> {
     let state = read.map_err(|damage| format!("run {run}: {damage}"))?;
     let Some((state, _)) = state else { return Ok(JournalFacts::default()) };
     let outcomes = || state.packages.values();
-    let failed = outcomes().filter(|outcome| outcome.state == PackageState::Failed);
+    let failed = outcomes().filter(|outcome| outcome.state == BuildState::Failed);
     Ok(JournalFacts {
         keys: outcomes()
             .filter(|outcome| outcome.state.has_result())
             .filter_map(|outcome| outcome.key)
             .collect(),
         failed_in: failed.filter_map(|outcome| outcome.run).collect(),
-        is_unfinished: state.end == RunEnd::Unfinished,
+        is_unfinished: state.end == BulkRunEnd::Unfinished,
     })
 }
 
@@ -356,8 +356,8 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
 /// Returns all copies of bases but the last used, or all if the base is no directory any more.
 fn unneeded_copies(conf: &Configuration, build_dir: &Dir) -> Result<Vec<String>, RootError> {
     let used = match conf.base {
-        Base::Directory(_) => build_dir.read_regular(USED_COPY, 64)?,
-        Base::Host(_) => None,
+        BuildBase::Directory(_) => build_dir.read_regular(USED_COPY, 64)?,
+        BuildBase::Host(_) => None,
     };
     if build_dir.look(BASES.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
         return Ok(Vec::new());

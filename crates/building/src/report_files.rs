@@ -1,30 +1,34 @@
-//! Files of a run: pbulk's, and the report as JSON, text, mail and page; and their delivery.
+//! Files of a run: its platform, pbulk's files, and the report as JSON, text, mail and page; and their delivery.
 //!
 //! Each is renamed into place when complete: readers see the old or the new one.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use patchadm_bulk_values::conf::{Base, ReportSettings};
+use patchadm_bulk_values::conf::{BuildBase, ReportSettings};
 use patchadm_bulk_values::history::RunDifference;
-use patchadm_bulk_values::journal::PackageState;
-use patchadm_bulk_values::pbulk_files;
-use patchadm_bulk_values::pbulk_files::{PbulkPackage, PbulkStatus};
-use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
+use patchadm_bulk_values::journal::BuildState;
+use patchadm_bulk_values::pbulk_files::{self, PbulkPackage, PbulkStatus};
+use patchadm_bulk_values::report::{
+    MailInput, ReportTextInput, RunPlatform, RunReport, report_mail, report_text,
+};
 use patchadm_inputs::password::without_password;
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::package::control::{printable, visible_json};
 use serde::Serialize;
 
+use crate::base::BaseLayer;
 use crate::command_run::{CommandError, run_command};
+use crate::driver::Driver;
 use crate::logs::{find_phase_logs, read_log};
 use crate::runs::{find_logs, find_run, read_bounded, run_directory};
+use crate::sandbox::BuildUser;
+use crate::scan::{TreeScanError, call_platform};
 use crate::tree_copy::copy_file;
-use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
+use crate::work::{BulkWork, PROGRAM, RUNS, numbered_directories};
 
 pub const REPORT_JSON: &str = "report.json";
 pub const REPORT_TEXT: &str = "report.txt";
@@ -177,7 +181,7 @@ pub enum ReportReadError {
     Root(#[from] RootError),
 }
 
-pub fn read_report(work: &Work, run: u64) -> Result<RunReport, ReportReadError> {
+pub fn read_report(work: &BulkWork, run: u64) -> Result<RunReport, ReportReadError> {
     let none = || ReportReadError::None(run);
     let dir = find_run(&work.directory(RUNS)?, run)?.ok_or_else(none)?;
     let damaged = |reason: String| ReportReadError::Damaged {
@@ -197,14 +201,14 @@ pub enum SendReportError {
 }
 
 /// Pipes the mail of a run to the configured command.
-pub fn send_report(work: &Work, run: u64) -> Result<(), SendReportError> {
+pub fn send_report(work: &BulkWork, run: u64) -> Result<(), SendReportError> {
     let Some(words) = work.conf.report.command.as_deref() else { return Ok(()) };
     let mail = run_directory(work, run)?.open_regular(REPORT_MAIL.as_bytes())?;
     let began = Instant::now();
     Ok(run_command(words, &work.path, Some(mail), &|| began.elapsed() > LONGEST_COMMAND)?)
 }
 
-pub fn read_last_report(work: &Work) -> Result<Option<RunReport>, ReportReadError> {
+pub fn read_last_report(work: &BulkWork) -> Result<Option<RunReport>, ReportReadError> {
     for run in numbered_directories(&work.directory(RUNS)?)?.into_iter().rev() {
         match read_report(work, run) {
             Err(ReportReadError::None(_)) => {}
@@ -215,7 +219,7 @@ pub fn read_last_report(work: &Work) -> Result<Option<RunReport>, ReportReadErro
 }
 
 /// Copies a run's files and the logs of failures to the configured directory. Returns the path of the copy.
-pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, RootError> {
+pub fn copy_report(work: &BulkWork, report: &RunReport) -> Result<Option<PathBuf>, RootError> {
     let Some(place) = &work.conf.report.copy else { return Ok(None) };
     let copies = NewTree::at(place)?.directory(b"")?;
     copies.remove_leftovers(PROGRAM)?;
@@ -226,7 +230,7 @@ pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, R
         copy_if_there(&run, file, &top)?;
     }
     let runs = work.directory(RUNS)?;
-    for package in report.packages.iter().filter(|package| package.state == PackageState::Failed) {
+    for package in report.packages.iter().filter(|package| package.state == BuildState::Failed) {
         let Some(logs) = find_logs(&runs, package.run.unwrap_or(report.run))? else { continue };
         copy_if_there(&logs, &format!("{}.log", package.package), &copy.tree.directory(b"logs")?)?;
         // One for each phase, beside it.
@@ -257,14 +261,14 @@ const LAST_LINES: usize = 20;
 pub type RenderPage<'a> = &'a dyn Fn(&RunReport, &ReportTextInput<'_>, bool) -> String;
 
 struct ReportInputs<'a> {
-    work: &'a Work,
+    work: &'a BulkWork,
     base: String,
     difference: Option<RunDifference>,
     log_ends: BTreeMap<&'a str, Vec<String>>,
 }
 
 impl<'a> ReportInputs<'a> {
-    fn of(work: &'a Work, report: &'a RunReport) -> Self {
+    fn of(work: &'a BulkWork, report: &'a RunReport) -> Self {
         let before = report.run.checked_sub(1).and_then(|run| read_report(work, run).ok());
         let difference =
             before.map(|before| RunDifference::between(&before.run_packages(), &report.run_packages()));
@@ -284,7 +288,7 @@ impl<'a> ReportInputs<'a> {
 
 /// Writes the report to the run's directory, or to `directory`. Returns its path.
 pub fn tell_report(
-    work: &Work,
+    work: &BulkWork,
     report: &RunReport,
     directory: Option<&Path>,
     render: RenderPage<'_>,
@@ -302,15 +306,15 @@ pub fn tell_report(
     Ok(path)
 }
 
-pub fn base_of(work: &Work) -> String {
+pub fn base_of(work: &BulkWork) -> String {
     match &work.conf.base {
-        Base::Host(_) => "host".to_owned(),
-        Base::Directory(path) => path.display().to_string(),
+        BuildBase::Host(_) => "host".to_owned(),
+        BuildBase::Directory(path) => path.display().to_string(),
     }
 }
 
-fn log_ends<'a>(work: &Work, report: &'a RunReport) -> BTreeMap<&'a str, Vec<String>> {
-    let failed = report.packages.iter().filter(|package| package.state == PackageState::Failed);
+fn log_ends<'a>(work: &BulkWork, report: &'a RunReport) -> BTreeMap<&'a str, Vec<String>> {
+    let failed = report.packages.iter().filter(|package| package.state == BuildState::Failed);
     let ends = failed.filter_map(|package| {
         let log = read_log(work, &package.package, Some(package.run.unwrap_or(report.run))).ok()?;
         let log = String::from_utf8_lossy(&log).into_owned();
@@ -319,6 +323,82 @@ fn log_ends<'a>(work: &Work, report: &'a RunReport) -> BTreeMap<&'a str, Vec<Str
         Some((package.package.as_str(), lines.into_iter().skip(begin).collect()))
     });
     ends.collect()
+}
+
+const PLATFORM_FILE: &[u8] = b"platform";
+
+const OS_RELEASE_FILES: [&str; 2] = ["usr/lib/os-release", "etc/os-release"];
+
+const LARGEST_PLATFORM: u64 = 1 << 16;
+
+const LONGEST_PLATFORM_VALUE: usize = 200;
+
+/// Asks the driver's program, and completes the answer from the base. The second value notes that program's failure.
+pub(crate) fn find_platform(
+    work: &BulkWork,
+    driver: &Driver,
+    base: (&BaseLayer, BuildUser),
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> (RunPlatform, Option<String>) {
+    let mut platform = RunPlatform { base: base_of(work), ..RunPlatform::default() };
+    let mut note = None;
+    if driver.knows_platform() {
+        match call_platform(work, driver, base, interrupt) {
+            Ok(Ok(printed)) => take_lines(&String::from_utf8_lossy(&printed), &mut platform),
+            Ok(Err(reason)) => note = Some(reason),
+            // The same signal ends the run.
+            Err(TreeScanError::Interrupted(_)) => {}
+            Err(error) => note = Some(error.to_string()),
+        }
+    }
+    platform.os = platform.os.or_else(|| Some(system_of(&work.conf.base)));
+    (platform, note)
+}
+
+fn take_lines(printed: &str, platform: &mut RunPlatform) {
+    for (name, value) in printed.lines().filter_map(|line| line.split_once('=')) {
+        let value: String =
+            value.trim().chars().filter(|letter| !letter.is_control()).take(LONGEST_PLATFORM_VALUE).collect();
+        let place = match name {
+            "OS" => &mut platform.os,
+            "COMPILER" => &mut platform.compiler,
+            _ => continue,
+        };
+        *place = Some(value).filter(|value| !value.is_empty());
+    }
+}
+
+/// Returns the operating system of a base, or the kernel's name.
+fn system_of(base: &BuildBase) -> String {
+    let top: PathBuf = match base {
+        BuildBase::Host(_) => "/".into(),
+        BuildBase::Directory(path) => path.clone(),
+    };
+    let read = |path: &Path| {
+        let dir = Dir::of_host(path.parent()?).ok()?;
+        dir.read_regular(path.file_name()?.as_encoded_bytes(), LARGEST_PLATFORM).ok()?
+    };
+    let named = OS_RELEASE_FILES.iter().find_map(|name| {
+        let text = String::from_utf8_lossy(&read(&top.join(name))?).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+        let value: String = value.trim_matches(['"', '\'']).chars().filter(|l| !l.is_control()).collect();
+        Some(value.chars().take(LONGEST_PLATFORM_VALUE).collect::<String>()).filter(|value| !value.is_empty())
+    });
+    named.unwrap_or_else(|| {
+        let kernel = rustix::system::uname();
+        format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy())
+    })
+}
+
+pub(crate) fn keep_platform(run: &Dir, platform: &RunPlatform) -> Result<(), RootError> {
+    // Strings: serializing them cannot fail.
+    let bytes = serde_json::to_vec(platform).unwrap_or_default();
+    run.replace_file(PROGRAM, PLATFORM_FILE, &bytes, Mode::of(0o644))
+}
+
+pub(crate) fn read_platform(run: &Dir) -> Result<Option<RunPlatform>, RootError> {
+    let bytes = run.read_regular(PLATFORM_FILE, LARGEST_PLATFORM)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 #[cfg(test)]

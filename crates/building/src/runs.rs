@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use patchadm_bulk_values::conf::LimitName;
 use patchadm_bulk_values::history::{BuildEstimates, BuildRecord, parse_builds};
-use patchadm_bulk_values::journal::{JournalDamage, RunEnd, RunState, StateCounts};
-use patchadm_bulk_values::records::{Record, Records};
+use patchadm_bulk_values::journal::{BulkRunEnd, JournalDamage, RunState, StateCounts};
+use patchadm_bulk_values::records::{RecipeRecord, Records};
 use patchadm_bulk_values::schedule::expected_work;
 use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;
 use serde::Serialize;
 
-use crate::work::{RUNS, Work, numbered_directories};
+use crate::work::{BulkWork, RUNS, numbered_directories};
 
 pub(crate) const JOURNAL: &str = "journal";
 
@@ -44,11 +44,11 @@ pub(crate) fn read_bounded(
     }
 }
 
-pub(crate) fn run_directory(work: &Work, run: u64) -> Result<Dir, RootError> {
+pub(crate) fn run_directory(work: &BulkWork, run: u64) -> Result<Dir, RootError> {
     work.directory(&format!("{RUNS}/{run}"))
 }
 
-pub(crate) fn log_directory(work: &Work, run: u64) -> Result<Dir, RootError> {
+pub(crate) fn log_directory(work: &BulkWork, run: u64) -> Result<Dir, RootError> {
     work.directory(&format!("{RUNS}/{run}/{LOGS}"))
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn read_journal(runs: &Dir, run: u64) -> Result<ReadJournal, RootErro
     })
 }
 
-pub(crate) fn journal_path(work: &Work, run: u64) -> PathBuf {
+pub(crate) fn journal_path(work: &BulkWork, run: u64) -> PathBuf {
     work.path.join(RUNS).join(run.to_string()).join(JOURNAL)
 }
 
@@ -86,7 +86,7 @@ const HISTORY: &[u8] = b"history";
 const LARGEST_HISTORY: u64 = 128 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PastRun {
+pub struct PastBulkRun {
     pub run: u64,
     /// RFC 3339.
     pub began: String,
@@ -97,21 +97,21 @@ pub struct PastRun {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PastRuns {
-    pub runs: Vec<PastRun>,
+pub struct PastBulkRuns {
+    pub runs: Vec<PastBulkRun>,
     pub notes: Vec<String>,
 }
 
-pub fn read_runs(work: &Work) -> Result<PastRuns, RootError> {
+pub fn read_runs(work: &BulkWork) -> Result<PastBulkRuns, RootError> {
     let runs = work.directory(RUNS)?;
-    let mut past = PastRuns::default();
+    let mut past = PastBulkRuns::default();
     for number in numbered_directories(&runs)? {
         past.add(&runs, number)?;
     }
     Ok(past)
 }
 
-impl PastRuns {
+impl PastBulkRuns {
     fn add(&mut self, runs: &Dir, run: u64) -> Result<(), RootError> {
         let state = match read_journal(runs, run)? {
             Ok(Some((state, _))) => state,
@@ -122,17 +122,17 @@ impl PastRuns {
             }
         };
         let (ended, counts) = match &state.end {
-            RunEnd::Unfinished => (None, state.counts()),
-            RunEnd::Ended { at, counts } => (Some(at.clone()), counts.clone()),
-            RunEnd::Abandoned { at } => (Some(at.clone()), state.counts()),
+            BulkRunEnd::Unfinished => (None, state.counts()),
+            BulkRunEnd::Ended { at, counts } => (Some(at.clone()), counts.clone()),
+            BulkRunEnd::Abandoned { at } => (Some(at.clone()), state.counts()),
         };
-        self.runs.push(PastRun { run, began: state.began, ended, counts, set: state.set });
+        self.runs.push(PastBulkRun { run, began: state.began, ended, counts, set: state.set });
         Ok(())
     }
 }
 
 /// Reads the builds of all runs, or the last ones of a long history. Skips unreadable lines.
-pub fn read_builds(work: &Work) -> Result<Vec<BuildRecord>, RootError> {
+pub fn read_builds(work: &BulkWork) -> Result<Vec<BuildRecord>, RootError> {
     let bytes = match read_bounded(&work.dir, HISTORY, LARGEST_HISTORY)? {
         Ok(bytes) => bytes.unwrap_or_default(),
         Err(_) => last_bytes(&work.dir, LARGEST_HISTORY)?,
@@ -153,14 +153,14 @@ fn last_bytes(dir: &Dir, most: u64) -> Result<Vec<u8>, RootError> {
 }
 
 /// Accepts PKGNAME, name without version, or location.
-pub fn builds_of(work: &Work, name: &str) -> Result<Vec<BuildRecord>, RootError> {
+pub fn builds_of(work: &BulkWork, name: &str) -> Result<Vec<BuildRecord>, RootError> {
     let mut builds = read_builds(work)?;
     builds.retain(|build| build.is_meant_by(name));
     Ok(builds)
 }
 
 /// Appends a build, on a new line if the last one is incomplete.
-pub(crate) fn add_build(work: &Work, build: &BuildRecord) -> Result<(), RootError> {
+pub(crate) fn add_build(work: &BulkWork, build: &BuildRecord) -> Result<(), RootError> {
     let file = work.dir.open_or_create(HISTORY, Mode::of(0o644))?;
     let size = file.size()?;
     // A line torn by a power cut must not run into this one.
@@ -179,11 +179,11 @@ pub(crate) struct ExpectedCosts {
 }
 
 impl ExpectedCosts {
-    pub(crate) fn of(work: &Work, records: &Records) -> Result<Self, RootError> {
+    pub(crate) fn of(work: &BulkWork, records: &Records) -> Result<Self, RootError> {
         let estimates = BuildEstimates::of(&read_builds(work)?);
         let names = || records.iter().map(|record| record.pkgname().as_str());
         let known: Vec<Option<u64>> = names().map(|name| estimates.duration_of(name)).collect();
-        let weights: Vec<u32> = records.iter().map(Record::weight).collect();
+        let weights: Vec<u32> = records.iter().map(RecipeRecord::weight).collect();
         let limit = work.conf.limits.get(LimitName::Memory).unwrap_or_default();
         let peaks = names().map(|name| estimates.peak_memory_of(name).unwrap_or(limit)).collect();
         let is_time = known.iter().any(Option::is_some);

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use patchadm_bulk_values::cache::{FileNumber, ScanCache};
 use patchadm_bulk_values::conf::SandboxMount;
-use patchadm_bulk_values::records::{Location, Records};
+use patchadm_bulk_values::records::{RecipeLocation, Records};
 use patchadm_bulk_values::resolve::needed_locations;
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_core::namespaces::{Access, Enclosure, EnclosureEnd, EnclosureError};
 use patchadm_rootfs::{Dir, RootError, WorkMeter, WorkStep, WorkUnit};
 use patchadm_svr4::package::Mode;
@@ -26,18 +26,18 @@ use crate::sandbox::{
 };
 use crate::set::SetError;
 use crate::space::must_have_room;
-use crate::task::order::TaskError;
+use crate::task::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_to_end;
 use crate::tree_files::{MOST_BYTES, RecipeError, RecipeFile, TreeFiles, path_in_tree};
-use crate::work::{PROGRAM, SCAN, Work, made};
+use crate::work::{BulkWork, PROGRAM, SCAN, made};
 
 pub(crate) fn call_platform(
-    work: &Work,
+    work: &BulkWork,
     driver: &Driver,
     base: (&BaseLayer, BuildUser),
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
-) -> Result<Result<Vec<u8>, String>, ScanError> {
+) -> Result<Result<Vec<u8>, String>, TreeScanError> {
     ScanSandbox::make(work, driver, base, interrupt)?.call_program(PLATFORM, None)
 }
 
@@ -45,8 +45,8 @@ const LARGEST_CACHE: u64 = 1 << 30;
 
 const CACHE: &[u8] = b"cache";
 
-pub struct ScanRequest<'a> {
-    pub work: &'a Work,
+pub struct TreeScanRequest<'a> {
+    pub work: &'a BulkWork,
     pub driver: &'a Driver,
     pub base: (&'a BaseLayer, &'a str),
     pub user: BuildUser,
@@ -74,7 +74,7 @@ pub struct ScanResult {
     pub notes: Vec<String>,
 }
 
-pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
+pub fn scan(request: &TreeScanRequest<'_>) -> Result<ScanResult, TreeScanError> {
     let dir = request.work.directory(SCAN)?;
     let mut notes = Vec::new();
     let cache = if request.is_full { ScanCache::default() } else { read_cache(&dir, &mut notes)? };
@@ -105,14 +105,14 @@ pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
 /// Notes dropped records, whose location had already printed the same PKGNAME.
 pub(crate) fn repetition_notes(records: &Records) -> Vec<String> {
     let repeated = records.repeated().iter();
-    let note = |(location, pkgname): &(Location, _)| {
+    let note = |(location, pkgname): &(RecipeLocation, _)| {
         format!("{location} prints PKGNAME={pkgname} more than once: the first record counts")
     };
     repeated.map(note).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// True if no read file has changed and no location was added or removed. Names limit this to their cached locations.
-pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
+pub fn is_as_scanned(request: &TreeScanRequest<'_>) -> Result<bool, TreeScanError> {
     let dir = request.work.directory(SCAN)?;
     let cache = read_cache(&dir, &mut Vec::new())?;
     let known: BTreeSet<String> = cache.locations().map(str::to_owned).collect();
@@ -125,7 +125,7 @@ pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
     }
     let (listing, _) = scan.listing()?;
     // Invalid locations, like failed scans, are not cached.
-    Ok(listing.refused.is_empty() && listing.locations.iter().map(Location::as_str).eq(&known))
+    Ok(listing.refused.is_empty() && listing.locations.iter().map(RecipeLocation::as_str).eq(&known))
 }
 
 /// Reports and ignores a damaged cache.
@@ -143,13 +143,13 @@ fn read_cache(dir: &Dir, notes: &mut Vec<String>) -> Result<ScanCache, RootError
     }))
 }
 
-struct Listing {
-    locations: Vec<Location>,
+struct LocationListing {
+    locations: Vec<RecipeLocation>,
     /// Lines that are not locations: the name used in lists, and the reason.
-    refused: BTreeMap<Location, String>,
+    refused: BTreeMap<RecipeLocation, String>,
 }
 
-impl Listing {
+impl LocationListing {
     /// Parses the driver's output. An invalid line fails alone.
     fn parse(printed: &[u8]) -> Self {
         let (mut locations, mut wrong) = (BTreeSet::new(), BTreeMap::new());
@@ -158,7 +158,7 @@ impl Listing {
             if line.is_empty() {
                 continue;
             }
-            match Location::parse(&String::from_utf8_lossy(line)) {
+            match RecipeLocation::parse(&String::from_utf8_lossy(line)) {
                 Ok(location) => {
                     locations.insert(location);
                 }
@@ -170,15 +170,15 @@ impl Listing {
         let mut refused = BTreeMap::new();
         for (line, reason) in wrong {
             let is_taken =
-                |location: &Location| locations.contains(location) || refused.contains_key(location);
-            refused.insert(Location::in_place_of(line, is_taken), reason);
+                |location: &RecipeLocation| locations.contains(location) || refused.contains_key(location);
+            refused.insert(RecipeLocation::in_place_of(line, is_taken), reason);
         }
         Self { locations: locations.into_iter().collect(), refused }
     }
 }
 
 struct TreeScan<'a> {
-    request: &'a ScanRequest<'a>,
+    request: &'a TreeScanRequest<'a>,
     files: TreeFiles,
     cache: ScanCache,
     /// True for unchanged files among those checked.
@@ -190,7 +190,7 @@ struct TreeScan<'a> {
 }
 
 impl<'a> TreeScan<'a> {
-    fn of(request: &'a ScanRequest<'a>, cache: ScanCache) -> Self {
+    fn of(request: &'a TreeScanRequest<'a>, cache: ScanCache) -> Self {
         let reader = request.base.0.ids.reader(request.user.id());
         let files = TreeFiles::open(&request.work.conf, request.driver, reader);
         let (unchanged, texts) = (BTreeMap::new(), BTreeMap::new());
@@ -198,11 +198,12 @@ impl<'a> TreeScan<'a> {
         Self { request, files, cache, unchanged, texts, room, counts: (0, 0), notes: Vec::new() }
     }
     /// Returns all locations, or the requested ones.
-    fn wanted(&mut self) -> Result<Vec<Location>, ScanError> {
-        let named: Vec<Location> =
-            self.request.names.iter().filter_map(|name| Location::parse(name).ok()).collect();
-        let is_there = |location: &&Location| self.request.work.conf.tree.join(location.as_str()).is_dir();
-        let there: Vec<Location> = named.iter().filter(is_there).cloned().collect();
+    fn wanted(&mut self) -> Result<Vec<RecipeLocation>, TreeScanError> {
+        let named: Vec<RecipeLocation> =
+            self.request.names.iter().filter_map(|name| RecipeLocation::parse(name).ok()).collect();
+        let is_there =
+            |location: &&RecipeLocation| self.request.work.conf.tree.join(location.as_str()).is_dir();
+        let there: Vec<RecipeLocation> = named.iter().filter(is_there).cloned().collect();
         if !self.request.names.is_empty() && there.len() == self.request.names.len() {
             return Ok(there);
         }
@@ -210,8 +211,8 @@ impl<'a> TreeScan<'a> {
     }
 
     /// Includes invalid names, whose scan counts as failed.
-    fn all(&mut self) -> Result<Vec<Location>, ScanError> {
-        let (Listing { mut locations, refused }, notes) = self.listing()?;
+    fn all(&mut self) -> Result<Vec<RecipeLocation>, TreeScanError> {
+        let (LocationListing { mut locations, refused }, notes) = self.listing()?;
         self.notes = notes;
         for (location, reason) in refused {
             locations.push(location.clone());
@@ -220,18 +221,18 @@ impl<'a> TreeScan<'a> {
         Ok(locations)
     }
 
-    fn listing(&self) -> Result<(Listing, Vec<String>), ScanError> {
+    fn listing(&self) -> Result<(LocationListing, Vec<String>), TreeScanError> {
         let (printed, notes) = self.sandbox()?.list()?;
-        Ok((Listing::parse(&printed.map_err(ScanError::Listing)?), notes))
+        Ok((LocationListing::parse(&printed.map_err(TreeScanError::Listing)?), notes))
     }
 
-    fn sandbox(&self) -> Result<ScanSandbox<'a>, ScanError> {
+    fn sandbox(&self) -> Result<ScanSandbox<'a>, TreeScanError> {
         let request = self.request;
         let base = (request.base.0, request.user);
         Ok(ScanSandbox::make(request.work, request.driver, base, request.interrupt)?)
     }
 
-    fn add_to(&self, records: &mut Records, locations: &[Location]) {
+    fn add_to(&self, records: &mut Records, locations: &[RecipeLocation]) {
         for location in locations {
             match self.texts.get(location.as_str()) {
                 Some(Ok(text)) => {
@@ -248,9 +249,13 @@ impl<'a> TreeScan<'a> {
     }
 
     /// Scans dependencies transitively.
-    fn follow_needs(&mut self, records: &mut Records, first: Vec<Location>) -> Result<(), ScanError> {
+    fn follow_needs(
+        &mut self,
+        records: &mut Records,
+        first: Vec<RecipeLocation>,
+    ) -> Result<(), TreeScanError> {
         let mut next = first;
-        let mut known: BTreeSet<Location> = next.iter().cloned().collect();
+        let mut known: BTreeSet<RecipeLocation> = next.iter().cloned().collect();
         loop {
             let begin = u32::try_from(records.len()).unwrap_or(u32::MAX);
             self.add_to(records, &next);
@@ -267,7 +272,7 @@ impl<'a> TreeScan<'a> {
         }
     }
 
-    fn take(&mut self, locations: Vec<Location>) -> Result<(), ScanError> {
+    fn take(&mut self, locations: Vec<RecipeLocation>) -> Result<(), TreeScanError> {
         let mut open = Vec::new();
         for location in locations {
             if self.texts.contains_key(location.as_str()) {
@@ -291,8 +296,8 @@ impl<'a> TreeScan<'a> {
         Ok(())
     }
 
-    fn must_go_on(&self) -> Result<(), ScanError> {
-        (self.request.interrupt)().map_or(Ok(()), |signal| Err(ScanError::Interrupted(signal)))
+    fn must_go_on(&self) -> Result<(), TreeScanError> {
+        (self.request.interrupt)().map_or(Ok(()), |signal| Err(TreeScanError::Interrupted(signal)))
     }
 
     fn known(&mut self, location: &str) -> Option<String> {
@@ -326,17 +331,17 @@ impl<'a> TreeScan<'a> {
     }
 
     /// Digests everything else that a scan depends on.
-    fn key(&self, recipe: &[RecipeFile]) -> Digest {
+    fn key(&self, recipe: &[RecipeFile]) -> Blake3Digest {
         let names: Vec<&str> = recipe.iter().map(|file| file.path.as_str()).collect();
         let env = &self.request.work.conf.env;
-        Digest::of(format!("{names:?}\n{env:?}\n{}", self.request.base.1).as_bytes())
+        Blake3Digest::of(format!("{names:?}\n{env:?}\n{}", self.request.base.1).as_bytes())
     }
 
     /// Caches the output for a location with the files that it read.
     fn remember(&mut self, location: &str, printed: &[u8]) -> Result<String, String> {
         let text = String::from_utf8_lossy(printed).into_owned();
         let mut records = Records::new();
-        let place = Location::parse(location).map_err(|error| error.to_string())?;
+        let place = RecipeLocation::parse(location).map_err(|error| error.to_string())?;
         let read = records.read(&place, printed).map_err(|error| format!("scan: {error}"))?;
         let shown = |error: RecipeError| error.to_string();
         let recipe = self.files.of_recipe(location).map_err(shown)?;
@@ -362,14 +367,17 @@ impl<'a> TreeScan<'a> {
         Ok(text)
     }
 
-    fn call_all(&self, locations: &[Location]) -> Result<Vec<(Location, Printed)>, ScanError> {
+    fn call_all(
+        &self,
+        locations: &[RecipeLocation],
+    ) -> Result<Vec<(RecipeLocation, Printed)>, TreeScanError> {
         let next = Mutex::new(locations.iter());
         let step = self.request.meter.begin(WorkUnit::Packages, locations.len() as u64);
         let threads = self.request.slots.min(locations.len()).max(1);
         let results = std::thread::scope(|scope| {
             let workers: Vec<_> =
                 (0..threads).map(|_| scope.spawn(|| self.call_some(&next, &step))).collect();
-            let lost = |_| Err(ScanError::Sandbox(io::Error::other("a thread of the scan failed")));
+            let lost = |_| Err(TreeScanError::Sandbox(io::Error::other("a thread of the scan failed")));
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(lost)).collect::<Vec<_>>()
         });
         let mut printed = Vec::with_capacity(locations.len());
@@ -382,9 +390,9 @@ impl<'a> TreeScan<'a> {
 
     fn call_some(
         &self,
-        next: &Mutex<std::slice::Iter<'_, Location>>,
+        next: &Mutex<std::slice::Iter<'_, RecipeLocation>>,
         step: &WorkStep,
-    ) -> Result<Vec<(Location, Printed)>, ScanError> {
+    ) -> Result<Vec<(RecipeLocation, Printed)>, TreeScanError> {
         let mut done = Vec::new();
         let take = || next.lock().ok()?.next().cloned();
         let Some(mut location) = take() else { return Ok(done) };
@@ -392,7 +400,7 @@ impl<'a> TreeScan<'a> {
         loop {
             self.must_go_on()?;
             let printed = match sandbox.call(Some(location.as_str())) {
-                Err(ScanError::Sandbox(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
+                Err(TreeScanError::Sandbox(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
                     // It may have been killed; another attempt shows a real problem.
                     sandbox = self.sandbox()?;
                     sandbox.call(Some(location.as_str()))?
@@ -465,7 +473,7 @@ pub(super) struct ScanSandbox<'a> {
 impl<'a> ScanSandbox<'a> {
     /// Applies default limits, because the packages of a location are not known yet.
     pub(super) fn make(
-        work: &Work,
+        work: &BulkWork,
         driver: &Driver,
         (base, user): (&'a BaseLayer, BuildUser),
         interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
@@ -512,12 +520,12 @@ impl<'a> ScanSandbox<'a> {
     }
 
     /// Calls `scan` for one or all locations. An error is the machine's.
-    pub(super) fn call(&self, location: Option<&str>) -> Result<Printed, ScanError> {
+    pub(super) fn call(&self, location: Option<&str>) -> Result<Printed, TreeScanError> {
         self.call_program("scan", location)
     }
 
     /// Calls `scan` for the list of all locations. Returns it with notes on standard error.
-    pub(super) fn list(&self) -> Result<(Printed, Vec<String>), ScanError> {
+    pub(super) fn list(&self) -> Result<(Printed, Vec<String>), TreeScanError> {
         let mut said = Vec::new();
         let printed = self.call_with(("scan", None), &mut said)?;
         let said = String::from_utf8_lossy(&said);
@@ -532,7 +540,7 @@ impl<'a> ScanSandbox<'a> {
     }
 
     /// An error is the machine's.
-    fn call_program(&self, program: &str, location: Option<&str>) -> Result<Printed, ScanError> {
+    fn call_program(&self, program: &str, location: Option<&str>) -> Result<Printed, TreeScanError> {
         self.call_with((program, location), &mut Vec::new())
     }
 
@@ -540,10 +548,10 @@ impl<'a> ScanSandbox<'a> {
         &self,
         (program, location): (&str, Option<&str>),
         said: &mut Vec<u8>,
-    ) -> Result<Printed, ScanError> {
+    ) -> Result<Printed, TreeScanError> {
         let ended = self.run((program, location), said);
         if let Some(signal) = (self.interrupt)() {
-            return Err(ScanError::Interrupted(signal));
+            return Err(TreeScanError::Interrupted(signal));
         }
         let ended = match ended {
             Ok(ended) => ended,
@@ -640,7 +648,7 @@ fn of_machine(error: TaskError) -> io::Error {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum ScanError {
+pub enum TreeScanError {
     #[error("the list of locations: {0}")]
     Listing(String),
     #[error("{0}")]
@@ -661,8 +669,8 @@ mod tests {
     #[test]
     fn a_line_that_is_no_location_fails_alone_under_a_name_that_nobody_else_has() {
         let printed = b"net/curl\nb c\nb+20c\n\xff\xc3\xa9\n\x1b[2J/x\n..\n/x//y\nnet/curl\n\nzlib\r\n";
-        let Listing { locations, refused } = Listing::parse(printed);
-        let locations: Vec<&str> = locations.iter().map(Location::as_str).collect();
+        let LocationListing { locations, refused } = LocationListing::parse(printed);
+        let locations: Vec<&str> = locations.iter().map(RecipeLocation::as_str).collect();
         assert_eq!(locations, ["b+20c", "net/curl", "zlib"]);
         let refused: Vec<(&str, &str)> =
             refused.iter().map(|(location, reason)| (location.as_str(), reason.as_str())).collect();
@@ -693,9 +701,9 @@ mod tests {
     #[test]
     fn however_long_a_line_is_what_stands_for_it_is_a_location() {
         for line in ["x".repeat(256), "x y/".repeat(200), "/".to_owned(), ".".to_owned(), "\0".repeat(255)] {
-            let Listing { refused, .. } = Listing::parse(line.as_bytes());
+            let LocationListing { refused, .. } = LocationListing::parse(line.as_bytes());
             let (location, _) = refused.first_key_value().unwrap();
-            assert_eq!(Location::parse(location.as_str()).as_ref(), Ok(location), "{line}");
+            assert_eq!(RecipeLocation::parse(location.as_str()).as_ref(), Ok(location), "{line}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use patchadm_bulk_values::records::{BY_DIGEST, Record};
+use patchadm_bulk_values::records::{BY_DIGEST, RecipeRecord};
 use patchadm_core::process::{close_inherited, leave_session_keyring};
 use patchadm_inputs::http::{
     Address, HttpAnswer, HttpClient, HttpError, HttpProblem, HttpRequest, HttpSettings,
@@ -44,7 +44,7 @@ pub struct ExpectedDistfile {
 }
 
 impl ExpectedDistfile {
-    pub(crate) fn of(record: &Record) -> Vec<Self> {
+    pub(crate) fn of(record: &RecipeRecord) -> Vec<Self> {
         let wanted = record.distfiles().into_iter().map(|distfile| Self {
             name: distfile.name.to_owned(),
             sha256: distfile.sha256,
@@ -174,40 +174,40 @@ pub(crate) fn copy_distfiles(
         let by_digest = name_by_digest(distfile);
         let copied = copy_one(from, &distfile.name, to, distfile).or_else(|reason| {
             match copy_one(from, &by_digest, to, distfile) {
-                Err(Refusal::Package(_)) => Err(reason),
+                Err(CopyRefusal::Package(_)) => Err(reason),
                 copied => copied,
             }
         });
         match copied {
             Ok(()) => {}
-            Err(Refusal::Package(reason)) => return Ok(Err(format!("{}: {reason}", distfile.name))),
-            Err(Refusal::NoSpace(error)) => return Err(error),
+            Err(CopyRefusal::Package(reason)) => return Ok(Err(format!("{}: {reason}", distfile.name))),
+            Err(CopyRefusal::NoSpace(error)) => return Err(error),
         }
     }
     Ok(Ok(()))
 }
 
-enum Refusal {
+enum CopyRefusal {
     /// It differs from its recipe, or has an impossible name.
     Package(String),
     NoSpace(RootError),
 }
 
-impl From<RootError> for Refusal {
+impl From<RootError> for CopyRefusal {
     fn from(error: RootError) -> Self {
         if error.is_no_space() { Self::NoSpace(error) } else { Self::Package(error.to_string()) }
     }
 }
 
-fn copy_one(from: &Path, name: &str, to: &Path, wanted: &ExpectedDistfile) -> Result<(), Refusal> {
-    let missing = || Refusal::Package("it is not there".to_owned());
+fn copy_one(from: &Path, name: &str, to: &Path, wanted: &ExpectedDistfile) -> Result<(), CopyRefusal> {
+    let missing = || CopyRefusal::Package("it is not there".to_owned());
     let (dir, name) = place(from, name, false)?.ok_or_else(missing)?;
     let seen = dir.look(&name)?.ok_or_else(missing)?;
-    has_size(seen.size, wanted).map_err(Refusal::Package)?;
+    has_size(seen.size, wanted).map_err(CopyRefusal::Package)?;
     let (copies, copy) = place(to, &wanted.name, true)?.ok_or_else(missing)?;
     copy_file(&dir, &name, &copies, &copy)?;
     copies.set_mode(&copy, Mode::of(0o644))?;
-    let checked = check(to, &wanted.name, wanted).map_err(Refusal::Package);
+    let checked = check(to, &wanted.name, wanted).map_err(CopyRefusal::Package);
     if checked.is_err() {
         copies.remove(&copy)?;
     }

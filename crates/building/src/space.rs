@@ -33,12 +33,12 @@ const LARGEST_RESERVE: u64 = 512 << 20;
 
 /// The space of a file system that an ordinary user can still write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FreeSpace {
+pub(crate) struct WritableSpace {
     pub(crate) bytes: u64,
     pub(crate) total: u64,
 }
 
-impl FreeSpace {
+impl WritableSpace {
     /// Returns the space of the file system of a directory; `None` if it is unknown.
     pub(crate) fn of(directory: &Path) -> Option<Self> {
         Self::in_answer(&rustix::fs::statvfs(directory).ok()?)
@@ -74,7 +74,7 @@ impl FreeSpace {
 /// enough.
 pub(crate) fn must_have_room(dir: &Dir, bytes: u64) -> Result<(), RootError> {
     let seen = rustix::fs::fstatvfs(dir.as_fd()).ok();
-    let Some(free) = seen.as_ref().and_then(FreeSpace::in_answer) else { return Ok(()) };
+    let Some(free) = seen.as_ref().and_then(WritableSpace::in_answer) else { return Ok(()) };
     let wanted = bytes.saturating_add(free.reserve_of_run());
     if free.bytes >= wanted {
         return Ok(());
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn the_reserve_is_a_part_of_the_file_system_and_half_a_gibibyte_at_most() {
         const MIB: u64 = 1 << 20;
-        let free = |bytes, total| FreeSpace { bytes: bytes * MIB, total: total * MIB };
+        let free = |bytes, total| WritableSpace { bytes: bytes * MIB, total: total * MIB };
         for (reserve, total) in [(4, 64), (20, 1_000), (512, 1 << 20)] {
             assert!(!free(reserve, total).is_below_reserve(), "{total}");
             let below = free(reserve - 1, total);
@@ -140,10 +140,10 @@ mod tests {
     #[test]
     fn a_run_leaves_less_than_builds_do_and_says_how_much_is_free_and_wanted() {
         for total in [64_u64 << 20, 1_000 << 20, 1 << 40] {
-            let of_run = FreeSpace { bytes: 0, total }.reserve_of_run();
+            let of_run = WritableSpace { bytes: 0, total }.reserve_of_run();
             assert!((LEAST..=LARGEST_RESERVE / 2).contains(&of_run));
-            assert!(!FreeSpace { bytes: LARGEST_RESERVE.max(of_run), total }.is_below_reserve());
-            assert!(of_run == LEAST || FreeSpace { bytes: of_run, total }.is_below_reserve(), "{total}");
+            assert!(!WritableSpace { bytes: LARGEST_RESERVE.max(of_run), total }.is_below_reserve());
+            assert!(of_run == LEAST || WritableSpace { bytes: of_run, total }.is_below_reserve(), "{total}");
         }
         let dir = tempfile::tempdir().unwrap();
         let place = Dir::of_host(dir.path()).unwrap();

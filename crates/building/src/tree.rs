@@ -3,19 +3,21 @@
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk_values::records::{ImportError, Location, PbulkFields, PkgName, Record, Records};
-use patchadm_bulk_values::resolve::{
-    Graph, PrefailReason, Resolution, ResolvedState, UnknownName, resolve, select,
+use patchadm_bulk_values::records::{
+    ImportError, PbulkFields, PkgName, RecipeLocation, RecipeRecord, Records,
 };
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::resolve::{
+    DependencyResolution, Graph, PrefailReason, ResolvedState, UnknownName, resolve, select,
+};
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_inputs::input_file::InputFile;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
-use crate::scan::{ScanError, ScanRequest, repetition_notes, scan};
+use crate::scan::{TreeScanError, TreeScanRequest, repetition_notes, scan};
 use crate::set::{SetError, name_holders};
 use crate::space::must_have_room;
-use crate::work::{PROGRAM, SCAN, Work};
+use crate::work::{BulkWork, PROGRAM, SCAN};
 
 const RECORDS: &str = "records";
 
@@ -26,15 +28,15 @@ const PRESOLVE: &str = "presolve";
 const BUFFER: usize = 1 << 16;
 
 #[derive(Debug)]
-pub struct KnownTree {
+pub struct ResolvedTree {
     pub records: Records,
-    pub resolution: Resolution,
+    pub resolution: DependencyResolution,
 }
 
 #[derive(Debug)]
 pub struct ScannedTree {
-    pub tree: KnownTree,
-    pub digest: Digest,
+    pub tree: ResolvedTree,
+    pub digest: Blake3Digest,
     pub locations: usize,
     pub scanned: usize,
     pub reused: usize,
@@ -52,7 +54,7 @@ pub enum ForeignRecordsError {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum KnownTreeError {
+pub enum ResolvedTreeError {
     #[error("nothing was scanned yet: `patchadm bulk scan` reads the tree")]
     NotScanned,
     #[error("the last scan: {0}")]
@@ -67,13 +69,13 @@ pub enum KnownTreeError {
     Root(#[from] RootError),
 }
 
-impl KnownTree {
-    fn of(work: &Work, records: Records) -> Result<Self, SetError> {
+impl ResolvedTree {
+    fn of(work: &BulkWork, records: Records) -> Result<Self, SetError> {
         let resolution = resolve(&records, &name_holders(work)?);
         Ok(Self { records, resolution })
     }
 
-    pub fn read(work: &Work) -> Result<Self, KnownTreeError> {
+    pub fn read(work: &BulkWork) -> Result<Self, ResolvedTreeError> {
         let dir = work.directory(SCAN)?;
         // Version 0.1 stored records as read in pbulk's file.
         let mut name = None;
@@ -82,19 +84,19 @@ impl KnownTree {
                 name = Some(known);
             }
         }
-        let name = name.ok_or(KnownTreeError::NotScanned)?;
+        let name = name.ok_or(ResolvedTreeError::NotScanned)?;
         let file = dir.open_regular(name.as_bytes())?;
         let records = Records::import(BufReader::new(file))
-            .map_err(|error| KnownTreeError::Damaged { path: work.path.join(SCAN).join(name), error })?;
+            .map_err(|error| ResolvedTreeError::Damaged { path: work.path.join(SCAN).join(name), error })?;
         Ok(Self::of(work, records)?)
     }
 
     /// Accepts PKGNAME, the name without version, and the location.
-    pub fn only_package(&self, name: &str) -> Result<u32, KnownTreeError> {
-        let found = select(&self.records, [name]).map_err(KnownTreeError::Unknown)?;
+    pub fn only_package(&self, name: &str) -> Result<u32, ResolvedTreeError> {
+        let found = select(&self.records, [name]).map_err(ResolvedTreeError::Unknown)?;
         match found.as_slice() {
             [one] => Ok(*one),
-            several => Err(KnownTreeError::Several {
+            several => Err(ResolvedTreeError::Several {
                 name: name.to_owned(),
                 packages: several.iter().map(|index| self.pkgname(*index)).collect(),
             }),
@@ -119,9 +121,9 @@ impl KnownTree {
     }
 }
 
-pub fn scan_tree(request: &ScanRequest<'_>) -> Result<ScannedTree, ScanError> {
+pub fn scan_tree(request: &TreeScanRequest<'_>) -> Result<ScannedTree, TreeScanError> {
     let scanned = scan(request)?;
-    let tree = KnownTree::of(request.work, scanned.records)?;
+    let tree = ResolvedTree::of(request.work, scanned.records)?;
     let digest = files_of(&tree, request.is_kept.then_some(request.work))?;
     Ok(ScannedTree {
         tree,
@@ -134,24 +136,24 @@ pub fn scan_tree(request: &ScanRequest<'_>) -> Result<ScannedTree, ScanError> {
 }
 
 /// Uses foreign records instead of a scan.
-pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecordsError> {
+pub fn import_tree(work: &BulkWork, path: &Path) -> Result<ScannedTree, ForeignRecordsError> {
     let failed = |error| ForeignRecordsError::Import { path: path.to_owned(), error };
     let file = InputFile::open(path).map_err(|error| failed(error.into()))?;
     let records = Records::import(BufReader::new(file)).map_err(failed)?;
-    let locations: std::collections::BTreeSet<_> = records.iter().map(Record::location).collect();
+    let locations: std::collections::BTreeSet<_> = records.iter().map(RecipeRecord::location).collect();
     let locations = locations.len();
-    let tree = KnownTree::of(work, records)?;
+    let tree = ResolvedTree::of(work, records)?;
     let digest = files_of(&tree, Some(work))?;
     let notes = repetition_notes(&tree.records);
     Ok(ScannedTree { tree, digest, locations, scanned: 0, reused: 0, notes })
 }
 
 /// Digests the records. With a directory, writes them as read, for keys, and in pbulk's form.
-fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> {
-    let KnownTree { records, resolution } = tree;
+fn files_of(tree: &ResolvedTree, work: Option<&BulkWork>) -> Result<Blake3Digest, RootError> {
+    let ResolvedTree { records, resolution } = tree;
     let mut out = BufWriter::with_capacity(BUFFER, DigestedWrites(blake3::Hasher::new()));
     let _ = records.write_plain(&mut out).and_then(|()| out.flush());
-    let digest = Digest::from_bytes(*out.get_ref().0.finalize().as_bytes());
+    let digest = Blake3Digest::from_bytes(*out.get_ref().0.finalize().as_bytes());
     let Some(work) = work else { return Ok(digest) };
     let dir = work.directory(SCAN)?;
     must_have_room(&dir, 0)?;
@@ -199,13 +201,13 @@ impl Write for DigestedWrites {
 }
 
 /// In the order of `ALL_DEPENDS`.
-fn depends<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> Vec<&'a PkgName> {
+fn depends<'a>(records: &'a Records, resolution: &DependencyResolution, index: u32) -> Vec<&'a PkgName> {
     let found = resolution.depends(index).iter();
-    found.filter_map(|need| records.get(*need).map(Record::pkgname)).collect()
+    found.filter_map(|need| records.get(*need).map(RecipeRecord::pkgname)).collect()
 }
 
 /// Includes DEPENDS, one field per line; empty without a record.
-pub(crate) fn record_text(records: &Records, resolution: &Resolution, index: u32) -> String {
+pub(crate) fn record_text(records: &Records, resolution: &DependencyResolution, index: u32) -> String {
     let mut text = Vec::new();
     if let Some(record) = records.get(index) {
         let _ = records.write_record(record, &depends(records, resolution, index), &mut text);
@@ -214,7 +216,7 @@ pub(crate) fn record_text(records: &Records, resolution: &Resolution, index: u32
 }
 
 /// As in pbulk's files, one field per line; empty without a record.
-pub(crate) fn pbulk_record_text(records: &Records, resolution: &Resolution, index: u32) -> String {
+pub(crate) fn pbulk_record_text(records: &Records, resolution: &DependencyResolution, index: u32) -> String {
     let mut text = Vec::new();
     if let Some(record) = records.get(index) {
         let _ = records.write_pbulk_record(record, &pbulk_fields(records, resolution, index), &mut text);
@@ -224,7 +226,7 @@ pub(crate) fn pbulk_record_text(records: &Records, resolution: &Resolution, inde
 
 /// Returns pbulk fields that a recipe does not set. Members of a cycle have no DEPENDS, because pbulk-build stops at a
 /// cycle; their reason names it.
-fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> PbulkFields<'a> {
+fn pbulk_fields<'a>(records: &'a Records, resolution: &DependencyResolution, index: u32) -> PbulkFields<'a> {
     let reason = match resolution.state(index) {
         // The record itself has it.
         Some(ResolvedState::Prefailed(PrefailReason::Skip(_))) => None,
@@ -239,12 +241,12 @@ fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -
 }
 
 /// True if pbulk's files list the package: they identify packages by name, so a shared name stands for its owner.
-pub(crate) fn is_of_pbulk(resolution: &Resolution, index: u32) -> bool {
+pub(crate) fn is_of_pbulk(resolution: &DependencyResolution, index: u32) -> bool {
     !matches!(resolution.state(index), Some(ResolvedState::Prefailed(PrefailReason::Duplicate { .. })))
 }
 
 /// Counts direct and indirect dependents by DEPENDS, including the package itself.
-pub(crate) fn pbulk_depths(resolution: &Resolution) -> Vec<u32> {
+pub(crate) fn pbulk_depths(resolution: &DependencyResolution) -> Vec<u32> {
     let graph = resolution.graph();
     let has_depends = |index| !is_in_circle(resolution, index) && is_of_pbulk(resolution, index);
     if graph.indices().all(has_depends) {
@@ -254,11 +256,11 @@ pub(crate) fn pbulk_depths(resolution: &Resolution) -> Vec<u32> {
     Graph::new(graph.indices().map(|index| needs(index).to_vec())).depths()
 }
 
-fn is_in_circle(resolution: &Resolution, index: u32) -> bool {
+fn is_in_circle(resolution: &DependencyResolution, index: u32) -> bool {
     matches!(resolution.state(index), Some(ResolvedState::Prefailed(PrefailReason::Circle(_))))
 }
 
-fn locations_found(tree: &KnownTree, index: u32) -> Vec<Option<&Location>> {
+fn locations_found(tree: &ResolvedTree, index: u32) -> Vec<Option<&RecipeLocation>> {
     let found = tree.resolution.found(index).iter();
     found.map(|found| Some(tree.records.get((*found)?)?.location())).collect()
 }

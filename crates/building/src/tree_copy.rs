@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use patchadm_bulk_values::conf::IdRange;
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_rootfs::{Descent, Dir, FileType, Interrupt, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::fs::SeekFrom;
@@ -231,13 +231,13 @@ pub(crate) fn each_part<E>(
 }
 
 /// `failed` words a read error.
-pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -> Result<Digest, E> {
+pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -> Result<Blake3Digest, E> {
     let mut hasher = blake3::Hasher::new();
     each_part(file, failed, |bytes| {
         hasher.update(bytes);
         Ok(())
     })?;
-    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    Ok(Blake3Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 /// Copies a file, and leaves the reserve of the file system.

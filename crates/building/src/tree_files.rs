@@ -13,9 +13,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
-use patchadm_bulk_values::cache::{FileStatus, Seen};
+use patchadm_bulk_values::cache::{FileStatus, NotedState};
 use patchadm_bulk_values::conf::{Configuration, SandboxMount};
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_inputs::input_file::{InputDirectory, InputKind};
 use patchadm_rootfs::{Interrupt, never};
 use rustix::process::getgroups;
@@ -86,7 +86,7 @@ impl TreeFiles {
     }
 
     pub(crate) fn of_recipe(&self, location: &str) -> Result<Vec<RecipeFile>, RecipeError> {
-        let _rights = FileRights::of(self.reader);
+        let _rights = ReaderRights::of(self.reader);
         let tree = self.tree()?;
         let failed = |path: &Path| {
             let shown = Path::new(location).join(path).display().to_string();
@@ -131,7 +131,7 @@ impl TreeFiles {
 
     /// `None` if it does not exist or only its name counts.
     pub(crate) fn status(&self, path: &Path) -> Option<FileStatus> {
-        let _rights = FileRights::of(self.reader);
+        let _rights = ReaderRights::of(self.reader);
         let (directory, path) = self.find(path)?;
         Some(status_of(&directory.metadata(&path).ok()?))
     }
@@ -142,13 +142,13 @@ impl TreeFiles {
         &self,
         path: &Path,
         interrupt: Interrupt<'_>,
-    ) -> Result<Option<Digest>, RecipeError> {
-        let _rights = FileRights::of(self.reader);
+    ) -> Result<Option<Blake3Digest>, RecipeError> {
+        let _rights = ReaderRights::of(self.reader);
         let Some((directory, below)) = self.find(path) else { return Ok(None) };
         let failed = |error| RecipeError::File(path.display().to_string(), error);
         match directory.kind(&below) {
             Ok(InputKind::File) => {}
-            Ok(_) => return Ok(Some(Digest::of(b""))),
+            Ok(_) => return Ok(Some(Blake3Digest::of(b""))),
             Err(_) => return Ok(None),
         }
         match directory.file(&below) {
@@ -157,7 +157,7 @@ impl TreeFiles {
                 io::ErrorKind::NotFound => Ok(None),
                 io::ErrorKind::PermissionDenied
                 | io::ErrorKind::InvalidInput
-                | io::ErrorKind::IsADirectory => Ok(Some(Digest::of(b""))),
+                | io::ErrorKind::IsADirectory => Ok(Some(Blake3Digest::of(b""))),
                 _ => Err(failed(error)),
             },
         }
@@ -169,10 +169,10 @@ impl TreeFiles {
         path: &Path,
         now: i64,
         interrupt: Interrupt<'_>,
-    ) -> Result<Seen, RecipeError> {
-        let Some(status) = self.status(path) else { return Ok(Seen::Absent) };
+    ) -> Result<NotedState, RecipeError> {
+        let Some(status) = self.status(path) else { return Ok(NotedState::Absent) };
         let digest = self.digest(path, interrupt)?;
-        Ok(digest.map_or(Seen::Absent, |digest| Seen::File { status, digest, noted: now }))
+        Ok(digest.map_or(NotedState::Absent, |digest| NotedState::File { status, digest, noted: now }))
     }
 
     fn tree(&self) -> Result<&InputDirectory, RecipeError> {
@@ -225,7 +225,7 @@ fn status_of(seen: &Metadata) -> FileStatus {
     }
 }
 
-fn digest_of(file: &File, path: &Path, interrupt: Interrupt<'_>) -> Result<Digest, RecipeError> {
+fn digest_of(file: &File, path: &Path, interrupt: Interrupt<'_>) -> Result<Blake3Digest, RecipeError> {
     let shown = || path.display().to_string();
     let failed = |error| RecipeError::File(shown(), error);
     let size = file.metadata().map_err(failed)?.len();
@@ -240,7 +240,7 @@ fn digest_of(file: &File, path: &Path, interrupt: Interrupt<'_>) -> Result<Diges
         }
         let read = file.read_at(&mut buffer, offset).map_err(failed)?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
-            return Ok(Digest::from_bytes(*hasher.finalize().as_bytes()));
+            return Ok(Blake3Digest::from_bytes(*hasher.finalize().as_bytes()));
         };
         hasher.update(bytes);
         offset += read as u64;
@@ -248,11 +248,11 @@ fn digest_of(file: &File, path: &Path, interrupt: Interrupt<'_>) -> Result<Diges
 }
 
 /// Changed file permissions of this thread, restored on drop.
-struct FileRights {
+struct ReaderRights {
     own: Option<(Uid, Gid, Vec<rustix::fs::Gid>)>,
 }
 
-impl FileRights {
+impl ReaderRights {
     /// Takes the permissions of a user and the group of the same number.
     fn of(reader: Option<u32>) -> Self {
         let Some(reader) = reader else { return Self { own: None } };
@@ -265,7 +265,7 @@ impl FileRights {
     }
 }
 
-impl Drop for FileRights {
+impl Drop for ReaderRights {
     fn drop(&mut self) {
         if let Some((user, group, groups)) = &self.own {
             setfsuid(*user);
@@ -275,7 +275,7 @@ impl Drop for FileRights {
     }
 }
 
-pub(crate) fn digest_of_program(path: &Path) -> Option<Digest> {
+pub(crate) fn digest_of_program(path: &Path) -> Option<Blake3Digest> {
     let file = File::open(path).ok()?;
     digest_of(&file, path, &never).ok()
 }
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(names, ["out", "record"]);
         assert!(files.of_recipe("linked").unwrap_err().to_string().starts_with("linked: it is a symbolic"));
         let digest = |path: &Path| files.digest(path, &never).unwrap();
-        assert_eq!(digest(Path::new("net/curl/record")), Some(Digest::of(b"text")));
+        assert_eq!(digest(Path::new("net/curl/record")), Some(Blake3Digest::of(b"text")));
         let key = dir.path().join("secrets/key");
         for path in [Path::new("net/curl/out"), Path::new("../secrets/key"), &key] {
             assert_eq!(digest(path), None, "{}", path.display());
@@ -354,7 +354,7 @@ mod tests {
         File::create(dir.path().join("huge")).unwrap().set_len(8 << 40).unwrap();
         fs::write(dir.path().join("file"), "text").unwrap();
         let files = TreeFiles::of_tree(dir.path(), None);
-        assert_eq!(files.digest(Path::new("pipe"), &never).unwrap(), Some(Digest::of(b"")));
+        assert_eq!(files.digest(Path::new("pipe"), &never).unwrap(), Some(Blake3Digest::of(b"")));
         let said = files.digest(Path::new("huge"), &never).unwrap_err().to_string();
         assert_eq!(said, "huge has more than 1 GiB");
         let said = files.digest(Path::new("file"), &|| Some(15)).unwrap_err().to_string();

@@ -20,12 +20,12 @@ use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, StopCa
 use crate::set::{
     CURRENT, EarlierSet, PACKAGES, SetError, SetManifest, lead, put_file, read_set, set_of_link,
 };
+use crate::task::TaskError;
 use crate::task::installing::stopped_while;
-use crate::task::order::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
 use crate::tree_copy::copy_file;
-use crate::work::{PROGRAM, Work, host_path, made};
+use crate::work::{BulkWork, PROGRAM, host_path, made};
 
 pub(crate) const UPLOADS: &str = "uploads";
 
@@ -127,7 +127,7 @@ pub enum UploadError {
 }
 
 pub struct UploadRequest<'a> {
-    pub work: &'a Work,
+    pub work: &'a BulkWork,
     pub base: &'a BaseLayer,
     /// The number of its run.
     pub set: u64,
@@ -418,7 +418,7 @@ fn lead_to(uploads: &Dir, name: &str) -> Result<(), RootError> {
 }
 
 /// The default set to upload.
-pub fn newest_set(work: &Work) -> Result<u64, UploadError> {
+pub fn newest_set(work: &BulkWork) -> Result<u64, UploadError> {
     set_of_link(work, CURRENT)?.ok_or(UploadError::NoSetYet)
 }
 
@@ -426,7 +426,7 @@ pub fn newest_set(work: &Work) -> Result<u64, UploadError> {
 mod tests {
     use std::process::Command;
 
-    use patchadm_bulk_values::result::Key;
+    use patchadm_bulk_values::result::ResultKey;
 
     use super::*;
     use crate::set::SetFile;
@@ -490,7 +490,7 @@ mod tests {
     fn no_file_is_uploaded_under_the_name_of_another_package() {
         let file = |location: &str| SetFile {
             run: 1,
-            key: Key::parse(&"5".repeat(64)).unwrap(),
+            key: ResultKey::parse(&"5".repeat(64)).unwrap(),
             package: format!("{location}-1.0"),
             location: location.to_owned(),
             is_restricted: location == "secret",

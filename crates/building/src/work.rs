@@ -5,14 +5,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk_values::conf::{Configuration, ConfigurationError};
-use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, random};
+use patchadm_rootfs::{
+    Dir, FileType, ForeignObject, Lock, LockError, LockHolder, ObjectStatus, RootError, look_along, random,
+    strange_along,
+};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
 use crate::ids::free_range;
-use crate::owners::{
-    ForeignFile, must_be_ours, must_be_ours_above, must_be_ours_at, must_be_ours_in, must_be_ours_open,
-};
 
 pub const CONFIGURATION: &str = "bulk.conf";
 
@@ -60,7 +60,7 @@ pub enum WorkError {
 }
 
 #[derive(Debug)]
-pub struct Work {
+pub struct BulkWork {
     /// Without symbolic links.
     pub path: PathBuf,
     pub dir: Dir,
@@ -70,7 +70,7 @@ pub struct Work {
     pub id: String,
 }
 
-impl Work {
+impl BulkWork {
     pub fn open(path: &Path) -> Result<Self, WorkError> {
         let missing = |reason: String| WorkError::Missing { path: path.to_owned(), reason };
         let physical = path.canonicalize().map_err(|error| missing(error.to_string()))?;
@@ -135,7 +135,7 @@ pub struct NewWork<'a> {
     pub driver: &'a [(&'static str, &'static str)],
 }
 
-pub fn make_work(new: &NewWork<'_>) -> Result<Work, WorkError> {
+pub fn make_work(new: &NewWork<'_>) -> Result<BulkWork, WorkError> {
     let parent = new.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let missing = |reason: String| WorkError::Missing { path: new.path.to_owned(), reason };
     let above = Dir::of_host(parent)?;
@@ -165,7 +165,7 @@ pub fn make_work(new: &NewWork<'_>) -> Result<Work, WorkError> {
     put(&dir, CONFIGURATION, &text, 0o644)?;
     dir.sync()?;
     above.sync()?;
-    Work::open(new.path)
+    BulkWork::open(new.path)
 }
 
 fn put(dir: &Dir, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
@@ -265,7 +265,7 @@ pub(crate) fn host_path(above: &Path, name: &[u8]) -> PathBuf {
 }
 
 /// Removes leftovers of interrupted commands. The caller holds the directory's lock. Locked files in its pool stay.
-pub(crate) fn remove_remains(work: &Work) -> Result<(), RootError> {
+pub(crate) fn remove_remains(work: &BulkWork) -> Result<(), RootError> {
     work.dir.remove_leftovers(PROGRAM)?;
     work.directory(SCAN)?.remove_leftovers(PROGRAM)?;
     let runs = work.directory(RUNS)?;
@@ -273,6 +273,81 @@ pub(crate) fn remove_remains(work: &Work) -> Result<(), RootError> {
         runs.dir(last.to_string().as_bytes())?.remove_leftovers(PROGRAM)?;
     }
     host_directory(&work.conf.pool)?.remove_leftovers(PROGRAM)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForeignFile {
+    #[error("{} belongs to {owner}, who is neither you nor root: nothing that others can change is believed", path.display())]
+    Owner { path: PathBuf, owner: String },
+    #[error("{} belongs to {owner}, and others may write to it (mode {mode:04o}): nothing that others can change is believed", path.display())]
+    Mode { path: PathBuf, owner: String, mode: u32 },
+    #[error("{}: {above}, and so could put something else there: nothing that others can change is believed", path.display())]
+    Above { path: PathBuf, above: ForeignObject },
+    #[error("{}: {reason}", path.display())]
+    Unknown { path: PathBuf, reason: String },
+}
+
+/// Checks that only the caller and root can change or replace a file or directory. Follows links.
+pub(crate) fn must_be_ours_at(path: &Path) -> Result<(), ForeignFile> {
+    let unknown = |reason: String| ForeignFile::Unknown { path: path.to_owned(), reason };
+    match look_along(path).map_err(|error| unknown(error.to_string()))? {
+        (Some(above), _) => Err(ForeignFile::Above { path: path.to_owned(), above }),
+        (None, seen) => must_be_ours(path, &seen),
+    }
+}
+
+/// Checks the same for an open directory, and that its path leads to it.
+fn must_be_ours_open(path: &Path, dir: &Dir) -> Result<(), ForeignFile> {
+    let unknown = |reason: String| ForeignFile::Unknown { path: path.to_owned(), reason };
+    let (above, seen) = look_along(path).map_err(|error| unknown(error.to_string()))?;
+    if let Some(above) = above {
+        return Err(ForeignFile::Above { path: path.to_owned(), above });
+    }
+    let opened = dir.itself().map_err(|error| unknown(error.to_string()))?;
+    if (seen.inode, seen.file_system) != (opened.inode, opened.file_system) {
+        return Err(unknown("it was replaced while it was opened".to_owned()));
+    }
+    must_be_ours(path, &opened)
+}
+
+/// Checks that only the caller and root can replace a future file; starts at the nearest existing directory above.
+fn must_be_ours_above(path: &Path) -> Result<(), ForeignFile> {
+    for above in path.ancestors().skip(1) {
+        match strange_along(above) {
+            Ok(None) => return Ok(()),
+            Ok(Some(above)) => return Err(ForeignFile::Above { path: path.to_owned(), above }),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => {
+                return Err(ForeignFile::Unknown { path: path.to_owned(), reason: error.to_string() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks names in a checked directory, if they exist.
+fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<(), ForeignFile> {
+    for name in names {
+        let unknown = |reason: String| ForeignFile::Unknown { path: path.join(name), reason };
+        match dir.look(name.as_bytes()).map_err(|error| unknown(error.to_string()))? {
+            None => {}
+            Some(seen) if seen.file_type == FileType::Symlink => must_be_ours_at(&path.join(name))?,
+            Some(seen) => must_be_ours(&path.join(name), &seen)?,
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn must_be_ours(path: &Path, seen: &ObjectStatus) -> Result<(), ForeignFile> {
+    let is_ours = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
+    let mode = seen.mode.bits();
+    if is_ours && mode & 0o022 == 0 {
+        return Ok(());
+    }
+    let user = nix::unistd::User::from_uid(seen.uid.into()).ok().flatten();
+    let owner = user.map_or_else(|| seen.uid.to_string(), |user| user.name);
+    let path = path.to_owned();
+    Err(if is_ours { ForeignFile::Mode { path, owner, mode } } else { ForeignFile::Owner { path, owner } })
 }
 
 #[cfg(test)]

@@ -4,16 +4,15 @@
 //! before the first entry that refers to them. An incomplete last line is dropped; other damage invalidates the cache,
 //! because it decides what is *not* scanned.
 
-mod packed;
-
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use packed::{InternedTexts, NumberRuns, PackedRecords};
 use serde::{Deserialize, Serialize};
 
-use crate::result::Digest;
+use crate::result::Blake3Digest;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileNumber(u32);
@@ -29,19 +28,19 @@ impl FileNumber {
 pub struct NotedFile {
     /// Below the tree, or absolute.
     pub path: String,
-    pub seen: Seen,
+    pub seen: NotedState,
 }
 
 #[derive(Clone, Debug)]
 pub struct ScanEntry {
-    key: Digest,
+    key: Blake3Digest,
     seen: NumberRuns,
     records: PackedRecords,
 }
 
 impl ScanEntry {
     /// Digest of everything else that the scan depended on: names of files below the location, environment, base.
-    pub fn key(&self) -> &Digest {
+    pub fn key(&self) -> &Blake3Digest {
         &self.key
     }
 
@@ -123,7 +122,7 @@ impl ScanCache {
         Ok(())
     }
 
-    fn push_file(&mut self, path: &str, seen: Seen) -> u32 {
+    fn push_file(&mut self, path: &str, seen: NotedState) -> u32 {
         // More than `u32::MAX` notes do not fit into memory.
         let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         self.files.push(NotedFile { path: path.to_owned(), seen });
@@ -137,7 +136,7 @@ impl ScanCache {
     }
 
     /// Notes a file as a scan read it. Returns the number of an equal note if there is one.
-    pub fn note_file(&mut self, path: &str, seen: Seen) -> FileNumber {
+    pub fn note_file(&mut self, path: &str, seen: NotedState) -> FileNumber {
         let known = self.by_path.get(path).copied();
         let same = known.filter(|number| {
             let file = self.files.get(FileNumber(*number).index());
@@ -149,7 +148,7 @@ impl ScanCache {
     /// Renews the note of an unchanged file, so that its status suffices from the next rewrite of the cache on.
     pub fn renew_file(&mut self, number: FileNumber, status: FileStatus, noted: i64) {
         let file = self.files.get_mut(number.index());
-        if let Some(NotedFile { seen: Seen::File { status: old, noted: then, .. }, .. }) = file {
+        if let Some(NotedFile { seen: NotedState::File { status: old, noted: then, .. }, .. }) = file {
             (*old, *then) = (status, noted);
         }
     }
@@ -172,7 +171,13 @@ impl ScanCache {
     }
 
     /// Sets the entry of a location. Returns the bytes to append: new files and words, then the entry.
-    pub fn set_entry(&mut self, location: &str, key: Digest, files: &[FileNumber], records: &str) -> Vec<u8> {
+    pub fn set_entry(
+        &mut self,
+        location: &str,
+        key: Blake3Digest,
+        files: &[FileNumber],
+        records: &str,
+    ) -> Vec<u8> {
         let mut numbers: Vec<u32> = files.iter().map(|file| file.0).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -251,20 +256,24 @@ pub struct FileStatus {
 
 /// A file's state when noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum NotedState {
     Absent,
     File {
         status: FileStatus,
-        digest: Digest,
+        digest: Blake3Digest,
         /// Taken before the file was read, in nanoseconds since 1970.
         noted: i64,
     },
 }
 
-impl Seen {
+impl NotedState {
     /// Compares by settled status alone, otherwise by the digest that `read` returns. `now` is `None` for a missing
     /// file.
-    pub fn is_unchanged(&self, now: Option<&FileStatus>, read: impl FnOnce() -> Option<Digest>) -> bool {
+    pub fn is_unchanged(
+        &self,
+        now: Option<&FileStatus>,
+        read: impl FnOnce() -> Option<Blake3Digest>,
+    ) -> bool {
         match (self, now) {
             (Self::Absent, None) => true,
             (Self::File { status, digest, noted }, Some(now)) => {
@@ -324,14 +333,14 @@ struct WordsLine<'a> {
 pub(super) struct EntryLine<'a> {
     #[serde(borrow)]
     pub(super) location: Cow<'a, str>,
-    pub(super) key: Digest,
+    pub(super) key: Blake3Digest,
     pub(super) seen: String,
     #[serde(borrow)]
     pub(super) records: Vec<Cow<'a, str>>,
 }
 
 pub(super) enum CacheLine<'a> {
-    File(Cow<'a, str>, Seen),
+    File(Cow<'a, str>, NotedState),
     Words(Vec<Cow<'a, str>>),
     Entry(EntryLine<'a>),
 }
@@ -353,10 +362,12 @@ impl<'a> CacheLine<'a> {
     }
 }
 
-fn seen_of(state: Option<FileState>) -> Result<Seen, String> {
-    let Some(FileState(inode, size, mtime, ctime, noted, digits)) = state else { return Ok(Seen::Absent) };
-    let digest = Digest::from_hex(&digits).map_err(|error| error.to_string())?;
-    Ok(Seen::File { status: FileStatus { inode, size, mtime, ctime }, digest, noted })
+fn seen_of(state: Option<FileState>) -> Result<NotedState, String> {
+    let Some(FileState(inode, size, mtime, ctime, noted, digits)) = state else {
+        return Ok(NotedState::Absent);
+    };
+    let digest = Blake3Digest::from_hex(&digits).map_err(|error| error.to_string())?;
+    Ok(NotedState::File { status: FileStatus { inode, size, mtime, ctime }, digest, noted })
 }
 
 fn is_version_line(line: &[u8]) -> bool {
@@ -367,10 +378,10 @@ fn put_version(out: &mut Vec<u8>) {
     put_line(out, &VersionLine { scan_cache: VERSION });
 }
 
-fn put_file(out: &mut Vec<u8>, path: &str, seen: &Seen) {
+fn put_file(out: &mut Vec<u8>, path: &str, seen: &NotedState) {
     let state = match seen {
-        Seen::Absent => None,
-        Seen::File { status, digest, noted } => {
+        NotedState::Absent => None,
+        NotedState::File { status, digest, noted } => {
             Some(FileState(status.inode, status.size, status.mtime, status.ctime, *noted, digest.hex()))
         }
     };
@@ -388,6 +399,157 @@ fn put_line(out: &mut Vec<u8>, line: &impl Serialize) {
     // Strings, numbers and lists of them, written to memory: this cannot fail.
     let _ = serde_json::to_writer(&mut *out, line);
     out.push(b'\n');
+}
+
+const SCAN_DEPENDS: &str = "SCAN_DEPENDS=";
+
+/// Records of a location: pieces of text, with a list of words after each but the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PackedRecords {
+    pieces: Vec<(Box<str>, NumberRuns)>,
+    end: Box<str>,
+}
+
+impl PackedRecords {
+    fn pack(records: &str, words: &mut InternedTexts) -> Self {
+        let (mut pieces, mut text) = (Vec::new(), String::new());
+        for line in records.split_inclusive('\n') {
+            let Some(value) = line.strip_prefix(SCAN_DEPENDS) else {
+                text.push_str(line);
+                continue;
+            };
+            text.push_str(SCAN_DEPENDS);
+            let (value, newline) = value.strip_suffix('\n').map_or((value, ""), |value| (value, "\n"));
+            // Split at single blanks, so that joining restores the text.
+            let numbers = NumberRuns::of(value.split(' ').map(|word| words.number(word)));
+            pieces.push((std::mem::take(&mut text).into(), numbers));
+            text.push_str(newline);
+        }
+        Self { pieces, end: text.into() }
+    }
+
+    fn text(&self, words: &InternedTexts) -> String {
+        let mut out = String::new();
+        for (text, numbers) in &self.pieces {
+            out.push_str(text);
+            for (index, number) in numbers.iter().enumerate() {
+                if index > 0 {
+                    out.push(' ');
+                }
+                out.push_str(words.get(number).unwrap_or_default());
+            }
+        }
+        out.push_str(&self.end);
+        out
+    }
+
+    /// Returns the same text with the numbers of other words.
+    fn renumbered(&self, words: &InternedTexts, other: &mut InternedTexts) -> Self {
+        let pieces = self.pieces.iter().map(|(text, numbers)| {
+            let numbers = numbers.iter().filter_map(|number| words.get(number));
+            (text.clone(), NumberRuns::of(numbers.map(|word| other.number(word))))
+        });
+        Self { pieces: pieces.collect(), end: self.end.clone() }
+    }
+
+    fn parts(&self) -> Vec<Cow<'_, str>> {
+        let pieces = self.pieces.iter();
+        let mut parts: Vec<Cow<'_, str>> =
+            pieces.flat_map(|(text, numbers)| [Cow::Borrowed(&**text), Cow::Owned(numbers.text())]).collect();
+        parts.push(Cow::Borrowed(&self.end));
+        parts
+    }
+
+    fn parse(parts: &[Cow<'_, str>], words: usize) -> Option<Self> {
+        let (end, parts) = parts.split_last()?;
+        let pairs = parts.chunks(2).map(|pair| match pair {
+            [text, numbers] => Some((Box::from(&**text), NumberRuns::parse(numbers, words)?)),
+            _ => None,
+        });
+        Some(Self { pieces: pairs.collect::<Option<_>>()?, end: Box::from(&**end) })
+    }
+}
+
+/// Numbers as runs: `0-137 140 150-163`. Most recipes read the same hundred files in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct NumberRuns(Box<[(u32, u32)]>);
+
+impl NumberRuns {
+    fn of(numbers: impl IntoIterator<Item = u32>) -> Self {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for number in numbers {
+            match runs.last_mut() {
+                Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+                _ => runs.push((number, number)),
+            }
+        }
+        Self(runs.into())
+    }
+
+    fn parse(text: &str, end: usize) -> Option<Self> {
+        let end = u32::try_from(end).ok()?;
+        let runs = text.split_ascii_whitespace().map(|word| {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            let run: (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            (run.0 <= run.1 && run.1 < end).then_some(run)
+        });
+        runs.collect::<Option<_>>().map(Self)
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(self.0.len() * 8);
+        for (first, last) in &self.0 {
+            let blank = if text.is_empty() { "" } else { " " };
+            // Writing to a string does not fail.
+            let _ = if first == last {
+                write!(text, "{blank}{first}")
+            } else {
+                write!(text, "{blank}{first}-{last}")
+            };
+        }
+        text
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().flat_map(|(first, last)| *first..=*last)
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.0.iter().copied()
+    }
+}
+
+/// Texts numbered from 0 in order of insertion.
+#[derive(Clone, Debug, Default)]
+struct InternedTexts {
+    texts: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32, RandomState>,
+}
+
+impl InternedTexts {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        // More than `u32::MAX` texts do not fit into memory.
+        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        let text: Arc<str> = text.into();
+        self.texts.push(Arc::clone(&text));
+        self.numbers.insert(text, number);
+        number
+    }
+
+    fn get(&self, number: u32) -> Option<&str> {
+        self.texts.get(usize::try_from(number).ok()?).map(AsRef::as_ref)
+    }
+
+    fn from(&self, number: usize) -> impl Iterator<Item = &str> {
+        self.texts.iter().skip(number).map(AsRef::as_ref)
+    }
+
+    fn len(&self) -> usize {
+        self.texts.len()
+    }
 }
 
 #[cfg(test)]

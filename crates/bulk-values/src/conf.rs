@@ -5,20 +5,18 @@
 
 mod ids;
 mod limits;
-mod settings;
 mod slot;
 mod value;
 
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use settings::SettingLines;
 
 pub use ids::IdRange;
 pub(crate) use limits::is_wider;
 pub use limits::{LimitChanges, LimitName, LimitRule, LimitTooHigh, Limits};
-pub use settings::ConfigurationError;
 pub use slot::{ProgramPathError, Slot, TaskPlaceholders};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub struct ReportSettings {
 
 /// Time that a run waits if no slot works; `None` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct SlotPatience {
     pub for_slots: Option<Duration>,
     /// If the disks of all slots are full, because nobody is expected to make room.
     pub for_room: Option<Duration>,
@@ -55,7 +53,7 @@ pub struct Configuration {
     /// The hosts of this machine or its link from which sources may come.
     pub local_sources: Vec<String>,
     /// The system that builds see.
-    pub base: Base,
+    pub base: BuildBase,
     /// The output of this command identifies the base.
     pub base_id: Option<Vec<String>>,
     pub mounts: Vec<SandboxMount>,
@@ -74,7 +72,7 @@ pub struct Configuration {
     pub cores: Option<u32>,
     /// Bytes for all tasks of this machine; `None`: no limit.
     pub memory_budget: Option<u64>,
-    pub patience: Patience,
+    pub patience: SlotPatience,
     pub build_dir: PathBuf,
     /// Bytes of installed sets to keep; `None`: no limit.
     pub installed_limit: Option<u64>,
@@ -187,7 +185,7 @@ impl Configuration {
                 return Err(ConfigurationError::of_all(format!("{name}: `{value}` cannot stand in a line")));
             }
         }
-        let text = settings::fresh_text(&settings);
+        let text = fresh_text(&settings);
         Self::parse(text.as_bytes(), work)?;
         Ok(text)
     }
@@ -236,8 +234,8 @@ impl Configuration {
         let written = [named("WORK", work), named("pool", &self.pool), named("build_dir", &self.build_dir)];
         let mut read = vec![named("tree", &self.tree)];
         match &self.base {
-            Base::Directory(base) => read.push(named("base", base)),
-            Base::Host(paths) => read.extend(paths.iter().map(|path| named("host", path))),
+            BuildBase::Directory(base) => read.push(named("base", base)),
+            BuildBase::Host(paths) => read.extend(paths.iter().map(|path| named("host", path))),
         }
         let written: Vec<_> = written.iter().map(|(name, path)| (*name, path.as_path())).collect();
         let read: Vec<_> = read.iter().map(|(name, path)| (*name, path.as_path())).collect();
@@ -311,11 +309,11 @@ fn set_minimum(text: &str) -> Result<SetMinimum, String> {
     }
 }
 
-fn read_base(lines: &SettingLines<'_>) -> Result<Base, ConfigurationError> {
+fn read_base(lines: &SettingLines<'_>) -> Result<BuildBase, ConfigurationError> {
     let host = lines
         .one("host", |text| value::list(text).iter().map(|path| value::absolute_path(path)).collect())?;
     let is_host = lines.one("base", |text| Ok(text == "host"))?;
-    if is_host { Ok(Base::Host(host)) } else { Ok(Base::Directory(lines.path("base")?)) }
+    if is_host { Ok(BuildBase::Host(host)) } else { Ok(BuildBase::Directory(lines.path("base")?)) }
 }
 
 fn read_env(lines: &SettingLines<'_>) -> Result<Vec<(String, String)>, ConfigurationError> {
@@ -332,9 +330,9 @@ fn read_slots(lines: &SettingLines<'_>) -> Result<Vec<Slot>, ConfigurationError>
     lines.each("slot", Slot::parse)
 }
 
-fn read_patience(lines: &SettingLines<'_>) -> Result<Patience, ConfigurationError> {
+fn read_patience(lines: &SettingLines<'_>) -> Result<SlotPatience, ConfigurationError> {
     let time = |name| Ok(limit(lines.one(name, value::time)?).map(Duration::from_secs));
-    Ok(Patience { for_slots: time("wait_for_slots")?, for_room: time("wait_for_room")? })
+    Ok(SlotPatience { for_slots: time("wait_for_slots")?, for_room: time("wait_for_room")? })
 }
 
 fn read_limits(lines: &SettingLines<'_>) -> Result<Limits, ConfigurationError> {
@@ -358,7 +356,7 @@ fn read_report(lines: &SettingLines<'_>) -> Result<ReportSettings, Configuration
 
 /// The system that builds see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Base {
+pub enum BuildBase {
     /// Existing paths of the host.
     Host(Vec<PathBuf>),
     /// A directory with a whole system.
@@ -484,6 +482,318 @@ fn find_nested(written: &[(&'static str, &Path)], read: &[(&'static str, &Path)]
         .flat_map(|(one, other)| [(one, other), (other, one)])
         .find(|((_, inner), (_, outer))| inner.starts_with(outer))
         .map(|((inner, _), (outer, _))| NestedPlaces { inner, outer })
+}
+
+struct SettingName {
+    name: &'static str,
+    is_repeatable: bool,
+    /// `None` if there is no default, or it depends on the machine.
+    default: Option<&'static str>,
+    form: &'static str,
+    text: &'static str,
+}
+
+impl SettingName {
+    /// The text after `NAME=` in a fresh file: the default, or the form of a value.
+    fn shown(&self) -> &'static str {
+        self.default.unwrap_or(self.form)
+    }
+}
+
+/// Visible in builds if the base is the host.
+const HOST_PATHS: &str = "/usr /bin /sbin /lib /lib32 /lib64 /libx32 /etc/alternatives /etc/ld.so.cache \
+                               /etc/ld.so.conf /etc/ld.so.conf.d /etc/ssl";
+
+const fn with(name: &'static str, default: &'static str, text: &'static str) -> SettingName {
+    SettingName { name, is_repeatable: false, default: Some(default), form: "", text }
+}
+
+const fn without(name: &'static str, form: &'static str, text: &'static str) -> SettingName {
+    SettingName { name, is_repeatable: false, default: None, form, text }
+}
+
+const fn repeatable(name: &'static str, form: &'static str, text: &'static str) -> SettingName {
+    SettingName { name, is_repeatable: true, default: None, form, text }
+}
+
+const SETTINGS: &[SettingName] = &[
+    without("tree", "PATH", "The tree of recipes; it must be given"),
+    without(
+        "driver",
+        "PATH",
+        "The programs that know the tree: WORK/driver if it exists, else the tree itself",
+    ),
+    without("list", "FILE", "All packages that are wanted, a name a line; without it every location"),
+    with("pool", "pool", "The results; may be shared by several working directories"),
+    with("distfiles", "distfiles", "The sources that were fetched; may be shared, too"),
+    repeatable("file_source", "PATH", "A directory of the machine from which `file:` sources may come"),
+    repeatable(
+        "local_source",
+        "HOST",
+        "A host from which sources may come although its address is one of the machine or its link",
+    ),
+    with("base", "host", "The system that builds see: `host`, or a directory with a whole system"),
+    without("base_id", "COMMAND", "A command whose output stands for the state of the base"),
+    with("host", HOST_PATHS, "With base=host: what of the host builds see, read-only, if it exists"),
+    repeatable(
+        "mount",
+        "[rw:]SRC[:DST]",
+        "What else of the machine builds see; with rw: they may write there",
+    ),
+    with("build_as", "user", "The user in a build: `user`, or `root` (of the sandbox only)"),
+    without("build_user", "NAME", "The user that fetches sources if the caller is root"),
+    without(
+        "ids",
+        "START[:COUNT]",
+        "If the caller is root: the ids that all users of a sandbox have on this machine, and nobody else has",
+    ),
+    with("network", "no", "The network of builds: `no`, `yes`, or patterns of packages that get it"),
+    repeatable("env", "NAME=VALUE", "A variable for scan, build and fetch"),
+    repeatable(
+        "slot",
+        "NAME COUNT [cores=N] [answer=TIME] [cancel=COMMAND] [PREFIX...]",
+        "Where tasks run, and how many at a time; without one on this machine, one for two cores",
+    ),
+    without("cores", "N", "The cores of this machine that tasks may use; without it all"),
+    without(
+        "memory_budget",
+        "SIZE",
+        "The memory that all tasks of this machine may use together; without it no limit",
+    ),
+    without("build_dir", "PATH", "Where tasks work, local to each machine; without it WORK/build"),
+    with(
+        "installed_limit",
+        "10G",
+        "The disk space for installed dependencies that are kept for the next build",
+    ),
+    with("wait_for_slots", "10m", "How long a run waits where no slot works; 0 is no limit"),
+    with("wait_for_room", "30s", "The same where the build_dir of every slot is full"),
+    with("time", "1h", "The longest build"),
+    with("silence", "20m", "The longest time without output of a build"),
+    with("cpu", "1h", "The most CPU time of one process"),
+    with("memory", "0", "The most memory of a build; 0 is no limit"),
+    with("processes", "4096", "The most processes of a build"),
+    with("disk", "20G", "The most disk space of a build"),
+    with("output", "64M", "The longest log of a build"),
+    repeatable(
+        "limit",
+        "PATTERN NAME=VALUE...",
+        "Limits for some packages; the last line that fits wins, name by name",
+    ),
+    with("scan_time", "60s", "The longest call of scan, and of fetch"),
+    with(
+        "key_depends",
+        "scan",
+        "The files that results depend on: `scan`, those a scan read, or `location`, the recipe's own",
+    ),
+    with(
+        "check",
+        "install",
+        "The check of results: `none`, `install` and remove, or `strict`, which leaves nothing over",
+    ),
+    without("limit_max", "NAME=VALUE...", "How far records may raise limits; without it not at all"),
+    with("restricted", "no", "Whether restricted packages get patches, too"),
+    without("required", "PATTERN...", "Packages without which there is no new set"),
+    without("minimum", "N or N%", "The least packages of a new set: a number, or a share of the set before"),
+    with(
+        "set_on_failure",
+        "old",
+        "What a set has of a package that failed: the `old` one, `without` it, or `none`: no set",
+    ),
+    without("patch_ids", "FILE", "The ids of patches, for delta"),
+    without("depot", "PATH", "Where patches are published; a run then makes them"),
+    without("key", "FILE", "The secret key that signs patches; a run then signs and publishes them"),
+    without("password_file", "FILE", "The password of the key"),
+    without("report_to", "ADDRESS...", "Who gets the report by mail"),
+    without("report_from", "ADDRESS", "The sender of the report"),
+    with("report_subject", "bulk build", "What the subject of the report begins with"),
+    without("report_url", "URL", "The address of the directory of a run, for the report"),
+    without(
+        "report_command",
+        "COMMAND",
+        "A command that gets the mail on its standard input, such as sendmail -t",
+    ),
+    without("report_copy", "PATH", "A directory that gets a copy of reports and of the logs of what failed"),
+    without(
+        "upload_command",
+        "COMMAND",
+        "A command that uploads the packages of each new set, called in the directory that has them",
+    ),
+    with("keep_failed", "0", "How many work directories of failed builds are kept, for enter --failed"),
+    without("poll", "COMMAND", "A command whose output tells whether the tree changed"),
+    with("keep_runs", "10", "The runs that prune keeps"),
+];
+
+/// Minimum similarity for suggesting a name, as in clap.
+const ALIKE: f64 = 0.7;
+
+fn find(name: &str) -> Option<&'static SettingName> {
+    SETTINGS.iter().find(|known| known.name == name)
+}
+
+fn nearest(wrong: &str) -> Option<&'static str> {
+    let alike = SETTINGS.iter().map(|known| (strsim::jaro(wrong, known.name), known.name));
+    let alike = alike.filter(|(measure, _)| *measure > ALIKE);
+    alike.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
+}
+
+const HEAD: &str = "\
+# The configuration of a bulk build: NAME=VALUE lines. Lines with # in front are comments; those below show the defaults.
+# slot, limit, mount and env may be repeated. Paths are absolute, or below this directory.
+# Sizes: bytes, or with K, M, G, T. Times: seconds, or with s, m, h. As a limit, 0 is no limit.
+";
+
+/// Returns a fresh `bulk.conf` with these settings, all others commented out. The caller has to parse it, to reject
+/// values that cannot stand in a file.
+fn fresh_text(settings: &[(&str, &str)]) -> String {
+    let mut text = HEAD.to_owned();
+    for name in SETTINGS {
+        let set = settings.iter().find(|(set, _)| *set == name.name);
+        let (mark, value) = set.map_or(("#", name.shown()), |(_, value)| ("", *value));
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n# {}.\n{mark}{}={value}\n", name.text, name.name);
+    }
+    text
+}
+
+const LONGEST_FILE: usize = 1 << 20;
+
+struct SettingLines<'a> {
+    lines: Vec<SettingLine<'a>>,
+    work: &'a Path,
+}
+
+struct SettingLine<'a> {
+    number: usize,
+    name: &'static SettingName,
+    value: &'a str,
+}
+
+impl<'a> SettingLines<'a> {
+    /// Base of relative paths.
+    fn split(bytes: &'a [u8], work: &'a Path) -> Result<Self, ConfigurationError> {
+        if bytes.len() > LONGEST_FILE {
+            return Err(ConfigurationError::of_all(format!("it is longer than {LONGEST_FILE} bytes")));
+        }
+        let mut all = Self { lines: Vec::new(), work };
+        for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            let number = index + 1;
+            let line =
+                std::str::from_utf8(line).map_err(|_| ConfigurationError::at(number, "it is not UTF-8"))?;
+            let line = line.trim_matches([' ', '\t']);
+            if !line.is_empty() && !line.starts_with('#') {
+                all.add(number, line).map_err(|reason| ConfigurationError::at(number, reason))?;
+            }
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, number: usize, line: &'a str) -> Result<(), String> {
+        if line.contains(|letter: char| letter.is_control() && letter != '\t') {
+            return Err("it has a control character".to_owned());
+        }
+        let (name, value) = line.split_once('=').ok_or("it is not NAME=VALUE")?;
+        let (name, value) = (name.trim_end_matches([' ', '\t']), value.trim_start_matches([' ', '\t']));
+        let Some(name) = find(name) else {
+            let nearest = nearest(name).map(|near| format!("; did you mean `{near}`?"));
+            return Err(format!("there is no setting `{name}`{}", nearest.unwrap_or_default()));
+        };
+        if value.is_empty() {
+            return Err(format!("{} has no value", name.name));
+        }
+        let before = self.lines.iter().find(|line| line.name.name == name.name && !name.is_repeatable);
+        if let Some(before) = before {
+            return Err(format!("{} is set in line {}, too", name.name, before.number));
+        }
+        self.lines.push(SettingLine { number, name, value });
+        Ok(())
+    }
+
+    /// Lines of a repeatable name with their numbers.
+    fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (usize, &'a str)> + 's {
+        self.lines.iter().filter(move |line| line.name.name == name).map(|line| (line.number, line.value))
+    }
+
+    fn number(&self, name: &str) -> Option<usize> {
+        self.all(name).next().map(|(number, _)| number)
+    }
+
+    fn each<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, ConfigurationError> {
+        self.all(name).map(|(number, value)| at_line(number, name, read(value))).collect()
+    }
+
+    fn some<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigurationError> {
+        let line = self.all(name).next();
+        line.map(|(number, value)| at_line(number, name, read(value))).transpose()
+    }
+
+    fn one<T>(&self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<T, ConfigurationError> {
+        if let Some(value) = self.some(name, &read)? {
+            return Ok(value);
+        }
+        let default = find(name).and_then(|name| name.default).unwrap_or_default();
+        read(default).map_err(|reason| ConfigurationError::of_all(format!("{name} is not set: {reason}")))
+    }
+
+    fn some_path(&self, name: &str) -> Result<Option<PathBuf>, ConfigurationError> {
+        self.some(name, |text| value::path(text, self.work))
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf, ConfigurationError> {
+        self.one(name, |text| value::path(text, self.work))
+    }
+}
+
+fn at_line<T>(number: usize, name: &str, value: Result<T, String>) -> Result<T, ConfigurationError> {
+    value.map_err(|reason| ConfigurationError::at(number, format!("{name}: {reason}")))
+}
+
+/// An invalid `bulk.conf`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigurationError {
+    /// Counted from 1; `None` if something is missing.
+    pub line: Option<usize>,
+    /// Setting and fault, in one line.
+    pub reason: String,
+}
+
+impl ConfigurationError {
+    fn at(line: usize, reason: impl Into<String>) -> Self {
+        Self { line: Some(line), reason: without_passwords(&reason.into()) }
+    }
+
+    fn of_all(reason: impl Into<String>) -> Self {
+        Self { line: None, reason: without_passwords(&reason.into()) }
+    }
+}
+
+/// Hides passwords in quoted values: the text before the last `@` of each word with a `:`.
+fn without_passwords(reason: &str) -> String {
+    let shown = |word: &str| match word.rsplit_once('@') {
+        Some((before, host)) if before.contains(':') => {
+            let quote = if before.starts_with('`') { "`" } else { "" };
+            format!("{quote}...@{host}")
+        }
+        _ => word.to_owned(),
+    };
+    reason.split(' ').map(shown).collect::<Vec<_>>().join(" ")
+}
+
+impl fmt::Display for ConfigurationError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(out, "line {line}: {}", self.reason),
+            None => out.write_str(&self.reason),
+        }
+    }
 }
 
 #[cfg(test)]

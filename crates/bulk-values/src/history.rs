@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{FailureCause, PackageState};
+use crate::journal::{BuildState, FailureCause};
 
 /// Successful builds in an estimate.
 const ESTIMATED_BY: usize = 3;
@@ -17,7 +17,7 @@ pub struct BuildRecord {
     pub run: u64,
     pub package: String,
     pub location: String,
-    pub state: PackageState,
+    pub state: BuildState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
     /// Milliseconds.
@@ -86,7 +86,7 @@ impl BuildEstimates {
             if build.peak_memory > 0 {
                 last.peak_memory = Some(build.peak_memory);
             }
-            if build.state == PackageState::Done {
+            if build.state == BuildState::Done {
                 last.durations.push_back(build.ms);
                 if last.durations.len() > ESTIMATED_BY {
                     last.durations.pop_front();
@@ -131,7 +131,7 @@ const LEAST_SLOWER: u64 = 10_000;
 pub struct RunPackage<'a> {
     pub package: &'a str,
     pub location: &'a str,
-    pub state: PackageState,
+    pub state: BuildState,
     /// Duration in milliseconds, if built in this run or before.
     pub ms: Option<u64>,
 }
@@ -195,7 +195,7 @@ impl RunDifference {
         }
         // A package that was not rebuilt has the duration of an earlier run.
         let durations =
-            before.ms.zip(now.ms).filter(|_| now.state == PackageState::Done && before.state.has_result());
+            before.ms.zip(now.ms).filter(|_| now.state == BuildState::Done && before.state.has_result());
         let is_slower = |was: u64, ms: u64| {
             ms.saturating_mul(2) > was.saturating_mul(3) && ms.saturating_sub(was) > LEAST_SLOWER
         };
@@ -205,13 +205,13 @@ impl RunDifference {
     }
 }
 
-fn fails_by_itself(state: PackageState) -> bool {
-    matches!(state, PackageState::Failed | PackageState::Prefailed)
+fn fails_by_itself(state: BuildState) -> bool {
+    matches!(state, BuildState::Failed | BuildState::Prefailed)
 }
 
 /// Open and deferred packages have not failed, so a build does not repair them.
-fn is_without_result(state: PackageState) -> bool {
-    fails_by_itself(state) || matches!(state, PackageState::IndirectFailed | PackageState::IndirectPrefailed)
+fn is_without_result(state: BuildState) -> bool {
+    fails_by_itself(state) || matches!(state, BuildState::IndirectFailed | BuildState::IndirectPrefailed)
 }
 
 /// Returns the earlier package for each PKGNAME of the later run.
@@ -246,12 +246,12 @@ fn only_ones<'a: 'b, 'b>(
 
 #[cfg(test)]
 mod tests {
-    use PackageState::{Deferred, Done, Failed, IndirectFailed, Prefailed, UpToDate};
+    use BuildState::{Deferred, Done, Failed, IndirectFailed, Prefailed, UpToDate};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn build(package: &str, state: PackageState, ms: u64) -> BuildRecord {
+    fn build(package: &str, state: BuildState, ms: u64) -> BuildRecord {
         BuildRecord {
             run: 1,
             package: package.to_owned(),
@@ -325,11 +325,11 @@ mod tests {
         }
     }
 
-    fn package(package: &str, state: PackageState) -> RunPackage<'_> {
+    fn package(package: &str, state: BuildState) -> RunPackage<'_> {
         RunPackage { package, location: "x/y", state, ms: None }
     }
 
-    fn built(package: &str, state: PackageState, seconds: u64) -> RunPackage<'_> {
+    fn built(package: &str, state: BuildState, seconds: u64) -> RunPackage<'_> {
         RunPackage { package, location: "x/y", state, ms: Some(seconds * 1000) }
     }
 

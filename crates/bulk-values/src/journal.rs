@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::conf::{LimitName, Limits, is_wider};
-use crate::result::{Digest, Key};
+use crate::result::{Blake3Digest, ResultKey};
 
 /// The first line, and the line that continues a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ use crate::result::{Digest, Key};
 pub struct RunStart {
     pub run: u64,
     /// Digest of `bulk.conf`.
-    pub conf: Digest,
+    pub conf: Blake3Digest,
     /// RFC 3339.
     pub began: String,
     /// Requested names; empty for all.
@@ -29,8 +29,8 @@ pub struct RunStart {
 pub struct PackageOutcome {
     /// `None` if a dependency has no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Key>,
-    pub state: PackageState,
+    pub key: Option<ResultKey>,
+    pub state: BuildState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
     /// The exceeded limit, in its unit.
@@ -77,7 +77,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl PackageOutcome {
-    pub fn of(state: PackageState) -> Self {
+    pub fn of(state: BuildState) -> Self {
         Self {
             key: None,
             state,
@@ -99,13 +99,13 @@ impl PackageOutcome {
     }
 }
 
-pub type StateCounts = BTreeMap<PackageState, u64>;
+pub type StateCounts = BTreeMap<BuildState, u64>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalLine {
     Start(RunStart),
     /// The records of the run are known.
-    Records(Digest),
+    Records(Blake3Digest),
     /// A package is being built. The line need not be durable before the build begins.
     Running {
         package: String,
@@ -129,7 +129,7 @@ pub enum JournalLine {
 }
 
 #[derive(Serialize, Deserialize)]
-struct PackageFields {
+struct OutcomeFields {
     package: String,
     #[serde(flatten)]
     outcome: PackageOutcome,
@@ -138,7 +138,7 @@ struct PackageFields {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordsFields {
-    records: Digest,
+    records: Blake3Digest,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,11 +165,11 @@ impl JournalLine {
             Self::Records(records) => serde_json::to_vec(&RecordsFields { records: *records }),
             Self::Running { package, slot } => {
                 let outcome =
-                    PackageOutcome { slot: Some(slot.clone()), ..PackageOutcome::of(PackageState::Running) };
-                serde_json::to_vec(&PackageFields { package: package.clone(), outcome })
+                    PackageOutcome { slot: Some(slot.clone()), ..PackageOutcome::of(BuildState::Running) };
+                serde_json::to_vec(&OutcomeFields { package: package.clone(), outcome })
             }
             Self::Outcome { package, outcome } => {
-                serde_json::to_vec(&PackageFields { package: package.clone(), outcome: (**outcome).clone() })
+                serde_json::to_vec(&OutcomeFields { package: package.clone(), outcome: (**outcome).clone() })
             }
             Self::Set(set) => serde_json::to_vec(&SetFields { set: *set }),
             Self::End { end, counts } => {
@@ -205,13 +205,13 @@ impl JournalLine {
         }
     }
 
-    fn of_package(PackageFields { package, outcome }: PackageFields) -> Result<Self, String> {
+    fn of_package(OutcomeFields { package, outcome }: OutcomeFields) -> Result<Self, String> {
         match outcome.state {
-            PackageState::Running => {
+            BuildState::Running => {
                 let slot = outcome.slot.ok_or("what runs has no slot")?;
                 Ok(Self::Running { package, slot })
             }
-            PackageState::Failed if outcome.cause.is_none() => Err("what failed has no cause".to_owned()),
+            BuildState::Failed if outcome.cause.is_none() => Err("what failed has no cause".to_owned()),
             _ => Ok(Self::Outcome { package, outcome: Box::new(outcome) }),
         }
     }
@@ -231,7 +231,7 @@ fn read<T: serde::de::DeserializeOwned>(line: &[u8]) -> Result<T, String> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PackageState {
+pub enum BuildState {
     /// Not built yet.
     Open,
     Running,
@@ -250,7 +250,7 @@ pub enum PackageState {
     Deferred,
 }
 
-impl PackageState {
+impl BuildState {
     /// In the order of the manual.
     pub const ALL: [Self; 9] = [
         Self::Open,
@@ -297,7 +297,7 @@ impl PackageState {
     }
 }
 
-impl fmt::Display for PackageState {
+impl fmt::Display for BuildState {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.word())
     }
@@ -382,7 +382,7 @@ pub enum TreeFault {
 const LONGEST_LINE: usize = 16 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunEnd {
+pub enum BulkRunEnd {
     /// It is running, or the next run continues it.
     Unfinished,
     Ended {
@@ -401,7 +401,7 @@ pub enum RunEnd {
 pub struct RunState {
     pub run: u64,
     /// Digest of `bulk.conf` at the start or the last continuation.
-    pub conf: Digest,
+    pub conf: Blake3Digest,
     /// RFC 3339.
     pub began: String,
     /// Requested names; empty for all.
@@ -409,14 +409,14 @@ pub struct RunState {
     /// How often it was continued.
     pub continued: u32,
     /// Digest of the records; `None` if it did not get that far.
-    pub records: Option<Digest>,
+    pub records: Option<Blake3Digest>,
     /// Packages with an outcome, even from before an interruption.
     pub packages: BTreeMap<String, PackageOutcome>,
     /// Packages being built, with their slots; of an unfinished run without a process, the last ones.
     pub running: BTreeMap<String, String>,
     /// The number of its set.
     pub set: Option<u64>,
-    pub end: RunEnd,
+    pub end: BulkRunEnd,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -459,12 +459,12 @@ impl RunState {
             packages: BTreeMap::new(),
             running: BTreeMap::new(),
             set: None,
-            end: RunEnd::Unfinished,
+            end: BulkRunEnd::Unfinished,
         }
     }
 
     fn after(mut self, line: JournalLine) -> Result<Self, String> {
-        if self.end != RunEnd::Unfinished {
+        if self.end != BulkRunEnd::Unfinished {
             return Err("it is behind the end".to_owned());
         }
         match line {
@@ -475,8 +475,8 @@ impl RunState {
             }
             JournalLine::Outcome { package, outcome } => self.set_outcome(package, *outcome),
             JournalLine::Set(set) => self.set = Some(set),
-            JournalLine::End { end: at, counts } => self.end = RunEnd::Ended { at, counts },
-            JournalLine::Abandoned { end: at } => self.end = RunEnd::Abandoned { at },
+            JournalLine::End { end: at, counts } => self.end = BulkRunEnd::Ended { at, counts },
+            JournalLine::Abandoned { end: at } => self.end = BulkRunEnd::Abandoned { at },
         }
         Ok(self)
     }
@@ -495,7 +495,7 @@ impl RunState {
 
     fn set_outcome(&mut self, package: String, outcome: PackageOutcome) {
         self.running.remove(&package);
-        if outcome.state == PackageState::Open {
+        if outcome.state == BuildState::Open {
             // It was put back: machine trouble, or the run had to stop.
             self.packages.remove(&package);
         } else {
@@ -505,7 +505,7 @@ impl RunState {
 
     /// True if the run has no end and the same names were requested.
     pub fn is_continued_by(&self, operands: &[String]) -> bool {
-        self.end == RunEnd::Unfinished && self.operands == operands
+        self.end == BulkRunEnd::Unfinished && self.operands == operands
     }
 
     /// Packages without a state are missing.
@@ -515,7 +515,7 @@ impl RunState {
             *counts.entry(outcome.state).or_default() += 1;
         }
         if !self.running.is_empty() {
-            counts.insert(PackageState::Running, self.running.len() as u64);
+            counts.insert(BuildState::Running, self.running.len() as u64);
         }
         counts
     }
@@ -527,9 +527,10 @@ impl RunState {
 /// deferred package, and `retry`.
 pub fn is_tried_again(outcome: &PackageOutcome, limits: &Limits, retry: bool) -> bool {
     match (outcome.state, outcome.cause) {
-        (PackageState::Failed, Some(cause)) => retry || is_cause_gone(cause, outcome.limit, limits),
-        (PackageState::Failed, None)
-        | (PackageState::Deferred | PackageState::Open | PackageState::Running, _) => true,
+        (BuildState::Failed, Some(cause)) => retry || is_cause_gone(cause, outcome.limit, limits),
+        (BuildState::Failed, None) | (BuildState::Deferred | BuildState::Open | BuildState::Running, _) => {
+            true
+        }
         // No failure of its own: its dependencies decide.
         _ => false,
     }
@@ -551,7 +552,7 @@ mod tests {
 
     #[test]
     fn words_are_those_that_are_written() {
-        for state in PackageState::ALL {
+        for state in BuildState::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.word());
         }
         let causes = [
@@ -578,7 +579,7 @@ mod tests {
     #[test]
     fn pbulk_knows_six_of_the_words() {
         let words: std::collections::BTreeSet<_> =
-            PackageState::ALL.iter().map(|state| state.pbulk_word()).collect();
+            BuildState::ALL.iter().map(|state| state.pbulk_word()).collect();
         let known = ["done", "failed", "indirect-failed", "indirect-prefailed", "open", "prefailed"];
         assert_eq!(words.into_iter().collect::<Vec<_>>(), known);
     }
@@ -586,14 +587,14 @@ mod tests {
     fn start(run: u64) -> JournalLine {
         JournalLine::Start(RunStart {
             run,
-            conf: Digest::of(b"conf"),
+            conf: Blake3Digest::of(b"conf"),
             began: "2026-11-26T08:00:00Z".to_owned(),
             operands: Vec::new(),
         })
     }
 
-    fn outcome(package: &str, state: PackageState) -> JournalLine {
-        let cause = (state == PackageState::Failed).then_some(FailureCause::Exit);
+    fn outcome(package: &str, state: BuildState) -> JournalLine {
+        let cause = (state == BuildState::Failed).then_some(FailureCause::Exit);
         let outcome = PackageOutcome { cause, ..PackageOutcome::of(state) };
         JournalLine::Outcome { package: package.to_owned(), outcome: Box::new(outcome) }
     }
@@ -603,7 +604,7 @@ mod tests {
     }
 
     fn end() -> JournalLine {
-        let counts = StateCounts::from([(PackageState::Done, 1), (PackageState::UpToDate, 2)]);
+        let counts = StateCounts::from([(BuildState::Done, 1), (BuildState::UpToDate, 2)]);
         JournalLine::End { end: "2026-11-26T09:00:00Z".to_owned(), counts }
     }
 
@@ -631,13 +632,13 @@ mod tests {
             slot: Some("b1".to_owned()),
             ms: Some(3_600_123),
             tries: 1,
-            ..PackageOutcome::of(PackageState::Failed)
+            ..PackageOutcome::of(BuildState::Failed)
         };
         let because = vec!["a-1".to_owned()];
-        let indirect = PackageOutcome { because, ..PackageOutcome::of(PackageState::IndirectFailed) };
+        let indirect = PackageOutcome { because, ..PackageOutcome::of(BuildState::IndirectFailed) };
         let lines = [
             start(4),
-            JournalLine::Records(Digest::of(b"records")),
+            JournalLine::Records(Blake3Digest::of(b"records")),
             running("a-1"),
             JournalLine::Outcome { package: "a-1".to_owned(), outcome: Box::new(failed) },
             JournalLine::Outcome { package: "b-1".to_owned(), outcome: Box::new(indirect) },
@@ -653,8 +654,8 @@ mod tests {
              {{\"package\":\"b-1\",\"state\":\"indirect-failed\",\"because\":[\"a-1\"],\"tries\":0}}\n\
              {{\"set\":4}}\n\
              {{\"end\":\"2026-11-26T09:00:00Z\",\"counts\":{{\"done\":1,\"up-to-date\":2}}}}\n",
-            Digest::of(b"conf"),
-            Digest::of(b"records"),
+            Blake3Digest::of(b"conf"),
+            Blake3Digest::of(b"records"),
         );
         assert_eq!(String::from_utf8(bytes(&lines)).unwrap(), expected);
         for line in &lines {
@@ -667,15 +668,15 @@ mod tests {
 
     #[test]
     fn a_run_without_an_end_is_continued_and_what_ran_then_is_open_again() {
-        let mut lines = vec![start(4), outcome("a-1", PackageState::Done), running("b-1")];
+        let mut lines = vec![start(4), outcome("a-1", BuildState::Done), running("b-1")];
         let unfinished = state(&lines);
         assert!(unfinished.is_continued_by(&[]));
         assert!(!unfinished.is_continued_by(&["a-1".to_owned()]));
         assert_eq!(unfinished.running.len(), 1);
-        lines.extend([start(4), outcome("a-1", PackageState::UpToDate)]);
+        lines.extend([start(4), outcome("a-1", BuildState::UpToDate)]);
         let continued = state(&lines);
         assert_eq!((continued.continued, continued.running.len()), (1, 0));
-        assert_eq!(continued.packages["a-1"].state, PackageState::UpToDate);
+        assert_eq!(continued.packages["a-1"].state, BuildState::UpToDate);
         lines.push(end());
         assert!(!state(&lines).is_continued_by(&[]));
         assert_eq!(damage(&[start(4), start(5)]), "journal: line 2: another run begins, 5");
@@ -683,16 +684,16 @@ mod tests {
 
     #[test]
     fn a_package_that_was_put_back_is_open() {
-        let put_back = state(&[start(1), running("a-1"), outcome("a-1", PackageState::Open)]);
+        let put_back = state(&[start(1), running("a-1"), outcome("a-1", BuildState::Open)]);
         assert!(put_back.running.is_empty() && put_back.packages.is_empty());
-        let counts = state(&[start(1), running("a-1"), outcome("b-1", PackageState::Failed)]).counts();
-        assert_eq!(counts, StateCounts::from([(PackageState::Running, 1), (PackageState::Failed, 1)]));
+        let counts = state(&[start(1), running("a-1"), outcome("b-1", BuildState::Failed)]).counts();
+        assert_eq!(counts, StateCounts::from([(BuildState::Running, 1), (BuildState::Failed, 1)]));
     }
 
     #[test]
     fn an_abandoned_run_is_over() {
         let lines = [start(1), JournalLine::Abandoned { end: "2026-11-26T09:00:00Z".to_owned() }];
-        assert!(matches!(state(&lines).end, RunEnd::Abandoned { .. }));
+        assert!(matches!(state(&lines).end, BulkRunEnd::Abandoned { .. }));
         assert!(!state(&lines).is_continued_by(&[]));
     }
 
@@ -724,8 +725,8 @@ mod tests {
             states in prop::collection::vec(0_usize..9, 0..6),
             cut in 0.0..1.0,
         ) {
-            let states = states.iter().map(|state| match PackageState::ALL[*state] {
-                PackageState::Running => running("a-1"),
+            let states = states.iter().map(|state| match BuildState::ALL[*state] {
+                BuildState::Running => running("a-1"),
                 state => outcome("a-1", state),
             });
             let lines: Vec<JournalLine> = std::iter::once(start(1)).chain(states).collect();
@@ -740,7 +741,7 @@ mod tests {
     }
 
     fn failed(cause: FailureCause, limit: Option<u64>) -> PackageOutcome {
-        PackageOutcome { cause: Some(cause), limit, ..PackageOutcome::of(PackageState::Failed) }
+        PackageOutcome { cause: Some(cause), limit, ..PackageOutcome::of(BuildState::Failed) }
     }
 
     #[test]
@@ -768,7 +769,7 @@ mod tests {
     #[test]
     fn a_missing_distfile_and_machine_trouble_are_always_tried_again() {
         assert!(is_tried_again(&failed(FailureCause::Distfile, None), &Limits::default(), false));
-        assert!(is_tried_again(&PackageOutcome::of(PackageState::Deferred), &Limits::default(), false));
-        assert!(!is_tried_again(&PackageOutcome::of(PackageState::Done), &Limits::default(), true));
+        assert!(is_tried_again(&PackageOutcome::of(BuildState::Deferred), &Limits::default(), false));
+        assert!(!is_tried_again(&PackageOutcome::of(BuildState::Done), &Limits::default(), true));
     }
 }

@@ -19,4 +19,3 @@ pub mod resolve;
 pub mod result;
 pub mod schedule;
 pub mod slots;
-pub mod verified;

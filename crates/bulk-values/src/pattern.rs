@@ -40,12 +40,12 @@ pub(crate) enum Alternative {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
-    comparison: Comparison,
+    comparison: VersionOperator,
     version: Version,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
+enum VersionOperator {
     Less,
     LessOrEqual,
     Greater,
@@ -130,10 +130,10 @@ impl Bound {
     fn admits(&self, version: &Version) -> bool {
         let order = version.cmp(&self.version);
         match self.comparison {
-            Comparison::Less => order.is_lt(),
-            Comparison::LessOrEqual => order.is_le(),
-            Comparison::Greater => order.is_gt(),
-            Comparison::GreaterOrEqual => order.is_ge(),
+            VersionOperator::Less => order.is_lt(),
+            VersionOperator::LessOrEqual => order.is_le(),
+            VersionOperator::Greater => order.is_gt(),
+            VersionOperator::GreaterOrEqual => order.is_ge(),
         }
     }
 }
@@ -151,8 +151,9 @@ fn parse_range(text: &str) -> Result<Alternative, &'static str> {
         bounds.push(Bound { comparison, version: Version::parse(version) });
         rest = next;
     }
-    let is_lower =
-        |bound: &Bound| matches!(bound.comparison, Comparison::Greater | Comparison::GreaterOrEqual);
+    let is_lower = |bound: &Bound| {
+        matches!(bound.comparison, VersionOperator::Greater | VersionOperator::GreaterOrEqual)
+    };
     match bounds.as_slice() {
         [_] => {}
         [lower, upper] if is_lower(lower) && !is_lower(upper) => {}
@@ -161,12 +162,12 @@ fn parse_range(text: &str) -> Result<Alternative, &'static str> {
     Ok(Alternative::Range { name: name.into(), bounds })
 }
 
-fn parse_comparison(text: &str) -> Option<(Comparison, &str)> {
+fn parse_comparison(text: &str) -> Option<(VersionOperator, &str)> {
     let forms = [
-        ("<=", Comparison::LessOrEqual),
-        (">=", Comparison::GreaterOrEqual),
-        ("<", Comparison::Less),
-        (">", Comparison::Greater),
+        ("<=", VersionOperator::LessOrEqual),
+        (">=", VersionOperator::GreaterOrEqual),
+        ("<", VersionOperator::Less),
+        (">", VersionOperator::Greater),
     ];
     forms.into_iter().find_map(|(form, comparison)| Some((comparison, text.strip_prefix(form)?)))
 }
@@ -310,20 +311,20 @@ impl Eq for Version {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShellPattern {
     literal_prefix: Box<str>,
-    parts: Box<[Part]>,
+    parts: Box<[GlobPart]>,
 }
 
 const USUAL_NAME: u64 = 32;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum GlobPart {
     Byte(u8),
     AnyByte,
     AnyText,
     OneOf { negated: bool, ranges: Box<[(u8, u8)]> },
 }
 
-impl Part {
+impl GlobPart {
     fn admits(&self, byte: u8) -> bool {
         match self {
             Self::Byte(own) => *own == byte,
@@ -347,9 +348,9 @@ impl ShellPattern {
             rest = after;
             parts.push(match first {
                 // Several stars are one.
-                b'*' if parts.last() == Some(&Part::AnyText) => continue,
-                b'*' => Part::AnyText,
-                b'?' => Part::AnyByte,
+                b'*' if parts.last() == Some(&GlobPart::AnyText) => continue,
+                b'*' => GlobPart::AnyText,
+                b'?' => GlobPart::AnyByte,
                 b'[' => {
                     let (set, after) = parse_set(after).ok_or("a [ has no ]")?;
                     rest = after;
@@ -358,9 +359,9 @@ impl ShellPattern {
                 b'\\' => {
                     let (&letter, after) = after.split_first().ok_or("it ends with \\")?;
                     rest = after;
-                    Part::Byte(letter)
+                    GlobPart::Byte(letter)
                 }
-                other => Part::Byte(other),
+                other => GlobPart::Byte(other),
             });
         }
         Ok(Self { literal_prefix: literal_prefix.into(), parts: parts.into() })
@@ -371,7 +372,7 @@ impl ShellPattern {
     }
 
     pub(crate) fn cost(&self) -> u64 {
-        let stars = self.parts.iter().filter(|part| **part == Part::AnyText).count();
+        let stars = self.parts.iter().filter(|part| **part == GlobPart::AnyText).count();
         // The part after a star that is not the last one may be tried at each position.
         self.parts.len() as u64 * if stars > 1 { USUAL_NAME } else { 1 }
     }
@@ -386,7 +387,7 @@ impl ShellPattern {
         loop {
             match (self.parts.get(part), name.get(at)) {
                 (None, None) => return true,
-                (Some(Part::AnyText), _) => {
+                (Some(GlobPart::AnyText), _) => {
                     part += 1;
                     retry = Some((part, at));
                 }
@@ -403,7 +404,7 @@ impl ShellPattern {
     }
 }
 
-fn parse_set(text: &[u8]) -> Option<(Part, &[u8])> {
+fn parse_set(text: &[u8]) -> Option<(GlobPart, &[u8])> {
     let (negated, mut rest) = match text.split_first() {
         Some((b'!' | b'^', rest)) => (true, rest),
         _ => (false, text),
@@ -412,7 +413,7 @@ fn parse_set(text: &[u8]) -> Option<(Part, &[u8])> {
     loop {
         let (&low, after) = rest.split_first()?;
         if low == b']' && !ranges.is_empty() {
-            return Some((Part::OneOf { negated, ranges: ranges.into() }, after));
+            return Some((GlobPart::OneOf { negated, ranges: ranges.into() }, after));
         }
         let (range, after) = match after {
             [b'-', high, after @ ..] if *high != b']' => ((low, *high), after),

@@ -5,13 +5,13 @@ use std::io;
 
 use patchadm_svr4::package::control::is_hidden;
 
-use crate::journal::PackageState;
+use crate::journal::BuildState;
 
 /// A package of a run in pbulk's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PbulkPackage<'a> {
     pub pkgname: &'a str,
-    pub state: PackageState,
+    pub state: BuildState,
     /// Its binary must not be distributed ([`restricted_subset`]).
     pub is_restricted: bool,
     /// Direct and indirect dependents, and itself.
@@ -37,15 +37,15 @@ pub struct PbulkStatus<'a> {
 
 /// PKGNAMEs with a result, in byte order.
 pub fn success(packages: &[PbulkPackage<'_>]) -> String {
-    names(packages, PackageState::has_result)
+    names(packages, BuildState::has_result)
 }
 
 /// PKGNAMEs of failed builds, in byte order.
 pub fn error(packages: &[PbulkPackage<'_>]) -> String {
-    names(packages, |state| state == PackageState::Failed)
+    names(packages, |state| state == BuildState::Failed)
 }
 
-fn names(packages: &[PbulkPackage<'_>], is_meant: impl Fn(PackageState) -> bool) -> String {
+fn names(packages: &[PbulkPackage<'_>], is_meant: impl Fn(BuildState) -> bool) -> String {
     let mut out = String::new();
     for package in sorted(packages).into_iter().filter(|package| is_meant(package.state)) {
         out.push_str(package.pkgname);
@@ -164,11 +164,11 @@ mod tests {
             index: u32::from(pkgname != "a-1"),
         };
         vec![
-            package("b-1", PackageState::UpToDate, 1),
-            package("a-1", PackageState::Done, 12),
-            package("c-1", PackageState::Failed, 3),
-            package("d-1", PackageState::Deferred, 1),
-            package("e-1", PackageState::IndirectPrefailed, 1),
+            package("b-1", BuildState::UpToDate, 1),
+            package("a-1", BuildState::Done, 12),
+            package("c-1", BuildState::Failed, 3),
+            package("d-1", BuildState::Deferred, 1),
+            package("e-1", BuildState::IndirectPrefailed, 1),
         ]
     }
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::result::Digest;
+use crate::result::Blake3Digest;
 
 pub const PROBE_FORMAT: u32 = 1;
 
@@ -40,9 +40,9 @@ pub struct ProbeAnswer {
     #[serde(default)]
     pub number: Option<u64>,
     #[serde(default)]
-    pub scan: Option<Digest>,
+    pub scan: Option<Blake3Digest>,
     #[serde(default)]
-    pub build: Option<Digest>,
+    pub build: Option<Blake3Digest>,
     /// Why layers are copied, if overlay file systems are refused.
     #[serde(default)]
     pub copies: Option<String>,
@@ -59,8 +59,8 @@ pub struct ProbeExpectation {
     pub machine: String,
     /// The number that was written.
     pub number: u64,
-    pub scan: Option<Digest>,
-    pub build: Option<Digest>,
+    pub scan: Option<Blake3Digest>,
+    pub build: Option<Blake3Digest>,
 }
 
 /// Why a slot cannot be used, with advice.
@@ -146,8 +146,8 @@ mod tests {
             version: "1.0".to_owned(),
             machine: "x86_64".to_owned(),
             number: 7,
-            scan: Some(Digest::of(b"scan")),
-            build: Some(Digest::of(b"build")),
+            scan: Some(Blake3Digest::of(b"scan")),
+            build: Some(Blake3Digest::of(b"build")),
         }
     }
 
@@ -157,8 +157,8 @@ mod tests {
             version: "1.0".to_owned(),
             machine: "x86_64".to_owned(),
             number: Some(7),
-            scan: Some(Digest::of(b"scan")),
-            build: Some(Digest::of(b"build")),
+            scan: Some(Blake3Digest::of(b"scan")),
+            build: Some(Blake3Digest::of(b"build")),
             copies: None,
             failure: None,
         }
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_is_not_as_it_is_here_is_named() {
-        let other = |digest: &[u8]| Some(Digest::of(digest));
+        let other = |digest: &[u8]| Some(Blake3Digest::of(digest));
         assert_eq!(
             misfit(&ProbeAnswer { version: "2.0".to_owned(), number: None, ..right() }),
             "patchadm has version 2.0 there and 1.0 here: install the same one"

@@ -9,17 +9,17 @@ use patchadm_svr4::package::control::visible;
 use serde::{Deserialize, Serialize};
 
 use crate::history::RunPackage;
-use crate::journal::{FailureCause, PackageState, StateCounts, TreeFault};
-use crate::result::{Digest, Key};
+use crate::journal::{BuildState, FailureCause, StateCounts, TreeFault};
+use crate::result::{Blake3Digest, ResultKey};
 
 pub use mail::{MailInput, report_mail, subject};
 pub use text::{MOST_HARMFUL, ReportTextInput, patches_text, report_text};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PackageReport {
+pub struct ReportedPackage {
     pub package: String,
     pub location: String,
-    pub state: PackageState,
+    pub state: BuildState,
     pub cause: Option<FailureCause>,
     pub phase: Option<String>,
     /// The failure, or why it is not built.
@@ -37,7 +37,7 @@ pub struct PackageReport {
     /// Packages that wait for nothing else.
     pub breaks_alone: u64,
     /// If known.
-    pub key: Option<Key>,
+    pub key: Option<ResultKey>,
     /// The run in which it was built or failed.
     pub run: Option<u64>,
     pub slot: Option<String>,
@@ -63,7 +63,7 @@ pub struct UnmetLibrary {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetReport {
+pub struct ReportedSet {
     /// Also the number of its run.
     pub run: u64,
     pub packages: u64,
@@ -173,7 +173,7 @@ pub struct TakenLibrary {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PatchesReport {
+pub struct ReportedPatches {
     /// As in `delta`.
     pub sources: Vec<SourcePatchReport>,
     /// Removed libraries, with packages to patch together.
@@ -220,7 +220,7 @@ pub struct RunReport {
     /// Working directory.
     pub work: String,
     /// Digest of `bulk.conf`.
-    pub conf: Digest,
+    pub conf: Blake3Digest,
     /// RFC 3339.
     pub began: String,
     /// RFC 3339.
@@ -230,8 +230,8 @@ pub struct RunReport {
     /// Without empty states.
     pub counts: StateCounts,
     /// In byte order of PKGNAME.
-    pub packages: Vec<PackageReport>,
-    pub set: Option<SetReport>,
+    pub packages: Vec<ReportedPackage>,
+    pub set: Option<ReportedSet>,
     pub set_refused: Option<String>,
     /// Packages with other bytes for the same key, as `PKGNAME: first differing file`.
     pub not_reproducible: Vec<String>,
@@ -242,7 +242,7 @@ pub struct RunReport {
     pub remarks: Vec<PackageRemarks>,
     pub machines: Vec<MachineReport>,
     /// `None` if none were requested.
-    pub patches: Option<PatchesReport>,
+    pub patches: Option<ReportedPatches>,
     /// Output of `publish`; `None` if nothing was published.
     pub published: Option<serde_json::Value>,
     #[serde(default)]
@@ -283,7 +283,7 @@ impl UploadReport {
 }
 
 impl RunReport {
-    pub fn count(&self, state: PackageState) -> u64 {
+    pub fn count(&self, state: BuildState) -> u64 {
         self.counts.get(&state).copied().unwrap_or_default()
     }
 
@@ -304,7 +304,7 @@ impl RunReport {
                 *alone += u64::from(package.because.len() == 1 && package.more_causes == 0);
             }
         }
-        let own = |package: &PackageReport| {
+        let own = |package: &ReportedPackage| {
             let is_needed = locations.get(package.package.as_str()) == Some(&package.location.as_str());
             breaks.get(package.package.as_str()).filter(|_| is_needed).copied().unwrap_or_default()
         };
@@ -353,12 +353,10 @@ impl RunReport {
     }
 
     /// Returns at most this many failures, those first that most packages wait for.
-    pub fn most_harmful(&self, most: usize) -> Vec<&PackageReport> {
-        let failed = self
-            .packages
-            .iter()
-            .filter(|package| package.state == PackageState::Failed && package.breaks > 0);
-        let mut failed: Vec<&PackageReport> = failed.collect();
+    pub fn most_harmful(&self, most: usize) -> Vec<&ReportedPackage> {
+        let failed =
+            self.packages.iter().filter(|package| package.state == BuildState::Failed && package.breaks > 0);
+        let mut failed: Vec<&ReportedPackage> = failed.collect();
         failed.sort_by(|one, other| {
             (other.breaks, other.breaks_alone, &one.package).cmp(&(
                 one.breaks,
@@ -372,17 +370,17 @@ impl RunReport {
 }
 
 /// Heads the count of packages in a state.
-pub fn state_heading(state: PackageState) -> &'static str {
+pub fn state_heading(state: BuildState) -> &'static str {
     match state {
-        PackageState::Done => "Built",
-        PackageState::UpToDate => "Up to date",
-        PackageState::Failed => "Failed",
-        PackageState::IndirectFailed => "Depending on failed",
-        PackageState::Prefailed => "Explicitly broken or masked",
-        PackageState::IndirectPrefailed => "Depending on masked",
-        PackageState::Deferred => "Deferred",
-        PackageState::Open => "Open",
-        PackageState::Running => "Running",
+        BuildState::Done => "Built",
+        BuildState::UpToDate => "Up to date",
+        BuildState::Failed => "Failed",
+        BuildState::IndirectFailed => "Depending on failed",
+        BuildState::Prefailed => "Explicitly broken or masked",
+        BuildState::IndirectPrefailed => "Depending on masked",
+        BuildState::Deferred => "Deferred",
+        BuildState::Open => "Open",
+        BuildState::Running => "Running",
     }
 }
 

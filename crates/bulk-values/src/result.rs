@@ -1,14 +1,16 @@
-//! The description of a result, with the inputs of its key.
+//! The description of a result, with the inputs of its key; and notes about verified files of results.
 
 mod key;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::conf::CheckLevel;
 
-pub use key::{Digest, InputDifference, Key, KeyInput, KeyInputs, LARGEST_INPUTS, NoDigest, TooManyInputs};
+pub use key::{
+    Blake3Digest, InputDifference, KeyInput, KeyInputs, LARGEST_INPUTS, NoDigest, ResultKey, TooManyInputs,
+};
 
 const VERSION: u32 = 1;
 /// Bytes of a `result.json` with 10,000 files, their digests, and as many inputs.
@@ -29,7 +31,7 @@ pub struct ResultPackage {
     /// In the directory of the result.
     pub file: String,
     pub size: u64,
-    pub b3: Digest,
+    pub b3: Blake3Digest,
     /// 64 hexadecimal digits.
     pub sha256: String,
 }
@@ -39,7 +41,7 @@ pub struct ResultPackage {
 pub struct ResultFile {
     pub file: String,
     pub size: u64,
-    pub b3: Digest,
+    pub b3: Blake3Digest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +57,7 @@ pub struct PhaseTime {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildResult {
     result: u32,
-    pub key: Key,
+    pub key: ResultKey,
     pub pkgname: String,
     pub location: String,
     pub packages: Vec<ResultPackage>,
@@ -153,13 +155,13 @@ impl BuildResult {
     }
 
     /// Digests of packages and files, which are key inputs of dependents.
-    pub fn digests(&self) -> Vec<Digest> {
+    pub fn digests(&self) -> Vec<Blake3Digest> {
         let files = self.files.iter().map(|file| file.b3);
         self.packages.iter().map(|package| package.b3).chain(files).collect()
     }
 
     /// Name, size and digest of each file beside `result.json` and the log.
-    pub fn stored_files(&self) -> impl Iterator<Item = (&str, u64, Digest)> {
+    pub fn stored_files(&self) -> impl Iterator<Item = (&str, u64, Blake3Digest)> {
         let packages = self.packages.iter().map(|package| (package.file.as_str(), package.size, package.b3));
         packages.chain(self.files.iter().map(|file| (file.file.as_str(), file.size, file.b3)))
     }
@@ -272,6 +274,85 @@ fn is_file_name(name: &str) -> bool {
         && is_plain(name)
 }
 
+const NOTES_VERSION: u32 = 1;
+
+/// Status of a file when it was read, and its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedFile {
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of the inode, in nanoseconds since 1970.
+    pub ctime: i64,
+    pub digest: Blake3Digest,
+}
+
+/// By path below the pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifiedFiles {
+    files: BTreeMap<String, VerifiedFile>,
+    has_changed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NotesVersion {
+    verified: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NoteLine {
+    file: String,
+    #[serde(flatten)]
+    state: VerifiedFile,
+}
+
+impl VerifiedFiles {
+    /// Another version or an invalid line gives empty notes.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let version = lines.next().and_then(|line| serde_json::from_slice::<NotesVersion>(line).ok());
+        if version.is_none_or(|line| line.verified != NOTES_VERSION) {
+            return Self::default();
+        }
+        let files =
+            lines.map(|line| serde_json::from_slice::<NoteLine>(line).map(|line| (line.file, line.state)));
+        let files = files.collect::<Result<_, _>>().unwrap_or_default();
+        Self { files, has_changed: false }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Numbers and strings, written to memory: this cannot fail.
+        let _ = serde_json::to_writer(&mut out, &NotesVersion { verified: NOTES_VERSION });
+        out.push(b'\n');
+        for (file, state) in &self.files {
+            let _ = serde_json::to_writer(&mut out, &NoteLine { file: file.clone(), state: *state });
+            out.push(b'\n');
+        }
+        out
+    }
+
+    /// True if this state of a file is noted.
+    pub fn has(&self, file: &str, state: &VerifiedFile) -> bool {
+        self.files.get(file) == Some(state)
+    }
+
+    pub fn note(&mut self, file: String, state: VerifiedFile) {
+        self.has_changed = true;
+        self.files.insert(file, state);
+    }
+
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&str) -> bool) {
+        let before = self.files.len();
+        self.files.retain(|file, _| is_kept(file));
+        self.has_changed |= self.files.len() != before;
+    }
+
+    pub fn has_changed(&self) -> bool {
+        self.has_changed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,7 +376,7 @@ mod tests {
             version: "8.1".to_owned(),
             file: "curl.pkg".to_owned(),
             size: 4096,
-            b3: Digest::of(b"curl"),
+            b3: Blake3Digest::of(b"curl"),
             sha256: "0".repeat(64),
         });
         result.phases.push(PhaseTime { name: "configure".to_owned(), ms: 12 });
@@ -315,7 +396,7 @@ mod tests {
         let bytes = result().to_bytes().unwrap();
         assert_eq!(BuildResult::parse(&bytes).unwrap(), result());
         let text = String::from_utf8(bytes).unwrap();
-        let digest = Digest::of(b"curl");
+        let digest = Blake3Digest::of(b"curl");
         let package = format!(
             "\"packages\":[{{\"pkg\":\"curl\",\"arch\":\"x86_64\",\"version\":\"8.1\",\"file\":\"curl.pkg\",\
              \"size\":4096,\"b3\":\"{digest}\",\"sha256\":\"{}\"}}],\"files\":[],\"inputs\":{{\"format\":\"b3:",
@@ -369,22 +450,22 @@ mod tests {
 
     #[test]
     fn a_key_that_is_not_that_of_the_inputs_is_refused() {
-        let digest = Digest::of(b"x86_64").to_string();
-        let error = refused(&digest, &Digest::of(b"sparc").to_string());
+        let digest = Blake3Digest::of(b"x86_64").to_string();
+        let error = refused(&digest, &Blake3Digest::of(b"sparc").to_string());
         assert_eq!(error, "result.json: its key is not that of its inputs");
     }
 
     #[test]
     fn a_result_has_packages_or_files_and_not_both() {
         let mut both = result();
-        both.files.push(ResultFile { file: "x.tgz".to_owned(), size: 1, b3: Digest::of(b"x") });
+        both.files.push(ResultFile { file: "x.tgz".to_owned(), size: 1, b3: Blake3Digest::of(b"x") });
         assert!(both.to_bytes().is_err());
         let mut none = result();
         none.packages.clear();
         assert!(none.to_bytes().is_err());
         none.files = both.files;
         assert_eq!(BuildResult::parse(&none.to_bytes().unwrap()).unwrap(), none);
-        assert_eq!(none.digests(), [Digest::of(b"x")]);
+        assert_eq!(none.digests(), [Blake3Digest::of(b"x")]);
     }
 
     #[test]
@@ -403,8 +484,43 @@ mod tests {
         let mut result = result();
         result.packages.clear();
         for name in ["a", "b"] {
-            result.files.push(ResultFile { file: name.to_owned(), size: u64::MAX, b3: Digest::of(b"") });
+            result.files.push(ResultFile {
+                file: name.to_owned(),
+                size: u64::MAX,
+                b3: Blake3Digest::of(b""),
+            });
         }
         assert!(result.to_bytes().is_err());
+    }
+
+    const fn state(inode: u64, digest: Blake3Digest) -> VerifiedFile {
+        VerifiedFile { inode, size: 7, ctime: -1, digest }
+    }
+
+    #[test]
+    fn notes_are_read_as_they_were_written() {
+        let digest = Blake3Digest::of(b"x");
+        let mut notes = VerifiedFiles::default();
+        notes.note("ab/abc/x.pkg".to_owned(), state(1, digest));
+        notes.note("cd/cde/y \"quoted\"".to_owned(), state(2, digest));
+        assert!(notes.has_changed());
+        let mut read = VerifiedFiles::parse(&notes.to_bytes());
+        assert!(!read.has_changed());
+        assert!(read.has("ab/abc/x.pkg", &state(1, digest)));
+        assert!(!read.has("ab/abc/x.pkg", &state(2, digest)));
+        assert!(!read.has("ab/abc/x.pkg", &state(1, Blake3Digest::of(b"y"))));
+        read.retain(|file| file.starts_with("cd"));
+        assert!(read.has_changed() && !read.has("ab/abc/x.pkg", &state(1, digest)));
+    }
+
+    #[test]
+    fn what_is_no_note_makes_all_of_them_nothing() {
+        let mut notes = VerifiedFiles::default();
+        notes.note("x".to_owned(), state(1, Blake3Digest::of(b"x")));
+        let mut bytes = notes.to_bytes();
+        bytes.extend(b"{\"file\":\"y\"}\n");
+        for damaged in [&bytes[..], b"", b"{\"verified\":2}\n", b"\xff\n"] {
+            assert_eq!(VerifiedFiles::parse(damaged), VerifiedFiles::default());
+        }
     }
 }

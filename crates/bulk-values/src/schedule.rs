@@ -2,14 +2,12 @@
 //!
 //! [`Schedule`] is pure: it starts nothing and knows no clock. [`simulate`] plays it in virtual time.
 
-mod simulation;
-
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::resolve::Graph;
+use serde::Serialize;
 
-pub use simulation::{PlannedAction, PlannedPackage, RunPlan, Simulation, simulate};
+use crate::resolve::Graph;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {
@@ -30,7 +28,7 @@ pub enum TaskState {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TaskOutcome {
     /// Built, or need not be.
     Done,
     /// Dependents are not built.
@@ -125,19 +123,19 @@ impl<'g> Schedule<'g> {
     }
 
     /// Ends a running task. Returns the packages that are not built because of it, sorted.
-    pub fn finished(&mut self, index: u32, outcome: Outcome) -> Vec<u32> {
+    pub fn finished(&mut self, index: u32, outcome: TaskOutcome) -> Vec<u32> {
         if self.state(index) != TaskState::Running {
             return Vec::new();
         }
         self.running -= 1;
         match outcome {
-            Outcome::Again => self.make_ready(index),
-            Outcome::Deferred => self.end(index, TaskState::Deferred),
-            Outcome::Done => {
+            TaskOutcome::Again => self.make_ready(index),
+            TaskOutcome::Deferred => self.end(index, TaskState::Deferred),
+            TaskOutcome::Done => {
                 self.end(index, TaskState::Done);
                 self.free_dependents(index);
             }
-            Outcome::Failed => {
+            TaskOutcome::Failed => {
                 self.end(index, TaskState::Failed);
                 return self.fail_dependents(index);
             }
@@ -266,117 +264,98 @@ pub fn expected_work(known: &[Option<u64>], weights: &[u32]) -> Vec<u64> {
         .collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulation {
+    /// End of the last task, in the unit of work.
+    pub makespan: u64,
+    /// In the order of their starts.
+    pub order: Vec<u32>,
+}
 
-    /// 0 is needed by 1 and 2, these by 3; 4 stands alone.
-    fn diamond() -> Graph {
-        Graph::new([vec![], vec![0], vec![0], vec![1, 2], vec![]])
-    }
-
-    fn schedule(graph: &Graph) -> Schedule<'_> {
-        Schedule::new(graph, &[1, 5, 1, 1, 1], &["a", "b", "c", "d", "e"], |_| true)
-    }
-
-    #[test]
-    fn a_task_is_ready_when_all_that_it_needs_is_done() {
-        let graph = diamond();
-        let mut schedule = schedule(&graph);
-        assert_eq!(
-            [schedule.next_ready(), schedule.next_ready(), schedule.next_ready()],
-            [Some(0), Some(4), None]
-        );
-        assert!(schedule.finished(0, Outcome::Done).is_empty());
-        assert_eq!(
-            [schedule.next_ready(), schedule.next_ready(), schedule.next_ready()],
-            [Some(1), Some(2), None]
-        );
-        schedule.finished(1, Outcome::Done);
-        assert_eq!(schedule.state(3), TaskState::Waiting);
-        schedule.finished(2, Outcome::Done);
-        assert_eq!(schedule.next_ready(), Some(3));
-        schedule.finished(3, Outcome::Done);
-        assert_eq!((schedule.left(), schedule.is_over()), (1, false), "4 runs on");
-        schedule.finished(4, Outcome::Failed);
-        assert_eq!((schedule.left(), schedule.is_over()), (0, true));
-    }
-
-    #[test]
-    fn what_needs_a_failed_task_is_not_built() {
-        let graph = diamond();
-        let mut schedule = schedule(&graph);
-        schedule.next_ready();
-        assert_eq!(schedule.finished(0, Outcome::Failed), [1, 2, 3]);
-        assert_eq!(schedule.state(3), TaskState::IndirectFailed);
-        assert!(schedule.finished(0, Outcome::Failed).is_empty(), "it has ended");
-        assert_eq!((schedule.next_ready(), schedule.next_ready(), schedule.left()), (Some(4), None, 1));
-    }
-
-    #[test]
-    fn a_task_goes_back_and_is_deferred_without_failing_others() {
-        let graph = diamond();
-        let mut schedule = schedule(&graph);
-        schedule.next_ready();
-        schedule.finished(0, Outcome::Again);
-        assert_eq!(schedule.next_ready(), Some(0), "it is still the first");
-        assert!(schedule.finished(0, Outcome::Deferred).is_empty());
-        assert_eq!(schedule.next_ready(), Some(4));
-        schedule.finished(4, Outcome::Done);
-        assert!(schedule.is_over());
-        assert_eq!((schedule.state(3), schedule.left()), (TaskState::Waiting, 3));
-    }
-
-    #[test]
-    fn a_task_without_room_is_passed_over_and_stays_ready() {
-        let graph = diamond();
-        let mut schedule = schedule(&graph);
-        assert_eq!(schedule.next_ready_if(|index| index != 0), Some(4));
-        assert_eq!(schedule.next_ready_if(|index| index != 0), None);
-        assert_eq!((schedule.ready(), schedule.running()), (1, 1));
-        assert_eq!(schedule.next_ready(), Some(0));
-    }
-
-    #[test]
-    fn nothing_waits_for_a_package_that_is_no_task() {
-        let graph = diamond();
-        let mut schedule = Schedule::new(&graph, &[1; 5], &[], |index| index == 1 || index == 3);
-        assert_eq!((schedule.left(), schedule.next_ready(), schedule.next_ready()), (2, Some(1), None));
-        schedule.finished(1, Outcome::Done);
-        assert_eq!(schedule.next_ready(), Some(3));
-        assert_eq!(schedule.state(0), TaskState::NoTask);
-    }
-
-    #[test]
-    fn the_longest_way_decides_then_the_dependents_then_the_name() {
-        // 0 is needed by 1 and 2; 3 by 4; 5 and 6 by nothing.
-        let graph = Graph::new([vec![], vec![0], vec![0], vec![], vec![3], vec![], vec![]]);
-        let work = [5, 1, 5, 2, 8, 5, 5];
-        let names = ["a", "b", "c", "d", "e", "z", "y"];
-        let ranks = ranks(&graph, &work, &names, &|_| true);
-        let mut order: Vec<usize> = (0..7).collect();
-        order.sort_by_key(|&index| ranks[index]);
-        assert_eq!(order.iter().map(|&index| names[index]).collect::<String>(), "adecyzb");
-        assert_eq!(longest_way(&graph, &work, |_| true), [0, 2]);
-        assert_eq!(longest_way(&graph, &work, |index| index != 0), [3, 4]);
-    }
-
-    #[test]
-    fn a_chain_of_100000_is_ranked_without_recursion() {
-        let graph = Graph::new((0..100_000_u32).map(|index| index.checked_sub(1)));
-        let work = vec![1; 100_000];
-        assert_eq!(longest_way(&graph, &work, |_| true).len(), 100_000);
-        assert_eq!(ranks(&graph, &work, &[], &|_| true)[99_999], 99_999);
-    }
-
-    #[test]
-    fn an_unknown_package_takes_the_median_times_its_weight() {
-        let known = [Some(10), None, Some(40), None, Some(2_000)];
-        assert_eq!(expected_work(&known, &[100, 100, 100, 250, 900, 50]), [10, 40, 40, 100, 2_000, 20]);
-    }
-
-    #[test]
-    fn without_any_history_the_weight_counts() {
-        assert_eq!(expected_work(&[], &[100, 4_000, 0]), [100, 4_000, 1]);
+/// Simulates the rest of a schedule without failures. Running tasks are ignored.
+pub fn simulate(schedule: &Schedule<'_>, work: &[u64], slots: usize) -> Simulation {
+    let mut schedule = schedule.clone();
+    let mut ends = BinaryHeap::new();
+    let mut played = Simulation { makespan: 0, order: Vec::new() };
+    loop {
+        while ends.len() < slots.max(1) {
+            let Some(task) = schedule.next_ready() else { break };
+            let own = work.get(task as usize).copied().unwrap_or(1);
+            ends.push(Reverse((played.makespan.saturating_add(own), task)));
+            played.order.push(task);
+        }
+        let Some(Reverse((end, task))) = ends.pop() else { return played };
+        played.makespan = end;
+        schedule.finished(task, TaskOutcome::Done);
     }
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlannedAction {
+    Build,
+    /// The bytes of a dependency that is built first decide.
+    Maybe,
+    /// It has a result, or cannot be built.
+    Nothing,
+}
+
+impl PlannedAction {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Maybe => "maybe",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedPackage {
+    pub package: String,
+    pub action: PlannedAction,
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunPlan {
+    /// In byte order of PKGNAME.
+    pub plan: Vec<PlannedPackage>,
+    /// Longest path of work, each needed by the next: no number of slots makes the run shorter.
+    pub longest_way: Vec<String>,
+    /// Milliseconds if all `Maybe` packages are built; `None` if unknown.
+    pub expected_ms: Option<u64>,
+}
+
+impl RunPlan {
+    /// `planned` has the requested packages with indices, sorted; `work` follows the graph, in milliseconds if
+    /// `is_time`.
+    pub fn of(
+        graph: &Graph,
+        planned: Vec<(u32, PlannedPackage)>,
+        (work, is_time): (&[u64], bool),
+        slots: usize,
+    ) -> Self {
+        let mut tasks = vec![false; graph.len()];
+        let mut names = vec![""; graph.len()];
+        for (index, package) in &planned {
+            let place = *index as usize;
+            if let Some((task, name)) = tasks.get_mut(place).zip(names.get_mut(place)) {
+                *task = package.action != PlannedAction::Nothing;
+                *name = &package.package;
+            }
+        }
+        let is_task = |index: u32| tasks.get(index as usize).copied().unwrap_or(false);
+        let way = longest_way(graph, work, is_task);
+        let name = |index: &u32| names.get(*index as usize).map(|name| (*name).to_owned());
+        let longest_way = way.iter().filter_map(name).collect();
+        let schedule = Schedule::new(graph, work, &names, is_task);
+        let expected_ms = is_time.then(|| simulate(&schedule, work, slots).makespan);
+        let mut plan: Vec<PlannedPackage> = planned.into_iter().map(|(_, package)| package).collect();
+        plan.sort_by(|one, other| one.package.cmp(&other.package));
+        Self { plan, longest_way, expected_ms }
+    }
+}
+
+#[cfg(test)]
+mod tests;

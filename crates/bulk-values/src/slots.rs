@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::conf::{Patience, Slot};
+use crate::conf::{Slot, SlotPatience};
 
 const MOST_TROUBLES: u32 = 3;
 
@@ -55,7 +55,7 @@ impl SlotUse {
         self.condition == SlotCondition::Works
     }
 
-    fn rest(&mut self, now: Duration, patience: Patience) {
+    fn rest(&mut self, now: Duration, patience: SlotPatience) {
         let (pause, wait, probes) = if self.is_full {
             (BETWEEN_LOOKS_FOR_ROOM, patience.for_room, LOOKS_FOR_ROOM)
         } else {
@@ -69,14 +69,14 @@ impl SlotUse {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotTable {
     slots: Vec<SlotUse>,
-    patience: Patience,
+    patience: SlotPatience,
     /// Start of the time during which all usable slots rest.
     all_rest_since: Option<Duration>,
 }
 
 impl SlotTable {
     /// All slots begin as working.
-    pub fn new(slots: Vec<Slot>, patience: Patience) -> Self {
+    pub fn new(slots: Vec<Slot>, patience: SlotPatience) -> Self {
         let used = |slot| SlotUse {
             slot,
             running: 0,

@@ -23,7 +23,7 @@ pub struct PagePatch {
     pub base: String,
     pub installed: Option<String>,
     pub current: Option<String>,
-    pub state: PatchState,
+    pub state: PagePatchState,
     pub is_recommended: bool,
     pub is_security: bool,
     pub is_withdrawn: bool,
@@ -38,7 +38,7 @@ pub struct PagePatch {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PatchState {
+pub enum PagePatchState {
     Missing,
     /// Applied in the current revision.
     Current,
@@ -53,7 +53,7 @@ pub enum PatchState {
     NotNeeded,
 }
 
-impl PatchState {
+impl PagePatchState {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -95,7 +95,7 @@ impl PagePatch {
     /// Kinds for the table's filter.
     pub(super) fn kinds(&self) -> String {
         let applied = self.installed.is_some().then_some("applied");
-        let missing = (self.state == PatchState::Missing).then_some("missing");
+        let missing = (self.state == PagePatchState::Missing).then_some("missing");
         let kinds: Vec<&str> = self.flags().into_iter().chain(applied).chain(missing).collect();
         kinds.join(" ")
     }

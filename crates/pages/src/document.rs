@@ -15,7 +15,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Above the main part of a page.
-pub(super) struct PageHead<'a> {
+pub(super) struct PageHeader<'a> {
     pub(super) title: &'a str,
     /// Names and values.
     pub(super) facts: &'a [(String, String)],
@@ -23,7 +23,7 @@ pub(super) struct PageHead<'a> {
     pub(super) skip: &'a str,
 }
 
-pub(super) fn document(head: &PageHead<'_>, main: &Markup) -> String {
+pub(super) fn document(head: &PageHeader<'_>, main: &Markup) -> String {
     let style = style();
     let markup = html! {
         (DOCTYPE)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use maud::{Markup, html};
 
-use super::content::{PagePatch, PageSection, PatchState};
+use super::content::{PagePatch, PagePatchState, PageSection};
 use super::layout::{BOX_HEIGHT, BOX_WIDTH, Layout, RequirementGraph};
 use super::references::{alternatives, anchor, base_of};
 use patchadm_svr4::package::control::visible;
@@ -109,7 +109,7 @@ fn drawn(number: usize, section: &PageSection, layout: &Layout, at: usize, one: 
     let name = patch.map_or_else(|| one.name.clone(), PagePatch::id);
     let class = match patch {
         None => "absent",
-        Some(patch) if patch.state == PatchState::Missing => "missing",
+        Some(patch) if patch.state == PagePatchState::Missing => "missing",
         Some(_) => "listed",
     };
     let words = patch.map_or("not listed here", |patch| patch.state.word());

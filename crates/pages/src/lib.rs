@@ -13,12 +13,12 @@ mod references;
 mod section;
 mod tables;
 
-pub use content::{Page, PagePatch, PageSection, PatchState};
+pub use content::{Page, PagePatch, PagePatchState, PageSection};
 pub use tables::{PageCell, PageList, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables};
 
 use maud::html;
 
-use document::{PageHead, document};
+use document::{PageHeader, document};
 use section::SectionView;
 
 pub fn html_of(page: &Page) -> String {
@@ -27,7 +27,7 @@ pub fn html_of(page: &Page) -> String {
             (SectionView::new(number, section).markup())
         }
     };
-    document(&PageHead { title: &page.title, facts: &page.facts, skip: "To the patches" }, &main)
+    document(&PageHeader { title: &page.title, facts: &page.facts, skip: "To the patches" }, &main)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use maud::{Markup, html};
 
-use super::document::{PageHead, document};
+use super::document::{PageHeader, document};
 use super::section::facts;
 use patchadm_svr4::package::control::visible;
 
@@ -107,7 +107,7 @@ pub fn html_of_tables(page: &TablePage) -> String {
         (contents(page))
         @for (number, part) in page.parts.iter().enumerate() { (part_markup(number, part)) }
     };
-    document(&PageHead { title: &page.title, facts: &page.facts, skip: page.skip }, &main)
+    document(&PageHeader { title: &page.title, facts: &page.facts, skip: page.skip }, &main)
 }
 
 /// Links to the parts, if there are several.

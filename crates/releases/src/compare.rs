@@ -12,7 +12,7 @@ use patchadm_svr4::package::ObjectPath;
 
 /// Sorted by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Comparison {
+pub struct TreeComparison {
     /// Without equal objects.
     pub changes: Vec<ObjectChange>,
 }
@@ -89,7 +89,7 @@ impl fmt::Display for Differences {
     }
 }
 
-impl Comparison {
+impl TreeComparison {
     /// Added and changed paths.
     pub fn delivered(&self) -> impl Iterator<Item = &ObjectPath> {
         self.changes.iter().filter(|change| change.kind != ChangeKind::Deleted).map(|change| &change.path)
@@ -110,13 +110,13 @@ pub struct CompareOptions {
 }
 
 /// Both lists must be sorted by path, with each path once.
-pub fn compare(old: &[ReleaseObject], new: &[ReleaseObject], options: CompareOptions) -> Comparison {
+pub fn compare(old: &[ReleaseObject], new: &[ReleaseObject], options: CompareOptions) -> TreeComparison {
     let (old_names, new_names) = (LinkNames::of(old), LinkNames::of(new));
     let (mut before, mut after) = (old.iter().peekable(), new.iter().peekable());
     let mut changes = Vec::new();
     loop {
         let order = match (before.peek(), after.peek()) {
-            (None, None) => return Comparison { changes },
+            (None, None) => return TreeComparison { changes },
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(old), Some(new)) => old.path.cmp(&new.path),

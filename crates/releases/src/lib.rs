@@ -5,5 +5,7 @@
 mod compare;
 mod object;
 
-pub use compare::{ChangeKind, CompareOptions, Comparison, Differences, LinkNames, ObjectChange, compare};
+pub use compare::{
+    ChangeKind, CompareOptions, Differences, LinkNames, ObjectChange, TreeComparison, compare,
+};
 pub use object::{Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};

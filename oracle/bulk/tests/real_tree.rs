@@ -8,7 +8,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use patchadm_bulk_values::records::{PkgName, Records};
-use patchadm_bulk_values::resolve::{Graph, NameHolders, ResolvedState, PrefailReason, Resolution, resolve};
+use patchadm_bulk_values::resolve::{
+    DependencyResolution, Graph, NameHolders, PrefailReason, ResolvedState, resolve,
+};
 
 /// The report of pbulk in the published package of the crate, as cargo has unpacked it.
 fn report_file() -> Option<PathBuf> {
@@ -95,7 +97,7 @@ fn depends_of_report(text: &str) -> Vec<Vec<&str>> {
 
 /// The packages are the same, but for two rules that pbulk does not have: of two versions of one package that could not be
 /// installed together one is left out where it fits all, and of equal versions the location counts that the need names.
-fn compare_depends(records: &Records, resolution: &Resolution, theirs: &[Vec<&str>]) {
+fn compare_depends(records: &Records, resolution: &DependencyResolution, theirs: &[Vec<&str>]) {
     let name = |index: &u32| records.get(*index).unwrap().pkgname().as_str();
     let (mut equal, mut fewer, mut located) = (0, 0, 0);
     for (index, theirs) in (0..).zip(theirs) {
@@ -135,7 +137,7 @@ fn compare_depths(records: &Records, text: &str, theirs: &[Vec<&str>]) {
     assert_eq!(graph.depths(), depths);
 }
 
-fn compare_reasons(records: &Records, resolution: &Resolution) {
+fn compare_reasons(records: &Records, resolution: &DependencyResolution) {
     assert_eq!(records.iter().filter(|record| record.skip_reason().is_some()).count(), 1_148);
     assert_eq!(records.iter().filter(|record| record.fail_reason().is_some()).count(), 203);
     let count = |is_meant: fn(&PrefailReason) -> bool| {

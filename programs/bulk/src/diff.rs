@@ -9,9 +9,9 @@ use crate::ends::{report_failed, root_failed, work_failed};
 use patchadm_building::differences::{ComparedFiles, differences};
 use patchadm_building::pool::{Pool, PoolEntry};
 use patchadm_building::report_files::read_report;
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::history::RunDifference;
-use patchadm_bulk_values::report::{PackageReport, RunReport};
+use patchadm_bulk_values::report::{ReportedPackage, RunReport};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
@@ -85,15 +85,15 @@ impl CommandReport for DiffReport {
 }
 
 fn bytes(
-    work: &Work,
+    work: &BulkWork,
     (earlier, later): (&RunReport, &RunReport),
 ) -> anyhow::Result<(Vec<ByteDifference>, Vec<String>)> {
     let pool = Pool::open(&work.conf.pool).map_err(|error| root_failed(&error))?;
-    let find = |package: &PackageReport| -> anyhow::Result<Option<PoolEntry>> {
+    let find = |package: &ReportedPackage| -> anyhow::Result<Option<PoolEntry>> {
         let Some(key) = package.key.filter(|_| package.state.has_result()) else { return Ok(None) };
         Ok(pool.find(&key).map_err(|error| root_failed(&error))?.into_entry())
     };
-    let before: BTreeMap<&str, &PackageReport> =
+    let before: BTreeMap<&str, &ReportedPackage> =
         earlier.packages.iter().map(|package| (package.package.as_str(), package)).collect();
     let (mut found, mut notes) = (Vec::new(), Vec::new());
     for package in &later.packages {
@@ -130,7 +130,7 @@ fn bytes(
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk diff";
     let args: DiffArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     let read = |run| read_report(&work, run).map_err(|error| report_failed(&error));
     let (earlier, later) = (read(args.earlier)?, read(args.later)?);
     let difference = RunDifference::between(&earlier.run_packages(), &later.run_packages());

@@ -7,9 +7,9 @@ use patchadm_building::name_list::NameListError;
 use patchadm_building::prune::PruneError;
 use patchadm_building::report_files::ReportReadError;
 use patchadm_building::run::RunError;
-use patchadm_building::scan::ScanError;
-use patchadm_building::set::{ReleaseError, SetError};
-use patchadm_building::tree::{ForeignRecordsError, KnownTreeError};
+use patchadm_building::scan::TreeScanError;
+use patchadm_building::set::{SetError, SetReleaseError};
+use patchadm_building::tree::{ForeignRecordsError, ResolvedTreeError};
 use patchadm_building::work::WorkError;
 use patchadm_bulk_values::records::ImportError;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
@@ -34,14 +34,14 @@ pub(crate) fn run_failed(error: &RunError) -> Stop {
         RunError::Work(error) => return work_failed(error),
         RunError::Driver(DriverError::NotOurs(_)) => Exit::of_verb(ExitCause::NoRights).as_refusal(),
         RunError::Driver(_) | RunError::Base(_) => Exit::of_verb(ExitCause::NotFound),
-        RunError::Scan(ScanError::Interrupted(signal)) | RunError::Set(SetError::Interrupted(signal)) => {
+        RunError::Scan(TreeScanError::Interrupted(signal)) | RunError::Set(SetError::Interrupted(signal)) => {
             Exit::by_signal(*signal)
         }
         RunError::User(_) => Exit::of_verb(ExitCause::Settings),
-        RunError::Scan(ScanError::Sandbox(error)) if error.kind() == ErrorKind::PermissionDenied => {
+        RunError::Scan(TreeScanError::Sandbox(error)) if error.kind() == ErrorKind::PermissionDenied => {
             Exit::of_verb(ExitCause::NoRights)
         }
-        RunError::Scan(ScanError::Set(_)) | RunError::Journal { .. } | RunError::Set(_) => {
+        RunError::Scan(TreeScanError::Set(_)) | RunError::Journal { .. } | RunError::Set(_) => {
             Exit::of_verb(ExitCause::DamagedInput)
         }
         RunError::Scan(_) => Exit::of_verb(ExitCause::DamagedInput),
@@ -63,13 +63,15 @@ pub(crate) fn set_failed(error: &SetError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
-pub(crate) fn known_tree_failed(error: &KnownTreeError) -> Stop {
+pub(crate) fn known_tree_failed(error: &ResolvedTreeError) -> Stop {
     let exit = match error {
-        KnownTreeError::NotScanned => Exit::of_verb(ExitCause::NotFound),
-        KnownTreeError::Unknown(_) => Exit::of_verb(ExitCause::Unknown),
-        KnownTreeError::Several { .. } => Exit::of_verb(ExitCause::Usage),
-        KnownTreeError::Damaged { .. } | KnownTreeError::Set(_) => Exit::of_verb(ExitCause::DamagedInput),
-        KnownTreeError::Root(error) => Exit::of_verb(patchadm_cli::reply::cause_of::of_root(error)),
+        ResolvedTreeError::NotScanned => Exit::of_verb(ExitCause::NotFound),
+        ResolvedTreeError::Unknown(_) => Exit::of_verb(ExitCause::Unknown),
+        ResolvedTreeError::Several { .. } => Exit::of_verb(ExitCause::Usage),
+        ResolvedTreeError::Damaged { .. } | ResolvedTreeError::Set(_) => {
+            Exit::of_verb(ExitCause::DamagedInput)
+        }
+        ResolvedTreeError::Root(error) => Exit::of_verb(patchadm_cli::reply::cause_of::of_root(error)),
     };
     Stop::Refused { exit, message: error.to_string() }
 }
@@ -107,13 +109,13 @@ pub(crate) fn list_failed(error: &NameListError) -> Stop {
     Stop::Refused { exit: Exit::of_verb(ExitCause::DamagedInput), message: error.to_string() }
 }
 
-pub(crate) fn release_failed(error: &ReleaseError) -> Stop {
+pub(crate) fn release_failed(error: &SetReleaseError) -> Stop {
     let exit = match error {
-        ReleaseError::Root(error) => Exit::of_verb(patchadm_cli::reply::cause_of::of_root(error)),
-        ReleaseError::Set(error) => return set_failed(error),
-        ReleaseError::Report(error) => return report_failed(error),
-        ReleaseError::Faults { .. } => Exit::of_verb(ExitCause::DamagedInput),
-        ReleaseError::NoSet(_) | ReleaseError::HasPatches => Exit::of_verb(ExitCause::NotApplicable),
+        SetReleaseError::Root(error) => Exit::of_verb(patchadm_cli::reply::cause_of::of_root(error)),
+        SetReleaseError::Set(error) => return set_failed(error),
+        SetReleaseError::Report(error) => return report_failed(error),
+        SetReleaseError::Faults { .. } => Exit::of_verb(ExitCause::DamagedInput),
+        SetReleaseError::NoSet(_) | SetReleaseError::HasPatches => Exit::of_verb(ExitCause::NotApplicable),
     };
     Stop::Refused { exit, message: error.to_string() }
 }

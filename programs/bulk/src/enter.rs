@@ -9,10 +9,10 @@ use chrono::{SecondsFormat, Utc};
 use crate::ends::{known_tree_failed, run_failed, work_failed};
 use patchadm_building::base::build_user;
 use patchadm_building::driver::Driver;
-use patchadm_building::run::{EnterPackageError, EnterRequest, RunBase, RunError, enter, enter_failed};
+use patchadm_building::run::{EnterBuildRequest, EnterPackageError, RunBase, RunError, enter, enter_failed};
 use patchadm_building::task::{EnterSandboxError, EnteringCommand};
-use patchadm_building::tree::KnownTree;
-use patchadm_building::work::Work;
+use patchadm_building::tree::ResolvedTree;
+use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::enclosed_command::{exit_of_command, exit_of_enclosure};
@@ -28,7 +28,7 @@ const OWN_FAILURE: u8 = 125;
 
 /// Run a command, or a shell, where a package would be built, before its build
 #[derive(clap::Parser)]
-struct EnterArgs {
+struct EnterBuildArgs {
     /// Allow access to the network of this machine
     #[arg(long)]
     network: bool,
@@ -56,15 +56,15 @@ struct EnterArgs {
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk enter";
-    let args: EnterArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let args: EnterBuildArgs = parse(call, USAGE)?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     let input = std::io::stdin();
     let command =
         EnteringCommand { words: args.command, terminal: Surroundings::terminal(), input: input.as_fd() };
     let end = if args.failed {
         entered_failed(&work, (&args.name, args.network), command)
     } else {
-        let tree = KnownTree::read(&work).map_err(|error| known_tree_failed(&error))?;
+        let tree = ResolvedTree::read(&work).map_err(|error| known_tree_failed(&error))?;
         let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
         entered(&work, (&tree, package), args.network, command)
     };
@@ -73,14 +73,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 fn entered(
-    work: &Work,
-    (tree, package): (&KnownTree, u32),
+    work: &BulkWork,
+    (tree, package): (&ResolvedTree, u32),
     has_network: bool,
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterPackageError> {
     let driver = Driver::find(work).map_err(RunError::from)?;
     let base = RunBase::prepare(work, &never)?;
-    let request = EnterRequest {
+    let request = EnterBuildRequest {
         work,
         driver: &driver,
         base: base.with_digest(),
@@ -95,7 +95,7 @@ fn entered(
 }
 
 fn entered_failed(
-    work: &Work,
+    work: &BulkWork,
     name: (&str, bool),
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterPackageError> {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::ends::{root_failed, work_failed};
-use patchadm_building::runs::{PastRun, PastRuns, builds_of, read_runs};
-use patchadm_building::work::Work;
+use patchadm_building::runs::{PastBulkRun, PastBulkRuns, builds_of, read_runs};
+use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::history::BuildRecord;
-use patchadm_bulk_values::journal::{FailureCause, PackageState};
+use patchadm_bulk_values::journal::{BuildState, FailureCause};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
@@ -19,7 +19,7 @@ const USAGE: &str = "patchadm-bulk history WORK [NAME]";
 
 /// Show the runs, or each build of a package
 #[derive(clap::Parser)]
-struct HistoryArgs {
+struct RunHistoryArgs {
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -32,7 +32,7 @@ struct HistoryArgs {
 
 #[derive(Serialize)]
 struct RunsReport {
-    runs: Vec<PastRun>,
+    runs: Vec<PastBulkRun>,
     notes: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ struct BuildsReport {
 struct PackageBuild {
     run: u64,
     package: String,
-    state: PackageState,
+    state: BuildState,
     cause: Option<FailureCause>,
     ms: u64,
     peak_memory: u64,
@@ -101,10 +101,10 @@ impl CommandReport for BuildsReport {
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk history";
-    let args: HistoryArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let args: RunHistoryArgs = parse(call, USAGE)?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     let Some(name) = &args.name else {
-        let PastRuns { runs, notes } = read_runs(&work).map_err(|error| root_failed(&error))?;
+        let PastBulkRuns { runs, notes } = read_runs(&work).map_err(|error| root_failed(&error))?;
         return Ok(Reply::new(Exit::OK, RunsReport { runs, notes }));
     };
     let builds = builds_of(&work, name).map_err(|error| root_failed(&error))?;

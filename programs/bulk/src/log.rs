@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::ends::{known_tree_failed, work_failed};
 use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, log_of_phase, read_log};
-use patchadm_building::tree::{KnownTree, KnownTreeError};
-use patchadm_building::work::Work;
+use patchadm_building::tree::{ResolvedTree, ResolvedTreeError};
+use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
@@ -43,7 +43,7 @@ struct LogArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk log";
     let args: LogArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     let package = package_named(&work, &args.name)?;
     if args.follow {
         return follow(call, &work, &package, args.run);
@@ -61,16 +61,16 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 /// An unknown name may still have a log of an earlier run.
-fn package_named(work: &Work, name: &str) -> Result<String, Stop> {
-    let found = KnownTree::read(work).and_then(|tree| Ok(tree.pkgname(tree.only_package(name)?)));
+fn package_named(work: &BulkWork, name: &str) -> Result<String, Stop> {
+    let found = ResolvedTree::read(work).and_then(|tree| Ok(tree.pkgname(tree.only_package(name)?)));
     match found {
         Ok(package) => Ok(package),
-        Err(error @ KnownTreeError::Several { .. }) => Err(known_tree_failed(&error)),
+        Err(error @ ResolvedTreeError::Several { .. }) => Err(known_tree_failed(&error)),
         Err(_) => Ok(name.to_owned()),
     }
 }
 
-fn follow(call: &mut Invocation, work: &Work, package: &str, run: Option<u64>) -> anyhow::Result<Reply> {
+fn follow(call: &mut Invocation, work: &BulkWork, package: &str, run: Option<u64>) -> anyhow::Result<Reply> {
     let run = match run {
         Some(run) => Some(run),
         None => last_run(work).map_err(|error| log_failed(&error.into()))?,

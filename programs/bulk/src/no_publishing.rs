@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use patchadm_building::patches::MadePatches;
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{Exit, Stop};
 
@@ -19,7 +19,7 @@ pub(crate) fn made_patch(_made: &MadePatches) -> bool {
 }
 
 impl Publisher {
-    pub(crate) fn of(_call: &mut Invocation, work: &Work) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn of(_call: &mut Invocation, work: &BulkWork) -> anyhow::Result<Option<Self>> {
         match &work.conf.depot {
             None => Ok(None),
             Some(_) => {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use patchadm_bulk_values::journal::PackageState;
-use patchadm_bulk_values::report::{MOST_HARMFUL, PackageReport, ReportTextInput, RunReport, state_heading};
+use patchadm_bulk_values::journal::BuildState;
+use patchadm_bulk_values::report::{
+    MOST_HARMFUL, ReportTextInput, ReportedPackage, RunReport, state_heading,
+};
 use patchadm_cli::reply::words::human;
 use patchadm_pages::{PageCell, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables};
 
@@ -120,8 +122,8 @@ impl RunPage<'_> {
     }
 
     fn failures(&self) -> Option<PagePart> {
-        let failed = |package: &&PackageReport| {
-            matches!(package.state, PackageState::Failed | PackageState::Prefailed | PackageState::Deferred)
+        let failed = |package: &&ReportedPackage| {
+            matches!(package.state, BuildState::Failed | BuildState::Prefailed | BuildState::Deferred)
         };
         let stories: Vec<PageStory> =
             self.report.packages.iter().filter(failed).map(|package| self.story(package)).collect();
@@ -129,7 +131,7 @@ impl RunPage<'_> {
         (!part.stories.is_empty()).then_some(part)
     }
 
-    fn story(&self, package: &PackageReport) -> PageStory {
+    fn story(&self, package: &ReportedPackage) -> PageStory {
         let facts = [
             ("Cause", package.cause.map(|cause| cause.word().to_owned())),
             ("Phase", package.phase.clone()),
@@ -226,7 +228,7 @@ impl RunPage<'_> {
 
     fn packages(&self) -> PagePart {
         let rows = self.report.packages.iter().map(|package| self.package_row(package)).collect();
-        let there = PackageState::ALL.into_iter().filter(|state| self.report.count(*state) > 0);
+        let there = BuildState::ALL.into_iter().filter(|state| self.report.count(*state) > 0);
         let table = PageTable {
             caption: format!("{} packages", self.report.packages.len()),
             columns: COLUMNS.map(Into::into).to_vec(),
@@ -237,7 +239,7 @@ impl RunPage<'_> {
         PagePart { heading, table: Some(table), ..PagePart::default() }
     }
 
-    fn package_row(&self, package: &PackageReport) -> PageRow {
+    fn package_row(&self, package: &ReportedPackage) -> PageRow {
         let log = self.log(package);
         let words = if package.log.is_some() { "log" } else { "" };
         let cells = vec![
@@ -253,7 +255,7 @@ impl RunPage<'_> {
         row(package.state.word(), cells)
     }
 
-    fn log(&self, package: &PackageReport) -> Option<String> {
+    fn log(&self, package: &ReportedPackage) -> Option<String> {
         let log = encoded(package.log.as_deref()?);
         if self.has_logs_beside {
             // Starts with the directory of logs, so that it is never taken for an absolute address.
@@ -265,16 +267,16 @@ impl RunPage<'_> {
     }
 }
 
-fn colour(state: PackageState) -> &'static str {
+fn colour(state: BuildState) -> &'static str {
     match state {
-        PackageState::Done | PackageState::UpToDate => "fine",
-        PackageState::Failed => "warning",
-        PackageState::Prefailed | PackageState::Deferred => "missing",
+        BuildState::Done | BuildState::UpToDate => "fine",
+        BuildState::Failed => "warning",
+        BuildState::Prefailed | BuildState::Deferred => "missing",
         _ => "quiet",
     }
 }
 
-fn reason(package: &PackageReport) -> String {
+fn reason(package: &ReportedPackage) -> String {
     let cause = package.cause.map(|cause| cause.word().to_owned());
     let phase = package.phase.as_ref().map(|phase| format!("in phase {phase}"));
     let more = match package.more_causes {

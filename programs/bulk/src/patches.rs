@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use patchadm_building::patches::{MadePatches, PatchesError, PatchesRequest, make_patches};
+use patchadm_building::patches::{MadePatches, MakePatchesError, PatchesRequest, make_patches};
 use patchadm_building::run::{RunBase, RunError};
-use patchadm_building::work::Work;
-use patchadm_bulk_values::report::{PatchesReport, patches_text};
+use patchadm_building::work::BulkWork;
+use patchadm_bulk_values::report::{ReportedPatches, patches_text};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::call::Invocation;
@@ -45,7 +45,7 @@ struct PatchesArgs {
 #[derive(Serialize)]
 struct BulkPatchesReport {
     #[serde(flatten)]
-    patches: PatchesReport,
+    patches: ReportedPatches,
     published: Option<serde_json::Value>,
     #[serde(skip)]
     lines: Vec<String>,
@@ -61,13 +61,13 @@ impl CommandReport for BulkPatchesReport {
 
 enum Failure {
     Run(RunError),
-    Patches(PatchesError),
+    Patches(MakePatchesError),
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk patches";
     let args: PatchesArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     let _lock = args.wait.lock(call, &work)?;
     must_have_installer(call)?;
     let publisher = if args.dry_run.dry_run { None } else { Publisher::of(call, &work)? };
@@ -115,36 +115,36 @@ fn exit_of(made: &MadePatches) -> Exit {
     Exit::OK
 }
 
-pub(crate) fn patches_failed(error: &PatchesError) -> Stop {
+pub(crate) fn patches_failed(error: &MakePatchesError) -> Stop {
     let (exit, advice) = match error {
-        PatchesError::NothingReleased => (
+        MakePatchesError::NothingReleased => (
             Exit::failed(ExitCause::NotApplicable),
             "no patch was made\nhint: name the run whose set users have: `patchadm bulk release WORK RUN`",
         ),
-        PatchesError::NoSet => (
+        MakePatchesError::NoSet => (
             Exit::failed(ExitCause::NotApplicable),
             "no patch was made\nhint: a run of all packages makes a set: `patchadm bulk run WORK`",
         ),
-        PatchesError::Ids { .. } => (
+        MakePatchesError::Ids { .. } => (
             Exit::of_verb(ExitCause::Settings),
             "no patch was made\nhint: correct the file that `ids` of bulk.conf names",
         ),
-        PatchesError::Work(error) => return work_failed(error),
-        PatchesError::Set(error) => return set_failed(error),
-        PatchesError::Package(error) => {
+        MakePatchesError::Work(error) => return work_failed(error),
+        MakePatchesError::Set(error) => return set_failed(error),
+        MakePatchesError::Package(error) => {
             let (exit, _) = of_release(error);
             (exit, "no patch was made\nhint: run the build again; it makes a new set")
         }
-        PatchesError::Source(error) => (
+        MakePatchesError::Source(error) => (
             source_code(Command::Patchadd, error),
             "no patch was made\nhint: run the build again; it makes a new set",
         ),
-        PatchesError::Delta(error) => return stopped(error),
-        PatchesError::Root(error) => (
+        MakePatchesError::Delta(error) => return stopped(error),
+        MakePatchesError::Root(error) => (
             Exit::failed(patchadm_cli::reply::cause_of::of_root(error)),
             "hint: look at the directory that is named",
         ),
-        PatchesError::Interrupted(signal) => {
+        MakePatchesError::Interrupted(signal) => {
             (Exit::by_signal(*signal), "hint: run the command again; what is finished stays")
         }
     };

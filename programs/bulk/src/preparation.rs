@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::verbs;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::sibling::{NotRun, find_operators_program};
@@ -20,7 +20,7 @@ pub(crate) struct LockOption {
 }
 
 impl LockOption {
-    pub(crate) fn lock(&self, call: &Invocation, work: &Work) -> anyhow::Result<Lock> {
+    pub(crate) fn lock(&self, call: &Invocation, work: &BulkWork) -> anyhow::Result<Lock> {
         let wait = self.begin(call);
         Ok(work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use patchadm_building::ids::SandboxIds;
 use patchadm_building::prune::{PruneReport, PruneRequest, prune};
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::call::Invocation;
@@ -20,7 +20,7 @@ const USAGE: &str = "patchadm-bulk prune WORK [--keep N] [--dry-run] [--wait DUR
 
 /// Drop runs, sets and results that nothing needs any more
 #[derive(clap::Parser)]
-struct PruneArgs {
+struct PruneWorkArgs {
     /// Keep the newest N runs [default: bulk.conf]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
@@ -73,8 +73,8 @@ impl CommandReport for RemovedReport {
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk prune";
-    let args: PruneArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let args: PruneWorkArgs = parse(call, USAGE)?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     // Leftovers of tasks belong to these ids. A caller without further ids can remove everything.
     let _ = SandboxIds::of_task(&work.conf);
     let wait = args.wait.begin(call);

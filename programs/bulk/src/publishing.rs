@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use patchadm_building::patches::MadePatches;
 use patchadm_building::set::{RELEASED, set_of_link};
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::publish::{PublishRequest, PublishState, PublishWork, publish};
@@ -41,7 +41,7 @@ pub(crate) fn made_patch(made: &MadePatches) -> bool {
 
 impl Publisher {
     /// Reads the key before any other work. `None` if nothing has to be published.
-    pub(crate) fn of(call: &mut Invocation, work: &Work) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn of(call: &mut Invocation, work: &BulkWork) -> anyhow::Result<Option<Self>> {
         let Some(depot) = work.conf.depot.clone() else { return Ok(None) };
         if set_of_link(work, RELEASED)?.is_none() {
             return Ok(None);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use patchadm_building::set::release;
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
@@ -56,7 +56,7 @@ impl CommandReport for ReleaseReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk release";
     let args: ReleaseArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     let _lock = args.wait.lock(call, &work)?;
     let released = with_signals(|interrupt| release(&work, args.run, args.force, interrupt))?;
     let released = released.map_err(|error| release_failed(&error))?;

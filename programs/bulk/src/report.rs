@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use patchadm_building::report_files::tell_report;
 use patchadm_building::report_files::{REPORT_MAIL, REPORT_PAGE, REPORT_TEXT, read_last_report, read_report};
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
@@ -20,7 +20,7 @@ const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait DURATION]"
 
 /// Write the text, the page and the mail of a run again
 #[derive(clap::Parser)]
-struct ReportArgs {
+struct RunReportArgs {
     /// Write the report to DIR [default: the directory of the run]
     #[arg(short = 'o', long = "output", value_name = "DIR")]
     output: Option<PathBuf>,
@@ -52,8 +52,8 @@ impl CommandReport for WrittenReport {
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk report";
-    let args: ReportArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let args: RunReportArgs = parse(call, USAGE)?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     // The lock is only needed for writing into the working directory.
     let _lock = if args.output.is_some() { None } else { Some(args.wait.lock(call, &work)?) };
     let report = match args.run {

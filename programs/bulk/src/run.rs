@@ -10,11 +10,11 @@ use patchadm_building::name_list::read_names;
 use patchadm_building::patches::MadePatches;
 use patchadm_building::report_files::base_of;
 use patchadm_building::run::{
-    LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run,
-    run as perform,
+    BulkRunEvent, BulkRunOutcome, LONGEST_OVERTIME, RunBase, RunError, RunPatches, RunRequest, has_changed,
+    plan_run, run as perform,
 };
-use patchadm_building::work::Work;
-use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
+use patchadm_building::work::BulkWork;
+use patchadm_bulk_values::journal::{BuildState, PackageOutcome};
 use patchadm_bulk_values::report::{ReportTextInput, RunReport, report_text};
 use patchadm_bulk_values::schedule::{PlannedAction, RunPlan};
 use patchadm_cli::arguments::parse;
@@ -81,7 +81,7 @@ struct RunArgs {
 }
 
 enum RunAnswer {
-    Ran(Box<RunOutcome>),
+    Ran(Box<BulkRunOutcome>),
     Planned(RunPlan),
     Unchanged(u64),
 }
@@ -89,7 +89,7 @@ enum RunAnswer {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk run";
     let args: RunArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     // A dry run changes nothing, so it needs no lock.
     let _lock = if args.dry_run.dry_run { None } else { Some(args.wait.lock(call, &work)?) };
     must_have_installer(call)?;
@@ -111,8 +111,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut notes = Vec::new();
     let mut display = RunDisplay::new(call);
     let answer = with_repeated_signals(|interrupt, is_urgent| -> Result<RunAnswer, RunError> {
-        let tell: &mut dyn FnMut(RunEvent<'_>) = &mut |event| {
-            if let RunEvent::Note(note) = event {
+        let tell: &mut dyn FnMut(BulkRunEvent<'_>) = &mut |event| {
+            if let BulkRunEvent::Note(note) = event {
                 notes.push(note.to_owned());
             }
             display.show(&event);
@@ -121,7 +121,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let mut base = RunBase::prepare(&work, interrupt)?;
         base.sources.http = http;
         for note in &base.layer.notes {
-            tell(RunEvent::Note(note));
+            tell(BulkRunEvent::Note(note));
         }
         let template = &preparation.template;
         let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
@@ -181,7 +181,7 @@ struct PatchPreparation {
 
 impl PatchPreparation {
     /// Reads the key before anything is built.
-    fn of(call: &mut Invocation, work: &Work, makes_set: bool) -> anyhow::Result<Self> {
+    fn of(call: &mut Invocation, work: &BulkWork, makes_set: bool) -> anyhow::Result<Self> {
         let template = template(call.surroundings.now.timestamp())?;
         let publisher = if makes_set { Publisher::of(call, work)? } else { None };
         Ok(Self { template, publisher, is_unpublished: Cell::new(false) })
@@ -220,11 +220,11 @@ impl RunDisplay {
         }
     }
 
-    fn show(&mut self, event: &RunEvent<'_>) {
+    fn show(&mut self, event: &BulkRunEvent<'_>) {
         if self.is_silent {
             return;
         }
-        if let (RunEvent::Begins { packages, .. }, true) = (event, self.has_terminal) {
+        if let (BulkRunEvent::Begins { packages, .. }, true) = (event, self.has_terminal) {
             self.bars = SlotsBar::new(*packages);
         }
         let line = line_of(event, self.bars.is_some());
@@ -242,34 +242,34 @@ impl RunDisplay {
     }
 }
 
-fn draw(bars: &mut SlotsBar, event: &RunEvent<'_>) {
+fn draw(bars: &mut SlotsBar, event: &BulkRunEvent<'_>) {
     match event {
-        RunEvent::Starts { package, slot } => bars.begin(package, slot),
-        RunEvent::Phase { package, phase } => bars.phase(package, phase),
-        RunEvent::PutBack { package } => bars.put_back(package),
-        RunEvent::Ends { package, outcome } => bars.end(package, is_bad(outcome)),
-        RunEvent::Begins { .. } | RunEvent::Note(_) => {}
+        BulkRunEvent::Starts { package, slot } => bars.begin(package, slot),
+        BulkRunEvent::Phase { package, phase } => bars.phase(package, phase),
+        BulkRunEvent::PutBack { package } => bars.put_back(package),
+        BulkRunEvent::Ends { package, outcome } => bars.end(package, is_bad(outcome)),
+        BulkRunEvent::Begins { .. } | BulkRunEvent::Note(_) => {}
     }
 }
 
 fn is_bad(outcome: &PackageOutcome) -> bool {
-    matches!(outcome.state, PackageState::Failed | PackageState::Deferred)
+    matches!(outcome.state, BuildState::Failed | BuildState::Deferred)
 }
 
 /// With bars only failures have a line.
-fn line_of(event: &RunEvent<'_>, has_bars: bool) -> Option<String> {
+fn line_of(event: &BulkRunEvent<'_>, has_bars: bool) -> Option<String> {
     match event {
-        RunEvent::Begins { run, is_continued, packages } => {
+        BulkRunEvent::Begins { run, is_continued, packages } => {
             let continues = if *is_continued { " continues" } else { "" };
             Some(format!("run {run}{continues}: {packages} packages\n"))
         }
-        RunEvent::Ends { outcome, .. } if has_bars && !is_bad(outcome) => None,
-        RunEvent::Ends { package, outcome } => {
+        BulkRunEvent::Ends { outcome, .. } if has_bars && !is_bad(outcome) => None,
+        BulkRunEvent::Ends { package, outcome } => {
             let cause = outcome.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
             Some(format!("{package}: {}{cause}\n", outcome.state))
         }
-        RunEvent::Note(note) => Some(format!("note: {note}\n")),
-        RunEvent::Starts { .. } | RunEvent::Phase { .. } | RunEvent::PutBack { .. } => None,
+        BulkRunEvent::Note(note) => Some(format!("note: {note}\n")),
+        BulkRunEvent::Starts { .. } | BulkRunEvent::Phase { .. } | BulkRunEvent::PutBack { .. } => None,
     }
 }
 
@@ -347,7 +347,7 @@ impl CommandReport for UnchangedReport {
 }
 
 /// Packages skipped by their recipes count only if named, faults of the tree always.
-fn exit_of(outcome: &RunOutcome, names: &[String], are_patches_unpublished: bool) -> Exit {
+fn exit_of(outcome: &BulkRunOutcome, names: &[String], are_patches_unpublished: bool) -> Exit {
     let ended = &outcome.ended;
     if let Some(signal) = ended.interrupted {
         return Exit::by_signal(signal);
@@ -358,7 +358,7 @@ fn exit_of(outcome: &RunOutcome, names: &[String], are_patches_unpublished: bool
         names.iter().any(|named| [package, name, location].contains(&named.as_str()))
     };
     let prefailed = ended.report.packages.iter().any(|package| {
-        matches!(package.state, PackageState::Prefailed | PackageState::IndirectPrefailed)
+        matches!(package.state, BuildState::Prefailed | BuildState::IndirectPrefailed)
             && (package.fault.is_some() || is_named(&package.package, &package.location))
     });
     let leaves_out = ended.report.set.as_ref().is_some_and(|set| !set.left_out.is_empty());
@@ -368,7 +368,7 @@ fn exit_of(outcome: &RunOutcome, names: &[String], are_patches_unpublished: bool
         || !ended.are_patches_whole
         || ended.patches_error.is_some()
         || are_patches_unpublished;
-    if prefailed || is_refused || count(PackageState::Failed) > 0 || count(PackageState::Deferred) > 0 {
+    if prefailed || is_refused || count(BuildState::Failed) > 0 || count(BuildState::Deferred) > 0 {
         return Exit::PARTLY;
     }
     Exit::OK

@@ -6,9 +6,9 @@ use chrono::Utc;
 use patchadm_building::driver::Driver;
 use patchadm_building::name_list::read_names;
 use patchadm_building::run::{RunBase, RunError};
-use patchadm_building::scan::ScanRequest;
+use patchadm_building::scan::TreeScanRequest;
 use patchadm_building::tree::{ScannedTree, import_tree, scan_tree};
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
@@ -94,7 +94,7 @@ impl CommandReport for ScanReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk scan";
     let args: ScanArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     let _lock = args.wait.lock(call, &work)?;
     let scanned = if let Some(file) = &args.import {
         import_tree(&work, file).map_err(|error| import_failed(&error))?
@@ -112,7 +112,7 @@ fn names_of(list: Option<&Path>) -> anyhow::Result<Vec<String>> {
 }
 
 fn scan(
-    work: &Work,
+    work: &BulkWork,
     names: &[String],
     is_full: bool,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
@@ -121,7 +121,7 @@ fn scan(
     let driver = Driver::find(work)?;
     let base = RunBase::prepare(work, interrupt)?;
     let cores = u32::try_from(patchadm_rootfs::cores()).unwrap_or(1);
-    let request = ScanRequest {
+    let request = TreeScanRequest {
         work,
         driver: &driver,
         base: (&base.layer, &base.digest.to_string()),

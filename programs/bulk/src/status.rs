@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::ends::{run_failed, work_failed};
 use patchadm_building::run::{InterruptedRun, RunStatus, RunningPackage, read_status};
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::journal::StateCounts;
 use patchadm_bulk_values::report::RunPlatform;
 use patchadm_cli::arguments::parse;
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Show how far a run is
 #[derive(clap::Parser)]
-struct StatusArgs {
+struct RunStatusArgs {
     /// Show the status at each change until the run ends
     #[arg(long)]
     watch: bool,
@@ -41,7 +41,7 @@ struct StatusArgs {
 }
 
 #[derive(Serialize)]
-struct StatusReport {
+struct RunStatusReport {
     run: u64,
     began: String,
     ended: Option<String>,
@@ -74,7 +74,7 @@ impl InterruptedReport {
     }
 }
 
-impl StatusReport {
+impl RunStatusReport {
     fn of(status: RunStatus, work: &Path) -> Self {
         let expected_end = status.expected.and_then(|(at, left_ms)| end_after(&at, left_ms));
         let RunStatus { run, began, ended, counts, running, interrupted, platform, .. } = status;
@@ -122,7 +122,7 @@ fn running_line(running: &RunningPackage, zone: Zone) -> String {
     line
 }
 
-impl CommandReport for StatusReport {
+impl CommandReport for RunStatusReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for line in self.lines(output.zone()) {
             output.line(line)?;
@@ -133,15 +133,15 @@ impl CommandReport for StatusReport {
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk status";
-    let args: StatusArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let args: RunStatusArgs = parse(call, USAGE)?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     if args.watch {
         return with_signals(|interrupt| watch(call, &work, args.run, interrupt))?;
     }
-    Ok(Reply::new(Exit::OK, StatusReport::of(status_of(&work, args.run)?, &work.path)))
+    Ok(Reply::new(Exit::OK, RunStatusReport::of(status_of(&work, args.run)?, &work.path)))
 }
 
-fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
+fn status_of(work: &BulkWork, run: Option<u64>) -> anyhow::Result<RunStatus> {
     let status = read_status(work, run).map_err(|error| run_failed(&error))?;
     let message = || "there is no such run".to_owned();
     status.ok_or_else(|| Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message: message() }.into())
@@ -150,7 +150,7 @@ fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
 /// Prints the status at each change, until the run ends or a signal comes.
 fn watch(
     call: &mut Invocation,
-    work: &Work,
+    work: &BulkWork,
     run: Option<u64>,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> anyhow::Result<Reply> {
@@ -160,7 +160,7 @@ fn watch(
     loop {
         let status = status_of(work, run)?;
         let goes_on = status.goes_on;
-        let report = StatusReport::of(status, &work.path);
+        let report = RunStatusReport::of(status, &work.path);
         let lines = report.lines(call.surroundings.zone);
         if !call.in_json && (lines != shown || !goes_on) {
             if is_drawn && !shown.is_empty() {

@@ -6,7 +6,7 @@ use patchadm_building::report_files::tell_report;
 use patchadm_building::report_files::{ReportReadError, read_report};
 use patchadm_building::run::RunBase;
 use patchadm_building::upload::{UploadError, UploadRequest, newest_set, upload};
-use patchadm_building::work::Work;
+use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::report::UploadReport;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
@@ -58,7 +58,7 @@ impl CommandReport for UploadedSet {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk upload";
     let args: UploadArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
     let _lock = args.wait.lock(call, &work)?;
     let run = match args.run {
         Some(run) => run,
@@ -78,7 +78,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 /// Adds the upload to the run's report.
-fn tell(work: &Work, run: u64, uploaded: &UploadReport) -> anyhow::Result<()> {
+fn tell(work: &BulkWork, run: u64, uploaded: &UploadReport) -> anyhow::Result<()> {
     let mut report = match read_report(work, run) {
         Ok(report) => report,
         Err(ReportReadError::None(_)) => return Ok(()),

@@ -8,9 +8,9 @@ use crate::ends::{known_tree_failed, run_failed, work_failed};
 use patchadm_building::base::base_digest;
 use patchadm_building::driver::Driver;
 use patchadm_building::run::{PackageReasons, RunError, why};
-use patchadm_building::tree::KnownTree;
-use patchadm_building::work::Work;
-use patchadm_bulk_values::result::{Digest, InputDifference};
+use patchadm_building::tree::ResolvedTree;
+use patchadm_building::work::BulkWork;
+use patchadm_bulk_values::result::{Blake3Digest, InputDifference};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
@@ -47,7 +47,7 @@ impl CommandReport for WhyReport {
             output.line(format!("  key: {key}"))?;
         }
         for InputDifference { input, was, is } in &reasons.differs {
-            let digest = |digest: &Option<Digest>| {
+            let digest = |digest: &Option<Blake3Digest>| {
                 digest.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string())
             };
             output.line(format!("  differs: {input}\n    was {}\n    is  {}", digest(was), digest(is)))?;
@@ -72,14 +72,14 @@ impl CommandReport for WhyReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk why";
     let args: WhyArgs = parse(call, USAGE)?;
-    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let tree = KnownTree::read(&work).map_err(|error| known_tree_failed(&error))?;
+    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let tree = ResolvedTree::read(&work).map_err(|error| known_tree_failed(&error))?;
     let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
     let reasons = reasons_of(&work, &tree, package).map_err(|error| run_failed(&error))?;
     Ok(Reply::new(Exit::OK, WhyReport(reasons)))
 }
 
-fn reasons_of(work: &Work, tree: &KnownTree, package: u32) -> Result<PackageReasons, RunError> {
+fn reasons_of(work: &BulkWork, tree: &ResolvedTree, package: u32) -> Result<PackageReasons, RunError> {
     let driver = Driver::find(work)?;
     let base = base_digest(&work.conf, &never).map_err(RunError::Base)?;
     why(work, (&driver, base), tree, package)

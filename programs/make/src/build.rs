@@ -167,7 +167,7 @@ pub(super) struct BuildReport {
     patches: Vec<BuiltPatch>,
     unpaired: Vec<UnpairedEntry>,
     scripts_left_out: Vec<String>,
-    findings: Vec<FindingEntry>,
+    findings: Vec<LintFindingEntry>,
 }
 
 #[derive(Debug, Serialize)]
@@ -206,7 +206,7 @@ struct UnpairedEntry {
 }
 
 #[derive(Debug, Serialize)]
-struct FindingEntry {
+struct LintFindingEntry {
     code: &'static str,
     text: String,
 }
@@ -236,7 +236,7 @@ impl BuildReport {
             patches: vec![patch],
             unpaired: draft.unpaired.iter().map(UnpairedEntry::of).collect(),
             scripts_left_out: draft.scripts_left_out.clone(),
-            findings: draft.findings.iter().map(FindingEntry::of).collect(),
+            findings: draft.findings.iter().map(LintFindingEntry::of).collect(),
         }
     }
 }
@@ -259,7 +259,7 @@ impl UnpairedEntry {
     }
 }
 
-impl FindingEntry {
+impl LintFindingEntry {
     fn of(finding: &BuildFinding) -> Self {
         match finding {
             BuildFinding::Abi(finding) => Self { code: finding.code(), text: finding.to_string() },

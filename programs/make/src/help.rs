@@ -17,7 +17,7 @@ const FINDING: &str = "lint:";
 
 /// Explain a verb, a command or a lint finding
 #[derive(clap::Parser)]
-struct HelpArgs {
+struct ProgramHelpArgs {
     #[command(flatten)]
     _common: RootlessOptions,
     /// Print the JSON Schema of the documents that the verb or command prints with `--json`
@@ -29,7 +29,7 @@ struct HelpArgs {
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: HelpArgs = parse(call, USAGE)?;
+    let args: ProgramHelpArgs = parse(call, USAGE)?;
     let Some(word) = args.word else {
         return Err(Stop::Help(overview(call.of, call.surroundings.width)).into());
     };

@@ -21,7 +21,7 @@ pub(crate) struct FleetAnswer {
     inventories: InventoriesEntry,
     summary: SummaryEntry,
     hosts: Vec<HostEntry>,
-    patches: Vec<PatchEntry>,
+    patches: Vec<FleetPatchEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     compared: Option<TwoHostsEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,7 +89,7 @@ struct FindingEntry {
 }
 
 #[derive(Debug, Serialize)]
-struct PatchEntry {
+struct FleetPatchEntry {
     id: String,
     synopsis: String,
     packages: Vec<String>,
@@ -174,7 +174,7 @@ impl FleetAnswer {
                 findings: findings.into(),
             },
             hosts: report.each_host().map(|(host, standing)| HostEntry::of(made, host, standing)).collect(),
-            patches: report.patches.iter().map(PatchEntry::from).collect(),
+            patches: report.patches.iter().map(FleetPatchEntry::from).collect(),
             compared: made.two.as_ref().map(TwoHostsEntry::from),
             since: made.changes.as_ref().map(SinceEntry::from),
             notes: made.notes(),
@@ -209,7 +209,7 @@ impl From<&Finding> for FindingEntry {
     }
 }
 
-impl From<&FleetPatch> for PatchEntry {
+impl From<&FleetPatch> for FleetPatchEntry {
     fn from(patch: &FleetPatch) -> Self {
         Self {
             id: patch.id.to_string(),

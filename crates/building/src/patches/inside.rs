@@ -6,7 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::{fmt, io, slice};
 
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::{DatabaseError, RecordView};
 use patchadm_making::release::{ReleaseError, ReleasePackage, is_kept_attribute, objects_at, open_packages};
@@ -21,21 +21,21 @@ use patchadm_svr4::places::OWN_LOG;
 use serde::{Deserialize, Serialize};
 
 use crate::base::PLACES;
-use crate::first_names::first_names;
+use crate::name_list::first_names;
 use crate::tree_copy::digest_of_file;
 
 /// In bytes.
 const NOTED: u64 = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
-struct TrialState {
-    tree: TreeState,
+struct TrialSnapshot {
+    tree: TreeSnapshot,
     records: RecordState,
 }
 
-impl TrialState {
+impl TrialSnapshot {
     fn read(root: &Root) -> Result<Self, TrialServeError> {
-        Ok(Self { tree: TreeState::read(root)?, records: RecordState::read(root)? })
+        Ok(Self { tree: TreeSnapshot::read(root)?, records: RecordState::read(root)? })
     }
 }
 
@@ -54,11 +54,11 @@ pub fn serve_trial(mut order: File) -> Result<(), TrialServeError> {
         TrialStep::Installed => Root::open(Path::new("/"))
             .map_err(TrialServeError::from)
             .and_then(|root| first_change(&root, Path::new(PACKAGES), &trial))
-            .or_else(|error| Ok(Some(ChangedObject { package: None, how: error.to_string() })))
+            .or_else(|error| Ok(Some(TrialDifference { package: None, how: error.to_string() })))
             .map(|changed| TrialResult { failure: None, changed }),
         TrialStep::Before => Root::open(Path::new("/"))
             .map_err(TrialServeError::from)
-            .and_then(|root| TrialState::read(&root))
+            .and_then(|root| TrialSnapshot::read(&root))
             .and_then(|seen| Ok(serde_json::to_writer(&mut state, &seen).map_err(io::Error::from)?))
             .map(|()| TrialResult::default()),
         TrialStep::Added => failure_of(other_than_packages(&trial)),
@@ -86,9 +86,9 @@ fn other_than_packages(order: &TrialOrder) -> Result<Option<String>, TrialServeE
     Ok((!differences.is_empty()).then(failed))
 }
 
-fn other_than_before(before: &TrialState, layers: usize) -> Result<Option<String>, TrialServeError> {
+fn other_than_before(before: &TrialSnapshot, layers: usize) -> Result<Option<String>, TrialServeError> {
     let root = Root::open(Path::new("/"))?;
-    let mut differences = before.tree.differences(&TreeState::read(&root)?);
+    let mut differences = before.tree.differences(&TreeSnapshot::read(&root)?);
     differences.extend(changed_files(&root, &before.tree, layers)?);
     differences.extend(before.records.differences(&RecordState::read(&root)?));
     let failed = || format!("its backout does not restore the tree: {}", summary(&differences));
@@ -151,7 +151,7 @@ pub(in crate::patches) struct TrialOrder {
 pub(in crate::patches) struct TrialResult {
     pub(in crate::patches) failure: Option<String>,
     /// Without patches: the first object that differs from its package.
-    pub(in crate::patches) changed: Option<ChangedObject>,
+    pub(in crate::patches) changed: Option<TrialDifference>,
 }
 
 impl TrialResult {
@@ -161,7 +161,7 @@ impl TrialResult {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::patches) struct ChangedObject {
+pub(in crate::patches) struct TrialDifference {
     /// `None` for a record, or an obstacle.
     pub(in crate::patches) package: Option<usize>,
     pub(in crate::patches) how: String,
@@ -176,17 +176,17 @@ const LEFT_OUT: [&str; 3] = ["tmp", "var/tmp", "var/sadm"];
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(into = "ObjectStates", try_from = "ObjectStates")]
-pub(super) struct TreeState(BTreeMap<ObjectPath, ObjectState>);
+pub(super) struct TreeSnapshot(BTreeMap<ObjectPath, SnapshotObject>);
 
-type ObjectStates = Vec<(Vec<u8>, ObjectState)>;
+type ObjectStates = Vec<(Vec<u8>, SnapshotObject)>;
 
-impl From<TreeState> for ObjectStates {
-    fn from(state: TreeState) -> Self {
+impl From<TreeSnapshot> for ObjectStates {
+    fn from(state: TreeSnapshot) -> Self {
         state.0.into_iter().map(|(path, object)| (path.as_bytes().to_vec(), object)).collect()
     }
 }
 
-impl TryFrom<ObjectStates> for TreeState {
+impl TryFrom<ObjectStates> for TreeSnapshot {
     type Error = PathError;
 
     fn try_from(objects: ObjectStates) -> Result<Self, PathError> {
@@ -198,7 +198,7 @@ impl TryFrom<ObjectStates> for TreeState {
 type ExtendedAttributes = Vec<(Vec<u8>, Vec<u8>)>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct ObjectState {
+struct SnapshotObject {
     file_type: FileType,
     owner: (u32, u32),
     mode: Option<u32>,
@@ -209,7 +209,7 @@ struct ObjectState {
     attributes: ExtendedAttributes,
 }
 
-impl TreeState {
+impl TreeSnapshot {
     /// Reads a tree without mounted file systems.
     pub(super) fn read(root: &Root) -> Result<Self, RootError> {
         let mut objects = BTreeMap::new();
@@ -220,7 +220,7 @@ impl TreeState {
             }
             let (is_file, is_link) =
                 (seen.file_type == FileType::Regular, seen.file_type == FileType::Symlink);
-            let object = ObjectState {
+            let object = SnapshotObject {
                 file_type: seen.file_type,
                 owner: (seen.uid, seen.gid),
                 mode: (!is_link).then_some(seen.mode.bits()),
@@ -260,7 +260,7 @@ fn attributes(dir: &Dir, name: &[u8]) -> Result<ExtendedAttributes, RootError> {
 }
 
 /// Returns the changed files in the trial's layer. All others lie in the read-only layers below.
-fn changed_files(root: &Root, before: &TreeState, layers: usize) -> Result<Vec<String>, RootError> {
+fn changed_files(root: &Root, before: &TreeSnapshot, layers: usize) -> Result<Vec<String>, RootError> {
     let (touched, mut paths) = (Root::open(&Path::new("/").join(TOUCHED))?, Vec::new());
     each_object(&touched, &mut |dir, name, _| {
         let path = dir.at(name);
@@ -284,7 +284,7 @@ fn changed_files(root: &Root, before: &TreeState, layers: usize) -> Result<Vec<S
     Ok(changed)
 }
 
-fn digest_at(root: &Root, path: &ObjectPath) -> Result<Option<Digest>, RootError> {
+fn digest_at(root: &Root, path: &ObjectPath) -> Result<Option<Blake3Digest>, RootError> {
     let Some(parent) = path.parent() else { return Ok(None) };
     let dir = match root.dir_if_there(&parent) {
         // Something else may be in the place of the directory.
@@ -336,7 +336,7 @@ const LARGEST_CONTENTS: u64 = 256 << 20;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RecordState {
-    contents: Digest,
+    contents: Blake3Digest,
     packages: BTreeMap<String, Vec<(String, Vec<u8>)>>,
 }
 
@@ -344,7 +344,7 @@ impl RecordState {
     pub(super) fn read(root: &Root) -> Result<Self, RootError> {
         let contents = root.read(&places::contents(), LARGEST_CONTENTS)?.unwrap_or_default();
         let lines = contents.split_inclusive(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#"));
-        let contents = Digest::of(&lines.collect::<Vec<_>>().concat());
+        let contents = Blake3Digest::of(&lines.collect::<Vec<_>>().concat());
         let mut packages = BTreeMap::new();
         if let Some(dir) = root.dir_if_there(&places::packages())? {
             for name in dir.names()? {
@@ -411,10 +411,10 @@ fn first_change(
     root: &Root,
     packages: &Path,
     order: &TrialOrder,
-) -> Result<Option<ChangedObject>, TrialServeError> {
+) -> Result<Option<TrialDifference>, TrialServeError> {
     let expected = objects_of(packages, &order.expected)?;
     let paths: Vec<ObjectPath> = expected.keys().cloned().collect();
-    let of_tree = |error: &dyn fmt::Display| ChangedObject { package: None, how: error.to_string() };
+    let of_tree = |error: &dyn fmt::Display| TrialDifference { package: None, how: error.to_string() };
     let changed = match differences(root, expected, BTreeSet::new(), order.has_owners) {
         Ok(differences) => differences.into_iter().next(),
         Err(TrialServeError::Tree(error)) => return Ok(Some(of_tree(&error))),
@@ -430,10 +430,10 @@ fn first_change(
     let Some((path, how)) = changed else { return Ok(None) };
     for (number, file) in order.expected.iter().enumerate() {
         if objects_of(packages, slice::from_ref(file))?.contains_key(&path) {
-            return Ok(Some(ChangedObject { package: Some(number), how }));
+            return Ok(Some(TrialDifference { package: Some(number), how }));
         }
     }
-    Ok(Some(ChangedObject { package: None, how }))
+    Ok(Some(TrialDifference { package: None, how }))
 }
 
 fn unrecorded<'p>(root: &Root, paths: &'p [ObjectPath]) -> Result<Option<&'p ObjectPath>, DatabaseError> {
@@ -583,15 +583,15 @@ mod tests {
         fs::write(dir.path().join("opt/a/gone"), "1").unwrap();
         fs::write(dir.path().join("opt/a/longer"), "1").unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let before = TreeState::read(&root).unwrap();
+        let before = TreeSnapshot::read(&root).unwrap();
         fs::write(dir.path().join("tmp/new"), "1").unwrap();
         fs::write(dir.path().join("var/sadm/pkg/new"), "1").unwrap();
-        assert_eq!(before.differences(&TreeState::read(&root).unwrap()), Vec::<String>::new());
+        assert_eq!(before.differences(&TreeSnapshot::read(&root).unwrap()), Vec::<String>::new());
         fs::remove_file(dir.path().join("opt/a/gone")).unwrap();
         fs::write(dir.path().join("opt/a/longer"), "22").unwrap();
         fs::write(dir.path().join("opt/new"), "1").unwrap();
         assert_eq!(
-            before.differences(&TreeState::read(&root).unwrap()),
+            before.differences(&TreeSnapshot::read(&root).unwrap()),
             ["/opt/a/gone is missing", "/opt/a/longer is not as it was", "/opt/new is new"]
         );
     }
@@ -607,11 +607,11 @@ mod tests {
             return; // a file system without attributes
         }
         let root = Root::open(dir.path()).unwrap();
-        let before = TreeState::read(&root).unwrap();
-        assert_eq!(before.differences(&TreeState::read(&root).unwrap()), Vec::<String>::new());
+        let before = TreeSnapshot::read(&root).unwrap();
+        assert_eq!(before.differences(&TreeSnapshot::read(&root).unwrap()), Vec::<String>::new());
         set(b"there").unwrap();
-        assert_eq!(before.differences(&TreeState::read(&root).unwrap()), ["/file is not as it was"]);
+        assert_eq!(before.differences(&TreeSnapshot::read(&root).unwrap()), ["/file is not as it was"]);
         rustix::fs::removexattr(&file, "user.origin").unwrap();
-        assert_eq!(before.differences(&TreeState::read(&root).unwrap()), ["/file is not as it was"]);
+        assert_eq!(before.differences(&TreeSnapshot::read(&root).unwrap()), ["/file is not as it was"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock};
 
-use patchadm_bulk_values::report::{PatchesReport, SourcePatchReport, TakenLibrary};
+use patchadm_bulk_values::report::{ReportedPatches, SourcePatchReport, TakenLibrary};
 use patchadm_inputs::input_file::read_own;
 use patchadm_making::build::PatchForm;
 use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownSource, SourceOutcome, delta, parse_bases};
@@ -12,24 +12,24 @@ use serde_json::Value;
 use super::packages::{PackageOfSet, SetPackages};
 use super::trials::{BulkTrials, LintBase};
 use super::units::{LibraryChanges, Providers};
-use super::{MadePatches, PatchesError, PatchesRequest};
+use super::{MadePatches, MakePatchesError, PatchesRequest};
 use crate::object_places::root_of_base;
 use crate::set::{BaseLibraries, CURRENT, EarlierSet, RELEASED, read_set, set_of_link, verify_set};
 use crate::space::must_have_room;
 use crate::task::place::remove_abandoned;
-use crate::work::{Work, WorkError};
+use crate::work::{BulkWork, WorkError};
 
 pub(crate) const PATCHES: &str = "patches";
 
 const LARGEST_IDS: u64 = 16 << 20;
 
-pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, PatchesError> {
+pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, MakePatchesError> {
     let (work, cores) = (request.work, request.cores);
     if !request.is_dry_run {
         must_have_room(&work.dir, 0)?;
     }
-    let released = set_behind(work, RELEASED)?.ok_or(PatchesError::NothingReleased)?;
-    let newest = set_behind(work, CURRENT)?.ok_or(PatchesError::NoSet)?;
+    let released = set_behind(work, RELEASED)?.ok_or(MakePatchesError::NothingReleased)?;
+    let newest = set_behind(work, CURRENT)?.ok_or(MakePatchesError::NoSet)?;
     for set in [&released, &newest] {
         verify_set(set, request.interrupt)?;
     }
@@ -97,23 +97,23 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
     Ok(patches)
 }
 
-fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, PatchesError> {
+fn set_behind(work: &BulkWork, link: &str) -> Result<Option<EarlierSet>, MakePatchesError> {
     match set_of_link(work, link)? {
         Some(number) => Ok(read_set(work, number)?),
         None => Ok(None),
     }
 }
 
-fn bases(work: &Work) -> Result<BTreeMap<String, String>, PatchesError> {
+fn bases(work: &BulkWork) -> Result<BTreeMap<String, String>, MakePatchesError> {
     let Some(path) = &work.conf.patch_ids else { return Ok(BTreeMap::new()) };
-    let failed = |reason: String| PatchesError::Ids { path: path.clone(), reason };
+    let failed = |reason: String| MakePatchesError::Ids { path: path.clone(), reason };
     let text = read_own(path, LARGEST_IDS).map_err(|error| failed(error.to_string()))?;
     parse_bases(&String::from_utf8_lossy(&text)).map_err(|error| failed(error.to_string()))
 }
 
 /// Returns the sources without patches because a package is restricted.
 fn restricted_sources<'a>(
-    work: &Work,
+    work: &BulkWork,
     released: &'a SetPackages,
     newest: &'a SetPackages,
 ) -> BTreeSet<&'a str> {
@@ -156,7 +156,7 @@ fn reported(
     others.insert("foreign".to_owned(), names(newest.foreign.iter()));
     others.insert("restricted".to_owned(), names(of_restricted.map(|package| &package.pkgname)));
     let sources = made.sources.iter().filter_map(shown).collect();
-    let report = PatchesReport { sources, takes_away: taken(made, libraries), others };
+    let report = ReportedPatches { sources, takes_away: taken(made, libraries), others };
     MadePatches { report, failed: made.count("failed"), refused }
 }
 

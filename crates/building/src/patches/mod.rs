@@ -12,8 +12,8 @@ mod units;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use patchadm_bulk_values::report::PatchesReport;
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::report::ReportedPatches;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_inputs::source::SourceError;
 use patchadm_making::build::BuildRequest;
 use patchadm_making::delta::DeltaError;
@@ -23,7 +23,7 @@ use patchadm_svr4::patch::PatchId;
 
 use crate::base::BaseLayer;
 use crate::set::SetError;
-use crate::work::{Work, WorkError};
+use crate::work::{BulkWork, WorkError};
 
 pub use inside::{TrialServeError, serve_trial};
 pub(crate) use making::PATCHES;
@@ -31,8 +31,8 @@ pub use making::make_patches;
 pub use trials::TRIAL;
 
 pub struct PatchesRequest<'a> {
-    pub work: &'a Work,
-    pub base: (&'a BaseLayer, Digest),
+    pub work: &'a BulkWork,
+    pub base: (&'a BaseLayer, Blake3Digest),
     pub patch: &'a (dyn Fn(PatchId) -> BuildRequest + Sync),
     /// Checks the syntax of a script.
     pub syntax: fn(&[u8]) -> Result<(), String>,
@@ -47,14 +47,14 @@ pub struct PatchesRequest<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadePatches {
-    pub report: PatchesReport,
+    pub report: ReportedPatches,
     pub failed: usize,
     /// Why the patches conflict. Nothing may be published then.
     pub refused: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum PatchesError {
+pub enum MakePatchesError {
     #[error("no set is released")]
     NothingReleased,
     #[error("there is no set yet")]

@@ -12,10 +12,10 @@ use patchadm_making::release::identify;
 use patchadm_rootfs::{Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-use super::PatchesError;
+use super::MakePatchesError;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 use crate::package_limits::open_package;
-use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES};
+use crate::set::{ArchivedObjects, EarlierSet, FILES, PACKAGES};
 use crate::shared_paths::{conflict_with_base, conflicts};
 use crate::task::installing::PackageFile;
 use crate::work::WorkError;
@@ -33,7 +33,7 @@ pub(super) struct PackageOfSet {
     pub(super) file: PackageFile,
     pub(super) delivery: Arc<Delivery>,
     pub(super) places: Arc<[PlacedObject]>,
-    pub(super) delivered: Arc<DeliveredObjects>,
+    pub(super) delivered: Arc<ArchivedObjects>,
     pub(super) provides: BTreeSet<LibraryFeature>,
     pub(super) requires: BTreeSet<LibraryFeature>,
 }
@@ -54,7 +54,7 @@ impl SetPackages {
         (set, base): (&EarlierSet, Option<&Root>),
         cores: usize,
         interrupt: &(dyn Fn() -> Option<i32> + Sync),
-    ) -> Result<Self, PatchesError> {
+    ) -> Result<Self, MakePatchesError> {
         let below = |path: &str, top: &str| {
             path.strip_prefix(top).and_then(|rest| rest.strip_prefix('/')).map(str::to_owned)
         };
@@ -69,7 +69,7 @@ impl SetPackages {
         }
         let read = side_by_side(cores.max(1), files.len(), || {
             |at: usize| match (interrupt(), files.get(at)) {
-                (Some(signal), _) => Err(PatchesError::Interrupted(signal)),
+                (Some(signal), _) => Err(MakePatchesError::Interrupted(signal)),
                 (None, Some((name, file))) => {
                     let digest = format!("sha256:{}", sha256_text(&file.sum));
                     let of_set = PackageFile { directory: directory.clone(), file: name.clone(), digest };
@@ -84,7 +84,7 @@ impl SetPackages {
         let deliveries = packages.iter().map(|package| &*package.delivery).collect();
         let placed = ObjectPlaces::of(base, deliveries, interrupt)
             .and_then(|places| places.all_objects(interrupt))
-            .map_err(PatchesError::Interrupted)?;
+            .map_err(MakePatchesError::Interrupted)?;
         for (package, objects) in packages.iter_mut().zip(placed) {
             package.places = objects.into();
         }
@@ -96,7 +96,7 @@ impl SetPackages {
     pub(super) fn take_rivals(
         &mut self,
         base: Option<&Root>,
-    ) -> Result<(Vec<SharedPath>, BTreeSet<String>), PatchesError> {
+    ) -> Result<(Vec<SharedPath>, BTreeSet<String>), MakePatchesError> {
         let (mut shared, mut sources, mut beside) = (Vec::new(), BTreeSet::new(), Vec::new());
         for package in std::mem::take(&mut self.packages) {
             let conflict = base.map(|base| conflict_with_base(base, &package.places)).transpose();
@@ -201,10 +201,10 @@ fn read_packages(
     file: &PackageFile,
     pkgname: &str,
     is_restricted: bool,
-) -> Result<Vec<PackageOfSet>, PatchesError> {
+) -> Result<Vec<PackageOfSet>, MakePatchesError> {
     let path = file.directory.join(&file.file);
     let (_, image) = open_package(&path)?;
-    let delivered = Arc::new(DeliveredObjects::read(&path)?);
+    let delivered = Arc::new(ArchivedObjects::read(&path)?);
     let facts = || delivered.files.iter().map(|(_, file)| &*file.facts);
     let provides: BTreeSet<_> = facts().flat_map(provided_features).collect();
     let requires: BTreeSet<_> = facts().flat_map(needed_features).collect();

@@ -19,10 +19,10 @@ use patchadm_rootfs::{Dir, NewTree, WorkMeter};
 use patchadm_svr4::package::Mode;
 
 use super::PatchesRequest;
-use super::inside::{ChangedObject, LOWER, PACKAGES, TOUCHED, TrialOrder, TrialResult, TrialStep};
+use super::inside::{LOWER, PACKAGES, TOUCHED, TrialDifference, TrialOrder, TrialResult, TrialStep};
 use super::packages::{PackageOfSet, PathHolders, SetPackages};
 use super::units::{LibraryChanges, PatchUnits};
-use crate::first_names::first_names;
+use crate::name_list::first_names;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
     installer,
@@ -31,11 +31,11 @@ use crate::set::{BaseLibraries, SetError, unmet_in_files};
 use crate::task::installing::{
     InstallWay, POLICY, POLICY_FILE, PackageFile, ROOM, installed_set, stopped_while,
 };
-use crate::task::order::{StepError, TaskError};
 use crate::task::place::{TaskPlace, remove_all};
 use crate::task::sandbox_run::{
     Ticks, fail_if_full, fail_without_room, memory_file, run_installer, run_work_in_sandbox,
 };
+use crate::task::{StepError, TaskError};
 use crate::tree_copy::copy_file;
 
 pub(super) struct BulkTrials<'a> {
@@ -512,12 +512,12 @@ impl SandboxTrial<'_> {
         let log = fs::read(place.part("trial.log")).unwrap_or_default();
         let end = match (end, (request.interrupt)()) {
             (Ok(result), _) => Ok(result),
-            (Err(TrialEnd::Failed(failure)), _) => Err(failure),
+            (Err(TrialStop::Failed(failure)), _) => Err(failure),
             (Err(_), Some(signal)) => Err(TrialFailure::Interrupted(signal)),
-            (Err(TrialEnd::Step(StepError::Package(failure))), None) => {
+            (Err(TrialStop::Step(StepError::Package(failure))), None) => {
                 Err(TrialFailure::Machine(failure.detail))
             }
-            (Err(TrialEnd::Step(StepError::Machine(error))), None) => {
+            (Err(TrialStop::Step(StepError::Machine(error))), None) => {
                 Err(TrialFailure::Machine(error.to_string()))
             }
         };
@@ -527,7 +527,7 @@ impl SandboxTrial<'_> {
         }
     }
 
-    fn run_in(&self, request: &PatchesRequest<'_>, place: &TaskPlace) -> Result<TrialResult, TrialEnd> {
+    fn run_in(&self, request: &PatchesRequest<'_>, place: &TaskPlace) -> Result<TrialResult, TrialStop> {
         let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
         let layer = install(request, place, &self.installed, &mut log)?;
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
@@ -604,12 +604,12 @@ impl SandboxTrial<'_> {
     }
 }
 
-enum TrialEnd {
+enum TrialStop {
     Failed(TrialFailure),
     Step(StepError),
 }
 
-impl<E: Into<StepError>> From<E> for TrialEnd {
+impl<E: Into<StepError>> From<E> for TrialStop {
     fn from(error: E) -> Self {
         Self::Step(error.into())
     }
@@ -629,7 +629,7 @@ struct RunningTrial<'a> {
 
 impl RunningTrial<'_> {
     /// Runs the judge, with the state before the patches if it needs that. Returns its result and the recorded state.
-    fn judge(&mut self, step: TrialStep, before: Option<File>) -> Result<(TrialResult, File), TrialEnd> {
+    fn judge(&mut self, step: TrialStep, before: Option<File>) -> Result<(TrialResult, File), TrialStop> {
         self.order.step = step;
         // Strings and numbers: serializing these cannot fail.
         let line = serde_json::to_string(&self.order).unwrap_or_default();
@@ -647,11 +647,11 @@ impl RunningTrial<'_> {
             end if step == TrialStep::Installed => {
                 fail_if_full(&self.place.path)?;
                 let how = format!("the look at the packages ended otherwise than it should: {end:?}");
-                return Err(TrialEnd::Failed(TrialFailure::Patch(how)));
+                return Err(TrialStop::Failed(TrialFailure::Patch(how)));
             }
             end => {
                 let how = format!("the process of the trial ended otherwise than it should: {end:?}");
-                return Err(TrialEnd::Failed(TrialFailure::Machine(how)));
+                return Err(TrialStop::Failed(TrialFailure::Machine(how)));
             }
         }
         order.seek(SeekFrom::Start(end_of_order))?;
@@ -666,7 +666,7 @@ impl RunningTrial<'_> {
         Ok((result, order))
     }
 
-    fn call(&mut self, verb: &str, operands: &[String]) -> Result<Option<String>, TrialEnd> {
+    fn call(&mut self, verb: &str, operands: &[String]) -> Result<Option<String>, TrialStop> {
         let line = format!("==> patchadm {verb} {}\n", operands.join(" "));
         self.log.add(line.as_bytes(), |_| {})?;
         let operands = operands.iter().map(String::as_str);
@@ -691,7 +691,7 @@ impl RunningTrial<'_> {
             &mut TaskLog,
             Ticks<'_>,
         ) -> Result<SandboxEnd, TaskError>,
-    ) -> Result<Option<EnclosureEnd>, TrialEnd> {
+    ) -> Result<Option<EnclosureEnd>, TrialStop> {
         // After a volatile mount, the kernel refuses to mount the layer again while its mark exists.
         let scratch = Dir::of_host(&self.root.scratch)?;
         for name in scratch.names()? {
@@ -717,7 +717,7 @@ impl RunningTrial<'_> {
             Some(StopCause::Output(bytes)) => format!("it printed {bytes} bytes"),
             Some(stopped) => stopped_while(stopped, &self.request.work.conf.limits, "trial").detail,
         };
-        Err(TrialEnd::Failed(TrialFailure::Patch(how)))
+        Err(TrialStop::Failed(TrialFailure::Patch(how)))
     }
 }
 
@@ -725,7 +725,7 @@ pub(super) enum Misfit {
     /// The index of the rejected package, if known, and the reason.
     Refused(Option<usize>, String),
     /// All are installed, but an object differs from its package.
-    Changed(ChangedObject),
+    Changed(TrialDifference),
 }
 
 /// Installs packages together, each after its dependencies, and returns the first conflict.
@@ -742,7 +742,7 @@ pub(super) fn misfit(
     Ok(match look.result(request).1 {
         Ok(result) => result.changed.map(Misfit::Changed),
         // Only packages have written there.
-        Err(TrialFailure::Patch(how)) => Some(Misfit::Changed(ChangedObject { package: None, how })),
+        Err(TrialFailure::Patch(how)) => Some(Misfit::Changed(TrialDifference { package: None, how })),
         Err(failure) => return Err(failure),
     })
 }

@@ -8,7 +8,7 @@ use patchadm_making::build::LibraryFeature;
 use patchadm_making::delta::{MadePatch, NeededFeature};
 
 use super::packages::{PackageOfSet, SetPackages};
-use crate::set::{BaseLibraries, DeliveredObjects, SetError, found_libraries};
+use crate::set::{ArchivedObjects, BaseLibraries, SetError, found_libraries};
 
 /// Patches in groups: one alone, or one that removes a library with those of its users. Sorted after their needs.
 pub(super) struct PatchUnits<'p> {
@@ -131,14 +131,13 @@ impl Providers {
         base: &BaseLibraries<'_>,
         interrupt: &(dyn Fn() -> Option<i32> + Sync),
     ) -> Result<Self, SetError> {
-        let mut files: BTreeMap<&str, (&Arc<DeliveredObjects>, BTreeSet<&str>)> = BTreeMap::new();
+        let mut files: BTreeMap<&str, (&Arc<ArchivedObjects>, BTreeSet<&str>)> = BTreeMap::new();
         for package in &set.packages {
             let (_, sources) =
                 files.entry(&package.file.file).or_insert_with(|| (&package.delivered, BTreeSet::new()));
             sources.insert(&package.source);
         }
-        let delivered =
-            files.iter().map(|(file, (delivered, _))| (*file, DeliveredObjects::clone(delivered)));
+        let delivered = files.iter().map(|(file, (delivered, _))| (*file, ArchivedObjects::clone(delivered)));
         let mut providers = Self::default();
         for found in found_libraries(delivered.collect(), base, interrupt)? {
             let sources = found.provider.and_then(|file| files.get(file)).map(|(_, sources)| sources);

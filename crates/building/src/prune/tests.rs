@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk_values::journal::{FailureCause, JournalLine, PackageOutcome, PackageState, RunStart};
-use patchadm_bulk_values::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile};
+use patchadm_bulk_values::journal::{BuildState, FailureCause, JournalLine, PackageOutcome, RunStart};
+use patchadm_bulk_values::result::{Blake3Digest, BuildResult, KeyInput, KeyInputs, NewResult, ResultFile};
 
 use super::*;
 use crate::pool::use_pool;
@@ -25,14 +25,14 @@ impl Bulk {
         Self { dir }
     }
 
-    fn work(&self, name: &str, lines: &str) -> Work {
+    fn work(&self, name: &str, lines: &str) -> BulkWork {
         let path = self.dir.path().join(name);
         let base = self.dir.path().join("base");
         make_work(&NewWork { path: &path, tree: "/nowhere", base: base.to_str(), driver: &[] }).unwrap();
         let conf = fs::read_to_string(path.join("bulk.conf")).unwrap();
         let pool = self.dir.path().join("pool");
         fs::write(path.join("bulk.conf"), format!("{conf}pool={}\n{lines}\n", pool.display())).unwrap();
-        let work = Work::open(&path).unwrap();
+        let work = BulkWork::open(&path).unwrap();
         use_pool(&work).unwrap();
         work
     }
@@ -48,7 +48,7 @@ impl Bulk {
     }
 
     /// Lets a result of the package `a` enter the pool.
-    fn build(&self, work: &Work, run: u64, version: u64) {
+    fn build(&self, work: &BulkWork, run: u64, version: u64) {
         let mut result = BuildResult::new(NewResult {
             pkgname: format!("a-{version}"),
             location: "x/a".to_owned(),
@@ -59,7 +59,7 @@ impl Bulk {
             built: "2026-11-20T12:00:00Z".to_owned(),
         });
         let bytes = vec![b'a'; 20_000];
-        let b3 = Digest::of(&bytes);
+        let b3 = Blake3Digest::of(&bytes);
         result.files.push(ResultFile { file: "a.tgz".to_owned(), size: bytes.len() as u64, b3 });
         fs::create_dir_all(self.entry(version)).unwrap();
         fs::write(self.entry(version).join("a.tgz"), bytes).unwrap();
@@ -67,10 +67,10 @@ impl Bulk {
     }
 
     /// Carries out a run that builds one version; it ends if it gets a set.
-    fn run(&self, work: &Work, run: u64, version: u64, has_set: bool) {
+    fn run(&self, work: &BulkWork, run: u64, version: u64, has_set: bool) {
         self.build(work, run, version);
         let package = format!("a-{version}");
-        let outcome = PackageOutcome { key: Some(key(version)), ..PackageOutcome::of(PackageState::Done) };
+        let outcome = PackageOutcome { key: Some(key(version)), ..PackageOutcome::of(BuildState::Done) };
         let line = JournalLine::Outcome { package: package.clone(), outcome: Box::new(outcome) };
         let mut lines = vec![start(run), line];
         if has_set {
@@ -82,7 +82,7 @@ impl Bulk {
             let packages = [SetPackage {
                 package: &package,
                 location: "x/a",
-                state: PackageState::Done,
+                state: BuildState::Done,
                 entry: Some(*entry),
                 is_restricted: false,
             }];
@@ -103,23 +103,23 @@ fn inputs(version: u64) -> KeyInputs {
     inputs
 }
 
-fn key(version: u64) -> Key {
+fn key(version: u64) -> ResultKey {
     inputs(version).key()
 }
 
 fn start(run: u64) -> JournalLine {
-    let conf = Digest::of(b"");
+    let conf = Blake3Digest::of(b"");
     JournalLine::Start(RunStart { run, conf, began: "2026-11-20T11:00:00Z".to_owned(), operands: Vec::new() })
 }
 
-fn journal(work: &Work, run: u64, lines: &[JournalLine]) {
+fn journal(work: &BulkWork, run: u64, lines: &[JournalLine]) {
     let dir = work.path.join(format!("runs/{run}"));
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("journal"), lines.iter().flat_map(JournalLine::to_bytes).collect::<Vec<u8>>())
         .unwrap();
 }
 
-fn pruned(work: &Work, keep: u32, is_dry: bool) -> PruneReport {
+fn pruned(work: &BulkWork, keep: u32, is_dry: bool) -> PruneReport {
     prune(work, &mut PruneRequest { keep: Some(keep), is_dry, wait: &mut |_| false }).unwrap()
 }
 
@@ -218,7 +218,7 @@ fn a_run_stays_for_the_log_of_a_failure_that_is_remembered() {
     let failed = PackageOutcome {
         cause: Some(FailureCause::Exit),
         run: Some(1),
-        ..PackageOutcome::of(PackageState::Failed)
+        ..PackageOutcome::of(BuildState::Failed)
     };
     let line = JournalLine::Outcome { package: "b-1".to_owned(), outcome: Box::new(failed) };
     journal(&work, 4, &[start(4), line]);
@@ -270,7 +270,7 @@ fn of_the_copies_of_a_base_the_one_that_was_used_last_stays_while_the_base_is_a_
     let directory = format!("\nbase={}\n", bulk.dir.path().join("base").display());
     assert!(conf.contains(&directory), "{conf}");
     fs::write(work.path.join("bulk.conf"), conf.replace(&directory, "\nbase=host\n")).unwrap();
-    let work = Work::open(&work.path).unwrap();
+    let work = BulkWork::open(&work.path).unwrap();
     assert_eq!(pruned(&work, 1, false).installed, ["copy-1"]);
     assert!(!build.join("copy-1").exists());
 }

@@ -3,26 +3,26 @@
 use std::fs;
 
 use patchadm_bulk_values::journal::FailureCause;
-use patchadm_bulk_values::report::{PackageRemarks, PackageReport};
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::report::{PackageRemarks, ReportedPackage};
+use patchadm_bulk_values::result::Blake3Digest;
 
 use super::*;
 use crate::work::{NewWork, make_work};
 
-fn work(dir: &tempfile::TempDir, lines: &str) -> Work {
+fn work(dir: &tempfile::TempDir, lines: &str) -> BulkWork {
     let path = dir.path().join("work");
     make_work(&NewWork { path: &path, tree: "/nowhere", base: None, driver: &[] }).unwrap();
     let conf = fs::read_to_string(path.join("bulk.conf")).unwrap();
     fs::write(path.join("bulk.conf"), format!("{conf}{lines}\n")).unwrap();
-    Work::open(&path).unwrap()
+    BulkWork::open(&path).unwrap()
 }
 
-fn package(package: &str, state: PackageState) -> PackageReport {
-    PackageReport {
+fn package(package: &str, state: BuildState) -> ReportedPackage {
+    ReportedPackage {
         package: package.to_owned(),
         location: format!("x/{package}"),
         state,
-        cause: (state == PackageState::Failed).then_some(FailureCause::Exit),
+        cause: (state == BuildState::Failed).then_some(FailureCause::Exit),
         phase: None,
         fault: None,
         detail: None,
@@ -43,16 +43,16 @@ fn package(package: &str, state: PackageState) -> PackageReport {
     }
 }
 
-fn report(work: &Work) -> RunReport {
+fn report(work: &BulkWork) -> RunReport {
     let mut report = RunReport {
         run: 4,
         work: work.path.display().to_string(),
-        conf: Digest::of(b""),
+        conf: Blake3Digest::of(b""),
         began: "2026-11-26T08:00:00Z".to_owned(),
         ended: "2026-11-26T09:00:00Z".to_owned(),
         continued: false,
         counts: BTreeMap::new(),
-        packages: vec![package("a-1", PackageState::Done), package("b-1", PackageState::Failed)],
+        packages: vec![package("a-1", BuildState::Done), package("b-1", BuildState::Failed)],
         set: None,
         set_refused: None,
         not_reproducible: Vec::new(),
@@ -69,7 +69,7 @@ fn report(work: &Work) -> RunReport {
     report
 }
 
-fn write(work: &Work, report: &RunReport) -> Dir {
+fn write(work: &BulkWork, report: &RunReport) -> Dir {
     let dir = run_directory(work, report.run).unwrap();
     let text = ReportTextInput { title: "bulk build", base: "host", ..ReportTextInput::default() };
     let input = ReportFilesInput { report, text: &text, sender: "bulk@example.org", page: "<p>" };
@@ -138,7 +138,7 @@ fn no_file_of_a_report_has_a_character_that_poses_as_another_text() {
 fn no_file_of_pbulk_has_the_password_of_a_source_or_what_a_terminal_obeys() {
     let dir = tempfile::tempdir().unwrap();
     let work = work(&dir, "");
-    let state = PackageState::UpToDate;
+    let state = BuildState::UpToDate;
     let packages = [PbulkPackage { pkgname: "a-1", state, is_restricted: false, depth: 1, index: 0 }];
     let record = |_| {
         "PKGNAME=a-1\nDISTURL=http://ru:RPW@h/x http:ru:RPW@h/y HTTP://ru:RPW@h/z ru:RPW@h http://h/ok\nDISTFILES=x\nCOMMENT=\u{1b}[2J\u{202e}ä"
@@ -159,7 +159,7 @@ fn the_files_of_pbulk_have_the_records_in_the_order_of_their_names() {
     let work = work(&dir, "");
     let package =
         |pkgname, state, index| PbulkPackage { pkgname, state, is_restricted: false, depth: 1, index };
-    let packages = [package("b-1", PackageState::Failed, 0), package("a-1", PackageState::UpToDate, 1)];
+    let packages = [package("b-1", BuildState::Failed, 0), package("a-1", BuildState::UpToDate, 1)];
     let record = |index: u32| {
         let texts =
             ["PKGNAME=b-1\nPKG_LOCATION=x/b\nDEPENDS=a-1\n", "PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS="];
@@ -215,8 +215,8 @@ fn the_copy_has_the_report_and_the_logs_of_what_failed() {
         fs::create_dir_all(&logs).unwrap();
         fs::write(logs.join(format!("{name}.log")), name).unwrap();
     }
-    report.packages.push(PackageReport { run: Some(3), ..package("c-1", PackageState::Failed) });
-    report.packages.push(package("d-1", PackageState::Failed));
+    report.packages.push(ReportedPackage { run: Some(3), ..package("c-1", BuildState::Failed) });
+    report.packages.push(package("d-1", BuildState::Failed));
     for _ in 0..2 {
         let copy = copy_report(&work, &report).unwrap().unwrap();
         assert_eq!(names(&copy), ["logs", "report.eml", "report.html", "report.json", "report.txt"]);

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use patchadm_bulk_values::conf::SandboxMount;
-use patchadm_bulk_values::records::Record;
+use patchadm_bulk_values::records::RecipeRecord;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::Interrupt;
 
-use super::request::RunRequest;
+use super::RunRequest;
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver, FETCH};
 use crate::sandbox::{
@@ -18,7 +18,7 @@ use crate::sandbox::{
 };
 use crate::sources::{FetchFailure, MissingDistfile, take_from};
 use crate::space::is_full;
-use crate::task::order::TaskError;
+use crate::task::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
 
@@ -44,7 +44,7 @@ pub(super) struct DriverFetch {
 
 impl DriverFetch {
     /// `None` if the driver has no `fetch`.
-    pub(super) fn of(request: &RunRequest<'_>, record: &Record) -> Option<Self> {
+    pub(super) fn of(request: &RunRequest<'_>, record: &RecipeRecord) -> Option<Self> {
         let conf = &request.work.conf;
         let limits = SandboxLimits::of(&conf.limits).within(conf.scan_time.map(Duration::from_secs));
         request.driver.can_fetch().then(|| Self {

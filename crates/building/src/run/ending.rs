@@ -3,22 +3,21 @@
 use std::time::Duration;
 
 use patchadm_bulk_values::history::BuildRecord;
-use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState};
+use patchadm_bulk_values::journal::{BuildState, JournalLine, PackageOutcome};
 use patchadm_bulk_values::report::MachineReport;
-use patchadm_bulk_values::result::{Digest, KeyInputs};
-use patchadm_bulk_values::schedule::{Outcome, TaskState};
+use patchadm_bulk_values::result::{Blake3Digest, KeyInputs};
+use patchadm_bulk_values::schedule::{TaskOutcome, TaskState};
 use patchadm_rootfs::Dir;
 
 use super::decision::inputs_of_success;
 use super::journal::JournalFile;
 use super::master::Master;
-use super::request::{RunError, RunEvent, Tell};
-use super::results::{EndedRun, ReportFacts, report_of, set_indirect};
-use super::running_task::{TO_LEAVE, TO_RELEASE};
+use super::slot_command::{TO_LEAVE, TO_RELEASE};
+use super::{BulkRunEvent, EndedRun, ReportFacts, RunError, Tell, report_of, set_indirect};
 use crate::pool::{FoundResult, find_verified, write_verified};
 use crate::runs::add_build;
 use crate::space::{is_full, must_have_room};
-use crate::task::order::{TaskEnd, TaskOrder};
+use crate::task::{TaskEnd, TaskOrder};
 
 const MOST_TRIES: usize = 3;
 
@@ -49,7 +48,7 @@ impl Master<'_> {
             return self.trouble_with((index, slot), &order.package, (&reason, end.lacks_room), tell);
         }
         self.slots.went_well(slot);
-        let state = if end.failure.is_some() { PackageState::Failed } else { PackageState::Done };
+        let state = if end.failure.is_some() { BuildState::Failed } else { BuildState::Done };
         let mut outcome = PackageOutcome {
             key: Some(order.key),
             slot: Some(slot_name.clone()),
@@ -66,7 +65,7 @@ impl Master<'_> {
             outcome.phase = failure.phase;
             outcome.detail = Some(failure.detail);
         }
-        if outcome.state == PackageState::Failed {
+        if outcome.state == BuildState::Failed {
             self.suspect(index, &order.package, &order.inputs)?;
         }
         self.note_build(&order, &outcome, &slot_name)?;
@@ -135,16 +134,16 @@ impl Master<'_> {
     ) -> Result<(), RunError> {
         if self.is_ending.is_some() {
             // It ended with the run, and is open as before.
-            tell(RunEvent::PutBack { package });
-            self.schedule.finished(index, Outcome::Deferred);
+            tell(BulkRunEvent::PutBack { package });
+            self.schedule.finished(index, TaskOutcome::Deferred);
             return Ok(());
         }
         let name = self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default();
-        tell(RunEvent::Note(&format!("{package}: slot {name} failed: {reason}")));
+        tell(BulkRunEvent::Note(&format!("{package}: slot {name} failed: {reason}")));
         self.trouble = Some(reason.to_owned());
         if self.slots.troubled(slot, self.began_at.elapsed(), lacks_room) {
             let note = format!("slot {name} failed three times in a row: it rests until a probe succeeds");
-            tell(RunEvent::Note(&note));
+            tell(BulkRunEvent::Note(&note));
         }
         for directory in [&self.request.work.path, &self.request.work.conf.pool] {
             if is_full(directory) {
@@ -157,8 +156,8 @@ impl Master<'_> {
         let troubles = self.troubles.entry(index).or_default();
         troubles.push(slot);
         if troubles.len() < MOST_TRIES {
-            tell(RunEvent::PutBack { package });
-            self.schedule.finished(index, Outcome::Again);
+            tell(BulkRunEvent::PutBack { package });
+            self.schedule.finished(index, TaskOutcome::Again);
             return Ok(());
         }
         self.defer(index, reason.to_owned(), tell)
@@ -167,8 +166,8 @@ impl Master<'_> {
     pub(super) fn defer(&mut self, index: u32, reason: String, tell: Tell<'_>) -> Result<(), RunError> {
         let tries = self.tries.get(&index).copied().unwrap_or_default();
         let detail = Some(reason);
-        let outcome = PackageOutcome { detail, tries, ..PackageOutcome::of(PackageState::Deferred) };
-        self.schedule.finished(index, Outcome::Deferred);
+        let outcome = PackageOutcome { detail, tries, ..PackageOutcome::of(BuildState::Deferred) };
+        self.schedule.finished(index, TaskOutcome::Deferred);
         self.note(index, outcome, tell)
     }
 
@@ -179,8 +178,8 @@ impl Master<'_> {
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
         let is_done = outcome.state.has_result();
-        self.has_failed |= outcome.state == PackageState::Failed;
-        self.schedule.finished(index, if is_done { Outcome::Done } else { Outcome::Failed });
+        self.has_failed |= outcome.state == BuildState::Failed;
+        self.schedule.finished(index, if is_done { TaskOutcome::Done } else { TaskOutcome::Failed });
         self.note(index, outcome, tell)
     }
 
@@ -193,7 +192,7 @@ impl Master<'_> {
         let package = self.records.name_of(index);
         let line = JournalLine::Outcome { package: package.clone(), outcome: Box::new(outcome.clone()) };
         self.flushing.add(&line)?;
-        tell(RunEvent::Ends { package: &package, outcome: &outcome });
+        tell(BulkRunEvent::Ends { package: &package, outcome: &outcome });
         self.outcomes.insert(index, outcome);
         Ok(())
     }
@@ -201,7 +200,7 @@ impl Master<'_> {
     /// Finishes the run, or leaves it to be continued.
     pub(super) fn end(
         mut self,
-        conf: Digest,
+        conf: Blake3Digest,
         is_continued: bool,
         tell: Tell<'_>,
     ) -> Result<(EndedRun, JournalFile), RunError> {

@@ -1,29 +1,28 @@
 //! Entering the sandbox of a package before its next build, or of a failed build.
 
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_core::namespaces::EnclosureEnd;
 
-use super::decision::{DecisionInput, OrderInput, task_order};
-use super::foresight::{Fate, Foresight};
+use super::RunError;
+use super::decision::{BuildDecisionInput, Foresight, OrderInput, PredictedOutcome, task_order};
 use super::journal::known_runs;
-use super::request::RunError;
 use crate::base::BaseLayer;
 use crate::driver::Driver;
 use crate::pool::{FoundResult, Pool, PoolEntry};
 use crate::sandbox::BuildUser;
 use crate::task::entering::{EnterSandboxError, EnteredTask, EnteringCommand, enter_sandbox};
 use crate::task::failed;
-use crate::tree::KnownTree;
-use crate::work::Work;
+use crate::tree::ResolvedTree;
+use crate::work::BulkWork;
 
 const SLOT: &str = "local";
 
-pub struct EnterRequest<'a> {
-    pub work: &'a Work,
+pub struct EnterBuildRequest<'a> {
+    pub work: &'a BulkWork,
     pub driver: &'a Driver,
-    pub base: (&'a BaseLayer, Digest),
+    pub base: (&'a BaseLayer, Blake3Digest),
     pub user: BuildUser,
-    pub tree: &'a KnownTree,
+    pub tree: &'a ResolvedTree,
     pub package: u32,
     /// Use the host's network regardless of the configuration.
     pub has_network: bool,
@@ -51,7 +50,7 @@ impl From<patchadm_rootfs::RootError> for EnterPackageError {
 
 /// Runs a command in a package's sandbox, before its build. For a dedicated process.
 pub fn enter(
-    request: &EnterRequest<'_>,
+    request: &EnterBuildRequest<'_>,
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterPackageError> {
     let (work, tree) = (request.work, request.tree);
@@ -61,7 +60,7 @@ pub fn enter(
     let not_ready = |reason: String| EnterPackageError::NotReady { package: package.clone(), reason };
     // Rebuilt in any case, as somebody who enters will do.
     let rebuild = [package.clone()];
-    let input = DecisionInput {
+    let input = BuildDecisionInput {
         conf: &work.conf,
         records: &tree.records,
         resolution: &tree.resolution,
@@ -78,7 +77,9 @@ pub fn enter(
         return Err(not_ready(format!("{need} has no result; `patchadm bulk run` of {need} makes one")));
     }
     let why = foresight.why(request.package)?;
-    let Some(Fate::Task(task)) = foresight.fates.remove(&request.package) else { return Err(not_ready(why)) };
+    let Some(PredictedOutcome::Task(task)) = foresight.fates.remove(&request.package) else {
+        return Err(not_ready(why));
+    };
     let order = OrderInput {
         work,
         base: request.base.1,
@@ -111,7 +112,7 @@ pub fn enter(
 
 /// Runs a command in the sandbox of a failed build, just as the build left it. For a dedicated process.
 pub fn enter_failed(
-    (work, driver, user): (&Work, &Driver, BuildUser),
+    (work, driver, user): (&BulkWork, &Driver, BuildUser),
     (name, has_network): (&str, bool),
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterPackageError> {

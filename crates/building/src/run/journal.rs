@@ -5,15 +5,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::history::name_of;
-use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
-use patchadm_bulk_values::result::Key;
+use patchadm_bulk_values::journal::{BuildState, BulkRunEnd, JournalLine, PackageOutcome, RunState};
+use patchadm_bulk_values::result::ResultKey;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
-use super::request::RunError;
+use super::RunError;
 use crate::pool::Pool;
 use crate::runs::{JOURNAL, UnreadJournal, read_journal, run_directory};
-use crate::work::{RUNS, Work, numbered_directories};
+use crate::work::{BulkWork, RUNS, numbered_directories};
 
 #[derive(Debug)]
 pub(super) struct JournalFile {
@@ -23,7 +23,7 @@ pub(super) struct JournalFile {
 
 impl JournalFile {
     /// Opens the journal for appending, and cuts off an incomplete last line.
-    pub(super) fn open(work: &Work, run: u64, whole: u64) -> Result<Self, RootError> {
+    pub(super) fn open(work: &BulkWork, run: u64, whole: u64) -> Result<Self, RootError> {
         let runs = work.directory(RUNS)?;
         let dir = run_directory(work, run)?;
         let mut file = dir.open_or_create(JOURNAL.as_bytes(), Mode::of(0o644))?;
@@ -57,9 +57,9 @@ impl JournalFile {
 
 #[derive(Debug)]
 struct Successes {
-    last: Key,
+    last: ResultKey,
     /// The key of the last success with a different key.
-    earlier: Option<Key>,
+    earlier: Option<ResultKey>,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +77,7 @@ pub(super) struct KnownRuns {
 }
 
 /// Reads all journals. A damaged one is an error only if it is the last and no new run was requested.
-pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunError> {
+pub(super) fn known_runs(work: &BulkWork, is_new: bool) -> Result<KnownRuns, RunError> {
     let runs = work.directory(RUNS)?;
     let numbers = numbered_directories(&runs)?;
     let mut known =
@@ -111,7 +111,7 @@ impl KnownRuns {
         for (package, outcome) in &state.packages {
             let is_own = matches!(
                 outcome.state,
-                PackageState::Done | PackageState::UpToDate | PackageState::Failed | PackageState::Deferred
+                BuildState::Done | BuildState::UpToDate | BuildState::Failed | BuildState::Deferred
             );
             // A remembered failure belongs to the run in which it happened.
             if let Some(key) = outcome.key.filter(|_| outcome.state.has_result()) {
@@ -124,7 +124,7 @@ impl KnownRuns {
         }
     }
 
-    fn add_success(&mut self, package: &str, key: Key) {
+    fn add_success(&mut self, package: &str, key: ResultKey) {
         match self.successes.get_mut(package) {
             Some(known) if known.last == key => {}
             Some(known) => *known = Successes { last: key, earlier: Some(known.last) },
@@ -133,11 +133,11 @@ impl KnownRuns {
     }
 
     /// Returns the last success of a package, or of another version if it never succeeded.
-    pub(super) fn success(&self, package: &str) -> Option<&Key> {
+    pub(super) fn success(&self, package: &str) -> Option<&ResultKey> {
         Some(&self.successes_of(package)?.last)
     }
 
-    pub(super) fn earlier_success(&self, package: &str) -> Option<&Key> {
+    pub(super) fn earlier_success(&self, package: &str) -> Option<&ResultKey> {
         self.successes_of(package)?.earlier.as_ref()
     }
 
@@ -150,7 +150,7 @@ impl KnownRuns {
     }
 
     pub(super) fn unfinished(&self) -> Option<&(RunState, u64)> {
-        self.last.as_ref().filter(|(state, _)| state.end == RunEnd::Unfinished)
+        self.last.as_ref().filter(|(state, _)| state.end == BulkRunEnd::Unfinished)
     }
 }
 
@@ -164,7 +164,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Flushing {
     journal: JournalFile,
-    results: Vec<Key>,
+    results: Vec<ResultKey>,
     since: Option<Instant>,
     thread: Option<JoinHandle<Result<(), RootError>>>,
 }
@@ -183,7 +183,7 @@ impl Flushing {
         Ok(())
     }
 
-    pub(super) fn add_result(&mut self, key: Key) {
+    pub(super) fn add_result(&mut self, key: ResultKey) {
         self.results.push(key);
         self.since.get_or_insert_with(Instant::now);
     }

@@ -7,28 +7,27 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::conf::{LimitName, Limits, TaskPlaceholders};
-use patchadm_bulk_values::journal::{FailureCause, JournalLine, PackageOutcome, PackageState, TreeFault};
+use patchadm_bulk_values::journal::{BuildState, FailureCause, JournalLine, PackageOutcome, TreeFault};
 use patchadm_bulk_values::probe::SlotMisfit;
-use patchadm_bulk_values::records::{Record, Records};
-use patchadm_bulk_values::resolve::Resolution;
-use patchadm_bulk_values::result::{Key, KeyInputs};
-use patchadm_bulk_values::schedule::{Outcome, Schedule, simulate};
+use patchadm_bulk_values::records::{RecipeRecord, Records};
+use patchadm_bulk_values::resolve::DependencyResolution;
+use patchadm_bulk_values::result::{KeyInputs, ResultKey, VerifiedFiles};
+use patchadm_bulk_values::schedule::{Schedule, TaskOutcome, simulate};
 use patchadm_bulk_values::slots::SlotTable;
-use patchadm_bulk_values::verified::VerifiedFiles;
 use patchadm_rootfs::Dir;
 
-use super::decision::{Decision, DecisionInput, OrderInput, decide, limits_of, task_order};
+use super::decision::{BuildDecisionInput, Decision, OrderInput, decide, limits_of, task_order};
 use super::driver_fetch::DriverFetch;
 use super::journal::{Flushing, JournalFile, KnownRuns};
 use super::probing::{SlotProbe, command_of};
-use super::request::{RunError, RunEvent, RunRequest, Tell};
-use super::running_task::{RunMessage, RunMessages, RunningTask, TO_LEAVE, TaskMessage};
+use super::slot_command::{RunMessage, RunMessages, RunningTask, TO_LEAVE, TaskMessage};
 use super::status::{NowFile, RunningPackage, remove_now};
+use super::{BulkRunEvent, RunError, RunRequest, Tell};
 use crate::keys::KeyMaker;
 use crate::pool::{Pool, PoolEntry, find_verified, read_verified};
 use crate::runs::{ExpectedCosts, run_directory};
 use crate::sources::{ExpectedDistfile, FetchFailure, must_be_within, provide};
-use crate::task::order::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
+use crate::task::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
 
 /// Makes the program the process of a task.
 pub const TASK_PROCESS: &str = "__bulk-task";
@@ -49,7 +48,7 @@ const MOST_AT_A_TIME: usize = 4;
 pub(super) struct Master<'a> {
     pub(super) request: &'a RunRequest<'a>,
     pub(super) records: &'a Records,
-    pub(super) resolution: &'a Resolution,
+    pub(super) resolution: &'a DependencyResolution,
     pub(super) schedule: Schedule<'a>,
     pub(super) costs: ExpectedCosts,
     pub(super) keys: KeyMaker<'a>,
@@ -93,7 +92,7 @@ pub(super) struct RunBegin {
 impl<'a> Master<'a> {
     pub(super) fn of(
         request: &'a RunRequest<'a>,
-        (records, resolution): (&'a Records, &'a Resolution),
+        (records, resolution): (&'a Records, &'a DependencyResolution),
         (schedule, costs): (Schedule<'a>, ExpectedCosts),
         slots: SlotTable,
         outcomes: BTreeMap<u32, PackageOutcome>,
@@ -241,7 +240,7 @@ impl Master<'_> {
     fn left_ms(&self) -> u64 {
         let (mut schedule, mut work) = (self.schedule.clone(), self.costs.work.clone());
         for (index, task) in &self.running {
-            schedule.finished(*index, Outcome::Again);
+            schedule.finished(*index, TaskOutcome::Again);
             if let Some(own) = work.get_mut(*index as usize) {
                 let took = u64::try_from(task.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 *own = own.saturating_sub(took);
@@ -288,7 +287,7 @@ impl Master<'_> {
 
     fn begin(&mut self, index: u32, slot: usize, tell: Tell<'_>) -> Result<(), RunError> {
         let Some(record) = self.records.get(index) else { return Ok(()) };
-        let input = DecisionInput {
+        let input = BuildDecisionInput {
             conf: &self.request.work.conf,
             records: self.records,
             resolution: self.resolution,
@@ -298,7 +297,7 @@ impl Master<'_> {
             retries: self.request.retries,
         };
         let (pool, verified) = (&self.pool, &mut self.verified);
-        let mut find = |key: &Key| find_verified(pool, key, verified);
+        let mut find = |key: &ResultKey| find_verified(pool, key, verified);
         let task = match decide(&input, &mut self.keys, index, &self.entries, &mut find)? {
             Decision::Task(task) => task,
             Decision::Result(entry) => return self.take_result(index, *entry, tell),
@@ -319,7 +318,7 @@ impl Master<'_> {
             } else {
                 "it had not reached the disk, and is built again"
             };
-            tell(RunEvent::Note(&format!("{reason}: {how}")));
+            tell(BulkRunEvent::Note(&format!("{reason}: {how}")));
         }
         if self.awaits_distfiles(index, record, task.key) {
             return Ok(());
@@ -340,7 +339,7 @@ impl Master<'_> {
     fn order(
         &self,
         index: u32,
-        decided: (Key, KeyInputs),
+        decided: (ResultKey, KeyInputs),
         limits: Limits,
         (slot, checks_only): (usize, bool),
     ) -> TaskOrder {
@@ -377,7 +376,7 @@ impl Master<'_> {
     fn built_before(&self, index: u32) -> Option<&PackageOutcome> {
         let (state, _) = self.known.unfinished().filter(|(state, _)| state.run == self.run)?;
         let outcome = state.packages.get(self.records.get(index)?.pkgname().as_str())?;
-        Some(outcome).filter(|outcome| outcome.state == PackageState::Done)
+        Some(outcome).filter(|outcome| outcome.state == BuildState::Done)
     }
 
     fn was_built_before(&self, index: u32) -> bool {
@@ -394,7 +393,7 @@ impl Master<'_> {
             return self.finish(index, outcome, tell);
         }
         let is_own = entry.result.work == self.request.work.id && entry.result.run == self.run;
-        let state = if is_own { PackageState::Done } else { PackageState::UpToDate };
+        let state = if is_own { BuildState::Done } else { BuildState::UpToDate };
         let outcome = PackageOutcome {
             key: Some(entry.result.key),
             run: (!is_own && entry.result.work == self.request.work.id).then_some(entry.result.run),
@@ -437,7 +436,7 @@ impl Master<'_> {
             ..RunningPackage::default()
         };
         self.flushing.add(&JournalLine::Running { package: package.clone(), slot: name.clone() })?;
-        tell(RunEvent::Starts { package: &package, slot: &name });
+        tell(BulkRunEvent::Starts { package: &package, slot: &name });
         let sender = self.messages.sender.clone();
         match RunningTask::start((&words, cancel), (order, line), (index, slot, self.starts), sender) {
             Ok(task) => {
@@ -496,7 +495,7 @@ impl Master<'_> {
                 Ok(())
             }
             TaskMessage::Event(TaskEvent::Phase(phase)) => {
-                tell(RunEvent::Phase { package: &task.order.package, phase: &phase });
+                tell(BulkRunEvent::Phase { package: &task.order.package, phase: &phase });
                 self.now.note(index, |package| package.phase = Some(phase));
                 Ok(())
             }
@@ -541,15 +540,15 @@ impl Master<'_> {
         self.slots.probed(slot, found.is_ok(), self.began_at.elapsed());
         let name = self.slots.get(slot).map(|used| used.slot.name.as_str()).unwrap_or_default();
         match found {
-            Ok(()) => tell(RunEvent::Note(&format!("slot {name} works again"))),
+            Ok(()) => tell(BulkRunEvent::Note(&format!("slot {name} works again"))),
             // It was asked to end.
             Err(_) if self.ends.load(Ordering::Relaxed) => {}
-            Err(misfit) => tell(RunEvent::Note(&format!("slot {name} rests on: {misfit}"))),
+            Err(misfit) => tell(BulkRunEvent::Note(&format!("slot {name} rests on: {misfit}"))),
         }
     }
 
     /// Queues a package until its distfiles are available. Returns false if nothing has to be fetched.
-    fn awaits_distfiles(&mut self, index: u32, record: &Record, key: Key) -> bool {
+    fn awaits_distfiles(&mut self, index: u32, record: &RecipeRecord, key: ResultKey) -> bool {
         if record.distfiles().is_empty() || self.fetches.done.contains(&index) {
             return false;
         }
@@ -588,7 +587,7 @@ impl Master<'_> {
 
     pub(super) fn fetched(
         &mut self,
-        (index, key): (u32, Key),
+        (index, key): (u32, ResultKey),
         fetched: Result<(), FetchFailure>,
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
@@ -596,7 +595,7 @@ impl Master<'_> {
         self.fetches.done.insert(index);
         if self.is_ending.is_some() {
             // The package is open again whatever happened.
-            self.schedule.finished(index, Outcome::Deferred);
+            self.schedule.finished(index, TaskOutcome::Deferred);
             return Ok(());
         }
         self.start_fetches();
@@ -612,7 +611,7 @@ impl Master<'_> {
                     key: Some(key),
                     cause: Some(FailureCause::Distfile),
                     detail: Some(detail),
-                    ..PackageOutcome::of(PackageState::Failed)
+                    ..PackageOutcome::of(BuildState::Failed)
                 };
                 self.finish(index, outcome, tell)
             }
@@ -622,13 +621,13 @@ impl Master<'_> {
 
 fn unbuildable(fault: TreeFault, detail: String) -> PackageOutcome {
     let (detail, fault) = (Some(detail), Some(fault));
-    PackageOutcome { detail, fault, ..PackageOutcome::of(PackageState::Prefailed) }
+    PackageOutcome { detail, fault, ..PackageOutcome::of(BuildState::Prefailed) }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct FetchQueue {
     /// The key is reported on failure.
-    waiting: VecDeque<(u32, Key)>,
+    waiting: VecDeque<(u32, ResultKey)>,
     at_work: usize,
     pub(super) ready: VecDeque<u32>,
     pub(super) done: HashSet<u32>,

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunStart};
+use patchadm_bulk_values::journal::{BuildState, BulkRunEnd, JournalLine, PackageOutcome, RunStart};
 use patchadm_bulk_values::pbulk_files::{PbulkPackage, restricted_subset};
-use patchadm_bulk_values::records::{Record, Records};
+use patchadm_bulk_values::records::{RecipeRecord, Records};
 use patchadm_bulk_values::report::{RunReport, UploadReport};
-use patchadm_bulk_values::resolve::{Resolution, ResolvedState, select};
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::resolve::{DependencyResolution, ResolvedState, select};
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_bulk_values::schedule::{PlannedAction, PlannedPackage, RunPlan, Schedule};
 use patchadm_inputs::depot::{DepotIndex, LARGEST_INDEX};
 use patchadm_inputs::input_file::read_small;
@@ -18,61 +18,60 @@ use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::decision::DecisionInput;
-use super::foresight::{Fate, Foresight};
+use super::decision::{BuildDecisionInput, Foresight, PredictedOutcome};
 use super::journal::{JournalFile, KnownRuns, known_runs};
 use super::master::{Master, RunBegin};
 use super::probing::probe_all;
-use super::request::{RunError, RunEvent, RunRequest, Tell};
-use super::results::RunOutcome;
+use super::{BulkRunEvent, BulkRunOutcome, RunError, RunRequest, Tell};
 use crate::command_run::output_digest;
 use crate::keys::machine_type;
-use crate::patches::{PATCHES, PatchesError, PatchesRequest, make_patches};
-use crate::platform::{find_platform, keep_platform};
+use crate::patches::{MakePatchesError, PATCHES, PatchesRequest, make_patches};
 use crate::pool::{Pool, use_pool};
-use crate::report_files::{copy_report, send_report, tell_report, write_pbulk_files};
+use crate::report_files::{
+    copy_report, find_platform, keep_platform, send_report, tell_report, write_pbulk_files,
+};
 use crate::runs::{ExpectedCosts, read_bounded, run_directory};
-use crate::scan::{ScanError, ScanRequest, is_as_scanned};
+use crate::scan::{TreeScanError, TreeScanRequest, is_as_scanned};
 use crate::set::{MadeSet, SetInput, SetPackage, make_set};
-use crate::task::order::cut;
+use crate::task::cut;
 use crate::task::place::{remove_abandoned, remove_idle};
-use crate::tree::{KnownTree, ScannedTree, is_of_pbulk, pbulk_depths, pbulk_record_text, scan_tree};
+use crate::tree::{ResolvedTree, ScannedTree, is_of_pbulk, pbulk_depths, pbulk_record_text, scan_tree};
 use crate::upload::{UploadError, UploadRequest, upload};
-use crate::work::{PROGRAM, SCAN, Work, WorkError, remove_remains};
+use crate::work::{BulkWork, PROGRAM, SCAN, WorkError, remove_remains};
 
 /// Performs a run, or continues an interrupted one.
-pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunError> {
+pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<BulkRunOutcome, RunError> {
     let work = request.work;
     remove_abandoned(&work.conf.build_dir, &work.id, request.interrupt).map_err(WorkError::from)?;
     remove_remains(work)?;
     let known = known_runs(work, request.is_new)?;
     if let Some(note) = &known.note {
-        tell(RunEvent::Note(note));
+        tell(BulkRunEvent::Note(note));
     }
     let polled = poll(request, tell)?;
     let slots = probe_all(request, tell)?;
 
     let scanned = read_tree(request, true, tell)?;
-    let KnownTree { records, resolution } = scanned.tree;
+    let ResolvedTree { records, resolution } = scanned.tree;
     let selected = selected_packages(request, &records, &resolution)?;
     select(&records, request.rebuild.iter().map(String::as_str))?;
     let _used = use_pool(work).map_err(WorkError::from)?;
 
     let operands = request.operands();
     let (run, is_continued, whole) = number_of_run(request, &known, &operands)?;
-    let (conf, began) = (Digest::of(&work.conf_text), (request.time)());
+    let (conf, began) = (Blake3Digest::of(&work.conf_text), (request.time)());
     let mut journal = JournalFile::open(work, run, whole)?;
     journal.add(&JournalLine::Start(RunStart { run, conf, began: began.clone(), operands }))?;
     journal.add_durably(&JournalLine::Records(scanned.digest))?;
-    tell(RunEvent::Begins { run, is_continued, packages: selected.len() });
+    tell(BulkRunEvent::Begins { run, is_continued, packages: selected.len() });
     let (platform, note) =
         find_platform(work, request.driver, (request.base.0, request.user), request.interrupt);
     if let Some(note) = note {
-        tell(RunEvent::Note(&note));
+        tell(BulkRunEvent::Note(&note));
     }
     keep_platform(&run_directory(work, run)?, &platform)?;
 
-    let names: Vec<&str> = records.iter().map(|record: &Record| record.pkgname().as_str()).collect();
+    let names: Vec<&str> = records.iter().map(|record: &RecipeRecord| record.pkgname().as_str()).collect();
     let costs = ExpectedCosts::of(work, &records)?;
     let states = resolution.states();
     let is_task = |index: u32| {
@@ -95,7 +94,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     let (mut ended, mut journal) = master.end(conf, is_continued, tell)?;
 
     ended.report.platform = Some(platform);
-    let mut outcome = RunOutcome { records, resolution, ended, is_whole: request.is_whole };
+    let mut outcome = BulkRunOutcome { records, resolution, ended, is_whole: request.is_whole };
     let restricted = restricted(&outcome);
     if outcome.ended.interrupted.is_none() {
         make_set_of_run(request, &mut outcome, &restricted, &mut journal)?;
@@ -119,7 +118,7 @@ pub fn plan_run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunPlan, Run
     let tree = read_tree(request, false, tell)?.tree;
     let selected = selected_packages(request, &tree.records, &tree.resolution)?;
     let pool = Pool::open(&request.work.conf.pool)?;
-    let input = DecisionInput {
+    let input = BuildDecisionInput {
         conf: &request.work.conf,
         records: &tree.records,
         resolution: &tree.resolution,
@@ -132,9 +131,11 @@ pub fn plan_run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunPlan, Run
     let mut planned = Vec::with_capacity(selected.len());
     for (index, fate) in &foresight.fates {
         let action = match fate {
-            Fate::Task(_) | Fate::First => PlannedAction::Build,
-            Fate::After(_) => PlannedAction::Maybe,
-            Fate::Result | Fate::Remembered { .. } | Fate::Stuck(_) => PlannedAction::Nothing,
+            PredictedOutcome::Task(_) | PredictedOutcome::First => PlannedAction::Build,
+            PredictedOutcome::After(_) => PlannedAction::Maybe,
+            PredictedOutcome::Result | PredictedOutcome::Remembered { .. } | PredictedOutcome::Stuck(_) => {
+                PlannedAction::Nothing
+            }
         };
         let package = tree.pkgname(*index);
         planned.push((*index, PlannedPackage { package, action, why: foresight.why(*index)? }));
@@ -153,9 +154,9 @@ pub fn has_changed(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<u6
     }
     let known = known_runs(work, request.is_new)?;
     let Some((last, _)) = &known.last else { return Ok(None) };
-    let is_same = matches!(last.end, RunEnd::Ended { .. })
+    let is_same = matches!(last.end, BulkRunEnd::Ended { .. })
         && last.operands == request.operands()
-        && last.conf == Digest::of(&work.conf_text);
+        && last.conf == Blake3Digest::of(&work.conf_text);
     if !is_same {
         return Ok(None);
     }
@@ -171,13 +172,13 @@ pub fn has_changed(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<u6
 /// Scans the tree and resolves dependencies. `is_kept` stores the result.
 fn read_tree(request: &RunRequest<'_>, is_kept: bool, tell: Tell<'_>) -> Result<ScannedTree, RunError> {
     let scanned = scan_tree(&scan_request(request, &request.base.1.to_string(), is_kept))?;
-    scanned.notes.iter().for_each(|note| tell(RunEvent::Note(note)));
+    scanned.notes.iter().for_each(|note| tell(BulkRunEvent::Note(note)));
     Ok(scanned)
 }
 
 /// `base` is the digest of the base.
-fn scan_request<'a>(request: &RunRequest<'a>, base: &'a str, is_kept: bool) -> ScanRequest<'a> {
-    ScanRequest {
+fn scan_request<'a>(request: &RunRequest<'a>, base: &'a str, is_kept: bool) -> TreeScanRequest<'a> {
+    TreeScanRequest {
         work: request.work,
         driver: request.driver,
         base: (request.base.0, base),
@@ -195,7 +196,7 @@ fn scan_request<'a>(request: &RunRequest<'a>, base: &'a str, is_kept: bool) -> S
 fn selected_packages(
     request: &RunRequest<'_>,
     records: &Records,
-    resolution: &Resolution,
+    resolution: &DependencyResolution,
 ) -> Result<BTreeSet<u32>, RunError> {
     if request.names.is_empty() {
         return Ok(resolution.graph().indices().collect());
@@ -220,21 +221,21 @@ fn number_of_run(
 }
 
 /// Returns the initial outcome. Causes of indirect failures are found at the end.
-fn first_outcome(resolution: &Resolution, index: u32) -> PackageOutcome {
+fn first_outcome(resolution: &DependencyResolution, index: u32) -> PackageOutcome {
     match resolution.state(index) {
         Some(ResolvedState::Prefailed(reason)) => {
             let detail = Some(cut(reason.to_string()));
-            PackageOutcome { detail, fault: reason.fault(), ..PackageOutcome::of(PackageState::Prefailed) }
+            PackageOutcome { detail, fault: reason.fault(), ..PackageOutcome::of(BuildState::Prefailed) }
         }
-        Some(ResolvedState::IndirectPrefailed(_)) => PackageOutcome::of(PackageState::IndirectPrefailed),
-        _ => PackageOutcome::of(PackageState::Open),
+        Some(ResolvedState::IndirectPrefailed(_)) => PackageOutcome::of(BuildState::IndirectPrefailed),
+        _ => PackageOutcome::of(BuildState::Open),
     }
 }
 
 /// Requires a completed run of all packages.
 fn make_set_of_run(
     request: &RunRequest<'_>,
-    outcome: &mut RunOutcome,
+    outcome: &mut BulkRunOutcome,
     restricted: &[bool],
     journal: &mut JournalFile,
 ) -> Result<(), RunError> {
@@ -290,7 +291,7 @@ struct PatchesBefore {
 
 impl PatchesBefore {
     /// Returns the noted state, or notes the current one.
-    fn of(request: &RunRequest<'_>, run: u64) -> Result<Self, PatchesError> {
+    fn of(request: &RunRequest<'_>, run: u64) -> Result<Self, MakePatchesError> {
         let work = request.work;
         let dir = run_directory(work, run)?;
         if let Ok(Some(text)) = read_bounded(&dir, BEFORE, LARGEST_BEFORE)?
@@ -334,7 +335,7 @@ fn published_ids(depot: &Path) -> BTreeSet<String> {
     index.iter().flat_map(DepotIndex::patches).map(|patch| patch.id.clone()).collect()
 }
 
-fn make_patches_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell: Tell<'_>) {
+fn make_patches_of_run(request: &RunRequest<'_>, outcome: &mut BulkRunOutcome, tell: Tell<'_>) {
     let ended = &mut outcome.ended;
     let Some(patches) = request.patches.filter(|_| ended.report.set.is_some()) else { return };
     let made = PatchesBefore::of(request, ended.report.run).and_then(|before| {
@@ -355,7 +356,7 @@ fn make_patches_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell:
         Ok((before, mut made)) => {
             ended.are_patches_whole = made.failed == 0 && made.refused.is_none();
             if let Some(refused) = &made.refused {
-                tell(RunEvent::Note(&format!("{refused}; nothing is published")));
+                tell(BulkRunEvent::Note(&format!("{refused}; nothing is published")));
             } else {
                 match (patches.publish)(&made) {
                     Ok(Some(mut published)) => {
@@ -367,28 +368,30 @@ fn make_patches_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell:
                     }
                     Ok(None) => {}
                     Err(reason) => {
-                        tell(RunEvent::Note(&reason));
+                        tell(BulkRunEvent::Note(&reason));
                         ended.are_patches_whole = false;
                     }
                 }
             }
             ended.report.patches = Some(made.report);
         }
-        Err(PatchesError::NothingReleased) => {
-            tell(RunEvent::Note("no set is released: there are no patches"));
+        Err(MakePatchesError::NothingReleased) => {
+            tell(BulkRunEvent::Note("no set is released: there are no patches"));
         }
-        Err(PatchesError::Interrupted(signal) | PatchesError::Delta(DeltaError::Interrupted(signal))) => {
+        Err(
+            MakePatchesError::Interrupted(signal) | MakePatchesError::Delta(DeltaError::Interrupted(signal)),
+        ) => {
             ended.interrupted = Some(signal);
         }
         Err(error) => {
-            tell(RunEvent::Note(&format!("no patches were made: {error}")));
+            tell(BulkRunEvent::Note(&format!("no patches were made: {error}")));
             ended.patches_error = Some(error);
         }
     }
 }
 
 /// Uploads the set if configured. Only the report shows a failure.
-fn upload_set_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell: Tell<'_>) {
+fn upload_set_of_run(request: &RunRequest<'_>, outcome: &mut BulkRunOutcome, tell: Tell<'_>) {
     let ended = &mut outcome.ended;
     let set = ended.report.set.as_ref().filter(|_| request.work.conf.upload_command.is_some());
     let Some(set) = set.filter(|_| ended.interrupted.is_none()) else { return };
@@ -408,7 +411,7 @@ fn upload_set_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell: T
         Err(error) => UploadReport { error: Some(error.to_string()), ..UploadReport::default() },
     };
     if let Some(error) = &report.error {
-        tell(RunEvent::Note(&format!(
+        tell(BulkRunEvent::Note(&format!(
             "the set was not uploaded: {error}; `patchadm bulk upload` tries again"
         )));
         ended.is_handed_on = false;
@@ -417,14 +420,18 @@ fn upload_set_of_run(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell: T
 }
 
 /// True for packages that must not be distributed, directly or because of a dependency.
-fn restricted(outcome: &RunOutcome) -> Vec<bool> {
-    let own: Vec<bool> = outcome.records.iter().map(Record::is_restricted).collect();
+fn restricted(outcome: &BulkRunOutcome) -> Vec<bool> {
+    let own: Vec<bool> = outcome.records.iter().map(RecipeRecord::is_restricted).collect();
     let graph = outcome.resolution.graph();
     let needs: Vec<Vec<u32>> = graph.indices().map(|index| graph.needs(index).to_vec()).collect();
     restricted_subset(&own, &needs)
 }
 
-fn write_files(request: &RunRequest<'_>, outcome: &RunOutcome, restricted: &[bool]) -> Result<(), RunError> {
+fn write_files(
+    request: &RunRequest<'_>,
+    outcome: &BulkRunOutcome,
+    restricted: &[bool],
+) -> Result<(), RunError> {
     let work = request.work;
     let report = &outcome.ended.report;
     let dir = run_directory(work, report.run)?;
@@ -454,11 +461,11 @@ fn write_files(request: &RunRequest<'_>, outcome: &RunOutcome, restricted: &[boo
 fn deliver_report(request: &RunRequest<'_>, report: &RunReport, tell: Tell<'_>) -> bool {
     let mut is_done = true;
     if let Err(error) = send_report(request.work, report.run) {
-        tell(RunEvent::Note(&error.to_string()));
+        tell(BulkRunEvent::Note(&error.to_string()));
         is_done = false;
     }
     if let Err(error) = copy_report(request.work, report) {
-        tell(RunEvent::Note(&error.to_string()));
+        tell(BulkRunEvent::Note(&error.to_string()));
         is_done = false;
     }
     is_done
@@ -471,25 +478,25 @@ const LARGEST_POLLED: u64 = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Polled {
     run: u64,
-    poll: Digest,
+    poll: Blake3Digest,
 }
 
 /// Runs the configured command before reading the tree. A signal ends it and the run.
-fn poll(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<Digest>, RunError> {
+fn poll(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<Blake3Digest>, RunError> {
     let work = request.work;
     let Some(words) = work.conf.poll.as_deref() else { return Ok(None) };
     match (output_digest("poll", words, Some(&work.path), request.interrupt), (request.interrupt)()) {
         (Ok(poll), _) => Ok(Some(poll)),
-        (Err(_), Some(signal)) => Err(ScanError::Interrupted(signal).into()),
+        (Err(_), Some(signal)) => Err(TreeScanError::Interrupted(signal).into()),
         (Err(reason), None) => {
-            tell(RunEvent::Note(&format!("{reason}: it counts as a change")));
+            tell(BulkRunEvent::Note(&format!("{reason}: it counts as a change")));
             Ok(None)
         }
     }
 }
 
 /// Stores the digest of the command's output after the run.
-fn keep_polled(work: &Work, run: u64, poll: Option<Digest>) -> Result<(), RootError> {
+fn keep_polled(work: &BulkWork, run: u64, poll: Option<Blake3Digest>) -> Result<(), RootError> {
     let dir = work.directory(SCAN)?;
     match poll.and_then(|poll| serde_json::to_vec(&Polled { run, poll }).ok()) {
         Some(bytes) => dir.replace_file(PROGRAM, POLLED, &bytes, Mode::of(0o644)),
@@ -497,7 +504,7 @@ fn keep_polled(work: &Work, run: u64, poll: Option<Digest>) -> Result<(), RootEr
     }
 }
 
-fn read_polled(work: &Work) -> Result<Option<Polled>, RootError> {
+fn read_polled(work: &BulkWork) -> Result<Option<Polled>, RootError> {
     let dir = work.directory(SCAN)?;
     let bytes = dir.read_regular(POLLED, LARGEST_POLLED)?.unwrap_or_default();
     Ok(serde_json::from_slice(&bytes).ok())

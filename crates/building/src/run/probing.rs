@@ -10,8 +10,8 @@ use patchadm_bulk_values::slots::SlotTable;
 use patchadm_rootfs::{Dir, RootError, random};
 use patchadm_svr4::package::Mode;
 
-use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::slot_command::{SlotCommand, cancel_job};
+use super::{BulkRunEvent, RunError, RunRequest, Tell};
 use crate::keys::{driver_digests, machine_type};
 use crate::task::{PROBE_PROCESS, VERSION};
 use crate::work::PROGRAM;
@@ -186,12 +186,12 @@ pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Slot
             Ok(None) => continue,
             Ok(Some(reason)) => {
                 let note = format!("slot {}: {reason}: every sandbox gets a copy of its tree", slot.name);
-                tell(RunEvent::Note(&note));
+                tell(BulkRunEvent::Note(&note));
                 continue;
             }
             Err(misfit) => misfit,
         };
-        tell(RunEvent::Note(&format!("slot {} is left out: {misfit}", slot.name)));
+        tell(BulkRunEvent::Note(&format!("slot {} is left out: {misfit}", slot.name)));
         table.leave_out(number, misfit.to_string());
         misfits.push((slot.name.as_str(), misfit));
     }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk_values::journal::{PackageState, RunEnd, StateCounts};
+use patchadm_bulk_values::journal::{BuildState, BulkRunEnd, StateCounts};
 use patchadm_bulk_values::report::RunPlatform;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 
-use super::request::RunError;
-use crate::platform::read_platform;
+use super::RunError;
+use crate::report_files::read_platform;
 use crate::runs::{find_run, read_journal};
-use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
+use crate::work::{BulkWork, PROGRAM, RUNS, numbered_directories};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunStatus {
@@ -42,7 +42,7 @@ pub struct InterruptedRun {
 }
 
 /// Reads a run, or the last one.
-pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, RunError> {
+pub fn read_status(work: &BulkWork, run: Option<u64>) -> Result<Option<RunStatus>, RunError> {
     // Checked first: a run that ends meanwhile has an end in its journal.
     let is_locked = work.is_locked()?;
     let runs = work.directory(RUNS)?;
@@ -55,14 +55,14 @@ pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, R
     let read = read_journal(&runs, run)?.map_err(|error| RunError::damaged_journal(work, run, error))?;
     Ok(read.map(|(state, _)| {
         let ended = match &state.end {
-            RunEnd::Unfinished => None,
-            RunEnd::Ended { at, .. } | RunEnd::Abandoned { at } => Some(at.clone()),
+            BulkRunEnd::Unfinished => None,
+            BulkRunEnd::Ended { at, .. } | BulkRunEnd::Abandoned { at } => Some(at.clone()),
         };
         let goes_on = ended.is_none() && is_locked && Some(run) == last;
         let is_interrupted = ended.is_none() && !goes_on;
         let mut counts = state.counts();
-        if is_interrupted && let Some(running) = counts.remove(&PackageState::Running) {
-            *counts.entry(PackageState::Open).or_default() += running;
+        if is_interrupted && let Some(running) = counts.remove(&BuildState::Running) {
+            *counts.entry(BuildState::Open).or_default() += running;
         }
         let interrupted = is_interrupted.then(|| InterruptedRun {
             packages: state.running.keys().cloned().collect(),

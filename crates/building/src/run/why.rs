@@ -1,18 +1,17 @@
 //! Reasons for a package's state: dependencies, and inputs changed since its last success.
 
-use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
+use patchadm_bulk_values::journal::{BuildState, PackageOutcome};
 use patchadm_bulk_values::resolve::ResolvedState;
-use patchadm_bulk_values::result::{Digest, InputDifference, Key, KeyInputs};
+use patchadm_bulk_values::result::{Blake3Digest, InputDifference, KeyInputs, ResultKey};
 use serde::Serialize;
 
-use super::decision::{DecisionInput, inputs_of_success};
-use super::foresight::{Fate, Foresight, named_inputs};
+use super::RunError;
+use super::decision::{BuildDecisionInput, Foresight, PredictedOutcome, inputs_of_success, named_inputs};
 use super::journal::{KnownRuns, known_runs};
-use super::request::RunError;
 use crate::driver::Driver;
 use crate::pool::Pool;
-use crate::tree::KnownTree;
-use crate::work::Work;
+use crate::tree::ResolvedTree;
+use crate::work::BulkWork;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NeededPackage {
@@ -20,16 +19,16 @@ pub struct NeededPackage {
     pub pattern: String,
     /// `None` without a match.
     pub package: Option<String>,
-    pub state: Option<PackageState>,
+    pub state: Option<BuildState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageReasons {
     pub package: String,
     /// In the last run that reached it.
-    pub state: PackageState,
+    pub state: BuildState,
     /// The current key, else that of the last run; `None` if it never got one.
-    pub key: Option<Key>,
+    pub key: Option<ResultKey>,
     pub reason: String,
     /// In the order of its record.
     pub needs: Vec<NeededPackage>,
@@ -43,14 +42,14 @@ pub struct PackageReasons {
 
 /// Explains a package's state. Trusts the last scan, but reads the recipe's files.
 pub fn why(
-    work: &Work,
-    (driver, base): (&Driver, Digest),
-    tree: &KnownTree,
+    work: &BulkWork,
+    (driver, base): (&Driver, Blake3Digest),
+    tree: &ResolvedTree,
     package: u32,
 ) -> Result<PackageReasons, RunError> {
     let known = known_runs(work, false)?;
     let pool = Pool::open(&work.conf.pool)?;
-    let input = DecisionInput {
+    let input = BuildDecisionInput {
         conf: &work.conf,
         records: &tree.records,
         resolution: &tree.resolution,
@@ -81,7 +80,7 @@ pub fn why(
 
 struct PackageStory<'a> {
     id: &'a str,
-    tree: &'a KnownTree,
+    tree: &'a ResolvedTree,
     known: &'a KnownRuns,
     pool: &'a Pool,
     foresight: &'a Foresight<'a>,
@@ -95,26 +94,29 @@ impl PackageStory<'_> {
         of_last.or_else(|| self.known.outcomes.get(&name).map(|(_, outcome)| outcome))
     }
 
-    fn state(&self, package: u32) -> PackageState {
+    fn state(&self, package: u32) -> BuildState {
         let name = self.tree.pkgname(package);
         if self.known.unfinished().is_some_and(|(state, _)| state.running.contains_key(&name)) {
-            return PackageState::Running;
+            return BuildState::Running;
         }
         match (self.tree.resolution.state(package), self.outcome(package)) {
-            (Some(ResolvedState::Prefailed(_)), _) => PackageState::Prefailed,
-            (Some(ResolvedState::IndirectPrefailed(_)), None) => PackageState::IndirectPrefailed,
+            (Some(ResolvedState::Prefailed(_)), _) => BuildState::Prefailed,
+            (Some(ResolvedState::IndirectPrefailed(_)), None) => BuildState::IndirectPrefailed,
             (_, Some(outcome)) => outcome.state,
-            (_, None) => PackageState::Open,
+            (_, None) => BuildState::Open,
         }
     }
 
     /// Returns the current key, and the differences from the last success with another key.
-    fn key_and_differences(&self, package: u32) -> Result<(Option<Key>, Vec<InputDifference>), RunError> {
+    fn key_and_differences(
+        &self,
+        package: u32,
+    ) -> Result<(Option<ResultKey>, Vec<InputDifference>), RunError> {
         let result = self.foresight.results.get(&package).map(|entry| &entry.result.inputs);
         let inputs: Option<&KeyInputs> = match self.foresight.fates.get(&package) {
-            Some(Fate::Result) => result,
-            Some(Fate::Task(task)) => Some(&task.inputs),
-            Some(Fate::Remembered { inputs, .. }) => Some(inputs),
+            Some(PredictedOutcome::Result) => result,
+            Some(PredictedOutcome::Task(task)) => Some(&task.inputs),
+            Some(PredictedOutcome::Remembered { inputs, .. }) => Some(inputs),
             _ => None,
         };
         let Some(inputs) = inputs else {
@@ -125,14 +127,14 @@ impl PackageStory<'_> {
         Ok((Some(key), before.map(|before| inputs.differences_from(&before)).unwrap_or_default()))
     }
 
-    fn success_with_another_key(&self, package: u32, key: &Key) -> Option<&Key> {
+    fn success_with_another_key(&self, package: u32, key: &ResultKey) -> Option<&ResultKey> {
         let name = self.tree.pkgname(package);
         let last = self.known.success(&name)?;
         if last != key {
             return Some(last);
         }
         // A package that was not rebuilt had no reason for it.
-        let was_built = self.outcome(package).is_some_and(|outcome| outcome.state == PackageState::Done);
+        let was_built = self.outcome(package).is_some_and(|outcome| outcome.state == BuildState::Done);
         self.known.earlier_success(&name).filter(|_| was_built)
     }
 
@@ -151,7 +153,7 @@ impl PackageStory<'_> {
         let why = self.foresight.why(package)?;
         let entry = self.foresight.results.get(&package);
         Ok(match self.foresight.fates.get(&package).zip(Some(entry)) {
-            Some((Fate::Result, Some(entry))) => {
+            Some((PredictedOutcome::Result, Some(entry))) => {
                 let of_run = if entry.result.work == self.id {
                     format!("run {}", entry.result.run)
                 } else {
@@ -165,8 +167,10 @@ impl PackageStory<'_> {
                     format!("it was built in {of_run}, since this had changed: {}", named_inputs(differs))
                 }
             }
-            Some((Fate::Task(_) | Fate::First, _)) => format!("the next run builds it: {why}"),
-            Some((Fate::After(_), _)) => format!("the next run may build it: {why}"),
+            Some((PredictedOutcome::Task(_) | PredictedOutcome::First, _)) => {
+                format!("the next run builds it: {why}")
+            }
+            Some((PredictedOutcome::After(_), _)) => format!("the next run may build it: {why}"),
             _ => why,
         })
     }

@@ -1,7 +1,6 @@
 //! Sandboxes: a clean environment for one command, and its supervision.
 
 mod layers;
-mod log;
 mod usage;
 mod watch;
 
@@ -12,10 +11,9 @@ pub(crate) use layers::{
     INSTALLER, enclosure_of_work, environment, installer, installer_path, make_temporary_directories,
     network_files,
 };
-pub(crate) use log::phase_of;
-pub use log::{PHASE_LINE, TaskLog};
 pub(crate) use usage::space_of;
 pub use watch::{
-    SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, UsageMeasure, no_input, run_watched,
+    PHASE_LINE, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog, UsageMeasure,
+    no_input, run_watched,
 };
-pub(crate) use watch::{TaskGrowth, lost};
+pub(crate) use watch::{TaskGrowth, lost, phase_of};

@@ -177,7 +177,7 @@ fn memory_of(process: u32) -> (u64, u64) {
     ["RssAnon:", "RssShmem:"].map(|name| kilobytes(name).unwrap_or_default() * 1024).into()
 }
 
-type FileId = (u64, u64);
+type DeviceInode = (u64, u64);
 
 /// File systems in memory, by their statfs(2) type.
 const OF_MEMORY: [i64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
@@ -193,8 +193,8 @@ const SEGMENT: &str = "/SYSV";
 /// Unlinked disk files and memory files of processes, each once, with sizes.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
-    disk: BTreeMap<FileId, u64>,
-    memory: BTreeMap<FileId, u64>,
+    disk: BTreeMap<DeviceInode, u64>,
+    memory: BTreeMap<DeviceInode, u64>,
 }
 
 impl OpenFiles {
@@ -297,7 +297,7 @@ fn lines_of(path: &Path) -> impl Iterator<Item = Vec<u8>> {
     file.into_iter().flat_map(|file| file.split(b'\n').map_while(Result::ok))
 }
 
-fn id(mapped: &MappedFile<'_>) -> FileId {
+fn id(mapped: &MappedFile<'_>) -> DeviceInode {
     (rustix::fs::makedev(mapped.device.0, mapped.device.1), mapped.number)
 }
 

@@ -1,22 +1,21 @@
-//! Supervises a command in a sandbox: logs its output, and ends it above a limit.
+//! Supervises a command in a sandbox: logs its output up to a limit, and ends the command above one.
 
 use std::fs::File;
-use std::io;
-use std::io::{PipeReader, Read as _};
+use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::conf::{LimitName, Limits};
 use patchadm_core::namespaces::{Enclosure, EnclosureEnd, EnclosureError, EnclosureProcess};
+use patchadm_rootfs::{Dir, RootError, WritableFile};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::log::TaskLog;
 use super::usage::{OpenFiles, ProcessUsage, SegmentLists, UsedSpace, space_of, space_up_to, usage_below};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
-use crate::space::FreeSpace;
+use crate::space::{RoomWatch, WritableSpace};
 
 const LOOK_AT_PROCESSES: Duration = Duration::from_millis(200);
 
@@ -163,7 +162,7 @@ pub fn run_watched(
         None => (None, OwnedFd::from(theirs.try_clone()?)),
     };
     // Existing files do not count.
-    let free = FreeSpace::of_all(watch.written);
+    let free = WritableSpace::of_all(watch.written);
     let is_watched = limits.disk.is_some() || watch.gives_way.is_some();
     let before = if is_watched { space_of(watch.written).bytes } else { 0 };
     let theirs = (OwnedFd::from(theirs), their_errors);
@@ -173,7 +172,7 @@ pub fn run_watched(
         rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK).map_err(io::Error::from)?;
     }
     let disk = DiskLooks::begin(before, free);
-    let mut watcher = Watcher::of(limits, process, (Some(output), errors), disk);
+    let mut watcher = SandboxWatcher::of(limits, process, (Some(output), errors), disk);
     let followed = watcher.follow(log, watch);
     let mut ended = watcher.end(followed, watch.group)?;
     // A quick command, or one that hits its file size limit, may end before the first disk check.
@@ -191,7 +190,7 @@ pub fn run_watched(
     Ok(ended)
 }
 
-struct Watcher<'a> {
+struct SandboxWatcher<'a> {
     limits: &'a SandboxLimits,
     process: EnclosureProcess,
     output: Option<PipeReader>,
@@ -206,7 +205,7 @@ struct Watcher<'a> {
     peak_memory: u64,
 }
 
-impl<'a> Watcher<'a> {
+impl<'a> SandboxWatcher<'a> {
     fn of(
         limits: &'a SandboxLimits,
         process: EnclosureProcess,
@@ -366,7 +365,7 @@ impl<'a> Watcher<'a> {
 
     fn look_at_disk(&mut self, watch: &SandboxWatch<'_>, processes: &[u32]) -> Option<StopCause> {
         let limit = self.limits.disk.or(watch.gives_way.map(|_| u64::MAX))?;
-        let (began, free) = (Instant::now(), FreeSpace::of_all(watch.written));
+        let (began, free) = (Instant::now(), WritableSpace::of_all(watch.written));
         if !self.disk.is_due(began, limit, free) {
             return None;
         }
@@ -422,21 +421,21 @@ struct DiskLooks {
     earliest: Instant,
     /// Used and free bytes at the last check.
     used: u64,
-    free: Option<FreeSpace>,
+    free: Option<WritableSpace>,
     /// Checks at least [`LOOK_AT_DISK`] apart; growth since the first is that of the last seconds.
     marks: [(Instant, u64); 2],
     was_scarce: bool,
 }
 
 impl DiskLooks {
-    fn begin(before: u64, free: Option<FreeSpace>) -> Self {
+    fn begin(before: u64, free: Option<WritableSpace>) -> Self {
         let now = Instant::now();
         let marks = [(now, 0); 2];
         Self { before, next: now + LOOK_AT_DISK, earliest: now, used: 0, free, marks, was_scarce: false }
     }
 
     /// True on schedule, or if the file system lost as much space as the limit leaves, or any while space is scarce.
-    fn is_due(&self, now: Instant, limit: u64, free: Option<FreeSpace>) -> bool {
+    fn is_due(&self, now: Instant, limit: u64, free: Option<WritableSpace>) -> bool {
         let is_urgent = || {
             let (Some(then), Some(free)) = (self.free, free) else { return false };
             let lost = then.bytes.saturating_sub(free.bytes);
@@ -451,21 +450,21 @@ impl DiskLooks {
         &mut self,
         now: Instant,
         took: Duration,
-        (used, free): (u64, Option<FreeSpace>),
+        (used, free): (u64, Option<WritableSpace>),
     ) -> Option<TaskGrowth> {
         let wait = took.saturating_mul(PART_OF_TIME).min(LONGEST_WITHOUT_LOOK);
         self.next = now + LOOK_AT_DISK.max(wait);
         // Checks for lost space take at most half of the time.
         self.earliest = now + took;
         (self.used, self.free) = (used, free);
-        let is_scarce = free.is_some_and(FreeSpace::is_scarce);
+        let is_scarce = free.is_some_and(WritableSpace::is_scarce);
         let was_scarce = std::mem::replace(&mut self.was_scarce, is_scarce);
         let [(_, used_before), newer] = self.marks;
         if now.saturating_duration_since(newer.0) >= LOOK_AT_DISK {
             self.marks = [newer, (now, used)];
         }
         let bytes = if is_scarce { used.saturating_sub(used_before) } else { 0 };
-        let is_decisive = was_scarce && free.is_some_and(FreeSpace::is_below_reserve);
+        let is_decisive = was_scarce && free.is_some_and(WritableSpace::is_below_reserve);
         (is_scarce || was_scarce).then_some(TaskGrowth { bytes, is_decisive })
     }
 }
@@ -504,6 +503,72 @@ pub fn no_input() -> io::Result<File> {
     Ok(File::from(null))
 }
 
+/// Followed by the name of a phase.
+pub const PHASE_LINE: &[u8] = b"===> phase: ";
+
+const LONGEST_PHASE: usize = 64;
+
+#[derive(Debug)]
+pub struct TaskLog {
+    file: WritableFile,
+    written: u64,
+    limit: Option<u64>,
+    /// The incomplete line, while it can become a phase line.
+    line: Vec<u8>,
+    room: Option<RoomWatch<Dir>>,
+}
+
+impl TaskLog {
+    /// `limit` is in bytes.
+    pub fn begin(file: WritableFile, limit: Option<u64>) -> Self {
+        Self { file, written: 0, limit, line: Vec::new(), room: None }
+    }
+
+    /// Returns the log of a file in this directory, whose file system keeps a reserve.
+    pub(crate) fn leaving_reserve(self, dir: &Dir) -> Result<Self, RootError> {
+        Ok(Self { room: Some(RoomWatch::begin(dir.again()?, 0)?), ..self })
+    }
+
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.written >= limit)
+    }
+
+    /// Adds output up to the limit, and calls `begins` for each new phase.
+    pub fn add(&mut self, bytes: &[u8], mut begins: impl FnMut(String)) -> Result<(), RootError> {
+        let room = self.limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit.saturating_sub(self.written)).unwrap_or(usize::MAX)
+        });
+        let kept = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
+        if let Some(room) = &mut self.room {
+            room.add(kept)?;
+        }
+        self.file.put(kept)?;
+        self.written += kept.len() as u64;
+        for piece in kept.split_inclusive(|&byte| byte == b'\n') {
+            let longest = PHASE_LINE.len() + LONGEST_PHASE + 1;
+            self.line.extend(piece.iter().take(longest.saturating_sub(self.line.len())));
+            if piece.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                if let Some(name) = phase_of(&line) {
+                    begins(name);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn phase_of(line: &[u8]) -> Option<String> {
+    let name = line.strip_prefix(PHASE_LINE)?.strip_suffix(b"\n")?;
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    ((1..=LONGEST_PHASE).contains(&name.len()) && name.iter().all(is_name))
+        .then(|| String::from_utf8_lossy(name).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -511,7 +576,7 @@ mod tests {
     #[test]
     fn lost_space_is_a_reason_to_look_at_the_disk_before_the_time() {
         const MIB: u64 = 1 << 20;
-        let free = |bytes: u64| Some(FreeSpace { bytes: bytes * MIB, total: 10_000 * MIB });
+        let free = |bytes: u64| Some(WritableSpace { bytes: bytes * MIB, total: 10_000 * MIB });
         let mut looks = DiskLooks::begin(0, free(5000));
         let (now, limit) = (looks.earliest, 1000 * MIB);
         assert!(!looks.is_due(now, limit, free(4500)), "it cannot be over its limit");
@@ -540,7 +605,7 @@ mod tests {
     #[test]
     fn the_growth_of_the_last_seconds_is_told_while_space_is_scarce_and_decides_below_the_reserve() {
         const MIB: u64 = 1 << 20;
-        let free = |bytes: u64| Some(FreeSpace { bytes: bytes * MIB, total: 10_000 * MIB });
+        let free = |bytes: u64| Some(WritableSpace { bytes: bytes * MIB, total: 10_000 * MIB });
         let mut looks = DiskLooks::begin(0, free(5_000));
         let began = looks.earliest;
         let mut look = |after: u64, used: u64, left: u64| {
@@ -568,5 +633,31 @@ mod tests {
         assert_eq!(look(Some("upper/tmp/a")), None);
         assert_eq!(look(Some("upper/tmp/b")).as_deref(), Some("upper/tmp/b"));
         assert_eq!(look(None), None);
+    }
+
+    fn log(limit: Option<u64>) -> (tempfile::TempDir, TaskLog) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Dir::of_host(dir.path()).unwrap().create(b"log").unwrap();
+        (dir, TaskLog::begin(file, limit))
+    }
+
+    #[test]
+    fn a_phase_is_found_wherever_its_line_is_cut() {
+        let (_dir, mut log) = log(None);
+        let mut phases = Vec::new();
+        for piece in ["a line\n===> ph", "ase: conf", "igure\n===> phase: x y\n", "  ===> phase: no\n"] {
+            log.add(piece.as_bytes(), |name| phases.push(name)).unwrap();
+        }
+        assert_eq!(phases, ["configure"]);
+    }
+
+    #[test]
+    fn a_log_keeps_all_up_to_its_limit_and_no_byte_more() {
+        let (dir, mut log) = log(Some(10));
+        log.add(b"12345678", |_| {}).unwrap();
+        assert!(!log.is_full());
+        log.add(b"90abcdef", |_| {}).unwrap();
+        assert!(log.is_full());
+        assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), b"1234567890");
     }
 }

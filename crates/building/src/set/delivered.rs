@@ -15,14 +15,14 @@ use crate::package_limits::{LARGEST_SETTINGS, is_settings, open_package};
 const BUFFER: usize = 64 << 10;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct DeliveredObjects {
+pub(crate) struct ArchivedObjects {
     pub(crate) delivery: Delivery,
     pub(crate) files: Vec<(ObjectPath, Arc<LibraryFile>)>,
     pub(super) names: Vec<(ObjectPath, ObjectPath)>,
     pub(super) settings: Vec<(ObjectPath, Vec<u8>)>,
 }
 
-impl DeliveredObjects {
+impl ArchivedObjects {
     /// A file that is no valid program or library needs nothing.
     pub(crate) fn read(file: &Path) -> Result<Self, SourceError> {
         let (source, image) = open_package(file)?;
@@ -122,7 +122,7 @@ impl DeliveredObjects {
 }
 
 type VisitFile<'a> =
-    dyn FnMut(&mut DeliveredObjects, (usize, &PackagePath), ObjectPath, &mut dyn Read) -> io::Result<()> + 'a;
+    dyn FnMut(&mut ArchivedObjects, (usize, &PackagePath), ObjectPath, &mut dyn Read) -> io::Result<()> + 'a;
 
 /// Reads a file without storing it. Returns the kept parts if it starts like an ELF file.
 fn streamed(mut keeper: PartsKeeper, data: &mut dyn Read) -> io::Result<Option<StreamedParts>> {
@@ -152,7 +152,7 @@ mod tests {
     fn the_settings_of_a_package_are_held_up_to_a_limit_and_never_cut() {
         let half = vec![b'#'; usize::try_from(LARGEST_SETTINGS / 2).unwrap()];
         let place = |name: &str| ObjectPath::new(format!("/etc/ld.so.conf.d/{name}").as_bytes()).unwrap();
-        let mut delivered = DeliveredObjects::default();
+        let mut delivered = ArchivedObjects::default();
         delivered.add_settings(place("one"), &mut &half[..]).unwrap();
         delivered.add_settings(place("two"), &mut &half[..]).unwrap();
         let refused = delivered.add_settings(place("three"), &mut &b"#"[..]).unwrap_err();
@@ -160,7 +160,7 @@ mod tests {
             refused.to_string(),
             "the settings of loaders have more than 65536 bytes: remove comments"
         );
-        let refused = DeliveredObjects::default().add_settings(place("endless"), &mut io::repeat(b'#'));
+        let refused = ArchivedObjects::default().add_settings(place("endless"), &mut io::repeat(b'#'));
         assert!(refused.is_err());
         assert_eq!(delivered.settings.len(), 2);
     }

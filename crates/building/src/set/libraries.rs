@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use patchadm_bulk_values::conf::Base;
+use patchadm_bulk_values::conf::BuildBase;
 use patchadm_bulk_values::report::{LeftOutPackage, UnmetLibrary};
 use patchadm_core::operation::libraries::{ScanRequest, read_facts, write_facts};
 use patchadm_inputs::path_glob::PathGlob;
@@ -15,11 +15,11 @@ use patchadm_libraries::{
 use patchadm_rootfs::{Dir, FileType, Interrupt, Root, RootError, Timestamp, cores, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-use super::delivered::DeliveredObjects;
+use super::delivered::ArchivedObjects;
 use super::selection::SetEntry;
 use super::{PACKAGES, SetError};
 use crate::object_places::{Delivery, ObjectPlaces, PathKind};
-use crate::work::Work;
+use crate::work::BulkWork;
 
 const MOST_ROUNDS: usize = 10;
 
@@ -34,7 +34,7 @@ pub(super) struct LackingPackages {
 ///
 /// Files for machines that the base does not support are data: nothing here runs them.
 pub(super) fn leave_out_lacking(
-    entries: &mut Vec<(SetEntry, DeliveredObjects)>,
+    entries: &mut Vec<(SetEntry, ArchivedObjects)>,
     base: &BaseLibraries<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<LackingPackages, SetError> {
@@ -69,7 +69,7 @@ pub(super) fn leave_out_lacking(
 pub(super) fn read_delivered(
     entries: &[SetEntry],
     interrupt: Interrupt<'_>,
-) -> Result<Vec<DeliveredObjects>, SetError> {
+) -> Result<Vec<ArchivedObjects>, SetError> {
     let files: Vec<(usize, PathBuf)> = entries
         .iter()
         .enumerate()
@@ -77,7 +77,7 @@ pub(super) fn read_delivered(
         .filter(|(_, file)| file.path.starts_with(PACKAGES))
         .map(|(number, file)| (number, file.directory.join(&file.name)))
         .collect();
-    let mut delivered: Vec<DeliveredObjects> = entries.iter().map(|_| DeliveredObjects::default()).collect();
+    let mut delivered: Vec<ArchivedObjects> = entries.iter().map(|_| ArchivedObjects::default()).collect();
     for ((number, _), read) in files.iter().zip(read_files(&files, interrupt)) {
         if let Some(of_entry) = delivered.get_mut(*number) {
             of_entry.add_all(read?);
@@ -89,12 +89,12 @@ pub(super) fn read_delivered(
 fn read_files<K: Sync>(
     files: &[(K, PathBuf)],
     interrupt: Interrupt<'_>,
-) -> Vec<Result<DeliveredObjects, SetError>> {
+) -> Vec<Result<ArchivedObjects, SetError>> {
     side_by_side(cores(), files.len(), || {
         |at: usize| match (interrupt(), files.get(at)) {
             (Some(signal), _) => Err(SetError::Interrupted(signal)),
-            (None, Some((_, file))) => DeliveredObjects::read(file).map_err(SetError::from),
-            (None, None) => Ok(DeliveredObjects::default()),
+            (None, Some((_, file))) => ArchivedObjects::read(file).map_err(SetError::from),
+            (None, None) => Ok(ArchivedObjects::default()),
         }
     })
 }
@@ -113,7 +113,7 @@ pub(crate) fn unmet_in_files(
 }
 
 fn unmet_in(
-    delivered: Vec<(&str, DeliveredObjects)>,
+    delivered: Vec<(&str, ArchivedObjects)>,
     base: &BaseLibraries<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<Vec<UnmetLibrary>, SetError> {
@@ -131,7 +131,7 @@ pub(crate) struct FoundLibrary<'a> {
 }
 
 pub(crate) fn found_libraries<'a>(
-    delivered: Vec<(&'a str, DeliveredObjects)>,
+    delivered: Vec<(&'a str, ArchivedObjects)>,
     base: &BaseLibraries<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<Vec<FoundLibrary<'a>>, SetError> {
@@ -171,7 +171,7 @@ struct InstalledSet<'a> {
 impl<'a> InstalledSet<'a> {
     fn of(
         base: &ScannedBase,
-        delivered: Vec<(&'a str, DeliveredObjects)>,
+        delivered: Vec<(&'a str, ArchivedObjects)>,
         interrupt: Interrupt<'_>,
     ) -> Result<Self, SetError> {
         let ScannedBase { root, is_directory, tree } = base;
@@ -277,7 +277,7 @@ const PROGRAM: &str = "base-facts";
 
 /// Programs and libraries of the base, scanned once on first use.
 pub(crate) struct BaseLibraries<'a> {
-    work: &'a Work,
+    work: &'a BulkWork,
     interrupt: Interrupt<'a>,
     scanned: OnceLock<ScannedBase>,
 }
@@ -290,7 +290,7 @@ pub(super) struct ScannedBase {
 }
 
 impl<'a> BaseLibraries<'a> {
-    pub(crate) fn new(work: &'a Work, interrupt: Interrupt<'a>) -> Self {
+    pub(crate) fn new(work: &'a BulkWork, interrupt: Interrupt<'a>) -> Self {
         Self { work, interrupt, scanned: OnceLock::new() }
     }
 
@@ -305,12 +305,12 @@ impl<'a> BaseLibraries<'a> {
 
 impl ScannedBase {
     /// Reads only files changed since the last scan.
-    fn scan(work: &Work, interrupt: Interrupt<'_>) -> Result<Self, SetError> {
+    fn scan(work: &BulkWork, interrupt: Interrupt<'_>) -> Result<Self, SetError> {
         let (path, of_host): (&Path, &[PathBuf]) = match &work.conf.base {
-            Base::Directory(path) => (path, &[]),
-            Base::Host(paths) => (Path::new("/"), paths),
+            BuildBase::Directory(path) => (path, &[]),
+            BuildBase::Host(paths) => (Path::new("/"), paths),
         };
-        let is_directory = matches!(work.conf.base, Base::Directory(_));
+        let is_directory = matches!(work.conf.base, BuildBase::Directory(_));
         let root = Root::open(path)?;
         let skip = if is_directory { Vec::new() } else { beside(&root, of_host)? };
         let entered: Vec<ObjectPath> = of_host

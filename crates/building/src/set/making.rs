@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_bulk_values::conf::SetOnFailure;
-use patchadm_bulk_values::report::{LeftOutPackage, SetReport, SharedPath};
+use patchadm_bulk_values::report::{LeftOutPackage, ReportedSet, SharedPath};
 use patchadm_bulk_values::result::KeyInputs;
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::ObjectPath;
 
-use super::delivered::DeliveredObjects;
+use super::delivered::ArchivedObjects;
 use super::libraries::{BaseLibraries, leave_out_lacking, read_delivered};
 use super::publishing::{LARGEST_MANIFEST, ManifestRoom, publish_within, set_behind};
 use super::selection::{EarlierSet, SetEntry, earlier_versions, leave_out_needy, must_suffice, select};
@@ -18,23 +18,23 @@ use crate::pool::Pool;
 use crate::shared_paths::{
     BaseConflict, OF_BASE, conflict_with_base, conflicts, delivery_of, disputed_places,
 };
-use crate::work::Work;
+use crate::work::BulkWork;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeSet {
-    pub report: SetReport,
+    pub report: ReportedSet,
     /// Only the first package of each path is in the set.
     pub shared_paths: Vec<SharedPath>,
 }
 
 /// The caller holds the locks of the working directory and the pool.
-pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, SetRefusal>, SetError> {
+pub fn make_set(work: &BulkWork, input: &SetInput<'_>) -> Result<Result<MadeSet, SetRefusal>, SetError> {
     make_set_within(work, input, LARGEST_MANIFEST)
 }
 
 /// Limits the size of the manifest, so that it can be read again.
 pub(super) fn make_set_within(
-    work: &Work,
+    work: &BulkWork,
     input: &SetInput<'_>,
     most: u64,
 ) -> Result<Result<MadeSet, SetRefusal>, SetError> {
@@ -51,7 +51,7 @@ pub(super) fn make_set_within(
     };
     let delivered = read_delivered(&entries, input.interrupt)?;
     let base = root_of_base(&work.conf.base)?;
-    let packages_of = |delivered: &DeliveredObjects| delivered.delivery.packages.clone();
+    let packages_of = |delivered: &ArchivedObjects| delivered.delivery.packages.clone();
     let selected: BTreeSet<String> = delivered.iter().flat_map(packages_of).collect();
     let mut apart = apart((entries, delivered), base.as_ref(), previous.as_ref(), input.interrupt)?;
     let room = ManifestRoom::new(input, most);
@@ -83,7 +83,7 @@ pub(super) fn make_set_within(
     }
     publish_within(work, input, &entries, most)?;
     let kept = entries.iter().filter(|entry| entry.is_kept);
-    let report = SetReport {
+    let report = ReportedSet {
         run: input.run,
         packages: entries.len() as u64,
         kept: kept.map(|entry| format!("{} (run {})", entry.package, entry.run)).collect(),
@@ -93,13 +93,13 @@ pub(super) fn make_set_within(
     Ok(Ok(MadeSet { report, shared_paths }))
 }
 
-type ApartEntries = (Vec<(SetEntry, DeliveredObjects)>, Vec<SharedPath>, Vec<LeftOutPackage>);
+type ApartEntries = (Vec<(SetEntry, ArchivedObjects)>, Vec<SharedPath>, Vec<LeftOutPackage>);
 
 /// Removes packages that deliver another one's path, or a link in place of its directory. Preference, in order: the
 /// package with the path in the previous set (or alone with its directory), one of that set, one without the link, the
 /// first location in byte order.
 fn apart(
-    (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
+    (entries, delivered): (Vec<SetEntry>, Vec<ArchivedObjects>),
     base: Option<&Root>,
     previous: Option<&EarlierSet>,
     interrupt: Interrupt<'_>,
@@ -145,7 +145,7 @@ fn apart(
 
 /// Removes locations with the largest manifest shares until the rest fits; among equals the last in byte order.
 fn leave_out_too_large(
-    entries: &mut Vec<(SetEntry, DeliveredObjects)>,
+    entries: &mut Vec<(SetEntry, ArchivedObjects)>,
     room: &ManifestRoom<'_>,
 ) -> Vec<LeftOutPackage> {
     let mut shares: BTreeMap<String, u64> = BTreeMap::new();
@@ -173,7 +173,7 @@ fn keep_earlier(
     room: &ManifestRoom<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<ApartEntries, SetError> {
-    let (mut entries, mut delivered): (Vec<SetEntry>, Vec<DeliveredObjects>) = stay.into_iter().unzip();
+    let (mut entries, mut delivered): (Vec<SetEntry>, Vec<ArchivedObjects>) = stay.into_iter().unzip();
     let mut earlier = earlier_versions(&entries, &left_out, previous);
     earlier.sort_by_cached_key(|entry| room.share(entry));
     let mut length: u64 = entries.iter().map(|entry| room.share(entry)).sum();
@@ -198,7 +198,7 @@ fn keep_earlier(
 
 /// Removes packages that depend on a selected package without a version in the set.
 fn leave_out_dependents(
-    entries: &mut Vec<(SetEntry, DeliveredObjects)>,
+    entries: &mut Vec<(SetEntry, ArchivedObjects)>,
     selected: &BTreeSet<String>,
 ) -> Vec<LeftOutPackage> {
     let mut there: HashMap<&str, usize> = HashMap::new();
@@ -243,7 +243,7 @@ fn leave_out_dependents(
 
 /// Removes packages that conflict with the base, then those that conflict with each other.
 fn apart_from_base(
-    (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
+    (entries, delivered): (Vec<SetEntry>, Vec<ArchivedObjects>),
     of_base: &BTreeMap<usize, BaseConflict>,
     (base, previous): (Option<&Root>, Option<&EarlierSet>),
     interrupt: Interrupt<'_>,
@@ -268,7 +268,7 @@ fn apart_from_base(
 
 /// A package's claim to a shared path, the best one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
+enum PathClaim {
     /// It had a disputed place in the previous set, and takes none from others.
     Held,
     /// It was in the previous set.
@@ -357,10 +357,10 @@ impl DisputedPlaces {
     }
 
     /// The second value is true if the package has a non-directory in place of another one's directory.
-    fn claim(&self, entry: &SetEntry, objects: &[PlacedObject]) -> (Claim, bool) {
+    fn claim(&self, entry: &SetEntry, objects: &[PlacedObject]) -> (PathClaim, bool) {
         let (mut claim, mut is_in_the_way) = (None, false);
         if entry.is_for_others {
-            return (Claim::ForOthers, false);
+            return (PathClaim::ForOthers, false);
         }
         for PlacedObject { place, kind, .. } in objects {
             let Some(has_directory) = self.places.get(place) else { continue };
@@ -370,13 +370,13 @@ impl DisputedPlaces {
                 held.iter().partition(|(location, _)| *location == entry.location);
             let had_it = own.iter().any(|(_, before)| before == kind);
             if !had_it && others.iter().any(|(_, before)| !before.goes_with(*kind)) {
-                return (Claim::Takes, is_in_the_way);
+                return (PathClaim::Takes, is_in_the_way);
             }
             if !own.is_empty() {
-                claim = Some(Claim::Held);
+                claim = Some(PathClaim::Held);
             }
         }
-        let in_set = if self.in_set.contains(&entry.location) { Claim::InSet } else { Claim::New };
+        let in_set = if self.in_set.contains(&entry.location) { PathClaim::InSet } else { PathClaim::New };
         (claim.unwrap_or(in_set), is_in_the_way)
     }
 }

@@ -5,34 +5,37 @@
 mod delivered;
 mod libraries;
 mod making;
-mod manifest;
 mod publishing;
 mod selection;
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use patchadm_bulk_values::journal::PackageState;
+use patchadm_bulk_values::journal::BuildState;
+use patchadm_bulk_values::result::ResultKey;
 use patchadm_core::operation::libraries::ScanError;
+use patchadm_inputs::sha256::Sha256Sum;
+use patchadm_inputs::sign::{Manifest, ManifestEntry, ManifestForm};
 use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-use crate::first_names::first_names;
+use crate::name_list::first_names;
 use crate::pool::PoolEntry;
-use crate::work::{Work, numbered_directories};
+use crate::work::{BulkWork, numbered_directories};
 
-pub(crate) use delivered::DeliveredObjects;
+pub(crate) use delivered::ArchivedObjects;
 pub(crate) use libraries::{BaseLibraries, found_libraries, unmet_in_files};
 pub use making::{MadeSet, make_set};
-pub use manifest::{SetFile, SetManifest};
 pub(crate) use publishing::{LARGEST_MANIFEST, name_holders, put_file, read_set, verify_set};
-pub use publishing::{ReleaseError, ReleasedSet, release};
+pub use publishing::{ReleasedSet, SetReleaseError, release};
 pub(crate) use selection::EarlierSet;
 
 #[derive(Clone, Debug)]
 pub struct SetPackage<'a> {
     pub package: &'a str,
     pub location: &'a str,
-    pub state: PackageState,
+    pub state: BuildState,
     /// `None` without a result.
     pub entry: Option<PoolEntry>,
     /// Must not be distributed.
@@ -107,12 +110,12 @@ pub(crate) const PACKAGES: &str = "packages";
 pub(crate) const FILES: &str = "files";
 
 /// Sorted.
-pub fn set_numbers(work: &Work) -> Result<Vec<u64>, RootError> {
+pub fn set_numbers(work: &BulkWork) -> Result<Vec<u64>, RootError> {
     numbered_directories(&work.directory(SETS)?)
 }
 
 /// Returns the set behind the link `current` or `released`.
-pub fn set_of_link(work: &Work, link: &str) -> Result<Option<u64>, RootError> {
+pub fn set_of_link(work: &BulkWork, link: &str) -> Result<Option<u64>, RootError> {
     number_behind(&work.directory(SETS)?, link)
 }
 
@@ -130,6 +133,132 @@ pub(super) fn number_behind(sets: &Dir, link: &str) -> Result<Option<u64>, RootE
     }
     let target = sets.read_link(link.as_bytes())?;
     Ok(std::str::from_utf8(&target).ok().and_then(|target| target.parse().ok()))
+}
+
+pub(crate) const MANIFEST: &str = "MANIFEST";
+
+const FROM: &str = "# from ";
+const RESTRICTED: &str = "# restricted ";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetFile {
+    /// The run whose set got the file first.
+    pub run: u64,
+    pub key: ResultKey,
+    pub package: String,
+    pub location: String,
+    /// Must not be distributed.
+    pub is_restricted: bool,
+    pub sum: Sha256Sum,
+}
+
+/// The manifest of a set: SHA-256 sums in the format of patch manifests, and the origin of each file.
+///
+/// ```text
+/// # patchadm manifest 1
+/// # set 7
+/// # form members
+/// # date 2026-11-20T12:00:00Z
+/// SHA256 (packages/curl.pkg) = d4735e3a…
+/// # from 7 9f3c… curl-8.1 net/curl packages/curl.pkg
+/// # restricted packages/curl.pkg
+/// ```
+/// `sha256sum -c` accepts it. Only the canonical form is accepted on reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetManifest {
+    pub set: u64,
+    /// RFC 3339.
+    pub date: String,
+    /// By path in the directory of the set.
+    pub files: BTreeMap<String, SetFile>,
+}
+
+impl SetManifest {
+    pub fn write(&self) -> Vec<u8> {
+        let entries = self
+            .files
+            .iter()
+            .map(|(path, file)| ManifestEntry { path: path.clone().into_bytes(), sum: file.sum });
+        let members = Manifest {
+            patch: self.set.to_string(),
+            form: ManifestForm::Members,
+            date: Some(self.date.clone()),
+            entries: entries.collect(),
+        };
+        let mut tail = String::new();
+        // Writing to a string does not fail.
+        for (path, SetFile { run, key, package, location, .. }) in &self.files {
+            let _ = writeln!(tail, "{FROM}{run} {key} {package} {location} {path}");
+        }
+        for (path, _) in self.files.iter().filter(|(_, file)| file.is_restricted) {
+            let _ = writeln!(tail, "{RESTRICTED}{path}");
+        }
+        let mut text = renamed(&members.write(), "\n# patch ", "\n# set ");
+        text.extend_from_slice(tail.as_bytes());
+        text
+    }
+
+    /// The error names line and reason.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let begins = |at: &usize| text.get(*at..).is_some_and(|rest| rest.starts_with(FROM.as_bytes()));
+        let lines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let end = lines.clone().find(begins).unwrap_or(text.len());
+        let (head, tail) = text.split_at_checked(end).unwrap_or((text, b""));
+        let members = Manifest::parse(&renamed(head, "\n# set ", "\n# patch ")).map_err(|e| e.to_string())?;
+        let set: u64 = members.patch.parse().map_err(|_| "line 2: it is not `# set NUMBER`".to_owned())?;
+        // The first four lines, and one for each sum.
+        let first_line = 4 + members.entries.len();
+        let tail = std::str::from_utf8(tail).map_err(|_| "it is not UTF-8".to_owned())?;
+        let sums: BTreeMap<&[u8], Sha256Sum> =
+            members.entries.iter().map(|entry| (entry.path.as_slice(), entry.sum)).collect();
+        let date = members.date.clone().ok_or("it has no date")?;
+        let mut manifest = Self { set, date, files: BTreeMap::new() };
+        for (number, line) in tail.lines().enumerate() {
+            let wrong = |reason: &str| format!("line {}: {reason}", first_line + number + 1);
+            manifest.take_line(line, &sums).map_err(wrong)?;
+        }
+        if manifest.files.len() != sums.len() {
+            return Err("it does not say of each file where it comes from".to_owned());
+        }
+        if manifest.write() != text {
+            return Err("its lines have another order than in a manifest".to_owned());
+        }
+        Ok(manifest)
+    }
+
+    fn take_line(&mut self, line: &str, sums: &BTreeMap<&[u8], Sha256Sum>) -> Result<(), &'static str> {
+        if let Some(path) = line.strip_prefix(RESTRICTED) {
+            self.files.get_mut(path).ok_or("it restricts a file that is not there")?.is_restricted = true;
+            return Ok(());
+        }
+        let words = line.strip_prefix(FROM).ok_or("it is no line of the manifest of a set")?;
+        let mut words = words.splitn(5, ' ');
+        let mut word = || words.next().ok_or("it has too few words");
+        let (run, key, package, location, path) = (word()?, word()?, word()?, word()?, word()?);
+        let sum = *sums.get(path.as_bytes()).ok_or("it names a file without a sum")?;
+        let file = SetFile {
+            run: run.parse().map_err(|_| "it has no number of a run")?,
+            key: ResultKey::parse(key).map_err(|_| "it has no key")?,
+            package: package.to_owned(),
+            location: location.to_owned(),
+            is_restricted: false,
+            sum,
+        };
+        match self.files.insert(path.to_owned(), file) {
+            None => Ok(()),
+            Some(_) => Err("the file comes twice"),
+        }
+    }
+}
+
+fn renamed(text: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let first = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+    let (head, rest) = text.split_at(first);
+    match rest.strip_prefix(from.as_bytes()) {
+        Some(rest) => [head, to.as_bytes(), rest].concat(),
+        // Anything else is no manifest of a set, but perhaps one of a patch.
+        None => [head, b"\n#", rest].concat(),
+    }
 }
 
 #[cfg(test)]

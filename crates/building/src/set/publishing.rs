@@ -9,14 +9,16 @@ use patchadm_rootfs::{Dir, FileType, RootError, cores, side_by_side};
 use patchadm_svr4::package::Mode;
 use rustix::io::Errno;
 
-use super::manifest::{MANIFEST, SetFile, SetManifest};
 use super::selection::{EarlierSet, SetEntry};
-use super::{CURRENT, FILES, PACKAGES, RELEASED, SETS, SetError, SetInput, lead, number_behind};
-use crate::first_names::first_clauses;
+use super::{
+    CURRENT, FILES, MANIFEST, PACKAGES, RELEASED, SETS, SetError, SetFile, SetInput, SetManifest, lead,
+    number_behind,
+};
+use crate::name_list::first_clauses;
 use crate::report_files::{ReportReadError, read_report};
 use crate::space::must_have_room;
 use crate::tree_copy::{copy_file, each_part};
-use crate::work::{PROGRAM, Work, made};
+use crate::work::{BulkWork, PROGRAM, made};
 
 pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
 
@@ -51,7 +53,7 @@ fn empty_manifest(input: &SetInput<'_>) -> SetManifest {
 
 /// Fills a set and points `current` at it. The size of the manifest is limited.
 pub(super) fn publish_within(
-    work: &Work,
+    work: &BulkWork,
     input: &SetInput<'_>,
     entries: &[SetEntry],
     most: u64,
@@ -230,7 +232,7 @@ fn files_below(top: &Dir) -> Result<Vec<String>, RootError> {
 
 /// Moves a filled directory into place. An equal one of an interrupted run stays.
 fn enter(
-    work: &Work,
+    work: &BulkWork,
     sets: &Dir,
     private: &[u8],
     (name, manifest): (&str, &SetManifest),
@@ -247,7 +249,7 @@ fn enter(
     Ok(sets.remove_tree(private)?)
 }
 
-pub(super) fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, SetError> {
+pub(super) fn set_behind(work: &BulkWork, link: &str) -> Result<Option<EarlierSet>, SetError> {
     match number_behind(&work.directory(SETS)?, link)? {
         Some(number) => read_set(work, number),
         None => Ok(None),
@@ -255,13 +257,13 @@ pub(super) fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, 
 }
 
 /// Returns the owners of names: locations of the newest set.
-pub(crate) fn name_holders(work: &Work) -> Result<NameHolders, SetError> {
+pub(crate) fn name_holders(work: &BulkWork) -> Result<NameHolders, SetError> {
     let set = set_behind(work, CURRENT)?;
     let files = set.iter().flat_map(|set| set.manifest.files.values());
     Ok(NameHolders::new(files.map(|file| (&*file.package, &*file.location))))
 }
 
-pub(crate) fn read_set(work: &Work, number: u64) -> Result<Option<EarlierSet>, SetError> {
+pub(crate) fn read_set(work: &BulkWork, number: u64) -> Result<Option<EarlierSet>, SetError> {
     let (sets, name) = (work.directory(SETS)?, number.to_string());
     if sets.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
         return Ok(None);
@@ -288,7 +290,7 @@ pub struct ReleasedSet {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum ReleaseError {
+pub enum SetReleaseError {
     #[error("run {0} has no set")]
     NoSet(u64),
     #[error("there are patches from the set that was released before")]
@@ -316,12 +318,12 @@ pub enum ReleaseError {
 /// A set of a faulty tree is refused, and any set while patches from another set exist, unless it `is_forced`: then
 /// those move to `patches.<n>`.
 pub fn release(
-    work: &Work,
+    work: &BulkWork,
     run: u64,
     is_forced: bool,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
-) -> Result<ReleasedSet, ReleaseError> {
-    let set = read_set(work, run)?.ok_or(ReleaseError::NoSet(run))?;
+) -> Result<ReleasedSet, SetReleaseError> {
+    let set = read_set(work, run)?.ok_or(SetReleaseError::NoSet(run))?;
     if !is_forced {
         must_be_without_faults(work, run)?;
     }
@@ -336,23 +338,23 @@ pub fn release(
 }
 
 /// A pruned report does not block the release.
-fn must_be_without_faults(work: &Work, run: u64) -> Result<(), ReleaseError> {
+fn must_be_without_faults(work: &BulkWork, run: u64) -> Result<(), SetReleaseError> {
     match read_report(work, run).map(|report| report.faults()) {
         Err(ReportReadError::None(_)) => Ok(()),
         Err(error) => Err(error.into()),
         Ok(faults) if faults.is_empty() => Ok(()),
-        Ok(faults) => Err(ReleaseError::Faults { run, faults }),
+        Ok(faults) => Err(SetReleaseError::Faults { run, faults }),
     }
 }
 
-fn put_patches_aside(work: &Work, moves_patches: bool) -> Result<Option<u32>, ReleaseError> {
+fn put_patches_aside(work: &BulkWork, moves_patches: bool) -> Result<Option<u32>, SetReleaseError> {
     if work.dir.look(PATCHES)?.is_none_or(|seen| seen.file_type != FileType::Directory)
         || work.dir.dir(PATCHES)?.names()?.is_empty()
     {
         return Ok(None);
     }
     if !moves_patches {
-        return Err(ReleaseError::HasPatches);
+        return Err(SetReleaseError::HasPatches);
     }
     let mut number = 1;
     while work.dir.look(format!("patches.{number}").as_bytes())?.is_some() {

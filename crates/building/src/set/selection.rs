@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use patchadm_bulk_values::conf::{Configuration, SetMinimum, SetOnFailure};
-use patchadm_bulk_values::journal::PackageState;
+use patchadm_bulk_values::journal::BuildState;
 use patchadm_bulk_values::pattern::ShellPattern;
 use patchadm_bulk_values::records::parse_sha256;
 use patchadm_bulk_values::report::{LeftOutPackage, LeftOutReason};
-use patchadm_bulk_values::result::Key;
+use patchadm_bulk_values::result::ResultKey;
 use patchadm_inputs::sha256::Sha256Sum;
 use patchadm_rootfs::RootError;
 
-use super::delivered::DeliveredObjects;
-use super::manifest::{MANIFEST, SetManifest};
-use super::{FILES, PACKAGES, SetPackage, SetRefusal};
+use super::delivered::ArchivedObjects;
+use super::{FILES, MANIFEST, PACKAGES, SetManifest, SetPackage, SetRefusal};
 use crate::pool::PoolEntry;
 
 #[derive(Clone, Debug)]
@@ -29,7 +28,7 @@ pub(super) struct SetEntry {
     pub(super) location: String,
     /// The first run with this entry in its set.
     pub(super) run: u64,
-    pub(super) key: Key,
+    pub(super) key: ResultKey,
     pub(super) is_restricted: bool,
     /// From the previous set, because the package was not built.
     pub(super) is_kept: bool,
@@ -105,7 +104,7 @@ impl SetEntry {
 /// PKGNAME of each package that an entry was built with; none if its result is gone.
 pub(super) type NeedsOf<'a> = &'a dyn Fn(&SetEntry) -> Result<Vec<String>, RootError>;
 
-pub(super) type Selection = (Vec<SetEntry>, Vec<LeftOutPackage>);
+pub(super) type SetSelection = (Vec<SetEntry>, Vec<LeftOutPackage>);
 
 /// Returns packages sorted by PKGNAME, or why there is no set.
 pub(super) fn select(
@@ -113,7 +112,7 @@ pub(super) fn select(
     previous: Option<&EarlierSet>,
     conf: &Configuration,
     needs_of: NeedsOf<'_>,
-) -> Result<Result<Selection, SetRefusal>, RootError> {
+) -> Result<Result<SetSelection, SetRefusal>, RootError> {
     let (mut entries, mut missing) = (Vec::new(), Vec::new());
     for package in packages {
         match package.entry.as_ref().filter(|_| package.state.has_result()) {
@@ -155,7 +154,7 @@ pub(super) fn must_suffice(
 /// Packages that their recipes exclude are no failures.
 fn must_be_built(missing: &[&SetPackage<'_>]) -> Result<(), SetRefusal> {
     let is_masked =
-        |state: PackageState| matches!(state, PackageState::Prefailed | PackageState::IndirectPrefailed);
+        |state: BuildState| matches!(state, BuildState::Prefailed | BuildState::IndirectPrefailed);
     let failed = missing.iter().filter(|package| !is_masked(package.state));
     let failed: Vec<String> = failed.map(|package| package.package.to_owned()).collect();
     if failed.is_empty() { Ok(()) } else { Err(SetRefusal::NotBuilt(failed)) }
@@ -284,7 +283,7 @@ fn keep_needs(
 
 /// Repeatedly removes kept packages without a build dependency that the previous set has.
 pub(super) fn leave_out_needy(
-    entries: &mut Vec<(SetEntry, DeliveredObjects)>,
+    entries: &mut Vec<(SetEntry, ArchivedObjects)>,
     previous: Option<&EarlierSet>,
     needs_of: NeedsOf<'_>,
 ) -> Result<Vec<LeftOutPackage>, RootError> {
@@ -390,8 +389,8 @@ mod tests {
 
     use patchadm_bulk_values::result::{BuildResult, KeyInputs, NewResult, ResultPackage};
 
+    use super::SetFile;
     use super::*;
-    use crate::set::manifest::SetFile;
 
     fn conf(lines: &str) -> Configuration {
         Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/srv/bulk")).unwrap()
@@ -402,7 +401,7 @@ mod tests {
         packages: &[SetPackage<'_>],
         previous: Option<&EarlierSet>,
         lines: &str,
-    ) -> Result<Selection, SetRefusal> {
+    ) -> Result<SetSelection, SetRefusal> {
         select((2, packages), previous, &conf(lines), &|_| Ok(Vec::new())).unwrap()
     }
 
@@ -423,13 +422,13 @@ mod tests {
             version: "1".to_owned(),
             file: format!("{name}.pkg"),
             size: 1,
-            b3: patchadm_bulk_values::result::Digest::of(b""),
+            b3: patchadm_bulk_values::result::Blake3Digest::of(b""),
             sha256: "ab".repeat(32),
         });
         PoolEntry { path: "/pool/x".into(), result, is_unflushed: false }
     }
 
-    fn wanted(package: &str, state: PackageState) -> SetPackage<'_> {
+    fn wanted(package: &str, state: BuildState) -> SetPackage<'_> {
         let location = match name_of(package) {
             "a" => "x/a",
             "b" => "x/b",
@@ -465,9 +464,9 @@ mod tests {
     #[test]
     fn what_was_not_built_stays_as_it_was_in_the_set_before() {
         let packages = [
-            wanted("a-2", PackageState::Done),
-            wanted("b-2", PackageState::Failed),
-            wanted("c-2", PackageState::IndirectFailed),
+            wanted("a-2", BuildState::Done),
+            wanted("b-2", BuildState::Failed),
+            wanted("c-2", BuildState::IndirectFailed),
         ];
         let previous = earlier(&[("a-1", "x/a"), ("b-1", "x/b"), ("gone-1", "x/gone")]);
         let of = |lines: &str| chosen(&packages, Some(&previous), lines).map(|(entries, _)| entries);
@@ -483,22 +482,22 @@ mod tests {
 
     #[test]
     fn a_package_that_moved_is_known_by_its_name_and_is_taken_once() {
-        let packages = [wanted("a-2", PackageState::Failed), wanted("a-3", PackageState::Failed)];
+        let packages = [wanted("a-2", BuildState::Failed), wanted("a-3", BuildState::Failed)];
         let previous = earlier(&[("a-1", "old/a")]);
         assert_eq!(names(&chosen(&packages, Some(&previous), "").unwrap().0), ["a-1 kept"]);
-        let built = [wanted("a-1", PackageState::UpToDate), wanted("a-2", PackageState::Failed)];
+        let built = [wanted("a-1", BuildState::UpToDate), wanted("a-2", BuildState::Failed)];
         assert_eq!(names(&chosen(&built, Some(&previous), "").unwrap().0), ["a-1"]);
     }
 
     #[test]
     fn masked_packages_are_no_failures() {
-        let packages = [wanted("a-2", PackageState::Done), wanted("b-2", PackageState::Prefailed)];
+        let packages = [wanted("a-2", BuildState::Done), wanted("b-2", BuildState::Prefailed)];
         assert_eq!(names(&chosen(&packages, None, "set_on_failure=none").unwrap().0), ["a-2"]);
     }
 
     #[test]
     fn what_is_required_must_be_there_and_enough_of_it() {
-        let packages = [wanted("a-2", PackageState::Done), wanted("b-2", PackageState::Done)];
+        let packages = [wanted("a-2", BuildState::Done), wanted("b-2", BuildState::Done)];
         let previous = earlier(&[("a-1", "x/a"), ("b-1", "x/b"), ("c-1", "x/c")]);
         let of = |lines: &str| chosen(&packages, Some(&previous), lines);
         assert!(of("required=a x/b b-*\nminimum=2").is_ok());
@@ -514,7 +513,7 @@ mod tests {
     fn named<'a>(package: &'a str, location: &'a str, pkg: &str) -> SetPackage<'a> {
         let mut entry = result(package);
         entry.result.packages[0].pkg = pkg.to_owned();
-        SetPackage { package, location, state: PackageState::Done, entry: Some(entry), is_restricted: false }
+        SetPackage { package, location, state: BuildState::Done, entry: Some(entry), is_restricted: false }
     }
 
     #[test]
@@ -539,7 +538,7 @@ mod tests {
             (names(&entries), left_out.into_iter().map(|left| left.package).collect::<Vec<_>>())
         };
         assert_eq!(of(&[evil(), victim()]), (vec!["victim-2".to_owned()], vec!["evil-1".to_owned()]));
-        let failed = SetPackage { state: PackageState::Failed, entry: None, ..victim() };
+        let failed = SetPackage { state: BuildState::Failed, entry: None, ..victim() };
         assert_eq!(of(&[evil(), failed]), (vec!["victim-1 kept".to_owned()], vec!["evil-1".to_owned()]));
         assert_eq!(of(&[evil()]), (vec!["evil-1".to_owned()], Vec::new()), "its location is gone");
     }

@@ -6,10 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use patchadm_bulk_values::journal::PackageState;
-use patchadm_bulk_values::report::{LeftOutPackage, LeftOutReason, SetReport};
+use patchadm_bulk_values::journal::BuildState;
+use patchadm_bulk_values::report::{LeftOutPackage, LeftOutReason, ReportedSet};
 use patchadm_bulk_values::result::{
-    BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage,
+    Blake3Digest, BuildResult, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage,
 };
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
@@ -24,12 +24,12 @@ use super::publishing::publish_within;
 use super::selection::select;
 use super::*;
 use crate::pool::PoolEntry;
-use crate::work::{NewWork, Work, make_work};
+use crate::work::{BulkWork, NewWork, make_work};
 
 /// A working directory with an empty base.
 struct Bulk {
     dir: tempfile::TempDir,
-    work: Work,
+    work: BulkWork,
 }
 
 impl Bulk {
@@ -40,7 +40,7 @@ impl Bulk {
         make_work(&NewWork { path: &path, tree: "/nowhere", base: base.to_str(), driver: &[] }).unwrap();
         let conf = fs::read_to_string(path.join("bulk.conf")).unwrap();
         fs::write(path.join("bulk.conf"), format!("{conf}{lines}\n")).unwrap();
-        Self { dir, work: Work::open(&path).unwrap() }
+        Self { dir, work: BulkWork::open(&path).unwrap() }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -59,7 +59,7 @@ impl Bulk {
             version: version.to_owned(),
             file: stream,
             size: bytes.len() as u64,
-            b3: Digest::of(&bytes),
+            b3: Blake3Digest::of(&bytes),
             sha256: patchadm_inputs::sign::sha256_text(&patchadm_inputs::sign::sha256(&bytes)),
         });
         entry
@@ -70,7 +70,7 @@ impl Bulk {
         let mut entry = self.begun(name, version);
         let file = format!("{name}.tgz");
         fs::write(entry.path.join(&file), bytes).unwrap();
-        entry.result.files.push(ResultFile { file, size: bytes.len() as u64, b3: Digest::of(bytes) });
+        entry.result.files.push(ResultFile { file, size: bytes.len() as u64, b3: Blake3Digest::of(bytes) });
         entry
     }
 
@@ -80,7 +80,7 @@ impl Bulk {
         for number in 0..count {
             let file = format!("{name}{number}.tgz");
             fs::write(entry.path.join(&file), b"").unwrap();
-            entry.result.files.push(ResultFile { file, size: 0, b3: Digest::of(b"") });
+            entry.result.files.push(ResultFile { file, size: 0, b3: Blake3Digest::of(b"") });
         }
         entry
     }
@@ -102,13 +102,13 @@ impl Bulk {
         PoolEntry { path, result, is_unflushed: false }
     }
 
-    fn make(&self, run: u64, packages: &[SetPackage<'_>]) -> Result<SetReport, SetRefusal> {
+    fn make(&self, run: u64, packages: &[SetPackage<'_>]) -> Result<ReportedSet, SetRefusal> {
         let input = SetInput { run, date: "2026-11-20T12:00:00Z", packages, interrupt: &|| None };
         make_set(&self.work, &input).unwrap().map(|made| made.report)
     }
 
     /// Makes a set whose manifest has at most this many bytes.
-    fn make_within(&self, run: u64, packages: &[SetPackage<'_>], most: u64) -> SetReport {
+    fn make_within(&self, run: u64, packages: &[SetPackage<'_>], most: u64) -> ReportedSet {
         let input = SetInput { run, date: "2026-11-20T12:00:00Z", packages, interrupt: &|| None };
         make_set_within(&self.work, &input, most).unwrap().unwrap().report
     }
@@ -185,11 +185,11 @@ fn built_with(bulk: &Bulk, mut entry: PoolEntry, needs: &[&str]) -> PoolEntry {
 
 fn done<'a>(package: &'a str, location: &'a str, entry: &PoolEntry) -> SetPackage<'a> {
     let entry = Some(entry.clone());
-    SetPackage { package, location, state: PackageState::Done, entry, is_restricted: false }
+    SetPackage { package, location, state: BuildState::Done, entry, is_restricted: false }
 }
 
 fn failed<'a>(package: &'a str, location: &'a str) -> SetPackage<'a> {
-    SetPackage { package, location, state: PackageState::Failed, entry: None, is_restricted: false }
+    SetPackage { package, location, state: BuildState::Failed, entry: None, is_restricted: false }
 }
 
 /// Compiles a library or program; `None`, with a line, where there is no compiler.
@@ -440,7 +440,7 @@ fn the_host_is_the_base_of_a_program_of_the_host() {
     let conf = fs::read_to_string(bulk.path("bulk.conf")).unwrap();
     let lines: Vec<&str> = conf.lines().filter(|line| !line.starts_with("base=")).collect();
     fs::write(bulk.path("bulk.conf"), format!("{}\nhost=/usr/lib /lib /lib64\n", lines.join("\n"))).unwrap();
-    let bulk = Bulk { work: Work::open(&bulk.work.path).unwrap(), dir: bulk.dir };
+    let bulk = Bulk { work: BulkWork::open(&bulk.work.path).unwrap(), dir: bulk.dir };
     let x = bulk.result("x", "1", &[("/opt/lib/libx.so.1", &library)]);
     bulk.make(1, &[done("x-1", "x/x", &x)]).unwrap();
 
@@ -512,7 +512,7 @@ fn a_set_whose_manifest_nobody_would_read_is_not_made_and_the_next_one_is() {
 }
 
 /// Package and reason of what was left out.
-fn reasons(report: &SetReport) -> Vec<(&str, LeftOutReason)> {
+fn reasons(report: &ReportedSet) -> Vec<(&str, LeftOutReason)> {
     report.left_out.iter().map(|left| (&*left.package, left.reason)).collect()
 }
 
@@ -580,11 +580,11 @@ fn a_set_is_released_and_patches_from_another_one_are_put_aside_if_that_is_wante
     let packages = [done("a-1", "x/a", &a)];
     bulk.make(1, &packages).unwrap();
     bulk.make(2, &packages).unwrap();
-    assert!(matches!(release(&bulk.work, 3, false, &|| None), Err(ReleaseError::NoSet(3))));
+    assert!(matches!(release(&bulk.work, 3, false, &|| None), Err(SetReleaseError::NoSet(3))));
     release(&bulk.work, 1, false, &|| None).unwrap();
     assert_eq!(set_of_link(&bulk.work, RELEASED).unwrap(), Some(1));
     fs::create_dir_all(bulk.path("patches/patches")).unwrap();
-    assert!(matches!(release(&bulk.work, 2, false, &|| None), Err(ReleaseError::HasPatches)));
+    assert!(matches!(release(&bulk.work, 2, false, &|| None), Err(SetReleaseError::HasPatches)));
     assert_eq!(release(&bulk.work, 1, false, &|| None).unwrap().patches_moved, None, "the same set");
     let released = release(&bulk.work, 2, true, &|| None).unwrap();
     assert_eq!(released, ReleasedSet { run: 2, packages: 1, patches_moved: Some(1) });
@@ -655,7 +655,7 @@ fn a_file_of_the_base_that_has_not_changed_since_the_last_scan_is_not_read_again
 }
 
 /// Package, path and holder of what was left out.
-fn left_out(report: &SetReport) -> Vec<(&str, &str, Option<&str>)> {
+fn left_out(report: &ReportedSet) -> Vec<(&str, &str, Option<&str>)> {
     report.left_out.iter().map(|left| (&*left.package, &*left.name, left.holder.as_deref())).collect()
 }
 
@@ -708,4 +708,44 @@ fn whoever_alone_had_a_directory_has_what_is_new_in_it() {
         done("victim-3", "x/victim", &victim("3", &[("/opt/x", b"3")])),
     ];
     assert_eq!(left_out(&bulk.make(3, &packages).unwrap()), [("victim-3", "/opt/x", Some("evil-3"))]);
+}
+
+fn manifest() -> SetManifest {
+    let file = |package: &str, is_restricted| SetFile {
+        run: 7,
+        key: ResultKey::parse(&"5".repeat(64)).unwrap(),
+        package: package.to_owned(),
+        location: "net/curl".to_owned(),
+        is_restricted,
+        sum: [1; 32],
+    };
+    let files = [
+        ("files/go-1.2/go\\x.tgz".to_owned(), file("go-1.2", true)),
+        ("packages/curl.pkg".to_owned(), file("curl-8.1", false)),
+    ];
+    SetManifest { set: 7, date: "2026-11-20T12:00:00Z".to_owned(), files: files.into() }
+}
+
+#[test]
+fn a_manifest_comes_back_as_it_was_written() {
+    let text = manifest().write();
+    assert_eq!(SetManifest::parse(&text), Ok(manifest()));
+    let shown = String::from_utf8(text).unwrap();
+    assert!(shown.starts_with("# patchadm manifest 1\n# set 7\n# form members\n# date 2026"), "{shown}");
+    assert!(shown.contains("\n\\SHA256 (files/go-1.2/go\\\\x.tgz) = 0101"), "{shown}");
+    assert!(shown.ends_with("\n# restricted files/go-1.2/go\\x.tgz\n"), "{shown}");
+}
+
+#[test]
+fn what_is_no_manifest_of_a_set_is_refused_with_its_line() {
+    let text = String::from_utf8(manifest().write()).unwrap();
+    let changed =
+        |from: &str, to: &str| SetManifest::parse(text.replacen(from, to, 1).as_bytes()).unwrap_err();
+    assert!(changed("# set 7", "# patch 7").contains("line 2"), "of a patch");
+    assert!(changed("# set 7", "# set x").contains("line 2"));
+    assert!(changed("# from 7 5", "# from 7 x").contains("line 7: it has no key"));
+    assert!(changed("# restricted files", "# restricted x").contains("line 9: it restricts"));
+    assert!(changed("SHA256 (packages", "SHA256 (Packages").contains("bytes"));
+    let without = text.lines().filter(|line| !line.starts_with("# from")).map(|line| format!("{line}\n"));
+    assert!(SetManifest::parse(without.collect::<String>().as_bytes()).is_err());
 }

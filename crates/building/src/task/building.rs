@@ -12,31 +12,33 @@ use std::time::Duration;
 
 use patchadm_bulk_values::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk_values::journal::FailureCause;
-use patchadm_bulk_values::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
+use patchadm_bulk_values::result::{
+    Blake3Digest, BuildResult, NewResult, PhaseTime, ResultFile, ResultPackage,
+};
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::sha256_text;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::{Mode, Params};
 
-use super::build_sandbox::{BuildCosts, TaskInputs, build_command, build_root, install, lay_out};
+use super::entering::{BuildCosts, TaskInputs, build_command, build_root, install, lay_out};
 use super::failed::{FailedBuild, forget, is_worth_keeping, keep_failed};
-use super::installing::{Installation, Installed, RECORDS, left_by_packages, stopped_while};
-use super::order::{
-    LARGEST_ORDER, StepError, TASK_FORMAT, TaskEnd, TaskError, TaskEvent, TaskFailure, TaskOrder, over_limit,
-    start_of,
-};
-use super::packing::{PackageIdentity, PackedResult, PackingInput, pack_in_sandbox};
+use super::installing::{InstallationEnd, RECORDS, SandboxInstallation, left_by_packages, stopped_while};
+use super::packing::{PackedIdentity, PackedResult, PackingInput, pack_in_sandbox};
 use super::place::{TaskPlace, must_end};
 use super::progress::{TaskTeller, TaskWatch};
 use super::sandbox_run::{Ticks, memory_file, run_to_end};
+use super::{
+    LARGEST_ORDER, StepError, TASK_FORMAT, TaskEnd, TaskError, TaskEvent, TaskFailure, TaskOrder, over_limit,
+    start_of,
+};
 use crate::base::{PLACES, base_layer, build_user};
 use crate::differences::{ComparedFiles, differences};
 use crate::driver::{DRIVER_INSIDE, Driver};
-use crate::first_names::first_names;
 use crate::ids::SandboxIds;
 use crate::keys::{changed_file, machine_type};
 use crate::logs::{remove_phase_logs, write_phase_logs};
+use crate::name_list::first_names;
 use crate::object_places::root_of_base;
 use crate::pool::{Flush, FoundResult, LOG, Pool, PoolEntry, RESULT};
 use crate::runs::log_directory;
@@ -45,7 +47,7 @@ use crate::shared_paths::{OF_BASE, must_be_beside};
 use crate::space::{RoomWatch, is_full, must_have_room};
 use crate::tree_copy::{copy_file, each_below, each_part};
 use crate::tree_files::TreeFiles;
-use crate::work::Work;
+use crate::work::BulkWork;
 
 /// Wait after making room, so that neighbours make room before a retry; and the task's share of the run's waiting time.
 const AFTER_ROOM: Duration = Duration::from_secs(1);
@@ -93,8 +95,8 @@ pub fn serve_task(
 }
 
 /// Opens the bulk build of an order, and switches to the ids of its sandboxes.
-fn open(order: &TaskOrder) -> Result<(Work, Driver, SandboxIds), String> {
-    let work = Work::open(&PathBuf::from(&order.work)).map_err(|error| error.to_string())?;
+fn open(order: &TaskOrder) -> Result<(BulkWork, Driver, SandboxIds), String> {
+    let work = BulkWork::open(&PathBuf::from(&order.work)).map_err(|error| error.to_string())?;
     let driver = Driver::find(&work).map_err(|error| error.to_string())?;
     work.make_build_dir().map_err(|error| error.to_string())?;
     let ids = SandboxIds::of_task(&work.conf)?;
@@ -104,7 +106,7 @@ fn open(order: &TaskOrder) -> Result<(Work, Driver, SandboxIds), String> {
 /// An error is a failure of the machine.
 fn perform(
     order: &TaskOrder,
-    (work, driver, ids): (Work, Driver, SandboxIds),
+    (work, driver, ids): (BulkWork, Driver, SandboxIds),
     teller: &TaskTeller,
 ) -> Result<TaskEnd, String> {
     let shown = |error: &dyn std::error::Error| error.to_string();
@@ -337,7 +339,7 @@ fn pack_output(
         value.unwrap_or_default().to_owned()
     };
     let (name, version) = order.package.rsplit_once('-').unwrap_or((&order.package, "0"));
-    let identity = PackageIdentity {
+    let identity = PackedIdentity {
         name: name.to_owned(),
         version: version.to_owned(),
         location: order.location.clone(),
@@ -385,7 +387,7 @@ pub(super) fn check(
         copy_file(&results, file.as_bytes(), &delivered, file.as_bytes())?;
         delivered.set_mode(file.as_bytes(), Mode::of(0o644))?;
     }
-    let installation = Installation {
+    let installation = SandboxInstallation {
         base: inputs.base,
         lower: layer.map(Path::to_owned).into_iter().collect(),
         upper: place.part("upper"),
@@ -399,19 +401,19 @@ pub(super) fn check(
     let names: Vec<String> =
         packed.packages.iter().rev().map(|(_, params)| params.text("PKG").into_owned()).collect();
     let detail = match installation.run((&files, &names), log, ticks)? {
-        Installed::Done => {
+        InstallationEnd::Done => {
             let before = layer.unwrap_or(&inputs.base.layer);
             let before = (inputs.base.kind == LayerKind::Copy).then(|| Dir::of_host(before)).transpose()?;
             let left = left_below(&Dir::of_host(&place.part("upper"))?, before.as_ref());
             match left.map_err(left_by_packages) {
                 Ok(left) => return Ok(left),
-                Err(Ok(Installed::Refused(detail))) => detail,
+                Err(Ok(InstallationEnd::Refused(detail))) => detail,
                 Err(refused) => refused.map(|_| String::new())?,
             }
         }
-        Installed::Refused(detail) => format!("it does not install: {detail}"),
-        Installed::Remains(detail) => format!("it does not remove: {detail}"),
-        Installed::Over(stopped) => return Err(stopped_while(stopped, limits, "check").into()),
+        InstallationEnd::Refused(detail) => format!("it does not install: {detail}"),
+        InstallationEnd::Remains(detail) => format!("it does not remove: {detail}"),
+        InstallationEnd::Over(stopped) => return Err(stopped_while(stopped, limits, "check").into()),
     };
     Err(TaskFailure::of(FailureCause::Check, detail).into())
 }
@@ -497,7 +499,7 @@ fn first_difference(first: &PoolEntry, other: &BuildResult, inputs: &TaskInputs<
     {
         return found.first().map(ToString::to_string);
     }
-    let files = |result: &BuildResult| -> BTreeMap<String, Digest> {
+    let files = |result: &BuildResult| -> BTreeMap<String, Blake3Digest> {
         result.stored_files().map(|(name, _, digest)| (name.to_owned(), digest)).collect()
     };
     let (one, other) = (files(one), files(other));
@@ -615,7 +617,7 @@ fn put(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), RootError> {
 
 struct FileSums {
     size: u64,
-    b3: Digest,
+    b3: Blake3Digest,
     sha256: String,
 }
 
@@ -634,7 +636,7 @@ fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
         Ok(())
     };
     each_part(&dir.open_regular(name)?, |error| dir.read_error(name, error), add)?;
-    let b3 = Digest::from_bytes(*b3.finalize().as_bytes());
+    let b3 = Blake3Digest::from_bytes(*b3.finalize().as_bytes());
     Ok(FileSums { size, b3, sha256: sha256_text(&sha256.finalize()) })
 }
 

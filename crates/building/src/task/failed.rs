@@ -9,11 +9,11 @@ use patchadm_rootfs::{Dir, FileType, Interrupt, Lock, LockError, RootError, neve
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 
-use super::order::{TaskFailure, TaskOrder};
 use super::place::{
     LONGEST_REMOVAL, OWNER, TaskPlace, must_end, remove_all_until, remove_within_time, take_soon,
     take_unless_ended,
 };
+use super::{TaskFailure, TaskOrder};
 use crate::runs::read_bounded;
 use crate::work::{PROGRAM, build_directory, existing_build_directory, made_private};
 

@@ -83,12 +83,12 @@ pub(super) struct GuardedState {
 }
 
 /// The reason why a walk ended early.
-enum WalkEnd {
+enum WalkStop {
     Failed(RootError),
     Overfull,
 }
 
-impl From<RootError> for WalkEnd {
+impl From<RootError> for WalkStop {
     fn from(error: RootError) -> Self {
         Self::Failed(error)
     }
@@ -111,20 +111,20 @@ impl GuardedState {
         if let Some(dir) = root.dir_if_there(&places::records())? {
             let top = dir.path().relative().len() + 1;
             let mut bytes = 0;
-            let walked = each_below::<WalkEnd>(&dir, |above, name, seen| {
+            let walked = each_below::<WalkStop>(&dir, |above, name, seen| {
                 let path = above.at(name);
                 let path = path.relative().get(top..).unwrap_or_default();
                 bytes += path.len();
                 if records.len() >= MOST_OBJECTS || bytes > MOST_BYTES {
-                    return Err(WalkEnd::Overfull);
+                    return Err(WalkStop::Overfull);
                 }
                 records.insert(String::from_utf8_lossy(path).into_owned(), ObservedObject::of(seen));
                 Ok(true)
             });
             match walked {
                 Ok(()) => {}
-                Err(WalkEnd::Overfull) => overfull = Some(places::RECORDS),
-                Err(WalkEnd::Failed(error)) => return Err(error),
+                Err(WalkStop::Overfull) => overfull = Some(places::RECORDS),
+                Err(WalkStop::Failed(error)) => return Err(error),
             }
         }
         let contents = match root.read(&places::contents(), LARGEST_CONTENTS)? {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use patchadm_bulk_values::conf::{Limits, SandboxMount};
 use patchadm_bulk_values::journal::FailureCause;
-use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::{Dir, FileType, Lock, NewTree, Root, RootError, Timestamp, never};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -17,9 +17,9 @@ use patchadm_svr4::places;
 use rustix::io::Errno;
 
 use super::guarded::GuardedState;
-use super::order::{StepError, TaskError, TaskFailure, over_limit};
 use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
 use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
+use super::{StepError, TaskError, TaskFailure, over_limit};
 use crate::base::BaseLayer;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 use crate::sandbox::{
@@ -71,7 +71,7 @@ pub(crate) const ROOM: u64 = 64 << 20;
 /// Space for installation records besides `contents`.
 pub(super) const RECORDS: u64 = 4 << 20;
 
-pub(super) struct Installation<'a> {
+pub(super) struct SandboxInstallation<'a> {
     pub(super) base: &'a BaseLayer,
     /// Above the base, the uppermost first.
     pub(super) lower: Vec<PathBuf>,
@@ -85,7 +85,7 @@ pub(super) struct Installation<'a> {
 }
 
 #[derive(Debug)]
-pub(super) enum Installed {
+pub(super) enum InstallationEnd {
     Done,
     /// Why a package was not installed.
     Refused(String),
@@ -94,14 +94,14 @@ pub(super) enum Installed {
     Over(StopCause),
 }
 
-impl Installation<'_> {
+impl SandboxInstallation<'_> {
     /// Installs the packages in these files, then removes packages, in this order.
     pub(super) fn run(
         &self,
         (files, removed): (&[String], &[String]),
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<Installed, TaskError> {
+    ) -> Result<InstallationEnd, TaskError> {
         let shell = ["/bin/sh", "-c", SCRIPT, "install"].map(OsString::from).into_iter();
         let words = shell.chain(files.iter().map(Into::into)).chain(["--".into()]);
         let words = words.chain(removed.iter().map(Into::into)).collect();
@@ -126,12 +126,13 @@ impl Installation<'_> {
         (deliveries, objects): (&[Delivery], &[Vec<PlacedObject>]),
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<Installed, TaskError> {
+    ) -> Result<InstallationEnd, TaskError> {
         self.root()?.lay_out(&|| must_end(&self.place.is_ended))?;
         let mut guarded = GuardedState::of(&self.upper, &self.base.layer)?;
         let mut steps = Steps { ends: vec![self.moment()?] };
-        let refused =
-            |package: &PackageFile, how: &str| Ok(Installed::Refused(format!("{}: {how}", package.file)));
+        let refused = |package: &PackageFile, how: &str| {
+            Ok(InstallationEnd::Refused(format!("{}: {how}", package.file)))
+        };
         for (number, package) in packages.iter().enumerate() {
             // After a volatile mount, the kernel refuses to mount the layer again while its mark exists.
             let scratch = Dir::of_host(&self.scratch)?;
@@ -154,7 +155,7 @@ impl Installation<'_> {
             let command = Self::command(Vec::new());
             let (upper, end) = match self.run_command((command, Some(&words)), file, log, &mut *ticks)? {
                 Ok(ended) => ended,
-                Err(Installed::Refused(how)) => return refused(package, &how),
+                Err(InstallationEnd::Refused(how)) => return refused(package, &how),
                 Err(failed) => return Ok(failed),
             };
             if end != Some(EnclosureEnd::Exited(0)) {
@@ -174,7 +175,7 @@ impl Installation<'_> {
             }
             steps.ends.push(self.moment()?);
         }
-        Ok(Installed::Done)
+        Ok(InstallationEnd::Done)
     }
 
     fn moment(&self) -> Result<Timestamp, RootError> {
@@ -190,7 +191,7 @@ impl Installation<'_> {
         files: &[String],
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<Result<(Dir, Option<EnclosureEnd>), Installed>, TaskError> {
+    ) -> Result<Result<(Dir, Option<EnclosureEnd>), InstallationEnd>, TaskError> {
         let root = self.root()?;
         let upper = match root
             .lay_out(&|| must_end(&self.place.is_ended))
@@ -210,7 +211,7 @@ impl Installation<'_> {
             None => run_in_sandbox(place, (&root, command), limits, log, ticks)?,
         };
         Ok(match ended.stopped {
-            Some(stopped) => Err(Installed::Over(stopped)),
+            Some(stopped) => Err(InstallationEnd::Over(stopped)),
             None => Ok((upper, ended.end)),
         })
     }
@@ -245,15 +246,15 @@ impl Installation<'_> {
     }
 
     /// Returns the failed package and the reason.
-    fn failure(upper: &Dir, end: Option<EnclosureEnd>) -> Result<Installed, RootError> {
+    fn failure(upper: &Dir, end: Option<EnclosureEnd>) -> Result<InstallationEnd, RootError> {
         let how = ended_how(end);
         if upper.look(INSTALLED_FILE.as_bytes())?.is_some() {
-            return Ok(Installed::Remains(how));
+            return Ok(InstallationEnd::Remains(how));
         }
         let failed = upper.read_regular(FAILED_FILE.as_bytes(), 4096)?.unwrap_or_default();
         let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();
         let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
-        Ok(Installed::Refused(format!("{which}{how}")))
+        Ok(InstallationEnd::Refused(format!("{which}{how}")))
     }
 
     fn root(&self) -> std::io::Result<BuildRoot> {
@@ -322,19 +323,19 @@ fn put_answers(upper: &Dir) -> Result<(), RootError> {
     Ok(())
 }
 
-fn remove_answers(upper: &Dir) -> Result<Installed, RootError> {
+fn remove_answers(upper: &Dir) -> Result<InstallationEnd, RootError> {
     for name in [ADMIN_FILE, POLICY_FILE, INSTALLED_FILE] {
         remove_file(upper, name)?;
     }
-    Ok(Installed::Done)
+    Ok(InstallationEnd::Done)
 }
 
 /// Refuses an unreadable or unremovable leftover: the packages caused it.
-pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError> {
+pub(super) fn left_by_packages(error: RootError) -> Result<InstallationEnd, TaskError> {
     if error.is_no_space() || error.errno() == Some(Errno::INTR) {
         return Err(error.into());
     }
-    Ok(Installed::Refused(format!("what it leaves cannot be used: {error}")))
+    Ok(InstallationEnd::Refused(format!("what it leaves cannot be used: {error}")))
 }
 
 /// Removes a file and the empty directories above it.
@@ -394,7 +395,8 @@ fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way
     digests.sort_unstable();
     let whole = if base.kind == LayerKind::Copy { "whole\n" } else { "" };
     let each = if way == InstallWay::Each { "each\n" } else { "" };
-    Digest::of(format!("{whole}{each}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes()).hex()
+    Blake3Digest::of(format!("{whole}{each}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes())
+        .hex()
 }
 
 /// Checks that no two packages deliver the same path. Returns their deliveries and places.
@@ -462,7 +464,7 @@ pub(crate) fn installed_set(
     }
     let (deliveries, objects) = must_be_apart(base, packages)?;
     let made_at = build_dir.join("installed").join(&new);
-    let installation = Installation {
+    let installation = SandboxInstallation {
         base,
         lower: Vec::new(),
         upper: made_at.join(LAYER),
@@ -482,15 +484,15 @@ pub(crate) fn installed_set(
         InstallWay::Each => installation.run_each(packages, (&deliveries, &objects), log, ticks)?,
     };
     match installed {
-        Installed::Done => {}
-        Installed::Refused(detail) | Installed::Remains(detail) => {
+        InstallationEnd::Done => {}
+        InstallationEnd::Refused(detail) | InstallationEnd::Remains(detail) => {
             return Err(TaskFailure::of(FailureCause::Install, detail).into());
         }
-        Installed::Over(stopped) => return Err(stopped_while(stopped, limits, "install").into()),
+        InstallationEnd::Over(stopped) => return Err(stopped_while(stopped, limits, "install").into()),
     }
     remove_all(&dir, b"scratch")?;
-    if let Installed::Refused(detail) =
-        mark_complete(&dir, session).map_or_else(left_by_packages, |()| Ok(Installed::Done))?
+    if let InstallationEnd::Refused(detail) =
+        mark_complete(&dir, session).map_or_else(left_by_packages, |()| Ok(InstallationEnd::Done))?
     {
         return Err(TaskFailure::of(FailureCause::Install, detail).into());
     }
@@ -572,7 +574,7 @@ fn mark_checked(dir: &Dir, session: &str) -> Result<(), RootError> {
 }
 
 /// Returns the digest of the list of a set, or `None` if it has none.
-fn noted_list(dir: &Dir) -> Result<Option<Digest>, RootError> {
+fn noted_list(dir: &Dir) -> Result<Option<Blake3Digest>, RootError> {
     if dir.look(COMPLETE)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return Ok(None);
     }
@@ -580,13 +582,13 @@ fn noted_list(dir: &Dir) -> Result<Option<Digest>, RootError> {
 }
 
 /// Returns the digest of the list that a layer should have.
-fn digest_of_list(dir: &Dir) -> Result<Digest, RootError> {
+fn digest_of_list(dir: &Dir) -> Result<Blake3Digest, RootError> {
     let mut hasher = blake3::Hasher::new();
     each_line(dir, LARGEST_LIST, |line| {
         hasher.update(line);
         Ok(())
     })?;
-    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    Ok(Blake3Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 /// Gives type, size and name of each object, one per line, of at most `limit` bytes in all. Skips unreadable
@@ -665,7 +667,10 @@ mod tests {
             refused.to_string(),
             "the list of all objects up to /opt/deep/file is larger than 30 bytes"
         );
-        assert!(matches!(left_by_packages(refused), Ok(Installed::Refused(_))), "its packages did that");
+        assert!(
+            matches!(left_by_packages(refused), Ok(InstallationEnd::Refused(_))),
+            "its packages did that"
+        );
         assert_eq!(lines, 4 + 2);
         let long = "n".repeat(200);
         for number in 0..500 {

@@ -25,10 +25,10 @@ use rustix::fs::{Mode as Bits, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::build_sandbox::TaskInputs;
-use super::order::{StepError, TaskError, TaskFailure, over_limit};
+use super::entering::TaskInputs;
 use super::place::VIEW;
 use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_work};
+use super::{StepError, TaskError, TaskFailure, over_limit};
 use crate::package_limits::{must_have_small_lists, must_have_small_settings, open_package};
 use crate::pool::{LOG, RESULT, UNFLUSHED};
 use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};
@@ -201,7 +201,7 @@ pub(super) struct PackingInput {
     pub(super) out: PathBuf,
     pub(super) scratch: PathBuf,
     pub(super) to: PathBuf,
-    pub(super) identity: PackageIdentity,
+    pub(super) identity: PackedIdentity,
     pub(super) needs: Vec<String>,
     pub(super) latest: i64,
     pub(super) of_host: Vec<PathBuf>,
@@ -356,7 +356,7 @@ fn must_be_notable(params: &Params) -> Result<(), StepError> {
 }
 
 /// Rejects claims of applied patches or another recipe's source: readers of the set rely on these parameters.
-fn must_speak_for_itself(params: &Params, identity: &PackageIdentity) -> Result<(), StepError> {
+fn must_speak_for_itself(params: &Params, identity: &PackedIdentity) -> Result<(), StepError> {
     let is_record = |name: &str| {
         ["PATCHLIST", "PATCH_OBSOLETES", "SUNW_PATCHID"].contains(&name)
             || ["PATCH_INFO_", "PATCHADM_", "KEPT_"].iter().any(|prefix| name.starts_with(prefix))
@@ -694,7 +694,7 @@ const LONGEST_NAME: usize = 32;
 
 /// A package's identity by its record and machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PackageIdentity {
+pub struct PackedIdentity {
     /// Without version.
     pub name: String,
     pub version: String,
@@ -706,13 +706,13 @@ pub struct PackageIdentity {
     pub stamp: String,
 }
 
-impl PackageIdentity {
+impl PackedIdentity {
     pub(super) fn source(&self) -> String {
         self.location.replace('/', "_")
     }
 }
 
-fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result<Params, String> {
+fn made_pkginfo(given: &Params, identity: &PackedIdentity) -> Result<Params, String> {
     let mut params = given.clone();
     let mut set = |name: &str, value: &str| {
         if params.get(name).is_none() {
@@ -753,8 +753,8 @@ pub(super) fn dependencies(needs: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn identity(name: &str) -> PackageIdentity {
-        PackageIdentity {
+    fn identity(name: &str) -> PackedIdentity {
+        PackedIdentity {
             name: name.to_owned(),
             version: "1.0nb2".to_owned(),
             location: "net/curl".to_owned(),

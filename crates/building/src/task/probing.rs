@@ -11,7 +11,7 @@ use patchadm_bulk_values::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, Probe
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 use patchadm_rootfs::{LockError, never};
 
-use super::order::TaskError;
+use super::TaskError;
 use super::place::{TaskPlace, remove_abandoned};
 use super::sandbox_run::run_in_sandbox;
 use crate::base::{BaseLayer, base_layer, build_user, keep_layer_kind, known_layer_kind};
@@ -24,7 +24,7 @@ use crate::sandbox::{
     environment, installer,
 };
 use crate::space::{is_full, must_have_room};
-use crate::work::{Work, build_directory};
+use crate::work::{BulkWork, build_directory};
 
 /// Makes the program a probe.
 pub const PROBE_PROCESS: &str = "__bulk-probe";
@@ -70,7 +70,7 @@ pub fn serve_probe(
 /// Reports the first failure.
 fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure> {
     let other = |error: &dyn std::error::Error| ProbeFailure::Other(error.to_string());
-    let work = Work::open(Path::new(&order.work)).map_err(|error| other(&error))?;
+    let work = BulkWork::open(Path::new(&order.work)).map_err(|error| other(&error))?;
     let number =
         work.dir.read_regular(order.file.as_bytes(), LONGEST_NUMBER).map_err(|error| other(&error))?;
     answer.number = number.and_then(|number| std::str::from_utf8(&number).ok()?.trim_end().parse().ok());
@@ -122,7 +122,7 @@ type TriedSandbox = Result<Option<EnclosureEnd>, TaskError>;
 
 /// Tries an overlay, then a copy, and records the working layer kind. Returns the last attempt, and why one failed.
 fn try_layers(
-    work: &Work,
+    work: &BulkWork,
     base: &BaseLayer,
     user: BuildUser,
 ) -> Result<(TriedSandbox, Option<String>), LockError> {
@@ -146,7 +146,11 @@ fn try_layers(
 }
 
 /// Returns a base with this machine's layer kind, found now if necessary. Other problems appear when a sandbox is made.
-pub(crate) fn with_layer_kind(work: &Work, base: BaseLayer, user: BuildUser) -> Result<BaseLayer, LockError> {
+pub(crate) fn with_layer_kind(
+    work: &BulkWork,
+    base: BaseLayer,
+    user: BuildUser,
+) -> Result<BaseLayer, LockError> {
     if known_layer_kind(&work.conf.build_dir)?.is_none() {
         let _ = try_layers(work, &base, user)?;
     }
@@ -168,7 +172,7 @@ done";
 const MOST_PATHS: usize = 100;
 
 /// Checks that builds under other ids can access the tree and their writable mounts.
-pub(crate) fn must_be_accessible(work: &Work, base: &BaseLayer, user: BuildUser) -> Result<(), String> {
+pub(crate) fn must_be_accessible(work: &BulkWork, base: &BaseLayer, user: BuildUser) -> Result<(), String> {
     if !base.ids.are_many() {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use patchadm_core::namespaces::{ChosenWork, EnclosedWork, Enclosure, EnclosureEnd, OWN_COMMAND};
 use rustix::fs::MemfdFlags;
 
-use super::order::TaskError;
+use super::TaskError;
 use super::place::TaskPlace;
 use crate::sandbox::{
     BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,

@@ -18,7 +18,7 @@ fn error(text: &str) -> String {
 fn a_fresh_file_has_every_setting_and_means_the_defaults() {
     let text = Configuration::fresh_text(Path::new("/srv/bulk"), "/tree", None, None).unwrap();
     assert_eq!(parse(&text).unwrap(), with(""));
-    for name in settings::NAMES {
+    for name in SETTINGS {
         assert!(text.contains(&format!("{}=", name.name)), "{}", name.name);
         assert!(!name.text.ends_with('.') && !name.text.contains('\n'), "{}", name.name);
     }
@@ -31,7 +31,7 @@ fn a_fresh_file_has_every_setting_and_means_the_defaults() {
 
 #[test]
 fn each_default_of_a_fresh_file_is_the_one_in_force() {
-    for name in settings::NAMES {
+    for name in SETTINGS {
         let Some(default) = name.default else { continue };
         assert_eq!(with(&format!("{}={default}", name.name)), with(""), "{}", name.name);
     }
@@ -48,7 +48,7 @@ fn the_defaults_are_those_of_the_manual() {
     assert_eq!(defaults.memory_budget, None);
     assert_eq!(defaults.check, CheckLevel::Install);
     assert_eq!(defaults.keep_runs, 10);
-    let Base::Host(host) = &defaults.base else { panic!("{:?}", defaults.base) };
+    let BuildBase::Host(host) = &defaults.base else { panic!("{:?}", defaults.base) };
     assert_eq!(host.len(), 12);
     assert_eq!(defaults.slots_on(8, None), [Slot::local(4)]);
     assert_eq!(defaults.slots_on(1, None), [Slot::local(1)]);
@@ -68,7 +68,7 @@ fn every_setting_is_read() {
          upload_command=rsync -a . x.org:/packages\nlocal_source=Mirror.local\nlocal_source=[::1]\nkeep_failed=5\nkeep_runs=3\nslot=local 2\nslot=s 16 cores=64 srun --mem={mem}M\n",
     );
     assert_eq!(all.list, Some(PathBuf::from("/srv/bulk/wanted")));
-    assert_eq!(all.base, Base::Directory("/srv/base".into()));
+    assert_eq!(all.base, BuildBase::Directory("/srv/base".into()));
     assert_eq!(all.upload_command.unwrap(), ["rsync", "-a", ".", "x.org:/packages"]);
     assert_eq!(all.local_sources, ["mirror.local", "::1"]);
     assert_eq!(all.keep_failed, 5);

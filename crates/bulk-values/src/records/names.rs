@@ -17,7 +17,7 @@ pub(super) fn shown(text: &str) -> String {
 /// The directory of a recipe in the tree, such as `net/curl`: at most 255 bytes of letters, digits and `+._-` between
 /// slashes, without `.` and `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Location(Arc<str>);
+pub struct RecipeLocation(Arc<str>);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no location: {reason}")]
@@ -27,7 +27,7 @@ pub struct LocationError {
     pub reason: &'static str,
 }
 
-impl Location {
+impl RecipeLocation {
     pub fn parse(text: &str) -> Result<Self, LocationError> {
         match fault_of_location(text) {
             None => Ok(Self(text.into())),
@@ -93,7 +93,7 @@ impl Location {
     }
 }
 
-impl fmt::Display for Location {
+impl fmt::Display for RecipeLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -153,7 +153,7 @@ impl PkgName {
 
     /// Returns a valid `PKGNAME` for a failed location: with `_` for `/` and `-0` at the end. A leading special
     /// character becomes `x`, and a long name is cut.
-    pub(super) fn of_failed_scan(location: &Location) -> Self {
+    pub(super) fn of_failed_scan(location: &RecipeLocation) -> Self {
         let mut name = location.as_str().replace('/', "_");
         // Locations are ASCII.
         name.truncate(LONGEST_PKGNAME - 2);
@@ -216,18 +216,21 @@ mod tests {
     #[test]
     fn a_location_is_a_plain_path_below_the_tree() {
         for good in ["net/curl", "a", "x11/XaoS", "a/b/c", "a/..b", "+._-"] {
-            assert_eq!(Location::parse(good).unwrap().as_str(), good);
+            assert_eq!(RecipeLocation::parse(good).unwrap().as_str(), good);
         }
         for bad in ["", "/a", "a/", "a//b", ".", "a/../b", "./a", "a b", "a/b\n", "ä"] {
-            assert!(Location::parse(bad).is_err(), "{bad:?}");
+            assert!(RecipeLocation::parse(bad).is_err(), "{bad:?}");
         }
-        assert!(Location::parse(&"a".repeat(255)).is_ok() && Location::parse(&"a".repeat(256)).is_err());
+        assert!(
+            RecipeLocation::parse(&"a".repeat(255)).is_ok()
+                && RecipeLocation::parse(&"a".repeat(256)).is_err()
+        );
     }
 
     #[test]
     fn a_reference_is_relative_to_the_recipe_or_to_the_top() {
         let from = |location: &str, reference: &str| {
-            Location::parse(location).unwrap().resolve(reference).map(|found| found.to_string()).ok()
+            RecipeLocation::parse(location).unwrap().resolve(reference).map(|found| found.to_string()).ok()
         };
         assert_eq!(from("net/curl", "../../devel/gmake").as_deref(), Some("devel/gmake"));
         assert_eq!(from("net/curl", "../wget").as_deref(), Some("net/wget"));
@@ -242,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_failed_scan_is_a_pkgname_whatever_the_location() {
-        let name = |location: &str| PkgName::of_failed_scan(&Location::parse(location).unwrap());
+        let name = |location: &str| PkgName::of_failed_scan(&RecipeLocation::parse(location).unwrap());
         assert_eq!(name("net/curl").as_str(), "net_curl-0");
         for odd in ["_x/y", "..x", "-", &"a".repeat(255), &format!("+{}", "/b".repeat(120))] {
             let name = name(odd);

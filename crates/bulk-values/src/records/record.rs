@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::names::{Location, LocationError, PkgName, shown};
+use super::names::{LocationError, PkgName, RecipeLocation, shown};
 
 /// A package of a recipe. Known fields have been checked; all others are as printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct RecipeRecord {
     pub(super) pkgname: PkgName,
-    pub(super) location: Location,
+    pub(super) location: RecipeLocation,
     /// Fields after `PKGNAME`, one per line, without `SCAN_DEPENDS` and fields that this crate writes.
     pub(super) text: Box<str>,
-    pub(super) all_depends: Box<[Arc<Dependency>]>,
+    pub(super) all_depends: Box<[Arc<RecipeDependency>]>,
     /// Indices in `all_depends` that `RUN_DEPENDS` names; `None` without that field.
     pub(super) run_depends: Option<Box<[u32]>>,
     /// Numbers of the files that the scan read.
@@ -28,12 +28,12 @@ pub struct Record {
     pub(super) is_of_pbulk: bool,
 }
 
-impl Record {
+impl RecipeRecord {
     pub fn pkgname(&self) -> &PkgName {
         &self.pkgname
     }
 
-    pub fn location(&self) -> &Location {
+    pub fn location(&self) -> &RecipeLocation {
         &self.location
     }
 
@@ -51,7 +51,7 @@ impl Record {
     }
 
     /// Build dependencies, in the order of `ALL_DEPENDS`.
-    pub fn all_depends(&self) -> &[Arc<Dependency>] {
+    pub fn all_depends(&self) -> &[Arc<RecipeDependency>] {
         &self.all_depends
     }
 
@@ -118,16 +118,16 @@ impl Record {
 
 /// A dependency: a pattern, and where the recipe expects a match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Dependency {
+pub struct RecipeDependency {
     /// As written, not checked here.
     pub pattern: Box<str>,
     /// Below the top of the tree.
-    pub location: Option<Location>,
+    pub location: Option<RecipeLocation>,
 }
 
-impl Dependency {
+impl RecipeDependency {
     /// Parses `PATTERN` or `PATTERN:LOCATION`. A version may contain `:`; the location follows the last one.
-    pub(super) fn parse(entry: &str, recipe: &Location) -> Result<Self, LocationError> {
+    pub(super) fn parse(entry: &str, recipe: &RecipeLocation) -> Result<Self, LocationError> {
         let Some((pattern, reference)) = entry.rsplit_once(':') else {
             return Ok(Self { pattern: entry.into(), location: None });
         };
@@ -137,13 +137,13 @@ impl Dependency {
 
 /// Returns the base of relative locations in an entry: the recipe. In pbulk files `../../` leads to the top of the
 /// tree, however deep the recipe is.
-pub(super) fn base_of(entry: &str, recipe: &Location, is_of_pbulk: bool) -> Location {
+pub(super) fn base_of(entry: &str, recipe: &RecipeLocation, is_of_pbulk: bool) -> RecipeLocation {
     let is_from_top = entry.rsplit_once(':').is_some_and(|(_, reference)| reference.starts_with("../../"));
-    let two_deep = || Location::parse("category/package").ok();
+    let two_deep = || RecipeLocation::parse("category/package").ok();
     two_deep().filter(|_| is_of_pbulk && is_from_top).unwrap_or_else(|| recipe.clone())
 }
 
-impl fmt::Display for Dependency {
+impl fmt::Display for RecipeDependency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
             Some(location) => write!(f, "{}:{location}", self.pattern),
@@ -167,19 +167,19 @@ pub struct Distfile<'a> {
 /// A known field with an impossible value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: <{text}> {reason}")]
-pub struct FieldError {
+pub struct RecordFieldError {
     pub field: &'static str,
     /// The beginning of the wrong part.
     pub text: String,
     pub reason: &'static str,
 }
 
-fn refuse(field: &'static str, text: &str, reason: &'static str) -> FieldError {
-    FieldError { field, text: shown(text), reason }
+fn refuse(field: &'static str, text: &str, reason: &'static str) -> RecordFieldError {
+    RecordFieldError { field, text: shown(text), reason }
 }
 
 /// Parses `DISTFILES` (`NAME:SHA256:SIZE` …) and `DISTURL` (one URL each, in the same order).
-pub(super) fn distfiles<'a>(files: &'a str, urls: &'a str) -> Result<Vec<Distfile<'a>>, FieldError> {
+pub(super) fn distfiles<'a>(files: &'a str, urls: &'a str) -> Result<Vec<Distfile<'a>>, RecordFieldError> {
     let mut urls = urls.split_ascii_whitespace();
     let files = files.split_ascii_whitespace().map(|entry| distfile(entry, urls.next()));
     let files = files.collect::<Result<Vec<_>, _>>()?;
@@ -192,7 +192,7 @@ pub(super) fn distfiles<'a>(files: &'a str, urls: &'a str) -> Result<Vec<Distfil
 /// The directory of distfiles named by their SHA-256. No record names a file there.
 pub const BY_DIGEST: &str = "by-sha256";
 
-fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, FieldError> {
+fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, RecordFieldError> {
     let form = || refuse("DISTFILES", entry, "is not NAME:SHA256:SIZE");
     let (rest, size) = entry.rsplit_once(':').ok_or_else(form)?;
     let (name, sha256) = rest.rsplit_once(':').ok_or_else(form)?;
@@ -222,7 +222,10 @@ pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-pub(super) fn pairs<'a>(field: &'static str, value: &'a str) -> Result<Vec<(&'a str, &'a str)>, FieldError> {
+pub(super) fn pairs<'a>(
+    field: &'static str,
+    value: &'a str,
+) -> Result<Vec<(&'a str, &'a str)>, RecordFieldError> {
     let is_name = |name: &str| {
         !name.starts_with(|first: char| first.is_ascii_digit())
             && !name.is_empty()
@@ -235,7 +238,7 @@ pub(super) fn pairs<'a>(field: &'static str, value: &'a str) -> Result<Vec<(&'a 
     value.split_ascii_whitespace().map(pair).collect()
 }
 
-pub(super) fn weight(value: &str) -> Result<u32, FieldError> {
+pub(super) fn weight(value: &str) -> Result<u32, RecordFieldError> {
     let value = value.trim_ascii();
     if value.is_empty() {
         return Ok(USUAL_WEIGHT);
@@ -246,12 +249,12 @@ pub(super) fn weight(value: &str) -> Result<u32, FieldError> {
 
 /// File names of records, numbered in order of first use.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FileNames {
+pub(super) struct RecordFileNames {
     numbers: HashMap<Arc<str>, u32>,
     names: Vec<Arc<str>>,
 }
 
-impl FileNames {
+impl RecordFileNames {
     pub(super) fn number_of(&mut self, name: &str) -> Option<u32> {
         if let Some(&number) = self.numbers.get(name) {
             return Some(number);
@@ -275,12 +278,16 @@ impl FileNames {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dependencies {
     /// By depth of the recipe and text, for entries with the same meaning in all recipes of that depth.
-    known: HashMap<Box<str>, Arc<Dependency>>,
+    known: HashMap<Box<str>, Arc<RecipeDependency>>,
     key: String,
 }
 
 impl Dependencies {
-    pub(super) fn of(&mut self, entry: &str, recipe: &Location) -> Result<Arc<Dependency>, LocationError> {
+    pub(super) fn of(
+        &mut self,
+        entry: &str,
+        recipe: &RecipeLocation,
+    ) -> Result<Arc<RecipeDependency>, LocationError> {
         let depth = recipe.as_str().matches('/').count() + 1;
         self.key.clear();
         let is_common = is_independent(entry, depth);
@@ -290,7 +297,7 @@ impl Dependencies {
         if let Some(known) = self.known.get(self.key.as_str()) {
             return Ok(Arc::clone(known));
         }
-        let dependency = Arc::new(Dependency::parse(entry, recipe)?);
+        let dependency = Arc::new(RecipeDependency::parse(entry, recipe)?);
         self.known.insert(self.key.as_str().into(), Arc::clone(&dependency));
         Ok(dependency)
     }
@@ -373,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_name_has_one_number_however_often_it_is_named() {
-        let mut files = FileNames::default();
+        let mut files = RecordFileNames::default();
         let numbers: Vec<u32> = ["a", "b", "a"].iter().map(|name| files.number_of(name).unwrap()).collect();
         assert_eq!(numbers, [0, 1, 0]);
         assert_eq!((files.name(1), files.name(7), files.len()), ("b", "", 2));
@@ -382,8 +389,9 @@ mod tests {
     #[test]
     fn a_dependency_is_shared_by_all_recipes_to_which_it_means_the_same() {
         let mut dependencies = Dependencies::default();
-        let mut of =
-            |recipe: &str, entry: &str| dependencies.of(entry, &Location::parse(recipe).unwrap()).unwrap();
+        let mut of = |recipe: &str, entry: &str| {
+            dependencies.of(entry, &RecipeLocation::parse(recipe).unwrap()).unwrap()
+        };
         let one = of("net/curl", "zlib>=1:../../devel/zlib");
         assert!(Arc::ptr_eq(&one, &of("www/wget", "zlib>=1:../../devel/zlib")));
         assert_eq!(of("a/b/c", "zlib>=1:../../devel/zlib").to_string(), "zlib>=1:a/devel/zlib");

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::RunReport;
-use crate::journal::PackageState;
+use crate::journal::BuildState;
 
 /// Bytes (RFC 5322).
 const LONGEST_LINE: usize = 998;
@@ -49,15 +49,11 @@ pub fn report_mail(report: &RunReport, text: &str, input: &MailInput<'_>) -> Str
 
 /// Counts successful, failed, and indirectly failed packages.
 pub fn subject(report: &RunReport, prefix: &str) -> String {
-    let count = |states: &[PackageState]| states.iter().map(|state| report.count(*state)).sum::<u64>();
-    let ok = count(&[PackageState::Done, PackageState::UpToDate]);
-    let failed = count(&[PackageState::Failed]);
-    let waiting = count(&[
-        PackageState::IndirectFailed,
-        PackageState::Deferred,
-        PackageState::Open,
-        PackageState::Running,
-    ]);
+    let count = |states: &[BuildState]| states.iter().map(|state| report.count(*state)).sum::<u64>();
+    let ok = count(&[BuildState::Done, BuildState::UpToDate]);
+    let failed = count(&[BuildState::Failed]);
+    let waiting =
+        count(&[BuildState::IndirectFailed, BuildState::Deferred, BuildState::Open, BuildState::Running]);
     format!("{prefix}: {ok} ok, {failed} failed, {waiting} waiting")
 }
 

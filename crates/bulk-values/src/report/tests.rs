@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::history::RunDifference;
-use crate::journal::{PackageState, TreeFault};
+use crate::journal::{BuildState, TreeFault};
 
 const JSON: &str = include_str!("../../testdata/report/every-state.json");
 const TEXT: &str = include_str!("../../testdata/report/every-state.txt");
@@ -88,7 +88,7 @@ fn a_report_from_before_faults_were_told_has_none() {
 
 #[test]
 fn a_run_with_every_state_is_told_as_text() {
-    for state in PackageState::ALL {
+    for state in BuildState::ALL {
         assert!(
             report().packages.iter().any(|package| package.state == state),
             "{state} is not in the example"
@@ -174,7 +174,7 @@ fn of_two_with_one_name_that_of_the_first_location_is_what_breaks_others() {
     let mut report = report();
     let failed = report.packages.iter().position(|package| package.package == "curl-8.1").unwrap();
     let mut twin = report.packages[failed].clone();
-    (twin.location, twin.state) = (format!("{}-twin", twin.location), PackageState::Prefailed);
+    (twin.location, twin.state) = (format!("{}-twin", twin.location), BuildState::Prefailed);
     let breaks = report.packages[failed].breaks;
     report.packages.insert(failed, twin);
     report.count_breaks();

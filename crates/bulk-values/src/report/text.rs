@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use patchadm_svr4::package::control::visible;
 
-use super::{PackageReport, PatchesReport, RunReport, state_heading};
+use super::{ReportedPackage, ReportedPatches, RunReport, state_heading};
 use crate::history::RunDifference;
-use crate::journal::PackageState;
+use crate::journal::BuildState;
 
 pub const MOST_HARMFUL: usize = 10;
 const FIRST_SUSPECTS: usize = 5;
@@ -94,7 +94,7 @@ impl ReportText<'_> {
     }
 
     fn put_counts(&mut self) {
-        use PackageState::{
+        use BuildState::{
             Deferred, Done, Failed, IndirectFailed, IndirectPrefailed, Open, Prefailed, Running, UpToDate,
         };
         let count = |state| self.report.count(state);
@@ -154,12 +154,12 @@ impl ReportText<'_> {
 
     fn put_failures(&mut self) {
         let states = [
-            (PackageState::Failed, "Failures"),
-            (PackageState::Prefailed, "Explicitly broken or masked"),
-            (PackageState::Deferred, "Deferred"),
+            (BuildState::Failed, "Failures"),
+            (BuildState::Prefailed, "Explicitly broken or masked"),
+            (BuildState::Deferred, "Deferred"),
         ];
         for (state, heading) in states {
-            let packages: Vec<&PackageReport> =
+            let packages: Vec<&ReportedPackage> =
                 self.report.packages.iter().filter(|package| package.state == state).collect();
             if !packages.is_empty() {
                 self.heading(heading);
@@ -170,7 +170,7 @@ impl ReportText<'_> {
         }
     }
 
-    fn put_failure(&mut self, package: &PackageReport) {
+    fn put_failure(&mut self, package: &ReportedPackage) {
         let mut line = format!("  {}", package.package);
         if let Some(cause) = package.cause {
             let _ = write!(line, "  {cause}");
@@ -262,7 +262,7 @@ impl ReportText<'_> {
     }
 }
 
-fn suspects(package: &PackageReport) -> String {
+fn suspects(package: &ReportedPackage) -> String {
     let first: Vec<&str> = package.suspects.iter().take(FIRST_SUSPECTS).map(String::as_str).collect();
     let more = package.suspects.len().saturating_sub(FIRST_SUSPECTS);
     match (first.is_empty(), more) {
@@ -280,7 +280,7 @@ const WITHOUT: [(&str, &str); 4] = [
 ];
 
 /// Describes built and failed patches, removed libraries, and packages without a patch, without control characters.
-pub fn patches_text(patches: &PatchesReport) -> String {
+pub fn patches_text(patches: &ReportedPatches) -> String {
     let mut out = String::new();
     let mut line = |text: &str| {
         out.push_str(&visible(text));

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lists {
+pub(super) struct AdjacencyLists {
     /// The end of each list in `items`.
     ends: Vec<usize>,
     items: Vec<u32>,
 }
 
-impl Lists {
+impl AdjacencyLists {
     pub(super) fn new<L: IntoIterator<Item = u32>>(lists: impl IntoIterator<Item = L>) -> Self {
         let mut new = Self::default();
         for list in lists {
@@ -59,8 +59,8 @@ impl Lists {
 /// Packages by index, starting at 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
-    needs: Lists,
-    dependents: Lists,
+    needs: AdjacencyLists,
+    dependents: AdjacencyLists,
 }
 
 impl Graph {
@@ -76,7 +76,7 @@ impl Graph {
             });
             list
         });
-        let needs = Lists::new(once.collect::<Vec<_>>());
+        let needs = AdjacencyLists::new(once.collect::<Vec<_>>());
         let dependents = needs.reversed();
         Self { needs, dependents }
     }
@@ -128,15 +128,15 @@ impl Graph {
 
 /// Strongly connected components.
 #[derive(Clone, Debug)]
-pub(super) struct Components {
+pub(super) struct StrongComponents {
     /// Dependencies are in the same component or one with a lower number.
     pub(super) of: Vec<u32>,
     /// Sorted by index.
-    pub(super) members: Lists,
+    pub(super) members: AdjacencyLists,
 }
 
 /// The state of Tarjan's algorithm.
-struct Search<'a> {
+struct ComponentSearch<'a> {
     graph: &'a Graph,
     seen: Vec<u32>,
     lowest: Vec<u32>,
@@ -148,10 +148,10 @@ struct Search<'a> {
 
 const NO_GROUP: u32 = u32::MAX;
 
-impl Components {
+impl StrongComponents {
     /// Takes linear time.
     pub(super) fn of(graph: &Graph) -> Self {
-        let mut search = Search {
+        let mut search = ComponentSearch {
             graph,
             seen: vec![0; graph.len()],
             lowest: vec![0; graph.len()],
@@ -165,12 +165,12 @@ impl Components {
                 search.search_from(index);
             }
         }
-        let Search { of, groups, .. } = search;
+        let ComponentSearch { of, groups, .. } = search;
         let mut members = vec![Vec::new(); groups as usize];
         for index in graph.indices() {
             members[of[index as usize] as usize].push(index);
         }
-        Self { of, members: Lists::new(members) }
+        Self { of, members: AdjacencyLists::new(members) }
     }
 
     /// Dependencies first.
@@ -220,7 +220,7 @@ fn way_to(last: u32, first: u32, reached_from: &foldhash::HashMap<u32, u32>) -> 
     way
 }
 
-impl Search<'_> {
+impl ComponentSearch<'_> {
     fn search_from(&mut self, first: u32) {
         self.enter(first);
         // The path, with the position of the next dependency to visit.
@@ -276,24 +276,24 @@ impl Search<'_> {
 /// Packages handled in one pass over the graph.
 const BLOCK: usize = 512;
 
-type Bits = [u64; BLOCK / 64];
+type PackageBits = [u64; BLOCK / 64];
 
 impl Graph {
     /// Counts direct and indirect dependents, including the package itself: pbulk's `PKG_DEPTH`. 100,000 packages with
     /// a million dependencies take about a second.
     pub fn depths(&self) -> Vec<u32> {
-        let components = Components::of(self);
+        let components = StrongComponents::of(self);
         let dependents = dependents_of_groups(self, &components);
         // By group: each package of a block is a bit.
         let members =
             components.groups().flat_map(|group| components.members.of(group).iter().map(move |_| group));
         let groups: Vec<u32> = members.collect();
         let mut counts = vec![0_u32; components.members.len()];
-        let mut sets: Vec<Bits> = vec![Bits::default(); components.members.len()];
+        let mut sets: Vec<PackageBits> = vec![PackageBits::default(); components.members.len()];
         for block in groups.chunks(BLOCK) {
             let Some(&highest) = block.last() else { continue };
             let reached = highest as usize + 1;
-            sets[..reached].fill(Bits::default());
+            sets[..reached].fill(PackageBits::default());
             for (bit, &group) in block.iter().enumerate() {
                 sets[group as usize][bit / 64] |= 1 << (bit % 64);
             }
@@ -313,7 +313,7 @@ impl Graph {
     }
 }
 
-fn dependents_of_groups(graph: &Graph, components: &Components) -> Lists {
+fn dependents_of_groups(graph: &Graph, components: &StrongComponents) -> AdjacencyLists {
     let lists = components.groups().map(|group| {
         let members = components.members.of(group).iter();
         let dependents = members.flat_map(|&member| graph.dependents(member));
@@ -323,7 +323,7 @@ fn dependents_of_groups(graph: &Graph, components: &Components) -> Lists {
         groups.dedup();
         groups
     });
-    Lists::new(lists)
+    AdjacencyLists::new(lists)
 }
 
 /// Named blockers of a package. Otherwise each link of a chain behind many failures would name each of them.
@@ -355,7 +355,7 @@ pub fn blockers(graph: &Graph, failed: &[bool]) -> Vec<Blockers> {
 
 fn blockers_within(graph: &Graph, failed: &[bool], most: usize) -> Vec<Blockers> {
     let mut blockers = vec![Blockers::default(); graph.len()];
-    let components = Components::of(graph);
+    let components = StrongComponents::of(graph);
     let has_failed = |index: u32| failed.get(index as usize).copied().unwrap_or(false);
     let needs_first = || components.groups().flat_map(|group| components.members.of(group));
     for &index in needs_first().filter(|&&index| !has_failed(index)) {
@@ -451,7 +451,7 @@ fn reach(
 
 /// True for packages with a selected blocker.
 pub fn waits_for(graph: &Graph, failed: &[bool], is_meant: &dyn Fn(u32) -> bool) -> Vec<bool> {
-    let components = Components::of(graph);
+    let components = StrongComponents::of(graph);
     let needs_first: Vec<u32> =
         components.groups().flat_map(|group| components.members.of(group)).copied().collect();
     let mut sets = vec![0; graph.len()];
@@ -487,7 +487,7 @@ mod tests {
     #[test]
     fn packages_in_a_circle_are_one_group() {
         let graph = Graph::new([vec![1], vec![2, 3], vec![0], vec![3], vec![3]]);
-        let components = Components::of(&graph);
+        let components = StrongComponents::of(&graph);
         let circles: Vec<&[u32]> = components.circles(&graph).collect();
         assert_eq!(circles, [&[3][..], &[0, 1, 2]]);
         assert_eq!(components.shortest_circle(&graph, &[0, 1, 2]), [0, 1, 2]);
@@ -498,7 +498,7 @@ mod tests {
     fn a_circle_of_100000_is_found_without_recursion() {
         let size = 100_000;
         let graph = Graph::new((0..size).map(|index| [(index + 1) % size]));
-        let components = Components::of(&graph);
+        let components = StrongComponents::of(&graph);
         assert_eq!(components.circles(&graph).map(<[u32]>::len).collect::<Vec<_>>(), [100_000]);
         assert_eq!(components.shortest_circle(&graph, &[7]).len(), 100_000);
     }
@@ -509,7 +509,7 @@ mod tests {
             needs in proptest::collection::vec(proptest::collection::vec(0_u32..8, 0..3), 8),
         ) {
             let graph = Graph::new(needs);
-            let components = Components::of(&graph);
+            let components = StrongComponents::of(&graph);
             let reaches = |from: u32, to: u32| graph.with_needs(&[from]).contains(&to);
             for one in graph.indices() {
                 for other in graph.indices() {

@@ -15,12 +15,12 @@ const FORMAT: &str = "1";
 /// As text 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Key(Digest);
+pub struct ResultKey(Blake3Digest);
 
-impl Key {
+impl ResultKey {
     /// Accepts lower case only.
     pub fn parse(text: &str) -> Result<Self, NoDigest> {
-        Digest::from_hex(text).map(Self)
+        Blake3Digest::from_hex(text).map(Self)
     }
 
     /// The first two digits: its directory in the pool.
@@ -29,19 +29,19 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for ResultKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0.hex())
     }
 }
 
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
+impl From<ResultKey> for String {
+    fn from(key: ResultKey) -> Self {
         key.to_string()
     }
 }
 
-impl TryFrom<String> for Key {
+impl TryFrom<String> for ResultKey {
     type Error = NoDigest;
 
     fn try_from(text: String) -> Result<Self, NoDigest> {
@@ -117,23 +117,23 @@ fn escaped(name: &str) -> Cow<'_, str> {
 /// Names and digests of values, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct KeyInputs(BTreeMap<String, Digest>);
+pub struct KeyInputs(BTreeMap<String, Blake3Digest>);
 
 impl KeyInputs {
     pub fn new() -> Self {
-        Self(BTreeMap::from([("format".to_owned(), Digest::of(FORMAT.as_bytes()))]))
+        Self(BTreeMap::from([("format".to_owned(), Blake3Digest::of(FORMAT.as_bytes()))]))
     }
 
     pub fn set_value(&mut self, input: KeyInput<'_>, value: &str) {
-        self.set_digest(input, Digest::of(value.as_bytes()));
+        self.set_digest(input, Blake3Digest::of(value.as_bytes()));
     }
 
-    pub fn set_digest(&mut self, input: KeyInput<'_>, digest: Digest) {
+    pub fn set_digest(&mut self, input: KeyInput<'_>, digest: Blake3Digest) {
         self.0.insert(input.name(), digest);
     }
 
     /// A file below the location.
-    pub fn set_file(&mut self, path: &str, is_executable: bool, content: Digest) {
+    pub fn set_file(&mut self, path: &str, is_executable: bool, content: Blake3Digest) {
         let kind = if is_executable { "executable" } else { "file" };
         self.set_value(KeyInput::File(path), &format!("{kind} {content}"));
     }
@@ -143,29 +143,29 @@ impl KeyInputs {
     }
 
     /// Takes digests of an installed dependency's files, in any order.
-    pub fn set_package(&mut self, pkgname: &str, files: &[Digest]) {
-        let mut files: Vec<String> = files.iter().map(Digest::to_string).collect();
+    pub fn set_package(&mut self, pkgname: &str, files: &[Blake3Digest]) {
+        let mut files: Vec<String> = files.iter().map(Blake3Digest::to_string).collect();
         files.sort_unstable();
         self.set_value(KeyInput::Package(pkgname), &files.join(" "));
     }
 
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> ResultKey {
         let mut hasher = blake3::Hasher::new();
         for (name, digest) in &self.0 {
             hasher.update(format!("{name}={digest}\n").as_bytes());
         }
-        Key(Digest::from_bytes(hasher.finalize().into()))
+        ResultKey(Blake3Digest::from_bytes(hasher.finalize().into()))
     }
 
     /// Checks that `result.json` has room for them.
     pub fn must_fit(&self) -> Result<(), TooManyInputs> {
-        let quotes_and_digest = Digest::of(b"").to_string().len() + "\"\":\"\",".len();
+        let quotes_and_digest = Blake3Digest::of(b"").to_string().len() + "\"\":\"\",".len();
         let bytes = self.0.keys().map(|name| length_in_json(name) + quotes_and_digest).sum();
         if bytes > LARGEST_INPUTS { Err(TooManyInputs { count: self.0.len(), bytes }) } else { Ok(()) }
     }
 
     /// In byte order of names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Digest)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Blake3Digest)> {
         self.0.iter().map(|(name, digest)| (name.as_str(), digest))
     }
 
@@ -213,21 +213,21 @@ fn rank(name: &str) -> usize {
 pub struct InputDifference {
     pub input: String,
     /// `None` if new.
-    pub was: Option<Digest>,
+    pub was: Option<Blake3Digest>,
     /// `None` if gone.
-    pub is: Option<Digest>,
+    pub is: Option<Blake3Digest>,
 }
 
 /// A BLAKE3 digest; as text `b3:` and 64 hexadecimal digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Digest([u8; 32]);
+pub struct Blake3Digest([u8; 32]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is `b3:` and 64 hexadecimal digits in lower case")]
 pub struct NoDigest;
 
-impl Digest {
+impl Blake3Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(blake3::hash(bytes).into())
     }
@@ -250,19 +250,19 @@ impl Digest {
     }
 }
 
-impl fmt::Display for Digest {
+impl fmt::Display for Blake3Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "b3:{}", blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
 
-impl fmt::Debug for Digest {
+impl fmt::Debug for Blake3Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
     }
 }
 
-impl FromStr for Digest {
+impl FromStr for Blake3Digest {
     type Err = NoDigest;
 
     fn from_str(text: &str) -> Result<Self, NoDigest> {
@@ -270,13 +270,13 @@ impl FromStr for Digest {
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
+impl From<Blake3Digest> for String {
+    fn from(digest: Blake3Digest) -> Self {
         digest.to_string()
     }
 }
 
-impl TryFrom<String> for Digest {
+impl TryFrom<String> for Blake3Digest {
     type Error = NoDigest;
 
     fn try_from(text: String) -> Result<Self, NoDigest> {
@@ -293,8 +293,8 @@ mod tests {
     fn inputs() -> KeyInputs {
         let mut inputs = KeyInputs::new();
         inputs.set_value(KeyInput::Machine, "x86_64");
-        inputs.set_file("recipe", false, Digest::of(b"recipe"));
-        inputs.set_package("zlib-1.3", &[Digest::of(b"a"), Digest::of(b"b")]);
+        inputs.set_file("recipe", false, Blake3Digest::of(b"recipe"));
+        inputs.set_package("zlib-1.3", &[Blake3Digest::of(b"a"), Blake3Digest::of(b"b")]);
         inputs
     }
 
@@ -305,17 +305,17 @@ mod tests {
         let names: Vec<_> = lines.lines().map(|line| line.split_once('=').unwrap().0).collect();
         assert_eq!(names, ["file:recipe", "format", "machine", "package:zlib-1.3"]);
         let key = inputs().key();
-        assert_eq!(key.to_string(), Digest::of(lines.as_bytes()).hex());
-        assert_eq!(Key::parse(&key.to_string()), Ok(key));
+        assert_eq!(key.to_string(), Blake3Digest::of(lines.as_bytes()).hex());
+        assert_eq!(ResultKey::parse(&key.to_string()), Ok(key));
         assert_eq!(key.prefix(), &key.to_string()[..2]);
     }
 
     #[test]
     fn the_order_of_files_of_a_package_does_not_count_and_their_bytes_do() {
         let mut other = inputs();
-        other.set_package("zlib-1.3", &[Digest::of(b"b"), Digest::of(b"a")]);
+        other.set_package("zlib-1.3", &[Blake3Digest::of(b"b"), Blake3Digest::of(b"a")]);
         assert_eq!(other.key(), inputs().key());
-        other.set_package("zlib-1.3", &[Digest::of(b"b"), Digest::of(b"c")]);
+        other.set_package("zlib-1.3", &[Blake3Digest::of(b"b"), Blake3Digest::of(b"c")]);
         assert_ne!(other.key(), inputs().key());
     }
 
@@ -326,7 +326,7 @@ mod tests {
             set(&mut inputs);
             inputs.key()
         };
-        let bytes = Digest::of(b"x");
+        let bytes = Blake3Digest::of(b"x");
         let keys = [
             key(&|inputs| inputs.set_file("a", false, bytes)),
             key(&|inputs| inputs.set_file("a", true, bytes)),
@@ -355,10 +355,10 @@ mod tests {
         let mut now = inputs();
         now.set_value(KeyInput::Base, "new");
         now.set_value(KeyInput::Env("CC"), "clang");
-        now.set_file("patches/a", false, Digest::of(b"p"));
+        now.set_file("patches/a", false, Blake3Digest::of(b"p"));
         now.set_package("zlib-1.3", &[]);
         now.set_package("bison-3", &[]);
-        now.set_digest(KeyInput::ScanDepends("mk/x.mk"), Digest::of(b"x"));
+        now.set_digest(KeyInput::ScanDepends("mk/x.mk"), Blake3Digest::of(b"x"));
         let found = now.differences_from(&before);
         let names: Vec<&str> = found.iter().map(|difference| difference.input.as_str()).collect();
         let expected =
@@ -381,14 +381,14 @@ mod tests {
 
     #[test]
     fn a_digest_has_one_spelling() {
-        let digest = Digest::of(b"x");
+        let digest = Blake3Digest::of(b"x");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         let hex = digest.hex();
         let short = &hex[..63];
         for wrong in
             [hex.clone(), format!("b3:{short}"), format!("B3:{hex}"), format!("b3:{}", hex.to_uppercase())]
         {
-            assert_eq!(wrong.parse::<Digest>(), Err(NoDigest), "{wrong}");
+            assert_eq!(wrong.parse::<Blake3Digest>(), Err(NoDigest), "{wrong}");
         }
     }
 }

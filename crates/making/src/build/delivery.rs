@@ -9,7 +9,7 @@ use super::pairs::ReleaseSide;
 use super::previous::{PreviousError, PreviousPackage, PreviousPatch};
 use super::request::PatchLists;
 use patchadm_inputs::source::{Extent, Image, Origin, Source, SourceError, SourceProblem, open, patches_in};
-use patchadm_releases::{ChangeKind, Comparison, Differences, LinkGroup, ReleaseObject};
+use patchadm_releases::{ChangeKind, Differences, LinkGroup, ReleaseObject, TreeComparison};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 
@@ -52,7 +52,7 @@ pub struct PackageDelivery {
 }
 
 impl PackageDelivery {
-    pub fn of(comparison: &Comparison, lists: TwoLists<'_>) -> Self {
+    pub fn of(comparison: &TreeComparison, lists: TwoLists<'_>) -> Self {
         let mut delivery = Self::default();
         for change in &comparison.changes {
             let why = match change.kind {

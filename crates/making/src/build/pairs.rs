@@ -122,7 +122,7 @@ fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairEr
     }
     let (old, new) = (by_name(from)?, by_name(to)?);
     let pairs = old.iter().filter_map(|(key, old)| Some((*old, *new.get(key)?))).collect();
-    let alone = |(name, arch): &PackageKey<'_>, side| UnpairedPackage {
+    let alone = |(name, arch): &PairKey<'_>, side| UnpairedPackage {
         name: (*name).to_owned(),
         arch: (*arch).to_owned(),
         side,
@@ -133,9 +133,9 @@ fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairEr
     Ok((pairs, unpaired.into_iter().collect()))
 }
 
-type PackageKey<'r> = (&'r str, &'r str);
+type PairKey<'r> = (&'r str, &'r str);
 
-fn by_name(release: &Release) -> Result<BTreeMap<PackageKey<'_>, &ReleasePackage>, PairError> {
+fn by_name(release: &Release) -> Result<BTreeMap<PairKey<'_>, &ReleasePackage>, PairError> {
     let mut found = BTreeMap::new();
     for package in &release.packages {
         let name = package.name.as_deref().unwrap_or(&package.origin);

@@ -51,7 +51,7 @@ pub fn delta(
     let mut table = SourceTable::of(&files);
     let strays = strays(&mut table);
     must_be_there(&table, strays.iter().chain(&gone(&table, &looked)), request.only)?;
-    let against = OtherPatches::read(request.against)?;
+    let against = OtherPatchInputs::read(request.against)?;
     let work = if request.is_dry_run || is_made {
         looked
     } else {
@@ -124,12 +124,12 @@ fn must_be_there<'a>(
 }
 
 #[derive(Default)]
-struct OtherPatches {
+struct OtherPatchInputs {
     patches: Vec<OtherPatch>,
     digests: Vec<String>,
 }
 
-impl OtherPatches {
+impl OtherPatchInputs {
     fn read(named: &[PathBuf]) -> Result<Self, DeltaError> {
         let mut read = Self::default();
         for path in named {
@@ -147,7 +147,7 @@ fn patches(
     work: &WorkDirectory,
     files: &[InputEntry],
     sources: &BTreeMap<String, SourcePackages>,
-    against: &OtherPatches,
+    against: &OtherPatchInputs,
 ) -> Vec<SourceOutcome> {
     let mut outcomes = Vec::new();
     let sizes = sources.values().map(|packages| packages.size_to_read(files));
@@ -164,7 +164,7 @@ fn patches_of(
     work: &WorkDirectory,
     files: &[InputEntry],
     mut jobs: Vec<(&String, &SourcePackages)>,
-    against: &OtherPatches,
+    against: &OtherPatchInputs,
     step: &WorkStep,
 ) -> Vec<SourceOutcome> {
     jobs.sort_by_key(|(_, packages)| Reverse(packages.size(files)));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchadm_pages::{Page, PagePatch, PageSection, PatchState, html_of};
+use patchadm_pages::{Page, PagePatch, PagePatchState, PageSection, html_of};
 use serde_json::Value;
 
 use super::value::{Fields as _, ended};
@@ -89,14 +89,14 @@ fn patch_of(row: &Value) -> PagePatch {
     }
 }
 
-fn state_of(row: &Value) -> PatchState {
+fn state_of(row: &Value) -> PagePatchState {
     match (row.is_true("missing"), row.some_text("installed"), row.some_text("current"), row.text("relation"))
     {
-        (true, ..) => PatchState::Missing,
-        (false, None, ..) => PatchState::NotNeeded,
-        (false, Some(_), None, _) => PatchState::Unlisted,
-        (false, Some(_), Some(_), "=") => PatchState::Current,
-        (false, Some(_), Some(_), ">") => PatchState::Newer,
-        (false, Some(_), Some(_), _) => PatchState::Older,
+        (true, ..) => PagePatchState::Missing,
+        (false, None, ..) => PagePatchState::NotNeeded,
+        (false, Some(_), None, _) => PagePatchState::Unlisted,
+        (false, Some(_), Some(_), "=") => PagePatchState::Current,
+        (false, Some(_), Some(_), ">") => PagePatchState::Newer,
+        (false, Some(_), Some(_), _) => PagePatchState::Older,
     }
 }

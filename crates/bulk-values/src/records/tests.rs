@@ -3,13 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::records::{ImportError, PbulkFields};
 
-fn location(text: &str) -> Location {
-    Location::parse(text).unwrap()
+fn location(text: &str) -> RecipeLocation {
+    RecipeLocation::parse(text).unwrap()
 }
 
-fn read(output: &str) -> Result<Records, RecordError> {
+fn read(output: &str) -> Result<Records, RecipeRecordError> {
     let mut records = Records::new();
     records.read(&location("net/curl"), output.as_bytes())?;
     Ok(records)

@@ -1,4 +1,4 @@
-//! Schedules in virtual time: how near to the shortest possible run they come.
+//! Schedules, also in virtual time: how near to the shortest possible run they come.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -6,8 +6,6 @@ use std::path::Path;
 use foldhash::HashMap;
 
 use super::*;
-use crate::resolve::Graph;
-use crate::schedule::{expected_work, longest_way};
 
 /// How many times as long as the shortest possible run this one takes, in thousandths; and work ÷ slots as a multiple of
 /// the longest way.
@@ -172,4 +170,114 @@ fn a_plan_has_the_longest_way_and_the_time_of_what_may_be_built() {
     assert_eq!(RunPlan::of(&graph, planned, (&work, false), 2).expected_ms, None);
     let nothing = RunPlan::of(&graph, Vec::new(), (&work, true), 2);
     assert_eq!((nothing.longest_way.len(), nothing.expected_ms), (0, Some(0)));
+}
+
+/// 0 is needed by 1 and 2, these by 3; 4 stands alone.
+fn diamond() -> Graph {
+    Graph::new([vec![], vec![0], vec![0], vec![1, 2], vec![]])
+}
+
+fn schedule(graph: &Graph) -> Schedule<'_> {
+    Schedule::new(graph, &[1, 5, 1, 1, 1], &["a", "b", "c", "d", "e"], |_| true)
+}
+
+#[test]
+fn a_task_is_ready_when_all_that_it_needs_is_done() {
+    let graph = diamond();
+    let mut schedule = schedule(&graph);
+    assert_eq!(
+        [schedule.next_ready(), schedule.next_ready(), schedule.next_ready()],
+        [Some(0), Some(4), None]
+    );
+    assert!(schedule.finished(0, TaskOutcome::Done).is_empty());
+    assert_eq!(
+        [schedule.next_ready(), schedule.next_ready(), schedule.next_ready()],
+        [Some(1), Some(2), None]
+    );
+    schedule.finished(1, TaskOutcome::Done);
+    assert_eq!(schedule.state(3), TaskState::Waiting);
+    schedule.finished(2, TaskOutcome::Done);
+    assert_eq!(schedule.next_ready(), Some(3));
+    schedule.finished(3, TaskOutcome::Done);
+    assert_eq!((schedule.left(), schedule.is_over()), (1, false), "4 runs on");
+    schedule.finished(4, TaskOutcome::Failed);
+    assert_eq!((schedule.left(), schedule.is_over()), (0, true));
+}
+
+#[test]
+fn what_needs_a_failed_task_is_not_built() {
+    let graph = diamond();
+    let mut schedule = schedule(&graph);
+    schedule.next_ready();
+    assert_eq!(schedule.finished(0, TaskOutcome::Failed), [1, 2, 3]);
+    assert_eq!(schedule.state(3), TaskState::IndirectFailed);
+    assert!(schedule.finished(0, TaskOutcome::Failed).is_empty(), "it has ended");
+    assert_eq!((schedule.next_ready(), schedule.next_ready(), schedule.left()), (Some(4), None, 1));
+}
+
+#[test]
+fn a_task_goes_back_and_is_deferred_without_failing_others() {
+    let graph = diamond();
+    let mut schedule = schedule(&graph);
+    schedule.next_ready();
+    schedule.finished(0, TaskOutcome::Again);
+    assert_eq!(schedule.next_ready(), Some(0), "it is still the first");
+    assert!(schedule.finished(0, TaskOutcome::Deferred).is_empty());
+    assert_eq!(schedule.next_ready(), Some(4));
+    schedule.finished(4, TaskOutcome::Done);
+    assert!(schedule.is_over());
+    assert_eq!((schedule.state(3), schedule.left()), (TaskState::Waiting, 3));
+}
+
+#[test]
+fn a_task_without_room_is_passed_over_and_stays_ready() {
+    let graph = diamond();
+    let mut schedule = schedule(&graph);
+    assert_eq!(schedule.next_ready_if(|index| index != 0), Some(4));
+    assert_eq!(schedule.next_ready_if(|index| index != 0), None);
+    assert_eq!((schedule.ready(), schedule.running()), (1, 1));
+    assert_eq!(schedule.next_ready(), Some(0));
+}
+
+#[test]
+fn nothing_waits_for_a_package_that_is_no_task() {
+    let graph = diamond();
+    let mut schedule = Schedule::new(&graph, &[1; 5], &[], |index| index == 1 || index == 3);
+    assert_eq!((schedule.left(), schedule.next_ready(), schedule.next_ready()), (2, Some(1), None));
+    schedule.finished(1, TaskOutcome::Done);
+    assert_eq!(schedule.next_ready(), Some(3));
+    assert_eq!(schedule.state(0), TaskState::NoTask);
+}
+
+#[test]
+fn the_longest_way_decides_then_the_dependents_then_the_name() {
+    // 0 is needed by 1 and 2; 3 by 4; 5 and 6 by nothing.
+    let graph = Graph::new([vec![], vec![0], vec![0], vec![], vec![3], vec![], vec![]]);
+    let work = [5, 1, 5, 2, 8, 5, 5];
+    let names = ["a", "b", "c", "d", "e", "z", "y"];
+    let ranks = ranks(&graph, &work, &names, &|_| true);
+    let mut order: Vec<usize> = (0..7).collect();
+    order.sort_by_key(|&index| ranks[index]);
+    assert_eq!(order.iter().map(|&index| names[index]).collect::<String>(), "adecyzb");
+    assert_eq!(longest_way(&graph, &work, |_| true), [0, 2]);
+    assert_eq!(longest_way(&graph, &work, |index| index != 0), [3, 4]);
+}
+
+#[test]
+fn a_chain_of_100000_is_ranked_without_recursion() {
+    let graph = Graph::new((0..100_000_u32).map(|index| index.checked_sub(1)));
+    let work = vec![1; 100_000];
+    assert_eq!(longest_way(&graph, &work, |_| true).len(), 100_000);
+    assert_eq!(ranks(&graph, &work, &[], &|_| true)[99_999], 99_999);
+}
+
+#[test]
+fn an_unknown_package_takes_the_median_times_its_weight() {
+    let known = [Some(10), None, Some(40), None, Some(2_000)];
+    assert_eq!(expected_work(&known, &[100, 100, 100, 250, 900, 50]), [10, 40, 40, 100, 2_000, 20]);
+}
+
+#[test]
+fn without_any_history_the_weight_counts() {
+    assert_eq!(expected_work(&[], &[100, 4_000, 0]), [100, 4_000, 1]);
 }

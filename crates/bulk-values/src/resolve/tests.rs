@@ -10,7 +10,7 @@ fn records(packages: &[(&str, &str)]) -> Records {
         let (pkgname, needs) = fields.next().unwrap().split_once(':').unwrap();
         let first = format!("PKGNAME={pkgname}\nALL_DEPENDS={needs}");
         let output = std::iter::once(&*first).chain(fields).collect::<Vec<_>>().join("\n");
-        records.read(&Location::parse(location).unwrap(), output.as_bytes()).unwrap();
+        records.read(&RecipeLocation::parse(location).unwrap(), output.as_bytes()).unwrap();
     }
     records
 }
@@ -120,8 +120,8 @@ fn of_two_packages_with_one_pkgname_the_first_location_keeps_it() {
 #[test]
 fn a_failed_scan_is_prefailed_and_nothing_matches_it() {
     let mut records = records(&[("a/x", "x-1: net_curl-0"), ("a/y", "a_q-0:")]);
-    let curl = records.add_failed_scan(&Location::parse("net/curl").unwrap(), "scan: exit 2: no");
-    let other = records.add_failed_scan(&Location::parse("a/q").unwrap(), "scan: exit 1: no");
+    let curl = records.add_failed_scan(&RecipeLocation::parse("net/curl").unwrap(), "scan: exit 2: no");
+    let other = records.add_failed_scan(&RecipeLocation::parse("a/q").unwrap(), "scan: exit 1: no");
     let resolution = resolve(&records, &NameHolders::default());
     let reason = |index: u32| match resolution.state(index).unwrap() {
         ResolvedState::Prefailed(reason) => reason.to_string(),
@@ -198,7 +198,7 @@ fn a_tree_of_100000_packages_is_resolved() {
         let needs: Vec<String> =
             (1..=4).filter_map(|k| Some(format!("p{}>=0", n.checked_sub(k * k * 7)?))).collect();
         let output = format!("PKGNAME=p{n}-1\nALL_DEPENDS={}\n", needs.join(" "));
-        records.read(&Location::parse(&format!("a/p{n}")).unwrap(), output.as_bytes()).unwrap();
+        records.read(&RecipeLocation::parse(&format!("a/p{n}")).unwrap(), output.as_bytes()).unwrap();
     }
     let resolution = resolve(&records, &NameHolders::default());
     assert!(resolution.states().iter().all(|state| *state == ResolvedState::Open));
@@ -240,7 +240,7 @@ fn a_pkgname_is_free_when_its_holder_is_gone_and_not_when_its_scan_fails() {
     assert_eq!(states_with(&before, &[("a/heir", "victim-1.0:"), ("z/victim", "victim-1.1:")]), ["", ""]);
 
     let mut records = records(&[("a/heir", "victim-1.0:")]);
-    records.add_failed_scan(&Location::parse("z/victim").unwrap(), "scan: exit 1: no");
+    records.add_failed_scan(&RecipeLocation::parse("z/victim").unwrap(), "scan: exit 1: no");
     let resolution = resolve(&records, &NameHolders::new(before));
     let Some(ResolvedState::Prefailed(reason)) = resolution.state(0) else { panic!("it has the name") };
     assert!(reason.to_string().ends_with("of z/victim, which keeps it"), "{reason}");
@@ -262,11 +262,52 @@ fn a_location_with_patterns_without_end_fails_alone() {
         ("b/user", "PKGNAME=user-1\nALL_DEPENDS=lib-[0-9]* *fits-[0-9]*\n".to_owned()),
         ("b/lib", "PKGNAME=lib-1\nPKGNAME=fits-1\n".to_owned()),
     ] {
-        records.read(&Location::parse(location).unwrap(), output.as_bytes()).unwrap();
+        records.read(&RecipeLocation::parse(location).unwrap(), output.as_bytes()).unwrap();
     }
     let resolution = resolve(&records, &NameHolders::default());
     let last = resolution.state(899).unwrap();
     assert_eq!(last, &ResolvedState::Prefailed(PrefailReason::TooManyPatterns));
     assert_eq!(resolution.state(900), Some(&ResolvedState::Open));
     assert_eq!(resolution.depends(900), [901, 902]);
+}
+
+fn named_records() -> Records {
+    let mut records = Records::new();
+    for (location, output) in [
+        ("net/curl", "PKGNAME=curl-8\nALL_DEPENDS=zlib>1:../../devel/zlib zlib>2:../../devel/zlib\n"),
+        ("devel/x", "PKGNAME=py1-x-1\nALL_DEPENDS=curl>1\nPKGNAME=py2-x-1\n"),
+    ] {
+        records.read(&RecipeLocation::parse(location).unwrap(), output.as_bytes()).unwrap();
+    }
+    records
+}
+
+#[test]
+fn a_name_is_a_pkgname_a_name_without_version_or_a_location() {
+    let records = named_records();
+    assert_eq!(select(&records, ["devel/x"]).unwrap(), [1, 2]);
+    assert_eq!(select(&records, ["py2-x", "curl-8", "net/curl"]).unwrap(), [0, 2]);
+    let error = select(&records, ["curl", "wget\n"]).unwrap_err();
+    assert_eq!(error.to_string(), "no package has this PKGNAME, name or location: wget\\n");
+}
+
+#[test]
+fn the_last_part_of_a_location_is_enough_where_one_has_it_and_what_may_be_meant_is_told() {
+    let mut records = named_records();
+    assert_eq!(select(&records, ["x"]).unwrap(), [1, 2]);
+    let error_of = |records: &Records, name: &str| select(records, [name]).unwrap_err().to_string();
+    let begin = "no package has this PKGNAME, name or location: ";
+    assert_eq!(error_of(&records, "x-3"), format!("{begin}x-3; did you mean devel/x?"));
+    assert_eq!(error_of(&records, "crul"), format!("{begin}crul; did you mean curl?"));
+    records.read(&RecipeLocation::parse("net/x").unwrap(), b"PKGNAME=other-1\n").unwrap();
+    assert_eq!(error_of(&records, "x"), format!("{begin}x; did you mean devel/x or net/x?"));
+}
+
+#[test]
+fn needs_tell_which_locations_are_to_be_scanned_next() {
+    let records = named_records();
+    let zlib = BTreeSet::from([RecipeLocation::parse("devel/zlib").unwrap()]);
+    let expected = NeededLocations { named: zlib, needs_listing: false };
+    assert_eq!(needed_locations(&records, 0..1), expected);
+    assert_eq!(needed_locations(&records, 0..9), NeededLocations { needs_listing: true, ..expected });
 }
