@@ -25,7 +25,7 @@ use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Surroundings, Zone};
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::doctor::{
-    DoctorRequest, Finding, FindingState, diagnose, diagnose_records, diagnose_unopened,
+    DoctorRequest, FindingState, RootFinding, diagnose, diagnose_records, diagnose_unopened,
 };
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::patches::undo_states::UndoState;
@@ -394,7 +394,7 @@ impl CommandReport for CheckReport {
 }
 
 impl CheckReport {
-    fn of_findings(findings: Vec<Finding>, args: &CheckArgs) -> Self {
+    fn of_findings(findings: Vec<RootFinding>, args: &CheckArgs) -> Self {
         Self {
             sound: false,
             contents: args.contents,
@@ -445,10 +445,10 @@ impl CheckReport {
 
 impl Section {
     fn new(what: &'static str, state: FindingState, text: impl Into<String>) -> Self {
-        Self::of(Finding { what, state, text: text.into(), command: None })
+        Self::of(RootFinding { what, state, text: text.into(), command: None })
     }
 
-    fn of(Finding { what, state, text, command }: Finding) -> Self {
+    fn of(RootFinding { what, state, text, command }: RootFinding) -> Self {
         let shade = match state {
             FindingState::Ok => Some(Shade::Effective),
             FindingState::Unknown => None,

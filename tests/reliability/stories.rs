@@ -24,7 +24,7 @@ use patchadm_core::operation::packages::report::SilentObserver;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
-use patchadm_core::operation::patches::overtaken::{RefreshRequest, refresh_registrations};
+use patchadm_core::operation::patches::overtaken::{RegistrationRefreshRequest, refresh_registrations};
 use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_core::operation::patches::repack::{RepackRequest, repack_undo};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
@@ -963,7 +963,7 @@ fn register(
             Ok((report.recovered, report.receipt))
         }
         Command::Refresh => {
-            let report = refresh_registrations(root, &RefreshRequest::default(), caller)?;
+            let report = refresh_registrations(root, &RegistrationRefreshRequest::default(), caller)?;
             Ok((report.recovered, report.receipt))
         }
         Command::Forget(package) => {

@@ -6,7 +6,7 @@ use patchadm_cli::reply::ResultWord;
 use patchadm_cli::reply::text::{finding, object};
 use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::check::device::{DeviceObject, DevicePackage};
-use patchadm_core::operation::check::{CheckReport, Finding};
+use patchadm_core::operation::check::{CheckReport, ObjectFinding};
 use patchadm_core::operation::mend::MendedRecord;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
@@ -134,6 +134,6 @@ impl ListDocument {
     }
 }
 
-fn details(findings: &[Finding], zone: Zone) -> Vec<String> {
+fn details(findings: &[ObjectFinding], zone: Zone) -> Vec<String> {
     findings.iter().map(|finding| finding::detail(finding, zone)).collect()
 }

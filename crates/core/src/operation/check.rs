@@ -24,7 +24,7 @@ use patchadm_svr4::places;
 use scope::CheckMap;
 
 pub use findings::{
-    CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, Finding, UnfixedReason,
+    CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, ObjectFinding, UnfixedReason,
     UnmatchedOperands,
 };
 pub(super) use findings::{DeliveredFile, DeliveredFiles};

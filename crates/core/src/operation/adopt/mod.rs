@@ -41,7 +41,7 @@ use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
 pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 
 #[derive(Debug)]
-pub struct AdoptReport {
+pub struct SoftwareAdoptionReport {
     pub recovered: Recovered,
     pub package: String,
     /// Its parameters; none if it is unregistered.
@@ -60,7 +60,7 @@ pub struct AdoptReport {
     pub receipt: Option<Receipt>,
 }
 
-impl AdoptReport {
+impl SoftwareAdoptionReport {
     fn noting(mut self, refused: &Failure) -> Self {
         self.notes.push(refused.to_string());
         self
@@ -72,7 +72,7 @@ pub fn adopt_software(
     root: &Root,
     request: &AdoptRequest,
     caller: &Caller<'_>,
-) -> Result<AdoptReport, Failure> {
+) -> Result<SoftwareAdoptionReport, Failure> {
     if request.dry_run {
         let shown = || {
             let ground = RootAndPolicy::of(root)?.for_who_may()?;
@@ -95,7 +95,7 @@ pub fn adopt_software(
         let is_done = report.receipt.is_some();
         Ok((report, is_done))
     })?;
-    Ok(AdoptReport { recovered, ..report })
+    Ok(SoftwareAdoptionReport { recovered, ..report })
 }
 
 /// Takes the locks, and makes a database if the root has none. `work` returns whether it changed anything.
@@ -122,7 +122,7 @@ pub fn forget_software(
     package: &PkgInst,
     dry_run: bool,
     caller: &Caller<'_>,
-) -> Result<AdoptReport, Failure> {
+) -> Result<SoftwareAdoptionReport, Failure> {
     must_have_database(root)?;
     if dry_run {
         let shown = || {
@@ -142,7 +142,7 @@ pub fn forget_software(
     if let Some(plan) = plan {
         report.receipt = Some(perform(&session, &plan, log::of_registration(&plan), &mut report.notes)?);
     }
-    Ok(AdoptReport { recovered: session.recovered, ..report })
+    Ok(SoftwareAdoptionReport { recovered: session.recovered, ..report })
 }
 
 fn perform(
@@ -162,7 +162,7 @@ struct AdoptionPlanner<'a> {
 }
 
 struct PlannedAdoption {
-    report: AdoptReport,
+    report: SoftwareAdoptionReport,
     plan: Option<Plan>,
 }
 
@@ -174,7 +174,7 @@ impl AdoptionPlanner<'_> {
         let plan = adoptions.plan(&inventory, &self.caller.now)?;
         let mut notes = listed.notes.clone();
         notes.extend(plan.iter().flat_map(|plan| plan.notes.iter().cloned()));
-        let report = AdoptReport {
+        let report = SoftwareAdoptionReport {
             recovered: Recovered::Nothing,
             package: listed.software.package.to_string(),
             params: listed.software.params.clone(),
@@ -249,7 +249,7 @@ impl AdoptionPlanner<'_> {
         inventory.lines = lines_of_package(&view, package)?;
         let plan = forget(package, &inventory, &self.caller.now)?;
         let is_shared = |path: &&ObjectPath| plan.contents.get(*path).is_some_and(Option::is_some);
-        let report = AdoptReport {
+        let report = SoftwareAdoptionReport {
             package: package.to_string(),
             params: Params::new(),
             objects: plan.contents.len(),

@@ -37,7 +37,7 @@ pub(in crate::operation) struct DeliveredFile {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum ObjectFinding {
     Missing,
     /// Letters of pkgmap(4); `?` for types that no package can deliver.
     Type(Difference<u8>),
@@ -91,12 +91,12 @@ pub struct Difference<T> {
 pub struct CheckedObject {
     pub path: ObjectPath,
     /// In the order of a report; empty if all is as recorded.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ObjectFinding>,
 }
 
 impl CheckedObject {
     pub fn is_missing(&self) -> bool {
-        self.findings.first() == Some(&Finding::Missing)
+        self.findings.first() == Some(&ObjectFinding::Missing)
     }
 }
 

@@ -85,7 +85,7 @@ fn a_signal_ends_the_comparison_of_a_file_that_would_take_hours() {
         interrupt: &interrupt,
     };
     let findings = comparison.compare_one(&recorded).findings;
-    assert!(matches!(findings[..], [Finding::Unreadable(_)]), "{findings:?}");
+    assert!(matches!(findings[..], [ObjectFinding::Unreadable(_)]), "{findings:?}");
 }
 
 /// Writes the records of a root: these lines and one of another package.

@@ -138,7 +138,7 @@ impl FindingState {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct RootFinding {
     /// Name of the check, such as `lock`; stable.
     pub what: &'static str,
     pub state: FindingState,
@@ -148,7 +148,7 @@ pub struct Finding {
     pub command: Option<String>,
 }
 
-impl Finding {
+impl RootFinding {
     pub(super) fn ok(what: &'static str, text: impl Into<String>) -> Self {
         Self { what, state: FindingState::Ok, text: text.into(), command: None }
     }

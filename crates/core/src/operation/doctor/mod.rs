@@ -1,7 +1,7 @@
 //! The part of `patchadm check` without comparisons: what works for the caller on this root, and commands that help.
 //!
 //! ```text
-//! DoctorRequest ─► Examination (policy, lock, run, rights) ─► each of CHECKS ─► Finding, Finding, …
+//! DoctorRequest ─► Examination (policy, lock, run, rights) ─► each of CHECKS ─► RootFinding, RootFinding, …
 //! ```
 //! Nothing is locked, recovered or repaired. File system features are tried with private files below
 //! `var/sadm/patchadm`, only if the caller may change the root and nobody else does. Depots must answer within seconds.
@@ -14,9 +14,9 @@ mod root;
 use examination::Examination;
 use patchadm_rootfs::{Root, RootError};
 
-pub use examination::{DoctorRequest, Finding, FindingState};
+pub use examination::{DoctorRequest, FindingState, RootFinding};
 
-type Check = fn(&Examination<'_>) -> Vec<Finding>;
+type Check = fn(&Examination<'_>) -> Vec<RootFinding>;
 
 /// In the order of findings: system, root, records, trust, caller.
 const CHECKS: [Check; 19] = [
@@ -41,18 +41,18 @@ const CHECKS: [Check; 19] = [
     machine::search_path,
 ];
 
-pub fn diagnose(root: &Root, request: &DoctorRequest<'_>) -> Vec<Finding> {
+pub fn diagnose(root: &Root, request: &DoctorRequest<'_>) -> Vec<RootFinding> {
     let examination = Examination::of(root, request);
     CHECKS.iter().flat_map(|check| check(&examination)).collect()
 }
 
-pub fn diagnose_records(root: &Root, request: &DoctorRequest<'_>) -> Vec<Finding> {
+pub fn diagnose_records(root: &Root, request: &DoctorRequest<'_>) -> Vec<RootFinding> {
     let examination = Examination::of(root, request);
     [root::records, root::registrations].iter().flat_map(|check| check(&examination)).collect()
 }
 
 /// For a root that cannot be opened safely on this system; `None` for other errors.
-pub fn diagnose_unopened(error: &RootError) -> Option<Finding> {
+pub fn diagnose_unopened(error: &RootError) -> Option<RootFinding> {
     matches!(error, RootError::NoOpenat2(_)).then(|| machine::without_openat2(error))
 }
 

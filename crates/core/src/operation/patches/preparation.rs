@@ -2,7 +2,7 @@
 //! adopted (`--adopt`) in the first patch's run. Patches are planned for the root after both.
 
 use super::overtaken::planner::{planned_refresh, refresh_locked};
-use super::overtaken::request::RefreshRequest;
+use super::overtaken::request::RegistrationRefreshRequest;
 use super::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::adopt::{OnDemand, adopt_on_demand};
 use crate::operation::content::NoContent;
@@ -30,7 +30,7 @@ pub(super) fn prepare(
     ground.forget_native_changes();
     let mut prepared = PreparedRoot::default();
     if request.refresh {
-        let refresh = RefreshRequest::default();
+        let refresh = RegistrationRefreshRequest::default();
         match execution {
             Execution::Foresee => {
                 if let Some((refreshed, plan)) = planned_refresh(ground, &refresh, caller)? {

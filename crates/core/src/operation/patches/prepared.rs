@@ -1,4 +1,4 @@
-use super::overtaken::request::RefreshReport;
+use super::overtaken::request::RegistrationRefreshReport;
 use crate::operation::adopt::AdoptedPackage;
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::policy::Policy;
@@ -28,7 +28,7 @@ impl PreparationRequest {
 #[derive(Debug, Default)]
 pub struct PreparationReport {
     /// `None` if not requested, or nothing was stale.
-    pub refreshed: Option<RefreshReport>,
+    pub refreshed: Option<RegistrationRefreshReport>,
     /// Adopted with the first applied patch.
     pub adopted: Vec<AdoptedPackage>,
     pub notes: Vec<String>,
@@ -51,7 +51,7 @@ impl PreparationReport {
     fn but(
         &self,
         ids: Vec<PatchId>,
-        is_left_out: impl Fn(&RefreshReport, &PatchId) -> bool,
+        is_left_out: impl Fn(&RegistrationRefreshReport, &PatchId) -> bool,
     ) -> Option<Vec<PatchId>> {
         let Some(refreshed) = &self.refreshed else { return Some(ids) };
         let was_named = !ids.is_empty();

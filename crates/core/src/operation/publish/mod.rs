@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::depots::{index_entry, read_flags};
 use chrono::Days;
-use patch_directory::{HANDOVER, PackedMembers, PatchDirectory, PatchPapers};
+use patch_directory::{HANDOVER, PackedMembers, PatchDirectoryFiles, PatchPapers};
 use patchadm_container::Compression;
 use patchadm_inputs::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch};
 use patchadm_inputs::sign::{Manifest, ManifestForm, sha256_text};
@@ -294,7 +294,7 @@ fn read_file(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, Pub
 /// Reads a directory as its future archive. Fails if a file changes meanwhile, because the index must describe the
 /// stored bytes.
 fn read_directory(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
-    let listed = PatchDirectory::of(path)?;
+    let listed = PatchDirectoryFiles::of(path)?;
     let (_, mut image) = source::open(Origin::Path(path), Extent::Everything)?;
     let macros = macros_of(&image, path)?;
     image.form = Form::Tar(None);

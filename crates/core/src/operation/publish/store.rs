@@ -8,7 +8,7 @@ use std::io;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::patch_directory::PatchDirectory;
+use super::patch_directory::PatchDirectoryFiles;
 use super::request::{IndexSigning, PublishError, PublishRequest};
 use patchadm_inputs::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
 use patchadm_inputs::input_file::InputFile;
@@ -43,7 +43,7 @@ pub(super) struct DepotStore {
 
 pub(super) enum ObjectSource {
     File(PathBuf),
-    Directory(PatchDirectory),
+    Directory(PatchDirectoryFiles),
     Bytes(Vec<u8>),
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, FixedOffset};
 
 use crate::operation::check::{
-    CheckRequest, CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, Finding, PathPattern,
+    CheckRequest, CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, ObjectFinding, PathPattern,
     check_delivered,
 };
 use crate::operation::failure::Failure;
@@ -39,7 +39,7 @@ pub struct PathOwners {
     /// `None` if no package owns it.
     pub line: Option<ContentsLine>,
     /// `None` if nothing is recorded, or unknown.
-    pub differences: Option<Vec<Finding>>,
+    pub differences: Option<Vec<ObjectFinding>>,
     /// Newest first.
     pub patches: Vec<PatchOfPath>,
     /// The list is complete, with all actions.
@@ -122,7 +122,7 @@ fn differences(
     view: &RecordView<'_>,
     ground: Option<&RootAndPolicy>,
     owners: &PathOwners,
-) -> Option<Vec<Finding>> {
+) -> Option<Vec<ObjectFinding>> {
     let (line, ground) = (owners.line.as_ref()?, ground?);
     let paths = vec![PathPattern::Exactly(line.path.clone())];
     let aspects = CheckedAspects {
@@ -141,7 +141,7 @@ fn differences(
     let delivered: DeliveredFiles = newest.into_iter().collect();
     let report = check_delivered(view, &ground.host, &request, &delivered, None).ok()?;
     let mut findings = report.checked.into_iter().next()?.findings;
-    findings.retain(|finding| !matches!(finding, Finding::Mtime(_)));
+    findings.retain(|finding| !matches!(finding, ObjectFinding::Mtime(_)));
     Some(findings)
 }
 

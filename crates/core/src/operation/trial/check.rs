@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use super::request::CheckRequest;
+use super::request::TrialCheckRequest;
 use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::AfterRun;
 use patchadm_inputs::trial::TrialRecord;
@@ -31,7 +31,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const SHELL: &str = "/bin/sh";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CheckEnd {
+pub enum TrialCheckEnd {
     /// The root works.
     Good,
     Code(i32),
@@ -45,7 +45,7 @@ pub enum CheckEnd {
     NotRun(String),
 }
 
-impl CheckEnd {
+impl TrialCheckEnd {
     pub fn clause(&self) -> String {
         match self {
             Self::Good => "said yes".to_owned(),
@@ -60,28 +60,34 @@ impl CheckEnd {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckReport {
-    pub end: CheckEnd,
+pub struct TrialCheckReport {
+    pub end: TrialCheckEnd,
     /// Last lines of output.
     pub lines: Vec<String>,
 }
 
 /// `interrupt` returns a signal that asks the command to end.
-pub fn run_check(request: &CheckRequest, root: &Path, interrupt: &dyn Fn() -> Option<i32>) -> CheckReport {
+pub fn run_trial_check(
+    request: &TrialCheckRequest,
+    root: &Path,
+    interrupt: &dyn Fn() -> Option<i32>,
+) -> TrialCheckReport {
     let started = started(request, root);
     let (mut child, output) = match started {
         Ok(started) => started,
-        Err(error) => return CheckReport { end: CheckEnd::NotRun(error.to_string()), lines: Vec::new() },
+        Err(error) => {
+            return TrialCheckReport { end: TrialCheckEnd::NotRun(error.to_string()), lines: Vec::new() };
+        }
     };
     let mut said = Vec::new();
     let end = watched(&mut child, &output, request.limit, interrupt, &mut said);
     kill_group(&child);
     // Reap a killed process.
     let _ = child.wait();
-    CheckReport { end, lines: last_lines(&said) }
+    TrialCheckReport { end, lines: last_lines(&said) }
 }
 
-fn started(request: &CheckRequest, root: &Path) -> io::Result<(Child, Receiver<Vec<u8>>)> {
+fn started(request: &TrialCheckRequest, root: &Path) -> io::Result<(Child, Receiver<Vec<u8>>)> {
     let (mut reader, writer) = io::pipe()?;
     let child = Command::new(SHELL)
         .arg("-c")
@@ -123,7 +129,7 @@ fn watched(
     limit: u64,
     interrupt: &dyn Fn() -> Option<i32>,
     said: &mut Vec<u8>,
-) -> CheckEnd {
+) -> TrialCheckEnd {
     let began = Instant::now();
     loop {
         match output.recv_timeout(PAUSE) {
@@ -134,37 +140,37 @@ fn watched(
         }
         if said.len() > LARGEST_OUTPUT {
             said.truncate(LARGEST_OUTPUT);
-            return CheckEnd::Endless;
+            return TrialCheckEnd::Endless;
         }
         match child.try_wait() {
             Ok(Some(status)) => {
                 let end = match (status.code(), status.signal()) {
-                    (Some(0), _) => CheckEnd::Good,
-                    (Some(code), _) => CheckEnd::Code(code),
-                    (None, signal) => CheckEnd::Signal(signal.unwrap_or_default()),
+                    (Some(0), _) => TrialCheckEnd::Good,
+                    (Some(code), _) => TrialCheckEnd::Code(code),
+                    (None, signal) => TrialCheckEnd::Signal(signal.unwrap_or_default()),
                 };
                 return with_last_words(end, output, said);
             }
             Ok(None) => {}
-            Err(error) => return CheckEnd::NotRun(error.to_string()),
+            Err(error) => return TrialCheckEnd::NotRun(error.to_string()),
         }
         if began.elapsed() >= Duration::from_secs(limit) {
-            return CheckEnd::Late(limit);
+            return TrialCheckEnd::Late(limit);
         }
         if let Some(signal) = interrupt() {
-            return CheckEnd::Interrupted(signal);
+            return TrialCheckEnd::Interrupted(signal);
         }
     }
 }
 
 /// A leftover process may keep the pipe open.
-fn with_last_words(end: CheckEnd, output: &Receiver<Vec<u8>>, said: &mut Vec<u8>) -> CheckEnd {
+fn with_last_words(end: TrialCheckEnd, output: &Receiver<Vec<u8>>, said: &mut Vec<u8>) -> TrialCheckEnd {
     let until = Instant::now() + LAST_WORDS;
     while let Ok(bytes) = output.recv_timeout(until.saturating_duration_since(Instant::now())) {
         said.extend(bytes);
         if said.len() > LARGEST_OUTPUT {
             said.truncate(LARGEST_OUTPUT);
-            return CheckEnd::Endless;
+            return TrialCheckEnd::Endless;
         }
     }
     end
@@ -188,7 +194,7 @@ fn last_lines(said: &[u8]) -> Vec<String> {
 #[derive(Debug)]
 pub struct TrialOutcome {
     pub record: TrialRecord,
-    pub check: Option<CheckReport>,
+    pub check: Option<TrialCheckReport>,
     /// As far as the command caused it.
     pub end: TrialOutcomeEnd,
     /// Work after the confirmation.
@@ -210,9 +216,9 @@ mod tests {
     use super::*;
     use patchadm_rootfs::never;
 
-    fn checked(command: &str, limit: u64) -> CheckReport {
-        let request = CheckRequest { command: command.to_owned(), limit };
-        run_check(&request, Path::new("/the/root"), &never)
+    fn checked(command: &str, limit: u64) -> TrialCheckReport {
+        let request = TrialCheckRequest { command: command.to_owned(), limit };
+        run_trial_check(&request, Path::new("/the/root"), &never)
     }
 
     #[test]
@@ -220,11 +226,14 @@ mod tests {
         let good = checked("echo \"$PATCHADM_ROOT\"; echo second >&2", 10);
         assert_eq!(
             good,
-            CheckReport { end: CheckEnd::Good, lines: vec!["/the/root".to_owned(), "second".to_owned()] }
+            TrialCheckReport {
+                end: TrialCheckEnd::Good,
+                lines: vec!["/the/root".to_owned(), "second".to_owned()]
+            }
         );
-        assert_eq!(checked("exit 3", 10).end, CheckEnd::Code(3));
-        assert_eq!(checked("/no/such/program", 10).end, CheckEnd::Code(127));
-        assert_eq!(checked("kill -9 $$", 10).end, CheckEnd::Signal(9));
+        assert_eq!(checked("exit 3", 10).end, TrialCheckEnd::Code(3));
+        assert_eq!(checked("/no/such/program", 10).end, TrialCheckEnd::Code(127));
+        assert_eq!(checked("kill -9 $$", 10).end, TrialCheckEnd::Signal(9));
     }
 
     #[test]
@@ -238,7 +247,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("late");
         let report = checked(&format!("(sleep 3; touch {}) & sleep 60", place.display()), 1);
-        assert_eq!(report.end, CheckEnd::Late(1));
+        assert_eq!(report.end, TrialCheckEnd::Late(1));
         thread::sleep(Duration::from_secs(3));
         assert!(!place.exists());
     }
@@ -246,22 +255,22 @@ mod tests {
     #[test]
     fn a_check_that_writes_without_end_is_cut() {
         let began = Instant::now();
-        assert_eq!(checked("yes", 60).end, CheckEnd::Endless);
-        assert_eq!(checked("head -c 1000000000 /dev/zero; exit 0", 60).end, CheckEnd::Endless);
+        assert_eq!(checked("yes", 60).end, TrialCheckEnd::Endless);
+        assert_eq!(checked("head -c 1000000000 /dev/zero; exit 0", 60).end, TrialCheckEnd::Endless);
         assert!(began.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
     fn a_process_that_a_check_leaves_behind_is_not_waited_for() {
         let began = Instant::now();
-        assert_eq!(checked("setsid sleep 30 & exit 0", 60).end, CheckEnd::Good);
+        assert_eq!(checked("setsid sleep 30 & exit 0", 60).end, TrialCheckEnd::Good);
         assert!(began.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
     fn a_signal_ends_the_waiting() {
-        let request = CheckRequest { command: "sleep 60".to_owned(), limit: 60 };
-        let report = run_check(&request, Path::new("/"), &|| Some(15));
-        assert_eq!(report.end, CheckEnd::Interrupted(15));
+        let request = TrialCheckRequest { command: "sleep 60".to_owned(), limit: 60 };
+        let report = run_trial_check(&request, Path::new("/"), &|| Some(15));
+        assert_eq!(report.end, TrialCheckEnd::Interrupted(15));
     }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::thread;
 use std::time::Duration;
 
-use super::check::{CheckEnd, CheckReport, TrialOutcome, TrialOutcomeEnd, run_check};
+use super::check::{TrialCheckEnd, TrialCheckReport, TrialOutcome, TrialOutcomeEnd, run_trial_check};
 use super::expire::{FoundTrial, begin_with_trial, end_failed_trial, perform_records};
 use super::request::{ConfirmRefusal, TrialChange, TrialRequest};
 use crate::operation::failure::Failure;
@@ -36,7 +36,7 @@ pub fn guard_run(
     let record = trial(&RecordView::live(root))?.filter(|record| record.run == run);
     let Some(record) = record else { return Ok(None) };
     wait_for_end(&record);
-    let check = request.check.as_ref().map(|check| run_check(check, root.prefix(), caller.interrupt));
+    let check = request.check.as_ref().map(|check| run_trial_check(check, root.prefix(), caller.interrupt));
     let looks = Cell::new(0);
     let patience = |_: &LockHolder| {
         looks.set(looks.get() + 1);
@@ -45,10 +45,12 @@ pub fn guard_run(
     };
     let following = Caller { wait: &patience, ..caller.doing_to_its_end() };
     let done = match &check {
-        Some(CheckReport { end: CheckEnd::Good, .. }) if record.guards_check => {
+        Some(TrialCheckReport { end: TrialCheckEnd::Good, .. }) if record.guards_check => {
             confirm(root, run, &following)
         }
-        None | Some(CheckReport { end: CheckEnd::Good, .. }) => Ok(not_yet(TrialOutcomeEnd::OnTrial)),
+        None | Some(TrialCheckReport { end: TrialCheckEnd::Good, .. }) => {
+            Ok(not_yet(TrialOutcomeEnd::OnTrial))
+        }
         Some(_) => back_out(root, run, &following).map(not_yet),
     };
     let (end, after) = done.unwrap_or_else(|failure| not_yet(TrialOutcomeEnd::Failed(failure)));

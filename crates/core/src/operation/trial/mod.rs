@@ -13,11 +13,11 @@ mod expire;
 mod guard;
 pub(in crate::operation) mod request;
 
-pub use check::{CheckEnd, CheckReport, run_check};
+pub use check::{TrialCheckEnd, TrialCheckReport, run_trial_check};
 pub use check::{TrialOutcome, TrialOutcomeEnd};
 pub use expire::{ExpiryReport, end_expired_trial};
 pub use guard::guard_run;
 pub use guard::{ConfirmReport, confirm_trial};
 pub use guard::{TrialStatus, trial_status};
 pub use request::ConfirmRefusal;
-pub use request::{CheckRequest, TrialRequest};
+pub use request::{TrialCheckRequest, TrialRequest};

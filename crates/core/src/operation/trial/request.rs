@@ -18,12 +18,12 @@ pub struct TrialRequest {
     pub duration: Option<TrialDuration>,
     /// Boots that the trial survives.
     pub reboots: u32,
-    pub check: Option<CheckRequest>,
+    pub check: Option<TrialCheckRequest>,
 }
 
 /// Its exit code tells whether the root works.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckRequest {
+pub struct TrialCheckRequest {
     /// For the shell.
     pub command: String,
     /// Seconds.

@@ -62,8 +62,8 @@ use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{PatchId, PatchList};
 use plan::{
-    ApplyBatch, ApplyInput, PlannedOperand, PlannedPatch, Position, as_one_run, gather, must_be_usable, plan,
-    refuse_all, settle_libraries,
+    ApplyBatch, ApplyInput, PlannedApplication, PlannedOperand, Position, as_one_run, gather, must_be_usable,
+    plan, refuse_all, settle_libraries,
 };
 use plan_file::made_plan;
 use with_scripts::apply_with_scripts;
@@ -195,7 +195,7 @@ fn apply_to(
         let ordered = opened.ordered(ground)?;
         let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
         let is_together = ordered.is_together || trial.is_some();
-        let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, Execution::Foresee)?;
+        let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, Execution::Foresee)?;
         settle_plan_file(ground, request, (opened, &ordered), &run_all(&mut planner))?;
     }
     let prepared = prepare(target.ground(), target.execution(), &request.preparation, &packages, caller)?;
@@ -213,7 +213,7 @@ fn apply_to(
     let (ground, execution) = (prepared.after.as_ref().unwrap_or(target.ground()), target.execution());
     let is_rehearsal = matches!(execution, Execution::Foresee);
     let input = ApplyInput::of(ground, request, &ordered.void, caller, is_rehearsal)?;
-    let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, execution)?;
+    let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, execution)?;
     let mut patches = run_all(&mut planner);
     // If no patch was applied, the preparation is still to do.
     let ground = planner.input.ground;
@@ -319,7 +319,7 @@ pub fn delivered_changes(
         let mut input = ApplyInput::of(&ground, &request, &PatchList::new(), caller, true)?;
         input.options = without_rules(input.options);
         let (patch_plan, inventory) = plan(&input, &operand, BTreeMap::new())?;
-        let planned = PlannedPatch::alone(patch_plan, inventory, None);
+        let planned = PlannedApplication::alone(patch_plan, inventory, None);
         let one = PlannedOperand { operand: &operand, planned: Ok(planned) };
         let delivered = one.delivered_digests(caller.interrupt).unwrap_or_default();
         let patch_plan = one.planned?.patch_plan;
@@ -341,7 +341,7 @@ fn without_rules(options: ApplyOptions) -> ApplyOptions {
     ApplyOptions { ignores_rules: true, undo_dir: None, edits, scripts, ..options }
 }
 
-struct ApplyPlanner<'a> {
+struct ApplyBatches<'a> {
     input: ApplyInput<'a>,
     operands: &'a [&'a ApplyOperand],
     execution: Execution<'a>,
@@ -355,7 +355,7 @@ struct ApplyPlanner<'a> {
     texts: Option<TextReader<'a>>,
 }
 
-impl<'a> ApplyPlanner<'a> {
+impl<'a> ApplyBatches<'a> {
     fn of(
         input: ApplyInput<'a>,
         operands: &'a [&'a ApplyOperand],
@@ -526,7 +526,7 @@ impl<'a> ApplyPlanner<'a> {
     }
 }
 
-impl<'a> RunPlanner for ApplyPlanner<'a> {
+impl<'a> RunPlanner for ApplyBatches<'a> {
     type Batch = ApplyBatch<'a>;
     type Outcome = ApplyOutcome;
 
@@ -549,7 +549,7 @@ impl<'a> RunPlanner for ApplyPlanner<'a> {
             let planned = plan(&self.input, operand, BTreeMap::new()).and_then(|(patch_plan, inventory)| {
                 let of = (&patch_plan.plan, &inventory);
                 let libraries = settle_libraries(&mut keeper, operand, of, position)?;
-                Ok(PlannedPatch::alone(patch_plan, inventory, libraries))
+                Ok(PlannedApplication::alone(patch_plan, inventory, libraries))
             });
             patches.push(PlannedOperand { operand, planned });
         }
@@ -589,9 +589,9 @@ fn perform_batch(
 ) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
     let patches: Vec<PlannedOperand<'_>> = patches
         .into_iter()
-        .map(|one| PlannedOperand { planned: one.planned.map(PlannedPatch::finished), ..one })
+        .map(|one| PlannedOperand { planned: one.planned.map(PlannedApplication::finished), ..one })
         .collect();
-    let planned: Vec<(&ApplyOperand, &PlannedPatch)> =
+    let planned: Vec<(&ApplyOperand, &PlannedApplication)> =
         patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
     let plans: Vec<&Plan> = planned.iter().map(|(_, planned)| &planned.patch_plan.plan).collect();
     // After the switch, the old files have no paths.
@@ -633,7 +633,7 @@ fn perform_batch(
 fn perform(
     session: &Session<'_>,
     plan: &Plan,
-    planned: &[(&ApplyOperand, &PlannedPatch)],
+    planned: &[(&ApplyOperand, &PlannedApplication)],
 ) -> Result<Receipt, Failure> {
     let records = planned.iter().map(|(_, planned)| {
         let plan = &planned.patch_plan.plan;
@@ -645,7 +645,7 @@ fn perform(
     session.perform_run(plan, &mut ManySources(sources.collect()), RunOptions::of(records.collect()))
 }
 
-fn combined(prepared: &[Plan], planned: &[(&ApplyOperand, &PlannedPatch)]) -> Option<Plan> {
+fn combined(prepared: &[Plan], planned: &[(&ApplyOperand, &PlannedApplication)]) -> Option<Plan> {
     let nothing = MadeObjects::new();
     let mut packages = 0;
     let mut singles: Vec<Single<'_>> =

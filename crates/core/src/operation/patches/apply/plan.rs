@@ -43,10 +43,10 @@ pub(super) struct ApplyBatch<'o> {
 
 pub(super) struct PlannedOperand<'o> {
     pub(super) operand: &'o ApplyOperand,
-    pub(super) planned: Result<PlannedPatch, Failure>,
+    pub(super) planned: Result<PlannedApplication, Failure>,
 }
 
-pub(super) struct PlannedPatch {
+pub(super) struct PlannedApplication {
     pub(super) patch_plan: PatchPlan,
     pub(super) made: MadeObjects,
     /// Not part of the plan yet: the next patch is planned as if nothing were kept.
@@ -54,7 +54,7 @@ pub(super) struct PlannedPatch {
     pub(super) inventory: Option<Inventory>,
 }
 
-impl PlannedPatch {
+impl PlannedApplication {
     pub(super) fn alone(
         patch_plan: PatchPlan,
         inventory: Inventory,
@@ -271,7 +271,7 @@ pub(super) fn gather<'o>(
                     patch_plan.forget_parameters();
                     written.forget_before(&mut gathered, &patch_plan.plan);
                 }
-                Ok(PlannedPatch { patch_plan, made, libraries, inventory: None })
+                Ok(PlannedApplication { patch_plan, made, libraries, inventory: None })
             }
             Err(failure) => Err(failure),
         };

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::operands::ApplyOperand;
-use super::plan::{ApplyInput, PlannedOperand, PlannedPatch, Position, plan, settle_libraries};
+use super::plan::{ApplyInput, PlannedApplication, PlannedOperand, Position, plan, settle_libraries};
 use super::request::ApplyOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -29,7 +29,7 @@ pub(super) fn apply_with_scripts(
     one: PlannedOperand<'_>,
 ) -> ApplyOutcome {
     let operand = one.operand;
-    let (mut patch_plan, inventory) = match one.planned.map(PlannedPatch::finished) {
+    let (mut patch_plan, inventory) = match one.planned.map(PlannedApplication::finished) {
         Ok(planned) => (planned.patch_plan, planned.inventory),
         Err(failure) => return operand.refused(failure),
     };

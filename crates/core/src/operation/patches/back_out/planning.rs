@@ -52,7 +52,7 @@ pub(super) struct PlannedBackout {
     archived: ArchivedLibraries,
 }
 
-pub(super) type PlannedPatch = (PlannedBackout, Option<SettledLibraries>);
+pub(super) type BackoutWithLibraries = (PlannedBackout, Option<SettledLibraries>);
 
 impl PlannedBackout {
     pub(super) fn content(&self) -> ArchiveSources<'_> {

@@ -14,7 +14,10 @@ pub(in crate::operation::patches) mod request;
 
 pub use foresee::{ForeseenUpgrade, foresee_upgrade};
 pub use overview::NativeOverview;
-pub use request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration, StandingPatch};
+pub use request::{
+    EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, RegistrationRefreshRequest,
+    StandingPatch,
+};
 
 use std::collections::BTreeMap;
 
@@ -38,9 +41,9 @@ use planner::{planned_refresh, refresh_locked, unadopted_version};
 /// Locks and writes nothing if nothing is stale.
 pub fn refresh_registrations(
     root: &Root,
-    request: &RefreshRequest,
+    request: &RegistrationRefreshRequest,
     caller: &Caller<'_>,
-) -> Result<RefreshReport, Failure> {
+) -> Result<RegistrationRefreshReport, Failure> {
     if request.dry_run {
         let shown = || {
             without_lock(root, || {
@@ -49,13 +52,13 @@ pub fn refresh_registrations(
                 Ok(planned.map(|(report, _)| report).unwrap_or_default())
             })
         };
-        return shown_to_anybody(root, shown, |mut report: RefreshReport, refused| {
+        return shown_to_anybody(root, shown, |mut report: RegistrationRefreshReport, refused| {
             report.notes.push(refused.to_string());
             report
         });
     }
     if is_up_to_date(root, request, caller.is_hook)? {
-        return Ok(RefreshReport::default());
+        return Ok(RegistrationRefreshReport::default());
     }
     may_change(root)?;
     let (session, _) = begin_beside_trial(RootAndPolicy::of(root)?, caller)?;
@@ -73,11 +76,11 @@ pub fn refresh_registrations(
         }
     };
     notes.extend(report.notes);
-    Ok(RefreshReport { recovered: session.recovered, notes, ..report })
+    Ok(RegistrationRefreshReport { recovered: session.recovered, notes, ..report })
 }
 
 /// Uses no lock. A hook ignores unfinished changes: its package manager calls again.
-fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result<bool, Failure> {
+fn is_up_to_date(root: &Root, request: &RegistrationRefreshRequest, is_hook: bool) -> Result<bool, Failure> {
     // Records of an unfinished run are in between.
     let is_between = open_run(root)?.is_some();
     if is_between || !request.accept.is_empty() || !request.packages.is_empty() {

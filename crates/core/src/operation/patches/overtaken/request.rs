@@ -6,7 +6,7 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 #[derive(Clone, Debug, Default)]
-pub struct RefreshRequest {
+pub struct RegistrationRefreshRequest {
     /// Empty for all.
     pub packages: Vec<PkgInst>,
     /// Lost patches, or applied ones beforehand.
@@ -15,17 +15,17 @@ pub struct RefreshRequest {
 }
 
 #[derive(Debug, Default)]
-pub struct RefreshReport {
+pub struct RegistrationRefreshReport {
     pub recovered: Recovered,
     pub packages: Vec<RefreshedRegistration>,
     /// Unfinished or unknown packages, which stay as they are.
     pub left: Vec<(PkgInst, NativeChange)>,
-    pub ended: Vec<EndedPatch>,
+    pub ended: Vec<EndedRegistration>,
     pub standing: Vec<StandingPatch>,
     /// Standing, but lost at some paths.
     pub partly_lost: Vec<OvertakenPatch>,
     /// Contained before, lost to an older version.
-    pub lost_again: Vec<EndedPatch>,
+    pub lost_again: Vec<EndedRegistration>,
     pub accepted: Vec<PatchId>,
     /// Listed, but missing.
     pub missing: Vec<ObjectPath>,
@@ -34,7 +34,7 @@ pub struct RefreshReport {
     pub receipt: Option<Receipt>,
 }
 
-impl RefreshReport {
+impl RegistrationRefreshReport {
     /// Adds another run of the same refresh.
     pub(super) fn add(&mut self, other: Self) {
         self.packages.extend(other.packages);
@@ -51,7 +51,7 @@ impl RefreshReport {
 
     /// Starts with patches that are lost again.
     pub fn remarks(&self) -> Vec<String> {
-        let again = self.lost_again.iter().map(EndedPatch::told);
+        let again = self.lost_again.iter().map(EndedRegistration::told);
         again.chain(self.notes.iter().cloned()).collect()
     }
 }
@@ -79,14 +79,14 @@ impl RefreshedRegistration {
 }
 
 #[derive(Debug)]
-pub struct EndedPatch {
+pub struct EndedRegistration {
     pub patch: OvertakenPatch,
     pub packages: Vec<PkgInst>,
     /// Applied patches that require it.
     pub required_by: Vec<PatchId>,
 }
 
-impl EndedPatch {
+impl EndedRegistration {
     fn told(&self) -> String {
         let users: Vec<String> = self.required_by.iter().map(ToString::to_string).collect();
         let required =

@@ -525,14 +525,14 @@ fn words(ending: LastingResults) -> Vec<String> {
     warned.into_iter().chain(reboot).collect()
 }
 
-struct RecordsAfter {
+struct ScriptedRecords {
     pub(super) records: Vec<RecordChange>,
     /// The program's own snapshot of the earlier state.
     pub(super) snapshot: Option<UndoArchive>,
     pub(super) notes: Vec<String>,
 }
 
-impl RecordsAfter {
+impl ScriptedRecords {
     pub(super) fn add_to(self, last: &mut Plan, notes: &mut Vec<String>) -> Result<(), Reason> {
         notes.extend(self.notes);
         last.records.extend(self.records);
@@ -583,7 +583,7 @@ impl PatchScripts<'_> {
         patch_plan: &PatchPlan,
         member: &PatchPackage<'_>,
         before: &Inventory,
-    ) -> Result<RecordsAfter, RunHalt> {
+    ) -> Result<ScriptedRecords, RunHalt> {
         let package = &member.part.package;
         let ground = &self.session.ground;
         let mut touched = Touched::default();
@@ -611,11 +611,11 @@ impl PatchScripts<'_> {
                 let planned = planned.filter(|_| !is_theirs);
                 let known = planned.zip(before.packages.get(package));
                 let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
-                Ok(RecordsAfter { records, snapshot, notes: notes.into_iter().collect() })
+                Ok(ScriptedRecords { records, snapshot, notes: notes.into_iter().collect() })
             }
             ScriptDirection::BackOut => {
                 let records = marks_after_backout(package, installed, &id, separator)?;
-                Ok(RecordsAfter { records, snapshot: None, notes: Vec::new() })
+                Ok(ScriptedRecords { records, snapshot: None, notes: Vec::new() })
             }
         }
     }
