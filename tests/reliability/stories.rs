@@ -16,8 +16,10 @@ use patchadm_changeset::transaction::{ExchangeRequest, Receipt, Recovered};
 use patchadm_core::operation::adopt::{
     AdoptAllRequest, AdoptRequest, AdoptSource, AdoptWishes, adopt_all, adopt_software, forget_software,
 };
-use patchadm_core::operation::check::{CheckError, CheckRequest, CheckScope, check_and_fix};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::object_check::{
+    CheckScope, ObjectCheckError, ObjectCheckRequest, check_and_fix,
+};
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::packages::report::SilentObserver;
@@ -866,9 +868,9 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         Command::Repair(packages) => {
             let packages = packages.iter().map(|word| PackagePattern::parse(word)).collect();
             let scope = CheckScope { packages, ..CheckScope::default() };
-            let request = CheckRequest { scope, ..CheckRequest::default() };
+            let request = ObjectCheckRequest { scope, ..ObjectCheckRequest::default() };
             let report = check_and_fix(root, &request, caller).map_err(|error| match error {
-                CheckError::Operation(failure) => failure,
+                ObjectCheckError::Operation(failure) => failure,
                 other => Failure::BadFile(other.to_string()),
             })?;
             assert!(report.mended.iter().all(|mended| mended.is_made), "{:?}", report.mended);

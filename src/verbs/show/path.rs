@@ -15,7 +15,7 @@ use patchadm_cli::reply::overtaken::OvertakenEntry;
 use patchadm_cli::reply::text::finding;
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Zone};
-use patchadm_core::operation::check::ObjectFinding;
+use patchadm_core::operation::object_check::ObjectFinding;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::patch_objects::ObjectAction;
 use patchadm_core::operation::queries::path_owners::{PatchOfPath, PathOwners, path_owners};

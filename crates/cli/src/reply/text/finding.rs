@@ -1,7 +1,7 @@
 //! The lines of pkgchk(1M) about an object that differs from its record.
 
 use crate::surroundings::Zone;
-use patchadm_core::operation::check::{Difference, ObjectFinding, UnfixedReason};
+use patchadm_core::operation::object_check::{Difference, ObjectFinding, UnfixedReason};
 use patchadm_svr4::package::Mode;
 
 /// `ERROR: PATH` and an indented line for each finding; empty without findings. `path` has the prefix of the root.

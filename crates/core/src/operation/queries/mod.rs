@@ -11,4 +11,3 @@ pub mod reasons;
 pub mod recorded_path;
 pub mod runs;
 pub mod select;
-pub mod verify;

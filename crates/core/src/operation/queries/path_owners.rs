@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::operation::check::{
-    CheckRequest, CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, ObjectFinding, PathPattern,
-    check_delivered,
-};
 use crate::operation::failure::Failure;
+use crate::operation::object_check::{
+    CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, ObjectCheckRequest, ObjectFinding,
+    PathPattern, check_delivered,
+};
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::queries::applied_patches::applied_date;
 use crate::operation::queries::patch_objects::{
@@ -132,7 +132,7 @@ fn differences(
         ..CheckedAspects::default()
     };
     let scope = CheckScope { paths, ..CheckScope::default() };
-    let request = CheckRequest { scope, aspects, workers: 1, ..CheckRequest::default() };
+    let request = ObjectCheckRequest { scope, aspects, workers: 1, ..ObjectCheckRequest::default() };
     let newest = owners.patches.first().and_then(|patch| {
         let b3 = patch.became.as_ref().and_then(RecordedState::digest)?;
         let file = DeliveredFile { object: line.object.clone(), b3, patch: patch.id.to_string() };

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 
-use crate::operation::check::CheckError;
-use crate::operation::check::findings::{
+use crate::operation::object_check::ObjectCheckError;
+use crate::operation::object_check::findings::{
     CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, ObjectFinding,
 };
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed};
@@ -308,9 +308,9 @@ pub(super) struct OverriddenAttributes(BTreeMap<ObjectPath, ObjectAttributes>);
 
 impl OverriddenAttributes {
     /// If dpkg would refuse the file, a comparison ignores it, and a repair fails.
-    pub(super) fn of(view: &RecordView<'_>, fixes: bool) -> Result<Self, CheckError> {
+    pub(super) fn of(view: &RecordView<'_>, fixes: bool) -> Result<Self, ObjectCheckError> {
         let overrides = match dpkg::overrides(view.root()) {
-            Err(error) if fixes => return Err(CheckError::Operation(error.into())),
+            Err(error) if fixes => return Err(ObjectCheckError::Operation(error.into())),
             read => read.unwrap_or_default(),
         };
         if overrides.is_empty() {

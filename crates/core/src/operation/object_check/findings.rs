@@ -6,8 +6,7 @@ use crate::operation::queries::packages::QueryError;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordError, ViewError};
 use patchadm_inputs::native::NativeOwner;
-use patchadm_rootfs::Digest;
-use patchadm_rootfs::RootError;
+use patchadm_rootfs::{Digest, RootError};
 use patchadm_svr4::package::{Mode, Object, ObjectPath};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +100,7 @@ impl CheckedObject {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CheckReport {
+pub struct ObjectCheckReport {
     /// In order of paths or of the pkgmap; objects without an owner last.
     pub checked: Vec<CheckedObject>,
     /// Objects repaired in part or whole.
@@ -123,7 +122,7 @@ pub struct UnmatchedOperands {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
+pub enum ObjectCheckError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error("{}", told(.0))]
@@ -152,19 +151,19 @@ fn told(damage: &[RecordDamage]) -> String {
     damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-impl From<RecordError> for CheckError {
+impl From<RecordError> for ObjectCheckError {
     fn from(error: RecordError) -> Self {
         Self::Database(error.into())
     }
 }
 
-impl From<ViewError> for CheckError {
+impl From<ViewError> for ObjectCheckError {
     fn from(error: ViewError) -> Self {
         Self::Database(error.into())
     }
 }
 
-impl From<RootError> for CheckError {
+impl From<RootError> for ObjectCheckError {
     fn from(error: RootError) -> Self {
         ViewError::from(error).into()
     }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::namespaces::namespaces_forbidden;
-use crate::operation::doctor::examination::{Examination, RootFinding};
+use crate::operation::check::{RootExamination, RootFinding};
 use patchadm_inputs::database::policy;
 use patchadm_rootfs::{Dir, FreeSpace, ObjectStatus, Result, RootError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 /// openat2(2), without which no root can be opened.
-pub(super) fn openat2(_: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn openat2(_: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![RootFinding::ok("kernel", "openat2 available")]
 }
 
@@ -23,7 +23,7 @@ pub(super) fn without_openat2(error: &RootError) -> RootFinding {
 }
 
 /// `stage enter` and the confinement of scripts need namespaces. Reads settings; tries nothing.
-pub(super) fn user_namespaces(_: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn user_namespaces(_: &RootExamination<'_>) -> Vec<RootFinding> {
     const WHAT: &str = "user-namespaces";
     vec![match namespaces_forbidden() {
         None => RootFinding::ok(WHAT, "no setting of this machine forbids them"),
@@ -46,7 +46,7 @@ struct SeenFileSystem {
     status: ObjectStatus,
 }
 
-pub(super) fn journal(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn journal(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![found(examination, "journal", |seen| {
         let without: Vec<&SeenFileSystem> = those(seen, |one| UNORDERED.contains(&one.kind.as_str()));
         let other = those(seen, |one| !ORDERED.contains(&one.kind.as_str()));
@@ -63,7 +63,7 @@ pub(super) fn journal(examination: &Examination<'_>) -> Vec<RootFinding> {
     })]
 }
 
-pub(super) fn birth_times(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn birth_times(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![found(examination, "birth-time", |seen| {
         let without = those(seen, |one| one.status.inode.born.is_none());
         if without.is_empty() {
@@ -76,7 +76,7 @@ pub(super) fn birth_times(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 fn found(
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
     what: &'static str,
     judge: impl FnOnce(&[SeenFileSystem]) -> RootFinding,
 ) -> RootFinding {
@@ -98,7 +98,7 @@ fn listed(seen: &[&SeenFileSystem]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn seen(examination: &Examination<'_>) -> Result<Vec<SeenFileSystem>> {
+fn seen(examination: &RootExamination<'_>) -> Result<Vec<SeenFileSystem>> {
     let mut seen: Vec<SeenFileSystem> = Vec::new();
     let named = DIRECTORIES.iter().filter_map(|path| ObjectPath::new(path.as_bytes()).ok());
     for path in named.chain([places::own_directory()]) {
@@ -118,7 +118,7 @@ const PROGRAM: &str = "patchadm-check";
 const BLOCK: usize = 1 << 12;
 
 /// Tries renameat2(2) with `RENAME_EXCHANGE`.
-pub(super) fn exchange(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn exchange(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let no = "two names cannot change places: objects are replaced in two steps, and directories cannot become \
               something else or be exchanged";
     vec![tried(examination, "exchange", ("two names change places at once", no), |dir, a, b| {
@@ -130,7 +130,7 @@ pub(super) fn exchange(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 /// Tries ioctl(2) with `FICLONE`.
-pub(super) fn reflink(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn reflink(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let no = "files cannot share blocks: copies of stages and of scripted runs are written in full";
     vec![tried(examination, "reflink", ("copies of files share their blocks", no), |dir, a, _| {
         let (clone, file) = dir.create_private(PROGRAM)?;
@@ -141,7 +141,7 @@ pub(super) fn reflink(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 fn tried(
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
     what: &'static str,
     (yes, no): (&str, &str),
     work: impl FnOnce(&Dir, &[u8], &[u8]) -> Result<bool>,
@@ -180,7 +180,7 @@ const TOO_LITTLE: (u64, u64) = (16 << 20, 100);
 const LITTLE: (u64, u64) = (256 << 20, 1000);
 
 /// An early warning: each plan checks its own room.
-pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn undo_space(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let Ok(settings) = &examination.policy else {
         return vec![RootFinding::unknown("space", "the policy does not say where undo data is kept")];
     };
@@ -200,7 +200,7 @@ pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 /// Inside the root if its own policy names the directory to the superuser, else on the host.
-fn outside(examination: &Examination<'_>, directory: &Path) -> Result<Option<Dir>> {
+fn outside(examination: &RootExamination<'_>, directory: &Path) -> Result<Option<Dir>> {
     let root = examination.root;
     if root.is_bounded() && !root.is_system() && !policy::is_of_caller(root) {
         let path = ObjectPath::new(directory.as_os_str().as_bytes());
@@ -212,14 +212,14 @@ fn outside(examination: &Examination<'_>, directory: &Path) -> Result<Option<Dir
     }
 }
 
-fn records(examination: &Examination<'_>) -> Result<Option<Dir>> {
+fn records(examination: &RootExamination<'_>) -> Result<Option<Dir>> {
     examination.directory(&places::packages())
 }
 
 fn judged(
     shown: &str,
     FreeSpace { bytes, inodes, .. }: FreeSpace,
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
 ) -> RootFinding {
     let is_below = |(least, objects)| bytes < least || inodes.is_some_and(|free| free < objects);
     let objects = inodes.filter(|free| *free < LITTLE.1);
@@ -242,7 +242,7 @@ struct OtherProgram {
 }
 
 /// Does `PATH` lead to this program under each command's name? A missing name is no fault: `patchadm NAME` works, too.
-pub(super) fn search_path(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn search_path(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let request = examination.request;
     let Some(own) = request.program.and_then(identity) else {
         return vec![RootFinding::unknown("path", "the system does not tell the file of this program")];

@@ -24,14 +24,14 @@ use patchadm_svr4::places;
 use scope::CheckMap;
 
 pub use findings::{
-    CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, ObjectFinding, UnfixedReason,
-    UnmatchedOperands,
+    CheckedAspects, CheckedObject, Difference, ObjectCheckError, ObjectCheckReport, ObjectFinding,
+    UnfixedReason, UnmatchedOperands,
 };
 pub(super) use findings::{DeliveredFile, DeliveredFiles};
 pub use scope::{CheckScope, MapFiles, PathPattern};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CheckRequest {
+pub struct ObjectCheckRequest {
     pub scope: CheckScope,
     pub aspects: CheckedAspects,
     /// A pkgmap that replaces the database.
@@ -46,8 +46,8 @@ const SHARE: usize = 64;
 /// Lists records without examining objects: `pkgchk -l`.
 pub fn recorded<'a>(
     reader: impl Into<RecordReader<'a>>,
-    request: &CheckRequest,
-) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+    request: &ObjectCheckRequest,
+) -> Result<(Vec<ContentsLine>, UnmatchedOperands), ObjectCheckError> {
     let records = CheckedRecords::of(request)?;
     read_consistently(reader, |view| {
         records.must_be_sound(view, &never)?;
@@ -56,18 +56,18 @@ pub fn recorded<'a>(
 }
 
 /// `host` is the running system, whose accounts count if the root has none.
-pub fn check<'a>(
+pub fn check_objects<'a>(
     reader: impl Into<RecordReader<'a>>,
     host: &Root,
-    request: &CheckRequest,
-) -> Result<CheckReport, CheckError> {
+    request: &ObjectCheckRequest,
+) -> Result<ObjectCheckReport, ObjectCheckError> {
     let records = CheckedRecords::of(request)?;
     read_consistently(reader, |view| {
         if view.is_during_run() {
-            return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
+            return Err(ObjectCheckError::Unfinished(view.root().prefix().display().to_string()));
         }
         let damage = records.must_be_sound(view, &never)?;
-        Ok(CheckReport { damage, ..records.compare(view, host, None, &DeliveredFiles::default())? })
+        Ok(ObjectCheckReport { damage, ..records.compare(view, host, None, &DeliveredFiles::default())? })
     })
 }
 
@@ -75,16 +75,17 @@ pub fn check<'a>(
 pub(super) fn check_delivered(
     view: &RecordView<'_>,
     host: &Root,
-    request: &CheckRequest,
+    request: &ObjectCheckRequest,
     delivered: &DeliveredFiles,
     meter: Option<&WorkMeter>,
-) -> Result<CheckReport, CheckError> {
-    let step = meter.map(|meter| Ok::<_, CheckError>(meter.begin(WorkUnit::Objects, line_count(view)?)));
+) -> Result<ObjectCheckReport, ObjectCheckError> {
+    let step =
+        meter.map(|meter| Ok::<_, ObjectCheckError>(meter.begin(WorkUnit::Objects, line_count(view)?)));
     let step = step.transpose()?;
     CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, None, delivered)
 }
 
-fn line_count(view: &RecordView<'_>) -> Result<u64, CheckError> {
+fn line_count(view: &RecordView<'_>) -> Result<u64, ObjectCheckError> {
     let mut lines = 0;
     contents::scan(view, |_| {
         lines += 1;
@@ -97,15 +98,19 @@ fn line_count(view: &RecordView<'_>) -> Result<u64, CheckError> {
 /// are rebuilt first; then no object is touched.
 pub fn check_and_fix(
     root: &Root,
-    request: &CheckRequest,
+    request: &ObjectCheckRequest,
     caller: &Caller<'_>,
-) -> Result<CheckReport, CheckError> {
+) -> Result<ObjectCheckReport, ObjectCheckError> {
     let records = CheckedRecords::of(request)?;
     must_have_database(root)?;
     let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     let mended = records.mend(&session)?;
     if !mended.is_empty() {
-        return Ok(CheckReport { mended, recovered: session.recovered, ..CheckReport::default() });
+        return Ok(ObjectCheckReport {
+            mended,
+            recovered: session.recovered,
+            ..ObjectCheckReport::default()
+        });
     }
     let view = RecordView::live(root);
     let damage = records.must_be_sound(&view, caller.interrupt)?;
@@ -113,19 +118,19 @@ pub fn check_and_fix(
     let fixes = Some((&session.ground, caller.interrupt));
     let report = records.compare(&view, &session.ground.host, fixes, &delivered)?;
     // An interrupted read is no difference.
-    Failure::unless_interrupted(caller.interrupt).map_err(CheckError::Operation)?;
-    Ok(CheckReport { recovered: session.recovered, damage, ..report })
+    Failure::unless_interrupted(caller.interrupt).map_err(ObjectCheckError::Operation)?;
+    Ok(ObjectCheckReport { recovered: session.recovered, damage, ..report })
 }
 
 struct CheckedRecords<'a> {
-    request: &'a CheckRequest,
+    request: &'a ObjectCheckRequest,
     /// `None` for the database.
     map: Option<CheckMap>,
     step: Option<WorkStep>,
 }
 
 impl<'a> CheckedRecords<'a> {
-    fn of(request: &'a CheckRequest) -> Result<Self, CheckError> {
+    fn of(request: &'a ObjectCheckRequest) -> Result<Self, ObjectCheckError> {
         Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()?, step: None })
     }
 
@@ -153,7 +158,7 @@ impl<'a> CheckedRecords<'a> {
         &self,
         view: &RecordView<'_>,
         interrupt: Interrupt<'_>,
-    ) -> Result<Vec<RecordDamage>, CheckError> {
+    ) -> Result<Vec<RecordDamage>, ObjectCheckError> {
         let is_within = !view.is_live() && !view.is_during_run();
         if self.map.is_some() || is_within {
             return Ok(Vec::new());
@@ -163,13 +168,16 @@ impl<'a> CheckedRecords<'a> {
         let is_meant =
             |name: &PkgInst| is_whole || packages.iter().any(|pattern| pattern.fits(name.as_str()));
         let found = find_damage_of(view, self.request.workers.max(1), interrupt, is_meant);
-        let mut found = found.map_err(CheckError::Operation)?;
+        let mut found = found.map_err(ObjectCheckError::Operation)?;
         found.retain(|damage| damage.package().is_none_or(is_meant));
         let (stopping, others): (Vec<_>, Vec<_>) = found.into_iter().partition(RecordDamage::stops_changes);
-        if stopping.is_empty() { Ok(others) } else { Err(CheckError::Damaged(stopping)) }
+        if stopping.is_empty() { Ok(others) } else { Err(ObjectCheckError::Damaged(stopping)) }
     }
 
-    fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+    fn lines(
+        &self,
+        view: &RecordView<'_>,
+    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), ObjectCheckError> {
         let scope = &self.request.scope;
         if let Some(map) = &self.map {
             return map.lines(view, scope);
@@ -183,7 +191,7 @@ impl<'a> CheckedRecords<'a> {
         host: &Root,
         fixes: Option<(&RootAndPolicy, Interrupt<'_>)>,
         delivered: &DeliveredFiles,
-    ) -> Result<CheckReport, CheckError> {
+    ) -> Result<ObjectCheckReport, ObjectCheckError> {
         let root = view.root();
         let interrupt: Interrupt<'_> = match fixes {
             Some((_, interrupt)) => interrupt,
@@ -196,7 +204,7 @@ impl<'a> CheckedRecords<'a> {
             self.lines(view)?;
         }
         let accounts = accounts?;
-        let CheckRequest { aspects, scope, workers, .. } = self.request;
+        let ObjectCheckRequest { aspects, scope, workers, .. } = self.request;
         let follows_links = self.map.is_none();
         let accounts = accounts.as_ref();
         let overridden = if follows_links {
@@ -219,7 +227,7 @@ impl<'a> CheckedRecords<'a> {
                 move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
             })?;
             if let Some((checked, unknown)) = compared {
-                return Ok(CheckReport { checked, unknown, ..CheckReport::default() });
+                return Ok(ObjectCheckReport { checked, unknown, ..ObjectCheckReport::default() });
             }
         }
         let (lines, unknown) = self.lines(view)?;
@@ -234,11 +242,11 @@ impl<'a> CheckedRecords<'a> {
             fixed += hidden.iter().filter(is_removed).count();
             checked.extend(hidden);
         }
-        Ok(CheckReport { checked, fixed, unknown, ..CheckReport::default() })
+        Ok(ObjectCheckReport { checked, fixed, unknown, ..ObjectCheckReport::default() })
     }
 }
 
-fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, CheckError> {
+fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, ObjectCheckError> {
     let is_unprivileged = view.look(&places::unprivileged())?.is_some();
     Ok((!is_unprivileged).then(|| accounts_of(view.root(), host)).transpose()?)
 }

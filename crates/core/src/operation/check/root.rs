@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use chrono::{Days, NaiveDate};
 
-use crate::operation::doctor::examination::{Examination, RootFinding};
+use crate::operation::check::{RootExamination, RootFinding};
 use crate::operation::failure::Failure;
 use crate::operation::keys::{KeysError, RootKeys, read_keys};
 use crate::operation::mend::RegistrationRepair;
@@ -25,7 +25,7 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::{Root, never};
 use patchadm_svr4::package::ObjectPath;
 
-pub(super) fn lock(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn lock(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let wait = format!("{} --wait DURATION", examination.wording().verb("VERB").trim_matches('`'));
     vec![match &examination.holder {
         Ok(None) => RootFinding::ok("lock", "no command is changing the root"),
@@ -37,7 +37,7 @@ pub(super) fn lock(examination: &Examination<'_>) -> Vec<RootFinding> {
     }]
 }
 
-pub(super) fn rights(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn rights(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let failure = match &examination.changes {
         Ok(RootStanding::Caller(_)) => return vec![RootFinding::ok("rights", "you may change the root")],
         Ok(RootStanding::Owner(_)) => {
@@ -55,7 +55,7 @@ pub(super) fn rights(examination: &Examination<'_>) -> Vec<RootFinding> {
     }]
 }
 
-pub(super) fn policy(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn policy(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match &examination.policy {
         Ok(_) => match RootAndPolicy::of(examination.root).ok().and_then(|known| known.ignored_depot) {
             Some(ignored) => RootFinding::limited("policy", ignored.to_string()),
@@ -68,7 +68,7 @@ pub(super) fn policy(examination: &Examination<'_>) -> Vec<RootFinding> {
     }]
 }
 
-pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn unfinished(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     const WHAT: &str = "unfinished";
     vec![match &examination.run {
         Ok(None) => match leftover_runs(examination) {
@@ -97,7 +97,7 @@ pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 /// Returns the runs that ended before they changed anything and left files, unless a command is at work.
-fn leftover_runs(examination: &Examination<'_>) -> Vec<String> {
+fn leftover_runs(examination: &RootExamination<'_>) -> Vec<String> {
     if !matches!(examination.holder, Ok(None)) {
         return Vec::new();
     }
@@ -112,7 +112,7 @@ fn without_advice(error: &ViewError) -> String {
     }
 }
 
-fn of_run(examination: &Examination<'_>, run: &OpenRun) -> RootFinding {
+fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
     let OpenRun { name, command, .. } = run;
     match &examination.holder {
         Ok(Some(holder)) => {
@@ -142,7 +142,7 @@ fn of_run(examination: &Examination<'_>, run: &OpenRun) -> RootFinding {
 }
 
 /// The marker connects archives and journal with this root.
-pub(super) fn identity(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn identity(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match identity_fault(examination.root) {
         Ok(None) => RootFinding::ok("identity", "journal and root-id name one root"),
         Ok(Some(fault)) => RootFinding::attention("identity", fault.to_string())
@@ -153,7 +153,7 @@ pub(super) fn identity(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 /// Only the journal tells its version; other records of a later version look like damage.
-pub(super) fn program(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn program(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match &examination.run {
         Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => {
             RootFinding::attention(
@@ -171,7 +171,7 @@ pub(super) fn program(examination: &Examination<'_>) -> Vec<RootFinding> {
 
 const MOST_TOLD: usize = 20;
 
-pub(super) fn records(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn records(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let known = examination.request.damage;
     match known.map_or_else(|| found(examination), |damage| Ok(Some(damage.to_vec()))) {
         Ok(None) => {
@@ -191,7 +191,7 @@ pub(super) fn records(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 /// `None` without a package database.
-fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Failure> {
+fn found(examination: &RootExamination<'_>) -> Result<Option<Vec<RecordDamage>>, Failure> {
     let root = examination.root;
     if !installed::has_database(&RecordView::live(root))? {
         return Ok(None);
@@ -206,7 +206,7 @@ fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Fai
     })
 }
 
-fn of_all(examination: &Examination<'_>, damage: &[RecordDamage]) -> Vec<RootFinding> {
+fn of_all(examination: &RootExamination<'_>, damage: &[RecordDamage]) -> Vec<RootFinding> {
     let mut findings: Vec<RootFinding> =
         damage.iter().take(MOST_TOLD).map(|one| of_damage(examination, one)).collect();
     let more = damage.len().saturating_sub(MOST_TOLD);
@@ -217,7 +217,7 @@ fn of_all(examination: &Examination<'_>, damage: &[RecordDamage]) -> Vec<RootFin
     findings
 }
 
-fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> RootFinding {
+fn of_damage(examination: &RootExamination<'_>, damage: &RecordDamage) -> RootFinding {
     let finding = RootFinding::attention("records", damage.to_string());
     let pkgchk = |words: &str| examination.wording().command("pkgchk", words);
     let adopt = |words: &str| examination.wording().verb(&format!("adopt {words}"));
@@ -253,11 +253,11 @@ fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> RootFindin
     }
 }
 
-fn pkgadd(examination: &Examination<'_>) -> String {
+fn pkgadd(examination: &RootExamination<'_>) -> String {
     examination.wording().command("pkgadd", "-d DEVICE PKG")
 }
 
-pub(super) fn registrations(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn registrations(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let overview = match NativeOverview::of(examination.root, &examination.now(), true) {
         Ok(overview) => overview,
         Err(failure) => return vec![RootFinding::unknown("native", failure.to_string())],
@@ -279,7 +279,7 @@ pub(super) fn registrations(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 /// Without hooks, commands still find stale registrations, but nobody is warned before an upgrade.
-pub(super) fn hooks(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn hooks(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     const WHAT: &str = "hooks";
     let found = adopted_from(examination.root).and_then(|managers| {
         let report = if managers.is_empty() { None } else { Some(survey_hooks(examination.root)?) };
@@ -302,7 +302,7 @@ fn adopted_from(root: &Root) -> Result<BTreeSet<NativeManager>, Failure> {
 }
 
 fn lacking_hooks(
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
     managers: &BTreeSet<NativeManager>,
     report: &HookReport,
 ) -> Vec<RootFinding> {
@@ -340,7 +340,7 @@ fn lacking_hooks(
 /// Days before a key's end at which it is reported.
 const SOON: u64 = 30;
 
-pub(super) fn keys(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn keys(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let RootKeys { ring, place } = match read_keys(examination.root) {
         Ok(keys) => keys,
         Err(KeysError::Failed(failure)) => return vec![RootFinding::unknown("keys", failure.to_string())],
@@ -367,7 +367,7 @@ pub(super) fn keys(examination: &Examination<'_>) -> Vec<RootFinding> {
 }
 
 fn of_key(
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
     (trusted, place): (&TrustedKey, &ObjectPath),
     today: NaiveDate,
 ) -> Option<RootFinding> {
@@ -383,7 +383,7 @@ fn of_key(
 }
 
 /// The command repeats the other rules, because new rules replace all.
-fn renewal(examination: &Examination<'_>, trusted: &TrustedKey, place: &ObjectPath) -> String {
+fn renewal(examination: &RootExamination<'_>, trusted: &TrustedKey, place: &ObjectPath) -> String {
     let TrustedKey { name, rules, .. } = trusted;
     let mut words = format!("key trust --name {} --expires YYYY-MM-DD", Wording::quoted(name));
     if rules.roles != KeyRole::ALL {

@@ -5,9 +5,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
-use crate::operation::check::compare::ObjectComparison;
-use crate::operation::check::findings::{CheckError, CheckedObject, ObjectFinding, UnfixedReason};
 use crate::operation::failure::Failure;
+use crate::operation::object_check::compare::ObjectComparison;
+use crate::operation::object_check::findings::{
+    CheckedObject, ObjectCheckError, ObjectFinding, UnfixedReason,
+};
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::{RecordView, contents};
 use patchadm_inputs::inventory::Inventory;
@@ -314,7 +316,7 @@ pub(super) fn hidden(
     comparison: &ObjectComparison<'_>,
     lines: &[ContentsLine],
     native: Option<&NativeFiles<'_>>,
-) -> Result<Vec<CheckedObject>, CheckError> {
+) -> Result<Vec<CheckedObject>, ObjectCheckError> {
     let exclusive = lines.iter().filter(|line| line.object.ftype == Ftype::Exclusive);
     let directories: Vec<ObjectPath> = exclusive.map(|line| line.path.clone()).collect();
     let below = contents::lines_below(view, &directories)?;
@@ -362,7 +364,7 @@ fn known_by_another_way(
     view: &RecordView<'_>,
     comparison: &ObjectComparison<'_>,
     unknown: &[ObjectPath],
-) -> Result<BTreeSet<ObjectPath>, CheckError> {
+) -> Result<BTreeSet<ObjectPath>, ObjectCheckError> {
     let names: HashSet<&[u8]> = unknown.iter().map(ObjectPath::name).collect();
     if names.is_empty() {
         return Ok(BTreeSet::new());

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::operation::check::{RootExamination, RootFinding};
 use crate::operation::depots::{DepotError, DepotLocation};
-use crate::operation::doctor::examination::{Examination, RootFinding};
 use crate::operation::whose_root::RootStanding;
 use patchadm_inputs::depot::{LARGEST_MEMORY, SeenDepots};
 use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
@@ -29,7 +29,7 @@ struct KnownDepots {
     is_of_policy: bool,
 }
 
-pub(super) fn index(examination: &Examination<'_>) -> Vec<RootFinding> {
+pub(super) fn depots(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let Ok(policy) = &examination.policy else {
         return vec![RootFinding::unknown("depot", "the policy does not say which depot")];
     };
@@ -57,7 +57,7 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<RootFinding> {
     asked.iter().map(|depot| of_answer(depot, depot.wait(&mut left), known.is_of_policy)).collect()
 }
 
-fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownDepots, RootFinding> {
+fn known_depots(examination: &RootExamination<'_>, policy: &Policy) -> Result<KnownDepots, RootFinding> {
     if let Some(depot) = &policy.depot {
         return Ok(KnownDepots { locations: vec![without_password(depot)], is_of_policy: true });
     }
@@ -88,7 +88,7 @@ fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownD
     Ok(KnownDepots { locations, is_of_policy: false })
 }
 
-fn settings(examination: &Examination<'_>, policy: &Policy) -> HttpSettings {
+fn settings(examination: &RootExamination<'_>, policy: &Policy) -> HttpSettings {
     let of_caller = examination.request.http.clone();
     let second = Duration::from_secs(1);
     HttpSettings {
