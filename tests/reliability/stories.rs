@@ -27,7 +27,7 @@ use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
 use patchadm_core::operation::patches::overtaken::{RegistrationRefreshRequest, refresh_registrations};
-use patchadm_core::operation::patches::prepared::PreparationRequest;
+use patchadm_core::operation::patches::preparation::PreparationRequest;
 use patchadm_core::operation::patches::repack::{RepackRequest, repack_undo};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::patches::sets::apply_patches;

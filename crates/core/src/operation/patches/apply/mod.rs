@@ -11,15 +11,10 @@ mod operands;
 mod plan;
 pub(in crate::operation) mod plan_file;
 mod request;
-mod signatures;
-mod with_scripts;
-
-pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
-pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchOperands, SetMembership};
-pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::operation::adopt::unregistered_native;
@@ -34,6 +29,8 @@ use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
 use crate::operation::patches::preparation::{perform_preparation, prepare};
+use crate::operation::patches::scripts::response::ApplyResponse;
+use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
 use crate::operation::plan_file::save_plan;
 use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
@@ -48,25 +45,32 @@ use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, Tran
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::must_be_whole;
 use patchadm_inputs::format::plan_file::PlanFile;
+use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_inputs::sign::DemandWord;
 use patchadm_planning::plan::edits::EditChoice;
+use patchadm_planning::plan::package::install::OfPatch;
 use patchadm_planning::plan::patch::combine::{Single, combine_plans};
-use patchadm_planning::plan::patch::engine::{Engine, ScriptChoice};
+use patchadm_planning::plan::patch::engine::{Bookkeeping, Engine, ScriptChoice};
+use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use patchadm_planning::plan::patch::projected_root::MadeObjects;
 use patchadm_planning::plan::patch::validate::ApplyOptions;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Plan};
 use patchadm_planning::resolve::{Resolution, SetOutcome};
-use patchadm_rootfs::{Digest, Root};
-use patchadm_svr4::package::ObjectPath;
-use patchadm_svr4::patch::{PatchId, PatchList};
+use patchadm_rootfs::{Digest, Dir, Root};
+use patchadm_svr4::format::response::UnwritableValue;
+use patchadm_svr4::package::{ObjectPath, Params};
+use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
 use plan::{
     ApplyBatch, ApplyInput, PlannedApplication, PlannedOperand, Position, as_one_run, gather, must_be_usable,
     plan, refuse_all, settle_libraries,
 };
 use plan_file::made_plan;
-use with_scripts::apply_with_scripts;
+
+pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
+pub use operands::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
+pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchOperands, SetMembership};
 
 /// With the resolver's answer, if it was asked under the lock.
 #[derive(Default)]
@@ -703,4 +707,133 @@ fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt
         }
     }
     receipts
+}
+
+fn apply_with_scripts(
+    session: &Session<'_>,
+    input: &ApplyInput<'_>,
+    one: PlannedOperand<'_>,
+) -> ApplyOutcome {
+    let operand = one.operand;
+    let (mut patch_plan, inventory) = match one.planned.map(PlannedApplication::finished) {
+        Ok(planned) => (planned.patch_plan, planned.inventory),
+        Err(failure) => return operand.refused(failure),
+    };
+    // After the switch, the old files have no paths.
+    let in_use = in_use(&session.ground.root, &patch_plan.plan);
+    let is_saved = !patch_plan.no_undo && !patch_plan.again;
+    let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
+    let installing = PatchInstall::new(&input.request.scripts, input.options.scripts.clone(), patch);
+    let application = ScriptedApplication { session, input, operand };
+    let new = application.new_archives(&patch_plan);
+    let done = application.perform(&installing, &mut patch_plan, &mut inventory.unwrap_or_default());
+    if let Err(failure) = &done
+        && matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+    {
+        for place in &new {
+            remove_archive(place);
+        }
+    }
+    operand.performed(patch_plan, in_use, done)
+}
+
+struct ScriptedApplication<'a> {
+    session: &'a Session<'a>,
+    input: &'a ApplyInput<'a>,
+    operand: &'a ApplyOperand,
+}
+
+/// Removes an archive that scripts made outside the root, and its directories if empty. Errors are ignored: the archive
+/// is only in the way.
+fn remove_archive(place: &Path) {
+    let Ok(dir) = Dir::of_host(place) else { return };
+    for name in ["undo", "undo.Z", "undo.gz"] {
+        let _ = dir.remove(name.as_bytes());
+    }
+    for directory in [Some(place), place.parent()].into_iter().flatten() {
+        let (Some(above), Some(name)) = (directory.parent(), directory.file_name()) else { return };
+        let _ = Dir::of_host(above).and_then(|above| above.remove_dir(name.as_bytes()));
+    }
+}
+
+impl ScriptedApplication<'_> {
+    fn perform(
+        &self,
+        installing: &PatchInstall,
+        patch_plan: &mut PatchPlan,
+        inventory: &mut Inventory,
+    ) -> Result<Receipt, Failure> {
+        let (session, device) = (self.session, &self.operand.device);
+        device.source.verify(&device.image)?;
+        let packages = patch_plan.parts.iter().map(|part| device.delivered(part.index));
+        let packages = packages.collect::<Result<Vec<_>, _>>()?;
+        let add = installing.input(session);
+        let mut scripts =
+            PatchScripts::open(session, add, ScriptDirection::Apply, patch_plan, &packages, None)?;
+        if scripts.before()? {
+            (*patch_plan, *inventory) = self.planned(BTreeMap::new())?;
+        }
+        let build = scripts.build_directory()?;
+        let mut ready = scripts.ready(&patch_plan.parts, &packages, |part, delivered| {
+            self.response(patch_plan, part, &delivered.image.params, inventory, &build)
+        })?;
+        let by_program = ready.iter().filter(|one| one.part.chosen.bookkeeping == Bookkeeping::Program);
+        let answers: BTreeMap<usize, Params> =
+            by_program.map(|one| (one.part.index, one.answers.params.clone())).collect();
+        if answers.values().any(|params| params.iter().next().is_some()) {
+            (*patch_plan, *inventory) = self.planned(answers)?;
+            for (package, part) in ready.iter_mut().zip(&patch_plan.parts) {
+                package.part = part.clone();
+            }
+        }
+        let log = log::of_patch(&patch_plan.plan);
+        scripts.perform(patch_plan, &ready, inventory, &mut device.content(), log)
+    }
+
+    fn planned(&self, answers: BTreeMap<usize, Params>) -> Result<(PatchPlan, Inventory), Failure> {
+        let (mut patch_plan, inventory) = plan(self.input, self.operand, answers)?;
+        let of = (&patch_plan.plan, &inventory);
+        let libraries = settle_libraries(&mut self.input.keeper(), self.operand, of, Position::Alone)?;
+        if let Some(libraries) = libraries {
+            libraries.apply(&mut patch_plan);
+        }
+        Ok((patch_plan, inventory))
+    }
+
+    /// Skips places where something exists.
+    fn new_archives(&self, patch_plan: &PatchPlan) -> Vec<PathBuf> {
+        let Some(directory) = &self.input.options.undo_dir else { return Vec::new() };
+        let id = patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default();
+        let by_scripts = |part: &&PackagePlan| part.chosen.bookkeeping == Bookkeeping::Scripts;
+        let places = patch_plan.parts.iter().filter(by_scripts);
+        let places = places.map(|part| directory.join(id).join(part.package.as_str()));
+        places.filter(|place| place.symlink_metadata().is_err()).collect()
+    }
+
+    fn response(
+        &self,
+        patch_plan: &PatchPlan,
+        part: &PackagePlan,
+        delivered: &Params,
+        inventory: &Inventory,
+        build: &Path,
+    ) -> Result<Vec<u8>, UnwritableValue> {
+        let separator = &self.input.ground.policy.separator;
+        let obsoletes = PatchMacros::from_params(delivered, separator).ok().flatten();
+        let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
+        let none = Params::new();
+        let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);
+        let applying = ApplyResponse {
+            patch: patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default(),
+            obsoletes: &obsoletes,
+            unconditional: self.input.options.unconditional,
+            // The present state is no longer that before the patch.
+            no_undo: patch_plan.no_undo || patch_plan.again,
+            undo_dir: self.input.options.undo_dir.as_deref(),
+            build_dir: build,
+            delivered,
+            installed,
+        };
+        applying.text()
+    }
 }

@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::signatures::SignatureRequest;
+use super::operands::SignatureRequest;
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::after_run::AfterRun;
 use crate::operation::patches::in_use::UsingProcess;
-use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
+use crate::operation::patches::preparation::{PreparationReport, PreparationRequest};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::queries::reasons::PatchReasons;

@@ -21,8 +21,7 @@ use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::patches::apply::plan_file::{add_changes, found, left_out};
-use crate::operation::patches::preparation::{PreparedRoot, prepare};
-use crate::operation::patches::prepared::PreparationRequest;
+use crate::operation::patches::preparation::{PreparationRequest, PreparedRoot, prepare};
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::run::Execution;
 use crate::operation::session::{

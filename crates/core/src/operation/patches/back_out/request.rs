@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
-use crate::operation::patches::prepared::PreparationReport;
+use crate::operation::patches::preparation::PreparationReport;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::undone_run::UndoneRun;
 use crate::operation::plan_file::PlanFileRequest;
