@@ -32,8 +32,9 @@ use patchadm_core::operation::patches::repack::{RepackRequest, repack_undo};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
-use patchadm_core::operation::patches::undo_export::{UndoExportRequest, export_undo};
-use patchadm_core::operation::patches::undo_import::{UndoImportRequest, import_undo};
+use patchadm_core::operation::patches::undo_file::{
+    UndoExportRequest, UndoImportRequest, export_undo, import_undo,
+};
 use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;

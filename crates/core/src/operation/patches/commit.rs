@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::given_up::{GivenUp, GivenUpPatch};
 use super::later_patches::LedgerCache;
-use super::order_on_root::OrderOnRoot;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::plan_file::PlanFault;
+use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
@@ -21,10 +21,9 @@ use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{RecordView, installed, saves};
 use patchadm_inputs::format::ledger::LedgerUndo;
 use patchadm_inputs::trial::TrialRecord;
-use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::RewrittenArchive;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Plan, RewrittenArchive};
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};

@@ -11,8 +11,7 @@ use crate::operation::object_check::{
     CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, ObjectCheckRequest, ObjectFinding,
     PathPattern, check_delivered,
 };
-use crate::operation::patches::order_on_root::OrderOnRoot;
-use crate::operation::queries::applied_patches::applied_date;
+use crate::operation::queries::applied_patches::{OrderOnRoot, applied_date};
 use crate::operation::queries::patch_objects::{
     ObjectAction, PatchReader, PatchedObject, PatchedPackage, records,
 };

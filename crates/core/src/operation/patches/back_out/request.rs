@@ -5,7 +5,7 @@ use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::preparation::PreparationReport;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::patches::undone_run::UndoneRun;
+use crate::operation::patches::undo::UndoneRun;
 use crate::operation::plan_file::PlanFileRequest;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
 use patchadm_inputs::format::plan_file::PlanFile;
