@@ -9,7 +9,7 @@ use crate::operation::libraries::{
 };
 use crate::operation::log;
 use crate::operation::packages::answers::{self, AdminFile};
-use crate::operation::packages::records::{add_depend_files, add_owned};
+use crate::operation::packages::planning::{add_depend_files, add_owned};
 use crate::operation::packages::report::{
     PackageObserver, PackagesReport, PlannedRemoval, RemovedPackage, leaves_root_usable, objects_left,
 };

@@ -2,7 +2,7 @@
 //! adopted (`--adopt`) in the first patch's run. Patches are planned for the root after both.
 
 use super::overtaken::planner::{planned_refresh, refresh_locked};
-use super::overtaken::request::{RegistrationRefreshReport, RegistrationRefreshRequest};
+use super::overtaken::{RegistrationRefreshReport, RegistrationRefreshRequest};
 use crate::operation::adopt::{AdoptedPackage, OnDemand, adopt_on_demand};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;

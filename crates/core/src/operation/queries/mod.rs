@@ -6,7 +6,6 @@ pub mod packages;
 pub mod patch_difference;
 pub mod patch_objects;
 pub mod path_owners;
-pub mod path_runs;
 pub mod reasons;
 pub mod recorded_path;
 pub mod runs;

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::hooks::hook_directory;
-use super::input::{BackOutInput, KnownRecords};
-use super::planning::{BackoutWithLibraries, PlannedBackout, plan, plan_together};
-use super::request::{BackOutOutcome, BackOutRequest};
+use super::planning::{
+    BackOutInput, BackoutWithLibraries, KnownRecords, PlannedBackout, hook_directory, plan, plan_together,
+};
 use super::selection::{dependents_first, selected};
 use super::undo::{StayingUndo, VerifiedUndo, sources};
+use super::{BackOutOutcome, BackOutRequest};
 use crate::operation::changed_texts::{TextReader, texts_of_plan};
 use crate::operation::content::new_bytes;
 use crate::operation::failure::Failure;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::request::BackOutRequest;
+use super::BackOutRequest;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::{latest_run_first, run_of};
 use crate::operation::patches::undo::named_run;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::request::{EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, StandingPatch};
+use super::{EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, StandingPatch};
 use crate::operation::adopt::differing::has_sum;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
-use crate::operation::patches::back_out::input::BackOutInput;
+use crate::operation::patches::back_out::planning::BackOutInput;
 use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo, sources, wait_for};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, ManifestHeader, ObjectRecord, decode, encode};
@@ -21,9 +21,9 @@ use patchadm_inputs::native::{
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo};
-use patchadm_planning::plan::patch::overtaken::{NativeListed, NativeSeen, PathStanding, Standings};
 use patchadm_planning::plan::patch::overtaken::{
-    OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits, trimmed_image,
+    NativeListed, NativeSeen, OtherPatches, PathStanding, SavedEdit, Standings, Trimmed, TrimmedPatch,
+    saved_edits, trimmed_image,
 };
 use patchadm_planning::plan::patch::registration_refresh::{HeldPath, RefreshedPackage};
 use patchadm_planning::plan::refusal::{Command, Reason};
