@@ -14,7 +14,6 @@
 mod enclosure;
 mod first_process;
 mod mounts;
-mod place;
 mod process;
 mod rights;
 mod segments;

@@ -12,7 +12,7 @@ use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use super::enclosure::{
     Access, EnclosedMount, Enclosure, EnclosureTree, JudgedDirectory, MissingPlace, MountSource, OwnIds,
 };
-use super::place::{FoundPlace, find, make, mount_of, open_inside};
+use super::mounts::{FoundPlace, find, make, mount_of, open_inside};
 use crate::namespaces::enclosure::{EnclosureError, EnclosureNote};
 use crate::namespaces::mounts::{
     MountTable, attach, copy_of, copy_of_host, make_read_only, mount_devices, mount_nothing, mount_of_layers,

@@ -21,7 +21,7 @@ use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
-use crate::operation::trial::begin::{begin_change, begin_change_beside, must_be_off_trial};
+use crate::operation::trial::{begin_change, begin_change_beside, must_be_off_trial};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
@@ -30,8 +30,7 @@ use patchadm_inputs::native::{
     NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords, differing_text,
 };
 use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::package::adopt::forget;
-use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions};
+use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions, forget};
 use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::directory_digest::{digest_of_directory, files_of_directory};
-use super::error::{DepotError, read_flags};
 use super::index::{IndexBytes, IndexedPatch, KnownPatches, read_known, write_known};
 use super::session::DepotProgress;
+use super::{DepotError, read_flags};
 use chrono::{DateTime, Utc};
 use patchadm_container::Compression;
 use patchadm_inputs::cache::digest_of_file;

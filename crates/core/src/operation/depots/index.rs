@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::error::DepotError;
+use super::DepotError;
 use super::session::{AnswerBytes, FetchSession, fetch_small};
 use patchadm_inputs::depot::{DepotIndex, DepotPatch, IndexError, LARGEST_INDEX};
 use patchadm_inputs::http::{Address, HttpError, HttpProblem, Validators};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use crate::operation::failure::Failure;
-use crate::operation::libraries::archived::ArchivedLibraries;
+use crate::operation::libraries::keeper::ArchivedLibraries;
 use crate::operation::libraries::library_state::{LibraryState, RootSymbols, ScannedRoot};
 use crate::operation::libraries::planned::{
     PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, apply, returned,

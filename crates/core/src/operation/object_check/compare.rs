@@ -3,9 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 
-use crate::operation::object_check::ObjectCheckError;
-use crate::operation::object_check::findings::{
-    CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, ObjectFinding,
+use crate::operation::object_check::{
+    CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, ObjectCheckError, ObjectFinding,
 };
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed};
 use patchadm_inputs::native::{NativeManager, NativeOrigin, dpkg};

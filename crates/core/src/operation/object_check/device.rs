@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::compare::differ;
-use super::findings::{CheckedAspects, ObjectFinding};
 use super::scope::CheckScope;
+use super::{CheckedAspects, ObjectFinding};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::queries::select::PackageSelection;

@@ -7,9 +7,7 @@ use std::rc::Rc;
 
 use crate::operation::failure::Failure;
 use crate::operation::object_check::compare::ObjectComparison;
-use crate::operation::object_check::findings::{
-    CheckedObject, ObjectCheckError, ObjectFinding, UnfixedReason,
-};
+use crate::operation::object_check::{CheckedObject, ObjectCheckError, ObjectFinding, UnfixedReason};
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::{RecordView, contents};
 use patchadm_inputs::inventory::Inventory;

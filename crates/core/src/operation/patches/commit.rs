@@ -15,7 +15,7 @@ use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
 use crate::operation::space::{PatchSpace, UndoForm, undo_spaces};
-use crate::operation::trial::begin::{begin_beside_trial, on_trial};
+use crate::operation::trial::{begin_beside_trial, on_trial};
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{RecordView, installed, saves};

@@ -13,7 +13,7 @@ use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};

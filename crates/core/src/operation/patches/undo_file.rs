@@ -18,7 +18,7 @@ use super::repack::{RepackRequest, repack_within};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_changeset::format::manifest::KEPT_MANIFEST;
 use patchadm_changeset::format::undo_sidecars::UndoDigest;
 use patchadm_changeset::plan::UndoFormat;

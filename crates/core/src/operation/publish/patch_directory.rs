@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::request::PublishError;
+use super::PublishError;
 use crate::operation::depots::files_of_directory;
 use patchadm_inputs::input_file::{InputDirectory, read_start};
 use patchadm_inputs::sha256::Sha256;

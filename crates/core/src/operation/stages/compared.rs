@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::error::StageError;
+use super::StageError;
 use super::own_files::{Stage, StageRecord};
 use super::tree::Tree;
 use crate::operation::failure::Failure;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::error::StageError;
+use super::StageError;
 use super::tree::{
     ObjectKey, TreeObject, Walk, WalkedObject, directory_of, key, known_files, link_groups, live_file,
 };

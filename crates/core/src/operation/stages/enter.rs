@@ -5,8 +5,8 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use super::error::{StageError, Undertaking};
 use super::own_files::{Stage, must_be_own, physical_path};
+use super::{StageError, Undertaking};
 use crate::namespaces::{
     Access, EnclosedCommand, EnclosedMount, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote,
     EnclosureTerminal, EnclosureTree, HeldLock, Isolation, JudgedDirectory, MissingPlace, MountSource,

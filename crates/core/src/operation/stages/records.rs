@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::StageError;
-use super::own_files::other_writer;
-use super::own_files::{Stage, StageRecord, read_stages, recorded_name};
+use super::StageError;
+use super::own_files::{Stage, StageRecord, other_writer, read_stages, recorded_name};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{STAGE_REFRESH, Session};

@@ -12,7 +12,6 @@ use std::sync::atomic::AtomicBool;
 
 use super::compared::{ComparedTrees, SkippedPaths, in_force, own_promotions, refuse_conflicts};
 use super::copy::{CopiedAttributes, CopiedObject, Copier};
-use super::error::{StageError, Undertaking};
 use super::new::close_like_root;
 use super::own_files::{
     Stage, StageRecord, must_be_apart, must_be_own, must_not_be_met, owners_of, put_base, put_file,
@@ -22,10 +21,11 @@ use super::transfer::databases::{PackageDatabase, has_run_of_refresh, must_be_fi
 use super::transfer::packages::{MovedPackages, has_other_owner};
 use super::transfer::patches::RecordSource;
 use super::tree::{Tree, TreeObject, TreeRequest, Walk, WalkedObject, hide_own, kept_in, read_tree};
+use super::{StageError, Undertaking};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use crate::three_way::{Conflict, Outcome, Outcomes, PathFacts, TwoWay, of_recorded};
 use patchadm_changeset::format::manifest::{StateDifferences, decode, encode};
 use patchadm_changeset::transaction::Recovered;
@@ -45,7 +45,7 @@ use patchadm_rootfs::{Dir, FileType, Inode, LiveKind, Lock, Root};
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, PkgInst, rule};
 use serde::{Deserialize, Serialize};
 
-pub use super::error::CompletedRefresh;
+pub use super::CompletedRefresh;
 pub use super::transfer::packages::{MovedStagePackage, PackageMove, StayReason};
 
 #[derive(Clone, Debug, Default)]

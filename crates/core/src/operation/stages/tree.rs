@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::error::StageError;
+use super::StageError;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};

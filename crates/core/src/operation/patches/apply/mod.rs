@@ -22,7 +22,6 @@ use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::{ManySources, OneSource, new_bytes};
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::{Failure, is_of_source};
-use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::libraries::{LibraryKeeper, recorded_as_loaded};
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
@@ -33,13 +32,13 @@ use crate::operation::patches::scripts::response::ApplyResponse;
 use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
 use crate::operation::plan_file::save_plan;
 use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
+use crate::operation::root_and_policy::plan_on_foreseen_root;
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
 use crate::operation::session::{
     Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
     shown_to_anybody, without_lock,
 };
-use crate::operation::trial::begin::{begin_change_beside, must_be_off_trial};
-use crate::operation::trial::request::TrialChange;
+use crate::operation::trial::{TrialChange, begin_change_beside, must_be_off_trial};
 use operands::OrderedPatches;
 use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 use patchadm_inputs::database::RecordView;

@@ -15,20 +15,19 @@ use std::path::PathBuf;
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
-use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::apply::plan_file::{add_changes, found, left_out};
 use crate::operation::patches::preparation::{PreparationReport, PreparationRequest, PreparedRoot, prepare};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::undo::UndoneRun;
 use crate::operation::plan_file::PlanFileRequest;
+use crate::operation::root_and_policy::plan_on_foreseen_root;
 use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
-use crate::operation::trial::begin::{begin_change, must_be_off_trial};
-use crate::operation::trial::request::TrialChange;
+use crate::operation::trial::{TrialChange, begin_change, must_be_off_trial};
 use locked::{back_out_named, named};
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
 use patchadm_inputs::database::history::trial;

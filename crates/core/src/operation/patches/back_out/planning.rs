@@ -11,7 +11,6 @@ use super::{BackOutOutcome, BackOutRequest};
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
-use crate::operation::foreseen_root::ForeseenRoot;
 use crate::operation::libraries::{
     ArchivedLibraries, LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle, SettledLibraries,
 };
@@ -20,6 +19,7 @@ use crate::operation::patches::later_patches::{LaterPatches, LedgerCache};
 use crate::operation::patches::scripts::hooks::{HookDirectory, may_run};
 use crate::operation::promotion_hooks::{HookDirection, HookFiles, HookRun, HookSubject};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
+use crate::operation::root_and_policy::ForeseenRoot;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{RootAndPolicy, Session};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};

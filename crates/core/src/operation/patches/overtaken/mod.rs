@@ -19,7 +19,7 @@ use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, shown_to_anybody, without_lock,
 };
-use crate::operation::trial::begin::begin_beside_trial;
+use crate::operation::trial::begin_beside_trial;
 use ended::lose_contained;
 use patchadm_changeset::format::history::RefreshRecord;
 use patchadm_changeset::transaction::{Receipt, Recovered};

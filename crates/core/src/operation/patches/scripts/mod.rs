@@ -14,10 +14,9 @@ pub(super) mod run;
 use std::collections::HashMap;
 
 use crate::operation::failure::Failure;
-use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::runner::base_of;
 use crate::operation::scripts::safety::check_places;
-use crate::operation::scripts::system::system_scripts;
+use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_planning::plan::patch::beyond_scripts::{
