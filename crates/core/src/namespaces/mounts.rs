@@ -291,6 +291,7 @@ fn flag_of(option: &[u8]) -> MountFlags {
     }
 }
 
+/// A mount point inside the tree under construction: resolved so that nothing leads out, and made if missing.
 #[derive(Debug)]
 pub(super) struct FoundPlace {
     pub(super) fd: OwnedFd,
@@ -322,7 +323,7 @@ pub(super) fn find(top: &OwnedFd, place: &OsStr) -> Result<Option<FoundPlace>, E
     Ok(Some(FoundPlace { fd, path }))
 }
 
-pub(super) fn path_of(fd: &OwnedFd) -> PathBuf {
+fn path_of(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 

@@ -316,6 +316,7 @@ fn brings_new_name(
     })
 }
 
+/// Kept libraries in undo archives (patchadm-undo(5)), which a backout may restore.
 #[derive(Clone, Default)]
 pub(in crate::operation) struct ArchivedLibraries {
     pub(super) objects: BTreeMap<ObjectPath, ArchivedLibrary>,

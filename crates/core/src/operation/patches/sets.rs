@@ -457,6 +457,7 @@ fn sentence(failure: &Failure) -> String {
     }
 }
 
+/// Found, opened and verified.
 struct SetDepot {
     depot: Depot,
     named: String,
@@ -553,7 +554,7 @@ fn fetch_planned(
     Ok(fetched)
 }
 
-/// Each is read once.
+/// Patches and bundles by path, as offers. Each is read once.
 struct OfferedOperands<'a> {
     operands: Vec<ApplyOperand>,
     offers: Vec<Offer>,

@@ -72,7 +72,8 @@ impl RunWork {
     }
 }
 
-/// Finds a run by name or number, or else the last one that changed something.
+/// Finds a run by name or number, or else the last one that changed something, and checks that its changes are in
+/// place: the history names its patches, records and ledgers their state.
 pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure> {
     must_have_database(root)?;
     let history = readable_history(&RecordView::live(root));

@@ -72,7 +72,7 @@ pub enum UndoFileFault {
     NoMarker,
 }
 
-pub(super) struct NewUndoFile {
+struct NewUndoFile {
     dir: Dir,
     name: Vec<u8>,
     path: PathBuf,
@@ -80,7 +80,7 @@ pub(super) struct NewUndoFile {
 
 impl NewUndoFile {
     /// The name must be free and outside the root; on the running system, outside the records.
-    pub(super) fn at(path: &Path, root: &Root) -> Result<Self, UndoFileFault> {
+    fn at(path: &Path, root: &Root) -> Result<Self, UndoFileFault> {
         let unwritable = |error: RootError| unwritable(path, &error);
         let no_name = || UndoFileFault::Unwritable {
             path: path.to_owned(),
@@ -100,7 +100,7 @@ impl NewUndoFile {
     }
 
     /// The file is durable when this returns.
-    pub(super) fn write(&self, table: &ExportTable, archives: &[UndoData]) -> Result<u64, UndoFileFault> {
+    fn write(&self, table: &ExportTable, archives: &[UndoData]) -> Result<u64, UndoFileFault> {
         let unwritable = |error: RootError| unwritable(&self.path, &error);
         // Leftovers of other users are no error.
         let _ = self.dir.remove_leftovers(PROGRAM);
@@ -151,7 +151,7 @@ impl NewUndoFile {
         file.sync().and_then(|()| file.size()).map_err(unwritable)
     }
 
-    pub(super) fn remove(&self) {
+    fn remove(&self) {
         // It holds copies only.
         let _ = self.dir.remove(&self.name);
     }
@@ -163,15 +163,15 @@ fn unwritable(path: &Path, error: &RootError) -> UndoFileFault {
     UndoFileFault::Unwritable { path: path.to_owned(), error }
 }
 
-pub(super) struct ReadUndoFile {
+struct ReadUndoFile {
     /// Without symbolic links.
-    pub(super) at: ObjectPath,
+    at: ObjectPath,
     /// Of the exporting root.
-    pub(super) marker: String,
-    pub(super) archives: Vec<(ExportedArchive, FoundArchive)>,
+    marker: String,
+    archives: Vec<(ExportedArchive, FoundArchive)>,
 }
 
-pub(super) fn read_undo_file(host: &Root, path: &Path) -> Result<ReadUndoFile, UndoFileFault> {
+fn read_undo_file(host: &Root, path: &Path) -> Result<ReadUndoFile, UndoFileFault> {
     let unreadable = |error| UndoFileFault::Unreadable { path: path.to_owned(), error };
     let other = |error: &dyn ToString| unreadable(io::Error::other(error.to_string()));
     let real = path.canonicalize().map_err(unreadable)?;

@@ -153,7 +153,7 @@ fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
 }
 
 /// The commands that apply patches.
-pub(super) const APPLYING: [&str; 2] = ["patchadd", "promote"];
+const APPLYING: [&str; 2] = ["patchadd", "promote"];
 
 /// The commands that remove patches.
 pub(in crate::operation) const REMOVING: [&str; 2] = ["patchrm", "remove"];
@@ -247,7 +247,8 @@ fn recorded_merges(history: &[u8]) -> Vec<OpenMerge> {
     merges
 }
 
-/// The runs that changed a path.
+/// The runs that changed a path. The history names the patches and packages of a run; which paths they changed is known
+/// from `contents` and from the undo data of applied patches.
 #[derive(Clone, Debug)]
 pub struct PathRuns<'a> {
     /// The runs, oldest first.

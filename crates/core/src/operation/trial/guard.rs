@@ -232,6 +232,7 @@ pub struct TrialCheckReport {
     pub lines: Vec<String>,
 }
 
+/// The command has a time limit, a process group and no input; its group is killed at the end.
 /// `interrupt` returns a signal that asks the command to end.
 pub fn run_trial_check(
     request: &TrialCheckRequest,

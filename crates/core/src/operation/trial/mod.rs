@@ -209,6 +209,8 @@ pub enum ConfirmRefusal {
     Ended { run: String, end: String },
 }
 
+/// Begins a command that changes a root: lock, recovery, end of an expired trial. During a trial, nothing else may change
+/// the root, because a backout could not restore the earlier state.
 pub(super) fn begin_change<'a>(
     ground: RootAndPolicy,
     caller: &'a Caller<'a>,

@@ -689,6 +689,7 @@ fn way_out(input: &BackOutInput<'_>, refusal: &Refusal) -> WayOut {
     WayOut::Unknown
 }
 
+/// Has the patch's own scripts, copied to the database by its application.
 pub(super) fn hook_directory(ground: &RootAndPolicy, id: &PatchId) -> HookDirectory {
     let path = places::patches().join(id.as_str().as_bytes()).unwrap_or_else(|_| places::patches());
     HookDirectory::at(PathBuf::from(ground.root.show(&path)))
@@ -696,10 +697,7 @@ pub(super) fn hook_directory(ground: &RootAndPolicy, id: &PatchId) -> HookDirect
 
 /// Returns file names in a patch's directory, and notes on scripts. Refuses scripts that may not run, if the policy
 /// allows any.
-pub(super) fn kept_hooks(
-    input: &BackOutInput<'_>,
-    id: &PatchId,
-) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
+fn kept_hooks(input: &BackOutInput<'_>, id: &PatchId) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
     let Ok(path) = places::patches().join(id.as_str().as_bytes()) else { return Ok(Default::default()) };
     let names = input.ground.root.list(&path)?.unwrap_or_default();
     let hooks: BTreeSet<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();

@@ -50,7 +50,8 @@ impl PatchScriptRequest {
     }
 }
 
-/// Refuses scripts if the host resolves their places differently, or if they cannot do their part of a change.
+/// Refuses scripts if the host resolves their places differently, if they cannot do their part of a change, or if they
+/// would read or delete through unintended links.
 pub(super) fn must_be_safe(
     ground: &RootAndPolicy,
     command: Command,
