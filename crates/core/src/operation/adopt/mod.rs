@@ -7,7 +7,6 @@
 //! Files are never changed. Records of other package managers are only read, under their lock if the caller may take
 //! it.
 
-pub(in crate::operation) mod differing;
 mod software;
 
 use std::borrow::Cow;
@@ -27,12 +26,13 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{
-    NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords, differing_text,
+    FileSum, NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords,
+    differing_text,
 };
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions, forget};
 use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
 use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
@@ -196,7 +196,7 @@ impl AdoptionPlanner<'_> {
     ) -> Result<TakenUp, Failure> {
         let there: Vec<ObjectPath> =
             listed.sums.keys().filter(|path| inventory.live.contains_key(*path)).cloned().collect();
-        let differing = differing::differing(&self.ground.root, &listed.sums, &there, self.caller.interrupt)?;
+        let differing = differing(&self.ground.root, &listed.sums, &there, self.caller.interrupt)?;
         let mut software = Cow::Borrowed(&listed.software);
         let is_native = listed.software.params.get(NATIVE_STAMP).is_some();
         let absent = listed.software.paths.keys().filter(|_| is_native);
@@ -535,4 +535,42 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
         }
     }
     Ok(Some(Unregistered { packages, registrations }))
+}
+
+/// Finds objects that are not a file with the recorded sum.
+fn differing(
+    root: &Root,
+    sums: &BTreeMap<ObjectPath, FileSum>,
+    objects: &[ObjectPath],
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<ObjectPath>, Failure> {
+    let looked_at = side_by_side(root.workers(), objects.len(), || {
+        let resolver = root.resolver();
+        move |at: usize| {
+            let path = objects.get(at)?;
+            let expected = sums.get(path)?;
+            let has = Failure::unless_interrupted(interrupt)
+                .and_then(|()| has_sum(root, &resolver, path, *expected));
+            Some(has.map(|has| (!has).then(|| path.clone())))
+        }
+    });
+    let differing: Result<Vec<Option<ObjectPath>>, Failure> = looked_at.into_iter().flatten().collect();
+    Ok(differing?.into_iter().flatten().collect())
+}
+
+pub(super) fn has_sum(
+    root: &Root,
+    resolver: &Resolver<'_>,
+    path: &ObjectPath,
+    expected: FileSum,
+) -> Result<bool, Failure> {
+    let physical = resolver.locate(path)?;
+    let Some(parent) = physical.parent() else { return Ok(false) };
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(false) };
+    let is_file = dir.look(physical.name())?.is_some_and(|seen| seen.file_type == FileType::Regular);
+    if !is_file {
+        return Ok(false);
+    }
+    let mut file = dir.open_regular(physical.name())?;
+    Ok(expected.is_of(&mut file).map_err(|error| dir.read_error(physical.name(), &error))?)
 }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::operation::device::DeliveredPackage;
+use crate::operation::device::{DeliveredPackage, mark_identical};
 use crate::operation::failure::Failure;
-use crate::operation::identical::mark_identical;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle};
 use crate::operation::packages::answers;
 use crate::operation::packages::report::{PackageObserver, PlannedInstallation, described, is_update};

@@ -3,7 +3,6 @@ pub mod apply;
 pub mod back_out;
 pub mod commit;
 mod given_up;
-pub(super) mod in_use;
 mod later_patches;
 pub mod overtaken;
 pub mod preparation;

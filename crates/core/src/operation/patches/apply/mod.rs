@@ -26,7 +26,6 @@ use crate::operation::libraries::{LibraryKeeper, recorded_as_loaded};
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
-use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
 use crate::operation::patches::preparation::{perform_preparation, prepare};
 use crate::operation::patches::scripts::response::ApplyResponse;
 use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
@@ -34,6 +33,7 @@ use crate::operation::plan_file::save_plan;
 use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use crate::operation::root_and_policy::plan_on_foreseen_root;
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
+use crate::operation::running::{InUse, in_use, in_use_of_each};
 use crate::operation::session::{
     Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
     shown_to_anybody, without_lock,

@@ -9,7 +9,7 @@ use crate::operation::depots::{digest_of_patch, is_on_network};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
 use crate::operation::patches::after_run::reboot_advice;
-use crate::operation::patches::in_use::InUse;
+use crate::operation::running::InUse;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::inventory::{Installed, Touched};

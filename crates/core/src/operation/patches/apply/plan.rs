@@ -8,9 +8,8 @@ use std::rc::Rc;
 
 use super::operands::ApplyOperand;
 use super::request::ApplyRequest;
-use crate::operation::device::OpenDevice;
+use crate::operation::device::{OpenDevice, mark_identical};
 use crate::operation::failure::Failure;
-use crate::operation::identical::mark_identical;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries};
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::scripts::{must_be_executable, must_be_safe};

@@ -18,10 +18,10 @@ use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::later_patches::{LaterPatches, LedgerCache};
 use crate::operation::patches::scripts::hooks::{HookDirectory, may_run};
 use crate::operation::promotion_hooks::{HookDirection, HookFiles, HookRun, HookSubject};
-use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::root_and_policy::ForeseenRoot;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{RootAndPolicy, Session};
+use crate::operation::stages::records::{PromotionRecordFault, read_promotion};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
 use patchadm_changeset::format::undo_sidecars::{
     DELIVERED, DeliveredObject, DeliveredObjects, LARGEST_DELIVERED,

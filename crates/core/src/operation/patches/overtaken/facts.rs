@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, StandingPatch};
-use crate::operation::adopt::differing::has_sum;
+use crate::operation::adopt::has_sum;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::planning::BackOutInput;

@@ -30,10 +30,10 @@ use crate::operation::libraries::LibraryRequest;
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
-use crate::operation::patches::in_use::{UsingProcess, in_use};
 use crate::operation::patches::undo_directory;
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookRun, HookSubject, perform_with_hooks};
+use crate::operation::running::{UsingProcess, in_use};
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
