@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::request::{ApplyOutcome, ApplyRequest};
+use super::{ApplyOutcome, ApplyRequest};
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::depots::{digest_of_patch, is_on_network};
 use crate::operation::device::OpenDevice;
