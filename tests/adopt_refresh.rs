@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use md5::{Digest as _, Md5};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::overtaken::{RefreshRequest, refresh_registrations};
+use patchadm_core::operation::patches::overtaken::{RegistrationRefreshRequest, refresh_registrations};
 use patchadm_core::operation::session::Caller;
 use patchadm_rootfs::Root;
 
@@ -463,7 +463,7 @@ fn the_doctor_names_stale_registrations_and_lost_fixes_with_their_commands() {
 fn a_signal_ends_the_planning_of_a_refresh_wherever_it_is() {
     let stage = upgraded();
     let root = Root::open(&stage.root()).unwrap();
-    let request = RefreshRequest { dry_run: true, ..RefreshRequest::default() };
+    let request = RegistrationRefreshRequest { dry_run: true, ..RegistrationRefreshRequest::default() };
     let before = stage.everything();
     let asked = AtomicUsize::new(0);
     let after = |questions: usize| {

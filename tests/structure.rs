@@ -236,7 +236,7 @@ const OWNERS_OF_NEW_OBJECTS: &[&str] = &[
     "crates/changeset/src/transaction/stage/object_stager.rs",
     "crates/changeset/src/transaction/objects/copies.rs",
     "crates/changeset/src/transaction/archive/records.rs",
-    "crates/core/src/namespaces/place.rs",
+    "crates/core/src/namespaces/mounts.rs",
     "crates/core/src/operation/stages/copy.rs",
     "crates/core/src/operation/stages/own_files.rs",
     "crates/core/src/script/protocol.rs",

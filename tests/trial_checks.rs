@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use patchadm_core::operation::trial::{CheckRequest, TrialOutcomeEnd, TrialRequest, guard_run};
+use patchadm_core::operation::trial::{TrialCheckRequest, TrialOutcomeEnd, TrialRequest, guard_run};
 use patchadm_rootfs::Root;
 
 use crate::delivery::Patch;
@@ -69,7 +69,7 @@ fn a_check_that_hangs_is_killed_with_all_that_it_started() {
         file.display()
     );
     // A check of the command line has a minute.
-    let check = Some(CheckRequest { command, limit: 1 });
+    let check = Some(TrialCheckRequest { command, limit: 1 });
     let request = TrialRequest { check, ..TrialRequest::default() };
     let root = Root::open(&stage.root()).unwrap();
     let outcome = with_caller(|caller| guard_run(&root, &run, &request, caller, &|_| {}));

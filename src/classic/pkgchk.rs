@@ -19,10 +19,11 @@ use patchadm_cli::reply::text::{finding, object};
 use patchadm_cli::reply::words::{print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use patchadm_cli::surroundings::{Output, Zone};
-use patchadm_core::operation::check::{
-    CheckError, CheckReport, CheckRequest, CheckedObject, UnmatchedOperands, check, check_and_fix, recorded,
-};
 use patchadm_core::operation::mend::MendedRecord;
+use patchadm_core::operation::object_check::{
+    CheckedObject, ObjectCheckError, ObjectCheckReport, ObjectCheckRequest, UnmatchedOperands, check_and_fix,
+    check_objects, recorded,
+};
 use patchadm_inputs::database::{DatabaseError, RecordRepair, ViewError};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
@@ -58,7 +59,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         call.output.heedless();
         call.change(&root, "pkgchk", None, |caller| check_and_fix(&root, &request, caller))?
     } else {
-        check(call.surroundings.reader(&root), &Root::open(Path::new("/"))?, &request)
+        check_objects(call.surroundings.reader(&root), &Root::open(Path::new("/"))?, &request)
     };
     let report = report.map_err(refused)?;
     let is_clean = report.checked.iter().all(|checked| checked.findings.is_empty());
@@ -72,7 +73,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 struct CheckReply {
-    report: CheckReport,
+    report: ObjectCheckReport,
     root: Root,
     zone: Zone,
     args: PkgchkArgs,
@@ -116,7 +117,12 @@ impl Serialize for CheckReply {
 }
 
 /// Makes the long listing, or finds lines of the database.
-fn list(call: &Invocation, args: &PkgchkArgs, root: &Root, request: &CheckRequest) -> anyhow::Result<Reply> {
+fn list(
+    call: &Invocation,
+    args: &PkgchkArgs,
+    root: &Root,
+    request: &ObjectCheckRequest,
+) -> anyhow::Result<Reply> {
     let (lines, unknown) = recorded(call.surroundings.reader(root), request).map_err(refused)?;
     let zone = call.surroundings.zone;
     let reply = ListReply { lines, unknown, root: root.clone(), zone, as_lines: args.lines };
@@ -192,10 +198,10 @@ fn print_unknown(output: &mut Output, unknown: &UnmatchedOperands, no_paths: boo
 }
 
 /// The code of a check that was not made.
-fn refused(error: CheckError) -> anyhow::Error {
+fn refused(error: ObjectCheckError) -> anyhow::Error {
     let exit = match &error {
-        CheckError::Unfinished(_) => Exit::UNFINISHED,
-        CheckError::Operation(failed) => {
+        ObjectCheckError::Unfinished(_) => Exit::UNFINISHED,
+        ObjectCheckError::Operation(failed) => {
             let message = match failed.damage() {
                 Some(damage) => format!("{failed}\n{}", mending(damage)),
                 None => format!("{failed}\n{}", failure::state(failed)),
@@ -203,18 +209,18 @@ fn refused(error: CheckError) -> anyhow::Error {
             let (exit, result) = (failure::code(Command::Pkgadd, failed), ResultWord::of_failure(failed));
             return Stop::Ran { exit, result, message }.into();
         }
-        CheckError::Damaged(found) => {
+        ObjectCheckError::Damaged(found) => {
             let lines = found.iter().map(|damage| format!("{damage}\n{}", mending(damage)));
             let message = lines.collect::<Vec<_>>().join("\n");
             return Stop::Refused { exit: DAMAGED, message }.into();
         }
-        CheckError::Database(DatabaseError::View(
+        ObjectCheckError::Database(DatabaseError::View(
             ViewError::Journal { .. } | ViewError::Lost { .. } | ViewError::Busy(_),
         ))
-        | CheckError::Parameters(_) => return error.into(),
-        CheckError::Database(error) => Exit::new(DATABASE, of_database(error)),
-        CheckError::Map { .. } => Exit::failed(ExitCause::DamagedInput),
-        CheckError::NoCategory(_) => Exit::failed(ExitCause::NotFound),
+        | ObjectCheckError::Parameters(_) => return error.into(),
+        ObjectCheckError::Database(error) => Exit::new(DATABASE, of_database(error)),
+        ObjectCheckError::Map { .. } => Exit::failed(ExitCause::DamagedInput),
+        ObjectCheckError::NoCategory(_) => Exit::failed(ExitCause::NotFound),
     };
     Stop::Refused { exit, message: error.to_string() }.into()
 }

@@ -12,7 +12,7 @@ use patchadm_cli::reply::text::package::{extracted, long, short, status};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::packages::{
-    CorruptPackage, ListedPackage, ObjectCounts, PackageListing, installed_packages, spooled_packages,
+    CorruptPackage, ObjectCounts, PackageListing, PackageSummary, installed_packages, spooled_packages,
 };
 use patchadm_core::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
 use patchadm_core::operation::session::is_new;
@@ -162,7 +162,7 @@ impl PkginfoArgs {
         }
     }
 
-    fn layout(&self, package: &ListedPackage, width: usize) -> Vec<u8> {
+    fn layout(&self, package: &PackageSummary, width: usize) -> Vec<u8> {
         if self.long {
             long(package)
         } else if self.extracted {
@@ -199,7 +199,7 @@ struct PackageFields {
 }
 
 impl PackageFields {
-    fn of(package: &ListedPackage) -> Self {
+    fn of(package: &PackageSummary) -> Self {
         let text = |name| package.params.text(name).into_owned();
         Self {
             instance: package.instance.clone(),

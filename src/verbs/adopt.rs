@@ -17,7 +17,7 @@ use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
-    AdoptReport, AdoptRequest, AdoptSource, AdoptWishes, adopt_software, forget_software,
+    AdoptRequest, AdoptSource, AdoptWishes, SoftwareAdoptionReport, adopt_software, forget_software,
 };
 use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::path_glob::PathGlob;
@@ -278,7 +278,7 @@ struct ConflictEntry {
 }
 
 impl AdoptReply {
-    fn of(command: Command, report: AdoptReport, dry_run: bool) -> Self {
+    fn of(command: Command, report: SoftwareAdoptionReport, dry_run: bool) -> Self {
         let has_conflicts = !report.conflicts.is_empty();
         let result = match report.receipt {
             Some(_) => ResultWord::Done,

@@ -23,15 +23,16 @@ use patchadm_cli::reply::words::{counted_patches, human, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Surroundings, Zone};
-use patchadm_core::operation::check::CheckError;
-use patchadm_core::operation::doctor::{
-    DoctorRequest, Finding, FindingState, diagnose, diagnose_records, diagnose_unopened,
+use patchadm_core::operation::check::software::{
+    ArchiveState, ArchiveVerdict, CheckedPatch, SoftwareCheckError, SoftwareCheckReport,
+    SoftwareCheckRequest, UndoDamage, check_software,
 };
+use patchadm_core::operation::check::{
+    FindingState, RootCheckRequest, RootFinding, check_root, check_root_records, finding_of_unopened,
+};
+use patchadm_core::operation::object_check::ObjectCheckError;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::patches::undo_states::UndoState;
-use patchadm_core::operation::queries::verify::{
-    ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, VerifyRequest, verify,
-};
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::database::RecordDamage;
 use patchadm_inputs::database::agreement::ForeignChange;
@@ -234,7 +235,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let root = match args.common.root.open(call) {
         Ok(root) => root,
         Err(error) => {
-            let Some(finding) = error.downcast_ref().and_then(diagnose_unopened) else { return Err(error) };
+            let Some(finding) = error.downcast_ref().and_then(finding_of_unopened) else { return Err(error) };
             return Ok(Reply::new(TO_DO, CheckReport::of_findings(vec![finding], &args)));
         }
     };
@@ -257,19 +258,19 @@ fn checked(
     }
     let moment = now(surroundings);
     let undo_dir = args.undo_dir.as_deref();
-    let request = VerifyRequest { words: &args.names, contents: args.contents, undo_dir, workers };
-    let verified = verify(root, request, &moment, meter);
+    let request = SoftwareCheckRequest { words: &args.names, contents: args.contents, undo_dir, workers };
+    let verified = check_software(root, request, &moment, meter);
     let damage = verified.as_ref().ok().map(|report| report.damage.as_slice());
     let of_root = examination(surroundings, commands, args.offline, damage);
     let findings =
-        if args.names.is_empty() { diagnose(root, &of_root) } else { diagnose_records(root, &of_root) };
+        if args.names.is_empty() { check_root(root, &of_root) } else { check_root_records(root, &of_root) };
     let has_attention = findings.iter().any(|finding| finding.state == FindingState::Attention);
     let mut report = CheckReport::of_findings(findings, args);
     let verified = match verified {
         Ok(verified) => verified,
         Err(error) => {
             let text = format!("not compared: {error}");
-            let is_unfinished = matches!(error, VerifyError::Check(CheckError::Unfinished(_)));
+            let is_unfinished = matches!(error, SoftwareCheckError::Check(ObjectCheckError::Unfinished(_)));
             let error = refused(error);
             if !args.names.is_empty() || !(has_attention || is_unfinished) {
                 return Err(error);
@@ -287,7 +288,7 @@ fn checked(
     let found = report.native.checked(exit_of(&verified));
     let exit = match found {
         Exit::OK if has_attention => TO_DO,
-        Exit::OK if args.contents && verified.patches.iter().any(VerifiedPatch::is_closed) => CLOSED,
+        Exit::OK if args.contents && verified.patches.iter().any(CheckedPatch::is_closed) => CLOSED,
         Exit::OK => Exit::OK,
         found => found.as_finding(),
     };
@@ -308,8 +309,8 @@ fn examination<'a>(
     commands: &[&'static str],
     is_offline: bool,
     damage: Option<&'a [RecordDamage]>,
-) -> DoctorRequest<'a> {
-    DoctorRequest {
+) -> RootCheckRequest<'a> {
+    RootCheckRequest {
         now: *now,
         path: Surroundings::search_path(),
         program: binary.as_deref(),
@@ -328,7 +329,7 @@ fn examination<'a>(
 }
 
 /// Lost undo data counts more than a file, which a package can restore.
-fn exit_of(report: &VerifyReport) -> Exit {
+fn exit_of(report: &SoftwareCheckReport) -> Exit {
     if report.patches.iter().any(|patch| patch.damage().is_some()) {
         return DAMAGED;
     }
@@ -345,22 +346,21 @@ fn is_earlier(damage: &UndoDamage<'_>) -> bool {
     matches!(damage, UndoDamage::Archive(ArchiveError::Earlier { .. }))
 }
 
-fn refused(error: VerifyError) -> anyhow::Error {
+fn refused(error: SoftwareCheckError) -> anyhow::Error {
     let exit = match &error {
-        VerifyError::Check(CheckError::Unfinished(_)) => Exit::UNFINISHED,
-        VerifyError::Check(CheckError::Operation(failed)) | VerifyError::Failure(failed) => {
-            failure::verb_code(Command::Patchrm, failed)
-        }
-        VerifyError::Unknown(_) => UNKNOWN,
+        SoftwareCheckError::Check(ObjectCheckError::Unfinished(_)) => Exit::UNFINISHED,
+        SoftwareCheckError::Check(ObjectCheckError::Operation(failed))
+        | SoftwareCheckError::Failure(failed) => failure::verb_code(Command::Patchrm, failed),
+        SoftwareCheckError::Unknown(_) => UNKNOWN,
         // Its code is that of its cause.
-        VerifyError::Check(_) => return unwrapped(error),
+        SoftwareCheckError::Check(_) => return unwrapped(error),
     };
     Stop::Refused { exit, message: error.to_string() }.into()
 }
 
-fn unwrapped(error: VerifyError) -> anyhow::Error {
+fn unwrapped(error: SoftwareCheckError) -> anyhow::Error {
     match error {
-        VerifyError::Check(error) => error.into(),
+        SoftwareCheckError::Check(error) => error.into(),
         error => error.into(),
     }
 }
@@ -394,7 +394,7 @@ impl CommandReport for CheckReport {
 }
 
 impl CheckReport {
-    fn of_findings(findings: Vec<Finding>, args: &CheckArgs) -> Self {
+    fn of_findings(findings: Vec<RootFinding>, args: &CheckArgs) -> Self {
         Self {
             sound: false,
             contents: args.contents,
@@ -445,10 +445,10 @@ impl CheckReport {
 
 impl Section {
     fn new(what: &'static str, state: FindingState, text: impl Into<String>) -> Self {
-        Self::of(Finding { what, state, text: text.into(), command: None })
+        Self::of(RootFinding { what, state, text: text.into(), command: None })
     }
 
-    fn of(Finding { what, state, text, command }: Finding) -> Self {
+    fn of(RootFinding { what, state, text, command }: RootFinding) -> Self {
         let shade = match state {
             FindingState::Ok => Some(Shade::Effective),
             FindingState::Unknown => None,
@@ -469,13 +469,13 @@ impl Section {
 }
 
 impl Comparison {
-    fn of(report: &VerifyReport, root: &Root, zone: Zone, is_verbose: bool) -> Self {
+    fn of(report: &SoftwareCheckReport, root: &Root, zone: Zone, is_verbose: bool) -> Self {
         let wording = Wording::of_verbs(root.prefix());
         let discrepancies = report.wrong().map(|checked| ObjectDiscrepancy {
             path: root.show(&checked.path),
             errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
         });
-        let damages = || report.patches.iter().filter_map(VerifiedPatch::damage);
+        let damages = || report.patches.iter().filter_map(CheckedPatch::damage);
         let sound = report.objects.iter().filter(|checked| is_verbose && checked.findings.is_empty());
         Self {
             records: report.damage.iter().map(DamagedRecord::of).collect(),
@@ -591,7 +591,7 @@ impl HalfApplied {
 }
 
 impl PatchState {
-    fn of(patch: &VerifiedPatch) -> Self {
+    fn of(patch: &CheckedPatch) -> Self {
         let removable = patch.backout.as_ref().map(RemovableEntry::checked);
         Self {
             id: patch.id.to_string(),

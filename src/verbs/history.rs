@@ -10,16 +10,16 @@ use patchadm_changeset::format::history::{RefreshRecord, TrialEnd, TrialStart};
 use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::hinted;
-use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::{named_value, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, Shade, Zone};
 use patchadm_core::operation::queries::path_owners::path_owners;
-use patchadm_core::operation::queries::path_runs::{PathRuns, path_runs};
-use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
+use patchadm_core::operation::queries::runs::{
+    PastRun, PastRuns, PathRuns, logs_of_run, past_runs, path_runs,
+};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 

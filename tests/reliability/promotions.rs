@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::session::Caller;
-use patchadm_core::operation::stages::error::StageError;
+use patchadm_core::operation::stages::StageError;
 use patchadm_core::operation::stages::promote::{PromoteReport, PromoteRequest, promote_stage};
 use patchadm_inputs::policy::DeleteLimit;
 use patchadm_rootfs::{Digest, Door, Root};

@@ -16,22 +16,25 @@ use patchadm_changeset::transaction::{ExchangeRequest, Receipt, Recovered};
 use patchadm_core::operation::adopt::{
     AdoptAllRequest, AdoptRequest, AdoptSource, AdoptWishes, adopt_all, adopt_software, forget_software,
 };
-use patchadm_core::operation::check::{CheckError, CheckRequest, CheckScope, check_and_fix};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::object_check::{
+    CheckScope, ObjectCheckError, ObjectCheckRequest, check_and_fix,
+};
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::packages::report::SilentObserver;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
-use patchadm_core::operation::patches::overtaken::{RefreshRequest, refresh_registrations};
-use patchadm_core::operation::patches::prepared::PreparationRequest;
+use patchadm_core::operation::patches::overtaken::{RegistrationRefreshRequest, refresh_registrations};
+use patchadm_core::operation::patches::preparation::PreparationRequest;
 use patchadm_core::operation::patches::repack::{RepackRequest, repack_undo};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
-use patchadm_core::operation::patches::undo_export::{UndoExportRequest, export_undo};
-use patchadm_core::operation::patches::undo_import::{UndoImportRequest, import_undo};
+use patchadm_core::operation::patches::undo_file::{
+    UndoExportRequest, UndoImportRequest, export_undo, import_undo,
+};
 use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
@@ -866,9 +869,9 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         Command::Repair(packages) => {
             let packages = packages.iter().map(|word| PackagePattern::parse(word)).collect();
             let scope = CheckScope { packages, ..CheckScope::default() };
-            let request = CheckRequest { scope, ..CheckRequest::default() };
+            let request = ObjectCheckRequest { scope, ..ObjectCheckRequest::default() };
             let report = check_and_fix(root, &request, caller).map_err(|error| match error {
-                CheckError::Operation(failure) => failure,
+                ObjectCheckError::Operation(failure) => failure,
                 other => Failure::BadFile(other.to_string()),
             })?;
             assert!(report.mended.iter().all(|mended| mended.is_made), "{:?}", report.mended);
@@ -963,7 +966,7 @@ fn register(
             Ok((report.recovered, report.receipt))
         }
         Command::Refresh => {
-            let report = refresh_registrations(root, &RefreshRequest::default(), caller)?;
+            let report = refresh_registrations(root, &RegistrationRefreshRequest::default(), caller)?;
             Ok((report.recovered, report.receipt))
         }
         Command::Forget(package) => {

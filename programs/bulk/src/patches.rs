@@ -59,7 +59,7 @@ impl CommandReport for BulkPatchesReport {
     }
 }
 
-enum Failure {
+enum PatchesFailure {
     Run(RunError),
     Patches(MakePatchesError),
 }
@@ -76,7 +76,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let cores = call.surroundings.processors;
     let busy = call.busy("comparing");
     let done = with_signals(|interrupt| {
-        let base = RunBase::prepare(&work, interrupt).map_err(Failure::Run)?;
+        let base = RunBase::prepare(&work, interrupt).map_err(PatchesFailure::Run)?;
         let request = PatchesRequest {
             work: &work,
             base: base.with_digest(),
@@ -88,14 +88,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             interrupt,
             meter: busy.meter().clone(),
         };
-        let made = make_patches(&request).map_err(Failure::Patches)?;
+        let made = make_patches(&request).map_err(PatchesFailure::Patches)?;
         let publisher = publisher.as_ref().filter(|_| made.refused.is_none() && made_patch(&made));
         let published = publisher.map(|publisher| publisher.publish(&|| interrupt()));
         Ok((made, published))
     })?;
     let (made, published) = done.map_err(|failure| match failure {
-        Failure::Run(error) => run_failed(&error),
-        Failure::Patches(error) => patches_failed(&error),
+        PatchesFailure::Run(error) => run_failed(&error),
+        PatchesFailure::Patches(error) => patches_failed(&error),
     })?;
     let published = published.transpose()?;
     let exit = exit_of(&made);

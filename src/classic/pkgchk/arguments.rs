@@ -6,7 +6,9 @@ use super::lists;
 use crate::as_owner::options::OwnerOptions;
 use patchadm_cli::arguments::{Extensions, RootOption};
 use patchadm_cli::reply::Stop;
-use patchadm_core::operation::check::{CheckRequest, CheckScope, CheckedAspects, MapFiles, PathPattern};
+use patchadm_core::operation::object_check::{
+    CheckScope, CheckedAspects, MapFiles, ObjectCheckRequest, PathPattern,
+};
 use patchadm_core::operation::queries::select::PackagePattern;
 
 pub(super) const USAGE: &str = "\
@@ -89,7 +91,7 @@ impl PkgchkArgs {
         }
     }
 
-    pub(super) fn request(&self, scope: CheckScope, workers: usize) -> anyhow::Result<CheckRequest> {
+    pub(super) fn request(&self, scope: CheckScope, workers: usize) -> anyhow::Result<ObjectCheckRequest> {
         if self.map.is_some()
             && (scope.packages.len() > 1 || scope.packages.first() == Some(&PackagePattern::All))
         {
@@ -97,7 +99,7 @@ impl PkgchkArgs {
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let map = self.map.clone().map(|pkgmap| MapFiles { pkgmap, environment: self.environment.clone() });
-        Ok(CheckRequest { scope, aspects: self.aspects(), map, workers })
+        Ok(ObjectCheckRequest { scope, aspects: self.aspects(), map, workers })
     }
 
     pub(super) fn scope(&self) -> anyhow::Result<CheckScope> {

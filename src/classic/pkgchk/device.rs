@@ -9,8 +9,8 @@ use super::document::{CheckDocument, ListDocument};
 use patchadm_cli::reply::text::{finding, object};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use patchadm_cli::surroundings::{Output, Zone};
-use patchadm_core::operation::check::CheckScope;
-use patchadm_core::operation::check::device::{DevicePackage, DeviceReport, check_device};
+use patchadm_core::operation::object_check::CheckScope;
+use patchadm_core::operation::object_check::device::{DevicePackage, DeviceReport, check_device};
 use patchadm_planning::plan::refusal::Command;
 
 struct DeviceReply {

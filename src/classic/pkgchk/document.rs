@@ -5,9 +5,9 @@ use serde::Serialize;
 use patchadm_cli::reply::ResultWord;
 use patchadm_cli::reply::text::{finding, object};
 use patchadm_cli::surroundings::Zone;
-use patchadm_core::operation::check::device::{DeviceObject, DevicePackage};
-use patchadm_core::operation::check::{CheckReport, Finding};
 use patchadm_core::operation::mend::MendedRecord;
+use patchadm_core::operation::object_check::device::{DeviceObject, DevicePackage};
+use patchadm_core::operation::object_check::{ObjectCheckReport, ObjectFinding};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
 
@@ -69,7 +69,7 @@ struct RecordedObject {
 }
 
 impl CheckDocument {
-    pub(super) fn of(report: &CheckReport, root: &Root, zone: Zone, fixes: bool) -> Self {
+    pub(super) fn of(report: &ObjectCheckReport, root: &Root, zone: Zone, fixes: bool) -> Self {
         let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
         let discrepancies = wrong.map(|checked| CheckDiscrepancy {
             path: root.show(&checked.path),
@@ -134,6 +134,6 @@ impl ListDocument {
     }
 }
 
-fn details(findings: &[Finding], zone: Zone) -> Vec<String> {
+fn details(findings: &[ObjectFinding], zone: Zone) -> Vec<String> {
     findings.iter().map(|finding| finding::detail(finding, zone)).collect()
 }

@@ -4,7 +4,7 @@ use crate::classic::console::Console;
 use patchadm_cli::reply::packages::{EndedPackage, print_ending};
 use patchadm_cli::surroundings::questions;
 use patchadm_core::operation::packages::report::{
-    LeftObject, PackageObserver, PlannedRemoval, RemovedPackage, StayReason,
+    LeftObject, LeftObjectReason, PackageObserver, PlannedRemoval, RemovedPackage,
 };
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_svr4::package::Params;
@@ -20,9 +20,9 @@ pub(super) fn ended(removed: &RemovedPackage) -> EndedPackage<'_> {
 fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",
-        Some(StayReason::Shared) => " <shared pathname not removed>",
-        Some(StayReason::NotEmpty) => " <non-empty directory not removed>",
-        Some(StayReason::MountPoint) => " <mount point not removed>",
+        Some(LeftObjectReason::Shared) => " <shared pathname not removed>",
+        Some(LeftObjectReason::NotEmpty) => " <non-empty directory not removed>",
+        Some(LeftObjectReason::MountPoint) => " <mount point not removed>",
     }
 }
 

@@ -11,7 +11,9 @@ use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Sto
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::HOOK_WAIT;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::overtaken::{RefreshReport, RefreshRequest, refresh_registrations};
+use patchadm_core::operation::patches::overtaken::{
+    RegistrationRefreshReport, RegistrationRefreshRequest, refresh_registrations,
+};
 use patchadm_inputs::native::NativeManager;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, Root};
@@ -36,7 +38,7 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
     let report = match result {
         Ok(report) => report,
         // The lock's holder, or the next command, finds the registrations stale.
-        Err(Failure::Lock(LockError::Held { .. })) if args.from_hook => RefreshReport::default(),
+        Err(Failure::Lock(LockError::Held { .. })) if args.from_hook => RegistrationRefreshReport::default(),
         Err(failed) => {
             return Err(change_or_plan_failed(&root, command, &failed, args.dry_run.dry_run).into());
         }
@@ -46,11 +48,11 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
 }
 
 impl AdoptArgs {
-    fn refresh_request(&self) -> Result<RefreshRequest, Stop> {
+    fn refresh_request(&self) -> Result<RegistrationRefreshRequest, Stop> {
         let usage = |message: String| Stop::Usage { message, usage: USAGE };
         let package = |name: &String| PkgInst::new(name).map_err(|error| usage(error.to_string()));
         let patch = |id: &String| PatchId::new(id).map_err(|error| usage(error.to_string()));
-        Ok(RefreshRequest {
+        Ok(RegistrationRefreshRequest {
             packages: self.packages.iter().map(package).collect::<Result<_, _>>()?,
             accept: self.accept.iter().map(patch).collect::<Result<_, _>>()?,
             dry_run: self.dry_run.dry_run,
@@ -74,7 +76,7 @@ struct RefreshReply {
 }
 
 impl RefreshReply {
-    fn of(root: &Root, report: RefreshReport, args: &AdoptArgs) -> Self {
+    fn of(root: &Root, report: RegistrationRefreshReport, args: &AdoptArgs) -> Self {
         let is_something = !report.packages.is_empty() || !report.accepted.is_empty();
         let result =
             if args.dry_run.dry_run && is_something { ResultWord::Planned } else { ResultWord::Done };

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use patchadm_core::operation::queries::verify::{KeptFault, KeptFinding};
+use patchadm_core::operation::check::software::{KeptFault, KeptFinding};
 use patchadm_planning::plan::refusal::Wording;
 
 #[derive(Debug, Serialize)]

@@ -15,7 +15,7 @@ use patchadm_cli::reply::overtaken::OvertakenEntry;
 use patchadm_cli::reply::text::finding;
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Zone};
-use patchadm_core::operation::check::Finding;
+use patchadm_core::operation::object_check::ObjectFinding;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::patch_objects::ObjectAction;
 use patchadm_core::operation::queries::path_owners::{PatchOfPath, PathOwners, path_owners};
@@ -236,10 +236,10 @@ impl CurrentVersion {
         let state = match found {
             None => "unknown",
             Some([]) => "unchanged",
-            Some(found) if found.contains(&Finding::Missing) => "missing",
+            Some(found) if found.contains(&ObjectFinding::Missing) => "missing",
             Some(_) => "modified",
         };
-        let differences = found.unwrap_or_default().iter().filter(|one| **one != Finding::Missing);
+        let differences = found.unwrap_or_default().iter().filter(|one| **one != ObjectFinding::Missing);
         let differences = differences.map(|one| finding::detail(one, zone)).collect();
         Self { state, by, differences, is_of_patch }
     }

@@ -15,7 +15,7 @@ use patchadm_cli::reply::words::recovery_sentence;
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::stages::refresh::{
-    MovedPackage, PackageMove, RefreshReport, RefreshRequest, refresh_stage,
+    MovedStagePackage, PackageMove, RefreshReport, RefreshRequest, refresh_stage,
 };
 use patchadm_planning::plan::refusal::{Command, Wording};
 
@@ -92,7 +92,7 @@ struct PackageEntry {
 }
 
 impl PackageEntry {
-    fn of(package: &MovedPackage) -> Self {
+    fn of(package: &MovedStagePackage) -> Self {
         let change = match package.change {
             PackageMove::Installed => "installed",
             PackageMove::Removed => "removed",
@@ -116,7 +116,7 @@ impl PackageEntry {
 impl RefreshReply {
     fn of(report: RefreshReport, dry_run: bool, root: &Path) -> Self {
         let RefreshReport { recovered, stage, taken, conflicts, packages, refused } = report;
-        let is_any_brought = packages.iter().any(MovedPackage::is_brought);
+        let is_any_brought = packages.iter().any(MovedStagePackage::is_brought);
         let recovered = recovery_sentence(&recovered);
         let result = match (&refused, taken) {
             (Some(failure), _) => ResultWord::of_failure(failure),

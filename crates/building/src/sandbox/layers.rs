@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use patchadm_bulk_values::conf::SandboxMount;
 use patchadm_core::namespaces::{
-    Access, ChosenWork, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, Isolation, Layers, MissingPlace,
-    Mount, MountSource, ProcessLimit,
+    Access, ChosenWork, EnclosedCommand, EnclosedMount, Enclosure, EnclosureTree, HeldLock, Isolation,
+    Layers, MissingPlace, MountSource, ProcessLimit,
 };
 use patchadm_core::script::PROGRAM_INSIDE;
 use patchadm_rootfs::{Dir, FileType, Interrupt, ObjectStatus, Root, RootError};
@@ -232,8 +232,8 @@ pub fn enclosure(
     let devices =
         MountSource::Devices { files: Vec::new(), shared_memory, has_terminal: command.has_terminal };
     let own = [
-        Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Made },
-        Mount { place: "/dev".into(), source: devices, missing: MissingPlace::Made },
+        EnclosedMount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Made },
+        EnclosedMount { place: "/dev".into(), source: devices, missing: MissingPlace::Made },
     ];
     Ok(Enclosure {
         tree,
@@ -270,13 +270,16 @@ pub(crate) fn enclosure_of_work(
     limits: &SandboxLimits,
     lock: HeldLock,
 ) -> Enclosure {
-    let mounts = directories.iter().map(|(source, place)| Mount {
+    let mounts = directories.iter().map(|(source, place)| EnclosedMount {
         missing: MissingPlace::Refused,
         ..mount_of(source, place.clone().into(), true)
     });
     // Setting file modes goes through the process's descriptors.
-    let processes =
-        Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Refused };
+    let processes = EnclosedMount {
+        place: "/proc".into(),
+        source: MountSource::Processes,
+        missing: MissingPlace::Refused,
+    };
     Enclosure {
         tree: EnclosureTree::Host(tree.to_owned().into()),
         judged: Vec::new(),
@@ -317,11 +320,11 @@ fn user_inside(ids: SandboxIds, user: BuildUser) -> Option<(u32, u32)> {
     (ids.are_many() && user == BuildUser::Build).then_some((BUILD_ID, BUILD_ID))
 }
 
-fn mount_of(source: &Path, place: OsString, is_writable: bool) -> Mount {
+fn mount_of(source: &Path, place: OsString, is_writable: bool) -> EnclosedMount {
     let access = if is_writable { Access::ReadWrite } else { Access::ReadOnly };
     let source =
         MountSource::Host { below: "/".into(), path: source.as_os_str().to_owned(), access, is_own: false };
-    Mount { place, source, missing: MissingPlace::Made }
+    EnclosedMount { place, source, missing: MissingPlace::Made }
 }
 
 /// Limits that the kernel enforces per process.

@@ -1,4 +1,4 @@
-use patchadm_core::operation::trial::{CheckRequest, TrialRequest};
+use patchadm_core::operation::trial::{TrialCheckRequest, TrialRequest};
 use patchadm_inputs::trial::{MOST_REBOOTS, TrialDuration};
 
 const CHECK_SECONDS: u64 = 60;
@@ -26,7 +26,7 @@ fn command(text: &str) -> Result<String, String> {
 
 impl TrialOptions {
     pub fn request(self) -> TrialRequest {
-        let check = self.probe.map(|command| CheckRequest { command, limit: CHECK_SECONDS });
+        let check = self.probe.map(|command| TrialCheckRequest { command, limit: CHECK_SECONDS });
         TrialRequest { duration: self.trial, reboots: self.trial_reboots.unwrap_or_default(), check }
     }
 }

@@ -58,7 +58,7 @@ causes! {
     Download "download" "Something could not be fetched."
     Missing "missing" "A patch is missing, which only --check says by a code."
     Reboot "reboot" "A patch that was applied asks for a reboot, which only --reboot-code says by a code."
-    Attention "attention" "Something has to be done, which only doctor says by a code."
+    Attention "attention" "Something has to be done, which only check says by a code."
     Unfinished "unfinished" "A run was interrupted, or is under way, and is not recovered."
     InDoubt "in-doubt" "It is not known whether a run took place: its journal or its last step cannot be trusted."
     Internal "internal" "A defect of the program, or the system refused a call for another reason than these."

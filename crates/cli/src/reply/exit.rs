@@ -9,8 +9,8 @@ use super::cause_of::{
 use super::result_word::ResultWord;
 use super::verb_codes::{self, ExitKind};
 use crate::surroundings::output::is_of_verbs;
-use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::object_check::ObjectCheckError;
 use patchadm_core::operation::queries::applied_patches::PatchesError;
 use patchadm_core::operation::queries::packages::QueryError;
 use patchadm_inputs::database::policy::PolicyError;
@@ -181,14 +181,14 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
         QueryError::File { reason, .. } => of_io(reason),
         QueryError::Params { .. } => ExitCause::DamagedInput,
     };
-    let of_check = |error: &'e CheckError| match error {
-        CheckError::Database(error) => of_database(error),
-        CheckError::Damaged(_) => ExitCause::DamagedRecord,
-        CheckError::Unfinished(_) => ExitCause::Unfinished,
-        CheckError::Map { .. } => ExitCause::DamagedInput,
-        CheckError::NoCategory(_) => ExitCause::NotFound,
-        CheckError::Parameters(error) => of_query(error),
-        CheckError::Operation(failed) => cause_of(failed),
+    let of_check = |error: &'e ObjectCheckError| match error {
+        ObjectCheckError::Database(error) => of_database(error),
+        ObjectCheckError::Damaged(_) => ExitCause::DamagedRecord,
+        ObjectCheckError::Unfinished(_) => ExitCause::Unfinished,
+        ObjectCheckError::Map { .. } => ExitCause::DamagedInput,
+        ObjectCheckError::NoCategory(_) => ExitCause::NotFound,
+        ObjectCheckError::Parameters(error) => of_query(error),
+        ObjectCheckError::Operation(failed) => cause_of(failed),
     };
     let of_patches = |error: &'e PatchesError| match error {
         PatchesError::Database(error) => of_database(error),
@@ -221,12 +221,12 @@ fn database_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
     match (
         error.downcast_ref::<PatchesError>(),
         error.downcast_ref::<QueryError>(),
-        error.downcast_ref::<CheckError>(),
+        error.downcast_ref::<ObjectCheckError>(),
         error.downcast_ref::<Failure>(),
     ) {
         (Some(PatchesError::Database(inner)), ..)
         | (_, Some(QueryError::Database(inner)), ..)
-        | (_, _, Some(CheckError::Database(inner)), _)
+        | (_, _, Some(ObjectCheckError::Database(inner)), _)
         | (.., Some(Failure::Database(inner))) => Some(inner),
         _ => error.downcast_ref::<DatabaseError>(),
     }
@@ -280,7 +280,7 @@ mod tests {
             database().into(),
             PatchesError::from(database()).into(),
             QueryError::from(database()).into(),
-            CheckError::from(database()).into(),
+            ObjectCheckError::from(database()).into(),
             Failure::from(database()).into(),
         ];
         assert!(passed_on.iter().all(|error| Exit::of(error) == in_doubt));

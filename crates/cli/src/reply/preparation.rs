@@ -2,8 +2,8 @@ use serde::Serialize;
 
 use super::adopted::AdoptedEntry;
 use super::refreshed::RefreshedEntries;
-use patchadm_core::operation::patches::overtaken::RefreshReport;
-use patchadm_core::operation::patches::prepared::PreparationReport;
+use patchadm_core::operation::patches::overtaken::RegistrationRefreshReport;
+use patchadm_core::operation::patches::preparation::PreparationReport;
 use patchadm_rootfs::Root;
 
 /// Refreshed registrations, and native packages adopted for the patches.
@@ -22,7 +22,7 @@ impl PreparationEntries {
     pub fn of(root: &Root, report: PreparationReport, notes: &mut Vec<String>) -> Self {
         let PreparationReport { refreshed, adopted, notes: own } = report;
         notes.extend(own);
-        notes.extend(refreshed.iter().flat_map(RefreshReport::remarks));
+        notes.extend(refreshed.iter().flat_map(RegistrationRefreshReport::remarks));
         Self {
             has_changed: refreshed.as_ref().is_some_and(|refreshed| refreshed.receipt.is_some()),
             refresh: refreshed.map(|refreshed| RefreshedEntries::of(root, refreshed)),

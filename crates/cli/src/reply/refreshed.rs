@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::words::counted;
-use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
+use patchadm_core::operation::patches::overtaken::{
+    EndedRegistration, RegistrationRefreshReport, StandingPatch,
+};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
 use patchadm_planning::plan::refusal::{Wording, of_native_change};
@@ -77,7 +79,7 @@ struct StandingEntry {
 }
 
 impl RefreshedEntries {
-    pub fn of(root: &Root, report: RefreshReport) -> Self {
+    pub fn of(root: &Root, report: RegistrationRefreshReport) -> Self {
         let wording = Wording::of_verbs(root.prefix());
         Self {
             refreshed: report
@@ -227,11 +229,11 @@ impl RefreshedEntry {
 impl EndedEntry {
     /// Returns the entry of a patch that stands and lost its fix at some paths.
     fn of_standing(patch: OvertakenPatch) -> Self {
-        Self::of(EndedPatch { patch, packages: Vec::new(), required_by: Vec::new() })
+        Self::of(EndedRegistration { patch, packages: Vec::new(), required_by: Vec::new() })
     }
 
-    fn of(ended: EndedPatch) -> Self {
-        let EndedPatch { patch, packages, required_by } = ended;
+    fn of(ended: EndedRegistration) -> Self {
+        let EndedRegistration { patch, packages, required_by } = ended;
         Self {
             told: patch.told(),
             paths: patch.lost_paths().map(|path| path.to_string()).collect(),

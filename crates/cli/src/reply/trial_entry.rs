@@ -43,7 +43,7 @@ struct CheckEntry {
 impl TrialEntry {
     pub fn of(root: &Root, command: Command, outcome: TrialOutcome) -> Self {
         let check = outcome.check.map(|check| CheckEntry {
-            good: check.end == patchadm_core::operation::trial::CheckEnd::Good,
+            good: check.end == patchadm_core::operation::trial::TrialCheckEnd::Good,
             end: check.end.clause(),
             output: check.lines,
         });

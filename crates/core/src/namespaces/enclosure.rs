@@ -16,7 +16,7 @@ pub struct Enclosure {
     /// Missing mount points are made in the tree only if it is writable.
     pub access: Access,
     /// In mount order.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<EnclosedMount>,
     /// Held as long as any process is inside.
     pub locks: Vec<HeldLock>,
     /// Maps the caller to id 0 inside.
@@ -159,7 +159,7 @@ pub enum Access {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
+pub struct EnclosedMount {
     /// Path inside. Symbolic links in it are followed, and never lead out.
     pub place: OsString,
     pub source: MountSource,

@@ -14,7 +14,6 @@
 mod enclosure;
 mod first_process;
 mod mounts;
-mod place;
 mod process;
 mod rights;
 mod segments;
@@ -23,9 +22,9 @@ mod supervisor;
 mod tree;
 
 pub use enclosure::{
-    Access, ChosenWork, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote,
-    EnclosureTerminal, EnclosureTree, HeldLock, IdMapping, Isolation, JudgedDirectory, Layers, MissingPlace,
-    Mount, MountSource, OwnIds, ProcessLimit,
+    Access, ChosenWork, EnclosedCommand, EnclosedMount, Enclosure, EnclosureEnd, EnclosureError,
+    EnclosureNote, EnclosureTerminal, EnclosureTree, HeldLock, IdMapping, Isolation, JudgedDirectory, Layers,
+    MissingPlace, MountSource, OwnIds, ProcessLimit,
 };
 pub use first_process::{OwnWork, serve};
 pub use process::{EnclosedWork, EnclosureProcess, serve_enclosure};

@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
 use super::enclosure::{
-    Access, Enclosure, EnclosureTree, JudgedDirectory, MissingPlace, Mount, MountSource, OwnIds,
+    Access, EnclosedMount, Enclosure, EnclosureTree, JudgedDirectory, MissingPlace, MountSource, OwnIds,
 };
-use super::place::{FoundPlace, find, make, mount_of, open_inside};
+use super::mounts::{FoundPlace, find, make, mount_of, open_inside};
 use crate::namespaces::enclosure::{EnclosureError, EnclosureNote};
 use crate::namespaces::mounts::{
     MountTable, attach, copy_of, copy_of_host, make_read_only, mount_devices, mount_nothing, mount_of_layers,
@@ -63,7 +63,7 @@ impl<'a> TreeBuilder<'a> {
         Ok(Self { judged: &enclosure.judged, top, lowest, own, owner, notes: Vec::new() })
     }
 
-    fn mount(&mut self, mount: &Mount) -> Result<(), EnclosureError> {
+    fn mount(&mut self, mount: &EnclosedMount) -> Result<(), EnclosureError> {
         // The source comes first: its type decides whether a missing place becomes a directory.
         let copy = match &mount.source {
             MountSource::Host { below, path, .. } => Some(copy_of_host(below, path, self.judged)?),
@@ -89,7 +89,11 @@ impl<'a> TreeBuilder<'a> {
     }
 
     /// Finds or makes a mount point; `None` if nothing is to be mounted.
-    fn place(&mut self, mount: &Mount, is_directory: bool) -> Result<Option<FoundPlace>, EnclosureError> {
+    fn place(
+        &mut self,
+        mount: &EnclosedMount,
+        is_directory: bool,
+    ) -> Result<Option<FoundPlace>, EnclosureError> {
         let named = &mount.place;
         let mut found = find(&self.top, named)?;
         if found.is_none() {
@@ -122,7 +126,7 @@ impl<'a> TreeBuilder<'a> {
 
     fn mount_copy(
         &mut self,
-        mount: &Mount,
+        mount: &EnclosedMount,
         place: &FoundPlace,
         copy: OwnedFd,
         (access, is_own): (Access, bool),

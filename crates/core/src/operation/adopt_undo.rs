@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use crate::operation::patches::undo_directory;
 use crate::operation::queries::runs::REMOVING;
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, StateDifferences, UndoManifest};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
@@ -20,8 +20,7 @@ use patchadm_inputs::database::ledger::{self, LedgerFault};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
 use patchadm_inputs::database::{DatabaseError, RecordView, installed, marker};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine, UndoLocation};
-use patchadm_planning::plan::{LedgerArchive, LedgerChange};
-use patchadm_planning::plan::{Plan, RecordChange};
+use patchadm_planning::plan::{LedgerArchive, LedgerChange, Plan, RecordChange};
 use patchadm_rootfs::{Digest, FileType, Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -136,7 +135,7 @@ struct Adopter<'a> {
 }
 
 /// An archive of this program, or the manifest kept in its place.
-struct Candidate {
+struct AdoptableUndo {
     patch: PatchId,
     saved_as: String,
     /// `None` for a patch without undo data; only the manifest is kept.
@@ -146,7 +145,7 @@ struct Candidate {
     size: u64,
 }
 
-impl Candidate {
+impl AdoptableUndo {
     /// True if the ledger's line names the archive already. A manifest replaces no archive.
     fn is_settled(&self, line: Option<&LedgerLine>) -> bool {
         let archive = line.and_then(LedgerLine::archive).map(|(known, _)| known);
@@ -240,7 +239,7 @@ impl Adopter<'_> {
         package: &PkgInst,
         params: &Params,
         unreadable: &mut Vec<UnreadableUndo>,
-    ) -> Result<Vec<Candidate>, Failure> {
+    ) -> Result<Vec<AdoptableUndo>, Failure> {
         let view = RecordView::live(&self.ground.root);
         let applied = installed::patch_records(view.root(), package, params, &self.ground.policy.separator)?;
         let mut candidates = Vec::new();
@@ -262,10 +261,10 @@ impl Adopter<'_> {
                     }
                 };
                 let ((b3, size), archive) = (archive.digest(self.interrupt)?, Some(archive));
-                candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
+                candidates.push(AdoptableUndo { patch, saved_as, archive, manifest, b3, size });
             } else if let Some((manifest, b3, size)) = reader.unbound_manifest(package, &saved_as)? {
                 let archive = None;
-                candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
+                candidates.push(AdoptableUndo { patch, saved_as, archive, manifest, b3, size });
             }
         }
         Ok(candidates)
@@ -292,13 +291,13 @@ impl Adopter<'_> {
         }
     }
 
-    fn other_root(&self, candidate: &Candidate) -> Option<String> {
+    fn other_root(&self, candidate: &AdoptableUndo) -> Option<String> {
         let (own, named) = (self.marker.as_ref()?, &candidate.manifest.header.root);
         (own != named).then(|| format!("it belongs to another root (its marker is {named})"))
     }
 
     /// Returns the first paths at which an archive does not fit the next archive of the chain, or the existing object.
-    fn differs(&self, candidate: &Candidate, later: &[Candidate]) -> Result<Option<String>, Failure> {
+    fn differs(&self, candidate: &AdoptableUndo, later: &[AdoptableUndo]) -> Result<Option<String>, Failure> {
         let mut paths = BTreeSet::new();
         for record in candidate
             .manifest
@@ -321,7 +320,7 @@ impl Adopter<'_> {
 
     /// Returns a remark if the application that made the archive was backed out since: the archive fits only because
     /// the same patch was applied again.
-    fn ended_since(&self, candidate: &Candidate, run: Option<&str>) -> Option<String> {
+    fn ended_since(&self, candidate: &AdoptableUndo, run: Option<&str>) -> Option<String> {
         let number = |run: &str| Run::parse(run).map(|run| run.number);
         let made = number(run?)?;
         let ends = |entry: &&HistoryEntry| {
@@ -353,7 +352,7 @@ impl Adopter<'_> {
 }
 
 /// Returns the record in the next archive of the chain that has the path.
-fn record_of_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<&'m ObjectRecord> {
+fn record_of_later<'m>(record: &ObjectRecord, later: &'m [AdoptableUndo]) -> Option<&'m ObjectRecord> {
     let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
     records.find(|other| other.path == record.path && !other.kept)
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, must_agree, must_have_database};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_changeset::format::installf_queue::{InstallfEntry, InstallfRequests};
 use patchadm_changeset::transaction::{
     Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request,

@@ -4,7 +4,7 @@ use super::content::NoContent;
 use super::failure::Failure;
 use super::libraries::{KeptLibraryState, KeptLook, look_at_kept, plan_to_prune};
 use super::session::{Caller, RootAndPolicy, must_agree, must_have_database, without_lock};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{Interrupt, Root};

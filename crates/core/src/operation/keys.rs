@@ -5,7 +5,7 @@
 use super::failure::Failure;
 use super::new_database::made_directory;
 use super::session::{Caller, RootAndPolicy};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_inputs::database::policy;
 use patchadm_inputs::sign::{
     KeyDirectory, KeyDirectoryError, KeyFileError, KeyId, KeyRing, KeyRules, PublicKey,

@@ -4,8 +4,8 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::check::{CheckRequest, CheckedAspects, check};
 use super::failure::Failure;
+use super::object_check::{CheckedAspects, ObjectCheckRequest, check_objects};
 use super::patches::undo_directory::{MOVABLE, is_movable};
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use super::trial::{ExpiryReport, end_expired_trial};
@@ -150,8 +150,8 @@ fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
 fn not_as_recorded(ground: &RootAndPolicy) -> Vec<String> {
     let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
     let workers = ground.root.workers();
-    let request = CheckRequest { aspects, workers, ..CheckRequest::default() };
-    let report = match check(&ground.root, &ground.host, &request) {
+    let request = ObjectCheckRequest { aspects, workers, ..ObjectCheckRequest::default() };
+    let report = match check_objects(&ground.root, &ground.host, &request) {
         Ok(report) => report,
         Err(error) => return vec![format!("the root cannot be compared with its records: {error}")],
     };

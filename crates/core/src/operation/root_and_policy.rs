@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::failure::{Failure, IgnoredDepot};
-use super::foreseen_root::ForeseenRoot;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
+use super::system_managers::SystemManagers;
 use patchadm_changeset::format::manifest::{ObjectRecord, UndoManifest};
+use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{ArchiveError, OutsideRules, UndoReader};
-use patchadm_inputs::database::{RecordView, contents, installed, ledger, marker, policy};
+use patchadm_inputs::database::{
+    RecordView, contents, installed, last_run, ledger, marker, open_run, policy,
+};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::native::{
     NativeChange, NativeChanges, NativeIndex, NativeManager, NativeOrigin, NativeRegistration, dpkg,
@@ -22,10 +25,11 @@ use patchadm_inputs::native::{
 };
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::overtaken::{is_as_left, is_undone_in_place};
+use patchadm_planning::plan::patch::projected_root::ProjectedRoot;
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::{Interrupt, Live, Root, Timestamp, never, random, side_by_side};
+use patchadm_rootfs::{Digest, Interrupt, Live, Lock, Root, Timestamp, never, random, side_by_side};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 use patchadm_svr4::places;
@@ -572,6 +576,74 @@ impl<'a> PackageManifests<'a> {
         }
         Ok(Some(manifests))
     }
+}
+
+/// The plans so far, with digests of delivered files that a later one needs. Without plans, the root as it is.
+#[derive(Clone, Debug, Default)]
+pub(in crate::operation) struct ForeseenRoot {
+    plans: Vec<(Plan, BTreeMap<ObjectPath, Digest>)>,
+    when: Timestamp,
+}
+
+impl ForeseenRoot {
+    /// `when` is the time of the command.
+    pub(in crate::operation) fn at(when: Timestamp) -> Self {
+        Self { plans: Vec::new(), when }
+    }
+
+    pub(in crate::operation) fn is_as_it_is(&self) -> bool {
+        self.plans.is_empty()
+    }
+
+    pub(in crate::operation) fn add(&mut self, plan: Plan, digests: BTreeMap<ObjectPath, Digest>) {
+        self.plans.push((plan, digests));
+    }
+
+    /// Returns the present packages with their future parameters.
+    pub(in crate::operation) fn packages(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+    ) -> BTreeMap<PkgInst, Installed> {
+        if self.plans.is_empty() {
+            return packages;
+        }
+        self.onto(Inventory { packages, ..Inventory::default() }).packages
+    }
+
+    pub(in crate::operation) fn onto(&self, inventory: Inventory) -> Inventory {
+        if self.plans.is_empty() {
+            return inventory;
+        }
+        let mut ahead = ProjectedRoot::new(inventory, Touched::default(), self.when);
+        for (plan, digests) in &self.plans {
+            ahead.go_on(plan, digests);
+        }
+        ahead.inventory
+    }
+}
+
+/// Plans for the root after the recovery of an interrupted run, whose effects are reported, too. If the run is active
+/// or its recovery cannot be foreseen, plans for the present root, which is refused in the middle of a run.
+pub(super) fn plan_on_foreseen_root<T>(
+    root: &Root,
+    plan: impl FnOnce(&Root) -> Result<T, Failure>,
+) -> Result<(T, Recovered), Failure> {
+    let is_at_work = || Lock::is_held(root).unwrap_or(true);
+    let foreseen = match foresee_recovery(root, Some(&SystemManagers::of(root))) {
+        Ok(ForeseenRecovery::Root(foreseen)) if !is_at_work() => Some(foreseen),
+        // The plan reports defects of the journal.
+        _ => None,
+    };
+    let Some(foreseen) = foreseen else { return Ok((plan(root)?, Recovered::Nothing)) };
+    let state = || Ok::<_, Failure>((open_run(root)?, last_run(root)?));
+    let before = state()?;
+    let (shown, recovered) = *foreseen;
+    let planned = plan(&shown)?;
+    // Another command may have recovered the root meanwhile.
+    if is_at_work() || state()? != before {
+        return Err(Failure::DuringRun(root.prefix().display().to_string()));
+    }
+    Ok((planned, recovered))
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
 //! Begin and end of all changing commands: permissions, lock, recovery, and performing a plan.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::io::Errno;
 
 use super::caller::HistoryWatch;
 use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
-use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
 use super::running::ReplacedFiles;
 use super::system_managers::SystemManagers;
-use crate::operation::trial::request::TrialChange;
+use crate::operation::trial::TrialChange;
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
@@ -21,12 +20,12 @@ use patchadm_changeset::transaction::{
     recover_with, run_plan, settle_identity, unfinished_script,
 };
 use patchadm_inputs::database::{
-    RecordView, RootLedgers, has_journal, identity_fault, installed, read_consistently,
+    DatabaseError, RecordView, RootLedgers, all, has_journal, identity_fault, installed, read_consistently,
 };
-use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::{Dir, Interrupt, Lock, LockError, Root, random};
+use patchadm_rootfs::{Dir, ForeignLock, Interrupt, Lock, LockError, LockHolder, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
@@ -443,4 +442,68 @@ fn unidentified(error: TransactionError) -> Failure {
         Cause::Root(error) if error.errno() == Some(Errno::IO) => Failure::Root(error),
         _ => Failure::Identity { error },
     }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct NativeLocks {
+    _held: Vec<ForeignLock>,
+}
+
+/// Locks a root, and excludes the managers of adopted packages and `also`. `wait` gets the holder of a busy lock; it
+/// waits and decides whether to try again. Waiting starts over without any lock, so that programs with another order
+/// cannot deadlock.
+fn lock_root(
+    root: &Root,
+    program: &str,
+    also: &[NativeManager],
+    wait: &dyn Fn(&LockHolder) -> bool,
+) -> Result<(Lock, NativeLocks), LockError> {
+    let managers = managers_with_lock(root, also);
+    loop {
+        match lock_at_once(root, program, &managers) {
+            Err(LockError::Held { holder, .. }) if wait(&holder) => {}
+            done => return done,
+        }
+    }
+}
+
+fn lock_at_once(
+    root: &Root,
+    program: &str,
+    managers: &BTreeSet<NativeManager>,
+) -> Result<(Lock, NativeLocks), LockError> {
+    let mut held = Vec::new();
+    for manager in managers {
+        let Some(file) = manager.lock_file(root)? else { continue };
+        held.extend(ForeignLock::take(root, &file)?);
+    }
+    let lock = Lock::take(root, program, |_| false)?;
+    Ok((lock, NativeLocks { _held: held }))
+}
+
+/// Returns the managers with a lock file that are in `also` or whose packages are adopted. Without a lock file, reads
+/// no package.
+fn managers_with_lock(root: &Root, also: &[NativeManager]) -> BTreeSet<NativeManager> {
+    // An unreadable place counts: locking reports the defect.
+    let has_lock = |manager: &NativeManager| {
+        manager
+            .lock_file(root)
+            .and_then(|file| file.map_or(Ok(false), |file| ForeignLock::is_there(root, &file)))
+            .unwrap_or(true)
+    };
+    let mut managers: BTreeSet<NativeManager> = NativeManager::ALL.into_iter().filter(has_lock).collect();
+    if managers.iter().any(|manager| !also.contains(manager)) {
+        let adopted = adopted_managers(root);
+        managers.retain(|manager| also.contains(manager) || adopted.contains(manager));
+    }
+    managers
+}
+
+/// Skips unreadable packages: the command that needs them reports the defect.
+fn adopted_managers(root: &Root) -> BTreeSet<NativeManager> {
+    let origins = all::each(&RecordView::live(root), |package| {
+        let params = package.params().ok().flatten();
+        Ok::<_, DatabaseError>(params.and_then(|params| NativeOrigin::of(&params)))
+    });
+    origins.unwrap_or_default().into_iter().map(|origin| origin.manager).collect()
 }

@@ -56,7 +56,7 @@ impl SigningError {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GeneratedKey {
+pub struct GeneratedKeyPair {
     pub public: PublicKey,
     pub public_file: PathBuf,
     pub secret_file: PathBuf,
@@ -74,7 +74,7 @@ pub fn generate_key(
     name: &Path,
     password: Option<&[u8]>,
     comment: Option<&str>,
-) -> Result<GeneratedKey, SigningError> {
+) -> Result<GeneratedKeyPair, SigningError> {
     let [secret_file, public_file] = ["sec", "pub"].map(|ending| with_ending(name, ending));
     let dir = directory_of(name)?;
     for file in [&secret_file, &public_file] {
@@ -90,7 +90,7 @@ pub fn generate_key(
         key.write(&seed, password, &comment).map_err(|error| SigningError::unfit(&secret_file, error))?;
     put(&dir, &secret_file, text.as_bytes(), 0o600, false)?;
     put(&dir, &public_file, public.write().as_bytes(), 0o644, false)?;
-    Ok(GeneratedKey { public, public_file, secret_file })
+    Ok(GeneratedKeyPair { public, public_file, secret_file })
 }
 
 /// Requests the password only for an encrypted key.

@@ -6,7 +6,7 @@ use std::slice;
 
 use chrono::DateTime;
 
-use super::adopt::differing::has_sum;
+use super::adopt::has_sum;
 use super::queries::recorded_path::recorded_lines;
 use patchadm_changeset::transaction::PackageManagers;
 use patchadm_inputs::database::RecordView;

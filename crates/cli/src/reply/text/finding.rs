@@ -1,11 +1,11 @@
 //! The lines of pkgchk(1M) about an object that differs from its record.
 
 use crate::surroundings::Zone;
-use patchadm_core::operation::check::{Difference, Finding, UnfixedReason};
+use patchadm_core::operation::object_check::{Difference, ObjectFinding, UnfixedReason};
 use patchadm_svr4::package::Mode;
 
 /// `ERROR: PATH` and an indented line for each finding; empty without findings. `path` has the prefix of the root.
-pub fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
+pub fn error(findings: &[ObjectFinding], path: &str, zone: Zone) -> String {
     if findings.is_empty() {
         return String::new();
     }
@@ -14,40 +14,44 @@ pub fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
 }
 
 /// Returns the line of one finding, without indentation.
-pub fn detail(finding: &Finding, zone: Zone) -> String {
+pub fn detail(finding: &ObjectFinding, zone: Zone) -> String {
     let differ =
         |what: &str, expected: &str, actual: &str| format!("{what} <{expected}> expected <{actual}> actual");
     match finding {
-        Finding::Missing => "pathname does not exist".to_owned(),
-        Finding::Type(types) => differ("file type", &letter(types.expected), &letter(types.actual)),
-        Finding::Device(Difference { expected, actual }) => {
+        ObjectFinding::Missing => "pathname does not exist".to_owned(),
+        ObjectFinding::Type(types) => differ("file type", &letter(types.expected), &letter(types.actual)),
+        ObjectFinding::Device(Difference { expected, actual }) => {
             let shown = |(major, minor): (u32, u32)| format!("<{major}, {minor}>");
             format!("major/minor device {} expected {} actual", shown(*expected), shown(*actual))
         }
-        Finding::Mode(modes) => {
+        ObjectFinding::Mode(modes) => {
             let octal = |mode: Mode| format!("{:04o}", mode.bits());
             differ("permissions", &octal(modes.expected), &octal(modes.actual))
         }
-        Finding::Group(names) => differ("group name", &names.expected, &names.actual),
-        Finding::Owner(names) => differ("owner name", &names.expected, &names.actual),
-        Finding::UnknownGroup(name) => format!("group name <{name}> not found in group table(s)"),
-        Finding::UnknownOwner(name) => format!("owner name <{name}> not found in passwd table(s)"),
-        Finding::NotLinked(source) => format!("pathname not properly linked to <{}>", lossy(source)),
-        Finding::NotSymlinked(target) => format!("pathname not symbolically linked to <{}>", lossy(target)),
-        Finding::Mtime(moments) => {
+        ObjectFinding::Group(names) => differ("group name", &names.expected, &names.actual),
+        ObjectFinding::Owner(names) => differ("owner name", &names.expected, &names.actual),
+        ObjectFinding::UnknownGroup(name) => format!("group name <{name}> not found in group table(s)"),
+        ObjectFinding::UnknownOwner(name) => format!("owner name <{name}> not found in passwd table(s)"),
+        ObjectFinding::NotLinked(source) => format!("pathname not properly linked to <{}>", lossy(source)),
+        ObjectFinding::NotSymlinked(target) => {
+            format!("pathname not symbolically linked to <{}>", lossy(target))
+        }
+        ObjectFinding::Mtime(moments) => {
             let shown = |seconds: i64| zone.at(seconds).format("%m/%d/%y %I:%M:%S %p").to_string();
             differ("modtime", &shown(moments.expected), &shown(moments.actual))
         }
-        Finding::Size(Difference { expected, actual }) => {
+        ObjectFinding::Size(Difference { expected, actual }) => {
             format!("file size <{expected}> expected <{actual}> actual")
         }
-        Finding::Cksum(Difference { expected, actual }) => {
+        ObjectFinding::Cksum(Difference { expected, actual }) => {
             format!("file cksum <{expected}> expected <{actual}> actual")
         }
-        Finding::NotDelivered(patch) => format!("file is not the one that patch {patch} delivered (BLAKE3)"),
-        Finding::Unreadable(reason) => reason.clone(),
-        Finding::Hidden => "hidden file in exclusive directory".to_owned(),
-        Finding::Unfixed(unfixed) => unable(unfixed),
+        ObjectFinding::NotDelivered(patch) => {
+            format!("file is not the one that patch {patch} delivered (BLAKE3)")
+        }
+        ObjectFinding::Unreadable(reason) => reason.clone(),
+        ObjectFinding::Hidden => "hidden file in exclusive directory".to_owned(),
+        ObjectFinding::Unfixed(unfixed) => unable(unfixed),
     }
 }
 
@@ -85,7 +89,7 @@ mod tests {
         Difference { expected, actual }
     }
 
-    fn shown(findings: &[Finding]) -> String {
+    fn shown(findings: &[ObjectFinding]) -> String {
         error(findings, "/r/x", Zone::Utc)
     }
 
@@ -97,9 +101,9 @@ mod tests {
     #[test]
     fn a_changed_file_is_reported_as_by_the_classic_tool() {
         let findings = vec![
-            Finding::Mtime(differs(981_173_106, 1_795_158_252)),
-            Finding::Size(differs(600, 602)),
-            Finding::Cksum(differs(57985, 58115)),
+            ObjectFinding::Mtime(differs(981_173_106, 1_795_158_252)),
+            ObjectFinding::Size(differs(600, 602)),
+            ObjectFinding::Cksum(differs(57985, 58115)),
         ];
         assert_eq!(
             shown(&findings),
@@ -116,31 +120,40 @@ mod tests {
         let mode = |bits| Mode::new(bits).unwrap();
         let name = |name: &str| name.to_owned();
         for (finding, text) in [
-            (Finding::Missing, "pathname does not exist"),
-            (Finding::Type(differs(b'd', b's')), "file type <d> expected <s> actual"),
-            (Finding::Mode(differs(mode(0o555), mode(0o700))), "permissions <0555> expected <0700> actual"),
-            (Finding::Group(differs(name("sys"), name("root"))), "group name <sys> expected <root> actual"),
-            (Finding::Owner(differs(name("adm"), name("77"))), "owner name <adm> expected <77> actual"),
-            (Finding::Device(differs((13, 2), (1, 3))), "major/minor device <13, 2> expected <1, 3> actual"),
-            (Finding::UnknownGroup(name("g")), "group name <g> not found in group table(s)"),
-            (Finding::UnknownOwner(name("u")), "owner name <u> not found in passwd table(s)"),
-            (Finding::NotLinked(b"./stuf".to_vec()), "pathname not properly linked to <./stuf>"),
-            (Finding::NotSymlinked(b"a".to_vec()), "pathname not symbolically linked to <a>"),
+            (ObjectFinding::Missing, "pathname does not exist"),
+            (ObjectFinding::Type(differs(b'd', b's')), "file type <d> expected <s> actual"),
             (
-                Finding::NotDelivered(name("100-01")),
+                ObjectFinding::Mode(differs(mode(0o555), mode(0o700))),
+                "permissions <0555> expected <0700> actual",
+            ),
+            (
+                ObjectFinding::Group(differs(name("sys"), name("root"))),
+                "group name <sys> expected <root> actual",
+            ),
+            (ObjectFinding::Owner(differs(name("adm"), name("77"))), "owner name <adm> expected <77> actual"),
+            (
+                ObjectFinding::Device(differs((13, 2), (1, 3))),
+                "major/minor device <13, 2> expected <1, 3> actual",
+            ),
+            (ObjectFinding::UnknownGroup(name("g")), "group name <g> not found in group table(s)"),
+            (ObjectFinding::UnknownOwner(name("u")), "owner name <u> not found in passwd table(s)"),
+            (ObjectFinding::NotLinked(b"./stuf".to_vec()), "pathname not properly linked to <./stuf>"),
+            (ObjectFinding::NotSymlinked(b"a".to_vec()), "pathname not symbolically linked to <a>"),
+            (
+                ObjectFinding::NotDelivered(name("100-01")),
                 "file is not the one that patch 100-01 delivered (BLAKE3)",
             ),
-            (Finding::Hidden, "hidden file in exclusive directory"),
-            (Finding::Unfixed(UnfixedReason::Attributes), "unable to fix attributes"),
+            (ObjectFinding::Hidden, "hidden file in exclusive directory"),
+            (ObjectFinding::Unfixed(UnfixedReason::Attributes), "unable to fix attributes"),
             (
-                Finding::Unfixed(UnfixedReason::OtherBytes),
+                ObjectFinding::Unfixed(UnfixedReason::OtherBytes),
                 "attributes are left as they are: the content is not as recorded",
             ),
-            (Finding::Unfixed(UnfixedReason::Mtime), "unable to fix modification time"),
-            (Finding::Unfixed(UnfixedReason::Directory), "unable to create directory"),
-            (Finding::Unfixed(UnfixedReason::Node), "unable to create package object"),
-            (Finding::Unfixed(UnfixedReason::Link(b"./a".to_vec())), "unable to create link to <./a>"),
-            (Finding::Unfixed(UnfixedReason::Hidden), "unable to remove hidden file"),
+            (ObjectFinding::Unfixed(UnfixedReason::Mtime), "unable to fix modification time"),
+            (ObjectFinding::Unfixed(UnfixedReason::Directory), "unable to create directory"),
+            (ObjectFinding::Unfixed(UnfixedReason::Node), "unable to create package object"),
+            (ObjectFinding::Unfixed(UnfixedReason::Link(b"./a".to_vec())), "unable to create link to <./a>"),
+            (ObjectFinding::Unfixed(UnfixedReason::Hidden), "unable to remove hidden file"),
         ] {
             assert_eq!(detail(&finding, Zone::Utc), text);
         }

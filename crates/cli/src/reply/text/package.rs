@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use patchadm_core::operation::queries::packages::{ListedPackage, ObjectCounts, PackageState};
+use patchadm_core::operation::queries::packages::{ObjectCounts, PackageState, PackageSummary};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::control::controls_on_one_line;
 
@@ -25,7 +25,7 @@ const FIELDS: [&str; 13] = [
 const SHOWN_EMPTY: usize = 6;
 
 /// Returns the line of the short listing: category, instance padded to `width`, name.
-pub fn short(package: &ListedPackage, width: usize) -> Vec<u8> {
+pub fn short(package: &PackageSummary, width: usize) -> Vec<u8> {
     let category = value(package, "CATEGORY");
     let first = category.split(|byte| *byte == b',').next().unwrap_or_default();
     let mut line = fit(first, 11);
@@ -38,7 +38,7 @@ pub fn short(package: &ListedPackage, width: usize) -> Vec<u8> {
 }
 
 /// Returns the two lines of the extracted listing.
-pub fn extracted(package: &ListedPackage, width: usize) -> Vec<u8> {
+pub fn extracted(package: &PackageSummary, width: usize) -> Vec<u8> {
     let mut text = fit(package.instance.as_bytes(), width);
     text.extend(b"  ");
     text.extend(value(package, "NAME"));
@@ -53,7 +53,7 @@ pub fn extracted(package: &ListedPackage, width: usize) -> Vec<u8> {
 }
 
 /// Returns all fields, and a blank line.
-pub fn long(package: &ListedPackage) -> Vec<u8> {
+pub fn long(package: &PackageSummary) -> Vec<u8> {
     let mut text = Vec::new();
     field(&mut text, "PKGINST", package.instance.as_bytes());
     for (place, name) in FIELDS.into_iter().enumerate() {
@@ -103,7 +103,7 @@ fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// Returns a parameter as listings show it, always on one line: ARCH and CATEGORY without white space.
-fn value(package: &ListedPackage, name: &str) -> Vec<u8> {
+fn value(package: &PackageSummary, name: &str) -> Vec<u8> {
     let value = package.params.get(name).unwrap_or_default();
     if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { controls_on_one_line(value) }
 }
@@ -125,8 +125,8 @@ mod tests {
     use super::*;
     use patchadm_svr4::package::Params;
 
-    fn package(instance: &str, params: &[(&str, &str)]) -> ListedPackage {
-        ListedPackage {
+    fn package(instance: &str, params: &[(&str, &str)]) -> PackageSummary {
+        PackageSummary {
             instance: instance.to_owned(),
             params: params.iter().map(|(name, value)| (*name, *value)).collect::<Params>(),
             state: PackageState::Complete,
@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    fn stuf() -> ListedPackage {
+    fn stuf() -> PackageSummary {
         let counts = ObjectCounts {
             pathnames: 22,
             links: 1,
@@ -155,7 +155,7 @@ mod tests {
             ("HOTLINE", ""),
             ("INSTDATE", "Nov 20 2026 07:03"),
         ];
-        ListedPackage { counts: Some(counts), ..package("SUNWstuf", &params) }
+        PackageSummary { counts: Some(counts), ..package("SUNWstuf", &params) }
     }
 
     #[test]
@@ -192,8 +192,11 @@ mod tests {
             ..ObjectCounts::default()
         };
         let params = [("NAME", "X"), ("BASEDIR", ""), ("ARCH", "sparc, i386")];
-        let spooled =
-            ListedPackage { state: PackageState::Spooled, counts: Some(counts), ..package("SUNWx", &params) };
+        let spooled = PackageSummary {
+            state: PackageState::Spooled,
+            counts: Some(counts),
+            ..package("SUNWx", &params)
+        };
         assert_eq!(
             String::from_utf8(long(&spooled)).unwrap(),
             "   PKGINST:  SUNWx

@@ -7,7 +7,6 @@
 //! Files are never changed. Records of other package managers are only read, under their lock if the caller may take
 //! it.
 
-pub(in crate::operation) mod differing;
 mod software;
 
 use std::borrow::Cow;
@@ -21,19 +20,19 @@ use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
-use crate::operation::trial::begin::{begin_change, begin_change_beside, must_be_off_trial};
+use crate::operation::trial::{begin_change, begin_change_beside, must_be_off_trial};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{
-    NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords, differing_text,
+    FileSum, NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords,
+    differing_text,
 };
 use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::package::adopt::forget;
-use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions};
+use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions, forget};
 use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
 use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
@@ -41,7 +40,7 @@ use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
 pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 
 #[derive(Debug)]
-pub struct AdoptReport {
+pub struct SoftwareAdoptionReport {
     pub recovered: Recovered,
     pub package: String,
     /// Its parameters; none if it is unregistered.
@@ -60,7 +59,7 @@ pub struct AdoptReport {
     pub receipt: Option<Receipt>,
 }
 
-impl AdoptReport {
+impl SoftwareAdoptionReport {
     fn noting(mut self, refused: &Failure) -> Self {
         self.notes.push(refused.to_string());
         self
@@ -72,7 +71,7 @@ pub fn adopt_software(
     root: &Root,
     request: &AdoptRequest,
     caller: &Caller<'_>,
-) -> Result<AdoptReport, Failure> {
+) -> Result<SoftwareAdoptionReport, Failure> {
     if request.dry_run {
         let shown = || {
             let ground = RootAndPolicy::of(root)?.for_who_may()?;
@@ -95,7 +94,7 @@ pub fn adopt_software(
         let is_done = report.receipt.is_some();
         Ok((report, is_done))
     })?;
-    Ok(AdoptReport { recovered, ..report })
+    Ok(SoftwareAdoptionReport { recovered, ..report })
 }
 
 /// Takes the locks, and makes a database if the root has none. `work` returns whether it changed anything.
@@ -122,7 +121,7 @@ pub fn forget_software(
     package: &PkgInst,
     dry_run: bool,
     caller: &Caller<'_>,
-) -> Result<AdoptReport, Failure> {
+) -> Result<SoftwareAdoptionReport, Failure> {
     must_have_database(root)?;
     if dry_run {
         let shown = || {
@@ -142,7 +141,7 @@ pub fn forget_software(
     if let Some(plan) = plan {
         report.receipt = Some(perform(&session, &plan, log::of_registration(&plan), &mut report.notes)?);
     }
-    Ok(AdoptReport { recovered: session.recovered, ..report })
+    Ok(SoftwareAdoptionReport { recovered: session.recovered, ..report })
 }
 
 fn perform(
@@ -162,7 +161,7 @@ struct AdoptionPlanner<'a> {
 }
 
 struct PlannedAdoption {
-    report: AdoptReport,
+    report: SoftwareAdoptionReport,
     plan: Option<Plan>,
 }
 
@@ -174,7 +173,7 @@ impl AdoptionPlanner<'_> {
         let plan = adoptions.plan(&inventory, &self.caller.now)?;
         let mut notes = listed.notes.clone();
         notes.extend(plan.iter().flat_map(|plan| plan.notes.iter().cloned()));
-        let report = AdoptReport {
+        let report = SoftwareAdoptionReport {
             recovered: Recovered::Nothing,
             package: listed.software.package.to_string(),
             params: listed.software.params.clone(),
@@ -197,7 +196,7 @@ impl AdoptionPlanner<'_> {
     ) -> Result<TakenUp, Failure> {
         let there: Vec<ObjectPath> =
             listed.sums.keys().filter(|path| inventory.live.contains_key(*path)).cloned().collect();
-        let differing = differing::differing(&self.ground.root, &listed.sums, &there, self.caller.interrupt)?;
+        let differing = differing(&self.ground.root, &listed.sums, &there, self.caller.interrupt)?;
         let mut software = Cow::Borrowed(&listed.software);
         let is_native = listed.software.params.get(NATIVE_STAMP).is_some();
         let absent = listed.software.paths.keys().filter(|_| is_native);
@@ -249,7 +248,7 @@ impl AdoptionPlanner<'_> {
         inventory.lines = lines_of_package(&view, package)?;
         let plan = forget(package, &inventory, &self.caller.now)?;
         let is_shared = |path: &&ObjectPath| plan.contents.get(*path).is_some_and(Option::is_some);
-        let report = AdoptReport {
+        let report = SoftwareAdoptionReport {
             package: package.to_string(),
             params: Params::new(),
             objects: plan.contents.len(),
@@ -536,4 +535,42 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
         }
     }
     Ok(Some(Unregistered { packages, registrations }))
+}
+
+/// Finds objects that are not a file with the recorded sum.
+fn differing(
+    root: &Root,
+    sums: &BTreeMap<ObjectPath, FileSum>,
+    objects: &[ObjectPath],
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<ObjectPath>, Failure> {
+    let looked_at = side_by_side(root.workers(), objects.len(), || {
+        let resolver = root.resolver();
+        move |at: usize| {
+            let path = objects.get(at)?;
+            let expected = sums.get(path)?;
+            let has = Failure::unless_interrupted(interrupt)
+                .and_then(|()| has_sum(root, &resolver, path, *expected));
+            Some(has.map(|has| (!has).then(|| path.clone())))
+        }
+    });
+    let differing: Result<Vec<Option<ObjectPath>>, Failure> = looked_at.into_iter().flatten().collect();
+    Ok(differing?.into_iter().flatten().collect())
+}
+
+pub(super) fn has_sum(
+    root: &Root,
+    resolver: &Resolver<'_>,
+    path: &ObjectPath,
+    expected: FileSum,
+) -> Result<bool, Failure> {
+    let physical = resolver.locate(path)?;
+    let Some(parent) = physical.parent() else { return Ok(false) };
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(false) };
+    let is_file = dir.look(physical.name())?.is_some_and(|seen| seen.file_type == FileType::Regular);
+    if !is_file {
+        return Ok(false);
+    }
+    let mut file = dir.open_regular(physical.name())?;
+    Ok(expected.is_of(&mut file).map_err(|error| dir.read_error(physical.name(), &error))?)
 }

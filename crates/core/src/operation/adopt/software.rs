@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::failure::Failure;
 use crate::operation::mend::can_be_mended;
-use crate::operation::packages::records::damaged_package;
+use crate::operation::packages::planning::damaged_package;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_inputs::database::survey::packages_but;
 use patchadm_inputs::database::{RecordView, all};

@@ -7,10 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::depot::{Depot, open_depot};
+use super::DepotError;
+use super::depot::{Depot, DepotLocation, is_on_network, open_depot};
 use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
-use super::error::DepotError;
-use super::location::{DepotLocation, is_on_network};
 use super::session::{
     DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object, with_retries,
 };

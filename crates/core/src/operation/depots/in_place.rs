@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::directory_digest::{digest_of_directory, files_of_directory};
-use super::error::{DepotError, read_flags};
-use super::index::{IndexBytes, KnownPatch, KnownPatches, read_known, write_known};
+use super::index::{IndexBytes, IndexedPatch, KnownPatches, read_known, write_known};
 use super::session::DepotProgress;
+use super::{DepotError, read_flags};
 use chrono::{DateTime, Utc};
 use patchadm_container::Compression;
 use patchadm_inputs::cache::digest_of_file;
@@ -39,7 +39,7 @@ const PORTION: usize = 16;
 pub(super) struct PatchesInPlace {
     pub(super) patches: BTreeMap<PatchId, DepotPatch>,
     pub(super) others: Vec<DepotPatch>,
-    pub(super) known: Vec<KnownPatch>,
+    pub(super) known: Vec<IndexedPatch>,
     is_unchanged: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn read_in_place(
     progress: &dyn Fn(DepotProgress<'_>),
 ) -> Result<PatchesInPlace, DepotError> {
     let files = patch_files(directory)?;
-    let mut read: Vec<(KnownPatch, bool)> = Vec::with_capacity(files.len());
+    let mut read: Vec<(IndexedPatch, bool)> = Vec::with_capacity(files.len());
     for portion in files.chunks(PORTION) {
         if let Some(signal) = interrupt() {
             return Err(DepotError::Interrupted(signal));
@@ -69,7 +69,7 @@ pub(super) fn read_in_place(
     }
     let flags = read_flags(directory)?;
     let is_unchanged = read.len() == known.len() && read.iter().all(|(_, was_known)| *was_known);
-    let known: Vec<KnownPatch> = read.into_iter().map(|(known, _)| known).collect();
+    let known: Vec<IndexedPatch> = read.into_iter().map(|(known, _)| known).collect();
     let (patches, others) = entries(directory, &known, &flags);
     Ok(PatchesInPlace { patches, others, known, is_unchanged })
 }
@@ -88,7 +88,7 @@ pub(super) fn index_of(
 
 fn entries(
     directory: &Path,
-    known: &[KnownPatch],
+    known: &[IndexedPatch],
     flags: &DepotFlags,
 ) -> (BTreeMap<PatchId, DepotPatch>, Vec<DepotPatch>) {
     let mut patches: BTreeMap<PatchId, DepotPatch> = BTreeMap::new();
@@ -128,7 +128,7 @@ fn read_or_know(
     file: &PatchFile,
     known: &KnownPatches,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
-) -> (KnownPatch, bool) {
+) -> (IndexedPatch, bool) {
     let shown = file.path.file_name().unwrap_or_default().to_string_lossy();
     let stamp = file.stamp().unwrap_or_default();
     if let Some(known) = known.get(&*shown).filter(|known| known.stamp == stamp && !stamp.is_empty()) {
@@ -143,7 +143,7 @@ fn read_or_know(
     // A file that is being written is read again next time.
     let stamp = if file.stamp().is_ok_and(|now| now == stamp) { stamp } else { String::new() };
     let os_release = os_release.flatten();
-    (KnownPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
+    (IndexedPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
 }
 
 enum NoEntry {
@@ -571,7 +571,7 @@ pub fn index_directory(
     Ok(IndexReport { depot, version, is_new, patches, passed_over, left_out_of_xref })
 }
 
-fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
+fn releases(known: &[IndexedPatch]) -> BTreeMap<PatchId, String> {
     let named = known
         .iter()
         .filter_map(|known| Some((PatchId::new(&known.entry.as_ref()?.id).ok()?, known.os_release.clone()?)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::error::DepotError;
+use super::DepotError;
 use super::session::{AnswerBytes, FetchSession, fetch_small};
 use patchadm_inputs::depot::{DepotIndex, DepotPatch, IndexError, LARGEST_INDEX};
 use patchadm_inputs::http::{Address, HttpError, HttpProblem, Validators};
@@ -189,7 +189,7 @@ const LARGEST: u64 = 128 << 20;
 const PROGRAM: &str = "depot-index";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct KnownPatch {
+pub(super) struct IndexedPatch {
     pub(super) name: String,
     pub(super) stamp: String,
     pub(super) entry: Option<DepotPatch>,
@@ -199,7 +199,7 @@ pub(super) struct KnownPatch {
     pub(super) reason: Option<String>,
 }
 
-pub(super) type KnownPatches = BTreeMap<String, KnownPatch>;
+pub(super) type KnownPatches = BTreeMap<String, IndexedPatch>;
 
 pub(super) fn read_known(top: &Dir) -> KnownPatches {
     let is_own = |seen: patchadm_rootfs::ObjectStatus| {
@@ -210,14 +210,14 @@ pub(super) fn read_known(top: &Dir) -> KnownPatches {
     }
     let text = top.read_regular(NAME, LARGEST).ok().flatten().unwrap_or_default();
     let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    let known = lines.map(serde_json::from_slice::<KnownPatch>);
+    let known = lines.map(serde_json::from_slice::<IndexedPatch>);
     known.map_while(Result::ok).map(|known| (known.name.clone(), known)).collect()
 }
 
 /// The rename need not be durable: lost facts are read again.
 pub(super) fn write_known<'k>(
     top: &Dir,
-    known: impl Iterator<Item = &'k KnownPatch>,
+    known: impl Iterator<Item = &'k IndexedPatch>,
 ) -> Result<(), RootError> {
     let mut text = Vec::new();
     for known in known {

@@ -2,7 +2,7 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::DepotError;
+use super::DepotError;
 use chrono::{DateTime, Utc};
 use patchadm_inputs::cache::{CacheError, DownloadCache, PartialDownload, PartialOrigin, PatchSpool};
 use patchadm_inputs::depot::DepotFile;

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use crate::operation::failure::Failure;
-use crate::operation::libraries::archived::ArchivedLibraries;
+use crate::operation::libraries::keeper::ArchivedLibraries;
 use crate::operation::libraries::library_state::{LibraryState, RootSymbols, ScannedRoot};
 use crate::operation::libraries::planned::{
     PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, apply, returned,
 };
-use crate::operation::libraries::report::{ObjectOwners, ReportInput, how, losses};
+use crate::operation::libraries::report::{LibraryOwners, ReportInput, how, losses};
 use crate::operation::running::{ProcessFiles, ReplacedFiles, UsedFile, WantedFiles, processes};
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::inventory::{Inventory, KeptLibraries};
@@ -268,7 +268,7 @@ impl DecisionInput<'_, '_> {
         let lost = decision.lost.iter().map(|lost| &lost.consumer.path);
         let all: BTreeSet<ObjectPath> = all.chain(lost).chain(needs.values().flatten()).cloned().collect();
         let owners =
-            ObjectOwners::read(&self.ground.root, &all, &tree, (self.state, self.request.plan, self.kept))?;
+            LibraryOwners::read(&self.ground.root, &all, &tree, (self.state, self.request.plan, self.kept))?;
         let staying = self.staying(candidates, decision, (&needs, &owners));
         let archived_packages = self.request.archived.map(|archived| archived.packages.clone());
         let archived_directories = self.request.archived.map(|archived| archived.directories.clone());
@@ -320,7 +320,7 @@ impl DecisionInput<'_, '_> {
         &self,
         candidates: &KeptCandidates,
         decision: &LibraryDecision,
-        (needs, owners): (&BTreeMap<ObjectPath, BTreeSet<ObjectPath>>, &ObjectOwners),
+        (needs, owners): (&BTreeMap<ObjectPath, BTreeSet<ObjectPath>>, &LibraryOwners),
     ) -> BTreeMap<ObjectPath, StayingLibrary> {
         let nobody = BTreeSet::new();
         let kept = decision.kept.iter();

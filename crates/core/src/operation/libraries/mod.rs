@@ -4,7 +4,6 @@
 //! plan (as if nothing were kept) ─► keeper ─► scan, if there is a reason ─► deciding ─► the plan as it is carried out
 //! ```
 
-mod archived;
 mod decision;
 mod keeper;
 mod kept;
@@ -17,9 +16,8 @@ mod tests;
 
 use patchadm_inputs::policy::{LibraryWords, Policy};
 
-pub(in crate::operation) use archived::ArchivedLibraries;
 pub(in crate::operation) use decision::{PlanToSettle, SettledLibraries};
-pub(in crate::operation) use keeper::LibraryKeeper;
+pub(in crate::operation) use keeper::{ArchivedLibraries, LibraryKeeper};
 pub use kept::{KeptLibraryState, KeptLook, KeptState, LibrariesBeforePatches, look_at_kept};
 pub(in crate::operation) use kept::{PatchedRecords, plan_to_prune, recorded_as_loaded, still_loaded};
 pub(in crate::operation) use library_state::LaterContent;

@@ -27,7 +27,7 @@ pub(super) struct ReportInput<'a> {
     pub(super) recorded: &'a BTreeMap<ObjectPath, ObjectPath>,
     pub(super) candidates: &'a BTreeMap<ObjectPath, LibraryCandidate>,
     pub(super) returned: &'a BTreeSet<ObjectPath>,
-    pub(super) owners: &'a ObjectOwners,
+    pub(super) owners: &'a LibraryOwners,
 }
 
 pub(super) fn how(source: ConsumerSource) -> &'static str {
@@ -188,12 +188,12 @@ pub(super) fn losses(report: &LibraryReport) -> Vec<LibraryLoss> {
 }
 
 /// Excludes packages that keep libraries.
-pub(super) struct ObjectOwners {
+pub(super) struct LibraryOwners {
     lines: BTreeMap<ObjectPath, ContentsLine>,
     names: BTreeMap<ObjectPath, Vec<ObjectPath>>,
 }
 
-impl ObjectOwners {
+impl LibraryOwners {
     /// A package may name an object through a link at the top, such as `/bin` on a merged `/usr`.
     pub(super) fn read(
         root: &Root,

@@ -90,7 +90,7 @@ pub enum ScanError {
     Interrupted(i32),
 }
 
-struct PendingDirectory {
+struct DirectoryToScan {
     path: ObjectPath,
     status: ObjectStatus,
     mount: u32,
@@ -107,7 +107,7 @@ struct ScannedDirectory {
     others: Vec<CacheKey>,
     not_understood: Vec<(ObjectPath, String)>,
     skipped: Vec<ObjectPath>,
-    next: Vec<PendingDirectory>,
+    next: Vec<DirectoryToScan>,
 }
 
 impl ScanRequest<'_> {
@@ -116,7 +116,7 @@ impl ScanRequest<'_> {
         let top = self.root.dir(&ObjectPath::root())?;
         let (status, magic) = (top.itself()?, top.file_system_magic()?);
         let mount = scanner.mount(&ObjectPath::root(), magic);
-        let mut level = vec![PendingDirectory { path: ObjectPath::root(), status, mount }];
+        let mut level = vec![DirectoryToScan { path: ObjectPath::root(), status, mount }];
         let mut results = ScanResults::default();
         while !level.is_empty() {
             if let Some(signal) = (self.interrupt)() {
@@ -145,7 +145,7 @@ impl Scanner<'_> {
         u32::try_from(mounts.len() - 1).unwrap_or(u32::MAX)
     }
 
-    fn enter(&self, directory: &PendingDirectory) -> ScannedDirectory {
+    fn enter(&self, directory: &DirectoryToScan) -> ScannedDirectory {
         let mut entered = ScannedDirectory::default();
         if self.look_into(directory, &mut entered).is_err() {
             // It was removed, or is unreadable.
@@ -156,10 +156,10 @@ impl Scanner<'_> {
 
     fn look_into(
         &self,
-        directory: &PendingDirectory,
+        directory: &DirectoryToScan,
         entered: &mut ScannedDirectory,
     ) -> Result<(), RootError> {
-        let PendingDirectory { path, mount, .. } = directory;
+        let DirectoryToScan { path, mount, .. } = directory;
         let mut dir = self.request.root.dir(path)?;
         let listing = dir.first_listing()?;
         if self.is_foreign(&dir, &listing)? {
@@ -228,7 +228,7 @@ impl Scanner<'_> {
 
     fn go_on(
         &self,
-        above: &PendingDirectory,
+        above: &DirectoryToScan,
         name: &[u8],
         status: ObjectStatus,
         entered: &mut ScannedDirectory,
@@ -239,7 +239,7 @@ impl Scanner<'_> {
             return;
         }
         if status.mount == above.status.mount && status.file_system == above.status.file_system {
-            entered.next.push(PendingDirectory { path, status, mount: above.mount });
+            entered.next.push(DirectoryToScan { path, status, mount: above.mount });
             return;
         }
         let magic =
@@ -247,7 +247,7 @@ impl Scanner<'_> {
         match magic {
             Ok((status, magic)) if self.is_entered(&path, magic) => {
                 let mount = self.mount(&path, magic);
-                entered.next.push(PendingDirectory { path, status, mount });
+                entered.next.push(DirectoryToScan { path, status, mount });
             }
             _ => entered.skipped.push(path),
         }
@@ -333,7 +333,7 @@ struct ScanResults {
 }
 
 impl ScanResults {
-    fn take(&mut self, entered: ScannedDirectory) -> Vec<PendingDirectory> {
+    fn take(&mut self, entered: ScannedDirectory) -> Vec<DirectoryToScan> {
         self.scan.known.extend(entered.others.into_iter().map(|key| (key, None)));
         self.scan.not_understood.extend(entered.not_understood);
         self.scan.skipped.extend(entered.skipped);

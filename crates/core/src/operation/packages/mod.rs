@@ -4,7 +4,6 @@ pub mod add;
 pub(super) mod answers;
 pub mod ask;
 pub(super) mod planning;
-pub(super) mod records;
 pub mod remove;
 pub mod report;
 pub(super) mod scripted;

@@ -9,20 +9,19 @@ use crate::operation::libraries::{
 };
 use crate::operation::log;
 use crate::operation::packages::answers::{self, AdminFile};
-use crate::operation::packages::records::{add_depend_files, add_owned};
+use crate::operation::packages::planning::{add_depend_files, add_owned};
 use crate::operation::packages::report::{
     PackageObserver, PackagesReport, PlannedRemoval, RemovedPackage, leaves_root_usable, objects_left,
 };
 use crate::operation::packages::scripted::{ScriptedPackage, add_objects, safety_copies};
 use crate::operation::queries::select::PackageSelection;
-use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::run::{FailedRequests, PackageScripts, StayingObjects, check_staying};
 use crate::operation::scripts::runner::{ScriptContext, ScriptRunner, base_of};
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools_to_go};
-use crate::operation::scripts::system::system_scripts;
+use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::database::{RecordView, all, installed};
 use patchadm_inputs::inventory::{Inventory, Touched, is_kept_package};

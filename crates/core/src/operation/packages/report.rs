@@ -166,11 +166,11 @@ fn is_relocatable(package: &PackageImage) -> bool {
 pub struct LeftObject {
     pub path: ObjectPath,
     /// `None` if it was removed.
-    pub stays: Option<StayReason>,
+    pub stays: Option<LeftObjectReason>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StayReason {
+pub enum LeftObjectReason {
     Shared,
     NotEmpty,
     MountPoint,
@@ -182,9 +182,9 @@ pub(crate) fn objects_left(root: &Root, portion: &RemovalPortion, plan: &Plan) -
     let gone: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let objects = portion.objects.iter().filter_map(|going| {
         let stays = match going.fate {
-            Fate::Shared | Fate::SharedEditable => Some(StayReason::Shared),
-            Fate::MountPoint => Some(StayReason::MountPoint),
-            Fate::Goes if matches!(view.look(&going.path), Ok(Some(_))) => Some(StayReason::NotEmpty),
+            Fate::Shared | Fate::SharedEditable => Some(LeftObjectReason::Shared),
+            Fate::MountPoint => Some(LeftObjectReason::MountPoint),
+            Fate::Goes if matches!(view.look(&going.path), Ok(Some(_))) => Some(LeftObjectReason::NotEmpty),
             Fate::Goes if gone.contains(&going.path) => None,
             Fate::Goes => return None,
         };
@@ -196,7 +196,7 @@ pub(crate) fn objects_left(root: &Root, portion: &RemovalPortion, plan: &Plan) -
 /// Lists the objects known before the script runs.
 pub(crate) fn objects_kept_from_script(portion: &RemovalPortion) -> Vec<LeftObject> {
     let kept = portion.objects.iter().filter(|going| going.fate == Fate::Shared);
-    kept.map(|going| LeftObject { path: going.path.clone(), stays: Some(StayReason::Shared) }).collect()
+    kept.map(|going| LeftObject { path: going.path.clone(), stays: Some(LeftObjectReason::Shared) }).collect()
 }
 
 /// Default methods do nothing and agree to nothing.

@@ -7,24 +7,23 @@ use std::path::{Path, PathBuf};
 
 use super::given_up::{GivenUp, GivenUpPatch};
 use super::later_patches::LedgerCache;
-use super::order_on_root::OrderOnRoot;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::plan_file::PlanFault;
+use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
 use crate::operation::space::{PatchSpace, UndoForm, undo_spaces};
-use crate::operation::trial::begin::{begin_beside_trial, on_trial};
+use crate::operation::trial::{begin_beside_trial, on_trial};
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{RecordView, installed, saves};
 use patchadm_inputs::format::ledger::LedgerUndo;
 use patchadm_inputs::trial::TrialRecord;
-use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::RewrittenArchive;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Plan, RewrittenArchive};
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};

@@ -16,7 +16,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
-type LaterManifests = BTreeMap<(PkgInst, String), UndoManifest>;
+type KeptManifests = BTreeMap<(PkgInst, String), UndoManifest>;
 
 pub(super) struct LaterPatches<'a> {
     pub(super) root: &'a Root,
@@ -31,7 +31,7 @@ pub(super) struct LaterPatches<'a> {
 impl LaterPatches<'_> {
     /// Returns manifests of later patches of the same packages. Skips those without a readable archive, from which
     /// nothing is restored.
-    pub(super) fn of_packages(&self) -> Result<LaterManifests, Failure> {
+    pub(super) fn of_packages(&self) -> Result<KeptManifests, Failure> {
         let mut found = BTreeMap::new();
         for (package, installed) in self.concerned(true) {
             let list = self.list(package, installed)?;

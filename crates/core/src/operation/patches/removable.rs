@@ -26,7 +26,7 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
-type PatchOfPackage = (PkgInst, String);
+type SaveKey = (PkgInst, String);
 
 /// Answers as `remove` would for each patch alone, to a caller with all rights. `half` has half-applied patches,
 /// `inventory` packages with save directories, `undo` the state of undo data, whose errors are taken out. Without
@@ -99,7 +99,7 @@ struct RemovableReader<'a> {
     ground: &'a RootAndPolicy,
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,
     ledgers: LedgerCache,
-    told: RefCell<BTreeMap<PatchOfPackage, Rc<ArchivedPaths>>>,
+    told: RefCell<BTreeMap<SaveKey, Rc<ArchivedPaths>>>,
 }
 
 impl RemovableReader<'_> {
@@ -188,9 +188,9 @@ impl RemovableReader<'_> {
 
 /// Patches by path, from the lists beside their archives, or from the archives.
 struct ChangedPaths {
-    patches: Vec<PatchOfPackage>,
+    patches: Vec<SaveKey>,
     by_path: HashMap<PathDigest, Vec<usize>>,
-    paths: HashMap<PatchOfPackage, Vec<PathDigest>>,
+    paths: HashMap<SaveKey, Vec<PathDigest>>,
 }
 
 impl ChangedPaths {
@@ -214,7 +214,7 @@ impl ChangedPaths {
         Ok(all)
     }
 
-    fn add(&mut self, of: PatchOfPackage, paths: Vec<PathDigest>) {
+    fn add(&mut self, of: SaveKey, paths: Vec<PathDigest>) {
         for path in &paths {
             self.by_path.entry(path.clone()).or_default().push(self.patches.len());
         }
@@ -222,7 +222,7 @@ impl ChangedPaths {
         self.paths.insert(of, paths);
     }
 
-    fn others(&self, of: &PatchOfPackage) -> BTreeSet<&PatchOfPackage> {
+    fn others(&self, of: &SaveKey) -> BTreeSet<&SaveKey> {
         let paths = self.paths.get(of).into_iter().flatten();
         let all = paths.filter_map(|path| self.by_path.get(path)).flatten();
         all.filter_map(|at| self.patches.get(*at)).filter(|(_, patch)| *patch != of.1).collect()

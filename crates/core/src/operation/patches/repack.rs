@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use super::back_out::undo::{UndoReading, VerifiedUndo, wait_for};
 use super::commit::is_older;
 use super::later_patches::LedgerCache;
-use super::order_on_root::OrderOnRoot;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
+use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::request::PublishError;
+use super::PublishError;
 use crate::operation::depots::files_of_directory;
 use patchadm_inputs::input_file::{InputDirectory, read_start};
 use patchadm_inputs::sha256::Sha256;
@@ -24,7 +24,7 @@ const BUFFER: usize = 1 << 18;
 const EXECUTABLE: u32 = 0o111;
 
 #[derive(Debug)]
-pub(super) struct PatchDirectory {
+pub(super) struct PatchDirectoryFiles {
     pub(super) path: PathBuf,
     top: PathBuf,
     files: Vec<(PathBuf, FileStamp)>,
@@ -53,7 +53,7 @@ impl FileStamp {
 /// Files with their digests, as packed.
 pub(super) struct PackedMembers(Vec<ManifestEntry>);
 
-impl PatchDirectory {
+impl PatchDirectoryFiles {
     /// Refuses links, devices and the like.
     pub(super) fn of(path: &Path) -> Result<Self, PublishError> {
         let with_stamp = |name: PathBuf| {
@@ -74,7 +74,7 @@ impl PatchDirectory {
         &self,
         each: impl FnMut(&[u8]) -> Result<(), PublishError>,
     ) -> Result<PackedMembers, PublishError> {
-        let mut out = PartWriter { each, failure: None };
+        let mut out = PartSink { each, failure: None };
         let packed = self.pack_into(&mut out);
         match out.failure {
             Some(failure) => Err(failure),
@@ -162,12 +162,12 @@ impl Read for DigestedFile {
     }
 }
 
-struct PartWriter<F> {
+struct PartSink<F> {
     each: F,
     failure: Option<PublishError>,
 }
 
-impl<F: FnMut(&[u8]) -> Result<(), PublishError>> Write for PartWriter<F> {
+impl<F: FnMut(&[u8]) -> Result<(), PublishError>> Write for PartSink<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match (self.each)(bytes) {
             Ok(()) => Ok(bytes.len()),
@@ -289,12 +289,12 @@ fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PublishError> 
 mod tests {
     use super::*;
 
-    fn listed_directory() -> (tempfile::TempDir, PatchDirectory) {
+    fn listed_directory() -> (tempfile::TempDir, PatchDirectoryFiles) {
         let dir = tempfile::tempdir().unwrap();
         for name in ["patchinfo", "README"] {
             fs::write(dir.path().join(name), "one\n").unwrap();
         }
-        let listed = PatchDirectory::of(dir.path())
+        let listed = PatchDirectoryFiles::of(dir.path())
             .unwrap()
             .called(&PatchId::parse("100-01", PatchId::SEPARATOR).unwrap());
         (dir, listed)

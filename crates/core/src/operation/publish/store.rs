@@ -8,8 +8,8 @@ use std::io;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::patch_directory::PatchDirectory;
-use super::request::{IndexSigning, PublishError, PublishRequest};
+use super::patch_directory::PatchDirectoryFiles;
+use super::{IndexSigning, PublishError, PublishRequest};
 use patchadm_inputs::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
 use patchadm_inputs::input_file::InputFile;
 use patchadm_inputs::sha256::Sha256;
@@ -43,7 +43,7 @@ pub(super) struct DepotStore {
 
 pub(super) enum ObjectSource {
     File(PathBuf),
-    Directory(PatchDirectory),
+    Directory(PatchDirectoryFiles),
     Bytes(Vec<u8>),
 }
 

@@ -1,12 +1,14 @@
 //! The applied patches of a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeZone as _};
 
-use patchadm_inputs::database::policy::{self, PolicyError};
-use patchadm_inputs::database::{DatabaseError, RecordReader, all, installed, read_consistently};
+use patchadm_inputs::database::policy::PolicyError;
+use patchadm_inputs::database::{DatabaseError, RecordReader, all, installed, policy, read_consistently};
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{
-    AppliedPatch, AppliedPatches, PatchList, PatchMacros, PatchRecords, Requirements,
+    AppliedPatch, AppliedPatches, PatchId, PatchList, PatchMacros, PatchRecords, Requirements,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +180,63 @@ fn numeric(zone: &str) -> Option<i32> {
     };
     let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
     Some(sign * (hours * 60 + minutes))
+}
+
+/// Order of application: within a package by its list, between packages by date, then by id.
+pub(in crate::operation) struct OrderOnRoot<'a> {
+    applied: &'a AppliedPatches,
+    dates: BTreeMap<&'a PatchId, DateTime<FixedOffset>>,
+}
+
+impl<'a> OrderOnRoot<'a> {
+    pub(in crate::operation) fn of(applied: &'a AppliedPatches) -> Self {
+        let mut dates = BTreeMap::new();
+        for of in applied.packages() {
+            for id in &of.list {
+                if let Some(date) = of.installed(id).and_then(|info| applied_date(&info.date)) {
+                    dates.entry(id).or_insert(date);
+                }
+            }
+        }
+        Self { applied, dates }
+    }
+
+    pub(in crate::operation) fn all(&self) -> impl Iterator<Item = &'a PatchId> {
+        self.applied.iter().map(|patch| &patch.id)
+    }
+
+    pub(in crate::operation) fn date(&self, id: &PatchId) -> Option<DateTime<FixedOffset>> {
+        self.dates.get(id).copied()
+    }
+
+    pub(in crate::operation) fn is_after(&self, one: &PatchId, other: &PatchId) -> bool {
+        for of in self.applied.packages() {
+            let place = |id: &PatchId| of.list.iter().position(|known| known == id);
+            if let (Some(one), Some(other)) = (place(one), place(other)) {
+                return one > other;
+            }
+        }
+        (self.date(one), one) > (self.date(other), other)
+    }
+
+    pub(in crate::operation) fn newest_first(&self) -> Vec<&'a PatchId> {
+        self.newest_first_of(self.all().collect())
+    }
+
+    pub(in crate::operation) fn newest_first_of(&self, mut rest: Vec<&'a PatchId>) -> Vec<&'a PatchId> {
+        // By date, the next patch is usually the first one.
+        rest.sort_by_key(|id| std::cmp::Reverse(self.date(id)));
+        let mut ordered = Vec::with_capacity(rest.len());
+        while !rest.is_empty() {
+            let is_last = |at: &usize| {
+                let one = rest.get(*at).copied();
+                one.is_some_and(|one| !rest.iter().any(|other| self.is_after(other, one)))
+            };
+            let next = (0..rest.len()).find(is_last).unwrap_or(0);
+            ordered.push(rest.remove(next));
+        }
+        ordered
+    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub enum PackageState {
 
 /// As pkginfo(1) lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedPackage {
+pub struct PackageSummary {
     /// Instance, or name on a device.
     pub instance: String,
     pub params: Params,
@@ -48,7 +48,7 @@ pub struct ListedPackage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageListing {
     /// By name.
-    pub packages: Vec<ListedPackage>,
+    pub packages: Vec<PackageSummary>,
     /// Words that match no package.
     pub missing: Vec<String>,
     /// Match by name, but have an invalid pkginfo.
@@ -127,7 +127,7 @@ fn compver_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, 
 }
 
 enum FoundPackage {
-    Package(Box<ListedPackage>),
+    Package(Box<PackageSummary>),
     Corrupt(CorruptPackage),
 }
 
@@ -150,7 +150,12 @@ fn found(
     match params {
         Ok(Some(params)) => {
             let state = if package.is_partial()? { PackageState::Partial } else { PackageState::Complete };
-            Ok(Some(FoundPackage::Package(Box::new(ListedPackage { instance, params, state, counts: None }))))
+            Ok(Some(FoundPackage::Package(Box::new(PackageSummary {
+                instance,
+                params,
+                state,
+                counts: None,
+            }))))
         }
         Ok(None) => Ok(None),
         Err(DatabaseError::Damaged(damage)) => {
@@ -160,7 +165,7 @@ fn found(
     }
 }
 
-fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Result<(), DatabaseError> {
+fn count_objects(view: &RecordView<'_>, packages: &mut [PackageSummary]) -> Result<(), DatabaseError> {
     let mut counts: BTreeMap<String, ObjectCounts> =
         packages.iter().map(|package| (package.instance.clone(), ObjectCounts::default())).collect();
     contents::scan(view, |raw| {
@@ -226,7 +231,7 @@ pub fn spooled_packages(device: &Path, selection: &PackageSelection) -> Result<P
             let counts = Some(ObjectCounts::of_pkgmap(&package.pkgmap));
             let compver = package.install.get("compver").cloned();
             let listed =
-                ListedPackage { instance, params: package.params, state: PackageState::Spooled, counts };
+                PackageSummary { instance, params: package.params, state: PackageState::Spooled, counts };
             listing.add(listed, selection, || Ok(compver))?;
         }
     }
@@ -244,7 +249,7 @@ impl PackageListing {
     /// Calls `compver` only if the selection needs it.
     fn add(
         &mut self,
-        package: ListedPackage,
+        package: PackageSummary,
         selection: &PackageSelection,
         compver: impl FnOnce() -> Result<Option<Vec<u8>>, QueryError>,
     ) -> Result<(), QueryError> {

@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::operation::check::{
-    CheckRequest, CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, Finding, PathPattern,
-    check_delivered,
-};
 use crate::operation::failure::Failure;
-use crate::operation::patches::order_on_root::OrderOnRoot;
-use crate::operation::queries::applied_patches::applied_date;
+use crate::operation::object_check::{
+    CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, ObjectCheckRequest, ObjectFinding,
+    PathPattern, check_delivered,
+};
+use crate::operation::queries::applied_patches::{OrderOnRoot, applied_date};
 use crate::operation::queries::patch_objects::{
     ObjectAction, PatchReader, PatchedObject, PatchedPackage, records,
 };
@@ -39,7 +38,7 @@ pub struct PathOwners {
     /// `None` if no package owns it.
     pub line: Option<ContentsLine>,
     /// `None` if nothing is recorded, or unknown.
-    pub differences: Option<Vec<Finding>>,
+    pub differences: Option<Vec<ObjectFinding>>,
     /// Newest first.
     pub patches: Vec<PatchOfPath>,
     /// The list is complete, with all actions.
@@ -122,7 +121,7 @@ fn differences(
     view: &RecordView<'_>,
     ground: Option<&RootAndPolicy>,
     owners: &PathOwners,
-) -> Option<Vec<Finding>> {
+) -> Option<Vec<ObjectFinding>> {
     let (line, ground) = (owners.line.as_ref()?, ground?);
     let paths = vec![PathPattern::Exactly(line.path.clone())];
     let aspects = CheckedAspects {
@@ -132,7 +131,7 @@ fn differences(
         ..CheckedAspects::default()
     };
     let scope = CheckScope { paths, ..CheckScope::default() };
-    let request = CheckRequest { scope, aspects, workers: 1, ..CheckRequest::default() };
+    let request = ObjectCheckRequest { scope, aspects, workers: 1, ..ObjectCheckRequest::default() };
     let newest = owners.patches.first().and_then(|patch| {
         let b3 = patch.became.as_ref().and_then(RecordedState::digest)?;
         let file = DeliveredFile { object: line.object.clone(), b3, patch: patch.id.to_string() };
@@ -141,7 +140,7 @@ fn differences(
     let delivered: DeliveredFiles = newest.into_iter().collect();
     let report = check_delivered(view, &ground.host, &request, &delivered, None).ok()?;
     let mut findings = report.checked.into_iter().next()?.findings;
-    findings.retain(|finding| !matches!(finding, Finding::Mtime(_)));
+    findings.retain(|finding| !matches!(finding, ObjectFinding::Mtime(_)));
     Some(findings)
 }
 

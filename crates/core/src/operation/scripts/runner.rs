@@ -117,7 +117,8 @@ impl<'a> ScriptRunner<'a> {
         // A user at a terminal may take their time.
         call.limit = call.limit.filter(|_| call.input != ScriptInput::Terminal);
         let name = call.name.as_str();
-        let mut listener = Listener { name, run, said: &mut self.said, output, interrupt: self.interrupt };
+        let mut listener =
+            OutputListener { name, run, said: &mut self.said, output, interrupt: self.interrupt };
         listener.log(format!("## {name} begins\n").as_bytes());
         let ended = self.shop.run(&call, &mut listener);
         let words = match &ended {
@@ -129,7 +130,7 @@ impl<'a> ScriptRunner<'a> {
     }
 }
 
-struct Listener<'l, 'r> {
+struct OutputListener<'l, 'r> {
     name: &'l str,
     run: Option<&'l mut (dyn ScriptRecorder + 'r)>,
     said: &'l mut Vec<u8>,
@@ -137,7 +138,7 @@ struct Listener<'l, 'r> {
     interrupt: &'l dyn Fn() -> Option<i32>,
 }
 
-impl Listener<'_, '_> {
+impl OutputListener<'_, '_> {
     /// Errors are ignored: the output is heard anyway.
     fn log(&mut self, text: &[u8]) {
         match &mut self.run {
@@ -147,7 +148,7 @@ impl Listener<'_, '_> {
     }
 }
 
-impl ScriptListener for Listener<'_, '_> {
+impl ScriptListener for OutputListener<'_, '_> {
     fn began(&mut self, process: &ProcessIdentity) -> io::Result<()> {
         let Some(run) = &mut self.run else { return Ok(()) };
         let process = ScriptProcess {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::error::StageError;
+use super::StageError;
 use super::own_files::{Stage, StageRecord};
 use super::tree::Tree;
 use crate::operation::failure::Failure;
-use crate::operation::promotion_records::read_promotion;
+use crate::operation::stages::records::read_promotion;
 use crate::three_way::{Outcome, Outcomes, PathFacts, Sides, TreeDifferences, TwoWay, of_live, of_recorded};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::RecordView;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::error::StageError;
+use super::StageError;
 use super::tree::{
-    MetObject, ObjectKey, TreeObject, Walk, directory_of, key, known_files, link_groups, live_file,
+    ObjectKey, TreeObject, Walk, WalkedObject, directory_of, key, known_files, link_groups, live_file,
 };
 use patchadm_inputs::stage::{CachedFile, ReadFile};
 use patchadm_rootfs::{
@@ -99,7 +99,7 @@ impl Copier<'_> {
 
     fn copy_pieces(
         &self,
-        met: &[MetObject],
+        met: &[WalkedObject],
         alone: &[usize],
     ) -> Result<HashMap<usize, CopiedOne>, StageError> {
         let pieces: Vec<&[usize]> = alone.chunks(PIECE).collect();
@@ -119,7 +119,7 @@ impl Copier<'_> {
 
     fn link(
         &self,
-        met: &[MetObject],
+        met: &[WalkedObject],
         at: usize,
         first_of: &HashMap<ObjectKey, usize>,
         done: &mut HashMap<usize, CopiedOne>,
@@ -168,7 +168,7 @@ impl Copier<'_> {
         Ok(copied)
     }
 
-    fn make_directories(&self, met: &[MetObject]) -> Result<(), StageError> {
+    fn make_directories(&self, met: &[WalkedObject]) -> Result<(), StageError> {
         let mut open = None;
         for met in met.iter().filter(|met| met.status.file_type == FileType::Directory) {
             let above = directory_of(self.stage, &mut open, &met.path)?;
@@ -181,7 +181,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    fn finish_directories(&self, met: &[MetObject]) -> Result<(), StageError> {
+    fn finish_directories(&self, met: &[WalkedObject]) -> Result<(), StageError> {
         let mut open = None;
         for met in met.iter().rev().filter(|met| met.status.file_type == FileType::Directory) {
             let xattrs = met.live.as_ref().map(|live| live.xattrs.clone()).unwrap_or_default();
@@ -191,7 +191,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    fn give(&self, above: &Dir, met: &MetObject, xattrs: &Xattrs) -> Result<(), StageError> {
+    fn give(&self, above: &Dir, met: &WalkedObject, xattrs: &Xattrs) -> Result<(), StageError> {
         let name = met.path.name();
         let made = above.look(name)?.ok_or_else(|| StageError::Changing(self.stage.show(&met.path)))?;
         let has_mode = met.status.file_type != FileType::Symlink;
@@ -222,7 +222,7 @@ impl Copier<'_> {
                 && status.file_type == FileType::Directory
             {
                 let xattrs = source.xattrs(path.name())?;
-                self.give(&place, &MetObject { path, status, live: None }, &xattrs)?;
+                self.give(&place, &WalkedObject { path, status, live: None }, &xattrs)?;
             }
         }
         Ok(())
@@ -246,7 +246,7 @@ impl Copier<'_> {
         match (source, status) {
             (Some(source), Some(status)) if status.file_type == FileType::Directory => {
                 let xattrs = source.xattrs(path.name())?;
-                self.give(&place, &MetObject { path: path.clone(), status, live: None }, &xattrs)
+                self.give(&place, &WalkedObject { path: path.clone(), status, live: None }, &xattrs)
             }
             _ => Ok(()),
         }
@@ -267,7 +267,7 @@ struct PieceCopier<'a> {
 }
 
 impl PieceCopier<'_> {
-    fn object(&mut self, met: &MetObject) -> Result<CopiedOne, StageError> {
+    fn object(&mut self, met: &WalkedObject) -> Result<CopiedOne, StageError> {
         if let Some(signal) = (self.copier.interrupt)() {
             return Err(StageError::Interrupted(signal));
         }
@@ -290,7 +290,7 @@ impl PieceCopier<'_> {
         }
     }
 
-    fn file(&mut self, met: &MetObject) -> Result<CopiedOne, StageError> {
+    fn file(&mut self, met: &WalkedObject) -> Result<CopiedOne, StageError> {
         let Copier { root, stage, .. } = *self.copier;
         let name = met.path.name();
         let changing = || StageError::Changing(root.show(&met.path));

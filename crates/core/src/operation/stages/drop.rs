@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::StageError;
+use super::StageError;
 use super::own_files::{
     Stage, is_in_place, is_unfinished, named_tree, own_directory, physical_path, read_stages,
     remove_own_files,
@@ -16,7 +16,7 @@ use super::own_files::{
 use super::records::forget_stage;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_inputs::stage::{
     DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
 };

@@ -5,11 +5,12 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use super::error::{StageError, Undertaking};
 use super::own_files::{Stage, must_be_own, physical_path};
+use super::{StageError, Undertaking};
 use crate::namespaces::{
-    Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTerminal,
-    EnclosureTree, HeldLock, Isolation, JudgedDirectory, MissingPlace, Mount, MountSource, enclose,
+    Access, EnclosedCommand, EnclosedMount, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote,
+    EnclosureTerminal, EnclosureTree, HeldLock, Isolation, JudgedDirectory, MissingPlace, MountSource,
+    enclose,
 };
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::stage::{
@@ -143,11 +144,11 @@ fn mounts_on_root(
     place: &Path,
     root: &Root,
     start_files: Vec<(OsString, Vec<u8>)>,
-) -> Result<Vec<Mount>, EnterError> {
+) -> Result<Vec<EnclosedMount>, EnterError> {
     let base = stage.base(BASE_OF_NEW)?;
     make_mount_points(stage, root, &base)?;
     let scope = base.header.paths;
-    let of_stage = |path: &ObjectPath, missing| Mount {
+    let of_stage = |path: &ObjectPath, missing| EnclosedMount {
         place: OsStr::from_bytes(path.as_bytes()).to_owned(),
         source: MountSource::Host {
             below: place.into(),
@@ -174,21 +175,21 @@ fn mounts_on_root(
     Ok(mounts)
 }
 
-fn mounts_on_stage(start_files: Vec<(OsString, Vec<u8>)>) -> Vec<Mount> {
-    let mut mounts: Vec<Mount> = own_mounts(start_files, MissingPlace::Made).into();
+fn mounts_on_stage(start_files: Vec<(OsString, Vec<u8>)>) -> Vec<EnclosedMount> {
+    let mut mounts: Vec<EnclosedMount> = own_mounts(start_files, MissingPlace::Made).into();
     mounts.push(hidden_files());
     mounts
 }
 
-fn hidden_files() -> Mount {
+fn hidden_files() -> EnclosedMount {
     let place = Path::new("/").join(OsStr::from_bytes(DIRECTORY)).into();
-    Mount { place, source: MountSource::Nothing, missing: MissingPlace::Refused }
+    EnclosedMount { place, source: MountSource::Nothing, missing: MissingPlace::Refused }
 }
 
-fn own_mounts(start_files: Vec<(OsString, Vec<u8>)>, missing: MissingPlace) -> [Mount; 2] {
+fn own_mounts(start_files: Vec<(OsString, Vec<u8>)>, missing: MissingPlace) -> [EnclosedMount; 2] {
     [
-        Mount { place: "/proc".into(), source: MountSource::Processes, missing },
-        Mount {
+        EnclosedMount { place: "/proc".into(), source: MountSource::Processes, missing },
+        EnclosedMount {
             place: "/dev".into(),
             source: MountSource::Devices { files: start_files, shared_memory: None, has_terminal: true },
             missing,
@@ -196,10 +197,10 @@ fn own_mounts(start_files: Vec<(OsString, Vec<u8>)>, missing: MissingPlace) -> [
     ]
 }
 
-fn mount_of_word(word: MountWord) -> Mount {
+fn mount_of_word(word: MountWord) -> EnclosedMount {
     let access = if word.is_writable { Access::ReadWrite } else { Access::ReadOnly };
     let source = MountSource::Host { below: "/".into(), path: word.source, access, is_own: false };
-    Mount { place: word.place, source, missing: MissingPlace::Made }
+    EnclosedMount { place: word.place, source, missing: MissingPlace::Made }
 }
 
 /// Makes mount points for other file systems of the live root. Promotions treat them as mount points.

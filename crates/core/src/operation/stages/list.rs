@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::error::StageError;
+use super::StageError;
 use super::own_files::{Stage, own_directory, read_stages};
-use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
+use crate::operation::stages::records::{PromotionRecordFault, read_promotion};
 use patchadm_inputs::database::{RecordView, read_consistently};
 use patchadm_inputs::stage::{INSIDE, ListedStage, PromotionRecord, StageId, StagesRecord};
 use patchadm_rootfs::{Dir, Lock, Root};

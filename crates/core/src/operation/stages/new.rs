@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::StageError;
 use super::copy::Copier;
-use super::error::StageError;
 use super::own_files::{
     other_writer, own_directory, physical_path, put_base, put_cache, put_file, remove_own_files, way_to,
 };
@@ -22,7 +22,7 @@ use super::tree::{TreeRequest, Walk, base_objects, key};
 use crate::operation::failure::Failure;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{RecordView, marker, read_consistently};
 use patchadm_inputs::input_file::read_small;

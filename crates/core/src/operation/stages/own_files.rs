@@ -8,8 +8,8 @@ use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::error::{ForeignStage, StageError, Undertaking};
 use super::tree::{ObjectKey, TreeObject, TreeRequest, key};
+use super::{ForeignStage, StageError, Undertaking};
 use crate::operation::failure::Failure;
 use patchadm_inputs::database::{RecordView, marker, places, records};
 use patchadm_inputs::path_glob::PathGlob;

@@ -12,7 +12,6 @@ use std::sync::atomic::AtomicBool;
 
 use super::compared::{ComparedTrees, SkippedPaths, in_force, own_promotions, refuse_conflicts};
 use super::copy::{CopiedAttributes, CopiedObject, Copier};
-use super::error::{StageError, Undertaking};
 use super::new::close_like_root;
 use super::own_files::{
     Stage, StageRecord, must_be_apart, must_be_own, must_not_be_met, owners_of, put_base, put_file,
@@ -21,11 +20,12 @@ use super::records::record_bases;
 use super::transfer::databases::{PackageDatabase, has_run_of_refresh, must_be_finished_but_for_refresh};
 use super::transfer::packages::{MovedPackages, has_other_owner};
 use super::transfer::patches::RecordSource;
-use super::tree::{MetObject, Tree, TreeObject, TreeRequest, Walk, hide_own, kept_in, read_tree};
+use super::tree::{Tree, TreeObject, TreeRequest, Walk, WalkedObject, hide_own, kept_in, read_tree};
+use super::{StageError, Undertaking};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use crate::three_way::{Conflict, Outcome, Outcomes, PathFacts, TwoWay, of_recorded};
 use patchadm_changeset::format::manifest::{StateDifferences, decode, encode};
 use patchadm_changeset::transaction::Recovered;
@@ -45,8 +45,8 @@ use patchadm_rootfs::{Dir, FileType, Inode, LiveKind, Lock, Root};
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, PkgInst, rule};
 use serde::{Deserialize, Serialize};
 
-pub use super::error::CompletedRefresh;
-pub use super::transfer::packages::{MovedPackage, PackageMove, StayReason};
+pub use super::CompletedRefresh;
+pub use super::transfer::packages::{MovedStagePackage, PackageMove, StayReason};
 
 #[derive(Clone, Debug, Default)]
 pub struct RefreshRequest {
@@ -69,7 +69,7 @@ pub struct RefreshReport {
     pub taken: usize,
     pub conflicts: BTreeMap<ObjectPath, Conflict>,
     /// Added to the root, or removed.
-    pub packages: Vec<MovedPackage>,
+    pub packages: Vec<MovedStagePackage>,
     /// Nothing was changed.
     pub refused: Option<Failure>,
 }
@@ -671,7 +671,7 @@ impl RefreshedStage<'_> {
             copier.make_way(path)?;
             let is_file = matches!(object.live.kind, LiveKind::Regular { .. });
             let live = (!is_file).then(|| object.live.clone());
-            walk.met.push(MetObject { path: path.clone(), status, live });
+            walk.met.push(WalkedObject { path: path.clone(), status, live });
         }
         let copied = copier.copy(walk)?;
         let expected = taken.iter().filter(|object| !object.live.is_directory());

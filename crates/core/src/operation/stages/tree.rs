@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::error::StageError;
+use super::StageError;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
@@ -56,7 +56,7 @@ pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
     let groups = link_groups(&walk.met);
     let Walk { met, mounts, left } = walk;
     let mut objects = Vec::with_capacity(met.len());
-    for MetObject { path, status, live } in met {
+    for WalkedObject { path, status, live } in met {
         let live = live.ok_or_else(|| StageError::Changing(request.root.show(&path)))?;
         objects.push(TreeObject { path, live, group: groups.get(&key(&status)).copied() });
     }
@@ -112,7 +112,7 @@ struct FileReader<'a> {
 }
 
 impl FileReader<'_> {
-    fn file(&mut self, met: &MetObject) -> Result<Live, StageError> {
+    fn file(&mut self, met: &WalkedObject) -> Result<Live, StageError> {
         let root = self.request.root;
         if let Some(signal) = (self.request.interrupt)() {
             return Err(StageError::Interrupted(signal));
@@ -149,8 +149,8 @@ pub(super) fn key(status: &ObjectStatus) -> ObjectKey {
     (status.file_system, status.inode.number)
 }
 
-pub(super) fn link_groups(met: &[MetObject]) -> HashMap<ObjectKey, u32> {
-    let linked = |met: &&MetObject| met.status.links > 1 && met.status.file_type != FileType::Directory;
+pub(super) fn link_groups(met: &[WalkedObject]) -> HashMap<ObjectKey, u32> {
+    let linked = |met: &&WalkedObject| met.status.links > 1 && met.status.file_type != FileType::Directory;
     let mut counts: HashMap<ObjectKey, u32> = HashMap::new();
     for met in met.iter().filter(linked) {
         *counts.entry(key(&met.status)).or_default() += 1;
@@ -223,7 +223,7 @@ pub struct TreeRequest<'a> {
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-pub(super) struct MetObject {
+pub(super) struct WalkedObject {
     pub(super) path: ObjectPath,
     pub(super) status: ObjectStatus,
     /// `None` for a regular file with unknown bytes.
@@ -232,7 +232,7 @@ pub(super) struct MetObject {
 
 #[derive(Default)]
 pub(super) struct Walk {
-    pub(super) met: Vec<MetObject>,
+    pub(super) met: Vec<WalkedObject>,
     pub(super) mounts: Vec<ObjectPath>,
     pub(super) left: Vec<(ObjectPath, LeftReason)>,
 }
@@ -350,7 +350,7 @@ impl Walker<'_> {
         }
         if *is_object {
             let (path, status) = (path.clone(), status.clone());
-            entered.walk.met.push(MetObject { path, status, live: Some(live) });
+            entered.walk.met.push(WalkedObject { path, status, live: Some(live) });
         }
         Ok(entered)
     }
@@ -393,7 +393,7 @@ impl Walker<'_> {
                 Some(live.ok_or_else(|| StageError::Changing(self.request.root.show(&path)))?)
             }
         };
-        entered.walk.met.push(MetObject { path, status, live });
+        entered.walk.met.push(WalkedObject { path, status, live });
         Ok(())
     }
 }

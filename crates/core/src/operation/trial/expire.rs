@@ -2,22 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::request::TrialChange;
+use super::TrialChange;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::locked::{back_out_locked, still_applied};
-use crate::operation::patches::overtaken::RefreshRequest;
+use crate::operation::patches::overtaken::RegistrationRefreshRequest;
 use crate::operation::patches::overtaken::planner::refresh_locked;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::queries::patch_objects::ObjectAction;
-use crate::operation::queries::patch_objects::patch_files;
+use crate::operation::queries::patch_objects::{ObjectAction, patch_files};
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
 use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
-use patchadm_inputs::database::history::readable_history;
-use patchadm_inputs::database::history::trial;
+use patchadm_inputs::database::history::{readable_history, trial};
 use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_inputs::native::{NativeManager, NativeOrigin};
@@ -164,7 +162,7 @@ fn end_by_backout<'a>(
         session.acting_as(&caller.doing(Command::Patchrm.name()), TrialChange::None, |session| {
             must_agree(&session.ground.root, session.caller.interrupt, |_| false)?;
             if refreshes {
-                refresh_locked(session, &RefreshRequest::default())?;
+                refresh_locked(session, &RegistrationRefreshRequest::default())?;
             }
             session.ground.forget_native_changes();
             still_applied(session, record)
@@ -272,9 +270,9 @@ pub(super) fn end_failed_trial(
 }
 
 /// States that patches found at paths of adopted packages.
-struct TrialClaims(BTreeMap<ObjectPath, FoundObject>);
+struct TrialClaims(BTreeMap<ObjectPath, ClaimedState>);
 
-enum FoundObject {
+enum ClaimedState {
     Nothing,
     Object(RecordedState),
     Unknown,
@@ -297,9 +295,9 @@ impl TrialClaims {
             for object in of_native.flat_map(|of| of.objects) {
                 if object.action != Some(ObjectAction::Unchanged) {
                     let was = match (object.action, object.was) {
-                        (None, _) => FoundObject::Unknown,
-                        (Some(_), None) => FoundObject::Nothing,
-                        (Some(_), Some(was)) => FoundObject::Object(was),
+                        (None, _) => ClaimedState::Unknown,
+                        (Some(_), None) => ClaimedState::Nothing,
+                        (Some(_), Some(was)) => ClaimedState::Object(was),
                     };
                     found.entry(object.path).or_insert(was);
                 }
@@ -308,7 +306,7 @@ impl TrialClaims {
         let lost = overtaken_patches(&ground.root, &marker(&ground.root)?.unwrap_or_default())?;
         let of_trial = lost.patches.iter().filter(|one| record.patches.contains(&one.patch));
         for path in of_trial.flat_map(OvertakenPatch::lost_paths) {
-            found.entry(path).or_insert(FoundObject::Unknown);
+            found.entry(path).or_insert(ClaimedState::Unknown);
         }
         Ok(Self(found))
     }
@@ -325,8 +323,8 @@ impl TrialClaims {
             let Some(owner) = index.owners(&place, &resolver)?.into_iter().next() else { continue };
             let now = ground.root.live_at(&place)?.as_ref().map(RecordedState::of);
             let is_as_found = match (was, &now) {
-                (FoundObject::Nothing, None) => true,
-                (FoundObject::Object(was), Some(now)) => {
+                (ClaimedState::Nothing, None) => true,
+                (ClaimedState::Object(was), Some(now)) => {
                     let differ = StateDifferences::between(was, now);
                     !differ.is_of_content() && differ.mode == 0
                 }

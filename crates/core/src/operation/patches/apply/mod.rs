@@ -10,16 +10,11 @@
 mod operands;
 mod plan;
 pub(in crate::operation) mod plan_file;
-mod request;
-mod signatures;
-mod with_scripts;
-
-pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
-pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchOperands, SetMembership};
-pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::operation::adopt::unregistered_native;
@@ -27,46 +22,212 @@ use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::{ManySources, OneSource, new_bytes};
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::{Failure, is_of_source};
-use crate::operation::foreseen_root::plan_on_foreseen_root;
-use crate::operation::libraries::{LibraryKeeper, recorded_as_loaded};
+use crate::operation::libraries::{LibraryKeeper, LibraryRequest, recorded_as_loaded};
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
-use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
-use crate::operation::patches::preparation::{perform_preparation, prepare};
-use crate::operation::plan_file::save_plan;
-use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
+use crate::operation::patches::preparation::{
+    PreparationReport, PreparationRequest, perform_preparation, prepare,
+};
+use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::patches::scripts::response::ApplyResponse;
+use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
+use crate::operation::plan_file::PlanFileRequest;
+use crate::operation::queries::reasons::{PatchAtHand, PatchReasons, patch_reasons};
+use crate::operation::root_and_policy::plan_on_foreseen_root;
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
+use crate::operation::running::{InUse, UsingProcess, in_use, in_use_of_each};
 use crate::operation::session::{
     Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
     shown_to_anybody, without_lock,
 };
-use crate::operation::trial::begin::{begin_change_beside, must_be_off_trial};
-use crate::operation::trial::request::TrialChange;
+use crate::operation::trial::{
+    TrialChange, TrialOutcome, TrialRequest, begin_change_beside, must_be_off_trial,
+};
 use operands::OrderedPatches;
-use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
+use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::{
+    Cause, ExchangeReport, ExchangeRequest, Phase, Receipt, Recovered, RootCondition, TransactionError,
+};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::must_be_whole;
 use patchadm_inputs::format::plan_file::PlanFile;
-use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_inputs::sign::DemandWord;
-use patchadm_planning::plan::edits::EditChoice;
+use patchadm_planning::analyze::AnalysisRequest;
+use patchadm_planning::plan::edits::{EditChoice, EditableFiles};
+use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
+use patchadm_planning::plan::package::install::OfPatch;
 use patchadm_planning::plan::patch::combine::{Single, combine_plans};
-use patchadm_planning::plan::patch::engine::{Engine, ScriptChoice};
+use patchadm_planning::plan::patch::engine::{Bookkeeping, Engine, PlannedScript, ScriptChoice};
+use patchadm_planning::plan::patch::patch_plan::{MovedObject, PackagePlan, PatchListChange, PatchPlan};
 use patchadm_planning::plan::patch::projected_root::MadeObjects;
 use patchadm_planning::plan::patch::validate::ApplyOptions;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Plan};
-use patchadm_planning::resolve::{Resolution, SetOutcome};
-use patchadm_rootfs::{Digest, Root};
-use patchadm_svr4::package::ObjectPath;
-use patchadm_svr4::patch::{PatchId, PatchList};
+use patchadm_planning::resolve::{Resolution, SetOutcome, SetRequest};
+use patchadm_rootfs::{Digest, Dir, Root};
+use patchadm_svr4::format::response::UnwritableValue;
+use patchadm_svr4::package::{ObjectPath, Params};
+use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
 use plan::{
-    ApplyBatch, ApplyInput, PlannedOperand, PlannedPatch, Position, as_one_run, gather, must_be_usable, plan,
-    refuse_all, settle_libraries,
+    ApplyBatch, ApplyInput, PlannedApplication, PlannedOperand, Position, as_one_run, gather, must_be_usable,
+    plan, refuse_all, settle_libraries,
 };
-use plan_file::made_plan;
-use with_scripts::apply_with_scripts;
+use plan_file::settle_plan_file;
+
+pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
+pub use operands::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
+
+/// Missing options fall back to the policy.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyRequest {
+    /// Paths or addresses; not used with a depot.
+    pub patches: Vec<PathBuf>,
+    /// `None` if the patches are named by their paths.
+    pub depot: Option<DepotOperands>,
+    /// For a set; its patches and depot are not used.
+    pub choices: SetRequest,
+    pub no_undo: bool,
+    /// Host directory for undo data.
+    pub undo_dir: Option<PathBuf>,
+    /// Compression of undo data.
+    pub undo_format: Option<UndoFormat>,
+    pub edited: Option<Edited>,
+    /// For files of type `e` if edited files stop a patch.
+    pub editable: EditableFiles,
+    pub overridden: Vec<ObjectPath>,
+    pub preserved: Vec<ObjectPath>,
+    /// Apply applied patches again (`-u`).
+    pub unconditional: bool,
+    pub signature: SignatureRequest,
+    pub dry_run: bool,
+    /// Report texts of changed files.
+    pub texts: bool,
+    /// For the history.
+    pub note: Option<String>,
+    /// Their changes should become visible at once.
+    pub exchanges: Vec<ExchangeRequest>,
+    /// Prompting is allowed.
+    pub conversation: bool,
+    pub scripts: PatchScriptRequest,
+    pub shlibs: LibraryRequest,
+    pub plan_file: PlanFileRequest,
+    pub preparation: PreparationRequest,
+    /// The trial, and the check after the patches.
+    pub trial: TrialRequest,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DepotOperands {
+    /// As named; `None` for the policy's.
+    pub depot: Option<OsString>,
+    pub patches: PatchOperands,
+}
+
+#[derive(Clone, Debug)]
+pub enum PatchOperands {
+    /// Ids, or files that list ids; empty for everything current.
+    Words(Vec<OsString>),
+    /// Patches that an analysis of the root lists as missing, possibly none.
+    Missing(Box<AnalysisRequest>),
+}
+
+impl Default for PatchOperands {
+    fn default() -> Self {
+        Self::Words(Vec::new())
+    }
+}
+
+#[derive(Debug)]
+pub struct ApplyOutcome {
+    /// Or the name of the operand.
+    pub id: String,
+    /// `None` if refused.
+    pub plan: Option<Plan>,
+    /// Changes by a refused patch (dry run only), if computable.
+    pub refused_plan: Option<Plan>,
+    /// Requirements and packages of a refused patch (dry run only).
+    pub reasons: Option<Box<PatchReasons>>,
+    pub scripts: Vec<PlannedScript>,
+    /// Edited objects that it replaces or deletes.
+    pub replaced_edits: Vec<ObjectPath>,
+    /// Recorded objects that were missing and are recreated.
+    pub missing: Vec<ObjectPath>,
+    /// Objects whose undo data moves to a patch that stays (backout only).
+    pub moved: Vec<MovedObject>,
+    /// Includes those of a refused patch.
+    pub lists: Vec<PatchListChange>,
+    /// Dry run only.
+    pub delivered: BTreeMap<ObjectPath, Digest>,
+    /// Dry run only, on request.
+    pub texts: ChangedTexts,
+    /// `None` if signatures are not checked, or the patch is unreadable.
+    pub signature: Option<SignatureRecord>,
+    /// Requested by patchinfo or README.
+    pub reboot: Option<&'static str>,
+    /// Programs that use replaced files, and need a restart.
+    pub in_use: Vec<UsingProcess>,
+    /// `None` if not examined.
+    pub libraries: Option<LibraryReport>,
+    /// Old libraries kept because running programs still use them.
+    pub kept: Vec<KeptLibrary>,
+    /// `None` for a patch that was named by its path.
+    pub set: Option<SetMembership>,
+    /// A dry run succeeds without a receipt.
+    pub result: Result<Option<Receipt>, Failure>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetMembership {
+    pub is_named: bool,
+    /// The patches that require it.
+    pub because: Vec<String>,
+    pub depot: Option<String>,
+}
+
+/// In order of application.
+#[derive(Debug, Default)]
+pub struct ApplyReport {
+    pub recovered: Recovered,
+    pub preparation: PreparationReport,
+    pub patches: Vec<ApplyOutcome>,
+    /// Per directory, actual or projected.
+    pub exchanges: Vec<ExchangeReport>,
+    pub after: AfterRun,
+    pub trial: Option<TrialOutcome>,
+    /// Dry run only, on request.
+    pub plan_file: Option<Box<PlanFile>>,
+    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to somebody else.
+    pub refused: Option<Failure>,
+}
+
+impl ApplyOutcome {
+    pub(super) fn refused(id: String, reboot: Option<&'static str>, failure: Failure) -> Self {
+        Self {
+            id,
+            plan: None,
+            refused_plan: None,
+            reasons: None,
+            scripts: Vec::new(),
+            replaced_edits: Vec::new(),
+            missing: Vec::new(),
+            moved: Vec::new(),
+            lists: Vec::new(),
+            delivered: BTreeMap::new(),
+            texts: ChangedTexts::new(),
+            signature: None,
+            reboot,
+            in_use: Vec::new(),
+            libraries: None,
+            kept: Vec::new(),
+            set: None,
+            result: Err(failure),
+        }
+    }
+}
 
 /// With the resolver's answer, if it was asked under the lock.
 #[derive(Default)]
@@ -195,7 +356,7 @@ fn apply_to(
         let ordered = opened.ordered(ground)?;
         let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
         let is_together = ordered.is_together || trial.is_some();
-        let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, Execution::Foresee)?;
+        let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, Execution::Foresee)?;
         settle_plan_file(ground, request, (opened, &ordered), &run_all(&mut planner))?;
     }
     let prepared = prepare(target.ground(), target.execution(), &request.preparation, &packages, caller)?;
@@ -213,7 +374,7 @@ fn apply_to(
     let (ground, execution) = (prepared.after.as_ref().unwrap_or(target.ground()), target.execution());
     let is_rehearsal = matches!(execution, Execution::Foresee);
     let input = ApplyInput::of(ground, request, &ordered.void, caller, is_rehearsal)?;
-    let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, execution)?;
+    let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, execution)?;
     let mut patches = run_all(&mut planner);
     // If no patch was applied, the preparation is still to do.
     let ground = planner.input.ground;
@@ -274,25 +435,6 @@ fn name_unregistered(ground: &RootAndPolicy, opened: &OpenedPatches, patches: &m
     }
 }
 
-/// Refuses a plan that differs from the expected one; saves it on request. Returns it if the report needs it.
-fn settle_plan_file(
-    ground: &RootAndPolicy,
-    request: &ApplyRequest,
-    (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
-    patches: &[ApplyOutcome],
-) -> Result<Option<Box<PlanFile>>, Failure> {
-    let use_of_file = &request.plan_file;
-    if !use_of_file.is_made() {
-        return Ok(None);
-    }
-    let plan = made_plan(ground, use_of_file, (opened, ordered), patches)?;
-    use_of_file.must_hold(&plan)?;
-    if let Some(path) = &use_of_file.save {
-        save_plan(path, &plan)?;
-    }
-    Ok(use_of_file.in_report.then(|| Box::new(plan)))
-}
-
 /// Changes by a patch, even if it may not be applied.
 #[derive(Debug)]
 pub struct DeliveredChanges {
@@ -319,7 +461,7 @@ pub fn delivered_changes(
         let mut input = ApplyInput::of(&ground, &request, &PatchList::new(), caller, true)?;
         input.options = without_rules(input.options);
         let (patch_plan, inventory) = plan(&input, &operand, BTreeMap::new())?;
-        let planned = PlannedPatch::alone(patch_plan, inventory, None);
+        let planned = PlannedApplication::alone(patch_plan, inventory, None);
         let one = PlannedOperand { operand: &operand, planned: Ok(planned) };
         let delivered = one.delivered_digests(caller.interrupt).unwrap_or_default();
         let patch_plan = one.planned?.patch_plan;
@@ -341,7 +483,7 @@ fn without_rules(options: ApplyOptions) -> ApplyOptions {
     ApplyOptions { ignores_rules: true, undo_dir: None, edits, scripts, ..options }
 }
 
-struct ApplyPlanner<'a> {
+struct ApplyBatches<'a> {
     input: ApplyInput<'a>,
     operands: &'a [&'a ApplyOperand],
     execution: Execution<'a>,
@@ -355,7 +497,7 @@ struct ApplyPlanner<'a> {
     texts: Option<TextReader<'a>>,
 }
 
-impl<'a> ApplyPlanner<'a> {
+impl<'a> ApplyBatches<'a> {
     fn of(
         input: ApplyInput<'a>,
         operands: &'a [&'a ApplyOperand],
@@ -526,7 +668,7 @@ impl<'a> ApplyPlanner<'a> {
     }
 }
 
-impl<'a> RunPlanner for ApplyPlanner<'a> {
+impl<'a> RunPlanner for ApplyBatches<'a> {
     type Batch = ApplyBatch<'a>;
     type Outcome = ApplyOutcome;
 
@@ -549,7 +691,7 @@ impl<'a> RunPlanner for ApplyPlanner<'a> {
             let planned = plan(&self.input, operand, BTreeMap::new()).and_then(|(patch_plan, inventory)| {
                 let of = (&patch_plan.plan, &inventory);
                 let libraries = settle_libraries(&mut keeper, operand, of, position)?;
-                Ok(PlannedPatch::alone(patch_plan, inventory, libraries))
+                Ok(PlannedApplication::alone(patch_plan, inventory, libraries))
             });
             patches.push(PlannedOperand { operand, planned });
         }
@@ -589,9 +731,9 @@ fn perform_batch(
 ) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
     let patches: Vec<PlannedOperand<'_>> = patches
         .into_iter()
-        .map(|one| PlannedOperand { planned: one.planned.map(PlannedPatch::finished), ..one })
+        .map(|one| PlannedOperand { planned: one.planned.map(PlannedApplication::finished), ..one })
         .collect();
-    let planned: Vec<(&ApplyOperand, &PlannedPatch)> =
+    let planned: Vec<(&ApplyOperand, &PlannedApplication)> =
         patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
     let plans: Vec<&Plan> = planned.iter().map(|(_, planned)| &planned.patch_plan.plan).collect();
     // After the switch, the old files have no paths.
@@ -633,7 +775,7 @@ fn perform_batch(
 fn perform(
     session: &Session<'_>,
     plan: &Plan,
-    planned: &[(&ApplyOperand, &PlannedPatch)],
+    planned: &[(&ApplyOperand, &PlannedApplication)],
 ) -> Result<Receipt, Failure> {
     let records = planned.iter().map(|(_, planned)| {
         let plan = &planned.patch_plan.plan;
@@ -645,7 +787,7 @@ fn perform(
     session.perform_run(plan, &mut ManySources(sources.collect()), RunOptions::of(records.collect()))
 }
 
-fn combined(prepared: &[Plan], planned: &[(&ApplyOperand, &PlannedPatch)]) -> Option<Plan> {
+fn combined(prepared: &[Plan], planned: &[(&ApplyOperand, &PlannedApplication)]) -> Option<Plan> {
     let nothing = MadeObjects::new();
     let mut packages = 0;
     let mut singles: Vec<Single<'_>> =
@@ -703,4 +845,134 @@ fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt
         }
     }
     receipts
+}
+
+/// A run of its own, from prepatch to postpatch.
+fn apply_with_scripts(
+    session: &Session<'_>,
+    input: &ApplyInput<'_>,
+    one: PlannedOperand<'_>,
+) -> ApplyOutcome {
+    let operand = one.operand;
+    let (mut patch_plan, inventory) = match one.planned.map(PlannedApplication::finished) {
+        Ok(planned) => (planned.patch_plan, planned.inventory),
+        Err(failure) => return operand.refused(failure),
+    };
+    // After the switch, the old files have no paths.
+    let in_use = in_use(&session.ground.root, &patch_plan.plan);
+    let is_saved = !patch_plan.no_undo && !patch_plan.again;
+    let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
+    let installing = PatchInstall::new(&input.request.scripts, input.options.scripts.clone(), patch);
+    let application = ScriptedApplication { session, input, operand };
+    let new = application.new_archives(&patch_plan);
+    let done = application.perform(&installing, &mut patch_plan, &mut inventory.unwrap_or_default());
+    if let Err(failure) = &done
+        && matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+    {
+        for place in &new {
+            remove_archive(place);
+        }
+    }
+    operand.performed(patch_plan, in_use, done)
+}
+
+struct ScriptedApplication<'a> {
+    session: &'a Session<'a>,
+    input: &'a ApplyInput<'a>,
+    operand: &'a ApplyOperand,
+}
+
+/// Removes an archive that scripts made outside the root, and its directories if empty. Errors are ignored: the archive
+/// is only in the way.
+fn remove_archive(place: &Path) {
+    let Ok(dir) = Dir::of_host(place) else { return };
+    for name in ["undo", "undo.Z", "undo.gz"] {
+        let _ = dir.remove(name.as_bytes());
+    }
+    for directory in [Some(place), place.parent()].into_iter().flatten() {
+        let (Some(above), Some(name)) = (directory.parent(), directory.file_name()) else { return };
+        let _ = Dir::of_host(above).and_then(|above| above.remove_dir(name.as_bytes()));
+    }
+}
+
+impl ScriptedApplication<'_> {
+    fn perform(
+        &self,
+        installing: &PatchInstall,
+        patch_plan: &mut PatchPlan,
+        inventory: &mut Inventory,
+    ) -> Result<Receipt, Failure> {
+        let (session, device) = (self.session, &self.operand.device);
+        device.source.verify(&device.image)?;
+        let packages = patch_plan.parts.iter().map(|part| device.delivered(part.index));
+        let packages = packages.collect::<Result<Vec<_>, _>>()?;
+        let add = installing.input(session);
+        let mut scripts =
+            PatchScripts::open(session, add, ScriptDirection::Apply, patch_plan, &packages, None)?;
+        if scripts.before()? {
+            (*patch_plan, *inventory) = self.planned(BTreeMap::new())?;
+        }
+        let build = scripts.build_directory()?;
+        let mut ready = scripts.ready(&patch_plan.parts, &packages, |part, delivered| {
+            self.response(patch_plan, part, &delivered.image.params, inventory, &build)
+        })?;
+        let by_program = ready.iter().filter(|one| one.part.chosen.bookkeeping == Bookkeeping::Program);
+        let answers: BTreeMap<usize, Params> =
+            by_program.map(|one| (one.part.index, one.answers.params.clone())).collect();
+        if answers.values().any(|params| params.iter().next().is_some()) {
+            (*patch_plan, *inventory) = self.planned(answers)?;
+            for (package, part) in ready.iter_mut().zip(&patch_plan.parts) {
+                package.part = part.clone();
+            }
+        }
+        let log = log::of_patch(&patch_plan.plan);
+        scripts.perform(patch_plan, &ready, inventory, &mut device.content(), log)
+    }
+
+    fn planned(&self, answers: BTreeMap<usize, Params>) -> Result<(PatchPlan, Inventory), Failure> {
+        let (mut patch_plan, inventory) = plan(self.input, self.operand, answers)?;
+        let of = (&patch_plan.plan, &inventory);
+        let libraries = settle_libraries(&mut self.input.keeper(), self.operand, of, Position::Alone)?;
+        if let Some(libraries) = libraries {
+            libraries.apply(&mut patch_plan);
+        }
+        Ok((patch_plan, inventory))
+    }
+
+    /// Skips places where something exists.
+    fn new_archives(&self, patch_plan: &PatchPlan) -> Vec<PathBuf> {
+        let Some(directory) = &self.input.options.undo_dir else { return Vec::new() };
+        let id = patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default();
+        let by_scripts = |part: &&PackagePlan| part.chosen.bookkeeping == Bookkeeping::Scripts;
+        let places = patch_plan.parts.iter().filter(by_scripts);
+        let places = places.map(|part| directory.join(id).join(part.package.as_str()));
+        places.filter(|place| place.symlink_metadata().is_err()).collect()
+    }
+
+    fn response(
+        &self,
+        patch_plan: &PatchPlan,
+        part: &PackagePlan,
+        delivered: &Params,
+        inventory: &Inventory,
+        build: &Path,
+    ) -> Result<Vec<u8>, UnwritableValue> {
+        let separator = &self.input.ground.policy.separator;
+        let obsoletes = PatchMacros::from_params(delivered, separator).ok().flatten();
+        let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
+        let none = Params::new();
+        let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);
+        let applying = ApplyResponse {
+            patch: patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default(),
+            obsoletes: &obsoletes,
+            unconditional: self.input.options.unconditional,
+            // The present state is no longer that before the patch.
+            no_undo: patch_plan.no_undo || patch_plan.again,
+            undo_dir: self.input.options.undo_dir.as_deref(),
+            build_dir: build,
+            delivered,
+            installed,
+        };
+        applying.text()
+    }
 }

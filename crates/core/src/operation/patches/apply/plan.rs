@@ -6,17 +6,16 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::ApplyRequest;
 use super::operands::ApplyOperand;
-use super::request::ApplyRequest;
-use crate::operation::device::OpenDevice;
+use crate::operation::device::{OpenDevice, mark_identical};
 use crate::operation::failure::Failure;
-use crate::operation::foreseen_root::ForeseenRoot;
-use crate::operation::identical::mark_identical;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries};
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::scripts::{must_be_executable, must_be_safe};
 use crate::operation::patches::undo_directory;
 use crate::operation::patches::undo_directory::is_stage;
+use crate::operation::root_and_policy::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
@@ -43,10 +42,10 @@ pub(super) struct ApplyBatch<'o> {
 
 pub(super) struct PlannedOperand<'o> {
     pub(super) operand: &'o ApplyOperand,
-    pub(super) planned: Result<PlannedPatch, Failure>,
+    pub(super) planned: Result<PlannedApplication, Failure>,
 }
 
-pub(super) struct PlannedPatch {
+pub(super) struct PlannedApplication {
     pub(super) patch_plan: PatchPlan,
     pub(super) made: MadeObjects,
     /// Not part of the plan yet: the next patch is planned as if nothing were kept.
@@ -54,7 +53,7 @@ pub(super) struct PlannedPatch {
     pub(super) inventory: Option<Inventory>,
 }
 
-impl PlannedPatch {
+impl PlannedApplication {
     pub(super) fn alone(
         patch_plan: PatchPlan,
         inventory: Inventory,
@@ -271,7 +270,7 @@ pub(super) fn gather<'o>(
                     patch_plan.forget_parameters();
                     written.forget_before(&mut gathered, &patch_plan.plan);
                 }
-                Ok(PlannedPatch { patch_plan, made, libraries, inventory: None })
+                Ok(PlannedApplication { patch_plan, made, libraries, inventory: None })
             }
             Err(failure) => Err(failure),
         };

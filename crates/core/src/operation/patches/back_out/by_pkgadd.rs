@@ -4,13 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::input::BackOutInput;
-use super::planning::{later_patches, rules};
-use super::request::BackOutRequest;
+use super::BackOutRequest;
+use super::planning::{BackOutInput, later_patches, rules};
 use super::undo::{StayingUndo, UndoReading, VerifiedUndo, as_later, sources, wait_for};
 use crate::operation::failure::Failure;
 use crate::operation::packages::scripted::add_objects;
-use crate::operation::patches::scripts::restoration::Restoration;
+use crate::operation::patches::scripts::run::Restoration;
 use crate::operation::scripts::run::RunHalt;
 use crate::operation::session::Session;
 use patchadm_changeset::transaction::{ProtectedPaths, ScriptedRun};

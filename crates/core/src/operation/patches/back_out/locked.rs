@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::hooks::hook_directory;
-use super::input::{BackOutInput, KnownRecords};
-use super::planning::{PlannedBackout, PlannedPatch, plan, plan_together};
-use super::request::{BackOutOutcome, BackOutRequest};
+use super::planning::{
+    BackOutInput, BackoutWithLibraries, KnownRecords, PlannedBackout, hook_directory, plan, plan_together,
+};
 use super::selection::{dependents_first, selected};
 use super::undo::{StayingUndo, VerifiedUndo, sources};
+use super::{BackOutOutcome, BackOutRequest};
 use crate::operation::changed_texts::{TextReader, texts_of_plan};
 use crate::operation::content::new_bytes;
 use crate::operation::failure::Failure;
@@ -160,7 +160,7 @@ impl<'a> EachBackout<'a> {
         ids.get(place).ok_or_else(|| Failure::NotTried(String::new()))
     }
 
-    fn plan_one(&mut self, place: usize) -> Result<PlannedPatch, Failure> {
+    fn plan_one(&mut self, place: usize) -> Result<BackoutWithLibraries, Failure> {
         let planned = plan(&self.input, self.id(place)?)?;
         let settled = if self.is_performed() {
             planned.settle(&mut self.input.keeper(), true)?
@@ -171,7 +171,7 @@ impl<'a> EachBackout<'a> {
     }
 
     /// Adds the plan to the projected root.
-    fn foreseen(&mut self, id: &PatchId, (planned, settled): PlannedPatch) -> BackOutOutcome {
+    fn foreseen(&mut self, id: &PatchId, (planned, settled): BackoutWithLibraries) -> BackOutOutcome {
         let texts = self.texts.as_mut().map(|texts| planned.texts(texts)).unwrap_or_default();
         let PlannedBackout { mut patch_plan, promotion_hooks, .. } = planned;
         patch_plan.plan.notes.extend(promotion_hooks.notes());
@@ -197,14 +197,14 @@ impl<'a> EachBackout<'a> {
 }
 
 impl RunPlanner for EachBackout<'_> {
-    type Batch = Result<PlannedPatch, Failure>;
+    type Batch = Result<BackoutWithLibraries, Failure>;
     type Outcome = BackOutOutcome;
 
     fn count(&self) -> usize {
         self.ids.len()
     }
 
-    fn plan(&mut self, taken: usize) -> Result<PlannedPatch, Failure> {
+    fn plan(&mut self, taken: usize) -> Result<BackoutWithLibraries, Failure> {
         if self.is_performed() && taken > 0 {
             // The root has changed.
             self.input = self.input.afresh();
@@ -456,7 +456,7 @@ fn perform_one(
     input: &BackOutInput<'_>,
     request: &PatchScriptRequest,
     id: &PatchId,
-    (planned, settled): PlannedPatch,
+    (planned, settled): BackoutWithLibraries,
 ) -> BackOutOutcome {
     let planned = planned.with(settled);
     if planned.patch_plan.has_scripts() {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::request::BackOutRequest;
+use super::BackOutRequest;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::{latest_run_first, run_of};
-use crate::operation::patches::order_on_root::OrderOnRoot;
-use crate::operation::patches::undone_run::named_run;
-use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
+use crate::operation::patches::undo::named_run;
+use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::RootAndPolicy;
+use crate::operation::stages::records::{PromotionRecordFault, read_promotion};
 use chrono::DateTime;
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::history::readable_history;

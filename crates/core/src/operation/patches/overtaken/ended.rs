@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Facts, fixed_in};
+use super::facts::{RegistrationFacts, fixed_in};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
@@ -102,7 +102,7 @@ pub(super) struct EndingPatches<'a> {
     pub(super) changes: &'a BTreeMap<PkgInst, NativeChange>,
     pub(super) known: &'a OvertakenPatches,
     /// `None` if all objects count as gone.
-    pub(super) facts: Option<&'a Facts>,
+    pub(super) facts: Option<&'a RegistrationFacts>,
     /// Returns the native package that replaced a removed one.
     pub(super) successor: &'a dyn Fn(&PatchId, &PkgInst, &NativeOrigin) -> Option<NativeOwner>,
 }
@@ -136,7 +136,7 @@ impl EndingPatches<'_> {
 
     /// Returns standing patches that lost their fix at some paths. A superseded patch is reported when the later one is
     /// backed out.
-    pub(super) fn all_partly_lost(&self, facts: &Facts) -> Vec<OvertakenPatch> {
+    pub(super) fn all_partly_lost(&self, facts: &RegistrationFacts) -> Vec<OvertakenPatch> {
         let standing = facts.applied.iter().filter(|patch| {
             patch.packages.iter().any(|package| self.changes.contains_key(package))
                 && facts.standings.standing.contains(&patch.id)
@@ -281,7 +281,7 @@ impl EndingPatches<'_> {
 /// Plans to stop keeping objects that are gone or the native manager's. `None` if nothing changes.
 pub(super) fn end_keeping(
     ground: &RootAndPolicy,
-    (plan, facts): (&mut Plan, &Facts),
+    (plan, facts): (&mut Plan, &RegistrationFacts),
     now: &Now,
 ) -> Result<Option<KeptLibraries>, Failure> {
     let kept = ground.kept_libraries(&facts.inventory.hidden)?;

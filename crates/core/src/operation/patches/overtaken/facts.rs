@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch};
-use crate::operation::adopt::differing::has_sum;
+use super::{EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, StandingPatch};
+use crate::operation::adopt::has_sum;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
-use crate::operation::patches::back_out::input::BackOutInput;
+use crate::operation::patches::back_out::planning::BackOutInput;
 use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo, sources, wait_for};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{ManifestHeader, ObjectRecord, UndoManifest, decode, encode};
@@ -21,9 +21,9 @@ use patchadm_inputs::native::{
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo};
-use patchadm_planning::plan::patch::overtaken::{NativeListed, NativeSeen, PathStanding, Standings};
 use patchadm_planning::plan::patch::overtaken::{
-    OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits, trimmed_image,
+    NativeListed, NativeSeen, OtherPatches, PathStanding, SavedEdit, Standings, Trimmed, TrimmedPatch,
+    saved_edits, trimmed_image,
 };
 use patchadm_planning::plan::patch::registration_refresh::{HeldPath, RefreshedPackage};
 use patchadm_planning::plan::refusal::{Command, Reason};
@@ -32,7 +32,7 @@ use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded, UnmetRequirement};
 
-pub(super) struct Facts {
+pub(super) struct RegistrationFacts {
     pub(super) packages: BTreeMap<PkgInst, Installed>,
     pub(super) applied: AppliedPatches,
     pub(super) list: OvertakenPatches,
@@ -53,7 +53,7 @@ pub(super) struct TrimmedPatches<'f> {
     pub(super) notes: Vec<String>,
 }
 
-impl Facts {
+impl RegistrationFacts {
     pub(super) fn new_version(&self, manager: NativeManager, name: &str) -> Option<String> {
         let of_name = |change: &&NativeChange| {
             let origin = change.origin();
@@ -186,8 +186,8 @@ impl Facts {
         (ended, unmet): (Vec<OvertakenPatch>, &[UnmetRequirement]),
         trimmed: &BTreeMap<OfPackage, Trimmed>,
         packages: &BTreeMap<PkgInst, RefreshedPackage>,
-    ) -> RefreshReport {
-        let mut report = RefreshReport::default();
+    ) -> RegistrationRefreshReport {
+        let mut report = RegistrationRefreshReport::default();
         for (package, refreshed) in packages {
             let objects = refreshed.software.as_ref().map_or(0, |software| {
                 let there = |path: &&ObjectPath| self.inventory.live.contains_key(*path);
@@ -203,7 +203,7 @@ impl Facts {
                 report.notes.push(format!("{} ended with {by}", going.id));
                 continue;
             }
-            report.ended.push(EndedPatch { patch, packages: going.packages.clone(), required_by });
+            report.ended.push(EndedRegistration { patch, packages: going.packages.clone(), required_by });
         }
         let concerned: BTreeSet<&PatchId> = trimmed.keys().map(|(_, id)| id).collect();
         for id in concerned.into_iter().filter(|id| self.standings.standing.contains(*id)) {
@@ -289,10 +289,10 @@ impl Facts {
         patch: OvertakenPatch,
         separator: &str,
         unmet: &[UnmetRequirement],
-    ) -> EndedPatch {
+    ) -> EndedRegistration {
         let id = PatchId::parse(&patch.patch, separator);
         let required_by = id.map(|id| self.users(&id, unmet)).unwrap_or_default();
-        EndedPatch { patch, packages: Vec::new(), required_by }
+        EndedRegistration { patch, packages: Vec::new(), required_by }
     }
 
     /// Returns edited objects, which stay when the patch ends.

@@ -16,7 +16,7 @@ use super::facts::{OfPackage, SavedPatches};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::back_out::BackOutRequest;
-use crate::operation::patches::back_out::input::BackOutInput;
+use crate::operation::patches::back_out::planning::BackOutInput;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, encode};
 use patchadm_inputs::database::marker;
@@ -87,7 +87,7 @@ pub fn foresee_upgrade(
             }
             continue;
         }
-        let paths: Vec<&PatchedPath> = patch
+        let paths: Vec<&PlacedLoss> = patch
             .packages
             .iter()
             .filter_map(|package| patched.get(&(package.clone(), patch.id.clone())))
@@ -110,7 +110,7 @@ pub fn foresee_upgrade(
     Ok(foreseen)
 }
 
-struct PatchedPath {
+struct PlacedLoss {
     place: ObjectPath,
     lost: LostPath,
 }
@@ -162,7 +162,7 @@ impl<'u> Comers<'u> {
         marker: &str,
         packages: &BTreeMap<PkgInst, Installed>,
         changes: &BTreeMap<PkgInst, NativeChange>,
-    ) -> Result<BTreeMap<OfPackage, Vec<PatchedPath>>, Failure> {
+    ) -> Result<BTreeMap<OfPackage, Vec<PlacedLoss>>, Failure> {
         let mut patches: Vec<OfPackage> = Vec::new();
         for (package, installed) in packages {
             let Some(name) = patched_name(installed) else { continue };
@@ -201,7 +201,7 @@ impl<'u> Comers<'u> {
     fn successor(
         &self,
         root: &Root,
-        paths: Option<&Vec<PatchedPath>>,
+        paths: Option<&Vec<PlacedLoss>>,
         origin: &NativeOrigin,
         upcoming: &[UpcomingChange],
     ) -> Option<NativeOwner> {
@@ -223,7 +223,7 @@ impl<'u> Comers<'u> {
         comes.map(|comer| comer.owner.clone()).or_else(there)
     }
 
-    fn taker(&self, paths: &[&PatchedPath]) -> Option<(NativeOwner, Vec<LostPath>)> {
+    fn taker(&self, paths: &[&PlacedLoss]) -> Option<(NativeOwner, Vec<LostPath>)> {
         let taken = self.all.iter().filter(|_| !paths.is_empty()).map(|comer| {
             let places = comer.places(self.root);
             let taken = paths.iter().filter(|path| places.contains(&path.place));
@@ -251,7 +251,7 @@ fn patched_name(installed: &Installed) -> Option<String> {
 }
 
 /// `None` for a directory, which packages share.
-fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<PatchedPath> {
+fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<PlacedLoss> {
     let path = record.object_path().filter(|_| record.has_path())?;
     let states = [&record.was, &record.became].into_iter().flatten();
     if states.into_iter().all(|state| state.kind == FileType::Directory) {
@@ -259,7 +259,7 @@ fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<Patche
     }
     let b3 = record.became.as_ref().and_then(RecordedState::digest).map(|digest| digest.to_string());
     let lost = LostPath { path: encode(path.as_bytes()), b3, by: None };
-    Some(PatchedPath { place: resolver.locate_object(&path).unwrap_or(path), lost })
+    Some(PlacedLoss { place: resolver.locate_object(&path).unwrap_or(path), lost })
 }
 
 /// `registered` are the origins of all adopted packages.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ended::{EndingPatches, lose_contained};
 use super::planner::{Refresher, unadopted_version};
-use super::request::{EndedPatch, RefreshRequest, StandingPatch};
+use super::{EndedRegistration, RegistrationRefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
@@ -24,7 +24,7 @@ use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 #[derive(Debug, Default)]
 pub struct NativeOverview {
     pub changes: BTreeMap<PkgInst, NativeChange>,
-    pub would_end: Vec<EndedPatch>,
+    pub would_end: Vec<EndedRegistration>,
     /// Stand, but a refresh would find them lost at some paths.
     pub would_lose: Vec<OvertakenPatch>,
     /// A part was, or would be, handed over.
@@ -118,7 +118,7 @@ impl NativeOverview {
         if self.changes.values().all(|change| !change.is_settled()) {
             return;
         }
-        let request = RefreshRequest { dry_run: true, ..RefreshRequest::default() };
+        let request = RegistrationRefreshRequest { dry_run: true, ..RegistrationRefreshRequest::default() };
         match (Refresher { ground, request: &request, now, time: "", interrupt: &never }).planned() {
             Ok(Some(planned)) => {
                 let is_partly = |one: &StandingPatch| !one.handed_over.is_empty() || !one.lost.is_empty();

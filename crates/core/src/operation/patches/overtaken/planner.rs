@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ended::{
     EndingPatches, accepted_beforehand, end_keeping, find_again, lose_contained, records_alone, written,
 };
-use super::facts::{ChangedPackage, Facts, OfPackage, SavedPatches, TrimmedPatches, TrimmedUndo};
-use super::request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration};
+use super::facts::{ChangedPackage, OfPackage, RegistrationFacts, SavedPatches, TrimmedPatches, TrimmedUndo};
+use super::{
+    EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, RegistrationRefreshRequest,
+};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle};
 use crate::operation::log;
 use crate::operation::overtaken_list::{EndedPatches, overtaken_patches};
 use crate::operation::patches::back_out::BackOutRequest;
-use crate::operation::patches::back_out::input::BackOutInput;
+use crate::operation::patches::back_out::planning::BackOutInput;
 use crate::operation::session::{Caller, RootAndPolicy, RunOptions, Session, patch_record};
 use patchadm_changeset::format::journal::PatchRecord;
 use patchadm_changeset::format::manifest::ObjectRecord;
@@ -25,8 +27,7 @@ use patchadm_inputs::native::{
 };
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
-use patchadm_planning::plan::patch::overtaken::Trimmed;
-use patchadm_planning::plan::patch::overtaken::{PatchOfPackage, Standings};
+use patchadm_planning::plan::patch::overtaken::{PatchOfPackage, Standings, Trimmed};
 use patchadm_planning::plan::patch::registration_refresh::{
     IntendedRefresh, RefreshInput, RefreshedPackage, RefreshedSoftware, refresh,
 };
@@ -41,10 +42,10 @@ use patchadm_svr4::places;
 /// `None` if nothing is stale.
 pub(in crate::operation) fn planned_refresh(
     ground: &RootAndPolicy,
-    request: &RefreshRequest,
+    request: &RegistrationRefreshRequest,
     caller: &Caller<'_>,
-) -> Result<Option<(RefreshReport, Option<Plan>)>, Failure> {
-    let request = RefreshRequest { dry_run: true, ..request.clone() };
+) -> Result<Option<(RegistrationRefreshReport, Option<Plan>)>, Failure> {
+    let request = RegistrationRefreshRequest { dry_run: true, ..request.clone() };
     let Caller { now, time, interrupt, .. } = caller;
     let refresher = Refresher { ground, request: &request, now, time, interrupt: *interrupt };
     Ok(refresher.planned()?.map(|planned| (planned.report, planned.plan)))
@@ -53,8 +54,8 @@ pub(in crate::operation) fn planned_refresh(
 /// `None` if nothing is stale. If one run for all packages fails and is rolled back, refreshes one by one.
 pub(in crate::operation) fn refresh_locked(
     session: &Session<'_>,
-    request: &RefreshRequest,
-) -> Result<Option<RefreshReport>, Failure> {
+    request: &RegistrationRefreshRequest,
+) -> Result<Option<RegistrationRefreshReport>, Failure> {
     let Caller { now, time, interrupt, .. } = session.caller;
     let refresher = Refresher { ground: &session.ground, request, now, time, interrupt: *interrupt };
     let Some(planned) = refresher.planned()? else { return Ok(None) };
@@ -63,9 +64,9 @@ pub(in crate::operation) fn refresh_locked(
         Err(failure) if packages.len() > 1 && failure.is_rolled_back() => failure,
         done => return done.map(Some),
     };
-    let mut whole = RefreshReport::default();
+    let mut whole = RegistrationRefreshReport::default();
     for package in packages {
-        let alone = RefreshRequest { packages: vec![package.clone()], ..request.clone() };
+        let alone = RegistrationRefreshRequest { packages: vec![package.clone()], ..request.clone() };
         let refresher = Refresher { request: &alone, ..refresher };
         match refresher.planned()?.map(|planned| perform(session, planned)).transpose() {
             Ok(report) => whole.add(report.unwrap_or_default()),
@@ -78,7 +79,7 @@ pub(in crate::operation) fn refresh_locked(
     if whole.packages.is_empty() { Err(together) } else { Ok(Some(whole)) }
 }
 
-fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<RefreshReport, Failure> {
+fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<RegistrationRefreshReport, Failure> {
     let mut report = planned.report;
     let Some(plan) = planned.plan else { return Ok(report) };
     let refreshed = report.packages.iter().map(RefreshedRegistration::record).collect();
@@ -89,17 +90,17 @@ fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<RefreshRepo
     Ok(report)
 }
 
-type NativeChanges = BTreeMap<PkgInst, NativeChange>;
+type ChangesByPackage = BTreeMap<PkgInst, NativeChange>;
 
 pub(super) struct PlannedRefresh {
     pub(super) plan: Option<Plan>,
     pub(super) undo: SavedPatches,
-    pub(super) report: RefreshReport,
+    pub(super) report: RegistrationRefreshReport,
 }
 
 pub(super) struct Refresher<'a> {
     pub(super) ground: &'a RootAndPolicy,
-    pub(super) request: &'a RefreshRequest,
+    pub(super) request: &'a RegistrationRefreshRequest,
     pub(super) now: &'a Now,
     pub(super) time: &'a str,
     /// Checked between packages, and while undo data and objects are read.
@@ -116,10 +117,10 @@ impl Refresher<'_> {
             Err(failure) if changes.len() > 1 && failure.signal().is_none() => failure,
             planned => return planned,
         };
-        let (mut fitting, mut left) = (NativeChanges::new(), left);
+        let (mut fitting, mut left) = (ChangesByPackage::new(), left);
         for (package, change) in changes {
-            let alone = NativeChanges::from([(package.clone(), change.clone())]);
-            match self.planned_for(&packages, alone, NativeChanges::new()) {
+            let alone = ChangesByPackage::from([(package.clone(), change.clone())]);
+            match self.planned_for(&packages, alone, ChangesByPackage::new()) {
                 Ok(_) => drop(fitting.insert(package, change)),
                 Err(failure) if failure.signal().is_some() => return Err(failure),
                 Err(failure) => drop(left.insert(package, not_taken_up(&change, &failure))),
@@ -135,8 +136,8 @@ impl Refresher<'_> {
     fn planned_for(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
-        changes: NativeChanges,
-        left: NativeChanges,
+        changes: ChangesByPackage,
+        left: ChangesByPackage,
     ) -> Result<Option<PlannedRefresh>, Failure> {
         let renewed = self.ground.renewed(packages);
         if changes.is_empty() && !renewed.is_empty() {
@@ -162,7 +163,7 @@ impl Refresher<'_> {
         let mut planned = accepting.unwrap_or_else(|| PlannedRefresh {
             plan: None,
             undo: SavedPatches { all: Vec::new() },
-            report: RefreshReport::default(),
+            report: RegistrationRefreshReport::default(),
         });
         let Some((first, _)) = renewed.first_key_value() else { return Ok(Some(planned)) };
         let mut records = Vec::new();
@@ -201,7 +202,10 @@ impl Refresher<'_> {
         packages: &BTreeMap<PkgInst, Installed>,
         left: BTreeMap<PkgInst, NativeChange>,
     ) -> Result<Option<PlannedRefresh>, Failure> {
-        let mut report = RefreshReport { left: left.into_iter().collect(), ..RefreshReport::default() };
+        let mut report = RegistrationRefreshReport {
+            left: left.into_iter().collect(),
+            ..RegistrationRefreshReport::default()
+        };
         let undo = SavedPatches { all: Vec::new() };
         let root = &self.ground.root;
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
@@ -209,8 +213,11 @@ impl Refresher<'_> {
         let mut list = known.clone();
         let version = |manager: NativeManager, name: &str| unadopted_version(root, packages, (manager, name));
         let lost_again = lose_contained(&mut list, version).into_iter();
-        let lost_again =
-            lost_again.map(|patch| EndedPatch { patch, packages: Vec::new(), required_by: Vec::new() });
+        let lost_again = lost_again.map(|patch| EndedRegistration {
+            patch,
+            packages: Vec::new(),
+            required_by: Vec::new(),
+        });
         report.lost_again = lost_again.collect();
         if self.request.accept.is_empty() && report.lost_again.is_empty() {
             let is_said = !report.left.is_empty();
@@ -270,7 +277,7 @@ impl Refresher<'_> {
     fn changes(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
-    ) -> Result<(NativeChanges, NativeChanges), Failure> {
+    ) -> Result<(ChangesByPackage, ChangesByPackage), Failure> {
         let mut changes = self.ground.native_changes(packages);
         changes.extend(self.ground.overruled(packages)?);
         let named = &self.request.packages;
@@ -285,7 +292,7 @@ impl Refresher<'_> {
         &self,
         packages: BTreeMap<PkgInst, Installed>,
         changes: BTreeMap<PkgInst, NativeChange>,
-    ) -> Result<Facts, Failure> {
+    ) -> Result<RegistrationFacts, Failure> {
         let (root, view) = (&self.ground.root, RecordView::live(&self.ground.root));
         let applied = self.ground.recorded(&packages)?;
         let mut changed = Vec::new();
@@ -335,7 +342,17 @@ impl Refresher<'_> {
             })
             .collect();
         let standings = Standings::of(&of_packages, &native, &inventory);
-        Ok(Facts { packages, applied, list, changes, changed, saved, inventory, native, standings })
+        Ok(RegistrationFacts {
+            packages,
+            applied,
+            list,
+            changes,
+            changed,
+            saved,
+            inventory,
+            native,
+            standings,
+        })
     }
 
     fn survey(
@@ -364,7 +381,7 @@ impl Refresher<'_> {
         Ok(inventory)
     }
 
-    fn plan(&self, mut facts: Facts) -> Result<PlannedRefresh, Failure> {
+    fn plan(&self, mut facts: RegistrationFacts) -> Result<PlannedRefresh, Failure> {
         let (before, mut known) = (facts.list.clone(), facts.list.clone());
         let root = &self.ground.root;
         let lost_again = lose_contained(&mut known, |manager, name| {
@@ -445,18 +462,18 @@ impl Refresher<'_> {
     /// of ended patches.
     fn unmet(
         &self,
-        facts: &Facts,
+        facts: &RegistrationFacts,
         ending: &[GoingPatch],
         before: &OvertakenPatches,
         after: &OvertakenPatches,
     ) -> Vec<UnmetRequirement> {
-        let found = |list: &OvertakenPatches, changes: &NativeChanges| {
+        let found = |list: &OvertakenPatches, changes: &ChangesByPackage| {
             let params = facts.packages.iter().map(|(package, installed)| (package, &installed.params));
             let separator = &self.ground.policy.separator;
             let ended = EndedPatches::of(&self.ground.root, list, params, separator, || changes.clone());
             ended.beside(facts.applied.clone())
         };
-        let (before, mut after) = (found(before, &NativeChanges::new()), found(after, &facts.changes));
+        let (before, mut after) = (found(before, &ChangesByPackage::new()), found(after, &facts.changes));
         for going in ending {
             after.record_backed_out(&going.id);
         }
@@ -465,7 +482,7 @@ impl Refresher<'_> {
 
     fn refreshed(
         &self,
-        facts: &Facts,
+        facts: &RegistrationFacts,
         trimmed: &BTreeMap<OfPackage, Trimmed>,
     ) -> Result<BTreeMap<PkgInst, RefreshedPackage>, Failure> {
         let root = &self.ground.root;
@@ -502,7 +519,7 @@ impl Refresher<'_> {
         Ok(packages)
     }
 
-    fn settle_libraries(&self, plan: &mut Plan, facts: &Facts) -> Result<(), Failure> {
+    fn settle_libraries(&self, plan: &mut Plan, facts: &RegistrationFacts) -> Result<(), Failure> {
         let kept = end_keeping(self.ground, (plan, facts), self.now)?;
         if plan.changes.is_empty() {
             return Ok(());
@@ -553,7 +570,7 @@ fn list_after(
     list: &OvertakenPatches,
     ended: &[OvertakenPatch],
     partly: &[OvertakenPatch],
-    facts: &Facts,
+    facts: &RegistrationFacts,
 ) -> OvertakenPatches {
     let new = || ended.iter().chain(partly);
     let is_again = |known: &OvertakenPatch| new().any(|one| one.patch == known.patch);

@@ -4,27 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::hooks::{HookDirectory, may_run};
-use super::restoration::Restoration;
-use super::safety::must_be_safe;
+use super::must_be_safe;
 use crate::operation::content::NoContent;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::packages::planning::PackagePlacement;
-use crate::operation::packages::planning::{AddInput, AddRequest};
-use crate::operation::packages::report::PackageObserver;
-use crate::operation::packages::report::{PlannedInstallation, described};
-use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
-use crate::operation::packages::scripted::{add_objects, safety_copies};
+use crate::operation::packages::planning::{AddInput, AddRequest, PackagePlacement};
+use crate::operation::packages::report::{PackageObserver, PlannedInstallation, described};
+use crate::operation::packages::scripted::{InstallSource, ScriptedPackage, add_objects, safety_copies};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::scripts::failure::{LastingResults, ScriptFailure};
 use crate::operation::scripts::interview::{ScriptAnswers, ScriptQuestions, interview};
 use crate::operation::scripts::package_directory::PackageDirectory;
-use crate::operation::scripts::run::check_staying;
-use crate::operation::scripts::run::{FailedRequests, PackageScripts};
-use crate::operation::scripts::run::{RunHalt, end_run, unanswered};
-use crate::operation::scripts::runner::ScriptContext;
-use crate::operation::scripts::runner::ScriptRunner;
+use crate::operation::scripts::run::{
+    FailedRequests, PackageScripts, RunHalt, check_staying, end_run, refresh, unanswered,
+};
+use crate::operation::scripts::runner::{ScriptContext, ScriptRunner};
 use crate::operation::scripts::safety::{check_classes, needs_absolute_tools};
 use crate::operation::scripts::{OutputStream, ScriptOutput};
 use crate::operation::session::Session;
@@ -44,13 +39,12 @@ use patchadm_planning::plan::patch::engine::{Bookkeeping, ScriptChoice};
 use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use patchadm_planning::plan::patch::snapshot;
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_planning::plan::script_schedule::ledger_paths;
-use patchadm_planning::plan::script_schedule::{ScriptSchedule, kept_packages};
+use patchadm_planning::plan::script_schedule::{ScriptSchedule, kept_packages, ledger_paths};
 use patchadm_planning::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
 use patchadm_planning::plan::{Plan, RecordChange, UndoArchive};
-use patchadm_rootfs::{Dir, never};
+use patchadm_rootfs::{Dir, LiveKind, never};
 use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, Params};
@@ -525,14 +519,14 @@ fn words(ending: LastingResults) -> Vec<String> {
     warned.into_iter().chain(reboot).collect()
 }
 
-struct RecordsAfter {
+struct ScriptedRecords {
     pub(super) records: Vec<RecordChange>,
     /// The program's own snapshot of the earlier state.
     pub(super) snapshot: Option<UndoArchive>,
     pub(super) notes: Vec<String>,
 }
 
-impl RecordsAfter {
+impl ScriptedRecords {
     pub(super) fn add_to(self, last: &mut Plan, notes: &mut Vec<String>) -> Result<(), Reason> {
         notes.extend(self.notes);
         last.records.extend(self.records);
@@ -583,7 +577,7 @@ impl PatchScripts<'_> {
         patch_plan: &PatchPlan,
         member: &PatchPackage<'_>,
         before: &Inventory,
-    ) -> Result<RecordsAfter, RunHalt> {
+    ) -> Result<ScriptedRecords, RunHalt> {
         let package = &member.part.package;
         let ground = &self.session.ground;
         let mut touched = Touched::default();
@@ -611,11 +605,11 @@ impl PatchScripts<'_> {
                 let planned = planned.filter(|_| !is_theirs);
                 let known = planned.zip(before.packages.get(package));
                 let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
-                Ok(RecordsAfter { records, snapshot, notes: notes.into_iter().collect() })
+                Ok(ScriptedRecords { records, snapshot, notes: notes.into_iter().collect() })
             }
             ScriptDirection::BackOut => {
                 let records = marks_after_backout(package, installed, &id, separator)?;
-                Ok(RecordsAfter { records, snapshot: None, notes: Vec::new() })
+                Ok(ScriptedRecords { records, snapshot: None, notes: Vec::new() })
             }
         }
     }
@@ -764,6 +758,70 @@ impl ScriptOutput for PatchOutput {
 }
 
 impl PackageObserver for PatchOutput {}
+
+/// Corrects a backout by scripts: restores the package to its state before the run, then performs the plan as without
+/// scripts. Other effects of scripts stay, as do files of classes with own scripts, and lines from installf(1M) for
+/// other paths.
+pub(crate) struct Restoration<'a> {
+    pub(crate) session: &'a Session<'a>,
+    pub(crate) patch_plan: &'a PatchPlan,
+    pub(crate) part: &'a PackagePlan,
+    /// Everything that the backout package may have changed.
+    pub(crate) concerned: BTreeSet<ObjectPath>,
+    /// Previous lines of `contents`.
+    pub(crate) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
+}
+
+impl Restoration<'_> {
+    /// Call this after the scripts.
+    pub(crate) fn carry_out(
+        &self,
+        run: &mut ScriptedRun<'_>,
+        content: &mut dyn ContentSource,
+    ) -> Result<(), RunHalt> {
+        let (patch_plan, part) = (self.patch_plan, self.part);
+        let theirs = part.by_own_scripts();
+        let others = patch_plan.plan.changes.iter().filter(|change| change.package != part.package);
+        let others: BTreeSet<&ObjectPath> = others.map(|change| &change.path).collect();
+        let mut plan = patch_plan.intended(part, &self.session.caller.now).plan;
+        let concerned = self.concerned.iter().chain(&part.deletes);
+        let changed = plan.changes.iter().map(|change| &change.path);
+        let objects =
+            concerned.chain(changed).filter(|path| !theirs.contains(*path) && !others.contains(path));
+        let objects: BTreeSet<ObjectPath> = objects.cloned().collect();
+        run.rewind(&objects, &[places::package(&part.package)])?;
+        plan.changes.retain(|change| !theirs.contains(&change.path));
+        self.lines_back(&mut plan, &objects, &theirs)?;
+        let lines = plan.contents.clone();
+        let plan = refresh(&self.session.ground, plan, |path| lines.get(path)?.as_deref().cloned())?;
+        Ok(run.switch(&plan, content)?)
+    }
+
+    /// Restores lines that scripts changed and the plan does not. Files made by scripts get their present size and sum.
+    fn lines_back(
+        &self,
+        plan: &mut Plan,
+        objects: &BTreeSet<ObjectPath>,
+        theirs: &BTreeSet<ObjectPath>,
+    ) -> Result<(), RunHalt> {
+        let paths = objects.union(theirs).cloned().collect();
+        let now = self.session.ground.survey(&Touched { paths, ..Touched::default() }, &never)?;
+        for path in objects.union(theirs) {
+            let before = self.lines.get(path);
+            if !plan.contents.contains_key(path) && now.lines.get(path) != before {
+                plan.contents.insert(path.clone(), before.cloned().map(Box::new));
+            }
+        }
+        for path in theirs {
+            let Some(Some(line)) = plan.contents.get_mut(path) else { continue };
+            if let Some(LiveKind::Regular { size, cksum, .. }) = now.live.get(path).map(|live| &live.kind) {
+                line.object.content.size = Some(*size);
+                line.object.content.cksum = Some(*cksum);
+            }
+        }
+        Ok(())
+    }
+}
 
 #[cfg(test)]
 mod tests {

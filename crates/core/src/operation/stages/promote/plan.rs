@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::report::{PackageReport, PromoteReport, PromoteRequest, path_reports};
 use super::rights::{ForeignObjects, WithheldObject, set_id_files};
+use super::{PackageReport, PromoteReport, PromoteRequest, path_reports};
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
@@ -16,10 +16,10 @@ use crate::operation::patches::apply::plan_file::{
 use crate::operation::plan_file::save_plan;
 use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
 use crate::operation::session::{Caller, RootAndPolicy};
+use crate::operation::stages::StageError;
 use crate::operation::stages::compared::{
     BaseInForce, ComparedTrees, SkippedPaths, in_force, kept_paths, own_promotions, refuse_mounts,
 };
-use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{
     LeftOwners, Stage, must_be_apart, must_not_be_met, named_tree, other_writer_of_records, own_directory,
     owners_of, put_cache,
@@ -40,8 +40,9 @@ use patchadm_changeset::transaction::{
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::{DatabaseError, RecordView, last_run, marker, places};
-use patchadm_inputs::format::plan_file::{MOST_STATES, PromotionStates, STATE_DIGITS};
-use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
+use patchadm_inputs::format::plan_file::{
+    MOST_STATES, PLANNED, PlanFile, PlannedPatch, PlannedScriptRun, PromotionStates, STATE_DIGITS,
+};
 use patchadm_inputs::inventory::{Inventory, KeptLibraries, Touched, has_names};
 use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_inputs::stage::{

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::mem;
 use std::ops::Bound;
 
-use crate::operation::stages::error::StageError;
+use crate::operation::stages::StageError;
 use crate::operation::stages::own_files::writer;
 use crate::operation::stages::tree::{Tree, TreeObject};
 use patchadm_inputs::stage::{ComparedAttributes, Scope};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy};
-use crate::operation::stages::error::StageError;
+use crate::operation::stages::StageError;
 use crate::operation::stages::own_files::Stage;
 use patchadm_inputs::database::{OpenRun, RecordView, installed, open_run};
 use patchadm_inputs::inventory::{Installed, is_kept_package};

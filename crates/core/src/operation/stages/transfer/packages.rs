@@ -23,7 +23,7 @@ pub enum PackageMove {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MovedPackage {
+pub struct MovedStagePackage {
     pub package: PkgInst,
     pub change: PackageMove,
     /// `None` if the stage's records follow the root.
@@ -44,7 +44,7 @@ pub enum StayReason {
 
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct MovedPackages {
-    pub(in crate::operation::stages) all: Vec<MovedPackage>,
+    pub(in crate::operation::stages) all: Vec<MovedStagePackage>,
     /// `None` for removed packages.
     pub(in crate::operation::stages) in_bases: BTreeMap<PkgInst, Option<String>>,
     /// No option resolves these conflicts.
@@ -58,7 +58,7 @@ struct PackageMoves {
     pub(in crate::operation::stages) conflicts: Vec<BroughtReason>,
 }
 
-impl MovedPackage {
+impl MovedStagePackage {
     pub fn is_brought(&self) -> bool {
         self.stays.is_none()
     }
@@ -209,7 +209,7 @@ impl RecordSource<'_> {
             if stays.is_none() {
                 packages.in_bases.insert(package.clone(), versions.get(&package).cloned());
             }
-            packages.all.extend(change.map(|change| MovedPackage { package, change, stays }));
+            packages.all.extend(change.map(|change| MovedStagePackage { package, change, stays }));
         }
         Ok(packages)
     }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::databases::{ContinuedList, PackageDatabase, only_live, only_staged};
 use super::undo_data::{
-    BroughtFailure, ComparedSides, PatchedPaths, StagedPatch, StagedUndo, found_by, ledger_of,
+    BroughtFailure, ComparedSides, SidePaths, StagedPatch, StagedUndo, found_by, ledger_of,
 };
 use crate::operation::failure::Failure;
 use crate::operation::record_damage::must_agree;
@@ -127,7 +127,7 @@ impl<'a> RecordSource<'a> {
 
     pub(in crate::operation::stages) fn lines(
         &self,
-        changed: &PatchedPaths,
+        changed: &SidePaths,
         patches: &mut BroughtPatches,
     ) -> Result<(), Failure> {
         let paths = changed.lines.keys().cloned().collect();
@@ -200,7 +200,7 @@ impl RecordSource<'_> {
             brought.new_packages.insert(package.clone(), new);
         }
         order.sort_by(|one, other| (one.0, one.1, one.2).cmp(&(other.0, other.1, other.2)));
-        let mut changed = PatchedPaths::default();
+        let mut changed = SidePaths::default();
         for (_, _, id, package, patch) in &order {
             changed.add(id, package, patch);
         }
@@ -243,7 +243,7 @@ impl RecordSource<'_> {
         }
         let list = ContinuedList { patches: ids.to_vec(), list: ids.to_vec() };
         let (of, patches) = self.package(package, &list)?;
-        let mut changed = PatchedPaths::default();
+        let mut changed = SidePaths::default();
         for (place, (id, patch)) in ids.iter().zip(&patches).enumerate() {
             order.push((patch.run, place, id.clone()));
             changed.add(id, package, patch);
@@ -268,14 +268,14 @@ impl RecordSource<'_> {
         is_as_live: &dyn Fn(&ObjectPath) -> bool,
     ) -> Result<BroughtPatches, Failure> {
         let mut brought = BroughtPatches::default();
-        let mut changed = PatchedPaths::default();
+        let mut changed = SidePaths::default();
         for (package, list) in only_live((self.databases.1, &self.databases.0), own) {
             let (of, patches) = match self.package(&package, &list) {
                 Ok(found) => found,
                 Err(BroughtFailure::Refused(_)) => continue,
                 Err(BroughtFailure::Failed(failure)) => return Err(failure),
             };
-            let mut paths = PatchedPaths::default();
+            let mut paths = SidePaths::default();
             for (id, patch) in list.patches.iter().zip(&patches) {
                 paths.add(id, &package, patch);
             }

@@ -136,7 +136,7 @@ impl<E: Into<Failure>> From<E> for BroughtFailure {
 
 /// In order of application.
 #[derive(Debug, Default)]
-pub(in crate::operation::stages) struct PatchedPaths {
+pub(in crate::operation::stages) struct SidePaths {
     objects: BTreeMap<ObjectPath, PatchedPath>,
     pub(in crate::operation::stages) lines: BTreeMap<ObjectPath, PkgInst>,
 }
@@ -157,7 +157,7 @@ pub(in crate::operation::stages) struct ComparedSides<'a> {
     pub(in crate::operation::stages) compared: ComparedAttributes,
 }
 
-impl PatchedPaths {
+impl SidePaths {
     pub(in crate::operation::stages) fn add(&mut self, id: &PatchId, package: &PkgInst, patch: &StagedPatch) {
         for record in &patch.manifest.objects {
             let Some(path) = record.object_path() else { continue };

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::operation::check::findings::{CheckError, UnmatchedOperands};
+use crate::operation::object_check::{ObjectCheckError, UnmatchedOperands};
 use crate::operation::queries::packages::parameter_file;
 use crate::operation::queries::recorded_path::recorded_lines;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
@@ -62,7 +62,7 @@ impl CheckScope {
         &self,
         view: &RecordView<'_>,
         workers: usize,
-    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), ObjectCheckError> {
         if let Some(found) = self.each(view, workers, None, || |line| line)? {
             return Ok(found);
         }
@@ -72,7 +72,7 @@ impl CheckScope {
         let missing: Vec<ObjectPath> =
             self.exact().filter(|path| !lines.contains_key(*path)).cloned().collect();
         for (path, aliases) in
-            missing.iter().zip(recorded_lines(view, &missing).map_err(CheckError::Operation)?)
+            missing.iter().zip(recorded_lines(view, &missing).map_err(ObjectCheckError::Operation)?)
         {
             if aliases.is_empty() {
                 unknown.paths.push(path.clone());
@@ -92,7 +92,7 @@ impl CheckScope {
         workers: usize,
         step: Option<&WorkStep>,
         worker: impl Fn() -> W + Sync,
-    ) -> Result<Option<(Vec<R>, UnmatchedOperands)>, CheckError> {
+    ) -> Result<Option<(Vec<R>, UnmatchedOperands)>, ObjectCheckError> {
         if !self.paths.is_empty() {
             return Ok(None);
         }
@@ -147,7 +147,7 @@ impl CheckScope {
         })
     }
 
-    fn wanted_packages(&self, view: &RecordView<'_>) -> Result<Vec<PackagePattern>, CheckError> {
+    fn wanted_packages(&self, view: &RecordView<'_>) -> Result<Vec<PackagePattern>, ObjectCheckError> {
         if self.categories.is_empty() {
             return Ok(self.packages.clone());
         }
@@ -158,7 +158,7 @@ impl CheckScope {
         let packages: Vec<PackagePattern> =
             fitting.map(|(name, _)| PackagePattern::One(name.to_string())).collect();
         if packages.is_empty() {
-            return Err(CheckError::NoCategory(self.categories.join(",")));
+            return Err(ObjectCheckError::NoCategory(self.categories.join(",")));
         }
         Ok(packages)
     }
@@ -236,8 +236,8 @@ pub(super) struct CheckMap {
 }
 
 impl CheckMap {
-    pub(super) fn read(files: &MapFiles) -> Result<Self, CheckError> {
-        let bad = |reason: String| CheckError::Map { path: files.pkgmap.display().to_string(), reason };
+    pub(super) fn read(files: &MapFiles) -> Result<Self, ObjectCheckError> {
+        let bad = |reason: String| ObjectCheckError::Map { path: files.pkgmap.display().to_string(), reason };
         let text = read(&files.pkgmap).map_err(|error| bad(error.to_string()))?;
         let pkgmap = Pkgmap::parse(&text).map_err(|error| bad(error.to_string()))?;
         let environment = match &files.environment {
@@ -252,7 +252,7 @@ impl CheckMap {
         &self,
         view: &RecordView<'_>,
         scope: &CheckScope,
-    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), ObjectCheckError> {
         let mut unknown = UnmatchedOperands::default();
         let mut params = self.environment.clone();
         let mut owners = Vec::new();
@@ -285,7 +285,7 @@ impl CheckMap {
         entry: &PkgmapEntry,
         base: &ObjectPath,
         params: &Params,
-    ) -> Result<ContentsLine, CheckError> {
+    ) -> Result<ContentsLine, ObjectCheckError> {
         let path = entry
             .path
             .resolve(base, |name| variables::value(params, name))
@@ -295,8 +295,8 @@ impl CheckMap {
         Ok(ContentsLine { path, volume: None, object: object.into_owned(), owners: Vec::new() })
     }
 
-    fn bad(&self, reason: &str) -> CheckError {
-        CheckError::Map { path: self.path.display().to_string(), reason: reason.to_owned() }
+    fn bad(&self, reason: &str) -> ObjectCheckError {
+        ObjectCheckError::Map { path: self.path.display().to_string(), reason: reason.to_owned() }
     }
 }
 

@@ -1,3 +1,16 @@
+//! `patchadm check`: what works for the caller on this root, and commands that help. Packages and patches: [`software`].
+//!
+//! ```text
+//! RootCheckRequest ─► RootExamination (policy, lock, run, rights) ─► each of CHECKS ─► RootFinding, RootFinding, …
+//! ```
+//! Nothing is locked, recovered or repaired. File system features are tried with private files below
+//! `var/sadm/patchadm`, only if the caller may change the root and nobody else does. Depots must answer within seconds.
+
+mod depots;
+mod machine;
+mod root;
+pub mod software;
+
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -16,7 +29,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 /// Known to the command line only.
-pub struct DoctorRequest<'a> {
+pub struct RootCheckRequest<'a> {
     pub now: DateTime<Utc>,
     /// In order.
     pub path: Vec<PathBuf>,
@@ -30,20 +43,20 @@ pub struct DoctorRequest<'a> {
     pub damage: Option<&'a [RecordDamage]>,
 }
 
-pub(super) struct Examination<'a> {
-    pub(super) root: &'a Root,
-    pub(super) request: &'a DoctorRequest<'a>,
+struct RootExamination<'a> {
+    root: &'a Root,
+    request: &'a RootCheckRequest<'a>,
     /// Or its defect.
-    pub(super) policy: Result<Policy, String>,
-    pub(super) holder: Result<Option<LockHolder>, RootError>,
+    policy: Result<Policy, String>,
+    holder: Result<Option<LockHolder>, RootError>,
     /// Active or dead.
-    pub(super) run: Result<Option<OpenRun>, ViewError>,
+    run: Result<Option<OpenRun>, ViewError>,
     /// Who would change the root, or why the caller may not.
-    pub(super) changes: Result<RootStanding, Failure>,
+    changes: Result<RootStanding, Failure>,
 }
 
-impl<'a> Examination<'a> {
-    pub(super) fn of(root: &'a Root, request: &'a DoctorRequest<'a>) -> Self {
+impl<'a> RootExamination<'a> {
+    fn of(root: &'a Root, request: &'a RootCheckRequest<'a>) -> Self {
         Self {
             root,
             request,
@@ -55,17 +68,17 @@ impl<'a> Examination<'a> {
     }
 
     /// Nothing is recorded, so the place does not count.
-    pub(super) fn now(&self) -> Now {
+    fn now(&self) -> Now {
         let utc = self.request.now.naive_utc();
         Now { utc, local: utc, host: String::new() }
     }
 
-    pub(super) fn wording(&self) -> Wording {
+    fn wording(&self) -> Wording {
         Wording::of_verbs(self.root.prefix())
     }
 
     /// Returns a directory for experiments, or why there is none.
-    pub(super) fn place_of_trials(&self) -> Result<Dir, String> {
+    fn place_of_trials(&self) -> Result<Dir, String> {
         let root = match &self.changes {
             Err(failure) => return Err(format!("not tried: {failure}")),
             // The caller touches nothing in it.
@@ -86,11 +99,11 @@ impl<'a> Examination<'a> {
     }
 
     /// Follows links; `None` if it does not exist.
-    pub(super) fn directory(&self, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
+    fn directory(&self, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
         directory_of(self.root, path)
     }
 
-    pub(super) fn show(&self, path: &ObjectPath) -> String {
+    fn show(&self, path: &ObjectPath) -> String {
         if *path == ObjectPath::root() {
             self.root.prefix().display().to_string()
         } else {
@@ -138,7 +151,7 @@ impl FindingState {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct RootFinding {
     /// Name of the check, such as `lock`; stable.
     pub what: &'static str,
     pub state: FindingState,
@@ -148,24 +161,86 @@ pub struct Finding {
     pub command: Option<String>,
 }
 
-impl Finding {
-    pub(super) fn ok(what: &'static str, text: impl Into<String>) -> Self {
+impl RootFinding {
+    fn ok(what: &'static str, text: impl Into<String>) -> Self {
         Self { what, state: FindingState::Ok, text: text.into(), command: None }
     }
 
-    pub(super) fn unknown(what: &'static str, text: impl Into<String>) -> Self {
+    fn unknown(what: &'static str, text: impl Into<String>) -> Self {
         Self { state: FindingState::Unknown, ..Self::ok(what, text) }
     }
 
-    pub(super) fn limited(what: &'static str, text: impl Into<String>) -> Self {
+    fn limited(what: &'static str, text: impl Into<String>) -> Self {
         Self { state: FindingState::Limited, ..Self::ok(what, text) }
     }
 
-    pub(super) fn attention(what: &'static str, text: impl Into<String>) -> Self {
+    fn attention(what: &'static str, text: impl Into<String>) -> Self {
         Self { state: FindingState::Attention, ..Self::ok(what, text) }
     }
 
-    pub(super) fn with_command(self, command: impl AsRef<str>) -> Self {
+    fn with_command(self, command: impl AsRef<str>) -> Self {
         Self { command: Some(command.as_ref().trim_matches('`').to_owned()), ..self }
+    }
+}
+
+type Check = fn(&RootExamination<'_>) -> Vec<RootFinding>;
+
+/// In the order of findings: system, root, records, trust, caller.
+const CHECKS: [Check; 19] = [
+    machine::openat2,
+    machine::user_namespaces,
+    root::rights,
+    root::lock,
+    root::policy,
+    machine::exchange,
+    machine::reflink,
+    machine::journal,
+    machine::birth_times,
+    machine::undo_space,
+    root::unfinished,
+    root::identity,
+    root::program,
+    root::records,
+    root::registrations,
+    root::hooks,
+    root::keys,
+    depots::depots,
+    machine::search_path,
+];
+
+pub fn check_root(root: &Root, request: &RootCheckRequest<'_>) -> Vec<RootFinding> {
+    let examination = RootExamination::of(root, request);
+    CHECKS.iter().flat_map(|check| check(&examination)).collect()
+}
+
+pub fn check_root_records(root: &Root, request: &RootCheckRequest<'_>) -> Vec<RootFinding> {
+    let examination = RootExamination::of(root, request);
+    [root::records, root::registrations].iter().flat_map(|check| check(&examination)).collect()
+}
+
+/// For a root that cannot be opened safely on this system; `None` for other errors.
+pub fn finding_of_unopened(error: &RootError) -> Option<RootFinding> {
+    matches!(error, RootError::NoOpenat2(_)).then(|| machine::without_openat2(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_kernel_without_openat2_is_a_finding_and_no_other_error_is() {
+        let finding = finding_of_unopened(&RootError::NoOpenat2("/mnt".to_owned())).unwrap();
+        assert_eq!((finding.what, finding.state), ("kernel", FindingState::Attention));
+        assert!(finding.text.contains("Linux 5.6 or later"), "{}", finding.text);
+        let missing = RootError::Call { action: "open", path: "/mnt".to_owned(), errno: Errno::NOENT };
+        assert_eq!(finding_of_unopened(&missing), None);
+    }
+
+    #[test]
+    fn the_states_have_the_order_of_their_gravity_and_words_of_their_own() {
+        assert!(FindingState::ALL.is_sorted());
+        let words = FindingState::ALL.map(FindingState::word);
+        assert_eq!(words, ["ok", "unknown", "limited", "attention"]);
     }
 }

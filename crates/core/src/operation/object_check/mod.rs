@@ -3,35 +3,199 @@
 
 mod compare;
 pub mod device;
-mod findings;
 mod fix;
 mod scope;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use crate::operation::failure::Failure;
 use crate::operation::mend::{MendedRecord, mend};
+use crate::operation::queries::packages::QueryError;
 use crate::operation::queries::select::PackagePattern;
 use crate::operation::record_damage::find_damage_of;
 use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
-use crate::operation::trial::begin::begin_change;
+use crate::operation::trial::begin_change;
 use compare::{ObjectComparison, OverriddenAttributes};
 use fix::NativeFiles;
-use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
-use patchadm_rootfs::{Interrupt, Root, WorkMeter, WorkStep, WorkUnit, accounts_of, never, side_by_side};
-use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
+use patchadm_changeset::transaction::Recovered;
+use patchadm_inputs::database::{
+    DatabaseError, RecordDamage, RecordError, RecordReader, RecordView, ViewError, contents,
+    read_consistently,
+};
+use patchadm_inputs::native::NativeOwner;
+use patchadm_rootfs::{
+    Digest, Interrupt, Root, RootError, WorkMeter, WorkStep, WorkUnit, accounts_of, never, side_by_side,
+};
+use patchadm_svr4::package::{Accounts, ContentsLine, Mode, Object, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 use scope::CheckMap;
 
-pub use findings::{
-    CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, Finding, UnfixedReason,
-    UnmatchedOperands,
-};
-pub(super) use findings::{DeliveredFile, DeliveredFiles};
 pub use scope::{CheckScope, MapFiles, PathPattern};
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckedAspects {
+    /// Type, permissions, owner, group, device numbers, and targets of links.
+    pub attributes: bool,
+    /// Size and modification time, without reading; part of `contents`.
+    pub sizes: bool,
+    /// Size, sum and modification time.
+    pub contents: bool,
+    /// Includes files that are expected to change (`e`, `v`).
+    pub changing_contents: bool,
+    /// Finds objects without an owner in exclusive directories.
+    pub exclusive: bool,
+}
+
+/// By undo manifests; the last one of each path.
+pub(super) type DeliveredFiles = HashMap<ObjectPath, DeliveredFile>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeliveredFile {
+    /// As recorded then. If the record differs now, someone else has replaced the file.
+    pub(super) object: Object,
+    /// BLAKE3.
+    pub(super) b3: Digest,
+    pub(super) patch: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectFinding {
+    Missing,
+    /// Letters of pkgmap(4); `?` for types that no package can deliver.
+    Type(Difference<u8>),
+    /// Major and minor.
+    Device(Difference<(u32, u32)>),
+    Mode(Difference<Mode>),
+    Group(Difference<String>),
+    Owner(Difference<String>),
+    /// The root has no such group.
+    UnknownGroup(String),
+    /// The root has no such user.
+    UnknownOwner(String),
+    /// Differs from this hard link source.
+    NotLinked(Vec<u8>),
+    /// Should be a symbolic link to this target.
+    NotSymlinked(Vec<u8>),
+    /// Seconds since 1970.
+    Mtime(Difference<i64>),
+    /// Bytes.
+    Size(Difference<u64>),
+    Cksum(Difference<u16>),
+    /// Size and sum fit, but not the BLAKE3 in this patch's undo manifest.
+    NotDelivered(String),
+    Unreadable(String),
+    /// In an exclusive directory, without an owner.
+    Hidden,
+    Unfixed(UnfixedReason),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnfixedReason {
+    Attributes,
+    /// Left as they are: the bytes are not the recorded ones.
+    OtherBytes,
+    Mtime,
+    Directory,
+    Node,
+    Link(Vec<u8>),
+    Hidden,
+    /// Left as it is: this native package owns it, and no package of its record stands for that.
+    Native(NativeOwner),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference<T> {
+    pub expected: T,
+    pub actual: T,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedObject {
+    pub path: ObjectPath,
+    /// In the order of a report; empty if all is as recorded.
+    pub findings: Vec<ObjectFinding>,
+}
+
+impl CheckedObject {
+    pub fn is_missing(&self) -> bool {
+        self.findings.first() == Some(&ObjectFinding::Missing)
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CheckRequest {
+pub struct ObjectCheckReport {
+    /// In order of paths or of the pkgmap; objects without an owner last.
+    pub checked: Vec<CheckedObject>,
+    /// Objects repaired in part or whole.
+    pub fixed: usize,
+    pub unknown: UnmatchedOperands,
+    /// Damage that stops no comparison.
+    pub damage: Vec<RecordDamage>,
+    /// Rebuilt records; no object is compared then.
+    pub mended: Vec<MendedRecord>,
+    pub recovered: Recovered,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnmatchedOperands {
+    pub packages: Vec<String>,
+    /// Words for packages that own nothing.
+    pub empty: Vec<String>,
+    pub paths: Vec<ObjectPath>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectCheckError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("{}", told(.0))]
+    Damaged(Vec<RecordDamage>),
+    /// The run is active, or waits for its recovery.
+    #[error(
+        "a change of {0} is not finished: nothing can be checked until it is; if it was interrupted, \
+         `patchadm -R {0} recover` ends it"
+    )]
+    Unfinished(String),
+    #[error("{path}: {reason}")]
+    Map {
+        path: String,
+        /// With the line.
+        reason: String,
+    },
+    #[error("no package of category <{0}> is installed")]
+    NoCategory(String),
+    #[error(transparent)]
+    Parameters(#[from] QueryError),
+    #[error(transparent)]
+    Operation(#[from] Failure),
+}
+
+fn told(damage: &[RecordDamage]) -> String {
+    damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl From<RecordError> for ObjectCheckError {
+    fn from(error: RecordError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<ViewError> for ObjectCheckError {
+    fn from(error: ViewError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<RootError> for ObjectCheckError {
+    fn from(error: RootError) -> Self {
+        ViewError::from(error).into()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectCheckRequest {
     pub scope: CheckScope,
     pub aspects: CheckedAspects,
     /// A pkgmap that replaces the database.
@@ -46,8 +210,8 @@ const SHARE: usize = 64;
 /// Lists records without examining objects: `pkgchk -l`.
 pub fn recorded<'a>(
     reader: impl Into<RecordReader<'a>>,
-    request: &CheckRequest,
-) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+    request: &ObjectCheckRequest,
+) -> Result<(Vec<ContentsLine>, UnmatchedOperands), ObjectCheckError> {
     let records = CheckedRecords::of(request)?;
     read_consistently(reader, |view| {
         records.must_be_sound(view, &never)?;
@@ -56,18 +220,18 @@ pub fn recorded<'a>(
 }
 
 /// `host` is the running system, whose accounts count if the root has none.
-pub fn check<'a>(
+pub fn check_objects<'a>(
     reader: impl Into<RecordReader<'a>>,
     host: &Root,
-    request: &CheckRequest,
-) -> Result<CheckReport, CheckError> {
+    request: &ObjectCheckRequest,
+) -> Result<ObjectCheckReport, ObjectCheckError> {
     let records = CheckedRecords::of(request)?;
     read_consistently(reader, |view| {
         if view.is_during_run() {
-            return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
+            return Err(ObjectCheckError::Unfinished(view.root().prefix().display().to_string()));
         }
         let damage = records.must_be_sound(view, &never)?;
-        Ok(CheckReport { damage, ..records.compare(view, host, None, &DeliveredFiles::default())? })
+        Ok(ObjectCheckReport { damage, ..records.compare(view, host, None, &DeliveredFiles::default())? })
     })
 }
 
@@ -75,16 +239,17 @@ pub fn check<'a>(
 pub(super) fn check_delivered(
     view: &RecordView<'_>,
     host: &Root,
-    request: &CheckRequest,
+    request: &ObjectCheckRequest,
     delivered: &DeliveredFiles,
     meter: Option<&WorkMeter>,
-) -> Result<CheckReport, CheckError> {
-    let step = meter.map(|meter| Ok::<_, CheckError>(meter.begin(WorkUnit::Objects, line_count(view)?)));
+) -> Result<ObjectCheckReport, ObjectCheckError> {
+    let step =
+        meter.map(|meter| Ok::<_, ObjectCheckError>(meter.begin(WorkUnit::Objects, line_count(view)?)));
     let step = step.transpose()?;
     CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, None, delivered)
 }
 
-fn line_count(view: &RecordView<'_>) -> Result<u64, CheckError> {
+fn line_count(view: &RecordView<'_>) -> Result<u64, ObjectCheckError> {
     let mut lines = 0;
     contents::scan(view, |_| {
         lines += 1;
@@ -97,15 +262,19 @@ fn line_count(view: &RecordView<'_>) -> Result<u64, CheckError> {
 /// are rebuilt first; then no object is touched.
 pub fn check_and_fix(
     root: &Root,
-    request: &CheckRequest,
+    request: &ObjectCheckRequest,
     caller: &Caller<'_>,
-) -> Result<CheckReport, CheckError> {
+) -> Result<ObjectCheckReport, ObjectCheckError> {
     let records = CheckedRecords::of(request)?;
     must_have_database(root)?;
     let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     let mended = records.mend(&session)?;
     if !mended.is_empty() {
-        return Ok(CheckReport { mended, recovered: session.recovered, ..CheckReport::default() });
+        return Ok(ObjectCheckReport {
+            mended,
+            recovered: session.recovered,
+            ..ObjectCheckReport::default()
+        });
     }
     let view = RecordView::live(root);
     let damage = records.must_be_sound(&view, caller.interrupt)?;
@@ -113,19 +282,19 @@ pub fn check_and_fix(
     let fixes = Some((&session.ground, caller.interrupt));
     let report = records.compare(&view, &session.ground.host, fixes, &delivered)?;
     // An interrupted read is no difference.
-    Failure::unless_interrupted(caller.interrupt).map_err(CheckError::Operation)?;
-    Ok(CheckReport { recovered: session.recovered, damage, ..report })
+    Failure::unless_interrupted(caller.interrupt).map_err(ObjectCheckError::Operation)?;
+    Ok(ObjectCheckReport { recovered: session.recovered, damage, ..report })
 }
 
 struct CheckedRecords<'a> {
-    request: &'a CheckRequest,
+    request: &'a ObjectCheckRequest,
     /// `None` for the database.
     map: Option<CheckMap>,
     step: Option<WorkStep>,
 }
 
 impl<'a> CheckedRecords<'a> {
-    fn of(request: &'a CheckRequest) -> Result<Self, CheckError> {
+    fn of(request: &'a ObjectCheckRequest) -> Result<Self, ObjectCheckError> {
         Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()?, step: None })
     }
 
@@ -153,7 +322,7 @@ impl<'a> CheckedRecords<'a> {
         &self,
         view: &RecordView<'_>,
         interrupt: Interrupt<'_>,
-    ) -> Result<Vec<RecordDamage>, CheckError> {
+    ) -> Result<Vec<RecordDamage>, ObjectCheckError> {
         let is_within = !view.is_live() && !view.is_during_run();
         if self.map.is_some() || is_within {
             return Ok(Vec::new());
@@ -163,13 +332,16 @@ impl<'a> CheckedRecords<'a> {
         let is_meant =
             |name: &PkgInst| is_whole || packages.iter().any(|pattern| pattern.fits(name.as_str()));
         let found = find_damage_of(view, self.request.workers.max(1), interrupt, is_meant);
-        let mut found = found.map_err(CheckError::Operation)?;
+        let mut found = found.map_err(ObjectCheckError::Operation)?;
         found.retain(|damage| damage.package().is_none_or(is_meant));
         let (stopping, others): (Vec<_>, Vec<_>) = found.into_iter().partition(RecordDamage::stops_changes);
-        if stopping.is_empty() { Ok(others) } else { Err(CheckError::Damaged(stopping)) }
+        if stopping.is_empty() { Ok(others) } else { Err(ObjectCheckError::Damaged(stopping)) }
     }
 
-    fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+    fn lines(
+        &self,
+        view: &RecordView<'_>,
+    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), ObjectCheckError> {
         let scope = &self.request.scope;
         if let Some(map) = &self.map {
             return map.lines(view, scope);
@@ -183,7 +355,7 @@ impl<'a> CheckedRecords<'a> {
         host: &Root,
         fixes: Option<(&RootAndPolicy, Interrupt<'_>)>,
         delivered: &DeliveredFiles,
-    ) -> Result<CheckReport, CheckError> {
+    ) -> Result<ObjectCheckReport, ObjectCheckError> {
         let root = view.root();
         let interrupt: Interrupt<'_> = match fixes {
             Some((_, interrupt)) => interrupt,
@@ -196,7 +368,7 @@ impl<'a> CheckedRecords<'a> {
             self.lines(view)?;
         }
         let accounts = accounts?;
-        let CheckRequest { aspects, scope, workers, .. } = self.request;
+        let ObjectCheckRequest { aspects, scope, workers, .. } = self.request;
         let follows_links = self.map.is_none();
         let accounts = accounts.as_ref();
         let overridden = if follows_links {
@@ -219,7 +391,7 @@ impl<'a> CheckedRecords<'a> {
                 move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
             })?;
             if let Some((checked, unknown)) = compared {
-                return Ok(CheckReport { checked, unknown, ..CheckReport::default() });
+                return Ok(ObjectCheckReport { checked, unknown, ..ObjectCheckReport::default() });
             }
         }
         let (lines, unknown) = self.lines(view)?;
@@ -234,11 +406,11 @@ impl<'a> CheckedRecords<'a> {
             fixed += hidden.iter().filter(is_removed).count();
             checked.extend(hidden);
         }
-        Ok(CheckReport { checked, fixed, unknown, ..CheckReport::default() })
+        Ok(ObjectCheckReport { checked, fixed, unknown, ..ObjectCheckReport::default() })
     }
 }
 
-fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, CheckError> {
+fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, ObjectCheckError> {
     let is_unprivileged = view.look(&places::unprivileged())?.is_some();
     Ok((!is_unprivileged).then(|| accounts_of(view.root(), host)).transpose()?)
 }

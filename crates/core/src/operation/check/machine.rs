@@ -6,28 +6,28 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::namespaces::namespaces_forbidden;
-use crate::operation::doctor::examination::{Examination, Finding};
+use crate::operation::check::{RootExamination, RootFinding};
 use patchadm_inputs::database::policy;
 use patchadm_rootfs::{Dir, FreeSpace, ObjectStatus, Result, RootError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 /// openat2(2), without which no root can be opened.
-pub(super) fn openat2(_: &Examination<'_>) -> Vec<Finding> {
-    vec![Finding::ok("kernel", "openat2 available")]
+pub(super) fn openat2(_: &RootExamination<'_>) -> Vec<RootFinding> {
+    vec![RootFinding::ok("kernel", "openat2 available")]
 }
 
 /// For a root that could not be opened without openat2(2).
-pub(super) fn without_openat2(error: &RootError) -> Finding {
-    Finding::attention("kernel", error.to_string())
+pub(super) fn without_openat2(error: &RootError) -> RootFinding {
+    RootFinding::attention("kernel", error.to_string())
 }
 
 /// `stage enter` and the confinement of scripts need namespaces. Reads settings; tries nothing.
-pub(super) fn user_namespaces(_: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn user_namespaces(_: &RootExamination<'_>) -> Vec<RootFinding> {
     const WHAT: &str = "user-namespaces";
     vec![match namespaces_forbidden() {
-        None => Finding::ok(WHAT, "no setting of this machine forbids them"),
-        Some(reason) => Finding::limited(WHAT, format!("`stage enter` is not possible: {reason}")),
+        None => RootFinding::ok(WHAT, "no setting of this machine forbids them"),
+        Some(reason) => RootFinding::limited(WHAT, format!("`stage enter` is not possible: {reason}")),
     }]
 }
 
@@ -46,43 +46,43 @@ struct SeenFileSystem {
     status: ObjectStatus,
 }
 
-pub(super) fn journal(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn journal(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![found(examination, "journal", |seen| {
         let without: Vec<&SeenFileSystem> = those(seen, |one| UNORDERED.contains(&one.kind.as_str()));
         let other = those(seen, |one| !ORDERED.contains(&one.kind.as_str()));
         if !without.is_empty() {
             let text =
                 format!("without a journal, so that a power cut may leave a mixture: {}", listed(&without));
-            return Finding::limited("journal", text);
+            return RootFinding::limited("journal", text);
         }
         if !other.is_empty() {
             let text = format!("what survives a power cut is not known of: {}", listed(&other));
-            return Finding::unknown("journal", text);
+            return RootFinding::unknown("journal", text);
         }
-        Finding::ok("journal", listed(&seen.iter().collect::<Vec<_>>()))
+        RootFinding::ok("journal", listed(&seen.iter().collect::<Vec<_>>()))
     })]
 }
 
-pub(super) fn birth_times(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn birth_times(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![found(examination, "birth-time", |seen| {
         let without = those(seen, |one| one.status.inode.born.is_none());
         if without.is_empty() {
-            return Finding::ok("birth-time", "objects are known by inode and birth time");
+            return RootFinding::ok("birth-time", "objects are known by inode and birth time");
         }
         let text =
             format!("no birth times, so that more objects are read to be recognised: {}", listed(&without));
-        Finding::limited("birth-time", text)
+        RootFinding::limited("birth-time", text)
     })]
 }
 
 fn found(
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
     what: &'static str,
-    judge: impl FnOnce(&[SeenFileSystem]) -> Finding,
-) -> Finding {
+    judge: impl FnOnce(&[SeenFileSystem]) -> RootFinding,
+) -> RootFinding {
     match seen(examination) {
         Ok(seen) => judge(&seen),
-        Err(error) => Finding::unknown(what, error.to_string()),
+        Err(error) => RootFinding::unknown(what, error.to_string()),
     }
 }
 
@@ -98,7 +98,7 @@ fn listed(seen: &[&SeenFileSystem]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn seen(examination: &Examination<'_>) -> Result<Vec<SeenFileSystem>> {
+fn seen(examination: &RootExamination<'_>) -> Result<Vec<SeenFileSystem>> {
     let mut seen: Vec<SeenFileSystem> = Vec::new();
     let named = DIRECTORIES.iter().filter_map(|path| ObjectPath::new(path.as_bytes()).ok());
     for path in named.chain([places::own_directory()]) {
@@ -118,7 +118,7 @@ const PROGRAM: &str = "patchadm-check";
 const BLOCK: usize = 1 << 12;
 
 /// Tries renameat2(2) with `RENAME_EXCHANGE`.
-pub(super) fn exchange(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn exchange(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let no = "two names cannot change places: objects are replaced in two steps, and directories cannot become \
               something else or be exchanged";
     vec![tried(examination, "exchange", ("two names change places at once", no), |dir, a, b| {
@@ -130,7 +130,7 @@ pub(super) fn exchange(examination: &Examination<'_>) -> Vec<Finding> {
 }
 
 /// Tries ioctl(2) with `FICLONE`.
-pub(super) fn reflink(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn reflink(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let no = "files cannot share blocks: copies of stages and of scripted runs are written in full";
     vec![tried(examination, "reflink", ("copies of files share their blocks", no), |dir, a, _| {
         let (clone, file) = dir.create_private(PROGRAM)?;
@@ -141,19 +141,19 @@ pub(super) fn reflink(examination: &Examination<'_>) -> Vec<Finding> {
 }
 
 fn tried(
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
     what: &'static str,
     (yes, no): (&str, &str),
     work: impl FnOnce(&Dir, &[u8], &[u8]) -> Result<bool>,
-) -> Finding {
+) -> RootFinding {
     let place = match examination.place_of_trials() {
         Ok(place) => place,
-        Err(reason) => return Finding::unknown(what, reason),
+        Err(reason) => return RootFinding::unknown(what, reason),
     };
     match with_two_files(&place, work) {
-        Ok(true) => Finding::ok(what, yes),
-        Ok(false) => Finding::limited(what, no),
-        Err(error) => Finding::attention(what, format!("the trial failed: {error}")),
+        Ok(true) => RootFinding::ok(what, yes),
+        Ok(false) => RootFinding::limited(what, no),
+        Err(error) => RootFinding::attention(what, format!("the trial failed: {error}")),
     }
 }
 
@@ -180,9 +180,9 @@ const TOO_LITTLE: (u64, u64) = (16 << 20, 100);
 const LITTLE: (u64, u64) = (256 << 20, 1000);
 
 /// An early warning: each plan checks its own room.
-pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn undo_space(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let Ok(settings) = &examination.policy else {
-        return vec![Finding::unknown("space", "the policy does not say where undo data is kept")];
+        return vec![RootFinding::unknown("space", "the policy does not say where undo data is kept")];
     };
     let (shown, place) = match &settings.undo_dir {
         Some(directory) => (directory.display().to_string(), outside(examination, directory)),
@@ -191,16 +191,16 @@ pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match place.and_then(|place| place.map(|place| place.space()).transpose()) {
         Ok(Some(space)) => judged(&shown, space, examination),
         Ok(None) if settings.undo_dir.is_some() => {
-            Finding::attention("space", format!("undo data is kept in {shown}, which does not exist"))
+            RootFinding::attention("space", format!("undo data is kept in {shown}, which does not exist"))
         }
-        Ok(None) => Finding::unknown("space", format!("{shown} is not there")),
-        Err(error) if error.is_refused_access() => Finding::unknown("space", error.to_string()),
-        Err(error) => Finding::attention("space", error.to_string()),
+        Ok(None) => RootFinding::unknown("space", format!("{shown} is not there")),
+        Err(error) if error.is_refused_access() => RootFinding::unknown("space", error.to_string()),
+        Err(error) => RootFinding::attention("space", error.to_string()),
     }]
 }
 
 /// Inside the root if its own policy names the directory to the superuser, else on the host.
-fn outside(examination: &Examination<'_>, directory: &Path) -> Result<Option<Dir>> {
+fn outside(examination: &RootExamination<'_>, directory: &Path) -> Result<Option<Dir>> {
     let root = examination.root;
     if root.is_bounded() && !root.is_system() && !policy::is_of_caller(root) {
         let path = ObjectPath::new(directory.as_os_str().as_bytes());
@@ -212,11 +212,15 @@ fn outside(examination: &Examination<'_>, directory: &Path) -> Result<Option<Dir
     }
 }
 
-fn records(examination: &Examination<'_>) -> Result<Option<Dir>> {
+fn records(examination: &RootExamination<'_>) -> Result<Option<Dir>> {
     examination.directory(&places::packages())
 }
 
-fn judged(shown: &str, FreeSpace { bytes, inodes, .. }: FreeSpace, examination: &Examination<'_>) -> Finding {
+fn judged(
+    shown: &str,
+    FreeSpace { bytes, inodes, .. }: FreeSpace,
+    examination: &RootExamination<'_>,
+) -> RootFinding {
     let is_below = |(least, objects)| bytes < least || inodes.is_some_and(|free| free < objects);
     let objects = inodes.filter(|free| *free < LITTLE.1);
     let objects = objects.map(|free| format!(" and {free} objects")).unwrap_or_default();
@@ -224,9 +228,9 @@ fn judged(shown: &str, FreeSpace { bytes, inodes, .. }: FreeSpace, examination: 
     let text = format!("{size}{objects} free for undo data in {shown}");
     let superseded = examination.wording().verb("undo-data drop --superseded");
     match (is_below(TOO_LITTLE), is_below(LITTLE)) {
-        (true, _) => Finding::attention("space", text).with_command(superseded),
-        (_, true) => Finding::limited("space", text).with_command(superseded),
-        _ => Finding::ok("space", text),
+        (true, _) => RootFinding::attention("space", text).with_command(superseded),
+        (_, true) => RootFinding::limited("space", text).with_command(superseded),
+        _ => RootFinding::ok("space", text),
     }
 }
 
@@ -238,10 +242,10 @@ struct OtherProgram {
 }
 
 /// Does `PATH` lead to this program under each command's name? A missing name is no fault: `patchadm NAME` works, too.
-pub(super) fn search_path(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn search_path(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let request = examination.request;
     let Some(own) = request.program.and_then(identity) else {
-        return vec![Finding::unknown("path", "the system does not tell the file of this program")];
+        return vec![RootFinding::unknown("path", "the system does not tell the file of this program")];
     };
     let first = |name: &'static str| Some((name, first_of(&request.path, name)?));
     let found: Vec<(&'static str, PathBuf)> = request.names.iter().copied().filter_map(first).collect();
@@ -258,15 +262,15 @@ pub(super) fn search_path(examination: &Examination<'_>) -> Vec<Finding> {
             1 => "1 classic command is not in PATH".to_owned(),
             number => format!("{number} classic commands are not in PATH"),
         };
-        return vec![Finding::ok("path", text)];
+        return vec![RootFinding::ok("path", text)];
     }
     others.iter().map(of_other).collect()
 }
 
-fn of_other(OtherProgram { name, file }: &OtherProgram) -> Finding {
+fn of_other(OtherProgram { name, file }: &OtherProgram) -> RootFinding {
     let text =
         format!("{name} is another program, {}: a directory of links comes first in PATH", file.display());
-    Finding::attention("path", text).with_command("patchadm setup links DIR")
+    RootFinding::attention("path", text).with_command("patchadm setup links DIR")
 }
 
 fn first_of(path: &[PathBuf], name: &str) -> Option<PathBuf> {

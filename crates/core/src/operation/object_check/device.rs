@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::compare::differ;
-use super::findings::{CheckedAspects, Finding};
 use super::scope::CheckScope;
+use super::{CheckedAspects, ObjectFinding};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::queries::select::PackageSelection;
@@ -32,7 +32,7 @@ pub struct DeviceObject {
     /// As in the pkgmap.
     pub path: PackagePath,
     pub object: Object,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ObjectFinding>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub fn check_device(
     };
     device.source.check_room_to_plan(&device.image)?;
     let selection = PackageSelection { categories: scope.categories.clone(), ..PackageSelection::default() };
-    let mut found: HashMap<(usize, PackagePath), Vec<Finding>> = HashMap::new();
+    let mut found: HashMap<(usize, PackagePath), Vec<ObjectFinding>> = HashMap::new();
     if aspects.is_some_and(|aspects| aspects.contents) {
         compare(&device, &mut found)?;
     }
@@ -87,7 +87,7 @@ fn is_in_scope(scope: &CheckScope, image: &PackageImage, path: &PackagePath) -> 
 
 fn compare(
     device: &OpenDevice,
-    found: &mut HashMap<(usize, PackagePath), Vec<Finding>>,
+    found: &mut HashMap<(usize, PackagePath), Vec<ObjectFinding>>,
 ) -> Result<(), SourceError> {
     let mut expected: HashMap<(usize, &PackagePath), ContentInfo> = HashMap::new();
     for &index in &device.selected {
@@ -104,13 +104,14 @@ fn compare(
         &mut |package, path: &PackagePath, _, data: &mut dyn Read| {
             let mut findings = Vec::new();
             match sum_of(data, &mut buffer, None) {
-                Err(error) => findings.push(Finding::Unreadable(format!("cannot be read: {error}"))),
+                Err(error) => findings.push(ObjectFinding::Unreadable(format!("cannot be read: {error}"))),
                 Ok((size, sum)) => {
                     let content = expected.get(&(package, path)).copied().unwrap_or_default();
-                    findings
-                        .extend(content.size.and_then(|expected| differ(expected, size)).map(Finding::Size));
+                    findings.extend(
+                        content.size.and_then(|expected| differ(expected, size)).map(ObjectFinding::Size),
+                    );
                     let cksum = content.cksum.and_then(|expected| differ(expected, sum));
-                    findings.extend(cksum.map(Finding::Cksum));
+                    findings.extend(cksum.map(ObjectFinding::Cksum));
                 }
             }
             found.insert((package, path.clone()), findings);

@@ -5,8 +5,7 @@ use std::fs;
 
 use super::*;
 use crate::operation::queries::select::PackagePattern;
-use patchadm_svr4::package::{ContentInfo, Ftype, OwningPackage, PkgInst, checksum};
-use patchadm_svr4::package::{Object, ObjectPath};
+use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, OwningPackage, PkgInst, checksum};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
@@ -85,7 +84,7 @@ fn a_signal_ends_the_comparison_of_a_file_that_would_take_hours() {
         interrupt: &interrupt,
     };
     let findings = comparison.compare_one(&recorded).findings;
-    assert!(matches!(findings[..], [Finding::Unreadable(_)]), "{findings:?}");
+    assert!(matches!(findings[..], [ObjectFinding::Unreadable(_)]), "{findings:?}");
 }
 
 /// Writes the records of a root: these lines and one of another package.
@@ -122,10 +121,10 @@ fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_
     let alone: Vec<CheckedObject> = lines.iter().map(|line| comparison.compare_one(line)).collect();
     let packages = ["ACMEweb", "ACMEnone"].map(PackagePattern::parse).to_vec();
     let unknown = UnmatchedOperands { packages: vec!["ACMEnone".to_owned()], ..UnmatchedOperands::default() };
-    let request = CheckRequest {
+    let request = ObjectCheckRequest {
         scope: CheckScope { packages, ..CheckScope::default() },
         aspects,
-        ..CheckRequest::default()
+        ..ObjectCheckRequest::default()
     };
     let in_order = lines.clone();
     let mut out_of_order = lines.clone();
@@ -134,8 +133,8 @@ fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_
     for (number, recorded) in [in_order, out_of_order, twice].iter().enumerate() {
         record(&root, recorded);
         for workers in [0, 1, 2, 5] {
-            let request = CheckRequest { workers, ..request.clone() };
-            let report = check(&root, &root, &request).unwrap();
+            let request = ObjectCheckRequest { workers, ..request.clone() };
+            let report = check_objects(&root, &root, &request).unwrap();
             assert!(report.checked == alone, "{number}: {workers}");
             assert_eq!(report.unknown, unknown, "{number}: {workers}");
             let (found, _) = super::recorded(&root, &request).unwrap();
@@ -154,7 +153,9 @@ fn a_record_that_makes_no_sense_is_named_whoever_reads_it() {
     let text = fs::read_to_string(&contents).unwrap().replacen("/d0/f0300 f", "/d0/f0300 ?", 1);
     fs::write(&contents, text).unwrap();
     for workers in [0, 1, 3] {
-        let error = check(&root, &root, &CheckRequest { workers, ..CheckRequest::default() }).unwrap_err();
+        let error =
+            check_objects(&root, &root, &ObjectCheckRequest { workers, ..ObjectCheckRequest::default() })
+                .unwrap_err();
         let expected = format!("{}: line 301: unknown ftype", contents.display());
         assert_eq!(error.to_string(), expected, "{workers}");
     }
@@ -172,11 +173,11 @@ fn what_lies_behind_symbolic_links_is_found() {
     record(&root, &lines.map(|path| line(path, b"x")));
     let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
     let packages = vec![PackagePattern::parse("ACMEweb")];
-    let request = CheckRequest {
+    let request = ObjectCheckRequest {
         scope: CheckScope { packages, ..CheckScope::default() },
         aspects,
-        ..CheckRequest::default()
+        ..ObjectCheckRequest::default()
     };
-    let report = check(&root, &root, &request).unwrap();
+    let report = check_objects(&root, &root, &request).unwrap();
     assert_eq!(report.checked.iter().map(|checked| checked.findings.len()).collect::<Vec<_>>(), [0; 4]);
 }

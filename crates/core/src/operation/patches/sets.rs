@@ -6,36 +6,43 @@
 //! Everything before `apply` happens without the root's lock. A patch refused under the lock is left out, with the
 //! patches that require it. Paths, and patches of directories or archives, are offered like those of a depot.
 
-mod depot;
-mod offers;
-
-use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::operation::analysis::facts_of_root;
+use crate::operation::depot_memory::last_used_depot;
 use crate::operation::depots::{
-    DepotError, DepotLocation, DepotProgress, FetchSession, PatchWork, fetch_operand, is_address,
-    is_on_network,
+    Depot, DepotError, DepotLocation, DepotProgress, FetchSession, PatchWork, fetch_operand, fetch_patch,
+    is_address, is_on_network, open_depot,
 };
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{
     ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, OpenedPatches, PatchChoice,
-    PatchOperands, SetMembership, apply_opened, demands, must_be_vouched_for, opens_as_set, resolved,
+    PatchOperands, SetMembership, SignatureRequest, apply_opened, demands, is_set, must_be_vouched_for,
+    opens_as_set, resolved,
 };
 use crate::operation::patches::preparation::prepare;
+use crate::operation::queries::applied_patches::PatchesError;
 use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody,
 };
-use depot::{FetchedPatch, FetchedPatches, SetDepot, fetch_planned};
-use offers::{OfferedOperands, missing_patches, words};
 use patchadm_inputs::depot::DepotPatch;
 use patchadm_inputs::http::Address;
-use patchadm_inputs::sign::Demand;
-use patchadm_inputs::source::SourceProblem;
+use patchadm_inputs::input_file::read_start;
+use patchadm_inputs::policy::Policy;
+use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_inputs::source::{Bundle, BundlePatches, Image, PackageImage, SourceProblem};
+use patchadm_planning::analyze::{AnalysisRequest, analyse, from_depot};
+use patchadm_planning::plan::patch::validate::declared;
 use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
-use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
+use patchadm_planning::resolve::{
+    Offer, OfferedPackage, Resolution, SetOutcome, SetRequest, SetVerdict, is_excluded,
+};
 use patchadm_rootfs::{Interrupt, Root};
+use patchadm_svr4::patch::PatchId;
 
 /// Errors concern the whole root or depot; each patch has its own report. A `session` fetches addresses and depots, and
 /// requirements from the policy's depot; its files live until it ends.
@@ -448,4 +455,332 @@ fn sentence(failure: &Failure) -> String {
         Failure::Refused(refusal) => refusal.why(),
         other => other.to_string(),
     }
+}
+
+/// Found, opened and verified.
+struct SetDepot {
+    depot: Depot,
+    named: String,
+    /// For signatures of index and patches.
+    demands: Vec<Demand>,
+    separator: String,
+    word: DemandWord,
+}
+
+impl SetDepot {
+    fn open(
+        root: &Root,
+        named: Option<&OsStr>,
+        (ground, demands): (&RootAndPolicy, Vec<Demand>),
+        signature: &SignatureRequest,
+        session: &FetchSession<'_>,
+    ) -> Result<Self, Failure> {
+        let of_policy = ground.policy.depot.as_deref().map(OsStr::new);
+        let without_depot =
+            || Failure::NoDepot { ignored: ground.ignored_depot.clone(), last: last_used_depot(root) };
+        let named = named.or(of_policy).ok_or_else(without_depot)?.to_owned();
+        let location = DepotLocation::parse(&named)?;
+        if let DepotLocation::Address(address) = &location {
+            must_be_vouched_for(ground, &demands, signature, &address.to_string())?;
+        }
+        let depot = open_depot(&location, &demands, session)?;
+        let required = demands.iter().any(|demand| demand.word == DemandWord::Require);
+        let word = if required { DemandWord::Require } else { DemandWord::Warn };
+        depot.check(root, word, session.now())?;
+        must_have_database(root)?;
+        let (named, separator) = (named.to_string_lossy().into_owned(), ground.policy.separator.clone());
+        Ok(Self { depot, named, demands, separator, word })
+    }
+
+    /// A directory with neither index nor patches is a mistake.
+    fn must_have_patches(&self) -> Result<(), DepotError> {
+        let depot = &self.depot;
+        match depot.location() {
+            DepotLocation::Directory(directory)
+                if depot.is_indexed_here() && depot.index().patches().len() == 0 =>
+            {
+                let damaged = depot.passed_over().first().cloned();
+                Err(DepotError::NoPatches { directory: directory.clone(), damaged })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn offers(&self, entries: &[&DepotPatch]) -> Result<Vec<Offer>, Failure> {
+        let offers = entries.iter().map(|entry| Offer::of_entry(entry, &self.separator));
+        offers.collect::<Result<_, _>>().map_err(|error| {
+            let reason = Reason::BadPatch(format!("the index of {}: {error}", self.named));
+            reason.of(Command::Patchadd, &self.named).into()
+        })
+    }
+
+    fn remember(&self, locked: &Session<'_>, session: &FetchSession<'_>) -> Result<(), Failure> {
+        self.depot.remember(locked, self.word, session.now()).map(drop)
+    }
+}
+
+enum FetchedPatch {
+    Path(PathBuf),
+    Operand(usize),
+}
+
+/// In order of application.
+type FetchedPatches = Vec<Result<FetchedPatch, DepotError>>;
+
+/// The first offers are the `operands` patches, the rest those of entries. A failed patch is left out; a signal ends
+/// everything.
+fn fetch_planned(
+    depot: &Depot,
+    (operands, entries): (usize, &[&DepotPatch]),
+    resolution: &Resolution,
+    session: &FetchSession<'_>,
+) -> Result<FetchedPatches, Failure> {
+    let mut fetched = Vec::new();
+    let all = resolution.planned().count();
+    for (done, verdict) in resolution.planned().enumerate() {
+        session.tell(DepotProgress::Patch { doing: PatchWork::Fetching, done, all });
+        let Some(place) = verdict.offer else { continue };
+        if place < operands {
+            fetched.push(Ok(FetchedPatch::Operand(place)));
+            continue;
+        }
+        let Some(entry) = entries.get(place - operands) else { continue };
+        match fetch_patch(depot, entry, session) {
+            Err(error) if error.signal().is_some() => return Err(error.into()),
+            result => fetched.push(result.map(FetchedPatch::Path)),
+        }
+    }
+    session.tell(DepotProgress::Ended);
+    Ok(fetched)
+}
+
+/// Patches and bundles by path, as offers. Each is read once.
+struct OfferedOperands<'a> {
+    operands: Vec<ApplyOperand>,
+    offers: Vec<Offer>,
+    /// Ids of operands; for a bundle those of its `patch_order`, otherwise all.
+    named: Vec<String>,
+    /// As the user named it.
+    place: Option<String>,
+    unread: Vec<ApplyOutcome>,
+    /// Dropping them removes unpacked files.
+    bundles: Vec<BundlePatches>,
+    request: &'a ApplyRequest,
+    interrupt: Interrupt<'a>,
+    demands: &'a [Demand],
+    separator: &'a str,
+}
+
+impl<'a> OfferedOperands<'a> {
+    fn new(
+        (request, interrupt): (&'a ApplyRequest, Interrupt<'a>),
+        demands: &'a [Demand],
+        separator: &'a str,
+    ) -> Self {
+        Self {
+            operands: Vec::new(),
+            offers: Vec::new(),
+            named: Vec::new(),
+            place: None,
+            unread: Vec::new(),
+            bundles: Vec::new(),
+            request,
+            interrupt,
+            demands,
+            separator,
+        }
+    }
+
+    /// Adds a patch, or a file with several patches, unpacked if needed. Fails if that is impossible, or on a signal.
+    fn open(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
+        match self.read(path) {
+            Ok(operand) => {
+                let id = self.offer(path, operand);
+                self.named.extend(id);
+            }
+            Err(failure) if failure.signal().is_some() => return Err(failure),
+            Err(failure) if is_set(path, &failure, self.interrupt)? => {
+                match (Bundle::open(path, self.interrupt)?, session) {
+                    (Some(bundle), Some(session)) => self.open_bundle(path, bundle, session)?,
+                    _ => self.leave_out(path, failure),
+                }
+            }
+            Err(failure) => self.leave_out(path, failure),
+        }
+        Ok(())
+    }
+
+    /// True for one patch and no bundle.
+    fn is_single(&self) -> bool {
+        self.operands.len() == 1 && self.unread.is_empty() && self.bundles.is_empty()
+    }
+
+    fn open_bundle(
+        &mut self,
+        path: &Path,
+        bundle: Bundle,
+        session: &FetchSession<'_>,
+    ) -> Result<(), Failure> {
+        let patches = bundle.patches(&session.place_to_unpack()?, self.interrupt)?;
+        let mut ids = Vec::new();
+        let all = patches.paths.len();
+        for (done, path) in patches.paths.iter().enumerate() {
+            session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
+            match self.read(path) {
+                Ok(operand) => ids.extend(self.offer(path, operand)),
+                Err(failure) if failure.signal().is_some() => return Err(failure),
+                Err(failure) => self.leave_out(path, failure),
+            }
+        }
+        self.named.extend(patches.texts.order.clone().unwrap_or(ids));
+        self.place.get_or_insert_with(|| path.display().to_string());
+        self.bundles.push(patches);
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> Result<ApplyOperand, Failure> {
+        ApplyOperand::read(path, self.separator, self.demands, (self.request, self.interrupt))
+    }
+
+    fn offer(&mut self, path: &Path, operand: ApplyOperand) -> Option<String> {
+        match offer_of(path, &operand.device.image, self.separator) {
+            Ok(offer) => {
+                let id = offer.id.to_string();
+                self.offers.push(offer);
+                self.operands.push(operand);
+                Some(id)
+            }
+            Err(failure) => {
+                self.unread.push(operand.refused(failure));
+                None
+            }
+        }
+    }
+
+    fn leave_out(&mut self, path: &Path, failure: Failure) {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        self.unread.push(ApplyOutcome::refused(name, None, failure));
+    }
+
+    /// Patches that occur twice are compared by content, regardless of form and place.
+    fn identify_contents(&mut self) {
+        let mut count: HashMap<PatchId, usize> = HashMap::new();
+        for offer in &self.offers {
+            *count.entry(offer.id.clone()).or_default() += 1;
+        }
+        for (offer, operand) in self.offers.iter_mut().zip(&self.operands) {
+            if count.get(&offer.id).is_some_and(|number| *number > 1) {
+                offer.content = content(&operand.device.image);
+            }
+        }
+    }
+}
+
+/// Comparable content: packages with sums of objects, and other files except the README.
+fn content(image: &Image) -> String {
+    let package = |one: &PackageImage| {
+        format!("{}{}", one.pkginfo_bytes.escape_ascii(), one.pkgmap_bytes.escape_ascii())
+    };
+    let mut packages: Vec<String> = image.packages.iter().map(package).collect();
+    packages.sort();
+    format!("{}{:?}{:?}", packages.concat(), image.patchinfo, image.hooks)
+}
+
+/// Combines all packages.
+fn offer_of(path: &Path, image: &Image, separator: &str) -> Result<Offer, Failure> {
+    let macros = declared(image, separator)
+        .map_err(|reason| Failure::from(reason.of(Command::Patchadd, &image.name)))?;
+    let packages = image.packages.iter().map(|package| {
+        let text = |name| package.params.text(name).into_owned();
+        OfferedPackage { pkg: text("PKG"), arch: text("ARCH"), version: text("VERSION") }
+    });
+    Ok(Offer {
+        id: macros.id,
+        requires: macros.requires,
+        obsoletes: macros.obsoletes,
+        incompatibles: macros.incompatibles,
+        packages: packages.collect(),
+        is_withdrawn: false,
+        content: path.display().to_string(),
+        source: path.display().to_string(),
+    })
+}
+
+/// In bytes.
+const LARGEST_LIST: u64 = 4 << 20;
+
+const MOST_IDS: usize = 100_000;
+
+/// `None` without operands.
+fn words(
+    offers: &[Offer],
+    separator: &str,
+    depot: &str,
+    operands: &[OsString],
+) -> Result<Option<Vec<String>>, Failure> {
+    if operands.is_empty() {
+        return Ok(None);
+    }
+    let ids: HashSet<&PatchId> = offers.iter().map(|offer| &offer.id).collect();
+    let bases: HashSet<&str> = offers.iter().map(|offer| offer.id.base()).collect();
+    let is_offered = |word: &str| {
+        bases.contains(word) || PatchId::parse(word, separator).is_ok_and(|id| ids.contains(&id))
+    };
+    let mut words = Vec::new();
+    for operand in operands {
+        match operand.to_str() {
+            Some(word) if is_offered(word) => words.push(word.to_owned()),
+            _ if Path::new(operand).is_file() => words.extend(listed(Path::new(operand))?),
+            Some(word) if could_be_id(word, separator) => words.push(word.to_owned()),
+            _ => {
+                let operand = operand.to_string_lossy().into_owned();
+                return Err(Failure::NotInDepot { operand, depot: depot.to_owned() });
+            }
+        }
+    }
+    Ok(Some(words))
+}
+
+fn could_be_id(word: &str, separator: &str) -> bool {
+    PatchId::parse(word, separator).is_ok()
+        || PatchId::parse(&format!("{word}{separator}1"), separator).is_ok()
+}
+
+/// The first word of each line; `#` begins a comment.
+fn listed(path: &Path) -> Result<Vec<String>, Failure> {
+    let text = read_start(path, LARGEST_LIST).and_then(|text| {
+        String::from_utf8(text)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    });
+    let shown = path.display().to_string();
+    let refused = |reason: String| Failure::from(Reason::BadPatch(reason).of(Command::Patchadd, &shown));
+    let text = text.map_err(|error| refused(format!("it cannot be read as a list of ids: {error}")))?;
+    let lines = text.lines().filter_map(|line| line.split_whitespace().next());
+    let words: Vec<String> =
+        lines.filter(|word| !word.starts_with('#')).take(MOST_IDS + 1).map(str::to_owned).collect();
+    if text.len() as u64 > LARGEST_LIST || words.len() > MOST_IDS {
+        return Err(refused(format!("it lists more than {MOST_IDS} ids")));
+    }
+    Ok(words)
+}
+
+/// Returns missing patches by base, and patches named in addition. Excludes requirements, which the resolver adds with
+/// their reason, and bases that an option or the policy excludes.
+fn missing_patches(
+    (root, policy): (&Root, &Policy),
+    depot: &SetDepot,
+    offers: &[Offer],
+    (request, choices): (&AnalysisRequest, &SetRequest),
+) -> Result<Vec<String>, Failure> {
+    let facts = facts_of_root(root).map_err(|error| match error {
+        PatchesError::Database(error) => Failure::from(error),
+        PatchesError::Policy(error) => error.into(),
+    })?;
+    let groups = AnalysisRequest { named: Vec::new(), with_requirements: false, ..request.clone() };
+    let analysis = analyse(&from_depot(depot.depot.index()), &facts, &groups);
+    let free = offers.iter().filter(|offer| !is_excluded(choices, policy, &offer.id));
+    let free: HashSet<&str> = free.map(|offer| offer.id.base()).collect();
+    let missing = analysis.patches.into_iter().filter(|patch| patch.is_missing).map(|patch| patch.base);
+    let missing = missing.filter(|base| free.contains(base.as_str()));
+    Ok(missing.chain(request.named.iter().cloned()).collect())
 }

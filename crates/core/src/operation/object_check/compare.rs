@@ -3,9 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 
-use crate::operation::check::CheckError;
-use crate::operation::check::findings::{
-    CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, Finding,
+use crate::operation::object_check::{
+    CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, ObjectCheckError, ObjectFinding,
 };
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed};
 use patchadm_inputs::native::{NativeManager, NativeOrigin, dpkg};
@@ -41,7 +40,7 @@ pub(super) struct ComparisonWalk<'a> {
 }
 
 /// Directory and status of an existing object. The root is in itself.
-pub(super) type FoundObject = (Rc<Dir>, ObjectStatus);
+pub(super) type OpenedObject = (Rc<Dir>, ObjectStatus);
 
 impl ComparisonWalk<'_> {
     /// An unreadable object is a finding.
@@ -49,17 +48,17 @@ impl ComparisonWalk<'_> {
         CheckedObject { findings: self.findings(line), path: line.path.clone() }
     }
 
-    pub(super) fn findings(&mut self, line: &ContentsLine) -> Vec<Finding> {
+    pub(super) fn findings(&mut self, line: &ContentsLine) -> Vec<ObjectFinding> {
         let line = self.comparison.overridden.line(line);
-        self.compare(&line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())])
+        self.compare(&line).unwrap_or_else(|error| vec![ObjectFinding::Unreadable(error.to_string())])
     }
 
-    fn compare(&mut self, line: &ContentsLine) -> Result<Vec<Finding>, RootError> {
+    fn compare(&mut self, line: &ContentsLine) -> Result<Vec<ObjectFinding>, RootError> {
         let found = self.look_up(&line.path)?;
         let comparison = self.comparison;
         let mut findings = Vec::new();
         let Some((dir, seen)) = found else {
-            findings.push(Finding::Missing);
+            findings.push(ObjectFinding::Missing);
             if line.object.ftype == Ftype::Link && comparison.aspects.attributes {
                 findings.extend(self.link(line, None)?);
             }
@@ -97,7 +96,7 @@ impl ComparisonWalk<'_> {
         Ok(self.resolver.directory_behind(path)?.map(|(_, seen)| seen))
     }
 
-    fn look_up(&mut self, path: &ObjectPath) -> Result<Option<FoundObject>, RootError> {
+    fn look_up(&mut self, path: &ObjectPath) -> Result<Option<OpenedObject>, RootError> {
         if path.relative().is_empty() {
             let top = self.comparison.root.dir(path)?;
             let seen = top.itself()?;
@@ -129,7 +128,7 @@ impl ComparisonWalk<'_> {
         &mut self,
         line: &ContentsLine,
         seen: Option<&ObjectStatus>,
-    ) -> Result<Option<Finding>, RootError> {
+    ) -> Result<Option<ObjectFinding>, RootError> {
         let target = line.object.target.as_deref().unwrap_or_default();
         let source = match line.path.link_source(target) {
             Ok(path) => self.look_up(&path)?.map(|(_, seen)| seen),
@@ -141,7 +140,7 @@ impl ComparisonWalk<'_> {
             }
             _ => false,
         };
-        Ok((!is_linked).then(|| Finding::NotLinked(target.to_vec())))
+        Ok((!is_linked).then(|| ObjectFinding::NotLinked(target.to_vec())))
     }
 }
 
@@ -173,7 +172,7 @@ impl ObjectComparison<'_> {
         Ok((self.root.dir(&parent)?, physical.name().to_vec()))
     }
 
-    pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<FoundObject>, RootError> {
+    pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<OpenedObject>, RootError> {
         self.walk().look_up(path)
     }
 
@@ -184,33 +183,37 @@ impl ObjectComparison<'_> {
     }
 
     /// A different type is the only finding.
-    fn attributes(&self, object: &Object, seen: &ObjectStatus) -> Vec<Finding> {
+    fn attributes(&self, object: &Object, seen: &ObjectStatus) -> Vec<ObjectFinding> {
         if !is_type(object.ftype, seen.file_type) {
             let types = Difference { expected: object.ftype.letter(), actual: letter(seen.file_type) };
-            return vec![Finding::Type(types)];
+            return vec![ObjectFinding::Type(types)];
         }
         let mut findings = Vec::new();
         if let Some((major, minor)) = object.device {
             let expected = (major.unwrap_or(seen.device.0), minor.unwrap_or(seen.device.1));
-            findings.extend(differ(expected, seen.device).map(Finding::Device));
+            findings.extend(differ(expected, seen.device).map(ObjectFinding::Device));
         }
         let attributes = &object.attributes;
         if let Some(mode) = attributes.mode {
-            findings.extend(differ(mode, seen.mode).map(Finding::Mode));
+            findings.extend(differ(mode, seen.mode).map(ObjectFinding::Mode));
         }
         if let Some(accounts) = self.accounts {
             if let Some(group) = &attributes.group {
                 findings.extend(match accounts.gid(group) {
-                    None => Some(Finding::UnknownGroup(group.to_string())),
+                    None => Some(ObjectFinding::UnknownGroup(group.to_string())),
                     Some(gid) if gid == seen.gid => None,
-                    Some(_) => differ(group.to_string(), accounts.group(seen.gid).into()).map(Finding::Group),
+                    Some(_) => {
+                        differ(group.to_string(), accounts.group(seen.gid).into()).map(ObjectFinding::Group)
+                    }
                 });
             }
             if let Some(owner) = &attributes.owner {
                 findings.extend(match accounts.uid(owner) {
-                    None => Some(Finding::UnknownOwner(owner.to_string())),
+                    None => Some(ObjectFinding::UnknownOwner(owner.to_string())),
                     Some(uid) if uid == seen.uid => None,
-                    Some(_) => differ(owner.to_string(), accounts.user(seen.uid).into()).map(Finding::Owner),
+                    Some(_) => {
+                        differ(owner.to_string(), accounts.user(seen.uid).into()).map(ObjectFinding::Owner)
+                    }
                 });
             }
         }
@@ -218,25 +221,25 @@ impl ObjectComparison<'_> {
     }
 }
 
-fn symlink(dir: &Dir, line: &ContentsLine, seen: &ObjectStatus) -> Result<Option<Finding>, RootError> {
+fn symlink(dir: &Dir, line: &ContentsLine, seen: &ObjectStatus) -> Result<Option<ObjectFinding>, RootError> {
     let object = &line.object;
     let target = object.target.as_deref().unwrap_or_default();
     if seen.file_type != FileType::Symlink {
         let types = Difference { expected: object.ftype.letter(), actual: letter(seen.file_type) };
-        return Ok(Some(Finding::Type(types)));
+        return Ok(Some(ObjectFinding::Type(types)));
     }
     let is_same = dir.read_link(line.path.name())? == target;
-    Ok((!is_same).then(|| Finding::NotSymlinked(target.to_vec())))
+    Ok((!is_same).then(|| ObjectFinding::NotSymlinked(target.to_vec())))
 }
 
-fn sizes(line: &ContentsLine, seen: &ObjectStatus) -> Vec<Finding> {
+fn sizes(line: &ContentsLine, seen: &ObjectStatus) -> Vec<ObjectFinding> {
     let expected = line.object.content;
     let mut findings = Vec::new();
     if let Some(mtime) = expected.mtime {
-        findings.extend(differ(mtime, seen.mtime.seconds).map(Finding::Mtime));
+        findings.extend(differ(mtime, seen.mtime.seconds).map(ObjectFinding::Mtime));
     }
     if let Some(size) = expected.size {
-        findings.extend(differ(size, seen.size).map(Finding::Size));
+        findings.extend(differ(size, seen.size).map(ObjectFinding::Size));
     }
     findings
 }
@@ -246,10 +249,10 @@ fn sizes(line: &ContentsLine, seen: &ObjectStatus) -> Vec<Finding> {
 fn content(
     dir: &Dir,
     line: &ContentsLine,
-    mut findings: Vec<Finding>,
+    mut findings: Vec<ObjectFinding>,
     delivered: Option<&DeliveredFile>,
     (seen, buffer, interrupt): (&ObjectStatus, &mut [u8], Interrupt<'_>),
-) -> Result<Vec<Finding>, RootError> {
+) -> Result<Vec<ObjectFinding>, RootError> {
     let expected = line.object.content;
     if expected.cksum.is_none() && delivered.is_none() {
         return Ok(findings);
@@ -258,13 +261,17 @@ fn content(
     let read = sums(&mut file, seen.size, delivered, buffer);
     match read {
         Ok((cksum, is_delivered)) => {
-            findings.extend(expected.cksum.and_then(|expected| differ(expected, cksum)).map(Finding::Cksum));
-            let is_news = |finding: &Finding| !matches!(finding, Finding::Size(_) | Finding::Cksum(_));
+            findings.extend(
+                expected.cksum.and_then(|expected| differ(expected, cksum)).map(ObjectFinding::Cksum),
+            );
+            let is_news = |finding: &ObjectFinding| {
+                !matches!(finding, ObjectFinding::Size(_) | ObjectFinding::Cksum(_))
+            };
             if let Some(file) = delivered.filter(|_| !is_delivered && findings.iter().all(is_news)) {
-                findings.push(Finding::NotDelivered(file.patch.clone()));
+                findings.push(ObjectFinding::NotDelivered(file.patch.clone()));
             }
         }
-        Err(error) => findings.push(Finding::Unreadable(format!("cannot be read: {error}"))),
+        Err(error) => findings.push(ObjectFinding::Unreadable(format!("cannot be read: {error}"))),
     }
     Ok(findings)
 }
@@ -300,9 +307,9 @@ pub(super) struct OverriddenAttributes(BTreeMap<ObjectPath, ObjectAttributes>);
 
 impl OverriddenAttributes {
     /// If dpkg would refuse the file, a comparison ignores it, and a repair fails.
-    pub(super) fn of(view: &RecordView<'_>, fixes: bool) -> Result<Self, CheckError> {
+    pub(super) fn of(view: &RecordView<'_>, fixes: bool) -> Result<Self, ObjectCheckError> {
         let overrides = match dpkg::overrides(view.root()) {
-            Err(error) if fixes => return Err(CheckError::Operation(error.into())),
+            Err(error) if fixes => return Err(ObjectCheckError::Operation(error.into())),
             read => read.unwrap_or_default(),
         };
         if overrides.is_empty() {

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use chrono::{Days, NaiveDate};
 
-use crate::operation::doctor::examination::{Examination, Finding};
+use crate::operation::check::{RootExamination, RootFinding};
 use crate::operation::failure::Failure;
 use crate::operation::keys::{KeysError, RootKeys, read_keys};
 use crate::operation::mend::RegistrationRepair;
@@ -25,79 +25,79 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::{Root, never};
 use patchadm_svr4::package::ObjectPath;
 
-pub(super) fn lock(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn lock(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let wait = format!("{} --wait DURATION", examination.wording().verb("VERB").trim_matches('`'));
     vec![match &examination.holder {
-        Ok(None) => Finding::ok("lock", "no command is changing the root"),
+        Ok(None) => RootFinding::ok("lock", "no command is changing the root"),
         Ok(Some(holder)) => {
-            Finding::limited("lock", format!("held by {}", holder.describe())).with_command(wait)
+            RootFinding::limited("lock", format!("held by {}", holder.describe())).with_command(wait)
         }
-        Err(error) if error.is_refused_access() => Finding::unknown("lock", error.to_string()),
-        Err(error) => Finding::attention("lock", error.to_string()),
+        Err(error) if error.is_refused_access() => RootFinding::unknown("lock", error.to_string()),
+        Err(error) => RootFinding::attention("lock", error.to_string()),
     }]
 }
 
-pub(super) fn rights(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn rights(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let failure = match &examination.changes {
-        Ok(RootStanding::Caller(_)) => return vec![Finding::ok("rights", "you may change the root")],
+        Ok(RootStanding::Caller(_)) => return vec![RootFinding::ok("rights", "you may change the root")],
         Ok(RootStanding::Owner(_)) => {
-            return vec![Finding::ok(
+            return vec![RootFinding::ok(
                 "rights",
                 "the root is changed as its owner, by the policy of this host",
             )];
         }
         Err(failure) => failure,
     };
-    let finding = Finding::limited("rights", format!("you may only look: {failure}"));
+    let finding = RootFinding::limited("rights", format!("you may only look: {failure}"));
     vec![match failure.untrusted() {
         Some(_) => finding.with_command(examination.wording().verb("VERB --as-owner")),
         None => finding,
     }]
 }
 
-pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn policy(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match &examination.policy {
         Ok(_) => match RootAndPolicy::of(examination.root).ok().and_then(|known| known.ignored_depot) {
-            Some(ignored) => Finding::limited("policy", ignored.to_string()),
-            None => Finding::ok("policy", "every setting makes sense"),
+            Some(ignored) => RootFinding::limited("policy", ignored.to_string()),
+            None => RootFinding::ok("policy", "every setting makes sense"),
         },
-        Err(reason) => {
-            Finding::attention("policy", format!("no command changes the root before it is fixed: {reason}"))
-        }
+        Err(reason) => RootFinding::attention(
+            "policy",
+            format!("no command changes the root before it is fixed: {reason}"),
+        ),
     }]
 }
 
-pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn unfinished(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     const WHAT: &str = "unfinished";
     vec![match &examination.run {
         Ok(None) => match leftover_runs(examination) {
-            runs if runs.is_empty() => Finding::ok(WHAT, "no run is unfinished"),
+            runs if runs.is_empty() => RootFinding::ok(WHAT, "no run is unfinished"),
             runs => {
                 let text = format!("leftovers of {} take space; the root is unchanged", runs.join(", "));
-                Finding::limited(WHAT, text).with_command(examination.wording().verb("recover"))
+                RootFinding::limited(WHAT, text).with_command(examination.wording().verb("recover"))
             }
         },
         Ok(Some(run)) => of_run(examination, run),
         Err(ViewError::Journal { reason: JournalError::Version(_), .. }) => {
-            Finding::unknown(WHAT, "only the version that wrote the journal can tell")
+            RootFinding::unknown(WHAT, "only the version that wrote the journal can tell")
         }
         Err(error @ ViewError::Journal { reason: JournalError::Earlier(_), .. }) => {
-            Finding::attention(WHAT, without_advice(error))
+            RootFinding::attention(WHAT, without_advice(error))
                 .with_command(examination.wording().verb("recover --keep-stage DIR"))
         }
-        Err(error @ ViewError::Journal { .. }) => Finding::attention(WHAT, without_advice(error))
+        Err(error @ ViewError::Journal { .. }) => RootFinding::attention(WHAT, without_advice(error))
             .with_command(examination.wording().verb("recover --discard-journal")),
         Err(error) if error.is_refused_access() || matches!(error, ViewError::Busy(_)) => {
-            Finding::unknown(WHAT, error.to_string())
+            RootFinding::unknown(WHAT, error.to_string())
         }
-        Err(error) => {
-            Finding::attention(WHAT, error.to_string()).with_command(examination.wording().verb("recover"))
-        }
+        Err(error) => RootFinding::attention(WHAT, error.to_string())
+            .with_command(examination.wording().verb("recover")),
     }]
 }
 
 /// Returns the runs that ended before they changed anything and left files, unless a command is at work.
-fn leftover_runs(examination: &Examination<'_>) -> Vec<String> {
+fn leftover_runs(examination: &RootExamination<'_>) -> Vec<String> {
     if !matches!(examination.holder, Ok(None)) {
         return Vec::new();
     }
@@ -112,18 +112,18 @@ fn without_advice(error: &ViewError) -> String {
     }
 }
 
-fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
+fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
     let OpenRun { name, command, .. } = run;
     match &examination.holder {
         Ok(Some(holder)) => {
             let text = format!("the run {name} ({command}) is under way, by {}", holder.describe());
-            return Finding::limited("unfinished", text);
+            return RootFinding::limited("unfinished", text);
         }
         Err(error) => {
             let text = format!(
                 "the run {name} ({command}) is under way or interrupted, which the lock tells: {error}"
             );
-            return Finding::attention("unfinished", text);
+            return RootFinding::attention("unfinished", text);
         }
         Ok(None) => {}
     }
@@ -137,37 +137,41 @@ fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
         Some(Recovered::Foreseen { .. }) => " after its commit: recovery tidies it up",
         _ => "",
     };
-    Finding::attention("unfinished", format!("the run {name} ({command}) was interrupted{next}"))
+    RootFinding::attention("unfinished", format!("the run {name} ({command}) was interrupted{next}"))
         .with_command(examination.wording().verb("recover"))
 }
 
 /// The marker connects archives and journal with this root.
-pub(super) fn identity(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn identity(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match identity_fault(examination.root) {
-        Ok(None) => Finding::ok("identity", "journal and root-id name one root"),
-        Ok(Some(fault)) => Finding::attention("identity", fault.to_string())
+        Ok(None) => RootFinding::ok("identity", "journal and root-id name one root"),
+        Ok(Some(fault)) => RootFinding::attention("identity", fault.to_string())
             .with_command(examination.wording().verb("recover --new-identity")),
-        Err(ViewError::Journal { .. }) => Finding::unknown("identity", "the journal does not tell"),
-        Err(error) => Finding::unknown("identity", error.to_string()),
+        Err(ViewError::Journal { .. }) => RootFinding::unknown("identity", "the journal does not tell"),
+        Err(error) => RootFinding::unknown("identity", error.to_string()),
     }]
 }
 
 /// Only the journal tells its version; other records of a later version look like damage.
-pub(super) fn program(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn program(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match &examination.run {
-        Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => Finding::attention(
-            "program",
-            format!("a later version of patchadm works on this root and has to be used: {path}: {reason}"),
-        ),
-        Err(ViewError::Journal { .. }) => Finding::unknown("program", "the journal does not tell"),
-        Err(error) => Finding::unknown("program", error.to_string()),
-        Ok(_) => Finding::ok("program", "no later version has made a run in this root"),
+        Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => {
+            RootFinding::attention(
+                "program",
+                format!(
+                    "a later version of patchadm works on this root and has to be used: {path}: {reason}"
+                ),
+            )
+        }
+        Err(ViewError::Journal { .. }) => RootFinding::unknown("program", "the journal does not tell"),
+        Err(error) => RootFinding::unknown("program", error.to_string()),
+        Ok(_) => RootFinding::ok("program", "no later version has made a run in this root"),
     }]
 }
 
 const MOST_TOLD: usize = 20;
 
-pub(super) fn records(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn records(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let known = examination.request.damage;
     match known.map_or_else(|| found(examination), |damage| Ok(Some(damage.to_vec()))) {
         Ok(None) => {
@@ -175,17 +179,19 @@ pub(super) fn records(examination: &Examination<'_>) -> Vec<Finding> {
             let text = format!(
                 "there is no package database below {root}; another root is named with -R, a new one made by its first package"
             );
-            vec![Finding::attention("records", text).with_command(pkgadd(examination))]
+            vec![RootFinding::attention("records", text).with_command(pkgadd(examination))]
         }
-        Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "they agree with each other")],
+        Ok(Some(damage)) if damage.is_empty() => {
+            vec![RootFinding::ok("records", "they agree with each other")]
+        }
         Ok(Some(damage)) => of_all(examination, &damage),
         // The journal has its own finding.
-        Err(failure) => vec![Finding::unknown("records", failure.to_string())],
+        Err(failure) => vec![RootFinding::unknown("records", failure.to_string())],
     }
 }
 
 /// `None` without a package database.
-fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Failure> {
+fn found(examination: &RootExamination<'_>) -> Result<Option<Vec<RecordDamage>>, Failure> {
     let root = examination.root;
     if !installed::has_database(&RecordView::live(root))? {
         return Ok(None);
@@ -200,19 +206,19 @@ fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Fai
     })
 }
 
-fn of_all(examination: &Examination<'_>, damage: &[RecordDamage]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> =
+fn of_all(examination: &RootExamination<'_>, damage: &[RecordDamage]) -> Vec<RootFinding> {
+    let mut findings: Vec<RootFinding> =
         damage.iter().take(MOST_TOLD).map(|one| of_damage(examination, one)).collect();
     let more = damage.len().saturating_sub(MOST_TOLD);
     if more > 0 {
-        let finding = Finding::attention("records", format!("{more} more records are damaged"));
+        let finding = RootFinding::attention("records", format!("{more} more records are damaged"));
         findings.push(finding.with_command(examination.wording().verb("check --json")));
     }
     findings
 }
 
-fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
-    let finding = Finding::attention("records", damage.to_string());
+fn of_damage(examination: &RootExamination<'_>, damage: &RecordDamage) -> RootFinding {
+    let finding = RootFinding::attention("records", damage.to_string());
     let pkgchk = |words: &str| examination.wording().command("pkgchk", words);
     let adopt = |words: &str| examination.wording().verb(&format!("adopt {words}"));
     match RegistrationRepair::of(damage) {
@@ -238,53 +244,53 @@ fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
         RecordRepair::LostCopy { package, is_patched }
             if *is_patched || NativeManager::of_package_name(package).is_some() =>
         {
-            Finding::limited("records", format!("{damage}; put it back from a backup"))
+            RootFinding::limited("records", format!("{damage}; put it back from a backup"))
         }
         RecordRepair::Stages => finding,
         RecordRepair::LostCopy { .. } => {
-            Finding::limited("records", damage.to_string()).with_command(pkgadd(examination))
+            RootFinding::limited("records", damage.to_string()).with_command(pkgadd(examination))
         }
     }
 }
 
-fn pkgadd(examination: &Examination<'_>) -> String {
+fn pkgadd(examination: &RootExamination<'_>) -> String {
     examination.wording().command("pkgadd", "-d DEVICE PKG")
 }
 
-pub(super) fn registrations(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn registrations(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let overview = match NativeOverview::of(examination.root, &examination.now(), true) {
         Ok(overview) => overview,
-        Err(failure) => return vec![Finding::unknown("native", failure.to_string())],
+        Err(failure) => return vec![RootFinding::unknown("native", failure.to_string())],
     };
     let refresh = || examination.wording().verb("adopt --refresh");
     let stale = overview.changes.iter().map(|(package, change)| {
-        let finding = Finding::attention("native", format!("package {package}: {change}"));
+        let finding = RootFinding::attention("native", format!("package {package}: {change}"));
         if change.is_settled() { finding.with_command(refresh()) } else { finding }
     });
     let lost = overview.lost().map(|one| {
         let accept = examination.wording().verb(&format!("adopt --refresh --accept {}", one.patch));
-        Finding::attention("native", format!("{}: {}", one.patch, one.told())).with_command(accept)
+        RootFinding::attention("native", format!("{}: {}", one.patch, one.told())).with_command(accept)
     });
-    let findings: Vec<Finding> = stale.chain(lost).collect();
+    let findings: Vec<RootFinding> = stale.chain(lost).collect();
     if findings.is_empty() {
-        return vec![Finding::ok("native", "all adopted packages match their package manager")];
+        return vec![RootFinding::ok("native", "all adopted packages match their package manager")];
     }
     findings
 }
 
 /// Without hooks, commands still find stale registrations, but nobody is warned before an upgrade.
-pub(super) fn hooks(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn hooks(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     const WHAT: &str = "hooks";
     let found = adopted_from(examination.root).and_then(|managers| {
         let report = if managers.is_empty() { None } else { Some(survey_hooks(examination.root)?) };
         Ok((managers, report))
     });
     match found {
-        Err(failure) => vec![Finding::unknown(WHAT, failure.to_string())],
-        Ok((_, None)) => vec![Finding::ok(WHAT, "no package was adopted from dpkg or rpm")],
+        Err(failure) => vec![RootFinding::unknown(WHAT, failure.to_string())],
+        Ok((_, None)) => vec![RootFinding::ok(WHAT, "no package was adopted from dpkg or rpm")],
         Ok((managers, Some(report))) => {
             let findings = lacking_hooks(examination, &managers, &report);
-            if findings.is_empty() { vec![Finding::ok(WHAT, "they are there")] } else { findings }
+            if findings.is_empty() { vec![RootFinding::ok(WHAT, "they are there")] } else { findings }
         }
     }
 }
@@ -296,10 +302,10 @@ fn adopted_from(root: &Root) -> Result<BTreeSet<NativeManager>, Failure> {
 }
 
 fn lacking_hooks(
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
     managers: &BTreeSet<NativeManager>,
     report: &HookReport,
-) -> Vec<Finding> {
+) -> Vec<RootFinding> {
     let concerned = || report.hooks.iter().filter(|hook| managers.contains(&hook.manager.native()));
     let in_state = |state: HookState| -> Vec<String> {
         let wanted = concerned().filter(|hook| hook.is_wanted && hook.state == state);
@@ -311,22 +317,22 @@ fn lacking_hooks(
     for (state, what) in [(HookState::Missing, "missing"), (HookState::Outdated, elsewhere)] {
         let paths = in_state(state);
         if !paths.is_empty() {
-            let finding = Finding::limited("hooks", format!("{what}: {}", paths.join(", ")));
+            let finding = RootFinding::limited("hooks", format!("{what}: {}", paths.join(", ")));
             findings.push(finding.with_command(install()));
         }
     }
     let changed = in_state(HookState::Changed);
     if !changed.is_empty() {
         let text = format!("changed by the administrator: {}", changed.join(", "));
-        findings.push(Finding::limited("hooks", text));
+        findings.push(RootFinding::limited("hooks", text));
     }
     if concerned().any(|hook| hook.state != HookState::Missing) && !report.has_program {
         let text = format!("they call {}, which is not in the root, and do nothing", report.program);
-        findings.push(Finding::limited("hooks", text));
+        findings.push(RootFinding::limited("hooks", text));
     }
     if managers.contains(&NativeManager::Rpm) && report.has_rpm_alone {
         let text = "rpm calls no file; whether the trigger of our own .rpm is there was not looked at";
-        findings.push(Finding::unknown("hooks", text));
+        findings.push(RootFinding::unknown("hooks", text));
     }
     findings
 }
@@ -334,16 +340,16 @@ fn lacking_hooks(
 /// Days before a key's end at which it is reported.
 const SOON: u64 = 30;
 
-pub(super) fn keys(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn keys(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let RootKeys { ring, place } = match read_keys(examination.root) {
         Ok(keys) => keys,
-        Err(KeysError::Failed(failure)) => return vec![Finding::unknown("keys", failure.to_string())],
-        Err(error) => return vec![Finding::attention("keys", error.to_string())],
+        Err(KeysError::Failed(failure)) => return vec![RootFinding::unknown("keys", failure.to_string())],
+        Err(error) => return vec![RootFinding::attention("keys", error.to_string())],
     };
     let today = examination.request.now.date_naive();
     let good: Vec<&TrustedKey> =
         ring.keys.iter().filter(|trusted| ring.revoked.reason(trusted.key.id).is_none()).collect();
-    let findings: Vec<Finding> =
+    let findings: Vec<RootFinding> =
         good.iter().filter_map(|key| of_key(examination, (key, &place), today)).collect();
     if !findings.is_empty() {
         return findings;
@@ -351,33 +357,33 @@ pub(super) fn keys(examination: &Examination<'_>) -> Vec<Finding> {
     let demand = examination.policy.as_ref().ok().and_then(|policy| policy.signature);
     vec![match good.len() {
         0 if demand == Some(DemandWord::Require) => {
-            Finding::attention("keys", "the policy requires signatures, and no key is trusted")
+            RootFinding::attention("keys", "the policy requires signatures, and no key is trusted")
                 .with_command(examination.wording().verb("key trust FILE"))
         }
-        0 => Finding::ok("keys", "no key is trusted"),
-        1 => Finding::ok("keys", "1 key is trusted"),
-        number => Finding::ok("keys", format!("{number} keys are trusted")),
+        0 => RootFinding::ok("keys", "no key is trusted"),
+        1 => RootFinding::ok("keys", "1 key is trusted"),
+        number => RootFinding::ok("keys", format!("{number} keys are trusted")),
     }]
 }
 
 fn of_key(
-    examination: &Examination<'_>,
+    examination: &RootExamination<'_>,
     (trusted, place): (&TrustedKey, &ObjectPath),
     today: NaiveDate,
-) -> Option<Finding> {
+) -> Option<RootFinding> {
     let last = trusted.rules.expires?;
     let (id, name) = (trusted.key.id, &trusted.name);
     if last < today {
         let text = format!("key {id} ({name}) expired on {last}: what it signed after that day is refused");
-        return Some(Finding::attention("keys", text).with_command(renewal(examination, trusted, place)));
+        return Some(RootFinding::attention("keys", text).with_command(renewal(examination, trusted, place)));
     }
     let is_soon = last <= today.checked_add_days(Days::new(SOON)).unwrap_or(today);
     let text = format!("key {id} ({name}) expires on {last}");
-    is_soon.then(|| Finding::limited("keys", text).with_command(renewal(examination, trusted, place)))
+    is_soon.then(|| RootFinding::limited("keys", text).with_command(renewal(examination, trusted, place)))
 }
 
 /// The command repeats the other rules, because new rules replace all.
-fn renewal(examination: &Examination<'_>, trusted: &TrustedKey, place: &ObjectPath) -> String {
+fn renewal(examination: &RootExamination<'_>, trusted: &TrustedKey, place: &ObjectPath) -> String {
     let TrustedKey { name, rules, .. } = trusted;
     let mut words = format!("key trust --name {} --expires YYYY-MM-DD", Wording::quoted(name));
     if rules.roles != KeyRole::ALL {

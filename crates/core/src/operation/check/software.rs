@@ -1,17 +1,17 @@
-//! The comparing part of `patchadm check`, a query. Quick: attributes and sizes of objects and archives. With contents:
+//! Compares packages and patches with their records, a query. Quick: attributes and sizes of objects and archives. With contents:
 //! bytes, BLAKE3 of delivered files, whole archives, and a planned backout of each patch, by the code of a real one.
 //! Bytes of types `e` and `v` are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::operation::check::{
-    CheckError, CheckReport, CheckRequest, CheckScope, CheckedAspects, CheckedObject, DeliveredFile,
-    DeliveredFiles, check_delivered,
-};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{
     KeptLibraryState, KeptState, LibrariesBeforePatches, PatchedRecords, look_at_kept,
+};
+use crate::operation::object_check::{
+    CheckScope, CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, ObjectCheckError,
+    ObjectCheckReport, ObjectCheckRequest, check_delivered,
 };
 use crate::operation::patches::back_out::{KnownArchives, rehearse};
 use crate::operation::patches::undo_states::UndoState;
@@ -37,14 +37,14 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 
 #[derive(Debug)]
-pub struct VerifyReport {
+pub struct SoftwareCheckReport {
     /// Readable contents are still compared.
     pub damage: Vec<RecordDamage>,
     /// Changed by another program since a run.
     pub changed: Vec<ForeignChange>,
     pub objects: Vec<CheckedObject>,
     /// In the order of listings.
-    pub patches: Vec<VerifiedPatch>,
+    pub patches: Vec<CheckedPatch>,
     /// Left half applied by a tool without recovery.
     pub interrupted: Vec<Interrupted>,
     /// Empty if records are damaged.
@@ -54,7 +54,7 @@ pub struct VerifyReport {
 }
 
 #[derive(Debug)]
-pub struct VerifiedPatch {
+pub struct CheckedPatch {
     pub id: PatchId,
     pub archives: Vec<ArchiveVerdict>,
     /// `None` if contents were not read.
@@ -64,28 +64,28 @@ pub struct VerifiedPatch {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
+pub enum SoftwareCheckError {
     #[error(transparent)]
-    Check(#[from] CheckError),
+    Check(#[from] ObjectCheckError),
     #[error(transparent)]
     Failure(#[from] Failure),
     #[error("{0} is neither an applied patch nor an installed package")]
     Unknown(String),
 }
 
-impl From<ViewError> for VerifyError {
+impl From<ViewError> for SoftwareCheckError {
     fn from(error: ViewError) -> Self {
         Self::Check(error.into())
     }
 }
 
-impl From<DatabaseError> for VerifyError {
+impl From<DatabaseError> for SoftwareCheckError {
     fn from(error: DatabaseError) -> Self {
         Self::Check(error.into())
     }
 }
 
-impl VerifiedPatch {
+impl CheckedPatch {
     /// Returns the defect of the undo data, or of its use by a backout. `None` if it is sound, or was not kept.
     pub fn damage(&self) -> Option<UndoDamage<'_>> {
         let of_archive = self.unusable().find(|error| !error.is_closed()).map(UndoDamage::Archive);
@@ -126,14 +126,14 @@ pub enum UndoDamage<'a> {
     Other(&'a Failure),
 }
 
-impl VerifyReport {
+impl SoftwareCheckReport {
     pub fn wrong(&self) -> impl Iterator<Item = &CheckedObject> {
         self.objects.iter().filter(|checked| !checked.findings.is_empty())
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct VerifyRequest<'a> {
+pub struct SoftwareCheckRequest<'a> {
     /// Patches also stand for their packages, and packages for their patches. Empty for everything.
     pub words: &'a [String],
     /// Read every file and archive; otherwise only types, attributes and sizes.
@@ -143,24 +143,24 @@ pub struct VerifyRequest<'a> {
     pub workers: usize,
 }
 
-pub fn verify(
+pub fn check_software(
     root: &Root,
-    request: VerifyRequest<'_>,
+    request: SoftwareCheckRequest<'_>,
     now: &Now,
     meter: Option<&WorkMeter>,
-) -> Result<VerifyReport, VerifyError> {
-    let VerifyRequest { words, contents, undo_dir, workers } = request;
+) -> Result<SoftwareCheckReport, SoftwareCheckError> {
+    let SoftwareCheckRequest { words, contents, undo_dir, workers } = request;
     let ground = RootAndPolicy::of(root)?;
     must_have_database(root)?;
     read_consistently(root, |view| {
         if view.is_during_run() {
-            return Err(CheckError::Unfinished(root.prefix().display().to_string()).into());
+            return Err(ObjectCheckError::Unfinished(root.prefix().display().to_string()).into());
         }
         let mut damage = find_damage(view, workers, &never)?;
         damage.extend(damage_of_stages(view)?);
         let all = PatchedPackages::read(view, &ground.policy.separator, &damage)?;
         let chosen = all.chosen(words, &ground.policy.separator, &damage)?;
-        let (archives, known) = verify_all(&ground, &chosen.archives, request, meter)?;
+        let (archives, known) = check_archives(&ground, &chosen.archives, request, meter)?;
         let has_contents = damage.iter().all(|damage| damage.repair != RecordRepair::Contents);
         let objects = if has_contents && !chosen.packages.is_empty() {
             let delivered =
@@ -168,7 +168,7 @@ pub fn verify(
             let check = chosen.check_request(&all, contents, workers);
             check_delivered(view, &ground.host, &check, &delivered, meter)?
         } else {
-            CheckReport::default()
+            ObjectCheckReport::default()
         };
         let ids = chosen.patches();
         // If the root cannot be changed at all, no patch can be backed out.
@@ -193,20 +193,20 @@ pub fn verify(
             let archives = verdicts.remove(&id).unwrap_or_default();
             let kept = loaded.remove(&id).unwrap_or_default();
             let backout = backouts.next().map(|backout| obstacle().map_or(backout, Err));
-            VerifiedPatch { id, archives, backout, kept }
+            CheckedPatch { id, archives, backout, kept }
         });
         let patches = patches.collect();
         let interrupted = chosen.interrupted(&all, &ground.policy.separator);
         let changed = foreign_changes(view)?;
         let (objects, has_native) = (objects.checked, all.have_native());
-        Ok(VerifyReport { damage, changed, objects, patches, interrupted, kept, has_native })
+        Ok(SoftwareCheckReport { damage, changed, objects, patches, interrupted, kept, has_native })
     })
 }
 
 struct PatchedPackages(BTreeMap<PkgInst, (Installed, PatchRecords)>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct ArchiveToVerify {
+struct ArchiveToCheck {
     patch: PatchId,
     package: PkgInst,
     saved_as: String,
@@ -216,7 +216,7 @@ struct ArchiveToVerify {
 
 struct ChosenArchives {
     packages: Vec<PkgInst>,
-    archives: Vec<ArchiveToVerify>,
+    archives: Vec<ArchiveToCheck>,
 }
 
 impl PatchedPackages {
@@ -243,7 +243,7 @@ impl PatchedPackages {
         words: &[String],
         separator: &str,
         damage: &[RecordDamage],
-    ) -> Result<ChosenArchives, VerifyError> {
+    ) -> Result<ChosenArchives, SoftwareCheckError> {
         let mut chosen = ChosenArchives { packages: Vec::new(), archives: Vec::new() };
         if words.is_empty() {
             self.0.keys().for_each(|package| self.choose(&mut chosen, package, None));
@@ -262,7 +262,7 @@ impl PatchedPackages {
                     let half = id.as_ref().map(|id| self.half_applied(id, separator)).unwrap_or_default();
                     let mut damaged = damage.iter().filter_map(RecordDamage::package);
                     if half.is_empty() && !damaged.any(|name| pattern.fits(name.as_str())) {
-                        return Err(VerifyError::Unknown(word.clone()));
+                        return Err(SoftwareCheckError::Unknown(word.clone()));
                     }
                     for name in half {
                         self.choose(&mut chosen, name, id.as_ref());
@@ -292,13 +292,13 @@ impl PatchedPackages {
         }
     }
 
-    fn archives_of(&self, package: &PkgInst) -> impl Iterator<Item = ArchiveToVerify> {
+    fn archives_of(&self, package: &PkgInst) -> impl Iterator<Item = ArchiveToCheck> {
         let found = self.0.get(package);
         found.into_iter().flat_map(move |(installed, applied)| {
             applied.list.iter().map(move |patch| {
                 let mut saves = installed.saves.keys();
                 let saved = saves.find(|name| PatchId::new(name).is_ok_and(|other| other == *patch));
-                ArchiveToVerify {
+                ArchiveToCheck {
                     patch: patch.clone(),
                     package: applied.package.clone(),
                     saved_as: saved.cloned().unwrap_or_else(|| patch.to_string()),
@@ -310,14 +310,14 @@ impl PatchedPackages {
 }
 
 impl ChosenArchives {
-    fn check_request(&self, all: &PatchedPackages, contents: bool, workers: usize) -> CheckRequest {
+    fn check_request(&self, all: &PatchedPackages, contents: bool, workers: usize) -> ObjectCheckRequest {
         let is_all = self.packages.len() == all.0.len();
         let named = self.packages.iter().filter(|_| !is_all);
         let packages = named.map(|package| PackagePattern::One(package.to_string())).collect();
         let aspects =
             CheckedAspects { attributes: true, sizes: !contents, contents, ..CheckedAspects::default() };
         let scope = CheckScope { packages, ..CheckScope::default() };
-        CheckRequest { scope, aspects, workers, ..CheckRequest::default() }
+        ObjectCheckRequest { scope, aspects, workers, ..ObjectCheckRequest::default() }
     }
 
     fn interrupted(&self, all: &PatchedPackages, separator: &str) -> Vec<Interrupted> {
@@ -404,15 +404,15 @@ impl ArchiveState {
 }
 
 /// Keeps the order. Returns the contents of sound manifests, too.
-fn verify_all(
+fn check_archives(
     ground: &RootAndPolicy,
-    archives: &[ArchiveToVerify],
-    VerifyRequest { contents, undo_dir, workers, .. }: VerifyRequest<'_>,
+    archives: &[ArchiveToCheck],
+    SoftwareCheckRequest { contents, undo_dir, workers, .. }: SoftwareCheckRequest<'_>,
     meter: Option<&WorkMeter>,
-) -> Result<(Vec<(ArchiveToVerify, ArchiveVerdict)>, KnownArchives), VerifyError> {
+) -> Result<(Vec<(ArchiveToCheck, ArchiveVerdict)>, KnownArchives), SoftwareCheckError> {
     let marker = marker(&ground.root)?;
     let ledgers = ledgers(ground, archives);
-    let reader = ArchiveVerifier { ground, marker, undo_dir, contents, ledgers };
+    let reader = ArchiveChecker { ground, marker, undo_dir, contents, ledgers };
     let bytes = || archives.iter().map(|of| reader.bytes(of)).fold(0, u64::saturating_add);
     let step = meter.filter(|_| contents).map(|meter| meter.begin(WorkUnit::Bytes, bytes()));
     let done = side_by_side(workers, archives.len(), || {
@@ -435,7 +435,7 @@ fn verify_all(
     Ok((verified, known))
 }
 
-struct ArchiveVerifier<'a> {
+struct ArchiveChecker<'a> {
     ground: &'a RootAndPolicy,
     marker: Option<String>,
     undo_dir: Option<&'a Path>,
@@ -444,7 +444,7 @@ struct ArchiveVerifier<'a> {
     ledgers: BTreeMap<PkgInst, Ledger>,
 }
 
-fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<PkgInst, Ledger> {
+fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToCheck]) -> BTreeMap<PkgInst, Ledger> {
     let view = RecordView::live(&ground.root);
     let packages: BTreeSet<&PkgInst> = archives.iter().map(|of| &of.package).collect();
     let read =
@@ -452,8 +452,8 @@ fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<Pkg
     read.flatten().collect()
 }
 
-impl ArchiveVerifier<'_> {
-    fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<UndoManifest>) {
+impl ArchiveChecker<'_> {
+    fn verified(&self, of: &ArchiveToCheck) -> (ArchiveVerdict, Option<UndoManifest>) {
         let earlier = self.ledgers.get(&of.package).and_then(|ledger| ledger.earlier(&of.saved_as));
         // The next reader of an unreadable ledger reports the error.
         let is_named = !self.ledgers.contains_key(&of.package)
@@ -468,18 +468,18 @@ impl ArchiveVerifier<'_> {
     }
 
     /// Bytes to read, according to the ledger; 1 if unknown, so that it counts.
-    fn bytes(&self, of: &ArchiveToVerify) -> u64 {
+    fn bytes(&self, of: &ArchiveToCheck) -> u64 {
         match self.line(of).map(|line| &line.undo) {
             Some(LedgerUndo::Kept { size, files, .. }) => size.saturating_add(files.unwrap_or_default()),
             _ => 1,
         }
     }
 
-    fn line(&self, of: &ArchiveToVerify) -> Option<&LedgerLine> {
+    fn line(&self, of: &ArchiveToCheck) -> Option<&LedgerLine> {
         self.ledgers.get(&of.package)?.line(&of.saved_as)
     }
 
-    fn read(&self, of: &ArchiveToVerify) -> Result<(ArchiveState, Option<UndoManifest>), ArchiveError> {
+    fn read(&self, of: &ArchiveToCheck) -> Result<(ArchiveState, Option<UndoManifest>), ArchiveError> {
         let view = RecordView::live(&self.ground.root);
         let reader = self.ground.undo_data(&view, self.undo_dir);
         if let Some(ledger) = self.ledgers.get(&of.package)

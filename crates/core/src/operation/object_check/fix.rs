@@ -5,9 +5,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
-use crate::operation::check::compare::ObjectComparison;
-use crate::operation::check::findings::{CheckError, CheckedObject, Finding, UnfixedReason};
 use crate::operation::failure::Failure;
+use crate::operation::object_check::compare::ObjectComparison;
+use crate::operation::object_check::{CheckedObject, ObjectCheckError, ObjectFinding, UnfixedReason};
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::{RecordView, contents};
 use patchadm_inputs::inventory::Inventory;
@@ -50,11 +50,11 @@ fn fix(
     match native.owner(line, comparison.interrupt) {
         Ok(None) => {}
         Ok(Some(owner)) => {
-            before.findings.push(Finding::Unfixed(UnfixedReason::Native(owner)));
+            before.findings.push(ObjectFinding::Unfixed(UnfixedReason::Native(owner)));
             return (before, false);
         }
         Err(error) => {
-            before.findings.push(Finding::Unreadable(error.to_string()));
+            before.findings.push(ObjectFinding::Unreadable(error.to_string()));
             return (before, false);
         }
     }
@@ -63,7 +63,7 @@ fn fix(
     let is_other = after.findings.len() < before.findings.len();
     // Another repair may have removed the difference.
     if !after.findings.is_empty() {
-        after.findings.extend(failed.into_iter().map(Finding::Unfixed));
+        after.findings.extend(failed.into_iter().map(ObjectFinding::Unfixed));
     }
     (after, is_other)
 }
@@ -72,7 +72,7 @@ fn fix(
 fn repair(
     comparison: &ObjectComparison<'_>,
     line: &ContentsLine,
-    findings: &[Finding],
+    findings: &[ObjectFinding],
 ) -> Vec<UnfixedReason> {
     let mut failed = Vec::new();
     let object = &line.object;
@@ -83,23 +83,23 @@ fn repair(
     };
     for finding in findings {
         match finding {
-            Finding::Missing if object.ftype.is_directory() => {
+            ObjectFinding::Missing if object.ftype.is_directory() => {
                 note(&mut failed, make_directory(comparison, line), UnfixedReason::Directory);
             }
-            Finding::Missing if object.ftype == Ftype::Pipe || object.ftype.is_device() => {
+            ObjectFinding::Missing if object.ftype == Ftype::Pipe || object.ftype.is_device() => {
                 note(&mut failed, make_node(comparison, line), UnfixedReason::Node);
             }
-            Finding::Missing if object.ftype == Ftype::Symlink => {
+            ObjectFinding::Missing if object.ftype == Ftype::Symlink => {
                 note(&mut failed, link_anew(comparison, line), unlinked(object));
             }
-            Finding::NotSymlinked(_) | Finding::NotLinked(_) => {
+            ObjectFinding::NotSymlinked(_) | ObjectFinding::NotLinked(_) => {
                 note(&mut failed, link_anew(comparison, line), unlinked(object));
             }
-            Finding::Mode(_) | Finding::Owner(_) | Finding::Group(_) => {
+            ObjectFinding::Mode(_) | ObjectFinding::Owner(_) | ObjectFinding::Group(_) => {
                 let unfixed = set_attributes(comparison, line).unwrap_or(Some(UnfixedReason::Attributes));
                 failed.extend(unfixed.filter(|unfixed| !failed.contains(unfixed)));
             }
-            Finding::Mtime(mtime) => {
+            ObjectFinding::Mtime(mtime) => {
                 note(&mut failed, set_mtime(comparison, line, mtime.expected), UnfixedReason::Mtime);
             }
             _ => {}
@@ -314,7 +314,7 @@ pub(super) fn hidden(
     comparison: &ObjectComparison<'_>,
     lines: &[ContentsLine],
     native: Option<&NativeFiles<'_>>,
-) -> Result<Vec<CheckedObject>, CheckError> {
+) -> Result<Vec<CheckedObject>, ObjectCheckError> {
     let exclusive = lines.iter().filter(|line| line.object.ftype == Ftype::Exclusive);
     let directories: Vec<ObjectPath> = exclusive.map(|line| line.path.clone()).collect();
     let below = contents::lines_below(view, &directories)?;
@@ -324,7 +324,7 @@ pub(super) fn hidden(
         match names_in(comparison, path) {
             Ok(paths) => unknown.extend(paths.into_iter().filter(|path| !known.contains(path))),
             Err(error) => {
-                let findings = vec![Finding::Unreadable(error.to_string())];
+                let findings = vec![ObjectFinding::Unreadable(error.to_string())];
                 found.push(CheckedObject { path: path.clone(), findings });
             }
         }
@@ -334,9 +334,11 @@ pub(super) fn hidden(
     for path in unknown {
         if !elsewhere.contains(&resolver.locate(&path)?) {
             let findings = match native.map(|native| native.owner_of_unrecorded(&path)).transpose()? {
-                None => vec![Finding::Hidden],
+                None => vec![ObjectFinding::Hidden],
                 Some(None) => remove(comparison, &path),
-                Some(Some(owner)) => vec![Finding::Hidden, Finding::Unfixed(UnfixedReason::Native(owner))],
+                Some(Some(owner)) => {
+                    vec![ObjectFinding::Hidden, ObjectFinding::Unfixed(UnfixedReason::Native(owner))]
+                }
             };
             found.push(CheckedObject { path, findings });
         }
@@ -360,7 +362,7 @@ fn known_by_another_way(
     view: &RecordView<'_>,
     comparison: &ObjectComparison<'_>,
     unknown: &[ObjectPath],
-) -> Result<BTreeSet<ObjectPath>, CheckError> {
+) -> Result<BTreeSet<ObjectPath>, ObjectCheckError> {
     let names: HashSet<&[u8]> = unknown.iter().map(ObjectPath::name).collect();
     if names.is_empty() {
         return Ok(BTreeSet::new());
@@ -383,14 +385,14 @@ fn with_ancestors(paths: impl Iterator<Item = ObjectPath>) -> BTreeSet<ObjectPat
 }
 
 /// Returns the remaining findings.
-fn remove(comparison: &ObjectComparison<'_>, path: &ObjectPath) -> Vec<Finding> {
+fn remove(comparison: &ObjectComparison<'_>, path: &ObjectPath) -> Vec<ObjectFinding> {
     let removed = comparison.place(path).and_then(|(dir, name)| match dir.look(&name)? {
         Some(seen) if seen.file_type == FileType::Directory => dir.remove_dir(&name),
         _ => dir.remove(&name).map(|()| true),
     });
     match removed {
         Ok(true) => Vec::new(),
-        _ => vec![Finding::Hidden, Finding::Unfixed(UnfixedReason::Hidden)],
+        _ => vec![ObjectFinding::Hidden, ObjectFinding::Unfixed(UnfixedReason::Hidden)],
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::operation::check::{RootExamination, RootFinding};
 use crate::operation::depots::{DepotError, DepotLocation};
-use crate::operation::doctor::examination::{Examination, Finding};
 use crate::operation::whose_root::RootStanding;
 use patchadm_inputs::depot::{LARGEST_MEMORY, SeenDepots};
 use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
@@ -29,9 +29,9 @@ struct KnownDepots {
     is_of_policy: bool,
 }
 
-pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
+pub(super) fn depots(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let Ok(policy) = &examination.policy else {
-        return vec![Finding::unknown("depot", "the policy does not say which depot")];
+        return vec![RootFinding::unknown("depot", "the policy does not say which depot")];
     };
     let is_of_others = match &examination.changes {
         Ok(RootStanding::Caller(_)) => false,
@@ -40,14 +40,14 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     };
     // Another user who can write there would choose the address that the superuser contacts.
     if is_of_others {
-        return vec![Finding::unknown("depot", "not asked: others may write what names the depot")];
+        return vec![RootFinding::unknown("depot", "not asked: others may write what names the depot")];
     }
     let known = match known_depots(examination, policy) {
         Ok(known) => known,
         Err(finding) => return vec![finding],
     };
     if known.locations.is_empty() {
-        return vec![Finding::ok("depot", "no depot is named by the policy or remembered")];
+        return vec![RootFinding::ok("depot", "no depot is named by the policy or remembered")];
     }
     let http = settings(examination, policy);
     let is_offline = examination.request.is_offline;
@@ -57,7 +57,7 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     asked.iter().map(|depot| of_answer(depot, depot.wait(&mut left), known.is_of_policy)).collect()
 }
 
-fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownDepots, Finding> {
+fn known_depots(examination: &RootExamination<'_>, policy: &Policy) -> Result<KnownDepots, RootFinding> {
     if let Some(depot) = &policy.depot {
         return Ok(KnownDepots { locations: vec![without_password(depot)], is_of_policy: true });
     }
@@ -65,11 +65,13 @@ fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownD
     let shown = examination.root.show(&place);
     let text = match examination.root.read(&place, LARGEST_MEMORY as u64) {
         Ok(text) => text.unwrap_or_default(),
-        Err(error) if error.is_refused_access() => return Err(Finding::unknown("depot", error.to_string())),
-        Err(error) => return Err(Finding::attention("depot", error.to_string())),
+        Err(error) if error.is_refused_access() => {
+            return Err(RootFinding::unknown("depot", error.to_string()));
+        }
+        Err(error) => return Err(RootFinding::attention("depot", error.to_string())),
     };
     let seen = SeenDepots::parse(&text).map_err(|error| {
-        Finding::attention(
+        RootFinding::attention(
             "depot",
             format!("{shown}: {error}; put it back from a backup, or take out that line"),
         )
@@ -86,7 +88,7 @@ fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownD
     Ok(KnownDepots { locations, is_of_policy: false })
 }
 
-fn settings(examination: &Examination<'_>, policy: &Policy) -> HttpSettings {
+fn settings(examination: &RootExamination<'_>, policy: &Policy) -> HttpSettings {
     let of_caller = examination.request.http.clone();
     let second = Duration::from_secs(1);
     HttpSettings {
@@ -170,19 +172,20 @@ fn of_answer(
     AskedDepot { named, .. }: &AskedDepot,
     answer: Option<Result<(), String>>,
     is_of_policy: bool,
-) -> Finding {
+) -> RootFinding {
     match answer {
-        None => Finding::unknown("depot", format!("{named} is not asked with --offline")),
-        Some(Ok(())) if is_of_policy => Finding::ok("depot", format!("{named} is reached")),
-        Some(Ok(())) => {
-            Finding::ok("depot", format!("no depot configured; {named}, which was used before, is reached"))
-        }
+        None => RootFinding::unknown("depot", format!("{named} is not asked with --offline")),
+        Some(Ok(())) if is_of_policy => RootFinding::ok("depot", format!("{named} is reached")),
+        Some(Ok(())) => RootFinding::ok(
+            "depot",
+            format!("no depot configured; {named}, which was used before, is reached"),
+        ),
         Some(Err(reason)) if is_of_policy => {
-            Finding::attention("depot", format!("the depot of the policy is not reached: {reason}"))
+            RootFinding::attention("depot", format!("the depot of the policy is not reached: {reason}"))
                 .with_command(format!("patchadm depot check {}", Wording::quoted(named)))
         }
         Some(Err(reason)) => {
-            Finding::limited("depot", format!("a depot that was used before is not reached: {reason}"))
+            RootFinding::limited("depot", format!("a depot that was used before is not reached: {reason}"))
         }
     }
 }
