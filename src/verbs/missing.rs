@@ -11,7 +11,7 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use choice::{AnalysisChoice, AnalysisOptions};
-use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
+use patchadm_cli::arguments::comparison::{ComparisonOptions, ReferenceComparison};
 use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
@@ -66,7 +66,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let choice = AnalysisChoice::of(&args.options, &args.words, call.surroundings.now.date_naive())
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
     let root = args.common.root.open(call)?;
-    let comparison = Comparison::open(call, (&args.compared, &args.fetching), &root, USAGE)?;
+    let comparison = ReferenceComparison::open(call, (&args.compared, &args.fetching), &root, USAGE)?;
     let surroundings = call.surroundings.clone();
     let analysed = Analysed { comparison, choice, now: now(&surroundings), surroundings };
     if args.many.are_named() {
@@ -95,7 +95,8 @@ pub(super) fn missing_patches(
 ) -> anyhow::Result<MissingPatches> {
     // The answer can do without a slow depot.
     let fetching = FetchOptions { is_impatient: true, ..OfflineOption { offline: is_offline }.into() };
-    let comparison = Comparison::open(call, (&ComparisonOptions::default(), &fetching), root, USAGE)?;
+    let comparison =
+        ReferenceComparison::open(call, (&ComparisonOptions::default(), &fetching), root, USAGE)?;
     let today = call.surroundings.now.date_naive();
     let choice = AnalysisChoice::of(&AnalysisOptions::default(), &[], today)
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
@@ -114,7 +115,7 @@ fn of_many(call: &mut Invocation, many: &ManyRoots, analysed: &Analysed) -> anyh
 }
 
 struct Analysed {
-    comparison: Comparison,
+    comparison: ReferenceComparison,
     choice: AnalysisChoice,
     now: Now,
     surroundings: Surroundings,
@@ -147,7 +148,7 @@ impl Analysed {
         (facts, kept): (&MachineFacts, &LibrariesBeforePatches),
         root: &Root,
     ) -> anyhow::Result<AnalysisReport> {
-        let Comparison { reference, name, .. } = &self.comparison;
+        let ReferenceComparison { reference, name, .. } = &self.comparison;
         let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
         let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
         let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis, kept);

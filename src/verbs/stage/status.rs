@@ -12,7 +12,7 @@ const USAGE: &str = "patchadm [-R root] stage status [--path path]... [option...
 
 /// Say what a promotion of a stage would do
 #[derive(clap::Parser)]
-struct StatusArgs {
+struct StageStatusArgs {
     #[command(flatten)]
     choices: PromotionOptions,
     /// Save the plan to FILE, for `--plan`
@@ -27,7 +27,7 @@ struct StatusArgs {
 
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage status";
-    let StatusArgs { choices, save_plan, common, stage } = parse(call, USAGE)?;
+    let StageStatusArgs { choices, save_plan, common, stage } = parse(call, USAGE)?;
     let asked = choices.settle(stage, save_plan, USAGE)?;
     let root = common.root.open(call)?;
     let exchanges = asked.exchanges();

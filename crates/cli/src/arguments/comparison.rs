@@ -37,7 +37,7 @@ pub struct ComparisonOptions {
     signature: SignatureOptions,
 }
 
-pub struct Comparison {
+pub struct ReferenceComparison {
     pub reference: CrossReference,
     pub name: String,
     /// The depot and the demands on its index, to be compared with what each root remembers.
@@ -59,7 +59,7 @@ impl ComparisonOptions {
     }
 }
 
-impl Comparison {
+impl ReferenceComparison {
     /// Opens what the options name, else the depot of the policy. For many roots, and for machines that are not here,
     /// the running system says which keys are trusted.
     pub fn open(

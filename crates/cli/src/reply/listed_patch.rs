@@ -21,7 +21,7 @@ pub fn shown_date(date: Option<DateTime<FixedOffset>>, recorded: Option<&str>, z
 
 /// An applied patch in the JSON documents of `list` and `show`.
 #[derive(Debug, Serialize)]
-pub struct ListedPatch {
+pub struct AppliedPatchEntry {
     pub id: String,
     pub state: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct ListedPatch {
     pub kept_shlibs: KeptShlibs,
 }
 
-impl ListedPatch {
+impl AppliedPatchEntry {
     /// Returns the entry of a patch; its date is shown in this time zone.
     pub fn of(one: &InspectedPatch, zone: Zone) -> Self {
         let words = |list: &PatchList| list.iter().map(ToString::to_string).collect();

@@ -9,7 +9,7 @@ use patchadm_svr4::package::{Params, PkgInst};
 
 /// An installed package in the document of `list`.
 #[derive(Debug, Serialize)]
-pub struct PackageEntry {
+pub struct InstalledPackageEntry {
     package: String,
     name: Option<String>,
     version: String,
@@ -29,7 +29,7 @@ struct NativeEntry {
     arch: String,
 }
 
-impl PackageEntry {
+impl InstalledPackageEntry {
     /// Gives a package that its manager upgraded since registration the present version.
     pub fn all(root: &Root, packages: &BTreeMap<PkgInst, Params>, overview: &NativeOverview) -> Vec<Self> {
         let distribution = Distribution::of(root);

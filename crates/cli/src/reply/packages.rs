@@ -149,7 +149,10 @@ impl<T: 'static> Serialize for EndedPackages<T> {
             error: self.outcome.as_ref().err().map(ToString::to_string),
             missing: self.outcome.iter().flat_map(|report| &report.missing).collect(),
             shlibs: self.shlibs_of_one(),
-            packages: self.packages().map(|package| PackageEntry::of(self.command, &package)).collect(),
+            packages: self
+                .packages()
+                .map(|package| PackageOutcomeEntry::of(self.command, &package))
+                .collect(),
         };
         document.serialize(serializer)
     }
@@ -278,11 +281,11 @@ struct PackagesDocument<'a> {
     /// Of one package; each of several has it in its own entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     shlibs: Option<LibrariesEntry>,
-    packages: Vec<PackageEntry>,
+    packages: Vec<PackageOutcomeEntry>,
 }
 
 #[derive(Serialize)]
-struct PackageEntry {
+struct PackageOutcomeEntry {
     instance: String,
     code: u8,
     reason: String,
@@ -292,7 +295,7 @@ struct PackageEntry {
     shlibs: Option<LibrariesEntry>,
 }
 
-impl PackageEntry {
+impl PackageOutcomeEntry {
     fn of(command: Command, package: &EndedPackage<'_>) -> Self {
         let done = package.plan.filter(|_| package.result.is_ok());
         Self {

@@ -42,7 +42,7 @@ pub struct PatchEntry {
     pub reason: String,
     pub packages: Vec<String>,
     /// By kind of change.
-    pub files: ChangeCounts,
+    pub files: FileCounts,
     /// The size of new objects.
     pub bytes: u64,
     /// By package.
@@ -65,7 +65,7 @@ pub struct PatchEntry {
     pub replaced_edits: Vec<String>,
     /// Objects that undo data of later patches restores from now on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub moved: Vec<MovedEntry>,
+    pub moved: Vec<MovedObjectEntry>,
     /// True if named, false if pulled in; only in a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<bool>,
@@ -191,7 +191,7 @@ impl PatchEntry {
             exit,
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
-            files: plan.map(ChangeCounts::of).unwrap_or_default(),
+            files: plan.map(FileCounts::of).unwrap_or_default(),
             bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
             undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot: one.reboot,
@@ -200,7 +200,7 @@ impl PatchEntry {
             scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: one.missing.iter().map(ToString::to_string).collect(),
             replaced_edits: one.replaced_edits.iter().map(|path| root.show(path)).collect(),
-            moved: one.moved.into_iter().map(MovedEntry::from).collect(),
+            moved: one.moved.into_iter().map(MovedObjectEntry::from).collect(),
             named,
             because: set.because,
             depot: set.depot,
@@ -226,7 +226,7 @@ impl PatchEntry {
 
 /// By kind of change.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct ChangeCounts {
+pub struct FileCounts {
     replaced: u64,
     added: u64,
     deleted: u64,
@@ -234,7 +234,7 @@ pub struct ChangeCounts {
     kept: u64,
 }
 
-impl fmt::Display for ChangeCounts {
+impl fmt::Display for FileCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { replaced, added, deleted, kept } = *self;
         if kept == 0 {
@@ -249,7 +249,7 @@ impl fmt::Display for ChangeCounts {
     }
 }
 
-impl ops::AddAssign for ChangeCounts {
+impl ops::AddAssign for FileCounts {
     fn add_assign(&mut self, other: Self) {
         self.replaced += other.replaced;
         self.added += other.added;
@@ -258,7 +258,7 @@ impl ops::AddAssign for ChangeCounts {
     }
 }
 
-impl ChangeCounts {
+impl FileCounts {
     pub fn of_objects(objects: &[ChangedObject]) -> Self {
         let mut counts = Self::default();
         for object in objects {
@@ -324,13 +324,13 @@ impl From<PlannedScript> for ScriptEntry {
 
 /// An object that undo data of a later patch restores from now on.
 #[derive(Debug, Serialize)]
-pub struct MovedEntry {
+pub struct MovedObjectEntry {
     path: String,
     /// The later patch.
     to: String,
 }
 
-impl From<MovedObject> for MovedEntry {
+impl From<MovedObject> for MovedObjectEntry {
     fn from(moved: MovedObject) -> Self {
         Self { path: moved.path.to_string(), to: moved.to.to_string() }
     }

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::advice::damage_remark;
 use super::failure::query_refused;
 use super::json::DocumentHead;
-use super::listed_patch::ListedPatch;
+use super::listed_patch::AppliedPatchEntry;
 use super::overtaken::{NativeEntries, OvertakenEntry};
-use super::package_entry::PackageEntry;
+use super::package_entry::InstalledPackageEntry;
 use super::trial_standing::TrialStanding;
 use super::words::{print_notes, unfinished_sentence};
 use super::{CommandReport, Exit, ExitTable};
@@ -51,13 +51,13 @@ pub struct ListReport {
     pub machine: String,
     pub at: String,
     pub version: &'static str,
-    pub patches: Vec<ListedPatch>,
+    pub patches: Vec<AppliedPatchEntry>,
     /// True if the request left patches out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
     /// Only for a document.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub packages: Option<Vec<PackageEntry>>,
+    pub packages: Option<Vec<InstalledPackageEntry>>,
     /// The interrupted run. The output describes the root before it.
     pub unfinished: Option<String>,
     /// Patches that ended because dpkg or rpm changed their package.
@@ -134,13 +134,14 @@ impl ListReport {
             patches.sort_by_key(moment);
         }
         let overview = NativeOverview::as_far_as_known(root, now, has_native);
-        let packages = choice.is_whole.then(|| PackageEntry::all(root, &packages, &overview));
+        let packages = choice.is_whole.then(|| InstalledPackageEntry::all(root, &packages, &overview));
         let native = NativeEntries::of(&overview);
         remarks.extend(native.remarks());
         let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
         let mut signatures = if choice.is_whole { applied_signatures(root) } else { BTreeMap::new() };
         let listed = |one: &InspectedPatch| {
-            let patch = ListedPatch::of(one, surroundings.zone).beside(&overview).on_trial(trial.as_ref());
+            let patch =
+                AppliedPatchEntry::of(one, surroundings.zone).beside(&overview).on_trial(trial.as_ref());
             patch.signed(signatures.remove(one.patch.id.as_str()))
         };
         let patches = patches.into_iter().map(listed).collect();
@@ -173,7 +174,7 @@ impl ListReport {
 
     /// Returns the lines below a patch: programs for which it is not in force; in longer lists also its synopsis,
     /// fixes, and where they are lost.
-    fn lines_below(&self, one: &ListedPatch, width: usize) -> Vec<String> {
+    fn lines_below(&self, one: &AppliedPatchEntry, width: usize) -> Vec<String> {
         let synopsis = one.synopsis.iter().filter(|_| self.choice.is_verbose);
         let fixes = (self.choice.is_verbose && !one.fixes.is_empty())
             .then(|| format!("fixes {}", one.fixes.join(", ")));
@@ -191,7 +192,8 @@ impl ListReport {
     /// Returns the lines of the patches, and those below them.
     pub fn lines(&self) -> Vec<String> {
         let width = self.width();
-        let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.lines_below(one, width));
+        let of =
+            |one| std::iter::once(AppliedPatchEntry::line(one, width)).chain(self.lines_below(one, width));
         self.patches.iter().flat_map(of).chain(self.overtaken_lines(width)).collect()
     }
 

@@ -1,5 +1,5 @@
 use super::exit::Exit;
-use super::patch_entry::{ChangeCounts, PatchEntry, SpaceEntry};
+use super::patch_entry::{FileCounts, PatchEntry, SpaceEntry};
 use super::result_word::ResultWord;
 use super::words::{counted, counted_patches, human};
 use patchadm_changeset::plan::BALLAST;
@@ -22,7 +22,7 @@ pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
 /// Objects, space and undo data of all planned patches together.
 pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
     let planned = || entries.iter().filter(|entry| entry.is_planned());
-    let mut files = ChangeCounts::default();
+    let mut files = FileCounts::default();
     planned().for_each(|entry| files += entry.files);
     let mut space: Vec<SpaceEntry> = Vec::new();
     for need in planned().flat_map(|entry| &entry.space) {

@@ -398,7 +398,7 @@ fn partly_or(failed: Exit, entries: &[PatchEntry]) -> Exit {
 mod tests {
     use super::*;
     use crate::reply::kept_shlibs::KeptShlibs;
-    use crate::reply::patch_entry::ChangeCounts;
+    use crate::reply::patch_entry::FileCounts;
 
     fn entry(verdict: &'static str, exit: Exit) -> PatchEntry {
         PatchEntry {
@@ -408,7 +408,7 @@ mod tests {
             exit,
             reason: String::new(),
             packages: Vec::new(),
-            files: ChangeCounts::default(),
+            files: FileCounts::default(),
             bytes: 0,
             undo: Vec::new(),
             reboot: None,

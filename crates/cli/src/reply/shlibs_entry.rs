@@ -16,7 +16,7 @@ pub struct LibrariesEntry {
     scanned: u64,
     not_understood: Vec<NotUnderstoodEntry>,
     skipped: Vec<String>,
-    kept: Vec<KeptEntry>,
+    kept: Vec<KeptLibraryEntry>,
     lost: Vec<LostEntry>,
     dropped: Vec<PathsEntry>,
     returned: Vec<PathsEntry>,
@@ -29,7 +29,7 @@ struct NotUnderstoodEntry {
 }
 
 #[derive(Debug, Serialize)]
-struct KeptEntry {
+struct KeptLibraryEntry {
     package: String,
     from: String,
     library: String,
@@ -101,8 +101,8 @@ fn texts(paths: &[ObjectPath]) -> Vec<String> {
     paths.iter().map(ToString::to_string).collect()
 }
 
-fn kept(library: &KeptLibrary) -> KeptEntry {
-    KeptEntry {
+fn kept(library: &KeptLibrary) -> KeptLibraryEntry {
+    KeptLibraryEntry {
         package: library.package.to_string(),
         from: library.from.clone(),
         library: library.library.clone(),

@@ -14,8 +14,8 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::inventory::{
-    Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
-    PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
+    HostInventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix,
+    PackageUndoState, PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
 };
 
 const SCHEMA: &str = "patchadm/1";
@@ -53,7 +53,7 @@ pub enum InventoryError {
 #[derive(Debug, Default)]
 pub struct ReadInventories {
     /// In the order of the document.
-    pub inventories: Vec<Inventory>,
+    pub inventories: Vec<HostInventory>,
     /// Roots without an inventory, each with the reason.
     pub failed: Vec<(String, InventoryError)>,
 }
@@ -101,7 +101,7 @@ impl InventoryReader {
         Ok(read)
     }
 
-    fn inventory(&mut self, document: ListDocument<'_>, name: &str) -> Result<Inventory, InventoryError> {
+    fn inventory(&mut self, document: ListDocument<'_>, name: &str) -> Result<HostInventory, InventoryError> {
         let Some(patches) = document.patches else {
             return Err(match document.error {
                 Some(error) => InventoryError::Failed(short(&error.0)),
@@ -125,7 +125,7 @@ impl InventoryReader {
         let is_contained =
             |one: &ListedFix<'_>| one.outcome.as_ref().is_some_and(|outcome| outcome.0 == "contained");
         let contained = document.overtaken.0.into_iter().filter(is_contained);
-        Ok(Inventory {
+        Ok(HostInventory {
             machine: document.machine.map_or_else(|| name.to_owned(), Text::owned),
             root: document.root.map_or_else(|| "/".to_owned(), Text::owned),
             at: document.at.and_then(|at| moment(&at)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use patchadm_svr4::patch::PatchId;
 
-use super::inventory::{Inventory, InventoryPackage, InventoryPatch, InventoryTrial, PatchStanding};
+use super::inventory::{HostInventory, InventoryPackage, InventoryPatch, InventoryTrial, PatchStanding};
 use super::reader::patch_id;
 use crate::analyze::{
     CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePackage, ReferencePatch, missing,
@@ -15,7 +15,7 @@ use crate::analyze::{
 pub struct NamedInventory {
     /// The file, or another description.
     pub source: String,
-    pub inventory: Inventory,
+    pub inventory: HostInventory,
 }
 
 /// A host with its newest inventory.
@@ -24,7 +24,7 @@ pub struct FleetHost {
     /// Unique in the fleet.
     pub name: String,
     pub source: String,
-    pub inventory: Inventory,
+    pub inventory: HostInventory,
 }
 
 /// An older inventory of a host.
@@ -245,7 +245,7 @@ fn add_lacking(patches: &mut BTreeMap<PatchId, FleetPatch>, hosts: &[FleetHost],
     }
 }
 
-fn facts_of(inventory: &Inventory, names: &HashSet<&str>) -> MachineFacts {
+fn facts_of(inventory: &HostInventory, names: &HashSet<&str>) -> MachineFacts {
     let patches = inventory.patches.iter().filter(|patch| patch.standing.is_applied());
     let patches = patches
         .map(|patch| InstalledPatch { id: patch.about.id.clone(), obsoletes: patch.about.obsoletes.clone() });
