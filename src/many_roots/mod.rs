@@ -5,7 +5,6 @@
 
 mod by_owner;
 pub(crate) mod list;
-pub(crate) mod of_patches;
 pub(crate) mod queries;
 pub(crate) mod root_report;
 mod summary;

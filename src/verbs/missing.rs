@@ -2,7 +2,6 @@
 
 pub(super) mod choice;
 mod report;
-mod row;
 
 use std::path::PathBuf;
 
