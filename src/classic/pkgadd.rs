@@ -1,10 +1,13 @@
 //! pkgadd(1M): installs packages. Its own messages go to standard error.
 
+mod layout;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::pkgtrans::transfer;
 use crate::as_owner::options::OwnerOptions;
 use crate::classic::console::Console;
 use crate::classic::menu;
@@ -13,19 +16,18 @@ use patchadm_cli::arguments::{
     parse, script_settings,
 };
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::packages::EndedPackages;
+use patchadm_cli::reply::packages::{EndedPackage, EndedPackages, print_ending};
 use patchadm_cli::reply::{Reply, Stop};
-use patchadm_core::operation::device::SPOOL;
+use patchadm_cli::surroundings::questions;
+use patchadm_core::operation::device::{self, SPOOL};
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
+use patchadm_core::operation::packages::report::{AddedPackage, PackageObserver, PlannedInstallation};
+use patchadm_core::operation::translate::{ExistingPolicy, TransferDestination, TranslateRequest};
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::script_schedule::steps::Portion;
 use patchadm_svr4::package::{ObjectPath, Params};
-
-mod console;
-mod layout;
-mod spool;
-
-pub(crate) use console::AddDetails;
-use console::ended;
 
 const USAGE: &str = "\
 pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
@@ -116,7 +118,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         packages = chosen.ok_or(Stop::Usage { message, usage: USAGE })?;
     }
     if let Some(spool) = args.spool {
-        return spool::run(call, &spool, device, packages, categories);
+        return spool_packages(call, &spool, device, packages, categories);
     }
     let reads_input = scripts_read_input(call, &device);
     let root = args.owner.open::<PkgaddArgs>(call, &args.root, Command::Pkgadd)?;
@@ -165,4 +167,100 @@ pub(crate) fn environment(call: &Invocation) -> Params {
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));
     let fixed = RECORDED.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
     locale.chain(fixed).collect()
+}
+
+pub(crate) struct AddDetails<'a> {
+    pub(crate) device: &'a Path,
+    pub(crate) copyright: bool,
+    /// Name the vendor of a package without copyright text.
+    pub(crate) vendor: bool,
+}
+
+fn ended(added: &AddedPackage) -> EndedPackage<'_> {
+    let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
+    let libraries = added.installation.as_ref().and_then(|planned| planned.libraries.as_ref());
+    EndedPackage { name: &added.name, plan, result: &added.result, ending: added.ending, libraries }
+}
+
+impl PackageObserver for Console<'_, AddDetails<'_>> {
+    fn adding(&mut self, name: &str, package: &PackageImage) {
+        if self.progress {
+            let text = layout::heading(name, &self.details.device.display().to_string(), package);
+            self.print_message(&text);
+        }
+        let copyright = package.install.get("copyright").filter(|_| self.details.copyright);
+        if let Some(text) = copyright {
+            let newline: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
+            drop(self.output.print([text, newline].concat()));
+        } else if self.progress && self.details.vendor {
+            let vendor = package.params.text("VENDOR").into_owned();
+            if !vendor.is_empty() {
+                self.print_message(&format!("{vendor}\n"));
+            }
+        }
+    }
+
+    fn placed(&mut self, instance: &str, is_update: bool) {
+        if is_update && self.outcome {
+            self.print_message(&layout::update_notice(instance));
+        }
+    }
+
+    fn installing(&mut self, installation: &PlannedInstallation, package: &PackageImage) {
+        let text = layout::steps(installation, package, self.root);
+        self.print_step(&text);
+        if self.outcome {
+            self.print_message(&layout::usual_modes(installation));
+        }
+        if !installation.has_scripts {
+            self.print_step(layout::PART);
+        }
+    }
+
+    fn objects_begin(&mut self) {
+        self.print_step(layout::PART);
+    }
+
+    fn switched(&mut self, installation: &PlannedInstallation, portions: &[Portion], batch: &Plan) {
+        let text = layout::portions(installation, portions, batch, self.root);
+        self.print_step(&text);
+    }
+
+    fn class_done(&mut self, class: &str) {
+        self.print_step(&layout::verified(class));
+    }
+
+    fn added(&mut self, added: &AddedPackage) {
+        if !self.outcome {
+            return;
+        }
+        if let (Some(installation), Ok(_)) = (&added.installation, &added.result)
+            && !installation.has_scripts
+        {
+            let text = layout::paths(installation, self.root);
+            self.print_step(&text);
+        }
+        let wording = Wording::of_classic(self.root.prefix());
+        print_ending(&mut self.output, (&wording, Command::Pkgadd), "Installation of", &ended(added));
+    }
+
+    fn agrees(&mut self, name: &str, questions: &[String]) -> bool {
+        let prompt = format!("\nDo you want to continue with the installation of <{name}> [y,n,?] ");
+        let help = "Answer y to install the package although this was found, n to leave the system as it is.";
+        questions::agreed(&mut self.output, questions, &prompt, help)
+    }
+}
+
+/// `pkgadd -s`: copies packages into a spool directory, with the reports and codes of pkgtrans(1).
+fn spool_packages(
+    call: &mut Invocation,
+    spool: &Path,
+    device: PathBuf,
+    packages: Vec<String>,
+    categories: Vec<String>,
+) -> anyhow::Result<Reply> {
+    let to = TransferDestination::Directory(device::named(spool));
+    let existing = ExistingPolicy::Refuse;
+    let request = TranslateRequest { to, device, packages, categories, existing, description_only: false };
+    transfer(call, request)
 }
