@@ -11,9 +11,9 @@ use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_li
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::{AppletKind, Invocation, PROGRAM};
 use patchadm_cli::reply::advice::mending;
-use patchadm_cli::reply::kept_shlibs::KeptShlibs;
 use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::removable::RemovableEntry;
+use patchadm_cli::reply::shlibs::KeptShlibs;
 use patchadm_cli::reply::text::finding;
 use patchadm_cli::reply::undo::UndoEntry;
 use patchadm_cli::reply::words::{counted_patches, human, print_notes};

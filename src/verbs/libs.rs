@@ -8,7 +8,7 @@ use patchadm_cli::arguments::{one_of, parse, seconds};
 use patchadm_cli::call::{Invocation, RunCommand};
 use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::failure::{change_or_plan_failed, verb_code};
-use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
+use patchadm_cli::reply::shlibs::{ConsumerEntry, consumers};
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, installation_minute};

@@ -10,15 +10,14 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use choice::{AnalysisChoice, AnalysisOptions};
-use patchadm_cli::arguments::comparison::{ComparisonOptions, ReferenceComparison};
+use patchadm_cli::arguments::comparison::{ComparisonOptions, ReferenceComparison, analysis_refused};
 use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::analysis_end::refused;
 use patchadm_cli::reply::failure::{must_have_records, query_refused};
 use patchadm_cli::reply::overtaken::NativeEntries;
-use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_cli::surroundings::caller::now;
@@ -72,7 +71,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return of_many(call, &args.many, &analysed);
     }
     if let Some(directory) = &args.from {
-        let listings = read_listings(directory).map_err(|error| refused(&error))?;
+        let listings = read_listings(directory).map_err(|error| analysis_refused(&error))?;
         let (machine, kept) = (AnalysedMachine::Host(listings.host), LibrariesBeforePatches::new());
         let report = analysed.report(machine, (&listings.facts, &kept), &root)?;
         return Ok(Reply::new(report.exit(), report));

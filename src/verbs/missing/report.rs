@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::choice::AnalysisChoice;
-use patchadm_cli::reply::kept_shlibs::KeptShlibs;
 use patchadm_cli::reply::overtaken::NativeEntries;
-use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::shlibs::KeptShlibs;
+use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::{counted_patches, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause};
 use patchadm_cli::surroundings::Output;

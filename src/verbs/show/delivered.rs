@@ -10,7 +10,7 @@ use super::query::ShowQuery;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
-use patchadm_cli::reply::patch_reasons::{FitEntry, NeedEntry};
+use patchadm_cli::reply::patch_entry::{FitEntry, NeedEntry};
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;

@@ -9,7 +9,7 @@ use super::advice::hint;
 use super::cause::ExitCause;
 use super::exit::Exit;
 use super::result_word::ResultWord;
-use super::shlibs_entry::LibrariesEntry;
+use super::shlibs::LibrariesEntry;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
 use crate::surroundings::Output;

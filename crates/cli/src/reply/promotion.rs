@@ -9,7 +9,7 @@ use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
 use super::patch_entry::{ProcessEntry, SpaceEntry, new_bytes};
 use super::patches::{PatchFace, PatchesReport};
-use super::shlibs_entry::LibrariesEntry;
+use super::shlibs::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_core::operation::changed_texts::{ChangedTexts, texts_of_plan};
 use patchadm_core::operation::failure::Failure;
