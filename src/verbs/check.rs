@@ -12,7 +12,7 @@ use patchadm_cli::arguments::parse;
 use patchadm_cli::call::{AppletKind, Invocation, PROGRAM};
 use patchadm_cli::reply::advice::mending;
 use patchadm_cli::reply::overtaken::NativeEntries;
-use patchadm_cli::reply::removable::RemovableEntry;
+use patchadm_cli::reply::patch_list::RemovableEntry;
 use patchadm_cli::reply::shlibs::KeptShlibs;
 use patchadm_cli::reply::text::finding;
 use patchadm_cli::reply::undo::UndoEntry;

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::options::PolicylessOptions;
 use patchadm_changeset::format::history::{RefreshRecord, TrialEnd, TrialStart};
-use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::paths::paths_in_root;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::merge_entry::MergeEntry;

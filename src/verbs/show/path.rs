@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::query::{ShowQuery, USAGE};
 use patchadm_changeset::format::manifest::RecordedState;
-use patchadm_cli::arguments::named_paths::paths_in_root;
+use patchadm_cli::arguments::paths::paths_in_root;
 use patchadm_cli::reply::change_entry::{state_words, told_differences};
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::merge_entry::MergeEntry;
