@@ -9,7 +9,7 @@ use crate::{as_owner, classic, trial_waiter, verbs};
 use patchadm_cli::call::VerbGroup::{Change, Inspect, Learn, Maintain, Make};
 use patchadm_cli::call::{Applet, AppletKind, PROGRAM, Program};
 use patchadm_cli::program::complete::{self, COMPLETE};
-use patchadm_cli::program::{self, beside, classic, classic_beside, enclosed, hidden, supervisor, verb};
+use patchadm_cli::program::{self, beside, classic, classic_beside, hidden, processes, verb};
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
 use patchadm_core::script::{SESSION, SUPERVISOR};
 
@@ -79,11 +79,11 @@ const APPLETS: &[Applet] = &[
     classic("puttext", "print a message in lines that fit on a screen", classic::puttext::run),
     hidden("compress", AppletKind::ForScripts, classic::compress::run),
     hidden(COMPLETE, AppletKind::Internal, complete::run),
-    hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
-    hidden(SESSION, AppletKind::Internal, supervisor::run_session),
+    hidden(SUPERVISOR, AppletKind::Internal, processes::run_supervisor),
+    hidden(SESSION, AppletKind::Internal, processes::run_session),
     hidden(WAITER, AppletKind::Internal, trial_waiter::run),
-    hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
-    hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
+    hidden(FIRST_PROCESS, AppletKind::Internal, processes::run_first_process),
+    hidden(ENCLOSING_PROCESS, AppletKind::Internal, processes::run_enclosure),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 

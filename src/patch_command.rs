@@ -12,7 +12,7 @@ use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::{RootOption, SELECTING, inside, named_text};
 use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
-use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::{CommandReport, Reply, Stop};
 use patchadm_cli::surroundings::fetch_bar::FetchBar;
 use patchadm_cli::surroundings::{Output, Surroundings};

@@ -4,29 +4,35 @@
 //! directory and umask are its own. Its output is trusted only for that root, and hidden characters are escaped.
 
 mod becoming;
-pub(crate) mod call_words;
 pub(crate) mod options;
-mod relay;
-
-use std::ffi::OsString;
-use std::io;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
-use nix::unistd::{Gid, Uid, User};
-
-use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::cause_of::of_io;
-use patchadm_cli::reply::{Exit, Stop};
-use patchadm_cli::surroundings::{AS_OWNER, EVENTS, Surroundings, caller};
-use patchadm_core::operation::failure::Failure;
-use patchadm_rootfs::Root;
-use patchadm_svr4::package::control::EscapedSet;
 
 pub(crate) use becoming::run as become_owner;
 
-use call_words::CallWords;
+use std::any::TypeId;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches};
+use nix::unistd::{Gid, Uid, User};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use patchadm_cli::arguments::options::{self as command_line, COLOUR, ROOT_LISTS};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::cause_of::of_io;
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_cli::surroundings::{AS_OWNER, EVENTS, Surroundings, caller};
+use patchadm_core::operation::failure::Failure;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
 
 /// The name under which the program starts itself to become a root's owner.
 pub(crate) const BECOMING: &str = "__as_owner";
@@ -43,7 +49,7 @@ pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> an
     let child = start(&call.surroundings, root, words, input)?;
     let [output, errors] = call.output.escaped();
     let ended = caller::with_signals(|interrupt| {
-        relay::follow(child, [(&mut io::stdout(), output), (&mut io::stderr(), errors)], interrupt)
+        follow(child, [(&mut io::stdout(), output), (&mut io::stderr(), errors)], interrupt)
     })?;
     Ok(ended?)
 }
@@ -69,7 +75,7 @@ pub(crate) fn answer(
     let (mut output, mut errors) = (BoundedBuffer::default(), BoundedBuffer::default());
     let streams: [(&mut dyn io::Write, _); 2] =
         [(&mut output, EscapedSet::Controls), (&mut errors, EscapedSet::Hidden)];
-    let exit = relay::follow(child, streams, interrupt)?;
+    let exit = follow(child, streams, interrupt)?;
     Ok(OwnerAnswer { exit, output: output.0, errors: errors.0 })
 }
 
@@ -147,4 +153,208 @@ fn groups_of(user: &User) -> Vec<u32> {
     let name = std::ffi::CString::new(user.name.as_bytes()).unwrap_or_default();
     let groups = nix::unistd::getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);
     groups.into_iter().map(Gid::as_raw).collect()
+}
+
+/// Between two checks for a signal or a stopped process.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Bytes passed on at a time.
+const PIECE: usize = 1 << 13;
+
+/// Bytes read after the end of the process: more than a pipe holds comes from another writer.
+const AFTER_THE_END: usize = 1 << 20;
+
+/// Follows a process to its end and returns the exit code. `interrupt` names a signal to the caller.
+///
+/// The owner may close the pipes early, stop or kill the process: nothing holds the caller up.
+fn follow(
+    mut child: Child,
+    [output, errors]: [(&mut dyn Write, EscapedSet); 2],
+    interrupt: &dyn Fn() -> Option<i32>,
+) -> io::Result<Exit> {
+    let pid = Pid::from_child(&child);
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut streams = [
+        ChildStream::new(child.stdout.take().map(OwnedFd::from), output),
+        ChildStream::new(child.stderr.take().map(OwnedFd::from), errors),
+    ];
+    let mut told = None;
+    while !wait(&handle, &mut streams) {
+        let signal = interrupt();
+        if signal != told {
+            told = signal;
+            send(&handle, signal.and_then(Signal::from_named_raw).unwrap_or(Signal::TERM));
+        }
+        if is_stopped(pid) {
+            send(&handle, Signal::KILL);
+        }
+    }
+    for stream in &mut streams {
+        stream.pass_on_rest();
+        let rest = stream.escape.rest();
+        let _ = stream.to.write_all(&rest).and_then(|()| stream.to.flush());
+    }
+    let status = child.wait()?;
+    Ok(match status.code() {
+        Some(0) => Exit::OK,
+        // The output may say more of the cause than the code.
+        Some(code) => Exit::passed_on(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
+        None => Exit::by_signal(status.signal().unwrap_or_default()),
+    })
+}
+
+/// Passes on output until the process ends or a moment is over. Returns true if it ended.
+fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
+    let mut fds = vec![PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN)];
+    let open: Vec<usize> = (0..streams.len()).filter(|at| streams[*at].pipe.is_some()).collect();
+    fds.extend(
+        open.iter()
+            .filter_map(|at| streams[*at].pipe.as_ref())
+            .map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)),
+    );
+    match poll(&mut fds, Some(&TICK)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        // Without poll its end is still waited for.
+        Err(_) => return true,
+    }
+    let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+    drop(fds);
+    for (at, is_ready) in open.into_iter().zip(ready.iter().skip(1)) {
+        if *is_ready {
+            streams[at].pass_on();
+        }
+    }
+    ready.first().is_some_and(|has_ended| *has_ended)
+}
+
+fn send(handle: &OwnedFd, signal: Signal) {
+    let _ = pidfd_send_signal(handle, signal);
+}
+
+/// True for a stopped process, which could hold the caller up for ever.
+fn is_stopped(pid: Pid) -> bool {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), options).is_ok_and(|status| status.is_some_and(|status| status.stopped()))
+}
+
+struct ChildStream<'a> {
+    pipe: Option<OwnedFd>,
+    to: &'a mut dyn Write,
+    escape: PieceEscaper,
+}
+
+impl<'a> ChildStream<'a> {
+    fn new(pipe: Option<OwnedFd>, (to, escaped): (&'a mut dyn Write, EscapedSet)) -> Self {
+        Self { pipe, to, escape: PieceEscaper::new(escaped) }
+    }
+
+    fn pass_on(&mut self) -> usize {
+        let mut piece = [0; PIECE];
+        let Some(pipe) = &self.pipe else { return 0 };
+        match rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut piece)) {
+            Ok(count) if count > 0 => {
+                let text = self.escape.next(piece.get(..count).unwrap_or_default());
+                // Output without a reader is lost; the process continues, and its exit code tells the outcome.
+                let _ = self.to.write_all(&text).and_then(|()| self.to.flush());
+                count
+            }
+            _ => {
+                self.pipe = None;
+                0
+            }
+        }
+    }
+
+    /// Passes on the rest after the end of the process; another process may still hold the pipe open.
+    fn pass_on_rest(&mut self) {
+        let mut count = 0;
+        while count < AFTER_THE_END {
+            let Some(pipe) = &self.pipe else { return };
+            let mut fds = [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)];
+            let is_empty = poll(&mut fds, Some(&Timespec::default())).map_or(true, |ready| ready == 0);
+            if is_empty {
+                return;
+            }
+            count += self.pass_on();
+        }
+    }
+}
+
+/// Options that the owner's process must not get: it works on one root, and writes into a pipe, without colors.
+const OF_THE_CALLER: [&str; 6] = ["as_owner", "trust_root", "root", ROOT_LISTS, "jobs", COLOUR];
+
+/// These commands ask unless told not to; a pipe leaves nobody to ask.
+const ASKING: [&str; 2] = ["pkgadd", "pkgrm"];
+
+/// Arguments for the owner's process: without the caller's own options, and with absolute paths.
+#[derive(Clone, Debug)]
+pub(crate) struct CallWords {
+    command: &'static str,
+    rest: Vec<OsString>,
+}
+
+impl CallWords {
+    pub(crate) fn of<A: clap::CommandFactory>(call: &Invocation) -> anyhow::Result<Self> {
+        let mut command = command_line::command::<A>(call);
+        command.build();
+        let matches = command.clone().try_get_matches_from(command_line::words(call))?;
+        let is_said =
+            |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+        let said = || {
+            let arguments = command.get_arguments().filter(is_said);
+            arguments.filter(|arg| !OF_THE_CALLER.contains(&arg.get_id().as_str()))
+        };
+        let mut rest = Vec::new();
+        if ASKING.contains(&call.name) {
+            rest.push("-n".into());
+        }
+        for arg in said().filter(|arg| !arg.is_positional()) {
+            add_option(&mut rest, arg, &matches);
+        }
+        rest.push("--".into());
+        for arg in said().filter(|arg| arg.is_positional()) {
+            rest.extend(values(arg, &matches));
+        }
+        Ok(Self { command: call.name, rest })
+    }
+
+    fn for_root(&self, root: &Path) -> io::Result<Vec<OsString>> {
+        let root = std::path::absolute(root)?;
+        let command = self.command.split(' ').map(OsString::from);
+        Ok(command.chain(["-R".into(), root.into()]).chain(self.rest.clone()).collect())
+    }
+}
+
+fn add_option(words: &mut Vec<OsString>, arg: &Arg, matches: &ArgMatches) {
+    let (flag, joint) = match (arg.get_long(), arg.get_short()) {
+        (Some(long), _) => (format!("--{long}"), "="),
+        (None, Some(short)) => (format!("-{short}"), ""),
+        (None, None) => return,
+    };
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        words.push(flag.into());
+        return;
+    }
+    for value in values(arg, matches) {
+        let mut word = OsString::from(&flag);
+        word.push(joint);
+        word.push(value);
+        words.push(word);
+    }
+}
+
+/// Returns an argument's values as typed, with existing files as absolute paths.
+fn values(arg: &Arg, matches: &ArgMatches) -> Vec<OsString> {
+    let are_paths = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+    let raw = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
+    raw.map(|value| if are_paths { absolute(value) } else { value.to_owned() }).collect()
+}
+
+fn absolute(value: &std::ffi::OsStr) -> OsString {
+    let path = Path::new(value);
+    // A name without a file here may be one that the command knows: an admin file, a patch id.
+    if value == "-" || path.is_absolute() || path.symlink_metadata().is_err() {
+        return value.to_owned();
+    }
+    std::path::absolute(path).map_or_else(|_| value.to_owned(), OsString::from)
 }

@@ -13,8 +13,7 @@ use patchadm_cli::arguments::{
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::must_have_records;
-use patchadm_cli::reply::patch_entry::PatchEntry;
-use patchadm_cli::reply::patch_text::{in_use_lines, plan_text};
+use patchadm_cli::reply::patch_entry::{PatchEntry, in_use_lines, plan_text};
 use patchadm_cli::reply::patches::PatchesReport;
 use patchadm_cli::reply::words::{print_notes, reboot_sentence};
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};

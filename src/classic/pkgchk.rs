@@ -1,17 +1,13 @@
 //! pkgchk(1M): checks objects against the package database, a pkgmap, or packages on a device.
 
-mod arguments;
-mod device;
-mod document;
-mod lists;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
-use std::path::Path;
-
+use anyhow::Context as _;
 use serde::{Serialize, Serializer};
 
-use arguments::{PkgchkArgs, USAGE};
-use document::{CheckDocument, ListDocument};
-use patchadm_cli::arguments::parse;
+use crate::as_owner::options::OwnerOptions;
+use patchadm_cli::arguments::{Extensions, RootOption, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::advice::mending;
 use patchadm_cli::reply::cause_of::of_database;
@@ -19,15 +15,129 @@ use patchadm_cli::reply::text::{finding, object};
 use patchadm_cli::reply::words::{print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use patchadm_cli::surroundings::{Output, Zone};
+use patchadm_core::operation::check::device::{DeviceObject, DevicePackage, DeviceReport, check_device};
 use patchadm_core::operation::mend::MendedRecord;
 use patchadm_core::operation::object_check::{
-    CheckedObject, ObjectCheckError, ObjectCheckReport, ObjectCheckRequest, UnmatchedOperands, check_and_fix,
+    CheckedObject, ObjectCheckError, ObjectCheckReport, CheckScope, CheckedAspects, ObjectCheckRequest, Finding, MapFiles,
+    PathPattern, UnmatchedOperands, check_and_fix,
     check_objects, recorded,
 };
+use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_inputs::database::{DatabaseError, RecordRepair, ViewError};
+use patchadm_inputs::input_file::InputFile;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
+
+const USAGE: &str = "\
+pkgchk [-l|-acfnqvx] [-i file] [-p path,...|-P partial-path,...] [-R root] [-m pkgmap [-e envfile]] \
+[-Y category,...|pkginst...]
+pkgchk -d device [-l|-fv] [-i file] [-p path,...|-P partial-path,...] [-Y category,...|pkginst...]";
+
+/// Check installed objects against their records
+#[derive(clap::Parser)]
+#[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
+struct PkgchkArgs {
+    /// Print what is recorded of each object instead of checking it
+    #[arg(short, conflicts_with_all = ["attributes", "contents", "fix", "no_volatile", "quiet", "verbose", "exclusive"])]
+    long: bool,
+    /// Check attributes only
+    #[arg(short)]
+    attributes: bool,
+    /// Check contents only
+    #[arg(short)]
+    contents: bool,
+    /// Repair attributes, modification times, and links, but not contents
+    #[arg(short)]
+    fix: bool,
+    /// Do not check the contents of volatile and editable files
+    #[arg(short)]
+    no_volatile: bool,
+    /// Do not report missing objects
+    #[arg(short)]
+    quiet: bool,
+    /// Name every object on standard error
+    #[arg(short)]
+    verbose: bool,
+    /// Also report unowned objects in exclusive directories; with -f, remove them
+    #[arg(short = 'x')]
+    exclusive: bool,
+    /// Print what is recorded as the lines of the database
+    #[arg(short = 'L', hide = true, conflicts_with_all = ["long", "device"])]
+    lines: bool,
+    /// Check only the paths in FILE, one per line; - for standard input
+    #[arg(short, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Check only these paths, separated by commas; a final * matches any ending
+    #[arg(short, value_name = "PATH,...")]
+    path: Vec<String>,
+    /// Check only paths that contain one of these
+    #[arg(short = 'P', value_name = "PARTIAL,...", conflicts_with = "path")]
+    partial: Vec<String>,
+    /// Check against this pkgmap instead of the database
+    #[arg(short, value_name = "PKGMAP", conflicts_with_all = ["device", "category"])]
+    map: Option<PathBuf>,
+    /// Read the variables of the pkgmap from FILE
+    #[arg(short, value_name = "ENVFILE", requires = "map")]
+    environment: Option<PathBuf>,
+    /// Check the packages in this directory, datastream or archive
+    #[arg(short, value_name = "DEVICE", conflicts_with_all = ["attributes", "contents", "no_volatile", "quiet", "exclusive"])]
+    device: Option<PathBuf>,
+    /// Check only packages of these categories, separated by commas
+    #[arg(short = 'Y', value_name = "CATEGORY", value_delimiter = ',', conflicts_with = "packages")]
+    category: Vec<String>,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    /// Packages: an instance, PKG.* for all its instances, or all
+    #[arg(value_name = "PKGINST")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+impl PkgchkArgs {
+    /// -a and -c leave out the other aspect; both together leave out nothing.
+    fn aspects(&self) -> CheckedAspects {
+        CheckedAspects {
+            attributes: self.attributes || !self.contents,
+            sizes: false,
+            contents: self.contents || !self.attributes,
+            changing_contents: !self.no_volatile,
+            exclusive: self.exclusive,
+        }
+    }
+
+    fn request(&self, scope: CheckScope, workers: usize) -> anyhow::Result<CheckRequest> {
+        if self.map.is_some()
+            && (scope.packages.len() > 1 || scope.packages.first() == Some(&PackagePattern::All))
+        {
+            let message = "a pkgmap is that of one package".to_owned();
+            return Err(Stop::Usage { message, usage: USAGE }.into());
+        }
+        let map = self.map.clone().map(|pkgmap| MapFiles { pkgmap, environment: self.environment.clone() });
+        Ok(CheckRequest { scope, aspects: self.aspects(), map, workers })
+    }
+
+    fn scope(&self) -> anyhow::Result<CheckScope> {
+        let packages = self.packages.iter().map(|word| PackagePattern::parse(word)).collect();
+        let categories = self.category.iter().map(|category| category.trim().to_owned()).collect();
+        let mut paths = Vec::new();
+        for word in listed_words(&self.path) {
+            paths.push(PathPattern::parse(word.as_bytes())?);
+        }
+        paths.extend(listed_words(&self.partial).map(|word| PathPattern::Part(word.as_bytes().to_vec())));
+        if let Some(file) = &self.input {
+            for line in listed_lines(&read_list(file)?) {
+                paths.push(PathPattern::parse(line)?);
+            }
+        }
+        let has_list = self.input.is_some() || !self.path.is_empty() || !self.partial.is_empty();
+        anyhow::ensure!(!paths.is_empty() || !has_list, "the list of paths is empty");
+        Ok(CheckScope { packages, categories, paths })
+    }
+}
 
 const DAMAGED: Exit = Exit::new(DATABASE, ExitCause::DamagedRecord);
 
@@ -41,7 +151,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let zone = call.surroundings.zone;
     let scope = args.scope()?;
     if let Some(device) = &args.device {
-        return device::run(&args, device, scope, zone);
+        return examine_device(&args, device, scope, zone);
     }
     let root = if args.fix {
         args.owner.open::<PkgchkArgs>(call, &args.root, Command::Pkgadd)?
@@ -223,4 +333,247 @@ fn refused(error: ObjectCheckError) -> anyhow::Error {
         ObjectCheckError::NoCategory(_) => Exit::failed(ExitCause::NotFound),
     };
     Stop::Refused { exit, message: error.to_string() }.into()
+}
+
+/// Longest list of paths, in bytes.
+const LONGEST: u64 = 256 << 20;
+
+/// Splits lists at commas and blanks.
+fn listed_words(lists: &[String]) -> impl Iterator<Item = &str> {
+    lists.iter().flat_map(|list| list.split([',', ' ', '\t', '\n'])).filter(|word| !word.is_empty())
+}
+
+/// Trims lines and skips blank ones.
+fn listed_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
+}
+
+/// `-` is standard input.
+fn read_list(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let source: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(InputFile::open(file).with_context(|| format!("cannot read {}", file.display()))?)
+    };
+    let mut text = Vec::new();
+    let length = source
+        .take(LONGEST + 1)
+        .read_to_end(&mut text)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    anyhow::ensure!(length as u64 <= LONGEST, "{} is longer than {LONGEST} bytes", file.display());
+    Ok(text)
+}
+
+struct DeviceReply {
+    report: DeviceReport,
+    device: PathBuf,
+    categories: Vec<String>,
+    zone: Zone,
+    /// List objects instead of checking them.
+    long: bool,
+    verbose: bool,
+}
+
+/// Checks or lists packages that are not installed. Exit 0 if every object agrees with its pkgmap, 1 if not or if there is no
+/// such package. A device is never changed, so `-f` has no effect.
+fn examine_device(args: &PkgchkArgs, device: &Path, scope: CheckScope, zone: Zone) -> anyhow::Result<Reply> {
+    let aspects = (!args.long).then(|| args.aspects());
+    let report = check_device(device, &scope, aspects).map_err(|failed| Stop::Refused {
+        exit: failure::code(Command::Pkgadd, &failed),
+        message: failed.to_string(),
+    })?;
+    let mut objects = report.packages.iter().flat_map(|package| &package.objects);
+    let exit = if !report.missing.is_empty() || report.packages.is_empty() {
+        Exit::failed(ExitCause::NotFound)
+    } else if objects.all(|object| object.findings.is_empty()) {
+        Exit::OK
+    } else {
+        Exit::failed(ExitCause::DamagedInput)
+    };
+    let (device, categories) = (device.to_owned(), scope.categories);
+    let reply = DeviceReply { report, device, categories, zone, long: args.long, verbose: args.verbose };
+    Ok(Reply::new(exit, reply))
+}
+
+impl Serialize for DeviceReply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let DeviceReport { packages, missing, .. } = &self.report;
+        if self.long {
+            ListDocument::of_device(packages).serialize(serializer)
+        } else {
+            CheckDocument::of_device(packages, missing, self.zone).serialize(serializer)
+        }
+    }
+}
+
+impl CommandReport for DeviceReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let DeviceReport { packages, missing, .. } = &self.report;
+        for word in missing {
+            output.error(&format!("no package associated with <{word}>"))?;
+        }
+        if packages.is_empty() && missing.is_empty() {
+            output.error(&format!("no package of category <{}> is on it", self.categories.join(",")))?;
+        }
+        for package in packages {
+            if self.long {
+                self.print_listing(output, package)?;
+            } else {
+                self.print_check(output, package)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DeviceReply {
+    fn print_listing(&self, output: &mut Output, package: &DevicePackage) -> anyhow::Result<()> {
+        for one in &package.objects {
+            output.print(object::spooled(&one.object, &one.path.to_string(), &package.package, self.zone))?;
+        }
+        Ok(())
+    }
+
+    fn print_check(&self, output: &mut Output, package: &DevicePackage) -> anyhow::Result<()> {
+        let form = if package.is_stream { "stream" } else { "directory" };
+        let (name, from) = (&package.package, self.device.display());
+        output.line(format!("Checking uninstalled {form} format package <{name}> from <{from}>"))?;
+        output.line("## Checking control scripts.")?;
+        output.line("## Checking package objects.")?;
+        for one in &package.objects {
+            let path = one.path.to_string();
+            output.complain(finding::error(&one.findings, &path, self.zone))?;
+            if self.verbose {
+                output.complain(format!("{path}\n"))?;
+            }
+        }
+        Ok(output.line("## Checking is complete.")?)
+    }
+}
+
+#[derive(Serialize)]
+struct CheckDocument {
+    /// The word for a repair; `None` if nothing is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<ResultWord>,
+    checked: usize,
+    discrepancies: Vec<CheckDiscrepancy>,
+    unknown_packages: Vec<String>,
+    /// Damaged records and their outcomes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<RepairedRecord>,
+}
+
+#[derive(Serialize)]
+struct RepairedRecord {
+    path: String,
+    line: Option<u64>,
+    reason: String,
+    repaired: bool,
+    complete: bool,
+    notes: Vec<String>,
+}
+
+impl RepairedRecord {
+    fn of(mended: &MendedRecord) -> Self {
+        let MendedRecord { damage, is_made, is_whole, said } = mended;
+        Self {
+            path: damage.file.clone(),
+            line: damage.line,
+            reason: damage.reason.clone(),
+            repaired: *is_made,
+            complete: *is_whole,
+            notes: said.clone(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CheckDiscrepancy {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
+    errors: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ListDocument {
+    objects: Vec<RecordedObject>,
+}
+
+#[derive(Serialize)]
+struct RecordedObject {
+    path: String,
+    r#type: &'static str,
+    packages: Vec<String>,
+}
+
+impl CheckDocument {
+    fn of(report: &CheckReport, root: &Root, zone: Zone, fixes: bool) -> Self {
+        let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
+        let discrepancies = wrong.map(|checked| CheckDiscrepancy {
+            path: root.show(&checked.path),
+            package: None,
+            errors: finding_details(&checked.findings, zone),
+        });
+        let is_right = report.checked.iter().all(|checked| checked.findings.is_empty());
+        let are_made = report.mended.iter().all(|mended| mended.is_made);
+        let repaired = match (is_right && are_made, report.fixed + report.mended.len()) {
+            (false, _) => ResultWord::Failed,
+            (true, 0) => ResultWord::NothingToDo,
+            (true, _) => ResultWord::Done,
+        };
+        Self {
+            result: fixes.then_some(repaired),
+            checked: report.checked.len(),
+            discrepancies: discrepancies.collect(),
+            unknown_packages: report.unknown.packages.clone(),
+            records: report.mended.iter().map(RepairedRecord::of).collect(),
+        }
+    }
+
+    /// Paths are as in the pkgmap.
+    fn of_device(packages: &[DevicePackage], missing: &[String], zone: Zone) -> Self {
+        let objects = || packages.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));
+        let wrong = objects().filter(|(_, object)| !object.findings.is_empty());
+        let discrepancies = wrong.map(|(one, object)| CheckDiscrepancy {
+            path: object.path.to_string(),
+            package: Some(one.package.clone()),
+            errors: finding_details(&object.findings, zone),
+        });
+        Self {
+            result: None,
+            checked: objects().count(),
+            discrepancies: discrepancies.collect(),
+            unknown_packages: missing.to_vec(),
+            records: Vec::new(),
+        }
+    }
+}
+
+impl ListDocument {
+    fn of(lines: &[ContentsLine], root: &Root) -> Self {
+        let objects = lines.iter().map(|line| RecordedObject {
+            path: root.show(&line.path),
+            r#type: object::type_name(line.object.ftype),
+            packages: line.owners.iter().map(|owner| owner.package.to_string()).collect(),
+        });
+        Self { objects: objects.collect() }
+    }
+
+    fn of_device(packages: &[DevicePackage]) -> Self {
+        let recorded = |package: &str, object: &DeviceObject| RecordedObject {
+            path: object.path.to_string(),
+            r#type: object::type_name(object.object.ftype),
+            packages: vec![package.to_owned()],
+        };
+        let objects = packages
+            .iter()
+            .flat_map(|one| one.objects.iter().map(move |object| recorded(&one.package, object)));
+        Self { objects: objects.collect() }
+    }
+}
+
+fn finding_details(findings: &[Finding], zone: Zone) -> Vec<String> {
+    findings.iter().map(|finding| finding::detail(finding, zone)).collect()
 }

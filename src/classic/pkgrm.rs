@@ -1,25 +1,32 @@
 //! pkgrm(1M): removes installed packages. Its own messages go to standard error.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
+use super::pkgtrans;
 use crate::as_owner::options::OwnerOptions;
 use crate::classic::console::Console;
-use console::{RemoveDetails, ended};
 use patchadm_cli::arguments::{
     CategoryOption, Extensions, LibraryOptions, RootOption, ScriptTimeout, parse, script_settings,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::must_have_records;
-use patchadm_cli::reply::packages::EndedPackages;
-use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::reply::packages::{EndedPackage, EndedPackages, print_ending};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::{Output, questions};
+use patchadm_core::operation::device;
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
+use patchadm_core::operation::packages::report::{
+    LeftObject, PackageObserver, PlannedRemoval, RemovedPackage, StayReason,
+};
 use patchadm_core::operation::queries::packages::installed_packages;
 use patchadm_core::operation::queries::select::PackageSelection;
+use patchadm_core::operation::translate::remove_spooled;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
-
-mod console;
-mod spool;
+use patchadm_svr4::package::{Params, PkgInst};
 
 const USAGE: &str = "\
 pkgrm [-nvAM] [-a admin] [-R root] [-V vfstab] [--script-timeout duration] pkginst...|-Y category,...
@@ -80,7 +87,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         );
     }
     if let Some(spool) = &args.spool {
-        return Ok(spool::run(call, spool, &args.packages, conversation));
+        return Ok(remove_spooled_packages(call, spool, &args.packages, conversation));
     }
     let root = args.owner.open::<PkgrmArgs>(call, &args.root, Command::Pkgrm)?;
     let packages = match args.category.categories {
@@ -125,4 +132,116 @@ fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<Str
         );
     }
     Ok(listing.packages.into_iter().map(|package| package.instance).collect())
+}
+
+struct RemoveDetails;
+
+fn ended(removed: &RemovedPackage) -> EndedPackage<'_> {
+    let plan = removed.removal.as_ref().map(|removal| &removal.intended.plan);
+    let libraries = removed.removal.as_ref().and_then(|planned| planned.libraries.as_ref());
+    EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending, libraries }
+}
+
+fn marker(left: &LeftObject) -> &'static str {
+    match left.stays {
+        None => "",
+        Some(StayReason::Shared) => " <shared pathname not removed>",
+        Some(StayReason::NotEmpty) => " <non-empty directory not removed>",
+        Some(StayReason::MountPoint) => " <mount point not removed>",
+    }
+}
+
+impl PackageObserver for Console<'_, RemoveDetails> {
+    fn removing(&mut self, name: &str, params: &Params) {
+        let text = |name| params.text(name);
+        self.print_step(&format!(
+            "\nThe following package is currently installed:\n   {name}  {}\n   {:width$}  ({}) {}\n",
+            text("NAME"),
+            "",
+            text("ARCH"),
+            text("VERSION"),
+            width = name.len()
+        ));
+    }
+
+    fn removal_agreed(&mut self, removal: &PlannedRemoval) {
+        let name = &removal.name;
+        self.print_step(&format!("\n## Removing installed package instance <{name}>\n"));
+        if removal.checks_dependencies {
+            self.print_step(&format!("## Verifying package <{name}> dependencies.\n"));
+        }
+        self.print_step("## Processing package information.\n");
+    }
+
+    fn class_left(&mut self, class: &str, objects: &[LeftObject]) {
+        let mut text = format!("## Removing pathnames in class <{class}>\n");
+        for left in objects {
+            let _ = writeln!(text, "{}{}", self.root.show(&left.path), marker(left));
+        }
+        self.print_step(&text);
+    }
+
+    fn objects_gone(&mut self) {
+        self.print_step("## Updating system information.\n");
+    }
+
+    fn removed(&mut self, removed: &RemovedPackage) {
+        if self.outcome {
+            let wording = Wording::of_classic(self.root.prefix());
+            print_ending(&mut self.output, (&wording, Command::Pkgrm), "Removal of", &ended(removed));
+        }
+    }
+
+    fn agrees(&mut self, _: &str, questions: &[String]) -> bool {
+        let help = "Answer y to remove the package, n to leave the system as it is.";
+        questions::agreed(
+            &mut self.output,
+            questions,
+            "\nDo you want to remove this package? [y,n,?,q] ",
+            help,
+        )
+    }
+}
+
+/// `pkgrm -s`: removes packages from a spool directory. `asks` confirms each removal.
+fn remove_spooled_packages(call: &mut Invocation, spool: &Path, packages: &[String], asks: bool) -> Reply {
+    let mut output = Output::new(call.program);
+    let mut declined = false;
+    let removed = remove_spooled(&device::named(spool), packages, &mut |inst: &PkgInst| {
+        let agreed = !asks || agrees_to_spooled(&mut output, inst);
+        declined |= !agreed;
+        if agreed && !call.in_json {
+            // Best effort.
+            drop(output.complain(format!("Removing spooled package instance <{inst}>\n")));
+        }
+        agreed
+    });
+    let exit = match &removed {
+        Err(error) => pkgtrans::code(error),
+        Ok(_) if declined => Exit::new(3, ExitCause::Signal),
+        Ok(_) => Exit::OK,
+    };
+    let error = removed.as_ref().err().map(ToString::to_string);
+    let removed: Vec<String> = removed.iter().flatten().map(ToString::to_string).collect();
+    Reply::new(exit, SpoolReport { result: ResultWord::of_cause(exit.cause()), error, removed })
+}
+
+fn agrees_to_spooled(output: &mut Output, inst: &PkgInst) -> bool {
+    let spooled = [format!("The following package is currently spooled:\n   {inst}")];
+    let help = "Answer y to remove the package, n to leave it in the directory.";
+    questions::agreed(output, &spooled, "\nDo you want to remove this package? [y,n,?,q] ", help)
+}
+
+#[derive(Serialize)]
+struct SpoolReport {
+    result: ResultWord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    removed: Vec<String>,
+}
+
+impl CommandReport for SpoolReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.error.iter().try_for_each(|error| output.error(error))?)
+    }
 }

@@ -5,7 +5,6 @@
 
 mod by_owner;
 pub(crate) mod list;
-pub(crate) mod of_patches;
 pub(crate) mod queries;
 pub(crate) mod root_report;
 mod summary;
@@ -76,7 +75,7 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
 ) -> anyhow::Result<Reply> {
     let roots = many.open(call, task.usage)?;
     let names: Vec<&Path> = roots.paths().collect();
-    let for_owners = as_owner::call_words::CallWords::of::<A>(call)?;
+    let for_owners = as_owner::CallWords::of::<A>(call)?;
     let (mut progress, surroundings) = RootsProgress::begin(call, &names);
     let is_quiet = surroundings.is_quiet;
     let tell = |_: &EndingRun<'_>| {
@@ -107,7 +106,7 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
 struct RootTurns<'a, B> {
     surroundings: &'a Surroundings,
     owner: OwnerOptions,
-    for_owners: &'a as_owner::call_words::CallWords,
+    for_owners: &'a as_owner::CallWords,
     task: RootsTask,
     interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     work: &'a (dyn Fn(&Root, &Caller<'_>) -> RootReport<B> + Sync),

@@ -1,7 +1,5 @@
 //! `patchadm check`: the records of a root, recorded objects, and the system around it, a line for each section.
 
-mod kept_finding;
-
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -10,13 +8,12 @@ use super::options::VerbOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use kept_finding::KeptFindingEntry;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::{AppletKind, Invocation, PROGRAM};
 use patchadm_cli::reply::advice::mending;
-use patchadm_cli::reply::kept_shlibs::KeptShlibs;
 use patchadm_cli::reply::overtaken::NativeEntries;
-use patchadm_cli::reply::removable::RemovableEntry;
+use patchadm_cli::reply::patch_list::RemovableEntry;
+use patchadm_cli::reply::shlibs::KeptShlibs;
 use patchadm_cli::reply::text::finding;
 use patchadm_cli::reply::undo::UndoEntry;
 use patchadm_cli::reply::words::{counted_patches, human, print_notes};
@@ -33,6 +30,10 @@ use patchadm_core::operation::check::{
 use patchadm_core::operation::object_check::ObjectCheckError;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::patches::undo_states::UndoState;
+use patchadm_core::operation::queries::verify::{
+    ArchiveState, ArchiveVerdict, KeptFault, KeptFinding, UndoDamage, VerifiedPatch, VerifyError,
+    VerifyReport, VerifyRequest, verify,
+};
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::database::RecordDamage;
 use patchadm_inputs::database::agreement::ForeignChange;
@@ -648,6 +649,48 @@ impl VerifiedUndoEntry {
                 };
                 Self { undo: UndoEntry { path, ..undo }, run: None, error: Some(error.to_string()), is_read }
             }
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct KeptFindingEntry {
+    package: String,
+    library: String,
+    paths: Vec<String>,
+    finding: &'static str,
+    /// Programs that find it instead of a newer one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    misled: Vec<String>,
+    #[serde(skip)]
+    sentence: String,
+}
+
+impl KeptFindingEntry {
+    fn of(finding: &KeptFinding, wording: &Wording) -> Self {
+        let KeptFinding { package, library, paths, fault } = finding;
+        let misled = match fault {
+            KeptFault::Shadows(paths) => paths.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        let what = match fault {
+            KeptFault::Changed => "changed since it was kept".to_owned(),
+            KeptFault::Missing => "is not there any more".to_owned(),
+            KeptFault::Unneeded => {
+                format!("is no longer needed; {} removes it", wording.verb("libs prune"))
+            }
+            KeptFault::Shadows(_) => {
+                format!("is found in the place of a newer one by {}", misled.join(", "))
+            }
+        };
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        Self {
+            package: package.to_string(),
+            library: library.clone(),
+            sentence: format!("kept library {library} ({package}: {}) {what}", paths.join(", ")),
+            paths,
+            finding: fault.word(),
+            misled,
         }
     }
 }

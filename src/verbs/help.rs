@@ -1,7 +1,5 @@
 //! `patchadm help`: the verbs, options of a command, and meanings of exit codes and lint findings.
 
-mod all_codes;
-mod code_meaning;
 mod codes;
 
 use std::borrow::Cow;
@@ -12,9 +10,7 @@ use serde::Serialize;
 use super::options::RootlessOptions;
 use crate::applets::is_classic;
 use crate::programs::MAKE;
-use all_codes::AllCodesReport;
-use code_meaning::CodeMeaning;
-use codes::MEANINGS;
+use codes::{CodeMeaning, MEANINGS};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::help::{help_of, overview, overview_of_classic, unknown_command};
@@ -195,6 +191,45 @@ fn codes_of(command: &str) -> String {
     };
     let codes: Vec<String> = codes.iter().map(u8::to_string).collect();
     format!("{}, and 128 + N after signal N", codes.join(", "))
+}
+
+/// All exit codes, in lines: commands and meanings.
+#[derive(Serialize)]
+struct AllCodesReport {
+    meanings: Vec<CodeMeaning>,
+}
+
+impl AllCodesReport {
+    /// The meanings must be in the order of their codes.
+    fn of(meanings: Vec<CodeMeaning>) -> Self {
+        Self { meanings }
+    }
+
+    /// Joins codes with the same meaning: signals share theirs. Returns the first and the last.
+    fn ranges(&self) -> Vec<(u8, u8, &CodeMeaning)> {
+        let mut ranges: Vec<(u8, u8, &CodeMeaning)> = Vec::new();
+        for one in &self.meanings {
+            match ranges.last_mut() {
+                Some((_, last, meaning))
+                    if last.checked_add(1) == Some(one.code) && meaning.text == one.text =>
+                {
+                    *last = one.code;
+                }
+                _ => ranges.push((one.code, one.code, one)),
+            }
+        }
+        ranges
+    }
+}
+
+impl CommandReport for AllCodesReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for (first, last, CodeMeaning { group, text, .. }) in self.ranges() {
+            let codes = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            output.line(format!("{codes} from {group}: {text}"))?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::options::PolicylessOptions;
 use patchadm_changeset::format::history::{RefreshRecord, TrialEnd, TrialStart};
-use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::paths::paths_in_root;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::merge_entry::MergeEntry;
-use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::{named_value, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, Shade, Zone};

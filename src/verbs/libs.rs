@@ -8,7 +8,7 @@ use patchadm_cli::arguments::{one_of, parse, seconds};
 use patchadm_cli::call::{Invocation, RunCommand};
 use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::failure::{change_or_plan_failed, verb_code};
-use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
+use patchadm_cli::reply::shlibs::{ConsumerEntry, consumers};
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, installation_minute};
@@ -41,7 +41,7 @@ struct LibsArgs {
 
 /// List the old shared libraries that were kept, and the programs that use them
 #[derive(clap::Parser)]
-struct ListArgs {
+struct LibsListArgs {
     #[command(flatten)]
     common: BriefVerbOptions,
     /// Packages of kept libraries [default: all]
@@ -69,7 +69,7 @@ struct PruneArgs {
 
 #[derive(Serialize)]
 struct LibsReport {
-    kept: Vec<PackageEntry>,
+    kept: Vec<KeptPackageEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pruned: Option<Vec<PrunedEntry>>,
     /// Set by prune: the root differs now.
@@ -89,7 +89,7 @@ struct LibsReport {
 }
 
 #[derive(Serialize)]
-struct PackageEntry {
+struct KeptPackageEntry {
     package: String,
     from: String,
     version: String,
@@ -128,7 +128,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 fn list(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "libs list";
-    let args: ListArgs = parse(call, USAGE_OF_LIST)?;
+    let args: LibsListArgs = parse(call, USAGE_OF_LIST)?;
     let root = args.common.root.open(call)?;
     let request = KeptRequest { packages: args.packages, prune: false, dry_run: false };
     answer(call, &root, &request, None)
@@ -173,7 +173,7 @@ fn failed_as_verb(root: &Root, failed: &Failure, is_plan: bool) -> Stop {
 impl LibsReport {
     fn of(root: &Root, report: KeptReport, request: &KeptRequest) -> Self {
         let KeptReport { look, pruned, receipt, recovered, notes, .. } = report;
-        let entry = |(package, params): (&PkgInst, &Params)| PackageEntry::of(&look, package, params);
+        let entry = |(package, params): (&PkgInst, &Params)| KeptPackageEntry::of(&look, package, params);
         let pruned = pruned.iter().map(|one| PrunedEntry {
             package: one.package.to_string(),
             name: one.name.clone(),
@@ -193,7 +193,7 @@ impl LibsReport {
     }
 }
 
-impl PackageEntry {
+impl KeptPackageEntry {
     fn of(look: &KeptLook, package: &PkgInst, params: &Params) -> Self {
         let libraries = look.libraries.iter().filter(|library| library.package == *package);
         let text = |name: &str| params.text(name).into_owned();
@@ -244,7 +244,7 @@ impl CommandReport for LibsReport {
             output.line("no libraries are kept")?;
         }
         for package in &self.kept {
-            let PackageEntry { package: name, from, version, since, by, .. } = package;
+            let KeptPackageEntry { package: name, from, version, since, by, .. } = package;
             let since = installation_minute(since);
             output.line(format!("{name}: from {from} {version}, since {since}, by {by}"))?;
             for library in &package.libraries {

@@ -1,6 +1,7 @@
 //! `patchadm list`: the patches of a root, or of many.
 
-use super::lacking::LackingReport;
+use serde::Serialize;
+
 use super::options::{CheckOption, VerbOptions};
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
@@ -10,12 +11,13 @@ use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::patch_list::{ListChoice, ListOrder, ListReport};
-use patchadm_cli::reply::words::counted_patches;
-use patchadm_cli::reply::{Exit, Reply};
+use patchadm_cli::reply::words::{counted_patches, print_notes, unfinished_sentence};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::now;
-use patchadm_core::operation::queries::inspect::{WantedWords, inspect};
+use patchadm_core::operation::queries::inspect::{Inspection, WantedWords, inspect};
 use patchadm_rootfs::Root;
-use patchadm_svr4::patch::FixId;
+use patchadm_svr4::patch::{FixId, PatchId};
 
 const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date] [--fixes id]\n\
      patchadm [-R root] list --missing id\npatchadm list [option...] --roots file|dir";
@@ -114,4 +116,50 @@ fn answer(report: ListReport) -> RootAnswer<ListReport> {
     let remarks = report.remarks.iter().map(|remark| format!("note: {remark}"));
     let (exit, notes) = (report.exit(), report.lines().into_iter().chain(remarks).collect());
     RootReport { exit, ..RootReport::of_answer(line, notes, report) }.into()
+}
+
+/// The answer of `--missing`.
+#[derive(Debug, Serialize)]
+struct LackingReport {
+    patch: String,
+    lacking: bool,
+    /// The applied patch with its changes: itself, a later revision, or one that obsoletes it.
+    has: Option<String>,
+    unfinished: Option<String>,
+    #[serde(skip)]
+    remarks: Vec<String>,
+}
+
+impl LackingReport {
+    fn of(root: &Root, inspection: &Inspection, patch: &str) -> Result<Self, Stop> {
+        let id = PatchId::parse(patch, &inspection.separator).map_err(|error| Stop::Refused {
+            exit: Exit::new(8, ExitCause::Usage),
+            message: error.to_string(),
+        })?;
+        let applied = &inspection.applied;
+        let own = applied.get(&id).map(|patch| &patch.id);
+        let has = own.or_else(|| applied.later_revision(&id));
+        let has = has.or_else(|| applied.obsoleted_by(&id)?.by).map(ToString::to_string);
+        let unfinished = inspection.unfinished.clone();
+        let remarks = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
+        Ok(Self { patch: id.to_string(), lacking: has.is_none(), has, unfinished, remarks })
+    }
+
+    fn line(&self) -> String {
+        match &self.has {
+            None => format!("lacks {}", self.patch),
+            Some(has) if *has == self.patch => format!("has {has}"),
+            Some(has) => format!("has {has}, which contains {}", self.patch),
+        }
+    }
+}
+
+impl CommandReport for LackingReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(output.line(format!("The root {}.", self.line()))?)
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.remarks)?)
+    }
 }

@@ -2,7 +2,6 @@
 
 pub(super) mod choice;
 mod report;
-mod row;
 
 use std::path::PathBuf;
 
@@ -11,15 +10,14 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use choice::{AnalysisChoice, AnalysisOptions};
-use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
+use patchadm_cli::arguments::comparison::{ComparisonOptions, ReferenceComparison, analysis_refused};
 use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::analysis_end::refused;
 use patchadm_cli::reply::failure::{must_have_records, query_refused};
 use patchadm_cli::reply::overtaken::NativeEntries;
-use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_cli::surroundings::caller::now;
@@ -66,14 +64,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let choice = AnalysisChoice::of(&args.options, &args.words, call.surroundings.now.date_naive())
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
     let root = args.common.root.open(call)?;
-    let comparison = Comparison::open(call, (&args.compared, &args.fetching), &root, USAGE)?;
+    let comparison = ReferenceComparison::open(call, (&args.compared, &args.fetching), &root, USAGE)?;
     let surroundings = call.surroundings.clone();
     let analysed = Analysed { comparison, choice, now: now(&surroundings), surroundings };
     if args.many.are_named() {
         return of_many(call, &args.many, &analysed);
     }
     if let Some(directory) = &args.from {
-        let listings = read_listings(directory).map_err(|error| refused(&error))?;
+        let listings = read_listings(directory).map_err(|error| analysis_refused(&error))?;
         let (machine, kept) = (AnalysedMachine::Host(listings.host), LibrariesBeforePatches::new());
         let report = analysed.report(machine, (&listings.facts, &kept), &root)?;
         return Ok(Reply::new(report.exit(), report));
@@ -95,7 +93,8 @@ pub(super) fn missing_patches(
 ) -> anyhow::Result<MissingPatches> {
     // The answer can do without a slow depot.
     let fetching = FetchOptions { is_impatient: true, ..OfflineOption { offline: is_offline }.into() };
-    let comparison = Comparison::open(call, (&ComparisonOptions::default(), &fetching), root, USAGE)?;
+    let comparison =
+        ReferenceComparison::open(call, (&ComparisonOptions::default(), &fetching), root, USAGE)?;
     let today = call.surroundings.now.date_naive();
     let choice = AnalysisChoice::of(&AnalysisOptions::default(), &[], today)
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
@@ -114,7 +113,7 @@ fn of_many(call: &mut Invocation, many: &ManyRoots, analysed: &Analysed) -> anyh
 }
 
 struct Analysed {
-    comparison: Comparison,
+    comparison: ReferenceComparison,
     choice: AnalysisChoice,
     now: Now,
     surroundings: Surroundings,
@@ -147,7 +146,7 @@ impl Analysed {
         (facts, kept): (&MachineFacts, &LibrariesBeforePatches),
         root: &Root,
     ) -> anyhow::Result<AnalysisReport> {
-        let Comparison { reference, name, .. } = &self.comparison;
+        let ReferenceComparison { reference, name, .. } = &self.comparison;
         let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
         let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
         let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis, kept);

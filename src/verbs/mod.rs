@@ -25,7 +25,6 @@ pub(crate) mod update;
 
 mod change;
 mod confirmation;
-mod lacking;
 mod meant;
 mod options;
 mod patch_lines;

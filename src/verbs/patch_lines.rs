@@ -3,8 +3,7 @@
 
 use super::meant::refusal_text;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
-use patchadm_cli::reply::patch_entry::PatchEntry;
-use patchadm_cli::reply::patch_text::{done_lines, in_use_lines, plan_text, refused_text};
+use patchadm_cli::reply::patch_entry::{PatchEntry, done_lines, in_use_lines, plan_text, refused_text};
 use patchadm_cli::reply::patches::PatchesReport;
 use patchadm_cli::reply::unified_diff::print_difference;
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, reboot_sentence};

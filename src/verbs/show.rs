@@ -8,7 +8,6 @@
 
 mod applied;
 mod delivered;
-mod depot;
 mod fix;
 mod objects;
 mod path;
@@ -24,8 +23,7 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use applied::{AppliedPatch, EndedPatch};
-use delivered::DeliveredPatch;
-use depot::patch_of_depot;
+use delivered::{DeliveredPatch, patch_of_depot};
 use fix::FixAnswer;
 use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::options::ROOT_LISTS;

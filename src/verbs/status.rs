@@ -14,7 +14,7 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::NativeEntries;
-use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::{counted_patches, human};
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::caller::now;

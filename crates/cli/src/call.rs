@@ -8,7 +8,7 @@ use crate::surroundings::bar::Bar;
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds};
 use crate::surroundings::ending::{EndingRun, acknowledge, with_acknowledged_signals};
 use crate::surroundings::output::is_of_verbs;
-use crate::surroundings::questions::{Answer, Confirmation};
+use crate::surroundings::questions::{Confirmation, ConfirmationAnswer};
 use crate::surroundings::work_bar::WorkBar;
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::session::Caller;
@@ -182,12 +182,12 @@ impl Invocation {
     /// Fails if the answer is no; `undone` names the change that does not happen then.
     pub fn must_be_agreed_to(&mut self, confirmation: Confirmation<'_>, undone: &str) -> anyhow::Result<()> {
         let (exit, why) = match confirmation.ask(&mut self.output)? {
-            Answer::Yes => {
+            ConfirmationAnswer::Yes => {
                 self.surroundings.begin_now();
                 return Ok(());
             }
-            Answer::No => (Exit::of_verb(ExitCause::Declined), "the answer was no"),
-            Answer::Interrupted(signal) => (Exit::by_signal(signal), "interrupted"),
+            ConfirmationAnswer::No => (Exit::of_verb(ExitCause::Declined), "the answer was no"),
+            ConfirmationAnswer::Interrupted(signal) => (Exit::by_signal(signal), "interrupted"),
         };
         let message = format!("{undone}: {why}\nnothing was changed");
         Err(Stop::Refused { exit, message }.into())

@@ -1,9 +1,9 @@
 //! Fields of little-endian cache files.
 
 /// The remaining bytes. Each field is `None` if they end too early.
-pub struct Fields<'a>(pub &'a [u8]);
+pub struct LittleEndianFields<'a>(pub &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> LittleEndianFields<'a> {
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_field_that_is_cut_off_is_none() {
-        let mut fields = Fields(b"\x01\x02\x03\0\0\0one\ntwo");
+        let mut fields = LittleEndianFields(b"\x01\x02\x03\0\0\0one\ntwo");
         assert_eq!((fields.u16(), fields.u32()), (Some(0x0201), Some(3)));
         assert_eq!((fields.u64(), fields.i64()), (None, None));
         assert_eq!((fields.line(), fields.line()), (Some(&b"one"[..]), None));

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::elf::{DlopenNote, ElfFacts, ElfMachine, NeededVersion};
 use patchadm_changeset::format::manifest::{decode, encode};
-use patchadm_inputs::little_endian::Fields;
+use patchadm_inputs::little_endian::LittleEndianFields;
 use patchadm_rootfs::{ObjectStatus, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
@@ -102,7 +102,7 @@ impl FactsCache {
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes.strip_prefix(MAGIC)?);
+        let mut fields = LittleEndianFields(bytes.strip_prefix(MAGIC)?);
         let [mounts, entries, facts, checksum] = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
         if crc32c::crc32c(fields.0) != checksum {
             return None;
@@ -111,7 +111,7 @@ impl FactsCache {
         let (mut table, rest) = fields
             .0
             .split_at_checked((entries as usize).checked_mul(ENTRY)?)
-            .map(|(one, rest)| (Fields(one), rest))?;
+            .map(|(one, rest)| (LittleEndianFields(one), rest))?;
         let mut lines = rest.split_inclusive(|byte| *byte == b'\n');
         let known = lines.by_ref().take(facts as usize).map(parse_facts).collect::<Option<Vec<_>>>()?;
         if lines.next().is_some() || known.len() != facts as usize {
@@ -167,12 +167,12 @@ fn nanoseconds(time: Timestamp) -> Option<i64> {
     time.seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(time.nanoseconds))
 }
 
-fn mount(fields: &mut Fields<'_>) -> Option<MountName> {
+fn mount(fields: &mut LittleEndianFields<'_>) -> Option<MountName> {
     let (path, file_system) = std::str::from_utf8(fields.line()?).ok()?.rsplit_once(' ')?;
     Some((ObjectPath::new(&decode(path)).ok()?, file_system.to_owned()))
 }
 
-fn entry(fields: &mut Fields<'_>, mounts: usize) -> Option<(CacheKey, u32)> {
+fn entry(fields: &mut LittleEndianFields<'_>, mounts: usize) -> Option<(CacheKey, u32)> {
     let (mount, fact) = (fields.u32()?, fields.u32()?);
     let (inode, size) = (fields.u64()?, fields.u64()?);
     let (mtime, ctime) = (fields.i64()?, fields.i64()?);

@@ -15,7 +15,7 @@ use patchadm_building::tree::ResolvedTree;
 use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::enclosed_command::{exit_of_command, exit_of_enclosure};
+use patchadm_cli::program::processes::{exit_of_command, exit_of_enclosure};
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_core::namespaces::EnclosureEnd;

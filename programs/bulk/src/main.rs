@@ -36,8 +36,9 @@ use patchadm_cli::call::VerbGroup::Make;
 use patchadm_cli::call::{AppletKind, Invocation, Program, RunCommand};
 use patchadm_cli::program;
 use patchadm_cli::program::complete::COMPLETE;
+use patchadm_cli::program::processes::{run_enclosure, run_segments};
 use patchadm_cli::program::schema::SCHEMA;
-use patchadm_cli::program::{complete, enclosed, hidden, schema, verb};
+use patchadm_cli::program::{complete, hidden, schema, verb};
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS, SEGMENTS_PROCESS};
 
@@ -56,8 +57,8 @@ static PATCHADM_BULK: Program = Program {
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(SCHEMA, AppletKind::Internal, schema::run),
         hidden(FIRST_PROCESS, AppletKind::Internal, processes::run_first),
-        hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
-        hidden(SEGMENTS_PROCESS, AppletKind::Internal, enclosed::run_segments),
+        hidden(ENCLOSING_PROCESS, AppletKind::Internal, run_enclosure),
+        hidden(SEGMENTS_PROCESS, AppletKind::Internal, run_segments),
         hidden(PROBE_PROCESS, AppletKind::Internal, processes::run_probe),
         hidden(TASK_PROCESS, AppletKind::Internal, processes::run_task),
         hidden(FETCH_PROCESS, AppletKind::Internal, processes::run_fetch),

@@ -5,15 +5,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption, fetch_bar};
-use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::options::POLICY;
 use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::paths::paths_in_root;
 use patchadm_cli::arguments::verbs::VerbOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::cause_of::of_source;
 use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
-use patchadm_cli::reply::failure::hinted;
-use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::words::print_notes;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
-use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
+use patchadm_cli::arguments::comparison::{ComparisonOptions, ReferenceComparison};
 use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption};
 use patchadm_cli::arguments::verbs::{BriefVerbOptions, CheckOption};
 use patchadm_cli::arguments::{one_of, parse};
@@ -69,7 +69,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let format = args.chosen_format(call)?;
     let root = args.common.root.open(call)?;
     let is_compared = args.compared.is_said();
-    let open = || Comparison::open(call, (&args.compared, &FetchOptions::from(args.network)), &root, USAGE);
+    let open =
+        || ReferenceComparison::open(call, (&args.compared, &FetchOptions::from(args.network)), &root, USAGE);
     let comparison = is_compared.then(open).transpose()?;
     let stale = comparison.as_ref().map(|comparison| comparison.must_be_current(&root)).transpose()?;
     let past = args.since.as_deref().map(past_report).transpose()?;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use patchadm_cli::arguments::comparison::Comparison;
+use patchadm_cli::arguments::comparison::ReferenceComparison;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::overtaken::NATIVE_CHANGED;
 use patchadm_cli::reply::patch_list::own_inventory;
@@ -59,7 +59,7 @@ pub(crate) struct TwoHosts<'f> {
 }
 
 impl ComparedWith {
-    pub(crate) fn of(comparison: Option<&Comparison>) -> Self {
+    pub(crate) fn of(comparison: Option<&ReferenceComparison>) -> Self {
         match comparison {
             None => Self { kind: "newest", name: NEWEST.to_owned(), as_of: None },
             Some(comparison) => Self {

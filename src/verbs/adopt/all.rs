@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::AdoptArgs;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::adopted::AdoptedEntry;
 use patchadm_cli::reply::failure::change_or_plan_failed;
+use patchadm_cli::reply::preparation::AdoptedEntry;
 use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;

@@ -43,7 +43,7 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
             return Err(change_or_plan_failed(&root, command, &failed, args.dry_run.dry_run).into());
         }
     };
-    let reply = RefreshReply::of(&root, report, args);
+    let reply = AdoptRefreshReply::of(&root, report, args);
     Ok(Reply::about(&root, reply.exit, reply))
 }
 
@@ -61,7 +61,7 @@ impl AdoptArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct RefreshReply {
+struct AdoptRefreshReply {
     result: ResultWord,
     changed: bool,
     #[serde(flatten)]
@@ -75,7 +75,7 @@ struct RefreshReply {
     wording: Wording,
 }
 
-impl RefreshReply {
+impl AdoptRefreshReply {
     fn of(root: &Root, report: RegistrationRefreshReport, args: &AdoptArgs) -> Self {
         let is_something = !report.packages.is_empty() || !report.accepted.is_empty();
         let result =
@@ -101,7 +101,7 @@ impl RefreshReply {
     }
 }
 
-impl CommandReport for RefreshReply {
+impl CommandReport for AdoptRefreshReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let lines = if self.is_hook {
             self.entries.hook_sentences(&self.notes)

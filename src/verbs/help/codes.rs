@@ -4,13 +4,33 @@
 
 use std::borrow::Cow;
 
-use super::code_meaning::CodeMeaning;
+use serde::Serialize;
+
 use patchadm_cli::reply::ExitCause::{
-    AlreadyApplied, Check, DamagedInput, DamagedRecord, Declined, Dependency, Download, Edited, Exists,
+    self, AlreadyApplied, Check, DamagedInput, DamagedRecord, Declined, Dependency, Download, Edited, Exists,
     InDoubt, Internal, Locked, NoDatabase, NoRights, NotApplicable, NotFound, Ok, OnTrial, ReadOnly,
     Restricted, Script, Settings, Signal, Signature, Space, Superseded, UndoData, Unfinished, Unknown,
     UntrustedRoot, Usage,
 };
+
+/// The meaning of a code, the commands that end with it, and the next step.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct CodeMeaning {
+    pub(super) code: u8,
+    #[serde(rename = "command")]
+    pub(super) group: &'static str,
+    /// Empty for all verbs, or all classic commands.
+    pub(super) commands: &'static [&'static str],
+    pub(super) text: &'static str,
+    pub(super) advice: &'static str,
+    pub(super) causes: Cow<'static, [ExitCause]>,
+}
+
+impl CodeMeaning {
+    pub(super) fn is_about(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.contains(&command)
+    }
+}
 
 macro_rules! meanings {
     ($($group:literal, $commands:expr => {

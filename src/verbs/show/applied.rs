@@ -10,12 +10,11 @@ use super::query::ShowQuery;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_cli::reply::advice::damage_remark;
 use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
-use patchadm_cli::reply::listed_patch::ListedPatch;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::{NativeEntries, OvertakenEntry};
-use patchadm_cli::reply::patch_entry::ChangeCounts;
-use patchadm_cli::reply::patch_reasons::NeedEntry;
-use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::patch_entry::{FileCounts, NeedEntry};
+use patchadm_cli::reply::patch_list::AppliedPatchEntry;
+use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::reply::{ExitCause, Stop};
 use patchadm_cli::surroundings::caller::now;
@@ -36,7 +35,7 @@ use patchadm_svr4::places;
 #[derive(Debug, Serialize)]
 pub(super) struct AppliedPatch {
     #[serde(flatten)]
-    listed: ListedPatch,
+    listed: AppliedPatchEntry,
     #[serde(flatten)]
     origin: PatchOrigin,
     reboot: Option<&'static str>,
@@ -46,7 +45,7 @@ pub(super) struct AppliedPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     overtaken: Option<OvertakenEntry>,
     /// Objects by kind of change; null if the caller cannot read undo data.
-    files: Option<ChangeCounts>,
+    files: Option<FileCounts>,
     /// Facts about its signature at application, if it was examined or an option forbade that.
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<SignatureRecord>,
@@ -156,12 +155,14 @@ impl AppliedPatch {
         let native = NativeEntries::of(&overview);
         let remarks = of_copies.chain(native.remarks()).chain(unknown).chain(missing);
         let mut patch = Self {
-            listed: ListedPatch::of(one, query.surroundings.zone).beside(&overview).on_trial(trial.as_ref()),
+            listed: AppliedPatchEntry::of(one, query.surroundings.zone)
+                .beside(&overview)
+                .on_trial(trial.as_ref()),
             origin: PatchOrigin::from(found),
             reboot: one.words.reboot,
             fixed_in: one.fixed_in.clone(),
             overtaken: overview.of_patch(one.patch.id.as_str()).map(OvertakenEntry::of),
-            files: changed.as_deref().map(ChangeCounts::of_objects),
+            files: changed.as_deref().map(FileCounts::of_objects),
             signature: applied_signature(root, &one.patch.id),
             merges,
             has_files: query.has_files,

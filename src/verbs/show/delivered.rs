@@ -4,21 +4,25 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::fix::not_asked;
 use super::objects::PackageObjects;
 use super::query::ShowQuery;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Stop;
-use patchadm_cli::reply::failure::{reason, verb_code};
-use patchadm_cli::reply::patch_reasons::{FitEntry, NeedEntry};
+use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
+use patchadm_cli::reply::patch_entry::{FitEntry, NeedEntry};
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_core::operation::depots::{DepotLocation, DepotProgress, FetchSession, fetch_patch, open_depot};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::apply::delivered_changes;
+use patchadm_core::operation::patches::apply::{SignatureRequest, delivered_changes, demands};
 use patchadm_core::operation::queries::inspect::PatchWords;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use patchadm_core::operation::queries::recorded_path::is_within;
+use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::native::fixed_in_said;
-use patchadm_inputs::source::Image;
+use patchadm_inputs::source::{self, Extent, Image, Origin};
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchMacros};
@@ -214,4 +218,29 @@ impl DeliveredPatch {
         }
         Ok(())
     }
+}
+
+/// Returns the answer about a patch of the depot that an option names; `None` if there is no such patch or option.
+pub(super) fn patch_of_depot(
+    call: &Invocation,
+    root: &Root,
+    id: &str,
+    query: &ShowQuery,
+) -> anyhow::Result<Option<DeliveredPatch>> {
+    let Some(named) = &query.depot else { return Ok(None) };
+    let refused = |failed: Failure| query_refused(root, &failed);
+    let ground = RootAndPolicy::of(root).map_err(refused)?;
+    let location = DepotLocation::parse(named).map_err(|error| not_asked(&error))?;
+    let demands = demands(&ground, &SignatureRequest::default()).map_err(refused)?;
+    let progress = |_: DepotProgress<'_>| {};
+    with_signals(|interrupt| -> anyhow::Result<Option<DeliveredPatch>> {
+        let access = query.fetching.access(&query.surroundings, &ground.policy, None, interrupt, &progress);
+        let session = FetchSession::new(access);
+        let depot = open_depot(&location, &demands, &session).map_err(|error| not_asked(&error))?;
+        let Some(patch) = depot.patches().into_iter().find(|patch| patch.id == id) else { return Ok(None) };
+        // The path exists as long as the session.
+        let path = fetch_patch(&depot, patch, &session).map_err(|error| not_asked(&error))?;
+        let (_, image) = source::open(Origin::Path(&path), Extent::Everything)?;
+        DeliveredPatch::of(call, root, (path.as_path(), &image), query).map(Some)
+    })?
 }

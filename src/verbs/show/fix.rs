@@ -5,11 +5,10 @@ use serde::Serialize;
 use super::query::ShowQuery;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
-use patchadm_cli::reply::failure::hinted;
-use patchadm_cli::reply::failure::query_refused;
-use patchadm_cli::reply::listed_patch::ListedPatch;
+use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::overtaken::OvertakenEntry;
-use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::patch_list::AppliedPatchEntry;
+use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::named_value;
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::{now, with_signals};
@@ -103,8 +102,9 @@ impl FixAnswer {
             TrialStanding::of(root, &query.surroundings).map_err(|failed| query_refused(root, &failed))?;
         let entry = |(id, run): (PatchId, Option<String>)| {
             let one = inspection.patches.iter().find(|one| one.patch.id == id)?;
-            let listed =
-                ListedPatch::of(one, query.surroundings.zone).beside(&overview).on_trial(trial.as_ref());
+            let listed = AppliedPatchEntry::of(one, query.surroundings.zone)
+                .beside(&overview)
+                .on_trial(trial.as_ref());
             Some(BroughtEntry::of(listed, run))
         };
         let brought: Vec<BroughtEntry> = reasons.brought.into_iter().filter_map(entry).collect();
@@ -130,12 +130,12 @@ impl FixAnswer {
 }
 
 impl BroughtEntry {
-    fn of(listed: ListedPatch, run: Option<String>) -> Self {
+    fn of(listed: AppliedPatchEntry, run: Option<String>) -> Self {
         let since = listed.shown_date.as_ref().map(|date| format!(", since {date}")).unwrap_or_default();
         let by = run.as_ref().map(|run| format!(", by run {run}")).unwrap_or_default();
         let trial = listed.trial.as_ref().map(|_| ", on trial").unwrap_or_default();
         let told = format!("{}, {}{since}{by}{trial}", listed.id, listed.state_text());
-        let ListedPatch { id, state, date, date_text, packages, sha256, .. } = listed;
+        let AppliedPatchEntry { id, state, date, date_text, packages, sha256, .. } = listed;
         Self { id, state, told, date, date_text, run, packages, sha256 }
     }
 

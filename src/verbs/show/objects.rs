@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use patchadm_changeset::format::manifest::{RecordedState, decode};
-use patchadm_cli::reply::change_entry::ChangeEntry;
-use patchadm_cli::reply::object_state::{differences, state_words};
+use patchadm_cli::reply::change_entry::{ChangeEntry, differences, state_words};
 use patchadm_cli::reply::unified_diff::{print_difference, unified_diff};
 use patchadm_cli::reply::words::human;
 use patchadm_cli::surroundings::{Output, Shade};

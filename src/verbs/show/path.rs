@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::query::{ShowQuery, USAGE};
 use patchadm_changeset::format::manifest::RecordedState;
-use patchadm_cli::arguments::named_paths::paths_in_root;
+use patchadm_cli::arguments::paths::paths_in_root;
+use patchadm_cli::reply::change_entry::{state_words, told_differences};
 use patchadm_cli::reply::failure::query_refused;
-use patchadm_cli::reply::listed_patch::shown_date;
 use patchadm_cli::reply::merge_entry::MergeEntry;
-use patchadm_cli::reply::object_state::{state_words, told_differences};
 use patchadm_cli::reply::overtaken::OvertakenEntry;
+use patchadm_cli::reply::patch_list::shown_date;
 use patchadm_cli::reply::text::finding;
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Zone};

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use patchadm_cli::arguments::fetching::FetchOptions;
-use patchadm_cli::arguments::named_paths::paths_in_root;
+use patchadm_cli::arguments::paths::paths_in_root;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_rootfs::Root;

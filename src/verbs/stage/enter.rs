@@ -8,7 +8,7 @@ use patchadm_cli::arguments::{
     ColourOption, HelpOption, QuietOption, RootOption, VerboseOption, VersionOption, one_of, parse,
 };
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::enclosed_command::{exit_of_command, exit_of_enclosure};
+use patchadm_cli::program::processes::{exit_of_command, exit_of_enclosure};
 use patchadm_cli::reply::{Exit, Reply, Stop};
 use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::namespaces::EnclosureNote;

@@ -16,7 +16,7 @@ const USAGE: &str = "patchadm [-R root] stage list [option...]";
 
 /// List the stages of a root
 #[derive(clap::Parser)]
-struct ListArgs {
+struct StageListArgs {
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
@@ -24,7 +24,7 @@ struct ListArgs {
 }
 
 #[derive(Serialize)]
-struct ListReport {
+struct StageListReport {
     stages: Vec<ShownEntry>,
 }
 
@@ -41,11 +41,11 @@ struct ShownEntry {
 
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage list";
-    let args: ListArgs = parse(call, USAGE)?;
+    let args: StageListArgs = parse(call, USAGE)?;
     let root = args.root.open(call)?;
     let stages =
         list_stages(&root).map_err(|error| stage_failed(&root, "the stages cannot be listed", &error))?;
-    let report = ListReport { stages: stages.iter().map(ShownEntry::from).collect() };
+    let report = StageListReport { stages: stages.iter().map(ShownEntry::from).collect() };
     Ok(Reply::about(&root, Exit::OK, report))
 }
 
@@ -85,7 +85,7 @@ impl ShownEntry {
     }
 }
 
-impl CommandReport for ListReport {
+impl CommandReport for StageListReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if self.stages.is_empty() {
             output.line("the root has no stages")?;

@@ -1,4 +1,4 @@
-//! `patchadm stage`: changes prepared in a copy of a root; one file for each action.
+//! `patchadm stage`: changes prepared in a copy of a root.
 
 mod drop;
 mod ends;
@@ -7,7 +7,6 @@ mod list;
 mod new;
 mod promote;
 mod refresh;
-mod status;
 
 use crate::verbs::options::RootlessOptions;
 use patchadm_cli::arguments::{RootOption, one_of, parse};
@@ -20,7 +19,7 @@ const ACTIONS: [(&str, RunCommand); 7] = [
     ("new", new::run),
     ("enter", enter::run),
     ("list", list::run),
-    ("status", status::run),
+    ("status", promote::print_status),
     ("refresh", refresh::run),
     ("promote", promote::run),
     ("drop", drop::run),

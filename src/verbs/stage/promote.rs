@@ -1,9 +1,11 @@
-//! `patchadm stage promote`: makes the contents of a stage live.
+//! `patchadm stage promote` makes the contents of a stage live; `stage status` shows the plan.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+
+use serde::Serialize;
 
 use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
@@ -11,8 +13,8 @@ use crate::patch_command::{exchanges_inside, guarded_trial};
 use crate::verbs::change::expected_plan;
 use crate::verbs::confirmation::{PROCEED, is_put_right_first, when_stable};
 use crate::verbs::options::{
-    ApplyingOptions, DryRunOption, EditOptions, ExchangeOptions, NoteOption, PlanOption, UndoOptions,
-    VerbOptions, WaitOption, YesOption, path_text,
+    ApplyingOptions, BriefVerbOptions, DryRunOption, EditOptions, ExchangeOptions, NoteOption, PlanOption,
+    UndoOptions, VerbOptions, WaitOption, YesOption, path_text,
 };
 use crate::verbs::patch_lines::{print_summary, print_without_total};
 use patchadm_changeset::transaction::ExchangeRequest;
@@ -36,7 +38,6 @@ use patchadm_inputs::policy::DeleteLimit;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
-use serde::Serialize;
 
 const USAGE: &str = "\
 patchadm [-R root] stage promote [--path path]... [option...] stage
@@ -400,4 +401,31 @@ fn counts(path: &PathEntry) -> String {
     ];
     let told = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
     format!("{}: {}", path.path, told.collect::<Vec<_>>().join(", "))
+}
+
+const STATUS_USAGE: &str = "patchadm [-R root] stage status [--path path]... [option...] stage";
+
+/// Say what a promotion of a stage would do
+#[derive(clap::Parser)]
+struct StageStatusArgs {
+    #[command(flatten)]
+    choices: PromotionOptions,
+    /// Save the plan to FILE, for `--plan`
+    #[arg(long, value_name = "FILE", conflicts_with = "plan_file")]
+    save_plan: Option<PathBuf>,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// The stage: its directory or its name
+    #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
+    stage: Option<PathBuf>,
+}
+
+pub(super) fn print_status(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "stage status";
+    let StageStatusArgs { choices, save_plan, common, stage } = parse(call, STATUS_USAGE)?;
+    let asked = choices.settle(stage, save_plan, STATUS_USAGE)?;
+    let root = common.root.open(call)?;
+    let exchanges = asked.exchanges();
+    let request = asked.request(call, true);
+    answer(call, root, (&request, &exchanges), (None, None))
 }

@@ -10,7 +10,7 @@ use crate::verbs::options::{BriefVerbOptions, DryRunOption, EditOptions};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{described, described_plan, verb_code};
-use patchadm_cli::reply::promotion::ConflictEntry;
+use patchadm_cli::reply::promotion::MergeConflictEntry;
 use patchadm_cli::reply::words::recovery_sentence;
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;
@@ -70,7 +70,7 @@ struct RefreshReply {
     /// Paths of the stage that changed, or would.
     taken: usize,
     /// Paths that both sides changed.
-    conflicts: Vec<ConflictEntry>,
+    conflicts: Vec<MergeConflictEntry>,
     /// Packages added to or removed from the root.
     packages: Vec<PackageEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ impl RefreshReply {
             (None, _) => ResultWord::Done,
         };
         // Sides are named as in a promotion: the stage is the one that changes here.
-        let conflicts = conflicts.into_iter().map(|(path, conflict)| ConflictEntry {
+        let conflicts = conflicts.into_iter().map(|(path, conflict)| MergeConflictEntry {
             path: path.to_string(),
             stage: conflict.to.word(),
             live: conflict.from.word(),

@@ -27,7 +27,7 @@ struct SpaceArgs {
 
 #[derive(Debug, Serialize)]
 struct SpaceReply {
-    patches: Vec<PatchEntry>,
+    patches: Vec<PatchUndoEntry>,
     areas: Vec<AreaEntry>,
     directories: Vec<DirectoryEntry>,
     /// Of all areas.
@@ -41,7 +41,7 @@ struct SpaceReply {
 }
 
 #[derive(Debug, Serialize)]
-struct PatchEntry {
+struct PatchUndoEntry {
     id: String,
     may_go: Option<&'static str>,
     by: Option<String>,
@@ -50,11 +50,11 @@ struct PatchEntry {
     #[serde(skip)]
     size: u64,
     freeable: u64,
-    undo: Vec<UndoEntry>,
+    undo: Vec<PackageUndoEntry>,
 }
 
 #[derive(Debug, Serialize)]
-struct UndoEntry {
+struct PackageUndoEntry {
     package: String,
     form: Option<&'static str>,
     bytes: u64,
@@ -103,7 +103,7 @@ impl SpaceReply {
         Self {
             bytes,
             freeable: may_go.map(PatchSpace::freeable).sum(),
-            patches: report.patches.iter().map(PatchEntry::of).collect(),
+            patches: report.patches.iter().map(PatchUndoEntry::of).collect(),
             areas: report
                 .areas
                 .into_iter()
@@ -121,9 +121,9 @@ impl SpaceReply {
     }
 }
 
-impl PatchEntry {
+impl PatchUndoEntry {
     fn of(patch: &PatchSpace) -> Self {
-        let undo = patch.undo.iter().map(|(package, undo)| UndoEntry {
+        let undo = patch.undo.iter().map(|(package, undo)| PackageUndoEntry {
             package: package.to_string(),
             form: undo.form.map(UndoForm::word),
             bytes: undo.bytes,

@@ -1,10 +1,9 @@
-//! `patchadm undo-data`: the saved undo data of patches; one file for each action.
+//! `patchadm undo-data`: the saved undo data of patches.
 
 mod drop;
-mod export;
-mod import;
 mod list;
 mod repack;
+mod transfer;
 
 use super::options::RootlessOptions;
 use patchadm_cli::arguments::{RootOption, one_of, parse};
@@ -17,8 +16,8 @@ const ACTIONS: [(&str, RunCommand); 5] = [
     ("list", list::run),
     ("drop", drop::run),
     ("repack", repack::run),
-    ("export", export::run),
-    ("import", import::run),
+    ("export", transfer::export),
+    ("import", transfer::import),
 ];
 
 /// Manage saved undo data and the disk space used; `patchadm undo-data ACTION --help` lists the options of an action

@@ -1,4 +1,6 @@
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -6,11 +8,11 @@ use chrono::{DateTime, Utc};
 use crate::arguments::fetching::{DepotOption, FetchOptions, fetch_bar};
 use crate::arguments::verbs::SignatureOptions;
 use crate::call::Invocation;
-use crate::reply::Stop;
-use crate::reply::analysis_end::{depot_refused, refused};
-use crate::reply::failure::query_refused;
+use crate::reply::depot_end::{depot_advice, depot_exit};
+use crate::reply::failure::{hinted, query_refused};
+use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::caller::with_signals;
-use patchadm_core::operation::analysis::{parse_cross_reference, read_cross_reference};
+use patchadm_core::operation::analysis::{AnalysisError, parse_cross_reference, read_cross_reference};
 use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::depots::{
     Depot, DepotError, DepotLocation, DepotProgress, FetchSession, fetch_bytes, open_depot,
@@ -37,7 +39,7 @@ pub struct ComparisonOptions {
     signature: SignatureOptions,
 }
 
-pub struct Comparison {
+pub struct ReferenceComparison {
     pub reference: CrossReference,
     pub name: String,
     /// The depot and the demands on its index, to be compared with what each root remembers.
@@ -59,7 +61,7 @@ impl ComparisonOptions {
     }
 }
 
-impl Comparison {
+impl ReferenceComparison {
     /// Opens what the options name, else the depot of the policy. For many roots, and for machines that are not here,
     /// the running system says which keys are trusted.
     pub fn open(
@@ -85,15 +87,16 @@ impl Comparison {
         let name = name.to_string_lossy().into_owned();
         match place {
             NamedPlace::File(file) => {
-                let reference = read_cross_reference(Path::new(&file)).map_err(|error| refused(&error))?;
+                let reference =
+                    read_cross_reference(Path::new(&file)).map_err(|error| analysis_refused(&error))?;
                 Ok(Self { reference, name, depot: None, ignored_depot, now })
             }
             NamedPlace::Address(address) => {
                 let text = fetch(call, (options, fetching), root, |session, _| {
                     fetch_bytes(session, &address, LARGEST_FILE as u64)
                 })?;
-                let reference =
-                    parse_cross_reference(Path::new(&name), &text).map_err(|error| refused(&error))?;
+                let reference = parse_cross_reference(Path::new(&name), &text)
+                    .map_err(|error| analysis_refused(&error))?;
                 Ok(Self { reference, name, depot: None, ignored_depot, now })
             }
             NamedPlace::Depot(location) => {
@@ -180,4 +183,39 @@ fn fetch<T>(
 fn strictest(demands: &[Demand]) -> DemandWord {
     let words = demands.iter().map(|demand| demand.word);
     words.max_by_key(|word| *word == DemandWord::Require).unwrap_or(DemandWord::Off)
+}
+
+/// A file does not exist or has none of the expected forms: the code of patchadd(1M).
+const NOT_USABLE: u8 = 33;
+
+/// A list of packages or patches is damaged: the code of patchadd(1M) for a damaged pkginfo.
+const DAMAGED_LIST: u8 = 28;
+
+pub fn analysis_refused(error: &AnalysisError) -> anyhow::Error {
+    let (code, next) = match error {
+        AnalysisError::File { .. } => (NOT_USABLE, "Look at the spelling and at the working directory."),
+        AnalysisError::CrossReference { .. } => {
+            (NOT_USABLE, "Get the file again, as it is, not as a page of a browser.")
+        }
+        AnalysisError::Patches { .. } | AnalysisError::Packages { .. } => {
+            (DAMAGED_LIST, "Take the outputs of the commands again, whole and as they are.")
+        }
+    };
+    let cause = match error {
+        AnalysisError::File { reason, .. } => match reason.kind() {
+            io::ErrorKind::NotFound => ExitCause::NotFound,
+            io::ErrorKind::PermissionDenied => ExitCause::NoRights,
+            _ => ExitCause::Internal,
+        },
+        _ => ExitCause::DamagedInput,
+    };
+    not_analysed(Exit::new(code, cause), error, next)
+}
+
+fn depot_refused(error: &DepotError) -> anyhow::Error {
+    not_analysed(depot_exit(error), error, &depot_advice(error))
+}
+
+fn not_analysed(exit: Exit, reason: &dyn Display, next: &str) -> anyhow::Error {
+    Stop::Refused { exit, message: hinted(&format!("nothing was analysed: {reason}"), next) }.into()
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use line::{TypedLine, WantedWord, WordsOfShell};
-use values::{Candidate, OwnNames, values_of};
+use values::{CompletionCandidate, PathCompletion, values_of};
 
 use super::sibling;
 pub use crate::call::COMPLETE;
@@ -38,14 +38,16 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     // A file system that does not answer holds the thread, not the shell.
     thread::spawn(move || {
         let found = match question {
-            Question::Names { options } => (names_of(applets, options), OwnNames::None),
-            Question::Word(wanted, line) => values_of(&wanted, &line, &surroundings, applets),
+            CompletionRequest::Names { options } => (names_of(applets, options), PathCompletion::None),
+            CompletionRequest::Word(wanted, line) => values_of(&wanted, &line, &surroundings, applets),
         };
         let _ = tell.send(found);
     });
     let Ok((candidates, own)) = told.recv_timeout(PATIENCE) else { return Ok(Reply::silent(Exit::OK)) };
     let fitting = candidates.into_iter().filter(|one| one.value.starts_with(&words.current));
-    for Candidate { value, about } in fitting.filter(Candidate::is_one_line).take(MOST_CANDIDATES) {
+    for CompletionCandidate { value, about } in
+        fitting.filter(CompletionCandidate::is_one_line).take(MOST_CANDIDATES)
+    {
         let tab = if about.is_empty() { "" } else { "\t" };
         call.output.line(format!("{}{value}{tab}{about}", words.prefix))?;
     }
@@ -55,14 +57,14 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-enum Question {
+enum CompletionRequest {
     /// A verb or command, or an option that may stand before it.
     Names { options: bool },
     /// A word among the arguments of a command.
     Word(WantedWord, TypedLine),
 }
 
-fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
+fn question(call: &mut Invocation, words: &WordsOfShell) -> CompletionRequest {
     let mut before = words.before.clone();
     let by_link = call.of.applets.iter().find(|applet| applet.has_own_name() && applet.name == words.called);
     let only = call.of.applets.iter().find(|applet| Some(applet.name) == call.of.only);
@@ -74,10 +76,10 @@ fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
     let shared = || call.of.applets.iter().find(|applet| applet.name == "list");
     let applet = applet.or_else(|| shared().filter(|_| is_value_of_option(&words.before)));
     let Some(command) = applet.and_then(|applet| description(call, applet, &mut before)) else {
-        return Question::Names { options: words.current.starts_with('-') };
+        return CompletionRequest::Names { options: words.current.starts_with('-') };
     };
     let line = TypedLine::of(&command, &before, &words.current);
-    Question::Word(line.wanted(&command, words), line)
+    CompletionRequest::Word(line.wanted(&command, words), line)
 }
 
 /// Returns the other program that does the typed command, if any, and the verb that names it.
@@ -119,7 +121,7 @@ fn description(call: &mut Invocation, applet: &Applet, before: &mut Vec<OsString
     }
 }
 
-fn names_of(applets: &[Applet], options: bool) -> Vec<Candidate> {
+fn names_of(applets: &[Applet], options: bool) -> Vec<CompletionCandidate> {
     if options {
         let known = [
             ("-R", "root to work on"),
@@ -133,16 +135,16 @@ fn names_of(applets: &[Applet], options: bool) -> Vec<Candidate> {
             ("--help", "print help"),
             ("--version", "print the version"),
         ];
-        return known.iter().map(|(value, about)| Candidate::new(value, about)).collect();
+        return known.iter().map(|(value, about)| CompletionCandidate::new(value, about)).collect();
     }
     applets.iter().filter(|one| one.is_listed()).map(named).collect()
 }
 
-fn named(applet: &Applet) -> Candidate {
+fn named(applet: &Applet) -> CompletionCandidate {
     match applet.kind {
         AppletKind::Verb(group) => {
-            Candidate::new(applet.name, &format!("{}: {}", group.heading(), applet.about))
+            CompletionCandidate::new(applet.name, &format!("{}: {}", group.heading(), applet.about))
         }
-        _ => Candidate::new(applet.name, applet.about),
+        _ => CompletionCandidate::new(applet.name, applet.about),
     }
 }

@@ -2,11 +2,10 @@
 //! `patchadm pkginfo …`, it is that command with its own options, output and exit codes.
 
 pub mod complete;
-pub mod enclosed;
 pub mod help;
+pub mod processes;
 pub mod schema;
 pub mod sibling;
-pub mod supervisor;
 
 use std::ffi::OsString;
 use std::io;

@@ -1,42 +1,28 @@
 //! The answer of a command: a [`Reply`] holds one report, printed as text or with `--json` as one document, and the
 //! exit code. Commands that speak while they work print that part themselves.
 
-pub mod adopted;
 pub mod advice;
-pub mod after_run;
-pub mod analysis_end;
 pub mod cause;
 pub mod cause_of;
 pub mod change_entry;
 pub mod depot_end;
-pub mod enclosed_command;
 pub mod exchange_entry;
 pub mod exit;
 pub mod failure;
 pub mod json;
-pub mod kept_shlibs;
-pub mod listed_patch;
 pub mod merge_entry;
-pub mod object_state;
 pub mod overtaken;
-pub mod package_entry;
 pub mod packages;
 pub mod patch_entry;
 pub mod patch_list;
-pub mod patch_list_entry;
-pub mod patch_reasons;
-pub mod patch_text;
-pub mod patch_totals;
 pub mod patches;
 pub mod preparation;
 pub mod promotion;
 pub mod refreshed;
-pub mod removable;
 pub mod result_word;
-pub mod shlibs_entry;
+pub mod shlibs;
 pub mod text;
-pub mod trial_entry;
-pub mod trial_standing;
+pub mod trial;
 pub mod undo;
 pub mod unified_diff;
 pub mod verb_codes;

@@ -21,7 +21,7 @@ pub struct NativeEntries {
     lost: Vec<OvertakenEntry>,
     /// Registrations that differ from the records of dpkg or rpm.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    stale: Vec<StaleEntry>,
+    stale: Vec<StalePackageEntry>,
     /// Why the effect of a refresh is unknown.
     #[serde(skip)]
     unknown: Option<String>,
@@ -31,7 +31,7 @@ impl NativeEntries {
     pub fn of(overview: &NativeOverview) -> Self {
         Self {
             lost: overview.lost().map(OvertakenEntry::of).collect(),
-            stale: overview.changes.iter().map(StaleEntry::of).collect(),
+            stale: overview.changes.iter().map(StalePackageEntry::of).collect(),
             unknown: overview.unknown.clone(),
         }
     }
@@ -61,7 +61,7 @@ impl NativeEntries {
 
     /// Returns the notes about stale registrations, each with the command that takes the change up.
     pub fn remarks(&self) -> impl Iterator<Item = String> {
-        self.unknown.iter().cloned().chain(self.stale.iter().map(StaleEntry::sentence))
+        self.unknown.iter().cloned().chain(self.stale.iter().map(StalePackageEntry::sentence))
     }
 }
 
@@ -150,7 +150,7 @@ pub fn ending_of(root: &Root, id: &str) -> Option<(String, Option<String>)> {
 
 /// A registration that differs from the records of its package manager.
 #[derive(Debug, Serialize)]
-struct StaleEntry {
+struct StalePackageEntry {
     package: String,
     reason: String,
     /// Empty if nothing can be said.
@@ -158,7 +158,7 @@ struct StaleEntry {
     advice: String,
 }
 
-impl StaleEntry {
+impl StalePackageEntry {
     fn of((package, change): (&PkgInst, &NativeChange)) -> Self {
         let advice = of_native_change(change, &Wording::default());
         Self { package: package.to_string(), reason: change.to_string(), advice }
@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn what_a_command_found_itself_comes_before_what_is_lost_stale_or_unknown() {
         let damaged = Exit::failed(ExitCause::DamagedRecord);
-        let stale = StaleEntry { package: "DEBweb".to_owned(), reason: String::new(), advice: String::new() };
+        let stale =
+            StalePackageEntry { package: "DEBweb".to_owned(), reason: String::new(), advice: String::new() };
         let unknown = Some("the policy cannot be read".to_owned());
         for entries in [
             NativeEntries { stale: vec![stale], ..NativeEntries::default() },

@@ -9,7 +9,7 @@ use super::advice::hint;
 use super::cause::ExitCause;
 use super::exit::Exit;
 use super::result_word::ResultWord;
-use super::shlibs_entry::LibrariesEntry;
+use super::shlibs::LibrariesEntry;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
 use crate::surroundings::Output;
@@ -149,7 +149,10 @@ impl<T: 'static> Serialize for EndedPackages<T> {
             error: self.outcome.as_ref().err().map(ToString::to_string),
             missing: self.outcome.iter().flat_map(|report| &report.missing).collect(),
             shlibs: self.shlibs_of_one(),
-            packages: self.packages().map(|package| PackageEntry::of(self.command, &package)).collect(),
+            packages: self
+                .packages()
+                .map(|package| PackageOutcomeEntry::of(self.command, &package))
+                .collect(),
         };
         document.serialize(serializer)
     }
@@ -278,11 +281,11 @@ struct PackagesDocument<'a> {
     /// Of one package; each of several has it in its own entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     shlibs: Option<LibrariesEntry>,
-    packages: Vec<PackageEntry>,
+    packages: Vec<PackageOutcomeEntry>,
 }
 
 #[derive(Serialize)]
-struct PackageEntry {
+struct PackageOutcomeEntry {
     instance: String,
     code: u8,
     reason: String,
@@ -292,7 +295,7 @@ struct PackageEntry {
     shlibs: Option<LibrariesEntry>,
 }
 
-impl PackageEntry {
+impl PackageOutcomeEntry {
     fn of(command: Command, package: &EndedPackage<'_>) -> Self {
         let done = package.plan.filter(|_| package.result.is_ok());
         Self {

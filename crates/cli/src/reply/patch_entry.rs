@@ -1,5 +1,8 @@
+//! A patch in the answer of a command, as a document and as text.
+
 use std::collections::{BTreeMap, HashSet};
-use std::{fmt, ops};
+use std::fmt::{self, Write as _};
+use std::ops;
 
 use serde::Serialize;
 
@@ -7,17 +10,17 @@ use super::change_entry::{ChangeEntry, size_of};
 use super::exit::{Exit, ExitTable};
 use super::failure;
 use super::json::as_text;
-use super::kept_shlibs::KeptShlibs;
 use super::merge_entry::MergeEntry;
-use super::patch_reasons::{FitEntry, NeedEntry};
 use super::result_word::ResultWord;
-use super::shlibs_entry::LibrariesEntry;
+use super::shlibs::{KeptShlibs, LibrariesEntry};
 use super::undo::{self, UndoEntry};
+use super::words::{counted, human};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::operation::queries::patch_objects::{ChangedObject, PatchAction};
+use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed};
 use patchadm_inputs::sign::Verdict;
 use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::patch::patch_plan::MovedObject;
@@ -42,7 +45,7 @@ pub struct PatchEntry {
     pub reason: String,
     pub packages: Vec<String>,
     /// By kind of change.
-    pub files: ChangeCounts,
+    pub files: FileCounts,
     /// The size of new objects.
     pub bytes: u64,
     /// By package.
@@ -65,7 +68,7 @@ pub struct PatchEntry {
     pub replaced_edits: Vec<String>,
     /// Objects that undo data of later patches restores from now on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub moved: Vec<MovedEntry>,
+    pub moved: Vec<MovedObjectEntry>,
     /// True if named, false if pulled in; only in a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<bool>,
@@ -191,7 +194,7 @@ impl PatchEntry {
             exit,
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
-            files: plan.map(ChangeCounts::of).unwrap_or_default(),
+            files: plan.map(FileCounts::of).unwrap_or_default(),
             bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
             undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot: one.reboot,
@@ -200,7 +203,7 @@ impl PatchEntry {
             scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: one.missing.iter().map(ToString::to_string).collect(),
             replaced_edits: one.replaced_edits.iter().map(|path| root.show(path)).collect(),
-            moved: one.moved.into_iter().map(MovedEntry::from).collect(),
+            moved: one.moved.into_iter().map(MovedObjectEntry::from).collect(),
             named,
             because: set.because,
             depot: set.depot,
@@ -226,7 +229,7 @@ impl PatchEntry {
 
 /// By kind of change.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct ChangeCounts {
+pub struct FileCounts {
     replaced: u64,
     added: u64,
     deleted: u64,
@@ -234,7 +237,7 @@ pub struct ChangeCounts {
     kept: u64,
 }
 
-impl fmt::Display for ChangeCounts {
+impl fmt::Display for FileCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { replaced, added, deleted, kept } = *self;
         if kept == 0 {
@@ -249,7 +252,7 @@ impl fmt::Display for ChangeCounts {
     }
 }
 
-impl ops::AddAssign for ChangeCounts {
+impl ops::AddAssign for FileCounts {
     fn add_assign(&mut self, other: Self) {
         self.replaced += other.replaced;
         self.added += other.added;
@@ -258,7 +261,7 @@ impl ops::AddAssign for ChangeCounts {
     }
 }
 
-impl ChangeCounts {
+impl FileCounts {
     pub fn of_objects(objects: &[ChangedObject]) -> Self {
         let mut counts = Self::default();
         for object in objects {
@@ -324,13 +327,13 @@ impl From<PlannedScript> for ScriptEntry {
 
 /// An object that undo data of a later patch restores from now on.
 #[derive(Debug, Serialize)]
-pub struct MovedEntry {
+pub struct MovedObjectEntry {
     path: String,
     /// The later patch.
     to: String,
 }
 
-impl From<MovedObject> for MovedEntry {
+impl From<MovedObject> for MovedObjectEntry {
     fn from(moved: MovedObject) -> Self {
         Self { path: moved.path.to_string(), to: moved.to.to_string() }
     }
@@ -382,4 +385,154 @@ pub(super) fn new_bytes(plan: &Plan) -> u64 {
 
 fn saved_bytes(plan: &Plan) -> u64 {
     plan.undo.iter().map(undo::saved_bytes).sum()
+}
+
+/// Returns the effects of a patch, package by package and path by path, and its needs.
+pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
+    let mut text = String::new();
+    for package in &entry.packages {
+        let _ = writeln!(text, "Package {package}:");
+        let changes = entry.changes.iter().flatten().filter(|change| change.package.as_str() == package);
+        for change in changes {
+            text.push_str(&change_lines(root, change));
+        }
+    }
+    let _ = writeln!(text, "Objects: {}.", entry.files);
+    if !entry.privileged.is_empty() {
+        text.push_str("Set-id programs and devices:\n");
+    }
+    for grant in &entry.privileged {
+        let (kind, path) = (grant.kind, root.show(&grant.path));
+        let _ = writeln!(text, "  {kind:<16} {path} ({} {} {})", grant.mode, grant.owner, grant.group);
+    }
+    for need in &entry.space {
+        let (needed, free) = (human(need.needed), human(need.free));
+        let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
+    }
+    let saved = human(entry.saved_bytes);
+    let _ = match entry.undo.iter().filter(|undo| undo.is_kept()).count() {
+        0 => writeln!(text, "Undo data: none."),
+        number => writeln!(text, "Undo data: {} of {saved} before compression.", counted(number, "archive")),
+    };
+    text.push_str(if entry.scripts.is_empty() { "Scripts: none.\n" } else { "Scripts:\n" });
+    for script in &entry.scripts {
+        let whose = script.package.as_deref().unwrap_or("the patch");
+        let _ = writeln!(text, "  {:<16} {whose} ({})", script.name, script.why);
+    }
+    for merge in &entry.merges {
+        let _ = writeln!(text, "note: {}", merge.sentence());
+    }
+    for note in &entry.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+/// Returns the requirements, the packages and the changes of a refused patch, as far as they are known.
+pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
+    let mut text = String::new();
+    for need in &entry.needs {
+        let _ = writeln!(text, "  Requires: {}", need.words());
+    }
+    for fit in &entry.fits {
+        let _ = writeln!(text, "  For: {}", fit.words());
+    }
+    let Some(changes) = &entry.refused_changes else { return text };
+    let _ = writeln!(text, "{} would make these changes:", entry.id);
+    let mut package = None;
+    for change in changes {
+        if package != Some(&change.package) {
+            let _ = writeln!(text, "Package {}:", change.package);
+            package = Some(&change.package);
+        }
+        text.push_str(&change_lines(root, change));
+    }
+    text
+}
+
+fn change_lines(root: &Root, change: &ChangeEntry) -> String {
+    let size = change.shown_size().map(|size| format!(" ({})", human(size))).unwrap_or_default();
+    let mut text = format!("  {:<16} {}{size}\n", change.shown_action(), root.show(&change.path));
+    for difference in change.differences() {
+        let _ = writeln!(text, "    {difference}");
+    }
+    text
+}
+
+/// Returns the actions, path by path; empty if there were none.
+pub fn done_lines(root: &Root, entry: &PatchEntry) -> String {
+    let of_plan = |plan| ChangeEntry::of_plan(plan, &BTreeMap::new(), &ChangedTexts::new());
+    entry.carried_out.iter().flat_map(of_plan).map(|change| change_lines(root, &change)).collect()
+}
+
+/// Programs that still run the old version, one line each.
+pub fn in_use_lines(users: &[ProcessEntry]) -> String {
+    let mut text = String::new();
+    for ProcessEntry { process, program, paths } in users {
+        let _ = writeln!(
+            text,
+            "Process {process} ({program}) runs the old {} until it is restarted.",
+            paths.join(", ")
+        );
+    }
+    text
+}
+
+#[derive(Debug, Serialize)]
+pub struct NeedEntry {
+    requirement: String,
+    met_by: Option<String>,
+    /// The native package with the fix of `met_by`, if that is not applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contained_in: Option<String>,
+}
+
+/// A package that a delivered patch is for.
+#[derive(Debug, Serialize)]
+pub struct FitEntry {
+    wanted: String,
+    instance: Option<String>,
+    installed: Vec<String>,
+}
+
+impl From<PatchNeed> for NeedEntry {
+    fn from(need: PatchNeed) -> Self {
+        Self {
+            requirement: need.requirement.to_string(),
+            met_by: need.met_by.map(|id| id.to_string()),
+            contained_in: need.contained_in,
+        }
+    }
+}
+
+impl NeedEntry {
+    /// Returns the requirement with its state: `100-01 (applied)`.
+    pub fn words(&self) -> String {
+        let state = match (&self.contained_in, &self.met_by) {
+            (Some(package), _) => format!("contained in {package}"),
+            (None, None) => "not applied".to_owned(),
+            (None, Some(by)) if *by == self.requirement => "applied".to_owned(),
+            (None, Some(by)) => format!("met by {by}"),
+        };
+        format!("{} ({state})", self.requirement)
+    }
+}
+
+impl From<PackageFit> for FitEntry {
+    fn from(fit: PackageFit) -> Self {
+        let instance = fit.instance.map(|package| package.to_string());
+        Self { wanted: fit.wanted, instance, installed: fit.others }
+    }
+}
+
+impl FitEntry {
+    /// Returns the package with its state: `ACMEweb (i386) 1.0 (installed as ACMEweb)`.
+    pub fn words(&self) -> String {
+        let state = match (&self.instance, self.installed.as_slice()) {
+            (Some(instance), _) => format!("installed as {instance}"),
+            (None, []) => "not installed".to_owned(),
+            (None, others) => format!("installed: {}", others.join(", ")),
+        };
+        format!("{} ({state})", self.wanted)
+    }
 }

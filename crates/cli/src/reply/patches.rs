@@ -7,20 +7,18 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::advice::hint;
-use super::after_run::AfterRunEntries;
 use super::cause::ExitCause;
 use super::exchange_entry::{ExchangeEntry, HolderEntry};
 use super::exit::{Exit, ExitTable};
 use super::failure::{code, text_of_plan, verb_code};
 use super::json::milliseconds_since;
-use super::patch_entry::PatchEntry;
-use super::patch_list_entry::PatchListEntry;
-use super::patch_totals::{ends_of, plan_totals, seconds};
+use super::patch_entry::{FileCounts, PatchEntry, SpaceEntry};
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
-use super::trial_entry::TrialEntry;
+use super::trial::TrialEntry;
 use super::verb_codes;
-use super::words::recovery_sentence;
+use super::words::{counted, counted_patches, human, recovery_sentence};
+use patchadm_changeset::plan::BALLAST;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::after_run::AfterRun;
@@ -28,6 +26,8 @@ use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{PatchId, PatchList};
 
 #[derive(Debug, Serialize)]
 pub struct PatchesReport {
@@ -394,11 +394,149 @@ fn partly_or(failed: Exit, entries: &[PatchEntry]) -> Exit {
     }
 }
 
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct PatchListEntry {
+    package: String,
+    before: Vec<String>,
+    after: Vec<String>,
+}
+
+impl PatchListEntry {
+    /// Sorted by package; `None` for a promotion, which makes its patches itself.
+    pub(super) fn all(command: Command, outcomes: &[ApplyOutcome]) -> Option<Vec<Self>> {
+        if command == Command::Promote {
+            return None;
+        }
+        let mut lists: BTreeMap<&PkgInst, (&PatchList, PatchList)> = BTreeMap::new();
+        for change in outcomes.iter().flat_map(|outcome| &outcome.lists) {
+            if let Some(before) = &change.before {
+                lists.entry(&change.package).or_insert_with(|| (before, before.clone()));
+            }
+        }
+        let planned = outcomes.iter().filter(|outcome| outcome.result.is_ok());
+        for change in planned.flat_map(|outcome| &outcome.lists) {
+            let Some((_, after)) = lists.get_mut(&change.package) else { continue };
+            match command {
+                Command::Patchrm => after.remove(&change.patch),
+                _ => after.push(change.patch.clone()),
+            };
+        }
+        let changed = lists.into_iter().filter(|(_, (before, after))| *before != after);
+        let entry = |(package, (before, after)): (&PkgInst, (&PatchList, PatchList))| Self {
+            package: package.to_string(),
+            before: words(before),
+            after: words(&after),
+        };
+        Some(changed.map(entry).collect())
+    }
+}
+
+fn words(list: &PatchList) -> Vec<String> {
+    list.iter().map(PatchId::to_string).collect()
+}
+
+/// In the order of the total.
+const ENDS: [&str; 7] = ["applied", "removed", "planned", "skipped", "refused", "failed", "not tried"];
+
+/// Returns how many patches ended in which way: `300 patches: 298 applied, 2 refused`. `exit` is the end of the
+/// command: a patch with nothing to do was skipped, unless it is the reason for that end.
+pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
+    let is_skipped = |entry: &PatchEntry| entry.failure.is_some() && entry.is_idle() && entry.exit != exit;
+    let end = |entry| if is_skipped(entry) { "skipped" } else { end(entry) };
+    let ends: Vec<&str> = entries.iter().map(end).collect();
+    let count = |word: &str| ends.iter().filter(|end| **end == word).count();
+    let counts = ENDS.iter().map(|word| (count(word), word)).filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+    format!("{}: {}", counted_patches(entries.len()), counts.join(", "))
+}
+
+/// Objects, space and undo data of all planned patches together.
+pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
+    let planned = || entries.iter().filter(|entry| entry.is_planned());
+    let mut files = FileCounts::default();
+    planned().for_each(|entry| files += entry.files);
+    let mut space: Vec<SpaceEntry> = Vec::new();
+    for need in planned().flat_map(|entry| &entry.space) {
+        match space.iter_mut().find(|known| known.file_system == need.file_system) {
+            // Space for a rollback is reserved once.
+            Some(known) => known.needed += need.needed.saturating_sub(BALLAST),
+            None => space.push(need.clone()),
+        }
+    }
+    let archives = planned().flat_map(|entry| &entry.undo).filter(|undo| undo.is_kept()).count();
+    let saved: u64 = planned().map(|entry| entry.saved_bytes).sum();
+    let undo = match archives {
+        0 => "Undo data: none.".to_owned(),
+        count => format!("Undo data: {} of {} before compression.", counted(count, "archive"), human(saved)),
+    };
+    let space = space.into_iter().map(|need| {
+        let (needed, free) = (human(need.needed), human(need.free));
+        format!("Space on {}: {needed} needed at most, {free} free.", need.file_system)
+    });
+    std::iter::once(format!("Objects: {files}.")).chain(space).chain([undo]).collect()
+}
+
+/// Returns a time in seconds, with tenths.
+pub fn seconds(milliseconds: u64) -> String {
+    let tenths = milliseconds.saturating_add(50) / 100;
+    format!("{}.{} s", tenths / 10, tenths % 10)
+}
+
+fn end(entry: &PatchEntry) -> &'static str {
+    match entry.result() {
+        ResultWord::Done | ResultWord::Planned => entry.verdict,
+        ResultWord::NothingToDo => "skipped",
+        ResultWord::Refused => "refused",
+        _ if entry.is_untried() => "not tried",
+        _ => "failed",
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct AfterRunEntries {
+    /// Patches that can no longer be backed out.
+    pub irremovable: Vec<String>,
+    /// Sentences about these patches, about limits that were not kept, and about free space.
+    pub notes: Vec<String>,
+}
+
+impl AfterRunEntries {
+    /// Classic commands say nothing of free space: scripts know their output.
+    pub fn of(root: &Root, after: &AfterRun, is_classic: bool) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
+        let gone = after.irremovable.iter().filter(|patch| !patch.packages.is_empty());
+        let mut notes: Vec<String> = gone
+            .clone()
+            .map(|patch| {
+                let freed = human(patch.freed);
+                format!(
+                    "patch {} can no longer be removed, because the policy limits undo data; {freed} freed",
+                    patch.id
+                )
+            })
+            .collect();
+        notes.extend(after.failure.as_ref().map(|failure| {
+            format!("undo data beyond the limits of the policy could not be deleted: {failure}")
+        }));
+        notes.extend(after.low_space.as_ref().filter(|_| !is_classic).map(|low| {
+            let percent = u128::from(low.free) * 100 / u128::from(low.size.max(1));
+            format!(
+                "the file system of {} has {percent} % free ({}): {} shows what takes space, {} deletes undo data",
+                low.path,
+                human(low.free),
+                wording.verb("undo-data list"),
+                wording.verb("undo-data drop --superseded")
+            )
+        }));
+        Self { irremovable: gone.map(|patch| patch.id.to_string()).collect(), notes }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::kept_shlibs::KeptShlibs;
-    use crate::reply::patch_entry::ChangeCounts;
+    use crate::reply::shlibs::KeptShlibs;
+    use patchadm_core::operation::patches::after_run::LowSpace;
 
     fn entry(verdict: &'static str, exit: Exit) -> PatchEntry {
         PatchEntry {
@@ -408,7 +546,7 @@ mod tests {
             exit,
             reason: String::new(),
             packages: Vec::new(),
-            files: ChangeCounts::default(),
+            files: FileCounts::default(),
             bytes: 0,
             undo: Vec::new(),
             reboot: None,
@@ -476,5 +614,24 @@ mod tests {
         assert_eq!(end(&[done(), idle()]), Exit::OK);
         let in_doubt = Exit::new(65, ExitCause::InDoubt);
         assert_eq!(end(&[done(), refused(), entry("failed", in_doubt)]), in_doubt);
+    }
+
+    #[test]
+    fn a_time_is_rounded_to_tenths_of_a_second() {
+        let shown = [0, 49, 50, 4_149, 75_000].map(seconds);
+        assert_eq!(shown, ["0.0 s", "0.0 s", "0.1 s", "4.1 s", "75.0 s"]);
+    }
+
+    #[test]
+    fn little_space_is_one_line_that_names_what_helps() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let low_space = Some(LowSpace { path: "/mnt/var/sadm".to_owned(), free: 5 << 20, size: 100 << 20 });
+        let said = AfterRunEntries::of(&root, &AfterRun { low_space, ..AfterRun::default() }, false);
+        let [note] = &said.notes[..] else { panic!("{said:?}") };
+        assert!(note.contains("/mnt/var/sadm has 5 % free (5.0 MiB)"), "{note}");
+        assert!(note.contains("undo-data list`") && note.contains("undo-data drop --superseded`"), "{note}");
+        let none = AfterRunEntries::of(&root, &AfterRun::default(), false);
+        assert!(none.notes.is_empty() && none.irremovable.is_empty());
     }
 }

@@ -9,7 +9,7 @@ use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
 use super::patch_entry::{ProcessEntry, SpaceEntry, new_bytes};
 use super::patches::{PatchFace, PatchesReport};
-use super::shlibs_entry::LibrariesEntry;
+use super::shlibs::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_core::operation::changed_texts::{ChangedTexts, texts_of_plan};
 use patchadm_core::operation::failure::Failure;
@@ -37,14 +37,14 @@ pub struct PromotionAnswer {
     /// Directories to be exchanged, for people.
     #[serde(skip)]
     pub exchanges: Vec<ExchangeEntry>,
-    pub kept: Vec<KeptEntry>,
+    pub kept: Vec<KeptPathEntry>,
     /// Paths that both sides changed.
-    pub conflicts: Vec<ConflictEntry>,
+    pub conflicts: Vec<MergeConflictEntry>,
     /// Files that get set-id bits or capabilities, or other bytes with these, and objects that get another owner.
     pub set_id: Vec<SetIdEntry>,
     /// Attributes of the stage that do not go live.
     pub withheld: Vec<WithheldEntry>,
-    pub packages: Vec<PackageEntry>,
+    pub packages: Vec<PromotedPackageEntry>,
     /// The size of new files.
     pub bytes: u64,
     /// On each file system.
@@ -58,11 +58,11 @@ pub struct PromotionAnswer {
     pub fingerprint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shlibs: Option<LibrariesEntry>,
-    pub hooks: Vec<HookEntry>,
+    pub hooks: Vec<PromotionHookEntry>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct HookEntry {
+pub struct PromotionHookEntry {
     /// The key in the policy.
     pub name: &'static str,
     /// `None` if it did not run or did not end.
@@ -87,14 +87,14 @@ pub struct PathEntry {
 }
 
 #[derive(Debug, Serialize)]
-pub struct KeptEntry {
+pub struct KeptPathEntry {
     pub path: String,
     pub reason: &'static str,
 }
 
 /// A path that both sides changed.
 #[derive(Debug, Serialize)]
-pub struct ConflictEntry {
+pub struct MergeConflictEntry {
     pub path: String,
     pub stage: &'static str,
     pub live: &'static str,
@@ -129,7 +129,7 @@ pub struct SetIdEntry {
 }
 
 #[derive(Debug, Serialize)]
-pub struct PackageEntry {
+pub struct PromotedPackageEntry {
     pub name: String,
     pub new: bool,
     pub objects: usize,
@@ -143,8 +143,8 @@ impl PromotionAnswer {
         let (stage, id, base, two_way) = (stage.clone(), id.clone(), base.clone(), *two_way);
         let paths = report.paths.iter().map(PathEntry::from).collect();
         let kept = report.kept.iter();
-        let kept = kept.map(|kept| KeptEntry { path: kept.path.to_string(), reason: kept.reason });
-        let conflicts = report.conflicts.iter().map(|(path, conflict)| ConflictEntry {
+        let kept = kept.map(|kept| KeptPathEntry { path: kept.path.to_string(), reason: kept.reason });
+        let conflicts = report.conflicts.iter().map(|(path, conflict)| MergeConflictEntry {
             path: path.to_string(),
             stage: conflict.from.word(),
             live: conflict.to.word(),
@@ -157,7 +157,7 @@ impl PromotionAnswer {
             words: object.attributes.iter().map(|attribute| attribute.words()).collect(),
         });
         let withheld = withheld.collect();
-        let packages = report.packages.iter().map(|package| PackageEntry {
+        let packages = report.packages.iter().map(|package| PromotedPackageEntry {
             name: package.name.clone(),
             new: package.is_new,
             objects: package.objects,
@@ -167,7 +167,7 @@ impl PromotionAnswer {
             program: user.program.clone(),
             paths: user.paths.clone(),
         });
-        let hooks = report.hooks.iter().map(HookEntry::from).collect();
+        let hooks = report.hooks.iter().map(PromotionHookEntry::from).collect();
         let fingerprint = report.fingerprint.clone();
         let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
         let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
@@ -226,7 +226,7 @@ impl From<&SetIdFile> for SetIdEntry {
     }
 }
 
-impl From<&HookEnd> for HookEntry {
+impl From<&HookEnd> for PromotionHookEntry {
     fn from(hook: &HookEnd) -> Self {
         Self { name: hook.name, exit: hook.exit, path: hook.path.clone() }
     }

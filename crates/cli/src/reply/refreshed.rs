@@ -17,7 +17,7 @@ use patchadm_rootfs::Root;
 #[derive(Debug, Default, Serialize)]
 pub struct RefreshedEntries {
     refreshed: Vec<RefreshedEntry>,
-    left: Vec<LeftEntry>,
+    left: Vec<LeftRegistration>,
     ended: Vec<EndedEntry>,
     standing: Vec<StandingEntry>,
     partly_lost: Vec<EndedEntry>,
@@ -42,7 +42,7 @@ struct RefreshedEntry {
 
 /// A package whose registration stays.
 #[derive(Debug, Serialize)]
-struct LeftEntry {
+struct LeftRegistration {
     package: String,
     reason: String,
     /// Empty if nothing can be said.
@@ -90,7 +90,7 @@ impl RefreshedEntries {
             left: report
                 .left
                 .into_iter()
-                .map(|(package, change)| LeftEntry {
+                .map(|(package, change)| LeftRegistration {
                     package: package.to_string(),
                     reason: change.to_string(),
                     advice: of_native_change(&change, &wording),
@@ -147,7 +147,7 @@ impl RefreshedEntries {
     pub fn sentences(&self, is_planned: bool) -> Vec<String> {
         let is = if is_planned { "would follow" } else { "follows" };
         let mut lines: Vec<String> = self.refreshed.iter().map(|one| one.sentence(is)).collect();
-        lines.extend(self.left.iter().map(LeftEntry::sentence));
+        lines.extend(self.left.iter().map(LeftRegistration::sentence));
         for one in &self.ended {
             lines.push(format!("{}: {}", one.id, one.told));
             if !one.required_by.is_empty() {
@@ -175,7 +175,7 @@ impl RefreshedEntries {
     }
 }
 
-impl LeftEntry {
+impl LeftRegistration {
     fn sentence(&self) -> String {
         let Self { package, reason, advice, .. } = self;
         match advice.as_str() {
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_hook_that_did_nothing_says_nothing_unless_records_cannot_be_read() {
         let left = |is_busy| RefreshedEntries {
-            left: vec![LeftEntry {
+            left: vec![LeftRegistration {
                 package: "DEBweb".to_owned(),
                 reason: String::new(),
                 advice: String::new(),

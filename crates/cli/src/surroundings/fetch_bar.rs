@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
-use super::bar_style::{BarUnit, PATIENCE};
+use super::bar::{BarUnit, PATIENCE};
 use patchadm_core::operation::depots::{DepotProgress, PatchWork};
 use patchadm_svr4::package::control::printable;
 

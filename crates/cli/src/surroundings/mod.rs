@@ -4,24 +4,18 @@
 //! that runs can be repeated; `TZ` counts through the local time zone.
 
 pub mod bar;
-mod bar_style;
 pub mod caller;
 pub mod ending;
 pub mod events;
 pub mod fetch_bar;
 pub mod manner;
-mod moment;
 pub mod network;
 pub mod output;
 pub mod questions;
-mod run_event;
 mod secrets;
 pub mod slots_bar;
 pub mod work_bar;
 mod zone;
-
-use events::EventReceiver;
-use network::NetworkSurroundings;
 
 pub use manner::{Manner, Shade, WhenToColour};
 pub use output::Output;
@@ -34,10 +28,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use rustix::time::{ClockId, clock_gettime};
 
+use events::EventReceiver;
+use network::NetworkSurroundings;
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::database::{RecordReader, policy};
+use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::trial::Moment;
 use patchadm_rootfs::{Root, accounts_of, may_others_write_at, strange_above};
 
 /// The variable that says who is told of runs.
@@ -328,6 +327,30 @@ fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
 fn root_of_dpkg(records: &Path) -> Option<PathBuf> {
     let above = records.ends_with("var/lib/dpkg").then(|| records.ancestors().nth(3))??;
     Some(if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_owned() })
+}
+
+/// The kernel's id of the current boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+const LONGEST_ID: u64 = 64;
+
+impl Surroundings {
+    /// The command begins now: time spent on questions does not count.
+    pub fn begin_now(&mut self) {
+        self.began = Instant::now();
+        self.now = self.moment().wall;
+    }
+
+    /// Returns the clocks as they stand now. `SOURCE_DATE_EPOCH` fixes the clock on the wall alone.
+    pub fn moment(&self) -> Moment {
+        let is_fixed = std::env::var_os("SOURCE_DATE_EPOCH").is_some_and(|epoch| !epoch.is_empty());
+        let wall = if is_fixed { self.now } else { Utc::now() };
+        let boot = read_small(Path::new(BOOT_ID), LONGEST_ID).ok();
+        let boot = boot.and_then(|text| String::from_utf8(text).ok()).map(|text| text.trim().to_owned());
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let milliseconds = i128::from(since_boot.tv_sec) * 1000 + i128::from(since_boot.tv_nsec) / 1_000_000;
+        Moment { wall, boot, since_boot: u64::try_from(milliseconds).unwrap_or_default() }
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub struct Confirmation<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ConfirmationAnswer {
     Yes,
     /// Also the end of the input.
     No,
@@ -27,8 +27,8 @@ pub enum Answer {
 
 impl Confirmation<'_> {
     /// Asks even if the command is quiet, until a line is an answer.
-    pub fn ask(self, output: &mut Output) -> anyhow::Result<Answer> {
-        with_signals(|interrupt| -> anyhow::Result<Answer> {
+    pub fn ask(self, output: &mut Output) -> anyhow::Result<ConfirmationAnswer> {
+        with_signals(|interrupt| -> anyhow::Result<ConfirmationAnswer> {
             // Held before the question appears: an early interrupt is heard as well.
             let signals = HeldSignals::hold()?;
             let mut write = |text: &str| {
@@ -46,8 +46,8 @@ impl Confirmation<'_> {
             let is_yes = self.answer(&mut write, &mut read);
             drop(signals);
             match interrupt() {
-                Some(signal) => Ok(Answer::Interrupted(signal)),
-                None => Ok(if is_yes? { Answer::Yes } else { Answer::No }),
+                Some(signal) => Ok(ConfirmationAnswer::Interrupted(signal)),
+                None => Ok(if is_yes? { ConfirmationAnswer::Yes } else { ConfirmationAnswer::No }),
             }
         })?
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
-use super::bar_style::fitting;
+use super::bar::fitting;
 use patchadm_svr4::package::control::printable;
 
 /// Interval for redrawing times.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use patchadm_rootfs::{WorkMeter, WorkStep};
 
-use super::bar_style::{BarUnit, PATIENCE, fitting};
+use super::bar::{BarUnit, PATIENCE, fitting};
 
 /// Interval for drawing.
 const TICK: Duration = Duration::from_millis(100);

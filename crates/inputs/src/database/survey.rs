@@ -390,7 +390,7 @@ struct DirectorySeen {
     kept: Vec<Vec<u8>>,
 }
 
-type Piece = (usize, usize, usize);
+type PathRange = (usize, usize, usize);
 
 /// Returns the contents of all directories in order; a missing one is empty. Bytes of unchanged `known` files are not
 /// read. A signal ends it, even in the middle of a file.
@@ -400,7 +400,7 @@ fn look(
     known: &BTreeMap<ObjectPath, KnownFile>,
     interrupt: Interrupt<'_>,
 ) -> Result<Vec<DirectorySeen>, DatabaseError> {
-    let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
+    let pieces: Vec<PathRange> = directories.iter().enumerate().flat_map(pieces).collect();
     let seen = side_by_side(root.workers(), pieces.len(), || {
         let (mut buffer, pieces) = (vec![0; BUFFER], &pieces);
         move |at| {
@@ -423,7 +423,7 @@ fn look(
     Ok(all)
 }
 
-fn pieces((number, directory): (usize, &SurveyedDirectory)) -> impl Iterator<Item = Piece> {
+fn pieces((number, directory): (usize, &SurveyedDirectory)) -> impl Iterator<Item = PathRange> {
     let count = directory.paths.len();
     (0..count).step_by(PIECE).map(move |from| (number, from, count.min(from + PIECE)))
 }
@@ -432,7 +432,7 @@ fn look_at(
     root: &Root,
     directories: &[SurveyedDirectory],
     (known, interrupt): (&BTreeMap<ObjectPath, KnownFile>, Interrupt<'_>),
-    (number, from, to): Piece,
+    (number, from, to): PathRange,
     buffer: &mut [u8],
 ) -> Result<DirectorySeen, DatabaseError> {
     let mut seen = DirectorySeen::default();

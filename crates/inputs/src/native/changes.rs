@@ -192,9 +192,9 @@ fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTre
     doubtful.into_iter().zip(natives).filter(is_same).map(|(one, _)| one.package).collect()
 }
 
-type Answer<'r> = (NativeRecords<'r>, Vec<Result<NativePresence, NativeError>>);
+type ManagerAnswer<'r> = (NativeRecords<'r>, Vec<Result<NativePresence, NativeError>>);
 
-type Presences<'p, 'r> = Vec<(Vec<Adopted<'p>>, Result<Answer<'r>, NativeError>)>;
+type Presences<'p, 'r> = Vec<(Vec<Adopted<'p>>, Result<ManagerAnswer<'r>, NativeError>)>;
 
 fn presences<'p, 'r>(
     root: &'r Root,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::SourceProblem;
 use super::image::{Form, cut};
-use super::member::{Kind, SourceMember};
+use super::member::{MemberKind, SourceMember};
 use super::{Source, SourceError};
 use crate::input_file::InputDirectory;
 use crate::sign::file_of_manifest;
@@ -146,7 +146,7 @@ impl Bundle {
         let source = &self.source;
         source.walk::<SourceError>(interrupt, &mut |member, data| {
             let (_, name) = last(&member.path);
-            if member.kind == Kind::File
+            if member.kind == MemberKind::File
                 && depth(&member.path) <= DEEPEST
                 && [ORDER, CLUSTER].map(str::as_bytes).contains(&name)
             {
@@ -178,8 +178,8 @@ impl Bundle {
             let Some(patch) = self.patch_of(&member.path) else { return Ok(()) };
             let name = member.path.as_bytes();
             match &member.kind {
-                Kind::Directory => unpacked.tree.directory(name).map(drop).map_err(fail),
-                Kind::File => {
+                MemberKind::Directory => unpacked.tree.directory(name).map(drop).map_err(fail),
+                MemberKind::File => {
                     let mut file = unpacked.tree.file(name).map_err(fail)?;
                     copy(member, data, &mut buffer, &mut |part| file.put(part).map_err(SourceProblem::Spool))
                         .map_err(|problem| self.source.error(problem))?;
@@ -187,11 +187,11 @@ impl Bundle {
                     file.set_mtime(Timestamp::whole(member.stamp.mtime)).map_err(fail)
                 }
                 // A link elsewhere would need files that are not unpacked.
-                Kind::HardLink(target) if self.patch_of(target) == Some(patch) => {
+                MemberKind::HardLink(target) if self.patch_of(target) == Some(patch) => {
                     unpacked.tree.link(target.as_bytes(), name).map_err(fail)
                 }
                 // Opening the patch reports them if they are needed.
-                Kind::HardLink(_) | Kind::Symlink | Kind::Other => Ok(()),
+                MemberKind::HardLink(_) | MemberKind::Symlink | MemberKind::Other => Ok(()),
             }
         })
     }
@@ -237,7 +237,7 @@ struct ArchiveSurvey {
 impl ArchiveSurvey {
     fn take(&mut self, member: &SourceMember) -> Result<(), SourceProblem> {
         let bytes = member.path.as_bytes();
-        let size = if member.kind == Kind::File { member.size } else { 0 };
+        let size = if member.kind == MemberKind::File { member.size } else { 0 };
         for depth in 1..=DEEPEST + 1 {
             let Some((directory, rest)) = cut(bytes, depth) else { break };
             let Ok(directory) = PackagePath::new(directory) else { break };
@@ -248,7 +248,7 @@ impl ArchiveSurvey {
             self.directories.entry(directory).or_default().add(size);
         }
         let (_, name) = last(&member.path);
-        if member.kind == Kind::File
+        if member.kind == MemberKind::File
             && depth(&member.path) <= DEEPEST
             && is_archive_of_id(&String::from_utf8_lossy(name))
         {

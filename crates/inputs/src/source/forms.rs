@@ -18,7 +18,7 @@ use zip::result::ZipError;
 
 use super::SourceError;
 use super::error::SourceProblem;
-use super::member::{Kind, MemberStamp, SourceMember, Visit, check_target, checked_name};
+use super::member::{MemberKind, MemberStamp, MemberVisitor, SourceMember, check_target, checked_name};
 use patchadm_rootfs::each_entry;
 use patchadm_svr4::format::datastream::{self, DatastreamPackage, DatastreamPart, DatastreamReader};
 use patchadm_svr4::package::PackagePath;
@@ -43,13 +43,13 @@ impl SourceDirectory {
     pub(super) fn walk<E: From<SourceError>>(
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
-        visit: &mut Visit<'_, E>,
+        visit: &mut MemberVisitor<'_, E>,
         fail: &dyn Fn(SourceProblem) -> SourceError,
     ) -> Result<(), E> {
         let names = self.list(b"").map_err(fail)?;
         let whole = has(&names, b"pkginfo") && has(&names, b"pkgmap");
         for entry in names {
-            if entry.kind != Kind::Directory {
+            if entry.kind != MemberKind::Directory {
                 self.give(&entry.name, &entry, visit, fail)?;
             } else if whole
                 || entry.name.first() != Some(&b'.')
@@ -65,7 +65,7 @@ impl SourceDirectory {
     pub(super) fn each_name(
         &self,
         directory: &mut Vec<u8>,
-        found: &mut dyn FnMut(&[u8], &Kind),
+        found: &mut dyn FnMut(&[u8], &MemberKind),
     ) -> Result<(), SourceProblem> {
         if directory.split(|&byte| byte == b'/').count() > DEEPEST {
             return Err(SourceProblem::BadForm("directories are nested too deeply".to_owned()));
@@ -77,7 +77,7 @@ impl SourceDirectory {
             }
             directory.extend_from_slice(&entry.name);
             match entry.kind {
-                Kind::Directory => self.each_name(directory, found)?,
+                MemberKind::Directory => self.each_name(directory, found)?,
                 kind => found(directory, &kind),
             }
             directory.truncate(length);
@@ -88,7 +88,7 @@ impl SourceDirectory {
     fn walk_below<E: From<SourceError>>(
         &self,
         directory: &mut Vec<u8>,
-        visit: &mut Visit<'_, E>,
+        visit: &mut MemberVisitor<'_, E>,
         fail: &dyn Fn(SourceProblem) -> SourceError,
     ) -> Result<(), E> {
         let depth = directory.split(|&byte| byte == b'/').count();
@@ -103,7 +103,7 @@ impl SourceDirectory {
         for entry in self.list(directory).map_err(fail)? {
             directory.push(b'/');
             directory.extend_from_slice(&entry.name);
-            if entry.kind == Kind::Directory {
+            if entry.kind == MemberKind::Directory {
                 self.walk_below(directory, visit, fail)?;
             } else {
                 self.give(directory, &entry, visit, fail)?;
@@ -116,13 +116,13 @@ impl SourceDirectory {
     fn give<E: From<SourceError>>(
         &self,
         name: &[u8],
-        entry: &DirectoryEntry,
-        visit: &mut Visit<'_, E>,
+        entry: &SourceEntry,
+        visit: &mut MemberVisitor<'_, E>,
         fail: &dyn Fn(SourceProblem) -> SourceError,
     ) -> Result<(), E> {
         let Some(path) = checked_name(name).map_err(fail)? else { return Ok(()) };
         let mut reader = Unopened { directory: self, path: &path, file: None };
-        let DirectoryEntry { kind, size, stamp, .. } = entry;
+        let SourceEntry { kind, size, stamp, .. } = entry;
         let member =
             SourceMember { path: path.clone(), kind: kind.clone(), size: *size, group: None, stamp: *stamp };
         visit(&member, &mut reader)
@@ -149,15 +149,15 @@ impl SourceDirectory {
             })
     }
 
-    fn list(&self, directory: &[u8]) -> Result<Vec<DirectoryEntry>, SourceProblem> {
-        let read = || -> io::Result<Vec<DirectoryEntry>> {
+    fn list(&self, directory: &[u8]) -> Result<Vec<SourceEntry>, SourceProblem> {
+        let read = || -> io::Result<Vec<SourceEntry>> {
             let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
             let mut found = Vec::new();
             each_entry(&at, |name, _| {
                 let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 let (kind, size) = kind(&stat);
                 let stamp = MemberStamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime };
-                found.push(DirectoryEntry { name: name.to_vec(), kind, size, stamp });
+                found.push(SourceEntry { name: name.to_vec(), kind, size, stamp });
                 Ok(())
             })?;
             found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -171,23 +171,23 @@ impl SourceDirectory {
 }
 
 #[derive(Debug)]
-struct DirectoryEntry {
+struct SourceEntry {
     name: Vec<u8>,
-    kind: Kind,
+    kind: MemberKind,
     size: u64,
     stamp: MemberStamp,
 }
 
-fn has(entries: &[DirectoryEntry], wanted: &[u8]) -> bool {
+fn has(entries: &[SourceEntry], wanted: &[u8]) -> bool {
     entries.iter().any(|entry| entry.name == wanted)
 }
 
-fn kind(stat: &Stat) -> (Kind, u64) {
+fn kind(stat: &Stat) -> (MemberKind, u64) {
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => (Kind::File, u64::try_from(stat.st_size).unwrap_or(0)),
-        FileType::Directory => (Kind::Directory, 0),
-        FileType::Symlink => (Kind::Symlink, 0),
-        _ => (Kind::Other, 0),
+        FileType::RegularFile => (MemberKind::File, u64::try_from(stat.st_size).unwrap_or(0)),
+        FileType::Directory => (MemberKind::Directory, 0),
+        FileType::Symlink => (MemberKind::Symlink, 0),
+        _ => (MemberKind::Other, 0),
     }
 }
 
@@ -218,7 +218,7 @@ const BUFFER: usize = 1 << 18;
 /// and must equal the copies in the parts.
 pub(super) fn walk_stream<E: From<SourceError>>(
     input: Box<dyn Read + '_>,
-    visit: &mut Visit<'_, E>,
+    visit: &mut MemberVisitor<'_, E>,
     fail: &dyn Fn(SourceProblem) -> SourceError,
 ) -> Result<(), E> {
     let broken = |error| fail(SourceProblem::of_datastream(error));
@@ -230,7 +230,7 @@ pub(super) fn walk_stream<E: From<SourceError>>(
         {
             let path = inside(package, name.as_bytes()).map_err(fail)?;
             let (size, stamp) = (data.len() as u64, MemberStamp { mtime, ..MemberStamp::UNKNOWN });
-            visit(&SourceMember { path, kind: Kind::File, size, group: None, stamp }, &mut &data[..])?;
+            visit(&SourceMember { path, kind: MemberKind::File, size, group: None, stamp }, &mut &data[..])?;
         }
     }
     let mut archive = 0;
@@ -245,12 +245,12 @@ pub(super) fn walk_stream<E: From<SourceError>>(
             let path = inside(package, found.path.as_bytes()).map_err(fail)?;
             let header = &found.header;
             let kind = match () {
-                () if header.is_file() => Kind::File,
-                () if header.is_directory() => Kind::Directory,
-                () if header.is_symlink() => Kind::Symlink,
-                () => Kind::Other,
+                () if header.is_file() => MemberKind::File,
+                () if header.is_directory() => MemberKind::Directory,
+                () if header.is_symlink() => MemberKind::Symlink,
+                () => MemberKind::Other,
             };
-            let several = header.nlink > 1 && kind == Kind::File;
+            let several = header.nlink > 1 && kind == MemberKind::File;
             let device = u64::from(header.dev.0) << 32 | u64::from(header.dev.1);
             let group = several.then_some((archive, device, header.ino.into()));
             let mtime = i64::try_from(header.mtime).unwrap_or(i64::MAX);
@@ -314,7 +314,7 @@ struct Announced {
 
 pub(super) fn walk_tar<E: From<SourceError>>(
     input: Box<dyn Read + '_>,
-    visit: &mut Visit<'_, E>,
+    visit: &mut MemberVisitor<'_, E>,
     fail: &dyn Fn(SourceProblem) -> SourceError,
 ) -> Result<(), E> {
     let broken = |error| fail(SourceProblem::of_archive(error));
@@ -359,20 +359,20 @@ fn member(
     let link = link.unwrap_or_default();
     let kind = match entry_type {
         // Before ustar a directory was a file whose name ends in a slash.
-        EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => Kind::Directory,
-        EntryType::Regular | EntryType::Continuous => Kind::File,
-        EntryType::Directory => Kind::Directory,
+        EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => MemberKind::Directory,
+        EntryType::Regular | EntryType::Continuous => MemberKind::File,
+        EntryType::Directory => MemberKind::Directory,
         EntryType::Symlink => {
             check_target(&path, &link)?;
-            Kind::Symlink
+            MemberKind::Symlink
         }
         EntryType::Link => match checked_name(&link)? {
-            Some(target) => Kind::HardLink(target),
-            None => Kind::Other,
+            Some(target) => MemberKind::HardLink(target),
+            None => MemberKind::Other,
         },
-        _ => Kind::Other,
+        _ => MemberKind::Other,
     };
-    let size = if kind == Kind::File { size } else { 0 };
+    let size = if kind == MemberKind::File { size } else { 0 };
     Ok(Some(SourceMember { path, kind, size, group: None, stamp }))
 }
 
@@ -441,7 +441,7 @@ fn open_zip<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, SourceP
 
 pub(super) fn walk_zip<E: From<SourceError>>(
     file: impl Read + Seek,
-    visit: &mut Visit<'_, E>,
+    visit: &mut MemberVisitor<'_, E>,
     fail: &dyn Fn(SourceProblem) -> SourceError,
 ) -> Result<(), E> {
     let broken = |error| fail(problem(error));
@@ -450,18 +450,18 @@ pub(super) fn walk_zip<E: From<SourceError>>(
         let mut entry = archive.by_index(index).map_err(broken)?;
         let Some(path) = checked_name(entry.name_raw()).map_err(fail)? else { continue };
         let kind = match entry.unix_mode().map(|mode| mode & 0o170_000) {
-            Some(0o120_000) => Kind::Symlink,
-            _ if entry.is_dir() => Kind::Directory,
-            Some(0o100_000 | 0) | None => Kind::File,
-            Some(_) => Kind::Other,
+            Some(0o120_000) => MemberKind::Symlink,
+            _ if entry.is_dir() => MemberKind::Directory,
+            Some(0o100_000 | 0) | None => MemberKind::File,
+            Some(_) => MemberKind::Other,
         };
-        if kind == Kind::Symlink {
+        if kind == MemberKind::Symlink {
             let mut target = Vec::new();
             let read = entry.by_ref().take(LONGEST_TARGET).read_to_end(&mut target);
             read.map_err(|error| fail(SourceProblem::of_archive(error)))?;
             check_target(&path, &target).map_err(fail)?;
         }
-        let size = if kind == Kind::File { entry.size() } else { 0 };
+        let size = if kind == MemberKind::File { entry.size() } else { 0 };
         let stamp = zip_stamp(entry.unix_mode(), entry.last_modified());
         visit(&SourceMember { path, kind, size, group: None, stamp }, &mut entry)?;
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use super::error::SourceProblem;
 use super::image::Image;
-use super::member::{Kind, MemberGroup, PackagePart, SourceMember};
+use super::member::{MemberGroup, MemberKind, PackagePart, SourceMember};
 use super::{Source, SourceError};
 use crate::sha256::Sha256;
 use crate::sign::{LARGEST_MANIFEST, Sha256Sum};
@@ -71,13 +71,13 @@ impl Source {
             let Some(path) = below_top(image, member.path.as_bytes()) else { return Ok(()) };
             let fail = |error| self.error(SourceProblem::of_member(&member.path, error));
             match member.kind {
-                Kind::Directory => {}
-                Kind::File if path == b"MANIFEST" => {
+                MemberKind::Directory => {}
+                MemberKind::File if path == b"MANIFEST" => {
                     let mut text = Vec::new();
                     data.take(LARGEST_MANIFEST + 1).read_to_end(&mut text).map_err(fail)?;
                     held.manifest = Some(text);
                 }
-                Kind::File => {
+                MemberKind::File => {
                     let mut digest = Sha256::new();
                     io::copy(data, &mut digest).map_err(fail)?;
                     held.digests.insert(path.to_vec(), digest.finalize());
@@ -99,7 +99,7 @@ fn below_top<'p>(image: &Image, path: &'p [u8]) -> Option<&'p [u8]> {
 
 impl MemberSurvey<'_> {
     fn take(&mut self, member: &SourceMember, data: &mut dyn Read) -> Result<(), SourceProblem> {
-        if member.kind == Kind::Directory {
+        if member.kind == MemberKind::Directory {
             return Ok(());
         }
         let Some((package, part)) = self.image.locate(&member.path) else {
@@ -115,7 +115,7 @@ impl MemberSurvey<'_> {
         };
         let Ok(path) = PackagePath::new(path) else { return Ok(()) };
         match &member.kind {
-            Kind::File => {
+            MemberKind::File => {
                 let sum = sum_of(member, data)?;
                 match member.group {
                     Some(group) if member.size == 0 => self.grouped.push((package, path, group)),
@@ -126,7 +126,7 @@ impl MemberSurvey<'_> {
                 }
                 self.files.insert(member.path.clone(), sum);
             }
-            Kind::HardLink(target) => self.linked.push((package, path, target.clone())),
+            MemberKind::HardLink(target) => self.linked.push((package, path, target.clone())),
             _ => self.held.strays.push((package, member.path.to_string())),
         }
         Ok(())

@@ -9,7 +9,7 @@ use patchadm_svr4::package::PackagePath;
 #[derive(Clone, Debug)]
 pub(super) struct SourceMember {
     pub(super) path: PackagePath,
-    pub(super) kind: Kind,
+    pub(super) kind: MemberKind,
     pub(super) size: u64,
     /// Members of a group are names of one file, and only one of them need carry the data.
     pub(super) group: Option<MemberGroup>,
@@ -29,7 +29,7 @@ impl MemberStamp {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     File,
     Directory,
     Symlink,
@@ -40,7 +40,7 @@ pub(super) enum Kind {
 /// Archive number, device and inode of a file with several names.
 pub(super) type MemberGroup = (u64, u64, u64);
 
-pub(super) type Visit<'a, E> = dyn FnMut(&SourceMember, &mut dyn Read) -> Result<(), E> + 'a;
+pub(super) type MemberVisitor<'a, E> = dyn FnMut(&SourceMember, &mut dyn Read) -> Result<(), E> + 'a;
 
 /// `None` for the top directory itself.
 pub(super) fn checked_name(name: &[u8]) -> Result<Option<PackagePath>, SourceProblem> {

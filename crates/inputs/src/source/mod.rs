@@ -35,7 +35,7 @@ use forms::SourceDirectory;
 pub use held::{HeldDigests, HeldMembers, HeldSum};
 pub use image::{Form, Hooks, Image, ImageMacros, ImageMacrosError, ImageSignature, PackageImage};
 pub use member::MemberStamp;
-use member::{Kind, PackagePart, SourceMember, Visit};
+use member::{MemberKind, MemberVisitor, PackagePart, SourceMember};
 pub(crate) use objects::StoredContent;
 pub use objects::{ObjectHeader, Sink};
 use patchadm_changeset::stored_file::StoredFile;
@@ -213,7 +213,7 @@ impl Source {
         let mut visit = |member: &SourceMember, data: &mut dyn Read| {
             let inside = image::cut(member.path.as_bytes(), 1);
             let is_object = |(_, rest): (_, &[u8])| matches!(PackagePart::of(rest), PackagePart::Object(..));
-            if member.kind != Kind::Directory && inside.is_some_and(is_object) {
+            if member.kind != MemberKind::Directory && inside.is_some_and(is_object) {
                 return Err(WalkEnd::AtObjects);
             }
             scan.take(member, data).map_err(|problem| WalkEnd::Failed(fail(problem)))?;
@@ -247,7 +247,7 @@ impl Source {
     fn walk<E: From<SourceError>>(
         &self,
         interrupt: Interrupt<'_>,
-        visit: &mut Visit<'_, E>,
+        visit: &mut MemberVisitor<'_, E>,
     ) -> Result<(), E> {
         self.walk_within(&|_| true, interrupt, visit)
     }
@@ -258,7 +258,7 @@ impl Source {
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
         interrupt: Interrupt<'_>,
-        visit: &mut Visit<'_, E>,
+        visit: &mut MemberVisitor<'_, E>,
     ) -> Result<(), E> {
         let interrupted = || Some(self.error(SourceProblem::Interrupted(interrupt()?)));
         let mut visit_checked = |member: &SourceMember, data: &mut dyn Read| {
@@ -293,7 +293,7 @@ impl Source {
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
         interrupt: Interrupt<'_>,
-        visit: &mut Visit<'_, E>,
+        visit: &mut MemberVisitor<'_, E>,
     ) -> Result<(), E> {
         let fail = |problem| self.error(problem);
         let file = match &self.input {

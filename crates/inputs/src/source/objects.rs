@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use super::error::{MISSING, SourceProblem};
 use super::image::{Image, PackageImage};
-use super::member::{Kind, MemberGroup, MemberStamp, PackagePart, SourceMember};
+use super::member::{MemberGroup, MemberKind, MemberStamp, PackagePart, SourceMember};
 use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
 use patchadm_changeset::format::manifest::{UndoManifest, decode};
@@ -207,13 +207,13 @@ impl<'a> Round<'a> {
         let wanted = own.and_then(|at| self.wants.get(at));
         let refuse = |problem| Err(source.error(problem).into());
         match (&member.kind, wanted) {
-            (Kind::File, _) => {}
-            (Kind::HardLink(target), Some(_)) => {
+            (MemberKind::File, _) => {}
+            (MemberKind::HardLink(target), Some(_)) => {
                 let names = self.links.entry(target.clone()).or_default();
                 names.extend(own.filter(|at| !names.contains(at)));
                 return Ok(());
             }
-            (Kind::Symlink, Some(want)) => {
+            (MemberKind::Symlink, Some(want)) => {
                 let package = self.image.packages.get(want.package).map(|package| package.directory.clone());
                 let (package, file) = (package.unwrap_or_default(), want.path.clone());
                 return refuse(SourceProblem::Symlink { package, file });

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::error::{MISSING, NO_PACKAGE, SourceProblem};
 use super::image::{Form, Hooks, Image, ImageSignature, PackageImage, cut};
-use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
+use super::member::{MemberKind, MemberStamp, PackagePart, SourceMember};
 use crate::format::objects_file::{OBJECTS, ObjectsFile};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, is_of_manifest};
 use patchadm_changeset::archive_file as undo_archive;
@@ -78,7 +78,7 @@ pub(super) struct Scan {
     names: HashSet<PackagePath>,
     /// `None` for a file that is too large to be held.
     files: BTreeMap<PackagePath, Option<Vec<u8>>>,
-    special: Vec<(PackagePath, Kind)>,
+    special: Vec<(PackagePath, MemberKind)>,
     class_archives: Vec<PackagePath>,
     stamps: HashMap<PackagePath, MemberStamp>,
     pkgmaps: HashMap<PackagePath, Pkgmap>,
@@ -121,7 +121,7 @@ impl Scan {
         self.names.iter()
     }
 
-    pub(super) fn special(&self) -> impl Iterator<Item = (&PackagePath, &Kind)> {
+    pub(super) fn special(&self) -> impl Iterator<Item = (&PackagePath, &MemberKind)> {
         self.special.iter().map(|(path, kind)| (path, kind))
     }
 
@@ -158,7 +158,7 @@ impl Scan {
     }
 
     pub(super) fn take(&mut self, member: &SourceMember, data: &mut dyn Read) -> Result<(), SourceProblem> {
-        if member.kind == Kind::Directory {
+        if member.kind == MemberKind::Directory {
             return Ok(());
         }
         self.spend(member.path.as_bytes().len() as u64 + 64)?;
@@ -166,7 +166,7 @@ impl Scan {
             let reason = "comes twice".to_owned();
             return Err(SourceProblem::Unsafe { member: member.path.to_string(), reason });
         }
-        if member.kind != Kind::File {
+        if member.kind != MemberKind::File {
             self.special.push((member.path.clone(), member.kind.clone()));
             return Ok(());
         }
@@ -423,8 +423,8 @@ impl Scan {
             };
             let package = package.directory.clone();
             match kind {
-                Kind::Symlink => return Err(SourceProblem::Symlink { package, file: object }),
-                Kind::Other => {
+                MemberKind::Symlink => return Err(SourceProblem::Symlink { package, file: object }),
+                MemberKind::Other => {
                     return Err(SourceProblem::corrupt(&package, object.to_string(), "not a regular file"));
                 }
                 _ => {}

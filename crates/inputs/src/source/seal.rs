@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 
-use super::member::{Kind, SourceMember};
+use super::member::{MemberKind, SourceMember};
 use crate::sha256::Sha256;
 use crate::sign::{Manifest, Sha256Sum, is_of_manifest, sha256};
 use patchadm_rootfs::Digest;
@@ -91,7 +91,7 @@ impl Seal {
     /// Fails for a member that the manifest does not list.
     pub(super) fn expected(&self, member: &SourceMember) -> Option<Result<Sha256Sum, String>> {
         let sealed = self.members.as_ref()?;
-        if member.kind == Kind::Directory {
+        if member.kind == MemberKind::Directory {
             return None;
         }
         let path = member.path.as_bytes();
@@ -104,8 +104,8 @@ impl Seal {
         };
         let is_right = match &member.kind {
             // A reader without bytes has read an empty file completely.
-            Kind::File => member.size > 0 || *sum == sha256(b""),
-            Kind::HardLink(target) => sealed.sum_of_link(target) == Some(sum),
+            MemberKind::File => member.size > 0 || *sum == sha256(b""),
+            MemberKind::HardLink(target) => sealed.sum_of_link(target) == Some(sum),
             _ => false,
         };
         Some(if is_right { Ok(*sum) } else { Err(format!("{} is not what its manifest says", shown(path))) })
@@ -129,7 +129,7 @@ impl Seal {
         inner: &'a mut dyn Read,
     ) -> DigestedMember<'a> {
         let name = shown(member.path.as_bytes());
-        let left = if member.kind == Kind::File { member.size } else { 0 };
+        let left = if member.kind == MemberKind::File { member.size } else { 0 };
         DigestedMember { seal: self, inner, sum: Sha256::new(), left, expected, name }
     }
 }
@@ -171,20 +171,20 @@ impl Read for DigestedMember<'_> {
 
 impl SealedMembers {
     /// Exactly those of the manifest, without links and devices.
-    pub(super) fn check_names(&self, names: &BTreeMap<Vec<u8>, Kind>) -> Result<(), String> {
+    pub(super) fn check_names(&self, names: &BTreeMap<Vec<u8>, MemberKind>) -> Result<(), String> {
         let mut met = HashSet::new();
         for (path, kind) in names {
             let Some(inside) = path.strip_prefix(&self.top[..]) else {
                 return Err(format!("has {} beside the directory of its manifest", shown(path)));
             };
-            if is_of_manifest(inside) && *kind == Kind::File {
+            if is_of_manifest(inside) && *kind == MemberKind::File {
                 continue;
             }
             let sum = self.manifest.sum(inside);
             match kind {
-                Kind::File => {}
-                Kind::HardLink(target) if sum.is_some() && sum == self.sum_of_link(target) => {}
-                Kind::HardLink(_) => return Err(format!("{} is a link to another file", shown(path))),
+                MemberKind::File => {}
+                MemberKind::HardLink(target) if sum.is_some() && sum == self.sum_of_link(target) => {}
+                MemberKind::HardLink(_) => return Err(format!("{} is a link to another file", shown(path))),
                 _ => return Err(format!("{} is a link or device, which no manifest covers", shown(path))),
             }
             if sum.is_none() {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::SourceProblem;
 use super::image::{Image, ImageSignature};
-use super::member::{Kind, PackagePart};
+use super::member::{MemberKind, PackagePart};
 use super::scan::{Scan, check_information};
 use super::seal::{BLOCK, Seal, SealedMembers, read_block};
 use super::{Input, Source, SourceError};
@@ -200,14 +200,14 @@ fn sealed_blocks(
 }
 
 impl Source {
-    fn every_name(&self, scan: &Scan) -> Result<BTreeMap<Vec<u8>, Kind>, SourceError> {
+    fn every_name(&self, scan: &Scan) -> Result<BTreeMap<Vec<u8>, MemberKind>, SourceError> {
         let mut names = BTreeMap::new();
         if let Input::Directory(directory) = &self.input {
-            let mut add = |path: &[u8], kind: &Kind| drop(names.insert(path.to_vec(), kind.clone()));
+            let mut add = |path: &[u8], kind: &MemberKind| drop(names.insert(path.to_vec(), kind.clone()));
             directory.each_name(&mut Vec::new(), &mut add).map_err(|problem| self.error(problem))?;
             return Ok(names);
         }
-        names.extend(scan.names().map(|path| (path.as_bytes().to_vec(), Kind::File)));
+        names.extend(scan.names().map(|path| (path.as_bytes().to_vec(), MemberKind::File)));
         names.extend(scan.special().map(|(path, kind)| (path.as_bytes().to_vec(), kind.clone())));
         Ok(names)
     }
@@ -235,7 +235,7 @@ impl Source {
             return Ok(());
         }
         self.walk::<SourceError>(interrupt, &mut |member, data| {
-            if member.kind == Kind::File && wanted.contains(&member.path) {
+            if member.kind == MemberKind::File && wanted.contains(&member.path) {
                 let read = io::copy(data, &mut io::sink());
                 read.map_err(|error| self.error(SourceProblem::of_member(&member.path, error)))?;
             }

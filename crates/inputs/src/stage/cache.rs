@@ -2,7 +2,7 @@
 //! same; only the system sets the last one. A file touched less than 20 ms before it was examined is not cached: a
 //! second change within a clock tick shows the same time. A damaged cache is ignored.
 
-use crate::little_endian::Fields;
+use crate::little_endian::LittleEndianFields;
 use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
@@ -94,7 +94,7 @@ impl StageCache {
         if bytes.len() as u64 > LARGEST || Digest::of(body).0 != digest {
             return None;
         }
-        let mut fields = Fields(body);
+        let mut fields = LittleEndianFields(body);
         let cache = Self { stage: side(&mut fields)?, live: side(&mut fields)? };
         fields.0.is_empty().then_some(cache)
     }
@@ -155,17 +155,17 @@ fn put_time(out: &mut Vec<u8>, time: Timestamp) {
     out.extend(time.nanoseconds.to_le_bytes());
 }
 
-fn bytes<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
+fn bytes<'a>(fields: &mut LittleEndianFields<'a>) -> Option<&'a [u8]> {
     let length = usize::from(fields.u16()?);
     fields.bytes(length)
 }
 
-fn time(fields: &mut Fields<'_>) -> Option<Timestamp> {
+fn time(fields: &mut LittleEndianFields<'_>) -> Option<Timestamp> {
     let seconds = fields.i64()?;
     Some(Timestamp { seconds, nanoseconds: fields.u32()? })
 }
 
-fn side(fields: &mut Fields<'_>) -> Option<CacheSide> {
+fn side(fields: &mut LittleEndianFields<'_>) -> Option<CacheSide> {
     let count = fields.u64()?;
     // An entry has more bytes than one.
     if count > fields.0.len() as u64 {
@@ -179,7 +179,7 @@ fn side(fields: &mut Fields<'_>) -> Option<CacheSide> {
     files.is_sorted_by(|(one, _), (next, _)| one < next).then_some(CacheSide(files))
 }
 
-fn file(fields: &mut Fields<'_>) -> Option<CachedFile> {
+fn file(fields: &mut LittleEndianFields<'_>) -> Option<CachedFile> {
     let number = fields.u64()?;
     let born = Some(time(fields)?).filter(|born| born.nanoseconds != u32::MAX);
     let (mtime, ctime) = (time(fields)?, time(fields)?);

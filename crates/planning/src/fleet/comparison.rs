@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchadm_svr4::patch::PatchId;
 use serde::Deserialize;
 
-use super::inventory::{Inventory, InventoryPackage};
+use super::inventory::{HostInventory, InventoryPackage};
 use super::reader::short;
 use super::{FleetHost, FleetReport};
 
@@ -54,7 +54,7 @@ pub fn compare_hosts(first: &FleetHost, second: &FleetHost) -> HostComparison {
     comparison
 }
 
-fn highest(inventory: &Inventory) -> BTreeMap<&str, &PatchId> {
+fn highest(inventory: &HostInventory) -> BTreeMap<&str, &PatchId> {
     let mut highest: BTreeMap<&str, &PatchId> = BTreeMap::new();
     for patch in inventory.patches.iter().filter(|patch| patch.standing.is_applied()) {
         let id = &patch.about.id;
@@ -66,7 +66,7 @@ fn highest(inventory: &Inventory) -> BTreeMap<&str, &PatchId> {
     highest
 }
 
-fn packages(inventory: &Inventory) -> Option<BTreeMap<&str, String>> {
+fn packages(inventory: &HostInventory) -> Option<BTreeMap<&str, String>> {
     let packages = inventory.packages.as_ref()?.iter();
     let version = |package: &InventoryPackage| format!("{} ({})", package.version, package.arch);
     Some(packages.map(|package| (package.package.as_str(), version(package))).collect())

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::inventory::{FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch};
+use super::inventory::{FleetPatchStanding, HostInventory, InventoryPackage, InventoryPatch};
 use super::known_fixes::{DocumentMaker, FixStatus, KnownFix, known_fixes, moment, text_of, url_of, urn_of};
 use patchadm_svr4::patch::FixId;
 
@@ -157,7 +157,7 @@ struct BomAffected {
 
 impl MaterialsDocument {
     /// Makes the document about a root; `None` if its inventory does not list packages.
-    pub fn of(inventory: &Inventory, maker: &DocumentMaker) -> Option<Self> {
+    pub fn of(inventory: &HostInventory, maker: &DocumentMaker) -> Option<Self> {
         let packages = inventory.packages.as_ref()?;
         let component = |package: &InventoryPackage| BomComponent::of(package, &inventory.patches);
         let mut document = Self {
@@ -197,7 +197,7 @@ fn program(maker: &DocumentMaker) -> BomComponent {
     }
 }
 
-fn root(inventory: &Inventory) -> BomComponent {
+fn root(inventory: &HostInventory) -> BomComponent {
     let at = inventory.at.as_ref().map(|at| BomProperty::new("patchadm:listed", moment(at)));
     let properties = std::iter::once(BomProperty::new("patchadm:root", inventory.root.clone())).chain(at);
     BomComponent {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use patchadm_svr4::patch::PatchId;
 
 #[derive(Clone, Debug)]
-pub struct Inventory {
+pub struct HostInventory {
     /// Node name; the name of the file if the document lacks it.
     pub machine: String,
     /// As it was named on that machine.
@@ -32,7 +32,7 @@ pub struct Inventory {
     pub unfinished: Option<String>,
 }
 
-impl Inventory {
+impl HostInventory {
     /// Returns the name of the host: the machine, and the root, if that is not its own.
     pub fn host(&self) -> String {
         if self.root == "/" { self.machine.clone() } else { format!("{}:{}", self.machine, self.root) }

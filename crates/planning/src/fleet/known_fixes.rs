@@ -9,7 +9,7 @@ use patchadm_inputs::sign::sha256;
 use patchadm_svr4::package::control::visible_json;
 use serde::Serialize;
 
-use super::inventory::{FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch, OvertakenFix};
+use super::inventory::{FleetPatchStanding, HostInventory, InventoryPackage, InventoryPatch, OvertakenFix};
 
 #[derive(Clone, Debug)]
 pub struct DocumentMaker {
@@ -82,7 +82,7 @@ pub(super) struct KnownFix<'a> {
 
 type PatchMeaning = (FixStatus, String);
 
-pub(super) fn known_fixes(inventory: &Inventory) -> Vec<KnownFix<'_>> {
+pub(super) fn known_fixes(inventory: &HostInventory) -> Vec<KnownFix<'_>> {
     let packages = inventory.packages.iter().flatten().map(AsRef::as_ref);
     let urls: HashMap<&str, &str> =
         packages.filter_map(|package| Some((package.package.as_str(), url_of(package)?))).collect();
@@ -110,7 +110,7 @@ pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
     is_url.then_some(url)
 }
 
-fn told(inventory: &Inventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
+fn told(inventory: &HostInventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
     let mut told: BTreeMap<(&str, &str), Vec<PatchMeaning>> = BTreeMap::new();
     for patch in &inventory.patches {
         let Some(one) = of_patch(patch, inventory) else { continue };
@@ -157,7 +157,7 @@ fn of_ended(status: FixStatus, ended: &OvertakenFix) -> String {
     }
 }
 
-fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeaning> {
+fn of_patch(patch: &InventoryPatch, inventory: &HostInventory) -> Option<PatchMeaning> {
     let id = &patch.about.id;
     let to = |list: &[OvertakenFix], status| {
         let ended = list.iter().find(|ended| ended.id == id.as_str())?;

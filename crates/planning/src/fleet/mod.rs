@@ -2,10 +2,10 @@
 //! rules of [`analyze`](crate::analyze), against the index of a depot or the newest patches of any host.
 //!
 //! ```text
-//! list --json of each host ──► InventoryReader ──► Inventory ──┐
-//!                                                              ├──► Fleet ──► FleetReport ──► HostComparison
-//! index of a depot, if one is named ──► CrossReference ────────┘                   │
-//! the earlier report ──► PastReport ───────────────────────────────────────────────┴────────► FleetChanges
+//! list --json of each host ──► InventoryReader ──► HostInventory ──┐
+//!                                                                  ├──► Fleet ──► FleetReport ──► HostComparison
+//! index of a depot, if one is named ──► CrossReference ────────────┘                   │
+//! the earlier report ──► PastReport ───────────────────────────────────────────────────┴────────► FleetChanges
 //! ```
 
 mod comparison;
@@ -21,7 +21,7 @@ pub use comparison::{
 };
 pub use cyclonedx::MaterialsDocument;
 pub use inventory::{
-    FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName,
+    FleetPatchStanding, HostInventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName,
     OvertakenFix, PackageUndoState, PatchDescription, SignatureVerdict, StaleRegistration,
 };
 pub use known_fixes::DocumentMaker;

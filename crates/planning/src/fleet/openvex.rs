@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::inventory::Inventory;
+use super::inventory::HostInventory;
 use super::known_fixes::{DocumentMaker, FixStatus, KnownFix, known_fixes, moment, text_of, urn_of};
 
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
@@ -62,7 +62,7 @@ struct VexIdentifiers {
 
 impl VexDocument {
     /// Returns `None` if no patch states its fixes: a document needs statements.
-    pub fn of(inventory: &Inventory, maker: &DocumentMaker) -> Option<Self> {
+    pub fn of(inventory: &HostInventory, maker: &DocumentMaker) -> Option<Self> {
         let known_at = moment(inventory.at.as_ref().unwrap_or(&maker.now));
         let known = known_fixes(inventory).into_iter();
         let statements: Vec<VexStatement> = known.map(|fix| VexStatement::of(fix, &known_at)).collect();

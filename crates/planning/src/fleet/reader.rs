@@ -14,7 +14,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::inventory::{
-    FleetPatchStanding, Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName,
+    FleetPatchStanding, HostInventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName,
     OvertakenFix, PackageUndoState, PatchDescription, SignatureVerdict, StaleRegistration,
 };
 
@@ -53,7 +53,7 @@ pub enum InventoryError {
 #[derive(Debug, Default)]
 pub struct ReadInventories {
     /// In the order of the document.
-    pub inventories: Vec<Inventory>,
+    pub inventories: Vec<HostInventory>,
     /// Roots without an inventory, each with the reason.
     pub failed: Vec<(String, InventoryError)>,
 }
@@ -105,7 +105,7 @@ impl InventoryReader {
         &mut self,
         document: InventoryDocument<'_>,
         name: &str,
-    ) -> Result<Inventory, InventoryError> {
+    ) -> Result<HostInventory, InventoryError> {
         let Some(patches) = document.patches else {
             return Err(match document.error {
                 Some(error) => InventoryError::Failed(short(&error.0)),
@@ -129,7 +129,7 @@ impl InventoryReader {
         let is_contained =
             |one: &ListedFix<'_>| one.outcome.as_ref().is_some_and(|outcome| outcome.0 == "contained");
         let contained = document.overtaken.0.into_iter().filter(is_contained);
-        Ok(Inventory {
+        Ok(HostInventory {
             machine: document.machine.map_or_else(|| name.to_owned(), JsonText::owned),
             root: document.root.map_or_else(|| "/".to_owned(), JsonText::owned),
             at: document.at.and_then(|at| moment(&at)),

@@ -16,12 +16,12 @@ use patchadm_planning::plan::kept_libraries::is_named_as_kept;
 use patchadm_rootfs::Root;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
+pub(super) struct CompletionCandidate {
     pub(super) value: String,
     pub(super) about: String,
 }
 
-impl Candidate {
+impl CompletionCandidate {
     pub(super) fn new(value: &str, about: &str) -> Self {
         Self { value: value.to_owned(), about: about.to_owned() }
     }
@@ -33,13 +33,13 @@ impl Candidate {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OwnNames {
+pub(super) enum PathCompletion {
     None,
     Files,
     Directories,
 }
 
-impl OwnNames {
+impl PathCompletion {
     pub(super) fn directive(self) -> Option<&'static str> {
         match self {
             Self::None => None,
@@ -54,12 +54,12 @@ pub(super) fn values_of(
     line: &TypedLine,
     surroundings: &Surroundings,
     applets: &[Applet],
-) -> (Vec<Candidate>, OwnNames) {
+) -> (Vec<CompletionCandidate>, PathCompletion) {
     match wanted {
-        WantedWord::None => (Vec::new(), OwnNames::None),
+        WantedWord::None => (Vec::new(), PathCompletion::None),
         WantedWord::Option(options) => {
-            let candidates = options.iter().map(|(value, about)| Candidate::new(value, about));
-            (candidates.collect(), OwnNames::None)
+            let candidates = options.iter().map(|(value, about)| CompletionCandidate::new(value, about));
+            (candidates.collect(), PathCompletion::None)
         }
         WantedWord::Value(arg) => of_argument(arg, line, surroundings, applets),
     }
@@ -70,38 +70,46 @@ fn of_argument(
     line: &TypedLine,
     surroundings: &Surroundings,
     applets: &[Applet],
-) -> (Vec<Candidate>, OwnNames) {
+) -> (Vec<CompletionCandidate>, PathCompletion) {
     let words = arg.get_possible_values();
     if !words.is_empty() && arg.get_action().takes_values() {
-        return (words.iter().map(|word| Candidate::new(word.get_name(), "")).collect(), OwnNames::None);
+        return (
+            words.iter().map(|word| CompletionCandidate::new(word.get_name(), "")).collect(),
+            PathCompletion::None,
+        );
     }
     let ids = || applied(line, surroundings);
     let packages = || packages(line, surroundings);
     match arg.get_value_names().and_then(|names| names.first()).map(clap::builder::Str::as_str) {
-        Some("ID" | "PATCH_ID") => (ids(), OwnNames::None),
+        Some("ID" | "PATCH_ID") => (ids(), PathCompletion::None),
         Some("GROUP|ID") => {
-            let groups = Group::names().map(|name| Candidate::new(name, "group"));
-            (groups.chain(ids()).collect(), OwnNames::None)
+            let groups = Group::names().map(|name| CompletionCandidate::new(name, "group"));
+            (groups.chain(ids()).collect(), PathCompletion::None)
         }
-        Some("WHAT") => (ids().into_iter().chain(patches(line)).collect(), OwnNames::Files),
-        Some("ID|PKG") => (ids().into_iter().chain(packages()).collect(), OwnNames::None),
-        Some("PATCH") => (patches(line), OwnNames::Directories),
-        Some("NAME|PATH") => (packages().into_iter().chain(ids()).collect(), OwnNames::Files),
-        Some("PKGINST") => (packages(), OwnNames::None),
+        Some("WHAT") => (ids().into_iter().chain(patches(line)).collect(), PathCompletion::Files),
+        Some("ID|PKG") => (ids().into_iter().chain(packages()).collect(), PathCompletion::None),
+        Some("PATCH") => (patches(line), PathCompletion::Directories),
+        Some("NAME|PATH") => (packages().into_iter().chain(ids()).collect(), PathCompletion::Files),
+        Some("PKGINST") => (packages(), PathCompletion::None),
         Some("KEPT_PKG") => {
             let kept = packages().into_iter().filter(|one| is_named_as_kept(one.value.as_bytes()));
-            (kept.collect(), OwnNames::None)
+            (kept.collect(), PathCompletion::None)
         }
         Some("VERB|COMMAND" | "COMMAND") => {
             let listed = applets.iter().filter(|applet| applet.is_listed());
-            (listed.map(|applet| Candidate::new(applet.name, applet.about)).collect(), OwnNames::None)
+            (
+                listed.map(|applet| CompletionCandidate::new(applet.name, applet.about)).collect(),
+                PathCompletion::None,
+            )
         }
         Some(words) if words.contains('|') && !words.contains(char::is_uppercase) => {
-            (words.split('|').map(|word| Candidate::new(word, "")).collect(), OwnNames::None)
+            (words.split('|').map(|word| CompletionCandidate::new(word, "")).collect(), PathCompletion::None)
         }
-        Some("ROOT" | "DIR" | "SPOOL") => (Vec::new(), OwnNames::Directories),
-        _ if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() => (Vec::new(), OwnNames::Files),
-        _ => (Vec::new(), OwnNames::None),
+        Some("ROOT" | "DIR" | "SPOOL") => (Vec::new(), PathCompletion::Directories),
+        _ if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() => {
+            (Vec::new(), PathCompletion::Files)
+        }
+        _ => (Vec::new(), PathCompletion::None),
     }
 }
 
@@ -111,13 +119,13 @@ fn root(line: &TypedLine, surroundings: &Surroundings) -> Option<Root> {
     Root::open(&absolute_root(&path).ok()?).ok()
 }
 
-fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
+fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<CompletionCandidate> {
     let ids = root(line, surroundings).map(|root| applied_ids(&root)).unwrap_or_default();
-    ids.iter().map(|(id, packages)| Candidate::new(id, packages)).collect()
+    ids.iter().map(|(id, packages)| CompletionCandidate::new(id, packages)).collect()
 }
 
 /// Returns the packages of the root; for a command that takes them from a directory, those in it.
-fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
+fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<CompletionCandidate> {
     let names = match line.value_of("device").map(PathBuf::from) {
         Some(device) => {
             let inside = directory_names(&device).into_iter();
@@ -127,11 +135,11 @@ fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
         }
         None => root(line, surroundings).map(|root| package_names(&root)).unwrap_or_default(),
     };
-    names.iter().map(|name| Candidate::new(name, "")).collect()
+    names.iter().map(|name| CompletionCandidate::new(name, "")).collect()
 }
 
 /// Returns the patches of the directory that the current word is in, with that directory before them.
-fn patches(line: &TypedLine) -> Vec<Candidate> {
+fn patches(line: &TypedLine) -> Vec<CompletionCandidate> {
     let (directory, prefix) = match line.current_directory() {
         Some(directory) => (PathBuf::from(directory), directory),
         None => (PathBuf::from("."), ""),
@@ -139,6 +147,6 @@ fn patches(line: &TypedLine) -> Vec<Candidate> {
     let patches = patches_in(&directory);
     patches
         .iter()
-        .map(|(name, _)| Candidate::new(&format!("{prefix}{}", Path::new(name).display()), "patch"))
+        .map(|(name, _)| CompletionCandidate::new(&format!("{prefix}{}", Path::new(name).display()), "patch"))
         .collect()
 }

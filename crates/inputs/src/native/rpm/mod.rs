@@ -90,7 +90,7 @@ impl RpmRecords {
             return Vec::new();
         }
         let query = format!("{PACKAGE}{FILES}");
-        let answer = query_rpm(&self.database, &query, Names::These(&names));
+        let answer = query_rpm(&self.database, &query, QueriedNames::These(&names));
         // The answer has a line about each package that is not installed.
         let found: Vec<NativePackage> = match &answer {
             Ok((answer, _)) => pieces(answer).filter_map(|piece| parse(piece).ok()).collect(),
@@ -115,7 +115,8 @@ impl RpmRecords {
             return Err(bad("that is no name of a package".to_owned()));
         }
         let query = format!("{PACKAGE}{FILES}");
-        let (answer, is_whole) = query_rpm(&self.database, &query, Names::These(&[name])).map_err(&bad)?;
+        let (answer, is_whole) =
+            query_rpm(&self.database, &query, QueriedNames::These(&[name])).map_err(&bad)?;
         if !is_whole {
             return Err(bad(NOT_INSTALLED.to_owned()));
         }
@@ -127,7 +128,7 @@ impl RpmRecords {
         let (mut found, mut last): (Vec<NativeOwner>, Option<NativeOwner>) = (Vec::new(), None);
         for line in answer.split(|&byte| byte == b'\n') {
             let line = String::from_utf8_lossy(line);
-            if let Some(line) = line.strip_prefix("P\t").and_then(Line::parse) {
+            if let Some(line) = line.strip_prefix("P\t").and_then(RpmLine::parse) {
                 last = Some(line.owner()).filter(|owner| owner.origin.name != name);
             } else if line.strip_prefix("O\t") == Some(name) {
                 found.extend(last.take());
@@ -148,7 +149,7 @@ impl RpmRecords {
         for line in answer.split(|&byte| byte == b'\n') {
             if let Some(words) = line.strip_prefix(b"P\t") {
                 let words = String::from_utf8_lossy(words);
-                let Some(line) = Line::parse(&words) else { continue };
+                let Some(line) = RpmLine::parse(&words) else { continue };
                 owned.push((line.owner(), Vec::new()));
             } else if let Some(rest) = line.strip_prefix(b"S\t") {
                 let mut words = rest.splitn(2, |&byte| byte == b'\t');
@@ -165,8 +166,8 @@ impl RpmRecords {
     pub(super) fn names(&self) -> Result<Vec<(String, String, String)>, NativeError> {
         let answer = self.all(PACKAGE)?;
         let text = String::from_utf8_lossy(&answer);
-        let lines = text.lines().filter_map(|line| Line::parse(line.strip_prefix("P\t")?));
-        let named = |line: Line<'_>| {
+        let lines = text.lines().filter_map(|line| RpmLine::parse(line.strip_prefix("P\t")?));
+        let named = |line: RpmLine<'_>| {
             let call = nevra(line.name, &line.evr(), line.arch);
             (line.name.to_owned(), line.arch.to_owned(), call)
         };
@@ -174,7 +175,7 @@ impl RpmRecords {
     }
 
     fn all(&self, query: &str) -> Result<Vec<u8>, NativeError> {
-        let (answer, is_whole) = query_rpm(&self.database, query, Names::All).map_err(records)?;
+        let (answer, is_whole) = query_rpm(&self.database, query, QueriedNames::All).map_err(records)?;
         if !is_whole {
             return Err(records("rpm cannot list its packages".to_owned()));
         }
@@ -182,11 +183,11 @@ impl RpmRecords {
     }
 
     fn installed(&self, names: &[&str]) -> Result<InstalledOfNames, NativeError> {
-        let (answer, _) = query_rpm(&self.database, PACKAGE, Names::These(names)).map_err(records)?;
+        let (answer, _) = query_rpm(&self.database, PACKAGE, QueriedNames::These(names)).map_err(records)?;
         let text = String::from_utf8_lossy(&answer);
         let mut installed = InstalledOfNames::default();
         for line in text.lines() {
-            if let Some(line) = line.strip_prefix("P\t").and_then(Line::parse) {
+            if let Some(line) = line.strip_prefix("P\t").and_then(RpmLine::parse) {
                 installed.found.push(InstalledRpm {
                     name: line.name.to_owned(),
                     evr: line.evr(),
@@ -276,17 +277,17 @@ fn records(reason: String) -> NativeError {
 }
 
 #[derive(Clone, Copy)]
-enum Names<'a> {
+enum QueriedNames<'a> {
     All,
     These(&'a [&'a str]),
 }
 
-fn query_rpm(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bool), String> {
+fn query_rpm(database: &OsStr, query: &str, names: QueriedNames<'_>) -> Result<(Vec<u8>, bool), String> {
     let mut command = Command::new("rpm");
     command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", query]);
     match names {
-        Names::All => command.arg("-a"),
-        Names::These(names) => command.arg("--").args(names),
+        QueriedNames::All => command.arg("-a"),
+        QueriedNames::These(names) => command.arg("--").args(names),
     };
     let spawned =
         command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -304,7 +305,7 @@ fn query_rpm(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>
     Ok((answer, ended.success()))
 }
 
-struct Line<'a> {
+struct RpmLine<'a> {
     name: &'a str,
     epoch: &'a str,
     version: &'a str,
@@ -313,7 +314,7 @@ struct Line<'a> {
     title: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> RpmLine<'a> {
     fn parse(words: &'a str) -> Option<Self> {
         let words: Vec<&str> = words.splitn(6, '\t').collect();
         let [name, epoch, version, arch, stamp, title] = words.try_into().ok()?;
@@ -356,7 +357,7 @@ fn each_package(answer: Vec<u8>) -> impl Iterator<Item = Result<NativePackage, N
 fn versions_of_names(answer: &[u8]) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
     for line in answer.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"P\t")) {
-        if let Some(line) = Line::parse(&String::from_utf8_lossy(line)) {
+        if let Some(line) = RpmLine::parse(&String::from_utf8_lossy(line)) {
             *counts.entry((line.name.to_owned(), line.arch.to_owned())).or_default() += 1;
         }
     }
@@ -383,7 +384,7 @@ fn parse(answer: &[u8]) -> Result<NativePackage, String> {
     let mut lines = answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let words = lines.next().and_then(|line| line.strip_prefix(b"P\t")).ok_or_else(wrong)?;
     let words = String::from_utf8_lossy(words);
-    let line = Line::parse(&words).ok_or_else(wrong)?;
+    let line = RpmLine::parse(&words).ok_or_else(wrong)?;
     let mut paths = BTreeMap::new();
     for line in lines {
         let (path, native) = file(line).ok_or_else(wrong)?;

@@ -292,14 +292,14 @@ pub fn remove_unfinished(patches: &Dir) -> Result<(), RootError> {
     patches.remove_leftovers(PROGRAM)
 }
 
-type Output = BufWriter<HashedOutput>;
+type BufferedOutput = BufWriter<HashedOutput>;
 
 fn archive(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
     out: HashedOutput,
     watch: WriteWatch<'_>,
-) -> Result<Output, BuildError> {
+) -> Result<BufferedOutput, BuildError> {
     let path = &to.path;
     let failed = |error: io::Error| BuildError::Write { path: path.clone(), error };
     let out = BufWriter::with_capacity(BUFFER, out);

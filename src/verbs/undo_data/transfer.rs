@@ -1,4 +1,4 @@
-//! `patchadm undo-data export`: moves undo archives to a file outside the root, for `undo-data import`.
+//! `patchadm undo-data export` moves undo archives to a file outside the root, and `undo-data import` restores them.
 
 use std::path::PathBuf;
 
@@ -15,10 +15,11 @@ use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::undo_file::{
     MovedArchive, UndoExportReport, UndoExportRequest, export_undo,
 };
+use patchadm_core::operation::patches::undo_import::{UndoImportReport, UndoImportRequest, import_undo};
 use patchadm_core::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
 
-const USAGE: &str = "patchadm [-R root] undo-data export -o file [option...] id...";
+const EXPORT_USAGE: &str = "patchadm [-R root] undo-data export -o file [option...] id...";
 
 /// Move undo archives to a file outside the root
 #[derive(clap::Parser)]
@@ -53,18 +54,18 @@ struct UndoExportReply {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct MovedEntry {
-    pub(super) id: String,
-    pub(super) package: String,
-    pub(super) verdict: &'static str,
-    pub(super) form: &'static str,
-    pub(super) bytes: u64,
+struct MovedEntry {
+    id: String,
+    package: String,
+    verdict: &'static str,
+    form: &'static str,
+    bytes: u64,
 }
 
-pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+pub(super) fn export(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data export";
-    let args: UndoExportArgs = parse(call, USAGE)?;
-    let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+    let args: UndoExportArgs = parse(call, EXPORT_USAGE)?;
+    let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: EXPORT_USAGE };
     let file = args.output.ok_or_else(|| wrong("no file is named: -o FILE"))?;
     if args.ids.is_empty() {
         return Err(wrong("no patch is named").into());
@@ -97,7 +98,7 @@ impl UndoExportReply {
 
 impl MovedEntry {
     /// Skips an archive that was there already.
-    pub(super) fn of(archive: &MovedArchive, verdict: &'static str) -> Self {
+    fn of(archive: &MovedArchive, verdict: &'static str) -> Self {
         Self {
             id: archive.id.to_string(),
             package: archive.package.to_string(),
@@ -107,7 +108,7 @@ impl MovedEntry {
         }
     }
 
-    pub(super) fn line(&self) -> String {
+    fn line(&self) -> String {
         let what = if self.verdict == "unchanged" { "there already" } else { self.verdict };
         format!("{} {}: {what}, {} ({})", self.id, self.package, human(self.bytes), self.form)
     }
@@ -121,6 +122,82 @@ impl CommandReport for UndoExportReply {
             self.file,
             human(self.size)
         ))?;
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}
+
+const IMPORT_USAGE: &str = "patchadm [-R root] undo-data import [option...] file [id...]";
+
+/// Restore undo archives from a file that `undo-data export` wrote
+#[derive(clap::Parser)]
+struct UndoImportArgs {
+    #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
+    note: NoteOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The ids of patches; without one, all that are in the file
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct UndoImportReply {
+    result: ResultWord,
+    changed: bool,
+    run: Option<String>,
+    file: String,
+    archives: Vec<MovedEntry>,
+    notes: Vec<String>,
+}
+
+pub(super) fn import(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "undo-data import";
+    let args: UndoImportArgs = parse(call, IMPORT_USAGE)?;
+    let no_file = || Stop::Usage { message: "no file is named".to_owned(), usage: IMPORT_USAGE };
+    let file = args.file.ok_or_else(no_file)?;
+    let root = args.owner.open::<UndoImportArgs>(call, &args.common.root, Command::UndoImport)?;
+    call.output.heedless();
+    let (wait, note) = (args.wait.seconds, args.note);
+    let request = UndoImportRequest { file, ids: args.ids };
+    let import = |caller: &Caller<'_>| import_undo(&root, &request, &caller.noting(note.text.as_deref()));
+    match call.change(&root, Command::UndoImport.name(), wait, import)? {
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, UndoImportReply::of(&report, &request))),
+        Err(failed) => Err(change_failed(&root, Command::UndoImport, &failed).into()),
+    }
+}
+
+impl UndoImportReply {
+    fn of(report: &UndoImportReport, request: &UndoImportRequest) -> Self {
+        let is_done = report.receipt.is_some();
+        let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
+        Self {
+            result: if is_done { ResultWord::Done } else { ResultWord::NothingToDo },
+            changed: is_done,
+            run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
+            file: request.file.display().to_string(),
+            archives: report.archives.iter().map(|archive| MovedEntry::of(archive, "imported")).collect(),
+            notes: with_recovery(&report.recovered, notes),
+        }
+    }
+}
+
+impl CommandReport for UndoImportReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.archives.iter().try_for_each(|archive| output.line(archive.line()))?;
+        if self.archives.is_empty() {
+            output.line(format!("nothing to do: {} has no undo archive", self.file))?;
+        }
         Ok(())
     }
 
