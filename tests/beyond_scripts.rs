@@ -228,7 +228,7 @@ fn what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_nativ
 pub(crate) fn advised() {
     let Some((stage, sandbox)) = stage(REFUSED[0].1) else { return };
     let (code, said) = sandbox.run(&stage, "add --scripts run -R @ROOT@ built");
-    assert!(code == 3 && said.contains("with `--scripts native`"), "{said}");
+    assert!(code == 3 && said.contains("use `--scripts native`"), "{said}");
     let (code, said) = sandbox.run(&stage, "add --scripts native -R @ROOT@ built");
     assert_eq!(code, 0, "{said}");
 }

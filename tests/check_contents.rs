@@ -420,7 +420,7 @@ fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed()
         assert_eq!(output.status.code(), Some(4), "{line}");
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("100-01/undo.gz: Permission denied"), "{line}: {said}");
-        assert!(said.contains("Run the same command as root, or as the owner of the root"), "{line}: {said}");
+        assert!(said.contains("un the same command as root, or as the owner of the root"), "{line}: {said}");
     }
     assert_eq!(["tool", "httpd"].map(|name| stage.text(&format!("/opt/ACMEweb/bin/{name}"))), ["two\n"; 2]);
 }
@@ -472,7 +472,7 @@ fn who_may_not_read_what_a_plan_needs_is_told_the_file_and_who_may() {
         let output = as_ordinary_user(&stage, "remove -R @ROOT@ --dry-run 200-01", &given).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(closed), "{said}");
-        assert!(said.contains("Run the same command as root, or as the owner of the root"), "{said}");
+        assert!(said.contains("un the same command as root, or as the owner of the root"), "{said}");
     }
 }
 

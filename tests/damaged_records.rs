@@ -207,7 +207,7 @@ fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object(
         let (tree, damaged) = (stage.tree(), stage.text(CONTENTS));
         let said = refused(&stage, "pkgchk -R @ROOT@", 99);
         assert!(said.contains("contents: line 1: package ACMEgone owns objects"), "{said}");
-        assert!(said.contains("If ACMEgone was removed, run `pkgchk -f -R @ROOT@ ACMEgone`"), "{said}");
+        assert!(said.contains("if ACMEgone was removed, run `pkgchk -f -R @ROOT@ ACMEgone`"), "{said}");
         let said = stage.run("check -R @ROOT@").stdout;
         assert!(said.contains("pkgchk -R @ROOT@ -f ACMEgone"), "{said}");
         let said = stage.run(&format!("pkgchk -f -R @ROOT@{package}")).ok();

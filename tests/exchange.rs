@@ -172,7 +172,7 @@ fn what_is_no_directory_of_the_root_is_a_wrong_call() {
         ] {
             let said = stage.run(&line).fails(3);
             assert!(said.contains(reason), "{line}: {said}");
-            assert!(said.contains("Name directories of the root"), "{line}: {said}");
+            assert!(said.contains("name absolute paths of directories in the root"), "{line}: {said}");
         }
     }
     assert_same(&stage.everything(), &before_link);

@@ -225,7 +225,7 @@ fn a_journal_of_a_later_version_is_not_given_up() {
     fs::write(stage.at(JOURNAL), &bytes).unwrap();
     for line in ["recover -R @ROOT@", "recover --discard-journal -R @ROOT@"] {
         let said = stage.run(line).fails(9);
-        assert!(said.contains("it is of version 9") && said.contains("Use the version"), "{said}");
+        assert!(said.contains("it is of version 9") && said.contains("use the version"), "{said}");
         assert!(!said.contains("--discard-journal"), "{said}");
         assert_eq!(fs::read(stage.at(JOURNAL)).unwrap(), bytes);
     }

@@ -250,7 +250,7 @@ fn a_mount_point_that_came_or_went_is_refused_and_nothing_below_it_is_deleted() 
     // Outside the namespace nothing is mounted there.
     let before = root.stage().everything();
     let said = root.stage().run("stage promote web -R @ROOT@").fails(3);
-    assert!(said.contains("/usr/pkg/data is no mount point and was one"), "{said}");
+    assert!(said.contains("/usr/pkg/data is not a mount point, and was one"), "{said}");
     assert_same(&root.stage().everything(), &before);
     root.run("stage promote web -R @ROOT@").ok();
     // And the reverse.
@@ -259,7 +259,7 @@ fn a_mount_point_that_came_or_went_is_refused_and_nothing_below_it_is_deleted() 
     fs::remove_dir_all(root.stage().beside("plain/usr/pkg/data")).unwrap();
     let before = root.everything();
     let said = root.run("stage promote plain -R @ROOT@").fails(3);
-    assert!(said.contains("/usr/pkg/data is a mount point and was none"), "{said}");
+    assert!(said.contains("/usr/pkg/data is a mount point, and was not"), "{said}");
     assert_same(&root.everything(), &before);
 }
 

@@ -191,7 +191,7 @@ fn options_leave_patches_out() {
     let stage = depot();
     let found = document(&stage, "plan -R @ROOT@ -M delivered --exclude 300 100-01");
     assert_eq!(verdicts(&found), ["100-01 refused 3"]);
-    let reason = "it requires 300-01 or later, which is refused: --exclude names it";
+    let reason = "it requires 300-01 or later, which is refused: it is excluded with --exclude";
     assert_eq!(entry(&found, "100-01")["reason"], reason);
     let found = document(&stage, "plan -R @ROOT@ -M delivered --no-requires 100-01");
     assert_eq!(entry(&found, "100-01")["reason"], "it requires patch 300-01 or later, which is not applied");
@@ -260,7 +260,7 @@ fn a_directory_without_a_patch_is_said() {
     let before = stage.everything();
     let said = stage.run("add -R @ROOT@ -M empty").fails(1);
     assert!(said.contains("there is no patch in empty\n"), "{said}");
-    assert!(said.contains("Name the directory that the patches are in."), "{said}");
+    assert!(said.contains("name the directory that contains the patches"), "{said}");
     assert_eq!(said.trim_end().lines().count(), 3, "{said}");
     stage.run(&format!("patchadd -R @ROOT@ -M {}", empty.display())).fails(34);
     fs::write(empty.join("100-01.zip"), "no archive\n").unwrap();

@@ -111,7 +111,7 @@ fn a_directory_of_patches_is_no_package_and_patchadd_takes_it() {
     let before = stage.everything();
     let text = stage.run("pkgadd -n -R @ROOT@ -d patches all").fails(99);
     assert!(text.contains("it holds 105181-05, 106793-01.zip"), "{text}");
-    assert!(text.contains("Patches are applied by patchadd: `patchadd -R @ROOT@ patches`"), "{text}");
+    assert!(text.contains("apply patches with patchadd: `patchadd -R @ROOT@ patches`"), "{text}");
     assert_same(&stage.everything(), &before);
     stage.run("patchadd -R @ROOT@ patches").ok();
 }

@@ -222,18 +222,18 @@ fn an_option_that_would_do_nothing_is_refused() {
     let stage = stage();
     for (option, value, why) in [
         ("-R", " @ROOT@", "-R is for verbs that work on a root"),
-        ("-v", "", "-v is for verbs that have more to tell with it"),
+        ("-v", "", "-v is for verbs with more to print"),
     ] {
         let without: Vec<String> =
             verbs_and_actions().into_iter().filter(|verb| !has_option(&stage, verb, option)).collect();
         assert!(without.contains(&"help".to_owned()), "{option}: {without:?}");
         for verb in without {
             let said = stage.run(&format!("{verb} {option}{value}")).fails(2);
-            assert!(said.contains(why) && said.contains(&format!("and {verb} is none of them")), "{said}");
+            assert!(said.contains(why) && said.contains(&format!("and {verb} is not one of them")), "{said}");
         }
     }
     assert!(stage.run("help --json").fails(2).contains("has no JSON form"));
-    assert!(stage.run("demo --json").fails(2).contains("a story has no JSON form"));
+    assert!(stage.run("demo --json").fails(2).contains("the demo has no JSON form"));
 }
 
 #[test]

@@ -119,11 +119,11 @@ pub(crate) fn patches_failed(error: &PatchesError) -> Stop {
     let (exit, advice) = match error {
         PatchesError::NothingReleased => (
             Exit::failed(ExitCause::NotApplicable),
-            "no patch was made\nhint: name the run whose set users have: `patchadm bulk release WORK RUN`",
+            "no patch was made\nhint: name the run that users have: `patchadm bulk release WORK RUN`",
         ),
         PatchesError::NoSet => (
             Exit::failed(ExitCause::NotApplicable),
-            "no patch was made\nhint: a run of all packages makes a set: `patchadm bulk run WORK`",
+            "no patch was made\nhint: make a set with a run of all packages: `patchadm bulk run WORK`",
         ),
         PatchesError::Ids { .. } => (
             Exit::of_verb(ExitCause::Settings),
@@ -140,12 +140,11 @@ pub(crate) fn patches_failed(error: &PatchesError) -> Stop {
             "no patch was made\nhint: run the build again; it makes a new set",
         ),
         PatchesError::Delta(error) => return stopped(error),
-        PatchesError::Root(error) => (
-            Exit::failed(patchadm_cli::reply::cause_of::of_root(error)),
-            "hint: look at the directory that is named",
-        ),
+        PatchesError::Root(error) => {
+            (Exit::failed(patchadm_cli::reply::cause_of::of_root(error)), "hint: check the named directory")
+        }
         PatchesError::Interrupted(signal) => {
-            (Exit::by_signal(*signal), "hint: run the command again; what is finished stays")
+            (Exit::by_signal(*signal), "hint: run the command again; finished patches are kept")
         }
     };
     Stop::Refused { exit, message: format!("{error}\n{advice}") }

@@ -187,7 +187,7 @@ impl CommandReport for HooksReport {
         let done = if self.action == HooksAction::Remove { "removed" } else { "installed" };
         let left = left.concat();
         Ok(output.error(&format!(
-            "not every hook is {done}{left}\nhint: remove that file or move it aside, then run the command again"
+            "not every hook is {done}{left}\nhint: move that file away, then run the command again"
         ))?)
     }
 

@@ -360,7 +360,7 @@ pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Fai
         return refusal.classic();
     }
     let hint = hint(&Wording::of_classic(root), command, failure);
-    let hint = if hint.is_empty() { hint } else { format!("\n{hint}") };
+    let hint = if hint.is_empty() { hint } else { format!("\n{}", sentence(&hint)) };
     format!("{}\n{}{hint}", said(patch, failure), state(failure))
 }
 
@@ -595,14 +595,14 @@ mod tests {
             text,
             "Patch 1-01: cannot reserve space for /a: No space left on device.\n\
              The changes that had begun were undone: everything is as before.\n\
-             Make room on the file system and try again."
+             Free space on the file system and try again."
         );
         let undone = Undone::of(Path::new("/"), Command::Patchadd, "patch 1-01", &failure);
         assert_eq!(
             undone.text(),
             "patch 1-01 was not applied: cannot reserve space for /a: No space left on device\n\
              everything is as before\n\
-             hint: Make room on the file system and try again."
+             hint: free space on the file system and try again"
         );
     }
 }
