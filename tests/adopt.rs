@@ -186,7 +186,7 @@ fn what_dpkg_has_recorded_is_adopted_as_it_lies() {
     let said = stage.run("adopt --dpkg web -R @ROOT@").ok();
     assert!(said.starts_with("Package DEBweb is adopted: "), "{said}");
     assert!(said.contains("  @ROOT@/lib/libweb.so differs from what is recorded\n"), "{said}");
-    assert!(said.contains("  @ROOT@/usr/share/doc is not there\n"), "{said}");
+    assert!(said.contains("  @ROOT@/usr/share/doc does not exist\n"), "{said}");
     assert!(!said.contains("usr/bin/web "), "{said}");
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);
     assert_eq!(line(&stage, "/lib"), "", "the link of a merged /usr is nobody's");
@@ -222,14 +222,14 @@ fn a_package_that_dpkg_or_rpm_does_not_have_is_told_and_nothing_is_made() {
     let stage = of_dpkg();
     let before = stage.everything();
     assert!(stage.run("adopt --dpkg none -R @ROOT@").fails(1).contains("dpkg has not installed it"));
-    assert!(stage.run("adopt --dpkg ../web -R @ROOT@").fails(1).contains("no name of a package"));
+    assert!(stage.run("adopt --dpkg ../web -R @ROOT@").fails(1).contains("not a valid package name"));
     assert!(stage.run("adopt --rpm web -R @ROOT@").fails(1).contains("no records of rpm"));
     let said = stage.run("adopt --dir /usr -R @ROOT@").fails(2);
     assert!(said.contains("--pkg is missing"), "{said}");
     let hint = "hint: patchadm -R @ROOT@ adopt --pkg PKG --pkg-version VERSION --dir /usr\n";
     assert!(said.contains(hint), "{said}");
     assert!(
-        stage.run("adopt --pkg a --pkg-version 1 --dir /none -R @ROOT@").fails(1).contains("is no directory")
+        stage.run("adopt --pkg a --pkg-version 1 --dir /none -R @ROOT@").fails(1).contains("is not a directory")
     );
     let long = "a".repeat(33);
     assert!(

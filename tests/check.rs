@@ -234,7 +234,7 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
     let run = stage.run("check --offline -R @ROOT@");
     assert_eq!((run.code, found(&run, "depot").0.as_str()), (0, "unknown"), "{}", run.stdout);
     depot("/no/such/depot");
-    assert_attention(&stage, LINE, "depot", &["/no/such/depot is not there"]);
+    assert_attention(&stage, LINE, "depot", &["/no/such/depot does not exist"]);
 }
 
 #[test]

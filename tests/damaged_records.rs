@@ -166,7 +166,7 @@ fn a_package_that_contents_names_and_that_has_no_directory_is_damage_however_con
         }
         for (line, code) in commands(&stage) {
             let said = refused(&stage, &line, code);
-            let why = "package ACMEweb owns objects, and @ROOT@/var/sadm/pkg/ACMEweb is not there";
+            let why = "package ACMEweb owns objects, and @ROOT@/var/sadm/pkg/ACMEweb does not exist";
             assert!(said.contains(why) && said.contains("contents: line "), "{line}: {said}");
             assert!(said.contains("Install ACMEweb again with pkgadd"), "{line}: {said}");
         }
@@ -212,7 +212,7 @@ fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object(
         assert!(said.contains("pkgchk -R @ROOT@ -f ACMEgone"), "{said}");
         let said = stage.run(&format!("pkgchk -f -R @ROOT@{package}")).ok();
         for words in [
-            "is not there: it is taken out of the file",
+            "does not exist: it is taken out of the file",
             "  @ROOT@/opt/gone: the line is deleted; the object stays, and no package owns it",
             ": ACMEgone is removed from the line, which ACMEdb still owns",
             "  the file as it was is kept as @ROOT@/var/sadm/install/contents.damaged",
@@ -278,7 +278,7 @@ fn a_directory_without_pkginfo_is_damage_though_contents_does_not_name_it() {
     stage.run("check --contents -R @ROOT@").ok();
     stage.file("/var/sadm/pkg/ACMEx/install/depend", "");
     let said = refused(&stage, &format!("add -R @ROOT@ {}", other().directory(&stage).display()), 28);
-    assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEx/pkginfo: it is not there"), "{said}");
+    assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEx/pkginfo: it does not exist"), "{said}");
 }
 
 #[test]

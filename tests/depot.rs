@@ -270,7 +270,7 @@ fn every_object_of_a_published_depot_is_compared() {
         for (damaged, reason) in [
             (Some([&bytes[..bytes.len() - 1], b"X"].concat()), "its digest is another one"),
             (Some(bytes[..1].to_vec()), "and the index says"),
-            (None, "is not there"),
+            (None, "does not exist"),
         ] {
             match damaged {
                 Some(damaged) => fs::write(&path, damaged).unwrap(),

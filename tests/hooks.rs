@@ -139,7 +139,7 @@ fn a_hook_calls_the_program_where_the_root_has_it() {
     assert_eq!(run.code, 0);
     assert!(
         run.stderr
-            .starts_with("note: @ROOT@/usr/bin/patchadm is not there: the hooks do nothing until it is"),
+            .starts_with("note: @ROOT@/usr/bin/patchadm does not exist: the hooks do nothing until it is"),
         "{}",
         run.stderr
     );

@@ -230,7 +230,7 @@ fn verify_finds_a_kept_library_that_has_changed_or_is_gone() {
     assert_eq!(findings(&stage), [json!(["changed", "ACMEx-SO", "libx.so.1", null])]);
     fs::remove_file(stage.at("/usr/lib64/libx.so.1.0")).unwrap();
     let said = wrong(&stage);
-    assert!(said.contains("libx.so.1.0) is not there any more\n"), "{said}");
+    assert!(said.contains("libx.so.1.0) no longer exists\n"), "{said}");
     assert_eq!(findings(&stage)[0][0], "missing");
 }
 

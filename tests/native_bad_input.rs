@@ -109,7 +109,7 @@ fn a_name_full_of_slashes_leads_nowhere() {
     stage.run("adopt --refresh -R @ROOT@").ok();
     assert_same(&stage.everything(), &before);
     let said = stage.run("adopt --all -R @ROOT@").ok();
-    assert!(said.contains("that is no name of a package"), "{said}");
+    assert!(said.contains("that is not a valid package name"), "{said}");
     stage.run("remove -R @ROOT@ 100-01").ok();
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Ok(Reply::about(&root, Exit::OK, listing));
     }
     if let Some(keys) = args.keys.as_deref().filter(|keys| !keys.is_dir()) {
-        let why = "is no directory of keys; keystores of certificates (PEM, PKCS#12) are not used";
+        let why = "is not a directory of keys; keystores of certificates (PEM, PKCS#12) are not used";
         let message =
             format!("{} {why}\nhint: name a directory of public keys, or leave out `-k`", keys.display());
         return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message }.into());

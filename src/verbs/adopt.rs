@@ -346,7 +346,7 @@ impl CommandReport for AdoptReply {
             output.line(format!("hint: {build}"))?;
         }
         for (paths, what) in
-            [(&self.differing, "differs from what is recorded"), (&self.missing, "is not there")]
+            [(&self.differing, "differs from what is recorded"), (&self.missing, "does not exist")]
         {
             for path in paths {
                 output.line(format!("  {path} {what}"))?;

@@ -133,7 +133,7 @@ impl Demonstration<'_> {
         self.print_step(&title, &format!("patchadd -R root patches/{}", patch.id))?;
         match self.try_to_apply(patch)?.result {
             Err(failed) => self.refusal(Command::Patchadd, patch.id, &failed),
-            Ok(_) => anyhow::bail!("patch {} was applied, though what it requires is not there", patch.id),
+            Ok(_) => anyhow::bail!("patch {} was applied, although a required patch is missing", patch.id),
         }
     }
 

@@ -278,7 +278,7 @@ fn no_fix(word: &str, query: &ShowQuery) -> String {
 fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &ShowQuery) -> String {
     let word = word.escape_debug();
     if !is_id {
-        return format!("{word} is no applied patch, no delivered patch, no path of the root, and no fix");
+        return format!("{word} is not an applied patch, a delivered patch, a path in the root, or a fix");
     }
     let word = word.to_string();
     let reasons = patch_reasons(root, &word, PatchAtHand::Nothing).ok().flatten();

@@ -91,7 +91,7 @@ fn a_patch_that_is_gone_or_exchanged_is_made_again_unless_it_is_signed() {
     let manifest = stage.beside("work/patches/curl-01.tar.gz.manifest");
     let other = stage.beside("work/patches/openssl-01.tar.gz");
     let damages: [(&str, &dyn Fn()); 4] = [
-        ("is not there", &|| fs::remove_file(&patch).unwrap()),
+        ("does not exist", &|| fs::remove_file(&patch).unwrap()),
         ("is not what was built", &|| copy(&other, &patch)),
         ("has no manifest", &|| fs::remove_file(&manifest).unwrap()),
         ("has a manifest of something else", &|| {
@@ -131,7 +131,7 @@ fn a_revision_that_another_one_stands_on_has_to_be_there() {
     fs::remove_file(stage.beside("work/patches/curl-01.tar.gz")).unwrap();
     let run = stage.run(&format!("{DELTA} --synopsis two")).fails(5);
     assert!(
-        run.contains("error: curl: patches/curl-01.tar.gz is not there, and it cannot be made again"),
+        run.contains("error: curl: patches/curl-01.tar.gz does not exist, and it cannot be made again"),
         "{run}"
     );
 }

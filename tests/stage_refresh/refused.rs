@@ -44,7 +44,7 @@ fn whatever_cannot_be_refreshed_is_one_clear_refusal() {
     fs::remove_file(own(&staged, "unfinished")).unwrap();
     fs::rename(live(&staged, ""), staged.live.at("/usr/elsewhere")).unwrap();
     let said = refresh(&staged, "").fails(1);
-    assert!(said.contains("/usr/pkg is not there"), "{said}");
+    assert!(said.contains("/usr/pkg does not exist"), "{said}");
     fs::create_dir(live(&staged, "")).unwrap();
     fs::rename(staged.at(""), staged.live.beside("web/usr/elsewhere")).unwrap();
     refresh(&staged, "").fails(1);

@@ -299,7 +299,7 @@ fn network(text: &str) -> BuildNetwork {
 fn user_name(text: &str) -> Result<String, String> {
     let is_plain = |letter: char| !letter.is_whitespace() && !matches!(letter, ':' | '/' | ',');
     if text.starts_with('-') || !text.chars().all(is_plain) {
-        return Err(format!("`{text}` is no name of a user"));
+        return Err(format!("`{text}` is not a valid user name"));
     }
     Ok(text.to_owned())
 }

@@ -250,7 +250,7 @@ fn owner(text: &str, usage: &'static str) -> Result<(Word, Word), Stop> {
 
 fn class_of_glob(text: &str) -> Result<(PathGlob, Word), String> {
     let (glob, class) = text.rsplit_once('=').ok_or("it has no `=`")?;
-    let class = fields::class(class.as_bytes()).map_err(|_| "what stands behind the `=` is no class")?;
+    let class = fields::class(class.as_bytes()).map_err(|_| "the text after `=` is not a class")?;
     Ok((PathGlob::parse(glob).map_err(|error| error.to_string())?, class.into()))
 }
 

@@ -121,11 +121,11 @@ impl MadeReport<'_> {
         });
         let passed_over = self.passed_over.iter().take(NAMED_PASSED_OVER).map(|path| {
             let path = path.display().to_string();
-            format!("{} is passed over: it is no regular file", visible(&path))
+            format!("{} is skipped: it is not a regular file", visible(&path))
         });
         let others = self.passed_over.len().saturating_sub(NAMED_PASSED_OVER);
         let others =
-            (others > 0).then(|| format!("{others} more names are passed over: they are no regular files"));
+            (others > 0).then(|| format!("{others} more names are skipped: they are not regular files"));
         let blind = self.fleet.hosts.iter().filter(|host| host.inventory.packages.is_none()).count();
         let blind = (blind > 0).then(|| {
             let inventories =

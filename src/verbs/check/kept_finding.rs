@@ -27,7 +27,7 @@ impl KeptFindingEntry {
         };
         let what = match fault {
             KeptFault::Changed => "changed since it was kept".to_owned(),
-            KeptFault::Missing => "is not there any more".to_owned(),
+            KeptFault::Missing => "no longer exists".to_owned(),
             KeptFault::Unneeded => {
                 format!("is no longer needed; {} removes it", wording.verb("libs prune"))
             }

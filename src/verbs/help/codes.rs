@@ -76,17 +76,17 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Look at the spelling and at the working directory."
         28 [DamagedInput DamagedRecord] "A pkginfo or pkgmap is damaged or missing, or records of the root disagree."
             "Get the patch again; if the message names the root, restore that file."
-        29 [DamagedInput] "What the patch calls itself is no patch id." "Get the patch again from its maker."
+        29 [DamagedInput] "What the patch calls itself is not a patch id." "Get the patch again from its maker."
         33 [DamagedInput NotFound NotApplicable NoRights Internal] "What was named is not a patch, is damaged, or is not in the depot."
             "Get the patch again."
-        34 [NotFound] "The depot is no directory that is there, or has no patch in it." "Name the directory of the patches, or an address."
+        34 [NotFound] "The depot is not a directory that is there, or has no patch in it." "Name the directory of the patches, or an address."
         35 [Superseded] "A later revision of the patch is applied, or named together with it." "Nothing: its fixes are there."
         37 [NotApplicable] "The directory for undo data cannot be used."
             "Name an absolute path of a directory that can be written to."
-        38 [Script] "A script of the patch cannot be executed: it lacks the permission, or its interpreter is not there."
+        38 [Script] "A script of the patch cannot be executed: it lacks the permission, or its interpreter does not exist."
             "Get the patch again, or install the interpreter."
         39 [DamagedInput] "The archive cannot be decompressed." "Get the patch again."
-        40 [Download] "A patch or the index of the depot could not be fetched, is not there, or has another size than the index says."
+        40 [Download] "A patch or the index of the depot could not be fetched, does not exist, or has another size than the index says."
             "Try again: what was fetched is kept, and a mirror may be being made."
         41 [Signature] "The signature of the patch is missing, wrong or not trusted, or the keys of the root cannot be believed."
             "Get a signed patch, or trust its key with `patchadm key trust`; -n and --signature off apply it as it is."
@@ -106,7 +106,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         7 [Edited DamagedInput Script Space ReadOnly NoRights UndoData Internal]
             "A file was changed by somebody else while the patch was backed out, or could not be kept; everything was undone."
             "Try again."
-        8 [Usage] "That is no patch id." "An id is a base, a hyphen and a revision: 105181-05."
+        8 [Usage] "That is not a patch id." "An id is a base, a hyphen and a revision: 105181-05."
         9 [Script] "The prebackout script of the patch, or the hook before a promotion is backed out, failed, before anything was changed."
             "Look into the log for what the script said."
         10 [Script] "The postbackout script of the patch failed or cannot be executed, or the hook behind a promotion that is backed out; everything was undone; or a hook is not executable."
@@ -147,7 +147,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         22 [Script] "A script warned, and the machine is to be started again."
             "Do what 2 says, and start it again now."
         1 [NotFound DamagedInput DamagedRecord Script NoRights UntrustedRoot NoDatabase ReadOnly Space Dependency Edited Restricted NotApplicable UndoData Unfinished Superseded OnTrial Internal]
-            "A package could not be installed or removed, or is not there; nothing of it was changed."
+            "A package could not be installed or removed, or does not exist; nothing of it was changed."
             "Read the message: it names the package and the reason."
         3 [Signal Declined Script] "You, a script of the package, or a signal ended the command." "Run it again."
         4 [Restricted Dependency Script] "The admin file or a script of the package forbids it, an installed instance is in the way, or somebody would lose a shared library."
@@ -166,13 +166,13 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Find out who changed them; pkgchk -f puts attributes and links right, content comes from the package."
     }
     "pkgchk", ["pkgchk"] => {
-        1 [NotFound DamagedInput NoRights UntrustedRoot ReadOnly OnTrial UndoData Internal] "Something that was named is not there or cannot be checked, or the root may not be repaired."
+        1 [NotFound DamagedInput NoRights UntrustedRoot ReadOnly OnTrial UndoData Internal] "Something that was named does not exist or cannot be checked, or the root may not be repaired."
             "Read the message: it names the file or package."
         99 [NoDatabase DamagedRecord DamagedInput NotFound NoRights Internal] "There is no package database, it makes no sense, or the device cannot be read as packages."
             "Look at the path and the line that the message names."
     }
     "pkginfo and pkgparam", ["pkginfo", "pkgparam"] => {
-        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package is not there, or its records or those of the root are damaged or missing."
+        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package does not exist, or its records or those of the root are damaged or missing."
             "Look at the spelling, and name the right root with -R."
     }
     "showrev", ["showrev"] => {

@@ -147,7 +147,7 @@ fn notes(root: &Root, action: HooksAction, report: &HookReport) -> Vec<String> {
     if action != HooksAction::Remove && is_there && !report.has_program {
         let place = root.prefix().join(report.program.trim_start_matches('/'));
         notes.push(format!(
-            "{} is not there: the hooks do nothing until it is; after it came to another place, \
+            "{} does not exist: the hooks do nothing until it is; after it came to another place, \
              run `setup hooks install` again",
             place.display()
         ));

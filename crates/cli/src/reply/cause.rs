@@ -38,7 +38,7 @@ causes! {
     UndoData "undo-data" "Undo data is missing, damaged, somewhere else, or another root's, or could not reverse a patch."
     NoDatabase "no-database" "There is no package database below the root."
     ReadOnly "read-only" "The file system is mounted for reading only."
-    NotFound "not-found" "A file, directory or depot is not there, or has nothing of that name."
+    NotFound "not-found" "A file, directory or depot does not exist, or has nothing of that name."
     Unknown "unknown" "Neither the root nor its history has what was named."
     Exists "exists" "Something is there already, and is not replaced."
     NotApplicable "not-applicable" "It is not for this root, this file system or this path."

@@ -168,7 +168,7 @@ impl RefreshedEntries {
             });
         }
         lines.extend(self.accepted.iter().map(|id| format!("{id}: the loss of its fix is accepted")));
-        lines.extend(self.missing.iter().map(|path| format!("  {path} is not there")));
+        lines.extend(self.missing.iter().map(|path| format!("  {path} does not exist")));
         lines
     }
 }

@@ -296,7 +296,7 @@ fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
     let absent = |reason: String| Err(SurroundingsError::NoTemporary { path: shown(), reason });
     let seen = match path.metadata() {
         Ok(seen) if seen.is_dir() => seen,
-        Ok(_) => return absent("which is no directory".to_owned()),
+        Ok(_) => return absent("which is not a directory".to_owned()),
         // As if it were unset: in a chroot it often is missing, and a stranger could make it at any moment.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PathBuf::from(TEMPORARY)),
         Err(error) => return absent(format!("which cannot be looked at ({})", error.kind())),

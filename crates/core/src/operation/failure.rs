@@ -41,7 +41,7 @@ pub enum Failure {
     /// It could be applied, but all or nothing was requested.
     #[error("{0} cannot be applied")]
     NotWithout(String),
-    #[error("{operand} is no patch of {depot}, and no list of patches either")]
+    #[error("{operand} is neither a patch of {depot} nor a list of patches")]
     NotInDepot {
         operand: String,
         /// As the user named it.

@@ -143,12 +143,12 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
     let seen = dir.map(|dir| dir.look(physical.name())).transpose().map_err(failed)?.flatten();
     let Some(seen) = seen else {
         return Err(unfit(
-            format!("{shown} is not there"),
+            format!("{shown} does not exist"),
             format!("make it, or take {key} out of the policy"),
         ));
     };
     if seen.file_type != FileType::Regular {
-        let why = format!("{shown} is no regular file");
+        let why = format!("{shown} is not a regular file");
         return Err(unfit(why, format!("name a file with {key}, not a link to one")));
     }
     if let Some(foreign) = root.others_on_the_way(path).map_err(failed)? {

@@ -174,7 +174,7 @@ impl<'a> SvrObjects<'a> {
                 Ok(found)
             }
             _ => Err(ReleaseProblem::Unsupported(format!(
-                "<{path}>, a hard link to <{found}>, which is no file of the package,"
+                "<{path}>, a hard link to <{found}>, which is not a file of the package,"
             ))),
         }
     }

@@ -16,7 +16,7 @@ pub enum DepotError {
     Address(#[from] AddressError),
     #[error("<{0}> names no directory of this machine")]
     FileAddress(String),
-    #[error("{} is not there", .0.display())]
+    #[error("{} does not exist", .0.display())]
     NotThere(PathBuf),
     #[error("there is no patch in {}{}", directory.display(), damaged_words(damaged.as_ref()))]
     NoPatches {
@@ -49,7 +49,7 @@ pub enum DepotError {
         verdict: Box<Verdict>,
     },
     /// The index names it, or its signature.
-    #[error("{0} is not there")]
+    #[error("{0} does not exist")]
     Missing(String),
     #[error("{path} has {found} bytes, and the index says {wanted}")]
     Size {

@@ -193,7 +193,7 @@ pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<Finding> {
         Ok(None) if settings.undo_dir.is_some() => {
             Finding::attention("space", format!("undo data is kept in {shown}, which does not exist"))
         }
-        Ok(None) => Finding::unknown("space", format!("{shown} is not there")),
+        Ok(None) => Finding::unknown("space", format!("{shown} does not exist")),
         Err(error) if error.is_refused_access() => Finding::unknown("space", error.to_string()),
         Err(error) => Finding::attention("space", error.to_string()),
     }]

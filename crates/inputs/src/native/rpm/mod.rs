@@ -112,7 +112,7 @@ impl RpmRecords {
     fn found(&self, name: &str) -> Result<Vec<NativePackage>, NativeError> {
         let bad = |reason: String| bad(name, reason);
         if name.is_empty() || name.starts_with('-') {
-            return Err(bad("that is no name of a package".to_owned()));
+            return Err(bad("that is not a valid package name".to_owned()));
         }
         let query = format!("{PACKAGE}{FILES}");
         let (answer, is_whole) = query_rpm(&self.database, &query, Names::These(&[name])).map_err(&bad)?;
