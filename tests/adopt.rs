@@ -85,7 +85,7 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     before.assert_again(&stage, "it comes back");
     assert_eq!(
         stage.run("adopt --forget --pkg ACMEown -R @ROOT@").ok(),
-        "Package ACMEown is forgotten; its files stay: 8 objects, 1 of them directories that other packages have as well.\n"
+        "Package ACMEown is unregistered; its files stay: 8 objects, 1 of them directories that other packages have as well.\n"
     );
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);
     assert!(line(&stage, "/opt/acme").ends_with(" ACMEother"));
@@ -149,7 +149,7 @@ fn a_list_of_paths_is_adopted_whole_or_not_at_all() {
     assert!(stage.run(adopt).fails(1).contains("line 2"));
     fs::write(stage.beside("paths"), "/opt/acme\n/opt/acme/bin/tool\n").unwrap();
     stage.run(adopt).ok();
-    assert!(stage.run(adopt).fails(3).contains("it is installed already"));
+    assert!(stage.run(adopt).fails(3).contains("it is already installed"));
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     assert_eq!(stage.run("pkgrm -n -R @ROOT@ ACMEown").code, 0, "what no other package manager has may go");
     assert!(!stage.at("/opt/acme/bin/tool").exists());
@@ -229,7 +229,10 @@ fn a_package_that_dpkg_or_rpm_does_not_have_is_told_and_nothing_is_made() {
     let hint = "hint: patchadm -R @ROOT@ adopt --pkg PKG --pkg-version VERSION --dir /usr\n";
     assert!(said.contains(hint), "{said}");
     assert!(
-        stage.run("adopt --pkg a --pkg-version 1 --dir /none -R @ROOT@").fails(1).contains("is not a directory")
+        stage
+            .run("adopt --pkg a --pkg-version 1 --dir /none -R @ROOT@")
+            .fails(1)
+            .contains("is not a directory")
     );
     let long = "a".repeat(33);
     assert!(

@@ -143,7 +143,7 @@ fn a_changed_package_refuses_changes_until_its_registration_follows() {
     let state = stage.everything();
     assert_eq!(
         stage.run("adopt --refresh -R @ROOT@").ok(),
-        "Every registration is as its package manager has it.\n"
+        "All adopted packages match their package manager.\n"
     );
     assert_eq!(stage.everything(), state, "a second refresh changes nothing");
 }

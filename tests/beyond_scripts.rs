@@ -115,7 +115,7 @@ const REFUSED: [(&str, Trees); 8] = [
     ("a\\nb is a symbolic link with a line feed in its name", |old, _| {
         symlink("c", old.join("a\nb")).unwrap();
     }),
-    ("d is a directory, in whose place a class action script puts no file", |old, new| {
+    ("d is a directory, which a class action script cannot replace with a file", |old, new| {
         fs::create_dir(old.join("d")).unwrap();
         fs::write(old.join("d/f"), "1\n").unwrap();
         fs::write(new.join("d"), "2\n").unwrap();

@@ -521,7 +521,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
 
     let lacking = stage.run("list --missing 200-01 --roots list");
     assert!(lacking.stdout.contains(&format!("{both}: has 200-01\n")), "{}", lacking.stdout);
-    let summary = format!("  200-01 is lacking: {other}, {first}, {bare}\n");
+    let summary = format!("  200-01 is missing: {other}, {first}, {bare}\n");
     assert!(lacking.stdout.ends_with(&summary), "{}", lacking.stdout);
     assert_eq!(lacking.code, 5, "a root that failed comes first");
     let found = stage.run(&format!("list --missing 200-01 -R {first} -R {both}"));

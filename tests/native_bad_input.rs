@@ -144,7 +144,7 @@ fn a_version_of_two_tildes_is_older_than_all_others_and_a_version_like_any() {
     assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb NATIVE_VERSION").ok(), "~~\n");
     assert_eq!(
         stage.run("adopt --refresh -R @ROOT@").ok(),
-        "Every registration is as its package manager has it.\n"
+        "All adopted packages match their package manager.\n"
     );
 }
 
@@ -200,7 +200,7 @@ fn a_hook_that_is_told_without_end_needs_little_memory() {
         let output = limited.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
-            output.status.code() == Some(1) && said.contains("standard input makes no sense"),
+            output.status.code() == Some(1) && said.contains("standard input is invalid"),
             "{input}: {said}"
         );
         let read = input_file.stream_position().unwrap();

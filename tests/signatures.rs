@@ -275,7 +275,10 @@ fn a_directory_of_keys_without_a_key_ends_no_trust() {
     fs::rename(keys.join("build.pub"), keys.join("build.PUB")).unwrap();
     refused("", "build.PUB is not a valid key name (NAME.pub)");
     let said = stage.run("key list -R @ROOT@");
-    assert!(said.code == 0 && said.stderr.contains("build.PUB is not a valid key name (NAME.pub)"), "{said:?}");
+    assert!(
+        said.code == 0 && said.stderr.contains("build.PUB is not a valid key name (NAME.pub)"),
+        "{said:?}"
+    );
     fs::remove_dir_all(&keys).unwrap();
     std::os::unix::fs::symlink("nowhere", &keys).unwrap();
     refused("", "keys: it is not a directory, and does not lead to one");

@@ -16,7 +16,7 @@ use patchadm_svr4::package::ObjectPath;
 use rustix::fs::{XattrFlags, llistxattr, lremovexattr, lsetxattr};
 
 /// The sentence about owners that do not come.
-const STAY: &str = "owners, capabilities and set-id bits stay as they are on the root: ";
+const STAY: &str = "owners, capabilities and set-id bits of the root are kept: ";
 
 /// The list of the stages of a root.
 const STAGES: &str = "/var/sadm/patchadm/stages";
@@ -669,7 +669,8 @@ fn what_is_in_a_directory_of_another_user_is_theirs_in_a_stage_of_root_too() {
         assert!(said.stdout.contains(line), "{line}: {said:?}");
     }
     assert_eq!(said.stdout.matches("withheld").count(), 4, "{said:?}");
-    let note = "web/usr/pkg/lib, owners, capabilities and set-id bits stay as they are on the root: everybody may write";
+    let note =
+        "web/usr/pkg/lib, owners, capabilities and set-id bits of the root are kept: everybody may write";
     assert!((said.stdout.clone() + &said.stderr).contains(note), "{said:?}");
     for (path, expected) in [
         ("data/of-root", (0, 0o644)),

@@ -93,7 +93,7 @@ fn what_another_tool_took_out_of_contents_and_off_the_disk_is_a_change_that_veri
 #[test]
 fn a_pkginfo_that_was_cut_at_the_end_of_a_line_is_missed_and_made_anew() {
     for (name, missing) in [
-        ("PATCHLIST=", "PATCHLIST lacks 100-01, which run "),
+        ("PATCHLIST=", "PATCHLIST is missing 100-01, which run "),
         ("PATCH_INFO_100-01=", "it has no PATCH_INFO_100-01: lines are missing"),
         ("PKG=", "it has no PKG: lines are missing"),
         ("INSTDATE=", "it has no INSTDATE: lines are missing"),

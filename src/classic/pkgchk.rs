@@ -161,7 +161,7 @@ fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()
     }
     let outcome = match damage.repair {
         RecordRepair::Owner { .. } => "it is taken out of the file",
-        _ => "it is made anew",
+        _ => "it is rebuilt",
     };
     output.line(format!("{damage}: {outcome}"))?;
     said.iter().try_for_each(|line| Ok(output.line(format!("  {line}"))?))

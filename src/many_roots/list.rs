@@ -125,7 +125,9 @@ fn read(list: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     io::stdin().take(LARGEST_LIST + 1).read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST_LIST) {
-        return Err(io::Error::other(format!("larger than {LARGEST_LIST} bytes, so it is not a list of roots")));
+        return Err(io::Error::other(format!(
+            "larger than {LARGEST_LIST} bytes, so it is not a list of roots"
+        )));
     }
     Ok(text)
 }

@@ -179,8 +179,8 @@ impl PatchFacts {
     fn print(&self, text: &mut String, lacking: Option<&str>) {
         let _ = match (lacking, self.lacking.as_slice()) {
             (None, _) => Ok(()),
-            (Some(id), []) => writeln!(text, "  no root lacks {id}"),
-            (Some(id), roots) => writeln!(text, "  {id} is lacking: {}", roots.join(", ")),
+            (Some(id), []) => writeln!(text, "  no root is missing {id}"),
+            (Some(id), roots) => writeln!(text, "  {id} is missing: {}", roots.join(", ")),
         };
         for (id, roots) in &self.stuck {
             let _ = writeln!(text, "  {id} cannot be removed: {}", roots.join(", "));

@@ -316,7 +316,7 @@ impl AdoptReply {
     fn sentence(&self) -> String {
         let Self { package, objects, directories_shared, .. } = self;
         let is = if self.result == ResultWord::Planned { "would be" } else { "is" };
-        let done = if self.forgets { "forgotten; its files stay" } else { "adopted" };
+        let done = if self.forgets { "unregistered; its files stay" } else { "adopted" };
         let objects = counted(objects, "object");
         let shared = match directories_shared {
             0 => String::new(),

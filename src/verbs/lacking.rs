@@ -39,7 +39,7 @@ impl LackingReport {
 
     pub(super) fn line(&self) -> String {
         match &self.has {
-            None => format!("lacks {}", self.patch),
+            None => format!("is missing {}", self.patch),
             Some(has) if *has == self.patch => format!("has {has}"),
             Some(has) => format!("has {has}, which contains {}", self.patch),
         }

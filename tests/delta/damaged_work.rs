@@ -44,9 +44,11 @@ fn records_that_are_damaged_or_forged_are_refused_by_name() {
             "the record of <curl-01> is not valid",
             Box::new(put("\"sha256\": \"", "\"sha256\": \"x")),
         ),
-        ("another source", "state.json: <curl-01> is entered for source less, whose base is less", {
-            Box::new(|text: String| text.replacen("\"source\": \"curl\"", "\"source\": \"less\"", 1))
-        }),
+        (
+            "another source",
+            "state.json: <curl-01> is listed for source less, but the base of that source is less",
+            { Box::new(|text: String| text.replacen("\"source\": \"curl\"", "\"source\": \"less\"", 1)) },
+        ),
     ];
     for (what, said, change) in cases {
         edit(&stage, "state.json", change);
@@ -71,7 +73,10 @@ fn bases_that_are_damaged_or_forged_are_refused_by_name() {
         ("curl\n", "work/bases: line 1: it is not SOURCE BASE"),
         ("curl ../../etc\n", "work/bases: line 1: it is not SOURCE BASE"),
         ("curl curl\ncurl x\n", "work/bases: line 2: <curl> is there already"),
-        ("curl other\n", "state.json: <curl-01> is entered for source curl, whose base is other"),
+        (
+            "curl other\n",
+            "state.json: <curl-01> is listed for source curl, but the base of that source is other",
+        ),
     ] {
         fs::write(stage.beside("work/bases"), text).unwrap();
         let run = stage.run(DELTA).fails(1);

@@ -184,7 +184,9 @@ impl Configuration {
         for (name, value) in &settings {
             if value.contains(char::is_control) || value.trim_matches([' ', '\t']) != *value {
                 let value = value.escape_debug();
-                return Err(ConfigurationError::of_all(format!("{name}: `{value}` cannot stand in a line")));
+                return Err(ConfigurationError::of_all(format!(
+                    "{name}: `{value}` is not allowed in a line"
+                )));
             }
         }
         let text = settings::fresh_text(&settings);

@@ -131,7 +131,7 @@ impl MadeReport<'_> {
             let inventories =
                 if blind == 1 { "1 inventory lists" } else { &format!("{blind} inventories list") };
             format!(
-                "{inventories} no packages: there only later revisions of applied patches count as lacking"
+                "{inventories} no packages: only later revisions of applied patches count as missing there"
             )
         });
         let other = self.changes.as_ref().filter(|(changes, _)| changes.is_of_another_fleet());
@@ -140,7 +140,7 @@ impl MadeReport<'_> {
         let compared = self.changes.iter().filter(|(_, past)| past.compared_with != self.compared_with.name);
         let compared = compared.map(|(_, past)| {
             format!(
-                "the report before compared with {}: what is lacking differs for that, too",
+                "the report before compared with {}: so the missing patches differ, too",
                 visible(&past.compared_with)
             )
         });

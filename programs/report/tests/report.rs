@@ -315,8 +315,8 @@ fn what_changed_since_the_report_before_is_told() {
   applied 100-02: web1
   removed 100-01: web1
   removed 100-02: db1
-  lacking now 100-02: db1
-  no longer lacking 100-02: web1
+  now missing 100-02: db1
+  no longer missing 100-02: web1
   new unfinished-run 9-0a: db1
 ";
     assert_eq!(since, expected);

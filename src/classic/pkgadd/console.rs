@@ -87,7 +87,7 @@ impl PackageObserver for Console<'_, AddDetails<'_>> {
 
     fn agrees(&mut self, name: &str, questions: &[String]) -> bool {
         let prompt = format!("\nDo you want to continue with the installation of <{name}> [y,n,?] ");
-        let help = "Answer y to install the package although this was found, n to leave the system as it is.";
+        let help = "Answer y to install the package anyway, n to leave the system unchanged.";
         questions::agreed(&mut self.output, questions, &prompt, help)
     }
 }

@@ -68,7 +68,7 @@ impl PackageObserver for Console<'_, RemoveDetails> {
     }
 
     fn agrees(&mut self, _: &str, questions: &[String]) -> bool {
-        let help = "Answer y to remove the package, n to leave the system as it is.";
+        let help = "Answer y to remove the package, n to leave the system unchanged.";
         questions::agreed(
             &mut self.output,
             questions,

@@ -128,7 +128,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadd and patchrm", ["patchadd", "patchrm"] => {
         4 [UndoData] "A trial is over, and what was on trial cannot be backed out."
             "Fix what the message names and run it again, or keep it with `patchadm confirm`."
-        10 [OnTrial] "A run is on trial, and nothing else may change the root before its end."
+        10 [OnTrial] "A run is on trial, and no other command can change the root until then."
             "Keep it with `patchadm confirm`, or revert it with `patchadm undo RUN`."
     }
     "patchadd", ["patchadd"] => {

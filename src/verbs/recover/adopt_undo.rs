@@ -13,7 +13,7 @@ use patchadm_rootfs::Root;
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4, ExitCause::UndoData).as_refusal();
 
-const NOTHING: &str = "There is no undo archive to be bound.";
+const NOTHING: &str = "There are no undo archives to register.";
 
 #[derive(Debug, Serialize)]
 pub(super) struct AdoptReport {

@@ -147,19 +147,18 @@ fn notes(root: &Root, action: HooksAction, report: &HookReport) -> Vec<String> {
     if action != HooksAction::Remove && is_there && !report.has_program {
         let place = root.prefix().join(report.program.trim_start_matches('/'));
         notes.push(format!(
-            "{} does not exist: the hooks do nothing until it is; after it came to another place, \
-             run `setup hooks install` again",
+            "{} does not exist: the hooks do nothing until it exists; if it moves, run `setup hooks install` again",
             place.display()
         ));
     }
     if action != HooksAction::Remove
         && let Some(foreign) = &report.foreign_program
     {
-        notes.push(format!("a program that others could exchange is called by no hook: {foreign}"));
+        notes.push(format!("hooks cannot call a program that others can replace: {foreign}"));
     }
     if action != HooksAction::Remove && report.has_rpm_alone {
         notes.push(
-            "rpm calls no file: after rpm without dnf, only the trigger of our own .rpm refreshes registrations"
+            "rpm has no hook files: after rpm without dnf, only the trigger of the patchadm .rpm refreshes registrations"
                 .to_owned(),
         );
     }
@@ -171,7 +170,7 @@ impl CommandReport for HooksReport {
         if self.hooks.is_empty() {
             output.line(match self.action {
                 HooksAction::Remove => "the root has no hooks",
-                _ => "the root has no package manager that calls hooks",
+                _ => "the root has no package manager with hooks",
             })?;
         }
         for ShownHook { manager, file, state, action } in &self.hooks {
@@ -180,7 +179,7 @@ impl CommandReport for HooksReport {
             output.line(format!("{manager:<4}  {file}: {}", action.unwrap_or(state)))?;
         }
         let left: Vec<String> =
-            self.left().map(|hook| format!("\n{} is not as any version of it was", hook.file)).collect();
+            self.left().map(|hook| format!("\n{} was changed by somebody else", hook.file)).collect();
         if left.is_empty() {
             return Ok(());
         }

@@ -127,7 +127,7 @@ impl ShownObject {
             unified_diff(&path.to_string(), old, new)
         });
         let note = match &diff {
-            Some(_) if is_edited => Some("modified locally since: + is the file as it is now".to_owned()),
+            Some(_) if is_edited => Some("modified locally since: + is the current file".to_owned()),
             Some(_) => None,
             None if !is_file || action == ObjectAction::Attributes => None,
             None if is_large => Some(format!("not shown: larger than {}", human(LARGEST_COMPARED))),

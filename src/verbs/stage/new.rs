@@ -172,7 +172,7 @@ impl CommandReport for NewReport {
             }
         }
         if !self.owners {
-            output.line("owners, set-id bits and security attributes could not all be given: they stay as they are live")?;
+            output.line("some owners, set-id bits and security attributes could not be copied: those of the live files are kept")?;
         }
         Ok(())
     }

@@ -107,7 +107,7 @@ impl PackageEntry {
         let records = match (reason, is_plan) {
             (None, true) => "the records of the stage would follow".to_owned(),
             (None, false) => "the records of the stage follow".to_owned(),
-            (Some(reason), _) => format!("the records of the stage stay as they are: {reason}"),
+            (Some(reason), _) => format!("the records of the stage are unchanged: {reason}"),
         };
         format!("package {name} was {change} on the root: {records}")
     }

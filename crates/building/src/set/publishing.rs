@@ -295,7 +295,7 @@ pub enum ReleaseError {
     HasPatches,
     /// A tree with faults, or packages left out for more than a conflict.
     #[error(
-        "the set of run {run} lacks packages: {}. Repair them and run again, or release it as it is with --force",
+        "the set of run {run} is missing packages: {}; fix them and run again, or release it anyway with `--force`",
         first_clauses(.faults)
     )]
     Faults {

@@ -55,7 +55,7 @@ pub(super) const NAMES: &[SettingName] = &[
         "A host from which sources may come although its address is one of the machine or its link",
     ),
     with("base", "host", "The system that builds see: `host`, or a directory with a whole system"),
-    without("base_id", "COMMAND", "A command whose output stands for the state of the base"),
+    without("base_id", "COMMAND", "A command that prints the state of the base"),
     with("host", HOST, "With base=host: what of the host builds see, read-only, if it exists"),
     repeatable(
         "mount",
@@ -142,7 +142,7 @@ pub(super) const NAMES: &[SettingName] = &[
         "A command that uploads the packages of each new set, called in the directory that has them",
     ),
     with("keep_failed", "0", "How many work directories of failed builds are kept, for enter --failed"),
-    without("poll", "COMMAND", "A command whose output tells whether the tree changed"),
+    without("poll", "COMMAND", "A command that prints the state of the tree"),
     with("keep_runs", "10", "The runs that prune keeps"),
 ];
 

@@ -141,7 +141,7 @@ impl Slot {
             return error("it is not absolute");
         }
         if !self.is_local() && !program.bytes().all(is_plain) {
-            return error("only letters, digits and /._+-@%,:= are taken as they are by every shell");
+            return error("only letters, digits and /._+-@%,:= need no quoting in any shell");
         }
         Ok(())
     }

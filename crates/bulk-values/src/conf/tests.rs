@@ -98,7 +98,10 @@ fn a_wrong_line_is_told_with_its_number_and_the_nearest_name() {
     assert_eq!(error("env=A=1\nenv=A=2"), "line 3: env: A is set twice");
     assert_eq!(error("pool"), "line 2: it is not NAME=VALUE");
     assert_eq!(error("pool="), "line 2: pool has no value");
-    assert_eq!(error("time=soon"), "line 2: time: `soon` is not a time: a number of seconds, or with s, m, h");
+    assert_eq!(
+        error("time=soon"),
+        "line 2: time: `soon` is not a time: a number of seconds, or with s, m, h"
+    );
     assert_eq!(
         error("local_source=localhost:80"),
         "line 2: local_source: `localhost:80` is not a host: its name or address, without a port"

@@ -6,13 +6,15 @@ use std::path::{Component, Path, PathBuf};
 /// In bytes; the suffixes `K`, `M`, `G`, `T` are powers of 1024.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let units = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
-    scaled(text, &units).ok_or_else(|| format!("`{text}` is not a size: a number of bytes, or with K, M, G, T"))
+    scaled(text, &units)
+        .ok_or_else(|| format!("`{text}` is not a size: a number of bytes, or with K, M, G, T"))
 }
 
 /// Returns seconds; takes a suffix `s`, `m` or `h`.
 pub(super) fn time(text: &str) -> Result<u64, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600)];
-    scaled(text, &units).ok_or_else(|| format!("`{text}` is not a time: a number of seconds, or with s, m, h"))
+    scaled(text, &units)
+        .ok_or_else(|| format!("`{text}` is not a time: a number of seconds, or with s, m, h"))
 }
 
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {

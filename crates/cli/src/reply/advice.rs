@@ -228,7 +228,7 @@ fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
             wording.verb("recover --keep-stage DIR")
         ),
         _ => format!(
-            "run {}: it proves that no run is unfinished, or ends that run, and keeps the journal",
+            "run {}: it proves that no unfinished run, or ends that run, and keeps the journal",
             wording.verb("recover --discard-journal")
         ),
     }

@@ -48,7 +48,7 @@ causes! {
     NativeChanged "native-changed" "dpkg or rpm changed an adopted package since, or a fix was lost to such a change."
     Dependency "dependency" "Other patches or packages need it, exclude it, or are needed."
     Space "space" "A file system has too little space."
-    OnTrial "on-trial" "A run is on trial, and nothing else may change the root before its end."
+    OnTrial "on-trial" "A run is on trial, and no other command can change the root until then."
     TrialOver "trial-over" "The trial was over before it was confirmed: the changes on trial were reverted."
     Check "check" "The probe of a trial failed, and everything was reverted."
     Locked "locked" "Another command is changing the root."

@@ -120,9 +120,7 @@ impl ListReport {
         if let Some(since) = choice.since {
             let undated = patches.iter().filter(|one| one.date.is_none()).count();
             if undated > 0 {
-                remarks.push(format!(
-                    "{undated} of the patches have no date that can be told as a moment; they are left out."
-                ));
+                remarks.push(format!("{undated} of the patches have no usable date; they are left out."));
             }
             patches.retain(|one| one.date.is_some_and(|date| date >= since));
         }

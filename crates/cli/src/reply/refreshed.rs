@@ -177,8 +177,8 @@ impl LeftEntry {
     fn sentence(&self) -> String {
         let Self { package, reason, advice, .. } = self;
         match advice.as_str() {
-            "" => format!("Package {package} stays as it is: {reason}."),
-            advice => format!("Package {package} stays as it is: {reason}; {advice}."),
+            "" => format!("Package {package} is unchanged: {reason}."),
+            advice => format!("Package {package} is unchanged: {reason}; {advice}."),
         }
     }
 }

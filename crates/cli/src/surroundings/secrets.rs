@@ -136,7 +136,11 @@ mod tests {
             ("https://token@h", "https://token@h", "https://...@h"),
             ("u%3Apw@h/x", "u%3Apw@h/x does not exist", "...@h/x does not exist"),
             ("hxtp://u%3apw%40h/x", "<hxtp://u%3apw%40h/x>", "<hxtp://...@h/x>"),
-            ("-Mhttps://h/x?token=pw", "https://h/x?token=pw does not exist", "https://h/x?... does not exist"),
+            (
+                "-Mhttps://h/x?token=pw",
+                "https://h/x?token=pw does not exist",
+                "https://h/x?... does not exist",
+            ),
             ("https://h/x?t=pw#y", "<https://h/x?t=pw>", "<https://h/x?...>"),
             ("https://h/x?", "https://h/x?", "https://h/x?"),
             ("what?else", "what?else", "what?else"),

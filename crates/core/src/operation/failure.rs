@@ -54,9 +54,7 @@ pub enum Failure {
         /// If the root remembers one.
         last: Option<String>,
     },
-    #[error(
-        "{0} is reached over a network, and this root trusts no key that could vouch for what comes from there"
-    )]
+    #[error("{0} is on a network, and this root trusts no key to verify its patches")]
     Unvouched(String),
     /// Only the whole patch has a signature.
     #[error(
@@ -109,7 +107,7 @@ pub enum Failure {
     BackoutDirectory { path: PathBuf, reason: &'static str },
     #[error("{path}: {reason}")]
     ExchangeDirectory { path: String, reason: String },
-    #[error("run {run} is on trial until {until}, and nothing else may change the root before its end")]
+    #[error("run {run} is on trial until {until}, and no other command can change the root until then")]
     OnTrial { run: String, until: String },
     /// Nothing can be planned before it has ended.
     #[error("the trial of run {run} is over, and the next command that changes the root reverts it")]
@@ -226,7 +224,7 @@ pub struct IgnoredDepot {
 }
 
 fn how_to_name_depot(ignored: Option<&IgnoredDepot>) -> String {
-    ignored.map_or_else(|| "-M names one, or the policy does (depot=)".to_owned(), ToString::to_string)
+    ignored.map_or_else(|| "use -M DEPOT, or set `depot` in the policy".to_owned(), ToString::to_string)
 }
 
 fn last_used(last: Option<&str>) -> String {

@@ -322,7 +322,7 @@ impl LostPkginfo<'_> {
         let is_exact = exact.is_some();
         let guessed = || entry.as_ref().and_then(|entry| self.moment(&entry.time, 0));
         let params = exact.or_else(|| with(&guessed().unwrap_or_else(|| self.caller.now.clone())));
-        let Some(params) = params else { return Ok(Err("its parameters make no sense".to_owned())) };
+        let Some(params) = params else { return Ok(Err("its parameters are invalid".to_owned())) };
         let mut adopted = None;
         if !is_exact {
             unknown.push(format!(
@@ -466,7 +466,7 @@ fn mend_contents(
         Ok(packages) => regained.packages(&session.ground, &packages, session.caller.interrupt)?,
         // The patches of a package decide about its lines.
         Err(error) => {
-            let why = format!("it is made when the records of all packages can be read: {error}");
+            let why = format!("it will be rebuilt when the records of all packages are readable: {error}");
             let not_made =
                 |damage| MendedRecord { damage, is_made: false, is_whole: false, said: vec![why.clone()] };
             let of_contents = damage.into_iter().take(1).map(not_made);
@@ -483,7 +483,7 @@ fn mend_contents(
             .filter(|path| !readable.contains_key(*path))
             .map(|path| root.show(path))
             .collect();
-        said.push(format!("{} lines can be read and stay as they are", readable.len()));
+        said.push(format!("{} readable lines are kept", readable.len()));
         if !new.is_empty() {
             let shown: Vec<&str> = new.iter().take(MOST_TOLD).map(String::as_str).collect();
             let more = if new.len() > MOST_TOLD { " …" } else { "" };

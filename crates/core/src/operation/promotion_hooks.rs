@@ -163,9 +163,7 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let directory = HookDirectory::at(file.parent().map(PathBuf::from).unwrap_or_default());
     let runs = directory.must_be_executable([name]);
-    runs.map_err(|failure| {
-        unfit(failure.detail().unwrap_or_default().to_owned(), format!("put {shown} right"))
-    })?;
+    runs.map_err(|failure| unfit(failure.detail().unwrap_or_default().to_owned(), format!("fix {shown}")))?;
     Ok(HookFile { key, path: path.clone(), file })
 }
 
@@ -301,7 +299,7 @@ impl<'a> HookRun<'a> {
 
 fn unfit(hook: &HookFile, failure: &ScriptFailure) -> HookReason {
     let why = failure.detail().unwrap_or_default().to_owned();
-    HookReason::Unfit { hook: hook.key, why, remedy: format!("put {} right", hook.file.display()) }
+    HookReason::Unfit { hook: hook.key, why, remedy: format!("fix {}", hook.file.display()) }
 }
 
 /// `before_publishing` is that of the session.

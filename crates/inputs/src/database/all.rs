@@ -325,7 +325,7 @@ impl Suspects {
         let unlisted = self.unlisted.iter().find_map(|name| line_of(ledger, name));
         let unlisted = unlisted.map(|line| {
             let run = line.applied_by.as_ref().unwrap_or(&line.run);
-            format!("PATCHLIST lacks {}, which run {run} applied: lines are missing", line.patch)
+            format!("PATCHLIST is missing {}, which run {run} applied: lines are missing", line.patch)
         });
         unlisted.or_else(|| {
             let line = self.unrecorded.iter().find_map(|name| line_of(ledger, name))?;

@@ -164,7 +164,8 @@ impl<'a> KeyDirectory<'a> {
             };
             let seen = dir.map(|dir| dir.look(place.name())).transpose()?.flatten();
             if seen.is_some() && resolver.directory_behind(&at)?.is_none() {
-                let reason = "it is not a directory, and does not lead to one: which keys are trusted cannot be told";
+                let reason =
+                    "it is not a directory, and does not lead to one: which keys are trusted cannot be told";
                 return Err(KeyDirectoryError::damaged(self.root.show(&place), &reason));
             }
         }
@@ -221,7 +222,8 @@ fn ignored(name: &[u8], names: &[Vec<u8>]) -> Option<String> {
         Some(stem) => names.contains(&[stem, b".pub"].concat()),
         None => name == REVOKED || name.starts_with(b"."),
     };
-    let word = if name.ends_with(b".rules") { "belongs to no key" } else { "is not a valid key name (NAME.pub)" };
+    let word =
+        if name.ends_with(b".rules") { "belongs to no key" } else { "is not a valid key name (NAME.pub)" };
     (!belongs).then(|| format!("{} {word}", shown(name)))
 }
 
@@ -446,15 +448,18 @@ mod tests {
         };
         assert_eq!(judge(false), Ok(0));
         assert!(
-            judge(true).unwrap_err().ends_with(
-                "keys does not exist, and was named as the directory of trusted keys"
-            )
+            judge(true)
+                .unwrap_err()
+                .ends_with("keys does not exist, and was named as the directory of trusted keys")
         );
         put(dir.path(), "build.PUB", &testdata("plain.pub"), 0o644);
         put(dir.path(), "build.rules", b"roles=patch\n", 0o644);
         for is_named in [false, true] {
             let refused = judge(is_named).unwrap_err();
-            assert!(refused.ends_with("build.PUB is not a valid key name (NAME.pub), and 1 more"), "{refused}");
+            assert!(
+                refused.ends_with("build.PUB is not a valid key name (NAME.pub), and 1 more"),
+                "{refused}"
+            );
         }
         put(dir.path(), "build.pub", &testdata("plain.pub"), 0o644);
         assert_eq!((judge(false), judge(true)), (Ok(1), Ok(1)));

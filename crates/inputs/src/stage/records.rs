@@ -163,7 +163,7 @@ impl StageRights {
         }
         let is_name = |name: &String| name == FIRST_BASE || PatchId::new(name).is_ok();
         if !rule::holds("stages.bases", bases.contains_key(FIRST_BASE) && bases.keys().all(is_name)) {
-            return Err("`bases` has a name that is not a base, or lacks the first one".to_owned());
+            return Err("`bases` has a name that is not a base, or is missing the first one".to_owned());
         }
         let digest = |text: &String| text.strip_prefix(DIGEST).and_then(Digest::from_hex);
         let bases = bases.iter().map(|(name, text)| Some((name.clone(), digest(text)?)));

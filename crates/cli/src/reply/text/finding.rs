@@ -56,7 +56,7 @@ fn unable(unfixed: &UnfixedReason) -> String {
     match unfixed {
         UnfixedReason::Attributes => "unable to fix attributes".to_owned(),
         UnfixedReason::OtherBytes => {
-            "attributes are left as they are: the content is not as recorded".to_owned()
+            "attributes are left unchanged: the content differs from the record".to_owned()
         }
         UnfixedReason::Mtime => "unable to fix modification time".to_owned(),
         UnfixedReason::Directory => "unable to create directory".to_owned(),
@@ -64,7 +64,7 @@ fn unable(unfixed: &UnfixedReason) -> String {
         UnfixedReason::Link(target) => format!("unable to create link to <{}>", lossy(target)),
         UnfixedReason::Hidden => "unable to remove hidden file".to_owned(),
         UnfixedReason::Native(owner) => {
-            format!("left as it is: it belongs to {}", owner.with_manager())
+            format!("left unchanged: it belongs to {}", owner.with_manager())
         }
     }
 }
@@ -134,7 +134,7 @@ mod tests {
             (Finding::Unfixed(UnfixedReason::Attributes), "unable to fix attributes"),
             (
                 Finding::Unfixed(UnfixedReason::OtherBytes),
-                "attributes are left as they are: the content is not as recorded",
+                "attributes are left unchanged: the content differs from the record",
             ),
             (Finding::Unfixed(UnfixedReason::Mtime), "unable to fix modification time"),
             (Finding::Unfixed(UnfixedReason::Directory), "unable to create directory"),

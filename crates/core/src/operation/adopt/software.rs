@@ -191,8 +191,9 @@ fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params)
     let lacks = |what: &str| Failure::BadFile(format!("nothing says {what} of the package; name one"));
     let pkg = wishes.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
     let version = wishes.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
-    let bad =
-        |reason: &str| Failure::BadFile(format!("<{pkg}> is not a package name: {reason}; name one with --pkg"));
+    let bad = |reason: &str| {
+        Failure::BadFile(format!("<{pkg}> is not a package name: {reason}; name one with --pkg"))
+    };
     let package = PkgInst::new(pkg).map_err(|error| bad(error.reason))?;
     if package.abbreviation().len() > LONGEST_PKG {
         return Err(bad("it has more than 32 characters"));

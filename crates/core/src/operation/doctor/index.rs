@@ -40,14 +40,14 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     };
     // Another user who can write there would choose the address that the superuser contacts.
     if is_of_others {
-        return vec![Finding::unknown("depot", "not asked: others may write what names the depot")];
+        return vec![Finding::unknown("depot", "not contacted: others can change which depot is used")];
     }
     let known = match known_depots(examination, policy) {
         Ok(known) => known,
         Err(finding) => return vec![finding],
     };
     if known.locations.is_empty() {
-        return vec![Finding::ok("depot", "no depot is named by the policy or remembered")];
+        return vec![Finding::ok("depot", "no depot is configured or was used before")];
     }
     let http = settings(examination, policy);
     let is_offline = examination.request.is_offline;
@@ -71,7 +71,7 @@ fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownD
     let seen = SeenDepots::parse(&text).map_err(|error| {
         Finding::attention(
             "depot",
-            format!("{shown}: {error}; put it back from a backup, or take out that line"),
+            format!("{shown}: {error}; restore it from a backup, or remove that line"),
         )
     })?;
     let mut seen: Vec<_> = seen.depots().collect();
@@ -136,7 +136,7 @@ impl AskedDepot {
                 *left = Duration::ZERO;
                 Err(format!("{named} does not answer within {} seconds", LONGEST.as_secs()))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(format!("{named} was not asked")),
+            Err(RecvTimeoutError::Disconnected) => Err(format!("{named} was not contacted")),
         })
     }
 }
@@ -172,17 +172,17 @@ fn of_answer(
     is_of_policy: bool,
 ) -> Finding {
     match answer {
-        None => Finding::unknown("depot", format!("{named} is not asked with --offline")),
-        Some(Ok(())) if is_of_policy => Finding::ok("depot", format!("{named} is reached")),
+        None => Finding::unknown("depot", format!("{named} is not contacted with --offline")),
+        Some(Ok(())) if is_of_policy => Finding::ok("depot", format!("{named} can be reached")),
         Some(Ok(())) => {
-            Finding::ok("depot", format!("no depot configured; {named}, which was used before, is reached"))
+            Finding::ok("depot", format!("no depot configured; {named}, used before, can be reached"))
         }
         Some(Err(reason)) if is_of_policy => {
-            Finding::attention("depot", format!("the depot of the policy is not reached: {reason}"))
+            Finding::attention("depot", format!("the depot of the policy cannot be reached: {reason}"))
                 .with_command(format!("patchadm depot check {}", Wording::quoted(named)))
         }
         Some(Err(reason)) => {
-            Finding::limited("depot", format!("a depot that was used before is not reached: {reason}"))
+            Finding::limited("depot", format!("a depot that was used before cannot be reached: {reason}"))
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn rights(examination: &Examination<'_>) -> Vec<Finding> {
         }
         Err(failure) => failure,
     };
-    let finding = Finding::limited("rights", format!("you may only look: {failure}"));
+    let finding = Finding::limited("rights", format!("read-only access: {failure}"));
     vec![match failure.untrusted() {
         Some(_) => finding.with_command(examination.wording().verb("VERB --as-owner")),
         None => finding,
@@ -59,11 +59,12 @@ pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.policy {
         Ok(_) => match RootAndPolicy::of(examination.root).ok().and_then(|known| known.ignored_depot) {
             Some(ignored) => Finding::limited("policy", ignored.to_string()),
-            None => Finding::ok("policy", "every setting makes sense"),
+            None => Finding::ok("policy", "all settings are valid"),
         },
-        Err(reason) => {
-            Finding::attention("policy", format!("no command changes the root before it is fixed: {reason}"))
-        }
+        Err(reason) => Finding::attention(
+            "policy",
+            format!("commands refuse to change the root until it is fixed: {reason}"),
+        ),
     }]
 }
 
@@ -71,15 +72,15 @@ pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<Finding> {
     const WHAT: &str = "unfinished";
     vec![match &examination.run {
         Ok(None) => match leftover_runs(examination) {
-            runs if runs.is_empty() => Finding::ok(WHAT, "no run is unfinished"),
+            runs if runs.is_empty() => Finding::ok(WHAT, "no unfinished run"),
             runs => {
-                let text = format!("leftovers of {} take space; the root is unchanged", runs.join(", "));
+                let text = format!("leftovers of {} use disk space; the root is unchanged", runs.join(", "));
                 Finding::limited(WHAT, text).with_command(examination.wording().verb("recover"))
             }
         },
         Ok(Some(run)) => of_run(examination, run),
         Err(ViewError::Journal { reason: JournalError::Version(_), .. }) => {
-            Finding::unknown(WHAT, "only the version that wrote the journal can tell")
+            Finding::unknown(WHAT, "only the version of patchadm that wrote the journal can read it")
         }
         Err(error @ ViewError::Journal { reason: JournalError::Earlier(_), .. }) => {
             Finding::attention(WHAT, without_advice(error))
@@ -116,12 +117,12 @@ fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
     let OpenRun { name, command, .. } = run;
     match &examination.holder {
         Ok(Some(holder)) => {
-            let text = format!("the run {name} ({command}) is under way, by {}", holder.describe());
+            let text = format!("the run {name} ({command}) is in progress, by {}", holder.describe());
             return Finding::limited("unfinished", text);
         }
         Err(error) => {
             let text = format!(
-                "the run {name} ({command}) is under way or interrupted, which the lock tells: {error}"
+                "the run {name} ({command}) is in progress or was interrupted; the lock cannot be read: {error}"
             );
             return Finding::attention("unfinished", text);
         }
@@ -134,7 +135,7 @@ fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
     };
     let next = match foreseen {
         Some(Recovered::Foreseen { is_rolled_back: true, .. }) => ": recovery rolls it back",
-        Some(Recovered::Foreseen { .. }) => " after its commit: recovery tidies it up",
+        Some(Recovered::Foreseen { .. }) => " after its commit: recovery cleans up",
         _ => "",
     };
     Finding::attention("unfinished", format!("the run {name} ({command}) was interrupted{next}"))
@@ -144,10 +145,10 @@ fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
 /// The marker connects archives and journal with this root.
 pub(super) fn identity(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match identity_fault(examination.root) {
-        Ok(None) => Finding::ok("identity", "journal and root-id name one root"),
+        Ok(None) => Finding::ok("identity", "journal and root-id match"),
         Ok(Some(fault)) => Finding::attention("identity", fault.to_string())
             .with_command(examination.wording().verb("recover --new-identity")),
-        Err(ViewError::Journal { .. }) => Finding::unknown("identity", "the journal does not tell"),
+        Err(ViewError::Journal { .. }) => Finding::unknown("identity", "the journal cannot be read"),
         Err(error) => Finding::unknown("identity", error.to_string()),
     }]
 }
@@ -157,11 +158,11 @@ pub(super) fn program(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.run {
         Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => Finding::attention(
             "program",
-            format!("a later version of patchadm works on this root and has to be used: {path}: {reason}"),
+            format!("a later version of patchadm has changed this root; use that version: {path}: {reason}"),
         ),
-        Err(ViewError::Journal { .. }) => Finding::unknown("program", "the journal does not tell"),
+        Err(ViewError::Journal { .. }) => Finding::unknown("program", "the journal cannot be read"),
         Err(error) => Finding::unknown("program", error.to_string()),
-        Ok(_) => Finding::ok("program", "no later version has made a run in this root"),
+        Ok(_) => Finding::ok("program", "no later version of patchadm has changed this root"),
     }]
 }
 
@@ -173,11 +174,11 @@ pub(super) fn records(examination: &Examination<'_>) -> Vec<Finding> {
         Ok(None) => {
             let root = examination.root.prefix().display();
             let text = format!(
-                "there is no package database below {root}; another root is named with -R, a new one made by its first package"
+                "there is no package database below {root}; name another root with -R, or install its first package"
             );
             vec![Finding::attention("records", text).with_command(pkgadd(examination))]
         }
-        Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "they agree with each other")],
+        Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "all records are consistent")],
         Ok(Some(damage)) => of_all(examination, &damage),
         // The journal has its own finding.
         Err(failure) => vec![Finding::unknown("records", failure.to_string())],
@@ -238,7 +239,7 @@ fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
         RecordRepair::LostCopy { package, is_patched }
             if *is_patched || NativeManager::of_package_name(package).is_some() =>
         {
-            Finding::limited("records", format!("{damage}; put it back from a backup"))
+            Finding::limited("records", format!("{damage}; restore it from a backup"))
         }
         RecordRepair::Stages => finding,
         RecordRepair::LostCopy { .. } => {
@@ -321,11 +322,11 @@ fn lacking_hooks(
         findings.push(Finding::limited("hooks", text));
     }
     if concerned().any(|hook| hook.state != HookState::Missing) && !report.has_program {
-        let text = format!("they call {}, which is not in the root, and do nothing", report.program);
+        let text = format!("they do nothing: the program {} is not in the root", report.program);
         findings.push(Finding::limited("hooks", text));
     }
     if managers.contains(&NativeManager::Rpm) && report.has_rpm_alone {
-        let text = "rpm calls no file; whether the trigger of our own .rpm is there was not looked at";
+        let text = "rpm has no hook files; the trigger of the patchadm .rpm was not checked";
         findings.push(Finding::unknown("hooks", text));
     }
     findings
@@ -351,10 +352,10 @@ pub(super) fn keys(examination: &Examination<'_>) -> Vec<Finding> {
     let demand = examination.policy.as_ref().ok().and_then(|policy| policy.signature);
     vec![match good.len() {
         0 if demand == Some(DemandWord::Require) => {
-            Finding::attention("keys", "the policy requires signatures, and no key is trusted")
+            Finding::attention("keys", "the policy requires signatures, and no keys are trusted")
                 .with_command(examination.wording().verb("key trust FILE"))
         }
-        0 => Finding::ok("keys", "no key is trusted"),
+        0 => Finding::ok("keys", "no keys are trusted"),
         1 => Finding::ok("keys", "1 key is trusted"),
         number => Finding::ok("keys", format!("{number} keys are trusted")),
     }]
@@ -368,7 +369,7 @@ fn of_key(
     let last = trusted.rules.expires?;
     let (id, name) = (trusted.key.id, &trusted.name);
     if last < today {
-        let text = format!("key {id} ({name}) expired on {last}: what it signed after that day is refused");
+        let text = format!("key {id} ({name}) expired on {last}: later signatures are refused");
         return Some(Finding::attention("keys", text).with_command(renewal(examination, trusted, place)));
     }
     let is_soon = last <= today.checked_add_days(Days::new(SOON)).unwrap_or(today);

@@ -54,7 +54,8 @@ fn fault_of_files(manifest: &Manifest) -> Option<&'static str> {
         _ => false,
     };
     let are_possible = manifest.all_objects().all(&mut is_possible);
-    (!rule::holds("manifest.file", are_possible)).then_some("`file` is not a valid place for an object, or of two")
+    (!rule::holds("manifest.file", are_possible))
+        .then_some("`file` is not a valid place for an object, or of two")
 }
 
 fn fault_of_objects(manifest: &Manifest, package: &PkgInst) -> Option<String> {
@@ -273,7 +274,10 @@ mod tests {
         for lie in lies {
             let mut lying = good.clone();
             lie(&mut lying);
-            assert_eq!(fault_of(&lying).as_deref(), Some("`file` is not a valid place for an object, or of two"));
+            assert_eq!(
+                fault_of(&lying).as_deref(),
+                Some("`file` is not a valid place for an object, or of two")
+            );
         }
         let mut lying = good.clone();
         lying.header.files = Some(files("/etc"));

@@ -379,7 +379,7 @@ fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn parse(answer: &[u8]) -> Result<NativePackage, String> {
-    let wrong = || "the answer of rpm makes no sense".to_owned();
+    let wrong = || "the output of rpm is invalid".to_owned();
     let mut lines = answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let words = lines.next().and_then(|line| line.strip_prefix(b"P\t")).ok_or_else(wrong)?;
     let words = String::from_utf8_lossy(words);
