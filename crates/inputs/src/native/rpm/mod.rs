@@ -519,7 +519,7 @@ mod tests {
         for rubbish in
             ["", "F\tx\t\t/a\n", "package web is not installed\n", "P\tweb\n", &format!("{line}{line}")]
         {
-            assert!(parse(rubbish.as_bytes()).unwrap_err().contains("makes no sense"), "{rubbish:?}");
+            assert!(parse(rubbish.as_bytes()).unwrap_err().contains("is invalid"), "{rubbish:?}");
         }
     }
 
