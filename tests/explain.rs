@@ -14,7 +14,7 @@ fn explained(line: &str) -> Value {
 fn a_code_is_explained_for_one_command_with_its_causes() {
     let text = Scenario::new().run("help 10 patchadd").ok();
     assert!(
-        text.starts_with("10 from patchadd: Something about the packages or files does not fit"),
+        text.starts_with("10 from patchadd: A package or file does not match"),
         "{text}"
     );
     assert!(text.contains("  Causes (`cause` of --json):\n    edited "), "{text}");

@@ -82,7 +82,7 @@ fn a_root_gets_the_hooks_of_the_package_managers_that_it_has() {
     stage.directory("/usr/lib/sysimage/rpm");
     let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!((run.code, run.stdout.as_str()), (0, none));
-    assert!(run.stderr.starts_with("note: rpm calls no file: "), "{}", run.stderr);
+    assert!(run.stderr.starts_with("note: rpm has no hook files: "), "{}", run.stderr);
 
     program(&stage, "/usr/bin/patchadm");
     stage.directory("/etc/dnf/plugins");
@@ -139,7 +139,7 @@ fn a_hook_calls_the_program_where_the_root_has_it() {
     assert_eq!(run.code, 0);
     assert!(
         run.stderr
-            .starts_with("note: @ROOT@/usr/bin/patchadm does not exist: the hooks do nothing until it is"),
+            .starts_with("note: @ROOT@/usr/bin/patchadm does not exist: the hooks do nothing until it exists"),
         "{}",
         run.stderr
     );

@@ -254,8 +254,8 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
         ("-R @ROOT@ libs list --wait 1", "unexpected argument '--wait'"),
         ("-R @ROOT@ libs list --trust-root", "--trust-root"),
         ("-R @ROOT@ adopt --forget --pkg ACMEweb --arch x", "cannot be used with '--arch <ARCH>'"),
-        ("-R @ROOT@ undo 2 --offline", "--offline is about patches that are applied again"),
-        ("-R @ROOT@ undo 2 --keys @/", "--keys is about patches that are applied again"),
+        ("-R @ROOT@ undo 2 --offline", "--offline is for patches that are applied again"),
+        ("-R @ROOT@ undo 2 --keys @/", "--keys is for patches that are applied again"),
     ] {
         let run = stage.run(&at(&stage, line));
         assert_eq!(run.code, 2, "{line}: {}", run.stderr);
