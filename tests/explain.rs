@@ -13,10 +13,7 @@ fn explained(line: &str) -> Value {
 #[test]
 fn a_code_is_explained_for_one_command_with_its_causes() {
     let text = Scenario::new().run("help 10 patchadd").ok();
-    assert!(
-        text.starts_with("10 from patchadd: A package or file does not match"),
-        "{text}"
-    );
+    assert!(text.starts_with("10 from patchadd: A package or file does not match"), "{text}");
     assert!(text.contains("  Causes (`cause` of --json):\n    edited "), "{text}");
     let document = explained("7 add");
     assert_eq!((&document["explained"], &document["of"]), (&7.into(), &"add".into()));

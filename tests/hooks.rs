@@ -138,8 +138,9 @@ fn a_hook_calls_the_program_where_the_root_has_it() {
     let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!(run.code, 0);
     assert!(
-        run.stderr
-            .starts_with("note: @ROOT@/usr/bin/patchadm does not exist: the hooks do nothing until it exists"),
+        run.stderr.starts_with(
+            "note: @ROOT@/usr/bin/patchadm does not exist: the hooks do nothing until it exists"
+        ),
         "{}",
         run.stderr
     );

@@ -28,7 +28,7 @@ installf -f [-c class] [-R root] pkginst";
 
 const LARGEST_INPUT: u64 = 256 << 20;
 
-/// Register objects as those of a package
+/// Register objects as part of a package
 #[derive(clap::Parser)]
 struct InstallfArgs {
     /// Set the class of the objects; with -f, finish only this class
@@ -41,7 +41,7 @@ struct InstallfArgs {
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
-    /// The package, and what is to be registered: a path with its fields, or - for lines on standard input
+    /// The package, and a path with its fields, or - to read lines from standard input
     #[arg(value_name = "OPERAND")]
     operands: Vec<OsString>,
     #[command(flatten)]

@@ -51,7 +51,7 @@ struct PatchaddArgs {
     /// Print the patches that are applied
     #[arg(short = 'p', conflicts_with_all = ["patches", "validate", "depot"])]
     print: bool,
-    /// Accepted for compatibility: exit codes are those of releases before Solaris 10
+    /// Accepted for compatibility: exit codes are always those before Solaris 10
     #[arg(short = 't')]
     traditional: bool,
     /// Apply despite locally modified files, and reapply applied patches

@@ -37,7 +37,7 @@ struct PkgrmArgs {
     /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'M')]
     _no_mount: bool,
-    /// Ask nothing, and print only the outcome
+    /// Ask no questions, and print only the result
     #[arg(short)]
     non_interactive: bool,
     #[command(flatten)]

@@ -61,7 +61,7 @@ struct CheckArgs {
     /// Look for undo data in this directory, if it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
-    /// Fetch nothing over a network
+    /// Do not use the network
     #[arg(long)]
     offline: bool,
     #[command(flatten)]

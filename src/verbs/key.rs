@@ -48,10 +48,10 @@ struct KeyArgs {
     /// Set what the key may sign [default: patch,index]
     #[arg(long, value_name = "LIST")]
     roles: Option<String>,
-    /// Set the bases of patches that the key may sign, a regular expression
+    /// Set the bases of patches that the key may sign, as a regular expression
     #[arg(long, value_name = "REGEX")]
     bases: Option<String>,
-    /// Record the reason of a revocation
+    /// Record the reason for the revocation
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]

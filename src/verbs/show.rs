@@ -51,7 +51,7 @@ const NOT_FOUND: Exit = Exit::new(2, ExitCause::Unknown);
 /// Show a patch, a path, or a fix such as CVE-2026-1234
 #[derive(clap::Parser)]
 struct ShowArgs {
-    /// List every object of the patch with what happened to it
+    /// List every object of the patch and its change
     #[arg(long)]
     files: bool,
     /// Show what the patch changes in each file
@@ -69,7 +69,7 @@ struct ShowArgs {
     /// forces a path); or a fix
     #[arg(value_name = "WHAT")]
     words: Vec<PathBuf>,
-    /// With --files or --diff: only these paths, and what is below them
+    /// With --files or --diff, show only these paths and everything below them
     #[arg(value_name = "PATH", last = true)]
     paths: Vec<PathBuf>,
 }

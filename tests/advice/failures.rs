@@ -253,7 +253,10 @@ fn backout_directory() {
     let undo = stage.beside("undo");
     let line = format!("add --undo-dir {} -R @ROOT@ delivered/100-01", undo.display());
     let said = stage.run(&line).fails(3);
-    assert!(last_line(&said).contains("absolute path of an existing directory with `--undo-dir DIR`"), "{said}");
+    assert!(
+        last_line(&said).contains("absolute path of an existing directory with `--undo-dir DIR`"),
+        "{said}"
+    );
     fs::create_dir(&undo).unwrap();
     stage.run(&line).ok();
     let said = stage.run(&line.replace("add --undo-dir", "patchadd -B").replace("/undo", "/none")).fails(37);

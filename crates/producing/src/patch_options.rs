@@ -53,7 +53,7 @@ pub struct PatchOptions {
     /// Set patches that must not be applied; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     incompat: Vec<String>,
-    /// Require the id of a restricted patch
+    /// Require that the id is one of a restricted patch
     #[arg(long)]
     restricted: bool,
     /// Set a property, such as rebootafter; repeatable
@@ -89,7 +89,7 @@ pub struct PatchOptions {
     /// Add the class action script FILE, named i.CLASS; repeatable
     #[arg(long = "class-script", value_name = "FILE", action = clap::ArgAction::Append)]
     class_scripts: Vec<PathBuf>,
-    /// Treat another modification time as a change
+    /// Treat a different modification time as a change
     #[arg(long)]
     mtimes: bool,
     /// Leave out the scripts for a pkgadd without support for patches

@@ -28,7 +28,7 @@ use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait DURATION]";
 
-/// Make patches from the released set to the newest one, each applied and backed out before it counts
+/// Make patches from the released set to the newest one, and test that each can be applied and removed
 #[derive(clap::Parser)]
 struct PatchesArgs {
     #[command(flatten)]

@@ -18,7 +18,7 @@ pkgchk -d device [-l|-fv] [-i file] [-p path,...|-P partial-path,...] [-Y catego
 #[derive(clap::Parser)]
 #[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
 pub(super) struct PkgchkArgs {
-    /// Print what is recorded of each object instead of checking it
+    /// Print the record of each object instead of checking it
     #[arg(short, conflicts_with_all = ["attributes", "contents", "fix", "no_volatile", "quiet", "verbose", "exclusive"])]
     pub(super) long: bool,
     /// Check attributes only
@@ -36,7 +36,7 @@ pub(super) struct PkgchkArgs {
     /// Do not report missing objects
     #[arg(short)]
     pub(super) quiet: bool,
-    /// Name every object on standard error
+    /// Print every object on standard error
     #[arg(short)]
     pub(super) verbose: bool,
     /// Also report unowned objects in exclusive directories; with -f, remove them
@@ -48,7 +48,7 @@ pub(super) struct PkgchkArgs {
     /// Check only the paths in FILE, one per line; - for standard input
     #[arg(short, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Check only these paths, separated by commas; a final * matches any ending
+    /// Check only these paths, separated by commas; a trailing * matches any suffix
     #[arg(short, value_name = "PATH,...")]
     path: Vec<String>,
     /// Check only paths that contain one of these

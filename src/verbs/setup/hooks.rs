@@ -38,7 +38,7 @@ struct HooksArgs {
     root: RootOption,
     #[command(flatten)]
     _common: RootlessOptions,
-    /// What to do: install, remove or show
+    /// Action: install, remove or show
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     action: Option<HooksAction>,
 }

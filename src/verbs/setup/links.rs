@@ -15,10 +15,10 @@ use patchadm_core::operation::links::{LinksError, make_links};
 
 const USAGE: &str = "patchadm setup links [--force] dir";
 
-/// Make links named after every classic command
+/// Create links for the classic commands
 #[derive(clap::Parser)]
 struct LinksArgs {
-    /// Replace symbolic links of these names that lead elsewhere
+    /// Replace existing symbolic links that lead elsewhere
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -21,7 +21,7 @@ use patchadm_planning::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "patchadm [-R root] stage refresh [option...] stage";
 
-/// Bring into a stage what changed on the live tree
+/// Update a stage with changes from the live tree
 #[derive(clap::Parser)]
 struct RefreshArgs {
     #[command(flatten)]

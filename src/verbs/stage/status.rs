@@ -10,7 +10,7 @@ use patchadm_cli::reply::Reply;
 
 const USAGE: &str = "patchadm [-R root] stage status [--path path]... [option...] stage";
 
-/// Say what a promotion of a stage would do
+/// Show what promoting a stage would do
 #[derive(clap::Parser)]
 struct StatusArgs {
     #[command(flatten)]
