@@ -168,7 +168,9 @@ fn a_patch_whose_file_was_held_stands_in_part_and_goes_back_to_what_it_found() {
         "{said}"
     );
     assert!(
-        said.contains("100-01: stands, partly overtaken (@ROOT@/usr/bin/web is the package manager's)"),
+        said.contains(
+            "100-01: still applied, partly overwritten (@ROOT@/usr/bin/web belongs to the package manager)"
+        ),
         "{said}"
     );
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");

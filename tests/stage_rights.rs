@@ -202,7 +202,7 @@ fn the_root_records_who_made_a_stage_and_with_which_base() {
     live.run("stage refresh web -R @ROOT@").ok();
     let line = listed(&live);
     assert!(line["bases"]["0"] != first.as_str() && line["bases"]["web-01"] != second.as_str(), "{line}");
-    assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "nothing to bring into stage web\n");
+    assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "stage web is up to date\n");
     assert_eq!(listed(&live), line, "nothing changed");
     assert_eq!(live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg\n");
     // A promotion that came off is needed no more.

@@ -57,7 +57,7 @@ pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow:
     let result = work(call).and_then(|reply| reply.print(call.name, call.in_json, &mut call.output));
     let why = match &result {
         Err(error) if !matches!(error.downcast_ref(), Some(Stop::Help(_))) => format!("{error:#}"),
-        Ok(exit) if exit.code() == 1 => "not all is as it was declared".to_owned(),
+        Ok(exit) if exit.code() == 1 => "some objects differ from their declaration".to_owned(),
         _ => return result.map(Reply::silent),
     };
     if let Some(run) = call.surroundings.run.clone() {

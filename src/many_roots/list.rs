@@ -87,7 +87,7 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
         None => Ok(()),
         Some(path) => {
             let message = format!(
-                "{} can be read once only, and every root has to read it: put it into a file",
+                "{} can be read only once, and each root has to read it: copy it to a file",
                 path.display()
             );
             Err(Stop::Usage { message, usage })
@@ -112,7 +112,7 @@ fn held(directory: &Path) -> Result<Vec<PathBuf>, String> {
     if found.is_empty() {
         let directory = directory.display();
         return Err(format!(
-            "no directory in {directory} is a root, nor is it one itself: a root has a directory var/sadm"
+            "neither {directory} nor a directory in it is a root, which has a directory var/sadm"
         ));
     }
     Ok(found)

@@ -114,7 +114,7 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
     progress.bar.finish();
     progress.unwritten?;
     progress.documents.sort_by_key(|(place, _)| *place);
-    let mut text = progress.summary.text(&names, query.answered, "with nothing to tell");
+    let mut text = progress.summary.text(&names, query.answered, "with nothing to report");
     facts.print(&mut text, query.lacking);
     let exit = match progress.summary.exit(None) {
         Exit::OK if !facts.lacking.is_empty() => Exit::MISSING,

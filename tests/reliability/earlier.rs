@@ -223,7 +223,7 @@ fn undo_data_of_an_earlier_build_is_told_as_that_and_neither_believed_nor_called
     assert!(run("list -R").ok().contains("100-01  effective"));
     assert!(run("show -R 100-01").ok().contains(form));
     let said = run("check --contents -R");
-    assert!(said.stdout.contains("that of 1 patch is of an earlier form"), "{}", said.stdout);
+    assert!(said.stdout.contains("undo data of 1 patch has an earlier format"), "{}", said.stdout);
     for line in [
         "check --contents -R",
         "patchrm -R 100-01",

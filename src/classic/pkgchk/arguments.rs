@@ -93,7 +93,7 @@ impl PkgchkArgs {
         if self.map.is_some()
             && (scope.packages.len() > 1 || scope.packages.first() == Some(&PackagePattern::All))
         {
-            let message = "a pkgmap is that of one package".to_owned();
+            let message = "a pkgmap describes one package".to_owned();
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let map = self.map.clone().map(|pkgmap| MapFiles { pkgmap, environment: self.environment.clone() });

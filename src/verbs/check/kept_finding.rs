@@ -32,7 +32,7 @@ impl KeptFindingEntry {
                 format!("is no longer needed; {} removes it", wording.verb("libs prune"))
             }
             KeptFault::Shadows(_) => {
-                format!("is found in the place of a newer one by {}", misled.join(", "))
+                format!("is loaded instead of a newer one by {}", misled.join(", "))
             }
         };
         let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();

@@ -83,7 +83,7 @@ impl PackageObjects {
         let Self { package, known, .. } = self;
         (!known).then(|| {
             format!(
-                "it is not known what {id} did to {package}{names}: its undo data was dropped, cannot be read by this caller, \
+                "the changes of {id} to {package} are unknown{names}: its undo data was dropped, cannot be read by this caller, \
                  or was made by another tool"
             )
         })

@@ -83,16 +83,16 @@ fn as_its_user(wording: &Wording, foreign: &ForeignStage) -> String {
         Undertaking::Refresh => "refresh",
     };
     let Some(uid) = foreign.user else {
-        return "Let nobody but root own it and write to it, or drop it and make another one.".to_owned();
+        return "make root its owner and only writer, or drop it and make a new stage".to_owned();
     };
     let stage = Wording::quoted(&foreign.path.to_string_lossy());
     let command = wording.verb(&format!("stage {action} {stage}"));
     match User::from_uid(Uid::from_raw(uid)).ok().flatten() {
         Some(user) => {
             let command = Wording::quoted(command.trim_matches('`'));
-            format!("Do it as its user: `su {} -c {command}`", Wording::quoted(&user.name))
+            format!("run it as its user: `su {} -c {command}`", Wording::quoted(&user.name))
         }
-        None => format!("Do it as uid {uid}: {command}"),
+        None => format!("run it as uid {uid}: {command}"),
     }
 }
 

@@ -394,7 +394,7 @@ pub fn state(failure: &Failure) -> String {
         }
         RootCondition::Unfinished(what) => {
             let lines = what.iter().map(|line| format!("\n  {line}"));
-            format!("Not everything could be put back:{}", lines.collect::<String>())
+            format!("Not everything could be restored:{}", lines.collect::<String>())
         }
         left @ RootCondition::InDoubt => sentence(&left.to_string()),
     }

@@ -204,7 +204,7 @@ impl ListReport {
 
     pub fn empty(&self) -> String {
         match &self.choice {
-            ListChoice { fixes: Some(id), .. } => format!("No applied patch says that it fixes {id}."),
+            ListChoice { fixes: Some(id), .. } => format!("No applied patch fixes {id}."),
             ListChoice { since: Some(_), .. } => "No patches were applied since then.".to_owned(),
             _ => "No patches are applied.".to_owned(),
         }

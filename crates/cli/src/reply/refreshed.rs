@@ -159,9 +159,12 @@ impl RefreshedEntries {
             lines.extend(one.lost.iter().map(|path| format!("  {path} is lost")));
             lines.push(match one.handed_over.as_slice() {
                 [] => format!("{}: stands", one.id),
-                [path] => format!("{}: stands, partly overtaken ({path} is the package manager's)", one.id),
+                [path] => format!(
+                    "{}: still applied, partly overwritten ({path} belongs to the package manager)",
+                    one.id
+                ),
                 several => format!(
-                    "{}: stands, partly overtaken ({} objects are the package manager's)",
+                    "{}: still applied, partly overwritten ({} objects belong to the package manager)",
                     one.id,
                     several.len()
                 ),

@@ -93,9 +93,9 @@ pub fn unfinished_sentence(run: &str, root: &Path) -> String {
 pub fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
     Some(match word? {
         "rebootimmediate" => "Reboot this machine now to put the patch into effect.",
-        "rebootafter" => "Reboot this machine when it suits to put the patch into effect.",
+        "rebootafter" => "Reboot this machine when convenient to put the patch into effect.",
         "reconfigimmediate" => "Do a reconfiguration reboot now to put the patch into effect.",
-        _ => "Do a reconfiguration reboot when it suits to put the patch into effect.",
+        _ => "Do a reconfiguration reboot when convenient to put the patch into effect.",
     })
 }
 

@@ -61,7 +61,7 @@ pub enum Failure {
         "package {0} is part of a patch, and this root requires signatures, which only whole patches have"
     )]
     PatchPackage(String),
-    #[error("{0} belongs to root: there is no other owner to do it as")]
+    #[error("{0} belongs to root: there is no other owner to run as")]
     OwnedByRoot(String),
     #[error("no package database below {0}; name the right root with -R")]
     NoDatabase(String),
@@ -72,7 +72,7 @@ pub enum Failure {
     #[error(transparent)]
     Identity { error: TransactionError },
     /// A run is active, or dead and not recovered: nothing can be planned now.
-    #[error("another run changes {0} at the moment, or was interrupted and is not recovered yet")]
+    #[error("another run is changing {0}, or was interrupted and is not recovered yet")]
     DuringRun(String),
     /// All patches of one run share it.
     #[error(transparent)]

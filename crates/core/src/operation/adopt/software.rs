@@ -188,7 +188,7 @@ pub(super) fn packages_beside(
 }
 
 fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params), Failure> {
-    let lacks = |what: &str| Failure::BadFile(format!("nothing says {what} of the package; name one"));
+    let lacks = |what: &str| Failure::BadFile(format!("{what} of the package is unknown; name one"));
     let pkg = wishes.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
     let version = wishes.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
     let bad = |reason: &str| {

@@ -170,7 +170,7 @@ impl Adoptions {
             return Err(refused(format!("nothing is at {}", shown.collect::<Vec<_>>().join(", "))));
         }
         if found.entries.is_empty() {
-            return Err(refused("nothing of it is there".to_owned()));
+            return Err(refused("none of its files exist".to_owned()));
         }
         Ok(found)
     }
