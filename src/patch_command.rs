@@ -91,11 +91,11 @@ impl PatchRequest {
             match found.unwrap_or(SpooledPatch::Missing) {
                 SpooledPatch::Missing => {}
                 SpooledPatch::Found(path) => {
-                    output.note(&format!("{id} is taken from {}.", path.display()))?;
+                    output.note(&format!("{id} was found in {}.", path.display()))?;
                     *patch = path;
                 }
                 SpooledPatch::Distrusted(path, stranger) => output.note(&format!(
-                    "{path} is not taken, because {stranger}. Name its path if it is the right one."
+                    "{path} was not used, because {stranger}; if it is the right patch, name its path."
                 ))?,
             }
         }

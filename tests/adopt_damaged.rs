@@ -9,7 +9,7 @@ use crate::scenario::Scenario;
 const RECORDS: &str = "/var/sadm/pkg/DEBweb";
 
 /// The answer of a refresh where dpkg changed nothing: a registration that is as dpkg has it is told of only by its repair.
-const AS_IT_IS: &str = "Every registration is as its package manager has it.\n";
+const AS_IT_IS: &str = "All adopted packages match their package manager.\n";
 
 fn pkginfo(stage: &Scenario) -> String {
     stage.text(&format!("{RECORDS}/pkginfo"))
@@ -33,7 +33,7 @@ fn refresh_repairs(stage: &Scenario) -> String {
     assert!(!said.contains("pkgadd"), "{said}");
     let run = stage.run("adopt --refresh -R @ROOT@");
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("package DEBweb: its record was damaged and is made anew"), "{}", run.stderr);
+    assert!(run.stderr.contains("package DEBweb: its record was damaged and is rebuilt"), "{}", run.stderr);
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     run.stdout
 }

@@ -143,7 +143,7 @@ fn a_changed_package_refuses_changes_until_its_registration_follows() {
     let state = stage.everything();
     assert_eq!(
         stage.run("adopt --refresh -R @ROOT@").ok(),
-        "Every registration is as its package manager has it.\n"
+        "All adopted packages match their package manager.\n"
     );
     assert_eq!(stage.everything(), state, "a second refresh changes nothing");
 }
@@ -168,7 +168,9 @@ fn a_patch_whose_file_was_held_stands_in_part_and_goes_back_to_what_it_found() {
         "{said}"
     );
     assert!(
-        said.contains("100-01: stands, partly overtaken (@ROOT@/usr/bin/web is the package manager's)"),
+        said.contains(
+            "100-01: still applied, partly overwritten (@ROOT@/usr/bin/web belongs to the package manager)"
+        ),
         "{said}"
     );
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");

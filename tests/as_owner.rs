@@ -131,7 +131,7 @@ fn a_root_of_the_superuser_is_not_done_as_its_owner() {
         [("patchadd --as-owner -R @ROOT@ delivered/100-01", 1), ("recover --as-owner -R /", 3)]
     {
         let said = stage.run(line).fails(code);
-        assert!(said.contains("belongs to root: there is no other owner to do it as"), "{said}");
+        assert!(said.contains("belongs to root: there is no other owner to run as"), "{said}");
     }
     let said = stage.run("add --as-owner --trust-root -R @ROOT@ delivered/100-01").fails(2);
     assert!(said.contains("cannot be used with"), "{said}");

@@ -115,7 +115,7 @@ const REFUSED: [(&str, Trees); 8] = [
     ("a\\nb is a symbolic link with a line feed in its name", |old, _| {
         symlink("c", old.join("a\nb")).unwrap();
     }),
-    ("d is a directory, in whose place a class action script puts no file", |old, new| {
+    ("d is a directory, which a class action script cannot replace with a file", |old, new| {
         fs::create_dir(old.join("d")).unwrap();
         fs::write(old.join("d/f"), "1\n").unwrap();
         fs::write(new.join("d"), "2\n").unwrap();
@@ -228,7 +228,7 @@ fn what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_nativ
 pub(crate) fn advised() {
     let Some((stage, sandbox)) = stage(REFUSED[0].1) else { return };
     let (code, said) = sandbox.run(&stage, "add --scripts run -R @ROOT@ built");
-    assert!(code == 3 && said.contains("with `--scripts native`"), "{said}");
+    assert!(code == 3 && said.contains("use `--scripts native`"), "{said}");
     let (code, said) = sandbox.run(&stage, "add --scripts native -R @ROOT@ built");
     assert_eq!(code, 0, "{said}");
 }

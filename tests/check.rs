@@ -81,13 +81,13 @@ fn a_healthy_root_needs_nothing_and_is_as_before() {
         ("kernel", "openat2 available"),
         ("rights", "you may change the root"),
         ("lock", "no command is changing the root"),
-        ("policy", "every setting makes sense"),
-        ("unfinished", "no run is unfinished"),
-        ("identity", "journal and root-id name one root"),
-        ("program", "no later version has made a run in this root"),
-        ("records", "they agree with each other"),
-        ("keys", "no key is trusted"),
-        ("depot", "no depot is named by the policy or remembered"),
+        ("policy", "all settings are valid"),
+        ("unfinished", "no unfinished run"),
+        ("identity", "journal and root-id match"),
+        ("program", "no later version of patchadm has changed this root"),
+        ("records", "all records are consistent"),
+        ("keys", "no keys are trusted"),
+        ("depot", "no depot is configured or was used before"),
         ("path", "16 classic commands are not in PATH"),
     ] {
         assert_eq!(found(&run, what), ("ok".to_owned(), text.to_owned()), "{}", run.stdout);
@@ -121,7 +121,7 @@ fn an_interrupted_run_is_told_with_its_recovery_until_it_is_recovered() {
     assert_attention_as(&stage, LINE, (9, "unfinished"), "unfinished", &wanted);
     let files = found(&stage.run(LINE), "files");
     assert!(files.0 == "unknown" && files.1.starts_with("not compared: "), "{files:?}");
-    assert_eq!(found(&stage.run(LINE), "exchange").1, "not tried while a run is under way or unfinished");
+    assert_eq!(found(&stage.run(LINE), "exchange").1, "not tested while a run is in progress or unfinished");
     stage.run("recover -R @ROOT@").ok();
     stage.run(LINE).ok();
 }
@@ -163,7 +163,7 @@ fn a_journal_that_is_damaged_or_of_a_later_version_is_told_with_what_helps() {
     later[..line.len()].copy_from_slice(line);
     fs::write(stage.at(JOURNAL), later).unwrap();
     let wanted =
-        ["a later version of patchadm works on this root", &format!("it is of version {}", version + 1)];
+        ["a later version of patchadm has changed this root", &format!("it is of version {}", version + 1)];
     assert_attention_as(&stage, LINE, (9, "in-doubt"), "program", &wanted);
 }
 
@@ -203,9 +203,9 @@ fn a_key_that_is_expired_needs_attention_and_one_that_will_be_is_told() {
     let id = stage.run("key list -R @ROOT@").ok().split(' ').next().unwrap().to_owned();
     trust("2026-11-19").ok();
     stage.run(&format!("key revoke -R @ROOT@ {id}")).ok();
-    assert_eq!(found(&stage.run(LINE), "keys").1, "no key is trusted");
+    assert_eq!(found(&stage.run(LINE), "keys").1, "no keys are trusted");
     stage.file("/etc/patchadm/policy", "signature=require\n");
-    assert_attention(&stage, LINE, "keys", &["no key is trusted", "`patchadm -R @ROOT@ key trust FILE`"]);
+    assert_attention(&stage, LINE, "keys", &["no keys are trusted", "`patchadm -R @ROOT@ key trust FILE`"]);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
     let run = stage.run("check --offline -R @ROOT@");
     assert_eq!((run.code, found(&run, "depot").0.as_str()), (0, "unknown"), "{}", run.stdout);
     depot("/no/such/depot");
-    assert_attention(&stage, LINE, "depot", &["/no/such/depot is not there"]);
+    assert_attention(&stage, LINE, "depot", &["/no/such/depot does not exist"]);
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn a_root_that_another_user_may_change_is_told_to_the_superuser_and_nothing_is_t
     let (state, text) = found(&run, "rights");
     assert!(state == "limited" && text.ends_with("`patchadm -R @ROOT@ VERB --as-owner`"), "{text}");
     assert_eq!(found(&run, "exchange").0, "unknown");
-    assert_eq!(found(&run, "depot").1, "not asked: others may write what names the depot");
+    assert_eq!(found(&run, "depot").1, "not contacted: others can change which depot is used");
 }
 
 #[test]

@@ -281,12 +281,12 @@ fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
     for (line, says, instead) in [
         ("patchadd -C /image 1-01", "-C names the image of a network installation", "patchadd -R IMAGE"),
         ("patchadd -S Solaris_8 1-01", "-S names the operating system", "patchadd -R /export/SERVICE"),
-        ("patchadd -P pass:x 1-01", "-P says where the password", "Leave it out"),
-        ("patchadd -O optimistic 1-01", "-O chooses", "Leave it out"),
+        ("patchadd -P pass:x 1-01", "-P names the password of a keystore", "leave it out"),
+        ("patchadd -O optimistic 1-01", "-O skips checks", "leave it out"),
         ("patchrm -C /image 1-01", "-C names the image of a network installation", "patchrm -R IMAGE"),
         ("patchrm -S Solaris_8 1-01", "-S names the operating system", "patchrm -R /export/SERVICE"),
-        ("showrev -w", "-w prints the revision of the window system", "Leave it out"),
-        ("showrev -s host", "-s asks another host", "ssh HOST showrev -p"),
+        ("showrev -w", "-w prints the revision of the window system", "leave it out"),
+        ("showrev -s host", "-s queries another host", "ssh HOST showrev -p"),
         ("list --as-owner", "--as-owner is for verbs that can change a root", "hint: leave it out"),
     ] {
         let text = stage.run(line).fails(code_of(line, 1, 2));

@@ -96,7 +96,7 @@ fn a_plan_that_changes_before_the_answer_is_refused() {
     let said = String::from_utf8(said).unwrap();
     assert!(said.contains("the plan has changed since you agreed to it: "), "{said}");
     assert!(said.contains("applied patch 100-01: planned with nothing, now applied"), "{said}");
-    assert!(said.contains("hint: Run the command again, and look at the new plan."), "{said}");
+    assert!(said.contains("hint: run the command again, and review the new plan"), "{said}");
     assert_same(&stage.everything(), &before);
 
     let command = words_of(&stage.command("remove -R @ROOT@ 100-01 200-01"));

@@ -166,7 +166,7 @@ fn a_package_that_contents_names_and_that_has_no_directory_is_damage_however_con
         }
         for (line, code) in commands(&stage) {
             let said = refused(&stage, &line, code);
-            let why = "package ACMEweb owns objects, and @ROOT@/var/sadm/pkg/ACMEweb is not there";
+            let why = "package ACMEweb owns objects, and @ROOT@/var/sadm/pkg/ACMEweb does not exist";
             assert!(said.contains(why) && said.contains("contents: line "), "{line}: {said}");
             assert!(said.contains("Install ACMEweb again with pkgadd"), "{line}: {said}");
         }
@@ -207,12 +207,12 @@ fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object(
         let (tree, damaged) = (stage.tree(), stage.text(CONTENTS));
         let said = refused(&stage, "pkgchk -R @ROOT@", 99);
         assert!(said.contains("contents: line 1: package ACMEgone owns objects"), "{said}");
-        assert!(said.contains("If ACMEgone was removed, run `pkgchk -f -R @ROOT@ ACMEgone`"), "{said}");
+        assert!(said.contains("if ACMEgone was removed, run `pkgchk -f -R @ROOT@ ACMEgone`"), "{said}");
         let said = stage.run("check -R @ROOT@").stdout;
         assert!(said.contains("pkgchk -R @ROOT@ -f ACMEgone"), "{said}");
         let said = stage.run(&format!("pkgchk -f -R @ROOT@{package}")).ok();
         for words in [
-            "is not there: it is taken out of the file",
+            "does not exist: it is taken out of the file",
             "  @ROOT@/opt/gone: the line is deleted; the object stays, and no package owns it",
             ": ACMEgone is removed from the line, which ACMEdb still owns",
             "  the file as it was is kept as @ROOT@/var/sadm/install/contents.damaged",
@@ -236,7 +236,7 @@ fn a_package_that_is_gone_leaves_contents_in_the_run_that_makes_it_anew() {
     let runs = |stage: &Scenario| stage.text("/var/sadm/patchadm/history").lines().count();
     let earlier = runs(&stage);
     let said = stage.run("pkgchk -f -R @ROOT@").ok();
-    assert!(said.contains("line 1: ") && said.contains("it is made anew"), "{said}");
+    assert!(said.contains("line 1: ") && said.contains("it is rebuilt"), "{said}");
     assert!(said.contains("@ROOT@/opt/gone: the line is deleted"), "{said}");
     assert_eq!(lines(&stage.text(CONTENTS)), lines(&before));
     assert_eq!(runs(&stage), earlier + 1, "one transaction");
@@ -278,7 +278,7 @@ fn a_directory_without_pkginfo_is_damage_though_contents_does_not_name_it() {
     stage.run("check --contents -R @ROOT@").ok();
     stage.file("/var/sadm/pkg/ACMEx/install/depend", "");
     let said = refused(&stage, &format!("add -R @ROOT@ {}", other().directory(&stage).display()), 28);
-    assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEx/pkginfo: it is not there"), "{said}");
+    assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEx/pkginfo: it does not exist"), "{said}");
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn pkgchk_f_makes_the_pkginfo_of_a_patched_package_anew_as_it_was() {
         let (before, tree) = (stage.text(WEB), stage.tree());
         damage(&stage.at(WEB));
         let said = stage.run("pkgchk -f -R @ROOT@ ACMEweb").ok();
-        assert!(said.contains("ACMEweb/pkginfo: ") && said.contains("it is made anew"), "{name}: {said}");
+        assert!(said.contains("ACMEweb/pkginfo: ") && said.contains("it is rebuilt"), "{name}: {said}");
         assert_eq!(stage.text(WEB), before, "{name}");
         assert_eq!(tree.difference(&stage.tree()), "", "{name}");
         stage.run("check --contents -R @ROOT@").ok();
@@ -367,7 +367,7 @@ fn pkgadd_makes_a_damaged_record_anew_and_names_the_patches_that_it_ends() {
         web().write(&stage.beside("spool"));
         let run = stage.run(&format!("pkgadd -n -R @ROOT@ -d {} ACMEweb", stage.beside("spool").display()));
         assert_eq!(run.code, 0, "{name}: {}{}", run.stdout, run.stderr);
-        assert!(run.stderr.contains("its record was damaged and is made anew"), "{name}: {}", run.stderr);
+        assert!(run.stderr.contains("its record was damaged and is rebuilt"), "{name}: {}", run.stderr);
         assert!(run.stderr.contains("can be applied again: 100-01 200-01"), "{name}: {}", run.stderr);
         assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
         assert!(!stage.at("/var/sadm/pkg/ACMEweb/save/100-01").exists());
@@ -404,11 +404,7 @@ fn pkgchk_f_makes_contents_anew_from_packages_and_patches() {
         damage(&stage.at(CONTENTS));
         let run = stage.run("pkgchk -f -R @ROOT@");
         assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{name}: {}", run.stdout);
-        assert!(
-            run.stdout.contains("contents: ") && run.stdout.contains("it is made anew"),
-            "{}",
-            run.stdout
-        );
+        assert!(run.stdout.contains("contents: ") && run.stdout.contains("it is rebuilt"), "{}", run.stdout);
         assert!(run.stdout.contains("what installf registered"), "{}", run.stdout);
         assert_eq!(tree.difference(&stage.tree()), "", "no object is touched");
         // Directories that were made on the way are in no record of a package.

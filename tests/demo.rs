@@ -10,7 +10,7 @@ fn the_demonstration_patches_a_root_and_proves_that_it_is_as_before() {
     let stage = Scenario::new();
     let story = stage.run("demo").ok();
     let directory = stage.beside("patchadm-demo").canonicalize().unwrap();
-    assert!(story.starts_with(&format!("Everything of this demonstration is in {}\n", directory.display())));
+    assert!(story.starts_with(&format!("The files of this demo are in {}\n", directory.display())));
 
     let list = |list: &str| format!("   $ pkgparam -R root ACMEweb PATCHLIST\n   {list}\n");
     let told = ["100001-01", "100001-01 100001-02", "100001-01 100001-02 100002-01", "(none)"];
@@ -21,7 +21,7 @@ fn the_demonstration_patches_a_root_and_proves_that_it_is_as_before() {
         "   patch 100003-01 was not applied: it requires patch 100099-01 or later, which is not applied\n   \
          nothing was changed\n   hint: "
     ));
-    assert!(story.contains("   The tree is what it was, to the last attribute.\n"));
+    assert!(story.contains("   The tree is exactly as before, including all attributes.\n"));
 
     let banner = fs::read_to_string(directory.join("root/opt/acme/share/banner.txt")).unwrap();
     assert_eq!(banner, "Welcome to acme 2.0\n");
@@ -38,7 +38,7 @@ fn the_commands_to_go_on_by_hand_work_as_they_are_printed() {
     let mut command = stage.command("demo");
     let output = command.arg(&directory).output().unwrap();
     let story = String::from_utf8(output.stdout).unwrap();
-    let (_, by_hand) = story.split_once("Go on by hand:\n").unwrap();
+    let (_, by_hand) = story.split_once("Try it yourself:\n").unwrap();
     let lines: Vec<&str> = by_hand.lines().filter_map(|line| line.strip_prefix("  ")).collect();
     assert!(lines.len() > 5, "{by_hand}");
     for line in lines {

@@ -224,7 +224,7 @@ fn a_depot_of_publish_and_what_is_no_directory_are_refused() {
     let (work, depot) = (stage.beside("work"), stage.beside("published"));
     publish(&stage, &format!("--key {} {} {}", secret_key(), work.display(), depot.display())).ok();
     let said = make_index(&stage, &depot).fails(3);
-    assert!(said.contains("Use `patchadm publish` for it."), "{said}");
+    assert!(said.contains("use `patchadm publish`"), "{said}");
     make_index(&stage, &stage.beside("nowhere")).fails(1);
     check(&stage, "", &stage.beside("nowhere")).fails(1);
     stage.run("depot index --offline y").fails(2);
@@ -270,7 +270,7 @@ fn every_object_of_a_published_depot_is_compared() {
         for (damaged, reason) in [
             (Some([&bytes[..bytes.len() - 1], b"X"].concat()), "its digest is another one"),
             (Some(bytes[..1].to_vec()), "and the index says"),
-            (None, "is not there"),
+            (None, "does not exist"),
         ] {
             match damaged {
                 Some(damaged) => fs::write(&path, damaged).unwrap(),

@@ -50,8 +50,7 @@ fn a_package_with_a_directory_leaves_the_link_that_leads_to_one() {
     let add = "pkgadd -n -a @ROOT@/admin -R @ROOT@ -d @ROOT@/spool ACMElib";
     let run = scenario.run(add);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let note = "/lib stays a symbolic link: it leads to the directory @ROOT@/usr/lib, which stays as it is; \
-                `--replace-edited /lib` replaces the link";
+    let note = "/lib stays a symbolic link to the directory @ROOT@/usr/lib; to replace the link, use `--replace-edited /lib`";
     let all = format!("{}{}", run.stdout, run.stderr);
     assert!(all.contains(note), "{all}");
     stays(&scenario);

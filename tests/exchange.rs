@@ -159,8 +159,8 @@ fn what_is_no_directory_of_the_root_is_a_wrong_call() {
     stage.symlink("/web", "opt/ACMEweb");
     let before_link = stage.everything();
     for (directories, reason) in [
-        ("--exchange /nowhere", "it is not there"),
-        ("--exchange /opt/ACMEweb/bin/httpd", "it is no directory"),
+        ("--exchange /nowhere", "it does not exist"),
+        ("--exchange /opt/ACMEweb/bin/httpd", "it is not a directory"),
         ("--exchange /web", "it is a symbolic link, or reached through one"),
         ("--exchange /web/bin", "it is a symbolic link, or reached through one"),
         ("--exchange /opt --exchange /opt/ACMEweb", "it is inside @ROOT@/opt or the other way round"),
@@ -172,7 +172,7 @@ fn what_is_no_directory_of_the_root_is_a_wrong_call() {
         ] {
             let said = stage.run(&line).fails(3);
             assert!(said.contains(reason), "{line}: {said}");
-            assert!(said.contains("Name directories of the root"), "{line}: {said}");
+            assert!(said.contains("name absolute paths of directories in the root"), "{line}: {said}");
         }
     }
     assert_same(&stage.everything(), &before_link);

@@ -113,7 +113,7 @@ fn https_wants_a_certificate_of_an_authority_that_is_believed() {
     let Some(server) = Nginx::serving(test, (&files, &place), "", Some(&certificate)) else { return };
     let ca = certificate.of_authority.display().to_string();
     let said = check(&stage, "", &server.address("")).fails(1);
-    assert!(said.contains("Name the certificates of its authority with --ca"), "{said}");
+    assert!(said.contains("name the CA certificates with `--ca`"), "{said}");
     check_under(&stage, &format!("ca={ca}\n"), "", &server.address("")).ok();
     let said = check_under(&stage, "ca=/etc/hostname\n", "", &server.address("")).fails(1);
     assert!(said.contains("there is no certificate in it"), "{said}");
@@ -165,7 +165,7 @@ fn a_signed_depot_is_read_with_its_signatures() {
     fs::remove_file(signature.unwrap()).unwrap();
     fs::remove_dir_all(stage.beside("cache")).unwrap();
     let said = check(&stage, "--signature require", &server.address("")).fails(1);
-    assert!(said.contains("may be being mirrored"), "{said}");
+    assert!(said.contains("may be updating right now"), "{said}");
 }
 
 /// The size of the partial download of the large patch, once there is more of it than of the small one.

@@ -74,7 +74,7 @@ fn the_hooks_of_our_packages_are_installed_once_and_removed_without_a_trace() {
 #[test]
 fn a_root_gets_the_hooks_of_the_package_managers_that_it_has() {
     let stage = Scenario::new();
-    let none = "the root has no package manager that calls hooks\n";
+    let none = "the root has no package manager with hooks\n";
     assert_eq!(stage.run("setup hooks show -R @ROOT@").ok(), none);
     assert_eq!(stage.run("setup hooks install -R @ROOT@").ok(), none);
     assert_eq!(document(&stage, "setup hooks install --json -R @ROOT@")["result"], "nothing-to-do");
@@ -82,7 +82,7 @@ fn a_root_gets_the_hooks_of_the_package_managers_that_it_has() {
     stage.directory("/usr/lib/sysimage/rpm");
     let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!((run.code, run.stdout.as_str()), (0, none));
-    assert!(run.stderr.starts_with("note: rpm calls no file: "), "{}", run.stderr);
+    assert!(run.stderr.starts_with("note: rpm has no hook files: "), "{}", run.stderr);
 
     program(&stage, "/usr/bin/patchadm");
     stage.directory("/etc/dnf/plugins");
@@ -104,7 +104,7 @@ fn a_hook_that_the_administrator_changed_is_named_and_left() {
     assert_eq!(run.stdout, format!("apt   @ROOT@{APT}: installed\ndpkg  @ROOT@{DPKG}: left\n"));
     let left = |done: &str| {
         format!(
-            "patchadm: error: not every hook is {done}\n    @ROOT@{DPKG} is not as any version of it was\nhint: remove that file or move it aside, then run the command again\n"
+            "patchadm: error: not every hook is {done}\n    @ROOT@{DPKG} was changed by somebody else\nhint: move that file away, then run the command again\n"
         )
     };
     assert_eq!(run.stderr, left("installed"));
@@ -138,8 +138,9 @@ fn a_hook_calls_the_program_where_the_root_has_it() {
     let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!(run.code, 0);
     assert!(
-        run.stderr
-            .starts_with("note: @ROOT@/usr/bin/patchadm is not there: the hooks do nothing until it is"),
+        run.stderr.starts_with(
+            "note: @ROOT@/usr/bin/patchadm does not exist: the hooks do nothing until it exists"
+        ),
         "{}",
         run.stderr
     );
@@ -189,7 +190,7 @@ fn no_hook_calls_a_program_that_somebody_else_could_exchange() {
     program(&stage, "/usr/local/sbin/patchadm");
     let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("called by no hook"), "{}", run.stderr);
+    assert!(run.stderr.contains("hooks cannot call a program that others can replace"), "{}", run.stderr);
     assert!(stage.text(DPKG).contains("/usr/local/sbin/patchadm"));
 
     stage.run("setup hooks remove -R @ROOT@");
@@ -250,7 +251,7 @@ fn the_doctor_says_which_hooks_are_missing_where_packages_were_adopted() {
 
     assert_eq!(stage.run("setup hooks install -R @ROOT@").code, 0);
     let idle = of_hooks(&stage);
-    assert_eq!(idle[0]["text"], "they call /usr/bin/patchadm, which is not in the root, and do nothing");
+    assert_eq!(idle[0]["text"], "they do nothing: the program /usr/bin/patchadm is not in the root");
     program(&stage, "/usr/bin/patchadm");
     assert_eq!(of_hooks(&stage)[0]["state"], "ok");
 

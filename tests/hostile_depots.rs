@@ -251,7 +251,7 @@ const BAD_SERVERS: [(&str, Answer, i32, &str); 12] = [
         "a redirect to nothing",
         |_, _| with_head("302 Found", &[("Location", "gopher://h/".to_owned())], b""),
         1,
-        "what is no address",
+        "what is not an address",
     ),
     (
         "compression that nobody asked for",

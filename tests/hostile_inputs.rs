@@ -341,7 +341,7 @@ fn a_proxy_that_cannot_be_used_is_refused_beforehand_and_without_its_password() 
     stage.set("PATCHADM_PROXY", "socks4://joe:secret@127.0.0.1:1");
     assert!(check(&stage, "", 1).contains("<socks4://...@127.0.0.1:1> is a SOCKS proxy"));
     stage.set("PATCHADM_PROXY", "joe:secret@127.0.0.1:x");
-    assert!(check(&stage, "", 1).contains("is no proxy"));
+    assert!(check(&stage, "", 1).contains("is not a proxy"));
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn what_is_no_file_in_the_place_of_the_journal_is_given_up_as_well() {
     for line in ["list -R @ROOT@", "remove -R @ROOT@ 100-01"] {
         let said = stage.run(line).fails(9);
         assert!(
-            said.contains("@ROOT@/var/sadm/patchadm/journal") && said.contains("it is no file"),
+            said.contains("@ROOT@/var/sadm/patchadm/journal") && said.contains("it is not a file"),
             "{said}"
         );
     }
@@ -225,7 +225,7 @@ fn a_journal_of_a_later_version_is_not_given_up() {
     fs::write(stage.at(JOURNAL), &bytes).unwrap();
     for line in ["recover -R @ROOT@", "recover --discard-journal -R @ROOT@"] {
         let said = stage.run(line).fails(9);
-        assert!(said.contains("it is of version 9") && said.contains("Use the version"), "{said}");
+        assert!(said.contains("it is of version 9") && said.contains("use the version"), "{said}");
         assert!(!said.contains("--discard-journal"), "{said}");
         assert_eq!(fs::read(stage.at(JOURNAL)).unwrap(), bytes);
     }
@@ -326,7 +326,7 @@ fn a_root_gets_no_new_identity_while_a_run_is_unfinished() {
     let marker = stage.text(ROOT_ID);
     let said = stage.run("recover --new-identity -R @ROOT@").fails(9);
     assert!(
-        said.contains("is not finished") && said.contains("Run `patchadm -R @ROOT@ recover` first."),
+        said.contains("is not finished") && said.contains("run `patchadm -R @ROOT@ recover` first"),
         "{said}"
     );
     assert_eq!(stage.text(ROOT_ID), marker);

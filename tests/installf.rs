@@ -246,7 +246,7 @@ fn a_call_without_effect_makes_no_run() {
 fn the_help_lists_the_options() {
     let help = Scenario::new().run("installf --help").ok();
     let expected = "\
-Register objects as those of a package
+Register objects as part of a package
 
 Usage: installf [-c class] [-R root] pkginst path [ftype [major minor] [mode owner group]]
        installf [-c class] [-R root] pkginst path1=path2 [l|s]

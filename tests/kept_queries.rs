@@ -230,7 +230,7 @@ fn verify_finds_a_kept_library_that_has_changed_or_is_gone() {
     assert_eq!(findings(&stage), [json!(["changed", "ACMEx-SO", "libx.so.1", null])]);
     fs::remove_file(stage.at("/usr/lib64/libx.so.1.0")).unwrap();
     let said = wrong(&stage);
-    assert!(said.contains("libx.so.1.0) is not there any more\n"), "{said}");
+    assert!(said.contains("libx.so.1.0) no longer exists\n"), "{said}");
     assert_eq!(findings(&stage)[0][0], "missing");
 }
 
@@ -239,7 +239,7 @@ fn verify_finds_a_kept_library_that_shadows_a_newer_one() {
     let stage = with_kept();
     stage.file("/usr/lib/libx.so.1", library("libx.so.1", 3));
     let said = wrong(&stage);
-    let sentence = "libx.so.1.0) is found in the place of a newer one by /usr/bin/p, /usr/local/bin/own\n";
+    let sentence = "libx.so.1.0) is loaded instead of a newer one by /usr/bin/p, /usr/local/bin/own\n";
     assert!(said.contains(sentence), "{said}");
     let misled = json!(["/usr/bin/p", "/usr/local/bin/own"]);
     assert_eq!(findings(&stage), [json!(["shadows", "ACMEx-SO", "libx.so.1", misled])]);

@@ -35,7 +35,7 @@ fn a_key_is_made_trusted_listed_and_revoked() {
     stage.run("key trust -R @ROOT@ @ROOT@/release.pub --bases 3000[0-9]* --expires 2027-12-31").ok();
     let said =
         stage.run("key trust -R @ROOT@ @ROOT@/release.pub --bases 3000[0-9]* --expires 2027-12-31").ok();
-    assert!(said.contains("is trusted already"), "{said}");
+    assert!(said.contains("is already trusted"), "{said}");
     let said = stage.run("key list -R @ROOT@").ok();
     assert!(said.contains(" trusted  release, bases 3000[0-9]*, until 2027-12-31"), "{said}");
     let id = said.split(' ').next().unwrap().to_owned();
@@ -58,8 +58,8 @@ fn a_name_stands_for_one_key_and_a_key_may_get_other_rules() {
     trust(&format!("{} --name build", testdata("plain.pub"))).ok();
     assert!(!stage.at("/etc/patchadm/keys/build.rules").exists());
     let said = trust(&format!("{} --name ../build", testdata("plain.pub"))).fails(2);
-    assert!(said.contains("is no name for a key"), "{said}");
-    assert!(trust(&testdata("README")).fails(1).contains("it is no public key of minisign or signify"));
+    assert!(said.contains("is not a name for a key"), "{said}");
+    assert!(trust(&testdata("README")).fails(1).contains("it is not a public key of minisign or signify"));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn what_belongs_to_another_action_is_wrong_usage() {
     for (line, said) in [
         ("key list --reason x", "--reason is not an option of this action"),
         ("keygen --no-password", "--output <NAME>"),
-        ("key revoke xyz", "<xyz> is no key id"),
+        ("key revoke xyz", "<xyz> is not a key id"),
         ("key trust a --expires soon", "--expires: <soon> is not a day, as 2027-12-31"),
         ("key trust", "no file of a public key is named"),
         ("sign x", "no secret key is named (--key)"),
@@ -191,7 +191,7 @@ fn a_secret_key_with_a_password_needs_it() {
     let said = stage.run(&format!("sign --key {locked} {target}")).fails(2);
     assert!(said.contains("hint: name its file with --password-file"), "{said}");
     let said = stage.run(&format!("sign --key {} {target}", testdata("plain.pub"))).fails(3);
-    assert!(said.contains("it is no secret key of minisign"), "{said}");
+    assert!(said.contains("it is not a secret key of minisign"), "{said}");
 }
 
 #[test]

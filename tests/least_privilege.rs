@@ -280,8 +280,8 @@ fn a_tmpdir_that_is_no_directory_is_refused() {
     let mut stage = stage();
     fs::write(stage.beside("file"), "").unwrap();
     for (path, reason) in [
-        (stage.beside("file"), "which is no directory"),
-        (stage.beside("file/below"), "which cannot be looked at (not a directory)"),
+        (stage.beside("file"), "which is not a directory"),
+        (stage.beside("file/below"), "which cannot be examined (not a directory)"),
     ] {
         stage.set("TMPDIR", &path);
         let before = stage.everything();

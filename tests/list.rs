@@ -71,7 +71,7 @@ fn a_date_whose_zone_means_nothing_is_told_as_recorded_and_not_as_a_moment() {
     assert_eq!(ids(&stage, "--order date"), ["200-01", "100-01", "300-01"]);
     let run = stage.run("list -R @ROOT@ --applied-since 2026-11-22");
     assert_eq!((run.code, run.stdout.lines().count()), (0, 1));
-    let note = "note: 1 of the patches have no date that can be told as a moment; they are left out.\n";
+    let note = "note: 1 of the patches have no usable date; they are left out.\n";
     assert_eq!(run.stderr, note);
 }
 
@@ -96,10 +96,10 @@ fn whether_a_root_lacks_a_patch_is_asked_by_its_records() {
     stage.patchadd("", &patch("400-02").says("SUNW_OBSOLETES", "500-03")).ok();
     for (id, said) in [
         ("100-01", "The root has 100-01.\n"),
-        ("100-02", "The root lacks 100-02.\n"),
+        ("100-02", "The root is missing 100-02.\n"),
         ("400-01", "The root has 400-02, which contains 400-01.\n"),
         ("500-02", "The root has 400-02, which contains 500-02.\n"),
-        ("500-04", "The root lacks 500-04.\n"),
+        ("500-04", "The root is missing 500-04.\n"),
     ] {
         let run = stage.run(&format!("list -R @ROOT@ --missing {id}"));
         let code = if said.contains("lacks") { 4 } else { 0 };
@@ -155,14 +155,15 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);
         assert!(run.stderr.starts_with("note: The run 3-"), "{line}: {}", run.stderr);
-        let recovery = "was interrupted: `recover`, or the next change, would roll it back. This is the plan as after that.";
+        let recovery =
+            "was interrupted: `recover`, or the next change, will roll it back. This is the plan after that.";
         assert!(run.stderr.contains(recovery), "{line}: {}", run.stderr);
         run.stdout
     });
     let plan: Value =
         serde_json::from_str(&stage.run("plan --json -R @ROOT@ delivered/300-01").stdout).unwrap();
     assert_eq!((&plan["changed"], &plan["would_change"]), (&false.into(), &true.into()));
-    assert!(plan["recovered"].as_str().unwrap().contains("would roll it back"), "{plan}");
+    assert!(plan["recovered"].as_str().unwrap().contains("will roll it back"), "{plan}");
     assert!(stage.run("recover -R @ROOT@").ok().contains("was rolled back"));
     assert!(stage.run("list -R @ROOT@").ok().starts_with("100-01  effective"));
     assert_eq!(plans.map(|line| stage.run(line).ok()), before, "the plans are those that were foreseen");

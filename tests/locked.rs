@@ -64,7 +64,7 @@ fn a_second_writer_is_refused_and_told_who_is_first() {
     ] {
         let said = stage.run(line).fails(code);
         assert!(said.contains(&held), "{line}: {said}");
-        let waits = said.contains("Try again when it has finished, or wait for it with --wait DURATION.");
+        let waits = said.contains("try again when it has finished, or wait for it with `--wait DURATION`");
         assert_eq!(waits, !line.starts_with("pkg"), "{line}: {said}");
     }
     assert_same(&stage.everything(), &before);

@@ -103,7 +103,7 @@ fn pkgmk_warns_of_deletes_that_cannot_do_what_they_say() {
     let prototype = format!("{OBJECTS}i deletes\n");
     let patch = format!("{PATCH}SUNW_PATCHID=100-01\n");
     stage.file("/src/deletes", "share/old\n");
-    let none = "the file deletes has no effect: without SUNW_PATCHID the package is no patch";
+    let none = "the file deletes has no effect: without SUNW_PATCHID the package is not a patch";
     assert_eq!(make(&stage, PATCH, &prototype).1, [none]);
     stage.file("/src/deletes", "bin/httpd\nshare/old\n");
     let both = "the file deletes: <bin/httpd> is delivered as well, and stays";

@@ -326,7 +326,7 @@ fn explained() -> BTreeMap<u8, Vec<String>> {
 }
 
 fn is_about(who: &str, command: &str) -> bool {
-    who.starts_with("every classic command") || who.split_whitespace().any(|word| word == command)
+    who.starts_with("classic commands") || who.split_whitespace().any(|word| word == command)
 }
 
 /// A manual page.

@@ -343,8 +343,8 @@ fn roots_that_make_no_sense_are_refused_before_anything_begins() {
         ("--roots empty".to_owned(), "no root is named by -R or --roots"),
         ("--roots nowhere".to_owned(), "nowhere: No such file or directory"),
         ("--roots list --jobs 0".to_owned(), "--jobs"),
-        (format!("--roots {a} --json -"), "- can be read once only"),
-        (format!("--roots {a} /dev/stdin"), "/dev/stdin can be read once only"),
+        (format!("--roots {a} --json -"), "- can be read only once"),
+        (format!("--roots {a} /dev/stdin"), "/dev/stdin can be read only once"),
     ] {
         let said = stage.run(&format!("add {words} delivered/100-01")).fails(2);
         assert!(said.contains(why), "{words}: {said}");
@@ -521,7 +521,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
 
     let lacking = stage.run("list --missing 200-01 --roots list");
     assert!(lacking.stdout.contains(&format!("{both}: has 200-01\n")), "{}", lacking.stdout);
-    let summary = format!("  200-01 is lacking: {other}, {first}, {bare}\n");
+    let summary = format!("  200-01 is missing: {other}, {first}, {bare}\n");
     assert!(lacking.stdout.ends_with(&summary), "{}", lacking.stdout);
     assert_eq!(lacking.code, 5, "a root that failed comes first");
     let found = stage.run(&format!("list --missing 200-01 -R {first} -R {both}"));
@@ -555,9 +555,9 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     let stuck = serde_json::json!([{ "id": "100-01", "roots": [both, first] }]);
     assert_eq!(document["summary"]["not_removable"], stuck);
     let text = stage.run("check --contents --roots list");
-    assert!(text.stdout.starts_with(&format!("{other}: 6 objects are as recorded\n{both}: 6 ")));
+    assert!(text.stdout.starts_with(&format!("{other}: 6 objects match their records\n{both}: 6 ")));
     let damaged = format!(
-        "{first}: failed (4): 6 objects are as recorded; findings: undo-data\n  \
+        "{first}: failed (4): 6 objects match their records; findings: undo-data\n  \
          undo-data: that of 1 patch is damaged or missing\n    100-01: "
     );
     assert!(
@@ -590,7 +590,7 @@ fn a_directory_stands_for_the_roots_in_it() {
     assert!(stage.run("add --roots machines delivered/100-01").ok().ends_with("3 roots: 3 done.\n"));
     for line in ["list --roots delivered", "add --roots delivered delivered/100-01"] {
         let said = stage.run(line).fails(2);
-        assert!(said.contains("no directory in delivered is a root, nor is it one itself"), "{line}: {said}");
+        assert!(said.contains("neither delivered nor a directory in it is a root"), "{line}: {said}");
     }
 }
 

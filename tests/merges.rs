@@ -35,7 +35,7 @@ fn json(stage: &Scenario, line: &str) -> Value {
 
 fn sentence() -> String {
     format!(
-        "@ROOT@{CONF} is modified locally and stays; the version of patch 100-01 is in @ROOT@{CONF}.patch-100-01"
+        "@ROOT@{CONF} is modified locally and was kept; the version of patch 100-01 is in @ROOT@{CONF}.patch-100-01"
     )
 }
 

@@ -247,7 +247,7 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
 fn a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_accepted() {
     let test = "a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_accepted";
     let lost = "PARTLY LOST to lib 1 (dpkg)";
-    let next = "`patchadm -R @ROOT@ remove 100-01` takes out what is left of it; \
+    let next = "`patchadm -R @ROOT@ remove 100-01` removes the rest of it; \
                 `patchadm -R @ROOT@ adopt --refresh --accept 100-01` accepts the loss";
     let Some(root) = with_one_file_lost(test) else { return };
     for is_refreshed in [false, true] {

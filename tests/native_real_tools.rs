@@ -89,7 +89,7 @@ impl Debian {
         } else {
             copy.arg("-xpf").arg(&tree).arg("-C").arg(&root);
         }
-        assert!(copy.status().unwrap().success(), "{} is no Debian tree", tree.display());
+        assert!(copy.status().unwrap().success(), "{} is not a Debian tree", tree.display());
         fs::copy(env!("CARGO_BIN_EXE_patchadm"), debian.at("/usr/bin/patchadm")).unwrap();
         if debian.inside("patchadm --version").code != 0 {
             return skipped("the program does not run in the tree");

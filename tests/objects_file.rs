@@ -96,7 +96,7 @@ fn attributes_alone_are_a_change_and_the_same_ones_are_none() {
     assert_ne!(first, second, "it is replaced");
     assert_eq!(value(&stage, TOOL, "user.note").as_deref(), Some("hi"));
     stage.patchadd("", &patch("200-01", same(), line)).ok();
-    assert_eq!(inode(&stage), second, "it is installed already");
+    assert_eq!(inode(&stage), second, "it is already installed");
     stage.patchadd("", &patch("300-01", same(), "{\"path\":\"bin/tool\",\"xattrs\":{}}\n")).ok();
     assert_ne!(inode(&stage), second);
     assert_eq!(llistxattr(stage.at(TOOL), &mut [0; 64][..]).unwrap(), 0, "all are taken away");

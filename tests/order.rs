@@ -168,7 +168,7 @@ fn what_is_not_there_cannot_be_put_in_order() {
         let run = stage.run(&format!("order -R @ROOT@ ACMElib {word}"));
         let shown = word.strip_prefix("@ROOT@").unwrap_or(word);
         let said = run.fails(4);
-        assert!(said.contains(&format!("{shown} is no package, patch or object that is there")), "{said}");
+        assert!(said.contains(&format!("{shown} is not an existing package, patch or object")), "{said}");
     }
     let document: Value = serde_json::from_str(&stage.run("order --json -R @ROOT@ ACMEnone").stdout).unwrap();
     assert_eq!((&document["exit_code"], &document["cause"]), (&json!(4), &json!("unknown")));

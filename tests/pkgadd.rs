@@ -271,7 +271,7 @@ fn packages_before_one_that_fails_stay_and_the_gravest_code_counts() {
         run.fails(1),
         "\nInstallation of <ACMEa> was successful.
 pkgadd: ERROR: package ACMEb: it needs package ACMEnone, which is not completely installed
-    install that first, or use an admin file (-a FILE) that says idepend=nocheck, instance=unique and basedir=default, or run it on a terminal without -n
+    install that first, or use an admin file (`-a FILE`) with idepend=nocheck, instance=unique and basedir=default, or run it on a terminal without `-n`
 
 Installation of <ACMEb> was suspended (interaction required).
 No changes were made to the system.
@@ -303,7 +303,7 @@ fn the_admin_file_decides_what_is_asked_otherwise() {
             let listed = "being\nused by another package:\n  @ROOT@/opt/shared\n";
             assert!(run.stderr.contains(listed), "{}", run.stderr);
             assert_eq!(
-                run.stderr.contains("or run it on a terminal without -n"),
+                run.stderr.contains("or run it on a terminal without `-n`"),
                 code == 5,
                 "{}",
                 run.stderr
@@ -488,8 +488,7 @@ fn scripts_that_nobody_can_be_asked_about_are_named_and_so_is_the_way_of_a_patch
         .file("a", 0o644, "two\n");
     let said = add(&stage, "-n all", &[scripted]).fails(5);
     let reason = "the package has scripts of its own that run with the permissions of whoever installs it: preinstall, \
-        postinstall; it is of patch 100-01, which patchadd applies without asking\n    use an admin file (-a FILE) that says \
-        action=nocheck";
+        postinstall; it is of patch 100-01, which patchadd applies without asking\n    use an admin file (`-a FILE`) with action=nocheck";
     assert!(said.contains(reason), "{said}");
 }
 

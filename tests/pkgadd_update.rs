@@ -405,7 +405,7 @@ fn undo_says_how_to_go_back() {
     updated(&stage, "", &second());
     let said = stage.run("undo -R @ROOT@").fails(3);
     assert!(said.contains("it is a run of pkgadd"), "{said}");
-    assert!(said.contains("go back to that with `patchadm pkgadd -R"), "{said}");
+    assert!(said.contains("reinstall that version with `patchadm pkgadd -R"), "{said}");
     assert!(said.contains("--update -d DEVICE PKG`"), "{said}");
     updated(&stage, "", &first());
     assert_eq!(stage.text("/opt/ACMEfoo/bin/tool"), "tool 1\n");

@@ -175,7 +175,7 @@ fn nothing_is_checked_while_a_run_is_unfinished_and_the_other_queries_answer() {
     assert_eq!(
         stage.run("pkgchk -R @ROOT@").fails(65),
         "pkgchk: ERROR: a change of @ROOT@ is not finished: nothing can be checked until it is; if it was \
-         interrupted, `patchadm -R @ROOT@ recover` ends it\n"
+         interrupted, run `patchadm -R @ROOT@ recover`\n"
     );
     let run = stage.run("check --contents -R @ROOT@");
     assert_eq!(run.code, 9, "{}", run.stderr);

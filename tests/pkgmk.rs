@@ -26,14 +26,14 @@ fn its_help_is_this() {
         Usage: pkgmk [-o] [-a arch] [-b base_src_dir] [-d device] [-f prototype] [-l limit] [-p pstamp]\n           \
                      [-r rootpath,...] [-v version] [variable=value...] [pkginst]\n\n\
         Arguments:\n  \
-          [VARIABLE=VALUE PKGINST]...  Variables and parameters, then the instance to be made\n\n\
+          [VARIABLE=VALUE PKGINST]...  Variables and parameters, then the instance to make\n\n\
         Options:\n  \
-          -o              Replace the package if it is there already\n  \
+          -o              Replace an existing package\n  \
           -a <ARCH>       Set ARCH\n  \
           -b <DIR>        Look for relative objects in this directory, below those of -r\n  \
           -d <DEVICE>     Put the package into this directory instead of /var/spool/pkg\n  \
           -f <PROTOTYPE>  Read this prototype instead of prototype or Prototype\n  \
-          -l <BLOCKS>     Refuse to make a package of more blocks of 512 bytes\n  \
+          -l <BLOCKS>     Refuse to make a package of more than this many 512-byte blocks\n  \
           -p <PSTAMP>     Set PSTAMP\n  \
           -r <DIR,...>    Look for objects below these directories, separated by commas\n  \
           -v <VERSION>    Set VERSION\n      \

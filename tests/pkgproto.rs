@@ -42,10 +42,10 @@ fn its_help_is_this() {
     let help = "Print prototype entries for objects of this machine\n\n\
         Usage: pkgproto [-i] [-c class] [path1[=path2]...]\n\n\
         Arguments:\n  \
-          [PATH1[=PATH2]]...  Objects, directories with everything below them; path1=path2 is called path2\n                      \
-                              in the package. None: one name in each line of standard input\n\n\
+          [PATH1[=PATH2]]...  Objects, and everything below directories; with path1=path2, path1 becomes\n                      \
+                              path2 in the package [default: names on standard input, one per line]\n\n\
         Options:\n  \
-          -i             Follow symbolic links and describe what they lead to\n  \
+          -i             Follow symbolic links and describe their targets\n  \
           -c <CLASS>     Put the objects into this class instead of none\n      \
               --json     Print one JSON document instead of text\n  \
           -h, --help     Print help\n      \

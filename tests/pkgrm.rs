@@ -75,8 +75,7 @@ fn a_package_that_others_need_stays_unless_the_admin_file_says_otherwise() {
     let stage = stage(&[tool("ACMEa"), Package::new("ACMEb").information("depend", "P ACMEa\n")]);
     let before = stage.everything();
     let text = remove(&stage, "-n ACMEa").fails(5);
-    let expected = "pkgrm: ERROR: package ACMEa: package ACMEb needs it\n    remove that first, or use an \
-                    admin file (-a FILE) that says rdepend=nocheck, or run it on a terminal without -n\n\nRemoval of <ACMEa> was suspended (interaction required).\n\
+    let expected = "pkgrm: ERROR: package ACMEa: package ACMEb needs it\n    remove that first, or use an admin file (`-a FILE`) with rdepend=nocheck, or run it on a terminal without `-n`\n\nRemoval of <ACMEa> was suspended (interaction required).\n\
                     No changes were made to the system.\n";
     assert_eq!(text, expected);
     stage.file("/var/sadm/install/admin/quit", "rdepend=quit\n");
@@ -117,7 +116,7 @@ fn without_n_somebody_has_to_be_there_to_confirm() {
     let stage = stage(&[tool("ACMEa")]);
     let text = remove(&stage, "ACMEa").fails(5);
     assert!(
-        text.starts_with("pkgrm: ERROR: a removal has to be confirmed, and standard input is no terminal"),
+        text.starts_with("pkgrm: ERROR: a removal has to be confirmed, and standard input is not a terminal"),
         "{text}"
     );
     assert_eq!(stage.run("pkginfo -L -R @ROOT@").ok(), "ACMEa\n");

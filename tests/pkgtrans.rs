@@ -459,7 +459,7 @@ Arguments:
 Options:
   -c             Accepted for compatibility
   -i             Move pkginfo and pkgmap only
-  -n             Rename packages whose name is taken to the next free one, such as PKG.2
+  -n             Rename packages that already exist to the next free name, such as PKG.2
   -o             Replace existing packages
   -s             Write one datastream instead of directories
       --json     Print one JSON document instead of text

@@ -218,10 +218,10 @@ fn what_is_no_plan_file_is_refused_in_three_lines() {
     let deep =
         format!("{{\"schema\":\"patchadm-plan/1\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     for (text, words) in [
-        ("hello\n".to_owned(), "it is no plan file"),
-        (String::new(), "it is no plan file"),
-        (good[..good.len() / 2].to_owned(), "it is no plan file"),
-        (deep, "it is no plan file"),
+        ("hello\n".to_owned(), "it is not a plan file"),
+        (String::new(), "it is not a plan file"),
+        (good[..good.len() / 2].to_owned(), "it is not a plan file"),
+        (deep, "it is not a plan file"),
         (good.replace("patchadm-plan/1", "patchadm-plan/0"), "its schema is <patchadm-plan/0>"),
         (good.replace("patchadm-plan/1", "patchadm-plan/2"), "its schema is <patchadm-plan/2>"),
         (good.replacen("100-01", "../x", 9), "not valid: <../x>"),

@@ -58,7 +58,7 @@ fn the_lines_that_a_patch_changes_are_shown_before_it_is_applied_and_before_it_i
     let shown = texts(&stage, &format!("plan -R @ROOT@ --json --diff {patch}"));
     let expected = [
         ("conf", conf),
-        ("lib", "not shown: it is no text in UTF-8"),
+        ("lib", "not shown: it is not UTF-8 text"),
         ("new", "--- /dev/null\n+++ /opt/ACMEweb/new (after)\n@@ -0,0 +1 @@\n+new\n"),
         ("old", "--- /opt/ACMEweb/old (before)\n+++ /dev/null\n@@ -1 +0,0 @@\n-old\n"),
     ];
@@ -67,7 +67,7 @@ fn the_lines_that_a_patch_changes_are_shown_before_it_is_applied_and_before_it_i
     assert!(texts(&stage, &format!("plan -R @ROOT@ --json {patch}")).is_empty());
     let said = stage.run(&format!("plan -R @ROOT@ --diff {patch}")).ok();
     assert!(said.contains(&format!("\n{conf}")), "{said}");
-    assert!(said.contains("\n@ROOT@/opt/ACMEweb/lib: not shown: it is no text in UTF-8\n"), "{said}");
+    assert!(said.contains("\n@ROOT@/opt/ACMEweb/lib: not shown: it is not UTF-8 text\n"), "{said}");
     assert_same(&stage.everything(), &before);
 
     stage.run(&format!("add -R @ROOT@ {patch}")).ok();
@@ -138,9 +138,9 @@ fn texts_have_limits_of_one_file_and_of_all() {
     let patch = delivered(&stage, &Patch::of("100-01", patch));
     let shown = texts(&stage, &format!("plan -R @ROOT@ --json --diff {patch}"));
     for (path, why) in [
-        ("binary", "it is no text in UTF-8"),
+        ("binary", "it is not UTF-8 text"),
         ("large", "it is larger than 64 KiB"),
-        ("latin", "it is no text in UTF-8"),
+        ("latin", "it is not UTF-8 text"),
         ("lines", "it has more than 4000 lines"),
         ("many100", "100 files or 1 MiB are shown already"),
         ("many101", "100 files or 1 MiB are shown already"),

@@ -147,8 +147,7 @@ fn a_program_of_another_version_is_not_run() {
     let (top, stage) = (installation(), Scenario::new());
     put(&top.path().join("bin"), "0.0.9");
     let said = format!(
-        "patchadm: error: @TOP@/bin/patchadm-report is not run: it says that it is `patchadm-report 0.0.9`, and this is \
-         patchadm {VERSION}\nhint: install the same version of both\n"
+        "patchadm: error: @TOP@/bin/patchadm-report is not run: it is `patchadm-report 0.0.9`, not patchadm {VERSION}\nhint: install the same version of both\n"
     );
     assert_eq!(run(top.path(), &stage, "report"), (1, said));
 }

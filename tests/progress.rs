@@ -196,7 +196,7 @@ fn a_download_that_is_interrupted_changed_nothing_and_is_kept() {
     ] {
         let (code, said) = interrupted(&stage, &line, &is_begun);
         assert_eq!(code, Some(130), "{line}: {said}");
-        for wanted in [what_holds, ".tar: ended by signal 2", "what was fetched is kept"] {
+        for wanted in [what_holds, ".tar: ended by signal 2", "downloads are kept"] {
             assert!(said.contains(wanted), "{line}: {wanted}: {said}");
         }
         crate::tree::assert_same(&stage.everything(), &before);

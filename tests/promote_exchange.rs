@@ -90,7 +90,10 @@ fn what_cannot_be_exchanged_is_refused_with_the_reason() {
     {
         for dry in ["", " --dry-run"] {
             let said = staged.promote(&format!("{options}{dry}")).fails(3);
-            assert!(said.contains("Name directories of the root"), "{options}{dry}: {said}");
+            assert!(
+                said.contains("name absolute paths of directories in the root"),
+                "{options}{dry}: {said}"
+            );
         }
     }
     assert_same(&staged.live.everything(), &before);

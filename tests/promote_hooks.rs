@@ -342,21 +342,21 @@ fn a_hook_that_may_or_can_not_be_run_is_refused_with_what_to_type() {
     refused(&["may be written to by others", "/etc/promote"]);
     staged.live.mode("/etc/promote", 0o755);
     fs::rename(staged.live.at(AFTER), staged.live.at("/etc/promote/aside")).unwrap();
-    refused(&[&shown, "is not there", "promote_after"]);
+    refused(&[&shown, "does not exist", "promote_after"]);
     staged.live.symlink(AFTER, "aside");
-    refused(&[&shown, "is no regular file"]);
+    refused(&[&shown, "is not a regular file"]);
     fs::remove_file(staged.live.at(AFTER)).unwrap();
     staged.live.directory(AFTER);
-    refused(&[&shown, "is no regular file"]);
+    refused(&[&shown, "is not a regular file"]);
     fs::remove_dir(staged.live.at(AFTER)).unwrap();
     staged.live.file(AFTER, "#!/no/such/shell\n");
     staged.live.mode(AFTER, 0o755);
     let said = staged.promote("--dry-run").fails(3);
-    assert!(said.contains("/no/such/shell is not there"), "{said}");
-    refused(&["its interpreter /no/such/shell is not there"]);
+    assert!(said.contains("/no/such/shell does not exist"), "{said}");
+    refused(&["its interpreter /no/such/shell does not exist"]);
     staged.promote("--no-hooks").ok();
     let said = staged.live.run("patchrm -R @ROOT@ web-01").fails(10);
-    assert!(said.contains("/no/such/shell is not there"), "{said}");
+    assert!(said.contains("/no/such/shell does not exist"), "{said}");
     staged.live.run("remove -R @ROOT@ --scripts refuse web-01").ok();
 }
 

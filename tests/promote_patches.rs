@@ -235,12 +235,16 @@ fn a_patched_file_that_is_edited_on_either_side_is_refused() {
     let patched = Patched::with(&[first()]);
     fs::write(patched.at("ACMEweb/bin/httpd"), "edited\n").unwrap();
     for options in ["", "--edited replace"] {
-        patched.refused(options, 3, "of the stage is not what patch 100-01 made of it");
+        patched.refused(options, 3, "in the stage differs from the object that patch 100-01 delivered");
     }
     fs::write(patched.at("ACMEweb/bin/httpd"), "httpd 2\n").unwrap();
     patched.live.file("/opt/ACMEweb/bin/httpd", "edited\n");
     patched.live.mode("/opt/ACMEweb/bin/httpd", 0o755);
-    patched.refused("--edited keep", 3, "bin/httpd is not what patch 100-01 found there in the stage");
+    patched.refused(
+        "--edited keep",
+        3,
+        "bin/httpd differs from the object that patch 100-01 replaced in the stage",
+    );
 }
 
 #[test]
@@ -393,7 +397,11 @@ fn a_patched_new_package_alone_comes_over_what_was_there_and_goes_again() {
         // What the live tree got at such a path meanwhile is somebody's.
         patched.live.file("/opt/ACMEnew/bin/new", "of somebody\n");
         patched.refused("", 3, "bin/new");
-        patched.refused("--edited keep", 3, "bin/new is not what patch 300-01 found there in the stage");
+        patched.refused(
+            "--edited keep",
+            3,
+            "bin/new differs from the object that patch 300-01 replaced in the stage",
+        );
     }
 }
 
@@ -510,7 +518,7 @@ fn a_stage_with_an_identity_of_its_own_brings_no_patches() {
     let stage = patched.stage.display();
     assert_eq!(patched.live.run(&format!("recover -R {stage} --new-identity")).code, 0);
     let said = patched.refused("", 3, "has another identity than that of the root");
-    assert!(said.contains("--tree-only takes the objects and leaves the patches"), "{said}");
+    assert!(said.contains("promote only the files with `--tree-only`"), "{said}");
     patched.promote("--tree-only").ok();
 }
 
@@ -592,7 +600,7 @@ fn a_line_that_cannot_be_read_an_owner_twice_and_a_path_of_another_package_are_r
     edit_contents(&patched, |text| text.replace(&format!("{HTTPD} f "), &format!("{HTTPD} ? ")));
     records_refused(&patched, 1, &[&format!("{}{number}: ", contents(&patched))]);
     for (owners, reason) in [
-        ("ACMEweb ACMEweb", "its owner ACMEweb stands there twice"),
+        ("ACMEweb ACMEweb", "it lists the owner ACMEweb twice"),
         ("ACMEmail", "package ACMEweb, which owns it on the root, would lose it"),
     ] {
         let patched = Patched::with(&[first()]);
@@ -678,7 +686,7 @@ fn a_stage_of_another_user_brings_no_packages_and_patches() {
     for options in ["", " --dry-run"] {
         let said = live.run(&format!("stage promote open/theirs -R @ROOT@{options}")).fails(3);
         assert!(said.contains("no packages and patches come from this stage: "), "{said}");
-        assert!(said.contains("--tree-only takes the objects and leaves the records"), "{said}");
+        assert!(said.contains("promote only the files with `--tree-only`"), "{said}");
         before.assert_again(live, "nothing was changed");
     }
     let said = live.run("stage promote open/theirs -R @ROOT@ --tree-only");

@@ -217,10 +217,10 @@ fn what_is_no_plan_file_of_a_promotion_is_refused() {
     }
     for end in [0, 1, 100, whole.len() - 3] {
         fs::write(staged.live.beside("plan.json"), &whole[..end]).unwrap();
-        refused(&staged, 1, &["plan.json", "it is no plan file"]);
+        refused(&staged, 1, &["plan.json", "it is not a plan file"]);
     }
     fs::remove_file(staged.live.beside("plan.json")).unwrap();
-    refused(&staged, 1, &["plan.json", "Name a file that --save-plan made"]);
+    refused(&staged, 1, &["plan.json", "name a file that `--save-plan` wrote"]);
     // A fingerprint that somebody made up is none.
     fs::write(staged.live.beside("plan.json"), &whole).unwrap();
     edit(&staged, |plan| plan["promotion"]["fingerprint"] = json!(format!("b3:{}", "0".repeat(64))));

@@ -53,7 +53,7 @@ fn what_was_named_wrongly_is_told() {
         ("stage promote -R @ROOT@", 2, "<STAGE>"),
         ("stage promote web web -R @ROOT@", 2, "unexpected argument 'web'"),
         ("stage promote web -R @ROOT@ --path usr/pkg --path usr/pkg/bin", 2, "usr/pkg"),
-        ("stage promote web -R @ROOT@ --path usr/other", 4, "is no part of what was staged"),
+        ("stage promote web -R @ROOT@ --path usr/other", 4, "is not part of what was staged"),
         ("stage promote web -R @ROOT@ --delete --path usr/pkg", 2, "--two-way"),
         ("stage promote web -R @ROOT@ --two-way --delete", 2, "--path"),
         ("stage promote web -R @ROOT@ --max-delete some", 2, "some"),
@@ -138,12 +138,12 @@ fn a_path_that_is_missing_on_one_side_is_named() {
     let staged = Staged::new();
     staged.write("bin/new", "new\n");
     fs::rename(staged.live.at("/usr/pkg"), staged.live.at("/usr/aside")).unwrap();
-    refused(&staged, "stage promote web -R @ROOT@", 1, &["@ROOT@/usr/pkg is not there", "--path"]);
+    refused(&staged, "stage promote web -R @ROOT@", 1, &["@ROOT@/usr/pkg does not exist", "--path"]);
     fs::rename(staged.live.at("/usr/aside"), staged.live.at("/usr/pkg")).unwrap();
     fs::rename(staged.at(""), staged.live.beside("web/aside")).unwrap();
-    refused(&staged, "stage promote web -R @ROOT@", 1, &["web/usr/pkg is not there", "--path"]);
+    refused(&staged, "stage promote web -R @ROOT@", 1, &["web/usr/pkg does not exist", "--path"]);
     fs::write(staged.live.beside("web/usr/pkg"), "no directory\n").unwrap();
-    refused(&staged, "stage promote web -R @ROOT@", 1, &["web/usr/pkg is no directory"]);
+    refused(&staged, "stage promote web -R @ROOT@", 1, &["web/usr/pkg is not a directory"]);
     fs::remove_file(staged.live.beside("web/usr/pkg")).unwrap();
     symlink("../aside", staged.live.beside("web/usr/pkg")).unwrap();
     refused(&staged, "stage promote web -R @ROOT@", 1, &["web/usr/pkg"]);
@@ -250,7 +250,7 @@ fn a_mount_point_that_came_or_went_is_refused_and_nothing_below_it_is_deleted() 
     // Outside the namespace nothing is mounted there.
     let before = root.stage().everything();
     let said = root.stage().run("stage promote web -R @ROOT@").fails(3);
-    assert!(said.contains("/usr/pkg/data is no mount point and was one"), "{said}");
+    assert!(said.contains("/usr/pkg/data is not a mount point, and was one"), "{said}");
     assert_same(&root.stage().everything(), &before);
     root.run("stage promote web -R @ROOT@").ok();
     // And the reverse.
@@ -259,7 +259,7 @@ fn a_mount_point_that_came_or_went_is_refused_and_nothing_below_it_is_deleted() 
     fs::remove_dir_all(root.stage().beside("plain/usr/pkg/data")).unwrap();
     let before = root.everything();
     let said = root.run("stage promote plain -R @ROOT@").fails(3);
-    assert!(said.contains("/usr/pkg/data is a mount point and was none"), "{said}");
+    assert!(said.contains("/usr/pkg/data is a mount point, and was not"), "{said}");
     assert_same(&root.everything(), &before);
 }
 

@@ -127,10 +127,7 @@ fn what_the_keeper_says_of_patches_enters_the_index_with_the_next_publication() 
     fs::write(stage.beside("depot/flags"), "100-01 urgent\n").unwrap();
     let (before, run) = (depot(&stage), publish_signed(&stage));
     let said = run.fails(1);
-    assert!(
-        said.contains("flags: line 1: <urgent> is none of") && said.contains("Mend that line."),
-        "{said}"
-    );
+    assert!(said.contains("flags: line 1: <urgent> is none of") && said.contains("fix that line"), "{said}");
     assert_eq!((depot(&stage), said.lines().count()), (before, 3));
 }
 

@@ -122,7 +122,7 @@ fn operands_are_ids_of_the_depot_else_lists_else_ids_that_it_does_not_have() {
     assert_eq!(entry(&found, "300-09")["reason"], "delivered does not have it");
     let said = stage.run("add -R @ROOT@ -M delivered lists/no-such-list").fails(1);
     assert!(
-        said.contains("lists/no-such-list is no patch of delivered, and no list of patches either"),
+        said.contains("lists/no-such-list is neither a patch of delivered nor a list of patches"),
         "{said}"
     );
 }
@@ -191,7 +191,7 @@ fn options_leave_patches_out() {
     let stage = depot();
     let found = document(&stage, "plan -R @ROOT@ -M delivered --exclude 300 100-01");
     assert_eq!(verdicts(&found), ["100-01 refused 3"]);
-    let reason = "it requires 300-01 or later, which is refused: --exclude names it";
+    let reason = "it requires 300-01 or later, which is refused: it is excluded with --exclude";
     assert_eq!(entry(&found, "100-01")["reason"], reason);
     let found = document(&stage, "plan -R @ROOT@ -M delivered --no-requires 100-01");
     assert_eq!(entry(&found, "100-01")["reason"], "it requires patch 300-01 or later, which is not applied");
@@ -260,7 +260,7 @@ fn a_directory_without_a_patch_is_said() {
     let before = stage.everything();
     let said = stage.run("add -R @ROOT@ -M empty").fails(1);
     assert!(said.contains("there is no patch in empty\n"), "{said}");
-    assert!(said.contains("Name the directory that the patches are in."), "{said}");
+    assert!(said.contains("name the directory that contains the patches"), "{said}");
     assert_eq!(said.trim_end().lines().count(), 3, "{said}");
     stage.run(&format!("patchadd -R @ROOT@ -M {}", empty.display())).fails(34);
     fs::write(empty.join("100-01.zip"), "no archive\n").unwrap();
@@ -278,10 +278,10 @@ fn a_directory_without_a_patch_is_said() {
 fn a_depot_that_is_not_there_is_said() {
     let stage = depot();
     let said = stage.run("add -R @ROOT@ -M nowhere 100-01").fails(1);
-    assert!(said.contains("nowhere is not there"), "{said}");
+    assert!(said.contains("nowhere does not exist"), "{said}");
     stage.run("patchadd -R @ROOT@ -M /nowhere/at/all").fails(34);
     let said = stage.run("patchadd -R @ROOT@ -M nowhere").fails(27);
-    assert!(said.starts_with("ERROR: nowhere is not there.\n"), "{said}");
+    assert!(said.starts_with("ERROR: nowhere does not exist.\n"), "{said}");
     fs::write(stage.beside("file"), "none\n").unwrap();
     let said = stage.run("add -R @ROOT@ -M file 100-01").fails(1);
     assert!(said.contains("file is neither a directory nor an archive of several patches\n"), "{said}");

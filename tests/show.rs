@@ -53,7 +53,7 @@ fn everything_about_an_applied_patch_is_shown() {
     Packages: ACMEweb
 Incompatible: 999-01
      Changed: 1 replaced, 1 added, 1 deleted
-     Restart: Reboot this machine when it suits to put the patch into effect.
+     Restart: Reboot this machine when convenient to put the patch into effect.
    Undo data: ACMEweb SIZE
      Removal: probably removable; `check --contents` verifies it
 ",
@@ -143,7 +143,7 @@ fn who_may_not_read_undo_data_is_shown_what_the_records_say() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     if fs::metadata(stage.beside("")).unwrap().permissions().readonly() || crate::scenario::is_root() {
-        assert!(text.contains("     Changed: unknown: its undo data does not tell\n"), "{text}");
+        assert!(text.contains("     Changed: unknown: its undo data does not record it\n"), "{text}");
     }
     assert!(text.contains("     Removal: probably removable; `check --contents` verifies it\n"), "{text}");
 }
@@ -160,7 +160,7 @@ fn a_delivered_patch_is_shown_with_its_objects_on_request() {
     Packages: ACMEweb
          For: ACMEweb (i386) 1.0 (installed as ACMEweb)
 Incompatible: 999-01
-     Restart: Reboot this machine when it suits to put the patch into effect.
+     Restart: Reboot this machine when convenient to put the patch into effect.
        Files: 2
      Deletes: 1
 "

@@ -54,8 +54,8 @@ fn the_patches_of_a_path_are_told_newest_first() {
         stage.run("show -R @ROOT@ /opt/ACMEweb/bin/httpd").ok(),
         "@ROOT@/opt/ACMEweb/bin/httpd: owned by ACMEweb
   current version: as patch 200-01 left it
-  200-01  effective    2026-11-20 07:00  replaced, the version before is saved
-  100-01  effective    2026-11-20 07:00  replaced, the version before is saved
+  200-01  effective    2026-11-20 07:00  replaced; the previous version is saved
+  100-01  effective    2026-11-20 07:00  replaced; the previous version is saved
 "
     );
     let said = document(&stage, "show --json -R @ROOT@ /opt/ACMEweb/bin/httpd");
@@ -162,7 +162,7 @@ fn what_cannot_be_known_is_said() {
     assert_eq!(run.code, 0);
     assert!(
         run.stderr
-            .starts_with("note: it is not known what 200-01 did to ACMEweb; only these names are known: "),
+            .starts_with("note: the changes of 200-01 to ACMEweb are unknown; only these names are known: "),
         "{}",
         run.stderr
     );

@@ -92,9 +92,9 @@ fn an_operand_that_names_nothing_is_told_beside_the_answers_about_others() {
     for (word, reason) in [
         (
             "/etc/nothing",
-            "/etc/nothing is no applied patch, no delivered patch, no path of the root, and no fix",
+            "/etc/nothing is not an applied patch, a delivered patch, a path in the root, or a fix",
         ),
-        ("nonsense", "nonsense is no applied patch, no delivered patch, no path of the root, and no fix"),
+        ("nonsense", "nonsense is not an applied patch, a delivered patch, a path in the root, or a fix"),
         ("CVE-2026-9999", "no patch of this root fixes CVE-2026-9999"),
     ] {
         let run = stage.run(&format!("show --json -R @ROOT@ {word}"));

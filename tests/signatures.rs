@@ -266,22 +266,25 @@ fn a_directory_of_keys_without_a_key_ends_no_trust() {
         crate::tree::assert_same(&stage.everything(), &before);
     };
     refused(&format!("--keys {}", empty.display()), "which is there for those that are trusted: it is empty");
-    refused(&format!("--keys {}/none", empty.display()), "none is not there, and it was named");
+    refused(&format!("--keys {}/none", empty.display()), "none does not exist, and was named");
     stage.file("/etc/patchadm/policy", "keys=/etc/patchadm/keyz\n");
-    refused("", "/etc/patchadm/keyz is not there, and it was named");
+    refused("", "/etc/patchadm/keyz does not exist, and was named");
     fs::remove_file(stage.at("/etc/patchadm/policy")).unwrap();
 
     let keys = stage.at("/etc/patchadm/keys");
     fs::rename(keys.join("build.pub"), keys.join("build.PUB")).unwrap();
-    refused("", "build.PUB is no name of a key (NAME.pub)");
+    refused("", "build.PUB is not a valid key name (NAME.pub)");
     let said = stage.run("key list -R @ROOT@");
-    assert!(said.code == 0 && said.stderr.contains("build.PUB is no name of a key (NAME.pub)"), "{said:?}");
+    assert!(
+        said.code == 0 && said.stderr.contains("build.PUB is not a valid key name (NAME.pub)"),
+        "{said:?}"
+    );
     fs::remove_dir_all(&keys).unwrap();
     std::os::unix::fs::symlink("nowhere", &keys).unwrap();
-    refused("", "keys: it is no directory, and leads to none");
+    refused("", "keys: it is not a directory, and does not lead to one");
     fs::remove_file(&keys).unwrap();
     stage.file("/etc/patchadm/keys", "");
-    refused("", "keys: it is no directory, and leads to none");
+    refused("", "keys: it is not a directory, and does not lead to one");
     fs::remove_file(&keys).unwrap();
     stage.run(&format!("add -R @ROOT@ {}", at.display())).ok();
 }

@@ -54,7 +54,7 @@ fn path_of(stage: &Scenario, directory: &Value) -> PathBuf {
 }
 
 fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 fn area(document: &Value, name: &str) -> u64 {

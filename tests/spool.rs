@@ -111,7 +111,7 @@ fn a_directory_of_patches_is_no_package_and_patchadd_takes_it() {
     let before = stage.everything();
     let text = stage.run("pkgadd -n -R @ROOT@ -d patches all").fails(99);
     assert!(text.contains("it holds 105181-05, 106793-01.zip"), "{text}");
-    assert!(text.contains("Patches are applied by patchadd: `patchadd -R @ROOT@ patches`"), "{text}");
+    assert!(text.contains("apply patches with patchadd: `patchadd -R @ROOT@ patches`"), "{text}");
     assert_same(&stage.everything(), &before);
     stage.run("patchadd -R @ROOT@ patches").ok();
 }
@@ -128,7 +128,7 @@ fn a_bare_id_is_taken_from_var_spool_patch_where_nobody_else_may_write() {
     let ways = ["spool", "spool/patch", "spool/patch/105181-05"];
     ways.iter().for_each(|name| mode(name, 0o755));
     let Some(mounted) = Mounted::new("spool", stage, "mount --bind $BESIDE/spool /var/spool") else { return };
-    let note = "NOTE: 105181-05 is taken from /var/spool/patch/105181-05.\n";
+    let note = "NOTE: 105181-05 was found in /var/spool/patch/105181-05.\n";
     for line in ["plan -R @ROOT@ 105181-05", "patchadd -a -R @ROOT@ 105181-05"] {
         let run = mounted.run(line);
         let note = if line.starts_with("plan") { note.replace("NOTE", "note") } else { note.to_owned() };
@@ -151,7 +151,7 @@ fn a_bare_id_is_taken_from_var_spool_patch_where_nobody_else_may_write() {
             assert_eq!(run.code, 1, "{name} {bits:o}: {}{}", run.stdout, run.stderr);
             let at = format!("/var/{name}");
             let says = format!(
-                "note: /var/spool/patch/105181-05 is not taken, because {at} may be written to by others than its owner."
+                "note: /var/spool/patch/105181-05 was not used, because {at} may be written to by others than its owner."
             );
             assert!(run.stderr.starts_with(&says), "{}", run.stderr);
         }

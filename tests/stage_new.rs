@@ -148,9 +148,9 @@ fn whatever_makes_no_stage_is_one_clear_refusal_and_changes_nothing() {
     root.symlink("/usr/link", "pkg");
     let before = root.everything();
     for (line, code, reason) in [
-        ("taken --path usr/pkg", 3, "taken is there already and is no empty directory"),
-        ("file --path usr/pkg", 3, "file is there already and is no empty directory"),
-        ("dangling --path usr/pkg", 3, "dangling is there already and is no empty directory"),
+        ("taken --path usr/pkg", 3, "taken already exists and is not an empty directory"),
+        ("file --path usr/pkg", 3, "file already exists and is not an empty directory"),
+        ("dangling --path usr/pkg", 3, "dangling already exists and is not an empty directory"),
         ("@ROOT@/usr/pkg --path usr/pkg", 3, "@ROOT@/usr/pkg is there already"),
         ("@ROOT@/usr/pkg/in --path usr/pkg", 3, "lie one inside the other"),
         ("@ROOT@/usr/pkg/bin/in --path usr/pkg", 3, "lie one inside the other"),
@@ -160,9 +160,9 @@ fn whatever_makes_no_stage_is_one_clear_refusal_and_changes_nothing() {
         ("web --path usr/pkg --path usr/pkg/bin", 2, "/usr/pkg/bin lies inside /usr/pkg"),
         ("web --path usr/pkg --path /usr/pkg", 2, "/usr/pkg lies inside /usr/pkg"),
         ("web --path usr/../etc", 2, "has a `..` component"),
-        ("web --path usr/none", 1, "@ROOT@/usr/none is not there"),
-        ("web --path usr/pkg/bin/a", 1, "is no directory but a file"),
-        ("web --path usr/link", 1, "is no directory but a symbolic link"),
+        ("web --path usr/none", 1, "@ROOT@/usr/none does not exist"),
+        ("web --path usr/pkg/bin/a", 1, "is not a directory but a file"),
+        ("web --path usr/link", 1, "is not a directory but a symbolic link"),
         ("web --path usr/link/bin", 1, "leads through a symbolic link: name @ROOT@/usr/pkg/bin"),
         ("web --path var/sadm/pkg/ACMEweb", 3, "belongs to the records of the root"),
         ("web --path etc/patchadm", 3, "belongs to the records of the root"),

@@ -17,7 +17,7 @@ use crate::tree::{Tree, assert_same};
 /// A user without rights.
 const NOBODY: u32 = 65_534;
 
-const NOTHING: &str = "nothing to bring into stage web\n";
+const NOTHING: &str = "stage web is up to date\n";
 
 fn refresh(staged: &Staged, options: &str) -> Run {
     staged.live.run(&format!("stage refresh web -R @ROOT@ {options}"))
@@ -69,7 +69,7 @@ fn what_the_live_tree_changed_comes_to_the_last_attribute() {
     change_live(&staged);
     let before = staged.live.everything();
     // Eight objects, one of which only got another time, and two directories that are new.
-    assert_eq!(refresh(&staged, "").ok(), "10 paths brought into stage web\n");
+    assert_eq!(refresh(&staged, "").ok(), "10 paths updated in stage web\n");
     assert_same(&staged.staged_tree(), &staged.tree());
     for path in ["lib/libt.so.1", "lib/libt.so", "new/deep/er", "pipe", "share/0"] {
         assert_eq!(time(&staged.at(path)), time(&live(&staged, path)), "{path}");
@@ -93,7 +93,7 @@ fn what_the_stage_changed_stays_and_goes_live_later() {
     set_mode(staged.at("etc/tool.conf"), 0o640);
     staged.live.file("/usr/pkg/lib/libt.so.1", "library 2\n");
     staged.live.file("/usr/pkg/log", "live\n");
-    assert_eq!(refresh(&staged, "").ok(), "2 paths brought into stage web\n");
+    assert_eq!(refresh(&staged, "").ok(), "2 paths updated in stage web\n");
     assert_eq!(
         (staged_text(&staged, "bin/tool"), staged_text(&staged, "bin/new")),
         ("tool 2\n".to_owned(), "new\n".to_owned())
@@ -170,7 +170,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
     let text = refresh(&staged, "").fails(3);
     assert!(
         text.contains("stage web was not refreshed")
-            && text.contains("--edited replace takes those of the live tree"),
+            && text.contains("take the live files with `--edited replace`"),
         "{text}"
     );
     for path in ["etc/tool.conf", "share/0", "share/1", "two"] {
@@ -212,7 +212,7 @@ fn single_paths_are_decided_by_name_and_by_the_policy() {
     assert_eq!(staged_text(&staged, "etc/tool.conf"), "stage\n");
     assert!(staged.at("share/0").exists() && !staged.at("share/1").exists());
     staged.live.file("/etc/patchadm/policy", "edited=replace\n");
-    assert_eq!(refresh(&staged, "").ok(), "1 path brought into stage web\n");
+    assert_eq!(refresh(&staged, "").ok(), "1 path updated in stage web\n");
     assert_eq!(staged_text(&staged, "etc/tool.conf"), "live\n");
 }
 
@@ -318,7 +318,7 @@ fn a_dry_run_says_the_same_and_changes_nothing_at_all() {
     let staged = Staged::new();
     change_live(&staged);
     let before = (whole_stage(&staged), Tree::of(&staged.live.root(), &[]));
-    assert_eq!(refresh(&staged, "--dry-run").ok(), "10 paths would be brought into stage web\n");
+    assert_eq!(refresh(&staged, "--dry-run").ok(), "10 paths would be updated in stage web\n");
     let planned = document(&staged, "--dry-run");
     assert_eq!((&planned["result"], &planned["changed"]), (&"planned".into(), &false.into()));
     assert_same(&whole_stage(&staged), &before.0);
@@ -394,7 +394,7 @@ fn what_a_stage_was_made_without_is_neither_brought_nor_deleted() {
     live.file("/usr/pkg/y.bak", "2\n");
     assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), NOTHING);
     live.file("/usr/pkg/a", "2\n");
-    assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "1 path brought into stage web\n");
+    assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "1 path updated in stage web\n");
     assert!(!stage.join("usr/pkg/log").exists() && !stage.join("usr/pkg/y.bak").exists());
     fs::write(stage.join("usr/pkg/b"), "2\n").unwrap();
     live.run("stage promote web -R @ROOT@").ok();

@@ -16,7 +16,7 @@ use patchadm_svr4::package::ObjectPath;
 use rustix::fs::{XattrFlags, llistxattr, lremovexattr, lsetxattr};
 
 /// The sentence about owners that do not come.
-const STAY: &str = "owners, capabilities and set-id bits stay as they are on the root: ";
+const STAY: &str = "owners, capabilities and set-id bits of the root are kept: ";
 
 /// The list of the stages of a root.
 const STAGES: &str = "/var/sadm/patchadm/stages";
@@ -202,7 +202,7 @@ fn the_root_records_who_made_a_stage_and_with_which_base() {
     live.run("stage refresh web -R @ROOT@").ok();
     let line = listed(&live);
     assert!(line["bases"]["0"] != first.as_str() && line["bases"]["web-01"] != second.as_str(), "{line}");
-    assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "nothing to bring into stage web\n");
+    assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "stage web is up to date\n");
     assert_eq!(listed(&live), line, "nothing changed");
     assert_eq!(live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg\n");
     // A promotion that came off is needed no more.
@@ -669,7 +669,8 @@ fn what_is_in_a_directory_of_another_user_is_theirs_in_a_stage_of_root_too() {
         assert!(said.stdout.contains(line), "{line}: {said:?}");
     }
     assert_eq!(said.stdout.matches("withheld").count(), 4, "{said:?}");
-    let note = "web/usr/pkg/lib, owners, capabilities and set-id bits stay as they are on the root: everybody may write";
+    let note =
+        "web/usr/pkg/lib, owners, capabilities and set-id bits of the root are kept: everybody may write";
     assert!((said.stdout.clone() + &said.stderr).contains(note), "{said:?}");
     for (path, expected) in [
         ("data/of-root", (0, 0o644)),

@@ -45,14 +45,14 @@ fn a_file_or_a_link_in_the_place_of_the_stages_holds_nobody_up() {
     let stage = stage();
     let holder = stage.at("/.patchadm");
     fs::write(&holder, "mine\n").unwrap();
-    passes_over(&stage, "@ROOT@/.patchadm is not a directory: it is left as it is");
+    passes_over(&stage, "@ROOT@/.patchadm is not a directory: it is left unchanged");
     assert_eq!(fs::read_to_string(&holder).unwrap(), "mine\n");
     fs::remove_file(&holder).unwrap();
 
     let elsewhere = stage.beside("elsewhere");
     false_stage(&elsewhere);
     symlink(&elsewhere, &holder).unwrap();
-    passes_over(&stage, "@ROOT@/.patchadm is not a directory: it is left as it is");
+    passes_over(&stage, "@ROOT@/.patchadm is not a directory: it is left unchanged");
     assert!(holder.is_symlink() && elsewhere.join("9-00000000000000aa/journal").exists());
 }
 
@@ -63,7 +63,7 @@ fn a_file_among_the_stages_holds_nobody_up() {
     fs::create_dir(strange.parent().unwrap()).unwrap();
     fs::set_permissions(strange.parent().unwrap(), fs::Permissions::from_mode(0o711)).unwrap();
     fs::write(&strange, "mine\n").unwrap();
-    passes_over(&stage, "@ROOT@/.patchadm/x does not have the name of a run: it is left as it is");
+    passes_over(&stage, "@ROOT@/.patchadm/x does not have the name of a run: it is left unchanged");
     assert_eq!(fs::read_to_string(&strange).unwrap(), "mine\n");
 }
 
@@ -73,7 +73,7 @@ fn a_false_journal_in_a_directory_that_others_may_write_holds_nobody_up() {
     let holder = stage.at("/.patchadm");
     false_stage(&holder);
     fs::set_permissions(&holder, fs::Permissions::from_mode(0o777)).unwrap();
-    passes_over(&stage, "@ROOT@/.patchadm can be written by others: it is left as it is");
+    passes_over(&stage, "@ROOT@/.patchadm can be written by others: it is left unchanged");
     assert!(holder.join("9-00000000000000aa/journal").exists());
 }
 
@@ -88,10 +88,10 @@ fn a_false_journal_of_another_user_holds_nobody_up() {
     fs::set_permissions(&holder, fs::Permissions::from_mode(0o711)).unwrap();
     let theirs = holder.join("9-00000000000000aa");
     chown(&theirs, Some(1004), Some(1004)).unwrap();
-    passes_over(&stage, "@ROOT@/.patchadm/9-00000000000000aa belongs to uid 1004: it is left as it is");
+    passes_over(&stage, "@ROOT@/.patchadm/9-00000000000000aa belongs to uid 1004: it is left unchanged");
     chown(&theirs, Some(0), Some(0)).unwrap();
     chown(&holder, Some(1004), Some(1004)).unwrap();
-    passes_over(&stage, "@ROOT@/.patchadm belongs to uid 1004: it is left as it is");
+    passes_over(&stage, "@ROOT@/.patchadm belongs to uid 1004: it is left unchanged");
     assert!(theirs.join("journal").exists());
 }
 
@@ -113,7 +113,7 @@ fn sixty_thousand_nested_directories_hold_nobody_up() {
         }
     }
     fs::create_dir_all(holder.join("x")).unwrap();
-    let note = "@ROOT@/.patchadm/x does not have the name of a run: it is left as it is";
+    let note = "@ROOT@/.patchadm/x does not have the name of a run: it is left unchanged";
     recovers(&stage, "Removed the leftovers of an interrupted run", note);
     assert!(!ours.exists() && holder.join("x").exists());
     assert_eq!(fs::read_dir(stage.at("/var/sadm/patchadm/stage")).unwrap().count(), 0);

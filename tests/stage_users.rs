@@ -85,7 +85,7 @@ fn a_stage_of_root_that_was_given_away_is_refreshed_when_it_is_root_s_again() {
     keep_secrets(&live);
     give(&live.beside("web"), NOBODY);
     let said = live.run("stage refresh web -R @ROOT@").fails(3);
-    assert!(said.contains(LEFT_ALONE) && said.contains("Let nobody but root own it"), "{said}");
+    assert!(said.contains(LEFT_ALONE) && said.contains("make root its owner and only writer"), "{said}");
     assert!(!live.beside("web/usr/pkg/key").exists());
     give(&live.beside("web"), 0);
     live.run("stage refresh web -R @ROOT@ --edited keep").ok();

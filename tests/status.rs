@@ -54,7 +54,10 @@ fn what_its_depot_has_more_is_missing_and_update_comes_next() {
     let depot = with_depot(&stage, &["100-01", "100-02"]);
     let text = stage.run("-R @ROOT@ --policy policy").ok();
     assert!(text.contains(&format!("\nMissing      1 patch of {depot}\n")), "{text}");
-    assert!(text.ends_with("\nNext         `patchadm -R @ROOT@ update` applies what is missing\n"), "{text}");
+    assert!(
+        text.ends_with("\nNext         `patchadm -R @ROOT@ update` applies the missing patches\n"),
+        "{text}"
+    );
     stage.run("-R @ROOT@ update --policy policy").ok();
     let text = stage.run("-R @ROOT@ --policy policy").ok();
     assert!(text.starts_with("Applied      2 patches (1 superseded)\n"), "{text}");
@@ -77,12 +80,12 @@ fn a_depot_that_was_used_once_is_named_by_status_update_doctor_and_analyze_alike
     assert!(text.contains(&words), "{text}");
     let said = stage.run("update -R @ROOT@").fails(1);
     assert!(said.contains(&format!("; the last one used was {depot}\n")), "{said}");
-    assert!(said.contains(&format!("Name it again with -M {depot}, ")), "{said}");
+    assert!(said.contains(&format!("name it again with `-M {depot}`, ")), "{said}");
     let said = stage.run("missing -R @ROOT@").stderr;
     assert!(said.contains(&format!("; the last depot used was {depot}")), "{said}");
     let doctor = stage.run("check --json -R @ROOT@").stdout;
     assert!(
-        doctor.contains(&format!("no depot configured; {depot}, which was used before, is reached")),
+        doctor.contains(&format!("no depot configured; {depot}, used before, can be reached")),
         "{doctor}"
     );
 }
@@ -105,7 +108,7 @@ fn a_trial_and_what_is_missing_are_the_two_next_steps() {
     with_depot(&stage, &["100-02", "200-01"]);
     stage.run("add -R @ROOT@ --trial 1h -M delivered 100-02");
     let text = stage.run("-R @ROOT@ --policy policy").ok();
-    let next = "\nNext         `patchadm -R @ROOT@ confirm` keeps what is on trial; `patchadm -R @ROOT@ update` applies what is missing\n";
+    let next = "\nNext         `patchadm -R @ROOT@ confirm` keeps the changes on trial; `patchadm -R @ROOT@ update` applies the missing patches\n";
     assert!(text.contains("\nTrial        run 3") && text.ends_with(next), "{text}");
 }
 
@@ -114,7 +117,12 @@ fn an_interrupted_run_is_the_first_thing_to_do() {
     let stage = interrupted();
     let text = stage.run("-R @ROOT@").ok();
     assert!(text.contains("\nInterrupted  3-"), "{text}");
-    assert!(text.contains("\nNext         `patchadm -R @ROOT@ recover` ends the interrupted run"), "{text}");
+    assert!(
+        text.contains(
+            "\nNext         `patchadm -R @ROOT@ recover` finishes or rolls back the interrupted run"
+        ),
+        "{text}"
+    );
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn what_a_patch_asks_for_afterwards_is_said() {
     let said = stage.patchadd("", &by_properties).ok();
     assert!(said.contains("Reboot this machine now to put the patch into effect.\n"), "{said}");
     let said = stage.patchadd("", &by_readme).ok();
-    assert!(said.contains("Reboot this machine when it suits to put the patch into effect.\n"), "{said}");
+    assert!(said.contains("Reboot this machine when convenient to put the patch into effect.\n"), "{said}");
 }
 
 /// Everything on a root, with the times of directories too: a file made and removed would be seen.

@@ -160,7 +160,7 @@ fn a_run_that_is_none_of_patches_stays() {
     stage.install(&Package::new("ACMEshop").file("lib/shop", 0o644, "base\n"));
     let said = refused(&stage, "");
     assert!(
-        said.contains("it is a run of pkgadd, and only those of patchadd, patchrm and promote can be undone"),
+        said.contains("it is a run of pkgadd; only runs that apply, remove or promote patches can be undone"),
         "{said}"
     );
     let said = stage.run("undo -R @ROOT@ 9999").fails(4);

@@ -169,7 +169,7 @@ fn an_object_of_another_type_than_recorded_is_named() {
         let kept = stage.beside("kept");
         fs::rename(&at, &kept).unwrap();
         put(&at);
-        assert_named(&stage, what, "is no plain file");
+        assert_named(&stage, what, "is not a plain file");
         let removed = if at.is_dir() { fs::remove_dir(&at) } else { fs::remove_file(&at) };
         removed.unwrap();
         fs::rename(&kept, &at).unwrap();

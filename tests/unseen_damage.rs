@@ -93,7 +93,7 @@ fn what_another_tool_took_out_of_contents_and_off_the_disk_is_a_change_that_veri
 #[test]
 fn a_pkginfo_that_was_cut_at_the_end_of_a_line_is_missed_and_made_anew() {
     for (name, missing) in [
-        ("PATCHLIST=", "PATCHLIST lacks 100-01, which run "),
+        ("PATCHLIST=", "PATCHLIST is missing 100-01, which run "),
         ("PATCH_INFO_100-01=", "it has no PATCH_INFO_100-01: lines are missing"),
         ("PKG=", "it has no PKG: lines are missing"),
         ("INSTDATE=", "it has no INSTDATE: lines are missing"),
@@ -126,7 +126,7 @@ fn a_parameter_that_another_tool_set_is_a_change_that_verify_names_until_the_nex
 fn a_package_that_lost_its_copy_of_what_was_delivered_is_told_and_nothing_stops() {
     let stage = stage();
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/pspool")).unwrap();
-    let lost = "@ROOT@/var/sadm/pkg/ACMEweb/save/pspool/ACMEweb/pkgmap: it is not there, and was after run 2";
+    let lost = "@ROOT@/var/sadm/pkg/ACMEweb/save/pspool/ACMEweb/pkgmap: it is missing, although it existed after run 2";
     for (line, code) in [
         ("list -R @ROOT@", 0),
         ("show -R @ROOT@ 100-01", 0),
@@ -223,7 +223,7 @@ fn a_package_that_was_just_installed_is_bound_too() {
     let stage = Scenario::with(&[web("one")]);
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/pspool")).unwrap();
     let said = stage.run("check --contents -R @ROOT@").stdout;
-    assert!(said.contains("pspool/ACMEweb/pkgmap: it is not there, and was after run 1"), "{said}");
+    assert!(said.contains("pspool/ACMEweb/pkgmap: it is missing, although it existed after run 1"), "{said}");
     let text = stage.text(PKGINFO) + "SITE=a\n";
     fs::write(stage.at(PKGINFO), text).unwrap();
     assert!(

@@ -51,10 +51,7 @@ fn what_comes_over_a_network_without_a_trusted_key_is_refused_until_the_caller_s
         let server = serve(&depot);
         let before = stage.everything();
         let said = run(&stage, line, &server).fails(3);
-        assert!(
-            said.contains("this root trusts no key that could vouch for what comes from there"),
-            "{said}"
-        );
+        assert!(said.contains("this root trusts no key to verify its patches"), "{said}");
         assert!(said.contains("key trust FILE") && said.contains("--allow-unsigned"), "{said}");
         assert_eq!(said.lines().count(), 3, "{said}");
         crate::tree::assert_same(&stage.everything(), &before);
@@ -92,7 +89,7 @@ fn a_depot_of_the_policy_that_nothing_vouches_for_is_refused_and_status_says_so(
     fs::write(stage.beside("policy"), policy).unwrap();
     run(&stage, "update -R @ROOT@ --policy policy", &server).fails(3);
     let said = run(&stage, "status -R @ROOT@ --policy policy", &server).ok();
-    assert!(said.contains("1 patch of ") && said.contains("; no trusted key vouches for it"), "{said}");
+    assert!(said.contains("1 patch of ") && said.contains("; no trusted key verifies it"), "{said}");
     assert!(said.contains("key trust FILE` trusts the key of the depot"), "{said}");
     let document = run(&stage, "status --json -R @ROOT@ --policy policy", &server).ok();
     assert!(document.contains("\"unvouched\": true"), "{document}");

@@ -222,18 +222,18 @@ fn an_option_that_would_do_nothing_is_refused() {
     let stage = stage();
     for (option, value, why) in [
         ("-R", " @ROOT@", "-R is for verbs that work on a root"),
-        ("-v", "", "-v is for verbs that have more to tell with it"),
+        ("-v", "", "-v is for verbs with more to print"),
     ] {
         let without: Vec<String> =
             verbs_and_actions().into_iter().filter(|verb| !has_option(&stage, verb, option)).collect();
         assert!(without.contains(&"help".to_owned()), "{option}: {without:?}");
         for verb in without {
             let said = stage.run(&format!("{verb} {option}{value}")).fails(2);
-            assert!(said.contains(why) && said.contains(&format!("and {verb} is none of them")), "{said}");
+            assert!(said.contains(why) && said.contains(&format!("and {verb} is not one of them")), "{said}");
         }
     }
     assert!(stage.run("help --json").fails(2).contains("has no JSON form"));
-    assert!(stage.run("demo --json").fails(2).contains("a story has no JSON form"));
+    assert!(stage.run("demo --json").fails(2).contains("the demo has no JSON form"));
 }
 
 #[test]
@@ -254,8 +254,8 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
         ("-R @ROOT@ libs list --wait 1", "unexpected argument '--wait'"),
         ("-R @ROOT@ libs list --trust-root", "--trust-root"),
         ("-R @ROOT@ adopt --forget --pkg ACMEweb --arch x", "cannot be used with '--arch <ARCH>'"),
-        ("-R @ROOT@ undo 2 --offline", "--offline is about patches that are applied again"),
-        ("-R @ROOT@ undo 2 --keys @/", "--keys is about patches that are applied again"),
+        ("-R @ROOT@ undo 2 --offline", "--offline is for patches that are applied again"),
+        ("-R @ROOT@ undo 2 --keys @/", "--keys is for patches that are applied again"),
     ] {
         let run = stage.run(&at(&stage, line));
         assert_eq!(run.code, 2, "{line}: {}", run.stderr);

@@ -31,7 +31,7 @@ pub(crate) fn faults_of_contents(root: &Path, missing: &BTreeSet<ObjectPath>) ->
             }
         }
         if is_missing(root, &line) && !missing.contains(&line.path) {
-            faults.push(format!("its object is not there: {text}"));
+            faults.push(format!("its object does not exist: {text}"));
         }
     }
     faults

@@ -116,7 +116,7 @@ fn each_record_and_each_directory_on_the_way_to_it_is_the_superusers_alone() {
         set(mode | 0o1002);
         let said = stage.run(line).fails(3);
         assert!(said.contains(&format!("everybody may write @ROOT@{path}.")), "{path}: {said}");
-        assert!(said.contains(&format!("Take the right away: chmod o-w @ROOT@{path}.")), "{said}");
+        assert!(said.contains(&format!("emove the permission: `chmod o-w @ROOT@{path}`")), "{said}");
         set(mode | 0o020);
         chown(&place, None, Some(NOBODY)).unwrap();
         let said = stage.run(line).fails(3);

@@ -28,7 +28,7 @@ installf -f [-c class] [-R root] pkginst";
 
 const LARGEST_INPUT: u64 = 256 << 20;
 
-/// Register objects as those of a package
+/// Register objects as part of a package
 #[derive(clap::Parser)]
 struct InstallfArgs {
     /// Set the class of the objects; with -f, finish only this class
@@ -41,7 +41,7 @@ struct InstallfArgs {
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
-    /// The package, and what is to be registered: a path with its fields, or - for lines on standard input
+    /// The package, and a path with its fields, or - to read lines from standard input
     #[arg(value_name = "OPERAND")]
     operands: Vec<OsString>,
     #[command(flatten)]
@@ -57,7 +57,7 @@ pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow:
     let result = work(call).and_then(|reply| reply.print(call.name, call.in_json, &mut call.output));
     let why = match &result {
         Err(error) if !matches!(error.downcast_ref(), Some(Stop::Help(_))) => format!("{error:#}"),
-        Ok(exit) if exit.code() == 1 => "not all is as it was declared".to_owned(),
+        Ok(exit) if exit.code() == 1 => "some objects differ from their declaration".to_owned(),
         _ => return result.map(Reply::silent),
     };
     if let Some(run) = call.surroundings.run.clone() {

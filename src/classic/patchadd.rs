@@ -50,7 +50,7 @@ struct PatchaddArgs {
     /// Print the patches that are applied
     #[arg(short = 'p', conflicts_with_all = ["patches", "validate", "depot"])]
     print: bool,
-    /// Accepted for compatibility: exit codes are those of releases before Solaris 10
+    /// Accepted for compatibility: exit codes are always those before Solaris 10
     #[arg(short = 't')]
     traditional: bool,
     /// Apply despite locally modified files, and reapply applied patches
@@ -88,8 +88,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Ok(Reply::about(&root, Exit::OK, listing));
     }
     if let Some(keys) = args.keys.as_deref().filter(|keys| !keys.is_dir()) {
-        let why = "is no directory of keys; keystores of certificates (PEM, PKCS#12) are not used";
-        let message = format!("{} {why}\nName a directory of public keys, or leave -k out.", keys.display());
+        let why = "is not a directory of keys; keystores of certificates (PEM, PKCS#12) are not used";
+        let message =
+            format!("{} {why}\nhint: name a directory of public keys, or leave out `-k`", keys.display());
         return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message }.into());
     }
     let word = args.no_signature.then_some(DemandWord::Off);

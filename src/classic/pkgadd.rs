@@ -49,7 +49,7 @@ struct PkgaddArgs {
     /// Accepted for compatibility: there are no remote copies
     #[arg(short = 'A')]
     _remote: bool,
-    /// Take the packages from this directory, datastream or archive
+    /// Read the packages from this directory, datastream or archive
     #[arg(short, value_name = "DEVICE")]
     device: Option<PathBuf>,
     /// Accepted for compatibility: there is one zone
@@ -58,14 +58,14 @@ struct PkgaddArgs {
     /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'M')]
     _no_mount: bool,
-    /// Ask nothing, and print only the outcome
+    /// Ask no questions, and print only the result
     #[arg(short)]
     non_interactive: bool,
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
-    /// Take the answers to the packages' questions from this file, or from a directory with a file for each package
+    /// Read the answers to the packages' questions from this file, or from a directory with a file for each package
     #[arg(short, value_name = "RESPONSE")]
     response: Option<PathBuf>,
     /// Print no copyright texts
@@ -89,7 +89,7 @@ struct PkgaddArgs {
     /// Replace this symbolic link to a directory with the directory of a package; repeatable
     #[arg(long = "replace-edited", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     overridden: Vec<ObjectPath>,
-    /// Replace any other version of each package, older or newer, completely
+    /// Replace other versions of each package, older or newer
     #[arg(long, conflicts_with = "spool")]
     update: bool,
     #[command(flatten)]
@@ -248,7 +248,7 @@ impl PackageObserver for Console<'_, AddDetails<'_>> {
 
     fn agrees(&mut self, name: &str, questions: &[String]) -> bool {
         let prompt = format!("\nDo you want to continue with the installation of <{name}> [y,n,?] ");
-        let help = "Answer y to install the package although this was found, n to leave the system as it is.";
+        let help = "Answer y to install the package anyway, n to leave the system unchanged.";
         questions::agreed(&mut self.output, questions, &prompt, help)
     }
 }

@@ -21,7 +21,7 @@ const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
 /// Answer the questions of packages in advance
 #[derive(clap::Parser)]
 struct PkgaskArgs {
-    /// Take the packages from this directory, datastream or archive
+    /// Read the packages from this directory, datastream or archive
     #[arg(short, value_name = "DEVICE")]
     device: Option<PathBuf>,
     #[command(flatten)]

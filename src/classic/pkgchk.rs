@@ -38,7 +38,7 @@ pkgchk -d device [-l|-fv] [-i file] [-p path,...|-P partial-path,...] [-Y catego
 #[derive(clap::Parser)]
 #[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
 struct PkgchkArgs {
-    /// Print what is recorded of each object instead of checking it
+    /// Print the record of each object instead of checking it
     #[arg(short, conflicts_with_all = ["attributes", "contents", "fix", "no_volatile", "quiet", "verbose", "exclusive"])]
     long: bool,
     /// Check attributes only
@@ -56,7 +56,7 @@ struct PkgchkArgs {
     /// Do not report missing objects
     #[arg(short)]
     quiet: bool,
-    /// Name every object on standard error
+    /// Print every object on standard error
     #[arg(short)]
     verbose: bool,
     /// Also report unowned objects in exclusive directories; with -f, remove them
@@ -68,7 +68,7 @@ struct PkgchkArgs {
     /// Check only the paths in FILE, one per line; - for standard input
     #[arg(short, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Check only these paths, separated by commas; a final * matches any ending
+    /// Check only these paths, separated by commas; a trailing * matches any suffix
     #[arg(short, value_name = "PATH,...")]
     path: Vec<String>,
     /// Check only paths that contain one of these
@@ -113,7 +113,7 @@ impl PkgchkArgs {
         if self.map.is_some()
             && (scope.packages.len() > 1 || scope.packages.first() == Some(&PackagePattern::All))
         {
-            let message = "a pkgmap is that of one package".to_owned();
+            let message = "a pkgmap describes one package".to_owned();
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let map = self.map.clone().map(|pkgmap| MapFiles { pkgmap, environment: self.environment.clone() });
@@ -277,7 +277,7 @@ fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()
     }
     let outcome = match damage.repair {
         RecordRepair::Owner { .. } => "it is taken out of the file",
-        _ => "it is made anew",
+        _ => "it is rebuilt",
     };
     output.line(format!("{damage}: {outcome}"))?;
     said.iter().try_for_each(|line| Ok(output.line(format!("  {line}"))?))

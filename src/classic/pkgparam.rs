@@ -24,15 +24,15 @@ struct PkgparamArgs {
     /// Print NAME='value' instead of the value alone
     #[arg(short)]
     verbose: bool,
-    /// Read this file instead of a package's
+    /// Read the parameters in this file instead of those of a package
     #[arg(short, value_name = "FILE", conflicts_with_all = ["device", "root"])]
     file: Option<PathBuf>,
-    /// Take the package from this directory, datastream or archive instead of the installed one
+    /// Read the package from this directory, datastream or archive instead of the installed one
     #[arg(short, value_name = "DEVICE")]
     device: Option<PathBuf>,
     #[command(flatten)]
     root: RootOption,
-    /// The package (none with -f), then the parameters; all of them where none is named
+    /// The package (not with -f), then the parameters [default: all]
     #[arg(value_name = "PKGINST PARAM")]
     words: Vec<String>,
     #[command(flatten)]

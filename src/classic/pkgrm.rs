@@ -44,7 +44,7 @@ struct PkgrmArgs {
     /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'M')]
     _no_mount: bool,
-    /// Ask nothing, and print only the outcome
+    /// Ask no questions, and print only the result
     #[arg(short)]
     non_interactive: bool,
     #[command(flatten)]
@@ -81,7 +81,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let conversation = !args.non_interactive && !call.in_json && !args.owner.as_owner;
     if conversation && !call.surroundings.stdin_is_terminal {
-        let message = "a removal has to be confirmed, and standard input is no terminal\nuse -n to remove without being asked";
+        let message = "a removal has to be confirmed, and standard input is not a terminal\nuse -n to remove without being asked";
         return Err(
             Stop::Refused { exit: Exit::new(5, ExitCause::Restricted), message: message.to_owned() }.into()
         );
@@ -193,7 +193,7 @@ impl PackageObserver for Console<'_, RemoveDetails> {
     }
 
     fn agrees(&mut self, _: &str, questions: &[String]) -> bool {
-        let help = "Answer y to remove the package, n to leave the system as it is.";
+        let help = "Answer y to remove the package, n to leave the system unchanged.";
         questions::agreed(
             &mut self.output,
             questions,

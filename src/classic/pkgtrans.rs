@@ -31,7 +31,7 @@ struct PkgtransArgs {
     /// Move pkginfo and pkgmap only
     #[arg(short)]
     information: bool,
-    /// Rename packages whose name is taken to the next free one, such as PKG.2
+    /// Rename packages that already exist to the next free name, such as PKG.2
     #[arg(short)]
     new_instance: bool,
     /// Replace existing packages

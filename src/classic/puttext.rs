@@ -16,7 +16,7 @@ const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
 
 const RIGHT_MARGIN: u16 = 60;
 
-/// Print a message in lines that fit on a screen
+/// Print a message, wrapped to fit a screen
 #[derive(clap::Parser)]
 struct PuttextArgs {
     /// Print no newline after the message
@@ -28,7 +28,7 @@ struct PuttextArgs {
     /// End every line before this column
     #[arg(short, value_name = "COLUMNS", default_value_t = RIGHT_MARGIN)]
     right_margin: u16,
-    /// The message; \n in it begins a new line
+    /// The message; \n starts a new line
     #[arg(value_name = "STRING")]
     text: OsString,
     #[command(flatten)]

@@ -87,7 +87,7 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
         None => Ok(()),
         Some(path) => {
             let message = format!(
-                "{} can be read once only, and every root has to read it: put it into a file",
+                "{} can be read only once, and each root has to read it: copy it to a file",
                 path.display()
             );
             Err(Stop::Usage { message, usage })
@@ -112,7 +112,7 @@ fn held(directory: &Path) -> Result<Vec<PathBuf>, String> {
     if found.is_empty() {
         let directory = directory.display();
         return Err(format!(
-            "no directory in {directory} is a root, nor is it one itself: a root has a directory var/sadm"
+            "neither {directory} nor a directory in it is a root, which has a directory var/sadm"
         ));
     }
     Ok(found)
@@ -125,7 +125,9 @@ fn read(list: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     io::stdin().take(LARGEST_LIST + 1).read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST_LIST) {
-        return Err(io::Error::other(format!("larger than {LARGEST_LIST} bytes, so it is no list of roots")));
+        return Err(io::Error::other(format!(
+            "larger than {LARGEST_LIST} bytes, so it is not a list of roots"
+        )));
     }
     Ok(text)
 }

@@ -114,7 +114,7 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
     progress.bar.finish();
     progress.unwritten?;
     progress.documents.sort_by_key(|(place, _)| *place);
-    let mut text = progress.summary.text(&names, query.answered, "with nothing to tell");
+    let mut text = progress.summary.text(&names, query.answered, "with nothing to report");
     facts.print(&mut text, query.lacking);
     let exit = match progress.summary.exit(None) {
         Exit::OK if !facts.lacking.is_empty() => Exit::MISSING,
@@ -179,8 +179,8 @@ impl PatchFacts {
     fn print(&self, text: &mut String, lacking: Option<&str>) {
         let _ = match (lacking, self.lacking.as_slice()) {
             (None, _) => Ok(()),
-            (Some(id), []) => writeln!(text, "  no root lacks {id}"),
-            (Some(id), roots) => writeln!(text, "  {id} is lacking: {}", roots.join(", ")),
+            (Some(id), []) => writeln!(text, "  no root is missing {id}"),
+            (Some(id), roots) => writeln!(text, "  {id} is missing: {}", roots.join(", ")),
         };
         for (id, roots) in &self.stuck {
             let _ = writeln!(text, "  {id} cannot be removed: {}", roots.join(", "));

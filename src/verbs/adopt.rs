@@ -85,7 +85,7 @@ struct AdoptArgs {
     /// Set the architecture of the package [default: from the input]
     #[arg(long, value_name = "ARCH")]
     arch: Option<String>,
-    /// Set the name of the package for people, one line
+    /// Set the display name of the package, one line
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
     /// Set the base directory of the package [default: from the input, else /]
@@ -316,7 +316,7 @@ impl AdoptReply {
     fn sentence(&self) -> String {
         let Self { package, objects, directories_shared, .. } = self;
         let is = if self.result == ResultWord::Planned { "would be" } else { "is" };
-        let done = if self.forgets { "forgotten; its files stay" } else { "adopted" };
+        let done = if self.forgets { "unregistered; its files stay" } else { "adopted" };
         let objects = counted(objects, "object");
         let shared = match directories_shared {
             0 => String::new(),
@@ -346,7 +346,7 @@ impl CommandReport for AdoptReply {
             output.line(format!("hint: {build}"))?;
         }
         for (paths, what) in
-            [(&self.differing, "differs from what is recorded"), (&self.missing, "is not there")]
+            [(&self.differing, "differs from what is recorded"), (&self.missing, "does not exist")]
         {
             for path in paths {
                 output.line(format!("  {path} {what}"))?;

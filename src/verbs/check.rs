@@ -63,7 +63,7 @@ struct CheckArgs {
     /// Look for undo data in this directory, if it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
-    /// Fetch nothing over a network
+    /// Do not use the network
     #[arg(long)]
     offline: bool,
     #[command(flatten)]
@@ -494,7 +494,7 @@ impl Comparison {
             earlier: damages().filter(is_earlier).count(),
             closed: report.patches.iter().filter(|patch| patch.is_closed()).count(),
             way_on: who_may_read(&wording),
-            sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
+            sound_paths: sound.map(|checked| format!("{}: ok", root.show(&checked.path))).collect(),
         }
     }
 
@@ -505,12 +505,16 @@ impl Comparison {
             self.changed_records.iter().map(|one| Section::new("changed-records", Limited, one.sentence()));
         let mut sections: Vec<Section> = changed.collect();
         let files = match (self.checked, self.discrepancies.len()) {
-            (1, 0) => Section::new("files", Ok, "1 object is as recorded"),
-            (all, 0) => Section::new("files", Ok, format!("{all} objects are as recorded")),
-            (all, 1) => Section::new("files", Attention, format!("1 of {all} objects is not as recorded")),
-            (all, wrong) => {
-                Section::new("files", Attention, format!("{wrong} of {all} objects are not as recorded"))
+            (1, 0) => Section::new("files", Ok, "1 object matches its record"),
+            (all, 0) => Section::new("files", Ok, format!("{all} objects match their records")),
+            (all, 1) => {
+                Section::new("files", Attention, format!("1 of {all} objects differs from its record"))
             }
+            (all, wrong) => Section::new(
+                "files",
+                Attention,
+                format!("{wrong} of {all} objects differ from their records"),
+            ),
         };
         let mut details = self.sound_paths.clone();
         for ObjectDiscrepancy { path, errors } in &self.discrepancies {
@@ -519,27 +523,27 @@ impl Comparison {
         }
         sections.push(Section { details, ..files });
         let archives = self.patches.iter().flat_map(|one| &one.undo).filter(|one| one.undo.is_kept()).count();
-        let good = if contents { "as it was written" } else { "in its place, with the recorded size" };
+        let good = if contents { "as it was written" } else { "present, with the recorded size" };
         let undo = match (self.damaged, self.earlier, self.closed) {
-            (0, 0, 0) if archives == 0 => Section::new("undo-data", Ok, "none is kept"),
+            (0, 0, 0) if archives == 0 => Section::new("undo-data", Ok, "no undo data"),
             (0, 0, 0) => {
                 let kept = self.patches.iter().filter(|one| one.undo.iter().any(|one| one.undo.is_kept()));
                 let of = counted_patches(kept.count());
-                Section::new("undo-data", Ok, format!("that of {of} is {good}"))
+                Section::new("undo-data", Ok, format!("undo data of {of} is {good}"))
             }
             (0, 0, closed) => Section::new(
                 "undo-data",
                 Unknown,
-                format!("that of {} could not be read", counted_patches(closed)),
+                format!("undo data of {} could not be read", counted_patches(closed)),
             ),
             (0, earlier, _) => {
-                let text = format!("that of {} is of an earlier form", counted_patches(earlier));
+                let text = format!("undo data of {} has an earlier format", counted_patches(earlier));
                 Section::new("undo-data", Attention, text)
             }
             (damaged, ..) => Section::new(
                 "undo-data",
                 Attention,
-                format!("that of {} is damaged or missing", counted_patches(damaged)),
+                format!("undo data of {} is damaged or missing", counted_patches(damaged)),
             ),
         };
         let mut details = Vec::new();
@@ -575,7 +579,7 @@ impl Comparison {
 /// The command to type if the caller may not read undo data.
 fn who_may_read(wording: &Wording) -> String {
     format!(
-        "You may not read all undo data: run {} as root, or as the owner of the root directory.",
+        "you may not read all undo data: run {} as root, or as the owner of the root directory",
         wording.verb("check --contents")
     )
 }
@@ -675,12 +679,12 @@ impl KeptFindingEntry {
         };
         let what = match fault {
             KeptFault::Changed => "changed since it was kept".to_owned(),
-            KeptFault::Missing => "is not there any more".to_owned(),
+            KeptFault::Missing => "no longer exists".to_owned(),
             KeptFault::Unneeded => {
                 format!("is no longer needed; {} removes it", wording.verb("libs prune"))
             }
             KeptFault::Shadows(_) => {
-                format!("is found in the place of a newer one by {}", misled.join(", "))
+                format!("is loaded instead of a newer one by {}", misled.join(", "))
             }
         };
         let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();

@@ -86,7 +86,7 @@ impl Demonstration<'_> {
     fn opening(&mut self) -> anyhow::Result<()> {
         let directory = self.files.directory.display().to_string();
         self.print(&format!(
-            "Everything of this demonstration is in {directory}\n  \
+            "The files of this demo are in {directory}\n  \
              packages/  two packages of a web server that does not exist, as a vendor delivers them\n  \
              patches/   patches for them: sparse packages with only what changed\n  \
              root/      an empty root, which stands for a machine"
@@ -133,7 +133,7 @@ impl Demonstration<'_> {
         self.print_step(&title, &format!("patchadd -R root patches/{}", patch.id))?;
         match self.try_to_apply(patch)?.result {
             Err(failed) => self.refusal(Command::Patchadd, patch.id, &failed),
-            Ok(_) => anyhow::bail!("patch {} was applied, though what it requires is not there", patch.id),
+            Ok(_) => anyhow::bail!("patch {} was applied, although a required patch is missing", patch.id),
         }
     }
 
@@ -184,9 +184,9 @@ impl Demonstration<'_> {
             self.print(&format!("   {when:<8} {} ({} objects)", seen.b3, seen.objects))?;
         }
         if before != after || before == patched {
-            anyhow::bail!("the tree after all backouts is not the tree before: please report it");
+            anyhow::bail!("the tree differs from the tree before the patches: please report it");
         }
-        self.print("   The tree is what it was, to the last attribute.")?;
+        self.print("   The tree is exactly as before, including all attributes.")?;
         self.go_on()
     }
 
@@ -199,7 +199,7 @@ impl Demonstration<'_> {
         let (one, two) = (quoted(&self.files.patch(first)), quoted(&self.files.patch(second)));
         let (id, later) = (first.id, second.id);
         let lines = [
-            "\nGo on by hand:".to_owned(),
+            "\nTry it yourself:".to_owned(),
             format!("  {program} -R {root} plan {one}"),
             format!("  {program} -R {root} add {one}"),
             format!("  {program} -R {root} add {two}"),
@@ -209,7 +209,7 @@ impl Demonstration<'_> {
             format!("  {program} pkgparam -R {root} ACMEweb PATCHLIST"),
             format!("  {program} pkgchk -R {root}"),
             format!("  {program} -R {root} remove {later} {id}"),
-            format!("And when you have seen enough:\n  rm -r {}", quoted(&self.files.directory)),
+            format!("When you are done:\n  rm -r {}", quoted(&self.files.directory)),
         ];
         self.print(&lines.join("\n"))
     }

@@ -140,7 +140,7 @@ fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
 fn of_verb(one: &VerbCode) -> CodeMeaning {
     CodeMeaning {
         code: one.code,
-        group: "every verb",
+        group: "verbs",
         commands: &[],
         text: one.meaning,
         advice: one.advice,
@@ -148,29 +148,25 @@ fn of_verb(one: &VerbCode) -> CodeMeaning {
     }
 }
 
-const KILLED: &str = "A signal ended the command at once: it had no time to undo or to finish anything.";
+const KILLED: &str = "A signal ended the command immediately: it could neither roll back nor finish.";
 
 /// The meaning of 128 + N. Only signals that the program catches let it clean up.
 fn by_signal(code: u8) -> Option<CodeMeaning> {
     let signal = Signal::try_from(i32::from(code.checked_sub(128)?)).ok();
     let (text, advice) = match signal {
         Some(Signal::SIGHUP | Signal::SIGINT | Signal::SIGTERM) => (
-            "A signal asked the command to end (HUP 129, INT 130, TERM 143): a change that had not been committed was undone, unless the message says otherwise.",
+            "A signal asked the command to end (HUP 129, INT 130, TERM 143): a change that was not yet committed was rolled back, unless the message says otherwise.",
             "Run it again.",
         ),
         Some(Signal::SIGPIPE) => (
-            "Nobody read the output of a query to its end. A command that changes something continues, and never ends with this code.",
+            "The output of a query was closed early. A command that changes the root continues, and never ends with this code.",
             "Nothing.",
         ),
-        Some(_) => (
-            KILLED,
-            "Run `patchadm recover`: it finishes or rolls back what was interrupted, and says which.",
-        ),
+        Some(_) => (KILLED, "Run `patchadm recover`: it finishes or rolls back the interrupted run."),
         // Real-time signals have no names.
-        None if (160..=192).contains(&code) => (
-            KILLED,
-            "Run `patchadm recover`: it finishes or rolls back what was interrupted, and says which.",
-        ),
+        None if (160..=192).contains(&code) => {
+            (KILLED, "Run `patchadm recover`: it finishes or rolls back the interrupted run.")
+        }
         None => return None,
     };
     Some(CodeMeaning {
@@ -242,7 +238,7 @@ mod tests {
         assert_eq!(
             groups(2, None),
             [
-                "every verb",
+                "verbs",
                 "patchadd",
                 "patchrm",
                 "patchrm",
@@ -252,7 +248,7 @@ mod tests {
                 "removef"
             ]
         );
-        assert_eq!(groups(2, Some("remove")), ["every verb"]);
+        assert_eq!(groups(2, Some("remove")), ["verbs"]);
         assert_eq!(groups(2, Some("patchadd")), ["patchadd"]);
         assert_eq!(groups(25, None), ["patchadd"], "no verb ends with it");
         assert!(meanings(25, Some("add")).is_empty() && meanings(98, None).is_empty());

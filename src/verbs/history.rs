@@ -110,7 +110,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             is_one = run.is_some();
             let found = run.map_or_else(|| past.of_patch(&word), |run| vec![run]);
             if found.is_empty() {
-                return Err(unknown(&root, &format!("the history has no run and no patch {word}")).into());
+                return Err(unknown(&root, &format!("the history has no run or patch {word}")).into());
             }
             found
         }
@@ -155,7 +155,7 @@ fn remarks(root: &Root, past: &PastRuns) -> Vec<String> {
     let path = root.show(&patchadm_svr4::places::history());
     let foreign = (past.unreadable > 0).then(|| {
         let lines = if past.unreadable == 1 { "line that is" } else { "lines that are" };
-        format!("{path} has {} {lines} no record of a run; passed over", past.unreadable)
+        format!("{path} has {} {lines} not a record of a run; skipped", past.unreadable)
     });
     let torn = past.is_torn.then(|| format!("the last line of {path} is incomplete: its run is not listed"));
     foreign.into_iter().chain(torn).collect()

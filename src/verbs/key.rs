@@ -48,10 +48,10 @@ struct KeyArgs {
     /// Set what the key may sign [default: patch,index]
     #[arg(long, value_name = "LIST")]
     roles: Option<String>,
-    /// Set the bases of patches that the key may sign, a regular expression
+    /// Set the bases of patches that the key may sign, as a regular expression
     #[arg(long, value_name = "REGEX")]
     bases: Option<String>,
-    /// Record the reason of a revocation
+    /// Record the reason for the revocation
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
@@ -123,7 +123,7 @@ impl KeyArgs {
             return Err(usage(format!("{option} is not an option of this action")));
         }
         match (action, &self.subject) {
-            (List, Some(word)) => Err(usage(format!("<{word}> is one word too many"))),
+            (List, Some(word)) => Err(usage(format!("unexpected argument <{word}>"))),
             (Trust, None) => Err(usage("no file of a public key is named")),
             (Revoke, None) => Err(usage("no key id is named")),
             _ => Ok(action),
@@ -154,7 +154,7 @@ fn trust(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let changed =
         call.change(&root, "key", None, |caller| trust_key(&root, (&name, &key, &rules), caller))?;
     let changed = changed.map_err(|error| keys_refused(&root, &error))?;
-    let text = if changed { "is trusted" } else { "is trusted already" };
+    let text = if changed { "is trusted" } else { "is already trusted" };
     about_root(call, &root, changed, key.id, &format!("key {} ({name}) {text}", key.id))
 }
 
@@ -165,7 +165,7 @@ fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let reason = args.reason.as_deref().unwrap_or_default();
     let changed = call.change(&root, "key", None, |caller| revoke_key(&root, (id, reason), caller))?;
     let changed = changed.map_err(|error| keys_refused(&root, &error))?;
-    let text = if changed { "is revoked" } else { "is revoked already" };
+    let text = if changed { "is revoked" } else { "is already revoked" };
     about_root(call, &root, changed, id, &format!("key {id} {text}"))
 }
 
@@ -179,8 +179,11 @@ fn about_root(call: &Invocation, root: &Root, changed: bool, id: KeyId, text: &s
 fn list(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let root = args.common.root.open(call)?;
     let (keys, ignored) = shown_keys(call, &root)?;
-    let text =
-        if keys.is_empty() { vec!["no key is trusted".to_owned()] } else { keys.iter().map(line).collect() };
+    let text = if keys.is_empty() {
+        vec!["no keys are trusted".to_owned()]
+    } else {
+        keys.iter().map(line).collect()
+    };
     Ok(Reply::about(&root, Exit::OK, KeysReport { result: Some(ResultWord::Done), keys, ignored, text }))
 }
 

@@ -52,7 +52,7 @@ struct LibsListArgs {
 /// Remove kept libraries that no program uses
 #[derive(clap::Parser)]
 struct PruneArgs {
-    /// Show what would be done; but change nothing
+    /// Show what would be done, but change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// Wait this long, such as 10m, for another command to finish [default: policy, else 0s]

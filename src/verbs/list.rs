@@ -25,7 +25,7 @@ const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since 
 /// List applied patches with their state, date and undo data
 #[derive(clap::Parser)]
 struct ListArgs {
-    /// Tell whether this patch is missing: neither it nor one that contains it is applied
+    /// Check whether this patch is missing: neither it nor a patch that contains it is applied
     #[arg(long, value_name = "ID", conflicts_with_all = ["order", "applied_since", "fixes"])]
     missing: Option<String>,
     /// Sort by id, or by the date of application [default: id]
@@ -147,7 +147,7 @@ impl LackingReport {
 
     fn line(&self) -> String {
         match &self.has {
-            None => format!("lacks {}", self.patch),
+            None => format!("is missing {}", self.patch),
             Some(has) if *has == self.patch => format!("has {has}"),
             Some(has) => format!("has {has}, which contains {}", self.patch),
         }

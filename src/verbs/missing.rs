@@ -43,7 +43,7 @@ struct AnalyzeArgs {
     compared: ComparisonOptions,
     #[command(flatten)]
     fetching: FetchOptions,
-    /// Examine the machine whose uname.out, pkginfo.out and showrev.out are in DIR
+    /// Examine another machine by the files uname.out, pkginfo.out and showrev.out in DIR
     #[arg(long, value_name = "DIR", conflicts_with_all = [ROOT_LISTS, "root"])]
     from: Option<PathBuf>,
     #[command(flatten)]

@@ -247,7 +247,7 @@ pub(super) struct PlanOption {
 
 pub(super) fn path_text(path: &ObjectPath) -> Result<String, String> {
     let text = str::from_utf8(path.as_bytes()).map(str::to_owned);
-    text.map_err(|_| format!("a plan file cannot name {path}, which is no UTF-8"))
+    text.map_err(|_| format!("a plan file cannot name {path}, which is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ struct RecoverArgs {
     wait: WaitOption,
     #[command(flatten)]
     undo_dir: UndoDirOption,
-    /// Discard a damaged or missing journal if it is proved that no run is unfinished
+    /// Discard a damaged or missing journal after proof that no run is unfinished
     #[arg(long, conflicts_with_all = ["keep_stage", "new_identity", "adopt_undo"])]
     discard_journal: bool,
     /// Move a damaged journal and all staged files to DIR, without proof
@@ -50,7 +50,7 @@ struct RecoverArgs {
     /// Called by the package manager before it begins: wait five seconds at most, say nothing where nothing was unfinished
     #[arg(long, hide = true, conflicts_with_all = [ROOT_LISTS, "undo_dir", "discard_journal", "keep_stage", "new_identity", "adopt_undo"])]
     from_hook: bool,
-    /// List undo archives that are missing in the ledger, and register those of the IDs
+    /// List undo archives missing from the ledger, and register those of the named patches
     #[arg(long)]
     adopt_undo: bool,
     /// Also register archives that belong to another root
@@ -62,7 +62,7 @@ struct RecoverArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The patches whose undo archives are registered, even if they differ
+    /// Patches to register undo archives for, even if these differ
     #[arg(value_name = "ID", requires = "adopt_undo")]
     ids: Vec<String>,
 }
@@ -258,7 +258,7 @@ fn wait_again(root: &Root, call: &Invocation, before: Option<TrialRecord>) {
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4, ExitCause::UndoData).as_refusal();
 
-const NOTHING: &str = "There is no undo archive to be bound.";
+const NOTHING: &str = "There are no undo archives to register.";
 
 #[derive(Debug, Serialize)]
 struct AdoptReport {

@@ -107,10 +107,10 @@ impl CommandReport for CompletionScript {
 
 const LINKS_USAGE: &str = "patchadm setup links [--force] dir";
 
-/// Make links named after every classic command
+/// Create links for the classic commands
 #[derive(clap::Parser)]
 struct LinksArgs {
-    /// Replace symbolic links of these names that lead elsewhere
+    /// Replace existing symbolic links that lead elsewhere
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -188,7 +188,7 @@ struct HooksArgs {
     root: RootOption,
     #[command(flatten)]
     _common: RootlessOptions,
-    /// What to do: install, remove or show
+    /// Action: install, remove or show
     #[arg(value_name = "ACTION", value_parser = one_of(&HOOKS_ACTIONS), hide_possible_values = true)]
     action: Option<HooksAction>,
 }
@@ -297,19 +297,18 @@ fn hooks_notes(root: &Root, action: HooksAction, report: &HookReport) -> Vec<Str
     if action != HooksAction::Remove && is_there && !report.has_program {
         let place = root.prefix().join(report.program.trim_start_matches('/'));
         notes.push(format!(
-            "{} is not there: the hooks do nothing until it is; after it came to another place, \
-             run `setup hooks install` again",
+            "{} does not exist: the hooks do nothing until it exists; if it moves, run `setup hooks install` again",
             place.display()
         ));
     }
     if action != HooksAction::Remove
         && let Some(foreign) = &report.foreign_program
     {
-        notes.push(format!("a program that others could exchange is called by no hook: {foreign}"));
+        notes.push(format!("hooks cannot call a program that others can replace: {foreign}"));
     }
     if action != HooksAction::Remove && report.has_rpm_alone {
         notes.push(
-            "rpm calls no file: after rpm without dnf, only the trigger of our own .rpm refreshes registrations"
+            "rpm has no hook files: after rpm without dnf, only the trigger of the patchadm .rpm refreshes registrations"
                 .to_owned(),
         );
     }
@@ -321,7 +320,7 @@ impl CommandReport for HooksReport {
         if self.hooks.is_empty() {
             output.line(match self.action {
                 HooksAction::Remove => "the root has no hooks",
-                _ => "the root has no package manager that calls hooks",
+                _ => "the root has no package manager with hooks",
             })?;
         }
         for ShownHook { manager, file, state, action } in &self.hooks {
@@ -330,14 +329,14 @@ impl CommandReport for HooksReport {
             output.line(format!("{manager:<4}  {file}: {}", action.unwrap_or(state)))?;
         }
         let left: Vec<String> =
-            self.left().map(|hook| format!("\n{} is not as any version of it was", hook.file)).collect();
+            self.left().map(|hook| format!("\n{} was changed by somebody else", hook.file)).collect();
         if left.is_empty() {
             return Ok(());
         }
         let done = if self.action == HooksAction::Remove { "removed" } else { "installed" };
         let left = left.concat();
         Ok(output.error(&format!(
-            "not every hook is {done}{left}\nhint: remove that file or move it aside, then run the command again"
+            "not every hook is {done}{left}\nhint: move that file away, then run the command again"
         ))?)
     }
 

@@ -49,7 +49,7 @@ const NOT_FOUND: Exit = Exit::new(2, ExitCause::Unknown);
 /// Show a patch, a path, or a fix such as CVE-2026-1234
 #[derive(clap::Parser)]
 struct ShowArgs {
-    /// List every object of the patch with what happened to it
+    /// List every object of the patch and its change
     #[arg(long)]
     files: bool,
     /// Show what the patch changes in each file
@@ -67,7 +67,7 @@ struct ShowArgs {
     /// forces a path); or a fix
     #[arg(value_name = "WHAT")]
     words: Vec<PathBuf>,
-    /// With --files or --diff: only these paths, and what is below them
+    /// With --files or --diff, show only these paths and everything below them
     #[arg(value_name = "PATH", last = true)]
     paths: Vec<PathBuf>,
 }
@@ -276,7 +276,7 @@ fn no_fix(word: &str, query: &ShowQuery) -> String {
 fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &ShowQuery) -> String {
     let word = word.escape_debug();
     if !is_id {
-        return format!("{word} is no applied patch, no delivered patch, no path of the root, and no fix");
+        return format!("{word} is not an applied patch, a delivered patch, a path in the root, or a fix");
     }
     let word = word.to_string();
     let reasons = patch_reasons(root, &word, PatchAtHand::Nothing).ok().flatten();

@@ -210,28 +210,25 @@ impl StatusReport {
         let is_over = self.trial.as_ref().is_some_and(TrialStanding::is_over);
         let mut steps = Vec::new();
         if self.unfinished.is_some() {
-            steps.push(step("recover", "ends the interrupted run"));
+            steps.push(step("recover", "finishes or rolls back the interrupted run"));
         } else if self.stuck_stage.is_some() {
-            steps.push(step("recover", "removes the stage once nothing forbids it"));
+            steps.push(step("recover", "removes the stage"));
         } else if self.leftovers.is_some() {
             steps.push(step("recover", "removes the leftovers"));
         } else if is_over {
-            steps.push(step("recover", "takes back what was on trial"));
+            steps.push(step("recover", "reverts the changes on trial"));
         } else if self.trial.is_some() {
-            steps.push(step("confirm", "keeps what is on trial"));
+            steps.push(step("confirm", "keeps the changes on trial"));
         }
         if self.native.stale().next().is_some() {
-            steps.push(step("adopt --refresh", "takes up what dpkg or rpm changed"));
+            steps.push(step("adopt --refresh", "updates the registrations of dpkg or rpm packages"));
         }
         if self.missing.is_unvouched {
-            steps.push(step(
-                "key trust FILE",
-                "trusts the key of the depot, without which nothing of it is applied",
-            ));
+            steps.push(step("key trust FILE", "trusts the key of the depot, which `update` requires"));
         } else if self.missing.patches.is_some_and(|missing| missing > 0) {
-            steps.push(step("update", "applies what is missing"));
+            steps.push(step("update", "applies the missing patches"));
         } else if self.native.lost().next().is_some() {
-            steps.push(step("list", "says which fixes are lost, and to which versions"));
+            steps.push(step("list", "shows which fixes were lost"));
         }
         if let Some(merge) = self.merges.first() {
             steps.push(NextStep::new(&merge.comparison(), "compares the versions; then delete the latter"));
@@ -336,7 +333,7 @@ impl MissingEntry {
     }
 
     fn words(&self) -> String {
-        let unvouched = if self.is_unvouched { "; no trusted key vouches for it" } else { "" };
+        let unvouched = if self.is_unvouched { "; no trusted key verifies it" } else { "" };
         let ignored = self.ignored_depot.as_ref().map(|ignored| format!("; {ignored}")).unwrap_or_default();
         self.known_words() + unvouched + &ignored
     }

@@ -134,7 +134,7 @@ fn must_not_be_said(
 ) -> Result<(), Stop> {
     let Some((option, _)) = options.find(|(_, is_said)| *is_said) else { return Ok(()) };
     let message = format!(
-        "{option} is about patches that are applied again, and run {} is undone by removing patches\nhint: leave it out",
+        "{option} is for patches that are applied again, and undoing run {} only removes patches\nhint: leave it out",
         run.name
     );
     Err(Stop::Usage { message, usage: USAGE })

@@ -52,7 +52,7 @@ fn plan_that_does_not_hold() {
     stage.file("/opt/ACMEweb/bin/httpd", "edited\n");
     let carry_out = "add -R @ROOT@ --plan plan.json";
     let said = stage.run(carry_out).fails(3);
-    assert!(last_line(&said).starts_with("Save the plan again with --save-plan"), "{said}");
+    assert!(last_line(&said).starts_with("save the plan again with `--save-plan`"), "{said}");
     stage.run(&save.replace("--save-plan", "--edited replace --save-plan")).ok();
     stage.run(carry_out).ok();
 }
@@ -82,8 +82,7 @@ fn depot_begun_anew() {
     let check = depot(&stage);
     remember_another_depot(&stage);
     let said = stage.run(&check).fails(3);
-    let file =
-        last_line(&said).split("take its line out of ").nth(1).unwrap().trim_end_matches('.').to_owned();
+    let file = last_line(&said).split("remove its line from ").nth(1).unwrap().to_owned();
     let file = file.replace("@ROOT@", stage.root().to_str().unwrap());
     fs::write(file, "").unwrap();
     stage.run(&check).ok();
@@ -117,7 +116,7 @@ fn archive_lost() {
     let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz");
     fs::rename(&archive, stage.beside("backup")).unwrap();
     let said = stage.run(REMOVE).fails(1);
-    assert!(last_line(&said).starts_with("Put it back from a backup of the root"), "{said}");
+    assert!(last_line(&said).starts_with("restore it from a backup of the root"), "{said}");
     fs::rename(stage.beside("backup"), &archive).unwrap();
     stage.run(REMOVE).ok();
 }
@@ -129,7 +128,7 @@ fn archive_exported() {
     stage.run(&format!("undo-data export -R @ROOT@ -o {} 100-01", file.display())).ok();
     let said = stage.run(REMOVE).fails(3);
     let advice = last_line(&said);
-    assert!(advice.starts_with("Bring it back with ") && advice.contains("undo-data import"), "{said}");
+    assert!(advice.starts_with("restore it with ") && advice.contains("undo-data import"), "{said}");
     stage.run(&format!("undo-data import -R @ROOT@ {}", file.display())).ok();
     stage.run(REMOVE).ok();
 }
@@ -143,8 +142,8 @@ fn archive_of_an_earlier_form() {
     fs::write(&ledger, lines.replace("\"b3:", "\"sha256:")).unwrap();
     let said = stage.run(REMOVE).fails(1);
     let advice = last_line(&said);
-    assert!(advice.starts_with("Back the patch out with the version of patchadm that applied it"), "{said}");
-    assert!(advice.ends_with("later ones can be applied over it."), "{said}");
+    assert!(advice.starts_with("remove the patch with the version of patchadm that applied it"), "{said}");
+    assert!(advice.ends_with("later patches can still be applied"), "{said}");
     let later = Patch::of("200-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "three\n"));
     later.directory(&stage);
     for (line, content) in
@@ -165,7 +164,7 @@ fn owned_by_root() {
     }
     let stage = stage();
     let said = stage.run(&ADD.replace("add", "add --as-owner")).fails(3);
-    assert!(said.contains("Run it again without `--as-owner`."), "{said}");
+    assert!(said.contains("run it again without `--as-owner`"), "{said}");
     stage.run(ADD).ok();
 }
 
@@ -178,10 +177,7 @@ fn lock_held() {
         ["patchadd -R @ROOT@ delivered/100-01", "pkgrm -n -R @ROOT@ ACMEweb", "patchrm -R @ROOT@ 1-01"]
     {
         let said = stage.run(line).stderr;
-        assert!(
-            said.contains("Try again when it has finished.") && !said.contains("--wait"),
-            "{line}: {said}"
-        );
+        assert!(said.contains("ry again when it has finished") && !said.contains("--wait"), "{line}: {said}");
     }
     for line in [ADD, REMOVE, "recover -R @ROOT@"] {
         let said = stage.run(line).fails(6);
@@ -203,7 +199,7 @@ fn script() {
     let failing = package.information("preinstall", "echo it is too early\nexit 1\n");
     Patch::of("100-01", failing).directory(&stage);
     let run = stage.run(ADD);
-    let log = run.stderr.split_once("See ").and_then(|(_, rest)| rest.split_once(" for details"));
+    let log = run.stderr.split_once("hint: see ").and_then(|(_, rest)| rest.split_once(" for details"));
     let (log, _) = log.unwrap_or_else(|| panic!("{}", run.stderr));
     let text = stage.text(log.strip_prefix("@ROOT@").unwrap());
     assert!(text.contains("it is too early"), "{text}");
@@ -221,7 +217,7 @@ fn not_privileged() {
     };
     let (code, said) = run(&[]);
     assert_eq!(code, 3, "{said}");
-    assert!(said.contains("Run it as root, or as the owner of the root directory."), "{said}");
+    assert!(said.contains("run it as root, or as the owner of the root directory"), "{said}");
     let (code, said) = run(&[&stage.root()]);
     assert_eq!(code, 0, "{said}");
 }
@@ -257,17 +253,23 @@ fn backout_directory() {
     let undo = stage.beside("undo");
     let line = format!("add --undo-dir {} -R @ROOT@ delivered/100-01", undo.display());
     let said = stage.run(&line).fails(3);
-    assert!(last_line(&said).contains("a directory that is there, from / on, with --undo-dir DIR"), "{said}");
+    assert!(
+        last_line(&said).contains("absolute path of an existing directory with `--undo-dir DIR`"),
+        "{said}"
+    );
     fs::create_dir(&undo).unwrap();
     stage.run(&line).ok();
     let said = stage.run(&line.replace("add --undo-dir", "patchadd -B").replace("/undo", "/none")).fails(37);
-    assert!(said.contains("with -B DIR."), "{said}");
+    assert!(said.contains("with `-B DIR`."), "{said}");
 }
 
 fn exchange_directory() {
     let stage = stage();
     let said = stage.run("add --exchange /nowhere -R @ROOT@ delivered/100-01").fails(3);
-    assert!(last_line(&said).contains("directories of the root, from / on, none inside another"), "{said}");
+    assert!(
+        last_line(&said).contains("absolute paths of directories in the root, none inside another"),
+        "{said}"
+    );
     stage.run("add --exchange /opt/ACMEweb -R @ROOT@ delivered/100-01").ok();
 }
 
@@ -278,9 +280,9 @@ fn archive_missing() {
     stage.run(&ADD.replace("add", &format!("add --undo-dir {}", first.display()))).ok();
     fs::rename(&first, &second).unwrap();
     let said = stage.run(REMOVE).fails(1);
-    assert_eq!(last_line(&said), "Name the directory that holds the undo data with --undo-dir DIR.");
+    assert_eq!(last_line(&said), "name the directory of the undo data with `--undo-dir DIR`");
     let said = stage.run("patchrm -R @ROOT@ 100-01").fails(12);
-    assert!(said.contains("with -B DIR.\n"), "{said}");
+    assert!(said.contains("with `-B DIR`.\n"), "{said}");
     stage.run(&format!("{REMOVE} --undo-dir {}", second.display())).ok();
 }
 

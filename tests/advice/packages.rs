@@ -30,7 +30,7 @@ fn spool(stage: &Scenario, package: &Package) {
 /// The lines that the advice wants in an admin file, as one.
 fn admin_file(stage: &Scenario, said: &str) {
     let (_, words) =
-        said.split_once("use an admin file (-a FILE) that says ").unwrap_or_else(|| panic!("{said}"));
+        said.split_once("use an admin file (`-a FILE`) with ").unwrap_or_else(|| panic!("{said}"));
     let words = words.lines().next().unwrap().split(", or").next().unwrap().replace(" and ", ", ");
     stage.file("/admin", words.split(", ").map(|word| format!("{word}\n")).collect::<String>());
 }

@@ -82,9 +82,9 @@ fn conflict_of_trees() {
     stage.file("/usr/pkg/a", "live\n");
     fs::write(stage.beside("web/usr/pkg/a"), "stage\n").unwrap();
     let text = stage.run("stage refresh web -R @ROOT@").fails(3);
-    assert!(text.contains("--edited replace takes those of the live tree"), "{text}");
+    assert!(text.contains("take the live files with `--edited replace`"), "{text}");
     let text = stage.run("stage promote web -R @ROOT@").fails(3);
-    assert!(text.contains("--edited replace takes those of the stage"), "{text}");
+    assert!(text.contains("promote them with `--edited replace`"), "{text}");
     stage.run("stage promote web -R @ROOT@ --edited replace").ok();
 }
 
@@ -92,7 +92,7 @@ fn too_much_deleted() {
     let stage = staged();
     fs::remove_file(stage.beside("web/usr/pkg/a")).unwrap();
     let text = stage.run("stage promote web -R @ROOT@").fails(3);
-    assert!(text.contains("--max-delete N or N%"), "{text}");
+    assert!(text.contains("`--max-delete N` or `--max-delete N%`"), "{text}");
     stage.run("stage promote web -R @ROOT@ --max-delete 1").ok();
 }
 
@@ -128,10 +128,10 @@ fn hook_forbidden() {
     stage.mode("/etc/hook", 0o755);
     stage.file("/etc/patchadm/policy", "promote_after=/etc/hook\nscripts=known\n");
     let said = stage.run("stage promote web -R @ROOT@").fails(3);
-    assert!(last_line(&said).contains("--no-hooks promotes without it"), "{said}");
+    assert!(last_line(&said).contains("promote without it: use `--no-hooks`"), "{said}");
     stage.run("stage promote web -R @ROOT@ --no-hooks").ok();
     let said = stage.run("remove -R @ROOT@ web-01").fails(3);
-    assert!(last_line(&said).contains("`--scripts refuse` removes it"), "{said}");
+    assert!(last_line(&said).contains("remove it without the hook: use `--scripts refuse`"), "{said}");
     stage.run("remove -R @ROOT@ --scripts refuse web-01").ok();
 }
 
@@ -141,7 +141,7 @@ fn own_run() {
     let scripted = of_file("200-01", "bin/tool").beside("prepatch", "#!/bin/sh\nexit 0\n").directory(&stage);
     fs::set_permissions(scripted.join("prepatch"), fs::Permissions::from_mode(0o755)).unwrap();
     let said = stage.run("plan --all-or-nothing -R @ROOT@ -M delivered").fails(3);
-    assert!(last_line(&said).contains("eave out --all-or-nothing"), "{said}");
+    assert!(last_line(&said).contains("leave out `--all-or-nothing`"), "{said}");
     assert_eq!(stage.run("plan -R @ROOT@ -M delivered").code, 0);
 }
 
@@ -150,7 +150,7 @@ fn withdrawn() {
     patch("100-01").directory(&stage);
     fs::write(stage.beside("delivered/flags"), "100-01 withdrawn\n").unwrap();
     let said = stage.run("add -R @ROOT@ -M delivered 100").fails(3);
-    assert!(last_line(&said).contains("name it with its revision and --allow-withdrawn"), "{said}");
+    assert!(last_line(&said).contains("name it with its revision and use `--allow-withdrawn`"), "{said}");
     stage.run("add -R @ROOT@ -M delivered --allow-withdrawn 100-01").ok();
 }
 
@@ -160,7 +160,7 @@ fn required_nowhere() {
     let add = "add -R @ROOT@ -M delivered";
     let said = stage.run(add).fails(3);
     assert!(
-        last_line(&said).contains("put it into the depot, or leave this patch out with --exclude"),
+        last_line(&said).contains("add it to the depot, or leave out this patch with `--exclude`"),
         "{said}"
     );
     stage.run(&format!("{add} --exclude 100-01")).ok();
@@ -185,7 +185,7 @@ fn two_contents() {
     of_file("100-01", "bin/tool").directory(&stage);
     let add = format!("add --all-or-nothing -R @ROOT@ {} {}", first.display(), twin.display());
     let said = stage.run(&add).fails(1);
-    assert!(last_line(&said).contains("take one of the two away"), "{said}");
+    assert!(last_line(&said).contains("remove one of the two"), "{said}");
     stage.run(&format!("add -R @ROOT@ {}", first.display())).ok();
 }
 
@@ -233,7 +233,7 @@ fn keep_without_undo() {
         stage
     };
     let said = edited().run(&add("--no-undo --edited keep", "100-01")).fails(3);
-    assert!(last_line(&said).contains("leave --no-undo out, or use --edited replace"), "{said}");
+    assert!(last_line(&said).contains("leave out `--no-undo`, or use `--edited replace`"), "{said}");
     edited().run(&add("--edited keep", "100-01")).ok();
     assert_eq!(edited().run(&add("--no-undo --edited replace", "100-01")).code, 0);
 }
@@ -246,7 +246,7 @@ fn other_base_directory() {
     of("/export", "export/httpd").directory(&wrong);
     let said = wrong.run(&add("", "100-01")).fails(3);
     let installed = wrong.run("pkgparam -R @ROOT@ ACMEweb BASEDIR").ok();
-    assert!(last_line(&said).contains(&format!("with --basedir {}", installed.trim_end())), "{said}");
+    assert!(last_line(&said).contains(&format!("with `--basedir {}`", installed.trim_end())), "{said}");
     let right = stage();
     of(installed.trim_end(), "bin/httpd").directory(&right);
     right.run(&add("", "100-01")).ok();
@@ -404,7 +404,8 @@ fn interrupted() {
         let stage = half_applied();
         let run = stage.run(&line);
         let hint = if run.stderr.is_empty() { &run.stdout } else { &run.stderr };
-        let (_, hint) = hint.split_once("put the package back").unwrap_or_else(|| panic!("{line}: {run:?}"));
+        let (_, hint) =
+            hint.split_once("restore the package from a backup").unwrap_or_else(|| panic!("{line}: {run:?}"));
         assert_eq!(type_it(&stage, hint, &[("PATCH", "delivered/100-01")]).code, 0, "{line}: {hint}");
         assert!(!stage.at("/var/sadm/pkg/ACMEweb/!I-Lock!").exists(), "{line}");
     }
@@ -450,7 +451,7 @@ fn script_forbidden() {
     assert_eq!(last_line(&said), "leave out `--scripts refuse`");
     stage.file("/etc/patchadm/policy", "scripts=none\n");
     let said = stage.run(&add("--scripts refuse", "100-01")).fails(3);
-    assert_eq!(last_line(&said), "if it may run, say scripts=run in @ROOT@/etc/patchadm/policy");
+    assert_eq!(last_line(&said), "to allow it, set `scripts=run` in @ROOT@/etc/patchadm/policy");
     stage.file("/etc/patchadm/policy", "scripts=run\n");
     assert_eq!(stage.run(&add("", "100-01")).code, 0);
 }
@@ -460,7 +461,7 @@ fn excluded() {
     patch("100-01").directory(&stage);
     stage.file("/etc/patchadm/policy", "exclude=100\n");
     let said = stage.run(&add("", "100-01")).fails(3);
-    assert_eq!(last_line(&said), "if it is wanted, take it out of exclude= in @ROOT@/etc/patchadm/policy");
+    assert_eq!(last_line(&said), "to apply it, remove it from `exclude` in @ROOT@/etc/patchadm/policy");
     stage.file("/etc/patchadm/policy", "");
     stage.run(&add("", "100-01")).ok();
 }
@@ -490,12 +491,14 @@ fn no_space() {
     fill(1_400);
     let said = root.run(&add("", "100-01")).fails(3);
     let hint = last_line(&said).to_owned();
-    assert!(hint.starts_with("make room for ") && hint.contains(" more bytes in @ROOT@/var"), "{hint}");
-    assert!(hint.ends_with(", or keep undo data on another file system with --undo-dir DIR"), "{hint}");
+    assert!(hint.starts_with("free ") && hint.contains(" more on @ROOT@/var"), "{hint}");
+    assert!(hint.ends_with(", or keep undo data on another file system with `--undo-dir DIR`"), "{hint}");
     let undo = root.stage().beside("undo");
     root.run(&add(&format!("--undo-dir {}", undo.display()), "100-01")).ok();
     root.run("remove -R @ROOT@ 100-01").ok();
-    let missing: usize = hint.split(' ').nth(3).unwrap().parse().unwrap();
+    let words: Vec<&str> = hint.split(' ').collect();
+    let tenths: usize = words[1].replace('.', "").parse().unwrap();
+    let missing = tenths * if words[2] == "MiB" { KIB * KIB } else { KIB } / 10;
     let seen = fs::metadata(root.at("/var/filler")).unwrap().len();
     let smaller = usize::try_from(seen).unwrap() - missing - 32 * KIB;
     fs::write(root.at("/var/filler"), vec![1; smaller]).unwrap();
@@ -503,9 +506,10 @@ fn no_space() {
 }
 
 fn undo_mismatch() {
-    for (first, then, advice) in
-        [("--no-undo", "", "use --no-undo, as before"), ("", "--no-undo", "leave --no-undo out, as before")]
-    {
+    for (first, then, advice) in [
+        ("--no-undo", "", "use `--no-undo`, as before"),
+        ("", "--no-undo", "leave out `--no-undo`, as before"),
+    ] {
         let stage = stage();
         patch("100-01").package(Package::new("ACMEdb").file("bin/db", 0o755, "two\n")).directory(&stage);
         assert_eq!(stage.run(&add(first, "100-01")).code, 0);

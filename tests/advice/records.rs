@@ -45,7 +45,7 @@ fn package() {
     let said = refused(&stage);
     // It is 1 where something could not be known, which is said.
     let run = type_it(&stage, &said, &[]);
-    assert!(run.code == 0 || run.stdout.contains("it is made anew"), "{said}{run:?}");
+    assert!(run.code == 0 || run.stdout.contains("it is rebuilt"), "{said}{run:?}");
     assert_eq!(stage.run(ADD).code, 0);
     let stage = damaged();
     assert!(refused(&stage).contains("Install ACMEweb again with pkgadd"));
@@ -85,7 +85,7 @@ fn refresh() {
     assert!(!said.contains("pkgadd"), "{said}");
     let run = type_it(&stage, &said, &[]);
     let made =
-        "note: package DEBweb: its record was damaged and is made anew (@ROOT@/var/sadm/pkg/DEBweb/pkginfo: ";
+        "note: package DEBweb: its record was damaged and is rebuilt (@ROOT@/var/sadm/pkg/DEBweb/pkginfo: ";
     assert!(run.code == 0 && run.stderr.contains(made), "{run:?}");
     assert_eq!(stage.run(ADD).code, 0);
 }
@@ -105,7 +105,7 @@ fn contents() {
     fs::remove_file(stage.at("/var/sadm/install/contents")).unwrap();
     let said = refused(&stage);
     let run = type_it(&stage, &said, &[]);
-    assert!(run.code == 0 || run.stdout.contains("it is made anew"), "{said}{run:?}");
+    assert!(run.code == 0 || run.stdout.contains("it is rebuilt"), "{said}{run:?}");
     assert_eq!(stage.run(ADD).code, 0);
 }
 

@@ -51,13 +51,13 @@ const REFUSED: [(&str, &str, &str); 32] = [
         "src: patches/100-01",
         "src \"patches/100-01\" is neither an absolute path of the target nor an address",
     ),
-    ("patch", "src: /nowhere/100-01.zip", "src /nowhere/100-01.zip is not there on the target"),
+    ("patch", "src: /nowhere/100-01.zip", "src /nowhere/100-01.zip does not exist on the target"),
     (
         "patch",
         "src: 'https://me:secret@patches.invalid/100-01.zip'",
         "src has a name or password in its address, which patchadm does not send",
     ),
-    ("patch", "src: '@PATCH@', root: /nowhere", "root /nowhere is not there on the target"),
+    ("patch", "src: '@PATCH@', root: /nowhere", "root /nowhere does not exist on the target"),
     ("patch", "src: '@PATCH@', root: '@PATCH@'", "root @PATCH@ is not a directory"),
     ("patch", "src: '@PATCH@', root: half/a/path", "root \"half/a/path\" is not an absolute path"),
     ("patch", "root: '@ROOT@'", "nothing says what is applied: name id, src or group"),
@@ -76,7 +76,7 @@ const REFUSED: [(&str, &str, &str); 32] = [
         "trial means nothing with state=absent, only with present",
     ),
     ("patch", "src: '@PATCH@', force: true", "force means nothing with state=present, only with absent"),
-    ("patch", "src: '@PATCH@', trial: soon", "trial \"soon\" is no time, as 30s, 10m, 2h or 1d"),
+    ("patch", "src: '@PATCH@', trial: soon", "trial \"soon\" is not a time such as 30s, 10m, 2h or 1d"),
     ("patch", "src: '@PATCH@', probe: ' '", "probe is empty"),
     ("patch", "src: '@PATCH@', trial_reboots: 1", "trial_reboots means nothing without trial"),
     (
@@ -94,9 +94,9 @@ const REFUSED: [(&str, &str, &str); 32] = [
         "id: ['100'], root: '@ROOT@'",
         "\"100\" is not the id of a patch, which is a base, a separator and a number, as 105181-05",
     ),
-    ("patch_info", "depot: /nowhere", "src /nowhere is not there on the target"),
+    ("patch_info", "depot: /nowhere", "src /nowhere does not exist on the target"),
     ("stage", "path: stages/web, state: new, paths: [opt]", "path stages/web is not an absolute path"),
-    ("stage", "path: /nowhere/web, state: promote", "path /nowhere/web is no directory of the target"),
+    ("stage", "path: /nowhere/web, state: promote", "path /nowhere/web is not a directory of the target"),
     ("stage", "path: '@HERE@/web', state: new", "state=new takes the directories of the root in paths"),
 ];
 

@@ -212,7 +212,7 @@ fn a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in
         );
         assert_eq!(
             played.failure_on(host, "nowhere"),
-            "src /nowhere/Übung.tar.gz is not there on the target"
+            "src /nowhere/Übung.tar.gz does not exist on the target"
         );
         assert!(played.changed_on(host, "named"));
         assert!(played.changed_on(host, "stage"));

@@ -46,16 +46,16 @@ fn a_result_that_is_not_what_its_key_says_is_told_set_aside_and_built_again() {
             }),
         ),
         (
-            "needed.pkg is not there, or has another size",
+            "needed.pkg does not exist, or has another size",
             Box::new(|| fs::write(place.join("needed.pkg"), "cut").unwrap()),
         ),
         (
-            "needed.pkg is not there, or has another size",
+            "needed.pkg does not exist, or has another size",
             Box::new(|| fs::remove_file(place.join("needed.pkg")).unwrap()),
         ),
         ("it has no result.json", Box::new(|| fs::remove_file(place.join("result.json")).unwrap())),
         (
-            "it is no directory",
+            "it is not a directory",
             Box::new(|| {
                 fs::remove_dir_all(&place).unwrap();
                 fs::write(&place, "").unwrap();

@@ -32,12 +32,12 @@ esac
 
 /// The locations that fail: how their reasons end.
 const FAILING: [(&str, &str); 6] = [
-    ("wrong", "wrong: it is not there; fetch: its SHA-256 is another one"),
-    ("long", "long: it is not there; fetch: it wrote "),
-    ("none", "none: it is not there; fetch: it is not there"),
-    ("link", "link: it is not there; fetch: "),
-    ("fails", "fails: it is not there; fetch: exit 3: fails /tree /distfiles /tree fails "),
-    ("hangs", "hangs: it is not there; fetch: it took 3 s"),
+    ("wrong", "wrong: it does not exist; fetch: its SHA-256 is another one"),
+    ("long", "long: it does not exist; fetch: it wrote "),
+    ("none", "none: it does not exist; fetch: it does not exist"),
+    ("link", "link: it does not exist; fetch: "),
+    ("fails", "fails: it does not exist; fetch: exit 3: fails /tree /distfiles /tree fails "),
+    ("hangs", "hangs: it does not exist; fetch: it took 3 s"),
 ];
 
 fn with_fetch(test: &str, is_ordinary: bool, mark: &str) -> Option<BulkBuild> {
@@ -108,5 +108,5 @@ fn fetch_is_not_called_for_what_a_url_gives_or_where_nothing_is_to_be_fetched() 
     build.run("none --dry-run").ends(0);
     assert_eq!(distfiles(&build), ["right"]);
     let run = build.run("none").ends(5);
-    assert_eq!(run.detail("none-1.0"), "none: it is not there; fetch: exit 9");
+    assert_eq!(run.detail("none-1.0"), "none: it does not exist; fetch: exit 9");
 }

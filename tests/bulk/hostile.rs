@@ -140,7 +140,7 @@ const STOLEN: [(&str, &str, &str); 10] = [
     (
         "beside",
         "ln -s /etc/passwd $OUT/copyright; echo 'd none opt 0755 root root'",
-        "/out/copyright is no file",
+        "/out/copyright is not a file",
     ),
 ];
 
@@ -334,7 +334,7 @@ fn a_source_of_the_machine_is_a_file_of_a_directory_that_is_named_for_it() {
         let unnamed = "it is below no `file_source` of bulk.conf";
         let link = "it is a symbolic link, or reached through one";
         for (name, says) in [
-            ("pipe", "it is no regular file"),
+            ("pipe", "it is not a regular file"),
             ("zero", link),
             ("out", link),
             ("elsewhere", unnamed),
@@ -456,7 +456,7 @@ fn whoever_asks_a_server_for_a_source_has_the_ids_of_the_build_user_and_no_right
         );
         assert!(
             run.detail("local-1.0").contains(
-                "127.1 has an address of this machine or its link, and is no `local_source` of bulk.conf"
+                "127.1 has an address of this machine or its link, and is not a `local_source` of bulk.conf"
             ),
             "{}",
             run.detail("local-1.0")

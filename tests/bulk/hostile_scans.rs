@@ -222,9 +222,9 @@ fn a_directory_that_can_be_no_location_fails_alone() {
         let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
         let detail = |name: &str| run.detail(name);
-        assert!(detail("b+20c-0").starts_with("scan: <b c> is no location: "), "{}", detail("b+20c-0"));
+        assert!(detail("b+20c-0").starts_with("scan: <b c> is not a location: "), "{}", detail("b+20c-0"));
         let other = "t_+1b+5b2Jx-0";
-        assert!(detail(other).starts_with("scan: <t/\\u{1b}[2Jx> is no location: "), "{}", detail(other));
+        assert!(detail(other).starts_with("scan: <t/\\u{1b}[2Jx> is not a location: "), "{}", detail(other));
         // A directory that cannot be read is none without recipes.
         assert!(detail("closed-0").starts_with("scan: exit "), "{}", detail("closed-0"));
         let text = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
@@ -261,7 +261,7 @@ fn neither_a_line_feed_in_a_name_nor_a_recipe_above_others_hides_what_is_elsewhe
         let scan = build.action("scan @WORK@");
         assert_eq!(scan.code, 0, "{}: {}", build.who(), scan.stderr);
         for location in ["net/curl", "net/wget"] {
-            let note = format!("scan: {location} is no location: net has a recipe");
+            let note = format!("scan: {location} is not a location: net has a recipe");
             assert!(scan.stderr.contains(&note), "{}: {}", build.who(), scan.stderr);
         }
         assert_eq!(there(), [false, true, false], "{}", build.who());

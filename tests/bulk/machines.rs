@@ -146,7 +146,7 @@ const MISFITS: [(&str, &str, &str); 10] = [
     (
         "elsewhere",
         "/usr/bin/unshare -m /bin/sh -c 'mount -t tmpfs -o mode=755 none @WORK@; exec \"$@\"' x",
-        "@WORK@ is no directory of a bulk build",
+        "@WORK@ is not a directory of a bulk build",
     ),
     (
         "copy",

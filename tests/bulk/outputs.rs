@@ -11,7 +11,7 @@ for_everybody! {
 const WRONG: [(&str, &str, &str); 12] = [
     ("nothing", "rm -r $OUT/root", "nothing was put into /out"),
     ("pipe", "mkdir $DESTDIR/opt; mkfifo $DESTDIR/opt/pipe", "opt/pipe is a device, a pipe or a socket"),
-    ("root-is-a-link", "rmdir $OUT/root; ln -s / $OUT/root", "/out/root is no directory"),
+    ("root-is-a-link", "rmdir $OUT/root; ln -s / $OUT/root", "/out/root is not a directory"),
     (
         "link-out",
         "rmdir $OUT/root; ln -s /etc/passwd $OUT/file",

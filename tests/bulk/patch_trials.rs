@@ -91,7 +91,7 @@ fn a_package_whose_script_changes_what_another_one_has_installed_keeps_no_patch_
     assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
     let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
     let trial = "its trial failed: ";
-    let expected = format!("{trial}town-1.0 is not installed as it is delivered: /town/a: ");
+    let expected = format!("{trial}town-1.0 was not installed as delivered: /town/a: ");
     assert!(why(0).starts_with(&expected), "{made:#}");
     let expected = format!("{trial}uforges-1.0 changes what xvictim-1.0 has installed: /xvictim/a: ");
     assert!(why(1).starts_with(&expected), "{made:#}");

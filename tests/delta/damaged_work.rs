@@ -44,9 +44,11 @@ fn records_that_are_damaged_or_forged_are_refused_by_name() {
             "the record of <curl-01> is not valid",
             Box::new(put("\"sha256\": \"", "\"sha256\": \"x")),
         ),
-        ("another source", "state.json: <curl-01> is entered for source less, whose base is less", {
-            Box::new(|text: String| text.replacen("\"source\": \"curl\"", "\"source\": \"less\"", 1))
-        }),
+        (
+            "another source",
+            "state.json: <curl-01> is listed for source less, but the base of that source is less",
+            { Box::new(|text: String| text.replacen("\"source\": \"curl\"", "\"source\": \"less\"", 1)) },
+        ),
     ];
     for (what, said, change) in cases {
         edit(&stage, "state.json", change);
@@ -71,7 +73,10 @@ fn bases_that_are_damaged_or_forged_are_refused_by_name() {
         ("curl\n", "work/bases: line 1: it is not SOURCE BASE"),
         ("curl ../../etc\n", "work/bases: line 1: it is not SOURCE BASE"),
         ("curl curl\ncurl x\n", "work/bases: line 2: <curl> is there already"),
-        ("curl other\n", "state.json: <curl-01> is entered for source curl, whose base is other"),
+        (
+            "curl other\n",
+            "state.json: <curl-01> is listed for source curl, but the base of that source is other",
+        ),
     ] {
         fs::write(stage.beside("work/bases"), text).unwrap();
         let run = stage.run(DELTA).fails(1);
@@ -91,7 +96,7 @@ fn a_patch_that_is_gone_or_exchanged_is_made_again_unless_it_is_signed() {
     let manifest = stage.beside("work/patches/curl-01.tar.gz.manifest");
     let other = stage.beside("work/patches/openssl-01.tar.gz");
     let damages: [(&str, &dyn Fn()); 4] = [
-        ("is not there", &|| fs::remove_file(&patch).unwrap()),
+        ("does not exist", &|| fs::remove_file(&patch).unwrap()),
         ("is not what was built", &|| copy(&other, &patch)),
         ("has no manifest", &|| fs::remove_file(&manifest).unwrap()),
         ("has a manifest of something else", &|| {
@@ -131,7 +136,7 @@ fn a_revision_that_another_one_stands_on_has_to_be_there() {
     fs::remove_file(stage.beside("work/patches/curl-01.tar.gz")).unwrap();
     let run = stage.run(&format!("{DELTA} --synopsis two")).fails(5);
     assert!(
-        run.contains("error: curl: patches/curl-01.tar.gz is not there, and it cannot be made again"),
+        run.contains("error: curl: patches/curl-01.tar.gz does not exist, and it cannot be made again"),
         "{run}"
     );
 }

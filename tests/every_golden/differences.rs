@@ -81,12 +81,7 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("26-messages", "base2", "stderr: *<@ROOT@/opt/SUNWstux> *", Decision(47)),
     ("26-messages", "base2", "stderr: installation is attempted.", Decision(47)),
     ("26-messages", "base2", "stderr: @ROOT@/opt/SUNWstux <implied directory>", Decision(47)),
-    (
-        "21-shared-files",
-        "conflict-quit",
-        "stderr: pkgadd: ERROR: if that is wanted, use an admin file*",
-        ADVICE,
-    ),
+    ("21-shared-files", "conflict-quit", "stderr: pkgadd: ERROR: to allow it, use an admin file*", ADVICE),
     // Editable files whose content class scripts make.
     ("*", "*", "contents /opt/SUNWstuf/etc/build.conf", FROM_DISK),
     ("13-edited-ev", "*", "contents /opt/SUNWstuf/etc/stuf.conf", FROM_DISK),

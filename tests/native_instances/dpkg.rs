@@ -165,7 +165,7 @@ fn each_architecture_is_an_instance_and_both_follow_an_upgrade_that_changes_what
     let before = stamps();
     workshop.install("-i", &[workshop.library("2", "i386")]);
     let said = workshop.run("adopt --refresh").ok();
-    assert_eq!(said, "Every registration is as its package manager has it.\n");
+    assert_eq!(said, "All adopted packages match their package manager.\n");
     let after = stamps();
     assert!(after[0] == before[0] && after[1] != before[1], "{before:?} {after:?}");
     assert_eq!(workshop.owners(SHARED), "DEBlib DEBlib.i386");

@@ -138,7 +138,7 @@ fn links_directories_and_files_without_sums_that_were_excluded_do_not_come_with_
         let said = root.applied(&Patch::of("100-01", package));
         for path in [LINK, EMPTY, DATA] {
             assert!(
-                said.contains(&format!("{path} was not there when its package was registered")),
+                said.contains(&format!("{path} did not exist when its package was registered")),
                 "{said}"
             );
         }

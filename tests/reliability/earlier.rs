@@ -203,7 +203,7 @@ fn a_run_that_an_earlier_build_was_killed_in_is_left_to_that_build() {
                 "check --contents -R" => {
                     &format!("`patchadm -R {} recover --keep-stage DIR`", root.display())
                 }
-                _ => "Let the version of patchadm that wrote it recover the run",
+                _ => "ecover the run with the version of patchadm that wrote it",
             };
             assert!(said.contains(way_on), "{line}: {said}");
             assert_same(&picture(), &before);
@@ -224,7 +224,7 @@ fn undo_data_of_an_earlier_build_is_told_as_that_and_neither_believed_nor_called
     assert!(run("list -R").ok().contains("100-01  effective"));
     assert!(run("show -R 100-01").ok().contains(form));
     let said = run("check --contents -R");
-    assert!(said.stdout.contains("that of 1 patch is of an earlier form"), "{}", said.stdout);
+    assert!(said.stdout.contains("undo data of 1 patch has an earlier format"), "{}", said.stdout);
     for line in [
         "check --contents -R",
         "patchrm -R 100-01",
@@ -244,7 +244,7 @@ fn undo_data_of_an_earlier_build_is_told_as_that_and_neither_believed_nor_called
         assert_same(&picture(), &before);
     }
     let said = run("patchrm -R 100-01").fails(4);
-    assert!(said.contains("Back the patch out with the version of patchadm that applied it"), "{said}");
+    assert!(said.contains("Remove the patch with the version of patchadm that applied it"), "{said}");
 }
 
 #[test]

@@ -30,10 +30,10 @@ const ERRORS: [Errno; 6] = [Errno::NOSPC, Errno::IO, Errno::DQUOT, Errno::ROFS, 
 /// What the message says to do about each.
 fn advice(errno: Errno) -> &'static str {
     match errno {
-        Errno::NOSPC | Errno::DQUOT => "Make room on the file system and try again.",
-        Errno::IO => "Look for errors of the disk in the log of the system before you try again.",
-        Errno::ROFS => "Mount the file system for writing and try again.",
-        Errno::MFILE => "Allow more open files (ulimit -n) and try again.",
+        Errno::NOSPC | Errno::DQUOT => "Free space on the file system and try again.",
+        Errno::IO => "Look for disk errors in the system log before you try again.",
+        Errno::ROFS => "Mount the file system read-write and try again.",
+        Errno::MFILE => "Allow more open files (`ulimit -n`) and try again.",
         other => panic!("no advice for {other:?}"),
     }
 }
@@ -194,7 +194,7 @@ fn said_well(
     let applies =
         matches!(story.whole, Command::Apply { .. } | Command::ApplyAdopting(_) | Command::ApplyOnTrial(_));
     if is_full && ended.code == 4 && applies {
-        end.push_str("\nMake room on the file system, or keep undo data on another one with -B DIR.");
+        end.push_str("\nFree space on the file system, or keep undo data on another one with `-B DIR`.");
     } else if change.moment != Moment::Committing {
         end = format!("{end}\n{}", advice(errno));
     }

@@ -158,7 +158,7 @@ fn a_promotion_after_a_refresh_that_died_at_any_change_completes_it_first() {
         let (mut code, mut plan) = promoted(&staged, "--dry-run");
         // The run of the root in which the refresh records the bases.
         if open_run(&Root::open(&staged.live.root()).unwrap()).unwrap().is_some() {
-            assert!(code == 9 && plan.contains(" recover` puts the root right"), "{when}\n{plan}");
+            assert!(code == 9 && plan.contains("if it was interrupted, run `patchadm -R "), "{when}\n{plan}");
             staged.live.run("recover -R @ROOT@");
             (code, plan) = promoted(&staged, "--dry-run");
         }

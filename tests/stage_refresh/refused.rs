@@ -44,7 +44,7 @@ fn whatever_cannot_be_refreshed_is_one_clear_refusal() {
     fs::remove_file(own(&staged, "unfinished")).unwrap();
     fs::rename(live(&staged, ""), staged.live.at("/usr/elsewhere")).unwrap();
     let said = refresh(&staged, "").fails(1);
-    assert!(said.contains("/usr/pkg is not there"), "{said}");
+    assert!(said.contains("/usr/pkg does not exist"), "{said}");
     fs::create_dir(live(&staged, "")).unwrap();
     fs::rename(staged.at(""), staged.live.beside("web/usr/elsewhere")).unwrap();
     refresh(&staged, "").fails(1);
@@ -55,7 +55,7 @@ fn a_stage_that_lies_in_what_it_is_a_copy_of_is_refused() {
     let staged = Staged::new();
     let inside = live(&staged, "inside");
     fs::create_dir(&inside).unwrap();
-    assert_eq!(refresh(&staged, "").ok(), "1 path brought into stage web\n");
+    assert_eq!(refresh(&staged, "").ok(), "1 path updated in stage web\n");
     fs::rename(staged.live.beside("web"), &inside).unwrap();
     let everything = || Tree::of(&staged.live.at("/usr"), &["pkg/inside/.patchadm-stage/lock"]);
     let before = everything();
@@ -72,7 +72,7 @@ fn a_root_that_moved_has_its_stage_by_its_marker_and_another_one_there_has_not()
     let root = fs::canonicalize(staged.live.root()).unwrap().display().to_string();
     // It was at another path when the stage was made.
     fs::write(own(&staged, "identity"), identity.replace(&root, "/srv/elsewhere")).unwrap();
-    assert_eq!(refresh(&staged, "").ok(), "1 path brought into stage web\n");
+    assert_eq!(refresh(&staged, "").ok(), "1 path updated in stage web\n");
     // The same, and this is not that root.
     let other = identity.replace(&root, "/srv/elsewhere");
     let at = other.find("\"marker\":\"").unwrap() + 10;
@@ -136,5 +136,5 @@ fn lies_of_a_stage_about_itself_are_told_by_the_file() {
     symlink(staged.live.beside("kept"), own(&staged, "base.web-01")).unwrap();
     assert_ne!(refresh(&staged, "").code, 0);
     fs::rename(staged.live.beside("kept"), own(&staged, "base.web-01")).unwrap();
-    assert_eq!(refresh(&staged, "").ok(), "1 path brought into stage web\n");
+    assert_eq!(refresh(&staged, "").ok(), "1 path updated in stage web\n");
 }

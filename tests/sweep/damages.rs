@@ -55,17 +55,17 @@ pub(crate) const RECORDS: [Record; 20] = [
     record(
         "/var/sadm/pkg/ACMEweb/save",
         Need::Record,
-        &["ACMEweb/save", "lost", "damaged", "undo data does not tell"],
+        &["ACMEweb/save", "lost", "damaged", "undo data does not record it"],
     ),
     record(
         "/var/sadm/pkg/ACMEweb/save/100-02",
         Need::Record,
-        &["save/100-02", "lost", "damaged", "undo data does not tell"],
+        &["save/100-02", "lost", "damaged", "undo data does not record it"],
     ),
     record(
         "/var/sadm/pkg/ACMEweb/save/100-02/undo.gz",
         Need::Record,
-        &["save/100-02", "lost", "damaged", "undo data does not tell"],
+        &["save/100-02", "lost", "damaged", "undo data does not record it"],
     ),
     record(
         "/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz",

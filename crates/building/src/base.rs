@@ -160,7 +160,9 @@ fn lay_out_layer(
             }));
             notes.extend(left_out.map(|path| {
                 let begin: String = path.chars().take(LONGEST_SHOWN).collect();
-                format!("sandboxes lack the deepest directories below {begin}...: their paths are too long")
+                format!(
+                    "sandboxes are missing the deepest directories below {begin}...: their paths are too long"
+                )
             }));
         }
         (BuildBase::Directory(_), _) => {}

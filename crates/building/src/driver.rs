@@ -37,7 +37,7 @@ impl Driver {
     pub fn find(work: &BulkWork) -> Result<Self, DriverError> {
         let conf = &work.conf;
         if !conf.tree.is_dir() {
-            let reason = "is no directory".to_owned();
+            let reason = "is not a directory".to_owned();
             return Err(DriverError::Unusable { path: conf.tree.clone(), reason });
         }
         let own = work.path.join(DRIVER);
@@ -50,7 +50,7 @@ impl Driver {
         for name in ["scan", "build"] {
             let path = driver.directory.join(name);
             if !is_executable(&path) {
-                return Err(DriverError::Unusable { path, reason: "is no executable file".to_owned() });
+                return Err(DriverError::Unusable { path, reason: "is not an executable file".to_owned() });
             }
         }
         for path in ["", "scan", "build", FETCH, PLATFORM].map(|name| driver.directory.join(name)) {

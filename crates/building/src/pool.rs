@@ -96,7 +96,7 @@ impl Pool {
         match above.look(name.as_bytes())?.map(|seen| seen.file_type) {
             None => return Ok(FoundResult::Nothing),
             Some(FileType::Directory) => {}
-            Some(_) => return Ok(FoundResult::Damaged(format!("{}: it is no directory", path.display()))),
+            Some(_) => return Ok(FoundResult::Damaged(format!("{}: it is not a directory", path.display()))),
         }
         Ok(match read(&above.dir(name.as_bytes())?, key)? {
             Ok((result, is_unflushed)) => {
@@ -273,7 +273,7 @@ fn read(dir: &Dir, key: &ResultKey) -> Result<Result<(BuildResult, bool), String
     for (name, size, _) in result.stored_files() {
         let seen = dir.look(name.as_bytes())?;
         if seen.is_none_or(|seen| seen.file_type != FileType::Regular || seen.size != size) {
-            return Ok(Err(format!("{name} is not there, or has another size")));
+            return Ok(Err(format!("{name} does not exist, or has another size")));
         }
     }
     Ok(Ok((result, is_unflushed)))

@@ -286,7 +286,7 @@ fn below(dir: &Dir, name: &str) -> Result<Option<Dir>, String> {
     let to_text = |error: RootError| error.to_string();
     match dir.look(name.as_bytes()).map_err(to_text)?.map(|seen| seen.file_type) {
         Some(FileType::Directory) => Ok(Some(dir.dir(name.as_bytes()).map_err(to_text)?)),
-        Some(_) => Err(format!("{name} is no directory")),
+        Some(_) => Err(format!("{name} is not a directory")),
         None => Ok(None),
     }
 }

@@ -679,11 +679,11 @@ mod tests {
             let found = refused.iter().find(|(location, _)| location.starts_with(name));
             found.map(|(_, reason)| *reason).unwrap()
         };
-        assert!(reason("+1b+5b2J/x").starts_with("scan: <\\u{1b}[2J/x> is no location: "), "{refused:?}");
-        assert!(reason("b+20c+").starts_with("scan: <b c> is no location: "), "{refused:?}");
+        assert!(reason("+1b+5b2J/x").starts_with("scan: <\\u{1b}[2J/x> is not a location: "), "{refused:?}");
+        assert!(reason("b+20c+").starts_with("scan: <b c> is not a location: "), "{refused:?}");
         assert!(reason("+2e+2e+").ends_with("a part of it is . or .."), "{refused:?}");
         assert!(reason("+2fx+2f+2fy+").ends_with("a part of it is empty"), "{refused:?}");
-        assert!(reason("+ff+c3+a9").contains("is no location"), "{refused:?}");
+        assert!(reason("+ff+c3+a9").contains("is not a location"), "{refused:?}");
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl From<RootError> for CopyRefusal {
 }
 
 fn copy_one(from: &Path, name: &str, to: &Path, wanted: &ExpectedDistfile) -> Result<(), CopyRefusal> {
-    let missing = || CopyRefusal::Package("it is not there".to_owned());
+    let missing = || CopyRefusal::Package("it does not exist".to_owned());
     let (dir, name) = place(from, name, false)?.ok_or_else(missing)?;
     let seen = dir.look(&name)?.ok_or_else(missing)?;
     has_size(seen.size, wanted).map_err(CopyRefusal::Package)?;
@@ -222,7 +222,7 @@ fn find(directory: &Path, wanted: &ExpectedDistfile) -> Result<(), String> {
 
 fn check(directory: &Path, name: &str, wanted: &ExpectedDistfile) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
-    let missing = || "it is not there".to_owned();
+    let missing = || "it does not exist".to_owned();
     let (dir, name) = place(directory, name, false).map_err(shown)?.ok_or_else(missing)?;
     let (file, seen) = dir.open_seen(&name).map_err(shown)?.ok_or_else(missing)?;
     has_size(seen.size, wanted)?;
@@ -546,7 +546,7 @@ fn print_file(directory: &Path, path: &OsStr, output: &mut dyn Write) -> Result<
     })?;
     match file.metadata() {
         Ok(seen) if seen.is_file() => {}
-        Ok(_) => return Err("it is no regular file".to_owned()),
+        Ok(_) => return Err("it is not a regular file".to_owned()),
         Err(error) => return Err(error.to_string()),
     }
     io::copy(&mut file, output).map(drop).map_err(|error| error.to_string())
@@ -566,7 +566,7 @@ fn print_answer(url: &str, http: &HttpSettings, output: &mut dyn Write) -> Resul
     let client = HttpClient::new(http);
     let answer = client.get(&HttpRequest::whole(&address), &never);
     let failed = |error: HttpError| match error.problem {
-        HttpProblem::Local(_) => format!("{error}, and is no `local_source` of bulk.conf"),
+        HttpProblem::Local(_) => format!("{error}, and is not a `local_source` of bulk.conf"),
         _ => error.to_string(),
     };
     let HttpAnswer::Content(mut body) = answer.map_err(failed)? else {
@@ -638,10 +638,10 @@ mod tests {
         taken(wanted("a/x.tar", b"upstream", None)).unwrap();
         assert_eq!(std::fs::read(distfiles.join("a/x.tar")).unwrap(), b"upstream");
         let said = taken(wanted("y", b"wrong", None)).unwrap_err();
-        assert_eq!(said, "y: it is not there; fetch: its SHA-256 is another one");
+        assert_eq!(said, "y: it does not exist; fetch: its SHA-256 is another one");
         assert!(taken(wanted("z", b"upstream", None)).is_err());
         let said = taken(wanted("none", b"", None)).unwrap_err();
-        assert_eq!(said, "none: it is not there; fetch: it is not there");
+        assert_eq!(said, "none: it does not exist; fetch: it does not exist");
         assert_eq!(std::fs::read_dir(&distfiles).unwrap().count(), 1);
     }
 
@@ -658,7 +658,7 @@ mod tests {
         let said = copied(wanted("a/x.tar", b"UPSTREAM", None)).unwrap_err();
         assert_eq!(said, "a/x.tar: its SHA-256 is another one");
         let said = copied(wanted("b/y.tar", b"", None)).unwrap_err();
-        assert_eq!(said, "b/y.tar: it is not there");
+        assert_eq!(said, "b/y.tar: it does not exist");
     }
 
     #[test]
@@ -741,7 +741,7 @@ mod tests {
             let said = printed(link).unwrap_err();
             assert_eq!(said, "it is a symbolic link, or reached through one", "{link}");
         }
-        assert_eq!(printed("pipe"), Err("it is no regular file".to_owned()));
+        assert_eq!(printed("pipe"), Err("it is not a regular file".to_owned()));
         assert!(printed("out").is_err());
         assert!(printed("none").is_err());
     }

@@ -61,7 +61,7 @@ pub enum ResolvedTreeError {
     Unknown(UnknownName),
     #[error("{} means several packages: {}", name.escape_debug(), packages.join(", "))]
     Several { name: String, packages: Vec<String> },
-    #[error("{} is damaged: {error}; `patchadm bulk scan` writes it anew", path.display())]
+    #[error("{} is damaged: {error}; rewrite it with `patchadm bulk scan`", path.display())]
     Damaged { path: PathBuf, error: ImportError },
     #[error(transparent)]
     Set(#[from] SetError),

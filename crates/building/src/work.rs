@@ -41,7 +41,7 @@ const NAMES_OF_BUILD_DIR: [&str; 7] =
 
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    #[error("{} is no directory of a bulk build: {reason}", path.display())]
+    #[error("{} is not a directory of a bulk build: {reason}", path.display())]
     Missing { path: PathBuf, reason: String },
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),

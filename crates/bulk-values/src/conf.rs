@@ -182,7 +182,9 @@ impl Configuration {
         for (name, value) in &settings {
             if value.contains(char::is_control) || value.trim_matches([' ', '\t']) != *value {
                 let value = value.escape_debug();
-                return Err(ConfigurationError::of_all(format!("{name}: `{value}` cannot stand in a line")));
+                return Err(ConfigurationError::of_all(format!(
+                    "{name}: `{value}` is not allowed in a line"
+                )));
             }
         }
         let text = fresh_text(&settings);
@@ -297,7 +299,7 @@ fn network(text: &str) -> BuildNetwork {
 fn user_name(text: &str) -> Result<String, String> {
     let is_plain = |letter: char| !letter.is_whitespace() && !matches!(letter, ':' | '/' | ',');
     if text.starts_with('-') || !text.chars().all(is_plain) {
-        return Err(format!("`{text}` is no name of a user"));
+        return Err(format!("`{text}` is not a valid user name"));
     }
     Ok(text.to_owned())
 }
@@ -533,7 +535,7 @@ const SETTINGS: &[SettingName] = &[
         "A host from which sources may come although its address is one of the machine or its link",
     ),
     with("base", "host", "The system that builds see: `host`, or a directory with a whole system"),
-    without("base_id", "COMMAND", "A command whose output stands for the state of the base"),
+    without("base_id", "COMMAND", "A command that prints the state of the base"),
     with("host", HOST_PATHS, "With base=host: what of the host builds see, read-only, if it exists"),
     repeatable(
         "mount",
@@ -620,7 +622,7 @@ const SETTINGS: &[SettingName] = &[
         "A command that uploads the packages of each new set, called in the directory that has them",
     ),
     with("keep_failed", "0", "How many work directories of failed builds are kept, for enter --failed"),
-    without("poll", "COMMAND", "A command whose output tells whether the tree changed"),
+    without("poll", "COMMAND", "A command that prints the state of the tree"),
     with("keep_runs", "10", "The runs that prune keeps"),
 ];
 

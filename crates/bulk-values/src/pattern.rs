@@ -24,7 +24,7 @@ pub struct Pattern {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("<{text}> is no pattern: {reason}")]
+#[error("<{text}> is not a pattern: {reason}")]
 pub struct PatternError {
     /// The beginning of the text.
     pub text: String,

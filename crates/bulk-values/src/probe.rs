@@ -191,10 +191,10 @@ mod tests {
                     .starts_with("/srv/bulk is another directory there")
             );
         }
-        let missing = Some(ProbeFailure::Other("/srv/bulk is no directory of a bulk build".to_owned()));
+        let missing = Some(ProbeFailure::Other("/srv/bulk is not a directory of a bulk build".to_owned()));
         assert_eq!(
             misfit(&ProbeAnswer { number: None, failure: missing, ..right() }),
-            "/srv/bulk is no directory of a bulk build"
+            "/srv/bulk is not a directory of a bulk build"
         );
         assert!(misfit(&ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
         assert!(misfit(&ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));

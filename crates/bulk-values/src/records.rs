@@ -156,7 +156,7 @@ pub enum RecordFault {
     Nul,
     #[error("<{0}> is not NAME=VALUE")]
     NotAField(String),
-    #[error("<{0}> is no name of a field: these are capital letters, digits and _")]
+    #[error("<{0}> is not a valid field name: these are capital letters, digits and _")]
     FieldName(String),
     #[error("{0} stands before the first PKGNAME")]
     NoPkgName(String),

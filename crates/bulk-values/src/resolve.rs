@@ -364,7 +364,7 @@ impl fmt::Display for PrefailReason {
             }
             Self::Unmatched(pattern) => write!(f, "it needs {pattern}, which nothing matches"),
             Self::NoPattern(pattern, reason) => {
-                write!(f, "it needs {pattern}, which is no pattern: {reason}")
+                write!(f, "it needs {pattern}, which is not a pattern: {reason}")
             }
             Self::TooManyPatterns => f.write_str(
                 "the needs of its location have so many patterns that it would take too long to compare them with all packages",

@@ -23,7 +23,7 @@ pub enum StoredFileError {
     Missing(String),
     #[error("the undo directory {0} is gone")]
     NoDirectory(String),
-    #[error("{0} is no plain file")]
+    #[error("{0} is not a plain file")]
     NoFile(String),
     #[error("the undo directory {directory} {reason}")]
     NotOurs {

@@ -265,7 +265,7 @@ impl UndoLimit {
 
 /// Parses a size: a number of bytes, or a number with K, M, G or T and optionally `iB`.
 pub fn byte_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("<{}> is no size: write 500M, 2G or a number of bytes", text.escape_debug());
+    let wrong = || format!("<{}> is not a size: write 500M, 2G or a number of bytes", text.escape_debug());
     let letters = text.strip_suffix("iB").unwrap_or(text);
     let unit = UNITS.iter().position(|unit| letters.ends_with(*unit));
     if unit.is_none() && letters.len() != text.len() {
@@ -284,7 +284,7 @@ pub fn byte_size(text: &str) -> Result<u64, String> {
 pub fn percentage(text: &str) -> Result<u8, String> {
     let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
     let percent = digits.and_then(|digits| digits.parse().ok()).filter(|percent| *percent <= 100);
-    percent.ok_or_else(|| format!("<{}> is no percentage from 0% to 100%", text.escape_debug()))
+    percent.ok_or_else(|| format!("<{}> is not a percentage from 0% to 100%", text.escape_debug()))
 }
 
 /// For libraries that a change takes away.

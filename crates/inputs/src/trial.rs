@@ -164,7 +164,7 @@ impl TrialRecord {
             return Err("`trial` is another version than 1".to_owned());
         }
         if !rule::holds("trial.run", Run::is_name(&written.run)) {
-            return Err("`run` is no run".to_owned());
+            return Err("`run` is not a run".to_owned());
         }
         let patches = written.patches;
         if !rule::holds("trial.patches", !patches.is_empty() && are_different_ids(&patches)) {
@@ -173,17 +173,17 @@ impl TrialRecord {
         let duration = TrialDuration::of_seconds(written.seconds)
             .ok_or_else(|| "`seconds` is not from 10 to 2592000".to_owned())?;
         let until = DateTime::parse_from_rfc3339(&written.until)
-            .map_err(|error| format!("`until` is no time: {error}"))?
+            .map_err(|error| format!("`until` is not a time: {error}"))?
             .with_timezone(&Utc);
         if !rule::holds("trial.boot", written.boot.as_deref().is_none_or(is_boot_id)) {
-            return Err("`boot` is no id of a boot".to_owned());
+            return Err("`boot` is not a valid id of a boot".to_owned());
         }
         if !rule::holds("trial.boots", written.boots <= written.reboots && written.reboots <= MOST_REBOOTS) {
             return Err("`boots` is more than `reboots`, or that more than 100".to_owned());
         }
         let is_reason = |text: &str| text.len() <= LONGEST_REASON && !text.chars().any(char::is_control);
         if !rule::holds("trial.stuck", written.stuck.as_deref().is_none_or(is_reason)) {
-            return Err("`stuck` is no line, or too long".to_owned());
+            return Err("`stuck` is not a line, or too long".to_owned());
         }
         let record = Self {
             run: written.run,

@@ -17,7 +17,7 @@ pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
         ReleaseProblem::NotDecompressed(_) => Exit::new(39, ExitCause::DamagedInput),
         _ => Exit::new(33, ExitCause::DamagedInput),
     };
-    (exit, "Name a release that is whole: a tree, package, archive, or a directory of them.")
+    (exit, "name a complete release: a directory, package or archive, or a directory of them")
 }
 
 /// For a named patch.
@@ -27,52 +27,46 @@ pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
         PreviousError::Macros { .. } => Exit::new(28, ExitCause::DamagedInput),
         _ => Exit::new(33, ExitCause::DamagedInput),
     };
-    (exit, "Name a patch that this program can read.")
+    (exit, "name a patch that this program can read")
 }
 
 pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Pair(_) => {
-            let advice = "Use the values of the installed package: `patchadm pkginfo -l -R ROOT PKG` prints them. A tree that was \
-                 adopted without --arch has --arch all.";
+            let advice = "use the values of the installed package, as printed by `patchadm pkginfo -l -R ROOT PKG`; a directory adopted without `--arch` has `--arch all`";
             (Exit::failed(ExitCause::Usage), advice)
         }
-        BuildError::Pattern(_) => (Exit::of_verb(ExitCause::Settings), "Fix the pattern of the policy."),
+        BuildError::Pattern(_) => (Exit::of_verb(ExitCause::Settings), "fix the pattern in the policy"),
         BuildError::Exists(_) | BuildError::Foreign(_) => {
-            (Exit::of_verb(ExitCause::Exists), "Choose another name, or use --force for a patch.")
+            (Exit::of_verb(ExitCause::Exists), "choose another name, or replace a patch with `--force`")
         }
         BuildError::NoLaterRevision { .. } | BuildError::PreviousPackage { .. } => {
-            (Exit::of_verb(ExitCause::NotApplicable), "Look at --id, --previous and --base-version.")
+            (Exit::of_verb(ExitCause::NotApplicable), "check `--id`, `--previous` and `--base-version`")
         }
-        BuildError::NothingChanged { .. } => {
-            (Exit::of_verb(ExitCause::NotApplicable), "Nothing: there is no change to deliver.")
-        }
+        BuildError::NothingChanged { .. } => (Exit::of_verb(ExitCause::NotApplicable), ""),
         BuildError::NotRestricted { .. } => {
-            (Exit::of_verb(ExitCause::Restricted), "Choose another --id, or leave out --restricted.")
+            (Exit::of_verb(ExitCause::Restricted), "choose another `--id`, or leave out `--restricted`")
         }
         BuildError::Overlap(_) => {
-            (Exit::of_verb(ExitCause::Dependency), "Name the other patch with --requires or --obsoletes.")
+            (Exit::of_verb(ExitCause::Dependency), "name the other patch with `--requires` or `--obsoletes`")
         }
-        BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => {
-            (Exit::of_verb(ExitCause::Dependency), "Deliver what is needed, or use --allow-abi-break.")
-        }
+        BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => (
+            Exit::of_verb(ExitCause::Dependency),
+            "deliver the needed library too, or use `--allow-abi-break`",
+        ),
         BuildError::Sparse(_) | BuildError::Path(_) | BuildError::Name(_) | BuildError::TooLarge { .. } => {
-            (Exit::of_verb(ExitCause::DamagedInput), "Leave the object out with --exclude, or fix it.")
+            (Exit::of_verb(ExitCause::DamagedInput), "fix the object, or leave it out with `--exclude`")
         }
         BuildError::Changed { .. } => {
-            (Exit::of_verb(ExitCause::Edited), "Build again when nobody writes to the release.")
+            (Exit::of_verb(ExitCause::Edited), "build again when nobody is writing to the release")
         }
         BuildError::Read { error, .. } | BuildError::Abi(AbiError::Read { error, .. }) => {
-            (Exit::new(33, of_io(error)), "Look at the file that is named.")
+            (Exit::new(33, of_io(error)), "check the named file")
         }
-        BuildError::Write { error, .. } => {
-            (Exit::failed(of_io(error)), "Look at the directory that is written to.")
-        }
-        BuildError::Root(error) => {
-            (Exit::failed(of_root(error)), "Look at the directory that is written to.")
-        }
-        BuildError::Interrupted(signal) => (Exit::by_signal(*signal), "Run it again."),
-        _ => (Exit::failed(ExitCause::Internal), "Look at the directory that is written to."),
+        BuildError::Write { error, .. } => (Exit::failed(of_io(error)), "check the output directory"),
+        BuildError::Root(error) => (Exit::failed(of_root(error)), "check the output directory"),
+        BuildError::Interrupted(signal) => (Exit::by_signal(*signal), "run it again"),
+        _ => (Exit::failed(ExitCause::Internal), "check the output directory"),
     }
 }
 
@@ -94,24 +88,24 @@ pub fn of_failure(failure: &SourceFailure) -> Exit {
 /// Three lines: what did not happen, why, and the next step.
 pub fn stop(error: &DeltaError) -> Stop {
     let (exit, next) = match error {
-        DeltaError::Set(error) => (of_release(error).0, "Name two directories of packages."),
+        DeltaError::Set(error) => (of_release(error).0, "name two directories of packages"),
         DeltaError::Work(error) | DeltaError::Lock(LockError::Root(error)) => {
-            (Exit::failed(of_root(error)), "Look at the working directory.")
+            (Exit::failed(of_root(error)), "check the working directory")
         }
-        DeltaError::Lock(LockError::Held { .. }) => (Exit::LOCKED, "Try again when that one has ended."),
-        DeltaError::State { .. } => (
-            Exit::of_verb(ExitCause::DamagedInput),
-            "Put back what it was, or begin with another working directory.",
+        DeltaError::Lock(LockError::Held { .. }) => (Exit::LOCKED, "try again when it has finished"),
+        DeltaError::State { .. } => {
+            (Exit::of_verb(ExitCause::DamagedInput), "restore it, or start with another working directory")
+        }
+        DeltaError::OtherBase { .. } | DeltaError::SameBase { .. } => (
+            Exit::of_verb(ExitCause::Settings),
+            "assign the source a base of its own with `--ids`, and never change it",
         ),
-        DeltaError::OtherBase { .. } | DeltaError::SameBase { .. } => {
-            (Exit::of_verb(ExitCause::Settings), "Give the source a base of its own with --ids, for ever.")
-        }
-        DeltaError::UnknownSource(_) => (Exit::failed(ExitCause::NotFound), "Name a source that is there."),
+        DeltaError::UnknownSource(_) => (Exit::failed(ExitCause::NotFound), "name an existing source"),
         DeltaError::Against(error) => of_previous(error),
         DeltaError::Interrupted(signal) => {
-            (Exit::by_signal(*signal), "Run it again: what is finished stays.")
+            (Exit::by_signal(*signal), "run it again; finished patches are kept")
         }
-        _ => (Exit::failed(ExitCause::Internal), "Look at the working directory."),
+        _ => (Exit::failed(ExitCause::Internal), "check the working directory"),
     };
-    Stop::Refused { exit, message: format!("not all patches were made\n{error}.\n{next}") }
+    Stop::Refused { exit, message: format!("not all patches were made\n{error}\nhint: {next}") }
 }

@@ -53,7 +53,7 @@ pub struct PatchOptions {
     /// Set patches that must not be applied; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     incompat: Vec<String>,
-    /// Require the id of a restricted patch
+    /// Require that the id is one of a restricted patch
     #[arg(long)]
     restricted: bool,
     /// Set a property, such as rebootafter; repeatable
@@ -89,7 +89,7 @@ pub struct PatchOptions {
     /// Add the class action script FILE, named i.CLASS; repeatable
     #[arg(long = "class-script", value_name = "FILE", action = clap::ArgAction::Append)]
     class_scripts: Vec<PathBuf>,
-    /// Treat another modification time as a change
+    /// Treat a different modification time as a change
     #[arg(long)]
     mtimes: bool,
     /// Leave out the scripts for a pkgadd without support for patches
@@ -250,7 +250,7 @@ fn owner(text: &str, usage: &'static str) -> Result<(Word, Word), Stop> {
 
 fn class_of_glob(text: &str) -> Result<(PathGlob, Word), String> {
     let (glob, class) = text.rsplit_once('=').ok_or("it has no `=`")?;
-    let class = fields::class(class.as_bytes()).map_err(|_| "what stands behind the `=` is no class")?;
+    let class = fields::class(class.as_bytes()).map_err(|_| "the text after `=` is not a class")?;
     Ok((PathGlob::parse(glob).map_err(|error| error.to_string())?, class.into()))
 }
 

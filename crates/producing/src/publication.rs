@@ -61,56 +61,55 @@ const DAMAGED: u8 = 33;
 
 pub fn refused(error: &PublishError) -> anyhow::Error {
     let (exit, next) = end_of(error);
-    Stop::Refused { exit, message: format!("nothing was published\n{error}.\n{next}") }.into()
+    Stop::Refused { exit, message: format!("nothing was published\n{error}\nhint: {next}") }.into()
 }
 
 fn end_of(error: &PublishError) -> (Exit, &'static str) {
     match error {
         PublishError::Lock(LockError::Held { .. }) => {
-            (Exit::LOCKED, "Try again when the other command is done.")
+            (Exit::LOCKED, "try again when the other command has finished")
         }
         PublishError::Lock(LockError::Root(error)) | PublishError::Depot(error) => {
-            (Exit::failed(of_root(error)), "Look at the depot.")
+            (Exit::failed(of_root(error)), "check the depot")
         }
         PublishError::Directory { error, .. } | PublishError::Read { error, .. } => {
-            (Exit::failed(of_io(error)), "Look at the file or directory that is named.")
+            (Exit::failed(of_io(error)), "check the named file or directory")
         }
         PublishError::Flags(FlagsFileError::Words { .. }) => {
-            (Exit::of_verb(ExitCause::Settings), "Mend that line.")
+            (Exit::of_verb(ExitCause::Settings), "fix that line")
         }
         PublishError::Flags(FlagsFileError::Read { error, .. }) => {
-            (Exit::failed(of_io(error)), "Look at the file that is named.")
+            (Exit::failed(of_io(error)), "check the named file")
         }
-        PublishError::Source(error) => (
-            source_code(Command::Patchadd, error),
-            "Take the file away, or put a patch that is whole in its place.",
-        ),
+        PublishError::Source(error) => {
+            (source_code(Command::Patchadd, error), "remove the file, or replace it with a complete patch")
+        }
         PublishError::Patch { .. } => (
             Exit::new(DAMAGED, ExitCause::DamagedInput),
-            "Take the file away, or make a patch of one file of it.",
+            "remove the file, or replace it with a patch that is a single file",
         ),
         PublishError::Index { .. } | PublishError::DamagedObject(_) => {
-            (Exit::new(DAMAGED, ExitCause::DamagedInput), "Put it back from a mirror or a backup.")
+            (Exit::new(DAMAGED, ExitCause::DamagedInput), "restore it from a mirror or a backup")
         }
         PublishError::Signature { .. } => (
             Exit::SIGNATURE,
-            "Find out who signed what; patchadm-depot(5) says how a depot gets another key.",
+            "find out who signed it; patchadm-depot(5) describes how to change the key of a depot",
         ),
         PublishError::Changed(_) => {
-            (Exit::of_verb(ExitCause::Edited), "Publish again when nobody writes to it.")
+            (Exit::of_verb(ExitCause::Edited), "publish again when nobody is writing to it")
         }
         PublishError::OtherBytes(_) | PublishError::Twice { .. } => {
-            (Exit::of_verb(ExitCause::NotApplicable), "Give the later one another revision, or take it away.")
+            (Exit::of_verb(ExitCause::NotApplicable), "give the later one another revision, or remove it")
         }
         PublishError::Finish(_) => {
-            (Exit::of_verb(ExitCause::NotApplicable), "Publish again, and sign the index that is made then.")
+            (Exit::of_verb(ExitCause::NotApplicable), "publish again, and sign the new index")
         }
         PublishError::TooLarge(_) | PublishError::NoVersion => {
-            (Exit::of_verb(ExitCause::NotApplicable), "Begin a new depot.")
+            (Exit::of_verb(ExitCause::NotApplicable), "start a new depot")
         }
-        PublishError::NoIndex(_) => (Exit::failed(ExitCause::NotFound), "Publish patches first."),
-        PublishError::Interrupted(signal) => (Exit::by_signal(*signal), "Run it again."),
-        _ => (Exit::failed(ExitCause::Internal), "Look at the depot."),
+        PublishError::NoIndex(_) => (Exit::failed(ExitCause::NotFound), "publish patches first"),
+        PublishError::Interrupted(signal) => (Exit::by_signal(*signal), "run it again"),
+        _ => (Exit::failed(ExitCause::Internal), "check the depot"),
     }
 }
 
@@ -185,12 +184,13 @@ impl PublicationReport {
     pub fn advice(&self) -> Option<String> {
         match self.state {
             PublishState::Waiting => Some(format!(
-                "Sign it with `patchadm sign` or minisign, then type `patchadm publish --finish {}`.",
+                "hint: sign it with `patchadm sign` or minisign, then run `patchadm publish --finish {}`",
                 self.place
             )),
-            PublishState::Unsigned => {
-                Some("Sign them with `patchadm sign`, or use --unsigned to publish without.".to_owned())
-            }
+            PublishState::Unsigned => Some(
+                "hint: sign them with `patchadm sign`, or publish without signatures with `--unsigned`"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

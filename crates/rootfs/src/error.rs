@@ -227,7 +227,7 @@ impl fmt::Display for Untrusted {
                 )
             }
             Distrust::OtherNamespace => {
-                write!(f, "The root {root} is in another mount namespace: whose {path} is cannot be told.")
+                write!(f, "The root {root} is in another mount namespace: the owner of {path} is unknown.")
             }
             Distrust::Named => {
                 write!(
@@ -256,29 +256,27 @@ impl Untrusted {
     pub fn way_on(&self) -> String {
         let Self { owner, path, uid, .. } = self;
         match self.why {
-            Distrust::OtherNamespace => "Run it inside its container or user namespace.".to_owned(),
+            Distrust::OtherNamespace => "run it inside its container or user namespace".to_owned(),
             Distrust::Owner if !self.has_account && uid == owner => {
-                "Run it inside its container or user namespace.".to_owned()
+                "run it inside its container or user namespace".to_owned()
             }
             Distrust::Owner if uid == owner => self.as_owner(),
             Distrust::Owner => format!(
-                "Give it back to the superuser (chown 0 {path}), or use --trust-root if uid {uid} may do \
-                 anything as root here."
+                "make root its owner (`chown 0 {path}`), or use `--trust-root` if you trust uid {uid} to do anything as root here"
             ),
-            Distrust::Group => format!("Take the right away: chmod g-w {path}."),
-            Distrust::Others => format!("Take the right away: chmod o-w {path}."),
-            Distrust::AccessList => format!("Take the access list away: setfacl -b {path}."),
+            Distrust::Group => format!("remove the permission: `chmod g-w {path}`"),
+            Distrust::Others => format!("remove the permission: `chmod o-w {path}`"),
+            Distrust::AccessList => format!("remove the access list: `setfacl -b {path}`"),
             Distrust::Link => format!(
-                "Name the root without that link, or use --trust-root if uid {uid} may do anything as root here."
+                "name the root without that link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
             ),
             Distrust::ForeignMount => {
-                format!("Run it as uid {uid}, or use --trust-root if uid {uid} may do anything as root here.")
+                format!("run it as uid {uid}, or use `--trust-root` if you trust uid {uid} to do anything as root here")
             }
             Distrust::Named if *owner != 0 => self.as_owner(),
-            Distrust::Named => "Use --trust-root if whoever made it may do anything as root here.".to_owned(),
+            Distrust::Named => "use `--trust-root` if you trust its creator to do anything as root here".to_owned(),
             Distrust::Engine | Distrust::Overlay => {
-                "Run it inside the container. If whoever was root there may do anything as root here, use \
-                 --trust-root, or name the root in trusted_roots of /etc/patchadm/policy."
+                "run it inside the container; if you trust its root to do anything as root here, use `--trust-root`, or add the root to `trusted_roots` in /etc/patchadm/policy"
                     .to_owned()
             }
         }
@@ -287,7 +285,7 @@ impl Untrusted {
     fn as_owner(&self) -> String {
         let owner = self.owner;
         format!(
-            "Run it as its owner with --as-owner, or use --trust-root if uid {owner} may do anything as root here."
+            "run it as its owner with `--as-owner`, or use `--trust-root` if you trust uid {owner} to do anything as root here"
         )
     }
 }
@@ -318,7 +316,7 @@ mod tests {
         );
         assert_eq!(
             told.way_on(),
-            "Run it as its owner with --as-owner, or use --trust-root if uid 1004 may do anything as root here."
+            "run it as its owner with `--as-owner`, or use `--trust-root` if you trust uid 1004 to do anything as root here"
         );
     }
 
@@ -352,12 +350,12 @@ mod tests {
     fn the_way_on_fits_the_case() {
         let without_account =
             Untrusted { has_account: false, ..untrusted(100_000, 100_000, Distrust::Owner) };
-        assert_eq!(without_account.way_on(), "Run it inside its container or user namespace.");
+        assert_eq!(without_account.way_on(), "run it inside its container or user namespace");
         let of_group = untrusted(0, 0, Distrust::Group);
-        assert_eq!(of_group.way_on(), "Take the right away: chmod g-w /zones/a/var/sadm.");
+        assert_eq!(of_group.way_on(), "remove the permission: `chmod g-w /zones/a/var/sadm`");
         let of_record = untrusted(0, 1004, Distrust::Owner);
         assert!(!of_record.way_on().contains("--as-owner"), "the owner of the root is the superuser");
-        assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("Use --trust-root"));
+        assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("use `--trust-root`"));
         let of_container = untrusted(0, 0, Distrust::Engine).way_on();
         assert!(of_container.contains("--trust-root") && of_container.contains("trusted_roots"));
     }

@@ -26,13 +26,13 @@ const USAGE: &str = "patchadm-bulk enter WORK NAME [--failed] [--network] [-- CO
 /// The sandbox cannot be made.
 const OWN_FAILURE: u8 = 125;
 
-/// Run a command, or a shell, where a package would be built, before its build
+/// Run a command, or a shell, in the build environment of a package
 #[derive(clap::Parser)]
 struct EnterBuildArgs {
     /// Allow access to the network of this machine
     #[arg(long)]
     network: bool,
-    /// Enter what a failed build has left, if bulk.conf keeps it
+    /// Enter the leftovers of a failed build, if bulk.conf keeps them
     #[arg(long)]
     failed: bool,
     #[command(flatten)]

@@ -31,7 +31,7 @@ struct InitArgs {
     base: Option<String>,
     #[command(flatten)]
     _common: RootlessOptions,
-    /// The directory: absent or empty
+    /// The directory; it must be empty or must not exist
     #[arg(value_name = "WORK")]
     work: PathBuf,
 }

@@ -35,7 +35,7 @@ struct LogArgs {
     /// A package, with or without version, or the location of one
     #[arg(value_name = "NAME")]
     name: String,
-    /// The number of the run; the last one that has a log of it
+    /// The number of the run [default: the last one with a log of the package]
     #[arg(value_name = "RUN")]
     run: Option<u64>,
 }

@@ -104,7 +104,7 @@ const ACTIONS: [(&str, RunCommand); 14] = [
 struct BulkArgs {
     #[command(flatten)]
     _common: RootlessOptions,
-    /// What to do: init, run, scan, status, why, log, history, diff, report, enter, release, patches, upload or prune
+    /// Action: init, run, scan, status, why, log, history, diff, report, enter, release, patches, upload or prune
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,
     /// The directory of the bulk build

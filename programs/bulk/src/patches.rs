@@ -28,7 +28,7 @@ use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait DURATION]";
 
-/// Make patches from the released set to the newest one, each applied and backed out before it counts
+/// Make patches from the released set to the newest one, and test that each can be applied and removed
 #[derive(clap::Parser)]
 struct PatchesArgs {
     #[command(flatten)]
@@ -119,11 +119,11 @@ pub(crate) fn patches_failed(error: &MakePatchesError) -> Stop {
     let (exit, advice) = match error {
         MakePatchesError::NothingReleased => (
             Exit::failed(ExitCause::NotApplicable),
-            "no patch was made\nhint: name the run whose set users have: `patchadm bulk release WORK RUN`",
+            "no patch was made\nhint: name the run that users have: `patchadm bulk release WORK RUN`",
         ),
         MakePatchesError::NoSet => (
             Exit::failed(ExitCause::NotApplicable),
-            "no patch was made\nhint: a run of all packages makes a set: `patchadm bulk run WORK`",
+            "no patch was made\nhint: make a set with a run of all packages: `patchadm bulk run WORK`",
         ),
         MakePatchesError::Ids { .. } => (
             Exit::of_verb(ExitCause::Settings),
@@ -140,12 +140,11 @@ pub(crate) fn patches_failed(error: &MakePatchesError) -> Stop {
             "no patch was made\nhint: run the build again; it makes a new set",
         ),
         MakePatchesError::Delta(error) => return stopped(error),
-        MakePatchesError::Root(error) => (
-            Exit::failed(patchadm_cli::reply::cause_of::of_root(error)),
-            "hint: look at the directory that is named",
-        ),
+        MakePatchesError::Root(error) => {
+            (Exit::failed(patchadm_cli::reply::cause_of::of_root(error)), "hint: check the named directory")
+        }
         MakePatchesError::Interrupted(signal) => {
-            (Exit::by_signal(*signal), "hint: run the command again; what is finished stays")
+            (Exit::by_signal(*signal), "hint: run the command again; finished patches are kept")
         }
     };
     Stop::Refused { exit, message: format!("{error}\n{advice}") }

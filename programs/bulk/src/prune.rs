@@ -18,7 +18,7 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk prune WORK [--keep N] [--dry-run] [--wait DURATION]";
 
-/// Drop runs, sets and results that nothing needs any more
+/// Delete runs, sets and results that are no longer needed
 #[derive(clap::Parser)]
 struct PruneWorkArgs {
     /// Keep the newest N runs [default: bulk.conf]

@@ -19,7 +19,7 @@ use patchadm_producing::secret_key::signing_refused;
 const MANIFEST: &str = ".manifest";
 const SIGNATURES: [&str; 2] = [".minisig", ".sig"];
 
-const SIGN_THEM: &str = "Sign them with `patchadm sign`, then type `patchadm bulk patches WORK`.";
+const SIGN_THEM: &str = "hint: sign them with `patchadm sign`, then run `patchadm bulk patches WORK`";
 
 pub(crate) struct Publisher {
     depot: PathBuf,

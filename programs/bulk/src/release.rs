@@ -17,10 +17,10 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk release WORK RUN [--force] [--wait DURATION]";
 
-/// Name the set of a run as what users have: the base of all patches
+/// Release the set of a run to users: the base of all patches
 #[derive(clap::Parser)]
 struct ReleaseArgs {
-    /// Release a set that lacks packages because of faults in the tree, and move patches of other sets aside
+    /// Release a set that is missing packages because of faults in the tree, and move patches of other sets aside
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait DURATION]";
 
-/// Write the text, the page and the mail of a run again
+/// Rewrite the text, the page and the mail of a run
 #[derive(clap::Parser)]
 struct RunReportArgs {
     /// Write the report to DIR [default: the directory of the run]

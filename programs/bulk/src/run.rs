@@ -39,7 +39,7 @@ use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk run WORK [NAME...] [option...]";
 
-/// Build the packages of a tree, and tell what failed, why, and who waits for it
+/// Build the packages of a tree, and report what failed, why, and what waits for it
 #[derive(clap::Parser)]
 struct RunArgs {
     /// Build the packages listed in FILE, one per line, and their dependencies
@@ -54,7 +54,7 @@ struct RunArgs {
     /// Begin a new run even if the last one was interrupted
     #[arg(long)]
     new: bool,
-    /// Start no further package after a failure
+    /// Start no more packages after a failure
     #[arg(long)]
     stop_on_failure: bool,
     #[command(flatten)]
@@ -75,7 +75,7 @@ struct RunArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// Packages, with or without version, or locations, which are built with their requirements [default: all]
+    /// Packages, with or without version, or locations, to build with their requirements [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }

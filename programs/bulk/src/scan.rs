@@ -23,7 +23,7 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk scan WORK [--full] [--import FILE] [--wait DURATION]";
 
-/// Ask the recipes of a tree what they make, and find what each package needs
+/// Read the recipes of a tree, and find the requirements of each package
 #[derive(clap::Parser)]
 struct ScanArgs {
     /// Scan all recipes, even unchanged ones

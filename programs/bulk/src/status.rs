@@ -24,7 +24,7 @@ const USAGE: &str = "patchadm-bulk status WORK [RUN] [--watch]";
 
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Show how far a run is
+/// Show the progress of a run
 #[derive(clap::Parser)]
 struct RunStatusArgs {
     /// Show the status at each change until the run ends

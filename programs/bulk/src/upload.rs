@@ -23,10 +23,10 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait DURATION]";
 
-/// Provide the packages of a set as they are uploaded, and upload them if that was not done
+/// Prepare the packages of a set for upload, and upload them unless that was done
 #[derive(clap::Parser)]
 struct UploadArgs {
-    /// Upload again what was uploaded before
+    /// Upload again even if the packages were uploaded before
     #[arg(long)]
     again: bool,
     #[command(flatten)]

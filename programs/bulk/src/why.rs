@@ -22,7 +22,7 @@ const USAGE: &str = "patchadm-bulk why WORK NAME";
 
 const NAMED_DEPENDENTS: usize = 20;
 
-/// Show why a package is in its state: what it needs, what has changed since its last success, who waits for it
+/// Explain the state of a package: its requirements, changes since its last success, and packages that wait for it
 #[derive(clap::Parser)]
 struct WhyArgs {
     #[command(flatten)]

@@ -82,7 +82,7 @@ const FORMS: [(&str, PatchForm); 5] = [
     ("datastream", PatchForm::Datastream),
 ];
 
-/// Make a patch of an old and a new release
+/// Make a patch from an old and a new release
 #[derive(clap::Parser)]
 pub(super) struct BuildArgs {
     /// Set the id of the patch
@@ -97,7 +97,7 @@ pub(super) struct BuildArgs {
     /// Write the patch to OUT
     #[arg(short = 'o', long = "output", value_name = "OUT")]
     out: PathBuf,
-    /// Set the format: dir, zip, tar, tar.gz, or datastream [default: by the name of OUT]
+    /// Set the format: dir, zip, tar, tar.gz, or datastream [default: from the name of OUT]
     #[arg(long, value_name = "FORM", value_parser = one_of(&FORMS), hide_possible_values = true)]
     format: Option<PatchForm>,
     /// Replace an existing patch
@@ -108,7 +108,7 @@ pub(super) struct BuildArgs {
     /// Set the name of the package [default: from the input]
     #[arg(long, value_name = "PKG")]
     pkg: Option<String>,
-    /// Contain this earlier revision
+    /// Include this earlier revision
     #[arg(long, value_name = "PATCH")]
     previous: Option<PathBuf>,
     #[command(flatten)]

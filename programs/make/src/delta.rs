@@ -77,13 +77,13 @@ pub(super) struct DeltaArgs {
     /// Read the maintained packages from DIR
     #[arg(long, value_name = "DIR")]
     pub(super) stable: PathBuf,
-    /// Use the working directory DIR, which has the earlier patches
+    /// Use the working directory DIR with the earlier patches
     #[arg(long, value_name = "DIR")]
     pub(super) work: PathBuf,
     /// Read the bases of patches from FILE, in lines `SOURCE BASE`
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
-    /// Look at these sources only; repeatable
+    /// Examine only these sources; repeatable
     #[arg(long, value_name = "SOURCE", num_args = 1.., action = clap::ArgAction::Append)]
     pub(super) only: Vec<String>,
     /// Set the format: zip, tar, tar.gz, or datastream [default: tar.gz]

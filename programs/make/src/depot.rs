@@ -58,7 +58,7 @@ struct DepotArgs {
     signature: SignatureOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// What to do: index or check
+    /// Action: index or check
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     action: Option<DepotAction>,
     /// A directory, or an address that begins with file:, http: or https:

@@ -24,13 +24,13 @@ const USAGE: &str = "patchadm-make lint [--base set] [--depot dir] [--strict] [-
 /// The code of patchadd(1M) for a package that does not fit.
 const FOUND: Exit = Exit::finding(ExitCause::DamagedInput);
 
-/// Find what is wrong with patches, without applying them
+/// Check patches for mistakes, without applying them
 #[derive(clap::Parser)]
 struct LintArgs {
     /// Compare with the release that the patches are for, as for `build --from`
     #[arg(long, value_name = "SET")]
     base: Option<OsString>,
-    /// Check for overlaps with the patches in DIR, and for what earlier revisions delivered
+    /// Check for overlaps with the patches in DIR, and for files missing from earlier revisions
     #[arg(long, value_name = "DIR")]
     depot: Option<PathBuf>,
     /// Treat warnings as errors

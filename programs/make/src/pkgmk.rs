@@ -28,7 +28,7 @@ const SPOOL: &str = "/var/spool/pkg";
 /// Make a package from a prototype
 #[derive(clap::Parser)]
 struct PkgmkArgs {
-    /// Replace the package if it is there already
+    /// Replace an existing package
     #[arg(short)]
     overwrite: bool,
     /// Set ARCH
@@ -43,7 +43,7 @@ struct PkgmkArgs {
     /// Read this prototype instead of prototype or Prototype
     #[arg(short = 'f', value_name = "PROTOTYPE")]
     prototype: Option<PathBuf>,
-    /// Refuse to make a package of more blocks of 512 bytes
+    /// Refuse to make a package of more than this many 512-byte blocks
     #[arg(short, value_name = "BLOCKS")]
     limit: Option<u64>,
     /// Set PSTAMP
@@ -57,7 +57,7 @@ struct PkgmkArgs {
     release: Option<OsString>,
     #[arg(short = 'n', hide = true)]
     map_only: bool,
-    /// Variables and parameters, then the instance to be made
+    /// Variables and parameters, then the instance to make
     #[arg(value_name = "VARIABLE=VALUE PKGINST")]
     words: Vec<OsString>,
     #[command(flatten)]

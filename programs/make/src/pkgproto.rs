@@ -23,7 +23,7 @@ const LONGEST_NAME: u64 = 4096;
 /// Print prototype entries for objects of this machine
 #[derive(clap::Parser)]
 struct PkgprotoArgs {
-    /// Follow symbolic links and describe what they lead to
+    /// Follow symbolic links and describe their targets
     #[arg(short = 'i')]
     follow_links: bool,
     /// Put the objects into this class instead of none
@@ -33,8 +33,8 @@ struct PkgprotoArgs {
     with_content: bool,
     #[arg(short = 'n', hide = true)]
     without_source: bool,
-    /// Objects, directories with everything below them; path1=path2 is called path2 in the package. None: one name
-    /// in each line of standard input
+    /// Objects, and everything below directories; with path1=path2, path1 becomes path2 in the package [default:
+    /// names on standard input, one per line]
     #[arg(value_name = "PATH1[=PATH2]")]
     operands: Vec<OsString>,
     #[command(flatten)]

@@ -17,7 +17,7 @@ const USAGE: &str = "patchadm-make publish [option...] work depot\n\
 
 const MOST_DAYS: u32 = 36_500;
 
-/// Put patches into a depot, and its index in place
+/// Add patches to a depot, and update its index
 #[derive(clap::Parser)]
 struct PublishArgs {
     /// Sign the index with the secret key in FILE, or expect a signature by the public key in FILE
@@ -26,23 +26,23 @@ struct PublishArgs {
     /// Read the password of the secret key from the first line of FILE
     #[arg(long, value_name = "FILE", requires = "key")]
     password_file: Option<PathBuf>,
-    /// Trust the index for this long, such as 30d, or never let it expire: never [default: 30d]
+    /// Set how long the index is trusted, such as 30d, or never [default: 30d]
     #[arg(long, value_name = "DURATION", value_parser = expiry)]
     expires: Option<Expiry>,
     /// Publish patches without signatures, and the index too if there is no key
     #[arg(long)]
     unsigned: bool,
-    /// Put the index into place that was signed elsewhere
+    /// Install the index that was signed elsewhere
     #[arg(long, conflicts_with_all = ["refresh", "unsigned", "expires"])]
     finish: bool,
-    /// Publish only a new index with a new date, and no patches
+    /// Publish only a new index with a new date
     #[arg(long)]
     refresh: bool,
     #[command(flatten)]
     dry_run: DryRunOption,
     #[command(flatten)]
     _common: RootlessOptions,
-    /// The directory of the patches, which --refresh and --finish do without; and the depot
+    /// The directory of the patches (not with --refresh or --finish), then the depot
     #[arg(value_name = "DIR")]
     directories: Vec<PathBuf>,
 }

@@ -23,7 +23,7 @@ pub(crate) const USAGE: &str = "patchadm-report [-R root] [option...] [-M depot]
     patchadm-report --format csv|html|openvex|cyclonedx|prometheus [-o file] [inventory...]\n\
     patchadm-report page [-o file] [document|-]";
 
-/// Show which hosts have and lack which patches, from the documents that list --json printed on each
+/// Show which patches each host has and is missing, from the output of `list --json` on each host
 #[derive(clap::Parser)]
 struct ReportArgs {
     #[command(flatten)]
@@ -36,7 +36,7 @@ struct ReportArgs {
     /// Print a row for each patch of each host, as comma-separated values
     #[arg(long, conflicts_with = "format")]
     csv: bool,
-    /// Also write a page for a browser to FILE
+    /// Also write an HTML page to FILE
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Write the output to FILE
@@ -55,7 +55,7 @@ struct ReportArgs {
     check: CheckOption,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// Documents of `list --json`: a file, a directory of files whose names end in .json, or - for standard input
+    /// Documents of `list --json`: a file, a directory of .json files, or - for standard input
     /// [default: the root itself]
     #[arg(value_name = "INVENTORY")]
     inventories: Vec<PathBuf>,

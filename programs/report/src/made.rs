@@ -121,17 +121,17 @@ impl MadeReport<'_> {
         });
         let passed_over = self.passed_over.iter().take(NAMED_PASSED_OVER).map(|path| {
             let path = path.display().to_string();
-            format!("{} is passed over: it is no regular file", visible(&path))
+            format!("{} is skipped: it is not a regular file", visible(&path))
         });
         let others = self.passed_over.len().saturating_sub(NAMED_PASSED_OVER);
         let others =
-            (others > 0).then(|| format!("{others} more names are passed over: they are no regular files"));
+            (others > 0).then(|| format!("{others} more names are skipped: they are not regular files"));
         let blind = self.fleet.hosts.iter().filter(|host| host.inventory.packages.is_none()).count();
         let blind = (blind > 0).then(|| {
             let inventories =
                 if blind == 1 { "1 inventory lists" } else { &format!("{blind} inventories list") };
             format!(
-                "{inventories} no packages: there only later revisions of applied patches count as lacking"
+                "{inventories} no packages: only later revisions of applied patches count as missing there"
             )
         });
         let other = self.changes.as_ref().filter(|(changes, _)| changes.is_of_another_fleet());
@@ -140,7 +140,7 @@ impl MadeReport<'_> {
         let compared = self.changes.iter().filter(|(_, past)| past.compared_with != self.compared_with.name);
         let compared = compared.map(|(_, past)| {
             format!(
-                "the report before compared with {}: what is lacking differs for that, too",
+                "the report before compared with {}: so the missing patches differ, too",
                 visible(&past.compared_with)
             )
         });

@@ -14,7 +14,7 @@ use crate::text::kinds;
 const MOST_FINDINGS: usize = 5_000;
 
 const PATCH_KINDS: [(&str, &str); 4] = [
-    ("lacking", "lacking somewhere"),
+    ("lacking", "missing somewhere"),
     ("everywhere", "applied on every host"),
     ("trial", "on trial"),
     ("lost", "lost"),
@@ -59,7 +59,7 @@ impl FleetPage<'_> {
             ("Compared with", made.compared_with.words()),
             ("Inventories", documents),
             ("Hosts", report.hosts.len().to_string()),
-            ("Hosts that lack a patch", report.lacking_hosts().to_string()),
+            ("Hosts missing a patch", report.lacking_hosts().to_string()),
             ("Patches", report.patches.len().to_string()),
         ];
         let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value));
@@ -161,8 +161,8 @@ impl FleetPage<'_> {
         let rows: Vec<PageRow> =
             self.made.report.each_host().map(|(host, standing)| self.host(host, standing)).collect();
         let kinds = [
-            ("lacking", "that lack a patch"),
-            ("complete", "that lack none"),
+            ("lacking", "missing a patch"),
+            ("complete", "missing none"),
             ("attention", "that need attention"),
         ];
         let columns = ["Host", "Missing", "Applied", "Attention", "Listed (UTC)", "Program", "Inventory"];
@@ -232,7 +232,7 @@ fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
         ..PageRow::default()
     });
     let caption = match total.saturating_sub(MOST_GROUPS) {
-        0 => format!("{total} groups; the hosts of each have and lack the same patches"),
+        0 => format!("{total} groups; the hosts of each have and are missing the same patches"),
         more => format!("The {MOST_GROUPS} largest groups, and {more} more"),
     };
     let columns = ["Group", "Hosts", "Applied", "Missing"];
@@ -259,11 +259,11 @@ fn matrix_part(made: &MadeReport<'_>) -> Option<PagePart> {
         more => format!("; {more} smaller groups or hosts are not shown"),
     };
     let caption = format!(
-        "The patches in which these differ (– is neither applied nor lacking); {same} are alike in all of them{left_out}"
+        "The patches in which these differ (– is neither applied nor missing); {same} are the same in all of them{left_out}"
     );
     let name = |(number, group): (usize, &HostGroup)| group_name(made, number, group).into();
     let columns = std::iter::once("Patch".into()).chain(shown.iter().enumerate().map(name)).collect();
-    let kinds = vec![("lacking", "lacking somewhere")];
+    let kinds = vec![("lacking", "missing somewhere")];
     let table = PageTable { caption, columns, kinds, rows };
     Some(PagePart { heading: "Hosts and patches".to_owned(), table: Some(table), ..PagePart::default() })
 }
@@ -349,8 +349,8 @@ pub(super) fn changes(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePar
     let lists: [(&str, &[PatchOnHosts], &'static str); 4] = [
         ("applied", &changes.applied, "fine"),
         ("removed", &changes.removed, "missing"),
-        ("lacking now", &changes.lacking, "missing"),
-        ("no longer lacking", &changes.no_longer_lacking, "fine"),
+        ("now missing", &changes.lacking, "missing"),
+        ("no longer missing", &changes.no_longer_lacking, "fine"),
     ];
     for (what, list, class) in lists {
         rows.extend(list.iter().map(|one| row(what, &one.about, &one.hosts, class)));

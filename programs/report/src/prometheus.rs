@@ -102,7 +102,7 @@ const OF_HOSTS: [(&str, &str, HostValue); 10] = [
 
 fn of_hosts(made: &MadeReport<'_>) -> Vec<Metric> {
     let missing: (&str, &str, HostValue) =
-        ("patches_missing", "Patches of the depot that the root lacks.", |_, standing| {
+        ("patches_missing", "Patches of the depot that the root is missing.", |_, standing| {
             count(standing.lacks.len())
         });
     let has_depot = made.compared_with.kind == "depot";

@@ -132,8 +132,8 @@ fn since(changes: &FleetChanges, past: &PastReport, zone: Zone) -> Vec<String> {
         .collect();
     lines.extend(listed("applied", &changes.applied));
     lines.extend(listed("removed", &changes.removed));
-    lines.extend(listed("lacking now", &changes.lacking));
-    lines.extend(listed("no longer lacking", &changes.no_longer_lacking));
+    lines.extend(listed("now missing", &changes.lacking));
+    lines.extend(listed("no longer missing", &changes.no_longer_lacking));
     for (words, found) in [("new", &changes.new_findings), ("ended", &changes.ended_findings)] {
         lines.extend(found.iter().flat_map(|(kind, list)| listed(&format!("{words} {kind}"), list)));
     }

@@ -186,8 +186,8 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
             "it answers another question",
         ),
         ("id", whole.replace("100-02", "<b>").into(), "<<b>> is not a patch id"),
-        ("other", b"[1, 2]".to_vec(), "it is no document of"),
-        ("bytes", b"\xff\xfe{}".to_vec(), "it is no document of"),
+        ("other", b"[1, 2]".to_vec(), "it is not a document of"),
+        ("bytes", b"\xff\xfe{}".to_vec(), "it is not a document of"),
     ];
     for (name, text, _) in &bad {
         fs::write(stage.beside(&format!("lists/{name}.json")), text).unwrap();
@@ -315,8 +315,8 @@ fn what_changed_since_the_report_before_is_told() {
   applied 100-02: web1
   removed 100-01: web1
   removed 100-02: db1
-  lacking now 100-02: db1
-  no longer lacking 100-02: web1
+  now missing 100-02: db1
+  no longer missing 100-02: web1
   new unfinished-run 9-0a: db1
 ";
     assert_eq!(since, expected);
@@ -347,7 +347,7 @@ fn a_report_of_before_that_is_none_is_refused_and_one_of_other_hosts_is_said() {
         (last.replace("patchadm/1", "patchadm/9"), "its schema is <patchadm/9>"),
         (last.replace("\"report\"", "\"list\""), "it is a document of <list>, not of report"),
         (r#"{"schema":"patchadm/1","command":"report","error":"none"}"#.to_owned(), "that report had failed"),
-        (String::new(), "it is no document of `patchadm report --json`"),
+        (String::new(), "it is not a document of `patchadm report --json`"),
     ] {
         fs::write(stage.beside("bad.json"), text).unwrap();
         let said = stage.run("report --since bad.json lists").fails(1);
@@ -389,7 +389,7 @@ fn a_pipe_or_a_link_to_a_device_among_inventories_is_named_and_not_read() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stdout.starts_with("4 hosts, "), "{}", run.stdout);
     for name in ["pipe", "zero"] {
-        let note = format!("lists/{name}.json is passed over: it is no regular file");
+        let note = format!("lists/{name}.json is skipped: it is not a regular file");
         assert!(run.stderr.contains(&note), "{}", run.stderr);
     }
 }

@@ -100,8 +100,8 @@ impl CommandReport for AllReply {
         let missing: usize = self.adopted.iter().map(|one| one.missing.len()).sum();
         match missing {
             0 => Ok(()),
-            1 => Ok(output.line("  1 listed path is not there")?),
-            count => Ok(output.line(format!("  {count} listed paths are not there"))?),
+            1 => Ok(output.line("  1 listed path does not exist")?),
+            count => Ok(output.line(format!("  {count} listed paths do not exist"))?),
         }
     }
 

@@ -37,7 +37,7 @@ fn foresee(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     let upcoming = match upcoming_changes(BufReader::new(stdin().lock())) {
         Ok(upcoming) => upcoming,
         Err(error @ UpcomingError::Version(_)) => {
-            call.output.error(&format!("{error}; what the upgrade would do to patches is not told"))?;
+            call.output.error(&format!("{error}; the effect of the upgrade on patches is unknown"))?;
             return Ok(Reply::about(&root, Exit::OK, ForeseenReply::default()));
         }
         Err(error) => {
@@ -107,7 +107,7 @@ impl ForeseenReply {
             let lost = self.ending.iter().filter(|one| one.outcome.is_lost());
             let accept: Vec<String> = lost.map(|one| format!("--accept {}", one.id)).collect();
             all.push(format!(
-                "native_upgrade=stop in the policy stops the upgrade; to go on: `patchadm adopt --refresh {}`, \
+                "native_upgrade=stop in the policy stops the upgrade; to continue: `patchadm adopt --refresh {}`, \
                  or PATCHADM_NATIVE_UPGRADE=warn in the environment",
                 accept.join(" ")
             ));

@@ -109,7 +109,7 @@ impl CommandReport for AdoptRefreshReply {
             self.entries.sentences(self.result == ResultWord::Planned)
         };
         if lines.is_empty() && !self.is_hook {
-            output.line("Every registration is as its package manager has it.")?;
+            output.line("All adopted packages match their package manager.")?;
         }
         for line in &lines {
             output.line(self.wording.completed(line).as_ref())?;

@@ -103,7 +103,7 @@ pub(super) struct DemoDirectory {
 pub(super) enum DemoError {
     #[error("{} is not empty; name a new or an empty directory", .0.display())]
     NotEmpty(PathBuf),
-    #[error("cannot write the demonstration to {}: {reason}", .path.display())]
+    #[error("cannot write the demo to {}: {reason}", .path.display())]
     Io { path: PathBuf, reason: io::Error },
 }
 

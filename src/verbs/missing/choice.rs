@@ -14,8 +14,8 @@ pub(in crate::verbs) struct AnalysisOptions {
     /// repeatable
     #[arg(long, value_name = "WHAT", action = clap::ArgAction::Append)]
     ignore: Vec<String>,
-    /// List only patches of groups whose synopsis matches a regular expression, or with ! before it does not;
-    /// repeatable
+    /// List only patches of groups with a synopsis that matches a regular expression, or with a leading ! does
+    /// not; repeatable
     #[arg(long, value_name = "RE", action = clap::ArgAction::Append)]
     pattern: Vec<String>,
     /// List only patches of groups that are at least this old, such as 7d

@@ -144,7 +144,7 @@ impl AppliedPatch {
         // The history is no record: without it, the rest of the answer stands.
         let (merges, unknown) = match open_merges(root) {
             Ok(open) => (MergeEntry::of_open(root, &open), None),
-            Err(failed) => (Vec::new(), Some(format!("open merges are not known: {failed}"))),
+            Err(failed) => (Vec::new(), Some(format!("open merges are unknown: {failed}"))),
         };
         let merges = merges.into_iter().filter(|merge| merge.is_of(one.patch.id.as_str())).collect();
         let found = patch_reasons(root, word, PatchAtHand::Nothing).map_err(refused)?;
@@ -213,7 +213,7 @@ impl AppliedPatch {
         };
         let changed = match &patch.files {
             Some(files) => files.to_string(),
-            None => "unknown: its undo data does not tell".to_owned(),
+            None => "unknown: its undo data does not record it".to_owned(),
         };
         let unknown_run = || format!("unknown: {} does not name it", root.show(&places::history()));
         let mut lines = vec![

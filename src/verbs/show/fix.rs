@@ -124,7 +124,7 @@ impl FixAnswer {
             Self { fixed: true, .. } => "yes",
             Self { brought, ended, .. } if !brought.is_empty() || !ended.is_empty() => "no: the fix is lost",
             _ if is_of_depot => "no",
-            _ => "no, and no patch of the depot brings it",
+            _ => "no, and no patch of the depot fixes it",
         }
     }
 }

@@ -82,7 +82,7 @@ impl PackageObjects {
         let Self { package, known, .. } = self;
         (!known).then(|| {
             format!(
-                "it is not known what {id} did to {package}{names}: its undo data was dropped, cannot be read by this caller, \
+                "the changes of {id} to {package} are unknown{names}: its undo data was dropped, cannot be read by this caller, \
                  or was made by another tool"
             )
         })
@@ -126,7 +126,7 @@ impl ShownObject {
             unified_diff(&path.to_string(), old, new)
         });
         let note = match &diff {
-            Some(_) if is_edited => Some("modified locally since: + is the file as it is now".to_owned()),
+            Some(_) if is_edited => Some("modified locally since: + is the current file".to_owned()),
             Some(_) => None,
             None if !is_file || action == ObjectAction::Attributes => None,
             None if is_large => Some(format!("not shown: larger than {}", human(LARGEST_COMPARED))),

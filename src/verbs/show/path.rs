@@ -27,7 +27,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
 /// If undo data is not readable.
-const NOT_KNOWN: &str = "not everything is known: the undo data of some patches cannot be read by this caller, is gone, or was made by \
+const NOT_KNOWN: &str = "incomplete: the undo data of some patches cannot be read by this caller, is gone, or was made by \
      another program";
 
 #[derive(Debug, Serialize)]
@@ -326,7 +326,7 @@ impl PathPatch {
         let after = " ".repeat(11_usize.saturating_sub(state.len()) + 2);
         let date = self.shown_date.as_deref().unwrap_or("no date recorded");
         let action = self.action.unwrap_or("unknown change");
-        let saved = if self.saved { ", the version before is saved" } else { "" };
+        let saved = if self.saved { "; the previous version is saved" } else { "" };
         let is_attributes = self.action == Some(ObjectAction::Attributes.word());
         let (was, became) = (self.was.as_ref(), self.became.as_ref());
         let told = if is_attributes { told_differences(was, became) } else { String::new() };

@@ -20,7 +20,7 @@ const USAGE: &str = "patchadm [-R root] stage drop [--force] [--wait duration] s
 /// The name in lock, journal and history.
 const NAME: &str = "stage";
 
-/// Remove a stage that nobody is in
+/// Remove a stage that is not in use
 #[derive(clap::Parser)]
 struct DropArgs {
     /// Remove the stage even if it is damaged or belongs to another root; never one in use

@@ -28,22 +28,24 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
             format!("{undone}: {}", described(&Wording::of_verbs(root.prefix()), Command::Patchadd, failure))
         }
         StageError::Missing(_) | StageError::NoDirectory { .. } => {
-            let way_on = format!("name directories of the root {} with --path", root.prefix().display());
+            let way_on = format!("name directories of the root {} with `--path`", root.prefix().display());
             hinted(&format!("{undone}: {error}"), &way_on)
         }
         StageError::Nested { .. } => {
             format!("{undone}: {error}\nhint: name a directory outside the staged paths")
         }
         StageError::OtherRoot { root, .. } => {
-            format!("{undone}: {error}\nhint: name its root with -R {root}")
+            format!("{undone}: {error}\nhint: name its root with `-R {root}`")
         }
         StageError::InterruptedRefresh { stage, failure } => {
             let wording = Wording::of_verbs(root.prefix());
             let refresh = wording.verb(&format!("stage refresh {stage}"));
             let way_on = if is_conflict_of_paths(failure) {
-                format!("complete it, and decide with --edited, --replace-edited or --keep-edited: {refresh}")
+                format!(
+                    "decide with `--edited`, `--replace-edited` or `--keep-edited`, and complete it with {refresh}"
+                )
             } else {
-                format!("complete it then: {refresh}")
+                format!("then complete it with {refresh}")
             };
             let first = hinted(&format!("{undone}: {error}"), &hint(&wording, Command::Refresh, failure));
             hinted(&first, &way_on)
@@ -60,13 +62,13 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
             hinted(&format!("{undone}: {error}"), &hint(&wording, Command::Patchadd, failure))
         }
         StageError::OtherBase(_) => {
-            format!("{undone}: {error}\nhint: --two-way promotes without a base; a new stage has one")
+            format!("{undone}: {error}\nhint: promote without a base with `--two-way`, or make a new stage")
         }
         StageError::OfAnother(foreign) => {
             hinted(&format!("{undone}: {error}"), &as_its_user(&Wording::of_verbs(root.prefix()), foreign))
         }
         StageError::NotAlone(_) => {
-            format!("{undone}: {error}\nhint: name one that does not exist, or one of root's")
+            format!("{undone}: {error}\nhint: name one that does not exist, or that root owns")
         }
         StageError::NotEmpty(_) => {
             format!("{undone}: {error}\nhint: name one that does not exist, or an empty one")
@@ -81,16 +83,16 @@ fn as_its_user(wording: &Wording, foreign: &ForeignStage) -> String {
         Undertaking::Refresh => "refresh",
     };
     let Some(uid) = foreign.user else {
-        return "Let nobody but root own it and write to it, or drop it and make another one.".to_owned();
+        return "make root its owner and only writer, or drop it and make a new stage".to_owned();
     };
     let stage = Wording::quoted(&foreign.path.to_string_lossy());
     let command = wording.verb(&format!("stage {action} {stage}"));
     match User::from_uid(Uid::from_raw(uid)).ok().flatten() {
         Some(user) => {
             let command = Wording::quoted(command.trim_matches('`'));
-            format!("Do it as its user: `su {} -c {command}`", Wording::quoted(&user.name))
+            format!("run it as its user: `su {} -c {command}`", Wording::quoted(&user.name))
         }
-        None => format!("Do it as uid {uid}: {command}"),
+        None => format!("run it as uid {uid}: {command}"),
     }
 }
 

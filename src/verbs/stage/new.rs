@@ -36,7 +36,7 @@ struct NewArgs {
     /// Also copy the package database, so that `patchadd -R STAGE` works
     #[arg(long)]
     records: bool,
-    /// Create this work directory, besides tmp, usr/obj and usr/tmp; repeatable
+    /// Also create this work directory, like tmp, usr/obj and usr/tmp; repeatable
     #[arg(long = "dir", value_name = "DIR", action = clap::ArgAction::Append)]
     directories: Vec<OsString>,
     /// Mount what FILE lists in `stage enter`
@@ -172,7 +172,7 @@ impl CommandReport for NewReport {
             }
         }
         if !self.owners {
-            output.line("owners, set-id bits and security attributes could not all be given: they stay as they are live")?;
+            output.line("some owners, set-id bits and security attributes could not be copied: those of the live files are kept")?;
         }
         Ok(())
     }

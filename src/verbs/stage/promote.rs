@@ -56,10 +56,10 @@ pub(super) struct PromotionOptions {
     /// Promote all differences, without the record of the original state; needed if the tree is not a stage
     #[arg(long)]
     two_way: bool,
-    /// With --two-way, delete what the tree does not have
+    /// With --two-way, delete files that the tree does not have
     #[arg(long, requires_all = ["two_way", "paths"])]
     delete: bool,
-    /// Do not bring patches applied in the stage as patches, but promote what they changed
+    /// Promote the changes of patches applied in the stage, without their records
     #[arg(long)]
     tree_only: bool,
     /// Promote set-id files, files with capabilities, and changes of owners
@@ -405,7 +405,7 @@ fn counts(path: &PathEntry) -> String {
 
 const STATUS_USAGE: &str = "patchadm [-R root] stage status [--path path]... [option...] stage";
 
-/// Say what a promotion of a stage would do
+/// Show what promoting a stage would do
 #[derive(clap::Parser)]
 struct StageStatusArgs {
     #[command(flatten)]

@@ -21,7 +21,7 @@ use patchadm_planning::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "patchadm [-R root] stage refresh [option...] stage";
 
-/// Bring into a stage what changed on the live tree
+/// Update a stage with changes from the live tree
 #[derive(clap::Parser)]
 struct RefreshArgs {
     #[command(flatten)]
@@ -52,11 +52,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         dry_run,
     };
     let done = call.change(&root, call.name, None, |caller| refresh_stage(&root, &request, caller))?;
-    let undone = if dry_run {
-        "nothing would be brought into the stage"
-    } else {
-        "nothing was brought into the stage"
-    };
+    let undone = if dry_run { "the stage would not be changed" } else { "the stage was not changed" };
     let report = done.map_err(|error| stage_failed(&root, undone, &error))?;
     let reply = RefreshReply::of(report, dry_run, root.prefix());
     Ok(Reply::about(&root, reply.exit, reply))
@@ -105,9 +101,9 @@ impl PackageEntry {
     fn line(&self, is_plan: bool) -> String {
         let Self { name, change, reason, .. } = self;
         let records = match (reason, is_plan) {
-            (None, true) => "the records of the stage would follow".to_owned(),
-            (None, false) => "the records of the stage follow".to_owned(),
-            (Some(reason), _) => format!("the records of the stage stay as they are: {reason}"),
+            (None, true) => "the records of the stage would be updated".to_owned(),
+            (None, false) => "the records of the stage are updated".to_owned(),
+            (Some(reason), _) => format!("the records of the stage are unchanged: {reason}"),
         };
         format!("package {name} was {change} on the root: {records}")
     }
@@ -156,9 +152,9 @@ impl CommandReport for RefreshReply {
         let Self { stage, taken, .. } = self;
         let paths = if *taken == 1 { "1 path".to_owned() } else { format!("{taken} paths") };
         output.line(match self.result {
-            ResultWord::NothingToDo => format!("nothing to bring into stage {stage}"),
-            ResultWord::Planned => format!("{paths} would be brought into stage {stage}"),
-            _ => format!("{paths} brought into stage {stage}"),
+            ResultWord::NothingToDo => format!("stage {stage} is up to date"),
+            ResultWord::Planned => format!("{paths} would be updated in stage {stage}"),
+            _ => format!("{paths} updated in stage {stage}"),
         })?;
         for package in &self.packages {
             output.line(format!("  {}", package.line(self.result == ResultWord::Planned)))?;

@@ -173,13 +173,13 @@ impl CommitReply {
 fn beyond_limits(report: &CommitReport) -> impl Iterator<Item = String> {
     let excess = (report.excess > 0).then(|| {
         format!(
-            "undo data still takes {} too much: the rest belongs to the newest revisions of patches, is outside the root, or \
+            "undo data is still {} over the limit: the rest belongs to the newest revisions of patches, is outside the root, or \
              was made by other tools; name a patch to delete its undo data, too",
             human(report.excess)
         )
     });
     let foreign = report.foreign.iter().map(|id| {
-        format!("the undo data of patch {id} stays: another tool made it, and nothing else tells the paths of the patch")
+        format!("the undo data of patch {id} stays: another tool made it, and nothing else records the paths of the patch")
     });
     excess.into_iter().chain(foreign.collect::<Vec<_>>())
 }

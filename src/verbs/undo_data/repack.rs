@@ -72,8 +72,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data repack";
     let args: RepackArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
-    let format =
-        args.undo_format.ok_or_else(|| wrong("no form is named: --undo-format gz, Z, none, zst, or xz"))?;
+    let format = args
+        .undo_format
+        .ok_or_else(|| wrong("no format is named: use --undo-format gz, Z, none, zst, or xz"))?;
     if args.ids.is_empty() && args.older_than.is_none() {
         return Err(wrong("no patch is named").into());
     }
@@ -119,7 +120,7 @@ impl RepackReply {
 /// Further actions for archives in a format that classic tools do not know.
 fn only_ours(format: UndoFormat) -> String {
     format!(
-        "archives in {} are read by patchadm only; repack --format gz makes ones that any pkgadd installs",
+        "archives in {} are read by patchadm only; `undo-data repack --undo-format gz` makes archives that any pkgadd can read",
         format.word()
     )
 }
@@ -145,9 +146,9 @@ impl ArchiveEntry {
 
     fn line(&self, format: &str) -> String {
         let what = match (self.verdict, self.after) {
-            ("unchanged", _) => format!("has this form already: {format}"),
-            ("foreign", _) => "stays as it is: another tool made it".to_owned(),
-            ("by-scripts", _) => "stays as it is: the scripts of the patch made it".to_owned(),
+            ("unchanged", _) => format!("already has this format: {format}"),
+            ("foreign", _) => "not repacked: another tool made it".to_owned(),
+            ("by-scripts", _) => "not repacked: the scripts of the patch made it".to_owned(),
             (_, Some(after)) => {
                 format!("{} to {format}: {} instead of {}", self.from, human(after), human(self.before))
             }

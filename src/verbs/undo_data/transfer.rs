@@ -146,7 +146,7 @@ struct UndoImportArgs {
     /// The file
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The ids of patches; without one, all that are in the file
+    /// The ids of patches [default: all in the file]
     #[arg(value_name = "ID")]
     ids: Vec<String>,
 }

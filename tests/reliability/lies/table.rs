@@ -17,7 +17,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("archive.outside.manifest", Unit("only_what_the_run_wrote_or_used_is_removed_at_its_end", "the run must have written or ended an archive outside the root")),
     ("archive.outside.path", Unit("only_what_the_run_wrote_or_used_is_removed_at_its_end", "the rule about the form of the path answers such a lie before")),
     ("archive.outside.writers", Story("a_directory_that_others_may_write_to_is_refused_before_anything", "a directory that others may write to is no record")),
-    ("archive.pkgmap.device", Unit("a_device_of_a_pkgmap_comes_back_with_the_numbers_that_are_known_only", "devices are in the pkgmap of an archive, which is no line of the manifest")),
+    ("archive.pkgmap.device", Unit("a_device_of_a_pkgmap_comes_back_with_the_numbers_that_are_known_only", "devices are in the pkgmap of an archive, which is not a line of the manifest")),
     ("base.b3", Unit("what_no_reading_of_a_tree_writes_into_a_line_is_refused", "no root of the suite has a stage")),
     ("base.digest", Unit("a_base_cut_short_anywhere_is_damaged", "no root of the suite has a stage")),
     ("base.group", Unit("objects_that_no_tree_has_together_are_refused_by_their_line", "no root of the suite has a stage")),

@@ -221,7 +221,7 @@ pub(crate) fn own_device(at: &Path, image: &Path) -> Result<u64, String> {
     let device = fs::symlink_metadata(at).map_err(said)?.dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     if major != LOOP {
-        return refused(format!("it is on device {major}:{minor}, which is no loop device"));
+        return refused(format!("it is on device {major}:{minor}, which is not a loop device"));
     }
     let name = fs::read_link(format!("/sys/dev/block/{major}:{minor}")).map_err(said)?;
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();

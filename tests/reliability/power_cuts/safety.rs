@@ -37,7 +37,7 @@ fn the_file_system_of_the_image_may_be_cut_and_only_from_a_namespace_of_its_own(
         switch.checked();
         switch.cut(false);
         disk.unmount();
-        assert_refused(&dir.join("at"), &dir.join("image"), "which is no loop device");
+        assert_refused(&dir.join("at"), &dir.join("image"), "which is not a loop device");
     });
     assert_refused(Path::new("/"), Path::new("/image"), "the mount namespace is everybody's");
 }
@@ -53,7 +53,7 @@ fn the_file_systems_of_this_machine_are_never_cut() {
         mount_bind("/", dir.join("other")).unwrap();
         assert_refused(&dir.join("other"), &image, "is not to be cut");
         mount("tmpfs", dir.join("at"), "tmpfs", MountFlags::empty(), None).unwrap();
-        assert_refused(&dir.join("at"), &image, "which is no loop device");
+        assert_refused(&dir.join("at"), &image, "which is not a loop device");
         rustix::mount::unmount(dir.join("other"), rustix::mount::UnmountFlags::DETACH).unwrap();
         rustix::mount::unmount(dir.join("at"), rustix::mount::UnmountFlags::DETACH).unwrap();
     });

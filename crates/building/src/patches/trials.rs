@@ -212,7 +212,7 @@ impl BulkTrials<'_> {
             Misfit::Changed(changed) => {
                 match changed.package.and_then(|number| packages.get(number)).map(|owner| &owner.pkgname) {
                     Some(owner) if owner == name => {
-                        format!("{name} is not installed as it is delivered: {}", changed.how)
+                        format!("{name} was not installed as delivered: {}", changed.how)
                     }
                     Some(owner) => format!("{name} changes what {owner} has installed: {}", changed.how),
                     None => format!("{name} changes what other packages have installed: {}", changed.how),

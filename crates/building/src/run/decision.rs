@@ -344,7 +344,7 @@ impl<'a> Foresight<'a> {
             return Ok("its result is not in the pool any more".to_owned());
         }
         let Some(before) = inputs_of_success(self.input.pool, Some(key))? else {
-            return Ok("something has changed since its last success, whose result is gone".to_owned());
+            return Ok("something has changed since its last success, and its result is gone".to_owned());
         };
         Ok(format!(
             "changed since its last success: {}",

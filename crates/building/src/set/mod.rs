@@ -228,10 +228,10 @@ impl SetManifest {
 
     fn take_line(&mut self, line: &str, sums: &BTreeMap<&[u8], Sha256Sum>) -> Result<(), &'static str> {
         if let Some(path) = line.strip_prefix(RESTRICTED) {
-            self.files.get_mut(path).ok_or("it restricts a file that is not there")?.is_restricted = true;
+            self.files.get_mut(path).ok_or("it restricts a file that does not exist")?.is_restricted = true;
             return Ok(());
         }
-        let words = line.strip_prefix(FROM).ok_or("it is no line of the manifest of a set")?;
+        let words = line.strip_prefix(FROM).ok_or("it is not a line of the manifest of a set")?;
         let mut words = words.splitn(5, ' ');
         let mut word = || words.next().ok_or("it has too few words");
         let (run, key, package, location, path) = (word()?, word()?, word()?, word()?, word()?);

@@ -176,7 +176,7 @@ fn must_have_sum(
 ) -> Result<(), SetError> {
     let damaged = |reason: &str| Err(SetError::Damaged { path: path(), reason: reason.to_owned() });
     if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
-        return damaged("it is not there, or no file");
+        return damaged("it does not exist, or is not a file");
     }
     if sum_of(dir, name)? == *sum { Ok(()) } else { damaged("its SHA-256 sum is not that in MANIFEST") }
 }
@@ -271,7 +271,7 @@ pub(crate) fn read_set(work: &BulkWork, number: u64) -> Result<Option<EarlierSet
     let path = work.path.join(SETS).join(&name);
     let damaged = |reason: String| SetError::Damaged { path: path.join(MANIFEST), reason };
     let text = sets.dir(name.as_bytes())?.read_regular(MANIFEST.as_bytes(), LARGEST_MANIFEST)?;
-    let text = text.ok_or_else(|| damaged("it is not there".to_owned()))?;
+    let text = text.ok_or_else(|| damaged("it does not exist".to_owned()))?;
     let manifest = SetManifest::parse(&text).map_err(damaged)?;
     if manifest.set != number {
         return Err(damaged(format!("it is that of set {}", manifest.set)));
@@ -297,7 +297,7 @@ pub enum SetReleaseError {
     HasPatches,
     /// A tree with faults, or packages left out for more than a conflict.
     #[error(
-        "the set of run {run} lacks packages: {}. Repair them and run again, or release it as it is with --force",
+        "the set of run {run} is missing packages: {}; fix them and run again, or release it anyway with `--force`",
         first_clauses(.faults)
     )]
     Faults {

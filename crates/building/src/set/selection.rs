@@ -356,7 +356,7 @@ fn without_rivals(
 fn must_have(entries: &[SetEntry], required: &[String]) -> Result<(), SetRefusal> {
     for text in required {
         let pattern = ShellPattern::parse(text)
-            .map_err(|reason| SetRefusal::Required(format!("`{text}` is no pattern: {reason}")))?;
+            .map_err(|reason| SetRefusal::Required(format!("`{text}` is not a pattern: {reason}")))?;
         let is_meant = |entry: &SetEntry| {
             let (name, location) = entry.place();
             [&*entry.package, name, location].iter().any(|name| pattern.matches(name))
@@ -506,7 +506,7 @@ mod tests {
         assert_eq!(of("minimum=3").unwrap_err(), SetRefusal::TooFew { packages: 2, minimum: 3 });
         let refusal = of("required=a c").unwrap_err();
         assert_eq!(refusal.to_string(), "required: nothing that `c` means is in it");
-        assert!(of("required=[").unwrap_err().to_string().contains("is no pattern"));
+        assert!(of("required=[").unwrap_err().to_string().contains("is not a pattern"));
     }
 
     /// A package of this location that is installed under this name.

@@ -350,7 +350,7 @@ fn must_be_notable(params: &Params) -> Result<(), StepError> {
     let name = params.text("PKG");
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
     if name.is_empty() || name.starts_with('.') || !name.as_bytes().iter().all(is_name) {
-        return Err(wrong(format!("pkginfo: PKG={} is no name of a package", name.escape_debug())));
+        return Err(wrong(format!("pkginfo: PKG={} is not a valid package name", name.escape_debug())));
     }
     Ok(())
 }
@@ -417,7 +417,7 @@ fn must_be_packable(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Resul
     }
     let root = out.look(b"root")?.map(|seen| seen.file_type);
     if root != Some(FileType::Directory) {
-        return Err(wrong("/out/root is no directory"));
+        return Err(wrong("/out/root is not a directory"));
     }
     only_plain_objects(&out.dir(b"root")?)?;
     limit_times(out, input.latest)?;
@@ -450,7 +450,7 @@ fn pack_tree(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<Packe
         names.iter().map(text).filter(|name| !["root", "pkginfo", "prototype"].contains(&name.as_str()))
     {
         if out.look(name.as_bytes())?.is_some_and(|seen| seen.file_type != FileType::Regular) {
-            return Err(wrong(format!("/out/{name} is no file")));
+            return Err(wrong(format!("/out/{name} is not a file")));
         }
         bytes = bytes.saturating_add(out.look(name.as_bytes())?.map_or(0, |seen| seen.size));
         lines.push(information(&name, &input.out.join(&name)));
@@ -492,7 +492,7 @@ fn prototype(input: &PackingInput, out: &Dir, bytes: &mut u64) -> Result<Vec<u8>
     let tree = out.dir(b"root")?;
     if let Some(seen) = out.look(b"prototype")? {
         if seen.file_type != FileType::Regular {
-            return Err(wrong("/out/prototype is no file"));
+            return Err(wrong("/out/prototype is not a file"));
         }
         let text = out.read_regular(b"prototype", LARGEST_PROTOTYPE)?.unwrap_or_default();
         *bytes = bytes.saturating_add(size_of_sources(&text, &tree)?);
@@ -593,7 +593,7 @@ fn open_source(tree: &Dir, source: &[u8]) -> Result<File, String> {
     let file = File::from(opened);
     match file.metadata() {
         Ok(seen) if seen.is_file() => Ok(file),
-        Ok(_) => Err("is no file".to_owned()),
+        Ok(_) => Err("is not a file".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

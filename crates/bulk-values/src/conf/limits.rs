@@ -49,7 +49,7 @@ impl LimitName {
         match self {
             Self::Time | Self::Silence | Self::Cpu => value::time(text),
             Self::Memory | Self::Disk | Self::Output => value::size(text),
-            Self::Processes => value::decimal(text).ok_or_else(|| format!("`{text}` is no number")),
+            Self::Processes => value::decimal(text).ok_or_else(|| format!("`{text}` is not a number")),
         }
     }
 }

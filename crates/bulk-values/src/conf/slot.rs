@@ -141,7 +141,7 @@ impl Slot {
             return error("it is not absolute");
         }
         if !self.is_local() && !program.bytes().all(is_plain) {
-            return error("only letters, digits and /._+-@%,:= are taken as they are by every shell");
+            return error("only letters, digits and /._+-@%,:= need no quoting in any shell");
         }
         Ok(())
     }
@@ -280,7 +280,7 @@ mod tests {
         }
         assert_eq!(
             Slot::parse("b1 1 answer=soon ssh b1").unwrap_err(),
-            "answer: `soon` is no time: a number of seconds, or with s, m, h"
+            "answer: `soon` is not a time: a number of seconds, or with s, m, h"
         );
         assert_eq!(Slot::parse("b1 1 answer=1 answer=2 ssh b1").unwrap_err(), "answer is set twice");
     }
@@ -305,7 +305,7 @@ mod tests {
             "`{memory}` is none of {cpus} {mem} {minutes} {package} {job} {slot}"
         );
         assert_eq!(reason("a"), "its COUNT is missing");
-        assert_eq!(reason("a 0"), "COUNT: `0` is no number from 1 to 4096");
+        assert_eq!(reason("a 0"), "COUNT: `0` is not a number from 1 to 4096");
         assert_eq!(reason("a 1 'ssh"), "a quote is not closed");
         assert!(reason("-a 1").starts_with("its name"), "a name cannot look like an option");
         assert!(Slot::parse("a 1 cores=0 ssh b").is_err());

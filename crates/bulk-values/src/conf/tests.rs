@@ -98,15 +98,18 @@ fn a_wrong_line_is_told_with_its_number_and_the_nearest_name() {
     assert_eq!(error("env=A=1\nenv=A=2"), "line 3: env: A is set twice");
     assert_eq!(error("pool"), "line 2: it is not NAME=VALUE");
     assert_eq!(error("pool="), "line 2: pool has no value");
-    assert_eq!(error("time=soon"), "line 2: time: `soon` is no time: a number of seconds, or with s, m, h");
+    assert_eq!(
+        error("time=soon"),
+        "line 2: time: `soon` is not a time: a number of seconds, or with s, m, h"
+    );
     assert_eq!(
         error("local_source=localhost:80"),
-        "line 2: local_source: `localhost:80` is no host: its name or address, without a port"
+        "line 2: local_source: `localhost:80` is not a host: its name or address, without a port"
     );
     assert_eq!(error("check=all"), "line 2: check: `all` is none of none, install, strict");
     assert_eq!(error("pool=../pool"), "line 2: pool: `../pool` steps up with `..`");
     assert_eq!(error("report_subject=a\rb"), "line 2: it has a control character");
-    assert_eq!(error("minimum=101%"), "line 2: minimum: `101` is no number from 0 to 100");
+    assert_eq!(error("minimum=101%"), "line 2: minimum: `101` is not a number from 0 to 100");
     assert_eq!(parse("pool=/x").unwrap_err().to_string(), "tree is not set");
     let not_text = Configuration::parse(b"tree=/t\nlist=\xff\n", Path::new("/srv/bulk"));
     assert_eq!(not_text.unwrap_err().to_string(), "line 2: it is not UTF-8");

@@ -6,13 +6,15 @@ use std::path::{Component, Path, PathBuf};
 /// In bytes; the suffixes `K`, `M`, `G`, `T` are powers of 1024.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let units = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
-    scaled(text, &units).ok_or_else(|| format!("`{text}` is no size: a number of bytes, or with K, M, G, T"))
+    scaled(text, &units)
+        .ok_or_else(|| format!("`{text}` is not a size: a number of bytes, or with K, M, G, T"))
 }
 
 /// Returns seconds; takes a suffix `s`, `m` or `h`.
 pub(super) fn time(text: &str) -> Result<u64, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600)];
-    scaled(text, &units).ok_or_else(|| format!("`{text}` is no time: a number of seconds, or with s, m, h"))
+    scaled(text, &units)
+        .ok_or_else(|| format!("`{text}` is not a time: a number of seconds, or with s, m, h"))
 }
 
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -30,7 +32,7 @@ pub(super) fn count(text: &str, least: u32, most: u32) -> Result<u32, String> {
     let number = decimal(text).and_then(|number| u32::try_from(number).ok());
     number
         .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| format!("`{text}` is no number from {least} to {most}"))
+        .ok_or_else(|| format!("`{text}` is not a number from {least} to {most}"))
 }
 
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
@@ -52,7 +54,7 @@ pub(super) fn path(text: &str, below: &Path) -> Result<PathBuf, String> {
 
 pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') {
-        return Err(format!("`{text}` is no absolute path"));
+        return Err(format!("`{text}` is not an absolute path"));
     }
     path(text, Path::new("/"))
 }
@@ -62,7 +64,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     let host = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     if host.parse::<Ipv6Addr>().is_err() && (host.is_empty() || !host.bytes().all(is_plain)) {
-        return Err(format!("`{text}` is no host: its name or address, without a port"));
+        return Err(format!("`{text}` is not a host: its name or address, without a port"));
     }
     Ok(host.to_ascii_lowercase())
 }
@@ -124,7 +126,7 @@ pub(super) fn list(text: &str) -> Vec<String> {
 pub(super) fn address(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&byte);
     if text.is_empty() || text.len() > 254 || !text.bytes().all(is_plain) {
-        return Err(format!("`{text}` is no mail address"));
+        return Err(format!("`{text}` is not a mail address"));
     }
     Ok(text.to_owned())
 }
@@ -138,7 +140,7 @@ pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
 pub(super) fn url(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("`{text}` is no address of the form http://… or https://…"));
+        return Err(format!("`{text}` is not an address of the form http://… or https://…"));
     }
     Ok(text.to_owned())
 }
@@ -149,7 +151,7 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     let is_name = name.bytes().next().is_some_and(is_first)
         && name.bytes().all(|byte| is_first(byte) || byte.is_ascii_digit());
     if !is_name {
-        return Err(format!("`{name}` is no name of a variable"));
+        return Err(format!("`{name}` is not a valid variable name"));
     }
     Ok((name.to_owned(), value.to_owned()))
 }

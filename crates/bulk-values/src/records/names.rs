@@ -20,7 +20,7 @@ pub(super) fn shown(text: &str) -> String {
 pub struct RecipeLocation(Arc<str>);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("<{text}> is no location: {reason}")]
+#[error("<{text}> is not a location: {reason}")]
 pub struct LocationError {
     /// The beginning of the text.
     pub text: String,
@@ -121,7 +121,7 @@ pub struct PkgName {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("<{text}> is no PKGNAME: {reason}")]
+#[error("<{text}> is not a PKGNAME: {reason}")]
 pub struct PkgNameError {
     /// The beginning of the text.
     pub text: String,

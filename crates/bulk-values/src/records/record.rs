@@ -203,7 +203,7 @@ fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, Re
     // Files by digest have their own directory, incomplete files have hidden names.
     let is_reserved = name.starts_with('.') || name.split('/').next() == Some(BY_DIGEST);
     if is_reserved || !name.split('/').all(is_part) {
-        return Err(refuse("DISTFILES", name, "is no name of a file below the distfiles"));
+        return Err(refuse("DISTFILES", name, "is not a valid file name below the distfiles"));
     }
     Ok(Distfile { name, sha256, size, url })
 }
@@ -244,7 +244,7 @@ pub(super) fn weight(value: &str) -> Result<u32, RecordFieldError> {
         return Ok(USUAL_WEIGHT);
     }
     let number = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
-    number.ok_or_else(|| refuse("PBULK_WEIGHT", value, "is no whole number"))
+    number.ok_or_else(|| refuse("PBULK_WEIGHT", value, "is not a whole number"))
 }
 
 /// File names of records, numbered in order of first use.

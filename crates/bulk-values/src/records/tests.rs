@@ -139,18 +139,21 @@ fn what_is_no_record_names_the_line_and_the_reason() {
         ("make: stopped\n", "line 1: <make: stopped> is not NAME=VALUE"),
         (
             "PKGNAME=a-1\nmake[1]=x\n",
-            "line 2: <make[1]> is no name of a field: these are capital letters, digits and _",
+            "line 2: <make[1]> is not a valid field name: these are capital letters, digits and _",
         ),
-        ("PKGNAME=a-1\n=x\n", "line 2: <> is no name of a field: these are capital letters, digits and _"),
+        (
+            "PKGNAME=a-1\n=x\n",
+            "line 2: <> is not a valid field name: these are capital letters, digits and _",
+        ),
         ("\nA=1\nPKGNAME=a-1", "line 2: A stands before the first PKGNAME"),
-        ("PKGNAME=a\n", "line 1: <a> is no PKGNAME: it has no - before a version"),
+        ("PKGNAME=a\n", "line 1: <a> is not a PKGNAME: it has no - before a version"),
         (
             "PKGNAME=a-1\nALL_DEPENDS=x-1:../../../etc\nPKGNAME=b-1\n",
-            "line 1: <../../../etc> is no location: it leads out of the tree",
+            "line 1: <../../../etc> is not a location: it leads out of the tree",
         ),
         ("PKGNAME=a-1\nDISTFILES=x\n", "line 1: DISTFILES: <x> is not NAME:SHA256:SIZE"),
         ("PKGNAME=a-1\nLIMITS=x\n", "line 1: LIMITS: <x> is not NAME=VALUE"),
-        ("PKGNAME=a-1\nPBULK_WEIGHT=much\n", "line 1: PBULK_WEIGHT: <much> is no whole number"),
+        ("PKGNAME=a-1\nPBULK_WEIGHT=much\n", "line 1: PBULK_WEIGHT: <much> is not a whole number"),
         (
             "PKGNAME=a-1\nALL_DEPENDS=x-1:a/b\nRUN_DEPENDS=x-1:a/c\n",
             "line 1: RUN_DEPENDS names <x-1:a/c>, and ALL_DEPENDS does not",

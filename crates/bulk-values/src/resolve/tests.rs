@@ -90,7 +90,7 @@ fn a_need_that_nothing_matches_fails_the_package_alone() {
             "it needs x>=2, which nothing matches",
             "open",
             "open",
-            "it needs {a,b, which is no pattern: its braces do not match",
+            "it needs {a,b, which is not a pattern: its braces do not match",
         ]
     );
     assert!(depends(&packages, 1).is_empty(), "all or nothing");

@@ -168,7 +168,7 @@ pub enum JournalError {
     Field { field: &'static str, of: String },
     #[error("it is gone, and stage/{0} beside it may be that of an unfinished run")]
     Gone(String),
-    #[error("it is no file")]
+    #[error("it is not a file")]
     NoFile,
     #[error("it is of the root {}, and root-id beside it names the root {}", .0.0, .0.1)]
     OtherRoot(Box<(String, String)>),

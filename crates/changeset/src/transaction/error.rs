@@ -41,7 +41,7 @@ impl fmt::Display for RootCondition {
             Self::RolledBack => f.write_str("everything is as before"),
             Self::InDoubt => f.write_str("whether the change is durable is not known"),
             Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be put back"),
-            Self::Unfinished(what) => write!(f, "not everything could be put back: {}", what.join("; ")),
+            Self::Unfinished(what) => write!(f, "not everything could be restored: {}", what.join("; ")),
         }
     }
 }

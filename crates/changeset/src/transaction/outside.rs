@@ -189,7 +189,9 @@ impl ArchiveCleanup<'_> {
         let form = OutsidePath::parse(path.as_os_str().as_bytes())
             .filter(|at| at.is_of(patch.unwrap_or_default(), package.unwrap_or_default()));
         if !rule::holds("archive.outside.path", form.is_some()) {
-            return Ok(stays("the journal names it, and it is no place of an undo archive of the run"));
+            return Ok(stays(
+                "the journal names it, and it is not a valid place for an undo archive of the run",
+            ));
         }
         let host = host_path(&path)?;
         let unpublished = unpublished_name(&self.journal.head.header.run);

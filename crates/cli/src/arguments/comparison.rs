@@ -193,12 +193,12 @@ const DAMAGED_LIST: u8 = 28;
 
 pub fn analysis_refused(error: &AnalysisError) -> anyhow::Error {
     let (code, next) = match error {
-        AnalysisError::File { .. } => (NOT_USABLE, "Look at the spelling and at the working directory."),
+        AnalysisError::File { .. } => (NOT_USABLE, "check the spelling and the working directory"),
         AnalysisError::CrossReference { .. } => {
-            (NOT_USABLE, "Get the file again, as it is, not as a page of a browser.")
+            (NOT_USABLE, "download the file again, unmodified, and not as a web page")
         }
         AnalysisError::Patches { .. } | AnalysisError::Packages { .. } => {
-            (DAMAGED_LIST, "Take the outputs of the commands again, whole and as they are.")
+            (DAMAGED_LIST, "save the complete output of the commands again, unmodified")
         }
     };
     let cause = match error {
@@ -217,5 +217,5 @@ fn depot_refused(error: &DepotError) -> anyhow::Error {
 }
 
 fn not_analysed(exit: Exit, reason: &dyn Display, next: &str) -> anyhow::Error {
-    Stop::Refused { exit, message: hinted(&format!("nothing was analysed: {reason}"), next) }.into()
+    Stop::Refused { exit, message: hinted(&format!("nothing was analyzed: {reason}"), next) }.into()
 }

@@ -52,5 +52,5 @@ pub fn named_text(named: impl AsRef<Path>) -> Result<String, String> {
     let is_there = named.symlink_metadata().is_ok();
     let absolute = if is_there { std::path::absolute(named).ok() } else { None };
     let text = absolute.as_deref().unwrap_or(named).to_str().map(str::to_owned);
-    text.ok_or_else(|| format!("a plan file cannot name {}, which is no UTF-8", named.display()))
+    text.ok_or_else(|| format!("a plan file cannot name {}, which is not UTF-8", named.display()))
 }

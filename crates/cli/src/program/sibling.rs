@@ -34,7 +34,7 @@ pub enum NotRun {
     Untrusted { path: PathBuf, reason: String },
     /// The two versions may not understand each other.
     #[error(
-        "{} is not run: it says that it is `{found}`, and this is patchadm {VERSION}\nhint: install the same version of both",
+        "{} is not run: it is `{found}`, not patchadm {VERSION}\nhint: install the same version of both",
         shown(path)
     )]
     OtherVersion { path: PathBuf, found: String },
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(found(top.path()).unwrap(), beside);
         // A damaged installation is an error.
         put(top.path(), "bin", "patchadm-report 0.0.0");
-        assert!(found(top.path()).unwrap_err().contains("it says that it is `patchadm-report 0.0.0`"));
+        assert!(found(top.path()).unwrap_err().contains("it is `patchadm-report 0.0.0`"));
     }
 
     #[test]

@@ -33,9 +33,9 @@ pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
         Failure::Refused(refusal) => refusal.hint(wording),
         Failure::Unrecovered { error } => unrecovered(wording, &error.cause),
         Failure::Identity { error } => match error.cause {
-            Cause::Unfinished { .. } => format!("Run {} first.", wording.verb("recover")),
+            Cause::Unfinished { .. } => format!("run {} first", wording.verb("recover")),
             _ => format!(
-                "Run {}: undo archives that the ledger names stay usable.",
+                "run {}; undo archives in the ledger stay usable",
                 wording.verb("recover --new-identity")
             ),
         },
@@ -61,73 +61,67 @@ pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
 /// Returns the hint after a failure that comes before anything is read for a plan, and after that of a script.
 fn before_anything(wording: &Wording, failure: &Failure) -> String {
     match failure {
-        Failure::Unvouched(_) => {
-            without_trusted_key(wording, "anybody on the way may decide what is applied")
-        }
-        Failure::PatchPackage(_) => format!("Apply the patch: {}.", wording.verb("add PATCH")),
+        Failure::Unvouched(_) => without_trusted_key(wording, "you accept whatever the network delivers"),
+        Failure::PatchPackage(_) => format!("apply the patch: {}", wording.verb("add PATCH")),
         Failure::NoDepot { last: None, .. } => {
-            "Name the directory of the patches, or an address, with -M.".to_owned()
+            "name the directory or URL of a depot with `-M DEPOT`".to_owned()
         }
         Failure::NoDepot { last: Some(last), .. } => {
             let last = without_password(last);
-            format!("Name it again with -M {}, or as `depot` in the policy.", Wording::quoted(&last))
+            format!("name it again with `-M {}`, or set `depot` in the policy", Wording::quoted(&last))
         }
         Failure::Plan(fault) => fault.way_on().to_owned(),
-        Failure::OwnedByRoot(_) => "Run it again without `--as-owner`.".to_owned(),
+        Failure::OwnedByRoot(_) => "run it again without `--as-owner`".to_owned(),
         Failure::Lock(LockError::Held { .. }) => match wording.wait() {
-            Some(option) => format!("Try again when it has finished, or wait for it with {option}."),
-            None => "Try again when it has finished.".to_owned(),
+            Some(option) => format!("try again when it has finished, or wait for it with `{option}`"),
+            None => "try again when it has finished".to_owned(),
         },
-        Failure::Scripts(ScriptError::Locked { .. }) => "Try again when it has finished.".to_owned(),
+        Failure::Scripts(ScriptError::Locked { .. }) => "try again when it has finished".to_owned(),
         Failure::BackoutDirectory { .. } => {
-            format!("Name a directory that is there, from / on, with {}.", wording.undo_dir())
+            format!("name the absolute path of an existing directory with `{}`", wording.undo_dir())
         }
         Failure::ExchangeDirectory { .. } => {
-            "Name directories of the root, from / on, none inside another.".to_owned()
+            "name absolute paths of directories in the root, none inside another".to_owned()
         }
         Failure::Script(failure) => {
-            failure.context.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
+            failure.context.log.as_ref().map_or_else(String::new, |log| format!("see {log} for details"))
         }
         Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
-        Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
+        Failure::NotPrivileged(_) => "run it as root, or as the owner of the root directory".to_owned(),
         Failure::NoDatabase(_) if wording.wait().is_some() => format!(
-            "Register a tree with {}; {} registers a package of dpkg or rpm.",
+            "register a directory with {}, or a dpkg or rpm package with {}",
             wording.verb("adopt --pkg PKG --pkg-version VERSION --dir DIR"),
             wording.verb("add --adopt PATCH")
         ),
-        Failure::NoDatabase(_) => {
-            "A package that pkgadd installs below another directory makes the database of a new root there."
-                .to_owned()
-        }
+        Failure::NoDatabase(_) => "to make a new root, install a package there with `pkgadd -R`".to_owned(),
         Failure::StaleIndex(StaleIndex::Expired { .. }) => {
-            "Tell the keeper of the depot, who makes a new one with `patchadm publish --refresh DEPOT`."
-                .to_owned()
+            "ask the maintainer of the depot to run `patchadm publish --refresh DEPOT`".to_owned()
         }
         Failure::StaleIndex(_) => format!(
-            "Find out why; if the depot was begun anew, take its line out of {}.",
+            "find out why; if the depot was recreated, remove its line from {}",
             wording.path("var/sadm/patchadm/depots")
         ),
-        Failure::DepotMemory { path, .. } => format!("Put {path} back from a backup, or take out that line."),
+        Failure::DepotMemory { path, .. } => format!("restore {path} from a backup, or remove that line"),
         Failure::Depot(error) => depot_advice(error),
         Failure::OnTrial { run, .. } => format!(
-            "Keep it with {}, or revert it with {}.",
+            "keep it with {}, or revert it with {}",
             wording.verb("confirm"),
             wording.verb(&format!("undo {}", number_of(run)))
         ),
-        Failure::TrialOver { .. } => format!("{} does it now.", wording.verb("recover")),
+        Failure::TrialOver { .. } => format!("run {} to revert it now", wording.verb("recover")),
         Failure::StuckTrial { run, .. } => format!(
-            "Fix the problems listed above and run {}, or keep run {} with {}.",
+            "fix the problems listed above and run {}, or keep run {} with {}",
             wording.verb("recover"),
             number_of(run),
             wording.verb("confirm --despite-failure")
         ),
-        Failure::NotConfirmed(_) => format!("{} tells what became of it.", wording.verb("history")),
+        Failure::NotConfirmed(_) => format!("see {} for its outcome", wording.verb("history")),
         Failure::Trial(_) => format!(
-            "Remove {}: what is applied stays, and nothing is on trial.",
+            "remove {}; the patches stay applied, without a trial",
             wording.path("var/sadm/patchadm/trial")
         ),
         Failure::DuringRun(_) => format!(
-            "Try again when that run has ended; if it was interrupted, {} puts the root right.",
+            "try again when that run has ended; if it was interrupted, run {}",
             wording.verb("recover")
         ),
         _ => String::new(),
@@ -144,7 +138,7 @@ fn who_may_read() -> String {
     if rustix::process::geteuid().is_root() {
         return String::new();
     }
-    "Run the same command as root, or as the owner of the root directory.".to_owned()
+    "run the same command as root, or as the owner of the root directory".to_owned()
 }
 
 fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> String {
@@ -155,21 +149,20 @@ fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> Stri
                 Command::Patchrm | Command::Commit | Command::Repack | Command::UndoExport
             ) =>
         {
-            format!("Name the directory that holds the undo data with {}.", wording.undo_dir())
+            format!("name the directory of the undo data with `{}`", wording.undo_dir())
         }
         ArchiveError::Outside { .. } => format!(
-            "Name the directory that holds the undo data with {}, if it is the right one.",
+            "if this is the right directory, name it with `{}`",
             wording.undo_dir()
         ),
         ArchiveError::Exported { .. } => {
-            format!("Bring it back with {}, and the file that it was exported to.", wording.verb("undo-data import FILE"))
+            format!("restore it with {} from the file it was exported to", wording.verb("undo-data import FILE"))
         }
         ArchiveError::Lost { .. } => {
-            "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
+            "restore it from a backup of the root; without it the patch cannot be removed".to_owned()
         }
         ArchiveError::Earlier { .. } => {
-            "Back the patch out with the version of patchadm that applied it, which reads the root until this one has \
-             changed it; without that the patch stays, and later ones can be applied over it."
+            "remove the patch with the version of patchadm that applied it, before this version changes the root; otherwise the patch stays, and later patches can still be applied"
                 .to_owned()
         }
         ArchiveError::OtherRoot { .. } => adopt(wording, " --foreign"),
@@ -182,14 +175,14 @@ fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> Stri
 
 fn of_transaction(wording: &Wording, command: Command, error: &TransactionError) -> String {
     match (&error.left, &error.cause) {
-        (RootCondition::InDoubt, _) => format!("Run {}.", wording.verb("recover")),
+        (RootCondition::InDoubt, _) => format!("run {}", wording.verb("recover")),
         (RootCondition::Unfinished(_), _) => put_right(wording),
         (_, Cause::Changed(_) | Cause::Appeared(_)) => {
-            "Try again when nobody else changes these files.".to_owned()
+            "try again when nobody else is changing these files".to_owned()
         }
         (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => adopt(wording, ""),
         (_, cause) if cause.is_no_space() && is_of_undo_data(command, error.phase) => format!(
-            "Make room on the file system, or keep undo data on another one with {}.",
+            "free space on the file system, or keep undo data on another one with `{}`",
             wording.undo_dir()
         ),
         (_, cause) => remedy(cause.errno()).to_owned(),
@@ -204,7 +197,7 @@ fn is_of_undo_data(command: Command, phase: Phase) -> bool {
 /// The ledger does not know an archive.
 fn adopt(wording: &Wording, option: &str) -> String {
     format!(
-        "Put the right archive back; or run {}, which compares that of patch ID with the records and binds it.",
+        "restore the right archive, or run {} to check the archive of patch ID against the records and register it",
         wording.verb(&format!("recover --adopt-undo ID{option}"))
     )
 }
@@ -213,17 +206,15 @@ fn unrecovered(wording: &Wording, cause: &Cause) -> String {
     match cause {
         Cause::Journal { path, reason } if path.ends_with("/journal") => lost_journal(wording, reason),
         Cause::Doubt { .. } => format!(
-            "Put the journal back from a backup; or run {}, which moves stage and journal to DIR, deletes nothing and \
-             lists what is not as recorded.",
+            "restore the journal from a backup, or run {} to move the stage and the journal to DIR; it deletes nothing, and lists the objects that differ from their records",
             wording.verb("recover --keep-stage DIR")
         ),
         Cause::DomainMissing { .. } => format!(
-            "Mount that file system, or put the stage of the run back; if it is lost for good, run {}, which moves the \
-             journal to DIR, deletes nothing and lists what is not as recorded.",
+            "mount that file system, or restore the stage of the run; if it is lost, run {} to move the journal to DIR; it deletes nothing, and lists the objects that differ from their records",
             wording.verb("recover --keep-stage DIR")
         ),
         Cause::KeepingPlace { .. } => {
-            "Name an empty directory of your own on the file system of var/sadm/patchadm.".to_owned()
+            "name an empty directory that you own on the file system of var/sadm/patchadm".to_owned()
         }
         _ => put_right(wording),
     }
@@ -231,32 +222,31 @@ fn unrecovered(wording: &Wording, cause: &Cause) -> String {
 
 fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
     match reason {
-        JournalError::Version(_) => "Use the version of patchadm that wrote it.".to_owned(),
+        JournalError::Version(_) => "use the version of patchadm that wrote it".to_owned(),
         JournalError::Earlier(_) => format!(
-            "Let the version of patchadm that wrote it recover the run, then continue with this one; if it is no longer \
-             at hand, run {}, which moves stage and journal to DIR, deletes nothing and lists what is not as recorded.",
+            "recover the run with the version of patchadm that wrote it, then continue with this one; if you no longer have it, run {} to move the stage and the journal to DIR; it deletes nothing, and lists the objects that differ from their records",
             wording.verb("recover --keep-stage DIR")
         ),
         _ => format!(
-            "Run {}: it proves that no run is unfinished, or ends the one that is, and keeps the journal.",
+            "run {}: it proves that no unfinished run, or ends that run, and keeps the journal",
             wording.verb("recover --discard-journal")
         ),
     }
 }
 
 fn put_right(wording: &Wording) -> String {
-    format!("Fix the problem named above, then run {}.", wording.verb("recover"))
+    format!("fix the problem named above, then run {}", wording.verb("recover"))
 }
 
 /// Empty if nothing can be said.
 fn remedy(errno: Option<Errno>) -> &'static str {
     match errno {
-        Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
-        Some(Errno::ROFS) => "Mount the file system for writing and try again.",
-        Some(Errno::IO) => "Look for errors of the disk in the log of the system before you try again.",
-        Some(Errno::MFILE | Errno::NFILE) => "Allow more open files (ulimit -n) and try again.",
-        Some(Errno::NOMEM) => "Allow more memory (ulimit -v) and try again.",
-        Some(Errno::FBIG) => "Allow larger files (ulimit -f) and try again.",
+        Some(Errno::NOSPC | Errno::DQUOT) => "free space on the file system and try again",
+        Some(Errno::ROFS) => "mount the file system read-write and try again",
+        Some(Errno::IO) => "look for disk errors in the system log before you try again",
+        Some(Errno::MFILE | Errno::NFILE) => "allow more open files (`ulimit -n`) and try again",
+        Some(Errno::NOMEM) => "allow more memory (`ulimit -v`) and try again",
+        Some(Errno::FBIG) => "allow larger files (`ulimit -f`) and try again",
         _ => "",
     }
 }
@@ -266,21 +256,21 @@ fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
     if let SourceProblem::Signature(verdict) = &error.problem
         && [SignatureState::Unsigned, SignatureState::UnknownKey].contains(&verdict.state)
     {
-        return without_trusted_key(wording, "you take it as it is");
+        return without_trusted_key(wording, "you accept it unsigned");
     }
     let SourceProblem::HoldsPatches(_) = &error.problem else { return String::new() };
     let directory = error.path.display().to_string();
-    format!("Patches are applied by patchadd: {}", wording.command("patchadd", &directory))
+    format!("apply patches with patchadd: {}", wording.command("patchadd", &directory))
 }
 
 fn without_trusted_key(wording: &Wording, condition: &str) -> String {
     let (trust, option) = (wording.verb("key trust FILE"), wording.no_signatures());
-    format!("Trust the key of its publisher ({trust}), or use {option} if {condition}.")
+    format!("trust the key of the publisher with {trust}, or use `{option}` if {condition}")
 }
 
 /// Returns a damaged record that stops nothing, as a note.
 pub fn damage_remark(damage: &RecordDamage) -> String {
-    format!("{damage}. {}", mending(damage))
+    format!("{damage}; {}", mending(damage))
 }
 
 pub fn mending(damage: &RecordDamage) -> String {
@@ -289,52 +279,48 @@ pub fn mending(damage: &RecordDamage) -> String {
     match RegistrationRepair::of(damage) {
         Some(RegistrationRepair::Refresh(package, manager)) => {
             return format!(
-                "Run `patchadm{root} adopt --refresh`, which registers {package} anew as {manager} has it."
+                "run `patchadm{root} adopt --refresh` to register {package} again from the records of {manager}"
             );
         }
         Some(RegistrationRepair::Adoption(package, manager)) => {
-            let removed = out_of_contents(damage, &option).map(|way| format!(" {way}")).unwrap_or_default();
+            let removed = out_of_contents(damage, &option).map(|way| format!("; {way}")).unwrap_or_default();
             return format!(
-                "Run `patchadm{root} adopt --{manager} NAME`, which registers {package} anew; patches of it end, and can be \
-                 applied again.{removed}"
+                "run `patchadm{root} adopt --{manager} NAME` to register {package} again; its patches are forgotten, and can be applied again{removed}"
             );
         }
         None => {}
     }
     match &damage.repair {
         RecordRepair::Package(package) => format!(
-            "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
-             is left of it.",
+            "reinstall {package} with pkgadd, or run {} to rebuild its record from what is left",
             option(&format!(" {package}"))
         ),
         RecordRepair::Installation(package) => {
-            format!("Install {package} again with pkgadd, or put its directory back from a backup.")
+            format!("reinstall {package} with pkgadd, or restore its directory from a backup")
         }
         RecordRepair::Owner { package, .. } => {
             let removed = out_of_contents(damage, &option).unwrap_or_default();
-            format!("Install {package} again with pkgadd, or put its directory back from a backup. {removed}")
+            format!("reinstall {package} with pkgadd, or restore its directory from a backup; {removed}")
         }
         RecordRepair::Contents => {
-            format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
+            format!("run {} to rebuild it from the records of packages and patches", option(""))
         }
         RecordRepair::LostCopy { package, is_patched }
             if *is_patched || NativeManager::of_package_name(package).is_some() =>
         {
-            "Put the directory back from a backup; patches are applied and backed out without it, but what is damaged later \
-             cannot be made anew."
+            "restore the directory from a backup; patches can be applied and removed without it, but later damage cannot be repaired"
                 .to_owned()
         }
         RecordRepair::LostCopy { package, .. } => format!(
-            "Put the directory back from a backup, or install {package} again with pkgadd; patches are applied and backed \
-             out without it, but what is damaged later cannot be made anew."
+            "restore the directory from a backup, or reinstall {package} with pkgadd; patches can be applied and removed without it, but later damage cannot be repaired"
         ),
         RecordRepair::Stages => {
-            "Put it back from a backup, or take the line out: its stage then brings no owners, and is promoted by its directory."
+            "restore it from a backup, or remove the line; its stage is then promoted by its directory, without owners"
                 .to_owned()
         }
         RecordRepair::EmptyDirectory(package) => {
             format!(
-                "Remove it with `rmdir {}` if {package} is not installed, else install it again.",
+                "remove it with `rmdir {}` if {package} is not installed, else reinstall the package",
                 damage.file
             )
         }
@@ -345,9 +331,7 @@ pub fn mending(damage: &RecordDamage) -> String {
 fn out_of_contents(damage: &RecordDamage, pkgchk: &dyn Fn(&str) -> String) -> Option<String> {
     let RecordRepair::Owner { package, .. } = &damage.repair else { return None };
     let pkgchk = pkgchk(&format!(" {package}"));
-    Some(format!(
-        "If {package} was removed, run {pkgchk}, which takes it out of contents and touches no object."
-    ))
+    Some(format!("if {package} was removed, run {pkgchk} to remove it from contents; no object is touched"))
 }
 
 pub(super) fn errno_of(problem: &SourceProblem) -> Option<Errno> {

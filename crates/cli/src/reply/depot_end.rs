@@ -37,45 +37,45 @@ pub fn depot_advice(error: &DepotError) -> String {
     match error {
         DepotError::Http(error) => of_http(error).to_owned(),
         DepotError::Address(_) | DepotError::FileAddress(_) => {
-            "Name a directory, or an address that begins with file:, http: or https:.".to_owned()
+            "name a directory, or a file:, http: or https: URL".to_owned()
         }
-        DepotError::NotThere(_) => "Name a directory that is there.".to_owned(),
+        DepotError::NotThere(_) => "name an existing directory".to_owned(),
         DepotError::NoDepot(_) | DepotError::NoPatches { .. } => {
-            "Name the directory that the patches are in.".to_owned()
+            "name the directory that contains the patches".to_owned()
         }
-        DepotError::Offline(_) => "Leave out --offline once, so that it is fetched.".to_owned(),
-        DepotError::NoCache => "Name a directory for it with --cache.".to_owned(),
+        DepotError::Offline(_) => "run it once without `--offline` to download it".to_owned(),
+        DepotError::NoCache => "name a directory for it with `--cache`".to_owned(),
         DepotError::Cache(CacheError::NotPrivate(_)) => {
-            "Name another directory with --cache, or make it yours with mode 0700.".to_owned()
+            "name another directory with `--cache`, or own this one, with mode 0700".to_owned()
         }
         DepotError::Cache(CacheError::InForeignPlace { .. }) => {
-            "Name a directory with --cache that nobody else can exchange.".to_owned()
+            "name a directory with `--cache` that nobody else can replace".to_owned()
         }
         DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
-            "Try again when the other command is done.".to_owned()
+            "try again when the other command has finished".to_owned()
         }
         DepotError::NoIndex(_) => {
-            "Make one with `patchadm depot index DIR` where the patches are.".to_owned()
+            "create one with `patchadm depot index DIR`, in the directory of the patches".to_owned()
         }
         DepotError::Missing(_) => {
-            "Try again later: the depot may be being mirrored at this moment.".to_owned()
+            "try again later; the depot may be updating right now".to_owned()
         }
         DepotError::Index { .. } => {
-            "Name the directory in which index.json lies; if it is the right one, its keeper has to fix it."
+            "name the directory that contains index.json; if it is the right one, ask the maintainer of the depot to fix it"
                 .to_owned()
         }
         DepotError::IndexSignature { .. } => {
-            "Find out who signed the index; `patchadm key trust` trusts a key.".to_owned()
+            "find out who signed the index, and trust that key with `patchadm key trust FILE`".to_owned()
         }
         DepotError::Size { .. } | DepotError::Digest(_) => {
-            "Try again later; if it stays so, tell the keeper of the depot: do not use the file.".to_owned()
+            "try again later; if the problem persists, do not use the file, and tell the maintainer of the depot".to_owned()
         }
-        DepotError::DirectoryElsewhere(_) => "Its keeper has to make an archive of it.".to_owned(),
-        DepotError::Twice { .. } => "Take one of them away.".to_owned(),
-        DepotError::Published(_) => "Use `patchadm publish` for it.".to_owned(),
-        DepotError::Flags(FlagsFileError::Words { .. }) => "Mend that line.".to_owned(),
-        DepotError::Interrupted(_) => "Run it again: what was read or fetched is kept.".to_owned(),
-        _ => "Look at what the message names.".to_owned(),
+        DepotError::DirectoryElsewhere(_) => "ask the maintainer of the depot to publish it as an archive".to_owned(),
+        DepotError::Twice { .. } => "remove one of them".to_owned(),
+        DepotError::Published(_) => "use `patchadm publish`".to_owned(),
+        DepotError::Flags(FlagsFileError::Words { .. }) => "fix that line".to_owned(),
+        DepotError::Interrupted(_) => "run it again; downloads are kept".to_owned(),
+        _ => "check the file named in the message".to_owned(),
     }
 }
 
@@ -100,21 +100,21 @@ pub fn begins_with_place(error: &DepotError) -> bool {
 
 fn of_http(error: &HttpError) -> &'static str {
     match error.problem {
-        HttpProblem::NotThere(_) => "Try again later: the depot may be being mirrored at this moment.",
+        HttpProblem::NotThere(_) => "try again later; the depot may be updating right now",
         HttpProblem::UnknownIssuer => {
-            "Name the certificates of its authority with --ca or `ca=` in the policy, if you trust it."
+            "if you trust its authority, name the CA certificates with `--ca`, or set `ca` in the policy"
         }
-        HttpProblem::Untrusted(_) => "Nothing is taken from a server that does not prove who it is.",
-        HttpProblem::Certificates { .. } => "Name a file of certificates in PEM with --ca.",
-        HttpProblem::Proxy(_) => "Name the proxy as HOST:PORT.",
-        HttpProblem::SeenPassword(_) => "Name it in the environment, by PATCHADM_PROXY.",
-        HttpProblem::Socks(_) => "Name an HTTP proxy as HOST:PORT, or none.",
-        HttpProblem::Library(_) => "Fetch it by other means, and report this defect.",
-        HttpProblem::NotBuilt => "Fetch the depot by other means, and name its directory.",
+        HttpProblem::Untrusted(_) => "use a server with a valid certificate",
+        HttpProblem::Certificates { .. } => "name a PEM file of certificates with `--ca`",
+        HttpProblem::Proxy(_) => "name the proxy as HOST:PORT",
+        HttpProblem::SeenPassword(_) => "set it in the environment variable PATCHADM_PROXY",
+        HttpProblem::Socks(_) => "name an HTTP proxy as HOST:PORT, or none",
+        HttpProblem::Library(_) => "download it by other means, and report this bug",
+        HttpProblem::NotBuilt => "download the depot by other means, and name its directory",
         HttpProblem::Downgrade(_) | HttpProblem::Redirects | HttpProblem::BadRedirect(_) => {
-            "Name the address to which it should lead."
+            "name the final URL"
         }
-        HttpProblem::Interrupted(_) => "Run it again: what was fetched is kept.",
-        _ => "Run it again later: what was fetched is kept.",
+        HttpProblem::Interrupted(_) => "run it again; downloads are kept",
+        _ => "run it again later; downloads are kept",
     }
 }

@@ -360,7 +360,7 @@ pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Fai
         return refusal.classic();
     }
     let hint = hint(&Wording::of_classic(root), command, failure);
-    let hint = if hint.is_empty() { hint } else { format!("\n{hint}") };
+    let hint = if hint.is_empty() { hint } else { format!("\n{}", sentence(&hint)) };
     format!("{}\n{}{hint}", said(patch, failure), state(failure))
 }
 
@@ -394,7 +394,7 @@ pub fn state(failure: &Failure) -> String {
         }
         RootCondition::Unfinished(what) => {
             let lines = what.iter().map(|line| format!("\n  {line}"));
-            format!("Not everything could be put back:{}", lines.collect::<String>())
+            format!("Not everything could be restored:{}", lines.collect::<String>())
         }
         left @ RootCondition::InDoubt => sentence(&left.to_string()),
     }
@@ -595,14 +595,14 @@ mod tests {
             text,
             "Patch 1-01: cannot reserve space for /a: No space left on device.\n\
              The changes that had begun were undone: everything is as before.\n\
-             Make room on the file system and try again."
+             Free space on the file system and try again."
         );
         let undone = Undone::of(Path::new("/"), Command::Patchadd, "patch 1-01", &failure);
         assert_eq!(
             undone.text(),
             "patch 1-01 was not applied: cannot reserve space for /a: No space left on device\n\
              everything is as before\n\
-             hint: Make room on the file system and try again."
+             hint: free space on the file system and try again"
         );
     }
 }

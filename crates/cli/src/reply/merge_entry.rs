@@ -61,7 +61,7 @@ impl MergeEntry {
 
     pub fn sentence(&self) -> String {
         let Self { shown, shown_beside, patch, .. } = self;
-        format!("{shown} is modified locally and stays; the version of patch {patch} is in {shown_beside}")
+        format!("{shown} is modified locally and was kept; the version of patch {patch} is in {shown_beside}")
     }
 
     pub fn comparison(&self) -> String {

@@ -108,10 +108,9 @@ impl OvertakenEntry {
             OvertakenState::Lost => {
                 Some(format!("{add} applies a patch for {name} {version}; {accept} accepts the loss"))
             }
-            OvertakenState::PartlyLost => Some(format!(
-                "{} takes out what is left of it; {accept} accepts the loss",
-                wording.removal(id)
-            )),
+            OvertakenState::PartlyLost => {
+                Some(format!("{} removes the rest of it; {accept} accepts the loss", wording.removal(id)))
+            }
             _ => None,
         }
     }

@@ -126,9 +126,7 @@ impl ListReport {
         if let Some(since) = choice.since {
             let undated = patches.iter().filter(|one| one.date.is_none()).count();
             if undated > 0 {
-                remarks.push(format!(
-                    "{undated} of the patches have no date that can be told as a moment; they are left out."
-                ));
+                remarks.push(format!("{undated} of the patches have no usable date; they are left out."));
             }
             patches.retain(|one| one.date.is_some_and(|date| date >= since));
         }
@@ -214,7 +212,7 @@ impl ListReport {
 
     pub fn empty(&self) -> String {
         match &self.choice {
-            ListChoice { fixes: Some(id), .. } => format!("No applied patch says that it fixes {id}."),
+            ListChoice { fixes: Some(id), .. } => format!("No applied patch fixes {id}."),
             ListChoice { since: Some(_), .. } => "No patches were applied since then.".to_owned(),
             _ => "No patches are applied.".to_owned(),
         }

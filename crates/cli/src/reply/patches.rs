@@ -521,7 +521,7 @@ impl AfterRunEntries {
         notes.extend(after.low_space.as_ref().filter(|_| !is_classic).map(|low| {
             let percent = u128::from(low.free) * 100 / u128::from(low.size.max(1));
             format!(
-                "the file system of {} has {percent} % free ({}): {} shows what takes space, {} deletes undo data",
+                "the file system of {} has {percent} % free ({}): {} shows disk usage, {} deletes undo data",
                 low.path,
                 human(low.free),
                 wording.verb("undo-data list"),

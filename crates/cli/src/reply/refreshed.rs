@@ -161,16 +161,19 @@ impl RefreshedEntries {
             lines.extend(one.lost.iter().map(|path| format!("  {path} is lost")));
             lines.push(match one.handed_over.as_slice() {
                 [] => format!("{}: stands", one.id),
-                [path] => format!("{}: stands, partly overtaken ({path} is the package manager's)", one.id),
+                [path] => format!(
+                    "{}: still applied, partly overwritten ({path} belongs to the package manager)",
+                    one.id
+                ),
                 several => format!(
-                    "{}: stands, partly overtaken ({} objects are the package manager's)",
+                    "{}: still applied, partly overwritten ({} objects belong to the package manager)",
                     one.id,
                     several.len()
                 ),
             });
         }
         lines.extend(self.accepted.iter().map(|id| format!("{id}: the loss of its fix is accepted")));
-        lines.extend(self.missing.iter().map(|path| format!("  {path} is not there")));
+        lines.extend(self.missing.iter().map(|path| format!("  {path} does not exist")));
         lines
     }
 }
@@ -179,8 +182,8 @@ impl LeftRegistration {
     fn sentence(&self) -> String {
         let Self { package, reason, advice, .. } = self;
         match advice.as_str() {
-            "" => format!("Package {package} stays as it is: {reason}."),
-            advice => format!("Package {package} stays as it is: {reason}; {advice}."),
+            "" => format!("Package {package} is unchanged: {reason}."),
+            advice => format!("Package {package} is unchanged: {reason}; {advice}."),
         }
     }
 }

@@ -70,7 +70,7 @@ impl UndoEntry {
             "saved" if self.is_files() => format!("files ({})", human(self.bytes)),
             "saved" => human(self.bytes),
             "classic" => format!("{} (of another tool)", human(self.bytes)),
-            "exported" => "exported: undo-import brings it back".to_owned(),
+            "exported" => "exported: `undo-data import` restores it".to_owned(),
             "committed" => "dropped: the patch can no longer be removed".to_owned(),
             "none" => "none: the patch cannot be removed".to_owned(),
             state => format!("{state}: the patch cannot be removed"),

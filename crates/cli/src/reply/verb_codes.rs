@@ -36,7 +36,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
     },
     VerbCode {
         code: FAILED,
-        meaning: "Failed: input or output, damaged input, a script, or no network.",
+        meaning: "Failed: an I/O error, damaged input, a script, or no network.",
         root: UNCHANGED,
         advice: "Read the message, fix the cause, and run the command again.",
     },
@@ -54,7 +54,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
     },
     VerbCode {
         code: FOUND,
-        meaning: "A finding of `--check` or of a check, or the root does not have what was named.",
+        meaning: "A check found something, or the named patch, run or path is unknown.",
         root: "The root is unchanged.",
         advice: "Read the output: it names each finding.",
     },

@@ -59,7 +59,7 @@ pub fn recovery_sentence(found: &Recovered) -> Option<String> {
     match found {
         Recovered::Nothing | Recovered::PassedOver { .. } => None,
         Recovered::RolledBack { run, .. } => {
-            Some(format!("The interrupted run {run} was rolled back: everything is as before it."))
+            Some(format!("The interrupted run {run} was rolled back: everything is as before."))
         }
         Recovered::Finished { run, .. } => {
             Some(format!("The run {run} was complete; its leftovers were removed."))
@@ -70,11 +70,10 @@ pub fn recovery_sentence(found: &Recovered) -> Option<String> {
             Some(format!("Removed the leftovers of {runs} ({size}); the root was unchanged."))
         }
         Recovered::Foreseen { run, is_rolled_back: true, .. } => Some(format!(
-            "The run {run} was interrupted: `recover`, or the next change, would roll it back. This is the plan as after that."
+            "The run {run} was interrupted: `recover`, or the next change, will roll it back. This is the plan after that."
         )),
         Recovered::Foreseen { run, .. } => Some(format!(
-            "The run {run} had been completed and is not tidied up yet: `recover`, or the next change, would do it. This is the \
-             plan as after that."
+            "The run {run} was completed, but not cleaned up: `recover`, or the next change, will do it. This is the plan after that."
         )),
     }
 }
@@ -86,7 +85,7 @@ pub fn recover_command(root: &Path) -> String {
 
 pub fn unfinished_sentence(run: &str, root: &Path) -> String {
     format!(
-        "The run {run} was interrupted: this is how the root was before it. Run `{}`.",
+        "The run {run} was interrupted: this is the state of the root before it. Run `{}`.",
         recover_command(root)
     )
 }
@@ -94,9 +93,9 @@ pub fn unfinished_sentence(run: &str, root: &Path) -> String {
 pub fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
     Some(match word? {
         "rebootimmediate" => "Reboot this machine now to put the patch into effect.",
-        "rebootafter" => "Reboot this machine when it suits to put the patch into effect.",
+        "rebootafter" => "Reboot this machine when convenient to put the patch into effect.",
         "reconfigimmediate" => "Do a reconfiguration reboot now to put the patch into effect.",
-        _ => "Do a reconfiguration reboot when it suits to put the patch into effect.",
+        _ => "Do a reconfiguration reboot when convenient to put the patch into effect.",
     })
 }
 

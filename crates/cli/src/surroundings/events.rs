@@ -101,7 +101,7 @@ pub(super) fn tell_of_runs(
         |event: &RunEvent| receiver.take(event, now).err().map(|error| (event.run().to_owned(), error));
     let events = RunEvent::of_history(root.prefix(), entries);
     let lost = events.iter().filter_map(lost).map(|(run, error)| {
-        format!("{receiver} did not take the event of the run {run} ({error}); the run is not affected")
+        format!("{receiver} did not accept the event of the run {run} ({error}); the run is not affected")
     });
     lost.collect()
 }

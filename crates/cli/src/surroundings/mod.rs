@@ -136,7 +136,7 @@ pub enum SurroundingsError {
     #[error("PATCHADM_EVENTS is none, journal:SOCKET or syslog:SOCKET, and not <{0}>")]
     Events(String),
     /// Somebody else may exchange what is in `TMPDIR`.
-    #[error("TMPDIR is {path}, and {reason}: whoever that is could exchange what is made there")]
+    #[error("TMPDIR is {path}, and {reason}, so others could replace files there")]
     Temporary {
         /// The directory.
         path: String,
@@ -295,10 +295,10 @@ fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
     let absent = |reason: String| Err(SurroundingsError::NoTemporary { path: shown(), reason });
     let seen = match path.metadata() {
         Ok(seen) if seen.is_dir() => seen,
-        Ok(_) => return absent("which is no directory".to_owned()),
+        Ok(_) => return absent("which is not a directory".to_owned()),
         // As if it were unset: in a chroot it often is missing, and a stranger could make it at any moment.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PathBuf::from(TEMPORARY)),
-        Err(error) => return absent(format!("which cannot be looked at ({})", error.kind())),
+        Err(error) => return absent(format!("which cannot be examined ({})", error.kind())),
     };
     let is_own = [0, rustix::process::geteuid().as_raw()].contains(&seen.uid());
     let is_sticky = seen.mode() & 0o1000 != 0;
@@ -310,7 +310,7 @@ fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
         match strange_above(&path) {
             Ok(Some(strange)) => strange.to_string(),
             Ok(None) => return Ok(path),
-            Err(error) => return absent(format!("which cannot be looked at ({error})")),
+            Err(error) => return absent(format!("which cannot be examined ({error})")),
         }
     };
     Err(SurroundingsError::Temporary { path: shown(), reason })

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn no_spelling_of_an_argument_shows_its_password() {
         for (argument, printed, shown) in [
-            ("ftp://u:pw@h/x.tar", "ftp://u:pw@h/x.tar is not there", "ftp://...@h/x.tar is not there"),
+            ("ftp://u:pw@h/x.tar", "ftp://u:pw@h/x.tar does not exist", "ftp://...@h/x.tar does not exist"),
             ("http:u:pw@h", "<http:u:pw@h>", "<http:...@h>"),
             ("hxtp://u:pw@h", "hxtp:/u:pw@h/index.json", "hxtp:/...@h/index.json"),
             ("--depot=file://u:pw@h", "file://u:pw@h", "file://...@h"),
@@ -134,9 +134,13 @@ mod tests {
             ("http://u:p@w@h/x", "<http://u:p@w@h/x>", "<http://...@h/x>"),
             ("u:p\"w@h:80", r#""error": "u:p\"w@h:80""#, r#""error": "...@h:80""#),
             ("https://token@h", "https://token@h", "https://...@h"),
-            ("u%3Apw@h/x", "u%3Apw@h/x is not there", "...@h/x is not there"),
+            ("u%3Apw@h/x", "u%3Apw@h/x does not exist", "...@h/x does not exist"),
             ("hxtp://u%3apw%40h/x", "<hxtp://u%3apw%40h/x>", "<hxtp://...@h/x>"),
-            ("-Mhttps://h/x?token=pw", "https://h/x?token=pw is not there", "https://h/x?... is not there"),
+            (
+                "-Mhttps://h/x?token=pw",
+                "https://h/x?token=pw does not exist",
+                "https://h/x?... does not exist",
+            ),
             ("https://h/x?t=pw#y", "<https://h/x?t=pw>", "<https://h/x?...>"),
             ("https://h/x?", "https://h/x?", "https://h/x?"),
             ("what?else", "what?else", "what?else"),
@@ -145,7 +149,7 @@ mod tests {
             ("joe@example.com", "joe@example.com", "joe@example.com"),
             ("/srv/a:b@c", "/srv/a:b@c", "/srv/a:b@c"),
             ("/srv/10:20:30@c", "/srv/10:20:30@c", "/srv/10:20:30@c"),
-            ("//u:pw@h/x", "//u:pw@h/x is not there", "//...@h/x is not there"),
+            ("//u:pw@h/x", "//u:pw@h/x does not exist", "//...@h/x does not exist"),
             ("./u:pw@h/x", "/work/u:pw@h/x", "/work/...@h/x"),
             ("/http://u:pw@h", "/http:/u:pw@h", "/http:/...@h"),
             ("../mirror/http:u:pw@h", "../mirror/http:u:pw@h", "../mirror/http:...@h"),

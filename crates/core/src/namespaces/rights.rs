@@ -255,7 +255,7 @@ pub fn namespaces_forbidden() -> Option<String> {
     let has_rights = !is_superuser
         || capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
     if !has_rights {
-        return Some("root has not the capability CAP_SYS_ADMIN here".to_owned());
+        return Some("root does not have the capability CAP_SYS_ADMIN here".to_owned());
     }
     forbidding_setting(Path::new(SETTINGS), is_superuser)
 }

@@ -225,7 +225,7 @@ impl Adopter<'_> {
         let path = places::ledger(package);
         match view.look(&path).map_err(DatabaseError::from)? {
             Some(seen) if seen.file_type != FileType::Regular => Err(Failure::BadFile(format!(
-                "{} is no file: move it away, then run this again",
+                "{} is not a file: move it away, then run this again",
                 self.ground.root.show(&path)
             ))),
             _ => Ok(()),

@@ -61,7 +61,7 @@ impl fmt::Display for NotShown {
             Self::Large => write!(f, "it is larger than {} KiB", LARGEST_TEXT >> 10),
             Self::Lines => write!(f, "it has more than {MOST_LINES} lines"),
             Self::Enough => write!(f, "{MOST_FILES} files or {} MiB are shown already", MOST_BYTES >> 20),
-            Self::NoText => f.write_str("it is no text in UTF-8"),
+            Self::NoText => f.write_str("it is not UTF-8 text"),
             Self::Script => f.write_str("a class action script makes it"),
             Self::Earlier => f.write_str("an earlier patch makes it, and that is not shown"),
             Self::Unreadable => f.write_str("it cannot be read"),

@@ -21,8 +21,8 @@ pub(super) fn must_be_directories(root: &Root, requests: &[ExchangeRequest]) -> 
         match root.dir(path) {
             Ok(_) => {}
             Err(error) => match error.errno() {
-                Some(Errno::NOENT) => return wrong("it is not there"),
-                Some(Errno::NOTDIR) if !is_link(root, path) => return wrong("it is no directory"),
+                Some(Errno::NOENT) => return wrong("it does not exist"),
+                Some(Errno::NOTDIR) if !is_link(root, path) => return wrong("it is not a directory"),
                 Some(Errno::NOTDIR | Errno::LOOP) => {
                     return wrong("it is a symbolic link, or reached through one");
                 }

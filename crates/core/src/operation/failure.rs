@@ -41,7 +41,7 @@ pub enum Failure {
     /// It could be applied, but all or nothing was requested.
     #[error("{0} cannot be applied")]
     NotWithout(String),
-    #[error("{operand} is no patch of {depot}, and no list of patches either")]
+    #[error("{operand} is neither a patch of {depot} nor a list of patches")]
     NotInDepot {
         operand: String,
         /// As the user named it.
@@ -54,16 +54,14 @@ pub enum Failure {
         /// If the root remembers one.
         last: Option<String>,
     },
-    #[error(
-        "{0} is reached over a network, and this root trusts no key that could vouch for what comes from there"
-    )]
+    #[error("{0} is on a network, and this root trusts no key to verify its patches")]
     Unvouched(String),
     /// Only the whole patch has a signature.
     #[error(
         "package {0} is part of a patch, and this root requires signatures, which only whole patches have"
     )]
     PatchPackage(String),
-    #[error("{0} belongs to root: there is no other owner to do it as")]
+    #[error("{0} belongs to root: there is no other owner to run as")]
     OwnedByRoot(String),
     #[error("no package database below {0}; name the right root with -R")]
     NoDatabase(String),
@@ -74,7 +72,7 @@ pub enum Failure {
     #[error(transparent)]
     Identity { error: TransactionError },
     /// A run is active, or dead and not recovered: nothing can be planned now.
-    #[error("another run changes {0} at the moment, or was interrupted and is not recovered yet")]
+    #[error("another run is changing {0}, or was interrupted and is not recovered yet")]
     DuringRun(String),
     /// All patches of one run share it.
     #[error(transparent)]
@@ -109,7 +107,7 @@ pub enum Failure {
     BackoutDirectory { path: PathBuf, reason: &'static str },
     #[error("{path}: {reason}")]
     ExchangeDirectory { path: String, reason: String },
-    #[error("run {run} is on trial until {until}, and nothing else may change the root before its end")]
+    #[error("run {run} is on trial until {until}, and no other command can change the root until then")]
     OnTrial { run: String, until: String },
     /// Nothing can be planned before it has ended.
     #[error("the trial of run {run} is over, and the next command that changes the root reverts it")]
@@ -226,7 +224,7 @@ pub struct IgnoredDepot {
 }
 
 fn how_to_name_depot(ignored: Option<&IgnoredDepot>) -> String {
-    ignored.map_or_else(|| "-M names one, or the policy does (depot=)".to_owned(), ToString::to_string)
+    ignored.map_or_else(|| "use -M DEPOT, or set `depot` in the policy".to_owned(), ToString::to_string)
 }
 
 fn last_used(last: Option<&str>) -> String {

@@ -25,7 +25,7 @@ pub enum KeysError {
     #[error(transparent)]
     Key(#[from] KeyFileError),
     #[error(
-        "<{0}> is no name for a key: letters, digits, `.`, `_`, `+` and `-`, and no dot at its beginning"
+        "<{0}> is not a name for a key: letters, digits, `.`, `_`, `+` and `-`, and no dot at its beginning"
     )]
     Name(String),
     #[error("the name {name} is that of another key, {id}")]

@@ -46,7 +46,7 @@ pub enum UnansweredRoot {
     #[error("not begun")]
     NotBegun,
     /// A panic, whose message has been printed. The next command recovers the root.
-    #[error("internal error: please report it; `patchadm recover` puts this root right")]
+    #[error("internal error: please report it; run `patchadm recover` on this root")]
     Defect,
 }
 

@@ -196,7 +196,7 @@ fn regained(
     Ok(match regained {
         Ok(regained) => match regained.registered(&lost.copy.params) {
             regained if manager.is_some() && regained.params.get(ADOPTED).is_none() => {
-                Err(format!("nothing says from which package it was adopted: {again}"))
+                Err(format!("the package it was adopted from is unknown: {again}"))
             }
             regained => Ok(regained),
         },
@@ -271,7 +271,7 @@ impl LostPkginfo<'_> {
             }
             None => {
                 unknown
-                    .push("BASEDIR is that of the delivered package: contents does not tell it".to_owned());
+                    .push("BASEDIR is that of the delivered package: contents does not record it".to_owned());
             }
         }
         let run = self.history_of(|entry| {
@@ -280,12 +280,12 @@ impl LostPkginfo<'_> {
         let when = run.as_ref().and_then(|entry| self.moment(&entry.time, 0));
         let params = installed_params(self.package, &delivered, when.as_ref().unwrap_or(&self.caller.now));
         if when.is_none() {
-            unknown.push("when it was installed is not known: INSTDATE is that of now".to_owned());
+            unknown.push("the time of installation is unknown: INSTDATE is the present time".to_owned());
         }
-        let environment = "LANG, LC_*, TZ, PATH and OAMBASE as they were at the installation are not known";
+        let environment = "LANG, LC_*, TZ, PATH and OAMBASE of the installation are unknown";
         unknown.push(environment.to_owned());
         if self.copy.has_answers() {
-            unknown.push(format!("what scripts of {} answered is not known", self.package));
+            unknown.push(format!("the answers of the scripts of {} are unknown", self.package));
         }
         Ok(Ok(RegainedPkginfo { params, unknown, adopted: None }))
     }
@@ -295,7 +295,7 @@ impl LostPkginfo<'_> {
         let separator = &self.ground.policy.separator;
         let Some((line, found)) = self.newest(separator) else {
             let patches: Vec<String> = self.traces.patches().iter().map(ToString::to_string).collect();
-            return Ok(Err(format!("no undo archive tells which of {} came last", patches.join(", "))));
+            return Ok(Err(format!("no undo archive shows which of {} was last", patches.join(", "))));
         };
         let Some(id) = PatchId::new(&line.patch).ok() else {
             return Ok(Err("its ledger is damaged".to_owned()));
@@ -315,23 +315,19 @@ impl LostPkginfo<'_> {
         }
         let mut unknown: Vec<String> = untold
             .iter()
-            .map(|patch| {
-                format!("when and from where {patch} was applied is not known: it has no PATCH_INFO")
-            })
+            .map(|patch| format!("the time and source of {patch} are unknown: it has no PATCH_INFO"))
             .collect();
         let is_exact = exact.is_some();
         let guessed = || entry.as_ref().and_then(|entry| self.moment(&entry.time, 0));
         let params = exact.or_else(|| with(&guessed().unwrap_or_else(|| self.caller.now.clone())));
-        let Some(params) = params else { return Ok(Err("its parameters make no sense".to_owned())) };
+        let Some(params) = params else { return Ok(Err("its parameters are invalid".to_owned())) };
         let mut adopted = None;
         if !is_exact {
-            unknown.push(format!(
-                "when and from where {id} was applied is not known: PATCH_INFO_{id} is made up"
-            ));
+            unknown.push(format!("the time and source of {id} are unknown: PATCH_INFO_{id} is a guess"));
             adopted = self.binding(line)?;
         }
         if self.copy.has_answers() {
-            unknown.push(format!("what scripts of {id} answered is not known"));
+            unknown.push(format!("the answers of the scripts of {id} are unknown"));
         }
         Ok(Ok(RegainedPkginfo { params, unknown, adopted }))
     }
@@ -466,7 +462,7 @@ fn mend_contents(
         Ok(packages) => regained.packages(&session.ground, &packages, session.caller.interrupt)?,
         // The patches of a package decide about its lines.
         Err(error) => {
-            let why = format!("it is made when the records of all packages can be read: {error}");
+            let why = format!("it will be rebuilt when the records of all packages are readable: {error}");
             let not_made =
                 |damage| MendedRecord { damage, is_made: false, is_whole: false, said: vec![why.clone()] };
             let of_contents = damage.into_iter().take(1).map(not_made);
@@ -483,7 +479,7 @@ fn mend_contents(
             .filter(|path| !readable.contains_key(*path))
             .map(|path| root.show(path))
             .collect();
-        said.push(format!("{} lines can be read and stay as they are", readable.len()));
+        said.push(format!("{} readable lines are kept", readable.len()));
         if !new.is_empty() {
             let shown: Vec<&str> = new.iter().take(MOST_TOLD).map(String::as_str).collect();
             let more = if new.len() > MOST_TOLD { " …" } else { "" };

@@ -73,17 +73,17 @@ impl PlanFault {
     pub fn way_on(&self) -> &'static str {
         match self {
             Self::Differs { path: None, .. } | Self::OtherUndoData => {
-                "Run the command again, and look at the new plan."
+                "run the command again, and review the new plan"
             }
             Self::Differs { .. } => {
-                "Save the plan again with --save-plan, and look at it before you apply it with --plan."
+                "save the plan again with `--save-plan`, and review it before you apply it with `--plan`"
             }
-            Self::Bad { .. } => "Save the plan again with --save-plan.",
+            Self::Bad { .. } => "save the plan again with `--save-plan`",
             Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
-                "Copy it, if you trust what it says: a plan file is yours or root's, and nobody else's to write."
+                "if you trust the file, copy it: only you and root may be able to write a plan file"
             }
-            Self::Unreadable { .. } => "Name a file that --save-plan made.",
-            Self::Unwritable { .. } => "Name a file in a directory that is there and can be written.",
+            Self::Unreadable { .. } => "name a file that `--save-plan` wrote",
+            Self::Unwritable { .. } => "name a file in an existing, writable directory",
             Self::Source { .. } => "",
         }
     }

@@ -143,12 +143,12 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
     let seen = dir.map(|dir| dir.look(physical.name())).transpose().map_err(failed)?.flatten();
     let Some(seen) = seen else {
         return Err(unfit(
-            format!("{shown} is not there"),
+            format!("{shown} does not exist"),
             format!("make it, or take {key} out of the policy"),
         ));
     };
     if seen.file_type != FileType::Regular {
-        let why = format!("{shown} is no regular file");
+        let why = format!("{shown} is not a regular file");
         return Err(unfit(why, format!("name a file with {key}, not a link to one")));
     }
     if let Some(foreign) = root.others_on_the_way(path).map_err(failed)? {
@@ -163,9 +163,7 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let directory = HookDirectory::at(file.parent().map(PathBuf::from).unwrap_or_default());
     let runs = directory.must_be_executable([name]);
-    runs.map_err(|failure| {
-        unfit(failure.detail().unwrap_or_default().to_owned(), format!("put {shown} right"))
-    })?;
+    runs.map_err(|failure| unfit(failure.detail().unwrap_or_default().to_owned(), format!("fix {shown}")))?;
     Ok(HookFile { key, path: path.clone(), file })
 }
 
@@ -301,7 +299,7 @@ impl<'a> HookRun<'a> {
 
 fn unfit(hook: &HookFile, failure: &ScriptFailure) -> HookReason {
     let why = failure.detail().unwrap_or_default().to_owned();
-    HookReason::Unfit { hook: hook.key, why, remedy: format!("put {} right", hook.file.display()) }
+    HookReason::Unfit { hook: hook.key, why, remedy: format!("fix {}", hook.file.display()) }
 }
 
 /// `before_publishing` is that of the session.

@@ -464,7 +464,7 @@ impl RootAndPolicy {
 
 /// Resolves a directory named by a root's policy inside that root.
 fn inside(root: &Root, directory: &Path) -> Result<PathBuf, Failure> {
-    let named = || Failure::BadFile(format!("undo_dir {} of the policy is no path", directory.display()));
+    let named = || Failure::BadFile(format!("undo_dir {} of the policy is not a path", directory.display()));
     let path = ObjectPath::new(directory.as_os_str().as_bytes()).map_err(|_| named())?;
     let physical = root.resolver().locate_dir(&path)?;
     let prefix = std::path::absolute(root.prefix()).map_err(|_| named())?;

@@ -240,7 +240,7 @@ fn make_dirs(top: &Dir, path: &str) -> Result<Dir, ScriptError> {
     for name in path.split('/') {
         seen.push(name);
         if seen.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
-            return Err(ScriptError::Preparation(format!("{} is no directory", seen.display())));
+            return Err(ScriptError::Preparation(format!("{} is not a directory", seen.display())));
         }
         dir = match dir.look(name.as_bytes())? {
             Some(_) => dir.dir(name.as_bytes())?,

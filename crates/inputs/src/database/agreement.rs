@@ -65,7 +65,7 @@ fn damage_of_contents(
     let packages = PackageDirectories::of(view)?;
     let file = match open(view) {
         Ok(Some(file)) => file,
-        Ok(None) => return packages.without_contents("it is not there, and packages are"),
+        Ok(None) => return packages.without_contents("it does not exist, although packages are installed"),
         Err(error) => match DatabaseError::from(error) {
             DatabaseError::Damaged(damage) => return Ok(vec![*damage]),
             error => return Err(error),

@@ -102,7 +102,7 @@ impl<'a> PackageRecords<'a> {
             return Err(RecordDamage::of_empty_directory(root, &self.inst).into());
         }
         let reason = match self.view.look(&places::pkginfo(&self.inst))?.map(|seen| seen.file_type) {
-            None => "it is not there",
+            None => "it does not exist",
             Some(FileType::Directory) => "it is a directory",
             Some(_) => "it is not a regular file",
         };
@@ -325,7 +325,7 @@ impl Suspects {
         let unlisted = self.unlisted.iter().find_map(|name| line_of(ledger, name));
         let unlisted = unlisted.map(|line| {
             let run = line.applied_by.as_ref().unwrap_or(&line.run);
-            format!("PATCHLIST lacks {}, which run {run} applied: lines are missing", line.patch)
+            format!("PATCHLIST is missing {}, which run {run} applied: lines are missing", line.patch)
         });
         unlisted.or_else(|| {
             let line = self.unrecorded.iter().find_map(|name| line_of(ledger, name))?;
@@ -415,7 +415,7 @@ mod tests {
             ("X/pkginfo", b"PKG=X\nNA", "X/pkginfo: its last line has no end: the file was cut"),
             ("X/pkginfo", b"PKG=Y\n", "X/pkginfo: PKG is Y, which is not the package of this directory"),
             ("X/pkginfo/x", b"", "X/pkginfo: it is a directory"),
-            ("X/install/depend", b"", "X/pkginfo: it is not there"),
+            ("X/install/depend", b"", "X/pkginfo: it does not exist"),
         ] {
             let at = packages.join(name);
             fs::create_dir_all(at.parent().unwrap()).unwrap();

@@ -162,7 +162,7 @@ impl RecordDamage {
     }
 
     pub(super) fn of_lost_copy(root: &Root, package: &PkgInst, run: u64, is_patched: bool) -> Self {
-        let reason = format!("it is not there, and was after run {run}");
+        let reason = format!("it is missing, although it existed after run {run}");
         let repair = RecordRepair::LostCopy { package: package.clone(), is_patched };
         Self::new(root, root.show(&places::delivered_pkgmap(package)), reason, repair)
     }
@@ -182,7 +182,7 @@ impl RecordDamage {
 
     pub(super) fn of_owner(root: &Root, package: &PkgInst, lost_after: Option<u64>) -> Self {
         let directory = root.show(&places::package(package));
-        let reason = format!("package {package} owns objects, and {directory} is not there");
+        let reason = format!("package {package} owns objects, and {directory} does not exist");
         let repair = RecordRepair::Owner { package: package.clone(), lost_after };
         Self::new(root, root.show(&places::contents()), reason, repair)
     }

@@ -36,7 +36,7 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
     let Some(text) = view.read(&path, LARGEST as u64)? else {
         // A link or a pipe is not a missing file.
         return match view.look(&path)? {
-            Some(seen) if seen.file_type != FileType::Regular => Err(damaged("it is no file".to_owned())),
+            Some(seen) if seen.file_type != FileType::Regular => Err(damaged("it is not a file".to_owned())),
             _ => Ok(Ledger::default()),
         };
     };
@@ -113,14 +113,14 @@ impl<'a> PatchRecordsByName<'a> {
 }
 
 fn fault_of_id(patch: &str) -> Option<&'static str> {
-    (!rule::holds("ledger.patch.id", is_id(patch))).then_some("that is no patch id")
+    (!rule::holds("ledger.patch.id", is_id(patch))).then_some("that is not a patch id")
 }
 
 fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     if let LedgerUndo::Kept { place: UndoLocation::Host(path), .. } = &line.undo {
         let is_place = OutsidePath::parse(path).is_some_and(|at| at.is_of(&line.patch, package.as_str()));
         if !rule::holds("ledger.where", is_place) {
-            return Some("`where` is no place of an undo archive of this patch and package");
+            return Some("`where` is not a valid place for an undo archive of this patch and package");
         }
     }
     None

@@ -188,7 +188,7 @@ impl UndoReader<'_> {
         let unusable = |path: String, reason: String| ArchiveError::KeptManifest { path, reason };
         let run = &line.run;
         let Some(bytes) = bytes else {
-            return Err(unusable(path, format!("it is not there, and run {run} kept it")));
+            return Err(unusable(path, format!("it is missing, although run {run} saved it")));
         };
         if !rule::holds("manifest.kept.digest", Digest::of(&bytes) == digest) {
             let reason = format!("it is not the one that run {run} kept (an older copy, or somebody else's)");

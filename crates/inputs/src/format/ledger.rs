@@ -271,14 +271,14 @@ impl LedgerLine {
 
     fn read(written: WrittenLine, algorithm: &str) -> Result<Self, String> {
         if !rule::holds("ledger.run", is_run(&written.run)) {
-            return Err("`run` is no run".to_owned());
+            return Err("`run` is not a run".to_owned());
         }
         let applied = written.applied.as_deref();
         if !rule::holds("ledger.applied", applied.is_none_or(is_run)) {
-            return Err("`applied` is no run".to_owned());
+            return Err("`applied` is not a run".to_owned());
         }
         let digest = |name: &str, text: &str| {
-            tagged(text, algorithm).ok_or_else(|| format!("`{name}` is no digest of this program"))
+            tagged(text, algorithm).ok_or_else(|| format!("`{name}` is not a digest of this program"))
         };
         let scripts = written.scripts.iter().map(|(name, text)| {
             if !rule::holds("ledger.scripts.name", is_script_name(name)) {

@@ -195,7 +195,7 @@ pub struct PlannedLibrary {
 pub enum PlanFileError {
     #[error("it is larger than {LARGEST_PLAN} bytes")]
     TooLarge,
-    #[error("it is no plan file: {0}")]
+    #[error("it is not a plan file: {0}")]
     Form(#[from] serde_json::Error),
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
@@ -398,7 +398,7 @@ mod tests {
         }
         let unknown =
             PlanFile::parse(&edited("\"applied\"", "\"more\":1,\"applied\"")).unwrap_err().to_string();
-        assert!(unknown.starts_with("it is no plan file: unknown field `more`"), "{unknown}");
+        assert!(unknown.starts_with("it is not a plan file: unknown field `more`"), "{unknown}");
     }
 
     #[test]

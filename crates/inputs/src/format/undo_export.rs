@@ -109,7 +109,7 @@ impl ExportTable {
             return Err(format!("it has version {}, and this program reads {VERSION}", head.undo_export));
         }
         if parse_root_id(&root_id_text(&head.root)).is_none() {
-            return Err("its `root` is no marker".to_owned());
+            return Err("its `root` is not a marker".to_owned());
         }
         let mut archives: Vec<ExportedArchive> = Vec::new();
         for (at, line) in lines.enumerate() {
@@ -131,7 +131,7 @@ impl ExportTable {
         let known = ARCHIVE_NAMES.iter().find(|(name, _)| *name == written.name);
         let format = known.map(|(_, format)| *format).filter(|format| *format != UndoFormat::Files);
         let is_name = written.name.starts_with("undo");
-        let format = format.filter(|_| is_name).ok_or("`name` is no name of an undo archive")?;
+        let format = format.filter(|_| is_name).ok_or("`name` is not a valid name of an undo archive")?;
         let mut text = serde_json::to_vec(&written.line).map_err(|error| error.to_string())?;
         text.push(b'\n');
         let ledger = Ledger::parse(&text).map_err(|error| error.to_string())?;

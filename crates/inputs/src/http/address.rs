@@ -14,7 +14,7 @@ pub struct Address {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("<{text}> is no address: {reason}")]
+#[error("<{text}> is not an address: {reason}")]
 pub struct AddressError {
     /// Cut to a readable length.
     pub text: String,
@@ -42,7 +42,7 @@ impl Address {
             return Err(fault("a user name or password in an address is refused"));
         }
         if !is_authority(authority) {
-            return Err(fault("it names no host, or a port that is no number"));
+            return Err(fault("it names no host, or a port that is not a number"));
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { is_secure, authority: authority.to_ascii_lowercase(), path })
@@ -210,7 +210,7 @@ mod tests {
         let error = Address::parse("https://joe:secret@host/x").unwrap_err().to_string();
         assert_eq!(
             error,
-            "<https://...@host/x> is no address: a user name or password in an address is refused"
+            "<https://...@host/x> is not an address: a user name or password in an address is refused"
         );
     }
 

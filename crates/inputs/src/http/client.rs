@@ -518,10 +518,10 @@ mod tests {
     #[test]
     fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
         for (named, shown) in [
-            ("http://joe:secret@", "<http://...@> is no proxy"),
-            ("http://joe:secret@h:99999", "<http://...@h:99999> is no proxy"),
-            ("ftp://joe:secret@h:1", "<ftp://...@h:1> is no proxy"),
-            ("http://https:joe:secret@h h", "<http://...@h h> is no proxy"),
+            ("http://joe:secret@", "<http://...@> is not a proxy"),
+            ("http://joe:secret@h:99999", "<http://...@h:99999> is not a proxy"),
+            ("ftp://joe:secret@h:1", "<ftp://...@h:1> is not a proxy"),
+            ("http://https:joe:secret@h h", "<http://...@h h> is not a proxy"),
             ("socks5://joe:secret@h:1", "<socks5://...@h:1> is a SOCKS proxy"),
             ("SOCKS4A://h:1", "<SOCKS4A://h:1> is a SOCKS proxy"),
         ] {

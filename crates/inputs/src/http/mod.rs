@@ -88,7 +88,7 @@ pub enum HttpProblem {
     OtherRange,
     #[error("it is redirected more than 5 times")]
     Redirects,
-    #[error("it is redirected to what is no address: {0}")]
+    #[error("it is redirected to what is not an address: {0}")]
     BadRedirect(String),
     #[error("it is redirected from https to <{0}>")]
     Downgrade(String),
@@ -96,7 +96,7 @@ pub enum HttpProblem {
     Compressed(String),
     #[error("the certificates in {path} cannot be used: {reason}")]
     Certificates { path: String, reason: String },
-    #[error("<{0}> is no proxy; one is named as host:port")]
+    #[error("<{0}> is not a proxy; one is named as host:port")]
     Proxy(String),
     #[error("<{0}> is a SOCKS proxy, and only HTTP proxies are supported; one is named as host:port")]
     Socks(String),

@@ -34,7 +34,7 @@ pub enum UpcomingError {
     Io(#[from] io::Error),
     #[error("the package manager speaks version {0} of its protocol, which this program does not know")]
     Version(String),
-    #[error("standard input makes no sense: {0}")]
+    #[error("standard input is invalid: {0}")]
     Malformed(&'static str),
 }
 

@@ -33,7 +33,7 @@ pub enum KeyDirectoryError {
         reason: String,
     },
     /// It is missing although it was named.
-    #[error("{0} is not there, and it was named as the directory of the keys that are trusted")]
+    #[error("{0} does not exist, and was named as the directory of trusted keys")]
     Absent(String),
     #[error("no key is in {path}, which is there for those that are trusted: {}", ignored_words(.ignored))]
     NoKey {
@@ -141,7 +141,7 @@ impl<'a> KeyDirectory<'a> {
             }
             match self.key(&dir, name, stem)? {
                 Some(key) => ring.keys.push(key),
-                None => ring.ignored.push(format!("{} is no regular file", shown(name))),
+                None => ring.ignored.push(format!("{} is not a regular file", shown(name))),
             }
         }
         if let Some(text) = self.file(&dir, REVOKED, LARGEST_LIST)? {
@@ -164,7 +164,8 @@ impl<'a> KeyDirectory<'a> {
             };
             let seen = dir.map(|dir| dir.look(place.name())).transpose()?.flatten();
             if seen.is_some() && resolver.directory_behind(&at)?.is_none() {
-                let reason = "it is no directory, and leads to none: which keys are trusted cannot be told";
+                let reason =
+                    "it is not a directory, and does not lead to one: which keys are trusted cannot be told";
                 return Err(KeyDirectoryError::damaged(self.root.show(&place), &reason));
             }
         }
@@ -221,7 +222,8 @@ fn ignored(name: &[u8], names: &[Vec<u8>]) -> Option<String> {
         Some(stem) => names.contains(&[stem, b".pub"].concat()),
         None => name == REVOKED || name.starts_with(b"."),
     };
-    let word = if name.ends_with(b".rules") { "belongs to no key" } else { "is no name of a key (NAME.pub)" };
+    let word =
+        if name.ends_with(b".rules") { "belongs to no key" } else { "is not a valid key name (NAME.pub)" };
     (!belongs).then(|| format!("{} {word}", shown(name)))
 }
 
@@ -432,7 +434,7 @@ mod tests {
         assert_eq!(names, ["build", "old"]);
         assert_eq!(ring.of_id(ring.keys[0].key.id).count(), 1);
         assert_eq!(ring.revoked.reason("64A2DF5753EE392F".parse().unwrap()), Some("lost"));
-        assert_eq!(ring.ignored, ["notes.txt is no name of a key (NAME.pub)"]);
+        assert_eq!(ring.ignored, ["notes.txt is not a valid key name (NAME.pub)"]);
     }
 
     #[test]
@@ -446,15 +448,18 @@ mod tests {
         };
         assert_eq!(judge(false), Ok(0));
         assert!(
-            judge(true).unwrap_err().ends_with(
-                "keys is not there, and it was named as the directory of the keys that are trusted"
-            )
+            judge(true)
+                .unwrap_err()
+                .ends_with("keys does not exist, and was named as the directory of trusted keys")
         );
         put(dir.path(), "build.PUB", &testdata("plain.pub"), 0o644);
         put(dir.path(), "build.rules", b"roles=patch\n", 0o644);
         for is_named in [false, true] {
             let refused = judge(is_named).unwrap_err();
-            assert!(refused.ends_with("build.PUB is no name of a key (NAME.pub), and 1 more"), "{refused}");
+            assert!(
+                refused.ends_with("build.PUB is not a valid key name (NAME.pub), and 1 more"),
+                "{refused}"
+            );
         }
         put(dir.path(), "build.pub", &testdata("plain.pub"), 0o644);
         assert_eq!((judge(false), judge(true)), (Ok(1), Ok(1)));
@@ -474,7 +479,7 @@ mod tests {
                 }
                 let refused = read(dir.path()).unwrap_err();
                 assert!(
-                    refused.contains(&format!("{place}: it is no directory, and leads to none")),
+                    refused.contains(&format!("{place}: it is not a directory, and does not lead to one")),
                     "{refused}"
                 );
             }
@@ -502,7 +507,7 @@ mod tests {
         assert!(
             read(dir.path())
                 .unwrap_err()
-                .ends_with("a.pub: it is no public key of minisign or signify: it has not two lines")
+                .ends_with("a.pub: it is not a public key of minisign or signify: it has not two lines")
         );
         put(dir.path(), "a.pub", &vec![b'a'; 1 << 16], 0o644);
         assert!(read(dir.path()).unwrap_err().ends_with("it is larger than any such file"));
@@ -553,7 +558,7 @@ mod tests {
         assert_eq!(revoked.write(), "0000000000000000 a b\n7802F643AC6161C8 stolen\n");
         assert_eq!(
             Revocations::parse(b"\nfoo bar\n").unwrap_err().to_string(),
-            "line 2: <foo> is no key id: sixteen hexadecimal digits"
+            "line 2: <foo> is not a key id: sixteen hexadecimal digits"
         );
     }
 }

@@ -101,7 +101,7 @@ impl Manifest {
         let more = self.entries.iter().find(|entry| expected.sum(&entry.path).is_none());
         let other = self.entries.iter().find(|entry| expected.sum(&entry.path) != Some(&entry.sum));
         None.or_else(|| missing.map(|entry| format!("it does not have {}", shown(&entry.path))))
-            .or_else(|| more.map(|entry| format!("it has {}, which is not there", shown(&entry.path))))
+            .or_else(|| more.map(|entry| format!("it has {}, which does not exist", shown(&entry.path))))
             .or_else(|| other.map(|entry| format!("the sum of {} is another", shown(&entry.path))))
     }
 
@@ -157,7 +157,7 @@ impl Manifest {
         };
         let is_plain = PackagePath::new(&entry.path).is_ok_and(|path| path.as_bytes() == entry.path);
         if !is_plain || entry.path.first() == Some(&b'/') {
-            return wrong("is no path inside a patch");
+            return wrong("is not a path inside a patch");
         }
         if self.form == ManifestForm::File && entry.path.contains(&b'/') {
             return wrong("is not the name of a file beside the manifest");
@@ -282,7 +282,7 @@ fn date_of(text: &[u8]) -> Option<&str> {
 fn entry_of(line: &[u8]) -> Result<ManifestEntry, &'static str> {
     let bad = "it is neither a line of the head nor `SHA256 (PATH) = SUM`";
     if line.starts_with(b"#") {
-        return Err("it is no line of the head of a manifest, or comes twice");
+        return Err("it is not a line of the head of a manifest, or comes twice");
     }
     let (is_escaped, line) = match line.strip_prefix(b"\\") {
         Some(line) => (true, line),
@@ -383,15 +383,15 @@ mod tests {
         for (wrong, reason) in [
             (text(members, &["a", "a"]), "line 5: <a> comes twice"),
             (text(members, &["b", "a"]), "line 5: <a> is not in the order of bytes"),
-            (text(members, &["../a"]), "line 4: <../a> is no path inside a patch"),
-            (text(members, &["/a"]), "line 4: </a> is no path inside a patch"),
-            (text(members, &["a//b"]), "line 4: <a//b> is no path inside a patch"),
+            (text(members, &["../a"]), "line 4: <../a> is not a path inside a patch"),
+            (text(members, &["/a"]), "line 4: </a> is not a path inside a patch"),
+            (text(members, &["a//b"]), "line 4: <a//b> is not a path inside a patch"),
             (text(members, &["MANIFEST.sig"]), "is the manifest itself, or its signature"),
             (text("# form file\n", &["a/b"]), "is not the name of a file beside the manifest"),
             (text("# form file\n", &["a", "b"]), "the form `file` has one file only"),
             (text("# form files\n", &["a"]), "line 3: it is not `# form members`"),
             (text(members, &[]), "line 3: there is no file behind it"),
-            (text("# form members\n# more x\n", &["a"]), "line 4: it is no line of the head"),
+            (text("# form members\n# more x\n", &["a"]), "line 4: it is not a line of the head"),
             (text("# form members\n# date 20.11.2026\n", &["a"]), "line 4: its date is not"),
             (text(members, &["a"]).replace('\n', "\r\n"), "line 1: it has a carriage return"),
             (text(members, &["a"]).trim_end().to_owned(), "line 4: it has no end"),
@@ -400,7 +400,7 @@ mod tests {
             (text(members, &["a"]).replace("SHA256", "\\SHA256"), "is not escaped as by sha256sum"),
             (text(members, &["a"]).replace("manifest 1", "manifest 2"), "line 1: it is not"),
             (String::new(), "line 1: it is not"),
-            (format!("{}# date 2026-11-20T12:00:00Z\n", text(members, &["a"])), "line 5: it is no line"),
+            (format!("{}# date 2026-11-20T12:00:00Z\n", text(members, &["a"])), "line 5: it is not a line"),
         ] {
             assert!(refused(&wrong).contains(reason), "{wrong}{}", refused(&wrong));
         }

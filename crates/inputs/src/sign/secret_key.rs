@@ -23,7 +23,7 @@ const SEALED: usize = 8 + 64 + 32;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretKeyError {
-    #[error("it is no secret key of minisign: {0}")]
+    #[error("it is not a secret key of minisign: {0}")]
     Form(&'static str),
     #[error("the key is encrypted, and no password was given")]
     NoPassword,
@@ -168,7 +168,7 @@ impl SealedKey {
             return Err(SecretKeyError::Form("it has not two lines"));
         };
         if signature::untrusted_comment(comment).is_none() {
-            return Err(SecretKeyError::Form("its first line is no comment line"));
+            return Err(SecretKeyError::Form("its first line is not a comment line"));
         }
         let bytes =
             signature::decode::<158>(key).ok_or(SecretKeyError::Form("its second line is not 158 bytes"))?;

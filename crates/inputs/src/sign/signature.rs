@@ -71,7 +71,7 @@ impl Signature {
             (SignatureFormat::Signify, _) => return Err(SignatureError::Form("it has not two lines")),
         };
         if untrusted_comment(comment).is_none() {
-            return Err(SignatureError::Form("its first line is no comment line"));
+            return Err(SignatureError::Form("its first line is not a comment line"));
         }
         let bytes = decode::<74>(line).ok_or(SignatureError::Form("its second line is not 74 bytes"))?;
         let mut signature =
@@ -129,7 +129,7 @@ impl Signature {
 
 fn trusted_comment(line: &[u8], signature: &[u8]) -> Result<TrustedComment, SignatureError> {
     let text =
-        line.strip_prefix(TRUSTED).ok_or(SignatureError::Form("its third line is no trusted comment"))?;
+        line.strip_prefix(TRUSTED).ok_or(SignatureError::Form("its third line is not a trusted comment"))?;
     let signature = decode(signature).ok_or(SignatureError::Form("its fourth line is not 64 bytes"))?;
     Ok(TrustedComment { text: text.to_vec(), signature })
 }
@@ -165,9 +165,9 @@ impl FromStr for KeyId {
 pub enum KeyFileError {
     #[error("it is larger than 4 KiB, and no key is")]
     TooLarge,
-    #[error("it is no public key of minisign or signify: {0}")]
+    #[error("it is not a public key of minisign or signify: {0}")]
     Form(&'static str),
-    #[error("<{0}> is no key id: sixteen hexadecimal digits")]
+    #[error("<{0}> is not a key id: sixteen hexadecimal digits")]
     KeyId(String),
 }
 
@@ -186,7 +186,7 @@ impl PublicKey {
             return Err(KeyFileError::Form("it has not two lines"));
         };
         if untrusted_comment(comment).is_none() {
-            return Err(KeyFileError::Form("its first line is no comment line"));
+            return Err(KeyFileError::Form("its first line is not a comment line"));
         }
         let bytes = decode::<42>(key).ok_or(KeyFileError::Form("its second line is not 42 bytes"))?;
         Self::of(&bytes).ok_or(KeyFileError::Form("its algorithm is not Ed25519"))
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused_with_the_reason() {
         for (text, reason) in [
-            (PLAIN.replace("untrusted", "trusted"), "its first line is no comment line"),
+            (PLAIN.replace("untrusted", "trusted"), "its first line is not a comment line"),
             (PLAIN.replace("RW", "RX"), "its algorithm is not Ed25519"),
             (PLAIN.replace("ZUC", "ZU"), "its second line is not 42 bytes"),
             (format!("{PLAIN}more\n"), "it has not two lines"),

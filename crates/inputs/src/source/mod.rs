@@ -208,7 +208,7 @@ impl Source {
             patchadm_container::open_container(Rewound::new(&file, &seal)).map_err(of_archive)?;
         let form = Form::of(form, compression).map_err(fail)?;
         if !matches!(form, Form::Datastream(_)) {
-            return Err(fail(SourceProblem::BadForm("it is no package datastream".to_owned())));
+            return Err(fail(SourceProblem::BadForm("it is not a package datastream".to_owned())));
         }
         let mut visit = |member: &SourceMember, data: &mut dyn Read| {
             let inside = image::cut(member.path.as_bytes(), 1);

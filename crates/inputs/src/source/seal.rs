@@ -194,7 +194,7 @@ impl SealedMembers {
         }
         let missing = self.manifest.entries.iter().find(|entry| !met.contains(&entry.path[..]));
         match missing {
-            Some(entry) => Err(format!("lacks {}, which its manifest lists", shown(&entry.path))),
+            Some(entry) => Err(format!("is missing {}, which its manifest lists", shown(&entry.path))),
             None => Ok(()),
         }
     }

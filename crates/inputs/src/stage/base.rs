@@ -239,7 +239,7 @@ impl BaseHeader {
             paths: scope(&written.paths)?,
             packages: packages.collect::<Result<_, String>>()?,
         };
-        Ok((header, written.objects, digest.ok_or("`digest` is no digest")?))
+        Ok((header, written.objects, digest.ok_or("`digest` is not a digest")?))
     }
 }
 
@@ -455,13 +455,13 @@ impl<'a> WrittenObject<'a> {
             return Err("`mode` has other bits than those of permissions".to_owned());
         }
         if !rule::holds("base.owner", uid != u32::MAX && gid != u32::MAX) {
-            return Err("`uid` or `gid` is no account".to_owned());
+            return Err("`uid` or `gid` is not an account".to_owned());
         }
         if !rule::holds("base.mtime", mtime.nanoseconds < 1_000_000_000) {
             return Err("`mtime` has more than a second in nanoseconds".to_owned());
         }
         if !rule::holds("base.b3", self.b3.is_none() || digest.is_some()) {
-            return Err("`b3` is no digest".to_owned());
+            return Err("`b3` is not a digest".to_owned());
         }
         if !rule::holds("base.kind", self.fits(kind)) {
             return Err("what it says does not fit its `kind`".to_owned());

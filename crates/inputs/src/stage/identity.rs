@@ -54,10 +54,10 @@ impl StageIdentity {
         let root = ObjectPath::new(&decode(&written.root)).map_err(|error| fault(&error.to_string()))?;
         let marker = written.marker.as_deref();
         if !rule::holds("stage.identity.marker", marker.is_none_or(|marker| is_hex(marker, 16))) {
-            return Err(fault("`marker` is no marker of a root"));
+            return Err(fault("`marker` is not a marker of a root"));
         }
         if !rule::holds("stage.identity.created", is_time(&written.created)) {
-            return Err(fault("`created` is no time"));
+            return Err(fault("`created` is not a time"));
         }
         if !rule::holds("stage.identity.records", marker.is_some() || !written.records) {
             return Err(fault("`records` needs the `marker` of the root"));

@@ -118,7 +118,7 @@ impl ListedStage {
     fn parse(line: &[u8]) -> Result<Self, String> {
         let written: WrittenStage = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if !rule::holds("stages.created", is_time(&written.created)) {
-            return Err("`created` is no time".to_owned());
+            return Err("`created` is not a time".to_owned());
         }
         Ok(Self {
             id: StageId::parse(&written.id).ok_or("`id` is not 16 hexadecimal digits")?,
@@ -159,11 +159,11 @@ impl StageRights {
             _ => return Err("of `owner`, `owners` and `bases` one is missing".to_owned()),
         };
         if !rule::holds("stages.owner", owner != u32::MAX) {
-            return Err("`owner` is no account".to_owned());
+            return Err("`owner` is not an account".to_owned());
         }
         let is_name = |name: &String| name == FIRST_BASE || PatchId::new(name).is_ok();
         if !rule::holds("stages.bases", bases.contains_key(FIRST_BASE) && bases.keys().all(is_name)) {
-            return Err("`bases` has a name that is no base, or lacks the first one".to_owned());
+            return Err("`bases` has a name that is not a base, or is missing the first one".to_owned());
         }
         let digest = |text: &String| text.strip_prefix(DIGEST).and_then(Digest::from_hex);
         let bases = bases.iter().map(|(name, text)| Some((name.clone(), digest(text)?)));
@@ -220,7 +220,7 @@ impl PromotionRecord {
             return Err("`promotion` is another version than 1".to_owned());
         }
         if !rule::holds("promotion.run", Run::is_name(&written.run)) {
-            return Err("`run` is no run".to_owned());
+            return Err("`run` is not a run".to_owned());
         }
         let record = Self {
             id: patch(&written.id)?,

@@ -82,7 +82,7 @@ pub struct ChangeCounts {
 pub enum SparseError {
     /// An owner or group without a name for the pkgmap.
     #[error(
-        "{pkg}: {path} belongs to {owner}, which is no name of an account; --owner gives all objects one"
+        "{pkg}: {path} belongs to {owner}, which is not a valid account name; --owner gives all objects one"
     )]
     Owner {
         pkg: PkgInst,
@@ -101,7 +101,7 @@ pub enum SparseError {
         /// Escaped.
         name: String,
     },
-    #[error("{pkg}: {path}: <{class}> is no class")]
+    #[error("{pkg}: {path}: <{class}> is not a class")]
     Class { pkg: PkgInst, path: ObjectPath, class: String },
     #[error(transparent)]
     Path(#[from] PathError),

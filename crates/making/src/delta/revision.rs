@@ -129,16 +129,19 @@ mod tests {
             is_signed,
             before: None,
         };
-        let gone = || PatchCondition::NotAsBuilt("is not there");
+        let gone = || PatchCondition::NotAsBuilt("does not exist");
         assert_eq!(
             told(Some(&earlier("now", as_built(), false)), true),
             "make curl-01 replaced: as --rebuild asks"
         );
         assert_eq!(told(Some(&earlier("now", as_built(), true)), true), "keep");
         assert_eq!(told(Some(&earlier("then", as_built(), true)), true), "make curl-02 with curl-01");
-        assert_eq!(told(Some(&earlier("now", gone(), false)), false), "make curl-01 replaced: is not there");
+        assert_eq!(
+            told(Some(&earlier("now", gone(), false)), false),
+            "make curl-01 replaced: does not exist"
+        );
         let said = told(Some(&earlier("now", gone(), true)), false);
-        assert!(said.starts_with("patches/curl-01.tar.gz is not there, "), "{said}");
+        assert!(said.starts_with("patches/curl-01.tar.gz does not exist, "), "{said}");
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub enum StateError {
     #[error("state.json has two records of <{0}>")]
     Duplicate(String),
     /// The record's base is another source's, or not its own.
-    #[error("state.json: <{id}> is entered for source {source_name}, whose base is {base}")]
+    #[error("state.json: <{id}> is listed for source {source_name}, but the base of that source is {base}")]
     OtherBase {
         id: String,
         source_name: String,

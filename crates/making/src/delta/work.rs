@@ -169,10 +169,10 @@ impl WorkDirectory {
     }
 
     pub(super) fn condition(&self, record: &BuiltRecord) -> Result<PatchCondition, RootError> {
-        let Some(patches) = &self.patches else { return Ok(PatchCondition::NotAsBuilt("is not there")) };
+        let Some(patches) = &self.patches else { return Ok(PatchCondition::NotAsBuilt("does not exist")) };
         let name = record.file().as_bytes();
         let Some((mut file, _)) = patches.open_seen(name)? else {
-            return Ok(PatchCondition::NotAsBuilt("is not there"));
+            return Ok(PatchCondition::NotAsBuilt("does not exist"));
         };
         let sum = sha256_of(&mut file).map_err(|error| patches.read_error(name, &error))?;
         if sha256_text(&sum) != record.sha256 {

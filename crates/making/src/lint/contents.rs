@@ -32,7 +32,7 @@ pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, foun
     }
     for (place, path) in &held.strays {
         let package = subject.packages.get(*place).map_or("", LintPackage::directory);
-        found.of_path(LintCode::Member, package, path, "it is no part of a package");
+        found.of_path(LintCode::Member, package, path, "it is not part of a package");
     }
 }
 
@@ -107,10 +107,10 @@ pub(super) fn check_members(subject: &LintSubject<'_>, held: &HeldDigests, found
         }
     }
     for entry in manifest.entries.iter().filter(|entry| !held.digests.contains_key(&entry.path)) {
-        wrong(format!("it lists {}, which is not there", entry.path.escape_ascii()));
+        wrong(format!("it lists {}, which does not exist", entry.path.escape_ascii()));
     }
     for path in &held.others {
-        wrong(format!("{} is no file", path.escape_ascii()));
+        wrong(format!("{} is not a file", path.escape_ascii()));
     }
 }
 

@@ -115,7 +115,7 @@ codes! {
         "A package has no ARCH or VERSION, or the base has it for another architecture."
         "Give the sparse package the ARCH of the base."
     Checksum "checksum" Error
-        "A file is not the one whose sum the pkgmap has."
+        "The checksum of a file differs from the pkgmap."
         "Make the package again."
     Size "size" Error
         "A file has another size than the pkgmap says."
@@ -181,7 +181,7 @@ codes! {
         "There is no README beside the packages, or it is called by another id."
         "Deliver README.<id>."
     ReadmeField "readme-field" Warning
-        "The README lacks a field, or names another patch."
+        "The README is missing a field, or names another patch."
         "Begin it with Patch-ID#, Synopsis and Date."
     EmptyPackage "empty-package" Warning
         "A package neither delivers nor deletes anything."

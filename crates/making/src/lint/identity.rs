@@ -149,7 +149,7 @@ fn check_patchinfo(subject: &LintSubject<'_>, found: &mut LintFindings) {
     ] {
         let theirs: BTreeSet<String> = theirs.iter().cloned().collect();
         if let Some(missing) = ours.difference(&theirs).next().filter(|_| !theirs.is_empty()) {
-            wrong(format!("{name} lacks {missing}, which a package names"));
+            wrong(format!("{name} is missing {missing}, which a package names"));
         }
     }
 }
@@ -230,7 +230,7 @@ fn check_readme(subject: &LintSubject<'_>, found: &mut LintFindings) {
     };
     for field in FIELDS {
         match readme::field(text, field) {
-            None => add(field, "the README lacks this field".to_owned()),
+            None => add(field, "the README is missing this field".to_owned()),
             Some(value) if value.is_empty() => add(field, "the field is empty".to_owned()),
             Some(value) if field == "Patch-ID#" && value.lines().next() != Some(id.as_str()) => {
                 add(field, format!("it says {}", value.lines().next().unwrap_or_default()));

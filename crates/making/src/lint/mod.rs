@@ -90,7 +90,7 @@ fn found_at_opening(error: SourceError) -> Result<LintedPatch, SourceError> {
     let mut found = LintFindings::default();
     match &error.problem {
         SourceProblem::Symlink { package, file } => {
-            found.of_path(LintCode::Type, package, file, "a symbolic link stands in its place");
+            found.of_path(LintCode::Type, package, file, "there is a symbolic link in its place");
         }
         SourceProblem::Corrupt { package, file, reason } => {
             found.of_path(LintCode::Member, package, file, reason);

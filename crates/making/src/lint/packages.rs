@@ -162,7 +162,7 @@ fn check_package(package: &LintPackage<'_>, syntax: &SyntaxCheck<'_>, found: &mu
     }
     let own = unknown.iter().find(|name| OF_PATCHES.contains(name));
     if let Some(own) = own.filter(|_| known.iter().any(|name| OF_PATCHES.contains(name))) {
-        let text = format!("{own} is no known script, and others are");
+        let text = format!("{own} is not a known script, and others are");
         found.of_package(LintCode::ScriptMixed, package.directory(), text);
     }
     let missing: Vec<&str> = OF_PATCHES.into_iter().filter(|name| !install.contains_key(*name)).collect();

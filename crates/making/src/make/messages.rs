@@ -171,7 +171,7 @@ pub enum MakeWarning {
     /// A patch lacks a parameter that must equal that of its package.
     #[error("{name} of a patch is that of the package that it is for, which \"{value}\" hardly is")]
     OfPatch { name: &'static str, value: String },
-    #[error("the file deletes has no effect: without SUNW_PATCHID the package is no patch")]
+    #[error("the file deletes has no effect: without SUNW_PATCHID the package is not a patch")]
     DeletesOfNoPatch,
     #[error("the file deletes: {0}")]
     Deletes(String),

@@ -29,7 +29,7 @@ impl ArchiveFile {
     pub(super) fn open(path: &Path) -> Result<Self, ReleaseProblem> {
         let file = InputFile::open_anything(path).map_err(ReleaseProblem::Io)?.into_regular();
         let file =
-            file.map_err(|_| ReleaseProblem::Unsupported("a release that is no regular file".to_owned()))?;
+            file.map_err(|_| ReleaseProblem::Unsupported("a release that is not a regular file".to_owned()))?;
         let seen = file.metadata().map_err(ReleaseProblem::Io)?;
         Ok(Self { file: Arc::new(file), size: seen.len(), step: None })
     }
@@ -177,7 +177,7 @@ impl ObjectCollector {
                 let Some(at) = self.position(above) else { continue };
                 if self.drafts.get(at).is_some_and(|above| !above.object.is_directory()) {
                     let (member, above) = (draft.object.path.to_string(), above.escape_ascii());
-                    let reason = format!("is below <{above}>, which is no directory");
+                    let reason = format!("is below <{above}>, which is not a directory");
                     return Err(ReleaseProblem::Unsafe { member, reason });
                 }
                 // Objects above were examined in their turn.

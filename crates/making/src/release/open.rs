@@ -257,7 +257,7 @@ pub fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseError> {
         OperandForm::Rpm => file().and_then(|file| rpm::identify(&file)).map(|one| vec![one]),
         OperandForm::Svr4 => svr4::identify(path),
         OperandForm::Tree | OperandForm::Tar => {
-            Err(ReleaseProblem::Unsupported("an archive that is no package".to_owned()))
+            Err(ReleaseProblem::Unsupported("an archive that is not a package".to_owned()))
         }
     });
     found.map_err(|problem| ReleaseError { path: path.to_owned(), problem })

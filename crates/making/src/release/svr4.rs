@@ -174,7 +174,7 @@ impl<'a> SvrObjects<'a> {
                 Ok(found)
             }
             _ => Err(ReleaseProblem::Unsupported(format!(
-                "<{path}>, a hard link to <{found}>, which is no file of the package,"
+                "<{path}>, a hard link to <{found}>, which is not a file of the package,"
             ))),
         }
     }
@@ -232,8 +232,7 @@ fn object(
     };
     // A link has no mode of its own. Any other object needs one for the comparison.
     let mode = if described.ftype == Ftype::Symlink { Some(Mode::of(0o777)) } else { attributes.mode };
-    let unknown =
-        || ReleaseProblem::Unsupported(format!("<{path}>, whose mode the pkgmap leaves open (`?`),"));
+    let unknown = || ReleaseProblem::Unsupported(format!("<{path}>, which has no mode in the pkgmap (`?`),"));
     Ok(Some(ReleaseObject {
         mode: mode.ok_or_else(unknown)?,
         kind,

@@ -70,7 +70,7 @@ impl TarPart {
             ContainerFormat::Unsupported(what) => {
                 Err(ReleaseProblem::Unsupported(format!("{what} compression")))
             }
-            _ => Err(ReleaseProblem::bad("it is no tar archive")),
+            _ => Err(ReleaseProblem::bad("it is not a tar archive")),
         }
     }
 

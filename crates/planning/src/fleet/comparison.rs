@@ -225,7 +225,7 @@ pub struct PastFinding {
 
 #[derive(Debug, thiserror::Error)]
 pub enum PastReportError {
-    #[error("it is no document of `patchadm report --json`: {0}")]
+    #[error("it is not a document of `patchadm report --json`: {0}")]
     Form(#[from] serde_json::Error),
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),

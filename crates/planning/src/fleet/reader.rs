@@ -29,7 +29,7 @@ const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    #[error("it is no document of `patchadm list --json`: {0}")]
+    #[error("it is not a document of `patchadm list --json`: {0}")]
     Form(#[from] serde_json::Error),
     #[error("it is empty")]
     Empty,
@@ -561,7 +561,7 @@ mod tests {
     fn a_field_of_another_kind_is_refused() {
         let text = list("100-01").replace("\"packages\":[\"A\"]", "\"packages\":7");
         let error = InventoryReader::default().read(text.as_bytes(), "a").unwrap_err().to_string();
-        assert!(error.starts_with("it is no document of `patchadm list --json`: invalid type"), "{error}");
+        assert!(error.starts_with("it is not a document of `patchadm list --json`: invalid type"), "{error}");
         let nested = "[".repeat(100_000);
         assert!(InventoryReader::default().read(nested.as_bytes(), "a").is_err());
     }

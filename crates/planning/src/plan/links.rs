@@ -74,8 +74,9 @@ impl PlanBuilder<'_> {
 
     pub(super) fn leave_itself(&mut self, path: &ObjectPath, place: &ObjectPath) {
         let [shown, place] = [path, place].map(|path| self.inventory.show(path));
-        self.notes
-            .push(format!("{shown} is left as it is: on this root, the link would lead to itself ({place})"));
+        self.notes.push(format!(
+            "{shown} is left unchanged: on this root, the link would lead to itself ({place})"
+        ));
     }
 
     /// Recreates recorded hard links whose file is replaced.
@@ -101,7 +102,8 @@ impl PlanBuilder<'_> {
             let package = change.package.clone();
             if old.inode != before.inode {
                 let (path, source) = (self.inventory.show(path), self.inventory.show(&source));
-                self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
+                self.notes
+                    .push(format!("{path} is no longer another name of {source}; it is left unchanged"));
                 continue;
             }
             if let Some(owner) = self.inventory.foreign_owner(&package, path) {

@@ -131,8 +131,7 @@ impl PlanBuilder<'_> {
         self.record(package, path, object);
         let [link, behind] = [path, &directory.path].map(|path| inventory.show(path));
         self.notes.push(format!(
-            "{link} stays a symbolic link: it leads to the directory {behind}, which stays as it is; `--replace-edited \
-             {path}` replaces the link"
+            "{link} stays a symbolic link to the directory {behind}; to replace the link, use `--replace-edited {path}`"
         ));
     }
 

@@ -264,7 +264,7 @@ pub fn fault(text: &[u8], params: &Params) -> Option<String> {
     }
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic());
     let (other, _) = params.iter().find(|(name, _)| !is_name(name))?;
-    Some(format!("<{}> is no name of a parameter", other.escape_debug()))
+    Some(format!("<{}> is not a valid parameter name", other.escape_debug()))
 }
 
 /// Removes all white space from a value, as readers do for ARCH and CATEGORY.

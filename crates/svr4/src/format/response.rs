@@ -55,7 +55,7 @@ pub fn write(params: &Params) -> Result<Vec<u8>, UnwritableValue> {
     for (name, value) in params.iter() {
         let refuse = |reason| UnwritableValue { name: name.escape_debug().to_string(), reason };
         if !is_variable(name) {
-            return Err(refuse("the name is no shell variable"));
+            return Err(refuse("the name is not a shell variable"));
         }
         let quote = quote_for(value).map_err(refuse)?;
         out.extend_from_slice(name.as_bytes());

@@ -44,7 +44,7 @@ pub enum ShowrevError {
         reason: PatchIdError,
     },
     /// A malformed list.
-    #[error("line {line}: the list behind {word} makes no sense: {reason}")]
+    #[error("line {line}: the list after {word} is invalid: {reason}")]
     List {
         /// The line number, counted from 1.
         line: u64,

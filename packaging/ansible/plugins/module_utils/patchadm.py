@@ -138,7 +138,7 @@ def check_source(source):
         raise Refused('src %s is neither an absolute path of the target nor an address' % json.dumps(source))
     found = on_disk(source)
     if not os.path.exists(found):
-        raise Refused('src %s is not there on the target' % source)
+        raise Refused('src %s does not exist on the target' % source)
     if not os.access(found, os.R_OK | (os.X_OK if os.path.isdir(found) else 0)):
         raise Refused('src %s cannot be read by the user that Ansible became' % source)
 
@@ -148,15 +148,15 @@ def check_root(root):
     if not os.path.isabs(root):
         raise Refused('root %s is not an absolute path' % json.dumps(root))
     if not os.path.isdir(on_disk(root)):
-        reason = 'not a directory' if os.path.lexists(on_disk(root)) else 'not there on the target'
-        raise Refused('root %s is %s' % (root, reason))
+        reason = 'is not a directory' if os.path.lexists(on_disk(root)) else 'does not exist on the target'
+        raise Refused('root %s %s' % (root, reason))
 
 
 def check_durations(params):
     """Refuses a trial without a sensible time."""
     trial = params.get('trial')
     if trial is not None and not DURATION.match(trial):
-        raise Refused('trial %s is no time, as 30s, 10m, 2h or 1d' % json.dumps(trial))
+        raise Refused('trial %s is not a time such as 30s, 10m, 2h or 1d' % json.dumps(trial))
     if params.get('trial_reboots') is not None and trial is None:
         raise Refused('trial_reboots means nothing without trial')
     if params.get('probe') is not None and not params['probe'].strip():

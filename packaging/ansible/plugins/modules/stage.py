@@ -286,7 +286,7 @@ def check(params):
     if not os.path.isabs(params['path']):
         raise Refused('path %s is not an absolute path' % params['path'])
     if state in BOTH_SIDES and not os.path.isdir(on_disk(params['path'])):
-        raise Refused('path %s is no directory of the target' % params['path'])
+        raise Refused('path %s is not a directory of the target' % params['path'])
 
 
 def real(path):

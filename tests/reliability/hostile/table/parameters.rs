@@ -189,7 +189,7 @@ fn names_and_values() -> Vec<Case> {
         case(14, "a parameter with a NUL", ADD, pkginfo(b"DESC=a\0b\n"), refused(28, "it holds NUL bytes")),
         case(14, "a parameter that is not UTF-8", ADD, pkginfo(b"DESC=na\xefve\n"), two()),
         case(14, "the same, shown", PARAM, pkginfo(b"DESC=na\xefve\n"), says("DESC='na")),
-        case(14, "a name that is not UTF-8", ADD, pkginfo(b"D\xff=x\n"), refused(28, "is no name of a parameter")),
+        case(14, "a name that is not UTF-8", ADD, pkginfo(b"D\xff=x\n"), refused(28, "is not a valid parameter name")),
         case(14, "a name of 1,000 bytes", ADD, |b| b.patch(Bench::web().param(&"N".repeat(1000), "x")), two()),
         case(14, "a value of 1 MiB", ADD, |b| b.patch(Bench::web().param("DESC", &"x".repeat(1 << 20))), refused(28, "longer than 1048576 bytes")),
         case(14, "a value without end", ADD, pkginfo(b"DESC=x\\"), two()),

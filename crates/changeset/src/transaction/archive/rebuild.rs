@@ -45,7 +45,7 @@ pub(crate) fn rebuild_object(
             return Ok(is_whole);
         }
     }
-    Err(lost("the undo archive is not there"))
+    Err(lost("the undo archive does not exist"))
 }
 
 fn open(root: &Root, path: &ObjectPath) -> Result<Option<File>, Cause> {

@@ -254,7 +254,7 @@ mod tests {
         for (_, format) in UndoFormat::ARCHIVES.into_iter().filter(|(_, format)| format.is_written()) {
             let mut file = Vec::new();
             let result = write(&mut file, format, |mut encoder| {
-                encoder.write_all(b"this is no datastream").map(|()| encoder)
+                encoder.write_all(b"this is not a datastream").map(|()| encoder)
             });
             assert!(matches!(result, Err(VerifiedWriteError::ReadBack(_))), "{format:?}");
         }

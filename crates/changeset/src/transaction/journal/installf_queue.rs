@@ -213,7 +213,7 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
                 dirs.forget();
             }
             InstallfEntry::Made(..) => {
-                notes.push(format!("{} was changed by somebody else; it is left as it is", root.show(path)));
+                notes.push(format!("{} was changed by somebody else; it is left unchanged", root.show(path)));
             }
             InstallfEntry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
             InstallfEntry::Turned { old, new, .. }

@@ -289,13 +289,13 @@ pub(crate) fn mark_done(root: &Root, unsynced: bool) -> Result<(), Cause> {
 
 pub(crate) fn open(root: &Root) -> Result<WritableFile, Cause> {
     let own = make_own_directory(root)?;
-    own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
+    own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal does not exist".to_owned()))
 }
 
 /// Before the outcome of a run without scripts, this is older than the switch and younger than each staged object.
 pub(crate) fn written(root: &Root) -> Result<Timestamp, Cause> {
     let seen = make_own_directory(root)?.look(NAME)?;
-    seen.map(|seen| seen.mtime).ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
+    seen.map(|seen| seen.mtime).ok_or_else(|| Cause::Internal("the journal does not exist".to_owned()))
 }
 
 /// For an outcome found on disk. After a failed sync the page cache proves nothing, so the journal is rewritten, synced

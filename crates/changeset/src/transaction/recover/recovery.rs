@@ -349,7 +349,7 @@ impl OpRunner<'_> {
             return Ok(None);
         }
         let is = match target {
-            ObjectState::None => "is not there",
+            ObjectState::None => "does not exist",
             ObjectState::Old => "is as before",
             ObjectState::New | ObjectState::NewTouched => "is the new one",
             ObjectState::Other => "is somebody else's",
@@ -366,13 +366,13 @@ impl OpRunner<'_> {
 
     fn held_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
         let Some(parent) = self.dirs.parent(&op.path)? else {
-            return Ok(op.old.as_ref().map(|_| format!("is not there; {}", self.where_old_is(op))));
+            return Ok(op.old.as_ref().map(|_| format!("does not exist; {}", self.where_old_is(op))));
         };
         let seen = parent.look(op.path.name())?;
         let (Some(seen), Some(old)) = (&seen, &op.old) else {
             return Ok(match (seen, &op.old) {
                 (Some(_), None) => Some("is there; nothing was there before".to_owned()),
-                (None, Some(_)) => Some(format!("is not there; {}", self.where_old_is(op))),
+                (None, Some(_)) => Some(format!("does not exist; {}", self.where_old_is(op))),
                 _ => None,
             });
         };
@@ -391,7 +391,7 @@ impl OpRunner<'_> {
         let Some(to) = &op.to else { return Ok(None) };
         let parent = self.dirs.parent(&op.path)?;
         let is_gone = parent.map(|dir| dir.look(op.path.name())).transpose()?.flatten().is_none();
-        Ok(is_gone.then(|| format!("is not there; its old object is {}", self.root.show(to))))
+        Ok(is_gone.then(|| format!("does not exist; its old object is {}", self.root.show(to))))
     }
 
     fn attributes_are(&mut self, op: &Op) -> Result<Option<String>, Cause> {

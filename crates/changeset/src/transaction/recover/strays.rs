@@ -276,14 +276,14 @@ fn stray_of_other_domain(
 }
 
 fn left(root: &Root, path: &ObjectPath, reason: &str) -> String {
-    format!("{} {reason}: it is left as it is", root.show(path))
+    format!("{} {reason}: it is left unchanged", root.show(path))
 }
 
 fn shortened(mut notes: Vec<String>, root: &Root, directory: &Dir) -> Vec<String> {
     let more = notes.len().saturating_sub(MOST_NAMED);
     if more > 0 {
         notes.truncate(MOST_NAMED);
-        notes.push(format!("{more} more in {} are left as they are", root.show(directory.path())));
+        notes.push(format!("{more} more in {} are left unchanged", root.show(directory.path())));
     }
     notes
 }

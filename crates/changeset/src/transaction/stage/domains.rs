@@ -358,7 +358,9 @@ fn remove_local_stage(root: &Root, stage: &ObjectPath, run: &[u8]) -> Result<Opt
     let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
     match open_own(&dir, stage.name(), run)? {
         FoundStage::Nothing => Ok(None),
-        FoundStage::Theirs(reason) => Ok(Some(format!("{} {reason}: it is left as it is", root.show(stage)))),
+        FoundStage::Theirs(reason) => {
+            Ok(Some(format!("{} {reason}: it is left unchanged", root.show(stage))))
+        }
         FoundStage::Ours(_) => {
             dir.remove_tree(stage.name())?;
             dir.sync_file_system()?;

@@ -486,7 +486,7 @@ impl ObjectStager<'_, '_> {
         let name = file.name.as_bytes();
         let Some(seen) = dir.look(name)? else { return Err(spoilt("is gone")) };
         if seen.file_type != FileType::Regular {
-            return Err(spoilt("is no plain file"));
+            return Err(spoilt("is not a plain file"));
         }
         if seen.size != member.size || !has_content((dir, name), member, (&seen, noted), self.interrupt)? {
             return Err(spoilt("is not what was saved"));

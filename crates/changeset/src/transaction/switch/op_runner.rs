@@ -279,7 +279,7 @@ impl<'a> OpRunner<'a> {
                 // The directory was moved away with the run's objects.
                 return Err(Cause::NoPlace { stage: self.root.show(stage.path()) });
             }
-            self.notes.push(format!("{shown}: its directory is gone; left as it is"));
+            self.notes.push(format!("{shown}: its directory is gone; left unchanged"));
             return Ok(false);
         };
         let (name, support) = (op.path.name(), self.rename_support(op));
@@ -314,7 +314,7 @@ impl<'a> OpRunner<'a> {
                 return Ok(false);
             }
             UndoStep::Leave => {
-                self.notes.push(format!("{shown} was changed by somebody else; it is left as it is"));
+                self.notes.push(format!("{shown} was changed by somebody else; it is left unchanged"));
                 return Ok(false);
             }
             UndoStep::Rebuild if op.kind == OpKind::Tree => return Err(Cause::TreeLost(shown)),

@@ -106,7 +106,7 @@ fn of_many_things_among_the_stages_a_few_are_named() {
     let Recovered::PassedOver { notes } = world.recover() else { panic!("nothing was passed over") };
     assert_eq!(notes.len(), 5, "{notes:?}");
     assert!(notes[4].starts_with("5 more in "), "{notes:?}");
-    assert!(notes[4].ends_with("/.patchadm are left as they are"), "{notes:?}");
+    assert!(notes[4].ends_with("/.patchadm are left unchanged"), "{notes:?}");
 }
 
 #[test]

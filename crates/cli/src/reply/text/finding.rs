@@ -60,7 +60,7 @@ fn unable(unfixed: &UnfixedReason) -> String {
     match unfixed {
         UnfixedReason::Attributes => "unable to fix attributes".to_owned(),
         UnfixedReason::OtherBytes => {
-            "attributes are left as they are: the content is not as recorded".to_owned()
+            "attributes are left unchanged: the content differs from the record".to_owned()
         }
         UnfixedReason::Mtime => "unable to fix modification time".to_owned(),
         UnfixedReason::Directory => "unable to create directory".to_owned(),
@@ -68,7 +68,7 @@ fn unable(unfixed: &UnfixedReason) -> String {
         UnfixedReason::Link(target) => format!("unable to create link to <{}>", lossy(target)),
         UnfixedReason::Hidden => "unable to remove hidden file".to_owned(),
         UnfixedReason::Native(owner) => {
-            format!("left as it is: it belongs to {}", owner.with_manager())
+            format!("left unchanged: it belongs to {}", owner.with_manager())
         }
     }
 }
@@ -147,7 +147,7 @@ mod tests {
             (ObjectFinding::Unfixed(UnfixedReason::Attributes), "unable to fix attributes"),
             (
                 ObjectFinding::Unfixed(UnfixedReason::OtherBytes),
-                "attributes are left as they are: the content is not as recorded",
+                "attributes are left unchanged: the content differs from the record",
             ),
             (ObjectFinding::Unfixed(UnfixedReason::Mtime), "unable to fix modification time"),
             (ObjectFinding::Unfixed(UnfixedReason::Directory), "unable to create directory"),

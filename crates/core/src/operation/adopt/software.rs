@@ -188,11 +188,12 @@ pub(super) fn packages_beside(
 }
 
 fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params), Failure> {
-    let lacks = |what: &str| Failure::BadFile(format!("nothing says {what} of the package; name one"));
+    let lacks = |what: &str| Failure::BadFile(format!("{what} of the package is unknown; name one"));
     let pkg = wishes.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
     let version = wishes.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
-    let bad =
-        |reason: &str| Failure::BadFile(format!("<{pkg}> is no package name: {reason}; name one with --pkg"));
+    let bad = |reason: &str| {
+        Failure::BadFile(format!("<{pkg}> is not a package name: {reason}; name one with --pkg"))
+    };
     let package = PkgInst::new(pkg).map_err(|error| bad(error.reason))?;
     if package.abbreviation().len() > LONGEST_PKG {
         return Err(bad("it has more than 32 characters"));
@@ -215,7 +216,7 @@ fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params)
     let mut params = Params::new();
     for (name, value) in values {
         if value.contains(['\n', '\0']) || value.trim().is_empty() {
-            return Err(Failure::BadFile(format!("{} is no value of {name}", value.escape_debug())));
+            return Err(Failure::BadFile(format!("{} is not a value of {name}", value.escape_debug())));
         }
         params.set(name, value.trim());
     }
@@ -332,7 +333,7 @@ const MOST_OBJECTS: usize = patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 /// Includes the directory itself, unless it is the base directory, which no package delivers.
 fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<SoftwareList, Failure> {
     let physical = root.resolver().locate_dir(top)?;
-    let no_tree = || Failure::BadFile(format!("{} is no directory", root.show(top)));
+    let no_tree = || Failure::BadFile(format!("{} is not a directory", root.show(top)));
     let Some(dir) = root.dir_if_there(&physical)? else { return Err(no_tree()) };
     let mut list = SoftwareList { adopted: "tree", ..SoftwareList::default() };
     if !top.relative().is_empty() && top != basedir {

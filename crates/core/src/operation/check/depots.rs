@@ -40,14 +40,14 @@ pub(super) fn depots(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     };
     // Another user who can write there would choose the address that the superuser contacts.
     if is_of_others {
-        return vec![RootFinding::unknown("depot", "not asked: others may write what names the depot")];
+        return vec![RootFinding::unknown("depot", "not contacted: others can change which depot is used")];
     }
     let known = match known_depots(examination, policy) {
         Ok(known) => known,
         Err(finding) => return vec![finding],
     };
     if known.locations.is_empty() {
-        return vec![RootFinding::ok("depot", "no depot is named by the policy or remembered")];
+        return vec![RootFinding::ok("depot", "no depot is configured or was used before")];
     }
     let http = settings(examination, policy);
     let is_offline = examination.request.is_offline;
@@ -73,7 +73,7 @@ fn known_depots(examination: &RootExamination<'_>, policy: &Policy) -> Result<Kn
     let seen = SeenDepots::parse(&text).map_err(|error| {
         RootFinding::attention(
             "depot",
-            format!("{shown}: {error}; put it back from a backup, or take out that line"),
+            format!("{shown}: {error}; restore it from a backup, or remove that line"),
         )
     })?;
     let mut seen: Vec<_> = seen.depots().collect();
@@ -138,7 +138,7 @@ impl AskedDepot {
                 *left = Duration::ZERO;
                 Err(format!("{named} does not answer within {} seconds", LONGEST.as_secs()))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(format!("{named} was not asked")),
+            Err(RecvTimeoutError::Disconnected) => Err(format!("{named} was not contacted")),
         })
     }
 }
@@ -174,18 +174,18 @@ fn of_answer(
     is_of_policy: bool,
 ) -> RootFinding {
     match answer {
-        None => RootFinding::unknown("depot", format!("{named} is not asked with --offline")),
-        Some(Ok(())) if is_of_policy => RootFinding::ok("depot", format!("{named} is reached")),
+        None => RootFinding::unknown("depot", format!("{named} is not contacted with --offline")),
+        Some(Ok(())) if is_of_policy => RootFinding::ok("depot", format!("{named} can be reached")),
         Some(Ok(())) => RootFinding::ok(
             "depot",
-            format!("no depot configured; {named}, which was used before, is reached"),
+            format!("no depot configured; {named}, used before, can be reached"),
         ),
         Some(Err(reason)) if is_of_policy => {
-            RootFinding::attention("depot", format!("the depot of the policy is not reached: {reason}"))
+            RootFinding::attention("depot", format!("the depot of the policy cannot be reached: {reason}"))
                 .with_command(format!("patchadm depot check {}", Wording::quoted(named)))
         }
         Some(Err(reason)) => {
-            RootFinding::limited("depot", format!("a depot that was used before is not reached: {reason}"))
+            RootFinding::limited("depot", format!("a depot that was used before cannot be reached: {reason}"))
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn without_openat2(error: &RootError) -> RootFinding {
 pub(super) fn user_namespaces(_: &RootExamination<'_>) -> Vec<RootFinding> {
     const WHAT: &str = "user-namespaces";
     vec![match namespaces_forbidden() {
-        None => RootFinding::ok(WHAT, "no setting of this machine forbids them"),
+        None => RootFinding::ok(WHAT, "allowed on this machine"),
         Some(reason) => RootFinding::limited(WHAT, format!("`stage enter` is not possible: {reason}")),
     }]
 }
@@ -51,12 +51,14 @@ pub(super) fn journal(examination: &RootExamination<'_>) -> Vec<RootFinding> {
         let without: Vec<&SeenFileSystem> = those(seen, |one| UNORDERED.contains(&one.kind.as_str()));
         let other = those(seen, |one| !ORDERED.contains(&one.kind.as_str()));
         if !without.is_empty() {
-            let text =
-                format!("without a journal, so that a power cut may leave a mixture: {}", listed(&without));
+            let text = format!(
+                "no journal, so a power cut may leave a mix of old and new files: {}",
+                listed(&without)
+            );
             return RootFinding::limited("journal", text);
         }
         if !other.is_empty() {
-            let text = format!("what survives a power cut is not known of: {}", listed(&other));
+            let text = format!("unknown behavior at a power cut: {}", listed(&other));
             return RootFinding::unknown("journal", text);
         }
         RootFinding::ok("journal", listed(&seen.iter().collect::<Vec<_>>()))
@@ -67,10 +69,9 @@ pub(super) fn birth_times(examination: &RootExamination<'_>) -> Vec<RootFinding>
     vec![found(examination, "birth-time", |seen| {
         let without = those(seen, |one| one.status.inode.born.is_none());
         if without.is_empty() {
-            return RootFinding::ok("birth-time", "objects are known by inode and birth time");
+            return RootFinding::ok("birth-time", "birth times are available");
         }
-        let text =
-            format!("no birth times, so that more objects are read to be recognised: {}", listed(&without));
+        let text = format!("no birth times, so more objects have to be read: {}", listed(&without));
         RootFinding::limited("birth-time", text)
     })]
 }
@@ -119,20 +120,19 @@ const BLOCK: usize = 1 << 12;
 
 /// Tries renameat2(2) with `RENAME_EXCHANGE`.
 pub(super) fn exchange(examination: &RootExamination<'_>) -> Vec<RootFinding> {
-    let no = "two names cannot change places: objects are replaced in two steps, and directories cannot become \
-              something else or be exchanged";
-    vec![tried(examination, "exchange", ("two names change places at once", no), |dir, a, b| {
-        match dir.exchange(a, dir, b) {
-            Err(error) if is_not_there(&error) => Ok(false),
-            other => other.map(|()| true),
-        }
+    let no = "atomic exchange of names is not available: objects are replaced in two steps, and directories cannot be exchanged or replaced by other types";
+    vec![tried(examination, "exchange", ("atomic exchange of names is available", no), |dir, a, b| match dir
+        .exchange(a, dir, b)
+    {
+        Err(error) if is_not_there(&error) => Ok(false),
+        other => other.map(|()| true),
     })]
 }
 
 /// Tries ioctl(2) with `FICLONE`.
 pub(super) fn reflink(examination: &RootExamination<'_>) -> Vec<RootFinding> {
-    let no = "files cannot share blocks: copies of stages and of scripted runs are written in full";
-    vec![tried(examination, "reflink", ("copies of files share their blocks", no), |dir, a, _| {
+    let no = "files cannot share blocks: stages and scripted runs copy whole files";
+    vec![tried(examination, "reflink", ("copied files share blocks", no), |dir, a, _| {
         let (clone, file) = dir.create_private(PROGRAM)?;
         let is_shared = dir.open_regular(a).and_then(|source| file.clone_of(&source));
         dir.remove(&clone)?;
@@ -193,7 +193,7 @@ pub(super) fn undo_space(examination: &RootExamination<'_>) -> Vec<RootFinding> 
         Ok(None) if settings.undo_dir.is_some() => {
             RootFinding::attention("space", format!("undo data is kept in {shown}, which does not exist"))
         }
-        Ok(None) => RootFinding::unknown("space", format!("{shown} is not there")),
+        Ok(None) => RootFinding::unknown("space", format!("{shown} does not exist")),
         Err(error) if error.is_refused_access() => RootFinding::unknown("space", error.to_string()),
         Err(error) => RootFinding::attention("space", error.to_string()),
     }]
@@ -245,7 +245,7 @@ struct OtherProgram {
 pub(super) fn search_path(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let request = examination.request;
     let Some(own) = request.program.and_then(identity) else {
-        return vec![RootFinding::unknown("path", "the system does not tell the file of this program")];
+        return vec![RootFinding::unknown("path", "the path of this program is unknown")];
     };
     let first = |name: &'static str| Some((name, first_of(&request.path, name)?));
     let found: Vec<(&'static str, PathBuf)> = request.names.iter().copied().filter_map(first).collect();

@@ -83,17 +83,19 @@ impl<'a> RootExamination<'a> {
             Err(failure) => return Err(format!("not tried: {failure}")),
             // The caller touches nothing in it.
             Ok(RootStanding::Owner(_)) => {
-                return Err("not tried: the root is changed as its owner".to_owned());
+                return Err("not tested: the root is changed as its owner".to_owned());
             }
             Ok(RootStanding::Caller(root)) => root,
         };
         if !matches!(&self.holder, Ok(None)) || !matches!(&self.run, Ok(None)) {
-            return Err("not tried while a run is under way or unfinished".to_owned());
+            return Err("not tested while a run is in progress or unfinished".to_owned());
         }
         let place = places::own_directory();
         match directory_of(root, &place) {
             Ok(Some(dir)) => Ok(dir),
-            Ok(None) => Err(format!("not tried: {} is made by the first run", self.root.show(&place))),
+            Ok(None) => {
+                Err(format!("not tested: {} does not exist before the first run", self.root.show(&place)))
+            }
             Err(error) => Err(format!("not tried: {error}")),
         }
     }

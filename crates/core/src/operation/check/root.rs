@@ -48,7 +48,7 @@ pub(super) fn rights(examination: &RootExamination<'_>) -> Vec<RootFinding> {
         }
         Err(failure) => failure,
     };
-    let finding = RootFinding::limited("rights", format!("you may only look: {failure}"));
+    let finding = RootFinding::limited("rights", format!("read-only access: {failure}"));
     vec![match failure.untrusted() {
         Some(_) => finding.with_command(examination.wording().verb("VERB --as-owner")),
         None => finding,
@@ -59,11 +59,11 @@ pub(super) fn policy(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match &examination.policy {
         Ok(_) => match RootAndPolicy::of(examination.root).ok().and_then(|known| known.ignored_depot) {
             Some(ignored) => RootFinding::limited("policy", ignored.to_string()),
-            None => RootFinding::ok("policy", "every setting makes sense"),
+            None => RootFinding::ok("policy", "all settings are valid"),
         },
         Err(reason) => RootFinding::attention(
             "policy",
-            format!("no command changes the root before it is fixed: {reason}"),
+            format!("commands refuse to change the root until it is fixed: {reason}"),
         ),
     }]
 }
@@ -72,15 +72,15 @@ pub(super) fn unfinished(examination: &RootExamination<'_>) -> Vec<RootFinding> 
     const WHAT: &str = "unfinished";
     vec![match &examination.run {
         Ok(None) => match leftover_runs(examination) {
-            runs if runs.is_empty() => RootFinding::ok(WHAT, "no run is unfinished"),
+            runs if runs.is_empty() => RootFinding::ok(WHAT, "no unfinished run"),
             runs => {
-                let text = format!("leftovers of {} take space; the root is unchanged", runs.join(", "));
+                let text = format!("leftovers of {} use disk space; the root is unchanged", runs.join(", "));
                 RootFinding::limited(WHAT, text).with_command(examination.wording().verb("recover"))
             }
         },
         Ok(Some(run)) => of_run(examination, run),
         Err(ViewError::Journal { reason: JournalError::Version(_), .. }) => {
-            RootFinding::unknown(WHAT, "only the version that wrote the journal can tell")
+            RootFinding::unknown(WHAT, "only the version of patchadm that wrote the journal can read it")
         }
         Err(error @ ViewError::Journal { reason: JournalError::Earlier(_), .. }) => {
             RootFinding::attention(WHAT, without_advice(error))
@@ -116,12 +116,12 @@ fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
     let OpenRun { name, command, .. } = run;
     match &examination.holder {
         Ok(Some(holder)) => {
-            let text = format!("the run {name} ({command}) is under way, by {}", holder.describe());
+            let text = format!("the run {name} ({command}) is in progress, by {}", holder.describe());
             return RootFinding::limited("unfinished", text);
         }
         Err(error) => {
             let text = format!(
-                "the run {name} ({command}) is under way or interrupted, which the lock tells: {error}"
+                "the run {name} ({command}) is in progress or was interrupted; the lock cannot be read: {error}"
             );
             return RootFinding::attention("unfinished", text);
         }
@@ -134,7 +134,7 @@ fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
     };
     let next = match foreseen {
         Some(Recovered::Foreseen { is_rolled_back: true, .. }) => ": recovery rolls it back",
-        Some(Recovered::Foreseen { .. }) => " after its commit: recovery tidies it up",
+        Some(Recovered::Foreseen { .. }) => " after its commit: recovery cleans up",
         _ => "",
     };
     RootFinding::attention("unfinished", format!("the run {name} ({command}) was interrupted{next}"))
@@ -144,10 +144,10 @@ fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
 /// The marker connects archives and journal with this root.
 pub(super) fn identity(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match identity_fault(examination.root) {
-        Ok(None) => RootFinding::ok("identity", "journal and root-id name one root"),
+        Ok(None) => RootFinding::ok("identity", "journal and root-id match"),
         Ok(Some(fault)) => RootFinding::attention("identity", fault.to_string())
             .with_command(examination.wording().verb("recover --new-identity")),
-        Err(ViewError::Journal { .. }) => RootFinding::unknown("identity", "the journal does not tell"),
+        Err(ViewError::Journal { .. }) => RootFinding::unknown("identity", "the journal cannot be read"),
         Err(error) => RootFinding::unknown("identity", error.to_string()),
     }]
 }
@@ -155,17 +155,13 @@ pub(super) fn identity(examination: &RootExamination<'_>) -> Vec<RootFinding> {
 /// Only the journal tells its version; other records of a later version look like damage.
 pub(super) fn program(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match &examination.run {
-        Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => {
-            RootFinding::attention(
-                "program",
-                format!(
-                    "a later version of patchadm works on this root and has to be used: {path}: {reason}"
-                ),
-            )
-        }
-        Err(ViewError::Journal { .. }) => RootFinding::unknown("program", "the journal does not tell"),
+        Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => RootFinding::attention(
+            "program",
+            format!("a later version of patchadm has changed this root; use that version: {path}: {reason}"),
+        ),
+        Err(ViewError::Journal { .. }) => RootFinding::unknown("program", "the journal cannot be read"),
         Err(error) => RootFinding::unknown("program", error.to_string()),
-        Ok(_) => RootFinding::ok("program", "no later version has made a run in this root"),
+        Ok(_) => RootFinding::ok("program", "no later version of patchadm has changed this root"),
     }]
 }
 
@@ -177,13 +173,14 @@ pub(super) fn records(examination: &RootExamination<'_>) -> Vec<RootFinding> {
         Ok(None) => {
             let root = examination.root.prefix().display();
             let text = format!(
-                "there is no package database below {root}; another root is named with -R, a new one made by its first package"
+                "there is no package database below {root}; name another root with -R, or install its first package"
             );
             vec![RootFinding::attention("records", text).with_command(pkgadd(examination))]
         }
         Ok(Some(damage)) if damage.is_empty() => {
             vec![RootFinding::ok("records", "they agree with each other")]
         }
+        Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "all records are consistent")],
         Ok(Some(damage)) => of_all(examination, &damage),
         // The journal has its own finding.
         Err(failure) => vec![RootFinding::unknown("records", failure.to_string())],
@@ -244,7 +241,7 @@ fn of_damage(examination: &RootExamination<'_>, damage: &RecordDamage) -> RootFi
         RecordRepair::LostCopy { package, is_patched }
             if *is_patched || NativeManager::of_package_name(package).is_some() =>
         {
-            RootFinding::limited("records", format!("{damage}; put it back from a backup"))
+            RootFinding::limited("records", format!("{damage}; restore it from a backup"))
         }
         RecordRepair::Stages => finding,
         RecordRepair::LostCopy { .. } => {
@@ -327,11 +324,11 @@ fn lacking_hooks(
         findings.push(RootFinding::limited("hooks", text));
     }
     if concerned().any(|hook| hook.state != HookState::Missing) && !report.has_program {
-        let text = format!("they call {}, which is not in the root, and do nothing", report.program);
+        let text = format!("they do nothing: the program {} is not in the root", report.program);
         findings.push(RootFinding::limited("hooks", text));
     }
     if managers.contains(&NativeManager::Rpm) && report.has_rpm_alone {
-        let text = "rpm calls no file; whether the trigger of our own .rpm is there was not looked at";
+        let text = "rpm has no hook files; the trigger of the patchadm .rpm was not checked";
         findings.push(RootFinding::unknown("hooks", text));
     }
     findings
@@ -357,10 +354,10 @@ pub(super) fn keys(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     let demand = examination.policy.as_ref().ok().and_then(|policy| policy.signature);
     vec![match good.len() {
         0 if demand == Some(DemandWord::Require) => {
-            RootFinding::attention("keys", "the policy requires signatures, and no key is trusted")
+            RootFinding::attention("keys", "the policy requires signatures, and no keys are trusted")
                 .with_command(examination.wording().verb("key trust FILE"))
         }
-        0 => RootFinding::ok("keys", "no key is trusted"),
+        0 => RootFinding::ok("keys", "no keys are trusted"),
         1 => RootFinding::ok("keys", "1 key is trusted"),
         number => RootFinding::ok("keys", format!("{number} keys are trusted")),
     }]
@@ -374,7 +371,7 @@ fn of_key(
     let last = trusted.rules.expires?;
     let (id, name) = (trusted.key.id, &trusted.name);
     if last < today {
-        let text = format!("key {id} ({name}) expired on {last}: what it signed after that day is refused");
+        let text = format!("key {id} ({name}) expired on {last}: later signatures are refused");
         return Some(RootFinding::attention("keys", text).with_command(renewal(examination, trusted, place)));
     }
     let is_soon = last <= today.checked_add_days(Days::new(SOON)).unwrap_or(today);

@@ -196,7 +196,7 @@ fn read_patch(
     let macros =
         image.patch_macros(PatchId::SEPARATOR).map_err(|error| NoEntry::Damaged(error.to_string()))?;
     let name = file.name.as_deref().filter(|name| is_plain_name(name));
-    let name = name.ok_or_else(|| NoEntry::Damaged("its name cannot stand in an index".to_owned()))?;
+    let name = name.ok_or_else(|| NoEntry::Damaged("its name is not allowed in an index".to_owned()))?;
     let object = DepotFile { path: name.to_owned(), sha256: found.sha256, size: found.size };
     let mut entry = index_entry(&image, &macros, object);
     let manifest =

@@ -45,7 +45,7 @@ pub enum DepotError {
     Address(#[from] AddressError),
     #[error("<{0}> names no directory of this machine")]
     FileAddress(String),
-    #[error("{} is not there", .0.display())]
+    #[error("{} does not exist", .0.display())]
     NotThere(PathBuf),
     #[error("there is no patch in {}{}", directory.display(), damaged_words(damaged.as_ref()))]
     NoPatches {

@@ -597,7 +597,7 @@ pub enum OrderError {
     Failure(#[from] Failure),
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
-    #[error("{0} is no package, patch or object that is there")]
+    #[error("{0} is not an existing package, patch or object")]
     Unknown(String),
     #[error("packages and patches cannot be put in one order: name one or the other")]
     Mixed,

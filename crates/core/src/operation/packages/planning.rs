@@ -346,7 +346,7 @@ pub(in crate::operation) fn damaged_package(
     let names = view.list(&places::package(package))?;
     let reason = match all::params_of(&view, package) {
         Ok(None) if names.is_none() && view.look(&places::ledger(package))?.is_some() => {
-            format!("{} is not there", root.show(&places::package(package)))
+            format!("{} does not exist", root.show(&places::package(package)))
         }
         Ok(_) => return Ok(None),
         Err(DatabaseError::Damaged(damage)) => damage.to_string(),

@@ -75,7 +75,7 @@ impl GivenUp {
         self.notes.extend(stays);
         let found = found.telling(&view)?;
         let manifest = found.bound_manifest(interrupt)?.ok_or_else(|| {
-            let reason = "it was not made by this program, and nothing else tells the paths of the patch";
+            let reason = "another program made it, and nothing else records the paths of the patch";
             let (package, reason) = (of.package.clone(), reason.to_owned());
             Reason::BadUndoData { package, reason }.of(of.command, of.id)
         })?;

@@ -44,7 +44,7 @@ pub(in crate::operation) fn must_be_inside_stage(root: &Root, directory: &Path) 
     if is_inside {
         Ok(())
     } else {
-        Err(wrong(directory, "is outside the stage, whose undo data stays in it"))
+        Err(wrong(directory, "is outside the stage, and undo data of a stage stays in it"))
     }
 }
 

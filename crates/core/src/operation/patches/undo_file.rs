@@ -177,7 +177,7 @@ fn read_undo_file(host: &Root, path: &Path) -> Result<ReadUndoFile, UndoFileFaul
     let real = path.canonicalize().map_err(unreadable)?;
     let at = ObjectPath::new(real.as_os_str().as_bytes()).map_err(|error| other(&error))?;
     let file = RecordView::live(host).open(&at).map_err(|error| other(&error))?;
-    let file = file.ok_or_else(|| other(&"it is no file"))?;
+    let file = file.ok_or_else(|| other(&"it is not a file"))?;
     let read = read_export(BufReader::with_capacity(BUFFER, file).by_ref());
     let (table, found) = read.map_err(|error| match error {
         ExportError::Io(error) => unreadable(error),

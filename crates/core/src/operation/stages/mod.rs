@@ -52,7 +52,7 @@ pub enum StageError {
     Name(#[from] StageNameError),
     #[error("{0} is not there")]
     Missing(String),
-    #[error("{path} is no directory but a {kind}: name the directory that is meant")]
+    #[error("{path} is not a directory but a {kind}: name the directory that is meant")]
     NoDirectory { path: String, kind: &'static str },
     #[error("{path} leads through a symbolic link: name {physical}")]
     ThroughLink {
@@ -64,7 +64,7 @@ pub enum StageError {
     Reserved(String),
     #[error("the stage {stage} and the staged path {path} lie one inside the other")]
     Nested { stage: String, path: String },
-    #[error("{0} is there already and is no empty directory")]
+    #[error("{0} already exists and is not an empty directory")]
     NotEmpty(String),
     #[error(
         "{0} is a device, which only root can copy: leave it out with --exclude, or let root make the stage"
@@ -87,7 +87,7 @@ pub enum StageError {
     NoMarker(String),
     #[error("{0} is neither a stage nor the name of one")]
     NoStage(String),
-    #[error("{0} is no part of what was staged")]
+    #[error("{0} is not part of what was staged")]
     NotStaged(ObjectPath),
     #[error("{path} is not the base that the promotion {id} wrote")]
     OtherPromotion { path: String, id: String },

@@ -543,10 +543,10 @@ mod tests {
         let dir = tree();
         symlink("usr", dir.path().join("link")).unwrap();
         for (path, reason) in [
-            ("usr/nothing", "is not there"),
-            ("no/way", "is not there"),
-            ("usr/pkg/b", "is no directory but a file"),
-            ("usr/pkg/l", "is no directory but a symbolic link"),
+            ("usr/nothing", "does not exist"),
+            ("no/way", "does not exist"),
+            ("usr/pkg/b", "is not a directory but a file"),
+            ("usr/pkg/l", "is not a directory but a symbolic link"),
             ("link/pkg", "leads through a symbolic link: name"),
         ] {
             let error = plain(dir.path(), &[path]).unwrap_err().to_string();

@@ -186,7 +186,9 @@ fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), S
     if content.size.is_none() && content.cksum.is_none() {
         return Ok(());
     }
-    let Some(met) = members.get(&entry.member_name()) else { return Err(format!("it lacks {}", entry.path)) };
+    let Some(met) = members.get(&entry.member_name()) else {
+        return Err(format!("{} is missing", entry.path));
+    };
     let same = content.size.is_none_or(|size| size == met.size)
         && content.cksum.is_none_or(|cksum| cksum == met.cksum);
     if same { Ok(()) } else { Err(format!("{} does not have the size and sum of its pkgmap", entry.path)) }
@@ -198,7 +200,7 @@ fn agrees_with(manifest: &UndoManifest, members: &HashMap<Vec<u8>, Sums>) -> Res
         let path = PackagePath::new(&decode(member)).map_err(|error| format!("manifest: {error}"))?;
         let met = members.get(&member_name(&path));
         if !rule::holds("manifest.member", met.is_some()) {
-            return Err(format!("it lacks {path}"));
+            return Err(format!("{path} is missing"));
         }
         let Some(met) = met else { continue };
         if was.digest() != Some(met.b3) {

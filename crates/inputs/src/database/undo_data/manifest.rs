@@ -54,7 +54,8 @@ fn fault_of_files(manifest: &UndoManifest) -> Option<&'static str> {
         _ => false,
     };
     let are_possible = manifest.all_objects().all(&mut is_possible);
-    (!rule::holds("manifest.file", are_possible)).then_some("`file` is no place of an object, or of two")
+    (!rule::holds("manifest.file", are_possible))
+        .then_some("`file` is not a valid place for an object, or of two")
 }
 
 fn fault_of_objects(manifest: &UndoManifest, package: &PkgInst) -> Option<String> {
@@ -75,7 +76,7 @@ fn fault_of_libraries(manifest: &UndoManifest) -> Option<String> {
     let named: HashSet<&str> = header.kept.iter().map(String::as_str).collect();
     let is_package = |name: &&str| PkgInst::new(name).is_ok() && *name != header.package;
     if !rule::holds("manifest.header.kept", named.iter().all(is_package)) {
-        return Some("`kept` names what is no package of kept libraries".to_owned());
+        return Some("`kept` names what is not a package of kept libraries".to_owned());
     }
     manifest.shlibs.iter().find_map(|record| {
         let package = record.shlib.as_deref().and_then(|name| PkgInst::new(name).ok());
@@ -112,7 +113,7 @@ fn fault_of_record(
     reserved: &[ObjectPath],
 ) -> Option<&'static str> {
     let Ok(path) = ObjectPath::new(&decode(&record.path)) else {
-        return Some("it is no path inside the root");
+        return Some("it is not a path inside the root");
     };
     if !rule::holds(
         "manifest.path.reserved",
@@ -123,7 +124,7 @@ fn fault_of_record(
     for (text, is_new) in [(&record.line, false), (&record.new_line, true)] {
         let Some(text) = text else { continue };
         let Ok(line) = ContentsLine::parse(&decode(text)) else {
-            return Some("`line` or `new_line` is no line of contents");
+            return Some("`line` or `new_line` is not a line of contents");
         };
         if !rule::holds("manifest.line.path", line.path == path) {
             return Some("`line` or `new_line` is that of another path");
@@ -159,7 +160,7 @@ fn fault_of_state(state: &RecordedState) -> Option<&'static str> {
         return Some("`mtime` has more nanoseconds than a second");
     }
     if !rule::holds("manifest.b3", state.b3.is_none() || state.digest().is_some()) {
-        return Some("`b3` is no digest");
+        return Some("`b3` is not a digest");
     }
     rule_of_attributes(state)
 }
@@ -273,7 +274,10 @@ mod tests {
         for lie in lies {
             let mut lying = good.clone();
             lie(&mut lying);
-            assert_eq!(fault_of(&lying).as_deref(), Some("`file` is no place of an object, or of two"));
+            assert_eq!(
+                fault_of(&lying).as_deref(),
+                Some("`file` is not a valid place for an object, or of two")
+            );
         }
         let mut lying = good.clone();
         lying.header.files = Some(files("/etc"));

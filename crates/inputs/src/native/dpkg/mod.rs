@@ -153,7 +153,7 @@ impl<'a> DpkgRecords<'a> {
         let bad = |reason: String| bad(package, reason);
         let (name, arch) = package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)));
         if !is_word(name) || !arch.is_none_or(is_word) {
-            return Err(bad("that is no name of a package".to_owned()));
+            return Err(bad("that is not a valid package name".to_owned()));
         }
         let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
         let found = the_one(entries.unwrap_or_default(), arch).map_err(&bad)?;
@@ -184,7 +184,7 @@ impl<'a> DpkgRecords<'a> {
     ) -> Result<NativePackage, NativeError> {
         let bad = |reason: &str| bad(name, reason.to_owned());
         if !is_word(name) || !is_word(&found.arch) {
-            return Err(bad("that is no name of a package"));
+            return Err(bad("that is not a valid package name"));
         }
         if count > 1 {
             return Err(bad(SEVERAL_TIMES));

@@ -15,7 +15,7 @@ pub fn compare(one: &str, other: &str) -> Ordering {
 pub fn fault(version: &str) -> Option<&'static str> {
     let (epoch, rest) = version.split_once(':').map_or((None, version), |(epoch, rest)| (Some(epoch), rest));
     if epoch.is_some_and(|epoch| epoch.is_empty() || epoch.parse::<u32>().is_err()) {
-        return Some("its epoch is no number");
+        return Some("its epoch is not a number");
     }
     if !rest.starts_with(|letter: char| letter.is_ascii_digit()) {
         return Some("it does not begin with a digit");
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_wrong_version_is_told_by_its_fault() {
         assert_eq!(fault("1:3.0.18-1~deb12u1"), None);
-        assert_eq!(fault("x:1"), Some("its epoch is no number"));
+        assert_eq!(fault("x:1"), Some("its epoch is not a number"));
         assert_eq!(fault("~~"), Some("it does not begin with a digit"));
         assert_eq!(fault("1.0 2"), Some("it has a character that no version has"));
         assert_eq!(fault(""), Some("it does not begin with a digit"));

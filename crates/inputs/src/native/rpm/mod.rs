@@ -112,7 +112,7 @@ impl RpmRecords {
     fn found(&self, name: &str) -> Result<Vec<NativePackage>, NativeError> {
         let bad = |reason: String| bad(name, reason);
         if name.is_empty() || name.starts_with('-') {
-            return Err(bad("that is no name of a package".to_owned()));
+            return Err(bad("that is not a valid package name".to_owned()));
         }
         let query = format!("{PACKAGE}{FILES}");
         let (answer, is_whole) =
@@ -380,7 +380,7 @@ fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn parse(answer: &[u8]) -> Result<NativePackage, String> {
-    let wrong = || "the answer of rpm makes no sense".to_owned();
+    let wrong = || "the output of rpm is invalid".to_owned();
     let mut lines = answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let words = lines.next().and_then(|line| line.strip_prefix(b"P\t")).ok_or_else(wrong)?;
     let words = String::from_utf8_lossy(words);
@@ -520,7 +520,7 @@ mod tests {
         for rubbish in
             ["", "F\tx\t\t/a\n", "package web is not installed\n", "P\tweb\n", &format!("{line}{line}")]
         {
-            assert!(parse(rubbish.as_bytes()).unwrap_err().contains("makes no sense"), "{rubbish:?}");
+            assert!(parse(rubbish.as_bytes()).unwrap_err().contains("is invalid"), "{rubbish:?}");
         }
     }
 

@@ -15,7 +15,7 @@ pub fn compare(one: &str, other: &str) -> Ordering {
 pub fn fault(version: &str) -> Option<&'static str> {
     let (epoch, rest) = version.split_once(':').map_or(("0", version), |parts| parts);
     if epoch.parse::<u32>().is_err() {
-        return Some("its epoch is no number");
+        return Some("its epoch is not a number");
     }
     let is_known = |letter: char| letter.is_ascii_alphanumeric() || "._+-~^".contains(letter);
     if rest.is_empty() || !rest.chars().all(is_known) {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_wrong_version_is_told_by_its_fault() {
         assert_eq!(fault("1:3.0.18-1.el9_2"), None);
-        assert_eq!(fault("x:1"), Some("its epoch is no number"));
+        assert_eq!(fault("x:1"), Some("its epoch is not a number"));
         assert_eq!(fault("1 0"), Some("it has a character that no version has"));
         assert_eq!(fault(""), Some("it has a character that no version has"));
     }

@@ -260,7 +260,7 @@ fn parts_of_a_file_are_those_of_the_whole_however_it_is_cut() {
             assert_eq!(parts.slice(offset, length), Ok(expected), "{piece} {offset}");
         }
         assert!(parts.slice(5_000_000, 10).is_err());
-        assert_eq!(parts.missing(), None, "it is no ELF file");
+        assert_eq!(parts.missing(), None, "it is not an ELF file");
     }
 }
 

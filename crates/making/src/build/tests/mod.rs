@@ -206,7 +206,7 @@ fn what_cannot_be_in_a_package_is_refused_by_its_path() {
     };
     assert_eq!(
         refused(new().file("/x", "x").but(nameless)),
-        "ACMEweb: /x belongs to number 1000, which is no name of an account; --owner gives all objects one"
+        "ACMEweb: /x belongs to number 1000, which is not a valid account name; --owner gives all objects one"
     );
     assert!(refused(new().file("/a/$HOME", "x")).contains("takes for a variable"));
     let labelled = |object: &mut patchadm_releases::ReleaseObject| {

@@ -68,7 +68,7 @@ impl Payload {
         for (path, object) in listed {
             if object.content().is_some() {
                 return Err(ReleaseProblem::BadForm(format!(
-                    "the archive lacks <{path}>, which the header lists"
+                    "the archive is missing <{path}>, which the header lists"
                 )));
             }
             collector.add(object);

@@ -157,7 +157,7 @@ fn archives_that_no_tree_can_be_are_refused_by_name() {
         (&[("a", Regular, ""), ("./a", Regular, "")], "two objects are called </a>"),
         (
             &[("a", Symlink, "/etc"), ("a/passwd", Regular, "")],
-            "member </a/passwd> is below </a>, which is no directory",
+            "member </a/passwd> is below </a>, which is not a directory",
         ),
         (&[("a", Link, "b")], "</a> is a hard link to </b>, and there is no such file in it"),
         (
@@ -215,7 +215,10 @@ fn a_directory_is_a_package_a_set_or_a_tree() {
     fs::write(set.join("README"), tar_of(&[("a", tar::EntryType::Regular, "b")])).unwrap();
     assert_eq!(open(&prefixed("set:", &set), 2).unwrap().packages.len(), 3);
     let error = identify(&set.join("README")).unwrap_err();
-    assert!(error.to_string().ends_with("README: an archive that is no package is not supported"), "{error}");
+    assert!(
+        error.to_string().ends_with("README: an archive that is not a package is not supported"),
+        "{error}"
+    );
     fs::remove_file(set.join("README")).unwrap();
     assert_eq!(open(&prefixed("tree:", &set), 2).unwrap().packages[0].form, ReleaseForm::Tree);
     assert_eq!(refused(&set.join("absent")), "no such file or directory");

@@ -154,7 +154,7 @@ impl Adoptions {
     fn found(&self, software: &AdoptableSoftware, inventory: &Inventory) -> Result<FoundSoftware, Reason> {
         let package = &software.package;
         if inventory.packages.contains_key(package) || self.packages.contains_key(package) {
-            return Err(refused("it is installed already".to_owned()));
+            return Err(refused("it is already installed".to_owned()));
         }
         if let Some(origin) = NativeOrigin::of(&software.params)
             && let Some((other, _)) = inventory
@@ -162,7 +162,7 @@ impl Adoptions {
                 .iter()
                 .find(|(_, installed)| NativeOrigin::of(&installed.params).as_ref() == Some(&origin))
         {
-            return Err(refused(format!("{origin} is adopted already, as {other}")));
+            return Err(refused(format!("{origin} is already adopted, as {other}")));
         }
         let found = found_beside(software, inventory, self)?;
         if software.must_be_there && !found.missing.is_empty() {
@@ -170,7 +170,7 @@ impl Adoptions {
             return Err(refused(format!("nothing is at {}", shown.collect::<Vec<_>>().join(", "))));
         }
         if found.entries.is_empty() {
-            return Err(refused("nothing of it is there".to_owned()));
+            return Err(refused("none of its files exist".to_owned()));
         }
         Ok(found)
     }

@@ -249,10 +249,7 @@ impl Installation<'_> {
     fn passed_over(&self, package: &PkgInst) -> Vec<String> {
         let depend = self.delivered.install.get("depend").map(|depend| Depend::parse(depend));
         let errors = depend.into_iter().flat_map(|depend| depend.passed_over);
-        errors
-            .map(|error| format!("package {package}: depend, {error}; it is passed over"))
-            .take(10)
-            .collect()
+        errors.map(|error| format!("package {package}: depend, {error}; it is skipped")).take(10).collect()
     }
 
     fn check_depend(&self, package: &PkgInst) -> Result<(), Reason> {
@@ -509,7 +506,7 @@ impl Installation<'_> {
             }
             (InstanceAnswer::Ask, _) if !self.options.conversation => Err(Reason::Interaction {
                 found: format!(
-                    "package {name} is installed already, and the admin file does not say what is to be done"
+                    "package {name} is installed already, and the admin file does not say what to do"
                 ),
                 answer: "instance=overwrite",
             }),

@@ -34,7 +34,7 @@ pub struct DamagedPackage {
 impl DamagedPackage {
     pub(super) fn notes(&self, package: &PkgInst) -> Vec<String> {
         let mut notes =
-            vec![format!("package {package}: its record was damaged and is made anew ({})", self.reason)];
+            vec![format!("package {package}: its record was damaged and is rebuilt ({})", self.reason)];
         if !self.ended.is_empty() {
             notes.push(format!(
                 "patches of package {package} end with its old record, and can be applied again: {}",

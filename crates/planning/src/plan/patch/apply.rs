@@ -483,7 +483,9 @@ impl ApplyPlanner<'_> {
             packages.iter().flat_map(|package| package.left_out.keys()).collect();
         for path in left_out {
             let path = self.inventory.show(path);
-            draft.notes.push(format!("{path} was not there when its package was registered, and stays away"));
+            draft
+                .notes
+                .push(format!("{path} did not exist when its package was registered, and is not installed"));
         }
         let facts = &self.validated.facts;
         let related = |other: &PatchId| {
@@ -548,7 +550,7 @@ impl ApplyPlanner<'_> {
         let PlacedPatch { mut draft, packages } = placed;
         let (mut records, mut undo) = (Vec::new(), Vec::new());
         if self.validated.again {
-            draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
+            draft.notes.push(format!("{} is already applied; its files are reinstalled", self.id()));
         } else {
             (records, undo) = self.records(&draft, &packages)?;
             draft.notes.extend(self.why_archive(&packages).map(str::to_owned));

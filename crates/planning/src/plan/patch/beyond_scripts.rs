@@ -121,7 +121,7 @@ fn obstacle(change: &Change, is_listed: bool, saves: bool) -> Option<&'static st
             );
         }
         if matches!(old, Some(LiveKind::Directory)) {
-            return Some("is a directory, in whose place a class action script puts no file");
+            return Some("is a directory, which a class action script cannot replace with a file");
         }
     }
     if saves && matches!(old, Some(LiveKind::Symlink(_))) && has(|byte| byte == b'\n') {

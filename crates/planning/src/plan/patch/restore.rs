@@ -209,7 +209,7 @@ impl<'a> Restoring<'a> {
         let was = &self.with_kept_attributes(draft, path, record, was)?;
         if was.kind == FileType::Socket {
             let path = draft.inventory.show(path);
-            draft.notes.push(format!("{path} was a socket, which its program makes anew"));
+            draft.notes.push(format!("{path} was a socket, which its program creates again"));
             return Ok(());
         }
         if was.kind == FileType::Directory && self.stays_link(draft, path) {

@@ -3,6 +3,7 @@
 
 use patchadm_inputs::native::{NativeChange, UnfinishedChange};
 
+use super::words::size;
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
 impl Refusal {
@@ -29,7 +30,7 @@ impl Refusal {
             Reason::Object { problem: ObjectProblem::NotPermitted(_), .. }
                 if self.command == Command::Promote =>
             {
-                "leave it out with --exclude, or do this as root".to_owned()
+                "leave it out with `--exclude`, or run it as root".to_owned()
             }
             Reason::Object { problem, path, .. } => of_object(problem, path, wording),
             Reason::Restricted { restricted, .. } => first(restricted),
@@ -37,7 +38,7 @@ impl Refusal {
                 format!("if {applied} is not needed, {}", first(applied))
             }
             Reason::AlreadyApplied(_) => {
-                format!("{} installs its files again", wording.command("patchadd", "-u PATCH"))
+                format!("reinstall its files with {}", wording.command("patchadd", "-u PATCH"))
             }
             Reason::Superseded(_)
             | Reason::Obsoleted { .. }
@@ -51,19 +52,19 @@ impl Refusal {
                 format!("back them out first: {}", wording.removal(patches))
             }
             Reason::Adopted { package, .. } => format!(
-                "{} unregisters it; its files stay",
+                "unregister it with {}; its files stay",
                 wording.verb(&format!("adopt --forget --pkg {package}"))
             ),
             Reason::Unregistered { .. } => {
-                format!("{} registers the package in the same run", wording.verb("add --adopt PATCH"))
+                format!("register the package in the same run with {}", wording.verb("add --adopt PATCH"))
             }
             Reason::NativeChanged { change, .. } => of_native_change(change, wording),
             Reason::Interrupted { .. } => format!(
-                "put the package back from a backup, or finish the patch without a way back: {}",
+                "restore the package from a backup, or finish the patch without undo data: {}",
                 wording.command("patchadd", "-u -d PATCH")
             ),
             Reason::OtherInterrupted { patch, .. } => format!(
-                "put the package back from a backup, or finish patch {patch} first, without a way back: {}",
+                "restore the package from a backup, or first finish patch {patch} without undo data: {}",
                 wording.command("patchadd", "-u -d PATCH")
             ),
             _ => self.choice(wording),
@@ -86,51 +87,51 @@ impl Refusal {
         let policy = || wording.path("etc/patchadm/policy");
         match &*self.reason {
             Reason::Edited { can_keep, .. } => {
-                let keep = if *can_keep { " or --edited keep" } else { "" };
-                let keep_path = if *can_keep { " or --keep-edited PATH" } else { "" };
+                let keep = if *can_keep { " or `--edited keep`" } else { "" };
+                let keep_path = if *can_keep { " or `--keep-edited PATH`" } else { "" };
                 format!(
-                    "decide with --edited replace{keep}, or for one file with --replace-edited PATH{keep_path}"
+                    "decide with `--edited replace`{keep}, or for one file with `--replace-edited PATH`{keep_path}"
                 )
             }
             Reason::OtherBaseDirectory { installed, .. } => {
-                format!("make the patch again, from the content of {installed} in both releases, with --basedir {installed}")
+                format!("rebuild the patch from the content of {installed} in both releases, with `--basedir {installed}`")
             }
-            Reason::KeepWithoutUndo(_) => format!("leave {} out, or use --edited replace", wording.no_undo()),
-            Reason::NoWayBack(_) => format!("if it need not be backed out, use {}", wording.no_undo()),
+            Reason::KeepWithoutUndo(_) => format!("leave out `{}`, or use `--edited replace`", wording.no_undo()),
+            Reason::NoWayBack(_) => format!("if it need not be removed later, use `{}`", wording.no_undo()),
             Reason::BeyondScripts { by_choice: true, .. } => {
-                "do the work of the scripts without running them, with `--scripts native`".to_owned()
+                "apply it without running its scripts: use `--scripts native`".to_owned()
             }
             Reason::BeyondScripts { by_choice: false, .. } => {
                 "its scripts cannot do this; ask the vendor for a rebuilt patch".to_owned()
             }
             Reason::RecordsByScripts(_) => "allow it with `--scripts run` or `--scripts auto`".to_owned(),
             Reason::ScriptForbidden { by_option: true, .. } => "leave out `--scripts refuse`".to_owned(),
-            Reason::ScriptForbidden { .. } => format!("if it may run, say scripts=run in {}", policy()),
-            Reason::Excluded => format!("if it is wanted, take it out of exclude= in {}", policy()),
+            Reason::ScriptForbidden { .. } => format!("to allow it, set `scripts=run` in {}", policy()),
+            Reason::Excluded => format!("to apply it, remove it from `exclude` in {}", policy()),
             Reason::NoSpace { file_system, needed, free, inodes, undo } => {
                 let missing = needed.saturating_sub(*free);
-                let what = if *inodes { "objects" } else { "bytes" };
+                let what = if *inodes { format!("{missing} more objects") } else { format!("{} more", size(missing)) };
                 let elsewhere = if *undo >= missing && missing > 0 {
-                    format!(", or keep undo data on another file system with {}", wording.undo_dir())
+                    format!(", or keep undo data on another file system with `{}`", wording.undo_dir())
                 } else {
                     String::new()
                 };
-                format!("make room for {missing} more {what} in {file_system}{elsewhere}")
+                format!("free {what} on {file_system}{elsewhere}")
             }
             Reason::LibrariesLost(_) if self.command == Command::Pkgrm => {
-                "update the programs first, or accept the loss with --libs report".to_owned()
+                "update the programs first, or accept the loss with `--libs report`".to_owned()
             }
             Reason::LibrariesLost(_) => {
-                "update the programs first, keep the libraries with --libs keep, or accept the loss with --libs report"
+                "update the programs first, keep the libraries with `--libs keep`, or accept the loss with `--libs report`"
                     .to_owned()
             }
-            Reason::ReadOnly(file_system) => format!("mount {file_system} for writing"),
-            Reason::UndoMismatch { kept: true, .. } => format!("leave {} out, as before", wording.no_undo()),
-            Reason::UndoMismatch { .. } => format!("use {}, as before", wording.no_undo()),
+            Reason::ReadOnly(file_system) => format!("mount {file_system} read-write"),
+            Reason::UndoMismatch { kept: true, .. } => format!("leave out `{}`, as before", wording.no_undo()),
+            Reason::UndoMismatch { .. } => format!("use `{}`, as before", wording.no_undo()),
             Reason::Interaction { answer, .. } => self.answered(answer, true),
             Reason::InUse { is_question, .. } => self.answered("conflict=nocheck", *is_question),
             Reason::Administration { answer: Some(answer), .. } => self.answered(answer, false),
-            Reason::BasedirAnswered { installed, .. } => format!("answer BASEDIR={installed}, or nothing"),
+            Reason::BasedirAnswered { installed, .. } => format!("answer BASEDIR={installed}, or leave it empty"),
             Reason::StaleSave(package) => {
                 format!(
                     "move {} away",
@@ -152,12 +153,12 @@ impl Refusal {
         let other = match answer {
             "idepend=nocheck" => "install that first, or ",
             "rdepend=nocheck" => "remove that first, or ",
-            "space=nocheck" => "make room, or ",
+            "space=nocheck" => "free space, or ",
             _ if is_question => "",
-            _ => "if that is wanted, ",
+            _ => "to allow it, ",
         };
-        let terminal = if is_question { ", or run it on a terminal without -n" } else { "" };
-        format!("{other}use an admin file (-a FILE) that says {answer}{unsaid}{terminal}")
+        let terminal = if is_question { ", or run it on a terminal without `-n`" } else { "" };
+        format!("{other}use an admin file (`-a FILE`) with {answer}{unsaid}{terminal}")
     }
 }
 
@@ -165,16 +166,17 @@ fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
     let quoted = Wording::quoted(path);
     match problem {
         ObjectProblem::NativeOwner { owner, .. } => format!(
-            "a patch for {owner} can change it: {} shows its owner and its patches",
+            "use a patch for {owner}; to see the owner and the patches of the file, run {}",
             wording.verb(&format!("show {quoted}"))
         ),
         ObjectProblem::NativeName { .. } => {
-            format!("make two files of them first: `cp -p {quoted} {quoted}.new && mv {quoted}.new {quoted}`")
+            format!(
+                "make them separate files first: `cp -p {quoted} {quoted}.new && mv {quoted}.new {quoted}`"
+            )
         }
-        ObjectProblem::Diverted { .. } => format!(
-            "install its package again, which puts its file there, then {}",
-            wording.verb("add --refresh PATCH")
-        ),
+        ObjectProblem::Diverted { .. } => {
+            format!("reinstall its package, then run {}", wording.verb("add --refresh PATCH"))
+        }
         _ => String::new(),
     }
 }
@@ -187,7 +189,7 @@ pub fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
             format!("run {}, then {refresh}", wording.dpkg("--configure -a"))
         }
         NativeChange::Busy { origin, .. } => {
-            format!("install {} again with {}, then run {refresh}", origin.name, origin.manager)
+            format!("reinstall {} with {}, then run {refresh}", origin.name, origin.manager)
         }
         NativeChange::Unknown { .. } => String::new(),
         _ => format!("run {refresh}"),

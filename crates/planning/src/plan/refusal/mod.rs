@@ -745,7 +745,7 @@ impl Reason {
                 format!("{file_system} has room for {free} objects, {needed} are needed")
             }
             Self::NoSpace { file_system, needed, free, .. } => {
-                format!("{file_system} has {free} bytes free, {needed} are needed")
+                format!("{file_system} has {} free, {} are needed", size(*free), size(*needed))
             }
             Self::ReadOnly(file_system) => format!("the file system {file_system} is read-only"),
             Self::PatchesApplied { package, patches } => {

@@ -11,7 +11,7 @@ pub enum PromotionReason {
     Conflicts(Vec<ObjectPath>),
     #[error("changed in the stage and on the live tree: {}", list(.0))]
     RefreshConflicts(Vec<ObjectPath>),
-    #[error("of the {live} objects of {path} {deleted} would be deleted, more than {limit} allows")]
+    #[error("{deleted} of {live} objects of {path} would be deleted, more than {limit}")]
     TooManyDeleted {
         path: ObjectPath,
         deleted: usize,
@@ -28,7 +28,7 @@ pub enum PromotionReason {
         in_stage: bool,
     },
     /// A path became a mount point or ceased to be one after the stage was made.
-    #[error("{path} {} when the stage was made", if *.is_mount { "is a mount point and was none" } else { "is no mount point and was one" })]
+    #[error("{path} {} when the stage was made", if *.is_mount { "is a mount point, and was not" } else { "is not a mount point, and was one" })]
     MountChanged {
         path: ObjectPath,
         /// It is one now.
@@ -51,10 +51,10 @@ pub enum PromotionReason {
     /// promoted paths by another user.
     #[error("{}: {}", privileges(.0), first_ones(.0, ", "))]
     SetId(Vec<SetIdFile>),
-    #[error("it is recorded already")]
+    #[error("it is already in the records")]
     KnownId,
     /// The id must be later than all earlier ones.
-    #[error("{0} was there before, and the id of a promotion is a later one")]
+    #[error("{0} was used before, and the id of a promotion must be a later one")]
     EarlierId(PatchId),
 }
 
@@ -134,23 +134,21 @@ impl PromotionReason {
     pub(super) fn hint(&self, wording: &Wording) -> String {
         match self {
             Self::Conflicts(_) => {
-                "--edited replace takes those of the stage, --edited keep leaves the live ones; \
-                --replace-edited PATH and --keep-edited PATH decide about one"
+                "promote them with `--edited replace`, or leave the live files with `--edited keep`; for one file, use `--replace-edited PATH` or `--keep-edited PATH`"
                     .to_owned()
             }
             Self::RefreshConflicts(_) => {
-                "--edited replace takes those of the live tree, --edited keep leaves those of the stage; \
-                --replace-edited PATH and --keep-edited PATH decide about one"
+                "take the live files with `--edited replace`, or leave those of the stage with `--edited keep`; for one file, use `--replace-edited PATH` or `--keep-edited PATH`"
                     .to_owned()
             }
-            Self::TooManyDeleted { .. } => "if that is meant, --max-delete N or N% allows it".to_owned(),
+            Self::TooManyDeleted { .. } => "to allow it, use `--max-delete N` or `--max-delete N%`".to_owned(),
             Self::EmptyPath(path) => {
-                format!("if that is meant, delete {path} in the stage's place on the live tree yourself")
+                format!("to delete it, delete {path} on the live tree yourself")
             }
             Self::MissingPath { .. } | Self::MountChanged { .. } => {
-                "--path names the directories that are promoted".to_owned()
+                "name the directories to promote with `--path`".to_owned()
             }
-            Self::OtherRoot(root) => format!("name its root with -R {root}"),
+            Self::OtherRoot(root) => format!("name its root with `-R {root}`"),
             Self::Brought { stage, reason } => reason.hint(wording, stage),
             Self::Packages { stage, reasons } => {
                 let mut hints: Vec<String> = Vec::new();
@@ -161,9 +159,9 @@ impl PromotionReason {
                 }
                 hints.join("; ")
             }
-            Self::SetId(_) => "if that is meant, --allow-set-id allows it".to_owned(),
-            Self::OtherPackage { .. } => "make a stage of another name".to_owned(),
-            Self::KnownId | Self::EarlierId(_) => "without --id the next one is taken".to_owned(),
+            Self::SetId(_) => "to allow it, use `--allow-set-id`".to_owned(),
+            Self::OtherPackage { .. } => "make a stage with another name".to_owned(),
+            Self::KnownId | Self::EarlierId(_) => "leave out `--id` to use the next one".to_owned(),
         }
     }
 
@@ -222,10 +220,10 @@ fn first_ones(all: &[impl ToString], between: &str) -> String {
 /// A reason in the package databases of stage and root, or in an object that a patch of the stage changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BroughtReason {
-    #[error("package {package} has patches in the stage that do not follow on those of the root: {}", stand(.stage, .live))]
+    #[error("the patches of package {package} in the stage do not continue those of the root: {}", stand(.stage, .live))]
     NotContinued { package: PkgInst, stage: Vec<PatchId>, live: Vec<PatchId> },
     /// Stage and root have different records of the patch.
-    #[error("patch {patch} of package {package} is recorded otherwise in the stage than on the root")]
+    #[error("patch {patch} of package {package} has different records in the stage and on the root")]
     OtherRecord {
         package: PkgInst,
         patch: PatchId,
@@ -261,16 +259,14 @@ pub enum BroughtReason {
     #[error("patch {patch} of the stage changed {path}, which is not promoted")]
     NotPromoted { patch: PatchId, path: ObjectPath },
     /// The root's object is not the one that the patch found in the stage.
-    #[error("{path} is not what patch {patch} found there in the stage")]
+    #[error("{path} differs from the object that patch {patch} replaced in the stage")]
     NotAsFound { patch: PatchId, path: ObjectPath },
     /// The stage's object is not the one that the patch made.
-    #[error("{path} of the stage is not what patch {patch} made of it")]
+    #[error("{path} in the stage differs from the object that patch {patch} delivered")]
     NotAsMade { patch: PatchId, path: ObjectPath },
-    #[error(
-        "what patch {patch} of package {package} changed is not known: its undo data was made by another tool"
-    )]
+    #[error("the changes of patch {patch} of package {package} are unknown: another tool made its undo data")]
     NotKnown { package: PkgInst, patch: PatchId },
-    #[error("the undo data of patch {patch} of package {package} lies outside the stage")]
+    #[error("the undo data of patch {patch} of package {package} is outside the stage")]
     UndoOutside { package: PkgInst, patch: PatchId },
     #[error("{0}")]
     DamagedUndo(String),
@@ -289,7 +285,7 @@ pub enum LineFault {
     /// The owner is installed on neither side and does not come along.
     #[error("its owner {0} is neither installed on the root nor brought by the stage")]
     Unknown(PkgInst),
-    #[error("its owner {0} stands there twice")]
+    #[error("it lists the owner {0} twice")]
     Twice(PkgInst),
     /// A package of the root would lose the path.
     #[error("package {0}, which owns it on the root, would lose it")]
@@ -301,11 +297,13 @@ impl BroughtReason {
         let there = Wording::of_verbs(Path::new(stage));
         let without = |patches: &[PatchId]| {
             let back = there.removal(&ids(patches));
-            format!("back out what the stage has beside it: {back}; --tree-only takes the objects alone")
+            format!(
+                "remove the other patches of the stage: {back}; or promote only the files with `--tree-only`"
+            )
         };
         match self {
             Self::NotContinued { stage, live, .. } if !live.is_empty() => format!(
-                "back out what the root has beside it: {}, or what the stage has: {}; --tree-only takes the objects alone",
+                "remove the other patches of the root: {}, or of the stage: {}; or promote only the files with `--tree-only`",
                 wording.removal(&ids(live)),
                 there.removal(&ids(stage)),
             ),
@@ -323,30 +321,31 @@ impl BroughtReason {
                 format!("remove it in the stage: {}", there.command("pkgrm", package.as_str()))
             }
             Self::PatchedAndReplaced { stage, .. } => {
-                format!("back out what the stage has beside it: {}", there.removal(&ids(stage)))
+                format!("remove the other patches of the stage: {}", there.removal(&ids(stage)))
             }
-            Self::NewOutside { .. } => "--path names the directories that are promoted".to_owned(),
+            Self::NewOutside { .. } => "name the directories to promote with `--path`".to_owned(),
             Self::NotAsFound { patch, .. }
             | Self::NotAsMade { patch, .. }
             | Self::NotPromoted { patch, .. } => {
                 format!(
-                    "put it back as it was, or back the patch out in the stage: {}; --tree-only takes the objects alone",
+                    "restore it, or remove the patch in the stage: {}; or promote only the files with `--tree-only`",
                     there.removal(patch.as_str())
                 )
             }
             Self::DamagedUndo(_) => format!(
-                "put the right archive back in the stage, or run {}, which compares that of patch ID with its records",
+                "restore the right archive in the stage, or run {} to check the archive of patch ID against its records",
                 there.verb("recover --adopt-undo ID")
             ),
             Self::BadLine { .. } => format!(
-                "{} brings what changed on the root; --tree-only takes the objects and leaves the records",
+                "update the stage with {}, or promote only the files with `--tree-only`",
                 wording.verb(&format!("stage refresh {}", Wording::quoted(stage)))
             ),
             Self::NotOfRoot(_) => {
-                "--tree-only takes the objects and leaves the records; root makes the stage if they have to come".to_owned()
+                "promote only the files with `--tree-only`; to include records, make the stage as root"
+                    .to_owned()
             }
             Self::NotKnown { .. } | Self::UndoOutside { .. } | Self::OtherMarker => {
-                "--tree-only takes the objects and leaves the patches".to_owned()
+                "promote only the files with `--tree-only`".to_owned()
             }
         }
     }

@@ -165,10 +165,10 @@ pub enum SetReason {
     /// Its undo data is that of another tool, or others have its paths in other packages.
     #[error("it cannot be backed out in one run with the others")]
     NotTogether,
-    #[error("--exclude names it")]
+    #[error("it is excluded with --exclude")]
     ExcludedByOption,
     /// Another patch needs it, but a restricted patch must be named.
-    #[error("it is a restricted patch, which is taken only where it is named")]
+    #[error("it is a restricted patch, which must be named")]
     RestrictedUnasked,
 }
 
@@ -194,13 +194,11 @@ impl SetReason {
 
     pub(super) fn hint(&self) -> &'static str {
         match self {
-            Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out --all-or-nothing",
-            Self::RequiredNowhere { .. } => "put it into the depot, or leave this patch out with --exclude",
-            Self::NotInDepot(_) => "`patchadm missing total` with this depot lists what it has",
-            Self::TwoContents(..) => "take one of the two away",
-            Self::Withdrawn => {
-                "if it is wanted all the same, name it with its revision and --allow-withdrawn"
-            }
+            Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out `--all-or-nothing`",
+            Self::RequiredNowhere { .. } => "add it to the depot, or leave out this patch with `--exclude`",
+            Self::NotInDepot(_) => "list its patches with `patchadm missing total`",
+            Self::TwoContents(..) => "remove one of the two",
+            Self::Withdrawn => "to apply it anyway, name it with its revision and use `--allow-withdrawn`",
             _ => "",
         }
     }
@@ -241,7 +239,7 @@ impl fmt::Display for LibraryLoss {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HookReason {
     /// The policy lets no scripts of the root run.
-    #[error("the policy names a hook, {hook}={path}, and lets none run (scripts={scripts})")]
+    #[error("the policy sets the hook {hook}={path}, but forbids scripts (scripts={scripts})")]
     Forbidden {
         hook: &'static str,
         path: String,
@@ -265,11 +263,11 @@ impl HookReason {
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Forbidden { is_backout: true, .. } => {
-                "`--scripts refuse` removes it without the hook".to_owned()
+                "remove it without the hook: use `--scripts refuse`".to_owned()
             }
-            Self::Forbidden { .. } => "--no-hooks promotes without it".to_owned(),
+            Self::Forbidden { .. } => "promote without it: use `--no-hooks`".to_owned(),
             Self::Unfit { remedy, .. } => remedy.clone(),
-            Self::Record { .. } => "put the file back from a backup, as it was".to_owned(),
+            Self::Record { .. } => "restore the file from a backup".to_owned(),
         }
     }
 }
@@ -280,11 +278,11 @@ pub enum UndoReason {
     NoRun,
     #[error("the history of the root does not have this run")]
     UnknownRun,
-    #[error("it is a run of {0}, and only those of patchadd, patchrm and promote can be undone")]
+    #[error("it is a run of {0}; only runs that apply, remove or promote patches can be undone")]
     OtherCommand(String),
     #[error("it was rolled back, and changed nothing")]
     RolledBack,
-    #[error("it is no longer the last run: {0} came behind it")]
+    #[error("it is no longer the last run: {0} came after it")]
     NoLongerLast(String),
     #[error("patch {0} is no longer applied")]
     NoLongerApplied(String),
@@ -304,7 +302,7 @@ impl UndoReason {
     pub(super) fn hint(&self, wording: &Wording) -> String {
         match self {
             Self::OtherCommand(command) if command == Command::Pkgadd.name() => format!(
-                "if it put a package in the place of another version, go back to that with {}",
+                "if it replaced another version of a package, reinstall that version with {}",
                 wording.command("pkgadd", "--update -d DEVICE PKG")
             ),
             Self::UnknownRun => format!("run {}", wording.verb("history")),

@@ -284,7 +284,7 @@ fn a_space_file_that_cannot_be_read_is_refused_and_a_line_of_depend_passed_over(
     let plan = installed(&world, &odd, Admin::delivered()).unwrap();
     assert_eq!(
         plan.notes,
-        ["package ACMEweb: depend, line 1: unknown type `p`: it must be P, I or R; it is passed over"]
+        ["package ACMEweb: depend, line 1: unknown type `p`: it must be P, I or R; it is skipped"]
     );
 }
 

@@ -229,7 +229,7 @@ fn undo_data_is_kept_for_all_packages_of_a_patch_or_for_none() {
     let refusal = world.plan(&both).unwrap_err();
     assert_eq!(
         (refusal.code(), refusal.hint(&Wording::default()).as_str()),
-        (17, "leave --no-undo out, as before")
+        (17, "leave out `--no-undo`, as before")
     );
 }
 
@@ -341,7 +341,7 @@ fn without_privileges_nothing_goes_in_that_would_take_what_only_root_can_bring_b
 #[test]
 fn what_scripts_cannot_do_is_done_natively_or_by_a_patch_that_is_made_anew() {
     for (by_choice, advice) in
-        [(true, "with `--scripts native`"), (false, "ask the vendor for a rebuilt patch")]
+        [(true, "use `--scripts native`"), (false, "ask the vendor for a rebuilt patch")]
     {
         let reason =
             Reason::BeyondScripts { what: "/opt/a b has white space in its name".to_owned(), by_choice };

@@ -289,7 +289,7 @@ fn restricted_and_excluded_patches_are_never_pulled_in() {
         &offered,
         "100-01",
         &["100-01: it requires IDR5-01 or later, which is refused: \
-         it is a restricted patch, which is taken only where it is named"],
+         it is a restricted patch, which must be named"],
     );
     says(&[], &offered, "100-01 IDR5-01", &["IDR5-01: planned", "100-01: planned"]);
     let mut world = World::of(&[], &offered, Some("200-01 300-01"));
@@ -297,8 +297,8 @@ fn restricted_and_excluded_patches_are_never_pulled_in() {
     assert_eq!(
         world.lines(),
         [
-            "200-01: it requires 300-01 or later, which is refused: --exclude names it",
-            "300-01: --exclude names it",
+            "200-01: it requires 300-01 or later, which is refused: it is excluded with --exclude",
+            "300-01: it is excluded with --exclude",
         ]
     );
     world.request.exclude.clear();

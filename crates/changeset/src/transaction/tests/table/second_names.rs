@@ -93,7 +93,7 @@ fn other_or_none_and_new_it_was_changed_before_the_switch_reached_it() {
         put_other(&stopped.target(HTTPD));
         let notes = stopped.recover();
         assert_eq!(stopped.text(HTTPD), "somebody else's", "{ground:?}");
-        assert!(notes.iter().any(|note| note.contains("left as it is")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("left unchanged")), "{notes:?}");
 
         let stopped = Stopped::on(ground);
         fs::remove_file(stopped.target(HTTPD)).unwrap();

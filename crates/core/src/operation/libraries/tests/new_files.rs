@@ -103,7 +103,7 @@ fn a_file_in_an_undo_directory_is_read_there_and_not_streamed() {
     assert_eq!(a.facts, c.facts);
     let symbols = |file: &Arc<LibraryFile>| files.symbols()[&Arc::as_ptr(file)].clone();
     assert_eq!(symbols(&a), symbols(&c));
-    assert!(files.get(0, &member("b")).unwrap().file.is_none(), "it is no program");
+    assert!(files.get(0, &member("b")).unwrap().file.is_none(), "it is not a program");
     assert!(files.get(0, &member("gone")).is_none(), "what cannot be read is not known");
 }
 

@@ -140,7 +140,7 @@ fn repaired(session: &Session<'_>, failure: Failure) -> Result<Vec<String>, Fail
     let Some((package, damage)) = damaged_registration(&failure) else { return Err(failure) };
     match mend_registration(session, &package)? {
         Ok(said) => {
-            let made = format!("package {package}: its record was damaged and is made anew ({damage})");
+            let made = format!("package {package}: its record was damaged and is rebuilt ({damage})");
             Ok([vec![made], said].concat())
         }
         Err(why) => Err(DatabaseError::from(damage.beyond_repair(&why)).into()),

@@ -135,7 +135,7 @@ impl<'t> Interpreter<'t> {
         let found = fs::metadata(OsStr::from_bytes(program));
         if !found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0) {
             let shown = String::from_utf8_lossy(program);
-            let reason = format!("its interpreter {shown} is not there");
+            let reason = format!("its interpreter {shown} does not exist");
             return Err(ScriptFailure::not_executable(name, reason));
         }
         Ok(Some(Self { program, argument: argument.trim_ascii() }))
@@ -257,6 +257,6 @@ mod tests {
         let refused = starter("#!/bin/sh\n", 0o644).unwrap_err();
         assert!(refused.contains("@DIR@/prepatch may not be executed"), "{refused}");
         let refused = starter("#!/no/such/shell\n", 0o755).unwrap_err();
-        assert!(refused.contains("/no/such/shell is not there"), "{refused}");
+        assert!(refused.contains("/no/such/shell does not exist"), "{refused}");
     }
 }

@@ -651,8 +651,7 @@ impl PatchScripts<'_> {
         let note = held.first().map(|first| {
             let lacks = lacks(first, held.len());
             format!(
-                "the undo archive that the scripts of {package} made is not enough for another tool: {lacks}; \
-                 patchrm restores from the snapshot beside it"
+                "the undo archive that the scripts of {package} made cannot be used by other tools: {lacks}; patchrm uses the snapshot instead"
             )
         });
         Ok(note)

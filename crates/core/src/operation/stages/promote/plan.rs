@@ -443,7 +443,7 @@ impl PromotionReader<'_> {
     }
 
     fn notes_of_owners(&self, foreign: &ForeignObjects) -> Vec<String> {
-        let stay = "owners, capabilities and set-id bits stay as they are on the root";
+        let stay = "owners, capabilities and set-id bits of the root are kept";
         let left = self.tree.left_owners.as_ref().filter(|left| **left != LeftOwners::Incomplete);
         let whole = left.map(|left| format!("{stay}: {left}"));
         let parts = foreign.directories.iter().map(|(path, who)| {
