@@ -78,7 +78,7 @@ pub enum DepotError {
         verdict: Box<Verdict>,
     },
     /// The index names it, or its signature.
-    #[error("{0} is not there")]
+    #[error("{0} does not exist")]
     Missing(String),
     #[error("{path} has {found} bytes, and the index says {wanted}")]
     Size {

@@ -50,7 +50,7 @@ pub enum StageError {
     Path(#[from] PathError),
     #[error(transparent)]
     Name(#[from] StageNameError),
-    #[error("{0} is not there")]
+    #[error("{0} does not exist")]
     Missing(String),
     #[error("{path} is not a directory but a {kind}: name the directory that is meant")]
     NoDirectory { path: String, kind: &'static str },

@@ -805,6 +805,25 @@ impl Reason {
     }
 }
 
+/// Returns a size in binary units, rounded up.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut tenths = bytes.saturating_mul(10).div_ceil(1024);
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths = tenths.div_ceil(1024);
+        unit = larger;
+    }
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
 fn forbidden(package: Option<&str>, script: &str, by_option: bool) -> String {
     let whose = package.map_or_else(|| "it".to_owned(), |name| format!("package {name}"));
     let what = match script.strip_prefix("i.").or_else(|| script.strip_prefix("r.")) {
