@@ -3,7 +3,7 @@
 
 use patchadm_inputs::native::{NativeChange, UnfinishedChange};
 
-use super::words::size;
+use super::size;
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
 impl Refusal {
