@@ -73,7 +73,7 @@ pub(crate) fn answer(
     words.insert(1, "--json".into());
     let child = start(surroundings, root, words, Stdio::null())?;
     let (mut output, mut errors) = (BoundedBuffer::default(), BoundedBuffer::default());
-    let streams: [(&mut dyn io::Write, _); 2] =
+    let streams: [(&mut dyn Write, _); 2] =
         [(&mut output, EscapedSet::Controls), (&mut errors, EscapedSet::Hidden)];
     let exit = follow(child, streams, interrupt)?;
     Ok(OwnerAnswer { exit, output: output.0, errors: errors.0 })
@@ -97,7 +97,7 @@ fn start(
 #[derive(Default)]
 struct BoundedBuffer(Vec<u8>);
 
-impl io::Write for BoundedBuffer {
+impl Write for BoundedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = LARGEST_ANSWER.saturating_sub(self.0.len()).min(bytes.len());
         self.0.extend_from_slice(bytes.get(..room).unwrap_or_default());

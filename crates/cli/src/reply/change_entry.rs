@@ -215,7 +215,7 @@ mod tests {
             b3: Some(Box::new("0123456789abcdef".repeat(4).into())),
             target: None,
             device: None,
-            xattrs: std::collections::BTreeMap::new(),
+            xattrs: BTreeMap::new(),
             group: None,
         };
         assert_eq!(state_words(Some(&file)), "file, 3 bytes, 4755 0:2, b3 0123456789ab");
