@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::PatchLists;
 use super::pairs::ReleaseSide;
 use super::previous::{PreviousError, PreviousPackage, PreviousPatch};
-use super::request::PatchLists;
 use patchadm_inputs::source::{Extent, Image, Origin, Source, SourceError, SourceProblem, open, patches_in};
 use patchadm_releases::{ChangeKind, Differences, LinkGroup, ReleaseObject, TreeComparison};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};

@@ -1,22 +1,26 @@
 //! A patch, complete except for the bytes of its files. Makes all decisions and writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::path::PathBuf;
+use std::{fmt, io};
 
+use chrono::DateTime;
+use patchadm_inputs::native::FIXED_IN;
+use patchadm_releases::{ReleaseObject, compare};
+use patchadm_rootfs::RootError;
+use patchadm_svr4::format::datastream::DatastreamError;
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
+use patchadm_svr4::package::{ContentInfo, ObjectPath, PathError, escape};
+use patchadm_svr4::patch::PatchId;
 use regex::Regex;
 
-use super::abi::{AbiCheck, AbiFinding};
-use super::delivery::{OtherPatch, PackageDelivery, TwoLists, deliver_moved, object_at, overlaps};
-use super::error::BuildError;
-use super::pairs::{PackagePair, UnpairedPackage, pair};
+use super::abi::{AbiCheck, AbiError, AbiFinding};
+use super::delivery::{OtherPatch, Overlap, PackageDelivery, TwoLists, deliver_moved, object_at, overlaps};
+use super::pairs::{PackagePair, PairError, UnpairedPackage, pair};
 use super::previous::PreviousPatch;
-use super::request::{BuildRequest, PatchLists};
-use super::sparse::SparsePackage;
-use super::texts;
+use super::sparse::{SparseError, SparsePackage};
+use super::{BuildRequest, PatchLists};
 use crate::release::{Release, ReleasePackage};
-use patchadm_releases::{ReleaseObject, compare};
-use patchadm_svr4::package::{ContentInfo, ObjectPath};
-use patchadm_svr4::patch::PatchId;
 
 /// Can be written any number of times.
 #[derive(Debug)]
@@ -102,8 +106,8 @@ pub fn draft_patch<'r>(
     let scripts_left_out = scripts_left_out(&packages);
     let sparse: Vec<&SparsePackage> = packages.iter().map(|drafted| &drafted.sparse).collect();
     let beside = BTreeMap::from([
-        (texts::readme_name(request), texts::readme(request, &lists, &sparse)?),
-        ("patchinfo".to_owned(), texts::patchinfo(request, &lists, &sparse)),
+        (readme_name(request), readme(request, &lists, &sparse)?),
+        ("patchinfo".to_owned(), patchinfo(request, &lists, &sparse)),
     ]);
     Ok(PatchDraft {
         id: request.id.clone(),
@@ -242,7 +246,7 @@ pub(crate) fn looks_same(one: &ContentInfo, other: &ContentInfo) -> bool {
     is_known && (one.size, one.mtime) == (other.size, other.mtime) && one.cksum != other.cksum
 }
 
-pub(super) fn find_same_times<'p>(
+fn find_same_times<'p>(
     packages: impl Iterator<Item = (&'p SparsePackage, &'p ReleasePackage)>,
     previous: Option<&PreviousPatch>,
 ) -> Vec<SameTimeFinding> {
@@ -273,4 +277,159 @@ pub(super) fn find_same_times<'p>(
 fn replaces_unseen(old: &ReleaseObject, new: &ReleaseObject) -> bool {
     let (Some(before), Some(after)) = (old.content(), new.content()) else { return false };
     before.size == after.size && before.digest != after.digest && old.mtime.seconds == new.mtime.seconds
+}
+
+/// Nothing new exists after such an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    #[error(transparent)]
+    Sparse(#[from] SparseError),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error(transparent)]
+    Abi(#[from] AbiError),
+    #[error("{from} and {to} do not differ: there is nothing to deliver")]
+    NothingChanged { from: String, to: String },
+    /// The id is no later revision of `previous`.
+    #[error("{id} is not a later revision of {previous}")]
+    NoLaterRevision { id: PatchId, previous: PatchId },
+    /// Neither release has a package of the earlier revision in the required version.
+    #[error(
+        "the revision before it has package {pkg} of architecture {arch} and version {version}, and the releases do not"
+    )]
+    PreviousPackage { pkg: String, arch: String, version: String },
+    #[error("{id} is not the id of a restricted patch: its base does not match {pattern}")]
+    NotRestricted { id: PatchId, pattern: String },
+    #[error("<{0}> is not a pattern for the bases of restricted patches")]
+    Pattern(String),
+    #[error(transparent)]
+    Overlap(#[from] Box<Overlap>),
+    #[error("{0}")]
+    AbiBreak(Box<AbiFinding>),
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is a directory and not a patch; it is not replaced", .0.display())]
+    Foreign(PathBuf),
+    #[error("{origin}: {error}")]
+    Read { origin: String, error: io::Error },
+    #[error("{origin} changes while it is read: {path} is not what it was")]
+    Changed { origin: String, path: String },
+    #[error("cannot write {}: {error}", .path.display())]
+    Write { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Datastream(#[from] DatastreamError),
+    #[error("{path} has {size} bytes, which do not fit into a {form}")]
+    TooLarge { path: String, size: u64, form: &'static str },
+    #[error("<{0}> is not UTF-8, and a zip archive has no other names")]
+    Name(String),
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+}
+
+const PATCHINFO_VERSION: &str = "1.0";
+
+const INSTALL_REQUIREMENTS: [(&str, &str); 4] = [
+    ("reconfigimmediate", "Reconfigure immediately after installing this patch"),
+    ("rebootimmediate", "Reboot immediately after installing this patch"),
+    ("reconfigafter", "Reconfigure after installing this patch"),
+    ("rebootafter", "Reboot after installing this patch"),
+];
+
+fn readme_name(request: &BuildRequest) -> String {
+    format!("README.{}", request.id)
+}
+
+fn readme(
+    request: &BuildRequest,
+    lists: &PatchLists,
+    packages: &[&SparsePackage],
+) -> Result<Vec<u8>, PathError> {
+    let date = DateTime::from_timestamp(request.date, 0).unwrap_or_default().format("%b/%d/%y");
+    let text = &request.readme;
+    let mut arches: Vec<&str> = packages.iter().map(|package| package.arch.as_str()).collect();
+    arches.sort_unstable();
+    arches.dedup();
+    let asked =
+        INSTALL_REQUIREMENTS.iter().find(|(word, _)| request.properties.iter().any(|own| own == word));
+    let mut out = format!("Patch-ID# {}\n", request.id);
+    let corrected: Vec<String> = text.bugs.iter().cloned().chain(lists.fixes.to_strings()).collect();
+    for (label, value) in [
+        ("Keywords", text.keywords.join(" ")),
+        ("Synopsis", text.synopsis.clone().unwrap_or_default()),
+        ("Date", date.to_string()),
+        ("Install Requirements", asked.map(|(_, text)| (*text).to_owned()).unwrap_or_default()),
+        ("Relevant Architectures", arches.join(" ")),
+        ("Bugs fixed with this patch", lines(&corrected)),
+        ("Patches accumulated and obsoleted by this patch", lists.obsoletes.to_string()),
+        ("Patches which conflict with this patch", lists.incompatibles.to_string()),
+        ("Patches required with this patch", lists.requires.joined(" ")),
+        ("Obsoleted by", String::new()),
+    ] {
+        let line = format!("{label}: {value}");
+        out.push_str(line.trim_end());
+        out.push_str("\n\n");
+    }
+    out.push_str("Files included with this patch:\n");
+    let mut out = out.into_bytes();
+    for package in packages {
+        put_files(&mut out, package)?;
+    }
+    Ok(out)
+}
+
+fn lines(entries: &[String]) -> String {
+    std::iter::once("").chain(entries.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
+}
+
+fn put_files(out: &mut Vec<u8>, package: &SparsePackage) -> Result<(), PathError> {
+    let delivered = package.delivered.iter().map(|(path, delivered)| (path, Some(&delivered.object)));
+    let mut all: Vec<_> = delivered.chain(package.deleted.iter().map(|path| (path, None))).collect();
+    all.sort_by_key(|(path, _)| *path);
+    for (path, object) in all {
+        out.extend_from_slice(&escape(shown(package, path)?.as_bytes()));
+        match object {
+            None => out.extend_from_slice(b" (deleted)"),
+            Some(object) => {
+                if let Some(content) = object.content() {
+                    out.extend_from_slice(format!(" {}", content.size).as_bytes());
+                }
+            }
+        }
+        out.push(b'\n');
+    }
+    Ok(())
+}
+
+/// The usual path of installation.
+fn shown(package: &SparsePackage, path: &ObjectPath) -> Result<ObjectPath, PathError> {
+    package.basedir.join(path.relative())
+}
+
+fn patchinfo(request: &BuildRequest, lists: &PatchLists, packages: &[&SparsePackage]) -> Vec<u8> {
+    let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
+    let mut arch: Vec<String> = packages.iter().map(|package| package.arch.clone()).collect();
+    arch.sort();
+    arch.dedup();
+    let corrects = packages.iter().map(|SparsePackage { pkg, arch, version, .. }| {
+        format!("{arch}:{pkg}:{version}").replace(char::is_whitespace, "_")
+    });
+    PatchinfoFile {
+        version: PATCHINFO_VERSION.to_owned(),
+        patch_id: request.id.to_string(),
+        corrects: corrects.collect(),
+        arch,
+        properties: request.properties.clone(),
+        obsoletes: words(lists.obsoletes.to_string()),
+        requires: words(lists.requires.joined(" ")),
+        incompat: words(lists.incompatibles.to_string()),
+        fixes: lists.fixes.to_strings(),
+        other: request.fixed_in.iter().map(|fixed| (FIXED_IN, fixed.to_string())).collect(),
+        ..PatchinfoFile::default()
+    }
+    .write()
 }

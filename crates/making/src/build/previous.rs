@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::request::PatchLists;
+use super::PatchLists;
 use patchadm_inputs::format::objects_file::{GivenAttributes, OBJECTS, ObjectsFile, ObjectsFileError};
 use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, SourceError, open};
 use patchadm_svr4::package::{ContentInfo, Ftype, ObjectPath, PackagePath, PathError};

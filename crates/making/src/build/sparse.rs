@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::delivery::{DeliveredObject, DeliveryReason, PackageDelivery};
 use super::pairs::{PackagePair, ReleaseSide};
-use super::request::{BuildRequest, PatchLists};
+use super::{BuildRequest, PatchLists};
 use crate::release::{ReleaseForm, SvrDescription};
 use patchadm_inputs::format::objects_file::{GivenAttributes, OBJECTS, ObjectsFile, may_be_given};
 use patchadm_inputs::native::FIXED_IN;

@@ -3,12 +3,9 @@
 //! A failing source does not stop the others, and a package is opened only if its source has to be built. Callers may try
 //! each patch before it is entered, and all together before the handover; patches that fail are withdrawn.
 
-mod error;
 mod inputs;
-mod report;
 mod request;
 mod requirements;
-mod revision;
 mod source_patch;
 mod state;
 mod work;
@@ -21,13 +18,12 @@ use std::slice;
 
 use crate::build::{BuildError, OtherPatch};
 use crate::release::{ReleaseError, ReleaseProblem};
-pub use error::{DeltaError, SourceFailure};
 use inputs::{InputDigest, InputEntry, SourcePackages, SourceTable, read_inputs};
 use patchadm_rootfs::{LockHolder, WorkStep, WorkUnit, side_by_side};
-pub use report::{DeltaReport, ShownPackage, ShownSource, SourceEnd, SourceOutcome};
 pub use request::{
-    DeltaRequest, MadePatch, NeededFeature, PatchToTry, PatchTrials, TogetherReport, TrialFailure,
-    TriedPatches, TriedTogether,
+    DeltaError, DeltaReport, DeltaRequest, MadePatch, NeededFeature, PatchToTry, PatchTrials, ShownPackage,
+    ShownSource, SourceEnd, SourceFailure, SourceOutcome, TogetherReport, TrialFailure, TriedPatches,
+    TriedTogether,
 };
 use requirements::{SourceNeeds, highest_patch, requirements, waves};
 use source_patch::SourceRun;

@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::SourceFailure;
-use super::request::{MadePatch, NeededFeature};
+use super::request::{MadePatch, NeededFeature, SourceFailure};
 use super::work::WorkDirectory;
 use crate::build::{OtherPatch, find_providers};
 use patchadm_svr4::patch::{PatchId, Requirements};

@@ -8,9 +8,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::error::{DeltaError, SourceFailure};
 use super::inputs::sha256_of;
-use super::request::MadePatch;
+use super::request::{DeltaError, MadePatch, SourceFailure};
 use super::state::{BuiltRecord, DeltaState, FORMS, LARGEST, file_name, is_word, parse_bases, write_bases};
 use crate::build::remove_unfinished;
 use patchadm_inputs::sign::{BESIDE, LARGEST_MANIFEST, Manifest, ManifestForm, sha256, sha256_text};

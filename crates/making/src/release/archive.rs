@@ -11,8 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::ContentReader;
-use super::error::ReleaseProblem;
+use super::{ContentReader, ReleaseProblem};
 use patchadm_inputs::input_file::InputFile;
 use patchadm_releases::{FileContent, LinkGroup, ReleaseObject, ReleaseObjectKind};
 use patchadm_rootfs::{Sums, WorkStep};

@@ -6,9 +6,8 @@
 use std::io::Read;
 
 use super::archive::{ArchiveFile, FilePart, read_limited};
-use super::error::ReleaseProblem;
 use super::tar_archive::TarPart;
-use super::{PackageIdentity, ReleaseForm, ReleasePackage};
+use super::{PackageIdentity, ReleaseForm, ReleasePackage, ReleaseProblem};
 use patchadm_releases::{ReleaseObject, ReleaseObjectKind, Upkeep};
 
 pub(super) const MAGIC: &[u8] = b"!<arch>\n";

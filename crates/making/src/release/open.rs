@@ -9,9 +9,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::archive::ArchiveFile;
-use super::error::{ReleaseError, ReleaseProblem};
 use super::tar_archive::TarPart;
-use super::{PackageIdentity, Release, ReleaseForm, ReleasePackage, deb, rpm, svr4, tree};
+use super::{
+    PackageIdentity, Release, ReleaseError, ReleaseForm, ReleasePackage, ReleaseProblem, deb, rpm, svr4, tree,
+};
 use patchadm_container::{ContainerFormat, open_container};
 use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 

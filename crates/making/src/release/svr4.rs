@@ -9,8 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::archive::content_of;
-use super::error::ReleaseProblem;
-use super::{ContentReader, PackageIdentity, ReleaseForm, ReleasePackage, SvrDescription};
+use super::{ContentReader, PackageIdentity, ReleaseForm, ReleasePackage, ReleaseProblem, SvrDescription};
 use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, Source, SourceError, open};
 use patchadm_releases::{
     Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,

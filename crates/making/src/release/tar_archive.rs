@@ -12,8 +12,7 @@ use tar::{Archive, EntryType, Header};
 use super::archive::{
     ArchiveContents, ContentVisit, FilePart, NumberedContents, ObjectCollector, content_of, read_limited,
 };
-use super::error::ReleaseProblem;
-use super::is_kept_attribute;
+use super::{ReleaseProblem, is_kept_attribute};
 use patchadm_container::{ContainerFormat, open_container};
 use patchadm_releases::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Digest, Sums, Timestamp};

@@ -8,8 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::archive::content_of;
-use super::error::{ReleaseError, ReleaseProblem};
-use super::{ContentReader, ReleaseForm, ReleasePackage, kept};
+use super::{ContentReader, ReleaseError, ReleaseForm, ReleasePackage, ReleaseProblem, kept};
 use patchadm_releases::{Device, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{
     Dir, FileType, Live, LiveKind, ObjectStatus, Root, RootError, Sums, WorkMeter, WorkStep, WorkUnit,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::release::Release;
-use made_up::{DELIVERED, MadePackage, directory, symlink};
+use made_up::{DELIVERED, MadePackage, directory, file, symlink};
 use patchadm_releases::CompareOptions;
 use patchadm_rootfs::{Interrupt, WorkMeter, WorkStep, never};
 use patchadm_svr4::package::ObjectPath;
@@ -228,4 +228,31 @@ fn a_restricted_patch_has_an_id_of_its_own() {
     assert_eq!(said, "900-01 is not the id of a restricted patch: its base does not match ^(T|IDR)[0-9]");
     request.id = PatchId::new("IDR900-01").unwrap();
     assert!(draft_patch(&from, &to, None, &[], &request).is_ok());
+}
+
+#[test]
+fn choices_leave_out_what_is_excluded_and_mark_the_rest() {
+    let glob = |text| PathGlob::parse(text).unwrap();
+    let choices = ListChoices {
+        exclude: vec![glob("usr/share/doc")],
+        editable: vec![glob("etc/**")],
+        volatile: vec![glob("*.log")],
+        classes: vec![(glob("etc/**"), "cfg".into()), (glob("etc/own"), "own".into())],
+        owner: Some(("root".into(), "sys".into())),
+    };
+    let list = [directory("/etc"), file("/etc/a", ""), file("/etc/a.log", ""), file("/etc/own", "")];
+    let list: Vec<_> = list.into_iter().chain([file("/usr/share/doc/x/y", "")]).collect();
+    let made = choices.applied(&list);
+    let told: Vec<String> = made
+        .iter()
+        .map(|object| {
+            let upkeep = match &object.kind {
+                ReleaseObjectKind::File { upkeep, .. } => format!("{upkeep:?}"),
+                _ => String::new(),
+            };
+            format!("{} {upkeep} {}", object.path, object.class)
+        })
+        .collect();
+    assert_eq!(told, ["/etc  ", "/etc/a Editable cfg", "/etc/a.log Volatile cfg", "/etc/own Editable own"]);
+    assert!(made.iter().all(|object| object.group.name == Some("sys".into())));
 }

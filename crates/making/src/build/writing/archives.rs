@@ -12,8 +12,7 @@ use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::members::{PatchMember, PatchSink};
-use crate::build::draft::PatchDraft;
-use crate::build::error::BuildError;
+use crate::build::draft::{BuildError, PatchDraft};
 use crate::build::sparse::SparsePackage;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter, PartWriter};

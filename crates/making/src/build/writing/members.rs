@@ -2,8 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::build::draft::{DraftedPackage, PatchDraft};
-use crate::build::error::BuildError;
+use crate::build::draft::{BuildError, DraftedPackage, PatchDraft};
 use crate::build::pairs::ReleaseSide;
 use crate::release::ReleasePackage;
 use patchadm_releases::FileContent;

@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder};
 use rustix::io::Errno;
 
-use super::draft::PatchDraft;
-use super::error::BuildError;
+use super::draft::{BuildError, PatchDraft};
 use archives::{StreamSink, TarSink, ZipSink};
 pub use members::WriteWatch;
 use members::{PatchMember, PatchSink, copy, feed};

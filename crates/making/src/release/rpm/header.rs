@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::tags;
-use crate::release::archive::content_of;
-use crate::release::error::ReleaseProblem;
 use patchadm_inputs::sha256::Sha256;
 use patchadm_releases::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Digest, Sums, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
+
+use crate::release::ReleaseProblem;
+use crate::release::archive::content_of;
 
 const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
 
@@ -353,6 +353,52 @@ fn number(name: &str) -> Option<usize> {
     let name = name.to_ascii_lowercase();
     let name = name.strip_prefix("cap_")?;
     NAMES.iter().position(|known| *known == name)
+}
+
+/// Tags by their names in rpm.
+pub(super) mod tags {
+    pub(crate) const SIGNATURE_SHA256: u32 = 273;
+    pub(crate) const NAME: u32 = 1000;
+    pub(crate) const VERSION: u32 = 1001;
+    pub(crate) const RELEASE: u32 = 1002;
+    pub(crate) const EPOCH: u32 = 1003;
+    pub(crate) const SUMMARY: u32 = 1004;
+    pub(crate) const ARCH: u32 = 1022;
+    pub(crate) const FILE_MODES: u32 = 1030;
+    pub(crate) const FILE_RDEVS: u32 = 1033;
+    pub(crate) const FILE_MTIMES: u32 = 1034;
+    pub(crate) const FILE_LINKTOS: u32 = 1036;
+    pub(crate) const FILE_FLAGS: u32 = 1037;
+    pub(crate) const FILE_USERS: u32 = 1039;
+    pub(crate) const FILE_GROUPS: u32 = 1040;
+    pub(crate) const SOURCE_RPM: u32 = 1044;
+    pub(crate) const SOURCE_PACKAGE: u32 = 1106;
+    pub(crate) const FILE_DEVICES: u32 = 1095;
+    pub(crate) const FILE_INODES: u32 = 1096;
+    pub(crate) const DIR_INDEXES: u32 = 1116;
+    pub(crate) const BASE_NAMES: u32 = 1117;
+    pub(crate) const DIR_NAMES: u32 = 1118;
+    pub(crate) const PAYLOAD_FORMAT: u32 = 1124;
+    pub(crate) const PAYLOAD_COMPRESSOR: u32 = 1125;
+    pub(crate) const LONG_FILE_SIZES: u32 = 5008;
+    pub(crate) const FILE_CAPS: u32 = 5010;
+    pub(crate) const PAYLOAD_DIGEST: u32 = 5092;
+    pub(crate) const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
+
+    pub(crate) const SCRIPTS: [(&str, &[u32]); 12] = [
+        ("filetriggers", &[5066]),
+        ("post", &[1024, 1086]),
+        ("posttrans", &[1152, 1154]),
+        ("postun", &[1026, 1088]),
+        ("postuntrans", &[5105, 5107]),
+        ("pre", &[1023, 1085]),
+        ("pretrans", &[1151, 1153]),
+        ("preun", &[1025, 1087]),
+        ("preuntrans", &[5104, 5106]),
+        ("transfiletriggers", &[5076]),
+        ("triggers", &[1065]),
+        ("verifyscript", &[1079, 1091]),
+    ];
 }
 
 #[cfg(test)]

@@ -5,14 +5,12 @@
 
 mod header;
 mod payload;
-mod tags;
 
 use std::io::Read;
 
 use super::archive::ArchiveFile;
-use super::error::ReleaseProblem;
-use super::{PackageIdentity, ReleaseForm, ReleasePackage};
-use header::{RpmHeader, damaged};
+use super::{PackageIdentity, ReleaseForm, ReleasePackage, ReleaseProblem};
+use header::{RpmHeader, damaged, tags};
 use payload::{Payload, StrippedMembers};
 
 pub(super) const MAGIC: &[u8] = b"\xed\xab\xee\xdb";

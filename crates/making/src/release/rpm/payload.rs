@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 
-use super::header::{GHOST, RpmHeader, damaged};
-use super::tags;
+use super::header::{GHOST, RpmHeader, damaged, tags};
+use crate::release::ReleaseProblem;
 use crate::release::archive::{
     ArchiveContents, ContentVisit, FilePart, NumberedContents, ObjectCollector, content_of,
 };
-use crate::release::error::ReleaseProblem;
 use crate::release::tar_archive::member_path;
 use patchadm_container::{ContainerFormat, open_container};
 use patchadm_inputs::sha256::Sha256;
