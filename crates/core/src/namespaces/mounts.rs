@@ -32,7 +32,7 @@ pub(super) fn copy_of_host(
     path: &OsStr,
     judged: &[JudgedDirectory],
 ) -> Result<OwnedFd, EnclosureError> {
-    let shown = || std::path::Path::new(below).join(path.to_string_lossy().trim_start_matches('/'));
+    let shown = || Path::new(below).join(path.to_string_lossy().trim_start_matches('/'));
     let failed = |error: &dyn Display| EnclosureError::failed("mount", shown().display(), error);
     let opened =
         rustix::fs::openat(CWD, below, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty());
@@ -315,7 +315,7 @@ pub(super) fn open_inside(top: impl AsFd, place: &OsStr) -> Result<Option<OwnedF
 }
 
 pub(super) fn find(top: &OwnedFd, place: &OsStr) -> Result<Option<FoundPlace>, EnclosureError> {
-    let failed = |error: &dyn std::fmt::Display| {
+    let failed = |error: &dyn Display| {
         EnclosureError::failed("find the mount point", place.display(), error)
     };
     let Some(fd) = open_inside(top, place).map_err(|errno| failed(&errno))? else { return Ok(None) };
@@ -341,7 +341,7 @@ pub(super) fn make(
 ) -> Result<(), EnclosureError> {
     let shown = || place.display().to_string();
     let refused =
-        |reason: &dyn std::fmt::Display| EnclosureError::failed("make the mount point", shown(), reason);
+        |reason: &dyn Display| EnclosureError::failed("make the mount point", shown(), reason);
     let (above, names) = nearest(top, place).map_err(|errno| refused(&errno))?;
     if !own.contains(&mount_of(&above)?) {
         return Err(refused(&"it is missing, and this part of the tree is read-only"));
@@ -368,7 +368,7 @@ pub(super) fn make(
 }
 
 /// Returns the reason of an error, without the path, which means nothing to other processes.
-fn reason_of(error: &patchadm_rootfs::RootError) -> String {
+fn reason_of(error: &RootError) -> String {
     error.errno().map_or_else(|| error.to_string(), |errno| errno.to_string())
 }
 

@@ -61,16 +61,16 @@ impl NativeManager {
     /// `NAME` or `NAME:ARCH` for dpkg; `NAME`, `NAME.ARCH` or `NAME-VERSION-RELEASE.ARCH` for rpm.
     pub fn package(self, root: &Root, name: &str) -> Result<NativePackage, NativeError> {
         match self {
-            Self::Dpkg => dpkg::DpkgRecords::of(root)?.package(name),
-            Self::Rpm => rpm::RpmRecords::of(root)?.package(name),
+            Self::Dpkg => DpkgRecords::of(root)?.package(name),
+            Self::Rpm => RpmRecords::of(root)?.package(name),
         }
     }
 
     /// Returns the installed packages that replace another one, as far as records can be read.
     pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
         let found = match self {
-            Self::Dpkg => dpkg::DpkgRecords::of(root).map(|records| records.successors(name)),
-            Self::Rpm => rpm::RpmRecords::of(root).and_then(|records| records.successors(name)),
+            Self::Dpkg => DpkgRecords::of(root).map(|records| records.successors(name)),
+            Self::Rpm => RpmRecords::of(root).and_then(|records| records.successors(name)),
         };
         found.unwrap_or_default()
     }
@@ -78,8 +78,8 @@ impl NativeManager {
     /// Oldest first; empty while its manager is changing it, or if that cannot be read.
     pub fn installed_versions(self, root: &Root, name: &str) -> Vec<String> {
         let found = match self {
-            Self::Dpkg => dpkg::DpkgRecords::of(root).map(|records| records.installed_versions(name)),
-            Self::Rpm => rpm::RpmRecords::of(root).and_then(|records| records.installed_versions(name)),
+            Self::Dpkg => DpkgRecords::of(root).map(|records| records.installed_versions(name)),
+            Self::Rpm => RpmRecords::of(root).and_then(|records| records.installed_versions(name)),
         };
         let mut versions = found.unwrap_or_default();
         versions.sort_by(|one, other| self.compare(one, other));
@@ -91,8 +91,8 @@ impl NativeOrigin {
     /// Reads everything recorded about a registered package, which has this version and architecture now.
     pub fn package(&self, root: &Root, version: &str, arch: &str) -> Result<NativePackage, NativeError> {
         match self.manager {
-            NativeManager::Dpkg => dpkg::DpkgRecords::of(root)?.registered_package(self),
-            NativeManager::Rpm => rpm::RpmRecords::of(root)?.registered_package(self, version, arch),
+            NativeManager::Dpkg => DpkgRecords::of(root)?.registered_package(self),
+            NativeManager::Rpm => RpmRecords::of(root)?.registered_package(self, version, arch),
         }
     }
 }

@@ -41,7 +41,7 @@ use crate::fleet::reader::patch_id;
 pub struct NamedInventory {
     /// The file, or another description.
     pub source: String,
-    pub inventory: Inventory,
+    pub inventory: HostInventory,
 }
 
 /// A host with its newest inventory.
@@ -50,7 +50,7 @@ pub struct FleetHost {
     /// Unique in the fleet.
     pub name: String,
     pub source: String,
-    pub inventory: Inventory,
+    pub inventory: HostInventory,
 }
 
 /// An older inventory of a host.
@@ -271,7 +271,7 @@ fn add_lacking(patches: &mut BTreeMap<PatchId, FleetPatch>, hosts: &[FleetHost],
     }
 }
 
-fn facts_of(inventory: &Inventory, names: &HashSet<&str>) -> MachineFacts {
+fn facts_of(inventory: &HostInventory, names: &HashSet<&str>) -> MachineFacts {
     let patches = inventory.patches.iter().filter(|patch| patch.standing.is_applied());
     let patches = patches
         .map(|patch| InstalledPatch { id: patch.about.id.clone(), obsoletes: patch.about.obsoletes.clone() });

@@ -180,7 +180,7 @@ pub(super) fn records(examination: &RootExamination<'_>) -> Vec<RootFinding> {
         Ok(Some(damage)) if damage.is_empty() => {
             vec![RootFinding::ok("records", "they agree with each other")]
         }
-        Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "all records are consistent")],
+        Ok(Some(damage)) if damage.is_empty() => vec![RootFinding::ok("records", "all records are consistent")],
         Ok(Some(damage)) => of_all(examination, &damage),
         // The journal has its own finding.
         Err(failure) => vec![RootFinding::unknown("records", failure.to_string())],

@@ -13,7 +13,7 @@ use crate::operation::libraries::planned::{
     MemberKey, PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, members, tree_changes,
 };
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{UndoManifest, ObjectRecord, RecordedState, decode};
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_inputs::database::undo_data::{OldRecords, kept_records};
 use patchadm_inputs::inventory::KeptLibraries;
@@ -331,7 +331,7 @@ impl ArchivedLibraries {
     /// `index` is the archive's position among the sources. Fails if its records name objects of others.
     pub(in crate::operation) fn add(
         &mut self,
-        manifest: &Manifest,
+        manifest: &UndoManifest,
         image: &PackageImage,
         index: usize,
     ) -> Result<(), String> {

@@ -49,7 +49,7 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 use patchadm_svr4::places;
 
 /// Verified undo archives by package and save directory.
-pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
+pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<UndoManifest>>;
 
 pub(in crate::operation::patches) struct KnownRecords {
     packages: BTreeMap<PkgInst, Installed>,
@@ -201,7 +201,7 @@ impl<'a> BackOutInput<'a> {
         &self,
         package: &PkgInst,
         patch: &str,
-    ) -> Result<Option<Manifest>, ArchiveError> {
+    ) -> Result<Option<UndoManifest>, ArchiveError> {
         let ledger = self.ledger(package)?;
         self.moved_or_not(|reader| reader.known_manifest(package, patch, &ledger, self.interrupt))
     }
@@ -648,7 +648,7 @@ pub(super) fn known_files(
 
 fn list(root: &Root, package: &PkgInst, save: &str) -> Option<DeliveredObjects> {
     let path =
-        patchadm_inputs::database::places::save(package).join(save.as_bytes()).ok()?.join(DELIVERED).ok()?;
+        places::save(package).join(save.as_bytes()).ok()?.join(DELIVERED).ok()?;
     DeliveredObjects::parse(&root.read(&path, LARGEST_DELIVERED).ok()??)
 }
 
