@@ -6,7 +6,7 @@ use crate::call::Invocation;
 use patchadm_core::operation::libraries::LibraryRequest;
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::scripts::ScriptSettings;
-use patchadm_core::operation::trial::{CheckRequest, TrialRequest};
+use patchadm_core::operation::trial::{TrialCheckRequest, TrialRequest};
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_inputs::policy::LibraryWords;
 use patchadm_inputs::trial::{MOST_REBOOTS, TrialDuration};
@@ -153,7 +153,7 @@ fn command_text(text: &str) -> Result<String, String> {
 
 impl TrialOptions {
     pub fn request(self) -> TrialRequest {
-        let check = self.probe.map(|command| CheckRequest { command, limit: CHECK_SECONDS });
+        let check = self.probe.map(|command| TrialCheckRequest { command, limit: CHECK_SECONDS });
         TrialRequest { duration: self.trial, reboots: self.trial_reboots.unwrap_or_default(), check }
     }
 }
