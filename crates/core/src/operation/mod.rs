@@ -43,11 +43,11 @@ pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]
 pub mod signing;
-pub mod space;
 pub mod stages;
 mod system_managers;
 pub mod translate;
 pub mod trial;
+pub mod undo_list;
 pub mod whose_root;
 
 pub use running::UsingProcess;
