@@ -13,7 +13,7 @@ use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::undo_list::{
-    FileSystemShare, MayGo, PatchSpace, UndoForm, UndoListReport, space,
+    FileSystemShare, MayGo, PatchSpace, UndoForm, UndoListReport, list_undo_data,
 };
 use patchadm_inputs::database::policy;
 use patchadm_planning::plan::refusal::Wording;

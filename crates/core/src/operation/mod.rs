@@ -15,7 +15,6 @@ mod exchange;
 pub mod failure;
 pub mod fleet;
 pub mod installf;
-pub mod kept_packages;
 pub mod keys;
 pub mod libraries;
 pub mod links;
