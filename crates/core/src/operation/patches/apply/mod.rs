@@ -30,8 +30,7 @@ use crate::operation::patches::preparation::{
     PreparationReport, PreparationRequest, perform_preparation, prepare,
 };
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::patches::scripts::response::ApplyResponse;
-use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
+use crate::operation::patches::scripts::run::{ApplyResponse, PatchInstall, PatchScripts, ScriptDirection};
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::queries::reasons::{PatchAtHand, PatchReasons, patch_reasons};
 use crate::operation::root_and_policy::plan_on_foreseen_root;
