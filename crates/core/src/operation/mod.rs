@@ -4,7 +4,6 @@
 pub mod adopt;
 pub mod adopt_undo;
 pub mod analysis;
-mod caller;
 pub mod changed_texts;
 pub mod check;
 mod content;

@@ -9,7 +9,6 @@ mod keeper;
 mod kept;
 mod library_state;
 mod planned;
-mod report;
 mod scan;
 #[cfg(test)]
 mod tests;
