@@ -25,16 +25,16 @@ use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages}
 use patchadm_core::operation::packages::report::SilentObserver;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
-use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
 use patchadm_core::operation::patches::overtaken::{RegistrationRefreshRequest, refresh_registrations};
 use patchadm_core::operation::patches::preparation::PreparationRequest;
-use patchadm_core::operation::patches::repack::{RepackRequest, repack_undo};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
+use patchadm_core::operation::patches::undo_drop::{UndoDropRequest, drop_undo_data};
 use patchadm_core::operation::patches::undo_file::{
     UndoExportRequest, UndoImportRequest, export_undo, import_undo,
 };
+use patchadm_core::operation::patches::undo_repack::{RepackRequest, repack_undo};
 use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
@@ -907,8 +907,8 @@ fn change_undo_data(
 ) -> Result<(Recovered, Option<Receipt>), Failure> {
     match command {
         Command::Commit(ids) => {
-            let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
-            let report = commit_patches(root, &request, caller)?;
+            let request = UndoDropRequest { ids: ids.clone(), ..UndoDropRequest::default() };
+            let report = drop_undo_data(root, &request, caller)?;
             Ok((report.recovered, report.receipt))
         }
         Command::Repack(ids, format) => {

@@ -10,12 +10,13 @@ use crate::verbs::options::{
 use patchadm_cli::arguments::{age, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{change_failed, change_or_plan_failed};
-use patchadm_cli::reply::words::counted_patches;
-use patchadm_cli::reply::words::{human, print_notes, with_recovery};
+use patchadm_cli::reply::words::{counted_patches, human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::questions::Confirmation;
-use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, UndoLimits, commit_patches};
+use patchadm_core::operation::patches::undo_drop::{
+    UndoDropReport, UndoDropRequest, UndoLimits, drop_undo_data,
+};
 use patchadm_core::operation::session::Caller;
 use patchadm_inputs::policy::byte_size;
 use patchadm_planning::plan::refusal::Command;
@@ -71,14 +72,14 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let root = owner.open::<CommitArgs>(call, &common.root, Command::Commit)?;
     let expected = None;
-    let mut request = CommitRequest { ids, superseded, keep, limits, undo_dir, dry_run, expected };
+    let mut request = UndoDropRequest { ids, superseded, keep, limits, undo_dir, dry_run, expected };
     if !dry_run && call.may_ask(yes.yes) {
         confirm(call, &root, &mut request, wait)?;
     }
     if !dry_run {
         call.output.heedless();
     }
-    let commit = |caller: &Caller<'_>| commit_patches(&root, &request, &caller.noting(note.text.as_deref()));
+    let commit = |caller: &Caller<'_>| drop_undo_data(&root, &request, &caller.noting(note.text.as_deref()));
     let result = call.change(&root, Command::Commit.name(), wait, commit)?;
     match result {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(&report, dry_run))),
@@ -90,12 +91,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 fn confirm(
     call: &mut Invocation,
     root: &Root,
-    request: &mut CommitRequest,
+    request: &mut UndoDropRequest,
     wait: Option<u64>,
 ) -> anyhow::Result<()> {
-    let plan = CommitRequest { dry_run: true, ..request.clone() };
+    let plan = UndoDropRequest { dry_run: true, ..request.clone() };
     let planned = call.change(root, Command::Commit.name(), wait, |caller| {
-        when_stable(root, caller, || commit_patches(root, &plan, caller))
+        when_stable(root, caller, || drop_undo_data(root, &plan, caller))
     })?;
     let planned = planned.map_err(|failed| change_failed(root, Command::Commit, &failed))?;
     let with_undo = planned.patches.iter().filter(|patch| !patch.packages.is_empty()).count();
@@ -137,7 +138,7 @@ struct CommittedEntry {
 }
 
 impl CommitReply {
-    fn of(report: &CommitReport, dry_run: bool) -> Self {
+    fn of(report: &UndoDropReport, dry_run: bool) -> Self {
         let has_undo = report.patches.iter().any(|patch| !patch.packages.is_empty());
         let result = match (has_undo, dry_run) {
             (false, _) => ResultWord::NothingToDo,
@@ -170,7 +171,7 @@ impl CommitReply {
 }
 
 /// Undo data beyond the limits that stays, in sentences.
-fn beyond_limits(report: &CommitReport) -> impl Iterator<Item = String> {
+fn beyond_limits(report: &UndoDropReport) -> impl Iterator<Item = String> {
     let excess = (report.excess > 0).then(|| {
         format!(
             "undo data is still {} over the limit: the rest belongs to the newest revisions of patches, is outside the root, or \

@@ -12,7 +12,9 @@ use patchadm_cli::reply::words::{counted_patches, human, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::depot_memory::last_used_depot;
-use patchadm_core::operation::space::{FileSystemShare, MayGo, PatchSpace, SpaceReport, UndoForm, space};
+use patchadm_core::operation::undo_list::{
+    FileSystemShare, MayGo, PatchSpace, UndoForm, UndoListReport, list_undo_data,
+};
 use patchadm_inputs::database::policy;
 use patchadm_planning::plan::refusal::Wording;
 
@@ -91,13 +93,13 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     // The machine's cache has nothing of a root that never fetched anything.
     let fetches = || root.prefix() == Path::new("/") || last_used_depot(&root).is_some();
     let cache = cache.or_else(|| call.surroundings.network.cache().filter(|_| fetches()));
-    let report = space(&root, cache.as_deref()).map_err(|failed| query_refused(&root, &failed))?;
+    let report = list_undo_data(&root, cache.as_deref()).map_err(|failed| query_refused(&root, &failed))?;
     let commit = Wording::of_verbs(root.prefix()).verb("undo-data drop --superseded");
     Ok(Reply::about(&root, Exit::OK, SpaceReply::of(report, commit)))
 }
 
 impl SpaceReply {
-    fn of(report: SpaceReport, commit: String) -> Self {
+    fn of(report: UndoListReport, commit: String) -> Self {
         let bytes = report.bytes();
         let may_go = report.patches.iter().filter(|patch| patch.may_go.is_some());
         Self {

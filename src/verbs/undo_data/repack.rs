@@ -11,7 +11,7 @@ use patchadm_cli::reply::failure::change_or_plan_failed;
 use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::patches::repack::{
+use patchadm_core::operation::patches::undo_repack::{
     RepackReport, RepackRequest, RepackedArchive, StayingArchive, repack_undo,
 };
 use patchadm_core::operation::session::Caller;

@@ -4,7 +4,6 @@
 pub mod adopt;
 pub mod adopt_undo;
 pub mod analysis;
-mod caller;
 pub mod changed_texts;
 pub mod check;
 mod content;
@@ -15,7 +14,6 @@ mod exchange;
 pub mod failure;
 pub mod fleet;
 pub mod installf;
-pub mod kept_packages;
 pub mod keys;
 pub mod libraries;
 pub mod links;
@@ -43,11 +41,11 @@ pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]
 pub mod signing;
-pub mod space;
 pub mod stages;
 mod system_managers;
 pub mod translate;
 pub mod trial;
+pub mod undo_list;
 pub mod whose_root;
 
 pub use running::UsingProcess;

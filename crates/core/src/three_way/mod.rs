@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   base ──┐
-//!   from ──┼──► differences ──► decided ──► settled ──► Outcome of each path
+//!   from ──┼──► differences ──► decided ──► settled ──► PathOutcome of each path
 //!   to ────┘   (build::compare,   (the table,   (parents, directories
 //!               three times)       policy)       that hold something)
 //! ```
@@ -27,10 +27,10 @@ use patchadm_rootfs::{FileType, Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
 /// Outcomes for paths at which the trees differ.
-pub type Outcomes = BTreeMap<ObjectPath, Outcome>;
+pub type Outcomes = BTreeMap<ObjectPath, PathOutcome>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PathOutcome {
     /// Take the object of the source.
     Take,
     /// Take only the modification time, the only difference.
@@ -53,7 +53,7 @@ pub enum KeptBecause {
 pub struct Conflict {
     pub from: SideChange,
     pub to: SideChange,
-    pub decision: Decision,
+    pub decision: ConflictDecision,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub enum SideChange {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum ConflictDecision {
     /// Abort the whole operation.
     Stop,
     Replace,
@@ -83,7 +83,7 @@ impl SideChange {
     }
 }
 
-impl Decision {
+impl ConflictDecision {
     pub fn word(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -102,13 +102,13 @@ impl KeptBecause {
     }
 }
 
-impl Outcome {
+impl PathOutcome {
     /// True if the object of the source comes, by a conflict's decision or without.
     pub fn is_taken(&self) -> bool {
         match self {
             Self::Take => true,
             Self::Conflict(conflict) => {
-                conflict.decision == Decision::Replace && conflict.from != SideChange::Gone
+                conflict.decision == ConflictDecision::Replace && conflict.from != SideChange::Gone
             }
             _ => false,
         }
@@ -119,14 +119,14 @@ impl Outcome {
         match self {
             Self::Delete => true,
             Self::Conflict(conflict) => {
-                conflict.decision == Decision::Replace && conflict.from == SideChange::Gone
+                conflict.decision == ConflictDecision::Replace && conflict.from == SideChange::Gone
             }
             _ => false,
         }
     }
 
     pub fn stops(&self) -> bool {
-        matches!(self, Self::Conflict(Conflict { decision: Decision::Stop, .. }))
+        matches!(self, Self::Conflict(Conflict { decision: ConflictDecision::Stop, .. }))
     }
 }
 
@@ -347,36 +347,36 @@ struct ThreeWay<'a> {
 }
 
 impl ThreeWay<'_> {
-    fn outcome(&self, path: &ObjectPath) -> Option<Outcome> {
+    fn outcome(&self, path: &ObjectPath) -> Option<PathOutcome> {
         let (from, to) = (self.from.state.get(path), self.to.state.get(path));
         let apart = self.apart.state.get(path);
         let is_there = to.is_none_or(|kind| *kind != ChangeKind::Deleted);
         if is_there && from.is_some() && apart.is_some_and(is_in_to) && self.facts.is_volatile(path) {
-            return Some(Outcome::Keep(KeptBecause::Volatile));
+            return Some(PathOutcome::Keep(KeptBecause::Volatile));
         }
         match (from, to) {
             (None, None) => {
                 let is_newer = self.from.time.contains(path) && self.apart.time.contains(path);
                 let is_volatile = is_newer && self.facts.is_volatile(path);
-                (is_newer && !is_volatile).then_some(Outcome::TakeTime)
+                (is_newer && !is_volatile).then_some(PathOutcome::TakeTime)
             }
             (Some(ChangeKind::Deleted), None) if self.facts.is_needed(path) => {
-                Some(Outcome::Keep(KeptBecause::LiveOnly))
+                Some(PathOutcome::Keep(KeptBecause::LiveOnly))
             }
-            (Some(ChangeKind::Deleted), None) => Some(Outcome::Delete),
-            (Some(_), None) => Some(Outcome::Take),
+            (Some(ChangeKind::Deleted), None) => Some(PathOutcome::Delete),
+            (Some(_), None) => Some(PathOutcome::Take),
             (None, Some(_)) if apart.is_some_and(is_in_from) && self.facts.comes_always(path) => {
-                Some(Outcome::Take)
+                Some(PathOutcome::Take)
             }
-            (None, Some(_)) => Some(Outcome::Keep(KeptBecause::LiveOnly)),
+            (None, Some(_)) => Some(PathOutcome::Keep(KeptBecause::LiveOnly)),
             (Some(_), Some(_)) if apart.is_none() => None,
             (Some(from), Some(to)) => {
                 let decision = decision(self.facts.choice(path));
-                let is_deletion = *from == ChangeKind::Deleted && decision == Decision::Replace;
+                let is_deletion = *from == ChangeKind::Deleted && decision == ConflictDecision::Replace;
                 if is_deletion && self.facts.is_needed(path) {
-                    return Some(Outcome::Keep(KeptBecause::LiveOnly));
+                    return Some(PathOutcome::Keep(KeptBecause::LiveOnly));
                 }
-                Some(Outcome::Conflict(Conflict { from: side(from), to: side(to), decision }))
+                Some(PathOutcome::Conflict(Conflict { from: side(from), to: side(to), decision }))
             }
         }
     }
@@ -395,21 +395,21 @@ fn without_base(apart: &Differing, two_way: TwoWay, facts: &dyn PathFacts) -> Ou
         .time
         .iter()
         .filter(|path| !facts.is_volatile(path))
-        .map(|path| ((*path).clone(), Outcome::TakeTime))
+        .map(|path| ((*path).clone(), PathOutcome::TakeTime))
         .collect();
     for (path, kind) in &apart.state {
         let conflict = |from| {
             let decision = decision(facts.choice(path));
-            Outcome::Conflict(Conflict { from, to: SideChange::Changed, decision })
+            PathOutcome::Conflict(Conflict { from, to: SideChange::Changed, decision })
         };
         let outcome = match kind {
-            ChangeKind::Added => Outcome::Take,
-            _ if facts.is_volatile(path) => Outcome::Keep(KeptBecause::Volatile),
-            ChangeKind::Deleted if !two_way.deletes => Outcome::Keep(KeptBecause::LiveOnly),
+            ChangeKind::Added => PathOutcome::Take,
+            _ if facts.is_volatile(path) => PathOutcome::Keep(KeptBecause::Volatile),
+            ChangeKind::Deleted if !two_way.deletes => PathOutcome::Keep(KeptBecause::LiveOnly),
             ChangeKind::Deleted if facts.is_edited(path) => conflict(SideChange::Gone),
-            ChangeKind::Deleted => Outcome::Delete,
+            ChangeKind::Deleted => PathOutcome::Delete,
             ChangeKind::Replaced(_) if facts.is_edited(path) => conflict(SideChange::Changed),
-            ChangeKind::Replaced(_) => Outcome::Take,
+            ChangeKind::Replaced(_) => PathOutcome::Take,
         };
         outcomes.insert((*path).clone(), outcome);
     }
@@ -424,17 +424,17 @@ fn side(kind: &ChangeKind) -> SideChange {
     }
 }
 
-fn decision(choice: Edited) -> Decision {
+fn decision(choice: Edited) -> ConflictDecision {
     match choice {
-        Edited::Stop => Decision::Stop,
-        Edited::Replace => Decision::Replace,
-        Edited::Keep => Decision::Keep,
+        Edited::Stop => ConflictDecision::Stop,
+        Edited::Replace => ConflictDecision::Replace,
+        Edited::Keep => ConflictDecision::Keep,
     }
 }
 
 fn settle(sides: &Sides<'_>, outcomes: &mut Outcomes) {
     let (from, to) = (by_path(sides.from), by_path(sides.to));
-    let mut settling = Settling { from, to, standing: sides.standing, outcomes };
+    let mut settling = OutcomeSettlement { from, to, standing: sides.standing, outcomes };
     if sides.base.is_none() {
         settling.keep_directories();
     }
@@ -447,14 +447,14 @@ fn by_path(objects: &[ReleaseObject]) -> BTreeMap<ObjectPath, &ReleaseObject> {
     objects.iter().map(|object| (object.path.clone(), object)).collect()
 }
 
-struct Settling<'a> {
+struct OutcomeSettlement<'a> {
     from: BTreeMap<ObjectPath, &'a ReleaseObject>,
     to: BTreeMap<ObjectPath, &'a ReleaseObject>,
     standing: &'a BTreeSet<ObjectPath>,
     outcomes: &'a mut Outcomes,
 }
 
-impl Settling<'_> {
+impl OutcomeSettlement<'_> {
     /// Keeps existing directories. Without a base, they keep their attributes, and a link in place of a directory stops
     /// everything.
     fn keep_directories(&mut self) {
@@ -482,13 +482,14 @@ impl Settling<'_> {
                 if !seen.insert(above.clone()) {
                     break;
                 }
-                if !self.from.contains_key(&above) || self.outcomes.get(&above).is_some_and(Outcome::is_taken)
+                if !self.from.contains_key(&above)
+                    || self.outcomes.get(&above).is_some_and(PathOutcome::is_taken)
                 {
                     continue;
                 }
                 match self.to.get(&above) {
                     None => {
-                        self.outcomes.insert(above, Outcome::Take);
+                        self.outcomes.insert(above, PathOutcome::Take);
                     }
                     Some(there) if !there.is_directory() => self.stop(path),
                     Some(_) => {}
@@ -520,7 +521,7 @@ impl Settling<'_> {
         deleted.reverse();
         for path in deleted {
             if self.holds_something(&path) {
-                self.outcomes.insert(path, Outcome::Keep(KeptBecause::LiveOnly));
+                self.outcomes.insert(path, PathOutcome::Keep(KeptBecause::LiveOnly));
             }
         }
     }
@@ -530,8 +531,8 @@ impl Settling<'_> {
     }
 
     fn holds_something(&self, directory: &ObjectPath) -> bool {
-        let stays = |path: &ObjectPath| !self.outcomes.get(path).is_some_and(Outcome::is_deleted);
-        let comes = |path: &ObjectPath| self.outcomes.get(path).is_some_and(Outcome::is_taken);
+        let stays = |path: &ObjectPath| !self.outcomes.get(path).is_some_and(PathOutcome::is_deleted);
+        let comes = |path: &ObjectPath| self.outcomes.get(path).is_some_and(PathOutcome::is_taken);
         below(&self.to, directory).any(stays)
             || below(self.outcomes, directory).any(comes)
             || self.standing.iter().any(|path| path.is_below(directory))
@@ -540,7 +541,7 @@ impl Settling<'_> {
     fn stop(&mut self, path: &ObjectPath) {
         let side = |is_there: bool| if is_there { SideChange::Changed } else { SideChange::Gone };
         let (from, to) = (side(self.from.contains_key(path)), side(self.to.contains_key(path)));
-        let stop = Outcome::Conflict(Conflict { from, to, decision: Decision::Stop });
+        let stop = PathOutcome::Conflict(Conflict { from, to, decision: ConflictDecision::Stop });
         self.outcomes.insert(path.clone(), stop);
     }
 }

@@ -85,12 +85,12 @@ fn tree(objects: &[&str]) -> Vec<ReleaseObject> {
 }
 
 fn shown(outcomes: &Outcomes) -> Vec<String> {
-    let word = |outcome: &Outcome| match outcome {
-        Outcome::Take => "take".to_owned(),
-        Outcome::TakeTime => "time".to_owned(),
-        Outcome::Delete => "delete".to_owned(),
-        Outcome::Keep(because) => format!("keep {}", because.word()),
-        Outcome::Conflict(Conflict { from, to, decision }) => {
+    let word = |outcome: &PathOutcome| match outcome {
+        PathOutcome::Take => "take".to_owned(),
+        PathOutcome::TakeTime => "time".to_owned(),
+        PathOutcome::Delete => "delete".to_owned(),
+        PathOutcome::Keep(because) => format!("keep {}", because.word()),
+        PathOutcome::Conflict(Conflict { from, to, decision }) => {
             format!("conflict {} {} {}", from.word(), to.word(), decision.word())
         }
     };

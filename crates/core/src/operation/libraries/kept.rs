@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::decision::{Decided, DecisionInput, NeededLibraries, PlanToSettle};
 use crate::operation::libraries::library_state::{LibraryState, ScannedRoot};
 use crate::operation::libraries::planned::{PhysicalPaths, PlannedFiles};
-use crate::operation::session::RootAndPolicy;
+use crate::operation::session::{Caller, RootAndPolicy, must_agree, must_have_database, without_lock};
+use crate::operation::trial::begin_change;
 use patchadm_changeset::format::manifest::{ArchivedPaths, ObjectRecord, decode};
+use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, ledger, places};
 use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::policy::LibraryWords;
@@ -20,9 +23,86 @@ use patchadm_planning::plan::kept_libraries::{
 };
 use patchadm_planning::plan::refusal::{Command, LibraryLoss};
 use patchadm_planning::plan::{Plan, space};
-use patchadm_rootfs::{Interrupt, LiveKind, never};
+use patchadm_rootfs::{Interrupt, LiveKind, Root, never};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
+
+#[derive(Clone, Debug, Default)]
+pub struct KeptRequest {
+    /// All if empty.
+    pub packages: Vec<String>,
+    /// Remove libraries that are missing or unneeded.
+    pub prune: bool,
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct KeptReport {
+    pub look: KeptLook,
+    /// Removed, or would be.
+    pub pruned: Vec<KeptLibraryState>,
+    pub receipt: Option<Receipt>,
+    pub recovered: Recovered,
+    /// Names of unknown packages.
+    pub unknown: Vec<String>,
+    /// Tells what stays because a package of dpkg or rpm owns it now.
+    pub notes: Vec<String>,
+}
+
+/// Lists kept libraries, and removes unneeded ones in a run: `patchadm libs`.
+pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) -> Result<KeptReport, Failure> {
+    must_have_database(root)?;
+    let ground = RootAndPolicy::of(root)?;
+    let when = (&caller.now, caller.interrupt);
+    if !request.prune || request.dry_run {
+        return without_lock(root, || shown(&ground, request, when));
+    }
+    let session = begin_change(ground, caller)?;
+    must_agree(root, caller.interrupt, |_| false)?;
+    let packages = match named(request, &look_at_kept(&session.ground, when, true)?) {
+        Ok(packages) => packages,
+        Err(unknown) => return Ok(KeptReport { unknown, ..KeptReport::default() }),
+    };
+    let (look, planned) = plan_to_prune(&session.ground, when, &packages, true)?;
+    let mut report = KeptReport { look, ..KeptReport::default() };
+    if let Some(planned) = planned {
+        report.receipt = Some(session.perform(&planned.plan, &mut NoContent, None, String::new())?);
+        (report.pruned, report.notes) = (planned.pruned, planned.plan.notes);
+    }
+    Ok(KeptReport { recovered: session.recovered, ..report })
+}
+
+fn shown(
+    ground: &RootAndPolicy,
+    request: &KeptRequest,
+    when: (&Now, Interrupt<'_>),
+) -> Result<KeptReport, Failure> {
+    let mut look = look_at_kept(ground, when, false)?;
+    let packages = match named(request, &look) {
+        Ok(packages) => packages,
+        Err(unknown) => return Ok(KeptReport { unknown, ..KeptReport::default() }),
+    };
+    let mut report = KeptReport::default();
+    if request.prune {
+        let (_, planned) = plan_to_prune(ground, when, &packages, false)?;
+        if let Some(planned) = planned {
+            (report.pruned, report.notes) = (planned.pruned, planned.plan.notes);
+        }
+    }
+    let is_meant = |package: &PkgInst| packages.is_empty() || packages.contains(package);
+    look.libraries.retain(|library| is_meant(&library.package));
+    look.packages.retain(|package, _| is_meant(package));
+    Ok(KeptReport { look, ..report })
+}
+
+fn named(request: &KeptRequest, look: &KeptLook) -> Result<Vec<PkgInst>, Vec<String>> {
+    let find = |name: &String| look.packages.keys().find(|package| package.as_str() == name);
+    let unknown: Vec<String> = request.packages.iter().filter(|name| find(name).is_none()).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
+    Ok(request.packages.iter().filter_map(find).cloned().collect())
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptState {
@@ -103,9 +183,9 @@ impl KeptLook {
 }
 
 /// Unneeded objects, and a plan to remove them; `None` if there are none.
-pub(in crate::operation) struct PrunePlan {
-    pub(in crate::operation) plan: Plan,
-    pub(in crate::operation) pruned: Vec<KeptLibraryState>,
+struct PrunePlan {
+    plan: Plan,
+    pruned: Vec<KeptLibraryState>,
 }
 
 /// `is_run`: the lock is held.
@@ -118,7 +198,7 @@ pub fn look_at_kept(
 }
 
 /// Plans to remove unneeded or missing libraries of these packages, or of all if none is named.
-pub(in crate::operation) fn plan_to_prune(
+fn plan_to_prune(
     ground: &RootAndPolicy,
     (now, interrupt): (&Now, Interrupt<'_>),
     packages: &[PkgInst],

@@ -9,7 +9,6 @@ mod keeper;
 mod kept;
 mod library_state;
 mod planned;
-mod report;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -18,8 +17,11 @@ use patchadm_inputs::policy::{LibraryWords, Policy};
 
 pub(in crate::operation) use decision::{PlanToSettle, SettledLibraries};
 pub(in crate::operation) use keeper::{ArchivedLibraries, LibraryKeeper};
-pub use kept::{KeptLibraryState, KeptLook, KeptState, LibrariesBeforePatches, look_at_kept};
-pub(in crate::operation) use kept::{PatchedRecords, plan_to_prune, recorded_as_loaded, still_loaded};
+pub use kept::{
+    KeptLibraryState, KeptLook, KeptReport, KeptRequest, KeptState, LibrariesBeforePatches, kept_packages,
+    look_at_kept,
+};
+pub(in crate::operation) use kept::{PatchedRecords, recorded_as_loaded, still_loaded};
 pub(in crate::operation) use library_state::LaterContent;
 pub(in crate::operation) use scan::known_files;
 pub use scan::{LibraryScan, ScanError, ScanRequest, loader_settings, read_facts, write_facts};

@@ -1,7 +1,7 @@
 //! Work after a successful run: undo data beyond the policy's limits is deleted in another run, and little free space
 //! is reported. Failures are only reported, because the patches are applied.
 
-use super::commit::{CommittedPatch, PlannedCommit, UndoLimits, plan_within_limits};
+use super::undo_drop::{PatchOfDrop, PlannedUndoDrop, UndoLimits, plan_within_limits};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, Session, UNDO_LIMIT};
@@ -14,7 +14,7 @@ use patchadm_svr4::places;
 #[derive(Debug, Default)]
 pub struct AfterRun {
     /// Irremovable, because their undo data exceeded the limits.
-    pub irremovable: Vec<CommittedPatch>,
+    pub irremovable: Vec<PatchOfDrop>,
     /// Why the limits could not be kept.
     pub failure: Option<Failure>,
     /// The file system of the records, if it has less free space than the policy wants.
@@ -39,7 +39,7 @@ pub(in crate::operation) fn after_run(session: &Session<'_>) -> AfterRun {
     AfterRun { irremovable, failure, low_space: low_space(&session.ground) }
 }
 
-fn keep_limits(session: &Session<'_>) -> Result<Vec<CommittedPatch>, Failure> {
+fn keep_limits(session: &Session<'_>) -> Result<Vec<PatchOfDrop>, Failure> {
     let policy = &session.ground.policy;
     let most = match policy.undo_max {
         Some(limit) => space_of_records(&session.ground.root)?.map(|(_, space)| limit.bytes(space.size)),
@@ -49,7 +49,7 @@ fn keep_limits(session: &Session<'_>) -> Result<Vec<CommittedPatch>, Failure> {
     if limits.is_none() {
         return Ok(Vec::new());
     }
-    let PlannedCommit { patches, plan, .. } = plan_within_limits(session, limits)?;
+    let PlannedUndoDrop { patches, plan, .. } = plan_within_limits(session, limits)?;
     let Some(mut plan) = plan else { return Ok(Vec::new()) };
     plan.command = UNDO_LIMIT;
     session.perform(&plan, &mut NoContent, None, String::new())?;

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::given_up::{GivenUp, GivenUpPatch, saved_file};
 use super::later_patches::LedgerCache;
-use super::repack::{RepackRequest, repack_within};
+use super::undo_drop::{PatchOfUndo, ReleasedUndo, saved_file};
+use super::undo_repack::{RepackRequest, repack_within};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
@@ -236,7 +236,7 @@ pub fn export_undo(
     let root_marker = marker(root)?.ok_or(UndoFileFault::NoMarker)?;
     let (mut undo, mut archives, mut table) =
         (Vec::new(), Vec::new(), ExportTable { root: root_marker, archives: Vec::new() });
-    let mut given_up = GivenUp::to(RewrittenArchive::Exported);
+    let mut given_up = ReleasedUndo::to(RewrittenArchive::Exported);
     for (id, packages) in &ids {
         for (package, found) in exporting.found(id, packages)? {
             archives.push(exporting.take(
@@ -345,7 +345,7 @@ impl<'a> Exporting<'a> {
     /// Moves undo data to the table.
     fn take(
         &self,
-        given_up: &mut GivenUp,
+        given_up: &mut ReleasedUndo,
         table: &mut ExportTable,
         (id, package): (&PatchId, &PkgInst),
         found: &UndoData,
@@ -357,7 +357,7 @@ impl<'a> Exporting<'a> {
         let line = self.ledgers.of(&view, package)?.line(&name).cloned();
         let line = line.ok_or_else(|| Reason::NoUndoData(package.clone()).of(Command::UndoExport, id))?;
         let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
-        let of = GivenUpPatch { command: Command::UndoExport, id, package, name: &name };
+        let of = PatchOfUndo { command: Command::UndoExport, id, package, name: &name };
         given_up.take(self.ground, &reader, of, &save, found.try_clone()?, interrupt)?;
         let (format, size) = (found.format(), found.size());
         table.archives.push(ExportedArchive { package: package.clone(), format, line });

@@ -9,7 +9,9 @@ use super::own_files::{Stage, StageRecord};
 use super::tree::Tree;
 use crate::operation::failure::Failure;
 use crate::operation::stages::records::read_promotion;
-use crate::three_way::{Outcome, Outcomes, PathFacts, Sides, TreeDifferences, TwoWay, of_live, of_recorded};
+use crate::three_way::{
+    Outcomes, PathFacts, PathOutcome, Sides, TreeDifferences, TwoWay, of_live, of_recorded,
+};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::policy::DeleteLimit;
@@ -152,7 +154,7 @@ pub(super) fn kept_paths(trees: (&Tree, &Tree), outcomes: &Outcomes) -> Vec<Kept
     let (stage, live) = trees;
     let mut kept: Vec<KeptPath> = Vec::new();
     for (path, outcome) in outcomes {
-        if let Outcome::Keep(because) = outcome {
+        if let PathOutcome::Keep(because) = outcome {
             kept.push(KeptPath { path: path.clone(), reason: because.word() });
         }
     }

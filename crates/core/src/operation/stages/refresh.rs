@@ -26,7 +26,7 @@ use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
 use crate::operation::trial::begin_change;
-use crate::three_way::{Conflict, Outcome, Outcomes, PathFacts, TwoWay, of_recorded};
+use crate::three_way::{Conflict, Outcomes, PathFacts, PathOutcome, TwoWay, of_recorded};
 use patchadm_changeset::format::manifest::{StateDifferences, decode, encode};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::contents::lines_of_paths;
@@ -215,7 +215,7 @@ impl StageRefresher<'_> {
                 left.is_some_and(|left| has_other_owner(left, lines.get(*path)))
             };
             let deleted =
-                owned.iter().filter(|(path, _)| outcomes.get(*path).is_some_and(Outcome::is_deleted));
+                owned.iter().filter(|(path, _)| outcomes.get(*path).is_some_and(PathOutcome::is_deleted));
             let kept = deleted.filter(keeps_owner).map(|(path, _)| path);
             let kept: Vec<ObjectPath> = kept.filter(|path| !needed.contains(*path)).cloned().collect();
             if kept.is_empty() {
@@ -313,7 +313,7 @@ impl StageRefresher<'_> {
 
     fn report(&self, decided: &DecidedRefresh, recovered: Recovered) -> RefreshReport {
         let conflicts = decided.outcomes.iter().filter_map(|(path, outcome)| match outcome {
-            Outcome::Conflict(conflict) => Some((path.clone(), *conflict)),
+            PathOutcome::Conflict(conflict) => Some((path.clone(), *conflict)),
             _ => None,
         });
         let name = self.stage.identity.name.to_string();
@@ -586,7 +586,7 @@ impl DecidedRefresh {
         for (path, outcome) in self.outcomes.iter().filter(|(path, _)| scope.contains(path)) {
             let live = self.live.object(path);
             match (outcome, live) {
-                (Outcome::TakeTime, Some(live)) => {
+                (PathOutcome::TakeTime, Some(live)) => {
                     if let Some(object) = objects.get_mut(path) {
                         object.live.mtime = live.live.mtime;
                     }
@@ -603,8 +603,8 @@ impl DecidedRefresh {
     }
 }
 
-fn changes(outcome: &Outcome) -> bool {
-    outcome.is_taken() || outcome.is_deleted() || *outcome == Outcome::TakeTime
+fn changes(outcome: &PathOutcome) -> bool {
+    outcome.is_taken() || outcome.is_deleted() || *outcome == PathOutcome::TakeTime
 }
 
 struct RefreshedStage<'a> {
@@ -632,7 +632,7 @@ impl RefreshedStage<'_> {
         for object in taken.iter().rev().filter(|object| object.live.is_directory()) {
             self.give(&place, object)?;
         }
-        for (path, _) in decided.outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::TakeTime) {
+        for (path, _) in decided.outcomes.iter().filter(|(_, outcome)| **outcome == PathOutcome::TakeTime) {
             if let Some(object) = decided.live.object(path) {
                 place.above(path)?.set_mtime(path.name(), object.live.mtime)?;
             }
@@ -914,7 +914,7 @@ fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<Base
         };
         let mut state = live.state();
         state.group = state.group.map(|group| next + group);
-        if decided.outcomes.get(path) == Some(&Outcome::TakeTime)
+        if decided.outcomes.get(path) == Some(&PathOutcome::TakeTime)
             && let Some(BaseState::Object(known)) = objects.get(path)
         {
             state.group = known.group;

@@ -30,8 +30,7 @@ use crate::operation::patches::preparation::{
     PreparationReport, PreparationRequest, perform_preparation, prepare,
 };
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::patches::scripts::response::ApplyResponse;
-use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
+use crate::operation::patches::scripts::run::{ApplyResponse, PatchInstall, PatchScripts, ScriptDirection};
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::queries::reasons::{PatchAtHand, PatchReasons, patch_reasons};
 use crate::operation::root_and_policy::plan_on_foreseen_root;
@@ -73,8 +72,8 @@ use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::{ObjectPath, Params};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
 use plan::{
-    ApplyBatch, ApplyInput, PlannedApplication, PlannedOperand, Position, as_one_run, gather, must_be_usable,
-    plan, refuse_all, settle_libraries,
+    ApplyBatch, ApplyInput, PlaceInRun, PlannedApplication, PlannedOperand, as_one_run, gather,
+    must_be_usable, plan, refuse_all, settle_libraries,
 };
 use plan_file::settle_plan_file;
 
@@ -687,7 +686,7 @@ impl<'a> RunPlanner for ApplyBatches<'a> {
             patches = as_one_run(&self.input, operands, patches);
         } else if patches.is_empty() {
             let is_followed = self.input.options.is_rehearsal && done + 1 < operands.len();
-            let position = if is_followed { Position::Among } else { Position::Alone };
+            let position = if is_followed { PlaceInRun::Among } else { PlaceInRun::Alone };
             let planned = plan(&self.input, operand, BTreeMap::new()).and_then(|(patch_plan, inventory)| {
                 let of = (&patch_plan.plan, &inventory);
                 let libraries = settle_libraries(&mut keeper, operand, of, position)?;
@@ -932,7 +931,7 @@ impl ScriptedApplication<'_> {
     fn planned(&self, answers: BTreeMap<usize, Params>) -> Result<(PatchPlan, Inventory), Failure> {
         let (mut patch_plan, inventory) = plan(self.input, self.operand, answers)?;
         let of = (&patch_plan.plan, &inventory);
-        let libraries = settle_libraries(&mut self.input.keeper(), self.operand, of, Position::Alone)?;
+        let libraries = settle_libraries(&mut self.input.keeper(), self.operand, of, PlaceInRun::Alone)?;
         if let Some(libraries) = libraries {
             libraries.apply(&mut patch_plan);
         }

@@ -245,7 +245,7 @@ pub(super) fn gather<'o>(
                     return without_room(gathered, operands, &reason);
                 }
                 let of = (&patch_plan.plan, &ahead.inventory);
-                let libraries = match settle_libraries(keeper, operand, of, Position::Among) {
+                let libraries = match settle_libraries(keeper, operand, of, PlaceInRun::Among) {
                     Ok(libraries) => libraries,
                     Err(failure) => {
                         gathered.push(PlannedOperand { operand, planned: Err(failure) });
@@ -451,7 +451,7 @@ pub(super) fn refuse_all(operands: &[&ApplyOperand], failures: Vec<Option<Failur
 const FORBIDDING: &str = "nokeepshlibs";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Position {
+pub(super) enum PlaceInRun {
     Alone,
     /// Others may follow.
     Among,
@@ -462,7 +462,7 @@ pub(super) fn settle_libraries<'o>(
     keeper: &mut LibraryKeeper<'o>,
     operand: &'o ApplyOperand,
     (plan, inventory): (&Plan, &Inventory),
-    position: Position,
+    position: PlaceInRun,
 ) -> Result<Option<SettledLibraries>, Failure> {
     let id = operand.shown_id();
     let forbids = |properties: &[String]| properties.iter().any(|word| word == FORBIDDING);
@@ -473,8 +473,8 @@ pub(super) fn settle_libraries<'o>(
         ..PlanToSettle::of((plan, inventory), Command::Patchadd, &id)
     };
     let later = match position {
-        Position::Alone => LaterContent::NotAsked,
-        Position::Among => LaterContent::At(Rc::new(RefCell::new(operand.device.content()))),
+        PlaceInRun::Alone => LaterContent::NotAsked,
+        PlaceInRun::Among => LaterContent::At(Rc::new(RefCell::new(operand.device.content()))),
     };
     keeper.settle(&asked, &mut operand.device.content(), later)
 }

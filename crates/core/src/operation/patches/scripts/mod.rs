@@ -8,7 +8,6 @@
 //! packages; other effects of prepatch stay.
 
 pub(in crate::operation) mod hooks;
-pub(super) mod response;
 pub(super) mod run;
 
 use std::collections::HashMap;

@@ -31,7 +31,7 @@ use crate::operation::stages::transfer::undo_data::ComparedSides;
 use crate::operation::stages::tree::{
     Tree, TreeObject, TreeRequest, directory_of, hide_copies, hide_own, kept_in, read_tree,
 };
-use crate::three_way::{Outcome, Outcomes, PathFacts, TwoWay};
+use crate::three_way::{Outcomes, PathFacts, PathOutcome, TwoWay};
 use patchadm_changeset::format::manifest::encode;
 use patchadm_changeset::transaction::{
     ContentSource, ExchangeReport, FileSink, ForeseenRecovery, Receipt, Recovered, StreamError, WantedFile,
@@ -460,7 +460,7 @@ impl PromotionReader<'_> {
         (applied, owners): (&AppliedPatches, bool),
     ) -> Result<PlannedPromotion, Failure> {
         let taken = made.outcomes.iter().filter_map(|(path, outcome)| {
-            let time_only = *outcome == Outcome::TakeTime;
+            let time_only = *outcome == PathOutcome::TakeTime;
             let object = made.stage.object(path).filter(|_| time_only || outcome.is_taken())?;
             let is_foreign = made.foreign.has(path);
             Some((path.clone(), TakenObject { object: &object.live, time_only, is_foreign }))
@@ -591,7 +591,7 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
     let mut touched = Touched::default();
     let names = names_of(&made.live);
     for (path, outcome) in &made.outcomes {
-        let is_taken = outcome.is_taken() || *outcome == Outcome::TakeTime;
+        let is_taken = outcome.is_taken() || *outcome == PathOutcome::TakeTime;
         if !is_taken && !outcome.is_deleted() {
             continue;
         }
@@ -668,7 +668,7 @@ impl MadePlan {
         let changes = plan.map(|plan| plan.changes.as_slice()).unwrap_or_default();
         let paths = path_reports(&self.scope, &self.live, changes, &exchanges);
         let conflicts = self.outcomes.iter().filter_map(|(path, outcome)| match outcome {
-            Outcome::Conflict(conflict) => Some((path.clone(), *conflict)),
+            PathOutcome::Conflict(conflict) => Some((path.clone(), *conflict)),
             _ => None,
         });
         PromoteReport {

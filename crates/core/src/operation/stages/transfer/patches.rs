@@ -8,7 +8,7 @@ use crate::operation::failure::Failure;
 use crate::operation::record_damage::must_agree;
 use crate::operation::session::RootAndPolicy;
 use crate::operation::stages::tree::{Tree, without_kept};
-use crate::three_way::{Outcome, Outcomes};
+use crate::three_way::{Outcomes, PathOutcome};
 use patchadm_changeset::archive_file::digest_of;
 use patchadm_changeset::format::manifest::decode;
 use patchadm_inputs::database::contents::{ContentsLines, lines_of_packages, lines_of_paths};
@@ -323,8 +323,8 @@ impl BroughtRecords {
         for (path, object) in &self.patches.objects {
             let is_on_root = live.object(path).is_some();
             match (object.is_there, is_on_root) {
-                (true, _) => drop(outcomes.insert(path.clone(), Outcome::Take)),
-                (false, true) => drop(outcomes.insert(path.clone(), Outcome::Delete)),
+                (true, _) => drop(outcomes.insert(path.clone(), PathOutcome::Take)),
+                (false, true) => drop(outcomes.insert(path.clone(), PathOutcome::Delete)),
                 (false, false) => drop(outcomes.remove(path)),
             }
         }
@@ -338,7 +338,7 @@ impl BroughtRecords {
         let objects = self.new_packages.values().flat_map(|package| &package.patched.objects);
         for (path, object) in objects.filter(|(_, object)| object.is_there) {
             let outcome = outcomes.get(path);
-            if outcome.is_some_and(|outcome| !outcome.is_taken() && *outcome != Outcome::TakeTime) {
+            if outcome.is_some_and(|outcome| !outcome.is_taken() && *outcome != PathOutcome::TakeTime) {
                 return Err(BroughtReason::NotAsFound { patch: object.patch.clone(), path: path.clone() });
             }
         }

@@ -1,4 +1,4 @@
-//! `space`: disk space used for a root, and undo data that may be deleted.
+//! `patchadm undo-data list`: disk space used for a root, and undo data that may be deleted.
 //!
 //! ```text
 //! save/<id> of each package     undo data, patch by patch
@@ -32,13 +32,13 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 use patchadm_svr4::places;
 
 /// `cache` is the directory of fetched patches.
-pub fn space(root: &Root, cache: Option<&Path>) -> Result<SpaceReport, Failure> {
+pub fn list_undo_data(root: &Root, cache: Option<&Path>) -> Result<UndoListReport, Failure> {
     must_have_database(root)?;
     SpaceSurvey::of(root)?.report(cache)
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct SpaceReport {
+pub struct UndoListReport {
     /// In the order of listings.
     pub patches: Vec<PatchSpace>,
     /// Bytes, empty areas included.
@@ -150,7 +150,7 @@ impl PatchSpace {
     }
 }
 
-impl SpaceReport {
+impl UndoListReport {
     pub fn bytes(&self) -> u64 {
         self.areas.iter().map(|(_, bytes)| bytes).sum()
     }
@@ -198,7 +198,7 @@ impl<'a> SpaceSurvey<'a> {
         })
     }
 
-    fn report(mut self, cache: Option<&Path>) -> Result<SpaceReport, Failure> {
+    fn report(mut self, cache: Option<&Path>) -> Result<UndoListReport, Failure> {
         self.count_saves()?;
         self.count_outside()?;
         self.count_own_directory()?;
@@ -212,7 +212,7 @@ impl<'a> SpaceSurvey<'a> {
         for (device, share) in &mut self.file_systems {
             share.bytes = self.usage.by_device.get(device).copied().unwrap_or_default();
         }
-        Ok(SpaceReport {
+        Ok(UndoListReport {
             patches,
             areas: self.areas.into_iter().collect(),
             directories: self.directories,

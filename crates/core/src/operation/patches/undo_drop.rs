@@ -2,10 +2,11 @@
 //! and size start with the oldest patches, spare the newest revision of a base, and ignore archives outside the root.
 //! Other tools' undo data stays: nothing else describes its patch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::given_up::{GivenUp, GivenUpPatch};
+use chrono::{DateTime, FixedOffset, TimeDelta};
+
 use super::later_patches::LedgerCache;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -14,22 +15,29 @@ use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
-use crate::operation::space::{PatchSpace, UndoForm, undo_spaces};
 use crate::operation::trial::{begin_beside_trial, on_trial};
-use chrono::{DateTime, FixedOffset, TimeDelta};
+use crate::operation::undo_list::{PatchSpace, UndoForm, stored_space, undo_spaces};
+use patchadm_changeset::format::manifest::{KEPT_MANIFEST, UndoManifest};
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::undo_data::{ArchiveError, OldRecords, UndoData, UndoReader};
 use patchadm_inputs::database::{RecordView, installed, saves};
-use patchadm_inputs::format::ledger::LedgerUndo;
+use patchadm_inputs::format::ledger::{LedgerUndo, SNAPSHOT};
+use patchadm_inputs::inventory::Save;
 use patchadm_inputs::trial::TrialRecord;
 use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::patch::backout_records::info_of_others;
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_planning::plan::{Plan, RewrittenArchive};
+use patchadm_planning::plan::{
+    LedgerChange, LedgerRewrite, Plan, RecordChange, RewrittenArchive, UndoArchive, UndoPart,
+};
 use patchadm_rootfs::{Interrupt, Root};
-use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::format::params;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::places;
 
 #[derive(Clone, Debug, Default)]
-pub struct CommitRequest {
+pub struct UndoDropRequest {
     /// As typed.
     pub ids: Vec<String>,
     /// Undo data of all patches that are not effective.
@@ -42,14 +50,14 @@ pub struct CommitRequest {
     pub undo_dir: Option<PathBuf>,
     pub dry_run: bool,
     /// The patches of the plan that must still hold.
-    pub expected: Option<Vec<CommittedPatch>>,
+    pub expected: Option<Vec<PatchOfDrop>>,
 }
 
 #[derive(Debug, Default)]
-pub struct CommitReport {
+pub struct UndoDropReport {
     pub recovered: Recovered,
     /// In the order of listings.
-    pub patches: Vec<CommittedPatch>,
+    pub patches: Vec<PatchOfDrop>,
     pub receipt: Option<Receipt>,
     /// Bytes beyond the requested size, which only named patches would free.
     pub excess: u64,
@@ -58,7 +66,7 @@ pub struct CommitReport {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommittedPatch {
+pub struct PatchOfDrop {
     pub id: PatchId,
     /// Packages with undo data; empty if there was none.
     pub packages: Vec<PkgInst>,
@@ -67,32 +75,32 @@ pub struct CommittedPatch {
 }
 
 /// If one patch is refused, nothing is changed.
-pub fn commit_patches(
+pub fn drop_undo_data(
     root: &Root,
-    request: &CommitRequest,
+    request: &UndoDropRequest,
     caller: &Caller<'_>,
-) -> Result<CommitReport, Failure> {
+) -> Result<UndoDropReport, Failure> {
     must_have_database(root)?;
     if request.dry_run {
         let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref()).for_who_may()?;
         let planned = without_lock(root, || {
             must_agree(root, caller.interrupt, |_| false)?;
-            Committing::of(&ground)?.plan(request, caller)
+            UndoDropPlanner::of(&ground)?.plan(request, caller)
         })?;
-        let PlannedCommit { patches, excess, foreign, .. } = planned;
-        return Ok(CommitReport { patches, excess, foreign, ..CommitReport::default() });
+        let PlannedUndoDrop { patches, excess, foreign, .. } = planned;
+        return Ok(UndoDropReport { patches, excess, foreign, ..UndoDropReport::default() });
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
     let (session, found) = begin_beside_trial(ground, caller)?;
     must_agree(root, caller.interrupt, |_| false)?;
-    let planned = Committing::of(&session.ground)?.plan(request, caller)?;
+    let planned = UndoDropPlanner::of(&session.ground)?.plan(request, caller)?;
     if request.expected.as_ref().is_some_and(|expected| *expected != planned.patches) {
         return Err(PlanFault::OtherUndoData.into());
     }
     // Without undo data, a trial could not be reverted.
     let given_up = |record: &&TrialRecord| {
-        let is_on_trial = |patch: &CommittedPatch| record.patches.contains(&patch.id.to_string());
+        let is_on_trial = |patch: &PatchOfDrop| record.patches.contains(&patch.id.to_string());
         planned.patches.iter().any(is_on_trial)
     };
     if let Some(record) = found.record().filter(given_up) {
@@ -102,32 +110,32 @@ pub fn commit_patches(
         Some(plan) => Some(session.perform(plan, &mut NoContent, None, String::new())?),
         None => None,
     };
-    let PlannedCommit { patches, excess, foreign, .. } = planned;
-    Ok(CommitReport { recovered: session.recovered, patches, receipt, excess, foreign })
+    let PlannedUndoDrop { patches, excess, foreign, .. } = planned;
+    Ok(UndoDropReport { recovered: session.recovered, patches, receipt, excess, foreign })
 }
 
 pub(super) fn plan_within_limits(
     session: &Session<'_>,
     limits: UndoLimits,
-) -> Result<PlannedCommit, Failure> {
-    let request = CommitRequest { limits, ..CommitRequest::default() };
-    Committing::of(&session.ground)?.plan(&request, session.caller)
+) -> Result<PlannedUndoDrop, Failure> {
+    let request = UndoDropRequest { limits, ..UndoDropRequest::default() };
+    UndoDropPlanner::of(&session.ground)?.plan(&request, session.caller)
 }
 
-pub(super) struct PlannedCommit {
-    pub(super) patches: Vec<CommittedPatch>,
+pub(super) struct PlannedUndoDrop {
+    pub(super) patches: Vec<PatchOfDrop>,
     pub(super) plan: Option<Plan>,
     excess: u64,
     foreign: Vec<PatchId>,
 }
 
-struct Committing<'a> {
+struct UndoDropPlanner<'a> {
     ground: &'a RootAndPolicy,
     applied: AppliedPatches,
     ledgers: LedgerCache,
 }
 
-impl<'a> Committing<'a> {
+impl<'a> UndoDropPlanner<'a> {
     fn of(ground: &'a RootAndPolicy) -> Result<Self, Failure> {
         let applied = ground.recorded(&ground.packages()?)?;
         Ok(Self { ground, applied, ledgers: LedgerCache::default() })
@@ -136,7 +144,7 @@ impl<'a> Committing<'a> {
     /// In the order of listings; also returns what limits did not reach.
     fn chosen(
         &self,
-        request: &CommitRequest,
+        request: &UndoDropRequest,
         caller: &Caller<'_>,
     ) -> Result<(Vec<PatchId>, LimitChoice), Failure> {
         let mut chosen: BTreeSet<&PatchId> = BTreeSet::new();
@@ -161,29 +169,29 @@ impl<'a> Committing<'a> {
         Ok((listed.filter(is_chosen).cloned().collect(), by_limit))
     }
 
-    fn plan(&self, request: &CommitRequest, caller: &Caller<'_>) -> Result<PlannedCommit, Failure> {
-        let (mut patches, mut given_up) = (Vec::new(), GivenUp::to(RewrittenArchive::GivenUp));
+    fn plan(&self, request: &UndoDropRequest, caller: &Caller<'_>) -> Result<PlannedUndoDrop, Failure> {
+        let (mut patches, mut given_up) = (Vec::new(), ReleasedUndo::to(RewrittenArchive::GivenUp));
         let (chosen, LimitChoice { excess, foreign, .. }) = self.chosen(request, caller)?;
         for id in chosen {
             let of = self.applied.get(&id).map(|patch| patch.packages.clone()).unwrap_or_default();
-            let mut committed = CommittedPatch { id, packages: Vec::new(), freed: 0 };
+            let mut dropped = PatchOfDrop { id, packages: Vec::new(), freed: 0 };
             for package in of {
                 if let Some(freed) = self.give_up(
-                    (&committed.id, &package),
+                    (&dropped.id, &package),
                     request.undo_dir.as_deref(),
                     &mut given_up,
                     caller.interrupt,
                 )? {
-                    committed.freed += freed;
-                    committed.packages.push(package);
+                    dropped.freed += freed;
+                    dropped.packages.push(package);
                 }
             }
-            patches.push(committed);
+            patches.push(dropped);
         }
         let with_undo = patches.iter().filter(|patch| !patch.packages.is_empty());
         let ids = with_undo.map(|patch| patch.id.to_string()).collect();
         let plan = given_up.into_plan(Command::Commit, ids, caller);
-        Ok(PlannedCommit { patches, plan, excess, foreign })
+        Ok(PlannedUndoDrop { patches, plan, excess, foreign })
     }
 
     /// Returns the bytes; `None` if there is no undo data.
@@ -191,7 +199,7 @@ impl<'a> Committing<'a> {
         &self,
         (id, package): (&PatchId, &PkgInst),
         moved_to: Option<&Path>,
-        given_up: &mut GivenUp,
+        given_up: &mut ReleasedUndo,
         interrupt: Interrupt<'_>,
     ) -> Result<Option<u64>, Failure> {
         let ground = self.ground;
@@ -202,7 +210,7 @@ impl<'a> Committing<'a> {
         let ledger = self.ledgers.of(&view, package)?;
         let reader = ground.undo_data(&view, moved_to);
         let found = reader.find_with(package, &name, &ledger)?;
-        let of = GivenUpPatch { command: Command::Commit, id, package, name: &name };
+        let of = PatchOfUndo { command: Command::Commit, id, package, name: &name };
         given_up.take(ground, &reader, of, save, found, interrupt).map(Some)
     }
 }
@@ -326,9 +334,156 @@ pub(super) fn is_older(date: Option<DateTime<FixedOffset>>, age: u64, now: &Now)
     limit.zip(date).is_some_and(|(limit, date)| date < limit)
 }
 
+/// Undo data that leaves a root, deleted or exported: only the manifest and the list of paths stay, for neighboring
+/// patches.
+pub(super) struct ReleasedUndo {
+    archive: RewrittenArchive,
+    records: Vec<RecordChange>,
+    undo: Vec<UndoArchive>,
+    discard: Vec<PathBuf>,
+    notes: Vec<String>,
+    ledgers: BTreeMap<PkgInst, LedgerChange>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct PatchOfUndo<'a> {
+    pub(super) command: Command,
+    pub(super) id: &'a PatchId,
+    pub(super) package: &'a PkgInst,
+    pub(super) name: &'a str,
+}
+
+impl ReleasedUndo {
+    pub(super) fn to(archive: RewrittenArchive) -> Self {
+        Self {
+            archive,
+            records: Vec::new(),
+            undo: Vec::new(),
+            discard: Vec::new(),
+            notes: Vec::new(),
+            ledgers: BTreeMap::new(),
+        }
+    }
+
+    /// Compares bytes with the ledger. Returns bytes, with old files.
+    pub(super) fn take(
+        &mut self,
+        ground: &RootAndPolicy,
+        reader: &UndoReader<'_>,
+        of: PatchOfUndo<'_>,
+        save: &Save,
+        found: UndoData,
+        interrupt: Interrupt<'_>,
+    ) -> Result<u64, Failure> {
+        let view = RecordView::live(&ground.root);
+        let size = if found.is_remote() {
+            found.allocated().unwrap_or_else(|_| found.size())
+        } else {
+            save.allocated
+        };
+        let stays = found.why_it_stays(&ground.root, &reader.outside);
+        if found.is_remote() && stays.is_none() {
+            self.discard.push(PathBuf::from(found.path()));
+        }
+        self.notes.extend(stays);
+        let found = found.telling(&view)?;
+        let manifest = found.bound_manifest(interrupt)?.ok_or_else(|| {
+            let reason = "another program made it, and nothing else records the paths of the patch";
+            let (package, reason) = (of.package.clone(), reason.to_owned());
+            Reason::BadUndoData { package, reason }.of(of.command, of.id)
+        })?;
+        let records = found.records(&manifest)?;
+        let stored = stored_space(&ground.root, &manifest)?;
+        let manifest = with_patch_info(manifest, &records);
+        self.add(&ground.root, of.package, of.name, save, manifest)?;
+        Ok(size.saturating_add(stored))
+    }
+
+    /// `None` if there is no undo data.
+    pub(super) fn into_plan(
+        self,
+        command: Command,
+        patches: Vec<String>,
+        caller: &Caller<'_>,
+    ) -> Option<Plan> {
+        let packages: Vec<PkgInst> = self.ledgers.keys().cloned().collect();
+        let last = packages.last()?;
+        let ledgers = self.ledgers.into_values().map(RecordChange::Ledger);
+        let empty = Plan::empty(command.name(), caller.now.trailer("patchadm", last));
+        Some(Plan {
+            patches,
+            packages,
+            records: self.records.into_iter().chain(ledgers).collect(),
+            undo: self.undo,
+            discard: self.discard,
+            notes: self.notes,
+            ..empty
+        })
+    }
+
+    fn add(
+        &mut self,
+        root: &Root,
+        package: &PkgInst,
+        name: &str,
+        save: &Save,
+        manifest: UndoManifest,
+    ) -> Result<(), Failure> {
+        let at = |file: &str| saved_file(package, name, file);
+        let (view, archive) = (RecordView::live(root), self.undo.len());
+        let parts = [(KEPT_MANIFEST, UndoPart::Manifest), ("undo.paths", UndoPart::Paths)];
+        for (file, part) in parts {
+            self.records.push(RecordChange::Undo { path: at(file)?, archive, part });
+        }
+        let files = save.archive.iter().map(String::as_str);
+        let files = files.chain(save.remote.as_ref().map(|_| "remote"));
+        for file in files.chain(["undo.b3"]) {
+            let path = at(file)?;
+            if view.look(&path).map_err(ArchiveError::from)?.is_some() {
+                self.records.push(RecordChange::RemoveFile(path));
+            }
+        }
+        let snapshot = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
+        if root.list(&at(snapshot)?)?.is_some() {
+            self.records.push(RecordChange::RemoveTree(at(snapshot)?));
+        }
+        let change = self.ledgers.entry(package.clone()).or_insert_with(|| LedgerChange::of(package));
+        let (patch, archive) = (name.to_owned(), self.archive);
+        change.rewritten.push(LedgerRewrite { patch, archive, is_adopted: false });
+        self.undo.push(kept(package, name, manifest));
+        Ok(())
+    }
+}
+
+pub(super) fn saved_file(package: &PkgInst, patch: &str, file: &str) -> Result<ObjectPath, Failure> {
+    let save = places::save(package).join(patch.as_bytes());
+    let path = save.and_then(|save| save.join(file.as_bytes()));
+    path.map_err(|error| Failure::BadId(format!("{patch}: {error}")))
+}
+
+/// Adds lines about other patches from the saved pkginfo, which may be recorded nowhere else.
+fn with_patch_info(mut manifest: UndoManifest, records: &OldRecords) -> UndoManifest {
+    let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::read(&file.bytes).ok());
+    if let Some(saved) = saved {
+        manifest.header.patch_info = info_of_others(&manifest, &saved);
+    }
+    manifest
+}
+
+/// Keeps the manifest without saved contents.
+fn kept(package: &PkgInst, name: &str, mut manifest: UndoManifest) -> UndoArchive {
+    for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
+        record.member = None;
+    }
+    UndoArchive::manifest_only(package.clone(), name.to_owned(), manifest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_changeset::RecordFile;
+    use patchadm_rootfs::Timestamp;
+    use patchadm_svr4::package::Mode;
 
     #[test]
     fn an_age_is_counted_back_from_now_and_none_is_too_long() {
@@ -344,5 +499,25 @@ mod tests {
         for age in [u64::MAX, i64::MAX.unsigned_abs(), 1 << 45] {
             assert!(!old(Some("1970-01-01T00:00:00Z"), age), "{age}");
         }
+    }
+
+    #[test]
+    fn the_manifest_that_stays_has_the_lines_of_the_pkginfo_that_goes() {
+        let header = serde_json::json!({
+            "manifest": 1, "patch": "300-01", "package": "X", "root": "0123456789abcdef",
+            "obsoletes": [], "parameters": [], "made_records": [], "patch_info": {"200-01": "b"},
+        });
+        let header = serde_json::from_value(header).unwrap();
+        let manifest = UndoManifest { header, objects: Vec::new(), shlibs: Vec::new() };
+        let pkginfo = "PKG=X\nPATCHLIST=100-01 200-01\nPATCH_INFO_100-01=a\nPATCH_INFO_900-01=backed out\n";
+        let file = RecordFile {
+            bytes: Vec::from(pkginfo).into(),
+            mode: Mode::of(0o644),
+            mtime: Timestamp::whole(1),
+        };
+        let kept = with_patch_info(manifest, &BTreeMap::from([(b"pkginfo".to_vec(), file)]));
+        let lines: Vec<String> =
+            kept.header.patch_info.iter().map(|(id, text)| format!("{id} {text}")).collect();
+        assert_eq!(lines, ["100-01 a", "200-01 b"]);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::back_out::undo::{UndoReading, VerifiedUndo, wait_for};
-use super::commit::is_older;
 use super::later_patches::LedgerCache;
+use super::undo_drop::is_older;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::queries::applied_patches::OrderOnRoot;
