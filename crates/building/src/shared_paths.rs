@@ -16,13 +16,13 @@ use crate::package_limits::open_package;
 
 /// A conflict with an earlier package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Conflict {
+pub(crate) struct PathConflict {
     pub(crate) holder: usize,
     pub(crate) path: ObjectPath,
     pub(crate) more: u64,
 }
 
-impl Conflict {
+impl PathConflict {
     pub(crate) fn to_shared_path(&self, holder: &str, package: &str) -> SharedPath {
         SharedPath {
             path: self.path.to_string(),
@@ -38,18 +38,18 @@ pub(crate) fn delivery_of(file: &Path) -> Result<Delivery, SourceError> {
 }
 
 /// Finds each package's conflicts with earlier ones that have none themselves. Directories may be shared.
-pub(crate) fn conflicts<'p>(packages: impl Iterator<Item = &'p [PlacedObject]>) -> Vec<Vec<Conflict>> {
+pub(crate) fn conflicts<'p>(packages: impl Iterator<Item = &'p [PlacedObject]>) -> Vec<Vec<PathConflict>> {
     let mut holders: HashMap<&ObjectPath, (usize, PathKind)> = HashMap::new();
     let mut found = Vec::new();
     for (number, objects) in packages.enumerate() {
-        let mut own: Vec<Conflict> = Vec::new();
+        let mut own: Vec<PathConflict> = Vec::new();
         for PlacedObject { place, path, kind } in objects {
             let Some((holder, _)) = holders.get(place).filter(|(_, held)| !held.goes_with(*kind)) else {
                 continue;
             };
             match own.iter_mut().find(|conflict| conflict.holder == *holder) {
                 Some(known) => known.more += 1,
-                None => own.push(Conflict { holder: *holder, path: path.clone(), more: 0 }),
+                None => own.push(PathConflict { holder: *holder, path: path.clone(), more: 0 }),
             }
         }
         if own.is_empty() {
@@ -181,7 +181,7 @@ mod tests {
         let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
         let placed = places.all_objects(&never).unwrap();
         let found = conflicts(placed.iter().map(Vec::as_slice));
-        let parts = |conflict: Conflict| (conflict.holder, conflict.path.to_string(), conflict.more);
+        let parts = |conflict: PathConflict| (conflict.holder, conflict.path.to_string(), conflict.more);
         found.into_iter().map(|own| own.into_iter().map(parts).collect()).collect()
     }
 

@@ -7,9 +7,6 @@
 mod content;
 mod document;
 mod graph;
-mod layout;
-mod palette;
-mod references;
 mod section;
 mod tables;
 

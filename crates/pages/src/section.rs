@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use maud::{Markup, html};
 
-use super::content::{PagePatch, PageSection};
+use super::content::{PagePatch, PageSection, alternatives, anchor, base_of};
 use super::graph::graph;
-use super::references::{alternatives, anchor, base_of};
 use patchadm_cli::reply::words::{human, reboot_sentence};
 use patchadm_svr4::package::control::visible;
 

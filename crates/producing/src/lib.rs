@@ -8,4 +8,3 @@ pub mod patch_options;
 pub mod publication;
 #[cfg(feature = "sign")]
 pub mod secret_key;
-pub mod shell;

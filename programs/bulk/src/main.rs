@@ -1,6 +1,6 @@
 //! `patchadm-bulk`: builds all packages of a tree from source; one file per action.
 //!
-//! `processes` has the program's internal processes, `preparation` the lock of an action.
+//! `preparation` has the lock of an action.
 
 mod diff;
 mod ends;
@@ -13,7 +13,6 @@ mod no_publishing;
 mod page;
 mod patches;
 mod preparation;
-mod processes;
 mod prune;
 #[cfg(feature = "sign")]
 mod publishing;
@@ -25,25 +24,27 @@ mod status;
 mod upload;
 mod why;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+#[cfg(not(feature = "sign"))]
+use no_publishing as publishing;
+use patchadm_building::patches::{TRIAL, serve_trial};
 use patchadm_building::run::TASK_PROCESS;
-use patchadm_building::sources::FETCH_PROCESS;
-use patchadm_building::task::PROBE_PROCESS;
+use patchadm_building::sources::{FETCH_PROCESS, serve_fetch};
+use patchadm_building::task::{PACKING, PROBE_PROCESS, pack_in_enclosure, serve_probe, serve_task};
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::VerbGroup::Make;
 use patchadm_cli::call::{AppletKind, Invocation, Program, RunCommand};
-use patchadm_cli::program;
-use patchadm_cli::program::complete::COMPLETE;
+use patchadm_cli::program::complete::{self, COMPLETE};
 use patchadm_cli::program::processes::{run_enclosure, run_segments};
-use patchadm_cli::program::schema::SCHEMA;
-use patchadm_cli::program::{complete, hidden, schema, verb};
-use patchadm_cli::reply::{Reply, Stop};
-use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS, SEGMENTS_PROCESS};
+use patchadm_cli::program::schema::{self, SCHEMA};
+use patchadm_cli::program::{self, hidden, verb};
+use patchadm_cli::reply::{Exit, Reply, Stop};
+use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS, SEGMENTS_PROCESS, serve};
 
-#[cfg(not(feature = "sign"))]
-use no_publishing as publishing;
+use crate::preparation::find_installer;
 
 const BULK: &str = "bulk";
 
@@ -56,12 +57,12 @@ static PATCHADM_BULK: Program = Program {
         verb(Make, BULK, "build all packages of a tree from their sources", bulk),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(SCHEMA, AppletKind::Internal, schema::run),
-        hidden(FIRST_PROCESS, AppletKind::Internal, processes::run_first),
+        hidden(FIRST_PROCESS, AppletKind::Internal, run_first),
         hidden(ENCLOSING_PROCESS, AppletKind::Internal, run_enclosure),
         hidden(SEGMENTS_PROCESS, AppletKind::Internal, run_segments),
-        hidden(PROBE_PROCESS, AppletKind::Internal, processes::run_probe),
-        hidden(TASK_PROCESS, AppletKind::Internal, processes::run_task),
-        hidden(FETCH_PROCESS, AppletKind::Internal, processes::run_fetch),
+        hidden(PROBE_PROCESS, AppletKind::Internal, run_probe),
+        hidden(TASK_PROCESS, AppletKind::Internal, run_task),
+        hidden(FETCH_PROCESS, AppletKind::Internal, run_fetch),
     ],
     only: Some(BULK),
     overall: None,
@@ -118,4 +119,31 @@ pub(crate) fn bulk(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let _: BulkArgs = parse(call, USAGE)?;
     Err(Stop::Usage { message: "name an action".to_owned(), usage: USAGE }.into())
+}
+
+fn run_task(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_task(io::stdin(), io::stdout())?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+fn run_first(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    let trial = |order| serve_trial(order).map(|()| 0).map_err(io::Error::other);
+    serve(&[(PACKING, &pack_in_enclosure), (TRIAL, &trial)])?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+fn run_probe(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let installer = find_installer(call).map(drop).map_err(|error| error.to_string());
+    serve_probe(io::stdin(), installer, &mut io::stdout())?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+fn run_fetch(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    match serve_fetch(io::stdin().lock(), &mut io::stdout()) {
+        Ok(()) => Ok(Reply::silent(Exit::OK)),
+        Err(reason) => {
+            writeln!(io::stderr(), "{reason}")?;
+            Ok(Reply::silent(Exit::INTERNAL))
+        }
+    }
 }

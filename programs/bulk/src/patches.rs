@@ -15,10 +15,8 @@ use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_making::build::BuildRequest;
 use patchadm_planning::plan::refusal::Command;
-use patchadm_producing::ends::of_release;
-use patchadm_producing::ends::stop as stopped;
-use patchadm_producing::patch_options::PatchOptions;
-use patchadm_producing::shell::read_by_shell;
+use patchadm_producing::ends::{of_release, stop as stopped};
+use patchadm_producing::patch_options::{PatchOptions, read_by_shell};
 use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 

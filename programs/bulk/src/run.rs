@@ -26,7 +26,7 @@ use patchadm_cli::surroundings::caller::with_repeated_signals;
 use patchadm_cli::surroundings::slots_bar::SlotsBar;
 use patchadm_inputs::http::HttpSettings;
 use patchadm_making::build::BuildRequest;
-use patchadm_producing::shell::read_by_shell;
+use patchadm_producing::patch_options::read_by_shell;
 use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 use serde_json::Value;

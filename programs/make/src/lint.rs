@@ -16,7 +16,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_inputs::source::SourceError;
 use patchadm_making::lint::{ComparedPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint};
 use patchadm_planning::plan::refusal;
-use patchadm_producing::shell::read_by_shell;
+use patchadm_producing::patch_options::read_by_shell;
 use patchadm_rootfs::WorkUnit;
 
 const USAGE: &str = "patchadm-make lint [--base set] [--depot dir] [--strict] [--allow code]... patch...";

@@ -17,7 +17,7 @@ use patchadm_rootfs::Root;
 
 use crate::answer::{FleetAnswer, FleetText, WrittenDocument};
 use crate::made::{ComparedWith, MadeReport, TwoHosts, past_report, read_sources};
-use crate::{csv, cyclonedx, document_page, openvex, page, prometheus, text};
+use crate::{csv, document_page, host_documents, page, prometheus, text};
 
 pub(crate) const USAGE: &str = "patchadm-report [-R root] [option...] [-M depot] [--since file] [--compare host host] [inventory...]\n\
     patchadm-report --format csv|html|openvex|cyclonedx|prometheus [-o file] [inventory...]\n\
@@ -154,8 +154,8 @@ fn answered(
         }
         (ReportFormat::Csv, _) => csv::rows_of(made),
         (ReportFormat::Html, _) => page::page_of(made),
-        (ReportFormat::OpenVex, _) => openvex::document(made)?,
-        (ReportFormat::CycloneDx, _) => cyclonedx::document(made)?,
+        (ReportFormat::OpenVex, _) => host_documents::openvex(made)?,
+        (ReportFormat::CycloneDx, _) => host_documents::cyclonedx(made)?,
         (ReportFormat::Prometheus, _) => prometheus::document(own, made)?,
     };
     match path {

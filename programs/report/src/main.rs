@@ -5,10 +5,9 @@
 mod answer;
 mod command;
 mod csv;
-mod cyclonedx;
 mod document_page;
+mod host_documents;
 mod made;
-mod openvex;
 mod page;
 mod prometheus;
 mod text;

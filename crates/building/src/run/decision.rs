@@ -32,7 +32,7 @@ pub(super) struct BuildDecisionInput<'a> {
 }
 
 #[derive(Debug)]
-pub(super) enum Decision {
+pub(super) enum BuildDecision {
     /// A fault of the tree.
     Unbuildable(TreeFault, String),
     Result(Box<PoolEntry>),
@@ -66,30 +66,30 @@ pub(super) fn decide(
     index: u32,
     results: &HashMap<u32, PoolEntry>,
     find: FindResult<'_>,
-) -> Result<Decision, RootError> {
+) -> Result<BuildDecision, RootError> {
     let Some(record) = input.records.get(index) else {
-        return Ok(Decision::Unbuildable(TreeFault::Recipe, "it has no record".to_owned()));
+        return Ok(BuildDecision::Unbuildable(TreeFault::Recipe, "it has no record".to_owned()));
     };
     let limits = match limits_of(input.conf, record) {
         Ok(limits) => limits,
-        Err(reason) => return Ok(Decision::Unbuildable(TreeFault::Recipe, reason)),
+        Err(reason) => return Ok(BuildDecision::Unbuildable(TreeFault::Recipe, reason)),
     };
     let install = input.resolution.to_install(index);
     let install: Vec<&BuildResult> =
         install.iter().filter_map(|need| results.get(need)).map(|entry| &entry.result).collect();
     let inputs = match keys.inputs(input.records, record, &install) {
         Ok(inputs) => inputs,
-        Err(reason) => return Ok(Decision::Unbuildable(TreeFault::Recipe, reason)),
+        Err(reason) => return Ok(BuildDecision::Unbuildable(TreeFault::Recipe, reason)),
     };
     if let Err(too_many) = inputs.must_fit() {
-        return Ok(Decision::Unbuildable(TreeFault::Scan, too_many.to_string()));
+        return Ok(BuildDecision::Unbuildable(TreeFault::Scan, too_many.to_string()));
     }
     let key = inputs.key();
     let is_rebuilt = is_rebuilt(input.rebuild, record);
     let found = if is_rebuilt { FoundResult::Nothing } else { find(&key)? };
     let (unchecked, damage) = match found {
         FoundResult::Result(entry) if entry.result.check >= input.conf.check => {
-            return Ok(Decision::Result(entry));
+            return Ok(BuildDecision::Result(entry));
         }
         FoundResult::Result(entry) => (Some(entry), None),
         FoundResult::Damaged(reason) => (None, Some(reason)),
@@ -98,10 +98,10 @@ pub(super) fn decide(
     if let Some((run, outcome)) = input.known.outcomes.get(record.pkgname().as_str()) {
         let is_failure = outcome.state == BuildState::Failed && outcome.key == Some(key);
         if is_failure && !is_rebuilt && !is_tried_again(outcome, &limits, input.retries) {
-            return Ok(Decision::Remembered { run: *run, outcome: Box::new(outcome.clone()), inputs });
+            return Ok(BuildDecision::Remembered { run: *run, outcome: Box::new(outcome.clone()), inputs });
         }
     }
-    Ok(Decision::Task(Box::new(DecidedTask { key, inputs, limits, unchecked, damage, is_rebuilt })))
+    Ok(BuildDecision::Task(Box::new(DecidedTask { key, inputs, limits, unchecked, damage, is_rebuilt })))
 }
 
 /// Fails if the record raises a limit too far.
@@ -288,15 +288,15 @@ impl<'a> Foresight<'a> {
         }
         let pool = self.input.pool;
         Ok(match decide(&self.input, &mut self.keys, index, &self.results, &mut |key| pool.find(key))? {
-            Decision::Unbuildable(_, reason) => PredictedOutcome::Stuck(reason),
-            Decision::Remembered { run, outcome, inputs } => {
+            BuildDecision::Unbuildable(_, reason) => PredictedOutcome::Stuck(reason),
+            BuildDecision::Remembered { run, outcome, inputs } => {
                 PredictedOutcome::Remembered { run, outcome, inputs }
             }
-            Decision::Result(entry) => {
+            BuildDecision::Result(entry) => {
                 self.results.insert(index, *entry);
                 PredictedOutcome::Result
             }
-            Decision::Task(mut task) => {
+            BuildDecision::Task(mut task) => {
                 if let Some(entry) = &mut task.unchecked {
                     self.results.insert(index, (**entry).clone());
                 }

@@ -16,7 +16,7 @@ use patchadm_bulk_values::schedule::{Schedule, TaskOutcome, simulate};
 use patchadm_bulk_values::slots::SlotTable;
 use patchadm_rootfs::Dir;
 
-use super::decision::{BuildDecisionInput, Decision, OrderInput, decide, limits_of, task_order};
+use super::decision::{BuildDecision, BuildDecisionInput, OrderInput, decide, limits_of, task_order};
 use super::driver_fetch::DriverFetch;
 use super::journal::{Flushing, JournalFile, KnownRuns};
 use super::probing::{SlotProbe, command_of};
@@ -299,16 +299,16 @@ impl Master<'_> {
         let (pool, verified) = (&self.pool, &mut self.verified);
         let mut find = |key: &ResultKey| find_verified(pool, key, verified);
         let task = match decide(&input, &mut self.keys, index, &self.entries, &mut find)? {
-            Decision::Task(task) => task,
-            Decision::Result(entry) => return self.take_result(index, *entry, tell),
-            Decision::Remembered { run, outcome, inputs } => {
+            BuildDecision::Task(task) => task,
+            BuildDecision::Result(entry) => return self.take_result(index, *entry, tell),
+            BuildDecision::Remembered { run, outcome, inputs } => {
                 if run == self.run {
                     self.suspect(index, record.pkgname().as_str(), &inputs)?;
                 }
                 let run = (run != self.run).then_some(run);
                 return self.finish(index, PackageOutcome { run, ..*outcome }, tell);
             }
-            Decision::Unbuildable(fault, detail) => {
+            BuildDecision::Unbuildable(fault, detail) => {
                 return self.finish(index, unbuildable(fault, detail), tell);
             }
         };

@@ -389,8 +389,8 @@ mod tests {
 
     use patchadm_bulk_values::result::{BuildResult, KeyInputs, NewResult, ResultPackage};
 
-    use super::SetFile;
     use super::*;
+    use crate::set::SetFile;
 
     fn conf(lines: &str) -> Configuration {
         Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/srv/bulk")).unwrap()

@@ -157,28 +157,6 @@ impl<R: Read> Read for Verified<R> {
     }
 }
 
-#[cfg(test)]
-mod verified_tests {
-    use super::*;
-    use patchadm_rootfs::Sums;
-
-    fn verified(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let sums = Sums::of(&mut &b"content"[..])?;
-        let expected = FileContent { size: sums.size, cksum: sums.cksum, digest: sums.b3 };
-        let mut read = Vec::new();
-        Verified::new(bytes, expected).read_to_end(&mut read)?;
-        Ok(read)
-    }
-
-    #[test]
-    fn only_the_same_bytes_pass() {
-        assert_eq!(verified(b"content").unwrap(), b"content");
-        for other in [&b"conten"[..], b"contents", b"Content", b""] {
-            assert!(verified(other).is_err(), "{other:?}");
-        }
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct ReleaseError {
@@ -237,6 +215,28 @@ impl ReleaseProblem {
 
     fn bad(reason: impl Into<String>) -> Self {
         Self::BadForm(reason.into())
+    }
+}
+
+#[cfg(test)]
+mod verified_tests {
+    use super::*;
+    use patchadm_rootfs::Sums;
+
+    fn verified(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let sums = Sums::of(&mut &b"content"[..])?;
+        let expected = FileContent { size: sums.size, cksum: sums.cksum, digest: sums.b3 };
+        let mut read = Vec::new();
+        Verified::new(bytes, expected).read_to_end(&mut read)?;
+        Ok(read)
+    }
+
+    #[test]
+    fn only_the_same_bytes_pass() {
+        assert_eq!(verified(b"content").unwrap(), b"content");
+        for other in [&b"conten"[..], b"contents", b"Content", b""] {
+            assert!(verified(other).is_err(), "{other:?}");
+        }
     }
 }
 

@@ -3,8 +3,7 @@
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageStory, PageTable};
 use serde_json::Value;
 
-use super::PageHead;
-use super::value::{Fields as _, trial_words};
+use super::{Fields as _, PageHead, trial_words};
 
 const COLUMNS: [&str; 9] =
     ["Run", "Began", "By", "Command", "Result", "Patches", "Packages", "Took (ms)", "Remarks"];

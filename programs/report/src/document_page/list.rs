@@ -4,8 +4,7 @@ use patchadm_cli::reply::words::human;
 use patchadm_pages::{PageCell, PagePart, PageRow, PageTable};
 use serde_json::Value;
 
-use super::PageHead;
-use super::value::{Fields as _, ended, trial_words};
+use super::{Fields as _, PageHead, ended, trial_words};
 
 const COLUMNS: [&str; 8] =
     ["Patch", "State", "Applied", "Synopsis", "Undo data", "Removal", "Signature", "Packages"];

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchadm_pages::{Page, PagePatch, PagePatchState, PageSection, html_of};
 use serde_json::Value;
 
-use super::value::{Fields as _, ended};
+use super::{Fields as _, ended};
 
 pub(super) fn page_of(documents: &[&Value], made: String) -> String {
     let sections: Vec<PageSection> = documents.iter().map(|document| section_of(document)).collect();

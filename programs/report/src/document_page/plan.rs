@@ -4,8 +4,7 @@ use patchadm_cli::reply::words::human;
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageTable};
 use serde_json::Value;
 
-use super::PageHead;
-use super::value::Fields as _;
+use super::{Fields as _, PageHead};
 
 /// Listed objects of a patch; the rest is counted.
 const MOST_OBJECTS: usize = 2_000;

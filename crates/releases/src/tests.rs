@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::object::{FileContent, Upkeep};
 use patchadm_rootfs::{Digest, Timestamp};
 use patchadm_svr4::package::{Mode, checksum};
 
