@@ -40,7 +40,7 @@ impl fmt::Display for RootCondition {
             Self::Unchanged => f.write_str("nothing was changed"),
             Self::RolledBack => f.write_str("everything is as before"),
             Self::InDoubt => f.write_str("whether the change is durable is not known"),
-            Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be put back"),
+            Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be restored"),
             Self::Unfinished(what) => write!(f, "not everything could be restored: {}", what.join("; ")),
         }
     }
