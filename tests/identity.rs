@@ -87,7 +87,7 @@ fn a_directory_in_the_place_of_root_id_is_moved_aside() {
     remove(&stage, ROOT_ID);
     fs::create_dir(stage.at(ROOT_ID)).unwrap();
     let said = stage.run("recover -R @ROOT@").ok();
-    assert!(said.contains("root-id was damaged: it is made again from the journal"), "{said}");
+    assert!(said.contains("root-id was damaged: it is restored from the journal"), "{said}");
     assert_eq!(stage.text(ROOT_ID), marker);
     assert!(stage.at("/var/sadm/patchadm/root-id.damaged-1").is_dir());
 }

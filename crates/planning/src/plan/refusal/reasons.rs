@@ -80,13 +80,13 @@ pub enum ObjectProblem {
     ForeignDirectory(ObjectPath),
     #[error("it belongs to {owner} ({manager}), which patchadm does not change")]
     NativeOwner { owner: String, manager: &'static str },
-    #[error("nobody knows who owns it now: {0}")]
+    #[error("its owner is unknown now: {0}")]
     OwnerUnknown(String),
     /// A package of dpkg or rpm owns another name of it.
     #[error("another name of it, {name}, belongs to {owner} ({manager}), which patchadm does not change")]
     NativeName { name: ObjectPath, owner: String, manager: &'static str },
     /// Somebody has diverted it (dpkg-divert(1)).
-    #[error("it is diverted to {to} by {by}, and nothing is there")]
+    #[error("it is diverted to {to} by {by}, and no file exists there")]
     Diverted {
         to: ObjectPath,
         /// The package that diverts it, or the administrator.
@@ -98,9 +98,9 @@ pub enum ObjectProblem {
     CannotHave { ftype: Ftype, name: String },
     #[error("its {0} is not known")]
     Unknown(&'static str),
-    #[error("{0}, which it is to be another name of, is not a file")]
+    #[error("{0}, to which it should be a hard link, is not a file")]
     LinkSource(ObjectPath),
-    #[error("{0}, which it is to be another name of, is on another file system")]
+    #[error("{0}, to which it should be a hard link, is on another file system")]
     LinkAcross(ObjectPath),
 }
 
@@ -139,7 +139,7 @@ pub enum SetReason {
         /// In words.
         reason: String,
     },
-    #[error("it and {other} exclude each other ({says} says so); {other} was taken first")]
+    #[error("it is incompatible with {other} according to {says}, and {other} was selected first")]
     ExcludeEachOther {
         other: PatchId,
         /// The one of the two whose list says so.
