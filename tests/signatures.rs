@@ -207,7 +207,7 @@ fn a_file_more_or_less_is_refused_by_name() {
     }
     let readme = at.join("README.100-01");
     fs::remove_file(&readme).unwrap();
-    assert!(add(&stage, &at).fails(3).contains("lacks README.100-01, which its manifest lists"));
+    assert!(add(&stage, &at).fails(3).contains("is missing README.100-01, which its manifest lists"));
     std::os::unix::fs::symlink("ACMEweb/pkginfo", &readme).unwrap();
     assert!(add(&stage, &at).fails(3).contains("README.100-01 is a link or device"));
 }

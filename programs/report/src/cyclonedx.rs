@@ -9,7 +9,7 @@ pub(crate) fn document(made: &MadeReport<'_>) -> anyhow::Result<String> {
     let document = MaterialsDocument::of(&host.inventory, &maker).ok_or_else(|| {
         let message = format!(
             "no document was made: the inventory of {} lists no packages\n\
-             It was made by an earlier version; `patchadm list --json` of this one lists them.",
+             hint: it was made by an earlier version; make it again with `patchadm list --json`",
             host.name.escape_debug()
         );
         Stop::Refused { exit: NOTHING_TO_SAY, message }

@@ -8,8 +8,8 @@ pub(crate) fn document(made: &MadeReport<'_>) -> anyhow::Result<String> {
     let (host, maker) = made.only_host("OpenVEX")?;
     let document = VexDocument::of(&host.inventory, &maker).ok_or_else(|| {
         let message = format!(
-            "no document was made: no patch of {} says what it fixes\n\
-             OpenVEX has no document without a statement; `patchadm build --fixes` makes patches that say it.",
+            "no document was made: no patch of {} lists its fixes\n\
+             hint: make patches that list their fixes with `patchadm build --fixes`",
             host.name.escape_debug()
         );
         Stop::Refused { exit: NOTHING_TO_SAY, message }

@@ -121,7 +121,7 @@ pub enum Cause {
     /// No undo archive has it.
     #[error("{0}: the directory that was there before the run is neither in its place nor in the stage")]
     TreeLost(String),
-    #[error("the undo archive of {package} does not read back as it was written: {reason}")]
+    #[error("the undo archive of {package} does not read back intact: {reason}")]
     Archive { package: String, reason: String },
     #[error("{path}: {reason}")]
     Contents {
