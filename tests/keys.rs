@@ -189,7 +189,7 @@ fn a_secret_key_with_a_password_needs_it() {
     let target = patch().directory(&stage).display().to_string();
     let locked = testdata("locked.sec");
     let said = stage.run(&format!("sign --key {locked} {target}")).fails(2);
-    assert!(said.contains("hint: name its file with --password-file"), "{said}");
+    assert!(said.contains("hint: name its file with `--password-file`"), "{said}");
     let said = stage.run(&format!("sign --key {} {target}", testdata("plain.pub"))).fails(3);
     assert!(said.contains("it is not a secret key of minisign"), "{said}");
 }

@@ -249,7 +249,7 @@ fn a_document_is_about_one_root_and_is_made_of_an_inventory_as_of_the_root_itsel
     fs::write(stage.beside("two.json"), other.to_string()).unwrap();
     for format in ["openvex", "cyclonedx"] {
         let refused = stage.run(&format!("report --format {format} one.json two.json")).fails(2);
-        assert!(refused.contains("is about one root, but there are 2 hosts"), "{refused}");
+        assert!(refused.contains("describes one root, but there are 2 hosts"), "{refused}");
     }
     other["packages"] = Value::Null;
     fs::write(stage.beside("two.json"), other.to_string()).unwrap();
