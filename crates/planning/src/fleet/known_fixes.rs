@@ -192,7 +192,7 @@ fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeanin
         PatchStanding::Interrupted => {
             Some((FixStatus::Unknown, format!("patch {id} was left half applied by another tool")))
         }
-        PatchStanding::Other => Some((FixStatus::Unknown, format!("the state of patch {id} is not known"))),
+        PatchStanding::Other => Some((FixStatus::Unknown, format!("the state of patch {id} is unknown"))),
         PatchStanding::Removed => None,
     }
 }

@@ -202,7 +202,7 @@ pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>,
     Err(Cause::Journal { path, reason }).during(Phase::Recover)
 }
 
-const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
+const NOT_DURABLE: &str = "everything was restored, but a power cut may undo that";
 
 pub(crate) fn roll_back(
     root: &Root,

@@ -43,9 +43,9 @@ pub enum HandOnProblem {
 pub enum ObjectProblem {
     #[error("{0}")]
     BadPath(String),
-    #[error("owner {0} is not known in this root")]
+    #[error("owner {0} does not exist in this root")]
     UnknownUser(String),
-    #[error("group {0} is not known in this root")]
+    #[error("group {0} does not exist in this root")]
     UnknownGroup(String),
     #[error("it is the same place as {0}")]
     SamePlace(ObjectPath),
@@ -96,7 +96,7 @@ pub enum ObjectProblem {
     OtherType(Ftype),
     #[error("no object of ftype <{}> has the attribute {name}", char::from(.ftype.letter()))]
     CannotHave { ftype: Ftype, name: String },
-    #[error("its {0} is not known")]
+    #[error("its {0} is unknown")]
     Unknown(&'static str),
     #[error("{0}, to which it should be a hard link, is not a file")]
     LinkSource(ObjectPath),
