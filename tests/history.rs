@@ -71,8 +71,9 @@ fn the_runs_of_a_patch_or_a_path_are_listed() {
     let other = Package::new("ACMEweb").file("bin/other", 0o755, "two\n");
     stage.patchadd("", &Patch::of("200-01", other)).ok();
     let runs = |about: &str| -> Vec<String> {
-        let text = stage.run(&format!("history -R @ROOT@ {about}")).ok();
-        text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+        let run = stage.run(&format!("history -R @ROOT@ {about}"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stdout.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     };
     assert_eq!(runs("100-01"), ["2", "3"]);
     assert_eq!(runs("100"), ["2", "3"]);
