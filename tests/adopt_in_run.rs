@@ -42,7 +42,7 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     assert_eq!(
         stage.run("check --contents -R @ROOT@").ok().lines().last(),
-        Some("undo-data        ok         that of 1 patch is as it was written")
+        Some("undo-data        ok         undo data of 1 patch is intact")
     );
 
     stage.run("remove -R @ROOT@ 100-01").ok();

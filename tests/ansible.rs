@@ -82,7 +82,7 @@ fn a_patch_comes_once_and_goes_once_on_three_roots_and_check_mode_foretells_both
     }
     assert_eq!(foretold.of("apply")["patches"][0]["verdict"], "planned");
     assert_eq!(played.of("apply")["patches"][0]["verdict"], "applied");
-    assert_eq!(played.of("again")["reasons"], json!(["100-01: it is applied already, to ACMEweb"]));
+    assert_eq!(played.of("again")["reasons"], json!(["100-01: it is already applied to ACMEweb"]));
 
     assert_eq!(sides(played.of("apply"), "PATCHLIST of ACMEweb"), ("", "100-01\n"));
     assert_eq!(sides(played.of("absent"), "PATCHLIST of ACMEweb"), ("100-01\n", ""));

@@ -73,7 +73,7 @@ fn status_and_check_name_leftovers_and_status_names_a_command_at_work_instead() 
     assert_eq!(document(&stage)["leftovers"]["runs"], serde_json::json!([run]));
     assert!(document(&stage)["leftovers"]["bytes"].as_u64().unwrap() >= 2 << 20);
     let said = stage.run("check -R @ROOT@").ok();
-    assert!(said.contains(&format!("leftovers of {run} take space")), "{said}");
+    assert!(said.contains(&format!("leftovers of {run} use disk space")), "{said}");
 
     let lock = Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap();
     let said = stage.run("status -R @ROOT@").ok();

@@ -167,12 +167,12 @@ fn lies_inside_a_package_are_refused_by_name() {
         (
             "an unknown owner",
             web().content('f', "bin/httpd", 0o755, "nosuch root", 0, "two\n"),
-            "package ACMEweb, path @ROOT@/opt/ACMEweb/bin/httpd: owner nosuch is not known in this root",
+            "package ACMEweb, path @ROOT@/opt/ACMEweb/bin/httpd: owner nosuch does not exist in this root",
         ),
         (
             "an unknown group",
             web().content('f', "bin/httpd", 0o755, "root nosuch", 0, "two\n"),
-            "package ACMEweb, path @ROOT@/opt/ACMEweb/bin/httpd: group nosuch is not known in this root",
+            "package ACMEweb, path @ROOT@/opt/ACMEweb/bin/httpd: group nosuch does not exist in this root",
         ),
         (
             "a way through a link of the same patch",

@@ -216,7 +216,7 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
     depot(&good.url("depot"));
     assert_eq!(
         found(&stage.run(LINE), "depot"),
-        ("ok".to_owned(), format!("{} is reached", good.url("depot")))
+        ("ok".to_owned(), format!("{} can be reached", good.url("depot")))
     );
     assert_eq!(good.asked()[0].path, "/depot/index.json");
     let empty = FaultyServer::begin(|_| whole("404 Not Found", b""));

@@ -64,7 +64,7 @@ fn sections(text: &str) -> String {
         None => format!("{}\n", line.split_whitespace().collect::<Vec<_>>().join(" ")),
     };
     let compared = text.lines().skip_while(|line| !line.starts_with("files "));
-    compared.filter(|line| !line.ends_with(": as recorded")).map(line).collect()
+    compared.filter(|line| !line.ends_with(": ok")).map(line).collect()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_root_that_is_as_recorded_is_sound_and_its_patches_can_be_backed_out() {
         text(&stage, 0, ""),
         "\
 files ok 10 objects match their records
-undo-data ok that of 2 patches is as it was written
+undo-data ok undo data of 2 patches is intact
   100-01: can be removed
     ACMEdb: @ROOT@/var/sadm/pkg/ACMEdb/save/100-01/undo.gz is sound
     ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/100-01/undo.gz is sound
@@ -114,7 +114,7 @@ fn what_differs_from_its_record_is_named_as_by_pkgchk() {
         said.contains("  @ROOT@/opt/ACMEweb/bin/tool\n    permissions <0755> expected <0700> actual\n"),
         "{said}"
     );
-    assert!(said.contains("\nundo-data ok that of 2 patches is as it was written\n"), "{said}");
+    assert!(said.contains("\nundo-data ok undo data of 2 patches is intact\n"), "{said}");
     let document = document(&stage, 4, "ACMEdb");
     assert_eq!(document["discrepancies"].as_array().unwrap().len(), 1);
     assert_eq!(document["sound"], false);
@@ -279,7 +279,7 @@ fn assert_found(stage: &Scenario, what: &str) {
     assert!(said.contains("\n  100-01: cannot be removed: "), "{what}: {said}");
     assert!(
         said.starts_with("files ok 10 objects")
-            && said.contains("\nundo-data attention that of 1 patch is damaged or missing\n"),
+            && said.contains("\nundo-data attention undo data of 1 patch is damaged or missing\n"),
         "{what}: {said}"
     );
     let before = stage.everything();
@@ -411,10 +411,13 @@ fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed()
     let said = String::from_utf8(verify.stdout).unwrap();
     assert_eq!(verify.status.code(), Some(1), "{said}");
     assert!(said.contains("100-01/undo.gz: Permission denied"), "{said}");
-    let way_on = "You may not read all undo data: run `patchadm -R @ROOT@ check --contents` as root, or as the owner of the";
+    let way_on = "you may not read all undo data; run `patchadm -R @ROOT@ check --contents` as root, or as the owner of the";
     let way_on = way_on.replace("@ROOT@", stage.root().to_str().unwrap());
     assert!(said.contains(&way_on) && !said.contains("is damaged"), "{said}");
-    assert!(sections(&said).contains("\nundo-data unknown that of 1 patch could not be read\n"), "{said}");
+    assert!(
+        sections(&said).contains("\nundo-data unknown undo data of 1 patch could not be read\n"),
+        "{said}"
+    );
     for line in ["patchrm -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01 200-01"] {
         let output = as_ordinary_user(&stage, line, &[&stage.root()]).output().unwrap();
         assert_eq!(output.status.code(), Some(4), "{line}");
@@ -437,7 +440,10 @@ fn a_ledger_that_the_caller_may_not_read_is_told_by_check_and_is_no_damage() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("ledger/ACMEweb: Permission denied"), "{said}");
-    assert!(sections(&said).contains("\nundo-data unknown that of 2 patches could not be read\n"), "{said}");
+    assert!(
+        sections(&said).contains("\nundo-data unknown undo data of 2 patches could not be read\n"),
+        "{said}"
+    );
     let output = as_ordinary_user(&stage, "check --contents -R @ROOT@ --json", &[]).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&document["cause"], &document["sound"]), (&"no-rights".into(), &false.into()));
@@ -454,7 +460,7 @@ fn a_record_that_the_caller_may_not_read_is_named_by_check() {
     let said = String::from_utf8(output.stdout).unwrap();
     let named = format!("{}: Permission denied", stage.at("/var/sadm/patch/100-01").display());
     assert!(said.contains(&named), "{said}");
-    assert!(said.contains("as root, or as the owner of the root directory."), "{said}");
+    assert!(said.contains("as root, or as the owner of the root directory"), "{said}");
 }
 
 #[test]
@@ -510,10 +516,7 @@ fn patches_of_which_one_was_given_without_undo_data_are_refused_before_the_first
 fn more_or_less_is_said_where_it_is_wanted() {
     let stage = stage();
     let more = stage.run("check --contents -v -R @ROOT@").ok();
-    assert!(
-        more.contains("/bin/httpd: as recorded\n") && more.contains("  100-01: can be removed\n"),
-        "{more}"
-    );
+    assert!(more.contains("/bin/httpd: ok\n") && more.contains("  100-01: can be removed\n"), "{more}");
     let brief = stage.run("check --contents -R @ROOT@").ok();
     assert!(!brief.contains("can be removed") && brief.lines().all(|line| !line.starts_with(' ')), "{brief}");
     assert_eq!(stage.run("check --contents -q -R @ROOT@").ok(), "");
@@ -532,7 +535,10 @@ fn without_contents_types_sizes_and_attributes_are_compared_and_no_file_is_read(
         sections(&run.stdout)
     };
     let said = quick(0);
-    assert!(said.contains("\nundo-data ok that of 2 patches is present, with the recorded size\n"), "{said}");
+    assert!(
+        said.contains("\nundo-data ok undo data of 2 patches is present, with the recorded size\n"),
+        "{said}"
+    );
     assert!(!said.contains("is sound") && !said.contains("can be removed"), "{said}");
     // Other bytes of the same size and time are seen only if they are read.
     fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "owt\n").unwrap();
@@ -544,7 +550,7 @@ fn without_contents_types_sizes_and_attributes_are_compared_and_no_file_is_read(
     assert!(quick(4).contains("  @ROOT@/opt/ACMEweb/bin/httpd\n"));
     fs::write(stage.at(&undo("ACMEweb", "200-01", "undo.gz")), "short\n").unwrap();
     let said = quick(4);
-    assert!(said.contains("\nundo-data attention that of 1 patch is damaged or missing\n"), "{said}");
+    assert!(said.contains("\nundo-data attention undo data of 1 patch is damaged or missing\n"), "{said}");
     let run = stage.run("check --json -R @ROOT@");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((&document["contents"], &document["sound"]), (&false.into(), &false.into()));

@@ -360,7 +360,7 @@ fn a_signed_depot_is_read_by_everybody() {
     assert!(left.run("list -R @/root").starts_with("100001-01  effective "));
     // It finds other owners, unless the caller is the superuser.
     let verified = left.stage.run(&left.line("check --contents -R @/root"));
-    assert!(verified.stdout.contains("is as it was written"), "{verified:?}");
+    assert!(verified.stdout.contains("is intact"), "{verified:?}");
     left.run("show -R @/root 100001-01");
     left.run("history -R @/root");
 }

@@ -236,7 +236,7 @@ fn documents_have_the_note_that_a_link_stays() {
         let is_it = |note: &serde_json::Value| {
             let note = note.as_str().unwrap();
             note.starts_with("@ROOT@/lib stays a symbolic link")
-                && note.ends_with("`--replace-edited /lib` replaces the link")
+                && note.ends_with("to replace the link, use `--replace-edited /lib`")
         };
         assert_eq!(notes.iter().filter(|note| is_it(note)).count(), 1, "{line}: {notes:?}");
     }

@@ -89,7 +89,7 @@ fn lint_tells_ids_that_are_none_and_those_that_are_named_twice() {
         .collect();
     let codes: Vec<&str> = found.iter().map(|(code, _)| code.as_str()).collect();
     assert_eq!(codes, ["patchinfo", "fixes", "fixes", "fixes-twice"], "{found:?}");
-    assert!(found[0].1.contains("PATCH_FIXES lacks CVE-2026-12"), "{found:?}");
+    assert!(found[0].1.contains("PATCH_FIXES is missing CVE-2026-12"), "{found:?}");
     assert!(found[1].1.contains("its number does not have 4 to 19 digits"), "{found:?}");
     let explained = stage.run("help lint:fixes").ok();
     assert!(explained.starts_with("fixes (error of lint): What the patch fixes is named"), "{explained}");

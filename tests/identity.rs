@@ -87,7 +87,7 @@ fn a_directory_in_the_place_of_root_id_is_moved_aside() {
     remove(&stage, ROOT_ID);
     fs::create_dir(stage.at(ROOT_ID)).unwrap();
     let said = stage.run("recover -R @ROOT@").ok();
-    assert!(said.contains("root-id was damaged: it is made again from the journal"), "{said}");
+    assert!(said.contains("root-id was damaged: it is restored from the journal"), "{said}");
     assert_eq!(stage.text(ROOT_ID), marker);
     assert!(stage.at("/var/sadm/patchadm/root-id.damaged-1").is_dir());
 }
@@ -98,7 +98,7 @@ fn a_journal_that_is_removed_takes_nothing_with_it() {
     let (marker, last) = (stage.text(ROOT_ID), number(&stage));
     remove(&stage, JOURNAL);
     let verified = stage.run("check --contents -R @ROOT@").ok();
-    assert!(verified.contains("as it was written"), "{verified}");
+    assert!(verified.contains("intact"), "{verified}");
     stage.patchadd("", &patch("200-01")).ok();
     assert_eq!((format!("{}\n", header(&stage)), number(&stage)), (marker, last + 1));
     stage.run("patchrm -R @ROOT@ 200-01").ok();
@@ -388,7 +388,7 @@ fn an_archive_that_names_another_root_is_bound_only_if_that_is_said() {
         let run = stage.run(&format!("recover --adopt-undo -R @ROOT@ {ids}"));
         assert_eq!(run.code, 3, "{run:?}");
         assert!(run.stdout.contains("it belongs to another root (its marker is "), "{run:?}");
-        assert!(run.stdout.contains("it is bound only if 100-01 is named, with --foreign"), "{run:?}");
+        assert!(run.stdout.contains("it is registered only if 100-01 is named, with --foreign"), "{run:?}");
         stage.run("remove -R @ROOT@ 100-01").fails(3);
     }
     stage.run("recover --adopt-undo --foreign -R @ROOT@ 100-01").ok();

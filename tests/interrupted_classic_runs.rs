@@ -114,8 +114,8 @@ fn a_patch_whose_records_a_second_call_put_back_is_known_as_interrupted() {
     let stage = put_back();
     assert!(!stage.text("/var/sadm/pkg/ACMEweb/pkginfo").contains("100-01"));
     let before = stage.everything();
-    let why = "applying it to package ACMEweb was interrupted, and a later call put the package's records of before \
-               back, but not its files";
+    let why = "applying it to package ACMEweb was interrupted, and a later call restored the records of the package, \
+               but not its files";
     for (line, code) in [("patchrm -R @ROOT@ 100-01", 14), ("remove -R @ROOT@ 100-01", 3)] {
         let told = stage.run(line).fails(code);
         assert!(told.contains(why) && told.contains("var/sadm/pkg/ACMEweb/ACMEweb"), "{line}: {told}");

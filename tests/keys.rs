@@ -80,7 +80,10 @@ fn keys_that_others_may_write_are_not_believed() {
     stage.run(&format!("key trust -R @ROOT@ {}", testdata("plain.pub"))).ok();
     stage.mode("/etc/patchadm/keys/plain.pub", 0o666);
     let said = stage.run("key list -R @ROOT@").fails(3);
-    assert!(said.contains("plain.pub is not the root's alone: others may write to it"), "{said}");
+    assert!(
+        said.contains("plain.pub must belong to the owner of the root alone: others may write to it"),
+        "{said}"
+    );
     if !is_root() {
         return crate::skipped("keys_that_others_may_write…: only root gives files to its own group");
     }
@@ -90,7 +93,10 @@ fn keys_that_others_may_write_are_not_believed() {
         return crate::skipped("keys_that_others_may_write…: no access lists here");
     }
     let said = stage.run("key list -R @ROOT@").fails(3);
-    assert!(said.contains("plain.pub is not the root's alone: others may write to it"), "{said}");
+    assert!(
+        said.contains("plain.pub must belong to the owner of the root alone: others may write to it"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -189,7 +195,7 @@ fn a_secret_key_with_a_password_needs_it() {
     let target = patch().directory(&stage).display().to_string();
     let locked = testdata("locked.sec");
     let said = stage.run(&format!("sign --key {locked} {target}")).fails(2);
-    assert!(said.contains("hint: name its file with --password-file"), "{said}");
+    assert!(said.contains("hint: name its file with `--password-file`"), "{said}");
     let said = stage.run(&format!("sign --key {} {target}", testdata("plain.pub"))).fails(3);
     assert!(said.contains("it is not a secret key of minisign"), "{said}");
 }

@@ -49,12 +49,12 @@ fn names_that_something_else_has_are_listed_and_nothing_is_made() {
     };
     assert_eq!(
         stage.run("setup links @ROOT@/bin").fails(3),
-        refused("replace these links with --force, or choose another directory", "pkgadd")
+        refused("replace these links with `--force`, or choose another directory", "pkgadd")
     );
     stage.file("/bin/pkgrm", "#!/bin/sh\n");
     assert_eq!(
         stage.run("setup links --force @ROOT@/bin").fails(3),
-        refused("choose another directory; --force replaces symbolic links only", "pkgrm")
+        refused("choose another directory; `--force` replaces symbolic links only", "pkgrm")
     );
     assert_eq!(fs::read_dir(stage.at("/bin")).unwrap().count(), 2);
     fs::remove_file(stage.at("/bin/pkgrm")).unwrap();

@@ -558,7 +558,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert!(text.stdout.starts_with(&format!("{other}: 6 objects match their records\n{both}: 6 ")));
     let damaged = format!(
         "{first}: failed (4): 6 objects match their records; findings: undo-data\n  \
-         undo-data: that of 1 patch is damaged or missing\n    100-01: "
+         undo-data: undo data of 1 patch is damaged or missing\n    100-01: "
     );
     assert!(
         text.stdout.contains(&damaged),

@@ -41,7 +41,7 @@ fn a_hard_link_into_another_file_system_is_refused_when_the_plan_is_made() {
         let said = format!("{}{}", run.stdout, run.stderr);
         let [link, source] = paths.map(|path| format!("@ROOT@{path}"));
         let why =
-            format!("path {link}: {source}, which it is to be another name of, is on another file system");
+            format!("path {link}: {source}, to which it should be a hard link, is on another file system");
         assert!(run.code != 0 && said.contains(&why), "{line}: {}: {said}", run.code);
     }
     assert_same(&root.everything(), &before);

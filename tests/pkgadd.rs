@@ -275,7 +275,7 @@ pkgadd: ERROR: package ACMEb: it needs package ACMEnone, which is not completely
 
 Installation of <ACMEb> was suspended (interaction required).
 No changes were made to the system.
-pkgadd: ERROR: package ACMEc, path @ROOT@/opt/ACMEc/d: @ROOT@/opt/ACMEc/nowhere, which it is to be another name of, is not a file
+pkgadd: ERROR: package ACMEc, path @ROOT@/opt/ACMEc/d: @ROOT@/opt/ACMEc/nowhere, to which it should be a hard link, is not a file
 
 Installation of <ACMEc> failed.
 No changes were made to the system.

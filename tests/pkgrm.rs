@@ -106,7 +106,7 @@ fn several_packages_go_one_after_another_and_a_wrong_name_stops_all() {
     let run = remove(&stage, "-n ACMEc ACMEa.*");
     assert_eq!(
         run.stderr,
-        "\nRemoval of <ACMEc> was successful.\nNOTE: @ROOT@/opt is not empty and stays\n\nRemoval of <ACMEa> was successful.\n"
+        "\nRemoval of <ACMEc> was successful.\nNOTE: @ROOT@/opt is not empty and was kept\n\nRemoval of <ACMEa> was successful.\n"
     );
     assert_eq!(stage.run("pkginfo -L -R @ROOT@").ok(), "ACMEb\n");
 }

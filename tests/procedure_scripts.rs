@@ -238,7 +238,7 @@ fn an_account_that_preinstall_makes_owns_what_comes_after_it() {
     let before = stage.everything();
     let run = add(&stage, "-n", &package("exit 0\n"));
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("owner acme is not known in this root"), "{}", run.stderr);
+    assert!(run.stderr.contains("owner acme does not exist in this root"), "{}", run.stderr);
     assert_same(&stage.everything(), &before);
     added(&stage, &package(account));
     for path in ["/opt/ACMEall/log", "/opt/ACMEall/run"] {

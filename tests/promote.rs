@@ -374,10 +374,7 @@ fn guards_keep_a_live_tree_from_being_emptied() {
         staged.remove(&format!("share/{number}"));
     }
     let text = staged.promote("").fails(3);
-    assert!(
-        text.contains("5 would be deleted, more than 25% allows") && text.contains("--max-delete"),
-        "{text}"
-    );
+    assert!(text.contains("would be deleted, more than 25%") && text.contains("--max-delete"), "{text}");
     staged.promote("--max-delete 4").fails(3);
     assert_eq!(staged.promote("--max-delete 5 --dry-run").code, 0);
     for entry in fs::read_dir(staged.at("")).unwrap() {

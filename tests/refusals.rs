@@ -88,7 +88,7 @@ fn save_data_of_a_patch_that_is_not_applied_is_4() {
     stage.file("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz", "somebody's\n");
     assert_eq!(
         refuses(&stage, 4, "", &patch("100-01")),
-        "Patch 100-01 is not applied: package ACMEweb has a save directory of it although it is not applied."
+        "Patch 100-01 is not applied: package ACMEweb has a save directory of this patch, which is not applied."
     );
 }
 

@@ -67,8 +67,8 @@ Do you want to remove this package? [y,n,?,q]
 ## Executing postremove script.
 to stderr
 ## Updating system information.
-NOTE: @ROOT@/opt/ACMEall/late is not empty and stays
-NOTE: @ROOT@/opt/ACMEall is not empty and stays
+NOTE: @ROOT@/opt/ACMEall/late is not empty and was kept
+NOTE: @ROOT@/opt/ACMEall is not empty and was kept
 
 Removal of <ACMEall> was successful.
 ";
@@ -242,7 +242,7 @@ fn what_scripts_register_and_remove_themselves_is_part_of_the_run() {
     let package = Package::new("ACMEall").file("own", 0o644, "own\n").file("a", 0o644, "a\n");
     let stage = installed(&package.clone().information("preremove", preremove));
     let run = remove(&stage, "");
-    let left = "NOTE: @ROOT@/opt/ACMEall is not empty and stays\n\nRemoval of <ACMEall> was successful.\n";
+    let left = "NOTE: @ROOT@/opt/ACMEall is not empty and was kept\n\nRemoval of <ACMEall> was successful.\n";
     assert_eq!((run.code, run.stderr.as_str()), (0, left), "nobody has removed what preremove made");
     assert_eq!(stage.lines(), [""; 0], "a package that is gone owns nothing");
     assert!(!stage.at("/opt/ACMEall/own").exists());

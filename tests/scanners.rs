@@ -228,7 +228,7 @@ fn a_root_without_patches_has_a_bill_of_materials_and_nothing_to_say_of_fixes() 
     let stage = Scenario::with(&[web("one\n")]);
     assert_eq!(scanned(&stage, "cyclonedx", "")["components"].as_array().unwrap().len(), 1);
     let refused = stage.run("report -R @ROOT@ --format openvex -o vex.json").fails(3);
-    assert!(refused.contains("says what it fixes"), "{refused}");
+    assert!(refused.contains("lists its fixes"), "{refused}");
     assert!(!stage.beside("vex.json").exists());
 }
 
@@ -249,7 +249,7 @@ fn a_document_is_about_one_root_and_is_made_of_an_inventory_as_of_the_root_itsel
     fs::write(stage.beside("two.json"), other.to_string()).unwrap();
     for format in ["openvex", "cyclonedx"] {
         let refused = stage.run(&format!("report --format {format} one.json two.json")).fails(2);
-        assert!(refused.contains("is about one root, and here are 2 hosts"), "{refused}");
+        assert!(refused.contains("describes one root, but there are 2 hosts"), "{refused}");
     }
     other["packages"] = Value::Null;
     fs::write(stage.beside("two.json"), other.to_string()).unwrap();

@@ -45,7 +45,7 @@ fn unpatched() -> Scenario {
 #[test]
 fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others() {
     for (patch, why) in
-        [("100-02", "it is applied already, to ACMEweb"), ("100-01", "the later revision 100-02 is applied")]
+        [("100-02", "it is already applied to ACMEweb"), ("100-01", "the later revision 100-02 is applied")]
     {
         let stage = later();
         let before = stage.everything();
@@ -72,7 +72,8 @@ fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others()
 fn a_patch_without_a_package_here_is_told_and_no_failure_of_the_others() {
     let stage = later();
     let before = stage.everything();
-    let why = "none of its packages is installed in the version that it is for: ACMEnone (i386) 1.0 (not installed)";
+    let why =
+        "none of its packages is installed in the required version: ACMEnone (i386) 1.0 (not installed)";
     for verb in ["plan", "add --dry-run", "add"] {
         for operands in ["delivered/300-01", "delivered/300-01 delivered/300-01"] {
             let line = format!("{verb} -R @ROOT@ {operands}");
@@ -221,7 +222,10 @@ fn several_operands_are_a_set() {
     assert_eq!(reason("100-01"), "100-02 of this set is a later revision");
     assert_eq!(reason("200-01"), "300-01 of this set contains it");
     assert_eq!(reason("600-01"), "it requires patch 999-01 or later, which is not applied");
-    assert_eq!(reason("900-01"), "it and 100-02 exclude each other (900-01 says so); 100-02 was taken first");
+    assert_eq!(
+        reason("900-01"),
+        "it is incompatible with 100-02 according to 900-01, and 100-02 was selected first"
+    );
     assert!(reason("700-01").starts_with("its requirements form a circle: "), "{}", reason("700-01"));
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "100-02 400-01 300-01\n");
 }

@@ -165,7 +165,7 @@ fn a_key_that_is_revoked_or_unknown_is_named() {
     assert!(said.contains("signed by key 7802F643AC6161C8, which is revoked (stolen)"), "{said}");
     stage.run(&format!("sign --key {} {}", testdata("other.sec"), at.display())).ok();
     let said = add(&stage, &at).fails(3);
-    assert!(said.contains("signed by key 64A2DF5753EE392F, which is not known here"), "{said}");
+    assert!(said.contains("signed by key 64A2DF5753EE392F, which is unknown here"), "{said}");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_file_more_or_less_is_refused_by_name() {
     }
     let readme = at.join("README.100-01");
     fs::remove_file(&readme).unwrap();
-    assert!(add(&stage, &at).fails(3).contains("lacks README.100-01, which its manifest lists"));
+    assert!(add(&stage, &at).fails(3).contains("is missing README.100-01, which its manifest lists"));
     std::os::unix::fs::symlink("ACMEweb/pkginfo", &readme).unwrap();
     assert!(add(&stage, &at).fails(3).contains("README.100-01 is a link or device"));
 }

@@ -290,7 +290,7 @@ fn a_file_that_is_cut_damaged_or_something_else_brings_nothing_back_and_loses_no
     let end = whole.len() - 1024;
     for (what, bytes, reason) in [
         ("nothing", Vec::new(), "it is empty"),
-        ("something else", b"no export\n".to_vec(), "it is no undo data"),
+        ("something else", b"no export\n".to_vec(), "it is not undo data"),
         ("cut in the table", whole[..700].to_vec(), "cut short"),
         ("cut in the middle", whole[..whole.len() / 2].to_vec(), "cut short"),
         ("cut in the last archive", whole[..end - 600].to_vec(), "cut short"),

@@ -211,8 +211,7 @@ fn what_another_program_changed_is_taken_over_with_a_note() {
     patch.directory(&stage);
     let said = stage.run("add -R @ROOT@ delivered/200-01").ok();
     for path in [PKGINFO, CONTENTS] {
-        let note =
-            format!("@ROOT@{path}: changed since run 2, not by this program; the change is taken over");
+        let note = format!("@ROOT@{path}: changed since run 2, not by this program; the change is kept");
         assert!(said.contains(&note), "{said}");
     }
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb SITE").ok(), "a\n");

@@ -281,7 +281,7 @@ fn the_policy_of_the_host_says_which_roots_are_trusted() {
     fs::write(stage.at("/etc/patchadm/policy"), "trusted_roots=/*\n").unwrap();
     let said = stage.run(&format!("plan --trust-root {}", line.trim_start_matches("plan "))).fails(1);
     assert!(
-        said.contains("line 1: trusted_roots: this setting counts in the policy of the host only"),
+        said.contains("line 1: trusted_roots: this setting is valid only in the policy of the host"),
         "{said}"
     );
 }

@@ -37,7 +37,7 @@ struct ShowrevArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ShowrevArgs = parse(call, USAGE)?;
     if args.command.is_some() {
-        let message = "the revision of a single command (-c) is not known".to_owned();
+        let message = "the revision of a single command (-c) is unknown".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let system = (!args.patches).then(|| SystemBlock(system(&call.surroundings.machine)));

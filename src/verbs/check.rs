@@ -523,7 +523,7 @@ impl Comparison {
         }
         sections.push(Section { details, ..files });
         let archives = self.patches.iter().flat_map(|one| &one.undo).filter(|one| one.undo.is_kept()).count();
-        let good = if contents { "as it was written" } else { "present, with the recorded size" };
+        let good = if contents { "intact" } else { "present, with the recorded size" };
         let undo = match (self.damaged, self.earlier, self.closed) {
             (0, 0, 0) if archives == 0 => Section::new("undo-data", Ok, "no undo data"),
             (0, 0, 0) => {
@@ -579,7 +579,7 @@ impl Comparison {
 /// The command to type if the caller may not read undo data.
 fn who_may_read(wording: &Wording) -> String {
     format!(
-        "you may not read all undo data: run {} as root, or as the owner of the root directory",
+        "you may not read all undo data; run {} as root, or as the owner of the root directory",
         wording.verb("check --contents")
     )
 }

@@ -176,8 +176,8 @@ impl Demonstration<'_> {
     fn proof(&mut self, before: Fingerprint, patched: Fingerprint, after: Fingerprint) -> anyhow::Result<()> {
         self.step += 1;
         self.print(&format!(
-            "\n{}. The proof: paths, types, modes, owners, times, contents, links and attributes of everything\n   \
-             outside var/sadm (but times of directories), as one BLAKE3.",
+            "\n{}. The proof: one BLAKE3 checksum of all objects outside var/sadm, over their paths, types, modes,\n   \
+             owners, times (except of directories), contents, links and attributes.",
             self.step
         ))?;
         for (when, seen) in [("before", before), ("patched", patched), ("after", after)] {

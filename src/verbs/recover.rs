@@ -343,7 +343,7 @@ impl AdoptReport {
 
     fn of_root(self, root: &Root) -> RootReport<Self> {
         let bound = self.adopted.iter().filter(|one| one.adopted).count();
-        let told = format!("{bound} of {} undo archives bound", self.adopted.len());
+        let told = format!("{bound} of {} undo archives registered", self.adopted.len());
         let (class, line, notes) = match &self.error {
             Some(error) => (RootClass::Failed, failure_line(self.exit, error), Vec::new()),
             None if self.sentences.is_empty() => (RootClass::Idle, NOTHING.to_owned(), Vec::new()),
@@ -376,7 +376,7 @@ fn lost(one: &UnreadableUndo) -> String {
     let meaning = if one.is_earlier {
         "that version can remove the patch, and this one cannot"
     } else {
-        "it cannot be bound, and is lost unless it is put back from a backup"
+        "it cannot be registered, and is lost unless it is restored from a backup"
     };
     format!("{}; {meaning}", one.reason)
 }
@@ -389,13 +389,13 @@ fn sentence(one: &AdoptedUndo, zone: Zone) -> String {
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
     match (is_adopted, differs) {
         (true, None) => format!("{from}, is bound"),
-        (true, Some(differs)) => format!("{from}, is bound although it differs: {differs}"),
-        (false, None) => format!("{from}, fits; it is bound if {patch} is named"),
+        (true, Some(differs)) => format!("{from}, is registered although it differs: {differs}"),
+        (false, None) => format!("{from}, matches; it is registered if {patch} is named"),
         (false, Some(differs)) if *is_foreign => {
-            format!("{from}, differs: {differs}; it is bound only if {patch} is named, with --foreign")
+            format!("{from}, differs: {differs}; it is registered only if {patch} is named, with --foreign")
         }
         (false, Some(differs)) => {
-            format!("{from}, differs: {differs}; it is bound only if {patch} is named")
+            format!("{from}, differs: {differs}; it is registered only if {patch} is named")
         }
     }
 }

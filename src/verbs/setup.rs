@@ -158,9 +158,9 @@ impl CommandReport for LinksReport {
 fn links_refused(error: LinksError) -> anyhow::Error {
     let LinksError::Taken { only_links, .. } = &error else { return error.into() };
     let next = if *only_links {
-        "replace these links with --force, or choose another directory"
+        "replace these links with `--force`, or choose another directory"
     } else {
-        "choose another directory; --force replaces symbolic links only"
+        "choose another directory; `--force` replaces symbolic links only"
     };
     let message = hinted(&format!("no link was made: {error}"), next);
     Stop::Refused { exit: Exit::failed(ExitCause::Edited), message }.into()

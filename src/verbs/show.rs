@@ -292,7 +292,7 @@ fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &Sh
     let meant = applied_like(root, &word).filter(|_| why.is_empty());
     let meant = meant.map(|meant| format!("\n{}", did_you_mean(&meant))).unwrap_or_default();
     let file =
-        if why.is_empty() && has_files { ", and there is no file or directory of that name" } else { "" };
+        if why.is_empty() && has_files { ", and there is no file or directory with that name" } else { "" };
     let depot = query.depot.as_ref().filter(|_| why.is_empty());
     let depot = depot.map(|depot| format!(", and {} does not have it", depot.display())).unwrap_or_default();
     format!("patch {word} is not applied{why}{file}{depot}{meant}")

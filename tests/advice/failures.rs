@@ -298,7 +298,10 @@ fn archive_outside() {
     let remote = "/var/sadm/pkg/ACMEweb/save/100-01/remote";
     stage.file(remote, stage.text(remote).replace("/undo/", "/moved/"));
     let said = stage.run(REMOVE).fails(3);
-    assert!(last_line(&said).contains("with --undo-dir DIR, if it is the right one"), "{said}");
+    assert!(
+        last_line(&said).contains("if this is the right directory, name it with `--undo-dir DIR`"),
+        "{said}"
+    );
     stage.run(&format!("{REMOVE} --undo-dir {}", second.display())).ok();
 }
 

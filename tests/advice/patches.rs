@@ -498,7 +498,8 @@ fn no_space() {
     root.run("remove -R @ROOT@ 100-01").ok();
     let words: Vec<&str> = hint.split(' ').collect();
     let tenths: usize = words[1].replace('.', "").parse().unwrap();
-    let missing = tenths * if words[2] == "MiB" { KIB * KIB } else { KIB } / 10;
+    let unit = if words[2] == "MiB" { KIB * KIB } else { KIB };
+    let missing = tenths * unit / 10;
     let seen = fs::metadata(root.at("/var/filler")).unwrap().len();
     let smaller = usize::try_from(seen).unwrap() - missing - 32 * KIB;
     fs::write(root.at("/var/filler"), vec![1; smaller]).unwrap();

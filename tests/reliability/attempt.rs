@@ -350,7 +350,7 @@ pub(crate) fn expected_state(moment: Moment) -> &'static str {
     match moment {
         Moment::Staging | Moment::Saving | Moment::Recording => "Nothing was changed.",
         Moment::Switching => "The changes that had begun were undone: everything is as before.",
-        Moment::Committing => "Whether the change is durable is not known.\nRun `patchadm recover`.",
+        Moment::Committing => "It is unknown whether the change is durable.\nRun `patchadm recover`.",
         Moment::LookingBack | Moment::Finishing => "",
     }
 }

@@ -85,7 +85,7 @@ fn told_exactly(story: &Story, trial: &Trial, ended: &Ended) -> Result<(), Strin
             _ => {}
         }
     }
-    if told.is_empty() && !ended.text.contains("everything is in its place again") {
+    if told.is_empty() && !ended.text.contains("everything was restored") {
         return Err("it is not said what is where".to_owned());
     }
     Ok(())

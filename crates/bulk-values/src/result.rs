@@ -227,7 +227,7 @@ fn check(field: &str, value: &str, is_valid: impl Fn(&str) -> bool) -> Result<()
     if is_valid(value) {
         Ok(())
     } else {
-        Err(format!("{field}: `{}` is no such value", value.escape_debug()))
+        Err(format!("{field}: `{}` is not a valid value", value.escape_debug()))
     }
 }
 

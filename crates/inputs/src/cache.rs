@@ -249,7 +249,7 @@ pub enum CacheError {
     #[error("the cache {0} is not the caller's own, with mode 0700")]
     NotPrivate(String),
     /// Another user could exchange it.
-    #[error("the cache is {path}, and {strange}: whoever that is could exchange the cache")]
+    #[error("the cache is {path}, and {strange}, so others could replace the cache")]
     InForeignPlace { path: String, strange: ForeignObject },
     /// Another command has been fetching the same object for too long.
     #[error("{0} is being fetched by another command")]

@@ -80,7 +80,7 @@ pub fn password(
     }
     if !call.surroundings.stdin_is_terminal {
         let message =
-            "there is no terminal to ask for the password\nhint: name its file with --password-file";
+            "there is no terminal to ask for the password\nhint: name its file with `--password-file`";
         return Err(refused(ExitCause::Usage, message.to_owned()).into());
     }
     // A signal that ends the program at the prompt would leave the terminal without echo.

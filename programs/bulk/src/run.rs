@@ -320,7 +320,7 @@ impl CommandReport for PlanReport {
         }
         match self.plan.expected_ms {
             Some(ms) => output.line(format!("expected: {} s at most", ms.div_ceil(1000)))?,
-            None => output.line("expected: nothing was built yet, so that no duration is known")?,
+            None => output.line("expected: unknown, because nothing was built yet")?,
         }
         Ok(())
     }

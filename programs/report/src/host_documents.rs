@@ -12,7 +12,7 @@ pub(crate) fn cyclonedx(made: &MadeReport<'_>) -> anyhow::Result<String> {
     let document = MaterialsDocument::of(&host.inventory, &maker).ok_or_else(|| {
         let message = format!(
             "no document was made: the inventory of {} lists no packages\n\
-             It was made by an earlier version; `patchadm list --json` of this one lists them.",
+             hint: it was made by an earlier version; make it again with `patchadm list --json`",
             host.name.escape_debug()
         );
         Stop::Refused { exit: NOTHING_TO_SAY, message }
@@ -24,8 +24,8 @@ pub(crate) fn openvex(made: &MadeReport<'_>) -> anyhow::Result<String> {
     let (host, maker) = made.only_host("OpenVEX")?;
     let document = VexDocument::of(&host.inventory, &maker).ok_or_else(|| {
         let message = format!(
-            "no document was made: no patch of {} says what it fixes\n\
-             OpenVEX has no document without a statement; `patchadm build --fixes` makes patches that say it.",
+            "no document was made: no patch of {} lists its fixes\n\
+             hint: make patches that list their fixes with `patchadm build --fixes`",
             host.name.escape_debug()
         );
         Stop::Refused { exit: NOTHING_TO_SAY, message }

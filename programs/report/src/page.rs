@@ -287,7 +287,7 @@ fn row(place: usize, id: &str, groups: &[HostGroup]) -> Option<PageRow> {
     }
     let cell = |standing: &(bool, bool)| match standing {
         (true, _) => PageCell { class: "fine", ..PageCell::of("has") },
-        (false, true) => PageCell { class: "missing", ..PageCell::of("lacks") },
+        (false, true) => PageCell { class: "missing", ..PageCell::of("missing") },
         (false, false) => PageCell { class: "quiet", ..PageCell::of("–") },
     };
     let is_lacking = standings.iter().any(|(_, lacks)| *lacks);

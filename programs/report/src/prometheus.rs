@@ -69,11 +69,13 @@ fn labels(host: &FleetHost) -> Vec<(&'static str, String)> {
 type HostValue = fn(&FleetHost, &HostStanding) -> Option<f64>;
 
 const OF_HOSTS: [(&str, &str, HostValue); 10] = [
-    ("patches_applied", "Patches whose changes the root has.", |_, standing| count(standing.applied.len())),
+    ("patches_applied", "Patches with their changes in effect on the root.", |_, standing| {
+        count(standing.applied.len())
+    }),
     ("patches_in_force", "Applied patches that are neither superseded nor obsoleted.", |host, _| {
         count(host.inventory.patches.iter().filter(|patch| is_in_force(patch)).count())
     }),
-    ("fixes_lost", "Patches whose fix dpkg or rpm has overwritten.", |_, standing| {
+    ("fixes_lost", "Patches with a fix that dpkg or rpm has overwritten.", |_, standing| {
         found(standing, FindingKind::LostFix)
     }),
     ("registrations_stale", "Adopted packages that dpkg or rpm changed since.", |_, standing| {

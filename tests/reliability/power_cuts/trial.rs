@@ -301,7 +301,7 @@ fn head(scene: &Scene) -> Option<JournalHead> {
 fn hit(end: &End, head: Option<&JournalHead>) -> &'static str {
     match head {
         _ if end.acknowledged => "after the end",
-        _ if end.said.to_lowercase().contains("whether the change is durable is not known") => "in doubt",
+        _ if end.said.to_lowercase().contains("it is unknown whether the change is durable") => "in doubt",
         None => "before publication",
         Some(JournalHead { outcome: None, .. }) => "in the switch",
         Some(JournalHead { outcome: Some(RunOutcome::Commit), .. }) => "after the commit",
@@ -316,7 +316,7 @@ fn promised(when: &str, end: &End, before: Has, after: Has) -> Option<Has> {
     match end.code {
         Some(0) => Some(after),
         None => None,
-        Some(9 | 65) if says("whether the change is durable is not known") => None,
+        Some(9 | 65) if says("it is unknown whether the change is durable") => None,
         Some(code) => {
             // One that could not undo what it did, or not know that, sends to recovery; else nothing is left to do.
             let is_sent = says("run `patchadm")

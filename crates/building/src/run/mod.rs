@@ -158,9 +158,7 @@ pub enum RunError {
     NoSlot(String),
     #[error("sandboxes are not allowed on any slot, and nothing was started:\n{0}")]
     NotAllowed(String),
-    #[error(
-        "{0}: the run was cut off, and what was built is kept; make room, and run it again: it continues from there"
-    )]
+    #[error("{0}: the run was stopped, and its results are kept; free space and run it again to continue")]
     Full(String),
 }
 

@@ -121,7 +121,7 @@ impl LimitChanges {
         let mut changes = Self::default();
         for word in text.split_ascii_whitespace() {
             let (name, value) = word.split_once('=').ok_or_else(|| format!("`{word}` is not NAME=VALUE"))?;
-            let name = LimitName::of_word(name).ok_or_else(|| format!("`{name}` is no limit"))?;
+            let name = LimitName::of_word(name).ok_or_else(|| format!("`{name}` is not a limit"))?;
             if changes.get(name).is_some() {
                 return Err(format!("`{}` is given twice", name.word()));
             }

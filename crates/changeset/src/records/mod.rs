@@ -68,15 +68,15 @@ fn named(view: &RecordView<'_>) -> Option<String> {
 pub enum ViewError {
     #[error(transparent)]
     Root(#[from] RootError),
-    #[error("the journal {path} cannot be read: {reason}; `patchadm recover` says what can be done")]
+    #[error("the journal {path} cannot be read: {reason}; run `patchadm recover` to see what can be done")]
     Journal { path: String, reason: JournalError },
-    #[error("the package database of {0} changes all the time")]
+    #[error("the package database of {0} keeps changing")]
     Busy(String),
     /// The journal changed during reading; [`read_consistently`] tries again.
     #[error("the package database changed while it was read")]
     Raced,
     /// Its old image is nowhere.
-    #[error("{path} is not to be found as it was before run {run}, neither in its place nor in {staged}")]
+    #[error("{path} of before run {run} is neither at its path nor in {staged}")]
     Lost {
         path: String,
         run: String,

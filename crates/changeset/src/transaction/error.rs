@@ -39,8 +39,8 @@ impl fmt::Display for RootCondition {
         match self {
             Self::Unchanged => f.write_str("nothing was changed"),
             Self::RolledBack => f.write_str("everything is as before"),
-            Self::InDoubt => f.write_str("whether the change is durable is not known"),
-            Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be put back"),
+            Self::InDoubt => f.write_str("it is unknown whether the change is durable"),
+            Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be restored"),
             Self::Unfinished(what) => write!(f, "not everything could be restored: {}", what.join("; ")),
         }
     }
@@ -93,7 +93,7 @@ pub enum Cause {
     },
     #[error("{0} was changed by somebody else in the meantime")]
     Changed(String),
-    #[error("its directory is gone; put it back, the old object waits in {stage}")]
+    #[error("its directory is gone; restore it: the old object is in {stage}")]
     NoPlace { stage: String },
     #[error("{0} was made by somebody else in the meantime")]
     Appeared(String),
@@ -121,7 +121,7 @@ pub enum Cause {
     /// No undo archive has it.
     #[error("{0}: the directory that was there before the run is neither in its place nor in the stage")]
     TreeLost(String),
-    #[error("the undo archive of {package} does not read back as it was written: {reason}")]
+    #[error("the undo archive of {package} does not read back intact: {reason}")]
     Archive { package: String, reason: String },
     #[error("{path}: {reason}")]
     Contents {
@@ -167,7 +167,7 @@ pub enum Cause {
     DomainMissing { top: String, run: String },
     /// Another user can write to it.
     #[error(
-        "{stage} belongs to uid {uid} or may be written by others, so what is in it is not believed; nothing was touched"
+        "{stage} belongs to uid {uid} or may be written by others, so its contents are not trusted; nothing was touched"
     )]
     NotOurs { stage: String, uid: u32 },
     #[error("{0}")]

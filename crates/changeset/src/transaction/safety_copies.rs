@@ -264,7 +264,7 @@ impl OpRunner<'_> {
         if seen.file_type == FileType::Directory && !op.db {
             if !parent.remove_dir(op.path.name())? {
                 let shown = self.show(op);
-                self.notes.push(format!("{shown} is not empty and stays"));
+                self.notes.push(format!("{shown} is not empty and was kept"));
             }
             return Ok(());
         }

@@ -276,7 +276,7 @@ impl RegainedLines {
         if !self.delivered(package, params, copy.as_ref().filter(|copy| !is_of_patch(&copy.params))) {
             self.is_whole = false;
             self.unknown.push(format!(
-                "which objects package {package} was installed with is not known any more: install it again with pkgadd"
+                "the original objects of package {package} are unknown: reinstall it with pkgadd"
             ));
         }
         Ok(())
@@ -330,7 +330,7 @@ impl RegainedLines {
         if !unknown.is_empty() {
             self.is_whole = false;
             let patches = unknown.join(" ");
-            self.unknown.push(format!("what {patches} changed in package {package} is not known any more"));
+            self.unknown.push(format!("the changes of {patches} in package {package} are unknown"));
         }
     }
 

@@ -75,7 +75,7 @@ pub enum PolicyError {
         line: usize,
     },
     /// A user other than the superuser may change the host's policy.
-    #[error("the policy of this host does not count, because others may write it: {0}")]
+    #[error("the policy of this host is ignored, because others may write to it: {0}")]
     NotTheHosts(Box<Untrusted>),
     #[error("{path}, line {line}: {name}: {reason}")]
     Setting {
@@ -106,7 +106,7 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
                 path: shown,
                 line: line_of(&text, name),
                 name: (*name).to_owned(),
-                reason: "this setting counts in the policy of the host only".to_owned(),
+                reason: "this setting is valid only in the policy of the host".to_owned(),
             });
         }
     }
@@ -444,7 +444,7 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let error = of_root(&root).unwrap_err().to_string();
         assert!(
-            error.ends_with("line 2: untrusted_roots: this setting counts in the policy of the host only")
+            error.ends_with("line 2: untrusted_roots: this setting is valid only in the policy of the host")
         );
         if rustix::process::geteuid().is_root() {
             assert!(of_host(&root).unwrap().untrusted_roots.name(b"/zones/a"));

@@ -48,7 +48,7 @@ pub struct FoundArchive {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("it is no undo data that `undo-data export` wrote: {0}")]
+    #[error("it is not undo data from `undo-data export`: {0}")]
     NotExported(String),
     #[error("it is cut short: {0}")]
     CutShort(String),

@@ -24,10 +24,10 @@ const REVOKED: &[u8] = b"revoked";
 pub enum KeyDirectoryError {
     #[error(transparent)]
     Root(#[from] RootError),
-    #[error("{path} is not {whose} alone: {reason}")]
+    #[error("{path} must belong to {whose} alone: {reason}")]
     NotTheRoots {
         path: String,
-        /// The expected owner: "the root's", "the caller's".
+        /// The expected owner: "the owner of the root", "the caller".
         whose: &'static str,
         /// The real owner, or who may write to it.
         reason: String,
@@ -201,7 +201,7 @@ impl<'a> KeyDirectory<'a> {
 
     /// Refuses an open file or directory that another user may change.
     fn check(&self, object: impl AsFd, seen: &ObjectStatus, path: &str) -> Result<(), KeyDirectoryError> {
-        let whose = if self.is_of_caller { "the caller's" } else { "the root's" };
+        let whose = if self.is_of_caller { "the caller" } else { "the owner of the root" };
         let not_the_roots =
             |reason: String| Err(KeyDirectoryError::NotTheRoots { path: path.to_owned(), whose, reason });
         let owner =
@@ -494,9 +494,13 @@ mod tests {
             let text = if name == "a.pub" { testdata("plain.pub") } else { Vec::new() };
             put(dir.path(), name, &text, mode);
             let refused = read(dir.path()).unwrap_err();
-            assert!(refused.ends_with(&format!("{name} is not the root's alone: others may write to it")));
+            assert!(refused.ends_with(&format!(
+                "{name} must belong to the owner of the root alone: others may write to it"
+            )));
             fs::set_permissions(dir.path().join(&PLACE[1..]), Permissions::from_mode(0o757)).unwrap();
-            assert!(read(dir.path()).unwrap_err().contains("keys is not the root's alone"));
+            assert!(
+                read(dir.path()).unwrap_err().contains("keys must belong to the owner of the root alone")
+            );
         }
     }
 

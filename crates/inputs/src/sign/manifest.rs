@@ -176,7 +176,7 @@ impl Manifest {
 
     fn check_count(&self, line: usize) -> Result<(), ManifestError> {
         match (self.form, self.entries.len()) {
-            (_, 0) => Err(ManifestError::Line { line, reason: "there is no file behind it" }),
+            (_, 0) => Err(ManifestError::Line { line, reason: "no file follows it" }),
             (ManifestForm::File, 2..) => {
                 Err(ManifestError::Line { line, reason: "the form `file` has one file only" })
             }
@@ -390,7 +390,7 @@ mod tests {
             (text("# form file\n", &["a/b"]), "is not the name of a file beside the manifest"),
             (text("# form file\n", &["a", "b"]), "the form `file` has one file only"),
             (text("# form files\n", &["a"]), "line 3: it is not `# form members`"),
-            (text(members, &[]), "line 3: there is no file behind it"),
+            (text(members, &[]), "line 3: no file follows it"),
             (text("# form members\n# more x\n", &["a"]), "line 4: it is not a line of the head"),
             (text("# form members\n# date 20.11.2026\n", &["a"]), "line 4: its date is not"),
             (text(members, &["a"]).replace('\n', "\r\n"), "line 1: it has a carriage return"),

@@ -205,7 +205,7 @@ fn of_signature(
     }
     let Some(signer) = signer else {
         return if known.is_empty() {
-            verdict(SignatureState::UnknownKey, format!("is signed by key {id}, which is not known here"))
+            verdict(SignatureState::UnknownKey, format!("is signed by key {id}, which is unknown here"))
         } else {
             verdict(SignatureState::Bad, format!("the signature by key {id} is not one of the manifest"))
         };
@@ -298,7 +298,7 @@ mod tests {
         for (files, rules, revoked, state, refused, reason) in [
             (None, "", "", Unsigned, [false, true], "is not signed"),
             (Some(without), "", "", Unsigned, [false, true], "has a manifest, but no signature of it"),
-            (one("other"), "", "", UnknownKey, [false, true], "which is not known here"),
+            (one("other"), "", "", UnknownKey, [false, true], "which is unknown here"),
             (one("hashed"), "", revoked, Revoked, [true, true], "which is revoked (stolen)"),
             (one("hashed"), "expires=2026-11-19\n", "", Expired, [true, true], "after its last day"),
             (one("nodate"), "expires=2099-11-19\n", "", Expired, [true, true], "without a date"),

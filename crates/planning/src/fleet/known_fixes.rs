@@ -193,7 +193,7 @@ fn of_patch(patch: &InventoryPatch, inventory: &HostInventory) -> Option<PatchMe
             Some((FixStatus::Unknown, format!("patch {id} was left half applied by another tool")))
         }
         FleetPatchStanding::Other => {
-            Some((FixStatus::Unknown, format!("the state of patch {id} is not known")))
+            Some((FixStatus::Unknown, format!("the state of patch {id} is unknown")))
         }
         FleetPatchStanding::Removed => None,
     }

@@ -133,8 +133,8 @@ fn owners() -> Vec<Case> {
     let owner = |owner: &'static str| move |b: &Bench| b.lines(&[&format!("f none new 0644 {owner} 2 130 0")]);
     let long = |b: &Bench| b.lines(&[&format!("f none new 0644 {} root 2 130 0", "o".repeat(65))]);
     vec![
-        case(12, "an unknown owner", ADD, owner("nosuch root"), refused(10, "owner nosuch is not known")).privileged(),
-        case(12, "an unknown group", ADD, owner("root nosuch"), refused(10, "group nosuch is not known")).privileged(),
+        case(12, "an unknown owner", ADD, owner("nosuch root"), refused(10, "owner nosuch does not exist")).privileged(),
+        case(12, "an unknown group", ADD, owner("root nosuch"), refused(10, "group nosuch does not exist")).privileged(),
         case(12, "an owner with a colon", ADD, owner("root:x:0 root"), refused(10, "not known")).privileged(),
         case(12, "an owner that is a path", ADD, owner("../../etc/passwd root"), refused(10, "not known")).privileged(),
         case(12, "an owner by number", ADD, owner("4294967296 root"), refused(10, "not known")).privileged(),

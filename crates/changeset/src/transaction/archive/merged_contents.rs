@@ -336,7 +336,7 @@ pub(crate) fn taken_over(root: &Root, plan: &Plan, contents: Option<Digest>) -> 
     let view = RecordView::live(root);
     let Some(last) = view.last_records() else { return Ok(Vec::new()) };
     let said = |path: &ObjectPath, run: u64| {
-        format!("{}: changed since run {run}, not by this program; the change is taken over", root.show(path))
+        format!("{}: changed since run {run}, not by this program; the change is kept", root.show(path))
     };
     let mut notes = Vec::new();
     if contents.is_some_and(|contents| contents != last.stamp.b3) {

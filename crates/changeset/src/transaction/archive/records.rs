@@ -189,7 +189,7 @@ impl<'p> RecordStager<'_, 'p> {
                     (facts, contents) = (staged, old_b3);
                     if logged > 0 {
                         let log = self.root.show(&places::pkglog());
-                        self.notes.push(format!("{log}: {logged} changes of another tool are taken over"));
+                        self.notes.push(format!("{log}: {logged} changes of another tool are kept"));
                     }
                 }
                 Some(ToStage::ContentsStamp) => {

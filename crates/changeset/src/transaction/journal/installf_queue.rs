@@ -208,7 +208,7 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
                 if seen.file_type != FileType::Directory {
                     parent.remove(name)?;
                 } else if !parent.remove_dir(name)? {
-                    notes.push(format!("{} is not empty and stays", root.show(path)));
+                    notes.push(format!("{} is not empty and was kept", root.show(path)));
                 }
                 dirs.forget();
             }

@@ -68,7 +68,7 @@ fn settle(root: &Root) -> Result<Vec<String>, Cause> {
         RootId::Damaged => "was damaged",
     };
     write(&own, &marker)?;
-    Ok(vec![format!("{} {how}: it is made again from the journal", root.show(&own.at(NAME)))])
+    Ok(vec![format!("{} {how}: it is restored from the journal", root.show(&own.at(NAME)))])
 }
 
 /// The last run must be finished.

@@ -40,7 +40,7 @@ pub(crate) fn copy_object_until(
             to.make_node(copy, seen.file_type, seen.device)?;
         }
         FileType::Directory | FileType::Socket => {
-            let reason = "is of a type that cannot be copied, so nothing could put it back";
+            let reason = "is of a type that cannot be copied, so it could not be restored";
             return Err(Cause::Unsupported { path: from.root().show(&from.at(name)), reason });
         }
     }

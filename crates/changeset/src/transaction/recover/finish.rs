@@ -216,7 +216,7 @@ pub(crate) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<S
     for op in ops {
         match remove_directory(&mut dirs, op) {
             Ok(true) => {}
-            Ok(false) => notes.push(format!("{} is not empty and stays", root.show(&op.path))),
+            Ok(false) => notes.push(format!("{} is not empty and was kept", root.show(&op.path))),
             Err(Cause::Root(error)) if is_of_the_moment(error.errno()) => return Err(error.into()),
             Err(cause) => notes.push(cause.to_string()),
         }

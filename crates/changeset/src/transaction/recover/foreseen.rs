@@ -198,7 +198,7 @@ impl Foreseer<'_> {
             self.names.hide(&op.path);
         } else {
             let shown = self.runner.show(op);
-            self.notes.push(format!("{shown} is not empty and stays"));
+            self.notes.push(format!("{shown} is not empty and was kept"));
         }
         Ok(())
     }

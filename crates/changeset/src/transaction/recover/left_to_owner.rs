@@ -115,7 +115,7 @@ impl OwnerClaim {
     pub(crate) fn note(&self, shown: &str, place: Option<String>) -> String {
         let left = match self {
             Self::Owned(by) => format!("{shown} belongs to {by} now and stays"),
-            Self::TakenAway(by) => format!("{by} does not have {shown} any more; it is not put back"),
+            Self::TakenAway(by) => format!("{by} no longer has {shown}; it is not restored"),
         };
         match place {
             Some(place) => format!("{left}; the version from before the run is kept as {place}"),

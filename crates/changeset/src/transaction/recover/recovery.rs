@@ -202,7 +202,7 @@ pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>,
     Err(Cause::Journal { path, reason }).during(Phase::Recover)
 }
 
-const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
+const NOT_DURABLE: &str = "everything was restored, but a power cut may undo that";
 
 pub(crate) fn roll_back(
     root: &Root,
@@ -331,14 +331,14 @@ impl OpRunner<'_> {
         match found {
             Ok(None) => None,
             Ok(Some(what)) => Some(format!("{shown} {what}")),
-            Err(cause) => Some(format!("{shown} cannot be looked at ({cause}); {}", self.where_old_is(op))),
+            Err(cause) => Some(format!("{shown} cannot be examined ({cause}); {}", self.where_old_is(op))),
         }
     }
 
     fn where_old_is(&mut self, op: &Op) -> String {
         match self.old_place(op) {
             Ok((dir, name)) => format!("its old object is {}", self.root.show(&dir.at(&name))),
-            Err(cause) => format!("where its old object is cannot be found out: {cause}"),
+            Err(cause) => format!("the place of its old object is unknown: {cause}"),
         }
     }
 

@@ -20,11 +20,11 @@ pub(crate) use crate::format::undo_files::HOLDER;
 
 /// Their syncfs reports no errors, or they have no owners.
 const UNSUPPORTED: [(u64, &str); 7] = [
-    (0x6969, "is on NFS, which patchadm does not change yet"),
-    (0x6573_5546, "is on FUSE, which patchadm does not change yet"),
-    (0x0102_1997, "is on 9p, which patchadm does not change yet"),
-    (0xff53_4d42, "is on CIFS, which patchadm does not change yet"),
-    (0xfe53_4d42, "is on SMB, which patchadm does not change yet"),
+    (0x6969, "is on NFS, which patchadm does not support"),
+    (0x6573_5546, "is on FUSE, which patchadm does not support"),
+    (0x0102_1997, "is on 9p, which patchadm does not support"),
+    (0xff53_4d42, "is on CIFS, which patchadm does not support"),
+    (0xfe53_4d42, "is on SMB, which patchadm does not support"),
     (0x4d44, "is on a FAT file system, which has no owners and modes"),
     (0x0027_e0eb, "is a control group, not a place for files"),
 ];

@@ -181,8 +181,7 @@ fn copied(
     let digest = copy_object(dir, name, stage, second)?;
     let Some(seen) = stage.look(second)? else { return Ok(None) };
     if (seen.uid, seen.gid, seen.mode.bits()) != (old.uid, old.gid, old.mode) {
-        let reason =
-            "can neither be given a second name nor be copied with its owner, so nothing could put it back";
+        let reason = "can neither be linked nor be copied with its owner, so it could not be restored";
         return Err(Cause::Unsupported { path: dir.root().show(&dir.at(name)), reason });
     }
     let is_whole = old.b3.is_none() || old.b3 == digest.map(Into::into);

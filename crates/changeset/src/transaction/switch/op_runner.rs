@@ -294,7 +294,7 @@ impl<'a> OpRunner<'a> {
                 self.with_ballast(|| support.place(&stage, &staged, &parent, name))?;
                 self.forget_if_directory(op);
                 if matches!(op.kind, OpKind::Replace | OpKind::Tree) {
-                    self.notes.push(format!("{shown} had been removed by somebody else; it is back"));
+                    self.notes.push(format!("{shown} was removed by somebody else; it is restored"));
                 }
             }
             UndoStep::TakeAway => {
@@ -308,7 +308,7 @@ impl<'a> OpRunner<'a> {
             }
             UndoStep::RemoveDirectory => {
                 if !parent.remove_dir(name)? {
-                    self.notes.push(format!("{shown} is not empty and stays"));
+                    self.notes.push(format!("{shown} is not empty and was kept"));
                 }
                 self.dirs.forget();
                 return Ok(false);
@@ -420,7 +420,7 @@ impl<'a> OpRunner<'a> {
         }
         let shown = self.show(op);
         self.notes.push(format!(
-            "{shown} has other content than before: it gets neither its owner nor set-id bits back"
+            "{shown} has other content than before: its owner and set-id bits are not restored"
         ));
         set_attributes(&parent, op.path.name(), new, &without_rights(old, new))
     }
@@ -442,10 +442,7 @@ impl<'a> OpRunner<'a> {
         );
         if lost {
             self.run_op(op)?;
-            self.notes.push(format!(
-                "{}: the change was durable and had got lost; it is made again",
-                self.show(op)
-            ));
+            self.notes.push(format!("{}: a committed change was lost; it is made again", self.show(op)));
         }
         Ok(lost)
     }

@@ -170,7 +170,7 @@ fn replace_none_and_old_the_old_object_goes_back() {
     fs::remove_file(stopped.target(HTTPD)).unwrap();
     let notes = stopped.recover();
     assert_eq!(stopped.text(HTTPD), "old httpd");
-    assert!(notes.iter().any(|note| note.contains("had been removed")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("was removed by somebody else")), "{notes:?}");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn add_new_but_edited_it_is_kept_beside() {
     let notes = stopped.recover();
     assert!(!stopped.target(TOOL).exists());
     assert_eq!(stopped.edited(TOOL), "edited in place");
-    assert!(notes.iter().any(|note| note.contains("is not empty and stays")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("is not empty and was kept")), "{notes:?}");
 }
 
 #[test]
@@ -350,6 +350,6 @@ fn a_committed_run_is_done_forward_again_where_the_disk_lost_something() {
     )
     .unwrap();
     let Recovered::Finished { notes, .. } = world.recover() else { panic!("not finished") };
-    assert!(notes.iter().any(|note| note.contains("had got lost")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("a committed change was lost")), "{notes:?}");
     assert_eq!(world.picture(), after);
 }

@@ -328,7 +328,7 @@ impl PreparedTree<'_> {
                 self.directories.retain(|object| object.path != path);
             } else {
                 let shown = self.root.show(&below(&self.tree.survey.path, path)?);
-                notes.push(format!("{shown} is not empty and stays"));
+                notes.push(format!("{shown} is not empty and was kept"));
             }
         }
         Ok(notes)

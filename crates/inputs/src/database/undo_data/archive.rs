@@ -305,7 +305,7 @@ pub fn kept_records(image: &PackageImage) -> Result<BTreeMap<PkgInst, OldRecords
         });
         let (Some(package), Some(name)) = (package, name) else {
             let name = String::from_utf8_lossy(&path).escape_debug().to_string();
-            return Err(format!("<{name}> is no record of a package"));
+            return Err(format!("<{name}> is not a record of a package"));
         };
         packages.entry(package).or_default().insert(name.to_vec(), file);
         Ok(())

@@ -243,7 +243,7 @@ fn every_kind_of_damage_is_found_and_named() {
     let lacking = gzip(&plain(Some(&manifest_of("100-01", OBJECTS)), &OBJECTS[..1]));
     fs::write(scene.save("undo.gz"), &lacking).unwrap();
     scene.bind(&lacking, "save");
-    assert_eq!(scene.reason(), "it lacks /opt/b");
+    assert_eq!(scene.reason(), "/opt/b is missing");
 
     let other = undo("200-01", OBJECTS);
     fs::write(scene.save("undo.gz"), &other).unwrap();

@@ -84,5 +84,5 @@ fn a_manifest_of_many_objects_is_read() {
 #[test]
 fn a_file_that_is_no_datastream_is_refused() {
     let error = described(&gzip(&tar(&patch(), ""))).unwrap_err();
-    assert!(error.to_string().contains("no package datastream"), "{error}");
+    assert!(error.to_string().contains("is not a package datastream"), "{error}");
 }

@@ -279,7 +279,7 @@ impl<'a> Restoring<'a> {
         let registered = NativeRegistration::of(&installed.params).version;
         // At the same version, a path without an owner is one that an earlier patch added.
         (self.native != Some(registered.as_str())).then(|| {
-            let applied = self.native.unwrap_or("a version that is not known");
+            let applied = self.native.unwrap_or("an unknown version");
             format!("{shown} stays: it was patched in {applied}, and {origin} is {registered} now")
         })
     }

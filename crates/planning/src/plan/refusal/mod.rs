@@ -646,13 +646,10 @@ impl Reason {
     fn conflict(&self) -> Option<String> {
         Some(match self {
             Self::NotInstalled(packages) => {
-                format!(
-                    "none of its packages is installed in the version that it is for: {}",
-                    packages.join(", ")
-                )
+                format!("none of its packages is installed in the required version: {}", packages.join(", "))
             }
             Self::Unregistered { packages, native } => unregistered(packages, native),
-            Self::AlreadyApplied(packages) => format!("it is applied already, to {}", list(packages)),
+            Self::AlreadyApplied(packages) => format!("it is already applied to {}", list(packages)),
             Self::LaterRevision(later) => format!("the later revision {later} is applied"),
             Self::Obsoleted { by: Some(by), entry } => {
                 format!("applied patch {by} obsoletes {entry}, which contains it")
@@ -685,7 +682,7 @@ impl Reason {
                 format!("the record of {path} has changed since it was applied")
             }
             Self::NotHandedOn { path, by, why } => {
-                format!("patch {by}, which was applied later, has {path} too: {why}")
+                format!("patch {by}, which was applied later, also changes {path}: {why}")
             }
             Self::UsedLater { path, by } => {
                 format!("patch {by}, which was applied later, has objects below {path}")
@@ -714,7 +711,7 @@ impl Reason {
             Self::Excluded => "the policy of this root excludes it".to_owned(),
             Self::BackoutDirectory(path) => format!("{} is not an absolute path", path.display()),
             Self::StaleSave(package) => {
-                format!("package {package} has a save directory of it although it is not applied")
+                format!("package {package} has a save directory of this patch, which is not applied")
             }
             Self::Interactive => "it has to be applied by hand: its properties say `interactive`".to_owned(),
             Self::Zone { package, parameter, installed, delivered } => {
@@ -780,24 +777,22 @@ impl Reason {
     fn remains(&self) -> String {
         match self {
             Self::Adopted { from, .. } => {
-                format!("it was adopted from {from}, and its files are not its own")
+                format!("it was adopted from {from}, which owns its files")
             }
             Self::NativeChanged { package, change } => format!("package {package}: {change}"),
             Self::NotAdopted => "it was installed and not adopted".to_owned(),
-            Self::Signal(signal) => format!("signal {signal} asked for the end"),
+            Self::Signal(signal) => format!("ended by signal {signal}"),
             Self::NoUndoData(package) => format!("there is no undo data for package {package}"),
             Self::Interrupted { package, is_put_aside: true } => format!(
-                "applying it to package {package} was interrupted, and a later call put the package's records of \
-                 before back, but not its files: what the first call recorded is in var/sadm/pkg/{package}/{package}, \
-                 and there is no undo data of the files that may have been replaced"
+                "applying it to package {package} was interrupted, and a later call restored the records of the package, but not its files: the records of the first call are in var/sadm/pkg/{package}/{package}, \
+                 and there is no undo data for files that may have been replaced"
             ),
             Self::Interrupted { package, .. } => format!(
                 "applying it to package {package} was interrupted: the package is locked by `!I-Lock!`, its \
-                 records name the patch, and there is no undo data of the files that may have been replaced"
+                 records name the patch, and there is no undo data for files that may have been replaced"
             ),
             Self::OtherInterrupted { package, patch } => format!(
-                "patch {patch} was left half applied to package {package}, where `!I-Lock!` says so, and the scripts of \
-                 this one would take that lock away"
+                "patch {patch} was left half applied to package {package}, as `!I-Lock!` shows, and the scripts of this one would remove that lock"
             ),
             Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
             _ => String::new(),

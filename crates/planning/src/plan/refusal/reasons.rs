@@ -43,9 +43,9 @@ pub enum HandOnProblem {
 pub enum ObjectProblem {
     #[error("{0}")]
     BadPath(String),
-    #[error("owner {0} is not known in this root")]
+    #[error("owner {0} does not exist in this root")]
     UnknownUser(String),
-    #[error("group {0} is not known in this root")]
+    #[error("group {0} does not exist in this root")]
     UnknownGroup(String),
     #[error("it is the same place as {0}")]
     SamePlace(ObjectPath),
@@ -80,13 +80,13 @@ pub enum ObjectProblem {
     ForeignDirectory(ObjectPath),
     #[error("it belongs to {owner} ({manager}), which patchadm does not change")]
     NativeOwner { owner: String, manager: &'static str },
-    #[error("nobody knows who owns it now: {0}")]
+    #[error("its owner is unknown now: {0}")]
     OwnerUnknown(String),
     /// A package of dpkg or rpm owns another name of it.
     #[error("another name of it, {name}, belongs to {owner} ({manager}), which patchadm does not change")]
     NativeName { name: ObjectPath, owner: String, manager: &'static str },
     /// Somebody has diverted it (dpkg-divert(1)).
-    #[error("it is diverted to {to} by {by}, and nothing is there")]
+    #[error("it is diverted to {to} by {by}, and no file exists there")]
     Diverted {
         to: ObjectPath,
         /// The package that diverts it, or the administrator.
@@ -96,11 +96,11 @@ pub enum ObjectProblem {
     OtherType(Ftype),
     #[error("no object of ftype <{}> has the attribute {name}", char::from(.ftype.letter()))]
     CannotHave { ftype: Ftype, name: String },
-    #[error("its {0} is not known")]
+    #[error("its {0} is unknown")]
     Unknown(&'static str),
-    #[error("{0}, which it is to be another name of, is not a file")]
+    #[error("{0}, to which it should be a hard link, is not a file")]
     LinkSource(ObjectPath),
-    #[error("{0}, which it is to be another name of, is on another file system")]
+    #[error("{0}, to which it should be a hard link, is on another file system")]
     LinkAcross(ObjectPath),
 }
 
@@ -139,7 +139,7 @@ pub enum SetReason {
         /// In words.
         reason: String,
     },
-    #[error("it and {other} exclude each other ({says} says so); {other} was taken first")]
+    #[error("it is incompatible with {other} according to {says}, and {other} was selected first")]
     ExcludeEachOther {
         other: PatchId,
         /// The one of the two whose list says so.

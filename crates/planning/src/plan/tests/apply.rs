@@ -226,7 +226,7 @@ fn what_is_no_directory_holds_nothing_and_what_cannot_be_renamed_stays() {
 fn unknown_owners_are_refused() {
     let mut world = acme_web();
     let patch = patch("900-01", "").object("bin/httpd", "f 0755 nobody9 bin", Some("x"), None);
-    assert!(world.plan(&patch).unwrap_err().why().contains("owner nobody9 is not known"));
+    assert!(world.plan(&patch).unwrap_err().why().contains("owner nobody9 does not exist"));
 }
 
 #[test]

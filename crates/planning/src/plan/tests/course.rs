@@ -315,7 +315,7 @@ fn accounts_may_come_with_preinstall_and_have_to_be_there_after_it() {
     let world = World::new();
     let without = own(Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web"));
     let refused = install(&without.image, 0, &world.inventory, &InstallOptions::default(), &now());
-    assert!(refused.unwrap_err().why().contains("owner acme is not known"));
+    assert!(refused.unwrap_err().why().contains("owner acme does not exist"));
 
     let parcel =
         own(Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web").install("preinstall", "useradd"));

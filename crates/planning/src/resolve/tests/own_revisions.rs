@@ -43,7 +43,7 @@ fn a_later_revision_that_a_patch_says_it_contains_stays_whatever_follows() {
         "100-01 600-01",
         &[
             "100-01: planned",
-            "600-01: it and 100-01 exclude each other (100-01 says so); 100-01 was taken first",
+            "600-01: it is incompatible with 100-01 according to 100-01, and 100-01 was selected first",
         ],
     );
     says(

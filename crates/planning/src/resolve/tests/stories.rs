@@ -129,9 +129,9 @@ fn what_is_in_force_or_not_for_this_root_says_what_it_says_alone() {
         "100-01 100-02 200-01 300-01",
         &[
             "100-01: the later revision 100-02 is applied",
-            "100-02: it is applied already, to P",
+            "100-02: it is already applied to P",
             "200-01: applied patch 500-01 obsoletes 200-02, which contains it",
-            "300-01: none of its packages is installed in the version that it is for: X (all) 1 (not installed)",
+            "300-01: none of its packages is installed in the required version: X (all) 1 (not installed)",
         ],
     );
 }
@@ -173,7 +173,7 @@ fn a_requirement_that_nobody_has_or_that_is_refused_is_named_with_its_reason() {
 #[test]
 fn two_that_exclude_each_other_do_not_both_go_in() {
     let offered = ["100-01", "200-01 incompat 100-01", "300-01 requires 200-01"];
-    let reason = "it and 100-01 exclude each other (200-01 says so); 100-01 was taken first";
+    let reason = "it is incompatible with 100-01 according to 200-01, and 100-01 was selected first";
     says(
         &[],
         &offered,
@@ -355,8 +355,8 @@ fn all_or_nothing_names_the_one_that_cannot_go_in_and_tries_no_other() {
         [
             "100-01: 200-01 cannot be applied",
             "200-01: it requires 999-01 or later, which is neither applied nor in /depot",
-            "300-01: none of its packages is installed in the version that it is for: X (all) 1 (not installed)",
-            "400-01: it is applied already, to P",
+            "300-01: none of its packages is installed in the required version: X (all) 1 (not installed)",
+            "400-01: it is already applied to P",
         ]
     );
     // The preferred choice of each excludes the other; together they find their common choice.

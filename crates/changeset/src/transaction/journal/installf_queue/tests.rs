@@ -123,7 +123,7 @@ fn what_others_put_there_in_the_meantime_stays() {
     fs::write(scene.host("/opt/file"), "another\n").unwrap();
     fs::set_permissions(scene.host("/opt/file"), fs::Permissions::from_mode(0o640)).unwrap();
     let notes = scene.undo().join("\n");
-    assert!(notes.contains("opt/dir is not empty and stays"), "{notes}");
+    assert!(notes.contains("opt/dir is not empty and was kept"), "{notes}");
     assert!(notes.contains("opt/dir/pipe was changed by somebody else"), "{notes}");
     assert_eq!((scene.target("/opt/soft"), scene.mode("/opt/file")), ("mine".into(), 0o640));
     assert_eq!(fs::read(scene.host("/opt/dir/pipe")).unwrap(), b"no pipe\n");

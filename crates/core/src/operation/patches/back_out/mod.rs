@@ -346,7 +346,7 @@ pub(in crate::operation) fn still_applied(
         for package in &known.packages {
             let by = run_of(&ledger::counting(&view, package).map_err(ArchiveError::from)?, patch);
             if by.is_none() || by != number {
-                let by = by.map_or("a run that is not known".to_owned(), |by| format!("run {by}"));
+                let by = by.map_or("an unknown run".to_owned(), |by| format!("run {by}"));
                 let path = ground.root.show(&places::trial_record());
                 let (run, patch) = (record.run.clone(), patch.clone());
                 return Err(TrialFault::OtherRun { path, run, patch, by }.into());
