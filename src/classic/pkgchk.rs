@@ -15,12 +15,14 @@ use patchadm_cli::reply::text::{finding, object};
 use patchadm_cli::reply::words::{print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use patchadm_cli::surroundings::{Output, Zone};
-use patchadm_core::operation::check::device::{DeviceObject, DevicePackage, DeviceReport, check_device};
 use patchadm_core::operation::mend::MendedRecord;
+use patchadm_core::operation::object_check::device::{
+    DeviceObject, DevicePackage, DeviceReport, check_device,
+};
 use patchadm_core::operation::object_check::{
-    CheckedObject, ObjectCheckError, ObjectCheckReport, CheckScope, CheckedAspects, ObjectCheckRequest, Finding, MapFiles,
-    PathPattern, UnmatchedOperands, check_and_fix,
-    check_objects, recorded,
+    CheckScope, CheckedAspects, CheckedObject, MapFiles, ObjectCheckError, ObjectCheckReport,
+    ObjectCheckRequest, ObjectFinding, PathPattern, UnmatchedOperands, check_and_fix, check_objects,
+    recorded,
 };
 use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_inputs::database::{DatabaseError, RecordRepair, ViewError};
@@ -109,7 +111,7 @@ impl PkgchkArgs {
         }
     }
 
-    fn request(&self, scope: CheckScope, workers: usize) -> anyhow::Result<CheckRequest> {
+    fn request(&self, scope: CheckScope, workers: usize) -> anyhow::Result<ObjectCheckRequest> {
         if self.map.is_some()
             && (scope.packages.len() > 1 || scope.packages.first() == Some(&PackagePattern::All))
         {
@@ -117,7 +119,7 @@ impl PkgchkArgs {
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let map = self.map.clone().map(|pkgmap| MapFiles { pkgmap, environment: self.environment.clone() });
-        Ok(CheckRequest { scope, aspects: self.aspects(), map, workers })
+        Ok(ObjectCheckRequest { scope, aspects: self.aspects(), map, workers })
     }
 
     fn scope(&self) -> anyhow::Result<CheckScope> {
@@ -509,7 +511,7 @@ struct RecordedObject {
 }
 
 impl CheckDocument {
-    fn of(report: &CheckReport, root: &Root, zone: Zone, fixes: bool) -> Self {
+    fn of(report: &ObjectCheckReport, root: &Root, zone: Zone, fixes: bool) -> Self {
         let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
         let discrepancies = wrong.map(|checked| CheckDiscrepancy {
             path: root.show(&checked.path),
@@ -574,6 +576,6 @@ impl ListDocument {
     }
 }
 
-fn finding_details(findings: &[Finding], zone: Zone) -> Vec<String> {
+fn finding_details(findings: &[ObjectFinding], zone: Zone) -> Vec<String> {
     findings.iter().map(|finding| finding::detail(finding, zone)).collect()
 }

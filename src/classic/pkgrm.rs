@@ -19,7 +19,7 @@ use patchadm_cli::surroundings::{Output, questions};
 use patchadm_core::operation::device;
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::packages::report::{
-    LeftObject, PackageObserver, PlannedRemoval, RemovedPackage, StayReason,
+    LeftObject, LeftObjectReason, PackageObserver, PlannedRemoval, RemovedPackage,
 };
 use patchadm_core::operation::queries::packages::installed_packages;
 use patchadm_core::operation::queries::select::PackageSelection;
@@ -145,9 +145,9 @@ fn ended(removed: &RemovedPackage) -> EndedPackage<'_> {
 fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",
-        Some(StayReason::Shared) => " <shared pathname not removed>",
-        Some(StayReason::NotEmpty) => " <non-empty directory not removed>",
-        Some(StayReason::MountPoint) => " <mount point not removed>",
+        Some(LeftObjectReason::Shared) => " <shared pathname not removed>",
+        Some(LeftObjectReason::NotEmpty) => " <non-empty directory not removed>",
+        Some(LeftObjectReason::MountPoint) => " <mount point not removed>",
     }
 }
 

@@ -21,8 +21,8 @@ use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Surroundings, Zone};
 use patchadm_core::operation::check::software::{
-    ArchiveState, ArchiveVerdict, CheckedPatch, SoftwareCheckError, SoftwareCheckReport,
-    SoftwareCheckRequest, UndoDamage, check_software,
+    ArchiveState, ArchiveVerdict, CheckedPatch, KeptFault, KeptFinding, SoftwareCheckError,
+    SoftwareCheckReport, SoftwareCheckRequest, UndoDamage, check_software,
 };
 use patchadm_core::operation::check::{
     FindingState, RootCheckRequest, RootFinding, check_root, check_root_records, finding_of_unopened,
@@ -30,10 +30,6 @@ use patchadm_core::operation::check::{
 use patchadm_core::operation::object_check::ObjectCheckError;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::patches::undo_states::UndoState;
-use patchadm_core::operation::queries::verify::{
-    ArchiveState, ArchiveVerdict, KeptFault, KeptFinding, UndoDamage, VerifiedPatch, VerifyError,
-    VerifyReport, VerifyRequest, verify,
-};
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::database::RecordDamage;
 use patchadm_inputs::database::agreement::ForeignChange;

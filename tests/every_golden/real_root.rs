@@ -28,7 +28,7 @@ for place in /* /usr/* /usr/lib/* /usr/lib64/*; do
 done
 mount -t overlay overlay -o lowerdir=/,upperdir=$copy/upper,workdir=$copy/work $copy/root
 root=$copy/root
-mkdir -p $root/tmp $root/var/tmp
+mkdir -p $root/opt $root/tmp $root/var/tmp
 chmod 1777 $root/tmp $root/var/tmp
 mount -t proc proc $root/proc
 mount --rbind /dev $root/dev

@@ -13,9 +13,9 @@ use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::undo_file::{
-    MovedArchive, UndoExportReport, UndoExportRequest, export_undo,
+    MovedArchive, UndoExportReport, UndoExportRequest, UndoImportReport, UndoImportRequest, export_undo,
+    import_undo,
 };
-use patchadm_core::operation::patches::undo_import::{UndoImportReport, UndoImportRequest, import_undo};
 use patchadm_core::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
 

@@ -315,9 +315,7 @@ pub(super) fn open_inside(top: impl AsFd, place: &OsStr) -> Result<Option<OwnedF
 }
 
 pub(super) fn find(top: &OwnedFd, place: &OsStr) -> Result<Option<FoundPlace>, EnclosureError> {
-    let failed = |error: &dyn Display| {
-        EnclosureError::failed("find the mount point", place.display(), error)
-    };
+    let failed = |error: &dyn Display| EnclosureError::failed("find the mount point", place.display(), error);
     let Some(fd) = open_inside(top, place).map_err(|errno| failed(&errno))? else { return Ok(None) };
     let path = std::fs::read_link(path_of(&fd)).map_err(|error| failed(&error))?.into_os_string();
     Ok(Some(FoundPlace { fd, path }))
@@ -340,8 +338,7 @@ pub(super) fn make(
     (own, owner): (&[u64], Option<(u32, u32)>),
 ) -> Result<(), EnclosureError> {
     let shown = || place.display().to_string();
-    let refused =
-        |reason: &dyn Display| EnclosureError::failed("make the mount point", shown(), reason);
+    let refused = |reason: &dyn Display| EnclosureError::failed("make the mount point", shown(), reason);
     let (above, names) = nearest(top, place).map_err(|errno| refused(&errno))?;
     if !own.contains(&mount_of(&above)?) {
         return Err(refused(&"it is missing, and this part of the tree is read-only"));

@@ -213,6 +213,7 @@ impl MessageChannel {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
 
     use super::*;
 

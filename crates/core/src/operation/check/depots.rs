@@ -176,10 +176,9 @@ fn of_answer(
     match answer {
         None => RootFinding::unknown("depot", format!("{named} is not contacted with --offline")),
         Some(Ok(())) if is_of_policy => RootFinding::ok("depot", format!("{named} can be reached")),
-        Some(Ok(())) => RootFinding::ok(
-            "depot",
-            format!("no depot configured; {named}, used before, can be reached"),
-        ),
+        Some(Ok(())) => {
+            RootFinding::ok("depot", format!("no depot configured; {named}, used before, can be reached"))
+        }
         Some(Err(reason)) if is_of_policy => {
             RootFinding::attention("depot", format!("the depot of the policy cannot be reached: {reason}"))
                 .with_command(format!("patchadm depot check {}", Wording::quoted(named)))

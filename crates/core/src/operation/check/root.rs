@@ -155,10 +155,14 @@ pub(super) fn identity(examination: &RootExamination<'_>) -> Vec<RootFinding> {
 /// Only the journal tells its version; other records of a later version look like damage.
 pub(super) fn program(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![match &examination.run {
-        Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => RootFinding::attention(
-            "program",
-            format!("a later version of patchadm has changed this root; use that version: {path}: {reason}"),
-        ),
+        Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => {
+            RootFinding::attention(
+                "program",
+                format!(
+                    "a later version of patchadm has changed this root; use that version: {path}: {reason}"
+                ),
+            )
+        }
         Err(ViewError::Journal { .. }) => RootFinding::unknown("program", "the journal cannot be read"),
         Err(error) => RootFinding::unknown("program", error.to_string()),
         Ok(_) => RootFinding::ok("program", "no later version of patchadm has changed this root"),
@@ -180,7 +184,9 @@ pub(super) fn records(examination: &RootExamination<'_>) -> Vec<RootFinding> {
         Ok(Some(damage)) if damage.is_empty() => {
             vec![RootFinding::ok("records", "they agree with each other")]
         }
-        Ok(Some(damage)) if damage.is_empty() => vec![RootFinding::ok("records", "all records are consistent")],
+        Ok(Some(damage)) if damage.is_empty() => {
+            vec![RootFinding::ok("records", "all records are consistent")]
+        }
         Ok(Some(damage)) => of_all(examination, &damage),
         // The journal has its own finding.
         Err(failure) => vec![RootFinding::unknown("records", failure.to_string())],

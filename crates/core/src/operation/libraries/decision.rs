@@ -649,7 +649,8 @@ impl ReportInput<'_> {
         decision: &LibraryDecision,
     ) -> BTreeMap<ObjectPath, (Option<String>, Vec<ToldConsumer>)> {
         let needed = decision.kept.iter().filter_map(|(physical, consumers)| {
-            let LibraryCandidate { node: CandidateNode::File(file), .. } = self.candidates.get(physical)? else {
+            let LibraryCandidate { node: CandidateNode::File(file), .. } = self.candidates.get(physical)?
+            else {
                 return None;
             };
             let path = self.recorded.get(physical)?.clone();
@@ -670,7 +671,8 @@ impl ReportInput<'_> {
     fn leads_to(&self, link: &ObjectPath, physical: &ObjectPath) -> bool {
         let mut at = link.clone();
         for _ in 0..40 {
-            let Some(LibraryCandidate { node: CandidateNode::Link(target), .. }) = self.candidates.get(&at) else {
+            let Some(LibraryCandidate { node: CandidateNode::Link(target), .. }) = self.candidates.get(&at)
+            else {
                 return at == *physical;
             };
             match at.link_source(target) {

@@ -13,7 +13,7 @@ use crate::operation::libraries::planned::{
     MemberKey, PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, members, tree_changes,
 };
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::{UndoManifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_inputs::database::undo_data::{OldRecords, kept_records};
 use patchadm_inputs::inventory::KeptLibraries;

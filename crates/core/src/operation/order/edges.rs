@@ -16,7 +16,7 @@ use patchadm_svr4::patch::AppliedPatches;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ObjectOwners(HashMap<ObjectPath, Vec<String>>);
 
-impl LibraryOwners {
+impl ObjectOwners {
     pub(super) fn read(
         view: &RecordView<'_>,
         tree: &LibraryTree,

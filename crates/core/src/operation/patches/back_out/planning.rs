@@ -647,8 +647,7 @@ pub(super) fn known_files(
 }
 
 fn list(root: &Root, package: &PkgInst, save: &str) -> Option<DeliveredObjects> {
-    let path =
-        places::save(package).join(save.as_bytes()).ok()?.join(DELIVERED).ok()?;
+    let path = places::save(package).join(save.as_bytes()).ok()?.join(DELIVERED).ok()?;
     DeliveredObjects::parse(&root.read(&path, LARGEST_DELIVERED).ok()??)
 }
 
