@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::as_owner::options::OwnerOptions;
@@ -16,7 +17,7 @@ use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::{CommandReport, Reply, Stop};
 use patchadm_cli::surroundings::fetch_bar::FetchBar;
 use patchadm_cli::surroundings::{Output, Surroundings};
-use patchadm_core::operation::depots::{DepotProgress, FetchSession};
+use patchadm_core::operation::depots::{DepotProgress, FetchSession, FetchedFiles};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, DepotOperands, PatchOperands};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
@@ -175,6 +176,8 @@ pub(crate) struct Fetching {
     pub(crate) wait: Option<u64>,
     pub(crate) surroundings: Surroundings,
     pub(crate) has_bar: bool,
+    /// Shared with the plan that is shown first; `None` if nothing shares them.
+    pub(crate) files: Option<Arc<FetchedFiles>>,
 }
 
 impl ApplyCommand {
@@ -185,7 +188,7 @@ impl ApplyCommand {
         caller: &Caller<'_>,
         work: impl FnOnce(&ApplyRequest, &FetchSession<'_>) -> Result<ApplyReport, Failure>,
     ) -> Result<ApplyReport, Failure> {
-        let Self { apply, fetching: Fetching { options, wait, surroundings, has_bar }, .. } = self;
+        let Self { apply, fetching: Fetching { options, wait, surroundings, has_bar, files }, .. } = self;
         // An unreadable policy is reported when the root is examined.
         let policy = RootAndPolicy::of(root).map(|ground| ground.policy).unwrap_or_default();
         let bar = FetchBar::new(Instant::now(), *has_bar);
@@ -196,7 +199,7 @@ impl ApplyCommand {
             preserved: inside(root, &apply.preserved),
             ..apply.clone()
         };
-        work(&request, &FetchSession::new(access))
+        work(&request, &FetchSession::sharing(access, files.clone().unwrap_or_default()))
     }
 }
 
@@ -347,5 +350,5 @@ pub(crate) fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u6
     let surroundings = &call.surroundings;
     let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;
     let has_bar = is_shown && !surroundings.is_quiet && !call.in_json;
-    Fetching { options, wait, has_bar, surroundings: surroundings.clone() }
+    Fetching { options, wait, has_bar, surroundings: surroundings.clone(), files: None }
 }

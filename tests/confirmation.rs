@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::delivery::Patch;
+use crate::delivery::{Patch, archive};
+use crate::faulty_server::{FaultyServer, whole};
 use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::terminal::{Conversation, at_terminal, interrupted_at_a_question, without_sequences, words_of};
@@ -110,6 +111,41 @@ fn a_plan_that_changes_before_the_answer_is_refused() {
     talk.hears("ended 3");
     drop(talk.ends());
     assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn a_patch_is_downloaded_once_for_its_plan_and_its_application() {
+    let stage = stage();
+    stage.file("/etc/patchadm/policy", "signature=off\n");
+    let files = stage.beside("delivered");
+    for id in ["100-01", "200-01"] {
+        archive(&files.join(id), ".tar");
+    }
+    let server = FaultyServer::begin(move |request| {
+        match fs::read(files.join(request.path.trim_start_matches('/'))) {
+            Ok(bytes) => whole("200 OK", &bytes),
+            Err(_) => whole("404 Not Found", b""),
+        }
+    });
+    let cache = format!("--cache {}", stage.beside("cache").display());
+    let patches = format!("{cache} {} {}", server.url("100-01.tar"), server.url("200-01.tar"));
+    let requests =
+        |after: usize| server.asked().into_iter().skip(after).map(|one| one.path).collect::<Vec<_>>();
+    let line = format!("add -R @ROOT@ {patches}");
+    let Some((code, said)) = asked("downloads", &stage, &line, "y\n") else { return };
+    assert!(code == 0 && said.contains(QUESTION), "{said}");
+    assert_eq!(requests(0), ["/100-01.tar", "/200-01.tar"]);
+    assert!(
+        fs::read_dir(stage.beside("cache/spool")).unwrap().next().is_none(),
+        "files end with the command"
+    );
+    stage.run("remove -R @ROOT@ 100-01 200-01").ok();
+    // A saved plan is compared with one that is made from the same download.
+    stage.run(&format!("plan -R @ROOT@ {patches} --save-plan plan.json")).ok();
+    assert_eq!(requests(2), ["/100-01.tar", "/200-01.tar"]);
+    stage.run(&format!("add -R @ROOT@ {cache} --plan plan.json")).ok();
+    assert_eq!(requests(4), ["/100-01.tar", "/200-01.tar"]);
+    assert_eq!(applied(&stage).len(), 2);
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub(super) fn on_confirmed_root(
         return on_opened_root(call, root, request, wait, print_report);
     }
     let command = request.command();
+    let request = &sharing_files(request);
     let plan = as_plan(request);
     let planned = call.change(&root, command.name(), wait, |caller| {
         when_stable(&root, caller, || plan.perform(&root, caller))
@@ -75,6 +76,15 @@ fn plan_file(request: &mut PatchRequest) -> &mut PlanFileRequest {
         PatchRequest::Apply(command) | PatchRequest::UndoBackout(_, command) => &mut command.apply.plan_file,
         PatchRequest::BackOut(request) | PatchRequest::UndoApplication(_, request) => &mut request.plan_file,
     }
+}
+
+/// The command uses the files that were fetched for its plan.
+fn sharing_files(request: &PatchRequest) -> PatchRequest {
+    let mut sharing = request.clone();
+    if let PatchRequest::Apply(command) | PatchRequest::UndoBackout(_, command) = &mut sharing {
+        command.fetching.files = Some(Arc::default());
+    }
+    sharing
 }
 
 fn as_plan(request: &PatchRequest) -> PatchRequest {
