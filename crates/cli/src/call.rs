@@ -12,7 +12,7 @@ use crate::surroundings::questions::{Confirmation, ConfirmationAnswer};
 use crate::surroundings::work_bar::WorkBar;
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::session::Caller;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{INTERRUPTED, Root};
 
 /// The name of the program where no classic name counts.
 pub const PROGRAM: &str = "patchadm";
@@ -187,7 +187,7 @@ impl Invocation {
                 return Ok(());
             }
             ConfirmationAnswer::No => (Exit::of_verb(ExitCause::Declined), "the answer was no"),
-            ConfirmationAnswer::Interrupted(signal) => (Exit::by_signal(signal), "interrupted"),
+            ConfirmationAnswer::Interrupted(signal) => (Exit::by_signal(signal), INTERRUPTED),
         };
         let message = format!("{undone}: {why}\nnothing was changed");
         Err(Stop::Refused { exit, message }.into())

@@ -107,7 +107,7 @@ pub enum DepotError {
     TooLarge(usize),
     #[error("the version of the index cannot grow any more")]
     NoVersion,
-    #[error("ended by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 
