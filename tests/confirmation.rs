@@ -9,6 +9,7 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::terminal::{Conversation, at_terminal, interrupted_at_a_question, without_sequences, words_of};
 use crate::tree::assert_same;
+use crate::trial::{kill_waiter, last_end, let_it_expire};
 
 const QUESTION: &str = "Proceed? [Y/n] ";
 const BOTH: &str = "add -R @ROOT@ delivered/100-01 delivered/200-01";
@@ -79,6 +80,23 @@ fn yes_and_an_empty_line_apply_what_was_shown() {
         );
         assert_eq!(stage.text("/opt/ACMEweb/bin/tool"), "one\n");
     }
+}
+
+#[test]
+fn a_trial_that_is_over_is_reverted_before_the_question() {
+    let stage = stage();
+    stage.run("add --trial 1h -R @ROOT@ delivered/100-01").ok();
+    kill_waiter(&stage);
+    let_it_expire(&stage);
+    let Some((code, said)) = asked("a trial", &stage, BOTH, "n\n") else { return };
+    assert_eq!(code, 3, "{said}");
+    let (before, _) = said.split_once(QUESTION).unwrap();
+    assert!(before.contains(" was over: it was reverted.\n"), "{said}");
+    assert!(before.contains("100-01: planned (") && before.contains("2 patches: 2 planned\n"), "{said}");
+    assert_eq!((last_end(&stage).as_str(), applied(&stage).len()), ("expired", 0));
+    let (code, said) = asked("a trial", &stage, BOTH, "y\n").unwrap();
+    assert!(code == 0 && !said.contains("was over"), "{said}");
+    assert_eq!(applied(&stage).len(), 2);
 }
 
 #[test]
