@@ -173,15 +173,21 @@ impl Invocation {
         WorkBar::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
     }
 
-    /// Returns true at a terminal, unless `is_agreed`.
+    /// Returns true at a terminal, or if the superuser's process has one, unless `is_agreed`.
     pub fn may_ask(&self, is_agreed: bool) -> bool {
         let surroundings = &self.surroundings;
-        !is_agreed && !self.in_json && surroundings.stdin_is_terminal && surroundings.stdout_is_terminal
+        let is_at_terminal = surroundings.stdin_is_terminal && surroundings.stdout_is_terminal;
+        !is_agreed && !self.in_json && (is_at_terminal || surroundings.asks_superuser)
     }
 
     /// Fails if the answer is no; `undone` names the change that does not happen then.
     pub fn must_be_agreed_to(&mut self, confirmation: Confirmation<'_>, undone: &str) -> anyhow::Result<()> {
-        let (exit, why) = match confirmation.ask(&mut self.output)? {
+        let answer = if self.surroundings.asks_superuser {
+            confirmation.ask_superuser(&mut self.output)?
+        } else {
+            confirmation.ask(&mut self.output)?
+        };
+        let (exit, why) = match answer {
             ConfirmationAnswer::Yes => {
                 self.surroundings.begin_now();
                 return Ok(());
