@@ -47,11 +47,11 @@ impl Confirmation<'_> {
         let mut superuser = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         superuser.write_all(&[if self.is_yes_by_default { YES } else { NO }])?;
         let mut answer = [NO];
-        superuser.read_exact(&mut answer)?;
-        Ok(match answer {
-            [YES] => ConfirmationAnswer::Yes,
-            [NO] => ConfirmationAnswer::No,
-            [signal] => ConfirmationAnswer::Interrupted(signal.into()),
+        Ok(match superuser.read_exact(&mut answer).map(|()| answer) {
+            Ok([YES]) => ConfirmationAnswer::Yes,
+            // Nobody answers.
+            Ok([NO]) | Err(_) => ConfirmationAnswer::No,
+            Ok([signal]) => ConfirmationAnswer::Interrupted(signal.into()),
         })
     }
 
