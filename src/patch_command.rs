@@ -4,7 +4,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::as_owner::options::OwnerOptions;
 use crate::trial_waiter::wait_for_end;
@@ -15,6 +14,7 @@ use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
 use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::{CommandReport, Reply, Stop};
+use patchadm_cli::surroundings::bar::CommandBar;
 use patchadm_cli::surroundings::fetch_bar::FetchBar;
 use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::depots::{DepotProgress, FetchSession, FetchedFiles};
@@ -175,6 +175,7 @@ pub(crate) struct Fetching {
     /// Seconds that another command may hold up a download, if given.
     pub(crate) wait: Option<u64>,
     pub(crate) surroundings: Surroundings,
+    pub(crate) bar: CommandBar,
     pub(crate) has_bar: bool,
     /// Shared with the plan that is shown first; `None` if nothing shares them.
     pub(crate) files: Option<Arc<FetchedFiles>>,
@@ -188,10 +189,11 @@ impl ApplyCommand {
         caller: &Caller<'_>,
         work: impl FnOnce(&ApplyRequest, &FetchSession<'_>) -> Result<ApplyReport, Failure>,
     ) -> Result<ApplyReport, Failure> {
-        let Self { apply, fetching: Fetching { options, wait, surroundings, has_bar, files }, .. } = self;
+        let Self { apply, fetching: Fetching { options, wait, surroundings, bar, has_bar, files }, .. } =
+            self;
         // An unreadable policy is reported when the root is examined.
         let policy = RootAndPolicy::of(root).map(|ground| ground.policy).unwrap_or_default();
-        let bar = FetchBar::new(Instant::now(), *has_bar);
+        let bar = FetchBar::new(bar, *has_bar);
         let progress = |progress: DepotProgress<'_>| bar.show(progress);
         let access = options.access(surroundings, &policy, *wait, caller.interrupt, &progress);
         let request = ApplyRequest {
@@ -350,5 +352,6 @@ pub(crate) fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u6
     let surroundings = &call.surroundings;
     let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;
     let has_bar = is_shown && !surroundings.is_quiet && !call.in_json;
-    Fetching { options, wait, has_bar, surroundings: surroundings.clone(), files: None }
+    let (surroundings, bar) = (surroundings.clone(), call.bar.clone());
+    Fetching { options, wait, has_bar, surroundings, bar, files: None }
 }

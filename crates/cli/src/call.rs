@@ -1,10 +1,9 @@
 //! One call of a command, and the static description of commands and programs.
 
 use std::ffi::OsString;
-use std::time::Instant;
 
 use crate::reply::{Exit, ExitCause, Reply, Stop};
-use crate::surroundings::bar::Bar;
+use crate::surroundings::bar::{CommandBar, RunBar};
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds};
 use crate::surroundings::ending::{EndingRun, acknowledge, with_acknowledged_signals};
 use crate::surroundings::output::is_of_verbs;
@@ -143,6 +142,8 @@ pub struct Invocation {
     pub arguments: Vec<OsString>,
     pub surroundings: Surroundings,
     pub output: Output,
+    /// For all phases of the command.
+    pub bar: CommandBar,
     /// Known once the arguments are read.
     pub in_json: bool,
     /// True if only the description of the options is wanted.
@@ -190,6 +191,7 @@ impl Invocation {
         let (exit, why) = match answer {
             ConfirmationAnswer::Yes => {
                 self.surroundings.begin_now();
+                self.bar.begin_again();
                 return Ok(());
             }
             ConfirmationAnswer::No => (Exit::of_verb(ExitCause::Declined), "the answer was no"),
@@ -220,7 +222,7 @@ impl Invocation {
     ) -> anyhow::Result<T> {
         let surroundings = &self.surroundings;
         let is_shown = is_of_verbs(self.program) && surroundings.stderr_is_terminal && !surroundings.is_quiet;
-        let bar = Bar::new(Instant::now(), is_shown);
+        let bar = RunBar::new(&self.bar, is_shown);
         let tell = |run: &EndingRun<'_>| {
             if !surroundings.is_quiet {
                 bar.suspend(|| acknowledge(self.program, run.acknowledgement()));
