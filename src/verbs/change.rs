@@ -37,7 +37,7 @@ pub(super) fn application(
     patches: Vec<PathBuf>,
     plan_file: PlanFileRequest,
 ) -> ApplyCommand {
-    let ApplicationOptions { choices, set, preparation, .. } = options;
+    let ApplicationOptions { choices, set, preparation } = options;
     let mut signature = choices.signature();
     signature.is_of_plan = plan_file.expected.is_some();
     let ApplyingOptions { undo, edits, .. } = choices;
