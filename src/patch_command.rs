@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
 
 use crate::as_owner::options::OwnerOptions;
 use crate::trial_waiter::wait_for_end;
@@ -14,9 +14,10 @@ use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
 use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::{CommandReport, Reply, Stop};
+use patchadm_cli::surroundings::bar::CommandBar;
 use patchadm_cli::surroundings::fetch_bar::FetchBar;
 use patchadm_cli::surroundings::{Output, Surroundings};
-use patchadm_core::operation::depots::{DepotProgress, FetchSession};
+use patchadm_core::operation::depots::{DepotProgress, FetchSession, FetchedFiles};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, DepotOperands, PatchOperands};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
@@ -174,7 +175,10 @@ pub(crate) struct Fetching {
     /// Seconds that another command may hold up a download, if given.
     pub(crate) wait: Option<u64>,
     pub(crate) surroundings: Surroundings,
+    pub(crate) bar: CommandBar,
     pub(crate) has_bar: bool,
+    /// Shared with the plan that is shown first; `None` if nothing shares them.
+    pub(crate) files: Option<Arc<FetchedFiles>>,
 }
 
 impl ApplyCommand {
@@ -185,10 +189,11 @@ impl ApplyCommand {
         caller: &Caller<'_>,
         work: impl FnOnce(&ApplyRequest, &FetchSession<'_>) -> Result<ApplyReport, Failure>,
     ) -> Result<ApplyReport, Failure> {
-        let Self { apply, fetching: Fetching { options, wait, surroundings, has_bar }, .. } = self;
+        let Self { apply, fetching: Fetching { options, wait, surroundings, bar, has_bar, files }, .. } =
+            self;
         // An unreadable policy is reported when the root is examined.
         let policy = RootAndPolicy::of(root).map(|ground| ground.policy).unwrap_or_default();
-        let bar = FetchBar::new(Instant::now(), *has_bar);
+        let bar = FetchBar::new(bar, *has_bar);
         let progress = |progress: DepotProgress<'_>| bar.show(progress);
         let access = options.access(surroundings, &policy, *wait, caller.interrupt, &progress);
         let request = ApplyRequest {
@@ -196,7 +201,7 @@ impl ApplyCommand {
             preserved: inside(root, &apply.preserved),
             ..apply.clone()
         };
-        work(&request, &FetchSession::new(access))
+        work(&request, &FetchSession::sharing(access, files.clone().unwrap_or_default()))
     }
 }
 
@@ -347,5 +352,6 @@ pub(crate) fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u6
     let surroundings = &call.surroundings;
     let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;
     let has_bar = is_shown && !surroundings.is_quiet && !call.in_json;
-    Fetching { options, wait, has_bar, surroundings: surroundings.clone() }
+    let (surroundings, bar) = (surroundings.clone(), call.bar.clone());
+    Fetching { options, wait, has_bar, surroundings, bar, files: None }
 }

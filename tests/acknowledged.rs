@@ -102,6 +102,7 @@ fn a_signal_while_the_root_is_surveyed_or_the_patch_is_read_ends_the_command_and
             let Some((code, said)) = interrupted_by(&stage, line, ("read,pread64", &at)) else { return };
             assert_eq!(code, Some(130), "{line}: {said}");
             assert!(said.contains("Interrupted; ending…") && said.contains("nothing was changed"), "{said}");
+            assert!(said.contains(": interrupted\n") && !said.contains("signal 2"), "{said}");
             assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
             crate::tree::assert_same(&stage.tree(), &before);
             assert!(!stage.run("history -R @ROOT@").ok().contains("100-01"));

@@ -13,6 +13,7 @@ use crate::delivery::Patch;
 use crate::everyman::NOBODY;
 use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
+use crate::terminal::at_terminal;
 
 /// A root of an ordinary user with a package, and a patch for it; none where the test is not run by the superuser.
 pub(crate) fn stage(test: &str) -> Option<Scenario> {
@@ -74,6 +75,26 @@ fn everything_that_is_done_as_the_owner_is_the_owners() {
         assert_eq!(others(&stage.root()), Vec::<String>::new(), "{line}");
     }
     assert_eq!(fs::read(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");
+}
+
+#[test]
+fn the_superuser_answers_the_question_of_the_owners_process() {
+    let test = "a question of the owner's process";
+    let Some(stage) = stage(test) else { return };
+    Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, "two\n")).directory(&stage);
+    let line = "add --as-owner -R @ROOT@ delivered/100-01 delivered/200-01";
+    let Some((code, said)) = at_terminal(test, &stage, line, "n\n") else { return };
+    assert_eq!(code, 3, "{said}");
+    let (plan, rest) = said.split_once("Proceed? [Y/n] ").unwrap();
+    assert!(plan.contains("2 patches: 2 planned\n"), "{said}");
+    assert!(rest.contains("2 patches were not applied: the answer was no\n"), "{said}");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+    let (code, said) = at_terminal(test, &stage, line, "y\n").unwrap();
+    assert!(code == 0 && said.contains("\n2 patches: 2 applied; "), "{said}");
+    assert_eq!(others(&stage.root()), Vec::<String>::new());
+    let (code, said) = at_terminal(test, &stage, "remove -y --as-owner -R @ROOT@ 100-01 200-01", "").unwrap();
+    assert!(code == 0 && !said.contains("Proceed?"), "{said}");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::delivery::Patch;
+use crate::delivery::{Patch, archive};
+use crate::faulty_server::{FaultyServer, whole};
 use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::terminal::{Conversation, at_terminal, interrupted_at_a_question, without_sequences, words_of};
 use crate::tree::assert_same;
+use crate::trial::{kill_waiter, last_end, let_it_expire};
 
 const QUESTION: &str = "Proceed? [Y/n] ";
 const BOTH: &str = "add -R @ROOT@ delivered/100-01 delivered/200-01";
@@ -81,6 +83,23 @@ fn yes_and_an_empty_line_apply_what_was_shown() {
 }
 
 #[test]
+fn a_trial_that_is_over_is_reverted_before_the_question() {
+    let stage = stage();
+    stage.run("add --trial 1h -R @ROOT@ delivered/100-01").ok();
+    kill_waiter(&stage);
+    let_it_expire(&stage);
+    let Some((code, said)) = asked("a trial", &stage, BOTH, "n\n") else { return };
+    assert_eq!(code, 3, "{said}");
+    let (before, _) = said.split_once(QUESTION).unwrap();
+    assert!(before.contains(" was over: it was reverted.\n"), "{said}");
+    assert!(before.contains("100-01: planned (") && before.contains("2 patches: 2 planned\n"), "{said}");
+    assert_eq!((last_end(&stage).as_str(), applied(&stage).len()), ("expired", 0));
+    let (code, said) = asked("a trial", &stage, BOTH, "y\n").unwrap();
+    assert!(code == 0 && !said.contains("was over"), "{said}");
+    assert_eq!(applied(&stage).len(), 2);
+}
+
+#[test]
 fn a_plan_that_changes_before_the_answer_is_refused() {
     let stage = stage();
     let command = words_of(&stage.command(BOTH));
@@ -110,6 +129,41 @@ fn a_plan_that_changes_before_the_answer_is_refused() {
     talk.hears("ended 3");
     drop(talk.ends());
     assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn a_patch_is_downloaded_once_for_its_plan_and_its_application() {
+    let stage = stage();
+    stage.file("/etc/patchadm/policy", "signature=off\n");
+    let files = stage.beside("delivered");
+    for id in ["100-01", "200-01"] {
+        archive(&files.join(id), ".tar");
+    }
+    let server = FaultyServer::begin(move |request| {
+        match fs::read(files.join(request.path.trim_start_matches('/'))) {
+            Ok(bytes) => whole("200 OK", &bytes),
+            Err(_) => whole("404 Not Found", b""),
+        }
+    });
+    let cache = format!("--cache {}", stage.beside("cache").display());
+    let patches = format!("{cache} {} {}", server.url("100-01.tar"), server.url("200-01.tar"));
+    let requests =
+        |after: usize| server.asked().into_iter().skip(after).map(|one| one.path).collect::<Vec<_>>();
+    let line = format!("add -R @ROOT@ {patches}");
+    let Some((code, said)) = asked("downloads", &stage, &line, "y\n") else { return };
+    assert!(code == 0 && said.contains(QUESTION), "{said}");
+    assert_eq!(requests(0), ["/100-01.tar", "/200-01.tar"]);
+    assert!(
+        fs::read_dir(stage.beside("cache/spool")).unwrap().next().is_none(),
+        "files end with the command"
+    );
+    stage.run("remove -R @ROOT@ 100-01 200-01").ok();
+    // A saved plan is compared with one that is made from the same download.
+    stage.run(&format!("plan -R @ROOT@ {patches} --save-plan plan.json")).ok();
+    assert_eq!(requests(2), ["/100-01.tar", "/200-01.tar"]);
+    stage.run(&format!("add -R @ROOT@ {cache} --plan plan.json")).ok();
+    assert_eq!(requests(4), ["/100-01.tar", "/200-01.tar"]);
+    assert_eq!(applied(&stage).len(), 2);
 }
 
 #[test]

@@ -104,7 +104,8 @@ fn only_plan_saves_plans_and_a_plan_that_cannot_be_saved_is_an_error() {
     assert!(said.contains("cannot be written"), "{said}");
     for verb in ["add", "update -M delivered"] {
         let said = stage.run(&format!("{verb} -R @ROOT@ --dry-run --save-plan plan.json")).fails(2);
-        assert!(said.contains("unexpected argument '--save-plan'"), "{said}");
+        assert!(said.contains("--save-plan is an option of plan, and `add --plan FILE` applies"), "{said}");
+        assert!(said.contains("hint: patchadm plan -M DEPOT --save-plan FILE"), "{said}");
     }
     assert_eq!(stage.everything(), before);
 }
@@ -122,7 +123,9 @@ fn options_are_those_of_the_file() {
     usage("add -R @ROOT@ --plan plan.json delivered/200-01");
     usage("add -R @ROOT@ --plan plan.json --no-undo");
     usage("add -R @ROOT@ --plan plan.json -M delivered");
-    stage.run("update -R @ROOT@ --plan plan.json").fails(2);
+    for option in ["--refresh", "--adopt"] {
+        usage(&format!("add -R @ROOT@ --plan plan.json {option}"));
+    }
     stage.run("add --roots @ROOT@ --plan plan.json").fails(2);
 }
 
@@ -133,6 +136,24 @@ fn patches_of_a_depot_are_planned_and_applied_with_what_they_require() {
     assert_eq!(plan(&stage)["patches"].as_array().unwrap().len(), 2);
     let done = document(&stage.run(&format!("{CARRY_OUT} --json")));
     assert_eq!(done["exit_code"], 0, "{done}");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/new"), "new\n");
+}
+
+#[test]
+fn update_has_no_saved_plan_and_add_applies_what_a_depot_has() {
+    let stage = stage();
+    stage.run("plan -R @ROOT@ -M delivered --save-plan plan.json").ok();
+    let before = stage.everything();
+    for option in ["--plan plan.json", "--plan=plan.json"] {
+        let said = stage.run(&format!("update -R @ROOT@ {option}")).fails(2);
+        assert!(said.contains("--plan is an option of add: a saved plan names its patches"), "{said}");
+        assert!(said.contains("hint: patchadm plan -M DEPOT --save-plan FILE"), "{said}");
+    }
+    assert_eq!(stage.everything(), before);
+    edit(&stage, |plan| plan["command"] = json!("update"));
+    stage.run(CARRY_OUT).fails(1);
+    edit(&stage, |plan| plan["command"] = json!("add"));
+    stage.run(CARRY_OUT).ok();
     assert_eq!(stage.text("/opt/ACMEweb/bin/new"), "new\n");
 }
 

@@ -403,6 +403,22 @@ fn a_refreshed_index_has_a_new_date_and_the_same_patches() {
 }
 
 #[test]
+fn an_index_that_expired_is_refused_with_the_local_minute() {
+    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "zero\n")]);
+    fs::create_dir(stage.beside("work")).unwrap();
+    deliver_signed(&stage, "100-01", "one\n");
+    publish(&stage, &format!("--expires 3d --key {} work depot", secret_key())).ok();
+    fs::create_dir(stage.beside("keys")).unwrap();
+    fs::copy(public_key_file(), stage.beside("keys/plain.pub")).unwrap();
+    stage.set("SOURCE_DATE_EPOCH", "1795590000");
+    for verb in ["missing", "add"] {
+        let run = stage.run(&format!("{verb} --signature require --keys keys -R @ROOT@ -M depot"));
+        assert_ne!(run.code, 0, "{verb}");
+        assert!(run.stderr.contains("depot expired at 2026-11-23 07:00"), "{verb}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn thirty_copies_stay_and_every_signature() {
     let stage = stage();
     for version in 1..=33 {

@@ -1,7 +1,8 @@
 //! `--as-owner`: a process of the root's owner does everything, and the caller passes on its output.
 //!
 //! The process gets only arguments, language and time zone from the caller: environment, session, keyring, working
-//! directory and umask are its own. Its output is trusted only for that root, and hidden characters are escaped.
+//! directory and umask are its own. Its output is trusted only for that root, and hidden characters are escaped. At a
+//! terminal the caller asks its question before a change, and passes on the answer.
 
 mod becoming;
 pub(crate) mod options;
@@ -12,6 +13,7 @@ use std::any::TypeId;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,10 +28,11 @@ use rustix::process::{
 };
 
 use patchadm_cli::arguments::options::{self as command_line, COLOUR, ROOT_LISTS};
-use patchadm_cli::call::Invocation;
+use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::cause_of::of_io;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
-use patchadm_cli::surroundings::{AS_OWNER, EVENTS, Surroundings, caller};
+use patchadm_cli::surroundings::questions::Confirmation;
+use patchadm_cli::surroundings::{AS_OWNER, ASKS, EVENTS, Surroundings, caller};
 use patchadm_core::operation::failure::Failure;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
@@ -39,19 +42,44 @@ pub(crate) const BECOMING: &str = "__as_owner";
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Verbs that ask before a change.
+const ASKING_VERBS: [&str; 6] = ["add", "update", "remove", "undo", "undo-data drop", "stage promote"];
+
 /// Kept output about one root of many, in bytes.
 const LARGEST_ANSWER: usize = 16 << 20;
 
 /// Lets the owner of `root` perform this call with arguments `A`; returns the exit code.
 pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> anyhow::Result<Exit> {
-    let input = if call.surroundings.stdin_is_terminal { Stdio::null() } else { Stdio::inherit() };
     let words = CallWords::of::<A>(call)?.for_root(root.prefix())?;
+    let (input, questions) = if may_be_asked(call) {
+        let (ours, theirs) = UnixStream::pair()?;
+        (OwnerInput::Questions(theirs), Some(ours))
+    } else {
+        let is_terminal = call.surroundings.stdin_is_terminal;
+        (OwnerInput::Stream(if is_terminal { Stdio::null() } else { Stdio::inherit() }), None)
+    };
     let child = start(&call.surroundings, root, words, input)?;
     let [output, errors] = call.output.escaped();
+    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let ended = caller::with_signals(|interrupt| {
-        follow(child, [(&mut io::stdout(), output), (&mut io::stderr(), errors)], interrupt)
+        follow(child, [(&mut stdout, output), (&mut stderr, errors)], questions, interrupt)
     })?;
     Ok(ended?)
+}
+
+/// True at a terminal, unless the command itself reads standard input.
+fn may_be_asked(call: &Invocation) -> bool {
+    let reads_input = |word: &OsString| word == "-" || word == "/dev/stdin";
+    call.program == PROGRAM
+        && ASKING_VERBS.contains(&call.name)
+        && call.may_ask(false)
+        && !call.arguments.iter().any(reads_input)
+}
+
+enum OwnerInput {
+    Stream(Stdio),
+    /// The other end answers questions.
+    Questions(UnixStream),
 }
 
 #[derive(Debug)]
@@ -71,11 +99,11 @@ pub(crate) fn answer(
 ) -> anyhow::Result<OwnerAnswer> {
     let mut words = words.for_root(root.prefix())?;
     words.insert(1, "--json".into());
-    let child = start(surroundings, root, words, Stdio::null())?;
+    let child = start(surroundings, root, words, OwnerInput::Stream(Stdio::null()))?;
     let (mut output, mut errors) = (BoundedBuffer::default(), BoundedBuffer::default());
     let streams: [(&mut dyn Write, _); 2] =
         [(&mut output, EscapedSet::Controls), (&mut errors, EscapedSet::Hidden)];
-    let exit = follow(child, streams, interrupt)?;
+    let exit = follow(child, streams, None, interrupt)?;
     Ok(OwnerAnswer { exit, output: output.0, errors: errors.0 })
 }
 
@@ -83,7 +111,7 @@ fn start(
     surroundings: &Surroundings,
     root: &Root,
     words: Vec<OsString>,
-    input: Stdio,
+    input: OwnerInput,
 ) -> anyhow::Result<Child> {
     let owner = RootOwner::of(root)?;
     let child = owner.process(surroundings, words, input).spawn();
@@ -133,15 +161,19 @@ impl RootOwner {
         })
     }
 
-    fn process(&self, surroundings: &Surroundings, words: Vec<OsString>, input: Stdio) -> Command {
+    fn process(&self, surroundings: &Surroundings, words: Vec<OsString>, input: OwnerInput) -> Command {
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
         let mut command = Command::new("/proc/self/exe");
-        command.arg0(patchadm_cli::call::PROGRAM).arg(BECOMING);
+        command.arg0(PROGRAM).arg(BECOMING);
         command.args([self.uid.to_string(), self.gid.to_string(), groups.join(",")]).args(words);
         command.env_clear().envs(surroundings.locale.iter().map(|(name, value)| (name, value)));
         command.env("PATH", PATH).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);
         // The superuser asks for it, so the superuser's policy bounds that of the root.
-        command.env(AS_OWNER, "1");
+        let (input, mode) = match input {
+            OwnerInput::Stream(input) => (input, "1"),
+            OwnerInput::Questions(socket) => (OwnedFd::from(socket).into(), ASKS),
+        };
+        command.env(AS_OWNER, mode);
         command.envs(surroundings.events.variable().map(|value| (EVENTS, value)));
         command.current_dir("/").stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -164,12 +196,14 @@ const PIECE: usize = 1 << 13;
 /// Bytes read after the end of the process: more than a pipe holds comes from another writer.
 const AFTER_THE_END: usize = 1 << 20;
 
-/// Follows a process to its end and returns the exit code. `interrupt` names a signal to the caller.
+/// Follows a process to its end and returns the exit code. `questions` is where it asks the caller, and `interrupt` names
+/// a signal to the caller.
 ///
 /// The owner may close the pipes early, stop or kill the process: nothing holds the caller up.
 fn follow(
     mut child: Child,
     [output, errors]: [(&mut dyn Write, EscapedSet); 2],
+    mut questions: Option<UnixStream>,
     interrupt: &dyn Fn() -> Option<i32>,
 ) -> io::Result<Exit> {
     let pid = Pid::from_child(&child);
@@ -179,7 +213,17 @@ fn follow(
         ChildStream::new(child.stderr.take().map(OwnedFd::from), errors),
     ];
     let mut told = None;
-    while !wait(&handle, &mut streams) {
+    while !wait(&handle, &mut streams, questions.as_ref()) {
+        if questions.as_ref().is_some_and(is_readable)
+            && let Some(question) = questions.take()
+        {
+            // The plan comes before the question.
+            for stream in &mut streams {
+                stream.pass_on_rest();
+            }
+            // Without an answer, the process ends as after a no.
+            let _ = Confirmation::pass_on(question);
+        }
         let signal = interrupt();
         if signal != told {
             told = signal;
@@ -204,7 +248,7 @@ fn follow(
 }
 
 /// Passes on output until the process ends or a moment is over. Returns true if it ended.
-fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
+fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2], questions: Option<&UnixStream>) -> bool {
     let mut fds = vec![PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN)];
     let open: Vec<usize> = (0..streams.len()).filter(|at| streams[*at].pipe.is_some()).collect();
     fds.extend(
@@ -212,6 +256,8 @@ fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
             .filter_map(|at| streams[*at].pipe.as_ref())
             .map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)),
     );
+    // Behind the streams: it only ends the wait.
+    fds.extend(questions.map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)));
     match poll(&mut fds, Some(&TICK)) {
         Ok(_) | Err(Errno::INTR) => {}
         // Without poll its end is still waited for.
@@ -225,6 +271,11 @@ fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
         }
     }
     ready.first().is_some_and(|has_ended| *has_ended)
+}
+
+fn is_readable(socket: &UnixStream) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 fn send(handle: &OwnedFd, signal: Signal) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{application, change, settle_plan_file};
-use super::options::{ApplicationOptions, ChangeOptions, ExchangeOptions, VerbOptions};
+use super::options::{ApplicationOptions, ChangeOptions, ExchangeOptions, PlanOption, VerbOptions};
 use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};
 use patchadm_cli::call::Invocation;
@@ -21,6 +21,8 @@ struct AddArgs {
     #[command(flatten)]
     options: ApplicationOptions,
     #[command(flatten)]
+    plan: PlanOption,
+    #[command(flatten)]
     trial: TrialOptions,
     #[command(flatten)]
     exchange: ExchangeOptions,
@@ -32,9 +34,10 @@ struct AddArgs {
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let AddArgs { mut changing, mut options, trial, exchange, common, mut patches } = parse(call, USAGE)?;
+    let AddArgs { mut changing, mut options, plan, trial, exchange, common, mut patches } =
+        parse(call, USAGE)?;
     changing.many.also(&common.root);
-    let plan_file = settle_plan_file(&mut options, &mut changing, &mut patches, None, ("add", USAGE))?;
+    let plan_file = settle_plan_file(&mut options, &mut changing, &mut patches, (plan.plan, None), USAGE)?;
     let mut command = application(call, &changing, options, patches, plan_file);
     command.apply.exchanges = exchange.requests();
     command.apply.trial = trial.request();

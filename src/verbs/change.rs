@@ -37,7 +37,7 @@ pub(super) fn application(
     patches: Vec<PathBuf>,
     plan_file: PlanFileRequest,
 ) -> ApplyCommand {
-    let ApplicationOptions { choices, set, preparation, .. } = options;
+    let ApplicationOptions { choices, set, preparation } = options;
     let mut signature = choices.signature();
     signature.is_of_plan = plan_file.expected.is_some();
     let ApplyingOptions { undo, edits, .. } = choices;
@@ -127,29 +127,28 @@ pub(super) fn change<A: clap::CommandFactory>(
     })
 }
 
-/// Completes a verb's arguments from its plan file. Returns the use of the file.
+/// Completes the arguments of `add` or `plan` from a plan file. Returns the use of the file.
 pub(super) fn settle_plan_file(
     options: &mut ApplicationOptions,
     changing: &mut ChangeOptions,
     operands: &mut Vec<PathBuf>,
-    save: Option<PathBuf>,
-    (verb, usage): (&'static str, &'static str),
+    (plan, save): (Option<PathBuf>, Option<PathBuf>),
+    usage: &'static str,
 ) -> Result<PlanFileRequest, Stop> {
     let wrong = |message: String| Stop::Usage { message, usage };
-    let none = PlanFileRequest { command: verb, ..PlanFileRequest::default() };
-    let plan = options.plan.plan.take();
+    let none = PlanFileRequest { command: "add", ..PlanFileRequest::default() };
     if save.is_none() && plan.is_none() {
         return Ok(none);
     }
     if changing.many.are_named() {
         return Err(wrong("a plan file is about one root".to_owned()));
     }
-    let written = written(options, changing, operands, verb).map_err(wrong)?;
+    let written = written(options, changing, operands).map_err(wrong)?;
     let Some(path) = plan else { return Ok(PlanFileRequest { options: written, save, ..none }) };
-    if written != PlanOptions::default() {
+    if written != PlanOptions::default() || options.preparation.is_any() {
         return Err(wrong("with --plan the patches and their options are those of the file".to_owned()));
     }
-    let expected = expected_plan(&path, verb, usage)?;
+    let expected = expected_plan(&path, "add", usage)?;
     let read = expected.plan.options.clone();
     let bad = |error| plan_file_refused(PlanFault::Bad { path: path.clone(), error });
     changing.scripts = ScriptOptions::of_plan(&read).map_err(bad)?;
@@ -165,15 +164,13 @@ fn written(
     options: &ApplicationOptions,
     changing: &ChangeOptions,
     operands: &[PathBuf],
-    verb: &str,
 ) -> Result<PlanOptions, String> {
     let mut written = PlanOptions::default();
     options.choices.write(&mut written)?;
     options.set.write(&mut written)?;
     changing.scripts.write(&mut written);
     changing.libraries.write(&mut written);
-    let is_word =
-        |operand: &Path| verb == "update" || (written.depot.is_some() && operand.to_str().is_some_and(is_id));
+    let is_word = |operand: &Path| written.depot.is_some() && operand.to_str().is_some_and(is_id);
     let operands = operands.iter().map(|operand| {
         let text = if is_word(operand) { operand.to_str().map(str::to_owned) } else { None };
         text.map_or_else(|| named_text(operand), Ok)

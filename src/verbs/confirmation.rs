@@ -2,6 +2,7 @@
 //!
 //! The plan is made without the lock. After a yes, the command is held to it as by `--plan`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::patch_lines::{print_report, print_summary};
@@ -10,10 +11,11 @@ use crate::patch_command::{PatchRequest, on_opened_root, reply_of};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
 use patchadm_cli::reply::patches::{PatchFace, PatchesReport};
-use patchadm_cli::reply::words::counted_patches;
+use patchadm_cli::reply::words::{counted_patches, print_recovery, recovery_sentence};
 use patchadm_cli::surroundings::questions::Confirmation;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFileRequest};
+use patchadm_core::operation::recover::{Recovery, recover_root};
 use patchadm_core::operation::session::Caller;
 use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_planning::plan::refusal::Command;
@@ -34,17 +36,14 @@ pub(super) fn on_confirmed_root(
         return on_opened_root(call, root, request, wait, print_report);
     }
     let command = request.command();
+    let request = &sharing_files(request);
     let plan = as_plan(request);
-    let planned = call.change(&root, command.name(), wait, |caller| {
-        when_stable(&root, caller, || plan.perform(&root, caller))
-    })?;
+    let perform = |caller: &Caller<'_>| plan.perform(&root, caller);
+    let planned = planned_first(call, &root, (command, wait), undo_dir(request), &perform)?;
     let mut report = match planned {
         Ok(report) if report.refused.is_none() => report,
         // The command says why it may not change the root.
         Ok(_) => return on_opened_root(call, root, request, wait, print_report),
-        Err(failure) if is_put_right_first(&failure) => {
-            return on_opened_root(call, root, request, wait, print_report);
-        }
         Err(failure) => {
             let began = call.surroundings.began;
             let report = PatchesReport::of(&root, command, Err(failure), PatchFace::Verb, began);
@@ -77,6 +76,15 @@ fn plan_file(request: &mut PatchRequest) -> &mut PlanFileRequest {
     }
 }
 
+/// The command uses the files that were fetched for its plan.
+fn sharing_files(request: &PatchRequest) -> PatchRequest {
+    let mut sharing = request.clone();
+    if let PatchRequest::Apply(command) | PatchRequest::UndoBackout(_, command) = &mut sharing {
+        command.fetching.files = Some(Arc::default());
+    }
+    sharing
+}
+
 fn as_plan(request: &PatchRequest) -> PatchRequest {
     let mut plan = request.clone();
     plan_file(&mut plan).in_report = true;
@@ -96,8 +104,44 @@ fn held_to(request: &PatchRequest, plan: PlanFile, call: &Invocation) -> PatchRe
     held
 }
 
+fn undo_dir(request: &PatchRequest) -> Option<&Path> {
+    match request {
+        PatchRequest::Apply(command) | PatchRequest::UndoBackout(_, command) => {
+            command.apply.undo_dir.as_deref()
+        }
+        PatchRequest::BackOut(request) | PatchRequest::UndoApplication(_, request) => {
+            request.moved_to.as_deref()
+        }
+    }
+}
+
+/// Makes a plan for a question. If the root must be recovered before, that is done without a question, and printed.
+pub(super) fn planned_first<T>(
+    call: &mut Invocation,
+    root: &Root,
+    (command, wait): (Command, Option<u64>),
+    undo_dir: Option<&Path>,
+    plan: &dyn Fn(&Caller<'_>) -> Result<T, Failure>,
+) -> anyhow::Result<Result<T, Failure>> {
+    let planned = |call: &Invocation| {
+        call.change(root, command.name(), wait, |caller| when_stable(root, caller, || plan(caller)))
+    };
+    let first = planned(call)?;
+    if !first.as_ref().is_err_and(is_put_right_first) {
+        return Ok(first);
+    }
+    let recovered = call.change(root, command.name(), wait, |caller| recover_root(root, undo_dir, caller))?;
+    let Recovery { done, run, .. } = match recovered {
+        Ok(recovery) => recovery,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let notes = [done, run.notes().to_vec()].concat();
+    print_recovery(&mut call.output, recovery_sentence(&run).as_deref(), &notes)?;
+    planned(call)
+}
+
 /// Makes a plan. Waits for another command on the root, as the command itself would.
-pub(super) fn when_stable<T>(
+fn when_stable<T>(
     root: &Root,
     caller: &Caller<'_>,
     plan: impl Fn() -> Result<T, Failure>,
@@ -110,8 +154,8 @@ pub(super) fn when_stable<T>(
     plan()
 }
 
-/// True if the command itself first repairs the cause: an interrupted run whose recovery cannot be foreseen, or a trial
-/// that is over. Nobody is asked then.
+/// True if the root has to be recovered before: an interrupted run whose recovery cannot be foreseen, or a trial that is
+/// over.
 pub(super) fn is_put_right_first(failure: &Failure) -> bool {
     matches!(failure, Failure::DuringRun(_) | Failure::TrialOver { .. })
 }

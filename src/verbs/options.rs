@@ -72,7 +72,7 @@ impl ExchangeOptions {
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct RefreshOption {
     /// First update the registrations of adopted packages, as `adopt --refresh` does
-    #[arg(long, help_heading = SELECTING, conflicts_with = "plan_file")]
+    #[arg(long, help_heading = SELECTING)]
     pub(crate) refresh: bool,
 }
 
@@ -82,11 +82,15 @@ pub(crate) struct PreparationOptions {
     #[command(flatten)]
     pub(super) refresh: RefreshOption,
     /// Also adopt installed dpkg or rpm packages that the patches are for
-    #[arg(long, conflicts_with = "plan_file")]
+    #[arg(long)]
     adopt: bool,
 }
 
 impl PreparationOptions {
+    pub(super) fn is_any(self) -> bool {
+        self.refresh.refresh || self.adopt
+    }
+
     pub(crate) fn request(self, call: &Invocation) -> PreparationRequest {
         PreparationRequest {
             refresh: self.refresh.refresh,
@@ -231,8 +235,6 @@ pub(super) struct ApplicationOptions {
     pub(super) set: SetOptions,
     #[command(flatten)]
     pub(super) choices: ApplyingOptions,
-    #[command(flatten)]
-    pub(super) plan: PlanOption,
     #[command(flatten)]
     pub(super) preparation: PreparationOptions,
 }

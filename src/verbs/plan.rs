@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::change::{application, change, settle_plan_file};
 use super::options::{
-    ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, WaitOption, YesOption,
+    ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, PlanOption, WaitOption,
+    YesOption,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
@@ -28,6 +29,8 @@ struct PlanArgs {
     save_plan: Option<PathBuf>,
     #[command(flatten)]
     options: ApplicationOptions,
+    #[command(flatten)]
+    plan: PlanOption,
     #[command(flatten)]
     scripts: ScriptOptions,
     #[command(flatten)]
@@ -58,7 +61,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         owner: args.owner,
     };
     let (options, patches) = (&mut args.options, &mut args.patches);
-    let plan_file = settle_plan_file(options, &mut changing, patches, args.save_plan, ("add", USAGE))?;
+    let files = (args.plan.plan, args.save_plan);
+    let plan_file = settle_plan_file(options, &mut changing, patches, files, USAGE)?;
     let command = application(call, &changing, args.options, args.patches, plan_file);
     let request = PatchRequest::Apply(Box::new(command));
     change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request)

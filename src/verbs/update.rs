@@ -1,8 +1,6 @@
 //! `patchadm update`: apply the patches that a machine lacks.
 
-use std::path::PathBuf;
-
-use super::change::{application, change, settle_plan_file};
+use super::change::{application, change};
 use super::missing::choice::{AnalysisChoice, AnalysisOptions};
 use super::options::{ApplicationOptions, ChangeOptions, CheckOption, VerbOptions};
 use crate::patch_command::PatchRequest;
@@ -11,6 +9,7 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::patches::EndCodes;
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_core::operation::patches::apply::{DepotOperands, PatchOperands};
+use patchadm_core::operation::plan_file::PlanFileRequest;
 use patchadm_planning::analyze::AnalysisRequest;
 
 const USAGE: &str = "patchadm [-R root] update [-M depot] [option...] [group|id...]\n\
@@ -39,13 +38,10 @@ struct UpdateArgs {
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let UpdateArgs { mut changing, mut options, trial, check, reboot_code, common, words } =
-        parse(call, USAGE)?;
+    let UpdateArgs { mut changing, options, trial, check, reboot_code, common, words } = parse(call, USAGE)?;
     let check = check.check;
     changing.many.also(&common.root);
-    let mut operands = words.into_iter().map(PathBuf::from).collect();
-    let plan_file = settle_plan_file(&mut options, &mut changing, &mut operands, None, ("update", USAGE))?;
-    let words: Vec<String> = operands.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let plan_file = PlanFileRequest { command: "update", ..PlanFileRequest::default() };
     let missing = missing(call, &words)?;
     changing.dry_run.dry_run |= check;
     let mut command = application(call, &changing, options, Vec::new(), plan_file);

@@ -658,7 +658,7 @@ pub enum TreeScanError {
     Set(#[from] SetError),
     #[error(transparent)]
     Root(#[from] RootError),
-    #[error("it was interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

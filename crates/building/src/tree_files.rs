@@ -57,7 +57,7 @@ pub(crate) enum RecipeError {
     File(String, io::Error),
     #[error("the tree: {0}")]
     Tree(String),
-    #[error("it was interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 
@@ -358,6 +358,6 @@ mod tests {
         let said = files.digest(Path::new("huge"), &never).unwrap_err().to_string();
         assert_eq!(said, "huge has more than 1 GiB");
         let said = files.digest(Path::new("file"), &|| Some(15)).unwrap_err().to_string();
-        assert_eq!(said, "it was interrupted by signal 15");
+        assert_eq!(said, "interrupted");
     }
 }

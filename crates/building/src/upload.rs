@@ -120,7 +120,7 @@ pub enum UploadError {
     Files(String),
     #[error("upload_command: {0}")]
     Command(#[from] CommandError),
-    #[error("it was interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
     #[error(transparent)]
     Root(#[from] RootError),

@@ -1,10 +1,9 @@
 //! One call of a command, and the static description of commands and programs.
 
 use std::ffi::OsString;
-use std::time::Instant;
 
 use crate::reply::{Exit, ExitCause, Reply, Stop};
-use crate::surroundings::bar::Bar;
+use crate::surroundings::bar::{CommandBar, RunBar};
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds};
 use crate::surroundings::ending::{EndingRun, acknowledge, with_acknowledged_signals};
 use crate::surroundings::output::is_of_verbs;
@@ -12,7 +11,7 @@ use crate::surroundings::questions::{Confirmation, ConfirmationAnswer};
 use crate::surroundings::work_bar::WorkBar;
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::session::Caller;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{INTERRUPTED, Root};
 
 /// The name of the program where no classic name counts.
 pub const PROGRAM: &str = "patchadm";
@@ -143,6 +142,8 @@ pub struct Invocation {
     pub arguments: Vec<OsString>,
     pub surroundings: Surroundings,
     pub output: Output,
+    /// For all phases of the command.
+    pub bar: CommandBar,
     /// Known once the arguments are read.
     pub in_json: bool,
     /// True if only the description of the options is wanted.
@@ -173,21 +174,28 @@ impl Invocation {
         WorkBar::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
     }
 
-    /// Returns true at a terminal, unless `is_agreed`.
+    /// Returns true at a terminal, or if the superuser's process has one, unless `is_agreed`.
     pub fn may_ask(&self, is_agreed: bool) -> bool {
         let surroundings = &self.surroundings;
-        !is_agreed && !self.in_json && surroundings.stdin_is_terminal && surroundings.stdout_is_terminal
+        let is_at_terminal = surroundings.stdin_is_terminal && surroundings.stdout_is_terminal;
+        !is_agreed && !self.in_json && (is_at_terminal || surroundings.asks_superuser)
     }
 
     /// Fails if the answer is no; `undone` names the change that does not happen then.
     pub fn must_be_agreed_to(&mut self, confirmation: Confirmation<'_>, undone: &str) -> anyhow::Result<()> {
-        let (exit, why) = match confirmation.ask(&mut self.output)? {
+        let answer = if self.surroundings.asks_superuser {
+            confirmation.ask_superuser(&mut self.output)?
+        } else {
+            confirmation.ask(&mut self.output)?
+        };
+        let (exit, why) = match answer {
             ConfirmationAnswer::Yes => {
                 self.surroundings.begin_now();
+                self.bar.begin_again();
                 return Ok(());
             }
             ConfirmationAnswer::No => (Exit::of_verb(ExitCause::Declined), "the answer was no"),
-            ConfirmationAnswer::Interrupted(signal) => (Exit::by_signal(signal), "interrupted"),
+            ConfirmationAnswer::Interrupted(signal) => (Exit::by_signal(signal), INTERRUPTED),
         };
         let message = format!("{undone}: {why}\nnothing was changed");
         Err(Stop::Refused { exit, message }.into())
@@ -214,7 +222,7 @@ impl Invocation {
     ) -> anyhow::Result<T> {
         let surroundings = &self.surroundings;
         let is_shown = is_of_verbs(self.program) && surroundings.stderr_is_terminal && !surroundings.is_quiet;
-        let bar = Bar::new(Instant::now(), is_shown);
+        let bar = RunBar::new(&self.bar, is_shown);
         let tell = |run: &EndingRun<'_>| {
             if !surroundings.is_quiet {
                 bar.suspend(|| acknowledge(self.program, run.acknowledgement()));

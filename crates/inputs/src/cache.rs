@@ -254,7 +254,7 @@ pub enum CacheError {
     /// Another command has been fetching the same object for too long.
     #[error("{0} is being fetched by another command")]
     Held(String),
-    #[error("ended by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

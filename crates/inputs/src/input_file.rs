@@ -150,7 +150,7 @@ impl HeldSignals {
         let mut inputs = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut inputs, None, Some(self.before)) {
             Ok(_) => Ok(()),
-            Err(nix::Error::EINTR) => Err(io::Error::other("interrupted")),
+            Err(nix::Error::EINTR) => Err(io::Error::other(patchadm_rootfs::INTERRUPTED)),
             Err(error) => Err(error.into()),
         }
     }

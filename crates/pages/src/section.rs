@@ -87,7 +87,7 @@ impl<'a> SectionView<'a> {
                     thead {
                         tr {
                             @for name in ["Patch", "State", "Synopsis", "Applied", "Current", "Flags", "Age in days"] {
-                                th scope="col" { (name) }
+                                th scope="col" class=[name.starts_with("Age").then_some("number")] { (name) }
                             }
                         }
                     }

@@ -76,9 +76,11 @@ pub struct PageStory {
 }
 
 impl PageTable {
-    /// True for a column of numbers: its head is right-aligned.
+    /// True for a column of numbers or of counted lists: its head is right-aligned, too.
     fn is_of_numbers(&self, column: usize) -> bool {
-        let is_number = |row: &PageRow| row.cells.get(column).is_some_and(|cell| cell.class == "number");
+        let is_number = |row: &PageRow| {
+            row.cells.get(column).is_some_and(|cell| ["number", "list"].contains(&cell.class))
+        };
         !self.rows.is_empty() && self.rows.iter().all(is_number)
     }
 }
@@ -232,6 +234,37 @@ fn story_markup(story: &PageStory) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_of_numbers_and_of_counted_names_are_right_aligned_with_their_heads() {
+        let list = |names: &[&str]| PageList {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            more: 0,
+        };
+        let row = |name: &str, names: &[&str], size: u64| PageRow {
+            cells: vec![
+                PageCell::of(name),
+                PageCell::of_list(list(names)),
+                PageCell::of_number(Some(size), |size| size.to_string()),
+            ],
+            ..PageRow::default()
+        };
+        let table = PageTable {
+            columns: vec!["Host".into(), "Missing".into(), "Size".into()],
+            rows: vec![row("web1", &["100-01"], 7), row("web2", &[], 12)],
+            ..PageTable::default()
+        };
+        let page = table_markup(0, &table).into_string();
+        let head = |name: &str| {
+            let mut heads = page.split("<th ");
+            heads.find(|head| head.contains(&format!(">{name}</th>"))).unwrap().to_owned()
+        };
+        assert!(!head("Host").contains("number"), "{page}");
+        for name in ["Missing", "Size"] {
+            assert!(head(name).contains("class=\"number\""), "{name}: {page}");
+        }
+        assert!(include_str!("page.css").contains("td.list{min-width:5rem;text-align:right}"));
+    }
 
     #[test]
     fn texts_of_strangers_are_text_in_every_cell_and_story() {

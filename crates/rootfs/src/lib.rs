@@ -58,6 +58,7 @@ pub use way::{
     ForeignObject, look_along, may_others_write, may_others_write_at, strange_above, strange_along,
 };
 pub use work::{
-    CountedRead, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never, side_by_side,
+    CountedRead, INTERRUPTED, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never,
+    side_by_side,
 };
 pub use write::WritableFile;

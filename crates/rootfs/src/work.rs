@@ -133,6 +133,9 @@ impl<R: Read> Read for CountedRead<'_, R> {
 /// Returns the signal that asks the work to end, if one came.
 pub type Interrupt<'a> = &'a (dyn Fn() -> Option<i32> + Sync);
 
+/// Why work ended after a signal. The exit code tells which signal it was.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// For uninterruptible work.
 pub fn never() -> Option<i32> {
     None
@@ -154,7 +157,7 @@ impl<R: Read> Read for InterruptibleRead<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match (self.interrupt)() {
             None => self.inner.read(buffer),
-            Some(signal) => Err(io::Error::other(format!("interrupted by signal {signal}"))),
+            Some(_) => Err(io::Error::other(INTERRUPTED)),
         }
     }
 }

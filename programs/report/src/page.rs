@@ -3,6 +3,7 @@
 //! A thousand hosts with hundreds of patches do not fit cell by cell: names of rows and columns are lists to open, and
 //! a matrix shows groups of hosts that differ.
 
+use patchadm_cli::surroundings::Zone;
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables};
 use patchadm_planning::fleet::{
     FindingKind, FleetHost, FleetPatch, FleetReport, HostGroup, HostStanding, PatchOnHosts, groups,
@@ -95,7 +96,7 @@ impl FleetPage<'_> {
             cells: vec![
                 PageCell::of(&finding.about),
                 PageCell { class: colour(finding.kind), ..PageCell::of(finding.kind.words()) },
-                PageCell::of(&finding.text),
+                PageCell::of(Zone::Utc.minutes_in(&finding.text)),
                 self.limit.hosts(&self.made.report, &places),
             ],
         });
@@ -105,8 +106,12 @@ impl FleetPage<'_> {
             0 => format!("{total} findings"),
             more => format!("{MOST_FINDINGS} findings, and {more} more, which report --json lists"),
         };
-        let part =
-            part("What needs attention", caption, &["About", "What", "In words", "Hosts"], rows.collect());
+        let part = part(
+            "What needs attention",
+            caption,
+            &["About", "What", "In words (UTC)", "Hosts"],
+            rows.collect(),
+        );
         Some(narrowed(part, &kinds))
     }
 
@@ -362,7 +367,8 @@ pub(super) fn changes(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePar
             rows.extend(list.iter().map(|one| row(&what, &one.about, &one.hosts, class)));
         }
     }
-    let heading = format!("Changed since {}", past.at.as_deref().unwrap_or("the report before"));
+    let before = past.at.as_deref().map(|at| Zone::Utc.minute_of(at) + " UTC");
+    let heading = format!("Changed since {}", before.as_deref().unwrap_or("the report before"));
     let caption = format!("{} hosts are in both reports", changes.common);
     if rows.is_empty() {
         let remarks = vec!["Nothing has changed.".to_owned()];

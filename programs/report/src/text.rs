@@ -93,7 +93,8 @@ fn attention(made: &MadeReport<'_>) -> Vec<String> {
     let line = |(finding, hosts): (&&Finding, &Vec<usize>)| {
         let names: Vec<&str> = made.report.names(hosts).collect();
         let few = few(names.into_iter());
-        format!("{}: {}: {} ({few})", finding.kind.words(), finding.about, finding.text)
+        let text = made.zone.minutes_in(&finding.text);
+        format!("{}: {}: {text} ({few})", finding.kind.words(), finding.about)
     };
     findings.iter().map(line).collect()
 }

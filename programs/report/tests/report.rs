@@ -148,7 +148,7 @@ fn what_needs_attention_is_told_of_each_host() {
   half-applied patch: 300-01: another tool was interrupted (b)
   damaged undo data: 200-01: package ACMEweb: damaged (b)
   signature not trusted: 200-01: revoked, key old (b)
-  on trial: 3-0b: 200-01 until 2026-11-21T07:00:00Z, which is over (b)
+  on trial: 3-0b: 200-01 until 2026-11-21 07:00, which is over (b)
 ";
     assert_eq!(attention, expected);
     assert_eq!(stage.run("report --check lists").code, 4);
@@ -302,13 +302,13 @@ fn what_changed_since_the_report_before_is_told() {
     four_hosts(&stage);
     fs::write(stage.beside("last.json"), stage.run("report --json lists").ok()).unwrap();
     let said = stage.run("report --since last.json lists").ok();
-    assert!(said.ends_with("Changed since 2026-11-20T07:00:00Z:\n  nothing\n"), "{said}");
+    assert!(said.ends_with("Changed since 2026-11-20 07:00:\n  nothing\n"), "{said}");
     Inventory::of("web1").with("100-02").with("200-01").write(&stage, "lists/web1.json");
     Inventory::of("db1").with("200-01").field("unfinished", json!("9-0a")).write(&stage, "lists/db1.json");
     Inventory::of("new").write(&stage, "lists/new.json");
     fs::remove_file(stage.beside("lists/old.json")).unwrap();
     let said = stage.run("report --since last.json lists").ok();
-    let (_, since) = said.split_once("Changed since 2026-11-20T07:00:00Z:\n").unwrap();
+    let (_, since) = said.split_once("Changed since 2026-11-20 07:00:\n").unwrap();
     let expected = "  \
   new: new
   gone: old

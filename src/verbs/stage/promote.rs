@@ -11,7 +11,7 @@ use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{exchanges_inside, guarded_trial};
 use crate::verbs::change::expected_plan;
-use crate::verbs::confirmation::{PROCEED, is_put_right_first, when_stable};
+use crate::verbs::confirmation::{PROCEED, is_put_right_first, planned_first};
 use crate::verbs::options::{
     ApplyingOptions, BriefVerbOptions, DryRunOption, EditOptions, ExchangeOptions, NoteOption, PlanOption,
     UndoOptions, VerbOptions, WaitOption, YesOption, path_text,
@@ -29,6 +29,7 @@ use patchadm_cli::reply::{CommandReport, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest};
+use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::stages::StageError;
 use patchadm_core::operation::stages::promote::{PromoteReport, PromoteRequest, promote_stage};
 use patchadm_core::operation::trial::TrialRequest;
@@ -278,17 +279,16 @@ fn confirm(
 ) -> anyhow::Result<()> {
     let plan_file = PlanFileRequest { in_report: true, ..request.plan_file.clone() };
     let plan = PromoteRequest { dry_run: true, plan_file, ..request.clone() };
-    let planned = call.change(root, Command::Promote.name(), wait, |caller| {
+    let promoted = |caller: &Caller<'_>| {
         let caller = caller.exchanging(&exchanges_inside(root, exchanges));
-        let promoted = || match promote_stage(root, &plan, &caller) {
-            Err(StageError::Failure(failure @ Failure::DuringRun(_))) => Err(failure),
+        match promote_stage(root, &plan, &caller) {
+            Err(StageError::Failure(failure)) if is_put_right_first(&failure) => Err(failure),
             promoted => Ok(promoted),
-        };
-        when_stable(root, &caller, promoted).unwrap_or_else(|failure| Err(StageError::Failure(failure)))
-    })?;
-    let mut report = match planned {
+        }
+    };
+    let planned = planned_first(call, root, (Command::Promote, wait), None, &promoted)?;
+    let mut report = match planned.unwrap_or_else(|failure| Err(StageError::Failure(failure))) {
         Ok(report) => report,
-        Err(StageError::Failure(failure)) if is_put_right_first(&failure) => return Ok(()),
         Err(error) => return Err(stage_failed(root, nothing_promoted(false), &error)),
     };
     let is_planned = report.refused.is_none() && report.result.is_ok() && report.plan.is_some();

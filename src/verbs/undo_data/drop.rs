@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::confirmation::{PROCEED, when_stable};
+use crate::verbs::confirmation::{PROCEED, planned_first};
 use crate::verbs::options::{
     BriefVerbOptions, DryRunOption, NoteOption, UndoDirOption, WaitOption, YesOption,
 };
@@ -95,9 +95,8 @@ fn confirm(
     wait: Option<u64>,
 ) -> anyhow::Result<()> {
     let plan = UndoDropRequest { dry_run: true, ..request.clone() };
-    let planned = call.change(root, Command::Commit.name(), wait, |caller| {
-        when_stable(root, caller, || drop_undo_data(root, &plan, caller))
-    })?;
+    let commit = |caller: &Caller<'_>| drop_undo_data(root, &plan, caller);
+    let planned = planned_first(call, root, (Command::Commit, wait), request.undo_dir.as_deref(), &commit)?;
     let planned = planned.map_err(|failed| change_failed(root, Command::Commit, &failed))?;
     let with_undo = planned.patches.iter().filter(|patch| !patch.packages.is_empty()).count();
     if with_undo == 0 {

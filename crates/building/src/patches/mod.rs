@@ -73,6 +73,6 @@ pub enum MakePatchesError {
     Delta(#[from] DeltaError),
     #[error(transparent)]
     Root(#[from] RootError),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }

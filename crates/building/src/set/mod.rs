@@ -78,7 +78,7 @@ pub enum SetError {
     Damaged { path: PathBuf, reason: String },
     #[error("the manifest of set {0} would not be read: {1}")]
     Unreadable(u64, String),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
     #[error(transparent)]
     Root(#[from] RootError),

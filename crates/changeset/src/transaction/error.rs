@@ -158,7 +158,7 @@ pub enum Cause {
         /// Itself a [`Cause`].
         source: std::io::Error,
     },
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
     /// A mistake of the planner, not of the user.
     #[error("internal error: {0}")]

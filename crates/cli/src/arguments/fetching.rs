@@ -1,6 +1,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::call::Invocation;
 use crate::surroundings::Surroundings;
@@ -104,5 +104,5 @@ fn impatience() -> Patience {
 
 pub fn fetch_bar(call: &Invocation) -> FetchBar {
     let surroundings = &call.surroundings;
-    FetchBar::new(Instant::now(), surroundings.stderr_is_terminal && !surroundings.is_quiet && !call.in_json)
+    FetchBar::new(&call.bar, surroundings.stderr_is_terminal && !surroundings.is_quiet && !call.in_json)
 }

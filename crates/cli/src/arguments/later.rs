@@ -47,6 +47,9 @@ const LATER: &[(&str, &str, &str, &str)] = &[
         "--down-to is an option of remove; undo takes the number or name of one run",
         "patchadm remove --down-to POINT",
     ),
+    ("add", "--save-plan", SAVED_BY_PLAN, SAVE_A_PLAN),
+    ("update", "--save-plan", SAVED_BY_PLAN, SAVE_A_PLAN),
+    ("update", "--plan", "--plan is an option of add: a saved plan names its patches", SAVE_A_PLAN),
     ("demo", "--json", "the demo has no JSON form", "leave it out"),
     (
         "stage enter",
@@ -74,6 +77,8 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
+const SAVED_BY_PLAN: &str = "--save-plan is an option of plan, and `add --plan FILE` applies the plan";
+const SAVE_A_PLAN: &str = "patchadm plan -M DEPOT --save-plan FILE";
 const INSTALL_IMAGE: &str = "-C names the image of a network installation, which is not supported";
 const SERVICE: &str =
     "-S names the operating system that a server keeps for its clients, which is not supported";

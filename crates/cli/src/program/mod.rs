@@ -21,6 +21,7 @@ use crate::reply::advice::mending;
 use crate::reply::exit::record_damage;
 use crate::reply::json::{self, DocumentHead};
 use crate::reply::{Exit, ExitTable, ResultWord, Stop, failure};
+use crate::surroundings::bar::CommandBar;
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use help::{overview, unknown_command, usage_text};
@@ -91,6 +92,7 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
                 name: applet.name,
                 program,
                 arguments,
+                bar: CommandBar::new(surroundings.began),
                 surroundings,
                 output,
                 in_json: false,

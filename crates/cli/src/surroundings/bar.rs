@@ -1,66 +1,161 @@
-//! Progress bars of a run, which appear after half a second, or of many roots.
+//! The progress bar of a command that changes a root, or of many roots.
 
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::manner::columns;
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_rootfs::WorkUnit;
 
-/// A bar on standard error that disappears when it is dropped.
-pub struct Bar {
+/// The parts of a whole bar.
+const LENGTH: u64 = 1_000_000;
+
+/// One bar on standard error for a whole command, which appears after half a second and only moves forward. How long
+/// later phases take is not known, so each phase takes a part of what is left, and no time is shown.
+#[derive(Clone, Debug)]
+pub struct CommandBar(Arc<Mutex<BarState>>);
+
+#[derive(Debug)]
+struct BarState {
     began: Instant,
-    enabled: bool,
-    shown: Mutex<Option<ProgressBar>>,
+    position: u64,
+    /// The parts of the phase.
+    from: u64,
+    to: u64,
+    drawn: Option<ProgressBar>,
 }
 
-impl Bar {
+/// What a phase counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BarAmount {
+    Bytes(u64, Option<u64>),
+    Things(u64, u64, &'static str),
+}
+
+impl CommandBar {
+    pub fn new(began: Instant) -> Self {
+        Self(Arc::new(Mutex::new(BarState { began, position: 0, from: 0, to: 0, drawn: None })))
+    }
+
+    /// For work that begins after a question.
+    pub fn begin_again(&self) {
+        let mut state = self.state();
+        state.clear();
+        *state = BarState { began: Instant::now(), position: 0, from: 0, to: 0, drawn: None };
+    }
+
+    /// The next phase takes so many percent of what is left.
+    pub(super) fn begin(&self, percent: u64) {
+        let mut state = self.state();
+        state.from = state.position;
+        state.to = state.from + (LENGTH - state.from) * percent.min(100) / 100;
+    }
+
+    /// Moves within the phase, to `done` of `all`.
+    pub(super) fn go_on(&self, words: &str, (done, all): (u64, u64), amount: BarAmount) {
+        let mut state = self.state();
+        let length = u128::from(state.to - state.from) * u128::from(done.min(all)) / u128::from(all.max(1));
+        // It is no longer than the phase.
+        let position = state.from + u64::try_from(length).unwrap_or_default();
+        state.position = state.position.max(position);
+        if state.began.elapsed() < PATIENCE {
+            return;
+        }
+        let position = state.position;
+        let bar = state.drawn.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(LENGTH), ProgressDrawTarget::stderr());
+            bar.set_style(fitting(TEMPLATE, WORDS));
+            bar
+        });
+        bar.set_position(position);
+        bar.set_prefix(amount.words());
+        bar.set_message(words.to_owned());
+    }
+
+    /// Removes the drawing; a later phase goes on where this one has ended.
+    pub(super) fn clear(&self) {
+        self.state().clear();
+    }
+
+    fn suspend(&self, print: impl FnOnce()) {
+        match self.state().drawn.as_ref() {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, BarState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const TEMPLATE: &str = "{msg:>10} [{wide_bar}] {prefix}";
+const WORDS: &str = "{percent:>3}% {wide_msg}";
+
+impl BarState {
+    fn clear(&mut self) {
+        if let Some(bar) = self.drawn.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl BarAmount {
+    fn words(self) -> String {
+        match self {
+            Self::Bytes(done, Some(all)) => format!("{}/{}", BinaryBytes(done), BinaryBytes(all)),
+            Self::Bytes(done, None) => BinaryBytes(done).to_string(),
+            Self::Things(done, all, name) => format!("{done}/{all} {name}"),
+        }
+    }
+}
+
+/// Shows a run on the bar of its command, until it is dropped.
+pub struct RunBar<'a> {
+    bar: Option<&'a CommandBar>,
+    /// With what is done, and all.
+    phase: Mutex<Option<(RunActivity, u64, u64)>>,
+}
+
+impl<'a> RunBar<'a> {
     /// Never drawn unless `enabled`.
-    pub fn new(began: Instant, enabled: bool) -> Self {
-        Self { began, enabled, shown: Mutex::new(None) }
+    pub fn new(bar: &'a CommandBar, enabled: bool) -> Self {
+        Self { bar: enabled.then_some(bar), phase: Mutex::new(None) }
     }
 
     pub fn show(&self, event: ProgressEvent) {
-        if !self.enabled {
-            return;
-        }
-        let mut bar = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bar) = self.bar else { return };
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             ProgressEvent::Begins(doing, units) => {
-                let next = ProgressBar::with_draw_target(Some(units), ProgressDrawTarget::hidden());
-                next.set_style(unit(doing).style());
-                next.set_message(word(doing));
-                *bar = Some(next);
+                bar.begin(percent(doing));
+                *phase = Some((doing, 0, units));
             }
             ProgressEvent::Advances(units) => {
-                let Some(bar) = bar.as_ref() else { return };
-                if bar.is_hidden() && self.began.elapsed() >= PATIENCE {
-                    bar.set_draw_target(ProgressDrawTarget::stderr());
-                }
-                bar.inc(units);
+                let Some((doing, done, all)) = phase.as_mut() else { return };
+                *done = done.saturating_add(units);
+                bar.go_on(word(*doing), (*done, *all), amount(*doing, *done, *all));
             }
             ProgressEvent::Commits | ProgressEvent::Ends => {}
         }
     }
-}
 
-impl Bar {
     /// Prints above the bar.
     pub fn suspend(&self, print: impl FnOnce()) {
-        match self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        match self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
     }
 }
 
-impl Drop for Bar {
+impl Drop for RunBar<'_> {
     fn drop(&mut self) {
-        if let Some(bar) = self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            bar.finish_and_clear();
+        if let Some(bar) = self.bar {
+            bar.clear();
         }
     }
 }
@@ -103,11 +198,21 @@ fn word(doing: RunActivity) -> &'static str {
     }
 }
 
-fn unit(doing: RunActivity) -> BarUnit {
+fn amount(doing: RunActivity, done: u64, all: u64) -> BarAmount {
     match doing {
-        RunActivity::Planning => BarUnit::Things("patches"),
-        RunActivity::Staging | RunActivity::Saving => BarUnit::Bytes,
-        RunActivity::Switching => BarUnit::Things("names"),
+        RunActivity::Planning => BarAmount::Things(done, all, "patches"),
+        RunActivity::Staging | RunActivity::Saving => BarAmount::Bytes(done, Some(all)),
+        RunActivity::Switching => BarAmount::Things(done, all, "names"),
+    }
+}
+
+/// The usual part of what is left.
+fn percent(doing: RunActivity) -> u64 {
+    match doing {
+        RunActivity::Planning => 20,
+        RunActivity::Staging => 60,
+        RunActivity::Saving => 50,
+        RunActivity::Switching => 80,
     }
 }
 
@@ -179,6 +284,31 @@ fn time_left(state: &ProgressState, out: &mut dyn Write) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_goes_on_from_phase_to_phase_and_never_back() {
+        let bar = CommandBar::new(Instant::now());
+        let run = RunBar::new(&bar, true);
+        let position = || bar.state().position;
+        let mut before = 0;
+        let phases =
+            [RunActivity::Planning, RunActivity::Staging, RunActivity::Saving, RunActivity::Switching];
+        // A run for each of two batches.
+        for doing in phases.into_iter().chain(phases) {
+            run.show(ProgressEvent::Begins(doing, 4));
+            assert_eq!(position(), before, "{doing:?} begins where the phase before has ended");
+            for _ in 0..4 {
+                run.show(ProgressEvent::Advances(1));
+                assert!(before < position() && position() <= LENGTH, "{doing:?}");
+                before = position();
+            }
+            // More than was announced is no way out of the phase.
+            run.show(ProgressEvent::Advances(9));
+            assert_eq!(position(), before, "{doing:?}");
+        }
+        bar.begin_again();
+        assert_eq!(position(), 0);
+    }
 
     #[test]
     fn every_template_can_be_read() {

@@ -1,95 +1,100 @@
-//! The bar before a run: downloads, patches that are read or compared, and directories that are indexed.
+//! The progress before a run, on the bar of its command: downloads, patches that are read or compared, and directories
+//! that are indexed.
 
 use std::cell::RefCell;
-use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
-
-use super::bar::{BarUnit, PATIENCE};
+use super::bar::{BarAmount, CommandBar};
 use patchadm_core::operation::depots::{DepotProgress, PatchWork};
 use patchadm_svr4::package::control::printable;
 
 /// In letters.
 const LONGEST: usize = 24;
 
+/// The parts of a patch.
+const PATCH: u64 = 1_000;
+
 /// Disappears from standard error when it is dropped.
 pub struct FetchBar {
-    began: Instant,
-    is_enabled: bool,
+    bar: Option<CommandBar>,
     shown: RefCell<ShownProgress>,
 }
 
 #[derive(Default)]
 struct ShownProgress {
-    /// `fetching 2/20`.
-    patch: Option<String>,
-    /// With its subject.
-    bar: Option<(String, ProgressBar)>,
+    phase: Option<FetchPhase>,
+    /// The patch that is fetched, and the number of all.
+    patch: Option<(usize, usize)>,
+}
+
+#[derive(PartialEq, Eq)]
+enum FetchPhase {
+    /// Of a file that belongs to no patch.
+    Download(String),
+    Indexing,
+    Patches(PatchWork),
 }
 
 impl FetchBar {
     /// Never drawn unless enabled.
-    pub fn new(began: Instant, is_enabled: bool) -> Self {
-        Self { began, is_enabled, shown: RefCell::default() }
+    pub fn new(bar: &CommandBar, is_enabled: bool) -> Self {
+        Self { bar: is_enabled.then(|| bar.clone()), shown: RefCell::default() }
     }
 
     pub fn show(&self, progress: DepotProgress<'_>) {
-        if self.is_enabled {
-            self.shown.borrow_mut().take(progress, self.began.elapsed() >= PATIENCE);
+        if let Some(bar) = &self.bar {
+            self.shown.borrow_mut().show(progress, bar);
         }
     }
 }
 
 impl Drop for FetchBar {
     fn drop(&mut self) {
-        self.shown.borrow_mut().clear();
+        if let Some(bar) = &self.bar {
+            bar.clear();
+        }
     }
 }
 
 impl ShownProgress {
-    fn take(&mut self, progress: DepotProgress<'_>, is_drawn: bool) {
-        let (words, done, all, has_bytes) = match progress {
-            DepotProgress::Downloading { name, done, size } => {
-                let what = self.patch.as_deref().unwrap_or("fetching");
-                (format!("{what} {}", short(name)), done, size, true)
-            }
+    fn show(&mut self, progress: DepotProgress<'_>, bar: &CommandBar) {
+        match progress {
+            DepotProgress::Downloading { name, done, size } => self.download((name, done, size), bar),
             DepotProgress::Indexing { done, all } => {
-                ("indexing".to_owned(), done as u64, Some(all as u64), false)
+                self.begin(FetchPhase::Indexing, 50, bar);
+                let (done, all) = (done as u64, all as u64);
+                bar.go_on("indexing", (done, all), BarAmount::Things(done, all, "patches"));
             }
             DepotProgress::Patch { doing, done, all } => {
-                let word = word(doing);
-                self.patch = Some(format!("{word} {}/{all}", done + 1));
-                (word.to_owned(), done as u64, Some(all as u64), false)
+                self.begin(FetchPhase::Patches(doing), percent(doing), bar);
+                self.patch = Some((done, all));
+                let (done, all) = (done as u64, all as u64);
+                bar.go_on(word(doing), (done, all), BarAmount::Things(done, all, "patches"));
             }
-            DepotProgress::Ended => return self.clear(),
-        };
-        if is_drawn {
-            self.draw(words, done, all, has_bytes);
+            DepotProgress::Ended => {
+                *self = Self::default();
+                bar.clear();
+            }
         }
     }
 
-    fn draw(&mut self, words: String, done: u64, all: Option<u64>, has_bytes: bool) {
-        if self.bar.as_ref().is_none_or(|(of, _)| *of != words) {
-            self.clear_bar();
-            let bar = ProgressBar::with_draw_target(all, ProgressDrawTarget::stderr());
-            bar.set_style(if has_bytes { BarUnit::Bytes } else { BarUnit::Things("patches") }.style());
-            bar.set_message(words.clone());
-            self.bar = Some((words, bar));
-        }
-        if let Some((_, bar)) = &self.bar {
-            bar.set_position(done);
-        }
-    }
-
-    fn clear_bar(&mut self) {
-        if let Some((_, bar)) = self.bar.take() {
-            bar.finish_and_clear();
+    /// A file of a patch is a part of its phase.
+    fn download(&mut self, (name, done, size): (&str, u64, Option<u64>), bar: &CommandBar) {
+        let part = size.map_or(0, |size| done.min(size).saturating_mul(PATCH) / size.max(1));
+        let amount = BarAmount::Bytes(done, size);
+        if let (Some(FetchPhase::Patches(doing)), Some((place, all))) = (&self.phase, self.patch) {
+            let words = format!("{} {}/{all} {}", word(*doing), place + 1, short(name));
+            bar.go_on(&words, (place as u64 * PATCH + part, all as u64 * PATCH), amount);
+        } else {
+            self.begin(FetchPhase::Download(name.to_owned()), 20, bar);
+            bar.go_on(&format!("fetching {}", short(name)), (part, PATCH), amount);
         }
     }
 
-    fn clear(&mut self) {
-        self.clear_bar();
-        self.patch = None;
+    fn begin(&mut self, phase: FetchPhase, percent: u64, bar: &CommandBar) {
+        if self.phase.as_ref() != Some(&phase) {
+            self.phase = Some(phase);
+            bar.begin(percent);
+        }
     }
 }
 
@@ -98,6 +103,15 @@ fn word(doing: PatchWork) -> &'static str {
         PatchWork::Reading => "reading",
         PatchWork::Fetching => "fetching",
         PatchWork::Checking => "checking",
+    }
+}
+
+/// The usual part of what is left. Nothing comes after a check.
+fn percent(doing: PatchWork) -> u64 {
+    match doing {
+        PatchWork::Reading => 20,
+        PatchWork::Fetching => 60,
+        PatchWork::Checking => 100,
     }
 }
 

@@ -45,6 +45,9 @@ pub const EVENTS: &str = "PATCHADM_EVENTS";
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.
 pub const AS_OWNER: &str = "PATCHADM_AS_OWNER";
 
+/// Its value if the superuser can be asked.
+pub const ASKS: &str = "asks";
+
 /// Where temporary directories are made unless `TMPDIR` names a place.
 const TEMPORARY: &str = "/var/tmp";
 
@@ -67,6 +70,8 @@ pub struct Surroundings {
     pub trust: Option<String>,
     /// `PATCHADM_AS_OWNER`: this process does as the owner of a root what the superuser asked for.
     pub for_superuser: bool,
+    /// The superuser's process answers questions at a terminal; standard input is a socket to it.
+    pub asks_superuser: bool,
     /// The file of the running program, where the system tells.
     pub binary: Option<PathBuf>,
     /// The moment that counts as now.
@@ -169,6 +174,7 @@ impl Surroundings {
             run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
             trust: set("PATCHADM_TRUST").and_then(|word| word.into_string().ok()),
             for_superuser: set(AS_OWNER).is_some(),
+            asks_superuser: set(AS_OWNER).is_some_and(|word| word == ASKS),
             binary: std::env::current_exe().ok(),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             umask: 0,
@@ -374,6 +380,7 @@ mod tests {
             run: None,
             trust: None,
             for_superuser: false,
+            asks_superuser: false,
             binary: None,
             now: DateTime::UNIX_EPOCH,
             umask: 0,

@@ -264,12 +264,15 @@ impl Output {
 
     /// Prints `note: TEXT`; classic commands print `NOTE: TEXT`.
     pub fn note(&mut self, text: &str) -> io::Result<()> {
-        let word = if self.is_classic() { "NOTE" } else { "note" };
-        self.complain(format!("{word}: {text}\n"))
+        if self.is_classic() {
+            return self.complain(format!("NOTE: {text}\n"));
+        }
+        self.complain(format!("note: {}\n", self.zone.minutes_in(text)))
     }
 
     fn diagnostic(&mut self, gravity: &str, text: &str) -> io::Result<()> {
         let text = without_numbers(&self.completed(text));
+        let text = if self.is_classic() { text } else { self.zone.minutes_in(&text) };
         let text = laid_out(text.trim_end(), self.is_classic());
         let text = self.for_diagnostics(text.as_bytes());
         let beginning = format!("{}: {gravity}: ", self.program);

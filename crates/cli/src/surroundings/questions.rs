@@ -1,7 +1,9 @@
 //! Questions at a terminal; the caller checks that standard input is one. Classic commands ask on standard error, verbs
 //! on standard output after the plan.
 
-use std::io::{self, BufRead as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::Output;
@@ -25,16 +27,56 @@ pub enum ConfirmationAnswer {
     Interrupted(i32),
 }
 
+/// Between the process of a root's owner and the superuser's: an empty line is a yes, or the answer is. Any other byte
+/// of an answer is the number of a signal.
+const YES: u8 = b'y';
+const NO: u8 = b'n';
+
 impl Confirmation<'_> {
     /// Asks even if the command is quiet, until a line is an answer.
     pub fn ask(self, output: &mut Output) -> anyhow::Result<ConfirmationAnswer> {
+        self.ask_with(&mut |text| {
+            output.document(text)?;
+            output.flush()
+        })
+    }
+
+    /// Asks through the superuser's process at the other end of standard input.
+    pub fn ask_superuser(self, output: &mut Output) -> anyhow::Result<ConfirmationAnswer> {
+        output.flush()?;
+        let mut superuser = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        superuser.write_all(&[if self.is_yes_by_default { YES } else { NO }])?;
+        let mut answer = [NO];
+        Ok(match superuser.read_exact(&mut answer).map(|()| answer) {
+            Ok([YES]) => ConfirmationAnswer::Yes,
+            // Nobody answers.
+            Ok([NO]) | Err(_) => ConfirmationAnswer::No,
+            Ok([signal]) => ConfirmationAnswer::Interrupted(signal.into()),
+        })
+    }
+
+    /// Answers the question of the process of a root's owner, once. That process never reads what is typed.
+    pub fn pass_on(mut owner: UnixStream) -> anyhow::Result<()> {
+        let mut default = [NO];
+        owner.read_exact(&mut default)?;
+        let confirmation = Confirmation { question: "Proceed?", is_yes_by_default: default == [YES] };
+        let mut output = io::stdout();
+        let answer = confirmation.ask_with(&mut |text| {
+            output.write_all(text.as_bytes())?;
+            output.flush()
+        })?;
+        let answer = match answer {
+            ConfirmationAnswer::Yes => YES,
+            ConfirmationAnswer::No => NO,
+            ConfirmationAnswer::Interrupted(signal) => u8::try_from(signal).unwrap_or(NO),
+        };
+        Ok(owner.write_all(&[answer])?)
+    }
+
+    fn ask_with(self, write: &mut dyn FnMut(&str) -> io::Result<()>) -> anyhow::Result<ConfirmationAnswer> {
         with_signals(|interrupt| -> anyhow::Result<ConfirmationAnswer> {
             // Held before the question appears: an early interrupt is heard as well.
             let signals = HeldSignals::hold()?;
-            let mut write = |text: &str| {
-                output.document(text)?;
-                output.flush()
-            };
             let mut read = || {
                 let mut input = io::stdin().lock();
                 let mut line = String::new();
@@ -43,7 +85,7 @@ impl Confirmation<'_> {
                 }
                 (input.read_line(&mut line).ok()? > 0).then_some(line)
             };
-            let is_yes = self.answer(&mut write, &mut read);
+            let is_yes = self.answer(write, &mut read);
             drop(signals);
             match interrupt() {
                 Some(signal) => Ok(ConfirmationAnswer::Interrupted(signal)),

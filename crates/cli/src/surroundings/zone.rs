@@ -56,6 +56,17 @@ impl Zone {
         let moment = DateTime::parse_from_rfc3339(recorded);
         moment.map_or_else(|_| recorded.to_owned(), |moment| self.minute(moment.to_utc()))
     }
+
+    /// Returns a text with moments in the form of documents (RFC 3339) as [`Zone::minute`] shows them.
+    pub fn minutes_in(self, text: &str) -> String {
+        let shown = |word: &str| {
+            let moment =
+                word.trim_end_matches(|letter: char| letter.is_whitespace() || ",;:.)".contains(letter));
+            let rest = word.get(moment.len()..).unwrap_or_default();
+            format!("{}{rest}", self.minute_of(moment))
+        };
+        text.split_inclusive(char::is_whitespace).map(shown).collect()
+    }
 }
 
 /// Returns the `INSTDATE` of a package as texts for people show a moment. It is recorded without a zone, so none is
@@ -76,5 +87,13 @@ mod tests {
         assert_eq!(Zone::Utc.minute_of("some day"), "some day");
         assert_eq!(installation_minute("Nov 27 2026 06:52"), "2026-11-27 06:52");
         assert_eq!(installation_minute("27.11.2026"), "27.11.2026");
+    }
+
+    #[test]
+    fn moments_in_a_text_are_shown_to_the_minute_and_nothing_else_changes() {
+        let text = "the index expired at 2026-11-20T08:00:00+01:00\nsee /srv/2026-11-20T07:00:00Z/x  (3)";
+        let shown = "the index expired at 2026-11-20 07:00\nsee /srv/2026-11-20T07:00:00Z/x  (3)";
+        assert_eq!(Zone::Utc.minutes_in(text), shown);
+        assert_eq!(Zone::Utc.minutes_in("until 2026-11-21T07:00:00Z, over"), "until 2026-11-21 07:00, over");
     }
 }

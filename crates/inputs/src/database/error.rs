@@ -26,7 +26,7 @@ pub enum DatabaseError {
         path: String,
         reason: HistoryError,
     },
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

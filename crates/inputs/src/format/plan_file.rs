@@ -25,7 +25,7 @@ pub struct PlanFile {
     schema: String,
     /// `None` for a root that was never changed.
     pub root: Option<String>,
-    /// `add`, `update` or `promote`.
+    /// `add` or `promote`; `update` only for a plan that is not saved.
     pub command: String,
     pub options: PlanOptions,
     /// Patches to be applied in order, then the others.
@@ -247,7 +247,7 @@ impl PlanFile {
     }
 
     fn check(&self) -> Result<(), PlanFileError> {
-        must_be("command", &self.command, |word| matches!(word, "add" | "update" | "promote"))?;
+        must_be("command", &self.command, |word| matches!(word, "add" | "promote"))?;
         if let Some(root) = &self.root {
             must_be("root", root, |text| is_hex(text, 16))?;
         }

@@ -110,7 +110,7 @@ pub enum HttpProblem {
     Library(String),
     #[error("this program was built without HTTP")]
     NotBuilt,
-    #[error("ended by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

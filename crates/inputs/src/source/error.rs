@@ -79,7 +79,7 @@ pub enum SourceProblem {
     /// It changed after its signature was verified; exit 41.
     #[error("it is not, or no longer, what was signed: {0}")]
     Changed(String),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
     /// A symbolic link in place of a file; exit 13.
     #[error("package {package}, file {file}: symbolic link included in patch")]

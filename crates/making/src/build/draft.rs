@@ -327,7 +327,7 @@ pub enum BuildError {
     TooLarge { path: String, size: u64, form: &'static str },
     #[error("<{0}> is not UTF-8, and a zip archive has no other names")]
     Name(String),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

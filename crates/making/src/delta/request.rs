@@ -99,7 +99,7 @@ pub enum TrialFailure {
     /// The machine failed: nothing is known of the patch.
     #[error("it could not be tried: {0}")]
     Machine(String),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 
@@ -132,7 +132,7 @@ pub enum DeltaError {
     UnknownSource(String),
     #[error(transparent)]
     Against(#[from] PreviousError),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

@@ -45,7 +45,7 @@ pub enum MakeError {
     Path(PathError),
     #[error(transparent)]
     Write(#[from] RootError),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

@@ -4,7 +4,7 @@ use patchadm_cli::reply::words::human;
 use patchadm_pages::{PageCell, PagePart, PageRow, PageTable};
 use serde_json::Value;
 
-use super::{Fields as _, PageHead, ended, trial_words};
+use super::{Fields as _, PageHead, ended, minute, trial_words};
 
 const COLUMNS: [&str; 8] =
     ["Patch", "State", "Applied", "Synopsis", "Undo data", "Removal", "Signature", "Packages"];
@@ -24,7 +24,7 @@ pub(super) fn head(document: &Value) -> PageHead {
     let facts = vec![
         ("Machine", document.text("machine").to_owned()),
         ("Root", document.text("root").to_owned()),
-        ("Listed", document.text("at").to_owned()),
+        ("Listed", minute(document.text("at"))),
         ("Patches", patches.len().to_string()),
         ("In force", in_force.to_string()),
         ("Interrupted run", document.some_text("unfinished").unwrap_or_else(|| "none".to_owned())),

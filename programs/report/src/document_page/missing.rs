@@ -17,9 +17,9 @@ pub(super) fn page_of(documents: &[&Value], made: String) -> String {
 }
 
 fn section_of(document: &Value) -> PageSection {
-    let (kind, machine) = match document.some_text("root") {
-        Some(root) => ("Root", root),
-        None => ("Host", document.some_text("host").unwrap_or_else(|| "not named".to_owned())),
+    let (kind, machine) = match (document.some_text("host"), document.some_text("root")) {
+        (None, Some(root)) => ("Root", root),
+        (host, _) => ("Host", host.unwrap_or_else(|| "not named".to_owned())),
     };
     let entries = document.items("patches");
     // A named patch missing in the depot has a verdict.

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::fleet::LARGEST_INVENTORY;
 use patchadm_inputs::input_file::{is_standard_input, read_own};
@@ -203,8 +204,14 @@ fn trial_words(trial: &Value) -> Option<String> {
     Some(match (trial.is_true("over"), trial.some_text("stuck")) {
         (true, Some(reason)) => format!("trial over, not reverted yet: {reason}"),
         (true, None) => "trial over, reverted by the next change".to_owned(),
-        (false, _) => format!("on trial until {}", trial.text("until")),
+        (false, _) => format!("on trial until {}", minute(trial.text("until"))),
     })
+}
+
+/// A page is read in any time zone.
+fn minute(recorded: &str) -> String {
+    let shown = Zone::Utc.minute_of(recorded);
+    if shown == recorded { shown } else { shown + " UTC" }
 }
 
 /// The end of a patch that dpkg or rpm overtook.

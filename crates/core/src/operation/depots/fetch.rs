@@ -62,13 +62,16 @@ pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBu
     }
 }
 
-/// For a file in no index, as in `patchadd URL`. The path lives as long as the session.
+/// For a file in no index, as in `patchadd URL`. The path lives as long as the session's files.
 pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
+    if let Some(path) = session.fetched(address) {
+        return Ok(path);
+    }
     if session.access.is_offline {
         return Err(DepotError::Offline(address.to_string()));
     }
     let spool = session.spool()?;
-    with_retries(session, || {
+    let path = with_retries(session, || {
         let HttpAnswer::Content(mut body) =
             session.client.get(&HttpRequest::whole(address), session.access.interrupt)?
         else {
@@ -77,7 +80,9 @@ pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<Pa
         let (path, mut file) = spool.create(&name_of(address))?;
         each_part(session, address, &mut body, LARGEST_PATCH, |bytes| Ok(file.put(bytes)?))?;
         Ok(path)
-    })
+    })?;
+    session.keep(address, path.clone());
+    Ok(path)
 }
 
 fn name_of(address: &Address) -> String {

@@ -36,7 +36,7 @@ pub(in crate::operation) use directory_digest::{digest_of_patch, files_of_direct
 pub use fetch::{DepotCheck, DepotFault, check_depot, fetch_address, fetch_operand, fetch_patch, is_address};
 pub(in crate::operation) use in_place::index_entry;
 pub use in_place::{IndexReport, IndexRequest, PassedOver, SignInPlace, index_directory};
-pub use session::{DepotAccess, DepotProgress, FetchSession, PatchWork, fetch_bytes};
+pub use session::{DepotAccess, DepotProgress, FetchSession, FetchedFiles, PatchWork, fetch_bytes};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,7 +107,7 @@ pub enum DepotError {
     TooLarge(usize),
     #[error("the version of the index cannot grow any more")]
     NoVersion,
-    #[error("ended by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

@@ -1,5 +1,5 @@
-use std::cell::OnceCell;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::DepotError;
@@ -61,20 +61,33 @@ pub enum PatchWork {
     Checking,
 }
 
-/// Fetched files live as long as this value.
+/// Fetched files. Sessions that share them download a patch once.
+#[derive(Debug, Default)]
+pub struct FetchedFiles {
+    // Dropped first: the spool is inside the cache.
+    spool: OnceLock<PatchSpool>,
+    cache: OnceLock<DownloadCache>,
+    /// Files in no index.
+    addresses: Mutex<Vec<(Address, PathBuf)>>,
+}
+
+/// Fetched files live as long as this value, or as others that share them.
 pub struct FetchSession<'a> {
     pub(super) access: DepotAccess<'a>,
     pub(super) client: HttpClient,
-    // Dropped first: the spool is inside the cache.
-    spool: OnceCell<PatchSpool>,
-    cache: OnceCell<DownloadCache>,
+    files: Arc<FetchedFiles>,
 }
 
 impl<'a> FetchSession<'a> {
     /// Opens everything on demand.
     pub fn new(access: DepotAccess<'a>) -> Self {
+        Self::sharing(access, Arc::default())
+    }
+
+    /// The files must be of sessions with the same cache.
+    pub fn sharing(access: DepotAccess<'a>, files: Arc<FetchedFiles>) -> Self {
         let client = HttpClient::new(&access.http);
-        Self { access, client, spool: OnceCell::new(), cache: OnceCell::new() }
+        Self { access, client, files }
     }
 
     pub fn now(&self) -> DateTime<Utc> {
@@ -82,12 +95,12 @@ impl<'a> FetchSession<'a> {
     }
 
     pub(super) fn cache(&self) -> Result<&DownloadCache, DepotError> {
-        if let Some(cache) = self.cache.get() {
+        if let Some(cache) = self.files.cache.get() {
             return Ok(cache);
         }
         let path = self.access.cache.as_deref().ok_or(DepotError::NoCache)?;
         let cache = DownloadCache::open(path, self.access.cache_limit)?;
-        Ok(self.cache.get_or_init(|| cache))
+        Ok(self.files.cache.get_or_init(|| cache))
     }
 
     /// Returns the spool, or without a cache the directory for private directories.
@@ -99,11 +112,22 @@ impl<'a> FetchSession<'a> {
     }
 
     pub(super) fn spool(&self) -> Result<&PatchSpool, DepotError> {
-        if let Some(spool) = self.spool.get() {
+        if let Some(spool) = self.files.spool.get() {
             return Ok(spool);
         }
         let spool = self.cache()?.spool()?;
-        Ok(self.spool.get_or_init(|| spool))
+        Ok(self.files.spool.get_or_init(|| spool))
+    }
+
+    /// Returns the file of an address that a session has fetched.
+    pub(super) fn fetched(&self, address: &Address) -> Option<PathBuf> {
+        let addresses = self.files.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.iter().find(|(fetched, _)| fetched == address).map(|(_, path)| path.clone())
+    }
+
+    pub(super) fn keep(&self, address: &Address, path: PathBuf) {
+        let mut addresses = self.files.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.push((address.clone(), path));
     }
 
     pub(super) fn go_on(&self) -> Result<(), DepotError> {

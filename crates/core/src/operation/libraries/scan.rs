@@ -86,7 +86,7 @@ impl LibraryScan {
 pub enum ScanError {
     #[error(transparent)]
     Root(#[from] RootError),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

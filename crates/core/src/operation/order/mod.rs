@@ -595,7 +595,7 @@ fn only_stale(order: &mut DependencyOrder, mut entries: Vec<StaleEntry>) -> Vec<
 pub enum OrderError {
     #[error(transparent)]
     Failure(#[from] Failure),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
     #[error("{0} is not an existing package, patch or object")]
     Unknown(String),

@@ -159,7 +159,7 @@ pub enum PublishError {
     Finish(&'static str),
     #[error("the version of the index cannot grow any more")]
     NoVersion,
-    #[error("ended by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

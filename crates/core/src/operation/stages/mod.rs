@@ -128,7 +128,7 @@ pub enum StageError {
     TooMany { path: String, most: u64 },
     #[error("{0} has no package database: there are no records to stage")]
     NoRecords(String),
-    #[error("it was ended by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

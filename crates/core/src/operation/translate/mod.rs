@@ -225,7 +225,7 @@ pub enum TranslateError {
     Write { path: PathBuf, error: DatastreamError },
     #[error(transparent)]
     Root(#[from] RootError),
-    #[error("interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
 }
 

@@ -22,7 +22,7 @@ use patchadm_inputs::database::history::{HistoryEntry, readable_history, trial};
 use patchadm_inputs::database::{RecordView, read_consistently};
 use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;
-use patchadm_rootfs::{LockHolder, Root};
+use patchadm_rootfs::{INTERRUPTED, LockHolder, Root};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -219,7 +219,7 @@ impl TrialCheckEnd {
             Self::Signal(signal) => format!("was ended by signal {signal}"),
             Self::Late(seconds) => format!("did not end within {seconds} seconds"),
             Self::Endless => "wrote more than 1 MiB".to_owned(),
-            Self::Interrupted(signal) => format!("was not waited for, because of signal {signal}"),
+            Self::Interrupted(_) => format!("was {INTERRUPTED}"),
             Self::NotRun(reason) => format!("could not be run: {reason}"),
         }
     }

@@ -370,7 +370,7 @@ pub enum ArchiveError {
     Outside { path: String, reason: &'static str },
     #[error("the undo archive {path} belongs to another root (its marker is {marker})")]
     OtherRoot { path: String, marker: String },
-    #[error("reading the undo data was interrupted by signal {0}")]
+    #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
     #[error(transparent)]
     View(#[from] ViewError),

@@ -781,7 +781,7 @@ impl Reason {
             }
             Self::NativeChanged { package, change } => format!("package {package}: {change}"),
             Self::NotAdopted => "it was installed and not adopted".to_owned(),
-            Self::Signal(signal) => format!("ended by signal {signal}"),
+            Self::Signal(_) => patchadm_rootfs::INTERRUPTED.to_owned(),
             Self::NoUndoData(package) => format!("there is no undo data for package {package}"),
             Self::Interrupted { package, is_put_aside: true } => format!(
                 "applying it to package {package} was interrupted, and a later call restored the records of the package, but not its files: the records of the first call are in var/sadm/pkg/{package}/{package}, \

@@ -27,7 +27,7 @@ use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::patches::preparation::{
-    PreparationReport, PreparationRequest, perform_preparation, prepare,
+    PreparationReport, PreparationRequest, PreparedRoot, perform_preparation, prepare,
 };
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::scripts::run::{ApplyResponse, PatchInstall, PatchScripts, ScriptDirection};
@@ -346,21 +346,25 @@ fn apply_to(
     let trial = request.trial.wanted(&target.ground().policy, request.no_undo);
 
     // A plan file covers all patches, before anything is changed.
-    if request.plan_file.is_made()
-        && let Target::Locked(session) = &target
-    {
-        let preparation = &request.preparation;
-        let prepared = prepare(&session.ground, Execution::Foresee, preparation, &packages, caller)?;
-        let ground = prepared.after.as_ref().unwrap_or(&session.ground);
-        let ordered = opened.ordered(ground)?;
+    let is_rehearsed = request.plan_file.is_made() && matches!(target, Target::Locked(_));
+    let execution = if is_rehearsed { Execution::Foresee } else { target.execution() };
+    let (mut prepared, mut ordered) =
+        prepared_and_ordered(target.ground(), execution, request, opened, caller)?;
+    if is_rehearsed {
+        let ground = prepared.after.as_ref().unwrap_or(target.ground());
         let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
         let is_together = ordered.is_together || trial.is_some();
         let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, Execution::Foresee)?;
-        settle_plan_file(ground, request, (opened, &ordered), &run_all(&mut planner))?;
+        let patches = run_all(&mut planner);
+        drop(planner);
+        settle_plan_file(ground, request, (opened, &ordered), &patches)?;
+        // Only a refresh is performed before the patches.
+        if request.preparation.refresh {
+            (prepared, ordered) =
+                prepared_and_ordered(target.ground(), target.execution(), request, opened, caller)?;
+        }
     }
-    let prepared = prepare(target.ground(), target.execution(), &request.preparation, &packages, caller)?;
     let mut preparation = prepared.report;
-    let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(target.ground()))?;
     let is_together = ordered.is_together || trial.is_some();
     if let Target::Locked(session) = target {
         let session = session.because_of(ordered.because.clone());
@@ -409,6 +413,19 @@ fn apply_to(
     patches.extend(left_out);
     let report = ApplyReport { preparation, patches, ..report };
     Ok(AppliedPatchSet { report, resolution: ordered.resolution })
+}
+
+/// Prepares the root, and orders the patches for the prepared root.
+fn prepared_and_ordered<'w>(
+    ground: &RootAndPolicy,
+    execution: Execution<'_>,
+    request: &ApplyRequest,
+    opened: &'w OpenedPatches,
+    caller: &Caller<'_>,
+) -> Result<(PreparedRoot, OrderedPatches<'w>), Failure> {
+    let prepared = prepare(ground, execution, &request.preparation, &opened.packages(), caller)?;
+    let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(ground))?;
+    Ok((prepared, ordered))
 }
 
 /// Adds old libraries that running programs still use.
