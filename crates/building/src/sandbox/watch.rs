@@ -145,7 +145,7 @@ pub enum SandboxError {
     #[error("cannot start a sandbox: {0}")]
     Start(#[from] io::Error),
     #[error(transparent)]
-    Log(#[from] patchadm_rootfs::RootError),
+    Log(#[from] RootError),
 }
 
 /// Runs an enclosed command with this standard input until it ends or exceeds a limit. No process is left afterwards.

@@ -130,7 +130,7 @@ fn run(
 }
 
 /// Prepares the directory, unless a failed build left it. Returns the layer of dependencies.
-fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::PathBuf>, StepError> {
+fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<PathBuf>, StepError> {
     inputs.place.dir.remove(b"log")?;
     let mut log =
         TaskLog::begin(inputs.place.dir.create(b"log")?, inputs.order.limits.get(LimitName::Output));

@@ -41,7 +41,7 @@ fn request(id: &str) -> BuildRequest {
         fixed_in: None,
         readme: ReadmeText::default(),
         with_scripts: false,
-        class_scripts: std::collections::BTreeMap::new(),
+        class_scripts: BTreeMap::new(),
         restricted: None,
         allow_abi_break: false,
     }
@@ -180,8 +180,7 @@ fn what_a_pkgmap_cannot_say_is_in_a_file_of_its_own() {
 fn classes_take_their_scripts_along() {
     let (from, to) = (old().release(), new().release());
     let mut request = request("900-01");
-    request.choices.classes =
-        vec![(patchadm_inputs::path_glob::PathGlob::parse("web").unwrap(), "cfg".into())];
+    request.choices.classes = vec![(PathGlob::parse("web").unwrap(), "cfg".into())];
     request.class_scripts.insert("i.cfg".to_owned(), b"exit 0\n".to_vec());
     request.class_scripts.insert("i.other".to_owned(), b"exit 1\n".to_vec());
     request.with_scripts = true;
@@ -201,15 +200,15 @@ fn what_cannot_be_in_a_package_is_refused_by_its_path() {
         let (from, to) = (old().release(), to.release());
         draft_patch(&from, &to, None, &[], &request("900-01")).unwrap_err().to_string()
     };
-    let nameless = |object: &mut patchadm_releases::ReleaseObject| {
-        object.owner = patchadm_releases::ObjectOwner { name: None, id: Some(1000) };
+    let nameless = |object: &mut ReleaseObject| {
+        object.owner = ObjectOwner { name: None, id: Some(1000) };
     };
     assert_eq!(
         refused(new().file("/x", "x").but(nameless)),
         "ACMEweb: /x belongs to number 1000, which is no name of an account; --owner gives all objects one"
     );
     assert!(refused(new().file("/a/$HOME", "x")).contains("takes for a variable"));
-    let labelled = |object: &mut patchadm_releases::ReleaseObject| {
+    let labelled = |object: &mut ReleaseObject| {
         object.xattrs.insert(b"security.selinux".to_vec(), b"x".to_vec());
     };
     assert_eq!(
