@@ -24,7 +24,7 @@ fn as_previous(draft: &PatchDraft<'_>, form: PatchForm) -> PreviousPatch {
 fn a_revision_undoes_what_the_one_before_it_did_and_it_does_not() {
     let (base, first) = (old().release(), new().release());
     let mut request_of_first = request("900-01");
-    request_of_first.lists.requires = patchadm_svr4::patch::Requirements::parse("850-01", "-").unwrap();
+    request_of_first.lists.requires = Requirements::parse("850-01", "-").unwrap();
     let one = draft_patch(&base, &first, None, &[], &request_of_first).unwrap();
     let second = old().file("/bin/more", "more").release();
     for (form, _) in FORMS {
@@ -116,7 +116,7 @@ fn two_patches_have_no_path_in_common_unless_one_names_the_other() {
         "900-01 and 901-01 both have /bin/web of package ACMEweb, and 5 more; neither requires nor obsoletes the other"
     );
     assert!(made(&|request| request.id = PatchId::new("901-02").unwrap()).is_ok());
-    let requires = patchadm_svr4::patch::Requirements::parse("901-01", "-").unwrap();
+    let requires = Requirements::parse("901-01", "-").unwrap();
     assert!(made(&|request| request.lists.requires = requires.clone()).is_ok());
 }
 

@@ -146,7 +146,7 @@ fn package(header: &[u8], archive: &[u8]) -> Vec<u8> {
     [&lead[..], &signature, header, archive].concat()
 }
 
-fn written(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("acmebig.rpm");
     fs::write(&path, bytes).unwrap();

@@ -51,7 +51,7 @@ fn tar_of(members: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn written(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("input");
     fs::write(&path, bytes).unwrap();
