@@ -27,7 +27,6 @@ use patchadm_cli::reply::failure::plan_file_refused;
 use patchadm_cli::reply::promotion::{PathEntry, PromotionAnswer, refreshed_sentence};
 use patchadm_cli::reply::{CommandReport, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::stages::StageError;
