@@ -13,7 +13,7 @@ use patchadm_cli::reply::failure::change_failed;
 use patchadm_cli::reply::words::{print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::patches::undo_file::{UndoImportReport, UndoImportRequest, import_undo};
+use patchadm_core::operation::patches::undo_transfer::{UndoImportReport, UndoImportRequest, import_undo};
 use patchadm_core::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
 

@@ -3,7 +3,7 @@ use serde::Serialize;
 use super::adopted::AdoptedEntry;
 use super::refreshed::RefreshedEntries;
 use patchadm_core::operation::patches::overtaken::RegistrationRefreshReport;
-use patchadm_core::operation::patches::preparation::PreparationReport;
+use patchadm_core::operation::patches::prepared::PreparationReport;
 use patchadm_rootfs::Root;
 
 /// Refreshed registrations, and native packages adopted for the patches.

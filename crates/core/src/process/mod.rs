@@ -5,7 +5,7 @@ mod keys;
 
 use std::collections::VecDeque;
 use std::io;
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -101,9 +101,8 @@ impl ProcessTimes {
 }
 
 /// The longest message, in bytes; arguments and environment of a process are far shorter.
-const LONGEST_MESSAGE: usize = 64 << 20;
+const LIMIT: usize = 64 << 20;
 
-/// JSON lines over a UNIX socket, optionally with a descriptor.
 #[derive(Debug)]
 pub(crate) struct MessageChannel {
     socket: UnixStream,
@@ -169,7 +168,7 @@ impl MessageChannel {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
                 return Ok(Some(serde_json::from_slice(&line)?));
             }
-            if self.received.len() > LONGEST_MESSAGE {
+            if self.received.len() > LIMIT {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
             }
             match self.fill() {
@@ -213,6 +212,7 @@ impl MessageChannel {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
 
     use super::*;
 
