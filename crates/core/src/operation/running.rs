@@ -346,6 +346,8 @@ pub(in crate::operation) struct InUse {
     pub(in crate::operation) note: Option<&'static str>,
 }
 
+/// Programs that use files that the plan replaces, or that an earlier run replaced there, and need a restart. Only for
+/// the running system, only advice: the superuser alone sees other users' processes.
 pub(in crate::operation) fn in_use(root: &Root, plan: &Plan) -> InUse {
     in_use_of_each(root, &[plan]).pop().unwrap_or_default()
 }

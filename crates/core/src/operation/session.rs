@@ -606,7 +606,8 @@ pub(super) struct NativeLocks {
 }
 
 /// Locks a root, and excludes the managers of adopted packages and `also`. `wait` gets the holder of a busy lock; it
-/// waits and decides whether to try again.
+/// waits and decides whether to try again. Waiting starts over without any lock, so that programs with another order
+/// cannot deadlock.
 pub(super) fn lock_root(
     root: &Root,
     program: &str,

@@ -103,6 +103,7 @@ impl ProcessTimes {
 /// The longest message, in bytes; arguments and environment of a process are far shorter.
 const LIMIT: usize = 64 << 20;
 
+/// JSON lines over a UNIX socket, optionally with a descriptor.
 #[derive(Debug)]
 pub(crate) struct MessageChannel {
     socket: UnixStream,

@@ -273,6 +273,7 @@ fn streamed(mut keeper: PartsKeeper, data: &mut dyn Read) -> io::Result<Option<(
     }
 }
 
+/// Kept libraries in undo archives (patchadm-undo(5)), which a backout may restore.
 #[derive(Clone, Default)]
 pub(in crate::operation) struct ArchivedLibraries {
     pub(super) objects: BTreeMap<ObjectPath, ArchivedLibrary>,

@@ -334,6 +334,8 @@ pub(super) fn is_older(date: Option<DateTime<FixedOffset>>, age: u64, now: &Now)
     limit.zip(date).is_some_and(|(limit, date)| date < limit)
 }
 
+/// Undo data that leaves a root, deleted or exported: only the manifest and the list of paths stay, for neighboring
+/// patches.
 pub(super) struct GivenUp {
     archive: RewrittenArchive,
     records: Vec<RecordChange>,

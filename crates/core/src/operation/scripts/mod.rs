@@ -29,7 +29,8 @@ pub use runner::{ScriptOutput, ScriptSettings};
 
 const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];
 
-/// Lists those of the running system once.
+/// Finds class action scripts for all packages: of the root, the running system, and this program. Lists those of the
+/// running system once.
 pub(crate) fn system_scripts(ground: &RootAndPolicy) -> Result<SystemScripts, Failure> {
     let of_root = class_scripts(&ground.root)?;
     let of_host = if ground.root.is_system() { BTreeSet::new() } else { class_scripts(&ground.host)? };

@@ -27,6 +27,8 @@ pub use expire::{ExpiryReport, end_expired_trial};
 pub use guard::{ConfirmReport, TrialStatus, confirm_trial, guard_run, trial_status};
 pub use request::{ConfirmRefusal, TrialCheckRequest, TrialRequest};
 
+/// Begins a command that changes a root: lock, recovery, end of an expired trial. During a trial, nothing else may change
+/// the root, because a backout could not restore the earlier state.
 pub(super) fn begin_change<'a>(
     ground: RootAndPolicy,
     caller: &'a Caller<'a>,

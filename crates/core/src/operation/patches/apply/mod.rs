@@ -708,6 +708,7 @@ fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt
     receipts
 }
 
+/// A run of its own, from prepatch to postpatch.
 fn apply_with_scripts(
     session: &Session<'_>,
     input: &ApplyInput<'_>,

@@ -486,6 +486,7 @@ fn way_out(input: &BackOutInput<'_>, refusal: &Refusal) -> WayOut {
     WayOut::Unknown
 }
 
+/// Has the patch's own scripts, copied to the database by its application.
 pub(super) fn hook_directory(ground: &RootAndPolicy, id: &PatchId) -> HookDirectory {
     let path = places::patches().join(id.as_str().as_bytes()).unwrap_or_else(|_| places::patches());
     HookDirectory::at(PathBuf::from(ground.root.show(&path)))

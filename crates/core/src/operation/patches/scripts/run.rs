@@ -760,6 +760,9 @@ impl ScriptOutput for PatchOutput {
 
 impl PackageObserver for PatchOutput {}
 
+/// Corrects a backout by scripts: restores the package to its state before the run, then performs the plan as without
+/// scripts. Other effects of scripts stay, as do files of classes with own scripts, and lines from installf(1M) for
+/// other paths.
 pub(crate) struct Restoration<'a> {
     pub(crate) session: &'a Session<'a>,
     pub(crate) patch_plan: &'a PatchPlan,

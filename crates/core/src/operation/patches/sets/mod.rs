@@ -458,7 +458,7 @@ fn sentence(failure: &Failure) -> String {
     }
 }
 
-/// Each is read once.
+/// Patches and bundles by path, as offers. Each is read once.
 struct OfferedOperands<'a> {
     operands: Vec<ApplyOperand>,
     offers: Vec<Offer>,
