@@ -101,7 +101,7 @@ impl ProcessTimes {
 }
 
 /// The longest message, in bytes; arguments and environment of a process are far shorter.
-const LIMIT: usize = 64 << 20;
+const LONGEST_MESSAGE: usize = 64 << 20;
 
 /// JSON lines over a UNIX socket, optionally with a descriptor.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ impl MessageChannel {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
                 return Ok(Some(serde_json::from_slice(&line)?));
             }
-            if self.received.len() > LIMIT {
+            if self.received.len() > LONGEST_MESSAGE {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
             }
             match self.fill() {
