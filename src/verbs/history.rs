@@ -16,10 +16,8 @@ use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::{named_value, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, Shade, Zone};
-use patchadm_core::operation::queries::path_owners::path_owners;
-use patchadm_core::operation::queries::runs::{
-    PastRun, PastRuns, PathRuns, logs_of_run, past_runs, path_runs,
-};
+use patchadm_core::operation::queries::path_owners::{PathRuns, path_owners, path_runs};
+use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 

@@ -19,7 +19,7 @@ use patchadm_cli::arguments::{
 };
 use patchadm_cli::call::Invocation;
 use patchadm_core::operation::patches::apply::SignatureRequest;
-use patchadm_core::operation::patches::preparation::PreparationRequest;
+use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::sign::DemandWord;

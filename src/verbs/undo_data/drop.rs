@@ -10,7 +10,8 @@ use crate::verbs::options::{
 use patchadm_cli::arguments::{age, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{change_failed, change_or_plan_failed};
-use patchadm_cli::reply::words::{counted_patches, human, print_notes, with_recovery};
+use patchadm_cli::reply::words::counted_patches;
+use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::questions::Confirmation;

@@ -12,7 +12,7 @@ use patchadm_cli::reply::failure::change_failed;
 use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::patches::undo_file::{
+use patchadm_core::operation::patches::undo_transfer::{
     MovedArchive, UndoExportReport, UndoExportRequest, UndoImportReport, UndoImportRequest, export_undo,
     import_undo,
 };

@@ -6,7 +6,7 @@ use super::refreshed::RefreshedEntries;
 use super::words::counted;
 use patchadm_core::operation::adopt::AdoptedPackage;
 use patchadm_core::operation::patches::overtaken::RegistrationRefreshReport;
-use patchadm_core::operation::patches::preparation::PreparationReport;
+use patchadm_core::operation::patches::prepared::PreparationReport;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

@@ -291,7 +291,6 @@ fn flag_of(option: &[u8]) -> MountFlags {
     }
 }
 
-/// A mount point inside the tree under construction: resolved so that nothing leads out, and made if missing.
 #[derive(Debug)]
 pub(super) struct FoundPlace {
     pub(super) fd: OwnedFd,
@@ -321,7 +320,7 @@ pub(super) fn find(top: &OwnedFd, place: &OsStr) -> Result<Option<FoundPlace>, E
     Ok(Some(FoundPlace { fd, path }))
 }
 
-fn path_of(fd: &OwnedFd) -> PathBuf {
+pub(super) fn path_of(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
@@ -390,14 +389,14 @@ mod tests {
     use super::*;
 
     const TABLE: &[u8] = b"21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
-    22 21 0:5 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n\
-    40 21 8:1 / / ro,nosymfollow - ext4 /dev/sda1 rw\n\
-    41 40 0:5 / /proc rw,nosuid - proc proc rw\n\
-    42 40 8:2 / /usr/pkg rw - ext4 /dev/sda2 rw\n\
-    43 42 8:3 / /usr/pkg/a\\040b rw - ext4 /dev/sda3 rw\n\
-    44 43 8:3 / /usr/pkg/a\\040b/c rw - ext4 /dev/sda3 rw\n\
-    45 40 8:3 / /usr/pkgsrc rw - ext4 /dev/sda3 rw\n\
-    rubbish\n";
+        22 21 0:5 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n\
+        40 21 8:1 / / ro,nosymfollow - ext4 /dev/sda1 rw\n\
+        41 40 0:5 / /proc rw,nosuid - proc proc rw\n\
+        42 40 8:2 / /usr/pkg rw - ext4 /dev/sda2 rw\n\
+        43 42 8:3 / /usr/pkg/a\\040b rw - ext4 /dev/sda3 rw\n\
+        44 43 8:3 / /usr/pkg/a\\040b/c rw - ext4 /dev/sda3 rw\n\
+        45 40 8:3 / /usr/pkgsrc rw - ext4 /dev/sda3 rw\n\
+        rubbish\n";
 
     #[test]
     fn the_mounts_that_stand_on_one_are_told_from_those_under_it() {

@@ -30,6 +30,7 @@ pub mod patches;
 pub mod path_check;
 pub mod plan_file;
 pub mod promotion_hooks;
+mod promotion_records;
 pub mod publish;
 pub mod queries;
 mod record_damage;

@@ -14,7 +14,7 @@ use super::record_damage;
 use super::running::ReplacedFiles;
 use super::system_managers::SystemManagers;
 use crate::operation::scripts::runner::ScriptSettings;
-use crate::operation::trial::TrialChange;
+use crate::operation::trial::request::TrialChange;
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
@@ -608,7 +608,7 @@ pub(super) struct NativeLocks {
 /// Locks a root, and excludes the managers of adopted packages and `also`. `wait` gets the holder of a busy lock; it
 /// waits and decides whether to try again. Waiting starts over without any lock, so that programs with another order
 /// cannot deadlock.
-fn lock_root(
+pub(super) fn lock_root(
     root: &Root,
     program: &str,
     also: &[NativeManager],

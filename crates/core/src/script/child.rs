@@ -16,7 +16,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use crate::process::{MessageChannel, close_inherited};
-use crate::script::channel::{RunOrder, ScriptSession};
+use crate::script::host::{RunOrder, ScriptSession};
 use crate::script::processes::{GRACE, descendants, end_all};
 use crate::script::{ProcessIdentity, SESSION, ScriptEnd};
 

@@ -2,7 +2,6 @@
 //! ends the script and its descendants; if both die, [`end_leftovers`] does at the next start. So no script runs while
 //! its work is undone. Daemons that a script leaves behind live on.
 
-mod channel;
 mod child;
 pub mod environment;
 mod host;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
 use super::child::{ScriptChild, reap_strays};
+use super::host::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
 use super::tools::{ScriptTool, ToolDirectory, ToolProgram};
 use super::trust::ScriptUser;
 use super::{ScriptEnd, ScriptError};

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use crate::operation::failure::Failure;
-use crate::operation::libraries::keeper::ArchivedLibraries;
 use crate::operation::libraries::library_state::{LibraryState, RootSymbols, ScannedRoot};
 use crate::operation::libraries::planned::{
-    PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, apply, returned,
+    ArchivedLibraries, PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, apply, returned,
 };
 use crate::operation::running::{ProcessFiles, ReplacedFiles, UsedFile, WantedFiles, processes};
 use crate::operation::session::RootAndPolicy;
@@ -549,18 +548,18 @@ fn is_at(root: &Root, path: &ObjectPath, status: &ObjectStatus) -> bool {
     look().is_some_and(|found| (found.file_system, found.inode) == (status.file_system, status.inode))
 }
 
-struct ReportInput<'a> {
-    scanned: &'a ScannedRoot,
-    words: LibraryWords,
-    kept: &'a KeptLibraries,
-    settlement: &'a KeptSettlement,
-    recorded: &'a BTreeMap<ObjectPath, ObjectPath>,
-    candidates: &'a BTreeMap<ObjectPath, LibraryCandidate>,
-    returned: &'a BTreeSet<ObjectPath>,
-    owners: &'a LibraryOwners,
+pub(super) struct ReportInput<'a> {
+    pub(super) scanned: &'a ScannedRoot,
+    pub(super) words: LibraryWords,
+    pub(super) kept: &'a KeptLibraries,
+    pub(super) settlement: &'a KeptSettlement,
+    pub(super) recorded: &'a BTreeMap<ObjectPath, ObjectPath>,
+    pub(super) candidates: &'a BTreeMap<ObjectPath, LibraryCandidate>,
+    pub(super) returned: &'a BTreeSet<ObjectPath>,
+    pub(super) owners: &'a LibraryOwners,
 }
 
-fn how(source: ConsumerSource) -> &'static str {
+pub(super) fn how(source: ConsumerSource) -> &'static str {
     match source {
         ConsumerSource::File(NeedSource::Needed) => "needed",
         ConsumerSource::File(NeedSource::Interpreter) => "interp",
@@ -572,7 +571,7 @@ fn how(source: ConsumerSource) -> &'static str {
 }
 
 impl ReportInput<'_> {
-    fn report(&self, decision: &LibraryDecision) -> LibraryReport {
+    pub(super) fn report(&self, decision: &LibraryDecision) -> LibraryReport {
         let (returned, dropped): (Vec<_>, Vec<_>) = self
             .kept
             .paths()
@@ -644,7 +643,7 @@ impl ReportInput<'_> {
         libraries
     }
 
-    fn all_needed(
+    pub(super) fn all_needed(
         &self,
         decision: &LibraryDecision,
     ) -> BTreeMap<ObjectPath, (Option<String>, Vec<ToldConsumer>)> {
@@ -707,7 +706,7 @@ impl ReportInput<'_> {
     }
 }
 
-fn losses(report: &LibraryReport) -> Vec<LibraryLoss> {
+pub(super) fn losses(report: &LibraryReport) -> Vec<LibraryLoss> {
     let loss = |lost: &LostLibrary| LibraryLoss {
         library: lost.library.clone(),
         missing: lost.versions.iter().chain(&lost.symbols).cloned().collect(),
@@ -718,14 +717,14 @@ fn losses(report: &LibraryReport) -> Vec<LibraryLoss> {
 }
 
 /// Excludes packages that keep libraries.
-struct LibraryOwners {
+pub(super) struct LibraryOwners {
     lines: BTreeMap<ObjectPath, ContentsLine>,
     names: BTreeMap<ObjectPath, Vec<ObjectPath>>,
 }
 
 impl LibraryOwners {
     /// A package may name an object through a link at the top, such as `/bin` on a merged `/usr`.
-    fn read(
+    pub(super) fn read(
         root: &Root,
         physical: &BTreeSet<ObjectPath>,
         tree: &LibraryTree,
@@ -755,7 +754,7 @@ impl LibraryOwners {
         Ok(Self { lines, names })
     }
 
-    fn of(&self, physical: &ObjectPath) -> Vec<PkgInst> {
+    pub(super) fn of(&self, physical: &ObjectPath) -> Vec<PkgInst> {
         let mut names = self.names.get(physical).into_iter().flatten();
         let line = names.find_map(|name| self.lines.get(name));
         let owners = line.into_iter().flat_map(|line| &line.owners);

@@ -6,24 +6,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::library_state::{LaterContent, LibraryState, RootFiles, symbols_at};
+use super::planned::ArchivedLibraries;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::libraries::decision::{DecisionInput, PlanToSettle, SettledLibraries, refused};
 use crate::operation::libraries::planned::{
-    MemberKey, PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, members, tree_changes,
+    PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, members, tree_changes,
 };
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_changeset::transaction::ContentSource;
-use patchadm_inputs::database::undo_data::{OldRecords, kept_records};
 use patchadm_inputs::inventory::KeptLibraries;
-use patchadm_inputs::source::PackageImage;
 use patchadm_libraries::LibraryFile;
 use patchadm_planning::plan::clock::Now;
-use patchadm_planning::plan::kept_libraries::{ArchivedLibrary, KeepingCause, KeptInput, SavedLibraries};
-use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, NewXattrs, Plan};
-use patchadm_rootfs::{Digest, FileType, Inode, Interrupt, Live, LiveKind, Timestamp, never, side_by_side};
-use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgInst};
+use patchadm_planning::plan::kept_libraries::{KeepingCause, KeptInput, SavedLibraries};
+use patchadm_planning::plan::{Action, Change, Plan};
+use patchadm_rootfs::{Interrupt, LiveKind, never, side_by_side};
+use patchadm_svr4::package::ObjectPath;
 
 #[derive(Clone)]
 pub(in crate::operation) struct LibraryKeeper<'o> {

@@ -49,7 +49,6 @@ pub struct KeptReport {
     pub notes: Vec<String>,
 }
 
-/// Lists kept libraries, and removes unneeded ones in a run: `patchadm libs`.
 pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) -> Result<KeptReport, Failure> {
     must_have_database(root)?;
     let ground = RootAndPolicy::of(root)?;
@@ -183,9 +182,9 @@ impl KeptLook {
 }
 
 /// Unneeded objects, and a plan to remove them; `None` if there are none.
-struct PrunePlan {
-    plan: Plan,
-    pruned: Vec<KeptLibraryState>,
+pub(in crate::operation) struct PrunePlan {
+    pub(in crate::operation) plan: Plan,
+    pub(in crate::operation) pruned: Vec<KeptLibraryState>,
 }
 
 /// `is_run`: the lock is held.
@@ -198,7 +197,7 @@ pub fn look_at_kept(
 }
 
 /// Plans to remove unneeded or missing libraries of these packages, or of all if none is named.
-fn plan_to_prune(
+pub(in crate::operation) fn plan_to_prune(
     ground: &RootAndPolicy,
     (now, interrupt): (&Now, Interrupt<'_>),
     packages: &[PkgInst],

@@ -16,13 +16,14 @@ mod tests;
 use patchadm_inputs::policy::{LibraryWords, Policy};
 
 pub(in crate::operation) use decision::{PlanToSettle, SettledLibraries};
-pub(in crate::operation) use keeper::{ArchivedLibraries, LibraryKeeper};
+pub(in crate::operation) use keeper::LibraryKeeper;
 pub use kept::{
     KeptLibraryState, KeptLook, KeptReport, KeptRequest, KeptState, LibrariesBeforePatches, kept_packages,
     look_at_kept,
 };
 pub(in crate::operation) use kept::{PatchedRecords, recorded_as_loaded, still_loaded};
 pub(in crate::operation) use library_state::LaterContent;
+pub(in crate::operation) use planned::ArchivedLibraries;
 pub(in crate::operation) use scan::known_files;
 pub use scan::{LibraryScan, ScanError, ScanRequest, loader_settings, read_facts, write_facts};
 

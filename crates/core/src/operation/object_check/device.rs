@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
-use super::compare::differ;
+use super::compare::{CheckedAspects, ObjectFinding, differ};
 use super::scope::CheckScope;
-use super::{CheckedAspects, ObjectFinding};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::queries::select::PackageSelection;

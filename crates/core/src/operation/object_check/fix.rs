@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use crate::operation::failure::Failure;
-use crate::operation::object_check::compare::ObjectComparison;
-use crate::operation::object_check::{CheckedObject, ObjectCheckError, ObjectFinding, UnfixedReason};
+use crate::operation::object_check::compare::{
+    CheckedObject, ObjectCheckError, ObjectComparison, ObjectFinding, UnfixedReason,
+};
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::{RecordView, contents};
 use patchadm_inputs::inventory::Inventory;

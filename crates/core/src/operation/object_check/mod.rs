@@ -8,30 +8,25 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
 use crate::operation::failure::Failure;
 use crate::operation::mend::{MendedRecord, mend};
-use crate::operation::queries::packages::QueryError;
 use crate::operation::queries::select::PackagePattern;
 use crate::operation::record_damage::find_damage_of;
 use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::operation::trial::begin_change;
 use compare::{ObjectComparison, OverriddenAttributes};
 use fix::NativeFiles;
-use patchadm_changeset::transaction::Recovered;
-use patchadm_inputs::database::{
-    DatabaseError, RecordDamage, RecordError, RecordReader, RecordView, ViewError, contents,
-    read_consistently,
-};
-use patchadm_inputs::native::NativeOwner;
-use patchadm_rootfs::{
-    Digest, Interrupt, Root, RootError, WorkMeter, WorkStep, WorkUnit, accounts_of, never, side_by_side,
-};
-use patchadm_svr4::package::{Accounts, ContentsLine, Mode, Object, ObjectPath, PkgInst};
+use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
+use patchadm_rootfs::{Interrupt, Root, WorkMeter, WorkStep, WorkUnit, accounts_of, never, side_by_side};
+use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
 use patchadm_svr4::places;
 use scope::CheckMap;
 
+pub use compare::{
+    CheckedAspects, CheckedObject, Difference, ObjectCheckError, ObjectCheckReport, ObjectFinding,
+    UnfixedReason, UnmatchedOperands,
+};
+pub(super) use compare::{DeliveredFile, DeliveredFiles};
 pub use scope::{CheckScope, MapFiles, PathPattern};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::operation::object_check::{ObjectCheckError, UnmatchedOperands};
+use crate::operation::object_check::compare::{ObjectCheckError, UnmatchedOperands};
 use crate::operation::queries::packages::parameter_file;
 use crate::operation::queries::recorded_path::recorded_lines;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};

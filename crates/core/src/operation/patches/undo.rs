@@ -1,5 +1,7 @@
 //! `patchadm undo`: undoes a run by an ordinary backout or application, which the history links to that run.
 
+pub use super::undone_run::{RunWork, UndoneRun, run_to_undo};
+
 use std::ffi::OsString;
 
 use super::apply::{ApplyReport, ApplyRequest, DepotOperands, PatchOperands};
@@ -7,16 +9,9 @@ use super::back_out::{BackOutReport, BackOutRequest, back_out_patches};
 use super::sets::apply_patches;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
-use crate::operation::patches::later_patches::run_of;
-use crate::operation::session::{Caller, RootAndPolicy, STAGE_REFRESH, UNDO_LIMIT, must_have_database};
-use patchadm_changeset::format::run::Run;
-use patchadm_inputs::database::history::{HistoryEntry, readable_history};
-use patchadm_inputs::database::undo_data::ArchiveError;
-use patchadm_inputs::database::{RecordView, ledger};
-use patchadm_planning::plan::refusal::{Command, Reason, UndoReason};
+use crate::operation::session::Caller;
 use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
-use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// Backs out exactly the run's patches, or none. Ignores patches of the request.
 pub fn undo_application(

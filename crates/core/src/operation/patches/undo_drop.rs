@@ -170,23 +170,23 @@ impl<'a> UndoDropPlanner<'a> {
     }
 
     fn plan(&self, request: &UndoDropRequest, caller: &Caller<'_>) -> Result<PlannedUndoDrop, Failure> {
-        let (mut patches, mut given_up) = (Vec::new(), ReleasedUndo::to(RewrittenArchive::GivenUp));
+        let (mut patches, mut given_up) = (Vec::new(), GivenUp::to(RewrittenArchive::GivenUp));
         let (chosen, LimitChoice { excess, foreign, .. }) = self.chosen(request, caller)?;
         for id in chosen {
             let of = self.applied.get(&id).map(|patch| patch.packages.clone()).unwrap_or_default();
-            let mut dropped = PatchOfDrop { id, packages: Vec::new(), freed: 0 };
+            let mut committed = PatchOfDrop { id, packages: Vec::new(), freed: 0 };
             for package in of {
                 if let Some(freed) = self.give_up(
-                    (&dropped.id, &package),
+                    (&committed.id, &package),
                     request.undo_dir.as_deref(),
                     &mut given_up,
                     caller.interrupt,
                 )? {
-                    dropped.freed += freed;
-                    dropped.packages.push(package);
+                    committed.freed += freed;
+                    committed.packages.push(package);
                 }
             }
-            patches.push(dropped);
+            patches.push(committed);
         }
         let with_undo = patches.iter().filter(|patch| !patch.packages.is_empty());
         let ids = with_undo.map(|patch| patch.id.to_string()).collect();
@@ -199,7 +199,7 @@ impl<'a> UndoDropPlanner<'a> {
         &self,
         (id, package): (&PatchId, &PkgInst),
         moved_to: Option<&Path>,
-        given_up: &mut ReleasedUndo,
+        given_up: &mut GivenUp,
         interrupt: Interrupt<'_>,
     ) -> Result<Option<u64>, Failure> {
         let ground = self.ground;
@@ -210,7 +210,7 @@ impl<'a> UndoDropPlanner<'a> {
         let ledger = self.ledgers.of(&view, package)?;
         let reader = ground.undo_data(&view, moved_to);
         let found = reader.find_with(package, &name, &ledger)?;
-        let of = PatchOfUndo { command: Command::Commit, id, package, name: &name };
+        let of = GivenUpPatch { command: Command::Commit, id, package, name: &name };
         given_up.take(ground, &reader, of, save, found, interrupt).map(Some)
     }
 }
@@ -336,7 +336,7 @@ pub(super) fn is_older(date: Option<DateTime<FixedOffset>>, age: u64, now: &Now)
 
 /// Undo data that leaves a root, deleted or exported: only the manifest and the list of paths stay, for neighboring
 /// patches.
-pub(super) struct ReleasedUndo {
+pub(super) struct GivenUp {
     archive: RewrittenArchive,
     records: Vec<RecordChange>,
     undo: Vec<UndoArchive>,
@@ -346,14 +346,14 @@ pub(super) struct ReleasedUndo {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct PatchOfUndo<'a> {
+pub(super) struct GivenUpPatch<'a> {
     pub(super) command: Command,
     pub(super) id: &'a PatchId,
     pub(super) package: &'a PkgInst,
     pub(super) name: &'a str,
 }
 
-impl ReleasedUndo {
+impl GivenUp {
     pub(super) fn to(archive: RewrittenArchive) -> Self {
         Self {
             archive,
@@ -370,7 +370,7 @@ impl ReleasedUndo {
         &mut self,
         ground: &RootAndPolicy,
         reader: &UndoReader<'_>,
-        of: PatchOfUndo<'_>,
+        of: GivenUpPatch<'_>,
         save: &Save,
         found: UndoData,
         interrupt: Interrupt<'_>,

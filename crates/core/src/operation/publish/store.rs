@@ -8,8 +8,7 @@ use std::io;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::patch_directory::PatchDirectoryFiles;
-use super::{IndexSigning, PublishError, PublishRequest};
+use super::patch_directory::{IndexSigning, PatchDirectoryFiles, PublishError, PublishRequest};
 use patchadm_inputs::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
 use patchadm_inputs::input_file::InputFile;
 use patchadm_inputs::sha256::Sha256;

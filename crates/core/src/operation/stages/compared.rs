@@ -8,7 +8,7 @@ use super::StageError;
 use super::own_files::{Stage, StageRecord};
 use super::tree::Tree;
 use crate::operation::failure::Failure;
-use crate::operation::stages::records::read_promotion;
+use crate::operation::promotion_records::read_promotion;
 use crate::three_way::{
     Outcomes, PathFacts, PathOutcome, Sides, TreeDifferences, TwoWay, of_live, of_recorded,
 };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::StageError;
 use super::own_files::{Stage, own_directory, read_stages};
-use crate::operation::stages::records::{PromotionRecordFault, read_promotion};
+use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use patchadm_inputs::database::{RecordView, read_consistently};
 use patchadm_inputs::stage::{INSIDE, ListedStage, PromotionRecord, StageId, StagesRecord};
 use patchadm_rootfs::{Dir, Lock, Root};

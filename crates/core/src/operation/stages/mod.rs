@@ -26,12 +26,12 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::operation::failure::Failure;
+use crate::operation::promotion_records::PromotionRecordFault;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::ViewError;
 use patchadm_inputs::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{ObjectPath, PathError};
-use records::PromotionRecordFault;
 
 pub use drop::{DropError, DroppedStage, drop_stage};
 pub use enter::{EnterError, EnterRequest, StageView, enter_stage};

@@ -9,35 +9,12 @@ use crate::operation::failure::Failure;
 use crate::operation::session::{STAGE_REFRESH, Session};
 use patchadm_changeset::records::root_id_text;
 use patchadm_changeset::transaction::Receipt;
-use patchadm_inputs::database::{RecordView, ViewError};
-use patchadm_inputs::stage::{
-    FIRST_BASE, LONGEST_RECORD, ListedStage, PromotionRecord, StageFileError, StageId, StageRights,
-    StagesRecord, promotion_record, stages_record,
-};
+use patchadm_inputs::stage::{FIRST_BASE, ListedStage, StageId, StageRights, StagesRecord, stages_record};
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
-
-#[derive(Debug)]
-pub(in crate::operation) enum PromotionRecordFault {
-    View(ViewError),
-    Damaged { path: String, error: StageFileError },
-}
-
-/// The record on the root tells a patch's origin.
-pub(in crate::operation) fn read_promotion(
-    view: &RecordView<'_>,
-    id: &PatchId,
-) -> Result<Option<PromotionRecord>, PromotionRecordFault> {
-    // An applied patch has an id that makes a valid path.
-    let Ok(place) = promotion_record(id) else { return Ok(None) };
-    let text = view.read(&place, LONGEST_RECORD).map_err(PromotionRecordFault::View)?;
-    let record = text.map(|text| PromotionRecord::parse(&text)).transpose();
-    let damaged = |error| PromotionRecordFault::Damaged { path: view.root().show(&place), error };
-    Ok(record.map_err(damaged)?.filter(|record| record.id == *id))
-}
 
 /// For runs without packages.
 const NO_PACKAGE: &str = "patchadm";

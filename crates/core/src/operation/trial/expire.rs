@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::TrialChange;
+use super::request::TrialChange;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
-use crate::operation::patches::back_out::{BackOutRequest, back_out_locked, still_applied};
+use crate::operation::patches::back_out::BackOutRequest;
+use crate::operation::patches::back_out::locked::{back_out_locked, still_applied};
 use crate::operation::patches::overtaken::RegistrationRefreshRequest;
 use crate::operation::patches::overtaken::planner::refresh_locked;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::queries::patch_objects::{ObjectAction, patch_files};
+use crate::operation::queries::patch_objects::ObjectAction;
+use crate::operation::queries::patch_objects::patch_files;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
 use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
-use patchadm_inputs::database::history::{readable_history, trial};
+use patchadm_inputs::database::history::readable_history;
+use patchadm_inputs::database::history::trial;
 use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_inputs::native::{NativeManager, NativeOrigin};

@@ -2,23 +2,18 @@
 //! finds an expired trial.
 
 use std::cell::Cell;
-use std::io::Read;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
-use std::process::{self, Child, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
-use std::{io, thread};
+use std::thread;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
+use super::check::{TrialCheckEnd, TrialCheckReport, TrialOutcome, TrialOutcomeEnd, run_trial_check};
 use super::expire::{FoundTrial, begin_with_trial, end_failed_trial, perform_records};
-use super::{ConfirmRefusal, TrialChange, TrialCheckRequest, TrialRequest};
+use super::request::{ConfirmRefusal, TrialChange, TrialRequest};
 use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use patchadm_changeset::transaction::{Receipt, Recovered};
-use patchadm_inputs::database::history::{HistoryEntry, readable_history, trial};
+use patchadm_inputs::database::history::trial;
+use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::{RecordView, read_consistently};
 use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;

@@ -10,9 +10,9 @@
 mod operands;
 mod plan;
 pub(in crate::operation) mod plan_file;
+mod signatures;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,51 +22,41 @@ use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::{ManySources, OneSource, new_bytes};
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::{Failure, is_of_source};
-use crate::operation::libraries::{LibraryKeeper, LibraryRequest, recorded_as_loaded};
+use crate::operation::libraries::{LibraryKeeper, recorded_as_loaded};
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
-use crate::operation::patches::preparation::{
-    PreparationReport, PreparationRequest, PreparedRoot, perform_preparation, prepare,
-};
-use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::patches::preparation::{PreparedRoot, perform_preparation, prepare};
 use crate::operation::patches::scripts::run::{ApplyResponse, PatchInstall, PatchScripts, ScriptDirection};
-use crate::operation::plan_file::PlanFileRequest;
-use crate::operation::queries::reasons::{PatchAtHand, PatchReasons, patch_reasons};
+use crate::operation::plan_file::save_plan;
+use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use crate::operation::root_and_policy::plan_on_foreseen_root;
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
-use crate::operation::running::{InUse, UsingProcess, in_use, in_use_of_each};
+use crate::operation::running::{InUse, in_use, in_use_of_each};
 use crate::operation::session::{
     Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
     shown_to_anybody, without_lock,
 };
-use crate::operation::trial::{
-    TrialChange, TrialOutcome, TrialRequest, begin_change_beside, must_be_off_trial,
-};
+use crate::operation::trial::request::TrialChange;
+use crate::operation::trial::{begin_change_beside, must_be_off_trial};
 use operands::OrderedPatches;
-use patchadm_changeset::format::history::SignatureRecord;
-use patchadm_changeset::plan::UndoFormat;
-use patchadm_changeset::transaction::{
-    Cause, ExchangeReport, ExchangeRequest, Phase, Receipt, Recovered, RootCondition, TransactionError,
-};
+use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::must_be_whole;
 use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::policy::{Edited, ScriptPolicy};
+use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_inputs::sign::DemandWord;
-use patchadm_planning::analyze::AnalysisRequest;
-use patchadm_planning::plan::edits::{EditChoice, EditableFiles};
-use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
+use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::package::install::OfPatch;
 use patchadm_planning::plan::patch::combine::{Single, combine_plans};
-use patchadm_planning::plan::patch::engine::{Bookkeeping, Engine, PlannedScript, ScriptChoice};
-use patchadm_planning::plan::patch::patch_plan::{MovedObject, PackagePlan, PatchListChange, PatchPlan};
+use patchadm_planning::plan::patch::engine::{Bookkeeping, Engine, ScriptChoice};
+use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use patchadm_planning::plan::patch::projected_root::MadeObjects;
 use patchadm_planning::plan::patch::validate::ApplyOptions;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Plan};
-use patchadm_planning::resolve::{Resolution, SetOutcome, SetRequest};
+use patchadm_planning::resolve::{Resolution, SetOutcome};
 use patchadm_rootfs::{Digest, Dir, Root};
 use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::{ObjectPath, Params};
@@ -75,158 +65,11 @@ use plan::{
     ApplyBatch, ApplyInput, PlaceInRun, PlannedApplication, PlannedOperand, as_one_run, gather,
     must_be_usable, plan, refuse_all, settle_libraries,
 };
-use plan_file::settle_plan_file;
+use plan_file::made_plan;
 
 pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
-pub use operands::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
-
-/// Missing options fall back to the policy.
-#[derive(Clone, Debug, Default)]
-pub struct ApplyRequest {
-    /// Paths or addresses; not used with a depot.
-    pub patches: Vec<PathBuf>,
-    /// `None` if the patches are named by their paths.
-    pub depot: Option<DepotOperands>,
-    /// For a set; its patches and depot are not used.
-    pub choices: SetRequest,
-    pub no_undo: bool,
-    /// Host directory for undo data.
-    pub undo_dir: Option<PathBuf>,
-    /// Compression of undo data.
-    pub undo_format: Option<UndoFormat>,
-    pub edited: Option<Edited>,
-    /// For files of type `e` if edited files stop a patch.
-    pub editable: EditableFiles,
-    pub overridden: Vec<ObjectPath>,
-    pub preserved: Vec<ObjectPath>,
-    /// Apply applied patches again (`-u`).
-    pub unconditional: bool,
-    pub signature: SignatureRequest,
-    pub dry_run: bool,
-    /// Report texts of changed files.
-    pub texts: bool,
-    /// For the history.
-    pub note: Option<String>,
-    /// Their changes should become visible at once.
-    pub exchanges: Vec<ExchangeRequest>,
-    /// Prompting is allowed.
-    pub conversation: bool,
-    pub scripts: PatchScriptRequest,
-    pub shlibs: LibraryRequest,
-    pub plan_file: PlanFileRequest,
-    pub preparation: PreparationRequest,
-    /// The trial, and the check after the patches.
-    pub trial: TrialRequest,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct DepotOperands {
-    /// As named; `None` for the policy's.
-    pub depot: Option<OsString>,
-    pub patches: PatchOperands,
-}
-
-#[derive(Clone, Debug)]
-pub enum PatchOperands {
-    /// Ids, or files that list ids; empty for everything current.
-    Words(Vec<OsString>),
-    /// Patches that an analysis of the root lists as missing, possibly none.
-    Missing(Box<AnalysisRequest>),
-}
-
-impl Default for PatchOperands {
-    fn default() -> Self {
-        Self::Words(Vec::new())
-    }
-}
-
-#[derive(Debug)]
-pub struct ApplyOutcome {
-    /// Or the name of the operand.
-    pub id: String,
-    /// `None` if refused.
-    pub plan: Option<Plan>,
-    /// Changes by a refused patch (dry run only), if computable.
-    pub refused_plan: Option<Plan>,
-    /// Requirements and packages of a refused patch (dry run only).
-    pub reasons: Option<Box<PatchReasons>>,
-    pub scripts: Vec<PlannedScript>,
-    /// Edited objects that it replaces or deletes.
-    pub replaced_edits: Vec<ObjectPath>,
-    /// Recorded objects that were missing and are recreated.
-    pub missing: Vec<ObjectPath>,
-    /// Objects whose undo data moves to a patch that stays (backout only).
-    pub moved: Vec<MovedObject>,
-    /// Includes those of a refused patch.
-    pub lists: Vec<PatchListChange>,
-    /// Dry run only.
-    pub delivered: BTreeMap<ObjectPath, Digest>,
-    /// Dry run only, on request.
-    pub texts: ChangedTexts,
-    /// `None` if signatures are not checked, or the patch is unreadable.
-    pub signature: Option<SignatureRecord>,
-    /// Requested by patchinfo or README.
-    pub reboot: Option<&'static str>,
-    /// Programs that use replaced files, and need a restart.
-    pub in_use: Vec<UsingProcess>,
-    /// `None` if not examined.
-    pub libraries: Option<LibraryReport>,
-    /// Old libraries kept because running programs still use them.
-    pub kept: Vec<KeptLibrary>,
-    /// `None` for a patch that was named by its path.
-    pub set: Option<SetMembership>,
-    /// A dry run succeeds without a receipt.
-    pub result: Result<Option<Receipt>, Failure>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SetMembership {
-    pub is_named: bool,
-    /// The patches that require it.
-    pub because: Vec<String>,
-    pub depot: Option<String>,
-}
-
-/// In order of application.
-#[derive(Debug, Default)]
-pub struct ApplyReport {
-    pub recovered: Recovered,
-    pub preparation: PreparationReport,
-    pub patches: Vec<ApplyOutcome>,
-    /// Per directory, actual or projected.
-    pub exchanges: Vec<ExchangeReport>,
-    pub after: AfterRun,
-    pub trial: Option<TrialOutcome>,
-    /// Dry run only, on request.
-    pub plan_file: Option<Box<PlanFile>>,
-    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to somebody else.
-    pub refused: Option<Failure>,
-}
-
-impl ApplyOutcome {
-    pub(super) fn refused(id: String, reboot: Option<&'static str>, failure: Failure) -> Self {
-        Self {
-            id,
-            plan: None,
-            refused_plan: None,
-            reasons: None,
-            scripts: Vec::new(),
-            replaced_edits: Vec::new(),
-            missing: Vec::new(),
-            moved: Vec::new(),
-            lists: Vec::new(),
-            delivered: BTreeMap::new(),
-            texts: ChangedTexts::new(),
-            signature: None,
-            reboot,
-            in_use: Vec::new(),
-            libraries: None,
-            kept: Vec::new(),
-            set: None,
-            result: Err(failure),
-        }
-    }
-}
+pub use operands::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchOperands, SetMembership};
+pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
 
 /// With the resolver's answer, if it was asked under the lock.
 #[derive(Default)]
@@ -449,6 +292,25 @@ fn name_unregistered(ground: &RootAndPolicy, opened: &OpenedPatches, patches: &m
             *refusal.reason = Reason::Unregistered { packages: packages.clone(), native };
         }
     }
+}
+
+/// Refuses a plan that differs from the expected one; saves it on request. Returns it if the report needs it.
+fn settle_plan_file(
+    ground: &RootAndPolicy,
+    request: &ApplyRequest,
+    (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
+    patches: &[ApplyOutcome],
+) -> Result<Option<Box<PlanFile>>, Failure> {
+    let use_of_file = &request.plan_file;
+    if !use_of_file.is_made() {
+        return Ok(None);
+    }
+    let plan = made_plan(ground, use_of_file, (opened, ordered), patches)?;
+    use_of_file.must_hold(&plan)?;
+    if let Some(path) = &use_of_file.save {
+        save_plan(path, &plan)?;
+    }
+    Ok(use_of_file.in_report.then(|| Box::new(plan)))
 }
 
 /// Changes by a patch, even if it may not be applied.

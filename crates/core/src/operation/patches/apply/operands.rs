@@ -1,31 +1,197 @@
 //! Open patches: read except for the content of their objects.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{ApplyOutcome, ApplyRequest};
+use super::signatures::SignatureRequest;
 use crate::operation::changed_texts::ChangedTexts;
-use crate::operation::depots::{digest_of_patch, is_on_network};
+use crate::operation::depots::digest_of_patch;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
-use crate::operation::patches::after_run::reboot_advice;
-use crate::operation::running::InUse;
+use crate::operation::libraries::LibraryRequest;
+use crate::operation::patches::after_run::{AfterRun, reboot_advice};
+use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
+use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::plan_file::PlanFileRequest;
+use crate::operation::queries::reasons::PatchReasons;
+use crate::operation::running::{InUse, UsingProcess};
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::transaction::Receipt;
+use crate::operation::trial::{TrialOutcome, TrialRequest};
+use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
+use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::inventory::{Installed, Touched};
-use patchadm_inputs::password::without_password;
-use patchadm_inputs::policy::Policy;
-use patchadm_inputs::sign::{Demand, DemandWord, KeyDirectory, KeyDirectoryError, KeyRing};
+use patchadm_inputs::policy::Edited;
+use patchadm_inputs::sign::Demand;
 use patchadm_inputs::source::{Bundle, Image, PackageImage, SourceError, SourceProblem, open_signed_until};
+use patchadm_planning::analyze::AnalysisRequest;
+use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::concern::touched_by_patch;
-use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::edits::EditableFiles;
+use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
+use patchadm_planning::plan::patch::engine::PlannedScript;
+use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange, PatchPlan};
 use patchadm_planning::resolve::{
     InstalledPackages, Offer, OfferedPackage, Resolution, ResolverInput, SetOutcome, SetRequest, SetVerdict,
     resolve,
 };
-use patchadm_rootfs::{Interrupt, Root, strange_above};
+use patchadm_rootfs::{Digest, Interrupt};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
+
+/// Missing options fall back to the policy.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyRequest {
+    /// Paths or addresses; not used with a depot.
+    pub patches: Vec<PathBuf>,
+    /// `None` if the patches are named by their paths.
+    pub depot: Option<DepotOperands>,
+    /// For a set; its patches and depot are not used.
+    pub choices: SetRequest,
+    pub no_undo: bool,
+    /// Host directory for undo data.
+    pub undo_dir: Option<PathBuf>,
+    /// Compression of undo data.
+    pub undo_format: Option<UndoFormat>,
+    pub edited: Option<Edited>,
+    /// For files of type `e` if edited files stop a patch.
+    pub editable: EditableFiles,
+    pub overridden: Vec<ObjectPath>,
+    pub preserved: Vec<ObjectPath>,
+    /// Apply applied patches again (`-u`).
+    pub unconditional: bool,
+    pub signature: SignatureRequest,
+    pub dry_run: bool,
+    /// Report texts of changed files.
+    pub texts: bool,
+    /// For the history.
+    pub note: Option<String>,
+    /// Their changes should become visible at once.
+    pub exchanges: Vec<ExchangeRequest>,
+    /// Prompting is allowed.
+    pub conversation: bool,
+    pub scripts: PatchScriptRequest,
+    pub shlibs: LibraryRequest,
+    pub plan_file: PlanFileRequest,
+    pub preparation: PreparationRequest,
+    /// The trial, and the check after the patches.
+    pub trial: TrialRequest,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DepotOperands {
+    /// As named; `None` for the policy's.
+    pub depot: Option<OsString>,
+    pub patches: PatchOperands,
+}
+
+#[derive(Clone, Debug)]
+pub enum PatchOperands {
+    /// Ids, or files that list ids; empty for everything current.
+    Words(Vec<OsString>),
+    /// Patches that an analysis of the root lists as missing, possibly none.
+    Missing(Box<AnalysisRequest>),
+}
+
+impl Default for PatchOperands {
+    fn default() -> Self {
+        Self::Words(Vec::new())
+    }
+}
+
+#[derive(Debug)]
+pub struct ApplyOutcome {
+    /// Or the name of the operand.
+    pub id: String,
+    /// `None` if refused.
+    pub plan: Option<Plan>,
+    /// Changes by a refused patch (dry run only), if computable.
+    pub refused_plan: Option<Plan>,
+    /// Requirements and packages of a refused patch (dry run only).
+    pub reasons: Option<Box<PatchReasons>>,
+    pub scripts: Vec<PlannedScript>,
+    /// Edited objects that it replaces or deletes.
+    pub replaced_edits: Vec<ObjectPath>,
+    /// Recorded objects that were missing and are recreated.
+    pub missing: Vec<ObjectPath>,
+    /// Objects whose undo data moves to a patch that stays (backout only).
+    pub moved: Vec<MovedObject>,
+    /// Includes those of a refused patch.
+    pub lists: Vec<PatchListChange>,
+    /// Dry run only.
+    pub delivered: BTreeMap<ObjectPath, Digest>,
+    /// Dry run only, on request.
+    pub texts: ChangedTexts,
+    /// `None` if signatures are not checked, or the patch is unreadable.
+    pub signature: Option<SignatureRecord>,
+    /// Requested by patchinfo or README.
+    pub reboot: Option<&'static str>,
+    /// Programs that use replaced files, and need a restart.
+    pub in_use: Vec<UsingProcess>,
+    /// `None` if not examined.
+    pub libraries: Option<LibraryReport>,
+    /// Old libraries kept because running programs still use them.
+    pub kept: Vec<KeptLibrary>,
+    /// `None` for a patch that was named by its path.
+    pub set: Option<SetMembership>,
+    /// A dry run succeeds without a receipt.
+    pub result: Result<Option<Receipt>, Failure>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetMembership {
+    pub is_named: bool,
+    /// The patches that require it.
+    pub because: Vec<String>,
+    pub depot: Option<String>,
+}
+
+/// In order of application.
+#[derive(Debug, Default)]
+pub struct ApplyReport {
+    pub recovered: Recovered,
+    pub preparation: PreparationReport,
+    pub patches: Vec<ApplyOutcome>,
+    /// Per directory, actual or projected.
+    pub exchanges: Vec<ExchangeReport>,
+    pub after: AfterRun,
+    pub trial: Option<TrialOutcome>,
+    /// Dry run only, on request.
+    pub plan_file: Option<Box<PlanFile>>,
+    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to somebody else.
+    pub refused: Option<Failure>,
+}
+
+impl ApplyOutcome {
+    pub(in crate::operation::patches) fn refused(
+        id: String,
+        reboot: Option<&'static str>,
+        failure: Failure,
+    ) -> Self {
+        Self {
+            id,
+            plan: None,
+            refused_plan: None,
+            reasons: None,
+            scripts: Vec::new(),
+            replaced_edits: Vec::new(),
+            missing: Vec::new(),
+            moved: Vec::new(),
+            lists: Vec::new(),
+            delivered: BTreeMap::new(),
+            texts: ChangedTexts::new(),
+            signature: None,
+            reboot,
+            in_use: Vec::new(),
+            libraries: None,
+            kept: Vec::new(),
+            set: None,
+            result: Err(failure),
+        }
+    }
+}
 
 pub(in crate::operation::patches) struct ApplyOperand {
     pub(in crate::operation::patches) device: OpenDevice,
@@ -290,129 +456,4 @@ pub(in crate::operation::patches) fn resolved(
         policy: &ground.policy,
         request: choices,
     }))
-}
-
-/// Missing demands come from the policy.
-#[derive(Clone, Debug, Default)]
-pub struct SignatureRequest {
-    pub word: Option<DemandWord>,
-    /// A host directory with trusted keys, instead of the root's.
-    pub keys: Option<PathBuf>,
-    /// Demanded by a plan file, so it can only make the policy stricter.
-    pub is_of_plan: bool,
-    /// Allow patches without a trusted signature, even from a network (`--allow-unsigned`).
-    pub allows_unsigned: bool,
-}
-
-impl SignatureRequest {
-    /// A bad signature is refused nevertheless.
-    #[must_use]
-    pub fn allowing_unsigned(self, allows_unsigned: bool) -> Self {
-        let word = if allows_unsigned { Some(DemandWord::Warn) } else { self.word };
-        Self { word, allows_unsigned, ..self }
-    }
-
-    pub(super) fn is_waiver(&self) -> bool {
-        self.word == Some(DemandWord::Off) && !self.is_of_plan
-    }
-}
-
-/// Returns the root's demand, and the host's if its policy bounds the root. Untrustworthy keys are an error, unless
-/// nobody asks for signatures.
-pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
-    if request.is_waiver() {
-        return Ok(Vec::new());
-    }
-    if request.is_of_plan {
-        return stricter(ground, request);
-    }
-    let (root, host) = (&ground.root, &ground.host);
-    let mut demands = vec![demand(root, &ground.policy, request)?];
-    if let Some(bounds) = &ground.bounds {
-        // The host's keys concern its own patches, unless its policy includes other roots.
-        if bounds.signature.is_some() {
-            demands.push(demand(host, bounds, &of_host(request))?);
-        }
-    }
-    demands.retain(|demand| demand.word != DemandWord::Off);
-    Ok(demands)
-}
-
-/// A plan file's word counts if it is stricter, and its keys must accept the patch, too.
-fn stricter(ground: &RootAndPolicy, of_plan: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
-    let mut all = demands(ground, &SignatureRequest::default().allowing_unsigned(of_plan.allows_unsigned))?;
-    let Some(word) = of_plan.word.or(of_plan.keys.as_ref().map(|_| DemandWord::Warn)) else { return Ok(all) };
-    if word == DemandWord::Off {
-        return Ok(all);
-    }
-    if all.is_empty() || of_plan.keys.is_some() {
-        let own = SignatureRequest { word: Some(word), is_of_plan: false, ..of_plan.clone() };
-        all.push(demand(&ground.root, &ground.policy, &own)?);
-        return Ok(all);
-    }
-    for demand in &mut all {
-        demand.word = demand.word.max(word);
-    }
-    Ok(all)
-}
-
-/// Requests for signatures by the root's keys do not apply to the host, which may have none. Its policy still decides.
-fn of_host(request: &SignatureRequest) -> SignatureRequest {
-    let is_about_root = request.word == Some(DemandWord::Require) && request.keys.is_none();
-    if is_about_root { SignatureRequest::default() } else { request.clone() }
-}
-
-/// Refuses sources on a network if the root trusts no key, unless caller or policy waive signatures.
-pub fn must_be_vouched_for(
-    ground: &RootAndPolicy,
-    demands: &[Demand],
-    request: &SignatureRequest,
-    address: &str,
-) -> Result<(), Failure> {
-    let is_said =
-        request.allows_unsigned || request.is_waiver() || ground.policy.signature == Some(DemandWord::Off);
-    if is_said || is_vouched_for(demands) {
-        return Ok(());
-    }
-    Err(Failure::Unvouched(without_password(address)))
-}
-
-/// A demand without keys rejects everything.
-fn is_vouched_for(demands: &[Demand]) -> bool {
-    demands.iter().any(|demand| demand.word == DemandWord::Require || !demand.keys.keys.is_empty())
-}
-
-pub fn lacks_trust(ground: &RootAndPolicy) -> Result<bool, Failure> {
-    let Some(depot) = ground.policy.depot.as_deref().filter(|depot| is_on_network(depot.as_ref())) else {
-        return Ok(false);
-    };
-    let request = SignatureRequest::default();
-    Ok(must_be_vouched_for(ground, &demands(ground, &request)?, &request, depot).is_err())
-}
-
-fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<Demand, Failure> {
-    let word = request.word.or(policy.signature);
-    if word == Some(DemandWord::Off) {
-        return Ok(Demand { word: DemandWord::Off, keys: KeyRing::default() });
-    }
-    let keys = match &request.keys {
-        Some(directory) => named_keys(directory)?,
-        None => KeyDirectory::new(root, &policy.keys).read_for_verdict(policy.names_keys)?,
-    };
-    let by_keys = if keys.keys.is_empty() { DemandWord::Off } else { DemandWord::Require };
-    Ok(Demand { word: word.unwrap_or(by_keys), keys })
-}
-
-fn named_keys(directory: &Path) -> Result<KeyRing, Failure> {
-    let root = match Root::open(directory) {
-        Err(error) if error.is_not_found() => {
-            return Err(KeyDirectoryError::Absent(directory.display().to_string()).into());
-        }
-        root => root?,
-    };
-    if let Some(strange) = strange_above(directory)? {
-        let (path, whose) = (directory.display().to_string(), "the caller's");
-        return Err(KeyDirectoryError::NotTheRoots { path, whose, reason: strange.to_string() }.into());
-    }
-    Ok(KeyDirectory::new(&root, &ObjectPath::root()).of_caller().read_for_verdict(true)?)
 }

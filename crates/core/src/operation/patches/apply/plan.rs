@@ -6,8 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use super::ApplyRequest;
-use super::operands::ApplyOperand;
+use super::operands::{ApplyOperand, ApplyRequest};
 use crate::operation::device::{OpenDevice, mark_identical};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries};

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::operands::{ApplyOperand, OpenedPatches, OrderedPatches};
-use super::{ApplyOutcome, ApplyRequest};
+use super::operands::{ApplyOperand, ApplyOutcome, OpenedPatches, OrderedPatches};
 use crate::operation::depots::digest_of_patch;
 use crate::operation::failure::Failure;
-use crate::operation::plan_file::{PlanFault, PlanFileRequest, save_plan};
+use crate::operation::plan_file::{PlanFault, PlanFileRequest};
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{RecordedState, decode, encode};
 use patchadm_inputs::database::marker;
@@ -24,26 +23,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
-/// Refuses a plan that differs from the expected one; saves it on request. Returns it if the report needs it.
-pub(super) fn settle_plan_file(
-    ground: &RootAndPolicy,
-    request: &ApplyRequest,
-    (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
-    patches: &[ApplyOutcome],
-) -> Result<Option<Box<PlanFile>>, Failure> {
-    let use_of_file = &request.plan_file;
-    if !use_of_file.is_made() {
-        return Ok(None);
-    }
-    let plan = made_plan(ground, use_of_file, (opened, ordered), patches)?;
-    use_of_file.must_hold(&plan)?;
-    if let Some(path) = &use_of_file.save {
-        save_plan(path, &plan)?;
-    }
-    Ok(use_of_file.in_report.then(|| Box::new(plan)))
-}
-
-fn made_plan(
+pub(super) fn made_plan(
     ground: &RootAndPolicy,
     request: &PlanFileRequest,
     (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::BackOutRequest;
-use super::planning::{BackOutInput, later_patches, rules};
+use super::input::BackOutInput;
+use super::planning::{later_patches, rules};
+use super::request::BackOutRequest;
 use super::undo::{StayingUndo, UndoReading, VerifiedUndo, as_later, sources, wait_for};
 use crate::operation::failure::Failure;
 use crate::operation::packages::scripted::add_objects;

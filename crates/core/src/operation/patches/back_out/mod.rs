@@ -5,163 +5,37 @@
 //! ```
 
 pub(in crate::operation) mod by_pkgadd;
-pub(in crate::operation::patches) mod planning;
-mod selection;
+pub(in crate::operation::patches) mod input;
+pub(in crate::operation) mod locked;
+mod planning;
+mod request;
 pub(in crate::operation::patches) mod undo;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+pub(in crate::operation) use input::KnownArchives;
+pub(in crate::operation) use planning::rehearse;
+pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 
-use crate::operation::changed_texts::{ChangedTexts, TextReader, texts_of_plan};
-use crate::operation::content::new_bytes;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
-use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
-use crate::operation::log;
 use crate::operation::patches::apply::plan_file::{add_changes, found, left_out};
-use crate::operation::patches::later_patches::run_of;
-use crate::operation::patches::preparation::{PreparationReport, PreparationRequest, PreparedRoot, prepare};
-use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection, of_backout};
-use crate::operation::patches::scripts::{PatchScriptRequest, must_be_safe};
-use crate::operation::patches::undo::UndoneRun;
+use crate::operation::patches::preparation::{PreparedRoot, prepare};
+use crate::operation::patches::prepared::PreparationRequest;
 use crate::operation::plan_file::PlanFileRequest;
-use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
 use crate::operation::root_and_policy::plan_on_foreseen_root;
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
+use crate::operation::run::Execution;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, patch_record,
-    shown_to_anybody, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
+    without_lock,
 };
-use crate::operation::trial::{TrialChange, begin_change, must_be_off_trial};
-use patchadm_changeset::format::run::Run;
-use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
-use patchadm_inputs::database::history::{TrialFault, trial};
-use patchadm_inputs::database::undo_data::ArchiveError;
-use patchadm_inputs::database::{RecordView, ledger, marker};
+use crate::operation::trial::request::TrialChange;
+use crate::operation::trial::{begin_change, must_be_off_trial};
+use locked::{back_out_named, named};
+use patchadm_inputs::database::history::trial;
+use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::format::plan_file::PlanFile;
-use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::policy::Policy;
-use patchadm_inputs::trial::TrialRecord;
-use patchadm_planning::plan::kept_libraries::LibraryReport;
-use patchadm_planning::plan::package::install::OfPatch;
-use patchadm_planning::plan::patch::engine::PlannedScript;
-use patchadm_planning::plan::patch::patch_plan::{MovedObject, PackagePlan, PatchListChange, PatchPlan};
-use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
-use patchadm_planning::plan::{Change, Plan};
+use patchadm_planning::plan::Plan;
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
-use patchadm_svr4::places;
-use planning::{
-    BackOutInput, BackoutWithLibraries, KnownRecords, PlannedBackout, hook_directory, plan, plan_together,
-};
-use selection::{dependents_first, selected};
-use undo::{StayingUndo, VerifiedUndo, sources};
-
-pub(in crate::operation) use planning::{KnownArchives, rehearse};
-
-#[derive(Clone, Debug, Default)]
-pub struct BackOutRequest {
-    /// As typed.
-    pub ids: Vec<String>,
-    /// Even if superseded or obsoleted (`-f`).
-    pub force: bool,
-    /// Include patches that require them.
-    pub with_dependents: bool,
-    /// Back out all patches applied after this patch, date or run.
-    pub down_to: Option<String>,
-    /// One run, or nothing.
-    pub all_or_nothing: bool,
-    /// `ids` are the patches of this run.
-    pub undone: Option<UndoneRun>,
-    /// Directory of moved undo archives.
-    pub moved_to: Option<PathBuf>,
-    pub dry_run: bool,
-    /// Report texts of changed files.
-    pub texts: bool,
-    /// For the history.
-    pub note: Option<String>,
-    /// Their changes should become visible at once.
-    pub exchanges: Vec<ExchangeRequest>,
-    pub scripts: PatchScriptRequest,
-    pub shlibs: LibraryRequest,
-    /// Refresh stale registrations first.
-    pub refresh: bool,
-    /// There is no file of it.
-    pub plan_file: PlanFileRequest,
-}
-
-#[derive(Debug)]
-pub struct BackOutOutcome {
-    pub id: String,
-    /// `None` if refused.
-    pub plan: Option<Plan>,
-    pub scripts: Vec<PlannedScript>,
-    /// Edited objects that it replaces or deletes.
-    pub replaced_edits: Vec<ObjectPath>,
-    /// Recorded objects that were missing and are recreated.
-    pub missing: Vec<ObjectPath>,
-    /// Objects whose undo data moves to a patch that stays.
-    pub moved: Vec<MovedObject>,
-    pub lists: Vec<PatchListChange>,
-    /// Dry run only, on request.
-    pub texts: ChangedTexts,
-    /// `None` if not examined.
-    pub libraries: Option<LibraryReport>,
-    /// A dry run succeeds without a receipt.
-    pub result: Result<Option<Receipt>, Failure>,
-}
-
-/// In order of removal.
-#[derive(Debug, Default)]
-pub struct BackOutReport {
-    pub recovered: Recovered,
-    pub preparation: PreparationReport,
-    pub patches: Vec<BackOutOutcome>,
-    /// Per directory, actual or projected.
-    pub exchanges: Vec<ExchangeReport>,
-    /// Dry run only, on request.
-    pub plan_file: Option<Box<PlanFile>>,
-    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to somebody else.
-    pub refused: Option<Failure>,
-}
-
-impl BackOutOutcome {
-    fn of(id: &PatchId, patch_plan: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
-        let scripts = patch_plan.scripts();
-        let PatchPlan { plan, replaced_edits, missing, moved, lists, libraries, .. } = patch_plan;
-        let texts = ChangedTexts::new();
-        Self {
-            id: id.to_string(),
-            plan: Some(plan),
-            scripts,
-            replaced_edits,
-            missing,
-            moved,
-            lists,
-            texts,
-            libraries,
-            result,
-        }
-    }
-
-    fn refused(id: &impl ToString, failure: Failure) -> Self {
-        Self {
-            id: id.to_string(),
-            plan: None,
-            scripts: Vec::new(),
-            replaced_edits: Vec::new(),
-            missing: Vec::new(),
-            moved: Vec::new(),
-            lists: Vec::new(),
-            texts: ChangedTexts::new(),
-            libraries: None,
-            result: Err(failure),
-        }
-    }
-}
 
 /// Errors concern the whole root; a patch's error is in its report. All patches are planned first: if one cannot go,
 /// nothing is changed. The first failure during a backout ends the command.

@@ -4,34 +4,32 @@ use std::cell::RefCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
+use super::input::{BackOutInput, KnownArchives};
+use super::request::{BackOutOutcome, BackOutRequest};
 use super::undo::{StayingUndo, UndoReading, VerifiedUndo, as_later, sources, wait_for};
-use super::{BackOutOutcome, BackOutRequest};
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{
-    ArchivedLibraries, LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle, SettledLibraries,
+    ArchivedLibraries, LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries,
 };
 use crate::operation::overtaken_list::overtaken_patches;
-use crate::operation::patches::later_patches::{LaterPatches, LedgerCache};
+use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::patches::scripts::hooks::{HookDirectory, may_run};
 use crate::operation::promotion_hooks::{HookDirection, HookFiles, HookRun, HookSubject};
-use crate::operation::root_and_policy::ForeseenRoot;
+use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{RootAndPolicy, Session};
-use crate::operation::stages::records::{PromotionRecordFault, read_promotion};
 use patchadm_changeset::format::manifest::{ObjectRecord, UndoManifest, decode};
 use patchadm_changeset::format::undo_sidecars::{
     DELIVERED, DeliveredIdentity, DeliveredObjects, LARGEST_DELIVERED,
 };
 use patchadm_inputs::database::installed::SavedNames;
-use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck, OutsideAccess, UndoData, UndoReader};
+use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck};
 use patchadm_inputs::database::{RecordView, installed, saves};
-use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::format::overtaken::OvertakenState;
-use patchadm_inputs::inventory::{Installed, Inventory, Touched};
+use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::concern::{add_backout, add_foreign_backout};
@@ -39,13 +37,13 @@ use patchadm_planning::plan::patch::back_out::{back_out, may_back_out, may_go_as
 use patchadm_planning::plan::patch::backout_input::{
     BackOutOptions, BackoutArchive, Elsewhere, GoingPatch, UndoSources,
 };
-use patchadm_planning::plan::patch::engine::{BACKING_OUT, ScriptChoice};
+use patchadm_planning::plan::patch::engine::BACKING_OUT;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::patch::taking_over::taking_over;
 use patchadm_planning::plan::refusal::{Command, HookReason, Reason, Refusal, WayOut};
-use patchadm_rootfs::{Interrupt, KnownFile, Root, Sums, never};
+use patchadm_rootfs::{KnownFile, Root, Sums};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
+use patchadm_svr4::patch::{PatchId, PatchList};
 use patchadm_svr4::places;
 
 /// Verified undo archives by package and save directory.
@@ -696,7 +694,10 @@ pub(super) fn hook_directory(ground: &RootAndPolicy, id: &PatchId) -> HookDirect
 
 /// Returns file names in a patch's directory, and notes on scripts. Refuses scripts that may not run, if the policy
 /// allows any.
-fn kept_hooks(input: &BackOutInput<'_>, id: &PatchId) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
+pub(super) fn kept_hooks(
+    input: &BackOutInput<'_>,
+    id: &PatchId,
+) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
     let Ok(path) = places::patches().join(id.as_str().as_bytes()) else { return Ok(Default::default()) };
     let names = input.ground.root.list(&path)?.unwrap_or_default();
     let hooks: BTreeSet<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();

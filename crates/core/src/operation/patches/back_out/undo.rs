@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
-use super::planning::BackOutInput;
+use super::input::BackOutInput;
 use crate::operation::content::ArchiveSources;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;

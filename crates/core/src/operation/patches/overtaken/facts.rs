@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, StandingPatch};
-use crate::operation::adopt::has_sum;
+use super::request::{EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, StandingPatch};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
-use crate::operation::patches::back_out::planning::BackOutInput;
+use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo, sources, wait_for};
+use crate::operation::system_managers::has_sum;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{ManifestHeader, ObjectRecord, UndoManifest, decode, encode};
 use patchadm_inputs::database::undo_data::{ArchiveError, exported};

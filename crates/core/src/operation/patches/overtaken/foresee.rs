@@ -16,7 +16,7 @@ use super::facts::{OfPackage, SavedPatches};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::back_out::BackOutRequest;
-use crate::operation::patches::back_out::planning::BackOutInput;
+use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, encode};
 use patchadm_inputs::database::marker;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ended::{EndingPatches, lose_contained};
 use super::planner::{Refresher, unadopted_version};
-use super::{EndedRegistration, RegistrationRefreshRequest, StandingPatch};
+use super::request::{EndedRegistration, RegistrationRefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;

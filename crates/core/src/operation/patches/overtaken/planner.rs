@@ -6,7 +6,7 @@ use super::ended::{
     EndingPatches, accepted_beforehand, end_keeping, find_again, lose_contained, records_alone, written,
 };
 use super::facts::{ChangedPackage, OfPackage, RegistrationFacts, SavedPatches, TrimmedPatches, TrimmedUndo};
-use super::{
+use super::request::{
     EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, RegistrationRefreshRequest,
 };
 use crate::operation::failure::Failure;
@@ -14,7 +14,7 @@ use crate::operation::libraries::{LaterContent, LibraryKeeper, LibraryRequest, P
 use crate::operation::log;
 use crate::operation::overtaken_list::{EndedPatches, overtaken_patches};
 use crate::operation::patches::back_out::BackOutRequest;
-use crate::operation::patches::back_out::planning::BackOutInput;
+use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::session::{Caller, RootAndPolicy, RunOptions, Session, patch_record};
 use patchadm_changeset::format::journal::PatchRecord;
 use patchadm_changeset::format::manifest::ObjectRecord;
@@ -27,7 +27,8 @@ use patchadm_inputs::native::{
 };
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
-use patchadm_planning::plan::patch::overtaken::{PatchOfPackage, Standings, Trimmed};
+use patchadm_planning::plan::patch::overtaken::Trimmed;
+use patchadm_planning::plan::patch::overtaken::{PatchOfPackage, Standings};
 use patchadm_planning::plan::patch::registration_refresh::{
     IntendedRefresh, RefreshInput, RefreshedPackage, RefreshedSoftware, refresh,
 };

@@ -49,8 +49,7 @@ impl PatchScriptRequest {
     }
 }
 
-/// Refuses scripts if the host resolves their places differently, if they cannot do their part of a change, or if they
-/// would read or delete through unintended links.
+/// Refuses scripts if the host resolves their places differently, or if they cannot do their part of a change.
 pub(super) fn must_be_safe(
     ground: &RootAndPolicy,
     command: Command,

@@ -6,22 +6,22 @@
 //! Everything before `apply` happens without the root's lock. A patch refused under the lock is left out, with the
 //! patches that require it. Paths, and patches of directories or archives, are offered like those of a depot.
 
+mod depot;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::operation::analysis::facts_of_root;
-use crate::operation::depot_memory::last_used_depot;
 use crate::operation::depots::{
-    Depot, DepotError, DepotLocation, DepotProgress, FetchSession, PatchWork, fetch_operand, fetch_patch,
-    is_address, is_on_network, open_depot,
+    DepotError, DepotLocation, DepotProgress, FetchSession, PatchWork, fetch_operand, is_address,
+    is_on_network,
 };
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{
     ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, OpenedPatches, PatchChoice,
-    PatchOperands, SetMembership, SignatureRequest, apply_opened, demands, is_set, must_be_vouched_for,
-    opens_as_set, resolved,
+    PatchOperands, SetMembership, apply_opened, demands, is_set, must_be_vouched_for, opens_as_set, resolved,
 };
 use crate::operation::patches::preparation::prepare;
 use crate::operation::queries::applied_patches::PatchesError;
@@ -29,11 +29,12 @@ use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody,
 };
+use depot::{FetchedPatch, FetchedPatches, SetDepot, fetch_planned};
 use patchadm_inputs::depot::DepotPatch;
 use patchadm_inputs::http::Address;
 use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::policy::Policy;
-use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_inputs::sign::Demand;
 use patchadm_inputs::source::{Bundle, BundlePatches, Image, PackageImage, SourceProblem};
 use patchadm_planning::analyze::{AnalysisRequest, analyse, from_depot};
 use patchadm_planning::plan::patch::validate::declared;
@@ -455,103 +456,6 @@ fn sentence(failure: &Failure) -> String {
         Failure::Refused(refusal) => refusal.why(),
         other => other.to_string(),
     }
-}
-
-/// Found, opened and verified.
-struct SetDepot {
-    depot: Depot,
-    named: String,
-    /// For signatures of index and patches.
-    demands: Vec<Demand>,
-    separator: String,
-    word: DemandWord,
-}
-
-impl SetDepot {
-    fn open(
-        root: &Root,
-        named: Option<&OsStr>,
-        (ground, demands): (&RootAndPolicy, Vec<Demand>),
-        signature: &SignatureRequest,
-        session: &FetchSession<'_>,
-    ) -> Result<Self, Failure> {
-        let of_policy = ground.policy.depot.as_deref().map(OsStr::new);
-        let without_depot =
-            || Failure::NoDepot { ignored: ground.ignored_depot.clone(), last: last_used_depot(root) };
-        let named = named.or(of_policy).ok_or_else(without_depot)?.to_owned();
-        let location = DepotLocation::parse(&named)?;
-        if let DepotLocation::Address(address) = &location {
-            must_be_vouched_for(ground, &demands, signature, &address.to_string())?;
-        }
-        let depot = open_depot(&location, &demands, session)?;
-        let required = demands.iter().any(|demand| demand.word == DemandWord::Require);
-        let word = if required { DemandWord::Require } else { DemandWord::Warn };
-        depot.check(root, word, session.now())?;
-        must_have_database(root)?;
-        let (named, separator) = (named.to_string_lossy().into_owned(), ground.policy.separator.clone());
-        Ok(Self { depot, named, demands, separator, word })
-    }
-
-    /// A directory with neither index nor patches is a mistake.
-    fn must_have_patches(&self) -> Result<(), DepotError> {
-        let depot = &self.depot;
-        match depot.location() {
-            DepotLocation::Directory(directory)
-                if depot.is_indexed_here() && depot.index().patches().len() == 0 =>
-            {
-                let damaged = depot.passed_over().first().cloned();
-                Err(DepotError::NoPatches { directory: directory.clone(), damaged })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn offers(&self, entries: &[&DepotPatch]) -> Result<Vec<Offer>, Failure> {
-        let offers = entries.iter().map(|entry| Offer::of_entry(entry, &self.separator));
-        offers.collect::<Result<_, _>>().map_err(|error| {
-            let reason = Reason::BadPatch(format!("the index of {}: {error}", self.named));
-            reason.of(Command::Patchadd, &self.named).into()
-        })
-    }
-
-    fn remember(&self, locked: &Session<'_>, session: &FetchSession<'_>) -> Result<(), Failure> {
-        self.depot.remember(locked, self.word, session.now()).map(drop)
-    }
-}
-
-enum FetchedPatch {
-    Path(PathBuf),
-    Operand(usize),
-}
-
-/// In order of application.
-type FetchedPatches = Vec<Result<FetchedPatch, DepotError>>;
-
-/// The first offers are the `operands` patches, the rest those of entries. A failed patch is left out; a signal ends
-/// everything.
-fn fetch_planned(
-    depot: &Depot,
-    (operands, entries): (usize, &[&DepotPatch]),
-    resolution: &Resolution,
-    session: &FetchSession<'_>,
-) -> Result<FetchedPatches, Failure> {
-    let mut fetched = Vec::new();
-    let all = resolution.planned().count();
-    for (done, verdict) in resolution.planned().enumerate() {
-        session.tell(DepotProgress::Patch { doing: PatchWork::Fetching, done, all });
-        let Some(place) = verdict.offer else { continue };
-        if place < operands {
-            fetched.push(Ok(FetchedPatch::Operand(place)));
-            continue;
-        }
-        let Some(entry) = entries.get(place - operands) else { continue };
-        match fetch_patch(depot, entry, session) {
-            Err(error) if error.signal().is_some() => return Err(error.into()),
-            result => fetched.push(result.map(FetchedPatch::Path)),
-        }
-    }
-    session.tell(DepotProgress::Ended);
-    Ok(fetched)
 }
 
 /// Patches and bundles by path, as offers. Each is read once.

@@ -7,42 +7,37 @@
 //! Files are never changed. Records of other package managers are only read, under their lock if the caller may take
 //! it.
 
+mod software;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::mend::can_be_mended;
 use crate::operation::new_database::NewDatabase;
-use crate::operation::packages::planning::damaged_package;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
+use crate::operation::system_managers::differing;
 use crate::operation::trial::{begin_change, begin_change_beside, must_be_off_trial};
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
-use patchadm_inputs::database::survey::packages_but;
-use patchadm_inputs::database::{RecordView, all};
-use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::dpkg::paths_of;
 use patchadm_inputs::native::{
-    ADOPTED, FileSum, LONGEST_PKG, NATIVE_DIFFERING, NATIVE_STAMP, NativeClaims, NativeManager, NativeOrigin,
-    NativePackage, NativeRecords, NativeRegistration, differing_text,
+    NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords, differing_text,
 };
-use patchadm_inputs::path_glob::PathGlob;
 use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::package::adopt::{
-    AdoptableSoftware, AdoptionConflict, Adoptions, IntendedAdoption, forget,
-};
-use patchadm_planning::plan::package::package_records::DamagedPackage;
+use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions, forget};
 use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
-use patchadm_rootfs::{Dir, FileType, Interrupt, Resolver, Root, side_by_side};
-use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
+use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
+
+pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 
 #[derive(Debug)]
 pub struct SoftwareAdoptionReport {

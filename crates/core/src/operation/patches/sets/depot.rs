@@ -1,0 +1,113 @@
+//! The depot of a set: found, opened and verified.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::operation::depot_memory::last_used_depot;
+use crate::operation::depots::{
+    Depot, DepotError, DepotLocation, DepotProgress, FetchSession, PatchWork, fetch_patch, open_depot,
+};
+use crate::operation::failure::Failure;
+use crate::operation::patches::apply::{SignatureRequest, must_be_vouched_for};
+use crate::operation::session::{RootAndPolicy, Session, must_have_database};
+use patchadm_inputs::depot::DepotPatch;
+use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::resolve::{Offer, Resolution};
+use patchadm_rootfs::Root;
+
+pub(super) struct SetDepot {
+    pub(super) depot: Depot,
+    pub(super) named: String,
+    /// For signatures of index and patches.
+    pub(super) demands: Vec<Demand>,
+    separator: String,
+    word: DemandWord,
+}
+
+impl SetDepot {
+    pub(super) fn open(
+        root: &Root,
+        named: Option<&OsStr>,
+        (ground, demands): (&RootAndPolicy, Vec<Demand>),
+        signature: &SignatureRequest,
+        session: &FetchSession<'_>,
+    ) -> Result<Self, Failure> {
+        let of_policy = ground.policy.depot.as_deref().map(OsStr::new);
+        let without_depot =
+            || Failure::NoDepot { ignored: ground.ignored_depot.clone(), last: last_used_depot(root) };
+        let named = named.or(of_policy).ok_or_else(without_depot)?.to_owned();
+        let location = DepotLocation::parse(&named)?;
+        if let DepotLocation::Address(address) = &location {
+            must_be_vouched_for(ground, &demands, signature, &address.to_string())?;
+        }
+        let depot = open_depot(&location, &demands, session)?;
+        let required = demands.iter().any(|demand| demand.word == DemandWord::Require);
+        let word = if required { DemandWord::Require } else { DemandWord::Warn };
+        depot.check(root, word, session.now())?;
+        must_have_database(root)?;
+        let (named, separator) = (named.to_string_lossy().into_owned(), ground.policy.separator.clone());
+        Ok(Self { depot, named, demands, separator, word })
+    }
+
+    /// A directory with neither index nor patches is a mistake.
+    pub(super) fn must_have_patches(&self) -> Result<(), DepotError> {
+        let depot = &self.depot;
+        match depot.location() {
+            DepotLocation::Directory(directory)
+                if depot.is_indexed_here() && depot.index().patches().len() == 0 =>
+            {
+                let damaged = depot.passed_over().first().cloned();
+                Err(DepotError::NoPatches { directory: directory.clone(), damaged })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn offers(&self, entries: &[&DepotPatch]) -> Result<Vec<Offer>, Failure> {
+        let offers = entries.iter().map(|entry| Offer::of_entry(entry, &self.separator));
+        offers.collect::<Result<_, _>>().map_err(|error| {
+            let reason = Reason::BadPatch(format!("the index of {}: {error}", self.named));
+            reason.of(Command::Patchadd, &self.named).into()
+        })
+    }
+
+    pub(super) fn remember(&self, locked: &Session<'_>, session: &FetchSession<'_>) -> Result<(), Failure> {
+        self.depot.remember(locked, self.word, session.now()).map(drop)
+    }
+}
+
+pub(super) enum FetchedPatch {
+    Path(PathBuf),
+    Operand(usize),
+}
+
+/// In order of application.
+pub(super) type FetchedPatches = Vec<Result<FetchedPatch, DepotError>>;
+
+/// The first offers are the `operands` patches, the rest those of entries. A failed patch is left out; a signal ends
+/// everything.
+pub(super) fn fetch_planned(
+    depot: &Depot,
+    (operands, entries): (usize, &[&DepotPatch]),
+    resolution: &Resolution,
+    session: &FetchSession<'_>,
+) -> Result<FetchedPatches, Failure> {
+    let mut fetched = Vec::new();
+    let all = resolution.planned().count();
+    for (done, verdict) in resolution.planned().enumerate() {
+        session.tell(DepotProgress::Patch { doing: PatchWork::Fetching, done, all });
+        let Some(place) = verdict.offer else { continue };
+        if place < operands {
+            fetched.push(Ok(FetchedPatch::Operand(place)));
+            continue;
+        }
+        let Some(entry) = entries.get(place - operands) else { continue };
+        match fetch_patch(depot, entry, session) {
+            Err(error) if error.signal().is_some() => return Err(error.into()),
+            result => fetched.push(result.map(FetchedPatch::Path)),
+        }
+    }
+    session.tell(DepotProgress::Ended);
+    Ok(fetched)
+}

@@ -1,0 +1,402 @@
+//! `patchadm undo-data export` and `import`: undo archives that leave a root in a file, and come back.
+//!
+//! The file is durable before the root changes, in one run; undo data as files is packed first, in another run. The ledger
+//! keeps digests: nothing in the file is trusted, and an archive comes back only if its patch is applied and the ledger has
+//! its digest. The file stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::later_patches::LedgerCache;
+use super::undo_drop::{GivenUp, GivenUpPatch, saved_file};
+use super::undo_file::{NewUndoFile, ReadUndoFile, UndoFileFault, read_undo_file};
+use super::undo_repack::{RepackRequest, repack_within};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use crate::operation::trial::begin_change;
+use patchadm_changeset::format::manifest::KEPT_MANIFEST;
+use patchadm_changeset::format::undo_sidecars::UndoDigest;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::{Receipt, Recovered, RootCondition};
+use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
+use patchadm_inputs::database::{RecordView, installed, marker, saves};
+use patchadm_inputs::format::undo_export::{ExportTable, ExportedArchive, FoundArchive};
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{
+    CopiedRecord, LedgerChange, LedgerRewrite, Plan, RecordChange, RewrittenArchive,
+};
+use patchadm_rootfs::{Digest, Interrupt, Root};
+use patchadm_svr4::package::{Mode, PkgInst, rule};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+#[derive(Clone, Debug)]
+pub struct UndoExportRequest {
+    /// As typed.
+    pub ids: Vec<String>,
+    /// On the host.
+    pub file: PathBuf,
+    /// Directory of moved archives outside the root.
+    pub undo_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+pub struct UndoExportReport {
+    pub recovered: Recovered,
+    /// In the order of listings.
+    pub archives: Vec<MovedArchive>,
+    /// Bytes of the file.
+    pub size: u64,
+    pub receipt: Option<Receipt>,
+}
+
+/// An archive that leaves the root or comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedArchive {
+    pub id: PatchId,
+    pub package: PkgInst,
+    pub format: UndoFormat,
+    /// Bytes.
+    pub size: u64,
+    /// In its place already.
+    pub is_there: bool,
+}
+
+/// If one patch is refused, neither root nor file changes.
+pub fn export_undo(
+    root: &Root,
+    request: &UndoExportRequest,
+    caller: &Caller<'_>,
+) -> Result<UndoExportReport, Failure> {
+    must_have_database(root)?;
+    may_change(root)?;
+    let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
+    let session = begin_change(ground, caller)?;
+    must_agree(root, caller.interrupt, |_| false)?;
+    let file = NewUndoFile::at(&request.file, root)?;
+    let packed = pack_files(&session, request)?;
+    let exporting = Exporting::of(&session.ground, request)?;
+    let ids = exporting.named()?;
+    let root_marker = marker(root)?.ok_or(UndoFileFault::NoMarker)?;
+    let (mut undo, mut archives, mut table) =
+        (Vec::new(), Vec::new(), ExportTable { root: root_marker, archives: Vec::new() });
+    let mut given_up = GivenUp::to(RewrittenArchive::Exported);
+    for (id, packages) in &ids {
+        for (package, found) in exporting.found(id, packages)? {
+            archives.push(exporting.take(
+                &mut given_up,
+                &mut table,
+                (id, package),
+                &found,
+                caller.interrupt,
+            )?);
+            undo.push(found);
+        }
+    }
+    let size = file.write(&table, &undo)?;
+    let patches = ids.iter().map(|(id, _)| id.to_string()).collect();
+    let plan = given_up.into_plan(Command::UndoExport, patches, caller);
+    let performed = plan.map(|plan| session.perform(&plan, &mut NoContent, None, String::new())).transpose();
+    if let Err(Failure::Transaction(error)) = &performed
+        && matches!(error.left, RootCondition::Unchanged | RootCondition::RolledBack)
+    {
+        file.remove();
+    }
+    let receipt = performed?;
+    let notes = packed.into_iter().flat_map(|receipt| receipt.notes).collect();
+    Ok(UndoExportReport { recovered: session.recovered.with_notes(notes), archives, size, receipt })
+}
+
+/// Packs undo data whose old files lie in the root.
+fn pack_files(session: &Session<'_>, request: &UndoExportRequest) -> Result<Option<Receipt>, Failure> {
+    let exporting = Exporting::of(&session.ground, request)?;
+    let mut ids = Vec::new();
+    for (id, packages) in exporting.named()? {
+        let found = exporting.found(&id, &packages)?;
+        if found.iter().any(|(_, undo)| undo.format() == UndoFormat::Files) {
+            ids.push(id.to_string());
+        }
+    }
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let (cold, format, undo_dir) = (None, UndoFormat::Gzip, request.undo_dir.clone());
+    Ok(repack_within(session, &RepackRequest { ids, cold, format, undo_dir, dry_run: false })?.1)
+}
+
+struct Exporting<'a> {
+    ground: &'a RootAndPolicy,
+    request: &'a UndoExportRequest,
+    applied: AppliedPatches,
+    ledgers: LedgerCache,
+}
+
+impl<'a> Exporting<'a> {
+    fn of(ground: &'a RootAndPolicy, request: &'a UndoExportRequest) -> Result<Self, Failure> {
+        let applied = ground.recorded(&ground.packages()?)?;
+        Ok(Self { ground, request, applied, ledgers: LedgerCache::default() })
+    }
+
+    fn named(&self) -> Result<Vec<(PatchId, Vec<PkgInst>)>, Failure> {
+        let mut named = BTreeSet::new();
+        for text in &self.request.ids {
+            let id = PatchId::parse(text, &self.ground.policy.separator);
+            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+            let known = self.applied.get(&id);
+            named.insert(known.ok_or_else(|| Reason::NotApplied.of(Command::UndoExport, &id))?.id.clone());
+        }
+        let listed = self.applied.iter().filter(|patch| named.contains(&patch.id));
+        Ok(listed.map(|patch| (patch.id.clone(), patch.packages.clone())).collect())
+    }
+
+    /// Fails unless a run of the root made it.
+    fn found<'p>(
+        &self,
+        id: &PatchId,
+        packages: &'p [PkgInst],
+    ) -> Result<Vec<(&'p PkgInst, UndoData)>, Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let (mut all, mut missing) = (Vec::new(), None);
+        for package in packages {
+            let name = installed::saved_as(&view, package, id)?;
+            let ledger = self.ledgers.of(&view, package)?;
+            let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
+            let found = match reader.find_with(package, &name, &ledger) {
+                Err(error @ ArchiveError::Missing { .. }) => {
+                    missing.get_or_insert(error);
+                    continue;
+                }
+                found => found?,
+            };
+            let bad = |reason: &str| {
+                let (package, reason) = (package.clone(), reason.to_owned());
+                Err(Reason::BadUndoData { package, reason }.of(Command::UndoExport, id).into())
+            };
+            if found.is_classic() {
+                return bad("another tool made it, and only what this program made comes back by its digest");
+            }
+            if found.snapshot(&view)?.is_some() {
+                return bad("the scripts of the patch made it, and it has more than one archive");
+            }
+            all.push((package, found));
+        }
+        match missing {
+            Some(error) if all.is_empty() => Err(error.into()),
+            _ => Ok(all),
+        }
+    }
+
+    /// Moves undo data to the table.
+    fn take(
+        &self,
+        given_up: &mut GivenUp,
+        table: &mut ExportTable,
+        (id, package): (&PatchId, &PkgInst),
+        found: &UndoData,
+        interrupt: Interrupt<'_>,
+    ) -> Result<MovedArchive, Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let name = installed::saved_as(&view, package, id)?;
+        let save = saves::saves(&view, package).map_err(Failure::Database)?.remove(&name).unwrap_or_default();
+        let line = self.ledgers.of(&view, package)?.line(&name).cloned();
+        let line = line.ok_or_else(|| Reason::NoUndoData(package.clone()).of(Command::UndoExport, id))?;
+        let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
+        let of = GivenUpPatch { command: Command::UndoExport, id, package, name: &name };
+        given_up.take(self.ground, &reader, of, &save, found.try_clone()?, interrupt)?;
+        let (format, size) = (found.format(), found.size());
+        table.archives.push(ExportedArchive { package: package.clone(), format, line });
+        Ok(MovedArchive { id: id.clone(), package: package.clone(), format, size, is_there: false })
+    }
+}
+
+/// For archives and digest files.
+const OWN: u32 = 0o600;
+
+#[derive(Clone, Debug)]
+pub struct UndoImportRequest {
+    /// On the host.
+    pub file: PathBuf,
+    /// As typed; empty for everything in the file.
+    pub ids: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub struct UndoImportReport {
+    pub recovered: Recovered,
+    /// In the order of the file.
+    pub archives: Vec<MovedArchive>,
+    /// `None` if all were there.
+    pub receipt: Option<Receipt>,
+}
+
+/// If one archive is refused, nothing is changed.
+pub fn import_undo(
+    root: &Root,
+    request: &UndoImportRequest,
+    caller: &Caller<'_>,
+) -> Result<UndoImportReport, Failure> {
+    must_have_database(root)?;
+    may_change(root)?;
+    let session = begin_change(RootAndPolicy::of(root)?, caller)?;
+    must_agree(root, caller.interrupt, |_| false)?;
+    let importing = Importing::of(&session.ground, request)?;
+    let mut archives = Vec::new();
+    let mut coming = ComingUndo::default();
+    for (archive, found) in importing.wanted()? {
+        archives.push(importing.add(&mut coming, archive, *found)?);
+    }
+    let receipt = match coming.into_plan(&archives, caller) {
+        Some(plan) => Some(session.perform(&plan, &mut NoContent, None, String::new())?),
+        None => None,
+    };
+    Ok(UndoImportReport { recovered: session.recovered, archives, receipt })
+}
+
+struct Importing<'a> {
+    ground: &'a RootAndPolicy,
+    request: &'a UndoImportRequest,
+    file: ReadUndoFile,
+    applied: AppliedPatches,
+    ledgers: LedgerCache,
+}
+
+#[derive(Default)]
+struct ComingUndo {
+    records: Vec<RecordChange>,
+    ledgers: BTreeMap<PkgInst, LedgerChange>,
+}
+
+impl<'a> Importing<'a> {
+    fn of(ground: &'a RootAndPolicy, request: &'a UndoImportRequest) -> Result<Self, Failure> {
+        let file = read_undo_file(&ground.host, &request.file)?;
+        let own = marker(&ground.root)?;
+        if !rule::holds("export.root", own.as_ref() == Some(&file.marker)) {
+            let (path, marker) = (request.file.clone(), file.marker);
+            return Err(UndoFileFault::OtherRoot { path, marker }.into());
+        }
+        let applied = ground.recorded(&ground.packages()?)?;
+        Ok(Self { ground, request, file, applied, ledgers: LedgerCache::default() })
+    }
+
+    fn wanted(&self) -> Result<Vec<&(ExportedArchive, FoundArchive)>, Failure> {
+        let separator = &self.ground.policy.separator;
+        let mut named = Vec::new();
+        for text in &self.request.ids {
+            let id = PatchId::parse(text, separator);
+            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+            let is_of = |archive: &ExportedArchive| {
+                PatchId::parse(&archive.line.patch, separator).as_ref() == Ok(&id)
+            };
+            if !self.file.archives.iter().any(|(archive, _)| is_of(archive)) {
+                let (path, patch) = (self.request.file.clone(), id.to_string());
+                return Err(UndoFileFault::NotInFile { path, patch }.into());
+            }
+            named.push(id);
+        }
+        let is_wanted = |(archive, _): &&(ExportedArchive, FoundArchive)| {
+            let id = PatchId::parse(&archive.line.patch, separator);
+            named.is_empty() || id.is_ok_and(|id| named.contains(&id))
+        };
+        Ok(self.file.archives.iter().filter(is_wanted).collect())
+    }
+
+    fn add(
+        &self,
+        coming: &mut ComingUndo,
+        archive: &ExportedArchive,
+        found: FoundArchive,
+    ) -> Result<MovedArchive, Failure> {
+        let (package, line) = (&archive.package, &archive.line);
+        let path = self.request.file.clone();
+        let not_waiting = |reason| {
+            let (patch, package) = (line.patch.clone(), package.clone());
+            Failure::from(UndoFileFault::NotExported { patch, package, reason })
+        };
+        let id = PatchId::parse(&line.patch, &self.ground.policy.separator).ok();
+        let known = id.and_then(|id| self.applied.get(&id)).filter(|known| known.packages.contains(package));
+        let id = &known.ok_or_else(|| not_waiting("the patch is not applied to it"))?.id;
+        let view = RecordView::live(&self.ground.root);
+        let name = installed::saved_as(&view, package, id)?;
+        let ledger = self.ledgers.of(&view, package)?;
+        let own = ledger.line(&name).ok_or_else(|| not_waiting("the ledger does not know the patch"))?;
+        let said = line.archive().unwrap_or((found.b3, 0));
+        let moved = |is_there| MovedArchive {
+            id: id.clone(),
+            package: package.clone(),
+            format: archive.format,
+            size: said.1,
+            is_there,
+        };
+        if own.archive() == Some(said) {
+            return Ok(moved(true));
+        }
+        if own.archive().is_some() {
+            return Err(not_waiting("it has other undo data of it"));
+        }
+        let exported = own.exported().ok_or_else(|| not_waiting("it exported none"))?;
+        if exported != said {
+            let (patch, package, run) = (line.patch.clone(), package.clone(), line.run.clone());
+            return Err(UndoFileFault::OtherRun { path, patch, package, run }.into());
+        }
+        if !rule::holds("export.digest", found.b3 == exported.0) {
+            let (patch, package) = (line.patch.clone(), package.clone());
+            return Err(UndoFileFault::Damaged { path, patch, package }.into());
+        }
+        let copied = CopiedRecord {
+            tree: self.ground.host.clone(),
+            path: self.file.at.clone(),
+            from: found.from,
+            size: exported.1,
+            b3: exported.0,
+        };
+        coming.add(&view, (package, &name), archive, copied)?;
+        Ok(moved(false))
+    }
+}
+
+impl ComingUndo {
+    fn add(
+        &mut self,
+        view: &RecordView<'_>,
+        (package, name): (&PkgInst, &str),
+        archive: &ExportedArchive,
+        copied: CopiedRecord,
+    ) -> Result<(), Failure> {
+        let at = |file: &str| saved_file(package, name, file);
+        let save = saves::saves(view, package).map_err(Failure::Database)?.remove(name).unwrap_or_default();
+        let stem = if save.obsoleted_by.is_some() { "obsolete" } else { "undo" };
+        let suffix = archive.format.suffix();
+        let bytes = digest_line(copied.b3, &format!("undo{suffix}"), &archive.line.run);
+        let (path, mode) = (at(&format!("{stem}{suffix}"))?, Mode::of(OWN));
+        self.records.push(RecordChange::Copy { path, copied: Box::new(copied), mode });
+        self.records.push(RecordChange::Write { path: at("undo.b3")?, bytes, mode, mtime: None });
+        let kept = at(KEPT_MANIFEST)?;
+        if view.look(&kept).map_err(ArchiveError::from)?.is_some() {
+            self.records.push(RecordChange::RemoveFile(kept));
+        }
+        let change = self.ledgers.entry(package.clone()).or_insert_with(|| LedgerChange::of(package));
+        let (patch, archive) = (name.to_owned(), RewrittenArchive::Imported);
+        change.rewritten.push(LedgerRewrite { patch, archive, is_adopted: false });
+        Ok(())
+    }
+
+    /// `None` if all archives are there.
+    fn into_plan(self, archives: &[MovedArchive], caller: &Caller<'_>) -> Option<Plan> {
+        let packages: Vec<PkgInst> = self.ledgers.keys().cloned().collect();
+        let trailer = caller.now.trailer("patchadm", packages.last()?);
+        let mut patches: Vec<String> = Vec::new();
+        for id in archives.iter().filter(|archive| !archive.is_there).map(|archive| archive.id.to_string()) {
+            if !patches.contains(&id) {
+                patches.push(id);
+            }
+        }
+        let ledgers = self.ledgers.into_values().map(RecordChange::Ledger);
+        let records = self.records.into_iter().chain(ledgers).collect();
+        Some(Plan { patches, packages, records, ..Plan::empty(Command::UndoImport.name(), trailer) })
+    }
+}
+
+/// A digest beside the archive, for people.
+fn digest_line(b3: Digest, name: &str, run: &str) -> Vec<u8> {
+    UndoDigest { b3, name: name.as_bytes().to_vec(), run: run.to_owned() }.write()
+}

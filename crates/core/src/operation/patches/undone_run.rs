@@ -1,0 +1,165 @@
+//! Finds the run to undo, and checks that its changes are in place: the history names its patches, records and ledgers
+//! their state.
+
+use crate::operation::failure::Failure;
+use crate::operation::patches::later_patches::run_of;
+use crate::operation::session::{RootAndPolicy, STAGE_REFRESH, UNDO_LIMIT, must_have_database};
+use patchadm_changeset::format::run::Run;
+use patchadm_inputs::database::history::{HistoryEntry, readable_history};
+use patchadm_inputs::database::undo_data::ArchiveError;
+use patchadm_inputs::database::{RecordView, ledger};
+use patchadm_planning::plan::refusal::{Command, Reason, UndoReason};
+use patchadm_rootfs::Root;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoneRun {
+    pub name: String,
+    /// No run was named.
+    is_last: bool,
+    pub work: RunWork,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunWork {
+    /// In this order.
+    Applied(Vec<String>),
+    /// In this order.
+    BackedOut(Vec<String>),
+}
+
+impl RunWork {
+    pub(super) fn patches(&self) -> &[String] {
+        match self {
+            Self::Applied(patches) | Self::BackedOut(patches) => patches,
+        }
+    }
+}
+
+/// Finds a run by name or number, or else the last one that changed something.
+pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure> {
+    must_have_database(root)?;
+    let history = readable_history(&RecordView::live(root));
+    let last = last_run(&history);
+    let name = match word {
+        Some(word) => named_run(&history, word).ok_or_else(|| refusal(UndoReason::UnknownRun, word))?,
+        None => last.ok_or_else(|| refusal(UndoReason::NoRun, ""))?,
+    };
+    let lines: Vec<&HistoryEntry> = history.iter().filter(|line| line.run == name).collect();
+    if lines.iter().any(|line| line.result != DONE) {
+        return Err(refusal(UndoReason::RolledBack, name));
+    }
+    let patches = lines.iter().flat_map(|line| line.patches.iter().cloned()).collect();
+    let work = match lines.first().map(|line| line.command.as_str()) {
+        Some("patchadd" | "promote") => RunWork::Applied(patches),
+        Some("patchrm") => RunWork::BackedOut(patches),
+        other => {
+            let command = other.unwrap_or_default().to_owned();
+            return Err(refusal(UndoReason::OtherCommand(command), name));
+        }
+    };
+    let run = UndoneRun { name: name.to_owned(), is_last: word.is_none(), work };
+    run.must_be_gone(root)?;
+    Ok(run)
+}
+
+const DONE: &str = "done";
+
+/// Runs that concern an earlier run, a stage or undo data, and change no object.
+const OF_EARLIER: [&str; 7] =
+    ["confirm", "trial", "repack", STAGE_REFRESH, "undo-export", "undo-import", UNDO_LIMIT];
+
+impl UndoneRun {
+    /// Fails if something that the run applied has changed. The caller holds the lock, or plans without one.
+    pub(super) fn must_stand(&self, root: &Root, applied: &AppliedPatches) -> Result<(), Failure> {
+        let view = RecordView::live(root);
+        let history = readable_history(&view);
+        match last_run(&history) {
+            Some(last) if self.is_last && last != self.name => {
+                return Err(refusal(UndoReason::NoLongerLast(last.to_owned()), &self.name));
+            }
+            _ => {}
+        }
+        let number = Run::parse(&self.name).map(|run| run.number);
+        let RunWork::Applied(patches) = &self.work else { return Ok(()) };
+        for patch in patches {
+            let gone = || refusal(UndoReason::NoLongerApplied(patch.clone()), &self.name);
+            let known = applied.iter().find(|known| known.id.as_str() == patch).ok_or_else(gone)?;
+            for package in &known.packages {
+                let by = run_of(&ledger::counting(&view, package).map_err(ArchiveError::from)?, patch);
+                if by.is_none() || by != number {
+                    let by = by.map_or("a run that is not known".to_owned(), |by| format!("run {by}"));
+                    let (patch, package) = (patch.clone(), package.to_string());
+                    return Err(refusal(UndoReason::AppliedOtherwise { patch, package, by }, &self.name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn must_be_gone(&self, root: &Root) -> Result<(), Failure> {
+        let RunWork::BackedOut(patches) = &self.work else { return Ok(()) };
+        let ground = RootAndPolicy::of(root)?;
+        let applied = ground.recorded(&ground.packages()?)?;
+        let is_applied = |patch: &&String| {
+            PatchId::parse(patch, &ground.policy.separator).is_ok_and(|id| applied.get(&id).is_some())
+        };
+        match patches.iter().find(is_applied) {
+            Some(patch) => Err(refusal(UndoReason::AppliedAgain(patch.clone()), &self.name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Skips runs of hooks, which follow a package manager and cannot be undone here.
+fn last_run(history: &[HistoryEntry]) -> Option<&str> {
+    let has_changed = |line: &&HistoryEntry| {
+        line.result == DONE && !line.hook && !OF_EARLIER.contains(&line.command.as_str())
+    };
+    history.iter().rev().find(has_changed).map(|line| line.run.as_str())
+}
+
+pub(super) fn named_run<'h>(history: &'h [HistoryEntry], word: &str) -> Option<&'h str> {
+    let is_it = |run: &str| run == word || run.split_once('-').is_some_and(|(number, _)| number == word);
+    history.iter().map(|line| line.run.as_str()).find(|run| is_it(run))
+}
+
+fn refusal(reason: UndoReason, run: &str) -> Failure {
+    Reason::NotUndone(reason).of(Command::Undo, &run).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(run: &str, result: &str) -> HistoryEntry {
+        let line = format!(
+            "{{\"run\":\"{run}\",\"time\":\"\",\"user\":\"\",\"command\":\"patchadd\",\"result\":\"{result}\",\"duration\":1}}"
+        );
+        HistoryEntry::parse(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_run_is_named_by_its_name_or_its_number() {
+        let history = [line("1-00000000000000aa", "done"), line("12-00000000000000bb", "done")];
+        assert_eq!(named_run(&history, "12"), Some("12-00000000000000bb"));
+        assert_eq!(named_run(&history, "1-00000000000000aa"), Some("1-00000000000000aa"));
+        assert_eq!(named_run(&history, "2"), None);
+        assert_eq!(named_run(&history, "1-00000000000000bb"), None);
+    }
+
+    #[test]
+    fn a_run_of_a_hook_is_not_the_last_one() {
+        let by_hook = HistoryEntry { hook: true, ..line("2-00000000000000bb", "done") };
+        let history = [line("1-00000000000000aa", "done"), by_hook.clone()];
+        assert_eq!(last_run(&history), Some("1-00000000000000aa"));
+        assert_eq!(last_run(&[by_hook]), None);
+    }
+
+    #[test]
+    fn a_run_that_was_rolled_back_is_not_the_last_one() {
+        let history = [line("1-00000000000000aa", "done"), line("2-00000000000000bb", "rolled-back")];
+        assert_eq!(last_run(&history), Some("1-00000000000000aa"));
+        assert_eq!(last_run(&[]), None);
+    }
+}
