@@ -8,7 +8,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use crate::operation::libraries::scan::has_magic;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_inputs::database::undo_data::{OldRecords, kept_records};
 use patchadm_inputs::inventory::{Inventory, KeptLibraries};
@@ -288,7 +288,7 @@ impl ArchivedLibraries {
     /// `index` is the archive's position among the sources. Fails if its records name objects of others.
     pub(in crate::operation) fn add(
         &mut self,
-        manifest: &Manifest,
+        manifest: &UndoManifest,
         image: &PackageImage,
         index: usize,
     ) -> Result<(), String> {

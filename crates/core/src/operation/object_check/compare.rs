@@ -139,8 +139,7 @@ pub enum ObjectCheckError {
     Damaged(Vec<RecordDamage>),
     /// The run is active, or waits for its recovery.
     #[error(
-        "a change of {0} is not finished: nothing can be checked until it is; if it was interrupted, \
-         `patchadm -R {0} recover` ends it"
+        "a change of {0} is not finished: nothing can be checked until it is; if it was interrupted, run `patchadm -R {0} recover`"
     )]
     Unfinished(String),
     #[error("{path}: {reason}")]

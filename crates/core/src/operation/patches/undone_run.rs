@@ -88,7 +88,7 @@ impl UndoneRun {
             for package in &known.packages {
                 let by = run_of(&ledger::counting(&view, package).map_err(ArchiveError::from)?, patch);
                 if by.is_none() || by != number {
-                    let by = by.map_or("a run that is not known".to_owned(), |by| format!("run {by}"));
+                    let by = by.map_or("an unknown run".to_owned(), |by| format!("run {by}"));
                     let (patch, package) = (patch.clone(), package.to_string());
                     return Err(refusal(UndoReason::AppliedOtherwise { patch, package, by }, &self.name));
                 }

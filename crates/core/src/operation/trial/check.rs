@@ -13,6 +13,7 @@ use super::request::TrialCheckRequest;
 use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::AfterRun;
 use patchadm_inputs::trial::TrialRecord;
+use patchadm_rootfs::INTERRUPTED;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// 1 MiB.
@@ -53,7 +54,7 @@ impl TrialCheckEnd {
             Self::Signal(signal) => format!("was ended by signal {signal}"),
             Self::Late(seconds) => format!("did not end within {seconds} seconds"),
             Self::Endless => "wrote more than 1 MiB".to_owned(),
-            Self::Interrupted(signal) => format!("was not waited for, because of signal {signal}"),
+            Self::Interrupted(_) => format!("was {INTERRUPTED}"),
             Self::NotRun(reason) => format!("could not be run: {reason}"),
         }
     }

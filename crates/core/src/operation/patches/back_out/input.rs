@@ -10,7 +10,7 @@ use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
 use crate::operation::patches::later_patches::LedgerCache;
 use crate::operation::root_and_policy::ForeseenRoot;
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::UndoManifest;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::undo_data::{ArchiveError, OutsideAccess, UndoData, UndoReader};
 use patchadm_inputs::format::ledger::Ledger;
@@ -23,7 +23,7 @@ use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatches;
 
 /// Verified undo archives by package and save directory.
-pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
+pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<UndoManifest>>;
 
 pub(in crate::operation::patches) struct KnownRecords {
     packages: BTreeMap<PkgInst, Installed>,
@@ -175,7 +175,7 @@ impl<'a> BackOutInput<'a> {
         &self,
         package: &PkgInst,
         patch: &str,
-    ) -> Result<Option<Manifest>, ArchiveError> {
+    ) -> Result<Option<UndoManifest>, ArchiveError> {
         let ledger = self.ledger(package)?;
         self.moved_or_not(|reader| reader.known_manifest(package, patch, &ledger, self.interrupt))
     }

@@ -103,7 +103,7 @@ pub(in crate::operation) fn still_applied(
         for package in &known.packages {
             let by = run_of(&ledger::counting(&view, package).map_err(ArchiveError::from)?, patch);
             if by.is_none() || by != number {
-                let by = by.map_or("a run that is not known".to_owned(), |by| format!("run {by}"));
+                let by = by.map_or("an unknown run".to_owned(), |by| format!("run {by}"));
                 let path = ground.root.show(&places::trial_record());
                 let (run, patch) = (record.run.clone(), patch.clone());
                 return Err(TrialFault::OtherRun { path, run, patch, by }.into());
@@ -627,8 +627,7 @@ fn is_of_run(
 ) -> Result<bool, Failure> {
     let number = Run::parse(run).map(|run| run.number);
     for package in applied.get(id).map(|patch| patch.packages.as_slice()).unwrap_or_default() {
-        let ledger = ledger::counting(view, package)
-            .map_err(patchadm_inputs::database::undo_data::ArchiveError::from)?;
+        let ledger = ledger::counting(view, package).map_err(ArchiveError::from)?;
         let by = run_of(&ledger, id.as_str());
         if by.is_some() && by == number {
             return Ok(true);
