@@ -167,6 +167,22 @@ fn a_link_of_somebody_else_on_the_way_to_the_root_is_not_followed() {
 }
 
 #[test]
+fn a_link_of_somebody_else_before_double_dots_is_not_followed() {
+    let Some(stage) = stage("a link before double dots") else { return };
+    let (root, link) = (stage.root(), stage.beside("link"));
+    symlink(&root, &link).unwrap();
+    let named = format!("{}/../{}", link.display(), root.file_name().unwrap().to_str().unwrap());
+    stage.run(&format!("plan -R {named} delivered/100-01")).ok();
+    lchown(&link, Some(NOBODY), None).unwrap();
+    for line in ["patchadd -R @L@ delivered/100-01", "add --jobs 1 -R @L@ delivered/100-01"] {
+        let said = stage.run(&line.replace("@L@", &named)).fails(3);
+        assert!(said.contains(&format!("belongs to uid {NOBODY}: the symbolic link")), "{said}");
+    }
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+    stage.run(&format!("pkginfo -R {named}")).ok();
+}
+
+#[test]
 fn who_trusts_the_owner_says_so_and_history_tells_of_it() {
     let Some(stage) = stage("trust") else { return };
     give(&stage.root(), NOBODY);

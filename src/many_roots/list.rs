@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use patchadm_cli::arguments::RootOption;
 use patchadm_cli::arguments::options::ROOT_LISTS;
-use patchadm_cli::arguments::{RootOption, absolute_root};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::surroundings::SurroundingsError;
@@ -76,7 +76,7 @@ impl ManyRoots {
         if paths.is_empty() {
             return Err(wrong("no root is named by -R or --roots".to_owned()).into());
         }
-        let paths = paths.iter().map(|path| absolute_root(path)).collect::<io::Result<Vec<_>>>()?;
+        let paths = paths.iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>()?;
         Ok(RootList::new(paths).map_err(|same| wrong(format!("a root is named twice: {same}")))?)
     }
 }

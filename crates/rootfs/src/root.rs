@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -19,6 +19,8 @@ use patchadm_svr4::package::{Accounts, ObjectPath, unescape};
 pub struct Root {
     fd: Arc<OwnedFd>,
     prefix: Arc<PathBuf>,
+    /// The path that was opened.
+    way: Arc<PathBuf>,
     door: Arc<Door>,
     privileged: bool,
     guard: Option<Arc<RecordGuard>>,
@@ -41,6 +43,17 @@ impl Root {
         Self::open_with(path, Door::default())
     }
 
+    /// Like [`open`](Self::open). A path with `..` has the prefix that the kernel resolves it to, because the directory
+    /// before `..` may be a link; the links on the way are still those of the path as it was given.
+    pub fn open_as_named(path: &Path) -> Result<Self> {
+        let root = Self::open(path)?;
+        if !path.components().any(|component| component == Component::ParentDir) {
+            return Ok(root);
+        }
+        let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Ok(Self { prefix: Arc::new(resolved), ..root })
+    }
+
     pub fn open_with(path: &Path, door: Door) -> Result<Self> {
         let shown = path.display().to_string();
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -55,6 +68,7 @@ impl Root {
         Ok(Self {
             fd: Arc::new(fd),
             prefix: Arc::new(path.to_owned()),
+            way: Arc::new(path.to_owned()),
             door: Arc::new(door),
             privileged,
             guard: None,
@@ -162,9 +176,11 @@ impl Root {
     }
 
     pub(crate) fn of_opened(&self, fd: OwnedFd, physical: &ObjectPath) -> Self {
+        let prefix: Arc<PathBuf> = Arc::new(self.show(physical).into());
         Self {
             fd: Arc::new(fd),
-            prefix: Arc::new(self.show(physical).into()),
+            way: prefix.clone(),
+            prefix,
             door: self.door.clone(),
             privileged: self.privileged,
             guard: None,
@@ -178,6 +194,10 @@ impl Root {
 
     pub fn prefix(&self) -> &Path {
         &self.prefix
+    }
+
+    pub(crate) fn way(&self) -> &Path {
+        &self.way
     }
 
     pub fn is_system(&self) -> bool {

@@ -18,13 +18,19 @@ use crate::{ACCESS_LIST, Dir, Distrust, FileType, ObjectStatus, Result, Root, Ro
 
 const PROC: u64 = 0x9fa0;
 
-/// Requires links on the way to the root to be the superuser's, and the way still to lead there.
+/// Requires links on the way to the root to be the superuser's, and the way still to lead there. That is the path as it
+/// was given, and the one that is shown, by which others find the root.
 pub(crate) fn look_at_links(root: &Root) -> Result<()> {
+    look_at_links_of(root, root.way())?;
+    if root.way() == root.prefix() { Ok(()) } else { look_at_links_of(root, root.prefix()) }
+}
+
+fn look_at_links_of(root: &Root, path: &Path) -> Result<()> {
     let failed = |errno| root.error("follow the way to", &ObjectPath::root(), errno);
     let mut at = open(None, b"/").map_err(failed)?;
     let (mut shown, mut links) = (PathBuf::from("/"), 0);
-    let mut rest = parts(root.prefix());
-    if root.prefix().is_relative() {
+    let mut rest = parts(path);
+    if path.is_relative() {
         at = open(None, b".").map_err(failed)?;
         shown = PathBuf::new();
     }

@@ -19,6 +19,6 @@ pub use options::{
     CategoryOption, ColourOption, Extensions, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption,
     VerboseOption, VersionOption, listed, parse, refuse_unsupported,
 };
-pub use paths::{absolute_root, directory_of_root, inside, object_path};
+pub use paths::{directory_of_root, inside, object_path};
 pub use sections::SELECTING;
 pub use words::{meant_by, named_text, one_of, undo_format, word_for};

@@ -13,7 +13,6 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 
 use super::later::later_option;
-use super::paths::absolute_root;
 use super::sections::{arranged, help_text};
 use super::suggest::did_you_mean;
 use super::synopsis::folded_synopsis;
@@ -157,7 +156,7 @@ impl RootOption {
     /// Messages name paths from `/` on, so that they can be typed anywhere.
     pub fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
         let path = call.surroundings.root(self.roots.first().map(PathBuf::as_path))?;
-        let root = Root::open(&absolute_root(&path)?)?;
+        let root = Root::open_as_named(&std::path::absolute(&path)?)?;
         call.output.is_about(&root);
         Ok(call.surroundings.under_locks(call.surroundings.under_policy(root)))
     }

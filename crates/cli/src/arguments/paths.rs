@@ -1,6 +1,5 @@
 //! Paths in a root, as they are named on the command line.
 
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -16,17 +15,6 @@ pub fn object_path(text: &str) -> Result<ObjectPath, String> {
 /// Reads a directory of a root, which may be named relative to it.
 pub fn directory_of_root(text: &str) -> Result<ObjectPath, String> {
     staged_path(text.as_bytes()).map_err(|error| error.to_string())
-}
-
-/// Returns the absolute path of the directory of a root. One with `..` is resolved as the kernel resolves it, because the
-/// directory before `..` may be a link.
-pub fn absolute_root(path: &Path) -> io::Result<PathBuf> {
-    let absolute = std::path::absolute(path)?;
-    if !absolute.components().any(|component| component == Component::ParentDir) {
-        return Ok(absolute);
-    }
-    // If it is not there, opening it says so.
-    Ok(absolute.canonicalize().unwrap_or(absolute))
 }
 
 /// Removes the prefix of the root, which messages show.

@@ -23,7 +23,10 @@ pub struct RootList(Vec<RootTarget>);
 
 #[derive(Clone, Debug)]
 struct RootTarget {
+    /// As it was given.
     path: PathBuf,
+    /// The prefix of the root.
+    shown: PathBuf,
     found: Option<DirectoryIdentity>,
 }
 
@@ -55,19 +58,21 @@ impl RootList {
     pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, SameRoot> {
         let (mut targets, mut seen) = (Vec::new(), HashMap::<DirectoryIdentity, PathBuf>::new());
         for path in paths {
-            let found = Root::open(&path).and_then(|root| directory(&root)).ok();
+            let opened = Root::open_as_named(&path);
+            let shown = opened.as_ref().map_or(path.as_path(), Root::prefix).to_owned();
+            let found = opened.and_then(|root| directory(&root)).ok();
             if let Some(found) = found
                 && let Some(first) = seen.insert(found, path.clone())
             {
                 return Err(SameRoot { first, second: path });
             }
-            targets.push(RootTarget { path, found });
+            targets.push(RootTarget { path, shown, found });
         }
         Ok(Self(targets))
     }
 
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().map(|target| target.path.as_path())
+        self.0.iter().map(|target| target.shown.as_path())
     }
 
     #[must_use]
@@ -149,9 +154,9 @@ fn is_root(root: &Root) -> Result<bool, RootError> {
 
 impl RootTarget {
     fn answer<T>(&self, work: &(dyn Fn(&Root) -> T + Sync)) -> Result<T, UnansweredRoot> {
-        let root = Root::open(&self.path)?;
+        let root = Root::open_as_named(&self.path)?;
         if Some(directory(&root)?) != self.found {
-            return Err(UnansweredRoot::Replaced(self.path.display().to_string()));
+            return Err(UnansweredRoot::Replaced(self.shown.display().to_string()));
         }
         panic::catch_unwind(AssertUnwindSafe(|| work(&root))).map_err(|_| UnansweredRoot::Defect)
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::Arg;
 
 use super::line::{TypedLine, WantedWord};
-use crate::arguments::absolute_root;
 use crate::call::Applet;
 use crate::surroundings::Surroundings;
 use patchadm_core::operation::queries::applied_patches::{applied_ids, package_names};
@@ -116,7 +115,7 @@ fn of_argument(
 /// Returns `None` if the root cannot be opened.
 fn root(line: &TypedLine, surroundings: &Surroundings) -> Option<Root> {
     let path = surroundings.root(line.root().as_deref()).ok()?;
-    Root::open(&absolute_root(&path).ok()?).ok()
+    Root::open_as_named(&std::path::absolute(&path).ok()?).ok()
 }
 
 fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<CompletionCandidate> {
