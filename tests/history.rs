@@ -117,6 +117,23 @@ fn a_command_is_told_as_it_was_typed_and_without_secrets() {
 }
 
 #[test]
+fn values_of_options_that_may_be_secret_are_not_kept() {
+    let stage = stage();
+    Package::new("ACMEdb").file("f", 0o644, "x\n").write(&stage.beside("spool"));
+    fs::write(stage.beside("admin"), "action=nocheck\nbasedir=default\n").unwrap();
+    let admin = stage.beside("admin").display().to_string();
+    stage.run(&format!("pkgadd -n -a {admin} -P pass:secret -d spool -R @ROOT@ ACMEdb")).done();
+    stage.run("pkgrm -n -R @ROOT@ ACMEdb").done();
+    stage.run(&format!("pkgadd -nPpass:secret -a {admin} -d spool -R @ROOT@ ACMEdb")).done();
+    stage.run("add --probe : -R @ROOT@ delivered/100-01").done();
+    let text = stage.text("/var/sadm/patchadm/history");
+    assert!(!text.contains("secret"), "{text}");
+    for kept in [" -P ... -d spool ", "pkgadd -nP... -a ", "add --probe ... -R "] {
+        assert!(text.contains(kept), "{kept}: {text}");
+    }
+}
+
+#[test]
 fn a_refresh_says_what_the_package_manager_had_done_since() {
     let stage = upgraded();
     stage.run("adopt --refresh -R @ROOT@").ok();

@@ -12,8 +12,8 @@ use crate::as_owner::options::OwnerOptions;
 use crate::classic::console::Console;
 use crate::classic::menu;
 use patchadm_cli::arguments::{
-    CategoryOption, Extensions, LibraryOptions, RootOption, ScriptTimeout, inside, listed, object_path,
-    parse, script_settings,
+    CategoryOption, Extensions, LibraryOptions, RootOption, ScriptTimeout, SecretText, inside, listed,
+    object_path, parse, script_settings,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::packages::{EndedPackage, EndedPackages, print_ending};
@@ -82,7 +82,7 @@ struct PkgaddArgs {
     _keystore: Option<OsString>,
     /// Accepted for compatibility: signatures are not checked
     #[arg(short = 'P', value_name = "PASSPHRASE")]
-    _passphrase: Option<OsString>,
+    _passphrase: Option<SecretText>,
     /// Accepted for compatibility: nothing is fetched from a network
     #[arg(short = 'x', value_name = "PROXY")]
     _proxy: Option<OsString>,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::classic::menu;
-use patchadm_cli::arguments::{Extensions, listed, parse, refuse_unsupported};
+use patchadm_cli::arguments::{Extensions, SecretText, listed, parse, refuse_unsupported};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::cause_of::{of_datastream, of_root};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
@@ -45,7 +45,7 @@ struct PkgtransArgs {
     #[arg(short = 'k', hide = true)]
     keystore: Option<PathBuf>,
     #[arg(short = 'P', hide = true)]
-    passphrase: Option<String>,
+    passphrase: Option<SecretText>,
     #[arg(short = 'a', hide = true)]
     alias: Option<String>,
     /// The source: a directory, a datastream, an archive, or a pipe such as /dev/stdin

@@ -1,6 +1,7 @@
 //! Options of a change: its scripts, its shared libraries, its trial.
 
 use super::duration::seconds;
+use super::typed::SecretText;
 use super::words::{meant_by, one_of, word_for};
 use crate::call::Invocation;
 use patchadm_core::operation::libraries::LibraryRequest;
@@ -141,19 +142,19 @@ pub struct TrialOptions {
     trial_reboots: Option<u32>,
     /// Run this shell command (60 s at most); revert the change if it fails
     #[arg(long, value_name = "COMMAND", value_parser = command_text, conflicts_with = "no_undo")]
-    probe: Option<String>,
+    probe: Option<SecretText>,
 }
 
-fn command_text(text: &str) -> Result<String, String> {
+fn command_text(text: &str) -> Result<SecretText, String> {
     if text.trim().is_empty() {
         return Err("it is empty".to_owned());
     }
-    Ok(text.to_owned())
+    Ok(SecretText(text.to_owned()))
 }
 
 impl TrialOptions {
     pub fn request(self) -> TrialRequest {
-        let check = self.probe.map(|command| TrialCheckRequest { command, limit: CHECK_SECONDS });
+        let check = self.probe.map(|command| TrialCheckRequest { command: command.0, limit: CHECK_SECONDS });
         TrialRequest { duration: self.trial, reboots: self.trial_reboots.unwrap_or_default(), check }
     }
 }
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_probe_may_take_a_minute() {
-        let options = TrialOptions { probe: Some("true".to_owned()), ..TrialOptions::default() };
+        let options = TrialOptions { probe: Some(SecretText("true".to_owned())), ..TrialOptions::default() };
         assert_eq!(options.request().check.map(|check| check.limit), Some(60));
     }
 }

@@ -10,6 +10,7 @@ pub mod paths;
 mod sections;
 pub mod suggest;
 pub mod synopsis;
+mod typed;
 pub mod verbs;
 mod words;
 
@@ -21,4 +22,6 @@ pub use options::{
 };
 pub use paths::{directory_of_root, inside, object_path};
 pub use sections::SELECTING;
+pub use typed::SecretText;
+pub(crate) use typed::typed_line;
 pub use words::{meant_by, named_text, one_of, undo_format, word_for};

@@ -16,6 +16,7 @@ use super::later::later_option;
 use super::sections::{arranged, help_text};
 use super::suggest::did_you_mean;
 use super::synopsis::folded_synopsis;
+use super::typed::{secret_values, typed_line};
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::output::is_of_verbs;
@@ -177,6 +178,11 @@ pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Res
     };
     let matches = command.clone().try_get_matches_from(words(call)).map_err(stop)?;
     must_suit_several_roots(&command, &matches, usage)?;
+    let secrets = secret_values(&command, &matches);
+    if !secrets.is_empty() {
+        let typed: Vec<OsString> = words(call).skip(1).collect();
+        call.surroundings.typed = Some(typed_line(call.name, &typed, &secrets, &call.output));
+    }
     call.in_json = is_set(&matches, JSON);
     speak_as_asked(call, &matches);
     if let Some(path) = matches.try_get_one::<PathBuf>(POLICY).ok().flatten() {

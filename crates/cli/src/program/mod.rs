@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::arguments::typed_line;
 use crate::call::{
     Applet, AppletKind, Invocation, Program, RunCommand, SCHEMA, Sibling, VerbGroup, Work, place_of_name,
 };
@@ -25,7 +26,6 @@ use crate::surroundings::bar::CommandBar;
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use help::{overview, unknown_command, usage_text};
-use patchadm_planning::plan::refusal::Wording;
 use sibling::answer;
 
 pub const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
@@ -85,7 +85,8 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
     let result = match Surroundings::read() {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
-            let typed = Some(typed_line(applet.name, &arguments, &output));
+            // Once the options are known, the values of some are hidden.
+            let typed = Some(typed_line(applet.name, &arguments, &[], &output));
             let surroundings = Surroundings { umask: umask.bits(), typed, ..surroundings };
             output.show_times_in(surroundings.zone);
             let mut call = Invocation {
@@ -108,18 +109,6 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
         }
     };
     finish(of, &mut output, in_json, result).number(table)
-}
-
-/// The most characters of a command line that the history keeps.
-const LONGEST_TYPED: usize = 1000;
-
-/// Returns a command line as the history keeps it: without secrets, and cut if it is long.
-fn typed_line(name: &str, arguments: &[OsString], output: &Output) -> String {
-    let word = |word: &OsString| Wording::quoted(&output.without_secrets(&word.to_string_lossy()));
-    let words: Vec<String> = std::iter::once(name.to_owned()).chain(arguments.iter().map(word)).collect();
-    let line = words.join(" ");
-    let kept: String = line.chars().take(LONGEST_TYPED).collect();
-    if kept.len() < line.len() { format!("{kept}…") } else { line }
 }
 
 /// Turns a panic, whose message has been printed, into an internal error.
