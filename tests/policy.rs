@@ -68,6 +68,10 @@ fn a_misspelt_policy_is_refused_with_its_line() {
         ("restricted=(\n", "@ROOT@/etc/patchadm/policy, line 1: restricted: "),
         ("wait=soon\n", "@ROOT@/etc/patchadm/policy, line 1: wait: "),
         ("wait = 1\nedited = maybe\n", "@ROOT@/etc/patchadm/policy, line 2: edited: "),
+        (
+            "# x=1 \\\nsignature=require\n",
+            "@ROOT@/etc/patchadm/policy, line 1: a comment ends in a backslash",
+        ),
         ("wait 1\n", "@ROOT@/etc/patchadm/policy, line 1: not a setting: write NAME=VALUE"),
     ] {
         let stage = stage(policy);

@@ -74,6 +74,13 @@ pub enum PolicyError {
         /// Counted from 1.
         line: usize,
     },
+    /// The next line would count as text of the comment.
+    #[error("{path}, line {line}: a comment ends in a backslash, so the next line is part of it")]
+    ContinuedComment {
+        path: String,
+        /// Counted from 1.
+        line: usize,
+    },
     /// A user other than the superuser may change the host's policy.
     #[error("the policy of this host is ignored, because others may write to it: {0}")]
     NotTheHosts(Box<Untrusted>),
@@ -142,6 +149,9 @@ pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
 pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
     let file =
         ParamFile::parse(text).map_err(|reason| PolicyError::Syntax { path: path.to_owned(), reason })?;
+    if let Some(line) = continued_comment(text) {
+        return Err(PolicyError::ContinuedComment { path: path.to_owned(), line });
+    }
     if let Some(line) = line_without_value(text) {
         return Err(PolicyError::NoValue { path: path.to_owned(), line });
     }
@@ -333,6 +343,20 @@ fn line_of(text: &[u8], name: &str) -> usize {
     1
 }
 
+/// The first line of a comment that the next line continues. The setting there would count as text of the comment.
+fn continued_comment(text: &[u8]) -> Option<usize> {
+    let mut continued = false;
+    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let has_backslash = line.ends_with(b"\\");
+        if has_backslash && !continued && line.trim_ascii_start().starts_with(b"#") {
+            return Some(at + 1);
+        }
+        // Only a value can be continued.
+        continued = has_backslash && (continued || line.iter().any(|byte| b"=:".contains(byte)));
+    }
+    None
+}
+
 /// The first line that is neither blank, a comment nor a setting. A line that continues another, or stands after an opening
 /// quote, belongs to that one.
 fn line_without_value(text: &[u8]) -> Option<usize> {
@@ -483,6 +507,20 @@ mod tests {
             assert_eq!(read(text).unwrap_err(), expected);
         }
         assert!(read("exclude=100-01 \\\n101-01\n# a comment\n  # another=1\n\n").is_ok());
+    }
+
+    #[test]
+    fn a_comment_cannot_go_on_in_the_line_of_a_setting() {
+        for text in [
+            "wait=1\n# x=1 \\\nsignature=require\n",
+            "wait=1\n  # x: 1\\\nsignature=require\n",
+            "wait=\"1\"\n# x \\\nsignature=require\n",
+        ] {
+            let expected =
+                "/etc/patchadm/policy, line 2: a comment ends in a backslash, so the next line is part of it";
+            assert_eq!(read(text).unwrap_err(), expected, "{text:?}");
+        }
+        assert!(read("# x=1 \\ y\nexclude=100-01 \\\n101-01\n").is_ok());
     }
 
     #[test]
