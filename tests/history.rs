@@ -166,6 +166,28 @@ fn a_run_that_was_taken_back_names_the_other() {
 }
 
 #[test]
+fn a_line_end_in_a_record_begins_no_other_row() {
+    let stage = stage();
+    let forged = r"\n7  2026-11-20 08:00  root  add  done  300-01";
+    let long = "x".repeat(5_000);
+    let line = format!(
+        "{{\"run\":\"99-00000000000000ab\",\"time\":\"2026-11-20T08:00:00Z\",\"user\":\"root{forged}\",\"command\":\"patchrm\",\
+         \"typed\":\"add{forged}\",\"patches\":[],\"packages\":[\"ACME{forged}{long}\"],\"result\":\"done{forged}{long}\",\
+         \"duration\":3,\"note\":\"a note{forged}\"}}\n"
+    );
+    append(&stage, &line);
+    let table = stage.run("history -R @ROOT@").ok();
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(table.contains(r"root\0127  2026-11-20"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() < 700), "{table}");
+    let one = stage.run("history -R @ROOT@ 99").ok();
+    for text in [r"  By: root\0127", r"  Command: add\0127", r"  Note: a note\0127", long.as_str()] {
+        assert!(one.contains(text), "{one}");
+    }
+    assert!(!one.lines().any(|line| line.starts_with("7  ")), "{one}");
+}
+
+#[test]
 fn lines_that_are_none_are_passed_over_and_said() {
     let stage = stage();
     append(&stage, "what is this\n{\"run\":\"9");

@@ -20,6 +20,7 @@ use patchadm_core::operation::queries::path_owners::{PathRuns, path_owners, path
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::control::on_one_line;
 
 const USAGE: &str = "patchadm [-R root] history [option...] [run|id|path]";
 
@@ -28,6 +29,12 @@ const BY_HOOK: &str = "by the hook of a package manager";
 
 /// Names in a line of the table; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
+
+/// Of the columns before the last, in characters. Only the single view shows all of a longer field.
+const WIDEST_COLUMN: usize = 40;
+
+/// Of the last column without `-v`.
+const WIDEST_LAST_COLUMN: usize = 400;
 
 /// List the runs that changed the root, or show one of them
 #[derive(clap::Parser)]
@@ -223,14 +230,15 @@ impl RunEntry {
         let hook = self.hook.then(|| BY_HOOK.to_owned());
         let words = words.chain(end).chain(trial).chain(hook.map(|hook| format!("({hook})")));
         let what = words.collect::<Vec<_>>().join(" ");
-        let run = if is_verbose { self.run.clone() } else { self.number().to_owned() };
+        let run = if is_verbose { &*self.run } else { self.number() };
+        let widest_last = if is_verbose { usize::MAX } else { WIDEST_LAST_COLUMN };
         [
-            run,
-            zone.minute_of(&self.time),
-            self.user.clone(),
-            self.verb().to_owned(),
-            self.result.clone(),
-            what,
+            field(run, WIDEST_COLUMN),
+            field(&zone.minute_of(&self.time), WIDEST_COLUMN),
+            field(&self.user, WIDEST_COLUMN),
+            field(self.verb(), WIDEST_COLUMN),
+            field(&self.result, WIDEST_COLUMN),
+            field(&what, widest_last),
         ]
     }
 
@@ -268,6 +276,19 @@ impl RunEntry {
     }
 }
 
+/// A record may have any text: the owner of a root can write it.
+fn field(text: &str, widest: usize) -> String {
+    let text = escaped_line(text);
+    if text.chars().count() <= widest {
+        return text;
+    }
+    text.chars().take(widest.saturating_sub(1)).chain(['…']).collect()
+}
+
+fn escaped_line(text: &str) -> String {
+    String::from_utf8_lossy(&on_one_line(text.as_bytes())).into_owned()
+}
+
 fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshRecord) -> String {
     match to {
         Some(to) if to == from => format!("{package}, {name} {to} installed again ({manager})"),
@@ -283,7 +304,7 @@ impl CommandReport for HistoryReport {
             let lines =
                 self.runs.iter().flat_map(|run| run.lines(zone)).filter(|(_, value)| !value.is_empty());
             return Ok(lines
-                .map(|(name, value)| named_value(name, &value))
+                .map(|(name, value)| named_value(name, &escaped_line(&value)))
                 .try_for_each(|line| output.line(line))?);
         }
         if self.runs.is_empty() {
