@@ -371,6 +371,9 @@ impl RunningEntry {
             }
             None => format!("{} is changing the root", holder.describe()),
         };
+        let is_doubtful = holder.is_of_stranger() && holder.process().is_some();
+        let source = if is_doubtful { ", according to the lock file" } else { "" };
+        let words = format!("{words}{source}");
         Some(Self {
             command: holder.program().map(str::to_owned),
             process: holder.process(),

@@ -42,6 +42,7 @@ pub struct LockHolder {
     record: String,
     /// The moment at which the record was written, in seconds since 1970.
     since: Option<i64>,
+    is_of_stranger: bool,
 }
 
 impl LockHolder {
@@ -49,7 +50,7 @@ impl LockHolder {
         let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
         // A process chooses its name itself.
         let name: String = name.into_iter().filter(u8::is_ascii_graphic).map(char::from).collect();
-        Self { record: format!("{process} {name}").trim_end().to_owned(), since: None }
+        Self { record: format!("{process} {name}").trim_end().to_owned(), ..Self::default() }
     }
 
     /// Returns the number of the process, if it is known.
@@ -67,6 +68,11 @@ impl LockHolder {
     pub fn since(&self) -> Option<i64> {
         self.process()?;
         self.since
+    }
+
+    /// Returns true if the record is of a user other than the caller and the superuser, who may write anything.
+    pub fn is_of_stranger(&self) -> bool {
+        self.is_of_stranger
     }
 
     /// Describes the holder: `process 1234 (patchadd)`, `process 1234`, or `another process`.
@@ -279,7 +285,10 @@ fn holder(file: &File) -> LockHolder {
     let length = file.read_at(&mut record, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&record[..length]);
     let record = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned();
-    LockHolder { record, since: rustix::fs::fstat(file).ok().map(|seen| seen.st_mtime) }
+    let seen = rustix::fs::fstat(file).ok();
+    let own = [0, rustix::process::geteuid().as_raw()];
+    let is_of_stranger = seen.as_ref().is_none_or(|seen| !own.contains(&seen.st_uid));
+    LockHolder { record, since: seen.map(|seen| seen.st_mtime), is_of_stranger }
 }
 
 /// The lock file of another program, locked for writing until the value is dropped. An open-file-description lock over
@@ -388,6 +397,21 @@ mod tests {
         let mut first = Some(first);
         let second = Lock::take(&root, "pkgadd", |_| first.take().is_some());
         assert!(second.is_ok());
+    }
+
+    #[test]
+    fn a_record_of_another_user_is_of_a_stranger() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let install = dir.path().join("var/sadm/install");
+        std::fs::create_dir_all(&install).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let _lock = Lock::take(&root, "patchadd", |_| false).unwrap();
+        assert!(!Lock::holder(&root).unwrap().unwrap().is_of_stranger());
+        std::os::unix::fs::chown(install.join(".lockfile"), Some(1004), None).unwrap();
+        assert!(Lock::holder(&root).unwrap().unwrap().is_of_stranger());
     }
 
     #[test]
