@@ -29,7 +29,7 @@ const DAMAGES: [fn(&Scenario); 2] = [
 fn refresh_repairs(stage: &Scenario) -> String {
     // Without patches, only who asks for the package is concerned.
     let said = stage.run("list -R @ROOT@").stderr + &stage.run("pkginfo -R @ROOT@").stderr;
-    assert!(said.contains("Run `patchadm -R @ROOT@ adopt --refresh`"), "{said}");
+    assert!(said.contains("run `patchadm -R @ROOT@ adopt --refresh`"), "{said}");
     assert!(!said.contains("pkgadd"), "{said}");
     let run = stage.run("adopt --refresh -R @ROOT@");
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -112,7 +112,7 @@ fn where_nothing_says_which_package_it_was_it_is_adopted_again_by_its_name() {
         DAMAGES[1](&stage);
         fs::remove_dir_all(stage.at(&spooled)).unwrap();
         let said = stage.run("adopt --refresh -R @ROOT@").fails(1);
-        assert!(said.contains("Run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
+        assert!(said.contains("run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
         let run = stage.run("adopt --dpkg web -R @ROOT@");
         assert_eq!(run.code, 0, "{}", run.stderr);
         assert!(run.stdout.starts_with("Package DEBweb is adopted"), "{}", run.stdout);
@@ -135,7 +135,7 @@ fn a_lost_directory_and_an_empty_one_are_registered_again() {
             stage.directory(RECORDS);
         }
         let said = stage.run("check --contents -R @ROOT@").stdout;
-        assert!(said.contains("Run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
+        assert!(said.contains("run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
         let run = stage.run("adopt --dpkg web -R @ROOT@");
         assert_eq!((run.code, run.stdout.as_str()), (0, "Package DEBweb is adopted: 8 objects.\n"));
         assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");

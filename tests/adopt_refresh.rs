@@ -301,7 +301,7 @@ fn a_package_with_which_dpkg_has_not_finished_is_left_for_the_next_refresh() {
     assert!(said.contains("dpkg has not finished with web"), "{said}");
     let before = stage.everything();
     let run = stage.run("adopt --refresh -R @ROOT@");
-    let left = "Package DEBweb stays as it is: dpkg has not finished with web; install web again with dpkg, then run \
+    let left = "Package DEBweb is unchanged: dpkg has not finished with web; reinstall web with dpkg, then run \
                 `patchadm -R @ROOT@ adopt --refresh`.\n";
     assert_eq!((run.code, run.stdout.as_str()), (3, left));
     assert_eq!(stage.everything(), before);

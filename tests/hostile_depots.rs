@@ -79,7 +79,7 @@ const COMMANDS: [(&str, &str); 6] = [
     ("add -R @ROOT@ --cache @CACHE@ -M @DEPOT@ 100-01", "nothing was changed"),
     ("plan -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was changed"),
     ("update -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was changed"),
-    ("missing -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was analysed"),
+    ("missing -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was analyzed"),
     ("patchadd -R @ROOT@ --cache @CACHE@ -M @DEPOT@ 100-01", "Nothing was changed."),
 ];
 

@@ -53,7 +53,7 @@ fn what_was_applied_since_a_day_or_a_moment_is_listed() {
     assert_eq!(none, "No patches were applied since then.\n");
     let said = stage.run("list -R @ROOT@ --applied-since yesterday").fails(2);
     assert!(
-        said.contains("not a date: write 2026-11-20, '2026-11-20 07:00', or 2026-11-20T07:00:00+01:00"),
+        said.contains("not a date: write '2026-11-20', '2026-11-20 07:00' or '2026-11-20T07:00:00+01:00'"),
         "{said}"
     );
 }

@@ -270,7 +270,7 @@ fn a_depot_is_a_cross_reference() {
     assert_eq!(ids, ["100007", "100008"]);
     assert!(document["patches"][0]["size"].as_u64().unwrap() > 0);
     let said = stage.run("missing -R @ROOT@ -M nowhere").fails(1);
-    assert!(said.contains("nothing was analysed") && said.contains("nowhere does not exist"), "{said}");
+    assert!(said.contains("nothing was analyzed") && said.contains("nowhere does not exist"), "{said}");
 }
 
 #[test]

@@ -358,7 +358,7 @@ fn backing_out_below_a_later_change_is_6() {
     let said = refused(&stage, 6, "patchrm -R @ROOT@ 200-01");
     assert_eq!(
         said,
-        "Patch 200-01 is not backed out: patch 300-01, which was applied later, has @ROOT@/opt/web/bin/httpd too: what it \
+        "Patch 200-01 is not backed out: patch 300-01, which was applied later, also changes @ROOT@/opt/web/bin/httpd: what it \
          put there depends on what it found: the type of the path is e or v, or its class has a script."
     );
 }

@@ -151,7 +151,7 @@ fn whatever_makes_no_stage_is_one_clear_refusal_and_changes_nothing() {
         ("taken --path usr/pkg", 3, "taken already exists and is not an empty directory"),
         ("file --path usr/pkg", 3, "file already exists and is not an empty directory"),
         ("dangling --path usr/pkg", 3, "dangling already exists and is not an empty directory"),
-        ("@ROOT@/usr/pkg --path usr/pkg", 3, "@ROOT@/usr/pkg is there already"),
+        ("@ROOT@/usr/pkg --path usr/pkg", 3, "@ROOT@/usr/pkg already exists"),
         ("@ROOT@/usr/pkg/in --path usr/pkg", 3, "lie one inside the other"),
         ("@ROOT@/usr/pkg/bin/in --path usr/pkg", 3, "lie one inside the other"),
         ("way/in --path usr/pkg", 3, "lie one inside the other"),

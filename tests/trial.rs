@@ -598,7 +598,7 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     kill_waiter(&stage);
     fs::write(stage.at(RECORD), "nothing\n").unwrap();
     let said = stage.run(add).fails(1);
-    assert!(said.contains("Remove @ROOT@/var/sadm/patchadm/trial: "), "{said}");
+    assert!(said.contains("remove @ROOT@/var/sadm/patchadm/trial; "), "{said}");
     fs::remove_dir_all(stage.at("/var/sadm/patchadm/trial")).unwrap();
     stage.run(add).ok();
 }

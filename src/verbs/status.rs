@@ -328,7 +328,7 @@ impl MissingEntry {
 
     fn unknown(depot: Option<String>, reason: &str) -> Self {
         let reason = reason.lines().next().unwrap_or_default();
-        let reason = reason.strip_prefix("nothing was analysed: ").unwrap_or(reason);
+        let reason = reason.strip_prefix("nothing was analyzed: ").unwrap_or(reason);
         Self { depot, reason: Some(reason.to_owned()), ..Self::default() }
     }
 

@@ -549,6 +549,6 @@ fn libraries_lost() {
     let patch = Patch::of("900-01", package("ACMEx").deletes(&["usr/lib/libx.so.1"]));
     let add = |options: &str| format!("add {options} -R @ROOT@ {}", patch.directory(&stage).display());
     let said = stage.run(&add("--libs stop")).fails(3);
-    let (_, option) = said.split_once("accept the loss with ").unwrap_or_else(|| panic!("{said}"));
-    assert_eq!(stage.run(&add(option.lines().next().unwrap().trim_end_matches('.'))).code, 0);
+    let (_, option) = said.split_once("accept the loss with `").unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(stage.run(&add(option.lines().next().unwrap().trim_end_matches('`'))).code, 0);
 }

@@ -48,7 +48,7 @@ fn package() {
     assert!(run.code == 0 || run.stdout.contains("it is rebuilt"), "{said}{run:?}");
     assert_eq!(stage.run(ADD).code, 0);
     let stage = damaged();
-    assert!(refused(&stage).contains("Install ACMEweb again with pkgadd"));
+    assert!(refused(&stage).contains("reinstall ACMEweb with pkgadd"));
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     assert_eq!(stage.run(ADD).code, 0);
 }
@@ -57,7 +57,7 @@ fn installation() {
     let stage = stage();
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb")).unwrap();
     let said = refused(&stage);
-    assert!(said.contains("Install ACMEweb again with pkgadd"), "{said}");
+    assert!(said.contains("reinstall ACMEweb with pkgadd"), "{said}");
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     assert_eq!(stage.run(ADD).code, 0);
 }

@@ -39,7 +39,7 @@ impl PointInTime {
         let minute = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").map(Self::Minute);
         let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Self::Day);
         moment.or_else(|_| minute()).or_else(|_| day()).map_err(|_| {
-            "not a date: write 2026-11-20, '2026-11-20 07:00', or 2026-11-20T07:00:00+01:00".to_owned()
+            "not a date: write '2026-11-20', '2026-11-20 07:00' or '2026-11-20T07:00:00+01:00'".to_owned()
         })
     }
 

@@ -188,7 +188,7 @@ pub(super) fn packages_beside(
 }
 
 fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params), Failure> {
-    let lacks = |what: &str| Failure::BadFile(format!("nothing says {what} of the package; name one"));
+    let lacks = |what: &str| Failure::BadFile(format!("{what} of the package is unknown; name one"));
     let pkg = wishes.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
     let version = wishes.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
     let bad =
@@ -332,7 +332,7 @@ const MOST_OBJECTS: usize = patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 /// Includes the directory itself, unless it is the base directory, which no package delivers.
 fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<SoftwareList, Failure> {
     let physical = root.resolver().locate_dir(top)?;
-    let no_tree = || Failure::BadFile(format!("{} is no directory", root.show(top)));
+    let no_tree = || Failure::BadFile(format!("{} is not a directory", root.show(top)));
     let Some(dir) = root.dir_if_there(&physical)? else { return Err(no_tree()) };
     let mut list = SoftwareList { adopted: "tree", ..SoftwareList::default() };
     if !top.relative().is_empty() && top != basedir {

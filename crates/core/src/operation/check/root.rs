@@ -182,9 +182,6 @@ pub(super) fn records(examination: &RootExamination<'_>) -> Vec<RootFinding> {
             vec![RootFinding::attention("records", text).with_command(pkgadd(examination))]
         }
         Ok(Some(damage)) if damage.is_empty() => {
-            vec![RootFinding::ok("records", "they agree with each other")]
-        }
-        Ok(Some(damage)) if damage.is_empty() => {
             vec![RootFinding::ok("records", "all records are consistent")]
         }
         Ok(Some(damage)) => of_all(examination, &damage),
