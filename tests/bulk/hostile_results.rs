@@ -16,6 +16,7 @@ use crate::scenario::is_root;
 for_everybody! {
     scripts_of_packages_and_scans_have_the_limits_of_builds,
     whatever_a_recipe_leaves_is_its_own_failure_and_no_machine_rests,
+    a_package_whose_script_replaces_a_mount_point_fails_what_needs_it_and_no_machine_rests,
 }
 
 /// Scripts that go over a limit in an installation: name, limits, script and cause.
@@ -145,6 +146,40 @@ fn whatever_a_recipe_leaves_is_its_own_failure_and_no_machine_rests(is_ordinary:
         assert_eq!(told, (&"failed".into(), &cause.into(), &1.into()), "{}: {package}", build.who());
         let detail = package["detail"].as_str().unwrap();
         assert!(detail.contains(says) && detail.len() < 10_000, "{}: {name}: {detail}", build.who());
+    }
+    for machine in run.report["machines"].as_array().unwrap() {
+        assert_eq!(machine["trouble"], 0, "{machine}");
+    }
+}
+
+/// Scripts that replace a mount point: name of the place, and commands.
+const REPLACING: [(&str, &str); 3] = [
+    ("out", "rmdir /out; ln -s / /out"),
+    ("tree", "rmdir /tree; echo x > /tree"),
+    ("distfiles", "rmdir /distfiles; echo x > /distfiles"),
+];
+
+fn a_package_whose_script_replaces_a_mount_point_fails_what_needs_it_and_no_machine_rests(is_ordinary: bool) {
+    let settings = "slot=local 1\ncheck=none\n";
+    let Some(build) = BulkBuild::of_recipes("a_package_whose_script_replaces…", is_ordinary, settings)
+    else {
+        return;
+    };
+    let makes = "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/$PKGNAME\n";
+    for (place, script) in REPLACING {
+        let text = format!("{makes}cat > $OUT/postinstall <<'End'\n{script}\nexit 0\nEnd\n");
+        build.recipe(place, "", &text);
+        build.recipe(&format!("needs-{place}"), &format!("ALL_DEPENDS={place}-[0-9]*\n"), makes);
+    }
+    build.recipe("good", "", makes);
+    let run = build.run("").ends(5);
+    for (place, _) in REPLACING {
+        let package = run.package(&format!("needs-{place}-1.0"));
+        let told = (&package["state"], &package["cause"], &package["tries"]);
+        assert_eq!(told, (&"failed".into(), &"install".into(), &1.into()), "{}: {package}", build.who());
+        let detail = package["detail"].as_str().unwrap();
+        let says = format!(": it changes /{place}, which every sandbox needs");
+        assert!(detail.contains(&says), "{}: {detail}", build.who());
     }
     for machine in run.report["machines"].as_array().unwrap() {
         assert_eq!(machine["trouble"], 0, "{machine}");
