@@ -74,7 +74,7 @@ fn files_without_blocks_count_as_disk_space_however_quickly_a_build_ends() {
 }
 
 /// Outputs that could be taken for a failure of the machine: name, script, cause and what is said of it.
-const STRANGE: [(&str, &str, &str, &str); 11] = [
+const STRANGE: [(&str, &str, &str, &str); 12] = [
     ("log", "rmdir $OUT/root; echo > $OUT/log.gz", "result", "/out/log.gz has the name of a file that every"),
     ("own", "rmdir $OUT/root; echo > $OUT/result.json", "result", "/out/result.json has the name of a file"),
     ("phases", "seq -f '===> phase: %0300g' 2000; seq -f '===> phase: n%g' 2000; exit 3", "exit", "exit 3"),
@@ -102,6 +102,13 @@ const STRANGE: [(&str, &str, &str, &str); 11] = [
         "mkdir $DESTDIR/etc; head -c 100K /dev/zero | tr '\\0' '#' > $DESTDIR/etc/ld-musl-none.path",
         "result",
         "the settings of loaders up to /etc/ld-musl-none.path have 102400 bytes, more than 65536",
+    ),
+    (
+        "deep",
+        "deep=$(printf 'd/%.0s' $(seq 1900))\n\
+         for n in $(seq 30); do echo \"d none /opt/$n/${deep}e 0755 root root\"; done > $OUT/prototype",
+        "result",
+        "its paths and the directories above them have more than 67108864 bytes",
     ),
     (
         "dots",
