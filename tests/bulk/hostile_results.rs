@@ -16,6 +16,7 @@ use crate::scenario::is_root;
 for_everybody! {
     scripts_of_packages_and_scans_have_the_limits_of_builds,
     whatever_a_recipe_leaves_is_its_own_failure_and_no_machine_rests,
+    a_package_whose_script_replaces_a_mount_point_fails_what_needs_it_and_no_machine_rests,
 }
 
 /// Scripts that go over a limit in an installation: name, limits, script and cause.
@@ -73,7 +74,7 @@ fn files_without_blocks_count_as_disk_space_however_quickly_a_build_ends() {
 }
 
 /// Outputs that could be taken for a failure of the machine: name, script, cause and what is said of it.
-const STRANGE: [(&str, &str, &str, &str); 11] = [
+const STRANGE: [(&str, &str, &str, &str); 12] = [
     ("log", "rmdir $OUT/root; echo > $OUT/log.gz", "result", "/out/log.gz has the name of a file that every"),
     ("own", "rmdir $OUT/root; echo > $OUT/result.json", "result", "/out/result.json has the name of a file"),
     ("phases", "seq -f '===> phase: %0300g' 2000; seq -f '===> phase: n%g' 2000; exit 3", "exit", "exit 3"),
@@ -101,6 +102,13 @@ const STRANGE: [(&str, &str, &str, &str); 11] = [
         "mkdir $DESTDIR/etc; head -c 100K /dev/zero | tr '\\0' '#' > $DESTDIR/etc/ld-musl-none.path",
         "result",
         "the settings of loaders up to /etc/ld-musl-none.path have 102400 bytes, more than 65536",
+    ),
+    (
+        "deep",
+        "deep=$(printf 'd/%.0s' $(seq 1900))\n\
+         for n in $(seq 30); do echo \"d none /opt/$n/${deep}e 0755 root root\"; done > $OUT/prototype",
+        "result",
+        "its paths and the directories above them have more than 67108864 bytes",
     ),
     (
         "dots",
@@ -145,6 +153,40 @@ fn whatever_a_recipe_leaves_is_its_own_failure_and_no_machine_rests(is_ordinary:
         assert_eq!(told, (&"failed".into(), &cause.into(), &1.into()), "{}: {package}", build.who());
         let detail = package["detail"].as_str().unwrap();
         assert!(detail.contains(says) && detail.len() < 10_000, "{}: {name}: {detail}", build.who());
+    }
+    for machine in run.report["machines"].as_array().unwrap() {
+        assert_eq!(machine["trouble"], 0, "{machine}");
+    }
+}
+
+/// Scripts that replace a mount point: name of the place, and commands.
+const REPLACING: [(&str, &str); 3] = [
+    ("out", "rmdir /out; ln -s / /out"),
+    ("tree", "rmdir /tree; echo x > /tree"),
+    ("distfiles", "rmdir /distfiles; echo x > /distfiles"),
+];
+
+fn a_package_whose_script_replaces_a_mount_point_fails_what_needs_it_and_no_machine_rests(is_ordinary: bool) {
+    let settings = "slot=local 1\ncheck=none\n";
+    let Some(build) = BulkBuild::of_recipes("a_package_whose_script_replaces…", is_ordinary, settings)
+    else {
+        return;
+    };
+    let makes = "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/$PKGNAME\n";
+    for (place, script) in REPLACING {
+        let text = format!("{makes}cat > $OUT/postinstall <<'End'\n{script}\nexit 0\nEnd\n");
+        build.recipe(place, "", &text);
+        build.recipe(&format!("needs-{place}"), &format!("ALL_DEPENDS={place}-[0-9]*\n"), makes);
+    }
+    build.recipe("good", "", makes);
+    let run = build.run("").ends(5);
+    for (place, _) in REPLACING {
+        let package = run.package(&format!("needs-{place}-1.0"));
+        let told = (&package["state"], &package["cause"], &package["tries"]);
+        assert_eq!(told, (&"failed".into(), &"install".into(), &1.into()), "{}: {package}", build.who());
+        let detail = package["detail"].as_str().unwrap();
+        let says = format!(": it changes /{place}, which every sandbox needs");
+        assert!(detail.contains(&says), "{}: {detail}", build.who());
     }
     for machine in run.report["machines"].as_array().unwrap() {
         assert_eq!(machine["trouble"], 0, "{machine}");

@@ -1,11 +1,14 @@
 //! Limits of the packages that builds deliver. A run reads the packages of a whole set, several at a time, and none of them
 //! may take much of its memory. A build that delivers more fails.
 
+use std::collections::HashSet;
 use std::path::Path;
 
-use patchadm_inputs::source::{Image, PackageImage, Source, SourceError, SourceLimits, open_within};
+use patchadm_inputs::source::{
+    Image, PackageImage, Source, SourceError, SourceLimits, SourceProblem, open_within,
+};
 use patchadm_rootfs::{Dir, FileType, RootError};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{Ftype, ObjectPath};
 
 use crate::object_places::placed;
 use crate::tree_copy::each_part;
@@ -22,13 +25,59 @@ const LARGEST_INFORMATION: u64 = 48 << 20;
 /// The most bytes of names and package files that are held of a file: all of a package within the other limits.
 const LARGEST_LISTS: u64 = 256 << 20;
 
+/// The most bytes of paths of a package, with the values of variables and all directories above.
+const LARGEST_PATHS: usize = 64 << 20;
+
 /// The most bytes of files of a package that are settings of loaders. Such a file has a few lines, and those of all packages
 /// of a set are held.
 pub(crate) const LARGEST_SETTINGS: u64 = 64 << 10;
 
 /// Opens a package without its objects.
 pub(crate) fn open_package(path: &Path) -> Result<(Source, Image), SourceError> {
-    open_within(path, SourceLimits { held: LARGEST_LISTS, lines: MOST_OBJECTS })
+    let (source, image) = open_within(path, SourceLimits { held: LARGEST_LISTS, lines: MOST_OBJECTS })?;
+    if !are_within(image.packages.iter().flat_map(places_of), LARGEST_PATHS) {
+        let reason = format!(
+            "its paths and the directories above them have more than {LARGEST_PATHS} bytes: deliver it as several packages"
+        );
+        return Err(SourceError { path: path.to_owned(), problem: SourceProblem::BadForm(reason) });
+    }
+    Ok((source, image))
+}
+
+fn places_of(package: &PackageImage) -> impl Iterator<Item = ObjectPath> {
+    let objects = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype != Ftype::Information);
+    objects.filter_map(move |entry| placed(package, &entry.path))
+}
+
+/// Returns true if these paths and all directories above them have at most this many bytes, each directory counted once.
+fn are_within(paths: impl Iterator<Item = ObjectPath>, most: usize) -> bool {
+    let (mut held, mut bytes, mut with_repetitions) = (Vec::new(), 0_usize, 0_usize);
+    for path in paths {
+        let own = path.as_bytes().len();
+        let above: usize = path.ancestors_bytes().map(<[u8]>::len).sum();
+        bytes = bytes.saturating_add(own);
+        with_repetitions = with_repetitions.saturating_add(own + above);
+        if bytes > most {
+            return false;
+        }
+        held.push(path);
+    }
+    if with_repetitions <= most {
+        return true;
+    }
+    let mut seen: HashSet<&[u8]> = HashSet::new();
+    for path in &held {
+        for directory in path.ancestors_bytes() {
+            if !seen.insert(directory) {
+                break;
+            }
+            bytes = bytes.saturating_add(directory.len());
+        }
+        if bytes > most {
+            return false;
+        }
+    }
+    true
 }
 
 /// Returns true if a loader reads its settings there.
@@ -111,5 +160,18 @@ mod tests {
             file.set_len(16 << 20).unwrap();
         }
         assert!(refused().unwrap_err().starts_with("install/ has 67108864 bytes, more than 50331648"));
+    }
+
+    #[test]
+    fn paths_count_with_the_directories_above_them_and_each_directory_once() {
+        let within = |paths: &[&str], most: usize| {
+            are_within(paths.iter().map(|path| ObjectPath::new(path.as_bytes()).unwrap()), most)
+        };
+        assert!(within(&["/a/b/c"], 6 + 4 + 2 + 1) && !within(&["/a/b/c"], 12));
+        assert!(within(&["/a/b/c", "/a/b/d"], 6 + 6 + 7) && !within(&["/a/b/c", "/a/b/d"], 18));
+        assert!(!within(&["/a/b/c", "/a/b/d"], 11));
+        let deep = |number: usize| ObjectPath::new(format!("/{number}{}", "/d".repeat(2_000)).as_bytes());
+        assert!(are_within((0..10).map(|number| deep(number).unwrap()), LARGEST_PATHS));
+        assert!(!are_within((0..20).map(|number| deep(number).unwrap()), LARGEST_PATHS));
     }
 }

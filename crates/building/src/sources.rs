@@ -29,7 +29,7 @@ use rustix::process::{
 use rustix::thread::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
-use crate::space::RoomWatch;
+use crate::space::{RoomWatch, must_have_room};
 use crate::tree_copy::{copy_file, each_part};
 use crate::work::{host_directory, made};
 
@@ -270,8 +270,11 @@ fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec
     for part in above.split('/').filter(|part| !part.is_empty()) {
         let is_directory =
             dir.look(part.as_bytes())?.is_some_and(|seen| seen.file_type == FileType::Directory);
-        if !is_directory && !is_made {
-            return Ok(None);
+        if !is_directory {
+            if !is_made {
+                return Ok(None);
+            }
+            must_have_room(&dir, 0)?;
         }
         dir = made(&dir, part.as_bytes())?;
     }

@@ -31,11 +31,17 @@ const LEAST_SCARCE: u64 = 256 << 20;
 /// The free space that no build may take: a fiftieth of the file system, but at most this.
 const LARGEST_RESERVE: u64 = 512 << 20;
 
+/// The same for inodes: one for each block of that space.
+const LARGEST_INODE_RESERVE: u64 = LARGEST_RESERVE / 4096;
+
 /// The space of a file system that an ordinary user can still write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WritableSpace {
     pub(crate) bytes: u64,
     pub(crate) total: u64,
+    pub(crate) inodes: u64,
+    /// 0 if the file system makes them as needed.
+    pub(crate) all_inodes: u64,
 }
 
 impl WritableSpace {
@@ -46,7 +52,12 @@ impl WritableSpace {
 
     fn in_answer(seen: &rustix::fs::StatVfs) -> Option<Self> {
         let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
-        (seen.f_blocks > 0).then(|| Self { bytes: bytes(seen.f_bavail), total: bytes(seen.f_blocks) })
+        (seen.f_blocks > 0).then(|| Self {
+            bytes: bytes(seen.f_bavail),
+            total: bytes(seen.f_blocks),
+            inodes: seen.f_favail,
+            all_inodes: seen.f_files,
+        })
     }
 
     /// Returns the same for directories of one task, which are on one file system.
@@ -56,32 +67,44 @@ impl WritableSpace {
 
     /// Returns true if so little is left that a build could take it before the next regular look.
     pub(crate) fn is_scarce(self) -> bool {
-        self.bytes < LEAST_SCARCE.max(self.total / 20)
+        self.bytes < LEAST_SCARCE.max(self.total / 20) || self.inodes < self.all_inodes / 20
     }
 
     /// Returns true if so little is left that a build has to give way before the file system is full.
     pub(crate) fn is_below_reserve(self) -> bool {
         self.bytes < (self.total / 50).clamp(LEAST, LARGEST_RESERVE)
+            || self.inodes < (self.all_inodes / 50).min(LARGEST_INODE_RESERVE)
     }
 
     /// Returns the free space that a run and its tasks leave.
     fn reserve_of_run(self) -> u64 {
         (self.total / 100).clamp(LEAST, LARGEST_RESERVE / 2)
     }
+
+    fn inode_reserve_of_run(self) -> u64 {
+        (self.all_inodes / 100).min(LARGEST_INODE_RESERVE / 2)
+    }
+
+    /// Returns what is missing to write a file of this many bytes: its unit, the free and the wanted number.
+    fn missing_for(self, bytes: u64) -> Option<(&'static str, u64, u64)> {
+        let wanted = bytes.saturating_add(self.reserve_of_run());
+        if self.bytes < wanted {
+            return Some(("bytes", self.bytes, wanted));
+        }
+        let wanted = self.inode_reserve_of_run() + 1;
+        (self.all_inodes > 0 && self.inodes < wanted).then_some(("inodes", self.inodes, wanted))
+    }
 }
 
-/// Fails if writing this many bytes into a directory would take the reserve of its file system. Unknown space is
-/// enough.
+/// Fails if writing a file of this many bytes into a directory would take the reserve of its file system. Unknown
+/// space is enough.
 pub(crate) fn must_have_room(dir: &Dir, bytes: u64) -> Result<(), RootError> {
     let seen = rustix::fs::fstatvfs(dir.as_fd()).ok();
-    let Some(free) = seen.as_ref().and_then(WritableSpace::in_answer) else { return Ok(()) };
-    let wanted = bytes.saturating_add(free.reserve_of_run());
-    if free.bytes >= wanted {
-        return Ok(());
-    }
+    let free = seen.as_ref().and_then(WritableSpace::in_answer);
+    let Some((unit, free, wanted)) = free.and_then(|free| free.missing_for(bytes)) else { return Ok(()) };
     let shown = dir.root().show(dir.path());
     let directory = shown.strip_suffix('/').filter(|shown| !shown.is_empty()).unwrap_or(&shown).to_owned();
-    Err(RootError::NoRoom { directory, free: free.bytes, wanted })
+    Err(RootError::NoRoom { directory, unit, free, wanted })
 }
 
 /// Returns false if there is no space, or no quota, for a file of this size in a directory.
@@ -129,7 +152,11 @@ mod tests {
     #[test]
     fn the_reserve_is_a_part_of_the_file_system_and_half_a_gibibyte_at_most() {
         const MIB: u64 = 1 << 20;
-        let free = |bytes, total| WritableSpace { bytes: bytes * MIB, total: total * MIB };
+        let free = |bytes, total| WritableSpace {
+            bytes: bytes * MIB,
+            total: total * MIB,
+            ..WritableSpace::default()
+        };
         for (reserve, total) in [(4, 64), (20, 1_000), (512, 1 << 20)] {
             assert!(!free(reserve, total).is_below_reserve(), "{total}");
             let below = free(reserve - 1, total);
@@ -138,12 +165,28 @@ mod tests {
     }
 
     #[test]
+    fn inodes_have_a_reserve_as_bytes_have_unless_they_are_made_as_needed() {
+        let free = |inodes, all_inodes| WritableSpace { bytes: 1 << 40, total: 1 << 40, inodes, all_inodes };
+        assert!(!free(5_000, 100_000).is_scarce());
+        assert!(free(4_999, 100_000).is_scarce() && !free(4_999, 100_000).is_below_reserve());
+        assert!(!free(2_000, 100_000).is_below_reserve() && free(1_999, 100_000).is_below_reserve());
+        assert_eq!(free(1_001, 100_000).missing_for(1), None);
+        assert_eq!(free(1_000, 100_000).missing_for(1), Some(("inodes", 1_000, 1_001)));
+        assert_eq!(free(0, 40).missing_for(0), Some(("inodes", 0, 1)));
+        assert!(!free(LARGEST_INODE_RESERVE, 1 << 40).is_below_reserve());
+        let unlimited = free(0, 0);
+        assert!(!unlimited.is_scarce() && !unlimited.is_below_reserve());
+        assert_eq!(unlimited.missing_for(1), None);
+    }
+
+    #[test]
     fn a_run_leaves_less_than_builds_do_and_says_how_much_is_free_and_wanted() {
         for total in [64_u64 << 20, 1_000 << 20, 1 << 40] {
-            let of_run = WritableSpace { bytes: 0, total }.reserve_of_run();
+            let free = |bytes| WritableSpace { bytes, total, ..WritableSpace::default() };
+            let of_run = free(0).reserve_of_run();
             assert!((LEAST..=LARGEST_RESERVE / 2).contains(&of_run));
-            assert!(!WritableSpace { bytes: LARGEST_RESERVE.max(of_run), total }.is_below_reserve());
-            assert!(of_run == LEAST || WritableSpace { bytes: of_run, total }.is_below_reserve(), "{total}");
+            assert!(!free(LARGEST_RESERVE.max(of_run)).is_below_reserve());
+            assert!(of_run == LEAST || free(of_run).is_below_reserve(), "{total}");
         }
         let dir = tempfile::tempdir().unwrap();
         let place = Dir::of_host(dir.path()).unwrap();

@@ -28,8 +28,8 @@ pub enum RootError {
     NoProc { action: &'static str, path: String },
     #[error("{path} is larger than {limit} bytes")]
     TooLarge { path: String, limit: u64 },
-    #[error("{directory} has {free} bytes free, and {wanted} are needed with its reserve")]
-    NoRoom { directory: String, free: u64, wanted: u64 },
+    #[error("{directory} has {free} {unit} free, and {wanted} are needed with its reserve")]
+    NoRoom { directory: String, unit: &'static str, free: u64, wanted: u64 },
     #[error("{0}")]
     Untrusted(Box<Untrusted>),
 }

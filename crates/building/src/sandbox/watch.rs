@@ -439,7 +439,8 @@ impl DiskLooks {
         let is_urgent = || {
             let (Some(then), Some(free)) = (self.free, free) else { return false };
             let lost = then.bytes.saturating_sub(free.bytes);
-            lost > limit.saturating_sub(self.used) || lost > 0 && free.is_scarce()
+            let has_lost = lost > 0 || free.inodes < then.inodes;
+            lost > limit.saturating_sub(self.used) || has_lost && free.is_scarce()
         };
         now >= self.next || now >= self.earliest && is_urgent()
     }
@@ -576,7 +577,9 @@ mod tests {
     #[test]
     fn lost_space_is_a_reason_to_look_at_the_disk_before_the_time() {
         const MIB: u64 = 1 << 20;
-        let free = |bytes: u64| Some(WritableSpace { bytes: bytes * MIB, total: 10_000 * MIB });
+        let free = |bytes: u64| {
+            Some(WritableSpace { bytes: bytes * MIB, total: 10_000 * MIB, ..WritableSpace::default() })
+        };
         let mut looks = DiskLooks::begin(0, free(5000));
         let (now, limit) = (looks.earliest, 1000 * MIB);
         assert!(!looks.is_due(now, limit, free(4500)), "it cannot be over its limit");
@@ -590,6 +593,10 @@ mod tests {
         looks.looked(now, Duration::from_millis(100), (100 * MIB, free(400)));
         assert!(!looks.is_due(soon, limit, free(400)), "nothing was written");
         assert!(looks.is_due(soon, limit, free(399)), "free space is scarce");
+        let inodes =
+            |inodes: u64| free(5000).map(|free| WritableSpace { inodes, all_inodes: 100_000, ..free });
+        looks.looked(now, Duration::from_millis(100), (100 * MIB, inodes(4_000)));
+        assert!(!looks.is_due(soon, limit, inodes(4_000)) && looks.is_due(soon, limit, inodes(3_999)));
     }
 
     #[test]
@@ -605,7 +612,9 @@ mod tests {
     #[test]
     fn the_growth_of_the_last_seconds_is_told_while_space_is_scarce_and_decides_below_the_reserve() {
         const MIB: u64 = 1 << 20;
-        let free = |bytes: u64| Some(WritableSpace { bytes: bytes * MIB, total: 10_000 * MIB });
+        let free = |bytes: u64| {
+            Some(WritableSpace { bytes: bytes * MIB, total: 10_000 * MIB, ..WritableSpace::default() })
+        };
         let mut looks = DiskLooks::begin(0, free(5_000));
         let began = looks.earliest;
         let mut look = |after: u64, used: u64, left: u64| {

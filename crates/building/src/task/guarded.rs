@@ -133,7 +133,7 @@ impl GuardedState {
         };
         let contents = contents.unwrap_or_default();
         let preload = look(&root, &fixed(PRELOAD))?.as_ref().map(ObservedObject::of);
-        let in_the_way = in_the_way(&root, &Dir::of_host(base)?)?;
+        let in_the_way = in_the_way(&root, &Dir::of_host(base)?, false)?;
         Ok(Self { records, contents, settings, preload, in_the_way, overfull })
     }
 
@@ -200,10 +200,14 @@ fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootErro
     }
 }
 
-/// Returns the first object that hides a mount point, a temporary directory, or a top-level entry of the base.
-fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
+/// Returns the first object that hides a mount point, a temporary directory, or a top-level entry of the base. After a
+/// removal, empty directories of the base may be gone.
+pub(super) fn in_the_way(root: &Root, base: &Dir, has_removed: bool) -> Result<Option<String>, RootError> {
+    // Overlayfs marks removed objects with a whiteout.
+    let counts =
+        |seen: &ObjectStatus| !has_removed || seen.file_type != FileType::Character || seen.device != (0, 0);
     for place in PLACES.iter().chain(&TEMPORARY) {
-        let seen = look(root, &fixed(&format!("/{place}")))?.map(|seen| seen.file_type);
+        let seen = look(root, &fixed(&format!("/{place}")))?.filter(counts).map(|seen| seen.file_type);
         let is_expected = |file_type| match *place {
             ".program" => file_type == FileType::Regular,
             _ => file_type == FileType::Directory,
@@ -214,7 +218,9 @@ fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
     }
     let top = root.dir(&ObjectPath::root())?;
     for name in base.names()? {
-        let (Some(of_base), Some(now)) = (base.look(&name)?, top.look(&name)?) else { continue };
+        let (Some(of_base), Some(now)) = (base.look(&name)?, top.look(&name)?.filter(counts)) else {
+            continue;
+        };
         let is_same_link = || {
             of_base.file_type == FileType::Symlink
                 && now.file_type == FileType::Symlink
@@ -403,6 +409,29 @@ mod tests {
             forge(&layer).unwrap();
             let after = GuardedState::of(&layer, &base).unwrap();
             assert_eq!(before.forged(&after, &own()).as_deref(), says);
+        }
+    }
+
+    #[test]
+    fn a_link_or_a_file_hides_a_mount_point_after_a_removal_too() {
+        type Change = fn(&Path) -> std::io::Result<()>;
+        let changes: [(Change, Option<&str>); 5] = [
+            (|at| fs::create_dir(at.join("out")), None),
+            (|at| std::os::unix::fs::symlink("/", at.join("out")), Some("out")),
+            (|at| fs::write(at.join("tree"), ""), Some("tree")),
+            (|at| fs::write(at.join("distfiles"), ""), Some("distfiles")),
+            (|at| std::os::unix::fs::symlink("/", at.join("bin")), Some("bin")),
+        ];
+        for (change, hidden) in changes {
+            let dir = tempfile::tempdir().unwrap();
+            let (layer, base) = (dir.path().join("layer"), dir.path().join("base"));
+            fs::create_dir(&layer).unwrap();
+            fs::create_dir_all(base.join("bin")).unwrap();
+            change(&layer).unwrap();
+            let (root, base) = (Root::open(&layer).unwrap(), Dir::of_host(&base).unwrap());
+            for has_removed in [false, true] {
+                assert_eq!(in_the_way(&root, &base, has_removed).unwrap().as_deref(), hidden);
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 use rustix::io::Errno;
 
-use super::guarded::GuardedState;
+use super::guarded::{GuardedState, in_the_way};
 use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
 use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
 use super::{StepError, TaskError, TaskFailure, over_limit};
@@ -114,8 +114,24 @@ impl SandboxInstallation<'_> {
             self.fail_without_room(files)?;
         }
         // Scripts of packages ran there.
-        let end = if is_well { remove_answers(&upper) } else { Self::failure(&upper, end) };
+        let end = if is_well {
+            remove_answers(&upper)
+                .and_then(|end| Ok(self.obstacle(files, !removed.is_empty())?.unwrap_or(end)))
+        } else {
+            Self::failure(&upper, end)
+        };
         end.or_else(left_by_packages)
+    }
+
+    /// Refuses packages whose scripts replaced something that every sandbox needs.
+    fn obstacle(&self, files: &[String], has_removed: bool) -> Result<Option<InstallationEnd>, RootError> {
+        let (root, base) = (Root::open(&self.upper)?, Dir::of_host(&self.base.layer)?);
+        let Some(path) = in_the_way(&root, &base, has_removed)? else { return Ok(None) };
+        let which = match files {
+            [file] => format!("{file}: it"),
+            _ => "one of the packages".to_owned(),
+        };
+        Ok(Some(InstallationEnd::Refused(format!("{which} changes /{path}, which every sandbox needs"))))
     }
 
     /// Installs each package in its own sandbox, so that no script affects another package's outcome. `deliveries` and

@@ -216,7 +216,8 @@ mod tests {
         let watch = TaskWatch::of(&teller, &build_dir);
         let refused = |place: &str| {
             let directory = dir.path().join(place).display().to_string();
-            let error = watch.blame(RootError::NoRoom { directory, free: 5, wanted: 7 }.into());
+            let error =
+                watch.blame(RootError::NoRoom { directory, unit: "bytes", free: 5, wanted: 7 }.into());
             let StepError::Machine(error) = error else { panic!("{error:?}") };
             error.of_kept("results")
         };

@@ -178,8 +178,17 @@ fn refuse(field: &'static str, text: &str, reason: &'static str) -> RecordFieldE
     RecordFieldError { field, text: shown(text), reason }
 }
 
+const MOST_DISTFILES: usize = 1_000;
+
+/// The longest name of a distfile in bytes, and the most components. Each but the last one becomes a directory.
+const LONGEST_DISTFILE: usize = 255;
+const MOST_COMPONENTS: usize = 8;
+
 /// Parses `DISTFILES` (`NAME:SHA256:SIZE` …) and `DISTURL` (one URL each, in the same order).
 pub(super) fn distfiles<'a>(files: &'a str, urls: &'a str) -> Result<Vec<Distfile<'a>>, RecordFieldError> {
+    if let Some(entry) = files.split_ascii_whitespace().nth(MOST_DISTFILES) {
+        return Err(refuse("DISTFILES", entry, "is one more than the 1000 files of a record"));
+    }
     let mut urls = urls.split_ascii_whitespace();
     let files = files.split_ascii_whitespace().map(|entry| distfile(entry, urls.next()));
     let files = files.collect::<Result<Vec<_>, _>>()?;
@@ -204,6 +213,9 @@ fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, Re
     let is_reserved = name.starts_with('.') || name.split('/').next() == Some(BY_DIGEST);
     if is_reserved || !name.split('/').all(is_part) {
         return Err(refuse("DISTFILES", name, "is not a valid file name below the distfiles"));
+    }
+    if name.len() > LONGEST_DISTFILE || name.split('/').count() > MOST_COMPONENTS {
+        return Err(refuse("DISTFILES", name, "has more than 255 bytes or 8 components"));
     }
     Ok(Distfile { name, sha256, size, url })
 }
@@ -358,6 +370,24 @@ mod tests {
         }
         let error = distfiles("", "https://example.org/a").unwrap_err();
         assert_eq!(error.to_string(), "DISTURL: <https://example.org/a> belongs to no file of DISTFILES");
+    }
+
+    #[test]
+    fn a_distfile_has_few_components_and_a_record_has_few_distfiles() {
+        let with = |name: &str| distfiles(&format!("{name}:{SHA256}:1"), "").map(|files| files.len());
+        assert_eq!(with(&format!("{}x", "a/".repeat(7))), Ok(1));
+        assert_eq!(with(&"x".repeat(255)), Ok(1));
+        for bad in [format!("{}x", "a/".repeat(8)), "x".repeat(256), format!("{}x", "a/".repeat(1600))] {
+            let error = with(&bad).unwrap_err();
+            assert_eq!(error.reason, "has more than 255 bytes or 8 components", "{bad}");
+        }
+        let many = |count: usize| {
+            let entries = (0..count).map(|number| format!("n{number}:{SHA256}:1"));
+            entries.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(distfiles(&many(1_000), "").map(|files| files.len()), Ok(1_000));
+        let error = distfiles(&many(1_001), "").unwrap_err();
+        assert_eq!(error.reason, "is one more than the 1000 files of a record");
     }
 
     #[test]
