@@ -201,7 +201,7 @@ fn undo_data_shrinks_to_a_size_the_oldest_first() {
     let said = document_with_notes(&stage, "undo-data drop --json --shrink-to 0 -R @ROOT@");
     assert_eq!(irremovable(&said), ["100-02"]);
     let note = said["notes"][0].as_str().unwrap();
-    assert!(note.contains("too much") && note.contains("newest revisions"), "{note}");
+    assert!(note.contains("over the limit") && note.contains("newest revisions"), "{note}");
     assert_eq!(undo_of(&stage, "100-03"), "saved");
     assert_eq!(undo_of(&stage, "200-01"), "saved");
     stage.run("check --contents -R @ROOT@").ok();

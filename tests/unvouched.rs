@@ -65,7 +65,7 @@ fn what_comes_over_a_network_without_a_trusted_key_is_refused_until_the_caller_s
     let server = serve(&depot);
     let classic = "patchadd -R @ROOT@ --cache @CACHE@ -M @HTTP@ 100-01";
     let said = run(&stage, classic, &server).fails(41);
-    assert!(said.contains("or use -n if"), "{said}");
+    assert!(said.contains("or use `-n` if"), "{said}");
     run(&stage, &classic.replace("-R", "-n -R"), &server).ok();
 }
 

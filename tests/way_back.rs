@@ -117,7 +117,7 @@ pub(crate) fn advised() {
 
 fn advised_on(stage: &Scenario) {
     let (code, said) = by_owner(stage, "add -R @ROOT@ built");
-    assert!(code == Some(3) && said.contains("use --no-undo"), "{said}");
+    assert!(code == Some(3) && said.contains("use `--no-undo`"), "{said}");
     let (code, said) = by_owner(stage, "add -R @ROOT@ --no-undo built");
     assert_eq!(code, Some(0), "{said}");
 }
