@@ -168,7 +168,7 @@ fn a_package_that_contents_names_and_that_has_no_directory_is_damage_however_con
             let said = refused(&stage, &line, code);
             let why = "package ACMEweb owns objects, and @ROOT@/var/sadm/pkg/ACMEweb does not exist";
             assert!(said.contains(why) && said.contains("contents: line "), "{line}: {said}");
-            assert!(said.contains("reinstall ACMEweb with pkgadd"), "{line}: {said}");
+            assert!(said.contains("einstall ACMEweb with pkgadd"), "{line}: {said}");
         }
         let spool = stage.beside("spool");
         let added = stage.run(&format!("pkgadd -n -R @ROOT@ -d {} ACMEweb", spool.display()));

@@ -124,7 +124,7 @@ fn lost_copy() {
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/pspool")).unwrap();
     let said = stage.run("check --contents -R @ROOT@");
     assert_eq!(said.code, 4, "{said:?}");
-    assert!(said.stdout.contains("install ACMEweb again with pkgadd"), "{said:?}");
+    assert!(said.stdout.contains("reinstall ACMEweb with pkgadd"), "{said:?}");
     assert_eq!(stage.run(ADD).code, 0, "it stops no change");
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     stage.run("check --contents -R @ROOT@").ok();
