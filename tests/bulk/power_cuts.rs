@@ -243,6 +243,8 @@ fn play_two_ages(test: &str, file_system: &str) {
                   mkdir $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/$PKGNAME\n";
     build.recipe("early", "", script);
     build.recipe("late", "", script);
+    // The run goes on for as long as this one waits.
+    build.recipe("unfinished", "", script);
     let kept = build.scenario.beside("theirs/kept");
     fs::rename(build.work(), &kept).unwrap();
     fs::create_dir(build.work()).unwrap();
@@ -285,8 +287,9 @@ fn play_two_ages(test: &str, file_system: &str) {
     assert_eq!(whole_files(&early), before, "{file_system}: the early result");
     let starts = || fs::read_to_string(mounted.join("starts")).unwrap();
     let was = starts();
+    go("unfinished-1.0");
     let run = build.run("").ends(0);
-    assert_eq!(run.states(), ["early-1.0 done", "late-1.0 done"]);
+    assert_eq!(run.states(), ["early-1.0 done", "late-1.0 done", "unfinished-1.0 done"]);
     assert!(!starts()[was.len()..].contains("early"), "{file_system}: the early one was built again");
     assert_eq!(whole_files(&early), before);
 }

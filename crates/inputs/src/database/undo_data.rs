@@ -657,7 +657,7 @@ mod kept_manifest_tests {
         fs::write(&at, &kept).unwrap();
         let found = known(&ledger).unwrap().unwrap();
         assert_eq!(found.header.parameters, ["WORD"]);
-        for (other, reason) in [(Some(manifest(&[])), "not the one that run 1-"), (None, "not there")] {
+        for (other, reason) in [(Some(manifest(&[])), "not the one that run 1-"), (None, "it is missing")] {
             fs::remove_file(&at).unwrap();
             if let Some(bytes) = other {
                 fs::write(&at, bytes).unwrap();

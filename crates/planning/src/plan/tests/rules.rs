@@ -261,7 +261,7 @@ fn a_path_that_a_later_patch_changed_is_not_touched_where_nobody_knows_what_that
     assert_eq!(refusal.code(), 6);
     assert_eq!(
         refusal.why(),
-        "patch 901-01, which was applied later, has /opt/web/bin/httpd too: its undo data was not made by this program"
+        "patch 901-01, which was applied later, also changes /opt/web/bin/httpd: its undo data was not made by this program"
     );
 }
 

@@ -163,7 +163,7 @@ fn none_and_old_the_object_is_kept_beside_if_its_package_does_not_have_it_any_mo
     let missing = std::io::ErrorKind::NotFound.to_string();
     assert_eq!((stopped.text(HTTPD), stopped.edited(HTTPD)), (missing.clone(), "old httpd".into()));
     assert_eq!((stopped.text(GONE), stopped.edited(GONE)), (missing, "gone\n".into()));
-    assert!(notes[0].contains("web 2.0-1 does not have "), "{notes:?}");
+    assert!(notes[0].contains("web 2.0-1 no longer has "), "{notes:?}");
 }
 
 #[test]
