@@ -181,7 +181,7 @@ fn lock_held() {
     }
     for line in [ADD, REMOVE, "recover -R @ROOT@"] {
         let said = stage.run(line).fails(6);
-        assert!(said.contains("wait for it with --wait DURATION"), "{line}: {said}");
+        assert!(said.contains("wait for it with `--wait DURATION`"), "{line}: {said}");
     }
     drop(lock);
     for line in [ADD, "recover -R @ROOT@", REMOVE] {
