@@ -257,7 +257,9 @@ mod tests {
     #[test]
     fn only_a_signal_that_the_program_hears_lets_it_undo_something() {
         let text = |code| meanings(code, None).first().map(|one| one.text);
-        assert!([129, 130, 143].iter().all(|code| text(*code).is_some_and(|text| text.contains("undone"))));
+        assert!(
+            [129, 130, 143].iter().all(|code| text(*code).is_some_and(|text| text.contains("rolled back")))
+        );
         assert_eq!([137, 139, 134, 165].map(text), [Some(KILLED); 4]);
         assert!(text(141).is_some_and(|text| text.contains("query")));
         assert_eq!([128, 193, 255].map(text), [None; 3]);
