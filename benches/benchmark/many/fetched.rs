@@ -37,7 +37,10 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         return clear(&[&scratch]);
     };
     let (address, root) = (serve(&depot)?, inputs_of(disk, "fetched-root")?);
-    let fetch = Line::patchadm().words("depot check -R").arg(&root).arg("--cache").arg(&cache).arg(&address);
+    let policy = scratch.join("policy");
+    std::fs::write(&policy, format!("cache={}\n", cache.display()))?;
+    let fetch = Line::patchadm().words("depot check -R").arg(&root).arg("--policy").arg(&policy);
+    let fetch = fetch.arg(&address);
     let curl = Line::shell(&format!("curl -sSf -o \"$1\" \"$0{ID}.tar\" && {digest} \"$1\""));
     let curl = curl.arg(&address).arg(&copied);
     let [mut ours, mut theirs] = [Costs::default(), Costs::default()];
