@@ -42,7 +42,6 @@ pub enum BuildBaseError {
         .directory.display()
     )]
     NoRoom {
-        /// The base.
         base: PathBuf,
         /// The directory of the copy.
         directory: PathBuf,

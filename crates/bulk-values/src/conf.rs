@@ -87,7 +87,7 @@ pub struct Configuration {
     pub key_depends: KeyDepends,
     /// Check of results.
     pub check: CheckLevel,
-    /// Make patches of restricted packages, too.
+    /// Make patches of restricted packages as well.
     pub restricted: bool,
     /// Each pattern must match a package of a set.
     pub required: Vec<String>,

@@ -307,7 +307,7 @@ impl PartialEq for Version {
 
 impl Eq for Version {}
 
-/// A shell pattern: `*`, `?`, `[a-z]`, `[!a-z]`, and `\` before a literal letter. `*` matches a `/`, too.
+/// A shell pattern: `*`, `?`, `[a-z]`, `[!a-z]`, and `\` before a literal letter. `*` also matches `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShellPattern {
     literal_prefix: Box<str>,

@@ -44,7 +44,7 @@ const STAGED: &str = "patchadm/stage/";
 
 const BELOW_PACKAGES: &str = "pkg/";
 
-/// The largest `contents` in bytes, of which two are held: several million objects.
+/// Maximum size of `contents` in bytes, enough for several million objects. Two are in memory at a time.
 const LARGEST_CONTENTS: u64 = 256 << 20;
 
 /// The most objects that are remembered below one directory, and the most bytes of their names: packages choose both.

@@ -559,7 +559,7 @@ fn size_of_sources(text: &[u8], tree: &Dir) -> Result<u64, StepError> {
             }
             (Ftype::File | Ftype::Editable | Ftype::Volatile, Some(right)) => right.as_slice(),
             (Ftype::File | Ftype::Editable | Ftype::Volatile, None) => {
-                // The content of an absolute path is below the tree, too.
+                // An absolute path names a file below the tree as well.
                 path.strip_prefix(b"/").unwrap_or(path)
             }
             _ => continue,

@@ -220,7 +220,7 @@ fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, Re
     Ok(Distfile { name, sha256, size, url })
 }
 
-/// Accepts capital hexadecimal digits, too.
+/// Also accepts uppercase hexadecimal digits.
 pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     let (digits, rest) = text.as_bytes().as_chunks::<2>();
     if digits.len() != 32 || !rest.is_empty() {

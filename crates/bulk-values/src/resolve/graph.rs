@@ -334,7 +334,7 @@ pub const MOST_BLOCKERS: usize = 100;
 pub struct Blockers {
     /// The first ones, by index.
     pub named: Arc<[u32]>,
-    /// Counts unnamed ones, too.
+    /// Includes unnamed ones.
     pub count: u32,
 }
 

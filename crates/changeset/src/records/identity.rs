@@ -1,5 +1,5 @@
 //! A root's identity: a marker of 16 random hexadecimal digits, kept in `var/sadm/patchadm/root-id` and the journal's
-//! header; either restores the other. Undo archives and stages carry it, too.
+//! header; either restores the other. Undo archives and stages also carry it.
 
 use crate::format::escaped::is_hex;
 use patchadm_rootfs::{Dir, FileType, Root, RootError};

@@ -36,7 +36,7 @@ impl NativeEntries {
         }
     }
 
-    /// Returns the exit with `--check`. The command's own finding comes first; an unknown state is a finding, too.
+    /// Returns the exit with `--check`. The command's own finding comes first. An unknown state counts as a finding.
     pub fn checked(&self, found: Exit) -> Exit {
         let is_in_order = self.lost.is_empty() && self.stale.is_empty() && self.unknown.is_none();
         if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }

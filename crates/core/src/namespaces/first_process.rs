@@ -268,7 +268,7 @@ impl EnclosedProcess {
             process.process_group(0);
         }
         if let Some((uid, gid)) = command.user {
-            // This drops supplementary groups, too.
+            // This also drops supplementary groups.
             process.uid(uid).gid(gid);
         }
         let own = rustix::process::umask(Mode::from_bits_truncate(command.umask));
