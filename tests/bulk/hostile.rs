@@ -55,14 +55,19 @@ fn no_script_of_a_package_and_no_build_has_a_right_of_the_machine_s_root() {
     }
 }
 
-/// Asks for sockets of several families, for a pair, and for a ring that could make sockets: `io_uring_setup`.
+/// Asks for sockets of several families, for a pair, for a ring that could make sockets or keep files (`io_uring_setup`,
+/// `io_uring_enter`, `io_uring_register`), and for open files of a thread's own (`close_range`).
 const SOCKETS: &str = r#"perl -e '
     for my $f (1, 2, 16, 17, 38, 40) {
         print "family $f: ", socket(my $s, $f, $f == 16 || $f == 17 ? 2 : $f == 38 ? 5 : 1, 0) ? "there" : $!+0, "\n";
     }
     print "pair: ", socketpair(my $a, my $b, 1, 1, 0) ? "there" : $!+0, "\n";
-    my $r = syscall(425, 1, 0);
-    print "ring: ", $r < 0 ? $!+0 : "there", "\n";
+    for my $c (425 .. 427) {
+        my $r = syscall($c, 1, 0, 0, 0, 0, 0);
+        print "ring $c: ", $r < 0 ? $!+0 : "there", "\n";
+    }
+    my $r = syscall(436, 100, 200, 2);
+    print "files: ", $r < 0 ? $!+0 : "there", "\n";
 '
 "#;
 
@@ -78,7 +83,7 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
         build.recipe("asks", "", &script);
         build.run("").ends(0);
         let log = build.log("asks-1.0");
-        // EAFNOSUPPORT for links, the ciphers of the kernel, and the host of a virtual machine; ENOSYS for the ring.
+        // EAFNOSUPPORT for links, the ciphers of the kernel, and the host of a virtual machine; ENOSYS for the others.
         for line in [
             "family 1: there",
             "family 2: there",
@@ -87,7 +92,10 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
             "family 38: 97",
             "family 40: 97",
             "pair: there",
-            "ring: 38",
+            "ring 425: 38",
+            "ring 426: 38",
+            "ring 427: 38",
+            "files: 38",
         ] {
             assert_eq!(log.lines().filter(|seen| *seen == line).count(), 2, "{}: {line}: {log}", build.who());
         }

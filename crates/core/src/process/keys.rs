@@ -1,6 +1,6 @@
 //! Kernel keys: the session keyring, and a seccomp filter. A new session keyring is not enough if a user inside a
-//! namespace is the caller outside, because both share the user keyring. The filter refuses keys, user namespaces and
-//! sockets outside network namespaces.
+//! namespace is the caller outside, because both share the user keyring. The filter refuses keys, user namespaces,
+//! sockets outside network namespaces, and open files that `/proc` does not show for each process.
 
 use std::io;
 
@@ -54,11 +54,21 @@ const NOT_X32: u32 = !0x4000_0000;
 
 const NEW_USERS: u32 = 0x1000_0000;
 
+/// Flags of `clone` for a thread and for shared open files; the second one unshares them in `unshare`. Threads must
+/// share them: whoever counts a process's open files looks at one thread.
+const THREAD: u32 = 0x1_0000;
+const FILES: u32 = 0x400;
+
 /// `clone3` on all architectures. Its flags lie in memory, which a filter cannot read. After `ENOSYS`, programs fall
 /// back to `clone`.
 const CLONE3: u32 = 435;
 
-/// `io_uring_setup` on all architectures: a ring makes sockets without a call that a filter sees.
+/// `close_range` on all architectures, and its flag that unshares open files.
+const CLOSE_RANGE: u32 = 436;
+const UNSHARE_FIRST: u32 = 2;
+
+/// `io_uring_setup` on all architectures; `io_uring_enter` and `io_uring_register` follow it. A ring makes sockets
+/// without a call that a filter sees, and keeps files that no process has open.
 const IO_URING_SETUP: u32 = 425;
 
 /// Allowed address families (`linux/socket.h`). Network namespaces do not confine others, such as `AF_VSOCK`.
@@ -117,23 +127,24 @@ const fn calls(
 /// Its `clone` takes flags second, and the lower half of an argument comes last (big endian).
 const S390X: u32 = 0x8000_0016;
 
-/// Refuses keys, user namespaces and other socket families for this process and its children, for good. Set-id bits
-/// lose their effect.
+/// Refuses keys, user namespaces, rings, open files of single threads and other socket families for this process and
+/// its children, for good. Set-id bits lose their effect.
 pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
     apply_filter(&program()).map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Positions within a block; jumps are relative to their own position.
-const FLAGS_OF_CLONE: u8 = 12;
-const FLAGS_OF_UNSHARE: u8 = 14;
-const FAMILY_OF_SOCKET: u8 = 16;
-const FAMILY_OF_PAIR: u8 = 21;
-const CALL_OF_SOCKETCALL: u8 = 23;
-const REFUSED: u8 = 26;
-const NO_FAMILY: u8 = 27;
-const ALLOWED: u8 = 28;
-const NO_CALL: u8 = 29;
-const END: u8 = 30;
+const FLAGS_OF_CLONE: u8 = 14;
+const FLAGS_OF_UNSHARE: u8 = 18;
+const FLAGS_OF_CLOSE_RANGE: u8 = 20;
+const FAMILY_OF_SOCKET: u8 = 22;
+const FAMILY_OF_PAIR: u8 = 27;
+const CALL_OF_SOCKETCALL: u8 = 29;
+const REFUSED: u8 = 32;
+const NO_FAMILY: u8 = 33;
+const ALLOWED: u8 = 34;
+const NO_CALL: u8 = 35;
+const END: u8 = 36;
 
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
@@ -146,37 +157,43 @@ fn program() -> BpfProgram {
     let mut program = vec![step(LOAD, ARCHITECTURE)];
     let [inet, inet6, netlink] = FAMILIES;
     for Calls { architecture, add_key, clone, unshare, sockets: [socket, pair], socketcall } in CALLS {
-        let (of_clone, first) = match architecture {
-            S390X => (ARGUMENTS + 12, ARGUMENTS + 4),
-            _ => (ARGUMENTS, ARGUMENTS),
+        let (of_clone, [first, third]) = match architecture {
+            S390X => (ARGUMENTS + 12, [ARGUMENTS + 4, ARGUMENTS + 20]),
+            _ => (ARGUMENTS, [ARGUMENTS, ARGUMENTS + 16]),
         };
         program.extend([
             jump(JUMP_IF_EQUAL, architecture, 0, [1, END]),
             step(LOAD, NUMBER),
             step(AND, NOT_X32),
             jump(JUMP_IF_EQUAL, CLONE3, 3, [NO_CALL, 4]),
-            jump(JUMP_IF_EQUAL, IO_URING_SETUP, 4, [NO_CALL, 5]),
-            jump(JUMP_IF_EQUAL, clone, 5, [FLAGS_OF_CLONE, 6]),
-            jump(JUMP_IF_EQUAL, unshare, 6, [FLAGS_OF_UNSHARE, 7]),
-            jump(JUMP_IF_EQUAL, socket, 7, [FAMILY_OF_SOCKET, 8]),
-            jump(JUMP_IF_EQUAL, pair, 8, [FAMILY_OF_PAIR, 9]),
-            jump(JUMP_IF_EQUAL, socketcall, 9, [CALL_OF_SOCKETCALL, 10]),
-            jump(JUMP_IF_AT_LEAST, add_key, 10, [11, ALLOWED]),
-            jump(JUMP_IF_GREATER, add_key + 2, 11, [ALLOWED, NO_CALL]),
+            jump(JUMP_IF_EQUAL, CLOSE_RANGE, 4, [FLAGS_OF_CLOSE_RANGE, 5]),
+            jump(JUMP_IF_AT_LEAST, IO_URING_SETUP, 5, [6, 7]),
+            jump(JUMP_IF_GREATER, IO_URING_SETUP + 2, 6, [7, NO_CALL]),
+            jump(JUMP_IF_EQUAL, clone, 7, [FLAGS_OF_CLONE, 8]),
+            jump(JUMP_IF_EQUAL, unshare, 8, [FLAGS_OF_UNSHARE, 9]),
+            jump(JUMP_IF_EQUAL, socket, 9, [FAMILY_OF_SOCKET, 10]),
+            jump(JUMP_IF_EQUAL, pair, 10, [FAMILY_OF_PAIR, 11]),
+            jump(JUMP_IF_EQUAL, socketcall, 11, [CALL_OF_SOCKETCALL, 12]),
+            jump(JUMP_IF_AT_LEAST, add_key, 12, [13, ALLOWED]),
+            jump(JUMP_IF_GREATER, add_key + 2, 13, [ALLOWED, NO_CALL]),
             step(LOAD, of_clone),
-            jump(JUMP_IF_SET, NEW_USERS, 13, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_USERS, 15, [REFUSED, 16]),
+            jump(JUMP_IF_SET, THREAD, 16, [17, ALLOWED]),
+            jump(JUMP_IF_SET, FILES, 17, [ALLOWED, REFUSED]),
             step(LOAD, first),
-            jump(JUMP_IF_SET, NEW_USERS, 15, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_USERS | FILES, 19, [REFUSED, ALLOWED]),
+            step(LOAD, third),
+            jump(JUMP_IF_SET, UNSHARE_FIRST, 21, [NO_CALL, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, inet, 17, [ALLOWED, 18]),
-            jump(JUMP_IF_EQUAL, inet6, 18, [ALLOWED, 19]),
-            jump(JUMP_IF_EQUAL, netlink, 19, [ALLOWED, 20]),
-            jump(JUMP_IF_EQUAL, UNIX, 20, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, inet, 23, [ALLOWED, 24]),
+            jump(JUMP_IF_EQUAL, inet6, 24, [ALLOWED, 25]),
+            jump(JUMP_IF_EQUAL, netlink, 25, [ALLOWED, 26]),
+            jump(JUMP_IF_EQUAL, UNIX, 26, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, UNIX, 22, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, UNIX, 28, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 24, [NO_FAMILY, 25]),
-            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 25, [NO_FAMILY, ALLOWED]),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 30, [NO_FAMILY, 31]),
+            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 31, [NO_FAMILY, ALLOWED]),
             step(RETURN, REFUSE),
             step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
@@ -191,7 +208,7 @@ fn program() -> BpfProgram {
 mod tests {
     use super::*;
 
-    fn verdict(architecture: u32, number: u32, arguments: [u32; 4]) -> u32 {
+    fn verdict(architecture: u32, number: u32, arguments: [u32; 6]) -> u32 {
         let program = program();
         let (mut at, mut value) = (0, 0);
         loop {
@@ -217,29 +234,31 @@ mod tests {
         }
     }
 
-    fn calls_with(architecture: u32, arguments: [u32; 4], wanted: u32) -> Vec<u32> {
+    fn calls_with(architecture: u32, arguments: [u32; 6], wanted: u32) -> Vec<u32> {
         (0..1000).filter(|number| verdict(architecture, *number, arguments) == wanted).collect()
     }
 
     #[test]
     fn calls_about_keys_and_what_a_filter_cannot_see_are_unknown_on_each_architecture() {
         for Calls { architecture, add_key, .. } in CALLS {
-            for arguments in [[0; 4], [u32::MAX; 4]] {
-                let unknown = calls_with(architecture, arguments, UNKNOWN);
+            for (argument, others) in [(0, &[CLONE3][..]), (u32::MAX, &[CLONE3, CLOSE_RANGE][..])] {
+                let unknown = calls_with(architecture, [argument; 6], UNKNOWN);
                 let keys = [add_key, add_key + 1, add_key + 2];
                 assert_eq!(unknown[..3], keys, "{architecture:#x}");
-                assert_eq!(unknown[3..], [IO_URING_SETUP, CLONE3], "{architecture:#x}");
+                assert_eq!(unknown[3..6], [425, 426, 427], "{architecture:#x}");
+                assert_eq!(unknown[6..], *others, "{architecture:#x}");
             }
         }
-        assert_eq!(verdict(CALLS[0].architecture, 0xfa | 0x4000_0000, [0; 4]), UNKNOWN, "x32");
-        assert_eq!(verdict(0x1234, 250, [0; 4]), ALLOW);
+        assert_eq!(verdict(CALLS[0].architecture, 0xfa | 0x4000_0000, [0; 6]), UNKNOWN, "x32");
+        assert_eq!(verdict(0x1234, 250, [0; 6]), ALLOW);
     }
 
     #[test]
     fn only_clone_and_unshare_are_refused_and_only_with_a_user_namespace() {
+        const OTHERS: u32 = !(NEW_USERS | THREAD | FILES);
         for Calls { architecture, clone, unshare, .. } in CALLS {
             let at = |argument: usize, flags: u32| {
-                let mut arguments = [!NEW_USERS; 4];
+                let mut arguments = [OTHERS; 6];
                 arguments[argument] = flags;
                 arguments
             };
@@ -249,17 +268,41 @@ mod tests {
                 assert!(calls_with(architecture, with, REFUSE).contains(&call), "{architecture:#x} {call}");
                 let others = [clone, unshare];
                 assert!(calls_with(architecture, with, REFUSE).iter().all(|call| others.contains(call)));
-                assert_eq!(verdict(architecture, call, at(argument, !NEW_USERS)), ALLOW);
+                assert_eq!(verdict(architecture, call, at(argument, OTHERS)), ALLOW);
             }
         }
-        assert_eq!(verdict(CALLS[0].architecture, 0x4000_0110, [NEW_USERS; 4]), REFUSE, "x32");
+        assert_eq!(verdict(CALLS[0].architecture, 0x4000_0110, [NEW_USERS; 6]), REFUSE, "x32");
+    }
+
+    #[test]
+    fn no_thread_has_open_files_of_its_own() {
+        const PARTS_OF_THREAD: u32 = 0x900;
+        const OF_VFORK: u32 = 0x4100;
+        const CLOSE_ON_EXEC: u32 = 4;
+        for Calls { architecture, clone, unshare, .. } in CALLS {
+            let of = |call, argument: usize, flags| {
+                let mut arguments = [0; 6];
+                arguments[argument] = flags;
+                verdict(architecture, call, arguments)
+            };
+            let [of_clone, of_unshare, of_close_range] =
+                if architecture == S390X { [3, 1, 5] } else { [0, 0, 4] };
+            assert_eq!(of(unshare, of_unshare, FILES), REFUSE, "{architecture:#x}");
+            assert_eq!(of(clone, of_clone, THREAD | PARTS_OF_THREAD), REFUSE, "{architecture:#x}");
+            for flags in [THREAD | PARTS_OF_THREAD | FILES, OF_VFORK, FILES] {
+                assert_eq!(of(clone, of_clone, flags), ALLOW, "{architecture:#x} {flags:#x}");
+            }
+            let closes = [0, CLOSE_ON_EXEC, UNSHARE_FIRST, UNSHARE_FIRST | CLOSE_ON_EXEC];
+            let verdicts = closes.map(|flags| of(CLOSE_RANGE, of_close_range, flags));
+            assert_eq!(verdicts, [ALLOW, ALLOW, UNKNOWN, UNKNOWN], "{architecture:#x}");
+        }
     }
 
     #[test]
     fn sockets_of_other_families_are_unsupported_on_each_architecture() {
         for Calls { architecture, sockets, socketcall, .. } in CALLS {
             let of = |first: u32| {
-                let mut arguments = [0; 4];
+                let mut arguments = [0; 6];
                 arguments[usize::from(architecture == S390X)] = first;
                 arguments
             };
@@ -280,6 +323,6 @@ mod tests {
             let unsupported = calls_with(architecture, of(40), UNSUPPORTED);
             assert_eq!(unsupported, sockets, "{architecture:#x}");
         }
-        assert_eq!(verdict(CALLS[0].architecture, 0x4000_0029, [40; 4]), UNSUPPORTED, "x32");
+        assert_eq!(verdict(CALLS[0].architecture, 0x4000_0029, [40; 6]), UNSUPPORTED, "x32");
     }
 }
