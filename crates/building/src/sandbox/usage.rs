@@ -120,6 +120,7 @@ fn shown(top: &Path, dir: &Dir) -> String {
 /// Usage of all descendants of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProcessUsage {
+    /// Each by the id of its first task that has not ended.
     pub(super) processes: Vec<u32>,
     /// Resident anonymous memory, in bytes.
     pub(super) anonymous: u64,
@@ -136,8 +137,8 @@ pub(super) fn usage_below(process: u32) -> ProcessUsage {
     let mut usage = ProcessUsage::default();
     let mut open = children(process);
     while let Some(process) = open.pop() {
-        usage.processes.push(process);
-        let (anonymous, shared) = memory_of(process);
+        let (task, [anonymous, shared]) = living_task(process).unwrap_or((process, [0; 2]));
+        usage.processes.push(task);
         usage.anonymous += anonymous;
         usage.shared += shared;
         usage.longest = usage.longest.max(processor_time_of(process));
@@ -150,7 +151,7 @@ pub(super) fn usage_below(process: u32) -> ProcessUsage {
 }
 
 fn processor_time_of(process: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let stat = text_of(Path::new(&format!("/proc/{process}/stat")));
     // The bracketed program name may have blanks; user and system time are the 12th and 13th field after it.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
@@ -158,23 +159,39 @@ fn processor_time_of(process: u32) -> Duration {
 }
 
 fn children(process: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{process}/task"));
-    let lists = threads.into_iter().flatten().flatten().filter_map(|thread| {
-        let list = fs::read_to_string(thread.path().join("children")).ok()?;
-        Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+    let lists = tasks_of(process).into_iter().map(|task| {
+        let list = text_of(Path::new(&format!("/proc/{process}/task/{task}/children")));
+        list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
     });
     lists.flatten().collect()
 }
 
-/// Returns resident anonymous and shared memory, without reserved memory and mapped disk files.
-fn memory_of(process: u32) -> (u64, u64) {
-    let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"));
-    let status = status.unwrap_or_default();
-    let kilobytes = |name: &str| {
+fn tasks_of(process: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Returns the first task of a process that has not ended, with its resident memory. The others share its memory and,
+/// inside a sandbox, its open files. A first thread that has ended has neither, and hides them in `/proc/PID`.
+fn living_task(process: u32) -> Option<(u32, [u64; 2])> {
+    let with_memory = |task: u32| Some((task, memory_of(task)?));
+    with_memory(process).or_else(|| tasks_of(process).into_iter().find_map(with_memory))
+}
+
+/// Returns resident anonymous and shared memory, without reserved memory and mapped disk files; `None` after the end of
+/// the task.
+fn memory_of(task: u32) -> Option<[u64; 2]> {
+    let status = text_of(Path::new(&format!("/proc/{task}/status")));
+    let bytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-        value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+        Some(value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024))
     };
-    ["RssAnon:", "RssShmem:"].map(|name| kilobytes(name).unwrap_or_default() * 1024).into()
+    Some([bytes("RssAnon:")?, bytes("RssShmem:")?])
+}
+
+/// Returns the text of a file in `/proc`, empty if it is gone. A process may have a name that is not UTF-8.
+fn text_of(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
 type DeviceInode = (u64, u64);
@@ -205,7 +222,15 @@ impl OpenFiles {
         for process in processes {
             let process = Path::new("/proc").join(process.to_string());
             for open in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
-                files.take(&open.path(), &file_systems);
+                let link = open.path();
+                if let Ok(seen) = fs::metadata(&link) {
+                    files.take(&link, &seen, &file_systems);
+                }
+            }
+            // The kernel keeps a program open even if it has unmapped itself.
+            let program = process.join("exe");
+            if let Some(seen) = fs::metadata(&program).ok().filter(|seen| seen.nlink() == 0) {
+                files.take(&program, &seen, &file_systems);
             }
             files.take_mapped(&process, &file_systems);
         }
@@ -220,9 +245,8 @@ impl OpenFiles {
         self.memory.values().sum()
     }
 
-    /// Adds the file behind a link in `/proc`, unless closed.
-    fn take(&mut self, link: &Path, file_systems: &BTreeSet<u64>) {
-        let Ok(seen) = fs::metadata(link) else { return };
+    /// Adds the file behind a link in `/proc`.
+    fn take(&mut self, link: &Path, seen: &fs::Metadata, file_systems: &BTreeSet<u64>) {
         if !seen.is_file() {
             return;
         }
@@ -249,8 +273,8 @@ impl OpenFiles {
                 continue;
             }
             let link = process.join("map_files").join(mapped.range());
-            if fs::metadata(&link).is_ok() {
-                self.take(&link, file_systems);
+            if let Ok(seen) = fs::metadata(&link) {
+                self.take(&link, &seen, file_systems);
             } else if file_systems.contains(&id.0) {
                 // Only root may look behind it. The file is at least as long as its mapped part.
                 let longest = self.disk.entry(id).or_default();
@@ -458,6 +482,82 @@ mod tests {
     fn end(mut shell: Child) {
         drop(shell.stdin.take());
         shell.wait().unwrap();
+    }
+
+    /// Starts a shell that runs this command in the background, with its arguments, until [`end`].
+    fn shell_above(command: &[&str], directory: &Path) -> Child {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "\"$0\" \"$@\" & read line; kill $!"]).args(command).current_dir(directory);
+        shell.stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_process_counts_whatever_the_bytes_of_its_name_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = r"printf 'a\377' > /proc/$$/comm; while :; do :; done";
+        let shell = shell_above(&["sh", "-c", script], dir.path());
+        let has_name = |process: &u32| {
+            fs::read(format!("/proc/{process}/comm")).is_ok_and(|name| name.starts_with(b"a\xff"))
+        };
+        let mut usage = ProcessUsage::default();
+        for _ in 0..500 {
+            if children(shell.id()).iter().any(has_name) {
+                usage = usage_below(shell.id());
+            }
+            if usage.anonymous > 0 && usage.longest > Duration::ZERO {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        end(shell);
+        assert!(usage.anonymous > 0 && usage.longest > Duration::ZERO, "{usage:?}");
+    }
+
+    /// Opens a file without a name, starts a second thread, and ends the first one by `exit`, whose number is an argument.
+    const ENDS_FIRST_THREAD: &str = "open(my $f, '+>', 'x') or die; unlink 'x'; $| = 1; print $f 'x' x 300_000; \
+        $f->flush; threads->create(sub { sleep 60 }); syscall($ARGV[0] + 0);";
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_still_counts() {
+        let perl = ["perl", "-Mthreads", "-MIO::Handle", "-e"];
+        let has_threads = Command::new("perl").args(&perl[1..]).arg("1").status();
+        if !has_threads.is_ok_and(|status| status.success()) {
+            return;
+        }
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let exit = if cfg!(target_arch = "x86_64") { "60" } else { "93" };
+        let shell = shell_above(&[&perl[..], &[ENDS_FIRST_THREAD, exit]].concat(), dir.path());
+        let mut usage = ProcessUsage::default();
+        for _ in 0..500 {
+            usage = usage_below(shell.id());
+            if usage.processes.len() == 1 && usage.processes != children(shell.id()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let files = OpenFiles::of(&usage.processes, &[dir.path().to_owned()]);
+        end(shell);
+        assert!(usage.anonymous > 0, "{usage:?}");
+        assert!((300_000..400_000).contains(&files.on_disk()), "{usage:?} {files:?}");
+    }
+
+    #[test]
+    fn a_program_without_a_name_counts_with_all_of_its_file() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let script = "cp \"$(command -v cat)\" cat; head -c 1000000 /dev/zero >> cat; exec ./cat";
+        let mut program = Command::new("sh")
+            .args(["-c", script])
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        program.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        io::Read::read_exact(program.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        fs::remove_file(dir.path().join("cat")).unwrap();
+        let files = OpenFiles::of(&[program.id()], &[dir.path().to_owned()]);
+        end(program);
+        assert!(files.on_disk() >= 1_000_000, "{files:?}");
     }
 
     #[test]
