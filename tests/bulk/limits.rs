@@ -170,3 +170,62 @@ fn segments_that_nobody_has_attached_are_memory_of_the_build() {
         assert_eq!(run.package("many-1.0")["cause"], "memory", "{}", build.who());
     }
 }
+
+/// Makes files without a name, and sends one into a socket, by `sendmsg`.
+const SENDS: &str = r#"
+    socketpair(my $in, my $out, 1, 1, 0) or die $!;
+    sub filled {
+        open(my $file, "+>", "x") or die $!;
+        unlink "x";
+        print $file "x" x $_[0];
+        $file->flush;
+        return $file;
+    }
+    sub sent {
+        my ($descriptors, $text) = (pack("Q i i i x4", 20, 1, 1, fileno $_[0]), "x");
+        my $vector = pack("P Q", $text, 1);
+        my $message = pack("x16 P Q P Q x8", $vector, 1, $descriptors, 24);
+        syscall(SENDMSG, fileno $in, $message, 0) == 1 or die $!;
+        close $_[0];
+    }
+"#;
+
+/// `sendmsg` and `exit`, which ends one thread.
+const SENDMSG_AND_EXIT: [&str; 2] = if cfg!(target_arch = "x86_64") { ["46", "60"] } else { ["211", "93"] };
+
+#[test]
+fn open_files_count_that_are_in_no_table_of_a_living_first_thread() {
+    let test = "open_files_count_that_are_in_no_table…";
+    if !Command::new("perl").args(["-Mthreads", "-e1"]).output().is_ok_and(|output| output.status.success()) {
+        crate::missing("perl with threads", test);
+        return;
+    }
+    let [sendmsg, exit] = SENDMSG_AND_EXIT;
+    let own = SENDS.replace("SENDMSG", sendmsg);
+    let perl = |script: &str| format!("perl -Mthreads -MIO::Handle -e '{own}{script}'\n");
+    for is_ordinary in everybody() {
+        let settings = "slot=local 4\ncheck=none\ndisk=4M\n";
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { continue };
+        let fills = "my $file = filled(3 << 20); sleep 6; sent($file);";
+        build.recipe("sent", "", &perl(&format!("{fills} my $other = filled(3 << 20); sleep 1000;")));
+        build.recipe("kept", "", &perl("sent(filled(1)); sleep 1000;"));
+        let ends = format!("threads->create(sub {{ sleep 1000 }}); syscall({exit});");
+        build.recipe(
+            "ended-thread",
+            "",
+            &perl(&format!("my ($one, $other) = (filled(3 << 20), filled(3 << 20)); {ends}")),
+        );
+        let good = perl("sent(filled(3 << 20)); sleep 3;");
+        build.recipe("good", "", &format!("mkdir $DESTDIR/opt; {good}"));
+        let run = build.run("").ends(5);
+        assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
+        for (package, end) in [
+            ("sent-1.0", " bytes on the disk, limit 4194304"),
+            ("kept-1.0", "open files in a socket, where nobody can count them, limit 4194304"),
+            ("ended-thread-1.0", " bytes on the disk, limit 4194304"),
+        ] {
+            assert_eq!(run.package(package)["cause"], "disk", "{package}: {}", run.detail(package));
+            assert!(run.detail(package).ends_with(end), "{package}: {}", run.detail(package));
+        }
+    }
+}

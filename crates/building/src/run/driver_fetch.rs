@@ -147,6 +147,9 @@ fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
         (Some(StopCause::Time(took)), None) => format!("it took {} s", took.as_secs()),
         (Some(StopCause::Output(bytes)), None) => format!("it printed {bytes} bytes"),
         (Some(StopCause::Disk(bytes)), None) => format!("it wrote {bytes} bytes"),
+        (Some(StopCause::InSocket), None) => {
+            "it kept open files in a socket, where nobody can count them".to_owned()
+        }
         (Some(StopCause::Memory(bytes, _)), None) => format!("it had {bytes} bytes of memory"),
         (Some(StopCause::Processes(count, _)), None) => format!("it had {count} processes"),
         (Some(StopCause::Processor(time)), None) => {

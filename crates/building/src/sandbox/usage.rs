@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -207,11 +207,13 @@ const MAPPED_MEMORY: [&str; 4] = ["/memfd:", SEGMENT, "/dev/zero (deleted)", "/d
 
 const SEGMENT: &str = "/SYSV";
 
-/// Unlinked disk files and memory files of processes, each once, with sizes.
+/// Unlinked disk files and memory files of processes, each once, with sizes; and their sockets.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
     disk: BTreeMap<DeviceInode, u64>,
     memory: BTreeMap<DeviceInode, u64>,
+    /// Numbers of open files that were sent into a socket and not yet received. They belong to no process.
+    sockets: BTreeMap<DeviceInode, u64>,
 }
 
 impl OpenFiles {
@@ -223,7 +225,12 @@ impl OpenFiles {
             let process = Path::new("/proc").join(process.to_string());
             for open in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
                 let link = open.path();
-                if let Ok(seen) = fs::metadata(&link) {
+                let Ok(seen) = fs::metadata(&link) else { continue };
+                if seen.file_type().is_socket() {
+                    let info = process.join("fdinfo").join(open.file_name());
+                    let sent = files.sockets.entry((seen.dev(), seen.ino()));
+                    sent.or_insert_with(|| files_in_socket(&info));
+                } else {
                     files.take(&link, &seen, &file_systems);
                 }
             }
@@ -235,6 +242,24 @@ impl OpenFiles {
             files.take_mapped(&process, &file_systems);
         }
         files
+    }
+
+    /// Adds files of an earlier look, with their last size, that may be in sockets now.
+    pub(super) fn with_earlier(mut self, earlier: Self) -> Self {
+        if self.in_sockets() > 0 {
+            for (id, bytes) in earlier.disk {
+                self.disk.entry(id).or_insert(bytes);
+            }
+            for (id, bytes) in earlier.memory {
+                self.memory.entry(id).or_insert(bytes);
+            }
+        }
+        self
+    }
+
+    /// Returns the number of open files in sockets.
+    pub(super) fn in_sockets(&self) -> u64 {
+        self.sockets.values().fold(0, |all, sent| all.saturating_add(*sent))
     }
 
     pub(super) fn on_disk(&self) -> u64 {
@@ -314,6 +339,13 @@ impl OpenFiles {
     }
 }
 
+/// Linux before 5.5 does not tell.
+fn files_in_socket(info: &Path) -> u64 {
+    let text = text_of(info);
+    let count = text.lines().find_map(|line| line.strip_prefix("scm_fds:"));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+}
+
 /// Returns the lines of a file in `/proc`, one at a time: a process has tens of thousands of mappings, with paths that it
 /// chooses.
 fn lines_of(path: &Path) -> impl Iterator<Item = Vec<u8>> {
@@ -380,11 +412,15 @@ fn bytes_of(list: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{IoSlice, Write as _};
+    use std::mem::MaybeUninit;
+    use std::os::fd::{AsFd as _, BorrowedFd};
+    use std::os::unix::net::UnixStream;
     use std::process::{Child, Command, Stdio};
 
     use patchadm_svr4::package::Mode;
     use rustix::fs::MemfdFlags;
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
     use super::*;
 
@@ -586,6 +622,49 @@ mod tests {
         drop((file, again));
         assert!(!OpenFiles::of(&own, &[]).memory.contains_key(&(seen.dev(), seen.ino())));
     }
+
+    fn send(socket: &UnixStream, files: [BorrowedFd<'_>; 2]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&files)));
+        rustix::net::sendmsg(socket, &[IoSlice::new(b"x")], &mut ancillary, SendFlags::empty()).unwrap();
+    }
+
+    #[test]
+    fn files_in_a_socket_count_with_their_last_size_until_no_socket_has_any() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let (own, written) = ([std::process::id()], [dir.path().to_owned()]);
+        let mut disk = tempfile::tempfile_in(dir.path()).unwrap();
+        disk.write_all(&vec![1; 300_000]).unwrap();
+        let mut memory = File::from(rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
+        memory.write_all(&vec![1; 300_000]).unwrap();
+        let [on_disk, in_memory] = [&disk, &memory].map(|file| {
+            let seen = file.metadata().unwrap();
+            (seen.dev(), seen.ino())
+        });
+        let look = |earlier: OpenFiles| OpenFiles::of(&own, &written).with_earlier(earlier);
+        let sizes =
+            |files: &OpenFiles| [files.disk.get(&on_disk).copied(), files.memory.get(&in_memory).copied()];
+
+        let (sends, receives) = UnixStream::pair().unwrap();
+        let open = look(OpenFiles::default());
+        let expected = sizes(&open);
+        assert!(expected.iter().all(|size| size.is_some_and(|size| size >= 300_000)), "{expected:?}");
+        assert_eq!(open.in_sockets(), 0);
+
+        send(&sends, [disk.as_fd(), memory.as_fd()]);
+        drop((disk, memory));
+        let sent = look(open);
+        assert_eq!((sent.in_sockets(), sizes(&sent)), (2, expected));
+        let still = look(sent);
+        assert_eq!((still.in_sockets(), sizes(&still)), (2, expected));
+        assert_eq!(sizes(&look(OpenFiles::default())), [None; 2], "they are nobody's");
+
+        drop((sends, receives));
+        let closed = look(still);
+        assert_eq!((closed.in_sockets(), sizes(&closed)), (0, [None; 2]));
+    }
+
     #[test]
     fn a_mapped_file_in_memory_is_told_by_its_name() {
         let line = b"7f1000-7f3000 rw-s 00001000 00:01 1234                       /memfd:a b (deleted)";

@@ -28,6 +28,10 @@ const PART_OF_TIME: u32 = 50;
 /// The same for checks of memory files.
 const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 
+/// How long open files may stay in sockets, and the fewest checks that must find some.
+const LONGEST_IN_SOCKETS: Duration = Duration::from_secs(5);
+const FEWEST_LOOKS: u32 = 3;
+
 /// Bytes of separate standard error to keep, and bytes to read at a time: endless output must not delay the limits.
 const MOST_ERRORS: usize = 64 << 10;
 const MOST_AT_ONCE: usize = 1 << 20;
@@ -90,6 +94,8 @@ pub enum StopCause {
     Disk(u64),
     /// The command made this directory unreadable, which hides its disk usage.
     Closed(String),
+    /// The command keeps open files in a socket, where nobody can count them.
+    InSocket,
     /// Bytes of output, more than the log takes.
     Output(u64),
     Asked,
@@ -120,7 +126,7 @@ pub struct SandboxWatch<'a> {
 /// Growth of a command while free space is scarce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskGrowth {
-    /// Written in the last seconds.
+    /// Written in the last seconds. The largest number if open files are in sockets, where nobody can count them.
     pub(crate) bytes: u64,
     /// True if free space is below the reserve and was scarce before, so that every task has recorded its growth.
     pub(crate) is_decisive: bool,
@@ -199,6 +205,9 @@ struct SandboxWatcher<'a> {
     last_output: Instant,
     disk: DiskLooks,
     closed: ClosedLooks,
+    /// The last look at open files.
+    files: OpenFiles,
+    sockets: SocketLooks,
     next_memory: Instant,
     memory_files: u64,
     segments: SegmentLists,
@@ -222,6 +231,8 @@ impl<'a> SandboxWatcher<'a> {
             last_output: began,
             disk,
             closed: ClosedLooks::default(),
+            files: OpenFiles::default(),
+            sockets: SocketLooks::default(),
             next_memory: began,
             memory_files: 0,
             segments: SegmentLists::default(),
@@ -331,9 +342,9 @@ impl<'a> SandboxWatcher<'a> {
             limit.is_some_and(|limit| used > limit) && !watch.group.holds(controller)
         };
         if let Some(limit) = self.limits.memory.filter(|_| !watch.group.holds(GroupController::Memory))
-            && let Some(memory) = self.memory_over(limit, &usage, watch)
+            && let Some(cause) = self.look_at_memory(limit, &usage, watch)
         {
-            return Some(StopCause::Memory(memory, UsageMeasure::Looks));
+            return Some(cause);
         }
         if self.limits.cpu.is_some_and(|limit| usage.longest >= limit) {
             return Some(StopCause::Processor(usage.longest));
@@ -344,23 +355,39 @@ impl<'a> SandboxWatcher<'a> {
         self.look_at_disk(watch, &usage.processes)
     }
 
-    /// Returns memory above the limit. Memory files count while a process has them open or mapped, segments always.
-    fn memory_over(&mut self, limit: u64, usage: &ProcessUsage, watch: &SandboxWatch<'_>) -> Option<u64> {
+    /// Looks at open files. Those of the last look may be in sockets now. Returns true if some have been there for long.
+    fn look_at_files(&mut self, processes: &[u32], written: &[PathBuf]) -> bool {
+        let earlier = std::mem::take(&mut self.files);
+        self.files = OpenFiles::of(processes, written).with_earlier(earlier);
+        self.sockets.look(Instant::now(), self.files.in_sockets())
+    }
+
+    /// Memory files count while a process has them open or mapped, segments always.
+    fn look_at_memory(
+        &mut self,
+        limit: u64,
+        usage: &ProcessUsage,
+        watch: &SandboxWatch<'_>,
+    ) -> Option<StopCause> {
         let began = Instant::now();
         if usage.anonymous <= limit && began < self.next_memory {
             return None;
         }
-        let files = OpenFiles::of(&usage.processes, watch.written);
+        let keeps_files = self.look_at_files(&usage.processes, watch.written);
         let segments = self.segments.in_memory(self.process.id(), &usage.processes);
-        self.memory_files = files.in_memory().saturating_add(segments.unwrap_or_default());
+        self.memory_files = self.files.in_memory().saturating_add(segments.unwrap_or_default());
         let mut memory = usage.anonymous.saturating_add(self.memory_files);
         // Files both open and mapped count twice here, so this is an upper bound.
         if memory <= limit && memory.saturating_add(usage.shared) > limit {
-            memory = memory.saturating_add(files.mapped_memory(&usage.processes, segments.is_some()));
+            let mapped = self.files.mapped_memory(&usage.processes, segments.is_some());
+            memory = memory.saturating_add(mapped);
         }
         self.peak_memory = self.peak_memory.max(memory);
         self.next_memory = Instant::now() + LOOK_AT_MEMORY.max(began.elapsed() * PART_OF_TIME);
-        (memory > limit).then_some(memory)
+        if memory > limit {
+            return Some(StopCause::Memory(memory, UsageMeasure::Looks));
+        }
+        keeps_files.then_some(StopCause::InSocket)
     }
 
     fn look_at_disk(&mut self, watch: &SandboxWatch<'_>, processes: &[u32]) -> Option<StopCause> {
@@ -370,10 +397,11 @@ impl<'a> SandboxWatcher<'a> {
             return None;
         }
         // Files first: one unlinked meanwhile counts twice instead of not at all.
-        let nameless = OpenFiles::of(processes, watch.written).on_disk();
+        let keeps_files = self.look_at_files(processes, watch.written);
+        let (nameless, hides_files) = (self.files.on_disk(), self.files.in_sockets() > 0);
         let UsedSpace { bytes, closed } = space_up_to(watch.written, self.disk.before.saturating_add(limit));
         let used = bytes.saturating_sub(self.disk.before).saturating_add(nameless);
-        let growth = self.disk.looked(Instant::now(), began.elapsed(), (used, free));
+        let growth = self.disk.looked(Instant::now(), began.elapsed(), (used, free), hides_files);
         if used > limit {
             return Some(StopCause::Disk(used));
         }
@@ -383,7 +411,11 @@ impl<'a> SandboxWatcher<'a> {
             return Some(StopCause::Space);
         }
         // Without a limit, hidden files do not matter.
-        self.closed.look(closed.filter(|_| self.limits.disk.is_some())).map(StopCause::Closed)
+        self.limits.disk?;
+        if keeps_files {
+            return Some(StopCause::InSocket);
+        }
+        self.closed.look(closed).map(StopCause::Closed)
     }
 
     /// Kills the command if it still runs, and reaps all processes. The group may have rejected a request before its
@@ -446,12 +478,13 @@ impl DiskLooks {
     }
 
     /// Records a check that took this long. `free` is the space before it. Returns the command's growth while space is
-    /// scarce, and once more after that.
+    /// scarce, and once more after that. What hides files counts as what grew most.
     fn looked(
         &mut self,
         now: Instant,
         took: Duration,
         (used, free): (u64, Option<WritableSpace>),
+        hides_files: bool,
     ) -> Option<TaskGrowth> {
         let wait = took.saturating_mul(PART_OF_TIME).min(LONGEST_WITHOUT_LOOK);
         self.next = now + LOOK_AT_DISK.max(wait);
@@ -464,7 +497,11 @@ impl DiskLooks {
         if now.saturating_duration_since(newer.0) >= LOOK_AT_DISK {
             self.marks = [newer, (now, used)];
         }
-        let bytes = if is_scarce { used.saturating_sub(used_before) } else { 0 };
+        let bytes = match (is_scarce, hides_files) {
+            (false, _) => 0,
+            (true, true) => u64::MAX,
+            (true, false) => used.saturating_sub(used_before),
+        };
         let is_decisive = was_scarce && free.is_some_and(WritableSpace::is_below_reserve);
         (is_scarce || was_scarce).then_some(TaskGrowth { bytes, is_decisive })
     }
@@ -481,6 +518,24 @@ impl ClosedLooks {
     fn look(&mut self, closed: Option<String>) -> Option<String> {
         let was_closed = std::mem::replace(&mut self.was_closed, closed.is_some());
         closed.filter(|_| was_closed)
+    }
+}
+
+/// Tracks open files in sockets. Receivers may take a while, but somebody must receive them.
+#[derive(Debug, Default)]
+struct SocketLooks {
+    /// The first of consecutive checks that found some, and their number.
+    found: Option<(Instant, u32)>,
+}
+
+impl SocketLooks {
+    /// Returns true if all checks of the last seconds found some.
+    fn look(&mut self, now: Instant, in_sockets: u64) -> bool {
+        let (first, count) = self.found.unwrap_or((now, 0));
+        let count = count.saturating_add(1);
+        self.found = (in_sockets > 0).then_some((first, count));
+        let lasted = now.saturating_duration_since(first);
+        in_sockets > 0 && lasted >= LONGEST_IN_SOCKETS && count >= FEWEST_LOOKS
     }
 }
 
@@ -585,17 +640,17 @@ mod tests {
         assert!(!looks.is_due(now, limit, free(4500)), "it cannot be over its limit");
         assert!(looks.is_due(now, limit, free(3999)));
         assert!(looks.is_due(now + LOOK_AT_DISK, limit, free(5000)), "it is time");
-        looks.looked(now, Duration::from_millis(100), (900 * MIB, free(3999)));
+        looks.looked(now, Duration::from_millis(100), (900 * MIB, free(3999)), false);
         assert!(!looks.is_due(now, limit, free(3000)), "the last look was just now");
         let soon = now + Duration::from_millis(100);
         assert!(!looks.is_due(soon, limit, free(3950)) && looks.is_due(soon, limit, free(3890)));
         assert!(!looks.is_due(soon, limit, None), "unknown");
-        looks.looked(now, Duration::from_millis(100), (100 * MIB, free(400)));
+        looks.looked(now, Duration::from_millis(100), (100 * MIB, free(400)), false);
         assert!(!looks.is_due(soon, limit, free(400)), "nothing was written");
         assert!(looks.is_due(soon, limit, free(399)), "free space is scarce");
         let inodes =
             |inodes: u64| free(5000).map(|free| WritableSpace { inodes, all_inodes: 100_000, ..free });
-        looks.looked(now, Duration::from_millis(100), (100 * MIB, inodes(4_000)));
+        looks.looked(now, Duration::from_millis(100), (100 * MIB, inodes(4_000)), false);
         assert!(!looks.is_due(soon, limit, inodes(4_000)) && looks.is_due(soon, limit, inodes(3_999)));
     }
 
@@ -604,7 +659,7 @@ mod tests {
         let mut looks = DiskLooks::begin(0, None);
         let now = looks.earliest;
         for (took, wait) in [(1, 2000), (60, 3000), (10_000, 5000)] {
-            looks.looked(now, Duration::from_millis(took), (0, None));
+            looks.looked(now, Duration::from_millis(took), (0, None), false);
             assert_eq!(looks.next - now, Duration::from_millis(wait), "{took}");
         }
     }
@@ -618,8 +673,12 @@ mod tests {
         let mut looks = DiskLooks::begin(0, free(5_000));
         let began = looks.earliest;
         let mut look = |after: u64, used: u64, left: u64| {
-            let growth =
-                looks.looked(began + Duration::from_millis(after), Duration::ZERO, (used * MIB, free(left)));
+            let growth = looks.looked(
+                began + Duration::from_millis(after),
+                Duration::ZERO,
+                (used * MIB, free(left)),
+                false,
+            );
             growth.map(|growth| (growth.bytes / MIB, growth.is_decisive))
         };
         assert_eq!(look(2_000, 1_000, 4_000), None, "there is enough");
@@ -630,6 +689,36 @@ mod tests {
         assert_eq!(look(8_800, 1_320, 190), Some((10, true)));
         assert_eq!(look(9_000, 1_320, 4_000), Some((0, false)), "the last word is forgotten");
         assert_eq!(look(11_000, 2_000, 4_000), None);
+    }
+
+    #[test]
+    fn what_hides_files_in_sockets_grew_most_while_space_is_scarce() {
+        let free = |bytes: u64| {
+            Some(WritableSpace { bytes: bytes << 20, total: 10_000 << 20, ..WritableSpace::default() })
+        };
+        let mut looks = DiskLooks::begin(0, free(5_000));
+        let now = looks.earliest;
+        let mut look = |left: u64, hides_files: bool| {
+            let growth = looks.looked(now, Duration::ZERO, (4096, free(left)), hides_files);
+            growth.map(|growth| (growth.bytes, growth.is_decisive))
+        };
+        assert_eq!(look(4_000, true), None, "there is enough");
+        assert_eq!(look(190, true), Some((u64::MAX, false)));
+        assert_eq!(look(180, true), Some((u64::MAX, true)));
+        assert_eq!(look(180, false), Some((4096, true)));
+        assert_eq!(look(4_000, true), Some((0, false)), "the last word is forgotten");
+    }
+
+    #[test]
+    fn open_files_that_are_in_sockets_at_all_looks_of_five_seconds_are_too_long_there() {
+        let (mut looks, began) = (SocketLooks::default(), Instant::now());
+        let mut look = |after: u64, in_sockets| looks.look(began + Duration::from_millis(after), in_sockets);
+        assert!(!look(0, 1) && !look(4_900, 1) && look(5_000, 1));
+        assert!(!look(5_100, 0), "they were received");
+        assert!(!look(6_000, 3) && !look(8_000, 1) && !look(10_900, 1) && look(11_000, 2));
+        assert!(!look(20_000, 0) && !look(21_000, 0));
+        assert!(!look(30_000, 1) && !look(40_000, 1), "two looks may have found two messages");
+        assert!(look(40_200, 1));
     }
 
     #[test]

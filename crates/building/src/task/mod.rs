@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use patchadm_bulk_values::conf::Limits;
+use patchadm_bulk_values::conf::{LimitName, Limits};
 use patchadm_bulk_values::journal::FailureCause;
 use patchadm_bulk_values::result::{KeyInputs, ResultKey};
 use patchadm_rootfs::{LockError, RootError};
@@ -286,6 +286,11 @@ fn over_limit(stopped: Option<StopCause>, limits: &Limits, phase: Option<String>
             FailureCause::Disk,
             format!("{path} is a directory that cannot be read, which may hold anything"),
         ),
+        StopCause::InSocket => {
+            let has_disk = limits.get(LimitName::Disk).is_some();
+            let cause = if has_disk { FailureCause::Disk } else { FailureCause::Memory };
+            (cause, "open files in a socket, where nobody can count them".to_owned())
+        }
         StopCause::Output(bytes) => (FailureCause::Output, format!("{bytes} bytes of output")),
         StopCause::Asked | StopCause::Space => return None,
     };
