@@ -329,10 +329,10 @@ fn in_a_box(test: &str, variables: &[(&str, &str)]) -> Option<String> {
 
 #[test]
 fn no_lie_in_a_record_leads_out_of_its_root() {
+    const TEST: &str = "reliability::lies::no_lie_in_a_record_leads_out_of_its_root";
     if std::env::var_os(INSIDE).is_some() {
         return play();
     }
-    const TEST: &str = "reliability::lies::no_lie_in_a_record_leads_out_of_its_root";
     let Some(said) = in_a_box(TEST, &[]) else { return };
     let mut sum = [0; 5];
     for line in said.lines().filter_map(|line| line.strip_prefix("played: ")) {
