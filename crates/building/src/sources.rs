@@ -123,13 +123,14 @@ pub(crate) fn provide<'a>(
     interrupt: &dyn Fn() -> Option<i32>,
 ) -> Result<Vec<MissingDistfile<'a>>, FetchFailure> {
     let mut missing = Vec::new();
+    let deadline = sources.package_time.and_then(Deadline::after);
     for wanted in wanted {
         let Err(reason) = find(directory, wanted) else { continue };
         let Some(url) = &wanted.url else {
             missing.push(MissingDistfile { wanted, reason });
             continue;
         };
-        match place_when_right(directory, wanted, |add| sources.read(url, interrupt, add)) {
+        match place_when_right(directory, wanted, |add| sources.read(url, deadline, interrupt, add)) {
             Ok(()) => {}
             Err(FetchFailure::Package(error)) => {
                 let reason = format!("{reason}; {}: {error}", without_password(url));
@@ -356,8 +357,12 @@ const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const LONGEST_END: Duration = Duration::from_secs(5);
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
 
-/// Maximum silence of the process: longer than it waits for any server.
-const LONGEST_SILENCE: Duration = Duration::from_secs(900);
+/// Minimum bytes a second on average, so that the size of a distfile bounds the time that its source can take: half of what
+/// each of four fetches has on a line of 1 Mbit/s.
+const LEAST_RATE: u64 = 16 << 10;
+
+/// Before the rate counts: time for names, proxies and redirects.
+const UNRATED: Duration = Duration::from_secs(120);
 
 const LONGEST_REASON: u64 = 512;
 const LONGEST_ORDER: u64 = 64 << 10;
@@ -373,6 +378,20 @@ pub struct Sources {
     pub user: Option<(u32, u32)>,
     /// Time limit for reading a file of this machine.
     pub time: Option<Duration>,
+    /// Time limit for all distfiles of a package.
+    pub package_time: Option<Duration>,
+}
+
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    time: Duration,
+}
+
+impl Deadline {
+    fn after(time: Duration) -> Option<Self> {
+        Instant::now().checked_add(time).map(|at| Self { at, time })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -382,9 +401,10 @@ enum FetchOrder {
 }
 
 impl Sources {
-    pub(crate) fn read(
+    fn read(
         &self,
         url: &str,
+        of_package: Option<Deadline>,
         interrupt: &dyn Fn() -> Option<i32>,
         add: AddBytes<'_>,
     ) -> Result<(), FetchFailure> {
@@ -397,7 +417,8 @@ impl Sources {
             return Err("its address is too long".to_owned().into());
         }
         let mut process = self.start(&order).map_err(|error| error.to_string())?;
-        let read = hand_on(&mut process, time, interrupt, add);
+        let deadlines = [of_package, time.and_then(Deadline::after)];
+        let read = hand_on(&mut process, &deadlines, interrupt, add);
         if read.is_err() {
             // It may have exited already.
             let _ = process.kill();
@@ -449,35 +470,42 @@ impl Sources {
 
 fn hand_on(
     process: &mut Child,
-    time: Option<Duration>,
+    deadlines: &[Option<Deadline>],
     interrupt: &dyn Fn() -> Option<i32>,
     add: AddBytes<'_>,
 ) -> Result<(), FetchFailure> {
     let Some(mut output) = process.stdout.take() else { return Ok(()) };
     let began = Instant::now();
-    let mut last = began;
+    let mut bytes = 0;
     let mut part = vec![0; 1 << 16];
     loop {
         if interrupt().is_some() {
             return Err("the run is to end".to_owned().into());
         }
-        if let Some(time) = time.filter(|time| began.elapsed() > *time) {
-            return Err(format!("it took longer than {} s", time.as_secs()).into());
+        let now = Instant::now();
+        if let Some(missed) = deadlines.iter().flatten().find(|deadline| now > deadline.at) {
+            return Err(format!("it took longer than {} s", missed.time.as_secs()).into());
         }
-        if last.elapsed() > LONGEST_SILENCE {
-            return Err(format!("nothing came for {} s", LONGEST_SILENCE.as_secs()).into());
+        if is_too_slow(bytes, now.saturating_duration_since(began)) {
+            return Err(format!("fewer than {LEAST_RATE} bytes a second came").into());
         }
         if !is_readable(&output).map_err(|errno| errno.to_string())? {
             continue;
         }
-        last = Instant::now();
         match output.read(&mut part) {
             Ok(0) => return Ok(()),
-            Ok(read) => add(part.get(..read).unwrap_or_default())?,
+            Ok(read) => {
+                bytes += read as u64;
+                add(part.get(..read).unwrap_or_default())?;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.to_string().into()),
         }
     }
+}
+
+fn is_too_slow(bytes: u64, took: Duration) -> bool {
+    bytes < took.saturating_sub(UNRATED).as_secs().saturating_mul(LEAST_RATE)
 }
 
 /// Reaps a process after its output ended, and kills one that stays.
@@ -616,6 +644,35 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_trickles_is_given_up_after_a_time_that_its_size_bounds() {
+        let second = Duration::from_secs(1);
+        assert!(!is_too_slow(0, UNRATED), "the server may be far away");
+        assert!(is_too_slow(0, UNRATED + second));
+        assert!(!is_too_slow(LEAST_RATE, UNRATED + second));
+        let hour = 3600 * second;
+        assert!(is_too_slow(1024 * hour.as_secs(), hour), "the HTTP client takes it for a slow server only");
+        let size = 100 << 20;
+        let longest = UNRATED + second * u32::try_from(size / LEAST_RATE + 1).unwrap();
+        assert!(is_too_slow(size, longest), "no distfile of 100 MiB takes longer");
+    }
+
+    #[test]
+    fn a_package_whose_time_for_distfiles_is_over_lacks_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, "x").unwrap();
+        let wanted = [wanted("x", b"x", Some(format!("file:{}", path.display())))];
+        let sources = Sources {
+            directories: vec![dir.path().to_owned()],
+            package_time: Some(Duration::ZERO),
+            ..Sources::default()
+        };
+        let missing = provide(&dir.path().join("distfiles"), &wanted, &sources, &never).unwrap();
+        let said = missing[0].to_string();
+        assert!(said.ends_with(": it took longer than 0 s"), "{said}");
+    }
+
+    #[test]
     fn the_password_of_a_source_is_in_no_message() {
         let dir = tempfile::tempdir().unwrap();
         let url = Some("http://user:SECRET@127.0.0.1:9/x".to_owned());
@@ -717,7 +774,7 @@ mod tests {
         for path in
             ["/etc/passwd", "/srv/sources/../../etc/passwd", "/srv/sources-of-others/x", "srv/sources/x"]
         {
-            let failed = sources.read(&format!("file:{path}"), &never, &mut |_| Ok(())).unwrap_err();
+            let failed = sources.read(&format!("file:{path}"), None, &never, &mut |_| Ok(())).unwrap_err();
             assert_eq!(reason(failed), "it is below no `file_source` of bulk.conf", "{path}");
         }
     }

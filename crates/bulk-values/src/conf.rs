@@ -527,7 +527,7 @@ const SETTINGS: &[SettingName] = &[
     ),
     without("list", "FILE", "All packages that are wanted, a name a line; without it every location"),
     with("pool", "pool", "The results; may be shared by several working directories"),
-    with("distfiles", "distfiles", "The sources that were fetched; may be shared, too"),
+    with("distfiles", "distfiles", "The fetched sources; may be shared by several working directories"),
     repeatable("file_source", "PATH", "A directory of the machine from which `file:` sources may come"),
     repeatable(
         "local_source",
@@ -570,7 +570,7 @@ const SETTINGS: &[SettingName] = &[
     ),
     with("wait_for_slots", "10m", "How long a run waits where no slot works; 0 is no limit"),
     with("wait_for_room", "30s", "The same where the build_dir of every slot is full"),
-    with("time", "1h", "The longest build"),
+    with("time", "1h", "The longest build, and the longest fetch of all distfiles of a package"),
     with("silence", "20m", "The longest time without output of a build"),
     with("cpu", "1h", "The most CPU time of one process"),
     with("memory", "0", "The most memory of a build; 0 is no limit"),
@@ -594,7 +594,7 @@ const SETTINGS: &[SettingName] = &[
         "The check of results: `none`, `install` and remove, or `strict`, which leaves nothing over",
     ),
     without("limit_max", "NAME=VALUE...", "How far records may raise limits; without it not at all"),
-    with("restricted", "no", "Whether restricted packages get patches, too"),
+    with("restricted", "no", "Whether restricted packages also get patches"),
     without("required", "PATTERN...", "Packages without which there is no new set"),
     without("minimum", "N or N%", "The least packages of a new set: a number, or a share of the set before"),
     with(
@@ -705,7 +705,7 @@ impl<'a> SettingLines<'a> {
         }
         let before = self.lines.iter().find(|line| line.name.name == name.name && !name.is_repeatable);
         if let Some(before) = before {
-            return Err(format!("{} is set in line {}, too", name.name, before.number));
+            return Err(format!("{} is already set in line {}", name.name, before.number));
         }
         self.lines.push(SettingLine { number, name, value });
         Ok(())

@@ -50,7 +50,8 @@ pub(super) const REMOVE: &str = "patchrm -R @ROOT@ 900-01";
 /// What must happen.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
-    /// The command ends with this code, these words are in what it says, and the root is as before.
+    /// The command ends with this code (that of a classic command or of a verb), these words are in what it says, and the
+    /// root is as before.
     Refused(i32, String),
     /// It succeeds, and these are all the objects of the root that are others than before, or all of what it unpacked:
     /// `path type mode content`, `- path` for what is gone; below the directory of the package without that. Whatever

@@ -1,6 +1,6 @@
 //! The main loop of a run: starts and follows tasks until nothing is left to build.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -18,6 +18,7 @@ use patchadm_rootfs::Dir;
 
 use super::decision::{BuildDecision, BuildDecisionInput, OrderInput, decide, limits_of, task_order};
 use super::driver_fetch::DriverFetch;
+use super::fetch_queue::{FetchQueue, PackageFetch};
 use super::journal::{Flushing, JournalFile, KnownRuns};
 use super::probing::{SlotProbe, command_of};
 use super::slot_command::{RunMessage, RunMessages, RunningTask, TO_LEAVE, TaskMessage};
@@ -26,7 +27,7 @@ use super::{BulkRunEvent, RunError, RunRequest, Tell};
 use crate::keys::KeyMaker;
 use crate::pool::{Pool, PoolEntry, find_verified, read_verified};
 use crate::runs::{ExpectedCosts, run_directory};
-use crate::sources::{ExpectedDistfile, FetchFailure, must_be_within, provide};
+use crate::sources::{ExpectedDistfile, FetchFailure, Sources, must_be_within, provide};
 use crate::task::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
 
 /// Makes the program the process of a task.
@@ -42,8 +43,6 @@ const LONGEST_INSTALLATION: Duration = Duration::from_secs(5);
 
 /// Time for tasks to end after the second signal.
 const LONGEST_END: Duration = Duration::from_secs(5);
-
-const MOST_AT_A_TIME: usize = 4;
 
 pub(super) struct Master<'a> {
     pub(super) request: &'a RunRequest<'a>,
@@ -142,6 +141,7 @@ impl Master<'_> {
         loop {
             let stops = self.is_ending.is_some() || self.has_failed && self.request.stops_on_failure;
             if !stops {
+                self.fetches.make_way(Instant::now());
                 self.probe_rested()?;
                 self.start_ready(tell)?;
                 self.give_up_hopeless(tell)?;
@@ -464,7 +464,7 @@ impl Master<'_> {
                 self.probed(slot, found, tell);
                 Ok(())
             }
-            RunMessage::Fetched { package, key, fetched } => self.fetched((package, key), fetched, tell),
+            RunMessage::Fetched { package, fetched } => self.fetched(package, fetched, tell),
         }
     }
 
@@ -549,28 +549,35 @@ impl Master<'_> {
 
     /// Queues a package until its distfiles are available. Returns false if nothing has to be fetched.
     fn awaits_distfiles(&mut self, index: u32, record: &RecipeRecord, key: ResultKey) -> bool {
-        if record.distfiles().is_empty() || self.fetches.done.contains(&index) {
+        if record.distfiles().is_empty() || self.fetches.is_done(index) {
             return false;
         }
-        self.fetches.waiting.push_back((index, key));
+        self.fetches.add(PackageFetch { package: index, key, location: record.location().clone() });
         self.start_fetches();
         true
     }
 
     fn start_fetches(&mut self) {
-        while self.fetches.at_work < MOST_AT_A_TIME {
-            let Some((index, key)) = self.fetches.waiting.pop_front() else { return };
-            let Some(record) = self.records.get(index) else { continue };
+        while let Some((fetch, gives_way)) = self.fetches.begin_next(Instant::now()) {
+            let Some(record) = self.records.get(fetch.package) else {
+                self.fetches.end(fetch.package, false, Instant::now());
+                continue;
+            };
             let wanted = ExpectedDistfile::of(record);
             let by_driver = DriverFetch::of(self.request, record);
             let conf = &self.request.work.conf;
-            let most = limits_of(conf, record).ok().and_then(|limits| limits.get(LimitName::Disk));
+            let limits = limits_of(conf, record).ok();
+            let limit = |name| limits.as_ref().and_then(|limits| limits.get(name));
+            let most = limit(LimitName::Disk);
             let directory = conf.distfiles.clone();
-            let sources = self.request.sources.clone();
+            let sources = Sources {
+                package_time: limit(LimitName::Time).map(Duration::from_secs),
+                ..self.request.sources.clone()
+            };
             let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
-            self.fetches.at_work += 1;
             std::thread::spawn(move || {
-                let interrupt = || ended.load(Ordering::Relaxed).then_some(2);
+                let is_over = || ended.load(Ordering::Relaxed) || gives_way.load(Ordering::Relaxed);
+                let interrupt = || is_over().then_some(2);
                 let fetched = must_be_within(&wanted, most).map_err(FetchFailure::Package).and_then(|()| {
                     let missing = provide(&directory, &wanted, &sources, &interrupt)?;
                     match (missing.first(), by_driver) {
@@ -580,28 +587,28 @@ impl Master<'_> {
                     }
                 });
                 // Without a listener, the run is over.
-                let _ = sender.send(RunMessage::Fetched { package: index, key, fetched });
+                let _ = sender.send(RunMessage::Fetched { package: fetch.package, fetched });
             });
         }
     }
 
-    pub(super) fn fetched(
+    fn fetched(
         &mut self,
-        (index, key): (u32, ResultKey),
+        index: u32,
         fetched: Result<(), FetchFailure>,
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
-        self.fetches.at_work = self.fetches.at_work.saturating_sub(1);
-        self.fetches.done.insert(index);
+        let ended = self.fetches.end(index, fetched.is_err(), Instant::now());
         if self.is_ending.is_some() {
             // The package is open again whatever happened.
             self.schedule.finished(index, TaskOutcome::Deferred);
             return Ok(());
         }
         self.start_fetches();
+        let Some(PackageFetch { key, .. }) = ended else { return Ok(()) };
         match fetched {
             Ok(()) => {
-                self.fetches.ready.push_back(index);
+                self.fetches.add_ready(index);
                 Ok(())
             }
             // Others may need less space, and the next run tries it again.
@@ -622,24 +629,4 @@ impl Master<'_> {
 fn unbuildable(fault: TreeFault, detail: String) -> PackageOutcome {
     let (detail, fault) = (Some(detail), Some(fault));
     PackageOutcome { detail, fault, ..PackageOutcome::of(BuildState::Prefailed) }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct FetchQueue {
-    /// The key is reported on failure.
-    waiting: VecDeque<(u32, ResultKey)>,
-    at_work: usize,
-    pub(super) ready: VecDeque<u32>,
-    pub(super) done: HashSet<u32>,
-}
-
-impl FetchQueue {
-    fn next_ready_if(&mut self, has_room: impl Fn(u32) -> bool) -> Option<u32> {
-        let place = self.ready.iter().position(|index| has_room(*index))?;
-        self.ready.remove(place)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.at_work == 0 && self.ready.is_empty()
-    }
 }

@@ -6,6 +6,7 @@ mod decision;
 mod driver_fetch;
 mod ending;
 mod entering;
+mod fetch_queue;
 mod journal;
 mod master;
 mod perform;

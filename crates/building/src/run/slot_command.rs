@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::conf::LimitName;
 use patchadm_bulk_values::probe::SlotMisfit;
-use patchadm_bulk_values::result::ResultKey;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
@@ -312,7 +311,6 @@ pub(super) enum RunMessage {
     /// The error says why distfiles are missing.
     Fetched {
         package: u32,
-        key: ResultKey,
         fetched: Result<(), FetchFailure>,
     },
 }

@@ -94,7 +94,7 @@ fn every_setting_is_read() {
 fn a_wrong_line_is_told_with_its_number_and_the_nearest_name() {
     assert_eq!(error("\n# x\nsilense=1h"), "line 4: there is no setting `silense`; did you mean `silence`?");
     assert_eq!(error("frobnicate=1"), "line 2: there is no setting `frobnicate`");
-    assert_eq!(error("time=1h\ntime=2h"), "line 3: time is set in line 2, too");
+    assert_eq!(error("time=1h\ntime=2h"), "line 3: time is already set in line 2");
     assert_eq!(error("env=A=1\nenv=A=2"), "line 3: env: A is set twice");
     assert_eq!(error("pool"), "line 2: it is not NAME=VALUE");
     assert_eq!(error("pool="), "line 2: pool has no value");
