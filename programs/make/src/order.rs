@@ -39,7 +39,7 @@ struct OrderArgs {
     /// Reverse the order
     #[arg(long)]
     reverse: bool,
-    /// Show only packages that need a kept library or would load two versions of one, and why
+    /// Show only packages that need a kept library or would load two versions of a library, and why
     #[arg(long)]
     stale: bool,
     /// Order the packages in DIR, or the patches of a depot

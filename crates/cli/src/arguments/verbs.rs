@@ -84,7 +84,7 @@ pub struct DryRunOption {
 /// The option of a verb that may ask before it changes something.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct YesOption {
-    /// Do not ask before the change
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     pub yes: bool,
 }
