@@ -211,7 +211,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         99 [NotFound] "The prototype does not list pkginfo." "Add the line `i pkginfo` to the prototype."
     }
     "pkgproto", ["pkgproto"] => {
-        1 [NotFound] "An object could not be read; the output has all others." "Check the path in the message."
+        1 [NotFound] "An object could not be read; the output contains all others." "Check the path in the message."
         99 [Space ReadOnly NoRights Internal] "The output could not be written." "Check where standard output is written."
     }
     "installf and removef", ["installf", "removef"] => {

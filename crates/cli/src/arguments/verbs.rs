@@ -92,7 +92,7 @@ pub struct YesOption {
 /// The option of a verb that takes a lock.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct WaitOption {
-    /// Wait this long, such as 10m, for another command to finish [default: policy, else 0s]
+    /// Wait up to this long, such as 10m, for another command to finish [default: policy, else 0s]
     #[arg(long = "wait", id = "wait", value_name = "DURATION", value_parser = seconds)]
     pub seconds: Option<u64>,
 }
