@@ -33,7 +33,7 @@ const USAGE: &str = "patchadm-make [-R root] order [option...] [name|path...]\np
 /// Put packages or patches in order, requirements first
 #[derive(clap::Parser)]
 struct OrderArgs {
-    /// Order the dependencies of the named packages, instead of their dependents
+    /// Order the dependencies of the named packages instead of their dependents
     #[arg(long)]
     dependencies: bool,
     /// Reverse the order

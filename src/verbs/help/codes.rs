@@ -67,7 +67,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Read the message: it names the file and the system error."
         6 [Superseded] "Another patch, which is applied or named in the same command, makes this one obsolete." "Nothing: its fixes are already applied."
         7 [NoDatabase ReadOnly NoRights Space Internal NotFound]
-            "There is no package database under the root, or its records cannot be written."
+            "There is no package database below the root, or its records cannot be written."
             "Name the right root with `-R`."
         8 [NotApplicable]
             "No package of the patch is installed in the required version."
@@ -140,7 +140,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         20 [Space] "A file system has too little space." "Free space; the message says how much is needed, and where."
     }
     "patchrm", ["patchrm"] => {
-        2 [NoDatabase] "There is no package database under the root." "Name the right root with `-R`."
+        2 [NoDatabase] "There is no package database below the root." "Name the right root with `-R`."
         7 [ReadOnly] "The records of the root cannot be written." "Mount the file system read-write."
         19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or the root cannot be locked."
             "Try again later, or use `patchadm remove --wait DURATION`."

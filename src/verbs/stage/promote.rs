@@ -114,7 +114,7 @@ struct PromoteArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: VerbOptions,
-    /// The stage: its directory or its name
+    /// The stage: a directory or a name
     #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
     stage: Option<PathBuf>,
 }
@@ -414,7 +414,7 @@ struct StageStatusArgs {
     save_plan: Option<PathBuf>,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The stage: its directory or its name
+    /// The stage: a directory or a name
     #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
     stage: Option<PathBuf>,
 }
