@@ -282,7 +282,7 @@ pub(crate) struct SetOptions {
 /// The option of the verbs that can work in one transaction.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct AtomicityOption {
-    /// Apply or remove all patches in one transaction, or none
+    /// Apply or remove all patches in one transaction, or change nothing
     #[arg(long)]
     pub(crate) all_or_nothing: bool,
 }

@@ -92,5 +92,5 @@ fn lint_tells_ids_that_are_none_and_those_that_are_named_twice() {
     assert!(found[0].1.contains("PATCH_FIXES is missing CVE-2026-12"), "{found:?}");
     assert!(found[1].1.contains("its number does not have 4 to 19 digits"), "{found:?}");
     let explained = stage.run("help lint:fixes").ok();
-    assert!(explained.starts_with("fixes (error of lint): What the patch fixes is named"), "{explained}");
+    assert!(explained.starts_with("fixes (lint error): PATCH_FIXES contains an id"), "{explained}");
 }

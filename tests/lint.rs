@@ -75,7 +75,7 @@ fn what_is_no_patch_ends_as_with_patchadd() {
 fn every_finding_is_explained() {
     let stage = Scenario::new();
     let said = stage.run("help lint:setuid").ok();
-    assert!(said.starts_with("setuid (warning of lint): A program runs as its owner"), "{said}");
+    assert!(said.starts_with("setuid (lint warning): A program runs as its owner"), "{said}");
     assert!(said.contains("  What to do: "), "{said}");
     let refused = stage.run("help lint:nothing").fails(4);
     assert!(refused.contains("no finding `nothing`") && refused.contains("deletes-delivered"), "{refused}");

@@ -46,7 +46,7 @@ fn its_help_is_this() {
                               path2 in the package [default: names on standard input, one per line]\n\n\
         Options:\n  \
           -i             Follow symbolic links and describe their targets\n  \
-          -c <CLASS>     Put the objects into this class instead of none\n      \
+          -c <CLASS>     Put the objects into this class [default: none]\n      \
               --json     Print one JSON document instead of text\n  \
           -h, --help     Print help\n      \
               --version  Print the version\n";

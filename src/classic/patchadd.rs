@@ -35,7 +35,7 @@ struct PatchaddArgs {
     /// Use DIR for undo data instead of the package database
     #[arg(short = 'B', value_name = "DIR", conflicts_with = "no_undo")]
     backout_dir: Option<PathBuf>,
-    /// Save no undo data, so that the patches cannot be removed
+    /// Do not save undo data; the patches cannot be removed later
     #[arg(short = 'd')]
     no_undo: bool,
     /// Accepted for compatibility: there is one zone
@@ -44,13 +44,13 @@ struct PatchaddArgs {
     /// Trust the keys in DIR instead of those of the root
     #[arg(short = 'k', value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// Verify no signatures
+    /// Do not verify signatures
     #[arg(short = 'n')]
     no_signature: bool,
     /// Print the patches that are applied
     #[arg(short = 'p', conflicts_with_all = ["patches", "validate", "depot"])]
     print: bool,
-    /// Accepted for compatibility: exit codes are always those before Solaris 10
+    /// Accepted for compatibility: exit codes are always those used before Solaris 10
     #[arg(short = 't')]
     traditional: bool,
     /// Apply despite locally modified files, and reapply applied patches
@@ -73,7 +73,7 @@ struct PatchaddArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     _extensions: Extensions,
-    /// The patches: directories, datastreams, tar or zip archives; with -M ids, or files that list ids
+    /// The patches: directories, datastreams, tar or zip archives; with -M, ids or files that list ids
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }

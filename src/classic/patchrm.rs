@@ -32,7 +32,7 @@ struct PatchrmArgs {
     /// Accepted for compatibility: there is one zone
     #[arg(short = 'G')]
     global: bool,
-    /// Accepted for compatibility: exit codes are always those before Solaris 10
+    /// Accepted for compatibility: exit codes are always those used before Solaris 10
     #[arg(short = 't')]
     traditional: bool,
     #[command(flatten)]

@@ -68,13 +68,13 @@ struct PkgaddArgs {
     /// Read the answers to the packages' questions from this file, or from a directory with a file for each package
     #[arg(short, value_name = "RESPONSE")]
     response: Option<PathBuf>,
-    /// Print no copyright texts
+    /// Do not print copyright texts
     #[arg(short = 'S')]
     silent: bool,
     /// Show every command of the packages' scripts, as sh -x does
     #[arg(short = 'v')]
     trace: bool,
-    /// Accepted for compatibility: file systems of clients are never mounted
+    /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'V', value_name = "VFSTAB")]
     _vfstab: Option<PathBuf>,
     /// Accepted for compatibility: signatures are not checked

@@ -59,14 +59,14 @@ struct PkgrmArgs {
     /// Show every command of the packages' scripts, as sh -x does
     #[arg(short = 'v')]
     trace: bool,
-    /// Accepted for compatibility: file systems of clients are never mounted
+    /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'V', value_name = "VFSTAB")]
     _vfstab: Option<PathBuf>,
     #[command(flatten)]
     libraries: LibraryOptions,
     #[command(flatten)]
     script_timeout: ScriptTimeout,
-    /// The packages: an instance, or PKG.* for all its instances; with -s all as well
+    /// The packages: an instance, or PKG.* for all its instances; with -s, also all
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]

@@ -19,7 +19,7 @@ const RIGHT_MARGIN: u16 = 60;
 /// Print a message, wrapped to fit a screen
 #[derive(clap::Parser)]
 struct PuttextArgs {
-    /// Print no newline after the message
+    /// Do not print a newline after the message
     #[arg(short)]
     no_newline: bool,
     /// Indent every line by this many columns

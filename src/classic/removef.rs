@@ -27,7 +27,7 @@ const WARNING: Exit = Exit::new(2, ExitCause::Usage);
 /// Remove objects of a package from the database
 #[derive(clap::Parser)]
 struct RemovefArgs {
-    /// Finish the removal: delete the package as owner from the database
+    /// Finish the removal: remove the package from the owners of its removed paths
     #[arg(short = 'f')]
     is_final: bool,
     #[command(flatten)]

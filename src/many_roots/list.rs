@@ -27,7 +27,7 @@ const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 /// Options that name many roots.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ManyRoots {
-    /// Work on all roots listed in FILE or held by DIR; repeatable, like -R
+    /// Work on all roots listed in FILE or found in DIR; repeatable, like -R
     #[arg(long = "roots", id = ROOT_LISTS, value_name = "FILE|DIR", action = clap::ArgAction::Append)]
     lists: Vec<PathBuf>,
     /// The roots of `-R`.

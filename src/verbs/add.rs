@@ -28,7 +28,7 @@ struct AddArgs {
     exchange: ExchangeOptions,
     #[command(flatten)]
     common: VerbOptions,
-    /// The patches; with -M ids, or files that list ids
+    /// The patches; with -M, ids or files that list ids
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }

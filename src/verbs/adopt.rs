@@ -85,7 +85,7 @@ struct AdoptArgs {
     /// Set the architecture of the package [default: from the input]
     #[arg(long, value_name = "ARCH")]
     arch: Option<String>,
-    /// Set the display name of the package, one line
+    /// Set the display name of the package (one line)
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
     /// Set the base directory of the package [default: from the input, else /]

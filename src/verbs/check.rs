@@ -56,7 +56,7 @@ struct CheckArgs {
     /// Also read every file and every undo archive
     #[arg(long)]
     contents: bool,
-    /// Look for undo data in this directory, if it was moved
+    /// Look in DIR for undo data that was moved there
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
     /// Do not use the network

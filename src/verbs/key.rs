@@ -48,7 +48,7 @@ struct KeyArgs {
     /// Set what the key may sign [default: patch,index]
     #[arg(long, value_name = "LIST")]
     roles: Option<String>,
-    /// Set the bases of patches that the key may sign, as a regular expression
+    /// Let the key sign only patches with a base that matches REGEX
     #[arg(long, value_name = "REGEX")]
     bases: Option<String>,
     /// Record the reason for the revocation
@@ -61,7 +61,7 @@ struct KeyArgs {
     /// Action: list, trust or revoke [default: list]
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     action: Option<KeyAction>,
-    /// Trust: the file of a public key; revoke: the id of a key
+    /// For trust, a public key file; for revoke, a key id
     #[arg(value_name = "FILE|KEYID")]
     subject: Option<String>,
 }

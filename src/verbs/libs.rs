@@ -54,7 +54,7 @@ struct PruneArgs {
     /// Show what would be done, but change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Wait this long, such as 10m, for another command to finish [default: policy, else 0s]
+    /// Wait up to this long, such as 10m, for another command to finish [default: policy, else 0s]
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     wait: Option<u64>,
     #[command(flatten)]

@@ -28,13 +28,12 @@ struct ListArgs {
     /// Check whether this patch is missing: neither it nor a patch that contains it is applied
     #[arg(long, value_name = "ID", conflicts_with_all = ["order", "applied_since", "fixes"])]
     missing: Option<String>,
-    /// Sort by id, or by the date of application [default: id]
+    /// Sort by id or by date applied [default: id]
     #[arg(long, value_name = "id|date", value_parser = order)]
     order: Option<ListOrder>,
     #[command(flatten)]
     check: CheckOption,
-    /// List only patches that were applied on this day (2026-11-27) or at this time ('2026-11-27 06:52' or RFC 3339), or
-    /// later
+    /// List only patches applied on or after this day (2026-11-27) or time ('2026-11-27 06:52' or RFC 3339)
     #[arg(long, value_name = "DATE", value_parser = PointInTime::parse)]
     applied_since: Option<PointInTime>,
     /// List only patches that fix this, such as CVE-2026-1234

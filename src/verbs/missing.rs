@@ -43,7 +43,7 @@ struct AnalyzeArgs {
     compared: ComparisonOptions,
     #[command(flatten)]
     fetching: FetchOptions,
-    /// Examine another machine by the files uname.out, pkginfo.out and showrev.out in DIR
+    /// Examine another machine from the files uname.out, pkginfo.out and showrev.out in DIR
     #[arg(long, value_name = "DIR", conflicts_with_all = [ROOT_LISTS, "root"])]
     from: Option<PathBuf>,
     #[command(flatten)]
@@ -52,8 +52,8 @@ struct AnalyzeArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// Groups of patches: missing, installed, all, total, unbundled, bad or obsolete, followed by r, s or rs for only
-    /// recommended or security patches; or patch ids [default: missing]
+    /// Patch ids, or groups: missing, installed, all, total, unbundled, bad or obsolete; append r, s or rs for only
+    /// recommended or security patches [default: missing]
     #[arg(value_name = "GROUP|ID")]
     words: Vec<String>,
 }

@@ -31,7 +31,7 @@ const CHOICES: [(&str, Edited); 3] =
 /// The option with what the history tells of a change.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct NoteOption {
-    /// Record this text, one line, with the run in the history
+    /// Record this line of text with the run in the history
     #[arg(long = "note", value_name = "TEXT", value_parser = note_text)]
     pub(crate) text: Option<String>,
 }
@@ -145,7 +145,7 @@ impl UnsignedOption {
 /// Options that say where undo data goes.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct UndoOptions {
-    /// Save no undo data, so that the patches cannot be removed
+    /// Do not save undo data; the patches cannot be removed later
     #[arg(long, conflicts_with = "undo_dir")]
     pub(crate) no_undo: bool,
     /// Use DIR for undo data instead of the package database

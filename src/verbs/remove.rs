@@ -20,7 +20,7 @@ struct RemoveArgs {
     changing: ChangeOptions,
     #[command(flatten)]
     undo_dir: UndoDirOption,
-    /// Also remove the patches that require them
+    /// Also remove patches that require the named ones
     #[arg(long)]
     with_dependents: bool,
     /// Remove all patches that were applied after POINT: a patch (105181-05), a day (2026-11-27), a time ('2026-11-27 06:52'

@@ -50,7 +50,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 const COMPLETIONS_USAGE: &str = "patchadm setup completions bash|zsh|fish";
 
-/// Print the completion script of a shell
+/// Print the completion script for a shell
 #[derive(clap::Parser)]
 struct CompletionsArgs {
     #[command(flatten)]
@@ -110,7 +110,7 @@ const LINKS_USAGE: &str = "patchadm setup links [--force] dir";
 /// Create links for the classic commands
 #[derive(clap::Parser)]
 struct LinksArgs {
-    /// Replace existing symbolic links that lead elsewhere
+    /// Replace existing symbolic links that point elsewhere
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -179,7 +179,7 @@ enum HooksAction {
 const HOOKS_ACTIONS: [(&str, HooksAction); 3] =
     [("install", HooksAction::Install), ("remove", HooksAction::Remove), ("show", HooksAction::Show)];
 
-/// Install, remove or show the hooks of apt, dpkg and dnf
+/// Install, remove or show the hooks for apt, dpkg and dnf
 #[derive(clap::Parser)]
 struct HooksArgs {
     #[command(flatten)]

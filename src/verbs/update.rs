@@ -31,8 +31,8 @@ struct UpdateArgs {
     reboot_code: bool,
     #[command(flatten)]
     common: VerbOptions,
-    /// Groups of patches to apply, as for `missing`, followed by r, s or rs for only recommended or security patches; or
-    /// patch ids [default: missing]
+    /// Patch ids, or groups as in `missing`; append r, s or rs for only recommended or security patches
+    /// [default: missing]
     #[arg(value_name = "GROUP|ID")]
     words: Vec<String>,
 }

@@ -31,7 +31,7 @@ const LARGEST: u64 = 16 << 20;
 /// Options about a patch.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PatchOptions {
-    /// Read package names from FILE, in lines `NAME PKG`
+    /// Read package names from FILE, one `NAME PKG` per line
     #[arg(long, value_name = "FILE")]
     pkg_map: Option<PathBuf>,
     /// Set the architecture of the package [default: from the input]
@@ -46,34 +46,34 @@ pub struct PatchOptions {
     /// Set the owner and group of all objects
     #[arg(long, value_name = "USER:GROUP")]
     owner: Option<String>,
-    /// Set patches that must be applied first; repeatable
+    /// Require these patches; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     requires: Vec<String>,
-    /// Set patches that the patch contains; repeatable
+    /// Name patches that this one contains; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     obsoletes: Vec<String>,
-    /// Set patches that must not be applied; repeatable
+    /// Name patches that are incompatible with this one; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     incompat: Vec<String>,
-    /// Require that the id is one of a restricted patch
+    /// Require the id of a restricted patch
     #[arg(long)]
     restricted: bool,
-    /// Set a property, such as rebootafter; repeatable
+    /// Add a property, such as rebootafter; repeatable
     #[arg(long = "property", value_name = "WORD", action = clap::ArgAction::Append)]
     properties: Vec<String>,
-    /// Set the dpkg or rpm versions that contain the fix, as in "dpkg openssl >= 3.0.18"
+    /// Set the dpkg or rpm versions that contain the fix, such as "dpkg openssl >= 3.0.18"
     #[arg(long, value_name = "TEXT")]
     fixed_in: Option<FixedIn>,
-    /// Set what the patch fixes, as in "CVE-2026-1234 ACME-17"; repeatable
+    /// Name what the patch fixes, such as "CVE-2026-1234 ACME-17"; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     fixes: Vec<String>,
-    /// Set the synopsis, one line
+    /// Set the synopsis (one line)
     #[arg(long, value_name = "TEXT")]
     synopsis: Option<String>,
-    /// Set a keyword; repeatable
+    /// Add a keyword; repeatable
     #[arg(long = "keyword", value_name = "TEXT", action = clap::ArgAction::Append)]
     keywords: Vec<String>,
-    /// Set a bug that the patch corrects; repeatable
+    /// Name a bug that the patch fixes, for its README; repeatable
     #[arg(long = "bug", value_name = "TEXT", action = clap::ArgAction::Append)]
     bugs: Vec<String>,
     /// Treat paths that match GLOB as files that administrators edit; repeatable
@@ -94,7 +94,7 @@ pub struct PatchOptions {
     /// Treat a different modification time as a change
     #[arg(long)]
     mtimes: bool,
-    /// Leave out the scripts for a pkgadd without support for patches
+    /// Leave out the scripts that a pkgadd without patch support needs
     #[arg(long)]
     no_scripts: bool,
     /// Allow the loss of libraries and symbol versions that other objects need

@@ -20,7 +20,7 @@ use patchadm_cli::surroundings::Output;
 
 const USAGE: &str = "patchadm-bulk diff WORK RUN RUN [--bytes]";
 
-/// Show what differs in a later run
+/// Show the differences between two runs
 #[derive(clap::Parser)]
 struct DiffArgs {
     /// Also show which bytes differ in packages of both runs

@@ -26,7 +26,7 @@ struct InitArgs {
     /// Copy this driver into WORK, for a tree without one
     #[arg(long, value_name = "DRIVER", value_parser = one_of(&DRIVERS), hide_possible_values = true)]
     driver: Option<&'static [(&'static str, &'static str)]>,
-    /// Build with the complete system in PATH, instead of the programs of this machine
+    /// Build with the complete system in PATH instead of the programs of this machine
     #[arg(long, value_name = "PATH")]
     base: Option<String>,
     #[command(flatten)]

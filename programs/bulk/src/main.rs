@@ -54,7 +54,7 @@ static PATCHADM_BULK: Program = Program {
     usage: USAGE,
     ending: "",
     applets: &[
-        verb(Make, BULK, "build all packages of a tree from their sources", bulk),
+        verb(Make, BULK, "build all packages of a tree from source", bulk),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(SCHEMA, AppletKind::Internal, schema::run),
         hidden(FIRST_PROCESS, AppletKind::Internal, run_first),
@@ -100,7 +100,7 @@ const ACTIONS: [(&str, RunCommand); 14] = [
     ("prune", prune::run),
 ];
 
-/// Build all packages of a tree from their sources; `patchadm-bulk ACTION --help` explains an action
+/// Build all packages of a tree from source; `patchadm-bulk ACTION --help` explains an action
 #[derive(clap::Parser)]
 struct BulkArgs {
     #[command(flatten)]

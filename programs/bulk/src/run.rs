@@ -42,7 +42,7 @@ const USAGE: &str = "patchadm-bulk run WORK [NAME...] [option...]";
 /// Build the packages of a tree, and report what failed, why, and what waits for it
 #[derive(clap::Parser)]
 struct RunArgs {
-    /// Build the packages listed in FILE, one per line, and their dependencies
+    /// Build the packages listed in FILE, one per line, with their requirements
     #[arg(long, value_name = "FILE", conflicts_with = "names")]
     list: Option<PathBuf>,
     /// Retry failed packages even if nothing has changed
@@ -54,7 +54,7 @@ struct RunArgs {
     /// Begin a new run even if the last one was interrupted
     #[arg(long)]
     new: bool,
-    /// Start no more packages after a failure
+    /// Start no further builds after a failure
     #[arg(long)]
     stop_on_failure: bool,
     #[command(flatten)]
@@ -62,7 +62,7 @@ struct RunArgs {
     /// Do nothing if nothing has changed since the last completed run
     #[arg(long, conflicts_with = "dry_run")]
     if_changed: bool,
-    /// Make no set
+    /// Do not make a set
     #[arg(long)]
     no_set: bool,
     /// Number of packages to build on this machine in parallel [default: bulk.conf]

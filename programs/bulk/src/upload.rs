@@ -23,7 +23,7 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait DURATION]";
 
-/// Prepare the packages of a set for upload, and upload them unless that was done
+/// Prepare the packages of a set for upload, and upload them unless already uploaded
 #[derive(clap::Parser)]
 struct UploadArgs {
     /// Upload again even if the packages were uploaded before

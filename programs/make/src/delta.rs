@@ -80,7 +80,7 @@ pub(super) struct DeltaArgs {
     /// Use the working directory DIR with the earlier patches
     #[arg(long, value_name = "DIR")]
     pub(super) work: PathBuf,
-    /// Read the bases of patches from FILE, in lines `SOURCE BASE`
+    /// Read the bases of patches from FILE, one `SOURCE BASE` per line
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
     /// Examine only these sources; repeatable
@@ -89,7 +89,7 @@ pub(super) struct DeltaArgs {
     /// Set the format: zip, tar, tar.gz, or datastream [default: tar.gz]
     #[arg(long, value_name = "FORM", value_parser = one_of(&FILE_FORMS), hide_possible_values = true, default_value = "tar.gz", hide_default_value = true)]
     pub(super) format: PatchForm,
-    /// Rebuild the highest patch of each source, unless it is signed
+    /// Rebuild the highest revision for each source, unless it is signed
     #[arg(long)]
     rebuild: bool,
     #[command(flatten)]

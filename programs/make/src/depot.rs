@@ -61,7 +61,7 @@ struct DepotArgs {
     /// Action: index or check
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     action: Option<DepotAction>,
-    /// A directory, or an address that begins with file:, http: or https:
+    /// A directory, or a file:, http: or https: URL
     #[arg(value_name = "DEPOT")]
     depot: Option<OsString>,
 }

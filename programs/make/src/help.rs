@@ -71,6 +71,6 @@ impl CommandReport for FindingReport {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        Ok(output.line(format!("{code} ({severity} of lint): {text}\n  What to do: {advice}"))?)
+        Ok(output.line(format!("{code} (lint {severity}): {text}\n  What to do: {advice}"))?)
     }
 }

@@ -16,7 +16,7 @@ use patchadm_producing::secret_key::{PasswordOptions, password};
 
 const USAGE: &str = "patchadm-make keygen -o name [--no-password|--password-file file] [--comment text]";
 
-/// Make a pair of keys that sign patches and indexes
+/// Make a key pair for signing patches and indexes
 #[derive(clap::Parser)]
 struct KeygenArgs {
     /// Write the keys to NAME.sec and NAME.pub

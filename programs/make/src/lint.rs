@@ -27,7 +27,7 @@ const FOUND: Exit = Exit::finding(ExitCause::DamagedInput);
 /// Check patches for mistakes, without applying them
 #[derive(clap::Parser)]
 struct LintArgs {
-    /// Compare with the release that the patches are for, as for `build --from`
+    /// Compare with SET, the release that the patches are for, in any form that `build --from` accepts
     #[arg(long, value_name = "SET")]
     base: Option<OsString>,
     /// Check for overlaps with the patches in DIR, and for files missing from earlier revisions

@@ -33,13 +33,13 @@ const USAGE: &str = "patchadm-make [-R root] order [option...] [name|path...]\np
 /// Put packages or patches in order, requirements first
 #[derive(clap::Parser)]
 struct OrderArgs {
-    /// Order the dependencies of the named packages, instead of their dependents
+    /// Order the dependencies of the named packages instead of their dependents
     #[arg(long)]
     dependencies: bool,
     /// Reverse the order
     #[arg(long)]
     reverse: bool,
-    /// Show only packages that need a kept library or would load two versions of one, and why
+    /// Show only packages that need a kept library or would load two versions of a library, and why
     #[arg(long)]
     stale: bool,
     /// Order the packages in DIR, or the patches of a depot

@@ -26,7 +26,7 @@ struct PkgprotoArgs {
     /// Follow symbolic links and describe their targets
     #[arg(short = 'i')]
     follow_links: bool,
-    /// Put the objects into this class instead of none
+    /// Put the objects into this class [default: none]
     #[arg(short, value_name = "CLASS", default_value = "none", hide_default_value = true)]
     class: String,
     #[arg(short = 'x', hide = true)]

@@ -84,7 +84,7 @@ const OF_HOSTS: [(&str, &str, HostValue); 10] = [
     ("patches_on_trial", "Patches that are reverted unless you confirm them.", |host, _| {
         count(host.inventory.trial.as_ref().map_or(0, |trial| trial.patches.len()))
     }),
-    ("run_unfinished", "Whether a run was interrupted and is not recovered.", |host, _| {
+    ("run_unfinished", "Whether a run was interrupted and has not been recovered.", |host, _| {
         count(usize::from(host.inventory.unfinished.is_some()))
     }),
     ("undo_bytes", "Bytes of undo data.", |host, _| {

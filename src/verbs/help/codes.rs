@@ -59,15 +59,15 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [AlreadyApplied] "The patch is already applied." "Nothing; `patchadm show ID` shows when it was applied."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others can write to its records."
-            "Run it as root or as the owner; as root, use `--as-owner` or `--trust-root`."
+            "Run the command as root or as the owner; as root, use `--as-owner` or `--trust-root`."
         4 [UndoData Space ReadOnly NoRights Edited Internal] "The old objects could not be saved, so nothing was replaced."
             "Free space for undo data, or choose another directory with `-B`."
         5 [Internal Script Space NoRights ReadOnly Edited UndoData DamagedRecord NotFound]
             "The run failed and was rolled back."
             "Read the message: it names the file and the system error."
-        6 [Superseded] "Another patch, applied or named together with it, makes this one obsolete." "Nothing: its fixes are already applied."
+        6 [Superseded] "Another patch, which is applied or named in the same command, makes this one obsolete." "Nothing: its fixes are already applied."
         7 [NoDatabase ReadOnly NoRights Space Internal NotFound]
-            "There is no package database under the root, or its records cannot be written."
+            "There is no package database below the root, or its records cannot be written."
             "Name the right root with `-R`."
         8 [NotApplicable]
             "No package of the patch is installed in the required version."
@@ -100,7 +100,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         33 [DamagedInput NotFound NotApplicable NoRights Internal] "The operand is not a patch, is damaged, or is not in the depot."
             "Download the patch again."
         34 [NotFound] "The depot does not exist or has no patches." "Name the directory or URL of a depot."
-        35 [Superseded] "A later revision of the patch is applied, or named together with it." "Nothing: its fixes are already applied."
+        35 [Superseded] "A later revision of the patch is applied, or named in the same command." "Nothing: its fixes are already applied."
         37 [NotApplicable] "The directory for undo data cannot be used."
             "Name the absolute path of a writable directory."
         38 [Script] "A script of the patch cannot be executed: it is not executable, or its interpreter does not exist."
@@ -115,7 +115,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [Unknown] "The patch is not applied." "List the applied patches with `patchadm list`."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others can write to its records."
-            "Run it as root or as the owner; as root, use `--as-owner` or `--trust-root`."
+            "Run the command as root or as the owner; as root, use `--as-owner` or `--trust-root`."
         4 [UndoData DamagedInput DamagedRecord] "The undo data of the patch is missing or damaged."
             "Restore it from a backup; without it the patch cannot be backed out."
         5 [Internal Script Space NoRights ReadOnly Restricted DamagedRecord DamagedInput Edited NotApplicable NotFound Dependency Locked]
@@ -140,7 +140,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         20 [Space] "A file system has too little space." "Free space; the message says how much is needed, and where."
     }
     "patchrm", ["patchrm"] => {
-        2 [NoDatabase] "There is no package database under the root." "Name the right root with `-R`."
+        2 [NoDatabase] "There is no package database below the root." "Name the right root with `-R`."
         7 [ReadOnly] "The records of the root cannot be written." "Mount the file system read-write."
         19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or the root cannot be locked."
             "Try again later, or use `patchadm remove --wait DURATION`."
@@ -169,8 +169,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         1 [NotFound DamagedInput DamagedRecord Script NoRights UntrustedRoot NoDatabase ReadOnly Space Dependency Edited Restricted NotApplicable UndoData Unfinished Superseded OnTrial Internal]
             "A package could not be installed or removed, or does not exist; it was not changed."
             "Read the message: it names the package and the reason."
-        3 [Signal Declined Script] "You, a script of the package, or a signal ended the command." "Run it again."
-        4 [Restricted Dependency Script] "The admin file or a script of the package forbids it, an installed instance conflicts, or programs would lose a shared library."
+        3 [Signal Declined Script] "You, a script of the package, or a signal ended the command." "Run the command again."
+        4 [Restricted Dependency Script] "The admin file or a script of the package forbids the change, an installed instance conflicts, or programs would lose a shared library."
             "Read the message; use another admin file with `-a`, or back out patches first; keep libraries with `--libs keep`, or remove them with `--libs report`."
         5 [Restricted Dependency Script] "A question must be answered, and there is no terminal."
             "Answer it in an admin file (`-a`), confirm a removal with `-n`, or run the command on a terminal."
@@ -202,16 +202,16 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         1 [DamagedInput NotFound Edited Internal] "Nothing was copied: the packages or the destination cannot be used." "Read the message: it names the package or the file."
         2 [AlreadyApplied] "The directory already has a package with that name; nothing was copied."
             "Replace it with `-o`, or keep both with `-n`."
-        3 [Signal Declined] "You, or a signal, ended the command." "Run it again."
+        3 [Signal Declined] "You, or a signal, ended the command." "Run the command again."
         99 [DamagedInput NotFound] "The packages cannot be read." "Check the path in the message."
     }
     "pkgmk", ["pkgmk"] => {
         1 [DamagedInput NotFound AlreadyApplied Edited Restricted] "The package was not made." "Read the message: it names the line of the prototype or the file."
-        3 [Signal] "A signal ended the command." "Run it again."
+        3 [Signal] "A signal ended the command." "Run the command again."
         99 [NotFound] "The prototype does not list pkginfo." "Add the line `i pkginfo` to the prototype."
     }
     "pkgproto", ["pkgproto"] => {
-        1 [NotFound] "An object could not be read; the output has all others." "Check the path in the message."
+        1 [NotFound] "An object could not be read; the output contains all others." "Check the path in the message."
         99 [Space ReadOnly NoRights Internal] "The output could not be written." "Check where standard output is written."
     }
     "installf and removef", ["installf", "removef"] => {
@@ -227,7 +227,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Read the message: it names the file and the system error."
     }
     "valpath", ["valpath"] => {
-        1 [NotApplicable] "The path does not meet all conditions of the options." "Nothing."
+        1 [NotApplicable] "The path does not meet every condition." "Nothing."
     }
     "classic commands that work on a root", ["patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later; verbs can wait with `--wait DURATION`."
@@ -237,6 +237,6 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     }
     "classic commands", [] => {
         70 [Internal] "Internal error; nothing was changed, or all changes were rolled back."
-            "Please report it with the message."
+            "Report it, with the message."
     }
 };

@@ -14,14 +14,14 @@ pub(in crate::verbs) struct AnalysisOptions {
     /// repeatable
     #[arg(long, value_name = "WHAT", action = clap::ArgAction::Append)]
     ignore: Vec<String>,
-    /// List only patches of groups with a synopsis that matches a regular expression, or with a leading ! does
-    /// not; repeatable
+    /// From groups, list only patches with a synopsis that matches RE, or with a leading ! does not match;
+    /// repeatable
     #[arg(long, value_name = "RE", action = clap::ArgAction::Append)]
     pattern: Vec<String>,
-    /// List only patches of groups that are at least this old, such as 7d
+    /// From groups, list only patches at least this old, such as 7d
     #[arg(long, value_name = "DURATION", value_parser = days)]
     min_age: Option<u32>,
-    /// List only patches of groups that are at most this old, such as 1y
+    /// From groups, list only patches at most this old, such as 1y
     #[arg(long, value_name = "DURATION", value_parser = days)]
     max_age: Option<u32>,
     /// Treat this patch as recommended; repeatable

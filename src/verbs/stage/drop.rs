@@ -23,7 +23,7 @@ const NAME: &str = "stage";
 /// Remove a stage that is not in use
 #[derive(clap::Parser)]
 struct DropArgs {
-    /// Remove the stage even if it is damaged or belongs to another root; never one in use
+    /// Remove the stage even if it is damaged or belongs to another root, but not while it is in use
     #[arg(long)]
     force: bool,
     #[command(flatten)]

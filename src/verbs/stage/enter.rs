@@ -24,13 +24,13 @@ const VIEWS: [(&str, StageView); 2] = [("root", StageView::Root), ("stage", Stag
 /// Run a command, or a shell, in a stage
 #[derive(clap::Parser)]
 struct EnterArgs {
-    /// Set the root directory inside: root (the live root, with the stage over its directories), or stage (the stage alone)
+    /// Set the root directory inside: root (the live root with the stage mounted over its directories) or stage (only the stage)
     #[arg(long, value_name = "VIEW", value_parser = one_of(&VIEWS), hide_possible_values = true)]
     view: Option<StageView>,
     /// Also mount this file or directory of the host, read-only unless prefixed with `rw:`; repeatable
     #[arg(long = "mount", value_name = "[rw:]SRC[:DST]", action = clap::ArgAction::Append)]
     mounts: Vec<OsString>,
-    /// Mount what FILE lists in `stage enter`
+    /// In `stage enter`, mount the files and directories listed in FILE
     #[arg(long = "mounts", value_name = "FILE")]
     mounts_file: Option<PathBuf>,
     /// Run as root inside, with the privileges of the caller

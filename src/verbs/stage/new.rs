@@ -36,10 +36,10 @@ struct NewArgs {
     /// Also copy the package database, so that `patchadd -R STAGE` works
     #[arg(long)]
     records: bool,
-    /// Also create this work directory, like tmp, usr/obj and usr/tmp; repeatable
+    /// Create this work directory, in addition to tmp, usr/obj and usr/tmp; repeatable
     #[arg(long = "dir", value_name = "DIR", action = clap::ArgAction::Append)]
     directories: Vec<OsString>,
-    /// Mount what FILE lists in `stage enter`
+    /// In `stage enter`, mount the files and directories listed in FILE
     #[arg(long, value_name = "FILE")]
     mounts: Option<PathBuf>,
     /// Leave out paths that match GLOB, and everything below them; repeatable

@@ -62,7 +62,7 @@ pub(super) struct PromotionOptions {
     /// Promote the changes of patches applied in the stage, without their records
     #[arg(long)]
     tree_only: bool,
-    /// Promote set-id files, files with capabilities, and changes of owners
+    /// Also promote set-id files, files with capabilities, and ownership changes
     #[arg(long)]
     allow_set_id: bool,
     /// Refuse to delete more than this number or percentage of the objects of a path [default: policy]
@@ -114,7 +114,7 @@ struct PromoteArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: VerbOptions,
-    /// The stage: its directory or its name
+    /// The stage: a directory or a name
     #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
     stage: Option<PathBuf>,
 }
@@ -414,7 +414,7 @@ struct StageStatusArgs {
     save_plan: Option<PathBuf>,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The stage: its directory or its name
+    /// The stage: a directory or a name
     #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
     stage: Option<PathBuf>,
 }

@@ -32,7 +32,7 @@ struct RefreshArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The stage: its directory or its name
+    /// The stage: a directory or a name
     #[arg(value_name = "STAGE")]
     stage: PathBuf,
 }

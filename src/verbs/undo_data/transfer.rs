@@ -143,7 +143,7 @@ struct UndoImportArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The file
+    /// The exported file
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// The ids of patches [default: all in the file]

@@ -30,7 +30,7 @@ use patchadm_svr4::format::patchdiag::LARGEST_FILE;
 /// Options that say what a machine is compared with.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ComparisonOptions {
-    /// Compare with this cross-reference of patches, a patchdiag.xref
+    /// Compare with this patch cross-reference (patchdiag.xref)
     #[arg(long, value_name = "FILE|URL", conflicts_with = "depot")]
     xref: Option<OsString>,
     #[command(flatten)]

@@ -30,7 +30,7 @@ pub struct OfflineOption {
 pub struct FetchOptions {
     #[command(flatten)]
     pub network: OfflineOption,
-    /// Keep downloads in DIR [default: policy, else a directory of the user]
+    /// Keep downloads in DIR [default: policy, else the user's cache directory]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Also trust the CA certificates in FILE

@@ -84,7 +84,7 @@ pub struct DryRunOption {
 /// The option of a verb that may ask before it changes something.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct YesOption {
-    /// Do not ask before the change
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     pub yes: bool,
 }
@@ -92,7 +92,7 @@ pub struct YesOption {
 /// The option of a verb that takes a lock.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct WaitOption {
-    /// Wait this long, such as 10m, for another command to finish [default: policy, else 0s]
+    /// Wait up to this long, such as 10m, for another command to finish [default: policy, else 0s]
     #[arg(long = "wait", id = "wait", value_name = "DURATION", value_parser = seconds)]
     pub seconds: Option<u64>,
 }

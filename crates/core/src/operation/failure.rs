@@ -72,7 +72,7 @@ pub enum Failure {
     #[error(transparent)]
     Identity { error: TransactionError },
     /// A run is active, or dead and not recovered: nothing can be planned now.
-    #[error("another run is changing {0}, or was interrupted and is not recovered yet")]
+    #[error("another run is changing {0}, or was interrupted and has not been recovered")]
     DuringRun(String),
     /// All patches of one run share it.
     #[error(transparent)]

@@ -97,19 +97,19 @@ macro_rules! codes {
 
 codes! {
     Id "id" Error
-        "A package of the patch names no patch, or another one than the others."
-        "Give every pkginfo the same SUNW_PATCHID, a base code, `-` and a revision."
+        "A package of the patch has no patch id, or not the same id as the others."
+        "Give every pkginfo the same SUNW_PATCHID: a base code, a hyphen, and a revision."
     Revision "revision" Error
         "The revision is 0, which means every revision, or the lists name the patch itself or a later revision of it."
         "Number revisions from 01, and name only earlier ones in SUNW_OBSOLETES."
     Macro "macro" Error
-        "A list in a pkginfo cannot be read, or two parameters that mean the same differ."
-        "Write lists of ids with blanks between; leave Patch_label and Obsoletes_label out."
+        "A list in a pkginfo cannot be read, or two parameters with the same meaning differ."
+        "Separate ids with blanks; omit Patch_label and Obsoletes_label."
     Patchinfo "patchinfo" Error
-        "The file patchinfo says something else than the packages."
+        "The file patchinfo contradicts the packages."
         "Write the same id and the same lists in both."
     Version "version" Error
-        "The base has this package in another version, so the patch fits no installed package."
+        "The base has another version of this package, so the patch fits no installed package."
         "Give the sparse package the VERSION of the base, character for character."
     Arch "arch" Error
         "A package has no ARCH or VERSION, or the base has it for another architecture."
@@ -118,67 +118,67 @@ codes! {
         "The checksum of a file differs from the pkgmap."
         "Make the package again."
     Size "size" Error
-        "A file has another size than the pkgmap says."
+        "The size of a file differs from the pkgmap."
         "Make the package again."
     Manifest "manifest" Error
-        "The manifest cannot be read, or is not about the files that are there."
-        "Make the manifest again when everything else is final, and sign that one."
+        "The manifest cannot be read, or does not match the files."
+        "Make a new manifest when everything else is final, and sign it."
     Member "member" Error
-        "A file of the pkgmap is missing, or there is one that the pkgmap does not have."
+        "A file in the pkgmap is missing, or a file is not in the pkgmap."
         "Make the package again."
     Path "path" Error
         "A path uses a variable without a value, leads out of the root, or is a record of the package database."
         "Deliver the object elsewhere, or give the variable a value in pkginfo."
     Type "type" Error
-        "An object cannot be installed as what it is: a link in the place of a file, or a class that CLASSES does not have."
+        "An object cannot be installed as declared: it is a link in place of a file, or its class is not in CLASSES."
         "Deliver links as type s or l, and name every class in CLASSES."
     DeletesDelivered "deletes-delivered" Error
-        "A path is deleted and delivered."
-        "Take it out of `deletes`."
+        "A path is both deleted and delivered."
+        "Remove it from `deletes`."
     Duplicate "duplicate" Error
-        "Two objects of the patch are the same path, or two of its packages the same package."
+        "Two objects of the patch have the same path, or two of its packages are the same."
         "Deliver each path once."
     Owner "owner" Error
         "An owner or group is a number or missing."
         "Name accounts that the base system has."
     Mode "mode" Error
-        "A file has no mode, or everybody may write it."
-        "Give it a mode; a directory for everybody is 1777."
+        "A file has no mode, or everybody can write to it."
+        "Set its mode; use 1777 for a directory that everybody may write to."
     ScriptSyntax "script-syntax" Error
-        "A shell cannot read a script."
-        "Run `sh -n` on it; end its lines with newlines alone."
+        "The shell cannot parse a script."
+        "Run `sh -n` on it; end its lines with newlines, without carriage returns."
     PkgName "pkg-name" Error
-        "The name of a package is too long for pkgadd(1M), or its directory is called something else."
-        "Use at most 32 letters, digits, `+` and `-`, and call the directory by that name."
+        "The name of a package is too long for pkgadd(1M), or differs from the name of its directory."
+        "Use at most 32 letters, digits, `+` and `-`, and give the directory the same name."
     Zone "zone" Error
         "A zone parameter differs from that of the base."
         "Copy SUNW_PKG_ALLZONES, SUNW_PKG_HOLLOW and SUNW_PKG_THISZONE from the base."
     Overlap "overlap" Error
         "Another patch, which this one neither obsoletes nor requires, delivers the same path."
-        "Give one patch the path, or let one require or obsolete the other."
+        "Deliver the path in only one of them, or make one require or obsolete the other."
     Cumulative "cumulative" Error
         "A lower revision delivers or deletes a path that this one leaves alone."
-        "Build it with `--previous`: a revision contains everything of those before it."
+        "Build it with `--previous`: a revision must contain everything in earlier ones."
     Abi "abi" Error
         "A program or library of the base needs what a changed or deleted library no longer provides."
-        "Deliver what needs it as well, or keep the old library beside the new one."
+        "Also deliver the objects that need it, or keep the old library beside the new one."
     Setuid "setuid" Warning
         "A program runs as its owner or group, whoever calls it."
-        "Make sure that this is wanted."
+        "Make sure that this is intended."
     Device "device" Warning
-        "A device is delivered; only root can install it."
-        "Make sure that this is wanted."
+        "The patch delivers a device; only root can install it."
+        "Make sure that this is intended."
     ScriptUnknown "script-unknown" Warning
-        "A script is not one of the known ones: it runs as root on every machine, and policies may forbid it."
+        "A script is not a known one: it runs as root on every machine, and policies may forbid it."
         "Do without it if you can."
     ScriptMixed "script-mixed" Warning
-        "Known patch scripts and changed ones stand side by side, so all of them run."
-        "Use the known ones alone, or put the commands into prepatch and postpatch."
+        "The patch has both known and changed scripts, so all of them run."
+        "Use only known scripts, or put the commands into prepatch and postpatch."
     NoScripts "no-scripts" Warning
-        "A classic pkgadd would apply the patch without records, and could not take it back."
+        "A classic pkgadd would apply the patch without records, and could not remove it."
         "Build it without `--no-scripts` if classic tools are to apply it."
     Readme "readme" Warning
-        "There is no README beside the packages, or it is called by another id."
+        "There is no README beside the packages, or its name has another id."
         "Deliver README.<id>."
     ReadmeField "readme-field" Warning
         "The README is missing a field, or names another patch."
@@ -188,31 +188,31 @@ codes! {
         "Leave it out."
     OutsidePackage "outside-package" Warning
         "A path belongs to another package of the base, or is deleted and the base does not have it."
-        "Deliver it in the package that has it."
+        "Deliver it in the package that owns it."
     Escape "escape" Warning
         "A path has bytes that the classic formats cannot express."
         "Rename the object if classic tools are to apply the patch."
     ClassNoUndo "class-no-undo" Warning
-        "A class has a script of its own and none that takes back what it did, so whole files are saved."
+        "A class has its own script but none that reverses it, so whole files are saved."
         "Deliver u.<class> beside i.<class>."
     Xattr "xattr" Warning
-        "Extended attributes, nanoseconds or access lists are delivered, which classic tools leave out."
+        "The patch delivers extended attributes, nanoseconds or access lists, which classic tools ignore."
         "Nothing, if only this program applies the patch."
     SameTime "same-time" Warning
-        "A file has other bytes than the one that it replaces, and the same size and modification time."
+        "A file differs from the one that it replaces, but has the same size and modification time."
         "Give it a later time: Python's __pycache__, make and rsync compare only size and time."
     Unsigned "unsigned" Warning
-        "There is no signature."
+        "The patch is not signed."
         "Sign it with `patchadm sign`."
     Fixes "fixes" Error
-        "What the patch fixes is named in a way that no scanner knows."
-        "Write ids of letters, digits and `._:+-` into PATCH_FIXES, those of CVE records as CVE-2026-1234."
+        "PATCH_FIXES contains an id that no scanner recognizes."
+        "Use ids of letters, digits and `._:+-`; write those of CVE records like CVE-2026-1234."
     FixesTwice "fixes-twice" Warning
-        "What the patch fixes has an id twice."
+        "PATCH_FIXES contains an id twice."
         "Name each id once in PATCH_FIXES."
     Parameter "parameter" Warning
-        "A parameter never gets to a script, because another program would act on it."
-        "Call it something else."
+        "A parameter never reaches a script, because another program would act on it."
+        "Rename it."
 }
 
 impl LintCode {

@@ -26,7 +26,7 @@ use crate::made::ReportMessages;
 
 const USAGE: &str = "patchadm-report page [-o file] [document|-]";
 
-/// Render the JSON document of list, plan, missing, or history as a page for a browser
+/// Render a JSON document of list, plan, missing or history as an HTML page
 #[derive(clap::Parser)]
 struct PageArgs {
     /// Write the output to FILE
