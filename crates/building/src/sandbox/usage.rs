@@ -212,6 +212,8 @@ const SEGMENT: &str = "/SYSV";
 pub(super) struct OpenFiles {
     disk: BTreeMap<DeviceInode, u64>,
     memory: BTreeMap<DeviceInode, u64>,
+    /// Disk files of which only the mapped part is known.
+    partly: BTreeSet<DeviceInode>,
     /// Numbers of open files that were sent into a socket and not yet received. They belong to no process.
     sockets: BTreeMap<DeviceInode, u64>,
 }
@@ -244,8 +246,14 @@ impl OpenFiles {
         files
     }
 
-    /// Adds files of an earlier look, with their last size, that may be in sockets now.
+    /// Adds files of an earlier look, with their last size, that may be in sockets now. A file that is only mapped has
+    /// the size that it had while it was open.
     pub(super) fn with_earlier(mut self, earlier: Self) -> Self {
+        for id in &self.partly {
+            if let (Some(bytes), Some(last)) = (self.disk.get_mut(id), earlier.disk.get(id)) {
+                *bytes = (*bytes).max(*last);
+            }
+        }
         if self.in_sockets() > 0 {
             for (id, bytes) in earlier.disk {
                 self.disk.entry(id).or_insert(bytes);
@@ -260,6 +268,11 @@ impl OpenFiles {
     /// Returns the number of open files in sockets.
     pub(super) fn in_sockets(&self) -> u64 {
         self.sockets.values().fold(0, |all, sent| all.saturating_add(*sent))
+    }
+
+    /// Returns true if some files may be larger than they seem, or are not seen at all.
+    pub(super) fn hides_files(&self) -> bool {
+        self.in_sockets() > 0 || !self.partly.is_empty()
     }
 
     pub(super) fn on_disk(&self) -> u64 {
@@ -293,15 +306,21 @@ impl OpenFiles {
         for line in lines_of(&process.join("maps")) {
             let Some(mapped) = MappedFile::of_line(&line) else { continue };
             let id = id(&mapped);
-            let is_known = self.disk.contains_key(&id) || self.memory.contains_key(&id);
-            if is_known || !mapped.path.ends_with(b" (deleted)") || is_memory(&mapped) {
+            let is_open = self.disk.contains_key(&id) && !self.partly.contains(&id);
+            if is_open
+                || self.memory.contains_key(&id)
+                || !mapped.path.ends_with(b" (deleted)")
+                || is_memory(&mapped)
+            {
                 continue;
             }
             let link = process.join("map_files").join(mapped.range());
             if let Ok(seen) = fs::metadata(&link) {
                 self.take(&link, &seen, file_systems);
-            } else if file_systems.contains(&id.0) {
-                // Only root may look behind it. The file is at least as long as its mapped part.
+            } else {
+                // Only root may look behind it, and the device may be that of an overlay. The file is at least as long
+                // as its mapped part.
+                self.partly.insert(id);
                 let longest = self.disk.entry(id).or_default();
                 *longest = (*longest).max(mapped.file_end());
             }
@@ -621,6 +640,22 @@ mod tests {
         assert!(files.in_memory() >= 1 << 20);
         drop((file, again));
         assert!(!OpenFiles::of(&own, &[]).memory.contains_key(&(seen.dev(), seen.ino())));
+    }
+
+    #[test]
+    fn a_file_that_is_only_mapped_is_as_large_as_while_it_was_open_and_may_be_larger() {
+        let files = |bytes, is_partly_known: bool| OpenFiles {
+            disk: BTreeMap::from([((1, 2), bytes)]),
+            partly: is_partly_known.then_some((1, 2)).into_iter().collect(),
+            ..OpenFiles::default()
+        };
+        let (open, mapped) = (files(1 << 30, false), files(4096, true));
+        assert!(!open.hides_files() && mapped.hides_files());
+        let still = mapped.with_earlier(open);
+        assert_eq!(still.on_disk(), 1 << 30);
+        assert_eq!(files(4096, true).with_earlier(still).on_disk(), 1 << 30);
+        let again = files(8192, false).with_earlier(files(1 << 30, true));
+        assert_eq!(again.on_disk(), 8192, "it is open again, and shorter");
     }
 
     fn send(socket: &UnixStream, files: [BorrowedFd<'_>; 2]) {

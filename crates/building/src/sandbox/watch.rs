@@ -398,7 +398,7 @@ impl<'a> SandboxWatcher<'a> {
         }
         // Files first: one unlinked meanwhile counts twice instead of not at all.
         let keeps_files = self.look_at_files(processes, watch.written);
-        let (nameless, hides_files) = (self.files.on_disk(), self.files.in_sockets() > 0);
+        let (nameless, hides_files) = (self.files.on_disk(), self.files.hides_files());
         let UsedSpace { bytes, closed } = space_up_to(watch.written, self.disk.before.saturating_add(limit));
         let used = bytes.saturating_sub(self.disk.before).saturating_add(nameless);
         let growth = self.disk.looked(Instant::now(), began.elapsed(), (used, free), hides_files);
