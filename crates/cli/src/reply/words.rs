@@ -7,6 +7,11 @@ use std::path::Path;
 use crate::surroundings::Output;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_planning::plan::refusal::Wording;
+use patchadm_svr4::package::control::truncated;
+
+/// Of a value in a description, in characters: the packages of a large run are a long list, but the owner of a root can
+/// write any text into its records.
+pub const LONGEST_VALUE: usize = 20_000;
 
 /// Returns a size in binary units.
 pub fn human(bytes: u64) -> String {
@@ -48,10 +53,10 @@ pub fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
     notes.iter().try_for_each(|note| output.note(note))
 }
 
-/// Returns a line of a description: the name, if it has one, and the value.
+/// Returns a line of a description: the name, if it has one, and the value, cut if it is too long.
 pub fn named_value(name: &str, value: &str) -> String {
     let colon = if name.is_empty() { ' ' } else { ':' };
-    format!("{name:>12}{colon} {value}")
+    format!("{name:>12}{colon} {}", truncated(value, LONGEST_VALUE))
 }
 
 /// Returns the outcome of a recovery as a sentence; `None` if no run was interrupted.
