@@ -27,7 +27,7 @@ use patchadm_planning::plan::patch::patch_plan::MovedObject;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::rights::{Grant, grants};
 use patchadm_planning::plan::{Action, Plan, SpaceNeed};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, human_free, human_needed};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// One patch in the answer and its JSON document.
@@ -406,7 +406,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "  {kind:<16} {path} ({} {} {})", grant.mode, grant.owner, grant.group);
     }
     for need in &entry.space {
-        let (needed, free) = (human(need.needed), human(need.free));
+        let (needed, free) = (human_needed(need.needed), human_free(need.free));
         let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
     }
     let saved = human(entry.saved_bytes);

@@ -25,7 +25,7 @@ use patchadm_core::operation::patches::after_run::AfterRun;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
 use patchadm_planning::plan::refusal::{Command, Wording};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, human_free, human_needed};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchList};
 
@@ -470,7 +470,7 @@ pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
         count => format!("Undo data: {} of {} before compression.", counted(count, "archive"), human(saved)),
     };
     let space = space.into_iter().map(|need| {
-        let (needed, free) = (human(need.needed), human(need.free));
+        let (needed, free) = (human_needed(need.needed), human_free(need.free));
         format!("Space on {}: {needed} needed at most, {free} free.", need.file_system)
     });
     std::iter::once(format!("Objects: {files}.")).chain(space).chain([undo]).collect()
@@ -523,7 +523,7 @@ impl AfterRunEntries {
             format!(
                 "the file system of {} has {percent} % free ({}): {} shows disk usage, {} deletes undo data",
                 low.path,
-                human(low.free),
+                human_free(low.free),
                 wording.verb("undo-data list"),
                 wording.verb("undo-data drop --superseded")
             )
