@@ -18,14 +18,6 @@ pub struct ExchangeEntry {
     reason: Option<String>,
 }
 
-/// A process that stays in the old directory after an exchange.
-#[derive(Clone, Debug, Serialize)]
-pub struct HolderEntry {
-    process: u32,
-    program: String,
-    path: String,
-}
-
 impl ExchangeEntry {
     pub fn of(root: &Root, report: &ExchangeReport) -> Self {
         let way = match report.way {
@@ -38,13 +30,10 @@ impl ExchangeEntry {
     }
 }
 
-impl From<&DirectoryUser> for HolderEntry {
-    fn from(user: &DirectoryUser) -> Self {
-        Self { process: user.process, program: user.program.clone(), path: user.path.clone() }
-    }
-}
-
-pub fn exchange_lines((entries, holders): (&[ExchangeEntry], &[HolderEntry]), is_plan: bool) -> Vec<String> {
+pub fn exchange_lines(
+    (entries, holders): (&[ExchangeEntry], &[DirectoryUser]),
+    is_plan: bool,
+) -> Vec<String> {
     let [becomes, are] = if is_plan { ["would become", "would be"] } else { ["became", "were"] };
     let mut lines: Vec<String> = Vec::new();
     for ExchangeEntry { shown: path, way, reason, .. } in entries {
@@ -54,7 +43,7 @@ pub fn exchange_lines((entries, holders): (&[ExchangeEntry], &[HolderEntry]), is
             _ => format!("{path}: nothing changes there"),
         });
     }
-    for HolderEntry { process, program, path } in holders {
+    for DirectoryUser { process, program, path } in holders {
         lines.push(format!("process {process} ({program}) stays in the old directory with {path}"));
     }
     lines
