@@ -21,6 +21,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::operation::queries::patch_objects::{ChangedObject, PatchAction};
 use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed};
+use patchadm_core::operation::running::UsingProcess;
 use patchadm_inputs::sign::Verdict;
 use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::patch::patch_plan::MovedObject;
@@ -53,7 +54,7 @@ pub struct PatchEntry {
     pub reboot: Option<&'static str>,
     /// Programs that run the old version until they are restarted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub in_use: Vec<ProcessEntry>,
+    pub in_use: Vec<UsingProcess>,
     /// Set-id programs and devices that the patch makes or changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub privileged: Vec<GrantEntry>,
@@ -175,11 +176,6 @@ impl PatchEntry {
             Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
             None => success(command, receipt.is_some(), &set.because),
         };
-        let in_use = one.in_use.into_iter().map(|user| ProcessEntry {
-            process: user.process,
-            program: user.program,
-            paths: user.paths,
-        });
         let (owned, receipt) = (one.plan, receipt.as_ref());
         let plan = owned.as_ref();
         let planned = plan.filter(|_| receipt.is_none());
@@ -198,7 +194,7 @@ impl PatchEntry {
             bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
             undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot: one.reboot,
-            in_use: in_use.collect(),
+            in_use: one.in_use,
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: one.missing.iter().map(ToString::to_string).collect(),
@@ -339,14 +335,6 @@ impl From<MovedObject> for MovedObjectEntry {
     }
 }
 
-/// A process that uses a replaced object.
-#[derive(Debug, Serialize)]
-pub struct ProcessEntry {
-    pub process: u32,
-    pub program: String,
-    pub paths: Vec<String>,
-}
-
 /// In bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpaceEntry {
@@ -466,9 +454,9 @@ pub fn done_lines(root: &Root, entry: &PatchEntry) -> String {
 }
 
 /// Programs that still run the old version, one line each.
-pub fn in_use_lines(users: &[ProcessEntry]) -> String {
+pub fn in_use_lines(users: &[UsingProcess]) -> String {
     let mut text = String::new();
-    for ProcessEntry { process, program, paths } in users {
+    for UsingProcess { process, program, paths } in users {
         let _ = writeln!(
             text,
             "Process {process} ({program}) runs the old {} until it is restarted.",

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
-use super::patch_entry::{ProcessEntry, SpaceEntry, new_bytes};
+use super::patch_entry::{SpaceEntry, new_bytes};
 use super::patches::{PatchFace, PatchesReport};
 use super::shlibs::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
@@ -15,6 +15,7 @@ use patchadm_core::operation::changed_texts::{ChangedTexts, texts_of_plan};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
+use patchadm_core::operation::running::UsingProcess;
 use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
@@ -49,7 +50,7 @@ pub struct PromotionAnswer {
     pub bytes: u64,
     /// On each file system.
     pub space: Vec<SpaceEntry>,
-    pub in_use: Vec<ProcessEntry>,
+    pub in_use: Vec<UsingProcess>,
     /// The number of paths that an interrupted refresh still had to bring; it was completed first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refreshed: Option<usize>,
@@ -162,18 +163,14 @@ impl PromotionAnswer {
             new: package.is_new,
             objects: package.objects,
         });
-        let in_use = report.in_use.iter().map(|user| ProcessEntry {
-            process: user.process,
-            program: user.program.clone(),
-            paths: user.paths.clone(),
-        });
+        let in_use = report.in_use.clone();
         let hooks = report.hooks.iter().map(PromotionHookEntry::from).collect();
         let fingerprint = report.fingerprint.clone();
         let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
         let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
         let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
         let (kept, conflicts) = (kept.collect(), conflicts.collect());
-        let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
+        let (packages, space) = (packages.collect(), space.collect());
         let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
         let mut end = end.of_plan(is_plan);
         // The document has them among the promoted paths.
