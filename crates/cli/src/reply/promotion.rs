@@ -59,18 +59,7 @@ pub struct PromotionAnswer {
     pub fingerprint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shlibs: Option<LibrariesEntry>,
-    pub hooks: Vec<PromotionHookEntry>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct PromotionHookEntry {
-    /// The key in the policy.
-    pub name: &'static str,
-    /// `None` if it did not run or did not end.
-    pub exit: Option<i32>,
-    /// In the root.
-    #[serde(skip)]
-    pub path: String,
+    pub hooks: Vec<HookEnd>,
 }
 
 #[derive(Debug, Serialize)]
@@ -164,7 +153,7 @@ impl PromotionAnswer {
             objects: package.objects,
         });
         let in_use = report.in_use.clone();
-        let hooks = report.hooks.iter().map(PromotionHookEntry::from).collect();
+        let hooks = report.hooks.clone();
         let fingerprint = report.fingerprint.clone();
         let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
         let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
@@ -220,12 +209,6 @@ impl From<&SetIdFile> for SetIdEntry {
             },
             sentence: file.to_string(),
         }
-    }
-}
-
-impl From<&HookEnd> for PromotionHookEntry {
-    fn from(hook: &HookEnd) -> Self {
-        Self { name: hook.name, exit: hook.exit, path: hook.path.clone() }
     }
 }
 
