@@ -13,20 +13,15 @@ pub struct ExchangeEntry {
     /// As a person would type it.
     #[serde(skip)]
     shown: String,
-    way: &'static str,
+    way: ExchangeWay,
     /// The reason why its objects are renamed one by one.
     reason: Option<String>,
 }
 
 impl ExchangeEntry {
     pub fn of(root: &Root, report: &ExchangeReport) -> Self {
-        let way = match report.way {
-            ExchangeWay::Renames => "renames",
-            ExchangeWay::Exchange => "exchange",
-            ExchangeWay::Nothing => "nothing",
-        };
         let (path, shown) = (report.path.to_string(), root.show(&report.path));
-        Self { path, shown, way, reason: report.reason.clone() }
+        Self { path, shown, way: report.way, reason: report.reason.clone() }
     }
 }
 
@@ -38,7 +33,7 @@ pub fn exchange_lines(
     let mut lines: Vec<String> = Vec::new();
     for ExchangeEntry { shown: path, way, reason, .. } in entries {
         lines.push(match (*way, reason) {
-            ("exchange", _) => format!("{path}: all changes {becomes} visible at once"),
+            (ExchangeWay::Exchange, _) => format!("{path}: all changes {becomes} visible at once"),
             (_, Some(reason)) => format!("{path}: objects {are} renamed one by one: {reason}"),
             _ => format!("{path}: nothing changes there"),
         });

@@ -16,7 +16,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::running::UsingProcess;
-use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
+use patchadm_core::operation::stages::promote::{PathReport, PromoteReport};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
 use patchadm_rootfs::Root;
@@ -34,7 +34,7 @@ pub struct PromotionAnswer {
     #[serde(flatten)]
     pub end: PatchesReport,
     /// For each promoted path, and for other directories to be exchanged.
-    pub paths: Vec<PathEntry>,
+    pub paths: Vec<PathReport>,
     /// Directories to be exchanged, for people.
     #[serde(skip)]
     pub exchanges: Vec<ExchangeEntry>,
@@ -60,20 +60,6 @@ pub struct PromotionAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shlibs: Option<LibrariesEntry>,
     pub hooks: Vec<HookEnd>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct PathEntry {
-    pub path: String,
-    pub way: &'static str,
-    pub reason: Option<String>,
-    pub live: usize,
-    pub added: usize,
-    pub replaced: usize,
-    pub attributes: usize,
-    pub deleted: usize,
-    pub directories_made: usize,
-    pub directories_removed: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,7 +117,7 @@ impl PromotionAnswer {
         let bytes = report.bytes();
         let PromoteReport { stage, id, base, two_way, .. } = &report;
         let (stage, id, base, two_way) = (stage.clone(), id.clone(), base.clone(), *two_way);
-        let paths = report.paths.iter().map(PathEntry::from).collect();
+        let paths = report.paths.clone();
         let kept = report.kept.iter();
         let kept = kept.map(|kept| KeptPathEntry { path: kept.path.to_string(), reason: kept.reason });
         let conflicts = report.conflicts.iter().map(|(path, conflict)| MergeConflictEntry {
@@ -208,28 +194,6 @@ impl From<&SetIdFile> for SetIdEntry {
                 _ => None,
             },
             sentence: file.to_string(),
-        }
-    }
-}
-
-impl From<&PathReport> for PathEntry {
-    fn from(report: &PathReport) -> Self {
-        let way = match report.way {
-            SwitchWay::Renames => "renames",
-            SwitchWay::Exchange => "exchange",
-            SwitchWay::Nothing => "nothing",
-        };
-        Self {
-            path: report.path.to_string(),
-            way,
-            reason: report.reason.clone(),
-            live: report.live,
-            added: report.added,
-            replaced: report.replaced,
-            attributes: report.attributes,
-            deleted: report.deleted,
-            directories_made: report.directories_made,
-            directories_removed: report.directories_removed,
         }
     }
 }
