@@ -181,10 +181,42 @@ fn a_line_end_in_a_record_begins_no_other_row() {
     assert!(table.contains(r"root\0127  2026-11-20"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() < 700), "{table}");
     let one = stage.run("history -R @ROOT@ 99").ok();
-    for text in [r"  By: root\0127", r"  Command: add\0127", r"  Note: a note\0127", long.as_str()] {
+    for text in [r"  By: root\0127", r"  Command: add\0127", r"  Note: a note\0127", &long[..900]] {
         assert!(one.contains(text), "{one}");
     }
     assert!(!one.lines().any(|line| line.starts_with("7  ")), "{one}");
+}
+
+#[test]
+fn a_record_as_long_as_a_file_is_cut() {
+    let stage = stage();
+    stage.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    let long = "x".repeat(400_000);
+    let record = |run: &str, patches: &str, more: &str| {
+        format!(
+            "{{\"run\":\"{run}-00000000000000ab\",\"time\":\"2026-11-20T08:00:00Z\",\"user\":\"root\",\
+             \"command\":\"patchadd\",\"patches\":[{patches}],\"packages\":[\"ACMEweb\"],\"result\":\"done\",\
+             \"duration\":3{more}}}\n"
+        )
+    };
+    append(&stage, &record("98", "\"100-01\"", &format!(",\"typed\":\"add {long}\",\"note\":\"{long}\"")));
+    let many: Vec<String> = (0..20_000).map(|number| format!("\"{number}-01\"")).collect();
+    append(&stage, &record("99", &many.join(","), ""));
+
+    let one = stage.run("history -R @ROOT@ 98").ok();
+    assert!(one.contains("  Command: add xxx") && one.contains("x…\n") && one.len() < 4_000, "{}", one.len());
+    let many = stage.run("history -R @ROOT@ 99").ok();
+    assert!(many.contains("  Patch: 7-01\n") && many.lines().count() == 5_001, "{}", many.lines().count());
+    assert!(
+        many.lines().last().is_some_and(|line| line.trim_start().starts_with("and 15")),
+        "{}",
+        many.len()
+    );
+    for line in ["history -R @ROOT@", "history -v -R @ROOT@", "status -R @ROOT@", "show -R @ROOT@ 100-01"] {
+        let said = stage.run(line).ok();
+        assert!(said.len() < 60_000, "{line}: {}", said.len());
+    }
+    assert!(stage.run("history --json -R @ROOT@ 98").stdout.len() < 5_000);
 }
 
 #[test]

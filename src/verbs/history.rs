@@ -13,14 +13,14 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::trial::TrialStanding;
-use patchadm_cli::reply::words::{named_value, print_notes};
+use patchadm_cli::reply::words::{LONGEST_VALUE, named_value, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, Shade, Zone};
 use patchadm_core::operation::queries::path_owners::{PathRuns, path_owners, path_runs};
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::control::on_one_line;
+use patchadm_svr4::package::control::{on_one_line, truncated};
 
 const USAGE: &str = "patchadm [-R root] history [option...] [run|id|path]";
 
@@ -30,11 +30,14 @@ const BY_HOOK: &str = "by the hook of a package manager";
 /// Names in a line of the table; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
 
-/// Of the columns before the last, in characters. Only the single view shows all of a longer field.
+/// Of the columns before the last, in characters. The single view shows more of a longer field.
 const WIDEST_COLUMN: usize = 40;
 
 /// Of the last column without `-v`.
 const WIDEST_LAST_COLUMN: usize = 400;
+
+/// In the single view; the rest is counted.
+const MOST_LINES: usize = 5_000;
 
 /// List the runs that changed the root, or show one of them
 #[derive(clap::Parser)]
@@ -231,7 +234,7 @@ impl RunEntry {
         let words = words.chain(end).chain(trial).chain(hook.map(|hook| format!("({hook})")));
         let what = words.collect::<Vec<_>>().join(" ");
         let run = if is_verbose { &*self.run } else { self.number() };
-        let widest_last = if is_verbose { usize::MAX } else { WIDEST_LAST_COLUMN };
+        let widest_last = if is_verbose { LONGEST_VALUE } else { WIDEST_LAST_COLUMN };
         [
             field(run, WIDEST_COLUMN),
             field(&zone.minute_of(&self.time), WIDEST_COLUMN),
@@ -278,15 +281,7 @@ impl RunEntry {
 
 /// A record may have any text: the owner of a root can write it.
 fn field(text: &str, widest: usize) -> String {
-    let text = escaped_line(text);
-    if text.chars().count() <= widest {
-        return text;
-    }
-    text.chars().take(widest.saturating_sub(1)).chain(['…']).collect()
-}
-
-fn escaped_line(text: &str) -> String {
-    String::from_utf8_lossy(&on_one_line(text.as_bytes())).into_owned()
+    truncated(&String::from_utf8_lossy(&on_one_line(text.as_bytes())), widest).into_owned()
 }
 
 fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshRecord) -> String {
@@ -301,11 +296,16 @@ impl CommandReport for HistoryReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let zone = output.zone();
         if self.is_one {
-            let lines =
-                self.runs.iter().flat_map(|run| run.lines(zone)).filter(|(_, value)| !value.is_empty());
-            return Ok(lines
-                .map(|(name, value)| named_value(name, &escaped_line(&value)))
-                .try_for_each(|line| output.line(line))?);
+            let lines = self.runs.iter().flat_map(|run| run.lines(zone));
+            let lines: Vec<_> = lines.filter(|(_, value)| !value.is_empty()).collect();
+            for (name, value) in lines.iter().take(MOST_LINES) {
+                output.line(named_value(name, &field(value, LONGEST_VALUE)))?;
+            }
+            let more = lines.len().saturating_sub(MOST_LINES);
+            if more > 0 {
+                output.line(named_value("", &format!("and {more} more")))?;
+            }
+            return Ok(());
         }
         if self.runs.is_empty() {
             return Ok(output.line("No run is recorded.")?);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use maud::{Markup, html};
-use patchadm_svr4::package::control::visible;
+use patchadm_svr4::package::control::{truncated, visible};
 
 use super::content::{PagePatch, PagePatchState, PageSection, alternatives, anchor, base_of};
 
@@ -114,7 +114,7 @@ fn drawn(number: usize, section: &PageSection, layout: &Layout, at: usize, one: 
     let inside = html! {
         title { (visible(&name)) ": " (words) }
         rect x=(x) y=(y) width=(BOX_WIDTH) height=(BOX_HEIGHT) rx="4" {}
-        text x=(x + 8) y=(y + 18) { (visible(&shortened(&name))) }
+        text x=(x + 8) y=(y + 18) { (visible(&truncated(&name, LONGEST_NAME))) }
     };
     html! {
         g class=(class) {
@@ -124,13 +124,6 @@ fn drawn(number: usize, section: &PageSection, layout: &Layout, at: usize, one: 
             }
         }
     }
-}
-
-fn shortened(name: &str) -> String {
-    if name.chars().count() <= LONGEST_NAME {
-        return name.to_owned();
-    }
-    name.chars().take(LONGEST_NAME - 1).chain(['…']).collect()
 }
 
 /// In pixels, as all sizes here.

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
+use serde::Serialize;
 
 use crate::mounts::{Mount, Place, below, joined, parse, place_of, table, table_error};
 use crate::{Dir, Result};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DirectoryUser {
     pub process: u32,
     pub program: String,

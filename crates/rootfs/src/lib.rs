@@ -17,6 +17,7 @@ mod door;
 mod error;
 mod followed;
 mod guard;
+mod human;
 mod live;
 mod lock;
 mod look;
@@ -41,6 +42,7 @@ pub use door::{ChangeCall, Door, RootChange};
 pub(crate) use error::optional;
 pub use error::{Distrust, FlaggedObject, ForeignTree, Result, RootError, TreeWay, Untrusted};
 pub use followed::{AtPath, Followed, LinkFollower, LinkMap};
+pub use human::{human, human_free, human_needed};
 pub use live::{
     ACCESS_LIST, CAPABILITY, DEFAULT_LIST, FileType, Inode, KnownFile, Live, LiveKind, ObjectStatus,
     Timestamp, Xattrs, group_rights_of_list, is_label,

@@ -19,6 +19,8 @@ const NAME: &[u8] = b".lockfile";
 
 const RECORD: usize = 128;
 
+const LONGEST_PROGRAM: usize = 32;
+
 /// The attempts to lock a directory, and the pause between them, before its lock counts as held.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -39,8 +41,10 @@ pub struct Lock {
 /// The holder according to the record in the file, or to the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockHolder {
-    record: String,
-    /// The moment at which the record was written, in seconds since 1970.
+    process: Option<u32>,
+    /// Only of a known process.
+    program: Option<String>,
+    /// The moment at which the record of the process was written, in seconds since 1970.
     since: Option<i64>,
     is_of_stranger: bool,
 }
@@ -48,25 +52,21 @@ pub struct LockHolder {
 impl LockHolder {
     pub(super) fn of_process(process: u32) -> Self {
         let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
-        // A process chooses its name itself.
-        let name: String = name.into_iter().filter(u8::is_ascii_graphic).map(char::from).collect();
-        Self { record: format!("{process} {name}").trim_end().to_owned(), ..Self::default() }
+        Self { process: Some(process), program: program_name(&name), ..Self::default() }
     }
 
     /// Returns the number of the process, if it is known.
     pub fn process(&self) -> Option<u32> {
-        self.record.split_whitespace().next()?.parse().ok()
+        self.process
     }
 
-    /// Returns the name of the program, if it is known.
+    /// Returns the name of the program, if it is known: a word of at most 32 letters.
     pub fn program(&self) -> Option<&str> {
-        self.process()?;
-        self.record.split_whitespace().nth(1)
+        self.program.as_deref()
     }
 
     /// Returns the moment at which it took the lock, in seconds since 1970, if it is known.
     pub fn since(&self) -> Option<i64> {
-        self.process()?;
         self.since
     }
 
@@ -77,7 +77,7 @@ impl LockHolder {
 
     /// Describes the holder: `process 1234 (patchadd)`, `process 1234`, or `another process`.
     pub fn describe(&self) -> String {
-        match (self.process(), self.program()) {
+        match (self.process, &self.program) {
             (Some(pid), Some(program)) => format!("process {pid} ({program})"),
             (Some(pid), None) => format!("process {pid}"),
             _ => "another process".to_owned(),
@@ -283,12 +283,22 @@ fn holder(file: &File) -> LockHolder {
     use std::os::unix::fs::FileExt;
     let mut record = [0; RECORD];
     let length = file.read_at(&mut record, 0).unwrap_or(0);
-    let text = String::from_utf8_lossy(&record[..length]);
-    let record = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned();
+    let is_blank = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
+    let mut words = record[..length].split(is_blank).filter(|word| !word.is_empty());
+    let process: Option<u32> = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+    let program = words.next().filter(|_| process.is_some()).and_then(program_name);
     let seen = rustix::fs::fstat(file).ok();
     let own = [0, rustix::process::geteuid().as_raw()];
     let is_of_stranger = seen.as_ref().is_none_or(|seen| !own.contains(&seen.st_uid));
-    LockHolder { record, since: seen.map(|seen| seen.st_mtime), is_of_stranger }
+    let since = seen.filter(|_| process.is_some()).map(|seen| seen.st_mtime);
+    LockHolder { process, program, since, is_of_stranger }
+}
+
+/// A process chooses its name itself, and whoever may write the lock file chooses its words.
+fn program_name(word: &[u8]) -> Option<String> {
+    let letters = word.iter().filter(|letter| letter.is_ascii_graphic());
+    let name: String = letters.take(LONGEST_PROGRAM).copied().map(char::from).collect();
+    (!name.is_empty()).then_some(name)
 }
 
 /// The lock file of another program, locked for writing until the value is dropped. An open-file-description lock over
@@ -397,6 +407,31 @@ mod tests {
         let mut first = Some(first);
         let second = Lock::take(&root, "pkgadd", |_| first.take().is_some());
         assert!(second.is_ok());
+    }
+
+    #[test]
+    fn a_lock_file_with_any_words_names_a_program_in_a_short_plain_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = dir.path().join("var/sadm/install");
+        std::fs::create_dir_all(&install).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let _lock = Lock::take(&root, "patchadd", |_| false).unwrap();
+        let process = std::process::id();
+        let long = "x".repeat(100);
+        for (record, described) in [
+            (
+                format!("{process} \u{1b}[2Jpatch\u{202e}add\u{9b} - change 0\n"),
+                format!("process {process} ([2Jpatchadd)"),
+            ),
+            (format!("{process} {long}\n"), format!("process {process} ({})", &long[..LONGEST_PROGRAM])),
+            (format!("{process} \u{202e}\n"), format!("process {process}")),
+            (format!("{process}\0\0\0"), format!("process {process}")),
+            ("everybody \u{1b}[2J".to_owned(), "another process".to_owned()),
+            (String::new(), "another process".to_owned()),
+        ] {
+            std::fs::write(install.join(".lockfile"), &record).unwrap();
+            assert_eq!(Lock::holder(&root).unwrap().unwrap().describe(), described, "{record:?}");
+        }
     }
 
     #[test]

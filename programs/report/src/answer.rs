@@ -3,13 +3,15 @@ use std::collections::BTreeMap;
 use chrono::SecondsFormat;
 use serde::Serialize;
 
-use crate::made::{MadeReport, ReportMessages, TwoHosts};
+use crate::made::{ComparedWith, MadeReport, ReportMessages, TwoHosts};
 use crate::text;
 use patchadm_cli::reply::CommandReport;
 use patchadm_cli::reply::words::print_notes;
 use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::fleet::UnreadInventory;
 use patchadm_planning::fleet::{
-    Finding, FindingKind, FleetChanges, FleetHost, FleetPatch, HostStanding, PastReport, PatchOnHosts,
+    Finding, FindingKind, FleetChanges, FleetHost, FleetPatch, HostComparison, HostStanding, PastReport,
+    ReplacedInventory,
 };
 
 /// Its fields are those of the JSON document.
@@ -17,7 +19,7 @@ use patchadm_planning::fleet::{
 pub(crate) struct FleetAnswer {
     at: String,
     version: &'static str,
-    compared_with: ComparedWithEntry,
+    compared_with: ComparedWith,
     inventories: InventoriesEntry,
     summary: SummaryEntry,
     hosts: Vec<HostEntry>,
@@ -32,30 +34,10 @@ pub(crate) struct FleetAnswer {
 }
 
 #[derive(Debug, Serialize)]
-struct ComparedWithEntry {
-    kind: &'static str,
-    name: String,
-    as_of: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
 struct InventoriesEntry {
     documents: usize,
-    unread: Vec<UnreadEntry>,
-    replaced: Vec<ReplacedEntry>,
-}
-
-#[derive(Debug, Serialize)]
-struct UnreadEntry {
-    source: String,
-    reason: String,
-}
-
-#[derive(Debug, Serialize)]
-struct ReplacedEntry {
-    host: String,
-    source: String,
-    counted: String,
+    unread: Vec<UnreadInventory>,
+    replaced: Vec<ReplacedInventory>,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,14 +60,7 @@ struct HostEntry {
     undo_bytes: u64,
     patches: Vec<String>,
     lacks: Vec<String>,
-    findings: Vec<FindingEntry>,
-}
-
-#[derive(Debug, Serialize)]
-struct FindingEntry {
-    kind: &'static str,
-    about: String,
-    text: String,
+    findings: Vec<Finding>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,65 +82,30 @@ struct FleetPatchEntry {
 struct TwoHostsEntry {
     first: String,
     second: String,
-    same_patches: usize,
-    patches: Vec<DifferenceEntry>,
-    packages: Option<Vec<DifferenceEntry>>,
-}
-
-#[derive(Debug, Serialize)]
-struct DifferenceEntry {
-    name: String,
-    first: Option<String>,
-    second: Option<String>,
+    #[serde(flatten)]
+    comparison: HostComparison,
 }
 
 #[derive(Debug, Serialize)]
 struct SinceEntry {
     at: Option<String>,
     compared_with: String,
-    common_hosts: usize,
-    new_hosts: Vec<String>,
-    gone_hosts: Vec<String>,
-    applied: Vec<OnHostsEntry>,
-    removed: Vec<OnHostsEntry>,
-    lacking: Vec<OnHostsEntry>,
-    no_longer_lacking: Vec<OnHostsEntry>,
-    new_findings: BTreeMap<String, Vec<OnHostsEntry>>,
-    ended_findings: BTreeMap<String, Vec<OnHostsEntry>>,
-}
-
-#[derive(Debug, Serialize)]
-struct OnHostsEntry {
-    about: String,
-    hosts: Vec<String>,
+    #[serde(flatten)]
+    changes: FleetChanges,
 }
 
 impl FleetAnswer {
     pub(crate) fn of(made: &MadeReport<'_>) -> Self {
         let report = &made.report;
-        let with = &made.compared_with;
-        let unread = made
-            .unread
-            .iter()
-            .map(|unread| UnreadEntry { source: unread.source.clone(), reason: unread.reason.clone() });
-        let replaced = made.fleet.replaced.iter().map(|replaced| ReplacedEntry {
-            host: replaced.host.clone(),
-            source: replaced.source.clone(),
-            counted: replaced.counted.clone(),
-        });
         let findings = FindingKind::ALL.map(|kind| (kind.word(), report.hosts_with(kind)));
         Self {
             at: made.at.to_rfc3339_opts(SecondsFormat::Secs, true),
             version: env!("CARGO_PKG_VERSION"),
-            compared_with: ComparedWithEntry {
-                kind: with.kind,
-                name: with.name.clone(),
-                as_of: with.as_of.clone(),
-            },
+            compared_with: made.compared_with.clone(),
             inventories: InventoriesEntry {
                 documents: made.documents,
-                unread: unread.collect(),
-                replaced: replaced.collect(),
+                unread: made.unread.clone(),
+                replaced: made.fleet.replaced.clone(),
             },
             summary: SummaryEntry {
                 hosts: report.hosts.len(),
@@ -198,14 +138,8 @@ impl HostEntry {
             undo_bytes: inventory.patches.iter().fold(0, |sum, patch| patch.undo_bytes.saturating_add(sum)),
             patches: ids(&standing.applied),
             lacks: ids(&standing.lacks),
-            findings: standing.findings.iter().map(FindingEntry::from).collect(),
+            findings: standing.findings.clone(),
         }
-    }
-}
-
-impl From<&Finding> for FindingEntry {
-    fn from(finding: &Finding) -> Self {
-        Self { kind: finding.kind.word(), about: finding.about.clone(), text: finding.text.clone() }
     }
 }
 
@@ -229,54 +163,15 @@ impl From<&FleetPatch> for FleetPatchEntry {
 
 impl From<&TwoHosts<'_>> for TwoHostsEntry {
     fn from(two: &TwoHosts<'_>) -> Self {
-        let patches = two.comparison.patches.iter().map(|one| DifferenceEntry {
-            name: one.base.clone(),
-            first: one.first.clone(),
-            second: one.second.clone(),
-        });
-        let packages = two.comparison.packages.as_ref().map(|packages| {
-            let differing = packages.iter().map(|one| DifferenceEntry {
-                name: one.package.clone(),
-                first: one.first.clone(),
-                second: one.second.clone(),
-            });
-            differing.collect()
-        });
-        Self {
-            first: two.first.name.clone(),
-            second: two.second.name.clone(),
-            same_patches: two.comparison.same_patches,
-            patches: patches.collect(),
-            packages,
-        }
+        let (first, second) = (two.first.name.clone(), two.second.name.clone());
+        Self { first, second, comparison: two.comparison.clone() }
     }
 }
 
 impl From<&(FleetChanges, PastReport)> for SinceEntry {
     fn from((changes, past): &(FleetChanges, PastReport)) -> Self {
-        let entries = |list: &[PatchOnHosts]| list.iter().map(OnHostsEntry::from).collect::<Vec<_>>();
-        let by_kind = |found: &BTreeMap<String, Vec<PatchOnHosts>>| {
-            found.iter().map(|(kind, list)| (kind.clone(), entries(list))).collect()
-        };
-        Self {
-            at: past.at.clone(),
-            compared_with: past.compared_with.clone(),
-            common_hosts: changes.common,
-            new_hosts: changes.new_hosts.clone(),
-            gone_hosts: changes.gone_hosts.clone(),
-            applied: entries(&changes.applied),
-            removed: entries(&changes.removed),
-            lacking: entries(&changes.lacking),
-            no_longer_lacking: entries(&changes.no_longer_lacking),
-            new_findings: by_kind(&changes.new_findings),
-            ended_findings: by_kind(&changes.ended_findings),
-        }
-    }
-}
-
-impl From<&PatchOnHosts> for OnHostsEntry {
-    fn from(one: &PatchOnHosts) -> Self {
-        Self { about: one.about.clone(), hosts: one.hosts.clone() }
+        let (at, compared_with) = (past.at.clone(), past.compared_with.clone());
+        Self { at, compared_with, changes: changes.clone() }
     }
 }
 

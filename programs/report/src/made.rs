@@ -20,6 +20,7 @@ use patchadm_planning::fleet::{
 };
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::visible;
+use serde::Serialize;
 
 const NEWEST: &str = "the newest that any host has";
 
@@ -46,6 +47,7 @@ pub(crate) struct MadeReport<'f> {
     pub(crate) author: Option<String>,
 }
 
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct ComparedWith {
     pub(crate) kind: &'static str,
     pub(crate) name: String,

@@ -48,7 +48,7 @@ pub(super) struct PathAnswer {
     diverted: Vec<DivertedEntry>,
     /// Findings of dpkg's and rpm's verifiers about patched objects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    verifiers: Vec<VerifierEntry>,
+    verifiers: Vec<VerifierReport>,
     /// Patches whose fix was lost here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lost: Vec<OvertakenEntry>,
@@ -92,12 +92,6 @@ struct DivertedEntry {
     by: Option<String>,
     #[serde(skip)]
     shown: String,
-}
-
-#[derive(Debug, Serialize)]
-struct VerifierEntry {
-    command: String,
-    says: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,7 +154,7 @@ impl PathAnswer {
             known,
             native: native.into_iter().map(|one| NativeOwnerEntry::of(one, &path)).collect(),
             diverted: diverted.into_iter().map(|one| DivertedEntry::of(root, one)).collect(),
-            verifiers: verifiers.into_iter().map(VerifierEntry::from).collect(),
+            verifiers,
             lost: lost.map(OvertakenEntry::of).collect(),
         }
     }
@@ -210,7 +204,7 @@ impl PathAnswer {
         }
         let width = self.patches.iter().map(|patch| patch.id.len()).max().unwrap_or_default();
         self.patches.iter().try_for_each(|patch| patch.print(output, width, is_verbose))?;
-        for VerifierEntry { command, says } in &self.verifiers {
+        for VerifierReport { command, says } in &self.verifiers {
             output.line(format!("  `{command}` says: {says}"))?;
         }
         for lost in &self.lost {
@@ -287,12 +281,6 @@ impl DivertedEntry {
     fn words(&self) -> String {
         let by = self.by.as_deref().unwrap_or("the administrator");
         format!("the file of {} is {}: {by} diverts it (dpkg-divert)", self.name, self.shown)
-    }
-}
-
-impl From<VerifierReport> for VerifierEntry {
-    fn from(report: VerifierReport) -> Self {
-        Self { command: report.command, says: report.says }
     }
 }
 

@@ -17,20 +17,20 @@ use crate::verbs::options::{
     UndoOptions, VerbOptions, WaitOption, YesOption, path_text,
 };
 use crate::verbs::patch_lines::{print_summary, print_without_total};
-use patchadm_changeset::transaction::ExchangeRequest;
+use patchadm_changeset::transaction::{ExchangeRequest, ExchangeWay};
 use patchadm_cli::arguments::{
     LibraryOptions, ScriptTimeout, TrialOptions, directory_of_root, named_text, parse, script_settings,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
 use patchadm_cli::reply::failure::plan_file_refused;
-use patchadm_cli::reply::promotion::{PathEntry, PromotionAnswer, refreshed_sentence};
+use patchadm_cli::reply::promotion::{PromotionAnswer, refreshed_sentence};
 use patchadm_cli::reply::{CommandReport, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::stages::StageError;
-use patchadm_core::operation::stages::promote::{PromoteReport, PromoteRequest, promote_stage};
+use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, PromoteRequest, promote_stage};
 use patchadm_core::operation::trial::TrialRequest;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions, PromotionWishes};
 use patchadm_inputs::path_glob::PathGlob;
@@ -342,7 +342,7 @@ impl CommandReport for PromotionFaces {
             output.line(format!("note: {}", refreshed_sentence(count, end.would_change.is_some())))?;
         }
         if end.result == ResultWord::NothingToDo && end.failure.is_none() {
-            let names: Vec<&str> = paths.iter().map(|path| path.path.as_str()).collect();
+            let names: Vec<String> = paths.iter().map(|path| path.path.to_string()).collect();
             output.line(format!("nothing to promote in {}", names.join(", ")))?;
         } else {
             print_without_total(&self.root, end, output)?;
@@ -356,7 +356,7 @@ fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<
     for line in exchange_lines((&answer.exchanges, &[]), end.would_change.is_some()) {
         output.line(format!("note: {line}"))?;
     }
-    for path in paths.iter().filter(|path| path.way != "nothing") {
+    for path in paths.iter().filter(|path| path.way != ExchangeWay::Nothing) {
         output.line(format!("  {}", counts(path)))?;
     }
     for conflict in conflicts {
@@ -389,7 +389,7 @@ fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<
 }
 
 /// Without zero counts.
-fn counts(path: &PathEntry) -> String {
+fn counts(path: &PathReport) -> String {
     let all = [
         (path.added, "added"),
         (path.replaced, "replaced"),

@@ -36,7 +36,7 @@ struct SpaceReply {
     bytes: u64,
     /// Bytes in the root that `undo-data drop --superseded` would free.
     freeable: u64,
-    file_systems: Vec<FileSystemEntry>,
+    file_systems: Vec<FileSystemShare>,
     unread: Vec<String>,
     #[serde(skip)]
     commit: String,
@@ -76,14 +76,6 @@ struct DirectoryEntry {
     bytes: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct FileSystemEntry {
-    path: String,
-    bytes: u64,
-    size: u64,
-    free: u64,
-}
-
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data list";
     let SpaceArgs { common } = parse(call, USAGE)?;
@@ -116,7 +108,7 @@ impl SpaceReply {
                 .into_iter()
                 .map(|(path, bytes)| DirectoryEntry { path, bytes })
                 .collect(),
-            file_systems: report.file_systems.into_iter().map(FileSystemEntry::from).collect(),
+            file_systems: report.file_systems,
             unread: report.unread,
             commit,
         }
@@ -162,19 +154,6 @@ impl PatchUndoEntry {
     }
 }
 
-impl From<FileSystemShare> for FileSystemEntry {
-    fn from(share: FileSystemShare) -> Self {
-        let FileSystemShare { path, bytes, size, free } = share;
-        Self { path, bytes, size, free }
-    }
-}
-
-impl FileSystemEntry {
-    fn line(&self) -> String {
-        format!("{}: {} of {}; {} free", self.path, human(self.bytes), human(self.size), human(self.free))
-    }
-}
-
 fn title(area: &str) -> &str {
     match area {
         "undo" => "undo data",
@@ -200,7 +179,9 @@ impl CommandReport for SpaceReply {
             output.line(format!("{:20} {:>11}", title(area.area), human(area.bytes)))?;
         }
         output.line(format!("{:20} {:>11}", "all", human(self.bytes)))?;
-        self.file_systems.iter().try_for_each(|one| output.line(one.line()))?;
+        for FileSystemShare { path, bytes, size, free } in &self.file_systems {
+            output.line(format!("{path}: {} of {}; {} free", human(*bytes), human(*size), human(*free)))?;
+        }
         if self.freeable > 0 {
             output.line(format!("{} gives {} back", self.commit, human(self.freeable)))?;
         }

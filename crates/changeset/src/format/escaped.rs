@@ -1,6 +1,14 @@
 //! Bytes as text in JSON lines: paths with `%XX`; numbers and extended attributes in hexadecimal.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serializer;
+
+/// Serializes a value as it is displayed.
+pub fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
 
 /// Printable ASCII stays; everything else and `%` become `%XX`.
 pub fn encode(bytes: &[u8]) -> String {

@@ -6,10 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::lines::LONGEST_LINE;
 use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::control::truncated;
+
+/// In characters. No run writes a longer text except for paths.
+pub const LONGEST_TEXT: usize = 1_000;
 
 /// In the words of patchadm-signatures(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,12 +202,32 @@ impl HistoryEntry {
         line
     }
 
-    /// Ignores fields of later versions.
+    /// Ignores fields of later versions. Cuts texts that are too long: the owner of a root can write any into its history.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
         if line.len() > LONGEST_LINE {
             return Err(format!("it is longer than {LONGEST_LINE} bytes"));
         }
-        serde_json::from_slice(line).map_err(|error| error.to_string())
+        if line.len() <= LONGEST_TEXT {
+            return serde_json::from_slice(line).map_err(|error| error.to_string());
+        }
+        let mut entry = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        cut_texts(&mut entry);
+        serde_json::from_value(entry).map_err(|error| error.to_string())
+    }
+}
+
+/// Paths have their own limit.
+fn cut_texts(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() > LONGEST_TEXT => {
+            *text = truncated(text, LONGEST_TEXT).into_owned();
+        }
+        Value::Array(values) => values.iter_mut().for_each(cut_texts),
+        Value::Object(fields) => {
+            let texts = fields.iter_mut().filter(|(name, _)| name.as_str() != "merges");
+            texts.for_each(|(_, value)| cut_texts(value));
+        }
+        _ => {}
     }
 }
 
@@ -282,6 +307,27 @@ mod tests {
         assert_eq!(parse(&whole[..10]).unwrap(), []);
         let broken = [&b"{\"run\":\n"[..], &whole].concat();
         assert_eq!(parse(&broken).unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn a_text_that_no_run_writes_is_cut() {
+        let long = "x".repeat(500_000);
+        let merge = Merge {
+            path: ObjectPath::new("/x".repeat(2_000).as_bytes()).unwrap(),
+            beside: ObjectPath::new(b"/etc/x.patch-1-01").unwrap(),
+        };
+        let forged = HistoryEntry {
+            typed: Some(long.clone()),
+            packages: vec!["ACMEweb".to_owned(), long],
+            merges: vec![merge.clone()],
+            ..entry("1-0")
+        };
+        let read = HistoryEntry::parse(&forged.line()).unwrap();
+        let cut = format!("{}…", "x".repeat(LONGEST_TEXT - 1));
+        assert_eq!(read.typed.as_deref(), Some(cut.as_str()));
+        assert_eq!(read.packages, ["ACMEweb".to_owned(), cut]);
+        assert_eq!(read.merges, [merge]);
+        assert_eq!(HistoryEntry::parse(&read.line()), Ok(read));
     }
 
     proptest! {

@@ -6,10 +6,9 @@ use std::ffi::OsString;
 use clap::ArgMatches;
 
 use crate::surroundings::Output;
+use patchadm_changeset::format::history::LONGEST_TEXT;
 use patchadm_planning::plan::refusal::Wording;
-
-/// The most characters of a command line that the history keeps.
-const LONGEST_TYPED: usize = 1000;
+use patchadm_svr4::package::control::truncated;
 
 /// Kept in place of the value of an option that may be secret.
 const HIDDEN: &str = "...";
@@ -32,9 +31,7 @@ pub(crate) fn typed_line(name: &str, arguments: &[OsString], secrets: &[String],
         Wording::quoted(&output.without_secrets(&word))
     };
     let words: Vec<String> = std::iter::once(name.to_owned()).chain(arguments.iter().map(word)).collect();
-    let line = words.join(" ");
-    let kept: String = line.chars().take(LONGEST_TYPED).collect();
-    if kept.len() < line.len() { format!("{kept}…") } else { line }
+    truncated(&words.join(" "), LONGEST_TEXT).into_owned()
 }
 
 /// Returns the values of options whose type is [`SecretText`].

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::json::as_text;
 use super::unified_diff::text_difference;
 use super::words::human;
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::manifest::{RecordedState, decode};
 use patchadm_core::operation::changed_texts::{ChangedText, ChangedTexts};
 use patchadm_planning::plan::states::{keeps_content, state_after, state_before};

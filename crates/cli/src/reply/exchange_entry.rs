@@ -13,48 +13,32 @@ pub struct ExchangeEntry {
     /// As a person would type it.
     #[serde(skip)]
     shown: String,
-    way: &'static str,
+    way: ExchangeWay,
     /// The reason why its objects are renamed one by one.
     reason: Option<String>,
 }
 
-/// A process that stays in the old directory after an exchange.
-#[derive(Clone, Debug, Serialize)]
-pub struct HolderEntry {
-    process: u32,
-    program: String,
-    path: String,
-}
-
 impl ExchangeEntry {
     pub fn of(root: &Root, report: &ExchangeReport) -> Self {
-        let way = match report.way {
-            ExchangeWay::Renames => "renames",
-            ExchangeWay::Exchange => "exchange",
-            ExchangeWay::Nothing => "nothing",
-        };
         let (path, shown) = (report.path.to_string(), root.show(&report.path));
-        Self { path, shown, way, reason: report.reason.clone() }
+        Self { path, shown, way: report.way, reason: report.reason.clone() }
     }
 }
 
-impl From<&DirectoryUser> for HolderEntry {
-    fn from(user: &DirectoryUser) -> Self {
-        Self { process: user.process, program: user.program.clone(), path: user.path.clone() }
-    }
-}
-
-pub fn exchange_lines((entries, holders): (&[ExchangeEntry], &[HolderEntry]), is_plan: bool) -> Vec<String> {
+pub fn exchange_lines(
+    (entries, holders): (&[ExchangeEntry], &[DirectoryUser]),
+    is_plan: bool,
+) -> Vec<String> {
     let [becomes, are] = if is_plan { ["would become", "would be"] } else { ["became", "were"] };
     let mut lines: Vec<String> = Vec::new();
     for ExchangeEntry { shown: path, way, reason, .. } in entries {
         lines.push(match (*way, reason) {
-            ("exchange", _) => format!("{path}: all changes {becomes} visible at once"),
+            (ExchangeWay::Exchange, _) => format!("{path}: all changes {becomes} visible at once"),
             (_, Some(reason)) => format!("{path}: objects {are} renamed one by one: {reason}"),
             _ => format!("{path}: nothing changes there"),
         });
     }
-    for HolderEntry { process, program, path } in holders {
+    for DirectoryUser { process, program, path } in holders {
         lines.push(format!("process {process} ({program}) stays in the old directory with {path}"));
     }
     lines

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -68,10 +67,6 @@ impl<B: Serialize> JsonDocument<B> {
 /// Serializes texts that need not be UTF-8.
 pub fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
-}
-
-pub fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 pub fn milliseconds_since(began: Instant) -> u64 {

@@ -9,25 +9,26 @@ use serde::Serialize;
 use super::change_entry::{ChangeEntry, size_of};
 use super::exit::{Exit, ExitTable};
 use super::failure;
-use super::json::as_text;
 use super::merge_entry::MergeEntry;
 use super::result_word::ResultWord;
 use super::shlibs::{KeptShlibs, LibrariesEntry};
 use super::undo::{self, UndoEntry};
 use super::words::{counted, human};
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::operation::queries::patch_objects::{ChangedObject, PatchAction};
 use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed};
+use patchadm_core::operation::running::UsingProcess;
 use patchadm_inputs::sign::Verdict;
 use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::patch::patch_plan::MovedObject;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::rights::{Grant, grants};
 use patchadm_planning::plan::{Action, Plan, SpaceNeed};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, human_free, human_needed};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// One patch in the answer and its JSON document.
@@ -53,7 +54,7 @@ pub struct PatchEntry {
     pub reboot: Option<&'static str>,
     /// Programs that run the old version until they are restarted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub in_use: Vec<ProcessEntry>,
+    pub in_use: Vec<UsingProcess>,
     /// Set-id programs and devices that the patch makes or changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub privileged: Vec<GrantEntry>,
@@ -175,11 +176,6 @@ impl PatchEntry {
             Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
             None => success(command, receipt.is_some(), &set.because),
         };
-        let in_use = one.in_use.into_iter().map(|user| ProcessEntry {
-            process: user.process,
-            program: user.program,
-            paths: user.paths,
-        });
         let (owned, receipt) = (one.plan, receipt.as_ref());
         let plan = owned.as_ref();
         let planned = plan.filter(|_| receipt.is_none());
@@ -198,7 +194,7 @@ impl PatchEntry {
             bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
             undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot: one.reboot,
-            in_use: in_use.collect(),
+            in_use: one.in_use,
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: one.missing.iter().map(ToString::to_string).collect(),
@@ -339,14 +335,6 @@ impl From<MovedObject> for MovedObjectEntry {
     }
 }
 
-/// A process that uses a replaced object.
-#[derive(Debug, Serialize)]
-pub struct ProcessEntry {
-    pub process: u32,
-    pub program: String,
-    pub paths: Vec<String>,
-}
-
 /// In bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpaceEntry {
@@ -406,7 +394,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "  {kind:<16} {path} ({} {} {})", grant.mode, grant.owner, grant.group);
     }
     for need in &entry.space {
-        let (needed, free) = (human(need.needed), human(need.free));
+        let (needed, free) = (human_needed(need.needed), human_free(need.free));
         let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
     }
     let saved = human(entry.saved_bytes);
@@ -466,9 +454,9 @@ pub fn done_lines(root: &Root, entry: &PatchEntry) -> String {
 }
 
 /// Programs that still run the old version, one line each.
-pub fn in_use_lines(users: &[ProcessEntry]) -> String {
+pub fn in_use_lines(users: &[UsingProcess]) -> String {
     let mut text = String::new();
-    for ProcessEntry { process, program, paths } in users {
+    for UsingProcess { process, program, paths } in users {
         let _ = writeln!(
             text,
             "Process {process} ({program}) runs the old {} until it is restarted.",

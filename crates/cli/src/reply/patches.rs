@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::advice::hint;
 use super::cause::ExitCause;
-use super::exchange_entry::{ExchangeEntry, HolderEntry};
+use super::exchange_entry::ExchangeEntry;
 use super::exit::{Exit, ExitTable};
 use super::failure::{code, text_of_plan, verb_code};
 use super::json::milliseconds_since;
@@ -19,13 +19,13 @@ use super::trial::TrialEntry;
 use super::verb_codes;
 use super::words::{counted, counted_patches, human, recovery_sentence};
 use patchadm_changeset::plan::BALLAST;
-use patchadm_changeset::transaction::{ExchangeReport, Receipt, RootCondition};
+use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::after_run::AfterRun;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
 use patchadm_planning::plan::refusal::{Command, Wording};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{DirectoryUser, Root, human_free, human_needed};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchList};
 
@@ -49,7 +49,7 @@ pub struct PatchesReport {
     pub paths: Vec<ExchangeEntry>,
     /// Processes that stay in an old directory.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub holders: Vec<HolderEntry>,
+    pub holders: Vec<DirectoryUser>,
     /// The trial that began with the run, and its end if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialEntry>,
@@ -103,7 +103,8 @@ impl PatchesReport {
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
                 paths = report.exchanges.iter().map(|exchange| ExchangeEntry::of(root, exchange)).collect();
-                holders = holders_of(&report.exchanges);
+                holders =
+                    report.exchanges.iter().flat_map(|exchange| exchange.holders.iter().cloned()).collect();
                 after = AfterRunEntries::of(root, followed(&report), matches!(face, PatchFace::Classic));
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 trial = report.trial.map(|outcome| TrialEntry::of(root, command, outcome));
@@ -276,10 +277,6 @@ impl PatchFace {
             Self::Verb | Self::VerbOnRoots => verb_code,
         }
     }
-}
-
-fn holders_of(exchanges: &[ExchangeReport]) -> Vec<HolderEntry> {
-    exchanges.iter().flat_map(|exchange| &exchange.holders).map(HolderEntry::from).collect()
 }
 
 /// Returns true if a failure left something of its run behind.
@@ -470,7 +467,7 @@ pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
         count => format!("Undo data: {} of {} before compression.", counted(count, "archive"), human(saved)),
     };
     let space = space.into_iter().map(|need| {
-        let (needed, free) = (human(need.needed), human(need.free));
+        let (needed, free) = (human_needed(need.needed), human_free(need.free));
         format!("Space on {}: {needed} needed at most, {free} free.", need.file_system)
     });
     std::iter::once(format!("Objects: {files}.")).chain(space).chain([undo]).collect()
@@ -523,7 +520,7 @@ impl AfterRunEntries {
             format!(
                 "the file system of {} has {percent} % free ({}): {} shows disk usage, {} deletes undo data",
                 low.path,
-                human(low.free),
+                human_free(low.free),
                 wording.verb("undo-data list"),
                 wording.verb("undo-data drop --superseded")
             )

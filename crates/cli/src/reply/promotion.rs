@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
-use super::patch_entry::{ProcessEntry, SpaceEntry, new_bytes};
+use super::patch_entry::{SpaceEntry, new_bytes};
 use super::patches::{PatchFace, PatchesReport};
 use super::shlibs::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
@@ -15,7 +15,8 @@ use patchadm_core::operation::changed_texts::{ChangedTexts, texts_of_plan};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
-use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
+use patchadm_core::operation::running::UsingProcess;
+use patchadm_core::operation::stages::promote::{PathReport, PromoteReport};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
 use patchadm_rootfs::Root;
@@ -33,7 +34,7 @@ pub struct PromotionAnswer {
     #[serde(flatten)]
     pub end: PatchesReport,
     /// For each promoted path, and for other directories to be exchanged.
-    pub paths: Vec<PathEntry>,
+    pub paths: Vec<PathReport>,
     /// Directories to be exchanged, for people.
     #[serde(skip)]
     pub exchanges: Vec<ExchangeEntry>,
@@ -49,7 +50,7 @@ pub struct PromotionAnswer {
     pub bytes: u64,
     /// On each file system.
     pub space: Vec<SpaceEntry>,
-    pub in_use: Vec<ProcessEntry>,
+    pub in_use: Vec<UsingProcess>,
     /// The number of paths that an interrupted refresh still had to bring; it was completed first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refreshed: Option<usize>,
@@ -58,32 +59,7 @@ pub struct PromotionAnswer {
     pub fingerprint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shlibs: Option<LibrariesEntry>,
-    pub hooks: Vec<PromotionHookEntry>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct PromotionHookEntry {
-    /// The key in the policy.
-    pub name: &'static str,
-    /// `None` if it did not run or did not end.
-    pub exit: Option<i32>,
-    /// In the root.
-    #[serde(skip)]
-    pub path: String,
-}
-
-#[derive(Debug, Serialize)]
-pub struct PathEntry {
-    pub path: String,
-    pub way: &'static str,
-    pub reason: Option<String>,
-    pub live: usize,
-    pub added: usize,
-    pub replaced: usize,
-    pub attributes: usize,
-    pub deleted: usize,
-    pub directories_made: usize,
-    pub directories_removed: usize,
+    pub hooks: Vec<HookEnd>,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,7 +117,7 @@ impl PromotionAnswer {
         let bytes = report.bytes();
         let PromoteReport { stage, id, base, two_way, .. } = &report;
         let (stage, id, base, two_way) = (stage.clone(), id.clone(), base.clone(), *two_way);
-        let paths = report.paths.iter().map(PathEntry::from).collect();
+        let paths = report.paths.clone();
         let kept = report.kept.iter();
         let kept = kept.map(|kept| KeptPathEntry { path: kept.path.to_string(), reason: kept.reason });
         let conflicts = report.conflicts.iter().map(|(path, conflict)| MergeConflictEntry {
@@ -162,18 +138,14 @@ impl PromotionAnswer {
             new: package.is_new,
             objects: package.objects,
         });
-        let in_use = report.in_use.iter().map(|user| ProcessEntry {
-            process: user.process,
-            program: user.program.clone(),
-            paths: user.paths.clone(),
-        });
-        let hooks = report.hooks.iter().map(PromotionHookEntry::from).collect();
+        let in_use = report.in_use.clone();
+        let hooks = report.hooks.clone();
         let fingerprint = report.fingerprint.clone();
         let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
         let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
         let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
         let (kept, conflicts) = (kept.collect(), conflicts.collect());
-        let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
+        let (packages, space) = (packages.collect(), space.collect());
         let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
         let mut end = end.of_plan(is_plan);
         // The document has them among the promoted paths.
@@ -222,34 +194,6 @@ impl From<&SetIdFile> for SetIdEntry {
                 _ => None,
             },
             sentence: file.to_string(),
-        }
-    }
-}
-
-impl From<&HookEnd> for PromotionHookEntry {
-    fn from(hook: &HookEnd) -> Self {
-        Self { name: hook.name, exit: hook.exit, path: hook.path.clone() }
-    }
-}
-
-impl From<&PathReport> for PathEntry {
-    fn from(report: &PathReport) -> Self {
-        let way = match report.way {
-            SwitchWay::Renames => "renames",
-            SwitchWay::Exchange => "exchange",
-            SwitchWay::Nothing => "nothing",
-        };
-        Self {
-            path: report.path.to_string(),
-            way,
-            reason: report.reason.clone(),
-            live: report.live,
-            added: report.added,
-            replaced: report.replaced,
-            attributes: report.attributes,
-            deleted: report.deleted,
-            directories_made: report.directories_made,
-            directories_removed: report.directories_removed,
         }
     }
 }

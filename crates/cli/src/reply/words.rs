@@ -7,21 +7,12 @@ use std::path::Path;
 use crate::surroundings::Output;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_planning::plan::refusal::Wording;
+pub use patchadm_rootfs::human;
+use patchadm_svr4::package::control::truncated;
 
-/// Returns a size in binary units.
-pub fn human(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    let mut tenths = bytes.saturating_mul(10) / 1024;
-    let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
+/// Of a value in a description, in characters: the packages of a large run are a long list, but the owner of a root can
+/// write any text into its records.
+pub const LONGEST_VALUE: usize = 20_000;
 
 /// Returns a number of things: `1 object`, `2 objects`.
 pub fn counted(count: impl Display, thing: &str) -> String {
@@ -48,10 +39,10 @@ pub fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
     notes.iter().try_for_each(|note| output.note(note))
 }
 
-/// Returns a line of a description: the name, if it has one, and the value.
+/// Returns a line of a description: the name, if it has one, and the value, cut if it is too long.
 pub fn named_value(name: &str, value: &str) -> String {
     let colon = if name.is_empty() { ' ' } else { ':' };
-    format!("{name:>12}{colon} {value}")
+    format!("{name:>12}{colon} {}", truncated(value, LONGEST_VALUE))
 }
 
 /// Returns the outcome of a recovery as a sentence; `None` if no run was interrupted.
@@ -97,15 +88,4 @@ pub fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
         "reconfigimmediate" => "Do a reconfiguration reboot now to put the patch into effect.",
         _ => "Do a reconfiguration reboot when convenient to put the patch into effect.",
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_shown_in_binary_units() {
-        let shown = [0, 1023, 1024, 1536, 20 << 20, 5 << 40].map(human);
-        assert_eq!(shown, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "20.0 MiB", "5.0 TiB"]);
-    }
 }

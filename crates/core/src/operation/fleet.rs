@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::{fs, io, thread};
 
+use serde::Serialize;
+
 use patchadm_inputs::input_file::InputFile;
 use patchadm_planning::fleet::{InventoryReader, NamedInventory, PastReport, PastReportError};
 use patchadm_rootfs::{WorkMeter, WorkUnit};
@@ -111,7 +113,7 @@ pub enum InventorySource {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UnreadInventory {
     /// With the root in an inventory of many.
     pub source: String,

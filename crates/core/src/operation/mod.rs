@@ -37,7 +37,7 @@ mod record_damage;
 pub mod recover;
 mod root_and_policy;
 mod run;
-mod running;
+pub mod running;
 pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]

@@ -11,6 +11,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::patches::scripts::hooks::HookDirectory;
@@ -34,10 +36,12 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HookEnd {
     /// The key of the policy.
     pub name: &'static str,
+    /// In the root.
+    #[serde(skip)]
     pub path: String,
     /// `None` if it did not run or was killed.
     pub exit: Option<i32>,

@@ -19,6 +19,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use serde::Serialize;
 
 use crate::process::MappedFile;
 use crate::script::boot_id;
@@ -333,7 +334,8 @@ pub(in crate::operation) fn by_place<'p>(
     places
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A process that uses a replaced object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UsingProcess {
     pub process: u32,
     pub program: String,

@@ -15,6 +15,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::archive_file::UnboundArchive;
@@ -88,7 +90,7 @@ pub enum SpaceArea {
     Other,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileSystemShare {
     /// Host path of the first counted directory on it.
     pub path: String,

@@ -1,12 +1,14 @@
 //! Expected reports of dpkg --verify, debsums(1) and rpm -V about patched objects: they compare with the delivery and
 //! know nothing of patches. dpkg records only sums; rpm records attributes, too.
 
+use serde::Serialize;
+
 use super::{NativeManager, NativeOrigin, NativePath};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_rootfs::{CAPABILITY, FileType};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerifierReport {
     pub command: String,
     pub says: String,

@@ -10,6 +10,7 @@ use crate::format::objects_file::{OBJECTS, ObjectsFile};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, is_of_manifest};
 use patchadm_changeset::archive_file as undo_archive;
 use patchadm_changeset::format::manifest as undo_manifest;
+use patchadm_rootfs::human;
 use patchadm_svr4::format::deletes;
 use patchadm_svr4::format::params::{self, ParamFile};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
@@ -34,14 +35,6 @@ pub struct SourceLimits {
 impl Default for SourceLimits {
     fn default() -> Self {
         Self { held: 1 << 30, lines: usize::MAX }
-    }
-}
-
-fn shown_size(bytes: u64) -> String {
-    if bytes.is_multiple_of(1 << 30) {
-        format!("{} GiB", bytes >> 30)
-    } else {
-        format!("{} MiB", bytes >> 20)
     }
 }
 
@@ -187,7 +180,7 @@ impl Scan {
 
     fn spend(&mut self, bytes: u64) -> Result<(), SourceProblem> {
         let too_much = || {
-            let held = shown_size(self.limits.held);
+            let held = human(self.limits.held);
             SourceProblem::BadForm(format!("it holds more than {held} of names and package files"))
         };
         self.room = self.room.checked_sub(bytes).ok_or_else(too_much)?;
@@ -314,7 +307,7 @@ impl Scan {
                 None => Err(corrupt(file, "it is missing".to_owned())),
             };
         let pkginfo_bytes = description("pkginfo", "16 MiB")?;
-        let pkgmap_bytes = description("pkgmap", &shown_size(limits.held))?;
+        let pkgmap_bytes = description("pkgmap", &human(limits.held))?;
         let mut lines = pkgmap_bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         if limits.lines < usize::MAX && lines.nth(limits.lines).is_some() {
             return Err(corrupt("pkgmap", format!("it has more than {} lines", limits.lines)));

@@ -1,31 +1,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_svr4::patch::PatchId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::inventory::{HostInventory, InventoryPackage};
 use super::reader::short;
 use super::{FleetHost, FleetReport};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HostComparison {
-    /// In the order of listings.
-    pub patches: Vec<BaseDifference>,
     /// Bases of which both hosts have the same revision.
     pub same_patches: usize,
+    /// In the order of listings.
+    pub patches: Vec<BaseDifference>,
     /// `None` if an inventory lists no packages.
     pub packages: Option<Vec<PackageDifference>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BaseDifference {
+    #[serde(rename = "name")]
     pub base: String,
     pub first: Option<String>,
     pub second: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageDifference {
+    #[serde(rename = "name")]
     pub package: String,
     /// Version and architecture on the first host.
     pub first: Option<String>,
@@ -86,7 +88,7 @@ fn different_packages(
     differs.map(difference).collect()
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PatchOnHosts {
     /// In findings the patch, package or run.
     pub about: String,
@@ -94,8 +96,9 @@ pub struct PatchOnHosts {
 }
 
 /// Changes since an earlier report, each with its hosts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FleetChanges {
+    #[serde(rename = "common_hosts")]
     pub common: usize,
     pub new_hosts: Vec<String>,
     /// Hosts that only the earlier report has.

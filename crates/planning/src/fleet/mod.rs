@@ -31,6 +31,7 @@ pub use reader::{InventoryError, InventoryReader, ReadInventories};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use patchadm_svr4::patch::PatchId;
+use serde::Serialize;
 
 use crate::analyze::{
     CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePackage, ReferencePatch, missing,
@@ -54,7 +55,7 @@ pub struct FleetHost {
 }
 
 /// An older inventory of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplacedInventory {
     pub host: String,
     pub source: String,
@@ -356,7 +357,8 @@ fn reference_of(known: KnownPatch<'_>) -> ReferencePatch {
 
 const BAD_VERDICTS: [&str; 5] = ["unknown-key", "expired", "not-allowed", "revoked", "bad"];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
     /// Lost to a change by dpkg or rpm.
     LostFix,
@@ -414,7 +416,7 @@ impl FindingKind {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     pub kind: FindingKind,
     /// The patch, package or run.

@@ -113,6 +113,15 @@ fn start_of(text: &[u8], most: usize) -> &[u8] {
     text.get(..end).unwrap_or(text)
 }
 
+/// Cuts a text to so many characters. The last one kept is an ellipsis if something is missing.
+pub fn truncated(text: &str, most: usize) -> Cow<'_, str> {
+    // A byte is at most one character.
+    if text.len() <= most || text.chars().nth(most).is_none() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().take(most.saturating_sub(1)).chain(['…']).collect())
+}
+
 /// Escapes the hidden characters of a text that must stay on one line, newlines included.
 pub fn on_one_line(text: &[u8]) -> Vec<u8> {
     one_line(text, EscapedSet::Hidden)
@@ -223,6 +232,13 @@ mod tests {
         let words = "word ".repeat(1_000_000) + "\nnext\n";
         let shown = shortened(words.as_bytes()).into_owned();
         assert!(shown.len() < LONGEST_LINE + 100 && shown.ends_with("word …\nnext\n".as_bytes()));
+    }
+
+    #[test]
+    fn a_cut_text_ends_with_an_ellipsis_and_is_not_cut_again() {
+        assert_eq!(truncated("änder", 5), Cow::Borrowed("änder"));
+        assert_eq!(truncated("ändern", 5), "ände…");
+        assert_eq!(truncated("ände…", 5), "ände…");
     }
 
     /// All characters to escape, by name and not by the function.

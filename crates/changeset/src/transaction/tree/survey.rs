@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use rustix::io::Errno;
+use serde::Serialize;
 
 use crate::plan::Plan;
 use crate::transaction::error::Cause;
@@ -154,9 +155,12 @@ pub struct ExchangeRequest {
     pub or_stop: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ExchangeWay {
+    /// Name by name.
     Renames,
+    /// All at once.
     Exchange,
     /// The run changes nothing there.
     Nothing,

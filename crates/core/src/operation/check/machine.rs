@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::namespaces::namespaces_forbidden;
 use crate::operation::check::{RootExamination, RootFinding};
 use patchadm_inputs::database::policy;
-use patchadm_rootfs::{Dir, FreeSpace, ObjectStatus, Result, RootError};
+use patchadm_rootfs::{Dir, FreeSpace, ObjectStatus, Result, RootError, human_free};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
@@ -224,8 +224,7 @@ fn judged(
     let is_below = |(least, objects)| bytes < least || inodes.is_some_and(|free| free < objects);
     let objects = inodes.filter(|free| *free < LITTLE.1);
     let objects = objects.map(|free| format!(" and {free} objects")).unwrap_or_default();
-    let size = if bytes >> 34 > 0 { format!("{} GiB", bytes >> 30) } else { format!("{} MiB", bytes >> 20) };
-    let text = format!("{size}{objects} free for undo data in {shown}");
+    let text = format!("{}{objects} free for undo data in {shown}", human_free(bytes));
     let superseded = examination.wording().verb("undo-data drop --superseded");
     match (is_below(TOO_LITTLE), is_below(LITTLE)) {
         (true, _) => RootFinding::attention("space", text).with_command(superseded),

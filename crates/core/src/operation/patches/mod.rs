@@ -10,6 +10,7 @@ pub mod scripts;
 pub mod sets;
 pub mod spool;
 pub mod undo;
+mod undo_change;
 pub(super) mod undo_directory;
 pub mod undo_drop;
 pub mod undo_file;

@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use super::later_patches::LedgerCache;
+use super::undo_change::{begin_undo_change, foresee_undo_change, named_patches};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::plan_file::PlanFault;
 use crate::operation::queries::applied_patches::OrderOnRoot;
-use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
-};
+use crate::operation::session::{Caller, RootAndPolicy, Session};
 use crate::operation::trial::{begin_beside_trial, on_trial};
 use crate::operation::undo_list::{PatchSpace, UndoForm, stored_space, undo_spaces};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, UndoManifest};
@@ -80,20 +79,15 @@ pub fn drop_undo_data(
     request: &UndoDropRequest,
     caller: &Caller<'_>,
 ) -> Result<UndoDropReport, Failure> {
-    must_have_database(root)?;
+    let undo_dir = request.undo_dir.as_deref();
     if request.dry_run {
-        let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref()).for_who_may()?;
-        let planned = without_lock(root, || {
-            must_agree(root, caller.interrupt, |_| false)?;
-            UndoDropPlanner::of(&ground)?.plan(request, caller)
+        let planned = foresee_undo_change(root, undo_dir, caller, |ground| {
+            UndoDropPlanner::of(ground)?.plan(request, caller)
         })?;
         let PlannedUndoDrop { patches, excess, foreign, .. } = planned;
         return Ok(UndoDropReport { patches, excess, foreign, ..UndoDropReport::default() });
     }
-    may_change(root)?;
-    let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
-    let (session, found) = begin_beside_trial(ground, caller)?;
-    must_agree(root, caller.interrupt, |_| false)?;
+    let (session, found) = begin_undo_change(root, undo_dir, caller, begin_beside_trial)?;
     let planned = UndoDropPlanner::of(&session.ground)?.plan(request, caller)?;
     if request.expected.as_ref().is_some_and(|expected| *expected != planned.patches) {
         return Err(PlanFault::OtherUndoData.into());
@@ -147,13 +141,7 @@ impl<'a> UndoDropPlanner<'a> {
         request: &UndoDropRequest,
         caller: &Caller<'_>,
     ) -> Result<(Vec<PatchId>, LimitChoice), Failure> {
-        let mut chosen: BTreeSet<&PatchId> = BTreeSet::new();
-        for text in &request.ids {
-            let id = PatchId::parse(text, &self.ground.policy.separator);
-            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
-            let known = self.applied.get(&id);
-            chosen.insert(&known.ok_or_else(|| Reason::NotApplied.of(Command::Commit, &id))?.id);
-        }
+        let mut chosen = named_patches(&request.ids, self.ground, &self.applied, Command::Commit)?;
         if request.superseded {
             let all = self.applied.iter().map(|patch| &patch.id);
             chosen.extend(all.filter(|id| !self.applied.is_effective(id)));

@@ -1,18 +1,16 @@
 //! `patchadm undo-data repack`: rewrites undo archives in another form, in one run with ledger and digest. Each is
 //! verified, written and read back. Archives by other tools or scripts stay.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::back_out::undo::{UndoReading, VerifiedUndo, wait_for};
 use super::later_patches::LedgerCache;
+use super::undo_change::{begin_undo_change, foresee_undo_change, named_patches};
 use super::undo_drop::is_older;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::queries::applied_patches::OrderOnRoot;
-use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
-};
+use crate::operation::session::{Caller, RootAndPolicy, Session};
 use crate::operation::trial::begin_change;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
@@ -22,7 +20,7 @@ use patchadm_inputs::inventory::Save;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
 use patchadm_planning::plan::patch::rewrite::repack;
-use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
@@ -76,19 +74,14 @@ pub fn repack_undo(
     request: &RepackRequest,
     caller: &Caller<'_>,
 ) -> Result<RepackReport, Failure> {
-    must_have_database(root)?;
+    let undo_dir = request.undo_dir.as_deref();
     if request.dry_run {
-        let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref()).for_who_may()?;
-        let archives = without_lock(root, || {
-            must_agree(root, caller.interrupt, |_| false)?;
-            Ok(Repacking::of(&ground, request)?.read(caller)?.archives)
+        let archives = foresee_undo_change(root, undo_dir, caller, |ground| {
+            Ok(Repacking::of(ground, request)?.read(caller)?.archives)
         })?;
         return Ok(RepackReport { archives, ..RepackReport::default() });
     }
-    may_change(root)?;
-    let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
-    let session = begin_change(ground, caller)?;
-    must_agree(root, caller.interrupt, |_| false)?;
+    let session = begin_undo_change(root, undo_dir, caller, begin_change)?;
     let (archives, receipt) = repack_within(&session, request)?;
     Ok(RepackReport { recovered: session.recovered, archives, receipt })
 }
@@ -139,19 +132,8 @@ impl<'a> Repacking<'a> {
         Ok(Self { ground, request, applied, ledgers: LedgerCache::default() })
     }
 
-    fn named(&self) -> Result<BTreeSet<&PatchId>, Failure> {
-        let mut named = BTreeSet::new();
-        for text in &self.request.ids {
-            let id = PatchId::parse(text, &self.ground.policy.separator);
-            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
-            let known = self.applied.get(&id);
-            named.insert(&known.ok_or_else(|| Reason::NotApplied.of(Command::Repack, &id))?.id);
-        }
-        Ok(named)
-    }
-
     fn read(&self, caller: &Caller<'_>) -> Result<ReadArchives, Failure> {
-        let named = self.named()?;
+        let named = named_patches(&self.request.ids, self.ground, &self.applied, Command::Repack)?;
         let order = OrderOnRoot::of(&self.applied);
         let is_cold =
             |id: &PatchId| self.request.cold.is_some_and(|age| is_older(order.date(id), age, &caller.now));

@@ -4,16 +4,17 @@
 //! keeps digests: nothing in the file is trusted, and an archive comes back only if its patch is applied and the ledger has
 //! its digest. The file stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::later_patches::LedgerCache;
+use super::undo_change::{begin_undo_change, named_patches};
 use super::undo_drop::{GivenUp, GivenUpPatch, saved_file};
 use super::undo_file::{NewUndoFile, ReadUndoFile, UndoFileFault, read_undo_file};
 use super::undo_repack::{RepackRequest, repack_within};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use crate::operation::session::{Caller, RootAndPolicy, Session};
 use crate::operation::trial::begin_change;
 use patchadm_changeset::format::manifest::KEPT_MANIFEST;
 use patchadm_changeset::format::undo_sidecars::UndoDigest;
@@ -68,11 +69,7 @@ pub fn export_undo(
     request: &UndoExportRequest,
     caller: &Caller<'_>,
 ) -> Result<UndoExportReport, Failure> {
-    must_have_database(root)?;
-    may_change(root)?;
-    let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
-    let session = begin_change(ground, caller)?;
-    must_agree(root, caller.interrupt, |_| false)?;
+    let session = begin_undo_change(root, request.undo_dir.as_deref(), caller, begin_change)?;
     let file = NewUndoFile::at(&request.file, root)?;
     let packed = pack_files(&session, request)?;
     let exporting = Exporting::of(&session.ground, request)?;
@@ -138,13 +135,7 @@ impl<'a> Exporting<'a> {
     }
 
     fn named(&self) -> Result<Vec<(PatchId, Vec<PkgInst>)>, Failure> {
-        let mut named = BTreeSet::new();
-        for text in &self.request.ids {
-            let id = PatchId::parse(text, &self.ground.policy.separator);
-            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
-            let known = self.applied.get(&id);
-            named.insert(known.ok_or_else(|| Reason::NotApplied.of(Command::UndoExport, &id))?.id.clone());
-        }
+        let named = named_patches(&self.request.ids, self.ground, &self.applied, Command::UndoExport)?;
         let listed = self.applied.iter().filter(|patch| named.contains(&patch.id));
         Ok(listed.map(|patch| (patch.id.clone(), patch.packages.clone())).collect())
     }
@@ -235,10 +226,7 @@ pub fn import_undo(
     request: &UndoImportRequest,
     caller: &Caller<'_>,
 ) -> Result<UndoImportReport, Failure> {
-    must_have_database(root)?;
-    may_change(root)?;
-    let session = begin_change(RootAndPolicy::of(root)?, caller)?;
-    must_agree(root, caller.interrupt, |_| false)?;
+    let session = begin_undo_change(root, None, caller, begin_change)?;
     let importing = Importing::of(&session.ground, request)?;
     let mut archives = Vec::new();
     let mut coming = ComingUndo::default();

@@ -3,8 +3,8 @@
 
 use patchadm_inputs::native::{NativeChange, UnfinishedChange};
 
-use super::size;
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
+use patchadm_rootfs::human_needed;
 
 impl Refusal {
     /// Returns the next step; empty if there is no command for it.
@@ -110,7 +110,7 @@ impl Refusal {
             Reason::Excluded => format!("to apply it, remove it from `exclude` in {}", policy()),
             Reason::NoSpace { file_system, needed, free, inodes, undo } => {
                 let missing = needed.saturating_sub(*free);
-                let what = if *inodes { format!("{missing} more objects") } else { format!("{} more", size(missing)) };
+                let what = if *inodes { format!("{missing} more objects") } else { format!("{} more", human_needed(missing)) };
                 let elsewhere = if *undo >= missing && missing > 0 {
                     format!(", or keep undo data on another file system with `{}`", wording.undo_dir())
                 } else {

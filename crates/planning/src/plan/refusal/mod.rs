@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::native::NativeChange;
-use patchadm_rootfs::Interrupt;
+use patchadm_rootfs::{Interrupt, human_free, human_needed};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 
@@ -742,7 +742,7 @@ impl Reason {
                 format!("{file_system} has room for {free} objects, {needed} are needed")
             }
             Self::NoSpace { file_system, needed, free, .. } => {
-                format!("{file_system} has {} free, {} are needed", size(*free), size(*needed))
+                format!("{file_system} has {} free, {} are needed", human_free(*free), human_needed(*needed))
             }
             Self::ReadOnly(file_system) => format!("the file system {file_system} is read-only"),
             Self::PatchesApplied { package, patches } => {
@@ -798,25 +798,6 @@ impl Reason {
             _ => String::new(),
         }
     }
-}
-
-/// Returns a size in binary units, rounded up.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    let mut tenths = bytes.saturating_mul(10).div_ceil(1024);
-    let mut units = UNITS.into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    for larger in units {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths = tenths.div_ceil(1024);
-        unit = larger;
-    }
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 fn forbidden(package: Option<&str>, script: &str, by_option: bool) -> String {

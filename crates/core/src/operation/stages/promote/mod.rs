@@ -42,7 +42,7 @@ use patchadm_svr4::patch::PatchId;
 use plan::{MadePlan, PromotedTree, StageContent, make_plan, settle_plan_file};
 
 pub use super::compared::KeptPath;
-pub use plan::{PackageReport, PathReport, PromoteReport, PromoteRequest, SwitchWay};
+pub use plan::{PackageReport, PathReport, PromoteReport, PromoteRequest};
 pub use rights::{WithheldAttribute, WithheldObject};
 
 /// Completes an interrupted refresh first.

@@ -6,6 +6,8 @@ use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::thread;
 
+use serde::Serialize;
+
 use super::rights::{ForeignObjects, WithheldObject, set_id_files};
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::content::new_bytes;
@@ -37,6 +39,7 @@ use crate::operation::stages::tree::{
 use crate::operation::stages::{CompletedRefresh, StageError};
 use crate::operation::trial::{TrialOutcome, TrialRequest};
 use crate::three_way::{Conflict, Outcomes, PathFacts, PathOutcome, TwoWay};
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::manifest::encode;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{
@@ -154,19 +157,11 @@ pub struct PromoteReport {
     pub refused: Option<Failure>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SwitchWay {
-    /// Name by name.
-    Renames,
-    /// All at once.
-    Exchange,
-    Nothing,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PathReport {
+    #[serde(serialize_with = "as_text")]
     pub path: ObjectPath,
-    pub way: SwitchWay,
+    pub way: ExchangeWay,
     /// Why a requested exchange is impossible.
     pub reason: Option<String>,
     /// Objects in the live tree.
@@ -251,16 +246,16 @@ fn is_in(at: &ObjectPath, path: &ObjectPath) -> bool {
 }
 
 /// An exchange shows changes at once only if it covers all of them.
-fn way(changes: &[&Change], exchanges: &[ExchangeReport]) -> (SwitchWay, Option<String>) {
+fn way(changes: &[&Change], exchanges: &[ExchangeReport]) -> (ExchangeWay, Option<String>) {
     if changes.is_empty() {
-        return (SwitchWay::Nothing, None);
+        return (ExchangeWay::Nothing, None);
     }
     let of = |change: &&Change| exchanges.iter().find(|exchange| is_in(&change.path, &exchange.path));
     let is_exchanged = |change| of(change).is_some_and(|exchange| exchange.way == ExchangeWay::Exchange);
     if changes.iter().all(is_exchanged) {
-        return (SwitchWay::Exchange, None);
+        return (ExchangeWay::Exchange, None);
     }
-    (SwitchWay::Renames, changes.iter().filter_map(of).find_map(|exchange| exchange.reason.clone()))
+    (ExchangeWay::Renames, changes.iter().filter_map(of).find_map(|exchange| exchange.reason.clone()))
 }
 
 #[derive(Debug)]
