@@ -655,3 +655,28 @@ fn a_root_that_its_owner_changes_has_the_same_advice_among_others_as_alone() {
         }
     }
 }
+
+#[test]
+fn show_describes_a_patch_of_the_depot_on_roots_without_it() {
+    let stage = stage();
+    stage.file("/etc/patchadm/policy", "signature=off\n");
+    let roots = copies(&stage, 2);
+    list(&stage, &roots);
+    stage.run("depot index delivered").ok();
+    stage.run(&format!("add -R {} delivered/100-01", roots[0].display())).ok();
+    let [with, without] = [&roots[0], &roots[1]].map(|root| root.display().to_string());
+    let shown = stage.run("show 100-01 --files --roots list -M delivered").ok();
+    assert!(shown.contains(&format!("{with}: 100-01 effective, ")), "{shown}");
+    assert!(shown.contains(&format!("{without}: 100-01 not applied, delivered\n")), "{shown}");
+    assert!(shown.contains("State: delivered\n"), "{shown}");
+    for root in [&with, &without] {
+        assert!(shown.contains(&format!("replaced   {root}/opt/ACMEweb/bin/httpd")), "{root}: {shown}");
+    }
+    let said = stage.run("show 900-01 --roots list -M delivered");
+    assert_eq!(said.code, 4, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("patch 900-01 is not applied, and delivered does not have it"),
+        "{}",
+        said.stderr
+    );
+}

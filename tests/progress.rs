@@ -129,12 +129,12 @@ fn end_reader_of(path: PathBuf) -> thread::JoinHandle<()> {
 }
 
 #[test]
-fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_still_takes() {
+fn work_that_takes_long_says_how_much_of_it_is_done() {
     let web = Package::new("ACMEweb").file("a", 0o644, "a\n").file("bin/httpd", 0o755, "old\n");
     let mut stage = Scenario::with(&[web]);
     stage.set("TERM", "xterm");
-    let read =
-        ["root/opt/ACMEweb/bin/httpd", "old/data", "release/web/reloc/data"].map(|path| stage.beside(path));
+    let read = ["root/opt/ACMEweb/bin/httpd", "old/data", "release/web/reloc/data", "patches/large.tar"]
+        .map(|path| stage.beside(path));
     read.iter().for_each(|path| large_file(path));
     fs::create_dir(stage.beside("release/app")).unwrap();
     let data = format!("1 f none data 0644 root root {LARGE} 0 0\n");
@@ -147,15 +147,16 @@ fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_sti
     fs::create_dir_all(stage.beside("new")).unwrap();
     fs::create_dir_all(stage.beside("stable")).unwrap();
     let lines = [
-        ("check --contents -R @ROOT@", r"checking \[[^\]]*\] 4/5 objects +[\d.]+/s +\d+s"),
+        ("check --contents -R @ROOT@", r"checking \[[^\]]*\] 4/5 objects"),
         (
             "build --from old --to new --pkg ACMEweb --id 900-01 -o patch --dry-run",
-            r"building \[[^\]]*\] [\d.]+ \w+/64.00 GiB +[\d.]+ \w+/s +\d+s",
+            r"building \[[^\]]*\] [\d.]+ \w+/64.00 GiB",
         ),
         (
             "delta --release release --stable stable --work work --dry-run",
-            r"comparing \[[^\]]*\] 1/2 packages +[\d.]+/s +\d+s",
+            r"comparing \[[^\]]*\] 1/2 packages",
         ),
+        ("publish --unsigned patches depot", r"publishing \[[^\]]*\] \d+s"),
     ];
     if Command::new("script").arg("--version").output().is_err() {
         return crate::missing("script", "bars");

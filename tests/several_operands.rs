@@ -72,8 +72,7 @@ fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others()
 fn a_patch_without_a_package_here_is_told_and_no_failure_of_the_others() {
     let stage = later();
     let before = stage.everything();
-    let why =
-        "none of its packages is installed in the required version: ACMEnone (i386) 1.0 (not installed)";
+    let why = "none of its packages is installed in the required version and architecture: ACMEnone (i386) 1.0 (not installed)";
     for verb in ["plan", "add --dry-run", "add"] {
         for operands in ["delivered/300-01", "delivered/300-01 delivered/300-01"] {
             let line = format!("{verb} -R @ROOT@ {operands}");

@@ -80,7 +80,7 @@ fn a_depot_that_was_used_once_is_named_by_status_update_doctor_and_analyze_alike
     assert!(text.contains(&words), "{text}");
     let said = stage.run("update -R @ROOT@").fails(1);
     assert!(said.contains(&format!("; the last one used was {depot}\n")), "{said}");
-    assert!(said.contains(&format!("name it again with `-M {depot}`, ")), "{said}");
+    assert!(said.contains(&format!("hint: patchadm -R @ROOT@ update -M {depot}\n")), "{said}");
     let said = stage.run("missing -R @ROOT@").stderr;
     assert!(said.contains(&format!("; the last depot used was {depot}")), "{said}");
     let doctor = stage.run("check --json -R @ROOT@").stdout;

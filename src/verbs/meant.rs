@@ -31,6 +31,11 @@ pub(super) fn refusal_text(
         undone.hint = way_on.unwrap_or(undone.hint);
         return undone.text();
     }
+    if matches!(failed, Failure::NoDepot { .. }) {
+        // No patch is named either.
+        undone.what =
+            if is_plan { "the root would not be updated" } else { "the root was not updated" }.to_owned();
+    }
     if let Some(meant) = meant_instead(failed) {
         undone.left = joined([undone.left, did_you_mean(&meant)]);
     }

@@ -212,8 +212,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let report = call.change(&root, "recover", args.wait.seconds, |caller| adopt(&root, caller))?;
         Reply::about(&root, report.exit, report)
     } else {
+        let busy = call.busy("recovering");
         let trial_before = trial_status(&root, &call.surroundings.moment()).ok().flatten();
         let report = call.change(&root, "recover", args.wait.seconds, |caller| recover(&root, caller))?;
+        drop(busy);
         wait_again(&root, call, trial_before.map(|status| status.record));
         Reply::about(&root, report.exit, report)
     })

@@ -175,7 +175,7 @@ fn shown(
     Ok((if is_unknown { NOT_FOUND } else { Exit::OK }, report))
 }
 
-/// Returns a word's meaning, and how to name a second one. Only `call` allows a delivered patch.
+/// Returns a word's meaning, and how to name a second one. Only `call` allows the path of a delivered patch.
 fn answer(
     root: &Root,
     word: &Path,
@@ -192,7 +192,7 @@ fn answer(
     if let Some(call) = call.filter(|_| word.exists()) {
         match source::open(Origin::Path(word), Extent::Everything) {
             Ok((_, image)) if id_of(&image).is_some() => {
-                let patch = DeliveredPatch::of(call, root, (word, &image), query)?;
+                let patch = DeliveredPatch::of(Some(call), root, (word, &image), query)?;
                 return Ok((Answer::Delivered(Box::new(patch)), None));
             }
             // A package is no patch, and may be an object of the root.
@@ -203,7 +203,8 @@ fn answer(
     let is_id = !is_path && PatchId::new(&text).is_ok();
     let fix = FixId::new(&text).ok().filter(|_| !is_path);
     let is_like_fix = fix.as_ref().is_some_and(|fix| fix.is_cve() || fix.cve_fault().is_some());
-    if let Some(call) = call.filter(|_| is_id && !is_like_fix)
+    if is_id
+        && !is_like_fix
         && let Some(patch) = patch_of_depot(call, root, &text, query)?
     {
         return Ok((Answer::Delivered(Box::new(patch)), None));
@@ -365,7 +366,7 @@ impl Answer {
     fn line(&self) -> String {
         match self {
             Self::Applied(patch) => patch.line(),
-            Self::Delivered(patch) => patch.id().to_owned(),
+            Self::Delivered(patch) => patch.line(),
             Self::Ended(patch) => patch.line(),
             Self::Path(path) => path.line(),
             Self::Fix(fix) => fix.line(),
@@ -379,7 +380,8 @@ impl Answer {
             Self::Ended(patch) => patch.text(),
             Self::Path(path) => path.text(),
             Self::Fix(fix) => fix.text(),
-            Self::Delivered(_) | Self::Unknown { .. } => Vec::new(),
+            Self::Delivered(patch) => patch.text(),
+            Self::Unknown { .. } => Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Row, command_of, last_line, type_it, until_accepted};
-use crate::delivery::Patch;
+use crate::delivery::{Patch, indexed_depot};
 use crate::elf_sample::Sample;
 use crate::mounts::Mounted;
 use crate::packages::Package;
@@ -38,6 +38,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::NotHandedOn", blocked),
     ("Reason::UsedLater", used_later),
     ("Reason::NotApplied", not_applied),
+    ("Reason::NotInstalled", of_another_architecture),
     ("Reason::Interrupted", interrupted),
     ("Reason::OtherInterrupted", other_interrupted),
     ("Reason::RecordsByScripts", records_by_scripts),
@@ -378,6 +379,19 @@ fn used_later() {
     let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
     assert_eq!(typed.last().unwrap().split(' ').nth(3), Some("remove"), "{typed:?}");
     assert!(!stage.at("/opt/ACMEweb/share").exists());
+}
+
+fn of_another_architecture() {
+    let stage = stage();
+    indexed_depot(&stage, &[patch("200-01")]);
+    stage.file("/etc/patchadm/policy", "signature=off\n");
+    Patch::of("100-01", web().param("ARCH", "sparc")).write(&stage.beside("other"));
+    let said = stage.run("add -R @ROOT@ other/100-01").fails(3);
+    let why = "none of its packages is installed in the required version and architecture: ACMEweb (sparc) 1.0 \
+        (installed: ACMEweb (i386) 1.0)";
+    assert!(said.contains(why), "{said}");
+    let listed = type_it(&stage, &said, &[("DEPOT", "delivered")]).ok();
+    assert!(listed.contains("200"), "{listed}");
 }
 
 fn not_applied() {

@@ -169,9 +169,11 @@ impl Invocation {
             && !self.arguments.iter().any(asks)
     }
 
+    /// Shows the bar of the command until the result is dropped. Only for work that itself prints nothing.
     pub fn busy(&self, doing: &'static str) -> WorkBar {
         let surroundings = &self.surroundings;
-        WorkBar::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
+        let is_shown = surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json;
+        WorkBar::new(doing, &self.bar, is_shown)
     }
 
     /// Returns true at a terminal, or if the superuser's process has one, unless `is_agreed`.

@@ -7,6 +7,7 @@
 mod content;
 mod document;
 mod graph;
+mod moments;
 mod section;
 mod tables;
 

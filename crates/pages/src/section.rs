@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::content::{PagePatch, PageSection, alternatives, anchor, base_of};
 use super::graph::graph;
+use super::moments::words;
 use patchadm_cli::reply::words::{human, reboot_sentence};
 use patchadm_svr4::package::control::visible;
 
@@ -47,7 +48,7 @@ impl<'a> SectionView<'a> {
             section aria-labelledby=(name) {
                 h2 id=(name) { (visible(&section.heading)) }
                 (facts(&section.facts))
-                @for note in &section.notes { p.warning { (visible(note)) } }
+                @for note in &section.notes { p.warning { (words(note)) } }
                 @if section.patches.is_empty() {
                     p { "No patches are listed." }
                 } @else {
@@ -124,7 +125,7 @@ impl<'a> SectionView<'a> {
                     dt { "State" } dd class=(patch.state.class()) { (patch.state.word()) }
                     dt { "Applied revision" } dd { (visible(patch.installed.as_deref().unwrap_or("none"))) }
                     @if !patch.flags().is_empty() { dt { "Flags" } dd { (flags(patch)) } }
-                    @if let Some(date) = &patch.date { dt { "Date" } dd { (visible(date)) (age) } }
+                    @if let Some(date) = &patch.date { dt { "Date" } dd { (words(date)) (age) } }
                     @if !patch.packages.is_empty() {
                         dt { "Packages" } dd { (visible(&patch.packages.join(", "))) }
                     }
@@ -176,7 +177,7 @@ impl<'a> SectionView<'a> {
 pub(super) fn facts(facts: &[(String, String)]) -> Markup {
     html! {
         @if !facts.is_empty() {
-            dl { @for (name, value) in facts { dt { (name) } dd { (visible(value)) } } }
+            dl { @for (name, value) in facts { dt { (name) } dd { (words(value)) } } }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use maud::{Markup, html};
 
 use super::document::{PageHeader, document};
+use super::moments::words;
 use super::section::facts;
 use patchadm_svr4::package::control::visible;
 
@@ -119,7 +120,7 @@ fn contents(page: &TablePage) -> Markup {
             nav aria-label="Parts of this page" {
                 ul {
                     @for (number, part) in page.parts.iter().enumerate() {
-                        li { a href=(format!("#s{number}")) { (visible(&part.heading)) } }
+                        li { a href=(format!("#s{number}")) { (words(&part.heading)) } }
                     }
                 }
             }
@@ -131,8 +132,8 @@ fn part_markup(number: usize, part: &PagePart) -> Markup {
     let name = format!("s{number}");
     html! {
         section aria-labelledby=(name) {
-            h2 id=(name) { (visible(&part.heading)) }
-            @for remark in &part.remarks { p { (visible(remark)) } }
+            h2 id=(name) { (words(&part.heading)) }
+            @for remark in &part.remarks { p { (words(remark)) } }
             @if let Some(table) = &part.table {
                 @if !table.kinds.is_empty() { (filter(number, table)) }
                 (table_markup(number, table))
@@ -195,7 +196,7 @@ fn content(cell: &PageCell) -> Markup {
         @match (&cell.link, &cell.list) {
             (Some(link), _) => a href=(link) { (visible(&cell.text)) },
             (None, Some(list)) => (list_markup(&cell.text, list)),
-            (None, None) => (visible(&cell.text)),
+            (None, None) => (words(&cell.text)),
         }
     }
 }
@@ -204,11 +205,11 @@ fn content(cell: &PageCell) -> Markup {
 const FEW: usize = 16;
 
 /// A closed list. A name that may run from right to left is isolated.
-fn list_markup(words: &str, list: &PageList) -> Markup {
+fn list_markup(number: &str, list: &PageList) -> Markup {
     let is_short = list.names.len() <= FEW && list.more == 0;
     html! {
         details class=[is_short.then_some("few")] {
-            summary { (visible(words)) }
+            summary { (visible(number)) }
             @for (at, name) in list.names.iter().enumerate() {
                 @if at > 0 { ", " }
                 @if name.is_ascii() { (visible(name)) } @else { bdi { (visible(name)) } }
@@ -223,7 +224,7 @@ fn story_markup(story: &PageStory) -> Markup {
         article {
             h3 { (visible(&story.heading)) }
             (facts(&story.facts))
-            @if let Some((link, words)) = &story.link { p { a href=(link) { (visible(words)) } } }
+            @if let Some((link, text)) = &story.link { p { a href=(link) { (visible(text)) } } }
             @if !story.lines.is_empty() {
                 pre.wide tabindex="0" { @for line in &story.lines { (visible(line)) "\n" } }
             }

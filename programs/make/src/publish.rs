@@ -71,6 +71,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         IndexKey::Secret(key) => sign_index(key, text, now.timestamp()),
         IndexKey::None | IndexKey::Public(_) => Vec::new(),
     };
+    let busy = call.busy("publishing");
     let published = with_signals(|interrupt| {
         let request = PublishRequest {
             depot,
@@ -84,6 +85,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         };
         publish(&request, &mut |_| false)
     })?;
+    drop(busy);
     let published = published.map_err(|error| refused(&error))?;
     let exit = if published.state == PublishState::Unsigned { Exit::SIGNATURE } else { Exit::OK };
     Ok(Reply::new(exit, PublicationReport::of(&published, depot, call.surroundings.began)))

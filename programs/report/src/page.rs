@@ -3,7 +3,7 @@
 //! A thousand hosts with hundreds of patches do not fit cell by cell: names of rows and columns are lists to open, and
 //! a matrix shows groups of hosts that differ.
 
-use patchadm_cli::surroundings::Zone;
+use chrono::{DateTime, SecondsFormat, Utc};
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables};
 use patchadm_planning::fleet::{
     FindingKind, FleetHost, FleetPatch, FleetReport, HostGroup, HostStanding, PatchOnHosts, groups,
@@ -43,6 +43,11 @@ pub(crate) fn page_of(made: &MadeReport<'_>) -> String {
     html_of_tables(&TablePage { title, facts: page.facts(), skip: "To the tables", parts: parts.collect() })
 }
 
+/// Returns a moment as documents record it; pages show that in one form.
+pub(crate) fn recorded(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 struct FleetPage<'a> {
     made: &'a MadeReport<'a>,
     limit: ListLimit,
@@ -56,7 +61,7 @@ impl FleetPage<'_> {
             unread => format!("{} ({unread} could not be read)", made.documents),
         };
         let facts = [
-            ("Made", made.at.format("%Y-%m-%d %H:%M UTC").to_string()),
+            ("Made", recorded(made.at)),
             ("Compared with", made.compared_with.words()),
             ("Inventories", documents),
             ("Hosts", report.hosts.len().to_string()),
@@ -96,7 +101,7 @@ impl FleetPage<'_> {
             cells: vec![
                 PageCell::of(&finding.about),
                 PageCell { class: colour(finding.kind), ..PageCell::of(finding.kind.words()) },
-                PageCell::of(Zone::Utc.minutes_in(&finding.text)),
+                PageCell::of(&finding.text),
                 self.limit.hosts(&self.made.report, &places),
             ],
         });
@@ -106,12 +111,8 @@ impl FleetPage<'_> {
             0 => format!("{total} findings"),
             more => format!("{MOST_FINDINGS} findings, and {more} more, which report --json lists"),
         };
-        let part = part(
-            "What needs attention",
-            caption,
-            &["About", "What", "In words (UTC)", "Hosts"],
-            rows.collect(),
-        );
+        let part =
+            part("What needs attention", caption, &["About", "What", "In words", "Hosts"], rows.collect());
         Some(narrowed(part, &kinds))
     }
 
@@ -170,13 +171,13 @@ impl FleetPage<'_> {
             ("complete", "missing none"),
             ("attention", "that need attention"),
         ];
-        let columns = ["Host", "Missing", "Applied", "Attention", "Listed (UTC)", "Program", "Inventory"];
+        let columns = ["Host", "Missing", "Applied", "Attention", "Listed", "Program", "Inventory"];
         let caption = "Hosts, each with the number of patches; open a number for their ids".to_owned();
         (!rows.is_empty()).then(|| narrowed(part("Hosts", caption, &columns, rows), &kinds))
     }
 
     fn host(&self, host: &FleetHost, standing: &HostStanding) -> PageRow {
-        let listed = host.inventory.at.map(|at| at.format("%Y-%m-%d %H:%M").to_string());
+        let listed = host.inventory.at.map(recorded);
         let version = host.inventory.version.as_deref().unwrap_or_default();
         let attention = kinds(standing);
         let kinds = [
@@ -367,8 +368,7 @@ pub(super) fn changes(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePar
             rows.extend(list.iter().map(|one| row(&what, &one.about, &one.hosts, class)));
         }
     }
-    let before = past.at.as_deref().map(|at| Zone::Utc.minute_of(at) + " UTC");
-    let heading = format!("Changed since {}", before.as_deref().unwrap_or("the report before"));
+    let heading = format!("Changed since {}", past.at.as_deref().unwrap_or("the report before"));
     let caption = format!("{} hosts are in both reports", changes.common);
     if rows.is_empty() {
         let remarks = vec!["Nothing has changed.".to_owned()];

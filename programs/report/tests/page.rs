@@ -75,8 +75,8 @@ fn hostile_hosts_make_no_element_and_no_request_leaves_the_page() {
     let known = [
         "a", "bdi", "body", "button", "caption", "dd", "details", "div", "dl", "dt", "form", "h1", "h2",
         "head", "header", "html", "input", "label", "li", "main", "meta", "nav", "option", "output", "p",
-        "script", "section", "select", "style", "summary", "table", "tbody", "td", "th", "thead", "title",
-        "tr", "ul",
+        "script", "section", "select", "style", "summary", "table", "tbody", "td", "th", "thead", "time",
+        "title", "tr", "ul",
     ];
     // What stands in the script is no element.
     let (before, script) = document.split_once("<script>").unwrap();
@@ -257,6 +257,40 @@ fn one_host_has_pages_of_its_list_its_history_and_a_plan() {
         let refused = stage.run(&format!("report page {document}"));
         assert!(refused.code != 0 && refused.stderr.contains(said), "{document}: {}", refused.stderr);
     }
+}
+
+#[test]
+fn pages_name_hosts_and_show_moments_in_universal_time() {
+    let mut stage = Scenario::new();
+    stage.set("TZ", "Asia/Kolkata");
+    let lists = |at: &str| {
+        for machine in ["web1", "db1"] {
+            Inventory::of(machine)
+                .with("100-01")
+                .field("at", json!(at))
+                .write(&stage, &format!("lists/{machine}.json"));
+        }
+    };
+    lists("2026-11-19T07:00:00Z");
+    fs::write(stage.beside("last.json"), stage.run("report --json lists").ok()).unwrap();
+    lists("2026-11-20T12:30:45+05:30");
+    stage.run("report --html page.html --since last.json lists").ok();
+    let page = fs::read_to_string(stage.beside("page.html")).unwrap();
+    let listed = "<time datetime=\"2026-11-20T07:00:45Z\">2026-11-20 07:00 UTC</time>";
+    assert_eq!(page.matches(listed).count(), 2, "{page}");
+    assert!(page.contains("Changed since <time datetime=\""), "{page}");
+    for host in ["web1", "db1"] {
+        assert!(page.contains(&format!("<th scope=\"row\">{host}</th>")), "{host}: {page}");
+    }
+
+    let page = stage.run("report page lists/web1.json").ok();
+    let applied = "<time datetime=\"2026-11-19T07:00:00Z\">2026-11-19 07:00 UTC</time>";
+    assert!(page.contains(listed) && page.contains(applied), "{page}");
+    assert!(page.contains("<h1>Patches of web1</h1>"), "{page}");
+    let missing = json!({"schema": "patchadm/1", "command": "missing", "root": "/srv/web1", "host": "web1"});
+    fs::write(stage.beside("missing.json"), missing.to_string()).unwrap();
+    let page = stage.run("report page missing.json").ok();
+    assert!(page.contains("<h1>Patches of web1</h1>") && !page.contains("/srv/web1"), "{page}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "There is no package database below the root, or its records cannot be written."
             "Name the right root with `-R`."
         8 [NotApplicable]
-            "No package of the patch is installed in the required version."
+            "No package of the patch is installed in the required version and architecture."
             "Nothing: the patch is not for this root."
         10 [Edited DamagedInput Restricted NoRights NotFound Dependency NotApplicable Script Unfinished UndoData]
             "A package or file does not match: a file is modified locally, a checksum is wrong, a script is forbidden, an object cannot be replaced, programs would lose a shared library, or the patch could not be backed out later."

@@ -187,21 +187,19 @@ impl AppliedPatch {
         (!self.listed.removable.now).then(|| self.listed.id.clone())
     }
 
+    /// Returns the facts and, with --files, the objects.
     pub(super) fn text(&self) -> impl Iterator<Item = String> + '_ {
-        self.lines.iter().filter(|(_, value)| !value.is_empty()).map(|line| named_value(line.0, &line.1))
+        let facts = self.lines.iter().filter(|(_, value)| !value.is_empty());
+        let packages = self.packages_with_objects.iter().flatten().filter(move |_| self.has_files);
+        facts
+            .map(|line| named_value(line.0, &line.1))
+            .chain(packages.flat_map(move |package| package.lines(self.is_verbose)))
     }
 
     pub(super) fn print(&self, output: &mut Output) -> anyhow::Result<()> {
         self.text().try_for_each(|line| output.line(line))?;
-        for package in self.packages_with_objects.iter().flatten() {
-            if self.has_files {
-                package.print(output, self.is_verbose)?;
-            }
-            if self.has_diff {
-                package.print_differences(output)?;
-            }
-        }
-        Ok(())
+        let mut compared = self.packages_with_objects.iter().flatten().filter(|_| self.has_diff);
+        compared.try_for_each(|package| package.print_differences(output))
     }
 
     fn lines(&self, root: &Root, one: &InspectedPatch, zone: Zone) -> Vec<(&'static str, String)> {

@@ -13,14 +13,14 @@ use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
 use patchadm_cli::reply::patch_entry::{FitEntry, NeedEntry};
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::surroundings::Output;
-use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_cli::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
 use patchadm_core::operation::depots::{DepotLocation, DepotProgress, FetchSession, fetch_patch, open_depot};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{SignatureRequest, delivered_changes, demands};
 use patchadm_core::operation::queries::inspect::PatchWords;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use patchadm_core::operation::queries::recorded_path::is_within;
-use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_inputs::native::fixed_in_said;
 use patchadm_inputs::source::{self, Extent, Image, Origin};
 use patchadm_planning::plan::refusal::{Command, Reason};
@@ -72,9 +72,9 @@ struct ListedObject {
 }
 
 impl DeliveredPatch {
-    /// Compares with the root if objects are requested.
+    /// Compares with the root if objects are requested. Without a call, the root is one of several.
     pub(super) fn of(
-        call: &Invocation,
+        call: Option<&Invocation>,
         root: &Root,
         (patch, image): (&Path, &Image),
         query: &ShowQuery,
@@ -83,9 +83,16 @@ impl DeliveredPatch {
         if !query.has_files && !query.has_diff {
             return Ok(summary);
         }
-        let compared = call.change(root, Command::Patchadd.name(), None, |caller| {
-            delivered_changes(root, patch, query.has_diff, caller)
-        })?;
+        let (program, surroundings) = (Command::Patchadd.name(), &query.surroundings);
+        let changes = |caller: &Caller<'_>| delivered_changes(root, patch, query.has_diff, caller);
+        let compared = match call {
+            Some(call) => call.change(root, program, None, changes)?,
+            None => with_signals(|interrupt| {
+                let wait = lock_wait_seconds(root, None);
+                let turn = RootTurn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
+                turn.with_caller(&|_| {}, changes)
+            })?,
+        };
         match compared {
             Ok(changes) => {
                 let paths = query.paths_in(root)?;
@@ -179,11 +186,12 @@ fn listed(image: &Image) -> Vec<ListedObject> {
 }
 
 impl DeliveredPatch {
-    pub(super) fn id(&self) -> &str {
-        &self.id
+    pub(super) fn line(&self) -> String {
+        format!("{} not applied, delivered", self.id)
     }
 
-    pub(super) fn print(&self, output: &mut Output) -> anyhow::Result<()> {
+    /// Returns the facts and, with --files, the objects.
+    pub(super) fn text(&self) -> Vec<String> {
         let patch = self;
         let mut fields = vec![
             ("Patch", patch.id.clone()),
@@ -202,27 +210,26 @@ impl DeliveredPatch {
             ("Files", patch.delivers.to_string()),
             ("Deletes", if patch.deletes == 0 { String::new() } else { patch.deletes.to_string() }),
         ]);
-        for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-            output.line(named_value(name, value))?;
-        }
-        for ListedObject { package, path, ftype } in self.listed.iter().flatten() {
-            output.line(named_value(package, &format!("{ftype} {path}")))?;
-        }
-        for package in self.packages_with_objects.iter().flatten() {
-            if self.has_files {
-                package.print(output, self.is_verbose)?;
-            }
-            if self.has_diff {
-                package.print_differences(output)?;
-            }
-        }
-        Ok(())
+        let facts = fields.iter().filter(|(_, value)| !value.is_empty());
+        let listed = self.listed.iter().flatten();
+        let packages = self.packages_with_objects.iter().flatten().filter(|_| self.has_files);
+        facts
+            .map(|(name, value)| named_value(name, value))
+            .chain(listed.map(|one| named_value(&one.package, &format!("{} {}", one.ftype, one.path))))
+            .chain(packages.flat_map(|package| package.lines(self.is_verbose)))
+            .collect()
+    }
+
+    pub(super) fn print(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.text().iter().try_for_each(|line| output.line(line))?;
+        let mut compared = self.packages_with_objects.iter().flatten().filter(|_| self.has_diff);
+        compared.try_for_each(|package| package.print_differences(output))
     }
 }
 
 /// Returns the answer about a patch of the depot that an option names; `None` if there is no such patch or option.
 pub(super) fn patch_of_depot(
-    call: &Invocation,
+    call: Option<&Invocation>,
     root: &Root,
     id: &str,
     query: &ShowQuery,

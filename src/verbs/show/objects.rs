@@ -88,9 +88,10 @@ impl PackageObjects {
         })
     }
 
-    pub(super) fn print(&self, output: &mut Output, is_verbose: bool) -> anyhow::Result<()> {
-        output.line(format!("{}:", self.package))?;
-        self.objects.iter().try_for_each(|object| object.print(output, is_verbose))
+    /// Returns a heading, and the change of each object.
+    pub(super) fn lines(&self, is_verbose: bool) -> impl Iterator<Item = String> + '_ {
+        let heading = std::iter::once(format!("{}:", self.package));
+        heading.chain(self.objects.iter().flat_map(move |object| object.lines(is_verbose)))
     }
 
     /// Prints textual differences, and a line for each object without one.
@@ -176,14 +177,14 @@ impl ShownObject {
         }
     }
 
-    fn print(&self, output: &mut Output, is_verbose: bool) -> anyhow::Result<()> {
+    fn lines(&self, is_verbose: bool) -> Vec<String> {
         let (word, details) = self.words();
-        output.line(format!("  {word:<9}  {}{details}", self.shown))?;
+        let mut lines = vec![format!("  {word:<9}  {}{details}", self.shown)];
         if is_verbose && self.action.is_some() {
-            output.line(format!("    was:    {}", state_words(self.was.as_ref())))?;
-            output.line(format!("    became: {}", state_words(self.became.as_ref())))?;
+            lines.push(format!("    was:    {}", state_words(self.was.as_ref())));
+            lines.push(format!("    became: {}", state_words(self.became.as_ref())));
         }
-        Ok(())
+        lines
     }
 
     fn print_difference(&self, output: &mut Output) -> anyhow::Result<()> {

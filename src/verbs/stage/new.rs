@@ -103,6 +103,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         mounts: args.mounts,
         exclude: args.exclude,
     };
+    let _busy = call.busy("copying");
     let made = call.change(&root, NAME, args.wait.seconds, |caller| make_stage(&root, &request, caller))?;
     match made {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, NewReport::of(report))),

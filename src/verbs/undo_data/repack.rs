@@ -86,6 +86,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let (undo_dir, dry_run) = (args.undo_dir.undo_dir, args.dry_run.dry_run);
     let request = RepackRequest { ids, cold, format, undo_dir, dry_run };
     let repack = |caller: &Caller<'_>| repack_undo(&root, &request, &caller.noting(note.text.as_deref()));
+    let _busy = call.busy("repacking");
     match call.change(&root, Command::Repack.name(), args.wait.seconds, repack)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, RepackReply::of(&report, &request))),
         Err(failed) => Err(change_or_plan_failed(&root, Command::Repack, &failed, dry_run).into()),

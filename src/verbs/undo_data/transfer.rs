@@ -75,6 +75,7 @@ pub(super) fn export(call: &mut Invocation) -> anyhow::Result<Reply> {
     let (wait, note) = (args.wait.seconds, args.note);
     let request = UndoExportRequest { ids: args.ids, file, undo_dir: args.undo_dir.undo_dir };
     let export = |caller: &Caller<'_>| export_undo(&root, &request, &caller.noting(note.text.as_deref()));
+    let _busy = call.busy("exporting");
     match call.change(&root, Command::UndoExport.name(), wait, export)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, UndoExportReply::of(&report, &request))),
         Err(failed) => Err(change_failed(&root, Command::UndoExport, &failed).into()),
@@ -171,6 +172,7 @@ pub(super) fn import(call: &mut Invocation) -> anyhow::Result<Reply> {
     let (wait, note) = (args.wait.seconds, args.note);
     let request = UndoImportRequest { file, ids: args.ids };
     let import = |caller: &Caller<'_>| import_undo(&root, &request, &caller.noting(note.text.as_deref()));
+    let _busy = call.busy("importing");
     match call.change(&root, Command::UndoImport.name(), wait, import)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, UndoImportReply::of(&report, &request))),
         Err(failed) => Err(change_failed(&root, Command::UndoImport, &failed).into()),

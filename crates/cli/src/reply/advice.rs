@@ -63,12 +63,10 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
     match failure {
         Failure::Unvouched(_) => without_trusted_key(wording, "you accept whatever the network delivers"),
         Failure::PatchPackage(_) => format!("apply the patch: {}", wording.verb("add PATCH")),
-        Failure::NoDepot { last: None, .. } => {
-            "name the directory or URL of a depot with `-M DEPOT`".to_owned()
-        }
+        Failure::NoDepot { last: None, .. } => format!("run {}", wording.verb("update -M DEPOT")),
         Failure::NoDepot { last: Some(last), .. } => {
             let last = without_password(last);
-            format!("name it again with `-M {}`, or set `depot` in the policy", Wording::quoted(&last))
+            format!("run {}", wording.verb(&format!("update -M {}", Wording::quoted(&last))))
         }
         Failure::Plan(fault) => fault.way_on().to_owned(),
         Failure::OwnedByRoot(_) => "run it again without `--as-owner`".to_owned(),

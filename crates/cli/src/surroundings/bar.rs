@@ -1,4 +1,4 @@
-//! The progress bar of a command that changes a root, or of many roots.
+//! The progress bar of a command, or of many roots.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,6 @@ use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, Pro
 
 use super::manner::columns;
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
-use patchadm_rootfs::WorkUnit;
 
 /// The parts of a whole bar.
 const LENGTH: u64 = 1_000_000;
@@ -25,6 +24,8 @@ struct BarState {
     /// The parts of the phase.
     from: u64,
     to: u64,
+    /// True while a phase is counted.
+    is_counted: bool,
     drawn: Option<ProgressBar>,
 }
 
@@ -33,18 +34,20 @@ struct BarState {
 pub(super) enum BarAmount {
     Bytes(u64, Option<u64>),
     Things(u64, u64, &'static str),
+    /// The time since the command began, while nothing can be counted.
+    Elapsed(Duration),
 }
 
 impl CommandBar {
     pub fn new(began: Instant) -> Self {
-        Self(Arc::new(Mutex::new(BarState { began, position: 0, from: 0, to: 0, drawn: None })))
+        Self(Arc::new(Mutex::new(BarState::new(began))))
     }
 
     /// For work that begins after a question.
     pub fn begin_again(&self) {
         let mut state = self.state();
         state.clear();
-        *state = BarState { began: Instant::now(), position: 0, from: 0, to: 0, drawn: None };
+        *state = BarState::new(Instant::now());
     }
 
     /// The next phase takes so many percent of what is left.
@@ -52,6 +55,7 @@ impl CommandBar {
         let mut state = self.state();
         state.from = state.position;
         state.to = state.from + (LENGTH - state.from) * percent.min(100) / 100;
+        state.is_counted = true;
     }
 
     /// Moves within the phase, to `done` of `all`.
@@ -61,23 +65,26 @@ impl CommandBar {
         // It is no longer than the phase.
         let position = state.from + u64::try_from(length).unwrap_or_default();
         state.position = state.position.max(position);
-        if state.began.elapsed() < PATIENCE {
-            return;
+        state.draw(words, amount);
+    }
+
+    /// Shows the time instead of a count, unless a phase is counted.
+    pub(super) fn wait(&self, words: &str) {
+        let mut state = self.state();
+        if !state.is_counted {
+            let elapsed = state.began.elapsed();
+            state.draw(words, BarAmount::Elapsed(elapsed));
         }
-        let position = state.position;
-        let bar = state.drawn.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(LENGTH), ProgressDrawTarget::stderr());
-            bar.set_style(fitting(TEMPLATE, WORDS));
-            bar
-        });
-        bar.set_position(position);
-        bar.set_prefix(amount.words());
-        bar.set_message(words.to_owned());
     }
 
     /// Removes the drawing; a later phase goes on where this one has ended.
     pub(super) fn clear(&self) {
         self.state().clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn position(&self) -> u64 {
+        self.state().position
     }
 
     fn suspend(&self, print: impl FnOnce()) {
@@ -96,7 +103,26 @@ const TEMPLATE: &str = "{msg:>10} [{wide_bar}] {prefix}";
 const WORDS: &str = "{percent:>3}% {wide_msg}";
 
 impl BarState {
+    fn new(began: Instant) -> Self {
+        Self { began, position: 0, from: 0, to: 0, is_counted: false, drawn: None }
+    }
+
+    fn draw(&mut self, words: &str, amount: BarAmount) {
+        if self.began.elapsed() < PATIENCE {
+            return;
+        }
+        let bar = self.drawn.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(LENGTH), ProgressDrawTarget::stderr());
+            bar.set_style(fitting(TEMPLATE, WORDS));
+            bar
+        });
+        bar.set_position(self.position);
+        bar.set_prefix(amount.words());
+        bar.set_message(words.to_owned());
+    }
+
     fn clear(&mut self) {
+        self.is_counted = false;
         if let Some(bar) = self.drawn.take() {
             bar.finish_and_clear();
         }
@@ -109,6 +135,7 @@ impl BarAmount {
             Self::Bytes(done, Some(all)) => format!("{}/{}", BinaryBytes(done), BinaryBytes(all)),
             Self::Bytes(done, None) => BinaryBytes(done).to_string(),
             Self::Things(done, all, name) => format!("{done}/{all} {name}"),
+            Self::Elapsed(time) => format!("{:#}", HumanDuration(time)),
         }
     }
 }
@@ -222,39 +249,6 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// A narrower terminal shows only words, cut at the end of the line.
 const ROOM_FOR_BAR: usize = 72;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BarUnit {
-    Bytes,
-    Things(&'static str),
-}
-
-impl BarUnit {
-    /// The message says what is done.
-    pub(super) fn style(self) -> ProgressStyle {
-        fitting(&self.template(), "{percent:>3}% {eta:>4} {wide_msg}")
-    }
-
-    fn template(self) -> String {
-        let counted = match self {
-            Self::Bytes => "{binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec:>12}".to_owned(),
-            Self::Things(name) => format!("{{pos}}/{{len}} {name} {{per_sec:>9}}"),
-        };
-        format!("{{msg:>10}} [{{wide_bar}}] {counted} {{eta:>4}}")
-    }
-}
-
-impl From<WorkUnit> for BarUnit {
-    fn from(unit: WorkUnit) -> Self {
-        match unit {
-            WorkUnit::Bytes => Self::Bytes,
-            WorkUnit::Files => Self::Things("files"),
-            WorkUnit::Objects => Self::Things("objects"),
-            WorkUnit::Packages => Self::Things("packages"),
-            WorkUnit::Patches => Self::Things("patches"),
-        }
-    }
-}
-
 /// Returns a line that fits into a terminal of any width: a bar that takes the available room, or words only.
 pub(super) fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
     let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
@@ -262,15 +256,6 @@ pub(super) fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
     ProgressStyle::with_template(if has_room { with_bar } else { words })
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("eta", time_left)
-        .with_key("per_sec", rate)
-}
-
-/// For `{per_sec}`: with decimals for small rates.
-fn rate(state: &ProgressState, out: &mut dyn Write) {
-    let rate = state.per_sec();
-    let decimals = usize::from(rate < 100.0);
-    // It is written into a string, which does not fail.
-    let _ = write!(out, "{rate:.decimals$}/s");
 }
 
 /// For `{eta}`: empty before a part is done.
@@ -289,7 +274,7 @@ mod tests {
     fn a_bar_goes_on_from_phase_to_phase_and_never_back() {
         let bar = CommandBar::new(Instant::now());
         let run = RunBar::new(&bar, true);
-        let position = || bar.state().position;
+        let position = || bar.position();
         let mut before = 0;
         let phases =
             [RunActivity::Planning, RunActivity::Staging, RunActivity::Saving, RunActivity::Switching];
@@ -311,9 +296,25 @@ mod tests {
     }
 
     #[test]
+    fn the_time_is_shown_only_while_nothing_is_counted() {
+        let bar = CommandBar::new(Instant::now().checked_sub(Duration::from_secs(2)).unwrap());
+        let shown = || bar.state().drawn.as_ref().map(ProgressBar::prefix);
+        bar.wait("checking");
+        assert_eq!(shown().as_deref(), Some("2s"));
+        bar.begin(50);
+        bar.go_on("checking", (1, 2), BarAmount::Things(1, 2, "files"));
+        bar.wait("checking");
+        assert_eq!(shown().as_deref(), Some("1/2 files"));
+        bar.clear();
+        bar.wait("checking");
+        assert_eq!(shown().as_deref(), Some("2s"));
+        bar.clear();
+    }
+
+    #[test]
     fn every_template_can_be_read() {
-        for unit in [BarUnit::Bytes, BarUnit::Things("patches")] {
-            assert!(ProgressStyle::with_template(&unit.template()).is_ok(), "{unit:?}");
+        for template in [TEMPLATE, WORDS] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }
 }

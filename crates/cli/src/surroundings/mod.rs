@@ -19,7 +19,7 @@ mod zone;
 
 pub use manner::{Manner, Shade, WhenToColour};
 pub use output::Output;
-pub use zone::{Zone, installation_minute};
+pub use zone::{TextPiece, Zone, installation_minute, moments_in};
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, IsTerminal};

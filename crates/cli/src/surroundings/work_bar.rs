@@ -1,16 +1,18 @@
-//! The bar of a command that changes no root: its progress if that can be counted, else the time.
+//! Draws the bar of a command whose work counts itself by a meter: its progress if it can be counted, else the time.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
-use patchadm_rootfs::{WorkMeter, WorkStep};
+use patchadm_rootfs::{WorkMeter, WorkStep, WorkUnit};
 
-use super::bar::{BarUnit, PATIENCE, fitting};
+use super::bar::{BarAmount, CommandBar, PATIENCE};
 
 /// Interval for drawing.
 const TICK: Duration = Duration::from_millis(100);
+
+/// The part of what is left that a step takes. How many follow is not known.
+const STEP: u64 = 70;
 
 /// Disappears from standard error when it is dropped.
 pub struct WorkBar {
@@ -20,11 +22,11 @@ pub struct WorkBar {
 
 impl WorkBar {
     /// Never drawn unless `enabled`.
-    pub fn new(doing: &'static str, enabled: bool) -> Self {
+    pub fn new(doing: &'static str, bar: &CommandBar, enabled: bool) -> Self {
         let meter = WorkMeter::default();
         let drawing = enabled.then(|| {
             let (end, ended) = channel();
-            let shown = ShownWork { doing, meter: meter.clone(), began: Instant::now(), bar: None };
+            let shown = ShownWork { doing, meter: meter.clone(), bar: bar.clone(), step: None };
             (end, thread::spawn(move || shown.draw_until(&ended)))
         });
         Self { meter, drawing }
@@ -52,9 +54,8 @@ impl Drop for WorkBar {
 struct ShownWork {
     doing: &'static str,
     meter: WorkMeter,
-    began: Instant,
-    /// With its step.
-    bar: Option<(Option<WorkStep>, ProgressBar)>,
+    bar: CommandBar,
+    step: Option<WorkStep>,
 }
 
 impl ShownWork {
@@ -65,42 +66,56 @@ impl ShownWork {
             self.draw();
             wait = TICK;
         }
-        self.clear();
+        self.bar.clear();
     }
 
     fn draw(&mut self) {
-        let step = self.meter.step().filter(|step| step.units() > 0);
-        let is_same = |shown: &Option<WorkStep>| match (shown, &step) {
-            (Some(shown), Some(step)) => shown.is(step),
-            (None, None) => true,
-            _ => false,
+        let Some(step) = self.meter.step().filter(|step| step.units() > 0) else {
+            return self.bar.wait(self.doing);
         };
-        if !self.bar.as_ref().is_some_and(|(shown, _)| is_same(shown)) {
-            self.clear();
-            self.bar = Some((step.clone(), self.bar_of(step.as_ref())));
+        if !self.step.as_ref().is_some_and(|shown| shown.is(&step)) {
+            self.bar.begin(STEP);
+            self.step = Some(step.clone());
         }
-        if let Some((step, bar)) = &self.bar {
-            if let Some(step) = step {
-                bar.set_position(step.done());
+        let (done, all) = (step.done(), step.units());
+        self.bar.go_on(self.doing, (done, all), amount(step.unit(), done, all));
+    }
+}
+
+fn amount(unit: WorkUnit, done: u64, all: u64) -> BarAmount {
+    match unit {
+        WorkUnit::Bytes => BarAmount::Bytes(done, Some(all)),
+        WorkUnit::Files => BarAmount::Things(done, all, "files"),
+        WorkUnit::Objects => BarAmount::Things(done, all, "objects"),
+        WorkUnit::Packages => BarAmount::Things(done, all, "packages"),
+        WorkUnit::Patches => BarAmount::Things(done, all, "patches"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn the_bar_goes_on_from_step_to_step_and_never_back() {
+        let bar = CommandBar::new(Instant::now());
+        let meter = WorkMeter::default();
+        let mut shown = ShownWork { doing: "building", meter: meter.clone(), bar: bar.clone(), step: None };
+        shown.draw();
+        assert_eq!(bar.position(), 0, "nothing is counted yet");
+        let mut before = 0;
+        for (unit, units) in [(WorkUnit::Bytes, 4), (WorkUnit::Objects, 2), (WorkUnit::Patches, 1)] {
+            let step = meter.begin(unit, units);
+            shown.draw();
+            assert_eq!(bar.position(), before, "{unit:?} begins where the step before has ended");
+            for _ in 0..units {
+                step.advance(1);
+                shown.draw();
+                assert!(before < bar.position(), "{unit:?}");
+                before = bar.position();
             }
-            bar.tick();
-        }
-    }
-
-    fn bar_of(&self, step: Option<&WorkStep>) -> ProgressBar {
-        let target = ProgressDrawTarget::stderr();
-        let bar = ProgressBar::with_draw_target(step.map(WorkStep::units), target);
-        bar.set_style(match step {
-            Some(step) => BarUnit::from(step.unit()).style(),
-            None => fitting("{msg:>10} {elapsed}", "{msg} {elapsed}"),
-        });
-        bar.set_message(self.doing);
-        if step.is_none() { bar.with_elapsed(self.began.elapsed()) } else { bar }
-    }
-
-    fn clear(&mut self) {
-        if let Some((_, bar)) = self.bar.take() {
-            bar.finish_and_clear();
         }
     }
 }

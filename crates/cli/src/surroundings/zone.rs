@@ -59,14 +59,37 @@ impl Zone {
 
     /// Returns a text with moments in the form of documents (RFC 3339) as [`Zone::minute`] shows them.
     pub fn minutes_in(self, text: &str) -> String {
-        let shown = |word: &str| {
-            let moment =
-                word.trim_end_matches(|letter: char| letter.is_whitespace() || ",;:.)".contains(letter));
-            let rest = word.get(moment.len()..).unwrap_or_default();
-            format!("{}{rest}", self.minute_of(moment))
+        let shown = |piece| match piece {
+            TextPiece::Moment(moment) => self.minute(moment),
+            TextPiece::Words(words) => words.to_owned(),
         };
-        text.split_inclusive(char::is_whitespace).map(shown).collect()
+        moments_in(text).into_iter().map(shown).collect()
     }
+}
+
+/// A part of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPiece<'a> {
+    Moment(DateTime<Utc>),
+    Words(&'a str),
+}
+
+/// Splits a text at the words that are moments in the form of documents (RFC 3339).
+pub fn moments_in(text: &str) -> Vec<TextPiece<'_>> {
+    let mut pieces = Vec::new();
+    let (mut words, mut place) = (0, 0);
+    for word in text.split_inclusive(char::is_whitespace) {
+        let recorded =
+            word.trim_end_matches(|letter: char| letter.is_whitespace() || ",;:.)".contains(letter));
+        if let Ok(moment) = DateTime::parse_from_rfc3339(recorded) {
+            pieces.extend(text.get(words..place).filter(|before| !before.is_empty()).map(TextPiece::Words));
+            pieces.push(TextPiece::Moment(moment.to_utc()));
+            words = place + recorded.len();
+        }
+        place += word.len();
+    }
+    pieces.extend(text.get(words..).filter(|rest| !rest.is_empty()).map(TextPiece::Words));
+    pieces
 }
 
 /// Returns the `INSTDATE` of a package as texts for people show a moment. It is recorded without a zone, so none is

@@ -3,7 +3,7 @@
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageStory, PageTable};
 use serde_json::Value;
 
-use super::{Fields as _, PageHead, minute, trial_words};
+use super::{Fields as _, PageHead, trial_words};
 
 const COLUMNS: [&str; 9] =
     ["Run", "Began", "By", "Command", "Result", "Patches", "Packages", "Took (ms)", "Remarks"];
@@ -48,7 +48,7 @@ fn facts(run: &Value) -> Vec<(String, String)> {
         None => ("Patch", id),
     };
     let mut facts = vec![
-        ("Began", minute(run.text("time"))),
+        ("Began", run.text("time").to_owned()),
         ("By", user),
         ("Result", run.text("result").to_owned()),
         ("Took", took),
@@ -60,7 +60,7 @@ fn facts(run: &Value) -> Vec<(String, String)> {
         ("Reverses", run.text("undoes").to_owned()),
         ("Undone by", run.text("undone_by").to_owned()),
     ]);
-    let began = run.object("trial").some_text("until").map(|until| format!("until {}", minute(&until)));
+    let began = run.object("trial").some_text("until").map(|until| format!("until {until}"));
     let trial = trial_words(run.object("on_trial")).or(began);
     facts.extend(trial.into_iter().chain(trial_end(run)).map(|words| ("Trial", words)));
     facts.extend(run.items("refreshed").iter().map(|refreshed| ("Refreshed", refreshed_words(refreshed))));
@@ -118,7 +118,7 @@ fn row(run: &Value) -> PageRow {
     let list = |names| PageCell::of_list(PageList { names, more: 0 });
     let cells = vec![
         PageCell { key: number.parse().ok(), ..PageCell::of(number) },
-        PageCell { class: "moment", ..PageCell::of(minute(run.text("time"))) },
+        PageCell { class: "moment", ..PageCell::of(run.text("time")) },
         PageCell::of(run.text("user")),
         PageCell::of(run.text("command")),
         PageCell { class: if is_done { "fine" } else { "warning" }, ..PageCell::of(run.text("result")) },

@@ -4,7 +4,7 @@ use patchadm_cli::reply::words::human;
 use patchadm_pages::{PageCell, PagePart, PageRow, PageTable};
 use serde_json::Value;
 
-use super::{Fields as _, PageHead, ended, minute, trial_words};
+use super::{Fields as _, PageHead, ended, trial_words};
 
 const COLUMNS: [&str; 8] =
     ["Patch", "State", "Applied", "Synopsis", "Undo data", "Removal", "Signature", "Packages"];
@@ -24,7 +24,7 @@ pub(super) fn head(document: &Value) -> PageHead {
     let facts = vec![
         ("Machine", document.text("machine").to_owned()),
         ("Root", document.text("root").to_owned()),
-        ("Listed", minute(document.text("at"))),
+        ("Listed", document.text("at").to_owned()),
         ("Patches", patches.len().to_string()),
         ("In force", in_force.to_string()),
         ("Interrupted run", document.some_text("unfinished").unwrap_or_else(|| "none".to_owned())),
@@ -103,9 +103,7 @@ fn row(patch: &Value) -> PageRow {
         () if has_state(patch, "effective") => "fine",
         () => "quiet",
     };
-    // To the minute, in its recorded time zone.
-    let date = patch.text("date").get(..16).map(|date| date.replace('T', " "));
-    let date = date.or_else(|| patch.some_text("date_text")).unwrap_or_default();
+    let date = patch.some_text("date").or_else(|| patch.some_text("date_text")).unwrap_or_default();
     let removal = removable.some_text("reason").unwrap_or_else(|| "possible".to_owned());
     let cells = vec![
         PageCell::of(patch.text("id")),

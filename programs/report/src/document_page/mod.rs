@@ -14,7 +14,6 @@ use anyhow::Context as _;
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
-use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::fleet::LARGEST_INVENTORY;
 use patchadm_inputs::input_file::{is_standard_input, read_own};
@@ -23,6 +22,7 @@ use serde_json::Value;
 
 use crate::answer::WrittenDocument;
 use crate::made::ReportMessages;
+use crate::page::recorded;
 
 const USAGE: &str = "patchadm-report page [-o file] [document|-]";
 
@@ -58,7 +58,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let text = read(&source).map_err(|error| unreadable(&source, &error.to_string(), ExitCause::NotFound))?;
     let document: Value = serde_json::from_slice(&text)
         .map_err(|error| unreadable(&source, &format!("not JSON: {error}"), ExitCause::DamagedInput))?;
-    let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
+    let made = recorded(call.surroundings.now);
     let page =
         page_of(&document, made).map_err(|reason| unreadable(&source, &reason, ExitCause::DamagedInput))?;
     let text = match &args.output {
@@ -204,14 +204,8 @@ fn trial_words(trial: &Value) -> Option<String> {
     Some(match (trial.is_true("over"), trial.some_text("stuck")) {
         (true, Some(reason)) => format!("trial over, not reverted yet: {reason}"),
         (true, None) => "trial over, reverted by the next change".to_owned(),
-        (false, _) => format!("on trial until {}", minute(trial.text("until"))),
+        (false, _) => format!("on trial until {}", trial.text("until")),
     })
-}
-
-/// A page is read in any time zone.
-fn minute(recorded: &str) -> String {
-    let shown = Zone::Utc.minute_of(recorded);
-    if shown == recorded { shown } else { shown + " UTC" }
 }
 
 /// The end of a patch that dpkg or rpm overtook.

@@ -55,6 +55,12 @@ impl Refusal {
                 "unregister it with {}; its files stay",
                 wording.verb(&format!("adopt --forget --pkg {package}"))
             ),
+            Reason::NotInstalled(packages) if self.command == Command::Patchadd && !packages.is_empty() => {
+                format!(
+                    "list the patches for the packages of this root with {}",
+                    wording.verb("missing -M DEPOT")
+                )
+            }
             Reason::Unregistered { .. } => {
                 format!("register the package in the same run with {}", wording.verb("add --adopt PATCH"))
             }

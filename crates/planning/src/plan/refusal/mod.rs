@@ -646,7 +646,10 @@ impl Reason {
     fn conflict(&self) -> Option<String> {
         Some(match self {
             Self::NotInstalled(packages) => {
-                format!("none of its packages is installed in the required version: {}", packages.join(", "))
+                format!(
+                    "none of its packages is installed in the required version and architecture: {}",
+                    packages.join(", ")
+                )
             }
             Self::Unregistered { packages, native } => unregistered(packages, native),
             Self::AlreadyApplied(packages) => format!("it is already applied to {}", list(packages)),

@@ -186,7 +186,7 @@ fn what_is_not_one_patch_for_an_installed_package_is_refused() {
     assert_eq!(code, 8);
     assert_eq!(
         refusal.why(),
-        "none of its packages is installed in the required version: ACMEweb (i386) 2.0 \
+        "none of its packages is installed in the required version and architecture: ACMEweb (i386) 2.0 \
          (installed: ACMEweb (i386) 1.0)"
     );
     assert_eq!(

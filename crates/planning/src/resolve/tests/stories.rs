@@ -131,7 +131,7 @@ fn what_is_in_force_or_not_for_this_root_says_what_it_says_alone() {
             "100-01: the later revision 100-02 is applied",
             "100-02: it is already applied to P",
             "200-01: applied patch 500-01 obsoletes 200-02, which contains it",
-            "300-01: none of its packages is installed in the required version: X (all) 1 (not installed)",
+            "300-01: none of its packages is installed in the required version and architecture: X (all) 1 (not installed)",
         ],
     );
 }
@@ -355,7 +355,7 @@ fn all_or_nothing_names_the_one_that_cannot_go_in_and_tries_no_other() {
         [
             "100-01: 200-01 cannot be applied",
             "200-01: it requires 999-01 or later, which is neither applied nor in /depot",
-            "300-01: none of its packages is installed in the required version: X (all) 1 (not installed)",
+            "300-01: none of its packages is installed in the required version and architecture: X (all) 1 (not installed)",
             "400-01: it is already applied to P",
         ]
     );
