@@ -190,7 +190,7 @@ impl BaseSurvey {
         let (mut survey, mut walk) = (Self::default(), TreeWalk::begin(base, TreeKind::Base)?);
         while let Some(directory) = walk.next_directory()? {
             let dir = &directory.dir;
-            for name in dir.names()? {
+            for name in walk.names(&directory)? {
                 go_on_unless_interrupted("look at", (dir, &name), interrupt)?;
                 let Some(seen) = dir.look(&name)? else { continue };
                 match seen.file_type {
@@ -401,7 +401,7 @@ fn digest_below(
     while let Some(directory) = walk.next_directory()? {
         let (dir, relative) = (&directory.dir, directory.path.relative());
         let path = if relative.is_empty() { top.to_owned() } else { host_path(top, relative) };
-        for name in dir.names()? {
+        for name in walk.names(&directory)? {
             go_on_unless_interrupted("look at", (dir, &name), interrupt)?;
             let Some(seen) = dir.look(&name)? else { continue };
             if seen.file_type == FileType::Directory && !walk.enter(&directory, &name, &seen)? {

@@ -2,20 +2,24 @@
 //!
 //! Packages and tar archives are compared by object, other files as a whole. Times are ignored.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
 use patchadm_bulk_values::pattern::ShellPattern;
 use patchadm_bulk_values::result::Blake3Digest;
 use patchadm_inputs::source::{SourceError, SourceProblem};
+use patchadm_rootfs::{INTERRUPTED, Interrupt};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, PackagePath};
 
 use crate::package_limits::{MOST_OBJECTS, open_package};
+use crate::tree_copy::each_part;
 
 const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -28,8 +32,12 @@ const MAGIC: std::ops::Range<usize> = 257..262;
 const LONGEST_NAME: u64 = 1 << 16;
 const LARGEST_HEADER: u64 = 1 << 20;
 
-/// Maximum decompressed size of a compared file, in bytes.
-const LARGEST: u64 = 64 << 30;
+/// The most bytes that are read to compare two results: some minutes of decompressing. A gibibyte takes seconds; more is
+/// read of results whose files have some part of it, because a build that compresses nothing but zeros gets a thousand
+/// times as much. What differs is read twice, from both results.
+const MOST_READ: u64 = 32 << 30;
+const LEAST_READ: u64 = 1 << 30;
+const PER_STORED_BYTE: u64 = 64;
 
 /// The maximum size of a content whose lines may vary. One is held at a time.
 const LARGEST_TEXT: u64 = 32 << 20;
@@ -85,10 +93,95 @@ impl VaryingContent {
 
 type ObjectFacts = (String, Blake3Digest);
 
+#[derive(Clone, Copy)]
+pub struct ComparisonLimits<'a> {
+    pub interrupt: Interrupt<'a>,
+    pub longest: Option<Duration>,
+}
+
+/// The reason why a comparison ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ComparisonEnd {
+    Interrupted,
+    Bytes(u64),
+    Time(Duration),
+}
+
+impl std::fmt::Display for ComparisonEnd {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Interrupted => out.write_str(INTERRUPTED),
+            Self::Bytes(most) => write!(out, "more than {most} bytes would be decompressed"),
+            Self::Time(longest) => write!(out, "that takes more than {} s", longest.as_secs()),
+        }
+    }
+}
+
+/// What a comparison may still read.
+struct ComparisonBudget<'a> {
+    limits: ComparisonLimits<'a>,
+    began: Instant,
+    most: u64,
+    left: Cell<u64>,
+    /// Errors pass code that keeps their words only.
+    end: Cell<Option<ComparisonEnd>>,
+}
+
+impl<'a> ComparisonBudget<'a> {
+    fn of(stored: u64, limits: ComparisonLimits<'a>) -> Self {
+        Self::up_to(stored.saturating_mul(PER_STORED_BYTE).clamp(LEAST_READ, MOST_READ), limits)
+    }
+
+    fn up_to(most: u64, limits: ComparisonLimits<'a>) -> Self {
+        Self { limits, began: Instant::now(), most, left: Cell::new(most), end: Cell::new(None) }
+    }
+
+    fn must_go_on(&self) -> io::Result<()> {
+        if (self.limits.interrupt)().is_some() {
+            return Err(self.ended_by(ComparisonEnd::Interrupted));
+        }
+        match self.limits.longest {
+            Some(longest) if self.began.elapsed() > longest => {
+                Err(self.ended_by(ComparisonEnd::Time(longest)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn spend(&self, bytes: u64) -> io::Result<()> {
+        match self.left.get().checked_sub(bytes) {
+            Some(left) => self.left.set(left),
+            None => return Err(self.ended_by(ComparisonEnd::Bytes(self.most))),
+        }
+        self.must_go_on()
+    }
+
+    fn ended_by(&self, end: ComparisonEnd) -> io::Error {
+        self.end.set(Some(end));
+        io::Error::other(end.to_string())
+    }
+}
+
+/// Compares the files of two results. A file for which the limits do not suffice differs, and those after it are not
+/// compared. Fails once a signal came.
 pub fn differences(
     one: &ComparedFiles<'_>,
     other: &ComparedFiles<'_>,
     varies: &[String],
+    limits: ComparisonLimits<'_>,
+) -> io::Result<Vec<ObjectDifference>> {
+    let stored = |files: &ComparedFiles<'_>| {
+        let sizes = files.names.iter().map(|name| std::fs::metadata(files.directory.join(name)));
+        sizes.map(|seen| seen.map_or(0, |seen| seen.len())).fold(0, u64::saturating_add)
+    };
+    let budget = ComparisonBudget::of(stored(one).saturating_add(stored(other)), limits);
+    differences_within((one, other), varies, &budget)
+}
+
+fn differences_within(
+    (one, other): (&ComparedFiles<'_>, &ComparedFiles<'_>),
+    varies: &[String],
+    budget: &ComparisonBudget<'_>,
 ) -> io::Result<Vec<ObjectDifference>> {
     let rules: Vec<VaryingContent> = varies.iter().filter_map(|text| VaryingContent::parse(text)).collect();
     let names: BTreeSet<&String> = one.names.iter().chain(other.names).collect();
@@ -100,7 +193,16 @@ pub fn differences(
         } else if !other.names.contains(name) {
             found.push(whole("it is gone"));
         } else {
-            found.extend(of_file(name, (&one.directory.join(name), &other.directory.join(name)), &rules)?);
+            let compared =
+                of_file(name, (&one.directory.join(name), &other.directory.join(name)), &rules, budget);
+            match (compared, budget.end.get()) {
+                (Ok(of_file), _) => found.extend(of_file),
+                (Err(_), Some(end @ (ComparisonEnd::Bytes(_) | ComparisonEnd::Time(_)))) => {
+                    found.push(whole(&format!("it was not compared: {end}")));
+                    break;
+                }
+                (Err(error), _) => return Err(error),
+            }
         }
     }
     Ok(found)
@@ -110,11 +212,12 @@ fn of_file(
     file: &str,
     (one, other): (&Path, &Path),
     rules: &[VaryingContent],
+    budget: &ComparisonBudget<'_>,
 ) -> io::Result<Vec<ObjectDifference>> {
-    if whole_digest(one)? == whole_digest(other)? {
+    if whole_digest(one, budget)? == whole_digest(other, budget)? {
         return Ok(Vec::new());
     }
-    let (before, after) = (objects_of(one, rules)?, objects_of(other, rules)?);
+    let (before, after) = (objects_of(one, rules, budget)?, objects_of(other, rules, budget)?);
     let mut found = Vec::new();
     let mut contents = BTreeSet::new();
     let difference = |object: &str, what: String| ObjectDifference {
@@ -134,7 +237,8 @@ fn of_file(
         }
     }
     let told_contents: BTreeSet<String> = contents.into_iter().take(MOST_TOLD).collect();
-    let (was, is) = (contents_of(one, &told_contents, rules)?, contents_of(other, &told_contents, rules)?);
+    let contents = |file| contents_of(file, &told_contents, rules, budget);
+    let (was, is) = (contents(one)?, contents(other)?);
     for name in &told_contents {
         let none = FirstBytes::default();
         let (was, is) = (was.get(name).unwrap_or(&none), is.get(name).unwrap_or(&none));
@@ -151,14 +255,19 @@ struct FirstBytes {
 }
 
 impl FirstBytes {
-    fn read(name: &str, content: &mut dyn Read, rules: &[VaryingContent]) -> io::Result<Self> {
+    fn read(
+        name: &str,
+        content: &mut dyn Read,
+        rules: &[VaryingContent],
+        budget: &ComparisonBudget<'_>,
+    ) -> io::Result<Self> {
         let mut bytes = Vec::new();
         content.take(LARGEST_TOLD + 1).read_to_end(&mut bytes)?;
         let is_cut = bytes.len() as u64 > LARGEST_TOLD;
         if is_cut && let Some(newline) = bytes.iter().rposition(|byte| *byte == b'\n') {
             bytes.truncate(newline + 1);
         }
-        Ok(Self { bytes: without_varying(name, &bytes, rules), is_cut })
+        Ok(Self { bytes: without_varying(name, &bytes, rules, budget)?, is_cut })
     }
 
     fn difference_from(&self, other: &Self) -> String {
@@ -170,25 +279,42 @@ impl FirstBytes {
     }
 }
 
-fn whole_digest(file: &Path) -> io::Result<Blake3Digest> {
+/// Counts nothing: only compressed bytes are read.
+fn whole_digest(file: &Path, budget: &ComparisonBudget<'_>) -> io::Result<Blake3Digest> {
     let mut hasher = blake3::Hasher::new();
-    io::copy(&mut File::open(file)?, &mut hasher)?;
+    let failed = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+    each_part(&File::open(file)?, failed, |bytes| {
+        hasher.update(bytes);
+        budget.must_go_on()
+    })?;
     Ok(Blake3Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 /// Removes varying lines. Returns nothing if all of the content varies.
-fn without_varying(name: &str, content: &[u8], rules: &[VaryingContent]) -> Vec<u8> {
+fn without_varying(
+    name: &str,
+    content: &[u8],
+    rules: &[VaryingContent],
+    budget: &ComparisonBudget<'_>,
+) -> io::Result<Vec<u8>> {
     let rules: Vec<&VaryingContent> =
         rules.iter().filter(|rule| rule.path.matches(name.trim_start_matches('/'))).collect();
     if rules.iter().any(|rule| rule.lines.is_none()) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let varies = |line: &[u8]| {
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches('\n');
         rules.iter().any(|rule| rule.lines.as_ref().is_some_and(|lines| lines.matches(line)))
     };
-    content.split_inclusive(|byte| *byte == b'\n').filter(|line| !varies(line)).flatten().copied().collect()
+    let mut kept = Vec::new();
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        budget.must_go_on()?;
+        if !varies(line) {
+            kept.extend_from_slice(line);
+        }
+    }
+    Ok(kept)
 }
 
 /// The objects of a file by name.
@@ -211,15 +337,19 @@ impl HeldObjects {
     }
 }
 
-fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<String, ObjectFacts>> {
+fn objects_of(
+    file: &Path,
+    rules: &[VaryingContent],
+    budget: &ComparisonBudget<'_>,
+) -> io::Result<BTreeMap<String, ObjectFacts>> {
     let mut held = HeldObjects::default();
-    each_object(file, &mut |name, attributes, content| {
+    each_object(file, budget, &mut |name, attributes, content| {
         let is_meant = rules.iter().any(|rule| rule.path.matches(name.trim_start_matches('/')));
         let mut hasher = blake3::Hasher::new();
         if is_meant {
             let mut text = Vec::new();
             content.take(LARGEST_TEXT).read_to_end(&mut text)?;
-            hasher.update(&without_varying(name, &text, rules));
+            hasher.update(&without_varying(name, &text, rules, budget)?);
         }
         // A content too large to filter by line counts as a whole.
         io::copy(content, &mut hasher)?;
@@ -232,14 +362,15 @@ fn contents_of(
     file: &Path,
     names: &BTreeSet<String>,
     rules: &[VaryingContent],
+    budget: &ComparisonBudget<'_>,
 ) -> io::Result<BTreeMap<String, FirstBytes>> {
     let mut contents = BTreeMap::new();
     if names.is_empty() {
         return Ok(contents);
     }
-    each_object(file, &mut |name, _, content| {
+    each_object(file, budget, &mut |name, _, content| {
         if names.contains(name) {
-            contents.insert(name.to_owned(), FirstBytes::read(name, content, rules)?);
+            contents.insert(name.to_owned(), FirstBytes::read(name, content, rules, budget)?);
         }
         Ok(())
     })?;
@@ -267,16 +398,19 @@ fn first_difference(was: &[u8], is: &[u8]) -> String {
 
 type VisitObject<'v> = dyn FnMut(&str, String, &mut dyn Read) -> io::Result<()> + 'v;
 
-fn each_object(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
+fn each_object(file: &Path, budget: &ComparisonBudget<'_>, visit: &mut VisitObject<'_>) -> io::Result<()> {
     let mut head = Vec::new();
     File::open(file)?.take(STREAM.len() as u64).read_to_end(&mut head)?;
     if head == STREAM {
-        return each_of_package(file, visit);
+        return each_of_package(file, budget, visit);
     }
-    let input = BufReader::new(File::open(file)?);
-    let mut input: Box<dyn Read> =
-        if head.starts_with(GZIP) { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };
-    let mut input = LimitedReader { input: &mut input, left: LARGEST };
+    // Empty members of a gzip file cost time and give no bytes, so the compressed ones count, too.
+    let input = BufReader::new(BudgetedRead { input: File::open(file)?, budget });
+    let mut input: Box<dyn Read + '_> = if head.starts_with(GZIP) {
+        Box::new(BudgetedRead { input: MultiGzDecoder::new(input), budget })
+    } else {
+        Box::new(input)
+    };
     let mut block = Vec::new();
     input.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
     let is_tar = block.get(MAGIC) == Some(b"ustar");
@@ -284,23 +418,24 @@ fn each_object(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     if is_tar { each_of_tar(&mut whole, visit) } else { visit("", "file".to_owned(), &mut whole) }
 }
 
-struct LimitedReader<R> {
+struct BudgetedRead<'b, R> {
     input: R,
-    left: u64,
+    budget: &'b ComparisonBudget<'b>,
 }
 
-impl<R: Read> Read for LimitedReader<R> {
+impl<R: Read> Read for BudgetedRead<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
-        self.left = self
-            .left
-            .checked_sub(count as u64)
-            .ok_or_else(|| io::Error::other(format!("it has more than {LARGEST} bytes")))?;
+        self.budget.spend(count as u64)?;
         Ok(count)
     }
 }
 
-fn each_of_package(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
+fn each_of_package(
+    file: &Path,
+    budget: &ComparisonBudget<'_>,
+    visit: &mut VisitObject<'_>,
+) -> io::Result<()> {
     let failed = |error: SourceError| io::Error::other(error.to_string());
     let (source, image) = open_package(file).map_err(failed)?;
     let several = image.packages.len() > 1;
@@ -321,7 +456,8 @@ fn each_of_package(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     let entries: HashMap<(usize, &PackagePath), &PkgmapEntry> = entries.collect();
     let streamed = source.stream(&image, &mut |_, _| true, &mut |number, path, _, data: &mut dyn Read| {
         let attributes = entries.get(&(number, path)).map(|entry| attributes(entry)).unwrap_or_default();
-        visit(&name_of(number, &path.to_string()), attributes, data).map_err(|error| SourceError {
+        let mut data = BudgetedRead { input: data, budget };
+        visit(&name_of(number, &path.to_string()), attributes, &mut data).map_err(|error| SourceError {
             path: file.to_owned(),
             problem: SourceProblem::Io { file: Some(path.to_string()), error },
         })
@@ -395,6 +531,11 @@ fn pax_path(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use flate2::write::GzEncoder;
+    use patchadm_rootfs::never;
 
     use super::*;
 
@@ -418,7 +559,18 @@ mod tests {
         out
     }
 
+    const UNLIMITED: ComparisonLimits<'static> = ComparisonLimits { interrupt: &never, longest: None };
+
     fn compare(one: &[u8], other: &[u8], varies: &[&str]) -> Vec<String> {
+        compare_within(one, other, varies, &ComparisonBudget::of(0, UNLIMITED)).unwrap()
+    }
+
+    fn compare_within(
+        one: &[u8],
+        other: &[u8],
+        varies: &[&str],
+        budget: &ComparisonBudget<'_>,
+    ) -> io::Result<Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
         for (name, bytes) in [("one", one), ("other", other)] {
             fs::create_dir(dir.path().join(name)).unwrap();
@@ -429,8 +581,47 @@ mod tests {
         let (one, other) = (files(&dir.path().join("one")), files(&dir.path().join("other")));
         let varies: Vec<String> = varies.iter().map(|text| (*text).to_owned()).collect();
         let compared = |directory| ComparedFiles { directory, names: &names };
-        let found = differences(&compared(&one), &compared(&other), &varies).unwrap();
-        found.iter().map(ToString::to_string).collect()
+        let found = differences_within((&compared(&one), &compared(&other)), &varies, budget)?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_decompresses_to_more_than_a_result_may_cost_is_not_compared_and_differs() {
+        let zeros = gzip(&vec![0; 8 << 20]);
+        let (one, other) = ([&*zeros, &gzip(b"one")].concat(), [&*zeros, &gzip(b"two")].concat());
+        let reported = "x.tgz: it differs after its first 4194304 bytes";
+        assert_eq!(compare(&one, &other, &[]), [reported]);
+        assert_eq!(compare(&one, &other, &["nothing"]), [reported]);
+        let small = ComparisonBudget::up_to(1 << 20, UNLIMITED);
+        let reported = "x.tgz: it was not compared: more than 1048576 bytes would be decompressed";
+        assert_eq!(compare_within(&one, &other, &["*"], &small).unwrap(), [reported]);
+        assert_eq!(compare_within(&one, &one, &[], &small).unwrap(), Vec::<String>::new(), "the same bytes");
+        // A result of some bytes gets a part of what a large one gets, and no result more than the most.
+        let most = |stored| ComparisonBudget::of(stored, UNLIMITED).most;
+        assert_eq!([0, 1 << 26, u64::MAX].map(most), [LEAST_READ, PER_STORED_BYTE << 26, MOST_READ]);
+    }
+
+    #[test]
+    fn a_signal_or_the_time_ends_a_comparison_even_where_nothing_is_decompressed() {
+        // Members without content: no byte of them ever comes out.
+        let empty = gzip(b"").repeat(10_000);
+        let (one, other) = ([&*empty, &gzip(b"one")].concat(), [&*empty, &gzip(b"two")].concat());
+        let calls = AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, Ordering::Relaxed) > 10).then_some(15);
+        let limits = ComparisonLimits { interrupt: &interrupt, longest: None };
+        let ended = compare_within(&one, &other, &[], &ComparisonBudget::of(0, limits)).unwrap_err();
+        assert_eq!(ended.to_string(), INTERRUPTED);
+        assert!(calls.into_inner() < 20);
+        let limits = ComparisonLimits { longest: Some(Duration::ZERO), ..UNLIMITED };
+        let reported = "x.tgz: it was not compared: that takes more than 0 s";
+        let compared = compare_within(&one, &other, &[], &ComparisonBudget::of(0, limits)).unwrap();
+        assert_eq!(compared, [reported]);
     }
 
     #[test]

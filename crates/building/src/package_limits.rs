@@ -11,7 +11,7 @@ use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
 use crate::object_places::placed;
-use crate::tree_copy::each_part;
+use crate::tree_copy::{each_part, names_up_to};
 
 /// The most lines of a pkgmap. Each takes some hundred bytes of memory where it is read.
 pub(crate) const MOST_OBJECTS: usize = 500_000;
@@ -111,7 +111,12 @@ pub(crate) fn must_have_small_lists(package: &Dir) -> Result<Result<(), String>,
     let mut bytes = 0_u64;
     if is_there {
         let install = package.dir(b"install")?;
-        for name in install.names()? {
+        let Some(names) = names_up_to(&install, MOST_OBJECTS)? else {
+            return Ok(Err(format!(
+                "install/ has more than {MOST_OBJECTS} names, or very long ones: {advice}"
+            )));
+        };
+        for name in names {
             bytes = bytes.saturating_add(install.look(&name)?.map_or(0, |seen| seen.size));
         }
     }

@@ -17,7 +17,7 @@ use crate::set::{CURRENT, LARGEST_MANIFEST, RELEASED, SETS, SetManifest, set_of_
 use crate::task::failed::forget_surplus;
 use crate::task::installing::{CHECKED, COMPLETE};
 use crate::task::place::remove_all;
-use crate::tree_copy::each_below;
+use crate::tree_copy::{each_below, is_listable};
 use crate::upload::UPLOADS;
 use crate::work::{BulkWork, PROGRAM, RUNS, existing_build_directory, numbered_directories};
 
@@ -455,16 +455,21 @@ impl FreedSpace {
         self.bytes + shared.sum::<u64>()
     }
 
-    /// Adds an object with everything below it. Unreadable directories do not count.
+    /// Adds an object with everything below it. Unreadable directories do not count, nor what follows too many names.
     fn add(&mut self, dir: &Dir, name: &[u8]) -> Result<(), RootError> {
         if !self.is_directory(dir, name)? {
             return Ok(());
         }
         let Ok(top) = dir.dir(name) else { return Ok(()) };
-        each_below(&top, |above, name, _| {
+        let counted = each_below::<RootError>(&top, |above, name, _| {
             let is_directory = self.is_directory(above, name)?;
-            Ok(is_directory && above.dir(name).and_then(|dir| dir.names()).is_ok())
-        })
+            Ok(is_directory && is_listable(above, name).unwrap_or_default())
+        });
+        match counted {
+            // A build may have left any number of names, and it can be removed all the same.
+            Err(RootError::TooLarge { .. }) => Ok(()),
+            counted => counted,
+        }
     }
 
     fn is_directory(&mut self, dir: &Dir, name: &[u8]) -> Result<bool, RootError> {

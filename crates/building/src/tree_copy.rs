@@ -28,12 +28,73 @@ pub(crate) enum TreeKind {
     Host,
 }
 
+/// The most bytes of names that a walk holds at a time: a million of usual length. Builds and scripts of packages choose
+/// how many there are, and how long.
+const LARGEST_NAMES: usize = 256 << 20;
+
+/// The bytes that a held name takes besides its own, with those for sorting.
+const PER_NAME: usize = 96;
+
+/// The bytes that a directory takes on the way down, or on a list, besides its name.
+const PER_DIRECTORY: usize = 256;
+
+/// Counts the names that a walk holds.
+pub(crate) struct HeldNames {
+    bytes: usize,
+    most: usize,
+}
+
+impl HeldNames {
+    pub(crate) fn new() -> Self {
+        Self::up_to(LARGEST_NAMES)
+    }
+
+    fn up_to(most: usize) -> Self {
+        Self { bytes: 0, most }
+    }
+
+    /// Returns the names in a directory, sorted, and the bytes to [give back](Self::give_back) for them. Fails if there
+    /// are too many, which are not remembered.
+    pub(crate) fn read(&mut self, dir: &Dir) -> Result<(Vec<Vec<u8>>, usize), RootError> {
+        let (left, taken) = (self.most.saturating_sub(self.bytes), Cell::new(0_usize));
+        let names = dir.names_that_are(|name| {
+            taken.set(taken.get().saturating_add(name.len() + PER_NAME));
+            taken.get() <= left
+        })?;
+        self.take(taken.get(), dir)?;
+        Ok((names, taken.get()))
+    }
+
+    /// Counts a directory below `above` that is kept in mind, with this many bytes of its name or path.
+    pub(crate) fn take_directory(&mut self, name: usize, above: &Dir) -> Result<usize, RootError> {
+        let bytes = name.saturating_add(PER_DIRECTORY);
+        self.take(bytes, above).map(|()| bytes)
+    }
+
+    fn take(&mut self, bytes: usize, dir: &Dir) -> Result<(), RootError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes <= self.most {
+            return Ok(());
+        }
+        let path = format!("the list of names up to those in {}", dir.root().show(dir.path()));
+        Err(RootError::TooLarge { path, limit: self.most as u64 })
+    }
+
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
 /// A walk through the directories of a tree, each before those in it. Unreadable directories are passed over.
 pub(crate) struct TreeWalk {
     root: Root,
     kind: TreeKind,
     file_system: (u32, u32),
-    open: Vec<(ObjectPath, bool)>,
+    /// Paths, true if everybody may write there, and their part of the held names.
+    open: Vec<(ObjectPath, bool, usize)>,
+    held: HeldNames,
+    /// The part of the names in the current directory.
+    here: usize,
     /// The path of the first directory that is left out.
     pub(crate) left_out: Option<String>,
 }
@@ -50,11 +111,14 @@ impl TreeWalk {
     pub(crate) fn begin(top: &Path, kind: TreeKind) -> Result<Self, RootError> {
         let root = Root::open(top)?;
         let file_system = root.dir(&ObjectPath::root())?.itself()?.file_system;
-        Ok(Self { root, kind, file_system, open: vec![(ObjectPath::root(), false)], left_out: None })
+        let open = vec![(ObjectPath::root(), false, 0)];
+        Ok(Self { root, kind, file_system, open, held: HeldNames::new(), here: 0, left_out: None })
     }
 
     pub(crate) fn next_directory(&mut self) -> Result<Option<WalkedDirectory>, RootError> {
-        while let Some((path, is_open)) = self.open.pop() {
+        self.held.give_back(std::mem::take(&mut self.here));
+        while let Some((path, is_open, bytes)) = self.open.pop() {
+            self.held.give_back(bytes);
             match self.root.dir(&path) {
                 // A build cannot read it either.
                 Err(error) if error.is_refused_access() => {}
@@ -63,6 +127,13 @@ impl TreeWalk {
             }
         }
         Ok(None)
+    }
+
+    /// Returns the names in the current directory, sorted.
+    pub(crate) fn names(&mut self, directory: &WalkedDirectory) -> Result<Vec<Vec<u8>>, RootError> {
+        let (names, bytes) = self.held.read(&directory.dir)?;
+        self.here = self.here.saturating_add(bytes);
+        Ok(names)
     }
 
     /// Continues in a directory, if its content belongs to the tree. Returns false if the directory is left out, because
@@ -79,7 +150,10 @@ impl TreeWalk {
             return Ok(true);
         }
         match above.path.join(name) {
-            Ok(path) => self.open.push((path, above.is_open || mode & 0o002 != 0)),
+            Ok(path) => {
+                let bytes = self.held.take_directory(path.as_bytes().len(), &above.dir)?;
+                self.open.push((path, above.is_open || mode & 0o002 != 0, bytes));
+            }
             Err(_) if above.is_open && self.kind != TreeKind::Layer => {
                 self.left_out.get_or_insert_with(|| self.root.show(&above.path));
                 return Ok(false);
@@ -117,7 +191,7 @@ pub(crate) fn copy_tree(
     while let Some(directory) = walk.next_directory()? {
         let source = &directory.dir;
         let target = top.dir(&directory.path)?;
-        for name in source.names()? {
+        for name in walk.names(&directory)? {
             go_on_unless_interrupted("copy", (source, &name), interrupt)?;
             let Some(seen) = source.look(&name)? else { continue };
             match seen.file_type {
@@ -125,6 +199,8 @@ pub(crate) fn copy_tree(
                     if walk.enter(&directory, &name, &seen)? {
                         // It gets its own mode and time once everything is in it.
                         target.make_dir(&name, Mode::of(0o700))?;
+                        let length = directory.path.as_bytes().len() + name.len();
+                        walk.held.take_directory(length, source)?;
                         directories.push((directory.path.clone(), name, seen));
                     }
                     continue;
@@ -171,14 +247,24 @@ fn copy_attributes(
 }
 
 /// Visits all objects below a directory in byte order. If `visit` returns true for a directory, its content follows.
+/// Fails if more names would have to be held than any usual tree has.
 pub(crate) fn each_below<E: From<RootError>>(
     top: &Dir,
+    visit: impl FnMut(&Dir, &[u8], &ObjectStatus) -> Result<bool, E>,
+) -> Result<(), E> {
+    each_below_within(top, HeldNames::new(), visit)
+}
+
+fn each_below_within<E: From<RootError>>(
+    top: &Dir,
+    mut held: HeldNames,
     mut visit: impl FnMut(&Dir, &[u8], &ObjectStatus) -> Result<bool, E>,
 ) -> Result<(), E> {
     let mut descent = Descent::below(top);
-    let mut rest = vec![last_first(top)?];
-    while let Some(names) = rest.last_mut() {
+    let mut rest = vec![last_first(top, &mut held)?];
+    while let Some((names, bytes)) = rest.last_mut() {
         let Some(name) = names.pop() else {
+            held.give_back(*bytes);
             rest.pop();
             descent.leave()?;
             continue;
@@ -187,27 +273,40 @@ pub(crate) fn each_below<E: From<RootError>>(
         let Some(seen) = here.look(&name)? else { continue };
         if visit(here, &name, &seen)? && seen.file_type == FileType::Directory {
             let dir = here.dir(&name)?;
-            rest.push(last_first(&dir)?);
+            let way = held.take_directory(name.len(), here)?;
+            let (names, bytes) = last_first(&dir, &mut held)?;
+            rest.push((names, bytes + way));
             descent.enter(&name, dir)?;
         }
     }
     Ok(())
 }
 
-/// Returns the sorted names in a directory; `None` if it has more than `most`, which are not remembered.
+/// Returns the sorted names in a directory; `None` if it has more than `most`, or more than a walk holds, which are not
+/// remembered.
 pub(crate) fn names_up_to(dir: &Dir, most: usize) -> Result<Option<Vec<Vec<u8>>>, RootError> {
-    let count = Cell::new(0);
-    let names = dir.names_that_are(|_| {
+    let (count, bytes) = (Cell::new(0_usize), Cell::new(0_usize));
+    let is_within = || count.get() <= most && bytes.get() <= LARGEST_NAMES;
+    let names = dir.names_that_are(|name| {
         count.set(count.get() + 1);
-        count.get() <= most
+        bytes.set(bytes.get().saturating_add(name.len() + PER_NAME));
+        is_within()
     })?;
-    Ok((count.get() <= most).then_some(names))
+    Ok(is_within().then_some(names))
 }
 
-fn last_first(dir: &Dir) -> Result<Vec<Vec<u8>>, RootError> {
-    let mut names = dir.names()?;
-    names.sort_unstable_by(|one, other| other.cmp(one));
-    Ok(names)
+/// Returns true if the names in a directory can be read.
+pub(crate) fn is_listable(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
+    match above.dir(name).and_then(|dir| names_up_to(&dir, 0)) {
+        Err(error) if error.is_refused_access() => Ok(false),
+        read => read.map(|_| true),
+    }
+}
+
+fn last_first(dir: &Dir, held: &mut HeldNames) -> Result<(Vec<Vec<u8>>, usize), RootError> {
+    let (mut names, bytes) = held.read(dir)?;
+    names.reverse();
+    Ok((names, bytes))
 }
 
 const PART: usize = 1 << 18;
@@ -463,6 +562,63 @@ mod tests {
         let names = [b"a", b"b", b"c"].map(|name| name.to_vec()).to_vec();
         assert_eq!(names_up_to(&top, 3).unwrap(), Some(names));
         assert_eq!(names_up_to(&top, 2).unwrap(), None);
+    }
+
+    #[test]
+    fn the_names_of_a_walk_have_one_limit_for_all_directories_on_the_way_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut below = dir.path().to_owned();
+        for _ in 0..5 {
+            for number in 0..100 {
+                fs::write(below.join(format!("{number:0250}")), "").unwrap();
+            }
+            below.push("z");
+            fs::create_dir(&below).unwrap();
+        }
+        let top = Dir::of_host(dir.path()).unwrap();
+        let walk = |most: usize| {
+            let mut count = 0;
+            let walked = each_below_within::<RootError>(&top, HeldNames::up_to(most), |_, _, _| {
+                count += 1;
+                Ok(true)
+            });
+            walked.map(|()| count)
+        };
+        // The names of all five directories are held at the bottom.
+        let of_all = 5 * (100 * (250 + PER_NAME) + (1 + PER_NAME) + (1 + PER_DIRECTORY));
+        assert_eq!(walk(of_all).unwrap(), 5 * 101);
+        let refused = walk(of_all - 1).unwrap_err();
+        assert_eq!(refused.errno(), Some(Errno::FBIG));
+        let said = refused.to_string();
+        assert!(said.starts_with("the list of names up to those in ") && said.contains("/z/z/z"), "{said}");
+
+        // What is left behind counts no more.
+        for number in 0..50 {
+            fs::create_dir(dir.path().join(format!("a{number}"))).unwrap();
+            for file in 0..20 {
+                fs::write(dir.path().join(format!("a{number}/{file:0250}")), "").unwrap();
+            }
+        }
+        assert_eq!(walk(of_all + 50 * (3 + PER_NAME)).unwrap(), 5 * 101 + 50 * 21);
+    }
+
+    #[test]
+    fn the_directories_of_a_copy_have_a_limit_with_all_names_that_are_held() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..100 {
+            fs::create_dir(dir.path().join(format!("{number:0250}"))).unwrap();
+        }
+        let mut walk = TreeWalk::begin(dir.path(), TreeKind::Layer).unwrap();
+        walk.held = HeldNames::up_to(100 * (250 + PER_NAME) + 50 * (251 + PER_DIRECTORY));
+        let directory = walk.next_directory().unwrap().unwrap();
+        let names = walk.names(&directory).unwrap();
+        let entered = names.iter().take_while(|name| {
+            let seen = directory.dir.look(name).unwrap().unwrap();
+            walk.enter(&directory, name, &seen).is_ok()
+        });
+        assert_eq!(entered.count(), 50);
+        while walk.next_directory().unwrap().is_some() {}
+        assert_eq!(walk.held.bytes, PER_DIRECTORY + 251, "the one that was refused");
     }
 
     #[test]

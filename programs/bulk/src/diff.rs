@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::ends::{report_failed, root_failed, work_failed};
-use patchadm_building::differences::{ComparedFiles, differences};
+use patchadm_building::differences::{ComparedFiles, ComparisonLimits, differences};
 use patchadm_building::pool::{Pool, PoolEntry};
 use patchadm_building::report_files::read_report;
 use patchadm_building::work::BulkWork;
@@ -17,6 +17,7 @@ use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
+use patchadm_rootfs::never;
 
 const USAGE: &str = "patchadm-bulk diff WORK RUN RUN [--bytes]";
 
@@ -113,6 +114,7 @@ fn bytes(
             &ComparedFiles { directory: &was.path, names: &old_names },
             &ComparedFiles { directory: &is.path, names: &new_names },
             &[],
+            ComparisonLimits { interrupt: &never, longest: None },
         );
         match compared {
             Ok(differing) => found.extend(differing.into_iter().map(|one| ByteDifference {

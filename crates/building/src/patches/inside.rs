@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::PLACES;
 use crate::name_list::first_names;
-use crate::tree_copy::digest_of_file;
+use crate::tree_copy::{HeldNames, digest_of_file};
 
 /// In bytes.
 const NOTED: u64 = 64 << 10;
@@ -303,14 +303,16 @@ type VisitTreeObject<'v> = dyn FnMut(&Dir, &[u8], &ObjectStatus) -> Result<(), R
 
 fn each_object(root: &Root, visit: &mut VisitTreeObject<'_>) -> Result<(), RootError> {
     let mount = root.dir(&ObjectPath::root())?.itself()?.mount;
-    let mut open = vec![ObjectPath::root()];
-    while let Some(path) = open.pop() {
+    let (mut open, mut held) = (vec![(ObjectPath::root(), 0)], HeldNames::new());
+    while let Some((path, bytes)) = open.pop() {
+        held.give_back(bytes);
         let dir = match root.dir(&path) {
             // Packages cannot change objects that even the root of the sandbox cannot see.
             Err(error) if error.is_refused_access() => continue,
             dir => dir?,
         };
-        for name in dir.names()? {
+        let (names, here) = held.read(&dir)?;
+        for name in names {
             let at = dir.at(&name);
             if is_left_out(&at) {
                 continue;
@@ -318,9 +320,11 @@ fn each_object(root: &Root, visit: &mut VisitTreeObject<'_>) -> Result<(), RootE
             let Some(seen) = dir.look(&name)? else { continue };
             visit(&dir, &name, &seen)?;
             if seen.file_type == FileType::Directory && seen.mount == mount {
-                open.push(at);
+                let bytes = held.take_directory(at.as_bytes().len(), &dir)?;
+                open.push((at, bytes));
             }
         }
+        held.give_back(here);
     }
     Ok(())
 }
@@ -347,7 +351,7 @@ impl RecordState {
         let contents = Blake3Digest::of(&lines.collect::<Vec<_>>().concat());
         let mut packages = BTreeMap::new();
         if let Some(dir) = root.dir_if_there(&places::packages())? {
-            for name in dir.names()? {
+            for name in HeldNames::new().read(&dir)?.0 {
                 if dir.look(&name)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
                     continue;
                 }

@@ -18,7 +18,7 @@ use patchadm_bulk_values::result::{
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::sha256_text;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_rootfs::{Dir, FileType, INTERRUPTED, ObjectStatus, RootError};
 use patchadm_svr4::package::{Mode, Params};
 
 use super::entering::{BuildCosts, TaskInputs, build_command, build_root, install, lay_out};
@@ -33,7 +33,7 @@ use super::{
     start_of,
 };
 use crate::base::{PLACES, base_layer, build_user};
-use crate::differences::{ComparedFiles, differences};
+use crate::differences::{ComparedFiles, ComparisonLimits, ObjectDifference, differences};
 use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::ids::SandboxIds;
 use crate::keys::{changed_file, machine_type};
@@ -489,10 +489,10 @@ fn first_difference(first: &PoolEntry, other: &BuildResult, inputs: &TaskInputs<
     let one = &first.result;
     let directory = inputs.place.part("results");
     let (before, now) = (names_of(one), names_of(other));
-    let compared = differences(
+    let compared = compare(
+        inputs,
         &ComparedFiles { directory: &first.path, names: &before },
         &ComparedFiles { directory: &directory, names: &now },
-        &inputs.order.varies,
     );
     if let Ok(found) = compared
         && (!found.is_empty() || !inputs.order.varies.is_empty())
@@ -507,6 +507,22 @@ fn first_difference(first: &PoolEntry, other: &BuildResult, inputs: &TaskInputs<
     names.find(|name| one.get(*name) != other.get(*name)).cloned()
 }
 
+/// The longest time to compare two results, if the build has no smaller limit.
+const LONGEST_COMPARISON: Duration = Duration::from_secs(1800);
+
+fn compare(
+    inputs: &TaskInputs<'_>,
+    one: &ComparedFiles<'_>,
+    other: &ComparedFiles<'_>,
+) -> io::Result<Vec<ObjectDifference>> {
+    let order = inputs.order;
+    let of_build = order.limits.get(LimitName::Time).map(Duration::from_secs);
+    let longest = of_build.map_or(LONGEST_COMPARISON, |limit| limit.min(LONGEST_COMPARISON));
+    let interrupt = || must_end(&inputs.place.is_ended);
+    let limits = ComparisonLimits { interrupt: &interrupt, longest: Some(longest) };
+    differences(one, other, &order.varies, limits)
+}
+
 fn names_of(result: &BuildResult) -> Vec<String> {
     result.stored_files().map(|(name, _, _)| name.to_owned()).collect()
 }
@@ -519,11 +535,14 @@ fn alike_before(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option
     let packages = build.packed.packages.iter().map(|(file, _)| file.clone());
     let now: Vec<String> = packages.chain(build.packed.files.iter().cloned()).collect();
     let (names, directory) = (names_of(&before.result), inputs.place.part("results"));
-    let compared = differences(
+    let compared = compare(
+        inputs,
         &ComparedFiles { directory: &before.path, names: &names },
         &ComparedFiles { directory: &directory, names: &now },
-        &order.varies,
     );
+    if must_end(&inputs.place.is_ended).is_some() {
+        return Err(io::Error::other(INTERRUPTED).into());
+    }
     // A result that cannot be compared counts as different.
     Ok(compared.is_ok_and(|found| found.is_empty()).then_some(*before))
 }

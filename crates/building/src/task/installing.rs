@@ -28,7 +28,7 @@ use crate::sandbox::{
 };
 use crate::shared_paths::{conflicts, delivery_of};
 use crate::space::RoomWatch;
-use crate::tree_copy::{copy_file, digest_of_file, each_below};
+use crate::tree_copy::{copy_file, digest_of_file, each_below, is_listable};
 use crate::work::{PROGRAM, build_directory, made_private};
 
 /// Answers for an unattended installation: no check blocks, and any question fails.
@@ -626,15 +626,8 @@ fn each_line(
             limit,
         })?;
         visit(line.as_bytes())?;
-        Ok(seen.file_type == FileType::Directory && is_readable(above, name)?)
+        Ok(seen.file_type == FileType::Directory && is_listable(above, name)?)
     })
-}
-
-fn is_readable(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
-    match above.dir(name).and_then(|dir| dir.names()) {
-        Err(error) if error.is_refused_access() => Ok(false),
-        read => read.map(|_| true),
-    }
 }
 
 #[cfg(test)]

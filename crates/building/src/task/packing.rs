@@ -32,7 +32,7 @@ use super::{StepError, TaskError, TaskFailure, over_limit};
 use crate::package_limits::{must_have_small_lists, must_have_small_settings, open_package};
 use crate::pool::{LOG, RESULT, UNFLUSHED};
 use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};
-use crate::tree_copy::{copy_file, each_below};
+use crate::tree_copy::{copy_file, each_below, names_up_to};
 
 /// Names packing as work of an enclosure's first process.
 pub const PACKING: &str = "pack";
@@ -227,17 +227,16 @@ fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
 
 fn pack_readable(input: &PackingInput) -> Result<PackedResult, StepError> {
     let out = Dir::of_host(&input.out)?;
-    let names = out.names()?;
+    let Some(names) = names_up_to(&out, MOST_FILES)? else {
+        return Err(wrong(format!("/out has more than {MOST_FILES} names, which is the most of a result")));
+    };
     let has = |name: &str| names.iter().any(|found| found == name.as_bytes());
     if names.is_empty() {
         return Err(wrong("nothing was put into /out"));
     }
     let bytes = names.iter().fold(0_usize, |bytes, name| bytes.saturating_add(name.len()));
-    if names.len() > MOST_FILES || bytes > MOST_NAMES {
-        let count = names.len();
-        return Err(wrong(format!(
-            "/out has {count} names with {bytes} bytes; a result has {MOST_FILES} with {MOST_NAMES} bytes at most"
-        )));
+    if bytes > MOST_NAMES {
+        return Err(wrong(format!("/out has names with {bytes} bytes; a result has {MOST_NAMES} at most")));
     }
     if has("root") || has("pkginfo") {
         return pack_tree(input, &out, &names);
