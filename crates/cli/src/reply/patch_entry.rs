@@ -14,7 +14,6 @@ use super::result_word::ResultWord;
 use super::shlibs::{KeptShlibs, LibrariesEntry};
 use super::undo::{self, UndoEntry};
 use super::words::{counted, human};
-use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_core::operation::failure::Failure;
@@ -29,7 +28,7 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::rights::{Grant, grants};
 use patchadm_planning::plan::{Action, Plan, SpaceNeed};
 use patchadm_rootfs::{Root, human_free, human_needed};
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::ObjectPath;
 
 /// One patch in the answer and its JSON document.
 #[derive(Debug, Serialize)]
@@ -57,7 +56,7 @@ pub struct PatchEntry {
     pub in_use: Vec<UsingProcess>,
     /// Set-id programs and devices that the patch makes or changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub privileged: Vec<GrantEntry>,
+    pub privileged: Vec<Grant>,
     /// In the order of execution.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scripts: Vec<ScriptEntry>,
@@ -69,7 +68,7 @@ pub struct PatchEntry {
     pub replaced_edits: Vec<String>,
     /// Objects that undo data of later patches restores from now on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub moved: Vec<MovedObjectEntry>,
+    pub moved: Vec<MovedObject>,
     /// True if named, false if pulled in; only in a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<bool>,
@@ -195,11 +194,11 @@ impl PatchEntry {
             undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot: one.reboot,
             in_use: one.in_use,
-            privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
+            privileged: plan.iter().flat_map(|plan| grants(plan)).collect(),
             scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: one.missing.iter().map(ToString::to_string).collect(),
             replaced_edits: one.replaced_edits.iter().map(|path| root.show(path)).collect(),
-            moved: one.moved.into_iter().map(MovedObjectEntry::from).collect(),
+            moved: one.moved,
             named,
             because: set.because,
             depot: set.depot,
@@ -287,26 +286,6 @@ impl FileCounts {
 }
 
 #[derive(Debug, Serialize)]
-pub struct GrantEntry {
-    #[serde(serialize_with = "as_text")]
-    package: PkgInst,
-    #[serde(serialize_with = "as_text")]
-    pub path: ObjectPath,
-    pub kind: &'static str,
-    /// Octal, four digits.
-    pub mode: String,
-    pub owner: String,
-    pub group: String,
-}
-
-impl From<Grant> for GrantEntry {
-    fn from(grant: Grant) -> Self {
-        let Grant { package, path, kind, mode, owner, group } = grant;
-        Self { package, path, kind: kind.words(), mode: mode.to_string(), owner, group }
-    }
-}
-
-#[derive(Debug, Serialize)]
 pub struct ScriptEntry {
     /// `None` for a script of the patch itself.
     pub package: Option<String>,
@@ -318,20 +297,6 @@ impl From<PlannedScript> for ScriptEntry {
     fn from(script: PlannedScript) -> Self {
         let package = script.package.map(|package| package.to_string());
         Self { package, name: script.name, why: script.why.words() }
-    }
-}
-
-/// An object that undo data of a later patch restores from now on.
-#[derive(Debug, Serialize)]
-pub struct MovedObjectEntry {
-    path: String,
-    /// The later patch.
-    to: String,
-}
-
-impl From<MovedObject> for MovedObjectEntry {
-    fn from(moved: MovedObject) -> Self {
-        Self { path: moved.path.to_string(), to: moved.to.to_string() }
     }
 }
 
