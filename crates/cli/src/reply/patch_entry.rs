@@ -88,7 +88,7 @@ pub struct PatchEntry {
     pub kept_shlibs: KeptShlibs,
     /// On each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub space: Vec<SpaceEntry>,
+    pub space: Vec<SpaceNeed>,
     /// Edited files that stay, each with the version of the patch beside it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub merges: Vec<MergeEntry>,
@@ -205,7 +205,7 @@ impl PatchEntry {
             signature: one.signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
             shlibs: one.libraries.as_ref().map(LibrariesEntry::from),
             kept_shlibs: KeptShlibs::of(&one.kept),
-            space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
+            space: planned.iter().flat_map(|plan| plan.space.iter().cloned()).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered, &one.texts)),
             needs: needs.into_iter().map(NeedEntry::from).collect(),
@@ -300,20 +300,6 @@ impl From<PlannedScript> for ScriptEntry {
     }
 }
 
-/// In bytes.
-#[derive(Clone, Debug, Serialize)]
-pub struct SpaceEntry {
-    pub file_system: String,
-    pub needed: u64,
-    pub free: u64,
-}
-
-impl From<&SpaceNeed> for SpaceEntry {
-    fn from(need: &SpaceNeed) -> Self {
-        Self { file_system: need.file_system.clone(), needed: need.bytes, free: need.free }
-    }
-}
-
 /// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.
 fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str, Exit, String) {
     let required = because.first().map(|by| format!("required by {by}")).unwrap_or_default();
@@ -359,7 +345,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "  {kind:<16} {path} ({} {} {})", grant.mode, grant.owner, grant.group);
     }
     for need in &entry.space {
-        let (needed, free) = (human_needed(need.needed), human_free(need.free));
+        let (needed, free) = (human_needed(need.bytes), human_free(need.free));
         let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
     }
     let saved = human(entry.saved_bytes);

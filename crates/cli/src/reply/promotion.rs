@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
-use super::patch_entry::{SpaceEntry, new_bytes};
+use super::patch_entry::new_bytes;
 use super::patches::{PatchFace, PatchesReport};
 use super::shlibs::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
@@ -17,8 +17,8 @@ use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::running::UsingProcess;
 use patchadm_core::operation::stages::promote::{KeptPath, PackageReport, PathReport, PromoteReport};
-use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
+use patchadm_planning::plan::{Plan, SpaceNeed};
 use patchadm_rootfs::Root;
 
 #[derive(Debug, Serialize)]
@@ -49,7 +49,7 @@ pub struct PromotionAnswer {
     /// The size of new files.
     pub bytes: u64,
     /// On each file system.
-    pub space: Vec<SpaceEntry>,
+    pub space: Vec<SpaceNeed>,
     pub in_use: Vec<UsingProcess>,
     /// The number of paths that an interrupted refresh still had to bring; it was completed first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +124,7 @@ impl PromotionAnswer {
         let fingerprint = report.fingerprint.clone();
         let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
         let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
-        let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
+        let space = report.plan.iter().flat_map(|plan| plan.space.iter().cloned());
         let (conflicts, space) = (conflicts.collect(), space.collect());
         let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
         let mut end = end.of_plan(is_plan);
