@@ -102,10 +102,10 @@ pub struct PatchEntry {
     pub refused_changes: Option<Vec<ChangeEntry>>,
     /// Requirements of a refused patch; only in a plan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub needs: Vec<NeedEntry>,
+    pub needs: Vec<PatchNeed>,
     /// Packages that a refused patch is for; only in a plan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fits: Vec<FitEntry>,
+    pub fits: Vec<PackageFit>,
     /// Bytes of the objects in undo data before compression; only of a planned patch.
     #[serde(skip)]
     pub saved_bytes: u64,
@@ -208,8 +208,8 @@ impl PatchEntry {
             space: planned.iter().flat_map(|plan| plan.space.iter().cloned()).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered, &one.texts)),
-            needs: needs.into_iter().map(NeedEntry::from).collect(),
-            fits: packages.into_iter().map(FitEntry::from).collect(),
+            needs,
+            fits: packages,
             refused_changes: one
                 .refused_plan
                 .as_ref()
@@ -371,10 +371,10 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
 pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
     let mut text = String::new();
     for need in &entry.needs {
-        let _ = writeln!(text, "  Requires: {}", need.words());
+        let _ = writeln!(text, "  Requires: {need}");
     }
     for fit in &entry.fits {
-        let _ = writeln!(text, "  For: {}", fit.words());
+        let _ = writeln!(text, "  For: {fit}");
     }
     let Some(changes) = &entry.refused_changes else { return text };
     let _ = writeln!(text, "{} would make these changes:", entry.id);
@@ -415,63 +415,4 @@ pub fn in_use_lines(users: &[UsingProcess]) -> String {
         );
     }
     text
-}
-
-#[derive(Debug, Serialize)]
-pub struct NeedEntry {
-    requirement: String,
-    met_by: Option<String>,
-    /// The native package with the fix of `met_by`, if that is not applied.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contained_in: Option<String>,
-}
-
-/// A package that a delivered patch is for.
-#[derive(Debug, Serialize)]
-pub struct FitEntry {
-    wanted: String,
-    instance: Option<String>,
-    installed: Vec<String>,
-}
-
-impl From<PatchNeed> for NeedEntry {
-    fn from(need: PatchNeed) -> Self {
-        Self {
-            requirement: need.requirement.to_string(),
-            met_by: need.met_by.map(|id| id.to_string()),
-            contained_in: need.contained_in,
-        }
-    }
-}
-
-impl NeedEntry {
-    /// Returns the requirement with its state: `100-01 (applied)`.
-    pub fn words(&self) -> String {
-        let state = match (&self.contained_in, &self.met_by) {
-            (Some(package), _) => format!("contained in {package}"),
-            (None, None) => "not applied".to_owned(),
-            (None, Some(by)) if *by == self.requirement => "applied".to_owned(),
-            (None, Some(by)) => format!("met by {by}"),
-        };
-        format!("{} ({state})", self.requirement)
-    }
-}
-
-impl From<PackageFit> for FitEntry {
-    fn from(fit: PackageFit) -> Self {
-        let instance = fit.instance.map(|package| package.to_string());
-        Self { wanted: fit.wanted, instance, installed: fit.others }
-    }
-}
-
-impl FitEntry {
-    /// Returns the package with its state: `ACMEweb (i386) 1.0 (installed as ACMEweb)`.
-    pub fn words(&self) -> String {
-        let state = match (&self.instance, self.installed.as_slice()) {
-            (Some(instance), _) => format!("installed as {instance}"),
-            (None, []) => "not installed".to_owned(),
-            (None, others) => format!("installed: {}", others.join(", ")),
-        };
-        format!("{} ({state})", self.wanted)
-    }
 }
