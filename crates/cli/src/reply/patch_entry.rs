@@ -28,7 +28,7 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::rights::{Grant, grants};
 use patchadm_planning::plan::{Action, Plan, SpaceNeed};
 use patchadm_rootfs::{Root, human_free, human_needed};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// One patch in the answer and its JSON document.
 #[derive(Debug, Serialize)]
@@ -59,7 +59,7 @@ pub struct PatchEntry {
     pub privileged: Vec<Grant>,
     /// In the order of execution.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub scripts: Vec<ScriptEntry>,
+    pub scripts: Vec<PlannedScript>,
     /// Missing recorded objects that are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
@@ -195,7 +195,7 @@ impl PatchEntry {
             reboot: one.reboot,
             in_use: one.in_use,
             privileged: plan.iter().flat_map(|plan| grants(plan)).collect(),
-            scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
+            scripts: one.scripts,
             missing: one.missing.iter().map(ToString::to_string).collect(),
             replaced_edits: one.replaced_edits.iter().map(|path| root.show(path)).collect(),
             moved: one.moved,
@@ -285,21 +285,6 @@ impl FileCounts {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub struct ScriptEntry {
-    /// `None` for a script of the patch itself.
-    pub package: Option<String>,
-    pub name: String,
-    pub why: &'static str,
-}
-
-impl From<PlannedScript> for ScriptEntry {
-    fn from(script: PlannedScript) -> Self {
-        let package = script.package.map(|package| package.to_string());
-        Self { package, name: script.name, why: script.why.words() }
-    }
-}
-
 /// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.
 fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str, Exit, String) {
     let required = because.first().map(|by| format!("required by {by}")).unwrap_or_default();
@@ -355,7 +340,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     };
     text.push_str(if entry.scripts.is_empty() { "Scripts: none.\n" } else { "Scripts:\n" });
     for script in &entry.scripts {
-        let whose = script.package.as_deref().unwrap_or("the patch");
+        let whose = script.package.as_ref().map_or("the patch", PkgInst::as_str);
         let _ = writeln!(text, "  {:<16} {whose} ({})", script.name, script.why);
     }
     for merge in &entry.merges {
