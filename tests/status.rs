@@ -154,3 +154,19 @@ fn the_manual_groups_the_verbs_as_help_does() {
         assert!(page.contains(&expected), "{expected}");
     }
 }
+
+#[test]
+fn a_record_as_long_as_a_file_is_cut() {
+    let stage = stage();
+    let long = "x".repeat(500_000);
+    let seen = serde_json::json!({
+        "depot": "aa".repeat(16), "location": format!("/{long}"), "version": 1,
+        "sha256": "11".repeat(32), "expires": null, "seen": "2026-11-20T07:00:00Z"
+    });
+    stage.file("/var/sadm/patchadm/depots", format!("{seen}\n"));
+    let text = stage.run("-R @ROOT@").ok();
+    assert!(text.contains("the last one used was /xxx") && text.contains("x…\n"), "{}", text.len());
+    assert!(text.len() < 30_000, "{}", text.len());
+    let check = stage.run("check -R @ROOT@").stdout;
+    assert!(check.len() < 100_000, "{}", check.len());
+}

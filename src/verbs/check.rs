@@ -16,7 +16,7 @@ use patchadm_cli::reply::patch_list::RemovableEntry;
 use patchadm_cli::reply::shlibs::KeptShlibs;
 use patchadm_cli::reply::text::finding;
 use patchadm_cli::reply::undo::UndoEntry;
-use patchadm_cli::reply::words::{counted_patches, human, print_notes};
+use patchadm_cli::reply::words::{LONGEST_VALUE, counted_patches, human, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Surroundings, Zone};
@@ -38,6 +38,7 @@ use patchadm_inputs::http::{HttpSettings, Patience};
 use patchadm_planning::plan::patch::interrupted::Interrupted;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{Root, WorkMeter};
+use patchadm_svr4::package::control::truncated;
 
 const USAGE: &str = "patchadm [-R root] check [option...] [id|pkg...]\npatchadm check [option...] --roots file|dir [id|pkg...]";
 
@@ -379,8 +380,10 @@ impl CommandReport for CheckReport {
             output.print(format!("{:<of_what$}  ", section.what))?;
             output.shaded(section.shade, section.state)?;
             let blanks = of_state - section.state.len();
-            output.line(format!("{:blanks$}  {}", "", section.sentence()))?;
-            section.details.iter().try_for_each(|line| output.line(format!("  {line}")))?;
+            output.line(format!("{:blanks$}  {}", "", truncated(&section.sentence(), LONGEST_VALUE)))?;
+            for line in &section.details {
+                output.line(format!("  {}", truncated(line, LONGEST_VALUE)))?;
+            }
         }
         Ok(())
     }

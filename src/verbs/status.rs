@@ -15,7 +15,7 @@ use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::trial::TrialStanding;
-use patchadm_cli::reply::words::{counted_patches, human};
+use patchadm_cli::reply::words::{LONGEST_VALUE, counted_patches, human};
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Zone};
@@ -29,6 +29,7 @@ use patchadm_core::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_inputs::password::without_password;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::{Lock, Root};
+use patchadm_svr4::package::control::truncated;
 
 const USAGE: &str = "patchadm [-R root] [status] [option...]";
 
@@ -414,7 +415,7 @@ impl CommandReport for StatusReport {
         if self.has_database {
             for (name, words, shade) in self.lines() {
                 output.print(format!("{name:<13}"))?;
-                output.shaded(shade, words)?;
+                output.shaded(shade, &*truncated(&words, LONGEST_VALUE))?;
                 output.line("")?;
             }
         } else {

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
 use crate::format::history::SignatureRecord;
 use crate::format::manifest::{RecordedState, UndoManifest, recorded_xattrs};
@@ -65,19 +67,24 @@ pub struct ReplacedVersion {
 /// Bytes reserved on each file system for a rollback on a full disk.
 pub const BALLAST: u64 = 1 << 20;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SpaceNeed {
     /// Topmost directory inside the root.
     pub file_system: String,
     /// New objects, undo data, records, ballast.
+    #[serde(rename = "needed")]
     pub bytes: u64,
     pub free: u64,
     /// Objects to be made.
+    #[serde(skip)]
     pub inodes: u64,
     /// `None` without a limit.
+    #[serde(skip)]
     pub free_inodes: Option<u64>,
+    #[serde(skip)]
     pub is_read_only: bool,
     /// Part of `bytes` that could be kept elsewhere.
+    #[serde(skip)]
     pub undo: u64,
 }
 

@@ -12,7 +12,7 @@ use patchadm_cli::reply::advice::damage_remark;
 use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::{NativeEntries, OvertakenEntry};
-use patchadm_cli::reply::patch_entry::{FileCounts, NeedEntry};
+use patchadm_cli::reply::patch_entry::FileCounts;
 use patchadm_cli::reply::patch_list::AppliedPatchEntry;
 use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
@@ -24,7 +24,7 @@ use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
 use patchadm_core::operation::queries::patch_difference::patch_difference;
 use patchadm_core::operation::queries::patch_objects::{changed_objects, patch_files};
-use patchadm_core::operation::queries::reasons::{PatchAtHand, PatchReasons, patch_reasons};
+use patchadm_core::operation::queries::reasons::{PatchAtHand, PatchNeed, PatchReasons, patch_reasons};
 use patchadm_core::operation::queries::recorded_path::is_within;
 use patchadm_core::operation::queries::runs::{applied_signature, open_merges};
 use patchadm_planning::plan::refusal::{Command, Wording};
@@ -80,7 +80,7 @@ struct PatchOrigin {
     /// The patches that required it on application.
     because: Vec<String>,
     note: Option<String>,
-    needs: Vec<NeedEntry>,
+    needs: Vec<PatchNeed>,
     needed_by: Vec<String>,
     superseded_by: Option<String>,
     obsoleted_by: Option<String>,
@@ -106,7 +106,7 @@ impl From<PatchReasons> for PatchOrigin {
             run: found.run,
             because: found.because,
             note: found.note,
-            needs: found.needs.into_iter().map(NeedEntry::from).collect(),
+            needs: found.needs,
             needed_by: found.needed_by.into_iter().map(text).collect(),
             superseded_by: found.superseded_by.map(text),
             obsoleted_by: found.obsoleted_by.map(text),
@@ -238,7 +238,7 @@ impl AppliedPatch {
             ("Packages", listed.packages.join(", ")),
             ("Obsoletes", listed.obsoletes.join(", ")),
         ]);
-        lines.extend(patch.origin.needs.iter().map(|need| ("Requires", need.words())));
+        lines.extend(patch.origin.needs.iter().map(|need| ("Requires", need.to_string())));
         lines.extend([
             ("Required by", patch.origin.needed_by.join(", ")),
             ("Incompatible", listed.incompatibles.join(", ")),

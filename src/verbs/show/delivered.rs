@@ -10,7 +10,6 @@ use super::query::ShowQuery;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
-use patchadm_cli::reply::patch_entry::{FitEntry, NeedEntry};
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
@@ -18,7 +17,7 @@ use patchadm_core::operation::depots::{DepotLocation, DepotProgress, FetchSessio
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{SignatureRequest, delivered_changes, demands};
 use patchadm_core::operation::queries::inspect::PatchWords;
-use patchadm_core::operation::queries::reasons::{PatchAtHand, patch_reasons};
+use patchadm_core::operation::queries::reasons::{PackageFit, PatchAtHand, PatchNeed, patch_reasons};
 use patchadm_core::operation::queries::recorded_path::is_within;
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_inputs::native::fixed_in_said;
@@ -36,9 +35,9 @@ pub(super) struct DeliveredPatch {
     obsoletes: Vec<String>,
     requires: Vec<String>,
     /// Requirements, and what meets them in the root.
-    needs: Vec<NeedEntry>,
+    needs: Vec<PatchNeed>,
     /// Packages, and matching instances of the root.
-    fits: Vec<FitEntry>,
+    fits: Vec<PackageFit>,
     incompatibles: Vec<String>,
     fixes: Vec<String>,
     reboot: Option<&'static str>,
@@ -154,8 +153,8 @@ impl DeliveredPatch {
             ),
             delivers: packages.clone().map(|package| package.files().count()).sum(),
             deletes: packages.map(|package| package.deletes.len()).sum(),
-            needs: needs.into_iter().map(NeedEntry::from).collect(),
-            fits: fits.into_iter().map(FitEntry::from).collect(),
+            needs,
+            fits,
             packages_with_objects: None,
             listed: None,
             has_files: query.has_files,
@@ -199,9 +198,9 @@ impl DeliveredPatch {
             ("State", patch.state.join(", ")),
             ("Packages", patch.packages.join(", ")),
         ];
-        fields.extend(patch.fits.iter().map(|fit| ("For", fit.words())));
+        fields.extend(patch.fits.iter().map(|fit| ("For", fit.to_string())));
         fields.push(("Obsoletes", patch.obsoletes.join(", ")));
-        fields.extend(patch.needs.iter().map(|need| ("Requires", need.words())));
+        fields.extend(patch.needs.iter().map(|need| ("Requires", need.to_string())));
         fields.extend([
             ("Incompatible", patch.incompatibles.join(", ")),
             ("Fixes", patch.fixes.join(", ")),

@@ -10,6 +10,17 @@ pub fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Resu
     serializer.collect_str(value)
 }
 
+/// The same for a value that may be missing.
+pub fn as_text_if_any<T: fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// Printable ASCII stays; everything else and `%` become `%XX`.
 pub fn encode(bytes: &[u8]) -> String {
     encoded(bytes).into_owned()

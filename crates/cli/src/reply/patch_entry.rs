@@ -14,7 +14,6 @@ use super::result_word::ResultWord;
 use super::shlibs::{KeptShlibs, LibrariesEntry};
 use super::undo::{self, UndoEntry};
 use super::words::{counted, human};
-use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_core::operation::failure::Failure;
@@ -57,10 +56,10 @@ pub struct PatchEntry {
     pub in_use: Vec<UsingProcess>,
     /// Set-id programs and devices that the patch makes or changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub privileged: Vec<GrantEntry>,
+    pub privileged: Vec<Grant>,
     /// In the order of execution.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub scripts: Vec<ScriptEntry>,
+    pub scripts: Vec<PlannedScript>,
     /// Missing recorded objects that are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
@@ -69,7 +68,7 @@ pub struct PatchEntry {
     pub replaced_edits: Vec<String>,
     /// Objects that undo data of later patches restores from now on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub moved: Vec<MovedObjectEntry>,
+    pub moved: Vec<MovedObject>,
     /// True if named, false if pulled in; only in a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub named: Option<bool>,
@@ -89,7 +88,7 @@ pub struct PatchEntry {
     pub kept_shlibs: KeptShlibs,
     /// On each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub space: Vec<SpaceEntry>,
+    pub space: Vec<SpaceNeed>,
     /// Edited files that stay, each with the version of the patch beside it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub merges: Vec<MergeEntry>,
@@ -103,10 +102,10 @@ pub struct PatchEntry {
     pub refused_changes: Option<Vec<ChangeEntry>>,
     /// Requirements of a refused patch; only in a plan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub needs: Vec<NeedEntry>,
+    pub needs: Vec<PatchNeed>,
     /// Packages that a refused patch is for; only in a plan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fits: Vec<FitEntry>,
+    pub fits: Vec<PackageFit>,
     /// Bytes of the objects in undo data before compression; only of a planned patch.
     #[serde(skip)]
     pub saved_bytes: u64,
@@ -195,22 +194,22 @@ impl PatchEntry {
             undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot: one.reboot,
             in_use: one.in_use,
-            privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
-            scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
+            privileged: plan.iter().flat_map(|plan| grants(plan)).collect(),
+            scripts: one.scripts,
             missing: one.missing.iter().map(ToString::to_string).collect(),
             replaced_edits: one.replaced_edits.iter().map(|path| root.show(path)).collect(),
-            moved: one.moved.into_iter().map(MovedObjectEntry::from).collect(),
+            moved: one.moved,
             named,
             because: set.because,
             depot: set.depot,
             signature: one.signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
             shlibs: one.libraries.as_ref().map(LibrariesEntry::from),
             kept_shlibs: KeptShlibs::of(&one.kept),
-            space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
+            space: planned.iter().flat_map(|plan| plan.space.iter().cloned()).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered, &one.texts)),
-            needs: needs.into_iter().map(NeedEntry::from).collect(),
-            fits: packages.into_iter().map(FitEntry::from).collect(),
+            needs,
+            fits: packages,
             refused_changes: one
                 .refused_plan
                 .as_ref()
@@ -286,69 +285,6 @@ impl FileCounts {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub struct GrantEntry {
-    #[serde(serialize_with = "as_text")]
-    package: PkgInst,
-    #[serde(serialize_with = "as_text")]
-    pub path: ObjectPath,
-    pub kind: &'static str,
-    /// Octal, four digits.
-    pub mode: String,
-    pub owner: String,
-    pub group: String,
-}
-
-impl From<Grant> for GrantEntry {
-    fn from(grant: Grant) -> Self {
-        let Grant { package, path, kind, mode, owner, group } = grant;
-        Self { package, path, kind: kind.words(), mode: mode.to_string(), owner, group }
-    }
-}
-
-#[derive(Debug, Serialize)]
-pub struct ScriptEntry {
-    /// `None` for a script of the patch itself.
-    pub package: Option<String>,
-    pub name: String,
-    pub why: &'static str,
-}
-
-impl From<PlannedScript> for ScriptEntry {
-    fn from(script: PlannedScript) -> Self {
-        let package = script.package.map(|package| package.to_string());
-        Self { package, name: script.name, why: script.why.words() }
-    }
-}
-
-/// An object that undo data of a later patch restores from now on.
-#[derive(Debug, Serialize)]
-pub struct MovedObjectEntry {
-    path: String,
-    /// The later patch.
-    to: String,
-}
-
-impl From<MovedObject> for MovedObjectEntry {
-    fn from(moved: MovedObject) -> Self {
-        Self { path: moved.path.to_string(), to: moved.to.to_string() }
-    }
-}
-
-/// In bytes.
-#[derive(Clone, Debug, Serialize)]
-pub struct SpaceEntry {
-    pub file_system: String,
-    pub needed: u64,
-    pub free: u64,
-}
-
-impl From<&SpaceNeed> for SpaceEntry {
-    fn from(need: &SpaceNeed) -> Self {
-        Self { file_system: need.file_system.clone(), needed: need.bytes, free: need.free }
-    }
-}
-
 /// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.
 fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str, Exit, String) {
     let required = because.first().map(|by| format!("required by {by}")).unwrap_or_default();
@@ -394,7 +330,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "  {kind:<16} {path} ({} {} {})", grant.mode, grant.owner, grant.group);
     }
     for need in &entry.space {
-        let (needed, free) = (human_needed(need.needed), human_free(need.free));
+        let (needed, free) = (human_needed(need.bytes), human_free(need.free));
         let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
     }
     let saved = human(entry.saved_bytes);
@@ -404,7 +340,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     };
     text.push_str(if entry.scripts.is_empty() { "Scripts: none.\n" } else { "Scripts:\n" });
     for script in &entry.scripts {
-        let whose = script.package.as_deref().unwrap_or("the patch");
+        let whose = script.package.as_ref().map_or("the patch", PkgInst::as_str);
         let _ = writeln!(text, "  {:<16} {whose} ({})", script.name, script.why);
     }
     for merge in &entry.merges {
@@ -420,10 +356,10 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
 pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
     let mut text = String::new();
     for need in &entry.needs {
-        let _ = writeln!(text, "  Requires: {}", need.words());
+        let _ = writeln!(text, "  Requires: {need}");
     }
     for fit in &entry.fits {
-        let _ = writeln!(text, "  For: {}", fit.words());
+        let _ = writeln!(text, "  For: {fit}");
     }
     let Some(changes) = &entry.refused_changes else { return text };
     let _ = writeln!(text, "{} would make these changes:", entry.id);
@@ -464,63 +400,4 @@ pub fn in_use_lines(users: &[UsingProcess]) -> String {
         );
     }
     text
-}
-
-#[derive(Debug, Serialize)]
-pub struct NeedEntry {
-    requirement: String,
-    met_by: Option<String>,
-    /// The native package with the fix of `met_by`, if that is not applied.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contained_in: Option<String>,
-}
-
-/// A package that a delivered patch is for.
-#[derive(Debug, Serialize)]
-pub struct FitEntry {
-    wanted: String,
-    instance: Option<String>,
-    installed: Vec<String>,
-}
-
-impl From<PatchNeed> for NeedEntry {
-    fn from(need: PatchNeed) -> Self {
-        Self {
-            requirement: need.requirement.to_string(),
-            met_by: need.met_by.map(|id| id.to_string()),
-            contained_in: need.contained_in,
-        }
-    }
-}
-
-impl NeedEntry {
-    /// Returns the requirement with its state: `100-01 (applied)`.
-    pub fn words(&self) -> String {
-        let state = match (&self.contained_in, &self.met_by) {
-            (Some(package), _) => format!("contained in {package}"),
-            (None, None) => "not applied".to_owned(),
-            (None, Some(by)) if *by == self.requirement => "applied".to_owned(),
-            (None, Some(by)) => format!("met by {by}"),
-        };
-        format!("{} ({state})", self.requirement)
-    }
-}
-
-impl From<PackageFit> for FitEntry {
-    fn from(fit: PackageFit) -> Self {
-        let instance = fit.instance.map(|package| package.to_string());
-        Self { wanted: fit.wanted, instance, installed: fit.others }
-    }
-}
-
-impl FitEntry {
-    /// Returns the package with its state: `ACMEweb (i386) 1.0 (installed as ACMEweb)`.
-    pub fn words(&self) -> String {
-        let state = match (&self.instance, self.installed.as_slice()) {
-            (Some(instance), _) => format!("installed as {instance}"),
-            (None, []) => "not installed".to_owned(),
-            (None, others) => format!("installed: {}", others.join(", ")),
-        };
-        format!("{} ({state})", self.wanted)
-    }
 }

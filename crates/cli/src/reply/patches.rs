@@ -12,13 +12,13 @@ use super::exchange_entry::ExchangeEntry;
 use super::exit::{Exit, ExitTable};
 use super::failure::{code, text_of_plan, verb_code};
 use super::json::milliseconds_since;
-use super::patch_entry::{FileCounts, PatchEntry, SpaceEntry};
+use super::patch_entry::{FileCounts, PatchEntry};
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
 use super::trial::TrialEntry;
 use super::verb_codes;
 use super::words::{counted, counted_patches, human, recovery_sentence};
-use patchadm_changeset::plan::BALLAST;
+use patchadm_changeset::plan::{BALLAST, SpaceNeed};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::after_run::AfterRun;
@@ -452,11 +452,11 @@ pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
     let planned = || entries.iter().filter(|entry| entry.is_planned());
     let mut files = FileCounts::default();
     planned().for_each(|entry| files += entry.files);
-    let mut space: Vec<SpaceEntry> = Vec::new();
+    let mut space: Vec<SpaceNeed> = Vec::new();
     for need in planned().flat_map(|entry| &entry.space) {
         match space.iter_mut().find(|known| known.file_system == need.file_system) {
             // Space for a rollback is reserved once.
-            Some(known) => known.needed += need.needed.saturating_sub(BALLAST),
+            Some(known) => known.bytes += need.bytes.saturating_sub(BALLAST),
             None => space.push(need.clone()),
         }
     }
@@ -467,7 +467,7 @@ pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
         count => format!("Undo data: {} of {} before compression.", counted(count, "archive"), human(saved)),
     };
     let space = space.into_iter().map(|need| {
-        let (needed, free) = (human_needed(need.needed), human_free(need.free));
+        let (needed, free) = (human_needed(need.bytes), human_free(need.free));
         format!("Space on {}: {needed} needed at most, {free} free.", need.file_system)
     });
     std::iter::once(format!("Objects: {files}.")).chain(space).chain([undo]).collect()

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
-use super::patch_entry::{SpaceEntry, new_bytes};
+use super::patch_entry::new_bytes;
 use super::patches::{PatchFace, PatchesReport};
 use super::shlibs::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
@@ -16,9 +16,9 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::running::UsingProcess;
-use patchadm_core::operation::stages::promote::{PathReport, PromoteReport};
-use patchadm_planning::plan::Plan;
+use patchadm_core::operation::stages::promote::{KeptPath, PackageReport, PathReport, PromoteReport};
 use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
+use patchadm_planning::plan::{Plan, SpaceNeed};
 use patchadm_rootfs::Root;
 
 #[derive(Debug, Serialize)]
@@ -38,18 +38,18 @@ pub struct PromotionAnswer {
     /// Directories to be exchanged, for people.
     #[serde(skip)]
     pub exchanges: Vec<ExchangeEntry>,
-    pub kept: Vec<KeptPathEntry>,
+    pub kept: Vec<KeptPath>,
     /// Paths that both sides changed.
     pub conflicts: Vec<MergeConflictEntry>,
     /// Files that get set-id bits or capabilities, or other bytes with these, and objects that get another owner.
     pub set_id: Vec<SetIdEntry>,
     /// Attributes of the stage that do not go live.
     pub withheld: Vec<WithheldEntry>,
-    pub packages: Vec<PromotedPackageEntry>,
+    pub packages: Vec<PackageReport>,
     /// The size of new files.
     pub bytes: u64,
     /// On each file system.
-    pub space: Vec<SpaceEntry>,
+    pub space: Vec<SpaceNeed>,
     pub in_use: Vec<UsingProcess>,
     /// The number of paths that an interrupted refresh still had to bring; it was completed first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,12 +60,6 @@ pub struct PromotionAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shlibs: Option<LibrariesEntry>,
     pub hooks: Vec<HookEnd>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct KeptPathEntry {
-    pub path: String,
-    pub reason: &'static str,
 }
 
 /// A path that both sides changed.
@@ -104,13 +98,6 @@ pub struct SetIdEntry {
     pub sentence: String,
 }
 
-#[derive(Debug, Serialize)]
-pub struct PromotedPackageEntry {
-    pub name: String,
-    pub new: bool,
-    pub objects: usize,
-}
-
 impl PromotionAnswer {
     /// Makes the report; the command began at `began`.
     pub fn of(root: &Root, report: PromoteReport, is_plan: bool, began: Instant) -> Self {
@@ -118,8 +105,7 @@ impl PromotionAnswer {
         let PromoteReport { stage, id, base, two_way, .. } = &report;
         let (stage, id, base, two_way) = (stage.clone(), id.clone(), base.clone(), *two_way);
         let paths = report.paths.clone();
-        let kept = report.kept.iter();
-        let kept = kept.map(|kept| KeptPathEntry { path: kept.path.to_string(), reason: kept.reason });
+        let (kept, packages) = (report.kept.clone(), report.packages.clone());
         let conflicts = report.conflicts.iter().map(|(path, conflict)| MergeConflictEntry {
             path: path.to_string(),
             stage: conflict.from.word(),
@@ -133,19 +119,13 @@ impl PromotionAnswer {
             words: object.attributes.iter().map(|attribute| attribute.words()).collect(),
         });
         let withheld = withheld.collect();
-        let packages = report.packages.iter().map(|package| PromotedPackageEntry {
-            name: package.name.clone(),
-            new: package.is_new,
-            objects: package.objects,
-        });
         let in_use = report.in_use.clone();
         let hooks = report.hooks.clone();
         let fingerprint = report.fingerprint.clone();
         let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
         let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
-        let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
-        let (kept, conflicts) = (kept.collect(), conflicts.collect());
-        let (packages, space) = (packages.collect(), space.collect());
+        let space = report.plan.iter().flat_map(|plan| plan.space.iter().cloned());
+        let (conflicts, space) = (conflicts.collect(), space.collect());
         let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
         let mut end = end.of_plan(is_plan);
         // The document has them among the promoted paths.

@@ -2,16 +2,25 @@
 //! their bits, are not listed, nor set-group-id directories, which only hand their group down. Effects of class action
 //! scripts are unknown.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use super::{Action, Change, Plan};
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Grant {
+    #[serde(serialize_with = "as_text")]
     pub package: PkgInst,
+    #[serde(serialize_with = "as_text")]
     pub path: ObjectPath,
+    #[serde(serialize_with = "as_text")]
     pub kind: GrantKind,
     /// After the run.
+    #[serde(serialize_with = "as_text")]
     pub mode: Mode,
     /// The recorded name, else the number.
     pub owner: String,
@@ -30,17 +39,19 @@ pub enum GrantKind {
     Character,
 }
 
-impl GrantKind {
-    pub fn words(self) -> &'static str {
-        match self {
+impl fmt::Display for GrantKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
             Self::SetUid => "setuid",
             Self::SetGid => "setgid",
             Self::Both => "setuid and setgid",
             Self::Block => "block device",
             Self::Character => "character device",
-        }
+        })
     }
+}
 
+impl GrantKind {
     fn of(file_type: FileType, mode: Mode) -> Option<Self> {
         match (file_type, mode.bits() & 0o4000 != 0, mode.bits() & 0o2000 != 0) {
             (FileType::Directory | FileType::Symlink, ..) => None,

@@ -1,12 +1,16 @@
 //! Explains why a patch is applied or not, and which patches brought a fix.
 
 use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
 
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::{ended_in_root, overtaken_patches};
 use crate::operation::queries::patch_objects::records;
 use crate::operation::queries::runs::AppliedRuns;
 use crate::operation::session::must_have_database;
+use patchadm_changeset::format::escaped::{as_text, as_text_if_any};
 use patchadm_inputs::database::{marker, policy, read_consistently};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::source::Image;
@@ -43,23 +47,53 @@ pub struct PatchReasons {
     pub standing: Option<Failure>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PatchNeed {
+    #[serde(serialize_with = "as_text")]
     pub requirement: Requirement,
     /// The applied patch that meets it, or the contained one.
+    #[serde(serialize_with = "as_text_if_any")]
     pub met_by: Option<PatchId>,
     /// The native package with a contained patch's fix, as `openssl 3.0.22-1 (dpkg)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contained_in: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Display for PatchNeed {
+    /// The requirement with its state: `100-01 (applied)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requirement = self.requirement.to_string();
+        match (&self.contained_in, &self.met_by) {
+            (Some(package), _) => write!(f, "{requirement} (contained in {package})"),
+            (None, None) => write!(f, "{requirement} (not applied)"),
+            (None, Some(by)) if by.as_str() == requirement => write!(f, "{requirement} (applied)"),
+            (None, Some(by)) => write!(f, "{requirement} (met by {by})"),
+        }
+    }
+}
+
+/// A package that a delivered patch is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageFit {
     /// `PKG (ARCH) VERSION`.
     pub wanted: String,
     /// An exact match.
+    #[serde(serialize_with = "as_text_if_any")]
     pub instance: Option<PkgInst>,
     /// In the same form.
+    #[serde(rename = "installed")]
     pub others: Vec<String>,
+}
+
+impl fmt::Display for PackageFit {
+    /// The package with its state: `ACMEweb (i386) 1.0 (installed as ACMEweb)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.instance, self.others.as_slice()) {
+            (Some(instance), _) => write!(f, "{} (installed as {instance})", self.wanted),
+            (None, []) => write!(f, "{} (not installed)", self.wanted),
+            (None, others) => write!(f, "{} (installed: {})", self.wanted, others.join(", ")),
+        }
+    }
 }
 
 /// Data beside the records.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::thread;
 
+use serde::Serialize;
+
 use super::StageError;
 use super::own_files::{Stage, StageRecord};
 use super::tree::Tree;
@@ -12,6 +14,7 @@ use crate::operation::promotion_records::read_promotion;
 use crate::three_way::{
     Outcomes, PathFacts, PathOutcome, Sides, TreeDifferences, TwoWay, of_live, of_recorded,
 };
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::policy::DeleteLimit;
@@ -23,8 +26,9 @@ use patchadm_releases::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeptPath {
+    #[serde(serialize_with = "as_text")]
     pub path: ObjectPath,
     /// `live-only`, `volatile`, `excluded`, `socket` or `mount`.
     pub reason: &'static str,

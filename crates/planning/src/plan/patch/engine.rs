@@ -3,7 +3,11 @@
 //! records and builds the backout package. Only the texts decide.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
+use serde::Serialize;
+
+use patchadm_changeset::format::escaped::{as_text, as_text_if_any};
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_inputs::source::{Hooks, PackageImage, sun_scripts};
 use patchadm_svr4::package::{Params, PkgInst};
@@ -45,11 +49,13 @@ pub enum ScriptReason {
     System,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedScript {
     /// `None` for a script of the patch itself.
+    #[serde(serialize_with = "as_text_if_any")]
     pub package: Option<PkgInst>,
     pub name: String,
+    #[serde(serialize_with = "as_text")]
     pub why: ScriptReason,
 }
 
@@ -83,14 +89,14 @@ impl ChosenScripts {
     }
 }
 
-impl ScriptReason {
-    pub fn words(self) -> &'static str {
-        match self {
+impl fmt::Display for ScriptReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Own => "own",
             Self::Together => "stock, works together with others",
             Self::Forced => "stock, forced",
             Self::System => "of the system",
-        }
+        })
     }
 }
 

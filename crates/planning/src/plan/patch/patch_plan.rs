@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_svr4::places;
+use serde::Serialize;
 
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
@@ -52,10 +54,13 @@ pub struct PatchListChange {
 }
 
 /// An object found by a backed-out patch that the undo data of another patch restores from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MovedObject {
+    #[serde(skip)]
     pub from: PatchId,
+    #[serde(serialize_with = "as_text")]
     pub path: ObjectPath,
+    #[serde(serialize_with = "as_text")]
     pub to: PatchId,
 }
 

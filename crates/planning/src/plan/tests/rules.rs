@@ -386,9 +386,7 @@ fn set_id_programs_and_devices_that_are_new_or_change_are_listed_and_nothing_els
     let plan = world.plan(&patch).unwrap();
     let said: Vec<String> = grants(&plan)
         .iter()
-        .map(|grant| {
-            format!("{} {} {} {} {}", grant.path, grant.kind.words(), grant.mode, grant.owner, grant.group)
-        })
+        .map(|grant| format!("{} {} {} {} {}", grant.path, grant.kind, grant.mode, grant.owner, grant.group))
         .collect();
     assert_eq!(
         said,

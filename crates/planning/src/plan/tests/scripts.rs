@@ -34,7 +34,7 @@ fn decided(engine: Engine, parcel: &Parcel) -> (Bookkeeping, String) {
     world.options.scripts.engine = engine;
     let scripted = planned(&mut world, parcel).unwrap();
     let scripts = scripted.scripts();
-    let shown = scripts.iter().map(|script| format!("{} ({})", script.name, script.why.words()));
+    let shown = scripts.iter().map(|script| format!("{} ({})", script.name, script.why));
     (scripted.parts[0].chosen.bookkeeping, shown.collect::<Vec<_>>().join(", "))
 }
 

@@ -177,9 +177,10 @@ pub struct PathReport {
     pub directories_removed: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageReport {
     pub name: String,
+    #[serde(rename = "new")]
     pub is_new: bool,
     /// Changed objects.
     pub objects: usize,
