@@ -134,7 +134,9 @@ fn of_tables(
     let parts = documents.iter().zip(root_names(documents)).flat_map(|(document, name)| {
         let mut parts: Vec<PagePart> = parts(document).into_iter().chain(failure(document)).collect();
         if is_about_several {
-            parts.iter_mut().for_each(|part| part.heading = format!("{name}: {}", part.heading));
+            for part in &mut parts {
+                part.heading = format!("{name}: {}", part.heading);
+            }
             let root = Some(document.text("root")).filter(|root| *root != name);
             if let (Some(root), Some(first)) = (root, parts.first_mut()) {
                 first.remarks.insert(0, format!("Root: {root}"));
