@@ -103,17 +103,14 @@ fn a_root_without_patches_or_packages_is_sound() {
 }
 
 #[test]
-fn what_differs_from_its_record_is_named_as_by_pkgchk() {
+fn what_differs_from_its_record_is_named_with_what_is_there() {
     let stage = stage();
     fs::write(stage.at("/opt/ACMEdb/bin/db"), "other\n").unwrap();
     stage.mtime("/opt/ACMEdb/bin/db", DELIVERED.unsigned_abs());
     stage.mode("/opt/ACMEweb/bin/tool", 0o700);
     let said = text(&stage, 4, "");
-    assert!(said.starts_with("files attention 2 of 10 objects differ from their records\n  @ROOT@/opt/ACMEdb/bin/db\n    file size <4> expected <6> actual\n"), "{said}");
-    assert!(
-        said.contains("  @ROOT@/opt/ACMEweb/bin/tool\n    permissions <0755> expected <0700> actual\n"),
-        "{said}"
-    );
+    assert!(said.starts_with("files attention 2 of 10 objects differ from their records\n  @ROOT@/opt/ACMEdb/bin/db\n    size 4 bytes → 6 bytes\n"), "{said}");
+    assert!(said.contains("  @ROOT@/opt/ACMEweb/bin/tool\n    mode 0755 → 0700\n"), "{said}");
     assert!(said.contains("\nundo-data ok undo data of 2 patches is intact\n"), "{said}");
     let document = document(&stage, 4, "ACMEdb");
     assert_eq!(document["discrepancies"].as_array().unwrap().len(), 1);
@@ -127,8 +124,7 @@ fn another_file_with_the_same_size_sum_and_time_is_found_where_a_patch_delivered
     stage.mtime("/opt/ACMEweb/bin/httpd", DELIVERED.unsigned_abs());
     stage.run("pkgchk -R @ROOT@").ok();
     let said = text(&stage, 4, "");
-    let found =
-        "  @ROOT@/opt/ACMEweb/bin/httpd\n    file is not the one that patch 100-01 delivered (BLAKE3)\n";
+    let found = "  @ROOT@/opt/ACMEweb/bin/httpd\n    not the file that patch 100-01 delivered\n";
     assert!(said.contains(found), "{said}");
 }
 
@@ -148,7 +144,7 @@ fn an_editable_file_that_was_edited_is_no_damage() {
     fs::write(stage.at("/opt/ACMEweb/etc/conf"), "port 8080\n").unwrap();
     assert!(text(&stage, 0, "").starts_with("files ok 10 objects match their records\n"));
     fs::remove_file(stage.at("/opt/ACMEweb/etc/conf")).unwrap();
-    assert!(text(&stage, 4, "").contains("conf\n    pathname does not exist\n"));
+    assert!(text(&stage, 4, "").contains("conf\n    does not exist\n"));
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn an_archive_of_an_earlier_application_is_adopted_only_by_its_name() {
     assert_eq!(said.code, 3, "{}", said.stdout);
     assert!(said.stdout.contains("an undo archive of run 2-"), "{}", said.stdout);
     assert!(said.stdout.contains(" of 2026-11-20 07:00"), "{}", said.stdout);
-    assert!(said.stdout.contains(" has backed out what it was made for"), "{}", said.stdout);
+    assert!(said.stdout.contains(" has reversed the change it was made for"), "{}", said.stdout);
     assert!(!stage.at(LEDGER).exists());
     stage.run("recover -R @ROOT@ --adopt-undo 100-01").ok();
     assert_eq!(lines(&stage)[0]["adopted"], true);

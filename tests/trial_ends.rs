@@ -88,7 +88,7 @@ fn the_boot_brings_a_real_release_back() {
     // The kernel has another id after a boot.
     fs::write(stage.beside("boot_id"), "1b2a1c6e-5d1f-4c5e-9a8b-7c6d5e4f3a2b\n").unwrap();
     let said = root.run("list -R @ROOT@").ok();
-    assert!(said.contains("will be backed out by the next command that changes the root"), "{said}");
+    assert!(said.contains("will be reverted by the next command that changes the root"), "{said}");
     // This is what the unit of systemd/ runs at boot.
     root.run("recover -R @ROOT@ --wait 600").ok();
     assert_eq!(last_end(stage), "expired");
@@ -303,7 +303,7 @@ fn without_space_for_records_a_trial_stays_and_the_next_comer_with_space_ends_it
         assert_same(&root.everything(), &tree);
         assert!(record.exists(), "it is still on trial");
         let listed = root.run("list -R @ROOT@").ok();
-        assert!(listed.contains("will be backed out by the next command"), "{listed}");
+        assert!(listed.contains("will be reverted by the next command"), "{listed}");
 
         fs::remove_file(root.at("/var/filler")).unwrap();
         root.run("recover --wait 20 -R @ROOT@").ok();

@@ -97,7 +97,7 @@ fn a_patch_that_could_not_be_backed_out_is_refused_before_anything_is_changed() 
     ] {
         let (code, said) = by_owner(&stage, line);
         assert_eq!(code, Some(code_of(line, 10, 3)), "{line}: {said}");
-        let why = "it could not be backed out afterwards: package ACMEt, path ";
+        let why = "it could not be removed afterwards: package ACMEt, path ";
         assert!(
             said.contains(why) && said.contains("/opt/T/closed: only root can make a directory"),
             "{said}"

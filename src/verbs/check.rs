@@ -473,7 +473,7 @@ impl Comparison {
         let wording = Wording::of_verbs(root.prefix());
         let discrepancies = report.wrong().map(|checked| ObjectDiscrepancy {
             path: root.show(&checked.path),
-            errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
+            errors: checked.findings.iter().map(|finding| finding::sentence(finding, zone)).collect(),
         });
         let damages = || report.patches.iter().filter_map(CheckedPatch::damage);
         let sound = report.objects.iter().filter(|checked| is_verbose && checked.findings.is_empty());

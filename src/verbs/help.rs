@@ -105,9 +105,10 @@ struct ExplainReport {
 
 impl CommandReport for ExplainReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for CodeMeaning { code, group, text, advice, causes, .. } in &self.meanings {
+        for meaning in &self.meanings {
+            let CodeMeaning { code, group, advice, causes, .. } = meaning;
             let who = self.of.as_deref().unwrap_or(group);
-            output.line(format!("{code} from {who}: {text}\n  What to do: {advice}"))?;
+            output.line(format!("{code} from {who}: {}\n  What to do: {advice}", meaning.sentences()))?;
             if causes.len() > 1 || self.of.is_some() {
                 output.line("  Causes (`cause` of --json):")?;
                 for cause in causes.iter() {
@@ -140,13 +141,18 @@ fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
 fn of_verb(one: &VerbCode) -> CodeMeaning {
     CodeMeaning {
         code: one.code,
-        group: "verbs",
+        group: VERBS,
         commands: &[],
         text: one.meaning,
+        root: one.root,
         advice: one.advice,
         causes: causes_of(one.code).into(),
     }
 }
+
+const VERBS: &str = "verbs";
+
+const EVERY_COMMAND: &str = "every command";
 
 const KILLED: &str = "A signal ended the command immediately: it could neither roll back nor finish.";
 
@@ -171,9 +177,10 @@ fn by_signal(code: u8) -> Option<CodeMeaning> {
     };
     Some(CodeMeaning {
         code,
-        group: "every command",
+        group: EVERY_COMMAND,
         commands: &[],
         text,
+        root: "",
         advice,
         causes: Cow::Borrowed(&[ExitCause::Signal]),
     })
@@ -189,7 +196,7 @@ fn codes_of(command: &str) -> String {
     format!("{}, and 128 + N after signal N", codes.join(", "))
 }
 
-/// All exit codes, in lines: commands and meanings.
+/// All exit codes, in lines: commands and meanings. Those of verbs and signals come first.
 #[derive(Serialize)]
 struct AllCodesReport {
     meanings: Vec<CodeMeaning>,
@@ -220,9 +227,13 @@ impl AllCodesReport {
 
 impl CommandReport for AllCodesReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for (first, last, CodeMeaning { group, text, .. }) in self.ranges() {
+        let (classic, others): (Vec<_>, Vec<_>) = self
+            .ranges()
+            .into_iter()
+            .partition(|(.., meaning)| ![VERBS, EVERY_COMMAND].contains(&meaning.group));
+        for (first, last, meaning) in others.into_iter().chain(classic) {
             let codes = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            output.line(format!("{codes} from {group}: {text}"))?;
+            output.line(format!("{codes} from {}: {}", meaning.group, meaning.sentences()))?;
         }
         Ok(())
     }

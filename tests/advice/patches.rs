@@ -354,7 +354,7 @@ fn chain() {
     applied(&stage, &[&patch("100-01"), &Patch::of("200-01", both), &of_file("300-01", "bin/tool")]);
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
     assert!(said.contains("patch 200-01"), "{said}");
-    assert_eq!(last_line(&said), "back 300-01 out first: `patchadm -R @ROOT@ remove 300-01`");
+    assert_eq!(last_line(&said), "remove 300-01 first: `patchadm -R @ROOT@ remove 300-01`");
     until_accepted(&stage, "remove -R @ROOT@ 100-01");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
@@ -367,7 +367,7 @@ fn blocked() {
     stage.run(&add("--no-undo", "200-01")).ok();
     for line in ["remove -R @ROOT@ 100-01", "remove --dry-run -R @ROOT@ 100-01"] {
         let said = stage.run(line).fails(3);
-        assert!(last_line(&said).starts_with("patch 200-01 cannot be backed out either: "), "{said}");
+        assert!(last_line(&said).starts_with("patch 200-01 cannot be removed either: "), "{said}");
         assert!(!said.contains('`'), "{said}");
     }
 }
@@ -548,7 +548,7 @@ fn stale_save() {
 
 #[test]
 fn a_command_names_the_root_in_the_words_of_a_shell() {
-    let said = "back it out first: `patchadm -R '/a b' remove PATCH`";
+    let said = "remove it first: `patchadm -R '/a b' remove PATCH`";
     assert_eq!(command_of(said, &[("PATCH", "1-01")]), "patchadm -R '/a b' remove 1-01");
 }
 

@@ -4,15 +4,17 @@ use maud::{Markup, html};
 use patchadm_cli::surroundings::{TextPiece, Zone, moments_in};
 use patchadm_svr4::package::control::visible;
 
-/// Returns an untrusted text. Recorded moments (RFC 3339) are shown to the minute, and kept to the second for programs, in
-/// coordinated universal time.
+/// Returns an untrusted text. Recorded moments (RFC 3339) are shown to the minute, and kept to the second for programs,
+/// in coordinated universal time.
 pub(super) fn words(text: &str) -> Markup {
     html! {
         @for piece in moments_in(text) {
             @match piece {
                 TextPiece::Words(words) => (visible(words)),
                 TextPiece::Moment(moment) => {
-                    time datetime=(moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()) { (Zone::Utc.minute(moment)) " UTC" }
+                    time datetime=(moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()) {
+                        (Zone::Utc.minute(moment)) " UTC"
+                    }
                 }
             }
         }

@@ -22,11 +22,20 @@ pub(super) struct CodeMeaning {
     /// Empty for all verbs, or all classic commands.
     pub(super) commands: &'static [&'static str],
     pub(super) text: &'static str,
+    /// The condition of the root, as a sentence; only of verbs.
+    #[serde(skip)]
+    pub(super) root: &'static str,
     pub(super) advice: &'static str,
     pub(super) causes: Cow<'static, [ExitCause]>,
 }
 
 impl CodeMeaning {
+    /// Returns the meaning and, of verbs, the condition of the root.
+    pub(super) fn sentences(&self) -> String {
+        let Self { text, root, .. } = self;
+        if root.is_empty() { (*text).to_owned() } else { format!("{text} {root}") }
+    }
+
     pub(super) fn is_about(&self, command: &str) -> bool {
         self.commands.is_empty() || self.commands.contains(&command)
     }
@@ -41,6 +50,7 @@ macro_rules! meanings {
             group: $group,
             commands: &$commands,
             text: $text,
+            root: "",
             advice: $advice,
             causes: Cow::Borrowed(&[$($cause,)*]),
         },)*)*]

@@ -234,7 +234,7 @@ impl CurrentVersion {
             Some(_) => "modified",
         };
         let differences = found.unwrap_or_default().iter().filter(|one| **one != ObjectFinding::Missing);
-        let differences = differences.map(|one| finding::detail(one, zone)).collect();
+        let differences = differences.map(|one| finding::sentence(one, zone)).collect();
         Self { state, by, differences, is_of_patch }
     }
 

@@ -330,7 +330,7 @@ impl Adopter<'_> {
                 && number(&entry.run).is_some_and(|number| number > made)
         };
         let later = self.history.iter().find(ends)?;
-        Some(format!("run {} has backed out what it was made for", later.run))
+        Some(format!("run {} has reversed the change it was made for", later.run))
     }
 
     fn time_of(&self, run: &str) -> Option<String> {

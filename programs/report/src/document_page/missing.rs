@@ -5,10 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchadm_pages::{Page, PagePatch, PagePatchState, PageSection, html_of};
 use serde_json::Value;
 
-use super::{Fields as _, ended};
+use super::{Fields as _, ended, root_names};
 
 pub(super) fn page_of(documents: &[&Value], made: String) -> String {
-    let sections: Vec<PageSection> = documents.iter().map(|document| section_of(document)).collect();
+    let names = match documents {
+        [_] => Vec::new(),
+        several => root_names(several),
+    };
+    let names = names.into_iter().map(Some).chain(std::iter::repeat(None));
+    let sections = documents.iter().zip(names).map(|(document, name)| section_of(document, name));
+    let sections: Vec<PageSection> = sections.collect();
     let title = match sections.as_slice() {
         [one] => format!("Patches of {}", one.heading),
         several => format!("Patches of {} machines", several.len()),
@@ -16,7 +22,8 @@ pub(super) fn page_of(documents: &[&Value], made: String) -> String {
     html_of(&Page { title, facts: vec![("Made".to_owned(), made)], sections })
 }
 
-fn section_of(document: &Value) -> PageSection {
+/// `name` is the name of the root among several.
+fn section_of(document: &Value, name: Option<String>) -> PageSection {
     let (kind, machine) = match (document.some_text("host"), document.some_text("root")) {
         (None, Some(root)) => ("Root", root),
         (host, _) => ("Host", host.unwrap_or_else(|| "not named".to_owned())),
@@ -42,7 +49,7 @@ fn section_of(document: &Value) -> PageSection {
     let unknown = unknown.into_iter().map(|one| format!("{}: {}", one.text("id"), one.text("reason")));
     let notes = lost.chain(rows.iter().flat_map(|row| kept_notes(row))).chain(unknown);
     PageSection {
-        heading: machine,
+        heading: name.filter(|_| kind == "Root").unwrap_or(machine),
         facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         notes: notes.chain(document.some_text("error")).collect(),
         patches: rows.into_iter().map(patch_of).collect(),

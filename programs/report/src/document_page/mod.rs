@@ -7,6 +7,7 @@ mod list;
 mod missing;
 mod plan;
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -130,14 +131,32 @@ fn of_tables(
             (format!("{} roots", several.len()), several.first().map_or("", |head| head.skip))
         }
     };
-    let parts = documents.iter().flat_map(|document| {
-        let root = is_about_several.then(|| document.text("root").to_owned());
-        parts(document).into_iter().chain(failure(document)).map(move |part| match &root {
-            Some(root) => PagePart { heading: format!("{root}: {}", part.heading), ..part },
-            None => part,
-        })
+    let parts = documents.iter().zip(root_names(documents)).flat_map(|(document, name)| {
+        let mut parts: Vec<PagePart> = parts(document).into_iter().chain(failure(document)).collect();
+        if is_about_several {
+            for part in &mut parts {
+                part.heading = format!("{name}: {}", part.heading);
+            }
+            let root = Some(document.text("root")).filter(|root| *root != name);
+            if let (Some(root), Some(first)) = (root, parts.first_mut()) {
+                first.remarks.insert(0, format!("Root: {root}"));
+            }
+        }
+        parts
     });
     html_of_tables(&TablePage { title, facts, skip, parts: parts.collect() })
+}
+
+/// Returns a name for each of several roots: the last part of its path, or the whole path if others end alike.
+fn root_names(documents: &[&Value]) -> Vec<String> {
+    let roots: Vec<&str> = documents.iter().map(|document| document.text("root")).collect();
+    let last = |root: &&str| Path::new(root).file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for name in roots.iter().filter_map(last) {
+        *counts.entry(name).or_default() += 1;
+    }
+    let name = |root: &&str| last(root).filter(|name| counts.get(name) == Some(&1));
+    roots.iter().map(|root| name(root).unwrap_or_else(|| (*root).to_owned())).collect()
 }
 
 /// For a root that could not be read or planned.
@@ -258,11 +277,19 @@ mod tests {
     #[test]
     fn a_document_about_several_roots_has_parts_for_each() {
         let of = |root: &str| json!({"root": root, "patches": [{"id": "100-01", "state": ["effective"]}]});
-        let document = json!({"schema": "patchadm/1", "command": "list", "roots": [of("/a"), of("/b"),
-            {"root": "/c", "error": "no such directory"}]});
+        let failed = json!({"root": "/old/b", "error": "no such directory"});
+        let roots = json!([of("/srv/a"), of("/srv/b"), failed]);
+        let document = json!({"schema": "patchadm/1", "command": "list", "roots": roots});
         let page = page_of(&document, String::new()).unwrap();
-        for wanted in ["/a: Patches", "/b: Patches", "/c: Error", "no such directory"] {
-            assert!(page.contains(wanted), "{wanted}");
+        for wanted in
+            [">a: Patches<", "Root: /srv/a<", ">/srv/b: Patches<", ">/old/b: Error<", "no such directory"]
+        {
+            assert!(page.contains(wanted), "{wanted}: {page}");
+        }
+        let document = json!({"schema": "patchadm/1", "command": "missing", "roots": roots});
+        let page = page_of(&document, String::new()).unwrap();
+        for wanted in [">a</h2>", ">/srv/a<", ">/srv/b</h2>", ">/old/b</h2>"] {
+            assert!(page.contains(wanted), "{wanted}: {page}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The lines of pkgchk(1M) about an object that differs from its record.
+//! An object that differs from its record: the lines of pkgchk(1M), and the words of verbs.
 
+use crate::reply::words::human;
 use crate::surroundings::Zone;
 use patchadm_core::operation::object_check::{Difference, ObjectFinding, UnfixedReason};
 use patchadm_svr4::package::Mode;
@@ -52,6 +53,54 @@ pub fn detail(finding: &ObjectFinding, zone: Zone) -> String {
         ObjectFinding::Unreadable(reason) => reason.clone(),
         ObjectFinding::Hidden => "hidden file in exclusive directory".to_owned(),
         ObjectFinding::Unfixed(unfixed) => unable(unfixed),
+    }
+}
+
+/// Returns the same in the words of the verbs: what is recorded, and what is there.
+pub fn sentence(finding: &ObjectFinding, zone: Zone) -> String {
+    let differ = |what: &str, expected: &str, actual: &str| format!("{what} {expected} → {actual}");
+    match finding {
+        ObjectFinding::Missing => "does not exist".to_owned(),
+        ObjectFinding::Type(types) => differ("type", &letter(types.expected), &letter(types.actual)),
+        ObjectFinding::Device(Difference { expected, actual }) => {
+            let shown = |(major, minor): (u32, u32)| format!("{major}, {minor}");
+            differ("device", &shown(*expected), &shown(*actual))
+        }
+        ObjectFinding::Mode(modes) => {
+            let octal = |mode: Mode| format!("{:04o}", mode.bits());
+            differ("mode", &octal(modes.expected), &octal(modes.actual))
+        }
+        ObjectFinding::Group(names) => differ("group", &names.expected, &names.actual),
+        ObjectFinding::Owner(names) => differ("owner", &names.expected, &names.actual),
+        ObjectFinding::UnknownGroup(name) => format!("the root has no group {name}"),
+        ObjectFinding::UnknownOwner(name) => format!("the root has no user {name}"),
+        ObjectFinding::NotLinked(source) => format!("not linked to {}", lossy(source)),
+        ObjectFinding::NotSymlinked(target) => format!("not a symbolic link to {}", lossy(target)),
+        ObjectFinding::Mtime(Difference { expected, actual }) => {
+            // A difference of seconds would not show.
+            let form = if expected.div_euclid(60) == actual.div_euclid(60) {
+                "%Y-%m-%d %H:%M:%S"
+            } else {
+                "%Y-%m-%d %H:%M"
+            };
+            let shown = |seconds: i64| zone.at(seconds).format(form).to_string();
+            differ("modification time", &shown(*expected), &shown(*actual))
+        }
+        ObjectFinding::Size(Difference { expected, actual }) => {
+            let (one, other) = (human(*expected), human(*actual));
+            if one == other {
+                let more = if actual > expected { "more" } else { "less" };
+                format!("size {one}, {} {more}", human(actual.abs_diff(*expected)))
+            } else {
+                differ("size", &one, &other)
+            }
+        }
+        ObjectFinding::Cksum(Difference { expected, actual }) => {
+            differ("checksum", &expected.to_string(), &actual.to_string())
+        }
+        ObjectFinding::NotDelivered(patch) => format!("not the file that patch {patch} delivered"),
+        ObjectFinding::Hidden => "no package owns it, in an exclusive directory".to_owned(),
+        ObjectFinding::Unreadable(_) | ObjectFinding::Unfixed(_) => detail(finding, zone),
     }
 }
 
@@ -113,6 +162,29 @@ mod tests {
     file cksum <57985> expected <58115> actual
 "
         );
+    }
+
+    #[test]
+    fn verbs_say_what_is_recorded_and_what_is_there() {
+        let mode = |bits| Mode::new(bits).unwrap();
+        for (finding, text) in [
+            (ObjectFinding::Missing, "does not exist"),
+            (ObjectFinding::Mode(differs(mode(0o755), mode(0o700))), "mode 0755 → 0700"),
+            (ObjectFinding::Size(differs(2048, 4505)), "size 2.0 KiB → 4.3 KiB"),
+            (ObjectFinding::Size(differs(2048, 2051)), "size 2.0 KiB, 3 bytes more"),
+            (
+                ObjectFinding::Mtime(differs(981_173_106, 1_795_158_252)),
+                "modification time 2001-02-03 04:05 → 2026-11-20 07:04",
+            ),
+            (
+                ObjectFinding::Mtime(differs(981_173_106, 981_173_107)),
+                "modification time 2001-02-03 04:05:06 → 2001-02-03 04:05:07",
+            ),
+            (ObjectFinding::Cksum(differs(57985, 58115)), "checksum 57985 → 58115"),
+            (ObjectFinding::NotSymlinked(b"a".to_vec()), "not a symbolic link to a"),
+        ] {
+            assert_eq!(sentence(&finding, Zone::Utc), text);
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl TrialStatus {
             (Some(reason), true) if self.has_failed => format!("probe failed, backout pending: {reason}"),
             (Some(reason), true) => format!("trial expired, backout pending: {reason}"),
             (None, true) => {
-                "trial expired, will be backed out by the next command that changes the root".to_owned()
+                "trial expired, will be reverted by the next command that changes the root".to_owned()
             }
             (_, false) => format!("on trial until {deadline}"),
         }

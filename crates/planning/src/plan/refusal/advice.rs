@@ -16,8 +16,7 @@ impl Refusal {
     }
 
     fn way_on(&self, wording: &Wording) -> String {
-        let first =
-            |id: &dyn std::fmt::Display| format!("back it out first: {}", wording.removal(&id.to_string()));
+        let first = |id: &dyn std::fmt::Display| wording.removal_first("it", &id.to_string());
         match &*self.reason {
             Reason::Required(needed) => match needed.ids() {
                 [id] => format!("apply patch {id} first, or both in one command"),
@@ -48,9 +47,7 @@ impl Refusal {
             | Reason::UsedLater { .. }
             | Reason::SharedLater { .. } => self.of_patch_in_the_way(wording),
             Reason::NotApplied => format!("run {}", wording.verb("list")),
-            Reason::PatchesApplied { patches, .. } => {
-                format!("back them out first: {}", wording.removal(patches))
-            }
+            Reason::PatchesApplied { patches, .. } => wording.removal_first("them", patches),
             Reason::Adopted { package, .. } => format!(
                 "unregister it with {}; its files stay",
                 wording.verb(&format!("adopt --forget --pkg {package}"))
@@ -78,13 +75,12 @@ impl Refusal {
     }
 
     fn of_patch_in_the_way(&self, wording: &Wording) -> String {
-        let first = |id: &str| wording.removal(id);
         match (&self.way_out, self.reason.stands_in_the_way()) {
-            (WayOut::First(id), Some(by)) if *id != by => format!("back {id} out first: {}", first(id)),
+            (WayOut::First(id), Some(by)) if *id != by => wording.removal_first(id, id),
             (WayOut::Blocked { patch, why }, _) => {
-                format!("patch {patch} cannot be backed out either: {why}")
+                format!("patch {patch} cannot be {} either: {why}", wording.removed())
             }
-            (_, Some(by)) => format!("back it out first: {}", first(&by)),
+            (_, Some(by)) => wording.removal_first("it", &by),
             (_, None) => String::new(),
         }
     }

@@ -710,7 +710,7 @@ impl Reason {
             Self::BadInformation { package, file, reason } => {
                 format!("the file {file} of package {package}: {reason}")
             }
-            Self::NoWayBack(why) => format!("it could not be backed out afterwards: {}", why.sentence()),
+            Self::NoWayBack(why) => format!("it could not be removed afterwards: {}", why.sentence()),
             Self::Excluded => "the policy of this root excludes it".to_owned(),
             Self::BackoutDirectory(path) => format!("{} is not an absolute path", path.display()),
             Self::StaleSave(package) => {

@@ -163,7 +163,7 @@ pub enum SetReason {
     #[error("it can be planned only when the patches before it are applied")]
     PlannedAfterwards,
     /// Its undo data is that of another tool, or others have its paths in other packages.
-    #[error("it cannot be backed out in one run with the others")]
+    #[error("it cannot be removed in one run with the others")]
     NotTogether,
     #[error("it is excluded with --exclude")]
     ExcludedByOption,

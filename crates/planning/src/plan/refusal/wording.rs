@@ -60,6 +60,20 @@ impl Wording {
         if self.is_classic { self.command("patchrm", ids) } else { self.verb(&format!("remove {ids}")) }
     }
 
+    /// Returns the advice to remove patches before the change. `which` stands for them in the sentence.
+    pub fn removal_first(&self, which: &str, ids: &str) -> String {
+        let removal = self.removal(ids);
+        if self.is_classic {
+            format!("back {which} out first: {removal}")
+        } else {
+            format!("remove {which} first: {removal}")
+        }
+    }
+
+    pub fn removed(&self) -> &'static str {
+        if self.is_classic { "backed out" } else { "removed" }
+    }
+
     pub fn no_undo(&self) -> &'static str {
         if self.is_classic { "-d" } else { "--no-undo" }
     }

@@ -332,7 +332,7 @@ fn without_privileges_nothing_goes_in_that_would_take_what_only_root_can_bring_b
         let refusal = world.plan(&patch).unwrap_err();
         assert_eq!(refusal.code(), 10, "{refusal}");
         assert!(refusal.why().ends_with(&format!("only root can make {what}")), "{refusal}");
-        assert!(refusal.why().contains("could not be backed out afterwards"), "{refusal}");
+        assert!(refusal.why().contains("could not be removed afterwards"), "{refusal}");
         world.inventory.privileged = true;
         assert!(world.plan(&patch).is_ok());
     }
