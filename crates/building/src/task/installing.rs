@@ -427,8 +427,11 @@ fn must_be_apart(
     let root = Root::open(&base.layer)?;
     let ended = |signal| StepError::from(TaskFailure::of(FailureCause::Install, format!("signal {signal}")));
     let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).map_err(ended)?;
-    let objects = places.all_objects(&never).map_err(ended)?;
     let name = |number: usize| packages.get(number).map(|package| package.file.as_str()).unwrap_or_default();
+    let placed = places.all_objects(&never).map_err(ended)?.into_iter().enumerate();
+    let placed =
+        placed.map(|(number, own)| own.map_err(|overlong| failed(format!("{}: {overlong}", name(number)))));
+    let objects: Vec<Vec<PlacedObject>> = placed.collect::<Result<_, _>>()?;
     let found = conflicts(objects.iter().map(Vec::as_slice));
     if let Some((at, conflict)) =
         found.iter().enumerate().find_map(|(at, conflicts)| Some((at, conflicts.first()?)))
