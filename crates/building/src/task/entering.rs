@@ -215,7 +215,9 @@ pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(
     let place = inputs.place;
     build_root(inputs, layer).lay_out(&|| must_end(&place.is_ended)).map_err(|error| match error {
         // Packages have made more than can be copied.
-        RootError::TooLarge { .. } => TaskFailure::of(FailureCause::Install, error.to_string()).into(),
+        RootError::TooLarge { .. } => {
+            StepError::from(TaskFailure::of(FailureCause::Install, error.to_string()))
+        }
         error => StepError::from(error),
     })?;
     for part in ["work", "out"] {
