@@ -35,20 +35,11 @@ pub enum BuildBaseError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// Its copy would take space that builds need.
-    #[error(
-        "the copy of the base {} needs {needed} bytes in {}, which has {free} bytes free, and a reserve has to \
-         stay: make room, or name another build_dir",
-        .base.display(),
-        .directory.display()
-    )]
+    #[error("the base {} cannot be copied: {room}: make room, or name another build_dir", .base.display())]
     NoRoom {
         base: PathBuf,
-        /// The directory of the copy.
-        directory: PathBuf,
-        /// The bytes of the base.
-        needed: u64,
-        /// The free bytes of the file system.
-        free: u64,
+        /// What is missing.
+        room: RootError,
     },
 }
 
@@ -144,13 +135,14 @@ fn lay_out_layer(
     match (&conf.base, ids) {
         (BuildBase::Directory(base), SandboxIds::Range(range)) => {
             let survey = BaseSurvey::of(base, interrupt)?;
-            if !survey.has_room(dir, path)? {
-                return Err(survey.no_room(base, &conf.build_dir));
+            let no_room = |room: RootError| BuildBaseError::NoRoom { base: base.clone(), room };
+            if let Some((unit, free, wanted)) = survey.missing(dir, path)? {
+                let directory = conf.build_dir.display().to_string();
+                return Err(no_room(RootError::NoRoom { directory, unit, free, wanted }));
             }
             let copied = copy_tree((base, path), TreeKind::Base, Some(range), interrupt);
-            let left_out = copied.map_err(|error| {
-                if error.is_no_space() { survey.no_room(base, &conf.build_dir) } else { error.into() }
-            })?;
+            let left_out =
+                copied.map_err(|error| if error.is_no_space() { no_room(error) } else { error.into() })?;
             notes.extend(survey.with_capability.map(|path| {
                 format!(
                     "{path} of the base has capabilities, and its copy in sandboxes has none: no program gains \
@@ -179,6 +171,7 @@ const LONGEST_SHOWN: usize = 200;
 struct BaseSurvey {
     /// The bytes on the disk.
     bytes: u64,
+    objects: u64,
     /// A file that has some.
     file: Option<(Dir, Vec<u8>)>,
     /// The path of the first file with capabilities.
@@ -209,35 +202,28 @@ impl BaseSurvey {
                     _ => continue,
                 }
                 survey.bytes = survey.bytes.saturating_add(seen.allocated);
+                survey.objects = survey.objects.saturating_add(1);
             }
         }
         Ok(survey)
     }
 
-    /// Returns true if a copy leaves the reserve of the file system free, or shares the blocks of the base.
-    fn has_room(&self, layer: &Dir, path: &Path) -> Result<bool, RootError> {
-        let Some(free) = WritableSpace::of(path) else { return Ok(true) };
-        let left = WritableSpace { bytes: free.bytes.saturating_sub(self.bytes), ..free };
-        if !left.is_below_reserve() {
-            return Ok(true);
-        }
-        let Some((dir, name)) = &self.file else { return Ok(false) };
+    /// Returns what is missing for a copy that leaves the reserve of the run, as copying does: its unit, the free and the
+    /// wanted number. A copy that shares the blocks of the base needs no bytes.
+    fn missing(&self, layer: &Dir, path: &Path) -> Result<Option<(&'static str, u64, u64)>, RootError> {
+        let Some(free) = WritableSpace::of(path) else { return Ok(None) };
+        let (missing, without_bytes) =
+            (free.missing_for(self.bytes, self.objects), free.missing_for(0, self.objects));
+        let Some((dir, name)) = self.file.as_ref().filter(|_| missing != without_bytes) else {
+            return Ok(missing);
+        };
         let source = match dir.open_regular(name) {
-            Err(error) if error.is_refused_access() || is_gone(&error) => return Ok(false),
+            Err(error) if error.is_refused_access() || is_gone(&error) => return Ok(missing),
             opened => opened?,
         };
         let shares = layer.create(PROBE)?.clone_of(&source);
         layer.remove(PROBE)?;
-        shares
-    }
-
-    fn no_room(&self, base: &Path, build_dir: &Path) -> BuildBaseError {
-        BuildBaseError::NoRoom {
-            base: base.to_owned(),
-            directory: build_dir.to_owned(),
-            needed: self.bytes,
-            free: WritableSpace::of(build_dir).map_or(0, |free| free.bytes),
-        }
+        Ok(if shares? { without_bytes } else { missing })
     }
 }
 
@@ -488,17 +474,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layer = Dir::of_host(dir.path()).unwrap();
         let survey = BaseSurvey { bytes: u64::MAX, ..BaseSurvey::default() };
-        assert!(!survey.has_room(&layer, dir.path()).unwrap());
-        let said = survey.no_room(Path::new("/base"), dir.path()).to_string();
-        let begin = format!(
-            "the copy of the base /base needs 18446744073709551615 bytes in {}",
-            dir.path().display()
-        );
-        assert!(
-            said.starts_with(&begin) && said.contains(" bytes free, and a reserve has to stay"),
-            "{said}"
-        );
+        let missing = survey.missing(&layer, dir.path()).unwrap();
+        assert!(matches!(missing, Some(("bytes", _, u64::MAX))), "{missing:?}");
+        let survey = BaseSurvey { objects: u64::MAX, ..BaseSurvey::default() };
+        let missing = survey.missing(&layer, dir.path()).unwrap();
+        // Some file systems make inodes as needed.
+        assert!(matches!(missing, None | Some(("inodes", _, u64::MAX))), "{missing:?}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let directory = "/build".to_owned();
+        let room = RootError::NoRoom { directory, unit: "inodes", free: 10, wanted: 5_000 };
+        assert_eq!(
+            BuildBaseError::NoRoom { base: "/base".into(), room }.to_string(),
+            "the base /base cannot be copied: /build has 10 inodes free, and 5000 are needed with its reserve: \
+             make room, or name another build_dir"
+        );
+    }
+
+    #[test]
+    fn what_a_copy_of_a_base_takes_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        fs::write(dir.path().join("etc/file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", dir.path().join("etc/link")).unwrap();
+        let survey = BaseSurvey::of(dir.path(), &never).unwrap();
+        assert_eq!(survey.objects, 3);
     }
 
     #[test]

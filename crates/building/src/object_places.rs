@@ -12,6 +12,8 @@ use patchadm_rootfs::{AtPath, FileType, Followed, Interrupt, LinkFollower, LinkM
 use patchadm_svr4::format::depend::{Depend, DependencyKind};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
 
+use crate::package_limits::LARGEST_PATHS;
+
 pub(crate) type PlacedPaths = Vec<(ObjectPath, PathKind)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,15 @@ pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<Objec
     };
     path.resolve(&base, |name| variables::value(&package.params, name)).ok()
 }
+
+/// The most bytes of the places of one delivery's objects, with all directories above them and with what is remembered of
+/// links. A link makes a short path long: without a limit, a package of some megabytes would take gigabytes.
+const LARGEST_PLACES: usize = 4 * LARGEST_PATHS;
+
+/// The symbolic links of a package, of its dependencies or of the base make its paths too long in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("with the symbolic links on the way, its paths have more than {LARGEST_PLACES} bytes")]
+pub(crate) struct OverlongPlaces;
 
 /// Maximum symbolic links per path, as in Linux.
 const MOST_LINKS: usize = 40;
@@ -120,6 +131,10 @@ pub(crate) struct ObjectPlaces<'a> {
     known: Vec<OnceCell<HashSet<usize>>>,
     base: Option<&'a Root>,
     of_base: RefCell<HashMap<Vec<u8>, BaseEntry>>,
+    /// Deliveries whose links have too long places.
+    overlong: BTreeSet<usize>,
+    /// The most bytes of the places of one delivery.
+    most: usize,
 }
 
 #[derive(Clone)]
@@ -132,6 +147,15 @@ enum BaseEntry {
 
 impl<'a> ObjectPlaces<'a> {
     pub(crate) fn of(
+        base: Option<&'a Root>,
+        deliveries: Vec<&'a Delivery>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, i32> {
+        Self::up_to(LARGEST_PLACES, base, deliveries, interrupt)
+    }
+
+    fn up_to(
+        most: usize,
         base: Option<&'a Root>,
         deliveries: Vec<&'a Delivery>,
         interrupt: Interrupt<'_>,
@@ -150,15 +174,18 @@ impl<'a> ObjectPlaces<'a> {
             known,
             base,
             of_base: RefCell::new(HashMap::new()),
+            overlong: BTreeSet::new(),
+            most,
         };
         // A link may lie behind another one.
         for _ in 0..MOST_LINKS {
             if let Some(signal) = interrupt() {
                 return Err(signal);
             }
-            let links = places.placed_links();
+            let (links, overlong) = places.placed_links();
             let is_settled = links == places.links;
             places.links = links;
+            places.overlong.extend(overlong);
             if is_settled {
                 break;
             }
@@ -166,52 +193,68 @@ impl<'a> ObjectPlaces<'a> {
         Ok(places)
     }
 
-    fn placed_links(&self) -> PlacedLinks {
-        let mut links = PlacedLinks::new();
+    /// The second value has the deliveries whose links would have too long places.
+    fn placed_links(&self) -> (PlacedLinks, BTreeSet<usize>) {
+        let (mut links, mut overlong) = (PlacedLinks::new(), BTreeSet::new());
         for (number, delivery) in self.deliveries.iter().enumerate() {
             let mut ways = self.ways(number);
             for (path, target) in &delivery.links {
                 links.entry(ways.place(path, PathKind::Symlink)).or_default().push((number, target.clone()));
             }
+            if ways.are_overlong() {
+                overlong.insert(number);
+            }
         }
-        links
+        (links, overlong)
     }
 
     pub(crate) fn ways(&self, delivery: usize) -> Ways<'_> {
         Ways {
             links: LinkFollower::new(DeliveredLinks { places: self, delivery }),
             directories: HashMap::new(),
+            held: 0,
+            most: self.most,
         }
     }
 
-    pub(crate) fn objects(&self, delivery: usize) -> Vec<PlacedObject> {
+    pub(crate) fn objects(&self, delivery: usize) -> Result<Vec<PlacedObject>, OverlongPlaces> {
         let paths = self.deliveries.get(delivery).map(|delivery| delivery.paths.as_slice());
         self.placed(delivery, paths.unwrap_or_default())
     }
 
-    pub(crate) fn all_objects(&self, interrupt: Interrupt<'_>) -> Result<Vec<Vec<PlacedObject>>, i32> {
+    /// Returns the objects of each delivery.
+    pub(crate) fn all_objects(
+        &self,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<Result<Vec<PlacedObject>, OverlongPlaces>>, i32> {
         let objects = |delivery| interrupt().map_or_else(|| Ok(self.objects(delivery)), Err);
         (0..self.deliveries.len()).map(objects).collect()
     }
 
-    pub(crate) fn placed(&self, delivery: usize, paths: &[(ObjectPath, PathKind)]) -> Vec<PlacedObject> {
+    pub(crate) fn placed(
+        &self,
+        delivery: usize,
+        paths: &[(ObjectPath, PathKind)],
+    ) -> Result<Vec<PlacedObject>, OverlongPlaces> {
+        if self.overlong.contains(&delivery) {
+            return Err(OverlongPlaces);
+        }
         let mut ways = self.ways(delivery);
-        let mut objects: Vec<PlacedObject> = paths
-            .iter()
-            .map(|(path, kind)| PlacedObject {
-                place: ways.place(path, *kind),
-                path: path.clone(),
-                kind: *kind,
-            })
-            .collect();
+        let mut objects: Vec<PlacedObject> = Vec::new();
         let mut above: HashSet<ObjectPath> = HashSet::new();
-        for object in &objects {
-            for directory in object.place.ancestors_bytes() {
+        for (path, kind) in paths {
+            let place = ways.place(path, *kind);
+            for directory in place.ancestors_bytes() {
                 if above.contains(directory) {
                     break;
                 }
+                ways.held = ways.held.saturating_add(directory.len());
                 above.extend(ObjectPath::new(directory));
             }
+            if ways.are_overlong() {
+                return Err(OverlongPlaces);
+            }
+            objects.push(PlacedObject { place, path: path.clone(), kind: *kind });
         }
         for object in objects.iter().filter(|object| object.kind == PathKind::Directory) {
             above.remove(&object.place);
@@ -221,7 +264,7 @@ impl<'a> ObjectPlaces<'a> {
             place,
             kind: PathKind::Directory,
         }));
-        objects
+        Ok(objects)
     }
 
     /// Returns the target of a link, if the delivery depends on that link.
@@ -302,11 +345,28 @@ impl LinkMap for DeliveredLinks<'_> {
 pub(crate) struct Ways<'p> {
     links: LinkFollower<DeliveredLinks<'p>>,
     directories: HashMap<ObjectPath, ObjectPath>,
+    /// The bytes of all places.
+    held: usize,
+    most: usize,
 }
 
 impl Ways<'_> {
-    /// Returns the place of an object. A dead end is its own place.
+    /// Returns true if the places have more bytes in all than those of one delivery may have.
+    fn are_overlong(&self) -> bool {
+        self.held.saturating_add(self.links.held()) > self.most
+    }
+
+    /// Returns the place of an object. A dead end is its own place, and so are all paths once the places are too long.
     pub(crate) fn place(&mut self, path: &ObjectPath, kind: PathKind) -> ObjectPath {
+        if self.are_overlong() {
+            return path.clone();
+        }
+        let place = self.place_of(path, kind);
+        self.held = self.held.saturating_add(place.as_bytes().len());
+        place
+    }
+
+    fn place_of(&mut self, path: &ObjectPath, kind: PathKind) -> ObjectPath {
         if kind == PathKind::Directory {
             return self.directory(path);
         }
@@ -325,6 +385,7 @@ impl Ways<'_> {
         let followed = self.links.follow(Followed::default(), path.as_bytes(), &mut false);
         let place = followed.and_then(|followed| ObjectPath::new(followed.path()).ok());
         let place = place.unwrap_or_else(|| path.clone());
+        self.held = self.held.saturating_add(path.as_bytes().len() + place.as_bytes().len());
         self.directories.insert(path.clone(), place.clone());
         place
     }
@@ -377,8 +438,9 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let deliveries = [delivery("one", &[], &[])];
         let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).unwrap();
-        let objects =
-            places.placed(0, &[(path("/usr/y/f"), PathKind::Other), (path("/lib"), PathKind::Directory)]);
+        let objects = places
+            .placed(0, &[(path("/usr/y/f"), PathKind::Other), (path("/lib"), PathKind::Directory)])
+            .unwrap();
         let mut shown: Vec<String> =
             objects.iter().map(|object| format!("{} {}", object.place, object.path)).collect();
         shown.sort();
@@ -399,8 +461,41 @@ mod tests {
         let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
         let paths: Vec<_> =
             (0..10_000).map(|number| (path(&format!("/z/l0/{number}/q")), PathKind::Other)).collect();
-        let placed = places.placed(0, &paths);
+        let placed = places.placed(0, &paths).unwrap();
         assert_eq!(placed[9999].place, path("/z/l39/9999/q"));
+    }
+
+    /// Otherwise each of half a million short paths would take four kilobytes, or more with the directories above.
+    #[test]
+    fn links_do_not_make_short_paths_as_long_as_they_like() {
+        let (long, deep) = ("n".repeat(255), "d/".repeat(1_000));
+        let far = format!("/{}", format!("{long}/").repeat(15));
+        let deliveries = [
+            delivery("far", &[], &[("/far", &far)]),
+            delivery("needs", &["far"], &[]),
+            delivery("deep", &[], &[("/one", &format!("/1/{deep}")), ("/two", &format!("/2/{deep}"))]),
+            delivery("links", &["far"], &[("/far/1", "x"), ("/far/2", "x"), ("/far/3", "x")]),
+        ];
+        let places = ObjectPlaces::up_to(3_000_000, None, deliveries.iter().collect(), &never).unwrap();
+        let placed = |number: usize, paths: &[&str]| {
+            let paths: Vec<_> = paths.iter().map(|text| (path(text), PathKind::Other)).collect();
+            places.placed(number, &paths).map(|objects| objects.len())
+        };
+        let many: Vec<String> = (0..1_000).map(|number| format!("/far/{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(placed(0, &many[..500]), Ok(500 + 15 + 1));
+        assert_eq!(placed(0, &many), Err(OverlongPlaces));
+        assert_eq!(placed(1, &many), Err(OverlongPlaces), "a link of what it needs");
+        assert_eq!(placed(2, &["/one/f"]), Ok(1 + 1_000 + 1 + 1));
+        assert_eq!(placed(2, &["/one/f", "/two/f", "/one/g"]), Ok(3 + 2 * 1_001 + 1));
+        let few = ObjectPlaces::up_to(1_500_000, None, deliveries.iter().collect(), &never).unwrap();
+        let paths = ["/one/f", "/two/f"].map(|text| (path(text), PathKind::Other));
+        assert_eq!(few.placed(2, &paths), Err(OverlongPlaces), "directories above count");
+
+        // So do the places of links, and nobody else suffers.
+        let few = ObjectPlaces::up_to(15_000, None, deliveries.iter().collect(), &never).unwrap();
+        assert_eq!(few.placed(3, &[]), Err(OverlongPlaces));
+        assert_eq!(few.placed(0, &[(path("/opt/f"), PathKind::Other)]).map(|objects| objects.len()), Ok(3));
     }
 
     /// Each part of a target is looked for in the base.
@@ -412,7 +507,7 @@ mod tests {
         let target = format!("/usr/{}", "x/".repeat(2000));
         let deliveries = [delivery("one", &[], &[("/opt/l", &target)])];
         let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).unwrap();
-        places.placed(0, &[(path("/opt/l/q"), PathKind::Other)]);
+        places.placed(0, &[(path("/opt/l/q"), PathKind::Other)]).unwrap();
         let mut known: Vec<_> = places.of_base.borrow().keys().cloned().collect();
         known.sort();
         assert_eq!(known, [b"/opt".to_vec(), b"/usr".to_vec(), b"/usr/x".to_vec()]);

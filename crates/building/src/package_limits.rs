@@ -26,7 +26,7 @@ const LARGEST_INFORMATION: u64 = 48 << 20;
 const LARGEST_LISTS: u64 = 256 << 20;
 
 /// The most bytes of paths of a package, with the values of variables and all directories above.
-const LARGEST_PATHS: usize = 64 << 20;
+pub(crate) const LARGEST_PATHS: usize = 64 << 20;
 
 /// The most bytes of files of a package that are settings of loaders. Such a file has a few lines, and those of all packages
 /// of a set are held.

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use patchadm_bulk_values::report::SharedPath;
-use patchadm_inputs::source::SourceError;
+use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_rootfs::{FileType, Root, RootError, never};
 use patchadm_svr4::package::ObjectPath;
 
-use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::object_places::{Delivery, ObjectPlaces, OverlongPlaces, PathKind, PlacedObject};
 use crate::package_limits::open_package;
 
 /// A conflict with an earlier package.
@@ -35,6 +35,11 @@ impl PathConflict {
 pub(crate) fn delivery_of(file: &Path) -> Result<Delivery, SourceError> {
     let (_, image) = open_package(file)?;
     Ok(Delivery::of_all(&image))
+}
+
+/// A package whose objects have no places that can be held.
+pub(crate) fn unusable(file: &Path, reason: OverlongPlaces) -> SourceError {
+    SourceError { path: file.to_owned(), problem: SourceProblem::BadForm(reason.to_string()) }
 }
 
 /// Finds each package's conflicts with earlier ones that have none themselves. Directories may be shared.
@@ -125,7 +130,10 @@ pub(crate) fn must_be_beside(
     };
     // A single package is read at once.
     let Ok(places) = ObjectPlaces::of(Some(base), vec![&delivery], &never) else { return Ok(Ok(None)) };
-    conflict_with_base(base, &places.objects(0)).map(Ok)
+    match places.objects(0) {
+        Ok(objects) => conflict_with_base(base, &objects).map(Ok),
+        Err(overlong) => Ok(Err(unusable(file, overlong))),
+    }
 }
 
 /// Returns places with conflicting deliveries; true if one of them is a directory.
@@ -179,7 +187,8 @@ mod tests {
     /// Returns for each package the holder, first path and number of further paths of each conflict.
     fn found(deliveries: &[Delivery]) -> Vec<Vec<(usize, String, u64)>> {
         let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
-        let placed = places.all_objects(&never).unwrap();
+        let placed = places.all_objects(&never).unwrap().into_iter();
+        let placed: Vec<Vec<PlacedObject>> = placed.map(Result::unwrap).collect();
         let found = conflicts(placed.iter().map(Vec::as_slice));
         let parts = |conflict: PathConflict| (conflict.holder, conflict.path.to_string(), conflict.more);
         found.into_iter().map(|own| own.into_iter().map(parts).collect()).collect()
@@ -195,7 +204,8 @@ mod tests {
             delivery("e", &[], &["/opt/a@b"]),
         ];
         let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
-        let placed = places.all_objects(&never).unwrap();
+        let placed = places.all_objects(&never).unwrap().into_iter();
+        let placed: Vec<Vec<PlacedObject>> = placed.map(Result::unwrap).collect();
         let disputed = disputed_places(placed.iter().map(Vec::as_slice));
         let disputed: Vec<String> = disputed.iter().map(|(path, with)| format!("{path} {with}")).collect();
         assert_eq!(
@@ -220,7 +230,7 @@ mod tests {
         let found = |named: &[&str]| {
             let delivery = delivery("one", &[], named);
             let places = ObjectPlaces::of(Some(&base), vec![&delivery], &never).unwrap();
-            let found = conflict_with_base(&base, &places.objects(0)).unwrap();
+            let found = conflict_with_base(&base, &places.objects(0).unwrap()).unwrap();
             found.map(|found| (found.path.to_string(), found.more))
         };
         assert_eq!(

@@ -85,13 +85,13 @@ impl WritableSpace {
         (self.all_inodes / 100).min(LARGEST_INODE_RESERVE / 2)
     }
 
-    /// Returns what is missing to write a file of this many bytes: its unit, the free and the wanted number.
-    fn missing_for(self, bytes: u64) -> Option<(&'static str, u64, u64)> {
+    /// Returns what is missing to write this many bytes and objects: its unit, the free and the wanted number.
+    pub(crate) fn missing_for(self, bytes: u64, objects: u64) -> Option<(&'static str, u64, u64)> {
         let wanted = bytes.saturating_add(self.reserve_of_run());
         if self.bytes < wanted {
             return Some(("bytes", self.bytes, wanted));
         }
-        let wanted = self.inode_reserve_of_run() + 1;
+        let wanted = self.inode_reserve_of_run().saturating_add(objects);
         (self.all_inodes > 0 && self.inodes < wanted).then_some(("inodes", self.inodes, wanted))
     }
 }
@@ -101,7 +101,7 @@ impl WritableSpace {
 pub(crate) fn must_have_room(dir: &Dir, bytes: u64) -> Result<(), RootError> {
     let seen = rustix::fs::fstatvfs(dir.as_fd()).ok();
     let free = seen.as_ref().and_then(WritableSpace::in_answer);
-    let Some((unit, free, wanted)) = free.and_then(|free| free.missing_for(bytes)) else { return Ok(()) };
+    let Some((unit, free, wanted)) = free.and_then(|free| free.missing_for(bytes, 1)) else { return Ok(()) };
     let shown = dir.root().show(dir.path());
     let directory = shown.strip_suffix('/').filter(|shown| !shown.is_empty()).unwrap_or(&shown).to_owned();
     Err(RootError::NoRoom { directory, unit, free, wanted })
@@ -170,13 +170,14 @@ mod tests {
         assert!(!free(5_000, 100_000).is_scarce());
         assert!(free(4_999, 100_000).is_scarce() && !free(4_999, 100_000).is_below_reserve());
         assert!(!free(2_000, 100_000).is_below_reserve() && free(1_999, 100_000).is_below_reserve());
-        assert_eq!(free(1_001, 100_000).missing_for(1), None);
-        assert_eq!(free(1_000, 100_000).missing_for(1), Some(("inodes", 1_000, 1_001)));
-        assert_eq!(free(0, 40).missing_for(0), Some(("inodes", 0, 1)));
+        assert_eq!(free(1_001, 100_000).missing_for(1, 1), None);
+        assert_eq!(free(1_001, 100_000).missing_for(1, 2), Some(("inodes", 1_001, 1_002)));
+        assert_eq!(free(1_000, 100_000).missing_for(1, 1), Some(("inodes", 1_000, 1_001)));
+        assert_eq!(free(0, 40).missing_for(0, 1), Some(("inodes", 0, 1)));
         assert!(!free(LARGEST_INODE_RESERVE, 1 << 40).is_below_reserve());
         let unlimited = free(0, 0);
         assert!(!unlimited.is_scarce() && !unlimited.is_below_reserve());
-        assert_eq!(unlimited.missing_for(1), None);
+        assert_eq!(unlimited.missing_for(1, u64::MAX), None);
     }
 
     #[test]

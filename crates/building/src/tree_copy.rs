@@ -174,7 +174,8 @@ pub(crate) fn is_gone(error: &RootError) -> bool {
 
 /// Copies a tree into an empty directory, with modes and times, and for the superuser with owners, mapped into `range`.
 /// Devices, pipes, sockets, other file systems and unreadable objects are left out. Returns the path below which a
-/// directory is left out, because its path is too long. Fails with EINTR once a signal comes.
+/// directory is left out, because its path is too long. Fails with EINTR once a signal comes, and if the names of too
+/// many directories would have to be held.
 pub(crate) fn copy_tree(
     (from, to): (&Path, &Path),
     kind: TreeKind,

@@ -84,6 +84,8 @@ pub enum LeftOutReason {
     Lacking,
     /// The manifest would be too large with its location.
     TooLarge,
+    /// A file of it is damaged, or above the limits.
+    Unusable,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +93,7 @@ pub struct LeftOutPackage {
     pub package: String,
     pub location: String,
     pub reason: LeftOutReason,
-    /// The shared name or path, the missing SONAME or PKGNAME, or the file that would be too large.
+    /// The shared name or path, the missing SONAME or PKGNAME, the file that would be too large, or the fault of a file.
     pub name: String,
     /// The other package of a conflict, by PKGNAME.
     pub holder: Option<String>,
@@ -109,6 +111,7 @@ impl LeftOutPackage {
             }
             LeftOutReason::Lacking => format!("it needs {name}, which is neither in the set nor in the base"),
             LeftOutReason::TooLarge => format!("{name} would be too large with the files of its location"),
+            LeftOutReason::Unusable => format!("it cannot be used: {name}"),
         };
         format!("{package} ({location}): {reason}; it breaks {breaks}")
     }

@@ -18,6 +18,11 @@ const SHOWN: usize = 64;
 /// Below this level, a removal moves directories up.
 const DEEPEST_IN_PLACE: usize = 256;
 
+/// The most bytes of names that a removal holds of all directories on the way down, and the most of one directory below
+/// full ones. What a directory has besides is listed later.
+const MOST_HELD: usize = 64 << 20;
+const LEAST_HELD: usize = 64 << 10;
+
 struct Level {
     name: Vec<u8>,
     /// Identifies the directory on the way back through `..`.
@@ -89,9 +94,23 @@ struct Emptying<'a> {
     top: Option<Dir>,
     /// The mount and file system to stay on.
     on: (u64, (u32, u32)),
-    /// The names left in each directory, the next one last; true if it may be a directory.
-    rest: Vec<Vec<(Vec<u8>, bool)>>,
+    /// What is left in each directory.
+    rest: Vec<ListedPart>,
+    /// The bytes of all names in `rest`.
+    held: usize,
+    most_held: usize,
     removed: u64,
+    moved: u64,
+}
+
+/// A part of a directory that is to be removed.
+struct ListedPart {
+    /// The next one last; true if it may be a directory.
+    names: Vec<(Vec<u8>, bool)>,
+    bytes: usize,
+    is_all: bool,
+    /// The number of objects that had been removed or moved before.
+    done_before: u64,
 }
 
 impl Dir {
@@ -183,15 +202,32 @@ impl Dir {
     }
 
     fn empty_and_remove(&self, name: &[u8], interrupt: Interrupt<'_>) -> Result<u64> {
+        self.empty_and_remove_within(name, MOST_HELD, interrupt)
+    }
+
+    fn empty_and_remove_within(
+        &self,
+        name: &[u8],
+        most_held: usize,
+        interrupt: Interrupt<'_>,
+    ) -> Result<u64> {
         let on = place(&self.itself()?);
-        let descent = Descent::below(self);
-        let mut emptying = Emptying { descent, top: None, on, rest: Vec::new(), removed: 0 };
+        let mut emptying = Emptying {
+            descent: Descent::below(self),
+            top: None,
+            on,
+            rest: Vec::new(),
+            held: 0,
+            most_held,
+            removed: 0,
+            moved: 0,
+        };
         emptying.enter(name)?;
         while let Some(rest) = emptying.rest.last_mut() {
             if interrupt().is_some() {
                 return Err(self.error("remove", name, Errno::INTR));
             }
-            match rest.pop() {
+            match rest.names.pop() {
                 Some((name, true)) => emptying.enter(&name)?,
                 Some((name, false)) => emptying.remove(&name)?,
                 None => emptying.leave()?,
@@ -230,11 +266,22 @@ impl Emptying<'_> {
         if self.rest.is_empty() {
             self.top = Some(dir.again()?);
         }
-        let mut rest = dir.entries()?;
-        rest.reverse();
+        let part = self.part_of(&dir)?;
         self.descent.enter(name, dir)?;
-        self.rest.push(rest);
+        self.hold(part);
         Ok(())
+    }
+
+    fn part_of(&self, dir: &Dir) -> Result<ListedPart> {
+        let most = (self.most_held.saturating_sub(self.held) / 2).max(LEAST_HELD);
+        let (mut names, bytes, is_all) = dir.some_entries(most)?;
+        names.reverse();
+        Ok(ListedPart { names, bytes, is_all, done_before: self.removed + self.moved })
+    }
+
+    fn hold(&mut self, part: ListedPart) {
+        self.held = self.held.saturating_add(part.bytes);
+        self.rest.push(part);
     }
 
     /// Moves a directory to the top, where it is emptied later. Returns false if that fails.
@@ -245,13 +292,21 @@ impl Emptying<'_> {
         let new_name = format!(".deep-{number:016x}").into_bytes();
         let is_moved = self.descent.here().move_to(name, top, &new_name).is_ok();
         if is_moved {
-            rest.push((new_name, true));
+            rest.is_all = false;
+            self.moved += 1;
         }
         is_moved
     }
 
     fn leave(&mut self) -> Result<()> {
-        self.rest.pop();
+        let Some(part) = self.rest.pop() else { return Ok(()) };
+        self.held = self.held.saturating_sub(part.bytes);
+        // If nothing was removed, the rest stays, too.
+        if !part.is_all && self.removed + self.moved > part.done_before {
+            let next = self.part_of(self.descent.here())?;
+            self.hold(next);
+            return Ok(());
+        }
         let Some(name) = self.descent.leave()? else { return Ok(()) };
         self.removed += u64::from(self.descent.here().remove_dir(&name)?);
         Ok(())
@@ -346,6 +401,30 @@ mod tests {
         top.remove_tree(b"d").unwrap();
         nest(&top, 3000);
         assert_eq!(top.remove_tree_counted(b"d").unwrap(), 3001 + 3);
+        assert!(top.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn wide_directories_are_removed_in_parts_and_few_names_of_each_are_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        let mut below = dir.path().join("tree");
+        let mut count = 0;
+        for _ in 0..3 {
+            fs::create_dir(&below).unwrap();
+            for number in 0..1_500 {
+                fs::write(below.join(format!("{number:060}")), "").unwrap();
+            }
+            count += 1_501;
+            below.push("z");
+        }
+        let tree = top.dir(b"tree").unwrap();
+        let (part, bytes, is_all) = tree.some_entries(LEAST_HELD).unwrap();
+        assert!(part.len() < 600 && bytes <= LEAST_HELD && !is_all, "{} {bytes}", part.len());
+        assert_eq!(tree.some_entries(0).unwrap().0.len(), 1);
+        let (all, _, is_all) = tree.some_entries(MOST_HELD).unwrap();
+        assert!(all == tree.entries().unwrap() && is_all);
+        assert_eq!(top.empty_and_remove_within(b"tree", 0, &never).unwrap(), count);
         assert!(top.names().unwrap().is_empty());
     }
 

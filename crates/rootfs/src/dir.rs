@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -32,6 +33,9 @@ pub struct FreeSpace {
     /// In bytes.
     pub unit: u64,
 }
+
+/// The bytes that a held entry takes besides its name, with those for sorting.
+const PER_ENTRY: usize = 64;
 
 impl Root {
     /// Opens the directory at a *physical* path: no component may be a symbolic link. The descriptor can be synced.
@@ -165,6 +169,32 @@ impl Dir {
         })?;
         found.sort();
         Ok(found)
+    }
+
+    /// Returns entries with at most this many bytes in all, but at least one, sorted. The second value has their bytes, and
+    /// the third is true if these are all entries.
+    pub(crate) fn some_entries(&self, most: usize) -> Result<(Vec<(Vec<u8>, bool)>, usize, bool)> {
+        use rustix::fs::FileType::{Directory, Unknown};
+        let (mut found, mut bytes, is_full) = (Vec::new(), 0_usize, Cell::new(false));
+        let list = |visit: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
+            let listed = each_entry(&self.fd, |name, listed| {
+                visit(name, listed);
+                // Nobody reads the rest.
+                if is_full.get() { Err(Errno::CANCELED) } else { Ok(()) }
+            });
+            if is_full.get() { Ok(()) } else { listed }
+        };
+        self.each_shown(list, |name, file_type| {
+            let with_name = bytes.saturating_add(name.len() + PER_ENTRY);
+            if is_full.get() || with_name > most && !found.is_empty() {
+                is_full.set(true);
+                return;
+            }
+            bytes = with_name;
+            found.push((name.to_vec(), matches!(file_type, Directory | Unknown)));
+        })?;
+        found.sort();
+        Ok((found, bytes, !is_full.get()))
     }
 
     fn each_name(&self, visit: impl FnMut(&[u8], rustix::fs::FileType)) -> Result<()> {

@@ -49,6 +49,7 @@ impl Followed {
 pub struct LinkFollower<M> {
     map: M,
     behind: HashMap<Vec<u8>, Behind>,
+    held: usize,
 }
 
 struct Behind {
@@ -59,7 +60,12 @@ struct Behind {
 
 impl<M: LinkMap> LinkFollower<M> {
     pub fn new(map: M) -> Self {
-        Self { map, behind: HashMap::default() }
+        Self { map, behind: HashMap::default(), held: 0 }
+    }
+
+    /// Returns the bytes of all paths that are remembered of links.
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// Continues from a physical path. Returns `None` for a circle, more than 40 links, a path behind a file, or one of
@@ -76,6 +82,10 @@ impl<M: LinkMap> LinkFollower<M> {
                     *has_met |= frame.has_met;
                     return followed;
                 };
+                let paths =
+                    followed.iter().flat_map(|followed| &followed.links).map(|path| path.as_bytes().len());
+                let end = followed.as_ref().map_or(0, |followed| followed.path.len());
+                self.held = self.held.saturating_add(link.len() + end + paths.sum::<usize>());
                 self.behind.insert(link, Behind { followed, has_met: frame.has_met });
                 continue;
             };

@@ -16,7 +16,7 @@ use super::MakePatchesError;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 use crate::package_limits::open_package;
 use crate::set::{ArchivedObjects, EarlierSet, FILES, PACKAGES};
-use crate::shared_paths::{conflict_with_base, conflicts};
+use crate::shared_paths::{conflict_with_base, conflicts, unusable};
 use crate::task::installing::PackageFile;
 use crate::work::WorkError;
 
@@ -86,7 +86,8 @@ impl SetPackages {
             .and_then(|places| places.all_objects(interrupt))
             .map_err(MakePatchesError::Interrupted)?;
         for (package, objects) in packages.iter_mut().zip(placed) {
-            package.places = objects.into();
+            let file = package.file.directory.join(&package.file.file);
+            package.places = objects.map_err(|overlong| unusable(&file, overlong))?.into();
         }
         Ok(Self { directory, packages, foreign })
     }

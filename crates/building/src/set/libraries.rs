@@ -1,6 +1,7 @@
 //! Libraries needed by a set: each must be in the set or the base, where the loader looks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -8,6 +9,7 @@ use patchadm_bulk_values::conf::BuildBase;
 use patchadm_bulk_values::report::{LeftOutPackage, UnmetLibrary};
 use patchadm_core::operation::libraries::{ScanRequest, read_facts, write_facts};
 use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_libraries::elf::ElfMachine;
 use patchadm_libraries::{
     ConfigFiles, LibraryFile, LibraryTree, Loader, LoaderSettings, Loading, NeedSource,
@@ -66,10 +68,15 @@ pub(super) fn leave_out_lacking(
     Ok(lacking)
 }
 
+/// Entries with what they deliver, and those that were left out.
+type ReadEntries = (Vec<SetEntry>, Vec<ArchivedObjects>, Vec<LeftOutPackage>);
+
+/// Reads the packages of entries. Leaves out an entry with a package that cannot be used, as one that an earlier version
+/// has built may be: it harms no other entry.
 pub(super) fn read_delivered(
-    entries: &[SetEntry],
+    entries: Vec<SetEntry>,
     interrupt: Interrupt<'_>,
-) -> Result<Vec<ArchivedObjects>, SetError> {
+) -> Result<ReadEntries, SetError> {
     let files: Vec<(usize, PathBuf)> = entries
         .iter()
         .enumerate()
@@ -77,13 +84,55 @@ pub(super) fn read_delivered(
         .filter(|(_, file)| file.path.starts_with(PACKAGES))
         .map(|(number, file)| (number, file.directory.join(&file.name)))
         .collect();
-    let mut delivered: Vec<ArchivedObjects> = entries.iter().map(|_| ArchivedObjects::default()).collect();
-    for ((number, _), read) in files.iter().zip(read_files(&files, interrupt)) {
-        if let Some(of_entry) = delivered.get_mut(*number) {
-            of_entry.add_all(read?);
+    let mut read: Vec<Result<ArchivedObjects, String>> =
+        entries.iter().map(|_| Ok(ArchivedObjects::default())).collect();
+    for ((number, _), of_file) in files.iter().zip(read_files(&files, interrupt)) {
+        let Some(of_entry) = read.get_mut(*number) else { continue };
+        match of_file {
+            Ok(of_file) => {
+                if let Ok(of_entry) = of_entry {
+                    of_entry.add_all(of_file);
+                }
+            }
+            Err(SetError::Source(error)) if is_of_content(&error) => {
+                *of_entry = Err(error.problem.to_string());
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(delivered)
+    let (mut stay, mut delivered, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    for (entry, read) in entries.into_iter().zip(read) {
+        match read {
+            Ok(objects) => {
+                stay.push(entry);
+                delivered.push(objects);
+            }
+            Err(reason) => left_out.push(entry.unusable(reason)),
+        }
+    }
+    Ok((stay, delivered, left_out))
+}
+
+/// Returns true if the content of a package is the reason of an error, and not the machine.
+pub(super) fn is_of_content(error: &SourceError) -> bool {
+    match &error.problem {
+        SourceProblem::Io { error, .. } => {
+            error.raw_os_error().is_none()
+                && matches!(
+                    error.kind(),
+                    io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                )
+        }
+        SourceProblem::Unsupported(_)
+        | SourceProblem::BadForm(_)
+        | SourceProblem::NoPackage
+        | SourceProblem::HoldsPatches(_)
+        | SourceProblem::Unsafe { .. }
+        | SourceProblem::NotDecompressed(_)
+        | SourceProblem::CorruptPackageFile { .. }
+        | SourceProblem::Corrupt { .. } => true,
+        _ => false,
+    }
 }
 
 fn read_files<K: Sync>(

@@ -9,11 +9,11 @@ use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::ObjectPath;
 
 use super::delivered::ArchivedObjects;
-use super::libraries::{BaseLibraries, leave_out_lacking, read_delivered};
+use super::libraries::{BaseLibraries, is_of_content, leave_out_lacking, read_delivered};
 use super::publishing::{LARGEST_MANIFEST, ManifestRoom, publish_within, set_behind};
 use super::selection::{EarlierSet, SetEntry, earlier_versions, leave_out_needy, must_suffice, select};
 use super::{CURRENT, PACKAGES, SetError, SetInput, SetRefusal};
-use crate::object_places::{ObjectPlaces, PathKind, PlacedObject, root_of_base};
+use crate::object_places::{ObjectPlaces, OverlongPlaces, PathKind, PlacedObject, root_of_base};
 use crate::pool::Pool;
 use crate::shared_paths::{
     BaseConflict, OF_BASE, conflict_with_base, conflicts, delivery_of, disputed_places,
@@ -49,11 +49,13 @@ pub(super) fn make_set_within(
         Ok(selected) => selected,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let delivered = read_delivered(&entries, input.interrupt)?;
+    let mut selected: BTreeSet<String> =
+        entries.iter().flat_map(SetEntry::packages).map(str::to_owned).collect();
+    let (entries, delivered, unusable) = read_delivered(entries, input.interrupt)?;
     let base = root_of_base(&work.conf.base)?;
-    let packages_of = |delivered: &ArchivedObjects| delivered.delivery.packages.clone();
-    let selected: BTreeSet<String> = delivered.iter().flat_map(packages_of).collect();
+    selected.extend(delivered.iter().flat_map(|objects| objects.delivery.packages.iter().cloned()));
     let mut apart = apart((entries, delivered), base.as_ref(), previous.as_ref(), input.interrupt)?;
+    apart.2.extend(unusable);
     let room = ManifestRoom::new(input, most);
     apart.2.extend(leave_out_too_large(&mut apart.0, &room));
     let (mut entries, shared_paths, early) = match work.conf.set_on_failure {
@@ -107,6 +109,12 @@ fn apart(
     let deliveries = delivered.iter().map(|objects| &objects.delivery).collect();
     let places = ObjectPlaces::of(base, deliveries, interrupt).map_err(SetError::Interrupted)?;
     let placed = places.all_objects(interrupt).map_err(SetError::Interrupted)?;
+    if placed.iter().any(Result::is_err) {
+        let overlong = placed.iter().map(|objects| objects.as_ref().err().copied()).collect();
+        drop((placed, places));
+        return apart_from_overlong((entries, delivered), overlong, (base, previous), interrupt);
+    }
+    let placed: Vec<Vec<PlacedObject>> = placed.into_iter().flatten().collect();
     let mut of_base: BTreeMap<usize, BaseConflict> = BTreeMap::new();
     if let Some(base) = base {
         for (number, objects) in placed.iter().enumerate() {
@@ -186,7 +194,8 @@ fn keep_earlier(
         return Ok((entries.into_iter().zip(delivered).collect(), shared_paths, left_out));
     }
     let restored: BTreeSet<String> = earlier.iter().map(|entry| entry.package.clone()).collect();
-    delivered.extend(read_delivered(&earlier, interrupt)?);
+    let (earlier, of_earlier, _) = read_delivered(earlier, interrupt)?;
+    delivered.extend(of_earlier);
     entries.extend(earlier);
     let (stay, more_shared, more_left_out) = apart((entries, delivered), base, previous, interrupt)?;
     // A restored version that conflicts again was never in the set and is not reported.
@@ -239,6 +248,27 @@ fn leave_out_dependents(
         lacks.is_none()
     });
     left_out
+}
+
+/// Removes packages with too long places, then those that conflict.
+fn apart_from_overlong(
+    (entries, delivered): (Vec<SetEntry>, Vec<ArchivedObjects>),
+    overlong: Vec<Option<OverlongPlaces>>,
+    (base, previous): (Option<&Root>, Option<&EarlierSet>),
+    interrupt: Interrupt<'_>,
+) -> Result<ApartEntries, SetError> {
+    let (mut rest, mut of_rest, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    for ((entry, objects), overlong) in entries.into_iter().zip(delivered).zip(overlong) {
+        if let Some(overlong) = overlong {
+            left_out.push(entry.unusable(overlong.to_string()));
+        } else {
+            rest.push(entry);
+            of_rest.push(objects);
+        }
+    }
+    let (stay, shared_paths, more_left_out) = apart((rest, of_rest), base, previous, interrupt)?;
+    left_out.extend(more_left_out);
+    Ok((stay, shared_paths, left_out))
 }
 
 /// Removes packages that conflict with the base, then those that conflict with each other.
@@ -314,8 +344,13 @@ impl DisputedPlaces {
                 continue;
             }
             disputed.in_set.insert(file.location.clone());
-            let before = delivery_of(&set.path.join(path))?;
-            for object in of_all.placed(*number, &before.paths) {
+            let before = match delivery_of(&set.path.join(path)) {
+                // What cannot be used any more holds nothing.
+                Err(error) if is_of_content(&error) => continue,
+                before => before?,
+            };
+            let Ok(before) = of_all.placed(*number, &before.paths) else { continue };
+            for object in before {
                 if object.kind == PathKind::Directory && above.contains(&object.place) {
                     directories.entry(object.place.clone()).or_default().insert(&file.location);
                 }

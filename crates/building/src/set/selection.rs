@@ -15,6 +15,7 @@ use patchadm_rootfs::RootError;
 use super::delivered::ArchivedObjects;
 use super::{FILES, MANIFEST, PACKAGES, SetManifest, SetPackage, SetRefusal};
 use crate::pool::PoolEntry;
+use crate::task::cut;
 
 #[derive(Clone, Debug)]
 pub(crate) struct EarlierSet {
@@ -59,6 +60,17 @@ impl SetEntry {
     /// Left out for its location's share of the manifest.
     pub(super) fn too_large(&self) -> LeftOutPackage {
         self.left_out(LeftOutReason::TooLarge, MANIFEST.to_owned(), None)
+    }
+
+    /// Left out because its packages cannot be used.
+    pub(super) fn unusable(&self, reason: String) -> LeftOutPackage {
+        self.left_out(LeftOutReason::Unusable, cut(reason), None)
+    }
+
+    /// The names of its packages, by those of its files.
+    pub(super) fn packages(&self) -> impl Iterator<Item = &str> {
+        let packages = self.files.iter().filter_map(|file| file.path.strip_prefix(PACKAGES));
+        packages.filter_map(|path| path.strip_prefix('/')?.strip_suffix(".pkg"))
     }
 
     fn left_out(&self, reason: LeftOutReason, name: String, holder: Option<String>) -> LeftOutPackage {

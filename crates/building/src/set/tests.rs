@@ -517,6 +517,31 @@ fn reasons(report: &ReportedSet) -> Vec<(&str, LeftOutReason)> {
 }
 
 #[test]
+fn a_package_that_cannot_be_used_is_left_out_alone_and_keeps_its_version_of_the_set_before() {
+    for (lines, kept) in [("", vec!["big-1 (run 1)".to_owned()]), ("set_on_failure=without", vec![])] {
+        let bulk = Bulk::new(lines);
+        let a = bulk.result("a", "1", &[("/opt/a", b"a")]);
+        let packages =
+            [done("a-1", "x/a", &a), done("big-1", "x/big", &bulk.result("big", "1", &[("/opt/big", b"1")]))];
+        bulk.make(1, &packages).unwrap();
+        // An earlier version of the program did not refuse it.
+        let settings = vec![b'#'; 100_000];
+        let big = bulk.result("big", "2", &[("/etc/ld.so.conf.d/big.conf", &settings)]);
+        let damaged = bulk.result("damaged", "1", &[("/opt/damaged", b"1")]);
+        fs::write(damaged.path.join("damaged.pkg"), "no package").unwrap();
+        let packages =
+            [done("a-1", "x/a", &a), done("big-2", "x/big", &big), done("damaged-1", "x/damaged", &damaged)];
+        let report = bulk.make(2, &packages).unwrap();
+        let unusable = vec![("big-2", LeftOutReason::Unusable), ("damaged-1", LeftOutReason::Unusable)];
+        assert_eq!((&report.kept, reasons(&report)), (&kept, unusable), "{lines}");
+        let words = report.left_out[0].words();
+        let begin = "big-2 (x/big): it cannot be used: ";
+        let reason = "the settings of loaders have more than 65536 bytes: remove comments";
+        assert!(words.starts_with(begin) && words.contains(reason), "{words}");
+    }
+}
+
+#[test]
 fn the_location_with_the_largest_share_of_a_manifest_that_is_too_large_is_left_out() {
     let bulk = Bulk::new("");
     let (a, one) = (bulk.result("a", "1", &[("/opt/a", b"a")]), bulk.many("one", "1", 30));

@@ -213,7 +213,13 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
 
 pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(), StepError> {
     let place = inputs.place;
-    build_root(inputs, layer).lay_out(&|| must_end(&place.is_ended))?;
+    build_root(inputs, layer).lay_out(&|| must_end(&place.is_ended)).map_err(|error| match error {
+        // Packages have made more than can be copied.
+        RootError::TooLarge { .. } => {
+            StepError::from(TaskFailure::of(FailureCause::Install, error.to_string()))
+        }
+        error => StepError::from(error),
+    })?;
     for part in ["work", "out"] {
         inputs.base.ids.give(&place.dir, part.as_bytes(), inputs.user.id())?;
     }

@@ -427,8 +427,11 @@ fn must_be_apart(
     let root = Root::open(&base.layer)?;
     let ended = |signal| StepError::from(TaskFailure::of(FailureCause::Install, format!("signal {signal}")));
     let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).map_err(ended)?;
-    let objects = places.all_objects(&never).map_err(ended)?;
     let name = |number: usize| packages.get(number).map(|package| package.file.as_str()).unwrap_or_default();
+    let placed = places.all_objects(&never).map_err(ended)?.into_iter().enumerate();
+    let placed =
+        placed.map(|(number, own)| own.map_err(|overlong| failed(format!("{}: {overlong}", name(number)))));
+    let objects: Vec<Vec<PlacedObject>> = placed.collect::<Result<_, _>>()?;
     let found = conflicts(objects.iter().map(Vec::as_slice));
     if let Some((at, conflict)) =
         found.iter().enumerate().find_map(|(at, conflicts)| Some((at, conflicts.first()?)))
@@ -518,11 +521,19 @@ pub(crate) fn installed_set(
 
 const LAYER: &str = "layer";
 
-/// The last file of an installed set: type, size and name of each object.
+/// The last file of an installed set: the number of the rules for its content, and type, size and name of each object.
 ///
 /// A power cut may leave this file in a layer without all bytes, because nobody waits for the disk. So the first task
 /// of a run compares the layer with this list, and the others rely on that.
 pub(crate) const COMPLETE: &[u8] = b"complete";
+
+/// The number of the rules and limits by which the content of a layer was judged. It is raised when one of them becomes
+/// stricter: layers are judged when they are made, so those by other rules are made again.
+const RULES: u32 = 1;
+
+fn line_of_rules() -> String {
+    format!("rules {RULES}\n")
+}
 
 pub(crate) const CHECKED: &[u8] = b"checked";
 
@@ -540,6 +551,7 @@ fn mark_complete(dir: &Dir, session: &str) -> Result<(), RootError> {
     mark_checked(dir, session)?;
     let (mut file, mut room) = (dir.create(COMPLETE)?, RoomWatch::begin(dir, 0)?);
     let mut text = Vec::with_capacity(PART_OF_LIST);
+    text.extend_from_slice(line_of_rules().as_bytes());
     let mut put = |text: &mut Vec<u8>| {
         room.add(text)?;
         file.put(text)?;
@@ -560,7 +572,7 @@ fn is_checked(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> 
     Ok(is_complete && dir.read_regular(CHECKED, LARGEST_CHECKED)?.as_deref() == Some(session.as_bytes()))
 }
 
-/// Checks that a set is complete. Renames an incomplete one, because a build may still use it.
+/// Checks that a set is complete and was made by these rules. Renames another one, because a build may still use it.
 pub(super) fn is_whole(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
     let Some(dir) = find(sets, name)? else {
         remove_all(sets, name.as_bytes())?;
@@ -600,6 +612,7 @@ fn noted_list(dir: &Dir) -> Result<Option<Blake3Digest>, RootError> {
 /// Returns the digest of the list that a layer should have.
 fn digest_of_list(dir: &Dir) -> Result<Blake3Digest, RootError> {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(line_of_rules().as_bytes());
     each_line(dir, LARGEST_LIST, |line| {
         hasher.update(line);
         Ok(())
@@ -694,12 +707,21 @@ mod tests {
     #[test]
     fn a_set_that_is_not_as_its_mark_says_is_put_out_of_the_way() {
         type Damage = fn(&Path) -> std::io::Result<()>;
-        let damages: [Damage; 5] = [
+        let damages: [Damage; 7] = [
             |set| fs::write(set.join("layer/opt/deep/file"), ""),
             |set| fs::remove_file(set.join("layer/opt/deep/link")),
             |set| fs::write(set.join("layer/opt/more"), ""),
             |set| fs::write(set.join("complete"), ""),
             |set| fs::remove_file(set.join("complete")),
+            // By the rules of another version.
+            |set| {
+                let list = fs::read_to_string(set.join("complete"))?;
+                fs::write(set.join("complete"), list.strip_prefix(&line_of_rules()).unwrap())
+            },
+            |set| {
+                let list = fs::read_to_string(set.join("complete"))?;
+                fs::write(set.join("complete"), list.replacen(&line_of_rules(), "rules 0\n", 1))
+            },
         ];
         for damage in damages {
             let dir = tempfile::tempdir().unwrap();
