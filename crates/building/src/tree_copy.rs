@@ -36,7 +36,7 @@ const LARGEST_NAMES: usize = 256 << 20;
 const PER_NAME: usize = 96;
 
 /// The bytes that a directory takes on the way down, or on a list, besides its name.
-const PER_DIRECTORY: usize = 256;
+pub(crate) const PER_DIRECTORY: usize = 256;
 
 /// Counts the names that a walk holds.
 pub(crate) struct HeldNames {
@@ -49,7 +49,7 @@ impl HeldNames {
         Self::up_to(LARGEST_NAMES)
     }
 
-    fn up_to(most: usize) -> Self {
+    pub(crate) fn up_to(most: usize) -> Self {
         Self { bytes: 0, most }
     }
 
@@ -78,6 +78,15 @@ impl HeldNames {
         }
         let path = format!("the list of names up to those in {}", dir.root().show(dir.path()));
         Err(RootError::TooLarge { path, limit: self.most as u64 })
+    }
+
+    /// Takes bytes if they are within the limit.
+    pub(crate) fn try_take(&mut self, bytes: usize) -> bool {
+        let taken = self.bytes.saturating_add(bytes);
+        if taken <= self.most {
+            self.bytes = taken;
+        }
+        taken <= self.most
     }
 
     pub(crate) fn give_back(&mut self, bytes: usize) {

@@ -11,9 +11,9 @@ use std::{fs, io};
 
 use patchadm_core::namespaces::open_segments;
 use patchadm_core::process::MappedFile;
-use patchadm_rootfs::{Descent, Dir, FileType, RootError};
+use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, RootError};
 
-use crate::tree_copy::names_up_to;
+use crate::tree_copy::{HeldNames, PER_DIRECTORY, names_up_to};
 
 const LEAST: u64 = 4096;
 
@@ -38,7 +38,11 @@ pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
 
 /// Stops counting above `most`.
 pub(crate) fn space_up_to(directories: &[PathBuf], most: u64) -> UsedSpace {
-    let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new(), most };
+    space_within(directories, most, HeldNames::new())
+}
+
+fn space_within(directories: &[PathBuf], most: u64, held: HeldNames) -> UsedSpace {
+    let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new(), held, most };
     for top in directories {
         let Ok(dir) = Dir::of_host(top) else { continue };
         if walk.add(top, &dir).is_err() {
@@ -51,8 +55,13 @@ pub(crate) fn space_up_to(directories: &[PathBuf], most: u64) -> UsedSpace {
 struct SpaceWalk {
     used: UsedSpace,
     seen_files: BTreeSet<((u32, u32), u64)>,
+    /// The names of directories on all levels, and the seen files.
+    held: HeldNames,
     most: u64,
 }
+
+/// The bytes that a seen file takes.
+const PER_FILE: usize = 64;
 
 impl SpaceWalk {
     /// Fails if a directory was moved meanwhile and the way back is lost.
@@ -68,6 +77,7 @@ impl SpaceWalk {
                 descent.leave()?;
                 continue;
             };
+            self.held.give_back(name.len() + PER_DIRECTORY);
             let below = match descent.here().dir(&name) {
                 Ok(below) => below,
                 Err(error) => {
@@ -89,6 +99,12 @@ impl SpaceWalk {
         Ok(())
     }
 
+    /// A file with several names counts for each if there are too many such files to remember.
+    fn is_new(&mut self, seen: &ObjectStatus) -> bool {
+        let file = (seen.file_system, seen.inode.number);
+        !self.seen_files.contains(&file) && (!self.held.try_take(PER_FILE) || self.seen_files.insert(file))
+    }
+
     /// Counts a directory's objects and returns its subdirectories.
     fn look_at(&mut self, top: &Path, dir: &Dir) -> Vec<Vec<u8>> {
         let mut directories = Vec::new();
@@ -98,11 +114,15 @@ impl SpaceWalk {
         }
         for name in names.unwrap_or_default() {
             let Ok(Some(seen)) = dir.look(&name) else { continue };
-            if seen.links < 2 || self.seen_files.insert((seen.file_system, seen.inode.number)) {
+            if seen.links < 2 || self.is_new(&seen) {
                 self.used.bytes += seen.allocated.max(LEAST);
             }
             if seen.file_type == FileType::Directory {
-                directories.push(name);
+                if self.held.try_take(name.len() + PER_DIRECTORY) {
+                    directories.push(name);
+                } else {
+                    self.used.closed.get_or_insert_with(|| shown(top, dir));
+                }
             }
             if self.used.bytes > self.most {
                 break;
@@ -455,6 +475,19 @@ mod tests {
         assert!(one >= empty + 100_000, "{one}");
         fs::hard_link(below.join("file"), dir.path().join("again")).unwrap();
         assert_eq!(space(), one);
+    }
+
+    #[test]
+    fn more_directories_than_a_walk_remembers_count_as_unreadable() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..20 {
+            fs::create_dir_all(dir.path().join(format!("{number:02}/below"))).unwrap();
+        }
+        let top = [dir.path().to_owned()];
+        let closed =
+            |directories: usize| space_within(&top, u64::MAX, HeldNames::up_to(directories * 300)).closed;
+        assert_eq!(closed(21), None);
+        assert!(closed(10).is_some());
     }
 
     #[test]
