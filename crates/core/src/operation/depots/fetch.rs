@@ -11,9 +11,7 @@ use super::DepotError;
 use super::depot::{Depot, DepotLocation, is_on_network, open_depot};
 use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
 use super::retries::with_retries;
-use super::session::{
-    DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object,
-};
+use super::session::{DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object};
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::depot::{DepotFile, DepotPatch};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
