@@ -31,7 +31,7 @@ use crate::operation::patches::scripts::run::{ApplyResponse, PatchInstall, Patch
 use crate::operation::plan_file::save_plan;
 use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use crate::operation::root_and_policy::plan_on_foreseen_root;
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, plan_and_carry_out};
 use crate::operation::running::{InUse, in_use, in_use_of_each};
 use crate::operation::session::{
     Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
@@ -198,7 +198,7 @@ fn apply_to(
         let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
         let is_together = ordered.is_together || trial.is_some();
         let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, Execution::Foresee)?;
-        let patches = run_all(&mut planner);
+        let patches = plan_and_carry_out(&mut planner);
         drop(planner);
         settle_plan_file(ground, request, (opened, &ordered), &patches)?;
         // Only a refresh is performed before the patches.
@@ -221,7 +221,7 @@ fn apply_to(
     let is_rehearsal = matches!(execution, Execution::Foresee);
     let input = ApplyInput::of(ground, request, &ordered.void, caller, is_rehearsal)?;
     let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, execution)?;
-    let mut patches = run_all(&mut planner);
+    let mut patches = plan_and_carry_out(&mut planner);
     // If no patch was applied, the preparation is still to do.
     let ground = planner.input.ground;
     let left_out = if is_rehearsal { planner.left_out(opened, &ordered) } else { Vec::new() };
