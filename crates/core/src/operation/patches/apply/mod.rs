@@ -258,7 +258,7 @@ fn apply_to(
     Ok(AppliedPatchSet { report, resolution: ordered.resolution })
 }
 
-/// Prepares the root, and orders the patches for the prepared root.
+/// Prepares the root if the request or the policy asks for it, and orders the patches for the prepared root.
 fn prepared_and_ordered<'w>(
     ground: &RootAndPolicy,
     execution: Execution<'_>,
@@ -266,7 +266,12 @@ fn prepared_and_ordered<'w>(
     opened: &'w OpenedPatches,
     caller: &Caller<'_>,
 ) -> Result<(PreparedRoot, OrderedPatches<'w>), Failure> {
-    let prepared = prepare(ground, execution, &request.preparation, &opened.packages(), caller)?;
+    ground.forget_native_changes();
+    let prepared = if request.preparation.is_asked_for(&ground.policy) {
+        prepare(ground, execution, &request.preparation, &opened.packages(), caller)?
+    } else {
+        PreparedRoot::default()
+    };
     let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(ground))?;
     Ok((prepared, ordered))
 }
