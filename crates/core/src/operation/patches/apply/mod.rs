@@ -63,7 +63,7 @@ use patchadm_svr4::package::{ObjectPath, Params};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
 use plan::{
     ApplyBatch, ApplyInput, PlaceInRun, PlannedApplication, PlannedOperand, as_one_run, gather,
-    must_be_usable, plan, refuse_all, settle_libraries,
+    must_be_usable, plan, plan_alone, refuse_all,
 };
 use plan_file::made_plan;
 
@@ -571,10 +571,9 @@ impl<'a> RunPlanner for ApplyBatches<'a> {
         } else if patches.is_empty() {
             let is_followed = self.input.options.is_rehearsal && done + 1 < operands.len();
             let position = if is_followed { PlaceInRun::Among } else { PlaceInRun::Alone };
-            let planned = plan(&self.input, operand, BTreeMap::new()).and_then(|(patch_plan, inventory)| {
-                let of = (&patch_plan.plan, &inventory);
-                let libraries = settle_libraries(&mut keeper, operand, of, position)?;
-                Ok(PlannedApplication::alone(patch_plan, inventory, libraries))
+            let planned = plan_alone(&self.input, (operand, position), BTreeMap::new(), &mut keeper);
+            let planned = planned.map(|(patch_plan, inventory, libraries)| {
+                PlannedApplication::alone(patch_plan, inventory, libraries)
             });
             patches.push(PlannedOperand { operand, planned });
         }
@@ -813,9 +812,9 @@ impl ScriptedApplication<'_> {
     }
 
     fn planned(&self, answers: BTreeMap<usize, Params>) -> Result<(PatchPlan, Inventory), Failure> {
-        let (mut patch_plan, inventory) = plan(self.input, self.operand, answers)?;
-        let of = (&patch_plan.plan, &inventory);
-        let libraries = settle_libraries(&mut self.input.keeper(), self.operand, of, PlaceInRun::Alone)?;
+        let one = (self.operand, PlaceInRun::Alone);
+        let (mut patch_plan, inventory, libraries) =
+            plan_alone(self.input, one, answers, &mut self.input.keeper())?;
         if let Some(libraries) = libraries {
             libraries.apply(&mut patch_plan);
         }
