@@ -19,7 +19,7 @@ pub(super) struct PreparedRoot {
     pub(super) after: Option<RootAndPolicy>,
 }
 
-/// Performs or projects the refresh, and plans the adoption. Forget native changes before.
+/// Performs or projects the refresh, and plans the adoption. The caller forgets native changes first.
 pub(super) fn prepare(
     ground: &RootAndPolicy,
     execution: Execution<'_>,

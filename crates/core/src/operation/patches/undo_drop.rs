@@ -15,7 +15,7 @@ use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
-use crate::operation::trial::{begin_beside_trial, on_trial};
+use crate::operation::trial::{begin_with_trial, on_trial};
 use crate::operation::undo_list::{PatchSpace, UndoForm, stored_space, undo_spaces};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, UndoManifest};
 use patchadm_changeset::transaction::{Receipt, Recovered};
@@ -92,7 +92,7 @@ pub fn drop_undo_data(
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
-    let (session, found) = begin_beside_trial(ground, caller)?;
+    let (session, found) = begin_with_trial(ground, caller, &[])?;
     must_agree(root, caller.interrupt, |_| false)?;
     let planned = UndoDropPlanner::of(&session.ground)?.plan(request, caller)?;
     if request.expected.as_ref().is_some_and(|expected| *expected != planned.patches) {
