@@ -306,6 +306,7 @@ fn apply_offers(
     let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
     let packages: Vec<_> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
     // The run reports the preparation.
+    ground.forget_native_changes();
     let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
     let resolution = resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)?;
     let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
