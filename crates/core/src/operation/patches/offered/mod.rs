@@ -1,4 +1,5 @@
-//! Sets: patches by path or from a depot, selected for a root and applied.
+//! The entry of every request to apply patches: those offered by path or by a depot are selected for the root and
+//! applied.
 //!
 //! ```text
 //!   operands or ids ─► offers ─► resolve ─► fetch ─► apply, as any other patches ─► verdicts on all that were named or pulled in
