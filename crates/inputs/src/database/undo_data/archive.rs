@@ -10,19 +10,16 @@ use crate::database::ledger::LedgerFault;
 use crate::source::{self, Extent, Image, Origin, PackageImage, Source, SourceError, StoredContent};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::archive_file::{
-    self, ArchiveFileError, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent,
-    digest_of, stream,
+    self, ArchiveFileError, FromStart, MANIFEST_MEMBER, UnboundArchive, UnreadContent, digest_of, stream,
 };
 use patchadm_changeset::format::manifest::{KEPT_RECORDS, MANIFEST, RECORDS, UndoManifest, decode};
+use patchadm_changeset::limits::{LARGEST_MANIFEST, LARGEST_REST};
 use patchadm_rootfs::{
     Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, RootError, Sums, Timestamp,
 };
 use patchadm_svr4::format::cpio::CpioReader;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, rule};
-
-/// Bytes after a datastream, such as tape padding. Compressed padding can be very long.
-const LARGEST_REST: u64 = 16 << 20;
 
 #[derive(Debug)]
 pub(super) struct UndoArchiveFile {
