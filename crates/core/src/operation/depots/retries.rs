@@ -1,5 +1,5 @@
-//! Repeated requests after problems that pass. [`HttpProblem::is_passing`] tells which ones do, [`Patience`] how long to
-//! pause.
+//! Repeated requests after problems that pass. [`HttpProblem::is_passing`] tells which ones do, [`Patience`] how long
+//! to pause.
 //!
 //! [`HttpProblem::is_passing`]: patchadm_inputs::http::HttpProblem::is_passing
 

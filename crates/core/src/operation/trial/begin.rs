@@ -10,7 +10,8 @@ use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::trial::TrialState;
 use patchadm_rootfs::Root;
 
-/// Refuses during a trial: nothing else may change the root then, because a backout could not restore the earlier state.
+/// Refuses during a trial: nothing else may change the root then, because a backout could not restore the earlier
+/// state.
 pub(in crate::operation) fn begin_change<'a>(
     ground: RootAndPolicy,
     caller: &'a Caller<'a>,
