@@ -20,7 +20,7 @@
 // Unit tests make trees of their own; the lint applies to the library.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
-mod applets;
+pub mod applets;
 mod as_owner;
 mod classic;
 mod many_roots;
@@ -28,5 +28,3 @@ mod patch_command;
 mod programs;
 mod trial_waiter;
 mod verbs;
-
-pub use applets::main;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    patchadm::main(std::env::args_os())
+    patchadm::applets::main(std::env::args_os())
 }

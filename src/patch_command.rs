@@ -21,7 +21,7 @@ use patchadm_core::operation::depots::{DepotProgress, FetchSession, FetchedFiles
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, DepotOperands, PatchOperands};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
-use patchadm_core::operation::patches::sets::apply_patches;
+use patchadm_core::operation::patches::offered::apply_patches;
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};

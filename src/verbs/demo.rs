@@ -20,7 +20,7 @@ use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_core::operation::packages::report::SilentObserver;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyRequest};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutRequest, back_out_patches};
-use patchadm_core::operation::patches::sets::apply_patches;
+use patchadm_core::operation::patches::offered::apply_patches;
 use patchadm_core::operation::queries::packages::parameters;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Action, Body, Plan};

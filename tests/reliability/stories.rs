@@ -25,10 +25,10 @@ use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages}
 use patchadm_core::operation::packages::report::SilentObserver;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
+use patchadm_core::operation::patches::offered::apply_patches;
 use patchadm_core::operation::patches::overtaken::{RegistrationRefreshRequest, refresh_registrations};
 use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
-use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
 use patchadm_core::operation::patches::undo_drop::{UndoDropRequest, drop_undo_data};
 use patchadm_core::operation::patches::undo_repack::{RepackRequest, repack_undo};

@@ -12,7 +12,6 @@ use patchadm_rootfs::{AtPath, FileType, Followed, Interrupt, LinkFollower, LinkM
 use patchadm_svr4::format::depend::{Depend, DependencyKind};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
 
-use crate::package_limits::LARGEST_PATHS;
 
 pub(crate) type PlacedPaths = Vec<(ObjectPath, PathKind)>;
 
@@ -52,8 +51,8 @@ pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<Objec
 }
 
 /// The most bytes of the places of one delivery's objects, with all directories above them and with what is remembered of
-/// links. A link makes a short path long: without a limit, a package of some megabytes would take gigabytes.
-const LARGEST_PLACES: usize = 4 * LARGEST_PATHS;
+/// links: four times those of a package without links. A link makes a short path long: without a limit, a package of some megabytes would take gigabytes.
+const LARGEST_PLACES: usize = 256 << 20;
 
 /// The symbolic links of a package, of its dependencies or of the base make its paths too long in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

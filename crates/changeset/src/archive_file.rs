@@ -7,13 +7,11 @@ use std::os::unix::fs::FileExt as _;
 use rustix::io::Errno;
 
 use crate::format::manifest::{UndoManifest, UndoManifestError};
+use crate::limits::LARGEST_MANIFEST;
 use patchadm_rootfs::{Digest, Hashing, Interrupt, InterruptibleRead, RootError, never};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamReader};
 
 pub const MANIFEST_MEMBER: &[u8] = b"install/patchadm.manifest";
-
-/// In bytes.
-pub const LARGEST_MANIFEST: u64 = 256 << 20;
 
 const BUFFER: usize = 1 << 17;
 

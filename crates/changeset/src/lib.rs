@@ -68,6 +68,7 @@ pub mod format {
     pub mod undo_files;
     pub mod undo_sidecars;
 }
+pub mod limits;
 pub mod plan;
 pub mod records;
 pub mod stored_file;

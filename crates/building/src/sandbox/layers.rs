@@ -14,6 +14,7 @@ use patchadm_rootfs::{Dir, FileType, Interrupt, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
+use super::capabilities::{BuildUser, capabilities_of};
 use super::watch::SandboxLimits;
 use crate::ids::{BUILD_ID, SandboxIds};
 use crate::tree_copy::{TreeKind, copy_tree, names_up_to};
@@ -22,12 +23,6 @@ use crate::work::{made, unlinked_directory};
 const HOST_NAME: &str = "build";
 
 const NICENESS: i32 = 10;
-
-/// Bits of capabilities(7): `chown`, `dac_override`, `fowner`, `fsetid`, `kill`, `setgid`, `setuid`, `sys_chroot`.
-const OF_INSTALLATION: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 18;
-
-/// For root in a build, in the user namespace of the sandbox: also `setpcap`, `net_bind_service`, `setfcap`.
-const OF_ROOT: u64 = OF_INSTALLATION | 1 << 8 | 1 << 10 | 1 << 31;
 
 /// Marks an opaque directory of overlayfs.
 const OPAQUE: &[u8] = b"user.overlay.opaque";
@@ -148,22 +143,6 @@ fn has_temporary_directories(layers: &[PathBuf]) -> Result<bool, RootError> {
     };
     let has_var = base.look(b"var")?.is_some_and(|seen| seen.file_type == FileType::Directory);
     Ok(has_var && is_suitable(&base)? && is_suitable(&base.dir(b"var")?)?)
-}
-
-/// User ids of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BuildUser {
-    /// First ids inside: root's, or the caller's own if there are no others.
-    First,
-    Build,
-    /// The first ids, with the rights that an installation needs.
-    Installer,
-}
-
-impl BuildUser {
-    pub(crate) fn id(self) -> u32 {
-        if self == Self::Build { BUILD_ID } else { 0 }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -304,14 +283,6 @@ pub(crate) fn enclosure_of_work(
             limits: process_limits(limits),
             niceness: NICENESS,
         },
-    }
-}
-
-fn capabilities_of(user: BuildUser) -> u64 {
-    match user {
-        BuildUser::First => OF_ROOT,
-        BuildUser::Build => 0,
-        BuildUser::Installer => OF_INSTALLATION,
     }
 }
 

@@ -1,11 +1,13 @@
 //! Sandboxes: a clean environment for one command, and its supervision.
 
+mod capabilities;
 mod layers;
 mod usage;
 mod watch;
 
+pub use capabilities::BuildUser;
 pub use layers::{
-    BuildRoot, BuildUser, HostAccounts, HostBase, LayerKind, SandboxCommand, enclosure, lay_out_host_base,
+    BuildRoot, HostAccounts, HostBase, LayerKind, SandboxCommand, enclosure, lay_out_host_base,
 };
 pub(crate) use layers::{
     INSTALLER, enclosure_of_work, environment, installer, installer_path, make_temporary_directories,

@@ -13,6 +13,7 @@ mod archive {
     pub(crate) mod verified;
 }
 mod error;
+mod finish;
 mod journal {
     pub(crate) mod history_file;
     pub(crate) mod installf_queue;
@@ -29,7 +30,6 @@ mod objects {
 mod outside;
 mod recover {
     pub(crate) mod discard;
-    pub(crate) mod finish;
     pub(crate) mod foreseen;
     pub(crate) mod left_to_owner;
     pub(crate) mod recovery;

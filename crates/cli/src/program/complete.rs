@@ -109,7 +109,7 @@ fn description(call: &mut Invocation, applet: &Applet, before: &mut Vec<OsString
     call.is_asked_for_options = true;
     (call.name, call.program) = (applet.name, applet.program(call.of.name));
     std::mem::swap(&mut call.arguments, before);
-    let described = sibling::answer(applet, call).err();
+    let described = sibling::run_here_or_become(applet, call).err();
     std::mem::swap(&mut call.arguments, before);
     call.is_asked_for_options = false;
     match described?.downcast::<Stop>().ok()? {

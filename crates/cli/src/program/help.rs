@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use super::sibling::answer;
+use super::sibling::run_here_or_become;
 use crate::arguments::suggest::{did_you_mean, similar};
 use crate::arguments::synopsis::folded_synopsis;
 use crate::call::{Applet, AppletKind, Invocation, Program, Sibling, VerbGroup, Work};
@@ -18,7 +18,7 @@ pub fn help_of(call: &mut Invocation, name: &str, usage: &'static str) -> anyhow
     };
     (call.name, call.program) = (applet.name, applet.program(call.of.name));
     call.arguments.push("--help".into());
-    answer(applet, call)
+    run_here_or_become(applet, call)
 }
 
 pub fn overview(of: &Program, width: usize) -> String {

@@ -26,7 +26,7 @@ use crate::surroundings::bar::CommandBar;
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use help::{overview, unknown_command, usage_text};
-use sibling::answer;
+use sibling::run_here_or_become;
 
 pub const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
     Applet { name, kind: AppletKind::Classic, about, work: Work::Here(run) }
@@ -100,8 +100,9 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
                 is_asked_for_options: false,
                 of,
             };
-            let result =
-                guarded(|| answer(applet, &mut call)?.print(call.name, call.in_json, &mut call.output));
+            let result = guarded(|| {
+                run_here_or_become(applet, &mut call)?.print(call.name, call.in_json, &mut call.output)
+            });
             output = call.output;
             // An action of a verb has a name of its own.
             in_json = in_json.map(|_| call.name);

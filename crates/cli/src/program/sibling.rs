@@ -57,7 +57,8 @@ impl From<NotRun> for Stop {
     }
 }
 
-pub fn answer(applet: &Applet, call: &mut Invocation) -> anyhow::Result<Reply> {
+/// Runs a command of this program, or becomes the program that has it.
+pub fn run_here_or_become(applet: &Applet, call: &mut Invocation) -> anyhow::Result<Reply> {
     match applet.work {
         Work::Here(run) => run(call),
         Work::Beside(sibling) => Err(sibling.take_over(call).into()),

@@ -57,8 +57,9 @@ pub(super) fn all_or_none<O>(
     all.map(|(place, one)| if failed(&one).is_some() { one } else { stays(place, one, &first) }).collect()
 }
 
-/// Returns outcomes in the order of the operands.
-pub(super) fn run_all<P: RunPlanner>(planner: &mut P) -> Vec<P::Outcome> {
+/// Plans and carries out batch after batch, until one ends the run or no operand is left. Returns outcomes in the order
+/// of the operands.
+pub(super) fn plan_and_carry_out<P: RunPlanner>(planner: &mut P) -> Vec<P::Outcome> {
     let mut done = Vec::with_capacity(planner.count());
     while done.len() < planner.count() {
         let batch = planner.plan(done.len());

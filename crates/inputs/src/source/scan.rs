@@ -8,8 +8,8 @@ use super::image::{Form, Hooks, Image, ImageSignature, PackageImage, cut};
 use super::member::{MemberKind, MemberStamp, PackagePart, SourceMember};
 use crate::format::objects_file::{OBJECTS, ObjectsFile};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, is_of_manifest};
-use patchadm_changeset::archive_file as undo_archive;
 use patchadm_changeset::format::manifest as undo_manifest;
+use patchadm_changeset::limits::LARGEST_MANIFEST as LARGEST_OF_UNDO_ARCHIVE;
 use patchadm_rootfs::human;
 use patchadm_svr4::format::deletes;
 use patchadm_svr4::format::params::{self, ParamFile};
@@ -19,9 +19,6 @@ use patchadm_svr4::package::checksum;
 use patchadm_svr4::package::{ContentInfo, PackagePath, Params, PkgInst};
 
 const LARGEST_FILE: u64 = 16 << 20;
-
-/// Manifest and old records of an undo archive have a line or more for each object: 256 MiB.
-const LARGEST_OF_UNDO_ARCHIVE: u64 = undo_archive::LARGEST_MANIFEST;
 
 /// How much of a source is held in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::links::root_of;
 use super::local_attributes::{LocalAttributes, LocalObject};
-use super::objects::Handling;
+use super::placing::Handling;
 use super::refusal::{EditedAttribute, Reason};
 use super::target::{Wanted, leads_to_itself};
 

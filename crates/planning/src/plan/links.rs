@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
-use super::objects::{Handling, as_it_is};
+use super::placing::{Handling, as_it_is};
 use super::plan_builder::PlanBuilder;
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted, leads_to_itself};

@@ -9,7 +9,6 @@ pub mod given;
 pub mod kept_libraries;
 mod links;
 mod local_attributes;
-mod objects;
 pub mod package {
     //! Installing, adopting, removing and forgetting a package.
 
@@ -45,6 +44,7 @@ pub mod patch {
     pub(super) mod undo;
     pub mod validate;
 }
+mod placing;
 mod plan_builder;
 mod privileges;
 pub mod promotion;

@@ -1,6 +1,7 @@
 //! A plan under construction. Guarantees: no path occurs twice, and no two paths are one place. No path leads through a
 //! link of the same run, or below an object that is not a directory. No change affects an object that no rename may
-//! touch, that only root can make, or that another package of dpkg or rpm owns.
+//! touch, that only root can make, or that another package of dpkg or rpm owns. `placing` decides about one object,
+//! `links` about hard links.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,7 +14,7 @@ use patchadm_svr4::package::{
 };
 
 use super::clock::Now;
-use super::objects::body_of;
+use super::placing::body_of;
 use super::plan_builder::{NativeRule, PlanBuilder, refuse_reserved};
 use super::refusal::{Command, ObjectProblem, Reason, Refusal};
 use super::{Action, Body, Change, NewObject, NewXattrs, Plan, space};

@@ -7,14 +7,13 @@ use std::io::{BufReader, Read};
 
 use crate::format::journal::{Identity, Journal, Op};
 use crate::format::manifest::{MANIFEST, RecordedState, UndoManifest, decode};
+use crate::limits::LARGEST_OWN_MANIFEST;
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{CAPABILITY, Dir, FileType, Root, WritableFile};
 use patchadm_rootfs::{Sums, Xattrs};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Mode, ObjectPath};
-
-const LARGEST_MANIFEST: u64 = 1 << 30;
 
 const UNFINISHED: &[u8] = b".rebuilt";
 
@@ -68,7 +67,7 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
         while let Some(next) = stream.next_member().map_err(|error| broken(error.to_string()))? {
             if next.path.as_bytes() == manifest_name.as_bytes() {
                 let mut bytes = Vec::new();
-                let read = (&mut stream).take(LARGEST_MANIFEST).read_to_end(&mut bytes);
+                let read = (&mut stream).take(LARGEST_OWN_MANIFEST).read_to_end(&mut bytes);
                 read.map_err(|error| broken(error.to_string()))?;
                 saved = was(&bytes, op).map_err(broken)?;
             } else if next.path.as_bytes() == member && old.file_type == 'f' && made.is_none() {

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::io::Read;
 
-use crate::archive_file::LARGEST_MANIFEST;
 use crate::format::manifest;
 use crate::format::manifest::{
     KEPT_RECORDS, MANIFEST, ManifestHeader, ManifestText, ObjectRecord, RECORDS, UndoManifest,
 };
 use crate::format::undo_files::{StoredName, UndoFiles};
 use crate::format::undo_sidecars::UndoDigest;
+use crate::limits::LARGEST_MANIFEST;
 use crate::plan::{RecordFile, UndoArchive};
 use crate::transaction::archive::verified;
 use crate::transaction::archive::verified::{VerifiedArchive, VerifiedWriteError, VerifyingEncoder};

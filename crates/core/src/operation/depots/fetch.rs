@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use super::DepotError;
 use super::depot::{Depot, DepotLocation, is_on_network, open_depot};
 use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
-use super::session::{
-    DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object, with_retries,
-};
+use super::retries::with_retries;
+use super::session::{DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object};
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::depot::{DepotFile, DepotPatch};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
@@ -71,7 +70,7 @@ pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<Pa
         return Err(DepotError::Offline(address.to_string()));
     }
     let spool = session.spool()?;
-    let path = with_retries(session, || {
+    let path = with_retries(session.client.patience(), &|| session.go_on(), || {
         let HttpAnswer::Content(mut body) =
             session.client.get(&HttpRequest::whole(address), session.access.interrupt)?
         else {

@@ -13,6 +13,7 @@ mod directory_digest;
 mod fetch;
 mod in_place;
 mod index;
+mod retries;
 mod session;
 
 use std::io;

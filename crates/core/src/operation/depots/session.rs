@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::DepotError;
+use super::retries::with_retries;
 use chrono::{DateTime, Utc};
 use patchadm_inputs::cache::{CacheError, DownloadCache, PartialDownload, PartialOrigin, PatchSpool};
 use patchadm_inputs::depot::DepotFile;
@@ -180,7 +181,7 @@ pub(super) fn fetch_object(
     }
     let mut was_resumed = partial.length() > 0;
     for is_last in [false, true] {
-        with_retries(session, || {
+        with_retries(session.client.patience(), &|| session.go_on(), || {
             was_resumed |= partial.length() > 0;
             fetch_rest(session, address, wanted, &mut partial, &mut origin)
         })?;
@@ -277,7 +278,7 @@ pub(super) fn fetch_small(
     if session.access.is_offline {
         return Err(DepotError::Offline(address.to_string()));
     }
-    with_retries(session, || {
+    with_retries(session.client.patience(), &|| session.go_on(), || {
         let request = HttpRequest { address, known, rest: None };
         let mut body = match session.client.get(&request, session.access.interrupt)? {
             HttpAnswer::Unchanged => return Ok(AnswerBytes::Unchanged),
@@ -325,30 +326,6 @@ pub(super) fn each_part(
         Some(size) if done != size => Err(problem(address, HttpProblem::Cut { got: done, size })),
         _ => Ok(()),
     }
-}
-
-pub(super) fn with_retries<T>(
-    session: &FetchSession<'_>,
-    mut work: impl FnMut() -> Result<T, DepotError>,
-) -> Result<T, DepotError> {
-    for pause in &session.client.patience().pauses {
-        match work() {
-            Err(DepotError::Http(error)) if error.problem.is_passing() => sleep(session, *pause)?,
-            done => return done,
-        }
-    }
-    work()
-}
-
-fn sleep(session: &FetchSession<'_>, pause: Duration) -> Result<(), DepotError> {
-    let mut left = pause;
-    while !left.is_zero() {
-        session.go_on()?;
-        let nap = left.min(PAUSE);
-        std::thread::sleep(nap);
-        left -= nap;
-    }
-    session.go_on()
 }
 
 fn problem(address: &Address, problem: HttpProblem) -> DepotError {

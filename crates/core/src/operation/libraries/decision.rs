@@ -1,16 +1,14 @@
-//! Decides which libraries a plan keeps, and for which files. On the running system, processes count if their program
-//! stays, even if they map an earlier version: they load the library by name when restarted. Only the superuser sees
-//! processes of other users.
+//! Decides which libraries a plan keeps, and for which files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use crate::operation::failure::Failure;
 use crate::operation::libraries::library_state::{LibraryState, RootSymbols, ScannedRoot};
+use crate::operation::libraries::mapped::{is_process, other_consumers};
 use crate::operation::libraries::planned::{
     ArchivedLibraries, PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, apply, returned,
 };
-use crate::operation::running::{ProcessFiles, ReplacedFiles, UsedFile, WantedFiles, processes};
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_paths;
@@ -18,7 +16,7 @@ use patchadm_inputs::inventory::{Inventory, KEPT_FROM, KeptLibraries};
 use patchadm_inputs::policy::LibraryWords;
 use patchadm_libraries::decision::{
     CandidateNode, CandidateOrigin, Consumer, ConsumerSource, LibraryCandidate, LibraryChange,
-    LibraryDecision, LostNeed, Obstacle, OtherConsumer, OtherSource,
+    LibraryDecision, LostNeed, Obstacle, OtherSource,
 };
 use patchadm_libraries::{Follower, LibraryTree, Loader, NeedSource};
 use patchadm_planning::plan::clock::Now;
@@ -29,7 +27,7 @@ use patchadm_planning::plan::kept_libraries::{
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::refusal::{Command, LibraryLoss, Reason};
 use patchadm_planning::plan::{Action, Change, Plan};
-use patchadm_rootfs::{Digest, Interrupt, InterruptibleRead, Live, LiveKind, ObjectStatus, Root, Sums};
+use patchadm_rootfs::{Digest, Interrupt, InterruptibleRead, Live, LiveKind, Root, Sums};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
 pub(super) struct DecisionInput<'a, 'o> {
@@ -82,7 +80,7 @@ impl DecisionInput<'_, '_> {
             candidates: &candidates.all,
             brought: &self.brought(),
             unserved: &self.unserved(),
-            others: &self.others(&candidates, &after),
+            others: &other_consumers(self.ground, (&candidates.all, &candidates.recorded), &after),
             symbols: &symbols,
             interrupt: self.interrupt,
         };
@@ -235,28 +233,6 @@ impl DecisionInput<'_, '_> {
         digest_of(&self.ground.root, physical, self.interrupt)
     }
 
-    fn others(
-        &self,
-        candidates: &KeptCandidates,
-        after: &LibraryTree,
-    ) -> BTreeMap<ObjectPath, BTreeSet<OtherConsumer>> {
-        let is_file = |(_, candidate): &(&ObjectPath, &LibraryCandidate)| {
-            matches!(candidate.node, CandidateNode::File(_)) && candidate.origin != CandidateOrigin::Archived
-        };
-        let files = candidates.all.iter().filter(is_file).map(|(path, _)| path.clone()).collect();
-        let mut others = mapped_by(&self.ground.root, &files, |program| after.file_at(program).is_some());
-        for (physical, candidate) in &candidates.all {
-            let named = [Some(physical), candidates.recorded.get(physical)].into_iter().flatten();
-            let is_file = matches!(candidate.node, CandidateNode::File(_));
-            let globs = &self.ground.policy.shlib_keep;
-            if is_file && named.into_iter().any(|path| globs.iter().any(|glob| glob.names(path))) {
-                let consumer = OtherConsumer { path: physical.clone(), source: OtherSource::Policy };
-                others.entry(physical.clone()).or_default().insert(consumer);
-            }
-        }
-        others
-    }
-
     fn settle(
         &self,
         scanned: &ScannedRoot,
@@ -401,10 +377,6 @@ fn add_staying(tree: &mut LibraryTree, candidates: &KeptCandidates, decision: &L
     }
 }
 
-fn is_process(consumer: &Consumer) -> bool {
-    matches!(consumer.source, ConsumerSource::Other(OtherSource::Mapped(_)))
-}
-
 fn direct_needs(
     tree: &LibraryTree,
     scanned: &ScannedRoot,
@@ -486,66 +458,6 @@ pub(super) fn refused(request: &PlanToSettle<'_>, reason: Reason) -> Failure {
     let subject = request.plan.patches.first().cloned();
     let subject = subject.or_else(|| request.plan.packages.first().map(ToString::to_string));
     reason.shown(request.inventory).of(request.command, &subject.unwrap_or_default()).into()
-}
-
-/// Returns programs that map one of these libraries. `stays` tells whether a program exists after the plan.
-pub(super) fn mapped_by(
-    root: &Root,
-    libraries: &BTreeSet<ObjectPath>,
-    stays: impl Fn(&ObjectPath) -> bool,
-) -> BTreeMap<ObjectPath, BTreeSet<OtherConsumer>> {
-    let mut mapped: BTreeMap<ObjectPath, BTreeSet<OtherConsumer>> = BTreeMap::new();
-    if !root.is_system() || libraries.is_empty() {
-        return mapped;
-    }
-    let replaced = ReplacedFiles::of(root);
-    let wanted = WantedFiles::at(root, libraries, &replaced);
-    let before = WantedFiles::replaced(&replaced);
-    for (process, directory) in processes() {
-        let Some(files) = ProcessFiles::of(&directory) else { continue };
-        let used = wanted.used_by(&files.mapped);
-        if used.is_empty() {
-            continue;
-        }
-        let Some(program) = files.program.as_ref().and_then(|file| ProcessProgram::of(root, file, &before))
-        else {
-            continue;
-        };
-        if program.is_here && !stays(&program.path) {
-            continue;
-        }
-        for path in used {
-            let (program, source) = (program.path.clone(), OtherSource::Mapped(process));
-            mapped.entry(path).or_default().insert(OtherConsumer { path: program, source });
-        }
-    }
-    mapped
-}
-
-struct ProcessProgram {
-    path: ObjectPath,
-    /// False for a path in another root, or a nameless file.
-    is_here: bool,
-}
-
-impl ProcessProgram {
-    fn of(root: &Root, file: &UsedFile, before: &WantedFiles) -> Option<Self> {
-        if let Some(path) = before.paths_of(file).next() {
-            return Some(Self { path: path.clone(), is_here: true });
-        }
-        let path = ObjectPath::new(&file.path).ok()?;
-        let is_here =
-            !file.is_deleted && file.status.as_ref().is_some_and(|status| is_at(root, &path, status));
-        Some(Self { path, is_here })
-    }
-}
-
-fn is_at(root: &Root, path: &ObjectPath, status: &ObjectStatus) -> bool {
-    let look = || {
-        let physical = root.resolver().locate(path).ok()?;
-        root.dir_if_there(&physical.parent()?).ok()??.look(physical.name()).ok()?
-    };
-    look().is_some_and(|found| (found.file_system, found.inode) == (status.file_system, status.inode))
 }
 
 pub(super) struct ReportInput<'a> {
@@ -777,7 +689,6 @@ fn names_of(physical: &ObjectPath, follower: &mut Follower<'_>) -> Vec<ObjectPat
 mod tests {
     use super::*;
     use std::fs;
-    use std::path::Path;
 
     #[test]
     fn a_signal_ends_the_digest_of_a_library_that_would_take_hours() {
@@ -790,24 +701,5 @@ mod tests {
         let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 100).then_some(15);
         assert_eq!(digest_of(&root, &path(b"/small"), &interrupt), Some(Digest::of(b"text")));
         assert_eq!(digest_of(&root, &path(b"/sparse"), &interrupt), None);
-    }
-
-    #[test]
-    fn who_has_a_library_mapped_is_named_while_its_program_stays() {
-        let maps = fs::read_to_string("/proc/self/maps").unwrap();
-        let mut library = maps.lines().filter_map(|line| line.split_ascii_whitespace().nth(5));
-        let Some(library) = library.find(|path| path.contains(".so")) else { return };
-        let library =
-            ObjectPath::new(fs::canonicalize(library).unwrap().as_os_str().as_encoded_bytes()).unwrap();
-        let root = Root::open(Path::new("/")).unwrap();
-        let all = BTreeSet::from([library.clone()]);
-        let own = OtherSource::Mapped(std::process::id());
-        let found = mapped_by(&root, &all, |_| true);
-        assert!(found[&library].iter().any(|consumer| consumer.source == own));
-        let own_program = std::env::current_exe().unwrap();
-        let own_program = ObjectPath::new(own_program.as_os_str().as_encoded_bytes()).unwrap();
-        let found = mapped_by(&root, &all, |program| *program != own_program);
-        let mut others = found.get(&library).into_iter().flatten();
-        assert!(others.all(|consumer| consumer.source != own));
     }
 }

@@ -8,6 +8,7 @@ mod decision;
 mod keeper;
 mod kept;
 mod library_state;
+mod mapped;
 mod planned;
 mod scan;
 #[cfg(test)]

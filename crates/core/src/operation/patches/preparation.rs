@@ -19,7 +19,7 @@ pub(super) struct PreparedRoot {
     pub(super) after: Option<RootAndPolicy>,
 }
 
-/// Performs or projects the refresh, and plans the adoption.
+/// Performs or projects the refresh, and plans the adoption. The caller forgets native changes first.
 pub(super) fn prepare(
     ground: &RootAndPolicy,
     execution: Execution<'_>,
@@ -27,7 +27,6 @@ pub(super) fn prepare(
     packages: &[OfferedPackage],
     caller: &Caller<'_>,
 ) -> Result<PreparedRoot, Failure> {
-    ground.forget_native_changes();
     let mut prepared = PreparedRoot::default();
     if request.refresh {
         let refresh = RegistrationRefreshRequest::default();

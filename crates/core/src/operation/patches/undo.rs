@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use super::apply::{ApplyReport, ApplyRequest, DepotOperands, PatchOperands};
 use super::back_out::{BackOutReport, BackOutRequest, back_out_patches};
-use super::sets::apply_patches;
+use super::offered::apply_patches;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
 use crate::operation::session::Caller;

@@ -14,7 +14,7 @@ use crate::operation::failure::Failure;
 use crate::operation::plan_file::PlanFault;
 use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
-use crate::operation::trial::{begin_beside_trial, on_trial};
+use crate::operation::trial::{begin_with_trial, on_trial};
 use crate::operation::undo_list::{PatchSpace, UndoForm, stored_space, undo_spaces};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, UndoManifest};
 use patchadm_changeset::transaction::{Receipt, Recovered};
@@ -87,7 +87,8 @@ pub fn drop_undo_data(
         let PlannedUndoDrop { patches, excess, foreign, .. } = planned;
         return Ok(UndoDropReport { patches, excess, foreign, ..UndoDropReport::default() });
     }
-    let (session, found) = begin_undo_change(root, undo_dir, caller, begin_beside_trial)?;
+    let begin = |ground, caller| begin_with_trial(ground, caller, &[]);
+    let (session, found) = begin_undo_change(root, undo_dir, caller, begin)?;
     let planned = UndoDropPlanner::of(&session.ground)?.plan(request, caller)?;
     if request.expected.as_ref().is_some_and(|expected| *expected != planned.patches) {
         return Err(PlanFault::OtherUndoData.into());

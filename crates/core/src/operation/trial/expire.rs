@@ -13,15 +13,15 @@ use crate::operation::patches::overtaken::planner::refresh_locked;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::queries::patch_objects::ObjectAction;
 use crate::operation::queries::patch_objects::patch_files;
-use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use crate::operation::session::{Caller, RootAndPolicy, Session, must_agree};
 use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::history::trial;
 use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
-use patchadm_inputs::native::{NativeManager, NativeOrigin};
-use patchadm_inputs::trial::{OverReason, TrialRecord, TrialState};
+use patchadm_inputs::native::NativeOrigin;
+use patchadm_inputs::trial::{OverReason, TrialRecord};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::Root;
@@ -65,28 +65,7 @@ pub(in crate::operation) fn on_trial(record: &TrialRecord, caller: &Caller<'_>) 
     Failure::OnTrial { run: record.run.clone(), until: (caller.shown_time)(record.until) }
 }
 
-pub(in crate::operation) fn begin_with_trial<'a>(
-    ground: RootAndPolicy,
-    caller: &'a Caller<'a>,
-    managers: &[NativeManager],
-) -> Result<(Session<'a>, FoundTrial), Failure> {
-    let session = Session::begin_beside(ground, caller, managers)?;
-    let Some(record) = trial(&RecordView::live(&session.ground.root))? else {
-        return Ok((session, FoundTrial::None));
-    };
-    let now = (caller.moment)();
-    match (record.state(&now), record.counting_boot(&now)) {
-        (TrialState::Running { .. }, None) => Ok((session, FoundTrial::Running(record))),
-        (TrialState::Running { .. }, Some(counted)) => {
-            let (session, written) = write_record(session, &counted, TrialChange::None);
-            written?;
-            Ok((session, FoundTrial::Running(counted)))
-        }
-        (TrialState::Over(reason), _) => expired(session, record, reason),
-    }
-}
-
-fn write_record<'a>(
+pub(super) fn write_record<'a>(
     session: Session<'a>,
     record: &TrialRecord,
     change: TrialChange,
@@ -101,7 +80,8 @@ fn write_record<'a>(
     session.acting_as(&caller, change, |session| perform_records(session, TRIAL, vec![write]))
 }
 
-fn expired(
+/// Backs the trial out at the beginning of another command.
+pub(super) fn expired(
     session: Session<'_>,
     record: TrialRecord,
     reason: OverReason,
@@ -225,31 +205,6 @@ fn tell_stuck<'a>(
     }
     let (session, written) = write_record(session, &stuck, TrialChange::telling(&record, "stuck"));
     (session, if written.is_ok() { stuck } else { record })
-}
-
-#[derive(Debug)]
-pub struct ExpiryReport {
-    /// `None` if no trial was over.
-    pub ended: Option<String>,
-    pub notes: Vec<String>,
-}
-
-/// Does nothing without an expired trial.
-pub fn end_expired_trial(root: &Root, caller: &Caller<'_>) -> Result<ExpiryReport, Failure> {
-    must_have_database(root)?;
-    if trial(&RecordView::live(root))?.is_none() {
-        return Ok(ExpiryReport { ended: None, notes: Vec::new() });
-    }
-    may_change(root)?;
-    let (_session, found) = begin_with_trial(RootAndPolicy::of(root)?, caller, &[])?;
-    match found {
-        FoundTrial::None | FoundTrial::Running(_) => Ok(ExpiryReport { ended: None, notes: Vec::new() }),
-        FoundTrial::Expired(run, notes) => Ok(ExpiryReport { ended: Some(run), notes }),
-        stuck @ FoundTrial::Stuck(..) => {
-            stuck.must_be_none(caller)?;
-            Ok(ExpiryReport { ended: None, notes: Vec::new() })
-        }
-    }
 }
 
 /// Backs out a run whose check failed. Another command may have ended the trial, which is no error.

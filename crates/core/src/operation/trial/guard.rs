@@ -5,8 +5,9 @@ use std::cell::Cell;
 use std::thread;
 use std::time::Duration;
 
+use super::begin::begin_with_trial;
 use super::check::{TrialCheckEnd, TrialCheckReport, TrialOutcome, TrialOutcomeEnd, run_trial_check};
-use super::expire::{FoundTrial, begin_with_trial, end_failed_trial, perform_records};
+use super::expire::{FoundTrial, end_failed_trial, perform_records};
 use super::request::{ConfirmRefusal, TrialChange, TrialRequest};
 use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::{AfterRun, after_run};

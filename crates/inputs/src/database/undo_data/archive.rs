@@ -10,19 +10,16 @@ use crate::database::ledger::LedgerFault;
 use crate::source::{self, Extent, Image, Origin, PackageImage, Source, SourceError, StoredContent};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::archive_file::{
-    self, ArchiveFileError, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent,
-    digest_of, stream,
+    self, ArchiveFileError, FromStart, MANIFEST_MEMBER, UnboundArchive, UnreadContent, digest_of, stream,
 };
 use patchadm_changeset::format::manifest::{KEPT_RECORDS, MANIFEST, RECORDS, UndoManifest, decode};
+use patchadm_changeset::limits::{LARGEST_MANIFEST, LARGEST_REST, MOST_MEMBERS, MemberLimits};
 use patchadm_rootfs::{
     Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, RootError, Sums, Timestamp,
 };
 use patchadm_svr4::format::cpio::CpioReader;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, rule};
-
-/// Bytes after a datastream, such as tape padding. Compressed padding can be very long.
-const LARGEST_REST: u64 = 16 << 20;
 
 #[derive(Debug)]
 pub(super) struct UndoArchiveFile {
@@ -116,7 +113,7 @@ impl UndoArchiveFile {
         interrupt: Interrupt<'_>,
     ) -> Result<(Result<Option<UndoManifest>, UnreadContent>, Digest), ArchiveError> {
         let mut raw = Hashing::new(InterruptibleRead::new(FromStart::new(&self.file), interrupt));
-        let read = read_all(&mut raw, package, (&self.root, interrupt));
+        let read = read_within(&mut raw, package, (&self.root, interrupt), MOST_MEMBERS);
         let copied = io::copy(&mut raw, &mut io::sink());
         ArchiveError::unless_interrupted(interrupt)?;
         copied.map_err(|error| unreadable(&self.shown, &error))?;
@@ -129,7 +126,7 @@ impl UndoArchiveFile {
         interrupt: Interrupt<'_>,
     ) -> Result<Option<UndoManifest>, ArchiveError> {
         let bytes = InterruptibleRead::new(FromStart::new(&self.file), interrupt);
-        let read = read_all(bytes, package, (&self.root, interrupt));
+        let read = read_within(bytes, package, (&self.root, interrupt), MOST_MEMBERS);
         ArchiveError::unless_interrupted(interrupt)?;
         read.map_err(|unread| unread.of(&self.shown).into())
     }
@@ -139,10 +136,12 @@ pub(super) fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
     archive_file::unreadable(path, error).into()
 }
 
-fn read_all(
+/// The limits keep sums and names of members within memory: an empty member compresses to almost nothing.
+pub(super) fn read_within(
     bytes: impl Read,
     package: &PkgInst,
     (root, interrupt): (&Root, Interrupt<'_>),
+    limits: MemberLimits,
 ) -> Result<Option<UndoManifest>, UnreadContent> {
     let mut stream = stream(bytes).map_err(|error| error.to_string())?;
     let [of] = stream.packages() else { return Err("it holds more than one package".to_owned().into()) };
@@ -151,9 +150,17 @@ fn read_all(
     }
     let pkgmap = Pkgmap::parse(&of.pkgmap).map_err(|error| format!("pkgmap: {error}"))?;
     let mut manifest = None;
-    let mut members = HashMap::new();
+    let (mut members, mut names) = (HashMap::new(), 0);
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while let Some(member) = stream.next_member().map_err(|error| error.to_string())? {
+            names += member.path.as_bytes().len() as u64;
+            if members.len() >= limits.count || names > limits.names {
+                let MemberLimits { count, names } = limits;
+                return Err(format!(
+                    "it has more than {count} members, or than {names} bytes of their names"
+                )
+                .into());
+            }
             let sums = if member.path.as_bytes() == MANIFEST_MEMBER && member.header.size <= LARGEST_MANIFEST
             {
                 let mut bytes = Vec::new();

@@ -12,6 +12,7 @@ use super::*;
 use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;
 use patchadm_changeset::format::manifest;
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest};
+use patchadm_changeset::limits::MemberLimits;
 use patchadm_rootfs::{Digest, FileType, Interrupt, Timestamp, never};
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
@@ -253,6 +254,24 @@ fn every_kind_of_damage_is_found_and_named() {
     fs::write(scene.save("undo.gz"), b"no archive").unwrap();
     scene.bind(b"no archive", "save");
     assert_eq!(scene.reason(), "not a package datastream");
+}
+
+#[test]
+fn an_archive_whose_members_would_fill_the_memory_is_refused() {
+    let scene = Scene::new(&[]);
+    let bytes = plain(Some(&manifest_of("100-01", OBJECTS)), OBJECTS);
+    let package = PkgInst::new("X").unwrap();
+    let read = |count, names| {
+        let limits = MemberLimits { count, names };
+        archive::read_within(&bytes[..], &package, (&scene.root, &never), limits)
+    };
+    // pkginfo, the manifest, and two objects.
+    let names = ["pkginfo", "install/patchadm.manifest", "root/opt/a", "root/opt/b"].concat().len() as u64;
+    assert!(read(4, names).is_ok());
+    for (count, names) in [(3, names), (4, names - 1)] {
+        let Err(UnreadContent::Damaged(reason)) = read(count, names) else { panic!("{count} {names}") };
+        assert_eq!(reason, format!("it has more than {count} members, or than {names} bytes of their names"));
+    }
 }
 
 #[test]

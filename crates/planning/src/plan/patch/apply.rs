@@ -28,10 +28,10 @@ use super::{interrupted, patch_plan, snapshot};
 use crate::plan::clock::Now;
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::links::sources_first;
-use crate::plan::objects::Handling;
 use crate::plan::parameters::{
     is_stored, kept_out, merged, note_update, set_by, silent_among, speak_for_last_patch,
 };
+use crate::plan::placing::Handling;
 use crate::plan::plan_builder::{PlanBuilder, native_owner};
 use crate::plan::records::{RecordChanges, package_path, patch_path};
 use crate::plan::refusal::{Command, Reason, Refusal, Wording};

@@ -31,7 +31,7 @@ use crate::operation::patches::scripts::run::{ApplyResponse, PatchInstall, Patch
 use crate::operation::plan_file::save_plan;
 use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use crate::operation::root_and_policy::plan_on_foreseen_root;
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, plan_and_carry_out};
 use crate::operation::running::{InUse, in_use, in_use_of_each};
 use crate::operation::session::{
     Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
@@ -63,7 +63,7 @@ use patchadm_svr4::package::{ObjectPath, Params};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
 use plan::{
     ApplyBatch, ApplyInput, PlaceInRun, PlannedApplication, PlannedOperand, as_one_run, gather,
-    must_be_usable, plan, refuse_all, settle_libraries,
+    must_be_usable, plan, plan_alone, refuse_all,
 };
 use plan_file::made_plan;
 
@@ -198,7 +198,7 @@ fn apply_to(
         let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
         let is_together = ordered.is_together || trial.is_some();
         let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, Execution::Foresee)?;
-        let patches = run_all(&mut planner);
+        let patches = plan_and_carry_out(&mut planner);
         drop(planner);
         settle_plan_file(ground, request, (opened, &ordered), &patches)?;
         // Only a refresh is performed before the patches.
@@ -221,7 +221,7 @@ fn apply_to(
     let is_rehearsal = matches!(execution, Execution::Foresee);
     let input = ApplyInput::of(ground, request, &ordered.void, caller, is_rehearsal)?;
     let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, execution)?;
-    let mut patches = run_all(&mut planner);
+    let mut patches = plan_and_carry_out(&mut planner);
     // If no patch was applied, the preparation is still to do.
     let ground = planner.input.ground;
     let left_out = if is_rehearsal { planner.left_out(opened, &ordered) } else { Vec::new() };
@@ -258,7 +258,7 @@ fn apply_to(
     Ok(AppliedPatchSet { report, resolution: ordered.resolution })
 }
 
-/// Prepares the root, and orders the patches for the prepared root.
+/// Prepares the root if the request or the policy asks for it, and orders the patches for the prepared root.
 fn prepared_and_ordered<'w>(
     ground: &RootAndPolicy,
     execution: Execution<'_>,
@@ -266,7 +266,12 @@ fn prepared_and_ordered<'w>(
     opened: &'w OpenedPatches,
     caller: &Caller<'_>,
 ) -> Result<(PreparedRoot, OrderedPatches<'w>), Failure> {
-    let prepared = prepare(ground, execution, &request.preparation, &opened.packages(), caller)?;
+    ground.forget_native_changes();
+    let prepared = if request.preparation.is_asked_for(&ground.policy) {
+        prepare(ground, execution, &request.preparation, &opened.packages(), caller)?
+    } else {
+        PreparedRoot::default()
+    };
     let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(ground))?;
     Ok((prepared, ordered))
 }
@@ -566,10 +571,9 @@ impl<'a> RunPlanner for ApplyBatches<'a> {
         } else if patches.is_empty() {
             let is_followed = self.input.options.is_rehearsal && done + 1 < operands.len();
             let position = if is_followed { PlaceInRun::Among } else { PlaceInRun::Alone };
-            let planned = plan(&self.input, operand, BTreeMap::new()).and_then(|(patch_plan, inventory)| {
-                let of = (&patch_plan.plan, &inventory);
-                let libraries = settle_libraries(&mut keeper, operand, of, position)?;
-                Ok(PlannedApplication::alone(patch_plan, inventory, libraries))
+            let planned = plan_alone(&self.input, (operand, position), BTreeMap::new(), &mut keeper);
+            let planned = planned.map(|(patch_plan, inventory, libraries)| {
+                PlannedApplication::alone(patch_plan, inventory, libraries)
             });
             patches.push(PlannedOperand { operand, planned });
         }
@@ -808,9 +812,9 @@ impl ScriptedApplication<'_> {
     }
 
     fn planned(&self, answers: BTreeMap<usize, Params>) -> Result<(PatchPlan, Inventory), Failure> {
-        let (mut patch_plan, inventory) = plan(self.input, self.operand, answers)?;
-        let of = (&patch_plan.plan, &inventory);
-        let libraries = settle_libraries(&mut self.input.keeper(), self.operand, of, PlaceInRun::Alone)?;
+        let one = (self.operand, PlaceInRun::Alone);
+        let (mut patch_plan, inventory, libraries) =
+            plan_alone(self.input, one, answers, &mut self.input.keeper())?;
         if let Some(libraries) = libraries {
             libraries.apply(&mut patch_plan);
         }

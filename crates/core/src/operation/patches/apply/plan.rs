@@ -168,6 +168,18 @@ pub(super) fn plan(
     Ok((patch_plan, inventory))
 }
 
+/// Like [`plan`], with the libraries to keep, which are not part of the plan yet.
+pub(super) fn plan_alone<'o>(
+    input: &ApplyInput<'_>,
+    (operand, position): (&'o ApplyOperand, PlaceInRun),
+    answers: BTreeMap<usize, Params>,
+    keeper: &mut LibraryKeeper<'o>,
+) -> Result<(PatchPlan, Inventory, Option<SettledLibraries>), Failure> {
+    let (patch_plan, inventory) = plan(input, operand, answers)?;
+    let libraries = settle_libraries(keeper, operand, (&patch_plan.plan, &inventory), position)?;
+    Ok((patch_plan, inventory, libraries))
+}
+
 /// The survey must cover everything that the patch touches.
 fn plan_against(
     input: &ApplyInput<'_>,
@@ -457,7 +469,7 @@ pub(super) enum PlaceInRun {
 }
 
 /// Decides which removed libraries are kept.
-pub(super) fn settle_libraries<'o>(
+fn settle_libraries<'o>(
     keeper: &mut LibraryKeeper<'o>,
     operand: &'o ApplyOperand,
     (plan, inventory): (&Plan, &Inventory),

@@ -22,7 +22,7 @@ use crate::operation::patches::undone_run::named_run;
 use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::queries::applied_patches::OrderOnRoot;
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, plan_and_carry_out};
 use crate::operation::session::{Caller, RootAndPolicy, Session, patch_record};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::transaction::Receipt;
@@ -62,10 +62,10 @@ pub(super) fn back_out_named(
     let mut each = EachBackout::of((ground, request, caller), &ids, execution)?;
     each.input = each.input.knowing(read);
     if ids.len() < 2 {
-        return Ok(run_all(&mut each));
+        return Ok(plan_and_carry_out(&mut each));
     }
     let mut one_run = OneRunBackout::new((each.input.anew(), &request.scripts), &ids, execution);
-    let outcomes = run_all(&mut one_run);
+    let outcomes = plan_and_carry_out(&mut one_run);
     if !outcomes.is_empty() {
         return Ok(outcomes);
     }
@@ -146,12 +146,13 @@ impl<'a> EachBackout<'a> {
     /// For patches that cannot be one run. `refusal` is set if one of them may not go.
     fn take_all(mut self, refusal: Option<Failure>) -> Vec<BackOutOutcome> {
         let failed = |outcome: &BackOutOutcome| outcome.result.is_err().then(|| outcome.id.clone());
-        let outcomes = all_or_none(run_all(&mut self.foreseeing()), failed, |_, outcome, in_the_way| {
-            BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.to_owned()))
-        });
+        let outcomes =
+            all_or_none(plan_and_carry_out(&mut self.foreseeing()), failed, |_, outcome, in_the_way| {
+                BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.to_owned()))
+            });
         let outcomes = without_one_run(outcomes, self.request, refusal);
         let may_go = outcomes.iter().all(|outcome| outcome.result.is_ok());
-        if self.is_performed() && may_go { run_all(&mut self) } else { outcomes }
+        if self.is_performed() && may_go { plan_and_carry_out(&mut self) } else { outcomes }
     }
 
     fn is_performed(&self) -> bool {

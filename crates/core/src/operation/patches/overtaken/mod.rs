@@ -27,7 +27,7 @@ use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, shown_to_anybody, without_lock,
 };
-use crate::operation::trial::begin_beside_trial;
+use crate::operation::trial::begin_with_trial;
 use ended::lose_contained;
 use patchadm_inputs::database::all::PackageRecords;
 use patchadm_inputs::database::installed::lacking_parameter;
@@ -61,7 +61,7 @@ pub fn refresh_registrations(
         return Ok(RegistrationRefreshReport::default());
     }
     may_change(root)?;
-    let (session, _) = begin_beside_trial(RootAndPolicy::of(root)?, caller)?;
+    let (session, _) = begin_with_trial(RootAndPolicy::of(root)?, caller, &[])?;
     let mut notes = Vec::new();
     let refresh = || {
         must_agree(root, caller.interrupt, |_| false)?;

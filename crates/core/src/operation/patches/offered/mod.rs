@@ -1,4 +1,5 @@
-//! Sets: patches by path or from a depot, selected for a root and applied.
+//! The entry of every request to apply patches: those offered by path or by a depot are selected for the root and
+//! applied.
 //!
 //! ```text
 //!   operands or ids ─► offers ─► resolve ─► fetch ─► apply, as any other patches ─► verdicts on all that were named or pulled in
@@ -306,6 +307,7 @@ fn apply_offers(
     let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
     let packages: Vec<_> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
     // The run reports the preparation.
+    ground.forget_native_changes();
     let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
     let resolution = resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)?;
     let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
