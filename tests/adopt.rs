@@ -208,7 +208,8 @@ fn what_dpkg_has_recorded_is_adopted_as_it_lies() {
     let delivered =
         Package::new("DEBweb").param("ARCH", "amd64").param("VERSION", "1:2.0-1").param("BASEDIR", "/");
     let patch = Patch::of("100-01", delivered.file("lib/libweb.so", 0o644, "new lib\n"));
-    stage.patchadd("", &patch).ok();
+    stage.patchadd("", &patch).fails(10);
+    stage.patchadd("-u", &patch).ok();
     assert_eq!(stage.text("/usr/lib/libweb.so"), "new lib\n");
     assert_eq!(fs::read_link(stage.at("/lib")).unwrap(), Path::new("usr/lib"));
     stage.run("patchrm -R @ROOT@ 100-01").ok();
