@@ -278,6 +278,7 @@ impl<'a> Edits<'a> {
         }
         Err(Reason::Edited {
             paths: self.stops.iter().cloned().collect(),
+            unowned: self.stops.iter().filter(|path| self.recorded(path).is_none()).cloned().collect(),
             attributes: self.attribute_stops.clone(),
             can_keep: self.saved,
         })
