@@ -110,6 +110,14 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
 }
 
 #[test]
+fn an_edited_file_may_be_named_relative_to_the_root() {
+    let stage = stage();
+    add(&stage, &format!("--replace-edited {} --keep-edited .{TOOL}", &HTTPD[1..])).ok();
+    assert_eq!(stage.text(HTTPD), "httpd 2\n");
+    assert_eq!(stage.text(TOOL), "my tool\n");
+}
+
+#[test]
 fn attributes_alone_stop_nothing() {
     let stage = Scenario::with(&[package("1")]);
     Patch::of("100-01", package("2")).directory(&stage);
