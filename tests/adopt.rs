@@ -64,6 +64,7 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     assert_eq!(
         stage.run(adopt).ok(),
         "Package ACMEown is adopted: 8 objects, 1 of them directories that other packages have as well.\n\
+         Its files count as unmodified as they are now; patchadm finds later edits.\n\
          hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --id ID --from OLD --to NEW -o PATCH\n"
     );
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software, "not a byte is moved");
@@ -208,7 +209,8 @@ fn what_dpkg_has_recorded_is_adopted_as_it_lies() {
     let delivered =
         Package::new("DEBweb").param("ARCH", "amd64").param("VERSION", "1:2.0-1").param("BASEDIR", "/");
     let patch = Patch::of("100-01", delivered.file("lib/libweb.so", 0o644, "new lib\n"));
-    stage.patchadd("", &patch).ok();
+    stage.patchadd("", &patch).fails(10);
+    stage.patchadd("-u", &patch).ok();
     assert_eq!(stage.text("/usr/lib/libweb.so"), "new lib\n");
     assert_eq!(fs::read_link(stage.at("/lib")).unwrap(), Path::new("usr/lib"));
     stage.run("patchrm -R @ROOT@ 100-01").ok();

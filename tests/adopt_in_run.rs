@@ -2,7 +2,7 @@
 
 use crate::adopt_refresh::{ONE, adopted, delivered, dpkg_installs, patched_at_two_paths, upgraded};
 use crate::delivery::Patch;
-use crate::packages::Package;
+use crate::packages::{DELIVERED, Package};
 use crate::scenario::Scenario;
 
 /// A root in which dpkg has installed a package that nobody adopted.
@@ -147,6 +147,41 @@ fn the_policy_adopts_without_an_option_and_bytes_that_are_not_those_of_dpkg_are_
     let said = stage.run(&format!("add -R @ROOT@ {patch}")).ok();
     let differs = said.find("/usr/share/web/data differs from what dpkg recorded").unwrap();
     assert!(differs < said.find("Package DEBweb is adopted").unwrap(), "{said}");
+}
+
+#[test]
+fn a_file_that_was_edited_before_the_adoption_stops_a_patch_until_somebody_decides() {
+    let stage = installed();
+    stage.file("/usr/lib/libweb.so", "lib of an administrator\n");
+    let patch = fix(&stage, "1.0-1");
+    let said = stage.run(&format!("add --adopt -R @ROOT@ {patch}")).fails(3);
+    assert!(said.contains("1 file is modified locally"), "{said}");
+    assert!(said.contains("@ROOT@/usr/lib/libweb.so\n"), "{said}");
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib of an administrator\n");
+    stage.run(&format!("add --adopt --edited replace -R @ROOT@ {patch}")).ok();
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib of an administrator\n");
+    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(3);
+    assert!(said.contains("1 file is modified locally"), "{said}");
+}
+
+#[test]
+fn a_configuration_file_that_was_edited_before_the_adoption_stays_and_the_new_one_lies_beside_it() {
+    let stage = installed();
+    let list = stage.text("/var/lib/dpkg/info/web.list") + "/etc\n/etc/web.conf\n";
+    stage.file("/var/lib/dpkg/info/web.list", list);
+    stage.file("/var/lib/dpkg/info/web.conffiles", "/etc/web.conf\n");
+    // of `port=1\n`
+    let status =
+        stage.text("/var/lib/dpkg/status") + "Conffiles:\n /etc/web.conf 741f79f0829b750b5754bf70564e4c29\n";
+    stage.file("/var/lib/dpkg/status", status);
+    stage.file("/etc/web.conf", "port=1\nmine=1\n");
+    let content = delivered("1.0-1").content('e', "etc/web.conf", 0o644, "root root", DELIVERED, "port=2\n");
+    let patch = Patch::of("100-01", content).directory(&stage).display().to_string();
+    stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
+    assert_eq!(stage.text("/etc/web.conf"), "port=1\nmine=1\n");
+    assert_eq!(stage.text("/etc/web.conf.patch-100-01"), "port=2\n");
 }
 
 #[test]

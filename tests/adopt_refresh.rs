@@ -243,6 +243,18 @@ fn an_edit_that_only_the_undo_data_had_is_put_beside_the_new_file() {
 }
 
 #[test]
+fn a_file_that_dpkg_did_not_write_is_still_edited_after_the_refresh() {
+    let stage = adopted();
+    stage.file("/usr/bin/web", "web mine\n");
+    dpkg_installs(&stage, Some(&ONE), &TWO, &["/usr/bin/web"]);
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    let package = delivered("1.0-2").file("usr/bin/web", 0o755, "web fixed\n");
+    let said = stage.patchadd("", &Patch::of("100-01", package)).fails(10);
+    assert!(said.contains("edited since installation: @ROOT@/usr/bin/web"), "{said}");
+    assert_eq!(stage.text("/usr/bin/web"), "web mine\n");
+}
+
+#[test]
 fn an_edited_file_of_two_patches_stays_that_of_the_one_that_stands_and_can_go() {
     let stage = adopted();
     let below = delivered("1.0-1").file("usr/lib/libweb.so", 0o644, "lib fixed\n").file(

@@ -67,6 +67,23 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
 }
 
 #[test]
+fn a_file_in_the_way_that_no_package_owns_is_not_called_edited() {
+    let stage = stage();
+    stage.file("/opt/ACMEweb/bin/new", "mine\n");
+    Patch::of("200-01", Package::new("ACMEweb").file("bin/new", 0o755, "new\n")).directory(&stage);
+    let said = stage.run("add -R @ROOT@ delivered/200-01").fails(3);
+    let why = "200-01 was not applied: 1 file exists already and belongs to no package\n    \
+               @ROOT@/opt/ACMEweb/bin/new\n    nothing was changed\n";
+    assert!(said.contains(why), "{said}");
+    let more = Package::new("ACMEweb").file("bin/new", 0o755, "new\n").file("bin/tool", 0o755, "tool\n");
+    Patch::of("300-01", more).directory(&stage);
+    let said = stage.run("add -R @ROOT@ delivered/300-01").fails(3);
+    let why = "1 file is modified locally\n    @ROOT@/opt/ACMEweb/bin/tool\n    \
+               1 file exists already and belongs to no package\n    @ROOT@/opt/ACMEweb/bin/new\n";
+    assert!(said.contains(why), "{said}");
+}
+
+#[test]
 fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
     let stage = stage();
     for line in ["plan", "add --dry-run"] {
@@ -90,6 +107,14 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
     assert_eq!(document["would_change"], false);
     assert_eq!(add(&stage, "").code, 3);
     assert_eq!(add(&stage, "").stdout, "", "a plan is shown where one was asked for");
+}
+
+#[test]
+fn an_edited_file_may_be_named_relative_to_the_root() {
+    let stage = stage();
+    add(&stage, &format!("--replace-edited {} --keep-edited .{TOOL}", &HTTPD[1..])).ok();
+    assert_eq!(stage.text(HTTPD), "httpd 2\n");
+    assert_eq!(stage.text(TOOL), "my tool\n");
 }
 
 #[test]

@@ -47,6 +47,18 @@ fn what_is_allowed_is_left_out_and_strict_means_warnings_too() {
 }
 
 #[test]
+fn attributes_that_a_pkgmap_cannot_express_are_a_note_that_only_a_verbose_run_shows() {
+    let stage = Scenario::new();
+    let objects = "{\"objects\":1}\n{\"path\":\"bin/web\",\"mtime_ns\":5}\n";
+    let package = Package::new("ACMEweb").file("bin/web", 0o755, "web\n");
+    Patch::of("100-01", package.information("patchadm.objects", objects)).directory(&stage);
+    let said = stage.run("lint delivered/100-01").ok();
+    assert!(said.contains("unsigned") && !said.contains("xattr"), "{said}");
+    let said = stage.run("lint -v delivered/100-01").ok();
+    assert!(said.contains("delivered/100-01: note: xattr: ACMEweb: patchadm.objects: "), "{said}");
+}
+
+#[test]
 fn a_document_has_all_patches_and_counts() {
     let stage = Scenario::new();
     patch("100-01").directory(&stage);

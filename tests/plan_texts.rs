@@ -119,6 +119,18 @@ fn what_not_everybody_may_read_before_and_after_is_not_shown() {
 }
 
 #[test]
+fn a_plan_that_a_local_edit_stops_shows_what_would_replace_the_edit() {
+    let stage = Scenario::with(&[web().file("conf", 0o644, "one\n")]);
+    stage.file("/opt/ACMEweb/conf", "mine\n");
+    let patch = delivered(&stage, &Patch::of("100-01", web().file("conf", 0o644, "two\n")));
+    let run = stage.run(&format!("plan -R @ROOT@ --diff {patch}"));
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stdout.contains("@@ -1 +1 @@\n-mine\n+two\n"), "{}", run.stdout);
+    let run = stage.run(&format!("plan -R @ROOT@ {patch}"));
+    assert!(!run.stdout.contains("-mine"), "{}", run.stdout);
+}
+
+#[test]
 fn texts_have_limits_of_one_file_and_of_all() {
     const FILES: usize = 102;
     let names = || (0..FILES).map(|number| format!("many{number:03}"));

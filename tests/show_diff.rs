@@ -95,10 +95,28 @@ fn paths_choose_what_is_shown() {
     assert_eq!(none["objects"], json!([]));
     let said = stage.run("show -R @ROOT@ 200-01 -- /etc").fails(2);
     assert!(said.contains("paths after -- are for --files and --diff"), "{said}");
-    let said = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/httpd").fails(2);
-    assert!(said.contains("--diff is for patches, and /opt/ACMEweb/httpd is a path"), "{said}");
-    let hint = "hint: patchadm -R @ROOT@ show --diff 200-01 -- /opt/ACMEweb/httpd\n";
+    let said = stage.run("show --files -R @ROOT@ /opt/ACMEweb/httpd").fails(2);
+    assert!(said.contains("--files is for patches, and /opt/ACMEweb/httpd is a path"), "{said}");
+    let hint = "hint: patchadm -R @ROOT@ show --files 200-01 -- /opt/ACMEweb/httpd\n";
     assert!(said.contains(hint), "{said}");
+}
+
+#[test]
+fn a_path_is_shown_as_it_was_before_the_last_patch_and_as_it_is_now() {
+    let stage = stage();
+    let text = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/httpd").ok();
+    assert!(text.contains("\n  before patch 200-01, and now:\n"), "{text}");
+    assert!(text.ends_with(&format!("{HTTPD}-hA\n+hB\n three\n")), "{text}");
+    fs::write(stage.at("/opt/ACMEweb/httpd"), "mine\n").unwrap();
+    let said = answer(&stage, "show --diff --json -R @ROOT@ @ROOT@/opt/ACMEweb/httpd");
+    let httpd = object(&said, "/opt/ACMEweb/httpd");
+    assert!(httpd["diff"].as_str().unwrap().ends_with("+mine\n"), "{httpd}");
+    let said = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/none").fails(4);
+    assert!(said.contains("is not an applied patch"), "{said}");
+    stage.run("undo-data drop -R @ROOT@ 200-01").ok();
+    let run = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/httpd");
+    assert_eq!(run.code, 4, "{}", run.stdout);
+    assert!(run.stderr.contains("cannot show the changes of "), "{}", run.stderr);
 }
 
 #[test]

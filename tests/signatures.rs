@@ -104,6 +104,9 @@ fn what_no_key_signed_is_refused_or_told_as_the_policy_says() {
     }
     let stage = stage("require");
     let at = patch().directory(&stage);
+    let said = add(&stage, &at).fails(3);
+    assert!(said.contains("`patchadm sign --key FILE PATCH`") && said.contains("--allow-unsigned"), "{said}");
+    assert!(!said.contains("key trust"), "{said}");
     assert!(stage.run(&format!("patchadd -R @ROOT@ {}", at.display())).fails(41).contains("is not signed"));
     stage.run(&format!("patchadd -n -R @ROOT@ {}", at.display())).ok();
     let history = stage.text("/var/sadm/patchadm/history");

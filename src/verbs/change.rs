@@ -12,7 +12,7 @@ use crate::many_roots::root_report::{
 };
 use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{ApplyCommand, PatchRequest};
-use patchadm_cli::arguments::{LibraryOptions, RootOption, ScriptOptions, named_text};
+use patchadm_cli::arguments::{LibraryOptions, NamedPath, RootOption, ScriptOptions, named_text};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
 use patchadm_cli::reply::failure::plan_file_refused;
@@ -48,8 +48,8 @@ pub(super) fn application(
         undo_format: undo.undo_format,
         edited: edits.edited,
         editable: if edits.edited.is_some() { EditableFiles::Stop } else { EditableFiles::Keep },
-        overridden: edits.overridden,
-        preserved: edits.preserved,
+        overridden: NamedPath::all(&edits.overridden),
+        preserved: NamedPath::all(&edits.preserved),
         signature,
         dry_run: changing.dry_run.dry_run,
         texts: changing.diff,

@@ -36,8 +36,14 @@ const USAGE: &str = "patchadm [-R root] missing --xref file|-M depot [option...]
     patchadm missing --xref file|-M depot --from dir [option...] [group|id]...\n\
     patchadm missing --xref file|-M depot [option...] --roots file|dir [group|id]...";
 
+const COLUMNS: &str = "\
+Columns: Patch is the id without revision, IR the applied and CR the current revision (-- if there is none), with < if
+the applied one is older; R is a recommended patch, S a security patch, B a withdrawn one; Age is in days. `List` counts
+the patches and adds up their ages.";
+
 /// List the patches that the root is missing
 #[derive(clap::Parser)]
+#[command(after_help = COLUMNS)]
 struct AnalyzeArgs {
     #[command(flatten)]
     compared: ComparisonOptions,

@@ -14,8 +14,8 @@ pub(crate) use patchadm_cli::arguments::verbs::{
     UndoDirOption, VerbOptions, WaitOption, YesOption,
 };
 use patchadm_cli::arguments::{
-    LibraryOptions, SELECTING, ScriptOptions, directory_of_root, meant_by, named_text, object_path, one_of,
-    undo_format, word_for,
+    LibraryOptions, NamedPath, SELECTING, ScriptOptions, directory_of_root, meant_by, named_text,
+    object_path, one_of, undo_format, word_for,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_core::operation::patches::apply::SignatureRequest;
@@ -163,11 +163,11 @@ pub(crate) struct EditOptions {
     #[arg(long, value_name = "CHOICE", value_parser = one_of(&CHOICES), hide_possible_values = true)]
     pub(crate) edited: Option<Edited>,
     /// Replace this locally modified file, or symbolic link to a directory; repeatable
-    #[arg(long = "replace-edited", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
-    pub(crate) overridden: Vec<ObjectPath>,
+    #[arg(long = "replace-edited", value_name = "PATH", value_parser = NamedPath::parse, action = clap::ArgAction::Append)]
+    pub(crate) overridden: Vec<NamedPath>,
     /// Keep this locally modified file; repeatable
-    #[arg(long = "keep-edited", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
-    pub(crate) preserved: Vec<ObjectPath>,
+    #[arg(long = "keep-edited", value_name = "PATH", value_parser = NamedPath::parse, action = clap::ArgAction::Append)]
+    pub(crate) preserved: Vec<NamedPath>,
 }
 
 /// Options that say where undo data goes, what happens to edited files, and what is demanded of signatures.
@@ -189,7 +189,8 @@ impl ApplyingOptions {
     }
 
     pub(super) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
-        let paths = |paths: &[ObjectPath]| paths.iter().map(path_text).collect::<Result<Vec<_>, _>>();
+        let paths =
+            |paths: &[NamedPath]| NamedPath::all(paths).iter().map(path_text).collect::<Result<Vec<_>, _>>();
         options.no_undo = self.undo.no_undo;
         options.undo_dir = self.undo.undo_dir.as_ref().map(named_text).transpose()?;
         options.undo_format = word_for(&UndoFormat::ALL, self.undo.undo_format);
@@ -204,7 +205,8 @@ impl ApplyingOptions {
     pub(super) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         let paths = |field, paths: &[String]| {
             let path = |text: &String| {
-                object_path(text).map_err(|_| PlanFileError::Field { field, value: text.clone() })
+                let path = object_path(text).map(NamedPath::from);
+                path.map_err(|_| PlanFileError::Field { field, value: text.clone() })
             };
             paths.iter().map(path).collect::<Result<Vec<_>, _>>()
         };

@@ -2,6 +2,7 @@
 //! next), and a total for several patches.
 
 use super::meant::refusal_text;
+use patchadm_cli::reply::change_entry::ChangeEntry;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
 use patchadm_cli::reply::patch_entry::{PatchEntry, done_lines, in_use_lines, plan_text, refused_text};
 use patchadm_cli::reply::patches::PatchesReport;
@@ -67,6 +68,7 @@ fn print_outcomes(root: &Root, report: &PatchesReport, output: &mut Output) -> a
                 print_failure(root, report, (entry, failed), output)?;
                 if is_refusal(report, entry, failed) {
                     output.print(refused_text(root, entry))?;
+                    print_texts(root, entry.refused_changes.iter().flatten(), output)?;
                 }
             }
             None => print_patch(root, entry, output)?,
@@ -135,8 +137,12 @@ fn print_refusal(
     Ok(output.error(&refusal_text(root, (report.command, report.is_plan()), subject, failed))?)
 }
 
-fn print_texts(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
-    for change in entry.changes.iter().flatten() {
+fn print_texts<'c>(
+    root: &Root,
+    changes: impl Iterator<Item = &'c ChangeEntry>,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    for change in changes {
         if let Some(difference) = &change.diff {
             print_difference(output, difference)?;
         }
@@ -177,7 +183,7 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
     }
     if entry.is_planned() && entry.has_plan {
         output.print(plan_text(root, entry))?;
-        print_texts(root, entry, output)?;
+        print_texts(root, entry.changes.iter().flatten(), output)?;
     } else {
         print_merges_and_notes(entry, output)?;
     }

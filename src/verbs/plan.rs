@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use super::change::{application, change, settle_plan_file};
 use super::options::{
-    ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, PlanOption, WaitOption,
-    YesOption,
+    ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, WaitOption, YesOption,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
@@ -29,8 +28,9 @@ struct PlanArgs {
     save_plan: Option<PathBuf>,
     #[command(flatten)]
     options: ApplicationOptions,
-    #[command(flatten)]
-    plan: PlanOption,
+    /// Check if the plan saved in FILE is still valid, and show it
+    #[arg(long = "plan", id = "plan_file", value_name = "FILE")]
+    plan: Option<PathBuf>,
     #[command(flatten)]
     scripts: ScriptOptions,
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         owner: args.owner,
     };
     let (options, patches) = (&mut args.options, &mut args.patches);
-    let files = (args.plan.plan, args.save_plan);
+    let files = (args.plan, args.save_plan);
     let plan_file = settle_plan_file(options, &mut changing, patches, files, USAGE)?;
     let command = application(call, &changing, args.options, args.patches, plan_file);
     let request = PatchRequest::Apply(Box::new(command));

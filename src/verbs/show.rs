@@ -52,7 +52,7 @@ struct ShowArgs {
     /// List every object of the patch and its change
     #[arg(long)]
     files: bool,
-    /// Show what the patch changes in each file
+    /// Show what the patch changes in each file, or the last patch in the named file
     #[arg(long, conflicts_with_all = [ROOT_LISTS, "jobs"])]
     diff: bool,
     #[command(flatten)]
@@ -211,8 +211,15 @@ fn answer(
     }
     if !is_id && !is_like_fix {
         let answer = PathAnswer::of(root, word, query)?;
-        must_be_of_patch(root, (&text, "a path"), answer.as_ref().and_then(PathAnswer::newest_patch), query)?;
-        if let Some(answer) = answer {
+        let is_compared = query.has_diff && query.paths.is_empty();
+        if !is_compared {
+            let newest = answer.as_ref().and_then(PathAnswer::newest_patch);
+            must_be_of_patch(root, (&text, "a path"), newest, query)?;
+        }
+        if let Some(mut answer) = answer {
+            if is_compared {
+                answer.compare(root)?;
+            }
             return Ok((Answer::Path(Box::new(answer)), None));
         }
     }

@@ -50,6 +50,7 @@ const LINES: &[&str] = &[
     "show --json -R @ROOT@ /opt/ACMEweb/bin/httpd",
     "show --files --json -R @ROOT@ 100-01 nothing",
     "show --diff --json -R @ROOT@ 100-01",
+    "show --diff --json -R @ROOT@ /opt/ACMEweb/bin/httpd",
     "show --json -R @ROOT@ CVE-2026-1234",
     "order --json -R @ROOT@ --stale --why",
     "libs list --json -R @ROOT@",

@@ -19,6 +19,7 @@ use patchadm_making::build::{
     PatchForm, PreviousError, PreviousPatch, ReleaseSide, SparsePackage, UnpairedPackage, WriteWatch,
     WrittenPatch, draft_patch, write_patch,
 };
+use patchadm_making::release::has_records;
 use patchadm_producing::ends::{of_build, of_previous};
 use patchadm_producing::patch_options::{PatchOptions, wrong};
 use patchadm_svr4::patch::PatchId;
@@ -56,7 +57,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         })?;
         Some(written.map_err(|error| refused(&error))?)
     };
-    let report = BuildReport::of(&draft, &destination, written.as_ref(), call.surroundings.began);
+    let mut report = BuildReport::of(&draft, &destination, written.as_ref(), call.surroundings.began);
+    let roots = [&args.from, &args.to].into_iter().filter(|release| has_records(release));
+    report.roots = roots.map(|release| release.to_string_lossy().into_owned()).collect();
     Ok(Reply::new(Exit::OK, report))
 }
 
@@ -91,7 +94,7 @@ pub(super) struct BuildArgs {
     /// Read the old release from a tree, package, archive, or directory of packages
     #[arg(long, value_name = "RELEASE")]
     pub(super) from: OsString,
-    /// Read the new release
+    /// Read the whole new release; the patch deletes what only the old one has
     #[arg(long, value_name = "RELEASE")]
     pub(super) to: OsString,
     /// Write the patch to OUT
@@ -160,6 +163,9 @@ impl BuildArgs {
 /// Files differ from the replaced ones in their bytes alone.
 const SAME_TIME: &str = "same-time";
 
+/// Most objects of the old release are deleted.
+const DELETIONS: &str = "deletions";
+
 #[derive(Debug, Serialize)]
 pub(super) struct BuildReport {
     result: ResultWord,
@@ -168,6 +174,9 @@ pub(super) struct BuildReport {
     unpaired: Vec<UnpairedEntry>,
     scripts_left_out: Vec<String>,
     findings: Vec<LintFindingEntry>,
+    /// Releases that are roots; their records are left out.
+    #[serde(skip)]
+    roots: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -237,6 +246,7 @@ impl BuildReport {
             unpaired: draft.unpaired.iter().map(UnpairedEntry::of).collect(),
             scripts_left_out: draft.scripts_left_out.clone(),
             findings: draft.findings.iter().map(LintFindingEntry::of).collect(),
+            roots: Vec::new(),
         }
     }
 }
@@ -264,6 +274,7 @@ impl LintFindingEntry {
         match finding {
             BuildFinding::Abi(finding) => Self { code: finding.code(), text: finding.to_string() },
             BuildFinding::SameTime(finding) => Self { code: SAME_TIME, text: finding.to_string() },
+            BuildFinding::ManyDeletions(finding) => Self { code: DELETIONS, text: finding.to_string() },
         }
     }
 }
@@ -303,8 +314,16 @@ impl CommandReport for BuildReport {
         if let Some(counts) = left_out_scripts(&self.scripts_left_out) {
             output.note(&counts)?;
         }
-        for finding in self.findings.iter().filter(|finding| finding.code != SAME_TIME) {
-            output.note(&finding.text)?;
+        for root in &self.roots {
+            output
+                .note(&format!("{root} is a root of patchadm: its var/sadm and etc/patchadm are left out"))?;
+        }
+        for finding in &self.findings {
+            match finding.code {
+                SAME_TIME => {}
+                DELETIONS => output.warning(&finding.text)?,
+                _ => output.note(&finding.text)?,
+            }
         }
         Ok(())
     }

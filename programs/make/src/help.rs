@@ -70,6 +70,7 @@ impl CommandReport for FindingReport {
         let severity = match severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         Ok(output.line(format!("{code} (lint {severity}): {text}\n  What to do: {advice}"))?)
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::releases::read_release;
+use patchadm_cli::arguments::options::VerboseOption;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
@@ -39,6 +40,8 @@ struct LintArgs {
     /// Ignore findings with this code; repeatable
     #[arg(long, value_name = "CODE", value_parser = code, action = clap::ArgAction::Append)]
     allow: Vec<LintCode>,
+    #[command(flatten)]
+    _verbose: VerboseOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The patches: directories, datastreams, tar or zip archives
@@ -107,7 +110,9 @@ fn unreadable(error: &SourceError) -> anyhow::Error {
 impl CommandReport for LintReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for patch in &self.patches {
-            for finding in &patch.findings {
+            let is_shown = |finding: &&LintFinding| finding.severity != Severity::Note || output.is_verbose();
+            let shown: Vec<&LintFinding> = patch.findings.iter().filter(is_shown).collect();
+            for finding in shown {
                 output.line(line_of(patch, finding))?;
             }
         }
@@ -126,6 +131,7 @@ fn line_of(patch: &PatchFindings, finding: &LintFinding) -> String {
     let severity = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Note => "note",
     };
     let place = [finding.package.as_deref(), finding.path.as_deref()];
     let place: Vec<&str> = place.into_iter().flatten().collect();

@@ -29,6 +29,7 @@ use patchadm_core::operation::queries::recorded_path::is_within;
 use patchadm_core::operation::queries::runs::{applied_signature, open_merges};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
@@ -262,12 +263,7 @@ impl AppliedPatch {
 fn objects(root: &Root, id: &PatchId, query: &ShowQuery) -> anyhow::Result<Option<Vec<PackageObjects>>> {
     let paths = query.paths_in(root)?;
     if query.has_diff {
-        let difference = patch_difference(root, id, &paths).map_err(|failed| {
-            let exit = verb_code(Command::Patchrm, &failed);
-            let exit = if exit.cause() == ExitCause::UndoData { exit.as_finding() } else { exit };
-            Stop::Refused { exit, message: format!("cannot show the changes of {id}: {}", reason(&failed)) }
-        })?;
-        return Ok(difference.map(|objects| PackageObjects::of_differences(root, objects)));
+        return Ok(compared(root, id, &paths)?);
     }
     if !query.has_files {
         return Ok(None);
@@ -276,6 +272,20 @@ fn objects(root: &Root, id: &PatchId, query: &ShowQuery) -> anyhow::Result<Optio
     let is_wanted = is_within(root, &paths);
     let of = |package| PackageObjects::of(root, package, &is_wanted);
     Ok(files.map(|files| files.into_iter().map(of).collect()))
+}
+
+/// Compares the objects at `paths` before and after a patch. Missing undo data is a finding.
+pub(super) fn compared(
+    root: &Root,
+    id: &PatchId,
+    paths: &[ObjectPath],
+) -> Result<Option<Vec<PackageObjects>>, Stop> {
+    let difference = patch_difference(root, id, paths).map_err(|failed| {
+        let exit = verb_code(Command::Patchrm, &failed);
+        let exit = if exit.cause() == ExitCause::UndoData { exit.as_finding() } else { exit };
+        Stop::Refused { exit, message: format!("cannot show the changes of {id}: {}", reason(&failed)) }
+    })?;
+    Ok(difference.map(|objects| PackageObjects::of_differences(root, objects)))
 }
 
 fn signature_words(signature: &SignatureRecord, zone: Zone) -> String {

@@ -1,12 +1,17 @@
 //! A path of the root: owner, current version, and patches that changed or deliver it.
 
 use std::path::Path;
+use std::slice;
 
 use serde::Serialize;
 
+use super::NOT_FOUND;
+use super::applied::compared;
+use super::objects::PackageObjects;
 use super::query::{ShowQuery, USAGE};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_cli::arguments::paths::paths_in_root;
+use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::change_entry::{state_words, told_differences};
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::merge_entry::MergeEntry;
@@ -25,6 +30,7 @@ use patchadm_inputs::native::{DivertedPath, VerifierReport};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
 
 /// If undo data is not readable.
 const NOT_KNOWN: &str = "incomplete: the undo data of some patches cannot be read by this caller, is gone, or was made by \
@@ -55,6 +61,11 @@ pub(super) struct PathAnswer {
     /// Unresolved merges, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merges: Vec<MergeEntry>,
+    /// The change by the last patch, up to the current file; set by --diff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<Vec<PackageObjects>>,
+    #[serde(skip)]
+    place: ObjectPath,
     #[serde(skip)]
     shown: String,
     #[serde(skip)]
@@ -148,6 +159,8 @@ impl PathAnswer {
             wording: Wording::of_verbs(root.prefix()),
             current,
             path: path.to_string(),
+            objects: None,
+            place: path.clone(),
             packages: packages.collect(),
             ftype: line.map(|line| char::from(line.object.ftype.letter()).to_string()),
             patches: patches.into_iter().map(|one| PathPatch::of(one, zone)).collect(),
@@ -171,6 +184,28 @@ impl PathAnswer {
         newest.map(|patch| patch.id.as_str())
     }
 
+    /// Compares the object before the last patch with the current one.
+    pub(super) fn compare(&mut self, root: &Root) -> Result<(), Stop> {
+        let refused = |why: String| {
+            let message = format!("cannot show the changes of {}: {why}", self.shown);
+            Stop::Refused { exit: NOT_FOUND, message }
+        };
+        let Some(id) = self.newest_patch().and_then(|id| PatchId::new(id).ok()) else {
+            let why = if self.known {
+                "no applied patch changed it"
+            } else {
+                "the undo data of some patches is gone or cannot be read"
+            };
+            return Err(refused(why.to_owned()));
+        };
+        let objects = compared(root, &id, slice::from_ref(&self.place))?.unwrap_or_default();
+        if objects.is_empty() {
+            return Err(refused(format!("{id} kept it as it was")));
+        }
+        self.objects = Some(objects);
+        Ok(())
+    }
+
     /// Returns the owner in a few words.
     pub(super) fn line(&self) -> String {
         match self.packages.as_slice() {
@@ -187,6 +222,11 @@ impl PathAnswer {
     pub(super) fn print(&self, output: &mut Output, is_verbose: bool) -> anyhow::Result<()> {
         let wording = &self.wording;
         output.line(self.line())?;
+        if let Some(objects) = &self.objects {
+            let id = self.newest_patch().unwrap_or_default();
+            output.line(format!("  before patch {id}, and now:"))?;
+            return objects.iter().try_for_each(|package| package.print_differences(output));
+        }
         for line in self.current.sentence().iter().chain(&self.current.differences) {
             output.line(format!("  {line}"))?;
         }

@@ -10,7 +10,7 @@ use patchadm_cli::surroundings::Surroundings;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-pub(super) const USAGE: &str = "patchadm [-R root] show [option...] what...\npatchadm [-R root] show --diff [option...] id|patch... [-- path...]\n\
+pub(super) const USAGE: &str = "patchadm [-R root] show [option...] what...\npatchadm [-R root] show --diff [option...] id|patch|path... [-- path...]\n\
      patchadm show [option...] --roots file|dir what...";
 
 pub(super) struct ShowQuery {

@@ -19,7 +19,8 @@ use crate::verbs::options::{
 use crate::verbs::patch_lines::{print_summary, print_without_total};
 use patchadm_changeset::transaction::{ExchangeRequest, ExchangeWay};
 use patchadm_cli::arguments::{
-    LibraryOptions, ScriptTimeout, TrialOptions, directory_of_root, named_text, parse, script_settings,
+    LibraryOptions, NamedPath, ScriptTimeout, TrialOptions, directory_of_root, named_text, parse,
+    script_settings,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
@@ -235,8 +236,8 @@ impl PromotionOptions {
             max_delete: self.max_delete,
             exclude: self.exclude,
             edited: self.edits.edited,
-            overridden: self.edits.overridden,
-            preserved: self.edits.preserved,
+            overridden: NamedPath::all(&self.edits.overridden),
+            preserved: NamedPath::all(&self.edits.preserved),
             undo_dir: self.undo.undo_dir,
             undo_format: self.undo.undo_format,
             no_undo: self.undo.no_undo,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
 use crate::verbs::options::{BriefVerbOptions, DryRunOption, EditOptions};
-use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::{NamedPath, inside, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{described, described_plan, verb_code};
 use patchadm_cli::reply::promotion::MergeConflictEntry;
@@ -47,8 +47,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let request = RefreshRequest {
         stage: stage.into_os_string(),
         edited: edits.edited,
-        overridden: edits.overridden,
-        preserved: edits.preserved,
+        overridden: inside(&root, &NamedPath::all(&edits.overridden)),
+        preserved: inside(&root, &NamedPath::all(&edits.preserved)),
         dry_run,
     };
     let done = call.change(&root, call.name, None, |caller| refresh_stage(&root, &request, caller))?;

@@ -20,7 +20,7 @@ pub use options::{
     CategoryOption, ColourOption, Extensions, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption,
     VerboseOption, VersionOption, listed, parse, refuse_unsupported,
 };
-pub use paths::{directory_of_root, inside, object_path};
+pub use paths::{NamedPath, directory_of_root, inside, object_path};
 pub use sections::SELECTING;
 pub use typed::SecretText;
 pub(crate) use typed::typed_line;

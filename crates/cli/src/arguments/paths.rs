@@ -12,6 +12,36 @@ pub fn object_path(text: &str) -> Result<ObjectPath, String> {
     ObjectPath::new(text.as_bytes()).map_err(|error| error.to_string())
 }
 
+/// A path in a root that is not known yet.
+#[derive(Clone, Debug)]
+pub struct NamedPath {
+    candidates: Vec<ObjectPath>,
+}
+
+impl NamedPath {
+    /// A relative path starts at the root, or in the working directory if that is in the root.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.starts_with('/') {
+            return object_path(text).map(Self::from);
+        }
+        let in_root = object_path(&format!("/{text}"))?;
+        let here = std::path::absolute(text).ok();
+        let here = here.and_then(|here| ObjectPath::new(here.as_os_str().as_bytes()).ok());
+        Ok(Self { candidates: std::iter::once(in_root).chain(here).collect() })
+    }
+
+    /// Returns all paths that are meant; [`inside`] turns those below the root into paths of it.
+    pub fn all(paths: &[Self]) -> Vec<ObjectPath> {
+        paths.iter().flat_map(|path| path.candidates.iter().cloned()).collect()
+    }
+}
+
+impl From<ObjectPath> for NamedPath {
+    fn from(path: ObjectPath) -> Self {
+        Self { candidates: vec![path] }
+    }
+}
+
 /// Reads a directory of a root, which may be named relative to it.
 pub fn directory_of_root(text: &str) -> Result<ObjectPath, String> {
     staged_path(text.as_bytes()).map_err(|error| error.to_string())

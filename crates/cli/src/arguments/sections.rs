@@ -94,7 +94,11 @@ pub(super) fn arranged(command: &Command) -> Command {
     let groups: Vec<_> = command.get_groups().cloned().collect();
     // The caller names it.
     let arranged = Command::new("").args(args).groups(groups);
-    if let Some(about) = about { arranged.about(about) } else { arranged }
+    let arranged = if let Some(about) = about { arranged.about(about) } else { arranged };
+    match command.get_after_help().cloned() {
+        Some(text) => arranged.after_help(text),
+        None => arranged,
+    }
 }
 
 fn placed(arg: Arg, is_long: bool) -> Arg {

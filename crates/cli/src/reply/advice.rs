@@ -1,6 +1,8 @@
 //! The command to type next after a failure, with the options of the command that asked. Refusals bring their own
 //! advice.
 
+use std::path::Path;
+
 use rustix::io::Errno;
 
 use super::depot_end::depot_advice;
@@ -20,6 +22,7 @@ use patchadm_inputs::sign::SignatureState;
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
+use patchadm_svr4::patch::PatchId;
 
 /// Returns the next step for the user; empty if nothing helps.
 pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
@@ -52,7 +55,7 @@ pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
         Failure::Source(error) if is_of_process(errno_of(&error.problem)) => {
             remedy(errno_of(&error.problem)).to_owned()
         }
-        Failure::Source(error) => name_the_patches(wording, error),
+        Failure::Source(error) => of_source(wording, error),
         Failure::Archive(error) => of_archive(wording, command, error),
         _ => before_anything(wording, failure),
     }
@@ -249,16 +252,30 @@ fn remedy(errno: Option<Errno>) -> &'static str {
     }
 }
 
-/// Tells how to apply the patches of a directory that is not a package; empty for other problems.
-fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
-    if let SourceProblem::Signature(verdict) = &error.problem
-        && [SignatureState::Unsigned, SignatureState::UnknownKey].contains(&verdict.state)
-    {
-        return without_trusted_key(wording, "you accept it unsigned");
+/// Empty if nothing helps.
+fn of_source(wording: &Wording, error: &SourceError) -> String {
+    match &error.problem {
+        SourceProblem::Signature(verdict) if verdict.state == SignatureState::Unsigned => format!(
+            "get a signed copy, or sign it with a trusted key: `patchadm sign --key FILE PATCH`; or use `{}` if you accept it unsigned",
+            wording.no_signatures()
+        ),
+        SourceProblem::Signature(verdict) if verdict.state == SignatureState::UnknownKey => {
+            without_trusted_key(wording, "you accept it unsigned")
+        }
+        SourceProblem::HoldsPatches(_) => {
+            let directory = error.path.display().to_string();
+            format!("apply patches with patchadd: {}", wording.command("patchadd", &directory))
+        }
+        // Only verbs wait.
+        SourceProblem::NotFound if wording.wait().is_some() && is_id(&error.path) => {
+            "to take it from a depot, add `-M DEPOT`".to_owned()
+        }
+        _ => String::new(),
     }
-    let SourceProblem::HoldsPatches(_) = &error.problem else { return String::new() };
-    let directory = error.path.display().to_string();
-    format!("apply patches with patchadd: {}", wording.command("patchadd", &directory))
+}
+
+fn is_id(path: &Path) -> bool {
+    path.to_str().is_some_and(|name| !name.contains('/') && PatchId::new(name).is_ok())
 }
 
 fn without_trusted_key(wording: &Wording, condition: &str) -> String {

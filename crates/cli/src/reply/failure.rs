@@ -588,6 +588,17 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_patch_that_is_named_by_its_id_may_be_in_a_depot() {
+        let hint = |path: &str| {
+            let failure = source(SourceProblem::NotFound, path);
+            Undone::of(Path::new("/"), Command::Patchadd, "the patch", &failure).hint
+        };
+        assert_eq!(hint("100002-01"), "to take it from a depot, add `-M DEPOT`");
+        assert_eq!(hint("patches/100002-01"), "");
+        assert_eq!(hint("100002-01.zip"), "");
+    }
+
+    #[test]
     fn a_failure_says_what_the_root_is_like_and_what_to_do() {
         let failure = failed(Phase::Stage, no_space());
         let text = classic(Path::new("/"), Command::Patchadd, Some("1-01"), &failure);

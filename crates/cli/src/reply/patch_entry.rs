@@ -213,7 +213,7 @@ impl PatchEntry {
             refused_changes: one
                 .refused_plan
                 .as_ref()
-                .map(|plan| ChangeEntry::of_plan(plan, &BTreeMap::new(), &ChangedTexts::new())),
+                .map(|plan| ChangeEntry::of_plan(plan, &BTreeMap::new(), &one.texts)),
             saved_bytes: planned.map_or(0, saved_bytes),
             has_plan: plan.is_some(),
             carried_out: owned.filter(|_| receipt.is_some()),

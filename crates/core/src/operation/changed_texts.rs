@@ -69,6 +69,7 @@ impl fmt::Display for NotShown {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct TextReader<'a> {
     root: &'a Root,
     files: usize,

@@ -25,10 +25,10 @@ pub use fixed_in::{
 };
 pub use ownership::{NativeIndex, NativeOwners};
 pub use package::{
-    ADOPTED, FileSum, LONGEST_PKG, NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_NAME,
-    NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeError, NativeManager, NativeOrigin, NativeOwner,
-    NativePackage, NativePath, NativePresence, NativeRegistration, RegisteredPackage, UnfinishedChange,
-    differing_of, differing_text, is_native_parameter,
+    ADOPTED, FileSum, LONGEST_PKG, NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_EDITED,
+    NATIVE_NAME, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeError, NativeManager, NativeOrigin,
+    NativeOwner, NativePackage, NativePath, NativePresence, NativeRegistration, RegisteredPackage,
+    UnfinishedChange, differing_of, differing_text, edited_of, edited_text, is_native_parameter,
 };
 pub use package_url::{Distribution, NativeIdentity, package_url};
 pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};

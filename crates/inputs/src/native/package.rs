@@ -7,7 +7,7 @@ use md5::{Digest as _, Md5};
 use crate::sha256::Sha256;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_rootfs::RootError;
-use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ContentInfo, Ftype, ObjectPath, Params, PkgInst};
 
 #[derive(Clone, Debug)]
 pub struct NativePackage {
@@ -312,6 +312,9 @@ pub const NATIVE_STAMP: &str = "NATIVE_STAMP";
 /// Escaped paths of files that differed from the native record: bytes of an administrator.
 pub const NATIVE_DIFFERING: &str = "NATIVE_DIFFERING";
 
+/// Of the files among them: `PATH:SIZE:SUM:TIME`, as the registration records the edited file.
+pub const NATIVE_EDITED: &str = "NATIVE_EDITED";
+
 /// Escaped places to which files of the package were diverted.
 pub const NATIVE_DIVERTED: &str = "NATIVE_DIVERTED";
 
@@ -372,8 +375,35 @@ pub fn differing_of(params: &Params) -> BTreeSet<ObjectPath> {
 
 /// Returns the value of [`NATIVE_DIFFERING`] for these paths.
 pub fn differing_text<'p>(paths: impl IntoIterator<Item = &'p ObjectPath>) -> String {
-    let words = paths.into_iter().map(|path| encode(path.as_bytes()).replace(' ', "%20"));
-    words.collect::<Vec<_>>().join(" ")
+    paths.into_iter().map(word_of).collect::<Vec<_>>().join(" ")
+}
+
+fn word_of(path: &ObjectPath) -> String {
+    encode(path.as_bytes()).replace(' ', "%20")
+}
+
+/// Reads [`NATIVE_EDITED`]. Invalid entries are ignored.
+pub fn edited_of(params: &Params) -> BTreeMap<ObjectPath, ContentInfo> {
+    let parse = |word: &str| {
+        let mut parts = word.rsplitn(4, ':');
+        let mtime = parts.next()?.parse().ok()?;
+        let cksum = parts.next()?.parse().ok()?;
+        let size = parts.next()?.parse().ok()?;
+        let path = ObjectPath::new(&decode(parts.next()?)).ok()?;
+        Some((path, ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(mtime) }))
+    };
+    params.text(NATIVE_EDITED).split_whitespace().filter_map(parse).collect()
+}
+
+/// Returns the value of [`NATIVE_EDITED`] for these files.
+pub fn edited_text(edited: &BTreeMap<ObjectPath, ContentInfo>) -> String {
+    let word = |(path, content): (&ObjectPath, &ContentInfo)| {
+        let ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(mtime) } = content else {
+            return None;
+        };
+        Some(format!("{}:{size}:{cksum}:{mtime}", word_of(path)))
+    };
+    edited.iter().filter_map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Shows if a file is the delivered one, but not who delivered it.
@@ -552,6 +582,18 @@ mod tests {
         let mut params = Params::new();
         params.set(NATIVE_DIFFERING, differing_text(&paths));
         assert_eq!(differing_of(&params), paths);
+    }
+
+    #[test]
+    fn edited_files_come_back_with_their_content_whatever_is_in_their_names() {
+        let path = |text: &str| ObjectPath::new(text.as_bytes()).unwrap();
+        let content = ContentInfo { size: Some(7), cksum: Some(412), mtime: Some(-5) };
+        let edited = BTreeMap::from([(path("/etc/a:b 50%"), content), (path("/etc/\u{e9}"), content)]);
+        let mut params = Params::new();
+        params.set(NATIVE_EDITED, edited_text(&edited));
+        assert_eq!(edited_of(&params), edited);
+        params.set(NATIVE_EDITED, "/etc/x /etc/y:1:2 etc/z:1:2:3 /etc/w:1:2:x");
+        assert_eq!(edited_of(&params), BTreeMap::new());
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub enum BuildFinding {
     Abi(AbiFinding),
     /// Files that look like the replaced ones.
     SameTime(SameTimeFinding),
+    /// The new release may be incomplete.
+    ManyDeletions(ManyDeletionsFinding),
 }
 
 struct PreparedPair<'r> {
@@ -102,7 +104,8 @@ pub fn draft_patch<'r>(
     let findings = libraries(&packages, to, others, request)?.into_iter().map(BuildFinding::Abi);
     let beside_old = packages.iter().map(|drafted| (&drafted.sparse, drafted.old));
     let same_times = find_same_times(beside_old, previous).into_iter().map(BuildFinding::SameTime);
-    let findings = findings.chain(same_times).collect();
+    let deletions = packages.iter().filter_map(ManyDeletionsFinding::of).map(BuildFinding::ManyDeletions);
+    let findings = findings.chain(same_times).chain(deletions).collect();
     let scripts_left_out = scripts_left_out(&packages);
     let sparse: Vec<&SparsePackage> = packages.iter().map(|drafted| &drafted.sparse).collect();
     let beside = BTreeMap::from([
@@ -206,6 +209,34 @@ fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
         drafted.new.scripts.iter().map(move |script| format!("{name}: {script}")).collect::<Vec<_>>()
     };
     packages.iter().flat_map(of_package).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// A patch that deletes more than half of the old release: perhaps the new one has only its changed files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManyDeletionsFinding {
+    pub package: String,
+    pub deleted: usize,
+    /// Objects of the old release.
+    pub objects: usize,
+}
+
+impl ManyDeletionsFinding {
+    fn of(drafted: &DraftedPackage<'_>) -> Option<Self> {
+        let (deleted, objects) = (drafted.sparse.deleted.len(), drafted.old.objects.len());
+        let package = drafted.sparse.pkg.to_string();
+        (deleted > objects / 2).then_some(Self { package, deleted, objects })
+    }
+}
+
+impl fmt::Display for ManyDeletionsFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { package, deleted, objects } = self;
+        write!(
+            f,
+            "package {package}: the patch deletes {deleted} of the {objects} objects of the old release; \
+             the new release must be complete, not only its changed files"
+        )
+    }
 }
 
 // Python (`__pycache__`), make(1) and rsync(1) compare size and time, and miss a change that keeps both. Python rounds

@@ -27,7 +27,9 @@ pub use delivery::{
     DeliveredObject, DeliveryReason, OtherPatch, Overlap, PackageDelivery, TwoLists, deliver_moved, object_at,
 };
 pub(crate) use draft::looks_same;
-pub use draft::{BuildError, BuildFinding, DraftedPackage, PatchDraft, SameTimeFinding, draft_patch};
+pub use draft::{
+    BuildError, BuildFinding, DraftedPackage, ManyDeletionsFinding, PatchDraft, SameTimeFinding, draft_patch,
+};
 pub use pairs::{
     PackagePair, PackagePairs, PairError, PairNaming, ReleaseSide, UnpairedPackage, pair, usual_name,
 };

@@ -485,6 +485,7 @@ fn log_of_draft(draft: &PatchDraft<'_>) -> String {
         let _ = match finding {
             BuildFinding::Abi(finding) => writeln!(text, "{}: {finding}", finding.code()),
             BuildFinding::SameTime(finding) => writeln!(text, "same-time: {finding}"),
+            BuildFinding::ManyDeletions(finding) => writeln!(text, "deletions: {finding}"),
         };
     }
     text

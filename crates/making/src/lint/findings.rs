@@ -62,6 +62,8 @@ pub enum Severity {
     /// The patch cannot be applied everywhere it is for, or does harm.
     Error,
     Warning,
+    /// No fault; every patch of `build` may have it.
+    Note,
 }
 
 macro_rules! codes {
@@ -195,7 +197,7 @@ codes! {
     ClassNoUndo "class-no-undo" Warning
         "A class has its own script but none that reverses it, so whole files are saved."
         "Deliver u.<class> beside i.<class>."
-    Xattr "xattr" Warning
+    Xattr "xattr" Note
         "The patch delivers extended attributes, nanoseconds or access lists, which classic tools ignore."
         "Nothing, if only this program applies the patch."
     SameTime "same-time" Warning

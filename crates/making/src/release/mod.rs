@@ -22,7 +22,7 @@ use patchadm_releases::{FileContent, ReleaseObject};
 use patchadm_rootfs::{Digesting, RootError};
 use patchadm_svr4::package::{ObjectPath, Params, PathError};
 
-pub use open::{identify, open, open_packages, set_entries};
+pub use open::{has_records, identify, open, open_packages, set_entries};
 pub use tree::objects_at;
 
 /// The packages of one operand.

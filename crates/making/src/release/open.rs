@@ -34,6 +34,13 @@ pub fn open(operand: &OsStr, cores: usize, meter: &WorkMeter) -> Result<Release,
     Ok(Release { name: operand.to_string_lossy().into_owned(), packages })
 }
 
+/// True for a tree with records of patchadm, which are no part of the release.
+pub fn has_records(operand: &OsStr) -> bool {
+    let top = operand.as_bytes().strip_prefix(b"tree:").map_or(operand, OsStr::from_bytes);
+    let database = Path::new(top).join(tree::DATABASE.trim_start_matches('/'));
+    database.symlink_metadata().is_ok_and(|seen| seen.is_file())
+}
+
 /// Opens the entries of a set that `wanted` accepts; `name` is used in messages.
 pub fn open_packages(
     name: &str,

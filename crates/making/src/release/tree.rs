@@ -134,8 +134,32 @@ fn walk(root: &Root) -> Result<Vec<MetObject>, ReleaseProblem> {
             met.push(MetObject { path, status });
         }
     }
+    leave_out_records(&mut met);
     met.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(met)
+}
+
+/// Only a root that packages or patches are registered in has it.
+pub(super) const DATABASE: &str = "/var/sadm/install/contents";
+
+/// The records and settings that the program makes in a root, each with the directory above.
+const OWN: [(&[u8], &[u8]); 2] = [(b"/var", b"/var/sadm"), (b"/etc", b"/etc/patchadm")];
+
+/// A tree may be a live root: its records are no part of a release.
+fn leave_out_records(met: &mut Vec<MetObject>) {
+    if !met.iter().any(|met| met.path.as_bytes() == DATABASE.as_bytes()) {
+        return;
+    }
+    let is_below = |met: &MetObject, top: &[u8]| {
+        met.path.as_bytes().strip_prefix(top).is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    for (above, own) in OWN {
+        let before = met.len();
+        met.retain(|met| met.path.as_bytes() != own && !is_below(met, own));
+        if met.len() < before && !met.iter().any(|met| is_below(met, above)) {
+            met.retain(|met| met.path.as_bytes() != above);
+        }
+    }
 }
 
 fn first_names(met: &[MetObject]) -> HashMap<FileKey, &ObjectPath> {

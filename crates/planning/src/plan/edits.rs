@@ -1,13 +1,15 @@
 //! Objects that an administrator has changed, and their treatment. An object is edited if its bytes differ from
-//! `contents` and the undo manifests. An unrecorded object is the administrator's, unless the patch moves it there: if
+//! `contents` and the undo manifests, or if its package was registered with bytes that the native package does not have
+//! and no patch replaced it since. An unrecorded object is the administrator's, unless the patch moves it there: if
 //! `/lib` leads to `usr/lib`, deleting `/lib/x` and delivering `/usr/lib/x` replaces one file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::native::edited_of;
 use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::{Live, LiveKind};
-use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentInfo, ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::links::root_of;
 use super::local_attributes::{LocalAttributes, LocalObject};
@@ -112,6 +114,8 @@ pub(super) struct Edits<'a> {
     /// Override the delivered ones.
     attributes: BTreeMap<ObjectPath, LocalAttributes>,
     attribute_stops: Vec<EditedAttribute>,
+    /// By adopted package: files that were edited before it was registered, as its lines record them.
+    registered_edits: BTreeMap<PkgInst, BTreeMap<ObjectPath, ContentInfo>>,
 }
 
 impl<'a> Edits<'a> {
@@ -130,6 +134,7 @@ impl<'a> Edits<'a> {
             moved_to: BTreeMap::new(),
             attributes: BTreeMap::new(),
             attribute_stops: Vec::new(),
+            registered_edits: BTreeMap::new(),
         }
     }
 
@@ -231,7 +236,9 @@ impl<'a> Edits<'a> {
         {
             return Ok(());
         }
+        let is_registered_edit = recorded.is_some_and(|line| self.is_registered_edit(line));
         match self.state(live, recorded) {
+            _ if is_registered_edit => {}
             LiveEdit::None => return Ok(()),
             LiveEdit::TimeOnly => {
                 self.touched.insert(path.clone());
@@ -271,6 +278,7 @@ impl<'a> Edits<'a> {
         }
         Err(Reason::Edited {
             paths: self.stops.iter().cloned().collect(),
+            unowned: self.stops.iter().filter(|path| self.recorded(path).is_none()).cloned().collect(),
             attributes: self.attribute_stops.clone(),
             can_keep: self.saved,
         })
@@ -278,6 +286,20 @@ impl<'a> Edits<'a> {
 
     pub(super) fn handling(&self, path: &ObjectPath) -> Handling {
         self.handling.get(path).cloned().unwrap_or_default()
+    }
+
+    /// True if the line still records a file that was edited before its package was registered: its native package
+    /// has other bytes, and no patch replaced it.
+    fn is_registered_edit(&mut self, line: &ContentsLine) -> bool {
+        let inventory = self.inventory;
+        line.object.ftype.is_regular()
+            && line.owners.iter().any(|owner| {
+                let edits = self.registered_edits.entry(owner.package.clone()).or_insert_with(|| {
+                    let installed = inventory.packages.get(&owner.package);
+                    installed.map(|installed| edited_of(&installed.params)).unwrap_or_default()
+                });
+                edits.get(&line.path) == Some(&line.object.content)
+            })
     }
 
     fn state(&self, live: &Live, recorded: Option<&ContentsLine>) -> LiveEdit {

@@ -27,13 +27,14 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{
-    NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords, differing_text,
+    NATIVE_DIFFERING, NATIVE_EDITED, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords,
+    differing_text, edited_text,
 };
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions, forget};
 use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ContentInfo, ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
 use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
 
@@ -204,6 +205,13 @@ impl AdoptionPlanner<'_> {
         let differing_or_absent: Vec<&ObjectPath> = differing.iter().chain(absent).collect();
         if !differing_or_absent.is_empty() {
             software.to_mut().params.set(NATIVE_DIFFERING, differing_text(differing_or_absent));
+        }
+        let edited = differing.iter();
+        let edited =
+            edited.filter_map(|path| Some((path.clone(), inventory.live.get(path)?.content_info()?)));
+        let edited: BTreeMap<ObjectPath, ContentInfo> = edited.collect();
+        if !edited.is_empty() {
+            software.to_mut().params.set(NATIVE_EDITED, edited_text(&edited));
         }
         let intended = adoptions.add(&software, listed.damaged.as_ref(), inventory, &self.caller.now)?;
         Ok(TakenUp { intended, differing: differing.iter().map(|path| inventory.show(path)).collect() })

@@ -342,7 +342,16 @@ fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<Softwar
     let mut open = vec![top.clone()];
     while let Some(path) = open.pop() {
         let directory = root.dir(&physical_of(&physical, top, &path)?)?;
-        for name in directory.names()? {
+        let names = directory.names()?;
+        if let [only] = names.as_slice()
+            && path != *top
+            && path.join(only).is_ok_and(|inner| is_of_program(&inner))
+        {
+            // The program made the directory for its records.
+            list.paths.remove(&path);
+            continue;
+        }
+        for name in names {
             let inner = path.join(&name).map_err(|error| Failure::BadFile(error.to_string()))?;
             if is_own(&inner) {
                 continue;
@@ -383,9 +392,11 @@ fn physical_of(physical: &ObjectPath, top: &ObjectPath, path: &ObjectPath) -> Re
 }
 
 fn is_own(path: &ObjectPath) -> bool {
-    path.as_bytes() == places::RECORDS.as_bytes()
-        || path.as_bytes() == SETTINGS
-        || path.name().starts_with(STAGE)
+    is_of_program(path) || path.name().starts_with(STAGE)
+}
+
+fn is_of_program(path: &ObjectPath) -> bool {
+    path.as_bytes() == places::RECORDS.as_bytes() || path.as_bytes() == SETTINGS
 }
 
 #[cfg(test)]
@@ -410,7 +421,14 @@ mod tests {
         assert_eq!(names("/opt/acme", "/opt/acme"), inside);
         assert_eq!(names("/opt/acme", "/"), [&["/opt/acme"], &inside[..]].concat());
         let all = names("/", "/");
-        assert!(all.contains(&"/var".to_owned()) && !all.iter().any(|path| path.contains("sadm")), "{all:?}");
+        assert_eq!(
+            all,
+            [&["/opt", "/opt/acme"], &inside[..]].concat(),
+            "var and etc are there for records only"
+        );
+        std::fs::write(dir.path().join("etc/acme.conf"), "").unwrap();
+        let all = names("/", "/");
+        assert!(all.contains(&"/etc".to_owned()) && all.contains(&"/etc/acme.conf".to_owned()), "{all:?}");
         assert!(!all.iter().any(|path| path.contains("patchadm")), "{all:?}");
         assert!(listed(&root, &at("/nowhere"), &at("/")).is_err());
     }

@@ -132,6 +132,7 @@ fn a_file_that_only_its_bytes_tell_from_the_one_before_it_is_named() {
             .iter()
             .map(|finding| match finding {
                 BuildFinding::SameTime(finding) => finding.to_string(),
+                BuildFinding::ManyDeletions(finding) => finding.to_string(),
                 BuildFinding::Abi(finding) => finding.to_string(),
             })
             .collect::<Vec<_>>()
@@ -148,4 +149,17 @@ fn a_file_that_only_its_bytes_tell_from_the_one_before_it_is_named() {
     let second = draft_patch(&old, &third, Some(&previous), &[], &request("900-02")).unwrap();
     let of_second = said(&second);
     assert!(of_second.len() == 2 && of_second[1].contains("than in 900-01"), "{of_second:?}");
+}
+
+#[test]
+fn a_patch_that_deletes_most_of_the_old_release_says_so() {
+    let tree = || MadePackage::tree().with(directory("/bin"));
+    let whole =
+        tree().file("/bin/web", "one").file("/bin/more", "m").file("/bin/less", "l").file("/news", "n");
+    let (old, changed) = (whole.release(), tree().file("/bin/web", "two!").release());
+    let said = draft(&old, &changed, "900-01").findings;
+    let [BuildFinding::ManyDeletions(finding)] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((finding.deleted, finding.objects), (3, 5));
+    let most = tree().file("/bin/web", "two!").file("/news", "n").release();
+    assert!(draft(&old, &most, "900-01").findings.is_empty());
 }

@@ -108,6 +108,26 @@ fn a_tree_is_a_list_sorted_by_path_with_its_hard_links() {
 }
 
 #[test]
+fn records_of_this_program_are_no_part_of_a_tree() {
+    let dir = tree();
+    for name in ["var/sadm/install", "var/sadm/pkg/ACME", "etc/patchadm"] {
+        fs::create_dir_all(dir.path().join(name)).unwrap();
+    }
+    fs::write(dir.path().join("etc/patchadm/policy"), "").unwrap();
+    let names = || -> Vec<String> {
+        let release = opened(dir.path());
+        release.packages[0].objects.iter().map(|object| object.path.to_string()).collect()
+    };
+    assert!(names().contains(&"/var/sadm/pkg/ACME".to_owned()), "it is no root without a database");
+    fs::write(dir.path().join("var/sadm/install/contents"), "").unwrap();
+    let software = ["/current", "/lib", "/lib/one", "/lib/sub", "/lib/sub/empty", "/lib/two"];
+    assert_eq!(names(), software);
+    fs::write(dir.path().join("etc/acme.conf"), "").unwrap();
+    let with_etc = ["/current", "/etc", "/etc/acme.conf"].into_iter().chain(software.into_iter().skip(1));
+    assert_eq!(names(), with_etc.collect::<Vec<_>>());
+}
+
+#[test]
 fn a_tree_that_changed_since_it_was_read_is_an_error() {
     let dir = tree();
     let release = opened(dir.path());

@@ -8,7 +8,7 @@ use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState};
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{
-    NATIVE_DIFFERING, NATIVE_OVERTAKEN, NATIVE_VERSION, NativeChange, NativeRegistration,
+    NATIVE_DIFFERING, NATIVE_EDITED, NATIVE_OVERTAKEN, NATIVE_VERSION, NativeChange, NativeRegistration,
 };
 use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Interrupt;
@@ -51,6 +51,8 @@ pub struct RefreshedSoftware {
     pub is_same: bool,
     /// Escaped paths of files that differ from the native records, separated by blanks.
     pub differing: String,
+    /// The files among them, as [`edited_text`](patchadm_inputs::native::edited_text) writes them.
+    pub edited: String,
     /// Directories that its manager left out, with everything listed in them.
     pub left_out: BTreeSet<ObjectPath>,
     /// Patches that have handed over a part, now or before.
@@ -421,8 +423,11 @@ fn registered_params(params: &Params, software: &RefreshedSoftware) -> Params {
         }
     }
     software.registration.write(&mut new);
-    let lists =
-        [(NATIVE_DIFFERING, software.differing.clone()), (NATIVE_OVERTAKEN, software.overtaken.join(" "))];
+    let lists = [
+        (NATIVE_DIFFERING, software.differing.clone()),
+        (NATIVE_EDITED, software.edited.clone()),
+        (NATIVE_OVERTAKEN, software.overtaken.join(" ")),
+    ];
     for (name, value) in lists {
         if value.is_empty() { new.remove(name) } else { new.set(name, value) }
     }

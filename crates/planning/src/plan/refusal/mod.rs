@@ -213,6 +213,8 @@ pub enum Reason {
     Edited {
         /// With other bytes.
         paths: Vec<ObjectPath>,
+        /// Those of `paths` that no package owns.
+        unowned: Vec<ObjectPath>,
         /// Only in packages adopted from another package manager.
         attributes: Vec<EditedAttribute>,
         /// Undo data could record the files as kept.
@@ -463,10 +465,11 @@ impl Reason {
     pub fn shown(self, inventory: &Inventory) -> Self {
         let show = |path: ObjectPath| inventory.show(&path);
         match self {
-            Self::Edited { paths, attributes, can_keep } => {
+            Self::Edited { paths, unowned, attributes, can_keep } => {
                 let shown = |one: EditedAttribute| EditedAttribute { path: show(one.path), ..one };
                 let attributes = attributes.into_iter().map(shown).collect();
-                Self::Edited { paths: paths.into_iter().map(show).collect(), attributes, can_keep }
+                let [paths, unowned] = [paths, unowned].map(|paths| paths.into_iter().map(show).collect());
+                Self::Edited { paths, unowned, attributes, can_keep }
             }
             Self::KeepWithoutUndo(path) => Self::KeepWithoutUndo(show(path)),
             Self::ChangedLater { path, by } => Self::ChangedLater { path: show(path), by },
@@ -555,15 +558,26 @@ impl Refusal {
     /// With a line of its own for each of many files.
     pub fn why_in_lines(&self) -> String {
         match &*self.reason {
-            Reason::Edited { paths, attributes, .. } => {
-                let paths = paths.iter().map(ToString::to_string);
-                let lines: Vec<String> = paths.chain(attributes.iter().map(ToString::to_string)).collect();
-                let files = if lines.len() == 1 {
-                    "1 file is".to_owned()
-                } else {
-                    format!("{} files are", lines.len())
-                };
-                format!("{files} modified locally\n{}", lines.join("\n"))
+            Reason::Edited { paths, unowned, attributes, .. } => {
+                let edited = paths.iter().filter(|path| !unowned.contains(path)).map(ToString::to_string);
+                let edited: Vec<String> = edited.chain(attributes.iter().map(ToString::to_string)).collect();
+                let unowned: Vec<String> = unowned.iter().map(ToString::to_string).collect();
+                let parts = [
+                    (edited, ["file is modified locally", "files are modified locally"]),
+                    (
+                        unowned,
+                        [
+                            "file exists already and belongs to no package",
+                            "files exist already and belong to no package",
+                        ],
+                    ),
+                ];
+                let parts = parts.into_iter().filter(|(lines, _)| !lines.is_empty());
+                let parts = parts.map(|(lines, [one, many])| {
+                    let what = if lines.len() == 1 { one } else { many };
+                    format!("{} {what}\n{}", lines.len(), lines.join("\n"))
+                });
+                parts.collect::<Vec<_>>().join("\n")
             }
             Reason::LibrariesLost(lost) => {
                 let lines: Vec<String> = lost.iter().map(ToString::to_string).collect();
@@ -865,6 +879,7 @@ mod tests {
         assert_eq!(
             words(Reason::Edited {
                 paths: vec![path("/a"), path("/b")],
+                unowned: Vec::new(),
                 attributes: vec![EditedAttribute {
                     path: path("/c"),
                     local: "mode 0600".to_owned(),

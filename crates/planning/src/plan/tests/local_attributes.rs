@@ -1,9 +1,12 @@
 //! Stories about modes, owners and capabilities that an administrator gave objects of an adopted package.
 
+use std::collections::BTreeMap;
+
 use super::apply::acme_web;
 use super::world::World;
 use super::{package, patch, path};
 use patchadm_inputs::native::dpkg::StatOverrides;
+use patchadm_inputs::native::{NATIVE_EDITED, edited_text};
 use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::{CAPABILITY, Live};
 use patchadm_svr4::package::Mode;
@@ -129,4 +132,31 @@ fn file_capabilities_go_with_the_new_bytes_and_come_back_with_the_old_ones() {
         (world.read(HTTPD).as_deref(), live(&mut world).xattrs.get(CAPABILITY)),
         (Some("old httpd"), Some(&vec![2]))
     );
+}
+
+#[test]
+fn a_file_that_was_edited_before_its_package_was_registered_is_edited_until_a_patch_replaces_it() {
+    let mut world = adopted("dpkg web:amd64");
+    let content = world.inventory.lines[&path(HTTPD)].object.content;
+    let edited = edited_text(&BTreeMap::from([(path(HTTPD), content)]));
+    world.inventory.packages.get_mut(&package("ACMEweb")).unwrap().params.set(NATIVE_EDITED, edited);
+    let of = |id: &str, text: &str| patch(id, "").object("bin/httpd", "f 0755 root bin", Some(text), None);
+    let stops = |world: &mut World, id: &str| {
+        let why = world.plan(&of(id, "newer")).unwrap_err().why();
+        assert_eq!(why, "edited since installation: /opt/web/bin/httpd");
+    };
+    stops(&mut world, "900-01");
+    world.options.edits.general = Edited::Keep;
+    assert_eq!(world.patchadd(&of("900-01", "new httpd")), 0);
+    assert_eq!(world.read(HTTPD).as_deref(), Some("old httpd"));
+    world.options.edits.general = Edited::Stop;
+    stops(&mut world, "901-01");
+    world.options.edits.general = Edited::Replace;
+    assert_eq!(world.patchadd(&of("901-01", "newer")), 0);
+    assert_eq!(world.read(HTTPD).as_deref(), Some("newer"));
+    world.options.edits.general = Edited::Stop;
+    world.plan(&of("902-01", "newest")).unwrap();
+    assert_eq!(world.patchrm("901-01"), 0);
+    assert_eq!(world.read(HTTPD).as_deref(), Some("old httpd"));
+    stops(&mut world, "902-01");
 }

@@ -476,8 +476,15 @@ impl<'a> ApplyBatches<'a> {
         self.input.options = without_rules(options.clone());
         let planned = plan(&self.input, operand, BTreeMap::new());
         self.input.options = options;
+        let planned = planned.ok().map(|(patch_plan, _)| patch_plan);
+        // A clone, because later patches find the files as they are.
+        let texts = self.texts.clone().zip(planned.as_ref()).map(|(mut texts, patch_plan)| {
+            let read = (&patch_plan.plan, &BTreeMap::new());
+            texts.read(read, &patch_plan.known_to_scripts(), &mut operand.device.content())
+        });
         ApplyOutcome {
-            refused_plan: planned.ok().map(|(patch_plan, _)| patch_plan.plan),
+            refused_plan: planned.map(|patch_plan| patch_plan.plan),
+            texts: texts.unwrap_or_default(),
             reasons: reasons.ok().flatten().map(Box::new),
             ..operand.refused(failure)
         }

@@ -24,6 +24,7 @@ use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatc
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{
     NATIVE_STAMP, NativeChange, NativeManager, NativeOrigin, NativePackage, differing_of, differing_text,
+    edited_of, edited_text,
 };
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
@@ -36,7 +37,7 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::format::params;
-use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentInfo, Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
 use patchadm_svr4::places;
 
@@ -502,7 +503,12 @@ impl Refresher<'_> {
                 one.differing(root, &facts.inventory, &paths)?.into_iter().collect();
             // The undo data still has an administrator's earlier changes.
             let before = params.map(differing_of).unwrap_or_default();
+            let edited_before = params.map(edited_of).unwrap_or_default();
+            let live =
+                |path: &ObjectPath| Some((path.clone(), facts.inventory.live.get(path)?.content_info()?));
+            let mut edited: BTreeMap<ObjectPath, ContentInfo> = differing.iter().filter_map(live).collect();
             differing.extend(before.into_iter().filter(|path| paths.contains(path)));
+            edited.extend(edited_before.into_iter().filter(|(path, _)| paths.contains(path)));
             let refreshed = RefreshedSoftware {
                 software,
                 registration: one
@@ -511,6 +517,7 @@ impl Refresher<'_> {
                     .map_or_else(|| one.registered.clone(), NativePackage::registration),
                 is_same: one.is_same(),
                 differing: differing_text(&differing),
+                edited: edited_text(&edited),
                 left_out: one.left_out(&facts.inventory),
                 overtaken: facts.overtaken(&package, trimmed),
                 held,
