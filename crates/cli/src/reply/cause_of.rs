@@ -308,7 +308,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
 
 fn of_undo(reason: &UndoReason) -> ExitCause {
     match reason {
-        UndoReason::UnknownRun => ExitCause::Unknown,
+        UndoReason::UnknownRun { .. } => ExitCause::Unknown,
         _ => ExitCause::Restricted,
     }
 }
