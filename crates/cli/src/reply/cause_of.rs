@@ -291,6 +291,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::NoWayBack(_)
         | Reason::StaleSave(_)
         | Reason::NoUndoData(_)
+        | Reason::UndoDropped { .. }
         | Reason::BadUndoData { .. } => ExitCause::UndoData,
         Reason::Hook(_)
         | Reason::RecordsByScripts(_)
