@@ -163,7 +163,13 @@ impl AppliedRuns {
     pub(super) fn of(view: &RecordView<'_>) -> Self {
         let mut runs = HashMap::new();
         let done = readable_history(view).into_iter().filter(|run| run.result == "done");
-        for run in done.filter(|run| APPLYING.contains(&run.command.as_str())) {
+        // Only the first line of a run has what was typed.
+        let (mut last, mut typed) = (String::new(), None);
+        for mut run in done.filter(|run| APPLYING.contains(&run.command.as_str())) {
+            if run.run != last {
+                (last, typed) = (run.run.clone(), run.typed.clone());
+            }
+            run.typed.clone_from(&typed);
             for patch in &run.patches {
                 runs.insert(patch.clone(), run.clone());
             }

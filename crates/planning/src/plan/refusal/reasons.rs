@@ -1,5 +1,6 @@
 //! Reasons about one subject: objects, sets of patches, libraries, hooks, and runs to be undone.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
@@ -192,15 +193,19 @@ impl SetReason {
         }
     }
 
-    pub(super) fn hint(&self) -> &'static str {
-        match self {
+    pub(super) fn hint(&self) -> Cow<'static, str> {
+        let hint = match self {
+            Self::NotInDepot(depot) => {
+                let depot = Wording::quoted(depot);
+                return format!("list its patches with `patchadm missing -M {depot} total`").into();
+            }
             Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out `--all-or-nothing`",
             Self::RequiredNowhere { .. } => "add it to the depot, or leave out this patch with `--exclude`",
-            Self::NotInDepot(_) => "list its patches with `patchadm missing total`",
             Self::TwoContents(..) => "remove one of the two",
             Self::Withdrawn => "to apply it anyway, name it with its revision and use `--allow-withdrawn`",
             _ => "",
-        }
+        };
+        hint.into()
     }
 }
 
