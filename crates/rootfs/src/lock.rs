@@ -58,10 +58,12 @@ impl LockHolder {
         self.record.split_whitespace().next()?.parse().ok()
     }
 
-    /// Returns the name of the program, if it is known.
+    /// Returns the name of the program, if it is known; of `patchadm` with its verb.
     pub fn program(&self) -> Option<&str> {
         self.process()?;
-        self.record.split_whitespace().nth(1)
+        let (_, rest) = self.record.split_once(char::is_whitespace)?;
+        let word = rest.split_whitespace().next()?;
+        Some(rest.split_once(" - ").map_or(word, |(name, _)| name))
     }
 
     /// Returns the moment at which it took the lock, in seconds since 1970, if it is known.
@@ -397,6 +399,10 @@ mod tests {
         let mut first = Some(first);
         let second = Lock::take(&root, "pkgadd", |_| first.take().is_some());
         assert!(second.is_ok());
+        drop(second);
+        let _verb = Lock::take(&root, "patchadm add", |_| false).unwrap();
+        let holder = Lock::holder(&root).unwrap().unwrap();
+        assert_eq!(holder.describe(), format!("process {} (patchadm add)", std::process::id()));
     }
 
     #[test]

@@ -66,6 +66,10 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::NoDepot { last: None, .. } => {
             "name the directory or URL of a depot with `-M DEPOT`".to_owned()
         }
+        Failure::NoDepot { last: Some(last), ignored: Some(_) } => {
+            // The message says which policy counts.
+            format!("name it again with `-M {}`", Wording::quoted(&without_password(last)))
+        }
         Failure::NoDepot { last: Some(last), .. } => {
             let last = without_password(last);
             format!("name it again with `-M {}`, or set `depot` in the policy", Wording::quoted(&last))
