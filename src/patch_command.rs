@@ -279,19 +279,12 @@ pub(crate) struct SetOptions {
     fetching: FetchOptions,
 }
 
-/// The option of the verbs that can work in one transaction.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub(crate) struct AtomicityOption {
-    /// Apply or remove all patches in one transaction, or change nothing
-    #[arg(long)]
-    pub(crate) all_or_nothing: bool,
-}
-
 /// Options that say which patches of a depot are applied.
 #[derive(Clone, Debug, Default, clap::Args)]
 struct ChoiceOptions {
-    #[command(flatten)]
-    atomicity: AtomicityOption,
+    /// Apply all patches in one transaction, or change nothing
+    #[arg(long)]
+    all_or_nothing: bool,
     /// Apply withdrawn patches that are named with their revision
     #[arg(long)]
     allow_withdrawn: bool,
@@ -305,8 +298,7 @@ struct ChoiceOptions {
 
 impl ChoiceOptions {
     fn request(self) -> SetRequest {
-        let Self { atomicity, allow_withdrawn: withdrawn, no_requires, exclude } = self;
-        let all_or_nothing = atomicity.all_or_nothing;
+        let Self { all_or_nothing, allow_withdrawn: withdrawn, no_requires, exclude } = self;
         SetRequest { all_or_nothing, withdrawn, no_requires, exclude, ..SetRequest::default() }
     }
 }
@@ -314,9 +306,9 @@ impl ChoiceOptions {
 impl SetOptions {
     /// Writes sources to a plan file, without the way of fetching.
     pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
-        let ChoiceOptions { atomicity, allow_withdrawn, no_requires, exclude } = self.choices.clone();
+        let ChoiceOptions { all_or_nothing, allow_withdrawn, no_requires, exclude } = self.choices.clone();
         options.depot = self.depot.depot.as_ref().map(named_text).transpose()?;
-        (options.all_or_nothing, options.withdrawn) = (atomicity.all_or_nothing, allow_withdrawn);
+        (options.all_or_nothing, options.withdrawn) = (all_or_nothing, allow_withdrawn);
         (options.no_requires, options.exclude) = (no_requires, exclude);
         Ok(())
     }
@@ -324,7 +316,7 @@ impl SetOptions {
     pub(crate) fn read(&mut self, options: &PlanOptions) {
         self.depot.depot = options.depot.as_ref().map(OsString::from);
         self.choices = ChoiceOptions {
-            atomicity: AtomicityOption { all_or_nothing: options.all_or_nothing },
+            all_or_nothing: options.all_or_nothing,
             allow_withdrawn: options.withdrawn,
             no_requires: options.no_requires,
             exclude: options.exclude.clone(),

@@ -30,7 +30,7 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
     assert!(said.contains("add --adopt PATCH"), "{said}");
     let said = stage.run(&format!("plan --adopt -R @ROOT@ {patch}")).ok();
     assert!(said.contains("Package DEBweb would be adopted from dpkg web:amd64: 8 objects.\n"), "{said}");
-    assert!(said.contains("100-01: planned"), "{said}");
+    assert!(said.contains("100-01: would be applied"), "{said}");
     assert_eq!(stage.everything(), before, "a plan changes nothing");
 
     let said = stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
@@ -195,7 +195,7 @@ fn an_add_refreshes_first_where_that_is_asked_for_and_its_plan_says_so() {
         said.contains("Package DEBweb would follow dpkg: web 1.0-1 became 1.0-2, 8 objects.\n"),
         "{said}"
     );
-    assert!(said.contains("101-01: planned"), "{said}");
+    assert!(said.contains("101-01: would be applied"), "{said}");
     assert_eq!(stage.everything(), before, "a plan changes nothing");
     let said = stage.run(&format!("add --refresh -R @ROOT@ {patch}")).ok();
     assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)\n"), "{said}");

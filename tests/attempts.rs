@@ -48,13 +48,14 @@ fn recovery_says_what_it_removed_of_a_run_killed_while_staging_and_the_history_h
     let expected = [
         ["1", "pkgadd", "done"],
         ["2", "patchadd", "done"],
-        ["3", "patchadd", "interrupted"],
+        ["-", "patchadd", "interrupted"],
         ["3", "patchadd", "done"],
     ];
     assert_eq!(told, expected, "{history}");
     let one = stage.run("history -R @ROOT@ 3-00000000000000aa").ok();
     assert!(one.contains("Result: interrupted\n") && one.contains("Patch: 100-02\n"), "{one}");
     assert!(!one.contains("Took"), "{one}");
+    assert!(stage.run("history -R @ROOT@ 3").ok().contains("Result: done\n"), "a number means one run");
 }
 
 #[test]

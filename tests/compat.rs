@@ -315,7 +315,7 @@ fn a_stage_is_listed_promoted_and_its_promotions_are_backed_out() {
         left.assert_root("promoted.tree");
         let said = left.run("stage status -R @/root @/web");
         assert!(
-            said.contains("web-02: planned (LOCLweb, ACMEweb; 1 replaced, 1 added, 0 deleted; "),
+            said.contains("web-02: would be applied (LOCLweb, ACMEweb; 1 replaced, 1 added, 0 deleted; "),
             "{said}"
         );
         left.run(promote);
@@ -356,7 +356,10 @@ fn a_signed_depot_is_read_by_everybody() {
     let keys = left.at("root/etc/patchadm/keys");
     let options = format!("-M @/depot --signature require --keys {} --cache cache", keys.display());
     let said = left.ends(0, &format!("plan -R @/root {options} 100002-01"));
-    assert!(said.contains("100002-01: planned") && said.contains("the patch is signed by key "), "{said}");
+    assert!(
+        said.contains("100002-01: would be applied") && said.contains("the patch is signed by key "),
+        "{said}"
+    );
     assert!(left.run("list -R @/root").starts_with("100001-01  effective "));
     // It finds other owners, unless the caller is the superuser.
     let verified = left.stage.run(&left.line("check --contents -R @/root"));

@@ -46,8 +46,8 @@ fn two_patches_are_shown_and_asked_about_and_no_is_no() {
         let Some((code, said)) = asked(test, &stage, BOTH, answer) else { return };
         assert_eq!(code, 3, "{said}");
         for line in [
-            "100-01: planned (ACMEweb; 1 replaced, 0 added, 0 deleted; 13 bytes)\n",
-            "200-01: planned (ACMEweb; 1 replaced, 0 added, 0 deleted; 13 bytes)\n",
+            "100-01: would be applied (ACMEweb; 1 replaced, 0 added, 0 deleted; 13 bytes)\n",
+            "200-01: would be applied (ACMEweb; 1 replaced, 0 added, 0 deleted; 13 bytes)\n",
             "2 patches: 2 planned\nObjects: 2 replaced, 0 added, 0 deleted.\nSpace on ",
             "Undo data: 2 archives of ",
             QUESTION,
@@ -92,7 +92,10 @@ fn a_trial_that_is_over_is_reverted_before_the_question() {
     assert_eq!(code, 3, "{said}");
     let (before, _) = said.split_once(QUESTION).unwrap();
     assert!(before.contains(" was over: it was reverted.\n"), "{said}");
-    assert!(before.contains("100-01: planned (") && before.contains("2 patches: 2 planned\n"), "{said}");
+    assert!(
+        before.contains("100-01: would be applied (") && before.contains("2 patches: 2 planned\n"),
+        "{said}"
+    );
     assert_eq!((last_end(&stage).as_str(), applied(&stage).len()), ("expired", 0));
     let (code, said) = asked("a trial", &stage, BOTH, "y\n").unwrap();
     assert!(code == 0 && !said.contains("was over"), "{said}");

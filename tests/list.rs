@@ -137,7 +137,13 @@ pub(crate) fn interrupted() -> Scenario {
 #[test]
 fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     let stage = interrupted();
-    for line in ["list -R @ROOT@", "show -R @ROOT@ 100-01", "list --missing 100-01 -R @ROOT@"] {
+    for line in [
+        "list -R @ROOT@",
+        "show -R @ROOT@ 100-01",
+        "show -R @ROOT@ /opt/ACMEweb/bin/httpd",
+        "history -R @ROOT@",
+        "list --missing 100-01 -R @ROOT@",
+    ] {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);
         assert!(run.stdout.contains("100-01"), "{line}: {}", run.stdout);

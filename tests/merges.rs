@@ -112,6 +112,31 @@ fn a_backout_takes_the_merge_along_and_nobody_is_sent_to_a_file_behind_a_link() 
 }
 
 #[test]
+fn an_edited_file_that_a_removal_put_aside_is_a_merge_until_it_is_gone() {
+    let stage = stage();
+    fs::write(stage.at(CONF), "conf 1\n").unwrap();
+    stage.run("add -R @ROOT@ --edited replace delivered/100-01").ok();
+    fs::write(stage.at(CONF), "my conf\n").unwrap();
+    let before = stage.run("status -R @ROOT@").ok();
+    assert!(!before.contains(".edited-"), "{before}");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    let beside = format!("{CONF}.edited-100-01");
+    assert_eq!(stage.text(&beside), "my conf\n");
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains(&format!("\nMerges       1: @ROOT@{CONF}\n")), "{status}");
+    assert!(
+        status.contains(&format!("`diff @ROOT@{CONF} @ROOT@{beside}` compares the versions")),
+        "{status}"
+    );
+    let sentence = format!("@ROOT@{CONF} was modified locally; that version is in @ROOT@{beside}");
+    for line in [format!("show -R @ROOT@ {CONF}"), format!("show -R @ROOT@ {beside}")] {
+        assert!(stage.run(&line).ok().contains(&sentence), "{line}: {}", stage.run(&line).stdout);
+    }
+    fs::remove_file(stage.at(&beside)).unwrap();
+    assert!(stage.run("status -R @ROOT@").ok().contains("\nMerges       none\n"));
+}
+
+#[test]
 fn patches_of_one_run_each_leave_their_version() {
     let stage = stage();
     Patch::of("100-02", package("3")).directory(&stage);

@@ -71,7 +71,12 @@ fn every_check_ends_with_4_until_a_lost_fix_is_accepted() {
     }
     let quiet = stage.run("check --contents -q -R @ROOT@");
     assert_eq!(quiet.code, 4);
-    assert!(quiet.stderr.contains(&format!("native: {lost}; `")), "{}", quiet.stderr);
+    let next = "`patchadm -R @ROOT@ add PATCH` applies a patch for web 1.0-2, or accept the loss; \
+                `patchadm -R @ROOT@ adopt --refresh --accept 100-01`";
+    assert!(quiet.stderr.contains(&format!("native: {lost}; {next}")), "{}", quiet.stderr);
+    let status = stage.run("status -R @ROOT@").ok();
+    let next = "`patchadm -R @ROOT@ add PATCH` applies a patch that brings back the fix of 100-01";
+    assert!(status.contains(next), "{status}");
     stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
     for line in ["list --check", "check --contents", "missing --xref patchdiag.xref --check"] {
         assert_eq!(stage.run(&format!("{line} -R @ROOT@")).code, 0, "{line}");

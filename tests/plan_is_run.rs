@@ -152,7 +152,7 @@ fn who_may_not_change_the_root_sees_the_whole_plan_and_then_the_refusal() {
     }
     let text = as_ordinary_user(&stage, &format!("plan -R @ROOT@ {patch}"), &[]).output().unwrap();
     let (out, err) = (String::from_utf8(text.stdout).unwrap(), String::from_utf8(text.stderr).unwrap());
-    assert!(out.contains("100-01: planned (ACMEweb; 1 replaced, 0 added, 0 deleted"), "{out}");
+    assert!(out.contains("100-01: would be applied (ACMEweb; 1 replaced, 0 added, 0 deleted"), "{out}");
     assert!(err.contains("belongs to somebody else") && err.contains("run it as root"), "{err}");
 }
 

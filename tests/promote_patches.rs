@@ -330,7 +330,7 @@ fn with_new_package(patches: &[Patch]) -> Patched {
 fn packages_that_are_new_and_patched_in_the_stage_come_with_their_patches() {
     let patched = with_new_package(&[of_new(), of_new_alone()]);
     let plan = patched.promote("--dry-run").ok();
-    assert!(plan.contains("300-01: planned") && plan.contains("300-02: planned"), "{plan}");
+    assert!(plan.contains("300-01: would be applied") && plan.contains("300-02: would be applied"), "{plan}");
     let said = patched.promote("").ok();
     assert!(said.contains("100-01: applied") && said.contains("300-02: applied"), "{said}");
     let other = Scenario::with(&[web(), mail(), new_package()]);

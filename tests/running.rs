@@ -145,7 +145,7 @@ fn files_decide_who_runs_what_is_replaced_and_not_their_paths() {
         echo second; patchadm plan /delivered/100-01; echo \"process $process\"";
     let Some(said) = told(test, &stage, story) else { return };
     let (first, second) = said.split_once("\nsecond\n").unwrap_or_else(|| panic!("{said}"));
-    assert!(first.contains("100-01: planned") && !first.contains("runs the old"), "{said}");
+    assert!(first.contains("100-01: would be applied") && !first.contains("runs the old"), "{said}");
     let process = second.split("process ").last().unwrap().split_whitespace().next().unwrap();
     let named = format!("Process {process} (acmed) runs the old /opt/acme/acmed until it is restarted.");
     assert_eq!(second.matches("runs the old").count(), 1, "{said}");

@@ -149,7 +149,8 @@ fn of_several_patches_all_go_or_none_is_touched() {
 fn what_must_go_first_is_planned_first_as_it_is_taken_back_first() {
     let stage = stage();
     let said = stage.run("remove --dry-run -R @ROOT@ 100-01 100-02").ok();
-    let [later, earlier] = ["100-02: planned", "100-01: planned"].map(|line| said.find(line).unwrap());
+    let [later, earlier] =
+        ["100-02: would be removed", "100-01: would be removed"].map(|line| said.find(line).unwrap());
     assert!(later < earlier, "{said}");
     let (_, total) = said.split_once("\n2 patches: 2 planned\n").unwrap();
     assert!(total.starts_with("Objects: "), "{said}");

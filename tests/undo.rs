@@ -40,6 +40,11 @@ fn runs(stage: &Scenario) -> Vec<String> {
     runs
 }
 
+/// The part of a run's name that is enough.
+fn number(run: &str) -> String {
+    run.split('-').next().unwrap().to_owned()
+}
+
 fn applied(stage: &Scenario) -> Vec<String> {
     let said: Value = serde_json::from_str(&stage.run("list --json -R @ROOT@").ok()).unwrap();
     let patches = said["patches"].as_array().unwrap();
@@ -61,7 +66,10 @@ fn the_last_run_is_undone_and_then_that() {
     assert_eq!((&last["command"], &last["undoes"]), (&"patchrm".into(), &all[all.len() - 2].as_str().into()));
 
     let said = stage.run("undo -R @ROOT@").fails(2);
-    assert!(said.contains("removed patches: name the depot that has them"), "{said}");
+    assert!(
+        said.contains("name the depot, or the directory of the patch files, that has 300-01, 200-01"),
+        "{said}"
+    );
     assert!(said.contains("hint: patchadm -R @ROOT@ undo -M DEPOT\n"), "{said}");
     assert_eq!(said.matches("undo [option...]").count(), 1, "{said}");
     let said = stage.run("undo -R @ROOT@ --down-to 2026-11-20").fails(2);
@@ -111,6 +119,8 @@ fn a_plan_changes_nothing() {
     let said: Value = serde_json::from_str(&stage.run("undo --json --dry-run -R @ROOT@").ok()).unwrap();
     assert_eq!((&said["result"], &said["changed"]), (&"planned".into(), &false.into()));
     assert_eq!(said["patches"].as_array().unwrap().len(), 2);
+    let said = stage.run("undo --dry-run -R @ROOT@").ok();
+    assert!(said.contains("300-01: would be removed (") && !said.contains(": planned ("), "{said}");
     assert!(before.difference(&stage.everything()).is_empty());
 }
 
@@ -163,6 +173,16 @@ fn a_run_that_is_none_of_patches_stays() {
         said.contains("it is a run of pkgadd; only runs that apply, remove or promote patches can be undone"),
         "{said}"
     );
+    let all = runs(&stage);
+    let earlier = number(&all[all.len() - 2]);
+    let hint =
+        format!("undo the last run that applied or removed patches with `patchadm -R @ROOT@ undo {earlier}`");
+    assert!(said.contains(&hint), "{said}");
+    assert!(!refused(&stage, &number(&all[all.len() - 1])).contains("undo the last run"));
+    let said = stage.run("undo -R @ROOT@ 100-01").fails(4);
+    assert!(said.contains("hint: patchadm -R @ROOT@ remove 100-01\n"), "{said}");
+    let said = stage.run("undo -R @ROOT@ 2026-11-20").fails(4);
+    assert!(said.contains("hint: patchadm -R @ROOT@ remove --down-to 2026-11-20\n"), "{said}");
     let said = stage.run("undo -R @ROOT@ 9999").fails(4);
     assert!(said.contains("the history of the root does not have this run"), "{said}");
     assert!(said.contains("hint: patchadm -R @ROOT@ history\n"), "{said}");

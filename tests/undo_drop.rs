@@ -60,7 +60,17 @@ fn undo_data_that_is_given_up_leaves_the_list_of_paths_and_the_manifest() {
     let line = lines.into_iter().find(|line| line["patch"] == "100-02").unwrap();
     assert_eq!((&line["undo"], &line["why"]), (&Value::Null, &"committed".into()));
     assert!(line["manifest"].is_string());
-    stage.run("remove -R @ROOT@ 100-02").fails(3);
+    for line in ["remove -R @ROOT@ 100-02", "remove -R @ROOT@ --down-to 100-01"] {
+        let said = stage.run(line).fails(3);
+        assert!(said.contains("the undo data for package ACMEweb was dropped by run "), "{line}: {said}");
+    }
+    let listed = document(&stage, "list --json -R @ROOT@");
+    let removable = &listed["patches"][1]["removable"];
+    assert!(removable["reason"].as_str().unwrap().contains("was dropped by run "), "{removable}");
+    let listed = stage.run("undo-data list -R @ROOT@").ok();
+    let line = listed.lines().find(|line| line.starts_with("100-02")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["100-02", "dropped", "-"], "{listed}");
+    assert!(listed.contains("\nrecords of undo data "), "{listed}");
     stage.run("check --contents -R @ROOT@").ok();
     let again = document(&stage, "undo-data drop --json -R @ROOT@ 100-02");
     assert_eq!((&again["result"], &again["changed"]), (&"nothing-to-do".into(), &false.into()));

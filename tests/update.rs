@@ -100,6 +100,10 @@ fn schedulers_are_told_of_what_is_missing_and_of_a_reboot_where_they_ask() {
     let done = document(&stage, "update -R @ROOT@ -M delivered --reboot-code");
     assert_eq!((&done["exit_code"], &done["cause"]), (&8.into(), &"reboot".into()));
     assert_eq!(verdicts(&done), ["200-01 applied"]);
+    for (id, why) in [("100-02", "named by the user"), ("200-01", "chosen by `update`")] {
+        let shown = stage.run(&format!("show -R @ROOT@ {id}")).ok();
+        assert!(shown.contains(&format!(" Why: {why}\n")), "{shown}");
+    }
     stage.run("update -R @ROOT@ -M delivered --check --reboot-code").ok();
 }
 

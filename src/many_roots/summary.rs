@@ -6,7 +6,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::root_report::{RootClass, RootReport};
-use patchadm_cli::reply::words::reboot_sentence;
 use patchadm_cli::reply::{Exit, ResultWord};
 
 /// Roots named with each reason: every one has had its own line.
@@ -186,8 +185,10 @@ impl RootsSummary {
             let _ = writeln!(text, "    {}", name.display());
         }
         for (word, roots) in &self.reboots {
-            let sentence = reboot_sentence(Some(word)).unwrap_or_default();
-            let _ = writeln!(text, "  {sentence} ({roots} of the roots)");
+            let reboot = if word.starts_with("reconfig") { "reconfiguration reboot" } else { "reboot" };
+            let soon = if word.ends_with("immediate") { " now" } else { "" };
+            let is = if self.would_change && !self.changed { "would be" } else { "is" };
+            let _ = writeln!(text, "  a {reboot} {is} required{soon} ({roots} of the roots)");
         }
         text
     }

@@ -150,7 +150,7 @@ fn when_stable<T>(
     if !matches!(planned, Err(Failure::DuringRun(_))) || !Lock::is_held(root)? {
         return planned;
     }
-    drop(Lock::take(root, caller.program, |holder| (caller.wait)(holder))?);
+    drop(Lock::take(root, &caller.name_for_lock(), |holder| (caller.wait)(holder))?);
     plan()
 }
 

@@ -13,9 +13,10 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::trial::TrialStanding;
-use patchadm_cli::reply::words::{LONGEST_VALUE, named_value, print_notes};
+use patchadm_cli::reply::words::{LONGEST_VALUE, named_value, print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, Shade, Zone};
+use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::path_owners::{PathRuns, path_owners, path_runs};
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_planning::plan::refusal::Wording;
@@ -104,6 +105,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let trial =
         TrialStanding::of(&root, &call.surroundings).map_err(|failed| query_refused(&root, &failed))?;
     let mut remarks = remarks(&root, &past);
+    let unfinished = interrupted_run(&root).map_err(|failed| query_refused(&root, &failed))?;
+    remarks.extend(unfinished.map(|run| unfinished_sentence(&run, root.prefix())));
     let mut is_one = false;
     let found: Vec<&PastRun> = match &about {
         None => past.runs.iter().collect(),
@@ -233,7 +236,14 @@ impl RunEntry {
         let hook = self.hook.then(|| BY_HOOK.to_owned());
         let words = words.chain(end).chain(trial).chain(hook.map(|hook| format!("({hook})")));
         let what = words.collect::<Vec<_>>().join(" ");
-        let run = if is_verbose { &*self.run } else { self.number() };
+        let run = if is_verbose {
+            &*self.run
+        } else if self.is_attempt() {
+            // The next run has the same number.
+            "-"
+        } else {
+            self.number()
+        };
         let widest_last = if is_verbose { LONGEST_VALUE } else { WIDEST_LAST_COLUMN };
         [
             field(run, WIDEST_COLUMN),

@@ -1,6 +1,8 @@
 //! The words of verbs about patches: one line for a change, three for a refusal (what did not happen, why, what to type
 //! next), and a total for several patches.
 
+use std::path::Path;
+
 use super::meant::refusal_text;
 use patchadm_cli::reply::change_entry::ChangeEntry;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
@@ -39,7 +41,7 @@ pub(super) fn print_summary(root: &Root, plan: &PatchesReport, output: &mut Outp
         if let Some(failed) = &entry.failure {
             print_failure(root, plan, (entry, failed), output)?;
         } else {
-            print_change(entry, output)?;
+            print_change(plan.command, entry, output)?;
             for path in &entry.replaced_edits {
                 output.line(format!("  replaces the locally modified {path}"))?;
             }
@@ -71,7 +73,7 @@ fn print_outcomes(root: &Root, report: &PatchesReport, output: &mut Output) -> a
                     print_texts(root, entry.refused_changes.iter().flatten(), output)?;
                 }
             }
-            None => print_patch(root, entry, output)?,
+            None => print_patch((root, report), entry, output)?,
         }
     }
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());
@@ -154,11 +156,16 @@ fn print_texts<'c>(
 }
 
 /// Prints a change, and the other patches that require it.
-fn print_change(entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+fn print_change(command: Command, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
     let PatchEntry { id, verdict, files, .. } = entry;
+    let words = match command {
+        Command::Patchrm if entry.is_planned() => "would be removed",
+        _ if entry.is_planned() => "would be applied",
+        _ => *verdict,
+    };
     output.shaded(Some(Shade::Id), id)?;
     output.print(": ")?;
-    output.shaded(Shade::of_state(verdict), verdict)?;
+    output.shaded(Shade::of_state(verdict), words)?;
     output.line(format!(" ({}; {files}; {})", entry.packages.join(", "), human(entry.bytes)))?;
     if !entry.because.is_empty() {
         output.line(format!("  required by {}", entry.because.join(", ")))?;
@@ -176,8 +183,12 @@ fn print_merges_and_notes(entry: &PatchEntry, output: &mut Output) -> anyhow::Re
     Ok(())
 }
 
-fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
-    print_change(entry, output)?;
+fn print_patch(
+    (root, report): (&Root, &PatchesReport),
+    entry: &PatchEntry,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    print_change(report.command, entry, output)?;
     if output.is_verbose() {
         output.print(done_lines(root, entry))?;
     }
@@ -192,6 +203,12 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
     }
     output.print(in_use_lines(&entry.in_use))?;
     if let Some(sentence) = reboot_sentence(entry.reboot) {
+        let is_of_machine = root.prefix() == Path::new("/");
+        let sentence = match (report.is_plan(), is_of_machine) {
+            (true, _) => "The patch would require a reboot.",
+            (false, false) => "The patch requires a reboot of the system in this root.",
+            (false, true) => sentence,
+        };
         output.line(format!("  {sentence}"))?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::change::{backout, change};
 use super::options::{ChangeOptions, ExchangeOptions, UndoDirOption, VerbOptions};
-use crate::patch_command::{AtomicityOption, PatchRequest};
+use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::duration::PointInTime;
 use patchadm_cli::arguments::{SELECTING, parse};
 use patchadm_cli::call::Invocation;
@@ -23,12 +23,13 @@ struct RemoveArgs {
     /// Also remove patches that require the named ones
     #[arg(long)]
     with_dependents: bool,
-    /// Remove all patches that were applied after POINT: a patch (105181-05), a day (2026-11-27), a time ('2026-11-27 06:52'
-    /// or RFC 3339), or the number or name of a run (7)
+    /// Remove all patches that were applied after POINT: a patch (105181-05), a day (2026-11-27; its patches stay), a time
+    /// ('2026-11-27 06:52' or RFC 3339), or the number or name of a run (7)
     #[arg(long, value_name = "POINT")]
     down_to: Option<String>,
-    #[command(flatten)]
-    atomicity: AtomicityOption,
+    /// Remove all patches in one transaction, or change nothing
+    #[arg(long)]
+    all_or_nothing: bool,
     /// Remove superseded and obsoleted patches, too
     #[arg(long, help_heading = SELECTING)]
     force: bool,
@@ -50,7 +51,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         undo_dir,
         with_dependents,
         down_to,
-        atomicity,
+        all_or_nothing,
         force,
         refresh,
         exchange,
@@ -61,7 +62,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let request = BackOutRequest {
         with_dependents,
         down_to: down_to.map(|point| at_end_of_day(point, call.surroundings.zone)),
-        all_or_nothing: atomicity.all_or_nothing,
+        all_or_nothing,
         force,
         refresh,
         exchanges: exchange.requests(),

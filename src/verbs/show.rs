@@ -35,6 +35,7 @@ use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
 use patchadm_inputs::source::{self, Extent, Image, Origin};
 use patchadm_planning::plan::refusal::Wording;
@@ -167,6 +168,11 @@ fn shown(
     }
     if let [ShownWord { answer: Answer::Unknown { reason }, .. }] = report.answers.as_slice() {
         return Err(Stop::Refused { exit: NOT_FOUND, message: reason.clone() }.into());
+    }
+    let is_about_state =
+        |one: &ShownWord| matches!(one.answer, Answer::Path(_) | Answer::Fix(_) | Answer::Ended(_));
+    if report.unfinished.is_none() && report.answers.iter().any(is_about_state) {
+        report.unfinished = interrupted_run(root).map_err(|failed| query_refused(root, &failed))?;
     }
     let unfinished = report.unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
     let unfinished: Vec<String> = unfinished.collect();

@@ -91,11 +91,13 @@ struct RunningEntry {
     words: String,
 }
 
-/// The stages of interrupted runs without a journal.
+/// The stages of runs that changed nothing, or did not tidy up.
 #[derive(Debug, Serialize)]
 struct LeftoversEntry {
     runs: Vec<String>,
     bytes: u64,
+    #[serde(skip)]
+    has_last_run: bool,
 }
 
 /// A stage that cannot be removed.
@@ -228,8 +230,10 @@ impl StatusReport {
             steps.push(step("key trust FILE", "trusts the key of the depot, which `update` requires"));
         } else if self.missing.patches.is_some_and(|missing| missing > 0) {
             steps.push(step("update", "applies the missing patches"));
-        } else if self.native.lost().next().is_some() {
-            steps.push(step("list", "shows which fixes were lost"));
+        } else if let Some(id) = self.native.entirely_lost() {
+            steps.push(step("add PATCH", &format!("applies a patch that brings back the fix of {id}")));
+        } else if let Some((id, _)) = self.native.lost().next() {
+            steps.push(step(&format!("show {id}"), "shows what can be done about the lost fix"));
         }
         if let Some(merge) = self.merges.first() {
             steps.push(NextStep::new(&merge.comparison(), "compares the versions; then delete the latter"));
@@ -247,9 +251,10 @@ impl StatusReport {
             format!("no; {}", running.words)
         } else if let Some(StuckEntry { path, run, reason }) = &self.stuck_stage {
             format!("the stage {path} of run {run}, which is over, cannot be removed: {reason}")
-        } else if let Some(LeftoversEntry { runs, bytes }) = &self.leftovers {
+        } else if let Some(LeftoversEntry { runs, bytes, has_last_run }) = &self.leftovers {
             let what = if runs.len() == 1 { "run" } else { "runs" };
-            format!("leftovers of {what} {} ({}); the root is unchanged", named_or_none(runs), human(*bytes))
+            let unchanged = if *has_last_run { "" } else { "; the root is unchanged" };
+            format!("leftovers of {what} {} ({}){unchanged}", named_or_none(runs), human(*bytes))
         } else {
             "no".to_owned()
         }
@@ -347,7 +352,7 @@ impl MissingEntry {
             _ => match &self.last_used {
                 Some(last) => format!("unknown: no depot configured; the last one used was {last}"),
                 None if self.ignored_depot.is_some() => "unknown: no depot configured".to_owned(),
-                None => "unknown: no depot configured; set `depot` in the policy or use -M".to_owned(),
+                None => "unknown: no depot configured; name one with `missing -M DEPOT`".to_owned(),
             },
         }
     }
@@ -387,8 +392,8 @@ impl RunningEntry {
 impl LeftoversEntry {
     fn of(root: &Root) -> Option<Self> {
         // A place that cannot be read has no leftovers that anything is known of.
-        let LeftoverStages { runs, bytes } = leftover_stages(root).ok()?;
-        (!runs.is_empty()).then_some(Self { runs, bytes })
+        let LeftoverStages { runs, bytes, has_last_run } = leftover_stages(root).ok()?;
+        (!runs.is_empty()).then_some(Self { runs, bytes, has_last_run })
     }
 }
 

@@ -15,13 +15,13 @@ use patchadm_cli::reply::patches::EndCodes;
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_core::operation::patches::apply::{ApplyRequest, DepotOperands};
 use patchadm_core::operation::patches::back_out::BackOutRequest;
-use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, run_to_undo};
+use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, number_of, run_to_undo};
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_planning::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "patchadm [-R root] undo [option...] [-M depot] [run]";
 
-/// Reverse the last run, or the one named: remove what it applied, or apply what it removed
+/// Reverse the last run, or the one named: remove what it applied, or apply what it removed (from the depot or directory -M)
 #[derive(clap::Parser)]
 struct UndoArgs {
     #[command(flatten)]
@@ -100,9 +100,15 @@ fn request(
             let message = format!("run {} applied patches, and removing them needs no depot", run.name);
             Err(Stop::Usage { message, usage: USAGE })
         }
-        (RunWork::BackedOut(_), None) => {
-            let message = format!("run {} removed patches: name the depot that has them", run.name);
-            let message = hinted(&message, &wording.verb("undo -M DEPOT"));
+        (RunWork::BackedOut(patches), None) => {
+            let message = format!(
+                "run {} removed patches: name the depot, or the directory of the patch files, that has {}",
+                run.name,
+                patches.join(", ")
+            );
+            let named = args.run.as_ref().map(|_| format!(" {}", number_of(&run.name)));
+            let undo = format!("undo -M DEPOT{}", named.unwrap_or_default());
+            let message = hinted(&message, &wording.verb(&undo));
             Err(Stop::Usage { message, usage: USAGE })
         }
         (RunWork::BackedOut(_), Some(depot)) => {

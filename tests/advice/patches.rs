@@ -173,7 +173,7 @@ fn not_in_depot() {
     let stage = stage();
     patch("100-01").directory(&stage);
     let said = stage.run("add -R @ROOT@ -M delivered 100-02").fails(1);
-    assert!(last_line(&said).contains("`patchadm -R @ROOT@ missing total`"), "{said}");
+    assert!(last_line(&said).contains("`patchadm -R @ROOT@ missing -M delivered total`"), "{said}");
     assert!(stage.run("missing -R @ROOT@ -M delivered total").ok().contains("\n100 "));
     stage.run("add -R @ROOT@ -M delivered 100").ok();
 }

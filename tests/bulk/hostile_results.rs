@@ -78,7 +78,7 @@ const STRANGE: [(&str, &str, &str, &str); 12] = [
     ("log", "rmdir $OUT/root; echo > $OUT/log.gz", "result", "/out/log.gz has the name of a file that every"),
     ("own", "rmdir $OUT/root; echo > $OUT/result.json", "result", "/out/result.json has the name of a file"),
     ("phases", "seq -f '===> phase: %0300g' 2000; seq -f '===> phase: n%g' 2000; exit 3", "exit", "exit 3"),
-    ("names", "rmdir $OUT/root; cd $OUT; seq 10000 | xargs touch", "result", "/out has 10000 names"),
+    ("names", "rmdir $OUT/root; cd $OUT; seq 10000 | xargs touch", "result", "/out has more than 9900 names"),
     (
         "long-pkginfo",
         "mkdir $DESTDIR/opt; head -c 2M /dev/zero | tr '\\0' x > $OUT/pkginfo",

@@ -60,7 +60,7 @@ impl LockHolder {
         self.process
     }
 
-    /// Returns the name of the program, if it is known: a word of at most 32 letters.
+    /// Returns the name of the program, if it is known, at most 32 letters; for `patchadm` with its verb.
     pub fn program(&self) -> Option<&str> {
         self.program.as_deref()
     }
@@ -286,7 +286,12 @@ fn holder(file: &File) -> LockHolder {
     let is_blank = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
     let mut words = record[..length].split(is_blank).filter(|word| !word.is_empty());
     let process: Option<u32> = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-    let program = words.next().filter(|_| process.is_some()).and_then(program_name);
+    let mut program = words.next().filter(|_| process.is_some()).and_then(program_name);
+    if let Some(name) = program.as_mut().filter(|name| *name == "patchadm")
+        && let Some(verb) = words.next().and_then(program_name)
+    {
+        *name = format!("{name} {verb}");
+    }
     let seen = rustix::fs::fstat(file).ok();
     let own = [0, rustix::process::geteuid().as_raw()];
     let is_of_stranger = seen.as_ref().is_none_or(|seen| !own.contains(&seen.st_uid));
@@ -407,6 +412,10 @@ mod tests {
         let mut first = Some(first);
         let second = Lock::take(&root, "pkgadd", |_| first.take().is_some());
         assert!(second.is_ok());
+        drop(second);
+        let _verb = Lock::take(&root, "patchadm add", |_| false).unwrap();
+        let holder = Lock::holder(&root).unwrap().unwrap();
+        assert_eq!(holder.describe(), format!("process {} (patchadm add)", std::process::id()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_making::lint::{LintCode, Severity};
 
-const USAGE: &str = "patchadm-make help [--schema] [verb|command|lint:code]";
+const USAGE: &str = "patchadm-make help [--schema] [verb|command [action]]\npatchadm-make help lint:code";
 
 const FINDING: &str = "lint:";
 
@@ -26,6 +26,9 @@ struct ProgramHelpArgs {
     /// A verb, a command, or `lint:` with the code of a finding
     #[arg(value_name = "VERB|COMMAND")]
     word: Option<String>,
+    /// The action of the verb
+    #[arg(value_name = "ACTION")]
+    action: Option<String>,
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -34,10 +37,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Help(overview(call.of, call.surroundings.width)).into());
     };
     if args.schema {
-        return Err(schema::answer(call, &word, USAGE));
+        let words: Vec<String> = std::iter::once(word).chain(args.action).collect();
+        return Err(schema::answer(call, &words.join(" "), USAGE));
     }
     let Some(name) = word.strip_prefix(FINDING) else {
-        call.arguments = Vec::new();
+        call.arguments = args.action.into_iter().map(Into::into).collect();
         return help_of(call, &word, USAGE);
     };
     let Some(code) = LintCode::named(name) else {

@@ -78,6 +78,9 @@ struct PatchOrigin {
     run: Option<String>,
     /// It was named on application; null if the history does not tell.
     named: Option<bool>,
+    /// `update` chose it.
+    #[serde(skip)]
+    is_chosen: bool,
     /// The patches that required it on application.
     because: Vec<String>,
     note: Option<String>,
@@ -103,7 +106,8 @@ impl From<PatchReasons> for PatchOrigin {
     fn from(found: PatchReasons) -> Self {
         let text = |id: PatchId| id.to_string();
         Self {
-            named: found.run.is_some().then_some(found.because.is_empty()),
+            named: found.run.is_some().then_some(found.because.is_empty() && !found.is_chosen),
+            is_chosen: found.is_chosen,
             run: found.run,
             because: found.because,
             note: found.note,
@@ -120,6 +124,7 @@ impl PatchOrigin {
     fn words(&self) -> String {
         match (self.named, self.because.as_slice()) {
             (None, _) => String::new(),
+            (_, []) if self.is_chosen => "chosen by `update`".to_owned(),
             (_, []) => "named by the user".to_owned(),
             (_, by) => format!("required by {}", by.join(", ")),
         }

@@ -22,6 +22,7 @@ use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Zone};
 use patchadm_core::operation::object_check::ObjectFinding;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::patch_objects::ObjectAction;
 use patchadm_core::operation::queries::path_owners::{PatchOfPath, PathOwners, path_owners};
 use patchadm_core::operation::queries::recorded_path::NativeListing;
@@ -82,6 +83,9 @@ struct CurrentVersion {
     differences: Vec<String>,
     #[serde(skip)]
     is_of_patch: bool,
+    /// An interrupted run may have changed it.
+    #[serde(skip)]
+    is_in_doubt: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -129,7 +133,10 @@ impl PathAnswer {
         let open = open_merges(root).map_err(|failed| query_refused(root, &failed))?;
         let open = MergeEntry::of_open(root, &open);
         let zone = query.surroundings.zone;
-        let answers = owners.into_iter().map(|one| Self::of_owners(root, one, (&overview, &open), zone));
+        let run = interrupted_run(root).map_err(|failed| query_refused(root, &failed))?;
+        let is_in_doubt = run.is_some();
+        let of = |one| Self::of_owners(root, one, (&overview, &open), (is_in_doubt, zone));
+        let answers = owners.into_iter().map(of);
         Ok(answers.into_iter().find(Self::is_about_something))
     }
 
@@ -146,9 +153,9 @@ impl PathAnswer {
         root: &Root,
         owners: PathOwners,
         (overview, open): (&NativeOverview, &[MergeEntry]),
-        zone: Zone,
+        (is_in_doubt, zone): (bool, Zone),
     ) -> Self {
-        let current = CurrentVersion::of(&owners, zone);
+        let current = CurrentVersion { is_in_doubt, ..CurrentVersion::of(&owners, zone) };
         let PathOwners { path, names, line, patches, known, native, diverted, verifiers, .. } = owners;
         let lost = overview.lost().chain(overview.accepted());
         let lost = lost.filter(|one| one.lost_paths().any(|path| names.contains(&path)));
@@ -275,7 +282,7 @@ impl CurrentVersion {
         };
         let differences = found.unwrap_or_default().iter().filter(|one| **one != ObjectFinding::Missing);
         let differences = differences.map(|one| finding::sentence(one, zone)).collect();
-        Self { state, by, differences, is_of_patch }
+        Self { state, by, differences, is_of_patch, is_in_doubt: false }
     }
 
     /// `None` if unknown.
@@ -285,6 +292,9 @@ impl CurrentVersion {
         let whose = self.by.as_ref().map(whose)?;
         match self.state {
             "unchanged" => Some(format!("current version: as {whose} left it")),
+            "modified" if self.is_in_doubt => {
+                Some(format!("changed since {whose} left it, locally or by the interrupted run:"))
+            }
             "modified" => Some(format!("modified locally since {whose} left it:")),
             "missing" => Some(format!("missing, although {whose} left it here")),
             _ => None,

@@ -12,6 +12,7 @@ use patchadm_cli::reply::words::{counted_patches, human, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::depot_memory::last_used_depot;
+use patchadm_core::operation::patches::undo_states::UndoState;
 use patchadm_core::operation::undo_list::{
     FileSystemShare, MayGo, PatchSpace, UndoForm, UndoListReport, list_undo_data,
 };
@@ -53,6 +54,9 @@ struct PatchUndoEntry {
     size: u64,
     freeable: u64,
     undo: Vec<PackageUndoEntry>,
+    /// Why there is none.
+    #[serde(skip)]
+    absence: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,21 +140,27 @@ impl PatchUndoEntry {
                 .sum(),
             freeable: patch.freeable(),
             undo: undo.collect(),
+            absence: patch.absence.map(|state| match state {
+                UndoState::Committed => "dropped",
+                state => state.word(),
+            }),
         }
     }
 
-    /// Each format once.
+    /// Each format once, or why there is no undo data.
     fn forms(&self) -> String {
         let mut forms: Vec<&str> = self.undo.iter().filter_map(|undo| undo.form).collect();
         forms.sort_unstable();
         forms.dedup();
-        if forms.is_empty() { "-".to_owned() } else { forms.join("+") }
+        if forms.is_empty() { self.absence.unwrap_or("-").to_owned() } else { forms.join("+") }
     }
 
     fn line(&self, width: usize) -> String {
         let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let why = self.may_go.map(|word| format!("  {word}{by}")).unwrap_or_default();
-        format!("{:width$}  {:8} {:>11}{why}", self.id, self.forms(), human(self.size))
+        let is_kept = self.undo.iter().any(|undo| undo.form.is_some());
+        let size = if is_kept { human(self.size) } else { "-".to_owned() };
+        format!("{:width$}  {:8} {size:>11}{why}", self.id, self.forms())
     }
 }
 
@@ -158,7 +168,8 @@ fn title(area: &str) -> &str {
     match area {
         "undo" => "undo data",
         "undo-outside" => "undo data outside",
-        "runs" => "runs at work",
+        "ledgers" => "records of undo data",
+        "runs" => "unfinished runs",
         "kept-libraries" => "kept libraries",
         other => other,
     }

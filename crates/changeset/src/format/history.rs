@@ -97,15 +97,23 @@ impl fmt::Display for LeftPaths {
     }
 }
 
-/// An edited file that a patch left in place, with its own version beside it. The merge is open until someone removes
-/// that version.
+/// An edited file that a patch left in place, with its own version beside it; or a file that was replaced although it was
+/// edited, with a copy of the edited one beside it. The merge is open until someone removes the file beside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
     #[serde(with = "escaped_path")]
     pub path: ObjectPath,
-    /// The patch's version.
+    /// The patch's version, or the edited one.
     #[serde(with = "escaped_path")]
     pub beside: ObjectPath,
+}
+
+impl Merge {
+    /// True if the file beside is the edited one.
+    pub fn is_of_edited(&self) -> bool {
+        let rest = self.beside.as_bytes().strip_prefix(self.path.as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b".edited-"))
+    }
 }
 
 mod escaped_path {

@@ -13,6 +13,14 @@ const OF_SOME_VERBS: [(&str, &str); 7] = [
     ("--quiet", "--quiet is for verbs that print a report"),
 ];
 
+/// Options of a few verbs, with these verbs.
+const OF_FEW_VERBS: [(&str, &str); 4] = [
+    ("--roots", "add, check, list, missing, plan, recover, remove, show and update"),
+    ("--reboot-code", "update"),
+    ("--trial", "add, update and stage promote"),
+    ("--probe", "add, update and stage promote"),
+];
+
 const QUERIES: [&str; 12] = [
     "missing",
     "build",
@@ -102,9 +110,33 @@ pub(super) fn later_option(command: &str, is_verb: bool, option: &str) -> Option
     if let Some((_, what)) = OF_SOME_VERBS.iter().find(|(name, _)| *name == option) {
         return is_verb.then(|| format!("{what}, and {command} is not one of them\nhint: leave it out"));
     }
+    if let Some((_, verbs)) = OF_FEW_VERBS.iter().find(|(name, _)| is_verb && *name == option) {
+        return Some(format!("{option} is an option of {verbs}, and {command} does not have it"));
+    }
     (QUERIES.contains(&command) && OF_CHANGES.contains(&option)).then(|| {
         format!(
             "{option} is for verbs that can change a root, and {command} changes nothing\nhint: leave it out"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_of_a_few_verbs_names_them_where_another_verb_is_given_it() {
+        let told = |command, option| later_option(command, true, option);
+        assert_eq!(
+            told("add", "--reboot-code").as_deref(),
+            Some("--reboot-code is an option of update, and add does not have it")
+        );
+        for command in ["key", "status", "report"] {
+            assert!(
+                told(command, "--roots")
+                    .is_some_and(|text| text.contains(" recover, remove, show and update"))
+            );
+        }
+        assert_eq!(later_option("pkginfo", false, "--roots"), None);
+    }
 }

@@ -138,6 +138,9 @@ fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, S
     let is_internal = |word: &OsString| {
         of.applets.iter().any(|applet| applet.kind == AppletKind::Internal && word == applet.name)
     };
+    if let Some(only) = of.only {
+        ask_for_help(only, &mut arguments);
+    }
     let name = match (of.only, place_of_name(&arguments)) {
         (Some(only), _) if !arguments.first().is_some_and(is_internal) => only.into(),
         (_, Some(place)) => arguments.remove(place),
@@ -148,6 +151,20 @@ fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, S
         return Err(Stop::Usage { message, usage: of.usage });
     };
     Ok(ChosenCommand { applet, program: applet.program(of.name), arguments })
+}
+
+/// Turns `help WORDS` of a program with one command into `WORDS --help`. A file of this name is `./help`.
+fn ask_for_help(only: &str, arguments: &mut Vec<OsString>) {
+    let Some(place) =
+        place_of_name(arguments).filter(|place| arguments.get(*place).is_some_and(|word| word == "help"))
+    else {
+        return;
+    };
+    arguments.remove(place);
+    if arguments.get(place).is_some_and(|word| word == only) {
+        arguments.remove(place);
+    }
+    arguments.push("--help".into());
 }
 
 /// Returns the command that a call without one means; an option may ask for help or the version instead.
@@ -315,6 +332,10 @@ mod tests {
             ("patchadm-report --json report -", "report", &["--json", "report", "-"]),
             ("patchadm-report -R / --help", "report", &["-R", "/", "--help"]),
             ("patchadm-report __complete zsh", "__complete", &["zsh"]),
+            ("patchadm-report help", "report", &["--help"]),
+            ("patchadm-report help page", "report", &["page", "--help"]),
+            ("patchadm-report help report", "report", &["--help"]),
+            ("patchadm-report ./help", "report", &["./help"]),
         ] {
             let choice = choose(&REPORT, line.split(' ').map(OsString::from).collect()).ok().unwrap();
             let found: Vec<_> = choice.arguments.iter().map(|word| word.to_str().unwrap()).collect();

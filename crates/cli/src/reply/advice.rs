@@ -67,6 +67,10 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::Unvouched(_) => without_trusted_key(wording, "you accept whatever the network delivers"),
         Failure::PatchPackage(_) => format!("apply the patch: {}", wording.verb("add PATCH")),
         Failure::NoDepot { last: None, .. } => format!("run {}", wording.verb("update -M DEPOT")),
+        Failure::NoDepot { last: Some(last), ignored: Some(_) } => {
+            // The message says which policy counts.
+            format!("name it again with `-M {}`", Wording::quoted(&without_password(last)))
+        }
         Failure::NoDepot { last: Some(last), .. } => {
             let last = without_password(last);
             format!("run {}", wording.verb(&format!("update -M {}", Wording::quoted(&last))))

@@ -291,6 +291,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::NoWayBack(_)
         | Reason::StaleSave(_)
         | Reason::NoUndoData(_)
+        | Reason::UndoDropped { .. }
         | Reason::BadUndoData { .. } => ExitCause::UndoData,
         Reason::Hook(_)
         | Reason::RecordsByScripts(_)
@@ -308,7 +309,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
 
 fn of_undo(reason: &UndoReason) -> ExitCause {
     match reason {
-        UndoReason::UnknownRun => ExitCause::Unknown,
+        UndoReason::UnknownRun { .. } => ExitCause::Unknown,
         _ => ExitCause::Restricted,
     }
 }

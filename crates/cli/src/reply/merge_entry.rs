@@ -20,6 +20,9 @@ pub struct MergeEntry {
     shown: String,
     #[serde(skip)]
     shown_beside: String,
+    /// The file beside is the edited one.
+    #[serde(skip)]
+    is_of_edited: bool,
 }
 
 impl MergeEntry {
@@ -42,6 +45,7 @@ impl MergeEntry {
             run,
             shown: root.show(path),
             shown_beside: root.show(beside),
+            is_of_edited: merge.is_of_edited(),
         }
     }
 
@@ -61,6 +65,9 @@ impl MergeEntry {
 
     pub fn sentence(&self) -> String {
         let Self { shown, shown_beside, patch, .. } = self;
+        if self.is_of_edited {
+            return format!("{shown} was modified locally; that version is in {shown_beside}");
+        }
         format!("{shown} is modified locally and was kept; the version of patch {patch} is in {shown_beside}")
     }
 

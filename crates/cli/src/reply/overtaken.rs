@@ -50,6 +50,11 @@ impl NativeEntries {
         self.lost.iter().map(|lost| (lost.id.as_str(), lost.told.as_str()))
     }
 
+    /// Returns the first patch whose fix is lost everywhere.
+    pub fn entirely_lost(&self) -> Option<&str> {
+        self.lost.iter().find(|lost| lost.outcome == OvertakenState::Lost).map(|lost| lost.id.as_str())
+    }
+
     pub fn lost_paths(&self, id: &str) -> impl Iterator<Item = &str> {
         let of = self.lost.iter().find(|lost| lost.id == id);
         of.into_iter().flat_map(|lost| &lost.paths).map(String::as_str)

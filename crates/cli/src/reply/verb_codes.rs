@@ -78,9 +78,9 @@ pub const VERB_CODES: [VerbCode; 10] = [
     },
     VerbCode {
         code: REBOOT,
-        meaning: "Done, and a reboot is needed. Only `--reboot-code` reports it.",
+        meaning: "Done, and a reboot is needed. Only `update --reboot-code` reports it.",
         root: "The root is as requested.",
-        advice: "Reboot the machine.",
+        advice: "Reboot the machine. After other verbs, a script reads `reboot` of each patch in the document of `--json`.",
     },
     VerbCode {
         code: UNFINISHED,

@@ -30,7 +30,7 @@ use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::trial::Moment;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
-use patchadm_planning::plan::{Plan, RecordChange};
+use patchadm_planning::plan::{Action, Body, Merge, NewObject, Plan, RecordChange};
 use patchadm_rootfs::{Dir, ForeignLock, Interrupt, Lock, LockError, LockHolder, Root, never, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
@@ -72,6 +72,19 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
+    /// Returns the command as the lock names it: a verb as it was typed, or the classic command.
+    pub fn name_for_lock(&self) -> Cow<'static, str> {
+        let typed = self.typed.as_deref().and_then(|typed| typed.split(' ').next());
+        let is_classic = |word: &str| {
+            ["pkg", "patch"].iter().any(|begin| word.starts_with(begin))
+                || ["installf", "removef"].contains(&word)
+        };
+        match typed.filter(|word| !is_classic(word)) {
+            Some(verb) => format!("patchadm {verb}").into(),
+            None => self.program.into(),
+        }
+    }
+
     pub(super) fn undoing(&self, run: &str) -> Self {
         Self {
             now: self.now.clone(),
@@ -291,7 +304,7 @@ impl<'a> Session<'a> {
         caller: &'a Caller<'a>,
         managers: &[NativeManager],
     ) -> Result<Self, Failure> {
-        let take = |root: &Root| lock_root(root, caller.program, managers, caller.wait);
+        let take = |root: &Root| lock_root(root, &caller.name_for_lock(), managers, caller.wait);
         Self::locked(ground, caller, take, |_, _| Ok(()))
     }
 
@@ -302,7 +315,7 @@ impl<'a> Session<'a> {
         first: impl FnOnce(&Root, &Lock) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let take = |root: &Root| {
-            let lock = Lock::take(root, caller.program, |holder| (caller.wait)(holder))?;
+            let lock = Lock::take(root, &caller.name_for_lock(), |holder| (caller.wait)(holder))?;
             Ok((lock, NativeLocks::default()))
         };
         Self::locked(ground, caller, take, first)
@@ -549,8 +562,23 @@ pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -
         text,
         signature,
         refreshed: Vec::new(),
-        merges: plan.merges.clone(),
+        merges: merges_of(plan),
     }
+}
+
+/// Returns the edited files with another version beside them: that of the patch, or a copy of the edited one.
+fn merges_of(plan: &Plan) -> Vec<Merge> {
+    let is_deleted = |path: &ObjectPath| {
+        plan.changes.iter().any(|change| change.path == *path && matches!(change.action, Action::Delete))
+    };
+    let copies = plan.changes.iter().filter_map(|change| match &change.action {
+        Action::Add(NewObject { body: Body::CopyOf(path), .. }) if !is_deleted(path) => {
+            Some(Merge { path: path.clone(), beside: change.path.clone() })
+        }
+        _ => None,
+    });
+    let copies = copies.filter(|merge| !plan.patches.is_empty() && merge.is_of_edited());
+    plan.merges.iter().cloned().chain(copies).collect()
 }
 
 /// A command that was told to end while it waited ends as usual.

@@ -18,6 +18,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::operation::failure::Failure;
+use crate::operation::patches::undo_states::UndoState;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::archive_file::UnboundArchive;
 use patchadm_changeset::format::manifest::UndoManifest;
@@ -25,7 +26,8 @@ use patchadm_changeset::format::undo_files::UNDO;
 use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_inputs::database::survey::parameters;
-use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, read_consistently};
+use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, ledger, read_consistently};
+use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::inventory::is_kept_package;
 use patchadm_inputs::stage::{LONGEST_RECORD, StagesRecord};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
@@ -61,6 +63,8 @@ pub struct PatchSpace {
     pub by: Option<PatchId>,
     /// The newest applied revision of its base.
     pub is_newest: bool,
+    /// Why a package has no undo data, if one has none and its ledger can be read.
+    pub absence: Option<UndoState>,
     pub undo: Vec<(PkgInst, UndoSpace)>,
 }
 
@@ -210,7 +214,8 @@ impl<'a> SpaceSurvey<'a> {
         if let Some(cache) = cache {
             self.count_elsewhere(cache, SpaceArea::Cache)?;
         }
-        let patches = self.patches();
+        let mut patches = self.patches();
+        self.note_absence(&mut patches);
         for (device, share) in &mut self.file_systems {
             share.bytes = self.usage.by_device.get(device).copied().unwrap_or_default();
         }
@@ -237,9 +242,23 @@ impl<'a> SpaceSurvey<'a> {
             };
             let is_newest = applied.later_revision(&patch.id).is_none();
             let undo = patch.packages.iter().map(|package| of(&patch.id, package)).collect();
-            PatchSpace { id: patch.id.clone(), may_go, by, is_newest, undo }
+            PatchSpace { id: patch.id.clone(), may_go, by, is_newest, absence: None, undo }
         });
         each.collect()
+    }
+
+    /// An unreadable ledger tells nothing.
+    fn note_absence(&self, patches: &mut [PatchSpace]) {
+        let view = RecordView::live(self.root);
+        let mut ledgers: BTreeMap<PkgInst, Option<Ledger>> = BTreeMap::new();
+        for patch in patches {
+            for (package, _) in patch.undo.iter().filter(|(_, undo)| undo.form.is_none()) {
+                let read = || ledger::counting(&view, package).ok();
+                let Some(ledger) = ledgers.entry(package.clone()).or_insert_with(read) else { continue };
+                let Ok(name) = installed::saved_as(&view, package, &patch.id) else { continue };
+                patch.absence.get_or_insert(UndoState::without(ledger.line(&name)));
+            }
+        }
     }
 
     fn count_saves(&mut self) -> Result<(), Failure> {

@@ -269,6 +269,11 @@ impl LedgerLine {
         }
     }
 
+    /// Returns the run that deleted the undo data on purpose.
+    pub fn dropped_by(&self) -> Option<&str> {
+        (self.undo == LedgerUndo::None(WhyNone::Committed)).then_some(self.run.as_str())
+    }
+
     fn read(written: WrittenLine, algorithm: &str) -> Result<Self, String> {
         if !rule::holds("ledger.run", is_run(&written.run)) {
             return Err("`run` is not a run".to_owned());

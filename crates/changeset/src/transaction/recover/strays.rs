@@ -83,16 +83,19 @@ pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
     Ok(None)
 }
 
-/// The stages of runs that ended before they changed anything. The next change and `recover` remove them.
+/// The stages of runs that ended before they changed anything, and that of the last run if it was ended before it tidied
+/// up. The next change and `recover` remove them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftoverStages {
     /// The runs.
     pub runs: Vec<String>,
     /// The space that they take, in bytes.
     pub bytes: u64,
+    /// The last run, which is over, is among them: the root is as after it.
+    pub has_last_run: bool,
 }
 
-/// Finds the stages of runs that ended before they changed anything, as recovery counts them. Nothing is removed; what
+/// Finds the stages of runs that ended before they changed anything or before they tidied up. Nothing is removed; what
 /// the caller may not look at is passed over. While a command changes the root, its own stage is among them.
 pub fn leftover_stages(root: &Root) -> Result<LeftoverStages, Cause> {
     let mut left = LeftoverStages::default();
@@ -103,13 +106,17 @@ pub fn leftover_stages(root: &Root) -> Result<LeftoverStages, Cause> {
         return Ok(left);
     }
     let last = published.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number);
+    let untidied = published.as_ref().filter(|head| !head.done).and_then(JournalHead::run);
     for holder in holders_of_stages(root, &own)? {
         let is_first = holder.path().name() == STAGES;
         for name in readable_names(&holder)? {
             let FoundStage::Ours(stage) = open_own(&holder, &name, &name)? else { continue };
             let run = stage.run.to_string();
-            if is_first && stage.run.number > last && !readable_names(&stage.dir)?.is_empty() {
+            let is_last = untidied.as_ref().is_some_and(|last| last.number == stage.run.number);
+            let is_left = is_last || stage.run.number > last;
+            if is_first && is_left && !readable_names(&stage.dir)?.is_empty() {
                 left.runs.push(run.clone());
+                left.has_last_run |= is_last;
             }
             if left.runs.contains(&run) {
                 left.bytes += holder.allocated_below(&name).unwrap_or_default();

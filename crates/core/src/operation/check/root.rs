@@ -14,11 +14,14 @@ use crate::operation::session::RootAndPolicy;
 use crate::operation::whose_root::RootStanding;
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::records::OpenRun;
-use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery, leftover_stages};
+use patchadm_changeset::transaction::{
+    ForeseenRecovery, LeftoverStages, Recovered, foresee_recovery, leftover_stages,
+};
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault, installed,
     read_consistently,
 };
+use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::sign::{DemandWord, KeyRole, TrustedKey};
 use patchadm_planning::plan::refusal::Wording;
@@ -72,9 +75,10 @@ pub(super) fn unfinished(examination: &RootExamination<'_>) -> Vec<RootFinding> 
     const WHAT: &str = "unfinished";
     vec![match &examination.run {
         Ok(None) => match leftover_runs(examination) {
-            runs if runs.is_empty() => RootFinding::ok(WHAT, "no unfinished run"),
-            runs => {
-                let text = format!("leftovers of {} use disk space; the root is unchanged", runs.join(", "));
+            LeftoverStages { runs, .. } if runs.is_empty() => RootFinding::ok(WHAT, "no unfinished run"),
+            LeftoverStages { runs, has_last_run, .. } => {
+                let unchanged = if has_last_run { "" } else { "; the root is unchanged" };
+                let text = format!("leftovers of {} use disk space{unchanged}", runs.join(", "));
                 RootFinding::limited(WHAT, text).with_command(examination.wording().verb("recover"))
             }
         },
@@ -101,7 +105,7 @@ fn leftover_runs(examination: &RootExamination<'_>) -> Vec<String> {
     if !matches!(examination.holder, Ok(None)) {
         return Vec::new();
     }
-    leftover_stages(examination.root).map(|left| left.runs).unwrap_or_default()
+    leftover_stages(examination.root).unwrap_or_default()
 }
 
 /// The advice is the finding's command.
@@ -268,8 +272,15 @@ pub(super) fn registrations(examination: &RootExamination<'_>) -> Vec<RootFindin
         if change.is_settled() { finding.with_command(refresh()) } else { finding }
     });
     let lost = overview.lost().map(|one| {
-        let accept = examination.wording().verb(&format!("adopt --refresh --accept {}", one.patch));
-        RootFinding::attention("native", format!("{}: {}", one.patch, one.told())).with_command(accept)
+        let wording = examination.wording();
+        let accept = wording.verb(&format!("adopt --refresh --accept {}", one.patch));
+        let first = match one.state {
+            OvertakenState::PartlyLost => format!("{} removes the rest of it", wording.removal(&one.patch)),
+            _ => format!("{} applies a patch for {} {}", wording.verb("add PATCH"), one.package, one.version),
+        };
+        // The command accepts the loss.
+        let text = format!("{}: {}; {first}, or accept the loss", one.patch, one.told());
+        RootFinding::attention("native", text).with_command(accept)
     });
     let findings: Vec<RootFinding> = stale.chain(lost).collect();
     if findings.is_empty() {

@@ -73,14 +73,23 @@ fn by_records(
     if let Some(half) = half.iter().find(|half| half.patch == *id) {
         return Err(half.refusal().into());
     }
-    let mut error = |package: &PkgInst| undo.get_mut(&(id.clone(), package.clone()))?.error.take();
+    let dropped = |undo: &UndoOfPatches, package: &PkgInst| {
+        let run = undo.get(&(id.clone(), package.clone()))?.dropped_by.clone()?;
+        Some(Reason::UndoDropped { package: package.clone(), run }.of(Command::Patchrm, id))
+    };
+    let error = |undo: &mut UndoOfPatches, package: &PkgInst| {
+        undo.get_mut(&(id.clone(), package.clone()))?.error.take()
+    };
     match packages_to_go(id, applied, inventory, policy) {
-        Ok(packages) => match packages.iter().find_map(error) {
+        Ok(packages) => match packages.iter().find_map(|package| error(undo, package)) {
             Some(error) => Err(error.into()),
             None => Ok(packages),
         },
         Err(refusal) => Err(match &*refusal.reason {
-            Reason::NoUndoData(package) => error(package).map_or_else(|| refusal.into(), Failure::from),
+            Reason::NoUndoData(package) => match error(undo, package) {
+                Some(error) => error.into(),
+                None => dropped(undo, package).unwrap_or(refusal).into(),
+            },
             _ => refusal.into(),
         }),
     }

@@ -1,6 +1,6 @@
 //! `patchadm undo`: undoes a run by an ordinary backout or application, which the history links to that run.
 
-pub use super::undone_run::{RunWork, UndoneRun, run_to_undo};
+pub use super::undone_run::{RunWork, UndoneRun, number_of, run_to_undo};
 
 use std::ffi::OsString;
 

@@ -83,6 +83,8 @@ impl UndoState {
 pub(in crate::operation) struct SeenUndo {
     pub(in crate::operation) undo: PackageUndo,
     pub(in crate::operation) error: Option<ArchiveError>,
+    /// The run that deleted it on purpose.
+    pub(in crate::operation) dropped_by: Option<String>,
 }
 
 pub(in crate::operation) type UndoOfPatches = BTreeMap<(PatchId, PkgInst), SeenUndo>;
@@ -225,7 +227,8 @@ impl UndoStatesReader<'_> {
         let lost = line
             .zip(self.ground)
             .and_then(|(line, ground)| ground.undo_data(self.view, None).lost(line, of.package));
-        self.seen(of, UndoState::without(line), lost)
+        let dropped_by = line.and_then(LedgerLine::dropped_by).map(str::to_owned);
+        SeenUndo { dropped_by, ..self.seen(of, UndoState::without(line), lost) }
     }
 
     /// An error overrides `state`.
@@ -236,7 +239,8 @@ impl UndoStatesReader<'_> {
             _ => self.path(of),
         };
         let bytes = of.save.filter(|save| save.archive.is_some()).map_or(0, |save| save.allocated);
-        SeenUndo { undo: PackageUndo { package: of.package.clone(), state, bytes, path }, error }
+        let undo = PackageUndo { package: of.package.clone(), state, bytes, path };
+        SeenUndo { undo, error, dropped_by: None }
     }
 
     /// In the save directory, or behind the pointer.

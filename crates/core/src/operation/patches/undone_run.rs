@@ -1,6 +1,8 @@
 //! Finds the run to undo, and checks that its changes are in place: the history names its patches, records and ledgers
 //! their state.
 
+use chrono::NaiveDate;
+
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
 use crate::operation::session::{RootAndPolicy, STAGE_REFRESH, UNDO_LIMIT, must_have_database};
@@ -42,7 +44,10 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
     let history = readable_history(&RecordView::live(root));
     let last = last_run(&history);
     let name = match word {
-        Some(word) => named_run(&history, word).ok_or_else(|| refusal(UndoReason::UnknownRun, word))?,
+        Some(word) => named_run(&history, word).ok_or_else(|| {
+            let instead = verb_for(&history, word);
+            refusal(UndoReason::UnknownRun { instead }, word)
+        })?,
         None => last.ok_or_else(|| refusal(UndoReason::NoRun, ""))?,
     };
     let lines: Vec<&HistoryEntry> = history.iter().filter(|line| line.run == name).collect();
@@ -55,7 +60,8 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
         Some("patchrm") => RunWork::BackedOut(patches),
         other => {
             let command = other.unwrap_or_default().to_owned();
-            return Err(refusal(UndoReason::OtherCommand(command), name));
+            let earlier = if word.is_none() { last_of_patches(&history) } else { None };
+            return Err(refusal(UndoReason::OtherCommand { command, earlier }, name));
         }
     };
     let run = UndoneRun { name: name.to_owned(), is_last: word.is_none(), work };
@@ -119,6 +125,39 @@ fn last_run(history: &[HistoryEntry]) -> Option<&str> {
     history.iter().rev().find(has_changed).map(|line| line.run.as_str())
 }
 
+/// Returns the arguments of `undo` for the last run that applied or removed patches and was not undone.
+fn last_of_patches(history: &[HistoryEntry]) -> Option<String> {
+    let is_undone =
+        |run: &str| history.iter().any(|line| line.result == DONE && line.undoes.as_deref() == Some(run));
+    let is_of_patches = |line: &&HistoryEntry| {
+        line.result == DONE
+            && !line.hook
+            && ["patchadd", "promote", "patchrm"].contains(&line.command.as_str())
+            && !is_undone(&line.run)
+    };
+    let line = history.iter().rev().find(is_of_patches)?;
+    let number = number_of(&line.run);
+    Some(if line.command == "patchrm" { format!("-M DEPOT {number}") } else { number.to_owned() })
+}
+
+/// Returns the verb and arguments for a word that names no run: it may be a patch or a day.
+fn verb_for(history: &[HistoryEntry], word: &str) -> String {
+    if NaiveDate::parse_from_str(word, "%Y-%m-%d").is_ok() {
+        return format!("remove --down-to {word}");
+    }
+    let is_about =
+        |line: &&HistoryEntry| line.result == DONE && line.patches.iter().any(|patch| patch == word);
+    match history.iter().rev().find(is_about).map(|line| line.command.as_str()) {
+        Some("patchadd" | "promote") if PatchId::new(word).is_ok() => format!("remove {word}"),
+        _ => "history".to_owned(),
+    }
+}
+
+/// Returns the number of a run, which is enough to name it.
+pub fn number_of(run: &str) -> &str {
+    run.split_once('-').map_or(run, |(number, _)| number)
+}
+
 pub(super) fn named_run<'h>(history: &'h [HistoryEntry], word: &str) -> Option<&'h str> {
     let is_it = |run: &str| run == word || run.split_once('-').is_some_and(|(number, _)| number == word);
     history.iter().map(|line| line.run.as_str()).find(|run| is_it(run))
@@ -154,6 +193,33 @@ mod tests {
         let history = [line("1-00000000000000aa", "done"), by_hook.clone()];
         assert_eq!(last_run(&history), Some("1-00000000000000aa"));
         assert_eq!(last_run(&[by_hook]), None);
+    }
+
+    #[test]
+    fn a_word_that_is_no_run_may_be_a_patch_or_a_day() {
+        let of = |patch: &str, run: &str, command: &str| HistoryEntry {
+            patches: vec![patch.to_owned()],
+            command: command.to_owned(),
+            ..line(run, "done")
+        };
+        let history = [
+            of("100-01", "1-00000000000000aa", "patchadd"),
+            of("200-01", "2-00000000000000bb", "patchadd"),
+            of("200-01", "3-00000000000000cc", "patchrm"),
+        ];
+        assert_eq!(verb_for(&history, "100-01"), "remove 100-01");
+        assert_eq!(verb_for(&history, "200-01"), "history", "it was removed");
+        assert_eq!(verb_for(&history, "2026-11-28"), "remove --down-to 2026-11-28");
+        assert_eq!(verb_for(&history, "9"), "history");
+        assert_eq!(last_of_patches(&history).as_deref(), Some("-M DEPOT 3"));
+        assert_eq!(last_of_patches(&history[..2]).as_deref(), Some("2"));
+        let undo = HistoryEntry {
+            undoes: Some("2-00000000000000bb".to_owned()),
+            command: "remove".to_owned(),
+            ..line("4-00000000000000dd", "done")
+        };
+        let history = [&history[..2], &[undo]].concat();
+        assert_eq!(last_of_patches(&history).as_deref(), Some("1"), "2 was undone");
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn has_no_patch(package: &PackageRecords<'_>) -> bool {
 }
 
 /// Returns the open run unless a command is known to work on it.
-fn interrupted_run(root: &Root) -> Result<Option<String>, Failure> {
+pub fn interrupted_run(root: &Root) -> Result<Option<String>, Failure> {
     let is_at_work = Lock::is_held(root).unwrap_or(false);
     // The run may have ended meanwhile.
     Ok(open_run(root)?.filter(|_| !is_at_work).map(|run| run.name))

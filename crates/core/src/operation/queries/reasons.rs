@@ -31,6 +31,8 @@ pub struct PatchReasons {
     pub run: Option<String>,
     /// Patches that required it, if the history says so.
     pub because: Vec<String>,
+    /// `update` chose it, and nobody named it.
+    pub is_chosen: bool,
     /// A deferred note of that run.
     pub note: Option<String>,
     /// From its record or the delivered patch.
@@ -141,6 +143,7 @@ pub fn patch_reasons(
         Ok(Some(PatchReasons {
             applied_to: patch.map(|patch| patch.packages.clone()).unwrap_or_default(),
             run: line.map(|line| line.run.clone()),
+            is_chosen: line.and_then(|line| line.typed.as_deref()).is_some_and(|typed| is_chosen(typed, &id)),
             because: because.collect(),
             note: line.and_then(|line| line.note.clone()),
             needs: requirements.into_iter().map(need).collect(),
@@ -152,6 +155,12 @@ pub fn patch_reasons(
             id: id.clone(),
         }))
     })
+}
+
+/// True for `update` with a command line that names neither the patch nor its base.
+fn is_chosen(typed: &str, id: &PatchId) -> bool {
+    let mut words = typed.split(' ');
+    words.next() == Some("update") && words.all(|word| word != id.as_str() && word != id.base())
 }
 
 fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {

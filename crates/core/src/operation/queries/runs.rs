@@ -25,6 +25,13 @@ pub struct PastRun {
     pub merges: Vec<(String, Vec<Merge>)>,
 }
 
+impl PastRun {
+    /// True if the run ended before anything live changed.
+    pub fn is_attempt(&self) -> bool {
+        ["interrupted", "failed"].contains(&self.line.result.as_str())
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PastRuns {
     /// Oldest first.
@@ -106,8 +113,7 @@ impl PastRuns {
             }
             let of_line = number(&line.run);
             let is_later = |run: &PastRun| {
-                let is_attempt = ["interrupted", "failed"].contains(&run.line.result.as_str());
-                number(&run.line.run) > of_line || !is_attempt && number(&run.line.run) == of_line
+                number(&run.line.run) > of_line || !run.is_attempt() && number(&run.line.run) == of_line
             };
             let place = self.runs.iter().position(is_later).unwrap_or(self.runs.len());
             self.runs.insert(place, PastRun { line, undone_by: None, merges: Vec::new() });
@@ -126,14 +132,13 @@ impl PastRuns {
         }
     }
 
-    /// Accepts a name or a number.
+    /// Accepts a name or a number. An attempt has only a name: the next run takes the same number.
     pub fn named(&self, name: &str) -> Option<&PastRun> {
         let mut runs = self.runs.iter().rev();
         let number: Option<u64> = name.parse().ok();
-        let is_it = |run: &&PastRun| {
-            run.line.run == name
-                || number.is_some() && Run::parse(&run.line.run).map(|run| run.number) == number
-        };
+        let has_number =
+            |run: &PastRun| !run.is_attempt() && Run::parse(&run.line.run).map(|run| run.number) == number;
+        let is_it = |run: &&PastRun| run.line.run == name || number.is_some() && has_number(run);
         runs.find(is_it)
     }
 
@@ -163,7 +168,13 @@ impl AppliedRuns {
     pub(super) fn of(view: &RecordView<'_>) -> Self {
         let mut runs = HashMap::new();
         let done = readable_history(view).into_iter().filter(|run| run.result == "done");
-        for run in done.filter(|run| APPLYING.contains(&run.command.as_str())) {
+        // Only the first line of a run has what was typed.
+        let (mut last, mut typed) = (String::new(), None);
+        for mut run in done.filter(|run| APPLYING.contains(&run.command.as_str())) {
+            if run.run != last {
+                (last, typed) = (run.run.clone(), run.typed.clone());
+            }
+            run.typed.clone_from(&typed);
             for patch in &run.patches {
                 runs.insert(patch.clone(), run.clone());
             }

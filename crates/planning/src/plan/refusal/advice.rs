@@ -22,7 +22,7 @@ impl Refusal {
                 [id] => format!("apply patch {id} first, or both in one command"),
                 _ => format!("apply one of {needed} first, or both in one command"),
             },
-            Reason::InSet(reason) => wording.completed(reason.hint()).into_owned(),
+            Reason::InSet(reason) => wording.completed(&reason.hint()).into_owned(),
             Reason::Promotion(reason) => reason.hint(wording),
             Reason::Hook(reason) => reason.hint(),
             Reason::NotUndone(reason) => reason.hint(wording),

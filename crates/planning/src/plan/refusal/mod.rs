@@ -275,6 +275,11 @@ pub enum Reason {
         requirement: Requirement,
     },
     NoUndoData(PkgInst),
+    /// `undo-data drop` or a limit of the policy deleted it.
+    UndoDropped {
+        package: PkgInst,
+        run: String,
+    },
     /// A tool without recovery died while it applied the patch: the records name the patch, and replaced files were not
     /// saved.
     Interrupted {
@@ -410,7 +415,10 @@ impl Reason {
     fn patchadd_code(&self) -> u8 {
         match self {
             Self::AlreadyApplied(_) => 2,
-            Self::StaleSave(_) | Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
+            Self::StaleSave(_)
+            | Self::NoUndoData(_)
+            | Self::UndoDropped { .. }
+            | Self::BadUndoData { .. } => 4,
             Self::Obsoleted { .. }
             | Self::Superseded(_)
             | Self::ChangedLater { .. }
@@ -443,7 +451,7 @@ impl Reason {
             Self::InSet(reason) => reason.patchadd_code(),
             Self::NotApplied => 2,
             Self::ReadOnly(_) => 7,
-            Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
+            Self::NoUndoData(_) | Self::UndoDropped { .. } | Self::BadUndoData { .. } => 4,
             Self::Superseded(_)
             | Self::Obsoleted { .. }
             | Self::ChangedLater { .. }
@@ -800,6 +808,9 @@ impl Reason {
             Self::NotAdopted => "it was installed and not adopted".to_owned(),
             Self::Signal(_) => patchadm_rootfs::INTERRUPTED.to_owned(),
             Self::NoUndoData(package) => format!("there is no undo data for package {package}"),
+            Self::UndoDropped { package, run } => {
+                format!("the undo data for package {package} was dropped by run {run}")
+            }
             Self::Interrupted { package, is_put_aside: true } => format!(
                 "applying it to package {package} was interrupted, and a later call restored the records of the package, but not its files: the records of the first call are in var/sadm/pkg/{package}/{package}, \
                  and there is no undo data for files that may have been replaced"

@@ -1,5 +1,6 @@
 //! Reasons about one subject: objects, sets of patches, libraries, hooks, and runs to be undone.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
@@ -192,15 +193,19 @@ impl SetReason {
         }
     }
 
-    pub(super) fn hint(&self) -> &'static str {
-        match self {
+    pub(super) fn hint(&self) -> Cow<'static, str> {
+        let hint = match self {
+            Self::NotInDepot(depot) => {
+                let depot = Wording::quoted(depot);
+                return format!("list its patches with `patchadm missing -M {depot} total`").into();
+            }
             Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out `--all-or-nothing`",
             Self::RequiredNowhere { .. } => "add it to the depot, or leave out this patch with `--exclude`",
-            Self::NotInDepot(_) => "list its patches with `patchadm missing total`",
             Self::TwoContents(..) => "remove one of the two",
             Self::Withdrawn => "to apply it anyway, name it with its revision and use `--allow-withdrawn`",
             _ => "",
-        }
+        };
+        hint.into()
     }
 }
 
@@ -277,9 +282,16 @@ pub enum UndoReason {
     #[error("the history of the root has no run that changed something")]
     NoRun,
     #[error("the history of the root does not have this run")]
-    UnknownRun,
-    #[error("it is a run of {0}; only runs that apply, remove or promote patches can be undone")]
-    OtherCommand(String),
+    UnknownRun {
+        /// A verb with arguments that fits the word: it may be a patch or a day.
+        instead: String,
+    },
+    #[error("it is a run of {command}; only runs that apply, remove or promote patches can be undone")]
+    OtherCommand {
+        command: String,
+        /// The arguments of `undo` for the last run before that can be undone, if no run was named.
+        earlier: Option<String>,
+    },
     #[error("it was rolled back, and changed nothing")]
     RolledBack,
     #[error("it is no longer the last run: {0} came after it")]
@@ -301,16 +313,25 @@ pub enum UndoReason {
 impl UndoReason {
     pub(super) fn hint(&self, wording: &Wording) -> String {
         match self {
-            Self::OtherCommand(command) if command == Command::Pkgadd.name() => format!(
-                "if it replaced another version of a package, reinstall that version with {}",
-                wording.command("pkgadd", "--update -d DEVICE PKG")
-            ),
-            Self::UnknownRun => format!("run {}", wording.verb("history")),
+            Self::OtherCommand { command, earlier } => {
+                let reinstall = (command == Command::Pkgadd.name()).then(|| {
+                    let pkgadd = wording.command("pkgadd", "--update -d DEVICE PKG");
+                    format!(
+                        "if it replaced another version of a package, reinstall that version with {pkgadd}"
+                    )
+                });
+                let undo = earlier.as_ref().map(|earlier| {
+                    let undo = wording.verb(&format!("undo {earlier}"));
+                    format!("undo the last run that applied or removed patches with {undo}")
+                });
+                reinstall.into_iter().chain(undo).collect::<Vec<_>>().join("; ")
+            }
+            Self::UnknownRun { instead } => format!("run {}", wording.verb(instead)),
             _ => String::new(),
         }
     }
 
     pub(super) fn code(&self) -> u8 {
-        if *self == Self::UnknownRun { 2 } else { 10 }
+        if matches!(self, Self::UnknownRun { .. }) { 2 } else { 10 }
     }
 }

@@ -27,7 +27,7 @@ use patchadm_changeset::format::undo_sidecars::{
 };
 use patchadm_inputs::database::installed::SavedNames;
 use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck};
-use patchadm_inputs::database::{RecordView, installed, saves};
+use patchadm_inputs::database::{RecordView, installed, ledger, saves};
 use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_inputs::policy::ScriptPolicy;
@@ -123,14 +123,23 @@ pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBack
     planned
 }
 
-/// Returns lost or exported undo data as the reason, or else the refusal.
+/// Returns lost, exported or dropped undo data as the reason, or else the refusal.
 fn lost(input: &BackOutInput<'_>, id: &PatchId, refusal: Refusal) -> Failure {
     let Reason::NoUndoData(package) = &*refusal.reason else { return refusal.into() };
-    let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id);
-    let archive = name.map(|name| input.undo_data(package, &name));
-    match archive {
-        Ok(Err(error @ (ArchiveError::Lost { .. } | ArchiveError::Exported { .. }))) => error.into(),
-        _ => refusal.into(),
+    let view = RecordView::live(&input.ground.root);
+    let Ok(name) = installed::saved_as(&view, package, id) else { return refusal.into() };
+    if let Err(error @ (ArchiveError::Lost { .. } | ArchiveError::Exported { .. })) =
+        input.undo_data(package, &name)
+    {
+        return error.into();
+    }
+    let ledger = ledger::counting(&view, package).ok();
+    match ledger.as_ref().and_then(|ledger| ledger.line(&name)?.dropped_by()) {
+        Some(run) => {
+            let dropped = Reason::UndoDropped { package: package.clone(), run: run.to_owned() };
+            dropped.of(refusal.command, &refusal.subject).into()
+        }
+        None => refusal.into(),
     }
 }
 

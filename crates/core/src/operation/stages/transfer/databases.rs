@@ -193,7 +193,7 @@ pub(in crate::operation::stages) fn lock_records(
     {
         return Ok(None);
     }
-    let lock = Lock::take(&stage.root, caller.program, |holder| (caller.wait)(holder));
+    let lock = Lock::take(&stage.root, &caller.name_for_lock(), |holder| (caller.wait)(holder));
     let lock = lock.map_err(Failure::from)?;
     must_be_finished(stage)?;
     Ok(Some(lock))
