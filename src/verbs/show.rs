@@ -30,7 +30,7 @@ use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::suggest::did_you_mean;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::hinted;
+use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};

@@ -12,7 +12,6 @@ use patchadm_rootfs::{AtPath, FileType, Followed, Interrupt, LinkFollower, LinkM
 use patchadm_svr4::format::depend::{Depend, DependencyKind};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
 
-
 pub(crate) type PlacedPaths = Vec<(ObjectPath, PathKind)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -101,9 +101,9 @@ pub(super) fn unfinished(examination: &RootExamination<'_>) -> Vec<RootFinding> 
 }
 
 /// Returns the runs that ended before they changed anything and left files, unless a command is at work.
-fn leftover_runs(examination: &RootExamination<'_>) -> Vec<String> {
+fn leftover_runs(examination: &RootExamination<'_>) -> LeftoverStages {
     if !matches!(examination.holder, Ok(None)) {
-        return Vec::new();
+        return LeftoverStages::default();
     }
     leftover_stages(examination.root).unwrap_or_default()
 }
