@@ -24,6 +24,12 @@ const TOLD_LINES: usize = 20;
 /// In characters.
 const LONGEST_LINE: usize = 1_000;
 
+/// Of the told lines, those that the history keeps.
+const NOTED_LINES: usize = 3;
+
+/// In characters.
+const LONGEST_NOTED: usize = 200;
+
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// For output after the process has ended.
@@ -65,6 +71,16 @@ pub struct TrialCheckReport {
     pub end: TrialCheckEnd,
     /// Last lines of output.
     pub lines: Vec<String>,
+}
+
+impl TrialCheckReport {
+    /// Returns the end of the check and the first lines of its output, for the history.
+    pub(super) fn note(&self) -> String {
+        let lines = self.lines.iter().filter(|line| !line.trim().is_empty()).take(NOTED_LINES);
+        let lines: Vec<String> = lines.map(|line| line.chars().take(LONGEST_NOTED).collect()).collect();
+        let output = if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) };
+        format!("the probe {}{output}", self.end.clause())
+    }
 }
 
 /// `interrupt` returns a signal that asks the command to end.
@@ -233,6 +249,9 @@ mod tests {
             }
         );
         assert_eq!(checked("exit 3", 10).end, TrialCheckEnd::Code(3));
+        let report = checked("echo; echo no answer; echo second; echo third; echo fourth; exit 1", 10);
+        assert_eq!(report.note(), "the probe ended with code 1: no answer; second; third");
+        assert_eq!(checked("exit 3", 10).note(), "the probe ended with code 3");
         assert_eq!(checked("/no/such/program", 10).end, TrialCheckEnd::Code(127));
         assert_eq!(checked("kill -9 $$", 10).end, TrialCheckEnd::Signal(9));
     }

@@ -51,7 +51,7 @@ pub fn guard_run(
         None | Some(TrialCheckReport { end: TrialCheckEnd::Good, .. }) => {
             Ok(not_yet(TrialOutcomeEnd::OnTrial))
         }
-        Some(_) => back_out(root, run, &following).map(not_yet),
+        Some(report) => back_out(root, run, &report.note(), &following).map(not_yet),
     };
     let (end, after) = done.unwrap_or_else(|failure| not_yet(TrialOutcomeEnd::Failed(failure)));
     Ok(Some(TrialOutcome { record, check, end, after }))
@@ -70,9 +70,9 @@ fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeE
     }
 }
 
-/// Unless another command ended the trial.
-fn back_out(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeEnd, Failure> {
-    if end_failed_trial(root, run, caller)?.is_some() {
+/// Unless another command ended the trial. `note` is the reason, for the history.
+fn back_out(root: &Root, run: &str, note: &str, caller: &Caller<'_>) -> Result<TrialOutcomeEnd, Failure> {
+    if end_failed_trial(root, run, note, caller)?.is_some() {
         return Ok(TrialOutcomeEnd::BackedOut);
     }
     match without_trial(root, Some(run)) {

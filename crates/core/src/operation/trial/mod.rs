@@ -18,8 +18,9 @@ use expire::{FoundTrial, begin_with_trial};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::history::trial;
 use patchadm_inputs::native::NativeManager;
-use patchadm_inputs::trial::TrialState;
-use patchadm_rootfs::Root;
+use patchadm_inputs::trial::{TrialRecord, TrialState};
+use patchadm_rootfs::{LockError, LockHolder, Root};
+use patchadm_svr4::places;
 
 pub use check::{TrialCheckEnd, TrialCheckReport, TrialOutcome, TrialOutcomeEnd, run_trial_check};
 pub(in crate::operation) use expire::on_trial;
@@ -41,9 +42,29 @@ pub(super) fn begin_change_beside<'a>(
     caller: &'a Caller<'a>,
     managers: &[NativeManager],
 ) -> Result<Session<'a>, Failure> {
+    wait_for_probe(&ground.root, caller, None)?;
     let (session, found) = begin_with_trial(ground, caller, managers)?;
     found.must_be_none(caller)?;
     Ok(session)
+}
+
+/// Waits while the probe of another command decides on a run, as for a lock. Only a run without a trial of its own is
+/// told from one that waits for a confirmation.
+fn wait_for_probe(root: &Root, caller: &Caller<'_>, undone: Option<&str>) -> Result<(), Failure> {
+    loop {
+        // What cannot be read is reported by the command itself.
+        let record = trial(&RecordView::live(root)).ok().flatten();
+        let is_probing = |record: &TrialRecord| {
+            let is_running = matches!(record.state(&(caller.moment)()), TrialState::Running { .. });
+            record.guards_check && Some(record.run.as_str()) != undone && is_running
+        };
+        let Some(record) = record.filter(is_probing) else { return Ok(()) };
+        let holder = LockHolder::of_probe(&record.run);
+        if !(caller.wait)(&holder) {
+            let path = root.show(&places::trial());
+            return Err(LockError::Held { path, holder }.into());
+        }
+    }
 }
 
 pub(super) fn begin_beside_trial<'a>(
@@ -59,6 +80,7 @@ pub(super) fn must_be_off_trial(
     caller: &Caller<'_>,
     undone: Option<&str>,
 ) -> Result<(), Failure> {
+    wait_for_probe(root, caller, undone)?;
     let record = trial(&RecordView::live(root))?.filter(|record| Some(record.run.as_str()) != undone);
     match record.map(|record| (record.state(&(caller.moment)()), record)) {
         None => Ok(()),
