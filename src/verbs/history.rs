@@ -270,6 +270,13 @@ impl RunEntry {
         ]
     }
 
+    fn shown_result(&self) -> String {
+        match &self.reverted {
+            Some(why) => format!("reverted: {why}"),
+            None => self.result.clone(),
+        }
+    }
+
     fn shown_command(&self) -> String {
         match &self.trial_end {
             Some(end) if self.is_revert() => format!("backout of the {} trial of run {}", end.end, end.run),
@@ -284,7 +291,7 @@ impl RunEntry {
             ("Began", zone.minute_of(&self.time)),
             ("By", if self.hook { format!("{}, {BY_HOOK}", self.user) } else { self.user.clone() }),
             ("Command", self.shown_command()),
-            ("Result", self.reverted.as_ref().map_or(self.result.clone(), |why| format!("reverted: {why}"))),
+            ("Result", self.shown_result()),
             ("Took", if self.is_attempt() { String::new() } else { format!("{} ms", self.duration_ms) }),
             ("Packages", self.packages.join(", ")),
             ("Note", self.note.clone().unwrap_or_default()),

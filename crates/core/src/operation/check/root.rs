@@ -100,10 +100,10 @@ pub(super) fn unfinished(examination: &RootExamination<'_>) -> Vec<RootFinding> 
     }]
 }
 
-/// Returns the runs that ended before they changed anything and left files, unless a command is at work.
-fn leftover_runs(examination: &RootExamination<'_>) -> Vec<String> {
+/// Returns what ended runs left, unless a command is at work.
+fn leftover_runs(examination: &RootExamination<'_>) -> LeftoverStages {
     if !matches!(examination.holder, Ok(None)) {
-        return Vec::new();
+        return LeftoverStages::default();
     }
     leftover_stages(examination.root).unwrap_or_default()
 }

@@ -148,8 +148,8 @@ fn why(reason: OverReason) -> &'static str {
     }
 }
 
-/// One run backs out the patches and ends the trial. `end` is the history's word, `note` the reason. `refreshes` updates stale
-/// registrations first: the package manager's files stay.
+/// One run backs out the patches and ends the trial. `end` is the history's word, `note` the reason. `refreshes` updates
+/// stale registrations first: the package manager's files stay.
 fn end_by_backout<'a>(
     session: Session<'a>,
     record: &TrialRecord,
