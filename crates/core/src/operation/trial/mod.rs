@@ -15,10 +15,11 @@ pub(in crate::operation) mod request;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use expire::{FoundTrial, begin_with_trial};
+use guard::is_probed;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::history::trial;
 use patchadm_inputs::native::NativeManager;
-use patchadm_inputs::trial::{TrialRecord, TrialState};
+use patchadm_inputs::trial::TrialState;
 use patchadm_rootfs::{LockError, LockHolder, Root};
 use patchadm_svr4::places;
 
@@ -48,23 +49,19 @@ pub(super) fn begin_change_beside<'a>(
     Ok(session)
 }
 
-/// Waits while the probe of another command decides on a run, as for a lock. Only a run without a trial of its own is
-/// told from one that waits for a confirmation.
+/// Waits while the probe of another command decides on a run, as for a lock.
 fn wait_for_probe(root: &Root, caller: &Caller<'_>, undone: Option<&str>) -> Result<(), Failure> {
-    loop {
-        // What cannot be read is reported by the command itself.
+    // What cannot be read is reported by the command itself.
+    while is_probed(root).unwrap_or(false) {
         let record = trial(&RecordView::live(root)).ok().flatten();
-        let is_probing = |record: &TrialRecord| {
-            let is_running = matches!(record.state(&(caller.moment)()), TrialState::Running { .. });
-            record.guards_check && Some(record.run.as_str()) != undone && is_running
-        };
-        let Some(record) = record.filter(is_probing) else { return Ok(()) };
+        let Some(record) = record.filter(|record| Some(record.run.as_str()) != undone) else { return Ok(()) };
         let holder = LockHolder::of_probe(&record.run);
         if !(caller.wait)(&holder) {
             let path = root.show(&places::trial());
             return Err(LockError::Held { path, holder }.into());
         }
     }
+    Ok(())
 }
 
 pub(super) fn begin_beside_trial<'a>(
