@@ -129,6 +129,8 @@ pub(crate) fn interrupted() -> Scenario {
     crate::workshop::eventually("the script has begun", || root.join("begun").exists());
     let listed = stage.run("list -R @ROOT@");
     assert_eq!((listed.code, listed.stderr.as_str()), (0, ""), "a command that is at work needs no recovery");
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains(" (patchadm add) has been changing the root since "), "{status}");
     child.kill().unwrap();
     child.wait().unwrap();
     stage

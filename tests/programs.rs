@@ -61,6 +61,10 @@ fn a_verb_of_another_program_is_answered_by_that_program() {
     let help = stage.run("help report").ok();
     assert!(help.contains("patchadm-report [-R root]"), "{help}");
     assert_eq!(stage.run("report --help").ok(), help);
+    assert_eq!(stage.run("report help").ok(), help);
+    for (asked, same) in [("bulk help", "help bulk"), ("bulk help run", "bulk run --help")] {
+        assert_eq!(stage.run(asked).ok(), stage.run(same).ok(), "{asked}");
+    }
     let said = stage.run("report --nonsense").fails(2);
     assert!(
         said.starts_with("patchadm-report: error: ") && said.contains("usage: patchadm-report "),

@@ -237,7 +237,7 @@ pub(crate) fn steady(text: &str) -> String {
         (r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d [\d:]{8} UTC \d{4}", "DATE"),
         (r"(Space on \S+: ).*", "${1}SPACE"),
         (r"\d{4}-\d{2}-\d{2}T[\d:]{8}Z", "DATE"),
-        (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}\b", "DATE"),
+        (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}(:\d{2})?\b", "DATE"),
         (r"(Using \S+ from ).*", "${1}DATE"),
         (r"undo data: (files \()?\S+ \S+", "undo data: SIZE"),
         (r"(?m)^(\d+ patches: .*; )[\d.]+ s$", "${1}TIME"),

@@ -367,7 +367,7 @@ fn durations_and_options_that_make_no_sense_change_nothing() {
         "--trial 0s",
         "--trial 9s",
         "--trial 365d",
-        "--trial 10",
+        "--trial 9",
         "--trial soon",
         "--trial 1h --no-undo",
         "--probe true --no-undo",

@@ -1,7 +1,7 @@
 //! Commands that check a run, and do what no check should: each is one line, nothing is lost, and nobody is kept waiting.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use patchadm_core::operation::trial::{TrialCheckRequest, TrialOutcomeEnd, TrialRequest, guard_run};
 use patchadm_rootfs::Root;
@@ -164,6 +164,62 @@ fn every_verb_with_a_probe_ends_with_7_if_it_fails_and_patchadd_with_75() {
         assert!(!is_on_trial(&stage));
         assert_eq!((stage.text(HTTPD).as_str(), last_end(&stage).as_str()), ("100-01\n", "confirmed"));
     }
+}
+
+#[test]
+fn the_history_says_why_a_run_was_reverted_and_what_reverted_it() {
+    let stage = stage();
+    assert_eq!(checked(&stage, "", "echo no answer; exit 3").code, 7);
+    let number = |back: usize| {
+        let lines = history(&stage);
+        lines[lines.len() - back]["run"].as_str().unwrap().split('-').next().unwrap().to_owned()
+    };
+    let run = stage.run(&format!("history -R @ROOT@ {}", number(2))).ok();
+    assert!(run.contains("Result: reverted: the probe ended with code 3\n"), "{run}");
+    let revert = stage.run(&format!("history -R @ROOT@ {}", number(1))).ok();
+    assert!(revert.contains("Command: backout of the failed trial of run "), "{revert}");
+    let table = stage.run("history -R @ROOT@").ok();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    let told: Vec<[&str; 2]> = rows.iter().rev().take(2).map(|row| [row[4], row[5]]).collect();
+    assert_eq!(told, [["revert", "done"], ["add", "reverted"]], "{table}");
+    assert!(table.contains(": the probe ended with code 3)\n") && !table.contains("patchrm"), "{table}");
+}
+
+#[test]
+fn a_short_trial_tells_the_second_of_its_end() {
+    for (duration, has_seconds) in [("20", true), ("59m", true), ("1h", false)] {
+        let stage = stage();
+        let said = stage.run(&format!("add --trial {duration} -R @ROOT@ delivered/100-01")).ok();
+        let status = stage.run("status -R @ROOT@").ok();
+        let moment = regex::Regex::new(r"on trial until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b").unwrap();
+        assert_eq!(moment.is_match(&said), has_seconds, "{duration}: {said}");
+        assert!(!has_seconds || moment.is_match(&status) || status.contains("expired"), "{status}");
+        stage.run("undo --wait 20 -R @ROOT@").done();
+    }
+}
+
+#[test]
+fn a_command_during_a_probe_waits_for_it_or_is_busy() {
+    let stage = stage();
+    let tool = Package::new("ACMEweb").file("bin/tool", 0o755, "tool\n");
+    Patch::of("200-01", tool).directory(&stage);
+    let (begun, go) = (stage.beside("begun"), stage.beside("go"));
+    let probe = format!("touch {}; until [ -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+    let mut probing = stage.command("add -R @ROOT@ delivered/100-01");
+    let mut probing = probing.args(["--probe", probe.as_str()]).stdout(Stdio::null()).spawn().unwrap();
+    eventually("the probe has begun", || begun.exists());
+    let said = stage.run("add -R @ROOT@ delivered/200-01").fails(6);
+    assert!(said.contains("is locked by the probe of run "), "{said}");
+    let mut waiting = stage.command("add --wait 1m -R @ROOT@ delivered/200-01");
+    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    fs::write(&go, "").unwrap();
+    assert!(probing.wait().unwrap().success() && waiting.wait().unwrap().success());
+    assert_eq!(stage.text("/opt/ACMEweb/bin/tool"), "tool\n");
+    // A trial that waits for a confirmation is not over by itself.
+    stage.run("remove -R @ROOT@ 200-01 100-01").ok();
+    stage.run("add --trial 1h -R @ROOT@ delivered/100-01").ok();
+    stage.run("add --wait 1s -R @ROOT@ delivered/200-01").fails(3);
+    stage.run("undo -R @ROOT@").ok();
 }
 
 #[test]

@@ -96,6 +96,11 @@ fn schedulers_are_told_of_what_is_missing_and_of_a_reboot_where_they_ask() {
     let before = stage.everything();
     stage.run("update -R @ROOT@ -M delivered --check").fails(4);
     assert_eq!(stage.everything(), before);
+    let plan = stage.run("update -R @ROOT@ -M delivered --dry-run 200-01").ok();
+    assert!(
+        plan.contains("  The patch would require a reboot.\n") && !plan.contains("Reboot this"),
+        "{plan}"
+    );
     stage.run("update -R @ROOT@ -M delivered --reboot-code 100-02").ok();
     let done = document(&stage, "update -R @ROOT@ -M delivered --reboot-code");
     assert_eq!((&done["exit_code"], &done["cause"]), (&8.into(), &"reboot".into()));

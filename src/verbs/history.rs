@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, TimeDelta};
 use serde::Serialize;
 
 use super::options::PolicylessOptions;
@@ -82,6 +83,9 @@ struct RunEntry {
     because: BTreeMap<String, String>,
     undoes: Option<String>,
     undone_by: Option<String>,
+    /// Why its trial ended with a backout.
+    #[serde(skip)]
+    reverted: Option<String>,
     /// Refreshed registrations, and what the system's package manager had done.
     refreshed: Vec<RefreshRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -190,6 +194,7 @@ impl RunEntry {
             because: line.because,
             undoes: line.undoes,
             undone_by: past.undone_by.clone(),
+            reverted: past.reverted.clone(),
             refreshed: line.refreshed,
             merges: past
                 .merges
@@ -215,8 +220,17 @@ impl RunEntry {
         self.run.split_once('-').map_or(&*self.run, |(number, _)| number)
     }
 
+    /// True if nobody typed the backout: a trial failed or expired.
+    fn is_revert(&self) -> bool {
+        let has_reverted = |end: &TrialEnd| ["failed", "expired"].contains(&end.end.as_str());
+        self.typed.is_none() && self.undoes.is_some() && self.trial_end.as_ref().is_some_and(has_reverted)
+    }
+
     /// Returns the verb or the classic command that was typed.
     fn verb(&self) -> &str {
+        if self.is_revert() {
+            return "revert";
+        }
         self.typed.as_deref().and_then(|typed| typed.split(' ').next()).unwrap_or(&self.command)
     }
 
@@ -230,7 +244,11 @@ impl RunEntry {
         let told = |name: &String| if is_removed(name) { format!("{name} (removed)") } else { name.clone() };
         let words = names.iter().take(shown).map(told);
         let words = words.chain(more.map(|more| format!("and {more} more")));
-        let words = words.chain(self.undone_by.as_ref().map(|by| format!("(undone by {by})")));
+        let undone = self.undone_by.as_ref().map(|by| match &self.reverted {
+            Some(why) => format!("(by {by}: {})", why.split(": ").next().unwrap_or_default()),
+            None => format!("(undone by {by})"),
+        });
+        let words = words.chain(undone);
         let end = self.trial_end.as_ref().map(|end| format!("(run {}: {})", end.run, end.told()));
         let trial = self.on_trial.as_ref().map(|trial| format!("({})", trial.sentence));
         let hook = self.hook.then(|| BY_HOOK.to_owned());
@@ -250,9 +268,23 @@ impl RunEntry {
             field(&zone.minute_of(&self.time), WIDEST_COLUMN),
             field(&self.user, WIDEST_COLUMN),
             field(self.verb(), WIDEST_COLUMN),
-            field(&self.result, WIDEST_COLUMN),
+            field(if self.reverted.is_some() { "reverted" } else { &self.result }, WIDEST_COLUMN),
             field(&what, widest_last),
         ]
+    }
+
+    fn shown_result(&self) -> String {
+        match &self.reverted {
+            Some(why) => format!("reverted: {why}"),
+            None => self.result.clone(),
+        }
+    }
+
+    fn shown_command(&self) -> String {
+        match &self.trial_end {
+            Some(end) if self.is_revert() => format!("backout of the {} trial of run {}", end.end, end.run),
+            _ => self.typed.as_ref().unwrap_or(&self.command).clone(),
+        }
     }
 
     /// Everything about the run, a name and a value per line.
@@ -261,8 +293,8 @@ impl RunEntry {
             ("Run", self.run.clone()),
             ("Began", zone.minute_of(&self.time)),
             ("By", if self.hook { format!("{}, {BY_HOOK}", self.user) } else { self.user.clone() }),
-            ("Command", self.typed.as_ref().unwrap_or(&self.command).clone()),
-            ("Result", self.result.clone()),
+            ("Command", self.shown_command()),
+            ("Result", self.shown_result()),
             ("Took", if self.is_attempt() { String::new() } else { format!("{} ms", self.duration_ms) }),
             ("Packages", self.packages.join(", ")),
             ("Note", self.note.clone().unwrap_or_default()),
@@ -276,7 +308,7 @@ impl RunEntry {
         lines.splice(6..6, self.patches.iter().map(patch));
         let trial = match (&self.on_trial, &self.trial) {
             (Some(trial), _) => Some(trial.sentence.clone()),
-            (None, Some(trial)) => Some(format!("until {}", zone.minute_of(&trial.until))),
+            (None, Some(trial)) => Some(format!("until {}", deadline(&self.time, &trial.until, zone))),
             (None, None) => None,
         };
         lines.extend(trial.map(|trial| ("Trial", trial)));
@@ -286,6 +318,16 @@ impl RunEntry {
         lines.extend(self.merges.iter().map(|merge| ("Merge", merge.sentence())));
         lines.extend(self.logs.iter().flatten().map(|log| ("Log", log.clone())));
         lines
+    }
+}
+
+/// Returns the deadline of a trial that began at a time, both as recorded.
+fn deadline(began: &str, until: &str, zone: Zone) -> String {
+    match (DateTime::parse_from_rfc3339(began), DateTime::parse_from_rfc3339(until)) {
+        (Ok(began), Ok(until)) => {
+            zone.deadline(until.to_utc(), until.signed_duration_since(began) < TimeDelta::hours(1))
+        }
+        _ => zone.minute_of(until),
     }
 }
 

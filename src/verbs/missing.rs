@@ -18,6 +18,7 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{must_have_records, query_refused};
 use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::trial::TrialStanding;
+use patchadm_cli::reply::words::unfinished_sentence;
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_cli::surroundings::caller::now;
@@ -25,6 +26,7 @@ use patchadm_core::operation::analysis::{facts_of, read_listings, still_loaded_i
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::applied_patches::{PatchesError, installed_software};
+use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::native::NativeOrigin;
 use patchadm_planning::analyze::{AnalysisRequest, MachineFacts, analyse};
@@ -142,6 +144,9 @@ impl Analysed {
         let has_native = params.any(|params| NativeOrigin::of(params).is_some());
         let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &self.now, has_native));
         let report = self.report(machine, (&facts_of(root, &software), &kept), root)?;
+        let unfinished = interrupted_run(root).map_err(|failed| query_refused(root, &failed))?;
+        let unfinished = unfinished.map(|run| unfinished_sentence(&run, root.prefix()));
+        let report = report.with_remarks(unfinished);
         Ok(report.with_native(native).with_remarks(stale).on_trial(root, trial))
     }
 

@@ -1031,7 +1031,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         progress: &|_| {},
         told: &|_, _| {},
         moment: &|| Moment { wall: now, boot: None, since_boot: 0 },
-        shown_time: &|moment| moment.to_string(),
+        shown_time: &|moment, _| moment.to_string(),
         scripts: scripts(),
         elapsed: &|| 7,
         undoes: None,

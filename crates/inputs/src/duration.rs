@@ -4,7 +4,8 @@ use std::fmt;
 
 /// In seconds; `m` never means months.
 const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
+/// In seconds.
+pub const HOUR: u64 = 60 * MINUTE;
 /// In seconds.
 pub const DAY: u64 = 24 * HOUR;
 

@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::duration::{DAY, DurationError, ShownDuration, duration};
+use crate::duration::{DAY, DurationError, HOUR, ShownDuration, duration};
 use patchadm_changeset::format::history::TrialStart;
 use patchadm_changeset::format::journal::is_boot_id;
 use patchadm_changeset::format::run::{RUN_MARK, Run, around_mark};
@@ -40,6 +40,11 @@ impl TrialDuration {
 
     pub fn seconds(self) -> u64 {
         self.0
+    }
+
+    /// True if a deadline needs its seconds.
+    pub fn is_short(self) -> bool {
+        self.0 < HOUR
     }
 
     pub fn milliseconds(self) -> u64 {

@@ -8,6 +8,7 @@ use patchadm_svr4::package::Mode;
 use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 
+use crate::dir::SomeEntries;
 use crate::{Dir, FileType, Interrupt, ObjectStatus, Result, again, never, random};
 
 const HELD: usize = 8;
@@ -274,7 +275,7 @@ impl Emptying<'_> {
 
     fn part_of(&self, dir: &Dir) -> Result<ListedPart> {
         let most = (self.most_held.saturating_sub(self.held) / 2).max(LEAST_HELD);
-        let (mut names, bytes, is_all) = dir.some_entries(most)?;
+        let SomeEntries { entries: mut names, bytes, is_all } = dir.some_entries(most)?;
         names.reverse();
         Ok(ListedPart { names, bytes, is_all, done_before: self.removed + self.moved })
     }
@@ -419,11 +420,11 @@ mod tests {
             below.push("z");
         }
         let tree = top.dir(b"tree").unwrap();
-        let (part, bytes, is_all) = tree.some_entries(LEAST_HELD).unwrap();
-        assert!(part.len() < 600 && bytes <= LEAST_HELD && !is_all, "{} {bytes}", part.len());
-        assert_eq!(tree.some_entries(0).unwrap().0.len(), 1);
-        let (all, _, is_all) = tree.some_entries(MOST_HELD).unwrap();
-        assert!(all == tree.entries().unwrap() && is_all);
+        let part = tree.some_entries(LEAST_HELD).unwrap();
+        assert!(part.entries.len() < 600 && part.bytes <= LEAST_HELD && !part.is_all, "{part:?}");
+        assert_eq!(tree.some_entries(0).unwrap().entries.len(), 1);
+        let all = tree.some_entries(MOST_HELD).unwrap();
+        assert!(all.entries == tree.entries().unwrap() && all.is_all);
         assert_eq!(top.empty_and_remove_within(b"tree", 0, &never).unwrap(), count);
         assert!(top.names().unwrap().is_empty());
     }

@@ -37,6 +37,15 @@ pub struct FreeSpace {
 /// The bytes that a held entry takes besides its name, with those for sorting.
 const PER_ENTRY: usize = 64;
 
+/// Names of a directory, each with true if it may be a directory.
+#[derive(Debug)]
+pub(crate) struct SomeEntries {
+    pub(crate) entries: Vec<(Vec<u8>, bool)>,
+    pub(crate) bytes: usize,
+    /// True if the directory has no others.
+    pub(crate) is_all: bool,
+}
+
 impl Root {
     /// Opens the directory at a *physical* path: no component may be a symbolic link. The descriptor can be synced.
     pub fn dir(&self, physical: &ObjectPath) -> Result<Dir> {
@@ -171,9 +180,8 @@ impl Dir {
         Ok(found)
     }
 
-    /// Returns entries with at most this many bytes in all, but at least one, sorted. The second value has their bytes, and
-    /// the third is true if these are all entries.
-    pub(crate) fn some_entries(&self, most: usize) -> Result<(Vec<(Vec<u8>, bool)>, usize, bool)> {
+    /// Returns entries with at most this many bytes in all, but at least one, sorted.
+    pub(crate) fn some_entries(&self, most: usize) -> Result<SomeEntries> {
         use rustix::fs::FileType::{Directory, Unknown};
         let (mut found, mut bytes, is_full) = (Vec::new(), 0_usize, Cell::new(false));
         let list = |visit: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
@@ -194,7 +202,7 @@ impl Dir {
             found.push((name.to_vec(), matches!(file_type, Directory | Unknown)));
         })?;
         found.sort();
-        Ok((found, bytes, !is_full.get()))
+        Ok(SomeEntries { entries: found, bytes, is_all: !is_full.get() })
     }
 
     fn each_name(&self, visit: impl FnMut(&[u8], rustix::fs::FileType)) -> Result<()> {

@@ -47,9 +47,16 @@ pub struct LockHolder {
     /// The moment at which the record of the process was written, in seconds since 1970.
     since: Option<i64>,
     is_of_stranger: bool,
+    /// The run whose probe decides; it holds no lock.
+    probed: Option<String>,
 }
 
 impl LockHolder {
+    /// Returns the probe of a run, for which other commands wait as for a lock.
+    pub fn of_probe(run: &str) -> Self {
+        Self { probed: Some(run.to_owned()), ..Self::default() }
+    }
+
     pub(super) fn of_process(process: u32) -> Self {
         let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
         Self { process: Some(process), program: program_name(&name), ..Self::default() }
@@ -77,6 +84,9 @@ impl LockHolder {
 
     /// Describes the holder: `process 1234 (patchadd)`, `process 1234`, or `another process`.
     pub fn describe(&self) -> String {
+        if let Some(run) = &self.probed {
+            return format!("the probe of run {run}");
+        }
         match (self.process, &self.program) {
             (Some(pid), Some(program)) => format!("process {pid} ({program})"),
             (Some(pid), None) => format!("process {pid}"),
@@ -296,7 +306,7 @@ fn holder(file: &File) -> LockHolder {
     let own = [0, rustix::process::geteuid().as_raw()];
     let is_of_stranger = seen.as_ref().is_none_or(|seen| !own.contains(&seen.st_uid));
     let since = seen.filter(|_| process.is_some()).map(|seen| seen.st_mtime);
-    LockHolder { process, program, since, is_of_stranger }
+    LockHolder { process, program, since, is_of_stranger, probed: None }
 }
 
 /// A process chooses its name itself, and whoever may write the lock file chooses its words.

@@ -178,7 +178,7 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
         (
             "failed",
             br#"{"schema":"patchadm/1","command":"list","exit_code":1,"error":"no records\nhere"}"#.to_vec(),
-            r"listing had failed: no records\nhere",
+            "listing had failed: no records; here",
         ),
         (
             "lacking",

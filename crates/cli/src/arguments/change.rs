@@ -1,6 +1,6 @@
 //! Options of a change: its scripts, its shared libraries, its trial.
 
-use super::duration::seconds;
+use super::duration::{seconds, trial as trial_duration};
 use super::typed::SecretText;
 use super::words::{meant_by, one_of, word_for};
 use crate::call::Invocation;
@@ -135,7 +135,7 @@ const CHECK_SECONDS: u64 = 60;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TrialOptions {
     /// Revert the change after this time, such as 10m, unless you confirm it
-    #[arg(long, value_name = "DURATION", value_parser = TrialDuration::parse, conflicts_with = "no_undo")]
+    #[arg(long, value_name = "DURATION", value_parser = trial_duration, conflicts_with = "no_undo")]
     trial: Option<TrialDuration>,
     /// Survive this many reboots [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_REBOOTS)), requires = "trial")]

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use patchadm_inputs::duration::{DAY, duration};
+use patchadm_inputs::trial::TrialDuration;
 
 use crate::surroundings::Zone;
 
@@ -13,6 +14,12 @@ pub fn age(text: &str) -> Result<u64, String> {
 /// Reads the duration of a wait or a limit, in seconds. A number without a unit is one of seconds, as for `timeout`(1).
 pub fn seconds(text: &str) -> Result<u64, String> {
     text.parse().or_else(|_| age(text))
+}
+
+/// Reads the duration of a trial, in the same forms as that of a wait.
+pub fn trial(text: &str) -> Result<TrialDuration, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { TrialDuration::parse(&format!("{text}s")) } else { TrialDuration::parse(text) }
 }
 
 pub fn days(text: &str) -> Result<u32, String> {
@@ -72,6 +79,8 @@ mod tests {
     #[test]
     fn a_wait_may_be_a_number_of_seconds_and_an_age_needs_a_unit() {
         assert_eq!((seconds("0"), seconds("90"), seconds("5min")), (Ok(0), Ok(90), Ok(300)));
+        assert_eq!((trial("20"), trial("20")), (trial("20s"), TrialDuration::parse("20s")));
+        assert!(trial("9").is_err() && trial("").is_err() && trial("-20").is_err());
         assert!(age("90").is_err() && seconds("-1").is_err() && seconds("soon").is_err());
         assert_eq!((days("7d"), days("2w"), days("48h")), (Ok(7), Ok(14), Ok(2)));
         assert!(days("36h").is_err() && days("7").is_err());

@@ -155,14 +155,12 @@ fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, S
 
 /// Turns `help WORDS` of a program with one command into `WORDS --help`. A file of this name is `./help`.
 fn ask_for_help(only: &str, arguments: &mut Vec<OsString>) {
-    let Some(place) =
-        place_of_name(arguments).filter(|place| arguments.get(*place).is_some_and(|word| word == "help"))
-    else {
+    if arguments.first().is_none_or(|word| word != "help") {
         return;
-    };
-    arguments.remove(place);
-    if arguments.get(place).is_some_and(|word| word == only) {
-        arguments.remove(place);
+    }
+    arguments.remove(0);
+    if arguments.first().is_some_and(|word| word == only) {
+        arguments.remove(0);
     }
     arguments.push("--help".into());
 }

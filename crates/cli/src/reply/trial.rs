@@ -1,5 +1,6 @@
 //! Trials: how one ended, and the one that a root is on.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::cause::ExitCause;
@@ -19,6 +20,11 @@ const CHECK_FAILED: Exit = Exit::new(75, ExitCause::Check);
 pub struct TrialEntry {
     run: String,
     until: String,
+    /// The deadline for people.
+    #[serde(skip)]
+    moment: DateTime<Utc>,
+    #[serde(skip)]
+    is_short: bool,
     /// `on-trial`, `confirmed`, `backed-out` or `failed`.
     state: &'static str,
     /// Only if one followed.
@@ -62,9 +68,10 @@ impl TrialEntry {
             TrialOutcomeEnd::Failed(failure) => Some(failure.to_string()),
             _ => None,
         };
-        let until = outcome.record.deadline();
+        let (until, moment) = (outcome.record.deadline(), outcome.record.until);
+        let is_short = outcome.record.duration.is_short();
         let confirm = Wording::of_verbs(root.prefix()).verb("confirm");
-        Self { run: outcome.record.run, until, state, check, error, exit, confirm }
+        Self { run: outcome.record.run, until, moment, is_short, state, check, error, exit, confirm }
     }
 
     /// Returns `None` if the trial does not determine them.
@@ -74,7 +81,7 @@ impl TrialEntry {
 
     /// Returns the trial in sentences, the output of a failed check before the last.
     pub fn lines(&self, zone: Zone) -> Vec<String> {
-        let until = zone.minute_of(&self.until);
+        let until = zone.deadline(self.moment, self.is_short);
         let mut lines = Vec::new();
         if let Some(check) = &self.check {
             lines.push(format!("the probe {}", check.end));
@@ -128,7 +135,7 @@ impl TrialStanding {
 
     fn of_status(status: &TrialStatus, zone: Zone) -> Self {
         let record = &status.record;
-        let deadline = zone.minute(record.until);
+        let deadline = zone.deadline(record.until, record.duration.is_short());
         Self {
             run: record.run.clone(),
             until: record.deadline(),

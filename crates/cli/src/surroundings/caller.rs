@@ -74,7 +74,7 @@ impl RootTurn<'_> {
             progress,
             told: &|root, entries| self.tell_of_runs(root, entries),
             moment: &|| self.surroundings.moment(),
-            shown_time: &|moment| self.surroundings.zone.minute(moment),
+            shown_time: &|moment, is_short| self.surroundings.zone.deadline(moment, is_short),
             scripts: self.surroundings.script_settings(),
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             undoes: None,

@@ -9,6 +9,9 @@ use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
 /// The form of a moment in text.
 const MINUTE: &str = "%Y-%m-%d %H:%M";
 
+/// The form of the deadline of a short trial.
+const SECOND: &str = "%Y-%m-%d %H:%M:%S";
+
 /// A time zone to show moments in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
@@ -49,6 +52,11 @@ impl Zone {
     /// Returns a moment as texts for people show it: `2026-11-27 06:52`.
     pub fn minute(self, moment: DateTime<Utc>) -> String {
         self.at(moment.timestamp()).format(MINUTE).to_string()
+    }
+
+    /// Returns the deadline of a trial, with its seconds if the trial `is_short`.
+    pub fn deadline(self, moment: DateTime<Utc>, is_short: bool) -> String {
+        if is_short { self.at(moment.timestamp()).format(SECOND).to_string() } else { self.minute(moment) }
     }
 
     /// Returns the same of a moment in the form of records and documents (RFC 3339); other text stays as it is.
@@ -108,6 +116,9 @@ mod tests {
         assert_eq!(Zone::Utc.minute_of("2026-11-27T06:52:39Z"), "2026-11-27 06:52");
         assert_eq!(Zone::Utc.minute_of("2026-11-27T01:52:39+05:30"), "2026-11-26 20:22");
         assert_eq!(Zone::Utc.minute_of("some day"), "some day");
+        let moment = DateTime::from_timestamp(1_796_000_020, 0).unwrap();
+        assert!(Zone::Utc.deadline(moment, true).starts_with(&Zone::Utc.deadline(moment, false)));
+        assert!(Zone::Utc.deadline(moment, true).ends_with(":40"), "{}", Zone::Utc.deadline(moment, true));
         assert_eq!(installation_minute("Nov 27 2026 06:52"), "2026-11-27 06:52");
         assert_eq!(installation_minute("27.11.2026"), "27.11.2026");
     }

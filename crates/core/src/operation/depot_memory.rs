@@ -151,7 +151,7 @@ mod tests {
             progress: &|_| {},
             told: &|_, _| {},
             moment: &|| Moment { wall: at(day), boot: None, since_boot: 0 },
-            shown_time: &|moment| moment.to_string(),
+            shown_time: &|moment, _| moment.to_string(),
             scripts: ScriptSettings::default(),
             elapsed: &|| 0,
             undoes: None,

@@ -53,8 +53,8 @@ pub struct Caller<'a> {
     pub told: HistoryListener<'a>,
     /// The present moment, by which a trial is judged.
     pub moment: &'a dyn Fn() -> Moment,
-    /// Returns a moment as messages show it.
-    pub shown_time: &'a dyn Fn(DateTime<Utc>) -> String,
+    /// Returns a moment as messages show it, with its seconds if true.
+    pub shown_time: &'a dyn Fn(DateTime<Utc>, bool) -> String,
     /// Scripts that run unasked, at the end of a trial.
     pub scripts: ScriptSettings,
     /// Milliseconds since the command began.

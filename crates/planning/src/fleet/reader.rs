@@ -108,7 +108,7 @@ impl InventoryReader {
     ) -> Result<HostInventory, InventoryError> {
         let Some(patches) = document.patches else {
             return Err(match document.error {
-                Some(error) => InventoryError::Failed(short(&error.0)),
+                Some(error) => InventoryError::Failed(sentence(&error.0)),
                 None => InventoryError::OtherQuestion,
             });
         };
@@ -278,6 +278,17 @@ fn moment(text: &JsonText<'_>) -> Option<DateTime<Utc>> {
 /// Escapes and shortens foreign text for a message.
 pub(super) fn short(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+/// In characters.
+const LONGEST_SENTENCE: usize = 1_000;
+
+/// Returns the message of a failed command in one line, without its hints, which are for that host.
+fn sentence(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint: "));
+    let line = lines.collect::<Vec<_>>().join("; ");
+    let kept: String = line.chars().take(LONGEST_SENTENCE).flat_map(char::escape_debug).collect();
+    if line.chars().count() > LONGEST_SENTENCE { format!("{kept}…") } else { kept }
 }
 
 impl From<ListedFix<'_>> for OvertakenFix {
@@ -528,6 +539,16 @@ mod tests {
             "{{\"schema\":\"patchadm/1\",\"command\":\"list\",\"root\":\"/\",\"patches\":[{{\"id\":\"{patch}\",\"state\":[\"new-word\"],\
              \"packages\":[\"A\"],\"undo\":[],\"removable\":{{\"now\":true}},\"later\":{{\"field\":[1]}}}}],\"packages\":null}}"
         )
+    }
+
+    #[test]
+    fn a_failed_listing_is_told_in_one_whole_sentence_without_its_hint() {
+        let path = format!("/{}", "long/".repeat(60));
+        let text = format!("{path} has no package database\\n    nothing was changed\\nhint: patchadm help");
+        let document = format!("{{\"schema\":\"patchadm/1\",\"command\":\"list\",\"error\":\"{text}\"}}");
+        let error = InventoryReader::default().read(document.as_bytes(), "a").unwrap_err();
+        let told = format!("listing had failed: {path} has no package database; nothing was changed");
+        assert_eq!(error.to_string(), told);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Runs that are asked to end, and what is kept of those that came to nothing.
 
 use std::fs;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
@@ -13,6 +13,7 @@ use crate::transaction::Recovered;
 use crate::transaction::RunActivity;
 use crate::transaction::RunWatch;
 use crate::transaction::error::Cause;
+use crate::transaction::{LeftoverStages, leftover_stages};
 use patchadm_rootfs::Door;
 
 /// Returns the attempts of a root.
@@ -48,6 +49,33 @@ fn a_run_killed_while_it_stages_is_told_with_its_size_and_kept_as_interrupted() 
     assert_eq!(one.patches, ["100-01"]);
     assert_eq!(world.picture(), before);
     assert_eq!(world.recover(), Recovered::Nothing);
+}
+
+#[test]
+fn the_stage_of_a_run_killed_before_it_tidied_up_is_counted_until_it_is_recovered() {
+    let mut counted = 0;
+    for dies_at in 0.. {
+        let world = World::new();
+        let steps = Arc::new(AtomicUsize::new(0));
+        let taken = steps.clone();
+        let door = Door::watched(move |_| {
+            if taken.fetch_add(1, Ordering::Relaxed) < dies_at { Ok(()) } else { Err(Errno::IO) }
+        });
+        // The outcome does not matter: the process is dead.
+        let _ = world.run(door);
+        if steps.load(Ordering::Relaxed) < dies_at {
+            break;
+        }
+        let left = leftover_stages(&world.root(Door::default())).unwrap();
+        if left.has_last_run {
+            counted += 1;
+            assert_eq!(left.runs, [RUN], "{dies_at}");
+            world.recover();
+            let left = leftover_stages(&world.root(Door::default())).unwrap();
+            assert_eq!(left, LeftoverStages::default(), "{dies_at}");
+        }
+    }
+    assert!(counted > 0);
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub(super) fn unfinished(examination: &RootExamination<'_>) -> Vec<RootFinding> 
     }]
 }
 
-/// Returns the runs that ended before they changed anything and left files, unless a command is at work.
+/// Returns what ended runs left, unless a command is at work.
 fn leftover_runs(examination: &RootExamination<'_>) -> LeftoverStages {
     if !matches!(examination.holder, Ok(None)) {
         return LeftoverStages::default();

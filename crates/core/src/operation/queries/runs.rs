@@ -21,6 +21,8 @@ pub struct PastRun {
     /// The first line, with `patches`, `packages` and `because` of all lines.
     pub line: HistoryEntry,
     pub undone_by: Option<String>,
+    /// Why its trial ended with a backout, as a clause.
+    pub reverted: Option<String>,
     /// Edited files that stayed, by patch.
     pub merges: Vec<(String, Vec<Merge>)>,
 }
@@ -89,7 +91,7 @@ impl PastRuns {
         let Some(run) = known.filter(|run| run.line.result == line.result) else {
             places.insert(line.run.clone(), self.runs.len());
             let merges = merges_of(&line);
-            self.runs.push(PastRun { line, undone_by: None, merges });
+            self.runs.push(PastRun { line, undone_by: None, reverted: None, merges });
             return;
         };
         let merges = merges_of(&line);
@@ -116,7 +118,7 @@ impl PastRuns {
                 number(&run.line.run) > of_line || !run.is_attempt() && number(&run.line.run) == of_line
             };
             let place = self.runs.iter().position(is_later).unwrap_or(self.runs.len());
-            self.runs.insert(place, PastRun { line, undone_by: None, merges: Vec::new() });
+            self.runs.insert(place, PastRun { line, undone_by: None, reverted: None, merges: Vec::new() });
         }
     }
 
@@ -127,8 +129,11 @@ impl PastRuns {
             .filter(|run| run.line.result == "done")
             .filter_map(|run| Some((run.line.undoes.clone()?, run.line.run.clone())))
             .collect();
+        let done = self.runs.iter().filter(|run| run.line.result == "done");
+        let reverted: BTreeMap<String, String> = done.filter_map(|run| reverted_by(&run.line)).collect();
         for run in &mut self.runs {
             run.undone_by = undone.get(&run.line.run).cloned();
+            run.reverted = reverted.get(&run.line.run).cloned();
         }
     }
 
@@ -148,6 +153,17 @@ impl PastRuns {
             |patch: &String| patch == id || PatchId::new(patch).is_ok_and(|patch| patch.base() == id);
         self.runs.iter().filter(|run| run.line.patches.iter().any(is_meant)).collect()
     }
+}
+
+/// Returns the run whose trial the line ended with a backout, and why.
+fn reverted_by(line: &HistoryEntry) -> Option<(String, String)> {
+    let end = line.trial_end.as_ref()?;
+    let why = match end.end.as_str() {
+        "failed" => line.note.clone().unwrap_or_else(|| "its probe failed".to_owned()),
+        "expired" => "its trial expired".to_owned(),
+        _ => return None,
+    };
+    Some((end.run.clone(), why))
 }
 
 fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {

@@ -1,6 +1,7 @@
 //! The beginning of every command that changes a root: lock, recovery, and the end of an expired trial.
 
 use super::expire::{FoundTrial, expired, on_trial, write_record};
+use super::guard::is_probed;
 use super::request::TrialChange;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
@@ -8,7 +9,8 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::history::trial;
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::trial::TrialState;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{LockError, LockHolder, Root};
+use patchadm_svr4::places;
 
 /// Refuses during a trial: nothing else may change the root then, because a backout could not restore the earlier
 /// state.
@@ -24,9 +26,25 @@ pub(in crate::operation) fn begin_change_beside<'a>(
     caller: &'a Caller<'a>,
     managers: &[NativeManager],
 ) -> Result<Session<'a>, Failure> {
+    wait_for_probe(&ground.root, caller, None)?;
     let (session, found) = begin_with_trial(ground, caller, managers)?;
     found.must_be_none(caller)?;
     Ok(session)
+}
+
+/// Waits while the probe of another command decides on a run, as for a lock.
+fn wait_for_probe(root: &Root, caller: &Caller<'_>, undone: Option<&str>) -> Result<(), Failure> {
+    // What cannot be read is reported by the command itself.
+    while is_probed(root).unwrap_or(false) {
+        let record = trial(&RecordView::live(root)).ok().flatten();
+        let Some(record) = record.filter(|record| Some(record.run.as_str()) != undone) else { return Ok(()) };
+        let holder = LockHolder::of_probe(&record.run);
+        if !(caller.wait)(&holder) {
+            let path = root.show(&places::trial());
+            return Err(LockError::Held { path, holder }.into());
+        }
+    }
+    Ok(())
 }
 
 /// For commands that may run during a trial.
@@ -57,6 +75,7 @@ pub(in crate::operation) fn must_be_off_trial(
     caller: &Caller<'_>,
     undone: Option<&str>,
 ) -> Result<(), Failure> {
+    wait_for_probe(root, caller, undone)?;
     let record = trial(&RecordView::live(root))?.filter(|record| Some(record.run.as_str()) != undone);
     match record.map(|record| (record.state(&(caller.moment)()), record)) {
         None => Ok(()),

@@ -67,6 +67,13 @@ pub struct TrialCheckReport {
     pub lines: Vec<String>,
 }
 
+impl TrialCheckReport {
+    /// Returns the end of the check for the history, which everybody may read: its output may contain secrets.
+    pub(super) fn note(&self) -> String {
+        format!("the probe {}", self.end.clause())
+    }
+}
+
 /// `interrupt` returns a signal that asks the command to end.
 pub fn run_trial_check(
     request: &TrialCheckRequest,
@@ -233,6 +240,7 @@ mod tests {
             }
         );
         assert_eq!(checked("exit 3", 10).end, TrialCheckEnd::Code(3));
+        assert_eq!(checked("echo secret; exit 3", 10).note(), "the probe ended with code 3");
         assert_eq!(checked("/no/such/program", 10).end, TrialCheckEnd::Code(127));
         assert_eq!(checked("kill -9 $$", 10).end, TrialCheckEnd::Signal(9));
     }

@@ -62,7 +62,8 @@ impl FoundTrial {
 }
 
 pub(in crate::operation) fn on_trial(record: &TrialRecord, caller: &Caller<'_>) -> Failure {
-    Failure::OnTrial { run: record.run.clone(), until: (caller.shown_time)(record.until) }
+    let until = (caller.shown_time)(record.until, record.duration.is_short());
+    Failure::OnTrial { run: record.run.clone(), until }
 }
 
 pub(super) fn write_record<'a>(
@@ -86,7 +87,7 @@ pub(super) fn expired(
     record: TrialRecord,
     reason: OverReason,
 ) -> Result<(Session<'_>, FoundTrial), Failure> {
-    let (session, done) = end_by_backout(session, &record, "expired", true);
+    let (session, done) = end_by_backout(session, &record, ("expired", None), true);
     match done {
         Ok(receipt) => {
             let run = record.run;
@@ -127,12 +128,12 @@ fn why(reason: OverReason) -> &'static str {
     }
 }
 
-/// One run backs out the patches and ends the trial. `end` is the history's word. `refreshes` updates stale
-/// registrations first: the package manager's files stay.
+/// One run backs out the patches and ends the trial. `end` is the history's word, `note` the reason. `refreshes` updates
+/// stale registrations first: the package manager's files stay.
 fn end_by_backout<'a>(
     session: Session<'a>,
     record: &TrialRecord,
-    end: &str,
+    (end, note): (&str, Option<&str>),
     refreshes: bool,
 ) -> (Session<'a>, Result<Option<Receipt>, Failure>) {
     let caller = session.caller;
@@ -158,7 +159,7 @@ fn end_by_backout<'a>(
         Err(failure) => return (session, Err(failure)),
     };
     let change = TrialChange::ending_beside(record, end, &patches, native);
-    let backing_out = caller.doing(Command::Patchrm.name());
+    let backing_out = caller.doing(Command::Patchrm.name()).noting(note);
     let (session, done) = session.acting_as(&backing_out.undoing(&record.run), change, |session| {
         if patches.is_empty() {
             // The patches are gone already.
@@ -211,12 +212,13 @@ fn tell_stuck<'a>(
 pub(super) fn end_failed_trial(
     root: &Root,
     run: &str,
+    note: &str,
     caller: &Caller<'_>,
 ) -> Result<Option<Receipt>, Failure> {
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
     let record = trial(&RecordView::live(root))?.filter(|record| record.run == run);
     let Some(record) = record else { return Ok(None) };
-    let (session, done) = end_by_backout(session, &record, "failed", true);
+    let (session, done) = end_by_backout(session, &record, ("failed", Some(note)), true);
     match done {
         Err(failure) if failure.signal().is_none() && !is_left_undone(&failure) => {
             tell_stuck(session, record, &failure);

@@ -18,7 +18,8 @@ use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::{RecordView, read_consistently};
 use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;
-use patchadm_rootfs::{LockHolder, Root};
+use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, RootError};
+use patchadm_svr4::places;
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -37,7 +38,11 @@ pub fn guard_run(
     let record = trial(&RecordView::live(root))?.filter(|record| record.run == run);
     let Some(record) = record else { return Ok(None) };
     wait_for_end(&record);
-    let check = request.check.as_ref().map(|check| run_trial_check(check, root.prefix(), caller.interrupt));
+    let check = request.check.as_ref().map(|check| {
+        // Without the lock, other commands refuse instead of waiting.
+        let _probing = lock_record(root).ok().flatten();
+        run_trial_check(check, root.prefix(), caller.interrupt)
+    });
     let looks = Cell::new(0);
     let patience = |_: &LockHolder| {
         looks.set(looks.get() + 1);
@@ -52,10 +57,26 @@ pub fn guard_run(
         None | Some(TrialCheckReport { end: TrialCheckEnd::Good, .. }) => {
             Ok(not_yet(TrialOutcomeEnd::OnTrial))
         }
-        Some(_) => back_out(root, run, &following).map(not_yet),
+        Some(report) => back_out(root, run, &report.note(), &following).map(not_yet),
     };
     let (end, after) = done.unwrap_or_else(|failure| not_yet(TrialOutcomeEnd::Failed(failure)));
     Ok(Some(TrialOutcome { record, check, end, after }))
+}
+
+/// Locks the record while the probe runs: other commands wait for that, but not for a trial.
+fn lock_record(root: &Root) -> Result<Option<Lock>, LockError> {
+    let Some(directory) = directory_of_trial(root)? else { return Ok(None) };
+    Lock::share_file(&directory, places::trial_record().name()).map(Some)
+}
+
+/// True while the probe of a process that still lives decides on a run.
+pub(super) fn is_probed(root: &Root) -> Result<bool, RootError> {
+    let Some(directory) = directory_of_trial(root)? else { return Ok(false) };
+    Lock::is_file_held(&directory, places::trial_record().name())
+}
+
+fn directory_of_trial(root: &Root) -> Result<Option<Dir>, RootError> {
+    root.dir_if_there(&root.resolver().locate_dir(&places::trial())?)
 }
 
 fn not_yet(end: TrialOutcomeEnd) -> (TrialOutcomeEnd, AfterRun) {
@@ -71,9 +92,9 @@ fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeE
     }
 }
 
-/// Unless another command ended the trial.
-fn back_out(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeEnd, Failure> {
-    if end_failed_trial(root, run, caller)?.is_some() {
+/// Unless another command ended the trial. `note` is the reason, for the history.
+fn back_out(root: &Root, run: &str, note: &str, caller: &Caller<'_>) -> Result<TrialOutcomeEnd, Failure> {
+    if end_failed_trial(root, run, note, caller)?.is_some() {
         return Ok(TrialOutcomeEnd::BackedOut);
     }
     match without_trial(root, Some(run)) {
