@@ -92,5 +92,8 @@ fn lint_tells_ids_that_are_none_and_those_that_are_named_twice() {
     assert!(found[0].1.contains("PATCH_FIXES is missing CVE-2026-12"), "{found:?}");
     assert!(found[1].1.contains("its number does not have 4 to 19 digits"), "{found:?}");
     let explained = stage.run("help lint:fixes").ok();
-    assert!(explained.starts_with("fixes (lint error): PATCH_FIXES contains an id"), "{explained}");
+    assert!(
+        explained.starts_with("fixes (lint error): The list of fixed problems contains an id"),
+        "{explained}"
+    );
 }

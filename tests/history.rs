@@ -266,7 +266,7 @@ fn a_note_is_kept_with_the_run() {
     assert_eq!(Value::from(notes(&stage)), expected);
     let why: Value = serde_json::from_str(&stage.run("show --json -R @ROOT@ 200-01").ok()).unwrap();
     let why = &why["answers"][0];
-    assert_eq!((&why["note"], &why["named"]), (&json!("fifth"), &json!(true)));
+    assert_eq!((&why["note"], &why["named"]), (&json!("fifth"), &json!(false)));
     assert!(stage.run("show -R @ROOT@ 200-01").ok().contains("        Note: fifth\n"));
     for bad in ["", "two\nlines", "\u{1b}[31m", &"x".repeat(1_001)] {
         let output = stage

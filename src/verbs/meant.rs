@@ -33,8 +33,8 @@ pub(super) fn refusal_text(
     }
     if matches!(failed, Failure::NoDepot { .. }) {
         // No patch is named either.
-        undone.what =
-            if is_plan { "the root would not be updated" } else { "the root was not updated" }.to_owned();
+        let verb = if is_plan { "would not be" } else { "was not" };
+        undone.what = format!("the root {verb} updated");
     }
     if let Some(meant) = meant_instead(failed) {
         undone.left = joined([undone.left, did_you_mean(&meant)]);

@@ -207,10 +207,10 @@ codes! {
         "The patch is not signed."
         "Sign it with `patchadm sign`."
     Fixes "fixes" Error
-        "PATCH_FIXES contains an id that no scanner recognizes."
+        "The list of fixed problems contains an id that no scanner recognizes."
         "Use ids of letters, digits and `._:+-`; write those of CVE records like CVE-2026-1234."
     FixesTwice "fixes-twice" Warning
-        "PATCH_FIXES contains an id twice."
+        "The list of fixed problems contains an id twice."
         "Name each id once in PATCH_FIXES."
     Parameter "parameter" Warning
         "A parameter never reaches a script, because another program would act on it."

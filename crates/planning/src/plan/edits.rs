@@ -115,7 +115,7 @@ pub(super) struct Edits<'a> {
     attributes: BTreeMap<ObjectPath, LocalAttributes>,
     attribute_stops: Vec<EditedAttribute>,
     /// By adopted package: files that were edited before it was registered, as its lines record them.
-    registered_edits: BTreeMap<PkgInst, BTreeMap<ObjectPath, ContentInfo>>,
+    edited_before: BTreeMap<PkgInst, BTreeMap<ObjectPath, ContentInfo>>,
 }
 
 impl<'a> Edits<'a> {
@@ -134,7 +134,7 @@ impl<'a> Edits<'a> {
             moved_to: BTreeMap::new(),
             attributes: BTreeMap::new(),
             attribute_stops: Vec::new(),
-            registered_edits: BTreeMap::new(),
+            edited_before: BTreeMap::new(),
         }
     }
 
@@ -294,7 +294,7 @@ impl<'a> Edits<'a> {
         let inventory = self.inventory;
         line.object.ftype.is_regular()
             && line.owners.iter().any(|owner| {
-                let edits = self.registered_edits.entry(owner.package.clone()).or_insert_with(|| {
+                let edits = self.edited_before.entry(owner.package.clone()).or_insert_with(|| {
                     let installed = inventory.packages.get(&owner.package);
                     installed.map(|installed| edited_of(&installed.params)).unwrap_or_default()
                 });

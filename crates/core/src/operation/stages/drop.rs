@@ -39,7 +39,7 @@ pub enum DropError {
     #[error(transparent)]
     Stage(#[from] StageError),
     #[error("the stage {stage} is in use: {reason}")]
-    InUse { stage: String, reason: LockError },
+    InUse { stage: String, reason: Box<LockError> },
     #[error("something is mounted below the stage: {0}")]
     Mount(String),
     #[error("the root {0} lies inside the stage")]
@@ -147,7 +147,9 @@ fn forget(
 fn take_lock(own: &Dir, name: &[u8], stage: &ObjectPath) -> Result<Lock, DropError> {
     Lock::take_file(own, name, PROGRAM, |_| false).map_err(|error| match error {
         LockError::Root(error) => error.into(),
-        reason @ LockError::Held { .. } => DropError::InUse { stage: stage.to_string(), reason },
+        reason @ LockError::Held { .. } => {
+            DropError::InUse { stage: stage.to_string(), reason: Box::new(reason) }
+        }
     })
 }
 
