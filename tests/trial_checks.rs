@@ -187,11 +187,11 @@ fn the_history_says_why_a_run_was_reverted_and_what_reverted_it() {
 
 #[test]
 fn a_short_trial_tells_the_second_of_its_end() {
+    let moment = regex::Regex::new(r"on trial until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b").unwrap();
     for (duration, has_seconds) in [("20", true), ("59m", true), ("1h", false)] {
         let stage = stage();
         let said = stage.run(&format!("add --trial {duration} -R @ROOT@ delivered/100-01")).ok();
         let status = stage.run("status -R @ROOT@").ok();
-        let moment = regex::Regex::new(r"on trial until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b").unwrap();
         assert_eq!(moment.is_match(&said), has_seconds, "{duration}: {said}");
         assert!(!has_seconds || moment.is_match(&status) || status.contains("expired"), "{status}");
         stage.run("undo --wait 20 -R @ROOT@").done();

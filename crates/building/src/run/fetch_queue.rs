@@ -239,7 +239,7 @@ mod tests {
     fn the_distfiles_of_a_recipe_begin_after_a_turn_for_each_other_one_whatever_servers_they_name() {
         const OTHERS: u32 = 9;
         let forever = Duration::MAX;
-        let almost = TURN - SECOND;
+        let almost = TURN.saturating_sub(SECOND);
         let needs: [fn(u32, [Duration; 2]) -> Duration; 3] =
             [|_, [forever, _]| forever, |_, [_, almost]| almost, |package, both| both[package as usize % 2]];
         for need in needs {
