@@ -33,7 +33,7 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
-use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
@@ -42,10 +42,7 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, PatchId, PatchMacros};
 use path::PathAnswer;
-use query::{ShowQuery, USAGE};
-
-/// Nothing has that name: the code of patchrm(1M) for a patch that is not applied.
-const NOT_FOUND: Exit = Exit::new(2, ExitCause::Unknown);
+use query::{NOT_FOUND, ShowQuery, USAGE};
 
 /// Show a patch, a path, or a fix such as CVE-2026-1234
 #[derive(clap::Parser)]

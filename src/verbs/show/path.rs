@@ -5,10 +5,9 @@ use std::slice;
 
 use serde::Serialize;
 
-use super::NOT_FOUND;
 use super::applied::compared;
 use super::objects::PackageObjects;
-use super::query::{ShowQuery, USAGE};
+use super::query::{NOT_FOUND, ShowQuery, USAGE};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_cli::arguments::paths::paths_in_root;
 use patchadm_cli::reply::Stop;

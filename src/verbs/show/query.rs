@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use patchadm_cli::arguments::fetching::FetchOptions;
 use patchadm_cli::arguments::paths::paths_in_root;
-use patchadm_cli::reply::Stop;
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
+
+/// Nothing has that name: the code of patchrm(1M) for a patch that is not applied.
+pub(super) const NOT_FOUND: Exit = Exit::new(2, ExitCause::Unknown);
 
 pub(super) const USAGE: &str = "patchadm [-R root] show [option...] what...\npatchadm [-R root] show --diff [option...] id|patch|path... [-- path...]\n\
      patchadm show [option...] --roots file|dir what...";

@@ -1,7 +1,7 @@
 //! The beginning of every command that changes a root: lock, recovery, and the end of an expired trial.
 
 use super::expire::{FoundTrial, expired, on_trial, write_record};
-use super::guard::is_probed;
+use super::probe_lock::is_probed;
 use super::request::TrialChange;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::begin::begin_with_trial;
 use super::check::{TrialCheckEnd, TrialCheckReport, TrialOutcome, TrialOutcomeEnd, run_trial_check};
 use super::expire::{FoundTrial, end_failed_trial, perform_records};
+use super::probe_lock::lock_record;
 use super::request::{ConfirmRefusal, TrialChange, TrialRequest};
 use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::{AfterRun, after_run};
@@ -18,8 +19,7 @@ use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::{RecordView, read_consistently};
 use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;
-use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, RootError};
-use patchadm_svr4::places;
+use patchadm_rootfs::{LockHolder, Root};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -61,22 +61,6 @@ pub fn guard_run(
     };
     let (end, after) = done.unwrap_or_else(|failure| not_yet(TrialOutcomeEnd::Failed(failure)));
     Ok(Some(TrialOutcome { record, check, end, after }))
-}
-
-/// Locks the record while the probe runs: other commands wait for that, but not for a trial.
-fn lock_record(root: &Root) -> Result<Option<Lock>, LockError> {
-    let Some(directory) = directory_of_trial(root)? else { return Ok(None) };
-    Lock::share_file(&directory, places::trial_record().name()).map(Some)
-}
-
-/// True while the probe of a process that still lives decides on a run.
-pub(super) fn is_probed(root: &Root) -> Result<bool, RootError> {
-    let Some(directory) = directory_of_trial(root)? else { return Ok(false) };
-    Lock::is_file_held(&directory, places::trial_record().name())
-}
-
-fn directory_of_trial(root: &Root) -> Result<Option<Dir>, RootError> {
-    root.dir_if_there(&root.resolver().locate_dir(&places::trial())?)
 }
 
 fn not_yet(end: TrialOutcomeEnd) -> (TrialOutcomeEnd, AfterRun) {

@@ -11,6 +11,7 @@ mod begin;
 mod check;
 mod expire;
 mod guard;
+mod probe_lock;
 pub(in crate::operation) mod request;
 
 pub use begin::{ExpiryReport, end_expired_trial};
