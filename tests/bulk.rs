@@ -58,8 +58,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -490,6 +492,45 @@ pub(crate) fn processes_with(mark: &str) -> Vec<i32> {
         environment.split(|&byte| byte == 0).any(|variable| variable == wanted)
     };
     numbers.filter(is_marked).filter(|number| crate::workshop::runs(&number.to_string())).collect()
+}
+
+/// Runs a command, and kills the first process of sandboxes in which a process has one of these marks, up to so many times
+/// for each.
+pub(crate) fn output_while_killing(mut command: Command, marks: &[(&str, u32)]) -> Output {
+    let has_ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (mark, most) in marks {
+            let has_ended = &has_ended;
+            scope.spawn(move || {
+                let mut killed = 0;
+                while killed < *most && !has_ended.load(Ordering::Relaxed) {
+                    if let Some(first) = processes_with(mark).into_iter().find_map(first_process_above) {
+                        let _ = kill_process(Pid::from_raw(first).unwrap(), Signal::KILL);
+                        eventually("it is gone", || !crate::workshop::runs(&first.to_string()));
+                        killed += 1;
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+        }
+        let output = command.stdin(Stdio::null()).output();
+        has_ended.store(true, Ordering::Relaxed);
+        output.unwrap()
+    })
+}
+
+/// The process that is number 1 in the process namespace of another one.
+fn first_process_above(mut number: i32) -> Option<i32> {
+    loop {
+        let status = fs::read_to_string(format!("/proc/{number}/status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let numbers: Vec<&str> = field("NSpid:")?.split_ascii_whitespace().collect();
+        match numbers[..] {
+            [_] => return None,
+            [.., "1"] => return Some(number),
+            _ => number = field("PPid:")?.trim().parse().ok()?,
+        }
+    }
 }
 
 /// A word that no other test has.

@@ -102,6 +102,46 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
     }
 }
 
+/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests.
+fn limits_of_processes() -> String {
+    let [prlimit, io_setup] = if cfg!(target_arch = "x86_64") { ["302", "206"] } else { ["261", "0"] };
+    let script = r#"perl -e '
+    my ($most, $none) = (pack("QQ", 1 << 30, 1 << 30), pack("Q", 0));
+    for my $p (1, $$ + 0, 0) {
+        my $r = syscall(PRLIMIT, $p, 0, $most, 0);
+        print "limit of ", $p > 1 ? "own" : $p, ": ", $r < 0 ? $!+0 : "set", "\n";
+    }
+    my $r = syscall(IO_SETUP, 1, $none);
+    print "requests: ", $r < 0 ? $!+0 : "there", "\n";
+'
+ulimit -c 0 && echo ulimit: set
+"#;
+    script.replace("PRLIMIT", prlimit).replace("IO_SETUP", io_setup)
+}
+
+#[test]
+fn no_build_and_no_script_limits_the_process_that_holds_its_sandbox_together() {
+    let test = "no_build_and_no_script_limits…";
+    for (is_ordinary, build_as) in [(false, "user"), (false, "root"), (true, "user")] {
+        if !is_ordinary && !is_root() {
+            continue;
+        }
+        let settings = format!("slot=local 1\nbuild_as={build_as}\n");
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, &settings) else { continue };
+        let limits = limits_of_processes();
+        let script =
+            format!("mkdir $DESTDIR/opt\n{limits}cat > $OUT/postinstall <<'End'\n{limits}exit 0\nEnd\n");
+        build.recipe("limits", "", &script);
+        build.run("").ends(0);
+        let log = build.log("limits-1.0");
+        // EPERM and ENOSYS.
+        for line in ["limit of 1: 1", "limit of own: 1", "limit of 0: set", "requests: 38", "ulimit: set"] {
+            let count = log.lines().filter(|seen| *seen == line).count();
+            assert_eq!(count, 2, "{}, {build_as}: {line}: {log}", build.who());
+        }
+    }
+}
+
 /// Outputs with something that is not theirs: name, script, and what is said of it.
 const STOLEN: [(&str, &str, &str); 10] = [
     (

@@ -10,13 +10,14 @@ use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::sha256_text;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{BulkBuild, BulkRun, everybody, for_everybody};
+use super::{BulkBuild, BulkRun, everybody, for_everybody, mark, output_while_killing};
 use crate::scenario::is_root;
 
 for_everybody! {
     scripts_of_packages_and_scans_have_the_limits_of_builds,
     whatever_a_recipe_leaves_is_its_own_failure_and_no_machine_rests,
     a_package_whose_script_replaces_a_mount_point_fails_what_needs_it_and_no_machine_rests,
+    a_sandbox_that_loses_its_first_process_again_is_the_failure_of_its_package_and_no_machine_rests,
 }
 
 /// Scripts that go over a limit in an installation: name, limits, script and cause.
@@ -188,6 +189,47 @@ fn a_package_whose_script_replaces_a_mount_point_fails_what_needs_it_and_no_mach
         let says = format!(": it changes /{place}, which every sandbox needs");
         assert!(detail.contains(&says), "{}: {detail}", build.who());
     }
+    for machine in run.report["machines"].as_array().unwrap() {
+        assert_eq!(machine["trouble"], 0, "{machine}");
+    }
+}
+
+fn a_sandbox_that_loses_its_first_process_again_is_the_failure_of_its_package_and_no_machine_rests(
+    is_ordinary: bool,
+) {
+    let Some(build) = BulkBuild::of_recipes("a_sandbox_that_loses…", is_ordinary, "slot=local 1\n") else {
+        return;
+    };
+    let [once, always] = [mark(), mark()];
+    let makes = "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/$PKGNAME\n";
+    let waits = format!("MARK={always} sleep 100\n");
+    build.recipe("once", "", &format!("MARK={once} sleep 3\n{makes}"));
+    build.recipe("build", "", &format!("echo '===> phase: compile'\n{waits}{makes}"));
+    let script = format!("{makes}cat > $OUT/postinstall <<'End'\n{waits}exit 0\nEnd\n");
+    build.recipe("check", "", &script);
+    // Only what needs it is installed beside the other one.
+    let beside = format!("[ ! -e /packages/needed.pkg ] || {waits}");
+    build.recipe("install", "", &script.replace(&waits, &beside));
+    build.recipe("needed", "", "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/needed\n");
+    build.recipe("needs", "ALL_DEPENDS=needed-[0-9]* install-[0-9]*\n", makes);
+    build.write("scan/scan", format!("{waits}echo PKGNAME=scan-1.0\n"));
+    build.recipe("good", "", makes);
+    let output = output_while_killing(build.running(""), &[(&once, 1), (&always, u32::MAX)]);
+    let run = BulkRun::of(&output).ends(5);
+    assert_eq!(run.in_state("done"), ["good", "install", "needed", "once"], "{}: {}", build.who(), run.said);
+    let lost = "the first process of its sandbox was ended by signal 9";
+    for (name, cause) in [("build", "signal"), ("check", "check"), ("needs", "install")] {
+        let package = run.package(&format!("{name}-1.0"));
+        let told = (&package["state"], &package["cause"], &package["tries"], &package["detail"]);
+        assert_eq!(
+            told,
+            (&"failed".into(), &cause.into(), &1.into(), &lost.into()),
+            "{}: {package}",
+            build.who()
+        );
+    }
+    assert_eq!(run.package("build-1.0")["phase"], "compile");
+    assert_eq!(run.detail("scan-0"), format!("scan: {lost}"), "{}", build.who());
     for machine in run.report["machines"].as_array().unwrap() {
         assert_eq!(machine["trouble"], 0, "{machine}");
     }

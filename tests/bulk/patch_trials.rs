@@ -4,10 +4,10 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::patches::{patch_file, patches, told};
-use super::{BulkBuild, mark};
+use super::{BulkBuild, mark, output_while_killing};
 use crate::scenario::is_root;
 use crate::sshd::processes_about;
 use crate::workshop::eventually;
@@ -149,6 +149,36 @@ fn a_package_whose_script_forges_records_keys_or_files_of_others_is_apart_alone(
     assert!(why(3).starts_with(&says), "{made:#}");
     let told = told(&made);
     assert_eq!(&told[4..], ["awrong built awrong-01", "yvictim built yvictim-01", "zother built zother-01"]);
+}
+
+#[test]
+fn a_package_in_whose_sandbox_the_first_process_is_lost_keeps_no_patch_of_others_back() {
+    let test = "a_package_in_whose_sandbox…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
+    let mark = mark();
+    let makes = |text: &str| format!("echo {text} > \"$DESTDIR/$PKGNAME\"\n");
+    let write = |text: &str| {
+        let script = format!("MARK={mark} sleep 100\nexit 0\n");
+        build.recipe("wevil", "", &format!("{}printf '{script}' > \"$OUT/postinstall\"\n", makes(text)));
+        for name in ["yvictim", "zother"] {
+            build.recipe(name, "", &makes(text));
+        }
+    };
+    write("one");
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    write("two");
+    build.run("").ends(0);
+    let command = build.command(&format!("patches {} --json", build.work().display()));
+    let output = output_while_killing(command, &[(&mark, u32::MAX)]);
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!((output.status.code(), &made["refused"]), (Some(5), &json!(null)), "{made:#}");
+    let why = made["sources"][0]["reason"].as_str().unwrap_or_default();
+    let expected = "its trial failed: wevil-1.0 cannot be installed with the other packages: wevil.pkg: the first process \
+                    of its sandbox was ended by signal 9";
+    assert_eq!(why, expected, "{made:#}");
+    let told = told(&made);
+    assert_eq!(&told[1..], ["yvictim built yvictim-01", "zother built zother-01"]);
 }
 
 #[test]

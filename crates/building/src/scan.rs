@@ -549,7 +549,12 @@ impl<'a> ScanSandbox<'a> {
         (program, location): (&str, Option<&str>),
         said: &mut Vec<u8>,
     ) -> Result<Printed, TreeScanError> {
-        let ended = self.run((program, location), said);
+        let mut ended = self.run((program, location), said);
+        if let (Err(TaskError::Lost(_)), None) = (&ended, (self.interrupt)()) {
+            // It may have been an accident; another attempt tells.
+            said.clear();
+            ended = self.run((program, location), said);
+        }
         if let Some(signal) = (self.interrupt)() {
             return Err(TreeScanError::Interrupted(signal));
         }
@@ -558,6 +563,7 @@ impl<'a> ScanSandbox<'a> {
             Err(TaskError::Sandbox(SandboxError::Enclosure(
                 error @ (EnclosureError::NotFound(_) | EnclosureError::NotExecutable { .. }),
             ))) => return Ok(Err(format!("{program}: {error}"))),
+            Err(lost @ TaskError::Lost(_)) => return Ok(Err(format!("{program}: {lost}"))),
             Err(error) => return Err(of_machine(error).into()),
         };
         if let Some(failure) = failure_of(&ended, self.time, said) {

@@ -308,7 +308,7 @@ impl fmt::Display for BuildState {
 pub enum FailureCause {
     /// `build` exited with another code than 0.
     Exit,
-    /// A signal ended `build`.
+    /// A signal ended `build`, or the first process of its sandbox, twice.
     Signal,
     Time,
     Silence,

@@ -501,29 +501,43 @@ impl SandboxTrial<'_> {
         TriedPatches { log, end }
     }
 
+    /// Tries once more if a sandbox loses its first process, which may be an accident.
     fn result(&self, request: &PatchesRequest<'_>) -> (Vec<u8>, Result<TrialResult, TrialFailure>) {
-        let work = request.work;
-        let of_machine = |reason: String| Err(TrialFailure::Machine(reason));
-        let place = match TaskPlace::make(&work.conf.build_dir, &work.id) {
-            Ok(place) => place,
-            Err(error) => return (Vec::new(), of_machine(error.to_string())),
-        };
-        let end = self.run_in(request, &place);
-        let log = fs::read(place.part("trial.log")).unwrap_or_default();
+        let (mut log, mut end) = self.attempt(request);
+        if let Err(TrialStop::Step(StepError::Machine(TaskError::Lost(_)))) = end {
+            (log, end) = self.attempt(request);
+        }
         let end = match (end, (request.interrupt)()) {
             (Ok(result), _) => Ok(result),
             (Err(TrialStop::Failed(failure)), _) => Err(failure),
             (Err(_), Some(signal)) => Err(TrialFailure::Interrupted(signal)),
+            // What released packages do depends on those beside them.
             (Err(TrialStop::Step(StepError::Package(failure))), None) => {
-                Err(TrialFailure::Machine(failure.detail))
+                Err(TrialFailure::Patch(failure.detail))
+            }
+            (Err(TrialStop::Step(StepError::Machine(lost @ TaskError::Lost(_)))), None) => {
+                Err(TrialFailure::Patch(lost.to_string()))
             }
             (Err(TrialStop::Step(StepError::Machine(error))), None) => {
                 Err(TrialFailure::Machine(error.to_string()))
             }
         };
+        (log, end)
+    }
+
+    fn attempt(&self, request: &PatchesRequest<'_>) -> (Vec<u8>, Result<TrialResult, TrialStop>) {
+        let work = request.work;
+        let of_machine =
+            |error: &dyn std::error::Error| Err(TrialStop::Failed(TrialFailure::Machine(error.to_string())));
+        let place = match TaskPlace::make(&work.conf.build_dir, &work.id) {
+            Ok(place) => place,
+            Err(error) => return (Vec::new(), of_machine(&error)),
+        };
+        let end = self.run_in(request, &place);
+        let log = fs::read(place.part("trial.log")).unwrap_or_default();
         match place.remove() {
             Ok(()) => (log, end),
-            Err(error) => (log, of_machine(error.to_string())),
+            Err(error) => (log, of_machine(&error)),
         }
     }
 
@@ -644,14 +658,10 @@ impl RunningTrial<'_> {
             run_work_in_sandbox(place, sandbox, (TRIAL, &order), limits, log, ticks)
         })? {
             Some(EnclosureEnd::Exited(0)) => {}
-            end if step == TrialStep::Installed => {
+            end => {
                 fail_if_full(&self.place.path)?;
                 let how = format!("the look at the packages ended otherwise than it should: {end:?}");
                 return Err(TrialStop::Failed(TrialFailure::Patch(how)));
-            }
-            end => {
-                let how = format!("the process of the trial ended otherwise than it should: {end:?}");
-                return Err(TrialStop::Failed(TrialFailure::Machine(how)));
             }
         }
         order.seek(SeekFrom::Start(end_of_order))?;

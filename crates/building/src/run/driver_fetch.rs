@@ -70,22 +70,33 @@ impl DriverFetch {
         let failed = |reason: String| format!("{first}; {FETCH}: {reason}");
         let of_machine = |error: TaskError| FetchFailure::Machine(failed(error.to_string()));
         let place = TaskPlace::make(&self.build_dir, &self.id).map_err(|error| of_machine(error.into()))?;
-        let taken = self.run(&place, interrupt).map_err(of_machine).and_then(|ended| {
-            match failure_of(&ended, &place) {
+        let mut ended = self.run(&place, interrupt);
+        if let Err(TaskError::Lost(_)) = ended {
+            // It may have been an accident; another attempt tells.
+            ended = self.run(&place, interrupt);
+        }
+        let taken = match ended {
+            Err(lost @ TaskError::Lost(_)) => Err(FetchFailure::Package(failed(lost.to_string()))),
+            Err(error) => Err(of_machine(error)),
+            Ok(ended) => match failure_of(&ended, &place) {
                 // It may have found no space.
                 Some(_) if is_full(&self.build_dir) => {
                     Err(of_machine(TaskError::FullBuildDir(self.build_dir.clone())))
                 }
                 Some(reason) => Err(FetchFailure::Package(failed(reason))),
                 None => take_from(directory, &place.part(DISTFILES), missing, FETCH),
-            }
-        });
+            },
+        };
         // Leftovers have no owner and go with the next run.
         let _ = place.remove();
         taken
     }
 
     fn run(&self, place: &TaskPlace, interrupt: Interrupt<'_>) -> Result<SandboxEnd, TaskError> {
+        for part in ["upper", "scratch", DISTFILES] {
+            place.empty(part)?;
+        }
+        place.dir.remove(LOG)?;
         let root = self.root(place);
         root.lay_out(interrupt)?;
         self.base.ids.give(&place.dir, DISTFILES.as_bytes(), self.user.id())?;

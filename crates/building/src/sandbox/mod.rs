@@ -18,4 +18,4 @@ pub use watch::{
     PHASE_LINE, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog, UsageMeasure,
     no_input, run_watched,
 };
-pub(crate) use watch::{TaskGrowth, lost, phase_of};
+pub(crate) use watch::{TaskGrowth, phase_of};

@@ -549,11 +549,6 @@ fn group_cause(group: &TaskGroup) -> Option<StopCause> {
     })
 }
 
-/// The machine's failure when an outside signal ended a sandbox's first process.
-pub(crate) fn lost(signal: i32) -> io::Error {
-    io::Error::other(format!("the first process of the sandbox was ended by signal {signal}"))
-}
-
 pub fn no_input() -> io::Result<File> {
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(File::from(null))

@@ -25,7 +25,7 @@ use super::entering::{BuildCosts, TaskInputs, build_command, build_root, install
 use super::failed::{FailedBuild, forget, is_worth_keeping, keep_failed};
 use super::installing::{InstallationEnd, RECORDS, SandboxInstallation, left_by_packages, stopped_while};
 use super::packing::{PackedIdentity, PackedResult, PackingInput, pack_in_sandbox};
-use super::place::{TaskPlace, must_end};
+use super::place::{TaskPlace, must_end, remove_all};
 use super::progress::{TaskTeller, TaskWatch};
 use super::sandbox_run::{Ticks, memory_file, run_to_end};
 use super::{
@@ -223,8 +223,7 @@ fn perform_steps(
     let packed = if order.checks_only {
         copy_result(inputs, &results)?
     } else {
-        lay_out(inputs, layer.as_deref())?;
-        run_build(inputs, layer.as_deref(), &mut log, watch, costs)?;
+        build_in_sandbox(inputs, layer.as_deref(), &mut log, watch, costs)?;
         let files = TreeFiles::of_tree(&inputs.work.conf.tree, inputs.base.ids.reader(inputs.user.id()));
         if let Some(file) = changed_file(&files, &order.location, &order.inputs) {
             let detail = format!("its recipe was changed while it was built: {file}");
@@ -269,6 +268,34 @@ fn must_be_beside_base(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result
     Ok(())
 }
 
+/// Builds in a new sandbox, and once more if its first process is lost, which may be an accident.
+fn build_in_sandbox(
+    inputs: &TaskInputs<'_>,
+    layer: Option<&Path>,
+    log: &mut TaskLog,
+    watch: &TaskWatch<'_>,
+    costs: &mut BuildCosts,
+) -> Result<(), StepError> {
+    lay_out(inputs, layer)?;
+    match run_build(inputs, layer, log, watch, costs) {
+        Err(StepError::Machine(lost @ TaskError::Lost(_))) => {
+            log.add(format!("==> {lost}: once more\n").as_bytes(), |_| {})?;
+        }
+        ended => return ended,
+    }
+    for part in ["upper", "scratch", "work", "out"] {
+        inputs.place.empty(part)?;
+    }
+    lay_out(inputs, layer)?;
+    run_build(inputs, layer, log, watch, costs).map_err(|error| match error {
+        StepError::Machine(lost @ TaskError::Lost(_)) => {
+            let phase = costs.phases.last().map(|(name, _)| name.clone());
+            TaskFailure { phase, ..TaskFailure::of(FailureCause::Signal, lost.to_string()) }.into()
+        }
+        other => other,
+    })
+}
+
 fn run_build(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
@@ -303,11 +330,12 @@ fn run_build(
         ticks: &mut ticks,
         gives_way: Some(&gives_way),
     };
-    let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut sandbox_watch)?;
-    costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
-    (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
+    let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut sandbox_watch);
     let last = phases.last().map(|(name, _)| name.clone());
     costs.phases = phases;
+    let ended = ended?;
+    costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
+    (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
     failure_of(&ended, &order.limits, last).map_or(Ok(()), |failure| Err(failure.into()))
 }
 
@@ -316,7 +344,7 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
         return Some(failure);
     }
     let (cause, detail) = match ended.end? {
-        // A lost process is not a failure of the package.
+        // A lost first process is an error.
         EnclosureEnd::Exited(0) | EnclosureEnd::Lost(_) => return None,
         EnclosureEnd::Exited(code) => {
             let is_fetch = phase.as_deref() == Some(FETCH_PHASE);
@@ -361,7 +389,24 @@ fn pack_output(
         limit: order.limits.get(LimitName::Disk),
     };
     let mut ticks = |memory, bytes| watch.tick(memory, bytes);
-    pack_in_sandbox(inputs, &input, (log, &mut ticks))
+    match pack_in_sandbox(inputs, &input, (&mut *log, &mut ticks)) {
+        Err(StepError::Machine(TaskError::Lost(_))) => {}
+        packed => return packed,
+    }
+    // It may be an accident, or the output is too much for the program.
+    place.empty("made")?;
+    let results = Dir::of_host(&place.part("results"))?;
+    for name in results.names()? {
+        remove_all(&results, &name)?;
+    }
+    pack_in_sandbox(inputs, &input, (log, &mut ticks)).map_err(|error| match error {
+        StepError::Machine(lost @ TaskError::Lost(_)) => {
+            let detail = format!("it cannot be packed: {lost}");
+            TaskFailure { phase: Some("pack".to_owned()), ..TaskFailure::of(FailureCause::Result, detail) }
+                .into()
+        }
+        other => other,
+    })
 }
 
 /// Entries made for the installation, which stay at the top of a layer.
@@ -400,7 +445,14 @@ pub(super) fn check(
     let files: Vec<String> = packed.packages.iter().map(|(file, _)| file.clone()).collect();
     let names: Vec<String> =
         packed.packages.iter().rev().map(|(_, params)| params.text("PKG").into_owned()).collect();
-    let detail = match installation.run((&files, &names), log, ticks)? {
+    let mut ended = installation.run((&files, &names), log, &mut *ticks)?;
+    if let InstallationEnd::Lost(_) = ended {
+        for part in ["upper", "scratch"] {
+            place.empty(part)?;
+        }
+        ended = installation.run((&files, &names), log, ticks)?;
+    }
+    let detail = match ended {
         InstallationEnd::Done => {
             let before = layer.unwrap_or(&inputs.base.layer);
             let before = (inputs.base.kind == LayerKind::Copy).then(|| Dir::of_host(before)).transpose()?;
@@ -413,6 +465,7 @@ pub(super) fn check(
         }
         InstallationEnd::Refused(detail) => format!("it does not install: {detail}"),
         InstallationEnd::Remains(detail) => format!("it does not remove: {detail}"),
+        InstallationEnd::Lost(detail) => detail,
         InstallationEnd::Over(stopped) => return Err(stopped_while(stopped, limits, "check").into()),
     };
     Err(TaskFailure::of(FailureCause::Check, detail).into())

@@ -92,6 +92,8 @@ pub(super) enum InstallationEnd {
     /// All were installed, but something was not removed.
     Remains(String),
     Over(StopCause),
+    /// The sandbox lost its first process, perhaps by accident: whoever installs tries once more from the beginning.
+    Lost(String),
 }
 
 impl SandboxInstallation<'_> {
@@ -172,6 +174,9 @@ impl SandboxInstallation<'_> {
             let (upper, end) = match self.run_command((command, Some(&words)), file, log, &mut *ticks)? {
                 Ok(ended) => ended,
                 Err(InstallationEnd::Refused(how)) => return refused(package, &how),
+                Err(InstallationEnd::Lost(how)) => {
+                    return Ok(InstallationEnd::Lost(format!("{}: {how}", package.file)));
+                }
                 Err(failed) => return Ok(failed),
             };
             if end != Some(EnclosureEnd::Exited(0)) {
@@ -200,7 +205,7 @@ impl SandboxInstallation<'_> {
         Ok(self.place.dir.look(MOMENT)?.map(|seen| seen.ctime).unwrap_or_default())
     }
 
-    /// Runs an installing command. Returns the layer and exit, or the reason of a refusal.
+    /// Runs an installing command. Returns the layer and exit, or why there is none.
     fn run_command(
         &self,
         (command, own): (SandboxCommand, Option<&[&str]>),
@@ -223,8 +228,12 @@ impl SandboxInstallation<'_> {
         let (place, limits) = (self.place, (&limits, &written[..]));
         let ended = match own {
             // The program must not load objects that packages have installed.
-            Some(words) => run_installer(place, (&root, command), words, limits, log, ticks)?,
-            None => run_in_sandbox(place, (&root, command), limits, log, ticks)?,
+            Some(words) => run_installer(place, (&root, command), words, limits, log, ticks),
+            None => run_in_sandbox(place, (&root, command), limits, log, ticks),
+        };
+        let ended = match ended {
+            Err(lost @ TaskError::Lost(_)) => return Ok(Err(InstallationEnd::Lost(lost.to_string()))),
+            ended => ended?,
         };
         Ok(match ended.stopped {
             Some(stopped) => Err(InstallationEnd::Over(stopped)),
@@ -476,11 +485,15 @@ pub(crate) fn installed_set(
         return Ok(Some(path.join(LAYER)));
     }
     let new = format!("{name}.new");
-    remove_within_time(&sets, new.as_bytes(), &place.is_ended)?;
-    let dir = sets.make_dir(new.as_bytes(), Mode::of(0o755))?;
-    for part in [LAYER, "scratch"] {
-        dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
-    }
+    let begin = || -> Result<Dir, TaskError> {
+        remove_within_time(&sets, new.as_bytes(), &place.is_ended)?;
+        let dir = sets.make_dir(new.as_bytes(), Mode::of(0o755))?;
+        for part in [LAYER, "scratch"] {
+            dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
+        }
+        Ok(dir)
+    };
+    let mut dir = begin()?;
     let (deliveries, objects) = must_be_apart(base, packages)?;
     let made_at = build_dir.join("installed").join(&new);
     let installation = SandboxInstallation {
@@ -493,18 +506,29 @@ pub(crate) fn installed_set(
         limits: SandboxLimits::of(limits).within(Some(LONGEST)),
         room: ROOM,
     };
-    let installed = match way {
-        InstallWay::Together => {
-            let delivered = place.empty("packages")?;
-            packages.iter().try_for_each(|package| package.copy_to(&delivered))?;
-            let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
-            installation.run((&names, &[]), log, ticks)?
+    let mut install = || -> Result<InstallationEnd, TaskError> {
+        match way {
+            InstallWay::Together => {
+                let delivered = place.empty("packages")?;
+                packages.iter().try_for_each(|package| package.copy_to(&delivered))?;
+                let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
+                installation.run((&names, &[]), &mut *log, &mut *ticks)
+            }
+            InstallWay::Each => {
+                installation.run_each(packages, (&deliveries, &objects), &mut *log, &mut *ticks)
+            }
         }
-        InstallWay::Each => installation.run_each(packages, (&deliveries, &objects), log, ticks)?,
     };
+    let mut installed = install()?;
+    if let InstallationEnd::Lost(_) = installed {
+        dir = begin()?;
+        installed = install()?;
+    }
     match installed {
         InstallationEnd::Done => {}
-        InstallationEnd::Refused(detail) | InstallationEnd::Remains(detail) => {
+        InstallationEnd::Refused(detail)
+        | InstallationEnd::Remains(detail)
+        | InstallationEnd::Lost(detail) => {
             return Err(TaskFailure::of(FailureCause::Install, detail).into());
         }
         InstallationEnd::Over(stopped) => return Err(stopped_while(stopped, limits, "install").into()),

@@ -208,6 +208,10 @@ pub(crate) enum TaskError {
     NoRoom(String),
     #[error("space: little is left in `build_dir`, {}, and this build grew most", .0.display())]
     GaveWay(PathBuf),
+    /// Everything inside has ended with it. The kernel or somebody on the machine did that, or what ran inside: whoever
+    /// knows what that was tries once more, and then blames it.
+    #[error("the first process of its sandbox was ended by signal {0}")]
+    Lost(i32),
 }
 
 impl TaskError {

@@ -13,14 +13,14 @@ use super::TaskError;
 use super::place::TaskPlace;
 use crate::sandbox::{
     BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, installer_path, lost, no_input, run_watched, space_of,
+    enclosure, installer_path, no_input, run_watched, space_of,
 };
 use crate::space::{can_hold, is_full_or_over_quota, must_have_room};
 
 /// Gets peak memory and log size in bytes; returns true to end the command.
 pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
-/// Runs a command and reaps all its processes. A lost command, or an ending task, is the machine's error.
+/// Runs a command and reaps all its processes. An ending task is the machine's error.
 pub(crate) fn run_to_end(
     place: &TaskPlace,
     enclosure: &Enclosure,
@@ -38,7 +38,7 @@ pub(crate) fn run_to_end(
         _ => place.tell_growth(0),
     }
     match ended.end {
-        Some(EnclosureEnd::Lost(signal)) => Err(lost(signal).into()),
+        Some(EnclosureEnd::Lost(signal)) => Err(TaskError::Lost(signal)),
         _ => Ok(ended),
     }
 }
@@ -173,7 +173,10 @@ pub(super) fn run_work(
     let end = match stopped {
         Some(StopCause::Asked) => return Err(io::Error::other("the task is to end").into()),
         Some(_) => None,
-        None => Some(ended.map_err(SandboxError::from)?),
+        None => match ended.map_err(SandboxError::from)? {
+            EnclosureEnd::Lost(signal) => return Err(TaskError::Lost(signal)),
+            end => Some(end),
+        },
     };
     Ok(SandboxEnd { end, stopped, took: began.elapsed(), peak_memory: 0, processor_ms: 0 })
 }

@@ -252,7 +252,6 @@ fn carry_out(
         .map_err(|errno| refusal("unshare(CLONE_NEWPID)", Errno::from_raw_os_error(errno as i32), true))?;
     let mut command = Command::new(enclosure.command.first_program());
     command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().envs(enclosure.command.environment_of_work());
-    let is_command = output.is_some();
     match output {
         Some((output, errors)) => command.stdout(output).stderr(errors),
         None => command.stdout(Stdio::null()).stderr(Stdio::piped()),
@@ -277,8 +276,8 @@ fn carry_out(
     let (ended, took) = wait_with_time(&mut first).map_err(failed)?;
     match (followed.map_err(failed)?, ended.signal()) {
         (Some(end), _) => end.map(|end| (end, took)),
-        (None, Some(signal)) if is_command => Ok((EnclosureEnd::Lost(signal), took)),
-        (None, _) => Err(lost(format!("{ended} {}", String::from_utf8_lossy(&said)).trim_end())),
+        (None, Some(signal)) => Ok((EnclosureEnd::Lost(signal), took)),
+        (None, None) => Err(lost(format!("{ended} {}", String::from_utf8_lossy(&said)).trim_end())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Kernel keys: the session keyring, and a seccomp filter. A new session keyring is not enough if a user inside a
 //! namespace is the caller outside, because both share the user keyring. The filter refuses keys, user namespaces,
-//! sockets outside network namespaces, and open files that `/proc` does not show for each process.
+//! sockets outside network namespaces, open files that `/proc` does not show for each process, limits of another process,
+//! and asynchronous requests, which the kernel counts for the whole machine.
 
 use std::io;
 
@@ -71,6 +72,9 @@ const UNSHARE_FIRST: u32 = 2;
 /// without a call that a filter sees, and keeps files that no process has open.
 const IO_URING_SETUP: u32 = 425;
 
+/// `io_setup` of x32; elsewhere, no call has this number.
+const IO_SETUP_OF_X32: u32 = 543;
+
 /// Allowed address families (`linux/socket.h`). Network namespaces do not confine others, such as `AF_VSOCK`.
 const UNIX: u32 = 1;
 const FAMILIES: [u32; 3] = [2, 10, 16];
@@ -78,6 +82,9 @@ const FAMILIES: [u32; 3] = [2, 10, 16];
 /// `socket` and `socketpair` of `socketcall`, whose family lies in memory.
 const SOCKET_OF_SOCKETCALL: u32 = 1;
 const PAIR_OF_SOCKETCALL: u32 = 8;
+
+/// Stands for the caller itself in `prlimit64`.
+const CALLER: u32 = 0;
 
 /// No call has this number.
 const NONE: u32 = u32::MAX;
@@ -93,22 +100,27 @@ struct Calls {
     sockets: [u32; 2],
     /// `socketcall`, if programs can do without it.
     socketcall: u32,
+    /// Its requests count towards the `fs.aio-max-nr` of the machine. After `ENOSYS`, programs read and write otherwise.
+    io_setup: u32,
+    /// `prlimit64`. A limit on processor time or memory kills even the first process of a namespace, which is protected
+    /// from signals. Scheduling calls for another process only slow it down; threads name themselves there.
+    prlimit: u32,
 }
 
 const CALLS: [Calls; 8] = [
     // x86-64, i386
-    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE),
-    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386),
+    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE, [206, 302]),
+    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386, [245, 340]),
     // aarch64, arm
-    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE),
-    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE),
+    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE, [0, 261]),
+    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE, [243, 369]),
     // riscv64, loongarch64
-    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE),
-    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE),
+    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE, [0, 261]),
+    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE, [0, 261]),
     // ppc64le, s390x
-    calls(0xc000_0015, 269, [120, 282], [326, 333], 102),
+    calls(0xc000_0015, 269, [120, 282], [326, 333], 102, [227, 325]),
     // Its C library makes all sockets by socketcall.
-    calls(S390X, 278, [120, 303], [359, 360], NONE),
+    calls(S390X, 278, [120, 303], [359, 360], NONE, [243, 334]),
 ];
 
 /// C libraries of i386 machines make all sockets by socketcall. Elsewhere, old 32-bit programs get no sockets.
@@ -120,31 +132,33 @@ const fn calls(
     [clone, unshare]: [u32; 2],
     sockets: [u32; 2],
     socketcall: u32,
+    [io_setup, prlimit]: [u32; 2],
 ) -> Calls {
-    Calls { architecture, add_key, clone, unshare, sockets, socketcall }
+    Calls { architecture, add_key, clone, unshare, sockets, socketcall, io_setup, prlimit }
 }
 
 /// Its `clone` takes flags second, and the lower half of an argument comes last (big endian).
 const S390X: u32 = 0x8000_0016;
 
-/// Refuses keys, user namespaces, rings, open files of single threads and other socket families for this process and
-/// its children, for good. Set-id bits lose their effect.
+/// Refuses keys, user namespaces, rings, asynchronous requests, open files of single threads, other socket families and
+/// limits of another process for this process and its children, for good. Set-id bits lose their effect.
 pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
     apply_filter(&program()).map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Positions within a block; jumps are relative to their own position.
-const FLAGS_OF_CLONE: u8 = 14;
-const FLAGS_OF_UNSHARE: u8 = 18;
-const FLAGS_OF_CLOSE_RANGE: u8 = 20;
-const FAMILY_OF_SOCKET: u8 = 22;
-const FAMILY_OF_PAIR: u8 = 27;
-const CALL_OF_SOCKETCALL: u8 = 29;
-const REFUSED: u8 = 32;
-const NO_FAMILY: u8 = 33;
-const ALLOWED: u8 = 34;
-const NO_CALL: u8 = 35;
-const END: u8 = 36;
+const FLAGS_OF_CLONE: u8 = 17;
+const FLAGS_OF_UNSHARE: u8 = 21;
+const FLAGS_OF_CLOSE_RANGE: u8 = 23;
+const FAMILY_OF_SOCKET: u8 = 25;
+const FAMILY_OF_PAIR: u8 = 30;
+const CALL_OF_SOCKETCALL: u8 = 32;
+const PROCESS_OF_PRLIMIT: u8 = 35;
+const REFUSED: u8 = 37;
+const NO_FAMILY: u8 = 38;
+const ALLOWED: u8 = 39;
+const NO_CALL: u8 = 40;
+const END: u8 = 41;
 
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
@@ -156,7 +170,9 @@ fn program() -> BpfProgram {
     };
     let mut program = vec![step(LOAD, ARCHITECTURE)];
     let [inet, inet6, netlink] = FAMILIES;
-    for Calls { architecture, add_key, clone, unshare, sockets: [socket, pair], socketcall } in CALLS {
+    for calls in CALLS {
+        let Calls { architecture, add_key, clone, unshare, socketcall, io_setup, prlimit, .. } = calls;
+        let [socket, pair] = calls.sockets;
         let (of_clone, [first, third]) = match architecture {
             S390X => (ARGUMENTS + 12, [ARGUMENTS + 4, ARGUMENTS + 20]),
             _ => (ARGUMENTS, [ARGUMENTS, ARGUMENTS + 16]),
@@ -169,31 +185,36 @@ fn program() -> BpfProgram {
             jump(JUMP_IF_EQUAL, CLOSE_RANGE, 4, [FLAGS_OF_CLOSE_RANGE, 5]),
             jump(JUMP_IF_AT_LEAST, IO_URING_SETUP, 5, [6, 7]),
             jump(JUMP_IF_GREATER, IO_URING_SETUP + 2, 6, [7, NO_CALL]),
-            jump(JUMP_IF_EQUAL, clone, 7, [FLAGS_OF_CLONE, 8]),
-            jump(JUMP_IF_EQUAL, unshare, 8, [FLAGS_OF_UNSHARE, 9]),
-            jump(JUMP_IF_EQUAL, socket, 9, [FAMILY_OF_SOCKET, 10]),
-            jump(JUMP_IF_EQUAL, pair, 10, [FAMILY_OF_PAIR, 11]),
-            jump(JUMP_IF_EQUAL, socketcall, 11, [CALL_OF_SOCKETCALL, 12]),
-            jump(JUMP_IF_AT_LEAST, add_key, 12, [13, ALLOWED]),
-            jump(JUMP_IF_GREATER, add_key + 2, 13, [ALLOWED, NO_CALL]),
+            jump(JUMP_IF_EQUAL, io_setup, 7, [NO_CALL, 8]),
+            jump(JUMP_IF_EQUAL, IO_SETUP_OF_X32, 8, [NO_CALL, 9]),
+            jump(JUMP_IF_EQUAL, prlimit, 9, [PROCESS_OF_PRLIMIT, 10]),
+            jump(JUMP_IF_EQUAL, clone, 10, [FLAGS_OF_CLONE, 11]),
+            jump(JUMP_IF_EQUAL, unshare, 11, [FLAGS_OF_UNSHARE, 12]),
+            jump(JUMP_IF_EQUAL, socket, 12, [FAMILY_OF_SOCKET, 13]),
+            jump(JUMP_IF_EQUAL, pair, 13, [FAMILY_OF_PAIR, 14]),
+            jump(JUMP_IF_EQUAL, socketcall, 14, [CALL_OF_SOCKETCALL, 15]),
+            jump(JUMP_IF_AT_LEAST, add_key, 15, [16, ALLOWED]),
+            jump(JUMP_IF_GREATER, add_key + 2, 16, [ALLOWED, NO_CALL]),
             step(LOAD, of_clone),
-            jump(JUMP_IF_SET, NEW_USERS, 15, [REFUSED, 16]),
-            jump(JUMP_IF_SET, THREAD, 16, [17, ALLOWED]),
-            jump(JUMP_IF_SET, FILES, 17, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_SET, NEW_USERS, 18, [REFUSED, 19]),
+            jump(JUMP_IF_SET, THREAD, 19, [20, ALLOWED]),
+            jump(JUMP_IF_SET, FILES, 20, [ALLOWED, REFUSED]),
             step(LOAD, first),
-            jump(JUMP_IF_SET, NEW_USERS | FILES, 19, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_USERS | FILES, 22, [REFUSED, ALLOWED]),
             step(LOAD, third),
-            jump(JUMP_IF_SET, UNSHARE_FIRST, 21, [NO_CALL, ALLOWED]),
+            jump(JUMP_IF_SET, UNSHARE_FIRST, 24, [NO_CALL, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, inet, 23, [ALLOWED, 24]),
-            jump(JUMP_IF_EQUAL, inet6, 24, [ALLOWED, 25]),
-            jump(JUMP_IF_EQUAL, netlink, 25, [ALLOWED, 26]),
-            jump(JUMP_IF_EQUAL, UNIX, 26, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, inet, 26, [ALLOWED, 27]),
+            jump(JUMP_IF_EQUAL, inet6, 27, [ALLOWED, 28]),
+            jump(JUMP_IF_EQUAL, netlink, 28, [ALLOWED, 29]),
+            jump(JUMP_IF_EQUAL, UNIX, 29, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, UNIX, 28, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, UNIX, 31, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 30, [NO_FAMILY, 31]),
-            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 31, [NO_FAMILY, ALLOWED]),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 33, [NO_FAMILY, 34]),
+            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 34, [NO_FAMILY, ALLOWED]),
+            step(LOAD, first),
+            jump(JUMP_IF_EQUAL, CALLER, 36, [ALLOWED, REFUSED]),
             step(RETURN, REFUSE),
             step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
@@ -240,13 +261,14 @@ mod tests {
 
     #[test]
     fn calls_about_keys_and_what_a_filter_cannot_see_are_unknown_on_each_architecture() {
-        for Calls { architecture, add_key, .. } in CALLS {
-            for (argument, others) in [(0, &[CLONE3][..]), (u32::MAX, &[CLONE3, CLOSE_RANGE][..])] {
+        let with_flags = [CLONE3, CLOSE_RANGE, IO_SETUP_OF_X32];
+        for Calls { architecture, add_key, io_setup, .. } in CALLS {
+            for (argument, others) in [(0, &[CLONE3, IO_SETUP_OF_X32][..]), (u32::MAX, &with_flags[..])] {
                 let unknown = calls_with(architecture, [argument; 6], UNKNOWN);
-                let keys = [add_key, add_key + 1, add_key + 2];
-                assert_eq!(unknown[..3], keys, "{architecture:#x}");
-                assert_eq!(unknown[3..6], [425, 426, 427], "{architecture:#x}");
-                assert_eq!(unknown[6..], *others, "{architecture:#x}");
+                let first = [io_setup, add_key, add_key + 1, add_key + 2];
+                assert_eq!(unknown[..4], first, "{architecture:#x}");
+                assert_eq!(unknown[4..7], [425, 426, 427], "{architecture:#x}");
+                assert_eq!(unknown[7..], *others, "{architecture:#x}");
             }
         }
         assert_eq!(verdict(CALLS[0].architecture, 0xfa | 0x4000_0000, [0; 6]), UNKNOWN, "x32");
@@ -254,9 +276,9 @@ mod tests {
     }
 
     #[test]
-    fn only_clone_and_unshare_are_refused_and_only_with_a_user_namespace() {
+    fn clone_and_unshare_are_refused_only_with_a_user_namespace() {
         const OTHERS: u32 = !(NEW_USERS | THREAD | FILES);
-        for Calls { architecture, clone, unshare, .. } in CALLS {
+        for Calls { architecture, clone, unshare, prlimit, .. } in CALLS {
             let at = |argument: usize, flags: u32| {
                 let mut arguments = [OTHERS; 6];
                 arguments[argument] = flags;
@@ -266,12 +288,25 @@ mod tests {
             for (call, argument) in [(clone, of_clone), (unshare, of_unshare)] {
                 let with = at(argument, NEW_USERS | 0x2_0011);
                 assert!(calls_with(architecture, with, REFUSE).contains(&call), "{architecture:#x} {call}");
-                let others = [clone, unshare];
+                let others = [clone, unshare, prlimit];
                 assert!(calls_with(architecture, with, REFUSE).iter().all(|call| others.contains(call)));
                 assert_eq!(verdict(architecture, call, at(argument, OTHERS)), ALLOW);
             }
         }
         assert_eq!(verdict(CALLS[0].architecture, 0x4000_0110, [NEW_USERS; 6]), REFUSE, "x32");
+    }
+
+    #[test]
+    fn a_process_limits_itself_and_no_other_one() {
+        for Calls { architecture, prlimit, .. } in CALLS {
+            let of = |process: u32| {
+                let mut arguments = [7; 6];
+                arguments[usize::from(architecture == S390X)] = process;
+                verdict(architecture, prlimit, arguments)
+            };
+            assert_eq!([0, 1, 4711, u32::MAX].map(of), [ALLOW, REFUSE, REFUSE, REFUSE], "{architecture:#x}");
+        }
+        assert_eq!(verdict(CALLS[0].architecture, 302 | 0x4000_0000, [1; 6]), REFUSE, "x32");
     }
 
     #[test]
