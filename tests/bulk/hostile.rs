@@ -669,7 +669,7 @@ fn root_needs_a_range_of_ids_and_says_which_directory_it_cannot_use() {
     assert!(refused.stderr.contains("theirs/tree: the user of builds"), "{refused:#?}");
 }
 
-/// Prints what a sandbox is: its mounts, ids, capabilities and devices.
+/// Prints what a sandbox is: its mounts, ids, capabilities, limits and devices.
 const LISTING: &str = "{
     echo \"user: $(id -un), group: $(id -gn), groups: $(id -Gn)\"
     while read inside outside count; do
@@ -679,6 +679,12 @@ const LISTING: &str = "{
         echo \"ids: $count from $inside, as $outside\"
     done < /proc/self/uid_map
     sed -n 's/^Cap\\(Eff\\|Prm\\|Bnd\\|Amb\\):[^0-9a-f]*/capabilities \\1: /p; s/^NoNewPrivs:[^0-9]*/no new privileges: /p' /proc/self/status
+    sed -n 's/^Max \\(processes\\|msgqueue size\\) *\\([0-9]*\\) .*/most: \\1 \\2/p' /proc/self/limits
+    sed -n 's/^[^/]* [^ ]* \\(\\/dev\\(\\/pts\\|\\/shm\\)*\\) .*,\\(max\\|nr_inodes\\)=\\([^,]*\\).*/most: \\1 \\3 \\4/p' /proc/self/mountinfo
+    for setting in kernel/sem kernel/msgmni user/max_inotify_instances user/max_inotify_watches; do
+        echo most: $setting $(cat /proc/sys/$setting)
+    done
+    echo \"ends first without memory: $(cat /proc/self/oom_score_adj)\"
     stat -c 'owner: %n %U %a' / /dev /etc /out /proc /tmp /tree /usr /work
     while read -r id parent device root point options rest; do
         echo \"mount: $point $options\"

@@ -142,7 +142,9 @@ fn shown(top: &Path, dir: &Dir) -> String {
 pub(super) struct ProcessUsage {
     /// Each by the id of its first task that has not ended.
     pub(super) processes: Vec<u32>,
-    /// Resident anonymous memory, in bytes.
+    /// All tasks: processes and further threads.
+    pub(super) tasks: u64,
+    /// Resident anonymous memory with page tables, in bytes.
     pub(super) anonymous: u64,
     /// Resident mapped memory files, in bytes; shared pages count for each process.
     pub(super) shared: u64,
@@ -159,6 +161,7 @@ pub(super) fn usage_below(process: u32) -> ProcessUsage {
     while let Some(process) = open.pop() {
         let (task, [anonymous, shared]) = living_task(process).unwrap_or((process, [0; 2]));
         usage.processes.push(task);
+        usage.tasks += tasks_of(process).len().max(1) as u64;
         usage.anonymous += anonymous;
         usage.shared += shared;
         usage.longest = usage.longest.max(processor_time_of(process));
@@ -198,15 +201,16 @@ fn living_task(process: u32) -> Option<(u32, [u64; 2])> {
     with_memory(process).or_else(|| tasks_of(process).into_iter().find_map(with_memory))
 }
 
-/// Returns resident anonymous and shared memory, without reserved memory and mapped disk files; `None` after the end of
-/// the task.
+/// Returns resident anonymous memory with page tables, and shared memory, without reserved memory and mapped disk files;
+/// `None` after the end of the task.
 fn memory_of(task: u32) -> Option<[u64; 2]> {
     let status = text_of(Path::new(&format!("/proc/{task}/status")));
     let bytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024))
     };
-    Some([bytes("RssAnon:")?, bytes("RssShmem:")?])
+    let tables = bytes("VmPTE:").unwrap_or_default();
+    Some([bytes("RssAnon:")?.saturating_add(tables), bytes("RssShmem:")?])
 }
 
 /// Returns the text of a file in `/proc`, empty if it is gone. A process may have a name that is not UTF-8.
@@ -626,7 +630,34 @@ mod tests {
         let files = OpenFiles::of(&usage.processes, &[dir.path().to_owned()]);
         end(shell);
         assert!(usage.anonymous > 0, "{usage:?}");
+        assert_eq!(usage.tasks, 2, "the first thread is kept until the others end");
         assert!((300_000..400_000).contains(&files.on_disk()), "{usage:?} {files:?}");
+    }
+
+    #[test]
+    fn memory_that_describes_reserved_addresses_counts() {
+        const LENGTH: usize = 1 << 34;
+        let dir = tempfile::tempdir().unwrap();
+        let perl = Command::new("perl").args(["-e", "1"]).status();
+        if !perl.is_ok_and(|status| status.success()) || !cfg!(target_arch = "x86_64") {
+            return;
+        }
+        // Reads one byte of each 2 MiB: all are the same page of zeros, but each takes a table of its own.
+        let script = "my $a = syscall(9, 0, $ARGV[0] + 0, 1, 0x4022, -1, 0); pipe(my $r, my $w); \
+            for (my $n = 0; $n < $ARGV[0]; $n += 2 << 20) { syscall(1, fileno($w), $a + $n, 1); sysread($r, my $b, 1) } \
+            sleep 60";
+        let shell = shell_above(&["perl", "-e", script, &LENGTH.to_string()], dir.path());
+        let expected = (LENGTH >> 21) as u64 * 4096;
+        let mut usage = ProcessUsage::default();
+        for _ in 0..1000 {
+            usage = usage_below(shell.id());
+            if usage.anonymous >= expected {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        end(shell);
+        assert!(usage.anonymous >= expected, "{usage:?}");
     }
 
     #[test]

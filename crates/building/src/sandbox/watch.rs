@@ -331,8 +331,7 @@ impl<'a> SandboxWatcher<'a> {
             return Some(StopCause::Silence(silent));
         }
         let usage = usage_below(self.process.id());
-        let processes =
-            (usage.processes.len() as u64).saturating_sub(EnclosureProcess::makers().saturating_sub(1));
+        let processes = usage.tasks.saturating_sub(EnclosureProcess::makers().saturating_sub(1));
         let memory = usage.anonymous + usage.shared.max(self.memory_files);
         self.peak_memory = self.peak_memory.max(memory);
         if let Some(cause) = group_cause(watch.group) {
