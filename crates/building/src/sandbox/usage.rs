@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-use patchadm_core::namespaces::open_segments;
+use patchadm_core::namespaces::{IpcList, open_ipc_list};
 use patchadm_core::process::MappedFile;
 use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, RootError};
 
@@ -408,13 +408,22 @@ const MOST_NAMESPACES: usize = 256;
 
 const LONGEST_LIST: u64 = 16 << 20;
 
-/// A sandbox's segment lists by IPC namespace; `None` if one cannot be opened.
+/// A sandbox's lists by IPC namespace, as far as they can be opened.
 #[derive(Debug, Default)]
-pub(super) struct SegmentLists(BTreeMap<OsString, Option<File>>);
+pub(super) struct IpcLists(BTreeMap<OsString, Vec<(IpcList, File)>>);
 
-impl SegmentLists {
-    /// Returns the bytes of all segments that these processes see, if a list is readable. `maker` made their sandbox.
-    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> Option<u64> {
+/// Memory of System V objects, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct IpcMemory {
+    /// `None` if no list is readable.
+    pub(super) segments: Option<u64>,
+    /// Of semaphores and messages.
+    pub(super) others: u64,
+}
+
+impl IpcLists {
+    /// Returns the memory of everything that these processes see. `maker` made their sandbox.
+    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> IpcMemory {
         let own = namespace_of("self");
         let mut seen = BTreeMap::new();
         for process in processes {
@@ -429,10 +438,25 @@ impl SegmentLists {
         // An open list keeps its namespace alive.
         self.0.retain(|namespace, _| seen.contains_key(namespace));
         for (namespace, process) in seen {
-            self.0.entry(namespace).or_insert_with(|| open_segments(maker, process).ok());
+            self.0.entry(namespace).or_insert_with(|| {
+                let all = [IpcList::Segments, IpcList::Semaphores, IpcList::Queues];
+                all.into_iter()
+                    .filter_map(|list| Some((list, open_ipc_list(list, maker, process).ok()?)))
+                    .collect()
+            });
         }
-        let lists = self.0.values_mut().flatten().filter_map(|list| read_list(list).ok());
-        lists.fold(None, |all, list| Some(all.unwrap_or(0_u64).saturating_add(bytes_of(&list))))
+        let mut memory = IpcMemory::default();
+        for (list, file) in self.0.values_mut().flatten() {
+            let Ok(text) = read_list(file) else { continue };
+            let bytes = bytes_of(*list, &text);
+            match list {
+                IpcList::Segments => {
+                    memory.segments = Some(memory.segments.unwrap_or_default().saturating_add(bytes));
+                }
+                IpcList::Semaphores | IpcList::Queues => memory.others = memory.others.saturating_add(bytes),
+            }
+        }
+        memory
     }
 }
 
@@ -447,10 +471,26 @@ fn read_list(list: &mut File) -> io::Result<String> {
     Ok(text)
 }
 
-/// Adds up resident and swapped bytes, the last two columns.
-fn bytes_of(list: &str) -> u64 {
-    let sizes = list.lines().skip(1).flat_map(|line| line.split_ascii_whitespace().rev().take(2));
-    sizes.filter_map(|size| size.parse::<u64>().ok()).fold(0, u64::saturating_add)
+/// Bytes that the kernel takes at least for a set of semaphores or a queue, and for a semaphore or the head of a message.
+const PER_IPC_OBJECT: u64 = 256;
+const PER_IPC_PART: u64 = 64;
+
+fn bytes_of(list: IpcList, text: &str) -> u64 {
+    let of_line = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
+        let parts = |number: u64| number.saturating_mul(PER_IPC_PART).saturating_add(PER_IPC_OBJECT);
+        match list {
+            // Resident and swapped bytes.
+            IpcList::Segments => fields.rev().take(2).fold(0, u64::saturating_add),
+            IpcList::Semaphores => parts(fields.nth(3).unwrap_or(0)),
+            // The bytes of all messages, and their number.
+            IpcList::Queues => {
+                let bytes = fields.nth(3).unwrap_or(0);
+                parts(fields.next().unwrap_or(0)).saturating_add(bytes)
+            }
+        }
+    };
+    text.lines().skip(1).map(of_line).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -776,7 +816,15 @@ mod tests {
     #[test]
     fn what_is_resident_or_swapped_counts_and_what_is_only_reserved_does_not() {
         let list = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n         0          0   600              16777216    10    10      0  1234  1234  1234  1234          1          1          1              16777216                  4096\n         0          1   600            1099511627776    10    10      0  1234  1234  1234  1234          0          0          1                     0                     0\n";
-        assert_eq!(bytes_of(list), (16 << 20) + 4096);
-        assert_eq!(bytes_of(""), 0);
+        assert_eq!(bytes_of(IpcList::Segments, list), (16 << 20) + 4096);
+        assert_eq!(bytes_of(IpcList::Segments, ""), 0);
+    }
+
+    #[test]
+    fn semaphores_and_messages_that_nobody_uses_count() {
+        let sets = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n         0          0   600      32000  1234  1234  1234  1234          0 1764399000\n         0          1   600          1  1234  1234  1234  1234          0 1764399000\n";
+        assert_eq!(bytes_of(IpcList::Semaphores, sets), 32_001 * 64 + 2 * 256);
+        let queues = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n         0          0   600       16384          2    10     0  1234  1234  1234  1234 1764399000          0 1764399000\n";
+        assert_eq!(bytes_of(IpcList::Queues, queues), 16_384 + 2 * 64 + 256);
     }
 }
