@@ -722,6 +722,36 @@ fn a_sandbox_is_exactly_what_is_written_down() {
     }
 }
 
+/// Prints the owner of the user namespace (`NS_GET_OWNER_UID`), for whom the kernel counts what is inside.
+const OWNER: &str = r#"perl -e '
+    open my $f, "<", "/proc/self/ns/user" or die;
+    my $uid = pack "L", 0;
+    ioctl $f, 0xb704, $uid or die $!;
+    print "owner: ", unpack("L", $uid), "\n";
+'
+"#;
+
+#[test]
+fn the_kernel_counts_what_a_build_has_for_neither_root_nor_another_build() {
+    let test = "the_kernel_counts…";
+    if !is_root() {
+        crate::skipped("the_kernel_counts…: only root has ids to give");
+        return;
+    }
+    let Some(build) = BulkBuild::of_recipes(test, false, "slot=local 1\n") else { return };
+    for name in ["one", "other"] {
+        build.recipe(name, "", &format!("mkdir $DESTDIR/opt\n{OWNER}"));
+    }
+    build.run("").ends(0);
+    let owners = ["one-1.0", "other-1.0"].map(|package| {
+        let log = build.log(package);
+        let owner = log.lines().find_map(|line| line.strip_prefix("owner: "));
+        owner.and_then(|owner| owner.parse::<u32>().ok()).unwrap_or_else(|| panic!("{log}"))
+    });
+    assert!(!owners.contains(&65_534), "root has no id inside: {owners:?}");
+    assert_ne!(owners[0], owners[1]);
+}
+
 #[test]
 fn an_ordinary_user_with_subordinate_ids_builds_with_many_and_everything_goes_again() {
     let test = "an_ordinary_user_with_subordinate_ids…";
