@@ -339,7 +339,7 @@ impl BulkBuild {
 
 impl BulkRun {
     #[track_caller]
-    pub(crate) fn of(output: &std::process::Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let code = output.status.code().expect("the program ended by itself");
         let report = serde_json::from_slice(&output.stdout).unwrap_or_default();

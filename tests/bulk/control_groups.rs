@@ -28,7 +28,7 @@ fn reason(name: &str, has_group: bool) -> &'static str {
         (true, true) => " bytes of memory in its control group, limit 67108864",
         (true, false) => " bytes of memory in its processes, limit 67108864",
         (false, true) => "21 processes and threads in its control group, limit 20",
-        (false, false) => " processes, limit 20",
+        (false, false) => " processes and threads, limit 20",
     }
 }
 

@@ -709,7 +709,7 @@ fn root_needs_a_range_of_ids_and_says_which_directory_it_cannot_use() {
     assert!(refused.stderr.contains("theirs/tree: the user of builds"), "{refused:#?}");
 }
 
-/// Prints what a sandbox is: its mounts, ids, capabilities and devices.
+/// Prints what a sandbox is: its mounts, ids, capabilities, limits and devices.
 const LISTING: &str = "{
     echo \"user: $(id -un), group: $(id -gn), groups: $(id -Gn)\"
     while read inside outside count; do
@@ -719,6 +719,12 @@ const LISTING: &str = "{
         echo \"ids: $count from $inside, as $outside\"
     done < /proc/self/uid_map
     sed -n 's/^Cap\\(Eff\\|Prm\\|Bnd\\|Amb\\):[^0-9a-f]*/capabilities \\1: /p; s/^NoNewPrivs:[^0-9]*/no new privileges: /p' /proc/self/status
+    sed -n 's/^Max \\(processes\\|msgqueue size\\) *\\([0-9]*\\) .*/most: \\1 \\2/p' /proc/self/limits
+    sed -n 's/^[^/]* [^ ]* \\(\\/dev\\(\\/pts\\|\\/shm\\)*\\) .*,\\(max\\|nr_inodes\\)=\\([^,]*\\).*/most: \\1 \\3 \\4/p' /proc/self/mountinfo
+    for setting in kernel/sem kernel/msgmni user/max_inotify_instances user/max_inotify_watches; do
+        echo most: $setting $(cat /proc/sys/$setting)
+    done
+    echo \"ends first without memory: $(cat /proc/self/oom_score_adj)\"
     stat -c 'owner: %n %U %a' / /dev /etc /out /proc /tmp /tree /usr /work
     while read -r id parent device root point options rest; do
         echo \"mount: $point $options\"
@@ -754,6 +760,36 @@ fn a_sandbox_is_exactly_what_is_written_down() {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/bulk/sandbox").join(format!("{name}.txt"));
         assert_eq!(listed, fs::read_to_string(file).unwrap_or_default(), "{name}");
     }
+}
+
+/// Prints the owner of the user namespace (`NS_GET_OWNER_UID`), for whom the kernel counts what is inside.
+const OWNER: &str = r#"perl -e '
+    open my $f, "<", "/proc/self/ns/user" or die;
+    my $uid = pack "L", 0;
+    ioctl $f, 0xb704, $uid or die $!;
+    print "owner: ", unpack("L", $uid), "\n";
+'
+"#;
+
+#[test]
+fn the_kernel_counts_what_a_build_has_for_neither_root_nor_another_build() {
+    let test = "the_kernel_counts…";
+    if !is_root() {
+        crate::skipped("the_kernel_counts…: only root has ids to give");
+        return;
+    }
+    let Some(build) = BulkBuild::of_recipes(test, false, "slot=local 1\n") else { return };
+    for name in ["one", "other"] {
+        build.recipe(name, "", &format!("mkdir $DESTDIR/opt\n{OWNER}"));
+    }
+    build.run("").ends(0);
+    let owners = ["one-1.0", "other-1.0"].map(|package| {
+        let log = build.log(package);
+        let owner = log.lines().find_map(|line| line.strip_prefix("owner: "));
+        owner.and_then(|owner| owner.parse::<u32>().ok()).unwrap_or_else(|| panic!("{log}"))
+    });
+    assert!(!owners.contains(&65_534), "root has no id inside: {owners:?}");
+    assert_ne!(owners[0], owners[1]);
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt as _;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::{AtFlags, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, ObjectStatus, Result, Root, RootError, again, optional};
@@ -37,6 +39,61 @@ impl Read for StillFile {
         }
         self.is_begun = true;
         self.file.read(buffer)
+    }
+}
+
+/// Holes of fewer bytes are read like data, without asking the file system for them.
+const LARGE_HOLES: u64 = 1 << 30;
+
+/// Gives the bytes of a file. Zeros stand for its holes, which would fill the cache of the kernel if they were read.
+struct WithoutHoles<'f> {
+    file: &'f File,
+    size: u64,
+    at: u64,
+    /// The next data, or what is left of it.
+    data: Range<u64>,
+}
+
+impl<'f> WithoutHoles<'f> {
+    fn of(file: &'f File, size: u64) -> Self {
+        Self { file, size, at: 0, data: 0..0 }
+    }
+
+    fn next_data(&self) -> Range<u64> {
+        match rustix::fs::seek(self.file, SeekFrom::Data(self.at)) {
+            Ok(begin) => {
+                let end = rustix::fs::seek(self.file, SeekFrom::Hole(begin)).unwrap_or(self.size);
+                begin..end.max(begin.saturating_add(1))
+            }
+            Err(Errno::NXIO) => self.size..u64::MAX,
+            // The file system knows no holes.
+            Err(_) => self.at..u64::MAX,
+        }
+    }
+}
+
+impl Read for WithoutHoles<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at >= self.size {
+            return Ok(0);
+        }
+        if self.at >= self.data.end {
+            self.data = self.next_data();
+        }
+        let is_hole = self.at < self.data.start;
+        let end = if is_hole { self.data.start } else { self.data.end };
+        let most = usize::try_from(end.min(self.size).saturating_sub(self.at))
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let Some(bytes) = buffer.get_mut(..most) else { return Ok(0) };
+        let count = if is_hole {
+            bytes.fill(0);
+            most
+        } else {
+            self.file.read_at(bytes, self.at)?
+        };
+        self.at = self.at.saturating_add(count as u64);
+        Ok(count)
     }
 }
 
@@ -150,7 +207,12 @@ impl Dir {
             Some(known) => known.sums,
             // The second look shows that nothing was appended meanwhile.
             None => {
-                read(&mut (&mut file).take(seen.size)).map_err(|error| self.io_error("read", name, &error))?
+                let read = if seen.size.saturating_sub(seen.allocated) >= LARGE_HOLES {
+                    read(&mut WithoutHoles::of(&file, seen.size))
+                } else {
+                    read(&mut (&mut file).take(seen.size))
+                };
+                read.map_err(|error| self.io_error("read", name, &error))?
             }
         };
         let kind = LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum };
@@ -382,6 +444,26 @@ mod tests {
         assert_eq!(file.read(&mut buffer).unwrap(), 100);
         let errno = file.read(&mut buffer).map_err(|error| Errno::from_io_error(&error));
         assert_eq!(errno.unwrap_err(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn a_file_with_holes_has_the_same_bytes_whether_they_are_read_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sparse");
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        let all = |file: &File, size: u64| {
+            let mut bytes = Vec::new();
+            WithoutHoles::of(file, size).read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        assert!(all(&file, 0).is_empty());
+        for at in [3_u64 << 20, (5 << 20) + 17] {
+            file.write_all_at(b"data", at).unwrap();
+            assert!(all(&file, at + 4) == std::fs::read(&path).unwrap(), "data at the end");
+            file.set_len(at + (1 << 20)).unwrap();
+            assert!(all(&file, at + (1 << 20)) == std::fs::read(&path).unwrap(), "a hole at the end");
+        }
+        assert_eq!(all(&file, 3 << 20).len(), 3 << 20, "no more than was announced");
     }
 
     #[test]

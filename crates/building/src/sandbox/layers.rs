@@ -307,8 +307,29 @@ fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
         of(limits.disk, ProcessLimit::FileSize),
         // The kernel starts the program of a `core_pattern` with a pipe whatever the limit, except for 1; a file is larger.
         Some(ProcessLimit::CoreDump(1)),
+        of(limits.processes.map(|most| most.saturating_add(SPARE_PROCESSES)), ProcessLimit::Processes),
+        Some(ProcessLimit::OpenFiles(share_of_files(most_files(), limits.processes))),
     ];
     of_kernel.into_iter().flatten().collect()
+}
+
+/// A build that goes quickly over its limit must not end by itself, for lack of processes, before anybody looks.
+const SPARE_PROCESSES: u64 = 1024;
+
+/// Open files that each process may have at least, the hard limit of kernels without other settings, and at most.
+const OPEN_FILES: (u64, u64) = (4096, 65_536);
+
+/// Returns the open files of a process of which all together can have a quarter of the machine's. On a small machine
+/// they can have more, because usual programs need the least number.
+fn share_of_files(all: u64, processes: Option<u64>) -> u64 {
+    let (least, most) = OPEN_FILES;
+    let each = (all / 4).checked_div(processes.unwrap_or(0)).unwrap_or(least);
+    each.clamp(least, most)
+}
+
+fn most_files() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/fs/file-max").unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
 }
 
 /// The parts of the host that a build sees.
@@ -523,6 +544,14 @@ mod tests {
         assert_eq!(lay_out(&["set", "base"]), [false, true]);
         std::fs::create_dir_all(path("set/var/tmp")).unwrap();
         assert_eq!(lay_out(&["set", "base"]), [false, false], "that layer has hidden it");
+    }
+
+    #[test]
+    fn all_processes_of_a_build_have_a_quarter_of_the_open_files_and_each_has_enough() {
+        assert_eq!(share_of_files(40_000_000, Some(1_000)), 10_000);
+        assert_eq!(share_of_files(2_400_000, Some(4_096)), 4_096, "each has enough");
+        assert_eq!(share_of_files(u64::MAX, Some(4_096)), 65_536);
+        assert_eq!(share_of_files(u64::MAX, None), 4_096, "there may be any number of processes");
     }
 
     #[test]

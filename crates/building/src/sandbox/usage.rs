@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-use patchadm_core::namespaces::open_segments;
+use patchadm_core::namespaces::{IpcList, open_ipc_list};
 use patchadm_core::process::MappedFile;
 use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, RootError};
 
@@ -142,7 +142,9 @@ fn shown(top: &Path, dir: &Dir) -> String {
 pub(super) struct ProcessUsage {
     /// Each by the id of its first task that has not ended.
     pub(super) processes: Vec<u32>,
-    /// Resident anonymous memory, in bytes.
+    /// All tasks: processes and further threads.
+    pub(super) tasks: u64,
+    /// Resident anonymous memory with page tables, in bytes.
     pub(super) anonymous: u64,
     /// Resident mapped memory files, in bytes; shared pages count for each process.
     pub(super) shared: u64,
@@ -159,6 +161,7 @@ pub(super) fn usage_below(process: u32) -> ProcessUsage {
     while let Some(process) = open.pop() {
         let (task, [anonymous, shared]) = living_task(process).unwrap_or((process, [0; 2]));
         usage.processes.push(task);
+        usage.tasks += tasks_of(process).len().max(1) as u64;
         usage.anonymous += anonymous;
         usage.shared += shared;
         usage.longest = usage.longest.max(processor_time_of(process));
@@ -198,15 +201,16 @@ fn living_task(process: u32) -> Option<(u32, [u64; 2])> {
     with_memory(process).or_else(|| tasks_of(process).into_iter().find_map(with_memory))
 }
 
-/// Returns resident anonymous and shared memory, without reserved memory and mapped disk files; `None` after the end of
-/// the task.
+/// Returns resident anonymous memory with page tables, and shared memory, without reserved memory and mapped disk files;
+/// `None` after the end of the task.
 fn memory_of(task: u32) -> Option<[u64; 2]> {
     let status = text_of(Path::new(&format!("/proc/{task}/status")));
     let bytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024))
     };
-    Some([bytes("RssAnon:")?, bytes("RssShmem:")?])
+    let tables = bytes("VmPTE:").unwrap_or_default();
+    Some([bytes("RssAnon:")?.saturating_add(tables), bytes("RssShmem:")?])
 }
 
 /// Returns the text of a file in `/proc`, empty if it is gone. A process may have a name that is not UTF-8.
@@ -404,13 +408,22 @@ const MOST_NAMESPACES: usize = 256;
 
 const LONGEST_LIST: u64 = 16 << 20;
 
-/// A sandbox's segment lists by IPC namespace; `None` if one cannot be opened.
+/// A sandbox's lists by IPC namespace, as far as they can be opened.
 #[derive(Debug, Default)]
-pub(super) struct SegmentLists(BTreeMap<OsString, Option<File>>);
+pub(super) struct IpcLists(BTreeMap<OsString, Vec<(IpcList, File)>>);
 
-impl SegmentLists {
-    /// Returns the bytes of all segments that these processes see, if a list is readable. `maker` made their sandbox.
-    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> Option<u64> {
+/// Memory of System V objects, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct IpcMemory {
+    /// `None` if no list is readable.
+    pub(super) segments: Option<u64>,
+    /// Of semaphores and messages.
+    pub(super) others: u64,
+}
+
+impl IpcLists {
+    /// Returns the memory of everything that these processes see. `maker` made their sandbox.
+    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> IpcMemory {
         let own = namespace_of("self");
         let mut seen = BTreeMap::new();
         for process in processes {
@@ -425,10 +438,25 @@ impl SegmentLists {
         // An open list keeps its namespace alive.
         self.0.retain(|namespace, _| seen.contains_key(namespace));
         for (namespace, process) in seen {
-            self.0.entry(namespace).or_insert_with(|| open_segments(maker, process).ok());
+            self.0.entry(namespace).or_insert_with(|| {
+                let all = [IpcList::Segments, IpcList::Semaphores, IpcList::Queues];
+                all.into_iter()
+                    .filter_map(|list| Some((list, open_ipc_list(list, maker, process).ok()?)))
+                    .collect()
+            });
         }
-        let lists = self.0.values_mut().flatten().filter_map(|list| read_list(list).ok());
-        lists.fold(None, |all, list| Some(all.unwrap_or(0_u64).saturating_add(bytes_of(&list))))
+        let mut memory = IpcMemory::default();
+        for (list, file) in self.0.values_mut().flatten() {
+            let Ok(text) = read_list(file) else { continue };
+            let bytes = bytes_of(*list, &text);
+            match list {
+                IpcList::Segments => {
+                    memory.segments = Some(memory.segments.unwrap_or_default().saturating_add(bytes));
+                }
+                IpcList::Semaphores | IpcList::Queues => memory.others = memory.others.saturating_add(bytes),
+            }
+        }
+        memory
     }
 }
 
@@ -443,10 +471,26 @@ fn read_list(list: &mut File) -> io::Result<String> {
     Ok(text)
 }
 
-/// Adds up resident and swapped bytes, the last two columns.
-fn bytes_of(list: &str) -> u64 {
-    let sizes = list.lines().skip(1).flat_map(|line| line.split_ascii_whitespace().rev().take(2));
-    sizes.filter_map(|size| size.parse::<u64>().ok()).fold(0, u64::saturating_add)
+/// Bytes that the kernel takes at least for a set of semaphores or a queue, and for a semaphore or the head of a message.
+const PER_IPC_OBJECT: u64 = 256;
+const PER_IPC_PART: u64 = 64;
+
+fn bytes_of(list: IpcList, text: &str) -> u64 {
+    let of_line = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
+        let parts = |number: u64| number.saturating_mul(PER_IPC_PART).saturating_add(PER_IPC_OBJECT);
+        match list {
+            // Resident and swapped bytes.
+            IpcList::Segments => fields.rev().take(2).fold(0, u64::saturating_add),
+            IpcList::Semaphores => parts(fields.nth(3).unwrap_or(0)),
+            // The bytes of all messages, and their number.
+            IpcList::Queues => {
+                let bytes = fields.nth(3).unwrap_or(0);
+                parts(fields.next().unwrap_or(0)).saturating_add(bytes)
+            }
+        }
+    };
+    text.lines().skip(1).map(of_line).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -626,7 +670,34 @@ mod tests {
         let files = OpenFiles::of(&usage.processes, &[dir.path().to_owned()]);
         end(shell);
         assert!(usage.anonymous > 0, "{usage:?}");
+        assert_eq!(usage.tasks, 2, "the first thread is kept until the others end");
         assert!((300_000..400_000).contains(&files.on_disk()), "{usage:?} {files:?}");
+    }
+
+    #[test]
+    fn memory_that_describes_reserved_addresses_counts() {
+        const LENGTH: usize = 1 << 34;
+        let dir = tempfile::tempdir().unwrap();
+        let perl = Command::new("perl").args(["-e", "1"]).status();
+        if !perl.is_ok_and(|status| status.success()) || !cfg!(target_arch = "x86_64") {
+            return;
+        }
+        // Reads one byte of each 2 MiB: all are the same page of zeros, but each takes a table of its own.
+        let script = "my $a = syscall(9, 0, $ARGV[0] + 0, 1, 0x4022, -1, 0); pipe(my $r, my $w); \
+            for (my $n = 0; $n < $ARGV[0]; $n += 2 << 20) { syscall(1, fileno($w), $a + $n, 1); sysread($r, my $b, 1) } \
+            sleep 60";
+        let shell = shell_above(&["perl", "-e", script, &LENGTH.to_string()], dir.path());
+        let expected = (LENGTH >> 21) as u64 * 4096;
+        let mut usage = ProcessUsage::default();
+        for _ in 0..1000 {
+            usage = usage_below(shell.id());
+            if usage.anonymous >= expected {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        end(shell);
+        assert!(usage.anonymous >= expected, "{usage:?}");
     }
 
     #[test]
@@ -745,7 +816,15 @@ mod tests {
     #[test]
     fn what_is_resident_or_swapped_counts_and_what_is_only_reserved_does_not() {
         let list = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n         0          0   600              16777216    10    10      0  1234  1234  1234  1234          1          1          1              16777216                  4096\n         0          1   600            1099511627776    10    10      0  1234  1234  1234  1234          0          0          1                     0                     0\n";
-        assert_eq!(bytes_of(list), (16 << 20) + 4096);
-        assert_eq!(bytes_of(""), 0);
+        assert_eq!(bytes_of(IpcList::Segments, list), (16 << 20) + 4096);
+        assert_eq!(bytes_of(IpcList::Segments, ""), 0);
+    }
+
+    #[test]
+    fn semaphores_and_messages_that_nobody_uses_count() {
+        let sets = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n         0          0   600      32000  1234  1234  1234  1234          0 1764399000\n         0          1   600          1  1234  1234  1234  1234          0 1764399000\n";
+        assert_eq!(bytes_of(IpcList::Semaphores, sets), 32_001 * 64 + 2 * 256);
+        let queues = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n         0          0   600       16384          2    10     0  1234  1234  1234  1234 1764399000          0 1764399000\n";
+        assert_eq!(bytes_of(IpcList::Queues, queues), 16_384 + 2 * 64 + 256);
     }
 }

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::usage::{OpenFiles, ProcessUsage, SegmentLists, UsedSpace, space_of, space_up_to, usage_below};
+use super::usage::{IpcLists, OpenFiles, ProcessUsage, UsedSpace, space_of, space_up_to, usage_below};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
 use crate::space::{RoomWatch, WritableSpace};
 
@@ -210,7 +210,9 @@ struct SandboxWatcher<'a> {
     sockets: SocketLooks,
     next_memory: Instant,
     memory_files: u64,
-    segments: SegmentLists,
+    /// Bytes of semaphores and messages.
+    queues: u64,
+    ipc: IpcLists,
     peak_memory: u64,
 }
 
@@ -235,7 +237,8 @@ impl<'a> SandboxWatcher<'a> {
             sockets: SocketLooks::default(),
             next_memory: began,
             memory_files: 0,
-            segments: SegmentLists::default(),
+            queues: 0,
+            ipc: IpcLists::default(),
             peak_memory: 0,
         }
     }
@@ -331,9 +334,8 @@ impl<'a> SandboxWatcher<'a> {
             return Some(StopCause::Silence(silent));
         }
         let usage = usage_below(self.process.id());
-        let processes =
-            (usage.processes.len() as u64).saturating_sub(EnclosureProcess::makers().saturating_sub(1));
-        let memory = usage.anonymous + usage.shared.max(self.memory_files);
+        let processes = usage.tasks.saturating_sub(EnclosureProcess::makers().saturating_sub(1));
+        let memory = usage.anonymous + usage.shared.max(self.memory_files) + self.queues;
         self.peak_memory = self.peak_memory.max(memory);
         if let Some(cause) = group_cause(watch.group) {
             return Some(cause);
@@ -362,7 +364,7 @@ impl<'a> SandboxWatcher<'a> {
         self.sockets.look(Instant::now(), self.files.in_sockets())
     }
 
-    /// Memory files count while a process has them open or mapped, segments always.
+    /// Memory files count while a process has them open or mapped; segments, semaphores and messages always.
     fn look_at_memory(
         &mut self,
         limit: u64,
@@ -374,12 +376,13 @@ impl<'a> SandboxWatcher<'a> {
             return None;
         }
         let keeps_files = self.look_at_files(&usage.processes, watch.written);
-        let segments = self.segments.in_memory(self.process.id(), &usage.processes);
-        self.memory_files = self.files.in_memory().saturating_add(segments.unwrap_or_default());
-        let mut memory = usage.anonymous.saturating_add(self.memory_files);
+        let ipc = self.ipc.in_memory(self.process.id(), &usage.processes);
+        self.memory_files = self.files.in_memory().saturating_add(ipc.segments.unwrap_or_default());
+        self.queues = ipc.others;
+        let mut memory = usage.anonymous.saturating_add(self.memory_files).saturating_add(self.queues);
         // Files both open and mapped count twice here, so this is an upper bound.
         if memory <= limit && memory.saturating_add(usage.shared) > limit {
-            let mapped = self.files.mapped_memory(&usage.processes, segments.is_some());
+            let mapped = self.files.mapped_memory(&usage.processes, ipc.segments.is_some());
             memory = memory.saturating_add(mapped);
         }
         self.peak_memory = self.peak_memory.max(memory);

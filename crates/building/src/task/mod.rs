@@ -278,7 +278,7 @@ fn over_limit(stopped: Option<StopCause>, limits: &Limits, phase: Option<String>
         StopCause::Processes(count, measure) => {
             let what = match measure {
                 UsageMeasure::ControlGroup => "processes and threads in its control group",
-                UsageMeasure::Looks => "processes",
+                UsageMeasure::Looks => "processes and threads",
             };
             (FailureCause::Processes, format!("{count} {what}"))
         }

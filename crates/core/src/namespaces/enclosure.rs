@@ -89,6 +89,13 @@ impl OwnIds {
         let outside = |ids: &[IdMapping]| ids.iter().find(|ids| ids.inside == 0).map(|ids| ids.outside);
         Some((outside(&self.users)?, outside(&self.groups)?))
     }
+
+    /// Returns a user outside for whom the kernel counts the resources of a namespace with these ids, which the process
+    /// with this number makes. Namespaces made by other processes have other users; `None` if there are no further ids.
+    pub(super) fn owner(&self, process: u32) -> Option<u32> {
+        let most = self.users.iter().max_by_key(|ids| ids.count).filter(|ids| ids.count > 1)?;
+        most.outside.checked_add(process % most.count)
+    }
 }
 
 /// A range of ids, as in `user_namespaces(7)`.
@@ -148,6 +155,10 @@ pub enum ProcessLimit {
     FileSize(u64),
     /// Bytes.
     CoreDump(u64),
+    /// The soft limit changes only if it is higher.
+    OpenFiles(u64),
+    /// Of one user inside, with threads. Left out if the kernel counts those of other enclosures, too.
+    Processes(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,11 +286,21 @@ impl EnclosureError {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FirstOrder {
-    Prepare { enclosure: Box<Enclosure>, is_superuser: bool, session: EnclosureSession },
+    Prepare {
+        enclosure: Box<Enclosure>,
+        is_superuser: bool,
+        session: EnclosureSession,
+        /// The number of the first process outside.
+        number: u32,
+    },
     GoOn,
-    Start { in_front: bool },
+    Start {
+        in_front: bool,
+    },
     Signal(i32),
-    Continue { in_front: bool },
+    Continue {
+        in_front: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,4 +318,24 @@ pub(super) enum FirstAnswer {
     Failed(EnclosureError),
     Stopped(i32),
     Ended(EnclosureEnd),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_of_several_processes_have_several_owners_among_their_ids() {
+        let ids = |users: &[(u32, u32, u32)]| OwnIds {
+            users: users
+                .iter()
+                .map(|&(inside, outside, count)| IdMapping { inside, outside, count })
+                .collect(),
+            groups: Vec::new(),
+        };
+        let range = ids(&[(0, 100_000, 2_000)]);
+        assert_eq!([4_711, 4_712].map(|process| range.owner(process)), [Some(100_711), Some(100_712)]);
+        assert_eq!(ids(&[(0, 0, 1), (1, 1, 65_536)]).owner(65_535), Some(65_536));
+        assert_eq!(ids(&[(1_000, 1_000, 1)]).owner(4_711), None, "it has no other id");
+    }
 }

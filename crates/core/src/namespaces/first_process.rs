@@ -40,14 +40,14 @@ pub fn serve(works: &[(&str, OwnWork<'_>)]) -> io::Result<()> {
     // If the caller died earlier, the socket is closed.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut channel = MessageChannel::of_standard_input()?;
-    let Some(FirstOrder::Prepare { enclosure, is_superuser, session }) = channel.receive()? else {
+    let Some(FirstOrder::Prepare { enclosure, is_superuser, session, number }) = channel.receive()? else {
         return Ok(());
     };
     let Some(input) = channel.descriptor() else { return Ok(()) };
     enter_session(session, &input)?;
     let terminal = ControllingTerminal::open();
     // Held until this process ends.
-    let _locks = match prepare(&enclosure, is_superuser, &mut channel) {
+    let _locks = match prepare(&enclosure, (is_superuser, number), &mut channel) {
         Ok((locks, notes)) => {
             channel.send(&FirstAnswer::Ready(notes), None)?;
             locks
@@ -106,7 +106,7 @@ fn enter_session(session: EnclosureSession, input: &OwnedFd) -> io::Result<()> {
 
 fn prepare(
     enclosure: &Enclosure,
-    is_superuser: bool,
+    (is_superuser, number): (bool, u32),
     channel: &mut MessageChannel,
 ) -> Result<(Vec<Lock>, Vec<EnclosureNote>), EnclosureError> {
     leave_session_keyring().map_err(|error| EnclosureError::failed("leave", "the session keyring", error))?;
@@ -118,10 +118,13 @@ fn prepare(
         let held = Lock::share_file(&dir, lock.name.as_encoded_bytes());
         locks.push(held.map_err(|error| failed(&error))?);
     }
+    if enclosure.ids.is_some() {
+        rights::yield_memory();
+    }
     rights::isolate(&enclosure.isolation, is_superuser)?;
     let notes = tree::enter(enclosure, is_superuser)?;
     if let Some(ids) = &enclosure.ids {
-        enter_ids(ids, is_superuser, channel)?;
+        enter_ids(ids, (is_superuser, number), channel)?;
     }
     rights::keep_for_oneself().map_err(|error| EnclosureError::failed("drop", "capabilities", error))?;
     let has_rights = is_superuser || enclosure.ids.is_some();
@@ -136,9 +139,13 @@ fn prepare(
     Ok((locks, notes))
 }
 
-fn enter_ids(ids: &OwnIds, is_superuser: bool, channel: &mut MessageChannel) -> Result<(), EnclosureError> {
+fn enter_ids(
+    ids: &OwnIds,
+    (is_superuser, number): (bool, u32),
+    channel: &mut MessageChannel,
+) -> Result<(), EnclosureError> {
     let lost = |error: io::Error| EnclosureError::failed("enter", "the user namespace", error);
-    rights::leave_the_mounts(is_superuser)?;
+    rights::leave_the_mounts(ids.owner(number).filter(|_| is_superuser), is_superuser)?;
     channel.send(&FirstAnswer::WantsIds, None).map_err(lost)?;
     match channel.receive().map_err(lost)? {
         Some(FirstOrder::GoOn) => {}

@@ -29,7 +29,7 @@ pub use enclosure::{
 pub use first_process::{OwnWork, serve};
 pub use process::{EnclosedWork, EnclosureProcess, serve_enclosure};
 pub use rights::namespaces_forbidden;
-pub use segments::{open_segments, serve_segments};
+pub use segments::{IpcList, open_ipc_list, serve_segments};
 pub use supervisor::enclose;
 
 /// Starts the program as the first process of an enclosure ([`serve`]).
@@ -41,5 +41,6 @@ pub const OWN_COMMAND: &str = "command";
 /// Starts the program as the caller of an enclosure ([`serve_enclosure`]).
 pub const ENCLOSING_PROCESS: &str = "__enclose";
 
-/// Starts the program to open an enclosure's list of segments for an ordinary user ([`serve_segments`]).
+/// Starts the program to open a list of an enclosure's segments, semaphores or queues for an ordinary user
+/// ([`serve_segments`]).
 pub const SEGMENTS_PROCESS: &str = "__segments";

@@ -160,7 +160,7 @@ pub(super) fn mount_devices(
     has_terminal: bool,
 ) -> Result<(), EnclosureError> {
     let failed = |error: &dyn Display| EnclosureError::failed("prepare", place.display(), error);
-    mount_new("tmpfs", point, MountFlags::NOSUID | MountFlags::NOEXEC, c"mode=0755,size=1m")
+    mount_new("tmpfs", point, MountFlags::NOSUID | MountFlags::NOEXEC, c"mode=0755,size=1m,nr_inodes=1024")
         .map_err(|errno| failed(&errno))?;
     let mounted = find(top, place)?.ok_or_else(|| failed(&Errno::NOENT))?.fd;
     let dir = Dir::of_host(&path_of(&mounted)).map_err(|error| failed(&error))?;
@@ -170,11 +170,12 @@ pub(super) fn mount_devices(
         bind_device(&mounted, name).map_err(|errno| failed(&format!("{name}: {errno}")))?;
     }
     let below = |name: &str| open_inside(&mounted, OsStr::new(name)).and_then(|fd| fd.ok_or(Errno::NOENT));
-    let options = c"newinstance,ptmxmode=0666,mode=0620";
+    let options = c"newinstance,ptmxmode=0666,mode=0620,max=256";
     below("pts")
         .and_then(|pts| mount_new("devpts", &pts, MountFlags::NOSUID | MountFlags::NOEXEC, options))
         .map_err(|errno| failed(&format!("pts: {errno}")))?;
-    let options = shared_memory.map_or(String::new(), |bytes| format!(",size={bytes}"));
+    // An empty file takes memory of the kernel.
+    let options = shared_memory.map_or(String::new(), |bytes| format!(",size={bytes},nr_inodes=65536"));
     let options = CString::new(format!("mode=1777{options}")).map_err(|error| failed(&error))?;
     below("shm")
         .and_then(|shm| mount_new("tmpfs", &shm, MountFlags::NOSUID | MountFlags::NODEV, &options))

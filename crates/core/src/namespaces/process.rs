@@ -301,6 +301,7 @@ fn follow(
         enclosure: Box::new(enclosure),
         is_superuser: true,
         session: EnclosureSession::Own,
+        number: process,
     };
     if channel.send(&first, Some(input.as_fd())).is_err() {
         // It is gone; its exit status tells how.

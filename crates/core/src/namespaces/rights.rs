@@ -63,10 +63,77 @@ pub(super) fn keep_for_oneself() -> io::Result<()> {
 }
 
 /// Enters a new user namespace. The mounts and all other resources still belong to the previous one.
-pub(super) fn leave_the_mounts(is_superuser: bool) -> Result<(), EnclosureError> {
+///
+/// The kernel also counts what is inside for the maker of the namespace. `owner` is that maker: otherwise everything
+/// inside would share the limits of the superuser.
+pub(super) fn leave_the_mounts(owner: Option<u32>, is_superuser: bool) -> Result<(), EnclosureError> {
+    if let Some(owner) = owner {
+        // Ids that are not available here are refused with their numbers when they are mapped.
+        let _ = count_for(owner);
+    }
+    limit_queues()?;
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| {
         refusal("unshare(CLONE_NEWUSER)", Errno::from_raw_os_error(errno as i32), is_superuser)
-    })
+    })?;
+    lower_settings("sys/user", &OF_NAMESPACE);
+    Ok(())
+}
+
+fn count_for(owner: u32) -> io::Result<()> {
+    nix::unistd::seteuid(Uid::from_raw(owner))?;
+    // The real id is still the superuser's, so the capabilities are not lost.
+    let CapabilitySets { permitted, inheritable, .. } = capabilities(None)?;
+    Ok(set_capabilities(None, CapabilitySets { effective: permitted, permitted, inheritable })?)
+}
+
+/// Settings of a new user namespace: half of the kernel's default, or its former default.
+const OF_NAMESPACE: [(&str, &str); 4] = [
+    ("max_inotify_instances", "64"),
+    ("max_inotify_watches", "8192"),
+    ("max_fanotify_groups", "64"),
+    ("max_fanotify_marks", "8192"),
+];
+
+/// Settings of a new namespace of queues and semaphores, whose memory no other limit bounds.
+const OF_QUEUES: [(&str, &str); 2] = [("sem", "1000 32000 500 128"), ("msgmni", "64")];
+
+/// Lowers settings as far as the kernel has them and allows it.
+fn lower_settings(directory: &str, settings: &[(&str, &str)]) {
+    for (name, value) in settings {
+        let _ = tell_kernel(directory, name, value);
+    }
+}
+
+const MOST_SIGNALS: u64 = 4096;
+
+/// In bytes, a quarter of the kernel's default.
+const MOST_QUEUED: u64 = 200 << 10;
+
+/// Sets limits of a user that the next user namespace takes over for all of its users together.
+fn limit_queues() -> Result<(), EnclosureError> {
+    for (resource, most) in [(Resource::Sigpending, MOST_SIGNALS), (Resource::Msgqueue, MOST_QUEUED)] {
+        // The user of the caller keeps a half.
+        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |own| most.min(own / 2));
+        set_limit(resource, (most, most))?;
+    }
+    Ok(())
+}
+
+fn set_limit(resource: Resource, (soft, hard): (u64, u64)) -> Result<(), EnclosureError> {
+    rustix::process::setrlimit(resource, Rlimit { current: Some(soft), maximum: Some(hard) })
+        .map_err(|errno| EnclosureError::failed("set", "the limits of processes", errno))
+}
+
+const FIRST_VICTIM: i32 = 500;
+
+/// Makes the kernel end this process and its children before others if it runs out of memory. If the caller is the
+/// superuser, they cannot change that.
+pub(super) fn yield_memory() {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
+    if own.and_then(|own| own.trim().parse::<i32>().ok()).is_some_and(|own| own < FIRST_VICTIM) {
+        // Without it, the largest process ends.
+        let _ = tell_kernel("self", "oom_score_adj", &FIRST_VICTIM.to_string());
+    }
 }
 
 /// Writes the id maps of a child's new user namespace.
@@ -132,6 +199,7 @@ pub(super) fn isolate(isolation: &Isolation, is_superuser: bool) -> Result<(), E
         .map_err(|errno| refused("unshare(CLONE_NEWNET)", Errno::from_raw_os_error(errno as i32)))?;
     if let Some(name) = &isolation.host_name {
         rustix::system::sethostname(name.as_bytes()).map_err(|errno| refused("sethostname", errno))?;
+        lower_settings("sys/kernel", &OF_QUEUES);
     }
     if isolation.has_own_network {
         bring_up_loopback()
@@ -203,18 +271,36 @@ pub(super) fn restrict(command: &EnclosedCommand) -> Result<(), EnclosureError> 
             ProcessLimit::ProcessorTime(seconds) => (Resource::Cpu, seconds),
             ProcessLimit::FileSize(bytes) => (Resource::Fsize, bytes),
             ProcessLimit::CoreDump(bytes) => (Resource::Core, bytes),
+            ProcessLimit::OpenFiles(number) => (Resource::Nofile, number),
+            ProcessLimit::Processes(_) if !counts_processes_by_namespace() => continue,
+            ProcessLimit::Processes(number) => (Resource::Nproc, number),
         };
+        let own = rustix::process::getrlimit(resource);
         // A limit that is lower already cannot be raised.
-        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |lower| most.min(lower));
-        let most = Rlimit { current: Some(most), maximum: Some(most) };
-        rustix::process::setrlimit(resource, most)
-            .map_err(|errno| EnclosureError::failed("set", "the limits of processes", errno))?;
+        let most = own.maximum.map_or(most, |lower| most.min(lower));
+        let soft = match limit {
+            // Some programs close all files up to it.
+            ProcessLimit::OpenFiles(_) => own.current.map_or(most, |soft| soft.min(most)),
+            _ => most,
+        };
+        set_limit(resource, (soft, most))?;
     }
     if command.niceness != 0 {
         rustix::process::nice(command.niceness)
             .map_err(|errno| EnclosureError::failed("set", "the urgency", errno))?;
     }
     Ok(())
+}
+
+/// An older kernel counts the processes of a user in all namespaces together, so one build would refuse another its
+/// processes.
+fn counts_processes_by_namespace() -> bool {
+    rustix::system::uname().release().to_str().is_ok_and(|release| version_of(release) >= (5, 14))
+}
+
+fn version_of(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 const SETTINGS: &str = "/proc/sys";
@@ -294,6 +380,14 @@ mod tests {
         assert_eq!(forbidding_setting(dir.path(), true), None);
         std::fs::write(dir.path().join("user/max_pid_namespaces"), "0\n").unwrap();
         assert_eq!(forbidding_setting(dir.path(), true).unwrap(), "the setting user.max_pid_namespaces is 0");
+    }
+
+    #[test]
+    fn the_release_of_a_kernel_begins_with_its_version() {
+        assert!(version_of("5.4.0-190-generic") < (5, 14));
+        assert!(version_of("5.14.0-503.el9") >= (5, 14));
+        assert_eq!(version_of("6.18-rc1"), (6, 18));
+        assert_eq!(version_of("rubbish"), (0, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The System V shared memory of an enclosure. A segment outlives its processes, and only a list in `/proc` shows one
-//! without attachments. The list is that of the namespace in which it is opened, so a thread or a helper process enters
-//! it first.
+//! The System V shared memory, semaphores and message queues of an enclosure. They outlive their processes, and only
+//! lists in `/proc` show all of them. A list is that of the namespace in which it is opened, so a thread or a helper
+//! process enters it first.
 
 use std::fs::File;
 use std::io;
@@ -16,20 +16,36 @@ use serde::{Deserialize, Serialize};
 use super::SEGMENTS_PROCESS;
 use crate::process::{MessageChannel, close_inherited};
 
-const LIST: &str = "/proc/sysvipc/shm";
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpcList {
+    Segments,
+    Semaphores,
+    Queues,
+}
+
+impl IpcList {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Segments => "/proc/sysvipc/shm",
+            Self::Semaphores => "/proc/sysvipc/sem",
+            Self::Queues => "/proc/sysvipc/msg",
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct SegmentsOrder {
+struct ListOrder {
+    list: IpcList,
     maker: u32,
     inside: u32,
 }
 
-/// Opens the list of the segments inside an enclosure that `maker` has made. Reading it from the start shows the
-/// current state.
-pub fn open_segments(maker: u32, inside: u32) -> io::Result<File> {
+/// Opens a list of the process `inside` an enclosure that `maker` has made. Reading it from the start shows the current
+/// state.
+pub fn open_ipc_list(list: IpcList, maker: u32, inside: u32) -> io::Result<File> {
     if geteuid().is_root() {
         // Only this thread changes its namespace.
-        let opened = thread::spawn(move || open_in(inside)).join();
+        let opened = thread::spawn(move || open_in(list, inside)).join();
         return opened
             .unwrap_or_else(|_| Err(io::Error::other("the thread that enters a namespace panicked")));
     }
@@ -37,7 +53,7 @@ pub fn open_segments(maker: u32, inside: u32) -> io::Result<File> {
     command.arg0("patchadm").arg(SEGMENTS_PROCESS).env_clear();
     let (mut child, mut channel) = MessageChannel::start(command)?;
     let answer = channel
-        .send(&SegmentsOrder { maker, inside }, None)
+        .send(&ListOrder { list, maker, inside }, None)
         .and_then(|()| channel.receive::<Result<(), String>>());
     child.wait()?;
     answer?.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
@@ -50,19 +66,19 @@ pub fn open_segments(maker: u32, inside: u32) -> io::Result<File> {
 pub fn serve_segments() -> io::Result<()> {
     close_inherited()?;
     let mut channel = MessageChannel::of_standard_input()?;
-    let Some(SegmentsOrder { maker, inside }) = channel.receive()? else { return Ok(()) };
+    let Some(ListOrder { list, maker, inside }) = channel.receive()? else { return Ok(()) };
     let opened = namespace_of(maker, "user")
         .and_then(|users| setns(users, CloneFlags::CLONE_NEWUSER).map_err(io::Error::from))
-        .and_then(|()| open_in(inside));
+        .and_then(|()| open_in(list, inside));
     match opened {
-        Ok(list) => channel.send(&Ok::<(), String>(()), Some(std::os::fd::AsFd::as_fd(&list))),
+        Ok(opened) => channel.send(&Ok::<(), String>(()), Some(std::os::fd::AsFd::as_fd(&opened))),
         Err(error) => channel.send(&Err::<(), String>(error.to_string()), None),
     }
 }
 
-fn open_in(process: u32) -> io::Result<File> {
+fn open_in(list: IpcList, process: u32) -> io::Result<File> {
     setns(namespace_of(process, "ipc")?, CloneFlags::CLONE_NEWIPC)?;
-    File::open(LIST)
+    File::open(list.path())
 }
 
 fn namespace_of(process: u32, kind: &str) -> io::Result<File> {

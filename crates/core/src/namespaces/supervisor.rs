@@ -124,7 +124,8 @@ impl EnclosureSupervisor {
     ) -> Result<Option<EnclosureEnd>, EnclosureError> {
         let ids = enclosure.ids.clone();
         let session = self.session;
-        let order = FirstOrder::Prepare { enclosure: Box::new(enclosure), is_superuser, session };
+        let number = self.first.id();
+        let order = FirstOrder::Prepare { enclosure: Box::new(enclosure), is_superuser, session, number };
         let input = self.relay.as_ref().map_or(input, TerminalRelay::command_side);
         if self.channel.send(&order, Some(input)).is_err() {
             return Ok(None);
