@@ -27,7 +27,7 @@ use crate::sandbox::{
 use crate::set::SetError;
 use crate::space::must_have_room;
 use crate::task::TaskError;
-use crate::task::place::TaskPlace;
+use crate::task::place::{TaskPlace, forget_mount};
 use crate::task::sandbox_run::run_to_end;
 use crate::tree_files::{MOST_BYTES, RecipeError, RecipeFile, TreeFiles, path_in_tree};
 use crate::work::{BulkWork, PROGRAM, SCAN, made};
@@ -586,6 +586,7 @@ impl<'a> ScanSandbox<'a> {
         for (part, _) in TEMPORARY {
             self.empty(place, part)?;
         }
+        forget_mount(&place.part("scratch"))?;
         let mut enclosure = self.enclosure.clone();
         let program = OsString::from(format!("{DRIVER_INSIDE}/{program}"));
         enclosure.command.choices = vec![[program].into_iter().chain(location.map(Into::into)).collect()];

@@ -31,7 +31,7 @@ use crate::set::{BaseLibraries, SetError, unmet_in_files};
 use crate::task::installing::{
     InstallWay, POLICY, POLICY_FILE, PackageFile, ROOM, installed_set, stopped_while,
 };
-use crate::task::place::{TaskPlace, remove_all};
+use crate::task::place::{TaskPlace, forget_mount};
 use crate::task::sandbox_run::{
     Ticks, fail_if_full, fail_without_room, memory_file, run_installer, run_work_in_sandbox,
 };
@@ -702,11 +702,7 @@ impl RunningTrial<'_> {
             Ticks<'_>,
         ) -> Result<SandboxEnd, TaskError>,
     ) -> Result<Option<EnclosureEnd>, TrialStop> {
-        // After a volatile mount, the kernel refuses to mount the layer again while its mark exists.
-        let scratch = Dir::of_host(&self.root.scratch)?;
-        for name in scratch.names()? {
-            remove_all(&scratch, &name)?;
-        }
+        forget_mount(&self.root.scratch)?;
         let command = SandboxCommand {
             words: Vec::new(),
             environment: environment(&[]),

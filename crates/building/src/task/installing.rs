@@ -17,7 +17,7 @@ use patchadm_svr4::places;
 use rustix::io::Errno;
 
 use super::guarded::{GuardedState, in_the_way};
-use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
+use super::place::{TaskPlace, forget_mount, must_end, remove_all, remove_within_time};
 use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
 use super::{StepError, TaskError, TaskFailure, over_limit};
 use crate::base::BaseLayer;
@@ -152,11 +152,7 @@ impl SandboxInstallation<'_> {
             Ok(InstallationEnd::Refused(format!("{}: {how}", package.file)))
         };
         for (number, package) in packages.iter().enumerate() {
-            // After a volatile mount, the kernel refuses to mount the layer again while its mark exists.
-            let scratch = Dir::of_host(&self.scratch)?;
-            for name in scratch.names()? {
-                remove_all(&scratch, &name)?;
-            }
+            forget_mount(&self.scratch)?;
             package.copy_to(&self.place.empty("packages")?)?;
             let own = objects.get(number).map(Vec::as_slice).unwrap_or_default();
             match steps.intruder(&self.upper, own) {

@@ -296,6 +296,13 @@ pub(crate) fn remove_within_time(above: &Dir, name: &[u8], is_ended: &AtomicBool
     remove_all_until(above, name, &|| must_end(is_ended).filter(|_| is_long()))
 }
 
+/// Empties the work directory of an overlay. After a volatile mount, the kernel refuses to mount the layer again while its
+/// mark exists.
+pub(crate) fn forget_mount(scratch: &Path) -> Result<(), RootError> {
+    let scratch = Dir::of_host(scratch)?;
+    scratch.names()?.iter().try_for_each(|name| remove_all(&scratch, name))
+}
+
 /// Includes directories that the owner may not enter.
 pub(crate) fn remove_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
     remove_all_until(above, name, &never)
