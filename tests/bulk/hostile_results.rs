@@ -208,15 +208,17 @@ fn a_sandbox_that_loses_its_first_process_again_is_the_failure_of_its_package_an
     let script = format!("{makes}cat > $OUT/postinstall <<'End'\n{waits}exit 0\nEnd\n");
     build.recipe("check", "", &script);
     // Only what needs it is installed beside the other one.
-    let beside = format!("[ ! -e /packages/needed.pkg ] || {waits}");
-    build.recipe("install", "", &script.replace(&waits, &beside));
+    let waits_there = format!("[ ! -e /packages/needed.pkg ] || {waits}");
+    build.recipe("beside", "", &script.replace(&waits, &waits_there));
     build.recipe("needed", "", "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/needed\n");
-    build.recipe("needs", "ALL_DEPENDS=needed-[0-9]* install-[0-9]*\n", makes);
+    build.recipe("needs", "ALL_DEPENDS=needed-[0-9]* beside-[0-9]*\n", makes);
     build.write("scan/scan", format!("{waits}echo PKGNAME=scan-1.0\n"));
     build.recipe("good", "", makes);
     let output = output_while_killing(build.running(""), &[(&once, 1), (&always, u32::MAX)]);
     let run = BulkRun::of(&output).ends(5);
-    assert_eq!(run.in_state("done"), ["good", "install", "needed", "once"], "{}: {}", build.who(), run.said);
+    let beside = run.package("beside-1.0");
+    let who = build.who();
+    assert_eq!(run.in_state("done"), ["beside", "good", "needed", "once"], "{who}: {beside}");
     let lost = "the first process of its sandbox was ended by signal 9";
     for (name, cause) in [("build", "signal"), ("check", "check"), ("needs", "install")] {
         let package = run.package(&format!("{name}-1.0"));
