@@ -64,7 +64,7 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     assert_eq!(
         stage.run(adopt).ok(),
         "Package ACMEown is adopted: 8 objects, 1 of them directories that other packages have as well.\n\
-         Its files count as unmodified as they are now; patchadm finds later edits.\n\
+         Its current files count as unmodified; patchadm detects later edits.\n\
          hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --id ID --from OLD --to NEW -o PATCH\n"
     );
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software, "not a byte is moved");

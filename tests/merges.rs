@@ -35,7 +35,7 @@ fn json(stage: &Scenario, line: &str) -> Value {
 
 fn sentence() -> String {
     format!(
-        "@ROOT@{CONF} is modified locally and was kept; the version of patch 100-01 is in @ROOT@{CONF}.patch-100-01"
+        "@ROOT@{CONF} is modified locally and was kept; the version from patch 100-01 is in @ROOT@{CONF}.patch-100-01"
     )
 }
 
@@ -45,10 +45,10 @@ fn add_names_the_file_and_where_the_new_version_is() {
     let plan = stage.run("plan -R @ROOT@ delivered/100-01").ok();
     assert!(plan.contains(&format!("note: {}\n", sentence())), "{plan}");
     let said = stage.run("add -R @ROOT@ delivered/100-01").ok();
-    assert!(said.starts_with("100-01: applied (ACMEweb; 1 kept as modified locally; "), "{said}");
+    assert!(said.starts_with("100-01: applied (ACMEweb; 1 locally modified and kept; "), "{said}");
     assert!(said.contains(&format!("  merge: {}\n", sentence())), "{said}");
     let shown = stage.run("show -R @ROOT@ 100-01").ok();
-    assert!(shown.contains("Changed: 1 kept as modified locally\n"), "{shown}");
+    assert!(shown.contains("Changed: 1 locally modified and kept\n"), "{shown}");
 }
 
 #[test]

@@ -447,7 +447,7 @@ fn it_runs_while_another_command_has_the_root() {
 fn help_lists_every_option() {
     let help = Scenario::new().run("pkgtrans --help").ok();
     let expected = "\
-Move packages between directories and datastreams
+Copy packages between directories and datastreams
 
 Usage: pkgtrans [-cinos] device1 device2 [pkginst...]
 
@@ -458,7 +458,7 @@ Arguments:
 
 Options:
   -c             Accepted for compatibility
-  -i             Move pkginfo and pkgmap only
+  -i             Copy only pkginfo and pkgmap
   -n             Rename packages that already exist to the next free name, such as PKG.2
   -o             Replace existing packages
   -s             Write one datastream instead of directories

@@ -1,4 +1,4 @@
-//! pkgtrans(1): moves packages between directories and datastreams.
+//! pkgtrans(1): copies packages between directories and datastreams.
 //!
 //! Standard error begins with the line of the first package: programs look for it there.
 
@@ -22,13 +22,13 @@ use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "pkgtrans [-cinos] device1 device2 [pkginst...]";
 
-/// Move packages between directories and datastreams
+/// Copy packages between directories and datastreams
 #[derive(clap::Parser)]
 struct PkgtransArgs {
     /// Accepted for compatibility
     #[arg(short)]
     _compatible: bool,
-    /// Move pkginfo and pkgmap only
+    /// Copy only pkginfo and pkgmap
     #[arg(short)]
     information: bool,
     /// Rename packages that already exist to the next free name, such as PKG.2

@@ -13,7 +13,7 @@ const USAGE: &str = "patchadm [-R root] add [option...] patch...\npatchadm [-R r
      patchadm [-R root] add [option...] --plan file\n\
      patchadm add [option...] --roots file patch...";
 
-/// Apply patches: directories, datastreams, tar or zip archives, or those of a depot
+/// Apply patches from directories, datastreams, tar or zip archives, or a depot
 #[derive(clap::Parser)]
 struct AddArgs {
     #[command(flatten)]

@@ -49,7 +49,7 @@ struct AdoptArgs {
     /// Set the version of the package [default: from the input]
     #[arg(long, value_name = "VERSION")]
     pkg_version: Option<String>,
-    /// Adopt everything in DIR, a directory of the root, as it is; only later edits are found
+    /// Adopt everything in DIR, a directory of the root, as it is; only later edits are detected
     #[arg(long, value_name = "DIR", group = "what")]
     dir: Option<PathBuf>,
     /// Adopt the paths in FILE, one per line
@@ -343,7 +343,7 @@ impl CommandReport for AdoptReply {
         }
         output.line(self.sentence())?;
         if let Some(build) = &self.build {
-            output.line("Its files count as unmodified as they are now; patchadm finds later edits.")?;
+            output.line("Its current files count as unmodified; patchadm detects later edits.")?;
             output.line(format!("hint: {build}"))?;
         }
         for (paths, what) in

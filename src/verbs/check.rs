@@ -51,7 +51,7 @@ const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
 const TO_DO: Exit = Exit::finding(ExitCause::Attention);
 
-/// Check the root: records, files, undo data, and the system around it
+/// Check the root (records, files, undo data) and the host
 #[derive(clap::Parser)]
 struct CheckArgs {
     /// Also read every file and every undo archive
@@ -67,7 +67,7 @@ struct CheckArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
-    /// Applied patches and installed packages [default: all, and the system around the root]
+    /// Applied patches and installed packages [default: all, and the host]
     #[arg(value_name = "ID|PKG")]
     names: Vec<String>,
 }

@@ -39,9 +39,14 @@ const USAGE: &str = "patchadm [-R root] missing --xref file|-M depot [option...]
     patchadm missing --xref file|-M depot [option...] --roots file|dir [group|id]...";
 
 const COLUMNS: &str = "\
-Columns: Patch is the id without revision, IR the applied and CR the current revision (-- if there is none), with < if
-the applied one is older; R is a recommended patch, S a security patch, B a withdrawn one; Age is in days. `List` counts
-the patches and adds up their ages.";
+Columns:
+  Patch  The id of the patch without its revision
+  IR     The applied revision, or -- if none; then <, = or >, compared with CR
+  CR     The current revision, or -- if none
+  RSB    R: recommended; S: security patch; B: withdrawn
+  Age    The age of the patch in days
+
+The line `List` shows the number of patches and the sum of their ages.";
 
 /// List the patches that the root is missing
 #[derive(clap::Parser)]

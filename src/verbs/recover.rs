@@ -41,7 +41,7 @@ struct RecoverArgs {
     /// Discard a damaged or missing journal after proving that no run is unfinished
     #[arg(long, conflicts_with_all = ["keep_stage", "new_identity", "adopt_undo"])]
     discard_journal: bool,
-    /// Move a damaged journal and all staged files to DIR, without proof
+    /// Move a damaged journal and all staged files to DIR, even if a run may be unfinished
     #[arg(long, value_name = "DIR", conflicts_with_all = [ROOT_LISTS, "new_identity", "adopt_undo"])]
     keep_stage: Option<PathBuf>,
     /// Give the root a new identity
@@ -62,7 +62,7 @@ struct RecoverArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// Patches whose undo archives to register, even if they differ from the records
+    /// Patches whose undo archives are registered, even if they differ from the records
     #[arg(value_name = "ID", requires = "adopt_undo")]
     ids: Vec<String>,
 }

@@ -50,7 +50,7 @@ struct ShowArgs {
     /// List every object of the patch and its change
     #[arg(long)]
     files: bool,
-    /// Show what the patch changes in each file, or the last patch in the named file
+    /// Show what the patch changes in each file, or what the last patch changed in the named file
     #[arg(long, conflicts_with_all = [ROOT_LISTS, "jobs"])]
     diff: bool,
     #[command(flatten)]

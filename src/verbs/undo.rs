@@ -21,7 +21,7 @@ use patchadm_planning::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "patchadm [-R root] undo [option...] [-M depot] [run]";
 
-/// Reverse the last run, or the one named: remove what it applied, or apply what it removed (from the depot or directory -M)
+/// Reverse the last run, or the one named: remove what it applied, or apply what it removed (from the depot or directory named by -M)
 #[derive(clap::Parser)]
 struct UndoArgs {
     #[command(flatten)]

@@ -32,7 +32,7 @@ struct EnterBuildArgs {
     /// Allow access to the network of this machine
     #[arg(long)]
     network: bool,
-    /// Enter the leftovers of a failed build, if bulk.conf keeps them
+    /// Use the environment left by a failed build, if bulk.conf keeps it
     #[arg(long)]
     failed: bool,
     #[command(flatten)]

@@ -94,7 +94,7 @@ pub(super) struct BuildArgs {
     /// Read the old release from a tree, package, archive, or directory of packages
     #[arg(long, value_name = "RELEASE")]
     pub(super) from: OsString,
-    /// Read the whole new release; the patch deletes what only the old one has
+    /// Read the complete new release; the patch deletes files that only the old one has
     #[arg(long, value_name = "RELEASE")]
     pub(super) to: OsString,
     /// Write the patch to OUT

@@ -31,7 +31,7 @@ struct LintArgs {
     /// Compare with SET, the release that the patches are for, in any form that `build --from` accepts
     #[arg(long, value_name = "SET")]
     base: Option<OsString>,
-    /// Check for overlaps with the patches in DIR, and for files missing from earlier revisions
+    /// Check for overlaps with the patches in DIR, and for files that only earlier revisions contain
     #[arg(long, value_name = "DIR")]
     depot: Option<PathBuf>,
     /// Treat warnings as errors

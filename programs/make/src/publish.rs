@@ -20,7 +20,7 @@ const MOST_DAYS: u32 = 36_500;
 /// Add patches to a depot, and update its index
 #[derive(clap::Parser)]
 struct PublishArgs {
-    /// Sign the index with the secret key in FILE, or with a public key, leave the signature to its owner
+    /// Sign the index with the secret key in FILE; with a public key, leave the signature to its owner
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Read the password of the secret key from the first line of FILE
@@ -29,7 +29,7 @@ struct PublishArgs {
     /// Set how long the index is trusted, such as 30d, or never [default: 30d]
     #[arg(long, value_name = "DURATION", value_parser = expiry)]
     expires: Option<Expiry>,
-    /// Allow patches without signatures, and without --key, an index without one
+    /// Allow unsigned patches and, without --key, an unsigned index
     #[arg(long)]
     unsigned: bool,
     /// Install the index that was signed elsewhere

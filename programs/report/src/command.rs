@@ -23,7 +23,7 @@ pub(crate) const USAGE: &str = "patchadm-report [-R root] [option...] [-M depot]
     patchadm-report --format csv|html|openvex|cyclonedx|prometheus [-o file] [inventory...]\n\
     patchadm-report page [-o file] [document|-]";
 
-/// Show which patches each host has and is missing, from the output of `list --json` on each host
+/// Show which patches each host has and which it is missing, from the output of `list --json` on each host
 #[derive(clap::Parser)]
 struct ReportArgs {
     #[command(flatten)]
@@ -45,7 +45,7 @@ struct ReportArgs {
     /// Set the author of an OpenVEX or CycloneDX document [default: the machine]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     author: Option<String>,
-    /// Show what changed since this report, a document of `report --json`
+    /// Show what changed since the report in FILE, the output of `report --json`
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
     /// Compare two hosts
@@ -55,7 +55,7 @@ struct ReportArgs {
     check: CheckOption,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// Documents of `list --json`: a file, a directory of .json files, or - for standard input
+    /// Output of `list --json`: a file, a directory of .json files, or - for standard input
     /// [default: the root itself]
     #[arg(value_name = "INVENTORY")]
     inventories: Vec<PathBuf>,

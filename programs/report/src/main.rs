@@ -29,7 +29,7 @@ static PATCHADM_REPORT: Program = Program {
     usage: command::USAGE,
     ending: "",
     applets: &[
-        verb(Make, REPORT, "show which patches each host has and is missing", command::run),
+        verb(Make, REPORT, "show which patches each host has and which it is missing", command::run),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(SCHEMA, AppletKind::Internal, schema::run),
     ],

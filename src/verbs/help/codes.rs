@@ -162,11 +162,11 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Keep it with `patchadm confirm`, or revert it with `patchadm undo RUN`."
     }
     "patchadd", ["patchadd"] => {
-        75 [Check] "The command of `--probe` failed, and all changes were reverted."
+        75 [Check] "The `--probe` command failed, and all changes were reverted."
             "Read the last lines of its output, which the message shows."
     }
     "pkgadd and pkgrm", ["pkgadd", "pkgrm", "pkgask"] => {
-        2 [Script] "The package was installed or removed, but a script warned, or a call of installf or removef failed."
+        2 [Script] "The package was installed or removed, but a script warned, or a call to installf or removef failed."
             "Read the output or var/sadm/patchadm/log; `pkgchk` shows what is missing."
         10 [Ok] "The package was installed or removed, and requires a reboot."
             "Reboot later."
@@ -179,7 +179,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         1 [NotFound DamagedInput DamagedRecord Script NoRights UntrustedRoot NoDatabase ReadOnly Space Dependency Edited Restricted NotApplicable UndoData Unfinished Superseded OnTrial Internal]
             "A package could not be installed or removed, or does not exist; it was not changed."
             "Read the message: it names the package and the reason."
-        3 [Signal Declined Script] "You, a script of the package, or a signal ended the command." "Run the command again."
+        3 [Signal Declined Script] "The user, a script of the package, or a signal ended the command." "Run the command again."
         4 [Restricted Dependency Script] "The admin file or a script of the package forbids the change, an installed instance conflicts, or programs would lose a shared library."
             "Read the message; use another admin file with `-a`, or back out patches first; keep libraries with `--libs keep`, or remove them with `--libs report`."
         5 [Restricted Dependency Script] "A question must be answered, and there is no terminal."
@@ -212,7 +212,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         1 [DamagedInput NotFound Edited Internal] "Nothing was copied: the packages or the destination cannot be used." "Read the message: it names the package or the file."
         2 [AlreadyApplied] "The directory already has a package with that name; nothing was copied."
             "Replace it with `-o`, or keep both with `-n`."
-        3 [Signal Declined] "You, or a signal, ended the command." "Run the command again."
+        3 [Signal Declined] "The user or a signal ended the command." "Run the command again."
         99 [DamagedInput NotFound] "The packages cannot be read." "Check the path in the message."
     }
     "pkgmk", ["pkgmk"] => {
@@ -226,7 +226,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     }
     "installf and removef", ["installf", "removef"] => {
         1 [NotFound Edited DamagedInput Restricted NoRights UntrustedRoot ReadOnly NoDatabase Dependency NotApplicable OnTrial UndoData Internal]
-            "Nothing was registered or removed; with `-f`: an object differs from its declaration."
+            "Nothing was registered or removed, or with `-f`, an object differs from its declaration."
             "Read the message: it names the package or the object."
     }
     "removef", ["removef"] => {

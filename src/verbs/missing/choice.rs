@@ -14,14 +14,13 @@ pub(in crate::verbs) struct AnalysisOptions {
     /// repeatable
     #[arg(long, value_name = "WHAT", action = clap::ArgAction::Append)]
     ignore: Vec<String>,
-    /// From groups, list only patches with a synopsis that matches RE, or with a leading ! does not match;
-    /// repeatable
+    /// Limit groups to patches whose synopsis matches RE or, if RE begins with !, does not match; repeatable
     #[arg(long, value_name = "RE", action = clap::ArgAction::Append)]
     pattern: Vec<String>,
-    /// From groups, list only patches at least this old, such as 7d
+    /// Limit groups to patches at least this old, such as 7d
     #[arg(long, value_name = "DURATION", value_parser = days)]
     min_age: Option<u32>,
-    /// From groups, list only patches at most this old, such as 1y
+    /// Limit groups to patches at most this old, such as 1y
     #[arg(long, value_name = "DURATION", value_parser = days)]
     max_age: Option<u32>,
     /// Treat this patch as recommended; repeatable

@@ -16,7 +16,7 @@ use patchadm_core::operation::stages::{EnterError, EnterRequest, StageView, ente
 use patchadm_inputs::stage::MountWord;
 use patchadm_rootfs::Root;
 
-const USAGE: &str = "patchadm [-R root] stage enter [--view root|stage] [--mount [rw:]src[:dst]]... [--mounts file]\n\
+const USAGE: &str = "patchadm [-R root] stage enter [--view root|stage] [--mount [rw:]src[:dst]]... [--mounts file] \
     [--as-root] stage [-- command [argument...]]";
 
 const VIEWS: [(&str, StageView); 2] = [("root", StageView::Root), ("stage", StageView::Stage)];
@@ -24,7 +24,8 @@ const VIEWS: [(&str, StageView); 2] = [("root", StageView::Root), ("stage", Stag
 /// Run a command, or a shell, in a stage
 #[derive(clap::Parser)]
 struct EnterArgs {
-    /// Set the root directory inside: root (the live root with the stage mounted over its directories) or stage (only the stage)
+    /// Set the root directory of the command: root (the live root with the stage mounted over its directories) or
+    /// stage (only the stage)
     #[arg(long, value_name = "VIEW", value_parser = one_of(&VIEWS), hide_possible_values = true)]
     view: Option<StageView>,
     /// Also mount this file or directory of the host, read-only unless prefixed with `rw:`; repeatable
@@ -33,7 +34,7 @@ struct EnterArgs {
     /// In `stage enter`, mount the files and directories listed in FILE
     #[arg(long = "mounts", value_name = "FILE")]
     mounts_file: Option<PathBuf>,
-    /// Run as root inside, with the privileges of the caller
+    /// Run as root in the stage, with the caller's privileges
     #[arg(long)]
     as_root: bool,
     #[command(flatten)]

@@ -21,7 +21,7 @@ use patchadm_planning::plan::refusal::Wording;
 
 const USAGE: &str = "patchadm [-R root] undo-data list [option...]";
 
-/// List undo data and the disk space used
+/// List undo data and the disk space it uses
 #[derive(clap::Parser)]
 struct SpaceArgs {
     #[command(flatten)]

@@ -137,7 +137,7 @@ pub struct TrialOptions {
     /// Revert the change after this time, such as 10m, unless you confirm it
     #[arg(long, value_name = "DURATION", value_parser = trial_duration, conflicts_with = "no_undo")]
     trial: Option<TrialDuration>,
-    /// Survive this many reboots [default: 0]
+    /// Continue the trial across this many reboots [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_REBOOTS)), requires = "trial")]
     trial_reboots: Option<u32>,
     /// Run this shell command (60 s at most); revert the change if it fails

@@ -68,7 +68,9 @@ impl MergeEntry {
         if self.is_of_edited {
             return format!("{shown} was modified locally; that version is in {shown_beside}");
         }
-        format!("{shown} is modified locally and was kept; the version of patch {patch} is in {shown_beside}")
+        format!(
+            "{shown} is modified locally and was kept; the version from patch {patch} is in {shown_beside}"
+        )
     }
 
     pub fn comparison(&self) -> String {

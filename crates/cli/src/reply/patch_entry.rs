@@ -243,7 +243,7 @@ impl fmt::Display for FileCounts {
                 write!(f, "{number} {word}, ")?;
             }
         }
-        write!(f, "{kept} kept as modified locally")
+        write!(f, "{kept} locally modified and kept")
     }
 }
 

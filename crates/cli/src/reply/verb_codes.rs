@@ -36,7 +36,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
     },
     VerbCode {
         code: FAILED,
-        meaning: "Failed: an I/O error, damaged input, a script, or no network.",
+        meaning: "Failed: an I/O error, damaged input, a failed script, or no network.",
         root: UNCHANGED,
         advice: "Read the message, fix the cause, and run the command again.",
     },

@@ -50,7 +50,7 @@ options:
         log in any more.
     type: str
   trial_reboots:
-    description: Survive this many reboots; by default the first reboot ends the trial.
+    description: Continue the trial across this many reboots; by default the first reboot ends the trial.
     type: int
   probe:
     description:
