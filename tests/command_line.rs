@@ -41,7 +41,7 @@ fn wrong_usage_has_the_classic_text_and_exit_code_1() {
 fn help_and_version_are_no_errors() {
     let stage = Scenario::new();
     assert!(
-        stage.run("--help").ok().contains("  undo-data  Manage saved undo data and the disk space it uses\n")
+        stage.run("--help").ok().contains("  undo-data  Manage saved undo data and the disk space used\n")
     );
     assert_eq!(stage.run("--version").ok(), format!("patchadm {}\n", env!("CARGO_PKG_VERSION")));
     for command in ["pkginfo", "pkgparam", "pkgchk", "pkgproto", "pkgmk", "showrev"] {

@@ -51,7 +51,7 @@ const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
 const TO_DO: Exit = Exit::finding(ExitCause::Attention);
 
-/// Check the root (records, files, undo data) and the host
+/// Check the root: records, files, undo data, and the system around it
 #[derive(clap::Parser)]
 struct CheckArgs {
     /// Also read every file and every undo archive

@@ -28,7 +28,7 @@ const NAME: &str = "shlibs";
 
 const ACTIONS: [(&str, RunCommand); 2] = [("list", list), ("prune", prune)];
 
-/// List old shared libraries that were kept, or prune unused ones; `patchadm libs ACTION --help` lists the options of an action
+/// List or prune old shared libraries still in use; `patchadm libs ACTION --help` lists the options of an action
 #[derive(clap::Parser)]
 struct LibsArgs {
     #[command(flatten)]

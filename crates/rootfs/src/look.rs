@@ -203,17 +203,16 @@ impl Dir {
         read: &mut dyn FnMut(&mut dyn Read) -> io::Result<Sums>,
     ) -> Result<Option<Live>> {
         let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
-        let sums = match known.filter(|known| known.is(&seen)) {
-            Some(known) => known.sums,
+        let sums = if let Some(known) = known.filter(|known| known.is(&seen)) {
+            known.sums
+        } else {
             // The second look shows that nothing was appended meanwhile.
-            None => {
-                let read = if seen.size.saturating_sub(seen.allocated) >= LARGE_HOLES {
-                    read(&mut WithoutHoles::of(&file, seen.size))
-                } else {
-                    read(&mut (&mut file).take(seen.size))
-                };
-                read.map_err(|error| self.io_error("read", name, &error))?
-            }
+            let read = if seen.size.saturating_sub(seen.allocated) >= LARGE_HOLES {
+                read(&mut WithoutHoles::of(&file, seen.size))
+            } else {
+                read(&mut (&mut file).take(seen.size))
+            };
+            read.map_err(|error| self.io_error("read", name, &error))?
         };
         let kind = LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum };
         let xattrs = xattrs(

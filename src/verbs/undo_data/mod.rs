@@ -20,7 +20,7 @@ const ACTIONS: [(&str, RunCommand); 5] = [
     ("import", transfer::import),
 ];
 
-/// Manage saved undo data and the disk space it uses; `patchadm undo-data ACTION --help` lists the options of an action
+/// Manage saved undo data and the disk space used; `patchadm undo-data ACTION --help` lists the options of an action
 #[derive(clap::Parser)]
 struct UndoDataArgs {
     #[command(flatten)]
