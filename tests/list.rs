@@ -136,6 +136,30 @@ pub(crate) fn interrupted() -> Scenario {
     stage
 }
 
+/// The records of the run are in place already, but recovery takes them back.
+#[test]
+fn a_patch_of_a_depot_whose_run_died_is_not_called_applied_and_the_next_command_applies_it() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let wait =
+        "#!/bin/sh\n[ -e $PKG_INSTALL_ROOT/begun ] && exit 0\ntouch $PKG_INSTALL_ROOT/begun\nexec sleep 60\n";
+    let waiting = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").information("postinstall", wait);
+    Patch::of("200-01", waiting).directory(&stage);
+    let line = "-R @ROOT@ --scripts run -M delivered 200-01";
+    let mut command = stage.command(&format!("add {line}"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let root = stage.root();
+    crate::workshop::eventually("the script has begun", || root.join("begun").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for verb in ["plan", "add -n"] {
+        let said = stage.run(&format!("{verb} {line}")).ok();
+        assert!(said.starts_with("200-01: would be applied"), "{verb}: {said}");
+    }
+    let said = stage.run(&format!("add {line}")).done();
+    assert!(said.contains("200-01: applied"), "{said}");
+    assert_eq!(stage.text("opt/ACMEweb/bin/httpd"), "two\n");
+}
+
 #[test]
 fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     let stage = interrupted();

@@ -306,7 +306,7 @@ mod tests {
             };
             assert_eq!([0, 1, 4711, u32::MAX].map(of), [ALLOW, REFUSE, REFUSE, REFUSE], "{architecture:#x}");
         }
-        assert_eq!(verdict(CALLS[0].architecture, 302 | 0x4000_0000, [1; 6]), REFUSE, "x32");
+        assert_eq!(verdict(CALLS[0].architecture, 0x4000_012e, [1; 6]), REFUSE, "x32");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::operation::patches::apply::{
 };
 use crate::operation::patches::preparation::prepare;
 use crate::operation::queries::applied_patches::PatchesError;
+use crate::operation::root_and_policy::plan_on_foreseen_root;
 use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody,
@@ -186,7 +187,7 @@ fn apply_offered(
         let untried = |operand: &ApplyOperand| operand.not_without(&first.id);
         ApplyReport { patches: offered.operands.iter().map(untried).collect(), ..ApplyReport::default() }
     } else if let Some(session) = serving
-        && lacks_patches(root, &ground, &offered.offers, &choices)?
+        && lacks_patches(root, &offered.offers, &choices)?
     {
         let operands = (std::mem::take(&mut offered.operands), std::mem::take(&mut offered.offers));
         let ground = (ground, offered.demands.to_vec());
@@ -213,14 +214,10 @@ fn apply_offered(
 }
 
 /// True for requirements that are neither applied nor offered.
-fn lacks_patches(
-    root: &Root,
-    ground: &RootAndPolicy,
-    offers: &[Offer],
-    choices: &SetRequest,
-) -> Result<bool, Failure> {
+fn lacks_patches(root: &Root, offers: &[Offer], choices: &SetRequest) -> Result<bool, Failure> {
     must_have_database(root)?;
-    let resolution = resolved(ground, offers, choices)?;
+    let resolve = |shown: &Root| resolved(&RootAndPolicy::of(shown)?, offers, choices);
+    let (resolution, _) = plan_on_foreseen_root(root, resolve)?;
     let lacks = |outcome: &SetOutcome| {
         let SetOutcome::LeftOut(reason) = outcome else { return false };
         let required = |reason: &SetReason| {
@@ -308,8 +305,13 @@ fn apply_offers(
     let packages: Vec<_> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
     // The run reports the preparation.
     ground.forget_native_changes();
-    let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
-    let resolution = resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)?;
+    let resolve = |shown: &Root| {
+        let ground = RootAndPolicy::of(shown)?;
+        let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
+        resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)
+    };
+    // Whoever applies the patches recovers an interrupted run first.
+    let (resolution, _) = plan_on_foreseen_root(root, resolve)?;
     let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
     let opened = if choices.all_or_nothing && fetched.iter().any(Result::is_err) {
         OpenedPatches { operands: Vec::new(), unread: Vec::new(), choice: PatchChoice::default() }
