@@ -152,7 +152,7 @@ fn a_patch_of_a_depot_whose_run_died_is_not_called_applied_and_the_next_command_
     child.kill().unwrap();
     child.wait().unwrap();
     for verb in ["plan", "add -n"] {
-        let said = stage.run(&format!("{verb} {line}")).ok();
+        let said = stage.run(&format!("{verb} {line}")).done();
         assert!(said.starts_with("200-01: would be applied"), "{verb}: {said}");
     }
     let said = stage.run(&format!("add {line}")).done();
