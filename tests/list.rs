@@ -194,7 +194,7 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
         let recovery =
             "was interrupted: `recover`, or the next change, will roll it back. This is the plan after that.";
         assert!(run.stderr.contains(recovery), "{line}: {}", run.stderr);
-        run.stdout
+        without_free_space(&run.stdout)
     });
     let plan: Value =
         serde_json::from_str(&stage.run("plan --json -R @ROOT@ delivered/300-01").stdout).unwrap();
@@ -202,7 +202,13 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     assert!(plan["recovered"].as_str().unwrap().contains("will roll it back"), "{plan}");
     assert!(stage.run("recover -R @ROOT@").ok().contains("was rolled back"));
     assert!(stage.run("list -R @ROOT@").ok().starts_with("100-01  effective"));
-    assert_eq!(plans.map(|line| stage.run(line).ok()), before, "the plans are those that were foreseen");
+    let after = plans.map(|line| without_free_space(&stage.run(line).ok()));
+    assert_eq!(after, before, "the plans are those that were foreseen");
+}
+
+/// Other programs change the free space meanwhile.
+fn without_free_space(plan: &str) -> String {
+    plan.lines().filter(|line| !line.starts_with("Space on ")).collect()
 }
 
 #[test]
