@@ -197,7 +197,7 @@ const SENDMSG_AND_EXIT: [&str; 2] = if cfg!(target_arch = "x86_64") { ["46", "60
 fn open_files_count_that_are_in_no_table_of_a_living_first_thread() {
     let test = "open_files_count_that_are_in_no_table…";
     if !Command::new("perl").args(["-Mthreads", "-e1"]).output().is_ok_and(|output| output.status.success()) {
-        crate::missing("perl with threads", test);
+        crate::missing("perl", test);
         return;
     }
     let [sendmsg, exit] = SENDMSG_AND_EXIT;

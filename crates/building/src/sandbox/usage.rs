@@ -114,10 +114,11 @@ impl SpaceWalk {
         }
         for name in names.unwrap_or_default() {
             let Ok(Some(seen)) = dir.look(&name) else { continue };
-            if seen.links < 2 || self.is_new(&seen) {
+            let is_directory = seen.file_type == FileType::Directory;
+            if is_directory || seen.links < 2 || self.is_new(&seen) {
                 self.used.bytes += seen.allocated.max(LEAST);
             }
-            if seen.file_type == FileType::Directory {
+            if is_directory {
                 if self.held.try_take(name.len() + PER_DIRECTORY) {
                     directories.push(name);
                 } else {

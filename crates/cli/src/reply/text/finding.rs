@@ -170,7 +170,7 @@ mod tests {
         for (finding, text) in [
             (ObjectFinding::Missing, "does not exist"),
             (ObjectFinding::Mode(differs(mode(0o755), mode(0o700))), "mode 0755 → 0700"),
-            (ObjectFinding::Size(differs(2048, 4505)), "size 2.0 KiB → 4.3 KiB"),
+            (ObjectFinding::Size(differs(2048, 4505)), "size 2.0 KiB → 4.4 KiB"),
             (ObjectFinding::Size(differs(2048, 2051)), "size 2.0 KiB, 3 bytes more"),
             (
                 ObjectFinding::Mtime(differs(981_173_106, 1_795_158_252)),
