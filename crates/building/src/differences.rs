@@ -404,7 +404,7 @@ fn each_object(file: &Path, budget: &ComparisonBudget<'_>, visit: &mut VisitObje
     if head == STREAM {
         return each_of_package(file, budget, visit);
     }
-    // Empty members of a gzip file cost time and give no bytes, so the compressed ones count, too.
+    // Empty gzip members take time but yield no bytes, so compressed bytes count against the budget as well.
     let input = BufReader::new(BudgetedRead { input: File::open(file)?, budget });
     let mut input: Box<dyn Read + '_> = if head.starts_with(GZIP) {
         Box::new(BudgetedRead { input: MultiGzDecoder::new(input), budget })

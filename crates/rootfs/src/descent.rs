@@ -302,7 +302,7 @@ impl Emptying<'_> {
     fn leave(&mut self) -> Result<()> {
         let Some(part) = self.rest.pop() else { return Ok(()) };
         self.held = self.held.saturating_sub(part.bytes);
-        // If nothing was removed, the rest stays, too.
+        // If nothing was removed, the remaining entries stay as well.
         if !part.is_all && self.removed + self.moved > part.done_before {
             let next = self.part_of(self.descent.here())?;
             self.hold(next);

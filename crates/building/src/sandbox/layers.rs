@@ -319,8 +319,8 @@ const SPARE_PROCESSES: u64 = 1024;
 /// Open files that each process may have at least, the hard limit of kernels without other settings, and at most.
 const OPEN_FILES: (u64, u64) = (4096, 65_536);
 
-/// Returns the open files of a process of which all together can have a quarter of the machine's. On a small machine
-/// they can have more, because usual programs need the least number.
+/// Returns the limit of open files per process at which all processes together use at most a quarter of the machine's
+/// limit. On a small machine they may use more, because common programs need the minimum.
 fn share_of_files(all: u64, processes: Option<u64>) -> u64 {
     let (least, most) = OPEN_FILES;
     let each = (all / 4).checked_div(processes.unwrap_or(0)).unwrap_or(least);

@@ -237,7 +237,7 @@ const SEGMENT: &str = "/SYSV";
 pub(super) struct OpenFiles {
     disk: BTreeMap<DeviceInode, u64>,
     memory: BTreeMap<DeviceInode, u64>,
-    /// Disk files of which only the mapped part is known.
+    /// Disk files whose size is unknown beyond the mapped part.
     partly: BTreeSet<DeviceInode>,
     /// Numbers of open files that were sent into a socket and not yet received. They belong to no process.
     sockets: BTreeMap<DeviceInode, u64>,

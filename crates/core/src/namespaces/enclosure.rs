@@ -157,7 +157,7 @@ pub enum ProcessLimit {
     CoreDump(u64),
     /// The soft limit changes only if it is higher.
     OpenFiles(u64),
-    /// Of one user inside, with threads. Left out if the kernel counts those of other enclosures, too.
+    /// Processes and threads of one user inside. Not set if the kernel also counts those of other enclosures.
     Processes(u64),
 }
 

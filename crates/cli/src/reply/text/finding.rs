@@ -56,7 +56,7 @@ pub fn detail(finding: &ObjectFinding, zone: Zone) -> String {
     }
 }
 
-/// Returns the same in the words of the verbs: what is recorded, and what is there.
+/// Returns the finding as verbs print it: the recorded value, then the current one.
 pub fn sentence(finding: &ObjectFinding, zone: Zone) -> String {
     let differ = |what: &str, expected: &str, actual: &str| format!("{what} {expected} → {actual}");
     match finding {

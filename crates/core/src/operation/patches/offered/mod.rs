@@ -303,14 +303,12 @@ fn apply_offers(
     let own = operands.len();
     let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
     let packages: Vec<_> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
-    // The run reports the preparation.
-    ground.forget_native_changes();
     let resolve = |shown: &Root| {
         let ground = RootAndPolicy::of(shown)?;
         let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
         resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)
     };
-    // Whoever applies the patches recovers an interrupted run first.
+    // An interrupted run is recovered before patches are applied. The run reports the preparation.
     let (resolution, _) = plan_on_foreseen_root(root, resolve)?;
     let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
     let opened = if choices.all_or_nothing && fetched.iter().any(Result::is_err) {
