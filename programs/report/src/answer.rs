@@ -23,7 +23,7 @@ pub(crate) struct FleetAnswer {
     inventories: InventoriesEntry,
     summary: SummaryEntry,
     hosts: Vec<HostEntry>,
-    patches: Vec<FleetPatchEntry>,
+    patches: Vec<FleetPatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     compared: Option<TwoHostsEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,21 +64,6 @@ struct HostEntry {
 }
 
 #[derive(Debug, Serialize)]
-struct FleetPatchEntry {
-    id: String,
-    synopsis: String,
-    packages: Vec<String>,
-    recommended: bool,
-    security: bool,
-    withdrawn: bool,
-    applied: usize,
-    effective: usize,
-    lacking: usize,
-    on_trial: usize,
-    lost: usize,
-}
-
-#[derive(Debug, Serialize)]
 struct TwoHostsEntry {
     first: String,
     second: String,
@@ -114,7 +99,7 @@ impl FleetAnswer {
                 findings: findings.into(),
             },
             hosts: report.each_host().map(|(host, standing)| HostEntry::of(made, host, standing)).collect(),
-            patches: report.patches.iter().map(FleetPatchEntry::from).collect(),
+            patches: report.patches.clone(),
             compared: made.two.as_ref().map(TwoHostsEntry::from),
             since: made.changes.as_ref().map(SinceEntry::from),
             notes: made.notes(),
@@ -139,24 +124,6 @@ impl HostEntry {
             patches: ids(&standing.applied),
             lacks: ids(&standing.lacks),
             findings: standing.findings.clone(),
-        }
-    }
-}
-
-impl From<&FleetPatch> for FleetPatchEntry {
-    fn from(patch: &FleetPatch) -> Self {
-        Self {
-            id: patch.id.to_string(),
-            synopsis: patch.synopsis.clone(),
-            packages: patch.packages.clone(),
-            recommended: patch.is_recommended,
-            security: patch.is_security,
-            withdrawn: patch.is_withdrawn,
-            applied: patch.applied.len(),
-            effective: patch.effective,
-            lacking: patch.lacking.len(),
-            on_trial: patch.on_trial.len(),
-            lost: patch.lost.len(),
         }
     }
 }

@@ -30,8 +30,9 @@ pub use reader::{InventoryError, InventoryReader, ReadInventories};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_svr4::patch::PatchId;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::analyze::{
     CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePackage, ReferencePatch, missing,
@@ -119,24 +120,37 @@ pub struct HostStanding {
 }
 
 /// A patch with the hosts that have or lack it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FleetPatch {
+    #[serde(serialize_with = "as_text")]
     pub id: PatchId,
     pub synopsis: String,
     pub packages: Vec<String>,
     /// According to the depot.
+    #[serde(rename = "recommended")]
     pub is_recommended: bool,
     /// According to the depot.
+    #[serde(rename = "security")]
     pub is_security: bool,
+    #[serde(rename = "withdrawn")]
     pub is_withdrawn: bool,
     /// Hosts with its changes.
+    #[serde(serialize_with = "as_number")]
     pub applied: Vec<usize>,
     /// The number of hosts on which it is neither superseded nor obsoleted.
     pub effective: usize,
+    #[serde(serialize_with = "as_number")]
     pub lacking: Vec<usize>,
+    #[serde(serialize_with = "as_number")]
     pub on_trial: Vec<usize>,
     /// Hosts where its fix is lost.
+    #[serde(serialize_with = "as_number")]
     pub lost: Vec<usize>,
+}
+
+/// Serializes the number of hosts: each host has the ids of its patches.
+fn as_number<S: Serializer>(hosts: &[usize], serializer: S) -> Result<S::Ok, S::Error> {
+    hosts.len().serialize(serializer)
 }
 
 impl FleetPatch {
