@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
 use crate::format::history::SignatureRecord;
@@ -673,6 +673,12 @@ impl UndoFormat {
             Self::Xz => ".xz",
             Self::Files => ".files",
         }
+    }
+}
+
+impl Serialize for UndoFormat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
     }
 }
 

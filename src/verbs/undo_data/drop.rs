@@ -16,7 +16,7 @@ use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::questions::Confirmation;
 use patchadm_core::operation::patches::undo_drop::{
-    UndoDropReport, UndoDropRequest, UndoLimits, drop_undo_data,
+    PatchOfDrop, UndoDropReport, UndoDropRequest, UndoLimits, drop_undo_data,
 };
 use patchadm_core::operation::session::Caller;
 use patchadm_inputs::policy::byte_size;
@@ -122,19 +122,10 @@ struct CommitReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     would_change: Option<bool>,
     run: Option<String>,
-    patches: Vec<CommittedEntry>,
+    patches: Vec<PatchOfDrop>,
     freed: u64,
     irremovable: Vec<String>,
     notes: Vec<String>,
-}
-
-/// A patch without undo data from now on.
-#[derive(Debug, Serialize)]
-struct CommittedEntry {
-    id: String,
-    verdict: &'static str,
-    packages: Vec<String>,
-    freed: u64,
 }
 
 impl CommitReply {
@@ -155,16 +146,7 @@ impl CommitReply {
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             freed: report.patches.iter().map(|patch| patch.freed).sum(),
             irremovable: irremovable.map(|patch| patch.id.to_string()).collect(),
-            patches: report
-                .patches
-                .iter()
-                .map(|patch| CommittedEntry {
-                    id: patch.id.to_string(),
-                    verdict: if dry_run { "planned" } else { "committed" },
-                    packages: patch.packages.iter().map(ToString::to_string).collect(),
-                    freed: patch.freed,
-                })
-                .collect(),
+            patches: report.patches.clone(),
             notes,
         }
     }

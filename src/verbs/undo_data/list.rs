@@ -14,7 +14,8 @@ use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::patches::undo_states::UndoState;
 use patchadm_core::operation::undo_list::{
-    FileSystemShare, MayGo, PatchSpace, UndoForm, UndoListReport, list_undo_data,
+    AreaSpace, DirectorySpace, FileSystemShare, PatchSpace, SpaceArea, UndoForm, UndoListReport,
+    list_undo_data,
 };
 use patchadm_inputs::database::policy;
 use patchadm_planning::plan::refusal::Wording;
@@ -30,9 +31,9 @@ struct SpaceArgs {
 
 #[derive(Debug, Serialize)]
 struct SpaceReply {
-    patches: Vec<PatchUndoEntry>,
-    areas: Vec<AreaEntry>,
-    directories: Vec<DirectoryEntry>,
+    patches: Vec<PatchSpace>,
+    areas: Vec<AreaSpace>,
+    directories: Vec<DirectorySpace>,
     /// Of all areas.
     bytes: u64,
     /// Bytes in the root that `undo-data drop --superseded` would free.
@@ -41,43 +42,6 @@ struct SpaceReply {
     unread: Vec<String>,
     #[serde(skip)]
     commit: String,
-}
-
-#[derive(Debug, Serialize)]
-struct PatchUndoEntry {
-    id: String,
-    may_go: Option<&'static str>,
-    by: Option<String>,
-    bytes: u64,
-    /// As every query reports it.
-    #[serde(skip)]
-    size: u64,
-    freeable: u64,
-    undo: Vec<PackageUndoEntry>,
-    /// Why there is none.
-    #[serde(skip)]
-    absence: Option<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-struct PackageUndoEntry {
-    package: String,
-    form: Option<&'static str>,
-    bytes: u64,
-    freeable: u64,
-    outside: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct AreaEntry {
-    area: &'static str,
-    bytes: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct DirectoryEntry {
-    path: String,
-    bytes: u64,
 }
 
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -101,17 +65,9 @@ impl SpaceReply {
         Self {
             bytes,
             freeable: may_go.map(PatchSpace::freeable).sum(),
-            patches: report.patches.iter().map(PatchUndoEntry::of).collect(),
-            areas: report
-                .areas
-                .into_iter()
-                .map(|(area, bytes)| AreaEntry { area: area.word(), bytes })
-                .collect(),
-            directories: report
-                .directories
-                .into_iter()
-                .map(|(path, bytes)| DirectoryEntry { path, bytes })
-                .collect(),
+            patches: report.patches,
+            areas: report.areas,
+            directories: report.directories,
             file_systems: report.file_systems,
             unread: report.unread,
             commit,
@@ -119,68 +75,57 @@ impl SpaceReply {
     }
 }
 
-impl PatchUndoEntry {
-    fn of(patch: &PatchSpace) -> Self {
-        let undo = patch.undo.iter().map(|(package, undo)| PackageUndoEntry {
-            package: package.to_string(),
-            form: undo.form.map(UndoForm::word),
-            bytes: undo.bytes,
-            freeable: undo.freeable,
-            outside: undo.outside,
-        });
-        Self {
-            id: patch.id.to_string(),
-            may_go: patch.may_go.map(MayGo::word),
-            by: patch.by.as_ref().map(ToString::to_string),
-            bytes: patch.bytes(),
-            size: patch
-                .undo
-                .iter()
-                .map(|(_, undo)| if undo.outside > 0 { undo.outside } else { undo.freeable })
-                .sum(),
-            freeable: patch.freeable(),
-            undo: undo.collect(),
-            absence: patch.absence.map(|state| match state {
-                UndoState::Committed => "dropped",
-                state => state.word(),
-            }),
-        }
-    }
-
-    /// Each format once, or why there is no undo data.
-    fn forms(&self) -> String {
-        let mut forms: Vec<&str> = self.undo.iter().filter_map(|undo| undo.form).collect();
-        forms.sort_unstable();
-        forms.dedup();
-        if forms.is_empty() { self.absence.unwrap_or("-").to_owned() } else { forms.join("+") }
-    }
-
-    fn line(&self, width: usize) -> String {
-        let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        let why = self.may_go.map(|word| format!("  {word}{by}")).unwrap_or_default();
-        let is_kept = self.undo.iter().any(|undo| undo.form.is_some());
-        let size = if is_kept { human(self.size) } else { "-".to_owned() };
-        format!("{:width$}  {:8} {size:>11}{why}", self.id, self.forms())
-    }
+/// As every query reports it.
+fn size(patch: &PatchSpace) -> u64 {
+    let spaces = patch.undo.iter().map(|one| one.space);
+    spaces.map(|space| if space.outside > 0 { space.outside } else { space.freeable }).sum()
 }
 
-fn title(area: &str) -> &str {
+/// Each format once, or why there is no undo data.
+fn forms(patch: &PatchSpace) -> String {
+    let mut forms: Vec<&str> =
+        patch.undo.iter().filter_map(|one| one.space.form).map(UndoForm::word).collect();
+    forms.sort_unstable();
+    forms.dedup();
+    if !forms.is_empty() {
+        return forms.join("+");
+    }
+    let absence = patch.absence.map(|state| match state {
+        UndoState::Committed => "dropped",
+        state => state.word(),
+    });
+    absence.unwrap_or("-").to_owned()
+}
+
+fn line(patch: &PatchSpace, width: usize) -> String {
+    let by = patch.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let why = patch.may_go.map(|why| format!("  {}{by}", why.word())).unwrap_or_default();
+    let is_kept = patch.undo.iter().any(|one| one.space.form.is_some());
+    let size = if is_kept { human(size(patch)) } else { "-".to_owned() };
+    format!("{:width$}  {:8} {size:>11}{why}", patch.id.as_str(), forms(patch))
+}
+
+fn title(area: SpaceArea) -> &'static str {
     match area {
-        "undo" => "undo data",
-        "undo-outside" => "undo data outside",
-        "ledgers" => "records of undo data",
-        "runs" => "unfinished runs",
-        "kept-libraries" => "kept libraries",
-        other => other,
+        SpaceArea::Undo => "undo data",
+        SpaceArea::OutsideUndo => "undo data outside",
+        SpaceArea::Ledgers => "records of undo data",
+        SpaceArea::Runs => "unfinished runs",
+        SpaceArea::Stages => "stages",
+        SpaceArea::History => "history",
+        SpaceArea::Logs => "logs",
+        SpaceArea::KeptLibraries => "kept libraries",
+        SpaceArea::Cache => "cache",
+        SpaceArea::Other => "other",
     }
 }
 
 impl CommandReport for SpaceReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let width = self.patches.iter().map(|patch| patch.id.len()).max().unwrap_or_default();
-        self.patches.iter().try_for_each(|patch| output.line(patch.line(width)))?;
+        let width = self.patches.iter().map(|patch| patch.id.as_str().len()).max().unwrap_or_default();
+        self.patches.iter().try_for_each(|patch| output.line(line(patch, width)))?;
         if self.patches.len() > 1 {
-            let size = human(self.patches.iter().map(|patch| patch.size).sum());
+            let size = human(self.patches.iter().map(size).sum());
             output.line(format!("{}: {size} of undo data", counted_patches(self.patches.len())))?;
         }
         if !self.patches.is_empty() {

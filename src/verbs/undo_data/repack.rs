@@ -12,7 +12,7 @@ use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::undo_repack::{
-    RepackReport, RepackRequest, RepackedArchive, StayingArchive, repack_undo,
+    RepackReport, RepackRequest, RepackVerdict, RepackedArchive, repack_undo,
 };
 use patchadm_core::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
@@ -54,18 +54,8 @@ struct RepackReply {
     would_change: Option<bool>,
     run: Option<String>,
     format: &'static str,
-    archives: Vec<ArchiveEntry>,
+    archives: Vec<RepackedArchive>,
     notes: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ArchiveEntry {
-    id: String,
-    package: String,
-    verdict: &'static str,
-    from: &'static str,
-    before: u64,
-    after: Option<u64>,
 }
 
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -95,7 +85,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 impl RepackReply {
     fn of(report: &RepackReport, request: &RepackRequest) -> Self {
-        let is_something = report.archives.iter().any(|archive| archive.stays.is_none());
+        let is_something = report.archives.iter().any(|archive| archive.verdict.is_rewritten());
         let result = match (is_something, request.dry_run) {
             (false, _) => ResultWord::NothingToDo,
             (true, true) => ResultWord::Planned,
@@ -109,7 +99,7 @@ impl RepackReply {
             would_change: request.dry_run.then_some(is_something),
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             format: request.format.word(),
-            archives: report.archives.iter().map(ArchiveEntry::of).collect(),
+            archives: report.archives.clone(),
             notes: with_recovery(
                 &report.recovered,
                 notes.chain(is_only_ours.then(|| only_ours(request.format))),
@@ -126,43 +116,24 @@ fn only_ours(format: UndoFormat) -> String {
     )
 }
 
-impl ArchiveEntry {
-    fn of(archive: &RepackedArchive) -> Self {
-        let verdict = match (archive.stays, archive.after) {
-            (Some(StayingArchive::HasForm), _) => "unchanged",
-            (Some(StayingArchive::Foreign), _) => "foreign",
-            (Some(StayingArchive::ByScripts), _) => "by-scripts",
-            (None, None) => "planned",
-            (None, Some(_)) => "repacked",
-        };
-        Self {
-            id: archive.id.to_string(),
-            package: archive.package.to_string(),
-            verdict,
-            from: archive.from.word(),
-            before: archive.before,
-            after: archive.after,
+fn line(archive: &RepackedArchive, format: &str) -> String {
+    let from = archive.from.word();
+    let what = match (archive.verdict, archive.after) {
+        (RepackVerdict::Unchanged, _) => format!("already has this format: {format}"),
+        (RepackVerdict::Foreign, _) => "not repacked: another tool made it".to_owned(),
+        (RepackVerdict::ByScripts, _) => "not repacked: the scripts of the patch made it".to_owned(),
+        (RepackVerdict::Planned | RepackVerdict::Repacked, Some(after)) => {
+            format!("{from} to {format}: {} instead of {}", human(after), human(archive.before))
         }
-    }
-
-    fn line(&self, format: &str) -> String {
-        let what = match (self.verdict, self.after) {
-            ("unchanged", _) => format!("already has this format: {format}"),
-            ("foreign", _) => "not repacked: another tool made it".to_owned(),
-            ("by-scripts", _) => "not repacked: the scripts of the patch made it".to_owned(),
-            (_, Some(after)) => {
-                format!("{} to {format}: {} instead of {}", self.from, human(after), human(self.before))
-            }
-            _ => format!("{} would become {format}", self.from),
-        };
-        format!("{} {}: {what}", self.id, self.package)
-    }
+        (RepackVerdict::Planned | RepackVerdict::Repacked, None) => format!("{from} would become {format}"),
+    };
+    format!("{} {}: {what}", archive.id, archive.package)
 }
 
 impl CommandReport for RepackReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for archive in &self.archives {
-            output.line(archive.line(self.format))?;
+            output.line(line(archive, self.format))?;
         }
         if self.archives.is_empty() {
             output.line("nothing to do: there is no undo archive to write")?;

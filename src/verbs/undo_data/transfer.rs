@@ -13,8 +13,8 @@ use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::undo_transfer::{
-    MovedArchive, UndoExportReport, UndoExportRequest, UndoImportReport, UndoImportRequest, export_undo,
-    import_undo,
+    MoveVerdict, MovedArchive, UndoExportReport, UndoExportRequest, UndoImportReport, UndoImportRequest,
+    export_undo, import_undo,
 };
 use patchadm_core::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
@@ -49,17 +49,8 @@ struct UndoExportReply {
     run: Option<String>,
     file: String,
     size: u64,
-    archives: Vec<MovedEntry>,
+    archives: Vec<MovedArchive>,
     notes: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct MovedEntry {
-    id: String,
-    package: String,
-    verdict: &'static str,
-    form: &'static str,
-    bytes: u64,
 }
 
 pub(super) fn export(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -91,33 +82,25 @@ impl UndoExportReply {
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             file: request.file.display().to_string(),
             size: report.size,
-            archives: report.archives.iter().map(|archive| MovedEntry::of(archive, "exported")).collect(),
+            archives: report.archives.clone(),
             notes: with_recovery(&report.recovered, notes),
         }
     }
 }
 
-impl MovedEntry {
-    /// Skips an archive that was there already.
-    fn of(archive: &MovedArchive, verdict: &'static str) -> Self {
-        Self {
-            id: archive.id.to_string(),
-            package: archive.package.to_string(),
-            verdict: if archive.is_there { "unchanged" } else { verdict },
-            form: archive.format.word(),
-            bytes: archive.size,
-        }
-    }
-
-    fn line(&self) -> String {
-        let what = if self.verdict == "unchanged" { "there already" } else { self.verdict };
-        format!("{} {}: {what}, {} ({})", self.id, self.package, human(self.bytes), self.form)
-    }
+fn line(archive: &MovedArchive) -> String {
+    let MovedArchive { id, package, verdict, format, bytes } = archive;
+    let what = match verdict {
+        MoveVerdict::Exported => "exported",
+        MoveVerdict::Imported => "imported",
+        MoveVerdict::Unchanged => "there already",
+    };
+    format!("{id} {package}: {what}, {} ({})", human(*bytes), format.word())
 }
 
 impl CommandReport for UndoExportReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        self.archives.iter().try_for_each(|archive| output.line(archive.line()))?;
+        self.archives.iter().try_for_each(|archive| output.line(line(archive)))?;
         output.line(format!(
             "{} has them, {}; `undo-data import` restores them",
             self.file,
@@ -158,7 +141,7 @@ struct UndoImportReply {
     changed: bool,
     run: Option<String>,
     file: String,
-    archives: Vec<MovedEntry>,
+    archives: Vec<MovedArchive>,
     notes: Vec<String>,
 }
 
@@ -188,7 +171,7 @@ impl UndoImportReply {
             changed: is_done,
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             file: request.file.display().to_string(),
-            archives: report.archives.iter().map(|archive| MovedEntry::of(archive, "imported")).collect(),
+            archives: report.archives.clone(),
             notes: with_recovery(&report.recovered, notes),
         }
     }
@@ -196,7 +179,7 @@ impl UndoImportReply {
 
 impl CommandReport for UndoImportReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        self.archives.iter().try_for_each(|archive| output.line(archive.line()))?;
+        self.archives.iter().try_for_each(|archive| output.line(line(archive)))?;
         if self.archives.is_empty() {
             output.line(format!("nothing to do: {} has no undo archive", self.file))?;
         }

@@ -21,6 +21,11 @@ pub fn as_text_if_any<T: fmt::Display, S: Serializer>(
     }
 }
 
+/// Serializes the values of a list as they are displayed.
+pub fn each_as_text<T: fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
 /// Printable ASCII stays; everything else and `%` become `%XX`.
 pub fn encode(bytes: &[u8]) -> String {
     encoded(bytes).into_owned()

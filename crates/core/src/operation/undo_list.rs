@@ -15,12 +15,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use crate::operation::failure::Failure;
 use crate::operation::patches::undo_states::UndoState;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::archive_file::UnboundArchive;
+use patchadm_changeset::format::escaped::{as_text, as_text_if_any};
 use patchadm_changeset::format::manifest::UndoManifest;
 use patchadm_changeset::format::undo_files::UNDO;
 use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
@@ -45,27 +47,52 @@ pub fn list_undo_data(root: &Root, cache: Option<&Path>) -> Result<UndoListRepor
 pub struct UndoListReport {
     /// In the order of listings.
     pub patches: Vec<PatchSpace>,
-    /// Bytes, empty areas included.
-    pub areas: Vec<(SpaceArea, u64)>,
-    /// Host paths with bytes.
-    pub directories: Vec<(String, u64)>,
+    /// Empty areas included.
+    pub areas: Vec<AreaSpace>,
+    pub directories: Vec<DirectorySpace>,
     pub file_systems: Vec<FileSystemShare>,
     /// Counted as empty.
     pub unread: Vec<String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PatchSpace {
+    #[serde(serialize_with = "as_text")]
     pub id: PatchId,
     /// `None` for an effective patch.
     pub may_go: Option<MayGo>,
     /// The patch that supersedes or contains it, if known.
+    #[serde(serialize_with = "as_text_if_any")]
     pub by: Option<PatchId>,
     /// The newest applied revision of its base.
+    #[serde(skip)]
     pub is_newest: bool,
     /// Why a package has no undo data, if one has none and its ledger can be read.
+    #[serde(skip)]
     pub absence: Option<UndoState>,
-    pub undo: Vec<(PkgInst, UndoSpace)>,
+    #[serde(flatten, serialize_with = "with_sums")]
+    pub undo: Vec<PackageSpace>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PackageSpace {
+    #[serde(serialize_with = "as_text")]
+    pub package: PkgInst,
+    #[serde(flatten)]
+    pub space: UndoSpace,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct AreaSpace {
+    pub area: SpaceArea,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct DirectorySpace {
+    /// On the host.
+    pub path: String,
+    pub bytes: u64,
 }
 
 /// Why nobody is likely to need the undo data.
@@ -76,11 +103,13 @@ pub enum MayGo {
     Contained,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SpaceArea {
     /// Save directories of applied patches.
     Undo,
     /// Archives outside the root.
+    #[serde(rename = "undo-outside")]
     OutsideUndo,
     Ledgers,
     Runs,
@@ -113,6 +142,12 @@ impl MayGo {
     }
 }
 
+impl Serialize for MayGo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
 impl SpaceArea {
     /// In the order of reports.
     pub const ALL: [Self; 10] = [
@@ -127,38 +162,32 @@ impl SpaceArea {
         Self::Cache,
         Self::Other,
     ];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Undo => "undo",
-            Self::OutsideUndo => "undo-outside",
-            Self::Ledgers => "ledgers",
-            Self::Runs => "runs",
-            Self::Stages => "stages",
-            Self::History => "history",
-            Self::Logs => "logs",
-            Self::KeptLibraries => "kept-libraries",
-            Self::Cache => "cache",
-            Self::Other => "other",
-        }
-    }
 }
 
 impl PatchSpace {
-    /// Inside the root and outside.
-    pub fn bytes(&self) -> u64 {
-        self.undo.iter().map(|(_, undo)| undo.bytes + undo.outside).sum()
-    }
-
     /// Bytes in the root that deleting the undo data frees.
     pub fn freeable(&self) -> u64 {
-        self.undo.iter().map(|(_, undo)| undo.freeable).sum()
+        freeable(&self.undo)
     }
+}
+
+fn freeable(undo: &[PackageSpace]) -> u64 {
+    undo.iter().map(|one| one.space.freeable).sum()
+}
+
+/// Serializes the bytes inside the root and outside, those to free, and the packages.
+fn with_sums<S: Serializer>(undo: &[PackageSpace], serializer: S) -> Result<S::Ok, S::Error> {
+    let bytes: u64 = undo.iter().map(|one| one.space.bytes + one.space.outside).sum();
+    let mut fields = serializer.serialize_struct("PackageSpaces", 3)?;
+    fields.serialize_field("bytes", &bytes)?;
+    fields.serialize_field("freeable", &freeable(undo))?;
+    fields.serialize_field("undo", undo)?;
+    fields.end()
 }
 
 impl UndoListReport {
     pub fn bytes(&self) -> u64 {
-        self.areas.iter().map(|(_, bytes)| bytes).sum()
+        self.areas.iter().map(|area| area.bytes).sum()
     }
 }
 
@@ -176,7 +205,7 @@ struct SpaceSurvey<'a> {
     usage: DiskUsage,
     undo: BTreeMap<(PatchId, PkgInst), UndoSpace>,
     areas: BTreeMap<SpaceArea, u64>,
-    directories: Vec<(String, u64)>,
+    directories: Vec<DirectorySpace>,
     file_systems: BTreeMap<DeviceNumber, FileSystemShare>,
 }
 
@@ -221,7 +250,7 @@ impl<'a> SpaceSurvey<'a> {
         }
         Ok(UndoListReport {
             patches,
-            areas: self.areas.into_iter().collect(),
+            areas: self.areas.into_iter().map(|(area, bytes)| AreaSpace { area, bytes }).collect(),
             directories: self.directories,
             file_systems: self.file_systems.into_values().collect(),
             unread: self.usage.unread.into_iter().collect(),
@@ -231,8 +260,8 @@ impl<'a> SpaceSurvey<'a> {
     fn patches(&self) -> Vec<PatchSpace> {
         let applied = &self.records.applied;
         let of = |id: &PatchId, package: &PkgInst| {
-            let undo = self.undo.get(&(id.clone(), package.clone())).copied();
-            (package.clone(), undo.unwrap_or_default())
+            let space = self.undo.get(&(id.clone(), package.clone())).copied();
+            PackageSpace { package: package.clone(), space: space.unwrap_or_default() }
         };
         let each = applied.iter().map(|patch| {
             let (may_go, by) = match applied.superseded(&patch.id) {
@@ -252,7 +281,7 @@ impl<'a> SpaceSurvey<'a> {
         let view = RecordView::live(self.root);
         let mut ledgers: BTreeMap<PkgInst, Option<Ledger>> = BTreeMap::new();
         for patch in patches {
-            for (package, _) in patch.undo.iter().filter(|(_, undo)| undo.form.is_none()) {
+            for PackageSpace { package, .. } in patch.undo.iter().filter(|one| one.space.form.is_none()) {
                 let read = || ledger::counting(&view, package).ok();
                 let Some(ledger) = ledgers.entry(package.clone()).or_insert_with(read) else { continue };
                 let Ok(name) = installed::saved_as(&view, package, &patch.id) else { continue };
@@ -377,7 +406,7 @@ impl<'a> SpaceSurvey<'a> {
         let counted = self.note_file_system(&directory).and_then(|()| self.usage.of_directory(&directory));
         let bytes = self.usage.as_far_as_readable(shown.clone(), counted)?;
         self.add(area, bytes);
-        self.directories.push((shown, bytes));
+        self.directories.push(DirectorySpace { path: shown, bytes });
         Ok(())
     }
 
@@ -415,7 +444,7 @@ impl<'a> SpaceSurvey<'a> {
     }
 
     fn add_directory(&mut self, place: &ObjectPath, bytes: u64) {
-        self.directories.push((self.root.show(place), bytes));
+        self.directories.push(DirectorySpace { path: self.root.show(place), bytes });
     }
 }
 
@@ -447,13 +476,20 @@ impl UndoForm {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl Serialize for UndoForm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct UndoSpace {
     /// `None` if the patch cannot be backed out, and only facts about its paths exist.
     pub form: Option<UndoForm>,
     /// Bytes in the root.
     pub bytes: u64,
     /// Bytes of old files in undo directories, part of `bytes`.
+    #[serde(skip)]
     pub stored: u64,
     /// Bytes that deletion frees.
     pub freeable: u64,
@@ -650,6 +686,25 @@ mod tests {
         }
         fs::write(save.join("remote"), "elsewhere").unwrap();
         assert_eq!(space(place.path()).form, Some(UndoForm::Outside));
+    }
+
+    #[test]
+    fn a_document_sums_up_the_undo_data_of_a_patch() {
+        let of = |package: &str, space| PackageSpace { package: PkgInst::new(package).unwrap(), space };
+        let form = Some(UndoForm::Inside(UndoFormat::Gzip));
+        let patch = PatchSpace {
+            id: PatchId::new("100-01").unwrap(),
+            may_go: Some(MayGo::Superseded),
+            by: Some(PatchId::new("100-02").unwrap()),
+            is_newest: false,
+            absence: None,
+            undo: vec![
+                of("A", UndoSpace { form, bytes: 5, stored: 1, freeable: 4, outside: 0 }),
+                of("B", UndoSpace { form: Some(UndoForm::Outside), outside: 7, ..UndoSpace::default() }),
+            ],
+        };
+        let expected = r#"{"id":"100-01","may_go":"superseded","by":"100-02","bytes":12,"freeable":4,"undo":[{"package":"A","form":"gz","bytes":5,"freeable":4,"outside":0},{"package":"B","form":"outside","bytes":0,"freeable":0,"outside":7}]}"#;
+        assert_eq!(serde_json::to_string(&patch).unwrap(), expected);
     }
 
     #[test]

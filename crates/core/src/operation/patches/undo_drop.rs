@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
+use serde::Serialize;
 
 use super::later_patches::LedgerCache;
 use super::undo_change::{begin_undo_change, foresee_undo_change, named_patches};
@@ -15,7 +16,8 @@ use crate::operation::plan_file::PlanFault;
 use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use crate::operation::trial::{begin_with_trial, on_trial};
-use crate::operation::undo_list::{PatchSpace, UndoForm, stored_space, undo_spaces};
+use crate::operation::undo_list::{PackageSpace, PatchSpace, UndoForm, stored_space, undo_spaces};
+use patchadm_changeset::format::escaped::{as_text, each_as_text};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, UndoManifest};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::undo_data::{ArchiveError, OldRecords, UndoData, UndoReader};
@@ -64,13 +66,23 @@ pub struct UndoDropReport {
     pub foreign: Vec<PatchId>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PatchOfDrop {
+    #[serde(serialize_with = "as_text")]
     pub id: PatchId,
+    pub verdict: DropVerdict,
     /// Packages with undo data; empty if there was none.
+    #[serde(serialize_with = "each_as_text")]
     pub packages: Vec<PkgInst>,
     /// Bytes of its archives and their old files.
     pub freed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DropVerdict {
+    Planned,
+    Committed,
 }
 
 /// If one patch is refused, nothing is changed.
@@ -105,7 +117,8 @@ pub fn drop_undo_data(
         Some(plan) => Some(session.perform(plan, &mut NoContent, None, String::new())?),
         None => None,
     };
-    let PlannedUndoDrop { patches, excess, foreign, .. } = planned;
+    let PlannedUndoDrop { mut patches, excess, foreign, .. } = planned;
+    patches.iter_mut().for_each(|patch| patch.verdict = DropVerdict::Committed);
     Ok(UndoDropReport { recovered: session.recovered, patches, receipt, excess, foreign })
 }
 
@@ -163,7 +176,8 @@ impl<'a> UndoDropPlanner<'a> {
         let (chosen, LimitChoice { excess, foreign, .. }) = self.chosen(request, caller)?;
         for id in chosen {
             let of = self.applied.get(&id).map(|patch| patch.packages.clone()).unwrap_or_default();
-            let mut committed = PatchOfDrop { id, packages: Vec::new(), freed: 0 };
+            let verdict = DropVerdict::Planned;
+            let mut committed = PatchOfDrop { id, verdict, packages: Vec::new(), freed: 0 };
             for package in of {
                 if let Some(freed) = self.give_up(
                     (&committed.id, &package),
@@ -280,7 +294,7 @@ impl LimitedRoot<'_> {
     ) -> Result<Vec<&'s PatchSpace>, Failure> {
         let mut candidates = Vec::new();
         for one in spaces.iter().filter(|one| !one.is_newest && !given_up.contains(&one.id)) {
-            let mut forms = one.undo.iter().filter_map(|(_, undo)| undo.form);
+            let mut forms = one.undo.iter().filter_map(|undo| undo.space.form);
             if one.freeable() == 0 || forms.any(|form| form == UndoForm::Outside) {
                 continue;
             }
@@ -304,7 +318,7 @@ impl LimitedRoot<'_> {
     /// True if another tool made it, or the ledger does not tell.
     fn is_foreign(&self, patch: &PatchSpace) -> Result<bool, Failure> {
         let view = RecordView::live(self.root);
-        for (package, _) in patch.undo.iter().filter(|(_, undo)| undo.form.is_some()) {
+        for PackageSpace { package, .. } in patch.undo.iter().filter(|undo| undo.space.form.is_some()) {
             let name = installed::saved_as(&view, package, &patch.id)?;
             let ledger = self.ledgers.of(&view, package)?;
             let line = ledger.line(&name).map(|line| &line.undo);

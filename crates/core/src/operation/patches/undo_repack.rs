@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::back_out::undo::{UndoReading, VerifiedUndo, wait_for};
 use super::later_patches::LedgerCache;
 use super::undo_change::{begin_undo_change, foresee_undo_change, named_patches};
@@ -12,6 +14,7 @@ use crate::operation::failure::Failure;
 use crate::operation::queries::applied_patches::OrderOnRoot;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use crate::operation::trial::begin_change;
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
@@ -45,12 +48,13 @@ pub struct RepackReport {
     pub receipt: Option<Receipt>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RepackedArchive {
+    #[serde(serialize_with = "as_text")]
     pub id: PatchId,
+    #[serde(serialize_with = "as_text")]
     pub package: PkgInst,
-    /// `None` if it is rewritten.
-    pub stays: Option<StayingArchive>,
+    pub verdict: RepackVerdict,
     pub from: UndoFormat,
     /// Bytes.
     pub before: u64,
@@ -58,14 +62,24 @@ pub struct RepackedArchive {
     pub after: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StayingArchive {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RepackVerdict {
+    Planned,
+    Repacked,
     /// It has the requested form.
-    HasForm,
+    Unchanged,
     /// Another tool made it, or the ledger does not tell.
     Foreign,
     /// The scripts of the patch made it.
     ByScripts,
+}
+
+impl RepackVerdict {
+    /// True if the archive is rewritten, or would be.
+    pub fn is_rewritten(self) -> bool {
+        matches!(self, Self::Planned | Self::Repacked)
+    }
 }
 
 /// If one archive is refused, nothing is changed.
@@ -196,15 +210,17 @@ impl<'a> Repacking<'a> {
     ) -> Result<(), Failure> {
         let view = RecordView::live(&self.ground.root);
         let from = found.format();
-        let stays = if found.is_classic() {
-            Some(StayingArchive::Foreign)
+        let verdict = if found.is_classic() {
+            RepackVerdict::Foreign
         } else if found.snapshot(&view)?.is_some() {
-            Some(StayingArchive::ByScripts)
+            RepackVerdict::ByScripts
+        } else if from == self.request.format {
+            RepackVerdict::Unchanged
         } else {
-            (from == self.request.format).then_some(StayingArchive::HasForm)
+            RepackVerdict::Planned
         };
         let (id, package) = (id.clone(), package.clone());
-        if stays.is_none() {
+        if verdict.is_rewritten() {
             let saves = saves::saves(&view, &package).map_err(Failure::Database)?;
             let save = saves.get(&name).cloned().unwrap_or_default();
             let verified = reading.undo((&id, &package), found.try_clone()?, None)?;
@@ -214,7 +230,7 @@ impl<'a> Repacking<'a> {
             all.undo.push(ReadUndo { name, save, verified });
         }
         let before = found.size();
-        all.archives.push(RepackedArchive { id, package, stays, from, before, after: None });
+        all.archives.push(RepackedArchive { id, package, verdict, from, before, after: None });
         Ok(())
     }
 
@@ -242,8 +258,9 @@ impl<'a> Repacking<'a> {
     fn measure(&self, archives: &mut [RepackedArchive]) -> Result<(), Failure> {
         let view = RecordView::live(&self.ground.root);
         let reader = self.ground.undo_data(&view, None);
-        for archive in archives.iter_mut().filter(|archive| archive.stays.is_none()) {
+        for archive in archives.iter_mut().filter(|archive| archive.verdict.is_rewritten()) {
             let name = installed::saved_as(&view, &archive.package, &archive.id)?;
+            archive.verdict = RepackVerdict::Repacked;
             archive.after = Some(reader.find(&archive.package, &name)?.size());
         }
         Ok(())

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::later_patches::LedgerCache;
 use super::undo_change::{begin_undo_change, named_patches};
 use super::undo_drop::{GivenUp, GivenUpPatch, saved_file};
@@ -16,6 +18,7 @@ use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use crate::operation::trial::begin_change;
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::manifest::KEPT_MANIFEST;
 use patchadm_changeset::format::undo_sidecars::UndoDigest;
 use patchadm_changeset::plan::UndoFormat;
@@ -52,15 +55,25 @@ pub struct UndoExportReport {
 }
 
 /// An archive that leaves the root or comes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MovedArchive {
+    #[serde(serialize_with = "as_text")]
     pub id: PatchId,
+    #[serde(serialize_with = "as_text")]
     pub package: PkgInst,
+    pub verdict: MoveVerdict,
+    #[serde(rename = "form")]
     pub format: UndoFormat,
-    /// Bytes.
-    pub size: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MoveVerdict {
+    Exported,
+    Imported,
     /// In its place already.
-    pub is_there: bool,
+    Unchanged,
 }
 
 /// If one patch is refused, neither root nor file changes.
@@ -194,9 +207,10 @@ impl<'a> Exporting<'a> {
         let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
         let of = GivenUpPatch { command: Command::UndoExport, id, package, name: &name };
         given_up.take(self.ground, &reader, of, &save, found.try_clone()?, interrupt)?;
-        let (format, size) = (found.format(), found.size());
+        let (format, bytes) = (found.format(), found.size());
         table.archives.push(ExportedArchive { package: package.clone(), format, line });
-        Ok(MovedArchive { id: id.clone(), package: package.clone(), format, size, is_there: false })
+        let (id, verdict) = (id.clone(), MoveVerdict::Exported);
+        Ok(MovedArchive { id, package: package.clone(), verdict, format, bytes })
     }
 }
 
@@ -308,15 +322,15 @@ impl<'a> Importing<'a> {
         let ledger = self.ledgers.of(&view, package)?;
         let own = ledger.line(&name).ok_or_else(|| not_waiting("the ledger does not know the patch"))?;
         let said = line.archive().unwrap_or((found.b3, 0));
-        let moved = |is_there| MovedArchive {
+        let moved = |verdict| MovedArchive {
             id: id.clone(),
             package: package.clone(),
+            verdict,
             format: archive.format,
-            size: said.1,
-            is_there,
+            bytes: said.1,
         };
         if own.archive() == Some(said) {
-            return Ok(moved(true));
+            return Ok(moved(MoveVerdict::Unchanged));
         }
         if own.archive().is_some() {
             return Err(not_waiting("it has other undo data of it"));
@@ -338,7 +352,7 @@ impl<'a> Importing<'a> {
             b3: exported.0,
         };
         coming.add(&view, (package, &name), archive, copied)?;
-        Ok(moved(false))
+        Ok(moved(MoveVerdict::Imported))
     }
 }
 
@@ -373,7 +387,8 @@ impl ComingUndo {
         let packages: Vec<PkgInst> = self.ledgers.keys().cloned().collect();
         let trailer = caller.now.trailer("patchadm", packages.last()?);
         let mut patches: Vec<String> = Vec::new();
-        for id in archives.iter().filter(|archive| !archive.is_there).map(|archive| archive.id.to_string()) {
+        let coming = archives.iter().filter(|archive| archive.verdict != MoveVerdict::Unchanged);
+        for id in coming.map(|archive| archive.id.to_string()) {
             if !patches.contains(&id) {
                 patches.push(id);
             }
