@@ -5,11 +5,12 @@ use serde::Serialize;
 use super::AdoptArgs;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_or_plan_failed;
-use patchadm_cli::reply::preparation::AdoptedEntry;
 use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::adopt::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
+use patchadm_core::operation::adopt::{
+    AdoptAllReport, AdoptAllRequest, AdoptedPackage, LeftPackage, adopt_all,
+};
 use patchadm_planning::plan::refusal::Command;
 
 pub(super) fn run(call: &mut Invocation, args: &mut AdoptArgs) -> anyhow::Result<Reply> {
@@ -31,7 +32,7 @@ pub(super) fn run(call: &mut Invocation, args: &mut AdoptArgs) -> anyhow::Result
 struct AllReply {
     result: ResultWord,
     changed: bool,
-    adopted: Vec<AdoptedEntry>,
+    adopted: Vec<AdoptedPackage>,
     left: Vec<LeftEntry>,
     /// Native packages that were adopted before.
     known: usize,
@@ -52,7 +53,7 @@ impl AllReply {
         Self {
             result: if is_planned { ResultWord::Planned } else { ResultWord::Done },
             changed: report.receipt.is_some(),
-            adopted: report.adopted.into_iter().map(AdoptedEntry::of).collect(),
+            adopted: report.adopted,
             left: report.left.into_iter().map(LeftEntry::of).collect(),
             known: report.known,
             notes,

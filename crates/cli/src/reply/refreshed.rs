@@ -19,7 +19,7 @@ pub struct RefreshedEntries {
     refreshed: Vec<RefreshedEntry>,
     left: Vec<LeftRegistration>,
     ended: Vec<EndedEntry>,
-    standing: Vec<StandingEntry>,
+    standing: Vec<StandingPatch>,
     partly_lost: Vec<EndedEntry>,
     /// Also in the notes.
     #[serde(skip)]
@@ -71,13 +71,6 @@ struct EndedEntry {
     told: String,
 }
 
-#[derive(Debug, Serialize)]
-struct StandingEntry {
-    id: String,
-    handed_over: Vec<String>,
-    lost: Vec<String>,
-}
-
 impl RefreshedEntries {
     pub fn of(root: &Root, report: RegistrationRefreshReport) -> Self {
         let wording = Wording::of_verbs(root.prefix());
@@ -100,7 +93,7 @@ impl RefreshedEntries {
             ended: report.ended.into_iter().map(EndedEntry::of).collect(),
             partly_lost: report.partly_lost.into_iter().map(EndedEntry::of_standing).collect(),
             lost_again: report.lost_again.into_iter().map(EndedEntry::of).collect(),
-            standing: report.standing.iter().map(StandingEntry::of).collect(),
+            standing: report.standing,
             accepted: report.accepted.iter().map(ToString::to_string).collect(),
             missing: report.missing.iter().map(ToString::to_string).collect(),
         }
@@ -249,14 +242,6 @@ impl EndedEntry {
             fixed_in: patch.fixed_in,
             required_by: required_by.iter().map(ToString::to_string).collect(),
         }
-    }
-}
-
-impl StandingEntry {
-    fn of(standing: &StandingPatch) -> Self {
-        let handed_over = standing.handed_over.iter().map(ToString::to_string).collect();
-        let lost = standing.lost.iter().map(ToString::to_string).collect();
-        Self { id: standing.id.to_string(), handed_over, lost }
     }
 }
 

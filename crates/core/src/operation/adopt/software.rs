@@ -1,10 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
 use crate::operation::failure::Failure;
 use crate::operation::mend::can_be_mended;
 use crate::operation::packages::planning::damaged_package;
 use crate::operation::session::{Caller, RootAndPolicy};
+use patchadm_changeset::format::escaped::{as_text, each_as_text};
 use patchadm_inputs::database::survey::packages_but;
 use patchadm_inputs::database::{RecordView, all};
 use patchadm_inputs::input_file::read_start;
@@ -90,15 +94,26 @@ pub(super) struct TakenUp {
     pub(super) differing: Vec<ObjectPath>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct AdoptedPackage {
+    #[serde(serialize_with = "as_text")]
     pub package: PkgInst,
+    #[serde(flatten, serialize_with = "manager_and_name")]
     pub origin: NativeOrigin,
     pub objects: usize,
     /// Files that differ from the native records; adopted as they are.
+    #[serde(serialize_with = "each_as_text")]
     pub differing: Vec<ObjectPath>,
     /// Listed, but missing; left out.
+    #[serde(serialize_with = "each_as_text")]
     pub missing: Vec<ObjectPath>,
+}
+
+fn manager_and_name<S: Serializer>(origin: &NativeOrigin, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut fields = serializer.serialize_struct("NativeOrigin", 2)?;
+    fields.serialize_field("manager", origin.manager.name())?;
+    fields.serialize_field("name", &origin.name)?;
+    fields.end()
 }
 
 impl AdoptedPackage {

@@ -1,3 +1,6 @@
+use serde::Serialize;
+
+use patchadm_changeset::format::escaped::{as_text, each_as_text};
 use patchadm_changeset::format::history::RefreshRecord;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
@@ -95,11 +98,14 @@ impl EndedRegistration {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct StandingPatch {
+    #[serde(serialize_with = "as_text")]
     pub id: PatchId,
     /// Handed over in this refresh.
+    #[serde(serialize_with = "each_as_text")]
     pub handed_over: Vec<ObjectPath>,
     /// Part of `handed_over`.
+    #[serde(serialize_with = "each_as_text")]
     pub lost: Vec<ObjectPath>,
 }
