@@ -13,9 +13,8 @@ use patchadm_cli::call::{AppletKind, Invocation, PROGRAM};
 use patchadm_cli::reply::advice::mending;
 use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::patch_list::RemovableEntry;
-use patchadm_cli::reply::shlibs::KeptShlibs;
+use patchadm_cli::reply::shlibs;
 use patchadm_cli::reply::text::finding;
-use patchadm_cli::reply::undo::UndoEntry;
 use patchadm_cli::reply::words::{LONGEST_VALUE, counted_patches, human, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use patchadm_cli::surroundings::caller::now;
@@ -29,12 +28,13 @@ use patchadm_core::operation::check::{
 };
 use patchadm_core::operation::object_check::ObjectCheckError;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
-use patchadm_core::operation::patches::undo_states::UndoState;
+use patchadm_core::operation::patches::undo_states::{PackageUndo, UndoState};
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::database::RecordDamage;
 use patchadm_inputs::database::agreement::ForeignChange;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::http::{HttpSettings, Patience};
+use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::Interrupted;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{Root, WorkMeter};
@@ -193,8 +193,8 @@ struct PatchState {
     checked: Option<bool>,
     undo: Vec<VerifiedUndoEntry>,
     /// Old libraries kept because running programs still use them.
-    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
-    kept_shlibs: KeptShlibs,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept_shlibs: Vec<KeptLibrary>,
     #[serde(skip)]
     is_damaged: bool,
     /// True if the caller may not read its undo data, or its records.
@@ -205,7 +205,7 @@ struct PatchState {
 #[derive(Debug, Serialize)]
 struct VerifiedUndoEntry {
     #[serde(flatten)]
-    undo: UndoEntry,
+    undo: PackageUndo,
     run: Option<String>,
     error: Option<String>,
     #[serde(skip)]
@@ -521,12 +521,14 @@ impl Comparison {
             details.extend(errors.iter().map(|error| format!("  {error}")));
         }
         sections.push(Section { details, ..files });
-        let archives = self.patches.iter().flat_map(|one| &one.undo).filter(|one| one.undo.is_kept()).count();
+        let archives =
+            self.patches.iter().flat_map(|one| &one.undo).filter(|one| one.undo.state.is_kept()).count();
         let good = if contents { "intact" } else { "present, with the recorded size" };
         let undo = match (self.damaged, self.earlier, self.closed) {
             (0, 0, 0) if archives == 0 => Section::new("undo-data", Ok, "no undo data"),
             (0, 0, 0) => {
-                let kept = self.patches.iter().filter(|one| one.undo.iter().any(|one| one.undo.is_kept()));
+                let is_kept = |one: &VerifiedUndoEntry| one.undo.state.is_kept();
+                let kept = self.patches.iter().filter(|one| one.undo.iter().any(is_kept));
                 let of = counted_patches(kept.count());
                 Section::new("undo-data", Ok, format!("undo data of {of} is {good}"))
             }
@@ -553,7 +555,7 @@ impl Comparison {
                 let words = removable.as_ref().map(RemovableEntry::words);
                 details.push(words.map_or_else(|| id.clone(), |words| format!("{id}: {words}")));
             }
-            details.extend(kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}")));
+            details.extend(shlibs::sentences(kept_shlibs).iter().map(|sentence| format!("  {sentence}")));
             details.extend(undo.iter().map(|one| format!("  {}: {}", one.undo.package, one.words())));
         }
         details.extend((self.closed > 0).then(|| self.way_on.clone()));
@@ -608,39 +610,35 @@ impl PatchState {
                 .collect(),
             is_damaged: patch.damage().is_some(),
             is_closed: patch.is_closed(),
-            kept_shlibs: KeptShlibs::of(&patch.kept),
+            kept_shlibs: patch.kept.clone(),
         }
     }
 }
 
 impl VerifiedUndoEntry {
     fn words(&self) -> String {
-        let UndoEntry { state, bytes, path, .. } = &self.undo;
+        let PackageUndo { state, bytes, path, .. } = &self.undo;
         let size = human(*bytes);
         match (&self.error, path) {
             (Some(error), _) => error.clone(),
-            (None, Some(path)) if *state == UndoState::Classic.word() => {
+            (None, Some(path)) if *state == UndoState::Classic => {
                 format!("{path} is sound ({size}; of another program, checked by its pkgmap)")
             }
             (None, Some(path)) if self.is_read => format!("{path} is sound ({size})"),
             (None, Some(path)) => format!("{path} ({size})"),
-            (None, None) if *state == UndoState::Committed.word() => "its undo data was dropped".to_owned(),
-            (None, None) if *state == UndoState::Exported.word() => "its undo data was exported".to_owned(),
+            (None, None) if *state == UndoState::Committed => "its undo data was dropped".to_owned(),
+            (None, None) if *state == UndoState::Exported => "its undo data was exported".to_owned(),
             (None, None) => "no undo data".to_owned(),
         }
     }
 
     fn of(archive: &ArchiveVerdict, is_read: bool) -> Self {
-        let undo = UndoEntry {
-            package: archive.package.to_string(),
-            state: archive.state.of_undo().word(),
-            bytes: 0,
-            path: None,
-        };
+        let (package, state) = (archive.package.clone(), archive.state.of_undo());
+        let undo = PackageUndo { package, state, bytes: 0, path: None };
         match &archive.state {
             ArchiveState::None(_) => Self { undo, run: None, error: None, is_read },
             ArchiveState::Sound { path, bytes, run, .. } => {
-                let undo = UndoEntry { bytes: *bytes, path: Some(path.clone()), ..undo };
+                let undo = PackageUndo { bytes: *bytes, path: Some(path.clone()), ..undo };
                 Self { undo, run: run.clone(), error: None, is_read }
             }
             ArchiveState::Unusable(error) => {
@@ -650,7 +648,8 @@ impl VerifiedUndoEntry {
                     }
                     _ => None,
                 };
-                Self { undo: UndoEntry { path, ..undo }, run: None, error: Some(error.to_string()), is_read }
+                let error = Some(error.to_string());
+                Self { undo: PackageUndo { path, ..undo }, run: None, error, is_read }
             }
         }
     }

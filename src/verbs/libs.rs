@@ -7,13 +7,14 @@ use crate::as_owner::options::OwnerOptions;
 use patchadm_cli::arguments::{one_of, parse, seconds};
 use patchadm_cli::call::{Invocation, RunCommand};
 use patchadm_cli::reply::failure::{change_or_plan_failed, hinted, verb_code};
-use patchadm_cli::reply::shlibs::{ConsumerEntry, consumers};
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, installation_minute};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::libraries::{KeptLibraryState, KeptLook};
-use patchadm_core::operation::libraries::{KeptReport, KeptRequest, kept_packages};
+use patchadm_core::operation::libraries::{
+    KeptLibraryState, KeptLook, KeptReport, KeptRequest, kept_packages,
+};
+use patchadm_planning::plan::kept_libraries::MOST_LISTED;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -95,16 +96,7 @@ struct KeptPackageEntry {
     since: String,
     by: String,
     patches: Vec<String>,
-    libraries: Vec<LibraryEntry>,
-}
-
-#[derive(Serialize)]
-struct LibraryEntry {
-    name: String,
-    paths: Vec<String>,
-    bytes: u64,
-    state: &'static str,
-    consumers: Vec<ConsumerEntry>,
+    libraries: Vec<KeptLibraryState>,
 }
 
 #[derive(Serialize)]
@@ -203,19 +195,7 @@ impl KeptPackageEntry {
             since: text("INSTDATE"),
             by: text("KEPT_BY"),
             patches: text("KEPT_PATCHES").split_whitespace().map(str::to_owned).collect(),
-            libraries: libraries.map(LibraryEntry::of).collect(),
-        }
-    }
-}
-
-impl LibraryEntry {
-    fn of(library: &KeptLibraryState) -> Self {
-        Self {
-            name: library.name.clone(),
-            paths: texts(&library.paths),
-            bytes: library.bytes,
-            state: library.state.word(),
-            consumers: consumers(&library.consumers),
+            libraries: libraries.cloned().collect(),
         }
     }
 }
@@ -247,9 +227,9 @@ impl CommandReport for LibsReport {
             let since = installation_minute(since);
             output.line(format!("{name}: from {from} {version}, since {since}, by {by}"))?;
             for library in &package.libraries {
-                let LibraryEntry { name, state, bytes, .. } = library;
-                output.line(format!("  {name}  {state}, {}", human(*bytes)))?;
-                for consumer in &library.consumers {
+                let KeptLibraryState { name, state, bytes, .. } = library;
+                output.line(format!("  {name}  {}, {}", state.word(), human(*bytes)))?;
+                for consumer in library.consumers.iter().take(MOST_LISTED) {
                     output.line(format!("    {consumer}"))?;
                 }
             }

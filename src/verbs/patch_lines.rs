@@ -8,6 +8,7 @@ use patchadm_cli::reply::change_entry::ChangeEntry;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
 use patchadm_cli::reply::patch_entry::{PatchEntry, done_lines, in_use_lines, plan_text, refused_text};
 use patchadm_cli::reply::patches::PatchesReport;
+use patchadm_cli::reply::shlibs;
 use patchadm_cli::reply::unified_diff::print_difference;
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, reboot_sentence};
 use patchadm_cli::surroundings::{Output, Shade};
@@ -198,7 +199,7 @@ fn print_patch(
     } else {
         print_merges_and_notes(entry, output)?;
     }
-    for sentence in entry.kept_shlibs.sentences() {
+    for sentence in shlibs::sentences(&entry.kept_shlibs) {
         output.line(format!("  {sentence}"))?;
     }
     output.print(in_use_lines(&entry.in_use))?;

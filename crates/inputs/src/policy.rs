@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use regex::{Regex, bytes};
+use serde::{Serialize, Serializer};
 
 use crate::path_glob::PathGlob;
 use crate::sign::DemandWord;
@@ -316,6 +317,12 @@ impl LibraryWords {
         let words = [(self.keep, "keep"), (self.stop, "stop")];
         let words: Vec<&str> = words.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word).collect();
         if words.is_empty() { vec!["report"] } else { words }
+    }
+}
+
+impl Serialize for LibraryWords {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.names().serialize(serializer)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::choice::AnalysisChoice;
 use patchadm_cli::reply::overtaken::NativeEntries;
-use patchadm_cli::reply::shlibs::KeptShlibs;
+use patchadm_cli::reply::shlibs;
 use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::{counted_patches, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause};
@@ -14,6 +14,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::analysis::HostNames;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{AnalysedPatch, Analysis, CrossReference, FlagOrigin};
+use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
@@ -246,8 +247,8 @@ pub(super) struct AnalysisRow {
     pub(super) size: Option<u64>,
     pub(super) reboot: Option<String>,
     /// Old libraries kept because running programs still use them.
-    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
-    pub(super) kept_shlibs: KeptShlibs,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) kept_shlibs: Vec<KeptLibrary>,
     /// Letters of the column of flags.
     #[serde(skip)]
     flags: String,
@@ -322,7 +323,7 @@ impl From<AnalysedPatch> for AnalysisRow {
             requires: patch.requires,
             size: patch.size,
             reboot: patch.reboot,
-            kept_shlibs: KeptShlibs::default(),
+            kept_shlibs: Vec::new(),
             is_missing: patch.is_missing,
         }
     }
@@ -351,13 +352,13 @@ impl AnalysisRow {
     pub(super) fn with_kept(mut self, kept: &LibrariesBeforePatches) -> Self {
         let id = self.installed.as_ref().map(|revision| format!("{}-{revision}", self.id));
         let found = id.and_then(|id| kept.get(&PatchId::new(&id).ok()?));
-        self.kept_shlibs = KeptShlibs::of(found.map(Vec::as_slice).unwrap_or_default());
+        self.kept_shlibs = found.cloned().unwrap_or_default();
         self
     }
 
     /// The table row, and programs for which the patch is not in force.
     pub(super) fn lines(&self, widths: ColumnWidths) -> impl Iterator<Item = String> {
-        let below = self.kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}"));
+        let below = shlibs::sentences(&self.kept_shlibs).into_iter().map(|sentence| format!("  {sentence}"));
         std::iter::once(self.line(widths)).chain(below)
     }
 

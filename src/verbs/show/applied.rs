@@ -14,13 +14,16 @@ use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::{NativeEntries, OvertakenEntry};
 use patchadm_cli::reply::patch_entry::FileCounts;
 use patchadm_cli::reply::patch_list::AppliedPatchEntry;
+use patchadm_cli::reply::shlibs;
 use patchadm_cli::reply::trial::TrialStanding;
+use patchadm_cli::reply::undo::undo_words;
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::reply::{ExitCause, Stop};
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::patches::undo_states::PackageUndo;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
 use patchadm_core::operation::queries::patch_difference::patch_difference;
 use patchadm_core::operation::queries::patch_objects::{changed_objects, patch_files};
@@ -234,7 +237,7 @@ impl AppliedPatch {
             let next = overtaken.next_step(&Wording::of_verbs(root.prefix()));
             lines.extend(next.map(|next| ("Next", next)));
         }
-        lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
+        lines.extend(shlibs::sentences(&listed.kept_shlibs).into_iter().map(|sentence| ("", sentence)));
         lines.extend([
             ("Applied", listed.shown_date.clone().unwrap_or_default()),
             ("On", listed.host.clone().unwrap_or_default()),
@@ -257,9 +260,8 @@ impl AppliedPatch {
         lines.push(("SHA-256", listed.sha256.clone().unwrap_or_default()));
         let signature = patch.signature.as_ref().map(|signature| signature_words(signature, zone));
         lines.push(("Signature", signature.unwrap_or_default()));
-        lines.extend(
-            listed.undo.iter().map(|undo| ("Undo data", format!("{} {}", undo.package, undo.words()))),
-        );
+        let undo = |undo: &PackageUndo| format!("{} {}", undo.package, undo_words(undo));
+        lines.extend(listed.undo.iter().map(|one| ("Undo data", undo(one))));
         lines.push(("Removal", listed.removable.words()));
         lines
     }

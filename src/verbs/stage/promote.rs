@@ -36,7 +36,7 @@ use patchadm_core::operation::trial::TrialRequest;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions, PromotionWishes};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::policy::DeleteLimit;
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, SetIdChange};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
@@ -361,21 +361,23 @@ fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<
         output.line(format!("  {}", counts(path)))?;
     }
     for conflict in conflicts {
-        let (stage, live, decision) = (conflict.stage, conflict.live, conflict.decision);
+        let (stage, live) = (conflict.stage.word(), conflict.live.word());
+        let decision = conflict.decision.word();
         let path = &conflict.path;
         output
             .line(format!("  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"))?;
     }
     for file in &answer.set_id {
-        let what = match (&file.owner, &file.target) {
-            (Some(_), _) => "owner",
-            (None, Some(_)) => "link",
-            (None, None) => "set-id",
+        let what = match file.change {
+            SetIdChange::Owner { .. } => "owner",
+            SetIdChange::Link { .. } => "link",
+            SetIdChange::Bytes | SetIdChange::Rights | SetIdChange::New => "set-id",
         };
-        output.line(format!("  {what}: {}", file.sentence))?;
+        output.line(format!("  {what}: {file}"))?;
     }
     for object in &answer.withheld {
-        output.line(format!("  withheld: {}: {}", object.path, object.words.join(", ")))?;
+        let attributes: Vec<&str> = object.attributes.iter().map(|attribute| attribute.words()).collect();
+        output.line(format!("  withheld: {}: {}", object.path, attributes.join(", ")))?;
     }
     let tells_hooks = end.is_plan() || output.is_verbose();
     for hook in answer.hooks.iter().filter(|_| tells_hooks) {

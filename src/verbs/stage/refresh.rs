@@ -10,10 +10,10 @@ use crate::verbs::options::{BriefVerbOptions, DryRunOption, EditOptions};
 use patchadm_cli::arguments::{NamedPath, inside, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{described, described_plan, verb_code};
-use patchadm_cli::reply::promotion::MergeConflictEntry;
 use patchadm_cli::reply::words::recovery_sentence;
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::stages::ConflictingPath;
 use patchadm_core::operation::stages::refresh::{
     MovedStagePackage, PackageMove, RefreshReport, RefreshRequest, refresh_stage,
 };
@@ -66,7 +66,7 @@ struct RefreshReply {
     /// Paths of the stage that changed, or would.
     taken: usize,
     /// Paths that both sides changed.
-    conflicts: Vec<MergeConflictEntry>,
+    conflicts: Vec<ConflictingPath>,
     /// Packages added to or removed from the root.
     packages: Vec<PackageEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,13 +120,6 @@ impl RefreshReply {
             (None, _) if dry_run => ResultWord::Planned,
             (None, _) => ResultWord::Done,
         };
-        // Sides are named as in a promotion: the stage is the one that changes here.
-        let conflicts = conflicts.into_iter().map(|(path, conflict)| MergeConflictEntry {
-            path: path.to_string(),
-            stage: conflict.to.word(),
-            live: conflict.from.word(),
-            decision: conflict.decision.word(),
-        });
         let exit = refused.as_ref().map_or(Exit::OK, |failure| verb_code(Command::Refresh, failure));
         let describe = if dry_run { described_plan } else { described };
         let words = |failure: &_| describe(&Wording::of_verbs(root), Command::Refresh, failure);
@@ -135,7 +128,7 @@ impl RefreshReply {
             result,
             stage,
             taken,
-            conflicts: conflicts.collect(),
+            conflicts,
             packages: packages.iter().map(PackageEntry::of).collect(),
             recovered,
             refused: refused.as_ref().map(words),

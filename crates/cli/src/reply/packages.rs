@@ -9,7 +9,6 @@ use super::advice::hint;
 use super::cause::ExitCause;
 use super::exit::Exit;
 use super::result_word::ResultWord;
-use super::shlibs::LibrariesEntry;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
 use crate::surroundings::Output;
@@ -96,10 +95,10 @@ impl<T: 'static> EndedPackages<T> {
     }
 
     /// Returns `None` if there are several packages.
-    fn shlibs_of_one(&self) -> Option<LibrariesEntry> {
+    fn shlibs_of_one(&self) -> Option<&LibraryReport> {
         let mut packages = self.packages();
         let only = packages.next().filter(|_| packages.next().is_none())?;
-        only.libraries.map(LibrariesEntry::from)
+        only.libraries
     }
 
     fn packages(&self) -> impl Iterator<Item = EndedPackage<'_>> {
@@ -280,23 +279,23 @@ struct PackagesDocument<'a> {
     missing: Vec<&'a String>,
     /// Of one package; each of several has it in its own entry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    shlibs: Option<LibrariesEntry>,
-    packages: Vec<PackageOutcomeEntry>,
+    shlibs: Option<&'a LibraryReport>,
+    packages: Vec<PackageOutcomeEntry<'a>>,
 }
 
 #[derive(Serialize)]
-struct PackageOutcomeEntry {
+struct PackageOutcomeEntry<'a> {
     instance: String,
     code: u8,
     reason: String,
     changed: usize,
     notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    shlibs: Option<LibrariesEntry>,
+    shlibs: Option<&'a LibraryReport>,
 }
 
-impl PackageOutcomeEntry {
-    fn of(command: Command, package: &EndedPackage<'_>) -> Self {
+impl<'a> PackageOutcomeEntry<'a> {
+    fn of(command: Command, package: &EndedPackage<'a>) -> Self {
         let done = package.plan.filter(|_| package.result.is_ok());
         Self {
             instance: package.name.to_owned(),
@@ -304,7 +303,7 @@ impl PackageOutcomeEntry {
             reason: package.result.as_ref().err().map(ToString::to_string).unwrap_or_default(),
             changed: done.map_or(0, |plan| plan.changes.len()),
             notes: package.plan.map(|plan| plan.notes.clone()).unwrap_or_default(),
-            shlibs: package.libraries.map(LibrariesEntry::from),
+            shlibs: package.libraries,
         }
     }
 }

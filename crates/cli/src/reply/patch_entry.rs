@@ -11,17 +11,18 @@ use super::exit::{Exit, ExitTable};
 use super::failure;
 use super::merge_entry::MergeEntry;
 use super::result_word::ResultWord;
-use super::shlibs::{KeptShlibs, LibrariesEntry};
-use super::undo::{self, UndoEntry};
+use super::undo;
 use super::words::{counted, human};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
+use patchadm_core::operation::patches::undo_states::PackageUndo;
 use patchadm_core::operation::queries::patch_objects::{ChangedObject, PatchAction};
 use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed};
 use patchadm_core::operation::running::UsingProcess;
 use patchadm_inputs::sign::Verdict;
+use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
 use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::patch::patch_plan::MovedObject;
 use patchadm_planning::plan::refusal::Command;
@@ -49,7 +50,7 @@ pub struct PatchEntry {
     /// The size of new objects.
     pub bytes: u64,
     /// By package.
-    pub undo: Vec<UndoEntry>,
+    pub undo: Vec<PackageUndo>,
     pub reboot: Option<&'static str>,
     /// Programs that run the old version until they are restarted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,10 +83,10 @@ pub struct PatchEntry {
     pub signature: Option<SignatureRecord>,
     /// Only if libraries were examined.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shlibs: Option<LibrariesEntry>,
+    pub shlibs: Option<LibraryReport>,
     /// Old libraries kept because running programs still use them.
-    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
-    pub kept_shlibs: KeptShlibs,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept_shlibs: Vec<KeptLibrary>,
     /// On each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub space: Vec<SpaceNeed>,
@@ -191,7 +192,7 @@ impl PatchEntry {
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
             files: plan.map(FileCounts::of).unwrap_or_default(),
             bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
-            undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
+            undo: plan.map(|plan| undo::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot: one.reboot,
             in_use: one.in_use,
             privileged: plan.iter().flat_map(|plan| grants(plan)).collect(),
@@ -203,8 +204,8 @@ impl PatchEntry {
             because: set.because,
             depot: set.depot,
             signature: one.signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
-            shlibs: one.libraries.as_ref().map(LibrariesEntry::from),
-            kept_shlibs: KeptShlibs::of(&one.kept),
+            shlibs: one.libraries,
+            kept_shlibs: one.kept,
             space: planned.iter().flat_map(|plan| plan.space.iter().cloned()).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered, &one.texts)),
@@ -334,7 +335,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
     }
     let saved = human(entry.saved_bytes);
-    let _ = match entry.undo.iter().filter(|undo| undo.is_kept()).count() {
+    let _ = match entry.undo.iter().filter(|undo| undo.state.is_kept()).count() {
         0 => writeln!(text, "Undo data: none."),
         number => writeln!(text, "Undo data: {} of {saved} before compression.", counted(number, "archive")),
     };

@@ -10,9 +10,9 @@ use super::advice::damage_remark;
 use super::failure::{self, query_refused};
 use super::json::DocumentHead;
 use super::overtaken::{NativeEntries, OvertakenEntry};
-use super::shlibs::KeptShlibs;
+use super::shlibs;
 use super::trial::TrialStanding;
-use super::undo::{UndoEntry, undo_in_brief};
+use super::undo::undo_in_brief;
 use super::words::{print_notes, unfinished_sentence};
 use super::{CommandReport, Exit, ExitTable};
 use crate::call::Invocation;
@@ -21,11 +21,13 @@ use crate::surroundings::{Output, Shade, Surroundings, Zone};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::patches::undo_states::PackageUndo;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, Inspection, WantedWords, inspect};
 use patchadm_core::operation::queries::runs::applied_signatures;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::{Distribution, NATIVE_VERSION, NativeChange, NativeIdentity, package_url};
 use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
@@ -183,7 +185,8 @@ impl ListReport {
         let fixes = (self.choice.is_verbose && !one.fixes.is_empty())
             .then(|| format!("fixes {}", one.fixes.join(", ")));
         let trial = one.trial.iter().map(|trial| &trial.sentence);
-        let below = trial.chain(one.kept_shlibs.sentences()).chain(synopsis).chain(&fixes);
+        let kept = shlibs::sentences(&one.kept_shlibs);
+        let below = trial.chain(&kept).chain(synopsis).chain(&fixes);
         let below = below.map(|line| format!("{:<width$}  {line}", ""));
         below.chain(self.native.lost_paths(&one.id).filter_map(|path| self.lost_at(path, width))).collect()
     }
@@ -323,7 +326,7 @@ pub struct AppliedPatchEntry {
     pub fixes: Vec<String>,
     /// Only if the root recorded it.
     pub sha256: Option<String>,
-    pub undo: Vec<UndoEntry>,
+    pub undo: Vec<PackageUndo>,
     pub removable: RemovableEntry,
     /// True if undo data and objects were read for `state`.
     pub checked: bool,
@@ -336,8 +339,8 @@ pub struct AppliedPatchEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
     /// Old libraries kept because running programs still use them.
-    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
-    pub kept_shlibs: KeptShlibs,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept_shlibs: Vec<KeptLibrary>,
 }
 
 impl AppliedPatchEntry {
@@ -359,13 +362,13 @@ impl AppliedPatchEntry {
             incompatibles: words(&one.patch.incompatibles),
             fixes: one.fixes.fixes.to_strings(),
             sha256: one.fixes.sha256.clone(),
-            undo: one.undo.iter().map(UndoEntry::from).collect(),
+            undo: one.undo.clone(),
             removable: RemovableEntry::at_a_glance(&one.backout),
             checked: false,
             native: None,
             trial: None,
             signature: None,
-            kept_shlibs: KeptShlibs::of(&one.kept),
+            kept_shlibs: one.kept.clone(),
         }
     }
 

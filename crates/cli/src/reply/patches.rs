@@ -460,7 +460,7 @@ pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
             None => space.push(need.clone()),
         }
     }
-    let archives = planned().flat_map(|entry| &entry.undo).filter(|undo| undo.is_kept()).count();
+    let archives = planned().flat_map(|entry| &entry.undo).filter(|undo| undo.state.is_kept()).count();
     let saved: u64 = planned().map(|entry| entry.saved_bytes).sum();
     let undo = match archives {
         0 => "Undo data: none.".to_owned(),
@@ -532,7 +532,6 @@ impl AfterRunEntries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::shlibs::KeptShlibs;
     use patchadm_core::operation::patches::after_run::LowSpace;
 
     fn entry(verdict: &'static str, exit: Exit) -> PatchEntry {
@@ -558,7 +557,7 @@ mod tests {
             depot: None,
             signature: None,
             shlibs: None,
-            kept_shlibs: KeptShlibs::default(),
+            kept_shlibs: Vec::new(),
             space: Vec::new(),
             merges: Vec::new(),
             refused_changes: None,

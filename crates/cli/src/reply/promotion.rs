@@ -9,15 +9,18 @@ use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
 use super::patch_entry::new_bytes;
 use super::patches::{PatchFace, PatchesReport};
-use super::shlibs::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_core::operation::changed_texts::{ChangedTexts, texts_of_plan};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::running::UsingProcess;
-use patchadm_core::operation::stages::promote::{KeptPath, PackageReport, PathReport, PromoteReport};
-use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
+use patchadm_core::operation::stages::ConflictingPath;
+use patchadm_core::operation::stages::promote::{
+    KeptPath, PackageReport, PathReport, PromoteReport, WithheldObject,
+};
+use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::refusal::{Command, SetIdFile};
 use patchadm_planning::plan::{Plan, SpaceNeed};
 use patchadm_rootfs::Root;
 
@@ -40,11 +43,11 @@ pub struct PromotionAnswer {
     pub exchanges: Vec<ExchangeEntry>,
     pub kept: Vec<KeptPath>,
     /// Paths that both sides changed.
-    pub conflicts: Vec<MergeConflictEntry>,
+    pub conflicts: Vec<ConflictingPath>,
     /// Files that get set-id bits or capabilities, or other bytes with these, and objects that get another owner.
-    pub set_id: Vec<SetIdEntry>,
+    pub set_id: Vec<SetIdFile>,
     /// Attributes of the stage that do not go live.
-    pub withheld: Vec<WithheldEntry>,
+    pub withheld: Vec<WithheldObject>,
     pub packages: Vec<PackageReport>,
     /// The size of new files.
     pub bytes: u64,
@@ -58,44 +61,8 @@ pub struct PromotionAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shlibs: Option<LibrariesEntry>,
+    pub shlibs: Option<LibraryReport>,
     pub hooks: Vec<HookEnd>,
-}
-
-/// A path that both sides changed.
-#[derive(Debug, Serialize)]
-pub struct MergeConflictEntry {
-    pub path: String,
-    pub stage: &'static str,
-    pub live: &'static str,
-    pub decision: &'static str,
-}
-
-/// An object whose attributes do not all go live.
-#[derive(Debug, Serialize)]
-pub struct WithheldEntry {
-    pub path: String,
-    pub attributes: Vec<&'static str>,
-    #[serde(skip)]
-    pub words: Vec<&'static str>,
-}
-
-/// A file with set-id bits or capabilities, or an object that gets another owner.
-#[derive(Debug, Serialize)]
-pub struct SetIdEntry {
-    pub path: String,
-    /// Four octal digits.
-    pub mode: String,
-    pub capabilities: bool,
-    pub change: &'static str,
-    /// The new user and group, if they change.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-    /// The target, if it becomes a link.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    #[serde(skip)]
-    pub sentence: String,
 }
 
 impl PromotionAnswer {
@@ -106,26 +73,15 @@ impl PromotionAnswer {
         let (stage, id, base, two_way) = (stage.clone(), id.clone(), base.clone(), *two_way);
         let paths = report.paths.clone();
         let (kept, packages) = (report.kept.clone(), report.packages.clone());
-        let conflicts = report.conflicts.iter().map(|(path, conflict)| MergeConflictEntry {
-            path: path.to_string(),
-            stage: conflict.from.word(),
-            live: conflict.to.word(),
-            decision: conflict.decision.word(),
-        });
-        let set_id = report.set_id.iter().map(SetIdEntry::from).collect();
-        let withheld = report.withheld.iter().map(|object| WithheldEntry {
-            path: object.path.to_string(),
-            attributes: object.attributes.iter().map(|attribute| attribute.word()).collect(),
-            words: object.attributes.iter().map(|attribute| attribute.words()).collect(),
-        });
-        let withheld = withheld.collect();
+        let conflicts = report.conflicts.clone();
+        let (set_id, withheld) = (report.set_id.clone(), report.withheld.clone());
         let in_use = report.in_use.clone();
         let hooks = report.hooks.clone();
         let fingerprint = report.fingerprint.clone();
         let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
-        let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
+        let shlibs = report.libraries.clone();
         let space = report.plan.iter().flat_map(|plan| plan.space.iter().cloned());
-        let (conflicts, space) = (conflicts.collect(), space.collect());
+        let space = space.collect();
         let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
         let mut end = end.of_plan(is_plan);
         // The document has them among the promoted paths.
@@ -155,26 +111,6 @@ impl PromotionAnswer {
 
     pub fn exit(&self) -> Exit {
         self.end.exit
-    }
-}
-
-impl From<&SetIdFile> for SetIdEntry {
-    fn from(file: &SetIdFile) -> Self {
-        Self {
-            path: file.path.to_string(),
-            mode: format!("{:04o}", file.mode.bits()),
-            capabilities: file.has_capabilities,
-            change: file.change.word(),
-            owner: match file.change {
-                SetIdChange::Owner { to: (uid, gid), .. } => Some(format!("{uid}:{gid}")),
-                _ => None,
-            },
-            target: match &file.change {
-                SetIdChange::Link(target) => Some(target.clone()),
-                _ => None,
-            },
-            sentence: file.to_string(),
-        }
     }
 }
 

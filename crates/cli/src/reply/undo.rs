@@ -1,4 +1,4 @@
-use serde::Serialize;
+//! Undo data of patches in words, and of planned patches.
 
 use super::words::human;
 use patchadm_changeset::plan::UndoFormat;
@@ -9,78 +9,50 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The undo data of a patch in one package.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UndoEntry {
-    pub package: String,
-    /// `saved`, `none`, `committed`, `lost`, `damaged` or `classic`.
-    pub state: &'static str,
-    /// Bytes of the archive and of kept old files; 0 if there are none, or if they are elsewhere and were not examined.
-    pub bytes: u64,
-    /// The present or former place of the archive.
-    pub path: Option<String>,
+/// By package. `bytes` returns the size of each written archive by its index in the plan; before that, the sizes of
+/// saved objects count.
+pub(super) fn of_plan(root: &Root, plan: &Plan, bytes: &dyn Fn(usize) -> Option<u64>) -> Vec<PackageUndo> {
+    let of = |package: &PkgInst| {
+        let mut archives = plan.undo.iter().enumerate();
+        let kept = archives
+            .find(|(_, undo)| undo.package == *package && undo.place != UndoPlace::ManifestOnly)
+            .map(|(at, undo)| {
+                (
+                    bytes(at).map_or_else(|| saved_bytes(undo), |bytes| on_disk(root, undo, bytes)),
+                    undo_path(root, undo),
+                )
+            });
+        let state = if kept.is_some() { UndoState::Saved } else { UndoState::None };
+        let (bytes, path) = kept.unzip();
+        let (package, bytes) = (package.clone(), bytes.unwrap_or_default());
+        PackageUndo { package, state, bytes, path: path.flatten() }
+    };
+    plan.packages.iter().map(of).collect()
 }
 
-impl From<&PackageUndo> for UndoEntry {
-    fn from(undo: &PackageUndo) -> Self {
-        let PackageUndo { package, state, bytes, path } = undo;
-        Self { package: package.to_string(), state: state.word(), bytes: *bytes, path: path.clone() }
-    }
+/// Returns true if the old files are kept as they were.
+fn is_files(undo: &PackageUndo) -> bool {
+    undo.path.as_ref().is_some_and(|path| path.ends_with(UndoFormat::Files.suffix()))
 }
 
-impl UndoEntry {
-    /// By package. `bytes` returns the size of each written archive by its index in the plan; before that, the sizes of
-    /// saved objects count.
-    pub(super) fn of_plan(root: &Root, plan: &Plan, bytes: &dyn Fn(usize) -> Option<u64>) -> Vec<Self> {
-        let of = |package: &PkgInst| {
-            let mut archives = plan.undo.iter().enumerate();
-            let kept = archives
-                .find(|(_, undo)| undo.package == *package && undo.place != UndoPlace::ManifestOnly)
-                .map(|(at, undo)| {
-                    (
-                        bytes(at).map_or_else(|| saved_bytes(undo), |bytes| on_disk(root, undo, bytes)),
-                        undo_path(root, undo),
-                    )
-                });
-            let state = if kept.is_some() { UndoState::Saved } else { UndoState::None };
-            let (bytes, path) = kept.unzip();
-            Self {
-                package: package.to_string(),
-                state: state.word(),
-                bytes: bytes.unwrap_or_default(),
-                path: path.flatten(),
-            }
-        };
-        plan.packages.iter().map(of).collect()
-    }
-
-    pub fn is_kept(&self) -> bool {
-        [UndoState::Saved, UndoState::Classic].iter().any(|state| state.word() == self.state)
-    }
-
-    /// Returns true if the old files are kept as they were.
-    fn is_files(&self) -> bool {
-        self.path.as_ref().is_some_and(|path| path.ends_with(UndoFormat::Files.suffix()))
-    }
-
-    /// With the size of kept data.
-    pub fn words(&self) -> String {
-        match self.state {
-            "saved" | "classic" if self.bytes == 0 => "kept elsewhere".to_owned(),
-            "saved" if self.is_files() => format!("files ({})", human(self.bytes)),
-            "saved" => human(self.bytes),
-            "classic" => format!("{} (of another tool)", human(self.bytes)),
-            "exported" => "exported: `undo-data import` restores it".to_owned(),
-            "committed" => "dropped: the patch can no longer be removed".to_owned(),
-            "none" => "none: the patch cannot be removed".to_owned(),
-            state => format!("{state}: the patch cannot be removed"),
+/// With the size of kept data.
+pub fn undo_words(undo: &PackageUndo) -> String {
+    match undo.state {
+        UndoState::Saved | UndoState::Classic if undo.bytes == 0 => "kept elsewhere".to_owned(),
+        UndoState::Saved if is_files(undo) => format!("files ({})", human(undo.bytes)),
+        UndoState::Saved => human(undo.bytes),
+        UndoState::Classic => format!("{} (of another tool)", human(undo.bytes)),
+        UndoState::Exported => "exported: `undo-data import` restores it".to_owned(),
+        UndoState::Committed => "dropped: the patch can no longer be removed".to_owned(),
+        state @ (UndoState::None | UndoState::Lost | UndoState::Damaged) => {
+            format!("{}: the patch cannot be removed", state.word())
         }
     }
 }
 
 /// Returns the worst state of all packages, else the size of all.
-pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
-    let any = |state: UndoState| undo.iter().any(|one| one.state == state.word());
+pub fn undo_in_brief(undo: &[PackageUndo]) -> String {
+    let any = |state: UndoState| undo.iter().any(|one| one.state == state);
     for state in [UndoState::Lost, UndoState::Damaged] {
         if any(state) {
             return state.word().to_owned();
@@ -92,12 +64,12 @@ pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
     if any(UndoState::Committed) {
         return "dropped".to_owned();
     }
-    if !undo.iter().any(UndoEntry::is_kept) {
+    if !undo.iter().any(|one| one.state.is_kept()) {
         return UndoState::None.word().to_owned();
     }
     match undo.iter().map(|one| one.bytes).sum() {
         0 => "elsewhere".to_owned(),
-        bytes if undo.iter().any(UndoEntry::is_files) => format!("files ({})", human(bytes)),
+        bytes if undo.iter().any(is_files) => format!("files ({})", human(bytes)),
         bytes => human(bytes),
     }
 }

@@ -16,6 +16,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Serialize, Serializer};
+
 use patchadm_changeset::format::manifest::{RecordedState, decode};
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::stage::ComparedAttributes;
@@ -90,6 +92,18 @@ impl ConflictDecision {
             Self::Replace => "replace",
             Self::Keep => "keep",
         }
+    }
+}
+
+impl Serialize for SideChange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+impl Serialize for ConflictDecision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
     }
 }
 

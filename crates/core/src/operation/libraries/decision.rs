@@ -22,7 +22,7 @@ use patchadm_libraries::{Follower, LibraryTree, Loader, NeedSource};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{
     ArchivedLibrary, KeepingCause, KeptInput, KeptLibrary, KeptSettlement, LibraryReport, LostLibrary,
-    PackagePaths, SavedLibraries, StayingLibrary, StayingOrigin, ToldConsumer, why_lost,
+    NotUnderstoodFile, PackagePaths, SavedLibraries, StayingLibrary, StayingOrigin, ToldConsumer, why_lost,
 };
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::refusal::{Command, LibraryLoss, Reason};
@@ -492,13 +492,18 @@ impl ReportInput<'_> {
         LibraryReport {
             words: self.words,
             scanned: self.scanned.scanned,
-            not_understood: self.scanned.not_understood.to_vec(),
+            not_understood: self.not_understood(),
             skipped: self.scanned.skipped.to_vec(),
             kept: self.kept_libraries(decision),
             lost: self.lost(decision),
             dropped: self.by_package(&dropped),
             returned: self.by_package(&returned),
         }
+    }
+
+    fn not_understood(&self) -> Vec<NotUnderstoodFile> {
+        let files = self.scanned.not_understood.iter();
+        files.map(|(path, reason)| NotUnderstoodFile { path: path.clone(), reason: reason.clone() }).collect()
     }
 
     fn by_package(&self, paths: &[&ObjectPath]) -> Vec<PackagePaths> {
@@ -545,7 +550,7 @@ impl ReportInput<'_> {
             let soname = file.facts.soname.clone();
             libraries.push(KeptLibrary {
                 package: keeper.clone(),
-                from: params.map(|params| params.text(KEPT_FROM).into_owned()).unwrap_or_default(),
+                from: Some(params.map(|params| params.text(KEPT_FROM).into_owned()).unwrap_or_default()),
                 library: soname.unwrap_or_else(|| String::from_utf8_lossy(path.name()).into_owned()),
                 paths,
                 bytes: self.settlement.kept.live.get(path).and_then(Live::size).unwrap_or_default(),

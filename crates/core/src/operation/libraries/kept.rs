@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Serialize, Serializer};
+
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::decision::{Decided, DecisionInput, NeededLibraries, PlanToSettle};
@@ -11,6 +13,7 @@ use crate::operation::libraries::library_state::{LibraryState, ScannedRoot};
 use crate::operation::libraries::planned::{PhysicalPaths, PlannedFiles};
 use crate::operation::session::{Caller, RootAndPolicy, must_agree, must_have_database, without_lock};
 use crate::operation::trial::begin_change;
+use patchadm_changeset::format::escaped::each_as_text;
 use patchadm_changeset::format::manifest::{ArchivedPaths, ObjectRecord, decode};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, ledger, places};
@@ -19,7 +22,7 @@ use patchadm_inputs::policy::LibraryWords;
 use patchadm_libraries::decision::misled_by;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{
-    CONSUMERS, KeptLibrary, ToldConsumer, is_named_as_kept, way_of_needing,
+    CONSUMERS, KeptLibrary, ToldConsumer, first_consumers, is_named_as_kept, way_of_needing,
 };
 use patchadm_planning::plan::refusal::{Command, LibraryLoss};
 use patchadm_planning::plan::{Plan, space};
@@ -123,19 +126,29 @@ impl KeptState {
     }
 }
 
+impl Serialize for KeptState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
 /// Or a kept dangling link.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct KeptLibraryState {
+    #[serde(skip)]
     pub package: PkgInst,
     /// SONAME, or file name.
     pub name: String,
     /// With links that lead to it.
+    #[serde(serialize_with = "each_as_text")]
     pub paths: Vec<ObjectPath>,
     pub bytes: u64,
     pub state: KeptState,
     /// Files and processes.
+    #[serde(serialize_with = "first_consumers")]
     pub consumers: Vec<ToldConsumer>,
     /// Objects that find it instead of an equivalent library.
+    #[serde(skip)]
     pub misled: Vec<ObjectPath>,
 }
 
@@ -143,7 +156,7 @@ impl KeptLibraryState {
     pub(super) fn kept(&self, look: &KeptLook) -> KeptLibrary {
         KeptLibrary {
             package: self.package.clone(),
-            from: look.from(&self.package),
+            from: Some(look.from(&self.package)),
             library: self.name.clone(),
             paths: self.paths.clone(),
             bytes: self.bytes,
@@ -168,7 +181,6 @@ pub struct KeptLook {
     pub libraries: Vec<KeptLibraryState>,
     /// Examined programs and libraries.
     pub scanned: u64,
-    pub not_understood: Vec<(ObjectPath, String)>,
     /// Directories that were not entered.
     pub skipped: Vec<ObjectPath>,
 }
@@ -256,7 +268,6 @@ fn looked(
         packages: kept.packages.iter().map(|(name, known)| (name.clone(), known.params.clone())).collect(),
         libraries: libraries(&kept, &needed, &sonames, &misled),
         scanned: report.scanned,
-        not_understood: report.not_understood,
         skipped: report.skipped,
     };
     let notes = settled.native_notes().to_vec();
@@ -372,8 +383,9 @@ impl PatchedRecords<'_> {
             return all;
         }
         for patch in self.applied.effective() {
+            let older = libraries.iter().filter(|library| self.is_before(library, patch));
             let older: Vec<KeptLibrary> =
-                libraries.iter().filter(|library| self.is_before(library, patch)).cloned().collect();
+                older.map(|library| KeptLibrary { from: None, ..library.clone() }).collect();
             if !older.is_empty() {
                 all.insert(patch.id.clone(), older);
             }
@@ -382,9 +394,8 @@ impl PatchedRecords<'_> {
     }
 
     fn is_before(self, library: &KeptLibrary, patch: &AppliedPatch) -> bool {
-        let Some(from) = patch.packages.iter().find(|package| package.as_str() == library.from) else {
-            return false;
-        };
+        let is_from = |package: &&PkgInst| library.from.as_deref() == Some(package.as_str());
+        let Some(from) = patch.packages.iter().find(is_from) else { return false };
         let Some(keeper) = self.packages.get(&library.package) else { return false };
         let is_meant = |word: &str| PatchId::parse(word, self.separator).is_ok_and(|id| id == patch.id);
         if keeper.params.text("KEPT_PATCHES").split_whitespace().any(is_meant) {
@@ -465,7 +476,7 @@ fn recorded(
     let consumers = consumers(view, package)?;
     let libraries = files_with_links(lines.values()).into_iter().map(|(file, paths)| KeptLibrary {
         package: package.clone(),
-        from: params.text(KEPT_FROM).into_owned(),
+        from: Some(params.text(KEPT_FROM).into_owned()),
         library: opened_name(&paths, &lines),
         bytes: lines.get(&file).and_then(|line| line.object.content.size).unwrap_or_default(),
         paths,

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use serde::{Serialize, Serializer};
+
 use super::later_patches::LedgerCache;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::undo_data::{ArchiveError, must_have_size};
 use patchadm_inputs::database::{RecordView, marker};
@@ -34,8 +37,9 @@ pub enum UndoState {
     Classic,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageUndo {
+    #[serde(serialize_with = "as_text")]
     pub package: PkgInst,
     pub state: UndoState,
     /// Bytes on disk, with old files elsewhere.
@@ -57,6 +61,10 @@ impl UndoState {
         }
     }
 
+    pub fn is_kept(self) -> bool {
+        matches!(self, Self::Saved | Self::Classic)
+    }
+
     /// Maps the reason why a backout cannot use it.
     pub fn of_error(error: &ArchiveError) -> Self {
         match error {
@@ -75,6 +83,12 @@ impl UndoState {
             Some(LedgerUndo::Exported { .. }) => Self::Exported,
             _ => Self::None,
         }
+    }
+}
+
+impl Serialize for UndoState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
     }
 }
 

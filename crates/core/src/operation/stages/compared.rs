@@ -12,7 +12,8 @@ use super::tree::Tree;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::read_promotion;
 use crate::three_way::{
-    Outcomes, PathFacts, PathOutcome, Sides, TreeDifferences, TwoWay, of_live, of_recorded,
+    Conflict, ConflictDecision, Outcomes, PathFacts, PathOutcome, SideChange, Sides, TreeDifferences, TwoWay,
+    of_live, of_recorded,
 };
 use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::run::Run;
@@ -32,6 +33,26 @@ pub struct KeptPath {
     pub path: ObjectPath,
     /// `live-only`, `volatile`, `excluded`, `socket` or `mount`.
     pub reason: &'static str,
+}
+
+/// A path that both sides changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConflictingPath {
+    #[serde(serialize_with = "as_text")]
+    pub path: ObjectPath,
+    pub stage: SideChange,
+    pub live: SideChange,
+    pub decision: ConflictDecision,
+}
+
+/// `is_refresh`: the stage is the side that changes.
+pub(super) fn conflicting_paths(outcomes: &Outcomes, is_refresh: bool) -> Vec<ConflictingPath> {
+    let of = |(path, outcome): (&ObjectPath, &PathOutcome)| {
+        let PathOutcome::Conflict(Conflict { from, to, decision }) = *outcome else { return None };
+        let (stage, live) = if is_refresh { (to, from) } else { (from, to) };
+        Some(ConflictingPath { path: path.clone(), stage, live, decision })
+    };
+    outcomes.iter().filter_map(of).collect()
 }
 
 #[derive(Debug)]

@@ -33,6 +33,7 @@ use patchadm_inputs::stage::{BaseError, ScopeError, StageFileError, StageNameErr
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{ObjectPath, PathError};
 
+pub use compared::ConflictingPath;
 pub use drop::{DropError, DroppedStage, drop_stage};
 pub use enter::{EnterError, EnterRequest, StageView, enter_stage};
 pub use own_files::StageRecord;

@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::atomic::AtomicBool;
 
-use super::compared::{ComparedTrees, SkippedPaths, in_force, own_promotions, refuse_conflicts};
+use super::compared::{
+    ComparedTrees, ConflictingPath, SkippedPaths, conflicting_paths, in_force, own_promotions,
+    refuse_conflicts,
+};
 use super::copy::{CopiedAttributes, CopiedObject, Copier};
 use super::new::close_like_root;
 use super::own_files::{
@@ -26,7 +29,7 @@ use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
 use crate::operation::trial::begin_change;
-use crate::three_way::{Conflict, Outcomes, PathFacts, PathOutcome, TwoWay, of_recorded};
+use crate::three_way::{Outcomes, PathFacts, PathOutcome, TwoWay, of_recorded};
 use patchadm_changeset::format::manifest::{StateDifferences, decode, encode};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::contents::lines_of_paths;
@@ -67,7 +70,7 @@ pub struct RefreshReport {
     pub stage: String,
     /// Paths changed, actually or in projection.
     pub taken: usize,
-    pub conflicts: BTreeMap<ObjectPath, Conflict>,
+    pub conflicts: Vec<ConflictingPath>,
     /// Added to the root, or removed.
     pub packages: Vec<MovedStagePackage>,
     /// Nothing was changed.
@@ -312,10 +315,6 @@ impl StageRefresher<'_> {
     }
 
     fn report(&self, decided: &DecidedRefresh, recovered: Recovered) -> RefreshReport {
-        let conflicts = decided.outcomes.iter().filter_map(|(path, outcome)| match outcome {
-            PathOutcome::Conflict(conflict) => Some((path.clone(), *conflict)),
-            _ => None,
-        });
         let name = self.stage.identity.name.to_string();
         let stage = self.stage.root.prefix().display().to_string();
         let reasons = decided.packages.conflicts.clone();
@@ -328,7 +327,7 @@ impl StageRefresher<'_> {
         RefreshReport {
             recovered,
             taken: decided.outcomes.values().filter(|outcome| changes(outcome)).count(),
-            conflicts: conflicts.collect(),
+            conflicts: conflicting_paths(&decided.outcomes, true),
             packages: decided.packages.all.clone(),
             refused: refused.err().map(Failure::from),
             stage: name,

@@ -1,5 +1,8 @@
 use std::path::Path;
 
+use serde::{Serialize, Serializer};
+
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -60,16 +63,21 @@ pub enum PromotionReason {
 
 /// A file that gets or keeps set-id bits or capabilities with other bytes, an object of the root that gets another
 /// owner, or another user's link that leads out of the promoted paths.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SetIdFile {
+    #[serde(serialize_with = "as_text")]
     pub path: ObjectPath,
     /// Of the live file, or for a new one.
+    #[serde(serialize_with = "as_text")]
     pub mode: Mode,
+    #[serde(rename = "capabilities")]
     pub has_capabilities: bool,
+    #[serde(flatten)]
     pub change: SetIdChange,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
 pub enum SetIdChange {
     Bytes,
     /// It gets these rights, or another owner, now.
@@ -78,24 +86,21 @@ pub enum SetIdChange {
     /// It exists, and gets another owner.
     Owner {
         /// User and group.
+        #[serde(skip)]
         from: (u32, u32),
         /// User and group.
+        #[serde(rename = "owner", serialize_with = "as_owner")]
         to: (u32, u32),
     },
     /// It becomes a link with this target, in the stage of another user.
-    Link(String),
+    Link {
+        target: String,
+    },
 }
 
-impl SetIdChange {
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Rights => "rights",
-            Self::New => "new",
-            Self::Owner { .. } => "owner",
-            Self::Link(_) => "link",
-        }
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn as_owner<S: Serializer>((user, group): &(u32, u32), serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{user}:{group}"))
 }
 
 impl std::fmt::Display for SetIdFile {
@@ -109,7 +114,7 @@ impl std::fmt::Display for SetIdFile {
             SetIdChange::Owner { from: (uid, gid), to: (new_uid, new_gid) } => {
                 return write!(f, "{path} changes owner from {uid}:{gid} to {new_uid}:{new_gid}");
             }
-            SetIdChange::Link(target) => {
+            SetIdChange::Link { target } => {
                 return write!(
                     f,
                     "{path} becomes a link to {target}, out of the promoted paths or to what others may write"
@@ -188,8 +193,8 @@ impl PromotionReason {
 fn privileges(files: &[SetIdFile]) -> String {
     let has = |is_meant: fn(&SetIdChange) -> bool| files.iter().any(|file| is_meant(&file.change));
     let owners = has(|change| matches!(change, SetIdChange::Owner { .. }));
-    let links = has(|change| matches!(change, SetIdChange::Link(_)));
-    let rights = has(|change| !matches!(change, SetIdChange::Owner { .. } | SetIdChange::Link(_)));
+    let links = has(|change| matches!(change, SetIdChange::Link { .. }));
+    let rights = has(|change| !matches!(change, SetIdChange::Owner { .. } | SetIdChange::Link { .. }));
     let all = [
         (rights, "set-id bits"),
         (rights, "capabilities"),
@@ -372,5 +377,25 @@ fn stand(stage: &[PatchId], live: &[PatchId]) -> String {
         (false, false) => format!("only the stage has {}, only the root {}", ids(stage), ids(live)),
         (false, true) => format!("the stage has {} in between", ids(stage)),
         _ => format!("only the root has {}", ids(live)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_tell_the_owner_or_target_that_a_privileged_object_gets() {
+        let document = |change| {
+            let path = ObjectPath::new(b"/usr/bin/su").unwrap();
+            let file = SetIdFile { path, mode: Mode::of(0o4755), has_capabilities: false, change };
+            serde_json::to_string(&file).unwrap()
+        };
+        let fields = r#"{"path":"/usr/bin/su","mode":"4755","capabilities":false,"change":"#;
+        assert_eq!(document(SetIdChange::Rights), format!(r#"{fields}"rights"}}"#));
+        let owner = SetIdChange::Owner { from: (0, 0), to: (3, 4) };
+        assert_eq!(document(owner), format!(r#"{fields}"owner","owner":"3:4"}}"#));
+        let link = SetIdChange::Link { target: "/etc".to_owned() };
+        assert_eq!(document(link), format!(r#"{fields}"link","target":"/etc"}}"#));
     }
 }

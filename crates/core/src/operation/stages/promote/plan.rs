@@ -23,7 +23,8 @@ use crate::operation::running::UsingProcess;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::compared::{
-    BaseInForce, ComparedTrees, KeptPath, SkippedPaths, in_force, kept_paths, own_promotions, refuse_mounts,
+    BaseInForce, ComparedTrees, ConflictingPath, KeptPath, SkippedPaths, conflicting_paths, in_force,
+    kept_paths, own_promotions, refuse_mounts,
 };
 use crate::operation::stages::own_files::{
     LeftOwners, Stage, must_be_apart, must_not_be_met, named_tree, other_writer_of_records, own_directory,
@@ -38,7 +39,7 @@ use crate::operation::stages::tree::{
 };
 use crate::operation::stages::{CompletedRefresh, StageError};
 use crate::operation::trial::{TrialOutcome, TrialRequest};
-use crate::three_way::{Conflict, Outcomes, PathFacts, PathOutcome, TwoWay};
+use crate::three_way::{Outcomes, PathFacts, PathOutcome, TwoWay};
 use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::manifest::encode;
 use patchadm_changeset::plan::UndoFormat;
@@ -128,7 +129,7 @@ pub struct PromoteReport {
     pub exchanges: Vec<ExchangeReport>,
     /// Kept live paths, and skipped ones.
     pub kept: Vec<KeptPath>,
-    pub conflicts: BTreeMap<ObjectPath, Conflict>,
+    pub conflicts: Vec<ConflictingPath>,
     pub packages: Vec<PackageReport>,
     /// `None` if there is nothing to do, or it was refused.
     pub plan: Option<Plan>,
@@ -864,16 +865,12 @@ impl MadePlan {
         let plan = self.plan.as_ref().ok().and_then(Option::as_ref);
         let changes = plan.map(|plan| plan.changes.as_slice()).unwrap_or_default();
         let paths = path_reports(&self.scope, &self.live, changes, &exchanges);
-        let conflicts = self.outcomes.iter().filter_map(|(path, outcome)| match outcome {
-            PathOutcome::Conflict(conflict) => Some((path.clone(), *conflict)),
-            _ => None,
-        });
         PromoteReport {
             recovered: Recovered::Nothing,
             paths,
             exchanges,
             kept: kept_paths((&self.stage, &self.live), &self.outcomes),
-            conflicts: conflicts.collect(),
+            conflicts: conflicting_paths(&self.outcomes, false),
             packages: self.package_reports(plan),
             stage: self.stage_id,
             id: self.id.to_string(),

@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::mem;
 use std::ops::Bound;
 
+use serde::Serialize;
+
 use crate::operation::stages::StageError;
 use crate::operation::stages::own_files::writer;
 use crate::operation::stages::tree::{Tree, TreeObject};
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_inputs::stage::{ComparedAttributes, Scope};
 use patchadm_planning::plan::refusal::{SetIdChange, SetIdFile};
 use patchadm_planning::plan::{Action, AttributeChange, Body, Change, NewObject, NewXattrs};
@@ -18,15 +21,17 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WithheldObject {
+    #[serde(serialize_with = "as_text")]
     pub path: ObjectPath,
     /// They stay in the stage; at least one.
     pub attributes: Vec<WithheldAttribute>,
 }
 
 /// Could give somebody rights on the live tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum WithheldAttribute {
     Owner,
     SetId,
@@ -37,22 +42,11 @@ pub enum WithheldAttribute {
     AccessList,
     Capabilities,
     /// Outside `user.`.
+    #[serde(rename = "attributes")]
     Others,
 }
 
 impl WithheldAttribute {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::SetId => "set-id",
-            Self::Write => "write",
-            Self::Permissions => "permissions",
-            Self::AccessList => "access-list",
-            Self::Capabilities => "capabilities",
-            Self::Others => "attributes",
-        }
-    }
-
     /// For text output.
     pub fn words(self) -> &'static str {
         match self {
@@ -396,7 +390,7 @@ impl SetIdFinder<'_> {
         if is_old || self.stays_inside(path, target, links) {
             return None;
         }
-        let change = SetIdChange::Link(String::from_utf8_lossy(target).into_owned());
+        let change = SetIdChange::Link { target: String::from_utf8_lossy(target).into_owned() };
         Some(SetIdFile { path: path.clone(), mode: new.mode, has_capabilities: false, change })
     }
 
