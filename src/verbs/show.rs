@@ -161,6 +161,11 @@ fn shown(
         if let Answer::Delivered(patch) = &answer {
             report.remarks.extend(patch.remark.clone());
         }
+        if let Answer::Fix(fix) = &answer {
+            let remarks = fix.remarks.iter().filter(|one| !report.remarks.contains(one)).cloned();
+            let remarks: Vec<String> = remarks.collect();
+            report.remarks.extend(remarks);
+        }
         report.answers.push(ShownWord { word: word.display().to_string(), answer, ambiguous });
     }
     if let [ShownWord { answer: Answer::Unknown { reason }, .. }] = report.answers.as_slice() {
