@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn sizes_and_times_are_told_for_people() {
         let state = |size: u64, seconds: i64| {
-            serde_json::json!({"size": size, "mtime": {"seconds": seconds, "nanoseconds": 0}, "uid": 7})
+            let mtime = serde_json::json!({"seconds": seconds, "nanoseconds": 0});
+            serde_json::json!({"size": size, "mtime": mtime, "uid": 7})
         };
         let (then, now) = shown(&state(3, 1_795_762_800), &state(4500, 1_795_762_860));
         assert_eq!(then, "modified 2026-11-27 07:00:00 UTC, size 3 bytes");
