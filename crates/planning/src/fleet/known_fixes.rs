@@ -404,8 +404,8 @@ mod tests {
         };
         for (state, status) in [
             (&["effective"][..], FixStatus::Fixed),
-            (&["lost"], FixStatus::Lost),
-            (&["effective", "uncertain"], FixStatus::Unknown),
+            (&["lost"][..], FixStatus::Lost),
+            (&["effective", "uncertain"][..], FixStatus::Unknown),
         ] {
             let told = known(&[earlier("100-02"), patch("100-02", state, &[])], &[], &["DEBweb"]);
             assert_eq!(told.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [status], "{state:?}");

@@ -208,8 +208,8 @@ impl NativeOverview {
     pub fn uncertain(&self, packages: &[String]) -> Option<&NativeChange> {
         let is_named = |package: &PkgInst| packages.iter().any(|name| name == package.as_str());
         let is_open = |change: &NativeChange| self.unknown.is_some() || !change.is_settled();
-        let mut open = self.changes.iter().filter(|(package, change)| is_open(change) && is_named(package));
-        open.next().map(|(_, change)| change)
+        let found = self.changes.iter().find(|(package, change)| is_open(change) && is_named(package));
+        found.map(|(_, change)| change)
     }
 
     pub fn would_end(&self, id: &str) -> Option<&OvertakenPatch> {
