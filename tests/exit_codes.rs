@@ -77,6 +77,7 @@ fn what_fails_ends_with_1() {
             "add -R @ROOT@ /no/such/patch",
             "add -R @ROOT@ /etc/passwd",
             "add -R @ROOT@ -M /no/such/depot 100-01",
+            "add -R @ROOT@ -M delivered 999-01",
             "update -R @ROOT@",
             "list -R @ROOT@/empty",
             "add -R @ROOT@/empty delivered/100-01",

@@ -227,9 +227,10 @@ fn a_fix_that_an_upgrade_took_is_lost_until_a_version_that_has_it_is_there() {
     dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
     let said = shown(&stage, "CVE-2026-1234");
     assert_eq!((&said["fixed"], &said["brought"][0]["state"]), (&json!(false), &json!(["lost"])));
-    let text = stage.run("show -R @ROOT@ CVE-2026-1234").ok();
+    let text = stage.run("show -R @ROOT@ CVE-2026-1234").done();
     assert!(text.contains("       Fixed: no: the fix is lost\n"), "{text}");
     assert!(text.contains("100-01, LOST to web 1.0-2 (dpkg)"), "{text}");
+    assert!(text.contains("note: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2"), "{text}");
     stage.run("adopt --refresh -R @ROOT@").ok();
     let said = shown(&stage, "CVE-2026-1234");
     assert_eq!((&said["fixed"], &said["brought"]), (&json!(false), &json!([])));
@@ -242,6 +243,57 @@ fn a_fix_that_an_upgrade_took_is_lost_until_a_version_that_has_it_is_there() {
     dpkg_installs(&stage, Some(&TWO), &three, &[]);
     stage.run("adopt --refresh -R @ROOT@").ok();
     assert_eq!(shown(&stage, "CVE-2026-1234")["fixed"], true);
+}
+
+/// A patch for the first version of the adopted package, with a fix.
+fn fixing_lib(id: &str) -> Patch {
+    let package = delivered("1.0-1").param("PATCH_FIXES", "CVE-2026-1234");
+    Patch::of(id, package.file("usr/lib/libweb.so", 0o644, &format!("lib of {id}\n")))
+}
+
+#[test]
+fn a_fix_of_a_superseded_patch_is_lost_with_the_patch_that_replaced_it() {
+    let stage = adopted();
+    stage.patchadd("", &fixing_lib("100-01")).ok();
+    stage.patchadd("", &fixing_lib("100-02")).ok();
+    assert_eq!(shown(&stage, "CVE-2026-1234")["fixed"], true);
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    for when in ["before a refresh", "after it"] {
+        assert_eq!(shown(&stage, "CVE-2026-1234")["fixed"], false, "{when}");
+        stage.run("adopt --refresh -R @ROOT@").done();
+    }
+}
+
+#[test]
+fn whether_a_fix_is_there_is_unknown_while_dpkg_has_not_finished_with_its_package() {
+    const STATUS: &str = "/var/lib/dpkg/status";
+    let stage = adopted();
+    stage.patchadd("", &fixing_lib("100-01")).ok();
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    let status = stage.text(STATUS);
+    stage.file(STATUS, status.replace("install ok installed", "install ok unpacked"));
+    let said = shown(&stage, "CVE-2026-1234");
+    assert_eq!(
+        (&said["fixed"], &said["uncertain"]),
+        (&json!(false), &json!("dpkg has not finished with web"))
+    );
+    assert_eq!(said["brought"][0]["state"], json!(["effective", "uncertain"]));
+    let text = stage.run("show -R @ROOT@ CVE-2026-1234").done();
+    assert!(text.contains("       Fixed: unknown: dpkg has not finished with web\n"), "{text}");
+    let finish = "run `dpkg --root=@ROOT@ --configure -a`, then `patchadm -R @ROOT@ adopt --refresh`";
+    for line in ["list", "show 100-01", "show CVE-2026-1234"] {
+        let said = stage.run(&format!("{line} -R @ROOT@")).done();
+        assert!(said.contains(finish), "{line}: {said}");
+    }
+    let next = "\nNext         `dpkg --root=@ROOT@ --configure -a` finishes the change that dpkg began; \
+                `patchadm -R @ROOT@ adopt --refresh` updates the registrations of dpkg or rpm packages\n";
+    let said = stage.run("status -R @ROOT@").ok();
+    assert!(said.ends_with(next), "{said}");
+    stage.file(STATUS, status.replace("install ok installed", "install reinstreq half-installed"));
+    let said = stage.run("status -R @ROOT@").ok();
+    assert!(said.contains("\nNext         `patchadm -R @ROOT@ list` names the packages"), "{said}");
+    stage.file(STATUS, status);
+    assert_eq!(shown(&stage, "CVE-2026-1234")["brought"][0]["state"], json!(["lost"]));
 }
 
 #[test]

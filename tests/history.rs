@@ -86,7 +86,7 @@ fn the_runs_of_a_patch_or_a_path_are_listed() {
     assert_eq!((of_package.code, of_package.stdout.lines().count()), (0, 1), "{}", of_package.stdout);
     assert!(of_package.stdout.contains(" pkgadd "), "{}", of_package.stdout);
     assert!(
-        of_package.stderr.contains("2 runs of removed patches may have changed"),
+        of_package.stderr.contains("2 runs (2, 3) of patches that are no longer applied may have changed"),
         "{}",
         of_package.stderr
     );
@@ -145,6 +145,15 @@ fn a_refresh_says_what_the_package_manager_had_done_since() {
     assert_eq!(all["runs"][0]["refreshed"], json!([]));
     let text = stage.run(&format!("history -R @ROOT@ {}", last["run"].as_str().unwrap())).ok();
     assert!(text.contains("   Refreshed: DEBweb, web from 1.0-1 to 1.0-2 (dpkg)\n"), "{text}");
+    let of_path = document(&stage, "history --json -R @ROOT@ /usr/lib/libweb.so");
+    let mut of_path = of_path["runs"].as_array().unwrap().iter();
+    assert!(of_path.any(|run| run["patches"] == json!(["100-01"])), "the patch that was lost changed it");
+    let other = stage.run("history -R @ROOT@ /usr/bin/web");
+    assert!(
+        other.stderr.contains("of patches that are no longer applied may have changed"),
+        "{}",
+        other.stderr
+    );
 }
 
 #[test]

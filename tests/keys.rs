@@ -142,6 +142,10 @@ fn a_manifest_that_is_not_that_of_the_patch_is_not_signed() {
     fs::write(at.join("README.100-01"), "more\n").unwrap();
     let said = sign(&stage, &target).fails(3);
     assert!(said.contains("the sum of README.100-01 is another"), "{said}");
+    assert!(
+        said.contains(&format!("\nhint: if the patch is right, delete {target}/MANIFEST, and sign")),
+        "{said}"
+    );
     fs::remove_file(at.join("README.100-01")).unwrap();
     let file = at.join("ACMEweb/install/copyright");
     fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use patchadm_making::lint::LintCode;
 use patchadm_testing::programs::sibling;
 use serde_json::Value;
 
@@ -89,6 +90,11 @@ fn every_finding_is_explained() {
     let said = stage.run("help lint:setuid").ok();
     assert!(said.starts_with("setuid (lint warning): A program runs as its owner"), "{said}");
     assert!(said.contains("  What to do: "), "{said}");
+    for code in LintCode::ALL {
+        let said = stage.run(&format!("help {}", code.name())).ok();
+        assert_eq!(stage.run(&format!("help lint:{}", code.name())).ok(), said);
+    }
+    assert!(stage.run("help lint:setuidd").fails(4).contains("did you mean `lint:setuid`?"));
     let refused = stage.run("help lint:nothing").fails(4);
     assert!(refused.contains("no finding `nothing`") && refused.contains("deletes-delivered"), "{refused}");
 }

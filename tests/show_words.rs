@@ -59,6 +59,28 @@ fn an_applied_patch_comes_before_a_file_of_that_name_and_the_output_says_so() {
 }
 
 #[test]
+fn the_runs_of_a_removed_patch_are_named_although_a_directory_has_its_name() {
+    let stage = stage();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    let hint = "\nhint: patchadm -R @ROOT@ history 100-01\n";
+    let said = stage.run("show -R @ROOT@ 100-01").fails(4);
+    assert!(said.contains("patch 100-01 is not applied: run 3-") && said.contains(" removed it\n"), "{said}");
+    assert!(said.ends_with(hint), "{said}");
+    fs::create_dir(stage.beside("100-01")).unwrap();
+    let said = stage.run("show -R @ROOT@ 100-01").fails(4);
+    assert!(said.contains(" removed it; ./100-01 names the file or directory\n"), "{said}");
+    assert!(said.ends_with(hint), "{said}");
+    fs::remove_dir(stage.beside("100-01")).unwrap();
+    Patch::of("100-01", web("two\n")).directory(&stage);
+    fs::rename(stage.beside("delivered/100-01"), stage.beside("100-01")).unwrap();
+    let run = stage.run("show -R @ROOT@ 100-01");
+    assert!(run.code == 0 && run.stdout.contains("       State: delivered\n"), "{}", run.stdout);
+    let note = "note: 100-01 is a delivered patch; `patchadm -R @ROOT@ history 100-01` lists the runs of patch 100-01 in the root\n";
+    assert_eq!(run.stderr, note);
+    assert_eq!(stage.run("show -R @ROOT@ ./100-01").ok(), run.stdout);
+}
+
+#[test]
 fn an_applied_patch_comes_before_a_fix_of_that_name() {
     let stage = stage();
     stage.patchadd("", &Patch::of("200-01", Package::new("ACMEweb").file("bin/x", 0o755, "x\n"))).ok();

@@ -282,7 +282,8 @@ fn checked(
             return Ok((if is_open { exit } else { TO_DO }, report));
         }
     };
-    report.native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &moment, verified.has_native));
+    let overview = NativeOverview::as_far_as_known(root, &moment, verified.has_native);
+    report.native = NativeEntries::of(root, &overview);
     let found = report.native.checked(exit_of(&verified));
     let exit = match found {
         Exit::OK if has_attention => TO_DO,

@@ -1,6 +1,7 @@
 //! `patchadm help`: the verbs, options of a command, and meanings of exit codes and lint findings.
 
 mod codes;
+mod findings;
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ use super::options::RootlessOptions;
 use crate::applets::is_classic;
 use crate::programs::MAKE;
 use codes::{CodeMeaning, MEANINGS};
+use findings::FINDINGS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::help::{help_of, overview, overview_of_classic, unknown_command};
@@ -34,7 +36,7 @@ struct HelpArgs {
     /// Print the JSON Schema of the documents that the verb or command prints with `--json`
     #[arg(long, requires = "word")]
     schema: bool,
-    /// A verb, a command, an exit code, `exit-codes`, `classic`, or `lint:` with the code of a finding
+    /// A verb, a command, an exit code, `exit-codes`, `classic`, or the code of a lint finding (`lint:CODE`)
     #[arg(value_name = "VERB|COMMAND")]
     word: Option<String>,
     /// The action of the verb, or the command that ended with the exit code
@@ -57,7 +59,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if word == "classic" {
         return text(call, overview_of_classic(call.of, width));
     }
-    if word.starts_with(FINDING) {
+    let is_command = call.of.applets.iter().any(|applet| applet.is_listed() && applet.name == word);
+    if word.starts_with(FINDING) || !is_command && FINDINGS.contains(&&*word) {
         return Err(MAKE.take_over(call).into());
     }
     let Ok(code) = word.parse::<u8>() else {

@@ -150,14 +150,26 @@ fn runs_of_path<'a>(
     let paths = paths_in_root(root, &[word.to_owned()], USAGE)?;
     let owners = path_owners(root, &paths).map_err(|failed| query_refused(root, &failed))?;
     let shown = word.display();
-    let found = owners.first().map(|owners| path_runs(past, owners));
-    let Some(PathRuns { runs, unknown: others }) = found else { return Ok((Vec::new(), None)) };
-    if runs.is_empty() && others == 0 {
+    let Some(owners) = owners.first() else { return Ok((Vec::new(), None)) };
+    let found = path_runs(root, past, owners).map_err(|failed| query_refused(root, &failed))?;
+    let PathRuns { runs, unknown: others } = found;
+    if runs.is_empty() && others.is_empty() {
         return Err(unknown(root, &format!("no run of the history is known to have changed {shown}")).into());
     }
-    let which = if others == 1 { "1 run".to_owned() } else { format!("{others} runs") };
-    let remark = format!("{which} of removed patches may have changed {shown}, too: their undo data is gone");
-    Ok((runs, (others > 0).then_some(remark)))
+    let which = if others.len() == 1 { "1 run".to_owned() } else { format!("{} runs", others.len()) };
+    let numbers = others.iter().take(NAMES_IN_LINE).map(|run| number(&run.line.run).to_owned());
+    let more = others.len().checked_sub(NAMES_IN_LINE).filter(|more| *more > 0);
+    let numbers: Vec<String> = numbers.chain(more.map(|more| format!("and {more} more"))).collect();
+    let remark = format!(
+        "{which} ({}) of patches that are no longer applied may have changed {shown}, too: their undo data is gone",
+        numbers.join(", ")
+    );
+    Ok((runs, (!others.is_empty()).then_some(remark)))
+}
+
+/// Enough to name a run.
+fn number(run: &str) -> &str {
+    run.split_once('-').map_or(run, |(number, _)| number)
 }
 
 fn unknown(root: &Root, what: &str) -> Stop {
@@ -215,11 +227,6 @@ impl RunEntry {
         ["interrupted", "failed"].contains(&self.result.as_str())
     }
 
-    /// The number is enough to name the run.
-    fn number(&self) -> &str {
-        self.run.split_once('-').map_or(&*self.run, |(number, _)| number)
-    }
-
     /// True if nobody typed the backout: a trial failed or expired.
     fn is_revert(&self) -> bool {
         let has_reverted = |end: &TrialEnd| ["failed", "expired"].contains(&end.end.as_str());
@@ -260,7 +267,7 @@ impl RunEntry {
             // The next run has the same number.
             "-"
         } else {
-            self.number()
+            number(&self.run)
         };
         let widest_last = if is_verbose { LONGEST_VALUE } else { WIDEST_LAST_COLUMN };
         [

@@ -147,7 +147,7 @@ impl Analysed {
             TrialStanding::of(root, &self.surroundings).map_err(|error| query_refused(root, &error))?;
         let mut params = software.packages.iter().map(|(_, params)| params);
         let has_native = params.any(|params| NativeOrigin::of(params).is_some());
-        let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &self.now, has_native));
+        let native = NativeEntries::of(root, &NativeOverview::as_far_as_known(root, &self.now, has_native));
         let report = self.report(machine, (&facts_of(root, &software), &kept), root)?;
         let unfinished = interrupted_run(root).map_err(|failed| query_refused(root, &failed))?;
         let unfinished = unfinished.map(|run| unfinished_sentence(&run, root.prefix()));

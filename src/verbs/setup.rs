@@ -33,6 +33,8 @@ const ACTIONS: [(&str, RunCommand); 3] =
 #[derive(clap::Parser)]
 struct SetupArgs {
     #[command(flatten)]
+    _root: RootOption,
+    #[command(flatten)]
     _common: RootlessOptions,
     /// Action: links, completions or hooks
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]

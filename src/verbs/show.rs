@@ -37,6 +37,7 @@ use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
+use patchadm_core::operation::queries::runs::{PastRun, past_runs};
 use patchadm_inputs::source::{self, Extent, Image, Origin};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -161,6 +162,11 @@ fn shown(
         if let Answer::Delivered(patch) = &answer {
             report.remarks.extend(patch.remark.clone());
         }
+        if let Answer::Fix(fix) = &answer {
+            let remarks = fix.remarks.iter().filter(|one| !report.remarks.contains(one)).cloned();
+            let remarks: Vec<String> = remarks.collect();
+            report.remarks.extend(remarks);
+        }
         report.answers.push(ShownWord { word: word.display().to_string(), answer, ambiguous });
     }
     if let [ShownWord { answer: Answer::Unknown { reason }, .. }] = report.answers.as_slice() {
@@ -196,7 +202,13 @@ fn answer(
         match source::open(Origin::Path(word), Extent::Everything) {
             Ok((_, image)) if id_of(&image).is_some() => {
                 let patch = DeliveredPatch::of(Some(call), root, (word, &image), query)?;
-                return Ok((Answer::Delivered(Box::new(patch)), None));
+                let past = PastPatch::of(root, &text).filter(|_| !is_path);
+                let ambiguous = past.map(|PastPatch { history, .. }| {
+                    format!(
+                        "{text} is a delivered patch; {history} lists the runs of patch {text} in the root"
+                    )
+                });
+                return Ok((Answer::Delivered(Box::new(patch)), ambiguous));
             }
             // A package is no patch, and may be an object of the root.
             Ok(_) => {}
@@ -226,7 +238,8 @@ fn answer(
             return Ok((Answer::Path(Box::new(answer)), None));
         }
     }
-    if let Some(error) = unreadable {
+    let is_of_history = || is_id && PastPatch::of(root, &text).is_some();
+    if let Some(error) = unreadable.filter(|_| !is_of_history()) {
         return Err(error.into());
     }
     if let Some(fix) = &fix
@@ -285,6 +298,7 @@ fn no_fix(word: &str, query: &ShowQuery) -> String {
 
 /// Returns why nothing is shown about a word. `has_files` is true if files were looked for, too.
 fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &ShowQuery) -> String {
+    let is_there = has_files && Path::new(word).exists();
     let word = word.escape_debug();
     if !is_id {
         return format!("{word} is not an applied patch, a delivered patch, a path in the root, or a fix");
@@ -292,21 +306,48 @@ fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &Sh
     let word = word.to_string();
     let reasons = patch_reasons(root, &word, PatchAtHand::Nothing).ok().flatten();
     let reasons = reasons.map(|reasons| (reasons.superseded_by, reasons.obsoleted_by));
-    let why = match reasons {
-        Some((Some(later), _)) => format!(": its later revision {later} is applied"),
-        Some((None, Some(by))) => format!(": {by}, which is applied, contains it"),
-        _ => match ending_of(root, &word) {
-            Some((ended, _)) => format!(": {ended}"),
-            None => String::new(),
-        },
+    let past = PastPatch::of(root, &word).and_then(|past| Some((past.removed_by?, past.history)));
+    let mut hint = String::new();
+    let why = match (reasons, ending_of(root, &word), past) {
+        (Some((Some(later), _)), ..) => format!(": its later revision {later} is applied"),
+        (Some((None, Some(by))), ..) => format!(": {by}, which is applied, contains it"),
+        (_, Some((ended, _)), _) => format!(": {ended}"),
+        (_, None, Some((run, history))) => {
+            hint = history;
+            format!(": run {run} removed it")
+        }
+        (_, None, None) => String::new(),
     };
     let meant = applied_like(root, &word).filter(|_| why.is_empty());
     let meant = meant.map(|meant| format!("\n{}", did_you_mean(&meant))).unwrap_or_default();
-    let file =
-        if why.is_empty() && has_files { ", and there is no file or directory with that name" } else { "" };
+    let file = if is_there {
+        format!("; ./{word} names the file or directory")
+    } else if why.is_empty() && has_files {
+        ", and there is no file or directory with that name".to_owned()
+    } else {
+        String::new()
+    };
     let depot = query.depot.as_ref().filter(|_| why.is_empty());
     let depot = depot.map(|depot| format!(", and {} does not have it", depot.display())).unwrap_or_default();
-    format!("patch {word} is not applied{why}{file}{depot}{meant}")
+    hinted(&format!("patch {word} is not applied{why}{file}{depot}{meant}"), &hint)
+}
+
+/// A patch of the history.
+struct PastPatch {
+    /// The last run of the patch, if it removed it.
+    removed_by: Option<String>,
+    /// The command that lists its runs.
+    history: String,
+}
+
+impl PastPatch {
+    fn of(root: &Root, id: &str) -> Option<Self> {
+        let past = past_runs(root).ok()?;
+        let is_its = |run: &&PastRun| run.line.patches.iter().any(|patch| patch == id);
+        let last = past.runs.iter().rev().filter(|run| run.line.result == "done").find(is_its)?;
+        let history = Wording::of_verbs(root.prefix()).verb(&format!("history {id}"));
+        Some(Self { removed_by: last.is_removal().then(|| last.line.run.clone()), history })
+    }
 }
 
 fn id_of(image: &Image) -> Option<String> {

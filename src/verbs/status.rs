@@ -175,7 +175,7 @@ impl StatusReport {
             superseded,
             not_in_force: patches.len() - in_force,
             missing: MissingEntry::of(call, root, is_offline),
-            native: NativeEntries::of(&overview),
+            native: NativeEntries::of(root, &overview),
             trial,
             merges: MergeEntry::of_open(root, &merges),
             unfinished,
@@ -223,8 +223,13 @@ impl StatusReport {
         } else if self.trial.is_some() {
             steps.push(step("confirm", "keeps the changes on trial"));
         }
-        if self.native.stale().next().is_some() {
+        if let Some(finish) = self.native.finishing_command() {
+            steps.push(NextStep::new(finish.trim_matches('`'), "finishes the change that dpkg began"));
+        }
+        if self.native.is_settled() || self.native.finishing_command().is_some() {
             steps.push(step("adopt --refresh", "updates the registrations of dpkg or rpm packages"));
+        } else if self.native.is_stale() {
+            steps.push(step("list", "names the packages that dpkg or rpm has not finished with"));
         }
         if self.missing.is_unvouched {
             steps.push(step("key trust FILE", "trusts the key of the depot, which `update` requires"));

@@ -354,6 +354,9 @@ fn with_an_unfinished_package_every_command_names_what_finishes_it_and_that_work
     let refresh = "--configure -a`, then `patchadm";
     let listed = workshop.run("list --check");
     assert_eq!(listed.code, 4);
+    let status = workshop.run("status").ok();
+    let next = status.lines().last().unwrap_or_default();
+    assert!(next.starts_with("Next         `dpkg ") && next.contains("--configure -a` finishes"), "{status}");
     let refresh_of = workshop.run("adopt --refresh");
     assert_eq!(refresh_of.code, 3);
     for said in [listed.stderr, refresh_of.stdout] {

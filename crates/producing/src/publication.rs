@@ -95,6 +95,10 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
             Exit::SIGNATURE,
             "find out who signed it; patchadm-depot(5) describes how to change the key of a depot",
         ),
+        PublishError::Manifest { .. } => (
+            Exit::SIGNATURE,
+            "if the patch is right, delete its manifest; `patchadm sign --key FILE PATCH` makes it again",
+        ),
         PublishError::Changed(_) => {
             (Exit::of_verb(ExitCause::Edited), "publish again when nobody is writing to it")
         }

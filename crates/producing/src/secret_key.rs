@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::source_code;
+use patchadm_cli::reply::failure::{hinted, source_code};
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_cli::surroundings::caller::with_signals_for_now;
 use patchadm_cli::surroundings::{Output, questions};
@@ -45,7 +45,13 @@ pub fn signing_refused(error: SigningError) -> anyhow::Error {
         SigningError::Io { .. } => Exit::failed(ExitCause::NotFound),
         _ => return error.into(),
     };
-    Stop::Refused { exit, message: error.to_string() }.into()
+    let advice = match &error {
+        SigningError::Differs { path, .. } => {
+            format!("if the patch is right, delete {}, and sign the patch again", path.display())
+        }
+        _ => String::new(),
+    };
+    Stop::Refused { exit, message: hinted(&error.to_string(), &advice) }.into()
 }
 
 /// In bytes.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::suggest::{did_you_mean, similar};
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::help::{help_of, overview};
@@ -23,7 +24,7 @@ struct ProgramHelpArgs {
     /// Print the JSON Schema of the documents that the verb or command prints with `--json`
     #[arg(long, requires = "word")]
     schema: bool,
-    /// A verb, a command, or `lint:` with the code of a finding
+    /// A verb, a command, or the code of a lint finding (`lint:CODE`)
     #[arg(value_name = "VERB|COMMAND")]
     word: Option<String>,
     /// The action of the verb
@@ -40,19 +41,31 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let words: Vec<String> = std::iter::once(word).chain(args.action).collect();
         return Err(schema::answer(call, &words.join(" "), USAGE));
     }
-    let Some(name) = word.strip_prefix(FINDING) else {
-        call.arguments = args.action.into_iter().map(Into::into).collect();
-        return help_of(call, &word, USAGE);
-    };
-    let Some(code) = LintCode::named(name) else {
-        let known: Vec<&str> = LintCode::ALL.iter().map(|code| code.name()).collect();
-        let message =
-            format!("lint has no finding `{}`\nits codes are {}", name.escape_debug(), known.join(", "));
-        return Err(Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }.into());
+    let is_command = call.of.applets.iter().any(|applet| applet.is_listed() && applet.name == word);
+    let plain = LintCode::named(&word).filter(|_| !is_command);
+    let code = match word.strip_prefix(FINDING) {
+        Some(name) => LintCode::named(name).ok_or_else(|| unknown_finding(name))?,
+        None => match plain {
+            Some(code) => code,
+            None => {
+                call.arguments = args.action.into_iter().map(Into::into).collect();
+                return help_of(call, &word, USAGE);
+            }
+        },
     };
     let (severity, text, advice) = (code.severity(), code.meaning(), code.advice());
     let finding = ExplainedFinding { code: code.name(), severity, text, advice };
     Ok(Reply::new(Exit::OK, FindingReport { finding }))
+}
+
+fn unknown_finding(name: &str) -> Stop {
+    let known: Vec<&str> = LintCode::ALL.iter().map(|code| code.name()).collect();
+    let meant = similar(name, known.iter().copied());
+    let meant =
+        meant.map(|code| format!("{}\n", did_you_mean(&format!("{FINDING}{code}")))).unwrap_or_default();
+    let message =
+        format!("lint has no finding `{}`\n{meant}its codes are {}", name.escape_debug(), known.join(", "));
+    Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }
 }
 
 #[derive(Serialize)]

@@ -161,7 +161,7 @@ impl AppliedPatch {
         let packages_with_objects = objects(root, &one.patch.id, query)?;
         let missing = packages_with_objects.iter().flatten().filter_map(|package| package.remark(word));
         let of_copies = inspection.lost_copies.iter().map(damage_remark);
-        let native = NativeEntries::of(&overview);
+        let native = NativeEntries::of(root, &overview);
         let remarks = of_copies.chain(native.remarks()).chain(unknown).chain(missing);
         let mut patch = Self {
             listed: AppliedPatchEntry::of(one, query.surroundings.zone)

@@ -1,12 +1,14 @@
 //! A fix such as CVE-2026-1234: its patch, its state, and depot patches with it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::query::ShowQuery;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
 use patchadm_cli::reply::failure::{hinted, query_refused};
-use patchadm_cli::reply::overtaken::OvertakenEntry;
+use patchadm_cli::reply::overtaken::{NativeEntries, OvertakenEntry};
 use patchadm_cli::reply::patch_list::AppliedPatchEntry;
 use patchadm_cli::reply::trial::TrialStanding;
 use patchadm_cli::reply::words::named_value;
@@ -32,16 +34,29 @@ const WITHDRAWN: &str = "withdrawn";
 /// States in which an applied patch's changes are there.
 const IN_FORCE: [&str; 4] = ["effective", "superseded", "obsoleted", "contained"];
 
+/// What is known of the objects of an applied patch.
+enum FixStanding {
+    InForce,
+    Gone,
+    /// Why nothing is certain.
+    Uncertain(String),
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct FixAnswer {
     fix: String,
     /// By an applied patch, or by the native version that overtook one.
     fixed: bool,
+    /// Why it may be gone although its patch is applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncertain: Option<String>,
     brought: Vec<BroughtEntry>,
     /// Ended patches that had brought it.
     ended: Vec<OvertakenEntry>,
     /// Depot patches with it; null without a depot.
     offered: Option<Vec<OfferedEntry>>,
+    #[serde(skip)]
+    pub(super) remarks: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,9 +102,11 @@ impl FixAnswer {
         Ok(offered.map(|offered| Self {
             fix: fix.to_string(),
             fixed: false,
+            uncertain: None,
             brought: Vec::new(),
             ended: Vec::new(),
             offered: Some(offered),
+            remarks: Vec::new(),
         }))
     }
 
@@ -100,32 +117,81 @@ impl FixAnswer {
             NativeOverview::as_far_as_known(root, &now(&query.surroundings), inspection.has_native);
         let trial =
             TrialStanding::of(root, &query.surroundings).map_err(|failed| query_refused(root, &failed))?;
-        let entry = |(id, run): (PatchId, Option<String>)| {
-            let one = inspection.patches.iter().find(|one| one.patch.id == id)?;
-            let listed = AppliedPatchEntry::of(one, query.surroundings.zone)
-                .beside(&overview)
-                .on_trial(trial.as_ref());
-            Some(BroughtEntry::of(listed, run))
+        let listed = |id: &str| {
+            let one = inspection.patches.iter().find(|one| one.patch.id.as_str() == id)?;
+            let listed = AppliedPatchEntry::of(one, query.surroundings.zone);
+            Some(listed.beside(&overview).on_trial(trial.as_ref()))
         };
-        let brought: Vec<BroughtEntry> = reasons.brought.into_iter().filter_map(entry).collect();
+        // A superseded patch has the fix only while the patch that replaced it is there.
+        let last_of = |patch: &AppliedPatchEntry| {
+            let (mut last, mut by) = (None, patch.by.clone());
+            // The number of patches ends a circle.
+            for _ in &inspection.patches {
+                let Some(later) = by.as_deref().and_then(&listed) else { break };
+                by.clone_from(&later.by);
+                last = Some(later);
+            }
+            last
+        };
+        let (mut brought, mut standings) = (Vec::new(), Vec::new());
+        for (id, run) in reasons.brought {
+            let Some(patch) = listed(id.as_str()) else { continue };
+            let last = last_of(&patch);
+            standings.push(standing(last.as_ref().unwrap_or(&patch), &overview));
+            brought.push(BroughtEntry::of(patch, run));
+        }
         // The list says how a patch ended; the records know what the present version contains.
         let is_there = |one: &OvertakenPatch| {
             let id = PatchId::parse(&one.patch, &inspection.separator).ok();
             id.is_some_and(|id| inspection.applied.satisfies(&Requirement::One(id)).is_some())
         };
-        let fixed = brought.iter().any(BroughtEntry::is_in_force) || reasons.ended.iter().any(is_there);
-        let ended = reasons.ended.iter().map(OvertakenEntry::of).collect();
-        Ok(Self { fix: fix.to_string(), fixed, brought, ended, offered: None })
+        let is_in_force = standings.iter().any(|one| matches!(one, FixStanding::InForce));
+        let fixed = is_in_force || reasons.ended.iter().any(is_there);
+        let doubt = standings.into_iter().find_map(|one| match one {
+            FixStanding::Uncertain(why) => Some(why),
+            FixStanding::InForce | FixStanding::Gone => None,
+        });
+        Ok(Self {
+            fix: fix.to_string(),
+            fixed,
+            uncertain: doubt.filter(|_| !fixed),
+            brought,
+            ended: reasons.ended.iter().map(OvertakenEntry::of).collect(),
+            offered: None,
+            remarks: NativeEntries::of(root, &overview).remarks().collect(),
+        })
     }
 
-    fn verdict(&self) -> &'static str {
+    fn verdict(&self) -> Cow<'static, str> {
         let is_of_depot = self.offered.as_ref().is_some_and(|offered| !offered.is_empty());
         match self {
-            Self { fixed: true, .. } => "yes",
-            Self { brought, ended, .. } if !brought.is_empty() || !ended.is_empty() => "no: the fix is lost",
-            _ if is_of_depot => "no",
-            _ => "no, and no patch of the depot fixes it",
+            Self { fixed: true, .. } => "yes".into(),
+            Self { uncertain: Some(why), .. } => format!("unknown: {why}").into(),
+            Self { brought, ended, .. } if !brought.is_empty() || !ended.is_empty() => {
+                "no: the fix is lost".into()
+            }
+            _ if is_of_depot => "no".into(),
+            _ => "no, and no patch of the depot fixes it".into(),
         }
+    }
+}
+
+fn standing(patch: &AppliedPatchEntry, overview: &NativeOverview) -> FixStanding {
+    let is = |state: &str| patch.state.contains(&state);
+    let is_accepted = || overview.accepted().any(|one| one.patch == patch.id);
+    let is_there = patch.state.first().is_some_and(|state| IN_FORCE.contains(state));
+    if !is_there || patch.is_partly_lost() || is("partly-overtaken") && is_accepted() {
+        FixStanding::Gone
+    } else if is("contained") {
+        FixStanding::InForce
+    } else if let Some(change) = overview.uncertain(&patch.packages) {
+        FixStanding::Uncertain(change.to_string())
+    } else if let Some(why) = &overview.unknown {
+        FixStanding::Uncertain(why.clone())
+    } else if is("partly-overtaken") {
+        FixStanding::Uncertain(format!("{} is partly overtaken by dpkg or rpm", patch.id))
+    } else {
+        FixStanding::InForce
     }
 }
 
@@ -137,10 +203,6 @@ impl BroughtEntry {
         let told = format!("{}, {}{since}{by}{trial}", listed.id, listed.state_text());
         let AppliedPatchEntry { id, state, date, date_text, packages, sha256, .. } = listed;
         Self { id, state, told, date, date_text, run, packages, sha256 }
-    }
-
-    fn is_in_force(&self) -> bool {
-        self.state.first().is_some_and(|state| IN_FORCE.contains(state))
     }
 }
 
@@ -198,7 +260,7 @@ impl FixAnswer {
     }
 
     pub(super) fn text(&self) -> Vec<String> {
-        let mut lines = vec![("Fix", self.fix.clone()), ("Fixed", self.verdict().to_owned())];
+        let mut lines = vec![("Fix", self.fix.clone()), ("Fixed", self.verdict().into_owned())];
         lines.extend(self.brought.iter().map(|one| ("Brought by", one.told.clone())));
         lines.extend(self.ended.iter().map(|one| ("Ended", format!("{}, {}", one.id, one.told))));
         lines.extend(self.offered.iter().flatten().map(|one| ("Offered by", one.words())));

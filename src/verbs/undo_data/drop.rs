@@ -68,7 +68,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let limits =
         UndoLimits { older_than: args.older_than, shrink_to: args.shrink_to, ..UndoLimits::default() };
     if ids.is_empty() && !superseded && keep.is_none() && limits.is_none() {
-        let message = "no patch is named".to_owned();
+        let message = "name patches, or use --superseded, --keep, --older-than or --shrink-to".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let root = owner.open::<CommitArgs>(call, &common.root, Command::Commit)?;

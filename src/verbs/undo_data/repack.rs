@@ -40,7 +40,7 @@ struct RepackArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The ids of the patches
+    /// The ids of the patches [default: all, or those of --older-than]
     #[arg(value_name = "ID")]
     ids: Vec<String>,
 }
@@ -65,9 +65,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let format = args
         .undo_format
         .ok_or_else(|| wrong("no format is named: use --undo-format gz, Z, none, zst, or xz"))?;
-    if args.ids.is_empty() && args.older_than.is_none() {
-        return Err(wrong("no patch is named").into());
-    }
     let root = args.owner.open::<RepackArgs>(call, &args.common.root, Command::Repack)?;
     if !args.dry_run.dry_run {
         call.output.heedless();

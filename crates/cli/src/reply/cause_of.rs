@@ -237,7 +237,7 @@ fn of_set(reason: &SetReason) -> ExitCause {
         | SetReason::PlannedAfterwards
         | SetReason::NotTogether => ExitCause::Restricted,
         SetReason::OwnRun => ExitCause::Script,
-        SetReason::TwoContents(..) => ExitCause::DamagedInput,
+        SetReason::TwoContents(..) => ExitCause::NotApplicable,
         SetReason::NotInDepot(_) => ExitCause::NotFound,
     }
 }

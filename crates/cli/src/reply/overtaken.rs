@@ -6,7 +6,7 @@ use crate::reply::{Exit, ExitCause};
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
-use patchadm_planning::plan::refusal::{Wording, of_native_change};
+use patchadm_planning::plan::refusal::{Wording, finishing_command, of_native_change};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
@@ -28,10 +28,13 @@ pub struct NativeEntries {
 }
 
 impl NativeEntries {
-    pub fn of(overview: &NativeOverview) -> Self {
+    pub fn of(root: &Root, overview: &NativeOverview) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
+        let stale =
+            |(package, change): (&PkgInst, &NativeChange)| StalePackageEntry::of(package, change, &wording);
         Self {
             lost: overview.lost().map(OvertakenEntry::of).collect(),
-            stale: overview.changes.iter().map(StalePackageEntry::of).collect(),
+            stale: overview.changes.iter().map(stale).collect(),
             unknown: overview.unknown.clone(),
         }
     }
@@ -42,8 +45,18 @@ impl NativeEntries {
         if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
     }
 
-    pub fn stale(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.stale.iter().map(|stale| (stale.package.as_str(), stale.reason.as_str()))
+    pub fn is_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
+    /// Tells whether a refresh would take up the change of some package.
+    pub fn is_settled(&self) -> bool {
+        self.stale.iter().any(|stale| stale.is_settled)
+    }
+
+    /// Returns the command that finishes an interrupted change of dpkg.
+    pub fn finishing_command(&self) -> Option<&str> {
+        self.stale.iter().find_map(|stale| stale.finish.as_deref())
     }
 
     pub fn lost(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -153,24 +166,33 @@ pub fn ending_of(root: &Root, id: &str) -> Option<(String, Option<String>)> {
 }
 
 /// A registration that differs from the records of its package manager.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct StalePackageEntry {
     package: String,
     reason: String,
     /// Empty if nothing can be said.
     #[serde(skip)]
     advice: String,
+    #[serde(skip)]
+    finish: Option<String>,
+    #[serde(skip)]
+    is_settled: bool,
 }
 
 impl StalePackageEntry {
-    fn of((package, change): (&PkgInst, &NativeChange)) -> Self {
-        let advice = of_native_change(change, &Wording::default());
-        Self { package: package.to_string(), reason: change.to_string(), advice }
+    fn of(package: &PkgInst, change: &NativeChange, wording: &Wording) -> Self {
+        Self {
+            package: package.to_string(),
+            reason: change.to_string(),
+            advice: of_native_change(change, wording),
+            finish: finishing_command(change, wording),
+            is_settled: change.is_settled(),
+        }
     }
 
     /// Returns the sentence with the command that takes the change up.
     fn sentence(&self) -> String {
-        let Self { package, reason, advice } = self;
+        let Self { package, reason, advice, .. } = self;
         match advice.as_str() {
             "" => format!("package {package}: {reason}"),
             advice => format!("package {package}: {reason}; {advice}"),
@@ -185,8 +207,7 @@ mod tests {
     #[test]
     fn what_a_command_found_itself_comes_before_what_is_lost_stale_or_unknown() {
         let damaged = Exit::failed(ExitCause::DamagedRecord);
-        let stale =
-            StalePackageEntry { package: "DEBweb".to_owned(), reason: String::new(), advice: String::new() };
+        let stale = StalePackageEntry { package: "DEBweb".to_owned(), ..StalePackageEntry::default() };
         let unknown = Some("the policy cannot be read".to_owned());
         for entries in [
             NativeEntries { stale: vec![stale], ..NativeEntries::default() },

@@ -141,7 +141,7 @@ impl ListReport {
         }
         let overview = NativeOverview::as_far_as_known(root, now, has_native);
         let packages = choice.is_whole.then(|| InstalledPackageEntry::all(root, &packages, &overview));
-        let native = NativeEntries::of(&overview);
+        let native = NativeEntries::of(root, &overview);
         remarks.extend(native.remarks());
         let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
         let mut signatures = if choice.is_whole { applied_signatures(root) } else { BTreeMap::new() };
@@ -373,7 +373,7 @@ impl AppliedPatchEntry {
     }
 
     /// Adds the changes by dpkg or rpm. A patch that a refresh would end is not effective; one that lost its fix at
-    /// some paths is partly so.
+    /// some paths is partly so; one whose package they have not finished with is uncertain.
     #[must_use]
     pub fn beside(mut self, overview: &NativeOverview) -> Self {
         if let Some(end) = overview.would_end(&self.id) {
@@ -388,6 +388,9 @@ impl AppliedPatchEntry {
             self.native = Some(lost.told());
         } else if overview.partly.iter().any(|id| id.as_str() == self.id) {
             self.state.push("partly-overtaken");
+        }
+        if overview.would_end(&self.id).is_none() && overview.uncertain(&self.packages).is_some() {
+            self.state.push("uncertain");
         }
         self
     }

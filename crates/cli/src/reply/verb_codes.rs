@@ -54,7 +54,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
     },
     VerbCode {
         code: FOUND,
-        meaning: "A check found something, or the named patch, run or path is unknown.",
+        meaning: "A check found something, or the root does not have the named patch, run or path.",
         root: "The root is unchanged.",
         advice: "Read the output: it names each finding.",
     },

@@ -166,9 +166,11 @@ fn checked(
         return Ok((path, text));
     }
     let text = read_file(&path, LARGEST_MANIFEST)?;
-    let found = Manifest::parse(&text);
-    let found = found.map_err(|error| SigningError::unfit(&path, error))?;
-    match found.difference(&expected) {
+    let difference = match Manifest::parse(&text) {
+        Ok(found) => found.difference(&expected),
+        Err(error) => Some(error.to_string()),
+    };
+    match difference {
         None => Ok((path, text)),
         Some(reason) => Err(SigningError::Differs { path, reason }),
     }

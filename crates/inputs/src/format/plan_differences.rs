@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use chrono::DateTime;
+use patchadm_rootfs::human;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -168,8 +170,18 @@ fn shown(then: &Value, now: &Value) -> (String, String) {
 fn field(name: &str, value: &Value) -> String {
     match (name, value.as_u64()) {
         ("mode", Some(mode)) => format!("mode {mode:04o}"),
+        ("size", Some(size)) => format!("size {}", human(size)),
+        ("mtime", None) => format!("modified {}", moment(value).unwrap_or_else(|| word(value))),
         _ => format!("{name} {}", word(value)),
     }
+}
+
+/// Returns a recorded time in words, with its fraction, which may be all that differs.
+fn moment(value: &Value) -> Option<String> {
+    let seconds = value.get("seconds")?.as_i64()?;
+    let nanoseconds = u32::try_from(value.get("nanoseconds")?.as_u64()?).ok()?;
+    let moment = DateTime::from_timestamp(seconds, nanoseconds)?;
+    Some(moment.format("%Y-%m-%d %H:%M:%S%.f UTC").to_string())
 }
 
 fn word(value: &Value) -> String {
@@ -238,6 +250,18 @@ mod tests {
             "2 differences\noption no_undo: planned with no, now yes\n\
              applied patch 7-01: planned with nothing, now applied"
         );
+    }
+
+    #[test]
+    fn sizes_and_times_are_told_for_people() {
+        let state = |size: u64, seconds: i64| {
+            let mtime = serde_json::json!({"seconds": seconds, "nanoseconds": 0});
+            serde_json::json!({"size": size, "mtime": mtime, "uid": 7})
+        };
+        let (then, now) = shown(&state(3, 1_795_762_800), &state(4500, 1_795_762_860));
+        assert_eq!(then, "modified 2026-11-27 07:00:00 UTC, size 3 bytes");
+        assert_eq!(now, "modified 2026-11-27 07:01:00 UTC, size 4.4 KiB");
+        assert_eq!(field("mtime", &Value::Null), "modified nothing");
     }
 
     #[test]

@@ -4,7 +4,9 @@
 use serde::Serialize;
 
 use super::inventory::{FleetPatchStanding, HostInventory, InventoryPackage, InventoryPatch};
-use super::known_fixes::{DocumentMaker, FixStatus, KnownFix, known_fixes, moment, text_of, url_of, urn_of};
+use super::known_fixes::{
+    DocumentMaker, FixStatus, KnownFix, known_fixes, last_of, moment, text_of, url_of, urn_of,
+};
 use patchadm_svr4::patch::FixId;
 
 const SCHEMA: &str = "http://cyclonedx.org/schema/bom-1.6.schema.json";
@@ -216,7 +218,10 @@ fn reference_of(instance: &str) -> String {
 impl BomComponent {
     fn of(package: &InventoryPackage, patches: &[InventoryPatch]) -> Self {
         let is_its = |patch: &&InventoryPatch| {
-            is_in_force(patch.standing) && patch.about.packages.contains(&package.package)
+            let is_there = |one: &InventoryPatch| is_in_force(one.standing) && !one.is_uncertain;
+            patch.about.packages.contains(&package.package)
+                && is_there(patch)
+                && is_there(last_of(patch, patches))
         };
         let patches: Vec<&InventoryPatch> = patches.iter().filter(is_its).collect();
         let native = package.native.as_ref();

@@ -50,6 +50,9 @@ pub struct InventoryPatch {
     pub is_partly_overtaken: bool,
     /// dpkg or rpm overwrote the fix at some paths and nobody accepted that.
     pub is_partly_lost: bool,
+    /// dpkg or rpm has not finished with its package.
+    pub is_uncertain: bool,
+    /// The patch that supersedes or obsoletes it.
     pub by: Option<Arc<str>>,
     /// `None` if the host could not tell the moment.
     pub date: Option<DateTime<Utc>>,

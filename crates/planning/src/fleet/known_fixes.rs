@@ -113,7 +113,7 @@ pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
 fn told(inventory: &HostInventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
     let mut told: BTreeMap<(&str, &str), Vec<PatchMeaning>> = BTreeMap::new();
     for patch in &inventory.patches {
-        let Some(one) = of_patch(patch, inventory) else { continue };
+        let Some(one) = of_patch_or_later(patch, inventory) else { continue };
         for fix in &patch.about.fixes {
             for package in &patch.about.packages {
                 told.entry((fix, package)).or_default().push(one.clone());
@@ -157,6 +157,26 @@ fn of_ended(status: FixStatus, ended: &OvertakenFix) -> String {
     }
 }
 
+/// A superseded or obsoleted patch has its fixes only while the one that replaced it is there.
+fn of_patch_or_later(patch: &InventoryPatch, inventory: &HostInventory) -> Option<PatchMeaning> {
+    let found = of_patch(patch, inventory)?;
+    let later = of_patch(last_of(patch, &inventory.patches), inventory);
+    let is_gone = |later: &PatchMeaning| found.0 == FixStatus::Fixed && later.0 != FixStatus::Fixed;
+    Some(later.filter(is_gone).unwrap_or(found))
+}
+
+/// Returns the patch that replaced another one, or that one itself.
+pub(super) fn last_of<'a>(patch: &'a InventoryPatch, patches: &'a [InventoryPatch]) -> &'a InventoryPatch {
+    let mut last = patch;
+    // The number of patches ends a circle.
+    for _ in patches {
+        let Some(by) = last.by.as_deref() else { break };
+        let Some(later) = patches.iter().find(|one| one.about.id.as_str() == by) else { break };
+        last = later;
+    }
+    last
+}
+
 fn of_patch(patch: &InventoryPatch, inventory: &HostInventory) -> Option<PatchMeaning> {
     let id = &patch.about.id;
     let to = |list: &[OvertakenFix], status| {
@@ -180,6 +200,12 @@ fn of_patch(patch: &InventoryPatch, inventory: &HostInventory) -> Option<PatchMe
             let unknown =
                 || (FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm"));
             Some(to(&inventory.accepted, FixStatus::Accepted).unwrap_or_else(unknown))
+        }
+        FleetPatchStanding::Effective | FleetPatchStanding::Superseded | FleetPatchStanding::Obsoleted
+            if patch.is_uncertain =>
+        {
+            let reason = format!("dpkg or rpm has not finished with the package of patch {id}");
+            Some((FixStatus::Unknown, reason))
         }
         FleetPatchStanding::Effective | FleetPatchStanding::Superseded | FleetPatchStanding::Obsoleted => {
             Some((FixStatus::Fixed, evidence(patch)))
@@ -312,7 +338,13 @@ mod tests {
             assert_eq!(of_states(&[&[state]]), [FixStatus::Fixed], "{state}");
         }
         assert_eq!(of_states(&[&["effective", "restricted"]]), [FixStatus::Fixed]);
-        for state in [&["effective", "partly-overtaken"][..], &["interrupted"], &["a word of the future"]] {
+        let uncertain: [&[&str]; 4] = [
+            &["effective", "partly-overtaken"],
+            &["effective", "uncertain"],
+            &["interrupted"],
+            &["a word of the future"],
+        ];
+        for state in uncertain {
             assert_eq!(of_states(&[state]), [FixStatus::Unknown], "{state:?}");
         }
         assert_eq!(of_states(&[&["lost"]]), [FixStatus::Lost]);
@@ -361,6 +393,25 @@ mod tests {
         let accepted = [("accepted", ended("100-01", "accepted"))];
         let told = known(&[partly("partly-overtaken")], &accepted, &["DEBweb"]);
         assert_eq!(told[0].0, FixStatus::Accepted);
+    }
+
+    #[test]
+    fn a_superseded_patch_has_a_fix_only_while_the_patch_that_replaced_it_is_there() {
+        let earlier = |by: &str| {
+            let mut earlier = patch("100-01", &["superseded"], &["CVE-2026-1234"]);
+            earlier["by"] = json!(by);
+            earlier
+        };
+        for (state, status) in [
+            (&["effective"][..], FixStatus::Fixed),
+            (&["lost"][..], FixStatus::Lost),
+            (&["effective", "uncertain"][..], FixStatus::Unknown),
+        ] {
+            let told = known(&[earlier("100-02"), patch("100-02", state, &[])], &[], &["DEBweb"]);
+            assert_eq!(told.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [status], "{state:?}");
+        }
+        let told = known(&[earlier("100-01")], &[], &["DEBweb"]);
+        assert_eq!(told[0].0, FixStatus::Fixed, "a circle ends");
     }
 
     #[test]

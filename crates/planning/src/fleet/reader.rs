@@ -170,6 +170,7 @@ impl InventoryReader {
             is_restricted: state("restricted"),
             is_partly_overtaken: state("partly-overtaken"),
             is_partly_lost: state("partly-lost"),
+            is_uncertain: state("uncertain"),
             by: patch.by.as_ref().map(|by| self.text(&by.0)),
             date: patch.date.as_ref().and_then(moment),
             undo: shared(&mut self.undo, undo.collect::<Vec<_>>()),

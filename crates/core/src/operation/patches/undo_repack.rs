@@ -30,7 +30,7 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 #[derive(Clone, Debug)]
 pub struct RepackRequest {
-    /// As typed.
+    /// As typed. Without ids and `cold`, all patches.
     pub ids: Vec<String>,
     /// Rewrite archives of patches applied this many seconds ago.
     pub cold: Option<u64>,
@@ -148,6 +148,7 @@ impl<'a> Repacking<'a> {
 
     fn read(&self, caller: &Caller<'_>) -> Result<ReadArchives, Failure> {
         let named = named_patches(&self.request.ids, self.ground, &self.applied, Command::Repack)?;
+        let is_all = self.request.ids.is_empty() && self.request.cold.is_none();
         let order = OrderOnRoot::of(&self.applied);
         let is_cold =
             |id: &PatchId| self.request.cold.is_some_and(|age| is_older(order.date(id), age, &caller.now));
@@ -160,7 +161,7 @@ impl<'a> Repacking<'a> {
         let mut read = Ok(());
         for patch in self.applied.iter() {
             let is_named = named.contains(&patch.id);
-            if !is_named && !is_cold(&patch.id) {
+            if !is_all && !is_named && !is_cold(&patch.id) {
                 continue;
             }
             read = self.read_patch(&mut reading, (&patch.id, is_named), &patch.packages, &mut all);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::depots::{index_entry, read_flags};
 use chrono::Days;
-use patch_directory::{HANDOVER, PackedMembers, PatchDirectoryFiles, PatchPapers};
+use patch_directory::{HANDOVER, ManifestFault, PackedMembers, PatchDirectoryFiles, PatchPapers};
 use patchadm_container::Compression;
 use patchadm_inputs::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch};
 use patchadm_inputs::sign::{Manifest, ManifestForm, sha256_text};
@@ -251,7 +251,7 @@ fn read_patch(
     let manifest =
         papers.checked_manifest(&macros.id, request.signing.key(), |manifest, text| match &members {
             Some(members) => members.difference(manifest, text, &macros.id),
-            None => difference_of_file(manifest, &measured),
+            None => difference_of_file(manifest, &measured).map(ManifestFault::Differs),
         })?;
     let mut entry = index_entry(&image, &macros, DepotFile::new(&measured.sha256, measured.size));
     entry.date = manifest

@@ -128,6 +128,13 @@ pub enum PublishError {
         /// The end of a sentence.
         reason: String,
     },
+    /// The manifest of a patch is not the one that signing would make.
+    #[error("{path} {reason}")]
+    Manifest {
+        path: String,
+        /// The end of a sentence.
+        reason: String,
+    },
     #[error("{}: {error}", path.display())]
     Directory { path: PathBuf, error: io::Error },
     #[error("cannot read {}: {error}", path.display())]
@@ -272,17 +279,25 @@ fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
     })
 }
 
+pub(super) enum ManifestFault {
+    /// While it was read.
+    Changed,
+    /// The end of a sentence.
+    Differs(String),
+}
+
 impl PackedMembers {
     /// Returns how the manifest differs from the packed files.
-    pub(super) fn difference(&self, manifest: &Manifest, text: &[u8], id: &PatchId) -> Option<String> {
+    pub(super) fn difference(&self, manifest: &Manifest, text: &[u8], id: &PatchId) -> Option<ManifestFault> {
         let packed = self.0.iter().find(|entry| entry.path == MANIFEST.as_bytes());
         if packed.is_none_or(|packed| packed.sum != sha256(text)) {
-            return Some("changed while it was read".to_owned());
+            return Some(ManifestFault::Changed);
         }
         let entries = self.0.iter().filter(|entry| !is_of_manifest(&entry.path)).cloned().collect();
         let (patch, form) = (id.to_string(), ManifestForm::Members);
         let packed = Manifest { patch, form, date: None, entries };
-        manifest.difference(&packed).map(|reason| format!("does not fit the patch: {reason}"))
+        let reason = manifest.difference(&packed)?;
+        Some(ManifestFault::Differs(format!("does not fit the patch: {reason}")))
     }
 }
 
@@ -375,20 +390,22 @@ impl PatchPapers {
         &self,
         id: &PatchId,
         key: Option<&PublicKey>,
-        difference: impl FnOnce(&Manifest, &[u8]) -> Option<String>,
+        difference: impl FnOnce(&Manifest, &[u8]) -> Option<ManifestFault>,
     ) -> Result<Option<Manifest>, PublishError> {
         let Some((path, text)) = &self.manifest else { return Ok(None) };
         let wrong = |path: &Path, reason: String| PublishError::Signature {
             path: path.display().to_string(),
             reason,
         };
-        let manifest =
-            Manifest::parse(text).map_err(|error| wrong(path, format!("is not valid: {error}")))?;
+        let unfit = |reason: String| PublishError::Manifest { path: path.display().to_string(), reason };
+        let manifest = Manifest::parse(text).map_err(|error| unfit(format!("is not valid: {error}")))?;
         if PatchId::new(&manifest.patch).ok().as_ref() != Some(id) {
-            return Err(wrong(path, format!("is the manifest of patch {}, not of {id}", manifest.patch)));
+            return Err(unfit(format!("is the manifest of patch {}, not of {id}", manifest.patch)));
         }
-        if let Some(reason) = difference(&manifest, text) {
-            return Err(wrong(path, reason));
+        match difference(&manifest, text) {
+            Some(ManifestFault::Changed) => return Err(PublishError::Changed(path.clone())),
+            Some(ManifestFault::Differs(reason)) => return Err(unfit(reason)),
+            None => {}
         }
         if let Some(found) = &self.signature {
             let signature = Signature::parse(&found.bytes, found.format)

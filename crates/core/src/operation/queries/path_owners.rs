@@ -11,6 +11,7 @@ use crate::operation::object_check::{
     CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, ObjectCheckRequest, ObjectFinding,
     PathPattern, check_delivered,
 };
+use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::queries::applied_patches::{OrderOnRoot, applied_date};
 use crate::operation::queries::patch_objects::{
     ObjectAction, PatchReader, PatchedObject, PatchedPackage, records,
@@ -21,6 +22,7 @@ use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, marker, read_consistently, saves};
+use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::{
     DivertedPath, NativeIndex, NativeOrigin, NativeOwner, VerifiedPath, VerifierReport,
 };
@@ -340,12 +342,13 @@ pub(super) fn standing(applied: &AppliedPatches, id: &PatchId, policy: &Policy) 
 pub struct PathRuns<'a> {
     /// The runs, oldest first.
     pub runs: Vec<&'a PastRun>,
-    /// The number of runs of removed patches that changed a package of the path, and maybe the path.
-    pub unknown: usize,
+    /// Runs of patches that are no longer applied, which changed a package of the path, and maybe the path.
+    pub unknown: Vec<&'a PastRun>,
 }
 
 /// Returns the runs that changed a path, as far as that is known.
-pub fn path_runs<'a>(past: &'a PastRuns, owners: &PathOwners) -> PathRuns<'a> {
+pub fn path_runs<'a>(root: &Root, past: &'a PastRuns, owners: &PathOwners) -> Result<PathRuns<'a>, Failure> {
+    let overtaken = overtaken_patches(root, &marker(root)?.unwrap_or_default())?.patches;
     let packages = owners.line.iter().flat_map(|line| &line.owners);
     let packages: Vec<String> = packages.map(|owner| owner.package.to_string()).collect();
     // The newest patch is the first. What a patch added did not come with a package.
@@ -357,9 +360,22 @@ pub fn path_runs<'a>(past: &'a PastRuns, owners: &PathOwners) -> PathRuns<'a> {
         merges.any(|merge| merge.path == owners.path || owners.names.contains(&merge.path))
     };
     let is_of_package = |run: &PastRun| run.line.packages.iter().any(|name| packages.contains(name));
+    // A patch that was applied again after its end is not meant.
+    let ends = |run: &PastRun, id: &String| {
+        let is_end = |one: &&OvertakenPatch| one.patch == *id && one.time >= run.line.time;
+        overtaken.iter().find(is_end)
+    };
+    let is_named = |one: &OvertakenPatch| {
+        let mut paths = one.paths.iter().filter_map(LostPath::object_path);
+        paths.any(|path| path == owners.path || owners.names.contains(&path))
+    };
+    let is_overtaken_here = |run: &PastRun, id: &String| ends(run, id).is_some_and(is_named);
     let is_about = |run: &PastRun| match run.line.patches.as_slice() {
         [] => !is_added && is_of_package(run),
-        of_run => of_run.iter().any(|id| patches.contains(&id.as_str())) || has_left_merge(run),
+        of_run => {
+            let is_of_path = |id: &String| patches.contains(&id.as_str()) || is_overtaken_here(run, id);
+            of_run.iter().any(is_of_path) || has_left_merge(run)
+        }
     };
     let is_removed = |id: &String| {
         let done = past.runs.iter().rev().filter(|run| run.line.result == "done");
@@ -368,15 +384,21 @@ pub fn path_runs<'a>(past: &'a PastRuns, owners: &PathOwners) -> PathRuns<'a> {
         let last = commands.find(|command| APPLYING.contains(command) || REMOVING.contains(command));
         last.is_some_and(|command| REMOVING.contains(&command))
     };
-    // What a removed patch did is not known: its undo data is gone.
-    let is_unknown = |run: &PastRun| is_of_package(run) && run.line.patches.iter().any(is_removed);
-    let mut found = PathRuns { runs: Vec::new(), unknown: 0 };
+    let is_over = |run: &PastRun, id: &String| {
+        let is_end = |one: &OvertakenPatch| {
+            !matches!(one.state, OvertakenState::PartlyLost | OvertakenState::AcceptedBeforehand)
+        };
+        is_removed(id) || ends(run, id).is_some_and(is_end)
+    };
+    // What such a patch did is not known: its undo data is gone.
+    let is_unknown = |run: &PastRun| is_of_package(run) && run.line.patches.iter().any(|id| is_over(run, id));
+    let mut found = PathRuns { runs: Vec::new(), unknown: Vec::new() };
     for run in &past.runs {
         if is_about(run) {
             found.runs.push(run);
         } else if is_unknown(run) {
-            found.unknown += 1;
+            found.unknown.push(run);
         }
     }
-    found
+    Ok(found)
 }

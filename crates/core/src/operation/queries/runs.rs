@@ -28,6 +28,11 @@ pub struct PastRun {
 }
 
 impl PastRun {
+    /// True if the command removes patches.
+    pub fn is_removal(&self) -> bool {
+        REMOVING.contains(&self.line.command.as_str())
+    }
+
     /// True if the run ended before anything live changed.
     pub fn is_attempt(&self) -> bool {
         ["interrupted", "failed"].contains(&self.line.result.as_str())

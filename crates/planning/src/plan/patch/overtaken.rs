@@ -324,11 +324,12 @@ impl<'a> PatchedPaths<'a> {
     fn stays_patched(&self, shown: &ObjectPath, is_listed: bool) -> String {
         let version = self.listed.version.as_deref().unwrap_or_default();
         let origin = self.listed.origin.as_ref();
-        let is_dpkg = origin.is_some_and(|origin| origin.manager == NativeManager::Dpkg);
-        if is_listed && is_dpkg {
-            format!("{shown} stays as patched; for version {version}'s file: dpkg --force-confmiss")
-        } else {
-            format!("{shown} stays as patched")
+        match origin.filter(|origin| is_listed && origin.manager == NativeManager::Dpkg) {
+            Some(NativeOrigin { name, .. }) => format!(
+                "{shown} stays as patched; to get the file of {name} {version}, delete it and reinstall {name} with \
+                 --force-confmiss (dpkg)"
+            ),
+            None => format!("{shown} stays as patched"),
         }
     }
 

@@ -183,13 +183,19 @@ fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
     }
 }
 
+/// Returns the command that finishes an interrupted change of a package, if there is one for it.
+pub fn finishing_command(change: &NativeChange, wording: &Wording) -> Option<String> {
+    let is_unpacked = matches!(change, NativeChange::Busy { unfinished: UnfinishedChange::Configure, .. });
+    is_unpacked.then(|| wording.dpkg("--configure -a"))
+}
+
 /// For a package that its native manager changed; empty if there is none.
 pub fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
     let refresh = wording.verb("adopt --refresh");
+    if let Some(finish) = finishing_command(change, wording) {
+        return format!("run {finish}, then {refresh}");
+    }
     match change {
-        NativeChange::Busy { unfinished: UnfinishedChange::Configure, .. } => {
-            format!("run {}, then {refresh}", wording.dpkg("--configure -a"))
-        }
         NativeChange::Busy { origin, .. } => {
             format!("reinstall {} with {}, then run {refresh}", origin.name, origin.manager)
         }

@@ -14,7 +14,7 @@ use patchadm_rootfs::{Interrupt, human_free, human_needed};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 
-pub use advice::of_native_change;
+pub use advice::{finishing_command, of_native_change};
 pub use promotion::{BroughtReason, LineFault, PromotionReason, SetIdChange, SetIdFile};
 pub use reasons::{
     EditedAttribute, HandOnProblem, HookReason, LibraryLoss, ObjectInUse, ObjectProblem, SetReason,

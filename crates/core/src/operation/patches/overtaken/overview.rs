@@ -203,6 +203,15 @@ impl NativeOverview {
         all.find(|one| one.patch == id && one.state == OvertakenState::PartlyLost)
     }
 
+    /// Returns the change that makes the state of patches of these packages uncertain: no refresh can tell yet what it
+    /// left of them.
+    pub fn uncertain(&self, packages: &[String]) -> Option<&NativeChange> {
+        let is_named = |package: &PkgInst| packages.iter().any(|name| name == package.as_str());
+        let is_open = |change: &NativeChange| self.unknown.is_some() || !change.is_settled();
+        let found = self.changes.iter().find(|(package, change)| is_open(change) && is_named(package));
+        found.map(|(_, change)| change)
+    }
+
     pub fn would_end(&self, id: &str) -> Option<&OvertakenPatch> {
         self.would_end.iter().map(|one| &one.patch).find(|one| one.patch == id)
     }
