@@ -10,6 +10,7 @@ use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::time::TimeSpec;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, open, openat2, readlinkat};
 use rustix::io::Errno;
 
@@ -148,7 +149,9 @@ impl HeldSignals {
     /// `Interrupted`, since the reader would try again.
     pub fn wait_for(&self, input: &impl AsFd) -> io::Result<()> {
         let mut inputs = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
-        match ppoll(&mut inputs, None, Some(self.before)) {
+        // A poll that finds input at once sees no signal, and some inputs are never empty.
+        let looked = ppoll(&mut [], Some(TimeSpec::new(0, 0)), Some(self.before));
+        match looked.and_then(|_| ppoll(&mut inputs, None, Some(self.before))) {
             Ok(_) => Ok(()),
             Err(nix::Error::EINTR) => Err(io::Error::other(patchadm_rootfs::INTERRUPTED)),
             Err(error) => Err(error.into()),
@@ -387,6 +390,18 @@ mod tests {
         nix::sys::signal::raise(Signal::SIGHUP).unwrap();
         assert!(!caught.load(Ordering::Relaxed), "it is held back");
         assert_eq!(signals.wait_for(&input).unwrap_err().to_string(), "interrupted");
+        assert!(caught.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_signal_ends_an_input_that_is_never_empty() {
+        let caught = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGTERM, caught.clone()).unwrap();
+        let mut zeros = InputFile::open_anything(Path::new("/dev/zero")).unwrap();
+        let mut buffer = [1; 16];
+        assert_eq!(zeros.read(&mut buffer).unwrap(), 16);
+        nix::sys::signal::raise(Signal::SIGTERM).unwrap();
+        assert_eq!(zeros.read(&mut buffer).unwrap_err().to_string(), "interrupted");
         assert!(caught.load(Ordering::Relaxed));
     }
 

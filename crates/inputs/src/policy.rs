@@ -10,6 +10,7 @@ use crate::sign::DemandWord;
 use crate::trial::TrialDuration;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 /// Compiled once: a command reads several policies.
@@ -135,6 +136,10 @@ impl Policy {
         self.restricted.is_match(base)
     }
 
+    pub fn excludes(&self, id: &PatchId) -> bool {
+        is_listed(&self.exclude, &self.separator, id)
+    }
+
     /// Bounded by the running system (`host`): no root may run more scripts than the host, or decide what is fetched
     /// from where.
     #[must_use]
@@ -149,6 +154,12 @@ impl Policy {
             ..self
         }
     }
+}
+
+/// Returns true if one of the words names the patch, with its revision or without.
+pub fn is_listed(words: &[String], separator: &str, id: &PatchId) -> bool {
+    let mut words = words.iter();
+    words.any(|word| word == id.base() || PatchId::parse(word, separator).is_ok_and(|listed| listed == *id))
 }
 
 impl Default for Policy {
@@ -386,6 +397,15 @@ mod tests {
         let policy = Policy::default();
         assert!(policy.is_restricted("IDR148363") && policy.is_restricted("T103300"));
         assert!(!policy.is_restricted("105181") && !policy.is_restricted("TOOLS"));
+    }
+
+    #[test]
+    fn a_patch_is_excluded_by_its_id_or_its_base() {
+        let exclude = vec!["100".to_owned(), "200_02".to_owned(), "400-01".to_owned()];
+        let policy = Policy { exclude, separator: "_".to_owned(), ..Policy::default() };
+        let is_excluded = |id: &str| policy.excludes(&PatchId::parse(id, "_").unwrap());
+        assert!(is_excluded("100_01") && is_excluded("100_07") && is_excluded("200_02"));
+        assert!(!is_excluded("200_03") && !is_excluded("300_01") && !is_excluded("400_01"));
     }
 
     #[test]

@@ -123,11 +123,11 @@ impl MadeReport<'_> {
         });
         let passed_over = self.passed_over.iter().take(NAMED_PASSED_OVER).map(|path| {
             let path = path.display().to_string();
-            format!("{} is skipped: it is not a regular file", visible(&path))
+            format!("{} is skipped: it is not a regular file in the directory", visible(&path))
         });
         let others = self.passed_over.len().saturating_sub(NAMED_PASSED_OVER);
-        let others =
-            (others > 0).then(|| format!("{others} more names are skipped: they are not regular files"));
+        let others = (others > 0)
+            .then(|| format!("{others} more names are skipped: they are not regular files in the directory"));
         let blind = self.fleet.hosts.iter().filter(|host| host.inventory.packages.is_none()).count();
         let blind = (blind > 0).then(|| {
             let inventories =

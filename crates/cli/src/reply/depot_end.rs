@@ -105,6 +105,9 @@ fn of_http(error: &HttpError) -> &'static str {
             "if you trust its authority, name the CA certificates with `--ca`, or set `ca` in the policy"
         }
         HttpProblem::Untrusted(_) => "use a server with a valid certificate",
+        HttpProblem::Malformed(_) => {
+            "check that the URL names a web server, and that no proxy changes its answers"
+        }
         HttpProblem::Certificates { .. } => "name a PEM file of certificates with `--ca`",
         HttpProblem::Proxy(_) => "name the proxy as HOST:PORT",
         HttpProblem::SeenPassword(_) => "set it in the environment variable PATCHADM_PROXY",

@@ -5,12 +5,12 @@ use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io, thread};
 
 use serde::Serialize;
 
-use patchadm_inputs::input_file::InputFile;
+use patchadm_inputs::input_file::{InputDirectory, InputFile, InputKind};
 use patchadm_planning::fleet::{InventoryReader, NamedInventory, PastReport, PastReportError};
 use patchadm_rootfs::{WorkMeter, WorkUnit};
 
@@ -19,7 +19,7 @@ pub struct FleetFiles {
     pub documents: usize,
     pub inventories: Vec<NamedInventory>,
     pub unread: Vec<UnreadInventory>,
-    /// Named like inventories, but no regular files.
+    /// Named like inventories, but no regular files in their directory.
     pub passed_over: Vec<PathBuf>,
 }
 
@@ -130,13 +130,23 @@ impl UnreadInventory {
 #[derive(Debug)]
 enum DocumentSource {
     File(PathBuf),
-    Text { name: String, text: Vec<u8> },
+    /// In a directory that hosts may write to: none of them chooses a file elsewhere by a link.
+    Inside {
+        top: Arc<InputDirectory>,
+        below: PathBuf,
+        /// For messages.
+        path: PathBuf,
+    },
+    Text {
+        name: String,
+        text: Vec<u8>,
+    },
 }
 
 impl DocumentSource {
     fn name(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) | Self::Inside { path, .. } => path.display().to_string(),
             Self::Text { name, .. } => name.clone(),
         }
     }
@@ -144,7 +154,9 @@ impl DocumentSource {
     /// The name of a machine without one in its document: the file name without `.json`.
     fn machine(&self) -> String {
         match self {
-            Self::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::File(path) | Self::Inside { path, .. } => {
+                path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+            }
             Self::Text { name, .. } => name.clone(),
         }
     }
@@ -156,6 +168,11 @@ impl DocumentSource {
             }
             Self::Text { text, .. } => Ok(text),
             Self::File(path) => read_limited(&path, LARGEST_INVENTORY),
+            Self::Inside { top, below, .. } => {
+                let file = top.file(&below)?;
+                let size = file.metadata()?.len();
+                read_up_to(LARGEST_INVENTORY, file, size)
+            }
         }
     }
 }
@@ -163,6 +180,10 @@ impl DocumentSource {
 fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = InputFile::open(path)?;
     let size = file.metadata()?.len();
+    read_up_to(limit, file, size)
+}
+
+fn read_up_to(limit: u64, file: impl io::Read, size: u64) -> io::Result<Vec<u8>> {
     if size > limit {
         return Err(too_large(limit));
     }
@@ -185,17 +206,34 @@ fn documents(source: InventorySource, files: &mut FleetFiles) -> Vec<DocumentSou
     if !path.is_dir() {
         return vec![DocumentSource::File(path)];
     }
+    let top = match InputDirectory::open(&path) {
+        Ok(top) => Arc::new(top),
+        Err(error) => {
+            files.unread.push(UnreadInventory::of(&path, &error.to_string()));
+            return Vec::new();
+        }
+    };
     let (mut found, known) = (Vec::new(), files.unread.len());
-    collect(&path, 0, &mut found, files);
+    collect((&path, &top), &path, 0, &mut found, files);
     if found.is_empty() && files.unread.len() == known {
         files.unread.push(UnreadInventory::of(&path, "no file below it has a name that ends in .json"));
     }
     found.sort();
-    found.into_iter().map(DocumentSource::File).collect()
+    let inside = |found: PathBuf| {
+        let below = found.strip_prefix(&path).unwrap_or(&found).to_owned();
+        DocumentSource::Inside { top: top.clone(), below, path: found }
+    };
+    found.into_iter().map(inside).collect()
 }
 
-/// Does not follow symbolic links to directories.
-fn collect(directory: &Path, depth: usize, found: &mut Vec<PathBuf>, files: &mut FleetFiles) {
+/// Does not follow symbolic links to directories, or out of `top`.
+fn collect(
+    (path_of_top, top): (&Path, &InputDirectory),
+    directory: &Path,
+    depth: usize,
+    found: &mut Vec<PathBuf>,
+    files: &mut FleetFiles,
+) {
     let entries = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries,
         Err(error) => return files.unread.push(UnreadInventory::of(directory, &error.to_string())),
@@ -204,12 +242,13 @@ fn collect(directory: &Path, depth: usize, found: &mut Vec<PathBuf>, files: &mut
         let path = entry.path();
         let is_directory = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
         if is_directory && depth < DEEPEST {
-            collect(&path, depth + 1, found, files);
+            collect((path_of_top, top), &path, depth + 1, found, files);
         } else if is_directory {
             let reason = "it is too deep: directories are entered 16 levels down";
             files.unread.push(UnreadInventory::of(&path, reason));
         } else if path.extension().is_some_and(|ending| ending == "json") {
-            if path.is_file() {
+            let kind = path.strip_prefix(path_of_top).map(|below| top.kind(below));
+            if matches!(kind, Ok(Ok(InputKind::File))) {
                 found.push(path);
             } else {
                 files.passed_over.push(path);
@@ -241,6 +280,34 @@ mod tests {
         assert_eq!((names, files.unread.len()), (["a", "b", "c"].map(str::to_owned).to_vec(), 1));
         files.passed_over.sort();
         assert_eq!(files.passed_over, [at("device.json"), at("loop.json")]);
+    }
+
+    #[test]
+    fn a_link_in_a_directory_leads_to_no_file_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for directory in ["lists", "lists/old"] {
+            fs::create_dir(at(directory)).unwrap();
+        }
+        fs::write(at("secret.json"), "{\"secret\":7}").unwrap();
+        fs::write(at("lists/old/a.json"), "{}").unwrap();
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, at(name)).unwrap();
+        link(Path::new("old/a.json"), "lists/newest.json");
+        link(Path::new("../secret.json"), "lists/above.json");
+        link(&at("secret.json"), "lists/absolute.json");
+        let mut files = FleetFiles::default();
+        let documents = documents(InventorySource::Path(at("lists")), &mut files);
+        let names: Vec<String> = documents.iter().map(DocumentSource::machine).collect();
+        assert_eq!(names, ["newest", "a"]);
+        files.passed_over.sort();
+        assert_eq!(files.passed_over, [at("lists/above.json"), at("lists/absolute.json")]);
+        // A link may take the place of a file that was found.
+        fs::remove_file(at("lists/old/a.json")).unwrap();
+        link(&at("secret.json"), "lists/old/a.json");
+        for document in documents {
+            let error = document.text().unwrap_err().to_string();
+            assert_eq!(error, "it is a symbolic link that leads out of the directory");
+        }
     }
 
     #[test]

@@ -116,8 +116,15 @@ impl RootAndPolicy {
         }
     }
 
-    pub(super) fn of_shown(self, root: &Root) -> Self {
-        Self { root: root.clone(), ..self }
+    /// Returns the same for the root after a recovery. The policy that was read first counts, as it does in the run.
+    pub(super) fn of_shown(&self, root: &Root) -> Self {
+        Self {
+            bounds: self.bounds.clone(),
+            ignored_depot: self.ignored_depot.clone(),
+            for_owner: self.for_owner,
+            native_index: Arc::clone(&self.native_index),
+            ..Self::new(root.clone(), self.host.clone(), self.policy.clone(), self.outside.clone())
+        }
     }
 
     /// For plans that are only shown: as if the caller were a user who may change the root.

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use tar::{Archive, Builder, EntryType, Header};
+use tar::{Archive, Builder, Entries, Entry, EntryType, Header};
 
 use super::ledger::{Ledger, LedgerLine};
 use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
@@ -23,6 +23,7 @@ use patchadm_svr4::package::{PkgInst, rule};
 const TABLE: &str = "patchadm.undo-export";
 const VERSION: u32 = 1;
 const LARGEST_TABLE: u64 = 16 << 20;
+const LONGEST_NAME: u64 = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedArchive {
@@ -186,12 +187,12 @@ pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>),
     let no_export = |reason: &str| ExportError::NotExported(reason.to_owned());
     let has_ended = Rc::new(Cell::new(false));
     let mut archive = Archive::new(EndNotingInput { input, has_ended: has_ended.clone() });
-    let mut entries = archive.entries().map_err(|error| of_input(error, false))?;
-    let mut next = || entries.next().transpose();
+    let mut entries = archive.entries().map_err(|error| of_input(error, false))?.raw(true);
+    let mut next = || next_member(&mut entries);
     let first = next().map_err(|error| of_input(error, false))?;
     let of_input = |error| of_input(error, has_ended.get());
-    let first = first.ok_or_else(|| no_export("it is empty"))?;
-    if first.path_bytes() != TABLE.as_bytes() || first.size() > LARGEST_TABLE {
+    let (name, first) = first.ok_or_else(|| no_export("it is empty"))?;
+    if name != TABLE.as_bytes() || first.size() > LARGEST_TABLE {
         return Err(no_export("it does not begin with a table"));
     }
     let announced = first.size();
@@ -204,12 +205,11 @@ pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>),
     let mut found = Vec::new();
     for expected in &table.archives {
         let path = expected.path();
-        let Some(entry) = next().map_err(of_input)? else {
+        let Some((name, entry)) = next().map_err(of_input)? else {
             return Err(ExportError::CutShort(format!("it ends before {path}")));
         };
         let size = expected.expected().map(|(_, size)| size);
-        let is_it =
-            entry.path_bytes() == path.as_bytes() && entry.header().entry_type() == EntryType::Regular;
+        let is_it = name == path.as_bytes() && entry.header().entry_type() == EntryType::Regular;
         if !rule::holds("export.archive", is_it && Some(entry.size()) == size) {
             return Err(ExportError::NotExported(format!("{path} is not where its table says")));
         }
@@ -225,6 +225,24 @@ pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>),
         None => Ok((table, found)),
         Some(_) => Err(no_export("it has more than its table says")),
     }
+}
+
+/// Returns the name of a member, too. Long names are read here, with a limit, because the tar crate reads them whole;
+/// exports have no other records.
+fn next_member<'a, R: Read>(entries: &mut Entries<'a, R>) -> io::Result<Option<(Vec<u8>, Entry<'a, R>)>> {
+    let Some(mut entry) = entries.next().transpose()? else { return Ok(None) };
+    if entry.header().entry_type() != EntryType::GNULongName {
+        return Ok(Some((entry.header().path_bytes().into_owned(), entry)));
+    }
+    if entry.size() > LONGEST_NAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a name is too long"));
+    }
+    let mut name = Vec::new();
+    entry.read_to_end(&mut name)?;
+    while name.last() == Some(&0) {
+        name.pop();
+    }
+    Ok(entries.next().transpose()?.map(|entry| (name, entry)))
 }
 
 /// Notes the end of the input: the tar reader does not tell a premature end from bytes that it does not understand.
@@ -373,6 +391,41 @@ mod tests {
         let other = "root:secret:0:0:root:/root:/bin/bash\n".repeat(50);
         let refused = read_export(other.as_bytes()).unwrap_err().to_string();
         assert!(!refused.contains("secret") && refused.lines().count() == 1, "{refused}");
+    }
+
+    #[test]
+    fn a_long_name_is_read_up_to_a_limit() {
+        let patch = format!("{}-01", "1".repeat(120));
+        let (bytes, table) = file(&[(patch.as_str(), "ACMEweb", b"undo".to_vec())]);
+        assert_eq!(read_export(&bytes[..]).unwrap().0, table);
+        for record in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(record);
+            header.set_path(TABLE).unwrap();
+            header.set_size(1 << 40);
+            header.set_cksum();
+            let count = Rc::new(Cell::new(0_u64));
+            let endless = CountingInput { start: header.as_bytes().to_vec(), count: count.clone() };
+            assert!(matches!(read_export(endless), Err(ExportError::NotExported(_))), "{record:?}");
+            assert!(count.get() < 1 << 20, "{record:?}: {} bytes", count.get());
+        }
+    }
+
+    /// Ones after the start.
+    struct CountingInput {
+        start: Vec<u8>,
+        count: Rc<Cell<u64>>,
+    }
+
+    impl Read for CountingInput {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let at = usize::try_from(self.count.get()).unwrap();
+            for (place, byte) in buffer.iter_mut().enumerate() {
+                *byte = self.start.get(at + place).copied().unwrap_or(1);
+            }
+            self.count.set(self.count.get() + buffer.len() as u64);
+            Ok(buffer.len())
+        }
     }
 
     #[test]

@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 use ureq::{Agent, Error, Proxy};
 
 use super::address::Address;
 use super::distant::{DistantResolver, LocalHost, must_be_distant};
+use super::overhead::{self, BUFFER, LARGEST_HEAD, OverheadLimit};
 use super::tls::{believed, tls_problem};
 use super::{HttpAnswer, HttpError, HttpProblem, HttpRequest, HttpSettings, Patience, Validators};
 use crate::password::without_password;
@@ -318,8 +320,10 @@ fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Resul
     loop {
         let count = body.read(&mut buffer).map_err(|error| match error.downcast::<Error>() {
             Ok(error) => problem_of(&error),
-            Err(error) => HttpProblem::Broken(without_number(&error.to_string())),
+            Err(error) => overhead::problem_in(&error)
+                .unwrap_or_else(|| HttpProblem::Broken(without_number(&error.to_string()))),
         })?;
+        overhead::restart();
         let part = buffer.get(..count).unwrap_or_default().to_vec();
         if part.is_empty() {
             return Ok(true);
@@ -356,15 +360,17 @@ fn problem_of(error: &Error) -> HttpProblem {
             let local = inner.and_then(|inner| inner.downcast_ref::<LocalHost>());
             of_tls
                 .or_else(|| local.map(|local| HttpProblem::Local(local.0.clone())))
+                .or_else(|| overhead::problem_in(error))
                 .unwrap_or_else(|| HttpProblem::Broken(without_number(&error.to_string())))
+        }
+        Error::Protocol(_) | Error::LargeResponseHeader(..) | Error::BodyStalled => {
+            HttpProblem::Malformed(error.to_string())
         }
         error => HttpProblem::Broken(error.to_string()),
     }
 }
 
 const NAME: &str = concat!("patchadm/", env!("CARGO_PKG_VERSION"));
-const LARGEST_HEAD: usize = 64 << 10;
-const BUFFER: usize = 128 << 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Agents {
@@ -407,13 +413,13 @@ fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Resul
         .input_buffer_size(BUFFER)
         .tls_config(tls(&certificates))
         .build();
+    let connector = DefaultConnector::default().chain(OverheadLimit);
     Ok(match &settings.local_hosts {
         // A proxy is the caller's own, and resolves the hosts itself.
         Some(excepted) if proxy.is_none() => {
-            let resolver = DistantResolver { excepted: excepted.clone() };
-            Agent::with_parts(config, DefaultConnector::default(), resolver)
+            Agent::with_parts(config, connector, DistantResolver { excepted: excepted.clone() })
         }
-        _ => config.new_agent(),
+        _ => Agent::with_parts(config, connector, DefaultResolver::default()),
     })
 }
 

@@ -7,6 +7,8 @@ mod client;
 #[cfg(feature = "http")]
 mod distant;
 #[cfg(feature = "http")]
+mod overhead;
+#[cfg(feature = "http")]
 mod tls;
 #[cfg(not(feature = "http"))]
 mod without;
@@ -74,6 +76,9 @@ pub enum HttpProblem {
     Status(u16),
     #[error("{0}")]
     Broken(String),
+    /// No answer of HTTP, or one that is too large.
+    #[error("the answer of the server is malformed: {0}")]
+    Malformed(String),
     #[error("no authority that is believed issued the certificate of the server")]
     UnknownIssuer,
     #[error("{0}")]

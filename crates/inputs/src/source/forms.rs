@@ -2,24 +2,27 @@
 //! directory. Below it the kernel follows no link (`openat2` with `RESOLVE_NO_SYMLINKS`): a link swapped in between
 //! check and use leads nowhere.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use chrono::NaiveDate;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
 use rustix::io::Errno;
 use tar::{Archive, EntryType, PaxExtensions};
 use zip::ZipArchive;
+use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipError;
 
 use super::SourceError;
 use super::error::SourceProblem;
 use super::member::{MemberKind, MemberStamp, MemberVisitor, SourceMember, check_target, checked_name};
-use patchadm_rootfs::each_entry;
+use patchadm_rootfs::{each_entry, human};
 use patchadm_svr4::format::datastream::{self, DatastreamPackage, DatastreamPart, DatastreamReader};
 use patchadm_svr4::package::PackagePath;
 
@@ -428,8 +431,30 @@ impl Announced {
 
 const LONGEST_TARGET: u64 = 4096;
 
-fn open_zip<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, SourceProblem> {
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(problem)?;
+/// Of a table of contents, whose entries take several times their size in memory.
+const LARGEST_TABLE: u64 = 256 << 20;
+
+/// Of an entry of the table.
+const SMALLEST_ENTRY: u64 = 46;
+
+fn open_zip<R: Read + Seek>(
+    mut file: R,
+    largest: u64,
+) -> Result<ZipArchive<BufReader<TableReader<R>>>, SourceProblem> {
+    let too_large = || {
+        let largest = human(largest);
+        SourceProblem::BadForm(format!("archive is damaged: its table of contents is larger than {largest}"))
+    };
+    if most_announced(&mut file).map_err(SourceProblem::of_archive)? > largest / SMALLEST_ENTRY {
+        return Err(too_large());
+    }
+    let left = Rc::new(Cell::new(largest));
+    let reader = BufReader::new(TableReader { file, left: Rc::clone(&left) });
+    // The number of members is the one that was compared: it is read from the place that the archive names.
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let opened = ZipArchive::with_config(config, reader);
+    let mut archive = opened.map_err(|error| if left.get() == 0 { too_large() } else { problem(error) })?;
+    left.set(u64::MAX);
     if archive.has_duplicate_names() {
         return Err(SourceProblem::BadForm("archive is damaged: a name comes twice".to_owned()));
     }
@@ -439,13 +464,66 @@ fn open_zip<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, SourceP
     Ok(archive)
 }
 
+/// Returns the largest number of members that a zip64 record announces: the zip crate reserves memory for all of them.
+fn most_announced(file: &mut (impl Read + Seek)) -> io::Result<u64> {
+    const LOCATOR: (&[u8], u64) = (b"PK\x06\x07", 20);
+    const RECORD: (&[u8], u64) = (b"PK\x06\x06", 56);
+    // A locator precedes the end record, behind which a comment may follow.
+    const LONGEST_END: u64 = LOCATOR.1 + 22 + (64 << 10);
+    let end = file.seek(SeekFrom::End(0))?;
+    let tail = read_from(file, end.saturating_sub(LONGEST_END), LONGEST_END)?;
+    let mut most = 0;
+    for (at, _) in tail.windows(LOCATOR.0.len()).enumerate().filter(|(_, word)| *word == LOCATOR.0) {
+        let Some(place) = number(&tail, at + 8).filter(|&place| place < end) else { continue };
+        let record = read_from(file, place, RECORD.1)?;
+        if record.starts_with(RECORD.0) {
+            most = most.max(number(&record, 32).unwrap_or_default());
+        }
+    }
+    Ok(most)
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
+}
+
+fn read_from(file: &mut (impl Read + Seek), from: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(from))?;
+    file.by_ref().take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Fails after a number of bytes.
+struct TableReader<R> {
+    file: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for TableReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.left.set(self.left.get().saturating_sub(count as u64));
+        if self.left.get() == 0 && count > 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its table of contents is too large"));
+        }
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for TableReader<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
 pub(super) fn walk_zip<E: From<SourceError>>(
     file: impl Read + Seek,
     visit: &mut MemberVisitor<'_, E>,
     fail: &dyn Fn(SourceProblem) -> SourceError,
 ) -> Result<(), E> {
     let broken = |error| fail(problem(error));
-    let mut archive = open_zip(file).map_err(fail)?;
+    let mut archive = open_zip(file, LARGEST_TABLE).map_err(fail)?;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(broken)?;
         let Some(path) = checked_name(entry.name_raw()).map_err(fail)? else { continue };
@@ -485,5 +563,47 @@ fn problem(error: ZipError) -> SourceProblem {
         ZipError::Io(error) => SourceProblem::of_archive(error),
         ZipError::UnsupportedArchive(what) => SourceProblem::Unsupported(format!("zip archive: {what}")),
         other => SourceProblem::BadForm(format!("archive is damaged: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write as _};
+
+    use super::*;
+
+    fn archive(members: usize) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for member in 0..members {
+            writer.start_file(member.to_string(), zip::write::SimpleFileOptions::default()).unwrap();
+            writer.write_all(b"content").unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    fn opened(bytes: &[u8], largest: u64) -> Result<usize, String> {
+        let archive = open_zip(Cursor::new(bytes), largest);
+        archive.map(|archive| archive.len()).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn a_table_of_contents_has_a_limit() {
+        let bytes = archive(500);
+        assert_eq!(opened(&bytes, LARGEST_TABLE), Ok(500));
+        let refused = "archive is damaged: its table of contents is larger than 8.0 KiB";
+        assert_eq!(opened(&bytes, 8 << 10), Err(refused.to_owned()));
+    }
+
+    #[test]
+    fn no_memory_is_reserved_for_members_that_are_only_announced() {
+        let whole = archive(1);
+        let (members, end) = whole.split_at(whole.len() - 22);
+        let (count, place) = ((1_u64 << 40).to_le_bytes(), (members.len() as u64).to_le_bytes());
+        let record = [&b"PK\x06\x06"[..], &44_u64.to_le_bytes(), &[45, 0, 45, 0], &[0; 8], &count, &count];
+        let locator = [&b"PK\x06\x07"[..], &[0; 4], &place, &[1, 0, 0, 0]];
+        let bytes = [members, &record.concat(), &[0; 16], &locator.concat(), end].concat();
+        assert_eq!(most_announced(&mut Cursor::new(&bytes)).unwrap(), 1 << 40);
+        let refused = "archive is damaged: its table of contents is larger than 256.0 MiB";
+        assert_eq!(opened(&bytes, LARGEST_TABLE), Err(refused.to_owned()));
     }
 }

@@ -9,36 +9,81 @@ use rustix::fs::{MemfdFlags, Mode, OFlags};
 use super::error::SourceProblem;
 use crate::input_file::InputFile;
 use patchadm_container::ContainerFormat;
+use patchadm_rootfs::{RootError, human};
 
 /// The roomiest place first.
 const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 
 const START: u64 = 512;
+const BUFFER: usize = 1 << 18;
 
-pub(super) fn spooled(mut input: InputFile) -> Result<File, SourceProblem> {
+/// Twice the largest member of a datastream. A file may have any size.
+const LARGEST: u64 = 16 << 30;
+
+/// Without a file system for it: as much as other parts of a source in memory.
+const LARGEST_IN_MEMORY: u64 = 1 << 30;
+
+/// Stays free: a fiftieth of the file system, within these bounds.
+const RESERVE: (u64, u64) = (4 << 20, 512 << 20);
+
+pub(super) fn spooled(input: InputFile) -> Result<File, SourceProblem> {
+    spooled_within(input, LARGEST)
+}
+
+/// A signal ends it: the input holds signals back until the next read.
+fn spooled_within(mut input: InputFile, largest: u64) -> Result<File, SourceProblem> {
     let unreadable = |error| SourceProblem::Io { file: None, error };
     let mut start = Vec::new();
     (&mut input).take(START).read_to_end(&mut start).map_err(unreadable)?;
     if patchadm_container::detect_format(&start) == ContainerFormat::Unknown {
         return Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned()));
     }
-    let copied = unnamed().and_then(|mut file| {
-        file.write_all(&start)?;
-        io::copy(&mut input, &mut file)?;
-        Ok(file)
-    });
-    copied.map_err(unreadable)
+    let (mut file, place) = unnamed().map_err(unreadable)?;
+    let largest = if place.is_some() { largest } else { largest.min(LARGEST_IN_MEMORY) };
+    let mut rest = start.as_slice().chain(&mut input);
+    let (mut buffer, mut size) = (vec![0; BUFFER], 0);
+    loop {
+        let count = match rest.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map_err(unreadable)?,
+        };
+        if count == 0 {
+            return Ok(file);
+        }
+        size += count as u64;
+        if size > largest {
+            let largest = human(largest);
+            let reason =
+                format!("a pipe, socket or device may have {largest}; copy it to a file and name that");
+            return Err(SourceProblem::BadForm(reason));
+        }
+        must_have_room(&file, place, count as u64)
+            .and_then(|()| file.write_all(buffer.get(..count).unwrap_or_default()))
+            .map_err(unreadable)?;
+    }
 }
 
 /// In memory if no file system supports unnamed files.
-fn unnamed() -> io::Result<File> {
+fn unnamed() -> io::Result<(File, Option<&'static str>)> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     for place in PLACES {
         if let Ok(file) = rustix::fs::open(place, flags, Mode::RUSR | Mode::WUSR) {
-            return Ok(File::from(file));
+            return Ok((File::from(file), Some(place)));
         }
     }
-    Ok(File::from(rustix::fs::memfd_create("source", MemfdFlags::CLOEXEC)?))
+    Ok((File::from(rustix::fs::memfd_create("source", MemfdFlags::CLOEXEC)?), None))
+}
+
+/// Unknown space is enough.
+fn must_have_room(file: &File, place: Option<&str>, bytes: u64) -> io::Result<()> {
+    let (Some(place), Ok(seen)) = (place, rustix::fs::fstatvfs(file)) else { return Ok(()) };
+    let [size, free] = [seen.f_blocks, seen.f_bavail].map(|blocks| blocks.saturating_mul(seen.f_frsize));
+    let wanted = bytes.saturating_add((size / 50).clamp(RESERVE.0, RESERVE.1));
+    if size == 0 || free >= wanted {
+        return Ok(());
+    }
+    let full = RootError::NoRoom { directory: place.to_owned(), unit: "bytes", free, wanted };
+    Err(io::Error::new(io::ErrorKind::StorageFull, full))
 }
 
 #[cfg(test)]
@@ -68,6 +113,31 @@ mod tests {
             file.read_to_end(&mut read).unwrap();
             assert_eq!(read, bytes);
         }
+    }
+
+    #[test]
+    fn more_than_the_limit_is_refused_with_the_limit() {
+        let bytes = [b"# PaCkAgE DaTaStReAm\n".to_vec(), vec![7; 300_000]].concat();
+        let length = bytes.len() as u64;
+        let (_dir, path, writer) = pipe(&bytes);
+        let problem = spooled_within(InputFile::open_anything(&path).unwrap(), 64 << 10).unwrap_err();
+        writer.join().unwrap();
+        let reason = "a pipe, socket or device may have 64.0 KiB; copy it to a file and name that";
+        assert_eq!(problem.to_string(), reason);
+        let (_dir, path, writer) = pipe(&bytes);
+        let file = spooled_within(InputFile::open_anything(&path).unwrap(), length).unwrap();
+        writer.join().unwrap();
+        assert_eq!(file.metadata().unwrap().len(), length);
+    }
+
+    #[test]
+    fn the_reserve_of_the_file_system_is_left() {
+        let file = tempfile::tempfile().unwrap();
+        must_have_room(&file, Some("/tmp"), 0).unwrap();
+        must_have_room(&file, None, u64::MAX).unwrap();
+        let error = must_have_room(&file, Some("/tmp"), u64::MAX).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(error.to_string().ends_with("are needed with its reserve"), "{error}");
     }
 
     #[test]

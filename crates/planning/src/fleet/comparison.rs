@@ -4,7 +4,7 @@ use patchadm_svr4::patch::PatchId;
 use serde::{Deserialize, Serialize};
 
 use super::inventory::{HostInventory, InventoryPackage};
-use super::reader::short;
+use super::reader::{short, without_value};
 use super::{FleetHost, FleetReport};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -228,7 +228,7 @@ pub struct PastFinding {
 
 #[derive(Debug, thiserror::Error)]
 pub enum PastReportError {
-    #[error("it is not a document of `patchadm report --json`: {0}")]
+    #[error("it is not a document of `patchadm report --json`: {}", without_value(.0))]
     Form(#[from] serde_json::Error),
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),

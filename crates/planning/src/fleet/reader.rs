@@ -29,7 +29,7 @@ const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    #[error("it is not a document of `patchadm list --json`: {0}")]
+    #[error("it is not a document of `patchadm list --json`: {}", without_value(.0))]
     Form(#[from] serde_json::Error),
     #[error("it is empty")]
     Empty,
@@ -274,6 +274,17 @@ fn is_sha256(text: &str) -> bool {
 
 fn moment(text: &JsonText<'_>) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&text.0).ok().map(|moment| moment.to_utc())
+}
+
+/// Leaves out the value that the parser quotes: the file may be another one, which not everybody may read.
+pub(super) fn without_value(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    match (message.split_once(": "), message.rsplit_once(", expected ")) {
+        (Some((kind @ ("invalid type" | "invalid value"), _)), Some((_, expected))) => {
+            format!("{kind}, expected {expected}")
+        }
+        _ => message,
+    }
 }
 
 /// Escapes and shortens foreign text for a message.
@@ -583,7 +594,14 @@ mod tests {
     fn a_field_of_another_kind_is_refused() {
         let text = list("100-01").replace("\"packages\":[\"A\"]", "\"packages\":7");
         let error = InventoryReader::default().read(text.as_bytes(), "a").unwrap_err().to_string();
-        assert!(error.starts_with("it is not a document of `patchadm list --json`: invalid type"), "{error}");
+        let told =
+            "it is not a document of `patchadm list --json`: invalid type, expected a sequence at line 1";
+        assert!(error.starts_with(told), "{error}");
+        for value in ["\"secret\"", "\"a, expected secret: b\"", "{\"secret\":1}"] {
+            let text = list("100-01").replace("\"packages\":[\"A\"]", &format!("\"packages\":{value}"));
+            let error = InventoryReader::default().read(text.as_bytes(), "a").unwrap_err().to_string();
+            assert!(error.contains("invalid type, expected") && !error.contains("secret"), "{error}");
+        }
         let nested = "[".repeat(100_000);
         assert!(InventoryReader::default().read(nested.as_bytes(), "a").is_err());
     }

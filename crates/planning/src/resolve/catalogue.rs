@@ -7,9 +7,7 @@ use std::ops::Range;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchConflict, PatchId, PatchStanding, Requirement};
 
-use super::request::{
-    InstalledPackages, NamedPatches, Offer, ResolverInput, excluded_by_option, excluded_by_policy,
-};
+use super::request::{InstalledPackages, NamedPatches, Offer, ResolverInput, excluded_by_option};
 use crate::plan::refusal::{Reason, SetReason};
 
 pub(super) struct Catalogue<'a> {
@@ -286,7 +284,7 @@ fn item<'a>(
 /// Rules that do not depend on other patches of the set, in the order of patchadd.
 fn standing(input: &ResolverInput<'_>, item: &Item<'_>, named: Option<bool>) -> Standing {
     let (offer, request) = (item.offer, input.request);
-    if excluded_by_policy(input.policy, &offer.id) {
+    if input.policy.excludes(&offer.id) {
         return Standing::Barred(Reason::Excluded);
     }
     if item.packages.is_empty() {

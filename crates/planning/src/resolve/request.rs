@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_inputs::depot::DepotPatch;
-use patchadm_inputs::policy::Policy;
+use patchadm_inputs::policy::{Policy, is_listed};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList, Requirements};
@@ -38,11 +38,6 @@ impl SetRequest {
     pub fn excludes(&self, id: &PatchId, separator: &str) -> bool {
         is_listed(&self.exclude, separator, id)
     }
-}
-
-pub(super) fn is_listed(words: &[String], separator: &str, id: &PatchId) -> bool {
-    let mut words = words.iter();
-    words.any(|word| word == id.base() || PatchId::parse(word, separator).is_ok_and(|listed| listed == *id))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,13 +195,9 @@ fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
 
 /// Returns true if an option of the command or the policy leaves a patch out.
 pub fn is_excluded(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
-    excluded_by_option(request, policy, id) || excluded_by_policy(policy, id)
+    excluded_by_option(request, policy, id) || policy.excludes(id)
 }
 
 pub(super) fn excluded_by_option(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
     request.excludes(id, &policy.separator)
-}
-
-pub(super) fn excluded_by_policy(policy: &Policy, id: &PatchId) -> bool {
-    is_listed(&policy.exclude, &policy.separator, id)
 }

@@ -20,10 +20,6 @@ impl PreparationRequest {
         self.adopt || policy.adopts
     }
 
-    pub(super) fn is_asked_for(&self, policy: &Policy) -> bool {
-        self.refresh || self.is_adopting(policy)
-    }
-
     pub(super) fn managers(&self, policy: &Policy) -> &'static [NativeManager] {
         if self.is_adopting(policy) { &NativeManager::ALL } else { &[] }
     }

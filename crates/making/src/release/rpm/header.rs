@@ -19,6 +19,9 @@ const MOST_VALUES: u32 = 1 << 16;
 /// In bytes; 20,000 files take five million.
 const LARGEST_STORE: u32 = 64 << 20;
 
+/// Of one tag. In memory an empty string takes sixteen times its size, and several tags can name one place.
+const LONGEST_ARRAY: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(super) struct RpmHeader {
     values: BTreeMap<u32, TaggedValue>,
@@ -65,8 +68,18 @@ impl RpmHeader {
         self.values.contains_key(&tag)
     }
 
+    fn array(&self, tag: u32) -> Result<Option<&TaggedValue>, ReleaseProblem> {
+        match self.values.get(&tag) {
+            Some(value) if value.count > LONGEST_ARRAY => Err(ReleaseProblem::BadForm(format!(
+                "its header has an array of {} values, and the limit is {LONGEST_ARRAY}",
+                value.count
+            ))),
+            value => Ok(value),
+        }
+    }
+
     pub(super) fn strings(&self, tag: u32) -> Result<Vec<&[u8]>, ReleaseProblem> {
-        let Some(value) = self.values.get(&tag) else { return Ok(Vec::new()) };
+        let Some(value) = self.array(tag)? else { return Ok(Vec::new()) };
         if !matches!(value.value_type, 6 | 8 | 9) {
             return Err(damaged());
         }
@@ -86,7 +99,7 @@ impl RpmHeader {
     }
 
     pub(super) fn numbers(&self, tag: u32) -> Result<Vec<u64>, ReleaseProblem> {
-        let Some(value) = self.values.get(&tag) else { return Ok(Vec::new()) };
+        let Some(value) = self.array(tag)? else { return Ok(Vec::new()) };
         let width = match value.value_type {
             3 => 2,
             4 => 4,
@@ -404,6 +417,18 @@ pub(super) mod tags {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arrays_have_a_limit() {
+        let header = |count: u32, size: u32| {
+            let words = [1_u32, size, tags::BASE_NAMES, 8, 0, count].map(u32::to_be_bytes).concat();
+            let store = vec![0; usize::try_from(size).unwrap()];
+            RpmHeader::read(&mut &[&MAGIC[..], &words, &store].concat()[..]).unwrap()
+        };
+        assert_eq!(header(2, 2).strings(tags::BASE_NAMES).unwrap(), [b"", b""]);
+        let refused = header(1_048_577, 1_048_577).strings(tags::BASE_NAMES).unwrap_err().to_string();
+        assert!(refused.contains("an array of 1048577 values, and the limit is 1048576"), "{refused}");
+    }
 
     #[test]
     fn the_text_becomes_the_value_that_setcap_would_set() {

@@ -125,7 +125,7 @@ pub(super) fn validate(
         let again = matches!(applied?.standing(&facts.id, &packages), PatchStanding::Applied);
         return Ok(Validated { facts, matches, again, no_undo: options.no_undo, notes: Vec::new() });
     }
-    if excludes(policy, &facts.id) {
+    if policy.excludes(&facts.id) {
         return Err(Reason::Excluded);
     }
     refuse_kept(image, inventory)?;
@@ -180,13 +180,6 @@ fn no_patch(error: ImageMacrosError) -> Reason {
         ImageMacrosError::List(error) => of_patchinfo(error.to_string()),
         ImageMacrosError::Requires(error) => of_patchinfo(error.to_string()),
     }
-}
-
-fn excludes(policy: &Policy, id: &PatchId) -> bool {
-    let mut words = policy.exclude.iter();
-    words.any(|word| {
-        word == id.base() || PatchId::parse(word, &policy.separator).is_ok_and(|excluded| excluded == *id)
-    })
 }
 
 pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<MatchedPackage>, Reason> {

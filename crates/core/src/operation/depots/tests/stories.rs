@@ -305,10 +305,26 @@ fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
 
 #[test]
 fn a_head_without_end_is_refused() {
-    let (taken, _) = fetched(|_| {
+    let (taken, asked) = fetched(|_| {
         vec![Step::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), Step::Endlessly(b"X: y\r\n".repeat(1000))]
     });
-    assert!(matches!(problem(taken), HttpProblem::Broken(_)));
+    assert!(matches!(problem(taken), HttpProblem::Malformed(_)));
+    assert_eq!(asked.len(), 1);
+}
+
+#[test]
+fn chunks_that_are_none_and_trailers_without_end_are_refused_and_not_asked_for_again() {
+    let chunked = || Step::Send(head("200 OK", &[("Transfer-Encoding", "chunked".to_owned())]));
+    let (taken, asked) = fetched(move |_| vec![chunked(), Step::Send(b"5\r\nabcde\r\nrubbish\r\n".to_vec())]);
+    assert!(matches!(problem(taken), HttpProblem::Malformed(_)));
+    assert_eq!(asked.len(), 1);
+    let (taken, asked) = fetched(move |_| {
+        let start = Step::Send(b"5\r\nabcde\r\n0\r\n".to_vec());
+        vec![chunked(), start, Step::Endlessly(b"X: y\r\n".repeat(1000))]
+    });
+    let problem = problem(taken);
+    assert!(matches!(problem, HttpProblem::Malformed(_)), "{problem}");
+    assert_eq!(asked.len(), 1);
 }
 
 #[test]

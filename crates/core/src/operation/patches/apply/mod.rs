@@ -267,11 +267,7 @@ fn prepared_and_ordered<'w>(
     caller: &Caller<'_>,
 ) -> Result<(PreparedRoot, OrderedPatches<'w>), Failure> {
     ground.forget_native_changes();
-    let prepared = if request.preparation.is_asked_for(&ground.policy) {
-        prepare(ground, execution, &request.preparation, &opened.packages(), caller)?
-    } else {
-        PreparedRoot::default()
-    };
+    let prepared = prepare(ground, execution, &request.preparation, &opened.packages(), caller)?;
     let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(ground))?;
     Ok((prepared, ordered))
 }

@@ -187,7 +187,7 @@ fn apply_offered(
         let untried = |operand: &ApplyOperand| operand.not_without(&first.id);
         ApplyReport { patches: offered.operands.iter().map(untried).collect(), ..ApplyReport::default() }
     } else if let Some(session) = serving
-        && lacks_patches(root, &offered.offers, &choices)?
+        && lacks_patches(root, &ground, &offered.offers, &choices)?
     {
         let operands = (std::mem::take(&mut offered.operands), std::mem::take(&mut offered.offers));
         let ground = (ground, offered.demands.to_vec());
@@ -214,9 +214,14 @@ fn apply_offered(
 }
 
 /// True for requirements that are neither applied nor offered.
-fn lacks_patches(root: &Root, offers: &[Offer], choices: &SetRequest) -> Result<bool, Failure> {
+fn lacks_patches(
+    root: &Root,
+    ground: &RootAndPolicy,
+    offers: &[Offer],
+    choices: &SetRequest,
+) -> Result<bool, Failure> {
     must_have_database(root)?;
-    let resolve = |shown: &Root| resolved(&RootAndPolicy::of(shown)?, offers, choices);
+    let resolve = |shown: &Root| resolved(&ground.of_shown(shown), offers, choices);
     let (resolution, _) = plan_on_foreseen_root(root, resolve)?;
     let lacks = |outcome: &SetOutcome| {
         let SetOutcome::LeftOut(reason) = outcome else { return false };
@@ -304,7 +309,7 @@ fn apply_offers(
     let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
     let packages: Vec<_> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
     let resolve = |shown: &Root| {
-        let ground = RootAndPolicy::of(shown)?;
+        let ground = ground.of_shown(shown);
         let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
         resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)
     };
