@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -14,6 +15,7 @@ use crate::everyman::NOBODY;
 use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 use crate::terminal::at_terminal;
+use crate::workshop::eventually;
 
 /// A root of an ordinary user with a package, and a patch for it; none where the test is not run by the superuser.
 pub(crate) fn stage(test: &str) -> Option<Scenario> {
@@ -196,9 +198,21 @@ fn adding(stage: &Scenario) -> std::process::Child {
 
 /// The process of the owner that a caller started.
 fn of_owner(caller: &std::process::Child) -> Pid {
-    let children = format!("/proc/{0}/task/{0}/children", caller.id());
-    let children = fs::read_to_string(children).unwrap();
+    child_of(Pid::from_child(caller))
+}
+
+/// The first child of any thread of a process.
+fn child_of(process: Pid) -> Pid {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.as_raw_pid())).unwrap();
+    let children = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")));
+    let children: String = children.map(Result::unwrap_or_default).collect();
     Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap()
+}
+
+/// Waits for the end; the exit code and the messages.
+fn ended(child: std::process::Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
@@ -213,12 +227,64 @@ fn a_signal_to_the_caller_reaches_the_process_of_the_owner() {
 #[test]
 fn a_process_of_the_owner_that_is_stopped_holds_nobody_up() {
     let Some(stage) = stage("a stopped process") else { return };
-    let mut child = adding(&stage);
+    let child = adding(&stage);
     kill_process(of_owner(&child), Signal::STOP).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(137));
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(137), "{said}");
+    assert!(said.contains("was killed because it was stopped; if its run is unfinished, "), "{said}");
     let run = stage.run("recover --as-owner -R @ROOT@");
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(!stage.at("/opt/ACMEs").exists(), "it is undone by the next command");
+}
+
+/// Attaches to a process by ptrace(2), says so, and never continues it.
+const TRACES: &str = "$| = 1; syscall($ARGV[0] + 0, 16, $ARGV[1] + 0, 0, 0) == 0 or exit 9; print \"traces\\n\"; \
+    sleep 60";
+
+#[test]
+fn a_process_of_the_owner_that_its_user_traces_holds_nobody_up() {
+    let test = "a traced process";
+    let Some(stage) = stage(test) else { return };
+    let child = adding(&stage);
+    let (ptrace, owner) = (if cfg!(target_arch = "x86_64") { "101" } else { "117" }, of_owner(&child));
+    let mut tracer = Command::new("setpriv");
+    tracer.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"]);
+    tracer.args(["perl", "-e", TRACES, ptrace, &owner.as_raw_pid().to_string()]);
+    let mut tracer = tracer.stdout(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(tracer.stdout.take().unwrap()).lines().next();
+    if said.is_none() {
+        crate::skipped(&format!("{test}: no user may trace another process here"));
+        kill_process(owner, Signal::KILL).unwrap();
+    }
+    // The tracer keeps the dead process.
+    let (code, messages) = ended(child);
+    tracer.kill().unwrap();
+    tracer.wait().unwrap();
+    assert_eq!(code, Some(137), "{messages}");
+    let how = if said.is_some() { "was killed because another process traced it" } else { "by signal 9" };
+    assert!(messages.contains(&format!("the process of uid {NOBODY} ")), "{messages}");
+    assert!(messages.contains(how), "{messages}");
+    assert_eq!(stage.run("recover --as-owner -R @ROOT@").code, 0);
+    assert!(!stage.at("/opt/ACMEs").exists(), "it is undone by the next command");
+}
+
+#[test]
+fn a_second_signal_ends_a_process_of_the_owner_that_makes_no_progress() {
+    let Some(stage) = stage("a second signal") else { return };
+    let child = adding(&stage);
+    let (caller, helper) = (Pid::from_child(&child), child_of(of_owner(&child)));
+    kill_process(helper, Signal::STOP).unwrap();
+    kill_process(caller, Signal::TERM).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    kill_process(caller, Signal::TERM).unwrap();
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(143), "{said}");
+    assert!(said.contains(&format!("the process of uid {NOBODY} was killed at a second signal")), "{said}");
+    assert!(said.contains("recover --as-owner"), "{said}");
+    // The kernel may have continued it.
+    let _ = kill_process(helper, Signal::CONT);
+    eventually("it is undone", || stage.run("recover --as-owner -R @ROOT@").code == 0);
+    assert!(!stage.at("/opt/ACMEs").exists());
 }
 
 #[test]

@@ -281,3 +281,42 @@ fn whoever_enters_a_sandbox_has_a_terminal_of_its_own() {
         build.assert_nothing_left("no mark");
     }
 }
+
+/// Says in a sandbox which terminals it shares with others, and prints what only a terminal of its own would obey.
+const SHARES: &str = "for stream in 0 1 2; do test ! -t $stream || echo \"shared\" $stream; done\n\
+    ls -l /proc/[0-9]*/fd 2> /dev/null | grep /dev/pts/\n\
+    echo beside >&2\nprintf 'plain\\033[2J\\302'\nexit 7\n";
+
+#[test]
+fn whoever_enters_a_sandbox_without_a_terminal_as_input_gets_none_for_its_output() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("without_a_terminal…", is_ordinary, "slot=local 1\n")
+        else {
+            continue;
+        };
+        build.recipe("one", "", "mkdir $DESTDIR/opt\n");
+        build.write("one/shares", SHARES);
+        build.action("scan @WORK@").ok();
+        let enter =
+            words_at_terminal(&build, is_ordinary, "enter") + " one -- sh /tree/one/shares < /dev/null";
+        for other in ["", " 2> messages", " > output"] {
+            let text = format!(
+                "rm -f messages output; {enter}{other}; echo ended $?; cat messages output 2> /dev/null; :"
+            );
+            let Some(talk) = Conversation::begin("without_a_terminal…", &build.scenario, &text) else {
+                return;
+            };
+            let (_, said) = talk.ends();
+            assert!(!said.windows(9).any(|text| text == b"/dev/pts/"), "{}", said.escape_ascii());
+            let said = String::from_utf8_lossy(&said);
+            assert!(
+                said.contains("ended 7") && said.contains("beside") && !said.contains("shared"),
+                "{said}"
+            );
+            if other != " > output" {
+                assert!(said.contains("plain\\033[2J\\302ended") && !said.contains('\u{1b}'), "{said:?}");
+            }
+            build.assert_nothing_left("no mark");
+        }
+    }
+}

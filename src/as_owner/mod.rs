@@ -6,8 +6,10 @@
 
 mod becoming;
 pub(crate) mod options;
+mod watch;
 
 pub(crate) use becoming::run as become_owner;
+pub(crate) use watch::CallerSignals;
 
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -16,26 +18,27 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use nix::unistd::{Gid, Uid, User};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use patchadm_cli::arguments::options::{self as command_line, COLOUR, ROOT_LISTS};
 use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::cause_of::of_io;
-use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_cli::reply::{Exit, ExitCause, ResultWord, Stop};
 use patchadm_cli::surroundings::questions::Confirmation;
 use patchadm_cli::surroundings::{AS_OWNER, ASKS, EVENTS, Surroundings, caller};
 use patchadm_core::operation::failure::Failure;
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
+use watch::{ProcessWatch, TIME_TO_DIE};
 
 /// The name under which the program starts itself to become a root's owner.
 pub(crate) const BECOMING: &str = "__as_owner";
@@ -58,13 +61,22 @@ pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> an
         let is_terminal = call.surroundings.stdin_is_terminal;
         (OwnerInput::Stream(if is_terminal { Stdio::null() } else { Stdio::inherit() }), None)
     };
-    let child = start(&call.surroundings, root, words, input)?;
+    let (child, uid) = start(&call.surroundings, root, words, input)?;
     let [output, errors] = call.output.escaped();
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
-    let ended = caller::with_signals(|interrupt| {
-        follow(child, [(&mut stdout, output), (&mut stderr, errors)], questions, interrupt)
+    let ended = caller::with_counted_signals(|first, count| {
+        let streams: [(&mut dyn Write, _); 2] = [(&mut stdout, output), (&mut stderr, errors)];
+        follow(child, streams, questions, CallerSignals { first, count })
     })?;
-    Ok(ended?)
+    exit_of(ended?, uid, root)
+}
+
+/// Fails for a process that a signal has ended: its run may be unfinished.
+fn exit_of(ended: ProcessEnd, uid: u32, root: &Root) -> anyhow::Result<Exit> {
+    let Some(how) = ended.by_signal else { return Ok(ended.exit) };
+    let recover = Wording::of_verbs(root.prefix()).verb("recover --as-owner");
+    let message = format!("the process of uid {uid} {how}; if its run is unfinished, {recover} ends it");
+    Err(Stop::Ran { exit: ended.exit, result: ResultWord::Failed, message }.into())
 }
 
 /// True at a terminal, unless the command itself reads standard input.
@@ -95,27 +107,28 @@ pub(crate) fn answer(
     surroundings: &Surroundings,
     words: &CallWords,
     root: &Root,
-    interrupt: &dyn Fn() -> Option<i32>,
+    signals: CallerSignals<'_>,
 ) -> anyhow::Result<OwnerAnswer> {
     let mut words = words.for_root(root.prefix())?;
     words.insert(1, "--json".into());
-    let child = start(surroundings, root, words, OwnerInput::Stream(Stdio::null()))?;
+    let (child, uid) = start(surroundings, root, words, OwnerInput::Stream(Stdio::null()))?;
     let (mut output, mut errors) = (BoundedBuffer::default(), BoundedBuffer::default());
     let streams: [(&mut dyn Write, _); 2] =
         [(&mut output, EscapedSet::Controls), (&mut errors, EscapedSet::Hidden)];
-    let exit = follow(child, streams, None, interrupt)?;
+    let exit = exit_of(follow(child, streams, None, signals)?, uid, root)?;
     Ok(OwnerAnswer { exit, output: output.0, errors: errors.0 })
 }
 
+/// Returns the process and its uid.
 fn start(
     surroundings: &Surroundings,
     root: &Root,
     words: Vec<OsString>,
     input: OwnerInput,
-) -> anyhow::Result<Child> {
+) -> anyhow::Result<(Child, u32)> {
     let owner = RootOwner::of(root)?;
     let child = owner.process(surroundings, words, input).spawn();
-    child.map_err(|error| {
+    child.map(|child| (child, owner.uid)).map_err(|error| {
         let message = format!("cannot start a process of uid {}: {error}", owner.uid);
         Stop::Refused { exit: Exit::failed(of_io(&error)), message }.into()
     })
@@ -190,29 +203,36 @@ fn groups_of(user: &User) -> Vec<u32> {
 /// Between two checks for a signal or a stopped process.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Bytes passed on at a time.
 const PIECE: usize = 1 << 13;
 
 /// Bytes read after the end of the process: more than a pipe holds comes from another writer.
 const AFTER_THE_END: usize = 1 << 20;
 
-/// Follows a process to its end and returns the exit code. `questions` is where it asks the caller, and `interrupt` names
-/// a signal to the caller.
+struct ProcessEnd {
+    exit: Exit,
+    /// How a signal has ended it, as a predicate.
+    by_signal: Option<String>,
+}
+
+/// Follows a process to its end. `questions` is where it asks the caller.
 ///
-/// The owner may close the pipes early, stop or kill the process: nothing holds the caller up.
+/// The owner may close the pipes early, or stop, trace or kill the process: nothing holds the caller up.
 fn follow(
     mut child: Child,
     [output, errors]: [(&mut dyn Write, EscapedSet); 2],
     mut questions: Option<UnixStream>,
-    interrupt: &dyn Fn() -> Option<i32>,
-) -> io::Result<Exit> {
+    signals: CallerSignals<'_>,
+) -> io::Result<ProcessEnd> {
     let pid = Pid::from_child(&child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
     let mut streams = [
         ChildStream::new(child.stdout.take().map(OwnedFd::from), output),
         ChildStream::new(child.stderr.take().map(OwnedFd::from), errors),
     ];
-    let mut told = None;
+    let mut watch = ProcessWatch::default();
     while !wait(&handle, &mut streams, questions.as_ref()) {
         if questions.as_ref().is_some_and(is_readable)
             && let Some(question) = questions.take()
@@ -224,13 +244,11 @@ fn follow(
             // Without an answer, the process ends as after a no.
             let _ = Confirmation::pass_on(question);
         }
-        let signal = interrupt();
-        if signal != told {
-            told = signal;
-            send(&handle, signal.and_then(Signal::from_named_raw).unwrap_or(Signal::TERM));
+        if let Some(signal) = watch.next_signal(pid, signals) {
+            let _ = pidfd_send_signal(&handle, signal);
         }
-        if is_stopped(pid) {
-            send(&handle, Signal::KILL);
+        if watch.is_hopeless() {
+            break;
         }
     }
     for stream in &mut streams {
@@ -238,13 +256,29 @@ fn follow(
         let rest = stream.escape.rest();
         let _ = stream.to.write_all(&rest).and_then(|()| stream.to.flush());
     }
-    let status = child.wait()?;
-    Ok(match status.code() {
+    let status = reaped(&mut child)?;
+    let exit = match status.and_then(|status| status.code()) {
         Some(0) => Exit::OK,
         // The output may say more of the cause than the code.
         Some(code) => Exit::passed_on(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
-        None => Exit::by_signal(status.signal().unwrap_or_default()),
-    })
+        None => {
+            let signal = status.and_then(|status| status.signal());
+            let exit = Exit::by_signal(watch.passed_on().or(signal).unwrap_or(Signal::KILL.as_raw()));
+            return Ok(ProcessEnd { exit, by_signal: Some(watch.end(signal)) });
+        }
+    };
+    Ok(ProcessEnd { exit, by_signal: None })
+}
+
+/// Returns `None` if a tracer keeps the process.
+fn reaped(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        match child.try_wait()? {
+            None if began.elapsed() < TIME_TO_DIE => std::thread::sleep(PAUSE),
+            status => return Ok(status),
+        }
+    }
 }
 
 /// Passes on output until the process ends or a moment is over. Returns true if it ended.
@@ -260,8 +294,8 @@ fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2], questions: Option<
     fds.extend(questions.map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)));
     match poll(&mut fds, Some(&TICK)) {
         Ok(_) | Err(Errno::INTR) => {}
-        // Without poll its end is still waited for.
-        Err(_) => return true,
+        // It lacks memory.
+        Err(_) => std::thread::sleep(PAUSE),
     }
     let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
     drop(fds);
@@ -276,16 +310,6 @@ fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2], questions: Option<
 fn is_readable(socket: &UnixStream) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-}
-
-fn send(handle: &OwnedFd, signal: Signal) {
-    let _ = pidfd_send_signal(handle, signal);
-}
-
-/// True for a stopped process, which could hold the caller up for ever.
-fn is_stopped(pid: Pid) -> bool {
-    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    waitid(WaitId::Pid(pid), options).is_ok_and(|status| status.is_some_and(|status| status.stopped()))
 }
 
 struct ChildStream<'a> {

@@ -16,6 +16,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::as_owner;
+use crate::as_owner::CallerSignals;
 use crate::as_owner::options::OwnerOptions;
 use list::ManyRoots;
 use patchadm_cli::call::{Invocation, PROGRAM};
@@ -85,7 +86,8 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
     };
     let signal = with_acknowledged_signals(tell, |run| {
         let interrupt: &(dyn Fn() -> Option<i32> + Sync) = &|| run.interrupt();
-        let turns = RootTurns { surroundings, owner, for_owners: &for_owners, task, interrupt, work };
+        let signals = CallerSignals { first: interrupt, count: &|| run.signal_count() };
+        let turns = RootTurns { surroundings, owner, for_owners: &for_owners, task, signals, work };
         let jobs = if task.is_plan { many.jobs() } else { many.changing_jobs() };
         let mut locked = Vec::new();
         turns.take_each(&roots, jobs, None, |place, answer| match answer {
@@ -108,7 +110,7 @@ struct RootTurns<'a, B> {
     owner: OwnerOptions,
     for_owners: &'a as_owner::CallWords,
     task: RootsTask,
-    interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    signals: CallerSignals<'a>,
     work: &'a (dyn Fn(&Root, &Caller<'_>) -> RootReport<B> + Sync),
 }
 
@@ -127,7 +129,7 @@ impl<B: Send> RootTurns<'_, B> {
         waiting_since: Option<Instant>,
         ended: impl FnMut(usize, Result<TurnEnd<B>, UnansweredRoot>),
     ) {
-        let stops = || (self.interrupt)().is_some();
+        let stops = || (self.signals.first)().is_some();
         let turn = |root: &Root| {
             let decided = self.surroundings.under_policy(self.surroundings.under_locks(root.clone()));
             let root = match self.owner.standing(self.surroundings, decided) {
@@ -152,7 +154,7 @@ impl<B: Send> RootTurns<'_, B> {
                 program: self.task.program,
                 speaks_as: format!("{PROGRAM}: {}", root.prefix().display()),
                 wait,
-                interrupt: self.interrupt,
+                interrupt: self.signals.first,
             };
             let report = turn.with_caller(&|_| (), |caller| (self.work)(&root, caller));
             TurnEnd { report, waits: waiting_since.is_none() && lock_wait_seconds > 0 }
@@ -161,7 +163,7 @@ impl<B: Send> RootTurns<'_, B> {
     }
 
     fn by_owner(&self, root: &Root) -> RootReport<B> {
-        match as_owner::answer(self.surroundings, self.for_owners, root, self.interrupt) {
+        match as_owner::answer(self.surroundings, self.for_owners, root, self.signals) {
             Ok(answer) => by_owner::report_of(root, &answer),
             Err(error) => unworked(Exit::of(&error), error.to_string(), root),
         }

@@ -1,6 +1,7 @@
 //! A pseudo-terminal between a command and the caller's terminal. On a shared terminal, a command could type for others
 //! (TIOCSTI), read input and draw anything, so one with fewer rights gets its own terminal and session. The owner of a
-//! [`TerminalRelay`] polls its descriptors and calls [`TerminalRelay::pass_on`].
+//! [`TerminalRelay`] polls its descriptors and calls [`TerminalRelay::pass_on`]. Without a terminal as input, output
+//! reaches the caller's terminal through a [`TerminalOutput`].
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,6 +26,9 @@ const PIECE: usize = 4096;
 
 /// Pieces passed on before anything else gets its turn.
 const MOST_PIECES: usize = 16;
+
+/// Bytes that a pipe of an ordinary user can hold, by default.
+const LARGEST_PIPE: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TerminalUse {
@@ -197,6 +201,56 @@ impl Drop for TerminalRelay {
             std::thread::sleep(ANSWER_TIME);
         }
         self.give_back(OptionalActions::Flush);
+    }
+}
+
+/// A pipe for the output of a command, which the caller's terminal gets as escaped text.
+#[derive(Debug)]
+pub(crate) struct TerminalOutput {
+    screen: OwnedFd,
+    /// `None` after its end.
+    pipe: Option<OwnedFd>,
+    escaper: PieceEscaper,
+}
+
+impl TerminalOutput {
+    /// Also returns the end of the command.
+    pub(crate) fn begin(screen: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd)> {
+        let (pipe, of_command) = io::pipe()?;
+        rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
+        let (screen, escaper) = (screen.try_clone_to_owned()?, PieceEscaper::new(EscapedSet::Hidden));
+        Ok((Self { screen, pipe: Some(pipe.into()), escaper }, of_command.into()))
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Passes on output without waiting for it.
+    pub(crate) fn pass_on(&mut self) {
+        self.show(MOST_PIECES);
+    }
+
+    fn show(&mut self, most_pieces: usize) {
+        let mut piece = [0; PIECE];
+        for _ in 0..most_pieces {
+            let Some(pipe) = &self.pipe else { return };
+            match retry_on_intr(|| read(pipe, &mut piece)) {
+                Ok(count @ 1..) => {
+                    let text = self.escaper.next(piece.get(..count).unwrap_or_default());
+                    write_all(&self.screen, &text);
+                }
+                Err(Errno::AGAIN) => return,
+                Ok(_) | Err(_) => self.pipe = None,
+            }
+        }
+    }
+}
+
+impl Drop for TerminalOutput {
+    fn drop(&mut self) {
+        self.show(LARGEST_PIPE / PIECE);
+        write_all(&self.screen, &self.escaper.rest());
     }
 }
 

@@ -35,7 +35,7 @@ pub struct EnteringCommand<'a> {
     pub words: Vec<OsString>,
     /// For a shell.
     pub terminal: Option<OsString>,
-    /// A command on the caller's terminal gets a pseudo-terminal instead.
+    /// A terminal is replaced by a pseudo-terminal.
     pub input: BorrowedFd<'a>,
 }
 

@@ -133,23 +133,26 @@ pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T
 pub fn with_repeated_signals<T>(
     work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> bool + Sync)) -> T,
 ) -> anyhow::Result<T> {
+    with_counted_signals(|interrupt, count| work(interrupt, &|| count() > 1))
+}
+
+/// Like [`with_signals`], with a second function: how many signals came. Those that come between two calls are one.
+pub fn with_counted_signals<T>(
+    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> usize + Sync)) -> T,
+) -> anyhow::Result<T> {
     END_THE_PROGRAM.store(false, Ordering::SeqCst);
     let caught = Arc::new(AtomicUsize::new(0));
     for signal in SIGNALS {
         let number = usize::try_from(signal)?;
         signal_hook::flag::register_usize(signal, caught.clone(), number)?;
     }
-    let first = AtomicUsize::new(0);
-    let is_repeated = AtomicBool::new(false);
+    let (first, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let take = || {
         let signal = caught.swap(0, Ordering::SeqCst);
-        let before = if signal == 0 {
-            Ok(0)
-        } else {
-            first.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst)
-        };
-        if before.is_err() {
-            is_repeated.store(true, Ordering::SeqCst);
+        if signal != 0 {
+            // Later ones are only counted.
+            let _ = first.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+            count.fetch_add(1, Ordering::SeqCst);
         }
     };
     let interrupt = || {
@@ -158,11 +161,11 @@ pub fn with_repeated_signals<T>(
             .filter(|signal| *signal != 0)
             .and_then(|signal| i32::try_from(signal).ok())
     };
-    let is_urgent = || {
+    let counted = || {
         take();
-        is_repeated.load(Ordering::SeqCst)
+        count.load(Ordering::SeqCst)
     };
-    Ok(work(&interrupt, &is_urgent))
+    Ok(work(&interrupt, &counted))
 }
 
 /// Waits for a lock, and says so once.

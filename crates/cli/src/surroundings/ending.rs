@@ -9,7 +9,7 @@ use std::thread;
 use signal_hook::SigId;
 use signal_hook::low_level;
 
-use super::caller::{SIGNALS, with_signals};
+use super::caller::{SIGNALS, with_counted_signals};
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_inputs::input_file::HeldSignals;
 use patchadm_svr4::package::control::printable;
@@ -27,6 +27,7 @@ enum RunPhase {
 
 pub struct EndingRun<'a> {
     signal: &'a (dyn Fn() -> Option<i32> + Sync),
+    count: &'a (dyn Fn() -> usize + Sync),
     course: Mutex<RunCourse>,
 }
 
@@ -38,9 +39,14 @@ struct RunCourse {
 }
 
 impl<'a> EndingRun<'a> {
-    /// `signal` returns the first signal.
-    pub fn new(signal: &'a (dyn Fn() -> Option<i32> + Sync)) -> Self {
-        Self { signal, course: Mutex::default() }
+    /// `signal` returns the first signal, and `count` the number of signals.
+    pub fn new(signal: &'a (dyn Fn() -> Option<i32> + Sync), count: &'a (dyn Fn() -> usize + Sync)) -> Self {
+        Self { signal, count, course: Mutex::default() }
+    }
+
+    /// Returns how many signals came.
+    pub fn signal_count(&self) -> usize {
+        (self.count)()
     }
 
     pub fn observe(&self, event: ProgressEvent) {
@@ -87,17 +93,17 @@ pub fn acknowledge(speaks_as: &str, words: &str) {
     let _ = io::stderr().write_all(&printable(line.as_bytes()));
 }
 
-/// Like [`with_signals`]. A thread calls `tell` once when a signal comes; never if the process may open too few files
-/// for that.
+/// Like [`with_counted_signals`]. A thread calls `tell` once when a signal comes; never if the process may open too few
+/// files for that.
 pub fn with_acknowledged_signals<T>(
     tell: impl Fn(&EndingRun<'_>) + Sync,
     work: impl FnOnce(&EndingRun<'_>) -> T,
 ) -> anyhow::Result<T> {
     let Ok((mut told, teller, of_signals)) = waking_ends() else {
-        return with_signals(|signal| work(&EndingRun::new(signal)));
+        return with_counted_signals(|signal, count| work(&EndingRun::new(signal, count)));
     };
-    with_signals(|signal| {
-        let run = EndingRun::new(signal);
+    with_counted_signals(|signal, count| {
+        let run = EndingRun::new(signal, count);
         let mut end = WatchEnd { teller: &teller, ids: Vec::new() };
         // After the flag: the woken thread must find it set.
         for (signal, teller) in SIGNALS.into_iter().zip(of_signals) {
@@ -154,7 +160,7 @@ mod tests {
     fn a_signal_rolls_back_until_the_run_commits_and_the_words_say_so() {
         let came = AtomicI32::new(0);
         let signal = || Some(came.load(Ordering::SeqCst)).filter(|signal| *signal != 0);
-        let run = EndingRun::new(&signal);
+        let run = EndingRun::new(&signal, &|| 0);
         assert_eq!((run.interrupt(), run.acknowledgement()), (None, "Interrupted; ending…"));
         for doing in [RunActivity::Staging, RunActivity::Saving, RunActivity::Switching] {
             run.observe(ProgressEvent::Begins(doing, 1));
@@ -170,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_signal_that_came_before_the_commit_keeps_its_right() {
-        let run = EndingRun::new(&|| Some(15));
+        let run = EndingRun::new(&|| Some(15), &|| 0);
         run.observe(ProgressEvent::Begins(RunActivity::Switching, 1));
         run.observe(ProgressEvent::Commits);
         assert_eq!((run.interrupt(), run.acknowledgement()), (Some(15), "Interrupted; rolling back…"));

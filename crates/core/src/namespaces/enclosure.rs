@@ -217,7 +217,7 @@ pub enum EnclosureTerminal {
     /// The caller's terminal and session. `is_interactive`: input and output are the terminal, so the command may be in
     /// its foreground.
     Shared { is_interactive: bool },
-    /// A session without a terminal.
+    /// A session without a terminal. A terminal of the caller gets the output as escaped text.
     None,
     /// A pseudo-terminal if the standard input of the caller is a terminal; otherwise none.
     Own,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -261,15 +261,6 @@ impl EnclosedProcess {
         let mut process = Command::new(program);
         process.args(arguments).stdin(Stdio::from(input.try_clone()?));
         process.env_clear().envs(command.environment.iter().map(|(name, value)| (name, value)));
-        if session == EnclosureSession::Terminal {
-            // The command's terminal relays its output to the caller's.
-            if io::stdout().is_terminal() {
-                process.stdout(Stdio::from(input.try_clone()?));
-            }
-            if io::stderr().is_terminal() {
-                process.stderr(Stdio::from(input.try_clone()?));
-            }
-        }
         let leads_group = is_job || session != EnclosureSession::OfCaller;
         if leads_group {
             process.process_group(0);

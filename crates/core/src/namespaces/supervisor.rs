@@ -1,14 +1,14 @@
 //! The caller of an enclosure: makes its namespaces, starts the first process, and passes signals on.
 
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, getegid, geteuid, getpgrp, getpid, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, getegid, geteuid, getpgrp, getpid, kill_process, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::FIRST_PROCESS;
@@ -20,7 +20,7 @@ use crate::namespaces::rights;
 use crate::namespaces::rights::refusal;
 use crate::namespaces::signals::{ControllingTerminal, FollowedSignals};
 use crate::process::MessageChannel;
-use crate::terminal::{RELAY_TICK, TerminalRelay, TerminalUse};
+use crate::terminal::{RELAY_TICK, TerminalOutput, TerminalRelay, TerminalUse};
 
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
@@ -46,8 +46,12 @@ pub fn enclose(
     let mut supervisor =
         EnclosureSupervisor::start(&enclosure, terminal, relay).map_err(|error| lost(&error))?;
     let followed = supervisor.run((enclosure, input), is_superuser, tell);
+    if followed.is_err() {
+        // It may wait for an order.
+        let _ = supervisor.first.kill();
+    }
     // When it ends, nothing is left inside.
-    let ended = supervisor.first.wait().map_err(|error| lost(&error))?;
+    let ended = supervisor.wait().map_err(|error| lost(&error))?;
     supervisor.take_terminal_back();
     followed?.map_or_else(
         || match ended.signal() {
@@ -80,12 +84,38 @@ fn lost(error: &io::Error) -> EnclosureError {
     EnclosureError::Failed(format!("the first process inside was lost: {error}"))
 }
 
+/// Keeps terminals of the caller out of the enclosure, also as output of its first process. Without a relay, returns the
+/// way to the caller's terminal.
+fn replace_terminals(
+    command: &mut Command,
+    relay: Option<&TerminalRelay>,
+) -> io::Result<Option<TerminalOutput>> {
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let screen = match (stdout.is_terminal(), stderr.is_terminal()) {
+        (false, false) => return Ok(None),
+        (true, _) => stdout.as_fd(),
+        (false, true) => stderr.as_fd(),
+    };
+    let (output, theirs) = match relay {
+        Some(relay) => (None, relay.command_side().try_clone_to_owned()?),
+        None => TerminalOutput::begin(screen).map(|(output, theirs)| (Some(output), theirs))?,
+    };
+    if stdout.is_terminal() {
+        command.stdout(theirs.try_clone()?);
+    }
+    if stderr.is_terminal() {
+        command.stderr(theirs);
+    }
+    Ok(output)
+}
+
 struct EnclosureSupervisor {
     first: Child,
     channel: MessageChannel,
     signals: FollowedSignals,
     terminal: Option<ControllingTerminal>,
     relay: Option<TerminalRelay>,
+    output: Option<TerminalOutput>,
     session: EnclosureSession,
     /// The command has its own process group, so keys of the terminal do not reach it directly.
     leads_group: bool,
@@ -100,6 +130,12 @@ impl EnclosureSupervisor {
     ) -> io::Result<Self> {
         let mut command = Command::new(enclosure.command.first_program());
         command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().envs(enclosure.command.environment_of_work());
+        let output = match wanted {
+            EnclosureTerminal::Shared { .. } => None,
+            EnclosureTerminal::None | EnclosureTerminal::Own => {
+                replace_terminals(&mut command, relay.as_ref())?
+            }
+        };
         let (first, channel) = MessageChannel::start(command)?;
         // After the start: signals ignored before must be ignored inside.
         let signals = FollowedSignals::new(&PASSED_ON)?;
@@ -112,7 +148,7 @@ impl EnclosureSupervisor {
         };
         let in_front = relay.is_some() || terminal.as_ref().is_some_and(ControllingTerminal::is_ours);
         let leads_group = in_front || session != EnclosureSession::OfCaller;
-        Ok(Self { first, channel, signals, terminal, relay, session, leads_group, in_front })
+        Ok(Self { first, channel, signals, terminal, relay, output, session, leads_group, in_front })
     }
 
     /// Sends the enclosure and follows the command; `None` if the first process has ended without an answer.
@@ -152,8 +188,7 @@ impl EnclosureSupervisor {
 
     fn next_answer(&mut self) -> io::Result<Option<FirstAnswer>> {
         while !self.channel.has_message() {
-            let terminals = self.relay.iter().flat_map(TerminalRelay::descriptors);
-            let all = [self.channel.fd(), self.signals.fd()].into_iter().chain(terminals);
+            let all = [self.channel.fd(), self.signals.fd()].into_iter().chain(self.passed_on());
             let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
             match poll(&mut fds, self.relay.as_ref().map(|_| &RELAY_TICK)) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -161,7 +196,7 @@ impl EnclosureSupervisor {
             }
             let is_answered = fds.first().is_some_and(|channel| !channel.revents().is_empty());
             drop(fds);
-            self.relay.iter_mut().for_each(TerminalRelay::pass_on);
+            self.pass_on();
             for signal in self.signals.take() {
                 // The terminal sends these to the whole group, including the command.
                 if self.leads_group || !FROM_KEYBOARD.contains(&signal) {
@@ -173,6 +208,36 @@ impl EnclosureSupervisor {
             }
         }
         self.channel.receive()
+    }
+
+    fn passed_on(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let output = self.output.as_ref().and_then(TerminalOutput::descriptor);
+        self.relay.iter().flat_map(TerminalRelay::descriptors).chain(output)
+    }
+
+    fn pass_on(&mut self) {
+        self.relay.iter_mut().for_each(TerminalRelay::pass_on);
+        self.output.iter_mut().for_each(TerminalOutput::pass_on);
+    }
+
+    /// Passes on output until the first process ends: it may wait until its last words are read.
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        let Ok(end) = pidfd_open(Pid::from_child(&self.first), PidfdFlags::empty()) else {
+            return self.first.wait();
+        };
+        loop {
+            if let Some(status) = self.first.try_wait()? {
+                return Ok(status);
+            }
+            let all = std::iter::once(end.as_fd()).chain(self.passed_on());
+            let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+            match poll(&mut fds, Some(&RELAY_TICK)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            drop(fds);
+            self.pass_on();
+        }
     }
 
     /// If the first process is gone, receiving its answer tells.

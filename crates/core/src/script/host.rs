@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::io::{PipeReader, Read, Seek, SeekFrom, Write};
+use std::io::{IsTerminal, PipeReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -368,6 +368,8 @@ fn open_input(input: &ScriptInput) -> io::Result<OwnedFd> {
     let open = |path: &str| std::fs::File::open(path).map(OwnedFd::from);
     match input {
         ScriptInput::Nothing => open("/dev/null"),
+        // No script gets the terminal of the caller.
+        ScriptInput::Terminal | ScriptInput::Caller if io::stdin().is_terminal() => open("/dev/null"),
         ScriptInput::Terminal | ScriptInput::Caller => io::stdin().as_fd().try_clone_to_owned(),
         ScriptInput::Bytes(bytes) => {
             let list = rustix::fs::memfd_create("list", MemfdFlags::CLOEXEC)?;

@@ -209,9 +209,13 @@ impl PieceEscaper {
         escaped(&text, self.set).into_owned()
     }
 
-    /// Returns the rest at the end of the text.
+    /// Returns the rest at the end of the text, escaped: text of another source may follow and complete the character.
     pub fn rest(&mut self) -> Vec<u8> {
-        escaped(&std::mem::take(&mut self.open), self.set).into_owned()
+        let mut out = Vec::new();
+        for byte in std::mem::take(&mut self.open) {
+            escape(&mut out, byte);
+        }
+        out
     }
 }
 
@@ -320,9 +324,21 @@ mod tests {
         }
         let before_the_end = all.len();
         all.extend(pieces.rest());
-        assert_eq!(&all[before_the_end..], b"\xe2\\200", "an unfinished character is shown at the end");
+        assert_eq!(&all[before_the_end..], b"\\342\\200", "an unfinished character is shown at the end");
         let expected = "a\tb\\033[2J\\015\n\u{e9}\\302\\23331m\\342\\200\\256x\u{a9}";
         assert_eq!(String::from_utf8_lossy(&all[..before_the_end]), expected);
+    }
+
+    #[test]
+    fn no_text_ends_within_a_character_that_another_text_could_complete() {
+        for (begun, shown) in [
+            (&b"a\xc2"[..], &b"a\\302"[..]),
+            (&b"a\xef\xbb"[..], &b"a\\357\\273"[..]),
+            (&b"a\xf3\xa0\x81"[..], &b"a\\363\\240\\201"[..]),
+        ] {
+            let mut pieces = PieceEscaper::default();
+            assert_eq!([pieces.next(begun), pieces.rest()].concat(), shown);
+        }
     }
 
     proptest! {
@@ -334,7 +350,12 @@ mod tests {
         }
 
         #[test]
-        fn pieces_are_escaped_as_the_whole(text in proptest::collection::vec(any::<u8>(), 0..40), at in 0_usize..40) {
+        fn pieces_are_escaped_as_the_whole(
+            mut text in proptest::collection::vec(any::<u8>(), 0..40),
+            at in 0_usize..40,
+        ) {
+            // Otherwise it may end within a character.
+            text.push(b'.');
             let (first, second) = text.split_at(at.min(text.len()));
             let mut pieces = PieceEscaper::default();
             let together = [pieces.next(first), pieces.next(second), pieces.rest()].concat();
