@@ -239,6 +239,13 @@ pub struct Session<'a> {
     native: NativeLocks,
 }
 
+/// Plans are only projected, or performed in a session.
+#[derive(Clone, Copy)]
+pub(super) enum Execution<'s> {
+    Foresee,
+    Perform(&'s Session<'s>),
+}
+
 /// The caller must be the owner of the root or the superuser; the superuser only if no other user can write the
 /// records.
 pub fn may_change(root: &Root) -> Result<(), Failure> {

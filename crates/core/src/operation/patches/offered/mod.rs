@@ -27,9 +27,8 @@ use crate::operation::patches::apply::{
 use crate::operation::patches::preparation::prepare;
 use crate::operation::queries::applied_patches::PatchesError;
 use crate::operation::root_and_policy::plan_on_foreseen_root;
-use crate::operation::run::Execution;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody,
+    Caller, Execution, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody,
 };
 use depot::{FetchedPatch, FetchedPatches, SetDepot, fetch_planned};
 use patchadm_inputs::depot::DepotPatch;
