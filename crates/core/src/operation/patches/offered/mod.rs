@@ -192,7 +192,8 @@ fn apply_offered(
         let ground = (ground, offered.demands.to_vec());
         apply_served(root, ground, (request, &choices), operands, session, caller)?
     } else if is_single && let Some(operand) = offered.operands.pop() {
-        apply_opened(root, ground, request, &OpenedPatches::one(operand), caller, &|_| Ok(()))?.report
+        let done = apply_opened(root, ground, request, &OpenedPatches::one(operand), caller, &|_| Ok(()));
+        return done.map(|done| done.report);
     } else {
         let operands = std::mem::take(&mut offered.operands);
         let choice = PatchChoice::Resolve { offers: offered.offers.clone(), request: choices.clone() };
