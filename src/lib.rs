@@ -12,7 +12,7 @@
 //! | `classic` | the classic commands, one file each |
 //! | `verbs` | the verbs of `patchadm`, one file each |
 //! | `programs` | the other programs |
-//! | `patch_command` | the sequence of all commands about patches, and options about depots |
+//! | `patch_command` | the sequence of all commands about patches |
 //! | `many_roots` | a verb on many roots: one line for each, one summary |
 //! | `as_owner` | a process of the owner of a root |
 //! | `trial_waiter` | a process that waits for the end of a trial |

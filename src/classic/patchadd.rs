@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use patchadm_svr4::places;
 
-use super::patch_transcript::{print_opening, print_refusal};
+use super::patch_transcript::{print_opening, print_refusal, transcript};
 use super::showrev::PatchListing;
 use crate::as_owner::options::OwnerOptions;
-use crate::patch_command::{PatchRequest, SetOptions, on_root};
+use crate::patch_command::{PatchRequest, on_root};
+use crate::verbs::change::{look_into_spool, must_name_patches};
+use crate::verbs::options::SetOptions;
 use patchadm_cli::arguments::{
     Extensions, LibraryOptions, RootOption, ScriptOptions, TrialOptions, object_path, parse,
 };
@@ -108,9 +110,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         ..ApplyRequest::default()
     };
     let mut request = PatchRequest::Apply(Box::new(args.set.command(call, apply, None)));
-    request.must_name_patches(USAGE)?;
-    request.look_into_spool(&mut call.output)?;
-    on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, None, print_report)
+    must_name_patches(&request, USAGE)?;
+    look_into_spool(&mut request, &mut call.output)?;
+    on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, |root, report| {
+        transcript(root, report, print_report)
+    })
 }
 
 const PHASES: [&str; 4] = [

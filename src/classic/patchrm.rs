@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::patch_transcript::{print_opening, print_refusal};
+use super::patch_transcript::{print_opening, print_refusal, transcript};
 use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{PatchRequest, on_root};
+use crate::verbs::change::must_name_patches;
 use patchadm_cli::arguments::{Extensions, LibraryOptions, RootOption, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::patch_entry::{PatchEntry, plan_text};
@@ -61,8 +62,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         shlibs: args.libraries.request(),
         ..BackOutRequest::default()
     });
-    request.must_name_patches(USAGE)?;
-    on_root::<PatchrmArgs>(call, (&args.root, args.owner), &request, None, print_report)
+    must_name_patches(&request, USAGE)?;
+    on_root::<PatchrmArgs>(call, (&args.root, args.owner), &request, |root, report| {
+        transcript(root, report, print_report)
+    })
 }
 
 const PHASES: [&str; 3] = [

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::change::{application, change, settle_plan_file};
+use super::change::apply;
 use super::options::{ApplicationOptions, ChangeOptions, ExchangeOptions, PlanOption, VerbOptions};
-use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
@@ -34,12 +33,7 @@ struct AddArgs {
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let AddArgs { mut changing, mut options, plan, trial, exchange, common, mut patches } =
-        parse(call, USAGE)?;
-    changing.many.also(&common.root);
-    let plan_file = settle_plan_file(&mut options, &mut changing, &mut patches, (plan.plan, None), USAGE)?;
-    let mut command = application(call, &changing, options, patches, plan_file);
-    command.apply.exchanges = exchange.requests();
-    command.apply.trial = trial.request();
-    change::<AddArgs>(call, USAGE, &common.root, &changing, PatchRequest::Apply(Box::new(command)))
+    let AddArgs { changing, options, plan, trial, exchange, common, patches } = parse(call, USAGE)?;
+    let with = (exchange.requests(), trial.request());
+    apply::<AddArgs>(call, USAGE, &common.root, (changing, options, patches), (plan.plan, None), with)
 }

@@ -12,6 +12,7 @@ use crate::many_roots::root_report::{
 };
 use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{ApplyCommand, PatchRequest};
+use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::{LibraryOptions, NamedPath, RootOption, ScriptOptions, named_text};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
@@ -20,14 +21,32 @@ use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::patch_entry::{PatchEntry, done_lines, in_use_lines};
 use patchadm_cli::reply::patches::{PatchFace, PatchesReport};
 use patchadm_cli::reply::{Exit, Reply, Stop};
-use patchadm_cli::surroundings::Zone;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
+use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest, read_plan};
+use patchadm_core::operation::trial::TrialRequest;
 use patchadm_inputs::format::plan_file::PlanOptions;
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
+
+/// For `add` and `plan`. `files` are the plan file to follow, and the one to save.
+pub(super) fn apply<A: clap::CommandFactory>(
+    call: &mut Invocation,
+    usage: &'static str,
+    root: &RootOption,
+    (mut changing, mut options, mut patches): (ChangeOptions, ApplicationOptions, Vec<PathBuf>),
+    files: (Option<PathBuf>, Option<PathBuf>),
+    (exchanges, trial): (Vec<ExchangeRequest>, TrialRequest),
+) -> anyhow::Result<Reply> {
+    changing.many.also(root);
+    let plan_file = settle_plan_file(&mut options, &mut changing, &mut patches, files, usage)?;
+    let mut command = application(call, &changing, options, patches, plan_file);
+    (command.apply.exchanges, command.apply.trial) = (exchanges, trial);
+    change::<A>(call, usage, root, &changing, PatchRequest::Apply(Box::new(command)))
+}
 
 /// Without trial and exchanges.
 pub(super) fn application(
@@ -90,8 +109,8 @@ pub(super) fn change<A: clap::CommandFactory>(
     changing: &ChangeOptions,
     mut request: PatchRequest,
 ) -> anyhow::Result<Reply> {
-    request.must_name_patches(usage)?;
-    request.look_into_spool(&mut call.output)?;
+    must_name_patches(&request, usage)?;
+    look_into_spool(&mut request, &mut call.output)?;
     if !changing.many.are_named() {
         let root = changing.owner.open::<A>(call, root, request.command())?;
         return on_confirmed_root(call, root, &request, (changing.wait.seconds, changing.yes.yes));
@@ -127,8 +146,39 @@ pub(super) fn change<A: clap::CommandFactory>(
     })
 }
 
+pub(crate) fn must_name_patches(request: &PatchRequest, usage: &'static str) -> Result<(), Stop> {
+    let names_none = match request {
+        PatchRequest::Apply(command) => command.apply.depot.is_none() && command.apply.patches.is_empty(),
+        PatchRequest::UndoApplication(..) | PatchRequest::UndoBackout(..) => false,
+        PatchRequest::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
+    };
+    if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
+}
+
+/// Takes missing ids from the spool directory of this machine, and says so.
+pub(crate) fn look_into_spool(request: &mut PatchRequest, output: &mut Output) -> anyhow::Result<()> {
+    let PatchRequest::Apply(command) = request else { return Ok(()) };
+    for patch in &mut command.apply.patches {
+        let id = patch.to_str().and_then(|word| PatchId::new(word).ok());
+        let Some(id) = id.filter(|_| patch.symlink_metadata().is_err()) else { continue };
+        // Without access to the directory there is nothing for this caller.
+        let found = Root::open(Path::new("/")).and_then(|host| spooled_patch(&host, &id));
+        match found.unwrap_or(SpooledPatch::Missing) {
+            SpooledPatch::Missing => {}
+            SpooledPatch::Found(path) => {
+                output.note(&format!("{id} was found in {}.", path.display()))?;
+                *patch = path;
+            }
+            SpooledPatch::Distrusted(path, stranger) => output.note(&format!(
+                "{path} was not used, because {stranger}; if it is the right patch, name its path."
+            ))?,
+        }
+    }
+    Ok(())
+}
+
 /// Completes the arguments of `add` or `plan` from a plan file. Returns the use of the file.
-pub(super) fn settle_plan_file(
+fn settle_plan_file(
     options: &mut ApplicationOptions,
     changing: &mut ChangeOptions,
     operands: &mut Vec<PathBuf>,

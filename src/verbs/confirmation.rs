@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::patch_lines::{print_report, print_summary};
+use super::patch_lines::{print_summary, reply_of};
 use crate::many_roots::list::read_once;
-use crate::patch_command::{PatchRequest, on_opened_root, reply_of};
+use crate::patch_command::{PatchRequest, on_opened_root};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
 use patchadm_cli::reply::patches::{PatchFace, PatchesReport};
@@ -33,7 +33,7 @@ pub(super) fn on_confirmed_root(
     (wait, is_agreed): (Option<u64>, bool),
 ) -> anyhow::Result<Reply> {
     if !call.may_ask(is_agreed) || !may_be_planned_first(request) {
-        return on_opened_root(call, root, request, wait, print_report);
+        return on_opened_root(call, root, request, wait, reply_of);
     }
     let command = request.command();
     let request = &sharing_files(request);
@@ -43,23 +43,23 @@ pub(super) fn on_confirmed_root(
     let mut report = match planned {
         Ok(report) if report.refused.is_none() => report,
         // The command says why it may not change the root.
-        Ok(_) => return on_opened_root(call, root, request, wait, print_report),
+        Ok(_) => return on_opened_root(call, root, request, wait, reply_of),
         Err(failure) => {
             let began = call.surroundings.began;
             let report = PatchesReport::of(&root, command, Err(failure), PatchFace::Verb, began);
-            return Ok(reply_of(root, report.ending_with(request.codes()), print_report));
+            return Ok(reply_of(&root, report.ending_with(request.codes())));
         }
     };
     let plan = report.plan_file.take();
     let began = call.surroundings.began;
     let report = PatchesReport::of(&root, command, Ok(report), PatchFace::Verb, began).of_plan(true);
     let Some(plan) = plan.filter(|_| is_asked_about(&report)) else {
-        return on_opened_root(call, root, request, wait, print_report);
+        return on_opened_root(call, root, request, wait, reply_of);
     };
     print_summary(&root, &report, &mut call.output)?;
     call.must_be_agreed_to(PROCEED, &undone(command, &report))?;
     let held = held_to(request, *plan, call);
-    on_opened_root(call, root, &held, wait, print_report)
+    on_opened_root(call, root, &held, wait, reply_of)
 }
 
 /// True if the request is no plan, is held to none, and reads nothing that can be read only once.

@@ -2,6 +2,7 @@
 
 pub(crate) mod add;
 pub(crate) mod adopt;
+pub(crate) mod change;
 pub(crate) mod check;
 pub(crate) mod confirm;
 pub(crate) mod demo;
@@ -12,6 +13,7 @@ pub(crate) mod key;
 pub(crate) mod libs;
 pub(crate) mod list;
 pub(crate) mod missing;
+pub(crate) mod options;
 pub(crate) mod plan;
 pub(crate) mod recover;
 pub(crate) mod remove;
@@ -23,8 +25,6 @@ pub(crate) mod undo;
 pub(crate) mod undo_data;
 pub(crate) mod update;
 
-mod change;
 mod confirmation;
 mod meant;
-mod options;
 mod patch_lines;

@@ -1,13 +1,15 @@
 //! Options that several verbs share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::as_owner::options::OwnerOptions;
 use crate::classic::pkgadd::environment;
 use crate::many_roots::list::ManyRoots;
-use crate::patch_command::SetOptions;
+use crate::patch_command::{ApplyCommand, fetching};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ExchangeRequest;
+use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 pub(crate) use patchadm_cli::arguments::verbs::{
     BriefVerbOptions, CheckOption, DryRunOption, PolicylessOptions, RootlessOptions, SignatureOptions,
@@ -18,11 +20,15 @@ use patchadm_cli::arguments::{
     object_path, one_of, undo_format, word_for,
 };
 use patchadm_cli::call::Invocation;
-use patchadm_core::operation::patches::apply::SignatureRequest;
+use patchadm_cli::reply::patches::EndCodes;
+use patchadm_core::operation::patches::apply::{
+    ApplyRequest, DepotOperands, PatchOperands, SignatureRequest,
+};
 use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::sign::DemandWord;
+use patchadm_planning::resolve::SetRequest;
 use patchadm_svr4::package::ObjectPath;
 
 const CHOICES: [(&str, Edited); 3] =
@@ -227,6 +233,78 @@ impl ApplyingOptions {
             },
             unsigned: UnsignedOption::default(),
         })
+    }
+}
+
+/// Options that name a depot and say which of its patches are applied.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct SetOptions {
+    #[command(flatten)]
+    depot: DepotOption,
+    #[command(flatten)]
+    choices: ChoiceOptions,
+    #[command(flatten)]
+    fetching: FetchOptions,
+}
+
+/// Options that say which patches of a depot are applied.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct ChoiceOptions {
+    /// Apply all patches in one transaction, or change nothing
+    #[arg(long)]
+    all_or_nothing: bool,
+    /// Apply withdrawn patches that are named with their revision
+    #[arg(long)]
+    allow_withdrawn: bool,
+    /// Do not add required patches
+    #[arg(long)]
+    no_requires: bool,
+    /// Leave out this patch; repeatable
+    #[arg(long, value_name = "ID", action = clap::ArgAction::Append, help_heading = SELECTING)]
+    exclude: Vec<String>,
+}
+
+impl ChoiceOptions {
+    fn request(self) -> SetRequest {
+        let Self { all_or_nothing, allow_withdrawn: withdrawn, no_requires, exclude } = self;
+        SetRequest { all_or_nothing, withdrawn, no_requires, exclude, ..SetRequest::default() }
+    }
+}
+
+impl SetOptions {
+    /// Writes sources to a plan file, without the way of fetching.
+    pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
+        let ChoiceOptions { all_or_nothing, allow_withdrawn, no_requires, exclude } = self.choices.clone();
+        options.depot = self.depot.depot.as_ref().map(named_text).transpose()?;
+        (options.all_or_nothing, options.withdrawn) = (all_or_nothing, allow_withdrawn);
+        (options.no_requires, options.exclude) = (no_requires, exclude);
+        Ok(())
+    }
+
+    pub(crate) fn read(&mut self, options: &PlanOptions) {
+        self.depot.depot = options.depot.as_ref().map(OsString::from);
+        self.choices = ChoiceOptions {
+            all_or_nothing: options.all_or_nothing,
+            allow_withdrawn: options.withdrawn,
+            no_requires: options.no_requires,
+            exclude: options.exclude.clone(),
+        };
+    }
+
+    /// Applies these options to a request: with a depot, the operands are the depot's.
+    pub(crate) fn command(
+        self,
+        call: &Invocation,
+        mut apply: ApplyRequest,
+        wait: Option<u64>,
+    ) -> ApplyCommand {
+        apply.choices = self.choices.request();
+        if let Some(depot) = self.depot.depot {
+            let ids = std::mem::take(&mut apply.patches).into_iter().map(PathBuf::into_os_string);
+            let patches = PatchOperands::Words(ids.collect());
+            apply.depot = Some(DepotOperands { depot: Some(depot), patches });
+        }
+        ApplyCommand { apply, fetching: fetching(call, self.fetching, wait), codes: EndCodes::default() }
     }
 }
 

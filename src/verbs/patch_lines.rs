@@ -11,18 +11,35 @@ use patchadm_cli::reply::patches::PatchesReport;
 use patchadm_cli::reply::shlibs;
 use patchadm_cli::reply::unified_diff::print_difference;
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, reboot_sentence};
+use patchadm_cli::reply::{CommandReport, Reply};
 use patchadm_cli::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
+use serde::Serialize;
 
-/// Prints each patch with its notes, and its plan in a dry run; then the total.
-pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
-    print_outcomes(root, report, output)?;
-    for line in report.closing_lines() {
-        output.line(line)?;
+#[derive(Serialize)]
+#[serde(transparent)]
+struct PatchLines {
+    report: PatchesReport,
+    #[serde(skip)]
+    root: Root,
+}
+
+pub(super) fn reply_of(root: &Root, report: PatchesReport) -> Reply {
+    Reply::about(root, report.exit, PatchLines { report, root: root.clone() })
+}
+
+impl CommandReport for PatchLines {
+    /// Prints each patch with its notes, and its plan in a dry run; then the total.
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let Self { report, root } = self;
+        print_outcomes(root, report, output)?;
+        for line in report.closing_lines() {
+            output.line(line)?;
+        }
+        print_end(root, report, output)
     }
-    print_end(root, report, output)
 }
 
 /// For an answer that has more to say.

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::change::{application, change, settle_plan_file};
+use super::change::apply;
 use super::options::{
     ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, WaitOption, YesOption,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
-use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
+use patchadm_core::operation::trial::TrialRequest;
 
 const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan [option...] -M depot [id|listfile...]\n\
      patchadm plan [option...] --roots file patch...";
@@ -47,9 +47,8 @@ struct PlanArgs {
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let mut args: PlanArgs = parse(call, USAGE)?;
-    args.many.also(&args.common.root);
-    let mut changing = ChangeOptions {
+    let args: PlanArgs = parse(call, USAGE)?;
+    let changing = ChangeOptions {
         dry_run: DryRunOption { dry_run: true },
         yes: YesOption::default(),
         diff: args.diff,
@@ -60,10 +59,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         many: args.many,
         owner: args.owner,
     };
-    let (options, patches) = (&mut args.options, &mut args.patches);
-    let files = (args.plan, args.save_plan);
-    let plan_file = settle_plan_file(options, &mut changing, patches, files, USAGE)?;
-    let command = application(call, &changing, args.options, args.patches, plan_file);
-    let request = PatchRequest::Apply(Box::new(command));
-    change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request)
+    let (of, files) = ((changing, args.options, args.patches), (args.plan, args.save_plan));
+    apply::<PlanArgs>(call, USAGE, &args.common.root, of, files, (Vec::new(), TrialRequest::default()))
 }

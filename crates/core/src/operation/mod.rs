@@ -36,7 +36,6 @@ pub mod queries;
 mod record_damage;
 pub mod recover;
 mod root_and_policy;
-mod run;
 pub mod running;
 pub mod scripts;
 pub mod session;

@@ -239,6 +239,13 @@ pub struct Session<'a> {
     native: NativeLocks,
 }
 
+/// Plans are only projected, or performed in a session.
+#[derive(Clone, Copy)]
+pub(super) enum Execution<'s> {
+    Foresee,
+    Perform(&'s Session<'s>),
+}
+
 /// The caller must be the owner of the root or the superuser; the superuser only if no other user can write the
 /// records.
 pub fn may_change(root: &Root) -> Result<(), Failure> {
@@ -304,8 +311,12 @@ impl<'a> Session<'a> {
         caller: &'a Caller<'a>,
         managers: &[NativeManager],
     ) -> Result<Self, Failure> {
-        let take = |root: &Root| lock_root(root, &caller.name_for_lock(), managers, caller.wait);
-        Self::locked(ground, caller, take, |_, _| Ok(()))
+        let root = &ground.root;
+        may_begin(root, caller)?;
+        let locks = lock_root(root, &caller.name_for_lock(), managers, caller.wait);
+        let locks = locks.map_err(|held| not_taken(held, (caller.interrupt)()))?;
+        let history = HistoryWatch::begin(root, caller.told);
+        Self::recovered(ground, caller, locks, history)
     }
 
     /// Takes the root's lock alone: the work that recovery undoes began under the other locks.
@@ -314,25 +325,23 @@ impl<'a> Session<'a> {
         caller: &'a Caller<'a>,
         first: impl FnOnce(&Root, &Lock) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
-        let take = |root: &Root| {
-            let lock = Lock::take(root, &caller.name_for_lock(), |holder| (caller.wait)(holder))?;
-            Ok((lock, NativeLocks::default()))
-        };
-        Self::locked(ground, caller, take, first)
+        let root = &ground.root;
+        may_begin(root, caller)?;
+        let lock = Lock::take(root, &caller.name_for_lock(), |holder| (caller.wait)(holder));
+        let lock = lock.map_err(|held| not_taken(held, (caller.interrupt)()))?;
+        let history = HistoryWatch::begin(root, caller.told);
+        first(root, &lock)?;
+        Self::recovered(ground, caller, (lock, NativeLocks::default()), history)
     }
 
-    fn locked(
+    /// Without a session, the history is told before the locks are released.
+    fn recovered(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
-        take: impl FnOnce(&Root) -> Result<(Lock, NativeLocks), LockError>,
-        first: impl FnOnce(&Root, &Lock) -> Result<(), Failure>,
+        (lock, native): (Lock, NativeLocks),
+        history: HistoryWatch<'a>,
     ) -> Result<Self, Failure> {
         let root = &ground.root;
-        may_change(root)?;
-        must_be_directories(root, &caller.exchanges)?;
-        let (lock, native) = take(root).map_err(|held| not_taken(held, (caller.interrupt)()))?;
-        let history = Some(HistoryWatch::begin(root, caller.told));
-        first(root, &lock)?;
         let unrecovered = |error| Failure::Unrecovered { error };
         let (outside, managers) = (ground.outside.of_recovery(), SystemManagers::of(root));
         let recovered = match unfinished_script(root).map_err(unrecovered)? {
@@ -348,7 +357,7 @@ impl<'a> Session<'a> {
         let recovered = recovered.map_err(unrecovered)?.with_notes(notes?);
         let (because, exchanges, exchanged) =
             (BTreeMap::new(), caller.exchanges.clone(), ExchangeLog::default());
-        let trial = TrialChange::None;
+        let (trial, history) = (TrialChange::None, Some(history));
         Ok(Self { ground, caller, recovered, because, exchanges, exchanged, trial, history, lock, native })
     }
 
@@ -579,6 +588,11 @@ fn merges_of(plan: &Plan) -> Vec<Merge> {
     });
     let copies = copies.filter(|merge| !plan.patches.is_empty() && merge.is_of_edited());
     plan.merges.iter().cloned().chain(copies).collect()
+}
+
+fn may_begin(root: &Root, caller: &Caller<'_>) -> Result<(), Failure> {
+    may_change(root)?;
+    must_be_directories(root, &caller.exchanges)
 }
 
 /// A command that was told to end while it waited ends as usual.

@@ -8,8 +8,7 @@ use crate::operation::adopt::{OnDemand, adopt_on_demand};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::run::Execution;
-use crate::operation::session::{Caller, RootAndPolicy, Session};
+use crate::operation::session::{Caller, Execution, RootAndPolicy, Session};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::resolve::OfferedPackage;
 

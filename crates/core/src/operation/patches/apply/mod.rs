@@ -13,6 +13,7 @@ pub(in crate::operation) mod plan_file;
 mod signatures;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,20 +22,20 @@ use crate::operation::adopt::unregistered_native;
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::{ManySources, OneSource, new_bytes};
 use crate::operation::exchange::{foreseen, must_be_directories};
-use crate::operation::failure::{Failure, is_of_source};
+use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
 use crate::operation::libraries::{LibraryKeeper, recorded_as_loaded};
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
-use crate::operation::patches::after_run::{AfterRun, after_run};
+use crate::operation::patches::after_run::{AfterRun, after_run, reboot_advice};
 use crate::operation::patches::preparation::{PreparedRoot, perform_preparation, prepare};
 use crate::operation::patches::scripts::run::{ApplyResponse, PatchInstall, PatchScripts, ScriptDirection};
+use crate::operation::patches::undo_directory::is_stage;
 use crate::operation::plan_file::save_plan;
 use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
-use crate::operation::root_and_policy::plan_on_foreseen_root;
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, plan_and_carry_out};
+use crate::operation::root_and_policy::{ForeseenRoot, plan_on_foreseen_root};
 use crate::operation::running::{InUse, in_use, in_use_of_each};
 use crate::operation::session::{
-    Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
+    Caller, Execution, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
     shown_to_anybody, without_lock,
 };
 use crate::operation::trial::request::TrialChange;
@@ -45,7 +46,7 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::must_be_whole;
 use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_inputs::sign::DemandWord;
 use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::package::install::OfPatch;
@@ -62,8 +63,8 @@ use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::{ObjectPath, Params};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
 use plan::{
-    ApplyBatch, ApplyInput, PlaceInRun, PlannedApplication, PlannedOperand, as_one_run, gather,
-    must_be_usable, plan, plan_alone, refuse_all,
+    ApplyBatch, ApplyInput, PlaceInRun, PlannedApplication, PlannedOperand, must_be_usable, plan, plan_alone,
+    plan_batch, refuse_all,
 };
 use plan_file::made_plan;
 
@@ -187,6 +188,7 @@ fn apply_to(
     must_be_whole(&RecordView::live(root), packages.iter().map(|package| package.pkg.as_str()))?;
     // A trial is undone as one run, so it must be one.
     let trial = request.trial.wanted(&target.ground().policy, request.no_undo);
+    let is_trial = trial.is_some();
 
     // A plan file covers all patches, before anything is changed.
     let is_rehearsed = request.plan_file.is_made() && matches!(target, Target::Locked(_));
@@ -195,11 +197,8 @@ fn apply_to(
         prepared_and_ordered(target.ground(), execution, request, opened, caller)?;
     if is_rehearsed {
         let ground = prepared.after.as_ref().unwrap_or(target.ground());
-        let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
-        let is_together = ordered.is_together || trial.is_some();
-        let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, Execution::Foresee)?;
-        let patches = plan_and_carry_out(&mut planner);
-        drop(planner);
+        let foreseen = ApplyBatches::of(ground, request, &ordered, is_trial, caller, Execution::Foresee);
+        let patches = foreseen?.run();
         settle_plan_file(ground, request, (opened, &ordered), &patches)?;
         // Only a refresh is performed before the patches.
         if request.preparation.refresh {
@@ -208,7 +207,6 @@ fn apply_to(
         }
     }
     let mut preparation = prepared.report;
-    let is_together = ordered.is_together || trial.is_some();
     if let Target::Locked(session) = target {
         let session = session.because_of(ordered.because.clone());
         target = Target::Locked(Box::new(match trial {
@@ -218,14 +216,15 @@ fn apply_to(
     }
 
     let (ground, execution) = (prepared.after.as_ref().unwrap_or(target.ground()), target.execution());
-    let is_rehearsal = matches!(execution, Execution::Foresee);
-    let input = ApplyInput::of(ground, request, &ordered.void, caller, is_rehearsal)?;
-    let mut planner = ApplyBatches::of(input, &ordered.operands, is_together, execution)?;
-    let mut patches = plan_and_carry_out(&mut planner);
+    let mut batches = ApplyBatches::of(ground, request, &ordered, is_trial, caller, execution)?;
+    let mut patches = batches.run();
     // If no patch was applied, the preparation is still to do.
-    let ground = planner.input.ground;
-    let left_out = if is_rehearsal { planner.left_out(opened, &ordered) } else { Vec::new() };
-    drop(planner);
+    let ground = batches.input.ground;
+    let left_out = match execution {
+        Execution::Foresee => batches.left_out(opened, &ordered),
+        Execution::Perform(_) => Vec::new(),
+    };
+    drop(batches);
     name_unregistered(ground, opened, &mut patches);
     let mut report = ApplyReport::default();
     match &target {
@@ -268,7 +267,26 @@ fn prepared_and_ordered<'w>(
 ) -> Result<(PreparedRoot, OrderedPatches<'w>), Failure> {
     ground.forget_native_changes();
     let prepared = prepare(ground, execution, &request.preparation, &opened.packages(), caller)?;
-    let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(ground))?;
+    let ordered = match &opened.choice {
+        PatchChoice::InOrder { void, because, all_or_nothing, .. } => OrderedPatches {
+            operands: opened.operands.iter().collect(),
+            void: void.clone(),
+            because: because.clone(),
+            is_together: *all_or_nothing,
+            resolution: None,
+        },
+        PatchChoice::Resolve { offers, request } => {
+            let resolution = resolved(prepared.after.as_ref().unwrap_or(ground), offers, request)?;
+            let operands = resolution.planned().filter_map(|verdict| opened.operands.get(verdict.offer?));
+            OrderedPatches {
+                operands: operands.collect(),
+                void: resolution.void(),
+                because: resolution.because(),
+                is_together: request.all_or_nothing,
+                resolution: Some(resolution),
+            }
+        }
+    };
     Ok((prepared, ordered))
 }
 
@@ -314,53 +332,39 @@ fn settle_plan_file(
     Ok(use_of_file.in_report.then(|| Box::new(plan)))
 }
 
-/// Changes by a patch, even if it may not be applied.
-#[derive(Debug)]
-pub struct DeliveredChanges {
-    pub plan: Plan,
-    /// Digests of delivered files, as far as needed.
-    pub delivered: BTreeMap<ObjectPath, Digest>,
-    /// On request.
-    pub texts: ChangedTexts,
-}
-
-/// Fails if the changes cannot be computed, for example because no package is installed.
-pub fn delivered_changes(
-    root: &Root,
-    patch: &Path,
-    texts: bool,
-    caller: &Caller<'_>,
-) -> Result<DeliveredChanges, Failure> {
-    must_have_database(root)?;
-    let ground = RootAndPolicy::of(root)?.for_who_may()?;
-    let signature = SignatureRequest { word: Some(DemandWord::Off), ..SignatureRequest::default() };
-    let request = ApplyRequest { dry_run: true, signature, ..ApplyRequest::default() };
-    let operand = ApplyOperand::read(patch, &ground.policy.separator, &[], (&request, caller.interrupt))?;
-    without_lock(root, || {
-        let mut input = ApplyInput::of(&ground, &request, &PatchList::new(), caller, true)?;
-        input.options = without_rules(input.options);
-        let (patch_plan, inventory) = plan(&input, &operand, BTreeMap::new())?;
-        let planned = PlannedApplication::alone(patch_plan, inventory, None);
-        let one = PlannedOperand { operand: &operand, planned: Ok(planned) };
-        let delivered = one.delivered_digests(caller.interrupt).unwrap_or_default();
-        let patch_plan = one.planned?.patch_plan;
-        let scripted = patch_plan.known_to_scripts();
-        let texts = if texts {
-            let of = (&patch_plan.plan, &delivered);
-            TextReader::new(root).read(of, &scripted, &mut operand.device.content())
-        } else {
-            ChangedTexts::new()
-        };
-        Ok(DeliveredChanges { plan: patch_plan.plan, delivered, texts })
+/// The options of the request, completed by the policy. Requirements on patches in `void` count as met.
+fn options_of(
+    ground: &RootAndPolicy,
+    request: &ApplyRequest,
+    void: &PatchList,
+    is_rehearsal: bool,
+) -> Result<ApplyOptions, Failure> {
+    let policy = &ground.policy;
+    let edited = if request.unconditional { Some(Edited::Replace) } else { request.edited };
+    let why_archive = "a stage keeps archives, which a promotion can bring along";
+    Ok(ApplyOptions {
+        not_applicable: void.clone(),
+        scripts: request.scripts.choice(ground)?,
+        only_archives: is_stage(&ground.root)?.then_some(why_archive),
+        no_undo: request.no_undo,
+        undo_dir: ground.outside.named.clone().filter(|_| !request.no_undo),
+        undo_format: request.trial.undo_format(request.undo_format, policy, request.no_undo),
+        edits: EditChoice {
+            general: edited.unwrap_or(policy.edited),
+            editable: request.editable,
+            overridden: request.overridden.iter().cloned().collect(),
+            preserved: request.preserved.iter().cloned().collect(),
+            replaces_stops: false,
+        },
+        unconditional: request.unconditional,
+        conversation: request.conversation,
+        is_rehearsal,
+        ..ApplyOptions::default()
     })
 }
 
-/// Allows the changes of refused patches to be computed.
-fn without_rules(options: ApplyOptions) -> ApplyOptions {
-    let edits = EditChoice { replaces_stops: true, ..options.edits };
-    let scripts = ScriptChoice { policy: ScriptPolicy::Run, engine: Engine::Auto, ..options.scripts };
-    ApplyOptions { ignores_rules: true, undo_dir: None, edits, scripts, ..options }
-}
+/// Breaks if nothing more is tried. Without outcomes, the rest is planned again.
+type BatchEnd = ControlFlow<Vec<ApplyOutcome>, Vec<ApplyOutcome>>;
 
 struct ApplyBatches<'a> {
     input: ApplyInput<'a>,
@@ -378,26 +382,111 @@ struct ApplyBatches<'a> {
 
 impl<'a> ApplyBatches<'a> {
     fn of(
-        input: ApplyInput<'a>,
-        operands: &'a [&'a ApplyOperand],
-        is_together: bool,
+        ground: &'a RootAndPolicy,
+        request: &'a ApplyRequest,
+        ordered: &'a OrderedPatches<'a>,
+        is_trial: bool,
+        caller: &'a Caller<'a>,
         execution: Execution<'a>,
     ) -> Result<Self, Failure> {
+        let is_rehearsal = matches!(execution, Execution::Foresee);
+        let options = options_of(ground, request, &ordered.void, is_rehearsal)?;
+        let before = ForeseenRoot::at(caller.now.timestamp());
+        let input = ApplyInput { ground, request, caller, options, before };
+        let operands = ordered.operands.as_slice();
         let mut last_touched = HashMap::new();
-        if matches!(execution, Execution::Foresee) && operands.len() > 1 {
+        if is_rehearsal && operands.len() > 1 {
             let installed = input.packages()?;
             for (place, operand) in operands.iter().enumerate() {
                 last_touched.extend(operand.touched(&installed).paths.into_iter().map(|path| (path, place)));
             }
         }
-        let is_one_run = is_together && operands.len() > 1;
-        let texts = input.request.texts.then(|| TextReader::new(&input.ground.root));
+        let is_one_run = (ordered.is_together || is_trial) && operands.len() > 1;
+        let texts = request.texts.then(|| TextReader::new(&ground.root));
         let (alone, keeper) = (BTreeSet::new(), input.keeper());
         Ok(Self { input, operands, execution, is_one_run, alone, keeper, last_touched, texts })
     }
 
+    /// Plans and performs, or projects, batch after batch, until one ends the run or no operand is left.
+    fn run(&mut self) -> Vec<ApplyOutcome> {
+        let operands = self.operands;
+        let mut done: Vec<ApplyOutcome> = Vec::with_capacity(operands.len());
+        while done.len() < operands.len() {
+            let next = (done.len(), &self.alone);
+            let batch = plan_batch(&self.input, operands, next, self.is_one_run, self.keeper.clone());
+            let end = match self.execution {
+                Execution::Foresee => self.foresee(done.len(), batch),
+                Execution::Perform(session) => self.perform(session, done.len(), batch),
+            };
+            match end {
+                ControlFlow::Continue(outcomes) => done.extend(outcomes),
+                ControlFlow::Break(outcomes) => {
+                    done.extend(outcomes);
+                    break;
+                }
+            }
+        }
+        let failed = done.iter().rev().find(|applied| ends_all(&applied.result));
+        let failed = failed.map(|failed| failed.id.clone()).unwrap_or_default();
+        let rest = operands.iter().skip(done.len());
+        done.extend(rest.map(|operand| operand.refused(Failure::NotTried(failed.clone()))));
+        done
+    }
+
+    fn perform(&mut self, session: &'a Session<'a>, done: usize, batch: ApplyBatch<'a>) -> BatchEnd {
+        let mut patches = batch.patches;
+        let ground: &'a RootAndPolicy = self.input.ground;
+        let prepared = ground.prepared();
+        if !prepared.is_empty() && patches.iter().any(PlannedOperand::has_scripts) {
+            // Scripts need a run of their own, and the preparation another one.
+            if let Err(failure) = perform_preparation(session, prepared) {
+                let refused = patches.into_iter().next().map(|one| one.operand.refused(failure));
+                return ControlFlow::Break(refused.into_iter().collect());
+            }
+            self.prepared(session);
+            return ControlFlow::Continue(Vec::new());
+        }
+        let outcomes = if let Some(one) = patches.pop_if(|one| one.has_scripts()) {
+            session.ground.forget_native_changes();
+            vec![apply_with_scripts(session, &self.input, one)]
+        } else {
+            match perform_batch(session, prepared, patches) {
+                Ok(outcomes) => outcomes,
+                Err(damaged) if self.is_one_run => {
+                    return ControlFlow::Continue(self.refuse_sources(&damaged));
+                }
+                Err(damaged) => {
+                    self.alone.extend(damaged.into_iter().map(|place| done + place));
+                    return ControlFlow::Continue(Vec::new());
+                }
+            }
+        };
+        if !prepared.is_empty() && outcomes.iter().any(|one| matches!(one.result, Ok(Some(_)))) {
+            self.prepared(session);
+        }
+        let stops = outcomes.iter().any(|applied| ends_all(&applied.result));
+        if stops { ControlFlow::Break(outcomes) } else { ControlFlow::Continue(outcomes) }
+    }
+
+    /// Continues on the actual root: the preparation is done.
+    fn prepared(&mut self, session: &'a Session<'a>) {
+        session.ground.forget_native_changes();
+        self.input.ground = &session.ground;
+        self.keeper = self.input.keeper();
+    }
+
+    fn refuse_sources(&self, damaged: &[usize]) -> Vec<ApplyOutcome> {
+        let failure = |(place, operand): (usize, &&ApplyOperand)| {
+            let verified = || operand.device.source.verify(&operand.device.image).err();
+            damaged.contains(&place).then(verified).flatten().map(Failure::from)
+        };
+        let failures = self.operands.iter().enumerate().map(failure).collect();
+        let refused = refuse_all(self.operands, failures).into_iter();
+        refused.zip(self.operands).map(|(failure, operand)| operand.refused(failure)).collect()
+    }
+
     /// Reads the sources as a run would, and adds the plans to the projected root.
-    fn foresee(&mut self, done: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
+    fn foresee(&mut self, done: usize, batch: ApplyBatch<'a>) -> BatchEnd {
         let ApplyBatch { patches, keeper } = batch;
         let interrupt = self.input.caller.interrupt;
         let digests: Vec<_> = patches.iter().map(|one| one.delivered_digests(interrupt)).collect();
@@ -407,22 +496,23 @@ impl<'a> ApplyBatches<'a> {
         let damaged: Vec<usize> = damaged.map(|(place, _)| done + place).collect();
         if patches.len() > 1 && !damaged.is_empty() && !self.is_one_run {
             self.alone.extend(damaged);
-            return BatchEnd::PlanAgain;
+            return ControlFlow::Continue(Vec::new());
         }
         self.keeper = keeper;
         let read = patches.into_iter().zip(digests).enumerate();
         let outcomes = read.map(|(place, (one, digests))| self.foreseen(done + place, one, digests));
-        let outcomes: Vec<ApplyOutcome> = outcomes.collect();
+        let mut outcomes: Vec<ApplyOutcome> = outcomes.collect();
         if outcomes.iter().any(|one| ends_all(&one.result)) {
-            return BatchEnd::Last(outcomes);
+            return ControlFlow::Break(outcomes);
         }
-        if !self.is_one_run {
-            return BatchEnd::Done(outcomes);
+        let failed = outcomes.iter().find(|outcome| self.is_one_run && outcome.result.is_err());
+        if let Some(failed) = failed.map(|outcome| outcome.id.clone()) {
+            let all = outcomes.iter_mut().zip(self.operands);
+            for (outcome, operand) in all.filter(|(outcome, _)| outcome.result.is_ok()) {
+                *outcome = operand.not_without(&failed);
+            }
         }
-        let failed = |outcome: &ApplyOutcome| outcome.result.is_err().then(|| outcome.id.clone());
-        BatchEnd::Done(all_or_none(outcomes, failed, |place, outcome, stopper| {
-            self.operands.get(place).map_or(outcome, |operand| operand.not_without(stopper))
-        }))
+        ControlFlow::Continue(outcomes)
     }
 
     /// Checks a patch as a run does, and adds its plan to the projected root.
@@ -456,7 +546,7 @@ impl<'a> ApplyBatches<'a> {
             texts.read(read, &patch_plan.known_to_scripts(), &mut operand.device.content())
         });
         let texts = texts.unwrap_or_default();
-        ApplyOutcome { delivered, texts, ..operand.applied(patch_plan, in_use, Ok(None)) }
+        ApplyOutcome { delivered, texts, ..applied(operand, patch_plan, in_use, Ok(None)) }
     }
 
     /// The outcome has the changes that the patch would make, its requirements and packages.
@@ -496,109 +586,6 @@ impl<'a> ApplyBatches<'a> {
             self.refused(operand, reason.clone().of(Command::Patchadd, id).into())
         };
         refused.map(outcome).collect()
-    }
-
-    fn perform(
-        &mut self,
-        session: &'a Session<'a>,
-        done: usize,
-        batch: ApplyBatch<'a>,
-    ) -> BatchEnd<ApplyOutcome> {
-        let mut patches = batch.patches;
-        let ground: &'a RootAndPolicy = self.input.ground;
-        let prepared = ground.prepared();
-        if !prepared.is_empty() && patches.iter().any(PlannedOperand::has_scripts) {
-            // Scripts need a run of their own, and the preparation another one.
-            if let Err(failure) = perform_preparation(session, prepared) {
-                let refused = patches.into_iter().next().map(|one| one.operand.refused(failure));
-                return BatchEnd::Last(refused.into_iter().collect());
-            }
-            self.prepared(session);
-            return BatchEnd::PlanAgain;
-        }
-        let outcomes = if let Some(one) = patches.pop_if(|one| one.has_scripts()) {
-            session.ground.forget_native_changes();
-            vec![apply_with_scripts(session, &self.input, one)]
-        } else {
-            match perform_batch(session, prepared, patches) {
-                Ok(outcomes) => outcomes,
-                Err(damaged) if self.is_one_run => return BatchEnd::Done(self.refuse_sources(&damaged)),
-                Err(damaged) => {
-                    self.alone.extend(damaged.into_iter().map(|place| done + place));
-                    return BatchEnd::PlanAgain;
-                }
-            }
-        };
-        if !prepared.is_empty() && outcomes.iter().any(|one| matches!(one.result, Ok(Some(_)))) {
-            self.prepared(session);
-        }
-        let stops = outcomes.iter().any(|applied| ends_all(&applied.result));
-        if stops { BatchEnd::Last(outcomes) } else { BatchEnd::Done(outcomes) }
-    }
-
-    /// Continues on the actual root: the preparation is done.
-    fn prepared(&mut self, session: &'a Session<'a>) {
-        session.ground.forget_native_changes();
-        self.input.ground = &session.ground;
-        self.keeper = self.input.keeper();
-    }
-
-    fn refuse_sources(&self, damaged: &[usize]) -> Vec<ApplyOutcome> {
-        let failure = |(place, operand): (usize, &&ApplyOperand)| {
-            let verified = || operand.device.source.verify(&operand.device.image).err();
-            damaged.contains(&place).then(verified).flatten().map(Failure::from)
-        };
-        let failures = self.operands.iter().enumerate().map(failure).collect();
-        let refused = refuse_all(self.operands, failures).into_iter();
-        refused.zip(self.operands).map(|(failure, operand)| operand.refused(failure)).collect()
-    }
-}
-
-impl<'a> RunPlanner for ApplyBatches<'a> {
-    type Batch = ApplyBatch<'a>;
-    type Outcome = ApplyOutcome;
-
-    fn count(&self) -> usize {
-        self.operands.len()
-    }
-
-    fn plan(&mut self, done: usize) -> ApplyBatch<'a> {
-        let operands: &'a [&'a ApplyOperand] = self.operands;
-        let Some(operand) = operands.get(done).copied() else {
-            return ApplyBatch { patches: Vec::new(), keeper: self.keeper.clone() };
-        };
-        let mut keeper = self.keeper.clone();
-        let mut patches = gather(&self.input, operands, (done, &self.alone), &mut keeper);
-        if self.is_one_run {
-            patches = as_one_run(&self.input, operands, patches);
-        } else if patches.is_empty() {
-            let is_followed = self.input.options.is_rehearsal && done + 1 < operands.len();
-            let position = if is_followed { PlaceInRun::Among } else { PlaceInRun::Alone };
-            let planned = plan_alone(&self.input, (operand, position), BTreeMap::new(), &mut keeper);
-            let planned = planned.map(|(patch_plan, inventory, libraries)| {
-                PlannedApplication::alone(patch_plan, inventory, libraries)
-            });
-            patches.push(PlannedOperand { operand, planned });
-        }
-        // After a signal, a planned batch is not begun.
-        if let Some(signal) = (self.input.caller.interrupt)() {
-            patches = vec![PlannedOperand { operand, planned: Err(Failure::interrupted(signal)) }];
-        }
-        ApplyBatch { patches, keeper }
-    }
-
-    fn carry_out(&mut self, done: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
-        match self.execution {
-            Execution::Foresee => self.foresee(done, batch),
-            Execution::Perform(session) => self.perform(session, done, batch),
-        }
-    }
-
-    fn not_tried(&self, done: &[ApplyOutcome]) -> Vec<ApplyOutcome> {
-        let failed = done.iter().rev().find(|applied| ends_all(&applied.result));
-        let failed = failed.map(|failed| failed.id.clone()).unwrap_or_default();
-        let rest = self.operands.iter().skip(done.len());
-        rest.map(|operand| operand.refused(Failure::NotTried(failed.clone()))).collect()
     }
 }
 
@@ -651,7 +638,7 @@ fn perform_batch(
                 let error = TransactionError { phase: Phase::Commit, cause, left };
                 (Err(error.into()), InUse::default())
             });
-            one.operand.performed(planned.patch_plan, in_use, result)
+            performed(one.operand, planned.patch_plan, in_use, result)
         }
     });
     Ok(reported.collect())
@@ -732,6 +719,54 @@ fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt
     receipts
 }
 
+/// A damaged source is reported as before a run.
+fn performed(
+    operand: &ApplyOperand,
+    patch_plan: PatchPlan,
+    in_use: InUse,
+    result: Result<Receipt, Failure>,
+) -> ApplyOutcome {
+    if let Err(Failure::Transaction(error)) = &result
+        && (is_of_source(error) || is_undone_for_source(error))
+        && let Err(damage) = operand.device.source.verify(&operand.device.image)
+        // The reason of a run that had begun stays.
+        && (is_of_source(error) || damage.is_exchange())
+    {
+        return operand.refused(damage.into());
+    }
+    applied(operand, patch_plan, in_use, result.map(Some))
+}
+
+fn applied(
+    operand: &ApplyOperand,
+    mut patch_plan: PatchPlan,
+    in_use: InUse,
+    result: Result<Option<Receipt>, Failure>,
+) -> ApplyOutcome {
+    patch_plan.plan.notes.extend(in_use.note.map(str::to_owned));
+    let image = &operand.device.image;
+    ApplyOutcome {
+        id: operand.shown_id(),
+        scripts: patch_plan.scripts(),
+        replaced_edits: patch_plan.replaced_edits,
+        missing: patch_plan.missing,
+        moved: patch_plan.moved,
+        lists: patch_plan.lists,
+        delivered: BTreeMap::new(),
+        texts: ChangedTexts::new(),
+        signature: image.signature.record(),
+        plan: Some(patch_plan.plan),
+        refused_plan: None,
+        reasons: None,
+        reboot: reboot_advice(image),
+        in_use: in_use.processes,
+        libraries: patch_plan.libraries,
+        kept: Vec::new(),
+        set: None,
+        result,
+    }
+}
+
 /// A run of its own, from prepatch to postpatch.
 fn apply_with_scripts(
     session: &Session<'_>,
@@ -758,7 +793,7 @@ fn apply_with_scripts(
             remove_archive(place);
         }
     }
-    operand.performed(patch_plan, in_use, done)
+    performed(operand, patch_plan, in_use, done)
 }
 
 struct ScriptedApplication<'a> {
@@ -860,4 +895,53 @@ impl ScriptedApplication<'_> {
         };
         applying.text()
     }
+}
+
+/// Changes by a patch, even if it may not be applied.
+#[derive(Debug)]
+pub struct DeliveredChanges {
+    pub plan: Plan,
+    /// Digests of delivered files, as far as needed.
+    pub delivered: BTreeMap<ObjectPath, Digest>,
+    /// On request.
+    pub texts: ChangedTexts,
+}
+
+/// Fails if the changes cannot be computed, for example because no package is installed.
+pub fn delivered_changes(
+    root: &Root,
+    patch: &Path,
+    texts: bool,
+    caller: &Caller<'_>,
+) -> Result<DeliveredChanges, Failure> {
+    must_have_database(root)?;
+    let ground = RootAndPolicy::of(root)?.for_who_may()?;
+    let signature = SignatureRequest { word: Some(DemandWord::Off), ..SignatureRequest::default() };
+    let request = ApplyRequest { dry_run: true, signature, ..ApplyRequest::default() };
+    let operand = ApplyOperand::read(patch, &ground.policy.separator, &[], (&request, caller.interrupt))?;
+    without_lock(root, || {
+        let options = without_rules(options_of(&ground, &request, &PatchList::new(), true)?);
+        let before = ForeseenRoot::at(caller.now.timestamp());
+        let input = ApplyInput { ground: &ground, request: &request, caller, options, before };
+        let (patch_plan, inventory) = plan(&input, &operand, BTreeMap::new())?;
+        let planned = PlannedApplication::alone(patch_plan, inventory, None);
+        let one = PlannedOperand { operand: &operand, planned: Ok(planned) };
+        let delivered = one.delivered_digests(caller.interrupt).unwrap_or_default();
+        let patch_plan = one.planned?.patch_plan;
+        let scripted = patch_plan.known_to_scripts();
+        let texts = if texts {
+            let of = (&patch_plan.plan, &delivered);
+            TextReader::new(root).read(of, &scripted, &mut operand.device.content())
+        } else {
+            ChangedTexts::new()
+        };
+        Ok(DeliveredChanges { plan: patch_plan.plan, delivered, texts })
+    })
+}
+
+/// Allows the changes of refused patches to be computed.
+fn without_rules(options: ApplyOptions) -> ApplyOptions {
+    let edits = EditChoice { replaces_stops: true, ..options.edits };
+    let scripts = ScriptChoice { policy: ScriptPolicy::Run, engine: Engine::Auto, ..options.scripts };
+    ApplyOptions { ignores_rules: true, undo_dir: None, edits, scripts, ..options }
 }

@@ -8,14 +8,14 @@ use super::signatures::SignatureRequest;
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::depots::digest_of_patch;
 use crate::operation::device::OpenDevice;
-use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
+use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::after_run::{AfterRun, reboot_advice};
 use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::queries::reasons::PatchReasons;
-use crate::operation::running::{InUse, UsingProcess};
+use crate::operation::running::UsingProcess;
 use crate::operation::session::RootAndPolicy;
 use crate::operation::trial::{TrialOutcome, TrialRequest};
 use patchadm_changeset::format::history::SignatureRecord;
@@ -32,7 +32,7 @@ use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
 use patchadm_planning::plan::patch::engine::PlannedScript;
-use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange, PatchPlan};
+use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange};
 use patchadm_planning::resolve::{
     InstalledPackages, Offer, OfferedPackage, Resolution, ResolverInput, SetOutcome, SetRequest, SetVerdict,
     resolve,
@@ -252,55 +252,6 @@ impl ApplyOperand {
     pub(in crate::operation::patches) fn not_without(&self, other: &str) -> ApplyOutcome {
         self.refused(Failure::NotWithout(other.to_owned()))
     }
-
-    /// A damaged source is reported as before a run.
-    pub(super) fn performed(
-        &self,
-        patch_plan: PatchPlan,
-        in_use: InUse,
-        result: Result<Receipt, Failure>,
-    ) -> ApplyOutcome {
-        match &result {
-            Err(Failure::Transaction(error)) if is_of_source(error) || is_undone_for_source(error) => {
-                match self.device.source.verify(&self.device.image) {
-                    // The reason of a run that had begun stays.
-                    Err(damage) if is_of_source(error) || damage.is_exchange() => self.refused(damage.into()),
-                    _ => self.applied(patch_plan, in_use, result.map(Some)),
-                }
-            }
-            _ => self.applied(patch_plan, in_use, result.map(Some)),
-        }
-    }
-
-    pub(super) fn applied(
-        &self,
-        patch_plan: PatchPlan,
-        in_use: InUse,
-        result: Result<Option<Receipt>, Failure>,
-    ) -> ApplyOutcome {
-        let mut patch_plan = patch_plan;
-        patch_plan.plan.notes.extend(in_use.note.map(str::to_owned));
-        ApplyOutcome {
-            id: self.shown_id(),
-            scripts: patch_plan.scripts(),
-            replaced_edits: patch_plan.replaced_edits,
-            missing: patch_plan.missing,
-            moved: patch_plan.moved,
-            lists: patch_plan.lists,
-            delivered: BTreeMap::new(),
-            texts: ChangedTexts::new(),
-            signature: self.device.image.signature.record(),
-            plan: Some(patch_plan.plan),
-            refused_plan: None,
-            reasons: None,
-            reboot: reboot_advice(&self.device.image),
-            in_use: in_use.processes,
-            libraries: patch_plan.libraries,
-            kept: Vec::new(),
-            set: None,
-            result,
-        }
-    }
 }
 
 /// Returns the digest that identifies the patch of a fix. `None` if the patch names no fix, which saves a second
@@ -400,30 +351,6 @@ impl OpenedPatches {
 
     pub(super) fn packages(&self) -> Vec<OfferedPackage> {
         self.operands.iter().flat_map(ApplyOperand::packages).collect()
-    }
-
-    pub(super) fn ordered(&self, ground: &RootAndPolicy) -> Result<OrderedPatches<'_>, Failure> {
-        let (offers, request) = match &self.choice {
-            PatchChoice::InOrder { void, because, all_or_nothing, .. } => {
-                return Ok(OrderedPatches {
-                    operands: self.operands.iter().collect(),
-                    void: void.clone(),
-                    because: because.clone(),
-                    is_together: *all_or_nothing,
-                    resolution: None,
-                });
-            }
-            PatchChoice::Resolve { offers, request } => (offers, request),
-        };
-        let resolution = resolved(ground, offers, request)?;
-        let operands = resolution.planned().filter_map(|verdict| self.operands.get(verdict.offer?));
-        Ok(OrderedPatches {
-            operands: operands.collect(),
-            void: resolution.void(),
-            because: resolution.because(),
-            is_together: request.all_or_nothing,
-            resolution: Some(resolution),
-        })
     }
 
     /// Includes verdicts from before and after locking.

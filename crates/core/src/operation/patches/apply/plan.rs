@@ -13,17 +13,14 @@ use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle, Set
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::scripts::{must_be_executable, must_be_safe};
 use crate::operation::patches::undo_directory;
-use crate::operation::patches::undo_directory::is_stage;
 use crate::operation::root_and_policy::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::NativeOrigin;
-use patchadm_inputs::policy::Edited;
 use patchadm_inputs::source::Image;
 use patchadm_planning::plan::concern::{brings_scripts, delivered_files};
-use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::patch::apply::apply;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
@@ -32,7 +29,7 @@ use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
 use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, Plan, RecordChange};
 use patchadm_rootfs::{Digest, Interrupt, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchInfo, PatchList, PatchMacros};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchInfo, PatchMacros};
 
 pub(super) struct ApplyBatch<'o> {
     pub(super) patches: Vec<PlannedOperand<'o>>,
@@ -87,39 +84,6 @@ pub(super) struct ApplyInput<'a> {
 }
 
 impl<'a> ApplyInput<'a> {
-    /// Requirements on patches in `void` count as met.
-    pub(super) fn of(
-        ground: &'a RootAndPolicy,
-        request: &'a ApplyRequest,
-        void: &PatchList,
-        caller: &'a Caller<'a>,
-        is_rehearsal: bool,
-    ) -> Result<Self, Failure> {
-        let policy = &ground.policy;
-        let edited = if request.unconditional { Some(Edited::Replace) } else { request.edited };
-        let why_archive = "a stage keeps archives, which a promotion can bring along";
-        let options = ApplyOptions {
-            not_applicable: void.clone(),
-            scripts: request.scripts.choice(ground)?,
-            only_archives: is_stage(&ground.root)?.then_some(why_archive),
-            no_undo: request.no_undo,
-            undo_dir: ground.outside.named.clone().filter(|_| !request.no_undo),
-            undo_format: request.trial.undo_format(request.undo_format, policy, request.no_undo),
-            edits: EditChoice {
-                general: edited.unwrap_or(policy.edited),
-                editable: request.editable,
-                overridden: request.overridden.iter().cloned().collect(),
-                preserved: request.preserved.iter().cloned().collect(),
-                replaces_stops: false,
-            },
-            unconditional: request.unconditional,
-            conversation: request.conversation,
-            is_rehearsal,
-            ..ApplyOptions::default()
-        };
-        Ok(Self { ground, request, caller, options, before: ForeseenRoot::at(caller.now.timestamp()) })
-    }
-
     pub(super) fn keeper<'k>(&self) -> LibraryKeeper<'k>
     where
         'a: 'k,
@@ -218,9 +182,37 @@ fn made_good(input: &ApplyInput<'_>, ids: &[String], marker: &str) -> Vec<String
     lost.map(|one| format!("the fix of {} was {}; this brings it back", one.patch, one.told())).collect()
 }
 
+/// Plans the next batch, which begins at the operand `at`.
+pub(super) fn plan_batch<'o>(
+    input: &ApplyInput<'_>,
+    operands: &'o [&'o ApplyOperand],
+    (at, alone): (usize, &BTreeSet<usize>),
+    is_one_run: bool,
+    mut keeper: LibraryKeeper<'o>,
+) -> ApplyBatch<'o> {
+    let mut patches = gather(input, operands, (at, alone), &mut keeper);
+    let first = operands.get(at).copied();
+    if is_one_run {
+        patches = as_one_run(input, operands, patches);
+    } else if let Some(operand) = first.filter(|_| patches.is_empty()) {
+        let is_followed = input.options.is_rehearsal && at + 1 < operands.len();
+        let position = if is_followed { PlaceInRun::Among } else { PlaceInRun::Alone };
+        let planned = plan_alone(input, (operand, position), BTreeMap::new(), &mut keeper);
+        let planned = planned.map(|(patch_plan, inventory, libraries)| {
+            PlannedApplication::alone(patch_plan, inventory, libraries)
+        });
+        patches.push(PlannedOperand { operand, planned });
+    }
+    // After a signal, a planned batch is not begun.
+    if let (Some(signal), Some(operand)) = ((input.caller.interrupt)(), first) {
+        patches = vec![PlannedOperand { operand, planned: Err(Failure::interrupted(signal)) }];
+    }
+    ApplyBatch { patches, keeper }
+}
+
 /// Plans as many operands from `at` on as fit into one run. Returns nothing for at most one (scripts, or in `alone`), a
 /// failed survey or a signal; the operand's own plan reports these.
-pub(super) fn gather<'o>(
+fn gather<'o>(
     input: &ApplyInput<'_>,
     operands: &'o [&'o ApplyOperand],
     (at, alone): (usize, &BTreeSet<usize>),
@@ -420,7 +412,7 @@ fn digests(
 }
 
 /// Refuses each patch if they cannot all be one run.
-pub(super) fn as_one_run<'o>(
+fn as_one_run<'o>(
     input: &ApplyInput<'_>,
     operands: &'o [&'o ApplyOperand],
     planned: Vec<PlannedOperand<'o>>,

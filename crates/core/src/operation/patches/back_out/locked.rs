@@ -22,8 +22,7 @@ use crate::operation::patches::undone_run::named_run;
 use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::queries::applied_patches::OrderOnRoot;
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, plan_and_carry_out};
-use crate::operation::session::{Caller, RootAndPolicy, Session, patch_record};
+use crate::operation::session::{Caller, Execution, RootAndPolicy, Session, patch_record};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::database::history::{TrialFault, readable_history};
@@ -62,18 +61,20 @@ pub(super) fn back_out_named(
     let mut each = EachBackout::of((ground, request, caller), &ids, execution)?;
     each.input = each.input.knowing(read);
     if ids.len() < 2 {
-        return Ok(plan_and_carry_out(&mut each));
+        return Ok(each.run());
     }
-    let mut one_run = OneRunBackout::new((each.input.anew(), &request.scripts), &ids, execution);
-    let outcomes = plan_and_carry_out(&mut one_run);
-    if !outcomes.is_empty() {
-        return Ok(outcomes);
-    }
+    let (input, scripts) = (each.input.anew(), &request.scripts);
+    let mut one_run = OneRunBackout { input, scripts, ids: &ids, execution, has_run_hooks: false };
+    let refusal = match one_run.run() {
+        Ok(Some(outcomes)) => return Ok(outcomes),
+        Ok(None) => None,
+        Err(refusal) => Some(refusal),
+    };
     if one_run.has_run_hooks {
         // The hooks may have changed the root.
         each.input = each.input.afresh();
     }
-    Ok(each.take_all(one_run.refusal))
+    Ok(each.take_all(refusal))
 }
 
 pub(super) fn named(request: &BackOutRequest, policy: &Policy) -> Result<Vec<PatchId>, Failure> {
@@ -145,27 +146,54 @@ impl<'a> EachBackout<'a> {
 
     /// For patches that cannot be one run. `refusal` is set if one of them may not go.
     fn take_all(mut self, refusal: Option<Failure>) -> Vec<BackOutOutcome> {
-        let failed = |outcome: &BackOutOutcome| outcome.result.is_err().then(|| outcome.id.clone());
-        let outcomes =
-            all_or_none(plan_and_carry_out(&mut self.foreseeing()), failed, |_, outcome, in_the_way| {
-                BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.to_owned()))
-            });
+        let mut outcomes = self.foreseeing().run();
+        let in_the_way = outcomes.iter().find(|outcome| outcome.result.is_err());
+        if let Some(in_the_way) = in_the_way.map(|outcome| outcome.id.clone()) {
+            for outcome in outcomes.iter_mut().filter(|outcome| outcome.result.is_ok()) {
+                *outcome = BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.clone()));
+            }
+        }
         let outcomes = without_one_run(outcomes, self.request, refusal);
         let may_go = outcomes.iter().all(|outcome| outcome.result.is_ok());
-        if self.is_performed() && may_go { plan_and_carry_out(&mut self) } else { outcomes }
+        if self.is_performed() && may_go { self.run() } else { outcomes }
     }
 
     fn is_performed(&self) -> bool {
         matches!(self.execution, Execution::Perform(_))
     }
 
-    fn id(&self, place: usize) -> Result<&'a PatchId, Failure> {
+    /// Plans each patch on the root as the previous ones left it, and takes it back. The first failure of a run is the
+    /// last attempt.
+    fn run(&mut self) -> Vec<BackOutOutcome> {
         let ids: &'a [PatchId] = self.ids;
-        ids.get(place).ok_or_else(|| Failure::NotTried(String::new()))
+        let mut done = Vec::with_capacity(ids.len());
+        for (place, id) in ids.iter().enumerate() {
+            if self.is_performed() && place > 0 {
+                // The root has changed.
+                self.input = self.input.afresh();
+            }
+            let outcome = match (self.plan_one(id), self.execution) {
+                (Err(failure), _) => BackOutOutcome::refused(id, failure),
+                (Ok(planned), Execution::Foresee) => self.foreseen(id, planned),
+                (Ok(planned), Execution::Perform(session)) => {
+                    perform_one(session, &self.input, &self.request.scripts, id, planned)
+                }
+            };
+            let outcome = outcome.with_way_out(&self.input);
+            let is_last = outcome.result.is_err() && self.is_performed();
+            done.push(outcome);
+            if is_last {
+                let not_tried =
+                    |other: &PatchId| BackOutOutcome::refused(other, Failure::NotTried(id.to_string()));
+                done.extend(ids.iter().skip(place + 1).map(not_tried));
+                break;
+            }
+        }
+        done
     }
 
-    fn plan_one(&mut self, place: usize) -> Result<BackoutWithLibraries, Failure> {
-        let planned = plan(&self.input, self.id(place)?)?;
+    fn plan_one(&mut self, id: &PatchId) -> Result<BackoutWithLibraries, Failure> {
+        let planned = plan(&self.input, id)?;
         let settled = if self.is_performed() {
             planned.settle(&mut self.input.keeper(), true)?
         } else {
@@ -197,43 +225,6 @@ impl<'a> EachBackout<'a> {
         must_be_safe(ground, Command::Patchrm, id.as_str(), patch_plan)?;
         let hooks = patch_plan.hooks.iter().map(|hook| hook.name.as_str());
         hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)
-    }
-}
-
-impl RunPlanner for EachBackout<'_> {
-    type Batch = Result<BackoutWithLibraries, Failure>;
-    type Outcome = BackOutOutcome;
-
-    fn count(&self) -> usize {
-        self.ids.len()
-    }
-
-    fn plan(&mut self, taken: usize) -> Result<BackoutWithLibraries, Failure> {
-        if self.is_performed() && taken > 0 {
-            // The root has changed.
-            self.input = self.input.afresh();
-        }
-        self.plan_one(taken)
-    }
-
-    fn carry_out(&mut self, taken: usize, planned: Self::Batch) -> BatchEnd<BackOutOutcome> {
-        let Some(id) = self.ids.get(taken) else { return BatchEnd::Last(Vec::new()) };
-        let outcome = match (planned, self.execution) {
-            (Err(failure), _) => BackOutOutcome::refused(id, failure),
-            (Ok(planned), Execution::Foresee) => self.foreseen(id, planned),
-            (Ok(planned), Execution::Perform(session)) => {
-                perform_one(session, &self.input, &self.request.scripts, id, planned)
-            }
-        };
-        let outcome = outcome.with_way_out(&self.input);
-        let goes_on = outcome.result.is_ok() || !self.is_performed();
-        BatchEnd::of_one(outcome, goes_on)
-    }
-
-    fn not_tried(&self, taken: &[BackOutOutcome]) -> Vec<BackOutOutcome> {
-        let failed = taken.last().map(|last| last.id.clone()).unwrap_or_default();
-        let rest = self.ids.iter().skip(taken.len());
-        rest.map(|id| BackOutOutcome::refused(id, Failure::NotTried(failed.clone()))).collect()
     }
 }
 
@@ -279,19 +270,18 @@ struct OneRunBackout<'a> {
     scripts: &'a PatchScriptRequest,
     ids: &'a [PatchId],
     execution: Execution<'a>,
-    /// Set if a patch may not go; there are no outcomes then.
-    pub(super) refusal: Option<Failure>,
     /// Hooks may have changed the root.
-    pub(super) has_run_hooks: bool,
+    has_run_hooks: bool,
 }
 
-impl<'a> OneRunBackout<'a> {
-    pub(super) fn new(
-        (input, scripts): (BackOutInput<'a>, &'a PatchScriptRequest),
-        ids: &'a [PatchId],
-        execution: Execution<'a>,
-    ) -> Self {
-        Self { input, scripts, ids, execution, refusal: None, has_run_hooks: false }
+impl OneRunBackout<'_> {
+    /// `None` if one run is not possible. Fails if a patch may not go.
+    fn run(&mut self) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
+        let Some(planned) = self.planned()? else { return Ok(None) };
+        match self.execution {
+            Execution::Foresee => Ok(Some(self.foreseen(planned))),
+            Execution::Perform(session) => self.perform(session, planned),
+        }
     }
 
     /// The last applied patch first. `None` if one run is not possible. Fails if one of them may not go.
@@ -333,34 +323,6 @@ impl<'a> OneRunBackout<'a> {
             BackOutOutcome::of(&id, portion(&planned, &id, plan), result.map(Some))
         };
         Ok(Some(portions.into_iter().map(outcome).collect()))
-    }
-}
-
-impl RunPlanner for OneRunBackout<'_> {
-    type Batch = Result<Option<PlannedBackout>, Failure>;
-    type Outcome = BackOutOutcome;
-
-    fn count(&self) -> usize {
-        self.ids.len()
-    }
-
-    fn plan(&mut self, _: usize) -> Self::Batch {
-        self.planned()
-    }
-
-    fn carry_out(&mut self, _: usize, planned: Self::Batch) -> BatchEnd<BackOutOutcome> {
-        let done = planned.and_then(|planned| match (planned, self.execution) {
-            (None, _) => Ok(None),
-            (Some(planned), Execution::Foresee) => Ok(Some(self.foreseen(planned))),
-            (Some(planned), Execution::Perform(session)) => self.perform(session, planned),
-        });
-        BatchEnd::Last(match done {
-            Ok(Some(outcomes)) => outcomes,
-            other => {
-                self.refusal = other.err();
-                Vec::new()
-            }
-        })
     }
 }
 

@@ -22,9 +22,8 @@ use crate::operation::patches::preparation::{PreparedRoot, prepare};
 use crate::operation::patches::prepared::PreparationRequest;
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::root_and_policy::plan_on_foreseen_root;
-use crate::operation::run::Execution;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
+    Caller, Execution, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
 use crate::operation::trial::request::TrialChange;

@@ -27,9 +27,8 @@ use crate::operation::patches::apply::{
 use crate::operation::patches::preparation::prepare;
 use crate::operation::queries::applied_patches::PatchesError;
 use crate::operation::root_and_policy::plan_on_foreseen_root;
-use crate::operation::run::Execution;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody,
+    Caller, Execution, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody,
 };
 use depot::{FetchedPatch, FetchedPatches, SetDepot, fetch_planned};
 use patchadm_inputs::depot::DepotPatch;
@@ -193,7 +192,8 @@ fn apply_offered(
         let ground = (ground, offered.demands.to_vec());
         apply_served(root, ground, (request, &choices), operands, session, caller)?
     } else if is_single && let Some(operand) = offered.operands.pop() {
-        apply_opened(root, ground, request, &OpenedPatches::one(operand), caller, &|_| Ok(()))?.report
+        let done = apply_opened(root, ground, request, &OpenedPatches::one(operand), caller, &|_| Ok(()));
+        return done.map(|done| done.report);
     } else {
         let operands = std::mem::take(&mut offered.operands);
         let choice = PatchChoice::Resolve { offers: offered.offers.clone(), request: choices.clone() };
