@@ -229,3 +229,44 @@ fn open_files_count_that_are_in_no_table_of_a_living_first_thread() {
         }
     }
 }
+
+/// Locks bytes of this many files, a thousand of each.
+fn locks(files: u32) -> String {
+    format!(
+        "perl -e 'use Fcntl; for my $n (1..{files}) {{ open($f[$n], \"+>\", \"locked$n\") or die $!;\n\
+         for my $i (1..1000) {{ fcntl($f[$n], F_SETLK, pack(\"s s x4 q q i x4\", F_WRLCK, 0, 2 * $i, 1, 0)) \
+         or die $! }} }} sleep 3'\n"
+    )
+}
+
+/// Opens this many sockets in each of eight processes.
+fn sockets(of_each: u32) -> String {
+    format!(
+        "perl -e 'fork; fork; fork; for (1..{of_each}) {{ socket(my $s, 1, 1, 0) or die $!; push @s, $s }} sleep 3'\n"
+    )
+}
+
+#[test]
+fn locks_and_sockets_without_number_are_the_failure_of_their_package() {
+    let test = "locks_and_sockets_without_number…";
+    if Command::new("perl").arg("-e1").output().is_err() {
+        crate::missing("perl", test);
+        return;
+    }
+    for is_ordinary in everybody() {
+        let settings = "slot=local 4\ncheck=none\n";
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { continue };
+        build.recipe("many-locks", "", &format!("{}sleep 1000\n", locks(12)));
+        build.recipe("few-locks", "", &format!("{}mkdir $DESTDIR/opt\n", locks(5)));
+        build.recipe("many-sockets", "", &format!("{}sleep 1000\n", sockets(600)));
+        build.recipe("few-sockets", "", &format!("{}mkdir $DESTDIR/opt\n", sockets(20)));
+        let run = build.run("").ends(5);
+        assert_eq!(run.in_state("done"), ["few-locks", "few-sockets"], "{}: {}", build.who(), run.said);
+        for (package, end) in
+            [("many-locks-1.0", " file locks, limit 10000"), ("many-sockets-1.0", " sockets, limit 4096")]
+        {
+            assert_eq!(run.package(package)["cause"], "memory", "{package}: {}", run.detail(package));
+            assert!(run.detail(package).ends_with(end), "{package}: {}", run.detail(package));
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Full file systems, and the reserve that every writer leaves.
+//! Full file systems and memory, and the reserve that every writer leaves.
 //!
 //! Builds leave the largest reserve. A run and its tasks leave half of it, so that builds give way before the results of
 //! others are refused; the rest is for the journal and the report of a run that ends for lack of space.
@@ -96,6 +96,47 @@ impl WritableSpace {
     }
 }
 
+/// The free memory of a machine that no build may take: a fiftieth of all, but at most this.
+const LARGEST_MEMORY_RESERVE: u64 = 256 << 20;
+
+/// The memory of a machine, swap included, that is free or can be freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FreeMemory {
+    pub(crate) bytes: u64,
+    /// Without swap.
+    pub(crate) total: u64,
+}
+
+impl FreeMemory {
+    /// Returns `None` if it is unknown.
+    pub(crate) fn of_machine() -> Option<Self> {
+        Self::in_text(&std::fs::read_to_string("/proc/meminfo").ok()?)
+    }
+
+    fn in_text(text: &str) -> Option<Self> {
+        let bytes = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+            value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+        };
+        let swap = bytes("SwapFree:").unwrap_or_default();
+        Some(Self { bytes: bytes("MemAvailable:")?.saturating_add(swap), total: bytes("MemTotal:")? })
+    }
+
+    fn reserve(self) -> u64 {
+        (self.total / 50).min(LARGEST_MEMORY_RESERVE)
+    }
+
+    /// Returns true if so little is left that a build could take it before the next look.
+    pub(crate) fn is_scarce(self) -> bool {
+        self.bytes < self.reserve().saturating_mul(2)
+    }
+
+    /// Returns true if so little is left that a build has to give way before the kernel ends processes.
+    pub(crate) fn is_below_reserve(self) -> bool {
+        self.bytes < self.reserve()
+    }
+}
+
 /// Fails if writing a file of this many bytes into a directory would take the reserve of its file system. Unknown
 /// space is enough.
 pub(crate) fn must_have_room(dir: &Dir, bytes: u64) -> Result<(), RootError> {
@@ -178,6 +219,21 @@ mod tests {
         let unlimited = free(0, 0);
         assert!(!unlimited.is_scarce() && !unlimited.is_below_reserve());
         assert_eq!(unlimited.missing_for(1, u64::MAX), None);
+    }
+
+    #[test]
+    fn memory_has_a_reserve_and_free_swap_counts() {
+        let text = "MemTotal:        1000000 kB\nMemFree:            1000 kB\nMemAvailable:      39000 kB\n\
+            SwapTotal:         50000 kB\nSwapFree:           2000 kB\n";
+        let free = FreeMemory::in_text(text).unwrap();
+        assert_eq!(free, FreeMemory { bytes: 41_000 << 10, total: 1_000_000 << 10 });
+        let with = |kib: u64| FreeMemory { bytes: kib << 10, ..free };
+        assert!(!free.is_scarce() && with(39_999).is_scarce() && !with(20_000).is_below_reserve());
+        assert!(with(19_999).is_below_reserve());
+        let large = FreeMemory { bytes: LARGEST_MEMORY_RESERVE, total: 1 << 40 };
+        assert!(large.is_scarce() && !large.is_below_reserve());
+        assert_eq!(FreeMemory::in_text("MemTotal: 1000000 kB\nMemFree: 1000 kB\n"), None);
+        assert!(FreeMemory::of_machine().is_some());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Sandboxes: a clean environment for one command, and its supervision.
 
 mod capabilities;
+mod kernel_objects;
 mod layers;
 mod usage;
 mod watch;
 
 pub use capabilities::BuildUser;
+pub use kernel_objects::ObjectOverrun;
 pub use layers::{
     BuildRoot, HostAccounts, HostBase, LayerKind, SandboxCommand, enclosure, lay_out_host_base,
 };

@@ -215,7 +215,7 @@ fn memory_of(task: u32) -> Option<[u64; 2]> {
 }
 
 /// Returns the text of a file in `/proc`, empty if it is gone. A process may have a name that is not UTF-8.
-fn text_of(path: &Path) -> String {
+pub(super) fn text_of(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
@@ -392,7 +392,7 @@ fn files_in_socket(info: &Path) -> u64 {
 
 /// Returns the lines of a file in `/proc`, one at a time: a process has tens of thousands of mappings, with paths that it
 /// chooses.
-fn lines_of(path: &Path) -> impl Iterator<Item = Vec<u8>> {
+pub(super) fn lines_of(path: &Path) -> impl Iterator<Item = Vec<u8>> {
     let file = File::open(path).ok().map(BufReader::new);
     file.into_iter().flat_map(|file| file.split(b'\n').map_while(Result::ok))
 }

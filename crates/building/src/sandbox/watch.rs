@@ -13,9 +13,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::kernel_objects::{ObjectLooks, ObjectOverrun};
 use super::usage::{IpcLists, OpenFiles, ProcessUsage, UsedSpace, space_of, space_up_to, usage_below};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
-use crate::space::{RoomWatch, WritableSpace};
+use crate::space::{FreeMemory, RoomWatch, WritableSpace};
 
 const LOOK_AT_PROCESSES: Duration = Duration::from_millis(200);
 
@@ -96,11 +97,14 @@ pub enum StopCause {
     Closed(String),
     /// The command keeps open files in a socket, where nobody can count them.
     InSocket,
+    Objects(ObjectOverrun),
     /// Bytes of output, more than the log takes.
     Output(u64),
     Asked,
     /// Free space fell below the reserve, and the command had grown most.
     Space,
+    /// Free memory of the machine fell below the reserve, and the command had most.
+    MachineMemory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,11 +123,11 @@ pub struct SandboxWatch<'a> {
     pub phase: &'a mut dyn FnMut(String),
     /// Called at least five times a second with peak memory and bytes of the log. Returns true to end the command.
     pub ticks: &'a mut dyn FnMut(u64, u64) -> bool,
-    /// Called while free space is scarce. Returns true if the command has to give way.
+    /// Called while free space or memory is scarce. Returns true if the command has to give way.
     pub(crate) gives_way: Option<&'a dyn Fn(TaskGrowth) -> bool>,
 }
 
-/// Growth of a command while free space is scarce.
+/// Growth of a command while free space is scarce, or its memory while that of the machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskGrowth {
     /// Written in the last seconds. The largest number if open files are in sockets, where nobody can count them.
@@ -208,6 +212,8 @@ struct SandboxWatcher<'a> {
     /// The last look at open files.
     files: OpenFiles,
     sockets: SocketLooks,
+    objects: ObjectLooks,
+    machine: MachineLooks,
     next_memory: Instant,
     memory_files: u64,
     /// Bytes of semaphores and messages.
@@ -235,6 +241,8 @@ impl<'a> SandboxWatcher<'a> {
             closed: ClosedLooks::default(),
             files: OpenFiles::default(),
             sockets: SocketLooks::default(),
+            objects: ObjectLooks::begin(began),
+            machine: MachineLooks::default(),
             next_memory: began,
             memory_files: 0,
             queues: 0,
@@ -347,6 +355,15 @@ impl<'a> SandboxWatcher<'a> {
             && let Some(cause) = self.look_at_memory(limit, &usage, watch)
         {
             return Some(cause);
+        }
+        if let Some(over) = self.objects.look(&usage.processes) {
+            return Some(StopCause::Objects(over));
+        }
+        if let Some(gives_way) = watch.gives_way
+            && let Some(growth) = self.machine.looked(memory, FreeMemory::of_machine())
+            && gives_way(growth)
+        {
+            return Some(StopCause::MachineMemory);
         }
         if self.limits.cpu.is_some_and(|limit| usage.longest >= limit) {
             return Some(StopCause::Processor(usage.longest));
@@ -506,6 +523,23 @@ impl DiskLooks {
             (true, false) => used.saturating_sub(used_before),
         };
         let is_decisive = was_scarce && free.is_some_and(WritableSpace::is_below_reserve);
+        (is_scarce || was_scarce).then_some(TaskGrowth { bytes, is_decisive })
+    }
+}
+
+/// Tracks free memory of the machine, which also contains what no other look counts.
+#[derive(Debug, Default)]
+struct MachineLooks {
+    was_scarce: bool,
+}
+
+impl MachineLooks {
+    /// Returns the memory that a command uses while little is free, and once more after that.
+    fn looked(&mut self, used: u64, free: Option<FreeMemory>) -> Option<TaskGrowth> {
+        let is_scarce = free.is_some_and(FreeMemory::is_scarce);
+        let was_scarce = std::mem::replace(&mut self.was_scarce, is_scarce);
+        let is_decisive = was_scarce && free.is_some_and(FreeMemory::is_below_reserve);
+        let bytes = if is_scarce { used } else { 0 };
         (is_scarce || was_scarce).then_some(TaskGrowth { bytes, is_decisive })
     }
 }
@@ -687,6 +721,22 @@ mod tests {
         assert_eq!(look(8_800, 1_320, 190), Some((10, true)));
         assert_eq!(look(9_000, 1_320, 4_000), Some((0, false)), "the last word is forgotten");
         assert_eq!(look(11_000, 2_000, 4_000), None);
+    }
+
+    #[test]
+    fn the_memory_of_a_command_is_told_while_that_of_the_machine_is_scarce_and_decides_below_the_reserve() {
+        let free = |mib: u64| Some(FreeMemory { bytes: mib << 20, total: 10_000 << 20 });
+        let mut looks = MachineLooks::default();
+        let mut look = |used: u64, free| {
+            let growth = looks.looked(used << 20, free);
+            growth.map(|growth| (growth.bytes >> 20, growth.is_decisive))
+        };
+        assert_eq!(look(3_000, free(5_000)), None, "there is enough");
+        assert_eq!(look(3_000, free(100)), Some((3_000, false)), "the others have to look first");
+        assert_eq!(look(3_010, free(90)), Some((3_010, true)));
+        assert_eq!(look(3_000, free(300)), Some((3_000, false)), "scarce, but above the reserve");
+        assert_eq!(look(3_000, free(5_000)), Some((0, false)), "the last word is forgotten");
+        assert_eq!(look(3_000, None), None, "unknown");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use patchadm_bulk_values::result::{KeyInputs, ResultKey};
 use patchadm_rootfs::{LockError, RootError};
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::{SandboxError, StopCause, UsageMeasure};
+use crate::sandbox::{ObjectOverrun, SandboxError, StopCause, UsageMeasure};
 use crate::sources::ExpectedDistfile;
 
 pub use building::serve_task;
@@ -208,6 +208,8 @@ pub(crate) enum TaskError {
     NoRoom(String),
     #[error("space: little is left in `build_dir`, {}, and this build grew most", .0.display())]
     GaveWay(PathBuf),
+    #[error("memory: little is left on the machine, and this build had most")]
+    GaveMemory,
     /// Everything inside has ended with it. The kernel or somebody on the machine did that, or what ran inside: whoever
     /// knows what that was tries once more, and then blames it.
     #[error("the first process of its sandbox was ended by signal {0}")]
@@ -295,8 +297,13 @@ fn over_limit(stopped: Option<StopCause>, limits: &Limits, phase: Option<String>
             let cause = if has_disk { FailureCause::Disk } else { FailureCause::Memory };
             (cause, "open files in a socket, where nobody can count them".to_owned())
         }
+        StopCause::Objects(ObjectOverrun { kind, count, most }) => {
+            // No setting widens it.
+            let detail = format!("{count} {kind}, limit {most}");
+            return Some(TaskFailure { phase, ..TaskFailure::of(FailureCause::Memory, detail) });
+        }
         StopCause::Output(bytes) => (FailureCause::Output, format!("{bytes} bytes of output")),
-        StopCause::Asked | StopCause::Space => return None,
+        StopCause::Asked | StopCause::Space | StopCause::MachineMemory => return None,
     };
     let limit = cause.limit().and_then(|name| limits.get(name));
     let detail = format!("{used}, limit {}", limit.unwrap_or_default());

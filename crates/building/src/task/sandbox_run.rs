@@ -35,6 +35,7 @@ pub(crate) fn run_to_end(
         Some(StopCause::Asked) => return Err(io::Error::other("the task is to end").into()),
         // No other task has to give way until its directory is removed.
         Some(StopCause::Space) => return Err(TaskError::GaveWay(place.build_dir())),
+        Some(StopCause::MachineMemory) => return Err(TaskError::GaveMemory),
         _ => place.tell_growth(0),
     }
     match ended.end {

@@ -97,6 +97,9 @@ const OF_NAMESPACE: [(&str, &str); 4] = [
 /// Settings of a new namespace of queues and semaphores, whose memory no other limit bounds.
 const OF_QUEUES: [(&str, &str); 2] = [("sem", "1000 32000 500 128"), ("msgmni", "64")];
 
+/// Settings of a new network: its sockets share the memory for those of the machine. All numbers are bytes.
+const OF_SOCKETS: [(&str, &str); 2] = [("tcp_rmem", "4096 131072 131072"), ("tcp_wmem", "4096 16384 131072")];
+
 /// Lowers settings as far as the kernel has them and allows it.
 fn lower_settings(directory: &str, settings: &[(&str, &str)]) {
     for (name, value) in settings {
@@ -202,6 +205,7 @@ pub(super) fn isolate(isolation: &Isolation, is_superuser: bool) -> Result<(), E
         lower_settings("sys/kernel", &OF_QUEUES);
     }
     if isolation.has_own_network {
+        lower_settings("sys/net/ipv4", &OF_SOCKETS);
         bring_up_loopback()
             .map_err(|errno| EnclosureError::failed("bring up", "the loopback device", errno))?;
     }

@@ -1,6 +1,8 @@
 //! `stage list`: the stages of a root, their state, commands inside, and promotions.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -14,6 +16,9 @@ use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 const LOCKS: &str = "/proc/locks";
+
+/// Anybody can hold locks without number; further ones do not count.
+const LONGEST_TABLE: u64 = 4 << 20;
 
 #[derive(Clone, Debug)]
 pub struct StageEntry {
@@ -96,12 +101,17 @@ fn count_inside(own: &Dir) -> u64 {
     let Ok(Some(seen)) = own.look(INSIDE) else { return 1 };
     let (major, minor) = seen.file_system;
     let place = format!("{major:02x}:{minor:02x}:{}", seen.inode.number);
-    let table = std::fs::read_to_string(LOCKS).unwrap_or_default();
-    let is_of_file = |line: &&str| line.split_whitespace().any(|word| word == place);
-    // `->` marks a waiting process.
-    let holders = table.lines().filter(is_of_file).filter(|line| !line.contains("->")).count() as u64;
+    let holders = File::open(LOCKS).map_or(0, |table| holders_in(table, &place));
     // Each command has two holders: the supervisor and the first process.
     holders.div_ceil(2).max(1)
+}
+
+/// Returns the number of locks of a file in a table in the format of proc_locks(5).
+fn holders_in(table: impl Read, place: &str) -> u64 {
+    let lines = BufReader::new(table.take(LONGEST_TABLE)).lines().map_while(Result::ok);
+    // `->` marks a waiting process.
+    let holds = |line: &String| line.split_whitespace().any(|word| word == place) && !line.contains("->");
+    lines.filter(holds).count() as u64
 }
 
 impl StageState {
@@ -112,5 +122,22 @@ impl StageState {
             Self::Damaged => "damaged",
             Self::Missing => "missing",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_of_a_file_are_counted_in_as_much_of_the_table_as_is_read() {
+        let table = "1: OFDLCK ADVISORY  READ -1 fe:00:77 0 EOF\n\
+            2: FLOCK  ADVISORY  WRITE 9 fe:00:770 0 EOF\n\
+            3: POSIX  ADVISORY  READ 8 fe:00:77 0 EOF\n\
+            3: -> POSIX  ADVISORY  WRITE 7 fe:00:77 0 EOF\n";
+        assert_eq!(holders_in(table.as_bytes(), "fe:00:77"), 2);
+        assert_eq!(holders_in(table.as_bytes(), "fe:00:78"), 0);
+        let endless = table.as_bytes().chain(std::io::repeat(b'x'));
+        assert_eq!(holders_in(endless, "fe:00:77"), 2);
     }
 }
