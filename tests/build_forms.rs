@@ -62,9 +62,12 @@ fn a_name_of_an_archive_that_no_form_has_is_refused_with_what_can_be_written() {
         ("100-01.rpm", ".rpm"),
     ] {
         let said = stage.run(&build(out)).fails(2);
-        let reason = format!("{out} is the name of an archive, and no patch is written as {ending}\n");
+        let reason = format!("{out} ends like an archive, but patches cannot be written as {ending}\n");
         assert!(said.contains(&reason), "{said}");
-        assert!(said.contains("ends with one of .tar, .tar.gz, .tgz, .zip, .pkg, or it is that"), "{said}");
+        assert!(
+            said.contains("ends with one of .tar, .tar.gz, .tgz, .zip, .pkg, or the name of a directory"),
+            "{said}"
+        );
         assert!(!stage.beside(out).exists(), "{out}");
     }
     // Who says the form has decided.

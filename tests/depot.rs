@@ -132,7 +132,7 @@ fn one_patch_twice_is_refused_if_its_bytes_differ() {
     let other = deliver(&stage.beside("other"), "100-1", "other", ".zip");
     fs::rename(other, depot.join("other.zip")).unwrap();
     let said = make_index(&stage, &depot).fails(3);
-    assert!(said.contains("comes twice with different content"), "{said}");
+    assert!(said.contains("occurs twice with different content"), "{said}");
     assert!(said.contains("100-01.zip and ") && said.contains("other.zip"), "{said}");
     assert_eq!(fs::read(depot.join("index.json")).unwrap(), before);
 }
@@ -268,7 +268,7 @@ fn every_object_of_a_published_depot_is_compared() {
         let path = depot.join(object);
         let bytes = fs::read(&path).unwrap();
         for (damaged, reason) in [
-            (Some([&bytes[..bytes.len() - 1], b"X"].concat()), "its digest is another one"),
+            (Some([&bytes[..bytes.len() - 1], b"X"].concat()), "its digest differs"),
             (Some(bytes[..1].to_vec()), "and the index says"),
             (None, "does not exist"),
         ] {

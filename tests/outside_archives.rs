@@ -97,7 +97,7 @@ fn a_directory_that_somebody_else_could_move_away_gets_no_undo_data() {
     let before = stage.everything();
     let line = format!("patchadd -B {} -R @ROOT@ delivered/100-01", undo.display());
     let said = stage.run(&line).fails(37);
-    assert!(said.contains("lies below a directory that somebody else can change"), "{said}");
+    assert!(said.contains("lies below a directory that another user can change"), "{said}");
     assert_same(&stage.everything(), &before);
 }
 

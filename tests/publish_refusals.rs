@@ -42,7 +42,7 @@ fn a_file_that_is_no_good_patch_stops_everything() {
         ("directory", 1, "work/300-01: no package in it"),
         ("pipe", 1, "it is neither a file nor a directory"),
         ("form", 1, "a depot takes zip, tar, tar.gz and datastream"),
-        ("twice", 3, "patch 200-01 is there twice"),
+        ("twice", 3, "patch 200-01 is listed twice"),
         ("cut", 3, "has another digest than the file"),
         ("manifest", 3, "is the manifest of patch 100-01, not of 200-01"),
         ("members", 3, "is of the form `members`"),

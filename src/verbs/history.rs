@@ -153,7 +153,7 @@ fn runs_of_path<'a>(
     let found = owners.first().map(|owners| path_runs(past, owners));
     let Some(PathRuns { runs, unknown: others }) = found else { return Ok((Vec::new(), None)) };
     if runs.is_empty() && others == 0 {
-        return Err(unknown(root, &format!("no run of the history is known to have changed {shown}")).into());
+        return Err(unknown(root, &format!("the history has no run that changed {shown}")).into());
     }
     let which = if others == 1 { "1 run".to_owned() } else { format!("{others} runs") };
     let remark = format!("{which} of removed patches may have changed {shown}, too: their undo data is gone");

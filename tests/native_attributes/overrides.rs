@@ -70,7 +70,7 @@ fn a_set_id_bit_that_the_patch_removes_stays_with_the_override_and_the_plan_says
     add(&stage, "", &set_id);
     let removes = Patch::of("200-01", delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n"));
     let said = plan(&stage, "", &removes);
-    let note = "keeps its set-id bits, which the patch takes away, because of its override";
+    let note = "keeps its set-id bits, which the patch removes, because of its override";
     assert!(said.contains(note), "{said}");
     assert!(add(&stage, "", &removes).contains(note));
     assert_eq!((mode(&stage, WEB), owners(&stage, WEB)), (0o4750, (0, 54321)));

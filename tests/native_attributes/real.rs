@@ -130,7 +130,7 @@ fn a_patch_leaves_the_attributes_that_dpkg_gives_the_new_version_under_its_overr
     adopted(&by_patch);
     let said = add(&by_patch);
     assert!(
-        said.contains("keeps its set-id bits, which the patch takes away, because of its override"),
+        said.contains("keeps its set-id bits, which the patch removes, because of its override"),
         "{said}"
     );
     assert_eq!(attributes(&by_patch), attributes(&by_dpkg));

@@ -487,7 +487,7 @@ fn hand_on(
             return Err(format!("it took longer than {} s", missed.time.as_secs()).into());
         }
         if is_too_slow(bytes, now.saturating_duration_since(began)) {
-            return Err(format!("fewer than {LEAST_RATE} bytes a second came").into());
+            return Err(format!("fewer than {LEAST_RATE} bytes a second arrived").into());
         }
         if !is_readable(&output).map_err(|errno| errno.to_string())? {
             continue;

@@ -107,7 +107,7 @@ impl ScanCache {
                 for word in words {
                     let number = self.words.len();
                     if usize::try_from(self.words.number(&word)) != Ok(number) {
-                        return Err("a word is there twice".to_owned());
+                        return Err("a word is listed twice".to_owned());
                     }
                 }
             }

@@ -208,10 +208,10 @@ impl JournalLine {
     fn of_package(OutcomeFields { package, outcome }: OutcomeFields) -> Result<Self, String> {
         match outcome.state {
             BuildState::Running => {
-                let slot = outcome.slot.ok_or("what runs has no slot")?;
+                let slot = outcome.slot.ok_or("a running package has no slot")?;
                 Ok(Self::Running { package, slot })
             }
-            BuildState::Failed if outcome.cause.is_none() => Err("what failed has no cause".to_owned()),
+            BuildState::Failed if outcome.cause.is_none() => Err("a failed package has no cause".to_owned()),
             _ => Ok(Self::Outcome { package, outcome: Box::new(outcome) }),
         }
     }

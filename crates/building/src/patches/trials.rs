@@ -215,7 +215,7 @@ impl BulkTrials<'_> {
                         format!("{name} was not installed as delivered: {}", changed.how)
                     }
                     Some(owner) => format!("{name} changes what {owner} has installed: {}", changed.how),
-                    None => format!("{name} changes what other packages have installed: {}", changed.how),
+                    None => format!("{name} changes objects of other packages: {}", changed.how),
                 }
             }
         };

@@ -293,7 +293,7 @@ fn over_limit(stopped: Option<StopCause>, limits: &Limits, phase: Option<String>
         StopCause::InSocket => {
             let has_disk = limits.get(LimitName::Disk).is_some();
             let cause = if has_disk { FailureCause::Disk } else { FailureCause::Memory };
-            (cause, "open files in a socket, where nobody can count them".to_owned())
+            (cause, "open files in a socket, where they cannot be counted".to_owned())
         }
         StopCause::Output(bytes) => (FailureCause::Output, format!("{bytes} bytes of output")),
         StopCause::Asked | StopCause::Space => return None,

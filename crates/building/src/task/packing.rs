@@ -361,7 +361,7 @@ fn must_speak_for_itself(params: &Params, identity: &PackedIdentity) -> Result<(
             || ["PATCH_INFO_", "PATCHADM_", "KEPT_"].iter().any(|prefix| name.starts_with(prefix))
     };
     if let Some((name, _)) = params.iter().find(|(name, _)| is_record(name)) {
-        return Err(wrong(format!("pkginfo: {name} is a record of a root, which no package brings along")));
+        return Err(wrong(format!("pkginfo: {name} is a record of a root, which packages must not deliver")));
     }
     let (source, own) = (params.text("SOURCE"), identity.source());
     if !source.is_empty() && source != own {

@@ -48,7 +48,7 @@ pub struct TaskPlaceholders<'a> {
 
 /// A path that a shell behind a prefix might interpret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("slot {slot}: the path of the program, `{program}`, would not reach it whole: {rule}")]
+#[error("slot {slot}: the path of the program, `{program}`, cannot be passed to it: {rule}")]
 pub struct ProgramPathError {
     pub slot: String,
     pub program: String,

@@ -31,7 +31,7 @@ pub enum Failure {
     Refused(Box<Refusal>),
     #[error(transparent)]
     Source(SourceError),
-    #[error("{0} belongs to somebody else, and you are not root")]
+    #[error("{0} belongs to another user, and you are not root")]
     NotPrivileged(String),
     #[error("{0} is read-only")]
     ReadOnly(String),

@@ -263,7 +263,7 @@ fn set_of_libraries(policy: &mut Policy, name: &str, value: &str) -> Result<(), 
         }
         _ => {
             policy.shlibs = LibraryWords::parse(value)
-                .ok_or_else(|| format!("<{value}> is none of report, keep, stop and keep,stop"))?;
+                .ok_or_else(|| format!("<{value}> is not one of report, keep, stop and keep,stop"))?;
         }
     }
     Ok(())

@@ -60,7 +60,7 @@ pub enum IndexError {
     Field { field: &'static str, value: String },
     #[error("the entry of patch <{id}> is not valid: {reason}")]
     Patch { id: String, reason: &'static str },
-    #[error("patch {id} comes twice with different content: {first} and {second}")]
+    #[error("patch {id} occurs twice with different content: {first} and {second}")]
     Twice { id: PatchId, first: String, second: String },
 }
 

@@ -69,7 +69,7 @@ impl SeenDepots {
             let seen = parse_line(line).map_err(fault)?;
             let is_new = known.insert((seen.depot.clone(), seen.location.clone()));
             if !rule::holds("depots.once", is_new) {
-                return Err(fault("the depot is there twice with this location".to_owned()));
+                return Err(fault("the depot is listed twice with this location".to_owned()));
             }
             depots.push(seen);
         }

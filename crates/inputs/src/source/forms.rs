@@ -431,7 +431,7 @@ const LONGEST_TARGET: u64 = 4096;
 fn open_zip<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, SourceProblem> {
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(problem)?;
     if archive.has_duplicate_names() {
-        return Err(SourceProblem::BadForm("archive is damaged: a name comes twice".to_owned()));
+        return Err(SourceProblem::BadForm("archive is damaged: a name occurs twice".to_owned()));
     }
     if archive.has_overlapping_files().map_err(problem)? {
         return Err(SourceProblem::BadForm("archive is damaged: members overlap".to_owned()));

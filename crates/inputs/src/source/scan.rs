@@ -153,7 +153,7 @@ impl Scan {
         }
         self.spend(member.path.as_bytes().len() as u64 + 64)?;
         if !self.names.insert(member.path.clone()) {
-            let reason = "comes twice".to_owned();
+            let reason = "occurs twice".to_owned();
             return Err(SourceProblem::Unsafe { member: member.path.to_string(), reason });
         }
         if member.kind != MemberKind::File {

@@ -213,7 +213,10 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
                 dirs.forget();
             }
             InstallfEntry::Made(..) => {
-                notes.push(format!("{} was changed by somebody else; it is left unchanged", root.show(path)));
+                notes.push(format!(
+                    "{} was changed by another process; it is left unchanged",
+                    root.show(path)
+                ));
             }
             InstallfEntry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
             InstallfEntry::Turned { old, new, .. }
@@ -251,7 +254,7 @@ fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Optio
     }
     let shown = parent.root().show(&parent.at(name));
     Ok((!is_known)
-        .then(|| format!("{shown} was written to by somebody else; it stays without its set-id bits")))
+        .then(|| format!("{shown} was written to by another process; it stays without its set-id bits")))
 }
 
 fn is_of_type(ftype: Ftype, seen: FileType) -> bool {

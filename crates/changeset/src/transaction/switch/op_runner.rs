@@ -294,7 +294,7 @@ impl<'a> OpRunner<'a> {
                 self.with_ballast(|| support.place(&stage, &staged, &parent, name))?;
                 self.forget_if_directory(op);
                 if matches!(op.kind, OpKind::Replace | OpKind::Tree) {
-                    self.notes.push(format!("{shown} was removed by somebody else; it is restored"));
+                    self.notes.push(format!("{shown} was removed by another process; it is restored"));
                 }
             }
             UndoStep::TakeAway => {
@@ -314,7 +314,7 @@ impl<'a> OpRunner<'a> {
                 return Ok(false);
             }
             UndoStep::Leave => {
-                self.notes.push(format!("{shown} was changed by somebody else; it is left unchanged"));
+                self.notes.push(format!("{shown} was changed by another process; it is left unchanged"));
                 return Ok(false);
             }
             UndoStep::Rebuild if op.kind == OpKind::Tree => return Err(Cause::TreeLost(shown)),

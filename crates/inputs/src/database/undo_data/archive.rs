@@ -362,7 +362,7 @@ pub enum ArchiveError {
         reason: String,
     },
     #[error(
-        "the undo data {path} was made by an earlier form of this program, with digests that this one does not read"
+        "the undo data {path} was made by an earlier version of this program, with digests that this version does not read"
     )]
     Earlier { path: String },
     #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]

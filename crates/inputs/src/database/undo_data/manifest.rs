@@ -64,7 +64,7 @@ fn fault_of_objects(manifest: &UndoManifest, package: &PkgInst) -> Option<String
         let reason = if rule::holds("manifest.path.once", paths.insert(record.path.as_str())) {
             fault_of_record(record, package, &reserved)?
         } else {
-            "it is there twice"
+            "it is listed twice"
         };
         Some(format!("manifest, path {}: {reason}", record.path))
     })
@@ -92,7 +92,7 @@ fn fault_of_libraries(manifest: &UndoManifest) -> Option<String> {
             line.is_some_and(|line| line.is_owned_by(&package))
         };
         let reason = if !rule::holds("manifest.shlib.once", paths.insert(record.path.as_str())) {
-            "it is there twice"
+            "it is listed twice"
         } else if !rule::holds("manifest.shlib.line", is_own(&record.line)) {
             "`line` is not that of the kept package"
         } else {
@@ -154,7 +154,7 @@ fn fault_of_state(state: &RecordedState) -> Option<&'static str> {
         return Some("`mode` is more than permission bits");
     }
     if !rule::holds("manifest.owner", state.uid != NOBODYS_NUMBER && state.gid != NOBODYS_NUMBER) {
-        return Some("`uid` or `gid` is that of nobody");
+        return Some("`uid` or `gid` is not valid");
     }
     if !rule::holds("manifest.mtime", state.mtime.nanoseconds < NANOSECONDS_OF_A_SECOND) {
         return Some("`mtime` has more nanoseconds than a second");
@@ -171,7 +171,7 @@ fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
     let is_name = |name: &String| !name.is_empty() && !decode(name).contains(&0);
     let are_attributes = state.xattrs.iter().all(|(name, value)| is_name(name) && is_value(value));
     let kept = rule::holds("manifest.xattrs", are_attributes);
-    (!kept).then_some("`xattrs` has a name or value that is none")
+    (!kept).then_some("`xattrs` has a name or value that is not valid")
 }
 
 #[cfg(test)]
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(fault_of(&told), None);
 
         let twice = UndoManifest { shlibs: vec![library.clone(), library.clone()], ..told.clone() };
-        assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
+        assert!(fault_of(&twice).unwrap().ends_with("it is listed twice"));
         let own = ObjectRecord { line: Some(encode(LINE.as_bytes()).into()), ..library };
         let of_another = UndoManifest { shlibs: vec![own], ..told.clone() };
         assert!(fault_of(&of_another).unwrap().ends_with("`line` is not that of the kept package"));
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn no_path_is_there_twice_or_reserved_and_lines_are_those_of_path_and_package() {
         let twice = manifest(vec![record("/opt/a"), record("/opt/a")]);
-        assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
+        assert!(fault_of(&twice).unwrap().ends_with("it is listed twice"));
         for path in ["/var/sadm/patchadm/root-id", "/etc/patchadm/policy", "/etc/patchadm"] {
             let found = fault_of(&manifest(vec![record(path)])).unwrap();
             assert!(found.contains("no patch changes"), "{path}: {found}");

@@ -212,7 +212,7 @@ impl RpmRecords {
         let presence = |package: &RegisteredPackage<'_>| {
             let name = &package.origin.name;
             if installed.of_name(name).next().is_none() && !installed.absent.contains(name) {
-                return Err(bad(name, "rpm says nothing of it".to_owned()));
+                return Err(bad(name, "rpm does not report it".to_owned()));
             }
             Ok(match followed(package, packages, installed.of_name(name)) {
                 Some(InstalledRpm { evr, arch, stamp, .. }) => NativePresence::Installed {

@@ -337,13 +337,13 @@ impl<'a> Restoring<'a> {
         }
         let path = draft.inventory.show(path);
         if state.is_none() {
-            draft.notes.push(format!(
-                "{path} does not come back: only the undo archive says that it was this device"
-            ));
+            draft
+                .notes
+                .push(format!("{path} is not restored: only the undo archive says that it was this device"));
         } else {
             let what = left_out.join(", ");
             draft.notes.push(format!(
-                "{path} comes back without {what}: only the undo archive says that it had them"
+                "{path} is restored without {what}: only the undo archive says that it had them"
             ));
         }
         state
@@ -580,7 +580,7 @@ impl Restoring<'_> {
         }
         if !missing.is_empty() {
             let missing = missing.join(" and ");
-            draft.notes.push(format!("{path} stays without {missing}, taken away since {id} was applied"));
+            draft.notes.push(format!("{path} stays without {missing}, removed since {id} was applied"));
         }
         Ok(was)
     }

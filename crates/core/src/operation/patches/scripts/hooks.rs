@@ -210,7 +210,7 @@ pub(crate) fn may_run(
     let recorded = match recorded(ground, patch, name)? {
         Recorded::Nothing => {
             check_owners(&ground.root, &place, name).map_err(refuse)?;
-            return Ok(Some(format!("{shown} was left by a classic tool: nothing says what it has to be")));
+            return Ok(Some(format!("{shown} was left by a classic tool: its original content is unknown")));
         }
         Recorded::NoSuchScript => None,
         Recorded::Digest(digest) => Some(digest),
