@@ -119,7 +119,7 @@ fn what_the_keeper_says_of_patches_enters_the_index_with_the_next_publication() 
     assert!(said.starts_with("depot: published version 2"), "{said}");
     assert_eq!(flags(), ["", "recommended security"]);
     let said = publish_signed(&stage).ok();
-    assert!(said.contains("version 2 stays, nothing is new"), "{said}");
+    assert!(said.contains("version 2 stays; nothing is new"), "{said}");
     fs::write(stage.beside("depot/flags"), "100-01 withdrawn\n").unwrap();
     deliver_signed(&stage, "300-01", "three\n");
     publish_signed(&stage).ok();
@@ -127,7 +127,10 @@ fn what_the_keeper_says_of_patches_enters_the_index_with_the_next_publication() 
     fs::write(stage.beside("depot/flags"), "100-01 urgent\n").unwrap();
     let (before, run) = (depot(&stage), publish_signed(&stage));
     let said = run.fails(1);
-    assert!(said.contains("flags: line 1: <urgent> is none of") && said.contains("fix that line"), "{said}");
+    assert!(
+        said.contains("flags: line 1: <urgent> is not one of") && said.contains("fix that line"),
+        "{said}"
+    );
     assert_eq!((depot(&stage), said.lines().count()), (before, 3));
 }
 
@@ -203,7 +206,7 @@ fn what_is_there_already_makes_no_new_index() {
     publish_signed(&stage).ok();
     let before = depot(&stage);
     let said = publish_signed(&stage).ok();
-    assert_eq!(said, "depot: version 1 stays, nothing is new\n  there already: 1\n");
+    assert_eq!(said, "depot: version 1 stays; nothing is new\n  there already: 1\n");
     assert!(depot(&stage) == before);
 }
 

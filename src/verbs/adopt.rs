@@ -346,8 +346,7 @@ impl CommandReport for AdoptReply {
             output.line("Its current files count as unmodified; patchadm detects later edits.")?;
             output.line(format!("hint: {build}"))?;
         }
-        for (paths, what) in
-            [(&self.differing, "differs from what is recorded"), (&self.missing, "does not exist")]
+        for (paths, what) in [(&self.differing, "differs from its record"), (&self.missing, "does not exist")]
         {
             for path in paths {
                 output.line(format!("  {path} {what}"))?;

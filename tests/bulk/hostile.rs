@@ -162,7 +162,7 @@ const STOLEN: [(&str, &str, &str); 10] = [
     (
         "copyright",
         "echo 'i copyright=/etc/passwd'",
-        "line 1: copyright=/etc/passwd: information files lie in /out",
+        "line 1: copyright=/etc/passwd: information files belong in /out",
     ),
     (
         "link",

@@ -201,7 +201,7 @@ impl JournalLine {
         } else if begins("end\":") {
             Self::of_end(read(line)?)
         } else {
-            Err("it is none of the lines of a journal".to_owned())
+            Err("it is not a line of a journal".to_owned())
         }
     }
 

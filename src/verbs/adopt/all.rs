@@ -94,7 +94,7 @@ impl CommandReport for AllReply {
             }
         }
         for path in self.adopted.iter().flat_map(|one| &one.differing) {
-            output.line(format!("  {path} differs from what is recorded"))?;
+            output.line(format!("  {path} differs from its record"))?;
         }
         // A path filter may leave out thousands of documentation paths.
         let missing: usize = self.adopted.iter().map(|one| one.missing.len()).sum();

@@ -215,7 +215,7 @@ impl From<ViewError> for Failure {
 /// A depot that the policy of a root names and that is not used, because the caller is the superuser and the root another one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`depot` in {policy} is ignored: whoever writes that file must not choose what root fetches; use -M DEPOT or --policy FILE, \
+    "`depot` in {policy} is ignored: the writer of that file must not choose what root fetches; use -M DEPOT or --policy FILE, \
      or set `depot` in /etc/patchadm/policy"
 )]
 pub struct IgnoredDepot {

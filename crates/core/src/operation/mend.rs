@@ -102,7 +102,7 @@ pub(super) fn mend(
                 gone.add(package, damage);
                 continue;
             }
-            _ => Mending::given_up(format!("nothing is left of its records: {again}")),
+            _ => Mending::given_up(format!("none of its records are left: {again}")),
         };
         mended.push(said.of(damage));
     }
@@ -200,7 +200,7 @@ fn regained(
             }
             regained => Ok(regained),
         },
-        Err(why) => Err(format!("the list of its patches is not certain: {why}; {again}")),
+        Err(why) => Err(format!("the list of its patches is uncertain: {why}; {again}")),
     })
 }
 
@@ -447,8 +447,8 @@ fn found_by(old: &OldRecords) -> Option<Params> {
 
 const MOST_TOLD: usize = 20;
 
-const LOST: &str = "what installf registered and removef removed, and directories that were made on the way to an object, \
-                    are not in the records of the packages";
+const LOST: &str = "objects that installf registered or removef removed, and parent directories made for objects, are not in \
+                    the records of the packages";
 
 fn mend_contents(
     session: &Session<'_>,

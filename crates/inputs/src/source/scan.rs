@@ -227,7 +227,7 @@ impl Scan {
         let (depth, mut directories) = self.packages()?;
         directories.retain(|at| depth == 0 || wanted(&last_component(at)));
         if directories.is_empty() {
-            return Err(SourceProblem::BadForm("none of the packages asked for is in it".to_owned()));
+            return Err(SourceProblem::BadForm("it contains none of the requested packages".to_owned()));
         }
         directories.sort_by_key(|at| order.get(at));
         let top = directories.first().and_then(|at| cut(at, 1)).filter(|_| depth == DEEPEST);

@@ -362,10 +362,9 @@ fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<Softwar
             match entered(&directory, &name, mount)? {
                 Some(true) => open.push(inner.clone()),
                 Some(false) => {}
-                None => list.notes.push(format!(
-                    "{} is the top of another file system; what is in it is left out",
-                    root.show(&inner)
-                )),
+                None => list
+                    .notes
+                    .push(format!("{} is a mount point; its contents are left out", root.show(&inner))),
             }
             list.paths.insert(inner, Ftype::File);
         }

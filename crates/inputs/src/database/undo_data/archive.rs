@@ -144,7 +144,7 @@ pub(super) fn read_within(
     limits: MemberLimits,
 ) -> Result<Option<UndoManifest>, UnreadContent> {
     let mut stream = stream(bytes).map_err(|error| error.to_string())?;
-    let [of] = stream.packages() else { return Err("it holds more than one package".to_owned().into()) };
+    let [of] = stream.packages() else { return Err("it contains more than one package".to_owned().into()) };
     if of.inst.abbreviation() != package.abbreviation() {
         return Err(format!("it holds package {}", of.inst).into());
     }

@@ -41,7 +41,7 @@ fn fault_of_files(manifest: &UndoManifest) -> Option<&'static str> {
     let Some(files) = files else {
         let has_none = manifest.all_objects().all(|object| object.file.is_none());
         return (!rule::holds("manifest.file.alone", has_none))
-            .then_some("`file` is said, and no undo directory");
+            .then_some("`file` is set without an undo directory");
     };
     if !rule::holds("manifest.header.files.possible", files.is_possible()) {
         return Some("`files` has an undo directory that no run makes");
@@ -76,7 +76,7 @@ fn fault_of_libraries(manifest: &UndoManifest) -> Option<String> {
     let named: HashSet<&str> = header.kept.iter().map(String::as_str).collect();
     let is_package = |name: &&str| PkgInst::new(name).is_ok() && *name != header.package;
     if !rule::holds("manifest.header.kept", named.iter().all(is_package)) {
-        return Some("`kept` names what is not a package of kept libraries".to_owned());
+        return Some("`kept` names a package that does not keep libraries".to_owned());
     }
     manifest.shlibs.iter().find_map(|record| {
         let package = record.shlib.as_deref().and_then(|name| PkgInst::new(name).ok());
@@ -140,7 +140,7 @@ fn fault_of_record(
     }
     let is_there = record.became.is_some() || record.kept;
     if !rule::holds("manifest.delivered", !record.delivered || is_there) {
-        return Some("`delivered` is said of what the patch took away");
+        return Some("`delivered` is set for an object that the patch removed");
     }
     [&record.was, &record.became].into_iter().flatten().find_map(fault_of_state)
 }
@@ -286,7 +286,7 @@ mod tests {
         lying.header.features.pop();
         assert_eq!(fault_of(&lying).as_deref(), Some("`files` and its feature are not both there"));
         lying.header.files = None;
-        assert_eq!(fault_of(&lying).as_deref(), Some("`file` is said, and no undo directory"));
+        assert_eq!(fault_of(&lying).as_deref(), Some("`file` is set without an undo directory"));
     }
 
     #[test]

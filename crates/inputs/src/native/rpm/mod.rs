@@ -300,7 +300,7 @@ fn query_rpm(database: &OsStr, query: &str, names: QueriedNames<'_>) -> Result<(
     let ended = child.wait().map_err(|error| error.to_string())?;
     read.map_err(|error| error.to_string())?;
     if answer.len() as u64 > LONGEST_ANSWER {
-        return Err("the answer of rpm is larger than 256 MiB".to_owned());
+        return Err("the output of rpm is larger than 256 MiB".to_owned());
     }
     Ok((answer, ended.success()))
 }

@@ -140,7 +140,7 @@ fn archives_with_names_that_lead_outside_are_refused() {
         unsafe_name(b"SUNWa//./reloc/etc/a.conf", None),
         "member <SUNWa/reloc/etc/a.conf> occurs twice"
     );
-    assert_eq!(unsafe_name(b"x", Some("/etc")), "member <x> is a link that leads outside, to </etc>");
+    assert_eq!(unsafe_name(b"x", Some("/etc")), "member <x> is a link that points outside, to </etc>");
 }
 
 #[test]

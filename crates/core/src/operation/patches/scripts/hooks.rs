@@ -221,7 +221,7 @@ pub(crate) fn may_run(
     if rule::holds("ledger.scripts.digest", is_on_record) {
         return Ok(None);
     }
-    let why = format!("scripts cannot be run: {shown} is not the one that came with the patch");
+    let why = format!("scripts cannot be run: {shown} is not the one delivered with the patch");
     Err(refuse(Reason::ScriptsUnsafe(why)))
 }
 

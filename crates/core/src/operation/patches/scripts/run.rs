@@ -644,7 +644,7 @@ impl PatchScripts<'_> {
         let lacks = |first: &ObjectPath, count: usize| {
             let shown = self.session.ground.root.show(first);
             let others = if count > 1 { format!(" (nor {} others)", count - 1) } else { String::new() };
-            format!("it does not hold {shown} as it was{others}")
+            format!("it does not contain {shown} as it was{others}")
         };
         if let Some(first) = lost.first() {
             return Err(bad(lacks(first, lost.len())));
@@ -669,7 +669,7 @@ impl PatchScripts<'_> {
         if image.packages.len() == 1 {
             return Ok(image.packages.swap_remove(0));
         }
-        let reason = "it does not hold exactly one package".to_owned();
+        let reason = "it does not contain exactly one package".to_owned();
         Err(ArchiveError::Damaged { path, reason }.into())
     }
 }
