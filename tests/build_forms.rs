@@ -80,8 +80,8 @@ fn a_form_that_is_asked_for_and_the_name_contradicts_is_refused() {
     let stage = trees();
     for (out, form) in [("a.tar", "dir"), ("a.tar.gz", "tar"), ("a.ZIP", "tar"), ("a.pkg", "dir")] {
         let said = stage.run(&format!("{} --format {form}", build(out))).fails(2);
-        assert!(said.contains(&format!("{out} is the name of a patch in the form")), "{said}");
-        assert!(said.contains(&format!("--format says {form}")), "{said}");
+        assert!(said.contains(&format!("{out} has the ending of the format")), "{said}");
+        assert!(said.contains(&format!("but --format is {form}")), "{said}");
         assert!(!stage.beside(out).exists());
     }
     for (out, form) in [("b.tgz", "tar.gz"), ("b", "zip"), ("b.out", "datastream"), ("b.pkg", "datastream")] {

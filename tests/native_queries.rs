@@ -256,7 +256,7 @@ fn a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_ac
             assert!(said.contains(&format!("100-01: {lost}\n")), "{said}");
             let remove = told(&root).remove.said();
             assert!(
-                remove.contains(&format!("{lost}: nothing is taken back at @ROOT@/usr/share/lib/data")),
+                remove.contains(&format!("{lost}: nothing is restored at @ROOT@/usr/share/lib/data")),
                 "{remove}"
             );
         }

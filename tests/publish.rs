@@ -300,7 +300,7 @@ fn a_depot_without_signatures_stays_one_until_a_key_is_named() {
     publish(&stage, &format!("--refresh --unsigned --key {} depot", secret_key())).ok();
     assert_eq!(index(&stage).version, 3);
     let said = publish(&stage, "--refresh --unsigned depot").fails(3);
-    assert!(said.contains("is signed, and an unsigned one would take its place"), "{said}");
+    assert!(said.contains("is signed, and an unsigned one would replace it"), "{said}");
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn nobody_builds_upon_an_index_that_somebody_else_put_there() {
     let at = stage.beside(&format!("depot/index/{}.minisig", digest(forged.as_bytes())));
     for (signature, reason) in [
         (None, "is not signed"),
-        (Some(stage.beside(&format!("depot/index/{own}.minisig"))), "that is not one of it"),
+        (Some(stage.beside(&format!("depot/index/{own}.minisig"))), "that does not match it"),
         (Some(stage.beside("depot/index.json.minisig")), "is signed by another key"),
     ] {
         if let Some(signature) = signature {
@@ -376,7 +376,7 @@ fn a_waiting_index_is_put_in_place_only_if_it_is_the_next_and_rightly_signed() {
     longer.insert(1, b' ');
     fs::write(&next[0], longer).unwrap();
     let said = publish(&stage, "--finish depot").fails(3);
-    assert!(said.contains("has a signature by key 7802F643AC6161C8 that is not one of it"), "{said}");
+    assert!(said.contains("has a signature by key 7802F643AC6161C8 that does not match it"), "{said}");
     fs::write(&next[0], &bytes[0]).unwrap();
     publish_signed(&stage).ok();
     for (path, bytes) in next.iter().zip(&bytes) {
@@ -384,7 +384,7 @@ fn a_waiting_index_is_put_in_place_only_if_it_is_the_next_and_rightly_signed() {
     }
     let before = depot(&stage);
     let said = publish(&stage, "--finish depot").fails(3);
-    assert!(said.contains("is not the next after the one in place"), "{said}");
+    assert!(said.contains("is not the next version after the current one"), "{said}");
     assert!(depot(&stage) == before);
 }
 

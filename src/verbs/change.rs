@@ -141,7 +141,7 @@ pub(super) fn settle_plan_file(
         return Ok(none);
     }
     if changing.many.are_named() {
-        return Err(wrong("a plan file is about one root".to_owned()));
+        return Err(wrong("a plan file applies to one root".to_owned()));
     }
     let written = written(options, changing, operands).map_err(wrong)?;
     let Some(path) = plan else { return Ok(PlanFileRequest { options: written, save, ..none }) };

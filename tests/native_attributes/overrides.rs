@@ -44,7 +44,7 @@ fn one_that_was_made_after_the_patch_is_not_undone_with_it() {
     add(&stage, "", &fix(0o711));
     overridden(&stage, 0o700, WEB);
     let said = remove(&stage, "100-01");
-    assert!(said.contains("by dpkg-statoverride of /usr/bin/web, whatever was there before"), "{said}");
+    assert!(said.contains("by dpkg-statoverride of /usr/bin/web, regardless of its earlier state"), "{said}");
     assert_eq!((stage.text(WEB).as_str(), mode(&stage, WEB)), ("web one\n", 0o700));
 }
 

@@ -89,7 +89,7 @@ impl CommandReport for AllReply {
         output.line(self.sentence())?;
         for one in &self.left {
             match &one.origin {
-                Some(origin) => output.line(format!("  {origin} is left: {}", one.reason))?,
+                Some(origin) => output.line(format!("  {origin} is not adopted: {}", one.reason))?,
                 None => output.line(format!("  left: {}", one.reason))?,
             }
         }

@@ -134,7 +134,7 @@ pub enum Failure {
     Scripts(#[from] ScriptError),
     #[error(transparent)]
     Response(#[from] ResponseError),
-    #[error("not agreed to")]
+    #[error("not confirmed")]
     Declined,
 }
 

@@ -206,7 +206,7 @@ fn collect(directory: &Path, depth: usize, found: &mut Vec<PathBuf>, files: &mut
         if is_directory && depth < DEEPEST {
             collect(&path, depth + 1, found, files);
         } else if is_directory {
-            let reason = "it is too deep: directories are entered 16 levels down";
+            let reason = "it is too deep: only 16 levels of directories are read";
             files.unread.push(UnreadInventory::of(&path, reason));
         } else if path.extension().is_some_and(|ending| ending == "json") {
             if path.is_file() {

@@ -89,13 +89,13 @@ pub(super) fn mend(
         if is_chosen.is_some_and(|is_chosen| !is_chosen(&package)) {
             continue;
         }
-        let again = "install the package again, or put its directory back from a backup";
+        let again = "install the package again, or restore its directory from a backup";
         let said = match damage.repair {
             RecordRepair::Package(_) => mend_pkginfo(session, &package)?,
             RecordRepair::Owner { lost_after: Some(run), .. } if is_chosen.is_none() => {
                 let pkgchk = Wording::of_classic(root.prefix()).command("pkgchk", &format!("-f {package}"));
                 Mending::given_up(format!(
-                    "its directory was there after run {run}: {again}; or, if it was removed, take it out of contents with {pkgchk}"
+                    "its directory existed after run {run}: {again}; or, if it was removed, remove it from contents with {pkgchk}"
                 ))
             }
             RecordRepair::Owner { .. } => {
@@ -258,7 +258,7 @@ impl RegainedPkginfo {
 impl LostPkginfo<'_> {
     fn unpatched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
         if is_of_patch(&self.copy.params) {
-            return Ok(Err("it was patched, and nothing of the patch is left".to_owned()));
+            return Ok(Err("it was patched, but nothing of the patch is left".to_owned()));
         }
         if self.traces.ledger.is_none() {
             return Ok(Err("its ledger is damaged".to_owned()));

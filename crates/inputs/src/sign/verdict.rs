@@ -175,7 +175,7 @@ pub fn judge(files: Option<&SignedFiles>, demand: &Demand, role: KeyRole) -> (Ve
     };
     let signature = match Signature::parse(text, *format) {
         Ok(signature) => signature,
-        Err(error) => return verdict(SignatureState::Bad, format!("is not signed well: {error}")),
+        Err(error) => return verdict(SignatureState::Bad, format!("has an invalid signature: {error}")),
     };
     let (mut verdict, manifest) = of_signature(&signature, files, demand, role);
     verdict.key = Some(signature.key);

@@ -613,7 +613,7 @@ mod tests {
         for (objects, reason) in [
             (vec![objects().remove(1), objects().remove(0)], "does not come after"),
             (vec![objects().remove(0), objects().remove(0)], "does not come after"),
-            (vec![file("/usr/a", 1, None)], "none of the staged"),
+            (vec![file("/usr/a", 1, None)], "not one of the staged"),
             (vec![mount("/usr/pkg/a"), file("/usr/pkg/a/b", 1, None)], "below a mount point"),
             (vec![objects().remove(0), other.clone()], "other names of the same object"),
         ] {

@@ -313,7 +313,7 @@ pub(crate) fn take_failed_requests(stage: &Dir) -> Result<Vec<String>, Cause> {
     let Some(notes) = stage.read(FAILED, FAILED_SIZE as u64)? else {
         // A later failure gets a note if there is room.
         let _ = prepare_notes(stage);
-        return Ok(vec!["installf or removef failed, and there was no room to note why".to_owned()]);
+        return Ok(vec!["installf or removef failed, and there was no space to record why".to_owned()]);
     };
     let lines = notes.split(|&byte| byte == b'\n' || byte == BLANK).filter(|line| !line.is_empty());
     let texts: Vec<String> = lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect();

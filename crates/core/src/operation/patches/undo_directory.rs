@@ -66,7 +66,7 @@ fn must_be_of_its_owner(dir: &Dir, directory: &Path) -> Result<(), Failure> {
     if rule::holds("archive.outside.writers", is_of_its_owner(dir)?) {
         return Ok(());
     }
-    let reason = "can be written to by others: who writes there could put other undo data in its place";
+    let reason = "is writable by others, who could replace the undo data";
     Err(wrong(directory, reason))
 }
 

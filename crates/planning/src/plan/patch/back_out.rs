@@ -295,7 +295,7 @@ impl<'a> Backout<'a> {
                 interrupted::refuse_scripts(package, installed, id, &self.policy.separator)?;
             }
             if archive.manifest.is_none() && part.chosen.bookkeeping == Bookkeeping::Program {
-                let how = "restored from an archive without manifest, as its pkgmap says";
+                let how = "restored from an archive without manifest, according to its pkgmap";
                 draft.notes.push(format!("package {package}: {how}"));
             }
             by_script.extend(part.by_own_scripts());

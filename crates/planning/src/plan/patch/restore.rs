@@ -294,7 +294,7 @@ impl<'a> Restoring<'a> {
         let old = draft.old(path).filter(|old| RecordedState::of(old).kind == was.kind);
         let Some(old) = old else {
             let path = draft.inventory.show(path);
-            draft.notes.push(format!("{path} is left alone: the patch had only changed its attributes"));
+            draft.notes.push(format!("{path} is left unchanged: the patch had only changed its attributes"));
             return Ok(());
         };
         let mut attributes = attributes(was, old);
@@ -556,7 +556,9 @@ impl Restoring<'_> {
             (was.uid, was.gid) = (given.uid.unwrap_or(was.uid), given.gid.unwrap_or(was.gid));
             if (was.mode, was.uid, was.gid) != before {
                 let words = given.words(one);
-                draft.notes.push(format!("{} has {words}, whatever was there before", inventory.show(path)));
+                draft
+                    .notes
+                    .push(format!("{} has {words}, regardless of its earlier state", inventory.show(path)));
             }
         } else if let (Some(old), Some(left)) = (old, left) {
             let accounts = &inventory.accounts;

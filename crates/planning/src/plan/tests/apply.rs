@@ -167,7 +167,7 @@ fn a_directory_may_become_something_else_only_when_nothing_is_left_in_it() {
     let plan = world.plan(&emptied).unwrap();
     assert_eq!(actions(&plan), ["replace /opt/web/share", "delete /opt/web/share/old.txt"]);
     world.put("/opt/web/share/mine", regular(b"mine"), 0o644);
-    assert!(world.plan(&emptied).unwrap_err().why().contains("holds /opt/web/share/mine"));
+    assert!(world.plan(&emptied).unwrap_err().why().contains("contains /opt/web/share/mine"));
 }
 
 #[test]
