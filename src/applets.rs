@@ -72,7 +72,7 @@ const APPLETS: &[Applet] = &[
     classic("pkgchk", "check installed objects against their records", classic::pkgchk::run),
     classic("installf", "register objects as part of a package", classic::installf::run),
     classic("removef", "remove objects of a package from the database", classic::removef::run),
-    classic_beside("pkgproto", "print prototype entries for objects of this machine", &MAKE),
+    classic_beside("pkgproto", "print prototype entries for existing objects", &MAKE),
     classic_beside("pkgmk", "make a package from a prototype", &MAKE),
     classic("showrev", "print the revision of the system and its patches", classic::showrev::run),
     classic("valpath", "check a path", classic::valpath::run),

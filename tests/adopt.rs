@@ -186,7 +186,7 @@ fn what_dpkg_has_recorded_is_adopted_as_it_lies() {
     let software = Tree::of(&stage.root(), &["var/sadm"]);
     let said = stage.run("adopt --dpkg web -R @ROOT@").ok();
     assert!(said.starts_with("Package DEBweb is adopted: "), "{said}");
-    assert!(said.contains("  @ROOT@/lib/libweb.so differs from what is recorded\n"), "{said}");
+    assert!(said.contains("  @ROOT@/lib/libweb.so differs from its record\n"), "{said}");
     assert!(said.contains("  @ROOT@/usr/share/doc does not exist\n"), "{said}");
     assert!(!said.contains("usr/bin/web "), "{said}");
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);

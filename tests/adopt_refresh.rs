@@ -442,7 +442,7 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
     stage.run("adopt --refresh -R @ROOT@").ok();
     assert_eq!(stage.run("list --check -R @ROOT@").code, 0, "and is not told afterwards");
     stage.file("/etc/patchadm/policy", "native_upgrade=maybe\n");
-    assert!(foresee(input).1.contains("<maybe> is none of warn, stop"));
+    assert!(foresee(input).1.contains("<maybe> is not one of warn, stop"));
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn a_patch_is_taken_out_of_the_list_wherever_it_stands() {
         };
         assert_eq!(left("100-02", "90-01 100-02 200-01"), "90-01 200-01");
         assert_eq!(left("100-02", "100-02"), "");
-        assert_eq!(left("100-02", " 100-02  100-02 90-01 "), "90-01", "an id that is there twice");
+        assert_eq!(left("100-02", " 100-02  100-02 90-01 "), "90-01", "an id that is listed twice");
         assert_eq!(left("100-10", "100-9 100-10"), "100-9", "nine is before ten");
         assert_eq!(left("100-5", "90-01 100-05"), "90-01", "leading zeros do not count");
         assert_eq!(left("100-02", "100-02 1000-05 99100-03"), "1000-05 99100-03", "other bases");

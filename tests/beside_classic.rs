@@ -172,7 +172,7 @@ fn a_patch_beside_its_archive_is_one_patch() {
     fs::rename(zipped, stage.beside("delivered/900003-01.zip")).unwrap();
     patch("900003-01").directory(&stage);
     let said = stage.run("plan -R @ROOT@ -M delivered 900003-01").fails(3);
-    assert!(said.contains("comes twice with different content: "), "{said}");
+    assert!(said.contains("occurs twice with different content: "), "{said}");
     let said = stage.run("plan -R @ROOT@ -M delivered 900001-02").ok();
     assert!(said.contains("900001-02"), "{said}");
     stage.run("patchadd -R @ROOT@ -M delivered 900001-02 900002-01").ok();

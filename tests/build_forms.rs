@@ -62,9 +62,12 @@ fn a_name_of_an_archive_that_no_form_has_is_refused_with_what_can_be_written() {
         ("100-01.rpm", ".rpm"),
     ] {
         let said = stage.run(&build(out)).fails(2);
-        let reason = format!("{out} is the name of an archive, and no patch is written as {ending}\n");
+        let reason = format!("{out} ends like an archive, but patches cannot be written as {ending}\n");
         assert!(said.contains(&reason), "{said}");
-        assert!(said.contains("ends with one of .tar, .tar.gz, .tgz, .zip, .pkg, or it is that"), "{said}");
+        assert!(
+            said.contains("ends with one of .tar, .tar.gz, .tgz, .zip, .pkg, or the name of a directory"),
+            "{said}"
+        );
         assert!(!stage.beside(out).exists(), "{out}");
     }
     // Who says the form has decided.
@@ -77,8 +80,8 @@ fn a_form_that_is_asked_for_and_the_name_contradicts_is_refused() {
     let stage = trees();
     for (out, form) in [("a.tar", "dir"), ("a.tar.gz", "tar"), ("a.ZIP", "tar"), ("a.pkg", "dir")] {
         let said = stage.run(&format!("{} --format {form}", build(out))).fails(2);
-        assert!(said.contains(&format!("{out} is the name of a patch in the form")), "{said}");
-        assert!(said.contains(&format!("--format says {form}")), "{said}");
+        assert!(said.contains(&format!("{out} has the ending of the format")), "{said}");
+        assert!(said.contains(&format!("but --format is {form}")), "{said}");
         assert!(!stage.beside(out).exists());
     }
     for (out, form) in [("b.tgz", "tar.gz"), ("b", "zip"), ("b.out", "datastream"), ("b.pkg", "datastream")] {

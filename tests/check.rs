@@ -309,7 +309,7 @@ fn a_root_of_somebody_else_is_looked_at_and_nothing_is_tried() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let run = Run { code: 0, stdout: text, stderr: String::new() };
-    let theirs = "belongs to somebody else, and you are not root";
+    let theirs = "belongs to another user, and you are not root";
     for (what, state) in [("rights", "limited"), ("exchange", "unknown"), ("reflink", "unknown")] {
         let (found, text) = found(&run, what);
         assert!(found == state && text.contains(theirs), "{}", run.stdout);

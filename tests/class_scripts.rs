@@ -153,7 +153,11 @@ fn a_name_that_a_list_cannot_have_is_refused_before_any_change() {
             .information("i.mine", COPY);
         let run = add(&stage, "-n", &package);
         assert_eq!(run.code, 1, "{}", run.stderr);
-        assert!(run.stderr.contains("a class action script cannot be told of <"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("> contains white space and cannot be passed to a class action script"),
+            "{}",
+            run.stderr
+        );
         assert_same(&stage.everything(), &before);
     }
 }

@@ -87,7 +87,7 @@ fn a_root_of_somebody_else_is_told_by_every_command() {
         let (code, said, name) = given(line, |line| as_ordinary_user(&stage, line, &[]));
         assert_eq!(code, expected, "{line}: {said}");
         assert_eq!(name, "no-rights", "{line}: {said}");
-        assert!(said.contains("belongs to somebody else, and you are not root"), "{line}: {said}");
+        assert!(said.contains("belongs to another user, and you are not root"), "{line}: {said}");
     }
     assert_same(&stage.everything(), &before);
 }
@@ -122,6 +122,6 @@ fn records_that_belong_to_another_user_are_no_rights_of_the_owner_of_the_root() 
     for line in ["add -R @ROOT@ delivered/100-02", "plan -R @ROOT@ delivered/100-02"] {
         let (code, said, _) = given(line, |line| as_ordinary_user(&stage, line, &[]));
         assert_eq!(code, 3, "{line}: {said}");
-        assert!(said.contains("var/sadm/install belongs to somebody else"), "{line}: {said}");
+        assert!(said.contains("var/sadm/install belongs to another user"), "{line}: {said}");
     }
 }

@@ -336,7 +336,7 @@ fn a_signed_depot_is_checked_read_and_published_to() {
     let Some(left) = Left::of_root("a_signed_depot…", "depot") else { return };
     assert!(left.run("key list -R @/root").contains(" trusted  release, bases 1000[0-9]*, until 2099-12-31"));
     let checked = left.run("depot check -R @/root @/depot");
-    assert!(checked.contains("version 2, 8 objects: all as the index says"), "{checked}");
+    assert!(checked.contains("version 2, 8 objects: everything matches the index"), "{checked}");
     left.ends(4, "update --check -R @/root -M @/depot");
     let said = left.run("update -R @/root -M @/depot --cache cache");
     assert!(said.contains("100002-01: applied") && said.contains("the patch is signed by key "), "{said}");

@@ -116,7 +116,7 @@ fn a_plan_that_changes_before_the_answer_is_refused() {
     talk.hears("ended 3");
     let (_, said) = talk.ends();
     let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("the plan has changed since you agreed to it: "), "{said}");
+    assert!(said.contains("the plan has changed since you confirmed it: "), "{said}");
     assert!(said.contains("applied patch 100-01: planned with nothing, now applied"), "{said}");
     assert!(said.contains("hint: run the command again, and review the new plan"), "{said}");
     assert_same(&stage.everything(), &before);

@@ -212,7 +212,7 @@ fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object(
         assert!(said.contains("pkgchk -R @ROOT@ -f ACMEgone"), "{said}");
         let said = stage.run(&format!("pkgchk -f -R @ROOT@{package}")).ok();
         for words in [
-            "does not exist: it is taken out of the file",
+            "does not exist: it is removed from the file",
             "  @ROOT@/opt/gone: the line is deleted; the object stays, and no package owns it",
             ": ACMEgone is removed from the line, which ACMEdb still owns",
             "  the file as it was is kept as @ROOT@/var/sadm/install/contents.damaged",
@@ -250,8 +250,8 @@ fn a_package_whose_directory_was_there_after_the_last_run_leaves_contents_only_b
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb")).unwrap();
     let tree = stage.tree();
     let said = refused(&stage, "pkgchk -f -R @ROOT@", 99);
-    let way = "or, if it was removed, take it out of contents with `pkgchk -R @ROOT@ -f ACMEweb`";
-    assert!(said.contains("its directory was there after run ") && said.contains(way), "{said}");
+    let way = "or, if it was removed, remove it from contents with `pkgchk -R @ROOT@ -f ACMEweb`";
+    assert!(said.contains("its directory existed after run ") && said.contains(way), "{said}");
     stage.run("pkgchk -f -R @ROOT@ ACMEweb").ok();
     let contents = stage.text(CONTENTS);
     assert!(lines(&contents).iter().all(|line| !line.contains("ACMEweb")), "{contents}");
@@ -354,7 +354,7 @@ fn pkgchk_f_does_nothing_where_the_list_of_patches_is_not_certain() {
     for stage in [without_undo, lost_archive] {
         fs::write(stage.at(WEB), "").unwrap();
         let said = refused(&stage, "pkgchk -f -R @ROOT@ ACMEweb", 99);
-        assert!(said.contains("the list of its patches is not certain"), "{said}");
+        assert!(said.contains("the list of its patches is uncertain"), "{said}");
         assert!(said.contains("install ACMEweb again with pkgadd"), "{said}");
     }
 }
@@ -405,7 +405,7 @@ fn pkgchk_f_makes_contents_anew_from_packages_and_patches() {
         let run = stage.run("pkgchk -f -R @ROOT@");
         assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{name}: {}", run.stdout);
         assert!(run.stdout.contains("contents: ") && run.stdout.contains("it is rebuilt"), "{}", run.stdout);
-        assert!(run.stdout.contains("what installf registered"), "{}", run.stdout);
+        assert!(run.stdout.contains("objects that installf registered"), "{}", run.stdout);
         assert_eq!(tree.difference(&stage.tree()), "", "no object is touched");
         // Directories that were made on the way are in no record of a package.
         let is_file = |line: &&String| !line.contains(" d none ");

@@ -71,7 +71,7 @@ fn a_directory_of_patches_gets_an_index_with_their_names() {
         ("Web 100-02", 1, 6, false)
     );
     let said = check(&stage, "", &depot).ok();
-    assert!(said.ends_with("version 1, 3 objects: all as the index says\n"), "{said}");
+    assert!(said.ends_with("version 1, 3 objects: everything matches the index\n"), "{said}");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn an_index_stays_while_nothing_changes_and_only_what_changed_is_read() {
     make_index(&stage, &depot).ok();
     let before = fs::read(depot.join("index.json")).unwrap();
     let said = make_index(&stage, &depot).ok();
-    assert!(said.ends_with("version 1 stays, nothing is new\n"), "{said}");
+    assert!(said.ends_with("version 1 stays; nothing is new\n"), "{said}");
     assert_eq!(fs::read(depot.join("index.json")).unwrap(), before);
     // What is known is believed, so nothing but the new one was read.
     let known = depot.join(".patchadm-index");
@@ -132,7 +132,7 @@ fn one_patch_twice_is_refused_if_its_bytes_differ() {
     let other = deliver(&stage.beside("other"), "100-1", "other", ".zip");
     fs::rename(other, depot.join("other.zip")).unwrap();
     let said = make_index(&stage, &depot).fails(3);
-    assert!(said.contains("comes twice with different content"), "{said}");
+    assert!(said.contains("occurs twice with different content"), "{said}");
     assert!(said.contains("100-01.zip and ") && said.contains("other.zip"), "{said}");
     assert_eq!(fs::read(depot.join("index.json")).unwrap(), before);
 }
@@ -213,7 +213,10 @@ fn flags_that_make_no_sense_are_named_with_their_line() {
     let (stage, depot) = three();
     fs::write(depot.join("flags"), "100-01 security\n100-02 urgent\n").unwrap();
     let said = make_index(&stage, &depot).fails(1);
-    assert!(said.contains("flags: line 2: <urgent> is none of recommended, security, withdrawn"), "{said}");
+    assert!(
+        said.contains("flags: line 2: <urgent> is not one of recommended, security, withdrawn"),
+        "{said}"
+    );
     assert!(!depot.join("index.json").exists());
 }
 
@@ -262,13 +265,13 @@ fn every_object_of_a_published_depot_is_compared() {
     let (work, depot) = (stage.beside("work"), stage.beside("published"));
     publish(&stage, &format!("--key {} {} {}", secret_key(), work.display(), depot.display())).ok();
     let said = check(&stage, "", &depot).ok();
-    assert!(said.contains("4 objects: all as the index says"), "{said}");
+    assert!(said.contains("4 objects: everything matches the index"), "{said}");
     let patch = read_index(&depot).patches().next().unwrap().clone();
     for object in [&patch.path, &patch.manifest.unwrap().path, &patch.readme.unwrap().path] {
         let path = depot.join(object);
         let bytes = fs::read(&path).unwrap();
         for (damaged, reason) in [
-            (Some([&bytes[..bytes.len() - 1], b"X"].concat()), "its digest is another one"),
+            (Some([&bytes[..bytes.len() - 1], b"X"].concat()), "its digest differs"),
             (Some(bytes[..1].to_vec()), "and the index says"),
             (None, "does not exist"),
         ] {
@@ -334,7 +337,8 @@ fn an_index_is_written_as_a_cross_reference_and_analysed_as_one() {
     let run = stage.run("depot index --xref delivered");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     assert!(
-        run.stdout.starts_with("left out of patchdiag.xref, which holds ids of six digits and two: 1\n"),
+        run.stdout
+            .starts_with("left out of patchdiag.xref, which contains only ids of six digits and two: 1\n"),
         "{}",
         run.stdout
     );

@@ -52,7 +52,7 @@ fn a_depot_is_read_over_http_and_what_is_known_is_not_fetched_again() {
     let test = "a_depot_is_read_over_http…";
     let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
     let said = check(&stage, "", &server.address("")).ok();
-    assert!(said.contains("version 1, 2 objects: all as the index says"), "{said}");
+    assert!(said.contains("version 1, 2 objects: everything matches the index"), "{said}");
     assert_eq!(server.log().len(), 4, "{:?}", server.log());
     check(&stage, "", &server.address("")).ok();
     let log = server.log();

@@ -89,7 +89,7 @@ fn a_hook_runs_as_the_run_that_applied_the_patch_recorded_it_and_no_other_does()
         stage.mode("/var/sadm/patch/100-01/prebackout", 0o755);
         let before = stage.everything();
         let text = stage.run("patchrm -R @ROOT@ 100-01").fails(5);
-        assert!(text.contains("prebackout is not the one that came with the patch"), "{what}: {text}");
+        assert!(text.contains("prebackout is not the one delivered with the patch"), "{what}: {text}");
         assert_eq!(stage.text("/opt/noted"), "", "{what}");
         assert_same(&stage.everything(), &before);
     }

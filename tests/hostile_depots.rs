@@ -67,7 +67,7 @@ fn bad_indexes(good: &str) -> Vec<BadIndex> {
         (
             "one id twice",
             good.replace("\"id\":\"200-01\"", "\"id\":\"100-1\""),
-            "comes twice with different content: ",
+            "occurs twice with different content: ",
         ),
         ("another schema", good.replace("patchadm-depot/1", "patchadm-depot/9"), "patchadm-depot/9"),
     ]
@@ -154,12 +154,12 @@ fn an_id_that_comes_twice_is_named_with_both_files() {
         if line.starts_with("patchadd") {
             assert_eq!(run.code, 10, "{run:?}");
             assert!(
-                run.stderr.contains("Patch 100-01 is not applied: it comes twice with different content: ")
+                run.stderr.contains("Patch 100-01 is not applied: it occurs twice with different content: ")
             );
         } else {
             // The other patch of the depot is planned.
             let code = if line.starts_with("plan") { 5 } else { 3 };
-            must_be_refused(&run, code, what_holds, "comes twice with different content: ", line);
+            must_be_refused(&run, code, what_holds, "occurs twice with different content: ", line);
         }
         assert!(run.stderr.contains("100-01.tar") && run.stderr.contains("other.tar"), "{}", run.stderr);
     }
@@ -250,7 +250,7 @@ const BAD_SERVERS: [(&str, Answer, i32, &str); 12] = [
         "a redirect to nothing",
         |_, _| with_head("302 Found", &[("Location", "gopher://h/".to_owned())], b""),
         1,
-        "what is not an address",
+        "an invalid address",
     ),
     (
         "compression that nobody asked for",
@@ -263,7 +263,7 @@ const BAD_SERVERS: [(&str, Answer, i32, &str); 12] = [
         "other bytes since the index was made",
         |_, bytes| whole("200 OK", &vec![b'x'; bytes.len()]),
         3,
-        "its digest is another one",
+        "its digest differs",
     ),
     ("nothing there", |_, _| whole("404 Not Found", b""), 1, "status 404"),
     ("nobody may have it", |_, _| whole("403 Forbidden", b""), 1, "status 403"),

@@ -247,7 +247,7 @@ fn a_journal_that_is_gone_beside_a_stage_is_damage_and_not_nothing_in_progress()
     ] {
         let said = stage.run(line).fails(code_of(line, 65, 9));
         assert!(said.contains("@ROOT@/var/sadm/patchadm/journal"), "{line}: {said}");
-        assert!(said.contains("it is gone, and stage/9-00000000000000aa beside it"), "{line}: {said}");
+        assert!(said.contains("it is missing, and stage/9-00000000000000aa may belong"), "{line}: {said}");
         crate::tree::assert_same(&stage.everything(), &before);
     }
     let said = stage.run("recover -R @ROOT@").fails(9);
@@ -290,7 +290,7 @@ fn a_directory_of_others_or_for_others_to_write_keeps_no_stage() {
     fs::create_dir(&kept).unwrap();
     fs::set_permissions(&kept, fs::Permissions::from_mode(0o777)).unwrap();
     let said = stage.run(&format!("recover --keep-stage {} -R @ROOT@", kept.display())).fails(3);
-    assert!(said.contains("belongs to somebody else or can be written by others"), "{said}");
+    assert!(said.contains("belongs to another user or is writable by others"), "{said}");
     assert_eq!(fs::read_dir(&kept).unwrap().count(), 0);
     crate::tree::assert_same(&stage.everything(), &before);
     if !crate::scenario::is_root() {
@@ -300,7 +300,7 @@ fn a_directory_of_others_or_for_others_to_write_keeps_no_stage() {
     fs::create_dir_all(&below).unwrap();
     std::os::unix::fs::chown(stage.beside("theirs"), Some(1234), Some(1234)).unwrap();
     let said = stage.run(&format!("recover --keep-stage {} -R @ROOT@", below.display())).fails(3);
-    assert!(said.contains("lies below a directory that somebody else can change"), "{said}");
+    assert!(said.contains("lies below a directory that another user can change"), "{said}");
     crate::tree::assert_same(&stage.everything(), &before);
 }
 

@@ -201,7 +201,7 @@ fn an_archive_that_others_could_exchange_is_not_adopted() {
     fs::set_permissions(&undo, Permissions::from_mode(0o1777)).unwrap();
     let line = format!("recover --adopt-undo --undo-dir {} -R @ROOT@ 100-01", undo.display());
     let said = stage.run(&line).fails(3);
-    assert!(said.contains("can be written to by others"), "{said}");
+    assert!(said.contains("is writable by others"), "{said}");
     assert!(!stage.at(LEDGER).exists());
     fs::set_permissions(&undo, Permissions::from_mode(0o755)).unwrap();
     stage.run(&line).ok();

@@ -44,7 +44,7 @@ fn names_that_something_else_has_are_listed_and_nothing_is_made() {
     symlink("/usr/sbin/pkgadd", stage.at("/bin/pkgadd")).unwrap();
     let refused = |next: &str, names: &str| {
         format!(
-            "patchadm: error: no link was made: @ROOT@/bin has something else by these names: {names}\nhint: {next}\n"
+            "patchadm: error: no link was made: @ROOT@/bin has other files with these names: {names}\nhint: {next}\n"
         )
     };
     assert_eq!(

@@ -264,10 +264,7 @@ fn an_access_control_list_stays_and_is_no_reason_to_stop() {
     rustix::fs::lremovexattr(stage.at(WEB), "system.posix_acl_access").unwrap();
     stage.mode(WEB, 0o755);
     let said = remove(&stage, "100-01");
-    assert!(
-        said.contains("stays without access control list, taken away since 100-01 was applied"),
-        "{said}"
-    );
+    assert!(said.contains("stays without access control list, removed since 100-01 was applied"), "{said}");
     assert_eq!((list(&stage), mode(&stage, WEB)), (None, 0o755));
 }
 

@@ -227,7 +227,7 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
     let second = Patch::of("100-02", of_dpkg("lib", "2").file("usr/lib/lib.so", 0o644, "lib 2 fixed\n"));
     let at = second.directory(&root.stage);
     let planned = root.ok(&format!("plan -R @ROOT@ {}", at.display()));
-    assert!(planned.contains(&format!("the fix of 100-01 was {lost}; this brings it back")), "{planned}");
+    assert!(planned.contains(&format!("the fix of 100-01 was {lost}; this restores it")), "{planned}");
     root.applied(&second);
     assert_eq!(root.unwatched("list --check -R @ROOT@").code, 0);
 
@@ -256,7 +256,7 @@ fn a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_ac
             assert!(said.contains(&format!("100-01: {lost}\n")), "{said}");
             let remove = told(&root).remove.said();
             assert!(
-                remove.contains(&format!("{lost}: nothing is taken back at @ROOT@/usr/share/lib/data")),
+                remove.contains(&format!("{lost}: nothing is restored at @ROOT@/usr/share/lib/data")),
                 "{remove}"
             );
         }

@@ -156,7 +156,7 @@ fn patches_come_after_those_that_they_require() {
     assert_eq!(said["edges"].as_array().unwrap().len(), 2);
 
     let said = stage.run("order -R @ROOT@ 100-01 ACMEweb").fails(2);
-    assert!(said.contains("packages and patches cannot be put in one order"), "{said}");
+    assert!(said.contains("packages and patches cannot be ordered together"), "{said}");
     let said = stage.run("order -R @ROOT@ 100-01 --stale").fails(2);
     assert!(said.contains("patches have no stale libraries"), "{said}");
 }

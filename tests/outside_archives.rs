@@ -78,7 +78,7 @@ fn a_directory_that_others_may_write_to_is_refused_before_anything() {
         fs::set_permissions(stage.beside("undo"), fs::Permissions::from_mode(mode)).unwrap();
         let before = stage.everything();
         let said = keep_outside(&stage).fails(37);
-        assert!(said.contains("can be written to by others"), "{said}");
+        assert!(said.contains("is writable by others"), "{said}");
         assert_same(&stage.everything(), &before);
     }
 }
@@ -97,7 +97,7 @@ fn a_directory_that_somebody_else_could_move_away_gets_no_undo_data() {
     let before = stage.everything();
     let line = format!("patchadd -B {} -R @ROOT@ delivered/100-01", undo.display());
     let said = stage.run(&line).fails(37);
-    assert!(said.contains("lies below a directory that somebody else can change"), "{said}");
+    assert!(said.contains("lies below a directory that another user can change"), "{said}");
     assert_same(&stage.everything(), &before);
 }
 

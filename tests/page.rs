@@ -84,7 +84,7 @@ fn without_its_script_the_page_says_the_same() {
         !document.contains("shown</output>") && document.contains("hidden=\"\""),
         "what needs the script is not shown"
     );
-    for wanted in ["<dt>Requires</dt>", "<dt>Required by</dt>", "<svg", "not listed here"] {
+    for wanted in ["<dt>Requires</dt>", "<dt>Required by</dt>", "<svg", "not in the list"] {
         assert!(document.contains(wanted), "{wanted}");
     }
 }

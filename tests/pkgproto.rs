@@ -39,7 +39,7 @@ fn lines(lines: &[&str]) -> String {
 
 #[test]
 fn its_help_is_this() {
-    let help = "Print prototype entries for objects of this machine\n\n\
+    let help = "Print prototype entries for existing objects\n\n\
         Usage: pkgproto [-i] [-c class] [path1[=path2]...]\n\n\
         Arguments:\n  \
           [PATH1[=PATH2]]...  Objects, and everything below directories; with path1=path2, path1 becomes\n                      \

@@ -116,7 +116,7 @@ fn without_n_somebody_has_to_be_there_to_confirm() {
     let stage = stage(&[tool("ACMEa")]);
     let text = remove(&stage, "ACMEa").fails(5);
     assert!(
-        text.starts_with("pkgrm: ERROR: a removal has to be confirmed, and standard input is not a terminal"),
+        text.starts_with("pkgrm: ERROR: a removal must be confirmed, but standard input is not a terminal"),
         "{text}"
     );
     assert_eq!(stage.run("pkginfo -L -R @ROOT@").ok(), "ACMEa\n");

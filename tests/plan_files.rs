@@ -118,7 +118,7 @@ fn options_are_those_of_the_file() {
     stage.run("remove -R @ROOT@ 100-01").fails(3);
     let usage = |line: &str| {
         let said = stage.run(line).fails(2);
-        assert!(said.contains("with --plan the patches and their options are those of the file"), "{said}");
+        assert!(said.contains("--plan takes the patches and their options from the file"), "{said}");
     };
     usage("add -R @ROOT@ --plan plan.json delivered/200-01");
     usage("add -R @ROOT@ --plan plan.json --no-undo");

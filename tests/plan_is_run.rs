@@ -145,7 +145,7 @@ fn who_may_not_change_the_root_sees_the_whole_plan_and_then_the_refusal() {
         let plan = said_by(&stage, &mut as_ordinary_user(&stage, &line, &[]));
         assert_eq!(plan.code, 3, "{ask}: {plan:?}");
         assert_eq!(plan.patches, mine.patches, "{ask}");
-        assert!(plan.error.as_ref().unwrap().contains("belongs to somebody else"), "{ask}: {plan:?}");
+        assert!(plan.error.as_ref().unwrap().contains("belongs to another user"), "{ask}: {plan:?}");
         let run = line.replace("plan", "add").replace(" --dry-run", "").replace(" -a", "");
         let run = said_by(&stage, &mut as_ordinary_user(&stage, &run, &[]));
         assert_eq!((run.code, run.error, run.patches.len()), (3, plan.error, 0), "{ask}");
@@ -153,7 +153,7 @@ fn who_may_not_change_the_root_sees_the_whole_plan_and_then_the_refusal() {
     let text = as_ordinary_user(&stage, &format!("plan -R @ROOT@ {patch}"), &[]).output().unwrap();
     let (out, err) = (String::from_utf8(text.stdout).unwrap(), String::from_utf8(text.stderr).unwrap());
     assert!(out.contains("100-01: would be applied (ACMEweb; 1 replaced, 0 added, 0 deleted"), "{out}");
-    assert!(err.contains("belongs to somebody else") && err.contains("run it as root"), "{err}");
+    assert!(err.contains("belongs to another user") && err.contains("run it as root"), "{err}");
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn every_verb_says_that_the_superuser_does_not_use_the_depot_of_another_roots_po
         assert!(status.contains(&format!("\nMissing      1 patch of {depot}\n")), "{status}");
         return;
     }
-    let sentence = "`depot` in @ROOT@/etc/patchadm/policy is ignored: whoever writes that file must not choose what root \
+    let sentence = "`depot` in @ROOT@/etc/patchadm/policy is ignored: the writer of that file must not choose what root \
         fetches; use -M DEPOT or --policy FILE, or set `depot` in /etc/patchadm/policy";
     assert!(
         status.contains(&format!("\nMissing      unknown: no depot configured; {sentence}\n")),

@@ -150,7 +150,7 @@ fn options_are_those_of_the_file() {
         ["stage promote web -R @ROOT@ --plan plan.json", "stage promote -R @ROOT@ --plan plan.json --no-undo"]
     {
         let said = staged.live.run(line).fails(2);
-        assert!(said.contains("with --plan the stage and the options are those of the file"), "{said}");
+        assert!(said.contains("--plan takes the stage and the options from the file"), "{said}");
     }
     staged.live.run("stage status -R @ROOT@ --plan plan.json --save-plan other.json").fails(2);
     staged.live.run("stage promote web -R @ROOT@ --dry-run --save-plan other.json").fails(2);

@@ -119,7 +119,7 @@ fn what_the_keeper_says_of_patches_enters_the_index_with_the_next_publication() 
     assert!(said.starts_with("depot: published version 2"), "{said}");
     assert_eq!(flags(), ["", "recommended security"]);
     let said = publish_signed(&stage).ok();
-    assert!(said.contains("version 2 stays, nothing is new"), "{said}");
+    assert!(said.contains("version 2 stays; nothing is new"), "{said}");
     fs::write(stage.beside("depot/flags"), "100-01 withdrawn\n").unwrap();
     deliver_signed(&stage, "300-01", "three\n");
     publish_signed(&stage).ok();
@@ -127,7 +127,10 @@ fn what_the_keeper_says_of_patches_enters_the_index_with_the_next_publication() 
     fs::write(stage.beside("depot/flags"), "100-01 urgent\n").unwrap();
     let (before, run) = (depot(&stage), publish_signed(&stage));
     let said = run.fails(1);
-    assert!(said.contains("flags: line 1: <urgent> is none of") && said.contains("fix that line"), "{said}");
+    assert!(
+        said.contains("flags: line 1: <urgent> is not one of") && said.contains("fix that line"),
+        "{said}"
+    );
     assert_eq!((depot(&stage), said.lines().count()), (before, 3));
 }
 
@@ -203,7 +206,7 @@ fn what_is_there_already_makes_no_new_index() {
     publish_signed(&stage).ok();
     let before = depot(&stage);
     let said = publish_signed(&stage).ok();
-    assert_eq!(said, "depot: version 1 stays, nothing is new\n  there already: 1\n");
+    assert_eq!(said, "depot: version 1 stays; nothing is new\n  there already: 1\n");
     assert!(depot(&stage) == before);
 }
 
@@ -297,7 +300,7 @@ fn a_depot_without_signatures_stays_one_until_a_key_is_named() {
     publish(&stage, &format!("--refresh --unsigned --key {} depot", secret_key())).ok();
     assert_eq!(index(&stage).version, 3);
     let said = publish(&stage, "--refresh --unsigned depot").fails(3);
-    assert!(said.contains("is signed, and an unsigned one would take its place"), "{said}");
+    assert!(said.contains("is signed, and an unsigned one would replace it"), "{said}");
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn nobody_builds_upon_an_index_that_somebody_else_put_there() {
     let at = stage.beside(&format!("depot/index/{}.minisig", digest(forged.as_bytes())));
     for (signature, reason) in [
         (None, "is not signed"),
-        (Some(stage.beside(&format!("depot/index/{own}.minisig"))), "that is not one of it"),
+        (Some(stage.beside(&format!("depot/index/{own}.minisig"))), "that does not match it"),
         (Some(stage.beside("depot/index.json.minisig")), "is signed by another key"),
     ] {
         if let Some(signature) = signature {
@@ -373,7 +376,7 @@ fn a_waiting_index_is_put_in_place_only_if_it_is_the_next_and_rightly_signed() {
     longer.insert(1, b' ');
     fs::write(&next[0], longer).unwrap();
     let said = publish(&stage, "--finish depot").fails(3);
-    assert!(said.contains("has a signature by key 7802F643AC6161C8 that is not one of it"), "{said}");
+    assert!(said.contains("has a signature by key 7802F643AC6161C8 that does not match it"), "{said}");
     fs::write(&next[0], &bytes[0]).unwrap();
     publish_signed(&stage).ok();
     for (path, bytes) in next.iter().zip(&bytes) {
@@ -381,7 +384,7 @@ fn a_waiting_index_is_put_in_place_only_if_it_is_the_next_and_rightly_signed() {
     }
     let before = depot(&stage);
     let said = publish(&stage, "--finish depot").fails(3);
-    assert!(said.contains("is not the next after the one in place"), "{said}");
+    assert!(said.contains("is not the next version after the current one"), "{said}");
     assert!(depot(&stage) == before);
 }
 

@@ -68,7 +68,7 @@ fn the_same_directory_is_the_same_patch_wherever_and_whenever_it_is_copied() {
     fs::remove_dir_all(&path).unwrap();
     fs::set_permissions(copy.join("README.100-01"), fs::Permissions::from_mode(0o600)).unwrap();
     let said = publish_signed(&stage).ok();
-    assert!(said.contains("version 1 stays, nothing is new"), "{said}");
+    assert!(said.contains("version 1 stays; nothing is new"), "{said}");
     assert_eq!(depot(&stage), before);
     deliver_signed(&stage, "200-01", "two\n");
     publish_signed(&stage).ok();

@@ -168,7 +168,7 @@ fn a_patch_that_wants_a_conversation_is_10() {
     let stage = stage();
     assert_eq!(
         refuses(&stage, 10, "", &patch("100-01").says("SUNW_PATCH_PROPERTIES", "interactive")),
-        "Patch 100-01 is not applied: it has to be applied by hand: its properties say `interactive`."
+        "Patch 100-01 is not applied: it must be applied manually: it has the property `interactive`."
     );
 }
 
@@ -358,8 +358,8 @@ fn backing_out_below_a_later_change_is_6() {
     let said = refused(&stage, 6, "patchrm -R @ROOT@ 200-01");
     assert_eq!(
         said,
-        "Patch 200-01 is not backed out: patch 300-01, which was applied later, also changes @ROOT@/opt/web/bin/httpd: what it \
-         put there depends on what it found: the type of the path is e or v, or its class has a script."
+        "Patch 200-01 is not backed out: patch 300-01, which was applied later, also changes @ROOT@/opt/web/bin/httpd: its \
+         change depends on the earlier content: the path has type e or v, or its class has a script."
     );
 }
 

@@ -110,7 +110,7 @@ fn a_lost_fix_is_affected_and_says_what_to_do() {
         let one = &vex["statements"][0];
         assert_eq!(one["status_notes"], "the fix of patch 100-01 was lost to web 1.0-2 (dpkg)", "{when}");
         assert!(
-            one["action_statement"].as_str().unwrap().starts_with("Apply a patch for the version"),
+            one["action_statement"].as_str().unwrap().starts_with("Apply a patch for the installed version"),
             "{when}"
         );
         let materials = scanned(&stage, "cyclonedx", "");

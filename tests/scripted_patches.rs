@@ -316,7 +316,7 @@ fn what_an_undo_package_does_not_hold_comes_back_from_the_snapshot() {
         stage.file("/etc/forgetful", "bin/httpd\n");
         let before = (stage.tree(), stage.lines());
         let applied = run(&stage, ADD).ok_code(0);
-        let told = "it does not hold @ROOT@/opt/ACMEweb/bin/httpd as it was";
+        let told = "it does not contain @ROOT@/opt/ACMEweb/bin/httpd as it was";
         assert!(applied.stdout.contains(told), "{}", applied.stdout);
         run(&stage, &format!("patchrm --scripts {engine} -R @ROOT@ {ID}")).ok_code(0);
         assert_same(&stage.tree(), &before.0);

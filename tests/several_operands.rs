@@ -254,7 +254,7 @@ fn one_patch_in_two_forms_is_one_and_two_patches_of_one_id_are_refused() {
     let found = document(&stage, "plan -R @ROOT@ elsewhere/200-01 delivered/200-01 delivered/100-01");
     assert_eq!(verdicts(&found), ["100-01 planned 0", "200-01 refused 3"]);
     let reason = found["patches"][1]["reason"].as_str().unwrap();
-    assert!(reason.starts_with("it comes twice with different content: "), "{reason}");
+    assert!(reason.starts_with("it occurs twice with different content: "), "{reason}");
     assert!(reason.contains("delivered/200-01") && reason.contains("elsewhere/200-01"), "{reason}");
     stage.run("add -R @ROOT@ elsewhere/200-01 delivered/200-01").fails(3);
 }

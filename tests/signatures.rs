@@ -141,7 +141,7 @@ fn a_source_that_is_exchanged_after_the_check_is_refused_before_the_switch() {
         sign(&stage, &at);
         let before = Before::of(&stage);
         let said = add(&stage, &at).fails(3);
-        assert!(said.contains("was changed") || said.contains("is not what its manifest says"), "{said}");
+        assert!(said.contains("was changed") || said.contains("does not match its manifest"), "{said}");
         before.assert_again(&stage, form);
     }
 }
@@ -268,7 +268,7 @@ fn a_directory_of_keys_without_a_key_ends_no_trust() {
         assert!(said.contains(why), "{why}: {said}");
         crate::tree::assert_same(&stage.everything(), &before);
     };
-    refused(&format!("--keys {}", empty.display()), "which is there for those that are trusted: it is empty");
+    refused(&format!("--keys {}", empty.display()), "the directory of trusted keys, has no key: it is empty");
     refused(&format!("--keys {}/none", empty.display()), "none does not exist, and was named");
     stage.file("/etc/patchadm/policy", "keys=/etc/patchadm/keyz\n");
     refused("", "/etc/patchadm/keyz does not exist, and was named");

@@ -83,7 +83,7 @@ fn pkgrm_s_asks_where_somebody_is_there_and_needs_n_elsewhere() {
     let stage = stage();
     assert_eq!(stage.run("pkgadd -s waiting -d two.pkg all").code, 0);
     let error = stage.run("pkgrm -s waiting all").fails(5);
-    assert!(error.contains("use -n to remove without being asked"), "{error}");
+    assert!(error.contains("use -n to remove without confirmation"), "{error}");
     let Some((code, text)) = at_terminal("pkgrm -s", &stage, "pkgrm -s waiting all", "y\nn\n") else {
         return;
     };

@@ -955,8 +955,9 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         let _ = fs::remove_file(stage.join("conf"));
         symlink(target, stage.join("conf")).unwrap();
         let said = live.run("stage promote open/web -R @ROOT@ --max-delete 100%").fails(3);
-        let told =
-            format!("/usr/pkg/conf becomes a link to {target}, out of the promoted paths or to what others");
+        let told = format!(
+            "/usr/pkg/conf becomes a link to {target}, which is outside the promoted paths or writable"
+        );
         assert!(said.contains(&told), "{said}");
     }
     fs::remove_file(stage.join("conf")).unwrap();
@@ -969,7 +970,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
     let entry = json!({
         "path": "/usr/pkg/etc", "mode": "0777", "capabilities": false, "change": "link", "target": "/home/u"
     });
-    let told = "/usr/pkg/etc becomes a link to /home/u, out of the promoted paths";
+    let told = "/usr/pkg/etc becomes a link to /home/u, which is outside the promoted paths";
     let said = live.run("stage promote open/web -R @ROOT@").fails(3);
     assert!(said.contains(told), "{said}");
     let said = document(&live, "stage promote open/web -R @ROOT@ --json --dry-run --allow-set-id");

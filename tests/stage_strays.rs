@@ -73,7 +73,7 @@ fn a_false_journal_in_a_directory_that_others_may_write_holds_nobody_up() {
     let holder = stage.at("/.patchadm");
     false_stage(&holder);
     fs::set_permissions(&holder, fs::Permissions::from_mode(0o777)).unwrap();
-    passes_over(&stage, "@ROOT@/.patchadm can be written by others: it is left unchanged");
+    passes_over(&stage, "@ROOT@/.patchadm is writable by others: it is left unchanged");
     assert!(holder.join("9-00000000000000aa/journal").exists());
 }
 

@@ -120,7 +120,7 @@ fn root_makes_no_stage_in_a_directory_of_a_user_and_leaves_the_mode_of_its_own()
         chown(&open, Some(uid), Some(uid)).unwrap();
         set_mode(&open, bits);
         let said = live.run("stage new open -R @ROOT@ --path usr/pkg").fails(3);
-        assert!(said.contains("root makes no stage there: ") && said.contains(reason), "{said}");
+        assert!(said.contains("root cannot make a stage there: ") && said.contains(reason), "{said}");
         assert_eq!((fs::read_dir(&open).unwrap().count(), mode(&open)), (0, bits));
     }
     set_mode(&open, 0o750);

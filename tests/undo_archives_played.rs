@@ -307,7 +307,7 @@ fn only_the_classes_of_saved_files_get_a_script_and_the_patchs_own_stays() {
     // the times of delivered files, in the saved records of the package, are others
     let is_ours = |line: &&str| line.starts_with("1 i i.") && line.ends_with(" 0");
     let classes: Vec<&str> = text.lines().filter(is_ours).collect();
-    // the pkgmap is there twice: at the beginning of the stream, and in the package
+    // the pkgmap is listed twice: at the beginning of the stream, and in the package
     assert_eq!(classes, ["1 i i.marks 7 532 0"; 2], "{text}");
 }
 
@@ -504,7 +504,7 @@ fn an_archive_of_an_earlier_form_is_told_and_not_restored_from() {
     let before = place.scenario.everything();
     for way in ["native", "run"] {
         let said = place.scenario.run(&place.taking_back("100-02", way)).fails(4);
-        assert!(said.contains("was made by an earlier form of this program"), "{way}: {said}");
+        assert!(said.contains("was made by an earlier version of this program"), "{way}: {said}");
         assert!(said.contains("with the version of patchadm that applied it"), "{way}: {said}");
         assert!(!said.contains("damaged"), "{way}: {said}");
         assert_same(&place.scenario.everything(), &before);
@@ -521,7 +521,7 @@ fn an_archive_of_an_earlier_form_that_the_ledger_does_not_name_is_no_damage_and_
     }
     let told = place.scenario.run("recover --adopt-undo -R @ROOT@");
     assert_eq!(told.code, 3, "{}", told.stderr);
-    assert!(told.stdout.contains("was made by an earlier form of this program"), "{}", told.stdout);
+    assert!(told.stdout.contains("was made by an earlier version of this program"), "{}", told.stdout);
     assert!(told.stdout.contains("that version can remove the patch"), "{}", told.stdout);
     assert_same(&place.scenario.everything(), &before);
 }

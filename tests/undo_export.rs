@@ -227,7 +227,7 @@ fn a_file_that_is_there_or_cannot_be_made_stops_an_export_before_anything_is_cha
     fs::write(export(&stage), "mine\n").unwrap();
     let tree = stage.everything();
     let said = stage.run(&exporting(&stage, "200-01")).fails(3);
-    assert!(said.contains("there already"), "{said}");
+    assert!(said.contains("already exists"), "{said}");
     assert_eq!(fs::read(export(&stage)).unwrap(), b"mine\n");
     stage
         .run(&format!("undo-data export -R @ROOT@ -o {}/no/such 200-01", stage.beside("").display()))

@@ -50,6 +50,6 @@ fn nobody_installs_into_the_tree_of_somebody_else() {
     let output = as_ordinary_user(&stage, line, &[]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("belongs to somebody else"), "{text}");
+    assert!(text.contains("belongs to another user"), "{text}");
     assert_same(&stage.everything(), &before);
 }

@@ -1,4 +1,4 @@
-//! A tree that belongs to an ordinary user is patched and backed out by them; one that belongs to somebody else is not.
+//! A tree that belongs to an ordinary user is patched and backed out by them; one that belongs to another user is not.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -67,7 +67,7 @@ fn the_tree_of_somebody_else_is_left_alone() {
         let said =
             String::from_utf8(output.stderr).unwrap().replace(stage.root().to_str().unwrap(), "@ROOT@");
         assert_eq!(output.status.code(), Some(code), "{said}");
-        let expected = "ERROR: @ROOT@ belongs to somebody else, and you are not root.\nNothing was changed.\nRun it as \
+        let expected = "ERROR: @ROOT@ belongs to another user, and you are not root.\nNothing was changed.\nRun it as \
                         root, or as the owner of the root directory.\n";
         assert_eq!(said, format!("{expected}{ending}\n"));
         assert_same(&stage.everything(), &before);

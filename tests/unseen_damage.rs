@@ -68,7 +68,7 @@ fn a_line_that_is_gone_from_contents_is_missed_and_made_anew() {
     let line = |line: &str| line.starts_with("/opt/ACMEweb/etc/conf ");
     let whole = stage.text(CONTENTS);
     without_lines(&stage, CONTENTS, line);
-    let missing = "1 objects of packages are there and have no line, which had one after run";
+    let missing = "1 objects of packages exist without the line that they had after run";
     everybody_misses(&stage, "@ROOT@/var/sadm/install/contents", missing);
     stage.run("pkgchk -f -R @ROOT@").ok();
     let conf = |text: &str| text.lines().find(|one| line(one)).map(str::to_owned);

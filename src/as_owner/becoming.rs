@@ -24,7 +24,7 @@ use patchadm_core::process::{close_inherited, leave_session_keyring};
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let failed = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NoRights),
-        message: format!("cannot do it as the owner of the root: {reason}\nnothing was changed"),
+        message: format!("cannot work as the owner of the root: {reason}\nnothing was changed"),
     };
     let mut words = call.arguments.iter();
     let mut number = || words.next().and_then(|word| word.to_str()?.parse::<u32>().ok());

@@ -27,10 +27,10 @@ struct CompressArgs {
     /// Write to standard output, and keep the file
     #[arg(short)]
     console: bool,
-    /// Compress even where nothing is gained, and replace FILE.Z
+    /// Compress even if this saves no space, and replace FILE.Z
     #[arg(short)]
     force: bool,
-    /// Say how much was gained
+    /// Print how much space was saved
     #[arg(short)]
     verbose: bool,
     /// The files

@@ -92,7 +92,7 @@ fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
     let what = match (args.is_final, rest) {
         (true, []) => InstallfSubject::Final(named),
         (true, _) => return Err(wrong("-f takes no path").into()),
-        (false, []) => return Err(wrong("no path is named").into()),
+        (false, []) => return Err(wrong("no path was given").into()),
         (false, [only]) if only == "-" => InstallfSubject::Objects(from_input(named.as_deref())?),
         (false, words) => {
             let words: Vec<Vec<u8>> = words.iter().map(|word| word.clone().into_vec()).collect();

@@ -278,7 +278,7 @@ fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()
         return Ok(output.error(&format!("{damage}\nnothing was changed{lines}"))?);
     }
     let outcome = match damage.repair {
-        RecordRepair::Owner { .. } => "it is taken out of the file",
+        RecordRepair::Owner { .. } => "it is removed from the file",
         _ => "it is rebuilt",
     };
     output.line(format!("{damage}: {outcome}"))?;

@@ -25,7 +25,7 @@ pkginfo [-q|-x|-l] [-a arch] [-v version] [-c category]... -d device [pkginst...
 #[derive(clap::Parser)]
 #[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
 struct PkginfoArgs {
-    /// Print nothing; the exit code is the answer
+    /// Print nothing; the exit code is the result
     #[arg(short, conflicts_with_all = ["extracted", "long"])]
     quiet: bool,
     /// Print name, architecture and version of each package

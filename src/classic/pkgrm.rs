@@ -81,7 +81,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let conversation = !args.non_interactive && !call.in_json && !args.owner.as_owner;
     if conversation && !call.surroundings.stdin_is_terminal {
-        let message = "a removal has to be confirmed, and standard input is not a terminal\nuse -n to remove without being asked";
+        let message = "a removal must be confirmed, but standard input is not a terminal\nuse -n to remove without confirmation";
         return Err(
             Stop::Refused { exit: Exit::new(5, ExitCause::Restricted), message: message.to_owned() }.into()
         );

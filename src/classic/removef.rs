@@ -55,7 +55,7 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
     let words = match (args.is_final, rest) {
         (true, []) => None,
         (true, _) => return Err(wrong("-f takes no path").into()),
-        (false, []) => return Err(wrong("no path is named").into()),
+        (false, []) => return Err(wrong("no path was given").into()),
         (false, [only]) if only == "-" => Some(first_words(&input_lines()?)),
         (false, words) => Some(words.iter().map(|word| word.clone().into_vec()).collect()),
     };

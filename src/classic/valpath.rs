@@ -12,7 +12,7 @@ use patchadm_core::operation::path_check::{PathProperty, has_all};
 
 const USAGE: &str = "valpath [-abcflnortwxyz] path";
 
-/// Check a path; the exit code is the answer
+/// Check a path; the exit code is the result
 #[derive(clap::Parser)]
 #[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
 struct ValpathArgs {

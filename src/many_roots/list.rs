@@ -87,7 +87,7 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
         None => Ok(()),
         Some(path) => {
             let message = format!(
-                "{} can be read only once, and each root has to read it: copy it to a file",
+                "{} can be read only once, but each root must read it: copy it to a file",
                 path.display()
             );
             Err(Stop::Usage { message, usage })
@@ -111,9 +111,7 @@ fn held(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let found = roots_at(&absolute).map_err(|error| error.to_string())?;
     if found.is_empty() {
         let directory = directory.display();
-        return Err(format!(
-            "neither {directory} nor a directory in it is a root, which has a directory var/sadm"
-        ));
+        return Err(format!("neither {directory} nor a directory in it is a root: none contains var/sadm"));
     }
     Ok(found)
 }

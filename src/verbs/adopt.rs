@@ -73,7 +73,7 @@ struct AdoptArgs {
     /// Accept that the fix of this patch is lost, or will be; repeatable
     #[arg(long, value_name = "ID", requires = "refresh", action = clap::ArgAction::Append)]
     accept: Vec<String>,
-    /// Called by the package manager: wait five seconds at most, say lost fixes and one line, never fail for a lock
+    /// Called by the package manager: wait at most five seconds, print lost fixes and one line, and do not fail if the lock is held
     #[arg(long, requires = "refresh", hide = true)]
     from_hook: bool,
     /// The adopted packages to refresh
@@ -175,7 +175,7 @@ impl AdoptArgs {
         let pkg = said(self.pkg.as_deref(), "PKG");
         let version = said(self.pkg_version.as_deref(), "VERSION");
         let wording = Wording::of_verbs(self.root.named().first().map_or(Path::new("/"), PathBuf::as_path));
-        let why = "a tree and a list of paths have no name and version of their own";
+        let why = "a directory or list of paths has no package name and version";
         let hint = wording.verb(&format!("adopt --pkg {pkg} --pkg-version {version} {bare}"));
         Err(Stop::Usage { message: hinted(&format!("{why}: {missing} is missing"), &hint), usage: USAGE })
     }
@@ -346,8 +346,7 @@ impl CommandReport for AdoptReply {
             output.line("Its current files count as unmodified; patchadm detects later edits.")?;
             output.line(format!("hint: {build}"))?;
         }
-        for (paths, what) in
-            [(&self.differing, "differs from what is recorded"), (&self.missing, "does not exist")]
+        for (paths, what) in [(&self.differing, "differs from its record"), (&self.missing, "does not exist")]
         {
             for path in paths {
                 output.line(format!("  {path} {what}"))?;

@@ -191,12 +191,12 @@ fn settle_plan_file(
         return Ok(none);
     }
     if changing.many.are_named() {
-        return Err(wrong("a plan file is about one root".to_owned()));
+        return Err(wrong("a plan file applies to one root".to_owned()));
     }
     let written = written(options, changing, operands).map_err(wrong)?;
     let Some(path) = plan else { return Ok(PlanFileRequest { options: written, save, ..none }) };
     if written != PlanOptions::default() || options.preparation.is_any() {
-        return Err(wrong("with --plan the patches and their options are those of the file".to_owned()));
+        return Err(wrong("--plan takes the patches and their options from the file".to_owned()));
     }
     let expected = expected_plan(&path, "add", usage)?;
     let read = expected.plan.options.clone();

@@ -154,7 +154,7 @@ fn runs_of_path<'a>(
     let found = path_runs(root, past, owners).map_err(|failed| query_refused(root, &failed))?;
     let PathRuns { runs, unknown: others } = found;
     if runs.is_empty() && others.is_empty() {
-        return Err(unknown(root, &format!("no run of the history is known to have changed {shown}")).into());
+        return Err(unknown(root, &format!("the history has no run that changed {shown}")).into());
     }
     let which = if others.len() == 1 { "1 run".to_owned() } else { format!("{} runs", others.len()) };
     let numbers = others.iter().take(NAMES_IN_LINE).map(|run| number(&run.line.run).to_owned());

@@ -47,7 +47,7 @@ struct RecoverArgs {
     /// Give the root a new identity
     #[arg(long, conflicts_with = "adopt_undo")]
     new_identity: bool,
-    /// Called by the package manager before it begins: wait five seconds at most, say nothing where nothing was unfinished
+    /// Called by the package manager before it begins: wait at most five seconds, and print nothing unless a run was unfinished
     #[arg(long, hide = true, conflicts_with_all = [ROOT_LISTS, "undo_dir", "discard_journal", "keep_stage", "new_identity", "adopt_undo"])]
     from_hook: bool,
     /// List undo archives missing from the ledger, and register those of the named patches

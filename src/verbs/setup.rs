@@ -331,7 +331,7 @@ impl CommandReport for HooksReport {
             output.line(format!("{manager:<4}  {file}: {}", action.unwrap_or(state)))?;
         }
         let left: Vec<String> =
-            self.left().map(|hook| format!("\n{} was changed by somebody else", hook.file)).collect();
+            self.left().map(|hook| format!("\n{} was modified locally", hook.file)).collect();
         if left.is_empty() {
             return Ok(());
         }

@@ -125,7 +125,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         if let Some(word) = words.iter().find(is_delivered).filter(|word| is_patch(word)) {
             let word = word.display();
             return Err(wrong(format!(
-                "{word} is delivered, and the same for every root: name no root for it"
+                "{word} is a delivered patch, which is the same for every root: do not name roots"
             ))
             .into());
         }

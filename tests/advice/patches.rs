@@ -185,7 +185,7 @@ fn two_contents() {
     fs::rename(&first, &twin).unwrap();
     of_file("100-01", "bin/tool").directory(&stage);
     let add = format!("add --all-or-nothing -R @ROOT@ {} {}", first.display(), twin.display());
-    let said = stage.run(&add).fails(1);
+    let said = stage.run(&add).fails(3);
     assert!(last_line(&said).contains("remove one of the two"), "{said}");
     stage.run(&format!("add -R @ROOT@ {}", first.display())).ok();
 }

@@ -178,7 +178,7 @@ fn what_a_run_has_written_and_nobody_would_read_ends_no_later_run() {
     }
     let run = build.run("").ends(0);
     let notes = run.report["notes"].to_string();
-    assert!(notes.contains("nothing is known of run 1, and a new one begins"), "{notes}");
+    assert!(notes.contains("run 1 is not known, and a new one begins"), "{notes}");
     assert!(notes.contains("everything is scanned again"), "{notes}");
     assert_eq!(run.report["run"], 2);
     assert_eq!(

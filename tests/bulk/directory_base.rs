@@ -197,7 +197,7 @@ fn the_base_has_its_paths_and_what_takes_one_is_left_out() {
         [("file-1.0", "/etc/issue"), ("link-1.0", "/etc/issue"), ("above-1.0", "/etc/special")]
     {
         assert_eq!(run.package(package)["cause"], "result");
-        assert_eq!(run.detail(package), format!("it delivers {path}, which is that of the base"));
+        assert_eq!(run.detail(package), format!("it delivers {path}, which belongs to the base"));
     }
     let left = &run.report["set"]["left_out"];
     assert_eq!(

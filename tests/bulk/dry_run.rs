@@ -102,7 +102,7 @@ fn a_plan_says_what_is_built_and_why_and_writes_nothing() {
 
     let asked = build.run("--dry-run --retry --rebuild alone alone broken").ends(0).report;
     assert_eq!(actions(&asked), ["alone-1.0 build", "broken-1.0 build"]);
-    assert_eq!(why(&asked, "alone-1.0"), "it is asked for");
+    assert_eq!(why(&asked, "alone-1.0"), "it was requested");
     build.run("--dry-run nothing").ends(4);
     let text = build.action("run @WORK@ --dry-run base").ok();
     assert!(

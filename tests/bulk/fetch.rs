@@ -32,7 +32,7 @@ esac
 
 /// The locations that fail: how their reasons end.
 const FAILING: [(&str, &str); 6] = [
-    ("wrong", "wrong: it does not exist; fetch: its SHA-256 is another one"),
+    ("wrong", "wrong: it does not exist; fetch: its SHA-256 differs"),
     ("long", "long: it does not exist; fetch: it wrote "),
     ("none", "none: it does not exist; fetch: it does not exist"),
     ("link", "link: it does not exist; fetch: "),

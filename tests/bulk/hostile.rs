@@ -162,7 +162,7 @@ const STOLEN: [(&str, &str, &str); 10] = [
     (
         "copyright",
         "echo 'i copyright=/etc/passwd'",
-        "line 1: copyright=/etc/passwd: information files lie in /out",
+        "line 1: copyright=/etc/passwd: information files belong in /out",
     ),
     (
         "link",
@@ -503,9 +503,8 @@ fn whoever_asks_a_server_for_a_source_has_the_ids_of_the_build_user_and_no_right
             run.detail("endless-1.0")
         );
         assert!(
-            run.detail("local-1.0").contains(
-                "127.1 has an address of this machine or its link, and is not a `local_source` of bulk.conf"
-            ),
+            run.detail("local-1.0")
+                .contains("127.1 has a local address, and is not a `local_source` of bulk.conf"),
             "{}",
             run.detail("local-1.0")
         );
@@ -576,7 +575,7 @@ fn what_lies_where_others_can_put_something_else_is_not_believed() {
         chown(place, Some(NOBODY), None).unwrap();
         let refused = build.action("run @WORK@");
         assert_eq!(refused.code, 3, "{}: {refused:#?}", place.display());
-        assert!(refused.stderr.contains("nothing that others can change is believed"), "{refused:#?}");
+        assert!(refused.stderr.contains("files that others can change are not trusted"), "{refused:#?}");
         chown(place, Some(owner), None).unwrap();
     }
     // A driver behind a link is where that leads.
@@ -693,7 +692,7 @@ fn root_needs_a_range_of_ids_and_says_which_directory_it_cannot_use() {
     fs::write(&conf, without.join("\n") + "\n").unwrap();
     let refused = build.action("run @WORK@");
     assert_eq!(refused.code, 1, "{refused:#?}");
-    assert!(refused.stderr.contains("bulk.conf names none: set ids="), "{refused:#?}");
+    assert!(refused.stderr.contains("bulk.conf sets none: set ids="), "{refused:#?}");
     fs::write(&conf, &text).unwrap();
     let closed = build.scenario.beside("closed");
     fs::create_dir(&closed).unwrap();

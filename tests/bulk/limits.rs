@@ -221,7 +221,7 @@ fn open_files_count_that_are_in_no_table_of_a_living_first_thread() {
         assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
         for (package, end) in [
             ("sent-1.0", " bytes on the disk, limit 4194304"),
-            ("kept-1.0", "open files in a socket, where nobody can count them, limit 4194304"),
+            ("kept-1.0", "open files in a socket, where they cannot be counted, limit 4194304"),
             ("ended-thread-1.0", " bytes on the disk, limit 4194304"),
         ] {
             assert_eq!(run.package(package)["cause"], "disk", "{package}: {}", run.detail(package));

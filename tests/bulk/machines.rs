@@ -132,9 +132,9 @@ fn the_slot_of_a_prefix_rests_a_moment_before_its_next_task() {
 /// Slots that do not fit: a name, a prefix, and words of what is told of it. `@WORK@` is the directory of the build,
 /// `@COPY@` a copy of it.
 const MISFITS: [(&str, &str, &str); 10] = [
-    ("code", "/bin/sh -c 'exit 3' x", "ended without an answer (exit status: 3)"),
-    ("floods", "/bin/sh -c 'exec yes nonsense' x", "ended without an answer"),
-    ("hangs", "answer=1s /bin/sh -c 'sleep 1000 & sleep 1000; exit' x", "gave no answer within 1 s"),
+    ("code", "/bin/sh -c 'exit 3' x", "ended without a response (exit status: 3)"),
+    ("floods", "/bin/sh -c 'exec yes nonsense' x", "ended without a response"),
+    ("hangs", "answer=1s /bin/sh -c 'sleep 1000 & sleep 1000; exit' x", "did not respond within 1 s"),
     ("nonsense", "/bin/sh -c 'echo \"{}\"; printf \"\\033[2Jgone\\n\"; exit' x", "\u{1b}[2Jgone"),
     ("gone", "/nowhere/srun -n1", "`/nowhere/srun` cannot be started: No such file"),
     ("wrong", "/bin/sh -c 'exec /nowhere/patchadm \"$2\"' x", "/nowhere/patchadm"),
@@ -151,7 +151,7 @@ const MISFITS: [(&str, &str, &str); 10] = [
     (
         "copy",
         "/usr/bin/unshare -m /bin/sh -c 'mount --bind @COPY@ @WORK@; exec \"$@\"' x",
-        "@WORK@ is another directory there",
+        "@WORK@ is a different directory there",
     ),
     (
         "driver",
@@ -197,7 +197,7 @@ fn where_no_slot_fits_nothing_is_started() {
     let Some(build) = with_tree("where_no_slot_fits…", settings) else { return };
     let run = build.run("").ends(1);
     assert!(fs::read_dir(build.work().join("runs")).unwrap().next().is_none());
-    for words in ["code: `/bin/sh` ended without an answer (exit status: 3)", "gone: `/nowhere/srun` cannot"]
+    for words in ["code: `/bin/sh` ended without a response (exit status: 3)", "gone: `/nowhere/srun` cannot"]
     {
         assert!(
             run.said.contains(words) || run.report.to_string().contains(words),
@@ -271,7 +271,7 @@ fn a_task_that_is_silent_or_floods_is_ended_and_built_elsewhere() {
             assert!(slot["trouble"].as_u64() > Some(0), "{slot}");
         }
         let notes = run.report["notes"].to_string();
-        assert!(notes.contains("nothing was heard of it for "), "{notes}");
+        assert!(notes.contains("it did not respond for "), "{notes}");
         return;
     }
     panic!("no probe was answered");

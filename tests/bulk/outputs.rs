@@ -25,12 +25,12 @@ const WRONG: [(&str, &str, &str); 12] = [
     (
         "below-usr",
         "mkdir -p $DESTDIR/usr/bin; echo > $DESTDIR/usr/bin/x",
-        "it delivers to /usr, which is that of the host",
+        "it delivers to /usr, which belongs to the host",
     ),
     (
         "mixture",
         "mkdir $DESTDIR/opt; echo > $OUT/notes",
-        "/out has root and notes, which has no meaning beside it",
+        "/out has root and notes, which cannot be used together",
     ),
     (
         "twice",
@@ -186,7 +186,7 @@ fn owners_of_the_system_of_the_machine_are_known_and_a_link_into_the_output_is_t
         );
         let run = build.run("").ends(0);
         assert_eq!(run.states(), ["linked-1.0 done", "owned-1.0 done"]);
-        let says = "the symbolic link /opt/y leads to /out/root/opt/x, which is only there in the build";
+        let says = "the symbolic link /opt/y leads to /out/root/opt/x, which exists only in the build";
         let remarks = serde_json::json!([{ "package": "linked-1.0", "remarks": [says] }]);
         assert_eq!(run.report["remarks"], remarks);
         let text = std::fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();

@@ -72,7 +72,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
     let outcomes = outcome.unwrap().ended.outcomes;
     let ends: Vec<_> = outcomes.values().map(|outcome| (outcome.state, outcome.slot.as_deref())).collect();
     assert_eq!(ends, [(BuildState::Done, Some("local")); 3]);
-    let words = "slot endless failed: it went on for 2 s after the limit of its time";
+    let words = "slot endless failed: it ran for 2 s beyond its time limit";
     assert!(notes.iter().any(|note| note.ends_with(words)), "{notes:?}");
     build.assert_nothing_left(&mark);
 }

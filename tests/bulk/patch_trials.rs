@@ -258,7 +258,7 @@ fn a_patch_whose_script_fails_beside_others_keeps_none_of_them_back() {
     let expected = ["aevil failed aevil-01", "yvictim built yvictim-01", "zother built zother-01"];
     assert_eq!(told(&made), expected, "{made:#}");
     let reason = made["sources"][0]["reason"].as_str().unwrap();
-    let says = "its trial failed: it does not fit together with the others: it cannot be applied: add: exit ";
+    let says = "its trial failed: it fails together with the others: it cannot be applied: add: exit ";
     assert!(reason.starts_with(says), "{reason}");
     let log = fs::read_to_string(build.work().join("patches/logs/together.log")).unwrap();
     assert!(log.contains("both are there"), "{log}");

@@ -67,7 +67,7 @@ fn the_input_that_made_the_difference_is_named() {
     assert_eq!(differing(&why(&build, "program")), ["package:base-1.0"]);
     let alone = why(&build, "alone");
     assert_eq!((differing(&alone), &alone["state"]), (vec![], &json!("up-to-date")));
-    let reason = "its result of run 1 is there, and nothing that it depends on has changed since";
+    let reason = "its result of run 1 exists, and nothing that it depends on has changed since";
     assert_eq!(alone["reason"], reason);
     assert_eq!(why(&build, "program-1.0")["key"], second.package("program-1.0")["key"]);
 

@@ -119,7 +119,7 @@ fn a_patch_that_is_gone_or_exchanged_is_made_again_unless_it_is_signed() {
         damage();
         let run = stage.run(DELTA).fails(5);
         assert!(
-            run.contains(&format!("error: curl: patches/curl-01.tar.gz {said}, and it cannot be made again")),
+            run.contains(&format!("error: curl: patches/curl-01.tar.gz {said}, and it cannot be rebuilt")),
             "{run}"
         );
         for file in ["patches/curl-01.tar.gz", "patches/curl-01.tar.gz.manifest"] {
@@ -136,7 +136,7 @@ fn a_revision_that_another_one_stands_on_has_to_be_there() {
     fs::remove_file(stage.beside("work/patches/curl-01.tar.gz")).unwrap();
     let run = stage.run(&format!("{DELTA} --synopsis two")).fails(5);
     assert!(
-        run.contains("error: curl: patches/curl-01.tar.gz does not exist, and it cannot be made again"),
+        run.contains("error: curl: patches/curl-01.tar.gz does not exist, and it cannot be rebuilt"),
         "{run}"
     );
 }

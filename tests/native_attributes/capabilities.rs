@@ -146,7 +146,7 @@ fn what_an_administrator_did_with_it_after_the_patch_stays() {
     add(&stage, "", &fix(0o755));
     rustix::fs::lremovexattr(stage.at(WEB), CAPABILITY).unwrap();
     let said = remove(&stage, "100-01");
-    assert!(said.contains("stays without file capabilities, taken away since 100-01 was applied"), "{said}");
+    assert!(said.contains("stays without file capabilities, removed since 100-01 was applied"), "{said}");
     assert_eq!((stage.text(WEB).as_str(), capability(&stage, WEB)), ("web one\n", None));
 }
 

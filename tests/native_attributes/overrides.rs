@@ -44,7 +44,7 @@ fn one_that_was_made_after_the_patch_is_not_undone_with_it() {
     add(&stage, "", &fix(0o711));
     overridden(&stage, 0o700, WEB);
     let said = remove(&stage, "100-01");
-    assert!(said.contains("by dpkg-statoverride of /usr/bin/web, whatever was there before"), "{said}");
+    assert!(said.contains("by dpkg-statoverride of /usr/bin/web, regardless of its earlier state"), "{said}");
     assert_eq!((stage.text(WEB).as_str(), mode(&stage, WEB)), ("web one\n", 0o700));
 }
 
@@ -70,7 +70,7 @@ fn a_set_id_bit_that_the_patch_removes_stays_with_the_override_and_the_plan_says
     add(&stage, "", &set_id);
     let removes = Patch::of("200-01", delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n"));
     let said = plan(&stage, "", &removes);
-    let note = "keeps its set-id bits, which the patch takes away, because of its override";
+    let note = "keeps its set-id bits, which the patch removes, because of its override";
     assert!(said.contains(note), "{said}");
     assert!(add(&stage, "", &removes).contains(note));
     assert_eq!((mode(&stage, WEB), owners(&stage, WEB)), (0o4750, (0, 54321)));

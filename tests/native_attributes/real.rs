@@ -130,7 +130,7 @@ fn a_patch_leaves_the_attributes_that_dpkg_gives_the_new_version_under_its_overr
     adopted(&by_patch);
     let said = add(&by_patch);
     assert!(
-        said.contains("keeps its set-id bits, which the patch takes away, because of its override"),
+        said.contains("keeps its set-id bits, which the patch removes, because of its override"),
         "{said}"
     );
     assert_eq!(attributes(&by_patch), attributes(&by_dpkg));
@@ -155,7 +155,7 @@ fn an_override_that_dpkg_statoverride_makes_and_removes_is_found() {
     };
     statoverride(&["--add", "root", "root", "0500", "/usr/bin/z"]);
     let said = stage.run("remove -R @ROOT@ 100001-01").ok();
-    assert!(said.contains("by dpkg-statoverride of /usr/bin/z, whatever was there before"), "{said}");
+    assert!(said.contains("by dpkg-statoverride of /usr/bin/z, regardless of its earlier state"), "{said}");
     assert_eq!((stage.text("/usr/bin/z").as_str(), mode(&stage, "/usr/bin/z")), ("one\n", 0o500));
     statoverride(&["--remove", "/usr/bin/z"]);
     stage.mode("/usr/bin/z", 0o755);

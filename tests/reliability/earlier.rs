@@ -196,7 +196,7 @@ fn a_run_that_an_earlier_build_was_killed_in_is_left_to_that_build() {
             assert_eq!(run.code, 9, "{line}: {run:?}");
             let said = format!("{}{}", run.stdout, run.stderr);
             assert!(
-                said.contains("of an unfinished run of an earlier form of this program"),
+                said.contains("an unfinished run of an earlier version of this program"),
                 "{line}: {said}"
             );
             let way_on = match line {
@@ -216,7 +216,7 @@ fn undo_data_of_an_earlier_build_is_told_as_that_and_neither_believed_nor_called
     let Some((_dir, root)) = tidied_up() else { return };
     let stage = Scenario::new();
     let run = |line: &str| stage.run(&line.replace("-R", &format!("-R {}", root.display())));
-    let form = "was made by an earlier form of this program";
+    let form = "was made by an earlier version of this program";
     run("recover -R").ok();
     let picture = || Tree::of(&root, &LOCKS);
     let before = picture();

@@ -177,7 +177,7 @@ fn said_well(
     let places = [root.with_file_name(OUTSIDE), root.with_file_name(STAGE), root]
         .map(|place| format!("{}/", place.display()));
     if !places.iter().any(|place| ended.text.contains(place)) {
-        return wrong("no path is named");
+        return wrong("no path was given");
     }
     if matches!(change.moment, Moment::LookingBack | Moment::Finishing) {
         return Ok(());

@@ -146,7 +146,7 @@ fn every_hostile_case_is_refused_or_handled_exactly() {
 fn the_table_has_all_classes_and_no_name_twice() {
     let table = table::table();
     let names: BTreeSet<(u8, &str)> = table.iter().map(|case| (case.class, case.name.as_str())).collect();
-    assert_eq!(names.len(), table.len(), "a name comes twice");
+    assert_eq!(names.len(), table.len(), "a name occurs twice");
     let classes: BTreeSet<u8> = table.iter().map(|case| case.class).collect();
     // A link that is swapped between look and use is the subject of tests of its own.
     let missing: Vec<u8> = (1..=16).filter(|class| *class != 4 && !classes.contains(class)).collect();

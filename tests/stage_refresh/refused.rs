@@ -110,7 +110,7 @@ fn lies_of_a_stage_about_itself_are_told_by_the_file() {
             swapped(&base, "\"mode\":493", "\"mode\":511"),
             "not of the digest in its first line",
         ),
-        ("base.web-01", swapped(&base, "[\"/usr/pkg\"]", "[\"/opt\"]"), "none of the staged"),
+        ("base.web-01", swapped(&base, "[\"/usr/pkg\"]", "[\"/opt\"]"), "not one of the staged"),
         ("base.web-01", base[..base.len() - 20].to_owned(), "it ends after"),
         ("base.web-01", String::new(), "line 1"),
         ("identity", swapped(&identity, id, "0123456789abcdef"), "base.0: it is of another stage"),

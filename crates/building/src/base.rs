@@ -332,9 +332,7 @@ pub fn build_user(conf: &Configuration) -> BuildUser {
 pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, String> {
     let is_root = rustix::process::geteuid().is_root();
     if conf.lacks_build_user(is_root) {
-        return Err(
-            "root does not fetch sources itself: bulk.conf must name a user for it as build_user".to_owned()
-        );
+        return Err("root does not fetch sources itself: set build_user in bulk.conf".to_owned());
     }
     let Some(name) = conf.build_user.as_ref().filter(|_| is_root) else { return Ok(None) };
     let user = nix::unistd::User::from_name(name).map_err(|error| format!("the user {name}: {error}"))?;

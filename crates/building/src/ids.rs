@@ -142,7 +142,7 @@ pub(crate) fn range_of(conf: &Configuration) -> Result<IdRange, String> {
     let Some(range) = conf.ids.or_else(of_user) else {
         let proposal = free_range(0).map_or_else(|| "START:COUNT".to_owned(), |range| range.to_string());
         return Err(format!(
-            "root gives sandboxes ids that nobody else has, and bulk.conf names none: set ids={proposal}"
+            "if root builds, sandboxes need ids that nobody else has, but bulk.conf sets none: set ids={proposal}"
         ));
     };
     for path in ACCOUNTS {

@@ -629,7 +629,7 @@ fn failure_of(ended: &SandboxEnd, time: Option<Duration>, said: &[u8]) -> Option
         (Some(StopCause::Disk(bytes)), _) => format!("it wrote {bytes} bytes"),
         (Some(StopCause::Closed(path)), _) => format!("it left {path}, a directory that cannot be read"),
         (Some(StopCause::InSocket), _) => {
-            "it kept open files in a socket, where nobody can count them".to_owned()
+            "it kept open files in a socket, where they cannot be counted".to_owned()
         }
         (Some(StopCause::Objects(over)), _) => format!("it had {} {}", over.count, over.kind),
         (Some(StopCause::Memory(bytes, _)), _) => format!("it had {bytes} bytes of memory"),

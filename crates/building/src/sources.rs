@@ -257,11 +257,7 @@ impl DistfileSums {
 
     fn compare(self, wanted: &ExpectedDistfile) -> Result<(), String> {
         has_size(self.size, wanted)?;
-        if self.sha256.finalize() == wanted.sha256 {
-            Ok(())
-        } else {
-            Err("its SHA-256 is another one".to_owned())
-        }
+        if self.sha256.finalize() == wanted.sha256 { Ok(()) } else { Err("its SHA-256 differs".to_owned()) }
     }
 }
 
@@ -487,7 +483,7 @@ fn hand_on(
             return Err(format!("it took longer than {} s", missed.time.as_secs()).into());
         }
         if is_too_slow(bytes, now.saturating_duration_since(began)) {
-            return Err(format!("fewer than {LEAST_RATE} bytes a second came").into());
+            return Err(format!("fewer than {LEAST_RATE} bytes a second arrived").into());
         }
         if !is_readable(&output).map_err(|errno| errno.to_string())? {
             continue;
@@ -698,7 +694,7 @@ mod tests {
         taken(wanted("a/x.tar", b"upstream", None)).unwrap();
         assert_eq!(std::fs::read(distfiles.join("a/x.tar")).unwrap(), b"upstream");
         let said = taken(wanted("y", b"wrong", None)).unwrap_err();
-        assert_eq!(said, "y: it does not exist; fetch: its SHA-256 is another one");
+        assert_eq!(said, "y: it does not exist; fetch: its SHA-256 differs");
         assert!(taken(wanted("z", b"upstream", None)).is_err());
         let said = taken(wanted("none", b"", None)).unwrap_err();
         assert_eq!(said, "none: it does not exist; fetch: it does not exist");
@@ -716,7 +712,7 @@ mod tests {
         assert_eq!(std::fs::read(copies.join("a/x.tar")).unwrap(), b"upstream");
         std::fs::remove_dir_all(&copies).unwrap();
         let said = copied(wanted("a/x.tar", b"UPSTREAM", None)).unwrap_err();
-        assert_eq!(said, "a/x.tar: its SHA-256 is another one");
+        assert_eq!(said, "a/x.tar: its SHA-256 differs");
         let said = copied(wanted("b/y.tar", b"", None)).unwrap_err();
         assert_eq!(said, "b/y.tar: it does not exist");
     }

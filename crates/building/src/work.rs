@@ -277,11 +277,11 @@ pub(crate) fn remove_remains(work: &BulkWork) -> Result<(), RootError> {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForeignFile {
-    #[error("{} belongs to {owner}, who is neither you nor root: nothing that others can change is believed", path.display())]
+    #[error("{} belongs to {owner}, who is neither you nor root: files that others can change are not trusted", path.display())]
     Owner { path: PathBuf, owner: String },
-    #[error("{} belongs to {owner}, and others may write to it (mode {mode:04o}): nothing that others can change is believed", path.display())]
+    #[error("{} belongs to {owner}, and others may write to it (mode {mode:04o}): files that others can change are not trusted", path.display())]
     Mode { path: PathBuf, owner: String, mode: u32 },
-    #[error("{}: {above}, and so could put something else there: nothing that others can change is believed", path.display())]
+    #[error("{}: {above}, and so could put something else there: files that others can change are not trusted", path.display())]
     Above { path: PathBuf, above: ForeignObject },
     #[error("{}: {reason}", path.display())]
     Unknown { path: PathBuf, reason: String },

@@ -107,7 +107,7 @@ impl ScanCache {
                 for word in words {
                     let number = self.words.len();
                     if usize::try_from(self.words.number(&word)) != Ok(number) {
-                        return Err("a word is there twice".to_owned());
+                        return Err("a word is listed twice".to_owned());
                     }
                 }
             }
@@ -357,7 +357,7 @@ impl<'a> CacheLine<'a> {
         } else if line.starts_with(b"{\"location\":") {
             serde_json::from_slice(line).map(Self::Entry).map_err(reason)
         } else {
-            Err("it is none of its kinds of lines".to_owned())
+            Err("it is not a line of this file".to_owned())
         }
     }
 }

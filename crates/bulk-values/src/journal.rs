@@ -201,17 +201,17 @@ impl JournalLine {
         } else if begins("end\":") {
             Self::of_end(read(line)?)
         } else {
-            Err("it is none of the lines of a journal".to_owned())
+            Err("it is not a line of a journal".to_owned())
         }
     }
 
     fn of_package(OutcomeFields { package, outcome }: OutcomeFields) -> Result<Self, String> {
         match outcome.state {
             BuildState::Running => {
-                let slot = outcome.slot.ok_or("what runs has no slot")?;
+                let slot = outcome.slot.ok_or("a running package has no slot")?;
                 Ok(Self::Running { package, slot })
             }
-            BuildState::Failed if outcome.cause.is_none() => Err("what failed has no cause".to_owned()),
+            BuildState::Failed if outcome.cause.is_none() => Err("a failed package has no cause".to_owned()),
             _ => Ok(Self::Outcome { package, outcome: Box::new(outcome) }),
         }
     }

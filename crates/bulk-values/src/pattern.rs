@@ -185,7 +185,7 @@ fn expand_braces(text: &str) -> Result<Vec<String>, &'static str> {
         };
         waiting.extend(alternatives.iter().rev().map(|alternative| format!("{before}{alternative}{after}")));
         if expanded.len() + waiting.len() > MOST_ALTERNATIVES {
-            return Err("it stands for more than 256 patterns");
+            return Err("it expands to more than 256 patterns");
         }
     }
     Ok(expanded)

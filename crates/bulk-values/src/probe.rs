@@ -76,7 +76,7 @@ pub enum SlotMisfit {
     #[error("{0}")]
     Work(String),
     #[error(
-        "{0} is another directory there: a number that was written to it here is not in it there; mount the same file system"
+        "{0} is a different directory there: a file written here does not appear there; mount the same file system"
     )]
     OtherWork(String),
     #[error("`{0}` of the driver is another file there: all machines must see the same driver and tree")]
@@ -188,7 +188,7 @@ mod tests {
         for number in [Some(8), None] {
             assert!(
                 misfit(&ProbeAnswer { number, ..right() })
-                    .starts_with("/srv/bulk is another directory there")
+                    .starts_with("/srv/bulk is a different directory there")
             );
         }
         let missing = Some(ProbeFailure::Other("/srv/bulk is not a directory of a bulk build".to_owned()));

@@ -367,7 +367,7 @@ impl fmt::Display for PrefailReason {
                 write!(f, "it needs {pattern}, which is not a pattern: {reason}")
             }
             Self::TooManyPatterns => f.write_str(
-                "the needs of its location have so many patterns that it would take too long to compare them with all packages",
+                "the dependencies of its location have too many patterns to compare with all packages",
             ),
             Self::Circle(circle) => write!(f, "it needs itself: {circle}"),
         }

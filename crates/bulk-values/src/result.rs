@@ -191,7 +191,7 @@ impl BuildResult {
         for (name, _, _) in self.stored_files() {
             check("file", name, is_file_name)?;
             if !names.insert(name) {
-                return Err(format!("file: `{}` is there twice", name.escape_debug()));
+                return Err(format!("file: `{}` is listed twice", name.escape_debug()));
             }
         }
         if names.len() > MOST_FILES
@@ -216,7 +216,7 @@ impl BuildResult {
             check("version", &package.version, is_text)?;
             check("sha256", &package.sha256, |digits| digits.len() == 64 && is_hex(digits))?;
             if !names.insert(&package.pkg) {
-                return Err(format!("pkg: `{}` is there twice", package.pkg));
+                return Err(format!("pkg: `{}` is listed twice", package.pkg));
             }
         }
         Ok(())
@@ -417,7 +417,7 @@ mod tests {
             assert!(error.starts_with("result.json: file: "), "{name}: {error}");
         }
         let error = refused("\"file\":\"curl.pkg\"", "\"file\":\"result.json\"");
-        assert_eq!(error, "result.json: file: `result.json` is there twice");
+        assert_eq!(error, "result.json: file: `result.json` is listed twice");
     }
 
     #[test]

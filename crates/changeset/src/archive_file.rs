@@ -27,7 +27,7 @@ pub enum ArchiveFileError {
         reason: String,
     },
     #[error(
-        "the undo archive {path} was made by an earlier form of this program, with digests that this one does not read"
+        "the undo archive {path} was made by an earlier version of this program, with digests that this version does not read"
     )]
     Earlier { path: String },
     #[error(transparent)]

@@ -96,5 +96,5 @@ pub(crate) fn why_not_ours(root: &Root, seen: &ObjectStatus) -> patchadm_rootfs:
         return Ok(Some(format!("belongs to uid {}", seen.uid)));
     }
     let is_shared = seen.mode.bits() & 0o022 != 0;
-    Ok((!holds("stray.writable", !is_shared)).then(|| "can be written by others".to_owned()))
+    Ok((!holds("stray.writable", !is_shared)).then(|| "is writable by others".to_owned()))
 }

@@ -80,14 +80,12 @@ impl<R: Read> XzDecoder<R> {
                 [0, 0, 0, 0] => {}
                 begin if MAGIC.starts_with(begin) && begin.len() == 4 => break,
                 _ => {
-                    return Err(damaged(
-                        "bytes behind an xz stream that are neither padding nor another one",
-                    ));
+                    return Err(damaged("unexpected data after an xz stream"));
                 }
             }
         }
         if input.array::<2>()? != MAGIC[4..] {
-            return Err(damaged("no xz stream behind the padding"));
+            return Err(damaged("no xz stream after the padding"));
         }
         self.flags = StreamFlags::read(&mut input)?;
         Ok(XzPosition::BetweenBlocks(input))
@@ -113,7 +111,7 @@ impl<R: Read> OpenBlock<R> {
         if !is_announced(self.header.packed_size, packed)
             || !is_announced(self.header.content_size, self.size)
         {
-            return Err(damaged("an xz block has another size than its header says"));
+            return Err(damaged("the size of an xz block differs from its header"));
         }
         read_padding(&mut input, packed)?;
         let length = self.check.length();
@@ -195,7 +193,7 @@ impl StreamFlags {
         if is_whole && &magic == b"YZ" && check == self.bytes() && (size + 1) * 4 == index_size {
             return Ok(());
         }
-        Err(damaged("the footer of an xz stream does not fit it"))
+        Err(damaged("the footer of an xz stream does not match it"))
     }
 }
 
@@ -248,7 +246,7 @@ fn dictionary(bits: u8) -> io::Result<u32> {
     let size = match bits {
         0..=39 => u64::from(2 | (bits & 1)) << (u32::from(bits) / 2 + 11),
         40 => u64::from(u32::MAX),
-        _ => return Err(damaged("an xz block names no size of its dictionary")),
+        _ => return Err(damaged("an xz block does not specify its dictionary size")),
     };
     match u32::try_from(size) {
         Ok(size) if size <= LARGEST_DICTIONARY => Ok(size),

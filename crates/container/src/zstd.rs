@@ -67,7 +67,7 @@ impl<R: Read> ZstdDecoder<R> {
             } else if start == MAGIC {
                 return self.open_frame().map(ZstdPosition::InFrame);
             } else {
-                return Err(damaged("bytes behind a Zstandard frame that are no other one"));
+                return Err(damaged("unexpected data after a Zstandard frame"));
             }
         }
     }
@@ -120,7 +120,7 @@ impl<R: Read> ZstdDecoder<R> {
 
     fn close_frame(&self, frame: OpenFrame) -> io::Result<()> {
         if frame.announced.is_some_and(|size| size != frame.size) {
-            return Err(damaged("a Zstandard frame has another size than its header says"));
+            return Err(damaged("the size of a Zstandard frame differs from its header"));
         }
         let checksum = self.frames.get_checksum_from_data();
         if checksum.is_some() && checksum != self.frames.get_calculated_checksum() {

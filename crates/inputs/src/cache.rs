@@ -246,7 +246,7 @@ fn two_digits(sha256: &str) -> &str {
 pub enum CacheError {
     #[error(transparent)]
     Root(#[from] RootError),
-    #[error("the cache {0} is not the caller's own, with mode 0700")]
+    #[error("the cache {0} must belong to the caller and have mode 0700")]
     NotPrivate(String),
     /// Another user could exchange it.
     #[error("the cache is {path}, and {strange}, so others could replace the cache")]

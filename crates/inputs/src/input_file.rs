@@ -195,7 +195,7 @@ fn must_be_own_place(path: &Path) -> io::Result<()> {
 fn stranger(file: &File, seen: &Metadata, caller: u32) -> Option<String> {
     if seen.uid() != caller && seen.uid() != SUPERUSER {
         return Some(format!(
-            "it belongs to uid {}, and only the caller's own word or root's counts",
+            "it belongs to uid {}, and only files of the caller or root are accepted",
             seen.uid()
         ));
     }

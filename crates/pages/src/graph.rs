@@ -39,7 +39,7 @@ pub(super) fn graph(number: usize, section: &PageSection) -> Markup {
     html! {
         h3 { "What requires what" }
         p.quiet {
-            "A patch requires what stands to its left on the same line. A dashed box is not listed here."
+            "A patch requires the patches to its left on the same line. A patch in a dashed box is not in the list."
             @if graph.left_out > 0 { " " (graph.left_out) " more patches require others and are not drawn." }
         }
         div.wide role="region" aria-label="Graph of requirements" tabindex="0" {

@@ -55,7 +55,7 @@ pub struct PatchOptions {
     /// Name patches that are incompatible with this one; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     incompat: Vec<String>,
-    /// Require the id to be that of a restricted patch
+    /// Require the id of a restricted patch
     #[arg(long)]
     restricted: bool,
     /// Add a property, such as rebootafter; repeatable

@@ -171,7 +171,7 @@ impl PublicationReport {
         let Self { place, version, .. } = self;
         match self.state {
             PublishState::Unsigned => return "nothing was published: there are no signatures yet".to_owned(),
-            PublishState::Unchanged => return format!("{place}: version {version} stays, nothing is new"),
+            PublishState::Unchanged => return format!("{place}: version {version} stays; nothing is new"),
             PublishState::Published | PublishState::Waiting | PublishState::Planned => {}
         }
         let until = match &self.expires {

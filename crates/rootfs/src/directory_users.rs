@@ -121,7 +121,7 @@ fn found_in(table: &[Mount], place: &Place) -> Option<String> {
     table.iter().find_map(|mount| {
         let point = String::from_utf8_lossy(&mount.point);
         if place.contains(&mount.device, &mount.root) {
-            return Some(format!("it is mounted on {point} as well, or part of it"));
+            return Some(format!("it or part of it is also mounted on {point}"));
         }
         let parent = table.iter().find(|other| other.id == mount.parent && mount.parent != mount.id)?;
         let on = joined(&parent.root, below(&mount.point, &parent.point)?);
@@ -200,7 +200,7 @@ mod mounts_tests {
         let inside = b"77 70 8:2 /@/srv/www/htdocs /data/with\\040blank rw - ext4 /dev/sda2 rw\n";
         assert_eq!(
             found(22, "/srv/www", inside).unwrap(),
-            "it is mounted on /data/with blank as well, or part of it"
+            "it or part of it is also mounted on /data/with blank"
         );
         assert_eq!(found(22, "/srv/www/other", inside), None);
         let elsewhere = b"77 70 8:9 /@/srv/www/htdocs /data rw - ext4 /dev/sdb rw\n";

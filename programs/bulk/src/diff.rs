@@ -103,7 +103,7 @@ fn bytes(
             continue;
         }
         let (Some(was), Some(is)) = (find(old)?, find(package)?) else {
-            notes.push(format!("{}: its results are not both in the pool any more", package.package));
+            notes.push(format!("{}: the pool no longer has both of its results", package.package));
             continue;
         };
         let names = |entry: &PoolEntry| -> Vec<String> {

@@ -223,7 +223,7 @@ impl RunPage<'_> {
             row("", cells.into_iter().map(PageCell::of).collect())
         });
         let columns = ["Patch", "Library", "Packages that need it"];
-        plain("Libraries that patches take away", &columns, rows.collect())
+        plain("Libraries that patches remove", &columns, rows.collect())
     }
 
     fn packages(&self) -> PagePart {

@@ -130,8 +130,8 @@ impl BuildArgs {
         {
             let (out, endings) = (self.out.display(), PatchForm::endings().collect::<Vec<_>>().join(", "));
             let message = format!(
-                "{out} is the name of an archive, and no patch is written as {ending}\n\
-                 The name of a patch ends with one of {endings}, or it is that of a directory."
+                "{out} ends like an archive, but patches cannot be written as {ending}\n\
+                 Use a name that ends with one of {endings}, or the name of a directory."
             );
             return Err(wrong(&message, USAGE));
         }
@@ -139,9 +139,7 @@ impl BuildArgs {
             (Some(requested), Some(named)) if requested != named => {
                 let (out, requested, named) = (self.out.display(), requested.word(), named.word());
                 Err(wrong(
-                    &format!(
-                        "{out} is the name of a patch in the form {named}, and --format says {requested}"
-                    ),
+                    &format!("{out} has the ending of the format {named}, but --format is {requested}"),
                     USAGE,
                 ))
             }

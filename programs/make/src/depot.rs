@@ -214,7 +214,7 @@ impl DepotReport {
         let summary = if indexed.is_new {
             format!("{place}: version {version} has {}", counted_patches(patches))
         } else {
-            format!("{place}: version {version} stays, nothing is new")
+            format!("{place}: version {version} stays; nothing is new")
         };
         let errors = indexed.passed_over.iter().map(|passed_over| ObjectError {
             object: passed_over.name.clone(),
@@ -230,7 +230,7 @@ impl DepotReport {
             is_index: true,
             summary,
             note: indexed.left_out_of_xref.filter(|number| *number > 0).map(|number| {
-                format!("left out of patchdiag.xref, which holds ids of six digits and two: {number}")
+                format!("left out of patchdiag.xref, which contains only ids of six digits and two: {number}")
             }),
         }
     }
@@ -239,7 +239,7 @@ impl DepotReport {
         let (depot, faults) = (&checked.depot, &checked.faults);
         let (place, version, objects) = (depot.location(), depot.index().version, checked.objects);
         let found = match faults.len() {
-            0 => "all as the index says".to_owned(),
+            0 => "everything matches the index".to_owned(),
             1 => "1 is wrong".to_owned(),
             more => format!("{more} are wrong"),
         };

@@ -45,7 +45,7 @@ static PATCHADM_MAKE: Program = Program {
         verb(Make, "depot", "Index a directory of patches, or check a depot", depot::run),
         verb(Make, "order", "Put packages or patches in order, requirements first", order::run),
         verb(Learn, "help", "Explain a verb, a command or a lint finding", help::run),
-        classic("pkgproto", "print prototype entries for objects of this machine", pkgproto::run),
+        classic("pkgproto", "print prototype entries for existing objects", pkgproto::run),
         classic("pkgmk", "make a package from a prototype", pkgmk::run),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(SCHEMA, AppletKind::Internal, schema::run),

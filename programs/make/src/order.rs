@@ -88,7 +88,7 @@ impl OrderArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: OrderArgs = parse(call, USAGE)?;
     if args.dot && call.in_json {
-        let message = "--dot and --json are two forms of one answer: name one".to_owned();
+        let message = "--dot and --json cannot be used together".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     if args.directory.is_some() {

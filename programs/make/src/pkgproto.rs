@@ -20,7 +20,7 @@ const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
 
 const LONGEST_NAME: u64 = 4096;
 
-/// Print prototype entries for objects of this machine
+/// Print prototype entries for existing objects
 #[derive(clap::Parser)]
 struct PkgprotoArgs {
     /// Follow symbolic links and describe their targets

@@ -32,7 +32,7 @@ struct PublishArgs {
     /// Allow unsigned patches and, without --key, an unsigned index
     #[arg(long)]
     unsigned: bool,
-    /// Install the index that was signed elsewhere
+    /// Publish the index that was signed elsewhere
     #[arg(long, conflicts_with_all = ["refresh", "unsigned", "expires"])]
     finish: bool,
     /// Publish only a new index with a new date

@@ -183,7 +183,7 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
         (
             "lacking",
             br#"{"schema":"patchadm/1","command":"list","root":"/","patch":"1-01","lacking":true}"#.to_vec(),
-            "it answers another question",
+            "it is not from `patchadm list`",
         ),
         ("id", whole.replace("100-02", "<b>").into(), "<<b>> is not a patch id"),
         ("other", b"[1, 2]".to_vec(), "it is not a document of"),

@@ -90,12 +90,12 @@ impl CommandReport for AllReply {
         output.line(self.sentence())?;
         for one in &self.left {
             match &one.origin {
-                Some(origin) => output.line(format!("  {origin} is left: {}", one.reason))?,
+                Some(origin) => output.line(format!("  {origin} is not adopted: {}", one.reason))?,
                 None => output.line(format!("  left: {}", one.reason))?,
             }
         }
         for path in self.adopted.iter().flat_map(|one| &one.differing) {
-            output.line(format!("  {path} differs from what is recorded"))?;
+            output.line(format!("  {path} differs from its record"))?;
         }
         // A path filter may leave out thousands of documentation paths.
         let missing: usize = self.adopted.iter().map(|one| one.missing.len()).sum();

@@ -93,7 +93,7 @@ fn tell_note(output: &mut Output, note: &EnclosureNote) {
         EnclosureNote::Link { named, meant } => format!("{named} is a link: mounted at {meant}"),
         EnclosureNote::Made(_) if !output.is_verbose() => return,
         EnclosureNote::Made(place) => format!("made the mount point {place} in the stage"),
-        EnclosureNote::HostProcesses => "/proc is that of the host, read-only".to_owned(),
+        EnclosureNote::HostProcesses => "/proc shows the host, read-only".to_owned(),
     };
     // Without standard error there is nobody to tell.
     let _ = output.complain(format!("{program}: {line}\n"));

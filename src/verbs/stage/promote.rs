@@ -149,7 +149,7 @@ impl PromotionOptions {
             return Ok(AskedPromotion { choices: self, stage: stage.unwrap_or_default(), plan_file });
         };
         if options != PlanOptions::default() {
-            return Err(wrong("with --plan the stage and the options are those of the file".to_owned()));
+            return Err(wrong("--plan takes the stage and the options from the file".to_owned()));
         }
         let expected = expected_plan(&path, Command::Promote.name(), usage)?;
         let options = expected.plan.options.clone();

@@ -82,7 +82,7 @@ fn failure_of(failure: Result<Option<String>, TrialServeError>) -> Result<TrialR
 
 fn other_than_packages(order: &TrialOrder) -> Result<Option<String>, TrialServeError> {
     let differences = compare_with_packages(&Root::open(Path::new("/"))?, Path::new(PACKAGES), order)?;
-    let failed = || format!("the patched tree is not that of the new packages: {}", summary(&differences));
+    let failed = || format!("the patched tree differs from the new packages: {}", summary(&differences));
     Ok((!differences.is_empty()).then(failed))
 }
 
@@ -367,7 +367,7 @@ impl RecordState {
     pub(super) fn differences(&self, after: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if self.contents != after.contents {
-            found.push(format!("{} says something else", places::contents()));
+            found.push(format!("{} differs", places::contents()));
         }
         for name in self
             .packages
@@ -375,7 +375,7 @@ impl RecordState {
             .chain(after.packages.keys().filter(|name| !self.packages.contains_key(*name)))
         {
             if self.packages.get(name) != after.packages.get(name) {
-                found.push(format!("the pkginfo of {name} says something else"));
+                found.push(format!("the pkginfo of {name} differs"));
             }
         }
         found

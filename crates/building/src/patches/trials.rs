@@ -215,7 +215,7 @@ impl BulkTrials<'_> {
                         format!("{name} was not installed as delivered: {}", changed.how)
                     }
                     Some(owner) => format!("{name} changes what {owner} has installed: {}", changed.how),
-                    None => format!("{name} changes what other packages have installed: {}", changed.how),
+                    None => format!("{name} changes objects of other packages: {}", changed.how),
                 }
             }
         };
@@ -291,7 +291,7 @@ impl BulkTrials<'_> {
                 return Ok(guilty_patches(units.unit(other), &how));
             }
         }
-        Ok(guilty_patches(units.unit(last), &format!("it does not fit together with the others: {reason}")))
+        Ok(guilty_patches(units.unit(last), &format!("it fails together with the others: {reason}")))
     }
 
     /// Returns released packages that make a unit fail over the whole set: patches without code fail there too.

@@ -252,7 +252,7 @@ impl<'a> Foresight<'a> {
                 let names: Vec<String> = names.take(MOST_NAMED).collect();
                 let more = u64::from(because.count) - names.len() as u64;
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                Some(format!("it needs what cannot be built: {}{more}", names.join(", ")))
+                Some(format!("it needs packages that cannot be built: {}{more}", names.join(", ")))
             }
             Some(ResolvedState::Open) => None,
             None => Some("it has no record".to_owned()),
@@ -307,7 +307,7 @@ impl<'a> Foresight<'a> {
 
     pub(super) fn why(&self, index: u32) -> Result<String, RootError> {
         Ok(match self.fates.get(&index) {
-            Some(PredictedOutcome::Result) => "its result is there".to_owned(),
+            Some(PredictedOutcome::Result) => "its result exists".to_owned(),
             Some(PredictedOutcome::Task(task)) => self.why_task(index, task)?,
             Some(PredictedOutcome::After(need)) => {
                 format!(
@@ -329,10 +329,10 @@ impl<'a> Foresight<'a> {
 
     fn why_task(&self, index: u32, task: &DecidedTask) -> Result<String, RootError> {
         if task.is_rebuilt {
-            return Ok("it is asked for".to_owned());
+            return Ok("it was requested".to_owned());
         }
         if task.unchecked.is_some() {
-            return Ok("its result is there, and is to be checked".to_owned());
+            return Ok("its result exists, but must be checked".to_owned());
         }
         if let Some(damage) = &task.damage {
             return Ok(damage.clone());
@@ -341,7 +341,7 @@ impl<'a> Foresight<'a> {
             return Ok("it was never built".to_owned());
         };
         if *key == task.key {
-            return Ok("its result is not in the pool any more".to_owned());
+            return Ok("its result is no longer in the pool".to_owned());
         }
         let Some(before) = inputs_of_success(self.input.pool, Some(key))? else {
             return Ok("something has changed since its last success, and its result is gone".to_owned());

@@ -159,7 +159,7 @@ fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
         (Some(StopCause::Output(bytes)), None) => format!("it printed {bytes} bytes"),
         (Some(StopCause::Disk(bytes)), None) => format!("it wrote {bytes} bytes"),
         (Some(StopCause::InSocket), None) => {
-            "it kept open files in a socket, where nobody can count them".to_owned()
+            "it kept open files in a socket, where they cannot be counted".to_owned()
         }
         (Some(StopCause::Objects(over)), None) => format!("it had {} {}", over.count, over.kind),
         (Some(StopCause::Memory(bytes, _)), None) => format!("it had {bytes} bytes of memory"),

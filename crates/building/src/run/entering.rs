@@ -131,7 +131,7 @@ pub fn enter_failed(
     let mut install = Vec::new();
     for (need, key) in &build.order.install {
         let FoundResult::Result(entry) = pool.find(key)? else {
-            let reason = format!("the result of {need} that it was built with is gone");
+            let reason = format!("the result of {need} that it was built with is missing");
             return Err(EnterPackageError::NotReady { package: build.order.package.clone(), reason });
         };
         install.push(*entry);

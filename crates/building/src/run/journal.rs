@@ -93,8 +93,7 @@ pub(super) fn known_runs(work: &BulkWork, is_new: bool) -> Result<KnownRuns, Run
             }
             // Output of recipes must not block builds.
             Err(UnreadJournal::TooLarge(reason)) if is_last => {
-                known.note =
-                    Some(format!("{reason}: nothing is known of run {number}, and a new one begins"));
+                known.note = Some(format!("{reason}: run {number} is not known, and a new one begins"));
             }
             Err(error) if is_last && !is_new => {
                 return Err(RunError::damaged_journal(work, *number, error));

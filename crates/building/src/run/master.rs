@@ -216,13 +216,13 @@ impl Master<'_> {
         };
         let silent = self.running.iter().filter_map(|(index, task)| Some((*index, silence_of(task)?)));
         for (index, silence) in silent.collect::<Vec<_>>() {
-            let reason = format!("nothing was heard of it for {} s", silence.as_secs());
+            let reason = format!("it did not respond for {} s", silence.as_secs());
             self.take_end(index, TaskEnd::trouble(reason), true, tell)?;
         }
         let overtime = self.request.overtime;
         let late = self.running.iter().filter(|(_, task)| task.is_late(overtime));
         for index in late.map(|(index, _)| *index).collect::<Vec<_>>() {
-            let reason = format!("it went on for {} s after the limit of its time", overtime.as_secs());
+            let reason = format!("it ran for {} s beyond its time limit", overtime.as_secs());
             self.take_end(index, TaskEnd::trouble(reason), true, tell)?;
         }
         Ok(())

@@ -144,7 +144,7 @@ fn ask(
             Err(RecvTimeoutError::Timeout) if is_to_end() => break Err("the run is to end".to_owned()),
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(limit) = limit.filter(|limit| began.elapsed() >= *limit) {
-                    break Err(format!("`{program}` gave no answer within {} s", limit.as_secs()));
+                    break Err(format!("`{program}` did not respond within {} s", limit.as_secs()));
                 }
             }
         }
@@ -157,8 +157,8 @@ fn ask(
 fn unanswered(program: &str, command: &mut SlotCommand, said: &str) -> String {
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
     match command.status_within(PAUSE) {
-        Some(status) => format!("`{program}` ended without an answer ({status}){said}"),
-        None => format!("`{program}` gave no answer{said}"),
+        Some(status) => format!("`{program}` ended without a response ({status}){said}"),
+        None => format!("`{program}` did not respond{said}"),
     }
 }
 

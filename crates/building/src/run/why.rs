@@ -160,9 +160,7 @@ impl PackageStory<'_> {
                     "another bulk build".to_owned()
                 };
                 if differs.is_empty() {
-                    format!(
-                        "its result of {of_run} is there, and nothing that it depends on has changed since"
-                    )
+                    format!("its result of {of_run} exists, and nothing that it depends on has changed since")
                 } else {
                     format!("it was built in {of_run}, since this had changed: {}", named_inputs(differs))
                 }

@@ -95,7 +95,7 @@ pub enum StopCause {
     Disk(u64),
     /// The command made this directory unreadable, which hides its disk usage.
     Closed(String),
-    /// The command keeps open files in a socket, where nobody can count them.
+    /// The command keeps open files in a socket, where they cannot be counted.
     InSocket,
     Objects(ObjectOverrun),
     /// Bytes of output, more than the log takes.

@@ -72,7 +72,7 @@ pub enum SetError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(
-        "{} is damaged: {reason}; nothing of it was changed. Let the links that lead to it lead to another set, or remove them",
+        "{} is damaged: {reason}; it was not changed. Point the links that lead to it to another set, or remove them",
         path.display()
     )]
     Damaged { path: PathBuf, reason: String },
@@ -218,7 +218,7 @@ impl SetManifest {
             manifest.take_line(line, &sums).map_err(wrong)?;
         }
         if manifest.files.len() != sums.len() {
-            return Err("it does not say of each file where it comes from".to_owned());
+            return Err("it does not name the origin of each file".to_owned());
         }
         if manifest.write() != text {
             return Err("its lines have another order than in a manifest".to_owned());
@@ -246,7 +246,7 @@ impl SetManifest {
         };
         match self.files.insert(path.to_owned(), file) {
             None => Ok(()),
-            Some(_) => Err("the file comes twice"),
+            Some(_) => Err("the file occurs twice"),
         }
     }
 }

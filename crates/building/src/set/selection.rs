@@ -374,7 +374,7 @@ fn must_have(entries: &[SetEntry], required: &[String]) -> Result<(), SetRefusal
             [&*entry.package, name, location].iter().any(|name| pattern.matches(name))
         };
         if !entries.iter().any(is_meant) {
-            return Err(SetRefusal::Required(format!("nothing that `{text}` means is in it")));
+            return Err(SetRefusal::Required(format!("nothing in it matches `{text}`")));
         }
     }
     Ok(())

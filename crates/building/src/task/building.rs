@@ -260,7 +260,7 @@ fn must_be_beside_base(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result
     for (file, _) in &packed.packages {
         let detail = match must_be_beside(&base, &inputs.place.part("results").join(file))? {
             Ok(None) => continue,
-            Ok(Some(conflict)) => format!("it delivers {}, which is that of {OF_BASE}", conflict.path),
+            Ok(Some(conflict)) => format!("it delivers {}, which belongs to {OF_BASE}", conflict.path),
             Err(error) => error.to_string(),
         };
         return Err(TaskFailure::of(FailureCause::Result, detail).into());
@@ -603,7 +603,7 @@ fn alike_before(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option
 fn copy_result(inputs: &TaskInputs<'_>, to: &Dir) -> Result<PackedResult, TaskError> {
     let mut packed = PackedResult::default();
     let FoundResult::Result(entry) = inputs.pool.find(&inputs.order.key)? else {
-        return Err(io::Error::other("the result that is to be checked is gone").into());
+        return Err(io::Error::other("the result to be checked is missing").into());
     };
     let from = Dir::of_host(&entry.path)?;
     for package in &entry.result.packages {

@@ -188,7 +188,7 @@ impl SandboxInstallation<'_> {
                     guarded = after;
                 }
                 Err(error) if error.is_no_space() => return Err(error.into()),
-                Err(error) => return refused(package, &format!("what it leaves cannot be used: {error}")),
+                Err(error) => return refused(package, &format!("its output cannot be used: {error}")),
             }
             steps.ends.push(self.moment()?);
         }
@@ -356,7 +356,7 @@ pub(super) fn left_by_packages(error: RootError) -> Result<InstallationEnd, Task
     if error.is_no_space() || error.errno() == Some(Errno::INTR) {
         return Err(error.into());
     }
-    Ok(InstallationEnd::Refused(format!("what it leaves cannot be used: {error}")))
+    Ok(InstallationEnd::Refused(format!("its output cannot be used: {error}")))
 }
 
 /// Removes a file and the empty directories above it.

@@ -288,14 +288,11 @@ fn over_limit(stopped: Option<StopCause>, limits: &Limits, phase: Option<String>
             (FailureCause::Cpu, format!("a process with {} s of processor time", time.as_secs()))
         }
         StopCause::Disk(bytes) => (FailureCause::Disk, format!("{bytes} bytes on the disk")),
-        StopCause::Closed(path) => (
-            FailureCause::Disk,
-            format!("{path} is a directory that cannot be read, which may hold anything"),
-        ),
+        StopCause::Closed(path) => (FailureCause::Disk, format!("{path} is a directory that cannot be read")),
         StopCause::InSocket => {
             let has_disk = limits.get(LimitName::Disk).is_some();
             let cause = if has_disk { FailureCause::Disk } else { FailureCause::Memory };
-            (cause, "open files in a socket, where nobody can count them".to_owned())
+            (cause, "open files in a socket, where they cannot be counted".to_owned())
         }
         StopCause::Objects(ObjectOverrun { kind, count, most }) => {
             // No setting widens it.

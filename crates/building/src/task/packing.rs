@@ -361,7 +361,7 @@ fn must_speak_for_itself(params: &Params, identity: &PackedIdentity) -> Result<(
             || ["PATCH_INFO_", "PATCHADM_", "KEPT_"].iter().any(|prefix| name.starts_with(prefix))
     };
     if let Some((name, _)) = params.iter().find(|(name, _)| is_record(name)) {
-        return Err(wrong(format!("pkginfo: {name} is a record of a root, which no package brings along")));
+        return Err(wrong(format!("pkginfo: {name} is a record of a root, which packages must not deliver")));
     }
     let (source, own) = (params.text("SOURCE"), identity.source());
     if !source.is_empty() && source != own {
@@ -410,7 +410,7 @@ fn must_be_packable(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Resul
     let is_known = |name: &str| name == "root" || INFORMATION.contains(&name) || is_script(name);
     if let Some(unknown) = names.iter().map(text).find(|name| !is_known(name)) {
         return Err(wrong(format!(
-            "/out has root and {}, which has no meaning beside it",
+            "/out has root and {}, which cannot be used together",
             unknown.escape_debug()
         )));
     }
@@ -554,7 +554,9 @@ fn size_of_sources(text: &[u8], tree: &Dir) -> Result<u64, StepError> {
             (Ftype::Information, right) => {
                 let right = right.as_ref().map_or(String::new(), |right| format!("={}", shown(right)));
                 let name = shown(path);
-                return Err(refused(format!("{name}{right}: information files lie in /out, without a line")));
+                return Err(refused(format!(
+                    "{name}{right}: information files belong in /out, without a line"
+                )));
             }
             (Ftype::File | Ftype::Editable | Ftype::Volatile, Some(right)) => right.as_slice(),
             (Ftype::File | Ftype::Editable | Ftype::Volatile, None) => {
@@ -635,7 +637,7 @@ fn links_to_output(top: &Dir) -> Result<Vec<String>, StepError> {
                 let path = path.strip_prefix(&above_all).unwrap_or(&path);
                 let target = String::from_utf8_lossy(&target);
                 remarks.push(format!(
-                    "the symbolic link {} leads to {}, which is only there in the build",
+                    "the symbolic link {} leads to {}, which exists only in the build",
                     path.escape_debug(),
                     target.escape_debug()
                 ));
@@ -681,7 +683,7 @@ fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), StepError> 
         while let Some(part) = parts.next() {
             let Some(seen) = dir.look(part)? else { break };
             if parts.peek().is_none() || seen.file_type != FileType::Directory {
-                return Err(wrong(format!("it delivers to {}, which is that of the host", path.display())));
+                return Err(wrong(format!("it delivers to {}, which belongs to the host", path.display())));
             }
             dir = dir.dir(part)?;
         }

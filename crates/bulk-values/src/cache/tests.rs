@@ -108,8 +108,8 @@ fn any_other_damage_drops_the_whole_cache_and_is_told_with_its_line() {
         ("\"scan_cache\":1", "\"scan_cache\":2", "line 1: it is not the first line of this version"),
         ("{\"file\":\"mk/local.mk\"}\n", "", "line 5: it names files that are not noted"),
         ("\"0-1\"", "\"0-2\"", "line 6: its records name words that are not noted"),
-        ("\"../../mk/local.mk\"", "\"../../mk/common.mk\"", "line 5: a word is there twice"),
-        ("{\"words\"", "{\"wards\"", "line 5: it is none of its kinds of lines"),
+        ("\"../../mk/local.mk\"", "\"../../mk/common.mk\"", "line 5: a word is listed twice"),
+        ("{\"words\"", "{\"wards\"", "line 5: it is not a line of this file"),
     ];
     for (was, is, reason) in reasons {
         assert_eq!(damage(was, is), format!("scan cache: {reason}"));

@@ -43,7 +43,7 @@ impl IdRange {
             return Err(format!("`{text}` ends after the last id"));
         }
         if range.has(NOBODY) {
-            return Err(format!("`{text}` has {NOBODY}, which is that of nobody"));
+            return Err(format!("`{text}` has {NOBODY}, which is not a valid id"));
         }
         Ok(range)
     }

@@ -48,7 +48,7 @@ pub struct TaskPlaceholders<'a> {
 
 /// A path that a shell behind a prefix might interpret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("slot {slot}: the path of the program, `{program}`, would not reach it whole: {rule}")]
+#[error("slot {slot}: the path of the program, `{program}`, cannot be passed to it: {rule}")]
 pub struct ProgramPathError {
     pub slot: String,
     pub program: String,
@@ -97,7 +97,7 @@ impl Slot {
         for word in prefix.iter().chain(&cancel).flat_map(|word| placeholders(word)) {
             if !["cpus", "mem", "minutes", "package", "job", "slot"].contains(&word) {
                 return Err(format!(
-                    "`{{{word}}}` is none of {{cpus}} {{mem}} {{minutes}} {{package}} {{job}} {{slot}}"
+                    "`{{{word}}}` is not one of {{cpus}} {{mem}} {{minutes}} {{package}} {{job}} {{slot}}"
                 ));
             }
         }
@@ -106,7 +106,8 @@ impl Slot {
         let is_named = names_job(&cancel) && names_job(&prefix);
         if !cancel.is_empty() && !is_named {
             return Err(
-                "cancel: it and the prefix must name {job}: it would cancel what others have".to_owned()
+                "cancel: it and the prefix must name {job}: otherwise it would cancel jobs of others"
+                    .to_owned(),
             );
         }
         Ok(Self { name, count, cores, answer, cancel, prefix })
@@ -302,7 +303,7 @@ mod tests {
         let reason = |text: &str| Slot::parse(text).unwrap_err();
         assert_eq!(
             reason("a 1 srun {memory}"),
-            "`{memory}` is none of {cpus} {mem} {minutes} {package} {job} {slot}"
+            "`{memory}` is not one of {cpus} {mem} {minutes} {package} {job} {slot}"
         );
         assert_eq!(reason("a"), "its COUNT is missing");
         assert_eq!(reason("a 0"), "COUNT: `0` is not a number from 1 to 4096");

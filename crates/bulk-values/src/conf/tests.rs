@@ -106,7 +106,7 @@ fn a_wrong_line_is_told_with_its_number_and_the_nearest_name() {
         error("local_source=localhost:80"),
         "line 2: local_source: `localhost:80` is not a host: its name or address, without a port"
     );
-    assert_eq!(error("check=all"), "line 2: check: `all` is none of none, install, strict");
+    assert_eq!(error("check=all"), "line 2: check: `all` is not one of none, install, strict");
     assert_eq!(error("pool=../pool"), "line 2: pool: `../pool` steps up with `..`");
     assert_eq!(error("report_subject=a\rb"), "line 2: it has a control character");
     assert_eq!(error("minimum=101%"), "line 2: minimum: `101` is not a number from 0 to 100");

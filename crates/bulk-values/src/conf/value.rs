@@ -38,7 +38,7 @@ pub(super) fn count(text: &str, least: u32, most: u32) -> Result<u32, String> {
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        format!("`{text}` is none of {}", known.join(", "))
+        format!("`{text}` is not one of {}", known.join(", "))
     })
 }
 
@@ -83,7 +83,7 @@ pub(super) fn command(text: &str) -> Result<Vec<String>, String> {
         match letter {
             '\'' => quoted(&mut letters, '\'', word)?,
             '"' => quoted(&mut letters, '"', word)?,
-            '\\' => word.push(letters.next().ok_or("a backslash stands at the end")?),
+            '\\' => word.push(letters.next().ok_or("it ends with a backslash")?),
             other => word.push(other),
         }
     }

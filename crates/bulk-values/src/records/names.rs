@@ -65,7 +65,7 @@ impl RecipeLocation {
 
     /// Resolves a location named by a recipe: `./` and `../` are relative to the recipe, others to the top of the tree.
     pub fn resolve(&self, reference: &str) -> Result<Self, LocationError> {
-        let outside = || LocationError { text: shown(reference), reason: "it leads out of the tree" };
+        let outside = || LocationError { text: shown(reference), reason: "it is outside the tree" };
         let mut base = &*self.0;
         let mut rest = reference;
         let mut is_relative = false;
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(from("net/curl", "./sub").as_deref(), Some("net/curl/sub"));
         assert_eq!(from("net/curl", "devel/gmake").as_deref(), Some("devel/gmake"));
         assert_eq!(from("curl", "../zlib").as_deref(), Some("zlib"));
-        assert_eq!(from("net/curl", "../../../etc"), None, "it leads out of the tree");
+        assert_eq!(from("net/curl", "../../../etc"), None, "it is outside the tree");
         assert_eq!(from("net/curl", "a/../../.."), None);
         assert_eq!(from("net/curl", ".."), None);
         assert_eq!(from("net/curl", "/etc"), None);

@@ -149,7 +149,7 @@ fn what_is_no_record_names_the_line_and_the_reason() {
         ("PKGNAME=a\n", "line 1: <a> is not a PKGNAME: it has no - before a version"),
         (
             "PKGNAME=a-1\nALL_DEPENDS=x-1:../../../etc\nPKGNAME=b-1\n",
-            "line 1: <../../../etc> is not a location: it leads out of the tree",
+            "line 1: <../../../etc> is not a location: it is outside the tree",
         ),
         ("PKGNAME=a-1\nDISTFILES=x\n", "line 1: DISTFILES: <x> is not NAME:SHA256:SIZE"),
         ("PKGNAME=a-1\nLIMITS=x\n", "line 1: LIMITS: <x> is not NAME=VALUE"),

@@ -300,10 +300,10 @@ pub fn patches_text(patches: &ReportedPatches) -> String {
     }
     for taken in &patches.takes_away {
         let packages = taken.packages.join(" ");
-        line(&format!("  {} takes {} away, which these need: {packages}", taken.id, taken.library));
+        line(&format!("  {} removes {}, which these need: {packages}", taken.id, taken.library));
     }
     if !patches.takes_away.is_empty() {
-        line("  Apply these together with the patches of what needs them, or with --libs keep.");
+        line("  Apply them with the patches of the packages that need them, or use --libs keep.");
     }
     for (field, words) in WITHOUT {
         let names = patches.others.get(field).and_then(serde_json::Value::as_array);

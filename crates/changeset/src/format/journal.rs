@@ -166,7 +166,7 @@ pub enum JournalError {
     Content(String),
     #[error("the field {field} of {of} is not what this program could have written")]
     Field { field: &'static str, of: String },
-    #[error("it is gone, and stage/{0} beside it may be that of an unfinished run")]
+    #[error("it is missing, and stage/{0} may belong to an unfinished run")]
     Gone(String),
     #[error("it is not a file")]
     NoFile,
@@ -175,7 +175,7 @@ pub enum JournalError {
     #[error("it is of version {0}, and this program reads version {VERSION}")]
     Version(u32),
     #[error(
-        "it is that of an unfinished run of an earlier form of this program (version {0}, and this one is {VERSION})"
+        "it belongs to an unfinished run of an earlier version of this program (format {0}; this version writes {VERSION})"
     )]
     Earlier(u32),
 }

@@ -179,7 +179,7 @@ pub enum UndoManifestError {
         line: usize,
         reason: String,
     },
-    #[error("an earlier form of this program made it, with digests that this one does not read")]
+    #[error("an earlier version of this program made it, with digests that this version does not read")]
     Earlier,
     #[error("undo manifest of version {0}: this program reads version {VERSION}")]
     Version(u32),

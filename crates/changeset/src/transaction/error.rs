@@ -91,11 +91,11 @@ pub enum Cause {
         /// On the host.
         path: String,
     },
-    #[error("{0} was changed by somebody else in the meantime")]
+    #[error("{0} was changed by another process in the meantime")]
     Changed(String),
     #[error("its directory is gone; restore it: the old object is in {stage}")]
     NoPlace { stage: String },
-    #[error("{0} was made by somebody else in the meantime")]
+    #[error("{0} was made by another process in the meantime")]
     Appeared(String),
     /// No atomic step is possible there.
     #[error("{path}: {reason}")]
@@ -112,7 +112,7 @@ pub enum Cause {
         error: RootError,
     },
     #[error(
-        "{path} cannot be another name of {source_path}: no link leads from the directory of one into that of the other"
+        "{path} cannot be another name of {source_path}: their directories do not allow links to each other"
     )]
     LinkAcross { path: String, source_path: String },
     /// Its changes would not become visible at once.
@@ -167,7 +167,7 @@ pub enum Cause {
     DomainMissing { top: String, run: String },
     /// Another user can write to it.
     #[error(
-        "{stage} belongs to uid {uid} or may be written by others, so its contents are not trusted; nothing was touched"
+        "{stage} belongs to uid {uid} or is writable by others, so its contents are not trusted; nothing was touched"
     )]
     NotOurs { stage: String, uid: u32 },
     #[error("{0}")]
@@ -175,7 +175,7 @@ pub enum Cause {
     #[error(transparent)]
     StoredFile(#[from] StoredFileError),
     #[error(
-        "{stage} belongs to a later run than the journal of this root: the file systems are of different times"
+        "{stage} belongs to a later run than the journal of this root: the file systems were saved at different times"
     )]
     LaterStage { stage: String },
 }

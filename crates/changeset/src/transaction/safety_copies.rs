@@ -270,7 +270,7 @@ impl OpRunner<'_> {
         }
         if !op.db && self.is_of_somebody_else(op, &seen, notes) {
             let shown = self.show(op);
-            self.notes.push(format!("{shown} was made by somebody else; it is left unchanged"));
+            self.notes.push(format!("{shown} was made by another process; it is left unchanged"));
             return Ok(());
         }
         let (stage, staged) = self.staged(op)?;

@@ -119,11 +119,11 @@ pub fn refreshed_sentence(count: usize, is_plan: bool) -> String {
     let paths = if count == 1 { "1 path".to_owned() } else { format!("{count} paths") };
     if is_plan {
         return format!(
-            "a refresh of this stage was interrupted: a promotion completes it first ({paths} still to be brought), and \
-             this is the plan as after it"
+            "a refresh of this stage was interrupted: a promotion completes it first ({paths} still to be refreshed), \
+             and this is the plan after that"
         );
     }
-    format!("a refresh of this stage was interrupted: it was completed first, {paths} brought")
+    format!("a refresh of this stage was interrupted: it was completed first, {paths} refreshed")
 }
 
 /// In the form of an application, after the patches that it brings; `None` if there is nothing to do.

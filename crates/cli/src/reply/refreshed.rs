@@ -129,7 +129,7 @@ impl RefreshedEntries {
             let blank = if summary.is_empty() { "" } else { "; " };
             let packages = counted(left, "package");
             // Writing to a string cannot fail.
-            let _ = write!(summary, "{blank}{packages} not refreshed, `patchadm adopt --refresh` says why");
+            let _ = write!(summary, "{blank}{packages} not refreshed; `patchadm adopt --refresh` shows why");
         }
         lines.extend(notes.iter().cloned());
         lines.extend(Some(summary).filter(|summary| !summary.is_empty()));
@@ -316,7 +316,7 @@ mod tests {
         };
         assert_eq!(RefreshedEntries::default().hook_sentences(&[]), Vec::<String>::new());
         assert_eq!(left(true).hook_sentences(&[]), Vec::<String>::new(), "dpkg comes again");
-        let unknown = ["patchadm: 1 package not refreshed, `patchadm adopt --refresh` says why"];
+        let unknown = ["patchadm: 1 package not refreshed; `patchadm adopt --refresh` shows why"];
         assert_eq!(left(false).hook_sentences(&[]), unknown);
     }
 }

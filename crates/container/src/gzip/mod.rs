@@ -186,7 +186,7 @@ impl Worker {
         if self.again == content {
             Ok(())
         } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "other bytes came back than were compressed"))
+            Err(io::Error::new(io::ErrorKind::InvalidData, "decompression returned different bytes"))
         }
     }
 }

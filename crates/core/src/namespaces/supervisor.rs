@@ -151,7 +151,7 @@ impl EnclosureSupervisor {
         Ok(Self { first, channel, signals, terminal, relay, output, session, leads_group, in_front })
     }
 
-    /// Sends the enclosure and follows the command; `None` if the first process has ended without an answer.
+    /// Sends the enclosure and follows the command; `None` if the first process has ended without a response.
     fn run(
         &mut self,
         (enclosure, input): (Enclosure, BorrowedFd<'_>),

@@ -33,7 +33,7 @@ pub(super) fn must_be_directories(root: &Root, requests: &[ExchangeRequest]) -> 
         if let Some(other) =
             others.find(|other| path == *other || path.is_below(other) || other.is_below(path))
         {
-            return wrong(&format!("it is inside {} or the other way round", root.show(other)));
+            return wrong(&format!("it is inside {} or vice versa", root.show(other)));
         }
     }
     Ok(())

@@ -31,7 +31,7 @@ pub enum Failure {
     Refused(Box<Refusal>),
     #[error(transparent)]
     Source(SourceError),
-    #[error("{0} belongs to somebody else, and you are not root")]
+    #[error("{0} belongs to another user, and you are not root")]
     NotPrivileged(String),
     #[error("{0} is read-only")]
     ReadOnly(String),
@@ -134,7 +134,7 @@ pub enum Failure {
     Scripts(#[from] ScriptError),
     #[error(transparent)]
     Response(#[from] ResponseError),
-    #[error("not agreed to")]
+    #[error("not confirmed")]
     Declined,
 }
 
@@ -215,7 +215,7 @@ impl From<ViewError> for Failure {
 /// A depot that the policy of a root names and that is not used, because the caller is the superuser and the root another one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`depot` in {policy} is ignored: whoever writes that file must not choose what root fetches; use -M DEPOT or --policy FILE, \
+    "`depot` in {policy} is ignored: the writer of that file must not choose what root fetches; use -M DEPOT or --policy FILE, \
      or set `depot` in /etc/patchadm/policy"
 )]
 pub struct IgnoredDepot {

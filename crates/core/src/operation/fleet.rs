@@ -244,7 +244,7 @@ fn collect(
         if is_directory && depth < DEEPEST {
             collect((path_of_top, top), &path, depth + 1, found, files);
         } else if is_directory {
-            let reason = "it is too deep: directories are entered 16 levels down";
+            let reason = "it is too deep: only 16 levels of directories are read";
             files.unread.push(UnreadInventory::of(&path, reason));
         } else if path.extension().is_some_and(|ending| ending == "json") {
             let kind = path.strip_prefix(path_of_top).map(|below| top.kind(below));

@@ -17,7 +17,7 @@ pub struct AppletLinks {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LinksError {
-    #[error("{} has something else by these names: {}", .directory.display(), .names.join(" "))]
+    #[error("{} has other files with these names: {}", .directory.display(), .names.join(" "))]
     Taken {
         directory: PathBuf,
         names: Vec<&'static str>,

@@ -89,20 +89,20 @@ pub(super) fn mend(
         if is_chosen.is_some_and(|is_chosen| !is_chosen(&package)) {
             continue;
         }
-        let again = "install the package again, or put its directory back from a backup";
+        let again = "install the package again, or restore its directory from a backup";
         let said = match damage.repair {
             RecordRepair::Package(_) => mend_pkginfo(session, &package)?,
             RecordRepair::Owner { lost_after: Some(run), .. } if is_chosen.is_none() => {
                 let pkgchk = Wording::of_classic(root.prefix()).command("pkgchk", &format!("-f {package}"));
                 Mending::given_up(format!(
-                    "its directory was there after run {run}: {again}; or, if it was removed, take it out of contents with {pkgchk}"
+                    "its directory existed after run {run}: {again}; or, if it was removed, remove it from contents with {pkgchk}"
                 ))
             }
             RecordRepair::Owner { .. } => {
                 gone.add(package, damage);
                 continue;
             }
-            _ => Mending::given_up(format!("nothing is left of its records: {again}")),
+            _ => Mending::given_up(format!("none of its records are left: {again}")),
         };
         mended.push(said.of(damage));
     }
@@ -200,7 +200,7 @@ fn regained(
             }
             regained => Ok(regained),
         },
-        Err(why) => Err(format!("the list of its patches is not certain: {why}; {again}")),
+        Err(why) => Err(format!("the list of its patches is uncertain: {why}; {again}")),
     })
 }
 
@@ -258,7 +258,7 @@ impl RegainedPkginfo {
 impl LostPkginfo<'_> {
     fn unpatched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
         if is_of_patch(&self.copy.params) {
-            return Ok(Err("it was patched, and nothing of the patch is left".to_owned()));
+            return Ok(Err("it was patched, but nothing of the patch is left".to_owned()));
         }
         if self.traces.ledger.is_none() {
             return Ok(Err("its ledger is damaged".to_owned()));
@@ -447,8 +447,8 @@ fn found_by(old: &OldRecords) -> Option<Params> {
 
 const MOST_TOLD: usize = 20;
 
-const LOST: &str = "what installf registered and removef removed, and directories that were made on the way to an object, \
-                    are not in the records of the packages";
+const LOST: &str = "objects that installf registered or removef removed, and parent directories made for objects, are not in \
+                    the records of the packages";
 
 fn mend_contents(
     session: &Session<'_>,

@@ -59,7 +59,7 @@ pub enum PlanFault {
     /// It differs from the saved plan, or from the one that the user agreed to.
     #[error("{}: {differences}", outdated(path.as_deref()))]
     Differs { path: Option<PathBuf>, differences: PlanDifferences },
-    #[error("the undo data to delete has changed since you agreed to it")]
+    #[error("the undo data to delete has changed since you confirmed it")]
     OtherUndoData,
 }
 
@@ -92,7 +92,7 @@ impl PlanFault {
 fn outdated(path: Option<&Path>) -> String {
     match path {
         Some(path) => format!("plan file {} is out of date", path.display()),
-        None => "the plan has changed since you agreed to it".to_owned(),
+        None => "the plan has changed since you confirmed it".to_owned(),
     }
 }
 

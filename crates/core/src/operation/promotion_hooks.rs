@@ -148,7 +148,7 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
     let Some(seen) = seen else {
         return Err(unfit(
             format!("{shown} does not exist"),
-            format!("make it, or take {key} out of the policy"),
+            format!("create it, or remove {key} from the policy"),
         ));
     };
     if seen.file_type != FileType::Regular {

@@ -97,7 +97,7 @@ fn lost_lines(view: &RecordView<'_>, interrupt: Interrupt<'_>) -> Result<Option<
     let more = if lost.len() > MOST_TOLD { " …" } else { "" };
     let count = lost.len();
     let reason = format!(
-        "{count} objects of packages are there and have no line, which had one after run {}: {}{more}",
+        "{count} objects of packages exist without the line that they had after run {}: {}{more}",
         last.stamp.run,
         told.join(" ")
     );

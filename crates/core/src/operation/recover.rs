@@ -139,7 +139,7 @@ fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
     };
     let is_private = dir.is_own()? && dir.itself()?.mode.bits() & 0o022 == 0;
     if !rule::holds("keep-stage.place", is_private) {
-        return Err(wrong("belongs to somebody else or can be written by others"));
+        return Err(wrong("belongs to another user or is writable by others"));
     }
     if is_movable(host, to)? {
         return Err(wrong(MOVABLE));

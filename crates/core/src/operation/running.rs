@@ -28,8 +28,8 @@ use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError, Times
 use patchadm_svr4::package::{Mode, ObjectPath, escape, unescape};
 use patchadm_svr4::places;
 
-pub(in crate::operation) const NOT_ALL_SEEN: &str = "not every process may be looked into here, so programs that run what changes may not \
-     be named (it takes CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN)";
+pub(in crate::operation) const NOT_ALL_SEEN: &str = "some processes cannot be examined, so some programs that run replaced files may not be \
+     named (requires CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN)";
 
 const DELETED: &[u8] = b" (deleted)";
 

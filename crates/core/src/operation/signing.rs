@@ -32,7 +32,7 @@ pub enum SigningError {
     Root(#[from] RootError),
     #[error("cannot read {}: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },
-    #[error("{} is there already, and no key is replaced", .0.display())]
+    #[error("{} already exists, and keys are not replaced", .0.display())]
     Exists(PathBuf),
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -73,7 +73,7 @@ fn damage_of_contents(
     };
     let size = file.metadata().map_err(|error| RecordError::of_contents(view, error.into()))?.len();
     if size == 0 {
-        return packages.without_contents("it is empty, and packages are there");
+        return packages.without_contents("it is empty, but there are packages");
     }
     let unfinished = read_log(view)?.map_or(0, |log| log.unfinished);
     if unfinished > 0 {

@@ -79,7 +79,7 @@ impl<'p> RootLedgerDraft<'p> {
         let recorded = self.params.as_ref().and_then(|params| ledger::info(params, &brought.patch));
         let line = read.line(&brought.patch).filter(|line| recorded == Some(line.info));
         let line = line.ok_or_else(|| {
-            Cause::Internal(format!("patch {} comes with a line that does not count", brought.patch))
+            Cause::Internal(format!("patch {} has a line that does not count", brought.patch))
         })?;
         ledger.set(LedgerLine { run: run.to_owned(), applied_by: None, ..line.clone() });
         Ok(())

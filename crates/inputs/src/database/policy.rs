@@ -263,7 +263,7 @@ fn set_of_libraries(policy: &mut Policy, name: &str, value: &str) -> Result<(), 
         }
         _ => {
             policy.shlibs = LibraryWords::parse(value)
-                .ok_or_else(|| format!("<{value}> is none of report, keep, stop and keep,stop"))?;
+                .ok_or_else(|| format!("<{value}> is not one of report, keep, stop and keep,stop"))?;
         }
     }
     Ok(())
@@ -311,7 +311,7 @@ fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
     found.ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        format!("<{value}> is none of {}", words.join(", "))
+        format!("<{value}> is not one of {}", words.join(", "))
     })
 }
 
@@ -536,14 +536,14 @@ mod tests {
             ),
             (
                 "exclude=1-1 \\\nedited=2-1\nedited=no\n",
-                "line 3: edited: <no> is none of stop, replace, keep",
+                "line 3: edited: <no> is not one of stop, replace, keep",
             ),
             ("restricted=^(T\n", "line 1: restricted: not a regular expression: unclosed group"),
             ("\n\nundo_dir=undo\n", "line 3: undo_dir: <undo> is not an absolute path"),
-            ("undo_format=bz2\n", "line 1: undo_format: <bz2> is none of gz, Z, none, zst, xz, files"),
+            ("undo_format=bz2\n", "line 1: undo_format: <bz2> is not one of gz, Z, none, zst, xz, files"),
             ("wait=soon\n", "line 1: wait: <soon> is not a number of seconds"),
-            ("scripts=some\n", "line 1: scripts: <some> is none of run, known, none"),
-            ("signature=yes\n", "line 1: signature: <yes> is none of require, warn, off"),
+            ("scripts=some\n", "line 1: scripts: <some> is not one of run, known, none"),
+            ("signature=yes\n", "line 1: signature: <yes> is not one of require, warn, off"),
             ("keys=here\n", "line 1: keys: <here> is not an absolute path"),
             (
                 "separator=/\n",

@@ -60,7 +60,7 @@ pub enum IndexError {
     Field { field: &'static str, value: String },
     #[error("the entry of patch <{id}> is not valid: {reason}")]
     Patch { id: String, reason: &'static str },
-    #[error("patch {id} comes twice with different content: {first} and {second}")]
+    #[error("patch {id} occurs twice with different content: {first} and {second}")]
     Twice { id: PatchId, first: String, second: String },
 }
 
@@ -319,14 +319,14 @@ impl DepotPatch {
             return Some("a list of it has more than 10000 entries");
         }
         if self.fixes.iter().any(|id| FixId::new(id).is_err()) {
-            return Some("it fixes what is not the id of a fix");
+            return Some("one of its fixes is not the id of a fix");
         }
         let required = self.requires.iter().flat_map(|entry| entry.split('|').map(str::trim));
         let named = self.obsoletes.iter().chain(&self.incompat).map(String::as_str);
         required
             .chain(named)
             .any(|id| PatchId::new(id).is_err())
-            .then_some("it requires, obsoletes or excludes what is not a patch id")
+            .then_some("it requires, obsoletes or excludes something that is not a patch id")
     }
 
     /// It cannot be fetched from another machine.
@@ -401,7 +401,7 @@ impl DepotFlags {
             for word in words {
                 if !WORDS.contains(&word) {
                     let shown: String = word.chars().take(80).flat_map(char::escape_debug).collect();
-                    return Err(fault(format!("<{shown}> is none of {}", WORDS.join(", "))));
+                    return Err(fault(format!("<{shown}> is not one of {}", WORDS.join(", "))));
                 }
                 given.push(word.to_owned());
             }
@@ -549,9 +549,9 @@ mod tests {
     #[test]
     fn a_wrong_line_is_named() {
         for (text, reason) in [
-            ("1-01 urgent\n", "line 1: <urgent> is none of recommended, security, withdrawn"),
+            ("1-01 urgent\n", "line 1: <urgent> is not one of recommended, security, withdrawn"),
             ("\n../x security\n", "line 2: "),
-            ("1-01 \u{1b}\n", "line 1: <\\u{1b}> is none of"),
+            ("1-01 \u{1b}\n", "line 1: <\\u{1b}> is not one of"),
         ] {
             let error = DepotFlags::parse(text.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with(reason), "{error}");

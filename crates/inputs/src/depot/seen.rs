@@ -69,7 +69,7 @@ impl SeenDepots {
             let seen = parse_line(line).map_err(fault)?;
             let is_new = known.insert((seen.depot.clone(), seen.location.clone()));
             if !rule::holds("depots.once", is_new) {
-                return Err(fault("the depot is there twice with this location".to_owned()));
+                return Err(fault("the depot is listed twice with this location".to_owned()));
             }
             depots.push(seen);
         }
@@ -149,7 +149,7 @@ fn parse_line(line: &[u8]) -> Result<SeenDepot, String> {
     let dates = seen.expires.iter().chain([&seen.seen]).all(|text| is_date(text));
     // A line with another name or digest would match no depot, and an older index would be accepted.
     if !rule::holds("depots.line", is_hex(&seen.depot, 32) && is_digest(&seen.sha256) && dates) {
-        return Err("a depot, a digest or a date of it is not one".to_owned());
+        return Err("its depot, digest or date is not valid".to_owned());
     }
     Ok(seen)
 }

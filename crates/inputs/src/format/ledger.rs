@@ -399,7 +399,7 @@ fn read_undo(
     };
     let is_possible = written.files.is_none() || (place == UndoLocation::Save && !is_classic);
     if !rule::holds("ledger.files", is_possible) {
-        return Err("`files` is said of an archive that another tool made, or of one elsewhere".to_owned());
+        return Err("`files` is set for an archive that another tool made, or for one elsewhere".to_owned());
     }
     Ok(LedgerUndo::Kept { b3: digest("undo", undo)?, size, files: written.files, place, is_classic })
 }

@@ -73,7 +73,7 @@ impl ObjectsFile {
             let written: ObjectsLine = parse_line(line).map_err(|reason| bad(at, reason))?;
             let (path, given) = given(&written).map_err(|reason| bad(at, reason))?;
             if read.objects.insert(path, given).is_some() {
-                return Err(bad(at, format!("{} is there twice", written.path)));
+                return Err(bad(at, format!("{} is listed twice", written.path)));
             }
         }
         Ok(read)
@@ -118,10 +118,10 @@ fn given(written: &ObjectsLine) -> Result<(PackagePath, GivenAttributes), String
     for (name, value) in written.xattrs.iter().flatten() {
         let decoded = decode(name).into_owned();
         if !may_be_given(&decoded) {
-            return Err(format!("{}: no package gives the attribute {name}", written.path));
+            return Err(format!("{}: packages must not set the attribute {name}", written.path));
         }
         let value = unhex(value).filter(|value| value.len() <= LONGEST_VALUE);
-        let value = value.ok_or_else(|| format!("{}: the value of {name} is none", written.path))?;
+        let value = value.ok_or_else(|| format!("{}: the value of {name} is not valid", written.path))?;
         xattrs.get_or_insert_default().insert(decoded, value);
     }
     Ok((path, GivenAttributes { mtime_ns: written.mtime_ns, xattrs }))
@@ -178,12 +178,15 @@ mod tests {
             (r#"{"path":"../etc"}"#, ""),
             (r#"{"path":"a","owner":"root"}"#, "unknown field `owner`"),
             (r#"{"path":"a","mtime_ns":1000000000}"#, "a: `mtime_ns` is more than a second"),
-            (r#"{"path":"a","xattrs":{"trusted.x":"00"}}"#, "a: no package gives the attribute trusted.x"),
+            (
+                r#"{"path":"a","xattrs":{"trusted.x":"00"}}"#,
+                "a: packages must not set the attribute trusted.x",
+            ),
             (
                 r#"{"path":"a","xattrs":{"security.ima":"00"}}"#,
-                "a: no package gives the attribute security.ima",
+                "a: packages must not set the attribute security.ima",
             ),
-            (r#"{"path":"a","xattrs":{"user.":"00"}}"#, "a: no package gives the attribute user."),
+            (r#"{"path":"a","xattrs":{"user.":"00"}}"#, "a: packages must not set the attribute user."),
             (r#"{"path":"a","xattrs":{"user.a":"0"}}"#, "a: the value of user.a is none"),
             ("{\"path\":\"a\"}\n{\"path\":\"a\"}", ""),
         ] {

@@ -269,7 +269,7 @@ fn of_input(error: io::Error, has_ended: bool) -> ExportError {
         ExportError::CutShort("it ends between two archives".to_owned())
     } else {
         // The reader's message contains bytes of the file.
-        ExportError::NotExported("its bytes are those of no tar archive".to_owned())
+        ExportError::NotExported("it is not a tar archive".to_owned())
     }
 }
 

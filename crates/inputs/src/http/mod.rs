@@ -79,7 +79,7 @@ pub enum HttpProblem {
     /// No answer of HTTP, or one that is too large.
     #[error("the answer of the server is malformed: {0}")]
     Malformed(String),
-    #[error("no authority that is believed issued the certificate of the server")]
+    #[error("no trusted authority issued the certificate of the server")]
     UnknownIssuer,
     #[error("{0}")]
     Untrusted(String),
@@ -89,15 +89,15 @@ pub enum HttpProblem {
     Cut { got: u64, size: u64 },
     #[error("it has {found}, and should have {size} bytes")]
     Size { found: String, size: u64 },
-    #[error("the server sends another part of the file than it was asked for")]
+    #[error("the server sends a part of the file that was not requested")]
     OtherRange,
     #[error("it is redirected more than 5 times")]
     Redirects,
-    #[error("it is redirected to what is not an address: {0}")]
+    #[error("it is redirected to an invalid address: {0}")]
     BadRedirect(String),
     #[error("it is redirected from https to <{0}>")]
     Downgrade(String),
-    #[error("the server sends it compressed as <{0}>, which nobody asked for")]
+    #[error("the server sends it compressed as <{0}>, which was not requested")]
     Compressed(String),
     #[error("the certificates in {path} cannot be used: {reason}")]
     Certificates { path: String, reason: String },
@@ -106,7 +106,7 @@ pub enum HttpProblem {
     #[error("<{0}> is a SOCKS proxy, and only HTTP proxies are supported; one is named as host:port")]
     Socks(String),
     /// The host is this machine or on its link.
-    #[error("{0} has an address of this machine or its link")]
+    #[error("{0} has a local address")]
     Local(String),
     /// A proxy on a command line has a password.
     #[error("<{0}> has a password, which every user of this machine sees on a command line")]

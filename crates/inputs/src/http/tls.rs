@@ -148,10 +148,7 @@ mod tests {
         let said = |fault| tls_problem(&Error::InvalidCertificate(fault)).to_string();
         let other = |name: &str| CertificateError::Other(OtherError(Arc::new(io::Error::other(name))));
         for (fault, words) in [
-            (
-                CertificateError::UnknownIssuer,
-                "no authority that is believed issued the certificate of the server",
-            ),
+            (CertificateError::UnknownIssuer, "no trusted authority issued the certificate of the server"),
             (CertificateError::Expired, "the certificate of the server has expired"),
             (
                 CertificateError::NotValidYet,

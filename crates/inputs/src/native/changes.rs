@@ -102,7 +102,7 @@ impl fmt::Display for NativeChange {
             Self::Busy { .. } => write!(f, "{manager} has not finished with {name}"),
             Self::Removed { from, .. } => write!(f, "{manager} removed {name} {from} since it was adopted"),
             Self::Unknown { reason, .. } => {
-                write!(f, "it cannot be told whether {manager} changed {name} since it was adopted: {reason}")
+                write!(f, "it is unknown whether {manager} changed {name} since it was adopted: {reason}")
             }
         }
     }

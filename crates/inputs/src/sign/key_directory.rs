@@ -35,7 +35,7 @@ pub enum KeyDirectoryError {
     /// It is missing although it was named.
     #[error("{0} does not exist, and was named as the directory of trusted keys")]
     Absent(String),
-    #[error("no key is in {path}, which is there for those that are trusted: {}", ignored_words(.ignored))]
+    #[error("{path}, the directory of trusted keys, has no key: {}", ignored_words(.ignored))]
     NoKey {
         path: String,
         /// Files in it that are no keys, with the reasons.
@@ -164,8 +164,7 @@ impl<'a> KeyDirectory<'a> {
             };
             let seen = dir.map(|dir| dir.look(place.name())).transpose()?.flatten();
             if seen.is_some() && resolver.directory_behind(&at)?.is_none() {
-                let reason =
-                    "it is not a directory, and does not lead to one: which keys are trusted cannot be told";
+                let reason = "it is not a directory, and does not lead to one: the trusted keys are unknown";
                 return Err(KeyDirectoryError::damaged(self.root.show(&place), &reason));
             }
         }
@@ -289,7 +288,7 @@ impl KeyRules {
             let wrong =
                 |reason: String| KeyRulesError::Rule { name: name.escape_debug().to_string(), reason };
             if seen.contains(&name) {
-                return Err(wrong("it comes twice".to_owned()));
+                return Err(wrong("it occurs twice".to_owned()));
             }
             seen.push(name);
             let value = str::from_utf8(value).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
@@ -509,9 +508,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         put(dir.path(), "a.pub", b"rubbish\n", 0o644);
         assert!(
-            read(dir.path())
-                .unwrap_err()
-                .ends_with("a.pub: it is not a public key of minisign or signify: it has not two lines")
+            read(dir.path()).unwrap_err().ends_with(
+                "a.pub: it is not a public key of minisign or signify: it does not have two lines"
+            )
         );
         put(dir.path(), "a.pub", &vec![b'a'; 1 << 16], 0o644);
         assert!(read(dir.path()).unwrap_err().ends_with("it is larger than any such file"));
@@ -546,7 +545,7 @@ mod tests {
             ("expires=soon\n", "expires: <soon> is not a day, as 2027-12-31"),
             ("roles=patch all\n", "roles: <all> is neither patch nor index"),
             ("bases=(\n", "bases: <(> is not a regular expression"),
-            ("roles=patch\nroles=index\n", "roles: it comes twice"),
+            ("roles=patch\nroles=index\n", "roles: it occurs twice"),
         ] {
             assert_eq!(KeyRules::parse(text.as_bytes()).unwrap_err().to_string(), reason);
         }

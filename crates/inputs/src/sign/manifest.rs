@@ -166,7 +166,7 @@ impl Manifest {
             return wrong("is the manifest itself, or its signature");
         }
         match self.entries.last().map(|last| last.path.cmp(&entry.path)) {
-            Some(std::cmp::Ordering::Equal) => return wrong("comes twice"),
+            Some(std::cmp::Ordering::Equal) => return wrong("occurs twice"),
             Some(std::cmp::Ordering::Greater) => return wrong("is not in the order of bytes"),
             _ => {}
         }
@@ -282,7 +282,7 @@ fn date_of(text: &[u8]) -> Option<&str> {
 fn entry_of(line: &[u8]) -> Result<ManifestEntry, &'static str> {
     let bad = "it is neither a line of the head nor `SHA256 (PATH) = SUM`";
     if line.starts_with(b"#") {
-        return Err("it is not a line of the head of a manifest, or comes twice");
+        return Err("it is not a line of the head of a manifest, or occurs twice");
     }
     let (is_escaped, line) = match line.strip_prefix(b"\\") {
         Some(line) => (true, line),
@@ -381,7 +381,7 @@ mod tests {
     fn whatever_is_not_the_one_spelling_is_refused_with_its_line() {
         let members = "# form members\n";
         for (wrong, reason) in [
-            (text(members, &["a", "a"]), "line 5: <a> comes twice"),
+            (text(members, &["a", "a"]), "line 5: <a> occurs twice"),
             (text(members, &["b", "a"]), "line 5: <a> is not in the order of bytes"),
             (text(members, &["../a"]), "line 4: <../a> is not a path inside a patch"),
             (text(members, &["/a"]), "line 4: </a> is not a path inside a patch"),

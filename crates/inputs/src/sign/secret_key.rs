@@ -30,7 +30,7 @@ pub enum SecretKeyError {
     #[error("the password is wrong, or the key is damaged")]
     WrongPassword,
     /// The file requires more memory than minisign ever does.
-    #[error("the key asks for more than 1 GiB of memory to be decrypted")]
+    #[error("decrypting the key needs more than 1 GiB of memory")]
     TooExpensive,
     #[error("not enough memory to decrypt the key: {0} MiB are needed")]
     NoRoom(u64),
@@ -165,7 +165,7 @@ impl SealedKey {
             return Err(SecretKeyError::Form("it is larger than 4 KiB"));
         }
         let [comment, key] = signature::text_lines(text)[..] else {
-            return Err(SecretKeyError::Form("it has not two lines"));
+            return Err(SecretKeyError::Form("it does not have two lines"));
         };
         if signature::untrusted_comment(comment).is_none() {
             return Err(SecretKeyError::Form("its first line is not a comment line"));

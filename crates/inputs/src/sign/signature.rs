@@ -67,8 +67,10 @@ impl Signature {
                 (comment, line, Some(trusted_comment(text, signature)?))
             }
             (SignatureFormat::Signify, [comment, line]) => (comment, line, None),
-            (SignatureFormat::Minisign, _) => return Err(SignatureError::Form("it has not four lines")),
-            (SignatureFormat::Signify, _) => return Err(SignatureError::Form("it has not two lines")),
+            (SignatureFormat::Minisign, _) => {
+                return Err(SignatureError::Form("it does not have four lines"));
+            }
+            (SignatureFormat::Signify, _) => return Err(SignatureError::Form("it does not have two lines")),
         };
         if untrusted_comment(comment).is_none() {
             return Err(SignatureError::Form("its first line is not a comment line"));
@@ -163,7 +165,7 @@ impl FromStr for KeyId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    #[error("it is larger than 4 KiB, and no key is")]
+    #[error("it is larger than 4 KiB, too large for a key")]
     TooLarge,
     #[error("it is not a public key of minisign or signify: {0}")]
     Form(&'static str),
@@ -183,7 +185,7 @@ impl PublicKey {
             return Err(KeyFileError::TooLarge);
         }
         let [comment, key] = text_lines(text)[..] else {
-            return Err(KeyFileError::Form("it has not two lines"));
+            return Err(KeyFileError::Form("it does not have two lines"));
         };
         if untrusted_comment(comment).is_none() {
             return Err(KeyFileError::Form("its first line is not a comment line"));
@@ -307,7 +309,7 @@ mod tests {
             ("algorithm-swapped.minisig", "plain.pub", "bad"),
             ("key-id-changed.minisig", "plain.pub", "another key"),
             ("bit-flipped.minisig", "plain.pub", "bad"),
-            ("cut.minisig", "plain.pub", "the signature file is damaged: it has not four lines"),
+            ("cut.minisig", "plain.pub", "the signature file is damaged: it does not have four lines"),
         ] {
             let signature = format!("300001-03.manifest.{case}");
             assert_eq!(verdict(&signature, key, "300001-03.manifest"), expected, "{case}");
@@ -355,8 +357,8 @@ mod tests {
             (PLAIN.replace("untrusted", "trusted"), "its first line is not a comment line"),
             (PLAIN.replace("RW", "RX"), "its algorithm is not Ed25519"),
             (PLAIN.replace("ZUC", "ZU"), "its second line is not 42 bytes"),
-            (format!("{PLAIN}more\n"), "it has not two lines"),
-            (String::new(), "it has not two lines"),
+            (format!("{PLAIN}more\n"), "it does not have two lines"),
+            (String::new(), "it does not have two lines"),
         ] {
             assert_eq!(PublicKey::parse(text.as_bytes()), Err(KeyFileError::Form(reason)), "{text}");
         }

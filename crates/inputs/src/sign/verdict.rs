@@ -175,7 +175,7 @@ pub fn judge(files: Option<&SignedFiles>, demand: &Demand, role: KeyRole) -> (Ve
     };
     let signature = match Signature::parse(text, *format) {
         Ok(signature) => signature,
-        Err(error) => return verdict(SignatureState::Bad, format!("is not signed well: {error}")),
+        Err(error) => return verdict(SignatureState::Bad, format!("has an invalid signature: {error}")),
     };
     let (mut verdict, manifest) = of_signature(&signature, files, demand, role);
     verdict.key = Some(signature.key);
@@ -305,7 +305,7 @@ mod tests {
             (one("hashed"), "roles=index\n", "", NotAllowed, [true, true], "may not sign patches"),
             (one("hashed"), "bases=30000\n", "", NotAllowed, [true, true], "of base 300001"),
             (one("bit-flipped"), "", "", Bad, [true, true], "is not one of the manifest"),
-            (one("cut"), "", "", Bad, [true, true], "it has not four lines"),
+            (one("cut"), "", "", Bad, [true, true], "it does not have four lines"),
             (Some(signed("hashed", "tampered.manifest")), "", "", Bad, [true, true], "is not one of"),
         ] {
             for (word, is_refused) in [DemandWord::Warn, DemandWord::Require].into_iter().zip(refused) {

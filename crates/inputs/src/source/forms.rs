@@ -456,7 +456,7 @@ fn open_zip<R: Read + Seek>(
     let mut archive = opened.map_err(|error| if left.get() == 0 { too_large() } else { problem(error) })?;
     left.set(u64::MAX);
     if archive.has_duplicate_names() {
-        return Err(SourceProblem::BadForm("archive is damaged: a name comes twice".to_owned()));
+        return Err(SourceProblem::BadForm("archive is damaged: a name occurs twice".to_owned()));
     }
     if archive.has_overlapping_files().map_err(problem)? {
         return Err(SourceProblem::BadForm("archive is damaged: members overlap".to_owned()));

@@ -80,7 +80,7 @@ pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), Sour
     let target = target.get(..200).unwrap_or(target).escape_ascii();
     Err(SourceProblem::Unsafe {
         member: link.to_string(),
-        reason: format!("is a link that leads outside, to <{target}>"),
+        reason: format!("is a link that points outside, to <{target}>"),
     })
 }
 

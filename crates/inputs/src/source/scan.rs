@@ -153,7 +153,7 @@ impl Scan {
         }
         self.spend(member.path.as_bytes().len() as u64 + 64)?;
         if !self.names.insert(member.path.clone()) {
-            let reason = "comes twice".to_owned();
+            let reason = "occurs twice".to_owned();
             return Err(SourceProblem::Unsafe { member: member.path.to_string(), reason });
         }
         if member.kind != MemberKind::File {
@@ -227,7 +227,7 @@ impl Scan {
         let (depth, mut directories) = self.packages()?;
         directories.retain(|at| depth == 0 || wanted(&last_component(at)));
         if directories.is_empty() {
-            return Err(SourceProblem::BadForm("none of the packages asked for is in it".to_owned()));
+            return Err(SourceProblem::BadForm("it contains none of the requested packages".to_owned()));
         }
         directories.sort_by_key(|at| order.get(at));
         let top = directories.first().and_then(|at| cut(at, 1)).filter(|_| depth == DEEPEST);

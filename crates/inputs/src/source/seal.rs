@@ -108,7 +108,7 @@ impl Seal {
             MemberKind::HardLink(target) => sealed.sum_of_link(target) == Some(sum),
             _ => false,
         };
-        Some(if is_right { Ok(*sum) } else { Err(format!("{} is not what its manifest says", shown(path))) })
+        Some(if is_right { Ok(*sum) } else { Err(format!("{} does not match its manifest", shown(path))) })
     }
 
     pub(super) fn broken(&self) -> Option<&str> {
@@ -162,7 +162,7 @@ impl Read for DigestedMember<'_> {
         if self.left == 0 || count == 0 {
             let sum: Sha256Sum = self.sum.clone().finalize();
             if sum != self.expected {
-                return Err(self.seal.broken_by(format!("{} is not what its manifest says", self.name)));
+                return Err(self.seal.broken_by(format!("{} does not match its manifest", self.name)));
             }
         }
         Ok(count)
@@ -216,7 +216,7 @@ impl SealedMembers {
             }
             match bytes {
                 Some(bytes) if self.manifest.sum(inside) == Some(&sha256(bytes)) => {}
-                Some(_) => return Err(format!("{} is not what its manifest says", shown(path.as_bytes()))),
+                Some(_) => return Err(format!("{} does not match its manifest", shown(path.as_bytes()))),
                 None => unread.push(path.clone()),
             }
         }

@@ -277,7 +277,7 @@ impl<'a> BaseReader<'a> {
         }
         let is_inside = !object.path.relative().is_empty() && self.paths.contains(&object.path);
         if !rule::holds("base.scope", is_inside) {
-            return Err("its path is none of the staged ones".to_owned());
+            return Err("its path is not one of the staged paths".to_owned());
         }
         let is_below = |mount: &ObjectPath| object.path.is_below(mount);
         if !rule::holds("base.mount.below", !self.mounts.iter().any(is_below)) {
@@ -464,7 +464,7 @@ impl<'a> WrittenObject<'a> {
             return Err("`b3` is not a digest".to_owned());
         }
         if !rule::holds("base.kind", self.fits(kind)) {
-            return Err("what it says does not fit its `kind`".to_owned());
+            return Err("its fields do not match its `kind`".to_owned());
         }
         let xattrs = self.xattrs.map(Cow::into_owned).unwrap_or_default();
         if !rule::holds("base.xattrs", xattrs.values().all(|value| unhex(value).is_some())) {
@@ -613,7 +613,7 @@ mod tests {
         for (objects, reason) in [
             (vec![objects().remove(1), objects().remove(0)], "does not come after"),
             (vec![objects().remove(0), objects().remove(0)], "does not come after"),
-            (vec![file("/usr/a", 1, None)], "none of the staged"),
+            (vec![file("/usr/a", 1, None)], "not one of the staged"),
             (vec![mount("/usr/pkg/a"), file("/usr/pkg/a/b", 1, None)], "below a mount point"),
             (vec![objects().remove(0), other.clone()], "other names of the same object"),
         ] {

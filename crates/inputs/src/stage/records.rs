@@ -167,7 +167,7 @@ impl StageRights {
         }
         let digest = |text: &String| text.strip_prefix(DIGEST).and_then(Digest::from_hex);
         let bases = bases.iter().map(|(name, text)| Some((name.clone(), digest(text)?)));
-        let bases = bases.collect::<Option<_>>().ok_or("a digest in `bases` is none")?;
+        let bases = bases.collect::<Option<_>>().ok_or("a digest in `bases` is not valid")?;
         Ok(Some(Self { owner, owners, bases }))
     }
 

@@ -11,7 +11,7 @@ pub struct Scope(Vec<ObjectPath>);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    #[error("no path is named")]
+    #[error("no path was given")]
     Empty,
     #[error("{inner} lies inside {outer}: name one of them only")]
     Nested { inner: ObjectPath, outer: ObjectPath },

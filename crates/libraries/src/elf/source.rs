@@ -24,11 +24,11 @@ pub enum ElfError {
     Damaged(String),
     #[error("its tables have more than {MOST_ENTRIES} entries")]
     TooMany,
-    #[error("its names take more than {} KiB, or far more than its string table", MOST_NAME_BYTES >> 10)]
+    #[error("its names need more than {} KiB, or far more than its string table", MOST_NAME_BYTES >> 10)]
     LongNames,
-    #[error("it asks for more than {MOST_SEARCHES} searches of a library in a directory")]
+    #[error("it needs more than {MOST_SEARCHES} searches for libraries")]
     TooManySearches,
-    #[error("its dynamic section has a name that is none")]
+    #[error("its dynamic section has an invalid name")]
     Name,
     #[error("{0}")]
     Read(String),

@@ -94,7 +94,7 @@ pub enum SparseError {
     #[error("{pkg}: {path} has a component that begins with `$`, which a pkgmap takes for a variable")]
     Variable { pkg: PkgInst, path: ObjectPath },
     /// An extended attribute that no package may give.
-    #[error("{pkg}: {path} has the extended attribute {name}, which no package gives")]
+    #[error("{pkg}: {path} has the extended attribute {name}, which packages must not set")]
     Xattr {
         pkg: PkgInst,
         path: ObjectPath,

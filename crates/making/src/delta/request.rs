@@ -157,14 +157,14 @@ pub enum SourceFailure {
     #[error("the base {base} is that of source {other}; --ids gives another one")]
     BaseTaken { base: String, other: String },
     /// A patch in the working directory differs from the built one.
-    #[error("{} {fault}, and it cannot be made again; put it back", .path.display())]
+    #[error("{} {fault}, and it cannot be rebuilt; restore it", .path.display())]
     NotAsBuilt { path: PathBuf, fault: &'static str },
     #[error("{} is signed, and state.json does not name it; move it away", .0.display())]
     Signed(PathBuf),
     #[error("there is no revision after {0}")]
     LastRevision(PatchId),
     /// Another source's patch must provide a feature, but does not exist.
-    #[error("it needs {feature}, which no patch of {source_name} brings")]
+    #[error("it needs {feature}, which no patch of {source_name} provides")]
     Required { source_name: String, feature: String },
     #[error(transparent)]
     Requirements(#[from] RequirementsError),

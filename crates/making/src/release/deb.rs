@@ -85,7 +85,7 @@ fn parts(members: &[ArMember]) -> Result<(FilePart, FilePart), ReleaseProblem> {
     let parts = (part("control.tar")?, part("data.tar")?);
     match seen.next() {
         Some(more) => {
-            Err(ReleaseProblem::BadForm(format!("the package has a member <{}> behind data.tar", more.name)))
+            Err(ReleaseProblem::BadForm(format!("the package has a member <{}> after data.tar", more.name)))
         }
         None => Ok(parts),
     }

@@ -9,11 +9,10 @@ use super::known_fixes::{DocumentMaker, FixStatus, KnownFix, known_fixes, moment
 
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
 
-const ACTION: &str =
-    "Apply a patch for the version that is installed, or install a version that has the fix.";
+const ACTION: &str = "Apply a patch for the installed version, or install a version that has the fix.";
 
-const ACCEPTED: &str = "The loss was accepted on this root, and nothing is planned. A patch for the version that is installed, \
-                        or a version that has the fix, brings it again.";
+const ACCEPTED: &str = "The loss was accepted on this root, and nothing is planned. To get the fix again, apply a patch \
+                        for the installed version, or install a version that has the fix.";
 
 const ROLE: &str = "Document Creator";
 

@@ -40,7 +40,7 @@ pub enum InventoryError {
     #[error("it is a document of <{0}>, not of list")]
     Command(String),
     /// A document of `list --missing`.
-    #[error("it lists no patches: it answers another question than `patchadm list`")]
+    #[error("it lists no patches: it is not from `patchadm list`")]
     OtherQuestion,
     #[error("it lists only some of the patches (--fixes or --applied-since)")]
     Partial,

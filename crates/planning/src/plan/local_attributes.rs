@@ -220,7 +220,7 @@ impl<'a> LocalObject<'a> {
             && delivered.group.as_deref().is_none_or(|group| accounts.gid(group) == given.gid);
         let is_there = self.live().is_some_and(|live| given.is_on(live));
         if !is_same || !is_there {
-            local.notes.push(format!("{} has {}, whatever the patch says", self.shown(), given.words(one)));
+            local.notes.push(format!("{} has {}, regardless of the patch", self.shown(), given.words(one)));
         }
         let set_id = given.mode.map_or(0, Mode::bits) & 0o6000;
         let taken = delivered.mode.map_or(0, |mode| set_id & !mode.bits());
@@ -228,7 +228,7 @@ impl<'a> LocalObject<'a> {
         local.keeps_set_id = taken != 0 && recorded.is_some_and(Mode::is_set_id);
         if local.keeps_set_id {
             local.notes.push(format!(
-                "{} keeps its set-id bits, which the patch takes away, because of its override",
+                "{} keeps its set-id bits, which the patch removes, because of its override",
                 self.shown()
             ));
         }

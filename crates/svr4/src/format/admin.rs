@@ -107,7 +107,7 @@ pub struct Admin {
 
 /// A value that admin(4) does not define.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("admin parameter {name}: <{value}> is none of {allowed}")]
+#[error("admin parameter {name}: <{value}> is not one of {allowed}")]
 pub struct AdminError {
     /// The parameter's name.
     pub name: &'static str,
@@ -311,7 +311,7 @@ mod tests {
     fn unknown_names_are_told_and_unknown_values_refused() {
         assert_eq!(read("colour=blue\nMAIL=x\nsize=\nemail=root\n").unwrap().1, ["colour", "MAIL"]);
         let refused = read("partial=nochek\n").unwrap_err();
-        assert_eq!(refused.to_string(), "admin parameter partial: <nochek> is none of nocheck, quit, ask");
+        assert_eq!(refused.to_string(), "admin parameter partial: <nochek> is not one of nocheck, quit, ask");
         for text in
             ["basedir=opt", "networktimeout=-1", "authentication=ask", "partial=nochange", "instance=x"]
         {

@@ -84,7 +84,7 @@ pub enum DatastreamError {
         package: PkgInst,
         /// The file's name: `pkginfo` or `pkgmap`.
         file: &'static str,
-        /// The fault: `is missing`, `comes twice`, `is not a regular file` or `is too large`.
+        /// The fault: `is missing`, `occurs twice`, `is not a regular file` or `is too large`.
         reason: &'static str,
     },
     /// A signature member that is too large.
@@ -274,7 +274,7 @@ impl<R: Read> DatastreamReader<R> {
                 return refused("is not a regular file");
             }
             if std::mem::replace(is_found, true) {
-                return refused("comes twice");
+                return refused("occurs twice");
             }
             if header.size > largest {
                 return refused("is too large");
@@ -361,7 +361,7 @@ fn header(input: &mut impl Read) -> Result<Vec<DatastreamPackage>, DatastreamErr
     }
     let mut names = HashSet::new();
     if let Some(twice) = packages.iter().find(|package: &&DatastreamPackage| !names.insert(&package.inst)) {
-        return Err(bad(&format!("package {} comes twice", twice.inst)));
+        return Err(bad(&format!("package {} occurs twice", twice.inst)));
     }
     if packages.is_empty() {
         return Err(bad("it names no package"));
@@ -611,7 +611,7 @@ mod tests {
         assert_eq!(entry("A 1"), format!("{toc}: no size in line <A 1>"));
         assert_eq!(entry("A 0 2"), format!("{toc}: impossible number of parts in line <A 0 2>"));
         assert!(entry("../A 1 2").starts_with(&format!("{toc}: <../A> is not a package name")));
-        assert_eq!(entry("A 1 2\nA 1 2"), format!("{toc}: package A comes twice"));
+        assert_eq!(entry("A 1 2\nA 1 2"), format!("{toc}: package A occurs twice"));
         assert_eq!(entry("\n# nothing"), format!("{toc}: it names no package"));
         let mut unpadded = b"# PaCkAgE DaTaStReAm\nA 1 2\n# end of header\n070701".to_vec();
         unpadded.resize(1024, b'0');

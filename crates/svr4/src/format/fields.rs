@@ -57,7 +57,7 @@ pub enum FieldError {
     #[error("unable to read group")]
     Group,
     /// The owner or group 2^32-1, which tells system calls to leave it unchanged.
-    #[error("owner or group 4294967295 is none")]
+    #[error("owner or group 4294967295 is not valid")]
     NoNumber,
     /// A group longer than 64 bytes.
     #[error("group string is too long.")]

@@ -77,14 +77,14 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
     }
     let saved = saved.ok_or_else(|| broken("the object is not in its manifest".to_owned()))?;
     if !holds("rebuild.type", saved.kind.letter() == old.file_type) {
-        return Err(broken("the object in it is of another type".to_owned()));
+        return Err(broken("the object in it has another type".to_owned()));
     }
     match made {
         Some((file, sums)) => {
             let is_old = sums.size == old.size && old.b3 == Some(sums.b3.into());
             if !holds("rebuild.bytes", is_old) {
                 stage.remove(name)?;
-                return Err(broken("its bytes are not those that were replaced".to_owned()));
+                return Err(broken("its bytes differ from those that were replaced".to_owned()));
             }
             file_attributes(&saved, old, &file)
         }
@@ -133,7 +133,7 @@ fn make_node(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) ->
         }
         FileType::Socket => {
             let path = stage.root().show(&stage.at(name));
-            return Err(Cause::Unsupported { path, reason: "was a socket, which cannot be made again" });
+            return Err(Cause::Unsupported { path, reason: "was a socket, which cannot be restored" });
         }
     }
     Ok(())

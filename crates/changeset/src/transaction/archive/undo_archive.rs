@@ -56,7 +56,7 @@ pub(crate) fn write(
         pkgmap(archive, &information, &InformationFile::held("pkginfo", pkginfo.clone()))?;
     let largest = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).max();
     let Some(form) = CpioFormat::for_size(largest.unwrap_or_default()) else {
-        let reason = "is larger than 8 GiB, which an undo archive cannot hold yet";
+        let reason = "is larger than 8 GiB, which an undo archive cannot contain";
         let path = archive.saved.iter().max_by_key(|(entry, _)| entry.object.content.size);
         let path = path.map(|(_, path)| root.show(path)).unwrap_or_default();
         return Err(Cause::Unsupported { path, reason });

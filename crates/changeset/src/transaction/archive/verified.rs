@@ -77,7 +77,9 @@ pub(crate) fn write<'f, E>(
         match (b3, decoded) {
             (Some(b3), decoded) if decoded == raw => Ok(VerifiedArchive { size, b3, files: None }),
             (None, Some(b3)) => Ok(VerifiedArchive { size, b3, files: None }),
-            _ => Err(VerifiedWriteError::ReadBack("other bytes came back than were written".to_owned())),
+            _ => {
+                Err(VerifiedWriteError::ReadBack("the bytes read back differ from those written".to_owned()))
+            }
         }
     })
 }

@@ -213,7 +213,10 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
                 dirs.forget();
             }
             InstallfEntry::Made(..) => {
-                notes.push(format!("{} was changed by somebody else; it is left unchanged", root.show(path)));
+                notes.push(format!(
+                    "{} was changed by another process; it is left unchanged",
+                    root.show(path)
+                ));
             }
             InstallfEntry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
             InstallfEntry::Turned { old, new, .. }
@@ -251,7 +254,7 @@ fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Optio
     }
     let shown = parent.root().show(&parent.at(name));
     Ok((!is_known)
-        .then(|| format!("{shown} was written to by somebody else; it stays without its set-id bits")))
+        .then(|| format!("{shown} was written to by another process; it stays without its set-id bits")))
 }
 
 fn is_of_type(ftype: Ftype, seen: FileType) -> bool {
@@ -310,7 +313,7 @@ pub(crate) fn take_failed_requests(stage: &Dir) -> Result<Vec<String>, Cause> {
     let Some(notes) = stage.read(FAILED, FAILED_SIZE as u64)? else {
         // A later failure gets a note if there is room.
         let _ = prepare_notes(stage);
-        return Ok(vec!["installf or removef failed, and there was no room to note why".to_owned()]);
+        return Ok(vec!["installf or removef failed, and there was no space to record why".to_owned()]);
     };
     let lines = notes.split(|&byte| byte == b'\n' || byte == BLANK).filter(|line| !line.is_empty());
     let texts: Vec<String> = lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect();

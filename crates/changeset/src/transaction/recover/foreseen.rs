@@ -141,7 +141,7 @@ impl Foreseer<'_> {
             UndoStep::RemoveDirectory => self.hide_if_empty(op, &parent)?,
             UndoStep::Leave => {
                 let shown = self.runner.show(op);
-                self.notes.push(format!("{shown} was changed by somebody else; it is left unchanged"));
+                self.notes.push(format!("{shown} was changed by another process; it is left unchanged"));
             }
             UndoStep::Rebuild => return Ok(false),
         }
@@ -271,7 +271,7 @@ impl Foreseer<'_> {
             self.hide_if_empty(op, &parent)?;
         } else if !op.db && self.runner.is_of_somebody_else(op, &seen, notes) {
             let shown = self.runner.show(op);
-            self.notes.push(format!("{shown} was made by somebody else; it is left unchanged"));
+            self.notes.push(format!("{shown} was made by another process; it is left unchanged"));
         } else {
             self.names.hide(&op.path);
         }

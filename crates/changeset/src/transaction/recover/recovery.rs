@@ -358,7 +358,7 @@ impl OpRunner<'_> {
             (None, _) => format!("{is}; nothing was there before"),
             (Some(_), ObjectState::Old) => format!("{is}; {}", self.where_old_is(op)),
             (Some(_), _) if target == ObjectState::Old => {
-                format!("{is}; a version that somebody made of it is in the stage")
+                format!("{is}; a version made by another process is in the stage")
             }
             (Some(_), _) => format!("{is}; its old object is in the undo archive of the run only"),
         }))

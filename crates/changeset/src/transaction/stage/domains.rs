@@ -158,11 +158,13 @@ impl OpenDomains {
         let is_sticky = mode & 0o1000 != 0;
         if self.root.is_privileged() && mode & 0o022 != 0 && !is_sticky {
             return refused(
-                "can be written by others, so it cannot hold a stage, and nothing can be renamed into it",
+                "is writable by others, so it cannot hold a stage, and nothing can be renamed into it",
             );
         }
         if self.list.len() > MOST_ALONE {
-            return refused("is one directory too many into which nothing can be renamed from outside");
+            return refused(
+                "exceeds the number of directories into which nothing can be renamed from outside",
+            );
         }
         let name = local_stage_name(&self.run.to_string());
         note_local_stage(&self.get(0)?.dir, &place.at(&name))?;
@@ -288,7 +290,7 @@ pub(crate) fn reopen_stage(root: &Root, domain: &Domain, index: usize, run: &str
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
     if why_not_ours(top.root(), &dir.itself()?)?.is_some() {
-        let reason = "belongs to somebody else or can be written by others, so it cannot be used as a stage";
+        let reason = "belongs to another user or is writable by others, so it cannot be used as a stage";
         return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
     }
     Ok(dir)
@@ -465,7 +467,7 @@ mod tests {
         );
         for bits in [0o775, 0o757] {
             let shared = ObjectStatus { mode: Mode::of(bits), ..own.clone() };
-            assert_eq!(against(shared), Some("can be written by others".to_owned()));
+            assert_eq!(against(shared), Some("is writable by others".to_owned()));
         }
     }
 

@@ -356,10 +356,10 @@ fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'stat
     let can_exchange = RenameSupport::of(&domain.entry).exchange;
     Ok(match was_directory {
         true if !can_exchange => Some(
-            "would become something else than a directory, and its file system cannot exchange two names",
+            "would become something other than a directory, and its file system cannot exchange two names",
         ),
         true if is_layered(&domain.dir)? => {
-            Some("would become something else than a directory, and overlayfs cannot exchange directories")
+            Some("would become something other than a directory, and overlayfs cannot exchange directories")
         }
         false if !can_exchange => {
             Some("would become a directory, and its file system cannot exchange two names")

@@ -109,7 +109,7 @@ fn write(
         return Err(corrupt(format!("file cksum <{}> expected <{cksum}> actual", member.cksum)));
     }
     if member.b3.as_deref().is_some_and(|expected| *expected != b3) {
-        return Err(corrupt("it is not what it was when the run was planned".to_owned()));
+        return Err(corrupt("it has changed since the run was planned".to_owned()));
     }
     Ok(())
 }

@@ -294,7 +294,7 @@ impl<'a> OpRunner<'a> {
                 self.with_ballast(|| support.place(&stage, &staged, &parent, name))?;
                 self.forget_if_directory(op);
                 if matches!(op.kind, OpKind::Replace | OpKind::Tree) {
-                    self.notes.push(format!("{shown} was removed by somebody else; it is restored"));
+                    self.notes.push(format!("{shown} was removed by another process; it is restored"));
                 }
             }
             UndoStep::TakeAway => {
@@ -314,7 +314,7 @@ impl<'a> OpRunner<'a> {
                 return Ok(false);
             }
             UndoStep::Leave => {
-                self.notes.push(format!("{shown} was changed by somebody else; it is left unchanged"));
+                self.notes.push(format!("{shown} was changed by another process; it is left unchanged"));
                 return Ok(false);
             }
             UndoStep::Rebuild if op.kind == OpKind::Tree => return Err(Cause::TreeLost(shown)),
@@ -322,7 +322,7 @@ impl<'a> OpRunner<'a> {
                 let is_whole = rebuild_object(self.root, self.journal, op, &stage, &staged)?;
                 stage.sync_file_system()?;
                 let but = if is_whole { "" } else { ", without its file capabilities or integrity digests" };
-                self.notes.push(format!("{shown} was made again from the undo archive{but}"));
+                self.notes.push(format!("{shown} was restored from the undo archive{but}"));
             }
             UndoStep::Nothing => return Ok(false),
         }
@@ -420,7 +420,7 @@ impl<'a> OpRunner<'a> {
         }
         let shown = self.show(op);
         self.notes.push(format!(
-            "{shown} has other content than before: its owner and set-id bits are not restored"
+            "{shown} has different content than before: its owner and set-id bits are not restored"
         ));
         set_attributes(&parent, op.path.name(), new, &without_rights(old, new))
     }
@@ -442,7 +442,7 @@ impl<'a> OpRunner<'a> {
         );
         if lost {
             self.run_op(op)?;
-            self.notes.push(format!("{}: a committed change was lost; it is made again", self.show(op)));
+            self.notes.push(format!("{}: a committed change was lost; it is repeated", self.show(op)));
         }
         Ok(lost)
     }

@@ -76,7 +76,10 @@ fn an_object_that_only_gets_other_attributes_is_another_one() {
     let receipt = world.run(Door::default()).unwrap();
     assert_eq!(only(&receipt).way, ExchangeWay::Renames);
     let reason = only(&receipt).reason.clone().unwrap();
-    assert!(reason.ends_with("/opt/web/staying gets other attributes, and has names elsewhere"), "{reason}");
+    assert!(
+        reason.ends_with("/opt/web/staying gets different attributes, but has names elsewhere"),
+        "{reason}"
+    );
     let modes =
         ["opt/web/staying", "opt/elsewhere"].map(|path| fs::metadata(world.path(path)).unwrap().mode());
     assert_eq!(modes.map(|mode| mode & 0o7777), [0o4750; 2]);

@@ -231,7 +231,7 @@ fn set_id_bits_and_owners_come_back_only_to_the_same_object_with_the_same_bytes(
     fs::set_permissions(&place, fs::Permissions::from_mode(0o711)).unwrap();
     let Ok(Recovered::RolledBack { notes, .. }) = recovered(&stopped.world) else { panic!() };
     assert_eq!(fs::metadata(&place).unwrap().mode() & 0o7777, 0o755, "without its set-id bit");
-    assert!(notes.iter().any(|note| note.contains("staying has other content than before")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("staying has different content than before")), "{notes:?}");
 }
 
 #[test]

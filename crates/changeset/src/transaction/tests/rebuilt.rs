@@ -31,10 +31,7 @@ fn killed() -> World {
 fn the_old_object_is_made_again_with_every_attribute() {
     let world = killed();
     let Recovered::RolledBack { notes, .. } = world.recover() else { panic!("not rolled back") };
-    assert!(
-        notes.iter().any(|note| note.contains("httpd was made again from the undo archive")),
-        "{notes:?}"
-    );
+    assert!(notes.iter().any(|note| note.contains("httpd was restored from the undo archive")), "{notes:?}");
     let httpd = world.path("opt/web/bin/httpd");
     assert_eq!(fs::read_to_string(&httpd).unwrap(), "old httpd");
     assert_eq!(fs::metadata(httpd).unwrap().permissions().mode() & 0o7777, 0o4755);

@@ -231,6 +231,6 @@ fn a_directory_that_others_may_write_cannot_hold_a_stage() {
     fs::set_permissions(world.path("opt/web/bin"), fs::Permissions::from_mode(0o777)).unwrap();
     let before = world.picture();
     let error = world.run_plan(&Ground::Apart.plan(&world), Ground::Apart.open_door(), &|| None).unwrap_err();
-    assert!(error.to_string().contains("/opt/web/bin: can be written by others"), "{error}");
+    assert!(error.to_string().contains("/opt/web/bin: is writable by others"), "{error}");
     assert_eq!(world.picture(), before);
 }

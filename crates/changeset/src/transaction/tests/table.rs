@@ -170,7 +170,7 @@ fn replace_none_and_old_the_old_object_goes_back() {
     fs::remove_file(stopped.target(HTTPD)).unwrap();
     let notes = stopped.recover();
     assert_eq!(stopped.text(HTTPD), "old httpd");
-    assert!(notes.iter().any(|note| note.contains("was removed by somebody else")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("was removed by another process")), "{notes:?}");
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn a_version_that_is_not_what_was_planned_is_refused_with_its_package_and_path()
     let mut known = planned.clone();
     known[0].member.b3 = Some(Box::new(Digest([7; 32])));
     let other = Begun::refusal(&known, source(&[(0, "bin/httpd", "bytes")]));
-    assert!(other.contains("it is not what it was when the run was planned"), "{other}");
+    assert!(other.contains("it has changed since the run was planned"), "{other}");
 }
 
 #[test]

@@ -359,8 +359,8 @@ impl StrangerKeeper<'_> {
     fn note(&self, path: &[u8], place: &ObjectPath) -> String {
         let (shown, place) = (self.show(path), self.root.show(place));
         if shown == place {
-            return format!("{shown} was made by somebody else in the meantime; it is in its place");
+            return format!("{shown} was made by another process in the meantime; it is in its place");
         }
-        format!("{shown} was changed by somebody else in the meantime; that version is kept as {place}")
+        format!("{shown} was changed by another process in the meantime; that version is kept as {place}")
     }
 }

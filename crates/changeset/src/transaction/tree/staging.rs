@@ -223,7 +223,7 @@ impl<'t> PreparedTree<'t> {
             }
             if names.get(&object.seen.inode).is_some_and(|names| *names < object.seen.links) {
                 let shown = self.root.show(&below(&self.tree.survey.path, &object.path)?);
-                let reason = format!("{shown} gets other attributes, and has names elsewhere");
+                let reason = format!("{shown} gets different attributes, but has names elsewhere");
                 return Err(Cause::no_exchange(self.root, &self.tree.survey.path, reason));
             }
             self.copy(object)?;

@@ -206,15 +206,16 @@ fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params)
     let lacks = |what: &str| Failure::BadFile(format!("{what} of the package is unknown; name one"));
     let pkg = wishes.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
     let version = wishes.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
-    let bad =
-        |reason: &str| Failure::BadFile(format!("<{pkg}> is no package name: {reason}; name one with --pkg"));
+    let bad = |reason: &str| {
+        Failure::BadFile(format!("<{pkg}> is not a package name: {reason}; name one with --pkg"))
+    };
     let package = PkgInst::new(pkg).map_err(|error| bad(error.reason))?;
     if package.abbreviation().len() > LONGEST_PKG {
         return Err(bad("it has more than 32 characters"));
     }
     // Only a native package may have several instances.
     if list.origin.is_none() && package.abbreviation() != package.as_str() {
-        return Err(bad("it has a full stop"));
+        return Err(bad("it contains a dot"));
     }
     let arch = wishes.arch.as_ref().or(list.arch.as_ref()).map_or("all", String::as_str);
     let title = wishes.name.as_ref().or(list.title.as_ref()).unwrap_or(pkg);
@@ -230,7 +231,7 @@ fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params)
     let mut params = Params::new();
     for (name, value) in values {
         if value.contains(['\n', '\0']) || value.trim().is_empty() {
-            return Err(Failure::BadFile(format!("{} is no value of {name}", value.escape_debug())));
+            return Err(Failure::BadFile(format!("{} is not a valid value of {name}", value.escape_debug())));
         }
         params.set(name, value.trim());
     }
@@ -377,10 +378,9 @@ fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<Softwar
             match entered(&directory, &name, mount)? {
                 Some(true) => open.push(inner.clone()),
                 Some(false) => {}
-                None => list.notes.push(format!(
-                    "{} is the top of another file system; what is in it is left out",
-                    root.show(&inner)
-                )),
+                None => list
+                    .notes
+                    .push(format!("{} is a mount point; its contents are left out", root.show(&inner))),
             }
             list.paths.insert(inner, Ftype::File);
         }

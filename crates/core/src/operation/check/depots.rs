@@ -136,7 +136,7 @@ impl AskedDepot {
             Err(RecvTimeoutError::Timeout) => {
                 // The others have had the same time.
                 *left = Duration::ZERO;
-                Err(format!("{named} does not answer within {} seconds", LONGEST.as_secs()))
+                Err(format!("{named} does not respond within {} seconds", LONGEST.as_secs()))
             }
             Err(RecvTimeoutError::Disconnected) => Err(format!("{named} was not contacted")),
         })

@@ -71,7 +71,7 @@ pub(super) fn birth_times(examination: &RootExamination<'_>) -> Vec<RootFinding>
         if without.is_empty() {
             return RootFinding::ok("birth-time", "birth times are available");
         }
-        let text = format!("no birth times, so more objects have to be read: {}", listed(&without));
+        let text = format!("no birth times, so more objects must be read: {}", listed(&without));
         RootFinding::limited("birth-time", text)
     })]
 }

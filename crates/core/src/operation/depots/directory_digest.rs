@@ -67,7 +67,7 @@ fn list(top: &Path, below: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io:
         io::Error::new(io::ErrorKind::InvalidData, format!("{} {reason}", top.join(path).display()))
     };
     if depth > DEEPEST {
-        return Err(refused(below, "has too many directories inside each other"));
+        return Err(refused(below, "has directories that are nested too deeply"));
     }
     for entry in std::fs::read_dir(top.join(below))? {
         let entry = entry?;

@@ -88,11 +88,11 @@ pub enum DepotError {
         /// According to the index.
         wanted: u64,
     },
-    #[error("{0} is not what the index says: its digest is another one")]
+    #[error("{0} does not match the index: its digest differs")]
     Digest(String),
     #[error("patch {0} is a directory there, which cannot be fetched")]
     DirectoryElsewhere(String),
-    #[error("patch {id} comes twice with different content: {} and {}", first.display(), second.display())]
+    #[error("patch {id} occurs twice with different content: {} and {}", first.display(), second.display())]
     Twice { id: PatchId, first: PathBuf, second: PathBuf },
     #[error("{} is a depot of `patchadm publish`, which indexes it", .0.display())]
     Published(PathBuf),
@@ -104,7 +104,7 @@ pub enum DepotError {
     Directory(#[from] RootError),
     #[error(transparent)]
     Lock(#[from] LockError),
-    #[error("the index would have {0} bytes, which is more than readers take")]
+    #[error("the index would have {0} bytes, more than readers accept")]
     TooLarge(usize),
     #[error("the version of the index cannot grow any more")]
     NoVersion,

@@ -599,11 +599,11 @@ pub enum OrderError {
     Interrupted(i32),
     #[error("{0} is not an existing package, patch or object")]
     Unknown(String),
-    #[error("packages and patches cannot be put in one order: name one or the other")]
+    #[error("packages and patches cannot be ordered together: name one or the other")]
     Mixed,
     #[error("patches have no stale libraries: name packages or paths with --stale, or nothing")]
     StalePatches,
-    #[error("--stale is about what is installed, and -M names something else")]
+    #[error("--stale examines installed packages, and cannot be used with -M")]
     StaleElsewhere,
     #[error("{} holds neither packages nor patches", .0.display())]
     Empty(PathBuf),

@@ -143,7 +143,7 @@ mod tests {
         std::fs::write(named.join("mine"), "conflict=perhaps\n").unwrap();
         for name in [Path::new("mine"), &named.join("mine")] {
             let error = admin(&root, Some(name)).unwrap_err().to_string();
-            let what = "admin parameter conflict: <perhaps> is none of nocheck, quit, nochange, ask";
+            let what = "admin parameter conflict: <perhaps> is not one of nocheck, quit, nochange, ask";
             assert_eq!(error, format!("unable to open admin file <{}>: {what}", name.display()));
         }
     }

@@ -111,7 +111,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
                 if !is_plain(&path) {
                     let path = path.display().to_string().escape_debug().to_string();
                     return Err(Reason::ScriptsUnsafe(format!(
-                        "a class action script cannot be told of <{path}>, which has white space in it"
+                        "<{path}> contains white space and cannot be passed to a class action script"
                     )));
                 }
             }

@@ -21,7 +21,7 @@ pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Res
 }
 
 pub(in crate::operation) const MOVABLE: &str =
-    "lies below a directory that somebody else can change, who could move it away";
+    "lies below a directory that another user can change and could move away";
 
 /// True if another user can rename the directory or a parent.
 pub(in crate::operation) fn is_movable(host: &Root, directory: &Path) -> Result<bool, RootError> {
@@ -66,7 +66,7 @@ fn must_be_of_its_owner(dir: &Dir, directory: &Path) -> Result<(), Failure> {
     if rule::holds("archive.outside.writers", is_of_its_owner(dir)?) {
         return Ok(());
     }
-    let reason = "can be written to by others: who writes there could put other undo data in its place";
+    let reason = "is writable by others, who could replace the undo data";
     Err(wrong(directory, reason))
 }
 

@@ -23,7 +23,7 @@ const BUFFER: usize = 128 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UndoFileFault {
-    #[error("{} is there already, and an export replaces nothing", .0.display())]
+    #[error("{} already exists, and an export does not replace files", .0.display())]
     Exists(PathBuf),
     #[error("{} is inside the root, and undo data is exported to a file outside of it", .0.display())]
     Inside(PathBuf),
@@ -42,11 +42,11 @@ pub enum UndoFileFault {
         path.display()
     )]
     OtherRun { path: PathBuf, patch: String, package: PkgInst, run: String },
-    #[error("the root does not wait for undo data of patch {patch} for package {package}: {reason}")]
+    #[error("the root does not expect undo data of patch {patch} for package {package}: {reason}")]
     NotExported { patch: String, package: PkgInst, reason: &'static str },
     #[error("{} has no undo data of patch {patch}", path.display())]
     NotInFile { path: PathBuf, patch: String },
-    #[error("the root has no marker, by which its undo data could be told from another root's")]
+    #[error("the root has no marker that distinguishes its undo data from that of another root")]
     NoMarker,
 }
 

@@ -177,7 +177,7 @@ impl<'a> Exporting<'a> {
                 Err(Reason::BadUndoData { package, reason }.of(Command::UndoExport, id).into())
             };
             if found.is_classic() {
-                return bad("another tool made it, and only what this program made comes back by its digest");
+                return bad("another tool made it, and only undo data of this program can be imported");
             }
             if found.snapshot(&view)?.is_some() {
                 return bad("the scripts of the patch made it, and it has more than one archive");

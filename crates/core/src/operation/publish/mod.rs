@@ -151,7 +151,7 @@ fn signed_next(
     if Some(index.version) != version.checked_add(1)
         || index.previous != in_place.map(|in_place| in_place.sha256)
     {
-        return Err(PublishError::Finish("the one that waits is not the next after the one in place"));
+        return Err(PublishError::Finish("the waiting one is not the next version after the current one"));
     }
     match request.signing.key() {
         Some(key) => next.must_be_signed(std::slice::from_ref(key), false)?,
@@ -316,7 +316,7 @@ fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String
     match (manifest.form, manifest.entries.as_slice()) {
         (ManifestForm::File, [entry]) if sha256_text(&entry.sum) == measured.sha256 => None,
         (ManifestForm::File, _) => Some("has another digest than the file".to_owned()),
-        _ => Some("is of the form `members`, and a file needs one of `file`".to_owned()),
+        _ => Some("has the form `members`, but a file needs the form `file`".to_owned()),
     }
 }
 
@@ -324,7 +324,7 @@ fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String
 fn check_form(form: Form) -> Result<(), String> {
     match form {
         Form::Zip | Form::Tar(None | Some(Compression::Gzip)) | Form::Datastream(None) => Ok(()),
-        _ => Err("a depot takes zip, tar, tar.gz and datastream".to_owned()),
+        _ => Err("a depot accepts zip, tar, tar.gz and datastream".to_owned()),
     }
 }
 

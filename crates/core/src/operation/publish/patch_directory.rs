@@ -120,7 +120,7 @@ pub enum PublishError {
     Depot(#[from] RootError),
     #[error("{path}: {error}")]
     Index { path: String, error: IndexError },
-    #[error("the index would have {0} bytes, which is more than readers take")]
+    #[error("the index would have {0} bytes, more than readers accept")]
     TooLarge(usize),
     #[error("{path} {reason}")]
     Signature {
@@ -151,7 +151,7 @@ pub enum PublishError {
     DamagedObject(String),
     #[error("patch {0} is in the depot with other bytes; a change needs a new revision")]
     OtherBytes(PatchId),
-    #[error("patch {id} is there twice: {} and {}", first.display(), second.display())]
+    #[error("patch {id} is listed twice: {} and {}", first.display(), second.display())]
     Twice { id: PatchId, first: PathBuf, second: PathBuf },
     #[error("{} has no index yet", .0.display())]
     NoIndex(PathBuf),

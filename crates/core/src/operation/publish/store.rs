@@ -358,7 +358,7 @@ impl IndexFile {
     ) -> Result<StoredIndex, PublishError> {
         match (&self.signature, signing, signing.key()) {
             (Some(_), IndexSigning::Never, _) => {
-                return Err(self.fault("is signed, and an unsigned one would take its place"));
+                return Err(self.fault("is signed, and an unsigned one would replace it"));
             }
             (None, ..) if may_be_unsigned => {}
             (_, _, Some(key)) => self.must_be_signed(std::slice::from_ref(key), false)?,
@@ -371,7 +371,7 @@ impl IndexFile {
     pub(super) fn must_be_signed(&self, keys: &[PublicKey], others_too: bool) -> Result<(), PublishError> {
         let Some(signature) = &self.signature else { return Err(self.fault("is not signed")) };
         let signature = Signature::parse(signature, SignatureFormat::Minisign)
-            .map_err(|error| self.fault(format!("is not signed well: {error}")))?;
+            .map_err(|error| self.fault(format!("has an invalid signature: {error}")))?;
         let id = signature.key;
         let mut known = keys.iter().filter(|key| key.id == id).peekable();
         if known.peek().is_none() {
@@ -379,7 +379,7 @@ impl IndexFile {
             return if others_too { Ok(()) } else { Err(refusal()) };
         }
         if !known.any(|key| signature.is_of(key, &self.text)) {
-            return Err(self.fault(format!("has a signature by key {id} that is not one of it")));
+            return Err(self.fault(format!("has a signature by key {id} that does not match it")));
         }
         Ok(())
     }

@@ -288,7 +288,7 @@ pub(crate) fn check_staying(root: &Root, staying: &StayingObjects) -> Result<(),
     for (path, before) in staying {
         let now = root.live_at(&root.resolver().locate(path)?)?;
         if now.is_none_or(|now| !is_same(before, &now)) {
-            let what = "is kept for programs that need it, and a script changed it or took it away";
+            let what = "is kept for programs that need it, and a script changed or removed it";
             return Err(Cause::Script(format!("{} {what}", root.show(path))).into());
         }
     }

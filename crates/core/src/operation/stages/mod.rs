@@ -80,7 +80,7 @@ pub enum StageError {
         "{0} has the id of a stage that the root lists in another directory: a copy of it is not refreshed"
     )]
     ListedElsewhere(String),
-    #[error("root makes no stage there: {0}")]
+    #[error("root cannot make a stage there: {0}")]
     NotAlone(String),
     #[error("{0}")]
     OfAnother(Box<ForeignStage>),
@@ -119,11 +119,11 @@ pub enum StageError {
     Damaged { path: String, error: StageFileError },
     #[error("{path}: {error}")]
     Base { path: String, error: BaseError },
-    #[error("{0} is not the base that the root has recorded: somebody else wrote it")]
+    #[error("{0} is not the base that the root has recorded")]
     OtherBase(String),
     #[error("{path}: {reason}")]
     File { path: PathBuf, reason: String },
-    #[error("{0} was changed by other commands again and again while it was copied")]
+    #[error("other commands kept changing {0} while it was copied")]
     Busy(String),
     #[error("{path} has more than {most} objects")]
     TooMany { path: String, most: u64 },

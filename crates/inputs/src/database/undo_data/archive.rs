@@ -144,7 +144,7 @@ pub(super) fn read_within(
     limits: MemberLimits,
 ) -> Result<Option<UndoManifest>, UnreadContent> {
     let mut stream = stream(bytes).map_err(|error| error.to_string())?;
-    let [of] = stream.packages() else { return Err("it holds more than one package".to_owned().into()) };
+    let [of] = stream.packages() else { return Err("it contains more than one package".to_owned().into()) };
     if of.inst.abbreviation() != package.abbreviation() {
         return Err(format!("it holds package {}", of.inst).into());
     }
@@ -362,7 +362,7 @@ pub enum ArchiveError {
         reason: String,
     },
     #[error(
-        "the undo data {path} was made by an earlier form of this program, with digests that this one does not read"
+        "the undo data {path} was made by an earlier version of this program, with digests that this version does not read"
     )]
     Earlier { path: String },
     #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]

@@ -41,7 +41,7 @@ fn fault_of_files(manifest: &UndoManifest) -> Option<&'static str> {
     let Some(files) = files else {
         let has_none = manifest.all_objects().all(|object| object.file.is_none());
         return (!rule::holds("manifest.file.alone", has_none))
-            .then_some("`file` is said, and no undo directory");
+            .then_some("`file` is set without an undo directory");
     };
     if !rule::holds("manifest.header.files.possible", files.is_possible()) {
         return Some("`files` has an undo directory that no run makes");
@@ -64,7 +64,7 @@ fn fault_of_objects(manifest: &UndoManifest, package: &PkgInst) -> Option<String
         let reason = if rule::holds("manifest.path.once", paths.insert(record.path.as_str())) {
             fault_of_record(record, package, &reserved)?
         } else {
-            "it is there twice"
+            "it is listed twice"
         };
         Some(format!("manifest, path {}: {reason}", record.path))
     })
@@ -76,7 +76,7 @@ fn fault_of_libraries(manifest: &UndoManifest) -> Option<String> {
     let named: HashSet<&str> = header.kept.iter().map(String::as_str).collect();
     let is_package = |name: &&str| PkgInst::new(name).is_ok() && *name != header.package;
     if !rule::holds("manifest.header.kept", named.iter().all(is_package)) {
-        return Some("`kept` names what is not a package of kept libraries".to_owned());
+        return Some("`kept` names a package that does not keep libraries".to_owned());
     }
     manifest.shlibs.iter().find_map(|record| {
         let package = record.shlib.as_deref().and_then(|name| PkgInst::new(name).ok());
@@ -92,7 +92,7 @@ fn fault_of_libraries(manifest: &UndoManifest) -> Option<String> {
             line.is_some_and(|line| line.is_owned_by(&package))
         };
         let reason = if !rule::holds("manifest.shlib.once", paths.insert(record.path.as_str())) {
-            "it is there twice"
+            "it is listed twice"
         } else if !rule::holds("manifest.shlib.line", is_own(&record.line)) {
             "`line` is not that of the kept package"
         } else {
@@ -140,7 +140,7 @@ fn fault_of_record(
     }
     let is_there = record.became.is_some() || record.kept;
     if !rule::holds("manifest.delivered", !record.delivered || is_there) {
-        return Some("`delivered` is said of what the patch took away");
+        return Some("`delivered` is set for an object that the patch removed");
     }
     [&record.was, &record.became].into_iter().flatten().find_map(fault_of_state)
 }
@@ -154,7 +154,7 @@ fn fault_of_state(state: &RecordedState) -> Option<&'static str> {
         return Some("`mode` is more than permission bits");
     }
     if !rule::holds("manifest.owner", state.uid != NOBODYS_NUMBER && state.gid != NOBODYS_NUMBER) {
-        return Some("`uid` or `gid` is that of nobody");
+        return Some("`uid` or `gid` is not valid");
     }
     if !rule::holds("manifest.mtime", state.mtime.nanoseconds < NANOSECONDS_OF_A_SECOND) {
         return Some("`mtime` has more nanoseconds than a second");
@@ -171,7 +171,7 @@ fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
     let is_name = |name: &String| !name.is_empty() && !decode(name).contains(&0);
     let are_attributes = state.xattrs.iter().all(|(name, value)| is_name(name) && is_value(value));
     let kept = rule::holds("manifest.xattrs", are_attributes);
-    (!kept).then_some("`xattrs` has a name or value that is none")
+    (!kept).then_some("`xattrs` has a name or value that is not valid")
 }
 
 #[cfg(test)]
@@ -286,7 +286,7 @@ mod tests {
         lying.header.features.pop();
         assert_eq!(fault_of(&lying).as_deref(), Some("`files` and its feature are not both there"));
         lying.header.files = None;
-        assert_eq!(fault_of(&lying).as_deref(), Some("`file` is said, and no undo directory"));
+        assert_eq!(fault_of(&lying).as_deref(), Some("`file` is set without an undo directory"));
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(fault_of(&told), None);
 
         let twice = UndoManifest { shlibs: vec![library.clone(), library.clone()], ..told.clone() };
-        assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
+        assert!(fault_of(&twice).unwrap().ends_with("it is listed twice"));
         let own = ObjectRecord { line: Some(encode(LINE.as_bytes()).into()), ..library };
         let of_another = UndoManifest { shlibs: vec![own], ..told.clone() };
         assert!(fault_of(&of_another).unwrap().ends_with("`line` is not that of the kept package"));
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn no_path_is_there_twice_or_reserved_and_lines_are_those_of_path_and_package() {
         let twice = manifest(vec![record("/opt/a"), record("/opt/a")]);
-        assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
+        assert!(fault_of(&twice).unwrap().ends_with("it is listed twice"));
         for path in ["/var/sadm/patchadm/root-id", "/etc/patchadm/policy", "/etc/patchadm"] {
             let found = fault_of(&manifest(vec![record(path)])).unwrap();
             assert!(found.contains("no patch changes"), "{path}: {found}");

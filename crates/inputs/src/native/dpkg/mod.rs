@@ -87,7 +87,7 @@ impl<'a> DpkgRecords<'a> {
             Some(Err(())) => return Err(bad(&origin.name, SEVERAL_TIMES.to_owned())),
             // dpkg removes the list of a package before it forgets the package.
             None if named.is_empty() && has_list(info, origin, entries.is_empty())? => {
-                let reason = "status does not have it, but the list of its paths is there".to_owned();
+                let reason = "status does not have it, but the list of its paths exists".to_owned();
                 return Err(bad(&origin.name, reason));
             }
             None => return Ok(NativePresence::Gone),
@@ -97,7 +97,7 @@ impl<'a> DpkgRecords<'a> {
         }
         let (version, arch) = (one.version.clone(), one.arch.clone());
         if version.is_empty() {
-            return Err(bad(&origin.name, "status says no version of it".to_owned()));
+            return Err(bad(&origin.name, "status has no version of it".to_owned()));
         }
         match one.standing() {
             DpkgStanding::Installed => {

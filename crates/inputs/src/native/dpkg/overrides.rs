@@ -141,12 +141,12 @@ impl StatOverride {
         let mut words = line.splitn(4, |&byte| byte == b' ');
         let mut word =
             || words.next().and_then(|word| std::str::from_utf8(word).ok()).filter(|word| !word.is_empty());
-        let user = word().and_then(OverrideAccount::parse).ok_or("its user is none")?;
-        let group = word().and_then(OverrideAccount::parse).ok_or("its group is none")?;
+        let user = word().and_then(OverrideAccount::parse).ok_or("its user is not valid")?;
+        let group = word().and_then(OverrideAccount::parse).ok_or("its group is not valid")?;
         let is_octal = |word: &&str| word.bytes().all(|byte| byte.is_ascii_digit());
         let mode = word().filter(is_octal).and_then(|mode| u32::from_str_radix(mode, 8).ok());
-        let mode = mode.and_then(Mode::new).ok_or("its mode is none")?;
-        let listed = ObjectPath::new(path_of(line)).map_err(|_| "its path is none")?;
+        let mode = mode.and_then(Mode::new).ok_or("its mode is not valid")?;
+        let listed = ObjectPath::new(path_of(line)).map_err(|_| "its path is not valid")?;
         Ok(Self { user, group, mode, listed })
     }
 
@@ -261,17 +261,17 @@ mod tests {
         for (text, reason) in [
             ("root adm 0711 /x", "its last line has no end"),
             ("root adm 0711 /x\nroot adm 0755 /x\n", "line 2: the path has an override already"),
-            ("root adm 0711 /x\n\n", "line 2: its user is none"),
-            ("# none\n", "line 1: its user is none"),
-            ("#4294967295 adm 0711 /x\n", "line 1: its user is none"),
-            ("root  0711 /x\n", "line 1: its group is none"),
-            ("root #-1 0711 /x\n", "line 1: its group is none"),
-            ("root adm 10711 /x\n", "line 1: its mode is none"),
-            ("root adm 0718 /x\n", "line 1: its mode is none"),
-            ("root adm +711 /x\n", "line 1: its mode is none"),
-            ("root adm 0711 x\n", "line 1: its path is none"),
-            ("root adm 0711 /../x\n", "line 1: its path is none"),
-            ("root adm 0711\n", "line 1: its path is none"),
+            ("root adm 0711 /x\n\n", "line 2: its user is not valid"),
+            ("# none\n", "line 1: its user is not valid"),
+            ("#4294967295 adm 0711 /x\n", "line 1: its user is not valid"),
+            ("root  0711 /x\n", "line 1: its group is not valid"),
+            ("root #-1 0711 /x\n", "line 1: its group is not valid"),
+            ("root adm 10711 /x\n", "line 1: its mode is not valid"),
+            ("root adm 0718 /x\n", "line 1: its mode is not valid"),
+            ("root adm +711 /x\n", "line 1: its mode is not valid"),
+            ("root adm 0711 x\n", "line 1: its path is not valid"),
+            ("root adm 0711 /../x\n", "line 1: its path is not valid"),
+            ("root adm 0711\n", "line 1: its path is not valid"),
         ] {
             assert_eq!(StatOverrides::parse(text.as_bytes()).unwrap_err(), reason, "{text}");
         }

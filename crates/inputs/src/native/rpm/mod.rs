@@ -212,7 +212,7 @@ impl RpmRecords {
         let presence = |package: &RegisteredPackage<'_>| {
             let name = &package.origin.name;
             if installed.of_name(name).next().is_none() && !installed.absent.contains(name) {
-                return Err(bad(name, "rpm says nothing of it".to_owned()));
+                return Err(bad(name, "rpm does not report it".to_owned()));
             }
             Ok(match followed(package, packages, installed.of_name(name)) {
                 Some(InstalledRpm { evr, arch, stamp, .. }) => NativePresence::Installed {
@@ -300,7 +300,7 @@ fn query_rpm(database: &OsStr, query: &str, names: QueriedNames<'_>) -> Result<(
     let ended = child.wait().map_err(|error| error.to_string())?;
     read.map_err(|error| error.to_string())?;
     if answer.len() as u64 > LONGEST_ANSWER {
-        return Err("the answer of rpm is larger than 256 MiB".to_owned());
+        return Err("the output of rpm is larger than 256 MiB".to_owned());
     }
     Ok((answer, ended.success()))
 }

@@ -138,9 +138,9 @@ fn archives_with_names_that_lead_outside_are_refused() {
     assert_eq!(unsafe_name(b"SUNWa/../../x", None), "member <SUNWa/../../x> has a `..` component");
     assert_eq!(
         unsafe_name(b"SUNWa//./reloc/etc/a.conf", None),
-        "member <SUNWa/reloc/etc/a.conf> comes twice"
+        "member <SUNWa/reloc/etc/a.conf> occurs twice"
     );
-    assert_eq!(unsafe_name(b"x", Some("/etc")), "member <x> is a link that leads outside, to </etc>");
+    assert_eq!(unsafe_name(b"x", Some("/etc")), "member <x> is a link that points outside, to </etc>");
 }
 
 #[test]

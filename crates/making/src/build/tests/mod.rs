@@ -213,7 +213,7 @@ fn what_cannot_be_in_a_package_is_refused_by_its_path() {
     };
     assert_eq!(
         refused(new().file("/x", "x").but(labelled)),
-        "ACMEweb: /x has the extended attribute security.selinux, which no package gives"
+        "ACMEweb: /x has the extended attribute security.selinux, which packages must not set"
     );
     assert_eq!(refused(old()), "release and release do not differ: there is nothing to deliver");
 }

@@ -160,7 +160,7 @@ pub fn why_lost(reason: &str) -> &'static str {
         "by-script" => "a script deletes it",
         "forbidden" => "the patch forbids keeping it",
         "not-asked" => "it is not kept",
-        _ => "something else comes to its path or is found before it",
+        _ => "something else takes its path or is found first",
     }
 }
 

@@ -249,7 +249,7 @@ impl KeptSettling<'_, '_> {
         instances: &mut BTreeMap<PkgInst, PkgInst>,
     ) -> Result<(), Reason> {
         if let Some(owner) = self.input.native_owner(&archived.package, path) {
-            let note = format!("does not come back: it belongs to {}", owner.with_manager());
+            let note = format!("is not restored: it belongs to {}", owner.with_manager());
             self.done.notes.push(format!("{} {note}", self.input.inventory.show(path)));
             return Ok(());
         }

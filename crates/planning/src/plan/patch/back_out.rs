@@ -295,7 +295,7 @@ impl<'a> Backout<'a> {
                 interrupted::refuse_scripts(package, installed, id, &self.policy.separator)?;
             }
             if archive.manifest.is_none() && part.chosen.bookkeeping == Bookkeeping::Program {
-                let how = "restored from an archive without manifest, as its pkgmap says";
+                let how = "restored from an archive without manifest, according to its pkgmap";
                 draft.notes.push(format!("package {package}: {how}"));
             }
             by_script.extend(part.by_own_scripts());
@@ -607,7 +607,7 @@ fn is_allowed(draft: &mut PlanBuilder<'_>, each: &mut Wanted<'_>, bound: bool) -
     if matches!(object.ftype, Ftype::Block | Ftype::Character) && !may_be_device(object, bound, known) {
         draft
             .notes
-            .push(format!("{shown} does not come back: only the undo archive says that it was this device"));
+            .push(format!("{shown} is not restored: only the undo archive says that it was this device"));
         return false;
     }
     if let Some(recorded) = object.attributes.mode.filter(|_| object.ftype.is_regular()) {
@@ -615,7 +615,7 @@ fn is_allowed(draft: &mut PlanBuilder<'_>, each: &mut Wanted<'_>, bound: bool) -
         if mode != recorded {
             object.set_mode(Some(mode));
             draft.notes.push(format!(
-                "{shown} comes back without set-id bits: only the undo archive says that it had them"
+                "{shown} is restored without set-id bits: only the undo archive says that it had them"
             ));
         }
     }

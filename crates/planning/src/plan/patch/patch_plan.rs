@@ -110,7 +110,9 @@ pub(super) fn missing(
     };
     let missing = changes.iter().map(Box::as_ref).filter(is_made_again).map(|change| change.path.clone());
     let missing: Vec<ObjectPath> = missing.collect();
-    notes.extend(missing.iter().map(|path| format!("{} is missing; it is made again", inventory.show(path))));
+    notes.extend(
+        missing.iter().map(|path| format!("{} is missing; it is created again", inventory.show(path))),
+    );
     missing
 }
 

@@ -294,7 +294,7 @@ impl<'a> Restoring<'a> {
         let old = draft.old(path).filter(|old| RecordedState::of(old).kind == was.kind);
         let Some(old) = old else {
             let path = draft.inventory.show(path);
-            draft.notes.push(format!("{path} is left alone: the patch had only changed its attributes"));
+            draft.notes.push(format!("{path} is left unchanged: the patch had only changed its attributes"));
             return Ok(());
         };
         let mut attributes = attributes(was, old);
@@ -337,13 +337,13 @@ impl<'a> Restoring<'a> {
         }
         let path = draft.inventory.show(path);
         if state.is_none() {
-            draft.notes.push(format!(
-                "{path} does not come back: only the undo archive says that it was this device"
-            ));
+            draft
+                .notes
+                .push(format!("{path} is not restored: only the undo archive says that it was this device"));
         } else {
             let what = left_out.join(", ");
             draft.notes.push(format!(
-                "{path} comes back without {what}: only the undo archive says that it had them"
+                "{path} is restored without {what}: only the undo archive says that it had them"
             ));
         }
         state
@@ -556,7 +556,9 @@ impl Restoring<'_> {
             (was.uid, was.gid) = (given.uid.unwrap_or(was.uid), given.gid.unwrap_or(was.gid));
             if (was.mode, was.uid, was.gid) != before {
                 let words = given.words(one);
-                draft.notes.push(format!("{} has {words}, whatever was there before", inventory.show(path)));
+                draft
+                    .notes
+                    .push(format!("{} has {words}, regardless of its earlier state", inventory.show(path)));
             }
         } else if let (Some(old), Some(left)) = (old, left) {
             let accounts = &inventory.accounts;
@@ -580,7 +582,7 @@ impl Restoring<'_> {
         }
         if !missing.is_empty() {
             let missing = missing.join(" and ");
-            draft.notes.push(format!("{path} stays without {missing}, taken away since {id} was applied"));
+            draft.notes.push(format!("{path} stays without {missing}, removed since {id} was applied"));
         }
         Ok(was)
     }

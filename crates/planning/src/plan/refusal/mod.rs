@@ -738,7 +738,7 @@ impl Reason {
             Self::StaleSave(package) => {
                 format!("package {package} has a save directory of this patch, which is not applied")
             }
-            Self::Interactive => "it has to be applied by hand: its properties say `interactive`".to_owned(),
+            Self::Interactive => "it must be applied manually: it has the property `interactive`".to_owned(),
             Self::Zone { package, parameter, installed, delivered } => {
                 format!("{parameter} of package {package} is <{delivered}>, but <{installed}> is installed")
             }
@@ -786,7 +786,7 @@ impl Reason {
                     "is already installed and is being used by another package",
                     "are already installed and are being used by another package",
                 ];
-                let unowned = ["is there and belongs to no package", "are there and belong to no package"];
+                let unowned = ["exists and belongs to no package", "exist and belong to no package"];
                 [said(false, used), said(true, unowned)].into_iter().flatten().collect::<Vec<_>>().join("; ")
             }
             Self::BadId(reason)
@@ -908,7 +908,7 @@ mod tests {
         };
         assert_eq!(
             words(object("/a", ObjectProblem::NotEmpty(path("/a/b")))),
-            "package P, path /mnt/a: it is a directory that holds /mnt/a/b, which is not taken away"
+            "package P, path /mnt/a: it is a directory that contains /mnt/a/b, which is not removed"
         );
         assert!(words(object("$X/a", ObjectProblem::Unknown("owner"))).starts_with("package P, path $X/a: "));
     }

@@ -117,7 +117,7 @@ impl std::fmt::Display for SetIdFile {
             SetIdChange::Link { target } => {
                 return write!(
                     f,
-                    "{path} becomes a link to {target}, out of the promoted paths or to what others may write"
+                    "{path} becomes a link to {target}, which is outside the promoted paths or writable by others"
                 );
             }
         };

@@ -21,18 +21,16 @@ pub struct ObjectInUse {
 pub enum HandOnProblem {
     #[error("its undo data was not made by this program")]
     Foreign,
-    #[error("its undo data was made by an earlier form of this program")]
+    #[error("its undo data was made by an earlier version of this program")]
     Earlier,
     /// The type or the class of the path makes the result depend on the earlier state.
-    #[error(
-        "what it put there depends on what it found: the type of the path is e or v, or its class has a script"
-    )]
+    #[error("its change depends on the earlier content: the path has type e or v, or its class has a script")]
     LooksAtFile,
     #[error("scripts ran with it or with the earlier one")]
     Scripts,
     #[error("the two have different names of that file (hard links)")]
     OtherNames,
-    #[error("the earlier one turned a directory into something else there, or the other way round")]
+    #[error("the earlier one turned a directory into something else there, or vice versa")]
     TypeChange,
     #[error("the earlier one changed a symbolic link there")]
     Symlink,
@@ -52,7 +50,7 @@ pub enum ObjectProblem {
     SamePlace(ObjectPath),
     #[error("package {0} of the same patch delivers another object there")]
     DeliveredTwice(PkgInst),
-    #[error("the way to it leads through {0}, a symbolic link that is delivered together with it")]
+    #[error("its path contains {0}, a symbolic link that is delivered together with it")]
     ThroughOwnLink(ObjectPath),
     #[error("{0} is not a directory")]
     NotADirectory(ObjectPath),
@@ -60,12 +58,12 @@ pub enum ObjectProblem {
     LeadsNowhere(ObjectPath),
     #[error("{0} on the way to it is a symbolic link that leads elsewhere afterwards")]
     LeadsElsewhere(ObjectPath),
-    #[error("it is a record of packages and patches, which no package delivers")]
+    #[error("it is a record of packages and patches, which packages must not deliver")]
     Record,
     /// The root directory has no name that could be another object's.
-    #[error("it is the root directory itself, which no package delivers")]
+    #[error("it is the root directory itself, which packages must not deliver")]
     RootDirectory,
-    #[error("it belongs to the settings of patchadm(8), which no package delivers, replaces or deletes")]
+    #[error("it belongs to the settings of patchadm(8), which packages must not deliver, replace or delete")]
     Settings,
     #[error("{at} {obstacle}")]
     Obstacle {
@@ -73,7 +71,7 @@ pub enum ObjectProblem {
         /// `is immutable`, `is append-only`, `is a mount point`, `may not be written to by its owner`.
         obstacle: &'static str,
     },
-    #[error("it is a directory that holds {0}, which is not taken away")]
+    #[error("it is a directory that contains {0}, which is not removed")]
     NotEmpty(ObjectPath),
     #[error("only root can make {0}")]
     NotPermitted(&'static str),
@@ -151,7 +149,7 @@ pub enum SetReason {
     Circle(Vec<PatchId>),
     #[error("the depot marks it as withdrawn")]
     Withdrawn,
-    #[error("it comes twice with different content: {0} and {1}")]
+    #[error("it occurs twice with different content: {0} and {1}")]
     TwoContents(String, String),
     #[error("too many alternatives to decide")]
     TooManyAlternatives,

@@ -162,12 +162,12 @@ fn a_directory_may_become_something_else_only_when_nothing_is_left_in_it() {
     let into_link = patch("900-01", "").symlink("share", "/usr/share/web");
     let refusal = world.plan(&into_link).unwrap_err();
     assert_eq!(refusal.code(), 10);
-    assert!(refusal.why().contains("it is a directory that holds /opt/web/share/old.txt"), "{refusal}");
+    assert!(refusal.why().contains("it is a directory that contains /opt/web/share/old.txt"), "{refusal}");
     let emptied = patch("900-01", "").symlink("share", "/usr/share/web").deletes("share/old.txt");
     let plan = world.plan(&emptied).unwrap();
     assert_eq!(actions(&plan), ["replace /opt/web/share", "delete /opt/web/share/old.txt"]);
     world.put("/opt/web/share/mine", regular(b"mine"), 0o644);
-    assert!(world.plan(&emptied).unwrap_err().why().contains("holds /opt/web/share/mine"));
+    assert!(world.plan(&emptied).unwrap_err().why().contains("contains /opt/web/share/mine"));
 }
 
 #[test]

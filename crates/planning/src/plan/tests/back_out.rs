@@ -307,7 +307,7 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
     let plan = world.back_out("900-01", &[archive], &world.removal).unwrap().plan;
     assert_eq!(
         plan.notes,
-        ["package ACMEweb: restored from an archive without manifest, as its pkgmap says"]
+        ["package ACMEweb: restored from an archive without manifest, according to its pkgmap"]
     );
     assert_eq!(plan.discard, [Path::new("/backup/900-01/ACMEweb/undo.Z")]);
     world.carry_out(&plan, &classic);

@@ -97,7 +97,7 @@ fn an_override_counts_whatever_patch_and_undo_data_say() {
     let mut world = adopted("dpkg web:amd64");
     world.inventory.overrides = StatOverrides::parse(b"web sys 4750 /opt/web/bin/httpd\n").unwrap();
     let plan = world.plan(&fix("0755")).unwrap();
-    let note = "has mode 4750, owner web and group sys by dpkg-statoverride of /opt/web/bin/httpd, whatever the patch says";
+    let note = "has mode 4750, owner web and group sys by dpkg-statoverride of /opt/web/bin/httpd, regardless of the patch";
     assert!(plan.notes.iter().any(|one| one.ends_with(note)), "{:?}", plan.notes);
     assert_eq!(world.patchadd(&fix("0755")), 0);
     let of = |world: &mut World| (live(world).mode.bits(), live(world).uid, live(world).gid);

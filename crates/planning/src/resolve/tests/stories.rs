@@ -263,7 +263,7 @@ fn a_withdrawn_patch_goes_in_only_where_it_is_named_with_its_revision_and_that_i
 #[test]
 fn a_patch_that_comes_twice_is_taken_where_both_are_the_same() {
     let mut world = World::of(&[], &["100-01", "100-1 obsoletes 200-01"], Some("100-01"));
-    assert_eq!(world.lines(), ["100-01: it comes twice with different content: 100-01.zip and 100-1.zip"]);
+    assert_eq!(world.lines(), ["100-01: it occurs twice with different content: 100-01.zip and 100-1.zip"]);
     assert_eq!(codes(&world), [("100-01".to_owned(), 10)]);
     world.offers[1].content = world.offers[0].content.clone();
     world.offers[1].obsoletes = world.offers[0].obsoletes.clone();

@@ -124,7 +124,7 @@ fn what_others_put_there_in_the_meantime_stays() {
     fs::set_permissions(scene.host("/opt/file"), fs::Permissions::from_mode(0o640)).unwrap();
     let notes = scene.undo().join("\n");
     assert!(notes.contains("opt/dir is not empty and was kept"), "{notes}");
-    assert!(notes.contains("opt/dir/pipe was changed by somebody else"), "{notes}");
+    assert!(notes.contains("opt/dir/pipe was changed by another process"), "{notes}");
     assert_eq!((scene.target("/opt/soft"), scene.mode("/opt/file")), ("mine".into(), 0o640));
     assert_eq!(fs::read(scene.host("/opt/dir/pipe")).unwrap(), b"no pipe\n");
 }
@@ -206,7 +206,7 @@ fn set_id_bits_come_back_to_the_bytes_that_had_them_and_to_no_others() {
     let notes = undo_queue(&scene.root, &was_set_id(&scene, "/opt/file", b"another\n")).unwrap();
     assert_eq!(scene.mode("/opt/file"), 0o755);
     assert!(
-        notes[0].ends_with("/opt/file was written to by somebody else; it stays without its set-id bits")
+        notes[0].ends_with("/opt/file was written to by another process; it stays without its set-id bits")
     );
 }
 

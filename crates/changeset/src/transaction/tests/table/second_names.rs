@@ -110,7 +110,7 @@ fn none_and_a_second_name_it_goes_back() {
         fs::remove_file(stopped.target(HTTPD)).unwrap();
         let notes = stopped.recover();
         assert_eq!(stopped.text(HTTPD), "old httpd", "{ground:?}");
-        assert!(notes.iter().any(|note| note.contains("was removed by somebody else")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("was removed by another process")), "{notes:?}");
     }
 }
 

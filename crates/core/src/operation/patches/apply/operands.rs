@@ -160,7 +160,7 @@ pub struct ApplyReport {
     pub trial: Option<TrialOutcome>,
     /// Dry run only, on request.
     pub plan_file: Option<Box<PlanFile>>,
-    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to somebody else.
+    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to another user.
     pub refused: Option<Failure>,
 }
 

@@ -179,7 +179,7 @@ fn made_good(input: &ApplyInput<'_>, ids: &[String], marker: &str) -> Vec<String
     // An unreadable list adds no notes.
     let list = overtaken_patches(&input.ground.root, marker).unwrap_or_default();
     let lost = list.patches.iter().filter(|one| one.state.is_lost() && is_again(one));
-    lost.map(|one| format!("the fix of {} was {}; this brings it back", one.patch, one.told())).collect()
+    lost.map(|one| format!("the fix of {} was {}; this restores it", one.patch, one.told())).collect()
 }
 
 /// Plans the next batch, which begins at the operand `at`.

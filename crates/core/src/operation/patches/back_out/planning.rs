@@ -227,7 +227,7 @@ fn lost_in_part(input: &BackOutInput<'_>, going: &[GoingPatch], inventory: &Inve
             })
         });
         let paths: Vec<String> = paths.collect();
-        Some(format!("{} is {}: nothing is taken back at {}", patch.id, known.told(), paths.join(", ")))
+        Some(format!("{} is {}: nothing is restored at {}", patch.id, known.told(), paths.join(", ")))
     };
     going.iter().filter_map(note).collect()
 }

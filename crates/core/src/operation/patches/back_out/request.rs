@@ -78,7 +78,7 @@ pub struct BackOutReport {
     pub exchanges: Vec<ExchangeReport>,
     /// Dry run only, on request.
     pub plan_file: Option<Box<PlanFile>>,
-    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to somebody else.
+    /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to another user.
     pub refused: Option<Failure>,
 }
 

@@ -313,7 +313,7 @@ impl RegistrationFacts {
             }
             if !is_known {
                 notes.push(format!(
-                    "nothing says what patch {} did to package {package}: its objects stay",
+                    "the changes of patch {} to package {package} are unknown: its objects stay",
                     going.id
                 ));
             }

@@ -210,7 +210,7 @@ pub(crate) fn may_run(
     let recorded = match recorded(ground, patch, name)? {
         Recorded::Nothing => {
             check_owners(&ground.root, &place, name).map_err(refuse)?;
-            return Ok(Some(format!("{shown} was left by a classic tool: nothing says what it has to be")));
+            return Ok(Some(format!("{shown} was left by a classic tool: its original content is unknown")));
         }
         Recorded::NoSuchScript => None,
         Recorded::Digest(digest) => Some(digest),
@@ -221,7 +221,7 @@ pub(crate) fn may_run(
     if rule::holds("ledger.scripts.digest", is_on_record) {
         return Ok(None);
     }
-    let why = format!("scripts cannot be run: {shown} is not the one that came with the patch");
+    let why = format!("scripts cannot be run: {shown} is not the one delivered with the patch");
     Err(refuse(Reason::ScriptsUnsafe(why)))
 }
 

@@ -276,7 +276,7 @@ impl<'a> PatchScripts<'a> {
 
 fn unwritable(value: &UnwritableValue) -> Failure {
     let UnwritableValue { name, reason } = value;
-    Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
+    Failure::BadFile(format!("the value of {name} cannot be passed to scripts: {reason}"))
 }
 
 fn unprepared(error: &std::io::Error) -> Failure {
@@ -504,14 +504,14 @@ impl<'a> PatchScripts<'a> {
 fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<(), RunHalt> {
     let known: BTreeSet<&ObjectPath> = copies.objects.iter().map(|object| &object.path).collect();
     match turn.course.concerned.objects.keys().find(|path| !known.contains(path)) {
-        Some(path) => Err(Cause::Script(format!("{path} came up after the run had begun")).into()),
+        Some(path) => Err(Cause::Script(format!("{path} appeared after the run had begun")).into()),
         None => Ok(()),
     }
 }
 
 /// Explains exit codes to the user.
 fn words(ending: LastingResults) -> Vec<String> {
-    let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
+    let warned = ending.warned.then(|| "a script warned; see the log".to_owned());
     let reboot = match ending.reboot {
         RebootRequest::None => None,
         RebootRequest::AfterAll => Some("a script asks for a reboot".to_owned()),
@@ -557,7 +557,7 @@ impl PatchScripts<'_> {
                 if let Some(name) = wrong.first() {
                     let said = intended.params.text(name).into_owned();
                     let right = member.part.params.text(name).into_owned();
-                    let reason = format!("its checkinstall says {name}={said}, it has to be <{right}>");
+                    let reason = format!("its checkinstall says {name}={said}, but it must be <{right}>");
                     return Err(refuse(Reason::BadUndoData { package: package.clone(), reason }).into());
                 }
                 taken_back(&intended.params, &member.part.params)
@@ -644,7 +644,7 @@ impl PatchScripts<'_> {
         let lacks = |first: &ObjectPath, count: usize| {
             let shown = self.session.ground.root.show(first);
             let others = if count > 1 { format!(" (nor {} others)", count - 1) } else { String::new() };
-            format!("it does not hold {shown} as it was{others}")
+            format!("it does not contain {shown} as it was{others}")
         };
         if let Some(first) = lost.first() {
             return Err(bad(lacks(first, lost.len())));
@@ -669,7 +669,7 @@ impl PatchScripts<'_> {
         if image.packages.len() == 1 {
             return Ok(image.packages.swap_remove(0));
         }
-        let reason = "it does not hold exactly one package".to_owned();
+        let reason = "it does not contain exactly one package".to_owned();
         Err(ArchiveError::Damaged { path, reason }.into())
     }
 }

@@ -1033,7 +1033,7 @@ fn next_id(
     };
     let id = PatchId::new(requested).map_err(|error| Reason::BadId(error.to_string()))?;
     if id.base() != name.as_str() {
-        return Err(Reason::BadId(format!("{id} is not of the base {name}, which is the name of the stage")));
+        return Err(Reason::BadId(format!("{id} does not have the base {name}, the name of the stage")));
     }
     match last {
         _ if known.contains(&id) => Err(Reason::Promotion(PromotionReason::KnownId)),
