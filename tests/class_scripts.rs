@@ -1,10 +1,11 @@
 //! Class action scripts: whose they are, what they are told, and what counts of what they leave.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 
 use crate::packages::{DELIVERED, Package, datastream};
 use crate::procedure_scripts::{COPY, add, added, everything, line, noted, older, stage};
+use crate::scenario::is_root;
 use crate::tree::assert_same;
 
 #[test]
@@ -117,6 +118,37 @@ fn what_a_class_script_changes_is_what_counts() {
     let seen = fs::metadata(stage.at("/opt/ACMEall/data")).unwrap();
     assert_eq!((seen.mode() & 0o7777, seen.mtime()), (0o644, DELIVERED));
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn no_file_of_a_class_script_that_somebody_else_could_exchange_gets_set_id_bits() {
+    if !is_root() {
+        crate::skipped("no_file_of_a_class_script_that_somebody_else_could_exchange…: not root");
+        return;
+    }
+    for (owner, mode, is_done) in [(54_321, 0o4755, false), (54_321, 0o755, true), (0, 0o4755, true)] {
+        let stage = stage();
+        stage.directory("/opt/ACMEall");
+        chown(stage.at("/opt/ACMEall"), Some(owner), None).unwrap();
+        let before = stage.everything();
+        let package = Package::new("ACMEall")
+            .param("CLASSES", "mine")
+            .of_class("mine", 'f', "tool", mode, "tool\n")
+            .information("i.mine", COPY);
+        let run = add(&stage, "-n", &package);
+        assert_eq!(run.code == 0, is_done, "{owner} {mode:o}: {}", run.stderr);
+        if is_done {
+            let seen = fs::metadata(stage.at("/opt/ACMEall/tool")).unwrap();
+            assert_eq!((seen.mode() & 0o7777, seen.uid()), (mode, 0));
+            continue;
+        }
+        let told =
+            run.stderr.contains("could be another file") && run.stderr.contains("belongs to uid 54321");
+        assert!(told, "{}", run.stderr);
+        fs::write(stage.at("/opt/noted"), "").unwrap();
+        stage.mtime("/opt/noted", 981_173_106);
+        assert_same(&stage.everything(), &before);
+    }
 }
 
 #[test]

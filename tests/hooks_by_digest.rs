@@ -96,6 +96,21 @@ fn a_hook_runs_as_the_run_that_applied_the_patch_recorded_it_and_no_other_does()
 }
 
 #[test]
+fn a_hook_runs_from_a_copy_of_what_was_checked_in_the_directory_where_it_is_kept() {
+    let stage = with_hook();
+    let hook = "#!/bin/sh\necho \"$0\" \"$(pwd)\" > $ROOTDIR/opt/noted\n";
+    stage.file("/var/sadm/patch/100-01/prebackout", hook);
+    stage.mode("/var/sadm/patch/100-01/prebackout", 0o755);
+    let kept = stage.at("/var/sadm/patch/100-01").canonicalize().unwrap();
+    let run = stage.run("patchrm -R @ROOT@ 100-01");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let noted = stage.text("/opt/noted");
+    let (script, directory) = noted.trim_end().split_once(' ').unwrap();
+    assert_eq!(directory, kept.display().to_string());
+    assert!(script.ends_with("/kept/prebackout") && !script.starts_with(directory), "{noted}");
+}
+
+#[test]
 fn a_hook_of_a_classic_tool_is_no_known_script() {
     let stage = with_hook();
     stage.file("/etc/patchadm/policy", "scripts=known\n");

@@ -141,7 +141,7 @@ fn before_there_is_a_run_a_signal_to_the_program_or_its_end_ends_what_left_the_g
     fs::set_permissions(hook, Permissions::from_mode(0o755)).unwrap();
     let package = Package::new("ACMEweb").file("f", 0o644, "x\n").information("checkinstall", &leaves);
     let adds = procedure_scripts::line(&stage, "-n", &package);
-    fs::set_permissions(stage.beside(""), Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(stage.beside(""), Permissions::from_mode(0o1777)).unwrap();
     for line in [adds.as_str(), "patchadd -R @ROOT@ delivered/100-01"] {
         for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
             let mut child = stage.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -146,6 +146,41 @@ fn a_source_that_is_exchanged_after_the_check_is_refused_before_the_switch() {
     }
 }
 
+/// Whoever may write to the directory of a patch may do so after its check, too. Scripts of the patch do it here.
+#[test]
+fn scripts_and_sources_of_class_scripts_in_a_directory_are_those_that_were_checked() {
+    for is_signed in [true, false] {
+        let stage = stage(if is_signed { "require" } else { "warn" });
+        let (place, noted) = (stage.beside("delivered/100-01"), stage.beside("noted"));
+        let (at, note) = (place.display(), noted.display());
+        let prepatch = format!("#!/bin/sh\nprintf '#!/bin/sh\\necho theirs >{note}\\n' >{at}/postpatch\n");
+        let package = Package::new("ACMEweb")
+            .param("CLASSES", "none mine")
+            .file("bin/httpd", 0o755, "two\n")
+            .of_class("mine", 'f', "data", 0o644, "ours\n")
+            .information("i.mine", "while read src dst; do cp $src $dst; done\n")
+            .information("preinstall", format!("echo theirs >{at}/ACMEweb/reloc/data\n"));
+        let patch = Patch::of("100-01", package)
+            .beside("prepatch", &prepatch)
+            .beside("postpatch", &format!("#!/bin/sh\necho ours >{note}\n"));
+        patch.directory(&stage);
+        let mode = |path: &Path, bits| fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
+        mode(&place.join("prepatch"), 0o755);
+        mode(&place.join("postpatch"), 0o755);
+        if is_signed {
+            sign(&stage, &place);
+        } else {
+            mode(&place, 0o777);
+        }
+        let run = add(&stage, &place);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert_eq!(fs::read_to_string(place.join("ACMEweb/reloc/data")).unwrap(), "theirs\n");
+        assert!(fs::read_to_string(place.join("postpatch")).unwrap().contains("theirs"));
+        assert_eq!(fs::read_to_string(&noted).unwrap(), "ours\n", "signed: {is_signed}");
+        assert_eq!(stage.text("/opt/ACMEweb/data"), "ours\n", "signed: {is_signed}");
+    }
+}
+
 #[test]
 fn keys_may_be_named_and_a_keystore_of_certificates_is_none() {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);

@@ -141,6 +141,45 @@ fn directories_of_objects_and_those_above_the_root_may_be_anybodys() {
 }
 
 #[test]
+fn scripts_of_the_superuser_run_only_in_a_root_that_nobody_else_can_move() {
+    let Some(stage) = stage("a root that others can move") else { return };
+    let package = Package::new("ACMEs").file("f", 0o644, "x\n");
+    let package = package.information("postinstall", "echo package > $PKG_INSTALL_ROOT/opt/ran\n");
+    package.write(&stage.beside("spool"));
+    fs::write(stage.beside("admin"), "action=nocheck\nbasedir=default\n").unwrap();
+    let patch = Patch::of("200-01", Package::new("ACMEweb").file("bin/other", 0o755, "other\n"));
+    let postpatch = "#!/bin/sh\necho patch > $ROOTDIR/opt/ran\n";
+    let delivered = patch.beside("postpatch", postpatch).directory(&stage);
+    fs::set_permissions(delivered.join("postpatch"), Permissions::from_mode(0o755)).unwrap();
+    let (above, admin) = (stage.beside(""), stage.beside("admin"));
+    let adds = format!("pkgadd -n -a {} -R @ROOT@ -d spool ACMEs", admin.display());
+    for (owner, bits, why) in [
+        (NOBODY, 0o755, format!(" belongs to uid {NOBODY}: ")),
+        (NOBODY, 0o1777, format!(" belongs to uid {NOBODY}: ")),
+        (0, 0o757, " may be written to by others than its owner: ".to_owned()),
+    ] {
+        chown(&above, Some(owner), None).unwrap();
+        fs::set_permissions(&above, Permissions::from_mode(bits)).unwrap();
+        let dry_run = "add --dry-run -R @ROOT@ delivered/200-01";
+        for line in [adds.as_str(), "patchadd -R @ROOT@ delivered/200-01", dry_run] {
+            let run = stage.run(line);
+            assert_ne!(run.code, 0, "{line}: {}", run.stdout);
+            let said = run.said();
+            let told = format!("{}{why}", above.display().to_string().trim_end_matches('/'));
+            assert!(said.contains(&told) && said.contains("in the place of @ROOT@"), "{line}: {said}");
+            assert!(!stage.at("/opt/ran").exists(), "{line}");
+        }
+    }
+    stage.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    fs::set_permissions(&above, Permissions::from_mode(0o1777)).unwrap();
+    let run = stage.run(&adds);
+    assert_eq!((run.code, stage.text("/opt/ran").as_str()), (0, "package\n"), "{}", run.stderr);
+    fs::set_permissions(&above, Permissions::from_mode(0o757)).unwrap();
+    let run = stage.run("patchadd --trust-root -R @ROOT@ delivered/200-01");
+    assert_eq!((run.code, stage.text("/opt/ran").as_str()), (0, "patch\n"), "{}", run.stderr);
+}
+
+#[test]
 fn a_link_among_the_records_leads_only_through_directories_of_the_superuser() {
     let Some(stage) = stage("a link among the records") else { return };
     fs::create_dir_all(stage.at("/export/theirs")).unwrap();

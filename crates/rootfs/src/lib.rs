@@ -57,7 +57,8 @@ pub use shown_names::{ShownAttributes, ShownNames};
 pub use sums::digested_bytes;
 pub use sums::{Digest, Digesting, Hashing, Summing, Sums};
 pub use way::{
-    ForeignObject, look_along, may_others_write, may_others_write_at, strange_above, strange_along,
+    ForeignObject, is_own_tree, look_along, may_others_write, may_others_write_at, strange_above,
+    strange_along,
 };
 pub use work::{
     CountedRead, INTERRUPTED, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never,

@@ -3,7 +3,7 @@
 //! A file that is opened again by its path could be exchanged in any foreign directory above it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -14,7 +14,9 @@ use rustix::io::Errno;
 
 use crate::calls::MOST_LINKS;
 use crate::mounts::LISTS;
-use crate::{ACCESS_LIST, Dir, Distrust, FileType, ObjectStatus, Result, Root, RootError, again};
+use crate::{
+    ACCESS_LIST, Dir, Distrust, FileType, ObjectStatus, Result, Root, RootError, again, each_entry_from_here,
+};
 
 const PROC: u64 = 0x9fa0;
 
@@ -86,6 +88,42 @@ pub fn strange_along(path: &Path) -> Result<Option<ForeignObject>> {
 pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> {
     let (objects, last) = objects_on_way(path)?;
     Ok((objects.iter().find_map(strange), last.seen))
+}
+
+/// Returns true if nobody but the caller and the superuser can write to a directory or anything below it, or exchange
+/// them. Below it, symbolic links count as anyone's: they may lead elsewhere.
+pub fn is_own_tree(path: &Path) -> Result<bool> {
+    if strange_along(path)?.is_some() {
+        return Ok(false);
+    }
+    let mut rest = vec![path.to_owned()];
+    while let Some(directory) = rest.pop() {
+        let failed =
+            |errno| RootError::Call { action: "look at", path: directory.display().to_string(), errno };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let at = again(|| rustix::fs::open(&directory, flags, Mode::empty())).map_err(failed)?;
+        let mut is_own = true;
+        let listed = each_entry_from_here(&at, |name, _| {
+            let opened = open(Some(&at), name)?;
+            let object = ObjectOnWay::of(&opened, &directory.join(OsStr::from_bytes(name)))?;
+            // A sticky bit protects what is in a directory, no file.
+            is_own &= strange(&object).is_none()
+                && match object.seen.file_type {
+                    FileType::Directory => true,
+                    FileType::Regular => object.seen.mode.bits() & 0o1000 == 0,
+                    _ => false,
+                };
+            if object.seen.file_type == FileType::Directory {
+                rest.push(object.path);
+            }
+            Ok(())
+        });
+        listed.map_err(failed)?;
+        if !is_own {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A directory or symbolic link on the way to a host path, or the target.
@@ -243,6 +281,11 @@ impl Root {
     pub fn others_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
         let owner = self.dir(&ObjectPath::root())?.itself()?.uid;
         self.on_the_way(path, &[0, owner])
+    }
+
+    /// Like [`strange_on_the_way`](Self::strange_on_the_way), but `owner` may write there, too.
+    pub fn strange_beside(&self, path: &ObjectPath, owner: u32) -> Result<Option<ForeignObject>> {
+        self.on_the_way(path, &[0, rustix::process::geteuid().as_raw(), owner])
     }
 
     /// Returns the first object that others than these owners may change or exchange.
@@ -416,6 +459,37 @@ mod tests {
             mode(name, 0o755);
         }
         assert!(strange_above(&top.join("a/none/f")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_tree_is_the_callers_as_long_as_nobody_else_may_write_to_or_exchange_anything_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        fs::write(top.join("a/b/f"), "").unwrap();
+        let mode =
+            |name: &str, mode| fs::set_permissions(top.join(name), Permissions::from_mode(mode)).unwrap();
+        for (name, bits) in [("", 0o755), ("a", 0o755), ("a/b", 0o755), ("a/b/f", 0o644)] {
+            mode(name, bits);
+        }
+        let is_own = || is_own_tree(&top.join("a")).unwrap();
+        assert!(is_own());
+        for (name, bits, usual) in
+            [("", 0o757, 0o755), ("a", 0o757, 0o755), ("a/b", 0o757, 0o755), ("a/b/f", 0o1646, 0o644)]
+        {
+            mode(name, bits);
+            assert!(!is_own(), "{name}");
+            mode(name, usual);
+        }
+        symlink("f", top.join("a/b/link")).unwrap();
+        assert!(!is_own(), "a link");
+        fs::remove_file(top.join("a/b/link")).unwrap();
+        assert!(is_own());
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(top.join("a/b/f"), Some(1234), None).unwrap();
+            assert!(!is_own(), "a file of another user");
+        }
+        assert!(is_own_tree(&top.join("none")).is_err());
     }
 
     #[test]

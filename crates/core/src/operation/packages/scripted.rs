@@ -19,7 +19,7 @@ use crate::operation::session::Session;
 use crate::script::environment::ProcedureScript;
 use patchadm_changeset::plan::AttributeChange;
 use patchadm_changeset::transaction::{
-    ProtectedObject, ProtectedPaths, Receipt, ScriptRecorder as _, ScriptedRun,
+    Cause, ProtectedObject, ProtectedPaths, Receipt, ScriptRecorder as _, ScriptedRun,
 };
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::Plan;
@@ -32,12 +32,14 @@ use patchadm_planning::plan::script_schedule::steps::{
     ClassStep, Concerned, ListedFile, Outcome, PackageStep,
 };
 use patchadm_planning::plan::scripts::Deliverer;
-use patchadm_rootfs::{Live, accounts_of, never};
+use patchadm_rootfs::{CAPABILITY, Live, Root, accounts_of, never};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
 /// Names classes whose scripts want paths relative to the package.
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
+
+const SET_ID: u32 = 0o6000;
 
 pub(crate) struct ScriptedPackage<'a, 'p> {
     session: &'a Session<'a>,
@@ -299,6 +301,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
                     mtime: new.mtime,
                     xattrs: live.and_then(|live| with_given(live, &new.xattrs)),
                 };
+                must_be_of_script(&self.session.ground.root, &file.path, &to)?;
                 self.left.extend(live.map(|live| (file.path.clone(), to.given_to(live))));
                 settled.push((file.path.clone(), to));
             }
@@ -333,6 +336,23 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         let dir = parent.and_then(|parent| root.dir_if_there(&parent).ok().flatten());
         let name = physical.as_ref().map(ObjectPath::name).unwrap_or_default();
         dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
+    }
+}
+
+/// Refuses set-id bits and capabilities for a file that others could have put in the place of the script's: nothing says
+/// which bytes a script installs.
+fn must_be_of_script(root: &Root, path: &ObjectPath, to: &AttributeChange) -> Result<(), RunHalt> {
+    let is_set_id = to.mode.is_some_and(|mode| mode.bits() & SET_ID != 0);
+    let has_capabilities = to.xattrs.as_ref().is_some_and(|xattrs| xattrs.contains_key(CAPABILITY));
+    let Some(owner) = to.uid.filter(|_| (is_set_id || has_capabilities) && !root.is_trusted()) else {
+        return Ok(());
+    };
+    match root.strange_beside(path, owner)? {
+        None => Ok(()),
+        Some(strange) => {
+            let what = "is a set-id program that a script installed, and could be another file";
+            Err(Cause::Script(format!("{} {what}: {strange}", root.show(path))).into())
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! The package as scripts find it: the named directory, or a private copy if it is packed or unreadable for the
-//! scripts' user. A copy is a package directory, too, so `dirname $0` works in both.
+//! The package as scripts find it: the named directory, or a private copy of what was checked if it is packed, signed,
+//! unreadable for the scripts' user, or if others could exchange something in it meanwhile. A copy is a package
+//! directory, too, so `dirname $0` works in both.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -9,11 +10,10 @@ use std::path::{Path, PathBuf};
 use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::script::trust::{ScriptUser, unreadable_by};
-use patchadm_inputs::source::{Form, PackageImage, SourceError, SourceProblem};
+use patchadm_inputs::source::{Form, Image, PackageImage, SourceError, SourceProblem};
 use patchadm_planning::plan::script_schedule::steps::ListedFile;
 use patchadm_planning::plan::{Body, Member};
-use patchadm_rootfs::Summing;
-use patchadm_rootfs::{NewTree, WritableFile};
+use patchadm_rootfs::{NewTree, Summing, WritableFile, is_own_tree};
 use patchadm_svr4::package::{Mode, PackagePath};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct PackageDirectory {
 }
 
 impl PackageDirectory {
-    /// Copies below `private` unless `user` can read the original.
+    /// Copies below `private` unless `user` can read the original and it [`stays_as_checked`].
     pub(crate) fn of(
         delivered: DeliveredPackage<'_>,
         user: Option<ScriptUser>,
@@ -38,7 +38,7 @@ impl PackageDirectory {
             let mut needed = vec![place.join("pkginfo"), place.join("pkgmap")];
             needed.extend(package.install.keys().map(|name| place.join("install").join(name)));
             let is_hidden = |path: &PathBuf| user.is_some_and(|user| unreadable_by(user, path).is_some());
-            if !needed.iter().any(is_hidden) {
+            if !needed.iter().any(is_hidden) && stays_as_checked(&device.image, &place) {
                 return Ok(Self { package: place, is_copy: false });
             }
         }
@@ -86,6 +86,12 @@ impl PackageDirectory {
             })
         })
     }
+}
+
+/// True if scripts may use the files of a source in place. A signature promises the very bytes that it covers, and
+/// whoever had a file open before may write to it still, so nothing signed is used in place.
+pub(crate) fn stays_as_checked(image: &Image, directory: &Path) -> bool {
+    image.signature.files.is_none() && is_own_tree(directory).unwrap_or(false)
 }
 
 fn kind(path: &PackagePath) -> (&'static str, &[u8]) {
@@ -194,6 +200,23 @@ mod tests {
         assert_eq!(medium.data_directory(), dir.path());
         let path = PackagePath::new(b"bin/x").unwrap();
         assert_eq!(medium.object(1, &path), place.join("reloc/bin/x"));
+    }
+
+    #[test]
+    fn what_others_may_write_to_is_copied_as_it_was_checked() {
+        for path in ["ACMEx/reloc/bin/x", "ACMEx/install/checkinstall", "ACMEx/install", "ACMEx", ""] {
+            let dir = tempfile::tempdir().unwrap();
+            let spool = dir.path().join("spool");
+            let place = package_at(&spool);
+            fs::set_permissions(spool.join(path), fs::Permissions::from_mode(0o777)).unwrap();
+            let device = device(&spool);
+            let private = dir.path().join("private");
+            let delivered = device.delivered(0).unwrap();
+            let medium = PackageDirectory::of(delivered, None, &private).unwrap();
+            assert_eq!(medium, PackageDirectory { package: private.join("ACMEx"), is_copy: true }, "{path}");
+            fs::write(place.join("install/checkinstall"), "exit 1\n").unwrap();
+            assert_eq!(fs::read_to_string(medium.script("checkinstall")).unwrap(), "exit 0\n", "{path}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::words;
+use crate::operation::scripts::safety::check_above;
 use crate::operation::session::RootAndPolicy;
 use crate::script::environment::{EnvironmentInput, ProcedureScript, ScriptOrigin, environment};
 use crate::script::{
@@ -51,7 +52,8 @@ pub(crate) struct ScriptRunner<'a> {
 }
 
 impl<'a> ScriptRunner<'a> {
-    /// `absolute`: scripts need commands at absolute paths, and are refused without them.
+    /// Refuses a root that others could move. `absolute`: scripts need commands at absolute paths, and are refused
+    /// without them.
     pub(crate) fn open(
         ground: &'a RootAndPolicy,
         interrupt: &'a dyn Fn() -> Option<i32>,
@@ -59,6 +61,7 @@ impl<'a> ScriptRunner<'a> {
         absolute: bool,
         refuse: impl Fn(Reason) -> Failure,
     ) -> Result<Self, Failure> {
+        check_above(&ground.root).map_err(&refuse)?;
         let shop = ScriptHost::open(&ScriptHostSettings {
             root: &ground.root,
             executable: settings.executable.clone(),

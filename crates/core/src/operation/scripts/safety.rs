@@ -14,7 +14,7 @@ use patchadm_planning::plan::refusal::Reason;
 use patchadm_planning::plan::script_schedule::ScriptSchedule;
 use patchadm_planning::plan::script_schedule::steps::{ClassStep, PackageStep};
 use patchadm_planning::plan::scripts::Deliverer;
-use patchadm_rootfs::{FileType, Root, RootError};
+use patchadm_rootfs::{FileType, Root, RootError, look_along};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
@@ -67,6 +67,27 @@ pub(crate) fn check_places(
     let known = [places::save(instance), places::package_scripts(instance)];
     let known = known.into_iter().chain(ObjectPath::new(b"/var/tmp"));
     known.chain(base.cloned()).try_for_each(|place| check_place(ground, &place))
+}
+
+/// Refuses a root that another user could move away or exchange: scripts, and what they change, are found by its path.
+/// A trusted root is its owner's matter; an unprivileged caller is asked nothing about roots.
+pub(crate) fn check_above(root: &Root) -> Result<(), Reason> {
+    if !root.is_privileged() || root.is_system() || root.is_trusted() {
+        return Ok(());
+    }
+    let shown = root.prefix().display();
+    let (strange, found) = look_along(root.prefix()).map_err(unsafe_because)?;
+    if let Some(strange) = strange {
+        return Err(unsafe_because(format!(
+            "{strange}: whoever that is could put another root in the place of {shown}; make that directory the \
+             superuser's alone, or trust the owner with --trust-root"
+        )));
+    }
+    let opened = root.dir(&ObjectPath::root()).and_then(|top| top.itself()).map_err(unsafe_because)?;
+    if (found.inode, found.file_system) != (opened.inode, opened.file_system) {
+        return Err(unsafe_because(format!("{shown} is another directory by now")));
+    }
+    Ok(())
 }
 
 /// Refuses a directory that the host resolves differently.
@@ -207,6 +228,40 @@ mod tests {
         assert_eq!(check("/opt/web/in/file"), Ok(()));
         let Err(Reason::ScriptsUnsafe(why)) = check("/opt/web/out/passwd") else { panic!("it leads out") };
         assert!(why.ends_with("/opt/web/out leads out of the root"), "{why}");
+    }
+
+    #[test]
+    fn scripts_of_the_superuser_need_a_root_that_nobody_else_can_move() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().canonicalize().unwrap();
+        let top = above.join("root");
+        std::fs::create_dir(&top).unwrap();
+        let mode = |bits| std::fs::set_permissions(&above, std::fs::Permissions::from_mode(bits)).unwrap();
+        let root = Root::open(&top).unwrap();
+        for bits in [0o755, 0o1777] {
+            mode(bits);
+            assert_eq!(check_above(&root), Ok(()), "{bits:o}");
+        }
+        mode(0o757);
+        if !root.is_privileged() {
+            assert_eq!(check_above(&root), Ok(()));
+            return;
+        }
+        let Err(Reason::ScriptsUnsafe(why)) = check_above(&root) else { panic!("others may write there") };
+        let words = format!("scripts cannot be run: {} may be written to by others", above.display());
+        assert!(why.starts_with(&words), "{why}");
+        assert_eq!(check_above(&root.clone().trusted()), Ok(()));
+        mode(0o755);
+        std::os::unix::fs::chown(&above, Some(54_321), None).unwrap();
+        let Err(Reason::ScriptsUnsafe(why)) = check_above(&root) else { panic!("it is another user's") };
+        assert!(why.contains(&format!("{} belongs to uid 54321", above.display())), "{why}");
+        std::os::unix::fs::chown(&above, Some(0), None).unwrap();
+        std::fs::rename(&top, above.join("moved")).unwrap();
+        std::fs::create_dir(&top).unwrap();
+        let Err(Reason::ScriptsUnsafe(why)) = check_above(&root) else { panic!("it is another one") };
+        assert!(why.ends_with("is another directory by now"), "{why}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::operation::libraries::{
 };
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::later_patches::LaterPatches;
-use crate::operation::patches::scripts::hooks::{HookDirectory, may_run};
+use crate::operation::patches::scripts::hooks::{HookDirectory, kept_script};
 use crate::operation::promotion_hooks::{HookDirection, HookFiles, HookRun, HookSubject};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::scripts::ScriptSettings;
@@ -512,7 +512,7 @@ pub(super) fn kept_hooks(
     let mut notes = Vec::new();
     if input.choice.policy == ScriptPolicy::Run {
         for name in BACKING_OUT.into_iter().filter(|name| hooks.contains(*name)) {
-            notes.extend(may_run(input.ground, id, name)?);
+            notes.extend(kept_script(input.ground, id, name)?.remark);
         }
     }
     Ok((hooks, notes))

@@ -1,6 +1,6 @@
-//! A patch's own scripts (prepatch and so on), run as the caller in the patch's directory, a private copy, or the
-//! database. Kept scripts lie in `var/sadm/patch` for years: one runs if it has the recorded content, or, left by a
-//! classic tool, if only the superuser could have changed it.
+//! A patch's own scripts (prepatch and so on), run as the caller in the patch's directory, a private copy of what was
+//! checked, or the database. Kept scripts lie in `var/sadm/patch` for years: one runs, from a private copy, if it has the
+//! recorded content, or, left by a classic tool, if only the superuser could have changed it.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -11,6 +11,7 @@ use std::{fs, io};
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::ScriptFailure;
+use crate::operation::scripts::package_directory::stays_as_checked;
 use crate::operation::scripts::safety::check_owners;
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::undo_data::ArchiveError;
@@ -34,10 +35,13 @@ impl HookDirectory {
         Self { directory }
     }
 
-    /// Copies scripts and README below `private` if the source is no directory.
+    /// Copies scripts and README below `private` unless the source is a directory that [`stays_as_checked`].
     pub(super) fn of(source: &Source, image: &Image, private: &Path) -> io::Result<Self> {
         if source.form() == Form::Directory {
-            return Ok(Self { directory: std::path::absolute(source.path())? });
+            let directory = std::path::absolute(source.path())?;
+            if stays_as_checked(image, &directory) {
+                return Ok(Self { directory });
+            }
         }
         let directory = private.join("patch");
         let mut copy = NewTree::below(Dir::of_host(private)?.make_dir(b"patch", Mode::of(0o755))?);
@@ -48,6 +52,14 @@ impl HookDirectory {
             let name = Path::new(name).file_name().unwrap_or(OsStr::new("README"));
             copy.write(name.as_bytes(), text, Mode::of(0o644))?;
         }
+        Ok(Self { directory })
+    }
+
+    /// Copies one script below `private`.
+    pub(super) fn with(name: &str, text: &[u8], private: &Path) -> io::Result<Self> {
+        let directory = private.join("kept");
+        let mut copy = NewTree::at(&directory)?;
+        copy.write(name.as_bytes(), text, Mode::of(0o755))?;
         Ok(Self { directory })
     }
 
@@ -197,29 +209,39 @@ fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recor
     Ok(found)
 }
 
-/// Returns a remark if the script may run.
-pub(crate) fn may_run(
+/// A script that may run, with the bytes that were checked.
+pub(crate) struct KeptScript {
+    pub(super) text: Vec<u8>,
+    pub(crate) remark: Option<String>,
+}
+
+/// Refuses a script that may not run.
+pub(crate) fn kept_script(
     ground: &RootAndPolicy,
     patch: &PatchId,
     name: &str,
-) -> Result<Option<String>, Failure> {
+) -> Result<KeptScript, Failure> {
     let refuse = |reason: Reason| Failure::from(reason.of(Command::Patchrm, patch));
     let place = places::patches().join(patch.as_str().as_bytes());
     let place = place.map_err(|error| refuse(Reason::BadId(error.to_string())))?;
     let shown = format!("{}/{name}", ground.root.show(&place));
+    let path = place.join(name.as_bytes()).map_err(|error| refuse(Reason::BadId(error.to_string())))?;
+    let read = || ground.root.read(&path, LARGEST);
     let recorded = match recorded(ground, patch, name)? {
         Recorded::Nothing => {
             check_owners(&ground.root, &place, name).map_err(refuse)?;
-            return Ok(Some(format!("{shown} was left by a classic tool: its original content is unknown")));
+            let gone = || refuse(Reason::ScriptsUnsafe(format!("scripts cannot be run: {shown} is gone")));
+            let text = read()?.ok_or_else(gone)?;
+            let remark = format!("{shown} was left by a classic tool: its original content is unknown");
+            return Ok(KeptScript { text, remark: Some(remark) });
         }
         Recorded::NoSuchScript => None,
         Recorded::Digest(digest) => Some(digest),
     };
-    let path = place.join(name.as_bytes()).map_err(|error| refuse(Reason::BadId(error.to_string())))?;
-    let text = ground.root.read(&path, LARGEST)?.unwrap_or_default();
+    let text = read()?.unwrap_or_default();
     let is_on_record = recorded == Some(Digest::of(&text));
     if rule::holds("ledger.scripts.digest", is_on_record) {
-        return Ok(None);
+        return Ok(KeptScript { text, remark: None });
     }
     let why = format!("scripts cannot be run: {shown} is not the one delivered with the patch");
     Err(refuse(Reason::ScriptsUnsafe(why)))

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::runner::base_of;
-use crate::operation::scripts::safety::check_places;
+use crate::operation::scripts::safety::{check_above, check_places};
 use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::policy::ScriptPolicy;
@@ -49,13 +49,17 @@ impl PatchScriptRequest {
     }
 }
 
-/// Refuses scripts if the host resolves their places differently, or if they cannot do their part of a change.
+/// Refuses scripts if others could move the root, if the host resolves their places differently, or if they cannot do
+/// their part of a change.
 pub(super) fn must_be_safe(
     ground: &RootAndPolicy,
     command: Command,
     id: &str,
     patch_plan: &PatchPlan,
 ) -> Result<(), Failure> {
+    if patch_plan.has_scripts() {
+        check_above(&ground.root).map_err(|reason| reason.of(command, &id))?;
+    }
     let parts = patch_plan.parts.iter().filter(|_| patch_plan.has_scripts());
     for part in parts {
         check_places(ground, &part.package, base_of(&part.params).as_ref())

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::hooks::{HookDirectory, may_run};
+use super::hooks::{HookDirectory, kept_script};
 use super::must_be_safe;
 use crate::operation::content::NoContent;
 use crate::operation::device::DeliveredPackage;
@@ -151,14 +151,18 @@ impl<'a> PatchScripts<'a> {
     }
 
     pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), RunHalt> {
-        if self.direction == ScriptDirection::BackOut {
-            // An earlier script may have written it.
-            let id = self.patch_id().map_err(RunHalt::Refused)?;
-            may_run(&self.session.ground, &id, name)?;
-        }
         let shop = &self.runner.shop;
         let (root, private) = (self.session.ground.root.prefix(), shop.directory());
-        let file = self.hooks.file(name, private).map_err(Failure::Script)?;
+        let hooks = match self.direction {
+            ScriptDirection::Apply => self.hooks.clone(),
+            ScriptDirection::BackOut => {
+                // An earlier script may have written it.
+                let id = self.patch_id().map_err(RunHalt::Refused)?;
+                let kept = kept_script(&self.session.ground, &id, name)?;
+                HookDirectory::with(name, &kept.text, private).map_err(|error| unprepared(&error))?
+            }
+        };
+        let file = hooks.file(name, private).map_err(Failure::Script)?;
         let of_run = run.as_deref().map(ScriptedRun::name);
         let path = search_path(shop.tools());
         let call = ScriptCall {
