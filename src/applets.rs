@@ -12,6 +12,7 @@ use patchadm_cli::program::complete::{self, COMPLETE};
 use patchadm_cli::program::{self, beside, classic, classic_beside, hidden, processes, verb};
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
 use patchadm_core::script::{SESSION, SUPERVISOR};
+use patchadm_inputs::native::rpm::RPM_PROCESS;
 
 pub(crate) fn is_classic(name: &str) -> bool {
     APPLETS.iter().any(|applet| applet.name == name && applet.kind == AppletKind::Classic)
@@ -82,6 +83,7 @@ const APPLETS: &[Applet] = &[
     hidden(SUPERVISOR, AppletKind::Internal, processes::run_supervisor),
     hidden(SESSION, AppletKind::Internal, processes::run_session),
     hidden(WAITER, AppletKind::Internal, trial_waiter::run),
+    hidden(RPM_PROCESS, AppletKind::Internal, processes::run_rpm),
     hidden(FIRST_PROCESS, AppletKind::Internal, processes::run_first_process),
     hidden(ENCLOSING_PROCESS, AppletKind::Internal, processes::run_enclosure),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),

@@ -1,7 +1,8 @@
 //! Waits for the end of a trial: a timer of the system's manager, or a process of this program.
 //!
 //! The waiter decides nothing: when the trial should be over it does what any other command would do first. If it is
-//! killed, the next command or the boot does it.
+//! killed, the next command or the boot does it. The process opens the root by its path, which may by then lead to a tree
+//! of somebody else: it goes on only in the directory in which the trial began, and checks its owner as any command does.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,13 +11,16 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::as_owner::options::OwnerOptions;
 use patchadm_cli::arguments::RootOption;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::{Exit, Reply};
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_core::operation::trial::{end_expired_trial, trial_status};
+use patchadm_core::operation::whose_root::RootStanding;
 use patchadm_inputs::trial::{TrialRecord, TrialState};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, RootError};
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 pub(crate) const WAITER: &str = "__trial";
@@ -72,11 +76,14 @@ fn set_timer(surroundings: &Surroundings, record: &TrialRecord) -> bool {
 /// Starts a waiting process in its own session. It outlives this one as a child of the first process.
 fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
     let place: PathBuf = std::fs::canonicalize(root.prefix())?;
+    let directory = identity(root).map_err(std::io::Error::other)?;
     Command::new("/proc/self/exe")
         .arg(WAITER)
         .arg("-R")
         .arg(place)
+        .args(root.is_trusted().then_some("--trust-root"))
         .arg(&record.run)
+        .arg(directory)
         .current_dir("/")
         .env_remove("PATCHADM_RUN")
         .stdin(Stdio::null())
@@ -84,6 +91,14 @@ fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
         .stderr(Stdio::null())
         .spawn()
         .map(drop)
+}
+
+/// The root directory as no other one is: its file system, inode and birth.
+fn identity(root: &Root) -> Result<String, RootError> {
+    let seen = root.dir(&ObjectPath::root())?.itself()?;
+    let (major, minor) = seen.file_system;
+    let born = seen.inode.born.map(|born| born.to_string()).unwrap_or_default();
+    Ok(format!("{major}:{minor}:{}:{born}", seen.inode.number))
 }
 
 fn sleep_beside(record: &Path, mut left: Duration) {
@@ -98,17 +113,48 @@ fn sleep_beside(record: &Path, mut left: Duration) {
 struct WaiterArgs {
     #[command(flatten)]
     root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
     /// The run on trial
     run: String,
+    /// The identity of the root directory
+    directory: String,
+}
+
+impl WaiterArgs {
+    /// Opens the root if it is still the same and may be changed.
+    fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
+        let root = self.root.open(call)?;
+        let refused = |reason: String| {
+            let message = format!(
+                "{}: the end of the trial of run {} is left to the next command: {reason}",
+                root.prefix().display(),
+                self.run
+            );
+            call.surroundings.log_warning(&message);
+            Stop::Refused { exit: Exit::failed(ExitCause::NoRights), message }
+        };
+        if identity(&root)? != self.directory {
+            return Err(refused("another directory is there now".to_owned()).into());
+        }
+        let standing = self.owner.standing(&call.surroundings, root.clone());
+        match standing.map_err(|failed| refused(failed.to_string()))? {
+            RootStanding::Owner(_) => Err(refused("its owner has to do it".to_owned()).into()),
+            RootStanding::Caller(root) => {
+                root.look_at_records().map_err(|error| refused(error.to_string()))?;
+                Ok(root)
+            }
+        }
+    }
 }
 
 /// Waits until the record ends or is about another run, then ends the trial.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: WaiterArgs = patchadm_cli::arguments::parse(call, "patchadm __trial -R root run")?;
+    let args: WaiterArgs = patchadm_cli::arguments::parse(call, "patchadm __trial -R root run directory")?;
     // A process group leader cannot have its own session; it waits nevertheless.
     let _ = rustix::process::setsid();
     loop {
-        let root = args.root.open(call)?;
+        let root = args.open(call)?;
         let now = call.surroundings.moment();
         let status = trial_status(&root, &now)?.filter(|status| status.record.run == args.run);
         match status.map(|status| status.record.state(&now)) {

@@ -1,7 +1,6 @@
 //! `patchadm adopt`: software that is on disk becomes a package, without a byte being moved.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -242,36 +241,6 @@ fn a_package_that_dpkg_or_rpm_does_not_have_is_told_and_nothing_is_made() {
     );
     assert!(stage.run("adopt --forget --pkg none -R @ROOT@").fails(4).contains("no such package"));
     assert_eq!(stage.everything().difference(&before), "");
-}
-
-/// A command in place of rpm that answers as it does.
-fn rpm_that_says(stage: &Scenario, answer: &str) {
-    let bin = stage.beside("bin");
-    fs::create_dir_all(&bin).unwrap();
-    fs::write(stage.beside("answer"), answer).unwrap();
-    let script = format!("#!/bin/sh\necho \"$@\" > {0}/asked\ncat {0}/answer\n", stage.beside("").display());
-    fs::write(bin.join("rpm"), script).unwrap();
-    fs::set_permissions(bin.join("rpm"), fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-#[test]
-fn what_rpm_says_of_the_database_of_the_root_is_adopted() {
-    let mut stage = Scenario::new();
-    stage.file("/usr/bin/web", "web\n");
-    stage.file("/etc/web.conf", "conf\n");
-    stage.directory("/var/lib/rpm");
-    rpm_that_says(
-        &stage,
-        "P\tweb\t(none)\t2.0-1.el9\tx86_64\t1700000000\tA web server\nF\t0\t\t/usr/bin/web\nF\t17\t\t/etc/web.conf\nF\t64\t\t/var/log/web\n",
-    );
-    let path = format!("{}:/usr/bin:/bin", stage.beside("bin").display());
-    stage.set("PATH", &path);
-    stage.run("adopt --rpm web -R @ROOT@").ok();
-    let asked = fs::read_to_string(stage.beside("asked")).unwrap();
-    assert!(asked.starts_with("-q --dbpath ") && asked.contains("/var/lib/rpm "), "{asked}");
-    assert!(line(&stage, "/etc/web.conf").starts_with("/etc/web.conf e none "));
-    assert_eq!(stage.run("pkgparam -R @ROOT@ RPMweb PATCHADM_ADOPTED").ok(), "rpm web\n");
-    assert!(stage.run("pkgrm -n -R @ROOT@ RPMweb").fails(1).contains("adopted from rpm web"));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 /// What rpm and dnf call after a transaction.
 mod hooks;
+/// Databases that somebody else made.
+mod hostile;
 /// Packages that are there several times.
 mod instances;
 /// Paths that others own now.

@@ -240,6 +240,7 @@ const OWNERS_OF_NEW_OBJECTS: &[&str] = &[
     "crates/core/src/operation/stages/copy.rs",
     "crates/core/src/operation/stages/own_files.rs",
     "crates/core/src/script/protocol.rs",
+    "crates/inputs/src/native/rpm/database_copy.rs",
     "src/classic/compress.rs",
 ];
 

@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::chown;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -14,9 +16,10 @@ use serde_json::Value;
 
 use crate::advice::type_it;
 use crate::delivery::Patch;
+use crate::everyman::NOBODY;
 use crate::packages::Package;
 use crate::records::Before;
-use crate::scenario::{Run, Scenario, code_of};
+use crate::scenario::{Run, Scenario, code_of, is_root};
 use crate::workshop::eventually;
 
 const HTTPD: &str = "/opt/ACMEweb/bin/httpd";
@@ -601,6 +604,47 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     assert!(said.contains("remove @ROOT@/var/sadm/patchadm/trial; "), "{said}");
     fs::remove_dir_all(stage.at("/var/sadm/patchadm/trial")).unwrap();
     stage.run(add).ok();
+}
+
+#[test]
+fn whoever_waits_ends_no_trial_of_another_directory_at_the_path_of_the_root() {
+    let (stage, _) = on_trial();
+    let mut waiter = waiter(&stage);
+    let_it_expire(&stage);
+    let aside = stage.beside("aside");
+    fs::rename(stage.root(), &aside).unwrap();
+    assert!(Command::new("cp").arg("-a").arg(&aside).arg(stage.root()).status().unwrap().success());
+    assert!(!waiter.status().unwrap().success());
+    assert!(is_on_trial(&stage));
+    fs::remove_dir_all(stage.root()).unwrap();
+    fs::rename(&aside, stage.root()).unwrap();
+    assert!(waiter.status().unwrap().success());
+    assert!(!is_on_trial(&stage), "it is the same directory again");
+}
+
+#[test]
+fn whoever_waits_changes_no_tree_of_somebody_else_and_says_so_in_the_log() {
+    if !is_root() {
+        crate::skipped("who waits for a tree of somebody else: only root can be refused so");
+        return;
+    }
+    let (stage, _) = on_trial();
+    let log = stage.beside("log");
+    let socket = UnixDatagram::bind(&log).unwrap();
+    let mut waiter = waiter(&stage);
+    waiter.env("PATCHADM_EVENTS", format!("syslog:{}", log.display()));
+    let_it_expire(&stage);
+    chown(stage.at("/var/sadm"), Some(NOBODY), None).unwrap();
+    assert!(!waiter.status().unwrap().success());
+    assert!(is_on_trial(&stage));
+    socket.set_nonblocking(true).unwrap();
+    let mut said = vec![0; 1 << 14];
+    let size = socket.recv(&mut said).unwrap();
+    let said = String::from_utf8_lossy(&said[..size]).into_owned();
+    assert!(said.contains(" is left to the next command: "), "{said}");
+    chown(stage.at("/var/sadm"), Some(0), None).unwrap();
+    assert!(waiter.status().unwrap().success());
+    assert!(!is_on_trial(&stage));
 }
 
 /// The processes that wait for the end of the trial of a root.

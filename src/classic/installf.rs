@@ -17,6 +17,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::installf::{
     InstallfError, InstallfOutcome, InstallfRequest, InstallfSubject, installf, note_failure,
 };
+use patchadm_core::operation::whose_root::RootStanding;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::{Registration, class};
@@ -64,8 +65,13 @@ pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow:
         let words = call.arguments.iter().map(|word| word.to_string_lossy().into_owned());
         let words: Vec<String> = words.collect();
         let text = format!("{} {} failed: {}", call.program, words.join(" "), why.trim_end());
-        let root = root_named(&call.arguments);
-        let _ = root.open(call).map(|root| note_failure(&root, &run, &text));
+        let root = root_named(&call.arguments).open(call).ok();
+        let standing = root.and_then(|root| OwnerOptions::default().standing(&call.surroundings, root).ok());
+        if let Some(RootStanding::Caller(root)) = standing
+            && root.look_at_records().is_ok()
+        {
+            let _ = note_failure(&root, &run, &text);
+        }
     }
     result.map(Reply::silent)
 }

@@ -24,7 +24,8 @@ use patchadm_cli::call::{AppletKind, Program};
 use patchadm_cli::program;
 use patchadm_cli::program::complete::COMPLETE;
 use patchadm_cli::program::schema::SCHEMA;
-use patchadm_cli::program::{classic, complete, hidden, schema, verb};
+use patchadm_cli::program::{classic, complete, hidden, processes, schema, verb};
+use patchadm_inputs::native::rpm::RPM_PROCESS;
 
 static PATCHADM_MAKE: Program = Program {
     name: "patchadm-make",
@@ -49,6 +50,7 @@ static PATCHADM_MAKE: Program = Program {
         classic("pkgmk", "make a package from a prototype", pkgmk::run),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(SCHEMA, AppletKind::Internal, schema::run),
+        hidden(RPM_PROCESS, AppletKind::Internal, processes::run_rpm),
     ],
     only: None,
     overall: None,

@@ -1,15 +1,18 @@
-//! Processes that only programs of patchadm start, by hidden commands: those of an enclosure, and those that run scripts.
+//! Processes that only programs of patchadm start, by hidden commands: those of an enclosure, those that run
+//! scripts, and rpm.
 
 use std::ffi::OsString;
 use std::fs::File;
 
 use crate::call::{Invocation, Work};
 use crate::program;
-use crate::reply::{Exit, ExitCause, Reply};
+use crate::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_core::namespaces::{
     EnclosureEnd, EnclosureError, OWN_COMMAND, serve, serve_enclosure, serve_segments,
 };
+use patchadm_core::process::{close_inherited, leave_session_keyring};
 use patchadm_core::script::{ScriptTool, ToolProgram, enter_session, supervise};
+use patchadm_inputs::native::rpm::become_rpm;
 
 /// Runs the first process of an enclosure, which takes orders on standard input until the command ends. Commands of patchadm
 /// run in the process: no program of the tree is started for them.
@@ -55,6 +58,15 @@ pub fn run_supervisor(call: &mut Invocation) -> anyhow::Result<Reply> {
 pub fn run_session(_call: &mut Invocation) -> anyhow::Result<Reply> {
     enter_session()?;
     Ok(Reply::silent(Exit::OK))
+}
+
+/// Becomes rpm, without the rights of the caller.
+pub fn run_rpm(call: &mut Invocation) -> anyhow::Result<Reply> {
+    close_inherited()?;
+    leave_session_keyring()?;
+    let failed = become_rpm(&call.arguments);
+    let exit = Exit::passed_on(OWN_FAILURE, ExitCause::Internal);
+    Err(Stop::Refused { exit, message: failed.to_string() }.into())
 }
 
 /// Exit codes of env(1): own failure, command cannot be run, command not found.

@@ -15,6 +15,7 @@ use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_core::operation::session::Caller;
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_inputs::database::policy;
+use patchadm_inputs::native::ending;
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{LockHolder, Root};
 use patchadm_svr4::package::control::printable;
@@ -122,6 +123,7 @@ pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T
     for signal in SIGNALS {
         let number = usize::try_from(signal)?;
         signal_hook::flag::register_usize(signal, caught.clone(), number)?;
+        signal_hook::flag::register(signal, ending())?;
     }
     Ok(work(&|| match caught.load(Ordering::Relaxed) {
         0 => None,
@@ -145,6 +147,7 @@ pub fn with_counted_signals<T>(
     for signal in SIGNALS {
         let number = usize::try_from(signal)?;
         signal_hook::flag::register_usize(signal, caught.clone(), number)?;
+        signal_hook::flag::register(signal, ending())?;
     }
     let (first, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let take = || {

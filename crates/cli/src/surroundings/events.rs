@@ -64,14 +64,22 @@ impl EventReceiver {
         }
     }
 
-    /// Does not wait.
     fn take(&self, event: &RunEvent, now: NaiveDateTime) -> io::Result<()> {
+        self.send(|is_journal| {
+            if is_journal {
+                event.journal_fields()
+            } else {
+                event.syslog_line(&stamp(now), std::process::id())
+            }
+        })
+    }
+
+    /// Does not wait. `datagram` gets true for the journal.
+    fn send(&self, datagram: impl FnOnce(bool) -> Vec<u8>) -> io::Result<()> {
         let (socket, datagram) = match self {
             Self::OfMachine | Self::Nobody => return Ok(()),
-            Self::Journal(socket) => (socket, event.journal_fields()),
-            Self::Syslog(socket) => {
-                (socket, event.syslog_line(&now.format("%b %e %H:%M:%S").to_string(), std::process::id()))
-            }
+            Self::Journal(socket) => (socket, datagram(true)),
+            Self::Syslog(socket) => (socket, datagram(false)),
         };
         let sender = UnixDatagram::unbound()?;
         sender.set_nonblocking(true)?;
@@ -104,6 +112,39 @@ pub(super) fn tell_of_runs(
         format!("{receiver} did not accept the event of the run {run} ({error}); the run is not affected")
     });
     lost.collect()
+}
+
+/// Sends a message about something that is no run. Nothing tells that it is lost.
+pub(super) fn warn(receiver: &EventReceiver, now: NaiveDateTime, message: &str) {
+    let _ = receiver.found().send(|is_journal| {
+        if is_journal {
+            let mut bytes = Vec::new();
+            let fields = [("MESSAGE", message), ("PRIORITY", "4"), ("SYSLOG_IDENTIFIER", PROGRAM)];
+            for (name, value) in fields {
+                add_field(&mut bytes, name, value);
+            }
+            bytes
+        } else {
+            syslog_line(WARNING, &stamp(now), std::process::id(), message)
+        }
+    });
+}
+
+/// Priority by syslog(3).
+const WARNING: u8 = 4;
+
+fn stamp(now: NaiveDateTime) -> String {
+    now.format("%b %e %H:%M:%S").to_string()
+}
+
+/// Returns a line by RFC 3164, facility `daemon`; `stamp` is its time, as in `Nov 20 07:00:00`.
+fn syslog_line(priority: u8, stamp: &str, process: u32, message: &str) -> Vec<u8> {
+    const DAEMON: u8 = 3 << 3;
+    let priority = DAEMON | priority;
+    // A second line would be a message of its own.
+    let message = message.replace('\n', r"\012");
+    let line = format!("<{priority}>{stamp} {PROGRAM}[{process}]: {message}");
+    printable(line.as_bytes()).into_owned()
 }
 
 /// Identifies events in the journal.
@@ -222,14 +263,8 @@ impl RunEvent {
         })
     }
 
-    /// Returns a line by RFC 3164, facility `daemon`; `stamp` is its time, as in `Nov 20 07:00:00`.
     pub(super) fn syslog_line(&self, stamp: &str, process: u32) -> Vec<u8> {
-        const DAEMON: u8 = 3 << 3;
-        let priority = DAEMON | self.kind.priority();
-        // A second line would be a message of its own.
-        let message = self.message().replace('\n', r"\012");
-        let line = format!("<{priority}>{stamp} {PROGRAM}[{process}]: {message}");
-        printable(line.as_bytes()).into_owned()
+        syslog_line(self.kind.priority(), stamp, process, &self.message())
     }
 }
 

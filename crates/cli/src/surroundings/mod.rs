@@ -347,6 +347,11 @@ impl Surroundings {
         self.now = self.moment().wall;
     }
 
+    /// Sends a warning to the receiver of events.
+    pub fn log_warning(&self, message: &str) {
+        events::warn(&self.events, self.zone.at(self.moment().wall.timestamp()), message);
+    }
+
     /// Returns the clocks as they stand now. `SOURCE_DATE_EPOCH` fixes the clock on the wall alone.
     pub fn moment(&self) -> Moment {
         let is_fixed = std::env::var_os("SOURCE_DATE_EPOCH").is_some_and(|epoch| !epoch.is_empty());

@@ -14,6 +14,7 @@ mod fixed_in;
 mod ownership;
 mod package;
 mod package_url;
+mod program_run;
 pub mod rpm;
 mod upcoming;
 mod verifiers;
@@ -31,6 +32,7 @@ pub use package::{
     UnfinishedChange, differing_of, differing_text, edited_of, edited_text, is_native_parameter,
 };
 pub use package_url::{Distribution, NativeIdentity, package_url};
+pub use program_run::ending;
 pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
 pub use verifiers::{VerifiedPath, VerifierReport};
 

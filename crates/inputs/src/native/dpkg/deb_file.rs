@@ -1,13 +1,14 @@
 //! Relations and paths of a package file, from dpkg-deb(1).
 
 use std::cmp::Ordering;
-use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use super::version::compare;
+use crate::native::program_run::{ProgramLimits, output_of};
 use patchadm_svr4::package::ObjectPath;
 
-const LONGEST_ANSWER: u64 = 64 << 20;
+const LIMITS: ProgramLimits = ProgramLimits { time: Duration::from_secs(60), bytes: 64 << 20 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebRelation {
@@ -48,13 +49,13 @@ pub fn paths(file: &str) -> Vec<ObjectPath> {
 }
 
 fn answer(arguments: &[&str]) -> Option<String> {
+    // A file whose name begins with a dash would be an option.
+    if arguments.get(1).is_some_and(|file| file.starts_with('-')) {
+        return None;
+    }
     let mut command = Command::new("dpkg-deb");
-    command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-    let mut answer = Vec::new();
-    let read = child.stdout.take().map(|stdout| stdout.take(LONGEST_ANSWER).read_to_end(&mut answer));
-    let ended = child.wait().ok()?;
-    read?.ok()?;
+    command.args(arguments).env("LC_ALL", "C");
+    let (answer, ended) = output_of(&mut command, "dpkg-deb", LIMITS).ok()?;
     ended.success().then(|| String::from_utf8_lossy(&answer).into_owned())
 }
 

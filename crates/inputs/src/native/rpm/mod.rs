@@ -1,14 +1,23 @@
 //! The records of rpm, read by rpm(8), because only it can read its database. Files that no package delivers (`%ghost`)
 //! are left out. A package can be installed in several versions (kernels), or for several architectures.
+//!
+//! Only the database of the running system is read in its place. Of any other one rpm gets a copy, and has no rights.
 
+mod database_copy;
+mod enclosed;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
-use std::io::Read as _;
-use std::os::unix::ffi::OsStringExt as _;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
+use database_copy::{DatabaseCopy, is_empty, is_plain, of_system};
+use enclosed::{MOST_SECONDS, OWN_FAILURE, first_words};
+pub use enclosed::{RPM_PROCESS, become_rpm};
+
+use super::program_run::{PATH, ProgramLimits, output_of};
 use super::{
     FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
     NativePresence, RegisteredPackage,
@@ -25,7 +34,14 @@ const STATES: &str = r"[S\t%{FILESTATES}\t%{FILENAMES}\n]";
 /// rpm installed the file, and no package replaced it.
 const NORMAL: &[u8] = b"0";
 
-const LONGEST_ANSWER: u64 = 256 << 20;
+const LONGEST_ANSWER: usize = 256 << 20;
+
+/// For the database of the running system, on any machine.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Instead of a home directory, whose macros rpm would read.
+const NO_HOME: &str = "/dev/null";
+
 const NOT_INSTALLED: &str = "rpm has not installed it";
 const CONFIG: u32 = 1;
 const GHOST: u32 = 1 << 6;
@@ -33,7 +49,14 @@ const GHOST: u32 = 1 << 6;
 pub(super) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
 
 pub struct RpmRecords {
-    database: OsString,
+    database: DatabasePlace,
+}
+
+enum DatabasePlace {
+    /// rpm would make a database there.
+    Empty,
+    OfSystem(PathBuf),
+    Copied(Box<DatabaseCopy>),
 }
 
 impl RpmRecords {
@@ -43,9 +66,19 @@ impl RpmRecords {
 
     /// Returns `None` if the root has none.
     pub fn find(root: &Root) -> Result<Option<Self>, NativeError> {
-        let Some((_, physical)) = database(root)? else { return Ok(None) };
-        let inside = OsString::from_vec(physical.relative().to_vec());
-        Ok(Some(Self { database: root.physical_path()?.join(inside).into_os_string() }))
+        let Some((place, physical)) = database(root)? else { return Ok(None) };
+        if is_empty(&root.dir(&physical)?)? {
+            return Ok(Some(Self { database: DatabasePlace::Empty }));
+        }
+        let path = match ObjectPath::new(place.as_bytes()) {
+            Ok(place) => of_system(root, &place, &physical)?,
+            Err(_) => None,
+        };
+        let database = match path {
+            Some(path) => DatabasePlace::OfSystem(path),
+            None => DatabasePlace::Copied(Box::new(DatabaseCopy::of(root, &physical)?)),
+        };
+        Ok(Some(Self { database }))
     }
 
     /// Skips packages without files.
@@ -111,7 +144,7 @@ impl RpmRecords {
 
     fn found(&self, name: &str) -> Result<Vec<NativePackage>, NativeError> {
         let bad = |reason: String| bad(name, reason);
-        if name.is_empty() || name.starts_with('-') {
+        if !is_name(name) {
             return Err(bad("that is not a valid package name".to_owned()));
         }
         let query = format!("{PACKAGE}{FILES}");
@@ -282,27 +315,55 @@ enum QueriedNames<'a> {
     These(&'a [&'a str]),
 }
 
-fn query_rpm(database: &OsStr, query: &str, names: QueriedNames<'_>) -> Result<(Vec<u8>, bool), String> {
-    let mut command = Command::new("rpm");
-    command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", query]);
+/// Rpm compares it with names, versions and architectures, and nothing else.
+fn is_name(name: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-~^:".contains(&byte);
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_of_name)
+}
+
+fn query_rpm(
+    database: &DatabasePlace,
+    query: &str,
+    names: QueriedNames<'_>,
+) -> Result<(Vec<u8>, bool), String> {
+    let program = || {
+        let found = PATH.split(':').map(|place| Path::new(place).join("rpm")).find(|path| path.is_file());
+        found.ok_or_else(|| format!("the command rpm is not in {PATH}"))
+    };
+    let (mut command, path, time) = match database {
+        DatabasePlace::Empty => return Ok(answer_without_packages(names)),
+        DatabasePlace::OfSystem(path) => (Command::new(program()?), path.as_path(), LONGEST),
+        DatabasePlace::Copied(copy) => {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg0("patchadm").arg(RPM_PROCESS).args(first_words(copy.user())).arg(program()?);
+            (command, copy.path(), Duration::from_secs(MOST_SECONDS))
+        }
+    };
+    if !is_plain(path) {
+        return Err(format!("rpm would interpret the path of its database, {}", path.display()));
+    }
+    command.arg("-q").arg("--dbpath").arg(path).args(["--queryformat", query]);
     match names {
         QueriedNames::All => command.arg("-a"),
-        QueriedNames::These(names) => command.arg("--").args(names),
+        QueriedNames::These(names) => command.arg("--").args(names.iter().filter(|name| is_name(name))),
     };
-    let spawned =
-        command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut child = spawned.map_err(|error| format!("the command rpm cannot be run: {error}"))?;
-    let mut answer = Vec::new();
-    let read = match child.stdout.take() {
-        Some(stdout) => stdout.take(LONGEST_ANSWER + 1).read_to_end(&mut answer).map(drop),
-        None => Ok(()),
-    };
-    let ended = child.wait().map_err(|error| error.to_string())?;
-    read.map_err(|error| error.to_string())?;
-    if answer.len() as u64 > LONGEST_ANSWER {
-        return Err("the output of rpm is larger than 256 MiB".to_owned());
+    command.env_clear().env("PATH", PATH).env("HOME", NO_HOME).env("LC_ALL", "C").current_dir("/");
+    let (answer, ended) = output_of(&mut command, "rpm", ProgramLimits { time, bytes: LONGEST_ANSWER })?;
+    if matches!(database, DatabasePlace::Copied(_)) && ended.code() == Some(OWN_FAILURE) && answer.is_empty()
+    {
+        return Err("rpm cannot be run without the rights of the caller".to_owned());
     }
     Ok((answer, ended.success()))
+}
+
+fn answer_without_packages(names: QueriedNames<'_>) -> (Vec<u8>, bool) {
+    match names {
+        QueriedNames::All => (Vec::new(), true),
+        QueriedNames::These(names) => {
+            let lines = names.iter().map(|name| format!("package {name} is not installed\n"));
+            (lines.collect::<String>().into_bytes(), false)
+        }
+    }
 }
 
 struct RpmLine<'a> {

@@ -1,0 +1,163 @@
+//! Runs another program in bounded time, and takes a bounded amount of its output.
+
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// The search path of a program that is called with an environment of its own.
+pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+static ENDING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Time that remains for a program after a signal: a run that can no longer be rolled back still needs its answers.
+const AFTER_SIGNAL: Duration = Duration::from_secs(5);
+
+/// Between two looks at the time.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Returns the flag to set when a signal asks this process to end: other programs then get little more time.
+pub fn ending() -> Arc<AtomicBool> {
+    ENDING.clone()
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProgramLimits {
+    pub(super) time: Duration,
+    /// Of the output.
+    pub(super) bytes: usize,
+}
+
+/// Ends the program if nobody waits for it any more.
+struct RunningProgram(Child);
+
+impl Drop for RunningProgram {
+    fn drop(&mut self) {
+        // It has ended if it cannot be killed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Deadline {
+    limit: Duration,
+    until: Instant,
+    is_ending: bool,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self { limit, until: Instant::now() + limit, is_ending: false }
+    }
+
+    fn check(&mut self, name: &str) -> Result<(), String> {
+        if !self.is_ending && ENDING.load(Ordering::Relaxed) {
+            self.is_ending = true;
+            self.until = self.until.min(Instant::now() + AFTER_SIGNAL);
+        }
+        if Instant::now() < self.until {
+            return Ok(());
+        }
+        Err(if self.is_ending {
+            format!("a signal came before {name} had answered")
+        } else {
+            format!("{name} did not answer within {} seconds", self.limit.as_secs())
+        })
+    }
+}
+
+/// Returns what a program writes to standard output, and how it ended. `name` is for messages.
+pub(super) fn output_of(
+    command: &mut Command,
+    name: &str,
+    limits: ProgramLimits,
+) -> Result<(Vec<u8>, ExitStatus), String> {
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let child = spawned.map_err(|error| format!("the command {name} cannot be run: {error}"))?;
+    let mut running = RunningProgram(child);
+    let mut deadline = Deadline::after(limits.time);
+    let output = match running.0.stdout.take() {
+        Some(stdout) => read(stdout, name, limits, &mut deadline)?,
+        None => Vec::new(),
+    };
+    let mut pause = Duration::from_micros(100);
+    // It may have closed its output long before its end.
+    let ended = loop {
+        if let Some(ended) = running.0.try_wait().map_err(|error| error.to_string())? {
+            break ended;
+        }
+        deadline.check(name)?;
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    };
+    match ended.signal() {
+        Some(signal) => Err(format!("{name} was ended by signal {signal}")),
+        None => Ok((output, ended)),
+    }
+}
+
+fn read(
+    mut stdout: ChildStdout,
+    name: &str,
+    limits: ProgramLimits,
+    deadline: &mut Deadline,
+) -> Result<Vec<u8>, String> {
+    let (mut output, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        deadline.check(name)?;
+        let ready = {
+            let mut fds = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::IN)];
+            poll(&mut fds, Some(&TICK))
+        };
+        match ready {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(errno) => return Err(errno.to_string()),
+        }
+        match stdout.read(&mut piece) {
+            Ok(0) => return Ok(output),
+            Ok(count) => output.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        if output.len() > limits.bytes {
+            return Err(format!("the answer of {name} is larger than {} MiB", limits.bytes >> 20));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, limits: ProgramLimits) -> Result<(Vec<u8>, ExitStatus), String> {
+        output_of(Command::new("/bin/sh").args(["-c", script]), "sh", limits)
+    }
+
+    const LIMITS: ProgramLimits = ProgramLimits { time: Duration::from_secs(30), bytes: 1 << 20 };
+
+    #[test]
+    fn the_answer_and_the_exit_code_are_those_of_the_program() {
+        let (answer, ended) = run("echo yes; exit 3", LIMITS).unwrap();
+        assert_eq!((answer.as_slice(), ended.code()), (&b"yes\n"[..], Some(3)));
+        assert!(run("kill -KILL $$", LIMITS).unwrap_err().contains("signal 9"));
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed() {
+        let limits = ProgramLimits { time: Duration::from_millis(300), ..LIMITS };
+        for script in ["exec sleep 60", "exec >&-; exec sleep 60", "while :; do echo y; done"] {
+            let began = Instant::now();
+            let error = run(script, limits).unwrap_err();
+            assert!(error.contains("did not answer") || error.contains("larger than 1 MiB"), "{error}");
+            assert!(began.elapsed() < Duration::from_secs(20), "{script}");
+        }
+    }
+}
