@@ -180,7 +180,7 @@ fn other_tables() -> impl Iterator<Item = (u32, File)> {
     let mut seen: BTreeSet<(PathBuf, PathBuf)> = view(Path::new("/proc/self")).into_iter().collect();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(move |entry| {
-        let process = entry.file_name().to_str()?.parse().ok()?;
+        let process = entry.file_name().to_str()?.parse::<u32>().ok()?;
         let is_new = view(&entry.path()).is_some_and(|view| seen.insert(view));
         is_new
             .then(|| File::open(entry.path().join("mountinfo")).ok())
