@@ -15,9 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::kernel_objects::{ObjectLooks, ObjectOverrun};
-use super::usage::{
-    IpcLists, OpenFiles, ProcessUsage, Uncountable, UsedSpace, space_of, space_up_to, usage_below,
-};
+use super::usage::{IpcLists, OpenFiles, ProcessUsage, Uncountable, UsedSpace, space_up_to, usage_below};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
 use crate::space::{FreeMemory, RoomWatch, WritableSpace};
 
@@ -182,7 +180,15 @@ pub fn run_watched(
     // Existing files do not count.
     let free = WritableSpace::of_all(watch.written);
     let is_watched = limits.disk.is_some() || watch.gives_way.is_some();
-    let before = if is_watched { space_of(watch.written).bytes } else { 0 };
+    let before =
+        if is_watched { space_unless_asked(watch, 0, log.written()) } else { Ok(UsedSpace::default()) };
+    let before = match before {
+        Ok(before) => before.bytes,
+        Err(cause) => {
+            let (stopped, took) = (Some(cause), Duration::ZERO);
+            return Ok(SandboxEnd { end: None, stopped, took, peak_memory: 0, processor_ms: 0 });
+        }
+    };
     let theirs = (OwnedFd::from(theirs), their_errors);
     let process =
         EnclosureProcess::start(enclosure, input.as_fd(), theirs, |process| watch.group.take(process))?;
@@ -197,20 +203,35 @@ pub fn run_watched(
     if let Some(limit) = limits.disk
         && let Some(end) = ended.end
     {
-        let (peak_memory, logged, ticks) = (ended.peak_memory, log.written(), &mut *watch.ticks);
-        let mut ask = || ticks(peak_memory, logged).then_some(StopCause::Asked);
-        let during = LookInterrupt::begin(&mut ask);
-        let UsedSpace { bytes, closed } = space_up_to(watch.written, u64::MAX, &|| during.is_asked());
-        let used = bytes.saturating_sub(before);
-        if let Some(cause) = during.cause() {
-            (ended.end, ended.stopped) = (None, Some(cause));
-        } else if used > limit || used == limit && end != EnclosureEnd::Exited(0) {
-            (ended.end, ended.stopped) = (None, Some(StopCause::Disk(used)));
-        } else if let Some(closed) = closed {
-            (ended.end, ended.stopped) = (None, Some(StopCause::Closed(closed)));
+        let stopped = match space_unless_asked(watch, ended.peak_memory, log.written()) {
+            Err(cause) => Some(cause),
+            Ok(UsedSpace { bytes, closed }) => {
+                let used = bytes.saturating_sub(before);
+                let is_over = used > limit || used == limit && end != EnclosureEnd::Exited(0);
+                if is_over { Some(StopCause::Disk(used)) } else { closed.map(StopCause::Closed) }
+            }
+        };
+        if stopped.is_some() {
+            (ended.end, ended.stopped) = (None, stopped);
         }
     }
     Ok(ended)
+}
+
+/// Fails if the command has to end meanwhile.
+fn space_unless_asked(
+    watch: &mut SandboxWatch<'_>,
+    peak_memory: u64,
+    logged: u64,
+) -> Result<UsedSpace, StopCause> {
+    let ticks = &mut *watch.ticks;
+    let mut ask = || ticks(peak_memory, logged).then_some(StopCause::Asked);
+    let during = LookInterrupt::begin(&mut ask);
+    let used = space_up_to(watch.written, u64::MAX, &|| during.is_asked());
+    match during.cause() {
+        None => Ok(used),
+        Some(cause) => Err(cause),
+    }
 }
 
 /// Asks during a look, five times a second, whether the command has to end: a look takes as long as the command likes.
