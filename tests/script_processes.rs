@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use patchadm_core::script::{ProcessIdentity, RunAs, ScriptEnd, ScriptError, end_leftovers};
+use patchadm_rootfs::never;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::delivery::Patch;
@@ -76,7 +77,7 @@ fn a_forged_group_ends_nobody_whose_environment_does_not_name_the_run() {
     let stage = Stage::new();
     let (mut strange, mut other) = (sleeper(None), sleeper(Some("18-00000000000000bb")));
     for victim in [&strange, &other] {
-        drop(end_leftovers(&stage.root, Some((RUN, &described(victim)))).unwrap());
+        drop(end_leftovers(&stage.root, Some((RUN, &described(victim))), &never).unwrap());
     }
     assert!(is_alive(&mut strange) && is_alive(&mut other));
     for mut victim in [strange, other] {
@@ -100,11 +101,23 @@ fn a_record_of_another_start_or_of_an_impossible_group_is_about_nobody() {
         ("our own group", ProcessIdentity { group: 0, ..process.clone() }),
         ("init", ProcessIdentity { group: 1, ..process.clone() }),
     ] {
-        drop(end_leftovers(&stage.root, Some((RUN, &forged))).unwrap());
+        drop(end_leftovers(&stage.root, Some((RUN, &forged)), &never).unwrap());
         assert!(is_alive(&mut child), "{what}");
     }
-    drop(end_leftovers(&stage.root, Some((RUN, &process))).unwrap());
+    drop(end_leftovers(&stage.root, Some((RUN, &process)), &never).unwrap());
     // A process that dies has no environment some time before it can be waited for.
+    eventually("it is ended", || !is_alive(&mut child));
+}
+
+#[test]
+fn an_interrupted_search_for_the_remains_of_a_run_is_an_error_and_ends_nobody() {
+    let stage = Stage::new();
+    let mut child = sleeper(Some(RUN));
+    let process = described(&child);
+    let error = end_leftovers(&stage.root, Some((RUN, &process)), &|| Some(15)).unwrap_err();
+    assert!(matches!(error, ScriptError::Lost(_)), "{error}");
+    assert!(is_alive(&mut child));
+    drop(end_leftovers(&stage.root, Some((RUN, &process)), &never).unwrap());
     eventually("it is ended", || !is_alive(&mut child));
 }
 
@@ -113,7 +126,7 @@ fn when_both_processes_are_killed_a_child_that_left_its_group_is_found_by_its_en
     let stage = Stage::new();
     let mut child = sleeper(Some(RUN));
     let mut left = sleeper(Some(RUN));
-    drop(end_leftovers(&stage.root, Some((RUN, &described(&child)))).unwrap());
+    drop(end_leftovers(&stage.root, Some((RUN, &described(&child))), &never).unwrap());
     eventually("both are ended", || !is_alive(&mut child) && !is_alive(&mut left));
 }
 
@@ -171,7 +184,7 @@ fn a_killed_program_takes_along_what_left_the_group() {
     assert!(runs(&left));
     engine.kill().unwrap();
     engine.wait().unwrap();
-    drop(end_leftovers(&stage.root, None).unwrap());
+    drop(end_leftovers(&stage.root, None, &never).unwrap());
     assert!(!runs(&left));
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use patchadm_core::script::{
     OutputStream, ProcessIdentity, ScriptEnd, ScriptError, ScriptListener, end_leftovers,
 };
+use patchadm_rootfs::never;
 
 use crate::workshop::{Listener, Stage, eventually, runs};
 
@@ -82,7 +83,7 @@ fn only_one_run_has_scripts_at_work() {
             drop(workshop);
         });
         // Recovery waits for the second process of the run before.
-        let lock = end_leftovers(&stage.root, None).unwrap();
+        let lock = end_leftovers(&stage.root, None, &never).unwrap();
         assert!(matches!(stage.open(false), Err(ScriptError::Locked { .. })));
         drop(lock);
     });
@@ -106,16 +107,16 @@ fn recovery_ends_the_process_of_a_dead_run_and_no_other() {
     let another_boot = ProcessIdentity { boot_id: "another".into(), ..process.clone() };
     let another_process = ProcessIdentity { start_time: start_time + 1, ..process.clone() };
     for other in [another_boot, another_process] {
-        drop(end_leftovers(&stage.root, Some((run, &other))).unwrap());
+        drop(end_leftovers(&stage.root, Some((run, &other)), &never).unwrap());
         assert!(runs(&pid));
     }
-    drop(end_leftovers(&stage.root, Some(("17-00000000000000ab", &process))).unwrap());
+    drop(end_leftovers(&stage.root, Some(("17-00000000000000ab", &process)), &never).unwrap());
     assert!(runs(&pid), "the group is right, and its environment names another run");
     let waiting = std::thread::spawn(move || sleeper.wait().unwrap());
-    drop(end_leftovers(&stage.root, Some((run, &process))).unwrap());
+    drop(end_leftovers(&stage.root, Some((run, &process)), &never).unwrap());
     assert!(!runs(&pid));
     waiting.join().unwrap();
-    drop(end_leftovers(&stage.root, Some((run, &process))).unwrap());
+    drop(end_leftovers(&stage.root, Some((run, &process)), &never).unwrap());
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn a_killed_program_takes_its_script_along() {
     engine.kill().unwrap();
     engine.wait().unwrap();
     // The lock is free when everything has been cleaned up.
-    drop(end_leftovers(&stage.root, None).unwrap());
+    drop(end_leftovers(&stage.root, None, &never).unwrap());
     assert!(!runs(script) && !runs(grandchild));
     assert!(stage.left_over().is_empty(), "{:?}", stage.left_over());
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use patchadm_rootfs::proc_text;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 /// From a signal to SIGKILL: the process rolls back first.
@@ -123,8 +124,7 @@ fn is_traced(process: Pid) -> bool {
 }
 
 fn status_in(directory: &Path) -> String {
-    let status = fs::read(directory.join("status")).unwrap_or_default();
-    String::from_utf8_lossy(&status).into_owned()
+    proc_text(&directory.join("status")).unwrap_or_default()
 }
 
 /// Returns the real uid, which a set-id program of the owner keeps.

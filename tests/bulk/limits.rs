@@ -270,3 +270,32 @@ fn locks_and_sockets_without_number_are_the_failure_of_their_package() {
         }
     }
 }
+
+/// Maps a file below so many directories, each with a name of 250 bytes.
+fn mapping_below(directories: u32) -> String {
+    format!(
+        "perl -e 'for (1..{directories}) {{ my $name = \"d\" x 250; mkdir $name or die $!; chdir $name or die $! }}\n\
+         open(my $f, \"+>\", \"x\") or die $!; truncate($f, 4096);\n\
+         syscall(9, 0, 4096, 1, 1, fileno($f), 0) > 0 or die $!; sleep 5'\n"
+    )
+}
+
+#[test]
+fn a_mapped_file_whose_path_is_too_long_to_be_read_is_the_failure_of_its_package() {
+    let test = "a_mapped_file_whose_path_is_too_long…";
+    if !cfg!(target_arch = "x86_64") || Command::new("perl").arg("-e1").output().is_err() {
+        crate::missing("perl", test);
+        return;
+    }
+    for is_ordinary in everybody() {
+        let settings = "slot=local 2\ncheck=none\n";
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { continue };
+        build.recipe("deep", "", &format!("{}sleep 1000\n", mapping_below(400)));
+        build.recipe("flat", "", &format!("{}mkdir $DESTDIR/opt\n", mapping_below(4)));
+        let run = build.run("").ends(5);
+        assert_eq!(run.in_state("done"), ["flat"], "{}: {}", build.who(), run.said);
+        assert_eq!(run.package("deep-1.0")["cause"], "disk", "{}", run.detail("deep-1.0"));
+        let detail = run.detail("deep-1.0");
+        assert!(detail.starts_with("open and mapped files that nobody can count"), "{detail}");
+    }
+}

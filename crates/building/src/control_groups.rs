@@ -4,13 +4,13 @@
 //! ones.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use patchadm_core::namespaces::EnclosureProcess;
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_rootfs::{Dir, ProcBounds, ProcLines, RootError};
 use patchadm_svr4::package::{Mode, unescape};
 
 const PREFIX: &str = "patchadm-";
@@ -224,9 +224,19 @@ pub(super) struct GroupPlace {
 
 fn places_here(wanted: &[GroupController]) -> Vec<GroupPlace> {
     let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = own_mounts().unwrap_or_default();
     let handed_down = |group: &Path| fs::read_to_string(group.join("cgroup.subtree_control"));
     places_of((&memberships, &mounts), wanted, |group| handed_down(group).unwrap_or_default())
+}
+
+fn own_mounts() -> io::Result<Vec<u8>> {
+    let mut lines = ProcLines::open(Path::new("/proc/self/mountinfo"), ProcBounds::MOUNTS, &|| false)?;
+    let mut mounts = Vec::new();
+    while let Some(line) = lines.next_line()? {
+        mounts.extend_from_slice(line);
+        mounts.push(b'\n');
+    }
+    Ok(mounts)
 }
 
 /// Parses lists in the formats of cgroups(7) and proc(5).

@@ -631,6 +631,7 @@ fn failure_of(ended: &SandboxEnd, time: Option<Duration>, said: &[u8]) -> Option
         (Some(StopCause::InSocket), _) => {
             "it kept open files in a socket, where they cannot be counted".to_owned()
         }
+        (Some(StopCause::Uncountable), _) => "nobody could count its open and mapped files".to_owned(),
         (Some(StopCause::Objects(over)), _) => format!("it had {} {}", over.count, over.kind),
         (Some(StopCause::Memory(bytes, _)), _) => format!("it had {bytes} bytes of memory"),
         (Some(StopCause::Processes(count, _)), _) => format!("it had {count} processes"),

@@ -1,7 +1,9 @@
 //! Finds the users of a directory: processes that hold an object in it, and mounts on it, below it or from it. A failed
 //! query gives an empty answer, because the result is only advice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -10,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use serde::Serialize;
 
 use crate::mounts::{Mount, Place, below, joined, parse, place_of, table, table_error};
+use crate::proc_files::{ProcBounds, ProcLines, ProcReadError, proc_text};
 use crate::{Dir, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,7 +51,7 @@ fn of_process(
     if paths.is_empty() {
         return Vec::new();
     }
-    let program = fs::read_to_string(directory.join("comm")).unwrap_or_default().trim().to_owned();
+    let program = proc_text(&directory.join("comm")).unwrap_or_default().trim().to_owned();
     let user = |path: PathBuf| DirectoryUser {
         process,
         program: program.clone(),
@@ -66,7 +69,7 @@ fn leads_inside(link: &Path, is_inside: &dyn Fn((u32, u32), u64) -> bool) -> boo
 impl Dir {
     /// Describes a mount on or below this directory, or of part of it elsewhere, in any visible mount namespace. The
     /// kernel allows renaming a directory that is mounted on in another namespace. The mount moves along, so processes
-    /// there see another object at the old path.
+    /// there see another object at the old path. A table that is too long counts as one with a mount in the way.
     pub fn mount_in_the_way(&self) -> Result<Option<String>> {
         let own = table()?;
         let path = self.host_path().map_err(|error| table_error(&error))?;
@@ -75,12 +78,8 @@ impl Dir {
         if let Some(found) = found_in(&own, &place) {
             return Ok(Some(found));
         }
-        let tables = other_tables();
-        let others = tables.iter().filter_map(|(process, table)| {
-            let found = found_in(&parse(table), &place)?;
-            Some(format!("{found}, in the mount namespace of process {process}"))
-        });
-        Ok(others.into_iter().next())
+        drop(own);
+        Ok(found_elsewhere(other_tables(), &place, MOST_TABLES))
     }
 
     /// Returns true if this directory is `other`, or below it, by its place on its file system: a part of `other` that
@@ -118,33 +117,76 @@ impl Dir {
 
 /// Describes a mount on or below a place, or of part of it elsewhere.
 fn found_in(table: &[Mount], place: &Place) -> Option<String> {
+    let by_id: HashMap<u64, &Mount> = table.iter().map(|mount| (mount.id, mount)).collect();
     table.iter().find_map(|mount| {
         let point = String::from_utf8_lossy(&mount.point);
         if place.contains(&mount.device, &mount.root) {
             return Some(format!("it or part of it is also mounted on {point}"));
         }
-        let parent = table.iter().find(|other| other.id == mount.parent && mount.parent != mount.id)?;
+        let parent = by_id.get(&mount.parent).filter(|_| mount.parent != mount.id)?;
         let on = joined(&parent.root, below(&mount.point, &parent.point)?);
         place.contains(&parent.device, &on).then(|| format!("something is mounted on {point}"))
     })
 }
 
+/// Bytes of the tables of all other namespaces.
+const MOST_TABLES: u64 = 1 << 30;
+
+/// Describes a mount in one of the tables, or the table that prevents reading at most this many bytes.
+fn found_elsewhere<R: Read>(
+    tables: impl Iterator<Item = (u32, R)>,
+    place: &Place,
+    most: u64,
+) -> Option<String> {
+    let (mut left, mut longest) = (most, (0, 0));
+    for (process, table) in tables {
+        let bounds = ProcBounds { file: ProcBounds::MOUNTS.file.min(left), ..ProcBounds::MOUNTS };
+        let mut lines = ProcLines::of(table, bounds, &|| false);
+        match mounts_in(&mut lines) {
+            Ok(mounts) => {
+                if let Some(found) = found_in(&mounts, place) {
+                    return Some(format!("{found}, in the mount namespace of process {process}"));
+                }
+                let read = bounds.file - lines.left();
+                longest = longest.max((read, process));
+                left -= read;
+            }
+            Err(error) if error.is_overrun() => {
+                let is_of_all = bounds.file < ProcBounds::MOUNTS.file;
+                let (_, longest) = longest.max((bounds.file - lines.left(), process));
+                let process = if is_of_all { longest } else { process };
+                return Some(format!("the mount table of process {process} is too long to be searched"));
+            }
+            // The process is gone.
+            Err(_) => {}
+        }
+    }
+    None
+}
+
+fn mounts_in(lines: &mut ProcLines<'_, impl Read>) -> std::result::Result<Vec<Mount>, ProcReadError> {
+    let mut mounts = Vec::new();
+    while let Some(line) = lines.next_line()? {
+        mounts.extend(Mount::of_line(line).map(|mount| Mount { kind: Vec::new(), ..mount }));
+    }
+    Ok(mounts)
+}
+
 /// Returns the tables of other namespaces, each with the number of a process in it.
-fn other_tables() -> Vec<(u32, Vec<u8>)> {
+fn other_tables() -> impl Iterator<Item = (u32, File)> {
     let view = |process: &Path| -> Option<(PathBuf, PathBuf)> {
         Some((fs::read_link(process.join("ns/mnt")).ok()?, fs::read_link(process.join("root")).ok()?))
     };
     let mut seen: BTreeSet<(PathBuf, PathBuf)> = view(Path::new("/proc/self")).into_iter().collect();
-    let mut tables = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if view(&entry.path()).is_some_and(|view| seen.insert(view))
-            && let Ok(table) = fs::read(entry.path().join("mountinfo"))
-        {
-            tables.push((process, table));
-        }
-    }
-    tables
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(move |entry| {
+        let process = entry.file_name().to_str()?.parse::<u32>().ok()?;
+        let is_new = view(&entry.path()).is_some_and(|view| seen.insert(view));
+        is_new
+            .then(|| File::open(entry.path().join("mountinfo")).ok())
+            .flatten()
+            .map(|table| (process, table))
+    })
 }
 
 #[cfg(test)]
@@ -213,6 +255,31 @@ mod mounts_tests {
             b"90 90 8:2 /@ / rw - ext4 /dev/sda2 rw\n91 90 0:44 / /srv/www/tmp rw - tmpfs tmpfs rw\n";
         assert_eq!(found(22, "/srv/www", inside).unwrap(), "something is mounted on /srv/www/tmp");
         assert_eq!(found(22, "/srv/ftp", inside), None);
+    }
+
+    #[test]
+    fn a_mount_in_any_other_table_is_found_and_a_table_that_is_too_long_counts_as_one() {
+        let place = place_of(&parse(OWN), 22, b"/srv/www").unwrap();
+        let inside =
+            &b"90 90 8:2 /@ / rw - ext4 /dev/sda2 rw\n91 90 0:44 / /srv/www/tmp rw - tmpfs tmpfs rw\n"[..];
+        let elsewhere = &b"77 70 8:9 / /data rw - ext4 /dev/sdb rw\n"[..];
+        let found =
+            |tables: &[(u32, &[u8])], most: u64| found_elsewhere(tables.iter().copied(), &place, most);
+        assert_eq!(found(&[(7, elsewhere), (8, elsewhere)], 1 << 20), None);
+        assert_eq!(
+            found(&[(7, elsewhere), (8, inside)], 1 << 20).unwrap(),
+            "something is mounted on /srv/www/tmp, in the mount namespace of process 8"
+        );
+        let too_long =
+            |process: u32| format!("the mount table of process {process} is too long to be searched");
+        let endless_lines = std::io::repeat(b'\n');
+        assert_eq!(found_elsewhere([(9, endless_lines)].into_iter(), &place, 1 << 20), Some(too_long(9)));
+        let endless_line = std::io::repeat(b'x');
+        assert_eq!(found_elsewhere([(9, endless_line)].into_iter(), &place, 1 << 20), Some(too_long(9)));
+        // All together are too long: the longest one is named.
+        let twice = [elsewhere, elsewhere].concat();
+        let tables = [(6, elsewhere), (7, &twice[..]), (8, elsewhere)];
+        assert_eq!(found(&tables, 3 * elsewhere.len() as u64 + 5), Some(too_long(7)));
     }
 
     #[test]

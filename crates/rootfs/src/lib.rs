@@ -23,6 +23,7 @@ mod lock;
 mod look;
 mod mounts;
 mod open_object;
+mod proc_files;
 mod resolve;
 mod root;
 mod showing;
@@ -50,6 +51,7 @@ pub use live::{
 pub use lock::{ForeignLock, Lock, LockError, LockHolder};
 pub use look::StillFile;
 pub use open_object::{ObjectRights, OpenObject};
+pub use proc_files::{ProcBounds, ProcLines, ProcReadError, Stop, proc_text};
 pub use resolve::Resolver;
 pub use root::{RecordPlaces, Root, accounts_of};
 pub use shown_names::{ShownAttributes, ShownNames};

@@ -16,11 +16,19 @@ const TABLE: &str = "/proc/self/mountinfo";
 /// Access lists that permission bits do not reflect.
 pub(crate) const LISTS: [&[u8]; 3] = [b"system.nfs4_acl", b"system.nfs4_acl_xdr", b"system.richacl"];
 
+/// In bytes. Users can lengthen the table by FUSE mounts, whose directories they can move as deep as they like.
+const LONGEST_TABLE: u64 = 256 << 20;
+
 /// Reads the table of this process. The kernel does not report its size; a few large reads are cheaper.
 pub(crate) fn table() -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(1 << 14);
-    let read = File::open(TABLE).and_then(|mut file| file.read_to_end(&mut text));
-    read.map(|_| text).map_err(|error| table_error(&error))
+    let read = File::open(TABLE).and_then(|file| file.take(LONGEST_TABLE + 1).read_to_end(&mut text));
+    match read {
+        Ok(read) if read as u64 > LONGEST_TABLE => {
+            Err(RootError::Call { action: "read", path: TABLE.to_owned(), errno: Errno::FBIG })
+        }
+        read => read.map(|_| text).map_err(|error| table_error(&error)),
+    }
 }
 
 pub(crate) fn table_error(error: &io::Error) -> RootError {
@@ -136,11 +144,11 @@ impl Place {
     }
 }
 
-pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
-    let line = |line: &[u8]| {
+impl Mount {
+    pub(crate) fn of_line(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|&byte| byte == b' ');
         let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
-        Some(Mount {
+        Some(Self {
             id: number(fields.next()?)?,
             parent: number(fields.next()?)?,
             device: fields.next()?.to_vec(),
@@ -149,8 +157,11 @@ pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
             // After the optional fields.
             kind: unescape(fields.skip_while(|field| *field != b"-").nth(1)?),
         })
-    };
-    table.split(|&byte| byte == b'\n').filter_map(line).collect()
+    }
+}
+
+pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
+    table.split(|&byte| byte == b'\n').filter_map(Mount::of_line).collect()
 }
 
 pub(crate) fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {

@@ -161,6 +161,7 @@ fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
         (Some(StopCause::InSocket), None) => {
             "it kept open files in a socket, where they cannot be counted".to_owned()
         }
+        (Some(StopCause::Uncountable), None) => "nobody could count its open and mapped files".to_owned(),
         (Some(StopCause::Objects(over)), None) => format!("it had {} {}", over.count, over.kind),
         (Some(StopCause::Memory(bytes, _)), None) => format!("it had {bytes} bytes of memory"),
         (Some(StopCause::Processes(count, _)), None) => format!("it had {count} processes"),

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::usage::{lines_of, text_of};
+use patchadm_rootfs::{ProcBounds, ProcLines, ProcReadError, Stop};
+
+use super::usage::text_of;
 
 /// Apart from the first lock of each open file.
 const MOST_LOCKS: usize = 10_000;
@@ -43,30 +45,30 @@ impl ObjectLooks {
         Self { next: now, rest: Vec::new(), locks: 0 }
     }
 
-    pub(super) fn look(&mut self, processes: &[u32]) -> Option<ObjectOverrun> {
+    pub(super) fn look(&mut self, processes: &[u32], stop: Stop<'_>) -> Option<ObjectOverrun> {
         let began = Instant::now();
         if began < self.next {
             return None;
         }
-        let over = too_many_sockets(processes).or_else(|| self.look_at_locks(began, processes));
+        let over = too_many_sockets(processes).or_else(|| self.look_at_locks(began, processes, stop));
         let took = began.elapsed();
         self.next = began + took + LOOK_AT_OBJECTS.max(took);
         over
     }
 
-    fn look_at_locks(&mut self, began: Instant, processes: &[u32]) -> Option<ObjectOverrun> {
+    fn look_at_locks(&mut self, began: Instant, processes: &[u32], stop: Stop<'_>) -> Option<ObjectOverrun> {
         let living: BTreeSet<u32> = processes.iter().copied().collect();
         self.rest.retain(|process| living.contains(process));
         if self.rest.is_empty() {
             (self.rest, self.locks) = (processes.to_vec(), 0);
         }
         while let Some(process) = self.rest.pop() {
-            self.locks += locks_of(process, MOST_LOCKS.saturating_sub(self.locks));
+            self.locks += locks_of(process, MOST_LOCKS.saturating_sub(self.locks), stop);
             if self.locks > MOST_LOCKS {
                 let (count, most) = (self.locks as u64, MOST_LOCKS as u64);
                 return Some(ObjectOverrun { kind: "file locks", count, most });
             }
-            if began.elapsed() > LONGEST_LOOK {
+            if began.elapsed() > LONGEST_LOOK || stop() {
                 break;
             }
         }
@@ -78,17 +80,35 @@ impl ObjectLooks {
 ///
 /// The first lock of each open file does not count: the limit of open files bounds it, and all processes of a sandbox
 /// have inherited the one that shows its use.
-fn locks_of(process: u32, most: usize) -> usize {
+fn locks_of(process: u32, most: usize, stop: Stop<'_>) -> usize {
     let mut locks = 0_usize;
     for open in fs::read_dir(format!("/proc/{process}/fdinfo")).into_iter().flatten().flatten() {
-        let path = open.path();
-        let further = lines_of(&path).filter(|line| line.starts_with(b"lock:")).skip(1);
-        locks += further.take(most.saturating_sub(locks).saturating_add(1)).count();
+        if stop() {
+            break;
+        }
+        // A longer file has more locks than matter, or ends with what no lock is.
+        let _ = further_locks(&open.path(), most.saturating_add(1), stop, &mut locks);
         if locks > most {
             break;
         }
     }
     locks
+}
+
+/// Adds the locks of an open file but its first one, up to a number.
+fn further_locks(info: &Path, enough: usize, stop: Stop<'_>, locks: &mut usize) -> Result<(), ProcReadError> {
+    let mut lines = ProcLines::open(info, ProcBounds::DESCRIPTOR, stop)?;
+    let mut is_first = true;
+    while let Some(line) = lines.next_line()? {
+        if *locks >= enough {
+            break;
+        }
+        if line.starts_with(b"lock:") {
+            *locks += usize::from(!is_first);
+            is_first = false;
+        }
+    }
+    Ok(())
 }
 
 /// Counts the sockets in the network of a sandbox, unless it has that of the machine.
@@ -167,12 +187,12 @@ mod tests {
     fn all_locks_of_an_open_file_but_its_first_one_count_and_no_more_are_read_than_matter() {
         let dir = tempfile::tempdir().unwrap();
         let Some(perl) = locking(4, 100, dir.path()) else { return };
-        assert_eq!(locks_of(perl.id(), 1000), 396);
-        assert_eq!(locks_of(perl.id(), 150), 151);
-        assert_eq!(locks_of(perl.id(), 0), 1);
+        assert_eq!(locks_of(perl.id(), 1000, &|| false), 396);
+        assert_eq!(locks_of(perl.id(), 150, &|| false), 151);
+        assert_eq!(locks_of(perl.id(), 0, &|| false), 1);
         end(perl);
         let Some(perl) = locking(100, 1, dir.path()) else { return };
-        assert_eq!(locks_of(perl.id(), 1000), 0, "files with one lock are limited as open files");
+        assert_eq!(locks_of(perl.id(), 1000, &|| false), 0, "files with one lock are limited as open files");
         end(perl);
     }
 
@@ -182,7 +202,8 @@ mod tests {
         let started: Vec<Child> = dirs.iter().filter_map(|dir| locking(8, 800, dir.path())).collect();
         let processes: Vec<u32> = started.iter().map(Child::id).collect();
         let in_time = Instant::now() + Duration::from_secs(60);
-        let over_in = |processes: &[u32]| ObjectLooks::begin(in_time).look_at_locks(in_time, processes);
+        let over_in =
+            |processes: &[u32]| ObjectLooks::begin(in_time).look_at_locks(in_time, processes, &|| false);
         if let [first, second] = processes[..] {
             assert_eq!((over_in(&[first]), over_in(&[second])), (None, None));
             let over = ObjectOverrun { kind: "file locks", count: 10_001, most: 10_000 };
@@ -190,9 +211,10 @@ mod tests {
             // A look that takes too long is continued.
             let mut looks = ObjectLooks::begin(in_time);
             let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-            assert_eq!(looks.look_at_locks(long_ago, &processes), None);
+            assert_eq!(looks.look_at_locks(long_ago, &processes, &|| false), None);
             assert_eq!(looks.rest, [first]);
-            assert_eq!(looks.look_at_locks(long_ago, &processes), Some(over));
+            assert_eq!(locks_of(first, 1000, &|| true), 0, "a look ends when it is asked to");
+            assert_eq!(looks.look_at_locks(long_ago, &processes, &|| false), Some(over));
         }
         started.into_iter().for_each(end);
     }

@@ -1,9 +1,10 @@
 //! Resources of a sandbox: disk space, memory, processor time, unlinked files, memory files, shared segments.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
+use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,9 @@ use std::{fs, io};
 
 use patchadm_core::namespaces::{IpcList, open_ipc_list};
 use patchadm_core::process::MappedFile;
-use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, RootError};
+use patchadm_rootfs::{
+    Descent, Dir, FileType, ObjectStatus, ProcBounds, ProcLines, ProcReadError, RootError, Stop, proc_text,
+};
 
 use crate::tree_copy::{HeldNames, PER_DIRECTORY, names_up_to};
 
@@ -33,16 +36,16 @@ pub(crate) struct UsedSpace {
 
 /// Objects removed meanwhile do not count.
 pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
-    space_up_to(directories, u64::MAX)
+    space_up_to(directories, u64::MAX, &|| false)
 }
 
-/// Stops counting above `most`.
-pub(crate) fn space_up_to(directories: &[PathBuf], most: u64) -> UsedSpace {
-    space_within(directories, most, HeldNames::new())
+/// Stops counting above `most`, or when it is asked to.
+pub(crate) fn space_up_to(directories: &[PathBuf], most: u64, stop: Stop<'_>) -> UsedSpace {
+    space_within(directories, most, HeldNames::new(), stop)
 }
 
-fn space_within(directories: &[PathBuf], most: u64, held: HeldNames) -> UsedSpace {
-    let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new(), held, most };
+fn space_within(directories: &[PathBuf], most: u64, held: HeldNames, stop: Stop<'_>) -> UsedSpace {
+    let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new(), held, most, stop };
     for top in directories {
         let Ok(dir) = Dir::of_host(top) else { continue };
         if walk.add(top, &dir).is_err() {
@@ -52,24 +55,29 @@ fn space_within(directories: &[PathBuf], most: u64, held: HeldNames) -> UsedSpac
     walk.used
 }
 
-struct SpaceWalk {
+struct SpaceWalk<'a> {
     used: UsedSpace,
     seen_files: BTreeSet<((u32, u32), u64)>,
     /// The names of directories on all levels, and the seen files.
     held: HeldNames,
     most: u64,
+    stop: Stop<'a>,
 }
 
 /// The bytes that a seen file takes.
 const PER_FILE: usize = 64;
 
-impl SpaceWalk {
+impl SpaceWalk<'_> {
+    fn is_over(&self) -> bool {
+        self.used.bytes > self.most || (self.stop)()
+    }
+
     /// Fails if a directory was moved meanwhile and the way back is lost.
     fn add(&mut self, top: &Path, dir: &Dir) -> Result<(), RootError> {
         let mut descent = Descent::below(dir);
         let mut rest = vec![self.look_at(top, dir)];
         while let Some(directories) = rest.last_mut() {
-            if self.used.bytes > self.most {
+            if self.is_over() {
                 break;
             }
             let Some(name) = directories.pop() else {
@@ -125,7 +133,7 @@ impl SpaceWalk {
                     self.used.closed.get_or_insert_with(|| shown(top, dir));
                 }
             }
-            if self.used.bytes > self.most {
+            if self.is_over() {
                 break;
             }
         }
@@ -155,11 +163,11 @@ pub(super) struct ProcessUsage {
 
 const MOST: usize = 1 << 17;
 
-/// Ignores a process that ends meanwhile.
-pub(super) fn usage_below(process: u32) -> ProcessUsage {
+/// Ignores a process that ends meanwhile. Stops counting when it is asked to.
+pub(super) fn usage_below(process: u32, stop: Stop<'_>) -> ProcessUsage {
     let mut usage = ProcessUsage::default();
     let mut open = children(process);
-    while let Some(process) = open.pop() {
+    while let Some(process) = open.pop().filter(|_| !stop()) {
         let (task, [anonymous, shared]) = living_task(process).unwrap_or((process, [0; 2]));
         usage.processes.push(task);
         usage.tasks += tasks_of(process).len().max(1) as u64;
@@ -214,9 +222,21 @@ fn memory_of(task: u32) -> Option<[u64; 2]> {
     Some([bytes("RssAnon:")?.saturating_add(tables), bytes("RssShmem:")?])
 }
 
-/// Returns the text of a file in `/proc`, empty if it is gone. A process may have a name that is not UTF-8.
+/// Returns the text of a short file in `/proc`, empty if it is gone.
 pub(super) fn text_of(path: &Path) -> String {
-    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+    proc_text(path).unwrap_or_default()
+}
+
+/// The files of a sandbox cannot be counted: it has too many, or their paths are too long, or the look was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Uncountable;
+
+/// Ignores a process that has ended.
+fn unless_overrun<T: Default>(looked: Result<T, ProcReadError>) -> Result<T, Uncountable> {
+    match looked {
+        Err(error) if error.is_overrun() => Err(Uncountable),
+        looked => Ok(looked.unwrap_or_default()),
+    }
 }
 
 type DeviceInode = (u64, u64);
@@ -245,18 +265,22 @@ pub(super) struct OpenFiles {
 
 impl OpenFiles {
     /// Files on the file systems of `written` are disk files.
-    pub(super) fn of(processes: &[u32], written: &[PathBuf]) -> Self {
+    pub(super) fn of(processes: &[u32], written: &[PathBuf], stop: Stop<'_>) -> Result<Self, Uncountable> {
         let file_systems = written.iter().filter_map(|path| Some(fs::metadata(path).ok()?.dev())).collect();
         let mut files = Self::default();
         for process in processes {
             let process = Path::new("/proc").join(process.to_string());
             for open in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
+                if stop() {
+                    return Err(Uncountable);
+                }
                 let link = open.path();
                 let Ok(seen) = fs::metadata(&link) else { continue };
                 if seen.file_type().is_socket() {
                     let info = process.join("fdinfo").join(open.file_name());
-                    let sent = files.sockets.entry((seen.dev(), seen.ino()));
-                    sent.or_insert_with(|| files_in_socket(&info));
+                    if let Entry::Vacant(sent) = files.sockets.entry((seen.dev(), seen.ino())) {
+                        sent.insert(files_in_socket(&info, stop)?);
+                    }
                 } else {
                     files.take(&link, &seen, &file_systems);
                 }
@@ -266,9 +290,9 @@ impl OpenFiles {
             if let Some(seen) = fs::metadata(&program).ok().filter(|seen| seen.nlink() == 0) {
                 files.take(&program, &seen, &file_systems);
             }
-            files.take_mapped(&process, &file_systems);
+            unless_overrun(files.take_mapped(&process, &file_systems, stop))?;
         }
-        files
+        Ok(files)
     }
 
     /// Adds files of an earlier look, with their last size, that may be in sockets now. A file that is only mapped has
@@ -327,9 +351,15 @@ impl OpenFiles {
     }
 
     /// Adds unlinked disk files that a process maps.
-    fn take_mapped(&mut self, process: &Path, file_systems: &BTreeSet<u64>) {
-        for line in lines_of(&process.join("maps")) {
-            let Some(mapped) = MappedFile::of_line(&line) else { continue };
+    fn take_mapped(
+        &mut self,
+        process: &Path,
+        file_systems: &BTreeSet<u64>,
+        stop: Stop<'_>,
+    ) -> Result<(), ProcReadError> {
+        let mut maps = ProcLines::open(&process.join("maps"), ProcBounds::MAPPINGS, stop)?;
+        while let Some(line) = maps.next_line()? {
+            let Some(mapped) = MappedFile::of_line(line) else { continue };
             let id = id(&mapped);
             let is_open = self.disk.contains_key(&id) && !self.partly.contains(&id);
             if is_open
@@ -350,51 +380,63 @@ impl OpenFiles {
                 *longest = (*longest).max(mapped.file_end());
             }
         }
+        Ok(())
     }
 
     /// Returns the resident size of mapped memory files that no process has open. Segments may be counted elsewhere.
-    pub(super) fn mapped_memory(&self, processes: &[u32], without_segments: bool) -> u64 {
+    pub(super) fn mapped_memory(
+        &self,
+        processes: &[u32],
+        without_segments: bool,
+        stop: Stop<'_>,
+    ) -> Result<u64, Uncountable> {
         let mut bytes = 0_u64;
         for process in processes {
-            let mut counts = false;
-            for line in lines_of(Path::new(&format!("/proc/{process}/smaps"))) {
-                let line = line.as_slice();
-                let field = |name: &str| {
-                    let value = str::from_utf8(line).ok()?.strip_prefix(name)?.trim();
-                    value.strip_suffix(" kB")?.parse::<u64>().ok()
+            unless_overrun(self.add_mapped_memory(*process, without_segments, stop, &mut bytes))?;
+        }
+        Ok(bytes)
+    }
+
+    fn add_mapped_memory(
+        &self,
+        process: u32,
+        without_segments: bool,
+        stop: Stop<'_>,
+        bytes: &mut u64,
+    ) -> Result<(), ProcReadError> {
+        let path = PathBuf::from(format!("/proc/{process}/smaps"));
+        let mut mappings = ProcLines::open(&path, ProcBounds::MAPPINGS, stop)?;
+        let mut counts = false;
+        while let Some(line) = mappings.next_line()? {
+            let field = |name: &str| {
+                let value = str::from_utf8(line).ok()?.strip_prefix(name)?.trim();
+                value.strip_suffix(" kB")?.parse::<u64>().ok()
+            };
+            // A mapping starts with addresses, its fields with capitals.
+            if line.first().is_some_and(|letter| letter.is_ascii_digit() || letter.is_ascii_lowercase()) {
+                let is_meant = |mapped: MappedFile<'_>| {
+                    is_memory(&mapped)
+                        && !self.memory.contains_key(&id(&mapped))
+                        && !(without_segments && mapped.path.starts_with(SEGMENT.as_bytes()))
                 };
-                // A mapping starts with addresses, its fields with capitals.
-                if line.first().is_some_and(|letter| letter.is_ascii_digit() || letter.is_ascii_lowercase()) {
-                    let is_meant = |mapped: MappedFile<'_>| {
-                        is_memory(&mapped)
-                            && !self.memory.contains_key(&id(&mapped))
-                            && !(without_segments && mapped.path.starts_with(SEGMENT.as_bytes()))
-                    };
-                    counts = MappedFile::of_line(line).is_some_and(is_meant);
-                } else if let Some(share) = field("Pss:").filter(|_| counts) {
-                    bytes = bytes.saturating_add(share.saturating_mul(1024));
-                } else if let Some(own) = field("Anonymous:").filter(|_| counts) {
-                    // A private copy counts as memory of the process.
-                    bytes = bytes.saturating_sub(own.saturating_mul(1024));
-                }
+                counts = MappedFile::of_line(line).is_some_and(is_meant);
+            } else if let Some(share) = field("Pss:").filter(|_| counts) {
+                *bytes = bytes.saturating_add(share.saturating_mul(1024));
+            } else if let Some(own) = field("Anonymous:").filter(|_| counts) {
+                // A private copy counts as memory of the process.
+                *bytes = bytes.saturating_sub(own.saturating_mul(1024));
             }
         }
-        bytes
+        Ok(())
     }
 }
 
 /// Linux before 5.5 does not tell.
-fn files_in_socket(info: &Path) -> u64 {
-    let text = text_of(info);
-    let count = text.lines().find_map(|line| line.strip_prefix("scm_fds:"));
-    count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
-}
-
-/// Returns the lines of a file in `/proc`, one at a time: a process has tens of thousands of mappings, with paths that it
-/// chooses.
-pub(super) fn lines_of(path: &Path) -> impl Iterator<Item = Vec<u8>> {
-    let file = File::open(path).ok().map(BufReader::new);
-    file.into_iter().flat_map(|file| file.split(b'\n').map_while(Result::ok))
+fn files_in_socket(info: &Path, stop: Stop<'_>) -> Result<u64, Uncountable> {
+    let number =
+        |line: &[u8]| str::from_utf8(line.strip_prefix(b"scm_fds:")?).ok()?.trim().parse::<u64>().ok();
+    let lines = ProcLines::open(info, ProcBounds::DESCRIPTOR, stop).map_err(ProcReadError::from);
+    Ok(unless_overrun(lines.and_then(|lines| lines.find(number)))?.unwrap_or_default())
 }
 
 fn id(mapped: &MappedFile<'_>) -> DeviceInode {
@@ -529,8 +571,9 @@ mod tests {
             fs::create_dir_all(dir.path().join(format!("{number:02}/below"))).unwrap();
         }
         let top = [dir.path().to_owned()];
-        let closed =
-            |directories: usize| space_within(&top, u64::MAX, HeldNames::up_to(directories * 300)).closed;
+        let closed = |directories: usize| {
+            space_within(&top, u64::MAX, HeldNames::up_to(directories * 300), &|| false).closed
+        };
         assert_eq!(closed(21), None);
         assert!(closed(10).is_some());
     }
@@ -572,7 +615,7 @@ mod tests {
             std::os::unix::fs::symlink("x", dir.path().join(format!("link{number}"))).unwrap();
         }
         assert!(space_of(&[dir.path().to_owned()]).bytes >= 200 * LEAST);
-        let counted = space_up_to(&[dir.path().to_owned()], 10 * LEAST).bytes;
+        let counted = space_up_to(&[dir.path().to_owned()], 10 * LEAST, &|| false).bytes;
         assert!(
             counted > 10 * LEAST && counted < 100 * LEAST,
             "more than the limit is not counted: {counted}"
@@ -585,7 +628,7 @@ mod tests {
         let mut shell = shell.args(["-c", "sleep 30 & cat; kill $!"]).stdin(Stdio::piped()).spawn().unwrap();
         let mut usage = ProcessUsage::default();
         for _ in 0..500 {
-            usage = usage_below(shell.id());
+            usage = usage_below(shell.id(), &|| false);
             if usage.processes.len() == 2 && usage.anonymous > 0 {
                 break;
             }
@@ -595,7 +638,7 @@ mod tests {
         assert!(usage.anonymous > 0);
         drop(shell.stdin.take());
         shell.wait().unwrap();
-        assert_eq!(usage_below(shell.id()), ProcessUsage::default());
+        assert_eq!(usage_below(shell.id(), &|| false), ProcessUsage::default());
     }
 
     /// Starts a shell that runs the script, prints a word, and waits until [`end`].
@@ -635,7 +678,7 @@ mod tests {
         let mut usage = ProcessUsage::default();
         for _ in 0..500 {
             if children(shell.id()).iter().any(has_name) {
-                usage = usage_below(shell.id());
+                usage = usage_below(shell.id(), &|| false);
             }
             if usage.anonymous > 0 && usage.longest > Duration::ZERO {
                 break;
@@ -662,13 +705,13 @@ mod tests {
         let shell = shell_above(&[&perl[..], &[ENDS_FIRST_THREAD, exit]].concat(), dir.path());
         let mut usage = ProcessUsage::default();
         for _ in 0..500 {
-            usage = usage_below(shell.id());
+            usage = usage_below(shell.id(), &|| false);
             if usage.processes.len() == 1 && usage.processes != children(shell.id()) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let files = OpenFiles::of(&usage.processes, &[dir.path().to_owned()]);
+        let files = OpenFiles::of(&usage.processes, &[dir.path().to_owned()], &|| false).unwrap();
         end(shell);
         assert!(usage.anonymous > 0, "{usage:?}");
         assert_eq!(usage.tasks, 2, "the first thread is kept until the others end");
@@ -691,7 +734,7 @@ mod tests {
         let expected = (LENGTH >> 21) as u64 * 4096;
         let mut usage = ProcessUsage::default();
         for _ in 0..1000 {
-            usage = usage_below(shell.id());
+            usage = usage_below(shell.id(), &|| false);
             if usage.anonymous >= expected {
                 break;
             }
@@ -715,7 +758,7 @@ mod tests {
         program.stdin.as_mut().unwrap().write_all(b"x").unwrap();
         io::Read::read_exact(program.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         fs::remove_file(dir.path().join("cat")).unwrap();
-        let files = OpenFiles::of(&[program.id()], &[dir.path().to_owned()]);
+        let files = OpenFiles::of(&[program.id()], &[dir.path().to_owned()], &|| false).unwrap();
         end(program);
         assert!(files.on_disk() >= 1_000_000, "{files:?}");
     }
@@ -726,7 +769,7 @@ mod tests {
         let script =
             "exec 3> a 4> b 5> c; exec 6>&4; rm a b; for n in 3 4 5; do head -c 300000 /dev/zero >&$n; done";
         let shell = shell(script, dir.path());
-        let files = OpenFiles::of(&[shell.id()], &[dir.path().to_owned()]);
+        let files = OpenFiles::of(&[shell.id()], &[dir.path().to_owned()], &|| false).unwrap();
         assert_eq!(files.disk.len(), 2, "{files:?}");
         assert!((600_000..700_000).contains(&files.on_disk()), "{files:?}");
         end(shell);
@@ -740,11 +783,45 @@ mod tests {
         let again = file.try_clone().unwrap();
         let seen = file.metadata().unwrap();
         let own = [std::process::id()];
-        let files = OpenFiles::of(&own, &[]);
+        let files = OpenFiles::of(&own, &[], &|| false).unwrap();
         assert_eq!(files.memory.get(&(seen.dev(), seen.ino())), Some(&(1 << 20)));
         assert!(files.in_memory() >= 1 << 20);
         drop((file, again));
-        assert!(!OpenFiles::of(&own, &[]).memory.contains_key(&(seen.dev(), seen.ino())));
+        assert!(!OpenFiles::of(&own, &[], &|| false).unwrap().memory.contains_key(&(seen.dev(), seen.ino())));
+    }
+
+    /// A perl that makes nested directories, maps a file in the innermost one, says so, and waits for its standard input.
+    const MAPS_DEEP: &str = "for (1..$ARGV[0]) { my $name = 'd' x 250; mkdir $name or die; chdir $name or die } \
+        open(my $f, '+>', 'x') or die; truncate($f, 4096); \
+        syscall(9, 0, 4096, 1, 1, fileno($f), 0) > 0 or die; syswrite(STDOUT, 'x'); sysread(STDIN, my $end, 1)";
+
+    #[test]
+    fn a_mapped_file_with_an_endless_path_makes_files_uncountable_and_a_look_ends_when_it_is_asked_to() {
+        let perl = Command::new("perl").args(["-e", "1"]).status();
+        if !perl.is_ok_and(|status| status.success()) || !cfg!(target_arch = "x86_64") {
+            return;
+        }
+        for (depth, is_countable) in [(4, true), (400, false)] {
+            let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+            let mut perl = Command::new("perl");
+            perl.args(["-e", MAPS_DEEP, &depth.to_string()]).current_dir(dir.path());
+            let mut perl = perl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            io::Read::read_exact(perl.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+            let (processes, written) = ([perl.id()], [dir.path().to_owned()]);
+            let files = OpenFiles::of(&processes, &written, &|| false);
+            assert_eq!(files.is_ok(), is_countable, "{depth}");
+            assert_eq!(
+                OpenFiles::default().mapped_memory(&processes, false, &|| false).is_ok(),
+                is_countable,
+                "{depth}"
+            );
+            assert_eq!(OpenFiles::of(&processes, &written, &|| true).unwrap_err(), Uncountable);
+            assert_eq!(space_up_to(&written, u64::MAX, &|| true).closed, None);
+            end(perl);
+            Dir::of_host(dir.path()).unwrap().remove_tree(&[b'd'; 250]).unwrap();
+            let gone = OpenFiles::of(&processes, &written, &|| false);
+            assert!(gone.is_ok_and(|files| files.disk.is_empty()), "a process that has ended has no files");
+        }
     }
 
     #[test]
@@ -782,7 +859,8 @@ mod tests {
             let seen = file.metadata().unwrap();
             (seen.dev(), seen.ino())
         });
-        let look = |earlier: OpenFiles| OpenFiles::of(&own, &written).with_earlier(earlier);
+        let look =
+            |earlier: OpenFiles| OpenFiles::of(&own, &written, &|| false).unwrap().with_earlier(earlier);
         let sizes =
             |files: &OpenFiles| [files.disk.get(&on_disk).copied(), files.memory.get(&in_memory).copied()];
 

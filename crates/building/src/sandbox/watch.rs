@@ -1,5 +1,6 @@
 //! Supervises a command in a sandbox: logs its output up to a limit, and ends the command above one.
 
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::kernel_objects::{ObjectLooks, ObjectOverrun};
-use super::usage::{IpcLists, OpenFiles, ProcessUsage, UsedSpace, space_of, space_up_to, usage_below};
+use super::usage::{IpcLists, OpenFiles, ProcessUsage, Uncountable, UsedSpace, space_up_to, usage_below};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
 use crate::space::{FreeMemory, RoomWatch, WritableSpace};
 
@@ -32,6 +33,9 @@ const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 /// How long open files may stay in sockets, and the fewest checks that must find some.
 const LONGEST_IN_SOCKETS: Duration = Duration::from_secs(5);
 const FEWEST_LOOKS: u32 = 3;
+
+/// For the open and mapped files of a sandbox. It takes longer only if the command makes it so.
+const LONGEST_LOOK_AT_FILES: Duration = Duration::from_secs(10);
 
 /// Bytes of separate standard error to keep, and bytes to read at a time: endless output must not delay the limits.
 const MOST_ERRORS: usize = 64 << 10;
@@ -97,6 +101,8 @@ pub enum StopCause {
     Closed(String),
     /// The command keeps open files in a socket, where they cannot be counted.
     InSocket,
+    /// The command has open and mapped files in such numbers, or with such paths, that nobody can count them.
+    Uncountable,
     Objects(ObjectOverrun),
     /// Bytes of output, more than the log takes.
     Output(u64),
@@ -174,7 +180,15 @@ pub fn run_watched(
     // Existing files do not count.
     let free = WritableSpace::of_all(watch.written);
     let is_watched = limits.disk.is_some() || watch.gives_way.is_some();
-    let before = if is_watched { space_of(watch.written).bytes } else { 0 };
+    let before =
+        if is_watched { space_unless_asked(watch, 0, log.written()) } else { Ok(UsedSpace::default()) };
+    let before = match before {
+        Ok(before) => before.bytes,
+        Err(cause) => {
+            let (stopped, took) = (Some(cause), Duration::ZERO);
+            return Ok(SandboxEnd { end: None, stopped, took, peak_memory: 0, processor_ms: 0 });
+        }
+    };
     let theirs = (OwnedFd::from(theirs), their_errors);
     let process =
         EnclosureProcess::start(enclosure, input.as_fd(), theirs, |process| watch.group.take(process))?;
@@ -189,15 +203,75 @@ pub fn run_watched(
     if let Some(limit) = limits.disk
         && let Some(end) = ended.end
     {
-        let UsedSpace { bytes, closed } = space_of(watch.written);
-        let used = bytes.saturating_sub(before);
-        if used > limit || used == limit && end != EnclosureEnd::Exited(0) {
-            (ended.end, ended.stopped) = (None, Some(StopCause::Disk(used)));
-        } else if let Some(closed) = closed {
-            (ended.end, ended.stopped) = (None, Some(StopCause::Closed(closed)));
+        let stopped = match space_unless_asked(watch, ended.peak_memory, log.written()) {
+            Err(cause) => Some(cause),
+            Ok(UsedSpace { bytes, closed }) => {
+                let used = bytes.saturating_sub(before);
+                let is_over = used > limit || used == limit && end != EnclosureEnd::Exited(0);
+                if is_over { Some(StopCause::Disk(used)) } else { closed.map(StopCause::Closed) }
+            }
+        };
+        if stopped.is_some() {
+            (ended.end, ended.stopped) = (None, stopped);
         }
     }
     Ok(ended)
+}
+
+/// Fails if the command has to end meanwhile.
+fn space_unless_asked(
+    watch: &mut SandboxWatch<'_>,
+    peak_memory: u64,
+    logged: u64,
+) -> Result<UsedSpace, StopCause> {
+    let ticks = &mut *watch.ticks;
+    let mut ask = || ticks(peak_memory, logged).then_some(StopCause::Asked);
+    let during = LookInterrupt::begin(&mut ask);
+    let used = space_up_to(watch.written, u64::MAX, &|| during.is_asked());
+    match during.cause() {
+        None => Ok(used),
+        Some(cause) => Err(cause),
+    }
+}
+
+/// Asks during a look, five times a second, whether the command has to end: a look takes as long as the command likes.
+struct LookInterrupt<'a> {
+    next: Cell<Instant>,
+    cause: RefCell<Option<StopCause>>,
+    ask: RefCell<&'a mut dyn FnMut() -> Option<StopCause>>,
+}
+
+impl<'a> LookInterrupt<'a> {
+    fn begin(ask: &'a mut dyn FnMut() -> Option<StopCause>) -> Self {
+        let next = Instant::now() + LOOK_AT_PROCESSES;
+        Self { next: Cell::new(next), cause: RefCell::new(None), ask: RefCell::new(ask) }
+    }
+
+    fn is_asked(&self) -> bool {
+        if self.cause.borrow().is_none() && Instant::now() >= self.next.get() {
+            let cause = (&mut **self.ask.borrow_mut())();
+            self.cause.replace(cause);
+            self.next.set(Instant::now() + LOOK_AT_PROCESSES);
+        }
+        self.cause.borrow().is_some()
+    }
+
+    /// Also asks for the end of a look after this time.
+    fn within(&self, time: Duration) -> impl Fn() -> bool {
+        let until = Instant::now() + time;
+        move || self.is_asked() || Instant::now() >= until
+    }
+
+    fn cause(&self) -> Option<StopCause> {
+        self.cause.borrow().clone()
+    }
+}
+
+/// The parts of a [`SandboxWatch`] that a look needs.
+struct LookSubject<'a> {
+    group: &'a TaskGroup,
+    written: &'a [PathBuf],
+    gives_way: Option<&'a dyn Fn(TaskGrowth) -> bool>,
 }
 
 struct SandboxWatcher<'a> {
@@ -257,6 +331,7 @@ impl<'a> SandboxWatcher<'a> {
         watch: &mut SandboxWatch<'_>,
     ) -> Result<Option<StopCause>, SandboxError> {
         let mut next_look = self.began + LOOK_AT_PROCESSES;
+        let output = self.output.as_ref().map(PipeReader::try_clone).transpose()?;
         loop {
             let has_ended = self.wait(next_look.saturating_duration_since(Instant::now()))?;
             self.take_output(log, watch)?;
@@ -271,7 +346,7 @@ impl<'a> SandboxWatcher<'a> {
                 continue;
             }
             next_look = Instant::now() + LOOK_AT_PROCESSES;
-            if let Some(cause) = self.look(watch) {
+            if let Some(cause) = self.look_with(output.as_ref(), log.written(), watch) {
                 return Ok(Some(cause));
             }
             if (watch.ticks)(self.peak_memory, log.written()) {
@@ -333,33 +408,54 @@ impl<'a> SandboxWatcher<'a> {
         Ok(())
     }
 
-    fn look(&mut self, watch: &SandboxWatch<'_>) -> Option<StopCause> {
-        let (took, silent) = (self.began.elapsed(), self.last_output.elapsed());
-        if self.limits.time.is_some_and(|limit| took > limit) {
-            return Some(StopCause::Time(took));
+    /// Looks at everything while time limits and the caller go on asking.
+    fn look_with(
+        &mut self,
+        output: Option<&PipeReader>,
+        logged: u64,
+        watch: &mut SandboxWatch<'_>,
+    ) -> Option<StopCause> {
+        let (limits, began, last_output) = (self.limits, self.began, self.last_output);
+        let (peak_memory, ticks) = (self.peak_memory, &mut *watch.ticks);
+        let mut ask = || {
+            let silent = if has_bytes(output) { Duration::ZERO } else { last_output.elapsed() };
+            let over = over_time(limits, began.elapsed(), silent);
+            over.or_else(|| ticks(peak_memory, logged).then_some(StopCause::Asked))
+        };
+        let during = LookInterrupt::begin(&mut ask);
+        let (group, written, gives_way) = (&watch.group, watch.written, watch.gives_way);
+        let subject = LookSubject { group, written, gives_way };
+        let cause = self.look(&subject, &during);
+        during.cause().or(cause)
+    }
+
+    fn look(&mut self, subject: &LookSubject<'_>, during: &LookInterrupt<'_>) -> Option<StopCause> {
+        let over = over_time(self.limits, self.began.elapsed(), self.last_output.elapsed());
+        if over.is_some() {
+            return over;
         }
-        if self.limits.silence.is_some_and(|limit| silent > limit) {
-            return Some(StopCause::Silence(silent));
+        let usage = usage_below(self.process.id(), &|| during.is_asked());
+        if let Some(cause) = during.cause() {
+            return Some(cause);
         }
-        let usage = usage_below(self.process.id());
         let processes = usage.tasks.saturating_sub(EnclosureProcess::makers().saturating_sub(1));
         let memory = usage.anonymous + usage.shared.max(self.memory_files) + self.queues;
         self.peak_memory = self.peak_memory.max(memory);
-        if let Some(cause) = group_cause(watch.group) {
+        if let Some(cause) = group_cause(subject.group) {
             return Some(cause);
         }
         let over = |limit: Option<u64>, used, controller| {
-            limit.is_some_and(|limit| used > limit) && !watch.group.holds(controller)
+            limit.is_some_and(|limit| used > limit) && !subject.group.holds(controller)
         };
-        if let Some(limit) = self.limits.memory.filter(|_| !watch.group.holds(GroupController::Memory))
-            && let Some(cause) = self.look_at_memory(limit, &usage, watch)
+        if let Some(limit) = self.limits.memory.filter(|_| !subject.group.holds(GroupController::Memory))
+            && let Some(cause) = self.look_at_memory(limit, &usage, (subject, during))
         {
             return Some(cause);
         }
-        if let Some(over) = self.objects.look(&usage.processes) {
+        if let Some(over) = self.objects.look(&usage.processes, &|| during.is_asked()) {
             return Some(StopCause::Objects(over));
         }
-        if let Some(gives_way) = watch.gives_way
+        if let Some(gives_way) = subject.gives_way
             && let Some(growth) = self.machine.looked(memory, FreeMemory::of_machine())
             && gives_way(growth)
         {
@@ -371,14 +467,21 @@ impl<'a> SandboxWatcher<'a> {
         if over(self.limits.processes, processes, GroupController::Processes) {
             return Some(StopCause::Processes(processes, UsageMeasure::Looks));
         }
-        self.look_at_disk(watch, &usage.processes)
+        self.look_at_disk(&usage.processes, (subject, during))
     }
 
     /// Looks at open files. Those of the last look may be in sockets now. Returns true if some have been there for long.
-    fn look_at_files(&mut self, processes: &[u32], written: &[PathBuf]) -> bool {
+    fn look_at_files(
+        &mut self,
+        processes: &[u32],
+        written: &[PathBuf],
+        during: &LookInterrupt<'_>,
+    ) -> Result<bool, StopCause> {
         let earlier = std::mem::take(&mut self.files);
-        self.files = OpenFiles::of(processes, written).with_earlier(earlier);
-        self.sockets.look(Instant::now(), self.files.in_sockets())
+        let files = OpenFiles::of(processes, written, &during.within(LONGEST_LOOK_AT_FILES));
+        let files = files.map_err(|Uncountable| during.cause().unwrap_or(StopCause::Uncountable))?;
+        self.files = files.with_earlier(earlier);
+        Ok(self.sockets.look(Instant::now(), self.files.in_sockets()))
     }
 
     /// Memory files count while a process has them open or mapped; segments, semaphores and messages always.
@@ -386,21 +489,27 @@ impl<'a> SandboxWatcher<'a> {
         &mut self,
         limit: u64,
         usage: &ProcessUsage,
-        watch: &SandboxWatch<'_>,
+        (subject, during): (&LookSubject<'_>, &LookInterrupt<'_>),
     ) -> Option<StopCause> {
         let began = Instant::now();
         if usage.anonymous <= limit && began < self.next_memory {
             return None;
         }
-        let keeps_files = self.look_at_files(&usage.processes, watch.written);
+        let keeps_files = match self.look_at_files(&usage.processes, subject.written, during) {
+            Ok(keeps_files) => keeps_files,
+            Err(cause) => return Some(cause),
+        };
         let ipc = self.ipc.in_memory(self.process.id(), &usage.processes);
         self.memory_files = self.files.in_memory().saturating_add(ipc.segments.unwrap_or_default());
         self.queues = ipc.others;
         let mut memory = usage.anonymous.saturating_add(self.memory_files).saturating_add(self.queues);
         // Files both open and mapped count twice here, so this is an upper bound.
         if memory <= limit && memory.saturating_add(usage.shared) > limit {
-            let mapped = self.files.mapped_memory(&usage.processes, ipc.segments.is_some());
-            memory = memory.saturating_add(mapped);
+            let stop = during.within(LONGEST_LOOK_AT_FILES);
+            match self.files.mapped_memory(&usage.processes, ipc.segments.is_some(), &stop) {
+                Ok(mapped) => memory = memory.saturating_add(mapped),
+                Err(Uncountable) => return Some(during.cause().unwrap_or(StopCause::Uncountable)),
+            }
         }
         self.peak_memory = self.peak_memory.max(memory);
         self.next_memory = Instant::now() + LOOK_AT_MEMORY.max(began.elapsed() * PART_OF_TIME);
@@ -410,22 +519,33 @@ impl<'a> SandboxWatcher<'a> {
         keeps_files.then_some(StopCause::InSocket)
     }
 
-    fn look_at_disk(&mut self, watch: &SandboxWatch<'_>, processes: &[u32]) -> Option<StopCause> {
-        let limit = self.limits.disk.or(watch.gives_way.map(|_| u64::MAX))?;
-        let (began, free) = (Instant::now(), WritableSpace::of_all(watch.written));
+    fn look_at_disk(
+        &mut self,
+        processes: &[u32],
+        (subject, during): (&LookSubject<'_>, &LookInterrupt<'_>),
+    ) -> Option<StopCause> {
+        let limit = self.limits.disk.or(subject.gives_way.map(|_| u64::MAX))?;
+        let (began, free) = (Instant::now(), WritableSpace::of_all(subject.written));
         if !self.disk.is_due(began, limit, free) {
             return None;
         }
         // Files first: one unlinked meanwhile counts twice instead of not at all.
-        let keeps_files = self.look_at_files(processes, watch.written);
+        let keeps_files = match self.look_at_files(processes, subject.written, during) {
+            Ok(keeps_files) => keeps_files,
+            Err(cause) => return Some(cause),
+        };
         let (nameless, hides_files) = (self.files.on_disk(), self.files.hides_files());
-        let UsedSpace { bytes, closed } = space_up_to(watch.written, self.disk.before.saturating_add(limit));
+        let most = self.disk.before.saturating_add(limit);
+        let UsedSpace { bytes, closed } = space_up_to(subject.written, most, &|| during.is_asked());
+        if let Some(cause) = during.cause() {
+            return Some(cause);
+        }
         let used = bytes.saturating_sub(self.disk.before).saturating_add(nameless);
         let growth = self.disk.looked(Instant::now(), began.elapsed(), (used, free), hides_files);
         if used > limit {
             return Some(StopCause::Disk(used));
         }
-        if let (Some(growth), Some(gives_way)) = (growth, watch.gives_way)
+        if let (Some(growth), Some(gives_way)) = (growth, subject.gives_way)
             && gives_way(growth)
         {
             return Some(StopCause::Space);
@@ -574,6 +694,20 @@ impl SocketLooks {
         let lasted = now.saturating_duration_since(first);
         in_sockets > 0 && lasted >= LONGEST_IN_SOCKETS && count >= FEWEST_LOOKS
     }
+}
+
+fn over_time(limits: &SandboxLimits, took: Duration, silent: Duration) -> Option<StopCause> {
+    if limits.time.is_some_and(|limit| took > limit) {
+        return Some(StopCause::Time(took));
+    }
+    limits.silence.is_some_and(|limit| silent > limit).then_some(StopCause::Silence(silent))
+}
+
+fn has_bytes(pipe: Option<&PipeReader>) -> bool {
+    let Some(pipe) = pipe else { return false };
+    let mut fds = [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)];
+    let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_ok() && fds.iter().any(|fd| fd.revents().contains(PollFlags::IN))
 }
 
 fn group_cause(group: &TaskGroup) -> Option<StopCause> {
@@ -779,6 +913,45 @@ mod tests {
         assert_eq!(look(Some("upper/tmp/a")), None);
         assert_eq!(look(Some("upper/tmp/b")).as_deref(), Some("upper/tmp/b"));
         assert_eq!(look(None), None);
+    }
+
+    #[test]
+    fn the_caller_is_asked_during_a_long_look_and_a_look_at_files_has_a_limit_of_its_own() {
+        let asked = Cell::new(0);
+        let mut ask = || (asked.replace(asked.get() + 1) == 1).then_some(StopCause::Asked);
+        let during = LookInterrupt::begin(&mut ask);
+        let later = || during.next.set(Instant::now() + Duration::from_secs(60));
+        later();
+        assert!(!during.is_asked() && asked.get() == 0, "a short look asks nothing");
+        assert!(during.within(Duration::ZERO)() && !during.within(Duration::from_secs(60))());
+        during.next.set(Instant::now());
+        assert!(!during.is_asked() && asked.get() == 1);
+        later();
+        assert!(!during.is_asked() && asked.get() == 1);
+        assert_eq!(during.cause(), None);
+        during.next.set(Instant::now());
+        assert!(during.is_asked() && during.within(Duration::from_secs(60))());
+        during.next.set(Instant::now());
+        assert!(during.is_asked() && asked.get() == 2, "it has been said");
+        assert_eq!(during.cause(), Some(StopCause::Asked));
+    }
+
+    #[test]
+    fn output_that_waits_in_the_pipe_is_no_silence() {
+        let (read, mut write) = io::pipe().unwrap();
+        assert!(!has_bytes(None) && !has_bytes(Some(&read)));
+        io::Write::write_all(&mut write, b"x").unwrap();
+        assert!(has_bytes(Some(&read)));
+        let limits = SandboxLimits {
+            time: Some(Duration::from_secs(9)),
+            silence: Some(Duration::from_secs(3)),
+            ..SandboxLimits::default()
+        };
+        let second = Duration::from_secs;
+        assert_eq!(over_time(&limits, second(9), second(3)), None);
+        assert_eq!(over_time(&limits, second(9), second(4)), Some(StopCause::Silence(second(4))));
+        assert_eq!(over_time(&limits, second(10), second(4)), Some(StopCause::Time(second(10))));
+        assert_eq!(over_time(&SandboxLimits::default(), second(99), second(99)), None);
     }
 
     fn log(limit: Option<u64>) -> (tempfile::TempDir, TaskLog) {

@@ -294,6 +294,13 @@ fn over_limit(stopped: Option<StopCause>, limits: &Limits, phase: Option<String>
             let cause = if has_disk { FailureCause::Disk } else { FailureCause::Memory };
             (cause, "open files in a socket, where they cannot be counted".to_owned())
         }
+        StopCause::Uncountable => {
+            let has_disk = limits.get(LimitName::Disk).is_some();
+            let cause = if has_disk { FailureCause::Disk } else { FailureCause::Memory };
+            let detail =
+                "open and mapped files that nobody can count, as they are too many or their paths too long";
+            return Some(TaskFailure { phase, ..TaskFailure::of(cause, detail) });
+        }
         StopCause::Objects(ObjectOverrun { kind, count, most }) => {
             // No setting widens it.
             let detail = format!("{count} {kind}, limit {most}");

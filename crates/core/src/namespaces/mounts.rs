@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::namespaces::enclosure::{EnclosureError, JudgedDirectory, Layers};
-use patchadm_rootfs::{Dir, ObjectStatus, RootError};
+use patchadm_rootfs::{Dir, ObjectStatus, ProcBounds, ProcLines, RootError};
 use patchadm_svr4::package::{Mode, unescape};
 
 /// Copies the mounts at and below an open file. The copy is not attached yet.
@@ -234,11 +234,15 @@ pub(super) struct MountTable(Vec<TableEntry>);
 
 impl MountTable {
     pub(super) fn read() -> io::Result<Self> {
-        Ok(Self::parse(&std::fs::read("/proc/self/mountinfo")?))
+        Self::of(ProcLines::open(Path::new("/proc/self/mountinfo"), ProcBounds::MOUNTS, &|| false)?)
     }
 
-    fn parse(text: &[u8]) -> Self {
-        Self(text.split(|&byte| byte == b'\n').filter_map(entry_of).collect())
+    fn of(mut lines: ProcLines<'_, impl Read>) -> io::Result<Self> {
+        let mut entries = Vec::new();
+        while let Some(line) = lines.next_line()? {
+            entries.extend(entry_of(line));
+        }
+        Ok(Self(entries))
     }
 
     /// Returns a mount and all mounts on top of it, at any depth, itself first.
@@ -401,7 +405,7 @@ mod tests {
 
     #[test]
     fn the_mounts_that_stand_on_one_are_told_from_those_under_it() {
-        let table = MountTable::parse(TABLE);
+        let table = MountTable::of(ProcLines::of(TABLE, ProcBounds::MOUNTS, &|| false)).unwrap();
         let ids = |top| table.tree_of(top).iter().map(|entry| entry.id).collect::<Vec<_>>();
         assert_eq!(ids(40), [40, 41, 42, 45, 43, 44]);
         assert_eq!(ids(22), [22]);
@@ -411,7 +415,7 @@ mod tests {
 
     #[test]
     fn of_the_points_below_a_path_the_outermost_count() {
-        let table = MountTable::parse(TABLE);
+        let table = MountTable::of(ProcLines::of(TABLE, ProcBounds::MOUNTS, &|| false)).unwrap();
         let below = |path: &[u8]| table.points_below(40, path);
         assert_eq!(below(b"/usr/pkg"), [b"/usr/pkg/a b".to_vec()]);
         assert_eq!(below(b"/usr"), [b"/usr/pkg".to_vec(), b"/usr/pkgsrc".to_vec()]);

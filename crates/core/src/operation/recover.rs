@@ -95,7 +95,7 @@ fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failur
     let mut fate = JournalFate::Whole;
     let session = Session::begin_recovery(ground, caller, |root, lock| {
         // No script may continue while its work is undone.
-        let _quiet = end_leftovers(root, None)?;
+        let _quiet = end_leftovers(root, None, caller.interrupt)?;
         fate = discard_journal(root, lock).map_err(|error| Failure::Unrecovered { error })?;
         Ok(())
     })?;
@@ -114,7 +114,7 @@ fn kept(ground: RootAndPolicy, to: &Path, caller: &Caller<'_>) -> Result<Aided, 
     let place = keeping_place(&ground.host, to)?;
     let mut kept: Option<KeptStage> = None;
     let session = Session::begin_recovery(ground, caller, |root, lock| {
-        let _quiet = end_leftovers(root, None)?;
+        let _quiet = end_leftovers(root, None, caller.interrupt)?;
         kept = keep_stage(root, lock, &place).map_err(|error| Failure::Unrecovered { error })?;
         Ok(())
     })?;

@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use serde::Serialize;
@@ -24,7 +25,10 @@ use serde::Serialize;
 use crate::process::MappedFile;
 use crate::script::boot_id;
 use patchadm_changeset::plan::{Action, Plan};
-use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError, Timestamp};
+use patchadm_rootfs::{
+    Dir, FileType, Inode, ObjectStatus, ProcBounds, ProcLines, ProcReadError, Root, RootError, Stop,
+    Timestamp, proc_text,
+};
 use patchadm_svr4::package::{Mode, ObjectPath, escape, unescape};
 use patchadm_svr4::places;
 
@@ -40,6 +44,17 @@ pub(in crate::operation) struct ProcessFiles {
     /// Each once, usually with the program itself.
     pub(in crate::operation) mapped: Vec<UsedFile>,
     pub(in crate::operation) is_hidden: bool,
+    /// It has more mappings than can be read, so it may map anything.
+    pub(in crate::operation) is_cut: bool,
+}
+
+/// For the mappings of all processes. It takes longer only if somebody makes it so.
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
+
+/// Returns true after the time for a look at all processes, which begins now.
+pub(in crate::operation) fn end_of_look() -> impl Fn() -> bool {
+    let until = Instant::now() + LONGEST_LOOK;
+    move || Instant::now() >= until
 }
 
 #[derive(Clone, Debug)]
@@ -62,28 +77,33 @@ pub(in crate::operation) fn processes() -> Vec<(u32, PathBuf)> {
 
 impl ProcessFiles {
     /// `None` if it is gone, or a kernel thread.
-    pub(in crate::operation) fn of(directory: &Path) -> Option<Self> {
+    pub(in crate::operation) fn of(directory: &Path, stop: Stop<'_>) -> Option<Self> {
         let exe = directory.join("exe");
         let link = match fs::read_link(&exe) {
             Ok(link) => link.into_os_string().into_vec(),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Some(Self { program: None, mapped: Vec::new(), is_hidden: true });
+                return Some(Self { program: None, mapped: Vec::new(), is_hidden: true, is_cut: false });
             }
             // A kernel thread has no program; a process that is gone has nothing.
             Err(_) => return None,
         };
-        let mut files =
-            Self { program: Some(UsedFile::at(&link, &exe)), mapped: Vec::new(), is_hidden: false };
-        match fs::read(directory.join("maps")) {
-            Ok(maps) => files.read_maps(directory, &maps),
-            Err(error) => files.is_hidden = error.kind() == std::io::ErrorKind::PermissionDenied,
+        let program = Some(UsedFile::at(&link, &exe));
+        let mut files = Self { program, mapped: Vec::new(), is_hidden: false, is_cut: false };
+        match files.read_maps(directory, stop) {
+            Ok(()) => {}
+            Err(ProcReadError::Io(error)) => {
+                files.is_hidden |= error.kind() == std::io::ErrorKind::PermissionDenied;
+            }
+            Err(_) => files.is_cut = true,
         }
         Some(files)
     }
 
-    fn read_maps(&mut self, directory: &Path, maps: &[u8]) {
+    fn read_maps(&mut self, directory: &Path, stop: Stop<'_>) -> Result<(), ProcReadError> {
+        let mut maps = ProcLines::open(&directory.join("maps"), ProcBounds::MAPPINGS, stop)?;
         let mut known = BTreeSet::new();
-        for mapping in maps.split(|&byte| byte == b'\n').filter_map(MappedFile::of_line) {
+        while let Some(line) = maps.next_line()? {
+            let Some(mapping) = MappedFile::of_line(line) else { continue };
             if !known.insert((mapping.device, mapping.number)) {
                 continue;
             }
@@ -101,6 +121,7 @@ impl ProcessFiles {
             let (path, number) = (path.to_vec(), mapping.number);
             self.mapped.push(UsedFile { path, is_deleted, number, status });
         }
+        Ok(())
     }
 
     pub(in crate::operation) fn all(&self) -> impl Iterator<Item = &UsedFile> {
@@ -345,7 +366,7 @@ pub struct UsingProcess {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::operation) struct InUse {
     pub(in crate::operation) processes: Vec<UsingProcess>,
-    pub(in crate::operation) note: Option<&'static str>,
+    pub(in crate::operation) note: Option<String>,
 }
 
 /// Programs that use files that the plan replaces, or that an earlier run replaced there, and need a restart. Only for
@@ -366,12 +387,14 @@ pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<InUse> {
     if wanted.is_empty() {
         return each;
     }
+    let (stop, mut cut) = (end_of_look(), None);
     for (process, directory) in processes() {
-        let Some(files) = ProcessFiles::of(&directory) else { continue };
+        let Some(files) = ProcessFiles::of(&directory, &stop) else { continue };
+        cut = cut.or(files.is_cut.then_some(process));
         let used = wanted.used_by(files.all());
         for (found, places) in each.iter_mut().zip(&places) {
             if files.is_hidden && !places.is_empty() {
-                found.note = Some(NOT_ALL_SEEN);
+                found.note = Some(NOT_ALL_SEEN.to_owned());
             }
             let own = used.iter().filter_map(|place| places.get(place)).flatten();
             let mut paths: Vec<String> = own.map(ToString::to_string).collect();
@@ -379,6 +402,13 @@ pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<InUse> {
             if !paths.is_empty() {
                 found.processes.push(UsingProcess { process, program: name_of(&directory), paths });
             }
+        }
+    }
+    if let Some(process) = cut {
+        for (found, _) in each.iter_mut().zip(&places).filter(|(_, places)| !places.is_empty()) {
+            let note =
+                format!("process {process} maps more files than can be read, and may run what changes");
+            found.note = Some(note);
         }
     }
     each
@@ -391,7 +421,7 @@ fn taken_by(plan: &Plan) -> impl Iterator<Item = &ObjectPath> {
 }
 
 fn name_of(directory: &Path) -> String {
-    fs::read_to_string(directory.join("comm")).unwrap_or_default().trim().to_owned()
+    proc_text(&directory.join("comm")).unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -409,13 +439,27 @@ mod tests {
 
     #[test]
     fn this_process_uses_its_program_and_libraries() {
-        let files = ProcessFiles::of(Path::new("/proc/self")).unwrap();
+        let files = ProcessFiles::of(Path::new("/proc/self"), &|| false).unwrap();
         let program = files.program.as_ref().unwrap();
         let there = ObjectStatus::behind(&std::env::current_exe().unwrap()).unwrap();
         assert_eq!(program.status.as_ref().map(|status| status.inode), Some(there.inode));
         assert!(!program.is_deleted && files.mapped.iter().all(|file| file.status.is_some()));
         let inodes: BTreeSet<_> = files.all().filter_map(|file| Some(file.status.as_ref()?.inode)).collect();
         assert!(inodes.contains(&there.inode));
+    }
+
+    #[test]
+    fn a_process_that_maps_more_than_is_read_may_map_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/usr/bin/program", dir.path().join("exe")).unwrap();
+        let line = b"7f00-7f01 r--p 00000000 00:1f 5 /usr/lib/a\xff (deleted)\n".to_vec();
+        fs::write(dir.path().join("maps"), &line).unwrap();
+        let files = ProcessFiles::of(dir.path(), &|| false).unwrap();
+        assert!(!files.is_cut);
+        assert_eq!((files.mapped.len(), files.mapped[0].is_deleted, files.mapped[0].number), (1, true, 5));
+        fs::write(dir.path().join("maps"), [line, vec![b'a'; 1 << 20]].concat()).unwrap();
+        let files = ProcessFiles::of(dir.path(), &|| false).unwrap();
+        assert_eq!((files.is_cut, files.mapped.len()), (true, 1));
     }
 
     fn file(path: &[u8], number: u64, born: Option<i64>) -> ReplacedFile {

@@ -15,7 +15,7 @@ use super::running::ReplacedFiles;
 use super::system_managers::SystemManagers;
 use crate::operation::scripts::runner::ScriptSettings;
 use crate::operation::trial::request::TrialChange;
-use crate::script::{ProcessIdentity, end_leftovers};
+use crate::script::{ProcessIdentity, ScriptError, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
     Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
@@ -348,8 +348,13 @@ impl<'a> Session<'a> {
             None => recover_with(root, &lock, &outside, Some(&managers)),
             Some((run, ScriptProcess { group, boot_id, start_time, .. })) => {
                 // No script may continue while its work is undone.
-                let _quiet =
-                    end_leftovers(root, Some((&run, &ProcessIdentity { group, boot_id, start_time })))?;
+                let process = ProcessIdentity { group, boot_id, start_time };
+                let interrupted = |error: ScriptError| match (caller.interrupt)() {
+                    Some(signal) => Failure::interrupted(signal),
+                    None => error.into(),
+                };
+                let ended = end_leftovers(root, Some((&run, &process)), caller.interrupt);
+                let _quiet = ended.map_err(interrupted)?;
                 recover_with(root, &lock, &outside, Some(&managers))
             }
         };

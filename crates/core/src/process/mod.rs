@@ -9,9 +9,11 @@ use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use patchadm_rootfs::proc_text;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -87,7 +89,7 @@ pub(crate) struct ProcessTimes {
 impl ProcessTimes {
     /// Reads those of a process that is not reaped yet; zero if the kernel does not tell.
     pub(crate) fn of(process: u32) -> Self {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let stat = proc_text(Path::new(&format!("/proc/{process}/stat"))).unwrap_or_default();
         // Behind the program name in brackets, which may contain blanks, fields 11 to 14 (from 0) are user and system
         // time of the process and of its children.
         let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();

@@ -13,7 +13,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_si
 
 use crate::script::environment::RUN;
 use crate::script::{ProcessIdentity, ScriptError};
-use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
+use patchadm_rootfs::{
+    Dir, Interrupt, Lock, LockError, ProcBounds, ProcLines, Root, RootError, Stop, proc_text,
+};
 use patchadm_svr4::package::{Mode, ObjectPath, rule};
 
 /// Time between SIGTERM and SIGKILL.
@@ -22,6 +24,9 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 const DYING: Duration = Duration::from_secs(5);
 
 const TICK: Duration = Duration::from_millis(10);
+
+/// For processes of a lost script.
+const LONGEST_SEARCH: Duration = Duration::from_secs(60);
 
 /// An open process, so that a signal reaches it or nobody.
 pub(super) struct HeldProcess {
@@ -111,9 +116,9 @@ fn end_politely(find: impl Fn() -> Vec<HeldProcess>) -> bool {
 
 /// Returns the processes whose environment names `run`. Members of `group` pass another check, because only a record
 /// names it.
-fn of_run(run: &str, group: i32) -> Vec<HeldProcess> {
+fn of_run(run: &str, group: i32, stop: Stop<'_>) -> Vec<HeldProcess> {
     others_that(|pid, stat| {
-        let is_named = environment_has(pid, (RUN.as_ref(), run.as_ref()));
+        let is_named = environment_has(pid, (RUN.as_ref(), run.as_ref()), stop);
         if stat.group == group { rule::holds("progress.process.run", is_named) } else { is_named }
     })
 }
@@ -136,11 +141,14 @@ fn ancestors() -> Vec<i32> {
     all
 }
 
-/// Checks the initial environment of a process. An unreadable one counts as false.
-fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr)) -> bool {
+/// Checks the initial environment of a process. An unreadable one counts as false, as does one that is larger than
+/// execve(2) allows, which is none of ours.
+fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr), stop: Stop<'_>) -> bool {
     let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
-    let environment = std::fs::read(format!("/proc/{pid}/environ"));
-    environment.is_ok_and(|text| text.split(|&byte| byte == 0).any(|variable| variable == wanted))
+    let path = Path::new("/proc").join(pid.to_string()).join("environ");
+    let Ok(environment) = ProcLines::open(&path, ProcBounds::ENVIRONMENT, stop) else { return false };
+    let found = environment.ending_with(0).find(|variable| (variable == wanted).then_some(()));
+    found.is_ok_and(|found| found.is_some())
 }
 
 fn numbers() -> impl Iterator<Item = i32> {
@@ -157,8 +165,8 @@ impl ProcessIdentity {
 
     /// Ends the remains of `run`: processes of the recorded group and all others, each only if its own environment
     /// names the run. Returns whether nothing is left. A record that does not fit (other boot, other start time,
-    /// impossible group) ends no process.
-    pub(super) fn end(&self, run: &str) -> io::Result<bool> {
+    /// impossible group) ends no process. Other users can make the search long, so it can be interrupted.
+    pub(super) fn end(&self, run: &str, interrupt: Interrupt<'_>) -> io::Result<bool> {
         if !rule::holds("progress.boot", self.boot_id == boot_id()?) {
             return Ok(true);
         }
@@ -171,7 +179,9 @@ impl ProcessIdentity {
         if !rule::holds("progress.start", is_same) {
             return Ok(true);
         }
-        Ok(end_politely(|| of_run(run, self.group)))
+        let is_interrupted = || interrupt().is_some();
+        let is_gone = end_politely(|| of_run(run, self.group, &is_interrupted));
+        if is_interrupted() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(is_gone) }
     }
 
     /// Ends this process, as just reported by the second process, with the rest of its group and all processes with the
@@ -189,7 +199,10 @@ impl ProcessIdentity {
         let itself =
             || HeldProcess::of(self.group, |stat| stat.start_time == self.start_time).into_iter().collect();
         let is_gone = end_politely(itself) & end_politely(in_group);
-        is_gone & mark.is_none_or(|mark| end_politely(|| others_that(|pid, _| environment_has(pid, mark))))
+        let until = Instant::now() + LONGEST_SEARCH;
+        let stop = || Instant::now() >= until;
+        let marked = |mark| others_that(|pid, _| environment_has(pid, mark, &stop));
+        is_gone & mark.is_none_or(|mark| end_politely(|| marked(mark)) && !stop())
     }
 }
 
@@ -207,8 +220,7 @@ struct ProcessStat {
 impl ProcessStat {
     /// Reads `/proc/PID/stat`; `None` if the process is gone.
     fn of(pid: i32) -> Option<Self> {
-        let text = std::fs::read(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-        let text = String::from_utf8_lossy(&text);
+        let text = proc_text(&Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
         // The name in parentheses may contain anything; fields behind it count from 3.
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
@@ -251,14 +263,15 @@ impl ScriptLock {
 }
 
 /// Takes the lock for recovery, before anything is undone. Waits until the second process of the dead run has ended its
-/// script; if that one is gone too, ends the remains of the `unfinished` run.
+/// script; if that one is gone too, ends the remains of the `unfinished` run. An interrupted search is an error.
 pub fn end_leftovers(
     root: &Root,
     unfinished: Option<(&str, &ProcessIdentity)>,
+    interrupt: Interrupt<'_>,
 ) -> Result<ScriptLock, ScriptError> {
     let lock = ScriptLock::take_within(PATIENCE, root)?;
     if let Some((run, process)) = unfinished
-        && !process.end(run).map_err(ScriptError::Lost)?
+        && !process.end(run, interrupt).map_err(ScriptError::Lost)?
     {
         return Err(ScriptError::Immortal(process.group));
     }

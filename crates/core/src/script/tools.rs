@@ -17,7 +17,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeF
 
 use crate::script::trust::{ScriptUser, unreadable_by};
 use crate::script::{PROGRAM_INSIDE, ScriptError};
-use patchadm_rootfs::{Dir, ObjectStatus, Root, random};
+use patchadm_rootfs::{Dir, ObjectStatus, ProcBounds, ProcLines, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
 const HOST: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
@@ -295,11 +295,15 @@ fn taken(path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn mounts_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let text = std::fs::read("/proc/self/mountinfo")?;
-    let fields = text.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
-    let paths = fields.map(|field| PathBuf::from(OsStr::from_bytes(&unescape(field))));
-    let mut found: Vec<PathBuf> =
-        paths.filter(|path| path.starts_with(directory) && path != directory).collect();
+    let mut lines = ProcLines::open(Path::new("/proc/self/mountinfo"), ProcBounds::MOUNTS, &|| false)?;
+    let mut found = Vec::new();
+    while let Some(line) = lines.next_line()? {
+        let field = line.split(|&byte| byte == b' ').nth(4).unwrap_or_default();
+        let path = PathBuf::from(OsStr::from_bytes(&unescape(field)));
+        if path.starts_with(directory) && path != directory {
+            found.push(path);
+        }
+    }
     found.sort();
     found.dedup_by(|later, earlier| later.starts_with(&*earlier));
     Ok(found)

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ScriptError;
-use patchadm_rootfs::{Root, accounts_of, random};
+use patchadm_rootfs::{Root, accounts_of, proc_text, random};
 use patchadm_svr4::package::Accounts;
 
 /// Accounts for unprivileged scripts; the first existing one is used.
@@ -80,7 +80,7 @@ fn is_in_use(gid: u32) -> bool {
         groups.flat_map(str::split_ascii_whitespace).any(|word| word.parse() == Ok(gid))
     };
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok()).any(has_it)
+    entries.filter_map(|entry| proc_text(&entry.path().join("status")).ok()).any(has_it)
 }
 
 /// Returns the first directory on the way to `path` that `user` cannot search, or the object itself if the user cannot

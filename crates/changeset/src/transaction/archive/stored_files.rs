@@ -2,7 +2,8 @@
 //!
 //! - Before publication: a file stays only if nobody else can write to it by another name; otherwise it is copied.
 //! - After the switch: a process may still have it open for writing. Such files are found in /proc and replaced by
-//!   copies; for processes that the caller cannot see, the digest reveals later writes.
+//!   copies; for processes that the caller cannot see, the digest reveals later writes. A process that has more mappings
+//!   than can be read counts as one that can write to each file.
 //! - After the commit: one rename makes an undo directory of a stage's objects, durable before the journal says `done`,
 //!   which lets the stage be removed. A run that removes or replaces `undo.files` drops the objects named there.
 
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::archive_file::UnboundArchive;
 use crate::format::journal::{
@@ -31,7 +33,9 @@ use crate::transaction::stage::domains::{FoundStage, HOLDER, OpenDomains, drop_h
 use crate::transaction::stage::layout::{LayoutItem, StageLayout};
 use crate::transaction::stage::staged_versions::stored_version;
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::{Dir, FileType, Inode, InterruptibleRead, Root};
+use patchadm_rootfs::{
+    Dir, FileType, Inode, InterruptibleRead, ProcBounds, ProcLines, ProcReadError, Root, Stop,
+};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -201,6 +205,9 @@ const LATE: &[u8] = b"late-";
 
 const ACCESS_MODE: u32 = 0o3;
 
+/// Of the files of all processes. It takes longer only if somebody makes it so.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+
 /// Replaces stored objects that processes can still write to by copies.
 pub(crate) fn sync_with_copies(journal: &Journal, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     let stored = journal.stored_names();
@@ -210,12 +217,20 @@ pub(crate) fn sync_with_copies(journal: &Journal, runner: &mut OpRunner<'_>) -> 
     let old = journal.ops.iter().filter(|op| !op.db).filter_map(|op| op.old.as_deref());
     let wanted: HashSet<u64> = old.map(|old| old.inode.number).collect();
     // One waits for the disk, the other for the processor.
-    let open = std::thread::scope(|scope| {
-        let looking = scope.spawn(|| open_for_writing(Path::new("/proc"), &wanted));
+    let (open, unread) = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let until = Instant::now() + LONGEST_LOOK;
+            open_for_writing(Path::new("/proc"), &wanted, &|| Instant::now() >= until)
+        });
         let synced = runner.sync();
         let open = looking.join().map_err(|_| Cause::Internal("a thread failed".to_owned()));
         synced.and(open)
     })?;
+    if let Some(process) = unread {
+        runner.notes.push(format!(
+            "undo data was copied, because the open and mapped files of process {process} cannot be read to the end"
+        ));
+    }
     let is_any = !open.is_empty() && copy_open(journal, runner, &stored, &open)?;
     if is_any { runner.sync() } else { Ok(()) }
 }
@@ -272,45 +287,93 @@ fn copy_late(
 }
 
 /// Returns the inodes that a process has open or mapped for writing. File systems of mappings are ignored: some are
-/// named differently there.
-fn open_for_writing(proc: &Path, wanted: &HashSet<u64>) -> HashSet<OpenInode> {
+/// named differently there. If the files of a process cannot be read to the end, returns all wanted inodes, and the
+/// process.
+fn open_for_writing(
+    proc: &Path,
+    wanted: &HashSet<u64>,
+    stop: Stop<'_>,
+) -> (HashSet<OpenInode>, Option<String>) {
     let mut found = HashSet::new();
+    let mut unread = None;
     let processes = fs::read_dir(proc).into_iter().flatten().flatten();
-    for process in processes.filter(|process| is_number(&process.file_name().to_string_lossy())) {
+    for process in processes {
+        let number = process.file_name().to_string_lossy().into_owned();
+        if !is_number(&number) {
+            continue;
+        }
         let process = process.path();
-        for descriptor in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
-            let Ok(seen) = fs::metadata(descriptor.path()) else { continue };
-            let info = || fs::read_to_string(process.join("fdinfo").join(descriptor.file_name()));
-            if wanted.contains(&seen.ino()) && info().is_ok_and(|info| can_write(&info)) {
+        let looked = descriptors_of(&process, wanted, stop, &mut found)
+            .and_then(|()| mappings_of(&process, wanted, stop, &mut found));
+        if looked.is_err_and(|error| error.is_overrun()) {
+            unread = Some(number);
+            found.extend(wanted.iter().map(|inode| (*inode, None)));
+            break;
+        }
+    }
+    (found, unread)
+}
+
+fn descriptors_of(
+    process: &Path,
+    wanted: &HashSet<u64>,
+    stop: Stop<'_>,
+    found: &mut HashSet<OpenInode>,
+) -> Result<(), ProcReadError> {
+    for descriptor in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
+        if stop() {
+            return Err(ProcReadError::Stopped);
+        }
+        let Ok(seen) = fs::metadata(descriptor.path()) else { continue };
+        if !wanted.contains(&seen.ino()) {
+            continue;
+        }
+        let info = process.join("fdinfo").join(descriptor.file_name());
+        let Ok(info) = ProcLines::open(&info, ProcBounds::DESCRIPTOR, stop) else { continue };
+        match info.find(flags_in) {
+            Ok(flags) if flags.is_some_and(|flags| flags & ACCESS_MODE != 0) => {
                 let device = seen.dev();
                 let file_system = (rustix::fs::major(device), rustix::fs::minor(device));
                 found.insert((seen.ino(), Some(file_system)));
             }
+            Err(error) if error.is_overrun() => return Err(error),
+            _ => {}
         }
-        let maps = fs::read_to_string(process.join("maps")).unwrap_or_default();
-        let mapped = maps.lines().filter_map(shared_and_written).filter(|inode| wanted.contains(inode));
-        found.extend(mapped.map(|inode| (inode, None)));
     }
-    found
+    Ok(())
+}
+
+fn mappings_of(
+    process: &Path,
+    wanted: &HashSet<u64>,
+    stop: Stop<'_>,
+    found: &mut HashSet<OpenInode>,
+) -> Result<(), ProcReadError> {
+    let mut maps = ProcLines::open(&process.join("maps"), ProcBounds::MAPPINGS, stop)?;
+    while let Some(line) = maps.next_line()? {
+        if let Some(inode) = shared_and_written(line).filter(|inode| wanted.contains(inode)) {
+            found.insert((inode, None));
+        }
+    }
+    Ok(())
 }
 
 fn is_number(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The text is from `proc_pid_fdinfo(5)`.
-fn can_write(info: &str) -> bool {
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    flags
-        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
-        .is_some_and(|flags| flags & ACCESS_MODE != 0)
+/// The line is from `proc_pid_fdinfo(5)`.
+fn flags_in(line: &[u8]) -> Option<u32> {
+    let flags = str::from_utf8(line.strip_prefix(b"flags:")?).ok()?;
+    u32::from_str_radix(flags.trim(), 8).ok()
 }
 
-fn shared_and_written(line: &str) -> Option<u64> {
-    let mut words = line.split_ascii_whitespace();
-    let permissions = words.nth(1).filter(|permissions| permissions.as_bytes().get(1) == Some(&b'w'));
-    permissions.filter(|permissions| permissions.ends_with('s'))?;
-    words.nth(2)?.parse().ok().filter(|inode| *inode != 0)
+/// The path behind the first words may have any bytes.
+fn shared_and_written(line: &[u8]) -> Option<u64> {
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let permissions = words.nth(1).filter(|permissions| permissions.get(1) == Some(&b'w'));
+    permissions.filter(|permissions| permissions.ends_with(b"s"))?;
+    str::from_utf8(words.nth(2)?).ok()?.parse().ok().filter(|inode| *inode != 0)
 }
 
 pub(crate) type MountedFileSystem = (u64, (u32, u32));
@@ -572,7 +635,8 @@ mod tests {
                 .unwrap();
             wanted.insert(fs::metadata(&file).unwrap().ino());
         }
-        let mapped = "7f00-7f01 rw-s 00000000 00:1f 77 /a\n7f02-7f03 r--s 00000000 00:1f 78 /b\n";
+        let mapped = b"7f00-7f01 rw-s 00000000 00:1f 77   /a\xff b\n7f02-7f03 r--s 00000000 00:1f 78 /b\n\
+            7f04-7f05 rw-p 00000000 00:1f 78 /b\n7f06-7f07 rw-s 00000000 00:00 0\n";
         fs::write(process.join("maps"), mapped).unwrap();
         wanted.extend([77, 78]);
         let expected: HashSet<OpenInode> = ["3", "4"]
@@ -581,6 +645,23 @@ mod tests {
             .into_iter()
             .chain([(77, None)])
             .collect();
-        assert_eq!(open_for_writing(dir.path(), &wanted), expected);
+        assert_eq!(open_for_writing(dir.path(), &wanted, &|| false), (expected, None));
+    }
+
+    #[test]
+    fn a_process_with_more_mappings_than_are_read_counts_as_one_that_can_write_to_each_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("123")).unwrap();
+        let wanted = HashSet::from([77, 78]);
+        let all: HashSet<OpenInode> = HashSet::from([(77, None), (78, None)]);
+        let long = [b"7f00-7f01 r--p 00000000 00:1f 5 /".to_vec(), vec![b'a'; 1 << 20]].concat();
+        fs::write(dir.path().join("123/maps"), long).unwrap();
+        let found = open_for_writing(dir.path(), &wanted, &|| false);
+        assert_eq!(found, (all.clone(), Some("123".to_owned())));
+        fs::write(dir.path().join("123/maps"), "7f00-7f01 rw-s 00000000 00:1f 77 /a\n").unwrap();
+        assert_eq!(open_for_writing(dir.path(), &wanted, &|| true), (all, Some("123".to_owned())));
+        fs::remove_file(dir.path().join("123/maps")).unwrap();
+        let found = open_for_writing(dir.path(), &wanted, &|| true);
+        assert_eq!(found, (HashSet::new(), None), "it has ended");
     }
 }

@@ -2,11 +2,12 @@
 //! need stays no longer than they do.
 //!
 //! On the running system, processes count if their program stays, even if they map an earlier version: they load the
-//! library by name when restarted. Only the superuser sees processes of other users.
+//! library by name when restarted. Only the superuser sees processes of other users. A process with more mappings than
+//! can be read counts as one that maps all libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::operation::running::{ProcessFiles, ReplacedFiles, UsedFile, WantedFiles, processes};
+use crate::operation::running::{ProcessFiles, ReplacedFiles, UsedFile, WantedFiles, end_of_look, processes};
 use crate::operation::session::RootAndPolicy;
 use patchadm_libraries::LibraryTree;
 use patchadm_libraries::decision::{
@@ -55,9 +56,10 @@ fn mapped_by(
     let replaced = ReplacedFiles::of(root);
     let wanted = WantedFiles::at(root, libraries, &replaced);
     let before = WantedFiles::replaced(&replaced);
+    let stop = end_of_look();
     for (process, directory) in processes() {
-        let Some(files) = ProcessFiles::of(&directory) else { continue };
-        let used = wanted.used_by(&files.mapped);
+        let Some(files) = ProcessFiles::of(&directory, &stop) else { continue };
+        let used = if files.is_cut { libraries.clone() } else { wanted.used_by(&files.mapped) };
         if used.is_empty() {
             continue;
         }

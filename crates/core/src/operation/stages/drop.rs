@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::StageError;
 use super::own_files::{
@@ -20,10 +21,13 @@ use crate::operation::trial::begin_change;
 use patchadm_inputs::stage::{
     DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
 };
-use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
+use patchadm_rootfs::{Dir, Lock, LockError, ProcBounds, ProcLines, ProcReadError, Root, RootError, Stop};
 use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
 const PROGRAM: &str = "stage";
+
+/// Of all mount tables. It takes longer only if somebody makes it so.
+const LONGEST_SEARCH: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppedStage {
@@ -177,22 +181,39 @@ fn host_path(path: &ObjectPath) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
 }
 
-/// Searches the mount tables of all visible processes that see the same directory.
+/// Searches the mount tables of all visible processes that see the same directory. A table that is too long counts as one
+/// with such a mount.
 fn mount_below(directory: &Path) -> Option<String> {
     let own = Path::new("/proc/self");
-    if let Some(point) = point_below(own, directory) {
-        return Some(point.display().to_string());
+    let until = Instant::now() + LONGEST_SEARCH;
+    let stop = || Instant::now() >= until;
+    match point_below(own, directory, &stop) {
+        Ok(Some(point)) => return Some(point.display().to_string()),
+        Err(error) if error.is_overrun() => {
+            return Some("the mount table is too long to be searched".to_owned());
+        }
+        _ => {}
     }
     let mut seen: BTreeSet<PathBuf> = namespace(own).into_iter().collect();
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let process = entry.path();
         let is_process = entry.file_name().as_bytes().iter().all(u8::is_ascii_digit);
-        if is_process
+        let is_other = is_process
             && namespace(&process).is_some_and(|found| seen.insert(found))
-            && sees(&process, directory)
-            && let Some(point) = point_below(&process, directory)
-        {
-            return Some(format!("{} for process {}", point.display(), entry.file_name().display()));
+            && sees(&process, directory);
+        if !is_other {
+            continue;
+        }
+        let number = entry.file_name();
+        match point_below(&process, directory, &stop) {
+            Ok(Some(point)) => return Some(format!("{} for process {}", point.display(), number.display())),
+            Err(error) if error.is_overrun() => {
+                return Some(format!(
+                    "the mount table of process {} is too long to be searched",
+                    number.display()
+                ));
+            }
+            _ => {}
         }
     }
     None
@@ -210,15 +231,14 @@ fn sees(process: &Path, directory: &Path) -> bool {
     ours.is_some() && identity(theirs) == ours
 }
 
-fn point_below(process: &Path, directory: &Path) -> Option<PathBuf> {
-    let table = fs::read(process.join("mountinfo")).ok()?;
-    points(&table).find(|point| point.starts_with(directory) && point != directory)
+fn point_below(process: &Path, directory: &Path, stop: Stop<'_>) -> Result<Option<PathBuf>, ProcReadError> {
+    let table = ProcLines::open(&process.join("mountinfo"), ProcBounds::MOUNTS, stop)?;
+    table.find(|line| point_in(line).filter(|point| point.starts_with(directory) && point != directory))
 }
 
-fn points(table: &[u8]) -> impl Iterator<Item = PathBuf> {
-    let fields =
-        table.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
-    fields.map(|field| PathBuf::from(OsStr::from_bytes(&unescape(field))))
+fn point_in(line: &[u8]) -> Option<PathBuf> {
+    let field = line.split(|&byte| byte == b' ').nth(4)?;
+    Some(PathBuf::from(OsStr::from_bytes(&unescape(field))))
 }
 
 #[cfg(test)]
@@ -228,9 +248,28 @@ mod tests {
     #[test]
     fn points_are_read_with_their_blanks_and_those_of_this_machine_are_found() {
         let table = b"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n40 21 8:1 / /a\\040b rw - ext4 /dev/sda1 rw\n";
-        assert_eq!(points(table).collect::<Vec<_>>(), [PathBuf::from("/"), PathBuf::from("/a b")]);
+        let points: Vec<PathBuf> = table.split(|&byte| byte == b'\n').filter_map(point_in).collect();
+        assert_eq!(points, [PathBuf::from("/"), PathBuf::from("/a b")]);
         assert!(mount_below(Path::new("/")).is_some());
         let empty = tempfile::tempdir().unwrap();
         assert_eq!(mount_below(empty.path()), None);
+    }
+
+    #[test]
+    fn a_table_is_searched_up_to_a_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = |table: &[u8]| {
+            fs::write(dir.path().join("mountinfo"), table).unwrap();
+            point_below(dir.path(), Path::new("/srv"), &|| false)
+        };
+        let table = &b"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n40 21 8:1 / /srv/a rw - ext4 /dev/sda1 rw\n"[..];
+        assert_eq!(found(table).unwrap(), Some(PathBuf::from("/srv/a")));
+        assert_eq!(found(b"21 1 8:1 / /srv rw - ext4 /dev/sda1 rw\n").unwrap(), None);
+        let long = vec![b'a'; 2 << 20];
+        assert!(found(&long).unwrap_err().is_overrun());
+        assert!(found(&[table, &long[..]].concat()).is_ok(), "it was found before");
+        fs::remove_file(dir.path().join("mountinfo")).unwrap();
+        let gone = point_below(dir.path(), Path::new("/srv"), &|| false);
+        assert!(!gone.unwrap_err().is_overrun());
     }
 }

@@ -743,7 +743,7 @@ fn applied(
     in_use: InUse,
     result: Result<Option<Receipt>, Failure>,
 ) -> ApplyOutcome {
-    patch_plan.plan.notes.extend(in_use.note.map(str::to_owned));
+    patch_plan.plan.notes.extend(in_use.note);
     let image = &operand.device.image;
     ApplyOutcome {
         id: operand.shown_id(),

@@ -243,7 +243,7 @@ fn promote_in_session(
     let report = made.report(done.map(Some), exchanged);
     let mut report = PromoteReport { in_use: in_use.processes, after, ..report };
     if let Some(plan) = &mut report.plan {
-        plan.notes.extend(in_use.note.map(str::to_owned));
+        plan.notes.extend(in_use.note);
     }
     Ok(report)
 }
