@@ -165,3 +165,15 @@ fn what_a_refusing_script_said_is_in_the_log() {
                 ## checkinstall: exit code 3\n";
     assert_eq!(log, once.repeat(2));
 }
+
+#[test]
+fn a_refusing_script_that_prints_without_end_does_not_fill_the_log() {
+    let stage = stage();
+    let package = Package::new("ACMEall")
+        .file("a", 0o644, "a\n")
+        .information("checkinstall", "yes | head -c 5000000\nexit 3\n");
+    assert_eq!(add(&stage, "-n", &package).code, 4);
+    let log = fs::read_to_string(stage.at("/var/sadm/patchadm/log")).unwrap();
+    assert!(log.len() < 2_000_000, "{}", log.len());
+    assert!(log.ends_with("y\n\n## further output is left out\n## checkinstall: exit code 3\n"));
+}

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -177,15 +178,25 @@ fn work_that_takes_long_says_how_much_of_it_is_done() {
 
 /// Starts a command, waits until `is_begun`, interrupts it, and returns its code and what it said on standard error.
 fn interrupted(stage: &Scenario, line: &str, is_begun: &dyn Fn(u32) -> bool) -> (Option<i32>, String) {
+    let (ended, said) = signalled(stage, line, Signal::INT, is_begun);
+    (ended.code(), said)
+}
+
+fn signalled(
+    stage: &Scenario,
+    line: &str,
+    signal: Signal,
+    is_begun: &dyn Fn(u32) -> bool,
+) -> (ExitStatus, String) {
     let mut command = stage.command(line);
     let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let id = running.id();
     eventually("the command is at work", || is_begun(id));
     thread::sleep(Duration::from_millis(200));
-    kill_process(Pid::from_child(&running), Signal::INT).unwrap();
+    kill_process(Pid::from_child(&running), signal).unwrap();
     let mut said = String::new();
     running.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    (running.wait().unwrap().code(), said)
+    (running.wait().unwrap(), said)
 }
 
 /// Whether a process has such a file open.
@@ -248,6 +259,29 @@ fn indexing_that_is_interrupted_keeps_the_index_that_was_there() {
     assert_eq!(code, Some(130), "{said}");
     assert!(said.contains("nothing was changed"), "{said}");
     crate::tree::assert_same(&stage.everything(), &tree);
+}
+
+#[test]
+fn a_signal_ends_a_command_that_digests_a_file_of_many_terabytes_at_once() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    for (id, text) in [("100-01", "two\n"), ("200-01", "three\n")] {
+        Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, text)).directory(&stage);
+    }
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    let httpd = stage.at("/opt/ACMEweb/bin/httpd");
+    fs::File::options().write(true).open(&httpd).unwrap().set_len(1 << 42).unwrap();
+    let reads_it = |id| has_open(id, &|path| path.ends_with("bin/httpd"));
+    for line in [
+        "show -R @ROOT@ /opt/ACMEweb/bin/httpd",
+        "check -R @ROOT@ --contents",
+        "pkgchk -R @ROOT@",
+        "plan -R @ROOT@ delivered/200-01",
+        "remove -R @ROOT@ --dry-run 100-01",
+    ] {
+        let (ended, said) = signalled(&stage, line, Signal::TERM, &reads_it);
+        // A query has nothing to say about it.
+        assert!(ended.code() == Some(143) || ended.signal() == Some(15), "{line}: {ended}: {said}");
+    }
 }
 
 #[test]

@@ -721,7 +721,7 @@ const LISTING: &str = "{
     sed -n 's/^Max \\(processes\\|msgqueue size\\) *\\([0-9]*\\) .*/most: \\1 \\2/p' /proc/self/limits
     sed -n 's/^[^/]* [^ ]* \\(\\/dev\\(\\/pts\\|\\/shm\\)*\\) .*,\\(max\\|nr_inodes\\)=\\([^,]*\\).*/most: \\1 \\3 \\4/p' /proc/self/mountinfo
     for setting in kernel/sem kernel/msgmni user/max_inotify_instances user/max_inotify_watches \\
-        net/ipv4/tcp_rmem net/ipv4/tcp_wmem; do
+        net/ipv4/tcp_rmem net/ipv4/tcp_wmem net/ipv4/tcp_max_tw_buckets; do
         echo most: $setting $(cat /proc/sys/$setting)
     done
     echo \"ends first without memory: $(cat /proc/self/oom_score_adj)\"

@@ -4,7 +4,7 @@
 //! newuidmap(1).
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
@@ -28,6 +28,9 @@ pub(crate) const BUILD_ID: u32 = 1_000;
 pub(crate) const NOBODY: u32 = 65_534;
 
 const MAP_PROGRAMS: [&str; 2] = ["newuidmap", "newgidmap"];
+
+/// Bytes that are read of what they print.
+const MOST_SAID: u64 = 4096;
 
 /// Search path for these programs. Anybody could have set `PATH`.
 const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
@@ -265,12 +268,16 @@ impl Subordinates {
         if let Some(mut input) = helper.stdin.take().filter(|_| entered.is_ok()) {
             input.write_all(b"go\n")?;
         }
-        let ended = helper.wait_with_output()?;
+        let mut said = Vec::new();
+        if let Some(output) = helper.stdout.take() {
+            output.take(MOST_SAID).read_to_end(&mut said)?;
+        }
+        let ended = helper.wait()?;
         entered?;
-        if ended.status.success() {
+        if ended.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&ended.stdout);
+        let said = String::from_utf8_lossy(&said);
         Err(io::Error::other(format!("newuidmap: {}", said.lines().next().unwrap_or("it has failed"))))
     }
 }

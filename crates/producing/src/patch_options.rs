@@ -1,7 +1,7 @@
 //! Options of a new patch and syntax checks of its scripts, shared by all verbs that make one.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -256,6 +256,9 @@ fn class_of_glob(text: &str) -> Result<(PathGlob, Word), String> {
     Ok((PathGlob::parse(glob).map_err(|error| error.to_string())?, class.into()))
 }
 
+/// Bytes that are read of the errors of a shell.
+const MOST_SAID: u64 = 1 << 16;
+
 /// Checks a script's syntax with the shell of this machine, without running it. Accepts scripts for other interpreters,
 /// and all without a shell.
 pub fn read_by_shell(text: &[u8]) -> Result<(), String> {
@@ -275,11 +278,16 @@ pub fn read_by_shell(text: &[u8]) -> Result<(), String> {
         // A shell that stops reading says why.
         let _ = input.write_all(text);
     }
-    let Ok(output) = shell.wait_with_output() else { return Ok(()) };
-    if output.status.success() {
+    let mut said = Vec::new();
+    if let Some(errors) = shell.stderr.take() {
+        // Only the first line is shown.
+        let _ = errors.take(MOST_SAID).read_to_end(&mut said);
+    }
+    let Ok(ended) = shell.wait() else { return Ok(()) };
+    if ended.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&said);
     let reason = said.lines().next().unwrap_or("a shell cannot read it");
     Err(reason.strip_prefix("/bin/sh: ").unwrap_or(reason).to_owned())
 }

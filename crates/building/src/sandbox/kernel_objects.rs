@@ -13,11 +13,18 @@ use super::usage::text_of;
 /// Apart from the first lock of each open file.
 const MOST_LOCKS: usize = 10_000;
 
-/// Each takes up to a MiB, and those of TCP and UDP share the `tcp_mem` and `udp_mem` of the machine.
+/// Each takes some MiB, and those of TCP and UDP share the `tcp_mem`, `udp_mem` and `tcp_max_orphans` of the machine.
 const MOST_SOCKETS: u64 = 4096;
 
-/// The same while the machine has little memory for sockets.
+/// The same while they are scarce on the machine.
 const FEW_SOCKETS: u64 = 256;
+
+/// Bytes that wait in sockets of TCP and UDP meanwhile.
+const MOST_WAITING: u64 = 16 << 20;
+
+/// The most sockets of each protocol whose bytes are counted: more than a sandbox has, with those that only wait for
+/// late packets (`tcp_max_tw_buckets`).
+const MOST_LISTED: usize = 10_000;
 
 const LOOK_AT_OBJECTS: Duration = Duration::from_secs(1);
 
@@ -116,9 +123,25 @@ fn too_many_sockets(processes: &[u32]) -> Option<ObjectOverrun> {
     let own = network_of("self")?;
     let has_another = |process: &&u32| network_of(&process.to_string()).is_some_and(|network| network != own);
     let process = processes.iter().find(has_another)?;
-    let counts = SocketCounts::in_text(&text_of(Path::new(&format!("/proc/{process}/net/sockstat"))));
-    let of_machine = ["tcp_mem", "udp_mem"].map(|name| text_of(&Path::new("/proc/sys/net/ipv4").join(name)));
-    counts.over(of_machine.each_ref().map(String::as_str))
+    let net = Path::new("/proc").join(process.to_string()).join("net");
+    let counts = SocketCounts::in_text(&text_of(&net.join("sockstat")));
+    let setting = |name: &str| text_of(&Path::new("/proc/sys/net/ipv4").join(name));
+    let of_machine = ["tcp_mem", "udp_mem", "tcp_max_orphans"].map(setting);
+    counts.over(of_machine.each_ref().map(String::as_str), || bytes_waiting(&net))
+}
+
+/// Returns the bytes that wait in sockets of TCP and UDP; for UDP, with what the kernel needs to hold them.
+fn bytes_waiting(net: &Path) -> u64 {
+    let of_line = |line: Vec<u8>| {
+        // `0: LOCAL REMOTE STATE SENT:RECEIVED …`, all hexadecimal.
+        let text = String::from_utf8_lossy(&line);
+        let (sent, received) = text.split_ascii_whitespace().nth(4)?.split_once(':')?;
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        number(sent)?.checked_add(number(received)?)
+    };
+    let lists = ["udp", "udp6", "udplite", "udplite6", "tcp", "tcp6"];
+    let bytes = |list: &str| lines_of(&net.join(list)).take(MOST_LISTED).filter_map(of_line).sum::<u64>();
+    lists.into_iter().map(bytes).sum()
 }
 
 fn network_of(process: &str) -> Option<OsString> {
@@ -127,10 +150,12 @@ fn network_of(process: &str) -> Option<OsString> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SocketCounts {
-    /// Of all families, in one network.
+    /// Of all families, in one network, with orphans.
     used: u64,
     /// Memory of TCP and UDP in pages, of the whole machine.
     pages: [u64; 2],
+    /// Closed by their processes while the other side has not taken all bytes, of the whole machine.
+    orphans: u64,
 }
 
 impl SocketCounts {
@@ -143,18 +168,25 @@ impl SocketCounts {
         Self {
             used: number("sockets:", "used").unwrap_or_default(),
             pages: ["TCP:", "UDP:"].map(|protocol| number(protocol, "mem").unwrap_or_default()),
+            orphans: number("TCP:", "orphan").unwrap_or_default(),
         }
     }
 
-    /// `of_machine` are its settings `tcp_mem` and `udp_mem`, empty if unknown. Above the second number of one, the
-    /// kernel saves memory.
-    fn over(self, of_machine: [&str; 2]) -> Option<ObjectOverrun> {
-        let is_scarce = self.pages.into_iter().zip(of_machine).any(|(pages, setting)| {
-            let pressure = setting.split_ascii_whitespace().nth(1);
-            pressure.and_then(|number| number.parse::<u64>().ok()).is_some_and(|pressure| pages > pressure)
-        });
+    /// `of_machine` are its settings `tcp_mem`, `udp_mem` and `tcp_max_orphans`, empty if unknown. Above the second
+    /// number of the first two, the kernel saves memory; `waiting` is asked only then, or if half of all orphans are
+    /// there.
+    fn over(self, of_machine: [&str; 3], waiting: impl FnOnce() -> u64) -> Option<ObjectOverrun> {
+        let [tcp, udp, orphans] = of_machine;
+        let number = |setting: &str, at| setting.split_ascii_whitespace().nth(at)?.parse::<u64>().ok();
+        let [of_tcp, of_udp] = self.pages;
+        let is_scarce = number(tcp, 1).is_some_and(|pressure| of_tcp > pressure)
+            || number(udp, 1).is_some_and(|pressure| of_udp > pressure)
+            || number(orphans, 0).is_some_and(|most| self.orphans > most / 2);
         let most = if is_scarce { FEW_SOCKETS } else { MOST_SOCKETS };
-        (self.used > most).then_some(ObjectOverrun { kind: "sockets", count: self.used, most })
+        let over =
+            |kind, count: u64, most: u64| (count > most).then_some(ObjectOverrun { kind, count, most });
+        let too_many = over("sockets", self.used, most);
+        too_many.or_else(|| over("bytes in sockets", if is_scarce { waiting() } else { 0 }, MOST_WAITING))
     }
 }
 
@@ -219,21 +251,44 @@ mod tests {
         started.into_iter().for_each(end);
     }
 
-    const SOCKSTAT: &str = "sockets: used 300\nTCP: inuse 7 orphan 0 tw 0 alloc 9 mem 5000\n\
+    const SOCKSTAT: &str = "sockets: used 300\nTCP: inuse 7 orphan 70 tw 0 alloc 9 mem 5000\n\
         UDP: inuse 2 mem 40\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n";
 
     #[test]
     fn a_sandbox_has_fewer_sockets_while_the_machine_has_little_memory_for_them() {
         let counts = SocketCounts::in_text(SOCKSTAT);
-        assert_eq!(counts, SocketCounts { used: 300, pages: [5000, 40] });
-        let over = |count, most| Some(ObjectOverrun { kind: "sockets", count, most });
-        assert_eq!(counts.over(["1000\t6000\t9000\n", "10\t50\t90\n"]), None);
-        assert_eq!(counts.over(["1000\t4000\t9000\n", "10\t50\t90\n"]), over(300, 256));
-        assert_eq!(counts.over(["1000\t6000\t9000\n", "10\t30\t90\n"]), over(300, 256));
-        assert_eq!(counts.over(["", ""]), None, "unknown");
+        assert_eq!(counts, SocketCounts { used: 300, pages: [5000, 40], orphans: 70 });
+        let over = |kind, count, most| Some(ObjectOverrun { kind, count, most });
+        let (tcp, udp, orphans) = ("1000\t6000\t9000\n", "10\t50\t90\n", "140\n");
+        let unasked = || -> u64 { panic!("nothing is scarce") };
+        assert_eq!(counts.over([tcp, udp, orphans], unasked), None);
+        let scarce = [["0 4000 9000", udp, orphans], [tcp, "0 30 90", orphans], [tcp, udp, "138"]];
+        for of_machine in scarce {
+            assert_eq!(counts.over(of_machine, || 0), over("sockets", 300, 256), "{of_machine:?}");
+            let few = SocketCounts { used: 256, ..counts };
+            assert_eq!(few.over(of_machine, || MOST_WAITING), None, "{of_machine:?}");
+            let bytes = over("bytes in sockets", MOST_WAITING + 1, MOST_WAITING);
+            assert_eq!(few.over(of_machine, || MOST_WAITING + 1), bytes, "{of_machine:?}");
+        }
+        assert_eq!(counts.over(["", "", ""], unasked), None, "unknown");
         let many = SocketCounts { used: 4097, ..counts };
-        assert_eq!(many.over(["", ""]), over(4097, 4096));
-        assert_eq!(SocketCounts::in_text(""), SocketCounts { used: 0, pages: [0; 2] });
+        assert_eq!(many.over(["", "", ""], unasked), over("sockets", 4097, 4096));
+        assert_eq!(SocketCounts::in_text(""), SocketCounts { used: 0, pages: [0; 2], orphans: 0 });
+    }
+
+    #[test]
+    fn bytes_that_wait_in_sockets_are_counted() {
+        let net = tempfile::tempdir().unwrap();
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n";
+        let line =
+            |queues: &str| format!("   0: 0100007F:1F90 00000000:0000 07 {queues} 00:00000000 00000000 0\n");
+        let list = [head, &line("00000001:00000020"), &line("00000000:00000300")].concat();
+        std::fs::write(net.path().join("udp"), list).unwrap();
+        std::fs::write(net.path().join("tcp6"), line("00001000:00000000")).unwrap();
+        assert_eq!(bytes_waiting(net.path()), 0x1321);
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(&[0; 1000], socket.local_addr().unwrap()).unwrap();
+        assert!(bytes_waiting(Path::new("/proc/self/net")) > 0);
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub use error::{Cause, NoExchange, Phase, RootCondition, TransactionError};
 pub use journal::history_file::log_without_run;
 pub use journal::installf_queue::{InstallfQueue, note_failed_request, read_queue, undo_queue};
 pub use journal::root_id_file::{renew_identity, settle_identity};
-pub use journal::run_notes::{ScriptRecorder, SwitchedRun};
+pub use journal::run_notes::{OUTPUT_LEFT_OUT, ScriptRecorder, SwitchedRun};
 pub use outside::{NamesArchive, OutsideAccess, host_path, is_own};
 pub use recover::discard::{JournalFate, KeptStage, discard_journal, keep_stage};
 pub use recover::foreseen::{ForeseenRecovery, foresee_recovery};

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -163,11 +163,18 @@ fn trusted_in(running: Option<&Path>, elsewhere: &str, name: &str) -> Result<Opt
 }
 
 fn check_version(path: &Path, name: &str) -> Result<(), NotRun> {
-    let asked = Command::new(path).arg0(name).arg("--version").stdin(Stdio::null()).output();
-    let asked = asked.map_err(|reason| NotRun::Failed { path: path.to_owned(), reason })?;
-    let found =
-        String::from_utf8_lossy(&asked.stdout).trim_end().chars().take(MOST_SHOWN).collect::<String>();
-    if asked.status.success() && found == format!("{name} {VERSION}") {
+    let failed = |reason| NotRun::Failed { path: path.to_owned(), reason };
+    let mut command = Command::new(path);
+    command.arg0(name).arg("--version");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut asked = command.spawn().map_err(failed)?;
+    let mut said = Vec::new();
+    let output = asked.stdout.take();
+    let read = output.map_or(Ok(0), |output| output.take(MOST_READ).read_to_end(&mut said));
+    let ended = asked.wait().map_err(failed)?;
+    read.map_err(failed)?;
+    let found = String::from_utf8_lossy(&said).trim_end().chars().take(MOST_SHOWN).collect::<String>();
+    if ended.success() && found == format!("{name} {VERSION}") {
         return Ok(());
     }
     Err(NotRun::OtherVersion { path: path.to_owned(), found: found.escape_debug().to_string() })
@@ -177,6 +184,9 @@ fn check_version(path: &Path, name: &str) -> Result<(), NotRun> {
 const PLACE_OF_PROGRAM: usize = 2;
 
 const MOST_SHOWN: usize = 100;
+
+/// Bytes of a version.
+const MOST_READ: u64 = 4096;
 
 fn is_nowhere(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
@@ -265,6 +275,9 @@ mod tests {
         // A damaged installation is an error.
         put(top.path(), "bin", "patchadm-report 0.0.0");
         assert!(found(top.path()).unwrap_err().contains("it is `patchadm-report 0.0.0`"));
+        // It prints without end.
+        put(top.path(), "bin", "x\"; exec yes \"");
+        assert!(found(top.path()).unwrap_err().contains("it is `x\\n"));
     }
 
     #[test]

@@ -97,8 +97,10 @@ const OF_NAMESPACE: [(&str, &str); 4] = [
 /// Settings of a new namespace of queues and semaphores, whose memory no other limit bounds.
 const OF_QUEUES: [(&str, &str); 2] = [("sem", "1000 32000 500 128"), ("msgmni", "64")];
 
-/// Settings of a new network: its sockets share the memory for those of the machine. All numbers are bytes.
-const OF_SOCKETS: [(&str, &str); 2] = [("tcp_rmem", "4096 131072 131072"), ("tcp_wmem", "4096 16384 131072")];
+/// Settings of a new network: its sockets share the memory for those of the machine. The numbers of the first two are
+/// bytes. The third one bounds closed connections that wait for late packets, which no count of sockets has.
+const OF_SOCKETS: [(&str, &str); 3] =
+    [("tcp_rmem", "4096 131072 131072"), ("tcp_wmem", "4096 16384 131072"), ("tcp_max_tw_buckets", "4096")];
 
 /// Lowers settings as far as the kernel has them and allows it.
 fn lower_settings(directory: &str, settings: &[(&str, &str)]) {

@@ -22,6 +22,9 @@ const LARGEST: u64 = 4 << 30;
 
 const LONGEST_LOG: u64 = 16 << 20;
 
+/// Ends output of scripts that a log does not have in full.
+pub const OUTPUT_LEFT_OUT: &[u8] = b"\n## further output is left out\n";
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RunNote {
@@ -97,6 +100,10 @@ pub(crate) fn add_to_log(stage: &Dir, text: &[u8]) -> Result<(), Cause> {
     let size = file.size()?;
     if size < LONGEST_LOG {
         file.put_at(text, size)?;
+        let end = size + text.len() as u64;
+        if end >= LONGEST_LOG {
+            file.put_at(OUTPUT_LEFT_OUT, end)?;
+        }
     }
     Ok(())
 }
@@ -186,5 +193,23 @@ impl ScriptRecorder for SwitchedRun<'_> {
     fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
         note_script(self.root, &mut self.progress, Some(process))?;
         add(self.stage, &[RunNote::ScriptRuns(true)], false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_says_once_that_further_output_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = Dir::of_host(dir.path()).unwrap();
+        let piece = vec![b'x'; 3 << 20];
+        for _ in 0..8 {
+            add_to_log(&stage, &piece).unwrap();
+        }
+        let log = log(&stage).unwrap();
+        assert!(log.ends_with(OUTPUT_LEFT_OUT));
+        assert_eq!(log.len(), (18 << 20) + OUTPUT_LEFT_OUT.len());
     }
 }

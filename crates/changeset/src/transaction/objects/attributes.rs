@@ -70,8 +70,10 @@ pub(crate) fn set_kept_capability(
     if object.xattr(CAPABILITY)?.is_some() {
         return Ok(());
     }
-    let is_same = is_same_inode(parent, &object.look()?, old.inode)?;
-    let has_bytes = object.sums()?.is_some_and(|sums| old.b3 == Some(sums.b3.into()));
+    let seen = object.look()?;
+    let is_same = is_same_inode(parent, &seen, old.inode)?;
+    let has_bytes =
+        seen.size == old.size && object.sums()?.is_some_and(|sums| old.b3 == Some(sums.b3.into()));
     if holds("journal.attr.capability", is_same && has_bytes) {
         object.set_xattr(CAPABILITY, &decode(kept))?;
     }

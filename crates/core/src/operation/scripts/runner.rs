@@ -17,7 +17,7 @@ use crate::script::{
     ScriptInput, ScriptListener, search_path,
 };
 use patchadm_changeset::format::journal::ScriptProcess;
-use patchadm_changeset::transaction::ScriptRecorder;
+use patchadm_changeset::transaction::{OUTPUT_LEFT_OUT, ScriptRecorder};
 use patchadm_planning::plan::refusal::Reason;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
@@ -47,8 +47,30 @@ pub(crate) struct ScriptRunner<'a> {
     interrupt: &'a dyn Fn() -> Option<i32>,
     trace: bool,
     limit: Option<Duration>,
-    /// Output before there is a run to log it.
-    said: Vec<u8>,
+    early: EarlyOutput,
+}
+
+/// Bytes that scripts print before a run, of which the log has the first.
+const MOST_EARLY: usize = 1 << 20;
+
+/// Output before there is a run to log it: all lines about scripts, and the beginning of what they print.
+#[derive(Debug, Default)]
+struct EarlyOutput {
+    text: Vec<u8>,
+    printed: usize,
+    is_cut: bool,
+}
+
+impl EarlyOutput {
+    fn hear(&mut self, bytes: &[u8]) {
+        let kept = bytes.get(..MOST_EARLY.saturating_sub(self.printed)).unwrap_or(bytes);
+        self.text.extend_from_slice(kept);
+        self.printed += kept.len();
+        if kept.len() < bytes.len() && !self.is_cut {
+            self.text.extend_from_slice(OUTPUT_LEFT_OUT);
+            self.is_cut = true;
+        }
+    }
 }
 
 impl<'a> ScriptRunner<'a> {
@@ -83,7 +105,7 @@ impl<'a> ScriptRunner<'a> {
             interrupt,
             trace: settings.trace,
             limit: (seconds > 0).then(|| Duration::from_secs(seconds)),
-            said: Vec::new(),
+            early: EarlyOutput::default(),
         })
     }
 
@@ -107,7 +129,7 @@ impl<'a> ScriptRunner<'a> {
 
     /// Takes output from before the run, for its log.
     pub(crate) fn take_log(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.said)
+        std::mem::take(&mut self.early).text
     }
 
     /// `run` is the surrounding run, if any.
@@ -120,8 +142,9 @@ impl<'a> ScriptRunner<'a> {
         // A user at a terminal may take their time.
         call.limit = call.limit.filter(|_| call.input != ScriptInput::Terminal);
         let name = call.name.as_str();
+        self.early.is_cut = false;
         let mut listener =
-            OutputListener { name, run, said: &mut self.said, output, interrupt: self.interrupt };
+            OutputListener { name, run, early: &mut self.early, output, interrupt: self.interrupt };
         listener.log(format!("## {name} begins\n").as_bytes());
         let ended = self.shop.run(&call, &mut listener);
         let words = match &ended {
@@ -136,7 +159,7 @@ impl<'a> ScriptRunner<'a> {
 struct OutputListener<'l, 'r> {
     name: &'l str,
     run: Option<&'l mut (dyn ScriptRecorder + 'r)>,
-    said: &'l mut Vec<u8>,
+    early: &'l mut EarlyOutput,
     output: &'l mut dyn ScriptOutput,
     interrupt: &'l dyn Fn() -> Option<i32>,
 }
@@ -146,7 +169,7 @@ impl OutputListener<'_, '_> {
     fn log(&mut self, text: &[u8]) {
         match &mut self.run {
             Some(run) => drop(run.log(text)),
-            None => self.said.extend_from_slice(text),
+            None => self.early.text.extend_from_slice(text),
         }
     }
 }
@@ -165,7 +188,10 @@ impl ScriptListener for OutputListener<'_, '_> {
 
     fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
         self.output.heard(stream, bytes);
-        self.log(bytes);
+        match &mut self.run {
+            Some(run) => drop(run.log(bytes)),
+            None => self.early.hear(bytes),
+        }
     }
 
     fn interrupted(&mut self) -> bool {
@@ -276,4 +302,23 @@ pub(crate) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params
 
 pub(crate) fn base_of(params: &Params) -> Option<ObjectPath> {
     params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_output_is_cut_and_a_line_for_each_script_says_so() {
+        let mut early = EarlyOutput::default();
+        early.hear(&vec![b'x'; MOST_EARLY - 1]);
+        for _ in 0..3 {
+            early.hear(b"yz");
+        }
+        assert!(early.text.ends_with(&[&b"xy"[..], OUTPUT_LEFT_OUT].concat()));
+        assert_eq!(early.text.len(), MOST_EARLY + OUTPUT_LEFT_OUT.len());
+        early.is_cut = false;
+        early.hear(b"of the next script");
+        assert_eq!(early.text.len(), MOST_EARLY + 2 * OUTPUT_LEFT_OUT.len());
+    }
 }
