@@ -231,7 +231,7 @@ fn deleting_undo_data_is_asked_about_and_an_empty_line_is_no() {
     let line = "undo-data drop -R @ROOT@ 100-01";
     let Some((code, said)) = asked("undo data", &stage, line, "\n") else { return };
     assert_eq!(code, 3, "{said}");
-    assert!(said.contains("This cannot be reversed.\nProceed? [y/N] "), "{said}");
+    assert!(said.contains("This cannot be undone.\nProceed? [y/N] "), "{said}");
     assert!(
         said.contains("no undo data was deleted: the answer was no\n    nothing was changed\n"),
         "{said}"

@@ -162,7 +162,7 @@ fn show_says_which_patch_brought_a_fix_since_when_and_by_which_run() {
         assert!(brought["run"].is_string() && brought["date"].is_string(), "{said}");
         assert_eq!((&said["ended"], &said["offered"]), (&json!([]), &Value::Null));
         let text = stage.run(&format!("show -R @ROOT@ {id}")).ok();
-        let start = format!("         Fix: {id}\n       Fixed: yes\n  Brought by: 100-01, effective, since ");
+        let start = format!("         Fix: {id}\n       Fixed: yes\n    Fixed by: 100-01, effective, since ");
         assert!(text.starts_with(&start) && text.contains(", by run "), "{text}");
     }
     let said = stage.run("show -R @ROOT@ CVE-2026-9999").fails(4);

@@ -19,7 +19,7 @@ pub(crate) struct OwnerOptions {
     /// Work as the owner of the root directory, in a process without the caller's privileges
     #[arg(long, conflicts_with = "trust_root")]
     pub(crate) as_owner: bool,
-    /// Trust the owner of the root to do anything there as the superuser
+    /// Trust the owner of the root as much as the superuser
     #[arg(long)]
     pub(crate) trust_root: bool,
 }

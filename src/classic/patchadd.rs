@@ -40,16 +40,16 @@ struct PatchaddArgs {
     /// Do not save undo data; the patches cannot be removed later
     #[arg(short = 'd')]
     no_undo: bool,
-    /// Accepted for compatibility: there is one zone
+    /// Accepted for compatibility: there is only one zone
     #[arg(short = 'G')]
     global: bool,
-    /// Trust the keys in DIR instead of those of the root
+    /// Trust the keys in DIR instead of the root's keys
     #[arg(short = 'k', value_name = "DIR")]
     keys: Option<PathBuf>,
     /// Do not verify signatures
     #[arg(short = 'n')]
     no_signature: bool,
-    /// Print the patches that are applied
+    /// Print the applied patches
     #[arg(short = 'p', conflicts_with_all = ["patches", "validate", "depot"])]
     print: bool,
     /// Accepted for compatibility: exit codes are always those used before Solaris 10
@@ -75,7 +75,7 @@ struct PatchaddArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     _extensions: Extensions,
-    /// The patches: directories, datastreams, tar or zip archives; with -M, ids or files that list ids
+    /// The patches: directories, datastreams, or tar or zip archives; with -M, ids or files that list ids
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }

@@ -27,10 +27,10 @@ struct PatchrmArgs {
     /// Use DIR for undo data instead of the package database
     #[arg(short = 'B', value_name = "DIR")]
     backout_dir: Option<PathBuf>,
-    /// Back out superseded and obsoleted patches, too
+    /// Also back out superseded and obsoleted patches
     #[arg(short = 'f')]
     force: bool,
-    /// Accepted for compatibility: there is one zone
+    /// Accepted for compatibility: there is only one zone
     #[arg(short = 'G')]
     global: bool,
     /// Accepted for compatibility: exit codes are always those used before Solaris 10

@@ -52,7 +52,7 @@ struct PkgaddArgs {
     /// Read the packages from this directory, datastream or archive
     #[arg(short, value_name = "DEVICE")]
     device: Option<PathBuf>,
-    /// Accepted for compatibility: there is one zone
+    /// Accepted for compatibility: there is only one zone
     #[arg(short = 'G')]
     _global: bool,
     /// Accepted for compatibility: client file systems are never mounted

@@ -18,7 +18,7 @@ use patchadm_planning::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
 
-/// Answer the questions of packages in advance
+/// Answer packages' questions in advance
 #[derive(clap::Parser)]
 struct PkgaskArgs {
     /// Read the packages from this directory, datastream or archive

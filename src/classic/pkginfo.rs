@@ -43,10 +43,10 @@ struct PkginfoArgs {
     /// Print the base directory of each package
     #[arg(short = 'r', conflicts_with_all = ["extracted", "long"])]
     relocation: bool,
-    /// Print the instances only
+    /// Print only the instance names
     #[arg(short = 'L', conflicts_with_all = ["extracted", "long", "relocation"])]
     instances: bool,
-    /// Accepted for compatibility: packages from before SVR4 are never listed
+    /// Accepted for compatibility: pre-SVR4 packages are never listed
     #[arg(short = 'N')]
     _no_pre_svr4: bool,
     /// List only packages for this architecture

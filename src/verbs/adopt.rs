@@ -49,7 +49,7 @@ struct AdoptArgs {
     /// Set the version of the package [default: from the input]
     #[arg(long, value_name = "VERSION")]
     pkg_version: Option<String>,
-    /// Adopt everything in DIR, a directory of the root, as it is; only later edits are detected
+    /// Adopt everything in DIR, a directory in the root, as it is; only later edits are detected
     #[arg(long, value_name = "DIR", group = "what")]
     dir: Option<PathBuf>,
     /// Adopt the paths in FILE, one per line
@@ -70,7 +70,7 @@ struct AdoptArgs {
     /// Show what an upgrade, read from standard input, would do to applied patches
     #[arg(long, group = "what", conflicts_with_all = ["pkg", "pkg_version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     before_upgrade: bool,
-    /// Accept that the fix of this patch is lost, or will be; repeatable
+    /// Accept that the fix in this patch is lost or will be lost; repeatable
     #[arg(long, value_name = "ID", requires = "refresh", action = clap::ArgAction::Append)]
     accept: Vec<String>,
     /// Called by the package manager: wait at most five seconds, print lost fixes and one line, and do not fail if the lock is held

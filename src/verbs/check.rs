@@ -67,7 +67,7 @@ struct CheckArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
-    /// Applied patches and installed packages [default: all, and the host]
+    /// Applied patches and installed packages to check [default: all, plus the host]
     #[arg(value_name = "ID|PKG")]
     names: Vec<String>,
 }

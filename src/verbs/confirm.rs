@@ -23,7 +23,7 @@ const USAGE: &str = "patchadm [-R root] confirm [option...] [run]";
 struct ConfirmArgs {
     #[command(flatten)]
     wait: WaitOption,
-    /// Keep the changes even if the probe failed or the trial is over and could not be reverted
+    /// Keep the changes even if the probe failed, or if the trial is over and they could not be reverted
     #[arg(long)]
     despite_failure: bool,
     #[command(flatten)]

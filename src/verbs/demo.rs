@@ -28,7 +28,7 @@ use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm demo [dir]";
 
-/// Build a small root, patch it, remove the patches, and prove that nothing is left
+/// Build a small root, patch it, remove the patches, and verify that the root is restored
 #[derive(clap::Parser)]
 struct DemoArgs {
     #[command(flatten)]

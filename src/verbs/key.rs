@@ -48,7 +48,7 @@ struct KeyArgs {
     /// Set what the key may sign [default: patch,index]
     #[arg(long, value_name = "LIST")]
     roles: Option<String>,
-    /// Let the key sign only patches with a base that matches REGEX
+    /// Let the key sign only patches whose base matches REGEX
     #[arg(long, value_name = "REGEX")]
     bases: Option<String>,
     /// Record the reason for the revocation

@@ -46,7 +46,7 @@ Columns:
   RSB    R: recommended; S: security patch; B: withdrawn
   Age    The age of the patch in days
 
-The line `List` shows the number of patches and the sum of their ages.";
+The `List` line shows the number of patches and the sum of their ages.";
 
 /// List the patches that the root is missing
 #[derive(clap::Parser)]
@@ -56,7 +56,7 @@ struct AnalyzeArgs {
     compared: ComparisonOptions,
     #[command(flatten)]
     fetching: FetchOptions,
-    /// Examine another machine from the files uname.out, pkginfo.out and showrev.out in DIR
+    /// Examine the machine described by uname.out, pkginfo.out and showrev.out in DIR
     #[arg(long, value_name = "DIR", conflicts_with_all = [ROOT_LISTS, "root"])]
     from: Option<PathBuf>,
     #[command(flatten)]
@@ -65,8 +65,8 @@ struct AnalyzeArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// Patch ids, or groups: missing, installed, all, total, unbundled, bad or obsolete; append r, s or rs for only
-    /// recommended or security patches [default: missing]
+    /// Patch ids, or groups: missing, installed, all, total, unbundled, bad or obsolete; append r, s or rs to
+    /// select only recommended or security patches [default: missing]
     #[arg(value_name = "GROUP|ID")]
     words: Vec<String>,
 }

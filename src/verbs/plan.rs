@@ -28,7 +28,7 @@ struct PlanArgs {
     save_plan: Option<PathBuf>,
     #[command(flatten)]
     options: ApplicationOptions,
-    /// Check if the plan saved in FILE is still valid, and show it
+    /// Check whether the plan saved in FILE is still valid, and show it
     #[arg(long = "plan", id = "plan_file", value_name = "FILE")]
     plan: Option<PathBuf>,
     #[command(flatten)]

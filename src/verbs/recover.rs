@@ -38,7 +38,7 @@ struct RecoverArgs {
     wait: WaitOption,
     #[command(flatten)]
     undo_dir: UndoDirOption,
-    /// Discard a damaged or missing journal after proving that no run is unfinished
+    /// Discard a damaged journal, or accept a missing one, after verifying that no run is unfinished
     #[arg(long, conflicts_with_all = ["keep_stage", "new_identity", "adopt_undo"])]
     discard_journal: bool,
     /// Move a damaged journal and all staged files to DIR, even if a run may be unfinished
@@ -62,7 +62,7 @@ struct RecoverArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// Patches whose undo archives are registered, even if they differ from the records
+    /// Patches whose undo archives to register, even if they differ from the records
     #[arg(value_name = "ID", requires = "adopt_undo")]
     ids: Vec<String>,
 }

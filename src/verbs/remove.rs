@@ -23,14 +23,14 @@ struct RemoveArgs {
     /// Also remove patches that require the named ones
     #[arg(long)]
     with_dependents: bool,
-    /// Remove all patches that were applied after POINT: a patch (105181-05), a day (2026-11-27; its patches stay), a time
-    /// ('2026-11-27 06:52' or RFC 3339), or the number or name of a run (7)
+    /// Remove all patches that were applied after POINT: a patch (105181-05), a day (2026-11-27; patches of that day
+    /// are kept), a time ('2026-11-27 06:52' or RFC 3339), or the number or name of a run (7)
     #[arg(long, value_name = "POINT")]
     down_to: Option<String>,
     /// Remove all patches in one transaction, or change nothing
     #[arg(long)]
     all_or_nothing: bool,
-    /// Remove superseded and obsoleted patches, too
+    /// Also remove superseded and obsoleted patches
     #[arg(long, help_heading = SELECTING)]
     force: bool,
     /// First update the registrations of adopted packages, as `adopt --refresh` does

@@ -48,7 +48,7 @@ use query::{NOT_FOUND, ShowQuery, USAGE};
 /// Show a patch, a path, or a fix such as CVE-2026-1234
 #[derive(clap::Parser)]
 struct ShowArgs {
-    /// List every object of the patch and its change
+    /// List every object in the patch and how it changes
     #[arg(long)]
     files: bool,
     /// Show what the patch changes in each file, or what the last patch changed in the named file
@@ -62,8 +62,8 @@ struct ShowArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
-    /// The id of an applied patch or, with -M, of one in the depot; the path of a delivered patch; a path in the root (./WORD
-    /// forces a path); or a fix
+    /// The id of an applied patch or, with -M, of one in the depot; the path of a patch file or directory; a path
+    /// in the root (./WORD forces a path); or a fix
     #[arg(value_name = "WHAT")]
     words: Vec<PathBuf>,
     /// With --files or --diff, show only these paths and everything below them

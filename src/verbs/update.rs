@@ -26,12 +26,12 @@ struct UpdateArgs {
     trial: TrialOptions,
     #[command(flatten)]
     check: CheckOption,
-    /// Exit with 8 if an applied patch asks for a reboot
+    /// Exit with 8 if an applied patch requires a reboot
     #[arg(long)]
     reboot_code: bool,
     #[command(flatten)]
     common: VerbOptions,
-    /// Patch ids, or groups as in `missing`; append r, s or rs for only recommended or security patches
+    /// Patch ids, or groups as in `missing`; append r, s or rs to select only recommended or security patches
     /// [default: missing]
     #[arg(value_name = "GROUP|ID")]
     words: Vec<String>,

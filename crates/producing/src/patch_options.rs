@@ -55,7 +55,7 @@ pub struct PatchOptions {
     /// Name patches that are incompatible with this one; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     incompat: Vec<String>,
-    /// Require the id of a restricted patch
+    /// Require an id that is reserved for restricted patches
     #[arg(long)]
     restricted: bool,
     /// Add a property, such as rebootafter; repeatable
@@ -97,10 +97,10 @@ pub struct PatchOptions {
     /// Leave out the scripts that a pkgadd without patch support needs
     #[arg(long)]
     no_scripts: bool,
-    /// Allow the loss of libraries and symbol versions that other objects need
+    /// Make the patch even if other objects need libraries or symbol versions that it removes
     #[arg(long)]
     allow_abi_break: bool,
-    /// Refuse to overlap with a patch, or with the patches in a directory; repeatable
+    /// Refuse to make a patch that overlaps with PATCH, a patch or a directory of patches; repeatable
     #[arg(long, value_name = "PATCH", action = clap::ArgAction::Append)]
     pub against: Vec<PathBuf>,
 }

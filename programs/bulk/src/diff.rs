@@ -24,7 +24,7 @@ const USAGE: &str = "patchadm-bulk diff WORK RUN RUN [--bytes]";
 /// Show the differences between two runs
 #[derive(clap::Parser)]
 struct DiffArgs {
-    /// Also show which bytes differ in packages of both runs
+    /// Also show which bytes differ in packages that both runs built
     #[arg(long)]
     bytes: bool,
     #[command(flatten)]

@@ -32,7 +32,7 @@ struct EnterBuildArgs {
     /// Allow access to the network of this machine
     #[arg(long)]
     network: bool,
-    /// Use the environment left by a failed build, if bulk.conf keeps it
+    /// Use the environment left by a failed build, if bulk.conf says to keep it
     #[arg(long)]
     failed: bool,
     #[command(flatten)]

@@ -17,7 +17,7 @@ const USAGE: &str = "patchadm-bulk init WORK --tree TREE [--driver recipes|pkgsr
 
 const DRIVERS: [(&str, &[(&str, &str)]); 2] = [("recipes", &RECIPES), ("pkgsrc", &PKGSRC)];
 
-/// Make the directory of a bulk build
+/// Create the directory for a bulk build
 #[derive(clap::Parser)]
 struct InitArgs {
     /// Use this tree of recipes

@@ -17,10 +17,10 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk release WORK RUN [--force] [--wait DURATION]";
 
-/// Release the set of a run to users as the base of all patches
+/// Release the set of a run to users, as the base for all patches
 #[derive(clap::Parser)]
 struct ReleaseArgs {
-    /// Release a set that is missing packages because of faults in the tree, and move patches of other sets aside
+    /// Release a set that is missing packages because of errors in the tree, and move patches of other sets aside
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait DURATION]";
 
-/// Rewrite the report of a run: text, page and mail
+/// Regenerate the report of a run: text, HTML page and mail
 #[derive(clap::Parser)]
 struct RunReportArgs {
     /// Write the report to DIR [default: the directory of the run]

@@ -22,7 +22,7 @@ const USAGE: &str = "patchadm-bulk why WORK NAME";
 
 const NAMED_DEPENDENTS: usize = 20;
 
-/// Explain the state of a package: its requirements, changes since its last success, and packages that wait for it
+/// Explain the state of a package: its requirements, changes since its last success, and the packages waiting for it
 #[derive(clap::Parser)]
 struct WhyArgs {
     #[command(flatten)]

@@ -68,7 +68,7 @@ fn result_word(report: &DeltaReport, is_dry_run: bool) -> ResultWord {
 
 pub(super) const USAGE: &str = "patchadm-make delta [option...] --release dir --stable dir --work dir";
 
-/// Make the patches of a stable branch: one for each source with a changed package
+/// Make patches for a stable branch: one for each source with a changed package
 #[derive(clap::Parser)]
 pub(super) struct DeltaArgs {
     /// Read the released packages from DIR
@@ -77,7 +77,7 @@ pub(super) struct DeltaArgs {
     /// Read the maintained packages from DIR
     #[arg(long, value_name = "DIR")]
     pub(super) stable: PathBuf,
-    /// Use the working directory DIR with the earlier patches
+    /// Use DIR, which contains the earlier patches, as the working directory
     #[arg(long, value_name = "DIR")]
     pub(super) work: PathBuf,
     /// Read the bases of patches from FILE, one `SOURCE BASE` per line

@@ -24,7 +24,7 @@ struct KeygenArgs {
     output: PathBuf,
     #[command(flatten)]
     password: PasswordOptions,
-    /// Set the comment in the file of the secret key
+    /// Set the comment in the secret key file
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
     #[command(flatten)]

@@ -44,7 +44,7 @@ struct LintArgs {
     _verbose: VerboseOption,
     #[command(flatten)]
     _common: RootlessOptions,
-    /// The patches: directories, datastreams, tar or zip archives
+    /// The patches: directories, datastreams, or tar or zip archives
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }

@@ -34,7 +34,7 @@ static PATCHADM_MAKE: Program = Program {
     ending: "`patchadm-make help VERB` explains a verb.",
     applets: &[
         verb(Make, "build", "Make a patch from two releases", build::run),
-        verb(Make, "delta", "Make the patches of a stable branch", delta::run),
+        verb(Make, "delta", "Make patches for a stable branch", delta::run),
         verb(Make, "lint", "Check patches for mistakes", lint::run),
         #[cfg(feature = "sign")]
         verb(Make, "keygen", "Make a key pair", keygen::run),

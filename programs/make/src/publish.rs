@@ -20,7 +20,7 @@ const MOST_DAYS: u32 = 36_500;
 /// Add patches to a depot, and update its index
 #[derive(clap::Parser)]
 struct PublishArgs {
-    /// Sign the index with the secret key in FILE; with a public key, leave the signature to its owner
+    /// Sign the index with the secret key in FILE; if it is a public key, leave signing to the owner of the key
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Read the password of the secret key from the first line of FILE

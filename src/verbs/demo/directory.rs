@@ -86,8 +86,8 @@ pub(super) struct DemoPatch {
 /// In the order of application.
 pub(super) const PATCHES: [DemoPatch; 3] = [
     DemoPatch { id: "100001-01", synopsis: "acmed: answers for pages that are not there" },
-    DemoPatch { id: "100001-02", synopsis: "acmed: the first revision, and answers for errors of its own" },
-    DemoPatch { id: "100002-01", synopsis: "acmed: feature release, contains everything of 100001-02" },
+    DemoPatch { id: "100001-02", synopsis: "acmed: the first revision, plus its own error messages" },
+    DemoPatch { id: "100002-01", synopsis: "acmed: feature release, contains everything in 100001-02" },
 ];
 
 /// Cannot be applied after those: it requires a missing patch.

@@ -261,7 +261,7 @@ impl FixAnswer {
 
     pub(super) fn text(&self) -> Vec<String> {
         let mut lines = vec![("Fix", self.fix.clone()), ("Fixed", self.verdict().into_owned())];
-        lines.extend(self.brought.iter().map(|one| ("Brought by", one.told.clone())));
+        lines.extend(self.brought.iter().map(|one| ("Fixed by", one.told.clone())));
         lines.extend(self.ended.iter().map(|one| ("Ended", format!("{}, {}", one.id, one.told))));
         lines.extend(self.offered.iter().flatten().map(|one| ("Offered by", one.words())));
         lines.iter().map(|(name, value)| named_value(name, value)).collect()

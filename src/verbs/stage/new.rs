@@ -27,7 +27,7 @@ const NAME: &str = "stage";
 /// Copy directories of a root into a stage, and record their state
 #[derive(clap::Parser)]
 struct NewArgs {
-    /// Copy this directory of the root; repeatable
+    /// Copy this directory in the root; repeatable
     #[arg(long = "path", value_name = "PATH", required = true, action = clap::ArgAction::Append)]
     paths: Vec<OsString>,
     /// Name the stage and its promotions [default: the last component of STAGE]

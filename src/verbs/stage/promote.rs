@@ -54,7 +54,7 @@ pub(super) struct PromotionOptions {
     /// Set the id of the promotion [default: the name of the stage and the next revision]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Promote all differences, without the record of the original state; needed if the tree is not a stage
+    /// Promote all differences, ignoring the recorded original state; required if the tree is not a stage
     #[arg(long)]
     two_way: bool,
     /// With --two-way, delete files that the tree does not have
@@ -72,7 +72,7 @@ pub(super) struct PromotionOptions {
     /// Leave out paths that match GLOB, and everything below them; repeatable
     #[arg(long, value_name = "GLOB", value_parser = pattern, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
-    /// Do not run the hooks of the policy
+    /// Do not run the hooks configured in the policy
     #[arg(long)]
     no_hooks: bool,
     #[command(flatten)]

@@ -26,7 +26,7 @@ use patchadm_rootfs::Root;
 const USAGE: &str = "patchadm [-R root] undo-data drop [--superseded] [--keep n] [--older-than age] [--shrink-to size] [--dry-run]\n\
      \x20        [option...] [id...]";
 
-/// Delete undo data (cannot be reversed)
+/// Delete undo data (cannot be undone)
 #[derive(clap::Parser)]
 struct CommitArgs {
     /// Select superseded and obsoleted patches
@@ -38,7 +38,7 @@ struct CommitArgs {
     /// Select patches applied longer ago than this (90d, 12w, 1y)
     #[arg(long, value_name = "DURATION", value_parser = age)]
     older_than: Option<u64>,
-    /// Select the oldest patches until no more than this is left (500M, 2G)
+    /// Select the oldest patches until no more than this much undo data remains (500M, 2G)
     #[arg(long, value_name = "SIZE", value_parser = byte_size)]
     shrink_to: Option<u64>,
     #[command(flatten)]
@@ -107,7 +107,7 @@ fn confirm(
     reply.print_text(&mut call.output)?;
     reply.print_remarks(&mut call.output)?;
     let what = format!("The undo data of {} ({})", counted_patches(with_undo), human(reply.freed));
-    call.output.line(format!("{what} will be deleted. This cannot be reversed."))?;
+    call.output.line(format!("{what} will be deleted. This cannot be undone."))?;
     let confirmation = Confirmation { is_yes_by_default: false, ..PROCEED };
     call.must_be_agreed_to(confirmation, "no undo data was deleted")?;
     request.expected = Some(planned.patches);

@@ -99,7 +99,7 @@ pub struct ColourOption {
 /// The option of a verb that reads the policy of a root.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PolicyOption {
-    /// Use the policy in FILE instead of that of the root
+    /// Use the policy in FILE instead of the root's policy
     #[arg(long = "policy", id = POLICY, value_name = "FILE")]
     policy: Option<PathBuf>,
 }

@@ -119,7 +119,7 @@ pub struct SignatureOptions {
     /// Set how signatures are checked: require, warn, or off [default: policy]
     #[arg(long, value_name = "WORD", value_parser = one_of(&DemandWord::ALL), hide_possible_values = true)]
     pub signature: Option<DemandWord>,
-    /// Trust the keys in DIR instead of those of the root
+    /// Trust the keys in DIR instead of the root's keys
     #[arg(long, value_name = "DIR")]
     pub keys: Option<PathBuf>,
 }

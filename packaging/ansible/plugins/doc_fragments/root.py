@@ -23,7 +23,7 @@ requirements:
     CHANGE = r'''
 options:
   policy:
-    description: Take the policy in this file of the target instead of that of the root.
+    description: Take the policy in this file of the target instead of the root's policy.
     type: path
   wait:
     description: Wait this long, such as C(10m), for another command that is changing the root.
@@ -36,7 +36,7 @@ options:
     type: bool
     default: false
   trust_root:
-    description: Trust the owner of the root to do anything there as the superuser.
+    description: Trust the owner of the root as much as the superuser.
     type: bool
     default: false
 '''

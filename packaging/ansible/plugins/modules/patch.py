@@ -7,7 +7,7 @@ module: patch
 short_description: Apply or remove patches, delete their undo data, or confirm a trial
 version_added: 0.1.0
 description:
-  - Applies patches with patchadm, completely or not at all, or removes them exactly.
+  - Applies patches with patchadm, completely or not at all, or removes them cleanly.
   - A patch that is applied, superseded by a later revision or obsoleted by another patch counts as present.
   - Check mode is the real plan, C(patchadm add --dry-run) or C(patchadm remove --dry-run). It gives the same answer as the
     run, including refusals, and writes nothing.
@@ -100,7 +100,7 @@ options:
     type: bool
     default: false
   keys:
-    description: Trust the public keys in this directory on the target instead of those of the root.
+    description: Trust the public keys in this directory on the target instead of the root's keys.
     type: path
   scripts:
     description:
@@ -226,7 +226,7 @@ cause:
   type: str
   sample: ok
 reboot_required:
-  description: True if an applied patch asks for a reboot. Always false in check mode.
+  description: True if an applied patch requires a reboot. Always false in check mode.
   returned: when patchadm was called
   type: bool
 reboot:

@@ -41,7 +41,7 @@ struct PageArgs {
     _help: HelpOption,
     #[command(flatten)]
     _version: VersionOption,
-    /// The document; - or none for standard input
+    /// The document, or - for standard input [default: -]
     #[arg(value_name = "DOCUMENT")]
     document: Option<PathBuf>,
 }
