@@ -272,9 +272,9 @@ mod mounts_tests {
         );
         let too_long =
             |process: u32| format!("the mount table of process {process} is too long to be searched");
-        let endless_lines = std::io::repeat(b'\n');
+        let endless_lines = io::repeat(b'\n');
         assert_eq!(found_elsewhere([(9, endless_lines)].into_iter(), &place, 1 << 20), Some(too_long(9)));
-        let endless_line = std::io::repeat(b'x');
+        let endless_line = io::repeat(b'x');
         assert_eq!(found_elsewhere([(9, endless_line)].into_iter(), &place, 1 << 20), Some(too_long(9)));
         // All together are too long: the longest one is named.
         let twice = [elsewhere, elsewhere].concat();

@@ -22,10 +22,6 @@ const FEW_SOCKETS: u64 = 256;
 /// Bytes that wait in sockets of TCP and UDP meanwhile.
 const MOST_WAITING: u64 = 16 << 20;
 
-/// The most sockets of each protocol whose bytes are counted: more than a sandbox has, with those that only wait for
-/// late packets (`tcp_max_tw_buckets`).
-const MOST_LISTED: usize = 10_000;
-
 const LOOK_AT_OBJECTS: Duration = Duration::from_secs(1);
 
 /// A look at locks ends after this time, and the next one goes on with further processes.
@@ -57,7 +53,7 @@ impl ObjectLooks {
         if began < self.next {
             return None;
         }
-        let over = too_many_sockets(processes).or_else(|| self.look_at_locks(began, processes, stop));
+        let over = too_many_sockets(processes, stop).or_else(|| self.look_at_locks(began, processes, stop));
         let took = began.elapsed();
         self.next = began + took + LOOK_AT_OBJECTS.max(took);
         over
@@ -119,7 +115,7 @@ fn further_locks(info: &Path, enough: usize, stop: Stop<'_>, locks: &mut usize) 
 }
 
 /// Counts the sockets in the network of a sandbox, unless it has that of the machine.
-fn too_many_sockets(processes: &[u32]) -> Option<ObjectOverrun> {
+fn too_many_sockets(processes: &[u32], stop: Stop<'_>) -> Option<ObjectOverrun> {
     let own = network_of("self")?;
     let has_another = |process: &&u32| network_of(&process.to_string()).is_some_and(|network| network != own);
     let process = processes.iter().find(has_another)?;
@@ -127,21 +123,28 @@ fn too_many_sockets(processes: &[u32]) -> Option<ObjectOverrun> {
     let counts = SocketCounts::in_text(&text_of(&net.join("sockstat")));
     let setting = |name: &str| text_of(&Path::new("/proc/sys/net/ipv4").join(name));
     let of_machine = ["tcp_mem", "udp_mem", "tcp_max_orphans"].map(setting);
-    counts.over(of_machine.each_ref().map(String::as_str), || bytes_waiting(&net))
+    counts.over(of_machine.each_ref().map(String::as_str), || bytes_waiting(&net, stop))
 }
 
 /// Returns the bytes that wait in sockets of TCP and UDP; for UDP, with what the kernel needs to hold them.
-fn bytes_waiting(net: &Path) -> u64 {
-    let of_line = |line: Vec<u8>| {
+fn bytes_waiting(net: &Path, stop: Stop<'_>) -> u64 {
+    let of_line = |line: &[u8]| {
         // `0: LOCAL REMOTE STATE SENT:RECEIVED …`, all hexadecimal.
-        let text = String::from_utf8_lossy(&line);
+        let text = String::from_utf8_lossy(line);
         let (sent, received) = text.split_ascii_whitespace().nth(4)?.split_once(':')?;
         let number = |text: &str| u64::from_str_radix(text, 16).ok();
         number(sent)?.checked_add(number(received)?)
     };
-    let lists = ["udp", "udp6", "udplite", "udplite6", "tcp", "tcp6"];
-    let bytes = |list: &str| lines_of(&net.join(list)).take(MOST_LISTED).filter_map(of_line).sum::<u64>();
-    lists.into_iter().map(bytes).sum()
+    let mut bytes = 0_u64;
+    for list in ["udp", "udp6", "udplite", "udplite6", "tcp", "tcp6"] {
+        let Ok(lines) = ProcLines::open(&net.join(list), ProcBounds::DESCRIPTOR, stop) else { continue };
+        // A longer list has more sockets than a sandbox may have.
+        let _ = lines.find(|line| {
+            bytes = bytes.saturating_add(of_line(line).unwrap_or_default());
+            None::<()>
+        });
+    }
+    bytes
 }
 
 fn network_of(process: &str) -> Option<OsString> {
@@ -283,16 +286,16 @@ mod tests {
         let line =
             |queues: &str| format!("   0: 0100007F:1F90 00000000:0000 07 {queues} 00:00000000 00000000 0\n");
         let list = [head, &line("00000001:00000020"), &line("00000000:00000300")].concat();
-        std::fs::write(net.path().join("udp"), list).unwrap();
-        std::fs::write(net.path().join("tcp6"), line("00001000:00000000")).unwrap();
-        assert_eq!(bytes_waiting(net.path()), 0x1321);
+        fs::write(net.path().join("udp"), list).unwrap();
+        fs::write(net.path().join("tcp6"), line("00001000:00000000")).unwrap();
+        assert_eq!(bytes_waiting(net.path(), &|| false), 0x1321);
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.send_to(&[0; 1000], socket.local_addr().unwrap()).unwrap();
-        assert!(bytes_waiting(Path::new("/proc/self/net")) > 0);
+        assert!(bytes_waiting(Path::new("/proc/self/net"), &|| false) > 0);
     }
 
     #[test]
     fn sockets_of_the_machine_are_nobody_s() {
-        assert_eq!(too_many_sockets(&[std::process::id()]), None);
+        assert_eq!(too_many_sockets(&[std::process::id()], &|| false), None);
     }
 }
