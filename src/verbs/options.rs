@@ -165,7 +165,7 @@ pub(crate) struct UndoOptions {
 /// Options that say what happens to edited files.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct EditOptions {
-    /// Set what happens to locally modified files: stop, replace, or keep [default: policy]
+    /// For locally modified files: stop, replace, or keep [default: policy]
     #[arg(long, value_name = "CHOICE", value_parser = one_of(&CHOICES), hide_possible_values = true)]
     pub(crate) edited: Option<Edited>,
     /// Replace this locally modified file, or symbolic link to a directory; repeatable
