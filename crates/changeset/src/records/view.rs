@@ -18,7 +18,9 @@ use crate::format::journal;
 use crate::format::journal::{HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
 use crate::records::journal_head::{head, open_journal, read_to};
 use crate::records::{ViewError, failed, places};
-use patchadm_rootfs::{Digest, Dir, FileType, Inode, ObjectStatus, Resolver, Root, RootError, Timestamp};
+use patchadm_rootfs::{
+    Digest, Dir, FileType, Inode, ObjectStatus, ReadBudget, Resolver, Root, RootError, Timestamp,
+};
 use patchadm_svr4::package::ObjectPath;
 
 const TRIES: usize = 100;
@@ -27,6 +29,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 const LONGEST: u64 = 1 << 30;
 
 const COMMON: usize = 1 << 13;
+
+/// For the files of save directories that the users of one view read. A thousand patches have a few MB.
+const LARGEST_SAVES: u64 = 512 << 20;
 
 /// An outsider, or a command started by a run's script.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +65,7 @@ pub struct RecordView<'a> {
     open: Option<Journal>,
     within: Option<ObjectPath>,
     last: OnceCell<Option<LastRecords>>,
+    saves: ReadBudget,
 }
 
 /// As its scripts know it.
@@ -148,16 +154,28 @@ impl<'a> RecordView<'a> {
         journal.must_be_of(&resolver.locate_dir(&places::own_directory())?).map_err(bad)?;
         let is_within = reader.run.is_some_and(|run| run == journal.head.header.run);
         let within = is_within.then(|| resolver.locate_dir(&places::packages())).transpose()?;
-        Ok(Self { root, resolver, open: Some(journal), within, last: OnceCell::new() })
+        Ok(Self { open: Some(journal), within, resolver, ..Self::live(root) })
     }
 
     /// For the holder of the lock after recovery, and scripts of a run.
     pub fn live(root: &'a Root) -> Self {
-        Self { root, resolver: root.resolver(), open: None, within: None, last: OnceCell::new() }
+        Self {
+            root,
+            resolver: root.resolver(),
+            open: None,
+            within: None,
+            last: OnceCell::new(),
+            saves: ReadBudget::of(LARGEST_SAVES),
+        }
     }
 
     pub fn root(&self) -> &'a Root {
         self.root
+    }
+
+    /// For files of save directories.
+    pub fn saves_budget(&self) -> &ReadBudget {
+        &self.saves
     }
 
     /// The stamp's facts, even if outdated; `None` if it is missing or damaged.
@@ -199,6 +217,25 @@ impl<'a> RecordView<'a> {
             return Err(RootError::TooLarge { path: self.root.show(path), limit }.into());
         }
         Ok(Some(bytes))
+    }
+
+    /// Like [`read`](Self::read), within a budget.
+    pub fn read_within(
+        &self,
+        path: &ObjectPath,
+        limit: u64,
+        budget: &ReadBudget,
+    ) -> Result<Option<Vec<u8>>, ViewError> {
+        let mut other = None;
+        let read = budget.read(limit, |limit| match self.read(path, limit) {
+            Err(ViewError::Root(error)) => Err(error),
+            Err(error) => {
+                other = Some(error);
+                Ok(None)
+            }
+            Ok(read) => Ok(read),
+        });
+        other.map_or_else(|| Ok(read?), Err)
     }
 
     /// `None` if missing.
