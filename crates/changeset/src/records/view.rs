@@ -26,6 +26,9 @@ use patchadm_svr4::package::ObjectPath;
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Of a journal whose lines are damaged.
+const READINGS: usize = 2;
+
 const LONGEST: u64 = 1 << 30;
 
 const COMMON: usize = 1 << 13;
@@ -95,17 +98,19 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
     mut read: impl FnMut(&RecordView<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
     let reader = reader.into();
-    let mut damage = None;
+    let (mut damage, mut readings) = (None, 0);
     for _ in 0..TRIES {
-        match attempt(reader, &mut read) {
+        match attempt(reader, &mut readings, &mut read) {
             Ok(Some(answer)) => return answer,
-            Ok(None) => {}
+            Ok(None) => readings = 0,
             // The version of a journal does not change.
             Err(
                 error @ ViewError::Journal {
                     reason: JournalError::Version(_) | JournalError::Earlier(_), ..
                 },
             ) => return Err(error.into()),
+            // Lines are written before publication; only another journal has others.
+            Err(error @ ViewError::Journal { .. }) if readings >= READINGS => return Err(error.into()),
             // A sector that is being written looks damaged for a moment.
             Err(error @ ViewError::Journal { .. }) => damage = Some(error),
             Err(error) => return Err(error.into()),
@@ -118,11 +123,12 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
 
 fn attempt<T, E: From<ViewError>>(
     reader: RecordReader<'_>,
+    readings: &mut usize,
     read: &mut impl FnMut(&RecordView<'_>) -> Result<T, E>,
 ) -> Result<Option<Result<T, E>>, ViewError> {
     let root = reader.root;
     let before = head(root)?;
-    let view = match RecordView::at(reader, before.as_ref()) {
+    let view = match RecordView::at(reader, readings, before.as_ref()) {
         Err(ViewError::Raced) => return Ok(None),
         other => other?,
     };
@@ -137,7 +143,12 @@ fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunO
 }
 
 impl<'a> RecordView<'a> {
-    fn at(reader: RecordReader<'a>, head: Option<&JournalHead>) -> Result<Self, ViewError> {
+    /// `readings` counts how often lines of a journal were read.
+    fn at(
+        reader: RecordReader<'a>,
+        readings: &mut usize,
+        head: Option<&JournalHead>,
+    ) -> Result<Self, ViewError> {
         let root = reader.root;
         // A root with shown names is already as before the run.
         if root.is_showing() || !head.is_some_and(JournalHead::is_open) {
@@ -148,7 +159,12 @@ impl<'a> RecordView<'a> {
         read_to(&mut file, HEAD as u64, &mut bytes, &path)?;
         let bad = |reason| ViewError::Journal { path: path.clone(), reason };
         let length = journal::parse_head(&bytes).map_err(bad)?.header.db;
-        read_to(&mut file, length.min(LONGEST), &mut bytes, &path)?;
+        *readings += 1;
+        let size = file.metadata().map_err(|error| failed("look at", path.clone(), &error))?.len();
+        if length > size.saturating_sub(HEAD as u64).min(LONGEST) {
+            return Err(bad(JournalError::Short));
+        }
+        read_to(&mut file, length, &mut bytes, &path)?;
         let journal = Journal::parse_leading(&bytes).map_err(bad)?;
         let resolver = root.resolver();
         journal.must_be_of(&resolver.locate_dir(&places::own_directory())?).map_err(bad)?;

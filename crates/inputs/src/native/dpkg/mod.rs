@@ -221,14 +221,16 @@ impl<'a> DpkgRecords<'a> {
         found.map(owner).collect()
     }
 
-    pub(super) fn installed_versions(&self, name: &str) -> Vec<String> {
-        if self.unfinished.contains(name) {
-            return Vec::new();
+    pub(super) fn installed_versions(&self, names: &BTreeSet<&str>) -> BTreeMap<String, Vec<String>> {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, entries) in status::entries(&self.status, |name| names.get(name).copied()) {
+            let installed = entries.into_iter().filter(|one| one.standing() == DpkgStanding::Installed);
+            let versions: Vec<String> = installed.map(|one| one.version).collect();
+            if !versions.is_empty() && !self.unfinished.contains(name) {
+                found.insert(name.to_owned(), versions);
+            }
         }
-        let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
-        let entries = entries.unwrap_or_default().into_iter();
-        let installed = entries.filter(|one| one.standing() == DpkgStanding::Installed);
-        installed.map(|one| one.version).collect()
+        found
     }
 
     fn must_be_finished(&self, name: &str) -> Result<(), NativeError> {
@@ -650,6 +652,25 @@ mod tests {
 
     fn at(text: &str) -> ObjectPath {
         ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn versions_of_several_packages_come_from_one_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/lib/dpkg/updates")).unwrap();
+        let stanza = |name: &str, version: &str| {
+            format!(
+                "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\n\n"
+            )
+        };
+        let status =
+            [stanza("web", "2"), stanza("web", "1"), stanza("busy", "1"), stanza("other", "1")].concat();
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
+        std::fs::write(dir.path().join("var/lib/dpkg/updates/0001"), "Package: busy\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let names = BTreeSet::from(["busy", "gone", "web"]);
+        let found = NativeManager::Dpkg.installed_versions_of(&root, &names);
+        assert_eq!(found, BTreeMap::from([("web".to_owned(), vec!["1".to_owned(), "2".to_owned()])]));
     }
 
     fn lists(info: &Dir, limit: u64) -> Result<DpkgLists, NativeError> {
