@@ -8,6 +8,9 @@ use patchadm_svr4::package::ObjectPath;
 
 const LONGEST: usize = 4096;
 
+/// In bytes, compiled.
+const LARGEST_REGEX: usize = 1 << 20;
+
 #[derive(Clone, Debug)]
 pub struct PathGlob {
     text: String,
@@ -31,7 +34,10 @@ impl PathGlob {
         }
         let by_name = !text.contains('/');
         let body = translated(text.trim_matches('/')).ok_or_else(|| bad("a `[` has no `]`"))?;
-        let regex = RegexBuilder::new(&format!("^(?-u:{body})$")).dot_matches_new_line(true).build();
+        let regex = RegexBuilder::new(&format!("^(?-u:{body})$"))
+            .dot_matches_new_line(true)
+            .size_limit(LARGEST_REGEX)
+            .build();
         Ok(Self {
             text: text.to_owned(),
             regex: regex.map_err(|_| bad("its `[…]` cannot be read"))?,

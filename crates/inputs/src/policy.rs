@@ -369,6 +369,7 @@ fn pattern(word: &str) -> Result<bytes::Regex, String> {
     let text = format!("^(?-u:{})$", pieces.join("[^/]*"));
     bytes::RegexBuilder::new(&text)
         .dot_matches_new_line(true)
+        .size_limit(1 << 20)
         .build()
         .map_err(|_| format!("<{word}> is too long for a pattern"))
 }

@@ -28,6 +28,9 @@ pub enum RootError {
     NoProc { action: &'static str, path: String },
     #[error("{path} is larger than {limit} bytes")]
     TooLarge { path: String, limit: u64 },
+    /// See [`ReadBudget`](crate::ReadBudget).
+    #[error("{path} is not read: with it, such records of this root are larger than {limit} bytes in sum")]
+    SumTooLarge { path: String, limit: u64 },
     #[error("{directory} has {free} {unit} free, and {wanted} are needed with its reserve")]
     NoRoom { directory: String, unit: &'static str, free: u64, wanted: u64 },
     #[error("{0}")]
@@ -66,7 +69,7 @@ impl RootError {
             // Not ENOENT: the object itself is there.
             Self::NoProc { .. } => Some(Errno::NODEV),
             Self::Loop(_) => Some(Errno::LOOP),
-            Self::TooLarge { .. } => Some(Errno::FBIG),
+            Self::TooLarge { .. } | Self::SumTooLarge { .. } => Some(Errno::FBIG),
             Self::NoRoom { .. } => Some(Errno::NOSPC),
             Self::Untrusted(_) | Self::Flagged(_) => Some(Errno::PERM),
         }

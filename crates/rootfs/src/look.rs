@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, OFlags, SeekFrom};
@@ -20,6 +21,39 @@ const LONGEST_XATTR: usize = 65_536;
 /// Limits the memory reserved for an announced size. The spare bytes let one more read show the end.
 const LARGEST_HINT: usize = 1 << 20;
 const SPARE: usize = 64;
+
+/// Limits the sum of the bytes that one reader of many files reads, dropped or not: hard links and holes make any number
+/// of large files out of nothing. Make one for each query.
+#[derive(Debug)]
+pub struct ReadBudget {
+    limit: u64,
+    spent: AtomicU64,
+}
+
+impl ReadBudget {
+    pub fn of(limit: u64) -> Self {
+        Self { limit, spent: AtomicU64::new(0) }
+    }
+
+    /// Reads a file by `read`, which gets `limit` or the bytes that are left. Threads may exceed the sum by a file each.
+    pub fn read(
+        &self,
+        limit: u64,
+        read: impl FnOnce(u64) -> Result<Option<Vec<u8>>>,
+    ) -> Result<Option<Vec<u8>>> {
+        let left = self.limit.saturating_sub(self.spent.load(Ordering::Relaxed));
+        match read(limit.min(left)) {
+            Err(RootError::TooLarge { path, .. }) if left < limit => {
+                Err(RootError::SumTooLarge { path, limit: self.limit })
+            }
+            Ok(Some(bytes)) => {
+                self.spent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                Ok(Some(bytes))
+            }
+            read => read,
+        }
+    }
+}
 
 /// A file that was regular a moment ago. The second read checks it again, so that no read is endless.
 #[derive(Debug)]
@@ -366,6 +400,13 @@ impl Dir {
     }
 }
 
+impl Dir {
+    /// Like [`read_regular`](Self::read_regular), within a budget.
+    pub fn read_within(&self, name: &[u8], limit: u64, budget: &ReadBudget) -> Result<Option<Vec<u8>>> {
+        budget.read(limit, |limit| self.read_regular(name, limit))
+    }
+}
+
 /// Reads to the end, or to one byte more than `limit`. A first call that returns exactly `size` bytes with room to
 /// spare shows the end.
 fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -443,6 +484,25 @@ mod tests {
         assert_eq!(file.read(&mut buffer).unwrap(), 100);
         let errno = file.read(&mut buffer).map_err(|error| Errno::from_io_error(&error));
         assert_eq!(errno.unwrap_err(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn files_read_within_a_budget_are_bounded_in_sum() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("one"), b"12345").unwrap();
+        std::fs::hard_link(dir.path().join("one"), dir.path().join("two")).unwrap();
+        let place = Dir::of_host(dir.path()).unwrap();
+        let budget = ReadBudget::of(9);
+        let read = |name: &[u8], limit| place.read_within(name, limit, &budget);
+        assert!(matches!(read(b"one", 4), Err(RootError::TooLarge { limit: 4, .. })), "the file alone");
+        assert_eq!(read(b"one", 100).unwrap().as_deref(), Some(&b"12345"[..]));
+        assert!(matches!(read(b"two", 4), Err(RootError::TooLarge { .. })), "the file alone");
+        let error = read(b"two", 100).unwrap_err();
+        assert!(
+            matches!(&error, RootError::SumTooLarge { path, limit: 9 } if path.ends_with("two")),
+            "{error}"
+        );
+        assert_eq!(read(b"three", 100).unwrap(), None);
     }
 
     #[test]

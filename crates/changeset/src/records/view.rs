@@ -18,15 +18,23 @@ use crate::format::journal;
 use crate::format::journal::{HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
 use crate::records::journal_head::{head, open_journal, read_to};
 use crate::records::{ViewError, failed, places};
-use patchadm_rootfs::{Digest, Dir, FileType, Inode, ObjectStatus, Resolver, Root, RootError, Timestamp};
+use patchadm_rootfs::{
+    Digest, Dir, FileType, Inode, ObjectStatus, ReadBudget, Resolver, Root, RootError, Timestamp,
+};
 use patchadm_svr4::package::ObjectPath;
 
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Of a journal whose lines are damaged.
+const READINGS: usize = 2;
+
 const LONGEST: u64 = 1 << 30;
 
 const COMMON: usize = 1 << 13;
+
+/// For the files of save directories that the users of one view read. A thousand patches have a few MB.
+const LARGEST_SAVES: u64 = 512 << 20;
 
 /// An outsider, or a command started by a run's script.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +68,7 @@ pub struct RecordView<'a> {
     open: Option<Journal>,
     within: Option<ObjectPath>,
     last: OnceCell<Option<LastRecords>>,
+    saves: ReadBudget,
 }
 
 /// As its scripts know it.
@@ -89,17 +98,19 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
     mut read: impl FnMut(&RecordView<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
     let reader = reader.into();
-    let mut damage = None;
+    let (mut damage, mut readings) = (None, 0);
     for _ in 0..TRIES {
-        match attempt(reader, &mut read) {
+        match attempt(reader, &mut readings, &mut read) {
             Ok(Some(answer)) => return answer,
-            Ok(None) => {}
+            Ok(None) => readings = 0,
             // The version of a journal does not change.
             Err(
                 error @ ViewError::Journal {
                     reason: JournalError::Version(_) | JournalError::Earlier(_), ..
                 },
             ) => return Err(error.into()),
+            // Lines are written before publication; only another journal has others.
+            Err(error @ ViewError::Journal { .. }) if readings >= READINGS => return Err(error.into()),
             // A sector that is being written looks damaged for a moment.
             Err(error @ ViewError::Journal { .. }) => damage = Some(error),
             Err(error) => return Err(error.into()),
@@ -112,11 +123,12 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
 
 fn attempt<T, E: From<ViewError>>(
     reader: RecordReader<'_>,
+    readings: &mut usize,
     read: &mut impl FnMut(&RecordView<'_>) -> Result<T, E>,
 ) -> Result<Option<Result<T, E>>, ViewError> {
     let root = reader.root;
     let before = head(root)?;
-    let view = match RecordView::at(reader, before.as_ref()) {
+    let view = match RecordView::at(reader, readings, before.as_ref()) {
         Err(ViewError::Raced) => return Ok(None),
         other => other?,
     };
@@ -131,7 +143,12 @@ fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunO
 }
 
 impl<'a> RecordView<'a> {
-    fn at(reader: RecordReader<'a>, head: Option<&JournalHead>) -> Result<Self, ViewError> {
+    /// `readings` counts how often lines of a journal were read.
+    fn at(
+        reader: RecordReader<'a>,
+        readings: &mut usize,
+        head: Option<&JournalHead>,
+    ) -> Result<Self, ViewError> {
         let root = reader.root;
         // A root with shown names is already as before the run.
         if root.is_showing() || !head.is_some_and(JournalHead::is_open) {
@@ -142,22 +159,39 @@ impl<'a> RecordView<'a> {
         read_to(&mut file, HEAD as u64, &mut bytes, &path)?;
         let bad = |reason| ViewError::Journal { path: path.clone(), reason };
         let length = journal::parse_head(&bytes).map_err(bad)?.header.db;
-        read_to(&mut file, length.min(LONGEST), &mut bytes, &path)?;
+        *readings += 1;
+        let size = file.metadata().map_err(|error| failed("look at", path.clone(), &error))?.len();
+        if length > size.saturating_sub(HEAD as u64).min(LONGEST) {
+            return Err(bad(JournalError::Short));
+        }
+        read_to(&mut file, length, &mut bytes, &path)?;
         let journal = Journal::parse_leading(&bytes).map_err(bad)?;
         let resolver = root.resolver();
         journal.must_be_of(&resolver.locate_dir(&places::own_directory())?).map_err(bad)?;
         let is_within = reader.run.is_some_and(|run| run == journal.head.header.run);
         let within = is_within.then(|| resolver.locate_dir(&places::packages())).transpose()?;
-        Ok(Self { root, resolver, open: Some(journal), within, last: OnceCell::new() })
+        Ok(Self { open: Some(journal), within, resolver, ..Self::live(root) })
     }
 
     /// For the holder of the lock after recovery, and scripts of a run.
     pub fn live(root: &'a Root) -> Self {
-        Self { root, resolver: root.resolver(), open: None, within: None, last: OnceCell::new() }
+        Self {
+            root,
+            resolver: root.resolver(),
+            open: None,
+            within: None,
+            last: OnceCell::new(),
+            saves: ReadBudget::of(LARGEST_SAVES),
+        }
     }
 
     pub fn root(&self) -> &'a Root {
         self.root
+    }
+
+    /// For files of save directories.
+    pub fn saves_budget(&self) -> &ReadBudget {
+        &self.saves
     }
 
     /// The stamp's facts, even if outdated; `None` if it is missing or damaged.
@@ -199,6 +233,25 @@ impl<'a> RecordView<'a> {
             return Err(RootError::TooLarge { path: self.root.show(path), limit }.into());
         }
         Ok(Some(bytes))
+    }
+
+    /// Like [`read`](Self::read), within a budget.
+    pub fn read_within(
+        &self,
+        path: &ObjectPath,
+        limit: u64,
+        budget: &ReadBudget,
+    ) -> Result<Option<Vec<u8>>, ViewError> {
+        let mut other = None;
+        let read = budget.read(limit, |limit| match self.read(path, limit) {
+            Err(ViewError::Root(error)) => Err(error),
+            Err(error) => {
+                other = Some(error);
+                Ok(None)
+            }
+            Ok(read) => Ok(read),
+        });
+        other.map_or_else(|| Ok(read?), Err)
     }
 
     /// `None` if missing.

@@ -364,7 +364,10 @@ pub fn of_root(error: &RootError) -> ExitCause {
     match error {
         RootError::Untrusted(_) => ExitCause::UntrustedRoot,
         RootError::NoOpenat2(_) | RootError::NoProc { .. } => ExitCause::NotApplicable,
-        RootError::TooLarge { .. } | RootError::Loop(_) | RootError::Name { .. } => ExitCause::DamagedRecord,
+        RootError::TooLarge { .. }
+        | RootError::SumTooLarge { .. }
+        | RootError::Loop(_)
+        | RootError::Name { .. } => ExitCause::DamagedRecord,
         RootError::Call { errno, .. } => of_errno(Some(*errno)),
         RootError::Flagged(_) | RootError::NoRoom { .. } => of_errno(error.errno()),
     }

@@ -2,7 +2,7 @@
 //! list's state does not decide; the installed version does. Unknown or unfinished packages contain nothing.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::Failure;
 use patchadm_inputs::database::{RecordView, marker};
@@ -78,13 +78,20 @@ impl EndedPatches {
         if claims.is_empty() {
             return ended;
         }
-        let versions = certain_versions(packages, &changes());
+        let mut versions = certain_versions(packages, &changes());
+        for manager in NativeManager::ALL {
+            let names = claims.iter().filter(|one| one.manager == manager).map(|one| one.name);
+            let unadopted: BTreeSet<&str> =
+                names.filter(|name| !versions.contains_key(&(manager, (*name).to_owned()))).collect();
+            let found = manager.installed_versions_of(root, &unadopted).into_iter();
+            versions.extend(
+                found.map(|(name, versions)| ((manager, name), versions.into_iter().map(Some).collect())),
+            );
+        }
         for claim in claims {
-            let adopted = versions.get(&(claim.manager, claim.name.to_owned()));
-            let there = adopted.cloned().unwrap_or_else(|| {
-                claim.manager.installed_versions(root, claim.name).into_iter().map(Some).collect()
-            });
-            match claim.proof(&there) {
+            let there = versions.get(&(claim.manager, claim.name.to_owned())).map(Vec::as_slice);
+            let there = there.unwrap_or_default();
+            match claim.proof(there) {
                 Some(by) => ended.contained.push(ContainedPatch { id: claim.id, by }),
                 None if there.is_empty() => {}
                 None => ended.lost.push(claim.id),

@@ -2,19 +2,23 @@
 //! a run, and for symbolic links, the [`RecordView`] is asked instead, with the same results.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::thread;
 
 use rustix::io::Errno;
 
 use super::{DatabaseError, RecordDamage, RecordView, installed, ledger, places};
 use crate::format::ledger::{Ledger, LedgerLine};
-use patchadm_rootfs::{Dir, FileType, cores};
+use patchadm_rootfs::{Dir, FileType, ReadBudget, cores};
 use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 const LARGEST_DEPEND: u64 = 16 << 20;
 const SHARE: usize = 100;
+
+/// For the files of all packages that one query reads. A full system has fewer than 50 MB.
+const LARGEST_SUM: u64 = 512 << 20;
 
 #[derive(Debug)]
 pub struct PackageRecords<'a> {
@@ -24,6 +28,8 @@ pub struct PackageRecords<'a> {
     dir: Option<Dir>,
     is_being_updated: bool,
     has_ledger: bool,
+    /// Of the query.
+    budget: Arc<ReadBudget>,
 }
 
 impl<'a> PackageRecords<'a> {
@@ -68,7 +74,7 @@ impl<'a> PackageRecords<'a> {
         if !self.has_ledger || self.is_being_updated || !self.view.is_live() {
             return Ok(());
         }
-        must_be_listed(self.view, &self.inst, params)
+        must_be_listed(self.view, &self.inst, params, &self.budget)
     }
 
     fn read_params(
@@ -76,8 +82,8 @@ impl<'a> PackageRecords<'a> {
         parse: impl FnOnce(&RecordView<'_>, &[u8], &PkgInst) -> Result<Params, DatabaseError>,
     ) -> Result<Option<Params>, DatabaseError> {
         let text = match &self.dir {
-            Some(dir) => dir.read_regular(b"pkginfo", LARGEST_FILE as u64)?,
-            None => self.view.read(&places::pkginfo(&self.inst), LARGEST_FILE as u64)?,
+            Some(dir) => dir.read_within(b"pkginfo", LARGEST_FILE as u64, &self.budget)?,
+            None => self.view.read_within(&places::pkginfo(&self.inst), LARGEST_FILE as u64, &self.budget)?,
         };
         match text {
             Some(text) => parse(self.view, &text, &self.inst).map(Some),
@@ -114,7 +120,7 @@ impl<'a> PackageRecords<'a> {
         let name = self.inst.as_str().as_bytes();
         let is_there = self.dir.as_ref().map_or(Ok(true), |dir| Ok(dir.look(name)?.is_some()));
         match is_there {
-            Ok(true) => installed::put_aside(self.view, &self.inst),
+            Ok(true) => installed::put_aside(self.view, &self.inst, &self.budget),
             Ok(false) => Ok(None),
             Err(error) => Err(error),
         }
@@ -123,11 +129,11 @@ impl<'a> PackageRecords<'a> {
     pub fn depend(&self) -> Result<Option<Vec<u8>>, DatabaseError> {
         let install = self.dir.as_ref().map(|dir| dir.dir(b"install")).transpose();
         match install {
-            Ok(Some(install)) => Ok(install.read_regular(b"depend", LARGEST_DEPEND)?),
+            Ok(Some(install)) => Ok(install.read_within(b"depend", LARGEST_DEPEND, &self.budget)?),
             Err(error) if error.is_not_found() => Ok(None),
             // The link is followed inside the root.
             Ok(None) | Err(_) => match places::package(&self.inst).join(b"install/depend") {
-                Ok(path) => Ok(self.view.read(&path, LARGEST_DEPEND)?),
+                Ok(path) => Ok(self.view.read_within(&path, LARGEST_DEPEND, &self.budget)?),
                 Err(_) => Ok(None),
             },
         }
@@ -150,6 +156,14 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     view: &RecordView<'_>,
     work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
+    each_within(&Arc::new(ReadBudget::of(LARGEST_SUM)), view, work)
+}
+
+fn each_within<T: Send, E: Send + From<DatabaseError>>(
+    budget: &Arc<ReadBudget>,
+    view: &RecordView<'_>,
+    work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
+) -> Result<Vec<T>, E> {
     let names = view.list(&places::packages()).map_err(DatabaseError::from)?.unwrap_or_default();
     // A caller who may not list the ledgers learns nothing about them.
     let ledgers = view.list(&places::ledgers()).ok().flatten().unwrap_or_default();
@@ -165,7 +179,7 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
         })
         .collect();
     if !view.is_live() {
-        return share(view, None, packages, &work);
+        return share((view, budget), None, packages, &work);
     }
     let root = view.root();
     let directory = root.resolver().locate_dir(&places::packages()).map_err(DatabaseError::from)?;
@@ -174,7 +188,7 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     };
     let threads = cores().min(packages.len().div_ceil(SHARE)).max(1);
     if threads == 1 {
-        return share(view, Some(&directory), packages, &work);
+        return share((view, budget), Some(&directory), packages, &work);
     }
     let (portion, mut rest) = (packages.len().div_ceil(threads), packages);
     thread::scope(|scope| {
@@ -182,7 +196,9 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
         while !rest.is_empty() {
             let mine: Vec<_> = rest.drain(..portion.min(rest.len())).collect();
             let (directory, work) = (&directory, &work);
-            running.push(scope.spawn(move || share(&RecordView::live(root), Some(directory), mine, work)));
+            running.push(
+                scope.spawn(move || share((&RecordView::live(root), budget), Some(directory), mine, work)),
+            );
         }
         let mut found = Vec::new();
         for each in running {
@@ -199,7 +215,7 @@ struct NamedPackage {
 }
 
 fn share<T, E: From<DatabaseError>>(
-    view: &RecordView<'_>,
+    (view, budget): (&RecordView<'_>, &Arc<ReadBudget>),
     directory: Option<&Dir>,
     packages: Vec<NamedPackage>,
     work: &impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E>,
@@ -213,7 +229,8 @@ fn share<T, E: From<DatabaseError>>(
             Err(error) if error.is_not_found() => continue,
             opened => opened.map_err(DatabaseError::from)?,
         };
-        found.extend(work(&PackageRecords { inst, view, dir, is_being_updated, has_ledger })?);
+        let budget = Arc::clone(budget);
+        found.extend(work(&PackageRecords { inst, view, dir, is_being_updated, has_ledger, budget })?);
     }
     Ok(found)
 }
@@ -227,10 +244,18 @@ pub fn records_of<'v>(
     view: &'v RecordView<'v>,
     package: &PkgInst,
 ) -> Result<PackageRecords<'v>, DatabaseError> {
+    records_within(Arc::new(ReadBudget::of(LARGEST_SUM)), view, package)
+}
+
+fn records_within<'v>(
+    budget: Arc<ReadBudget>,
+    view: &'v RecordView<'v>,
+    package: &PkgInst,
+) -> Result<PackageRecords<'v>, DatabaseError> {
     let saved = places::packages().join(format!(".save.{package}").as_bytes());
     let is_being_updated = saved.map_or(Ok(false), |saved| view.look(&saved).map(|seen| seen.is_some()))?;
     let has_ledger = view.look(&places::ledger(package)).is_ok_and(|seen| seen.is_some());
-    Ok(PackageRecords { inst: package.clone(), view, dir: None, is_being_updated, has_ledger })
+    Ok(PackageRecords { inst: package.clone(), view, dir: None, is_being_updated, has_ledger, budget })
 }
 
 /// Refuses damaged parameters of installed instances of these packages (PKG).
@@ -239,12 +264,13 @@ pub fn must_be_whole<'n>(
     names: impl IntoIterator<Item = &'n str>,
 ) -> Result<(), DatabaseError> {
     let names: BTreeSet<&str> = names.into_iter().map(str::trim).collect();
+    let budget = Arc::new(ReadBudget::of(LARGEST_SUM));
     for directory in view.list(&places::packages())?.unwrap_or_default() {
         let Some(package) = str::from_utf8(&directory).ok().and_then(|name| PkgInst::new(name).ok()) else {
             continue;
         };
         if names.contains(package.abbreviation()) {
-            records_of(view, &package)?.whole_params()?;
+            records_within(Arc::clone(&budget), view, &package)?.whole_params()?;
         }
     }
     Ok(())
@@ -279,12 +305,13 @@ pub(super) fn must_be_listed(
     view: &RecordView<'_>,
     package: &PkgInst,
     params: &Params,
+    budget: &ReadBudget,
 ) -> Result<(), DatabaseError> {
     let suspects = Suspects::of(view, package, params)?;
     if suspects.is_empty() || installed::is_at_work(view, package)? {
         return Ok(());
     }
-    let Ok(ledger) = ledger::read(view, package) else { return Ok(()) };
+    let Ok(ledger) = ledger::read_within(view, package, budget) else { return Ok(()) };
     match suspects.fault(&ledger) {
         None => Ok(()),
         Some(reason) => Err(RecordDamage::of_pkginfo(view.root(), package, reason).into()),
@@ -384,6 +411,29 @@ mod tests {
         fs::write(packages.join("P300/pkginfo"), "NAME=\"open\n").unwrap();
         let error = all(&root).unwrap_err().to_string();
         assert!(error.starts_with(&packages.join("P200/pkginfo: ").display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn the_parameters_of_all_packages_are_bounded_in_sum() {
+        let dir = tempfile::tempdir().unwrap();
+        let packages = dir.path().join("var/sadm/pkg");
+        for package in ["A", "B", "C"] {
+            fs::create_dir_all(packages.join(package)).unwrap();
+        }
+        fs::write(packages.join("A/pkginfo"), "NAME=twelve\n").unwrap();
+        for package in ["B", "C"] {
+            fs::hard_link(packages.join("A/pkginfo"), packages.join(package).join("pkginfo")).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        let view = RecordView::live(&root);
+        let read = |limit| {
+            each_within(&Arc::new(ReadBudget::of(limit)), &view, |package| {
+                Ok::<_, DatabaseError>(package.params()?.map(|_| ()))
+            })
+        };
+        assert_eq!(read(36).unwrap().len(), 3);
+        let error = read(35).unwrap_err().to_string();
+        assert!(error.contains("C/pkginfo is not read: "), "{error}");
     }
 
     #[test]

@@ -8,13 +8,17 @@ use super::{DatabaseError, RecordDamage, RecordView, places, saves};
 use crate::inventory::Interruption;
 use crate::inventory::{Installed, Save};
 use patchadm_changeset::RecordFile;
-use patchadm_rootfs::{FileType, Root};
+use patchadm_rootfs::{FileType, ReadBudget, Root};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst, rule};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 
 const LARGEST_RECORD: u64 = 64 << 20;
+
+/// For the records of one package that a patch may change.
+const LARGEST_RECORDS: u64 = 256 << 20;
+
 pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
 pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
 
@@ -165,19 +169,24 @@ fn traces(
     names: &[Vec<u8>],
 ) -> Result<Interruption, DatabaseError> {
     let has_put_aside = names.iter().any(|name| name == package.as_str().as_bytes());
-    let put_aside = if has_put_aside { put_aside(view, package)? } else { None };
+    let put_aside =
+        if has_put_aside { put_aside(view, package, &ReadBudget::of(LARGEST_FILE as u64))? } else { None };
     Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })
 }
 
 /// Ignores unreadable parameters, and those of another package.
-pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+pub(super) fn put_aside(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    budget: &ReadBudget,
+) -> Result<Option<Params>, DatabaseError> {
     let Ok(path) = places::package(package).join(format!("{package}/pkginfo").as_bytes()) else {
         return Ok(None);
     };
     if view.look(&path)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return Ok(None);
     }
-    let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
+    let Some(text) = view.read_within(&path, LARGEST_FILE as u64, budget)? else { return Ok(None) };
     Ok(parse(view, &text, package, || has_saves(view, package)).ok())
 }
 
@@ -215,6 +224,7 @@ pub fn records(
     let directory = places::package(package);
     installed.interruption = interruption(view, package)?;
     let mut open = vec![b"pkginfo".to_vec(), b"install".to_vec(), b"save/pspool".to_vec()];
+    let budget = ReadBudget::of(LARGEST_RECORDS);
     let classes = installed.params.text("CLASSES").into_owned();
     open.extend(kept_by_classes(&classes));
     while let Some(name) = open.pop() {
@@ -229,7 +239,7 @@ pub fn records(
                 installed.directories.insert(name);
             }
             FileType::Regular => {
-                if let Some(mut bytes) = view.read(&path, LARGEST_RECORD)? {
+                if let Some(mut bytes) = view.read_within(&path, LARGEST_RECORD, &budget)? {
                     bytes.shrink_to_fit();
                     let (bytes, mode, mtime) = (bytes.into(), seen.mode, seen.mtime);
                     installed.records.insert(name, RecordFile { bytes, mode, mtime });

@@ -9,7 +9,7 @@ use super::{DatabaseError, RecordView, ViewError, installed, places};
 use crate::format::ledger::{LARGEST, Ledger, LedgerError, LedgerLine, LedgerUndo, UndoLocation};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_rootfs::FileType;
-use patchadm_rootfs::{Digest, Hashing};
+use patchadm_rootfs::{Digest, Hashing, ReadBudget};
 use patchadm_svr4::package::{Params, PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 
@@ -31,9 +31,17 @@ impl From<DatabaseError> for LedgerFault {
 
 /// Empty if there is none.
 pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
+    read_within(view, package, &ReadBudget::of(LARGEST as u64))
+}
+
+pub(super) fn read_within(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    budget: &ReadBudget,
+) -> Result<Ledger, LedgerFault> {
     let path = places::ledger(package);
     let damaged = |reason: String| LedgerFault::Damaged { path: view.root().show(&path), reason };
-    let Some(text) = view.read(&path, LARGEST as u64)? else {
+    let Some(text) = view.read_within(&path, LARGEST as u64, budget)? else {
         // A link or a pipe is not a missing file.
         return match view.look(&path)? {
             Some(seen) if seen.file_type != FileType::Regular => Err(damaged("it is not a file".to_owned())),

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use regex::Regex;
+use regex::RegexBuilder;
 
 use super::places;
 use crate::password::without_password;
@@ -60,6 +60,13 @@ const SETTINGS: [&str; 34] = [
 
 /// Only the host may set which roots the superuser trusts.
 const OF_THE_HOST: [&str; 3] = ["trusted_roots", "as_owner_roots", "untrusted_roots"];
+
+/// Of one setting.
+const MOST_PATTERNS: usize = 1000;
+const LONGEST_PATTERNS: usize = 16 << 10;
+
+/// In bytes, for `restricted`.
+const LARGEST_REGEX: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -182,7 +189,11 @@ pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
 
 fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     match name {
-        "restricted" => policy.restricted = Regex::new(value).map_err(|error| regex_reason(&error))?,
+        "restricted" => {
+            must_be_bounded(std::iter::once(value))?;
+            let regex = RegexBuilder::new(value).size_limit(LARGEST_REGEX).build();
+            policy.restricted = regex.map_err(|error| regex_reason(&error))?;
+        }
         "separator" => policy.separator = separator(value)?,
         "undo_format" | "undo_dir" | "undo_keep" | "undo_max" | "undo_warn" => {
             set_of_undo(policy, name, value)?;
@@ -229,9 +240,9 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             policy.keys = path.map_err(|_| format!("<{value}> is not an absolute path"))?;
             policy.names_keys = true;
         }
-        "trusted_roots" => policy.trusted_roots = RootPatterns::parse(value)?,
-        "as_owner_roots" => policy.as_owner_roots = RootPatterns::parse(value)?,
-        "untrusted_roots" => policy.untrusted_roots = RootPatterns::parse(value)?,
+        "trusted_roots" => policy.trusted_roots = root_patterns(value)?,
+        "as_owner_roots" => policy.as_owner_roots = root_patterns(value)?,
+        "untrusted_roots" => policy.untrusted_roots = root_patterns(value)?,
         _ => return Err(format!("no such setting; there are {}", SETTINGS.join(", "))),
     }
     Ok(())
@@ -274,7 +285,27 @@ fn words(value: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
+/// Compiled patterns take 150 times as much memory as their text.
+fn must_be_bounded<'v>(patterns: impl Iterator<Item = &'v str>) -> Result<(), String> {
+    let (mut count, mut length) = (0, 0);
+    for pattern in patterns {
+        (count, length) = (count + 1, length + pattern.len());
+        if count > MOST_PATTERNS || length > LONGEST_PATTERNS {
+            return Err(format!(
+                "it has more than {MOST_PATTERNS} patterns, or they are longer than {LONGEST_PATTERNS} bytes in sum"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn root_patterns(value: &str) -> Result<RootPatterns, String> {
+    must_be_bounded(words(value).iter().map(String::as_str))?;
+    RootPatterns::parse(value)
+}
+
 fn patterns(value: &str) -> Result<Vec<PathGlob>, String> {
+    must_be_bounded(words(value).iter().map(String::as_str))?;
     let patterns = words(value).into_iter().map(|word| PathGlob::parse(&word));
     patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
@@ -479,6 +510,20 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn patterns_are_bounded_in_number_and_length() {
+        for name in ["promote_exclude", "shlib_keep", "shlib_skip", "trusted_roots", "untrusted_roots"] {
+            assert!(read(&format!("{name}={}", "/a ".repeat(MOST_PATTERNS))).is_ok(), "{name}");
+            for many in ["/a ".repeat(MOST_PATTERNS + 1), format!("/{} ", "a".repeat(4000)).repeat(5)] {
+                let error = read(&format!("{name}={many}")).unwrap_err();
+                assert!(error.contains("it has more than 1000 patterns, or they are longer"), "{error}");
+            }
+        }
+        assert!(read(&format!("restricted={}", "a".repeat(LONGEST_PATTERNS + 1))).is_err());
+        let error = read("restricted=(\\pL{100}){100}\n").unwrap_err();
+        assert!(error.contains("restricted: not a regular expression: "), "{error}");
     }
 
     #[test]

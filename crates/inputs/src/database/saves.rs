@@ -13,7 +13,7 @@ use patchadm_changeset::format::manifest::KEPT_MANIFEST;
 use patchadm_changeset::format::undo_sidecars::UndoPaths;
 use patchadm_changeset::plan::ARCHIVE_NAMES;
 use patchadm_rootfs::side_by_side;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, ReadBudget, RootError};
 use patchadm_svr4::package::PkgInst;
 
 const LARGEST_REMOTE: u64 = 64 << 10;
@@ -51,8 +51,11 @@ pub fn open_saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<S
 
 /// Reads the lists of changed paths in a package's save directories. Directories without a readable list are left out.
 pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
-    let all =
-        each(view, package, UnreadableFile::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;
+    let budget = view.saves_budget();
+    let all = each(view, package, UnreadableFile::PassedOver, |_, save| match saved_paths(save, budget) {
+        Err(error @ RootError::SumTooLarge { .. }) => Err(error),
+        read => Ok(read.unwrap_or_default()),
+    })?;
     Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
 }
 
@@ -76,11 +79,13 @@ pub(super) fn each<T: Send>(
     let Some(held) = root.dir_if_there(&root.resolver().locate_dir(&directory)?)? else {
         return Ok(BTreeMap::new());
     };
+    let budget = view.saves_budget();
     let portions: Vec<&[&str]> = ids.chunks(PORTION).collect();
     let found = side_by_side(root.workers(), portions.len(), || {
         |at: usize| {
             let ids = portions.get(at).copied().unwrap_or_default().iter();
-            let found = ids.filter_map(|id| Some((*id, in_directory(&held, id, closed, &more).transpose()?)));
+            let found = ids
+                .filter_map(|id| Some((*id, in_directory((&held, id), closed, budget, &more).transpose()?)));
             found.map(|(id, found)| Ok((id.to_owned(), found?))).collect::<Result<Vec<_>, RootError>>()
         }
     });
@@ -92,16 +97,16 @@ pub(super) fn each<T: Send>(
 }
 
 fn in_directory<T>(
-    held: &Dir,
-    id: &str,
+    (held, id): (&Dir, &str),
     closed: UnreadableFile,
+    budget: &ReadBudget,
     more: impl Fn(&str, &Dir) -> Result<T, RootError>,
 ) -> Result<Option<(Save, Option<T>)>, RootError> {
     let dir = match held.dir(id.as_bytes()) {
         Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => return Ok(None),
         opened => opened?,
     };
-    let read = |name: &[u8], limit| match dir.read_regular(name, limit) {
+    let read = |name: &[u8], limit| match dir.read_within(name, limit, budget) {
         Err(error) if closed == UnreadableFile::PassedOver && error.errno() == Some(Errno::ACCESS) => {
             Ok(None)
         }
@@ -122,7 +127,7 @@ fn through(
         return Ok(None);
     }
     let path = |name: &[u8]| at.join(name).unwrap_or_else(|_| at.clone());
-    let read = |name: &[u8], limit| match view.read(&path(name), limit) {
+    let read = |name: &[u8], limit| match view.read_within(&path(name), limit, view.saves_budget()) {
         Err(ViewError::Root(error))
             if closed == UnreadableFile::PassedOver && error.errno() == Some(Errno::ACCESS) =>
         {
@@ -179,12 +184,12 @@ fn snapshot_directory() -> &'static str {
 }
 
 /// From the list beside the archive or snapshot.
-pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
-    if let Some(list) = listed(save)? {
+pub(super) fn saved_paths(save: &Dir, budget: &ReadBudget) -> Result<Option<UndoPaths>, RootError> {
+    if let Some(list) = listed(save, budget)? {
         return Ok(Some(list));
     }
     match save.dir(snapshot_directory().as_bytes()) {
-        Ok(snapshot) => listed(&snapshot),
+        Ok(snapshot) => listed(&snapshot, budget),
         Err(error) if error.is_not_found() || matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) => {
             Ok(None)
         }
@@ -192,8 +197,8 @@ pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
     }
 }
 
-fn listed(directory: &Dir) -> Result<Option<UndoPaths>, RootError> {
-    match directory.read_regular(PATHS, LARGEST_PATHS) {
+fn listed(directory: &Dir, budget: &ReadBudget) -> Result<Option<UndoPaths>, RootError> {
+    match directory.read_within(PATHS, LARGEST_PATHS, budget) {
         // A list that is too long counts as missing.
         Err(RootError::TooLarge { .. }) => Ok(None),
         read => Ok(read?.and_then(UndoPaths::parse)),
@@ -244,6 +249,31 @@ mod tests {
         }
         let alone: BTreeMap<String, Save> = all.into_iter().map(|(id, (save, _))| (id, save)).collect();
         assert_eq!(saves(&view, &package).unwrap(), alone);
+    }
+
+    #[test]
+    fn the_files_of_all_save_directories_are_bounded_in_sum() {
+        let dir = tempfile::tempdir().unwrap();
+        let save = dir.path().join("var/sadm/pkg/X/save");
+        fs::create_dir_all(save.join("100-01")).unwrap();
+        let first = save.join("100-01/obsoleted_by");
+        fs::File::create(&first).unwrap().set_len(LARGEST_OBSOLETED_BY).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let held = root.dir(&places::save(&PkgInst::new("X").unwrap())).unwrap();
+        let budget = ReadBudget::of(LARGEST_OBSOLETED_BY + 1);
+        let read = |id| {
+            in_directory((&held, id), UnreadableFile::PassedOver, &budget, |_, save| {
+                saved_paths(save, &budget)
+            })
+        };
+        assert!(read("100-01").unwrap().is_some());
+        fs::create_dir(save.join("100-02")).unwrap();
+        fs::hard_link(&first, save.join("100-02/obsoleted_by")).unwrap();
+        let error = read("100-02").unwrap_err();
+        assert!(
+            matches!(&error, RootError::SumTooLarge { path, .. } if path.ends_with("100-02/obsoleted_by")),
+            "{error}"
+        );
     }
 
     #[test]

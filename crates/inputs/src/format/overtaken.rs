@@ -8,6 +8,9 @@ use patchadm_svr4::format::lines::LONGEST_LINE;
 use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::patch::FixId;
 
+/// A root with more ended patches has a damaged list.
+const MOST_LINES: usize = 20_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OvertakenState {
@@ -74,7 +77,8 @@ impl LostPath {
 pub struct OvertakenPatches {
     /// Of this root, in the order in which they ended.
     pub patches: Vec<OvertakenPatch>,
-    /// Numbers of lines that are invalid or of another root.
+    /// Numbers of lines that are invalid or of another root. The last one may stand for all after it: the list is too
+    /// long.
     pub passed_over: Vec<usize>,
 }
 
@@ -84,6 +88,10 @@ impl OvertakenPatches {
         let mut read = Self::default();
         let lines = (1..).zip(text.split(|&byte| byte == b'\n'));
         for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+            if read.patches.len() + read.passed_over.len() == MOST_LINES {
+                read.passed_over.push(at);
+                break;
+            }
             let is_short = line.len() <= LONGEST_LINE;
             match serde_json::from_slice::<OvertakenPatch>(line) {
                 Ok(mut patch) if is_short && patch.root == root && patch.is_sensible() => {
@@ -182,6 +190,14 @@ mod tests {
         assert_eq!(read.patches, [patch("1-01", "aa"), patch("3-01", "aa")]);
         assert_eq!(read.passed_over, [2, 4]);
         assert_eq!(read.of("3-01").unwrap().told(), "LOST to openssl 3.0.18-1 (dpkg)");
+    }
+
+    #[test]
+    fn a_list_ends_where_it_is_too_long_for_any_root() {
+        let line =
+            OvertakenPatches { patches: vec![patch("1-01", "aa")], passed_over: Vec::new() }.to_bytes();
+        let read = OvertakenPatches::parse(&line.repeat(MOST_LINES + 2), "aa");
+        assert_eq!((read.patches.len(), read.passed_over), (MOST_LINES, vec![MOST_LINES + 1]));
     }
 
     #[test]

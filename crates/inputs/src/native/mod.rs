@@ -37,7 +37,7 @@ pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
 pub use verifiers::{VerifiedPath, VerifierReport};
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dpkg::DpkgRecords;
 use patchadm_rootfs::{Root, RootError};
@@ -77,15 +77,21 @@ impl NativeManager {
         found.unwrap_or_default()
     }
 
-    /// Oldest first; empty while its manager is changing it, or if that cannot be read.
-    pub fn installed_versions(self, root: &Root, name: &str) -> Vec<String> {
+    /// Oldest first, by name; without packages that the manager is changing, or that cannot be read. Reads the records
+    /// once.
+    pub fn installed_versions_of(self, root: &Root, names: &BTreeSet<&str>) -> BTreeMap<String, Vec<String>> {
+        if names.is_empty() {
+            return BTreeMap::new();
+        }
         let found = match self {
-            Self::Dpkg => DpkgRecords::of(root).map(|records| records.installed_versions(name)),
-            Self::Rpm => RpmRecords::of(root).and_then(|records| records.installed_versions(name)),
+            Self::Dpkg => DpkgRecords::of(root).map(|records| records.installed_versions(names)),
+            Self::Rpm => RpmRecords::of(root).and_then(|records| records.installed_versions(names)),
         };
-        let mut versions = found.unwrap_or_default();
-        versions.sort_by(|one, other| self.compare(one, other));
-        versions
+        let mut found = found.unwrap_or_default();
+        for versions in found.values_mut() {
+            versions.sort_by(|one, other| self.compare(one, other));
+        }
+        found
     }
 }
 

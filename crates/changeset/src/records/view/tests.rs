@@ -335,6 +335,24 @@ fn a_damaged_journal_is_reported_and_never_read_past() {
 }
 
 #[test]
+fn damaged_lines_of_a_journal_are_read_at_most_twice() {
+    let scene = Scene::replacing();
+    let journal = scene.host("/var/sadm/patchadm/journal");
+    let whole = fs::read(&journal).unwrap();
+    let mut damaged = whole.clone();
+    damaged[HEAD + 20] ^= 1;
+    for bytes in [&damaged[..], &whole[..HEAD + 20]] {
+        fs::write(&journal, bytes).unwrap();
+        let (before, mut readings) = (head(&scene.root).unwrap(), 0);
+        let error = RecordView::at((&scene.root).into(), &mut readings, before.as_ref()).unwrap_err();
+        assert!(matches!(error, ViewError::Journal { .. }), "{error}");
+        assert_eq!(readings, 1, "of two that read_consistently() allows");
+        let error = read_consistently(&scene.root, |view| view.read(&at(PKGINFO), 100)).unwrap_err();
+        assert!(matches!(error, ViewError::Journal { .. }), "{error}");
+    }
+}
+
+#[test]
 fn an_answer_that_a_commit_overtook_is_made_anew() {
     let scene = Scene::replacing();
     scene.exchange(PKGINFO, "db/0");

@@ -14,7 +14,7 @@ use crate::inventory::Inventory;
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
 use patchadm_rootfs::Digest;
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_rootfs::{Dir, ReadBudget, RootError};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchList;
 
@@ -41,8 +41,9 @@ pub(super) fn read(
         let applied = applied(inventory, &package, setting.separator);
         let is_applied: HashSet<&str> = applied.iter().map(String::as_str).collect();
         let (surveyed, marker) = (&survey.surveyed, &inventory.marker);
+        let budget = view.saves_budget();
         let all = saves::each(view, &package, UnreadableFile::Refused, |id, save| {
-            if is_applied.contains(id) { listed(save, surveyed, marker) } else { Ok(None) }
+            if is_applied.contains(id) { listed((save, budget), surveyed, marker) } else { Ok(None) }
         })?;
         let mut lists = BTreeMap::new();
         if let Some(installed) = inventory.packages.get_mut(&package) {
@@ -76,11 +77,11 @@ struct PatchSurvey<'a> {
 }
 
 fn listed(
-    save: &Dir,
+    (save, budget): (&Dir, &ReadBudget),
     surveyed: &BTreeMap<PathDigest, ObjectPath>,
     marker: &str,
 ) -> Result<Option<Vec<ObjectPath>>, RootError> {
-    let list = saves::saved_paths(save)?.filter(|list| list.marker() == marker.as_bytes());
+    let list = saves::saved_paths(save, budget)?.filter(|list| list.marker() == marker.as_bytes());
     // With a thousand patches each list is short, while the survey has the paths of all.
     let changed = |list: UndoPaths| -> Vec<ObjectPath> {
         if list.count() < surveyed.len() {

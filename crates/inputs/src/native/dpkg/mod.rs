@@ -15,11 +15,27 @@ use super::{
 };
 use overrides::Diversions;
 pub use overrides::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
-use patchadm_rootfs::{Dir, Root};
+use patchadm_rootfs::{Dir, ReadBudget, Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 use status::{DpkgStanding, DpkgStatus};
 
 const LARGEST_RECORD: u64 = 256 << 20;
+
+/// For the files of packages that one query reads. A full system has about 250 MB, 100 of them in lists.
+const LARGEST_SUM: u64 = 1 << 30;
+const LARGEST_LISTS: u64 = 256 << 20;
+
+/// dpkg merges hundreds of them, with a few KiB each, into `status`.
+const LARGEST_UPDATES: u64 = 64 << 20;
+
+/// In all lists of `info`. A full system has fewer than a million.
+const MOST_PATHS: usize = 8_000_000;
+
+/// `PATH_MAX`, without the NUL.
+const LONGEST_LINE: usize = 4095;
+
+/// No longer name fits a file of `info`.
+const LONGEST_NAME: usize = 255;
 
 /// Nobody knows which entry counts.
 const SEVERAL_TIMES: &str = "status has it several times";
@@ -128,6 +144,7 @@ impl<'a> DpkgRecords<'a> {
         let entries = status::entries(&self.status, |name| names.get(name).copied());
         let diversions = self.diversions();
         let info = self.info();
+        let budget = ReadBudget::of(LARGEST_SUM);
         let read = |origin: &NativeOrigin| {
             let name = origin.name.as_str();
             let of_name = entries.get(name).map(Vec::as_slice).unwrap_or_default();
@@ -137,7 +154,7 @@ impl<'a> DpkgRecords<'a> {
             self.must_be_finished(name)?;
             let diversions = diversions.as_ref().map_err(|reason| bad(name, reason.clone()))?;
             let info = info.as_ref().map_err(|error| records(error.to_string()))?;
-            Self::read_in(info.as_ref(), name, found.clone(), diversions)
+            Self::read_in((info.as_ref(), &budget), name, found.clone(), diversions)
         };
         packages.iter().map(|one| read(one.origin)).collect()
     }
@@ -158,12 +175,13 @@ impl<'a> DpkgRecords<'a> {
         let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
         let found = the_one(entries.unwrap_or_default(), arch).map_err(&bad)?;
         self.must_be_finished(name)?;
-        self.read(name, found, &self.diversions().map_err(bad)?)
+        let budget = ReadBudget::of(LARGEST_SUM);
+        self.read(name, found, &self.diversions().map_err(bad)?, &budget)
     }
 
     /// Reads every installed or half-installed package, one at a time, in the order of `status`.
     pub fn packages(&self) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
-        let diversions = self.diversions();
+        let (diversions, budget) = (self.diversions(), ReadBudget::of(LARGEST_SUM));
         let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
         for (name, arch, _) in self.names() {
             *counts.entry((name, arch)).or_default() += 1;
@@ -171,16 +189,16 @@ impl<'a> DpkgRecords<'a> {
         status::present(&self.status).filter_map(move |(name, found)| {
             // Several equal entries count once.
             let count = counts.insert((name.clone(), found.arch.clone()), 0).filter(|&count| count > 0)?;
-            Some(self.counted(&name, found, count, diversions.as_ref()))
+            Some(self.counted((name.as_str(), found), count, diversions.as_ref(), &budget))
         })
     }
 
     fn counted(
         &self,
-        name: &str,
-        found: DpkgStatus,
+        (name, found): (&str, DpkgStatus),
         count: usize,
         diversions: Result<&Diversions, &String>,
+        budget: &ReadBudget,
     ) -> Result<NativePackage, NativeError> {
         let bad = |reason: &str| bad(name, reason.to_owned());
         if !is_word(name) || !is_word(&found.arch) {
@@ -191,7 +209,7 @@ impl<'a> DpkgRecords<'a> {
         }
         let found = the_one(vec![found], None).map_err(|reason| bad(&reason))?;
         self.must_be_finished(name)?;
-        self.read(name, found, diversions.map_err(|reason| bad(reason))?)
+        self.read(name, found, diversions.map_err(|reason| bad(reason))?, budget)
     }
 
     pub(super) fn successors(&self, name: &str) -> Vec<NativeOwner> {
@@ -203,14 +221,16 @@ impl<'a> DpkgRecords<'a> {
         found.map(owner).collect()
     }
 
-    pub(super) fn installed_versions(&self, name: &str) -> Vec<String> {
-        if self.unfinished.contains(name) {
-            return Vec::new();
+    pub(super) fn installed_versions(&self, names: &BTreeSet<&str>) -> BTreeMap<String, Vec<String>> {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, entries) in status::entries(&self.status, |name| names.get(name).copied()) {
+            let installed = entries.into_iter().filter(|one| one.standing() == DpkgStanding::Installed);
+            let versions: Vec<String> = installed.map(|one| one.version).collect();
+            if !versions.is_empty() && !self.unfinished.contains(name) {
+                found.insert(name.to_owned(), versions);
+            }
         }
-        let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
-        let entries = entries.unwrap_or_default().into_iter();
-        let installed = entries.filter(|one| one.standing() == DpkgStanding::Installed);
-        installed.map(|one| one.version).collect()
+        found
     }
 
     fn must_be_finished(&self, name: &str) -> Result<(), NativeError> {
@@ -239,12 +259,13 @@ impl<'a> DpkgRecords<'a> {
         name: &str,
         found: DpkgStatus,
         diversions: &Diversions,
+        budget: &ReadBudget,
     ) -> Result<NativePackage, NativeError> {
-        Self::read_in(self.info()?.as_ref(), name, found, diversions)
+        Self::read_in((self.info()?.as_ref(), budget), name, found, diversions)
     }
 
     fn read_in(
-        info: Option<&Dir>,
+        (info, budget): (Option<&Dir>, &ReadBudget),
         name: &str,
         found: DpkgStatus,
         diversions: &Diversions,
@@ -253,7 +274,8 @@ impl<'a> DpkgRecords<'a> {
         let both = format!("{name}:{}", found.arch);
         let of = |suffix: &str| -> Result<Option<Vec<u8>>, NativeError> {
             let Some(info) = info else { return Ok(None) };
-            let one = |name: &str| info.read_regular(format!("{name}.{suffix}").as_bytes(), LARGEST_RECORD);
+            let one =
+                |name: &str| info.read_within(format!("{name}.{suffix}").as_bytes(), LARGEST_RECORD, budget);
             Ok(match one(&both)? {
                 Some(text) => Some(text),
                 None => one(name)?,
@@ -307,7 +329,8 @@ fn diversions(root: &Root) -> Result<Result<Diversions, String>, NativeError> {
 
 /// A name or architecture must not lead to another directory.
 fn is_word(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    (1..=LONGEST_NAME).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// Inode and ctime of list and sums: changes whenever the package is unpacked.
@@ -343,12 +366,13 @@ fn path_of(name: &str) -> Result<ObjectPath, NativeError> {
 
 /// The files in `updates`: dpkg writes each change there before it writes `status`.
 fn unfinished(root: &Root) -> Result<BTreeSet<String>, NativeError> {
-    let mut names = BTreeSet::new();
+    let (mut names, budget) = (BTreeSet::new(), ReadBudget::of(LARGEST_UPDATES));
     for file in root.list(&path_of("updates")?)?.unwrap_or_default() {
         let file = String::from_utf8(file).unwrap_or_default();
         if !file.is_empty() && file.bytes().all(|byte| byte.is_ascii_digit()) {
-            let text = record(root, &format!("updates/{file}"))?.unwrap_or_default();
-            names.extend(status::names(&text).map(str::to_owned));
+            let path = path_of(&format!("updates/{file}"))?;
+            let text = budget.read(LARGEST_RECORD, |limit| root.read(&path, limit))?.unwrap_or_default();
+            names.extend(status::names(&text).filter(|name| is_word(name)).map(str::to_owned));
         }
     }
     Ok(names)
@@ -475,6 +499,10 @@ impl PackageList {
         let lines = self.text.split(|&byte| byte == b'\n');
         lines.filter(|line| line.len() > 1 && line.starts_with(b"/") && *line != b"/.")
     }
+
+    fn has_bounded_lines(&self) -> bool {
+        self.text.split(|&byte| byte == b'\n').all(|line| line.len() <= LONGEST_LINE)
+    }
 }
 
 #[derive(Debug)]
@@ -498,7 +526,8 @@ impl DpkgLists {
             multi_arch: BTreeSet::new(),
             unreadable: Vec::new(),
         };
-        for (name, found) in status::known(&record(root, "status")?.unwrap_or_default()) {
+        let status = record(root, "status")?.unwrap_or_default();
+        for (name, found) in status::known(&status).filter(|(name, _)| is_word(name)) {
             if found.is_same {
                 lists.multi_arch.insert(name.clone());
             }
@@ -508,15 +537,37 @@ impl DpkgLists {
             Ok(diversions) => lists.diversions = diversions,
             Err(reason) => lists.unreadable.push(format!("the diversions of dpkg cannot be read: {reason}")),
         }
+        lists.read_all(&info, &ReadBudget::of(LARGEST_LISTS))?;
+        Ok(Some(lists))
+    }
+
+    fn read_all(&mut self, info: &Dir, budget: &ReadBudget) -> Result<(), NativeError> {
+        let mut entries = MOST_PATHS;
         for file in info.names()? {
             let Some(origin) = file.strip_suffix(b".list").and_then(origin_of) else { continue };
-            match info.read_regular(&file, LARGEST_RECORD) {
-                Ok(Some(text)) => lists.lists.push(PackageList { origin, text }),
-                Ok(None) => {}
-                Err(error) => lists.unreadable.push(error.to_string()),
+            let list = match info.read_within(&file, LARGEST_RECORD, budget) {
+                Ok(Some(text)) => PackageList { origin, text },
+                Ok(None) => continue,
+                Err(error @ RootError::SumTooLarge { .. }) => return Err(error.into()),
+                Err(error) => {
+                    self.unreadable.push(error.to_string());
+                    continue;
+                }
+            };
+            if !list.has_bounded_lines() {
+                let name = file.escape_ascii();
+                self.unreadable.push(format!("info/{name} of dpkg has a line that is too long for a path"));
+                continue;
             }
+            entries = entries.checked_sub(list.lines().count()).ok_or_else(|| {
+                records(format!(
+                    "with info/{} of dpkg, its lists have more than {MOST_PATHS} paths",
+                    file.escape_ascii()
+                ))
+            })?;
+            self.lists.push(list);
         }
-        Ok(Some(lists))
+        Ok(())
     }
 
     pub(super) fn version(&self, list: &PackageList) -> String {
@@ -553,6 +604,9 @@ impl DpkgLists {
 fn origin_of(name: &[u8]) -> Option<NativeOrigin> {
     let text = std::str::from_utf8(name).ok().filter(|text| !text.is_empty())?;
     let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));
+    if !is_word(name) || !arch.is_none_or(is_word) {
+        return None;
+    }
     let (name, arch) = (name.to_owned(), arch.map(str::to_owned));
     Some(NativeOrigin { manager: NativeManager::Dpkg, name, arch, version: None })
 }
@@ -598,6 +652,73 @@ mod tests {
 
     fn at(text: &str) -> ObjectPath {
         ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn versions_of_several_packages_come_from_one_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/lib/dpkg/updates")).unwrap();
+        let stanza = |name: &str, version: &str| {
+            format!(
+                "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\n\n"
+            )
+        };
+        let status =
+            [stanza("web", "2"), stanza("web", "1"), stanza("busy", "1"), stanza("other", "1")].concat();
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
+        std::fs::write(dir.path().join("var/lib/dpkg/updates/0001"), "Package: busy\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let names = BTreeSet::from(["busy", "gone", "web"]);
+        let found = NativeManager::Dpkg.installed_versions_of(&root, &names);
+        assert_eq!(found, BTreeMap::from([("web".to_owned(), vec!["1".to_owned(), "2".to_owned()])]));
+    }
+
+    fn lists(info: &Dir, limit: u64) -> Result<DpkgLists, NativeError> {
+        let mut lists = DpkgLists {
+            lists: Vec::new(),
+            diversions: Diversions::default(),
+            versions: BTreeMap::new(),
+            multi_arch: BTreeSet::new(),
+            unreadable: Vec::new(),
+        };
+        lists.read_all(info, &ReadBudget::of(limit))?;
+        Ok(lists)
+    }
+
+    #[test]
+    fn all_lists_are_bounded_in_sum_and_each_line_and_name_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.list"), "/usr\n").unwrap();
+        std::fs::hard_link(dir.path().join("a.list"), dir.path().join("b:amd64.list")).unwrap();
+        let info = Dir::of_host(dir.path()).unwrap();
+        assert_eq!(lists(&info, 10).unwrap().lists.len(), 2);
+        let error = lists(&info, 9).unwrap_err().to_string();
+        assert!(error.contains("b:amd64.list is not read: "), "{error}");
+
+        let holes = std::fs::File::create(dir.path().join("holes.list")).unwrap();
+        holes.set_len(LONGEST_LINE as u64 + 1).unwrap();
+        std::fs::write(dir.path().join("no name.list"), "/usr\n").unwrap();
+        let read = lists(&info, LARGEST_LISTS).unwrap();
+        assert_eq!(read.lists.len(), 2);
+        assert_eq!(read.unreadable, ["info/holes.list of dpkg has a line that is too long for a path"]);
+    }
+
+    #[test]
+    fn a_name_of_a_change_that_dpkg_has_not_finished_is_a_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let updates = dir.path().join("var/lib/dpkg/updates");
+        std::fs::create_dir_all(&updates).unwrap();
+        std::fs::write(updates.join("0001"), format!("Package: {}\n\nPackage: web\n", "x".repeat(256)))
+            .unwrap();
+        std::fs::write(updates.join("0002"), "Package: ../x\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(unfinished(&root).unwrap().into_iter().collect::<Vec<_>>(), ["web"]);
+        for number in 3..=7 {
+            let update = std::fs::File::create(updates.join(format!("{number:04}"))).unwrap();
+            update.set_len(LARGEST_UPDATES / 4).unwrap();
+        }
+        let error = unfinished(&root).unwrap_err().to_string();
+        assert!(error.contains("/0006 is not read: "), "{error}");
     }
 
     #[test]

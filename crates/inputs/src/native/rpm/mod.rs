@@ -170,9 +170,22 @@ impl RpmRecords {
         Ok(found)
     }
 
-    pub(super) fn installed_versions(&self, name: &str) -> Result<Vec<String>, NativeError> {
-        let found = self.installed(&[name])?.found.into_iter();
-        Ok(found.filter(|one| one.name == name).map(|one| one.evr).collect())
+    pub(super) fn installed_versions(
+        &self,
+        names: &BTreeSet<&str>,
+    ) -> Result<BTreeMap<String, Vec<String>>, NativeError> {
+        let words: Vec<&str> = names.iter().copied().filter(|name| is_name(name)).collect();
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        if words.is_empty() {
+            return Ok(found);
+        }
+        for one in self.installed(&words)?.found {
+            // rpm also takes a name with its version.
+            if names.contains(one.name.as_str()) {
+                found.entry(one.name).or_default().push(one.evr);
+            }
+        }
+        Ok(found)
     }
 
     /// Without files that were replaced, left out, or of another color.

@@ -36,7 +36,7 @@ use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{NativeChange, NativeManager, NativeOrigin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
-use planner::{planned_refresh, refresh_locked, unadopted_version};
+use planner::{UnadoptedVersions, planned_refresh, refresh_locked};
 
 /// Locks and writes nothing if nothing is stale.
 pub fn refresh_registrations(
@@ -95,7 +95,8 @@ fn is_up_to_date(root: &Root, request: &RegistrationRefreshRequest, is_hook: boo
     let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
     let is_left = |change: &NativeChange| is_hook && matches!(change, NativeChange::Busy { .. });
     let mut list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?;
-    let version = |manager: NativeManager, name: &str| unadopted_version(root, &packages, (manager, name));
+    let versions = UnadoptedVersions::of(root, &packages, &list);
+    let version = |manager: NativeManager, name: &str| versions.oldest(manager, name);
     if !lose_contained(&mut list, version).is_empty() {
         return Ok(false);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ended::{EndingPatches, lose_contained};
-use super::planner::{Refresher, unadopted_version};
+use super::planner::{Refresher, UnadoptedVersions};
 use super::request::{EndedRegistration, RegistrationRefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
@@ -67,7 +67,8 @@ impl NativeOverview {
             overview.foresee(&ground, now);
             overview.find_overridden(&ground, &packages, &applied, &list)?;
         }
-        let versions = Versions { root, packages: &packages, changes: &overview.changes };
+        let unadopted = UnadoptedVersions::of(root, &packages, &list);
+        let versions = Versions { packages: &packages, changes: &overview.changes, unadopted };
         lose_contained(&mut list, |manager, name| versions.of(manager, name));
         let (mut ended, mut accepted, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         let view = RecordView::live(root);
@@ -232,9 +233,9 @@ fn partly(packages: &BTreeMap<PkgInst, Installed>, applied: &AppliedPatches) -> 
 }
 
 struct Versions<'a> {
-    root: &'a Root,
     packages: &'a BTreeMap<PkgInst, Installed>,
     changes: &'a BTreeMap<PkgInst, NativeChange>,
+    unadopted: UnadoptedVersions<'a>,
 }
 
 impl Versions<'_> {
@@ -250,7 +251,7 @@ impl Versions<'_> {
                 _ => Some(NativeRegistration::of(&installed.params).version),
             }
         });
-        adopted.or_else(|| unadopted_version(self.root, self.packages, (manager, name)))
+        adopted.or_else(|| self.unadopted.oldest(manager, name))
     }
 }
 

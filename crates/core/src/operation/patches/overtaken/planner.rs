@@ -1,5 +1,6 @@
 //! Plans a refresh: changed packages, their patches, and the consequences.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ended::{
@@ -213,7 +214,8 @@ impl Refresher<'_> {
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let known = overtaken_patches(root, &marker)?;
         let mut list = known.clone();
-        let version = |manager: NativeManager, name: &str| unadopted_version(root, packages, (manager, name));
+        let versions = UnadoptedVersions::of(root, packages, &list);
+        let version = |manager: NativeManager, name: &str| versions.oldest(manager, name);
         let lost_again = lose_contained(&mut list, version).into_iter();
         let lost_again = lost_again.map(|patch| EndedRegistration {
             patch,
@@ -386,10 +388,9 @@ impl Refresher<'_> {
     fn plan(&self, mut facts: RegistrationFacts) -> Result<PlannedRefresh, Failure> {
         let (before, mut known) = (facts.list.clone(), facts.list.clone());
         let root = &self.ground.root;
+        let unadopted = UnadoptedVersions::of(root, &facts.packages, &known);
         let lost_again = lose_contained(&mut known, |manager, name| {
-            facts
-                .new_version(manager, name)
-                .or_else(|| unadopted_version(root, &facts.packages, (manager, name)))
+            facts.new_version(manager, name).or_else(|| unadopted.oldest(manager, name))
         });
         find_again(&mut known, &facts.inventory);
         facts.end_fixed();
@@ -547,18 +548,42 @@ impl Refresher<'_> {
     }
 }
 
-/// Returns the oldest installed version of a package that nobody adopted; `None` if it is missing or unfinished. For
-/// adopted packages, the registration counts.
-pub(super) fn unadopted_version(
-    root: &Root,
-    packages: &BTreeMap<PkgInst, Installed>,
-    (manager, name): (NativeManager, &str),
-) -> Option<String> {
-    let is_it = |origin: NativeOrigin| origin.manager == manager && origin.name == name;
-    if packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some_and(is_it)) {
-        return None;
+/// Of packages that a list names and nobody adopted. Reads the records of each manager at most once.
+pub(super) struct UnadoptedVersions<'a> {
+    root: &'a Root,
+    unadopted: BTreeSet<(NativeManager, String)>,
+    oldest: OnceCell<BTreeMap<(NativeManager, String), String>>,
+}
+
+impl<'a> UnadoptedVersions<'a> {
+    pub(super) fn of(
+        root: &'a Root,
+        packages: &BTreeMap<PkgInst, Installed>,
+        list: &OvertakenPatches,
+    ) -> Self {
+        let origins = packages.values().filter_map(|installed| NativeOrigin::of(&installed.params));
+        let adopted: BTreeSet<_> = origins.map(|origin| (origin.manager, origin.name)).collect();
+        let package = |one: &OvertakenPatch| Some((NativeManager::named(&one.manager)?, one.package.clone()));
+        let named = list.patches.iter().filter_map(package);
+        let unadopted = named.filter(|package| !adopted.contains(package)).collect();
+        Self { root, unadopted, oldest: OnceCell::new() }
     }
-    manager.installed_versions(root, name).into_iter().next()
+
+    /// Returns the oldest installed version; `None` if the package is missing, unfinished or adopted. For adopted
+    /// packages, the registration counts.
+    pub(super) fn oldest(&self, manager: NativeManager, name: &str) -> Option<String> {
+        let oldest = self.oldest.get_or_init(|| {
+            let of_manager = |manager: NativeManager| {
+                let named = self.unadopted.iter().filter(|(of, _)| *of == manager);
+                let names: BTreeSet<&str> = named.map(|(_, name)| name.as_str()).collect();
+                let found = manager.installed_versions_of(self.root, &names).into_iter();
+                found
+                    .filter_map(move |(name, versions)| Some(((manager, name), versions.into_iter().next()?)))
+            };
+            NativeManager::ALL.into_iter().flat_map(of_manager).collect()
+        });
+        oldest.get(&(manager, name.to_owned())).cloned()
+    }
 }
 
 fn not_taken_up(change: &NativeChange, failure: &Failure) -> NativeChange {
