@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::operation::depots::is_on_network;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
@@ -124,6 +126,9 @@ fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<De
 
 fn named_keys(directory: &Path) -> Result<KeyRing, Failure> {
     let root = match Root::open(directory) {
+        Err(error) if error.errno() == Some(Errno::NOTDIR) => {
+            return Err(KeyDirectoryError::NotADirectory(directory.display().to_string()).into());
+        }
         Err(error) if error.is_not_found() => {
             return Err(KeyDirectoryError::Absent(directory.display().to_string()).into());
         }
