@@ -52,7 +52,8 @@ fn what_comes_over_a_network_without_a_trusted_key_is_refused_until_the_caller_s
         let before = stage.everything();
         let said = run(&stage, line, &server).fails(3);
         assert!(said.contains("this root trusts no key to verify its patches"), "{said}");
-        assert!(said.contains("key trust FILE") && said.contains("--allow-unsigned"), "{said}");
+        assert!(said.contains("key trust FILE") && said.contains("`--keys DIR`"), "{said}");
+        assert!(said.contains("--allow-unsigned"), "{said}");
         assert_eq!(said.lines().count(), 3, "{said}");
         crate::tree::assert_same(&stage.everything(), &before);
         let allowed =
@@ -65,7 +66,7 @@ fn what_comes_over_a_network_without_a_trusted_key_is_refused_until_the_caller_s
     let server = serve(&depot);
     let classic = "patchadd -R @ROOT@ --cache @CACHE@ -M @HTTP@ 100-01";
     let said = run(&stage, classic, &server).fails(41);
-    assert!(said.contains("or use `-n` if"), "{said}");
+    assert!(said.contains("`-k DIR`, or use `-n` if"), "{said}");
     run(&stage, &classic.replace("-R", "-n -R"), &server).ok();
 }
 
