@@ -83,6 +83,27 @@ fn a_policy_that_asks_for_no_signatures_lets_a_network_in_and_files_of_this_mach
 }
 
 #[test]
+fn queries_of_a_depot_that_nothing_vouches_for_say_so() {
+    let (stage, depot) = stage();
+    let server = serve(&depot);
+    let told = |line: &str| {
+        let run = run(&stage, line, &server);
+        assert_eq!(run.code, 0, "{line}: {}", run.stderr);
+        run.stderr.contains(" is not verified: the root trusts no key")
+    };
+    let lines =
+        ["missing -R @ROOT@ --cache @CACHE@ -M @HTTP@", "show -R @ROOT@ --cache @CACHE@ -M @HTTP@ 100-01"];
+    for line in lines {
+        assert!(told(line), "{line}");
+    }
+    stage.run(&format!("missing -R @ROOT@ -M {}", depot.display())).ok();
+    stage.file("/etc/patchadm/policy", "signature=off\n");
+    for line in lines {
+        assert!(!told(line), "{line}");
+    }
+}
+
+#[test]
 fn a_depot_of_the_policy_that_nothing_vouches_for_is_refused_and_status_says_so() {
     let (stage, depot) = stage();
     let server = serve(&depot);
