@@ -63,6 +63,11 @@ fn a_run_is_told_whole_with_its_logs() {
     assert!(one["runs"][0]["logs"].is_array());
     let said = stage.run("history -R @ROOT@ 4711").fails(4);
     assert!(said.contains("the history has no run or patch 4711"), "{said}");
+    let said = stage.run("history -R @ROOT@ yesterday").fails(4);
+    assert!(
+        said.contains("yesterday; name the number or name of a run, the id of a patch, or a path"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -178,6 +178,16 @@ fn an_archive_has_its_manifest_beside_it() {
 }
 
 #[test]
+fn a_directory_of_patches_is_not_signed_and_the_refusal_names_them() {
+    let stage = Scenario::new();
+    let at = patch().directory(&stage);
+    let above = at.parent().unwrap().display().to_string();
+    let said = sign(&stage, &above).fails(3);
+    let hint = format!("hint: name each patch: `patchadm sign --key FILE {above}/100-01`");
+    assert!(said.contains(&hint), "{said}");
+}
+
+#[test]
 fn a_secret_key_or_a_password_that_others_could_have_written_is_not_used() {
     let stage = Scenario::new();
     stage.run("keygen --no-password -o mine").ok();

@@ -98,6 +98,15 @@ fn the_queries_name_a_merge_until_the_file_beside_is_gone() {
 }
 
 #[test]
+fn the_changes_of_a_kept_file_are_those_between_it_and_the_version_beside() {
+    let stage = stage();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    let said = stage.run(&format!("show -R @ROOT@ {CONF} --diff")).fails(4);
+    assert!(said.contains(&sentence()), "{said}");
+    assert!(said.contains(&format!("hint: diff @ROOT@{CONF} @ROOT@{CONF}.patch-100-01\n")), "{said}");
+}
+
+#[test]
 fn a_backout_takes_the_merge_along_and_nobody_is_sent_to_a_file_behind_a_link() {
     let stage = stage();
     stage.run("add -R @ROOT@ delivered/100-01").ok();

@@ -168,6 +168,27 @@ fn each_patch_has_its_form_its_bytes_and_the_reason_why_it_may_go() {
     assert!(text.lines().any(|line| line.contains(" of ") && line.ends_with(" free")), "{text}");
     let total = regex::Regex::new(r"(?m)^4 patches: [0-9.]+ (bytes|KiB) of undo data\n$").unwrap();
     assert!(total.is_match(&text), "{text}");
+    assert!(!text.contains("unfinished"), "no run is unfinished: {text}");
+}
+
+#[test]
+fn the_undo_data_in_the_table_of_areas_is_that_of_the_patches_above_it() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n".repeat(5_000))]);
+    stage.patchadd("", &patch("100-01", "bin/httpd")).ok();
+    stage.patchadd("", &patch("100-02", "bin/httpd")).ok();
+    let sizes = || {
+        let text = stage.run("undo-data list -R @ROOT@").ok();
+        let of = |begin: &str| {
+            let line = text.lines().find(|line| line.starts_with(begin));
+            line.map(|line| line.trim_start_matches(begin).trim().to_owned()).unwrap_or_default()
+        };
+        (of("2 patches: "), format!("{} of undo data", of("undo data ")))
+    };
+    let (of_patches, of_areas) = sizes();
+    assert_eq!(of_patches, of_areas);
+    stage.run("undo-data drop --superseded -R @ROOT@").ok();
+    let (of_patches, of_areas) = sizes();
+    assert_eq!(of_patches, of_areas);
 }
 
 #[test]

@@ -210,6 +210,9 @@ fn a_command_during_a_probe_waits_for_it_or_is_busy() {
     eventually("the probe has begun", || begun.exists());
     let said = stage.run("add -R @ROOT@ delivered/200-01").fails(6);
     assert!(said.contains("is locked by the probe of run "), "{said}");
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains("on trial; its probe is running"), "{status}");
+    assert!(!status.contains("on trial until") && !status.contains("confirm"), "{status}");
     let mut waiting = stage.command("add --wait 1m -R @ROOT@ delivered/200-01");
     let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     fs::write(&go, "").unwrap();

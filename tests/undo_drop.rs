@@ -79,6 +79,19 @@ fn undo_data_that_is_given_up_leaves_the_list_of_paths_and_the_manifest() {
 }
 
 #[test]
+fn several_patches_have_a_total_in_the_dry_run_and_in_the_run() {
+    let stage = stage();
+    let total = |line: &str| {
+        let said = stage.run(line).ok();
+        let last = said.lines().find(|line| line.starts_with("3 patches: ")).map(str::to_owned);
+        last.unwrap_or_else(|| panic!("no total: {said}"))
+    };
+    let planned = total("undo-data drop --keep 0 --dry-run -R @ROOT@");
+    assert!(planned.ends_with(" would be freed"), "{planned}");
+    assert_eq!(total("undo-data drop --keep 0 -R @ROOT@"), planned.replace(" would be freed", " freed"));
+}
+
+#[test]
 fn an_archive_elsewhere_goes_after_the_commit() {
     let stage = stage();
     stage.run("undo-data drop --keep 0 -R @ROOT@").ok();

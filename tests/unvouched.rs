@@ -52,7 +52,8 @@ fn what_comes_over_a_network_without_a_trusted_key_is_refused_until_the_caller_s
         let before = stage.everything();
         let said = run(&stage, line, &server).fails(3);
         assert!(said.contains("this root trusts no key to verify its patches"), "{said}");
-        assert!(said.contains("key trust FILE") && said.contains("--allow-unsigned"), "{said}");
+        assert!(said.contains("key trust FILE") && said.contains("`--keys DIR`"), "{said}");
+        assert!(said.contains("--allow-unsigned"), "{said}");
         assert_eq!(said.lines().count(), 3, "{said}");
         crate::tree::assert_same(&stage.everything(), &before);
         let allowed =
@@ -65,7 +66,7 @@ fn what_comes_over_a_network_without_a_trusted_key_is_refused_until_the_caller_s
     let server = serve(&depot);
     let classic = "patchadd -R @ROOT@ --cache @CACHE@ -M @HTTP@ 100-01";
     let said = run(&stage, classic, &server).fails(41);
-    assert!(said.contains("or use `-n` if"), "{said}");
+    assert!(said.contains("`-k DIR`, or use `-n` if"), "{said}");
     run(&stage, &classic.replace("-R", "-n -R"), &server).ok();
 }
 
@@ -79,6 +80,27 @@ fn a_policy_that_asks_for_no_signatures_lets_a_network_in_and_files_of_this_mach
     two.run(&format!("update -R @ROOT@ --cache cache -M {}", depot.display())).ok();
     let (three, depot) = stage();
     three.run(&format!("add -R @ROOT@ file://{}", depot.join("100-01.tar").display())).ok();
+}
+
+#[test]
+fn queries_of_a_depot_that_nothing_vouches_for_say_so() {
+    let (stage, depot) = stage();
+    let server = serve(&depot);
+    let told = |line: &str| {
+        let run = run(&stage, line, &server);
+        assert_eq!(run.code, 0, "{line}: {}", run.stderr);
+        run.stderr.contains(" is not verified: the root trusts no key")
+    };
+    let lines =
+        ["missing -R @ROOT@ --cache @CACHE@ -M @HTTP@", "show -R @ROOT@ --cache @CACHE@ -M @HTTP@ 100-01"];
+    for line in lines {
+        assert!(told(line), "{line}");
+    }
+    stage.run(&format!("missing -R @ROOT@ -M {}", depot.display())).ok();
+    stage.file("/etc/patchadm/policy", "signature=off\n");
+    for line in lines {
+        assert!(!told(line), "{line}");
+    }
 }
 
 #[test]

@@ -248,7 +248,7 @@ fn of_many_roots_each_is_asked_about_by_itself() {
     let run = stage.run(&format!("add -R @ROOT@ -R {} delivered/100-01", other.display()));
     assert_eq!(run.code, 5, "{}", run.stderr);
     assert!(
-        run.stderr.contains(&format!("failed (3): The root {} belongs to uid {NOBODY}", other.display()))
+        run.stderr.contains(&format!("refused (3): The root {} belongs to uid {NOBODY}", other.display()))
     );
     assert_eq!(fs::read(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"two\n");
     assert_eq!(fs::read(other.join("opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");

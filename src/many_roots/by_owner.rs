@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
+use super::root_report::{RootBody, RootClass, RootReport, failure_class, failure_line, in_one_line};
 use crate::as_owner::OwnerAnswer;
 use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
 use patchadm_rootfs::Root;
@@ -22,7 +22,7 @@ pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
     let named = named.filter(|word| exit != Exit::OK || !is_bad(word));
     let class = match text(&document, "result") {
         "refused" if exit != Exit::OK => RootClass::Refused,
-        _ if exit != Exit::OK => RootClass::Failed,
+        _ if exit != Exit::OK => failure_class(exit),
         "nothing-to-do" => RootClass::Idle,
         _ if changed || has(&document, "verdict", "planned") => RootClass::Done,
         _ if has(&document, "verdict", "not-applicable") => RootClass::NotApplicable,
@@ -62,9 +62,9 @@ fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
         .collect();
     let line = match (error, patches.as_slice()) {
         ("", []) if exit == Exit::OK => text(document, "result").to_owned(),
-        ("", []) => format!("failed ({}): {}", exit.verb_code(), String::from_utf8_lossy(errors)),
+        ("", []) => failure_line(exit, &String::from_utf8_lossy(errors)),
         ("", patches) => patches.join("; "),
-        (error, _) => format!("failed ({}): {error}", exit.verb_code()),
+        (error, _) => failure_line(exit, error),
     };
     printable_line(&line)
 }
@@ -137,5 +137,18 @@ mod tests {
         };
         let report: RootReport<()> = report_of(&root, &answer);
         assert_eq!((report.class, report.line.as_str()), (RootClass::Failed, "failed (137): a b"));
+    }
+
+    #[test]
+    fn one_that_was_refused_is_counted_and_printed_as_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let answer = OwnerAnswer {
+            exit: Exit::passed_on(3, ExitCause::Signature),
+            output: br#"{"result":"failed","error":"it is unsigned"}"#.to_vec(),
+            errors: Vec::new(),
+        };
+        let report: RootReport<()> = report_of(&root, &answer);
+        assert_eq!((report.class, report.line.as_str()), (RootClass::Refused, "refused (3): it is unsigned"));
     }
 }

@@ -33,7 +33,7 @@ use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::whose_root::RootStanding;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
-use root_report::{RootBody, RootClass, RootReport, failure_line};
+use root_report::{RootBody, RootClass, RootReport, failure_class};
 use summary::{ResultCounts, RootsSummary};
 
 #[derive(Clone, Copy, Debug)]
@@ -260,9 +260,7 @@ fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> st
 }
 
 fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
-    let line = failure_line(exit, &error);
-    let body = RootBody::Unworked { result: ResultWord::Failed, changed: false, error };
-    RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body)
+    RootReport::unworked(failure_class(exit), exit, error, root.prefix())
 }
 
 fn without_answer<B>(name: &Path, unanswered: &UnansweredRoot, signal: Option<i32>) -> RootReport<B> {
@@ -272,15 +270,11 @@ fn without_answer<B>(name: &Path, unanswered: &UnansweredRoot, signal: Option<i3
             (RootClass::NotBegun, signal.map_or(Exit::failed(ExitCause::Signal), Exit::by_signal))
         }
         UnansweredRoot::Defect => (RootClass::Failed, Exit::INTERNAL),
-        UnansweredRoot::Root(error) => (RootClass::Failed, Exit::failed(of_root(error))),
+        UnansweredRoot::Root(error) => {
+            let exit = Exit::failed(of_root(error));
+            (failure_class(exit), exit)
+        }
         UnansweredRoot::Replaced(_) => (RootClass::Failed, Exit::failed(ExitCause::Edited)),
     };
-    let line = failure_line(exit, &error);
-    RootReport::of_line(
-        class,
-        exit,
-        line,
-        name,
-        RootBody::Unworked { result: ResultWord::Failed, changed: false, error },
-    )
+    RootReport::unworked(class, exit, error, name)
 }

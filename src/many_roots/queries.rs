@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::list::ManyRoots;
-use super::root_report::{RootBody, RootClass, RootReport, failure_line};
+use super::root_report::{RootBody, RootClass, RootReport, failure_class};
 use super::summary::ResultCounts;
 use super::{RootsProgress, without_answer};
 use patchadm_cli::call::Invocation;
@@ -43,9 +43,7 @@ impl<B> From<RootReport<B>> for RootAnswer<B> {
 impl<B> RootAnswer<B> {
     pub(crate) fn failed(root: &Root, error: &anyhow::Error) -> Self {
         let (exit, error) = (Exit::of(error), format!("{error:#}"));
-        let line = failure_line(exit, &error);
-        let body = RootBody::Unworked { result: ResultWord::Failed, changed: false, error };
-        RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body).into()
+        RootReport::unworked(failure_class(exit), exit, error, root.prefix()).into()
     }
 }
 
@@ -156,7 +154,7 @@ impl<B: Serialize + 'static> RootsProgress<'_, B> {
 
 fn print_answer<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> io::Result<()> {
     let line = format!("{}: {}", name.display(), report.line);
-    if output.is_quiet() && report.class == RootClass::Failed {
+    if output.is_quiet() && matches!(report.class, RootClass::Refused | RootClass::Failed) {
         let notes = report.notes.iter().map(|note| format!("\n{note}"));
         return output.error(&format!("{line}{}", notes.collect::<String>()));
     }

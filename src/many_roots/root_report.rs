@@ -83,14 +83,27 @@ impl<B> RootReport<B> {
 }
 
 impl<B> RootReport<B> {
+    /// A root of which only an error is known.
+    pub(crate) fn unworked(class: RootClass, exit: Exit, error: String, root: &Path) -> Self {
+        let line = failure_line(exit, &error);
+        let result = ResultWord::Failed;
+        let body = RootBody::Unworked { result, changed: false, error };
+        Self { result, ..Self::of_line(class, exit, line, root, body) }
+    }
+
     pub(crate) fn of_answer(line: String, notes: Vec<String>, body: B) -> Self {
         let body = RootBody::Worked(body);
         Self { notes, ..Self::of_line(RootClass::Done, Exit::OK, line, Path::new("/"), body) }
     }
 }
 
+pub(crate) fn failure_class(exit: Exit) -> RootClass {
+    if exit.is_refusal() { RootClass::Refused } else { RootClass::Failed }
+}
+
 pub(crate) fn failure_line(exit: Exit, error: &str) -> String {
-    format!("failed ({}): {}", exit.verb_code(), in_one_line(error))
+    let word = if exit.is_refusal() { "refused" } else { "failed" };
+    format!("{word} ({}): {}", exit.verb_code(), in_one_line(error))
 }
 
 /// Stands for every root that another command holds.

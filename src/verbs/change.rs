@@ -8,7 +8,7 @@ use super::confirmation::on_confirmed_root;
 use super::options::{ApplicationOptions, ApplyingOptions, ChangeOptions};
 use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::root_report::{
-    RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
+    RootBody, RootClass, RootReport, failure_class, failure_line, in_one_line, locked_reason, without_root,
 };
 use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{ApplyCommand, PatchRequest};
@@ -296,7 +296,9 @@ fn of_patches(
 
 fn class(report: &PatchesReport) -> RootClass {
     let failed = report.patches.iter().filter(|patch| patch.has_failed());
-    if report.error.is_some() || failed.clone().any(|patch| patch.verdict != "refused") {
+    if report.error.is_some() {
+        failure_class(report.exit)
+    } else if failed.clone().any(|patch| patch.verdict != "refused") {
         RootClass::Failed
     } else if failed.count() > 0 {
         RootClass::Refused

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
-use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
+use crate::many_roots::root_report::{RootBody, RootReport, failure_class, failure_line};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::{AppletKind, Invocation, PROGRAM};
 use patchadm_cli::reply::advice::mending;
@@ -430,7 +430,8 @@ impl CheckReport {
         } else {
             let line = failure_line(exit, &summary);
             let body = RootBody::Worked(self);
-            RootReport { notes, ..RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body) }
+            let class = failure_class(exit);
+            RootReport { notes, ..RootReport::of_line(class, exit, line, root.prefix(), body) }
         };
         RootAnswer { stuck, ..report.into() }
     }

@@ -125,7 +125,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             is_one = run.is_some();
             let found = run.map_or_else(|| past.of_patch(&word), |run| vec![run]);
             if found.is_empty() {
-                return Err(unknown(&root, &format!("the history has no run or patch {word}")).into());
+                let what = format!(
+                    "the history has no run or patch {word}; name the number or name of a run, the id of a patch, or a path"
+                );
+                return Err(unknown(&root, &what).into());
             }
             found
         }

@@ -163,10 +163,14 @@ impl Analysed {
         root: &Root,
     ) -> anyhow::Result<AnalysisReport> {
         let ReferenceComparison { reference, name, .. } = &self.comparison;
-        let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
+        let ground = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?;
+        let unverified = self.comparison.unverified(&ground);
+        let unverified = unverified.map_err(|failure| query_refused(root, &failure))?;
+        let first = ground.policy.first;
         let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
         let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis, kept);
-        Ok(report.with_remarks(self.comparison.ignored_depot()).with_remarks(self.comparison.passed_over()))
+        let report = report.with_remarks(self.comparison.ignored_depot()).with_remarks(unverified);
+        Ok(report.with_remarks(self.comparison.passed_over()))
     }
 }
 

@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::options::{BriefVerbOptions, UndoDirOption, WaitOption};
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
-use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
+use crate::many_roots::root_report::{
+    RootBody, RootClass, RootReport, failure_class, failure_line, locked_reason,
+};
 use crate::many_roots::{RootsTask, on_many};
 use crate::trial_waiter::wait_for_end;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
@@ -130,7 +132,7 @@ impl RecoverReport {
 
     fn of_root(self, root: &Root) -> RootReport<Self> {
         let (class, line) = match &self.error {
-            Some(error) => (RootClass::Failed, failure_line(self.exit, error)),
+            Some(error) => (failure_class(self.exit), failure_line(self.exit, error)),
             None if self.changed => (RootClass::Done, self.text.clone()),
             None => (RootClass::Idle, self.text.clone()),
         };
@@ -347,7 +349,7 @@ impl AdoptReport {
         let bound = self.adopted.iter().filter(|one| one.adopted).count();
         let told = format!("{bound} of {} undo archives registered", self.adopted.len());
         let (class, line, notes) = match &self.error {
-            Some(error) => (RootClass::Failed, failure_line(self.exit, error), Vec::new()),
+            Some(error) => (failure_class(self.exit), failure_line(self.exit, error), Vec::new()),
             None if self.sentences.is_empty() => (RootClass::Idle, NOTHING.to_owned(), Vec::new()),
             None if self.exit == Exit::OK => (RootClass::Done, told, self.sentences.clone()),
             None => (RootClass::Refused, told, self.sentences.clone()),

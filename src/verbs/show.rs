@@ -25,6 +25,7 @@ use crate::many_roots::root_report::RootReport;
 use applied::{AppliedPatch, EndedPatch};
 use delivered::{DeliveredPatch, patch_of_depot};
 use fix::FixAnswer;
+use patchadm_cli::arguments::comparison::unverified;
 use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
@@ -35,9 +36,11 @@ use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
 use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::patches::apply::SignatureRequest;
 use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
 use patchadm_core::operation::queries::runs::{PastRun, past_runs};
+use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::source::{self, Extent, Image, Origin};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -176,6 +179,14 @@ fn shown(
         |one: &ShownWord| matches!(one.answer, Answer::Path(_) | Answer::Fix(_) | Answer::Ended(_));
     if report.unfinished.is_none() && report.answers.iter().any(is_about_state) {
         report.unfinished = interrupted_run(root).map_err(|failed| query_refused(root, &failed))?;
+    }
+    let is_of_depot = |one: &ShownWord| {
+        matches!(one.answer, Answer::Delivered(_) | Answer::Fix(_) | Answer::Unknown { .. })
+    };
+    if let Some(depot) = query.depot.as_ref().filter(|_| report.answers.iter().any(is_of_depot)) {
+        let known = RootAndPolicy::of(root)
+            .and_then(|ground| unverified(&ground, &SignatureRequest::default(), &depot.to_string_lossy()));
+        report.remarks.extend(known.map_err(|failed| query_refused(root, &failed))?);
     }
     let unfinished = report.unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
     let unfinished: Vec<String> = unfinished.collect();

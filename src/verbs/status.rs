@@ -220,7 +220,7 @@ impl StatusReport {
             steps.push(step("recover", "removes the leftovers"));
         } else if is_over {
             steps.push(step("recover", "reverts the changes on trial"));
-        } else if self.trial.is_some() {
+        } else if self.trial.as_ref().is_some_and(|trial| !trial.is_probed()) {
             steps.push(step("confirm", "keeps the changes on trial"));
         }
         if let Some(finish) = self.native.finishing_command() {

@@ -203,6 +203,8 @@ fn script() {
     let (log, _) = log.unwrap_or_else(|| panic!("{}", run.stderr));
     let text = stage.text(log.strip_prefix("@ROOT@").unwrap());
     assert!(text.contains("it is too early"), "{text}");
+    let told = &run.stderr;
+    assert!(told.contains("last output of its scripts:\n") && told.contains("  it is too early\n"), "{told}");
 }
 
 /// Who owns the root may do it.

@@ -192,7 +192,7 @@ impl PublicationReport {
                 self.place
             )),
             PublishState::Unsigned => Some(
-                "hint: sign them with `patchadm sign`, or publish without signatures with `--unsigned`"
+                "hint: sign each of these files with `patchadm sign --key FILE TARGET`, or publish without signatures with `--unsigned`"
                     .to_owned(),
             ),
             _ => None,

@@ -10,7 +10,8 @@ use patchadm_cli::surroundings::{Output, questions};
 use patchadm_core::operation::signing::{SigningError, read_secret_key};
 use patchadm_inputs::input_file::read_own;
 use patchadm_inputs::sign::SecretKey;
-use patchadm_planning::plan::refusal::Command;
+use patchadm_inputs::source::{SourceError, SourceProblem};
+use patchadm_planning::plan::refusal::{Command, Wording};
 
 /// The password is the first line of `password_file`, or asked for.
 pub fn secret_key(
@@ -49,10 +50,23 @@ pub fn signing_refused(error: SigningError) -> anyhow::Error {
         SigningError::Differs { path, .. } => {
             format!("if the patch is right, delete {}, and sign the patch again", path.display())
         }
+        SigningError::Source(SourceError { path, problem: SourceProblem::HoldsPatches(names) }) => {
+            name_each(path, names)
+        }
         _ => String::new(),
     };
     Stop::Refused { exit, message: hinted(&error.to_string(), &advice) }.into()
 }
+
+/// Advises to name the patches of a directory, the first of many.
+fn name_each(directory: &Path, names: &[String]) -> String {
+    let quoted = |name: &String| Wording::quoted(&directory.join(name).to_string_lossy());
+    let targets: Vec<String> = names.iter().take(MOST_NAMED).map(quoted).collect();
+    let others = if names.len() > MOST_NAMED { ", and the others in the same way" } else { "" };
+    format!("name each patch: `patchadm sign --key FILE {}`{others}", targets.join(" "))
+}
+
+const MOST_NAMED: usize = 5;
 
 /// In bytes.
 const LONGEST: u64 = 1024;

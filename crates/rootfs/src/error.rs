@@ -200,7 +200,18 @@ impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { root, owner, path, uid, why, record, way, .. } = self;
         let what = record.as_deref().unwrap_or("it");
+        let is_root = path == root;
         match why {
+            Distrust::Owner if uid == owner && is_root => write!(f, "The root {root} belongs to uid {uid}."),
+            Distrust::Group if is_root => {
+                write!(f, "The root {root} is not yours alone: its group may write it.")
+            }
+            Distrust::Others if is_root => {
+                write!(f, "The root {root} is not yours alone: everybody may write it.")
+            }
+            Distrust::AccessList if is_root => {
+                write!(f, "The root {root} is not yours alone: an access list lets others write it.")
+            }
             Distrust::Owner if uid == owner => {
                 write!(f, "The root {root} belongs to uid {uid}: {path} is theirs to write.")
             }
@@ -321,6 +332,16 @@ mod tests {
             told.way_on(),
             "run it as its owner with `--as-owner`, or use `--trust-root` if you trust uid 1004 to do anything as root here"
         );
+    }
+
+    #[test]
+    fn the_refusal_of_a_root_that_is_itself_writable_names_it_once() {
+        for (uid, why) in
+            [(1004, Distrust::Owner), (0, Distrust::Group), (0, Distrust::Others), (0, Distrust::AccessList)]
+        {
+            let told = Untrusted { path: "/zones/a".to_owned(), ..untrusted(uid, uid, why) }.to_string();
+            assert_eq!(told.matches("/zones/a").count(), 1, "{told}");
+        }
     }
 
     #[test]

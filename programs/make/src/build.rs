@@ -164,6 +164,9 @@ const SAME_TIME: &str = "same-time";
 /// Most objects of the old release are deleted.
 const DELETIONS: &str = "deletions";
 
+/// Files that patchadm put beside locally modified ones.
+const SIDE_FILES: &str = "side-files";
+
 #[derive(Debug, Serialize)]
 pub(super) struct BuildReport {
     result: ResultWord,
@@ -273,6 +276,7 @@ impl LintFindingEntry {
             BuildFinding::Abi(finding) => Self { code: finding.code(), text: finding.to_string() },
             BuildFinding::SameTime(finding) => Self { code: SAME_TIME, text: finding.to_string() },
             BuildFinding::ManyDeletions(finding) => Self { code: DELETIONS, text: finding.to_string() },
+            BuildFinding::SideFiles(finding) => Self { code: SIDE_FILES, text: finding.to_string() },
         }
     }
 }
@@ -319,7 +323,7 @@ impl CommandReport for BuildReport {
         for finding in &self.findings {
             match finding.code {
                 SAME_TIME => {}
-                DELETIONS => output.warning(&finding.text)?,
+                DELETIONS | SIDE_FILES => output.warning(&finding.text)?,
                 _ => output.note(&finding.text)?,
             }
         }

@@ -12,7 +12,7 @@ use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_cli::arguments::paths::paths_in_root;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::change_entry::{state_words, told_differences};
-use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::OvertakenEntry;
 use patchadm_cli::reply::patch_list::shown_date;
@@ -196,17 +196,20 @@ impl PathAnswer {
             let message = format!("cannot show the changes of {}: {why}", self.shown);
             Stop::Refused { exit: NOT_FOUND, message }
         };
+        // A kept file has its own version; that of the patch is beside it.
+        let kept = self.merges.iter().find(|merge| merge.is_of_kept());
+        let kept = kept.map(|merge| hinted(&merge.sentence(), &format!("`{}`", merge.comparison())));
         let Some(id) = self.newest_patch().and_then(|id| PatchId::new(id).ok()) else {
             let why = if self.known {
                 "no applied patch changed it"
             } else {
                 "the undo data of some patches is gone or cannot be read"
             };
-            return Err(refused(why.to_owned()));
+            return Err(refused(kept.unwrap_or_else(|| why.to_owned())));
         };
         let objects = compared(root, &id, slice::from_ref(&self.place))?.unwrap_or_default();
         if objects.is_empty() {
-            return Err(refused(format!("{id} kept it as it was")));
+            return Err(refused(kept.unwrap_or_else(|| format!("{id} kept it as it was"))));
         }
         self.objects = Some(objects);
         Ok(())

@@ -179,6 +179,11 @@ impl CommandReport for CommitReply {
             };
             output.line(format!("{} {text}", patch.id))?;
         }
+        if self.irremovable.len() > 1 {
+            let (patches, freed) = (counted_patches(self.irremovable.len()), human(self.freed));
+            let would_be = if self.result == ResultWord::Planned { " would be" } else { "" };
+            output.line(format!("{patches}: {freed}{would_be} freed"))?;
+        }
         if self.patches.is_empty() {
             output.line("nothing to do: there is no undo data to delete")?;
         }

@@ -105,18 +105,38 @@ fn line(patch: &PatchSpace, width: usize) -> String {
     format!("{:width$}  {:8} {size:>11}{why}", patch.id.as_str(), forms(patch))
 }
 
+/// Bytes in the root, as in the line of the patch.
+fn size_inside(patch: &PatchSpace) -> u64 {
+    let inside = patch.undo.iter().map(|one| one.space).filter(|space| space.outside == 0);
+    inside.map(|space| space.freeable).sum()
+}
+
 fn title(area: SpaceArea) -> &'static str {
     match area {
         SpaceArea::Undo => "undo data",
         SpaceArea::OutsideUndo => "undo data outside",
         SpaceArea::Ledgers => "records of undo data",
-        SpaceArea::Runs => "unfinished runs",
+        SpaceArea::Runs => "journal",
         SpaceArea::Stages => "stages",
         SpaceArea::History => "history",
         SpaceArea::Logs => "logs",
         SpaceArea::KeptLibraries => "kept libraries",
         SpaceArea::Cache => "cache",
         SpaceArea::Other => "other",
+    }
+}
+
+impl SpaceReply {
+    /// Returns the areas with undo data as the sum of the patches: files beside it that stay count as records.
+    fn shown_areas(&self) -> impl Iterator<Item = (SpaceArea, u64)> {
+        let undo: u64 = self.patches.iter().map(size_inside).sum();
+        let in_saves = self.areas.iter().find(|area| area.area == SpaceArea::Undo);
+        let beside = in_saves.map_or(0, |area| area.bytes.saturating_sub(undo));
+        self.areas.iter().map(move |AreaSpace { area, bytes }| match area {
+            SpaceArea::Undo => (*area, bytes - beside),
+            SpaceArea::Ledgers => (*area, bytes + beside),
+            _ => (*area, *bytes),
+        })
     }
 }
 
@@ -131,8 +151,8 @@ impl CommandReport for SpaceReply {
         if !self.patches.is_empty() {
             output.line("")?;
         }
-        for area in self.areas.iter().filter(|area| area.bytes > 0) {
-            output.line(format!("{:20} {:>11}", title(area.area), human(area.bytes)))?;
+        for (area, bytes) in self.shown_areas().filter(|(_, bytes)| *bytes > 0) {
+            output.line(format!("{:20} {:>11}", title(area), human(bytes)))?;
         }
         output.line(format!("{:20} {:>11}", "all", human(self.bytes)))?;
         for FileSystemShare { path, bytes, size, free } in &self.file_systems {

@@ -18,7 +18,7 @@ use patchadm_core::operation::depots::{
     Depot, DepotError, DepotLocation, DepotProgress, FetchSession, fetch_bytes, open_depot,
 };
 use patchadm_core::operation::failure::{Failure, IgnoredDepot};
-use patchadm_core::operation::patches::apply::demands;
+use patchadm_core::operation::patches::apply::{SignatureRequest, demands, is_unverified};
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::http::Address;
 use patchadm_inputs::password::without_password;
@@ -46,6 +46,7 @@ pub struct ReferenceComparison {
     depot: Option<(Depot, DemandWord)>,
     /// The reason why the policy of the host names the depot, and not that of the root.
     ignored_depot: Option<IgnoredDepot>,
+    signature: SignatureRequest,
     now: DateTime<Utc>,
 }
 
@@ -71,6 +72,7 @@ impl ReferenceComparison {
         usage: &'static str,
     ) -> anyhow::Result<Self> {
         let now = call.surroundings.now;
+        let signature = options.signature.clone().request();
         let mut ignored_depot: Option<IgnoredDepot> = None;
         let (place, name) = match (&options.xref, &options.depot.depot) {
             (Some(file), _) => (place_of_file(file).map_err(|error| depot_refused(&error))?, file.clone()),
@@ -89,7 +91,7 @@ impl ReferenceComparison {
             NamedPlace::File(file) => {
                 let reference =
                     read_cross_reference(Path::new(&file)).map_err(|error| analysis_refused(&error))?;
-                Ok(Self { reference, name, depot: None, ignored_depot, now })
+                Ok(Self { reference, name, depot: None, ignored_depot, signature, now })
             }
             NamedPlace::Address(address) => {
                 let text = fetch(call, (options, fetching), root, |session, _| {
@@ -97,14 +99,14 @@ impl ReferenceComparison {
                 })?;
                 let reference = parse_cross_reference(Path::new(&name), &text)
                     .map_err(|error| analysis_refused(&error))?;
-                Ok(Self { reference, name, depot: None, ignored_depot, now })
+                Ok(Self { reference, name, depot: None, ignored_depot, signature, now })
             }
             NamedPlace::Depot(location) => {
                 let (depot, word) = fetch(call, (options, fetching), root, |session, demands| {
                     Ok((open_depot(&location, demands, session)?, strictest(demands)))
                 })?;
                 let reference = from_depot(depot.index());
-                Ok(Self { reference, name, depot: Some((depot, word)), ignored_depot, now })
+                Ok(Self { reference, name, depot: Some((depot, word)), ignored_depot, signature, now })
             }
         }
     }
@@ -121,6 +123,14 @@ impl ReferenceComparison {
         self.ignored_depot.as_ref().map(ToString::to_string)
     }
 
+    /// Returns a note about a depot on a network for which the root trusts no key.
+    pub fn unverified(&self, ground: &RootAndPolicy) -> Result<Option<String>, Failure> {
+        if self.depot.is_none() {
+            return Ok(None);
+        }
+        unverified(ground, &self.signature, &self.name)
+    }
+
     /// Returns a note about everything in the directory of the depot that is not a patch.
     pub fn passed_over(&self) -> Option<String> {
         let (depot, _) = self.depot.as_ref()?;
@@ -130,6 +140,16 @@ impl ReferenceComparison {
             many => Some(format!("{} files of {} are not read as patches.", many.len(), self.name)),
         }
     }
+}
+
+/// Returns a note about a depot on a network for which the root trusts no key.
+pub fn unverified(
+    ground: &RootAndPolicy,
+    request: &SignatureRequest,
+    depot: &str,
+) -> Result<Option<String>, Failure> {
+    let note = || format!("{} is not verified: the root trusts no key", without_password(depot));
+    Ok(is_unverified(ground, request, depot)?.then(note))
 }
 
 fn place_of_file(file: &OsString) -> Result<NamedPlace, DepotError> {

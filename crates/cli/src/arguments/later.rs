@@ -58,6 +58,10 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ("add", "--save-plan", SAVED_BY_PLAN, SAVE_A_PLAN),
     ("update", "--save-plan", SAVED_BY_PLAN, SAVE_A_PLAN),
     ("update", "--plan", "--plan is an option of add: a saved plan names its patches", SAVE_A_PLAN),
+    ("missing", "--exclude", "--exclude is an option of add, update and plan", "use `--ignore ID`"),
+    ("add", "--ignore", IGNORED_BY_MISSING, USE_EXCLUDE),
+    ("update", "--ignore", IGNORED_BY_MISSING, USE_EXCLUDE),
+    ("plan", "--ignore", IGNORED_BY_MISSING, USE_EXCLUDE),
     ("demo", "--json", "the demo has no JSON form", "leave it out"),
     (
         "stage enter",
@@ -87,6 +91,8 @@ const LATER: &[(&str, &str, &str, &str)] = &[
 
 const SAVED_BY_PLAN: &str = "--save-plan is an option of plan, and `add --plan FILE` applies the plan";
 const SAVE_A_PLAN: &str = "patchadm plan -M DEPOT --save-plan FILE";
+const IGNORED_BY_MISSING: &str = "--ignore is an option of missing";
+const USE_EXCLUDE: &str = "use `--exclude ID`";
 const INSTALL_IMAGE: &str = "-C names the image of a network installation, which is not supported";
 const SERVICE: &str =
     "-S names the operating system that a server keeps for its clients, which is not supported";
@@ -138,5 +144,14 @@ mod tests {
             );
         }
         assert_eq!(later_option("pkginfo", false, "--roots"), None);
+    }
+
+    #[test]
+    fn the_option_that_leaves_patches_out_is_named_where_the_one_of_another_verb_is_given() {
+        let told = |command, option| later_option(command, true, option).unwrap_or_default();
+        assert!(told("missing", "--exclude").ends_with("\nhint: use `--ignore ID`"));
+        for command in ["add", "update", "plan"] {
+            assert!(told(command, "--ignore").ends_with("\nhint: use `--exclude ID`"));
+        }
     }
 }

@@ -283,8 +283,10 @@ fn is_id(path: &Path) -> bool {
 }
 
 fn without_trusted_key(wording: &Wording, condition: &str) -> String {
-    let (trust, option) = (wording.verb("key trust FILE"), wording.no_signatures());
-    format!("trust the key of the publisher with {trust}, or use `{option}` if {condition}")
+    let (trust, keys, option) = (wording.verb("key trust FILE"), wording.keys(), wording.no_signatures());
+    format!(
+        "trust the key of the publisher with {trust}, name the directory of the key with `{keys}`, or use `{option}` if {condition}"
+    )
 }
 
 /// Returns a damaged record that stops nothing, as a note.

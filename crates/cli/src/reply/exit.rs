@@ -132,6 +132,11 @@ impl Exit {
         self.cause
     }
 
+    /// Returns true if a verb ends with the code of a refusal.
+    pub const fn is_refusal(self) -> bool {
+        self.verb_code() == verb_codes::REFUSED
+    }
+
     /// A finding, or a needed reboot, is no failure.
     pub fn is_failure(self) -> bool {
         let is_news = match self.kind {

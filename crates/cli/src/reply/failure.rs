@@ -476,7 +476,7 @@ impl Undone {
         }
         Self {
             what: format!("{subject} was not {}", command.participle()),
-            why: without_numbers(&failure.to_string()),
+            why: joined([without_numbers(&failure.to_string()), last_lines(failure)]),
             left: failure.left().to_string(),
             hint: hint(&wording, command, failure),
         }
@@ -495,6 +495,16 @@ impl Undone {
     pub fn text(&self) -> String {
         let Self { what, why, left, hint } = self;
         hinted(&joined([format!("{what}: {why}"), left.clone()]), hint)
+    }
+}
+
+/// Returns what the scripts of a patch wrote last, if one of them failed.
+fn last_lines(failure: &Failure) -> String {
+    match failure {
+        Failure::Script(failure) if !failure.context.last_lines.is_empty() => {
+            format!("last output of its scripts:\n  {}", failure.context.last_lines.join("\n  "))
+        }
+        _ => String::new(),
     }
 }
 

@@ -55,6 +55,11 @@ impl MergeEntry {
         names.any(|name| name == self.path || name == self.beside)
     }
 
+    /// Returns true if the edited file stayed in place.
+    pub fn is_of_kept(&self) -> bool {
+        !self.is_of_edited
+    }
+
     pub fn is_of(&self, patch: &str) -> bool {
         self.patch == patch
     }

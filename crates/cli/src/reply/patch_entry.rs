@@ -114,6 +114,9 @@ pub struct PatchEntry {
     pub has_plan: bool,
     #[serde(skip)]
     pub carried_out: Option<Plan>,
+    /// The run that carried it out.
+    #[serde(skip)]
+    pub run: Option<String>,
     #[serde(skip)]
     pub failure: Option<Failure>,
 }
@@ -218,6 +221,7 @@ impl PatchEntry {
             saved_bytes: planned.map_or(0, saved_bytes),
             has_plan: plan.is_some(),
             carried_out: owned.filter(|_| receipt.is_some()),
+            run: receipt.map(|receipt| receipt.run.clone()),
             failure,
         }
     }

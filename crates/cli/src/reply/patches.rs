@@ -1,7 +1,7 @@
 //! The answer of a command about patches. All forms of the answer are made from these values, for applications and
 //! backouts alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -216,7 +216,7 @@ impl PatchesReport {
         if self.patches.len() < 2 {
             return Vec::new();
         }
-        let ends = ends_of(&self.patches, self.exit);
+        let ends = ends_of(&self.patches, self.exit) + &runs_of_removal(self.command, &self.patches);
         if self.is_plan() {
             return std::iter::once(ends).chain(plan_totals(&self.patches)).collect();
         }
@@ -447,6 +447,13 @@ pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
     format!("{}: {}", counted_patches(entries.len()), counts.join(", "))
 }
 
+/// Tells how many runs a removal became, if several: `undo` reverses each by itself.
+fn runs_of_removal(command: Command, entries: &[PatchEntry]) -> String {
+    let runs: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.run.as_deref()).collect();
+    let is_told = command == Command::Patchrm && runs.len() > 1;
+    if is_told { format!(" in {} runs", runs.len()) } else { String::new() }
+}
+
 /// Objects, space and undo data of all planned patches together.
 pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
     let planned = || entries.iter().filter(|entry| entry.is_planned());
@@ -568,6 +575,7 @@ mod tests {
             saved_bytes: 0,
             has_plan: false,
             carried_out: None,
+            run: None,
             failure: None,
         }
     }
@@ -597,6 +605,16 @@ mod tests {
             ends_of(&entries, Exit::LOCKED),
             "5 patches: 2 applied, 1 skipped, 1 refused, 1 not tried"
         );
+    }
+
+    #[test]
+    fn a_removal_that_became_several_runs_counts_them() {
+        let of = |run: &str| PatchEntry { run: Some(run.to_owned()), ..entry("removed", Exit::OK) };
+        let told = |entries: &[PatchEntry]| runs_of_removal(Command::Patchrm, entries);
+        assert_eq!(told(&[of("16-a"), of("17-b")]), " in 2 runs");
+        assert_eq!(told(&[of("16-a"), of("16-a")]), "");
+        assert_eq!(told(&[of("16-a"), entry("refused", Exit::LOCKED)]), "");
+        assert_eq!(runs_of_removal(Command::Patchadd, &[of("16-a"), of("17-b")]), "");
     }
 
     #[test]

@@ -125,6 +125,9 @@ pub struct TrialStanding {
     /// Its deadline for people.
     #[serde(skip)]
     deadline: String,
+    /// Its probe is running, and other commands wait for it.
+    #[serde(skip)]
+    is_probed: bool,
 }
 
 impl TrialStanding {
@@ -144,11 +147,16 @@ impl TrialStanding {
             patches: record.patches.clone(),
             sentence: status.sentence(&deadline),
             deadline,
+            is_probed: status.is_probed,
         }
     }
 
     pub fn is_over(&self) -> bool {
         self.over
+    }
+
+    pub fn is_probed(&self) -> bool {
+        self.is_probed
     }
 
     pub fn is_about(&self, patch: &str) -> bool {
@@ -160,9 +168,10 @@ impl TrialStanding {
         format!("run {} ({}): {}", self.run, self.patches.join(", "), self.sentence)
     }
 
-    /// Returns what is on trial, until when, and the command that keeps it, as a sentence. A trial that is over has its remark.
+    /// Returns what is on trial, until when, and the command that keeps it, as a sentence. A trial that is
+    /// over, or whose probe is running, has its remark.
     pub fn reminder(&self, root: &Root) -> String {
-        if self.over {
+        if self.over || self.is_probed {
             return self.remark();
         }
         let (what, them) = match self.patches.len() {

@@ -13,6 +13,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::ser::SerializeStruct as _;
@@ -125,7 +126,7 @@ pub enum SpaceArea {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileSystemShare {
-    /// Host path of the first counted directory on it.
+    /// Its mount point.
     pub path: String,
     /// Used by all areas.
     pub bytes: u64,
@@ -247,6 +248,7 @@ impl<'a> SpaceSurvey<'a> {
         self.note_absence(&mut patches);
         for (device, share) in &mut self.file_systems {
             share.bytes = self.usage.by_device.get(device).copied().unwrap_or_default();
+            share.path = mount_point(&share.path);
         }
         Ok(UndoListReport {
             patches,
@@ -446,6 +448,15 @@ impl<'a> SpaceSurvey<'a> {
     fn add_directory(&mut self, place: &ObjectPath, bytes: u64) {
         self.directories.push(DirectorySpace { path: self.root.show(place), bytes });
     }
+}
+
+/// Returns the highest directory of the same file system, or the path itself if it cannot be followed.
+fn mount_point(path: &str) -> String {
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|seen| seen.dev());
+    let Ok(physical) = std::fs::canonicalize(path) else { return path.to_owned() };
+    let Some(own) = device(&physical) else { return path.to_owned() };
+    let top = physical.ancestors().take_while(|above| device(above) == Some(own)).last();
+    top.unwrap_or(&physical).display().to_string()
 }
 
 fn recorded_patches(view: &RecordView<'_>, separator: &str) -> Result<RecordedPatches, DatabaseError> {
@@ -657,7 +668,7 @@ mod tests {
     use super::*;
     use patchadm_svr4::places;
     use std::fs;
-    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::os::unix::fs::symlink;
     use std::path::Path;
 
     fn space(place: &Path) -> UndoSpace {
@@ -739,6 +750,20 @@ mod tests {
         assert_eq!(usage.of(&directory, b"inner").unwrap(), 0, "it is counted already");
         assert_eq!(usage.of(&directory, b"missing").unwrap(), 0);
         assert!(usage.unread.is_empty());
+    }
+
+    #[test]
+    fn a_file_system_is_named_by_its_mount_point() {
+        let place = tempfile::tempdir().unwrap();
+        let named = mount_point(place.path().to_str().unwrap());
+        let physical = place.path().canonicalize().unwrap();
+        assert!(physical.starts_with(&named), "{named}");
+        let device = |path: &Path| fs::metadata(path).unwrap().dev();
+        assert_eq!(device(Path::new(&named)), device(&physical));
+        let above = Path::new(&named).parent();
+        assert!(above.is_none_or(|above| device(above) != device(&physical)), "{named}");
+        assert_eq!(mount_point("/proc/self"), "/proc");
+        assert_eq!(mount_point("missing/place"), "missing/place");
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub enum BuildFinding {
     SameTime(SameTimeFinding),
     /// The new release may be incomplete.
     ManyDeletions(ManyDeletionsFinding),
+    /// Files that patchadm put beside locally modified ones.
+    SideFiles(SideFilesFinding),
 }
 
 struct PreparedPair<'r> {
@@ -105,7 +107,8 @@ pub fn draft_patch<'r>(
     let beside_old = packages.iter().map(|drafted| (&drafted.sparse, drafted.old));
     let same_times = find_same_times(beside_old, previous).into_iter().map(BuildFinding::SameTime);
     let deletions = packages.iter().filter_map(ManyDeletionsFinding::of).map(BuildFinding::ManyDeletions);
-    let findings = findings.chain(same_times).chain(deletions).collect();
+    let side_files = packages.iter().filter_map(SideFilesFinding::of).map(BuildFinding::SideFiles);
+    let findings = findings.chain(same_times).chain(deletions).chain(side_files).collect();
     let scripts_left_out = scripts_left_out(&packages);
     let sparse: Vec<&SparsePackage> = packages.iter().map(|drafted| &drafted.sparse).collect();
     let beside = BTreeMap::from([
@@ -235,6 +238,53 @@ impl fmt::Display for ManyDeletionsFinding {
             f,
             "package {package}: the patch deletes {deleted} of the {objects} objects of the old release; \
              the new release must be complete, not only its changed files"
+        )
+    }
+}
+
+/// Leftovers of a root that was patched, `PATH.edited-ID` and `PATH.patch-ID`, which are in the patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideFilesFinding {
+    pub package: String,
+    pub paths: Vec<ObjectPath>,
+}
+
+impl SideFilesFinding {
+    fn of(drafted: &DraftedPackage<'_>) -> Option<Self> {
+        let DraftedPackage { sparse, old, new } = drafted;
+        let is_object = |path: &ObjectPath| {
+            object_at(&old.objects, path).is_some() || object_at(&new.objects, path).is_some()
+        };
+        let is_beside = |path: &&ObjectPath| main_file(path).is_some_and(|main| is_object(&main));
+        let paths = sparse.delivered.keys().chain(&sparse.deleted);
+        let paths: Vec<ObjectPath> = paths.filter(is_beside).cloned().collect();
+        (!paths.is_empty()).then_some(Self { package: sparse.pkg.to_string(), paths })
+    }
+}
+
+/// Returns the path of the file beside which one of this name is put.
+fn main_file(path: &ObjectPath) -> Option<ObjectPath> {
+    let (bytes, name) = (path.as_bytes(), path.name());
+    let mark = [&b".edited-"[..], b".patch-"].into_iter().find_map(|mark| {
+        let at = name.windows(mark.len()).position(|part| part == mark)?;
+        (at > 0).then_some(bytes.len() - name.len() + at)
+    })?;
+    ObjectPath::new(bytes.get(..mark)?).ok()
+}
+
+impl fmt::Display for SideFilesFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { package, paths } = self;
+        let named: Vec<String> = paths.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        let more = match paths.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let (is, it) = if paths.len() == 1 { ("is a copy", "it") } else { ("are copies", "them") };
+        write!(
+            f,
+            "package {package}: {}{more} {is} that patchadm put beside a locally modified file; leave {it} out with `--exclude`",
+            named.join(", ")
         )
     }
 }

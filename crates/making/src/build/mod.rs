@@ -28,7 +28,8 @@ pub use delivery::{
 };
 pub(crate) use draft::looks_same;
 pub use draft::{
-    BuildError, BuildFinding, DraftedPackage, ManyDeletionsFinding, PatchDraft, SameTimeFinding, draft_patch,
+    BuildError, BuildFinding, DraftedPackage, ManyDeletionsFinding, PatchDraft, SameTimeFinding,
+    SideFilesFinding, draft_patch,
 };
 pub use pairs::{
     PackagePair, PackagePairs, PairError, PairNaming, ReleaseSide, UnpairedPackage, pair, usual_name,

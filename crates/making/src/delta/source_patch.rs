@@ -486,6 +486,7 @@ fn log_of_draft(draft: &PatchDraft<'_>) -> String {
             BuildFinding::Abi(finding) => writeln!(text, "{}: {finding}", finding.code()),
             BuildFinding::SameTime(finding) => writeln!(text, "same-time: {finding}"),
             BuildFinding::ManyDeletions(finding) => writeln!(text, "deletions: {finding}"),
+            BuildFinding::SideFiles(finding) => writeln!(text, "side-files: {finding}"),
         };
     }
     text

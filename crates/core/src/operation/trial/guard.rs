@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::begin::begin_with_trial;
 use super::check::{TrialCheckEnd, TrialCheckReport, TrialOutcome, TrialOutcomeEnd, run_trial_check};
 use super::expire::{FoundTrial, end_failed_trial, perform_records};
-use super::probe_lock::lock_record;
+use super::probe_lock::{is_probed, lock_record};
 use super::request::{ConfirmRefusal, TrialChange, TrialRequest};
 use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::{AfterRun, after_run};
@@ -156,6 +156,8 @@ pub struct TrialStatus {
     pub is_over: bool,
     /// Over because its probe failed.
     pub has_failed: bool,
+    /// Its probe is running.
+    pub is_probed: bool,
 }
 
 /// `None` if no run is on trial.
@@ -164,7 +166,10 @@ pub fn trial_status(root: &Root, now: &Moment) -> Result<Option<TrialStatus>, Fa
     Ok(record.map(|record| {
         let state = record.state(now);
         let is_over = matches!(state, TrialState::Over(_));
-        TrialStatus { record, is_over, has_failed: state == TrialState::Over(OverReason::ProbeFailed) }
+        let has_failed = state == TrialState::Over(OverReason::ProbeFailed);
+        // A lock that cannot be asked for is not known to be held.
+        let is_probed = !is_over && is_probed(root).unwrap_or(false);
+        TrialStatus { record, is_over, has_failed, is_probed }
     }))
 }
 
@@ -177,6 +182,10 @@ impl TrialStatus {
             (None, true) => {
                 "trial expired, will be reverted by the next command that changes the root".to_owned()
             }
+            (_, false) if self.is_probed && self.record.guards_check => {
+                "on trial; its probe is running and decides whether it is kept".to_owned()
+            }
+            (_, false) if self.is_probed => format!("on trial until {deadline}; its probe is running"),
             (_, false) => format!("on trial until {deadline}"),
         }
     }

@@ -36,6 +36,7 @@ fn a_library_that_something_needs_does_not_go_unless_that_is_wanted() {
                 BuildFinding::Abi(finding) => finding.to_string(),
                 BuildFinding::SameTime(finding) => finding.to_string(),
                 BuildFinding::ManyDeletions(finding) => finding.to_string(),
+                BuildFinding::SideFiles(finding) => finding.to_string(),
             })
             .collect();
         let expected = format!("tree: /bin/web needs {lost}, which tree: /lib/libacme.so no longer provides");

@@ -133,6 +133,7 @@ fn a_file_that_only_its_bytes_tell_from_the_one_before_it_is_named() {
             .map(|finding| match finding {
                 BuildFinding::SameTime(finding) => finding.to_string(),
                 BuildFinding::ManyDeletions(finding) => finding.to_string(),
+                BuildFinding::SideFiles(finding) => finding.to_string(),
                 BuildFinding::Abi(finding) => finding.to_string(),
             })
             .collect::<Vec<_>>()
@@ -149,6 +150,21 @@ fn a_file_that_only_its_bytes_tell_from_the_one_before_it_is_named() {
     let second = draft_patch(&old, &third, Some(&previous), &[], &request("900-02")).unwrap();
     let of_second = said(&second);
     assert!(of_second.len() == 2 && of_second[1].contains("than in 900-01"), "{of_second:?}");
+}
+
+#[test]
+fn a_file_that_patchadm_put_beside_an_edited_one_is_named() {
+    let tree = || MadePackage::tree().with(directory("/etc")).file("/etc/web.conf", "one");
+    let (old, clean) = (tree().release(), tree().file("/etc/v1.patch-notes", "n").release());
+    assert!(draft(&old, &clean, "900-01").findings.is_empty(), "no file has the rest of the name");
+    let left =
+        tree().file("/etc/web.conf.edited-800-01", "mine").file("/etc/web.conf.patch-800-02", "theirs");
+    let left = left.release();
+    let said = draft(&old, &left, "900-01").findings;
+    let [BuildFinding::SideFiles(finding)] = &said[..] else { panic!("{said:?}") };
+    let paths: Vec<String> = finding.paths.iter().map(ToString::to_string).collect();
+    assert_eq!(paths, ["/etc/web.conf.edited-800-01", "/etc/web.conf.patch-800-02"]);
+    assert!(finding.to_string().contains("are copies that patchadm put beside"), "{finding}");
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl Wording {
         if self.is_classic { "-n" } else { "--allow-unsigned" }
     }
 
+    /// Names a directory of trusted keys.
+    pub fn keys(&self) -> &'static str {
+        if self.is_classic { "-k DIR" } else { "--keys DIR" }
+    }
+
     /// Returns `None` for classic commands.
     pub fn wait(&self) -> Option<&'static str> {
         (!self.is_classic).then_some("--wait DURATION")

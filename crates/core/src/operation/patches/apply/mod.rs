@@ -70,7 +70,7 @@ use plan_file::made_plan;
 
 pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
 pub use operands::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchOperands, SetMembership};
-pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
+pub use signatures::{SignatureRequest, demands, is_unverified, lacks_trust, must_be_vouched_for};
 
 /// With the resolver's answer, if it was asked under the lock.
 #[derive(Default)]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::operation::depots::is_on_network;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
@@ -102,11 +104,20 @@ fn is_vouched_for(demands: &[Demand]) -> bool {
 }
 
 pub fn lacks_trust(ground: &RootAndPolicy) -> Result<bool, Failure> {
-    let Some(depot) = ground.policy.depot.as_deref().filter(|depot| is_on_network(depot.as_ref())) else {
+    let Some(depot) = ground.policy.depot.as_deref() else { return Ok(false) };
+    is_unverified(ground, &SignatureRequest::default(), depot)
+}
+
+/// Returns true if a depot is on a network, and the root neither trusts a key for it nor waives signatures.
+pub fn is_unverified(
+    ground: &RootAndPolicy,
+    request: &SignatureRequest,
+    depot: &str,
+) -> Result<bool, Failure> {
+    if !is_on_network(depot.as_ref()) {
         return Ok(false);
-    };
-    let request = SignatureRequest::default();
-    Ok(must_be_vouched_for(ground, &demands(ground, &request)?, &request, depot).is_err())
+    }
+    Ok(must_be_vouched_for(ground, &demands(ground, request)?, request, depot).is_err())
 }
 
 fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<Demand, Failure> {
@@ -124,6 +135,9 @@ fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<De
 
 fn named_keys(directory: &Path) -> Result<KeyRing, Failure> {
     let root = match Root::open(directory) {
+        Err(error) if error.errno() == Some(Errno::NOTDIR) => {
+            return Err(KeyDirectoryError::NotADirectory(directory.display().to_string()).into());
+        }
         Err(error) if error.is_not_found() => {
             return Err(KeyDirectoryError::Absent(directory.display().to_string()).into());
         }

@@ -48,6 +48,7 @@ use patchadm_planning::plan::{Plan, RecordChange, UndoArchive};
 use patchadm_rootfs::{Dir, LiveKind, never};
 use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 use patchadm_svr4::format::response::{UnwritableValue, write};
+use patchadm_svr4::package::control::truncated;
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, Params};
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 use patchadm_svr4::places;
@@ -269,6 +270,9 @@ impl<'a> PatchScripts<'a> {
         match failure {
             Failure::Script(mut failure) => {
                 failure.context.message = self.output.message();
+                if failure.context.message.is_none() {
+                    failure.context.last_lines = self.output.last_lines();
+                }
                 let log = places::own_directory().join(b"log").ok();
                 failure.context.log = log.map(|path| self.session.ground.root.show(&path));
                 Failure::Script(failure)
@@ -727,6 +731,12 @@ impl PatchInstall {
 /// Bytes at the end of output that are searched for messages.
 const KEPT: usize = 1 << 20;
 
+/// Lines of output in the message about a failed script.
+const LAST_LINES: usize = 5;
+
+/// Of these, in characters.
+const LONGEST_LINE: usize = 200;
+
 #[derive(Debug, Default)]
 pub(super) struct PatchOutput {
     said: Vec<u8>,
@@ -737,6 +747,16 @@ pub(super) struct PatchOutput {
 impl PatchOutput {
     pub(super) fn message(&self) -> Option<PatchMessage> {
         PatchMessage::last_in(&self.said)
+    }
+
+    /// Returns the last lines that are not empty.
+    fn last_lines(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.said);
+        let lines = text.lines().rev().map(str::trim_end).filter(|line| !line.is_empty());
+        let lines = lines.take(LAST_LINES).map(|line| truncated(line, LONGEST_LINE).into_owned());
+        let mut lines: Vec<String> = lines.collect();
+        lines.reverse();
+        lines
     }
 
     fn note(&mut self, text: &str) {
@@ -888,6 +908,17 @@ mod tests {
         let message = listener.message().unwrap();
         assert_eq!((message.number, message.text.as_str()), (8, "it is not installed"));
         assert!(listener.said.len() <= 2 * KEPT);
+    }
+
+    #[test]
+    fn the_last_lines_are_few_and_short_and_not_empty() {
+        let mut listener = PatchOutput::default();
+        assert!(listener.last_lines().is_empty());
+        listener.heard(OutputStream::Out, b"1\n2\n3\n\n4\n5 \n");
+        listener.heard(OutputStream::Err, &vec![b'x'; 1_000]);
+        let lines = listener.last_lines();
+        assert_eq!(lines[..4], ["2", "3", "4", "5"]);
+        assert_eq!((lines.len(), lines[4].chars().count()), (5, LONGEST_LINE));
     }
 
     #[test]
