@@ -20,7 +20,7 @@ use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess}
 use patchadm_changeset::transaction::{
     Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
     Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError,
-    log_without_run, recover_with, run_plan, settle_identity, unfinished_script,
+    keep_attempt_without_run, log_without_run, recover_with, run_plan, settle_identity, unfinished_script,
 };
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_inputs::database::{
@@ -485,6 +485,30 @@ impl<'a> Session<'a> {
         let failed =
             |cause| TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged };
         Ok(log_without_run(&self.ground.root, &self.lock, text).map_err(failed)?)
+    }
+
+    /// For a patch whose script failed before its run began: keeps the log, and lists the attempt unless it was refused.
+    pub(super) fn log_attempt(&self, text: &[u8], failure: &Failure, (patch, packages): (&str, &[String])) {
+        // The user sees the failure anyway.
+        let _ = self.log(text);
+        if matches!(failure, Failure::Refused(_)) {
+            return;
+        }
+        let record = RunRecord {
+            time: self.caller.time.clone(),
+            user: self.caller.user.clone(),
+            command: self.caller.program.to_owned(),
+            patches: vec![patch.to_owned()],
+            packages: packages.to_vec(),
+            hook: self.caller.is_hook,
+            undoes: self.caller.undoes.clone(),
+            typed: self.caller.typed.clone(),
+            note: self.caller.note.clone(),
+            ..RunRecord::default()
+        };
+        let Ok(nonce) = random() else { return };
+        let end = (&record, failure.signal().is_some());
+        let _ = keep_attempt_without_run(&self.ground.root, &self.lock, nonce, end);
     }
 
     fn with_settings<T>(
