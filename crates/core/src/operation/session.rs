@@ -74,15 +74,7 @@ pub struct Caller<'a> {
 impl Caller<'_> {
     /// Returns the command as the lock names it: a verb as it was typed, or the classic command.
     pub fn name_for_lock(&self) -> Cow<'static, str> {
-        let typed = self.typed.as_deref().and_then(|typed| typed.split(' ').next());
-        let is_classic = |word: &str| {
-            ["pkg", "patch"].iter().any(|begin| word.starts_with(begin))
-                || ["installf", "removef"].contains(&word)
-        };
-        match typed.filter(|word| !is_classic(word)) {
-            Some(verb) => format!("patchadm {verb}").into(),
-            None => self.program.into(),
-        }
+        command_as_typed(self.typed.as_deref()).map_or_else(|| self.program.into(), Cow::from)
     }
 
     pub(super) fn undoing(&self, run: &str) -> Self {
@@ -244,6 +236,14 @@ pub struct Session<'a> {
 pub(super) enum Execution<'s> {
     Foresee,
     Perform(&'s Session<'s>),
+}
+
+/// Returns the command for people if a verb was typed: `patchadm add`.
+pub(super) fn command_as_typed(typed: Option<&str>) -> Option<String> {
+    let verb = typed.and_then(|typed| typed.split(' ').next())?;
+    let is_classic = ["pkg", "patch"].iter().any(|begin| verb.starts_with(begin))
+        || ["installf", "removef"].contains(&verb);
+    (!is_classic).then(|| format!("patchadm {verb}"))
 }
 
 /// The caller must be the owner of the root or the superuser; the superuser only if no other user can write the
