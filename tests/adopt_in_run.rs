@@ -87,7 +87,11 @@ fn a_root_that_never_had_a_package_database_gets_one_with_the_first_patch_that_g
     let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(3);
     assert!(said.contains("add --adopt PATCH"), "{said}");
     stage.run(&format!("plan --adopt -R @ROOT@ {patch}")).ok();
-    stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(1);
+    for verb in ["add", "plan", "add --adopt", "plan --adopt"] {
+        let said = stage.run(&format!("{verb} -R @ROOT@ {wrong}")).fails(3);
+        let why = "dpkg web:amd64 1.0-1 is installed, and the patch is for DEBweb (amd64) 0.9-1";
+        assert!(said.contains(why) && !said.contains("no package database"), "{verb}: {said}");
+    }
     assert_eq!(stage.everything(), before, "nothing is made for a refusal or a plan");
     stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
@@ -125,7 +129,9 @@ fn nothing_is_adopted_for_a_patch_that_does_not_go_in() {
     let stage = installed();
     let wrong = fix(&stage, "0.9-1");
     let tree = stage.tree();
-    stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(3);
+    let said = stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(3);
+    let why = "dpkg web:amd64 1.0-1 is installed, and the patch is for DEBweb (amd64) 0.9-1";
+    assert!(said.contains(why) && !said.contains("missing -M"), "{said}");
     let needy = Patch::of(
         "101-01",
         delivered("1.0-1").file("usr/bin/web", 0o755, "web\n").param("SUNW_REQUIRES", "999-01"),

@@ -420,6 +420,11 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
         let mut child = stage.command("adopt --before-upgrade -R @ROOT@");
         fs::write(stage.beside("input"), input).unwrap();
         let output = child.stdin(fs::File::open(stage.beside("input")).unwrap()).output().unwrap();
+        if !input.starts_with("VERSION") && output.stderr.is_empty() {
+            assert_eq!(output.stdout, b"No applied patch is affected.\n", "{input}");
+        } else {
+            assert_eq!(output.stdout, b"", "{input}");
+        }
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let before = stage.everything();
@@ -427,6 +432,12 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
     assert_eq!(foresee(input), (Some(0), lost.to_owned()));
     assert_eq!(foresee(""), (Some(0), String::new()));
     assert_eq!(foresee("other 1.0\n"), (Some(0), String::new()));
+    assert_eq!(foresee("web 1.0-2\n"), (Some(0), lost.to_owned()));
+    for line in ["web_1.0-2_amd64.deb", "web"] {
+        let (code, said) = foresee(&format!("other 1.0\n{line}\n"));
+        assert!(code == Some(1) && said.contains(&format!("the line `{line}`")), "{said}");
+    }
+    assert_eq!(foresee("VERSION 3\nA=b\n\nother 1.0\n"), (Some(0), String::new()));
     let (code, said) = foresee("VERSION 9\n\nweb 1 < 2 /a\n");
     assert!(code == Some(0) && said.contains("version 9"), "{said}");
     let (code, said) = foresee("VERSION 3\nA=b\n");

@@ -259,6 +259,23 @@ fn an_index_is_signed_and_believed_by_its_key() {
 }
 
 #[test]
+fn a_depot_signed_by_a_revoked_or_unknown_key_is_refused_with_what_helps() {
+    let (stage, depot) = three();
+    let named = depot.display().to_string();
+    stage.run(&format!("depot index --key {} {named}", secret_key())).ok();
+    let public = secret_key().replace(".sec", ".pub");
+    stage.run(&format!("key -R @ROOT@ trust --name other {}", public.replace("plain", "other"))).ok();
+    stage.file("/etc/patchadm/policy", "signature=require\n");
+    let said = stage.run(&format!("update -R @ROOT@ -M {named}")).fails(3);
+    assert!(said.contains("trust that key with `patchadm -R @ROOT@ key trust FILE`"), "{said}");
+    stage.run(&format!("key -R @ROOT@ trust --name build {public}")).ok();
+    stage.run("key revoke -R @ROOT@ 7802F643AC6161C8 --reason stolen").ok();
+    let said = stage.run(&format!("update -R @ROOT@ -M {named}")).fails(3);
+    assert!(said.contains("ask the publisher to sign the index with another key"), "{said}");
+    assert!(said.contains("revoked (stolen)") && !said.contains("key trust"), "{said}");
+}
+
+#[test]
 fn every_object_of_a_published_depot_is_compared() {
     let stage = stage();
     deliver_signed(&stage, "300-01", "one\n");

@@ -67,6 +67,22 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
 }
 
 #[test]
+fn an_empty_directory_in_the_place_of_a_file_stops_a_patch() {
+    let stage = Scenario::with(&[package("1")]);
+    Patch::of("100-01", package("2")).directory(&stage);
+    fs::remove_file(stage.at(HTTPD)).unwrap();
+    fs::create_dir(stage.at(HTTPD)).unwrap();
+    let before = stage.everything();
+    for line in ["add", "plan"] {
+        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(3);
+        assert!(said.contains("1 file is modified locally\n    @ROOT@/opt/ACMEweb/bin/httpd\n"), "{said}");
+    }
+    assert_eq!(stage.everything(), before);
+    add(&stage, "--edited replace").ok();
+    assert!(stage.at(HTTPD).is_file());
+}
+
+#[test]
 fn a_file_in_the_way_that_no_package_owns_is_not_called_edited() {
     let stage = stage();
     stage.file("/opt/ACMEweb/bin/new", "mine\n");

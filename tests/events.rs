@@ -150,7 +150,7 @@ fn a_receiver_that_takes_nothing_is_noted_and_the_run_is_as_ever() {
     while full.send_to(&[0; 1 << 10], stage.beside("socket")).is_ok() {}
     let run = stage.run("add -R @ROOT@ delivered/100-01");
     assert_eq!(run.code, 0);
-    let note = "patchadd: note: the journal at ";
+    let note = "patchadm: note: the journal at ";
     assert!(
         run.stderr.starts_with(note) && run.stderr.contains("; the run is not affected\n"),
         "{}",

@@ -102,7 +102,8 @@ fn who_waits_gets_the_lock_when_it_is_free_and_gives_up_in_time() {
     stage.run("add --wait 1 -R @ROOT@ delivered/100-02").fails(6);
     let (code, said) = waiting(&stage, "add --wait 60 -R @ROOT@ delivered/100-02", || drop(lock));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("waiting for process {} (pkgadd) to finish", std::process::id())));
+    let waits = format!("patchadm: waiting for process {} (pkgadd) to finish\n", std::process::id());
+    assert!(said.starts_with(&waits), "{said}");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "three\n");
 }
 
@@ -113,6 +114,6 @@ fn the_policy_of_a_root_may_say_how_long_to_wait() {
     let lock = hold(&stage);
     let (code, said) = waiting(&stage, "patchrm -R @ROOT@ 100-01", || drop(lock));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("waiting for process "), "{said}");
+    assert!(said.starts_with("patchrm: waiting for process "), "{said}");
     assert_eq!(fs::read(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");
 }

@@ -283,6 +283,31 @@ fn any_script_that_fails_takes_all_packages_back() {
 }
 
 #[test]
+fn scripts_that_fail_before_the_run_begins_are_failed_attempts_of_the_history() {
+    let stage = stage();
+    let last = |stage: &Scenario| {
+        let history = run(stage, "history -R @ROOT@").ok_code(0).stdout;
+        history.lines().last().unwrap_or_default().to_owned()
+    };
+    stage.file("/etc/fail-with", "1");
+    for (script, code) in [("prepatch", 15), ("db/checkinstall", 5)] {
+        stage.file("/etc/fail-at", script);
+        let attempts = || fs::read_to_string(stage.at("/var/sadm/patchadm/attempts")).unwrap_or_default();
+        let before = attempts().lines().count();
+        run(&stage, ADD).ok_code(code);
+        let row = last(&stage);
+        assert!(row.contains(" failed ") && row.contains(ID), "{script}: {row}");
+        assert_eq!(attempts().lines().count(), before + 1, "{script}");
+    }
+    stage.file("/etc/fail-at", "");
+    run(&stage, ADD).ok_code(0);
+    stage.file("/etc/fail-at", "prebackout");
+    run(&stage, REMOVE).ok_code(9);
+    let row = last(&stage);
+    assert!(row.contains("patchrm") && row.contains(" failed "), "{row}");
+}
+
+#[test]
 fn warnings_and_reboots_are_kept_with_a_note() {
     for (code, note) in [("2", "a script warned"), ("10", "asks for a reboot"), ("20", "reboot at once")] {
         let stage = stage();

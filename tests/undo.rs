@@ -113,6 +113,33 @@ fn a_run_before_others_is_undone_by_its_name_or_its_number() {
 }
 
 #[test]
+fn undo_after_a_killed_run_rolls_that_run_back_and_keeps_the_patches_of_the_run_before() {
+    for line in ["undo -R @ROOT@", "undo -R @ROOT@ --json"] {
+        let stage = crate::list::interrupted();
+        let said = stage.run("undo -R @ROOT@ --dry-run").ok();
+        assert!(
+            said.contains("was interrupted: `undo` would roll it back, and undo no other run."),
+            "{said}"
+        );
+        let said = stage.run(line);
+        assert_eq!(said.code, 0, "{said:?}");
+        let advice = "No other run was undone. `patchadm -R @ROOT@ undo 2` undoes the run before.";
+        assert!(said.stdout.contains(advice), "{said:?}");
+        assert!([&said.stdout, &said.stderr].iter().any(|text| text.contains("was rolled back")), "{said:?}");
+        assert_eq!(applied(&stage), ["100-01"]);
+        stage.run("undo -R @ROOT@ 2").ok();
+        assert!(applied(&stage).is_empty());
+    }
+}
+
+#[test]
+fn a_named_run_is_undone_after_the_recovery_of_another() {
+    let stage = crate::list::interrupted();
+    stage.run("undo -R @ROOT@ 2").ok();
+    assert!(applied(&stage).is_empty());
+}
+
+#[test]
 fn a_plan_changes_nothing() {
     let stage = stage();
     let before = stage.everything();

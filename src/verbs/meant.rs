@@ -24,7 +24,10 @@ pub(super) fn refusal_text(
     let describe = if is_plan { Undone::of_plan } else { Undone::of };
     let mut undone = describe(root.prefix(), command, subject, failed);
     if let Failure::Refused(refusal) = failed
-        && matches!(*refusal.reason, Reason::NotApplied | Reason::NotInstalled(_))
+        && matches!(
+            *refusal.reason,
+            Reason::NotApplied | Reason::NotInstalled(_) | Reason::OtherNative { .. }
+        )
         && let Some((ended, way_on)) = ending_of(root, &refusal.subject)
     {
         undone.why = format!("{}: {ended}", undone.why);

@@ -7,17 +7,24 @@ use super::options::{
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{ApplyCommand, PatchRequest, fetching};
+use patchadm_changeset::records::open_run;
+use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery, leftover_stages};
 use patchadm_cli::arguments::fetching::{DepotOption, OfflineOption};
 use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{change_failed, hinted};
-use patchadm_cli::reply::patches::EndCodes;
-use patchadm_cli::reply::{Reply, Stop};
-use patchadm_core::operation::patches::apply::{ApplyRequest, DepotOperands};
+use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport};
+use patchadm_cli::reply::words::{print_recovery, recovery_sentence};
+use patchadm_cli::reply::{CommandReport, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, DepotOperands};
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, number_of, run_to_undo};
+use patchadm_core::operation::recover::{Recovery, recover_root};
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_rootfs::{Lock, Root};
+use serde::Serialize;
 
 const USAGE: &str = "patchadm [-R root] undo [option...] [-M depot] [run]";
 
@@ -63,11 +70,108 @@ struct UndoArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: UndoArgs = parse(call, USAGE)?;
     let root = args.owner.open::<UndoArgs>(call, &args.common.root, Command::Undo)?;
-    let run = run_to_undo(&root, args.run.as_deref())
-        .map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
+    let found = run_to_undo(&root, args.run.as_deref());
+    let found = match recovered_first(call, &root, &args)? {
+        RecoveredFirst::Nothing => found,
+        RecoveredFirst::Finished => run_to_undo(&root, None),
+        RecoveredFirst::Instead(reply) => return Ok(reply),
+    };
+    let run = found.map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
     let (wait, is_agreed) = (args.wait.seconds, args.yes.yes);
     let request = request(call, args, run, &Wording::of_verbs(root.prefix()))?;
     on_confirmed_root(call, root, &request, (wait, is_agreed))
+}
+
+enum RecoveredFirst {
+    Nothing,
+    /// The last run had been completed, and can be undone now.
+    Finished,
+    Instead(Reply),
+}
+
+/// Recovers from an interrupted run before the last run is undone: the user means the run that was interrupted, and not
+/// the one before it.
+fn recovered_first(call: &mut Invocation, root: &Root, args: &UndoArgs) -> anyhow::Result<RecoveredFirst> {
+    if args.run.is_some() {
+        return Ok(RecoveredFirst::Nothing);
+    }
+    if args.dry_run.dry_run {
+        // The plan reports what cannot be foreseen.
+        let Ok(ForeseenRecovery::Root(foreseen)) = foresee_recovery(root, None) else {
+            return Ok(RecoveredFirst::Nothing);
+        };
+        let (_, recovered) = *foreseen;
+        let Recovered::Foreseen { run, is_rolled_back: true, .. } = recovered else {
+            return Ok(RecoveredFirst::Nothing);
+        };
+        if Lock::is_held(root).unwrap_or(true) {
+            return Ok(RecoveredFirst::Nothing);
+        }
+        let line =
+            format!("The run {run} was interrupted: `undo` would roll it back, and undo no other run.");
+        let report = report_of_recovery(call, root, Recovered::Nothing).of_plan(true);
+        return Ok(RecoveredFirst::Instead(instead(root, report, line)));
+    }
+    // Recovery reports a damaged journal, but another command may be at work.
+    let is_interrupted = open_run(root).is_ok_and(|run| run.is_some())
+        || leftover_stages(root).is_ok_and(|left| !left.runs.is_empty());
+    if !is_interrupted {
+        return Ok(RecoveredFirst::Nothing);
+    }
+    call.output.heedless();
+    let undo_dir = args.undo_dir.undo_dir.as_deref();
+    let recovery = call.change(root, Command::Undo.name(), args.wait.seconds, |caller| {
+        recover_root(root, undo_dir, caller)
+    })?;
+    let Recovery { done, run, .. } =
+        recovery.map_err(|failed| change_failed(root, Command::Undo, &failed))?;
+    if done.is_empty() {
+        match &run {
+            Recovered::RolledBack { .. } | Recovered::Cleared { .. } => {}
+            Recovered::Finished { .. } => {
+                print_recovery(&mut call.output, recovery_sentence(&run).as_deref(), run.notes())?;
+                return Ok(RecoveredFirst::Finished);
+            }
+            Recovered::Nothing | Recovered::PassedOver { .. } | Recovered::Foreseen { .. } => {
+                return Ok(RecoveredFirst::Nothing);
+            }
+        }
+    }
+    let result =
+        if matches!(run, Recovered::RolledBack { .. }) { ResultWord::RolledBack } else { ResultWord::Done };
+    let mut line = "No other run was undone.".to_owned();
+    if let Ok(last) = run_to_undo(root, None) {
+        let depot = if matches!(last.work, RunWork::BackedOut(_)) { " -M DEPOT" } else { "" };
+        let undo = Wording::of_verbs(root.prefix()).verb(&format!("undo{depot} {}", number_of(&last.name)));
+        line = format!("{line} {undo} undoes the run before.");
+    }
+    let mut report = report_of_recovery(call, root, run.with_notes(done));
+    (report.result, report.changed) = (result, true);
+    Ok(RecoveredFirst::Instead(instead(root, report, line)))
+}
+
+fn report_of_recovery(call: &Invocation, root: &Root, recovered: Recovered) -> PatchesReport {
+    let report = ApplyReport { recovered, ..ApplyReport::default() };
+    PatchesReport::of(root, Command::Patchrm, Ok(report), PatchFace::Verb, call.surroundings.began)
+}
+
+fn instead(root: &Root, mut report: PatchesReport, line: String) -> Reply {
+    report.notes = vec![line];
+    Reply::about(root, report.exit, RecoveredInstead { report })
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct RecoveredInstead {
+    report: PatchesReport,
+}
+
+impl CommandReport for RecoveredInstead {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let Self { report } = self;
+        print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
+        Ok(report.notes.iter().try_for_each(|line| output.line(line))?)
+    }
 }
 
 fn request(

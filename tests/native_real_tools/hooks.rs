@@ -184,7 +184,7 @@ fn the_hook_before_dpkg_says_nothing_where_nothing_is_unfinished_or_somebody_is_
     };
     assert_eq!(quiet("nothing is unfinished"), "");
     let lock = Lock::take(&Root::open(&root.stage.root()).unwrap(), "patchadd", |_| false).unwrap();
-    assert!(quiet("another command has the lock").starts_with("recover: waiting for process "));
+    assert!(quiet("another command has the lock").starts_with("patchadm: waiting for process "));
     drop(lock);
 }
 

@@ -232,7 +232,8 @@ impl Invocation {
         };
         with_acknowledged_signals(tell, |run| {
             let interrupt = &|| run.interrupt();
-            let turn = RootTurn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
+            let speaks_as = self.program.to_owned();
+            let turn = RootTurn { surroundings, program, speaks_as, wait, interrupt };
             let progress = |event| {
                 run.observe(event);
                 bar.show(event);

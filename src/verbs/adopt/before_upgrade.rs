@@ -47,8 +47,9 @@ fn foresee(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     };
     let time = call.surroundings.now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let foreseen =
-        foresee_upgrade(&root, &upcoming, &time).map_err(|failed| query_refused(&root, &failed))?;
-    let reply = ForeseenReply::of(&foreseen, call.surroundings.native_upgrade.as_deref());
+        foresee_upgrade(&root, &upcoming.changes, &time).map_err(|failed| query_refused(&root, &failed))?;
+    let mut reply = ForeseenReply::of(&foreseen, call.surroundings.native_upgrade.as_deref());
+    reply.is_by_apt = upcoming.is_by_apt;
     Ok(Reply::about(&root, reply.exit, reply))
 }
 
@@ -59,11 +60,13 @@ struct ForeseenReply {
     stopped: bool,
     #[serde(skip)]
     exit: Exit,
+    #[serde(skip)]
+    is_by_apt: bool,
 }
 
 impl Default for ForeseenReply {
     fn default() -> Self {
-        Self { ending: Vec::new(), standing: Vec::new(), stopped: false, exit: Exit::OK }
+        Self { ending: Vec::new(), standing: Vec::new(), stopped: false, exit: Exit::OK, is_by_apt: true }
     }
 }
 
@@ -78,6 +81,7 @@ impl ForeseenReply {
             standing: foreseen.standing.iter().map(ToString::to_string).collect(),
             stopped,
             exit: if stopped { STOPPED } else { Exit::OK },
+            is_by_apt: true,
         }
     }
 
@@ -117,8 +121,12 @@ impl ForeseenReply {
 }
 
 impl CommandReport for ForeseenReply {
-    fn print_text(&self, _: &mut Output) -> anyhow::Result<()> {
-        Ok(())
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        // apt has many upgrades without an effect.
+        if self.is_by_apt || !self.ending.is_empty() || !self.standing.is_empty() {
+            return Ok(());
+        }
+        Ok(output.line("No applied patch is affected.")?)
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {

@@ -40,4 +40,5 @@ pub(super) const FINDINGS: [&str; 39] = [
     "fixes",
     "fixes-twice",
     "parameter",
+    "property",
 ];

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::fix::not_asked;
 use super::objects::PackageObjects;
 use super::query::ShowQuery;
-use patchadm_cli::call::Invocation;
+use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
@@ -88,7 +88,8 @@ impl DeliveredPatch {
             Some(call) => call.change(root, program, None, changes)?,
             None => with_signals(|interrupt| {
                 let wait = lock_wait_seconds(root, None);
-                let turn = RootTurn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
+                let speaks_as = PROGRAM.to_owned();
+                let turn = RootTurn { surroundings, program, speaks_as, wait, interrupt };
                 turn.with_caller(&|_| {}, changes)
             })?,
         };

@@ -77,6 +77,8 @@ pub struct OpenRun {
     /// `<number>-<16 hexadecimal digits>`.
     pub name: String,
     pub command: String,
+    /// The command line, for people.
+    pub typed: Option<String>,
     /// Physical path on the records' file system. `None` for a journal without file systems, which no run writes.
     pub stage: Option<ObjectPath>,
 }
@@ -87,6 +89,7 @@ pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
         Ok(view.open.as_ref().map(|journal| OpenRun {
             name: journal.head.header.run.clone(),
             command: journal.head.header.command.clone(),
+            typed: journal.run_record.typed.clone(),
             stage: journal.domains.first().map(|domain| domain.stage.clone()),
         }))
     })

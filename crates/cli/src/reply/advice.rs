@@ -5,10 +5,11 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::depot_end::depot_advice;
+use super::depot_end::{depot_advice, index_advice};
 
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
+use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::mend::RegistrationRepair;
 use patchadm_core::script::ScriptError;
@@ -107,6 +108,9 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             wording.path("var/sadm/patchadm/depots")
         ),
         Failure::DepotMemory { path, .. } => format!("restore {path} from a backup, or remove that line"),
+        Failure::Depot(DepotError::IndexSignature { verdict, .. }) => {
+            index_advice(verdict.state, &wording.verb("key trust FILE"))
+        }
         Failure::Depot(error) => depot_advice(error),
         Failure::OnTrial { run, .. } => format!(
             "keep it with {}, or revert it with {}",

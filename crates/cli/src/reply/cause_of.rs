@@ -256,6 +256,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::BackoutDirectory(_)
         | Reason::KeepWithoutUndo(_)
         | Reason::Unregistered { .. }
+        | Reason::OtherNative { .. }
         | Reason::Zone { .. }
         | Reason::OtherBaseDirectory { .. }
         | Reason::NothingToAsk => ExitCause::NotApplicable,

@@ -6,6 +6,7 @@ use super::exit::Exit;
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 use patchadm_inputs::cache::CacheError;
 use patchadm_inputs::http::{HttpError, HttpProblem};
+use patchadm_inputs::sign::SignatureState;
 use patchadm_rootfs::LockError;
 
 /// A download failed, or has another size than in the index.
@@ -64,9 +65,7 @@ pub fn depot_advice(error: &DepotError) -> String {
             "name the directory that contains index.json; if it is the right one, ask the maintainer of the depot to fix it"
                 .to_owned()
         }
-        DepotError::IndexSignature { .. } => {
-            "find out who signed the index, and trust that key with `patchadm key trust FILE`".to_owned()
-        }
+        DepotError::IndexSignature { verdict, .. } => index_advice(verdict.state, "`patchadm key trust FILE`"),
         DepotError::Size { .. } | DepotError::Digest(_) => {
             "try again later; if the problem persists, do not use the file, and tell the maintainer of the depot".to_owned()
         }
@@ -76,6 +75,23 @@ pub fn depot_advice(error: &DepotError) -> String {
         DepotError::Flags(FlagsFileError::Words { .. }) => "fix that line".to_owned(),
         DepotError::Interrupted(_) => "run it again; downloads are kept".to_owned(),
         _ => "check the file named in the message".to_owned(),
+    }
+}
+
+/// Returns what to do about the signature of an index; `trust` is the command for a key that is not known yet.
+pub(super) fn index_advice(state: SignatureState, trust: &str) -> String {
+    match state {
+        SignatureState::Revoked => "ask the publisher to sign the index with another key".to_owned(),
+        SignatureState::Expired | SignatureState::NotAllowed => {
+            "ask the publisher to sign the index with another key, or change the rules of this one".to_owned()
+        }
+        SignatureState::Bad => "do not use the depot, and tell its maintainer".to_owned(),
+        SignatureState::Unchecked
+        | SignatureState::Trusted
+        | SignatureState::Unsigned
+        | SignatureState::UnknownKey => {
+            format!("find out who signed the index, and trust that key with {trust}")
+        }
     }
 }
 

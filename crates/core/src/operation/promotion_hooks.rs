@@ -296,7 +296,7 @@ impl<'a> HookRun<'a> {
         let failure = halt.without_run(command, subject.id.as_str());
         let mut text = log::head(&format!("{} {}", command.name(), subject.id), &failure).into_bytes();
         text.extend(self.runner.take_log());
-        let _ = self.session.log(&text);
+        self.session.log_attempt(&text, &failure, (subject.id.as_str(), &[]));
         failure
     }
 }

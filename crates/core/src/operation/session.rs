@@ -20,7 +20,7 @@ use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess}
 use patchadm_changeset::transaction::{
     Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
     Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError,
-    log_without_run, recover_with, run_plan, settle_identity, unfinished_script,
+    keep_attempt_without_run, log_without_run, recover_with, run_plan, settle_identity, unfinished_script,
 };
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_inputs::database::{
@@ -74,15 +74,7 @@ pub struct Caller<'a> {
 impl Caller<'_> {
     /// Returns the command as the lock names it: a verb as it was typed, or the classic command.
     pub fn name_for_lock(&self) -> Cow<'static, str> {
-        let typed = self.typed.as_deref().and_then(|typed| typed.split(' ').next());
-        let is_classic = |word: &str| {
-            ["pkg", "patch"].iter().any(|begin| word.starts_with(begin))
-                || ["installf", "removef"].contains(&word)
-        };
-        match typed.filter(|word| !is_classic(word)) {
-            Some(verb) => format!("patchadm {verb}").into(),
-            None => self.program.into(),
-        }
+        command_as_typed(self.typed.as_deref()).map_or_else(|| self.program.into(), Cow::from)
     }
 
     pub(super) fn undoing(&self, run: &str) -> Self {
@@ -244,6 +236,14 @@ pub struct Session<'a> {
 pub(super) enum Execution<'s> {
     Foresee,
     Perform(&'s Session<'s>),
+}
+
+/// Returns the command for people if a verb was typed: `patchadm add`.
+pub(super) fn command_as_typed(typed: Option<&str>) -> Option<String> {
+    let verb = typed.and_then(|typed| typed.split(' ').next())?;
+    let is_classic = ["pkg", "patch"].iter().any(|begin| verb.starts_with(begin))
+        || ["installf", "removef"].contains(&verb);
+    (!is_classic).then(|| format!("patchadm {verb}"))
 }
 
 /// The caller must be the owner of the root or the superuser; the superuser only if no other user can write the
@@ -485,6 +485,30 @@ impl<'a> Session<'a> {
         let failed =
             |cause| TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged };
         Ok(log_without_run(&self.ground.root, &self.lock, text).map_err(failed)?)
+    }
+
+    /// For a patch whose script failed before its run began: keeps the log, and lists the attempt unless it was refused.
+    pub(super) fn log_attempt(&self, text: &[u8], failure: &Failure, (patch, packages): (&str, &[String])) {
+        // The user sees the failure anyway.
+        let _ = self.log(text);
+        if matches!(failure, Failure::Refused(_)) {
+            return;
+        }
+        let record = RunRecord {
+            time: self.caller.time.clone(),
+            user: self.caller.user.clone(),
+            command: self.caller.program.to_owned(),
+            patches: vec![patch.to_owned()],
+            packages: packages.to_vec(),
+            hook: self.caller.is_hook,
+            undoes: self.caller.undoes.clone(),
+            typed: self.caller.typed.clone(),
+            note: self.caller.note.clone(),
+            ..RunRecord::default()
+        };
+        let Ok(nonce) = random() else { return };
+        let end = (&record, failure.signal().is_some());
+        let _ = keep_attempt_without_run(&self.ground.root, &self.lock, nonce, end);
     }
 
     fn with_settings<T>(

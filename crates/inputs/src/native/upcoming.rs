@@ -12,6 +12,9 @@ const MOST_LINES: usize = 1_000_000;
 
 const MOST: usize = 100_000;
 
+/// Characters of an invalid line.
+const SHOWN: usize = 200;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpcomingChange {
     /// Without an architecture.
@@ -28,6 +31,13 @@ pub struct UpcomingChange {
     pub file: Option<String>,
 }
 
+#[derive(Debug, Default)]
+pub struct Upcoming {
+    pub changes: Vec<UpcomingChange>,
+    /// In the protocol of apt.
+    pub is_by_apt: bool,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum UpcomingError {
     #[error("standard input: {0}")]
@@ -36,28 +46,37 @@ pub enum UpcomingError {
     Version(String),
     #[error("standard input is invalid: {0}")]
     Malformed(&'static str),
+    #[error(
+        "standard input is invalid: the line `{0}` does not consist of the name and the new version of a package"
+    )]
+    Line(String),
 }
 
-pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, UpcomingError> {
+pub fn upcoming_changes(input: impl BufRead) -> Result<Upcoming, UpcomingError> {
     let mut lines = AnnouncementLines { input: input.take(LONGEST + 1), line: Vec::new(), count: 0 };
-    let Some(first) = lines.next_line()? else { return Ok(Vec::new()) };
+    let Some(first) = lines.next_line()? else { return Ok(Upcoming::default()) };
     let Some(version) = first.strip_prefix("VERSION ") else {
-        let change = plain(&first);
-        return lines.changes(change.into_iter().collect(), plain);
+        let change = plain(&first)?;
+        let changes = lines.changes(change.into_iter().collect(), plain)?;
+        return Ok(Upcoming { changes, is_by_apt: false });
     };
-    let read: fn(&str) -> Option<UpcomingChange> = match version.trim() {
-        "2" => second,
-        "3" => third,
+    let read: ReadLine = match version.trim() {
+        "2" => |line| Ok(second(line)),
+        "3" => |line| Ok(third(line)),
         other => return Err(UpcomingError::Version(other.chars().take(20).collect())),
     };
     loop {
         match lines.next_line()? {
             None => return Err(UpcomingError::Malformed("the configuration of apt does not end")),
-            Some(line) if line.is_empty() => return lines.changes(Vec::new(), read),
+            Some(line) if line.is_empty() => {
+                return Ok(Upcoming { changes: lines.changes(Vec::new(), read)?, is_by_apt: true });
+            }
             Some(_) => {}
         }
     }
 }
+
+type ReadLine = fn(&str) -> Result<Option<UpcomingChange>, UpcomingError>;
 
 struct AnnouncementLines<I> {
     input: Take<I>,
@@ -83,10 +102,10 @@ impl<I: BufRead> AnnouncementLines<I> {
     fn changes(
         mut self,
         mut found: Vec<UpcomingChange>,
-        read: fn(&str) -> Option<UpcomingChange>,
+        read: ReadLine,
     ) -> Result<Vec<UpcomingChange>, UpcomingError> {
         while let Some(line) = self.next_line()? {
-            found.extend(read(&line));
+            found.extend(read(&line)?);
             if found.len() > MOST {
                 return Err(UpcomingError::Malformed("it names more than 100000 packages"));
             }
@@ -95,10 +114,14 @@ impl<I: BufRead> AnnouncementLines<I> {
     }
 }
 
-fn plain(line: &str) -> Option<UpcomingChange> {
+/// `None` for an empty line.
+fn plain(line: &str) -> Result<Option<UpcomingChange>, UpcomingError> {
     let mut words = line.split_whitespace();
-    let (name, version) = (words.next()?, words.next()?);
-    words.next().is_none().then(|| change(name, None, version))
+    match (words.next(), words.next(), words.next()) {
+        (None, ..) => Ok(None),
+        (Some(name), Some(version), None) => Ok(Some(change(name, None, version))),
+        _ => Err(UpcomingError::Line(line.trim().chars().take(SHOWN).collect())),
+    }
 }
 
 /// Only the last column, a file path, may contain blanks.
@@ -152,7 +175,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<(String, Option<String>, Option<String>)> {
-        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        let changes = upcoming_changes(text.as_bytes()).unwrap().changes;
         changes.into_iter().map(|one| (one.name, one.arch, one.version)).collect()
     }
 
@@ -173,7 +196,7 @@ mod tests {
             [one("libssl3", Some("amd64"), Some("3.0.18-1")), one("web", Some("all"), None)]
         );
         let same: Vec<Option<bool>> =
-            upcoming_changes(third.as_bytes()).unwrap().iter().map(|one| one.is_same).collect();
+            upcoming_changes(third.as_bytes()).unwrap().changes.iter().map(|one| one.is_same).collect();
         assert_eq!(same, [Some(true), Some(false)]);
         let second = "VERSION 2\nA=b\n\nweb 1.0 < 1.1 /a.deb\nold 1 > - **REMOVE**\n";
         assert_eq!(read(second), [one("web", None, Some("1.1")), one("old", None, None)]);
@@ -182,19 +205,29 @@ mod tests {
     #[test]
     fn a_package_that_comes_has_a_file_whatever_its_name_is() {
         let text = "VERSION 3\n\nweb - - none < 1.1 all none /srv/a file.deb\nold 1 all none > - - none **REMOVE**\n";
-        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        let changes = upcoming_changes(text.as_bytes()).unwrap().changes;
         let seen: Vec<_> = changes.iter().map(|one| (one.is_new, one.file.as_deref())).collect();
         assert_eq!(seen, [(true, Some("/srv/a file.deb")), (false, None)]);
         let text = "VERSION 2\n\nweb 1.0 < 1.1 /a.deb\n";
-        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        let changes = upcoming_changes(text.as_bytes()).unwrap().changes;
         assert_eq!((changes[0].is_new, changes[0].file.as_deref()), (false, Some("/a.deb")));
     }
 
     #[test]
     fn lines_of_a_name_and_a_version_are_read_and_nothing_is_nothing() {
-        let text = "web 1.1\nlib:i386 -\nnot a line\n\n";
+        let text = "web 1.1\nlib:i386 -\n\n";
         assert_eq!(read(text), [one("web", None, Some("1.1")), one("lib", Some("i386"), None)]);
         assert_eq!(read(""), []);
+    }
+
+    #[test]
+    fn a_line_that_is_no_name_and_version_is_an_error_that_shows_it() {
+        for line in ["web_1.0-2.deb", "/srv/web_1.0-2.deb", "web", "web 1.0-1 1.0-2"] {
+            for text in [format!("{line}\n"), format!("lib 1.1\n{line}\n")] {
+                let error = upcoming_changes(text.as_bytes()).unwrap_err().to_string();
+                assert!(error.contains(&format!("the line `{line}`")), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -215,6 +215,9 @@ codes! {
     Parameter "parameter" Warning
         "A parameter never reaches a script, because another program would act on it."
         "Rename it."
+    Property "property" Warning
+        "A property of the patch is unknown and has no effect."
+        "Use one of standard, nobackout, interactive, nokeepshlibs, rebootafter, rebootimmediate, reconfigafter and reconfigimmediate."
 }
 
 impl LintCode {

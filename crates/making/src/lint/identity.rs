@@ -13,6 +13,20 @@ use patchadm_svr4::patch::{
 
 const LONGEST_NAME: usize = 32;
 
+/// As in patchinfo(5).
+const PROPERTIES: [&str; 8] = [
+    "standard",
+    "nobackout",
+    "interactive",
+    "nokeepshlibs",
+    "rebootafter",
+    "rebootimmediate",
+    "reconfigafter",
+    "reconfigimmediate",
+];
+
+const SHORTEST_IN_COMMON: usize = 4;
+
 pub(super) fn check_identity(subject: &LintSubject<'_>, found: &mut LintFindings) {
     check_ids(subject, found);
     for package in &subject.packages {
@@ -34,6 +48,7 @@ pub(super) fn check_identity(subject: &LintSubject<'_>, found: &mut LintFindings
     }
     check_patchinfo(subject, found);
     check_fixes(subject, found);
+    check_properties(subject, found);
 }
 
 fn check_ids(subject: &LintSubject<'_>, found: &mut LintFindings) {
@@ -164,6 +179,27 @@ fn union(subject: &LintSubject<'_>, list: impl Fn(&PatchMacros) -> String) -> BT
 const PATCHINFO: &str = "patchinfo";
 
 /// Checks each package and the patchinfo separately, although they usually agree.
+fn check_properties(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    let by_package = subject.packages.iter().map(|package| PatchMacros::properties_of(&package.image.params));
+    let by_patchinfo = subject.image.patchinfo.iter().map(|info| info.properties.clone());
+    let words: BTreeSet<String> = by_package.chain(by_patchinfo).flatten().collect();
+    for word in words.iter().filter(|word| !PROPERTIES.contains(&word.as_str())) {
+        let meant = properties_like(word);
+        let meant =
+            if meant.is_empty() { String::new() } else { format!("; did you mean {}?", meant.join(" or ")) };
+        found.of_patch(LintCode::Property, format!("the property <{word}> has no effect{meant}"));
+    }
+}
+
+/// Known words with the longest beginning in common, if it is long enough.
+fn properties_like(word: &str) -> Vec<&'static str> {
+    let in_common =
+        |known: &str| known.bytes().zip(word.bytes()).take_while(|(one, other)| one == other).count();
+    let longest = PROPERTIES.iter().map(|known| in_common(known)).max().unwrap_or(0);
+    let is_alike = |known: &&'static str| longest >= SHORTEST_IN_COMMON && in_common(known) == longest;
+    PROPERTIES.into_iter().filter(is_alike).collect()
+}
+
 pub(super) fn check_fixes(subject: &LintSubject<'_>, found: &mut LintFindings) {
     for package in &subject.packages {
         let text = package.image.params.text(FIXES);

@@ -242,6 +242,27 @@ fn what_a_patch_fixes_is_an_id_that_scanners_know_and_is_named_once() {
 }
 
 #[test]
+fn a_property_that_has_no_effect_is_named_with_the_known_ones_like_it() {
+    for (word, meant) in [
+        ("reboot", "; did you mean rebootafter or rebootimmediate?"),
+        ("rebootafer", "; did you mean rebootafter?"),
+        ("other", ""),
+    ] {
+        let mut patch = PatchText::good();
+        patch.set("SUNW_PATCH_PROPERTIES", &format!("standard {word}"));
+        patch.beside("patchinfo", &format!("PATCH_PROPERTIES=\"{word}\"\n"));
+        let dir = tempfile::tempdir().unwrap();
+        patch.write(dir.path());
+        let findings = linted(dir.path()).findings;
+        let found: Vec<_> = findings.iter().map(|one| (one.code.name(), one.text.as_str())).collect();
+        let text = format!("the property <{word}> has no effect{meant}");
+        assert_eq!(found, [("property", text.as_str())]);
+    }
+    let all = "standard nobackout interactive nokeepshlibs rebootafter rebootimmediate reconfigafter reconfigimmediate";
+    assert!(codes(|patch| patch.set("SUNW_PATCH_PROPERTIES", all), |_| {}).is_empty());
+}
+
+#[test]
 fn revision_zero_is_none() {
     assert!(codes(|patch| patch.set("SUNW_PATCHID", "901-00"), |_| {}).contains(&"revision"));
 }

@@ -14,6 +14,7 @@ use patchadm_svr4::package::{ContentInfo, ContentsLine, Ftype, Object, ObjectPat
 use super::links::root_of;
 use super::local_attributes::{LocalAttributes, LocalObject};
 use super::placing::Handling;
+use super::plan_builder::below;
 use super::refusal::{EditedAttribute, Reason};
 use super::target::{Wanted, leads_to_itself};
 
@@ -230,7 +231,7 @@ impl<'a> Edits<'a> {
         }
         // a deletion takes away only what is recorded, and no link where a directory is
         let is_linked = self.inventory.linked_directory(path).is_some();
-        if live.is_directory()
+        if live.is_directory() && !self.is_in_place_of_file(path, wanted, recorded)
             || wanted.is_none() && (recorded.is_none() || is_linked)
             || self.inventory.identical.contains(path)
         {
@@ -247,7 +248,7 @@ impl<'a> Edits<'a> {
             LiveEdit::Edited => {}
         }
         let kind = EditedKind::of([recorded.map(|line| &line.object), wanted]);
-        let copy = !self.saved || kind != EditedKind::Ordinary;
+        let copy = !live.is_directory() && (!self.saved || kind != EditedKind::Ordinary);
         let choice = self.choice.of_kind(path, kind, self.saved && !is_by_scripts);
         if choice == Edited::Replace && kind != EditedKind::Volatile {
             self.replaced.insert(path.clone());
@@ -266,6 +267,19 @@ impl<'a> Edits<'a> {
             Edited::Replace => {}
         }
         Ok(())
+    }
+
+    /// True if the administrator put an empty directory in the place of an object that the patch replaces. The plan
+    /// refuses one that holds something.
+    fn is_in_place_of_file(
+        &self,
+        path: &ObjectPath,
+        wanted: Option<&Object>,
+        recorded: Option<&ContentsLine>,
+    ) -> bool {
+        wanted.is_some_and(|wanted| !wanted.ftype.is_directory())
+            && recorded.is_some_and(|line| !line.object.ftype.is_directory())
+            && below(&self.inventory.live, path).next().is_none()
     }
 
     pub(super) fn leave(&mut self, path: &ObjectPath) {
@@ -305,6 +319,7 @@ impl<'a> Edits<'a> {
     fn state(&self, live: &Live, recorded: Option<&ContentsLine>) -> LiveEdit {
         let Some(ContentsLine { path, object, .. }) = recorded else { return LiveEdit::Edited };
         match (&live.kind, object.ftype) {
+            (LiveKind::Directory, _) => LiveEdit::Edited,
             (LiveKind::Regular { size, cksum, b3 }, ftype) if ftype.is_regular() => {
                 let content = object.content;
                 let differs = content.size.is_some_and(|known| known != *size)

@@ -216,6 +216,27 @@ pub(crate) fn note_attempt(root: &Root, stage: &Dir, run: &Run, record: &RunReco
     if record.command.is_empty() {
         return;
     }
+    let entry = attempt_entry(root, run, record);
+    // Best effort.
+    let _ = stage.open_or_create(IN_STAGE, Mode::of(0o600)).and_then(|mut file| file.put(&entry.line()));
+}
+
+/// For a command whose script failed before its run began. The caller holds the lock.
+pub fn keep_attempt_without_run(
+    root: &Root,
+    _lock: &Lock,
+    nonce: u64,
+    (record, is_interrupted): (&RunRecord, bool),
+) -> Result<(), Cause> {
+    let own = make_own_directory(root)?;
+    let head = journal_file::head(root)?;
+    let run = Run { number: journal_file::last_run_number(root, head.as_ref())? + 1, nonce };
+    let end = if is_interrupted { AttemptEnd::Interrupted } else { AttemptEnd::Failed };
+    let entry = HistoryEntry { result: end.word().to_owned(), ..attempt_entry(root, &run, record) };
+    keep_line(&own, &run, &entry)
+}
+
+fn attempt_entry(root: &Root, run: &Run, record: &RunRecord) -> HistoryEntry {
     let all = |of: fn(&PatchRecord) -> &[String], first: &[String]| {
         let mut names = first.to_vec();
         for name in record.others.iter().flat_map(of) {
@@ -225,7 +246,7 @@ pub(crate) fn note_attempt(root: &Root, stage: &Dir, run: &Run, record: &RunReco
         }
         names
     };
-    let entry = HistoryEntry {
+    HistoryEntry {
         run: run.to_string(),
         time: record.time.clone(),
         user: record.user.clone(),
@@ -245,9 +266,7 @@ pub(crate) fn note_attempt(root: &Root, stage: &Dir, run: &Run, record: &RunReco
         merges: Vec::new(),
         trial: None,
         trial_end: None,
-    };
-    // Best effort.
-    let _ = stage.open_or_create(IN_STAGE, Mode::of(0o600)).and_then(|mut file| file.put(&entry.line()));
+    }
 }
 
 pub(crate) fn keep_failed_attempt(root: &Root, stage: &Dir, run: &Run, cause: &Cause) {
@@ -278,9 +297,12 @@ fn keep_attempt(own: Option<&Dir>, stage: &Dir, run: &Run, end: AttemptEnd) -> R
     if entry.run != run.to_string() {
         return Ok(());
     }
+    keep_line(own, run, &HistoryEntry { result: end.word().to_owned(), ..entry })
+}
+
+fn keep_line(own: &Dir, run: &Run, entry: &HistoryEntry) -> Result<(), Cause> {
     cut_attempts(own)?;
-    let line = HistoryEntry { result: end.word().to_owned(), ..entry }.line();
-    append(own, places::attempts().name(), &run.to_string(), &line).map(drop)
+    append(own, places::attempts().name(), &run.to_string(), &entry.line()).map(drop)
 }
 
 fn cut_attempts(own: &Dir) -> Result<(), Cause> {

@@ -32,6 +32,7 @@ use patchadm_inputs::native::{
 };
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions, forget};
+use patchadm_planning::plan::refusal::Reason;
 use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentInfo, ObjectPath, Params, PkgInst};
@@ -482,15 +483,23 @@ pub(super) fn adopt_on_demand(
     Ok(demand)
 }
 
-pub(super) fn unregistered_native(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Option<String> {
-    let unregistered = unregistered(ground, offered).ok()??;
-    let (_, native) = unregistered.packages.into_iter().next()?;
-    Some(format!("{} {}", native.origin, native.version))
+/// Returns the reason why a patch for these packages does not apply, if a native package has the name of one of them
+/// and is not registered.
+pub(super) fn native_reason(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Option<Reason> {
+    let Unregistered { packages: fitting, others, .. } = unregistered(ground, offered).ok()??;
+    let named = |native: &NativePackage| format!("{} {}", native.origin, native.version);
+    let packages = offered.iter().map(|one| format!("{} ({}) {}", one.pkg, one.arch, one.version)).collect();
+    match fitting.first() {
+        Some((_, native)) => Some(Reason::Unregistered { packages, native: named(native) }),
+        None => Some(Reason::OtherNative { packages, native: named(others.first()?) }),
+    }
 }
 
 /// Native packages that are not registered, each with its registration's name if it differs.
 struct Unregistered {
     packages: Vec<(Option<String>, NativePackage)>,
+    /// Have the name of a package of a patch, and another version or architecture.
+    others: Vec<NativePackage>,
     registrations: Registrations,
 }
 
@@ -516,6 +525,7 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
     }
     let registrations = Registrations::of(&ground.root, &installed);
     let mut packages: Vec<(Option<String>, NativePackage)> = Vec::new();
+    let mut others = Vec::new();
     for manager in NativeManager::ALL {
         let Some(records) = NativeRecords::find(&ground.root, manager)? else { continue };
         let names = records.names()?;
@@ -535,12 +545,17 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
                 let is_known = registrations.holder(&native).is_some() || packages.iter().any(is_again);
                 // The usual names of packages with different names may be the same.
                 let is_meant = !is_native_name(pkg) || native.origin.name == pkg;
-                if is_meant && missing.iter().any(fits) && !is_known {
+                if !is_meant || is_known {
+                    continue;
+                }
+                if missing.iter().any(fits) {
                     let is_usual = manager.package_name(&native.origin.name) == pkg;
                     packages.push(((!is_usual).then(|| pkg.to_owned()), native));
+                } else if installed.values().all(|one| *one.params.text("PKG") != *pkg) {
+                    others.push(native);
                 }
             }
         }
     }
-    Ok(Some(Unregistered { packages, registrations }))
+    Ok(Some(Unregistered { packages, others, registrations }))
 }

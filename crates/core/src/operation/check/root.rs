@@ -10,7 +10,7 @@ use crate::operation::mend::RegistrationRepair;
 use crate::operation::native_hooks::{HookEntry, HookReport, HookState, survey_hooks};
 use crate::operation::patches::overtaken::NativeOverview;
 use crate::operation::record_damage::{damage_of_stages, find_damage};
-use crate::operation::session::RootAndPolicy;
+use crate::operation::session::{RootAndPolicy, command_as_typed};
 use crate::operation::whose_root::RootStanding;
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::records::OpenRun;
@@ -117,7 +117,8 @@ fn without_advice(error: &ViewError) -> String {
 }
 
 fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
-    let OpenRun { name, command, .. } = run;
+    let name = &run.name;
+    let command = command_as_typed(run.typed.as_deref()).unwrap_or_else(|| run.command.clone());
     match &examination.holder {
         Ok(Some(holder)) => {
             let text = format!("the run {name} ({command}) is in progress, by {}", holder.describe());

@@ -137,6 +137,11 @@ pub enum Reason {
         /// Manager, name and version.
         native: String,
     },
+    /// Like `Unregistered`, but the version or architecture differs.
+    OtherNative {
+        packages: Vec<String>,
+        native: String,
+    },
     AlreadyApplied(Vec<PkgInst>),
     LaterRevision(PatchId),
     Obsoleted {
@@ -372,7 +377,7 @@ impl Reason {
             Self::LaterRevision(_) | Self::InSet(SetReason::LaterInSet(_)) => "superseded",
             Self::InSet(SetReason::ContainedInSet(_)) => "obsoleted",
             Self::Obsoleted { .. } if command == Command::Patchadd => "obsoleted",
-            Self::NotInstalled(_) | Self::Unregistered { .. } => "not-applicable",
+            Self::NotInstalled(_) | Self::Unregistered { .. } | Self::OtherNative { .. } => "not-applicable",
             _ => "refused",
         }
     }
@@ -426,6 +431,7 @@ impl Reason {
             | Self::UsedLater { .. } => 6,
             Self::NotInstalled(_)
             | Self::Unregistered { .. }
+            | Self::OtherNative { .. }
             | Self::NoSuchPackage
             | Self::OtherBaseDirectory { .. } => 8,
             Self::ReadOnly(_) => 7,
@@ -634,7 +640,7 @@ impl Refusal {
             Reason::Incompatible { applied, .. } => {
                 format!("Patch {id} is incompatible with applied patch {applied}.")
             }
-            Reason::NotInstalled(_) | Reason::Unregistered { .. } => {
+            Reason::NotInstalled(_) | Reason::Unregistered { .. } | Reason::OtherNative { .. } => {
                 format!("None of the packages of patch {id} is installed on this system.")
             }
             Reason::Restricted { restricted, package } => format!(
@@ -674,6 +680,9 @@ impl Reason {
                 )
             }
             Self::Unregistered { packages, native } => unregistered(packages, native),
+            Self::OtherNative { packages, native } => {
+                format!("{native} is installed, and the patch is for {}", packages.join(", "))
+            }
             Self::AlreadyApplied(packages) => format!("it is already applied to {}", list(packages)),
             Self::LaterRevision(later) => format!("the later revision {later} is applied"),
             Self::Obsoleted { by: Some(by), entry } => {

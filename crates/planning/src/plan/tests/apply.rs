@@ -285,6 +285,22 @@ fn edited_files_stop_a_patch_unless_somebody_decides() {
 }
 
 #[test]
+fn an_empty_directory_in_the_place_of_a_file_is_an_edit() {
+    let mut world = acme_web();
+    world.replace(&path("/opt/web/bin/httpd"), LiveKind::Directory);
+    let patch = patch("900-01", "").file("bin/httpd", "new");
+    let refusal = world.plan(&patch).unwrap_err();
+    assert_eq!(
+        (refusal.code(), refusal.why().as_str()),
+        (10, "edited since installation: /opt/web/bin/httpd")
+    );
+    world.options.edits.general = Edited::Replace;
+    assert_eq!(actions(&world.plan(&patch).unwrap()), ["replace /opt/web/bin/httpd"]);
+    world.options.no_undo = true;
+    assert_eq!(actions(&world.plan(&patch).unwrap()), ["replace /opt/web/bin/httpd"], "it is not copied");
+}
+
+#[test]
 fn a_kept_file_stays_with_its_line_and_the_new_one_lies_beside_it() {
     let mut world = acme_web();
     world.write("/opt/web/bin/httpd", "mine");

@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::operation::adopt::unregistered_native;
+use crate::operation::adopt::native_reason;
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::{ManySources, OneSource, new_bytes};
 use crate::operation::exchange::{foreseen, must_be_directories};
@@ -57,7 +57,7 @@ use patchadm_planning::plan::patch::projected_root::MadeObjects;
 use patchadm_planning::plan::patch::validate::ApplyOptions;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Plan};
-use patchadm_planning::resolve::{Resolution, SetOutcome};
+use patchadm_planning::resolve::{OfferedPackage, Resolution, SetOutcome};
 use patchadm_rootfs::{Digest, Dir, Root};
 use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::{ObjectPath, Params};
@@ -98,7 +98,7 @@ pub(super) fn apply_opened(
         let shown = |root: &Root| {
             let ground = ground.of_shown(root).for_who_may()?;
             if !request.preparation.is_adopting(&ground.policy) {
-                must_have_database(root)?;
+                lacks_database(root, &ground, request, opened)?;
             }
             must_be_directories(root, &caller.exchanges)?;
             without_lock(root, || {
@@ -142,16 +142,26 @@ fn new_database(
     request: &ApplyRequest,
     opened: &OpenedPatches,
 ) -> Result<Option<NewDatabase>, Failure> {
-    let is_without = must_have_database(root).err();
-    let Some(is_without) = is_without else { return Ok(None) };
-    let Some(native) = unregistered_native(ground, &opened.packages()) else { return Err(is_without) };
-    if request.preparation.is_adopting(&ground.policy) {
-        return NewDatabase::make(root).map(Some);
+    let is_new = lacks_database(root, ground, request, opened)?;
+    is_new.then(|| NewDatabase::make(root)).transpose()
+}
+
+/// True if the root has no database and a native package is to be adopted. Refuses other patches for such a root.
+fn lacks_database(
+    root: &Root,
+    ground: &RootAndPolicy,
+    request: &ApplyRequest,
+    opened: &OpenedPatches,
+) -> Result<bool, Failure> {
+    let Err(is_without) = must_have_database(root) else { return Ok(false) };
+    match native_reason(ground, &opened.packages()) {
+        None => Err(is_without),
+        Some(Reason::Unregistered { .. }) if request.preparation.is_adopting(&ground.policy) => Ok(true),
+        Some(reason) => {
+            let id = opened.operands.first().map(ApplyOperand::shown_id).unwrap_or_default();
+            Err(reason.of(Command::Patchadd, &id).into())
+        }
     }
-    let operand = opened.operands.first();
-    let packages = operand.iter().flat_map(|operand| operand.packages()).map(|package| package.pkg);
-    let reason = Reason::Unregistered { packages: packages.collect(), native };
-    Err(reason.of(Command::Patchadd, &operand.map(ApplyOperand::shown_id).unwrap_or_default()).into())
 }
 
 enum Target<'a> {
@@ -225,7 +235,11 @@ fn apply_to(
         Execution::Perform(_) => Vec::new(),
     };
     drop(batches);
-    name_unregistered(ground, opened, &mut patches);
+    let packages_of = |id: &str| {
+        let operand = opened.operands.iter().find(|operand| operand.shown_id() == id);
+        operand.map(ApplyOperand::packages).unwrap_or_default()
+    };
+    name_natives(ground, &packages_of, &mut patches);
     let mut report = ApplyReport::default();
     match &target {
         Target::Shown(_) => {
@@ -300,15 +314,19 @@ fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
     }
 }
 
-/// Adds a hint to adopt the native package if that is why the patch does not apply.
-fn name_unregistered(ground: &RootAndPolicy, opened: &OpenedPatches, patches: &mut [ApplyOutcome]) {
+/// Names the native package that is not adopted, or has another version, if that is why a patch does not apply.
+pub(super) fn name_natives(
+    ground: &RootAndPolicy,
+    packages_of: &dyn Fn(&str) -> Vec<OfferedPackage>,
+    patches: &mut [ApplyOutcome],
+) {
     for one in patches {
         let Err(Failure::Refused(refusal)) = &mut one.result else { continue };
-        let Reason::NotInstalled(packages) = &*refusal.reason else { continue };
-        let operand = opened.operands.iter().find(|operand| operand.shown_id() == one.id);
-        let native = operand.and_then(|operand| unregistered_native(ground, &operand.packages()));
-        if let Some(native) = native {
-            *refusal.reason = Reason::Unregistered { packages: packages.clone(), native };
+        if !matches!(*refusal.reason, Reason::NotInstalled(_)) {
+            continue;
+        }
+        if let Some(reason) = native_reason(ground, &packages_of(&one.id)) {
+            *refusal.reason = reason;
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::operation::depots::{
 };
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{SignatureRequest, must_be_vouched_for};
-use crate::operation::session::{RootAndPolicy, Session, must_have_database};
+use crate::operation::session::{RootAndPolicy, Session};
 use patchadm_inputs::depot::DepotPatch;
 use patchadm_inputs::sign::{Demand, DemandWord};
 use patchadm_planning::plan::refusal::{Command, Reason};
@@ -45,7 +45,6 @@ impl SetDepot {
         let required = demands.iter().any(|demand| demand.word == DemandWord::Require);
         let word = if required { DemandWord::Require } else { DemandWord::Warn };
         depot.check(root, word, session.now())?;
-        must_have_database(root)?;
         let (named, separator) = (named.to_string_lossy().into_owned(), ground.policy.separator.clone());
         Ok(Self { depot, named, demands, separator, word })
     }

@@ -22,7 +22,8 @@ use crate::operation::depots::{
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{
     ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, OpenedPatches, PatchChoice,
-    PatchOperands, SetMembership, apply_opened, demands, is_set, must_be_vouched_for, opens_as_set, resolved,
+    PatchOperands, SetMembership, apply_opened, demands, is_set, must_be_vouched_for, name_natives,
+    opens_as_set, resolved,
 };
 use crate::operation::patches::preparation::prepare;
 use crate::operation::queries::applied_patches::PatchesError;
@@ -204,7 +205,7 @@ fn apply_offered(
             Some(resolution) => {
                 let (offers, fetched) = (&*offered.offers, Vec::new());
                 let set = SetReport { offers, operands: 0, fetched, choices: &choices };
-                with_verdicts(done.report, resolution, set)
+                with_natives(root, with_verdicts(done.report, resolution, set), offers)
             }
         }
     };
@@ -220,7 +221,10 @@ fn lacks_patches(
     offers: &[Offer],
     choices: &SetRequest,
 ) -> Result<bool, Failure> {
-    must_have_database(root)?;
+    if must_have_database(root).is_err() {
+        // Applying says so, or adopts a native package.
+        return Ok(false);
+    }
     let resolve = |shown: &Root| resolved(&ground.of_shown(shown), offers, choices);
     let (resolution, _) = plan_on_foreseen_root(root, resolve)?;
     let lacks = |outcome: &SetOutcome| {
@@ -269,6 +273,10 @@ fn apply_of_depot(
     let demands = demands(&ground, &request.signature)?;
     let named = of_depot.depot.as_deref();
     let depot = SetDepot::open(root, named, (&ground, demands), &request.signature, session)?;
+    let is_named = matches!(of_depot.patches, PatchOperands::Words(_));
+    if !is_named || !request.preparation.is_adopting(&ground.policy) {
+        must_have_database(root)?;
+    }
     if matches!(&of_depot.patches, PatchOperands::Words(ids) if ids.is_empty()) {
         depot.must_have_patches()?;
     }
@@ -329,7 +337,7 @@ fn apply_offers(
     let mut report = apply_opened(root, ground, request, &opened, caller, &remember)?.report;
     report.patches.extend(opened.unread);
     let set = SetReport { offers: &offers, operands: own, fetched, choices: &choices };
-    Ok(with_verdicts(report, resolution, set))
+    Ok(with_natives(root, with_verdicts(report, resolution, set), &offers))
 }
 
 /// Refuses a patch with an unexpected id. In one transaction, one failure refuses all.
@@ -417,6 +425,24 @@ fn with_verdicts(report: ApplyReport, resolution: Resolution, set: SetReport<'_>
         patches.push(ApplyOutcome { set: Some(membership(&verdict, depot)), ..outcome });
     }
     ApplyReport { patches, ..report }
+}
+
+/// Names the native packages that are the reason why patches do not apply.
+fn with_natives(root: &Root, mut report: ApplyReport, offers: &[Offer]) -> ApplyReport {
+    let is_missing = |one: &ApplyOutcome| {
+        let Err(Failure::Refused(refusal)) = &one.result else { return false };
+        matches!(*refusal.reason, Reason::NotInstalled(_))
+    };
+    if report.patches.iter().any(is_missing)
+        && let Ok(ground) = RootAndPolicy::of(root)
+    {
+        let packages_of = |id: &str| {
+            let offer = offers.iter().find(|offer| offer.id.as_str() == id);
+            offer.map(|offer| offer.packages.clone()).unwrap_or_default()
+        };
+        name_natives(&ground, &packages_of, &mut report.patches);
+    }
+    report
 }
 
 fn membership(verdict: &SetVerdict, depot: Option<String>) -> SetMembership {

@@ -90,6 +90,7 @@ pub(crate) struct PatchScripts<'a> {
     pub(super) output: PatchOutput,
     hooks: HookDirectory,
     hook_names: Vec<String>,
+    packages: Vec<String>,
     pub(super) direction: ScriptDirection,
     pub(super) id: String,
     pub(super) ending: LastingResults,
@@ -126,7 +127,8 @@ impl<'a> PatchScripts<'a> {
             .map_err(Failure::Script)?;
         let (output, ending) = (PatchOutput::default(), LastingResults::default());
         let hook_names = patch_plan.hooks.iter().map(|hook| hook.name.clone()).collect();
-        Ok(Self { session, input, runner, output, hooks, hook_names, direction, id, ending })
+        let packages = patch_plan.parts.iter().map(|part| part.package.to_string()).collect();
+        Ok(Self { session, input, runner, output, hooks, hook_names, packages, direction, id, ending })
     }
 
     pub(crate) fn build_directory(&self) -> Result<PathBuf, Failure> {
@@ -260,8 +262,7 @@ impl<'a> PatchScripts<'a> {
         let subject = format!("{} {}", self.direction.command().name(), self.id);
         let mut text = log::head(&subject, &failure).into_bytes();
         text.extend(self.runner.take_log());
-        // The user sees it anyway.
-        let _ = self.session.log(&text);
+        self.session.log_attempt(&text, &failure, (self.id.as_str(), self.packages.as_slice()));
         self.with_script_output(failure)
     }
 
