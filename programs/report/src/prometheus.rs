@@ -88,8 +88,8 @@ const OF_HOSTS: [(&str, &str, HostValue); 10] = [
         count(usize::from(host.inventory.unfinished.is_some()))
     }),
     ("undo_bytes", "Bytes of undo data.", |host, _| {
-        let bytes: u64 = host.inventory.patches.iter().map(|patch| patch.undo_bytes).sum();
-        i64::try_from(bytes).ok().map(number)
+        let bytes = host.inventory.patches.iter().fold(0, |sum, patch| patch.undo_bytes.saturating_add(sum));
+        Some(number(i64::try_from(bytes).unwrap_or(i64::MAX)))
     }),
     ("undo_damaged", "Patches with damaged or lost undo data.", |_, standing| {
         found(standing, FindingKind::DamagedUndo)
