@@ -82,6 +82,7 @@ fn the_numbers_of_a_root_are_its_own() {
         ("patches_on_trial", 0.0),
         ("run_unfinished", 0.0),
         ("undo_damaged", 0.0),
+        ("inventories_conflicting", 0.0),
         ("check_exit_code", 0.0),
         ("listed_timestamp_seconds", 1_795_158_000.0),
         ("last_run_timestamp_seconds", 1_795_158_000.0),

@@ -69,7 +69,8 @@ pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBu
 }
 
 /// For a file in no index, as in `patchadd URL`. Without an announced size it may take the limit of the cache. Of a file
-/// that is neither a package nor an archive only the beginning is fetched: its reader reports it. The path lives as long as the session's files.
+/// that is neither a package nor an archive only the beginning is fetched: its reader reports it. The path lives as long
+/// as the session's files.
 pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     if let Some(path) = session.fetched(address) {
         return Ok(path);
