@@ -97,17 +97,39 @@ const ATTRIBUTE: usize = 64;
 /// Of paths, targets and attributes.
 const MOST_TEXT: usize = 512 << 20;
 
+pub(super) struct TextRoom(usize);
+
+impl Default for TextRoom {
+    fn default() -> Self {
+        Self(MOST_TEXT)
+    }
+}
+
+impl TextRoom {
+    pub(super) fn add(&mut self, object: &ReleaseObject) -> Result<(), ReleaseProblem> {
+        let target = match &object.kind {
+            ReleaseObjectKind::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        let attributes = object.xattrs.iter().map(|(name, value)| name.len() + value.len() + ATTRIBUTE);
+        self.spend(object.path.as_bytes().len() + target + attributes.sum::<usize>())
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), ReleaseProblem> {
+        let too_much = || {
+            let most = human(MOST_TEXT as u64);
+            ReleaseProblem::BadForm(format!("it has more than {most} of paths, link targets and attributes"))
+        };
+        self.0 = self.0.checked_sub(bytes).ok_or_else(too_much)?;
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 pub(super) struct ObjectCollector {
     drafts: Vec<Draft>,
     contents: usize,
-    /// In bytes.
-    room: usize,
-}
-
-impl Default for ObjectCollector {
-    fn default() -> Self {
-        Self { drafts: Vec::new(), contents: 0, room: MOST_TEXT }
-    }
+    room: TextRoom,
 }
 
 struct Draft {
@@ -150,7 +172,7 @@ impl ObjectCollector {
         object: ReleaseObject,
         target: ObjectPath,
     ) -> Result<(), ReleaseProblem> {
-        self.spend(target.as_bytes().len())?;
+        self.room.spend(target.as_bytes().len())?;
         self.draft(object, DraftSource::LinkTo(target))
     }
 
@@ -158,17 +180,8 @@ impl ObjectCollector {
         if self.drafts.len() == MOST_ENTRIES {
             return Err(ReleaseProblem::BadForm(format!("it has more than {MOST_ENTRIES} members")));
         }
-        self.spend(text_of(&object))?;
+        self.room.add(&object)?;
         self.drafts.push(Draft { object, source });
-        Ok(())
-    }
-
-    fn spend(&mut self, bytes: usize) -> Result<(), ReleaseProblem> {
-        let too_much = || {
-            let most = human(MOST_TEXT as u64);
-            ReleaseProblem::BadForm(format!("it has more than {most} of paths, link targets and attributes"))
-        };
-        self.room = self.room.checked_sub(bytes).ok_or_else(too_much)?;
         Ok(())
     }
 
@@ -260,22 +273,13 @@ impl ObjectCollector {
                 return Err(ReleaseProblem::bad(reason));
             };
             (object.path, object.class) = (path, class);
-            self.spend(text_of(&object))?;
+            self.room.add(&object)?;
             if let Some(draft) = self.drafts.get_mut(at) {
                 *draft = Draft { object, source };
             }
         }
         Ok(())
     }
-}
-
-fn text_of(object: &ReleaseObject) -> usize {
-    let target = match &object.kind {
-        ReleaseObjectKind::Symlink(target) => target.len(),
-        _ => 0,
-    };
-    let attributes = object.xattrs.iter().map(|(name, value)| name.len() + value.len() + ATTRIBUTE);
-    object.path.as_bytes().len() + target + attributes.sum::<usize>()
 }
 
 pub(super) trait NumberedContents: Send + Sync {
@@ -351,7 +355,7 @@ mod tests {
 
     #[test]
     fn members_have_a_limit_of_text_in_sum() {
-        let mut collector = ObjectCollector { room: 10_000, ..ObjectCollector::default() };
+        let mut collector = ObjectCollector { room: TextRoom(10_000), ..ObjectCollector::default() };
         let added = (0..100).map(|number| collector.add(object(&format!("/{number}"), 1_000)));
         let refused: Vec<String> = added.filter_map(Result::err).map(|error| error.to_string()).collect();
         assert_eq!((refused.len(), refused[0].as_str()), (91, TOLD));
@@ -359,7 +363,7 @@ mod tests {
 
     #[test]
     fn links_that_repeat_the_attributes_of_a_file_count() {
-        let mut collector = ObjectCollector { room: 10_000, ..ObjectCollector::default() };
+        let mut collector = ObjectCollector { room: TextRoom(10_000), ..ObjectCollector::default() };
         collector.add_files([object("/file", 1_000)]).unwrap();
         for number in 0..20 {
             let link = ReleaseObject { xattrs: BTreeMap::new(), ..object(&format!("/link{number}"), 0) };
