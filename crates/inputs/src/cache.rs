@@ -149,6 +149,11 @@ impl DownloadCache {
         Ok(bytes.filter(|bytes| sha256_text(&crate::sign::sha256(bytes)) == sha256))
     }
 
+    /// Fails if this many bytes would take the reserve of the file system.
+    pub fn must_have_room(&self, bytes: u64) -> Result<(), CacheError> {
+        Ok(self.top.must_have_room(bytes)?)
+    }
+
     /// Removes the least recently used objects, except those in use.
     pub fn make_room(&self, wanted: u64) -> Result<(), CacheError> {
         let mut all = self.every_object()?;

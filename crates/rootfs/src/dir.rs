@@ -34,6 +34,19 @@ pub struct FreeSpace {
     pub unit: u64,
 }
 
+impl FreeSpace {
+    /// Returns the bytes that downloads and unpacked files leave on a file system of this size: a fiftieth, but at least
+    /// 4 MiB and at most 512 MiB.
+    pub fn reserve_of(size: u64) -> u64 {
+        (size / 50).clamp(4 << 20, 512 << 20)
+    }
+
+    /// Returns the bytes beside the reserve.
+    pub fn beside_reserve(&self) -> u64 {
+        self.bytes.saturating_sub(Self::reserve_of(self.size))
+    }
+}
+
 /// The bytes that a held entry takes besides its name, with those for sorting.
 const PER_ENTRY: usize = 64;
 
@@ -234,6 +247,19 @@ impl Dir {
             inodes: (stat.f_files > 0).then_some(stat.f_favail),
             unit: stat.f_frsize.max(1),
         })
+    }
+
+    /// Fails if writing this many bytes would take the reserve of the file system. Unknown space is enough.
+    pub fn must_have_room(&self, bytes: u64) -> Result<()> {
+        let seen = self.space()?;
+        let wanted = bytes.saturating_add(FreeSpace::reserve_of(seen.size));
+        if seen.size == 0 || seen.bytes >= wanted {
+            return Ok(());
+        }
+        let shown = self.root.show(self.path());
+        let directory =
+            shown.strip_suffix('/').filter(|shown| !shown.is_empty()).unwrap_or(&shown).to_owned();
+        Err(RootError::NoRoom { directory, unit: "bytes", free: seen.bytes, wanted })
     }
 
     /// Returns the type of the file system: the magic number of statfs(2).

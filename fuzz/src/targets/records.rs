@@ -8,7 +8,7 @@ use patchadm_inputs::database::history;
 use patchadm_inputs::depot::{DepotFlags, DepotIndex, SeenDepots};
 use patchadm_inputs::format::plan_differences::PlanDifferences;
 use patchadm_inputs::format::plan_file::PlanFile;
-use patchadm_inputs::format::undo_export::{ExportWriter, read_export};
+use patchadm_inputs::format::undo_export::{ExportError, ExportTable, ExportWriter, read_export};
 use patchadm_inputs::http::Address;
 use patchadm_inputs::stage::{
     Base, BaseObjects, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base,
@@ -133,10 +133,12 @@ pub fn past_report(input: &[u8]) {
 }
 
 pub fn undo_export(input: &[u8]) {
-    let Ok((table, found)) = read_export(input) else { return };
+    let all = |table: &ExportTable| Ok::<_, ExportError>(vec![true; table.archives.len()]);
+    let Ok((table, found)) = read_export(std::io::Cursor::new(input), all) else { return };
     assert_eq!(table.archives.len(), found.len());
     let mut writer = ExportWriter::begin(Vec::new(), &table).unwrap();
     for (archive, found) in table.archives.iter().zip(found) {
+        let found = found.unwrap();
         let from = usize::try_from(found.from).unwrap();
         let (b3, size) = archive.line.archive().unwrap();
         let content = &input[from..from + usize::try_from(size).unwrap()];

@@ -22,6 +22,9 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::visible;
 use serde::Serialize;
 
+/// For `--check`: inventories from several sources name one host.
+pub(crate) const NAMED_TWICE: Exit = Exit::finding(ExitCause::Attention);
+
 const NEWEST: &str = "the newest that any host has";
 
 const NAMED_REPLACED: usize = 20;
@@ -109,6 +112,9 @@ impl MadeReport<'_> {
         if self.is_check && self.report.lacking_hosts() > 0 {
             return Exit::MISSING;
         }
+        if self.is_check && has(FindingKind::NamedTwice) {
+            return NAMED_TWICE;
+        }
         Exit::OK
     }
 
@@ -190,7 +196,7 @@ pub(crate) fn read_sources(call: &Invocation, root: &Root, named: &[PathBuf]) ->
         named.iter().map(|path| source(path)).collect::<io::Result<Vec<_>>>()?
     };
     let jobs = NonZeroUsize::new(call.surroundings.processors).unwrap_or(NonZeroUsize::MIN);
-    Ok(read_inventories(sources, jobs, call.busy("reading").meter()))
+    Ok(read_inventories(sources, call.surroundings.now, jobs, call.busy("reading").meter()))
 }
 
 fn source(path: &Path) -> io::Result<InventorySource> {

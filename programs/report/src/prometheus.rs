@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
-use crate::made::MadeReport;
+use crate::made::{MadeReport, NAMED_TWICE};
 use patchadm_changeset::format::history::HistoryEntry;
 use patchadm_cli::reply::Exit;
 use patchadm_cli::reply::failure::query_refused;
@@ -68,7 +68,7 @@ fn labels(host: &FleetHost) -> Vec<(&'static str, String)> {
 
 type HostValue = fn(&FleetHost, &HostStanding) -> Option<f64>;
 
-const OF_HOSTS: [(&str, &str, HostValue); 10] = [
+const OF_HOSTS: [(&str, &str, HostValue); 11] = [
     ("patches_applied", "Patches with their changes in effect on the root.", |_, standing| {
         count(standing.applied.len())
     }),
@@ -88,11 +88,14 @@ const OF_HOSTS: [(&str, &str, HostValue); 10] = [
         count(usize::from(host.inventory.unfinished.is_some()))
     }),
     ("undo_bytes", "Bytes of undo data.", |host, _| {
-        let bytes: u64 = host.inventory.patches.iter().map(|patch| patch.undo_bytes).sum();
-        i64::try_from(bytes).ok().map(number)
+        let bytes = host.inventory.patches.iter().fold(0, |sum, patch| patch.undo_bytes.saturating_add(sum));
+        Some(number(i64::try_from(bytes).unwrap_or(i64::MAX)))
     }),
     ("undo_damaged", "Patches with damaged or lost undo data.", |_, standing| {
         found(standing, FindingKind::DamagedUndo)
+    }),
+    ("inventories_conflicting", "Other inventories that name this host and do not count.", |_, standing| {
+        found(standing, FindingKind::NamedTwice)
     }),
     ("check_exit_code", "The code that report --check has for this root alone.", |_, standing| {
         Some(f64::from(code_of_check(standing)))
@@ -129,9 +132,11 @@ fn found(standing: &HostStanding, kind: FindingKind) -> Option<f64> {
 fn code_of_check(standing: &HostStanding) -> u8 {
     let is_native =
         |finding: &Finding| matches!(finding.kind, FindingKind::LostFix | FindingKind::StaleRegistration);
+    let is_named_twice = standing.findings.iter().any(|finding| finding.kind == FindingKind::NamedTwice);
     match (standing.findings.iter().any(is_native), standing.lacks.is_empty()) {
         (true, _) => NATIVE_CHANGED.verb_code(),
         (false, false) => Exit::MISSING.verb_code(),
+        (false, true) if is_named_twice => NAMED_TWICE.verb_code(),
         (false, true) => Exit::OK.verb_code(),
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::delivery::Patch;
+use crate::inventories::Inventory;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
@@ -81,6 +82,7 @@ fn the_numbers_of_a_root_are_its_own() {
         ("patches_on_trial", 0.0),
         ("run_unfinished", 0.0),
         ("undo_damaged", 0.0),
+        ("inventories_conflicting", 0.0),
         ("check_exit_code", 0.0),
         ("listed_timestamp_seconds", 1_795_158_000.0),
         ("last_run_timestamp_seconds", 1_795_158_000.0),
@@ -108,6 +110,18 @@ fn what_is_missing_of_a_depot_and_what_is_on_trial_is_counted() {
         let value = *metrics[&format!("patchadm_{name}")].1.first_key_value().unwrap().1;
         assert!((value - expected).abs() < 0.1, "{name}: {value}");
     }
+}
+
+#[test]
+fn sizes_in_sum_larger_than_any_number_end_no_program() {
+    let stage = stage();
+    let undo = serde_json::json!([{"package": "ACMEweb", "state": "saved", "bytes": u64::MAX}]);
+    let host = Inventory::of("web").with("100-01").patch_field("undo", undo.clone());
+    host.with("200-01").patch_field("undo", undo).write(&stage, "large.json");
+    let text = stage.run("report --format prometheus large.json").ok();
+    assert_promtool(&text);
+    let bytes = *metrics(&text)["patchadm_undo_bytes"].1.first_key_value().unwrap().1;
+    assert!(bytes > 9e18, "{bytes}");
 }
 
 #[test]

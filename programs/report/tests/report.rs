@@ -263,7 +263,34 @@ fn of_two_inventories_of_a_host_the_newer_one_counts_and_this_is_said() {
             run.stderr
         );
         assert!(run.stdout.starts_with("1 host, 1 patch"), "{}", run.stdout);
+        let found = "Attention:\n  named by several inventories: old.json: it names this host, too (web1)\n";
+        assert!(run.stdout.contains(found), "{}", run.stdout);
     }
+    let report = document(&stage, "report --json --check new.json old.json", 4);
+    assert_eq!(
+        (&report["cause"], &report["summary"]["findings"]["named-twice"]),
+        (&json!("attention"), &json!(1))
+    );
+    let text = stage.run("report --format prometheus new.json old.json").stdout;
+    for line in ["patchadm_inventories_conflicting{host=\"web1\",root=\"/\"} 1", "} 4\n"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn an_inventory_from_the_future_is_left_out() {
+    let stage = Scenario::new();
+    Inventory::of("web1").with("100-02").write(&stage, "now.json");
+    Inventory::of("web1")
+        .field("at", json!("2027-11-20T07:00:00Z"))
+        .with("100-01")
+        .write(&stage, "later.json");
+    let run = stage.run("report now.json later.json");
+    assert_eq!(run.code, 5, "{}", run.stderr);
+    let expected =
+        "later.json: root / is not read as an inventory: its time is in the future: 2027-11-20T07:00:00Z";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
+    assert!(run.stdout.contains("web1") && !run.stderr.contains("two inventories"), "{}", run.stderr);
 }
 
 #[test]

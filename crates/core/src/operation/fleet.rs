@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io, thread};
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
 use patchadm_inputs::input_file::{InputDirectory, InputFile, InputKind};
@@ -25,8 +26,13 @@ pub struct FleetFiles {
 
 type DocumentResult = (Vec<NamedInventory>, Vec<UnreadInventory>);
 
-/// Reads `jobs` inventories at a time.
-pub fn read_inventories(sources: Vec<InventorySource>, jobs: NonZeroUsize, meter: &WorkMeter) -> FleetFiles {
+/// Reads `jobs` inventories at a time. One from the future is not taken: it would stay the newest of its host.
+pub fn read_inventories(
+    sources: Vec<InventorySource>,
+    now: DateTime<Utc>,
+    jobs: NonZeroUsize,
+    meter: &WorkMeter,
+) -> FleetFiles {
     let mut files = FleetFiles::default();
     let mut all: Vec<Mutex<Option<DocumentSource>>> = Vec::new();
     for source in sources {
@@ -44,7 +50,7 @@ pub fn read_inventories(sources: Vec<InventorySource>, jobs: NonZeroUsize, meter
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     let (Some(document), Some(result)) = (all.get(place), results.get(place)) else { break };
                     let document = document.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    let given = document.map(|document| read_document(&mut reader, document));
+                    let given = document.map(|document| read_document(&mut reader, document, now));
                     *result.lock().unwrap_or_else(PoisonError::into_inner) = given;
                     step.advance(1);
                 }
@@ -60,7 +66,14 @@ pub fn read_inventories(sources: Vec<InventorySource>, jobs: NonZeroUsize, meter
     files
 }
 
-fn read_document(reader: &mut InventoryReader, document: DocumentSource) -> DocumentResult {
+/// Clocks and time zones differ.
+const FUTURE: TimeDelta = TimeDelta::days(1);
+
+fn read_document(
+    reader: &mut InventoryReader,
+    document: DocumentSource,
+    now: DateTime<Utc>,
+) -> DocumentResult {
     let (source, machine) = (document.name(), document.machine());
     let unread = |reason: String| UnreadInventory { source: source.clone(), reason };
     let text = match document.text() {
@@ -70,12 +83,23 @@ fn read_document(reader: &mut InventoryReader, document: DocumentSource) -> Docu
     match reader.read(&text, &machine) {
         Err(error) => (Vec::new(), vec![unread(error.to_string())]),
         Ok(read) => {
-            let named = |inventory| NamedInventory { source: source.clone(), inventory };
-            let failed = read.failed.into_iter().map(|(root, error)| UnreadInventory {
+            let of_root = |root: &str, reason: String| UnreadInventory {
                 source: format!("{source}: root {}", root.escape_debug()),
-                reason: error.to_string(),
-            });
-            (read.inventories.into_iter().map(named).collect(), failed.collect())
+                reason,
+            };
+            let failed = read.failed.iter().map(|(root, error)| of_root(root, error.to_string()));
+            let (mut inventories, mut unread) = (Vec::new(), failed.collect::<Vec<_>>());
+            for inventory in read.inventories {
+                match inventory.at.filter(|at| at.signed_duration_since(now) > FUTURE) {
+                    Some(at) => {
+                        let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+                        let reason = format!("its time is in the future: {at}");
+                        unread.push(of_root(&inventory.root, reason));
+                    }
+                    None => inventories.push(NamedInventory { source: source.clone(), inventory }),
+                }
+            }
+            (inventories, unread)
         }
     }
 }
@@ -308,6 +332,25 @@ mod tests {
             let error = document.text().unwrap_err().to_string();
             assert_eq!(error, "it is a symbolic link that leads out of the directory");
         }
+    }
+
+    #[test]
+    fn an_inventory_from_the_future_is_not_taken() {
+        let now = DateTime::from_timestamp(1_795_158_000, 0).unwrap();
+        let read = |at: DateTime<Utc>| {
+            let text = format!(
+                r#"{{"schema":"patchadm/1","command":"list","at":"{}","patches":[]}}"#,
+                at.to_rfc3339_opts(SecondsFormat::Secs, true)
+            );
+            let source = InventorySource::Text { name: "web".to_owned(), text: text.into_bytes() };
+            let files = read_inventories(vec![source], now, NonZeroUsize::MIN, &WorkMeter::default());
+            (files.inventories.len(), files.unread)
+        };
+        assert_eq!(read(now + FUTURE), (1, Vec::new()));
+        let late = now + FUTURE + TimeDelta::seconds(1);
+        let reason =
+            format!("its time is in the future: {}", late.to_rfc3339_opts(SecondsFormat::Secs, true));
+        assert_eq!(read(late), (0, vec![UnreadInventory { source: "web: root /".to_owned(), reason }]));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! ```
 
 use std::cell::Cell;
-use std::io::{self, Read, Write};
+use std::collections::BTreeSet;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -112,13 +113,11 @@ impl ExportTable {
         if parse_root_id(&root_id_text(&head.root)).is_none() {
             return Err("its `root` is not a marker".to_owned());
         }
-        let mut archives: Vec<ExportedArchive> = Vec::new();
+        let (mut archives, mut named): (Vec<ExportedArchive>, _) = (Vec::new(), BTreeSet::new());
         for (at, line) in lines.enumerate() {
             let archive = Self::archive(line).map_err(|reason| format!("line {}: {reason}", at + 2))?;
-            let is_same = |known: &ExportedArchive| {
-                known.package == archive.package && known.line.patch == archive.line.patch
-            };
-            if !rule::holds("export.once", !archives.iter().any(is_same)) {
+            let is_new = named.insert((archive.package.clone(), archive.line.patch.clone()));
+            if !rule::holds("export.once", is_new) {
                 return Err(format!("line {}: it names one archive twice", at + 2));
             }
             archives.push(archive);
@@ -182,48 +181,56 @@ fn other_bytes() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the archive is not the one that its line in the ledger names")
 }
 
-/// Reads to the end. Digests are not compared.
-pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>), ExportError> {
+/// Reads to the end. `wanted` gets the table before any archive is read, and tells for each whether it is: the others are
+/// skipped. Digests are not compared.
+pub fn read_export<E: From<ExportError>>(
+    input: impl Read + Seek,
+    wanted: impl FnOnce(&ExportTable) -> Result<Vec<bool>, E>,
+) -> Result<(ExportTable, Vec<Option<FoundArchive>>), E> {
     let no_export = |reason: &str| ExportError::NotExported(reason.to_owned());
     let has_ended = Rc::new(Cell::new(false));
     let mut archive = Archive::new(EndNotingInput { input, has_ended: has_ended.clone() });
-    let mut entries = archive.entries().map_err(|error| of_input(error, false))?.raw(true);
+    let mut entries = archive.entries_with_seek().map_err(|error| of_input(error, false))?.raw(true);
     let mut next = || next_member(&mut entries);
     let first = next().map_err(|error| of_input(error, false))?;
     let of_input = |error| of_input(error, has_ended.get());
     let (name, first) = first.ok_or_else(|| no_export("it is empty"))?;
     if name != TABLE.as_bytes() || first.size() > LARGEST_TABLE {
-        return Err(no_export("it does not begin with a table"));
+        return Err(no_export("it does not begin with a table").into());
     }
     let announced = first.size();
     let mut text = Vec::new();
     first.take(LARGEST_TABLE).read_to_end(&mut text).map_err(of_input)?;
     if (text.len() as u64) < announced {
-        return Err(ExportError::CutShort("it ends in its table".to_owned()));
+        return Err(ExportError::CutShort("it ends in its table".to_owned()).into());
     }
     let table = ExportTable::parse(&text).map_err(ExportError::NotExported)?;
-    let mut found = Vec::new();
+    let (mut wanted, mut found) = (wanted(&table)?.into_iter(), Vec::new());
     for expected in &table.archives {
         let path = expected.path();
         let Some((name, entry)) = next().map_err(of_input)? else {
-            return Err(ExportError::CutShort(format!("it ends before {path}")));
+            return Err(ExportError::CutShort(format!("it ends before {path}")).into());
         };
         let size = expected.expected().map(|(_, size)| size);
         let is_it = name == path.as_bytes() && entry.header().entry_type() == EntryType::Regular;
         if !rule::holds("export.archive", is_it && Some(entry.size()) == size) {
-            return Err(ExportError::NotExported(format!("{path} is not where its table says")));
+            return Err(ExportError::NotExported(format!("{path} is not where its table says")).into());
+        }
+        if wanted.next() != Some(true) {
+            found.push(None);
+            continue;
         }
         let from = entry.raw_file_position();
         let mut hashing = Hashing::new(entry);
         let count = io::copy(&mut hashing, &mut io::sink()).map_err(of_input)?;
         if Some(count) != size {
-            return Err(ExportError::CutShort(format!("it ends in {path}")));
+            return Err(ExportError::CutShort(format!("it ends in {path}")).into());
         }
-        found.push(FoundArchive { from, b3: hashing.finish().1 });
+        found.push(Some(FoundArchive { from, b3: hashing.finish().1 }));
     }
     match next().map_err(of_input)? {
         None => Ok((table, found)),
-        Some(_) => Err(no_export("it has more than its table says")),
+        Some(_) => Err(no_export("it has more than its table says").into()),
     }
 }
 
@@ -258,6 +265,12 @@ impl<R: Read> Read for EndNotingInput<R> {
             self.has_ended.set(true);
         }
         Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for EndNotingInput<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.input.seek(to)
     }
 }
 
@@ -321,11 +334,51 @@ mod tests {
         [("100-01", "ACMEweb", b"undo of the first".repeat(100)), ("100-01", "ACMEdb", Vec::new())]
     }
 
+    fn read(bytes: &[u8]) -> Result<(ExportTable, Vec<FoundArchive>), ExportError> {
+        let all = |table: &ExportTable| Ok::<_, ExportError>(vec![true; table.archives.len()]);
+        let (table, found) = read_export(io::Cursor::new(bytes), all)?;
+        Ok((table, found.into_iter().map(Option::unwrap).collect()))
+    }
+
+    /// Counts what is read.
+    struct Counting<R>(R, Rc<Cell<u64>>);
+
+    impl<R: Read> Read for Counting<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            self.1.set(self.1.get() + count as u64);
+            Ok(count)
+        }
+    }
+
+    impl<R: Seek> Seek for Counting<R> {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn an_archive_that_nobody_wants_is_not_read() {
+        let content = vec![7; 1 << 20];
+        let (bytes, _) = file(&[("100-01", "ACMEweb", content), ("100-01", "ACMEdb", b"undo".to_vec())]);
+        let count = Rc::new(Cell::new(0));
+        let input = Counting(io::Cursor::new(&bytes), count.clone());
+        let (_, found) = read_export(input, |_| Ok::<_, ExportError>(vec![false, true])).unwrap();
+        assert_eq!(found[0], None);
+        assert_eq!(found[1].unwrap().b3, Digest::of(b"undo"));
+        assert!(count.get() < 1 << 16, "{} bytes", count.get());
+        let count = Rc::new(Cell::new(0));
+        let input = Counting(io::Cursor::new(&bytes), count.clone());
+        let refused = read_export(input, |_| Err(ExportError::CutShort("refused".to_owned())));
+        assert!(matches!(refused, Err(ExportError::CutShort(reason)) if reason == "refused"));
+        assert!(count.get() < 1 << 16, "{} bytes", count.get());
+    }
+
     #[test]
     fn what_is_written_is_found_again_where_the_reader_says() {
         let archives = two();
         let (bytes, table) = file(&archives);
-        let (read, found) = read_export(&bytes[..]).unwrap();
+        let (read, found) = read(&bytes).unwrap();
         assert_eq!(read, table);
         for ((_, _, content), found) in archives.iter().zip(found) {
             let from = usize::try_from(found.from).unwrap();
@@ -348,7 +401,7 @@ mod tests {
         let (bytes, _) = file(&two());
         let end = bytes.len() - 1024;
         for length in 0..end {
-            let read = read_export(&bytes[..length]);
+            let read = read(&bytes[..length]);
             assert!(read.is_err(), "{length} of {}", bytes.len());
             let is_cut = matches!(read, Err(ExportError::CutShort(_)));
             assert!(is_cut || length < 2048, "{length}: {read:?}");
@@ -389,7 +442,7 @@ mod tests {
     #[test]
     fn nothing_is_told_of_the_bytes_of_another_file() {
         let other = "root:secret:0:0:root:/root:/bin/bash\n".repeat(50);
-        let refused = read_export(other.as_bytes()).unwrap_err().to_string();
+        let refused = read(other.as_bytes()).unwrap_err().to_string();
         assert!(!refused.contains("secret") && refused.lines().count() == 1, "{refused}");
     }
 
@@ -397,7 +450,7 @@ mod tests {
     fn a_long_name_is_read_up_to_a_limit() {
         let patch = format!("{}-01", "1".repeat(120));
         let (bytes, table) = file(&[(patch.as_str(), "ACMEweb", b"undo".to_vec())]);
-        assert_eq!(read_export(&bytes[..]).unwrap().0, table);
+        assert_eq!(read(&bytes).unwrap().0, table);
         for record in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
             let mut header = Header::new_gnu();
             header.set_entry_type(record);
@@ -406,8 +459,20 @@ mod tests {
             header.set_cksum();
             let count = Rc::new(Cell::new(0_u64));
             let endless = CountingInput { start: header.as_bytes().to_vec(), count: count.clone() };
-            assert!(matches!(read_export(endless), Err(ExportError::NotExported(_))), "{record:?}");
+            assert!(
+                matches!(
+                    read_export(endless, |_| Ok::<_, ExportError>(Vec::new())),
+                    Err(ExportError::NotExported(_))
+                ),
+                "{record:?}"
+            );
             assert!(count.get() < 1 << 20, "{record:?}: {} bytes", count.get());
+        }
+    }
+
+    impl Seek for CountingInput {
+        fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+            Err(io::ErrorKind::Unsupported.into())
         }
     }
 
@@ -436,14 +501,14 @@ mod tests {
         for (archive, (_, _, bytes)) in table.archives.iter().zip(two()) {
             writer.add(archive, &bytes[..]).unwrap();
         }
-        let refused = read_export(&writer.finish().unwrap()[..]);
+        let refused = read(&writer.finish().unwrap());
         assert!(matches!(refused, Err(ExportError::NotExported(_))), "{refused:?}");
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = read_export(&bytes[..]);
+            let _ = read(&bytes);
             let _ = ExportTable::parse(&bytes);
         }
     }

@@ -96,7 +96,8 @@ impl Bundle {
         &self.texts
     }
 
-    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, if they fit there.
+    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, if they fit beside its
+    /// reserve.
     /// A signal ends it and leaves nothing there.
     pub fn patches(self, place: &Dir, interrupt: Interrupt<'_>) -> Result<BundlePatches, SourceError> {
         let path = self.source.path.clone();
@@ -163,7 +164,8 @@ impl Bundle {
         let needed =
             self.patches.values().map(|patch| patch.bytes.saturating_add(patch.files.saturating_mul(BLOCK)));
         let needed = needed.fold(0_u64, u64::saturating_add);
-        let free = place.space().map_err(|error| self.source.error(SourceProblem::Spool(error)))?.bytes;
+        let space = place.space().map_err(|error| self.source.error(SourceProblem::Spool(error)))?;
+        let free = space.beside_reserve();
         if needed <= free {
             return Ok(());
         }
@@ -485,6 +487,21 @@ mod tests {
         assert!(top.join("101-02.zip.manifest").exists() && !top.join("copyright").exists());
         drop(patches);
         assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn patches_that_would_take_the_reserve_of_the_disk_are_not_unpacked() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("set.tar");
+        fs::write(&file, tar(&SET)).unwrap();
+        let place = Dir::of_host(dir.path()).unwrap();
+        let mut bundle = Bundle::open(&file, &never).unwrap().unwrap();
+        let free = place.space().unwrap().bytes;
+        let large = BundledPatch { bytes: free, files: 1 };
+        bundle.patches.insert(PackagePath::new(b"large").unwrap(), large);
+        let error = bundle.patches(&place, &never).unwrap_err();
+        assert!(matches!(error.problem, SourceProblem::NoSpool { .. }), "{error}");
+        assert!(error.to_string().ends_with(" beside its reserve"), "{error}");
     }
 
     #[test]

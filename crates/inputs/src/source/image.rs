@@ -1,9 +1,11 @@
 //! The contents of a source except the data of its objects.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::error::SourceProblem;
 use super::member::{MemberStamp, PackagePart};
+use super::room::RoomTaken;
 use crate::format::objects_file::ObjectsFile;
 use crate::sign::{Manifest, SignatureState, SignedFiles, Verdict};
 use patchadm_changeset::format::history::SignatureRecord;
@@ -61,6 +63,7 @@ pub struct Image {
     /// Of the file, or of the sorted list of files, if requested.
     pub sha256: Option<String>,
     pub(super) index: HashMap<Vec<u8>, usize>,
+    pub(super) _taken: Arc<RoomTaken>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

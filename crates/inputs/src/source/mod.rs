@@ -15,6 +15,7 @@ mod image;
 mod member;
 mod objects;
 mod pipe;
+mod room;
 mod scan;
 mod seal;
 mod signed;
@@ -41,6 +42,7 @@ pub use objects::{ObjectHeader, Sink};
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_rootfs::{Interrupt, InterruptibleRead, never};
 use patchadm_svr4::package::{PackagePath, is_room_for};
+pub use room::SharedRoom;
 pub use scan::SourceLimits;
 use scan::{InformationLeft, Scan};
 use seal::{ReadBlock, Seal};
@@ -68,6 +70,7 @@ pub struct Source {
     input: Input,
     seal: Seal,
     stored: Option<StoredContent>,
+    room: Option<SharedRoom>,
 }
 
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl Source {
                 input,
                 seal: Seal::default(),
                 stored: None,
+                room: None,
             });
         }
         let file = match InputFile::open_anything(path).map_err(unreadable)?.into_regular() {
@@ -101,6 +105,13 @@ impl Source {
             Err(input) => pipe::spooled(input).map_err(fail)?,
         };
         Self::from_file(file, path)
+    }
+
+    fn at(origin: Origin<'_>) -> Result<Self, SourceError> {
+        match origin {
+            Origin::Path(path) => Self::open(path),
+            Origin::File(file, path) => Self::from_file(file, path),
+        }
     }
 
     /// `path` is for messages.
@@ -113,11 +124,15 @@ impl Source {
             Some(reason) => SourceError::changed(path, reason),
             None => SourceError { path: path.to_owned(), problem },
         })?;
-        Ok(Self { path: path.to_owned(), form, input: Input::File(file), seal, stored: None })
+        Ok(Self { path: path.to_owned(), form, input: Input::File(file), seal, stored: None, room: None })
     }
 
     pub(crate) fn with_stored(self, stored: Option<StoredContent>) -> Self {
         Self { stored, ..self }
+    }
+
+    fn sharing(self, room: &SharedRoom) -> Self {
+        Self { room: Some(room.clone()), ..self }
     }
 
     /// Returns the place of an object that the source does not hold itself.
@@ -172,7 +187,7 @@ impl Source {
         wanted: &dyn Fn(&str) -> bool,
         interrupt: Interrupt<'_>,
     ) -> Result<Image, SourceError> {
-        let mut scan = Scan::within(limits);
+        let mut scan = Scan::within(limits).sharing(self.room.clone());
         let order = self.walk_into(&mut scan, wanted, interrupt)?;
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
     }
@@ -223,7 +238,8 @@ impl Source {
             Ok(()) | Err(WalkEnd::AtObjects) => {}
             Err(WalkEnd::Failed(error)) => return Err(error),
         }
-        let source = Self { path: path.to_owned(), form, input: Input::File(file), seal, stored: None };
+        let source =
+            Self { path: path.to_owned(), form, input: Input::File(file), seal, stored: None, room: None };
         let image = scan.finish(&source.name(), form, &HashMap::new(), &|_| true);
         let image = image.map_err(|problem| source.error(problem))?;
         let checked = image.packages.iter().try_for_each(scan::check_information);
@@ -401,15 +417,19 @@ pub fn open_until(
     extent: Extent<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<(Source, Image), SourceError> {
-    let source = match origin {
-        Origin::Path(path) => Source::open(path)?,
-        Origin::File(file, path) => Source::from_file(file, path)?,
-    };
+    let source = Source::at(origin)?;
     let image = match extent {
         Extent::Everything => source.scan(interrupt)?,
         Extent::Packages(wanted) => source.scan_only(wanted, interrupt)?,
         Extent::Unchecked => source.describe(SourceLimits::default(), &|_| true, interrupt)?,
     };
+    Ok((source, image))
+}
+
+/// Like [`open`] with [`Extent::Everything`], with memory that other sources share.
+pub fn open_sharing(origin: Origin<'_>, room: &SharedRoom) -> Result<(Source, Image), SourceError> {
+    let source = Source::at(origin)?.sharing(room);
+    let image = source.scan(&never)?;
     Ok((source, image))
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::{MemfdFlags, Mode, OFlags};
 use super::error::SourceProblem;
 use crate::input_file::InputFile;
 use patchadm_container::ContainerFormat;
-use patchadm_rootfs::{RootError, human};
+use patchadm_rootfs::{FreeSpace, RootError, human};
 
 /// The roomiest place first.
 const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
@@ -22,9 +22,6 @@ const LARGEST: u64 = 16 << 30;
 
 /// Without a file system for it: as much as other parts of a source in memory.
 const LARGEST_IN_MEMORY: u64 = 1 << 30;
-
-/// Stays free: a fiftieth of the file system, within these bounds.
-const RESERVE: (u64, u64) = (4 << 20, 512 << 20);
 
 pub(super) fn spooled(input: InputFile) -> Result<File, SourceProblem> {
     spooled_within(input, LARGEST)
@@ -78,7 +75,7 @@ fn unnamed() -> io::Result<(File, Option<&'static str>)> {
 fn must_have_room(file: &File, place: Option<&str>, bytes: u64) -> io::Result<()> {
     let (Some(place), Ok(seen)) = (place, rustix::fs::fstatvfs(file)) else { return Ok(()) };
     let [size, free] = [seen.f_blocks, seen.f_bavail].map(|blocks| blocks.saturating_mul(seen.f_frsize));
-    let wanted = bytes.saturating_add((size / 50).clamp(RESERVE.0, RESERVE.1));
+    let wanted = bytes.saturating_add(FreeSpace::reserve_of(size));
     if size == 0 || free >= wanted {
         return Ok(());
     }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use super::error::{MISSING, NO_PACKAGE, SourceProblem};
 use super::image::{Form, Hooks, Image, ImageSignature, PackageImage, cut};
 use super::member::{MemberKind, MemberStamp, PackagePart, SourceMember};
+use super::room::{MOST_HELD, RoomTaken, SharedRoom};
 use crate::format::objects_file::{OBJECTS, ObjectsFile};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, is_of_manifest};
 use patchadm_changeset::format::manifest as undo_manifest;
@@ -31,7 +33,7 @@ pub struct SourceLimits {
 
 impl Default for SourceLimits {
     fn default() -> Self {
-        Self { held: 1 << 30, lines: usize::MAX }
+        Self { held: MOST_HELD, lines: usize::MAX }
     }
 }
 
@@ -65,6 +67,9 @@ impl InformationLeft {
 pub(super) struct Scan {
     limits: SourceLimits,
     room: u64,
+    taken: RoomTaken,
+    /// Of the taken bytes.
+    of_names: u64,
     names: HashSet<PackagePath>,
     /// `None` for a file that is too large to be held.
     files: BTreeMap<PackagePath, Option<Vec<u8>>>,
@@ -87,6 +92,8 @@ impl Scan {
         Self {
             limits,
             room: limits.held,
+            taken: RoomTaken::default(),
+            of_names: 0,
             names,
             files,
             special,
@@ -95,6 +102,10 @@ impl Scan {
             pkgmaps,
             holds_manifests: false,
         }
+    }
+
+    pub(super) fn sharing(self, room: Option<SharedRoom>) -> Self {
+        Self { taken: RoomTaken::of(room), ..self }
     }
 
     /// Malformed pkgmaps are reported when the image is put together.
@@ -151,7 +162,9 @@ impl Scan {
         if member.kind == MemberKind::Directory {
             return Ok(());
         }
-        self.spend(member.path.as_bytes().len() as u64 + 64)?;
+        let of_name = member.path.as_bytes().len() as u64 + 64;
+        self.spend(of_name)?;
+        self.of_names += of_name;
         if !self.names.insert(member.path.clone()) {
             let reason = "occurs twice".to_owned();
             return Err(SourceProblem::Unsafe { member: member.path.to_string(), reason });
@@ -162,6 +175,7 @@ impl Scan {
         }
         let Some(limit) = self.limit(&member.path) else { return Ok(()) };
         let limit = limit.min(self.room);
+        self.spend(member.size.min(limit))?;
         let bytes =
             read_up_to(data, limit + 1).map_err(|error| SourceProblem::of_member(&member.path, error))?;
         let length = bytes.len() as u64;
@@ -169,7 +183,6 @@ impl Scan {
             let reason = format!("{length} bytes, expected {}", member.size);
             return Err(SourceProblem::BadForm(format!("member <{}> has {reason}", member.path)));
         }
-        self.spend(length.min(limit))?;
         self.stamps.insert(member.path.clone(), member.stamp);
         self.files.insert(member.path.clone(), (length <= limit).then_some(bytes));
         Ok(())
@@ -181,7 +194,7 @@ impl Scan {
             SourceProblem::BadForm(format!("it holds more than {held} of names and package files"))
         };
         self.room = self.room.checked_sub(bytes).ok_or_else(too_much)?;
-        Ok(())
+        self.taken.take(bytes)
     }
 
     /// How much of a file may be held. The depth of packages is not known yet, so all depths count, but not inside a
@@ -257,8 +270,22 @@ impl Scan {
         let index = packages.iter().map(|package| package.at.clone()).zip(0..).collect();
         let name = name.to_owned();
         let signature = ImageSignature::unchecked();
-        let image =
-            Image { name, top, form, packages, readme, patchinfo, hooks, signature, sha256: None, index };
+        // The names are dropped with the scan.
+        self.taken.give_back(self.of_names);
+        let taken = Arc::new(std::mem::take(&mut self.taken));
+        let image = Image {
+            name,
+            top,
+            form,
+            packages,
+            readme,
+            patchinfo,
+            hooks,
+            signature,
+            sha256: None,
+            index,
+            _taken: taken,
+        };
         self.check_special(&image)?;
         Ok(image)
     }

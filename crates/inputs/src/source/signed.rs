@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use super::error::SourceProblem;
 use super::image::{Image, ImageSignature};
 use super::member::{MemberKind, PackagePart};
+use super::room::SharedRoom;
 use super::scan::{Scan, check_information};
 use super::seal::{BLOCK, Seal, SealedMembers, read_block};
 use super::{Input, Source, SourceError};
@@ -28,17 +29,20 @@ use patchadm_svr4::package::PackagePath;
 
 /// The signature must satisfy all demands. Reads as much as [`Extent::Everything`](super::Extent::Everything).
 pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
-    open_signed_until(path, demands, &never)
+    open_signed_until(path, demands, &SharedRoom::default(), &never)
 }
 
-/// Like [`open_signed`], with a signal check.
+/// Like [`open_signed`], with memory that other sources share, and a signal check.
 pub fn open_signed_until(
     path: &Path,
     demands: &[Demand],
+    room: &SharedRoom,
     interrupt: Interrupt<'_>,
 ) -> Result<(Source, Image), SourceError> {
     if demands.iter().all(|demand| demand.word == DemandWord::Off) {
-        return super::open_until(super::Origin::Path(path), super::Extent::Everything, interrupt);
+        let source = Source::open(path)?.sharing(room);
+        let image = source.scan(interrupt)?;
+        return Ok((source, image));
     }
     let refused = |verdict: Verdict| SourceError::signature(path, verdict);
     if let Some((file, files)) = beside(path)? {
@@ -59,12 +63,12 @@ pub fn open_signed_until(
                 Some(blocks)
             }
         };
-        let source = Source::from_sealed_file(file, path, Seal::of_blocks(blocks))?;
+        let source = Source::from_sealed_file(file, path, Seal::of_blocks(blocks))?.sharing(room);
         let mut image = source.scan(interrupt)?;
         image.signature = ImageSignature::of(verdict, Some(files), manifest.as_ref());
         return Ok((source, image));
     }
-    open_members(Source::open(path)?, demands, interrupt)
+    open_members(Source::open(path)?.sharing(room), demands, interrupt)
 }
 
 fn open_members(
@@ -74,7 +78,7 @@ fn open_members(
 ) -> Result<(Source, Image), SourceError> {
     let path = source.path.clone();
     let refused = |verdict: Verdict| SourceError::signature(&path, verdict);
-    let mut scan = Scan::holding_manifests();
+    let mut scan = Scan::holding_manifests().sharing(source.room.clone());
     let order =
         source.walk_into(&mut scan, &|_| true, interrupt).map_err(|error| source.or_of_patches(error))?;
     let files = scan.signed_files().map_err(|problem| source.or_of_patches(source.error(problem)))?;

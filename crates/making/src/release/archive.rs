@@ -14,7 +14,8 @@ use std::sync::Arc;
 use super::{ContentReader, ReleaseProblem};
 use patchadm_inputs::input_file::InputFile;
 use patchadm_releases::{FileContent, LinkGroup, ReleaseObject, ReleaseObjectKind};
-use patchadm_rootfs::{Sums, WorkStep};
+use patchadm_rootfs::{Sums, WorkStep, human};
+use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 use patchadm_svr4::package::ObjectPath;
 
 #[derive(Clone, Debug)]
@@ -90,10 +91,45 @@ pub(super) fn read_limited(input: &mut dyn Read, limit: u64, what: &str) -> Resu
 
 const LONGEST_CHAIN: usize = 64;
 
+/// Memory for an attribute beside name and value.
+const ATTRIBUTE: usize = 64;
+
+/// Of paths, targets and attributes.
+const MOST_TEXT: usize = 512 << 20;
+
+pub(super) struct TextRoom(usize);
+
+impl Default for TextRoom {
+    fn default() -> Self {
+        Self(MOST_TEXT)
+    }
+}
+
+impl TextRoom {
+    pub(super) fn add(&mut self, object: &ReleaseObject) -> Result<(), ReleaseProblem> {
+        let target = match &object.kind {
+            ReleaseObjectKind::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        let attributes = object.xattrs.iter().map(|(name, value)| name.len() + value.len() + ATTRIBUTE);
+        self.spend(object.path.as_bytes().len() + target + attributes.sum::<usize>())
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), ReleaseProblem> {
+        let too_much = || {
+            let most = human(MOST_TEXT as u64);
+            ReleaseProblem::BadForm(format!("it has more than {most} of paths, link targets and attributes"))
+        };
+        self.0 = self.0.checked_sub(bytes).ok_or_else(too_much)?;
+        Ok(())
+    }
+}
+
 #[derive(Default)]
 pub(super) struct ObjectCollector {
     drafts: Vec<Draft>,
     contents: usize,
+    room: TextRoom,
 }
 
 struct Draft {
@@ -118,19 +154,35 @@ pub(super) fn content_of(sums: Sums) -> FileContent {
 }
 
 impl ObjectCollector {
-    pub(super) fn add(&mut self, object: ReleaseObject) {
-        self.drafts.push(Draft { object, source: DraftSource::Nowhere });
+    pub(super) fn add(&mut self, object: ReleaseObject) -> Result<(), ReleaseProblem> {
+        self.draft(object, DraftSource::Nowhere)
     }
 
-    pub(super) fn add_files(&mut self, objects: impl IntoIterator<Item = ReleaseObject>) {
+    pub(super) fn add_files(
+        &mut self,
+        objects: impl IntoIterator<Item = ReleaseObject>,
+    ) -> Result<(), ReleaseProblem> {
         let number = self.contents;
         self.contents += 1;
-        let drafts = objects.into_iter().map(|object| Draft { object, source: DraftSource::Content(number) });
-        self.drafts.extend(drafts);
+        objects.into_iter().try_for_each(|object| self.draft(object, DraftSource::Content(number)))
     }
 
-    pub(super) fn add_link(&mut self, object: ReleaseObject, target: ObjectPath) {
-        self.drafts.push(Draft { object, source: DraftSource::LinkTo(target) });
+    pub(super) fn add_link(
+        &mut self,
+        object: ReleaseObject,
+        target: ObjectPath,
+    ) -> Result<(), ReleaseProblem> {
+        self.room.spend(target.as_bytes().len())?;
+        self.draft(object, DraftSource::LinkTo(target))
+    }
+
+    fn draft(&mut self, object: ReleaseObject, source: DraftSource) -> Result<(), ReleaseProblem> {
+        if self.drafts.len() == MOST_ENTRIES {
+            return Err(ReleaseProblem::BadForm(format!("it has more than {MOST_ENTRIES} members")));
+        }
+        self.room.add(&object)?;
+        self.drafts.push(Draft { object, source });
+        Ok(())
     }
 
     pub(super) fn finish(mut self) -> Result<(Vec<ReleaseObject>, Vec<ContentEntry>), ReleaseProblem> {
@@ -221,6 +273,7 @@ impl ObjectCollector {
                 return Err(ReleaseProblem::bad(reason));
             };
             (object.path, object.class) = (path, class);
+            self.room.add(&object)?;
             if let Some(draft) = self.drafts.get_mut(at) {
                 *draft = Draft { object, source };
             }
@@ -274,5 +327,48 @@ impl<A: NumberedContents> ContentReader for ArchiveContents<A> {
             sink(path, &mut io::empty())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_releases::ObjectOwner;
+    use patchadm_rootfs::Timestamp;
+    use patchadm_svr4::package::{Mode, Word};
+
+    fn object(path: &str, attribute: usize) -> ReleaseObject {
+        let owner = ObjectOwner { name: None, id: Some(0) };
+        ReleaseObject {
+            path: ObjectPath::new(path.as_bytes()).unwrap(),
+            kind: ReleaseObjectKind::Pipe,
+            mode: Mode::of(0o644),
+            owner: owner.clone(),
+            group: owner,
+            mtime: Timestamp::whole(0),
+            xattrs: BTreeMap::from([(b"user.a".to_vec(), vec![7; attribute])]),
+            class: Word::default(),
+        }
+    }
+
+    const TOLD: &str = "it has more than 512.0 MiB of paths, link targets and attributes";
+
+    #[test]
+    fn members_have_a_limit_of_text_in_sum() {
+        let mut collector = ObjectCollector { room: TextRoom(10_000), ..ObjectCollector::default() };
+        let added = (0..100).map(|number| collector.add(object(&format!("/{number}"), 1_000)));
+        let refused: Vec<String> = added.filter_map(Result::err).map(|error| error.to_string()).collect();
+        assert_eq!((refused.len(), refused[0].as_str()), (91, TOLD));
+    }
+
+    #[test]
+    fn links_that_repeat_the_attributes_of_a_file_count() {
+        let mut collector = ObjectCollector { room: TextRoom(10_000), ..ObjectCollector::default() };
+        collector.add_files([object("/file", 1_000)]).unwrap();
+        for number in 0..20 {
+            let link = ReleaseObject { xattrs: BTreeMap::new(), ..object(&format!("/link{number}"), 0) };
+            collector.add_link(link, ObjectPath::new(b"/file").unwrap()).unwrap();
+        }
+        assert_eq!(collector.finish().map(drop).unwrap_err().to_string(), TOLD);
     }
 }

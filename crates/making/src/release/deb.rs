@@ -98,7 +98,9 @@ fn describe(control: &TarPart) -> Result<Description, ReleaseProblem> {
         match name.as_str() {
             "control" => found.control = Some(read_limited(data, LONGEST_CONTROL, "control")?),
             "conffiles" => found.conffiles = read_limited(data, LONGEST_CONTROL, "conffiles")?,
-            script if SCRIPTS.contains(&script) => found.scripts.push(name),
+            script if SCRIPTS.contains(&script) && !found.scripts.iter().any(|known| known == script) => {
+                found.scripts.push(name);
+            }
             _ => {}
         }
         Ok(())

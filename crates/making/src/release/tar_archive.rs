@@ -4,6 +4,7 @@
 //! attributes (`SCHILY.xattr.`). Refuses sparse files, access control lists as text, and other extensions. An archive
 //! without zero blocks at its end is truncated.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 
@@ -47,13 +48,13 @@ impl TarPart {
         self.walk(&mut |member, data| {
             let TarMember { mut object, kind } = member;
             match kind {
-                TarKind::Other => collector.add(object),
-                TarKind::Link(target) => collector.add_link(object, target),
+                TarKind::Other => collector.add(object)?,
+                TarKind::Link(target) => collector.add_link(object, target)?,
                 TarKind::File => {
                     let sums = Sums::through(&mut buffer, data).map_err(ReleaseProblem::of_archive)?;
                     let upkeep = Upkeep::default();
                     object.kind = ReleaseObjectKind::File { content: content_of(sums), upkeep, links: None };
-                    collector.add_files([object]);
+                    collector.add_files([object])?;
                 }
             }
             Ok(ControlFlow::Continue(()))
@@ -157,7 +158,7 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
         group: owner(records.group, header.groupname_bytes(), records.gid.or(header.gid().ok())),
         // Times before 1970 are two's complement.
         mtime: records.mtime.unwrap_or(Timestamp::whole(seconds.cast_signed())),
-        xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept_attribute(name)).collect(),
+        xattrs: records.xattrs,
         class: Word::default(),
     };
     Ok(Some(TarMember { object, kind }))
@@ -254,6 +255,15 @@ impl<R: Read> Read for ZeroTail<R> {
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
+/// `XATTR_NAME_MAX` of Linux.
+const LONGEST_NAME: usize = 255;
+
+/// `XATTR_SIZE_MAX` of Linux.
+const LONGEST_VALUE: usize = 64 << 10;
+
+/// As Linux can list: a name has six bytes or more in a list of 64 KiB.
+const MOST_ATTRIBUTES: usize = 1_000;
+
 #[derive(Debug, Default)]
 pub(super) struct PaxRecords {
     pub(super) path: Option<Vec<u8>>,
@@ -264,7 +274,8 @@ pub(super) struct PaxRecords {
     pub(super) group: Option<Vec<u8>>,
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Only those of objects.
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl PaxRecords {
@@ -305,10 +316,23 @@ impl PaxRecords {
                 ));
             }
             _ => {
-                if let Some(name) = key.strip_prefix(XATTR) {
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                if let Some(name) = key.strip_prefix(XATTR).filter(|name| is_kept_attribute(name)) {
+                    self.add_attribute(name, value)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn add_attribute(&mut self, name: &[u8], value: &[u8]) -> Result<(), ReleaseProblem> {
+        if name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE {
+            let reason = format!("an extended attribute is longer than Linux allows ({LONGEST_VALUE} bytes)");
+            return Err(ReleaseProblem::BadForm(reason));
+        }
+        self.xattrs.insert(name.to_vec(), value.to_vec());
+        if self.xattrs.len() > MOST_ATTRIBUTES {
+            let reason = format!("a member has more than {MOST_ATTRIBUTES} extended attributes");
+            return Err(ReleaseProblem::BadForm(reason));
         }
         Ok(())
     }
@@ -344,7 +368,7 @@ mod tests {
     fn a_record_may_hold_any_byte() {
         let mut records = PaxRecords::default();
         records.read(b"26 SCHILY.xattr.user.a=\nx\n30 mtime=1600000000.123456789\n").unwrap();
-        assert_eq!(records.xattrs, [(b"user.a".to_vec(), b"\nx".to_vec())]);
+        assert_eq!(records.xattrs, BTreeMap::from([(b"user.a".to_vec(), b"\nx".to_vec())]));
         assert_eq!(records.mtime, Some(Timestamp { seconds: 1_600_000_000, nanoseconds: 123_456_789 }));
     }
 
@@ -355,6 +379,27 @@ mod tests {
         for bad in [&b"x"[..], b"1.x", b"", b"1.-5"] {
             assert_eq!(time(bad), None);
         }
+    }
+
+    fn record(name: &str, value: &[u8]) -> Vec<u8> {
+        let rest = [b" SCHILY.xattr.", name.as_bytes(), b"=", value, b"\n"].concat();
+        // The length counts itself.
+        let length = (rest.len()..).find(|length| length.to_string().len() + rest.len() == *length).unwrap();
+        [length.to_string().into_bytes(), rest].concat()
+    }
+
+    #[test]
+    fn attributes_that_linux_could_not_hold_are_refused() {
+        let read = |name: &str, value: &[u8]| PaxRecords::default().read(&record(name, value));
+        read("user.a", &[7; LONGEST_VALUE]).unwrap();
+        let told = "an extended attribute is longer than Linux allows (65536 bytes)";
+        assert_eq!(read("user.a", &[7; LONGEST_VALUE + 1]).unwrap_err().to_string(), told);
+        assert!(read(&format!("user.{}", "a".repeat(251)), b"").is_err());
+        read("security.selinux", &[7; LONGEST_VALUE + 1]).unwrap();
+        let mut records = PaxRecords::default();
+        let refused =
+            (0..=MOST_ATTRIBUTES).find(|n| records.read(&record(&format!("user.{n}"), b"")).is_err());
+        assert_eq!(refused, Some(MOST_ATTRIBUTES), "also in records one after the other");
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct FleetHost {
     /// Unique in the fleet.
     pub name: String,
     pub source: String,
+    /// Sorted sources of older inventories that name this host. One of them may be of another host.
+    pub others: Vec<String>,
     pub inventory: HostInventory,
 }
 
@@ -78,7 +80,7 @@ impl Fleet {
         let mut hosts: BTreeMap<String, FleetHost> = BTreeMap::new();
         let mut replaced: Vec<(String, String)> = Vec::new();
         for NamedInventory { source, inventory } in inventories {
-            let host = FleetHost { name: inventory.host(), source, inventory };
+            let host = FleetHost { name: inventory.host(), source, others: Vec::new(), inventory };
             match hosts.get(&host.name) {
                 Some(known) if known.inventory.at > host.inventory.at => {
                     replaced.push((host.name, host.source));
@@ -92,10 +94,19 @@ impl Fleet {
         }
         let counted =
             |host: &String| hosts.get(host).map(|counted| counted.source.clone()).unwrap_or_default();
-        let replaced = replaced
+        let replaced: Vec<ReplacedInventory> = replaced
             .into_iter()
             .map(|(host, source)| ReplacedInventory { counted: counted(&host), host, source })
             .collect();
+        for ReplacedInventory { host, source, counted } in &replaced {
+            if source != counted {
+                hosts.get_mut(host).into_iter().for_each(|host| host.others.push(source.clone()));
+            }
+        }
+        for host in hosts.values_mut() {
+            host.others.sort();
+            host.others.dedup();
+        }
         Self { replaced, hosts: hosts.into_values().collect() }
     }
 }
@@ -387,11 +398,13 @@ pub enum FindingKind {
     BadSignature,
     /// An applied patch was withdrawn from the depot.
     Withdrawn,
+    /// An inventory from another source names the host, too.
+    NamedTwice,
     OnTrial,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LostFix,
         Self::StaleRegistration,
         Self::UnfinishedRun,
@@ -399,6 +412,7 @@ impl FindingKind {
         Self::DamagedUndo,
         Self::BadSignature,
         Self::Withdrawn,
+        Self::NamedTwice,
         Self::OnTrial,
     ];
 
@@ -411,6 +425,7 @@ impl FindingKind {
             Self::DamagedUndo => "damaged-undo",
             Self::BadSignature => "bad-signature",
             Self::Withdrawn => "withdrawn",
+            Self::NamedTwice => "named-twice",
             Self::OnTrial => "on-trial",
         }
     }
@@ -425,6 +440,7 @@ impl FindingKind {
             Self::DamagedUndo => "damaged undo data",
             Self::BadSignature => "signature not trusted",
             Self::Withdrawn => "withdrawn patch",
+            Self::NamedTwice => "named by several inventories",
             Self::OnTrial => "on trial",
         }
     }
@@ -433,7 +449,7 @@ impl FindingKind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     pub kind: FindingKind,
-    /// The patch, package or run.
+    /// The patch, package, run or inventory.
     pub about: String,
     pub text: String,
 }
@@ -466,6 +482,8 @@ fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
     findings.extend(
         found.map(|id| Finding::of(FindingKind::Withdrawn, id.as_str(), "the depot has withdrawn it")),
     );
+    let named = |other: &String| Finding::of(FindingKind::NamedTwice, other, "it names this host, too");
+    findings.extend(host.others.iter().map(named));
     findings.sort();
     findings.dedup();
     findings
@@ -558,7 +576,17 @@ mod tests {
                 counted: counted.to_owned(),
             };
             assert_eq!(fleet.replaced, [expected], "{first} {second}");
+            let report = FleetReport::of(&fleet.hosts, None);
+            let finding = Finding::of(FindingKind::NamedTwice, other, "it names this host, too");
+            assert_eq!(report.standings[0].findings, [finding], "{first} {second}");
         }
+    }
+
+    #[test]
+    fn a_source_that_names_its_host_twice_claims_no_other_host() {
+        let fleet = Fleet::of([inventory("one", ""), inventory("one", "")]);
+        assert_eq!((fleet.hosts.len(), fleet.replaced.len()), (1, 1));
+        assert!(FleetReport::of(&fleet.hosts, None).standings[0].findings.is_empty());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::depot::{Depot, DepotLocation, is_on_network, open_depot};
 use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
 use super::retries::with_retries;
 use super::session::{DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object};
+use patchadm_container::{ContainerFormat, detect_format};
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::depot::{DepotFile, DepotPatch};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
@@ -25,6 +26,12 @@ use patchadm_svr4::package::Mode;
 
 /// 64 GiB, without an index.
 const LARGEST_PATCH: u64 = 64 << 30;
+
+/// Tells the kind of a file.
+const START: usize = 512;
+
+/// Bytes that are written between two looks at the free space.
+const BETWEEN_LOOKS: u64 = 1 << 20;
 
 /// In the spool, before the signature's format is known.
 const SIGNATURE: &str = ".signature";
@@ -61,7 +68,9 @@ pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBu
     }
 }
 
-/// For a file in no index, as in `patchadd URL`. The path lives as long as the session's files.
+/// For a file in no index, as in `patchadd URL`. Without an announced size it may take the limit of the cache. Of a file
+/// that is neither a package nor an archive only the beginning is fetched: its reader reports it. The path lives as long
+/// as the session's files.
 pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     if let Some(path) = session.fetched(address) {
         return Ok(path);
@@ -69,15 +78,38 @@ pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<Pa
     if session.access.is_offline {
         return Err(DepotError::Offline(address.to_string()));
     }
-    let spool = session.spool()?;
+    let (cache, spool) = (session.cache()?, session.spool()?);
     let path = with_retries(session.client.patience(), &|| session.go_on(), || {
         let HttpAnswer::Content(mut body) =
             session.client.get(&HttpRequest::whole(address), session.access.interrupt)?
         else {
             return Err(DepotError::Missing(address.to_string()));
         };
+        let limit = if let Some(size) = body.size() {
+            cache.make_room(size)?;
+            cache.must_have_room(size)?;
+            LARGEST_PATCH
+        } else {
+            LARGEST_PATCH.min(session.access.cache_limit)
+        };
         let (path, mut file) = spool.create(&name_of(address))?;
-        each_part(session, address, &mut body, LARGEST_PATCH, |bytes| Ok(file.put(bytes)?))?;
+        let (mut start, mut unseen, mut is_other) = (Vec::new(), BETWEEN_LOOKS, false);
+        let fetched = each_part(session, address, &mut body, limit, |bytes| {
+            unseen += bytes.len() as u64;
+            if unseen > BETWEEN_LOOKS {
+                cache.must_have_room(bytes.len() as u64)?;
+                unseen = 0;
+            }
+            file.put(bytes)?;
+            if start.len() < START {
+                start.extend(bytes.iter().take(START - start.len()));
+                is_other = start.len() == START && detect_format(&start) == ContainerFormat::Unknown;
+            }
+            if is_other { Err(DepotError::Missing(address.to_string())) } else { Ok(()) }
+        });
+        if !is_other {
+            fetched?;
+        }
         Ok(path)
     })?;
     session.keep(address, path.clone());

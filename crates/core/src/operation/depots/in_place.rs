@@ -26,7 +26,9 @@ use patchadm_inputs::sign::{
 };
 use patchadm_inputs::source;
 use patchadm_inputs::source::sun_scripts::role;
-use patchadm_inputs::source::{Extent, Form, Hooks, Image, Origin, PackageImage, SourceError, SourceProblem};
+use patchadm_inputs::source::{
+    Extent, Form, Hooks, Image, Origin, PackageImage, SharedRoom, SourceError, SourceProblem,
+};
 use patchadm_planning::analyze::to_patchdiag;
 use patchadm_rootfs::{Dir, Lock, LockHolder, RootError, cores, random, side_by_side};
 use patchadm_svr4::format::{patchdiag, readme};
@@ -58,11 +60,14 @@ pub(super) fn read_in_place(
             return Err(DepotError::Interrupted(signal));
         }
         progress(DepotProgress::Indexing { done: read.len(), all: files.len() });
-        let portion = side_by_side(cores(), portion.len(), || {
-            |at: usize| portion.get(at).map(|file| read_or_know(file, known, interrupt))
+        let room = SharedRoom::default();
+        let together = side_by_side(cores(), portion.len(), || {
+            |at: usize| portion.get(at).and_then(|file| read_or_know(file, known, (&room, false), interrupt))
         });
-        // Copies free the memory of whole patches.
-        read.extend(portion.iter().flatten().cloned());
+        for (file, found) in portion.iter().zip(&together) {
+            // Copies free the memory of whole patches. One without room beside others is read alone.
+            read.extend(found.clone().or_else(|| read_or_know(file, known, (&room, true), interrupt)));
+        }
     }
     if let Some(signal) = interrupt() {
         return Err(DepotError::Interrupted(signal));
@@ -127,29 +132,32 @@ pub(super) fn must_be_unique<'p>(
 fn read_or_know(
     file: &PatchFile,
     known: &KnownPatches,
+    (room, is_alone): (&SharedRoom, bool),
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
-) -> (IndexedPatch, bool) {
+) -> Option<(IndexedPatch, bool)> {
     let shown = file.path.file_name().unwrap_or_default().to_string_lossy();
     let stamp = file.stamp().unwrap_or_default();
     if let Some(known) = known.get(&*shown).filter(|known| known.stamp == stamp && !stamp.is_empty()) {
-        return (known.clone(), true);
+        return Some((known.clone(), true));
     }
-    let (read, reason) = match read_patch(file, interrupt) {
+    let (read, reason) = match read_patch(file, room, interrupt) {
         Ok(read) => (Some(read), None),
-        Err(NoEntry::Damaged(reason)) => (None, Some(reason)),
+        Err(NoEntry::NoRoom(_)) if !is_alone => return None,
+        Err(NoEntry::Damaged(reason) | NoEntry::NoRoom(reason)) => (None, Some(reason)),
         Err(NoEntry::OtherThing | NoEntry::Interrupted) => (None, None),
     };
     let (entry, os_release) = read.unzip();
     // A file that is being written is read again next time.
     let stamp = if file.stamp().is_ok_and(|now| now == stamp) { stamp } else { String::new() };
     let os_release = os_release.flatten();
-    (IndexedPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
+    Some((IndexedPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false))
 }
 
 enum NoEntry {
     OtherThing,
     Damaged(String),
     Interrupted,
+    NoRoom(String),
 }
 
 impl From<io::Error> for NoEntry {
@@ -170,6 +178,9 @@ impl From<SourceError> for NoEntry {
             SourceProblem::BadForm(_) | SourceProblem::NoPackage if may_be_other && error.path.is_dir() => {
                 Self::OtherThing
             }
+            SourceProblem::Io { file: None, error } if error.kind() == io::ErrorKind::OutOfMemory => {
+                Self::NoRoom(error.to_string())
+            }
             problem => Self::Damaged(problem.to_string()),
         }
     }
@@ -177,10 +188,11 @@ impl From<SourceError> for NoEntry {
 
 fn read_patch(
     file: &PatchFile,
+    room: &SharedRoom,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<(DepotPatch, Option<String>), NoEntry> {
     let (found, image) = if file.is_directory {
-        let image = source::open(Origin::Path(&file.path), Extent::Everything)?.1;
+        let image = source::open_sharing(Origin::Path(&file.path), room)?.1;
         (digest_of_directory(&file.path)?, image)
     } else {
         let mut opened = file.open()?;
@@ -188,7 +200,7 @@ fn read_patch(
             Some(_) => Err(NoEntry::Interrupted),
             None => Ok(()),
         })?;
-        (found, source::open(Origin::File(opened, &file.path), Extent::Everything)?.1)
+        (found, source::open_sharing(Origin::File(opened, &file.path), room)?.1)
     };
     if image.packages.iter().all(|package| package.params.get("SUNW_PATCHID").is_none()) {
         return Err(NoEntry::OtherThing);

@@ -179,6 +179,7 @@ pub(super) fn fetch_object(
     if origin.is_none() {
         partial.restart()?;
     }
+    cache.must_have_room(wanted.size.saturating_sub(partial.length()))?;
     let mut was_resumed = partial.length() > 0;
     for is_last in [false, true] {
         with_retries(session.client.patience(), &|| session.go_on(), || {

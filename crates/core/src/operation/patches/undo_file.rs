@@ -1,6 +1,6 @@
 //! The file of exported undo data on the host: written durably or not at all.
 
-use std::io::{self, BufReader, BufWriter, Read, Write as _};
+use std::io::{self, BufReader, BufWriter, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use patchadm_inputs::database::undo_data::UndoData;
 use patchadm_inputs::format::undo_export::{
     ExportError, ExportTable, ExportWriter, ExportedArchive, FoundArchive, read_export,
 };
-use patchadm_rootfs::{Dir, Root, RootError, WritableFile};
+use patchadm_rootfs::{Dir, Interrupt, InterruptibleRead, Root, RootError, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
 const PROGRAM: &str = "patchadm-undo";
@@ -144,22 +144,40 @@ fn unwritable(path: &Path, error: &RootError) -> UndoFileFault {
 pub(super) struct ReadUndoFile {
     /// Without symbolic links.
     pub(super) at: ObjectPath,
-    /// Of the exporting root.
-    pub(super) marker: String,
-    pub(super) archives: Vec<(ExportedArchive, FoundArchive)>,
+    /// Nothing was found of an unwanted one.
+    pub(super) archives: Vec<(ExportedArchive, Option<FoundArchive>)>,
 }
 
-pub(super) fn read_undo_file(host: &Root, path: &Path) -> Result<ReadUndoFile, UndoFileFault> {
+enum UnreadUndoFile<E> {
+    Export(ExportError),
+    Refused(E),
+}
+
+impl<E> From<ExportError> for UnreadUndoFile<E> {
+    fn from(error: ExportError) -> Self {
+        Self::Export(error)
+    }
+}
+
+/// `wanted` tells from the table which archives are read. A signal ends it with any error.
+pub(super) fn read_undo_file<E: From<UndoFileFault>>(
+    host: &Root,
+    path: &Path,
+    wanted: impl FnOnce(&ExportTable) -> Result<Vec<bool>, E>,
+    interrupt: Interrupt<'_>,
+) -> Result<ReadUndoFile, E> {
     let unreadable = |error| UndoFileFault::Unreadable { path: path.to_owned(), error };
     let other = |error: &dyn ToString| unreadable(io::Error::other(error.to_string()));
     let real = path.canonicalize().map_err(unreadable)?;
     let at = ObjectPath::new(real.as_os_str().as_bytes()).map_err(|error| other(&error))?;
     let file = RecordView::live(host).open(&at).map_err(|error| other(&error))?;
     let file = file.ok_or_else(|| other(&"it is not a file"))?;
-    let read = read_export(BufReader::with_capacity(BUFFER, file).by_ref());
+    let file = BufReader::with_capacity(BUFFER, InterruptibleRead::new(file, interrupt));
+    let read = read_export(file, |table| wanted(table).map_err(UnreadUndoFile::Refused));
     let (table, found) = read.map_err(|error| match error {
-        ExportError::Io(error) => unreadable(error),
-        error => UndoFileFault::Bad { path: path.to_owned(), error },
+        UnreadUndoFile::Refused(error) => error,
+        UnreadUndoFile::Export(ExportError::Io(error)) => unreadable(error).into(),
+        UnreadUndoFile::Export(error) => UndoFileFault::Bad { path: path.to_owned(), error }.into(),
     })?;
-    Ok(ReadUndoFile { at, marker: table.root, archives: table.archives.into_iter().zip(found).collect() })
+    Ok(ReadUndoFile { at, archives: table.archives.into_iter().zip(found).collect() })
 }

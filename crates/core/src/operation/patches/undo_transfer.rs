@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::later_patches::LedgerCache;
 use super::undo_change::{begin_undo_change, named_patches};
 use super::undo_drop::{GivenUp, GivenUpPatch, saved_file};
-use super::undo_file::{NewUndoFile, ReadUndoFile, UndoFileFault, read_undo_file};
+use super::undo_file::{NewUndoFile, UndoFileFault, read_undo_file};
 use super::undo_repack::{RepackRequest, repack_within};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -31,7 +31,7 @@ use patchadm_planning::plan::{
     CopiedRecord, LedgerChange, LedgerRewrite, Plan, RecordChange, RewrittenArchive,
 };
 use patchadm_rootfs::{Digest, Interrupt, Root};
-use patchadm_svr4::package::{Mode, PkgInst, rule};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst, rule};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 #[derive(Clone, Debug)]
@@ -243,9 +243,22 @@ pub fn import_undo(
     let session = begin_undo_change(root, None, caller, begin_change)?;
     let importing = Importing::of(&session.ground, request)?;
     let mut archives = Vec::new();
-    let mut coming = ComingUndo::default();
-    for (archive, found) in importing.wanted()? {
-        archives.push(importing.add(&mut coming, archive, *found)?);
+    let choose = |table: &ExportTable| {
+        let mut wanted = Vec::new();
+        for (archive, is_named) in table.archives.iter().zip(importing.named(table)?) {
+            let moved = if is_named { Some(importing.moved(archive)?) } else { None };
+            wanted.push(moved.as_ref().is_some_and(|moved| moved.verdict == MoveVerdict::Imported));
+            archives.extend(moved);
+        }
+        Ok::<_, Failure>(wanted)
+    };
+    let read = read_undo_file(&session.ground.host, &request.file, choose, caller.interrupt);
+    Failure::unless_interrupted(caller.interrupt)?;
+    let (file, mut coming) = (read?, ComingUndo::default());
+    for (archive, found) in &file.archives {
+        if let Some(found) = found {
+            importing.add(&mut coming, &file.at, archive, *found)?;
+        }
     }
     let receipt = match coming.into_plan(&archives, caller) {
         Some(plan) => Some(session.perform(&plan, &mut NoContent, None, String::new())?),
@@ -257,7 +270,6 @@ pub fn import_undo(
 struct Importing<'a> {
     ground: &'a RootAndPolicy,
     request: &'a UndoImportRequest,
-    file: ReadUndoFile,
     applied: AppliedPatches,
     ledgers: LedgerCache,
 }
@@ -270,17 +282,17 @@ struct ComingUndo {
 
 impl<'a> Importing<'a> {
     fn of(ground: &'a RootAndPolicy, request: &'a UndoImportRequest) -> Result<Self, Failure> {
-        let file = read_undo_file(&ground.host, &request.file)?;
-        let own = marker(&ground.root)?;
-        if !rule::holds("export.root", own.as_ref() == Some(&file.marker)) {
-            let (path, marker) = (request.file.clone(), file.marker);
-            return Err(UndoFileFault::OtherRoot { path, marker }.into());
-        }
         let applied = ground.recorded(&ground.packages()?)?;
-        Ok(Self { ground, request, file, applied, ledgers: LedgerCache::default() })
+        Ok(Self { ground, request, applied, ledgers: LedgerCache::default() })
     }
 
-    fn wanted(&self) -> Result<Vec<&(ExportedArchive, FoundArchive)>, Failure> {
+    /// The file must be of this root.
+    fn named(&self, table: &ExportTable) -> Result<Vec<bool>, Failure> {
+        let own = marker(&self.ground.root)?;
+        if !rule::holds("export.root", own.as_ref() == Some(&table.root)) {
+            let (path, marker) = (self.request.file.clone(), table.root.clone());
+            return Err(UndoFileFault::OtherRoot { path, marker }.into());
+        }
         let separator = &self.ground.policy.separator;
         let mut named = Vec::new();
         for text in &self.request.ids {
@@ -289,27 +301,22 @@ impl<'a> Importing<'a> {
             let is_of = |archive: &ExportedArchive| {
                 PatchId::parse(&archive.line.patch, separator).as_ref() == Ok(&id)
             };
-            if !self.file.archives.iter().any(|(archive, _)| is_of(archive)) {
+            if !table.archives.iter().any(is_of) {
                 let (path, patch) = (self.request.file.clone(), id.to_string());
                 return Err(UndoFileFault::NotInFile { path, patch }.into());
             }
             named.push(id);
         }
-        let is_wanted = |(archive, _): &&(ExportedArchive, FoundArchive)| {
+        let is_named = |archive: &ExportedArchive| {
             let id = PatchId::parse(&archive.line.patch, separator);
             named.is_empty() || id.is_ok_and(|id| named.contains(&id))
         };
-        Ok(self.file.archives.iter().filter(is_wanted).collect())
+        Ok(table.archives.iter().map(is_named).collect())
     }
 
-    fn add(
-        &self,
-        coming: &mut ComingUndo,
-        archive: &ExportedArchive,
-        found: FoundArchive,
-    ) -> Result<MovedArchive, Failure> {
+    /// Compares a line of the table with the ledger, before the archive is read.
+    fn moved(&self, archive: &ExportedArchive) -> Result<MovedArchive, Failure> {
         let (package, line) = (&archive.package, &archive.line);
-        let path = self.request.file.clone();
         let not_waiting = |reason| {
             let (patch, package) = (line.patch.clone(), package.clone());
             Failure::from(UndoFileFault::NotExported { patch, package, reason })
@@ -321,7 +328,7 @@ impl<'a> Importing<'a> {
         let name = installed::saved_as(&view, package, id)?;
         let ledger = self.ledgers.of(&view, package)?;
         let own = ledger.line(&name).ok_or_else(|| not_waiting("the ledger does not know the patch"))?;
-        let said = line.archive().unwrap_or((found.b3, 0));
+        let said = line.archive().ok_or_else(|| not_waiting("the file names none"))?;
         let moved = |verdict| MovedArchive {
             id: id.clone(),
             package: package.clone(),
@@ -337,22 +344,34 @@ impl<'a> Importing<'a> {
         }
         let exported = own.exported().ok_or_else(|| not_waiting("it exported none"))?;
         if exported != said {
-            let (patch, package, run) = (line.patch.clone(), package.clone(), line.run.clone());
+            let (path, patch) = (self.request.file.clone(), line.patch.clone());
+            let (package, run) = (package.clone(), line.run.clone());
             return Err(UndoFileFault::OtherRun { path, patch, package, run }.into());
         }
-        if !rule::holds("export.digest", found.b3 == exported.0) {
-            let (patch, package) = (line.patch.clone(), package.clone());
+        Ok(moved(MoveVerdict::Imported))
+    }
+
+    /// For a line that agrees with the ledger.
+    fn add(
+        &self,
+        coming: &mut ComingUndo,
+        at: &ObjectPath,
+        archive: &ExportedArchive,
+        found: FoundArchive,
+    ) -> Result<(), Failure> {
+        let (package, patch) = (&archive.package, &archive.line.patch);
+        let (b3, size) = archive.line.archive().unwrap_or((found.b3, 0));
+        if !rule::holds("export.digest", found.b3 == b3) {
+            let (path, patch, package) = (self.request.file.clone(), patch.clone(), package.clone());
             return Err(UndoFileFault::Damaged { path, patch, package }.into());
         }
-        let copied = CopiedRecord {
-            tree: self.ground.host.clone(),
-            path: self.file.at.clone(),
-            from: found.from,
-            size: exported.1,
-            b3: exported.0,
-        };
-        coming.add(&view, (package, &name), archive, copied)?;
-        Ok(moved(MoveVerdict::Imported))
+        let id = PatchId::parse(patch, &self.ground.policy.separator).ok();
+        let Some(known) = id.and_then(|id| self.applied.get(&id)) else { return Ok(()) };
+        let view = RecordView::live(&self.ground.root);
+        let name = installed::saved_as(&view, package, &known.id)?;
+        let (tree, path) = (self.ground.host.clone(), at.clone());
+        let copied = CopiedRecord { tree, path, from: found.from, size, b3 };
+        coming.add(&view, (package, &name), archive, copied)
     }
 }
 

@@ -208,7 +208,7 @@ fn a_signal_ends_the_reading_of_every_form_wherever_it_is() {
         let after = |questions: usize| {
             asked.store(0, Ordering::Relaxed);
             let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(2);
-            let (source, image) = open_signed_until(&path, &[], &interrupt)?;
+            let (source, image) = open_signed_until(&path, &[], &SharedRoom::default(), &interrupt)?;
             source.verify_until(&image, &interrupt)
         };
         after(usize::MAX).unwrap();

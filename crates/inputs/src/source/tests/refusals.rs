@@ -1,7 +1,7 @@
 //! Sources that lie, lead outside or are damaged: each is refused by name, or does no harm.
 
 use super::*;
-use patchadm_rootfs::never;
+use patchadm_rootfs::{human, never};
 
 /// Returns the refusal of a patch with a change in it, as a tar archive.
 fn refused(change: impl Fn(&mut Tree)) -> SourceProblem {
@@ -50,6 +50,30 @@ fn a_source_that_holds_more_than_its_reader_takes_is_refused() {
     assert!(many.ends_with("pkgmap is corrupt: it has more than 1 lines"), "{many}");
     let large = opened(100, 1_000).unwrap_err();
     assert_eq!(large, "it holds more than 100 bytes of names and package files");
+}
+
+#[test]
+fn sources_read_with_one_room_hold_no_more_than_it_together() {
+    let temp = TempDir::new().unwrap();
+    directory(temp.path(), &patch());
+    let opened = |room: &SharedRoom| open_sharing(Origin::Path(temp.path()), room);
+    let limit = 32 << 10;
+    let room = SharedRoom::of(limit);
+    for _ in 0..100 {
+        drop(opened(&room).unwrap());
+    }
+    let kept: Vec<_> = std::iter::repeat_with(|| opened(&room)).take_while(Result::is_ok).collect();
+    assert!((2..100).contains(&kept.len()), "{}", kept.len());
+    let error = opened(&room).unwrap_err();
+    assert_eq!(error.path, temp.path());
+    let limit = human(limit);
+    let told = format!(
+        "cannot read: with the sources read before, it holds more than {limit} of names and package files; \
+         name fewer at once"
+    );
+    assert_eq!(error.problem.to_string(), told);
+    drop(kept);
+    assert!(opened(&room).is_ok());
 }
 
 #[test]

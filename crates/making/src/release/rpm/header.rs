@@ -9,7 +9,7 @@ use patchadm_rootfs::{Digest, Sums, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
 use crate::release::ReleaseProblem;
-use crate::release::archive::content_of;
+use crate::release::archive::{TextRoom, content_of};
 
 const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
 
@@ -133,7 +133,8 @@ pub(super) const GHOST: u64 = 1 << 6;
 /// Leaves out ghosts. The content of files is not known yet.
 pub(super) fn listed(header: &RpmHeader) -> Result<BTreeMap<ObjectPath, ReleaseObject>, ReleaseProblem> {
     let columns = Columns::read(header)?;
-    let mut found = BTreeMap::new();
+    // Names share their directories in the header.
+    let (mut found, mut room) = (BTreeMap::new(), TextRoom::default());
     for at in 0..columns.names.len() {
         let path = columns.path(at)?;
         if columns.flags.get(at).is_some_and(|flags| flags & GHOST != 0) {
@@ -143,6 +144,7 @@ pub(super) fn listed(header: &RpmHeader) -> Result<BTreeMap<ObjectPath, ReleaseO
         if path.relative().is_empty() {
             continue;
         }
+        room.add(&object)?;
         if found.insert(path.clone(), object).is_some() {
             return Err(ReleaseProblem::BadForm(format!("two objects are called <{path}>")));
         }

@@ -57,12 +57,12 @@ impl Payload {
             if let Some(objects) = names.add(member, object) {
                 let content =
                     content_of(Sums::through(&mut buffer, data).map_err(ReleaseProblem::of_archive)?);
-                collector.add_files(objects.into_iter().map(|object| with_content(object, content)));
+                collector.add_files(objects.into_iter().map(|object| with_content(object, content)))?;
             }
             Ok(ControlFlow::Continue(()))
         })?;
         for objects in names.left() {
-            collector.add_files(objects);
+            collector.add_files(objects)?;
         }
         for (path, object) in listed {
             if object.content().is_some() {
@@ -70,7 +70,7 @@ impl Payload {
                     "the archive is missing <{path}>, which the header lists"
                 )));
             }
-            collector.add(object);
+            collector.add(object)?;
         }
         let (objects, names) = collector.finish()?;
         Ok((objects, ArchiveContents { archive: self, names }))

@@ -367,6 +367,39 @@ fn an_index_that_did_not_change_is_not_sent_again_and_is_there_without_a_network
 }
 
 #[test]
+fn an_address_that_is_no_patch_is_not_fetched_to_an_end_that_may_never_come() {
+    let server = FaultyServer::begin(|_| {
+        vec![Step::Send(head("200 OK", &[])), Step::Endlessly(b"<html>".repeat(100))]
+    });
+    let place = tempfile::tempdir().unwrap();
+    let session = session(&place.path().join("cache"), &|| None);
+    let path = fetch_address(&address(&server, "x.zip"), &session).unwrap();
+    let error = patchadm_inputs::source::open_signed(&path, &[]).unwrap_err().to_string();
+    assert!(error.contains("neither a package"), "{error}");
+    assert!(std::fs::metadata(&path).unwrap().len() < 16 << 20);
+}
+
+#[test]
+fn a_patch_from_an_address_fits_the_disk_and_the_limit_of_the_cache() {
+    let fetched = |length: &[(&str, String)]| {
+        let head = head("200 OK", length);
+        let server = FaultyServer::begin(move |_| {
+            let stream = b"# PaCkAgE DaTaStReAm\n".to_vec();
+            vec![Step::Send(head.clone()), Step::Send(stream), Step::Endlessly(vec![0; 1 << 16])]
+        });
+        let place = tempfile::tempdir().unwrap();
+        let mut session = session(&place.path().join("cache"), &|| None);
+        session.access.cache_limit = 1 << 20;
+        fetch_address(&address(&server, "x.pkg"), &session).unwrap_err()
+    };
+    let error = fetched(&[]);
+    let is_size = matches!(&error, DepotError::Http(HttpError { problem: HttpProblem::Size { .. }, .. }));
+    assert!(is_size, "{error}");
+    let error = fetched(&[("Content-Length", (1_u64 << 60).to_string())]).to_string();
+    assert!(error.ends_with("are needed with its reserve"), "{error}");
+}
+
+#[test]
 fn an_index_larger_than_any_is_not_taken() {
     let length = [("Content-Length", (300_u64 << 20).to_string())];
     let announced = vec![head("200 OK", &length), head("200 OK", &[])];

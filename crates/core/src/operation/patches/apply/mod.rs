@@ -48,6 +48,7 @@ use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_inputs::sign::DemandWord;
+use patchadm_inputs::source::SharedRoom;
 use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::package::install::OfPatch;
 use patchadm_planning::plan::patch::combine::{Single, combine_plans};
@@ -936,7 +937,8 @@ pub fn delivered_changes(
     let ground = RootAndPolicy::of(root)?.for_who_may()?;
     let signature = SignatureRequest { word: Some(DemandWord::Off), ..SignatureRequest::default() };
     let request = ApplyRequest { dry_run: true, signature, ..ApplyRequest::default() };
-    let operand = ApplyOperand::read(patch, &ground.policy.separator, &[], (&request, caller.interrupt))?;
+    let how = (&request, &SharedRoom::default(), caller.interrupt);
+    let operand = ApplyOperand::read(patch, &ground.policy.separator, &[], how)?;
     without_lock(root, || {
         let options = without_rules(options_of(&ground, &request, &PatchList::new(), true)?);
         let before = ForeseenRoot::at(caller.now.timestamp());

@@ -25,7 +25,9 @@ use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::inventory::{Installed, Touched};
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::sign::Demand;
-use patchadm_inputs::source::{Bundle, Image, PackageImage, SourceError, SourceProblem, open_signed_until};
+use patchadm_inputs::source::{
+    Bundle, Image, PackageImage, SharedRoom, SourceError, SourceProblem, open_signed_until,
+};
 use patchadm_planning::analyze::AnalysisRequest;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::concern::touched_by_patch;
@@ -199,14 +201,15 @@ pub(in crate::operation::patches) struct ApplyOperand {
 }
 
 impl ApplyOperand {
-    /// Reads a patch whose signature meets all demands. Plans read all of a signed patch, since no run will.
+    /// Reads a patch whose signature meets all demands. Plans read all of a signed patch, since no run will. All patches
+    /// of a command share the room.
     pub(in crate::operation::patches) fn read(
         path: &Path,
         separator: &str,
         demands: &[Demand],
-        (request, interrupt): (&ApplyRequest, Interrupt<'_>),
+        (request, room, interrupt): (&ApplyRequest, &SharedRoom, Interrupt<'_>),
     ) -> Result<Self, Failure> {
-        let (source, mut image) = open_signed_until(path, demands, interrupt)?;
+        let (source, mut image) = open_signed_until(path, demands, room, interrupt)?;
         image.signature.is_waived = request.signature.is_waiver();
         source.check_room_to_plan(&image)?;
         image.sha256 = evidence(path, &image, separator);

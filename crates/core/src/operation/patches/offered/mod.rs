@@ -37,7 +37,7 @@ use patchadm_inputs::http::Address;
 use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::sign::Demand;
-use patchadm_inputs::source::{Bundle, BundlePatches, Image, PackageImage, SourceProblem};
+use patchadm_inputs::source::{Bundle, BundlePatches, Image, PackageImage, SharedRoom, SourceProblem};
 use patchadm_planning::analyze::{AnalysisRequest, analyse, from_depot};
 use patchadm_planning::plan::patch::validate::declared;
 use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
@@ -190,6 +190,7 @@ fn apply_offered(
         && lacks_patches(root, &ground, &offered.offers, &choices)?
     {
         let operands = (std::mem::take(&mut offered.operands), std::mem::take(&mut offered.offers));
+        let operands = (operands, offered.room.clone());
         let ground = (ground, offered.demands.to_vec());
         apply_served(root, ground, (request, &choices), operands, session, caller)?
     } else if is_single && let Some(operand) = offered.operands.pop() {
@@ -242,7 +243,7 @@ fn apply_served(
     root: &Root,
     (ground, demands): (RootAndPolicy, Vec<Demand>),
     request: (&ApplyRequest, &SetRequest),
-    (operands, mut offers): (Vec<ApplyOperand>, Vec<Offer>),
+    ((operands, mut offers), room): ((Vec<ApplyOperand>, Vec<Offer>), SharedRoom),
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
@@ -255,7 +256,7 @@ fn apply_served(
     let mut kept = is_served.iter();
     entries.retain(|_| kept.next().copied().unwrap_or(false));
     offers.extend(served.into_iter().zip(&is_served).filter(|(_, kept)| **kept).map(|(offer, _)| offer));
-    let offered = DepotOffers { depot: &depot, offers, operands, entries };
+    let offered = DepotOffers { depot: &depot, offers, operands, entries, room };
     apply_offers(root, ground, request, offered, session, caller)
 }
 
@@ -290,7 +291,8 @@ fn apply_of_depot(
         }
     };
     let choices = SetRequest { named, ..request.choices.clone() };
-    let offered = DepotOffers { depot: &depot, offers, operands: Vec::new(), entries };
+    let (operands, room) = (Vec::new(), SharedRoom::default());
+    let offered = DepotOffers { depot: &depot, offers, operands, entries, room };
     apply_offers(root, ground, (request, &choices), offered, session, caller)
 }
 
@@ -301,6 +303,8 @@ struct DepotOffers<'a> {
     offers: Vec<Offer>,
     operands: Vec<ApplyOperand>,
     entries: Vec<&'a DepotPatch>,
+    /// Of the operands.
+    room: SharedRoom,
 }
 
 /// Only applying needs the root's lock. Without a patch, locks and remembers nothing.
@@ -312,7 +316,7 @@ fn apply_offers(
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let DepotOffers { depot, offers, operands, entries } = offered;
+    let DepotOffers { depot, offers, operands, entries, room } = offered;
     let own = operands.len();
     let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
     let packages: Vec<_> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
@@ -328,7 +332,7 @@ fn apply_offers(
         OpenedPatches { operands: Vec::new(), unread: Vec::new(), choice: PatchChoice::default() }
     } else {
         let read = |path: &Path| {
-            let how = (request, caller.interrupt);
+            let how = (request, &room, caller.interrupt);
             ApplyOperand::read(path, &ground.policy.separator, &depot.demands, how)
         };
         opened(&offers, &resolution, &fetched, operands, choices.all_or_nothing, read)?
@@ -502,6 +506,8 @@ struct OfferedOperands<'a> {
     unread: Vec<ApplyOutcome>,
     /// Dropping them removes unpacked files.
     bundles: Vec<BundlePatches>,
+    /// All images stay in memory.
+    room: SharedRoom,
     request: &'a ApplyRequest,
     interrupt: Interrupt<'a>,
     demands: &'a [Demand],
@@ -521,6 +527,7 @@ impl<'a> OfferedOperands<'a> {
             place: None,
             unread: Vec::new(),
             bundles: Vec::new(),
+            room: SharedRoom::default(),
             request,
             interrupt,
             demands,
@@ -576,7 +583,8 @@ impl<'a> OfferedOperands<'a> {
     }
 
     fn read(&self, path: &Path) -> Result<ApplyOperand, Failure> {
-        ApplyOperand::read(path, self.separator, self.demands, (self.request, self.interrupt))
+        let how = (self.request, &self.room, self.interrupt);
+        ApplyOperand::read(path, self.separator, self.demands, how)
     }
 
     fn offer(&mut self, path: &Path, operand: ApplyOperand) -> Option<String> {
