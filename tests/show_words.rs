@@ -139,6 +139,24 @@ fn a_patch_that_another_one_replaced_names_that_one() {
 }
 
 #[test]
+fn an_absolute_path_of_the_host_is_a_path_that_the_root_does_not_have() {
+    let stage = stage();
+    fs::write(stage.beside("rubbish"), "rubbish\n").unwrap();
+    fs::create_dir(stage.beside("empty")).unwrap();
+    for name in ["rubbish", "empty"] {
+        let path = stage.beside(name).display().to_string();
+        let said = stage.run(&format!("show -R @ROOT@ {path}")).fails(4);
+        assert!(
+            said.contains(&format!("{path} is not a patch; no package owns that path in the root ")),
+            "{said}"
+        );
+    }
+    fs::write(stage.beside("foo.deb"), "!<arch>\ndebian-binary   ").unwrap();
+    let said = stage.run(&format!("show -R @ROOT@ {}", stage.beside("foo.deb").display())).fails(1);
+    assert!(said.contains(": a Debian package, and neither an SVR4 package nor a patch; "), "{said}");
+}
+
+#[test]
 fn a_file_that_is_no_patch_and_no_object_is_an_error_of_that_file() {
     let stage = stage();
     fs::write(stage.beside("rubbish"), "rubbish\n").unwrap();

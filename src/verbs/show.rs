@@ -38,7 +38,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
 use patchadm_core::operation::queries::runs::{PastRun, past_runs};
-use patchadm_inputs::source::{self, Extent, Image, Origin};
+use patchadm_inputs::source::{self, Extent, Image, Origin, SourceError};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, PatchId, PatchMacros};
@@ -239,7 +239,8 @@ fn answer(
         }
     }
     let is_of_history = || is_id && PastPatch::of(root, &text).is_some();
-    if let Some(error) = unreadable.filter(|_| !is_of_history()) {
+    let is_object = |error: &SourceError| word.is_absolute() && error.problem.is_no_source();
+    if let Some(error) = unreadable.filter(|error| !is_of_history() && !is_object(error)) {
         return Err(error.into());
     }
     if let Some(fix) = &fix
@@ -299,7 +300,14 @@ fn no_fix(word: &str, query: &ShowQuery) -> String {
 /// Returns why nothing is shown about a word. `has_files` is true if files were looked for, too.
 fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &ShowQuery) -> String {
     let is_there = has_files && Path::new(word).exists();
+    let is_object = is_there && Path::new(word).is_absolute();
     let word = word.escape_debug();
+    if is_object {
+        let root = root.prefix().display();
+        return format!(
+            "{word} is not a patch; no package owns that path in the root {root}, and no patch changed it"
+        );
+    }
     if !is_id {
         return format!("{word} is not an applied patch, a delivered patch, a path in the root, or a fix");
     }
