@@ -133,6 +133,14 @@ impl Refusal {
             Reason::Interaction { answer, .. } => self.answered(answer, true),
             Reason::InUse { is_question, .. } => self.answered("conflict=nocheck", *is_question),
             Reason::Administration { answer: Some(answer), .. } => self.answered(answer, false),
+            Reason::AlreadyInstalled(Some(patches)) | Reason::NotNative(Some(patches)) => {
+                let forget = wording.verb(&format!("adopt --forget --pkg {}", self.subject));
+                let removal = match patches.as_str() {
+                    "" => String::new(),
+                    patches => format!("{}, then ", wording.removal(patches)),
+                };
+                format!("to register its current files, first run {removal}{forget}")
+            }
             Reason::BasedirAnswered { installed, .. } => format!("answer BASEDIR={installed}, or leave it empty"),
             Reason::StaleSave(package) => {
                 format!(

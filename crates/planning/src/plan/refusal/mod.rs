@@ -311,6 +311,10 @@ pub enum Reason {
     },
     /// The package was installed and not adopted.
     NotAdopted,
+    /// With the patches of an adopted package that no other package manager has, from the last to the first.
+    AlreadyInstalled(Option<String>),
+    /// A refresh follows other package managers. With the same patches.
+    NotNative(Option<String>),
     /// The admin file ends the run (`quit`).
     Administration {
         found: String,
@@ -806,6 +810,8 @@ impl Reason {
             }
             Self::NativeChanged { package, change } => format!("package {package}: {change}"),
             Self::NotAdopted => "it was installed and not adopted".to_owned(),
+            Self::AlreadyInstalled(_) => "it is already installed".to_owned(),
+            Self::NotNative(_) => "it was not adopted from dpkg or rpm".to_owned(),
             Self::Signal(_) => patchadm_rootfs::INTERRUPTED.to_owned(),
             Self::NoUndoData(package) => format!("there is no undo data for package {package}"),
             Self::UndoDropped { package, run } => {
