@@ -420,6 +420,7 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
         let mut child = stage.command("adopt --before-upgrade -R @ROOT@");
         fs::write(stage.beside("input"), input).unwrap();
         let output = child.stdin(fs::File::open(stage.beside("input")).unwrap()).output().unwrap();
+        assert_eq!(input.starts_with("VERSION"), output.stdout.is_empty(), "{output:?}");
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let before = stage.everything();
@@ -427,6 +428,10 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
     assert_eq!(foresee(input), (Some(0), lost.to_owned()));
     assert_eq!(foresee(""), (Some(0), String::new()));
     assert_eq!(foresee("other 1.0\n"), (Some(0), String::new()));
+    fs::write(stage.beside("input"), "other 1.0\n").unwrap();
+    let mut child = stage.command("adopt --before-upgrade -R @ROOT@");
+    let output = child.stdin(fs::File::open(stage.beside("input")).unwrap()).output().unwrap();
+    assert_eq!(output.stdout, b"No applied patch is affected.\n");
     let (code, said) = foresee("VERSION 9\n\nweb 1 < 2 /a\n");
     assert!(code == Some(0) && said.contains("version 9"), "{said}");
     let (code, said) = foresee("VERSION 3\nA=b\n");

@@ -47,8 +47,10 @@ fn foresee(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     };
     let time = call.surroundings.now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let foreseen =
-        foresee_upgrade(&root, &upcoming, &time).map_err(|failed| query_refused(&root, &failed))?;
-    let reply = ForeseenReply::of(&foreseen, call.surroundings.native_upgrade.as_deref());
+        foresee_upgrade(&root, &upcoming.all, &time).map_err(|failed| query_refused(&root, &failed))?;
+    let mut reply = ForeseenReply::of(&foreseen, call.surroundings.native_upgrade.as_deref());
+    reply.is_hook = upcoming.is_from_apt;
+    reply.is_empty = upcoming.all.is_empty();
     Ok(Reply::about(&root, reply.exit, reply))
 }
 
@@ -59,11 +61,24 @@ struct ForeseenReply {
     stopped: bool,
     #[serde(skip)]
     exit: Exit,
+    /// The output of a hook appears among that of apt.
+    #[serde(skip)]
+    is_hook: bool,
+    /// No package was named.
+    #[serde(skip)]
+    is_empty: bool,
 }
 
 impl Default for ForeseenReply {
     fn default() -> Self {
-        Self { ending: Vec::new(), standing: Vec::new(), stopped: false, exit: Exit::OK }
+        Self {
+            ending: Vec::new(),
+            standing: Vec::new(),
+            stopped: false,
+            exit: Exit::OK,
+            is_hook: true,
+            is_empty: true,
+        }
     }
 }
 
@@ -78,6 +93,7 @@ impl ForeseenReply {
             standing: foreseen.standing.iter().map(ToString::to_string).collect(),
             stopped,
             exit: if stopped { STOPPED } else { Exit::OK },
+            ..Self::default()
         }
     }
 
@@ -117,8 +133,15 @@ impl ForeseenReply {
 }
 
 impl CommandReport for ForeseenReply {
-    fn print_text(&self, _: &mut Output) -> anyhow::Result<()> {
-        Ok(())
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        match (self.is_hook, self.is_empty) {
+            (true, _) => Ok(()),
+            (_, true) => Ok(output.line("Standard input names no package.")?),
+            _ if self.ending.is_empty() && self.standing.is_empty() => {
+                Ok(output.line("No applied patch is affected.")?)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {

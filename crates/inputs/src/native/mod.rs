@@ -33,7 +33,7 @@ pub use package::{
 };
 pub use package_url::{Distribution, NativeIdentity, package_url};
 pub use program_run::ending;
-pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
+pub use upcoming::{UpcomingChange, UpcomingChanges, UpcomingError, upcoming_changes};
 pub use verifiers::{VerifiedPath, VerifierReport};
 
 use std::cmp::Ordering;

@@ -36,27 +36,42 @@ pub enum UpcomingError {
     Version(String),
     #[error("standard input is invalid: {0}")]
     Malformed(&'static str),
+    #[error("standard input is invalid: line {number} is not the name of a package and its new version: {line}")]
+    Line { number: usize, line: String },
 }
 
-pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, UpcomingError> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpcomingChanges {
+    pub all: Vec<UpcomingChange>,
+    pub is_from_apt: bool,
+}
+
+/// Reads a line with its number.
+type LineReader = fn(&str, usize) -> Result<Option<UpcomingChange>, UpcomingError>;
+
+pub fn upcoming_changes(input: impl BufRead) -> Result<UpcomingChanges, UpcomingError> {
     let mut lines = AnnouncementLines { input: input.take(LONGEST + 1), line: Vec::new(), count: 0 };
-    let Some(first) = lines.next_line()? else { return Ok(Vec::new()) };
-    let Some(version) = first.strip_prefix("VERSION ") else {
-        let change = plain(&first);
-        return lines.changes(change.into_iter().collect(), plain);
+    let Some(first) = lines.next_line()? else {
+        return Ok(UpcomingChanges { all: Vec::new(), is_from_apt: false });
     };
-    let read: fn(&str) -> Option<UpcomingChange> = match version.trim() {
-        "2" => second,
-        "3" => third,
+    let Some(version) = first.strip_prefix("VERSION ") else {
+        let change = plain(&first, 1)?;
+        let all = lines.changes(change.into_iter().collect(), plain)?;
+        return Ok(UpcomingChanges { all, is_from_apt: false });
+    };
+    let read: LineReader = match version.trim() {
+        "2" => |line, _| Ok(second(line)),
+        "3" => |line, _| Ok(third(line)),
         other => return Err(UpcomingError::Version(other.chars().take(20).collect())),
     };
     loop {
         match lines.next_line()? {
             None => return Err(UpcomingError::Malformed("the configuration of apt does not end")),
-            Some(line) if line.is_empty() => return lines.changes(Vec::new(), read),
+            Some(line) if line.is_empty() => break,
             Some(_) => {}
         }
     }
+    Ok(UpcomingChanges { all: lines.changes(Vec::new(), read)?, is_from_apt: true })
 }
 
 struct AnnouncementLines<I> {
@@ -83,22 +98,28 @@ impl<I: BufRead> AnnouncementLines<I> {
     fn changes(
         mut self,
         mut found: Vec<UpcomingChange>,
-        read: fn(&str) -> Option<UpcomingChange>,
+        read: LineReader,
     ) -> Result<Vec<UpcomingChange>, UpcomingError> {
-        while let Some(line) = self.next_line()? {
-            found.extend(read(&line));
+        loop {
+            let number = self.count + 1;
+            let Some(line) = self.next_line()? else { return Ok(found) };
+            found.extend(read(&line, number)?);
             if found.len() > MOST {
                 return Err(UpcomingError::Malformed("it names more than 100000 packages"));
             }
         }
-        Ok(found)
     }
 }
 
-fn plain(line: &str) -> Option<UpcomingChange> {
+const LONGEST_SHOWN: usize = 60;
+
+fn plain(line: &str, number: usize) -> Result<Option<UpcomingChange>, UpcomingError> {
     let mut words = line.split_whitespace();
-    let (name, version) = (words.next()?, words.next()?);
-    words.next().is_none().then(|| change(name, None, version))
+    match (words.next(), words.next(), words.next()) {
+        (None, ..) => Ok(None),
+        (Some(name), Some(version), None) => Ok(Some(change(name, None, version))),
+        _ => Err(UpcomingError::Line { number, line: line.chars().take(LONGEST_SHOWN).collect() }),
+    }
 }
 
 /// Only the last column, a file path, may contain blanks.
@@ -152,7 +173,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<(String, Option<String>, Option<String>)> {
-        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        let changes = upcoming_changes(text.as_bytes()).unwrap().all;
         changes.into_iter().map(|one| (one.name, one.arch, one.version)).collect()
     }
 
@@ -173,7 +194,7 @@ mod tests {
             [one("libssl3", Some("amd64"), Some("3.0.18-1")), one("web", Some("all"), None)]
         );
         let same: Vec<Option<bool>> =
-            upcoming_changes(third.as_bytes()).unwrap().iter().map(|one| one.is_same).collect();
+            upcoming_changes(third.as_bytes()).unwrap().all.iter().map(|one| one.is_same).collect();
         assert_eq!(same, [Some(true), Some(false)]);
         let second = "VERSION 2\nA=b\n\nweb 1.0 < 1.1 /a.deb\nold 1 > - **REMOVE**\n";
         assert_eq!(read(second), [one("web", None, Some("1.1")), one("old", None, None)]);
@@ -182,19 +203,28 @@ mod tests {
     #[test]
     fn a_package_that_comes_has_a_file_whatever_its_name_is() {
         let text = "VERSION 3\n\nweb - - none < 1.1 all none /srv/a file.deb\nold 1 all none > - - none **REMOVE**\n";
-        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        let changes = upcoming_changes(text.as_bytes()).unwrap().all;
         let seen: Vec<_> = changes.iter().map(|one| (one.is_new, one.file.as_deref())).collect();
         assert_eq!(seen, [(true, Some("/srv/a file.deb")), (false, None)]);
         let text = "VERSION 2\n\nweb 1.0 < 1.1 /a.deb\n";
-        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        let changes = upcoming_changes(text.as_bytes()).unwrap().all;
         assert_eq!((changes[0].is_new, changes[0].file.as_deref()), (false, Some("/a.deb")));
     }
 
     #[test]
     fn lines_of_a_name_and_a_version_are_read_and_nothing_is_nothing() {
-        let text = "web 1.1\nlib:i386 -\nnot a line\n\n";
+        let text = "web 1.1\nlib:i386 -\n\n";
         assert_eq!(read(text), [one("web", None, Some("1.1")), one("lib", Some("i386"), None)]);
         assert_eq!(read(""), []);
+    }
+
+    #[test]
+    fn a_line_without_a_name_and_a_version_is_told() {
+        for line in ["web_1.1_all.deb", "/srv/web_1.1_all.deb", "web", "not a line"] {
+            let error = upcoming_changes(format!("lib 1\n{line}\n").as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("line 2 is not the name of a package") && error.ends_with(line), "{error}");
+            assert!(upcoming_changes(line.as_bytes()).is_err());
+        }
     }
 
     #[test]

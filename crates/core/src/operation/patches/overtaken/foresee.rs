@@ -299,7 +299,7 @@ mod tests {
 
     /// Returns the coming versions: `-` if removed, empty if unchanged. All are registered at version 1.
     fn foreseen(registered: &[&str], upcoming: &str) -> Vec<String> {
-        let upcoming = upcoming_changes(upcoming.as_bytes()).unwrap();
+        let upcoming = upcoming_changes(upcoming.as_bytes()).unwrap().all;
         let packages: Vec<Installed> = registered
             .iter()
             .map(|origin| {
