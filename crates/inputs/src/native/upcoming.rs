@@ -36,7 +36,9 @@ pub enum UpcomingError {
     Version(String),
     #[error("standard input is invalid: {0}")]
     Malformed(&'static str),
-    #[error("standard input is invalid: line {number} is not the name of a package and its new version: {line}")]
+    #[error(
+        "standard input is invalid: line {number} is not the name of a package and its new version: {line}"
+    )]
     Line { number: usize, line: String },
 }
 
@@ -222,7 +224,10 @@ mod tests {
     fn a_line_without_a_name_and_a_version_is_told() {
         for line in ["web_1.1_all.deb", "/srv/web_1.1_all.deb", "web", "not a line"] {
             let error = upcoming_changes(format!("lib 1\n{line}\n").as_bytes()).unwrap_err().to_string();
-            assert!(error.contains("line 2 is not the name of a package") && error.ends_with(line), "{error}");
+            assert!(
+                error.contains("line 2 is not the name of a package") && error.ends_with(line),
+                "{error}"
+            );
             assert!(upcoming_changes(line.as_bytes()).is_err());
         }
     }
