@@ -30,7 +30,7 @@ impl From<SourceError> for StreamError {
 pub enum SourceProblem {
     #[error("no such file or directory")]
     NotFound,
-    #[error("cannot read{}: {error}", of(.file.as_deref()))]
+    #[error("{}cannot read{}: {error}", by(.error), of(.file.as_deref()))]
     Io { file: Option<String>, error: io::Error },
     #[error("{0} is not supported yet")]
     Unsupported(String),
@@ -126,6 +126,14 @@ fn listed(names: &[String]) -> String {
     match names.len().saturating_sub(MOST_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Names who may not read, which is not always who typed the command.
+fn by(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("uid {} ", rustix::process::geteuid().as_raw()),
+        _ => String::new(),
     }
 }
 
