@@ -90,6 +90,24 @@ fn an_applied_patch_comes_before_a_fix_of_that_name() {
 }
 
 #[test]
+fn a_base_without_its_revision_is_told_the_applied_revision() {
+    let stage = stage();
+    let before = stage.everything();
+    for (line, code) in [
+        ("remove -R @ROOT@ 100", 2),
+        ("undo-data drop -R @ROOT@ 100", 2),
+        ("list -R @ROOT@ --missing 100", 2),
+        ("show -R @ROOT@ 100", 4),
+    ] {
+        let said = stage.run(line).fails(code);
+        assert!(said.contains("; name the revision: 100-01 is applied\n"), "{line}: {said}");
+    }
+    let said = stage.run("remove -R @ROOT@ 300").fails(2);
+    assert!(!said.contains("name the revision"), "{said}");
+    crate::tree::assert_same(&stage.everything(), &before);
+}
+
+#[test]
 fn a_word_with_a_slash_is_a_path() {
     let stage = stage();
     stage.install(&Package::new("ACMEodd").param("BASEDIR", "/").file("100-01", 0o644, "odd\n"));

@@ -35,6 +35,7 @@ use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
 use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::queries::applied_patches::{applied_patches, applied_revisions};
 use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
 use patchadm_core::operation::queries::runs::{PastRun, past_runs};
@@ -309,6 +310,10 @@ fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &Sh
         );
     }
     if !is_id {
+        if let Some(named) = applied_revisions(&word.to_string(), &applied_patches(root).unwrap_or_default())
+        {
+            return format!("{word} is not a patch id; {named}");
+        }
         return format!("{word} is not an applied patch, a delivered patch, a path in the root, or a fix");
     }
     let word = word.to_string();
