@@ -170,6 +170,7 @@ fn shown(
         }
         report.answers.push(ShownWord { word: word.display().to_string(), answer, ambiguous });
     }
+    report.remarks.extend(path_beside_patch(root, &report.answers, query));
     if let [ShownWord { answer: Answer::Unknown { reason }, .. }] = report.answers.as_slice() {
         return Err(Stop::Refused { exit: NOT_FOUND, message: reason.clone() }.into());
     }
@@ -183,6 +184,16 @@ fn shown(
     report.remarks.splice(0..0, unfinished);
     let is_unknown = report.answers.iter().any(|one| matches!(one.answer, Answer::Unknown { .. }));
     Ok((if is_unknown { NOT_FOUND } else { Exit::OK }, report))
+}
+
+/// How to limit the differences of a patch to a path that was named like a patch.
+fn path_beside_patch(root: &Root, answers: &[ShownWord], query: &ShowQuery) -> Option<String> {
+    let is_patch = |one: &&ShownWord| matches!(one.answer, Answer::Applied(_) | Answer::Delivered(_));
+    let patch = &answers.iter().find(is_patch).filter(|_| query.has_diff)?.word;
+    let path = &answers.iter().find(|one| matches!(one.answer, Answer::Path(_)))?.word;
+    let typed = format!("show --diff {} -- {}", Wording::quoted(patch), Wording::quoted(path));
+    let command = Wording::of_verbs(root.prefix()).verb(&typed);
+    Some(format!("to see only what {patch} changed in {path}, run {command}"))
 }
 
 /// Returns a word's meaning, and how to name a second one. Only `call` allows the path of a delivered patch.
