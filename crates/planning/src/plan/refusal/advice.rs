@@ -184,6 +184,16 @@ fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
                 "make them separate files first: `cp -p {quoted} {quoted}.new && mv {quoted}.new {quoted}`"
             )
         }
+        ObjectProblem::NotEmpty(inner) => format!("move {} away", Wording::quoted(&inner.to_string())),
+        ObjectProblem::Obstacle { at, obstacle } => {
+            let at = Wording::quoted(&at.to_string());
+            match *obstacle {
+                "is immutable" => format!("run `chattr -i {at}`"),
+                "is append-only" => format!("run `chattr -a {at}`"),
+                "is a mount point" => format!("unmount {at} first"),
+                _ => String::new(),
+            }
+        }
         ObjectProblem::Diverted { .. } => {
             format!("reinstall its package, then run {}", wording.verb("add --refresh PATCH"))
         }

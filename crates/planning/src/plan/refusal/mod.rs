@@ -766,6 +766,11 @@ impl Reason {
             Self::Object { package, path, problem: ObjectProblem::NativeOwner { owner, manager } } => {
                 format!("{path} belongs to {owner} ({manager}), and not to package {package}")
             }
+            Self::Object { package, path, problem: problem @ ObjectProblem::Obstacle { at, .. } }
+                if at.to_string() == *path =>
+            {
+                format!("package {package}: {problem}")
+            }
             Self::Object { package, path, problem } => format!("package {package}, path {path}: {problem}"),
             Self::NoSpace { file_system, needed, free, inodes: true, .. } => {
                 format!("{file_system} has room for {free} objects, {needed} are needed")
@@ -916,6 +921,15 @@ mod tests {
             words(object("/a", ObjectProblem::NotEmpty(path("/a/b")))),
             "package P, path /mnt/a: it is a directory that contains /mnt/a/b, which is not removed"
         );
+        let immutable = |at: &str| ObjectProblem::Obstacle { at: path(at), obstacle: "is immutable" };
+        assert_eq!(words(object("/a", immutable("/a"))), "package P: /mnt/a is immutable");
+        assert_eq!(words(object("/a/b", immutable("/a"))), "package P, path /mnt/a/b: /mnt/a is immutable");
+        let hint = |problem| {
+            let refusal = object("/mnt/a", problem).of(Command::Patchadd, &"100-01");
+            refusal.hint(&Wording::of_verbs(std::path::Path::new("/mnt")))
+        };
+        assert_eq!(hint(immutable("/mnt/a")), "run `chattr -i /mnt/a`");
+        assert_eq!(hint(ObjectProblem::NotEmpty(path("/mnt/a/b"))), "move /mnt/a/b away");
         assert!(words(object("$X/a", ObjectProblem::Unknown("owner"))).starts_with("package P, path $X/a: "));
     }
 }
