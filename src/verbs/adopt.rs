@@ -222,14 +222,13 @@ fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     let bad = |reason: String| Stop::Usage { message: format!("{}: {reason}", tree.display()), usage: USAGE };
     let mut whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
     if tree.is_relative() && !whole.starts_with(root.prefix()) && !has_dots(tree) {
+        if !whole.is_dir() {
+            let mut paths = paths_in_root(root, &[tree.to_owned()], USAGE)?;
+            return Ok(paths.pop().unwrap_or_else(ObjectPath::root));
+        }
         let is_inside = || Some(whole.canonicalize().ok()?.starts_with(root.prefix().canonicalize().ok()?));
-        match whole.is_dir() {
-            true if is_inside() == Some(true) => {}
-            true => return Err(bad("it is not in the root".to_owned())),
-            false => {
-                let mut paths = paths_in_root(root, &[tree.to_owned()], USAGE)?;
-                return Ok(paths.pop().unwrap_or_else(ObjectPath::root));
-            }
+        if is_inside() != Some(true) {
+            return Err(bad("it is not in the root".to_owned()));
         }
     }
     if has_dots(&whole) {
