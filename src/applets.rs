@@ -129,6 +129,7 @@ static PATCHADM: Program = Program {
         ("analyze", "missing"),
         ("apply", "add"),
         ("backout", "remove"),
+        ("clean", "undo-data drop"),
         ("commit", "undo-data"),
         ("completions", "setup"),
         ("diff", "show"),
@@ -142,6 +143,7 @@ static PATCHADM: Program = Program {
         ("links", "setup"),
         ("log", "history"),
         ("ls", "list"),
+        ("man", "help"),
         ("outdated", "missing"),
         ("owner", "show"),
         ("promote", "stage promote"),
@@ -156,6 +158,7 @@ static PATCHADM: Program = Program {
         ("uninstall", "remove"),
         ("upgrade", "update"),
         ("verify", "check"),
+        ("version", "--version"),
         ("why", "show"),
     ],
     never_suggested: &[

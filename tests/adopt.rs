@@ -138,6 +138,51 @@ fn a_tree_may_be_named_with_two_dots() {
 }
 
 #[test]
+fn a_relative_tree_is_in_the_working_directory_or_in_the_root() {
+    let stage = with_tree();
+    let adopt = |pkg: &str, tree: &str| format!("adopt --pkg {pkg} --pkg-version 1.0 --dir {tree} -R @ROOT@");
+    let said = stage.run(&adopt("ACMEown", "opt/nothing")).fails(1);
+    assert!(said.contains(": @ROOT@/opt/nothing is not a directory"), "{said}");
+    stage.run(&adopt("ACMEown", "opt/acme/bin")).ok();
+    assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEown BASEDIR").ok(), "/opt/acme/bin\n");
+    fs::create_dir_all(stage.beside("opt/acme/etc")).unwrap();
+    let said = stage.run(&adopt("ACMEout", "opt/acme/etc")).fails(2);
+    assert!(said.contains("opt/acme/etc: it is not in the root"), "{said}");
+}
+
+#[test]
+fn a_base_directory_contains_what_is_adopted() {
+    let stage = with_tree();
+    let before = stage.everything();
+    let adopt = "adopt --pkg ACMEown --pkg-version 1 --basedir /opt/other --dir @ROOT@/opt/acme -R @ROOT@";
+    let said = stage.run(adopt).fails(3);
+    assert!(said.contains("it has /opt/acme, which is not below its base directory /opt/other"), "{said}");
+    assert_eq!(stage.everything(), before);
+}
+
+#[test]
+fn an_upgraded_tree_is_adopted_again_after_its_registration_is_removed() {
+    let stage = with_tree();
+    let adopt = "adopt --pkg ACMEown --pkg-version 1.0 --arch i386 --dir @ROOT@/opt/acme -R @ROOT@";
+    stage.run(adopt).ok();
+    let patch = Package::new("ACMEown").param("BASEDIR", "/opt/acme").file("bin/new", 0o755, "new\n");
+    stage.patchadd("", &Patch::of("100-01", patch)).ok();
+    stage.file("/opt/acme/bin/tool", "two\n");
+    let adopt = adopt.replace("1.0", "2.0");
+    let said = stage.run(&adopt).fails(3);
+    let hint = "hint: to register its current files, first run `patchadm -R @ROOT@ remove 100-01`, then \
+                `patchadm -R @ROOT@ adopt --forget --pkg ACMEown`\n";
+    assert!(said.contains("it is already installed\n") && said.ends_with(hint), "{said}");
+    let said = stage.run("adopt --refresh ACMEown -R @ROOT@").fails(3);
+    assert!(said.contains("it was not adopted from dpkg or rpm\n") && said.ends_with(hint), "{said}");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    stage.run("adopt --forget --pkg ACMEown -R @ROOT@").ok();
+    stage.run(&adopt).ok();
+    let said = stage.run(&adopt).fails(3);
+    assert!(said.ends_with("first run `patchadm -R @ROOT@ adopt --forget --pkg ACMEown`\n"), "{said}");
+}
+
+#[test]
 fn a_list_of_paths_is_adopted_whole_or_not_at_all() {
     let stage = with_tree();
     fs::write(stage.beside("paths"), "/opt/acme\n/opt/acme/bin/tool\n/opt/acme/gone\n").unwrap();

@@ -457,6 +457,15 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
 }
 
 #[test]
+fn after_a_refresh_undo_suggests_no_run_that_cannot_be_undone() {
+    let stage = upgraded();
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    let said = stage.run("undo -R @ROOT@").fails(3);
+    assert!(said.contains("only runs that apply, remove or promote patches can be undone"), "{said}");
+    assert!(!said.contains("undo the last run"), "{said}");
+}
+
+#[test]
 fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_names_what_is_lost_first() {
     let mut stage = upgraded();
     stage.set("DPKG_ADMINDIR", stage.at("/var/lib/dpkg").display().to_string());

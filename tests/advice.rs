@@ -21,7 +21,7 @@ use crate::scenario::{Run, Scenario};
 pub(crate) type Row = (&'static str, fn());
 
 /// Causes whose advice other suites follow, each with the test that does.
-const ELSEWHERE: [(&str, &str); 28] = [
+const ELSEWHERE: [(&str, &str); 30] = [
     ("Failure::PatchPackage", "signatures: the patch is signed and applied with `add`"),
     (
         "RecordRepair::Stages",
@@ -67,6 +67,8 @@ const ELSEWHERE: [(&str, &str); 28] = [
     ("Failure::TrialOver", "trial: `recover` is typed, and the plan is shown"),
     ("Failure::NotConfirmed", "trial: `history` is typed, and tells of the end"),
     ("Failure::Trial", "trial: the directory is removed, and changes go on"),
+    ("Reason::AlreadyInstalled", "adopt: the registration is removed, and the tree is adopted again"),
+    ("Reason::NotNative", "adopt: the registration is removed, and the tree is adopted again"),
     ("Failure::Source", "process_limits: with a higher limit the same command comes through"),
 ];
 

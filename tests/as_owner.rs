@@ -144,6 +144,7 @@ fn a_file_that_the_owner_cannot_read_is_refused_by_name() {
     assert_ne!(run.code, 0);
     assert!(run.stderr.contains(secret.to_str().unwrap()), "{}", run.stderr);
     assert!(run.stderr.contains("Permission denied"), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("uid {NOBODY} cannot read")), "{}", run.stderr);
 }
 
 #[test]

@@ -316,3 +316,21 @@ fn a_command_line_that_makes_no_sense_makes_no_patch() {
     let line = format!("build --id 900-01 --from a --to b -o {}", there.display());
     assert!(stage.run(&line).fails(3).contains("exists already"));
 }
+
+#[test]
+fn a_previous_patch_of_another_version_is_refused_with_the_way_on() {
+    let stage = Scenario::new();
+    for (name, text) in [("old", "one\n"), ("new", "two two\n")] {
+        fs::create_dir(stage.beside(name)).unwrap();
+        fs::write(stage.beside(name).join("file"), text).unwrap();
+    }
+    let build = |id: &str, version: &str, more: &str| {
+        let named = format!("--pkg ACMEweb --arch all --base-version {version}");
+        format!("build --id {id} --from old --to new -o {id} {named} {more}")
+    };
+    stage.run(&build("100-01", "1.0", "")).ok();
+    let said = stage.run(&build("100-02", "2.0", "--previous 100-01")).fails(3);
+    assert!(said.contains("and version 1.0, and the releases do not\n"), "{said}");
+    assert!(said.contains("if the patch is for another version, leave out `--previous`\n"), "{said}");
+    stage.run(&build("100-02", "2.0", "")).ok();
+}

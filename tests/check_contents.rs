@@ -109,7 +109,7 @@ fn what_differs_from_its_record_is_named_with_what_is_there() {
     stage.mtime("/opt/ACMEdb/bin/db", DELIVERED.unsigned_abs());
     stage.mode("/opt/ACMEweb/bin/tool", 0o700);
     let said = text(&stage, 4, "");
-    assert!(said.starts_with("files attention 2 of 10 objects differ from their records\n  @ROOT@/opt/ACMEdb/bin/db\n    size 4 bytes → 6 bytes\n"), "{said}");
+    assert!(said.starts_with("files attention 2 of 10 objects differ from their records; `patchadm -R @ROOT@ show PATH`\n  @ROOT@/opt/ACMEdb/bin/db\n    size 4 bytes → 6 bytes\n"), "{said}");
     assert!(said.contains("  @ROOT@/opt/ACMEweb/bin/tool\n    mode 0755 → 0700\n"), "{said}");
     assert!(said.contains("\nundo-data ok undo data of 2 patches is intact\n"), "{said}");
     let document = document(&stage, 4, "ACMEdb");
@@ -518,7 +518,9 @@ fn more_or_less_is_said_where_it_is_wanted() {
     assert_eq!(stage.run("check --contents -q -R @ROOT@").ok(), "");
     stage.mode("/opt/ACMEweb/bin/tool", 0o700);
     let said = stage.run("check --contents -q -R @ROOT@").fails(4);
-    assert!(said.starts_with("patchadm: error: files: 1 of 10 objects differs from its record\n"), "{said}");
+    let files = "patchadm: error: files: 1 of 10 objects differs from its record; \
+                 `patchadm -R @ROOT@ show /opt/ACMEweb/bin/tool`\n";
+    assert!(said.starts_with(files), "{said}");
     assert!(said.contains("@ROOT@/opt/ACMEweb/bin/tool\n") && !said.contains("can be removed"), "{said}");
 }
 

@@ -230,6 +230,10 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
     assert!(planned.contains(&format!("the fix of 100-01 was {lost}; this restores it")), "{planned}");
     root.applied(&second);
     assert_eq!(root.unwatched("list --check -R @ROOT@").code, 0);
+    let third = Patch::of("100-03", of_dpkg("lib", "2").file("usr/lib/lib.so", 0o644, "lib 2 better\n"));
+    let at = third.directory(&root.stage);
+    let planned = root.ok(&format!("plan -R @ROOT@ {}", at.display()));
+    assert!(!planned.contains("this restores it"), "100-02 restored it: {planned}");
 
     let Some(root) = with_library(test) else { return };
     root.upgrade(&library("2"));

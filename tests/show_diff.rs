@@ -102,6 +102,39 @@ fn paths_choose_what_is_shown() {
 }
 
 #[test]
+fn a_path_named_like_a_patch_is_told_how_to_choose_it() {
+    let stage = stage();
+    let run = stage.run("show --diff -R @ROOT@ 200-01 /opt/ACMEweb/httpd");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let note = "note: to see only what 200-01 changed in /opt/ACMEweb/httpd, run \
+                `patchadm -R @ROOT@ show --diff 200-01 -- /opt/ACMEweb/httpd`\n";
+    assert_eq!(run.stderr, note);
+    assert_eq!(stage.run("show --diff -R @ROOT@ 200-01 -- /opt/ACMEweb/httpd").stderr, "");
+}
+
+#[test]
+fn another_name_of_a_file_is_compared_like_the_file() {
+    let both = |text: &str| web().file("tool", 0o755, text).link("again", "tool");
+    let stage = Scenario::with(&[both("one\n")]);
+    stage.patchadd("", &Patch::of("100-01", both("two\n"))).ok();
+    let names = ["/opt/ACMEweb/again", "/opt/ACMEweb/tool"];
+    let compared = |stage: &Scenario| {
+        let said = answer(stage, "show --diff --json -R @ROOT@ 100-01");
+        for name in names {
+            let diff = object(&said, name)["diff"].as_str().unwrap_or_default();
+            assert!(diff.ends_with("-one\n+two\n"), "{name}: {said}");
+        }
+    };
+    compared(&stage);
+    for name in names {
+        let text = stage.run(&format!("show --diff -R @ROOT@ {name}")).ok();
+        assert!(text.ends_with("-one\n+two\n"), "{name}: {text}");
+    }
+    stage.patchadd("", &Patch::of("200-01", both("three\n"))).ok();
+    compared(&stage);
+}
+
+#[test]
 fn a_path_is_shown_as_it_was_before_the_last_patch_and_as_it_is_now() {
     let stage = stage();
     let text = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/httpd").ok();

@@ -90,6 +90,24 @@ fn an_applied_patch_comes_before_a_fix_of_that_name() {
 }
 
 #[test]
+fn a_base_without_its_revision_is_told_the_applied_revision() {
+    let stage = stage();
+    let before = stage.everything();
+    for (line, code) in [
+        ("remove -R @ROOT@ 100", 2),
+        ("undo-data drop -R @ROOT@ 100", 2),
+        ("list -R @ROOT@ --missing 100", 2),
+        ("show -R @ROOT@ 100", 4),
+    ] {
+        let said = stage.run(line).fails(code);
+        assert!(said.contains("; name the revision: 100-01 is applied\n"), "{line}: {said}");
+    }
+    let said = stage.run("remove -R @ROOT@ 300").fails(2);
+    assert!(!said.contains("name the revision"), "{said}");
+    crate::tree::assert_same(&stage.everything(), &before);
+}
+
+#[test]
 fn a_word_with_a_slash_is_a_path() {
     let stage = stage();
     stage.install(&Package::new("ACMEodd").param("BASEDIR", "/").file("100-01", 0o644, "odd\n"));
@@ -136,6 +154,24 @@ fn a_patch_that_another_one_replaced_names_that_one() {
     assert!(said.contains("patch 050-02 is not applied: 100-02, which is applied, contains it"), "{said}");
     let said = answers(&stage, 0, "show --json -R @ROOT@ 100-01");
     assert_eq!(said[0]["superseded_by"], "100-02");
+}
+
+#[test]
+fn an_absolute_path_of_the_host_is_a_path_that_the_root_does_not_have() {
+    let stage = stage();
+    fs::write(stage.beside("rubbish"), "rubbish\n").unwrap();
+    fs::create_dir(stage.beside("empty")).unwrap();
+    for name in ["rubbish", "empty"] {
+        let path = stage.beside(name).display().to_string();
+        let said = stage.run(&format!("show -R @ROOT@ {path}")).fails(4);
+        assert!(
+            said.contains(&format!("{path} is not a patch; no package owns that path in the root ")),
+            "{said}"
+        );
+    }
+    fs::write(stage.beside("foo.deb"), "!<arch>\ndebian-binary   ").unwrap();
+    let said = stage.run(&format!("show -R @ROOT@ {}", stage.beside("foo.deb").display())).fails(1);
+    assert!(said.contains(": a Debian package, and neither an SVR4 package nor a patch; "), "{said}");
 }
 
 #[test]

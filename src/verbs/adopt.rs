@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::options::{DryRunOption, WaitOption};
 use crate::as_owner::options::OwnerOptions;
 use crate::classic::pkgadd::environment;
+use patchadm_cli::arguments::paths::paths_in_root;
 use patchadm_cli::arguments::{
     ColourOption, Extensions, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
 };
@@ -216,11 +217,21 @@ impl AdoptArgs {
     }
 }
 
-/// Accepts a directory with or without the prefix of the root.
+/// Accepts a directory with or without the prefix of the root. A relative one that is not here starts at the root.
 fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     let bad = |reason: String| Stop::Usage { message: format!("{}: {reason}", tree.display()), usage: USAGE };
     let mut whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
-    if whole.components().any(|component| component == Component::ParentDir) {
+    if tree.is_relative() && !whole.starts_with(root.prefix()) && !has_dots(tree) {
+        if !whole.is_dir() {
+            let mut paths = paths_in_root(root, &[tree.to_owned()], USAGE)?;
+            return Ok(paths.pop().unwrap_or_else(ObjectPath::root));
+        }
+        let is_inside = || Some(whole.canonicalize().ok()?.starts_with(root.prefix().canonicalize().ok()?));
+        if is_inside() != Some(true) {
+            return Err(bad("it is not in the root".to_owned()));
+        }
+    }
+    if has_dots(&whole) {
         // As the kernel resolves it: a directory before `..` may be a link.
         let resolved = |path: &Path| path.canonicalize().map_err(|error| bad(error.to_string()));
         let (top, prefix) = (resolved(&whole)?, resolved(root.prefix())?);
@@ -233,6 +244,10 @@ fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
         return Ok(ObjectPath::root());
     }
     Ok(inside(root, std::slice::from_ref(&path)).pop().unwrap_or(path))
+}
+
+fn has_dots(path: &Path) -> bool {
+    path.components().any(|component| component == Component::ParentDir)
 }
 
 /// Returns the command that makes a patch for the package, with the values that the patch must have.

@@ -38,6 +38,7 @@ use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::Interrupted;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{Root, WorkMeter};
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::control::truncated;
 
 const USAGE: &str = "patchadm [-R root] check [option...] [id|pkg...]\npatchadm check [option...] --roots file|dir [id|pkg...]";
@@ -123,6 +124,9 @@ struct Comparison {
     /// The command to type, and as whom, if something could not be read.
     #[serde(skip)]
     way_on: String,
+    /// The command that shows an object that differs from its record.
+    #[serde(skip)]
+    show: Option<String>,
     /// Objects that are as recorded, if each path is shown.
     #[serde(skip)]
     sound_paths: Vec<String>,
@@ -495,6 +499,7 @@ impl Comparison {
             earlier: damages().filter(is_earlier).count(),
             closed: report.patches.iter().filter(|patch| patch.is_closed()).count(),
             way_on: who_may_read(&wording),
+            show: show_differing(report.wrong().map(|checked| &checked.path), &wording),
             sound_paths: sound.map(|checked| format!("{}: ok", root.show(&checked.path))).collect(),
         }
     }
@@ -522,7 +527,7 @@ impl Comparison {
             details.push(path.clone());
             details.extend(errors.iter().map(|error| format!("  {error}")));
         }
-        sections.push(Section { details, ..files });
+        sections.push(Section { command: self.show.clone(), details, ..files });
         let archives =
             self.patches.iter().flat_map(|one| &one.undo).filter(|one| one.undo.state.is_kept()).count();
         let good = if contents { "intact" } else { "present, with the recorded size" };
@@ -577,6 +582,14 @@ impl Comparison {
         }
         sections
     }
+}
+
+fn show_differing<'p>(mut paths: impl Iterator<Item = &'p ObjectPath>, wording: &Wording) -> Option<String> {
+    let word = match (paths.next()?, paths.next()) {
+        (only, None) => Wording::quoted(&only.to_string()),
+        _ => "PATH".to_owned(),
+    };
+    Some(wording.verb(&format!("show {word}")).trim_matches('`').to_owned())
 }
 
 /// The command to type if the caller may not read undo data.

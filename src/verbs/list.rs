@@ -15,6 +15,7 @@ use patchadm_cli::reply::words::{counted_patches, print_notes, unfinished_senten
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::now;
+use patchadm_core::operation::queries::applied_patches::applied_revisions;
 use patchadm_core::operation::queries::inspect::{Inspection, WantedWords, inspect};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, PatchId};
@@ -131,11 +132,12 @@ struct LackingReport {
 
 impl LackingReport {
     fn of(root: &Root, inspection: &Inspection, patch: &str) -> Result<Self, Stop> {
-        let id = PatchId::parse(patch, &inspection.separator).map_err(|error| Stop::Refused {
-            exit: Exit::new(8, ExitCause::Usage),
-            message: error.to_string(),
-        })?;
         let applied = &inspection.applied;
+        let id = PatchId::parse(patch, &inspection.separator).map_err(|error| {
+            let named = applied_revisions(patch, applied.iter());
+            let named = named.map(|named| format!("; {named}")).unwrap_or_default();
+            Stop::Refused { exit: Exit::new(8, ExitCause::Usage), message: format!("{error}{named}") }
+        })?;
         let own = applied.get(&id).map(|patch| &patch.id);
         let has = own.or_else(|| applied.later_revision(&id));
         let has = has.or_else(|| applied.obsoleted_by(&id)?.by).map(ToString::to_string);

@@ -37,11 +37,12 @@ use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::apply::SignatureRequest;
+use patchadm_core::operation::queries::applied_patches::{applied_patches, applied_revisions};
 use patchadm_core::operation::queries::inspect::interrupted_run;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
 use patchadm_core::operation::queries::runs::{PastRun, past_runs};
 use patchadm_core::operation::session::RootAndPolicy;
-use patchadm_inputs::source::{self, Extent, Image, Origin};
+use patchadm_inputs::source::{self, Extent, Image, Origin, SourceError};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, PatchId, PatchMacros};
@@ -172,6 +173,7 @@ fn shown(
         }
         report.answers.push(ShownWord { word: word.display().to_string(), answer, ambiguous });
     }
+    report.remarks.extend(path_beside_patch(root, &report.answers, query));
     if let [ShownWord { answer: Answer::Unknown { reason }, .. }] = report.answers.as_slice() {
         return Err(Stop::Refused { exit: NOT_FOUND, message: reason.clone() }.into());
     }
@@ -193,6 +195,16 @@ fn shown(
     report.remarks.splice(0..0, unfinished);
     let is_unknown = report.answers.iter().any(|one| matches!(one.answer, Answer::Unknown { .. }));
     Ok((if is_unknown { NOT_FOUND } else { Exit::OK }, report))
+}
+
+/// How to limit the differences of a patch to a path that was named like a patch.
+fn path_beside_patch(root: &Root, answers: &[ShownWord], query: &ShowQuery) -> Option<String> {
+    let is_patch = |one: &&ShownWord| matches!(one.answer, Answer::Applied(_) | Answer::Delivered(_));
+    let patch = &answers.iter().find(is_patch).filter(|_| query.has_diff)?.word;
+    let path = &answers.iter().find(|one| matches!(one.answer, Answer::Path(_)))?.word;
+    let typed = format!("show --diff {} -- {}", Wording::quoted(patch), Wording::quoted(path));
+    let command = Wording::of_verbs(root.prefix()).verb(&typed);
+    Some(format!("to see only what {patch} changed in {path}, run {command}"))
 }
 
 /// Returns a word's meaning, and how to name a second one. Only `call` allows the path of a delivered patch.
@@ -250,7 +262,8 @@ fn answer(
         }
     }
     let is_of_history = || is_id && PastPatch::of(root, &text).is_some();
-    if let Some(error) = unreadable.filter(|_| !is_of_history()) {
+    let is_object = |error: &SourceError| word.is_absolute() && error.problem.is_no_source();
+    if let Some(error) = unreadable.filter(|error| !is_of_history() && !is_object(error)) {
         return Err(error.into());
     }
     if let Some(fix) = &fix
@@ -310,8 +323,19 @@ fn no_fix(word: &str, query: &ShowQuery) -> String {
 /// Returns why nothing is shown about a word. `has_files` is true if files were looked for, too.
 fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &ShowQuery) -> String {
     let is_there = has_files && Path::new(word).exists();
+    let is_object = is_there && Path::new(word).is_absolute();
     let word = word.escape_debug();
+    if is_object {
+        let root = root.prefix().display();
+        return format!(
+            "{word} is not a patch; no package owns that path in the root {root}, and no patch changed it"
+        );
+    }
     if !is_id {
+        if let Some(named) = applied_revisions(&word.to_string(), &applied_patches(root).unwrap_or_default())
+        {
+            return format!("{word} is not a patch id; {named}");
+        }
         return format!("{word} is not an applied patch, a delivered patch, a path in the root, or a fix");
     }
     let word = word.to_string();

@@ -40,9 +40,13 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
         BuildError::Exists(_) | BuildError::Foreign(_) => {
             (Exit::of_verb(ExitCause::Exists), "choose another name, or replace a patch with `--force`")
         }
-        BuildError::NoLaterRevision { .. } | BuildError::PreviousPackage { .. } => {
-            (Exit::of_verb(ExitCause::NotApplicable), "check `--id`, `--previous` and `--base-version`")
+        BuildError::NoLaterRevision { .. } => {
+            (Exit::of_verb(ExitCause::NotApplicable), "check `--id` and `--previous`")
         }
+        BuildError::PreviousPackage { .. } => (
+            Exit::of_verb(ExitCause::NotApplicable),
+            "check `--arch` and `--base-version`; if the patch is for another version, leave out `--previous`",
+        ),
         BuildError::NothingChanged { .. } => (Exit::of_verb(ExitCause::NotApplicable), ""),
         BuildError::NotRestricted { .. } => {
             (Exit::of_verb(ExitCause::Restricted), "choose another `--id`, or leave out `--restricted`")

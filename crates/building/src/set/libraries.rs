@@ -125,6 +125,7 @@ pub(super) fn is_of_content(error: &SourceError) -> bool {
         }
         SourceProblem::Unsupported(_)
         | SourceProblem::BadForm(_)
+        | SourceProblem::Foreign(_)
         | SourceProblem::NoPackage
         | SourceProblem::HoldsPatches(_)
         | SourceProblem::Unsafe { .. }

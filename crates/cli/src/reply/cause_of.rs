@@ -270,6 +270,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::PatchesApplied { .. }
         | Reason::Adopted { .. }
         | Reason::NotAdopted
+        | Reason::AlreadyInstalled(_)
+        | Reason::NotNative(_)
         | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
         Reason::NativeChanged { .. } => ExitCause::NativeChanged,

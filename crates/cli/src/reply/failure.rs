@@ -236,6 +236,7 @@ fn source_number(command: Command, path: &Path, problem: &SourceProblem) -> u8 {
             problem,
             SourceProblem::NotFound
                 | SourceProblem::BadForm(_)
+                | SourceProblem::Foreign(_)
                 | SourceProblem::HoldsPatches(_)
                 | SourceProblem::Unsupported(_)
         );
@@ -250,6 +251,7 @@ fn source_number(command: Command, path: &Path, problem: &SourceProblem) -> u8 {
         | SourceProblem::Io { .. }
         | SourceProblem::Unsupported(_)
         | SourceProblem::BadForm(_)
+        | SourceProblem::Foreign(_)
         | SourceProblem::NoPackage
         | SourceProblem::HoldsPatches(_)
         | SourceProblem::Unsafe { .. } => 33,

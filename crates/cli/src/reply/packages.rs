@@ -233,6 +233,7 @@ pub fn explanation(wording: &Wording, command: Command, failed: &Failure) -> Str
             problem:
                 problem @ (SourceProblem::NotFound
                 | SourceProblem::BadForm(_)
+                | SourceProblem::Foreign(_)
                 | SourceProblem::NoPackage
                 | SourceProblem::Unsupported(_)),
         }) => format!("could not process datastream from <{}>: {problem}", path.display()),

@@ -30,13 +30,16 @@ impl From<SourceError> for StreamError {
 pub enum SourceProblem {
     #[error("no such file or directory")]
     NotFound,
-    #[error("cannot read{}: {error}", of(.file.as_deref()))]
+    #[error("{}cannot read{}: {error}", by(.error), of(.file.as_deref()))]
     Io { file: Option<String>, error: io::Error },
     #[error("{0} is not supported yet")]
     Unsupported(String),
     /// No package, patch or archive, or damaged; exit 33.
     #[error("{0}")]
     BadForm(String),
+    /// A file of another format; exit 33.
+    #[error("{0}")]
+    Foreign(&'static str),
     /// Exit 33.
     #[error("{NO_PACKAGE}")]
     NoPackage,
@@ -109,6 +112,11 @@ impl SourceError {
     }
 }
 
+const NO_SOURCE: &str = "neither a package, nor a patch, nor an archive";
+const DEBIAN_PACKAGE: &str =
+    "a Debian package, and neither an SVR4 package nor a patch; make a patch with `patchadm build`";
+const RPM_PACKAGE: &str =
+    "an RPM package, and neither an SVR4 package nor a patch; make a patch with `patchadm build`";
 pub(super) const NO_PACKAGE: &str = "no package in it (no directory with a pkginfo and a pkgmap)";
 pub(super) const MISSING: &str = "missing from the source";
 const MOST_LISTED: usize = 20;
@@ -121,11 +129,35 @@ fn listed(names: &[String]) -> String {
     }
 }
 
+/// Names who may not read, which is not always who typed the command.
+fn by(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("uid {} ", rustix::process::geteuid().as_raw()),
+        _ => String::new(),
+    }
+}
+
 fn of(file: Option<&str>) -> String {
     file.map(|name| format!(" {name}")).unwrap_or_default()
 }
 
 impl SourceProblem {
+    /// The first bytes tell which format it is instead.
+    pub(super) fn foreign(start: &[u8]) -> Self {
+        Self::Foreign(if start.starts_with(b"!<arch>\ndebian-binary") {
+            DEBIAN_PACKAGE
+        } else if start.starts_with(b"\xed\xab\xee\xdb") {
+            RPM_PACKAGE
+        } else {
+            NO_SOURCE
+        })
+    }
+
+    /// Returns true if nothing suggests that the path was meant as a source.
+    pub fn is_no_source(&self) -> bool {
+        matches!(self, Self::NoPackage | Self::Foreign(NO_SOURCE))
+    }
+
     pub(super) fn of_archive(error: io::Error) -> Self {
         if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());

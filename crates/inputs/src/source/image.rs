@@ -1,6 +1,7 @@
 //! The contents of a source except the data of its objects.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::sync::Arc;
 
 use super::error::SourceProblem;
@@ -9,7 +10,7 @@ use super::room::RoomTaken;
 use crate::format::objects_file::ObjectsFile;
 use crate::sign::{Manifest, SignatureState, SignedFiles, Verdict};
 use patchadm_changeset::format::history::SignatureRecord;
-use patchadm_container::{Compression, ContainerFormat};
+use patchadm_container::{Compression, ContainerFormat, OpenedContainer};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{PackagePath, Params, PkgInst};
@@ -17,6 +18,9 @@ use patchadm_svr4::patch::{
     FixList, PatchId, PatchList, PatchListError, PatchMacros, PatchMacrosError, Requirements,
     RequirementsError,
 };
+
+/// The longest magic number of a file that is no source.
+const MAGIC_LENGTH: u64 = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -28,18 +32,20 @@ pub enum Form {
 
 impl Form {
     /// Fails if the content is that of no source.
-    pub(super) fn of(
-        content: ContainerFormat,
-        compression: Option<Compression>,
-    ) -> Result<Self, SourceProblem> {
-        match (content, compression) {
+    pub(super) fn of(opened: &mut OpenedContainer<'_>) -> Result<Self, SourceProblem> {
+        match (opened.form, opened.compression) {
             (ContainerFormat::Datastream, compression) => Ok(Self::Datastream(compression)),
             (ContainerFormat::Tar, compression) => Ok(Self::Tar(compression)),
             (ContainerFormat::Zip, None) => Ok(Self::Zip),
             (ContainerFormat::Unsupported(what), _) => {
                 Err(SourceProblem::Unsupported(format!("{what} compression")))
             }
-            _ => Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
+            _ => {
+                let mut start = Vec::new();
+                // Without its first bytes, the file is just no source.
+                let _ = (&mut opened.reader).take(MAGIC_LENGTH).read_to_end(&mut start);
+                Err(SourceProblem::foreign(&start))
+            }
         }
     }
 }

@@ -219,9 +219,9 @@ impl Source {
         let of_archive = |error| fail(SourceProblem::of_archive(error));
         let mut scan = Scan::new();
         let mut outstanding = InformationLeft::default();
-        let patchadm_container::OpenedContainer { form, compression, reader } =
+        let mut opened =
             patchadm_container::open_container(Rewound::new(&file, &seal)).map_err(of_archive)?;
-        let form = Form::of(form, compression).map_err(fail)?;
+        let form = Form::of(&mut opened).map_err(fail)?;
         if !matches!(form, Form::Datastream(_)) {
             return Err(fail(SourceProblem::BadForm("it is not a package datastream".to_owned())));
         }
@@ -234,7 +234,7 @@ impl Source {
             scan.take(member, data).map_err(|problem| WalkEnd::Failed(fail(problem)))?;
             if outstanding.is_last(&member.path, &mut scan) { Err(WalkEnd::AtObjects) } else { Ok(()) }
         };
-        match forms::walk_stream(reader, &mut visit, &fail) {
+        match forms::walk_stream(opened.reader, &mut visit, &fail) {
             Ok(()) | Err(WalkEnd::AtObjects) => {}
             Err(WalkEnd::Failed(error)) => return Err(error),
         }
@@ -345,9 +345,9 @@ fn is_address(path: &Path) -> bool {
 }
 
 fn form_of(file: &File, seal: &Seal) -> Result<Form, SourceProblem> {
-    let opened =
+    let mut opened =
         patchadm_container::open_container(Rewound::new(file, seal)).map_err(SourceProblem::of_archive)?;
-    Form::of(opened.form, opened.compression)
+    Form::of(&mut opened)
 }
 
 /// A file with a position of its own, which starts at 0.

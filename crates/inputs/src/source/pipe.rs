@@ -33,7 +33,7 @@ fn spooled_within(mut input: InputFile, largest: u64) -> Result<File, SourceProb
     let mut start = Vec::new();
     (&mut input).take(START).read_to_end(&mut start).map_err(unreadable)?;
     if patchadm_container::detect_format(&start) == ContainerFormat::Unknown {
-        return Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned()));
+        return Err(SourceProblem::foreign(&start));
     }
     let (mut file, place) = unnamed().map_err(unreadable)?;
     let largest = if place.is_some() { largest } else { largest.min(LARGEST_IN_MEMORY) };
@@ -142,8 +142,8 @@ mod tests {
         let (_dir, path, writer) = pipe(b"neither this nor that");
         let problem = spooled(InputFile::open_anything(&path).unwrap()).unwrap_err();
         writer.join().unwrap();
-        assert!(matches!(problem, SourceProblem::BadForm(_)), "{problem}");
+        assert!(matches!(problem, SourceProblem::Foreign(_)), "{problem}");
         let zeros = InputFile::open_anything(std::path::Path::new("/dev/zero")).unwrap();
-        assert!(matches!(spooled(zeros), Err(SourceProblem::BadForm(_))));
+        assert!(matches!(spooled(zeros), Err(SourceProblem::Foreign(_))));
     }
 }

@@ -21,6 +21,7 @@ use patchadm_inputs::native::{
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, IntendedAdoption};
 use patchadm_planning::plan::package::package_records::DamagedPackage;
+use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
@@ -176,6 +177,11 @@ impl ListedSoftware {
             }
         }
         let (package, params) = called(&list, wishes)?;
+        let basedir = &wishes.basedir;
+        if let Some(path) = list.paths.keys().find(|path| !path.is_below(basedir) && *path != basedir) {
+            let found = format!("it has {path}, which is not below its base directory {basedir}");
+            return Err(Reason::Administration { found, answer: None }.of(Command::Adopt, &package).into());
+        }
         let software = AdoptableSoftware {
             package,
             params,

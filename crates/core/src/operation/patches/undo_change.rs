@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::operation::failure::Failure;
+use crate::operation::queries::applied_patches::applied_revisions;
 use crate::operation::session::{
     Caller, RootAndPolicy, may_change, must_agree, must_have_database, without_lock,
 };
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
-use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId, PatchIdError};
 
 /// Begins a change with `begin`, which locks and recovers the root, and checks the records. `undo_dir` has moved archives.
 pub(super) fn begin_undo_change<'a, T>(
@@ -40,6 +41,17 @@ pub(super) fn foresee_undo_change<T>(
     })
 }
 
+/// Names the applied revisions if `text` is only a base.
+pub(super) fn bad_id<'p>(
+    error: &PatchIdError,
+    text: &str,
+    applied: impl IntoIterator<Item = &'p AppliedPatch>,
+) -> Failure {
+    let named = applied_revisions(text, applied);
+    let named = named.map(|named| format!("; {named}")).unwrap_or_default();
+    Failure::BadId(format!("{error}{named}"))
+}
+
 /// Returns the patches that the user named, which must be applied.
 pub(super) fn named_patches<'a>(
     ids: &[String],
@@ -50,7 +62,7 @@ pub(super) fn named_patches<'a>(
     let mut named = BTreeSet::new();
     for text in ids {
         let id = PatchId::parse(text, &ground.policy.separator);
-        let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+        let id = id.map_err(|error| bad_id(&error, text, applied.iter()))?;
         named.insert(&applied.get(&id).ok_or_else(|| Reason::NotApplied.of(command, &id))?.id);
     }
     Ok(named)

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::later_patches::LedgerCache;
-use super::undo_change::{begin_undo_change, named_patches};
+use super::undo_change::{bad_id, begin_undo_change, named_patches};
 use super::undo_drop::{GivenUp, GivenUpPatch, saved_file};
 use super::undo_file::{NewUndoFile, UndoFileFault, read_undo_file};
 use super::undo_repack::{RepackRequest, repack_within};
@@ -297,7 +297,7 @@ impl<'a> Importing<'a> {
         let mut named = Vec::new();
         for text in &self.request.ids {
             let id = PatchId::parse(text, separator);
-            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+            let id = id.map_err(|error| bad_id(&error, text, self.applied.iter()))?;
             let is_of = |archive: &ExportedArchive| {
                 PatchId::parse(&archive.line.patch, separator).as_ref() == Ok(&id)
             };

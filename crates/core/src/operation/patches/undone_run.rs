@@ -31,6 +31,16 @@ pub enum RunWork {
 }
 
 impl RunWork {
+    /// `None` if the run is none of patches.
+    fn of(lines: &[&HistoryEntry]) -> Option<Self> {
+        let patches = lines.iter().flat_map(|line| line.patches.iter().cloned()).collect();
+        match lines.first()?.command.as_str() {
+            "patchadd" | "promote" => Some(Self::Applied(patches)),
+            "patchrm" => Some(Self::BackedOut(patches)),
+            _ => None,
+        }
+    }
+
     pub(super) fn patches(&self) -> &[String] {
         match self {
             Self::Applied(patches) | Self::BackedOut(patches) => patches,
@@ -54,15 +64,12 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
     if lines.iter().any(|line| line.result != DONE) {
         return Err(refusal(UndoReason::RolledBack, name));
     }
-    let patches = lines.iter().flat_map(|line| line.patches.iter().cloned()).collect();
-    let work = match lines.first().map(|line| line.command.as_str()) {
-        Some("patchadd" | "promote") => RunWork::Applied(patches),
-        Some("patchrm") => RunWork::BackedOut(patches),
-        other => {
-            let command = other.unwrap_or_default().to_owned();
-            let earlier = if word.is_none() { last_of_patches(&history) } else { None };
-            return Err(refusal(UndoReason::OtherCommand { command, earlier }, name));
-        }
+    let Some(work) = RunWork::of(&lines) else {
+        let command = lines.first().map(|line| line.command.clone()).unwrap_or_default();
+        let earlier =
+            last_of_patches(&history).filter(|line| word.is_none() && can_be_undone(root, &history, line));
+        let earlier = earlier.map(arguments_of_undo);
+        return Err(refusal(UndoReason::OtherCommand { command, earlier }, name));
     };
     let run = UndoneRun { name: name.to_owned(), is_last: word.is_none(), work };
     run.must_be_gone(root)?;
@@ -125,19 +132,47 @@ fn last_run(history: &[HistoryEntry]) -> Option<&str> {
     history.iter().rev().find(has_changed).map(|line| line.run.as_str())
 }
 
-/// Returns the arguments of `undo` for the last run that applied or removed patches and was not undone.
-fn last_of_patches(history: &[HistoryEntry]) -> Option<String> {
+/// Returns the last run that applied or removed patches and was not undone.
+fn last_of_patches(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
     let is_undone =
         |run: &str| history.iter().any(|line| line.result == DONE && line.undoes.as_deref() == Some(run));
-    let is_of_patches = |line: &&HistoryEntry| {
+    let can_be_meant = |line: &&HistoryEntry| {
         line.result == DONE
             && !line.hook
             && ["patchadd", "promote", "patchrm"].contains(&line.command.as_str())
             && !is_undone(&line.run)
     };
-    let line = history.iter().rev().find(is_of_patches)?;
+    history.iter().rev().find(can_be_meant)
+}
+
+fn arguments_of_undo(line: &HistoryEntry) -> String {
     let number = number_of(&line.run);
-    Some(if line.command == "patchrm" { format!("-M DEPOT {number}") } else { number.to_owned() })
+    if line.command == "patchrm" { format!("-M DEPOT {number}") } else { number.to_owned() }
+}
+
+/// Returns true as far as that is known without a plan.
+fn can_be_undone(root: &Root, history: &[HistoryEntry], line: &HistoryEntry) -> bool {
+    let lines: Vec<&HistoryEntry> = history.iter().filter(|other| other.run == line.run).collect();
+    let Some(work) = RunWork::of(&lines) else { return false };
+    // The packages of removed patches may have other versions since.
+    let of_later = history.iter().rev().take_while(|other| other.run != line.run);
+    let mut of_later = of_later.filter(|other| other.result == DONE && !changes_no_package(other));
+    let is_changed =
+        of_later.any(|later| later.packages.iter().any(|package| line.packages.contains(package)));
+    let run = UndoneRun { name: line.run.clone(), is_last: false, work };
+    let applied = || {
+        let ground = RootAndPolicy::of(root)?;
+        ground.recorded(&ground.packages()?)
+    };
+    match run.work {
+        RunWork::Applied(_) => applied().and_then(|applied| run.must_stand(root, &applied)).is_ok(),
+        RunWork::BackedOut(_) => !is_changed && run.must_be_gone(root).is_ok(),
+    }
+}
+
+fn changes_no_package(line: &HistoryEntry) -> bool {
+    ["patchadd", "promote", "patchrm"].contains(&line.command.as_str())
+        || OF_EARLIER.contains(&line.command.as_str())
 }
 
 /// Returns the verb and arguments for a word that names no run: it may be a patch or a day.
@@ -211,15 +246,16 @@ mod tests {
         assert_eq!(verb_for(&history, "200-01"), "history", "it was removed");
         assert_eq!(verb_for(&history, "2026-11-28"), "remove --down-to 2026-11-28");
         assert_eq!(verb_for(&history, "9"), "history");
-        assert_eq!(last_of_patches(&history).as_deref(), Some("-M DEPOT 3"));
-        assert_eq!(last_of_patches(&history[..2]).as_deref(), Some("2"));
+        let arguments = |history: &[HistoryEntry]| last_of_patches(history).map(arguments_of_undo);
+        assert_eq!(arguments(&history).as_deref(), Some("-M DEPOT 3"));
+        assert_eq!(arguments(&history[..2]).as_deref(), Some("2"));
         let undo = HistoryEntry {
             undoes: Some("2-00000000000000bb".to_owned()),
             command: "remove".to_owned(),
             ..line("4-00000000000000dd", "done")
         };
         let history = [&history[..2], &[undo]].concat();
-        assert_eq!(last_of_patches(&history).as_deref(), Some("1"), "2 was undone");
+        assert_eq!(arguments(&history).as_deref(), Some("1"), "2 was undone");
     }
 
     #[test]

@@ -25,6 +25,17 @@ pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<Ap
     Ok(installed_software(reader)?.patches)
 }
 
+/// Returns the applied revisions of a base, for a message to someone who named only the base.
+pub fn applied_revisions<'p>(
+    base: &str,
+    applied: impl IntoIterator<Item = &'p AppliedPatch>,
+) -> Option<String> {
+    let ids = applied.into_iter().map(|patch| &patch.id).filter(|id| id.base() == base);
+    let ids: Vec<&str> = ids.map(PatchId::as_str).collect();
+    let are = if ids.len() == 1 { "is" } else { "are" };
+    (!ids.is_empty()).then(|| format!("name the revision: {} {are} applied", ids.join(", ")))
+}
+
 /// At one moment.
 #[derive(Clone, Debug)]
 pub struct InstalledSoftware {

@@ -79,13 +79,14 @@ pub fn patch_difference(
                 .filter(|(record, ..)| is_small(record) && has_room(record, &mut room))
                 .map(|(_, path, _)| path)
                 .collect();
+            let saved = SavedMembers::of(&manifest);
             let members = changed.iter().filter(|(_, path, _)| compared.contains(path));
             let members: HashSet<(usize, PackagePath)> =
-                members.filter_map(|(record, ..)| Some((0, member(record)?))).collect();
+                members.filter_map(|(record, ..)| Some((0, saved.member(record)?))).collect();
             let before = content.bytes(&members)?;
             let mut after = AfterFiles::read(&archives, (package, id), &changed, &compared)?;
             for (record, path, action) in &changed {
-                let old = || match (&record.was, member(record)) {
+                let old = || match (&record.was, saved.member(record)) {
                     (None, _) => Some(Vec::new()),
                     (Some(_), member) => before.get(&(0, member?)).cloned(),
                 };
@@ -141,6 +142,21 @@ fn has_room(record: &ObjectRecord, room: &mut u64) -> bool {
     let size = |state: &Option<RecordedState>| state.as_ref().and_then(|state| state.size).unwrap_or(0);
     let needed = size(&record.was).saturating_add(size(&record.became));
     room.checked_sub(needed).map(|left| *room = left).is_some()
+}
+
+/// Archive members by the digest of the old file: another name of a file (hard link) has no member of its own.
+struct SavedMembers(BTreeMap<Digest, PackagePath>);
+
+impl SavedMembers {
+    fn of(manifest: &UndoManifest) -> Self {
+        let saved = |record: &ObjectRecord| Some((record.was.as_ref()?.digest()?, member(record)?));
+        Self(manifest.objects.iter().filter_map(saved).collect())
+    }
+
+    /// Returns the archive member with the content of the old object.
+    fn member(&self, record: &ObjectRecord) -> Option<PackagePath> {
+        member(record).or_else(|| self.0.get(&record.was.as_ref()?.digest()?).cloned())
+    }
 }
 
 /// Returns the archive member with the old object.
@@ -229,12 +245,13 @@ impl AfterFiles {
             return Ok(found);
         }
         for (later, manifest) in archives.later(package, id) {
+            let members = SavedMembers::of(&manifest);
             let saved = manifest.objects.iter().filter_map(|record| {
                 let path = record.object_path()?;
                 let (path, digest, _) = missing.iter().find(|(missing, ..)| **missing == path)?;
                 let is_it = record.was.as_ref().and_then(RecordedState::digest) == Some(*digest);
                 let is_new = is_it && !found.0.contains_key(*path);
-                Some(((0, member(record)?), (*path).clone())).filter(|_| is_new)
+                Some(((0, members.member(record)?), (*path).clone())).filter(|_| is_new)
             });
             let saved: Vec<((usize, PackagePath), ObjectPath)> = saved.collect();
             if saved.is_empty() {
@@ -243,9 +260,9 @@ impl AfterFiles {
             // `check` reports unreadable undo data.
             let Ok((_, content)) = archives.open(package, &later) else { continue };
             let wanted = saved.iter().map(|(member, _)| member.clone()).collect();
-            let mut bytes = content.bytes(&wanted).unwrap_or_default();
+            let bytes = content.bytes(&wanted).unwrap_or_default();
             for (member, path) in saved {
-                found.0.extend(bytes.remove(&member).map(|bytes| (path, (bytes, false))));
+                found.0.extend(bytes.get(&member).map(|bytes| (path, (bytes.clone(), false))));
             }
         }
         for (path, _, live) in missing {

@@ -187,8 +187,19 @@ fn damaged_archives_are_errors_of_their_kind() {
     }
     assert!(matches!(kind(&tar(&tree, "")[..9000]), SourceProblem::BadForm(_)));
     assert!(matches!(kind(b"BZh91AY&SY"), SourceProblem::NotDecompressed(_)));
-    assert!(matches!(kind(b"hello"), SourceProblem::BadForm(_)));
-    assert!(matches!(kind(&gzip(&whole)), SourceProblem::BadForm(_)), "compressed twice");
+    assert!(kind(b"hello").is_no_source());
+    assert!(kind(&gzip(&whole)).is_no_source(), "compressed twice");
+    for (bytes, what) in [
+        (&b"!<arch>\ndebian-binary   1700000000"[..], "a Debian package, "),
+        (&b"\xed\xab\xee\xdb\x03\0"[..], "an RPM package, "),
+    ] {
+        for bytes in [bytes.to_vec(), gzip(bytes)] {
+            let problem = kind(&bytes);
+            assert!(!problem.is_no_source());
+            let said = problem.to_string();
+            assert!(said.starts_with(what) && said.ends_with(" with `patchadm build`"), "{said}");
+        }
+    }
     let absent = Source::open(Path::new("/nonexistent/900-01")).unwrap_err();
     assert_eq!(absent.to_string(), "/nonexistent/900-01: no such file or directory");
     let far = Source::open(Path::new("http://patches.example/900-01.zip")).unwrap_err();

@@ -153,8 +153,11 @@ impl Adoptions {
 
     fn found(&self, software: &AdoptableSoftware, inventory: &Inventory) -> Result<FoundSoftware, Reason> {
         let package = &software.package;
-        if inventory.packages.contains_key(package) || self.packages.contains_key(package) {
-            return Err(refused("it is already installed".to_owned()));
+        if let Some(installed) = inventory.packages.get(package) {
+            return Err(Reason::AlreadyInstalled(bare_patches(&installed.params)));
+        }
+        if self.packages.contains_key(package) {
+            return Err(Reason::AlreadyInstalled(None));
         }
         if let Some(origin) = NativeOrigin::of(&software.params)
             && let Some((other, _)) = inventory
@@ -429,6 +432,16 @@ fn refused(found: String) -> Reason {
     Reason::Administration { found, answer: None }
 }
 
+/// Returns the patches of a package that was adopted without dpkg and rpm, from the last to the first.
+pub fn bare_patches(params: &Params) -> Option<String> {
+    let is_bare = !params.text(ADOPTED).trim().is_empty() && NativeOrigin::of(params).is_none();
+    is_bare.then(|| backwards(&params.text("PATCHLIST")))
+}
+
+fn backwards(patches: &str) -> String {
+    patches.split_whitespace().rev().collect::<Vec<_>>().join(" ")
+}
+
 /// Plans that a package is forgotten. The inventory must have every line that it owns. A package that was not adopted
 /// is refused, and so is one with patches, which could not be backed out afterwards.
 pub fn forget(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Refusal> {
@@ -440,10 +453,9 @@ fn plan(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Rea
     if installed.params.text(ADOPTED).trim().is_empty() {
         return Err(Reason::NotAdopted);
     }
-    let patches = installed.params.text("PATCHLIST");
-    if !patches.trim().is_empty() {
-        let patches: Vec<&str> = patches.split_whitespace().rev().collect();
-        return Err(Reason::PatchesApplied { package: package.clone(), patches: patches.join(" ") });
+    let patches = backwards(&installed.params.text("PATCHLIST"));
+    if !patches.is_empty() {
+        return Err(Reason::PatchesApplied { package: package.clone(), patches });
     }
     let owned = inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package));
     let contents: ContentsEdits =

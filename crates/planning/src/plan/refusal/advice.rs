@@ -133,6 +133,14 @@ impl Refusal {
             Reason::Interaction { answer, .. } => self.answered(answer, true),
             Reason::InUse { is_question, .. } => self.answered("conflict=nocheck", *is_question),
             Reason::Administration { answer: Some(answer), .. } => self.answered(answer, false),
+            Reason::AlreadyInstalled(Some(patches)) | Reason::NotNative(Some(patches)) => {
+                let forget = wording.verb(&format!("adopt --forget --pkg {}", self.subject));
+                let removal = match patches.as_str() {
+                    "" => String::new(),
+                    patches => format!("{}, then ", wording.removal(patches)),
+                };
+                format!("to register its current files, first run {removal}{forget}")
+            }
             Reason::BasedirAnswered { installed, .. } => format!("answer BASEDIR={installed}, or leave it empty"),
             Reason::StaleSave(package) => {
                 format!(
@@ -175,6 +183,16 @@ fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
             format!(
                 "make them separate files first: `cp -p {quoted} {quoted}.new && mv {quoted}.new {quoted}`"
             )
+        }
+        ObjectProblem::NotEmpty(inner) => format!("move {} away", Wording::quoted(&inner.to_string())),
+        ObjectProblem::Obstacle { at, obstacle } => {
+            let at = Wording::quoted(&at.to_string());
+            match *obstacle {
+                "is immutable" => format!("run `chattr -i {at}`"),
+                "is append-only" => format!("run `chattr -a {at}`"),
+                "is a mount point" => format!("unmount {at} first"),
+                _ => String::new(),
+            }
         }
         ObjectProblem::Diverted { .. } => {
             format!("reinstall its package, then run {}", wording.verb("add --refresh PATCH"))

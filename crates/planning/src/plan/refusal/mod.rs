@@ -316,6 +316,10 @@ pub enum Reason {
     },
     /// The package was installed and not adopted.
     NotAdopted,
+    /// With the patches of an adopted package that no other package manager has, from the last to the first.
+    AlreadyInstalled(Option<String>),
+    /// A refresh follows other package managers. With the same patches.
+    NotNative(Option<String>),
     /// The admin file ends the run (`quit`).
     Administration {
         found: String,
@@ -771,6 +775,11 @@ impl Reason {
             Self::Object { package, path, problem: ObjectProblem::NativeOwner { owner, manager } } => {
                 format!("{path} belongs to {owner} ({manager}), and not to package {package}")
             }
+            Self::Object { package, path, problem: problem @ ObjectProblem::Obstacle { at, .. } }
+                if at.to_string() == *path =>
+            {
+                format!("package {package}: {problem}")
+            }
             Self::Object { package, path, problem } => format!("package {package}, path {path}: {problem}"),
             Self::NoSpace { file_system, needed, free, inodes: true, .. } => {
                 format!("{file_system} has room for {free} objects, {needed} are needed")
@@ -815,6 +824,8 @@ impl Reason {
             }
             Self::NativeChanged { package, change } => format!("package {package}: {change}"),
             Self::NotAdopted => "it was installed and not adopted".to_owned(),
+            Self::AlreadyInstalled(_) => "it is already installed".to_owned(),
+            Self::NotNative(_) => "it was not adopted from dpkg or rpm".to_owned(),
             Self::Signal(_) => patchadm_rootfs::INTERRUPTED.to_owned(),
             Self::NoUndoData(package) => format!("there is no undo data for package {package}"),
             Self::UndoDropped { package, run } => {
@@ -919,6 +930,15 @@ mod tests {
             words(object("/a", ObjectProblem::NotEmpty(path("/a/b")))),
             "package P, path /mnt/a: it is a directory that contains /mnt/a/b, which is not removed"
         );
+        let immutable = |at: &str| ObjectProblem::Obstacle { at: path(at), obstacle: "is immutable" };
+        assert_eq!(words(object("/a", immutable("/a"))), "package P: /mnt/a is immutable");
+        assert_eq!(words(object("/a/b", immutable("/a"))), "package P, path /mnt/a/b: /mnt/a is immutable");
+        let hint = |problem| {
+            let refusal = object("/mnt/a", problem).of(Command::Patchadd, &"100-01");
+            refusal.hint(&Wording::of_verbs(std::path::Path::new("/mnt")))
+        };
+        assert_eq!(hint(immutable("/mnt/a")), "run `chattr -i /mnt/a`");
+        assert_eq!(hint(ObjectProblem::NotEmpty(path("/mnt/a/b"))), "move /mnt/a/b away");
         assert!(words(object("$X/a", ObjectProblem::Unknown("owner"))).starts_with("package P, path $X/a: "));
     }
 }

@@ -16,7 +16,7 @@ use crate::operation::patches::undo_directory;
 use crate::operation::root_and_policy::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
-use patchadm_inputs::format::overtaken::OvertakenPatch;
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::NativeOrigin;
 use patchadm_inputs::source::Image;
@@ -161,20 +161,30 @@ fn plan_against(
         undo_directory::must_be_usable(&input.ground.host, directory)?;
         undo_directory::must_be_inside_stage(&input.ground.root, directory)?;
     }
-    let applied = applied.as_ref().map_err(Clone::clone);
+    let applied = applied.as_ref();
     let (policy, Caller { now, interrupt, .. }) = (&input.ground.policy, input.caller);
-    let mut planned = apply(image, inventory, applied, policy, &options, now, *interrupt)?;
-    planned.plan.notes.extend(made_good(input, &planned.plan.patches, &inventory.marker));
+    let mut planned =
+        apply(image, inventory, applied.map_err(Clone::clone), policy, &options, now, *interrupt)?;
+    planned.plan.notes.extend(made_good(input, &planned.plan.patches, &inventory.marker, applied.ok()));
     Ok(planned)
 }
 
-/// Returns notes on lost fixes that patches, or others of the same base, bring back.
-fn made_good(input: &ApplyInput<'_>, ids: &[String], marker: &str) -> Vec<String> {
+/// Returns notes on lost fixes that patches, or others of the same base, bring back, unless an applied one did already.
+fn made_good(
+    input: &ApplyInput<'_>,
+    ids: &[String],
+    marker: &str,
+    applied: Option<&AppliedPatches>,
+) -> Vec<String> {
     let separator = &input.ground.policy.separator;
     let ids: Vec<PatchId> = ids.iter().filter_map(|id| PatchId::parse(id, separator).ok()).collect();
-    let is_again = |lost: &OvertakenPatch| {
-        let lost = PatchId::parse(&lost.patch, separator);
-        lost.is_ok_and(|lost| ids.iter().any(|id| id.same_base(&lost) && *id >= lost))
+    let is_again = |one: &OvertakenPatch| {
+        let Ok(lost) = PatchId::parse(&one.patch, separator) else { return false };
+        let restores = |id: &PatchId| id.same_base(&lost) && *id >= lost;
+        // A patch that was lost in part is still applied.
+        let is_whole = |id: &PatchId| restores(id) && (*id != lost || one.state == OvertakenState::Lost);
+        let is_back = applied.is_some_and(|applied| applied.iter().any(|patch| is_whole(&patch.id)));
+        !is_back && ids.iter().any(restores)
     };
     // An unreadable list adds no notes.
     let list = overtaken_patches(&input.ground.root, marker).unwrap_or_default();

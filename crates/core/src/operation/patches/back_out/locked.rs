@@ -18,6 +18,7 @@ use crate::operation::log;
 use crate::operation::patches::later_patches::{latest_run_first, run_of};
 use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection, of_backout};
 use crate::operation::patches::scripts::{PatchScriptRequest, must_be_safe};
+use crate::operation::patches::undo_change::bad_id;
 use crate::operation::patches::undone_run::named_run;
 use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
@@ -29,7 +30,6 @@ use patchadm_inputs::database::history::{TrialFault, readable_history};
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::policy::Policy;
 use patchadm_inputs::stage::PromotionRecord;
 use patchadm_inputs::trial::TrialRecord;
 use patchadm_planning::plan::package::install::OfPatch;
@@ -44,7 +44,7 @@ pub(in crate::operation) fn back_out_locked(
     session: &Session<'_>,
     request: &BackOutRequest,
 ) -> Result<Vec<BackOutOutcome>, Failure> {
-    let ids = named(request, &session.ground.policy)?;
+    let ids = named(request, &session.ground)?;
     back_out_named((&session.ground, request, session.caller), ids, Execution::Perform(session))
 }
 
@@ -77,11 +77,16 @@ pub(super) fn back_out_named(
     Ok(each.take_all(refusal))
 }
 
-pub(super) fn named(request: &BackOutRequest, policy: &Policy) -> Result<Vec<PatchId>, Failure> {
+pub(super) fn named(request: &BackOutRequest, ground: &RootAndPolicy) -> Result<Vec<PatchId>, Failure> {
     let mut named: Vec<PatchId> = Vec::new();
-    for id in &request.ids {
-        let id = PatchId::parse(id, &policy.separator);
-        let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+    for text in &request.ids {
+        let id = match PatchId::parse(text, &ground.policy.separator) {
+            Ok(id) => id,
+            Err(error) => {
+                let applied = ground.packages().and_then(|packages| ground.recorded(&packages));
+                return Err(bad_id(&error, text, applied.iter().flat_map(AppliedPatches::iter)));
+            }
+        };
         if !named.contains(&id) {
             named.push(id);
         }

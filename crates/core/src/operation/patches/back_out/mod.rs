@@ -47,7 +47,7 @@ pub fn back_out_patches(
     if request.dry_run {
         let shown = |root: &Root| {
             let ground = RootAndPolicy::of(root)?;
-            let ids = named(request, &ground.policy)?;
+            let ids = named(request, &ground)?;
             must_have_database(root)?;
             let ground = ground.naming(undo_dir).for_who_may()?;
             must_be_directories(root, &caller.exchanges)?;
@@ -67,7 +67,7 @@ pub fn back_out_patches(
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?;
-    let ids = named(request, &ground.policy)?;
+    let ids = named(request, &ground)?;
     must_have_database(root)?;
     let session = begin(ground.naming(undo_dir), request, caller)?.reversing_exchanges();
     if request.plan_file.expected.is_some() {

@@ -28,6 +28,7 @@ use patchadm_inputs::native::{
     edited_of, edited_text,
 };
 use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::package::adopt::bare_patches;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use patchadm_planning::plan::patch::overtaken::Trimmed;
 use patchadm_planning::plan::patch::overtaken::{PatchOfPackage, Standings};
@@ -287,6 +288,12 @@ impl Refresher<'_> {
         let named = &self.request.packages;
         if let Some(unknown) = named.iter().find(|package| !packages.contains_key(*package)) {
             return Err(Reason::NoSuchPackage.of(Command::AdoptRefresh, unknown).into());
+        }
+        for (package, installed) in named.iter().filter_map(|package| packages.get_key_value(package)) {
+            if NativeOrigin::of(&installed.params).is_none() {
+                let reason = Reason::NotNative(bare_patches(&installed.params));
+                return Err(reason.of(Command::AdoptRefresh, package).into());
+            }
         }
         changes.retain(|package, _| named.is_empty() || named.contains(package));
         Ok(changes.into_iter().partition(|(_, change)| change.is_settled()))
