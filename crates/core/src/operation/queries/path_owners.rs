@@ -307,7 +307,7 @@ impl OwnerReader<'_> {
     }
 
     fn entry(&self, id: &PatchId, object: PatchedObject) -> PatchOfPath {
-        let info = self.applied.packages().iter().find_map(|package| package.installed(id));
+        let info = self.applied.installed(id);
         PatchOfPath {
             id: id.clone(),
             state: standing(self.applied, id, self.policy),
