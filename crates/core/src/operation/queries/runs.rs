@@ -260,12 +260,13 @@ pub fn applied_signature(root: &Root, id: &PatchId) -> Option<SignatureRecord> {
 }
 
 /// Returns signatures by patch id.
-pub fn applied_signatures(root: &Root) -> BTreeMap<String, SignatureRecord> {
+pub fn applied_signatures(root: &Root) -> BTreeMap<String, Arc<SignatureRecord>> {
     let mut signatures = BTreeMap::new();
     for run in readable_history(&RecordView::live(root)).into_iter().filter(is_application) {
+        let signature = run.signature.map(Arc::new);
         for id in run.patches {
             // A later run counts, even if it checked nothing.
-            match &run.signature {
+            match &signature {
                 Some(signature) => signatures.insert(id, signature.clone()),
                 None => signatures.remove(&id),
             };
