@@ -16,6 +16,12 @@ use patchadm_svr4::package::control::truncated;
 /// In characters. No run writes a longer text except for paths.
 pub const LONGEST_TEXT: usize = 1_000;
 
+/// In bytes, for the file of attempts. A larger one is foreign.
+pub const LARGEST_ATTEMPTS_READ: u64 = 4 << 20;
+
+/// Of patches, of packages and of merges in a line. No run has more.
+const MOST_ENTRIES: usize = 50_000;
+
 /// In the words of patchadm-signatures(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignatureRecord {
@@ -220,7 +226,17 @@ impl HistoryEntry {
         }
         let mut entry = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         cut_texts(&mut entry);
-        serde_json::from_value(entry).map_err(|error| error.to_string())
+        let entry: Self = serde_json::from_value(entry).map_err(|error| error.to_string())?;
+        match entry.longest_list() {
+            (what, length) if length > MOST_ENTRIES => Err(format!("it has more than {MOST_ENTRIES} {what}")),
+            _ => Ok(entry),
+        }
+    }
+
+    fn longest_list(&self) -> (&'static str, usize) {
+        let Self { patches, packages, merges, .. } = self;
+        let lists = [("patches", patches.len()), ("packages", packages.len()), ("merges", merges.len())];
+        lists.into_iter().max_by_key(|(_, length)| *length).unwrap_or_default()
     }
 }
 
@@ -336,6 +352,14 @@ mod tests {
         assert_eq!(read.packages, ["ACMEweb".to_owned(), cut]);
         assert_eq!(read.merges, [merge]);
         assert_eq!(HistoryEntry::parse(&read.line()), Ok(read));
+    }
+
+    #[test]
+    fn a_line_with_more_names_than_any_run_has_is_damaged() {
+        let with = |number: usize| HistoryEntry { patches: vec!["1-01".to_owned(); number], ..entry("1-0") };
+        assert!(HistoryEntry::parse(&with(MOST_ENTRIES).line()).is_ok());
+        let reason = HistoryEntry::parse(&with(MOST_ENTRIES + 1).line()).unwrap_err();
+        assert_eq!(reason, "it has more than 50000 patches");
     }
 
     proptest! {

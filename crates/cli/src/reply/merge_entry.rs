@@ -1,7 +1,10 @@
 //! Merges: edited files that a patch left in place, with its version beside them.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use patchadm_changeset::format::escaped::{as_text, as_text_if_any};
 use patchadm_core::operation::queries::runs::OpenMerge;
 use patchadm_planning::plan::Merge;
 use patchadm_planning::plan::refusal::Wording;
@@ -12,10 +15,11 @@ use patchadm_svr4::package::ObjectPath;
 pub struct MergeEntry {
     path: String,
     beside: String,
-    patch: String,
+    #[serde(serialize_with = "as_text")]
+    patch: Arc<str>,
     /// Only if the run is over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_if_any")]
+    run: Option<Arc<str>>,
     #[serde(skip)]
     shown: String,
     #[serde(skip)]
@@ -27,7 +31,8 @@ pub struct MergeEntry {
 
 impl MergeEntry {
     pub fn of_plan(root: &Root, patch: &str, merges: &[Merge]) -> Vec<Self> {
-        merges.iter().map(|merge| Self::new(root, merge, patch, None)).collect()
+        let patch: Arc<str> = patch.into();
+        merges.iter().map(|merge| Self::new(root, merge, &patch, None)).collect()
     }
 
     pub fn of_open(root: &Root, merges: &[OpenMerge]) -> Vec<Self> {
@@ -36,12 +41,12 @@ impl MergeEntry {
         merges.iter().map(of).collect()
     }
 
-    fn new(root: &Root, merge: &Merge, patch: &str, run: Option<String>) -> Self {
+    fn new(root: &Root, merge: &Merge, patch: &Arc<str>, run: Option<Arc<str>>) -> Self {
         let Merge { path, beside } = merge;
         Self {
             path: path.to_string(),
             beside: beside.to_string(),
-            patch: patch.to_owned(),
+            patch: patch.clone(),
             run,
             shown: root.show(path),
             shown_beside: root.show(beside),
@@ -61,7 +66,7 @@ impl MergeEntry {
     }
 
     pub fn is_of(&self, patch: &str) -> bool {
-        self.patch == patch
+        *self.patch == *patch
     }
 
     pub fn shown(&self) -> &str {

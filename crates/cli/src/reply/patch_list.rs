@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use serde::Serialize;
@@ -148,7 +149,7 @@ impl ListReport {
         let listed = |one: &InspectedPatch| {
             let patch =
                 AppliedPatchEntry::of(one, surroundings.zone).beside(&overview).on_trial(trial.as_ref());
-            patch.signed(signatures.remove(one.patch.id.as_str()))
+            patch.signed(signatures.remove(one.patch.id.as_str()).map(Arc::unwrap_or_clone))
         };
         let patches = patches.into_iter().map(listed).collect();
         Ok(Self {

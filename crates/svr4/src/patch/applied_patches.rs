@@ -1,7 +1,8 @@
 //! The patches applied to a root, and their relations. A patch provides itself and every lower revision, likewise each
 //! patch that it obsoletes, and in turn the patches that those obsolete.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::OnceLock;
 
@@ -52,6 +53,8 @@ pub struct AppliedPatches {
     lost: BTreeSet<PatchId>,
     /// Computed on first use: few patches require one that is not itself applied.
     provided: OnceLock<Provided>,
+    /// Computed on first use, for the backouts of all patches together.
+    reliance: OnceLock<Reliance>,
 }
 
 /// The explicit obsoletion of a patch.
@@ -114,8 +117,8 @@ impl AppliedPatches {
         for patch in patches.values() {
             add_namer(&mut namers, patch);
         }
-        let (contained, lost) = Default::default();
-        Self { packages, places, patches, namers, obsoleted, contained, lost, provided: OnceLock::new() }
+        let (contained, lost, provided, reliance) = Default::default();
+        Self { packages, places, patches, namers, obsoleted, contained, lost, provided, reliance }
     }
 
     /// Sets the patches that ended without a backout: `contained` ones still meet requirements, because the packages
@@ -126,7 +129,8 @@ impl AppliedPatches {
         contained: impl IntoIterator<Item = PatchId>,
         lost: impl IntoIterator<Item = PatchId>,
     ) -> Self {
-        Self { contained: contained.into_iter().collect(), lost: lost.into_iter().collect(), ..self }
+        let (contained, lost) = (contained.into_iter().collect(), lost.into_iter().collect());
+        Self { contained, lost, reliance: OnceLock::new(), ..self }
     }
 
     /// Returns true if `id` or a later revision of it was applied, and its changes are gone from installed packages.
@@ -148,7 +152,7 @@ impl AppliedPatches {
         }
         add_namer(&mut self.namers, &patch);
         self.patches.insert(patch.id.clone(), patch);
-        self.provided = OnceLock::new();
+        self.forget_provided();
         true
     }
 
@@ -161,19 +165,25 @@ impl AppliedPatches {
                 records.record_backed_out(id);
             }
         }
+        let own: HashSet<&PatchId> = patch.obsoletes.iter().collect();
+        let counted = self.packages.iter().flat_map(|applied| applied.obsoletes.ids());
+        let counted: HashSet<&PatchId> = counted.filter(|id| own.contains(id)).collect();
         for entry in &patch.obsoletes {
-            let is_counted =
-                self.packages.iter().any(|applied| applied.obsoletes.ids().any(|id| id == entry));
             match self.obsoleted.get_mut(entry) {
-                Some(by) if is_counted => by.retain(|other| other != id),
+                Some(by) if counted.contains(entry) => by.retain(|other| other != id),
                 _ => drop(self.obsoleted.remove(entry)),
             }
         }
         for word in &patch.incompatibles {
             self.namers.get_mut(word.base()).map(|namers| namers.remove(id));
         }
-        self.provided = OnceLock::new();
+        self.forget_provided();
         true
+    }
+
+    fn forget_provided(&mut self) {
+        self.provided = OnceLock::new();
+        self.reliance = OnceLock::new();
     }
 
     fn combined(&self, id: &PatchId) -> AppliedPatch {
@@ -217,6 +227,10 @@ impl AppliedPatches {
         self.provided.get_or_init(|| Provided::by(self.patches.keys(), &self.packages))
     }
 
+    fn reliance(&self) -> &Reliance {
+        self.reliance.get_or_init(|| Reliance::of(self))
+    }
+
     /// Returns the records of each package.
     pub fn into_packages(self) -> Vec<PatchRecords> {
         self.packages
@@ -237,6 +251,13 @@ impl AppliedPatches {
         self.patches.get(id)
     }
 
+    /// Returns the record of `id` in the first package that it is applied to and that has one.
+    pub fn installed(&self, id: &PatchId) -> Option<&InstalledInfo> {
+        let packages = self.get(id).into_iter().flat_map(|patch| &patch.packages);
+        let mut records = packages.filter_map(|package| self.packages.get(*self.places.get(package)?));
+        records.find_map(|applied| applied.infos.get(id)?.installed())
+    }
+
     /// Returns true if `id` is applied to `package`.
     pub fn is_applied_to(&self, id: &PatchId, package: &PkgInst) -> bool {
         self.get(id).is_some_and(|patch| patch.packages.contains(package))
@@ -244,13 +265,12 @@ impl AppliedPatches {
 
     /// Returns the highest applied revision above `id`.
     pub fn later_revision(&self, id: &PatchId) -> Option<&PatchId> {
-        self.later_revisions(id).last()
+        self.later_revisions(id).next_back()
     }
 
-    fn later_revisions<'a>(&'a self, id: &PatchId) -> impl Iterator<Item = &'a PatchId> + use<'a> {
-        let above = self.patches.range((Excluded(id), Unbounded));
-        let id = id.clone();
-        above.map(|(other, _)| other).take_while(move |other| other.same_base(&id))
+    fn later_revisions<'a>(&'a self, id: &PatchId) -> impl DoubleEndedIterator<Item = &'a PatchId> + use<'a> {
+        let end = id.above_revisions();
+        self.patches.range((Excluded(id), Included(&end))).map(|(other, _)| other)
     }
 
     /// Returns the explicit obsoletion that covers `id`, the nearest revision first. No patch obsoletes itself.
@@ -289,7 +309,7 @@ impl AppliedPatches {
         };
         if remaining.is_empty() && !packages.is_empty() {
             PatchStanding::Applied
-        } else if let Some(later) = self.later_revisions(id).filter(|other| is_on_them(other)).last() {
+        } else if let Some(later) = self.later_revisions(id).rfind(|other| is_on_them(other)) {
             PatchStanding::LaterRevision(later)
         } else if let Some(obsoletion) = self.obsoleted_by(id) {
             PatchStanding::Obsoleted(obsoletion)
@@ -380,17 +400,12 @@ impl AppliedPatches {
     /// Returns requirements of effective patches that backing out `id` would break. Requirements that are unmet already
     /// do not count: the classic scripts record them without enforcing them.
     pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<UnmetRequirement> {
-        let all = || self.packages().iter();
-        let infos = all().filter_map(|applied| applied.infos.get(id)?.installed());
-        let is_provider = |requirement| self.satisfies(requirement) == Some(id);
-        let is_used = self.iter().flat_map(|patch| patch.requires.iter()).any(is_provider);
-        if !is_used && infos.into_iter().all(|info| info.obsoletes.is_empty()) {
-            // Patches that others provide do not depend on it.
-            return Vec::new();
-        }
-        let mut after = self.clone();
-        after.record_backed_out(id);
-        self.unmet_after(&after)
+        AfterBackout::of(self, id).unmet().collect()
+    }
+
+    /// Returns true if backing out `id` would break a requirement of an effective patch.
+    pub fn is_needed(&self, id: &PatchId) -> bool {
+        AfterBackout::of(self, id).unmet().next().is_some()
     }
 
     /// Returns requirements of patches effective in `after` that are met now and not then.
@@ -441,6 +456,168 @@ impl Provided {
 
     fn provider(&self, id: &PatchId) -> Option<&PatchId> {
         self.0.get(id.base()).filter(|(highest, _)| highest.contains(id)).map(|(_, by)| by)
+    }
+}
+
+/// A provided revision and an applied patch that provides it.
+type Provision<'a> = (&'a PatchId, &'a PatchId);
+
+/// The use of each patch by requirements. A file of records may have thousands of patches that need each other, so that
+/// no question about one of them may take a look at all.
+#[derive(Clone, Debug, Default)]
+struct Reliance {
+    /// By the patch that meets them: patches in the order of listings, with the places of their requirements.
+    users: HashMap<PatchId, Vec<(PatchId, usize)>>,
+    /// By base: the highest provided revision with its patch, and the highest one from another patch.
+    provided: HashMap<String, Vec<(PatchId, PatchId)>>,
+    /// The counts of each obsoleted patch, by the place of the package.
+    counts: HashMap<PatchId, Vec<(usize, u32)>>,
+}
+
+/// The record of a patch in a package without a PATCHLIST entry for it: it stays in every backout.
+#[derive(Default)]
+struct LastingClaim<'a> {
+    obsoletes: Vec<&'a PatchId>,
+    /// At most two patches: after the backout of any patch, one of two others is there.
+    followed_for: Vec<&'a PatchId>,
+}
+
+impl Reliance {
+    fn of(all: &AppliedPatches) -> Self {
+        let mut reliance = Self { provided: provided_twice(all), ..Self::default() };
+        for patch in all.iter() {
+            for (place, requirement) in patch.requires.iter().enumerate() {
+                if let Some(by) = all.satisfies(requirement) {
+                    reliance.users.entry(by.clone()).or_default().push((patch.id.clone(), place));
+                }
+            }
+        }
+        for (place, applied) in all.packages.iter().enumerate() {
+            for (entry, count) in applied.obsoletes.iter() {
+                reliance.counts.entry(entry.clone()).or_default().push((place, count));
+            }
+        }
+        reliance
+    }
+}
+
+/// Walks like [`Provided::by`], for two patches of each base. The obsoletions of an applied patch end with it, so they
+/// are followed for no other patch.
+fn provided_twice(all: &AppliedPatches) -> HashMap<String, Vec<(PatchId, PatchId)>> {
+    let mut reached: VecDeque<Provision<'_>> = all.patches.keys().map(|id| (id, id)).collect();
+    let mut lasting: BTreeMap<&PatchId, LastingClaim<'_>> = BTreeMap::new();
+    for applied in &all.packages {
+        let listed: HashSet<&PatchId> = applied.list.iter().collect();
+        for (id, info) in &applied.infos {
+            let Some(installed) = info.installed() else { continue };
+            if listed.contains(id) {
+                reached.extend(installed.obsoletes.iter().map(|obsoleted| (obsoleted, id)));
+            } else {
+                lasting.entry(id).or_default().obsoletes.extend(&installed.obsoletes);
+            }
+        }
+    }
+    let mut highest: HashMap<&str, [Option<Provision<'_>>; 2]> = HashMap::new();
+    while let Some((id, by)) = reached.pop_front() {
+        if !raises(highest.entry(id.base()).or_default(), (id, by)) {
+            continue;
+        }
+        let contained =
+            lasting.range_mut::<PatchId, _>(..=id).rev().take_while(|(other, _)| other.same_base(id));
+        for (_, claim) in contained {
+            if claim.followed_for.len() > 1 || claim.followed_for.contains(&by) {
+                break;
+            }
+            claim.followed_for.push(by);
+            reached.extend(claim.obsoletes.iter().map(|obsoleted| (*obsoleted, by)));
+        }
+    }
+    let owned = |(id, by): Provision<'_>| (id.clone(), by.clone());
+    let of_base = |(base, both): (&str, [Option<Provision<'_>>; 2])| {
+        (base.to_owned(), both.into_iter().flatten().map(owned).collect())
+    };
+    highest.into_iter().map(of_base).collect()
+}
+
+/// Takes over a provision if no other two patches provide as much. Returns false if nothing changed.
+fn raises<'a>([first, second]: &mut [Option<Provision<'a>>; 2], (id, by): Provision<'a>) -> bool {
+    let is_covered = |known: &Option<Provision<'a>>| known.is_some_and(|(highest, _)| highest.contains(id));
+    let is_first = first.is_some_and(|(_, known)| known == by);
+    if is_covered(first) {
+        if is_first || is_covered(second) {
+            return false;
+        }
+        *second = Some((id, by));
+    } else {
+        if !is_first {
+            *second = *first;
+        }
+        *first = Some((id, by));
+    }
+    true
+}
+
+/// The applied patches as the backout of one of them would leave them.
+struct AfterBackout<'a> {
+    before: &'a AppliedPatches,
+    id: &'a PatchId,
+    /// Entries of `PATCH_OBSOLETES` that the backout counts down, with the place of the package.
+    lowered: OnceCell<HashSet<(usize, &'a PatchId)>>,
+}
+
+impl<'a> AfterBackout<'a> {
+    fn of(before: &'a AppliedPatches, id: &'a PatchId) -> Self {
+        Self { before, id, lowered: OnceCell::new() }
+    }
+
+    /// Requirements of effective patches that are met before, and not after. Only those that the patch meets can be: a
+    /// patch that others provide does not depend on it.
+    fn unmet(&self) -> impl Iterator<Item = UnmetRequirement> {
+        let users = self.before.get(self.id).and_then(|_| self.before.reliance().users.get(self.id));
+        users.into_iter().flatten().filter_map(move |(user, place)| {
+            let patch = self.before.get(user).filter(|patch| patch.id != *self.id)?;
+            let requirement = patch.requires.iter().nth(*place)?;
+            let is_met = requirement.ids().iter().any(|needed| self.provides(needed));
+            let is_broken = !is_met && !self.supersedes(&patch.id);
+            is_broken.then(|| UnmetRequirement { patch: patch.id.clone(), requirement: requirement.clone() })
+        })
+    }
+
+    fn provides(&self, needed: &PatchId) -> bool {
+        let provided = self.before.reliance().provided.get(needed.base());
+        let mut others = provided.into_iter().flatten().filter(|(_, by)| by != self.id);
+        others.any(|(highest, _)| highest.contains(needed))
+            || itself_or_later(&self.before.contained, needed).is_some()
+    }
+
+    fn supersedes(&self, patch: &PatchId) -> bool {
+        if self.before.later_revisions(patch).rev().any(|later| later != self.id) {
+            return true;
+        }
+        let covering = self.before.obsoleted.range((Included(patch), Unbounded));
+        covering.take_while(|(entry, _)| entry.same_base(patch)).any(|(entry, by)| {
+            if by.binary_search(self.id).is_ok() && !self.is_counted(entry) {
+                return false;
+            }
+            by.iter().any(|by| by != self.id && by != patch) || by.iter().all(|by| by == self.id)
+        })
+    }
+
+    fn is_counted(&self, entry: &PatchId) -> bool {
+        let lowered = self.lowered.get_or_init(|| self.lowered());
+        let mut counts = self.before.reliance().counts.get(entry).into_iter().flatten();
+        counts.any(|(place, count)| *count > u32::from(lowered.contains(&(*place, entry))))
+    }
+
+    fn lowered(&self) -> HashSet<(usize, &'a PatchId)> {
+        let (before, id) = (self.before, self.id);
+        let packages = before.get(id).into_iter().flat_map(|patch| &patch.packages);
+        let places = packages.filter_map(|package| before.places.get(package).copied());
+        let of_place = move |place: usize| {
+            let info = before.packages.get(place).and_then(|applied| applied.infos.get(id)?.installed());
+            info.into_iter().flat_map(|info| &info.obsoletes).map(move |entry| (place, entry))
+        };
+        places.flat_map(of_place).collect()
     }
 }
 
@@ -726,6 +903,37 @@ mod provision_tests {
         assert!(misses(&replaced, "650-03").is_empty());
     }
 
+    /// The number of looks at patches and their requirements that a backout takes.
+    fn looks(root: &AppliedPatches, id: &PatchId) -> usize {
+        root.reliance().users.get(id).map_or(0, Vec::len)
+    }
+
+    #[test]
+    fn a_long_chain_of_patches_takes_one_look_for_each() {
+        let mut packages = root(&["P 1-01"]).into_packages();
+        for number in 2..30_000 {
+            let requires = Requirements::parse(&format!("{}-01", number - 1), "-").unwrap();
+            let info = InstalledInfo { requires, ..InstalledInfo::default() };
+            packages[0].infos.insert(id(&format!("{number}-01")), PatchInfo::Installed(info));
+        }
+        packages[0].list = (1..30_000).map(|number| id(&format!("{number}-01"))).collect();
+        let root = AppliedPatches::new(packages);
+        let ids: Vec<PatchId> = root.iter().map(|patch| patch.id.clone()).collect();
+        assert_eq!(ids.iter().map(|id| looks(&root, id)).max(), Some(1));
+        assert_eq!(ids.iter().filter(|id| root.is_needed(id)).count(), 29_998);
+        assert_eq!(misses(&root, "17-01"), ["18-01 needs 17-01"]);
+    }
+
+    #[test]
+    fn revisions_of_one_base_are_superseded_by_the_highest() {
+        let mut packages = root(&["P 1-01"]).into_packages();
+        packages[0].list = (1..=50_000).map(|revision| id(&format!("1-{revision}"))).collect();
+        let root = AppliedPatches::new(packages);
+        assert_eq!(root.effective().count(), 1);
+        assert_eq!(root.later_revision(&id("1-1")), Some(&id("1-50000")));
+        assert_eq!(root.later_revision(&id("1-50000")), None);
+    }
+
     #[test]
     fn only_what_this_backout_breaks_is_reported() {
         let never_met = root(&["P 100-01", "P 700-02 requires 999-01"]);
@@ -761,6 +969,55 @@ mod provision_tests {
     }
 
     proptest! {
+        #[test]
+        fn a_backout_breaks_what_is_unmet_in_the_records_after_it(
+            applied in prop::collection::vec(
+                (
+                    "[A-C]",
+                    "[1-4]-[1-3]",
+                    prop::collection::vec("[1-5]-[1-3]", 0..3),
+                    prop::option::of("[1-5]-[1-3]( [1-5]-[1-3])?|\\( [1-5]-[1-3] \\| [1-5]-[1-3] \\)"),
+                ),
+                1..14,
+            ),
+            unlisted in prop::collection::vec(("[A-C]", "[1-4]-[1-3]"), 0..3),
+            counted in prop::collection::vec("[1-4]-[1-3]", 0..2),
+            contained in prop::collection::vec("[1-5]-[1-2]", 0..2),
+        ) {
+            let lines: Vec<String> = applied
+                .iter()
+                .enumerate()
+                .filter(|(at, one)| !applied[..*at].iter().any(|other| (&other.0, &other.1) == (&one.0, &one.1)))
+                .map(|(_, (package, patch, obsoletes, _))| {
+                    let obsoletes = obsoletes.join(" ");
+                    let obsoletes = if obsoletes.is_empty() { obsoletes } else { format!(" obsoletes {obsoletes}") };
+                    format!("{package} {patch}{obsoletes}")
+                })
+                .collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let mut packages = root(&lines).into_packages();
+            for (package, patch, _, requires) in &applied {
+                let records = packages.iter_mut().find(|records| records.package.as_str() == package).unwrap();
+                if let Some(PatchInfo::Installed(info)) = records.infos.get_mut(&id(patch)) {
+                    info.requires = Requirements::parse(requires.as_deref().unwrap_or_default(), "-").unwrap();
+                }
+            }
+            for (package, patch) in &unlisted {
+                if let Some(records) = packages.iter_mut().find(|records| records.package.as_str() == package) {
+                    records.list.remove(&id(patch));
+                }
+            }
+            packages[0].obsoletes.count_up(&PatchList::parse(&counted.join(" "), "-").unwrap());
+            let root = AppliedPatches::new(packages).with_ended(contained.iter().map(|one| id(one)), []);
+            for patch in root.iter() {
+                let mut after = root.clone();
+                after.record_backed_out(&patch.id);
+                let unmet = root.unmet_after(&after);
+                prop_assert_eq!(root.is_needed(&patch.id), !unmet.is_empty());
+                prop_assert_eq!(root.dependents_after_removal(&patch.id), unmet);
+            }
+        }
+
         #[test]
         fn what_is_applied_or_obsoleted_by_an_applied_patch_is_provided(
             lines in prop::collection::btree_map("[1-4]-[1-4]", prop::collection::vec("[1-5]-[1-5]", 1..4), 1..8),

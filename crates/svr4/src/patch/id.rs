@@ -107,6 +107,12 @@ impl PatchId {
         significant(self.revision()).is_empty()
     }
 
+    /// Returns an id above all revisions of this patch: no other one is as long.
+    pub(crate) fn above_revisions(&self) -> Self {
+        let text = format!("{}{}", &self.text[..self.revision], "9".repeat(Self::LONGEST));
+        Self { text: text.into(), ..self.clone() }
+    }
+
     /// Returns true if both are revisions of one patch.
     pub fn same_base(&self, other: &Self) -> bool {
         self.base() == other.base()

@@ -123,8 +123,12 @@ impl FromIterator<PatchId> for PatchList {
 
 impl Extend<PatchId> for PatchList {
     fn extend<I: IntoIterator<Item = PatchId>>(&mut self, ids: I) {
+        let mut ids = ids.into_iter().peekable();
+        if ids.peek().is_none() {
+            return;
+        }
         let mut seen: HashSet<PatchId> = self.0.iter().cloned().collect();
-        self.0.extend(ids.into_iter().filter(|id| seen.insert(id.clone())));
+        self.0.extend(ids.filter(|id| seen.insert(id.clone())));
     }
 }
 
@@ -290,8 +294,12 @@ impl FromIterator<Requirement> for Requirements {
 
 impl Extend<Requirement> for Requirements {
     fn extend<I: IntoIterator<Item = Requirement>>(&mut self, requirements: I) {
+        let mut requirements = requirements.into_iter().peekable();
+        if requirements.peek().is_none() {
+            return;
+        }
         let mut seen: HashSet<Requirement> = self.0.iter().cloned().collect();
-        self.0.extend(requirements.into_iter().filter(|requirement| seen.insert(requirement.clone())));
+        self.0.extend(requirements.filter(|requirement| seen.insert(requirement.clone())));
     }
 }
 
@@ -363,6 +371,11 @@ impl ObsoleteCounts {
     /// Returns the obsoleted ids in order.
     pub fn ids(&self) -> impl Iterator<Item = &PatchId> {
         self.0.iter().map(|(id, _)| id)
+    }
+
+    /// Returns the obsoleted ids in order, with their counts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PatchId, u32)> {
+        self.0.iter().map(|(id, count)| (id, *count))
     }
 
     /// Returns true if no patch is obsoleted.

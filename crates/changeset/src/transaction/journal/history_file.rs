@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::history::{HistoryEntry, Merge, RefreshRecord, SignatureRecord};
+use crate::format::history::{HistoryEntry, LARGEST_ATTEMPTS_READ, Merge, RefreshRecord, SignatureRecord};
 use crate::format::journal::{Journal, JournalHead, PatchRecord, RunOutcome, RunRecord};
 use crate::format::run::Run;
 use crate::transaction::archive::stored_files::MountedFileSystem;
@@ -193,9 +193,6 @@ fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cau
 const IN_STAGE: &[u8] = b"attempt";
 
 const LARGEST_ATTEMPTS: u64 = 256 << 10;
-
-/// A larger file is foreign, and removed.
-const LARGEST_ATTEMPTS_READ: u64 = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AttemptEnd {

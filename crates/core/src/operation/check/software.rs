@@ -2,7 +2,7 @@
 //! bytes, BLAKE3 of delivered files, whole archives, and a planned backout of each patch, by the code of a real one.
 //! Bytes of types `e` and `v` are ignored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use crate::operation::failure::Failure;
@@ -214,9 +214,12 @@ struct ArchiveToCheck {
     is_kept: bool,
 }
 
+#[derive(Default)]
 struct ChosenArchives {
     packages: Vec<PkgInst>,
     archives: Vec<ArchiveToCheck>,
+    /// Of `archives`.
+    known: HashSet<(PkgInst, PatchId)>,
 }
 
 impl PatchedPackages {
@@ -244,7 +247,7 @@ impl PatchedPackages {
         separator: &str,
         damage: &[RecordDamage],
     ) -> Result<ChosenArchives, SoftwareCheckError> {
-        let mut chosen = ChosenArchives { packages: Vec::new(), archives: Vec::new() };
+        let mut chosen = ChosenArchives::default();
         if words.is_empty() {
             self.0.keys().for_each(|package| self.choose(&mut chosen, package, None));
         }
@@ -286,7 +289,7 @@ impl PatchedPackages {
             chosen.packages.push(package.clone());
         }
         for of in self.archives_of(package).filter(|of| only.is_none_or(|id| of.patch == *id)) {
-            if !chosen.archives.contains(&of) {
+            if chosen.known.insert((of.package.clone(), of.patch.clone())) {
                 chosen.archives.push(of);
             }
         }
@@ -295,9 +298,14 @@ impl PatchedPackages {
     fn archives_of(&self, package: &PkgInst) -> impl Iterator<Item = ArchiveToCheck> {
         let found = self.0.get(package);
         found.into_iter().flat_map(move |(installed, applied)| {
+            let mut saves: HashMap<PatchId, &String> = HashMap::new();
+            for name in installed.saves.keys() {
+                if let Ok(id) = PatchId::new(name) {
+                    saves.entry(id).or_insert(name);
+                }
+            }
             applied.list.iter().map(move |patch| {
-                let mut saves = installed.saves.keys();
-                let saved = saves.find(|name| PatchId::new(name).is_ok_and(|other| other == *patch));
+                let saved = saves.get(patch).copied();
                 ArchiveToCheck {
                     patch: patch.clone(),
                     package: applied.package.clone(),

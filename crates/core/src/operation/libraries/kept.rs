@@ -2,7 +2,7 @@
 //! of its package, except those it contains (`KEPT_PATCHES`) and those that changed no library. If undo data does not
 //! tell, the patch counts: a false report is better than a missing one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Serialize, Serializer};
 
@@ -16,7 +16,9 @@ use crate::operation::trial::begin_change;
 use patchadm_changeset::format::escaped::each_as_text;
 use patchadm_changeset::format::manifest::{ArchivedPaths, ObjectRecord, decode};
 use patchadm_changeset::transaction::{Receipt, Recovered};
-use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, ledger, places};
+use patchadm_inputs::database::installed::SavedNames;
+use patchadm_inputs::database::{DatabaseError, RecordView, contents, ledger, places};
+use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::policy::LibraryWords;
 use patchadm_libraries::decision::misled_by;
@@ -349,6 +351,16 @@ const LARGEST_CONSUMERS: u64 = 16 << 20;
 /// Kept libraries that lack each effective patch.
 pub type LibrariesBeforePatches = BTreeMap<PatchId, Vec<KeptLibrary>>;
 
+/// What tells about the undo data of a package, read once; `None` if it cannot be read.
+type ToldPackages = BTreeMap<PkgInst, Option<(SavedNames, Ledger)>>;
+
+/// A kept library, with its keeper's words about patches.
+struct KeptWithPatches<'a> {
+    library: &'a KeptLibrary,
+    contained: HashSet<PatchId>,
+    kept_by: Option<PatchId>,
+}
+
 /// Tell which patches are newer than a kept library.
 #[derive(Clone, Copy)]
 pub(in crate::operation) struct PatchedRecords<'a> {
@@ -382,10 +394,12 @@ impl PatchedRecords<'_> {
         if libraries.is_empty() {
             return all;
         }
+        let kept: Vec<_> = libraries.iter().filter_map(|library| self.with_patches(library)).collect();
+        let mut told = ToldPackages::new();
         for patch in self.applied.effective() {
-            let older = libraries.iter().filter(|library| self.is_before(library, patch));
+            let older = kept.iter().filter(|kept| self.is_before(kept, patch, &mut told));
             let older: Vec<KeptLibrary> =
-                older.map(|library| KeptLibrary { from: None, ..library.clone() }).collect();
+                older.map(|kept| KeptLibrary { from: None, ..kept.library.clone() }).collect();
             if !older.is_empty() {
                 all.insert(patch.id.clone(), older);
             }
@@ -393,19 +407,30 @@ impl PatchedRecords<'_> {
         all
     }
 
-    fn is_before(self, library: &KeptLibrary, patch: &AppliedPatch) -> bool {
-        let is_from = |package: &&PkgInst| library.from.as_deref() == Some(package.as_str());
-        let Some(from) = patch.packages.iter().find(is_from) else { return false };
-        let Some(keeper) = self.packages.get(&library.package) else { return false };
-        let is_meant = |word: &str| PatchId::parse(word, self.separator).is_ok_and(|id| id == patch.id);
-        if keeper.params.text("KEPT_PATCHES").split_whitespace().any(is_meant) {
-            return false;
-        }
-        is_meant(&keeper.params.text("KEPT_BY")) || self.changed_library(patch, from, &library.paths)
+    fn with_patches(self, library: &KeptLibrary) -> Option<KeptWithPatches<'_>> {
+        let keeper = self.packages.get(&library.package)?;
+        let id = |word: &str| PatchId::parse(word, self.separator).ok();
+        let contained = keeper.params.text("KEPT_PATCHES").split_whitespace().filter_map(id).collect();
+        Some(KeptWithPatches { library, contained, kept_by: id(&keeper.params.text("KEPT_BY")) })
     }
 
-    fn changed_library(self, patch: &AppliedPatch, package: &PkgInst, kept: &[ObjectPath]) -> bool {
-        match self.told(&patch.id, package) {
+    fn is_before(self, kept: &KeptWithPatches<'_>, patch: &AppliedPatch, told: &mut ToldPackages) -> bool {
+        let library = kept.library;
+        let is_from = |package: &&PkgInst| library.from.as_deref() == Some(package.as_str());
+        let Some(from) = patch.packages.iter().find(is_from) else { return false };
+        if kept.contained.contains(&patch.id) {
+            return false;
+        }
+        kept.kept_by.as_ref() == Some(&patch.id) || self.changed_library((patch, from), &library.paths, told)
+    }
+
+    fn changed_library(
+        self,
+        (patch, package): (&AppliedPatch, &PkgInst),
+        kept: &[ObjectPath],
+        told: &mut ToldPackages,
+    ) -> bool {
+        match self.told(&patch.id, package, told) {
             Some(ArchivedPaths::Manifest(manifest)) => {
                 let changed =
                     manifest.objects.iter().filter(|record| record.has_path() && record.is_changed());
@@ -420,12 +445,15 @@ impl PatchedRecords<'_> {
     }
 
     /// `None` if undo data does not tell.
-    fn told(self, id: &PatchId, package: &PkgInst) -> Option<ArchivedPaths> {
+    fn told(self, id: &PatchId, package: &PkgInst, told: &mut ToldPackages) -> Option<ArchivedPaths> {
         let ground = self.ground?;
-        let name = installed::saved_as(self.view, package, id).ok()?;
-        let ledger = ledger::counting(self.view, package).ok()?;
+        let of_package = told.entry(package.clone()).or_insert_with(|| {
+            let names = SavedNames::of(self.view, package).ok()?;
+            Some((names, ledger::counting(self.view, package).ok()?))
+        });
+        let (names, ledger) = of_package.as_ref()?;
         let params = &self.packages.get(package)?.params;
-        ground.undo_data(self.view, None).told((package, params), &name, &ledger).ok()
+        ground.undo_data(self.view, None).told((package, params), &names.name(id), ledger).ok()
     }
 }
 

@@ -13,8 +13,9 @@ use crate::operation::patches::undo_states::UndoOfPatches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ArchivedPaths, ObjectRecord};
 use patchadm_changeset::format::undo_sidecars::PathDigest;
+use patchadm_inputs::database::installed::SavedNames;
 use patchadm_inputs::database::undo_data::ArchiveError;
-use patchadm_inputs::database::{RecordView, installed, marker, saves};
+use patchadm_inputs::database::{RecordView, marker, saves};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
@@ -51,9 +52,9 @@ pub(in crate::operation) fn removable(
         all.extend(to_go.into_iter().map(|(id, _)| (id, Ok(()))));
         return Ok(all);
     };
-    let lists = applied.packages().iter().map(|of| (&of.package, &of.list)).collect();
-    let reader =
-        RemovableReader { view, ground, lists, ledgers: LedgerCache::default(), told: RefCell::default() };
+    let lists = applied.packages().iter().map(|of| (&of.package, NumberedList::of(&of.list))).collect();
+    let (ledgers, told, saved) = Default::default();
+    let reader = RemovableReader { view, ground, lists, ledgers, told, saved };
     let changed = ChangedPaths::of(&reader, inventory)?;
     for (id, packages) in to_go {
         let answer = reader.may_leave(&id, &packages, &changed, inventory)?;
@@ -103,12 +104,28 @@ fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgIn
     })
 }
 
+/// The list of a package, with the place of each patch.
+struct NumberedList<'a> {
+    list: &'a PatchList,
+    places: HashMap<&'a PatchId, usize>,
+    /// By the ids as this list spells them.
+    names: HashMap<&'a str, usize>,
+}
+
+impl<'a> NumberedList<'a> {
+    fn of(list: &'a PatchList) -> Self {
+        let names = list.iter().map(PatchId::as_str).zip(0..).collect();
+        Self { list, places: list.iter().zip(0..).collect(), names }
+    }
+}
+
 struct RemovableReader<'a> {
     view: &'a RecordView<'a>,
     ground: &'a RootAndPolicy,
-    lists: BTreeMap<&'a PkgInst, &'a PatchList>,
+    lists: BTreeMap<&'a PkgInst, NumberedList<'a>>,
     ledgers: LedgerCache,
     told: RefCell<BTreeMap<SaveKey, Rc<ArchivedPaths>>>,
+    saved: RefCell<BTreeMap<PkgInst, SavedNames>>,
 }
 
 impl RemovableReader<'_> {
@@ -135,10 +152,23 @@ impl RemovableReader<'_> {
         Ok(told)
     }
 
-    fn later(&self, id: &PatchId, package: &PkgInst) -> impl Iterator<Item = String> {
-        let list = self.lists.get(package).copied();
-        let after = list.into_iter().flat_map(PatchList::iter).skip_while(move |other| *other != id).skip(1);
-        after.map(ToString::to_string)
+    fn saved_as(&self, package: &PkgInst, id: &PatchId) -> Result<String, Failure> {
+        let mut saved = self.saved.borrow_mut();
+        if let Some(names) = saved.get(package) {
+            return Ok(names.name(id));
+        }
+        let names = SavedNames::of(self.view, package)?;
+        Ok(saved.entry(package.clone()).or_insert(names).name(id))
+    }
+
+    fn has_later(&self, id: &PatchId, package: &PkgInst) -> bool {
+        let list = self.lists.get(package);
+        list.and_then(|of| Some(of.places.get(id)? + 1 < of.list.len())).unwrap_or_default()
+    }
+
+    fn is_later(&self, patch: &str, id: &PatchId, package: &PkgInst) -> bool {
+        let list = self.lists.get(package);
+        list.is_some_and(|of| of.names.get(patch).zip(of.places.get(id)).is_some_and(|(one, own)| one > own))
     }
 
     fn may_leave(
@@ -151,15 +181,15 @@ impl RemovableReader<'_> {
         let mut told: Vec<(&PkgInst, Rc<ArchivedPaths>)> = Vec::new();
         for package in packages {
             let others = changed.others(&(package.clone(), id.to_string()));
-            let later: BTreeSet<String> = self.later(id, package).collect();
-            if later.is_empty() && others.is_empty() {
+            if !self.has_later(id, package) && others.is_empty() {
                 continue;
             }
-            let saved_as = installed::saved_as(self.view, package, id).map_err(Failure::from)?;
+            let saved_as = self.saved_as(package, id)?;
             match self.told(inventory, package, &saved_as) {
                 Ok(known) => told.push((package, known)),
                 Err(error) if error.is_closed() => {
-                    let by = others.iter().find(|(of, patch)| of == package && later.contains(patch));
+                    let by =
+                        others.iter().find(|(of, patch)| of == package && self.is_later(patch, id, package));
                     if let Some((_, by)) = by {
                         return Ok(Err(Reason::SharedLater { by: by.clone() }
                             .of(Command::Patchrm, id)
@@ -206,9 +236,9 @@ impl ChangedPaths {
     fn of(reader: &RemovableReader<'_>, inventory: &Inventory) -> Result<Self, Failure> {
         let marker = marker(reader.view.root())?.unwrap_or_default();
         let mut all = Self { patches: Vec::new(), by_path: HashMap::new(), paths: HashMap::new() };
-        for (package, list) in reader.lists.iter().filter(|(_, list)| !list.is_empty()) {
+        for (package, of) in reader.lists.iter().filter(|(_, of)| !of.list.is_empty()) {
             let mut lists = saves::paths(reader.view, package)?;
-            for patch in list.iter().map(ToString::to_string) {
+            for patch in of.list.iter().map(ToString::to_string) {
                 let list = lists.remove(&patch).filter(|list| list.marker() == marker.as_bytes());
                 let paths: Vec<PathDigest> = match list {
                     Some(list) => list.digests().collect(),

@@ -2,7 +2,7 @@
 //! and size start with the oldest patches, spare the newest revision of a base, and ignore archives outside the root.
 //! Other tools' undo data stays: nothing else describes its patch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
@@ -306,8 +306,8 @@ impl LimitedRoot<'_> {
         }
         let newest_first =
             order.newest_first_of(candidates.iter().filter_map(|one| self.id(&one.id)).collect());
-        let place = |one: &&PatchSpace| newest_first.iter().position(|id| **id == one.id);
-        candidates.sort_by_key(|one| std::cmp::Reverse(place(one)));
+        let places: HashMap<&PatchId, usize> = newest_first.into_iter().zip(0..).collect();
+        candidates.sort_by_key(|one| std::cmp::Reverse(places.get(&one.id).copied()));
         Ok(candidates)
     }
 

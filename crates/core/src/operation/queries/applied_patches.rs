@@ -1,6 +1,7 @@
 //! The applied patches of a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeZone as _};
 
@@ -8,7 +9,7 @@ use patchadm_inputs::database::policy::PolicyError;
 use patchadm_inputs::database::{DatabaseError, RecordReader, all, installed, policy, read_consistently};
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{
-    AppliedPatch, AppliedPatches, PatchId, PatchList, PatchMacros, PatchRecords, Requirements,
+    AppliedPatch, AppliedPatches, PatchId, PatchInfo, PatchList, PatchMacros, PatchRecords, Requirements,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -197,19 +198,30 @@ fn numeric(zone: &str) -> Option<i32> {
 pub(in crate::operation) struct OrderOnRoot<'a> {
     applied: &'a AppliedPatches,
     dates: BTreeMap<&'a PatchId, DateTime<FixedOffset>>,
+    places: HashMap<&'a PatchId, Vec<PlaceInPackage>>,
+}
+
+/// A place in the list of a package, by the number of the package.
+#[derive(Clone, Copy)]
+struct PlaceInPackage {
+    package: usize,
+    place: usize,
 }
 
 impl<'a> OrderOnRoot<'a> {
     pub(in crate::operation) fn of(applied: &'a AppliedPatches) -> Self {
         let mut dates = BTreeMap::new();
-        for of in applied.packages() {
-            for id in &of.list {
-                if let Some(date) = of.installed(id).and_then(|info| applied_date(&info.date)) {
+        let mut places: HashMap<&PatchId, Vec<PlaceInPackage>> = HashMap::new();
+        for (package, of) in applied.packages().iter().enumerate() {
+            for (place, id) in of.list.iter().enumerate() {
+                places.entry(id).or_default().push(PlaceInPackage { package, place });
+                let info = of.infos.get(id).and_then(PatchInfo::installed);
+                if let Some(date) = info.and_then(|info| applied_date(&info.date)) {
                     dates.entry(id).or_insert(date);
                 }
             }
         }
-        Self { applied, dates }
+        Self { applied, dates, places }
     }
 
     pub(in crate::operation) fn all(&self) -> impl Iterator<Item = &'a PatchId> {
@@ -220,33 +232,139 @@ impl<'a> OrderOnRoot<'a> {
         self.dates.get(id).copied()
     }
 
+    fn places(&self, id: &PatchId) -> &[PlaceInPackage] {
+        self.places.get(id).map(Vec::as_slice).unwrap_or_default()
+    }
+
     pub(in crate::operation) fn is_after(&self, one: &PatchId, other: &PatchId) -> bool {
-        for of in self.applied.packages() {
-            let place = |id: &PatchId| of.list.iter().position(|known| known == id);
-            if let (Some(one), Some(other)) = (place(one), place(other)) {
-                return one > other;
-            }
+        let (places, others) = (self.places(one), self.places(other));
+        match first_common(places, others).and_then(|(at, of)| Some((places.get(at)?, others.get(of)?))) {
+            Some((place, other)) => place.place > other.place,
+            None => (self.date(one), one) > (self.date(other), other),
         }
-        (self.date(one), one) > (self.date(other), other)
     }
 
     pub(in crate::operation) fn newest_first(&self) -> Vec<&'a PatchId> {
         self.newest_first_of(self.all().collect())
     }
 
+    /// The next patch is the one that comes after all others. Without one, because packages disagree, it is the one with
+    /// the last date.
     pub(in crate::operation) fn newest_first_of(&self, mut rest: Vec<&'a PatchId>) -> Vec<&'a PatchId> {
-        // By date, the next patch is usually the first one.
-        rest.sort_by_key(|id| std::cmp::Reverse(self.date(id)));
-        let mut ordered = Vec::with_capacity(rest.len());
-        while !rest.is_empty() {
-            let is_last = |at: &usize| {
-                let one = rest.get(*at).copied();
-                one.is_some_and(|one| !rest.iter().any(|other| self.is_after(other, one)))
-            };
-            let next = (0..rest.len()).find(is_last).unwrap_or(0);
-            ordered.push(rest.remove(next));
+        rest.sort_by_key(|id| Reverse(self.date(id)));
+        let mut left = PatchesLeft::of(self, &rest);
+        std::iter::from_fn(|| left.take_next()).filter_map(|at| rest.get(at).copied()).collect()
+    }
+}
+
+/// Returns the places, in both lists, of the first package that is in both.
+fn first_common(one: &[PlaceInPackage], other: &[PlaceInPackage]) -> Option<(usize, usize)> {
+    let (mut at, mut of) = (0, 0);
+    loop {
+        match one.get(at)?.package.cmp(&other.get(of)?.package) {
+            std::cmp::Ordering::Less => at += 1,
+            std::cmp::Ordering::Equal => return Some((at, of)),
+            std::cmp::Ordering::Greater => of += 1,
         }
-        ordered
+    }
+}
+
+/// Patches to be ordered, in groups of the same packages. All patches of one group compare with all of another by the
+/// same list or by date, so that one patch of each group answers for the others.
+struct PatchesLeft<'o, 'a> {
+    order: &'o OrderOnRoot<'a>,
+    /// The last date first.
+    patches: &'o [&'a PatchId],
+    is_taken: Vec<bool>,
+    /// The first patch that may be left.
+    first: usize,
+    groups: Vec<AlikePatches>,
+    group_of: Vec<usize>,
+}
+
+/// Of the same packages.
+struct AlikePatches {
+    /// By each package's list, then by date; oldest first. The last of each is left.
+    orders: Vec<Vec<usize>>,
+}
+
+impl<'o, 'a> PatchesLeft<'o, 'a> {
+    fn of(order: &'o OrderOnRoot<'a>, patches: &'o [&'a PatchId]) -> Self {
+        let mut numbers: HashMap<Vec<usize>, usize> = HashMap::new();
+        let (mut members, mut group_of): (Vec<Vec<usize>>, Vec<usize>) = (Vec::new(), Vec::new());
+        for (at, id) in patches.iter().enumerate() {
+            let packages = order.places(id).iter().map(|place| place.package).collect();
+            let group = *numbers.entry(packages).or_insert_with(|| {
+                members.push(Vec::new());
+                members.len() - 1
+            });
+            members.get_mut(group).into_iter().for_each(|members| members.push(at));
+            group_of.push(group);
+        }
+        let (is_taken, groups) = (vec![false; patches.len()], Vec::with_capacity(members.len()));
+        let mut left = Self { order, patches, is_taken, first: 0, groups, group_of };
+        for members in members {
+            let lists = members.first().map_or(0, |at| left.places(*at).len());
+            let by_list = (0..lists).map(|list| {
+                let mut members = members.clone();
+                members.sort_by_key(|at| left.place(*at, list));
+                members
+            });
+            let mut by_date = members.clone();
+            by_date.sort_by_key(|at| left.moment(*at));
+            let orders = by_list.chain([by_date]).collect();
+            left.groups.push(AlikePatches { orders });
+        }
+        left
+    }
+
+    fn places(&self, at: usize) -> &[PlaceInPackage] {
+        self.patches.get(at).map(|id| self.order.places(id)).unwrap_or_default()
+    }
+
+    fn place(&self, at: usize, list: usize) -> Option<usize> {
+        self.places(at).get(list).map(|place| place.place)
+    }
+
+    fn moment(&self, at: usize) -> Option<(Option<DateTime<FixedOffset>>, &'a PatchId)> {
+        self.patches.get(at).map(|id| (self.order.date(id), *id))
+    }
+
+    fn is_after(&self, one: usize, other: usize) -> bool {
+        let ids = self.patches.get(one).zip(self.patches.get(other));
+        ids.is_some_and(|(one, other)| self.order.is_after(one, other))
+    }
+
+    /// Returns the patch of a group that comes after another patch if any of the group does.
+    fn latest(&self, group: &AlikePatches, than: usize) -> Option<usize> {
+        let by_date = group.orders.last()?;
+        let any = *by_date.last()?;
+        let list = first_common(self.places(any), self.places(than)).map(|(list, _)| list);
+        list.map_or(Some(by_date), |list| group.orders.get(list))?.last().copied()
+    }
+
+    fn take_next(&mut self) -> Option<usize> {
+        while *self.is_taken.get(self.first)? {
+            self.first += 1;
+        }
+        let mut candidates = self.groups.iter().filter_map(|group| group.orders.first()?.last().copied());
+        let first = candidates.next()?;
+        let last = candidates.fold(first, |last, one| if self.is_after(one, last) { one } else { last });
+        let mut others = self.groups.iter().filter_map(|group| self.latest(group, last));
+        let next = if others.any(|other| self.is_after(other, last)) { self.first } else { last };
+        self.take(next);
+        Some(next)
+    }
+
+    fn take(&mut self, at: usize) {
+        let Self { is_taken, groups, group_of, .. } = self;
+        is_taken.get_mut(at).into_iter().for_each(|is_taken| *is_taken = true);
+        let group = group_of.get(at).and_then(|group| groups.get_mut(*group));
+        for order in group.into_iter().flat_map(|group| &mut group.orders) {
+            while order.last().is_some_and(|last| is_taken.get(*last).copied().unwrap_or_default()) {
+                order.pop();
+            }
+        }
     }
 }
 
@@ -254,6 +372,7 @@ impl<'a> OrderOnRoot<'a> {
 mod tests {
     use super::*;
     use patchadm_rootfs::Root;
+    use patchadm_svr4::patch::InstalledInfo;
 
     fn listed(packages: &[(&str, &str)]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
@@ -289,6 +408,64 @@ mod tests {
             ["100444-35 (100400-01) SUNWcsr.2 SUNWcsu.2"]
         );
         assert!(listed(&[]).is_empty());
+    }
+
+    /// Takes in each round the patch that comes after all others, or else the one with the last date.
+    fn newest_first_by_rounds<'a>(order: &OrderOnRoot<'a>, mut rest: Vec<&'a PatchId>) -> Vec<&'a PatchId> {
+        rest.sort_by_key(|id| Reverse(order.date(id)));
+        let mut ordered = Vec::new();
+        while !rest.is_empty() {
+            let is_last = |at: &usize| !rest.iter().any(|other| order.is_after(other, rest[*at]));
+            let next = (0..rest.len()).find(is_last).unwrap_or(0);
+            ordered.push(rest.remove(next));
+        }
+        ordered
+    }
+
+    fn on_day(day: usize) -> InstalledInfo {
+        let date = format!("Fri Nov {day} 06:37:39 UTC 2026");
+        InstalledInfo { date, ..InstalledInfo::default() }
+    }
+
+    #[test]
+    fn packages_that_disagree_are_ordered_as_by_comparing_each_patch_with_all_others() {
+        let mut state = 1_usize;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for round in 0..400 {
+            let mut packages: Vec<PatchRecords> = ["A", "B", "C", "D"]
+                .map(|name| PatchRecords::none(PkgInst::new(name).unwrap()))
+                .into_iter()
+                .take(1 + round % 4)
+                .collect();
+            for _ in 0..12 {
+                let package = random(packages.len());
+                let id = PatchId::new(&format!("{}-01", 1 + random(9))).unwrap();
+                let info = if random(3) == 0 { InstalledInfo::default() } else { on_day(1 + random(5)) };
+                packages[package].record_applied(&id, info);
+            }
+            let applied = AppliedPatches::new(packages);
+            let order = OrderOnRoot::of(&applied);
+            assert_eq!(order.newest_first(), newest_first_by_rounds(&order, order.all().collect()));
+            let some: Vec<&PatchId> = order.all().filter(|_| random(2) == 0).collect();
+            assert_eq!(order.newest_first_of(some.clone()), newest_first_by_rounds(&order, some));
+        }
+    }
+
+    #[test]
+    fn thousands_of_patches_of_one_package_are_ordered() {
+        let mut records = PatchRecords::none(PkgInst::new("A").unwrap());
+        let ids = (0..40_000).map(|number| PatchId::new(&format!("{number}-01")).unwrap());
+        records.list = ids.collect();
+        for (at, id) in records.list.iter().enumerate() {
+            records.infos.insert(id.clone(), PatchInfo::Installed(on_day(28 - at / 2_000)));
+        }
+        let applied = AppliedPatches::new(vec![records]);
+        let newest_first = OrderOnRoot::of(&applied).newest_first();
+        assert_eq!(newest_first.len(), 40_000);
+        assert!(newest_first.iter().rev().copied().eq(&applied.packages()[0].list));
     }
 
     #[test]

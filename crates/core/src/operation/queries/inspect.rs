@@ -219,7 +219,7 @@ impl Inspector<'_> {
         if self.policy.is_restricted(patch.id.base()) {
             state.push("restricted");
         }
-        let info = all.packages().iter().find_map(|package| package.installed(&patch.id));
+        let info = all.installed(&patch.id);
         InspectedPatch {
             patch: patch.clone(),
             state,

@@ -9,6 +9,7 @@ use patchadm_changeset::format::manifest::{
     ArchivedPaths, ObjectRecord, RecordedState, StateDifferences, encode,
 };
 use patchadm_changeset::format::undo_sidecars::PathDigest;
+use patchadm_inputs::database::installed::SavedNames;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{
     DatabaseError, RecordView, ViewError, all, contents, installed, ledger, read_consistently, saves,
@@ -93,11 +94,12 @@ pub(super) struct PatchReader<'a> {
     view: &'a RecordView<'a>,
     ground: Option<&'a RootAndPolicy>,
     ledgers: BTreeMap<PkgInst, Option<Ledger>>,
+    saved: BTreeMap<PkgInst, SavedNames>,
 }
 
 impl<'a> PatchReader<'a> {
     pub(super) fn new(view: &'a RecordView<'a>, ground: Option<&'a RootAndPolicy>) -> Self {
-        Self { view, ground, ledgers: BTreeMap::new() }
+        Self { view, ground, ledgers: BTreeMap::new(), saved: BTreeMap::new() }
     }
 
     pub(super) fn objects(
@@ -105,7 +107,7 @@ impl<'a> PatchReader<'a> {
         (package, params): (&PkgInst, &Params),
         id: &PatchId,
     ) -> Result<PatchedPackage, DatabaseError> {
-        let name = installed::saved_as(self.view, package, id)?;
+        let name = self.saved_as(package, id)?;
         let nothing = PatchedPackage { package: package.clone(), objects: Vec::new(), known: false };
         let (view, ground) = (self.view, self.ground);
         let (Some(ground), Some(ledger)) = (ground, self.ledger(package)) else { return Ok(nothing) };
@@ -124,6 +126,14 @@ impl<'a> PatchReader<'a> {
             Err(ArchiveError::View(error)) if !is_of_file(&error) => return Err(error.into()),
             Err(_) => nothing,
         })
+    }
+
+    fn saved_as(&mut self, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
+        if let Some(names) = self.saved.get(package) {
+            return Ok(names.name(id));
+        }
+        let names = SavedNames::of(self.view, package)?;
+        Ok(self.saved.entry(package.clone()).or_insert(names).name(id))
     }
 
     /// `None` if it cannot be read.

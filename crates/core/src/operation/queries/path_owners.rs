@@ -2,7 +2,7 @@
 //! are followed inside the root.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, FixedOffset};
 
@@ -17,7 +17,7 @@ use crate::operation::queries::patch_objects::{
     ObjectAction, PatchReader, PatchedObject, PatchedPackage, records,
 };
 use crate::operation::queries::recorded_path::{NativeListing, PathFinder, RecordedPath};
-use crate::operation::queries::runs::{APPLYING, AppliedRuns, PastRun, PastRuns, REMOVING};
+use crate::operation::queries::runs::{APPLYING, AppliedRuns, PastRun, PastRuns};
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
@@ -307,7 +307,7 @@ impl OwnerReader<'_> {
     }
 
     fn entry(&self, id: &PatchId, object: PatchedObject) -> PatchOfPath {
-        let info = self.applied.packages().iter().find_map(|package| package.installed(id));
+        let info = self.applied.installed(id);
         PatchOfPath {
             id: id.clone(),
             state: standing(self.applied, id, self.policy),
@@ -350,45 +350,33 @@ pub struct PathRuns<'a> {
 pub fn path_runs<'a>(root: &Root, past: &'a PastRuns, owners: &PathOwners) -> Result<PathRuns<'a>, Failure> {
     let overtaken = overtaken_patches(root, &marker(root)?.unwrap_or_default())?.patches;
     let packages = owners.line.iter().flat_map(|line| &line.owners);
-    let packages: Vec<String> = packages.map(|owner| owner.package.to_string()).collect();
+    let packages: HashSet<&str> = packages.map(|owner| owner.package.as_str()).collect();
     // The newest patch is the first. What a patch added did not come with a package.
     let is_added = owners.patches.last().is_some_and(|patch| patch.action == Some(ObjectAction::Added));
     let patches = owners.patches.iter().filter(|patch| patch.action != Some(ObjectAction::Unchanged));
-    let patches: Vec<&str> = patches.map(|patch| patch.id.as_str()).collect();
+    let patches: HashSet<&str> = patches.map(|patch| patch.id.as_str()).collect();
+    let names: HashSet<&ObjectPath> = owners.names.iter().chain([&owners.path]).collect();
     let has_left_merge = |run: &PastRun| {
         let mut merges = run.merges.iter().flat_map(|(_, merges)| merges);
-        merges.any(|merge| merge.path == owners.path || owners.names.contains(&merge.path))
+        merges.any(|merge| names.contains(&merge.path))
     };
-    let is_of_package = |run: &PastRun| run.line.packages.iter().any(|name| packages.contains(name));
-    // A patch that was applied again after its end is not meant.
-    let ends = |run: &PastRun, id: &String| {
-        let is_end = |one: &&OvertakenPatch| one.patch == *id && one.time >= run.line.time;
-        overtaken.iter().find(is_end)
-    };
-    let is_named = |one: &OvertakenPatch| {
-        let mut paths = one.paths.iter().filter_map(LostPath::object_path);
-        paths.any(|path| path == owners.path || owners.names.contains(&path))
-    };
-    let is_overtaken_here = |run: &PastRun, id: &String| ends(run, id).is_some_and(is_named);
+    let is_of_package = |run: &PastRun| run.line.packages.iter().any(|name| packages.contains(name.as_str()));
+    let overtaken = PatchEnds::of(&overtaken, &names);
+    let is_overtaken_here =
+        |run: &PastRun, id: &String| overtaken.first(id, &run.line.time).is_some_and(|end| end.is_here);
     let is_about = |run: &PastRun| match run.line.patches.as_slice() {
         [] => !is_added && is_of_package(run),
         of_run => {
-            let is_of_path = |id: &String| patches.contains(&id.as_str()) || is_overtaken_here(run, id);
+            let is_of_path = |id: &String| patches.contains(id.as_str()) || is_overtaken_here(run, id);
             of_run.iter().any(is_of_path) || has_left_merge(run)
         }
     };
-    let is_removed = |id: &String| {
-        let done = past.runs.iter().rev().filter(|run| run.line.result == "done");
-        let mut commands =
-            done.filter(|run| run.line.patches.contains(id)).map(|run| run.line.command.as_str());
-        let last = commands.find(|command| APPLYING.contains(command) || REMOVING.contains(command));
-        last.is_some_and(|command| REMOVING.contains(&command))
-    };
+    let removed = removed_patches(past);
     let is_over = |run: &PastRun, id: &String| {
-        let is_end = |one: &OvertakenPatch| {
-            !matches!(one.state, OvertakenState::PartlyLost | OvertakenState::AcceptedBeforehand)
+        let is_end = |end: &PatchEnd<'_>| {
+            !matches!(end.patch.state, OvertakenState::PartlyLost | OvertakenState::AcceptedBeforehand)
         };
-        is_removed(id) || ends(run, id).is_some_and(is_end)
+        removed.contains(id.as_str()) || overtaken.first(id, &run.line.time).is_some_and(is_end)
     };
     // What such a patch did is not known: its undo data is gone.
     let is_unknown = |run: &PastRun| is_of_package(run) && run.line.patches.iter().any(|id| is_over(run, id));
@@ -401,4 +389,81 @@ pub fn path_runs<'a>(root: &Root, past: &'a PastRuns, owners: &PathOwners) -> Re
         }
     }
     Ok(found)
+}
+
+/// Returns patches whose last run removed them.
+fn removed_patches(past: &PastRuns) -> HashSet<&str> {
+    let mut last: HashMap<&str, bool> = HashMap::new();
+    let done = past.runs.iter().filter(|run| run.line.result == "done");
+    for run in done.filter(|run| run.is_removal() || APPLYING.contains(&run.line.command.as_str())) {
+        last.extend(run.line.patches.iter().map(|id| (id.as_str(), run.is_removal())));
+    }
+    last.into_iter().filter(|(_, is_removed)| *is_removed).map(|(id, _)| id).collect()
+}
+
+struct PatchEnd<'a> {
+    patch: &'a OvertakenPatch,
+    /// It names the path in question.
+    is_here: bool,
+    /// The last time of this end and those before it.
+    latest: &'a str,
+}
+
+/// The ends of patches by package managers, by patch, in their order.
+struct PatchEnds<'a>(HashMap<&'a str, Vec<PatchEnd<'a>>>);
+
+impl<'a> PatchEnds<'a> {
+    fn of(overtaken: &'a [OvertakenPatch], names: &HashSet<&ObjectPath>) -> Self {
+        let mut ends: HashMap<&str, Vec<PatchEnd<'_>>> = HashMap::new();
+        for patch in overtaken {
+            let ends = ends.entry(&patch.patch).or_default();
+            let latest = ends.last().map_or(patch.time.as_str(), |before| before.latest.max(&patch.time));
+            let mut paths = patch.paths.iter().filter_map(LostPath::object_path);
+            let is_here = paths.any(|path| names.contains(&path));
+            ends.push(PatchEnd { patch, is_here, latest });
+        }
+        Self(ends)
+    }
+
+    /// Returns the first end at that time or later: a patch that was applied again after its end is not meant.
+    fn first(&self, id: &str, time: &str) -> Option<&PatchEnd<'a>> {
+        let ends = self.0.get(id)?;
+        ends.get(ends.partition_point(|end| end.latest < time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(patch: &str, time: &str, path: &str) -> OvertakenPatch {
+        OvertakenPatch {
+            root: String::new(),
+            patch: patch.to_owned(),
+            state: OvertakenState::PartlyLost,
+            manager: String::new(),
+            package: String::new(),
+            version: String::new(),
+            fixed_in: None,
+            fixes: Vec::new(),
+            paths: vec![LostPath { path: path.to_owned(), b3: None, by: None }],
+            time: time.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_patch_is_the_first_one_since_its_run() {
+        let all =
+            [end("1-01", "2", "/a"), end("1-01", "4", "/b"), end("1-01", "3", "/a"), end("2-01", "9", "/a")];
+        let path = ObjectPath::new(b"/a").unwrap();
+        let ends = PatchEnds::of(&all, &HashSet::from([&path]));
+        for id in ["1-01", "2-01", "3-01"] {
+            for time in ["1", "2", "3", "4", "5"] {
+                let expected = all.iter().find(|one| one.patch == id && *one.time >= *time);
+                let found = ends.first(id, time);
+                assert_eq!(found.map(|end| end.patch), expected, "{id} {time}");
+                assert_eq!(found.map(|end| end.is_here), expected.map(|one| one.paths[0].path == "/a"));
+            }
+        }
+    }
 }

@@ -143,7 +143,7 @@ pub fn patch_reasons(
         Ok(Some(PatchReasons {
             applied_to: patch.map(|patch| patch.packages.clone()).unwrap_or_default(),
             run: line.map(|line| line.run.clone()),
-            is_chosen: line.and_then(|line| line.typed.as_deref()).is_some_and(|typed| is_chosen(typed, &id)),
+            is_chosen: patch.and_then(|_| runs.typed(&id)).is_some_and(|typed| is_chosen(typed, &id)),
             because: because.collect(),
             note: line.and_then(|line| line.note.clone()),
             needs: requirements.into_iter().map(need).collect(),

@@ -1,24 +1,26 @@
 //! The history of a root: runs, patches and open merges. Unreadable lines are counted or skipped; nothing depends on
 //! the history.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::must_have_database;
-use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_changeset::format::history::{LARGEST_ATTEMPTS_READ, LONGEST_TEXT, SignatureRecord};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::plan::Merge;
-use patchadm_inputs::database::history::{HistoryEntry, LARGEST_HISTORY, history_text, readable_history};
+use patchadm_inputs::database::history::{HistoryEntry, history_text, readable_history};
 use patchadm_inputs::database::{DatabaseError, RecordView, read_consistently};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::control::truncated;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastRun {
-    /// The first line, with `patches`, `packages` and `because` of all lines.
+    /// The first line, with `patches`, `packages` and `because` of all lines, without `merges`.
     pub line: HistoryEntry,
     pub undone_by: Option<String>,
     /// Why its trial ended with a backout, as a clause.
@@ -55,7 +57,8 @@ pub fn past_runs(root: &Root) -> Result<PastRuns, Failure> {
     let (history, attempts) = read_consistently(root, |view| {
         let history = history_text(view)?;
         // Attempts are optional.
-        let attempts = view.read(&places::attempts(), LARGEST_HISTORY).ok().flatten().unwrap_or_default();
+        let attempts =
+            view.read(&places::attempts(), LARGEST_ATTEMPTS_READ).ok().flatten().unwrap_or_default();
         Ok::<_, DatabaseError>((history, attempts))
     })?;
     let mut past = PastRuns::parse(&history);
@@ -75,56 +78,66 @@ pub fn logs_of_run(root: &Root, run: &PastRun) -> Vec<String> {
     logs.into_iter().chain(of_root.map(|path| root.show(&path))).collect()
 }
 
+/// A run of which more lines may follow.
+struct BegunRun {
+    place: usize,
+    /// Its patches and packages, from its second line on.
+    names: Option<[HashSet<String>; 2]>,
+}
+
 impl PastRuns {
     fn parse(text: &[u8]) -> Self {
         let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let (whole, rest) = text.split_at(end);
         let mut past = Self { is_torn: !rest.trim_ascii().is_empty(), ..Self::default() };
-        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        let mut begun = HashMap::new();
         for line in whole.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             match HistoryEntry::parse(line) {
                 Err(_) => past.unreadable += 1,
-                Ok(line) => past.add(line, &mut places),
+                Ok(line) => past.add(line, &mut begun),
             }
         }
         past.link();
         past
     }
 
-    fn add(&mut self, line: HistoryEntry, places: &mut BTreeMap<String, usize>) {
-        let known = places.get(&line.run).and_then(|place| self.runs.get_mut(*place));
-        let Some(run) = known.filter(|run| run.line.result == line.result) else {
-            places.insert(line.run.clone(), self.runs.len());
-            let merges = merges_of(&line);
+    fn add(&mut self, mut line: HistoryEntry, begun: &mut HashMap<String, BegunRun>) {
+        let merges = merges_of(&mut line);
+        let known = begun.get_mut(&line.run);
+        let known = known.and_then(|known| Some((self.runs.get_mut(known.place)?, &mut known.names)));
+        let Some((run, names)) = known.filter(|(run, _)| run.line.result == line.result) else {
+            begun.insert(line.run.clone(), BegunRun { place: self.runs.len(), names: None });
             self.runs.push(PastRun { line, undone_by: None, reverted: None, merges });
             return;
         };
-        let merges = merges_of(&line);
-        for (all, more) in [(&mut run.line.patches, line.patches), (&mut run.line.packages, line.packages)] {
-            for one in more {
-                if !all.contains(&one) {
-                    all.push(one);
-                }
-            }
-        }
+        let set = |names: &[String]| -> HashSet<String> { names.iter().cloned().collect() };
+        let [patches, packages] =
+            names.get_or_insert_with(|| [set(&run.line.patches), set(&run.line.packages)]);
+        run.line.patches.extend(line.patches.into_iter().filter(|name| patches.insert(name.clone())));
+        run.line.packages.extend(line.packages.into_iter().filter(|name| packages.insert(name.clone())));
         run.merges.extend(merges);
         run.line.because.extend(line.because);
         run.line.note = run.line.note.take().or(line.note);
     }
 
+    /// Puts each attempt before the first later run. The run that followed it may have its number.
     fn add_attempts(&mut self, text: &[u8]) {
-        let number = |run: &str| Run::parse(run).map_or(0, |run| run.number);
-        for line in text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()) {
-            if self.runs.iter().any(|run| run.line.run == line.run) {
-                continue;
+        let number = |line: &HistoryEntry| Run::parse(&line.run).map_or(0, |run| run.number);
+        let mut names: HashSet<String> = self.runs.iter().map(|run| run.line.run.clone()).collect();
+        let lines = text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok());
+        let lines = lines.filter(|line| names.insert(line.run.clone()));
+        let of_line = |line| PastRun { line, undone_by: None, reverted: None, merges: Vec::new() };
+        let mut attempts: Vec<PastRun> = lines.map(of_line).collect();
+        attempts.sort_by_key(|run| (number(&run.line), !run.is_attempt()));
+        let mut attempts = attempts.into_iter().peekable();
+        for run in std::mem::take(&mut self.runs) {
+            let place = (number(&run.line), !run.is_attempt());
+            while let Some(attempt) = attempts.next_if(|attempt| (number(&attempt.line), false) < place) {
+                self.runs.push(attempt);
             }
-            let of_line = number(&line.run);
-            let is_later = |run: &PastRun| {
-                number(&run.line.run) > of_line || !run.is_attempt() && number(&run.line.run) == of_line
-            };
-            let place = self.runs.iter().position(is_later).unwrap_or(self.runs.len());
-            self.runs.insert(place, PastRun { line, undone_by: None, reverted: None, merges: Vec::new() });
+            self.runs.push(run);
         }
+        self.runs.extend(attempts);
     }
 
     fn link(&mut self) {
@@ -171,9 +184,14 @@ fn reverted_by(line: &HistoryEntry) -> Option<(String, String)> {
     Some((end.run.clone(), why))
 }
 
-fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
-    let merges = Some(line.merges.clone()).filter(|merges| !merges.is_empty());
-    merges.map(|merges| (line.patches.join(", "), merges)).into_iter().collect()
+fn merges_of(line: &mut HistoryEntry) -> Vec<(String, Vec<Merge>)> {
+    let merges = Some(std::mem::take(&mut line.merges)).filter(|merges| !merges.is_empty());
+    merges.map(|merges| (joined_patches(line), merges)).into_iter().collect()
+}
+
+/// For a line about merges: no longer than any other text, because each merge shows it.
+fn joined_patches(line: &HistoryEntry) -> String {
+    truncated(&line.patches.join(", "), LONGEST_TEXT).into_owned()
 }
 
 /// The commands that apply patches.
@@ -183,32 +201,53 @@ pub(super) const APPLYING: [&str; 2] = ["patchadd", "promote"];
 pub(in crate::operation) const REMOVING: [&str; 2] = ["patchrm", "remove"];
 
 /// The last run that applied each patch.
-pub(super) struct AppliedRuns(HashMap<String, HistoryEntry>);
+#[derive(Default)]
+pub(super) struct AppliedRuns {
+    lines: Vec<HistoryEntry>,
+    /// What was typed: only the first line of a run has it.
+    typed: Vec<String>,
+    /// Places in `lines` and `typed`, by patch.
+    places: HashMap<String, (usize, Option<usize>)>,
+}
 
 impl AppliedRuns {
     pub(super) fn of(view: &RecordView<'_>) -> Self {
-        let mut runs = HashMap::new();
-        let done = readable_history(view).into_iter().filter(|run| run.result == "done");
-        // Only the first line of a run has what was typed.
+        Self::of_lines(readable_history(view))
+    }
+
+    fn of_lines(history: Vec<HistoryEntry>) -> Self {
+        let mut runs = Self::default();
+        let done = history.into_iter().filter(|run| run.result == "done");
         let (mut last, mut typed) = (String::new(), None);
         for mut run in done.filter(|run| APPLYING.contains(&run.command.as_str())) {
+            let words = run.typed.take();
             if run.run != last {
-                (last, typed) = (run.run.clone(), run.typed.clone());
+                last.clone_from(&run.run);
+                typed = words.map(|words| {
+                    runs.typed.push(words);
+                    runs.typed.len() - 1
+                });
             }
-            run.typed.clone_from(&typed);
-            for patch in &run.patches {
-                runs.insert(patch.clone(), run.clone());
+            for patch in std::mem::take(&mut run.patches) {
+                runs.places.insert(patch, (runs.lines.len(), typed));
             }
+            runs.lines.push(run);
         }
-        Self(runs)
+        runs
     }
 
     pub(super) fn of_patch(&self, id: &PatchId) -> Option<String> {
         self.line(id).map(|line| line.run.clone())
     }
 
+    /// Without the patches, and without what was typed.
     pub(super) fn line(&self, id: &PatchId) -> Option<&HistoryEntry> {
-        self.0.get(id.as_str())
+        self.places.get(id.as_str()).and_then(|(line, _)| self.lines.get(*line))
+    }
+
+    pub(super) fn typed(&self, id: &PatchId) -> Option<&str> {
+        let (_, typed) = self.places.get(id.as_str())?;
+        self.typed.get((*typed)?).map(String::as_str)
     }
 }
 
@@ -221,12 +260,13 @@ pub fn applied_signature(root: &Root, id: &PatchId) -> Option<SignatureRecord> {
 }
 
 /// Returns signatures by patch id.
-pub fn applied_signatures(root: &Root) -> BTreeMap<String, SignatureRecord> {
+pub fn applied_signatures(root: &Root) -> BTreeMap<String, Arc<SignatureRecord>> {
     let mut signatures = BTreeMap::new();
     for run in readable_history(&RecordView::live(root)).into_iter().filter(is_application) {
+        let signature = run.signature.map(Arc::new);
         for id in run.patches {
             // A later run counts, even if it checked nothing.
-            match &run.signature {
+            match &signature {
                 Some(signature) => signatures.insert(id, signature.clone()),
                 None => signatures.remove(&id),
             };
@@ -246,8 +286,9 @@ const FIELD: &[u8] = b"\"merges\":";
 pub struct OpenMerge {
     /// The edited file, and the patch's version.
     pub merge: Merge,
-    pub patch: String,
-    pub run: String,
+    /// The patches of the run, as they are shown.
+    pub patch: Arc<str>,
+    pub run: Arc<str>,
 }
 
 /// Sorted by path, then newest first.
@@ -255,23 +296,28 @@ pub fn open_merges(root: &Root) -> Result<Vec<OpenMerge>, Failure> {
     let text = read_consistently(root, history_text)?;
     let view = RecordView::live(root);
     // An unreachable path has no file.
-    let is_open = |beside: &ObjectPath| view.look(beside).is_ok_and(|found| found.is_some());
-    Ok(recorded_merges(&text).into_iter().filter(|one| is_open(&one.merge.beside)).collect())
+    let is_open = |merge: &Merge| view.look(&merge.beside).is_ok_and(|found| found.is_some());
+    Ok(recorded_merges(&text, is_open))
 }
 
-fn recorded_merges(history: &[u8]) -> Vec<OpenMerge> {
-    let lines = history.split(|&byte| byte == b'\n');
+fn recorded_merges(history: &[u8], is_open: impl Fn(&Merge) -> bool) -> Vec<OpenMerge> {
+    let lines = history.rsplit(|&byte| byte == b'\n');
     let lines = lines.filter(|line| line.windows(FIELD.len()).any(|part| part == FIELD));
-    let entries: Vec<HistoryEntry> = lines.filter_map(|line| HistoryEntry::parse(line).ok()).collect();
+    let entries = lines.filter_map(|line| HistoryEntry::parse(line).ok());
     let mut seen = BTreeSet::new();
     let mut merges = Vec::new();
-    for entry in entries.into_iter().rev().filter(|entry| entry.result == "done") {
-        let patch = entry.patches.join(", ");
-        for merge in entry.merges {
-            if seen.insert(merge.beside.clone()) {
-                merges.push(OpenMerge { merge, patch: patch.clone(), run: entry.run.clone() });
-            }
+    for mut entry in entries.filter(|entry| entry.result == "done") {
+        let mut of_entry = std::mem::take(&mut entry.merges);
+        of_entry.retain(|merge| seen.insert(merge.beside.clone()) && is_open(merge));
+        if of_entry.is_empty() {
+            continue;
         }
+        let (patch, run): (Arc<str>, Arc<str>) = (joined_patches(&entry).into(), entry.run.into());
+        merges.extend(of_entry.into_iter().map(|merge| OpenMerge {
+            merge,
+            patch: patch.clone(),
+            run: run.clone(),
+        }));
     }
     merges.sort_by(|one, other| one.merge.path.cmp(&other.merge.path));
     merges
@@ -334,7 +380,7 @@ mod tests {
             merge_line("7", "500-01", &done("../../x", "500-01")),
         ]
         .concat();
-        let found = recorded_merges(text.as_bytes());
+        let found = recorded_merges(text.as_bytes(), |_| true);
         let shown = |one: &OpenMerge| format!("{} {} {}", &one.run[..1], one.patch, one.merge.beside);
         let shown: Vec<String> = found.iter().map(shown).collect();
         assert_eq!(
@@ -345,5 +391,82 @@ mod tests {
                 "1 100-01 /etc/b.patch-100-01"
             ]
         );
+    }
+
+    #[test]
+    fn a_merge_that_is_over_hides_older_ones_beside_the_same_file_and_is_not_listed() {
+        let merge = |name: &str| {
+            format!(
+                "done\",\"duration\":3,\"merges\":[{{\"path\":\"/{name}\",\"beside\":\"/{name}.patch\"}}]"
+            )
+        };
+        let text = [merge_line("1", "100-01", &merge("a")), merge_line("2", "100-02", &merge("b"))].concat();
+        let found = recorded_merges(text.as_bytes(), |merge| merge.path.as_bytes() == b"/b");
+        assert_eq!(found.iter().map(|one| &*one.patch).collect::<Vec<_>>(), ["100-02"]);
+    }
+
+    #[test]
+    fn the_merges_of_a_line_share_the_names_of_its_patches() {
+        let merges: Vec<String> =
+            (0..5_000).map(|at| format!("{{\"path\":\"/{at}\",\"beside\":\"/{at}.patch\"}}")).collect();
+        let patches = vec!["x".repeat(LONGEST_TEXT - 3); 450].join("\",\"");
+        let more = format!("done\",\"duration\":3,\"merges\":[{}]", merges.join(","));
+        let text = merge_line("1", &patches, &more);
+        let found = recorded_merges(text.as_bytes(), |_| true);
+        assert_eq!(found.len(), merges.len());
+        assert!(found.iter().all(|one| Arc::ptr_eq(&one.patch, &found[0].patch)));
+        assert_eq!(found[0].patch.chars().count(), LONGEST_TEXT);
+        let past = PastRuns::parse(text.as_bytes());
+        assert_eq!(past.runs[0].merges.len(), 1);
+        assert_eq!(past.runs[0].merges[0].0.as_str(), &*found[0].patch);
+        assert!(past.runs[0].line.merges.is_empty());
+    }
+
+    #[test]
+    fn a_line_of_the_history_is_kept_once_for_all_its_patches() {
+        let entry = |text: &str| HistoryEntry::parse(text.trim().as_bytes()).unwrap();
+        let patches = (0..3_000).map(|at| format!("{at}-01")).collect::<Vec<_>>().join("\",\"");
+        let typed = ",\"typed\":\"update now\"";
+        let runs = AppliedRuns::of_lines(vec![
+            entry(&line("1", &patches, typed)),
+            entry(&line("1", "7000-01", "")),
+            entry(&line("2", "17-01", "")),
+        ]);
+        assert_eq!((runs.lines.len(), runs.typed.len(), runs.places.len()), (3, 1, 3_001));
+        let of = |id: &str| {
+            let id = PatchId::new(id).unwrap();
+            (runs.of_patch(&id), runs.typed(&id))
+        };
+        assert_eq!(of("2999-01"), (Some("1-00000000000000ab".to_owned()), Some("update now")));
+        assert_eq!(of("7000-01"), (Some("1-00000000000000ab".to_owned()), Some("update now")));
+        assert_eq!(of("17-01"), (Some("2-00000000000000ab".to_owned()), None));
+    }
+
+    #[test]
+    fn an_attempt_comes_before_the_run_that_took_its_number() {
+        let history = [line("1", "1-01", ""), line("3", "3-01", ""), line("2", "2-01", "")].concat();
+        let mut past = PastRuns::parse(history.as_bytes());
+        let attempt = |run: &str| {
+            format!(
+                "{{\"run\":\"{run}\",\"time\":\"2026-11-20T06:37:39Z\",\"user\":\"root\",\
+                 \"command\":\"patchadd\",\"result\":\"failed\",\"duration\":0}}\n"
+            )
+        };
+        let names = ["3-00000000000000cd", "2-00000000000000cd", "3-00000000000000ce", "2-00000000000000cd"];
+        let later = ["9-00000000000000cd", "1-00000000000000ab"];
+        past.add_attempts(names.iter().chain(&later).map(|run| attempt(run)).collect::<String>().as_bytes());
+        let shown: Vec<String> =
+            past.runs.iter().map(|run| run.line.run.replace("-00000000000000", "")).collect();
+        assert_eq!(shown, ["1ab", "2cd", "3cd", "3ce", "3ab", "2ab", "9cd"]);
+    }
+
+    #[test]
+    fn a_run_of_many_lines_and_many_attempts_are_read_in_one_pass_each() {
+        let history: String = (0..100_000).map(|at| line("1", &format!("{at}-01"), "")).collect();
+        let mut past = PastRuns::parse(history.as_bytes());
+        let attempts: String = (0..50_000).rev().map(|at| line(&at.to_string(), "1-01", "")).collect();
+        past.add_attempts(attempts.as_bytes());
+        assert_eq!(past.runs.len(), 50_000);
+        assert_eq!(past.runs[1].line.patches.len(), 100_000);
     }
 }

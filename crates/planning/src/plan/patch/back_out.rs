@@ -89,7 +89,7 @@ fn may_go(
     }
     must_be_as_adopted(&patch.packages, inventory)?;
     let unmet = applied.dependents_after_removal(id);
-    let can_go_first = |by: &PatchId| applied.dependents_after_removal(by).is_empty();
+    let can_go_first = |by: &PatchId| !applied.is_needed(by);
     let first = unmet.iter().find(|one| can_go_first(&one.patch)).or(unmet.first());
     if let Some(unmet) = first.cloned() {
         return Err(Reason::Needed { by: unmet.patch, requirement: unmet.requirement });
