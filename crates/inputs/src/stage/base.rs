@@ -365,7 +365,7 @@ impl BaseObject {
     #[must_use]
     pub fn numbered_behind(mut self, last: u32) -> Self {
         if let BaseState::Object(state) = &mut self.state {
-            state.group = state.group.map(|group| group + last);
+            state.group = state.group.map(|group| group.saturating_add(last));
         }
         self
     }

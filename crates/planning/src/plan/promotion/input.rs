@@ -87,7 +87,7 @@ impl NamesOfFiles {
     }
 
     pub fn are_one(&self, one: &ObjectPath, other: &ObjectPath) -> bool {
-        one == other || self.all(one).contains(other)
+        one == other || self.file_of.get(one).is_some_and(|file| self.file_of.get(other) == Some(file))
     }
 }
 
