@@ -3,7 +3,7 @@
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use patchadm_rootfs::{Digest, Timestamp};
@@ -219,6 +219,8 @@ pub struct CompareOptions {
 /// a symbolic link only the target counts by default, as in a pkgmap.
 pub fn compare(old: &[ReleaseObject], new: &[ReleaseObject], options: CompareOptions) -> TreeComparison {
     let (old_names, new_names) = (LinkNames::of(old), LinkNames::of(new));
+    // A file may have very many names: they are compared once, not again for each of them.
+    let mut other_links: HashMap<(Option<LinkGroup>, Option<LinkGroup>), bool> = HashMap::new();
     let (mut before, mut after) = (old.iter().peekable(), new.iter().peekable());
     let mut changes = Vec::new();
     loop {
@@ -233,7 +235,9 @@ pub fn compare(old: &[ReleaseObject], new: &[ReleaseObject], options: CompareOpt
         let (path, kind) = match (one, other) {
             (Some(old), Some(new)) => {
                 let mut differences = differences(old, new, options);
-                differences.links = old_names.others(old) != new_names.others(new);
+                let groups = (old.link_group(), new.link_group());
+                let have_others = || old_names.others(old) != new_names.others(new);
+                differences.links = *other_links.entry(groups).or_insert_with(have_others);
                 if !differences.is_any() {
                     continue;
                 }

@@ -128,3 +128,13 @@ fn every_name_of_a_file_changes_when_its_names_do() {
     assert_eq!(said(&two, &[file("/a", "x"), file("/b", "x")]), ["/a links", "/b links"]);
     assert_eq!(said(&three, &two), ["/a links", "/b links", "/c deleted"]);
 }
+
+#[test]
+fn files_with_very_many_names_are_compared_in_no_time() {
+    let names = |groups: u32| -> Vec<ReleaseObject> {
+        (0..100_000_u32).map(|number| link(&format!("/{number:06}"), "x", number % groups)).collect()
+    };
+    let options = CompareOptions::default();
+    assert!(compare(&names(1), &names(1), options).changes.is_empty());
+    assert_eq!(compare(&names(1), &names(2), options).changes.len(), 100_000);
+}

@@ -1,7 +1,7 @@
 //! Documents of other formats about one host: CycloneDX and OpenVEX.
 
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
-use patchadm_planning::fleet::{MaterialsDocument, VexDocument};
+use patchadm_planning::fleet::{DocumentTooLarge, FleetHost, MaterialsDocument, VexDocument};
 
 use crate::made::MadeReport;
 
@@ -9,7 +9,8 @@ const NOTHING_TO_SAY: Exit = Exit::of_verb(ExitCause::NotApplicable);
 
 pub(crate) fn cyclonedx(made: &MadeReport<'_>) -> anyhow::Result<String> {
     let (host, maker) = made.only_host("CycloneDX")?;
-    let document = MaterialsDocument::of(&host.inventory, &maker).ok_or_else(|| {
+    let document = MaterialsDocument::of(&host.inventory, &maker).map_err(|error| too_large(host, error))?;
+    let document = document.ok_or_else(|| {
         let message = format!(
             "no document was made: the inventory of {} lists no packages\n\
              hint: it was made by an earlier version; make it again with `patchadm list --json`",
@@ -22,7 +23,8 @@ pub(crate) fn cyclonedx(made: &MadeReport<'_>) -> anyhow::Result<String> {
 
 pub(crate) fn openvex(made: &MadeReport<'_>) -> anyhow::Result<String> {
     let (host, maker) = made.only_host("OpenVEX")?;
-    let document = VexDocument::of(&host.inventory, &maker).ok_or_else(|| {
+    let document = VexDocument::of(&host.inventory, &maker).map_err(|error| too_large(host, error))?;
+    let document = document.ok_or_else(|| {
         let message = format!(
             "no document was made: no patch of {} lists its fixes\n\
              hint: make patches that list their fixes with `patchadm build --fixes`",
@@ -31,4 +33,13 @@ pub(crate) fn openvex(made: &MadeReport<'_>) -> anyhow::Result<String> {
         Stop::Refused { exit: NOTHING_TO_SAY, message }
     })?;
     Ok(document.text())
+}
+
+fn too_large(host: &FleetHost, error: DocumentTooLarge) -> Stop {
+    let message = format!(
+        "no document was made of the inventory of {}: {error}\n\
+         hint: `--format text` and `--format json` show it",
+        host.name.escape_debug()
+    );
+    Stop::Refused { exit: NOTHING_TO_SAY, message }
 }

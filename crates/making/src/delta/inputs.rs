@@ -3,7 +3,7 @@
 //! The source of an unreadable file is unknown. It is attributed to a package that only its own directory lacks, by the
 //! beginning of the name, so that a damaged file stops no other source.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
@@ -112,25 +112,57 @@ impl SourceTable {
     }
 
     fn blame(&mut self, files: &[InputEntry]) {
+        let mut from = LackingSources::of(&self.sources, ReleaseSide::From);
+        let mut to = LackingSources::of(&self.sources, ReleaseSide::To);
         for file in files {
             let Err(error) = &file.content else { continue };
-            let lacking = self.sources.iter().filter(|(_, source)| source.lacks(file.side, ""));
-            let lacking: Vec<String> = lacking.map(|(name, _)| name.clone()).collect();
-            let named: Vec<String> = lacking
-                .iter()
-                .filter(|name| self.sources.get(*name).is_some_and(|one| one.lacks(file.side, &file.name())))
-                .cloned()
-                .collect();
-            let blamed = if named.is_empty() { lacking } else { named };
-            if blamed.is_empty() {
+            let lacking = if file.side == ReleaseSide::From { &mut from } else { &mut to };
+            if lacking.is_empty {
                 self.strays.insert(file.name(), error.clone());
             }
-            for name in blamed {
+            for name in lacking.blamed_for(&file.name()) {
                 if let Some(source) = self.sources.get_mut(&name) {
                     source.damage.get_or_insert_with(|| error.clone());
                 }
             }
         }
+    }
+}
+
+/// The sources of which a directory lacks packages. Each is named once: only the first unreadable file counts.
+struct LackingSources {
+    is_empty: bool,
+    all: Vec<String>,
+    by_package: HashMap<String, Vec<String>>,
+}
+
+impl LackingSources {
+    fn of(sources: &BTreeMap<String, SourcePackages>, side: ReleaseSide) -> Self {
+        let mut found = Self { is_empty: true, all: Vec::new(), by_package: HashMap::new() };
+        for (name, source) in sources {
+            let mut lacking = source.unpaired.iter().filter(|one| one.side != side).peekable();
+            if lacking.peek().is_some() {
+                found.all.push(name.clone());
+            }
+            for one in lacking {
+                found.by_package.entry(one.name.clone()).or_default().push(name.clone());
+            }
+        }
+        found.is_empty = found.all.is_empty();
+        found
+    }
+
+    /// Returns the sources of the packages that this file may be, by its name, or all.
+    fn blamed_for(&mut self, file: &str) -> Vec<String> {
+        let ends = file.match_indices(['_', '-', '.']).map(|(end, _)| end).chain([file.len()]);
+        let (mut blamed, mut is_named) = (Vec::new(), false);
+        for name in ends.filter_map(|end| file.get(..end)) {
+            if let Some(sources) = self.by_package.get_mut(name) {
+                blamed.append(sources);
+                is_named = true;
+            }
+        }
+        if is_named { blamed } else { std::mem::take(&mut self.all) }
     }
 }
 
@@ -158,15 +190,6 @@ impl SourcePackages {
     /// Bytes of packages to open; files equal on both sides are not.
     pub(super) fn size_to_read(&self, files: &[InputEntry]) -> u64 {
         if self.is_same() { 0 } else { self.size(files) }
-    }
-
-    /// True if the directory lacks a package that this file may be, by its name. The empty name fits every package.
-    fn lacks(&self, side: ReleaseSide, file: &str) -> bool {
-        let is_of = |name: &str| {
-            let rest = file.strip_prefix(name);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-', '.']))
-        };
-        self.unpaired.iter().any(|one| one.side != side && (file.is_empty() || is_of(&one.name)))
     }
 }
 
@@ -392,6 +415,22 @@ mod tests {
         // `less` is missing too, so the damaged file may be that; `curl` is not counted twice.
         assert_eq!(told(&files), ["curl: curl= From:libcurl4 damaged", "less: From:less damaged"]);
         assert_eq!(told(&files[3..]), ["curl: To:curl", "stray libcurl4_all.deb", "stray rubbish_all.deb"]);
+    }
+
+    #[test]
+    fn many_unreadable_files_and_sources_take_no_time() {
+        let sources: Vec<String> = (0..30_000).map(|number| format!("s{number}")).collect();
+        let whole = sources.iter().map(|name| file(From, name, Some((name, "1"))));
+        let damaged = |name: &str| file(To, name, None);
+        let odd = (0..30_000).map(|number| damaged(&format!("odd{number}")));
+        let files: Vec<InputEntry> = whole.chain(odd).chain([damaged("s7")]).collect();
+        let table = SourceTable::of(&files);
+        assert!(table.sources.values().all(|source| source.damage.is_some()) && table.strays.is_empty());
+        let named: Vec<InputEntry> =
+            files.into_iter().filter(|file| !file.name().starts_with("odd")).collect();
+        let table = SourceTable::of(&named);
+        let damaged: Vec<_> = table.sources.iter().filter(|(_, source)| source.damage.is_some()).collect();
+        assert!(matches!(damaged[..], [(name, _)] if name == "s7"));
     }
 
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -27,7 +27,8 @@ pub(super) fn waves<'s>(
         if wave.is_empty() {
             wave = waiting.iter().copied().collect();
         }
-        waiting.retain(|name| !wave.contains(name));
+        // A wave is sorted, as those that wait are.
+        waiting.retain(|name| wave.binary_search(name).is_err());
         waves.push(wave);
     }
     waves

@@ -354,7 +354,8 @@ impl SourceJob<'_> {
 
     /// Adds the architecture if several packages have this name.
     fn shown(&self, (name, arch): &(String, String)) -> String {
-        let same = self.packages.pairs.keys().filter(|(other, _)| other == name).count();
+        let from = self.packages.pairs.range((name.clone(), String::new())..);
+        let same = from.take_while(|((other, _), _)| other == name).take(2).count();
         if same > 1 { format!("{name}:{arch}") } else { name.clone() }
     }
 }

@@ -1,6 +1,6 @@
 //! Checks of a patch against its release (parameters, paths, libraries), earlier revisions and other patches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 
 use super::findings::{LintCode, LintFindings};
@@ -13,11 +13,12 @@ use patchadm_svr4::package::{ObjectPath, PackagePath};
 const ZONES: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
 
 pub(super) fn check_against_base(subject: &LintSubject<'_>, base: &Release, found: &mut LintFindings) {
-    let paths = |package: &ReleasePackage| -> BTreeSet<Vec<u8>> {
-        package.objects.iter().map(|object| object.path.as_bytes().to_vec()).collect()
-    };
-    let known: Vec<(&ReleasePackage, BTreeSet<Vec<u8>>)> =
-        base.packages.iter().map(|package| (package, paths(package))).collect();
+    let mut owners = PathOwners::new();
+    for (index, package) in base.packages.iter().enumerate() {
+        for object in &package.objects {
+            owners.entry(object.path.as_bytes()).or_default().push(index);
+        }
+    }
     for package in &subject.packages {
         let Some(own) = own_package(package, base) else {
             say_why_there_is_none(package, base, found);
@@ -25,12 +26,12 @@ pub(super) fn check_against_base(subject: &LintSubject<'_>, base: &Release, foun
         };
         check_parameters(package, own, found);
         check_times(package, own, found);
-        let (own, others): (Vec<_>, Vec<_>) = known.iter().partition(|(known, _)| std::ptr::eq(*known, own));
-        if let [(_, own_paths)] = own[..] {
-            check_paths(package, own_paths, &others, found);
-        }
+        check_paths(package, own, (base, &owners), found);
     }
 }
+
+/// The packages of the release that have a path: ascending indices.
+type PathOwners<'b> = HashMap<&'b [u8], Vec<usize>>;
 
 /// The release's package of that name and architecture, or a tree that is the whole release.
 pub(super) fn own_package<'b>(package: &LintPackage<'_>, base: &'b Release) -> Option<&'b ReleasePackage> {
@@ -92,19 +93,26 @@ fn check_times(package: &LintPackage<'_>, base: &ReleasePackage, found: &mut Lin
 
 fn check_paths(
     package: &LintPackage<'_>,
-    own: &BTreeSet<Vec<u8>>,
-    others: &[&(&ReleasePackage, BTreeSet<Vec<u8>>)],
+    own: &ReleasePackage,
+    (base, owners): (&Release, &PathOwners<'_>),
     found: &mut LintFindings,
 ) {
-    for path in package.deletes.values().filter(|path| !own.contains(&in_release(path))) {
+    let owners = |path: &[u8]| {
+        let indices = owners.get(path).map(Vec::as_slice).unwrap_or_default();
+        indices.iter().filter_map(move |index| base.packages.get(*index))
+    };
+    let is_own = |path: &[u8]| owners(path).any(|owner| std::ptr::eq(owner, own));
+    for path in package.deletes.values().filter(|path| !is_own(&in_release(path))) {
         let text = "it is deleted, and the package of the base does not have it";
         found.of_path(LintCode::OutsidePackage, package.directory(), path, text);
     }
     let objects = package.objects.values().filter(|entry| !entry.object.ftype.is_directory());
     for entry in objects {
         let path = in_release(&entry.path);
-        let owner = others.iter().find(|(_, paths)| !own.contains(&path) && paths.contains(&path));
-        if let Some((owner, _)) = owner {
+        if is_own(&path) {
+            continue;
+        }
+        if let Some(owner) = owners(&path).next() {
             let text =
                 format!("it belongs to {} of the base", owner.name.as_deref().unwrap_or(&owner.origin));
             found.of_path(LintCode::OutsidePackage, package.directory(), &entry.path, text);

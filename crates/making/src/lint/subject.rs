@@ -52,16 +52,12 @@ impl<'i> LintSubject<'i> {
 
     pub(super) fn as_compared_patch(&self) -> Option<ComparedPatch> {
         let id = self.id.clone()?;
-        let (mut obsoletes, mut requires) = (PatchList::new(), String::new());
+        let macros = || self.packages.iter().filter_map(|package| package.macros.as_ref());
+        let obsoletes: PatchList = macros().flat_map(|macros| macros.obsoletes.iter().cloned()).collect();
+        let requires: Vec<String> = macros().map(|macros| macros.requires.joined(" ")).collect();
         let mut packages: BTreeMap<_, BTreeMap<ObjectPath, bool>> = BTreeMap::new();
         let mut files: BTreeMap<_, BTreeMap<ObjectPath, ContentInfo>> = BTreeMap::new();
         for package in &self.packages {
-            if let Some(macros) = &package.macros {
-                for each in &macros.obsoletes {
-                    obsoletes.push(each.clone());
-                }
-                requires = format!("{requires} {}", macros.requires.joined(" "));
-            }
             let paths = packages.entry(package.name()).or_default();
             paths.extend(package.deletes.keys().map(|path| (path.clone(), false)));
             let objects = package.objects.iter();
@@ -70,7 +66,7 @@ impl<'i> LintSubject<'i> {
             let contents = regular.map(|(path, entry)| (path.clone(), entry.object.content));
             files.entry(package.name()).or_default().extend(contents);
         }
-        let requires = Requirements::parse(&requires, SEPARATOR).ok()?;
+        let requires = Requirements::parse(&requires.join(" "), SEPARATOR).ok()?;
         Some(ComparedPatch { id, obsoletes, requires, packages, files })
     }
 }
@@ -99,8 +95,9 @@ impl<'i> LintPackage<'i> {
         let macros = PatchMacros::from_params(&image.params, SEPARATOR).ok().flatten();
         let mut package = Self { image, objects: BTreeMap::new(), deletes: BTreeMap::new(), macros };
         let mut twice = Vec::new();
+        let base = base_directory(image);
         for entry in image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
-            match resolve(image, &entry.path) {
+            match resolve(image, &base, &entry.path) {
                 Err(error) => wrong(&entry.path, &error.to_string()),
                 Ok(path) => {
                     if let Some(reason) = reserved(&path) {
@@ -113,7 +110,7 @@ impl<'i> LintPackage<'i> {
             }
         }
         for path in &image.deletes {
-            match resolve(image, path) {
+            match resolve(image, &base, path) {
                 Err(error) => wrong(path, &error.to_string()),
                 Ok(resolved) => {
                     if let Some(reason) = reserved(&resolved) {
@@ -144,12 +141,20 @@ impl<'i> LintPackage<'i> {
     }
 }
 
-fn resolve(package: &PackageImage, path: &PackagePath) -> Result<ObjectPath, PathError> {
-    let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
-        None | Some(b"") => ObjectPath::root(),
-        Some(base) => ObjectPath::new(base)?,
-    };
-    path.resolve(&base, |name| variables::value(&package.params, name))
+fn base_directory(package: &PackageImage) -> Result<ObjectPath, PathError> {
+    match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+        None | Some(b"") => Ok(ObjectPath::root()),
+        Some(base) => ObjectPath::new(base),
+    }
+}
+
+fn resolve(
+    package: &PackageImage,
+    base: &Result<ObjectPath, PathError>,
+    path: &PackagePath,
+) -> Result<ObjectPath, PathError> {
+    let base = base.as_ref().map_err(PathError::clone)?;
+    path.resolve(base, |name| variables::value(&package.params, name))
 }
 
 fn reserved(path: &ObjectPath) -> Option<&'static str> {

@@ -1,11 +1,14 @@
 //! The packages of a root and their patches as a bill of materials, CycloneDX 1.6. Patches in force are a component's
 //! pedigree, with fixes and recorded digests; facts about signatures are properties. Lost fixes are vulnerabilities.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::inventory::{FleetPatchStanding, HostInventory, InventoryPackage, InventoryPatch};
 use super::known_fixes::{
-    DocumentMaker, FixStatus, KnownFix, known_fixes, last_of, moment, text_of, url_of, urn_of,
+    DocumentMaker, DocumentTooLarge, FixStatus, KnownFix, StatementRoom, known_fixes, last_of_each, moment,
+    text_of, url_of, urn_of,
 };
 use patchadm_svr4::patch::FixId;
 
@@ -159,9 +162,17 @@ struct BomAffected {
 
 impl MaterialsDocument {
     /// Makes the document about a root; `None` if its inventory does not list packages.
-    pub fn of(inventory: &HostInventory, maker: &DocumentMaker) -> Option<Self> {
-        let packages = inventory.packages.as_ref()?;
-        let component = |package: &InventoryPackage| BomComponent::of(package, &inventory.patches);
+    pub fn of(inventory: &HostInventory, maker: &DocumentMaker) -> Result<Option<Self>, DocumentTooLarge> {
+        let Some(packages) = &inventory.packages else { return Ok(None) };
+        let mut room = StatementRoom::default();
+        let patches = patches_in_force(&inventory.patches);
+        let mut components = Vec::with_capacity(packages.len());
+        for package in packages {
+            let its = patches.get(package.package.as_str()).map(Vec::as_slice).unwrap_or_default();
+            its.iter().try_for_each(|patch| take_patch(&mut room, patch))?;
+            components.push(BomComponent::of(package, its));
+        }
+        let known = known_fixes(inventory, &mut room)?;
         let mut document = Self {
             schema: SCHEMA,
             bom_format: "CycloneDX",
@@ -174,15 +185,15 @@ impl MaterialsDocument {
                 authors: vec![BomAuthor { name: maker.author.clone() }],
                 component: root(inventory),
             },
-            components: packages.iter().map(|package| component(package)).collect(),
+            components,
             dependencies: [BomDependency {
                 reference: ROOT.to_owned(),
                 depends_on: packages.iter().map(|package| reference_of(&package.package)).collect(),
             }],
-            vulnerabilities: known_fixes(inventory).into_iter().map(BomVulnerability::of).collect(),
+            vulnerabilities: known.into_iter().map(BomVulnerability::of).collect(),
         };
         document.serial_number = urn_of(&document);
-        Some(document)
+        Ok(Some(document))
     }
 
     pub fn text(&self) -> String {
@@ -215,15 +226,39 @@ fn reference_of(instance: &str) -> String {
     format!("package:{instance}")
 }
 
+/// Returns the patches of each package, in the order of the list. A patch is in force only while the one that replaced
+/// it is.
+fn patches_in_force(patches: &[InventoryPatch]) -> HashMap<&str, Vec<&InventoryPatch>> {
+    let is_there = |one: &InventoryPatch| is_in_force(one.standing) && !one.is_uncertain;
+    let mut found: HashMap<&str, Vec<&InventoryPatch>> = HashMap::new();
+    for (patch, last) in patches.iter().zip(last_of_each(patches)) {
+        if !is_there(patch) || !patches.get(last).is_some_and(is_there) {
+            continue;
+        }
+        for package in &patch.about.packages {
+            let its = found.entry(package).or_default();
+            // A patch may name a package twice.
+            if its.last().is_none_or(|last| !std::ptr::eq(*last, patch)) {
+                its.push(patch);
+            }
+        }
+    }
+    found
+}
+
+/// For a patch of one package.
+fn take_patch(room: &mut StatementRoom, patch: &InventoryPatch) -> Result<(), DocumentTooLarge> {
+    let length = |text: Option<&str>| text.map_or(0, str::len);
+    let signature = patch.signature.as_ref().map_or(0, |signature| {
+        signature.state.len() + length(signature.key.as_deref()) + length(signature.name.as_deref())
+    });
+    room.take(2 * StatementRoom::FRAME + signature)?;
+    // An id is there again in the address of its source.
+    patch.about.fixes.iter().try_for_each(|fix| room.take(128 + 2 * fix.len()))
+}
+
 impl BomComponent {
-    fn of(package: &InventoryPackage, patches: &[InventoryPatch]) -> Self {
-        let is_its = |patch: &&InventoryPatch| {
-            let is_there = |one: &InventoryPatch| is_in_force(one.standing) && !one.is_uncertain;
-            patch.about.packages.contains(&package.package)
-                && is_there(patch)
-                && is_there(last_of(patch, patches))
-        };
-        let patches: Vec<&InventoryPatch> = patches.iter().filter(is_its).collect();
+    fn of(package: &InventoryPackage, patches: &[&InventoryPatch]) -> Self {
         let native = package.native.as_ref();
         let kind = if native.is_some() { "unofficial" } else { "backport" };
         let ids: Vec<&str> = patches.iter().map(|patch| patch.about.id.as_str()).collect();

@@ -1,8 +1,9 @@
 //! The fixes of one host, package by package, for documents of vulnerability scanners; also the maker and ids of such
 //! documents.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 use patchadm_inputs::sign::sha256;
@@ -17,6 +18,32 @@ pub struct DocumentMaker {
     pub author: String,
     pub version: String,
     pub now: DateTime<Utc>,
+}
+
+/// The inventory would make a document that is many times as large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its patches, packages and fixes make a document that is too large")]
+pub struct DocumentTooLarge;
+
+/// Limits the statements of a document, in bytes: patches, packages and fixes multiply, so a small inventory could make
+/// an endless document.
+#[derive(Debug)]
+pub(super) struct StatementRoom(usize);
+
+impl Default for StatementRoom {
+    fn default() -> Self {
+        Self(128 << 20)
+    }
+}
+
+impl StatementRoom {
+    /// For the words around the values of a statement.
+    pub(super) const FRAME: usize = 512;
+
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), DocumentTooLarge> {
+        self.0 = self.0.checked_sub(bytes).ok_or(DocumentTooLarge)?;
+        Ok(())
+    }
 }
 
 pub(super) fn moment(moment: &DateTime<Utc>) -> String {
@@ -77,12 +104,21 @@ pub(super) struct KnownFix<'a> {
     pub(super) packages: Vec<&'a str>,
     pub(super) status: FixStatus,
     /// Sentences without a full stop.
-    pub(super) reasons: Vec<String>,
+    pub(super) reasons: Vec<Rc<str>>,
 }
 
-type PatchMeaning = (FixStatus, String);
+type PatchMeaning = (FixStatus, Rc<str>);
 
-pub(super) fn known_fixes(inventory: &HostInventory) -> Vec<KnownFix<'_>> {
+/// In memory, of a patch for one fix of one package.
+const MEANING: usize = 192;
+
+/// What patches say about each fix of a package.
+type ToldFixes<'a> = BTreeMap<(&'a str, &'a str), Vec<PatchMeaning>>;
+
+pub(super) fn known_fixes<'a>(
+    inventory: &'a HostInventory,
+    room: &mut StatementRoom,
+) -> Result<Vec<KnownFix<'a>>, DocumentTooLarge> {
     let packages = inventory.packages.iter().flatten().map(AsRef::as_ref);
     let urls: HashMap<&str, &str> =
         packages.filter_map(|package| Some((package.package.as_str(), url_of(package)?))).collect();
@@ -90,16 +126,26 @@ pub(super) fn known_fixes(inventory: &HostInventory) -> Vec<KnownFix<'_>> {
     for (instance, url) in &urls {
         by_url.entry(url).or_default().insert(instance);
     }
-    let told = told(inventory);
+    let told = told(inventory, &urls, room)?;
     let mut fixes: BTreeSet<(&str, &str)> = BTreeSet::new();
     fixes.extend(told.keys().filter_map(|(fix, instance)| Some((*fix, *urls.get(instance)?))));
-    let claim = |(fix, url)| {
-        let packages: Vec<&str> = by_url.get(url).into_iter().flatten().copied().collect();
+    let mut known = Vec::new();
+    for (fix, url) in fixes {
+        // Some documents have the URL twice.
+        room.take(StatementRoom::FRAME + fix.len() + 2 * url.len())?;
+        let packages = by_url.get(url);
+        for instance in packages.into_iter().flatten() {
+            room.take(MEANING + instance.len())?;
+        }
+        let packages: Vec<&str> = packages.into_iter().flatten().copied().collect();
         let of_each = packages.iter().map(|instance| told.get(&(fix, *instance)).map(Vec::as_slice));
         let (status, reasons) = joined(of_each.map(|told| in_one_package(told.unwrap_or_default())));
-        KnownFix { fix, url, packages, status, reasons }
-    };
-    fixes.into_iter().map(claim).collect()
+        for reason in &reasons {
+            room.take(reason.len())?;
+        }
+        known.push(KnownFix { fix, url, packages, status, reasons });
+    }
+    Ok(known)
 }
 
 pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
@@ -110,37 +156,53 @@ pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
     is_url.then_some(url)
 }
 
-fn told(inventory: &HostInventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
-    let mut told: BTreeMap<(&str, &str), Vec<PatchMeaning>> = BTreeMap::new();
-    for patch in &inventory.patches {
-        let Some(one) = of_patch_or_later(patch, inventory) else { continue };
+/// Only about packages with a URL.
+fn told<'a>(
+    inventory: &'a HostInventory,
+    urls: &HashMap<&str, &str>,
+    room: &mut StatementRoom,
+) -> Result<ToldFixes<'a>, DocumentTooLarge> {
+    let mut told = ToldFixes::new();
+    let meanings = meanings(inventory, room)?;
+    for (patch, meaning) in inventory.patches.iter().zip(meanings) {
+        let Some(meaning) = meaning else { continue };
+        let packages = patch.about.packages.iter().map(String::as_str);
+        let packages: Vec<&str> = packages.filter(|package| urls.contains_key(package)).collect();
+        if packages.is_empty() {
+            continue;
+        }
         for fix in &patch.about.fixes {
-            for package in &patch.about.packages {
-                told.entry((fix, package)).or_default().push(one.clone());
+            for package in &packages {
+                room.take(MEANING)?;
+                told.entry((fix, package)).or_default().push(meaning.clone());
             }
         }
     }
-    let is_listed =
-        |ended: &OvertakenFix| inventory.patches.iter().any(|patch| patch.about.id.as_str() == ended.id);
+    let listed: HashSet<&str> = inventory.patches.iter().map(|patch| patch.about.id.as_str()).collect();
+    let mut by_native: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
+    for package in inventory.packages.iter().flatten().filter(|one| urls.contains_key(one.package.as_str())) {
+        if let (Some(manager), Some(native)) = (&package.manager, &package.native) {
+            by_native.entry((manager, &native.name)).or_default().push(&package.package);
+        }
+    }
     let ended = [
         (FixStatus::Lost, &inventory.lost),
         (FixStatus::Accepted, &inventory.accepted),
         (FixStatus::Fixed, &inventory.contained),
     ];
     let ended = ended.into_iter().flat_map(|(status, list)| list.iter().map(move |ended| (status, ended)));
-    for (status, ended) in ended.filter(|(_, ended)| !is_listed(ended)) {
-        for package in inventory.packages.iter().flatten().filter(|package| is_of(package, ended)) {
-            for fix in &ended.fixes {
-                told.entry((fix, &package.package)).or_default().push((status, of_ended(status, ended)));
+    for (status, ended) in ended.filter(|(_, ended)| !listed.contains(ended.id.as_str())) {
+        let Some(packages) = by_native.get(&(ended.manager.as_str(), ended.name.as_str())) else { continue };
+        let reason: Rc<str> = of_ended(status, ended).into();
+        room.take(reason.len())?;
+        for fix in &ended.fixes {
+            for package in packages {
+                room.take(MEANING)?;
+                told.entry((fix, package)).or_default().push((status, reason.clone()));
             }
         }
     }
-    told
-}
-
-fn is_of(package: &InventoryPackage, ended: &OvertakenFix) -> bool {
-    package.manager.as_deref() == Some(&ended.manager)
-        && package.native.as_ref().is_some_and(|native| native.name == ended.name)
+    Ok(told)
 }
 
 fn of_ended(status: FixStatus, ended: &OvertakenFix) -> String {
@@ -157,35 +219,70 @@ fn of_ended(status: FixStatus, ended: &OvertakenFix) -> String {
     }
 }
 
-/// A superseded or obsoleted patch has its fixes only while the one that replaced it is there.
-fn of_patch_or_later(patch: &InventoryPatch, inventory: &HostInventory) -> Option<PatchMeaning> {
-    let found = of_patch(patch, inventory)?;
-    let later = of_patch(last_of(patch, &inventory.patches), inventory);
-    let is_gone = |later: &PatchMeaning| found.0 == FixStatus::Fixed && later.0 != FixStatus::Fixed;
-    Some(later.filter(is_gone).unwrap_or(found))
+/// Of each patch. A superseded or obsoleted one has its fixes only while the one that replaced it is there.
+fn meanings(
+    inventory: &HostInventory,
+    room: &mut StatementRoom,
+) -> Result<Vec<Option<PatchMeaning>>, DocumentTooLarge> {
+    let (lost, accepted) = (by_id(&inventory.lost), by_id(&inventory.accepted));
+    let mut own: Vec<Option<PatchMeaning>> = Vec::with_capacity(inventory.patches.len());
+    for patch in &inventory.patches {
+        let meaning = of_patch(patch, &lost, &accepted);
+        room.take(meaning.as_ref().map_or(0, |(_, reason)| reason.len()))?;
+        own.push(meaning.map(|(status, reason)| (status, reason.into())));
+    }
+    let or_later = |(found, last): (&Option<PatchMeaning>, usize)| {
+        let found = found.as_ref()?;
+        let later = own.get(last).and_then(Option::as_ref);
+        let is_gone = |later: &&PatchMeaning| found.0 == FixStatus::Fixed && later.0 != FixStatus::Fixed;
+        Some(later.filter(is_gone).unwrap_or(found).clone())
+    };
+    Ok(own.iter().zip(last_of_each(&inventory.patches)).map(or_later).collect())
 }
 
-/// Returns the patch that replaced another one, or that one itself.
-pub(super) fn last_of<'a>(patch: &'a InventoryPatch, patches: &'a [InventoryPatch]) -> &'a InventoryPatch {
-    let mut last = patch;
-    // The number of patches ends a circle.
-    for _ in patches {
-        let Some(by) = last.by.as_deref() else { break };
-        let Some(later) = patches.iter().find(|one| one.about.id.as_str() == by) else { break };
-        last = later;
+fn by_id(list: &[OvertakenFix]) -> HashMap<&str, &OvertakenFix> {
+    let mut found = HashMap::new();
+    for ended in list {
+        found.entry(ended.id.as_str()).or_insert(ended);
+    }
+    found
+}
+
+/// Returns for each patch the index of the one that replaced it last, or its own. The number of patches ends a circle.
+pub(super) fn last_of_each(patches: &[InventoryPatch]) -> Vec<usize> {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (at, patch) in patches.iter().enumerate() {
+        first.entry(patch.about.id.as_str()).or_insert(at);
+    }
+    let by = |patch: &InventoryPatch| first.get(patch.by.as_deref()?).copied();
+    let mut far: Vec<usize> = patches.iter().enumerate().map(|(at, patch)| by(patch).unwrap_or(at)).collect();
+    let behind = |far: &[usize], at: usize| far.get(at).copied().unwrap_or(at);
+    let mut last: Vec<usize> = (0..patches.len()).collect();
+    // Steps double: a chain may have as many links as there are patches.
+    let mut steps = patches.len();
+    while steps > 0 {
+        if steps % 2 == 1 {
+            last = last.iter().map(|at| behind(&far, *at)).collect();
+        }
+        far = far.iter().map(|at| behind(&far, *at)).collect();
+        steps /= 2;
     }
     last
 }
 
-fn of_patch(patch: &InventoryPatch, inventory: &HostInventory) -> Option<PatchMeaning> {
+fn of_patch(
+    patch: &InventoryPatch,
+    lost: &HashMap<&str, &OvertakenFix>,
+    accepted: &HashMap<&str, &OvertakenFix>,
+) -> Option<(FixStatus, String)> {
     let id = &patch.about.id;
-    let to = |list: &[OvertakenFix], status| {
-        let ended = list.iter().find(|ended| ended.id == id.as_str())?;
+    let to = |list: &HashMap<&str, &OvertakenFix>, status| {
+        let ended = list.get(id.as_str())?;
         Some((status, of_ended(status, ended)))
     };
     let lost = || {
-        to(&inventory.lost, FixStatus::Lost)
-            .or_else(|| to(&inventory.accepted, FixStatus::Accepted))
+        to(lost, FixStatus::Lost)
+            .or_else(|| to(accepted, FixStatus::Accepted))
             .unwrap_or_else(|| (FixStatus::Lost, format!("the fix of patch {id} was lost")))
     };
     match patch.standing {
@@ -199,7 +296,7 @@ fn of_patch(patch: &InventoryPatch, inventory: &HostInventory) -> Option<PatchMe
         {
             let unknown =
                 || (FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm"));
-            Some(to(&inventory.accepted, FixStatus::Accepted).unwrap_or_else(unknown))
+            Some(to(accepted, FixStatus::Accepted).unwrap_or_else(unknown))
         }
         FleetPatchStanding::Effective | FleetPatchStanding::Superseded | FleetPatchStanding::Obsoleted
             if patch.is_uncertain =>
@@ -244,27 +341,27 @@ fn evidence(patch: &InventoryPatch) -> String {
 }
 
 /// One patch that has the fix is enough.
-fn in_one_package(told: &[PatchMeaning]) -> (FixStatus, Vec<String>) {
+fn in_one_package(told: &[PatchMeaning]) -> (FixStatus, Vec<Rc<str>>) {
     let status = told.iter().map(|(status, _)| *status).min().unwrap_or(FixStatus::Unknown);
     let reasons = told.iter().filter(|(one, _)| *one == status).map(|(_, reason)| reason.clone());
     (status, reasons.collect())
 }
 
 /// Fixed if all packages with this URL are. Lost if one of them is, unless every loss was accepted.
-fn joined(packages: impl Iterator<Item = (FixStatus, Vec<String>)>) -> (FixStatus, Vec<String>) {
+fn joined(packages: impl Iterator<Item = (FixStatus, Vec<Rc<str>>)>) -> (FixStatus, Vec<Rc<str>>) {
     let packages: Vec<_> = packages.collect();
     let has = |wanted: FixStatus| packages.iter().any(|(status, _)| *status == wanted);
     let status = [FixStatus::Lost, FixStatus::Accepted, FixStatus::Unknown].into_iter().find(|one| has(*one));
     let status = status.unwrap_or(FixStatus::Fixed);
-    let mut reasons: Vec<String> = Vec::new();
+    let (mut reasons, mut known): (Vec<Rc<str>>, HashSet<&str>) = (Vec::new(), HashSet::new());
     let silent = packages.iter().any(|(_, reasons)| reasons.is_empty());
     for reason in packages.iter().filter(|(one, _)| *one == status).flat_map(|(_, reasons)| reasons) {
-        if !reasons.contains(reason) {
+        if known.insert(reason) {
             reasons.push(reason.clone());
         }
     }
     if status == FixStatus::Unknown && silent {
-        reasons.push("another installed package has the same URL, and no patch of it says so".to_owned());
+        reasons.push("another installed package has the same URL, and no patch of it says so".into());
     }
     (status, reasons)
 }
@@ -308,7 +405,7 @@ mod tests {
         })
     }
 
-    fn known(patches: &[Value], lists: &[(&str, Value)], packages: &[&str]) -> Vec<(FixStatus, String)> {
+    fn inventory(patches: &[Value], lists: &[(&str, Value)], packages: &[&str]) -> HostInventory {
         let packages: Vec<Value> = packages.iter().map(|instance| package(instance)).collect();
         let mut document = json!({
             "schema": "patchadm/1", "command": "list", "root": "/", "patches": patches, "packages": packages,
@@ -319,8 +416,12 @@ mod tests {
         }
         let mut reader = InventoryReader::default();
         let mut read = reader.read(document.to_string().as_bytes(), "web1").unwrap();
-        let inventory = read.inventories.pop().unwrap();
-        let claims = known_fixes(&inventory);
+        read.inventories.pop().unwrap()
+    }
+
+    fn known(patches: &[Value], lists: &[(&str, Value)], packages: &[&str]) -> Vec<(FixStatus, String)> {
+        let inventory = inventory(patches, lists, packages);
+        let claims = known_fixes(&inventory, &mut StatementRoom::default()).unwrap();
         assert!(claims.iter().all(|claim| (claim.fix, claim.url) == ("CVE-2026-1234", URL)), "{claims:?}");
         claims.into_iter().map(|claim| (claim.status, claim.reasons.join("; "))).collect()
     }
@@ -420,5 +521,35 @@ mod tests {
         let told = known(&patched, &[], &["DEBweb", "DEBweb.2"]);
         let expected = "another installed package has the same URL, and no patch of it says so".to_owned();
         assert_eq!(told, [(FixStatus::Unknown, expected)]);
+    }
+
+    #[test]
+    fn fixes_times_packages_are_limited() {
+        let names: Vec<String> = (0..2_000).map(|number| format!("DEBweb.{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let fixes: Vec<String> = (0..2_000).map(|number| format!("CVE-2026-{number:04}")).collect();
+        let told = |fixes: &[String]| {
+            let mut patch = patch("100-01", &["effective"], &[]);
+            (patch["packages"], patch["fixes"]) = (json!(names), json!(fixes));
+            let inventory = inventory(&[patch], &[], &names);
+            known_fixes(&inventory, &mut StatementRoom::default()).map(|known| known.len())
+        };
+        assert_eq!(told(&fixes[..20]), Ok(20));
+        assert_eq!(told(&fixes), Err(DocumentTooLarge));
+    }
+
+    #[test]
+    fn the_end_of_a_long_chain_of_patches_is_found_at_once() {
+        let patches: Vec<Value> = (0..4_000)
+            .map(|number| {
+                let mut patch = patch(&format!("1{number:04}-01"), &["superseded"], &["CVE-2026-1234"]);
+                patch["by"] = json!(format!("1{:04}-01", number + 1));
+                patch
+            })
+            .collect();
+        let inventory = inventory(&patches, &[], &["DEBweb"]);
+        assert!(last_of_each(&inventory.patches).iter().all(|last| *last == patches.len() - 1));
+        let known = known_fixes(&inventory, &mut StatementRoom::default()).unwrap();
+        assert_eq!(known.iter().map(|fix| fix.reasons.len()).collect::<Vec<_>>(), [patches.len()]);
     }
 }

@@ -24,7 +24,7 @@ pub use inventory::{
     FleetPatchStanding, HostInventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName,
     OvertakenFix, PackageUndoState, PatchDescription, SignatureVerdict, StaleRegistration,
 };
-pub use known_fixes::DocumentMaker;
+pub use known_fixes::{DocumentMaker, DocumentTooLarge};
 pub use openvex::VexDocument;
 pub use reader::{InventoryError, InventoryReader, ReadInventories};
 

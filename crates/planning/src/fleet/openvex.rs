@@ -5,7 +5,9 @@
 use serde::Serialize;
 
 use super::inventory::HostInventory;
-use super::known_fixes::{DocumentMaker, FixStatus, KnownFix, known_fixes, moment, text_of, urn_of};
+use super::known_fixes::{
+    DocumentMaker, DocumentTooLarge, FixStatus, KnownFix, StatementRoom, known_fixes, moment, text_of, urn_of,
+};
 
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
 
@@ -61,12 +63,12 @@ struct VexIdentifiers {
 
 impl VexDocument {
     /// Returns `None` if no patch states its fixes: a document needs statements.
-    pub fn of(inventory: &HostInventory, maker: &DocumentMaker) -> Option<Self> {
+    pub fn of(inventory: &HostInventory, maker: &DocumentMaker) -> Result<Option<Self>, DocumentTooLarge> {
         let known_at = moment(inventory.at.as_ref().unwrap_or(&maker.now));
-        let known = known_fixes(inventory).into_iter();
+        let known = known_fixes(inventory, &mut StatementRoom::default())?.into_iter();
         let statements: Vec<VexStatement> = known.map(|fix| VexStatement::of(fix, &known_at)).collect();
         if statements.is_empty() {
-            return None;
+            return Ok(None);
         }
         let mut document = Self {
             context: CONTEXT,
@@ -79,7 +81,7 @@ impl VexDocument {
             statements,
         };
         document.id = urn_of(&document);
-        Some(document)
+        Ok(Some(document))
     }
 
     pub fn text(&self) -> String {

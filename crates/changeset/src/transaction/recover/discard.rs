@@ -2,7 +2,7 @@
 //! before publication until after the outcome: without it, no run is unfinished. Otherwise a copy of the journal
 //! decides, or the staged objects prove the state ([`prove`]); in doubt, nothing is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rustix::io::Errno;
 
@@ -27,7 +27,7 @@ use crate::transaction::safety_copies::is_held;
 use crate::transaction::stage::domains;
 use crate::transaction::stage::domains::{FoundStage, HOLDER, MARKER, OwnStage, open_own};
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::{Dir, FileType, Lock, Root, RootError, Timestamp};
+use patchadm_rootfs::{Digest, Dir, FileType, Lock, Root, RootError, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 use patchadm_svr4::places::own_directory;
@@ -361,23 +361,28 @@ fn journals_of(root: &Root, own: &Dir, stage: &Dir, run: &str) -> Result<Vec<Jou
     for other in other_stages(root, stage, run)? {
         found.extend(journal_file::found_in(&other, run)?);
     }
-    // Ops of one pair and the journal of another may be whole.
-    let ops: Vec<Vec<u8>> = found.iter().map(|files| files.ops.clone()).collect();
-    let mut crossed = found.clone();
-    for files in &found {
-        crossed
-            .extend(ops.iter().map(|ops| JournalFiles { journal: files.journal.clone(), ops: ops.clone() }));
-    }
     let root_id = RootId::of(root)?.marker();
-    let own_path = own.path().clone();
-    crossed.retain(|files| {
+    let digests: Vec<String> = found.iter().map(|files| Digest::of(&files.ops).to_string()).collect();
+    let mut by_digest: HashMap<&str, usize> = HashMap::new();
+    for (at, digest) in digests.iter().enumerate() {
+        by_digest.entry(digest).or_insert(at);
+    }
+    let (mut pairs, mut crossed) = (Vec::new(), Vec::new());
+    for (files, own_digest) in found.iter().zip(&digests) {
         let head = mended(&files.journal).and_then(|bytes| parse_head(&bytes).ok());
-        head.is_some_and(|head| {
-            let is_this_root = root_id.as_ref().is_none_or(|root_id| *root_id == head.header.root);
-            head.header.run == run && is_this_root
-        }) && is_of(files, &own_path)
-    });
-    Ok(crossed)
+        let Some(header) = head.map(|head| head.header) else { continue };
+        let is_this_root = root_id.as_ref().is_none_or(|root_id| *root_id == header.root);
+        // Ops of one pair and the journal of another may be whole.
+        let ops = by_digest.get(header.ops_b3.as_str()).and_then(|at| found.get(*at));
+        let Some(ops) = ops.filter(|_| header.run == run && is_this_root) else { continue };
+        let whole = JournalFiles { journal: files.journal.clone(), ops: ops.ops.clone() };
+        if is_of(&whole, own.path()) {
+            let likely = if *own_digest == header.ops_b3 { &mut pairs } else { &mut crossed };
+            likely.push(whole);
+        }
+    }
+    pairs.append(&mut crossed);
+    Ok(pairs)
 }
 
 fn is_of(files: &JournalFiles, own: &ObjectPath) -> bool {

@@ -579,7 +579,12 @@ impl DecidedRefresh {
     }
 
     fn stage_after(&self, stage: Tree, scope: &Scope) -> Tree {
-        let next = stage.objects.iter().filter_map(|object| object.group).max().map_or(0, |last| last + 1);
+        let next = stage
+            .objects
+            .iter()
+            .filter_map(|object| object.group)
+            .max()
+            .map_or(0, |last| last.saturating_add(1));
         let mut objects: BTreeMap<ObjectPath, TreeObject> =
             stage.objects.into_iter().map(|object| (object.path.clone(), object)).collect();
         for (path, outcome) in self.outcomes.iter().filter(|(path, _)| scope.contains(path)) {
@@ -904,7 +909,7 @@ fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<Base
     let mut objects: BTreeMap<ObjectPath, BaseState> =
         base.objects.iter().map(|object| (object.path.clone(), object.state.clone())).collect();
     let groups = base.objects.iter().filter_map(|object| object.object()?.group);
-    let next = groups.max().unwrap_or(0) + 1;
+    let next = groups.max().unwrap_or(0).saturating_add(1);
     let settled = decided.brought().chain(&decided.left_to_stage);
     for path in settled.filter(|path| !apart.has(path) && base.header.paths.contains(path)) {
         let Some(live) = decided.live.object(path) else {
@@ -912,7 +917,7 @@ fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<Base
             continue;
         };
         let mut state = live.state();
-        state.group = state.group.map(|group| next + group);
+        state.group = state.group.map(|group| next.saturating_add(group));
         if decided.outcomes.get(path) == Some(&PathOutcome::TakeTime)
             && let Some(BaseState::Object(known)) = objects.get(path)
         {

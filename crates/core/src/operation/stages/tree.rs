@@ -3,6 +3,7 @@
 //! listed state existed; names may appear or vanish.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::StageError;
 use crate::operation::failure::Failure;
@@ -268,7 +269,7 @@ struct EnteredDirectory {
 impl TreeRequest<'_> {
     /// Skips paths that `is_reserved` accepts.
     pub(super) fn walk(&self, is_reserved: impl Fn(&ObjectPath) -> bool + Sync) -> Result<Walk, StageError> {
-        let walker = Walker { request: self, is_reserved: &is_reserved };
+        let walker = Walker { request: self, is_reserved: &is_reserved, names: AtomicU64::new(0) };
         walker.walk()
     }
 }
@@ -276,6 +277,8 @@ impl TreeRequest<'_> {
 struct Walker<'a> {
     request: &'a TreeRequest<'a>,
     is_reserved: &'a (dyn Fn(&ObjectPath) -> bool + Sync),
+    /// Of all directories.
+    names: AtomicU64,
 }
 
 impl Walker<'_> {
@@ -295,10 +298,6 @@ impl Walker<'_> {
                 walk.mounts.extend(entered.walk.mounts);
                 walk.left.extend(entered.walk.left);
                 next.extend(entered.next);
-            }
-            if walk.met.len() as u64 > MOST_OBJECTS {
-                let path = self.request.root.prefix().display().to_string();
-                return Err(StageError::TooMany { path, most: MOST_OBJECTS });
             }
             level = next;
         }
@@ -345,7 +344,14 @@ impl Walker<'_> {
         let live = live.filter(|live| live.inode == status.inode);
         let live = live.ok_or_else(|| StageError::Changing(self.request.root.show(path)))?;
         let above = OpenDirectory { dir: &dir, status, known: self.request.known.below(path) };
-        for name in dir.names().map_err(failed)? {
+        let names = dir.names().map_err(failed)?;
+        // Before anything is known of them: a level of the tree may have far more.
+        let count = names.len() as u64;
+        if self.names.fetch_add(count, Ordering::Relaxed).saturating_add(count) > MOST_OBJECTS {
+            let path = self.request.root.prefix().display().to_string();
+            return Err(StageError::TooMany { path, most: MOST_OBJECTS });
+        }
+        for name in names {
             self.meet(above, &name, &mut entered)?;
         }
         if *is_object {

@@ -82,12 +82,22 @@ impl NamesOfFiles {
 
     /// Returns all names of the file at a path, sorted; none if it has only this one.
     pub fn all(&self, path: &ObjectPath) -> &[ObjectPath] {
-        let file = self.file_of.get(path).and_then(|file| self.files.get(*file));
+        let file = self.file_of(path).and_then(|file| self.files.get(file));
         file.map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Returns the sorted names of each file.
+    pub fn files(&self) -> &[Vec<ObjectPath>] {
+        &self.files
+    }
+
+    /// Returns the index of the file at a path in [`files`](Self::files); `None` if it has only this name.
+    pub fn file_of(&self, path: &ObjectPath) -> Option<usize> {
+        self.file_of.get(path).copied()
+    }
+
     pub fn are_one(&self, one: &ObjectPath, other: &ObjectPath) -> bool {
-        one == other || self.all(one).contains(other)
+        one == other || self.file_of(one).is_some_and(|file| self.file_of(other) == Some(file))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Changes of objects and their lines: taken objects get exactly their state in the stage.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 
 use patchadm_changeset::format::journal::is_settable;
@@ -21,12 +21,12 @@ pub(super) fn plan_objects(
     input: &PromotionInput<'_>,
     owner: &dyn Fn(&ObjectPath) -> PkgInst,
 ) -> Result<(), Reason> {
-    let in_place = in_place(input, draft);
+    let carriers = Carriers::of(input, draft);
     let (links, others): (Vec<_>, Vec<_>) =
-        input.taken.iter().partition(|(path, _)| carrier(input, &in_place, path).is_some());
+        input.taken.iter().partition(|(path, _)| carriers.of_name(path).is_some());
     for (path, taken) in others.into_iter().chain(links) {
         let package = owner(path);
-        let placed = place(draft, input, &in_place, (path, taken), &package);
+        let placed = place(draft, input, &carriers, (path, taken), &package);
         placed.map_err(|problem| refuse(&package, path, problem))?;
     }
     for path in &input.deleted {
@@ -40,23 +40,38 @@ fn refuse(package: &PkgInst, path: &ObjectPath, problem: ObjectProblem) -> Reaso
     Reason::Object { package: package.clone(), path: path.to_string(), problem }
 }
 
-fn carrier<'i>(
-    input: &'i PromotionInput<'_>,
-    in_place: &BTreeSet<ObjectPath>,
-    path: &ObjectPath,
-) -> Option<&'i ObjectPath> {
-    if in_place.contains(path) {
-        return None;
+/// The objects that stay, and the name at which each other file of several names comes.
+struct Carriers<'i> {
+    in_place: BTreeSet<ObjectPath>,
+    names: &'i NamesOfFiles,
+    of_files: Vec<Option<&'i ObjectPath>>,
+}
+
+impl<'i> Carriers<'i> {
+    fn of(input: &PromotionInput<'i>, draft: &PlanBuilder<'_>) -> Self {
+        let in_place = in_place(input, draft);
+        let names: &'i NamesOfFiles = input.stage_names;
+        let carrier = |file: &'i Vec<ObjectPath>| {
+            let taken = || file.iter().filter(|name| input.taken.contains_key(*name));
+            taken().find(|name| in_place.contains(*name)).or_else(|| taken().next())
+        };
+        let of_files = names.files().iter().map(carrier).collect();
+        Self { in_place, names, of_files }
     }
-    let names = || input.stage_names.all(path).iter().filter(|name| input.taken.contains_key(*name));
-    let first = names().find(|name| in_place.contains(*name)).or_else(|| names().next());
-    first.filter(|name| *name != path)
+
+    fn of_name(&self, path: &ObjectPath) -> Option<&'i ObjectPath> {
+        if self.in_place.contains(path) {
+            return None;
+        }
+        let carrier = self.of_files.get(self.names.file_of(path)?).copied().flatten();
+        carrier.filter(|name| *name != path)
+    }
 }
 
 fn place(
     draft: &mut PlanBuilder<'_>,
     input: &PromotionInput<'_>,
-    in_place: &BTreeSet<ObjectPath>,
+    carriers: &Carriers<'_>,
     (path, taken): (&ObjectPath, &TakenObject<'_>),
     package: &PkgInst,
 ) -> Result<(), ObjectProblem> {
@@ -66,7 +81,8 @@ fn place(
     let (old, from) = (draft.old(path), taken.object);
     let wanted = WantedState::of(draft, path, from, input.options.owners);
     let is_directory = from.is_directory();
-    if let Some(old) = old.filter(|old| in_place.contains(path) || is_directory && old.is_directory()) {
+    let is_in_place = carriers.in_place.contains(path);
+    if let Some(old) = old.filter(|old| is_in_place || is_directory && old.is_directory()) {
         if let Some(change) = wanted.change(old) {
             if !is_directory {
                 draft.check_obstacle(path)?;
@@ -81,7 +97,7 @@ fn place(
         return Err(ObjectProblem::NotPermitted("a device"));
     }
     draft.check_obstacle(path)?;
-    let new = match carrier(input, in_place, path) {
+    let new = match carriers.of_name(path) {
         Some(file) => draft.other_name(path, file)?,
         None => NewObject {
             body: body(path, from)?,
@@ -151,8 +167,11 @@ fn with_one_file_each(
     stage: &NamesOfFiles,
     live: &NamesOfFiles,
 ) -> BTreeSet<ObjectPath> {
+    let first = |names: &Vec<ObjectPath>| names.iter().position(|name| in_place.contains(name));
+    let firsts: Vec<Option<usize>> = stage.files().iter().map(first).collect();
     let is_of_first = |path: &&ObjectPath| {
-        let first = stage.all(path).iter().find(|name| in_place.contains(*name));
+        let first = stage.file_of(path).and_then(|file| firsts.get(file).copied().flatten());
+        let first = first.and_then(|first| stage.all(path).get(first));
         first.is_none_or(|first| live.are_one(first, path))
     };
     in_place.iter().filter(is_of_first).cloned().collect()
@@ -165,23 +184,31 @@ fn without_foreign_names(
     stage: &NamesOfFiles,
     live: &NamesOfFiles,
 ) -> BTreeSet<ObjectPath> {
-    let with_names: Vec<ObjectPath> =
-        in_place.iter().filter(|path| !live.all(path).is_empty()).cloned().collect();
-    loop {
-        let before = in_place.len();
-        for path in &with_names {
-            let leaves = |name: &ObjectPath| {
-                deleted.contains(name) || taken.contains_key(name) && !in_place.contains(name)
-            };
-            let mut names = live.all(path).iter().filter(|name| !leaves(name));
-            if !names.all(|name| stage.are_one(path, name)) {
-                in_place.remove(path);
+    for names in live.files() {
+        let stays = |name: &&ObjectPath| {
+            !deleted.contains(*name) && (!taken.contains_key(*name) || in_place.contains(*name))
+        };
+        let staying: BTreeSet<&ObjectPath> = names.iter().filter(stays).collect();
+        let mut count = staying.len();
+        let mut counts: HashMap<usize, usize> = HashMap::new();
+        for file in staying.iter().filter_map(|name| stage.file_of(name)) {
+            *counts.entry(file).or_default() += 1;
+        }
+        // Names only leave, so that a name that fits once fits to the end.
+        for path in names.iter().filter(|path| in_place.contains(*path)).cloned().collect::<Vec<_>>() {
+            let (itself, file) = (usize::from(staying.contains(&path)), stage.file_of(&path));
+            let alike = file.map_or(itself, |file| counts.get(&file).copied().unwrap_or_default());
+            if alike == count {
+                continue;
+            }
+            in_place.remove(&path);
+            count -= itself;
+            if let Some(alike) = file.and_then(|file| counts.get_mut(&file)) {
+                *alike -= itself;
             }
         }
-        if in_place.len() == before {
-            return in_place;
-        }
     }
+    in_place
 }
 
 pub(super) fn has_same_content(old: &Live, new: &Live) -> bool {
@@ -344,7 +371,7 @@ fn other_name(
     let names = input.stage_names.all(path);
     let known = draft.inventory.lines.get(path).map(|line| &line.object);
     if let Some(Object { ftype: Ftype::Link, target: Some(target), .. }) = known {
-        let source = path.link_source(target).ok().filter(|source| names.contains(source));
+        let source = path.link_source(target).ok().filter(|source| names.binary_search(source).is_ok());
         return source.map(|_| target.clone());
     }
     if known.is_some() {
@@ -445,5 +472,16 @@ mod tests {
     #[test]
     fn a_name_that_is_not_taken_keeps_the_file() {
         assert_eq!(staying(&["/a"], &[&["/a", "/b"]], &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_very_many_names_of_a_file_take_no_time() {
+        let texts: Vec<String> = (0..60_000).map(|number| format!("/{number:06}")).collect();
+        let all: Vec<&str> = texts.iter().map(String::as_str).collect();
+        assert_eq!(staying(&all, &[&all[..]], &[&all[..]]), all);
+        assert_eq!(staying(&all, &[&all[..]], &[]), all[all.len() - 1..], "they part");
+        assert_eq!(staying(&all, &[], &[&all[..]]), all[..1], "they become one");
+        let (half, other) = all.split_at(30_000);
+        assert_eq!(staying(&all, &[&all[..]], &[half, other]), other);
     }
 }

@@ -2,9 +2,9 @@
 //! no owner, set-id bit, new write permission, or attribute outside `user.`. Other bytes or owners of privileged
 //! programs, and links that lead out of the promoted paths, need `--allow-set-id`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
-use std::ops::Bound;
+use std::ops::Range;
 
 use serde::Serialize;
 
@@ -187,11 +187,12 @@ impl ForeignObjects {
         for (_, names) in files.into_iter().filter(|(_, names)| names.iter().any(|name| self.has(&name.path)))
         {
             let mut alike: Vec<Vec<&mut TreeObject>> = Vec::new();
+            let mut places: HashMap<_, usize> = HashMap::new();
             for name in names {
-                let is_like = |other: &Vec<&mut TreeObject>| {
-                    other.first().is_some_and(|other| has_rights_of(&other.live, &name.live))
-                };
-                match alike.iter_mut().find(|names| is_like(names)) {
+                let Live { uid, gid, mode, xattrs, .. } = &name.live;
+                let rights = (*uid, *gid, mode.bits(), xattrs.clone());
+                let place = *places.entry(rights).or_insert(alike.len());
+                match alike.get_mut(place) {
                     Some(names) => names.push(name),
                     None => alike.push(vec![name]),
                 }
@@ -212,10 +213,6 @@ impl ForeignObjects {
     }
 }
 
-fn has_rights_of(one: &Live, other: &Live) -> bool {
-    (one.uid, one.gid, one.mode) == (other.uid, other.gid, other.mode) && one.xattrs == other.xattrs
-}
-
 fn directory(root: &Root, path: &ObjectPath) -> Result<Option<Live>, StageError> {
     let opened = root.dir_if_there(path)?;
     Ok(opened.map(|dir| dir.live_through(&mut [], b"", None)).transpose()?.flatten())
@@ -224,19 +221,95 @@ fn directory(root: &Root, path: &ObjectPath) -> Result<Option<Live>, StageError>
 /// Returns who else may write to an object but not to this live directory, as a clause.
 fn writer_beside(object: &Live, directory: Option<&Live>) -> Option<String> {
     let who = writer(object)?;
-    let is_alike = |live: &Live| {
-        let lists = |of: &Live| -> Xattrs {
-            let mut lists = of.xattrs.clone();
-            lists.retain(|name, _| name.starts_with(b"system."));
-            lists
+    (!directory.is_some_and(|live| has_no_more_writers(object, live))).then_some(who)
+}
+
+fn has_no_more_writers(object: &Live, directory: &Live) -> bool {
+    let (bits, live_bits) = (object.mode.bits(), directory.mode.bits());
+    directory.is_directory()
+        && has_holders_of(object, directory)
+        && bits & WRITE & !live_bits == 0
+        && live_bits & STICKY & !bits == 0
+}
+
+fn has_holders_of(one: &Live, other: &Live) -> bool {
+    let lists = |(name, _): &(&Vec<u8>, &Vec<u8>)| name.starts_with(b"system.");
+    (one.uid, one.gid) == (other.uid, other.gid)
+        && one.xattrs.iter().filter(lists).eq(other.xattrs.iter().filter(lists))
+}
+
+/// Live objects that others may write to, compared with a directory many at once: a user may make many links, each to
+/// many objects.
+struct WrittenObjects<'a> {
+    /// Sorted by path.
+    objects: Vec<(&'a ObjectPath, &'a Live)>,
+    /// For each object, the index of the next one with another owner, group or access list.
+    ends: Vec<usize>,
+    /// Before each object, and at the end: those that the group may write to, and everybody, and those without sticky
+    /// bit.
+    before: Vec<[usize; 3]>,
+}
+
+impl<'a> WrittenObjects<'a> {
+    fn of(objects: Vec<(&'a ObjectPath, &'a Live)>) -> Self {
+        let mut before = vec![[0; 3]];
+        let mut counts = [0; 3];
+        for (_, live) in &objects {
+            let bits = live.mode.bits();
+            let has = [bits & 0o020 != 0, bits & 0o002 != 0, bits & STICKY == 0];
+            for (count, has) in counts.iter_mut().zip(has) {
+                *count += usize::from(has);
+            }
+            before.push(counts);
+        }
+        let mut ends = Vec::with_capacity(objects.len());
+        let mut end = objects.len();
+        for at in (0..objects.len()).rev() {
+            if let (Some((_, one)), Some((_, next))) = (objects.get(at), objects.get(at + 1))
+                && !has_holders_of(one, next)
+            {
+                end = at + 1;
+            }
+            ends.push(end);
+        }
+        ends.reverse();
+        Self { objects, ends, before }
+    }
+
+    /// True if none of the objects at this place, above and below has more writers than the directory.
+    fn have_no_more_writers(&self, place: &ObjectPath, directory: Option<&Live>) -> bool {
+        let on_the_way = std::iter::once(place.as_bytes()).chain(place.ancestors_bytes());
+        let mut on_the_way = on_the_way.filter_map(|path| {
+            let at = self.objects.binary_search_by(|(written, _)| written.as_bytes().cmp(path)).ok()?;
+            self.objects.get(at)
+        });
+        let is_alike = |live: &Live| directory.is_some_and(|directory| has_no_more_writers(live, directory));
+        if !on_the_way.all(|(_, live)| is_alike(live)) {
+            return false;
+        }
+        let lowest = place.lowest_below();
+        let from = self.objects.partition_point(|(path, _)| **path < lowest);
+        let below = self.objects.get(from..).unwrap_or_default();
+        let to = from + below.partition_point(|(path, _)| path.is_below(place));
+        self.has_no_more_writers_in(from..to, directory)
+    }
+
+    fn has_no_more_writers_in(&self, range: Range<usize>, directory: Option<&Live>) -> bool {
+        if range.is_empty() {
+            return true;
+        }
+        let (Some(directory), Some((_, first))) = (directory, self.objects.get(range.start)) else {
+            return false;
         };
-        let (bits, live_bits) = (object.mode.bits(), live.mode.bits());
-        (object.uid, object.gid) == (live.uid, live.gid)
-            && bits & WRITE & !live_bits == 0
-            && live_bits & STICKY & !bits == 0
-            && lists(object) == lists(live)
-    };
-    (!directory.is_some_and(|live| live.is_directory() && is_alike(live))).then_some(who)
+        let count_at = |at: usize| self.before.get(at).copied().unwrap_or_default();
+        let counts = count_at(range.end).into_iter().zip(count_at(range.start));
+        let bits = directory.mode.bits();
+        let lacks = [bits & 0o020 == 0, bits & 0o002 == 0, bits & STICKY != 0];
+        directory.is_directory()
+            && has_holders_of(first, directory)
+            && self.ends.get(range.start).is_some_and(|end| *end >= range.end)
+            && counts.zip(lacks).all(|((end, start), lacks)| !lacks || end == start)
+    }
 }
 
 fn permitted(staged: &Live, old: Option<&Live>, directory: (u32, u32)) -> Live {
@@ -309,7 +382,7 @@ pub(super) fn set_id_files(
         writer_beside(live, None).is_some() && (live.uid != 0 || !matches!(live.kind, LiveKind::Symlink(_)))
     };
     let written = live.objects.iter().filter(|object| is_written(&object.live));
-    let written = written.map(|object| (&object.path, &object.live)).collect();
+    let written = WrittenObjects::of(written.map(|object| (&object.path, &object.live)).collect());
     let finder = SetIdFinder { by_path, stage, live, scope, foreign, written };
     let mut links = LinkFollower::new(&finder);
     let found = finder.by_path.iter().filter_map(|(path, action)| {
@@ -325,7 +398,7 @@ struct SetIdFinder<'a> {
     live: &'a Tree,
     scope: &'a Scope,
     foreign: &'a ForeignObjects,
-    written: BTreeMap<&'a ObjectPath, &'a Live>,
+    written: WrittenObjects<'a>,
 }
 
 impl LinkMap for &SetIdFinder<'_> {
@@ -410,14 +483,7 @@ impl SetIdFinder<'_> {
             return false;
         }
         let above = self.live.object(&above).map(|object| &object.live);
-        let on_the_way = [place.clone()].into_iter().chain(place.ancestors());
-        let on_the_way = on_the_way.filter_map(|path| self.written.get(&path).copied());
-        let below = self.written.range::<ObjectPath, _>((Bound::Excluded(&place), Bound::Unbounded));
-        let below = below
-            .take_while(|(path, _)| path.as_bytes().starts_with(place.as_bytes()))
-            .filter(|(path, _)| path.is_below(&place))
-            .map(|(_, live)| *live);
-        on_the_way.chain(below).all(|live| writer_beside(live, above).is_none())
+        self.written.have_no_more_writers(&place, above)
     }
 
     fn target_of(&self, path: &ObjectPath) -> Option<&[u8]> {
@@ -604,5 +670,61 @@ mod tests {
         );
         let marked = with(file(0o600), b"user.origin", b"here");
         assert_eq!(permitted(&marked, Some(&file(0o600)), (0, 0)).xattrs, marked.xattrs);
+    }
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn objects_of_others_are_compared_at_once_as_one_by_one() {
+        let of = |kind: LiveKind, mode, uid| Live { uid, ..live(kind, mode) };
+        let kinds = |kind: &LiveKind| {
+            let modes = [0o700, 0o720, 0o702, 0o722, 0o1700, 0o1722];
+            let mut all: Vec<Live> = modes.iter().map(|mode| of(kind.clone(), *mode, 7)).collect();
+            all.push(of(kind.clone(), 0o700, 8));
+            all.push(with(of(kind.clone(), 0o770, 7), ACCESS_LIST, &list(7, 7)));
+            all
+        };
+        let files = kinds(&FILE);
+        let mut directories = kinds(&LiveKind::Directory);
+        directories.push(of(FILE, 0o722, 7));
+        let (one, other, behind) = (path("/d/a"), path("/d/b"), path("/d-"));
+        let stranger = of(FILE, 0o777, 9);
+        for (first, second) in files.iter().flat_map(|first| files.iter().map(move |second| (first, second)))
+        {
+            let written = WrittenObjects::of(vec![(&behind, &stranger), (&one, first), (&other, second)]);
+            for directory in directories.iter().map(Some).chain([None]) {
+                let has_more = |object: &Live| writer_beside(object, directory).is_some();
+                let is_none_more = !has_more(first) && !has_more(second);
+                assert_eq!(written.have_no_more_writers(&path("/d"), directory), is_none_more);
+                assert_eq!(written.have_no_more_writers(&one, directory), !has_more(first));
+                assert_eq!(written.have_no_more_writers(&path("/d/a/x"), directory), !has_more(first));
+                assert!(written.have_no_more_writers(&path("/e"), directory));
+            }
+        }
+    }
+
+    #[test]
+    fn many_links_to_a_directory_of_many_objects_take_no_time() {
+        let directory = Live { uid: 7, ..live(LiveKind::Directory, 0o755) };
+        let file = Live { uid: 7, ..live(FILE, 0o644) };
+        let paths: Vec<ObjectPath> = (0..100_000).map(|number| path(&format!("/d/{number:06}"))).collect();
+        let written = WrittenObjects::of(paths.iter().map(|path| (path, &file)).collect());
+        let place = path("/d");
+        assert!((0..100_000).all(|_| written.have_no_more_writers(&place, Some(&directory))));
+    }
+
+    #[test]
+    fn names_of_one_file_with_other_rights_are_parted_in_no_time() {
+        let mut stage = Tree::default();
+        for number in 0..30_000_u32 {
+            let live = Live { uid: number / 2, ..live(FILE, 0o644) };
+            stage.objects.push(TreeObject { path: path(&format!("/{number:06}")), live, group: Some(0) });
+        }
+        let parted = ForeignObjects::all().part_names(&mut stage);
+        assert_eq!(parted.len(), stage.objects.len());
+        let groups: Vec<Option<u32>> = stage.objects.iter().map(|object| object.group).collect();
+        assert!(groups.chunks(2).all(|pair| pair[0].is_some() && pair[0] == pair[1]));
     }
 }
