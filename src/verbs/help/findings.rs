@@ -1,6 +1,6 @@
 //! The codes of lint findings, which `patchadm-make` explains.
 
-pub(super) const FINDINGS: [&str; 39] = [
+pub(super) const FINDINGS: [&str; 40] = [
     "id",
     "revision",
     "macro",

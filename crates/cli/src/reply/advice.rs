@@ -108,10 +108,12 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             wording.path("var/sadm/patchadm/depots")
         ),
         Failure::DepotMemory { path, .. } => format!("restore {path} from a backup, or remove that line"),
-        Failure::Depot(DepotError::IndexSignature { verdict, .. }) => {
-            index_advice(verdict.state, &wording.verb("key trust FILE"))
-        }
-        Failure::Depot(error) => depot_advice(error),
+        Failure::Depot(error) => match &**error {
+            DepotError::IndexSignature { verdict, .. } => {
+                index_advice(verdict.state, &wording.verb("key trust FILE"))
+            }
+            error => depot_advice(error),
+        },
         Failure::OnTrial { run, .. } => format!(
             "keep it with {}, or revert it with {}",
             wording.verb("confirm"),

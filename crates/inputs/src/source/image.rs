@@ -190,6 +190,7 @@ impl Image {
             signature: ImageSignature::unchecked(),
             sha256: None,
             index: HashMap::new(),
+            _taken: Arc::default(),
         }
     }
 

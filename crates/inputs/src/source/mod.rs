@@ -219,9 +219,11 @@ impl Source {
         let of_archive = |error| fail(SourceProblem::of_archive(error));
         let mut scan = Scan::new();
         let mut outstanding = InformationLeft::default();
-        let mut opened =
-            patchadm_container::open_container(Rewound::new(&file, &seal)).map_err(of_archive)?;
-        let form = Form::of(&mut opened).map_err(fail)?;
+        let (form, reader) = {
+            let opened = patchadm_container::open_container(Rewound::new(&file, &seal));
+            let mut opened = opened.map_err(of_archive)?;
+            (Form::of(&mut opened).map_err(fail)?, opened.reader)
+        };
         if !matches!(form, Form::Datastream(_)) {
             return Err(fail(SourceProblem::BadForm("it is not a package datastream".to_owned())));
         }
@@ -234,7 +236,7 @@ impl Source {
             scan.take(member, data).map_err(|problem| WalkEnd::Failed(fail(problem)))?;
             if outstanding.is_last(&member.path, &mut scan) { Err(WalkEnd::AtObjects) } else { Ok(()) }
         };
-        match forms::walk_stream(opened.reader, &mut visit, &fail) {
+        match forms::walk_stream(reader, &mut visit, &fail) {
             Ok(()) | Err(WalkEnd::AtObjects) => {}
             Err(WalkEnd::Failed(error)) => return Err(error),
         }

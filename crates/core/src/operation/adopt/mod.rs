@@ -459,7 +459,7 @@ pub(super) fn adopt_on_demand(
     let adopter = AdoptionPlanner { ground, caller };
     let mut demand = OnDemand::default();
     let (mut adoptions, mut surveyed) = (Adoptions::default(), None);
-    let Some(Unregistered { packages, mut registrations }) = unregistered(ground, offered)? else {
+    let Some(Unregistered { packages, mut registrations, .. }) = unregistered(ground, offered)? else {
         return Ok(demand);
     };
     for (pkg, native) in packages {

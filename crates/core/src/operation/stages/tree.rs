@@ -603,7 +603,7 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let (scope, left, known) = (scope(&["usr"]), LeftOut::default(), CacheSide::default());
         let calls = std::sync::atomic::AtomicUsize::new(0);
-        let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 100).then_some(15);
+        let interrupt = || (calls.fetch_add(1, Ordering::Relaxed) > 100).then_some(15);
         let request =
             TreeRequest { root: &root, scope: &scope, left: &left, known: &known, interrupt: &interrupt };
         assert!(matches!(read_tree(&request), Err(StageError::Interrupted(15))));
