@@ -939,7 +939,8 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
             symlink("../../../home/u", stage.join("deep/within")).unwrap();
         }
         let said = live.run("stage promote open/web -R @ROOT@ --max-delete 100%").fails(3);
-        let told = format!("links of another user: /usr/pkg/conf becomes a link to {target}, which is outside");
+        let told =
+            format!("links of another user: /usr/pkg/conf becomes a link to {target}, which is outside");
         assert!(said.contains(&told) && said.contains("--allow-set-id"), "{way}: {said}");
         assert_eq!(live.text("/usr/pkg/conf/a"), "a\n");
     }

@@ -517,7 +517,7 @@ mod tests {
         assert_eq!(of("minimum=67%").unwrap_err(), SetRefusal::TooFew { packages: 2, minimum: 3 });
         assert_eq!(of("minimum=3").unwrap_err(), SetRefusal::TooFew { packages: 2, minimum: 3 });
         let refusal = of("required=a c").unwrap_err();
-        assert_eq!(refusal.to_string(), "required: nothing that `c` means is in it");
+        assert_eq!(refusal.to_string(), "required: nothing in it matches `c`");
         assert!(of("required=[").unwrap_err().to_string().contains("is not a pattern"));
     }
 

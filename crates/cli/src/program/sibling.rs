@@ -276,7 +276,7 @@ mod tests {
         put(top.path(), "bin", "patchadm-report 0.0.0");
         assert!(found(top.path()).unwrap_err().contains("it is `patchadm-report 0.0.0`"));
         // It prints without end.
-        put(top.path(), "bin", "x\"; exec yes \"");
+        put(top.path(), "bin", "x\"; exec yes \"y");
         assert!(found(top.path()).unwrap_err().contains("it is `x\\n"));
     }
 

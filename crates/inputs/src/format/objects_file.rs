@@ -187,7 +187,7 @@ mod tests {
                 "a: packages must not set the attribute security.ima",
             ),
             (r#"{"path":"a","xattrs":{"user.":"00"}}"#, "a: packages must not set the attribute user."),
-            (r#"{"path":"a","xattrs":{"user.a":"0"}}"#, "a: the value of user.a is none"),
+            (r#"{"path":"a","xattrs":{"user.a":"0"}}"#, "a: the value of user.a is not valid"),
             ("{\"path\":\"a\"}\n{\"path\":\"a\"}", ""),
         ] {
             let Err(ObjectsFileError::Line { line: at, reason: said }) = reading(line) else {
