@@ -117,7 +117,7 @@ fn a_root_without_a_database_is_told_and_nothing_is_made() {
 #[test]
 fn an_interrupted_run_is_told_with_its_recovery_until_it_is_recovered() {
     let stage = crate::list::interrupted();
-    let wanted = ["(patchadm add) was interrupted: recovery rolls it back", "`patchadm -R @ROOT@ recover`"];
+    let wanted = ["(patchadd) was interrupted: recovery rolls it back", "`patchadm -R @ROOT@ recover`"];
     assert_attention_as(&stage, LINE, (9, "unfinished"), "unfinished", &wanted);
     let files = found(&stage.run(LINE), "files");
     assert!(files.0 == "unknown" && files.1.starts_with("not compared: "), "{files:?}");

@@ -167,6 +167,7 @@ fn complaint(error: &TranslateError) -> String {
             problem:
                 problem @ (SourceProblem::NotFound
                 | SourceProblem::BadForm(_)
+                | SourceProblem::Foreign(_)
                 | SourceProblem::NoPackage
                 | SourceProblem::Unsupported(_)),
         }) => format!("could not process datastream from <{}>: {problem}", path.display()),

@@ -172,9 +172,7 @@ impl From<SourceError> for NoEntry {
         let may_be_other = !source::is_called_as_patch(&name);
         match &error.problem {
             SourceProblem::HoldsPatches(_) => Self::OtherThing,
-            SourceProblem::BadForm(reason) if may_be_other && reason.starts_with("neither") => {
-                Self::OtherThing
-            }
+            SourceProblem::Foreign(_) if may_be_other => Self::OtherThing,
             SourceProblem::BadForm(_) | SourceProblem::NoPackage if may_be_other && error.path.is_dir() => {
                 Self::OtherThing
             }

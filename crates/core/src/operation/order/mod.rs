@@ -365,7 +365,10 @@ impl DeliveredPackages {
 }
 
 fn is_no_package(error: &SourceError) -> bool {
-    matches!(error.problem, SourceProblem::BadForm(_) | SourceProblem::HoldsPatches(_))
+    matches!(
+        error.problem,
+        SourceProblem::BadForm(_) | SourceProblem::Foreign(_) | SourceProblem::HoldsPatches(_)
+    )
 }
 
 /// `None` if its name is invalid.

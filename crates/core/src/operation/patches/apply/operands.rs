@@ -276,7 +276,10 @@ pub(in crate::operation::patches) fn is_set(
     let may_be = (path.is_file() || path.is_dir())
         && matches!(
             error.problem,
-            SourceProblem::BadForm(_) | SourceProblem::HoldsPatches(_) | SourceProblem::Signature(_)
+            SourceProblem::BadForm(_)
+                | SourceProblem::Foreign(_)
+                | SourceProblem::HoldsPatches(_)
+                | SourceProblem::Signature(_)
         );
     if may_be { opens_as_set(path, interrupt) } else { Ok(false) }
 }
