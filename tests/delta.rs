@@ -321,7 +321,7 @@ fn a_log_says_what_a_patch_is_of_and_the_one_before_is_kept() {
     for part in [
         "2026-11-20T07:00:00Z source curl\n",
         " release/libcurl4_7.1_all.deb\n",
-        "package DEBlibcurl4 7.1 all: 1 added, 1 replaced, 0 deleted, 0 with other attributes\n",
+        "package DEBlibcurl4 7.1 all: 1 added, 1 replaced, 0 deleted, 0 with changed attributes\n",
         "built curl-01: 1 of 2 packages differ\n",
         "unchanged siblings: curl\n",
     ] {

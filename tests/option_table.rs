@@ -57,8 +57,8 @@ fn name(said: &str) -> &str {
 #[test]
 fn the_options_that_several_verbs_have_are_those_of_the_table() {
     let mut text = String::from(
-        "Options that more than one verb has, with the words of their help. An option that stands here twice means\n\
-         different things to different verbs, and each time that has to be obvious.\n",
+        "Options shared by several verbs, with their help texts. An option listed more than once has a different\n\
+         meaning in different verbs; each text must make its meaning obvious.\n",
     );
     let table = table();
     let mut verbs_of: BTreeMap<&str, usize> = BTreeMap::new();

@@ -30,7 +30,8 @@ fn its_help_is_this() {
         Options:\n  \
           -o              Replace an existing package\n  \
           -a <ARCH>       Set ARCH\n  \
-          -b <DIR>        Look for relative objects in this directory, below those of -r\n  \
+          -b <DIR>        Look for objects with relative paths in this directory; -r then applies only to\n                  \
+            absolute paths\n  \
           -d <DEVICE>     Put the package into this directory instead of /var/spool/pkg\n  \
           -f <PROTOTYPE>  Read this prototype instead of prototype or Prototype\n  \
           -l <BLOCKS>     Refuse to make a package of more than this many 512-byte blocks\n  \

@@ -454,12 +454,12 @@ Usage: pkgtrans [-cinos] device1 device2 [pkginst...]
 Arguments:
   <DEVICE1>     The source: a directory, a datastream, an archive, or a pipe such as /dev/stdin
   <DEVICE2>     The target: a directory, or the name of a datastream
-  [PKGINST]...  The packages: an instance, PKG.* for all its instances, or all
+  [PKGINST]...  The packages: an instance, `PKG.*` for all instances of PKG, or `all`
 
 Options:
   -c             Accepted for compatibility
   -i             Copy only pkginfo and pkgmap
-  -n             Rename packages that already exist to the next free name, such as PKG.2
+  -n             Copy a package whose name is taken under the next free name, such as PKG.2
   -o             Replace existing packages
   -s             Write one datastream instead of directories
       --json     Print one JSON document instead of text

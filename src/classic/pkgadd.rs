@@ -43,7 +43,7 @@ const RECORDED: [(&str, &str); 2] =
 /// Install packages
 #[derive(clap::Parser)]
 struct PkgaddArgs {
-    /// Use this admin file: a path, a name in var/sadm/install/admin, or none
+    /// Use this admin file: a path, a name in var/sadm/install/admin, or `none` to leave every question open
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
     /// Accepted for compatibility: there are no remote copies
@@ -101,7 +101,7 @@ struct PkgaddArgs {
     spool: Option<PathBuf>,
     #[command(flatten)]
     category: CategoryOption,
-    /// The packages: an instance, PKG.* for all its instances, or all
+    /// The packages: an instance, `PKG.*` for all instances of PKG, or `all`
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]

@@ -26,10 +26,10 @@ struct PkgaskArgs {
     device: Option<PathBuf>,
     #[command(flatten)]
     root: RootOption,
-    /// Write the answers to this file, which must not exist, or to a file for each package in this directory
+    /// Write the answers to this new file or, if it is a directory, to a file in it for each package
     #[arg(short, value_name = "RESPONSE")]
     response: PathBuf,
-    /// The packages: an instance, PKG.* for all its instances, or all
+    /// The packages: an instance, `PKG.*` for all instances of PKG, or `all`
     #[arg(value_name = "PKGINST", required = true)]
     packages: Vec<String>,
     #[command(flatten)]

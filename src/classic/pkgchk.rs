@@ -92,7 +92,7 @@ struct PkgchkArgs {
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
-    /// Packages: an instance, PKG.* for all its instances, or all
+    /// Packages: an instance, `PKG.*` for all instances of PKG, or `all`
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]

@@ -63,7 +63,7 @@ struct PkginfoArgs {
     device: Option<PathBuf>,
     #[command(flatten)]
     root: RootOption,
-    /// Packages: an instance, PKG.* for all its instances, or all
+    /// Packages: an instance, `PKG.*` for all instances of PKG, or `all`
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]

@@ -35,7 +35,7 @@ pkgrm [-n] -s spool pkginst...";
 /// Remove installed packages
 #[derive(clap::Parser)]
 struct PkgrmArgs {
-    /// Use this admin file: a path, a name in var/sadm/install/admin, or none
+    /// Use this admin file: a path, a name in var/sadm/install/admin, or `none` to leave every question open
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
     /// Accepted for compatibility: there are no remote copies
@@ -66,7 +66,7 @@ struct PkgrmArgs {
     libraries: LibraryOptions,
     #[command(flatten)]
     script_timeout: ScriptTimeout,
-    /// The packages: an instance, or PKG.* for all its instances; with -s, also all
+    /// The packages: an instance, or `PKG.*` for all instances of PKG; with -s, `all` is also accepted
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]

@@ -31,7 +31,7 @@ struct PkgtransArgs {
     /// Copy only pkginfo and pkgmap
     #[arg(short)]
     information: bool,
-    /// Rename packages that already exist to the next free name, such as PKG.2
+    /// Copy a package whose name is taken under the next free name, such as PKG.2
     #[arg(short)]
     new_instance: bool,
     /// Replace existing packages
@@ -54,7 +54,7 @@ struct PkgtransArgs {
     /// The target: a directory, or the name of a datastream
     #[arg(value_name = "DEVICE2")]
     to: PathBuf,
-    /// The packages: an instance, PKG.* for all its instances, or all
+    /// The packages: an instance, `PKG.*` for all instances of PKG, or `all`
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::options::{CheckOption, VerbOptions};
+use super::options::VerbOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
@@ -32,8 +32,9 @@ struct ListArgs {
     /// Sort by id or by date applied [default: id]
     #[arg(long, value_name = "id|date", value_parser = order)]
     order: Option<ListOrder>,
-    #[command(flatten)]
-    check: CheckOption,
+    /// Exit with 4 if a fix is lost or a registration is stale
+    #[arg(long)]
+    check: bool,
     /// List only patches applied on or after this day (2026-11-27) or time ('2026-11-27 06:52' or RFC 3339)
     #[arg(long, value_name = "DATE", value_parser = PointInTime::parse)]
     applied_since: Option<PointInTime>,
@@ -56,7 +57,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         fixes: args.fixes,
         is_verbose: call.output.is_verbose(),
         is_whole: call.in_json,
-        is_check: args.check.check,
+        is_check: args.check,
     };
     let now = now(&call.surroundings);
     let lacking = args.missing.as_deref();

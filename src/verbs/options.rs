@@ -12,8 +12,8 @@ use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 pub(crate) use patchadm_cli::arguments::verbs::{
-    BriefVerbOptions, CheckOption, DryRunOption, PolicylessOptions, RootlessOptions, SignatureOptions,
-    UndoDirOption, VerbOptions, WaitOption, YesOption,
+    BriefVerbOptions, DryRunOption, PolicylessOptions, RootlessOptions, SignatureOptions, UndoDirOption,
+    VerbOptions, WaitOption, YesOption,
 };
 use patchadm_cli::arguments::{
     LibraryOptions, NamedPath, SELECTING, ScriptOptions, directory_of_root, meant_by, named_text,
@@ -62,7 +62,7 @@ fn note_text(text: &str) -> Result<String, String> {
 /// Options that name directories whose changes should become visible at once.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ExchangeOptions {
-    /// Make all changes below DIR visible at once, or refuse if that is impossible; repeatable
+    /// Make all changes below DIR visible at the same moment, or refuse if that is impossible; repeatable
     #[arg(long, value_name = "DIR", value_parser = directory_of_root, action = clap::ArgAction::Append)]
     exchange: Vec<ObjectPath>,
 }

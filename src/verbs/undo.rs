@@ -28,7 +28,8 @@ use serde::Serialize;
 
 const USAGE: &str = "patchadm [-R root] undo [option...] [-M depot] [run]";
 
-/// Reverse the last run, or the one named: remove what it applied, or apply what it removed (from the depot or directory named by -M)
+/// Reverse the last run, or the one named: remove what it applied, or reapply, from the depot or directory named by -M,
+/// what it removed
 #[derive(clap::Parser)]
 struct UndoArgs {
     #[command(flatten)]

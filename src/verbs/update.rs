@@ -2,7 +2,7 @@
 
 use super::change::{application, change};
 use super::missing::choice::{AnalysisChoice, AnalysisOptions};
-use super::options::{ApplicationOptions, ChangeOptions, CheckOption, VerbOptions};
+use super::options::{ApplicationOptions, ChangeOptions, VerbOptions};
 use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};
 use patchadm_cli::call::Invocation;
@@ -24,8 +24,9 @@ struct UpdateArgs {
     options: ApplicationOptions,
     #[command(flatten)]
     trial: TrialOptions,
-    #[command(flatten)]
-    check: CheckOption,
+    /// Change nothing, and exit with 4 if a patch is missing
+    #[arg(long)]
+    check: bool,
     /// Exit with 8 if an applied patch requires a reboot
     #[arg(long)]
     reboot_code: bool,
@@ -39,7 +40,6 @@ struct UpdateArgs {
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let UpdateArgs { mut changing, options, trial, check, reboot_code, common, words } = parse(call, USAGE)?;
-    let check = check.check;
     changing.many.also(&common.root);
     let plan_file = PlanFileRequest { command: "update", ..PlanFileRequest::default() };
     let missing = missing(call, &words)?;

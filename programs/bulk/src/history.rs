@@ -25,7 +25,7 @@ struct RunHistoryArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// A package, with or without version, or a location
+    /// A package, with or without its version, or a location
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }

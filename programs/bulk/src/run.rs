@@ -66,7 +66,7 @@ struct RunArgs {
     #[arg(long)]
     no_set: bool,
     /// Number of packages to build on this machine in parallel [default: bulk.conf]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Options")]
     jobs: Option<u32>,
     #[command(flatten)]
     wait: LockOption,
@@ -75,7 +75,7 @@ struct RunArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// Packages, with or without version, or locations, to build with their requirements [default: all]
+    /// Packages, with or without their versions, or locations, to build with their requirements [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }

@@ -30,7 +30,7 @@ struct WhyArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// A package, with or without version, or the location of one
+    /// A package, with or without its version, or the location of one
     #[arg(value_name = "NAME")]
     name: String,
 }

@@ -289,7 +289,7 @@ impl CommandReport for BuildReport {
             output.line(format!("{}: {would}{} ({}{size})", patch.id, patch.path, patch.format))?;
             for BuiltPackage { pkg, arch, version, added, replaced, deleted, attributes } in &patch.packages {
                 output.line(format!(
-                    "  {pkg} {version} {arch}: {added} added, {replaced} replaced, {deleted} deleted, {attributes} with other attributes"
+                    "  {pkg} {version} {arch}: {added} added, {replaced} replaced, {deleted} deleted, {attributes} with changed attributes"
                 ))?;
             }
             for (what, ids) in [

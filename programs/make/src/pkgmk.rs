@@ -34,7 +34,7 @@ struct PkgmkArgs {
     /// Set ARCH
     #[arg(short, value_name = "ARCH")]
     arch: Option<OsString>,
-    /// Look for relative objects in this directory, below those of -r
+    /// Look for objects with relative paths in this directory; -r then applies only to absolute paths
     #[arg(short, value_name = "DIR")]
     basedir: Option<PathBuf>,
     /// Put the package into this directory instead of /var/spool/pkg

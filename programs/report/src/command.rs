@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use patchadm_cli::arguments::comparison::{ComparisonOptions, ReferenceComparison};
 use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption};
-use patchadm_cli::arguments::verbs::{BriefVerbOptions, CheckOption};
+use patchadm_cli::arguments::verbs::BriefVerbOptions;
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::json::DocumentHead;
@@ -51,8 +51,9 @@ struct ReportArgs {
     /// Compare two hosts
     #[arg(long, num_args = 2, value_name = "HOST")]
     compare: Vec<String>,
-    #[command(flatten)]
-    check: CheckOption,
+    /// Exit with 4 if a host is missing a patch or has lost a fix
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     common: BriefVerbOptions,
     /// Output of `list --json`: a file, a directory of .json files, or - for standard input
@@ -87,7 +88,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         remarks: stale.flatten().into_iter().chain(comparison.and_then(|one| one.passed_over())).collect(),
         changes: past.map(|past| (FleetChanges::since(&past, &report), past)),
         two: two_hosts(&fleet.hosts, &args.compare)?,
-        is_check: args.check.check,
+        is_check: args.check,
         author: args.author,
         fleet: &fleet,
         report,

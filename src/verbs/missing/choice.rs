@@ -2,7 +2,6 @@
 
 use chrono::NaiveDate;
 
-use crate::verbs::options::CheckOption;
 use patchadm_cli::arguments::days;
 use patchadm_planning::analyze::{AnalysisRequest, Group, SynopsisPattern, UnwantedPatch};
 use patchadm_svr4::patch::PatchId;
@@ -32,8 +31,9 @@ pub(in crate::verbs) struct AnalysisOptions {
     /// Do not add required patches
     #[arg(long)]
     no_requires: bool,
-    #[command(flatten)]
-    check: CheckOption,
+    /// Exit with 4 if a listed patch is missing, a fix is lost, or a registration is stale
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl AnalysisChoice {
             first: Vec::new(),
             today,
         };
-        Ok(Self { request, is_check: options.check.check })
+        Ok(Self { request, is_check: options.check })
     }
 }
 

@@ -31,7 +31,7 @@ struct EnterArgs {
     /// Also mount this file or directory of the host, read-only unless prefixed with `rw:`; repeatable
     #[arg(long = "mount", value_name = "[rw:]SRC[:DST]", action = clap::ArgAction::Append)]
     mounts: Vec<OsString>,
-    /// In `stage enter`, mount the files and directories listed in FILE
+    /// Also mount the files and directories listed in FILE
     #[arg(long = "mounts", value_name = "FILE")]
     mounts_file: Option<PathBuf>,
     /// Run as root in the stage, with the caller's privileges

@@ -39,7 +39,7 @@ struct NewArgs {
     /// Create this work directory, in addition to tmp, usr/obj and usr/tmp; repeatable
     #[arg(long = "dir", value_name = "DIR", action = clap::ArgAction::Append)]
     directories: Vec<OsString>,
-    /// In `stage enter`, mount the files and directories listed in FILE
+    /// Keep a copy of FILE, which lists files and directories for `stage enter` to mount
     #[arg(long, value_name = "FILE")]
     mounts: Option<PathBuf>,
     /// Leave out paths that match GLOB, and everything below them; repeatable

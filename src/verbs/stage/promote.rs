@@ -60,7 +60,7 @@ pub(super) struct PromotionOptions {
     /// With --two-way, delete files that the tree does not have
     #[arg(long, requires_all = ["two_way", "paths"])]
     delete: bool,
-    /// Promote the changes of patches applied in the stage, without their records
+    /// Promote the changes made by patches applied in the stage, but not the records of these patches
     #[arg(long)]
     tree_only: bool,
     /// Also promote set-id files, files with capabilities, and ownership changes
@@ -83,8 +83,6 @@ pub(super) struct PromotionOptions {
     undo: UndoOptions,
     #[command(flatten)]
     libraries: LibraryOptions,
-    #[command(flatten)]
-    plan: PlanOption,
 }
 
 pub(super) struct AskedPromotion {
@@ -98,6 +96,8 @@ pub(super) struct AskedPromotion {
 struct PromoteArgs {
     #[command(flatten)]
     choices: PromotionOptions,
+    #[command(flatten)]
+    plan: PlanOption,
     #[command(flatten)]
     trial: TrialOptions,
     #[command(flatten)]
@@ -131,13 +131,12 @@ fn limit(text: &str) -> Result<DeleteLimit, String> {
 impl PromotionOptions {
     /// Returns the final request, and the use of a plan file.
     pub(super) fn settle(
-        mut self,
+        self,
         stage: Option<PathBuf>,
-        save: Option<PathBuf>,
+        (plan, save): (Option<PathBuf>, Option<PathBuf>),
         usage: &'static str,
     ) -> Result<AskedPromotion, Stop> {
         let wrong = |message: String| Stop::Usage { message, usage };
-        let plan = self.plan.plan.take();
         let none = PlanFileRequest { command: Command::Promote.name(), ..PlanFileRequest::default() };
         if save.is_none() && plan.is_none() {
             return Ok(AskedPromotion { choices: self, stage: stage.unwrap_or_default(), plan_file: none });
@@ -205,7 +204,6 @@ impl PromotionOptions {
             edits,
             undo,
             libraries: LibraryOptions::of_plan(options)?,
-            plan: PlanOption::default(),
         };
         Ok((choices, PathBuf::from(stage)))
     }
@@ -255,9 +253,9 @@ impl PromotionOptions {
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage promote";
     let args: PromoteArgs = parse(call, USAGE)?;
-    let PromoteArgs { choices, trial, dry_run, yes, diff, wait, note, owner, common, stage } = args;
+    let PromoteArgs { choices, plan, trial, dry_run, yes, diff, wait, note, owner, common, stage } = args;
     let (dry_run, wait) = (dry_run.dry_run, wait.seconds);
-    let asked = choices.settle(stage, None, USAGE)?;
+    let asked = choices.settle(stage, (plan.plan, None), USAGE)?;
     let root = owner.open::<PromoteArgs>(call, &common.root, Command::Promote)?;
     let exchanges = asked.exchanges();
     let mut request = PromoteRequest { texts: diff, trial: trial.request(), ..asked.request(call, dry_run) };
@@ -396,7 +394,7 @@ fn counts(path: &PathReport) -> String {
     let all = [
         (path.added, "added"),
         (path.replaced, "replaced"),
-        (path.attributes, "with other attributes"),
+        (path.attributes, "with changed attributes"),
         (path.deleted, "deleted"),
         (path.directories_made, "directories made"),
         (path.directories_removed, "directories removed"),
@@ -412,6 +410,9 @@ const STATUS_USAGE: &str = "patchadm [-R root] stage status [--path path]... [op
 struct StageStatusArgs {
     #[command(flatten)]
     choices: PromotionOptions,
+    /// Check whether the plan saved in FILE is still valid, and show it
+    #[arg(long = "plan", id = "plan_file", value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// Save the plan to FILE, for `--plan`
     #[arg(long, value_name = "FILE", conflicts_with = "plan_file")]
     save_plan: Option<PathBuf>,
@@ -424,8 +425,8 @@ struct StageStatusArgs {
 
 pub(super) fn print_status(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage status";
-    let StageStatusArgs { choices, save_plan, common, stage } = parse(call, STATUS_USAGE)?;
-    let asked = choices.settle(stage, save_plan, STATUS_USAGE)?;
+    let StageStatusArgs { choices, plan, save_plan, common, stage } = parse(call, STATUS_USAGE)?;
+    let asked = choices.settle(stage, (plan, save_plan), STATUS_USAGE)?;
     let root = common.root.open(call)?;
     let exchanges = asked.exchanges();
     let request = asked.request(call, true);

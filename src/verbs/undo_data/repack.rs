@@ -40,7 +40,7 @@ struct RepackArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The ids of the patches [default: all, or those of --older-than]
+    /// The ids of the patches [default: all, or those selected by --older-than]
     #[arg(value_name = "ID")]
     ids: Vec<String>,
 }

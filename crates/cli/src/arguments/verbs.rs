@@ -97,14 +97,6 @@ pub struct WaitOption {
     pub seconds: Option<u64>,
 }
 
-/// The option that tells by the exit code if something is not as it should be.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct CheckOption {
-    /// Change nothing, and exit with 4 if there is a finding
-    #[arg(long)]
-    pub check: bool,
-}
-
 /// The option that names the directory of moved undo data.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct UndoDirOption {

@@ -80,7 +80,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
         code: REBOOT,
         meaning: "Done, and a reboot is needed. Only `update --reboot-code` reports it.",
         root: "The root is as requested.",
-        advice: "Reboot the machine. After other verbs, a script reads `reboot` of each patch in the document of `--json`.",
+        advice: "Reboot the machine. For other verbs, check `reboot` of each patch in the `--json` output.",
     },
     VerbCode {
         code: UNFINISHED,

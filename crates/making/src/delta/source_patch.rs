@@ -465,7 +465,7 @@ fn log_of_draft(draft: &PatchDraft<'_>) -> String {
         let (sparse, counts) = (&drafted.sparse, drafted.sparse.counts());
         let _ = writeln!(
             text,
-            "package {} {} {}: {} added, {} replaced, {} deleted, {} with other attributes",
+            "package {} {} {}: {} added, {} replaced, {} deleted, {} with changed attributes",
             sparse.pkg,
             sparse.version,
             sparse.arch,
