@@ -64,7 +64,7 @@ struct RecoverArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// With --adopt-undo, the patches whose undo archives are registered, even if the archives differ from the records
+    /// Register the undo archives of these patches, even if the archives differ from the records
     #[arg(value_name = "ID", requires = "adopt_undo")]
     ids: Vec<String>,
 }
