@@ -135,7 +135,8 @@ fn undo_after_a_killed_run_rolls_that_run_back_and_keeps_the_patches_of_the_run_
 #[test]
 fn a_named_run_is_undone_after_the_recovery_of_another() {
     let stage = crate::list::interrupted();
-    stage.run("undo -R @ROOT@ 2").ok();
+    let said = stage.run("undo -R @ROOT@ 2");
+    assert!(said.code == 0 && said.stderr.contains(" was rolled back: "), "{said:?}");
     assert!(applied(&stage).is_empty());
 }
 
