@@ -306,6 +306,7 @@ const CHECKED: &str = "checked number
         discrepancies[].errors[] string
         discrepancies[].path string
         findings[].command null
+        findings[].command string
         findings[].state string
         findings[].text string
         findings[].what string
