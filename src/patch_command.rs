@@ -53,12 +53,12 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
     reply: MakeReply,
 ) -> anyhow::Result<Reply> {
     let root = owner.open::<A>(call, root, request.command())?;
-    on_opened_root(call, root, request, None, reply)
+    on_opened_root(call, &root, request, None, reply)
 }
 
 pub(crate) fn on_opened_root(
     call: &mut Invocation,
-    root: Root,
+    root: &Root,
     request: &PatchRequest,
     wait: Option<u64>,
     reply: MakeReply,
@@ -67,12 +67,12 @@ pub(crate) fn on_opened_root(
     if !request.is_dry_run() {
         call.output.heedless();
     }
-    let (trial, ignored_depot) = request.reminders(&root);
-    let result = call.change(&root, command.name(), wait, |caller| request.perform(&root, caller))?;
+    let (trial, ignored_depot) = request.reminders(root);
+    let result = call.change(root, command.name(), wait, |caller| request.perform(root, caller))?;
     let face = if call.program == PROGRAM { PatchFace::Verb } else { PatchFace::Classic };
-    let report = PatchesReport::of(&root, command, result, face, call.surroundings.began);
+    let report = PatchesReport::of(root, command, result, face, call.surroundings.began);
     let report = report.with_reminders(trial, ignored_depot).of_plan(request.is_dry_run());
-    Ok(reply(&root, report.ending_with(request.codes())))
+    Ok(reply(root, report.ending_with(request.codes())))
 }
 
 impl PatchRequest {

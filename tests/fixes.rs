@@ -248,7 +248,7 @@ fn a_fix_that_an_upgrade_took_is_lost_until_a_version_that_has_it_is_there() {
 /// A patch for the first version of the adopted package, with a fix.
 fn fixing_lib(id: &str) -> Patch {
     let package = delivered("1.0-1").param("PATCH_FIXES", "CVE-2026-1234");
-    Patch::of(id, package.file("usr/lib/libweb.so", 0o644, &format!("lib of {id}\n")))
+    Patch::of(id, package.file("usr/lib/libweb.so", 0o644, format!("lib of {id}\n")))
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub(super) fn change<A: clap::CommandFactory>(
     look_into_spool(&mut request, &mut call.output)?;
     if !changing.many.are_named() {
         let root = changing.owner.open::<A>(call, root, request.command())?;
-        return on_confirmed_root(call, root, &request, (changing.wait.seconds, changing.yes.yes));
+        return on_confirmed_root(call, &root, &request, (changing.wait.seconds, changing.yes.yes));
     }
     let idle = match &request {
         PatchRequest::Apply(command) if command.apply.depot.is_none() => {

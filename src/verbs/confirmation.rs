@@ -28,7 +28,7 @@ pub(super) const PROCEED: Confirmation<'static> =
 /// Asks before more than one patch, or before replacing locally modified files.
 pub(super) fn on_confirmed_root(
     call: &mut Invocation,
-    root: Root,
+    root: &Root,
     request: &PatchRequest,
     (wait, is_agreed): (Option<u64>, bool),
 ) -> anyhow::Result<Reply> {
@@ -38,25 +38,25 @@ pub(super) fn on_confirmed_root(
     let command = request.command();
     let request = &sharing_files(request);
     let plan = as_plan(request);
-    let perform = |caller: &Caller<'_>| plan.perform(&root, caller);
-    let planned = planned_first(call, &root, (command, wait), undo_dir(request), &perform)?;
+    let perform = |caller: &Caller<'_>| plan.perform(root, caller);
+    let planned = planned_first(call, root, (command, wait), undo_dir(request), &perform)?;
     let mut report = match planned {
         Ok(report) if report.refused.is_none() => report,
         // The command says why it may not change the root.
         Ok(_) => return on_opened_root(call, root, request, wait, reply_of),
         Err(failure) => {
             let began = call.surroundings.began;
-            let report = PatchesReport::of(&root, command, Err(failure), PatchFace::Verb, began);
-            return Ok(reply_of(&root, report.ending_with(request.codes())));
+            let report = PatchesReport::of(root, command, Err(failure), PatchFace::Verb, began);
+            return Ok(reply_of(root, report.ending_with(request.codes())));
         }
     };
     let plan = report.plan_file.take();
     let began = call.surroundings.began;
-    let report = PatchesReport::of(&root, command, Ok(report), PatchFace::Verb, began).of_plan(true);
+    let report = PatchesReport::of(root, command, Ok(report), PatchFace::Verb, began).of_plan(true);
     let Some(plan) = plan.filter(|_| is_asked_about(&report)) else {
         return on_opened_root(call, root, request, wait, reply_of);
     };
-    print_summary(&root, &report, &mut call.output)?;
+    print_summary(root, &report, &mut call.output)?;
     call.must_be_agreed_to(PROCEED, &undone(command, &report))?;
     let held = held_to(request, *plan, call);
     on_opened_root(call, root, &held, wait, reply_of)

@@ -80,7 +80,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let run = found.map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
     let (wait, is_agreed) = (args.wait.seconds, args.yes.yes);
     let request = request(call, args, run, &Wording::of_verbs(root.prefix()))?;
-    on_confirmed_root(call, root, &request, (wait, is_agreed))
+    on_confirmed_root(call, &root, &request, (wait, is_agreed))
 }
 
 enum RecoveredFirst {

@@ -43,15 +43,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let is_command = call.of.applets.iter().any(|applet| applet.is_listed() && applet.name == word);
     let plain = LintCode::named(&word).filter(|_| !is_command);
-    let code = match word.strip_prefix(FINDING) {
-        Some(name) => LintCode::named(name).ok_or_else(|| unknown_finding(name))?,
-        None => match plain {
-            Some(code) => code,
-            None => {
-                call.arguments = args.action.into_iter().map(Into::into).collect();
-                return help_of(call, &word, USAGE);
-            }
-        },
+    let code = if let Some(name) = word.strip_prefix(FINDING) {
+        LintCode::named(name).ok_or_else(|| unknown_finding(name))?
+    } else if let Some(code) = plain {
+        code
+    } else {
+        call.arguments = args.action.into_iter().map(Into::into).collect();
+        return help_of(call, &word, USAGE);
     };
     let (severity, text, advice) = (code.severity(), code.meaning(), code.advice());
     let finding = ExplainedFinding { code: code.name(), severity, text, advice };

@@ -249,7 +249,7 @@ impl<'a> LookInterrupt<'a> {
 
     fn is_asked(&self) -> bool {
         if self.cause.borrow().is_none() && Instant::now() >= self.next.get() {
-            let cause = (&mut **self.ask.borrow_mut())();
+            let cause = (**self.ask.borrow_mut())();
             self.cause.replace(cause);
             self.next.set(Instant::now() + LOOK_AT_PROCESSES);
         }

@@ -29,7 +29,7 @@ pub(super) fn restart() {
 }
 
 pub(super) fn problem_in(error: &io::Error) -> Option<HttpProblem> {
-    let is_overhead = error.get_ref().is_some_and(|inner| inner.is::<Overhead>());
+    let is_overhead = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Overhead>);
     is_overhead.then(|| HttpProblem::Malformed(Overhead.to_string()))
 }
 

@@ -50,7 +50,10 @@ fn bytes_that_are_not_those_of_the_journal_are_not_restored() {
     let root = world.root(Door::default());
     let lock = Lock::take(&root, "recover", super::world::in_a_moment).unwrap();
     let error = recover(&root, &lock).unwrap_err();
-    assert!(matches!(&error.cause, Cause::Archive { reason, .. } if reason.contains("differ from those")), "{error}");
+    assert!(
+        matches!(&error.cause, Cause::Archive { reason, .. } if reason.contains("differ from those")),
+        "{error}"
+    );
     assert_eq!(fs::read_to_string(world.path("opt/web/bin/httpd")).unwrap(), "bin/httpd");
 }
 

@@ -118,7 +118,9 @@ pub fn drop_undo_data(
         None => None,
     };
     let PlannedUndoDrop { mut patches, excess, foreign, .. } = planned;
-    patches.iter_mut().for_each(|patch| patch.verdict = DropVerdict::Committed);
+    for patch in &mut patches {
+        patch.verdict = DropVerdict::Committed;
+    }
     Ok(UndoDropReport { recovered: session.recovered, patches, receipt, excess, foreign })
 }
 

@@ -106,7 +106,7 @@ fn count_inside(own: &Dir) -> u64 {
     holders.div_ceil(2).max(1)
 }
 
-/// Returns the number of locks of a file in a table in the format of proc_locks(5).
+/// Returns the number of locks of a file in a table in the format of `proc_locks`(5).
 fn holders_in(table: impl Read, place: &str) -> u64 {
     let lines = BufReader::new(table.take(LONGEST_TABLE)).lines().map_while(Result::ok);
     // `->` marks a waiting process.
