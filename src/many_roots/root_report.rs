@@ -83,7 +83,7 @@ impl<B> RootReport<B> {
 }
 
 impl<B> RootReport<B> {
-    /// A root of which only an error is known.
+    /// A root with nothing to report but an error.
     pub(crate) fn unworked(class: RootClass, exit: Exit, error: String, root: &Path) -> Self {
         let line = failure_line(exit, &error);
         let result = ResultWord::Failed;

@@ -283,7 +283,7 @@ impl Root {
         self.on_the_way(path, &[0, owner])
     }
 
-    /// Like [`strange_on_the_way`](Self::strange_on_the_way), but `owner` may write there, too.
+    /// Like [`strange_on_the_way`](Self::strange_on_the_way), but `owner` may also write there.
     pub fn strange_beside(&self, path: &ObjectPath, owner: u32) -> Result<Option<ForeignObject>> {
         self.on_the_way(path, &[0, rustix::process::geteuid().as_raw(), owner])
     }

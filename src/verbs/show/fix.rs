@@ -34,7 +34,7 @@ const WITHDRAWN: &str = "withdrawn";
 /// States in which an applied patch's changes are there.
 const IN_FORCE: [&str; 4] = ["effective", "superseded", "obsoleted", "contained"];
 
-/// What is known of the objects of an applied patch.
+/// The known state of the objects of an applied patch.
 enum FixStanding {
     InForce,
     Gone,

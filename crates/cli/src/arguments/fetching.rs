@@ -39,7 +39,7 @@ pub struct FetchOptions {
     /// Download through this proxy [default: policy, else environment]
     #[arg(short = 'x', long = "proxy", id = "proxy", value_name = "HOST:PORT")]
     pub proxy: Option<String>,
-    /// Whether a server that does not respond within seconds is given up: the answer can do without it.
+    /// True to give up a server that does not respond within seconds: the answer can do without it.
     #[arg(skip)]
     pub is_impatient: bool,
 }

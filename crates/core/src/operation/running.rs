@@ -48,7 +48,7 @@ pub(in crate::operation) struct ProcessFiles {
     pub(in crate::operation) is_cut: bool,
 }
 
-/// For the mappings of all processes. It takes longer only if somebody makes it so.
+/// For the mappings of all processes. Only a hostile process makes it take longer.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// Returns true after the time for a look at all processes, which begins now.

@@ -334,7 +334,7 @@ impl<'a> Session<'a> {
         Self::recovered(ground, caller, (lock, NativeLocks::default()), history)
     }
 
-    /// Without a session, the history is told before the locks are released.
+    /// Without a session, reports the history before it releases the locks.
     fn recovered(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,

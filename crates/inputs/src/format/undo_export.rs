@@ -234,7 +234,7 @@ pub fn read_export<E: From<ExportError>>(
     }
 }
 
-/// Returns the name of a member, too. Long names are read here, with a limit, because the tar crate reads them whole;
+/// Returns the next member with its name. The tar crate reads long names whole, so they are read here, with a limit;
 /// exports have no other records.
 fn next_member<'a, R: Read>(entries: &mut Entries<'a, R>) -> io::Result<Option<(Vec<u8>, Entry<'a, R>)>> {
     let Some(mut entry) = entries.next().transpose()? else { return Ok(None) };

@@ -129,7 +129,7 @@ impl SourceTable {
     }
 }
 
-/// The sources of which a directory lacks packages. Each is named once: only the first unreadable file counts.
+/// The sources whose packages are missing from a directory. Each is named once, for its first unreadable file.
 struct LackingSources {
     is_empty: bool,
     all: Vec<String>,

@@ -112,7 +112,7 @@ type PatchMeaning = (FixStatus, Rc<str>);
 /// In memory, of a patch for one fix of one package.
 const MEANING: usize = 192;
 
-/// What patches say about each fix of a package.
+/// The statements of patches about each fix of a package.
 type ToldFixes<'a> = BTreeMap<(&'a str, &'a str), Vec<PatchMeaning>>;
 
 pub(super) fn known_fixes<'a>(

@@ -398,7 +398,7 @@ pub enum FindingKind {
     BadSignature,
     /// An applied patch was withdrawn from the depot.
     Withdrawn,
-    /// An inventory from another source names the host, too.
+    /// An inventory from another source also names the host.
     NamedTwice,
     OnTrial,
 }

@@ -205,7 +205,7 @@ const LATE: &[u8] = b"late-";
 
 const ACCESS_MODE: u32 = 0o3;
 
-/// Of the files of all processes. It takes longer only if somebody makes it so.
+/// For the files of all processes. Only a hostile process makes it take longer.
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 /// Replaces stored objects that processes can still write to by copies.

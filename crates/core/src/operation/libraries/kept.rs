@@ -351,7 +351,7 @@ const LARGEST_CONSUMERS: u64 = 16 << 20;
 /// Kept libraries that lack each effective patch.
 pub type LibrariesBeforePatches = BTreeMap<PatchId, Vec<KeptLibrary>>;
 
-/// What tells about the undo data of a package, read once; `None` if it cannot be read.
+/// The records about the undo data of a package, read once; `None` if they cannot be read.
 type ToldPackages = BTreeMap<PkgInst, Option<(SavedNames, Ledger)>>;
 
 /// A kept library, with its keeper's words about patches.

@@ -378,7 +378,7 @@ pub fn path_runs<'a>(root: &Root, past: &'a PastRuns, owners: &PathOwners) -> Re
         };
         removed.contains(id.as_str()) || overtaken.first(id, &run.line.time).is_some_and(is_end)
     };
-    // What such a patch did is not known: its undo data is gone.
+    // The changes of such a patch are unknown: its undo data is gone.
     let is_unknown = |run: &PastRun| is_of_package(run) && run.line.patches.iter().any(|id| is_over(run, id));
     let mut found = PathRuns { runs: Vec::new(), unknown: Vec::new() };
     for run in &past.runs {

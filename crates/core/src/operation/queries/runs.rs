@@ -78,7 +78,7 @@ pub fn logs_of_run(root: &Root, run: &PastRun) -> Vec<String> {
     logs.into_iter().chain(of_root.map(|path| root.show(&path))).collect()
 }
 
-/// A run of which more lines may follow.
+/// A run that may have more lines.
 struct BegunRun {
     place: usize,
     /// Its patches and packages, from its second line on.
@@ -204,7 +204,7 @@ pub(in crate::operation) const REMOVING: [&str; 2] = ["patchrm", "remove"];
 #[derive(Default)]
 pub(super) struct AppliedRuns {
     lines: Vec<HistoryEntry>,
-    /// What was typed: only the first line of a run has it.
+    /// The command as typed; only the first line of a run has it.
     typed: Vec<String>,
     /// Places in `lines` and `typed`, by patch.
     places: HashMap<String, (usize, Option<usize>)>,

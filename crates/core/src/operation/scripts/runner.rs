@@ -50,7 +50,7 @@ pub(crate) struct ScriptRunner<'a> {
     early: EarlyOutput,
 }
 
-/// Bytes that scripts print before a run, of which the log has the first.
+/// Limit in bytes on the output of scripts before a run. The log leaves out the rest.
 const MOST_EARLY: usize = 1 << 20;
 
 /// Output before there is a run to log it: all lines about scripts, and the beginning of what they print.

@@ -26,7 +26,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
 const PROGRAM: &str = "stage";
 
-/// Of all mount tables. It takes longer only if somebody makes it so.
+/// For all mount tables. Only a hostile process makes it take longer.
 const LONGEST_SEARCH: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
