@@ -175,7 +175,8 @@ fn the_key_that_interrupts_reaches_the_command_and_not_the_shell() {
     typing.type_and_see("sh -c 'echo go\"\"ing; exec sleep 1000'\n", "going");
     typing.type_and_see("\u{1a}", "Stopped");
     typing.type_and_see("jobs\n", "sleep 1000");
-    typing.type_and_see("kill -9 %1; wait; echo en''ded\n", "ended");
+    // `wait` passes over a job that the shell still believes to be stopped, and `exit` refuses to leave it.
+    typing.type_and_see("kill -9 %1; while [ \"$(jobs -s)\" ]; do :; done; echo en''ded\n", "ended");
     assert_eq!(typing.end("exit 6\n"), Some(6));
 }
 
