@@ -4,14 +4,28 @@ use serde_json::{Map, Value};
 
 use super::root_report::{RootBody, RootClass, RootReport, failure_class, failure_line, in_one_line};
 use crate::as_owner::OwnerAnswer;
+use patchadm_changeset::format::foreign_json::limited;
 use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
 use patchadm_rootfs::Root;
 
 /// Fields of a document that the caller writes itself.
 const OURS: [&str; 6] = ["schema", "command", "root", "exit_code", "classic_code", "cause"];
 
+/// More than the longest document of an honest process has.
+const MOST_VALUES: usize = 1_000_000;
+
 pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
-    let mut document: Map<String, Value> = serde_json::from_slice(&answer.output).unwrap_or_default();
+    let output = match limited(&answer.output, MOST_VALUES) {
+        Ok(output) => output,
+        Err(error) => {
+            let exit = if answer.exit == Exit::OK { Exit::failed(ExitCause::Internal) } else { answer.exit };
+            let error = format!(
+                "the document of its owner's process is not used: {error}; run the command on this root alone"
+            );
+            return RootReport::unworked(failure_class(exit), exit, error, root.prefix());
+        }
+    };
+    let mut document: Map<String, Value> = serde_json::from_slice(output).unwrap_or_default();
     let exit = with_cause(answer.exit, &document);
     document.retain(|name, _| !OURS.contains(&name.as_str()));
     let line = line(exit, &document, &answer.errors);
@@ -124,6 +138,24 @@ mod tests {
         let report: RootReport<()> = report_of(&root, &answer);
         assert_eq!((report.advice.len(), &*report.advice[0]), (20, "Say ?[2Jthis: that."));
         assert_eq!(report.advice[1].len(), 4_096);
+    }
+
+    #[test]
+    fn one_that_says_more_than_any_honest_one_has_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let hostile = |values: &str| format!("{{\"result\":\"done\",\"patches\":[{values}0]}}").into_bytes();
+        for output in [hostile(&"{},".repeat(MOST_VALUES / 5)), "[".repeat(MOST_VALUES).into_bytes()] {
+            let answer = OwnerAnswer { exit: Exit::OK, output, errors: Vec::new() };
+            let report: RootReport<()> = report_of(&root, &answer);
+            assert_eq!(report.class, RootClass::Failed);
+            assert!(report.line.contains("more than 1000000 fields and entries"), "{}", report.line);
+            assert!(matches!(report.body, RootBody::Unworked { .. }));
+        }
+        let answer =
+            OwnerAnswer { exit: Exit::OK, output: hostile(&"{},".repeat(1_000)), errors: Vec::new() };
+        let report: RootReport<()> = report_of(&root, &answer);
+        assert_eq!(report.class, RootClass::Idle);
     }
 
     #[test]
