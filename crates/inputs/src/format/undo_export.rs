@@ -413,6 +413,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_with_more_fields_than_any_export_has_is_refused_before_it_is_parsed() {
+        let (_, table) = file(&two());
+        let good = String::from_utf8(table.write()).unwrap();
+        let many = format!("\"line\":[{}],\"other\":", "{},".repeat(MOST_FIELDS));
+        let reason = ExportTable::parse(good.replace("\"line\":", &many).as_bytes()).unwrap_err();
+        assert_eq!(reason, "line 2: it has more than 100000 fields and entries");
+    }
+
+    #[test]
     fn a_table_that_no_export_writes_is_refused() {
         let (_, table) = file(&two());
         let good = String::from_utf8(table.write()).unwrap();
