@@ -15,17 +15,21 @@ const OURS: [&str; 6] = ["schema", "command", "root", "exit_code", "classic_code
 const MOST_VALUES: usize = 1_000_000;
 
 pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
-    let output = match limited(&answer.output, MOST_VALUES) {
-        Ok(output) => output,
-        Err(error) => {
-            let exit = if answer.exit == Exit::OK { Exit::failed(ExitCause::Internal) } else { answer.exit };
+    let document: Result<Map<String, Value>, String> = limited(&answer.output, MOST_VALUES)
+        .map_err(|error| error.to_string())
+        .and_then(|output| serde_json::from_slice(output).map_err(|_| "it is not a JSON object".to_owned()));
+    let mut document = match document {
+        Ok(document) => document,
+        // Its errors say why.
+        Err(_) if answer.exit != Exit::OK => Map::new(),
+        Err(reason) => {
+            let exit = Exit::failed(ExitCause::Internal);
             let error = format!(
-                "the document of its owner's process is not used: {error}; run the command on this root alone"
+                "the output of its owner's process is not used: {reason}; run the command on this root alone"
             );
-            return RootReport::unworked(failure_class(exit), exit, error, root.prefix());
+            return RootReport::unworked(RootClass::Failed, exit, error, root.prefix());
         }
     };
-    let mut document: Map<String, Value> = serde_json::from_slice(output).unwrap_or_default();
     let exit = with_cause(answer.exit, &document);
     document.retain(|name, _| !OURS.contains(&name.as_str()));
     let line = line(exit, &document, &answer.errors);
@@ -141,15 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn one_that_says_more_than_any_honest_one_has_failed() {
+    fn one_that_has_succeeded_but_prints_no_document_of_an_honest_one_has_failed() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         let hostile = |values: &str| format!("{{\"result\":\"done\",\"patches\":[{values}0]}}").into_bytes();
-        for output in [hostile(&"{},".repeat(MOST_VALUES / 5)), "[".repeat(MOST_VALUES).into_bytes()] {
+        for (output, reason) in [
+            (hostile(&"{},".repeat(MOST_VALUES / 5)), "more than 1000000 fields and entries"),
+            ("[".repeat(MOST_VALUES).into_bytes(), "more than 1000000 fields and entries"),
+            ("[".repeat(1_000).into_bytes(), "it is not a JSON object"),
+            (br#"{"result":"do"#.to_vec(), "it is not a JSON object"),
+        ] {
             let answer = OwnerAnswer { exit: Exit::OK, output, errors: Vec::new() };
             let report: RootReport<()> = report_of(&root, &answer);
             assert_eq!(report.class, RootClass::Failed);
-            assert!(report.line.contains("more than 1000000 fields and entries"), "{}", report.line);
+            assert!(report.line.contains(reason), "{}", report.line);
             assert!(matches!(report.body, RootBody::Unworked { .. }));
         }
         let answer =
