@@ -4,14 +4,32 @@ use serde_json::{Map, Value};
 
 use super::root_report::{RootBody, RootClass, RootReport, failure_class, failure_line, in_one_line};
 use crate::as_owner::OwnerAnswer;
+use patchadm_changeset::format::foreign_json::limited;
 use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
 use patchadm_rootfs::Root;
 
 /// Fields of a document that the caller writes itself.
 const OURS: [&str; 6] = ["schema", "command", "root", "exit_code", "classic_code", "cause"];
 
+/// More than the longest document of an honest process has.
+const MOST_VALUES: usize = 1_000_000;
+
 pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
-    let mut document: Map<String, Value> = serde_json::from_slice(&answer.output).unwrap_or_default();
+    let document: Result<Map<String, Value>, String> = limited(&answer.output, MOST_VALUES)
+        .map_err(|error| error.to_string())
+        .and_then(|output| serde_json::from_slice(output).map_err(|_| "it is not a JSON object".to_owned()));
+    let mut document = match document {
+        Ok(document) => document,
+        // Its errors say why.
+        Err(_) if answer.exit != Exit::OK => Map::new(),
+        Err(reason) => {
+            let exit = Exit::failed(ExitCause::Internal);
+            let error = format!(
+                "the output of its owner's process is not used: {reason}; run the command on this root alone"
+            );
+            return RootReport::unworked(RootClass::Failed, exit, error, root.prefix());
+        }
+    };
     let exit = with_cause(answer.exit, &document);
     document.retain(|name, _| !OURS.contains(&name.as_str()));
     let line = line(exit, &document, &answer.errors);
@@ -124,6 +142,29 @@ mod tests {
         let report: RootReport<()> = report_of(&root, &answer);
         assert_eq!((report.advice.len(), &*report.advice[0]), (20, "Say ?[2Jthis: that."));
         assert_eq!(report.advice[1].len(), 4_096);
+    }
+
+    #[test]
+    fn one_that_has_succeeded_but_prints_no_document_of_an_honest_one_has_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let hostile = |values: &str| format!("{{\"result\":\"done\",\"patches\":[{values}0]}}").into_bytes();
+        for (output, reason) in [
+            (hostile(&"{},".repeat(MOST_VALUES / 5)), "more than 1000000 fields and entries"),
+            ("[".repeat(MOST_VALUES).into_bytes(), "more than 1000000 fields and entries"),
+            ("[".repeat(1_000).into_bytes(), "it is not a JSON object"),
+            (br#"{"result":"do"#.to_vec(), "it is not a JSON object"),
+        ] {
+            let answer = OwnerAnswer { exit: Exit::OK, output, errors: Vec::new() };
+            let report: RootReport<()> = report_of(&root, &answer);
+            assert_eq!(report.class, RootClass::Failed);
+            assert!(report.line.contains(reason), "{}", report.line);
+            assert!(matches!(report.body, RootBody::Unworked { .. }));
+        }
+        let answer =
+            OwnerAnswer { exit: Exit::OK, output: hostile(&"{},".repeat(1_000)), errors: Vec::new() };
+        let report: RootReport<()> = report_of(&root, &answer);
+        assert_eq!(report.class, RootClass::Idle);
     }
 
     #[test]

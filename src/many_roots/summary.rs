@@ -1,5 +1,6 @@
 //! The outcome of all roots: numbers by kind, reasons of failures, exit code.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -15,7 +16,7 @@ const NAMED: usize = 5;
 pub(super) struct RootsSummary {
     ends: Vec<Option<RootEnd>>,
     /// With the indices of their roots.
-    reasons: Vec<(String, Vec<usize>)>,
+    reasons: BTreeMap<String, Vec<usize>>,
     reboots: Vec<(&'static str, usize)>,
     changed: bool,
     would_change: bool,
@@ -63,10 +64,7 @@ impl RootsSummary {
         self.changed |= told.changed;
         self.would_change |= told.would_change;
         if let Some(reason) = &told.reason {
-            match self.reasons.iter_mut().find(|(known, _)| known == reason) {
-                Some((_, places)) => places.push(place),
-                None => self.reasons.push((reason.clone(), vec![place])),
-            }
+            self.reasons.entry(reason.clone()).or_default().push(place);
         }
         for word in &told.reboots {
             match self.reboots.iter_mut().find(|(known, _)| known == word) {
@@ -170,9 +168,10 @@ impl RootsSummary {
             }
         }
         text.push_str(".\n");
-        self.reasons.iter_mut().for_each(|(_, places)| places.sort_unstable());
-        self.reasons.sort_by_key(|(_, places)| places.first().copied());
-        for (reason, places) in &self.reasons {
+        self.reasons.values_mut().for_each(|places| places.sort_unstable());
+        let mut reasons: Vec<(&String, &Vec<usize>)> = self.reasons.iter().collect();
+        reasons.sort_by_key(|(_, places)| places.first().copied());
+        for (reason, places) in reasons {
             let _ = writeln!(text, "{}", group(reason, places, names));
         }
         let not_begun = self

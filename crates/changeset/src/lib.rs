@@ -56,6 +56,7 @@ pub mod format {
     pub mod contents_merge;
     pub mod contents_stamp;
     pub mod escaped;
+    pub mod foreign_json;
     pub mod history;
     pub mod installf_queue;
     pub mod journal;

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::SecondsFormat;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::made::{ComparedWith, MadeReport, ReportMessages, TwoHosts};
 use crate::text;
@@ -13,6 +14,7 @@ use patchadm_planning::fleet::{
     Finding, FindingKind, FleetChanges, FleetHost, FleetPatch, HostComparison, HostStanding, PastReport,
     ReplacedInventory,
 };
+use patchadm_svr4::patch::PatchId;
 
 /// Its fields are those of the JSON document.
 #[derive(Debug, Serialize)]
@@ -58,9 +60,23 @@ struct HostEntry {
     source: String,
     packages_known: bool,
     undo_bytes: u64,
-    patches: Vec<String>,
-    lacks: Vec<String>,
+    patches: HostPatches,
+    lacks: HostPatches,
     findings: Vec<Finding>,
+}
+
+/// Indices of patches, serialized as their ids.
+#[derive(Debug)]
+struct HostPatches {
+    ids: Arc<[PatchId]>,
+    places: Vec<usize>,
+}
+
+impl Serialize for HostPatches {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ids = self.places.iter().filter_map(|place| self.ids.get(*place));
+        serializer.collect_seq(ids.map(PatchId::as_str))
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -83,6 +99,7 @@ impl FleetAnswer {
     pub(crate) fn of(made: &MadeReport<'_>) -> Self {
         let report = &made.report;
         let findings = FindingKind::ALL.map(|kind| (kind.word(), report.hosts_with(kind)));
+        let ids: Arc<[PatchId]> = report.patches.iter().map(|patch| patch.id.clone()).collect();
         Self {
             at: made.at.to_rfc3339_opts(SecondsFormat::Secs, true),
             version: env!("CARGO_PKG_VERSION"),
@@ -98,7 +115,7 @@ impl FleetAnswer {
                 lacking: report.lacking_hosts(),
                 findings: findings.into(),
             },
-            hosts: report.each_host().map(|(host, standing)| HostEntry::of(made, host, standing)).collect(),
+            hosts: report.each_host().map(|(host, standing)| HostEntry::of(&ids, host, standing)).collect(),
             patches: report.patches.clone(),
             compared: made.two.as_ref().map(TwoHostsEntry::from),
             since: made.changes.as_ref().map(SinceEntry::from),
@@ -109,9 +126,9 @@ impl FleetAnswer {
 }
 
 impl HostEntry {
-    fn of(made: &MadeReport<'_>, host: &FleetHost, standing: &HostStanding) -> Self {
+    fn of(ids: &Arc<[PatchId]>, host: &FleetHost, standing: &HostStanding) -> Self {
         let inventory = &host.inventory;
-        let ids = |places: &[usize]| made.report.ids(places).map(str::to_owned).collect();
+        let patches = |places: &[usize]| HostPatches { ids: ids.clone(), places: places.to_vec() };
         Self {
             host: host.name.clone(),
             machine: inventory.machine.clone(),
@@ -121,8 +138,8 @@ impl HostEntry {
             source: host.source.clone(),
             packages_known: inventory.packages.is_some(),
             undo_bytes: inventory.patches.iter().fold(0, |sum, patch| patch.undo_bytes.saturating_add(sum)),
-            patches: ids(&standing.applied),
-            lacks: ids(&standing.lacks),
+            patches: patches(&standing.applied),
+            lacks: patches(&standing.lacks),
             findings: standing.findings.clone(),
         }
     }

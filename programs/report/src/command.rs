@@ -16,7 +16,7 @@ use patchadm_planning::fleet::{Fleet, FleetChanges, FleetHost, FleetReport, comp
 use patchadm_rootfs::Root;
 
 use crate::answer::{FleetAnswer, FleetText, WrittenDocument};
-use crate::made::{ComparedWith, MadeReport, TwoHosts, past_report, read_sources};
+use crate::made::{ComparedWith, MadeReport, TwoHosts, past_report, read_sources, too_large};
 use crate::{csv, document_page, host_documents, page, prometheus, text};
 
 pub(crate) const USAGE: &str = "patchadm-report [-R root] [option...] [-M depot] [--since file] [--compare host host] [inventory...]\n\
@@ -77,7 +77,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let past = args.since.as_deref().map(past_report).transpose()?;
     let files = read_sources(call, &root, &args.inventories)?;
     let fleet = Fleet::of(files.inventories);
-    let report = FleetReport::of(&fleet.hosts, comparison.as_ref().map(|comparison| &comparison.reference));
+    let reference = comparison.as_ref().map(|comparison| &comparison.reference);
+    let report = FleetReport::of(&fleet.hosts, reference).map_err(|error| too_large(&error.to_string()))?;
     let made = MadeReport {
         at: call.surroundings.now,
         zone: call.surroundings.zone,
@@ -153,7 +154,7 @@ fn answered(
             let head = DocumentHead { command: "report", root: None, exit, table: ExitTable::Verbs };
             String::from_utf8(head.document(FleetAnswer::of(made)).text()?)?
         }
-        (ReportFormat::Csv, _) => csv::rows_of(made),
+        (ReportFormat::Csv, _) => csv::rows_of(&made.report, csv::LARGEST)?,
         (ReportFormat::Html, _) => page::page_of(made),
         (ReportFormat::OpenVex, _) => host_documents::openvex(made)?,
         (ReportFormat::CycloneDx, _) => host_documents::cyclonedx(made)?,

@@ -4,29 +4,44 @@
 //! A spreadsheet interprets text that starts with `=`, `+`, `-` or `@` as a formula, even in wide forms and behind
 //! blanks, quotes, `|` or `;`: such text gets an apostrophe.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use chrono::SecondsFormat;
 
-use crate::made::MadeReport;
-use patchadm_planning::fleet::{FleetHost, FleetPatch, InventoryPatch};
+use crate::made::too_large;
+use patchadm_cli::reply::Stop;
+use patchadm_planning::fleet::{FleetHost, FleetPatch, FleetReport, InventoryPatch};
 use patchadm_svr4::package::control::visible;
 
 const HEAD: &str =
     "host,machine,root,listed,patch,state,by,applied,undo,undo_bytes,removable,signature,on_trial,synopsis\n";
 
-pub(crate) fn rows_of(made: &MadeReport<'_>) -> String {
+/// In bytes: names of a host are there again in each of its rows.
+pub(crate) const LARGEST: usize = 1 << 30;
+
+pub(crate) fn rows_of(report: &FleetReport<'_>, largest: usize) -> Result<String, Stop> {
     let mut out = HEAD.to_owned();
-    for (host, standing) in made.report.each_host() {
-        let first = first_fields(host);
-        host.inventory.patches.iter().for_each(|patch| patch_row(&mut out, &first, host, patch));
-        let lacks = standing.lacks.iter().filter_map(|place| made.report.patches.get(*place));
-        lacks.for_each(|patch| lacking_row(&mut out, &first, patch));
+    let fits = |out: &String| {
+        let error = || too_large(&format!("its table is larger than {largest} bytes"));
+        if out.len() > largest { Err(error()) } else { Ok(()) }
+    };
+    for (host, standing) in report.each_host() {
+        let (first, on_trial) = (first_fields(host), host.inventory.on_trial());
+        for patch in &host.inventory.patches {
+            patch_row(&mut out, &first, &on_trial, patch);
+            fits(&out)?;
+        }
+        for patch in standing.lacks.iter().filter_map(|place| report.patches.get(*place)) {
+            lacking_row(&mut out, &first, patch);
+            fits(&out)?;
+        }
         if host.inventory.patches.is_empty() && standing.lacks.is_empty() {
             row(&mut out, &first, &[""; 10]);
+            fits(&out)?;
         }
     }
-    out
+    Ok(out)
 }
 
 fn first_fields(host: &FleetHost) -> String {
@@ -42,10 +57,8 @@ fn first_fields(host: &FleetHost) -> String {
     out
 }
 
-fn patch_row(out: &mut String, first: &str, host: &FleetHost, patch: &InventoryPatch) {
+fn patch_row(out: &mut String, first: &str, on_trial: &HashSet<&str>, patch: &InventoryPatch) {
     let id = patch.about.id.as_str();
-    let trial = host.inventory.trial.as_ref();
-    let is_on_trial = trial.is_some_and(|trial| trial.patches.iter().any(|on_trial| on_trial == id));
     let undo: Vec<&str> = patch.undo.iter().map(|undo| undo.state.as_str()).collect();
     let date = patch.date.map(|date| date.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default();
     let values: [&str; 10] = [
@@ -57,7 +70,7 @@ fn patch_row(out: &mut String, first: &str, host: &FleetHost, patch: &InventoryP
         &patch.undo_bytes.to_string(),
         patch.stuck.as_deref().map_or("yes", |_| "no"),
         patch.signature.as_ref().map(|signature| signature.state.as_str()).unwrap_or_default(),
-        if is_on_trial { "yes" } else { "no" },
+        if on_trial.contains(id) { "yes" } else { "no" },
         patch.about.synopsis.as_deref().unwrap_or_default(),
     ];
     row(out, first, &values);
@@ -102,6 +115,22 @@ fn may_be_formula(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_planning::fleet::{Fleet, InventoryReader, NamedInventory};
+
+    #[test]
+    fn a_table_that_is_too_large_is_refused() {
+        let text = br#"{"schema":"patchadm/1","command":"list","machine":"web","patches":[{"id":"100-01",
+            "state":["effective"],"packages":[],"undo":[],"removable":{"now":true},
+            "trial":{"run":"1-0","until":"later","patches":["100-01"]}}]}"#;
+        let inventory = InventoryReader::default().read(text, "a").unwrap().inventories.remove(0);
+        let fleet = Fleet::of([NamedInventory { source: "a".to_owned(), inventory }]);
+        let report = FleetReport::of(&fleet.hosts, None).unwrap();
+        let table = rows_of(&report, LARGEST).unwrap();
+        assert_eq!(table, format!("{HEAD}web,web,/,,100-01,effective,,,,0,yes,,yes,\n"));
+        assert_eq!(rows_of(&report, table.len()).unwrap(), table);
+        let refused = rows_of(&report, table.len() - 1).unwrap_err().to_string();
+        assert!(refused.contains("fewer inventories"), "{refused}");
+    }
 
     #[test]
     fn a_field_is_text_for_every_reader() {

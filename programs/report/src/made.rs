@@ -209,6 +209,12 @@ fn source(path: &Path) -> io::Result<InventorySource> {
     Ok(InventorySource::Text { name: "standard input".to_owned(), text })
 }
 
+pub(crate) fn too_large(reason: &str) -> Stop {
+    let message =
+        format!("no report was made: {reason}\nhint: make several reports of fewer inventories each");
+    Stop::Refused { exit: Exit::failed(ExitCause::DamagedInput), message }
+}
+
 pub(crate) fn past_report(path: &Path) -> Result<PastReport, Stop> {
     read_past_report(path).map_err(|error| {
         let cause = match &error {

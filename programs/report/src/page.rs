@@ -3,6 +3,8 @@
 //! A thousand hosts with hundreds of patches do not fit cell by cell: names of rows and columns are lists to open, and
 //! a matrix shows groups of hosts that differ.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables};
 use patchadm_planning::fleet::{
@@ -25,7 +27,7 @@ const PATCH_COLUMNS: [&str; 8] =
     ["Patch", "Missing", "Applied", "In force", "On trial", "Lost", "Synopsis", "Packages"];
 
 pub(crate) fn page_of(made: &MadeReport<'_>) -> String {
-    let page = FleetPage { made, limit: ListLimit::of(&made.report) };
+    let page = FleetPage { made, limit: ListLimit::of(made) };
     let parts = [
         page.unread(),
         page.findings(),
@@ -338,11 +340,11 @@ pub(super) fn two_hosts(made: &MadeReport<'_>) -> Option<PagePart> {
 
 pub(super) fn changes(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
     let (changes, past) = made.changes.as_ref()?;
-    let row = |what: &str, about: &str, hosts: &[String], class: &'static str| PageRow {
+    let row = |what: &str, about: &str, hosts: &[Arc<str>], class: &'static str| PageRow {
         cells: vec![
             PageCell::of(about),
             PageCell { class, ..PageCell::of(what) },
-            limit.list(hosts.iter().map(String::as_str)),
+            limit.list(hosts.iter().map(|name| &**name)),
         ],
         ..PageRow::default()
     };
@@ -386,19 +388,24 @@ const LIMITS: [usize; 7] = [usize::MAX, 2_000, 1_000, 300, 100, 30, 10];
 pub(super) struct ListLimit(usize);
 
 impl ListLimit {
-    /// The longest limit with which the missing patches fit, listed by patch and by host.
-    pub(super) fn of(report: &FleetReport<'_>) -> Self {
-        let letters = |lengths: &mut dyn Iterator<Item = usize>| {
-            let (mut count, mut sum) = (0_usize, 0_usize);
-            lengths.for_each(|length| (count, sum) = (count + 1, sum.saturating_add(length + 2)));
-            sum.div_ceil(count.max(1))
-        };
-        let of_host = letters(&mut report.hosts.iter().map(|host| host.name.len()));
-        let of_patch = letters(&mut report.patches.iter().map(|patch| patch.id.as_str().len()));
+    /// The longest limit with which all lists fit.
+    pub(super) fn of(made: &MadeReport<'_>) -> Self {
+        let (report, findings) = (&made.report, made.report.findings());
+        let changes = made.changes.as_ref().map(|(changes, _)| changes);
         let bytes = |limit: usize| {
-            let names = report.patches.iter().map(|patch| patch.lacking.len().min(limit)).sum::<usize>();
-            let ids = report.standings.iter().map(|standing| standing.lacks.len().min(limit)).sum::<usize>();
-            names.saturating_mul(of_host).saturating_add(ids.saturating_mul(of_patch))
+            let of_patches =
+                report.patches.iter().flat_map(|patch| [&patch.lacking, &patch.on_trial, &patch.lost]);
+            let hosts = of_patches.chain(findings.values().take(MOST_FINDINGS));
+            let hosts = hosts.flat_map(|places| report.names(places).take(limit)).map(str::len);
+            let ids = report.standings.iter().flat_map(|standing| report.ids(&standing.lacks).take(limit));
+            let changed = changes.into_iter().flat_map(|changes| {
+                let patches =
+                    [&changes.applied, &changes.removed, &changes.lacking, &changes.no_longer_lacking];
+                let found = changes.new_findings.values().chain(changes.ended_findings.values());
+                patches.into_iter().chain(found).flatten()
+            });
+            let changed = changed.flat_map(|one| one.hosts.iter().take(limit)).map(|host| host.len());
+            hosts.chain(ids.map(str::len)).chain(changed).map(|length| length + 2).sum::<usize>()
         };
         Self(LIMITS.into_iter().find(|limit| bytes(*limit) <= ROOM).unwrap_or(0))
     }

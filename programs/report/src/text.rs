@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::made::{MadeReport, TwoHosts};
 use patchadm_cli::reply::words::{counted, counted_patches};
 use patchadm_cli::surroundings::Zone;
@@ -117,13 +119,13 @@ fn patches_same(number: usize) -> String {
 }
 
 fn since(changes: &FleetChanges, past: &PastReport, zone: Zone) -> Vec<String> {
-    let names = |heading: &str, names: &[String]| {
-        let few = few(names.iter().map(String::as_str));
+    let names = |heading: &str, names: &[Arc<str>]| {
+        let few = few(names.iter().map(|name| &**name));
         (!names.is_empty()).then(|| format!("{heading}: {few}"))
     };
     let listed = |heading: &str, list: &[PatchOnHosts]| -> Vec<String> {
         let line = |one: &PatchOnHosts| {
-            format!("{heading} {}: {}", one.about, few(one.hosts.iter().map(String::as_str)))
+            format!("{heading} {}: {}", one.about, few(one.hosts.iter().map(|name| &**name)))
         };
         list.iter().map(line).collect()
     };

@@ -235,6 +235,26 @@ fn an_inventory_of_a_hundred_megabytes_is_refused_before_it_is_read() {
 }
 
 #[test]
+fn long_names_of_hosts_and_documents_of_very_many_values_are_refused() {
+    let stage = Scenario::new();
+    Inventory::of(&"m".repeat(256)).with("100-01").write(&stage, "lists/long.json");
+    Inventory::of("web").with("100-01").write(&stage, "lists/web.json");
+    let run = stage.run("report lists");
+    assert_eq!(run.code, 5);
+    let expected = "lists/long.json is not read as an inventory: its `machine` is longer than 255 bytes";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
+    let values = "{},".repeat(500_000);
+    let text = format!(r#"{{"schema":"patchadm/1","command":"list","patches":[{values}0]}}"#);
+    fs::write(stage.beside("many.json"), text).unwrap();
+    let said = stage.run("report page many.json").fails(1);
+    let expected = "cannot render many.json: it has more than 2000000 fields and entries";
+    assert!(said.contains(expected), "{said}");
+    fs::write(stage.beside("deep.json"), "[".repeat(3 << 20)).unwrap();
+    let said = stage.run("report page deep.json").fails(1);
+    assert!(said.contains("cannot render deep.json: it has more than"), "{said}");
+}
+
+#[test]
 fn a_root_that_could_not_be_listed_is_told_beside_those_that_could() {
     let stage = Scenario::new();
     let good = Inventory::of("zones").field("root", json!("/zones/a")).with("100-01").0;

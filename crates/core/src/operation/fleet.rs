@@ -104,7 +104,7 @@ fn read_document(
     }
 }
 
-/// 512 MiB: enough for ten thousand hosts with some thousand patches each.
+/// 512 MiB: enough for ten thousand hosts with a thousand patches each.
 const LARGEST_REPORT: u64 = 512 << 20;
 
 #[derive(Debug, thiserror::Error)]

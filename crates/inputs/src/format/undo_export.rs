@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, Entries, Entry, EntryType, Header};
 
 use super::ledger::{Ledger, LedgerLine};
+use patchadm_changeset::format::foreign_json::limited;
 use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
 use patchadm_changeset::records::{parse_root_id, root_id_text};
 use patchadm_rootfs::{Digest, Hashing};
@@ -25,6 +26,8 @@ const TABLE: &str = "patchadm.undo-export";
 const VERSION: u32 = 1;
 const LARGEST_TABLE: u64 = 16 << 20;
 const LONGEST_NAME: u64 = 4096;
+/// Fields of a line.
+const MOST_FIELDS: usize = 100_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedArchive {
@@ -126,6 +129,7 @@ impl ExportTable {
     }
 
     fn archive(line: &[u8]) -> Result<ExportedArchive, String> {
+        let line = limited(line, MOST_FIELDS).map_err(|error| error.to_string())?;
         let written: WrittenArchive = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let package = PkgInst::new(&written.package).map_err(|error| error.to_string())?;
         let known = ARCHIVE_NAMES.iter().find(|(name, _)| *name == written.name);
@@ -406,6 +410,15 @@ mod tests {
             let is_cut = matches!(read, Err(ExportError::CutShort(_)));
             assert!(is_cut || length < 2048, "{length}: {read:?}");
         }
+    }
+
+    #[test]
+    fn a_line_with_more_fields_than_any_export_has_is_refused_before_it_is_parsed() {
+        let (_, table) = file(&two());
+        let good = String::from_utf8(table.write()).unwrap();
+        let many = format!("\"line\":[{}],\"other\":", "{},".repeat(MOST_FIELDS));
+        let reason = ExportTable::parse(good.replace("\"line\":", &many).as_bytes()).unwrap_err();
+        assert_eq!(reason, "line 2: it has more than 100000 fields and entries");
     }
 
     #[test]

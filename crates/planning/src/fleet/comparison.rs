@@ -1,5 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use patchadm_changeset::format::escaped::each_as_text;
+use patchadm_changeset::format::foreign_json::{TooManyValues, limited};
 use patchadm_svr4::patch::PatchId;
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +95,8 @@ fn different_packages(
 pub struct PatchOnHosts {
     /// In findings the patch, package or run.
     pub about: String,
-    pub hosts: Vec<String>,
+    #[serde(serialize_with = "each_as_text")]
+    pub hosts: Vec<Arc<str>>,
 }
 
 /// Changes since an earlier report, each with its hosts.
@@ -100,9 +104,11 @@ pub struct PatchOnHosts {
 pub struct FleetChanges {
     #[serde(rename = "common_hosts")]
     pub common: usize,
-    pub new_hosts: Vec<String>,
+    #[serde(serialize_with = "each_as_text")]
+    pub new_hosts: Vec<Arc<str>>,
     /// Hosts that only the earlier report has.
-    pub gone_hosts: Vec<String>,
+    #[serde(serialize_with = "each_as_text")]
+    pub gone_hosts: Vec<Arc<str>>,
     pub applied: Vec<PatchOnHosts>,
     pub removed: Vec<PatchOnHosts>,
     pub lacking: Vec<PatchOnHosts>,
@@ -113,7 +119,7 @@ pub struct FleetChanges {
     pub ended_findings: BTreeMap<String, Vec<PatchOnHosts>>,
 }
 
-type Gathered = BTreeMap<String, Vec<String>>;
+type Gathered = BTreeMap<String, Vec<Arc<str>>>;
 
 #[derive(Default)]
 struct Gathering {
@@ -124,13 +130,13 @@ struct Gathering {
 impl Gathering {
     fn take<'a>(
         &mut self,
-        host: &str,
+        host: &Arc<str>,
         before: impl Iterator<Item = &'a str>,
         now: impl Iterator<Item = &'a str>,
     ) {
         let (before, now): (BTreeSet<&str>, BTreeSet<&str>) = (before.collect(), now.collect());
         let gather = |into: &mut Gathered, about: &str| {
-            into.entry(about.to_owned()).or_default().push(host.to_owned());
+            into.entry(about.to_owned()).or_default().push(host.clone());
         };
         now.difference(&before).for_each(|about| gather(&mut self.more, about));
         before.difference(&now).for_each(|about| gather(&mut self.fewer, about));
@@ -149,12 +155,12 @@ impl FleetChanges {
         let mut there = BTreeSet::new();
         for (host, standing) in report.each_host() {
             there.insert(host.name.as_str());
+            let name: &Arc<str> = &host.name.as_str().into();
             let Some(before) = past.hosts.get(&host.name) else {
-                changes.new_hosts.push(host.name.clone());
+                changes.new_hosts.push(name.clone());
                 continue;
             };
             changes.common += 1;
-            let name = &host.name;
             applied.take(name, texts(&before.patches), report.ids(&standing.applied));
             lacking.take(name, texts(&before.lacks), report.ids(&standing.lacks));
             let now = standing.findings.iter().map(|finding| PastFinding {
@@ -164,7 +170,7 @@ impl FleetChanges {
             compare_findings((&mut new, &mut ended), name, before, &now.collect());
         }
         let gone = past.hosts.keys().filter(|name| !there.contains(name.as_str()));
-        changes.gone_hosts = gone.cloned().collect();
+        changes.gone_hosts = gone.map(|name| name.as_str().into()).collect();
         (changes.applied, changes.removed) = (listed(applied.more), listed(applied.fewer));
         (changes.lacking, changes.no_longer_lacking) = (listed(lacking.more), listed(lacking.fewer));
         let by_kind = |found: BTreeMap<String, Gathered>| {
@@ -186,20 +192,23 @@ fn texts(list: &[String]) -> impl Iterator<Item = &str> {
 
 fn compare_findings(
     (new, ended): (&mut BTreeMap<String, Gathered>, &mut BTreeMap<String, Gathered>),
-    host: &str,
+    host: &Arc<str>,
     before: &PastHost,
     now: &BTreeSet<PastFinding>,
 ) {
     let before: BTreeSet<PastFinding> = before.findings.iter().cloned().collect();
     let gather = |into: &mut BTreeMap<String, Gathered>, finding: &PastFinding| {
         let kind = into.entry(finding.kind.clone()).or_default();
-        kind.entry(finding.about.clone()).or_default().push(host.to_owned());
+        kind.entry(finding.about.clone()).or_default().push(host.clone());
     };
     now.difference(&before).for_each(|finding| gather(new, finding));
     before.difference(now).for_each(|finding| gather(ended, finding));
 }
 
 const SCHEMA: &str = "patchadm/1";
+
+/// Fields and entries: more than a report of the most rows has.
+const MOST_VALUES: usize = 16_000_000;
 
 #[derive(Clone, Debug, Default)]
 pub struct PastReport {
@@ -230,6 +239,8 @@ pub struct PastFinding {
 pub enum PastReportError {
     #[error("it is not a document of `patchadm report --json`: {}", without_value(.0))]
     Form(#[from] serde_json::Error),
+    #[error(transparent)]
+    TooMany(#[from] TooManyValues),
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
     #[error("it is a document of <{0}>, not of report")]
@@ -258,6 +269,7 @@ struct PastComparison {
 
 impl PastReport {
     pub fn parse(text: &[u8]) -> Result<Self, PastReportError> {
+        let text = limited(text, MOST_VALUES)?;
         let kind: Kind = serde_json::from_slice(text)?;
         if kind.schema.as_deref() != Some(SCHEMA) {
             return Err(PastReportError::Schema(short(&kind.schema.unwrap_or_default())));
@@ -272,5 +284,18 @@ impl PastReport {
             compared_with: document.compared_with.and_then(|with| with.name).unwrap_or_default(),
             hosts: hosts.into_iter().map(|host| (host.host.clone(), host)).collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_before_with_more_entries_than_any_has_is_refused() {
+        let hosts = "[],".repeat(MOST_VALUES / 3);
+        let text = format!("{{\"schema\":\"patchadm/1\",\"command\":\"report\",\"hosts\":[{hosts}]}}");
+        let error = PastReport::parse(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(error, "it has more than 16000000 fields and entries");
     }
 }

@@ -1,6 +1,7 @@
 //! The content of `patchadm list --json` for one root. Texts are as their host wrote them. Equal values of many hosts
 //! are stored once, and shared.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -36,6 +37,11 @@ impl HostInventory {
     /// Returns the name of the host: the machine, and the root, if that is not its own.
     pub fn host(&self) -> String {
         if self.root == "/" { self.machine.clone() } else { format!("{}:{}", self.machine, self.root) }
+    }
+
+    /// Returns the ids of the patches on trial.
+    pub fn on_trial(&self) -> HashSet<&str> {
+        self.trial.iter().flat_map(|trial| &trial.patches).map(String::as_str).collect()
     }
 }
 

@@ -111,6 +111,24 @@ impl Fleet {
     }
 }
 
+/// Ten thousand hosts with a thousand patches each.
+const MOST_ROWS: usize = 10_000_000;
+
+/// Each patch that a host lists or lacks is a row of some output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the hosts have and are missing more than {MOST_ROWS} patches in sum")]
+pub struct TooManyRows;
+
+/// The number of rows that still fit.
+struct RowRoom(usize);
+
+impl RowRoom {
+    fn take(&mut self) -> Result<(), TooManyRows> {
+        self.0 = self.0.checked_sub(1).ok_or(TooManyRows)?;
+        Ok(())
+    }
+}
+
 /// Hosts and patches are named by their indices in the lists.
 #[derive(Clone, Debug)]
 pub struct FleetReport<'f> {
@@ -200,7 +218,15 @@ impl FleetPatch {
 
 impl<'f> FleetReport<'f> {
     /// Compares the hosts with the index of a depot, or else with the newest patches that any of them has.
-    pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Self {
+    pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Result<Self, TooManyRows> {
+        Self::within(RowRoom(MOST_ROWS), hosts, depot)
+    }
+
+    fn within(
+        mut room: RowRoom,
+        hosts: &'f [FleetHost],
+        depot: Option<&CrossReference>,
+    ) -> Result<Self, TooManyRows> {
         let newest;
         let reference = if let Some(depot) = depot {
             depot
@@ -208,8 +234,8 @@ impl<'f> FleetReport<'f> {
             newest = newest_of(hosts);
             &newest
         };
-        let mut patches = there(hosts);
-        add_lacking(&mut patches, hosts, reference);
+        let mut patches = there(&mut room, hosts)?;
+        add_lacking(&mut patches, &mut room, hosts, reference)?;
         let mut patches: Vec<FleetPatch> = patches.into_values().collect();
         for patch in &mut patches {
             if let Some(told) = depot.and_then(|depot| depot.patch(&patch.id)) {
@@ -217,7 +243,7 @@ impl<'f> FleetReport<'f> {
                 patch.is_withdrawn = told.is_bad;
             }
         }
-        let withdrawn: Vec<&PatchId> =
+        let withdrawn: HashSet<&PatchId> =
             patches.iter().filter(|patch| patch.is_withdrawn).map(|patch| &patch.id).collect();
         let standing =
             |host| HostStanding { findings: findings_of(host, &withdrawn), ..HostStanding::default() };
@@ -230,7 +256,7 @@ impl<'f> FleetReport<'f> {
                 standings.get_mut(*host).into_iter().for_each(|standing| standing.lacks.push(place));
             }
         }
-        Self { hosts, standings, patches }
+        Ok(Self { hosts, standings, patches })
     }
 
     pub fn each_host(&self) -> impl Iterator<Item = (&'f FleetHost, &HostStanding)> {
@@ -264,11 +290,12 @@ impl<'f> FleetReport<'f> {
     }
 }
 
-fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
+fn there(room: &mut RowRoom, hosts: &[FleetHost]) -> Result<BTreeMap<PatchId, FleetPatch>, TooManyRows> {
     let mut patches: BTreeMap<PatchId, FleetPatch> = BTreeMap::new();
     for (place, host) in hosts.iter().enumerate() {
-        let trial = host.inventory.trial.as_ref();
+        let on_trial = host.inventory.on_trial();
         for patch in &host.inventory.patches {
+            room.take()?;
             let id = &patch.about.id;
             let row = patches.entry(id.clone()).or_insert_with(|| FleetPatch::of_inventory(patch));
             if patch.standing.is_applied() {
@@ -278,23 +305,30 @@ fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
             if patch.standing == FleetPatchStanding::Lost || patch.is_partly_lost {
                 row.lost.push(place);
             }
-            if trial.is_some_and(|trial| trial.patches.iter().any(|on_trial| on_trial == id.as_str())) {
+            if on_trial.contains(id.as_str()) {
                 row.on_trial.push(place);
             }
         }
     }
-    patches
+    Ok(patches)
 }
 
-fn add_lacking(patches: &mut BTreeMap<PatchId, FleetPatch>, hosts: &[FleetHost], reference: &CrossReference) {
+fn add_lacking(
+    patches: &mut BTreeMap<PatchId, FleetPatch>,
+    room: &mut RowRoom,
+    hosts: &[FleetHost],
+    reference: &CrossReference,
+) -> Result<(), TooManyRows> {
     let names: HashSet<&str> = reference.package_names().collect();
     for (place, host) in hosts.iter().enumerate() {
         let facts = facts_of(&host.inventory, &names);
         for patch in missing(reference, &facts) {
+            room.take()?;
             let row = patches.entry(patch.id.clone()).or_insert_with(|| FleetPatch::of_reference(patch));
             row.lacking.push(place);
         }
     }
+    Ok(())
 }
 
 fn facts_of(inventory: &HostInventory, names: &HashSet<&str>) -> MachineFacts {
@@ -460,7 +494,7 @@ impl Finding {
     }
 }
 
-fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
+fn findings_of(host: &FleetHost, withdrawn: &HashSet<&PatchId>) -> Vec<Finding> {
     let inventory = &host.inventory;
     let mut findings = Vec::new();
     for lost in &inventory.lost {
@@ -476,9 +510,8 @@ fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
     }
     findings.extend(inventory.trial.as_ref().map(of_trial));
     findings.extend(inventory.patches.iter().flat_map(of_patch));
-    let is_withdrawn = |id: &PatchId| withdrawn.contains(&id);
     let effective = inventory.patches.iter().filter(|patch| patch.standing == FleetPatchStanding::Effective);
-    let found = effective.map(|patch| &patch.about.id).filter(|id| is_withdrawn(id));
+    let found = effective.map(|patch| &patch.about.id).filter(|id| withdrawn.contains(id));
     findings.extend(
         found.map(|id| Finding::of(FindingKind::Withdrawn, id.as_str(), "the depot has withdrawn it")),
     );
@@ -576,9 +609,10 @@ mod tests {
                 counted: counted.to_owned(),
             };
             assert_eq!(fleet.replaced, [expected], "{first} {second}");
-            let report = FleetReport::of(&fleet.hosts, None);
-            let finding = Finding::of(FindingKind::NamedTwice, other, "it names this host, too");
-            assert_eq!(report.standings[0].findings, [finding], "{first} {second}");
+            let report = FleetReport::of(&fleet.hosts, None).unwrap();
+            let findings = report.standings[0].findings.iter();
+            let findings: Vec<_> = findings.map(|finding| (finding.kind, finding.about.as_str())).collect();
+            assert_eq!(findings, [(FindingKind::NamedTwice, other)], "{first} {second}");
         }
     }
 
@@ -586,7 +620,29 @@ mod tests {
     fn a_source_that_names_its_host_twice_claims_no_other_host() {
         let fleet = Fleet::of([inventory("one", ""), inventory("one", "")]);
         assert_eq!((fleet.hosts.len(), fleet.replaced.len()), (1, 1));
-        assert!(FleetReport::of(&fleet.hosts, None).standings[0].findings.is_empty());
+        assert!(FleetReport::of(&fleet.hosts, None).unwrap().standings[0].findings.is_empty());
+    }
+
+    #[test]
+    fn more_rows_than_fit_are_refused_whether_listed_or_missing() {
+        let hosts: Vec<NamedInventory> = [("one", "100-02"), ("other", "100-01")]
+            .into_iter()
+            .map(|(machine, id)| {
+                let text = format!(
+                    "{{\"schema\":\"patchadm/1\",\"command\":\"list\",\"machine\":\"{machine}\",\"patches\":[\
+                     {{\"id\":\"{id}\",\"state\":[\"effective\"],\"packages\":[],\"undo\":[],\
+                     \"removable\":{{\"now\":true}}}}]}}"
+                );
+                let mut read = InventoryReader::default().read(text.as_bytes(), machine).unwrap();
+                NamedInventory { source: machine.to_owned(), inventory: read.inventories.remove(0) }
+            })
+            .collect();
+        let fleet = Fleet::of(hosts);
+        let report = |most: usize| FleetReport::within(RowRoom(most), &fleet.hosts, None);
+        let lacks = report(3).unwrap().standings.iter().map(|standing| standing.lacks.len()).sum::<usize>();
+        assert_eq!(lacks, 1);
+        assert_eq!(report(2).unwrap_err(), TooManyRows, "the missing one");
+        assert_eq!(report(1).unwrap_err(), TooManyRows, "a listed one");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use patchadm_changeset::format::foreign_json::{TooManyValues, limited};
+use patchadm_svr4::package::control::truncated;
 use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchIdError};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -20,9 +22,17 @@ use super::inventory::{
 
 const SCHEMA: &str = "patchadm/1";
 
-/// Limits fields and entries, counted by commas: many empty values take many times the size of their text. `list`
-/// prints one comma per forty bytes.
-const MOST_COMMAS: usize = 3_000_000;
+/// Fields and entries: `list` prints one per forty bytes.
+const MOST_VALUES: usize = 4_000_000;
+
+/// In bytes.
+const LONGEST_MACHINE: usize = 255;
+
+/// In bytes.
+const LONGEST_ROOT: usize = 4_096;
+
+/// In characters. A longer one is cut: the author of a patch must not keep its hosts out of reports.
+const LONGEST_SYNOPSIS: usize = 500;
 
 /// Separators to try; a root's policy may configure another one.
 const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
@@ -33,8 +43,10 @@ pub enum InventoryError {
     Form(#[from] serde_json::Error),
     #[error("it is empty")]
     Empty,
-    #[error("it has more than {MOST_COMMAS} fields and entries")]
-    TooMany,
+    #[error(transparent)]
+    TooMany(#[from] TooManyValues),
+    #[error("its `{field}` is longer than {most} bytes")]
+    LongName { field: &'static str, most: usize },
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
     #[error("it is a document of <{0}>, not of list")]
@@ -73,9 +85,7 @@ impl InventoryReader {
         if text.trim_ascii().is_empty() {
             return Err(InventoryError::Empty);
         }
-        if text.iter().map(|byte| usize::from(*byte == b',')).sum::<usize>() > MOST_COMMAS {
-            return Err(InventoryError::TooMany);
-        }
+        let text = limited(text, MOST_VALUES)?;
         let kind: DocumentKind<'_> = serde_json::from_slice(text)?;
         let shown = |text: Option<JsonText<'_>>| text.map(|text| short(&text.0)).unwrap_or_default();
         if kind.schema.as_ref().is_none_or(|schema| schema.0 != SCHEMA) {
@@ -90,10 +100,10 @@ impl InventoryReader {
             None => read.inventories.push(self.inventory(document, name)?),
             Some(roots) => {
                 for root in roots.0 {
-                    let path = root.root.as_ref().map(|root| root.0.clone().into_owned()).unwrap_or_default();
+                    let path = root.root.as_ref().map(|root| truncated(&root.0, LONGEST_ROOT).into_owned());
                     match self.inventory(root, name) {
                         Ok(inventory) => read.inventories.push(inventory),
-                        Err(error) => read.failed.push((path, error)),
+                        Err(error) => read.failed.push((path.unwrap_or_default(), error)),
                     }
                 }
             }
@@ -115,6 +125,8 @@ impl InventoryReader {
         if document.partial {
             return Err(InventoryError::Partial);
         }
+        let machine = repeated("machine", document.machine, LONGEST_MACHINE)?;
+        let root = repeated("root", document.root, LONGEST_ROOT)?;
         let trial = patches.0.iter().find_map(|patch| patch.trial.as_ref()).map(trial_of);
         // A list collected in place of the parsed one would keep its capacity.
         let mut kept = Vec::with_capacity(patches.0.len());
@@ -130,8 +142,8 @@ impl InventoryReader {
             |one: &ListedFix<'_>| one.outcome.as_ref().is_some_and(|outcome| outcome.0 == "contained");
         let contained = document.overtaken.0.into_iter().filter(is_contained);
         Ok(HostInventory {
-            machine: document.machine.map_or_else(|| name.to_owned(), JsonText::owned),
-            root: document.root.map_or_else(|| "/".to_owned(), JsonText::owned),
+            machine: machine.unwrap_or_else(|| name.to_owned()),
+            root: root.unwrap_or_else(|| "/".to_owned()),
             at: document.at.and_then(|at| moment(&at)),
             version: document.version.map(|version| self.text(&version.0)),
             patches: kept,
@@ -180,7 +192,7 @@ impl InventoryReader {
             about: shared(
                 &mut self.patches,
                 PatchDescription {
-                    synopsis: patch.synopsis.map(JsonText::owned),
+                    synopsis: patch.synopsis.map(|text| truncated(&text.0, LONGEST_SYNOPSIS).into_owned()),
                     packages: patch.packages.into_iter().map(JsonText::owned).collect(),
                     ..facts
                 },
@@ -227,6 +239,18 @@ where
     let new = Arc::from(value);
     known.insert(new.clone());
     new
+}
+
+/// Refuses a long name: rows of a report repeat it.
+fn repeated(
+    field: &'static str,
+    name: Option<JsonText<'_>>,
+    most: usize,
+) -> Result<Option<String>, InventoryError> {
+    match name {
+        Some(name) if name.0.len() > most => Err(InventoryError::LongName { field, most }),
+        name => Ok(name.map(JsonText::owned)),
+    }
 }
 
 pub(super) fn patch_id(text: &str) -> Result<PatchId, PatchIdError> {
@@ -584,10 +608,37 @@ mod tests {
 
     #[test]
     fn a_text_that_is_small_and_means_much_is_refused() {
-        let states = "\"\",".repeat(MOST_COMMAS);
+        let states = "\"\",".repeat(MOST_VALUES);
         let text = list("100-01").replace("\"new-word\"", &format!("{states}\"\""));
         let error = InventoryReader::default().read(text.as_bytes(), "a").unwrap_err().to_string();
-        assert_eq!(error, "it has more than 3000000 fields and entries");
+        assert_eq!(error, "it has more than 4000000 fields and entries");
+    }
+
+    #[test]
+    fn a_name_that_rows_repeat_is_refused_if_it_is_longer_than_names_can_be() {
+        let read = |root: usize, machine: usize| {
+            let names = format!("\"machine\":\"{}\",\"root\":\"{}\"", "m".repeat(machine), "/".repeat(root));
+            let text = list("100-01").replace("\"root\":\"/\"", &names);
+            InventoryReader::default()
+                .read(text.as_bytes(), "a")
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read(4_096, 255), Ok(()));
+        assert_eq!(read(4_096, 256), Err("its `machine` is longer than 255 bytes".to_owned()));
+        assert_eq!(read(4_097, 255), Err("its `root` is longer than 4096 bytes".to_owned()));
+    }
+
+    #[test]
+    fn a_long_synopsis_is_cut() {
+        let read = |length: usize| {
+            let synopsis = format!("\"state\":[\"effective\"],\"synopsis\":\"{}\"", "s".repeat(length));
+            let text = list("100-01").replace("\"state\":[\"new-word\"]", &synopsis);
+            let mut read = InventoryReader::default().read(text.as_bytes(), "a").unwrap();
+            read.inventories.remove(0).patches[0].about.synopsis.clone().unwrap()
+        };
+        assert_eq!(read(500), "s".repeat(500));
+        assert_eq!(read(100_000), format!("{}…", "s".repeat(499)));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The runs of a root.
 
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageStory, PageTable};
+use patchadm_svr4::package::control::truncated;
 use serde_json::Value;
 
-use super::{Fields as _, PageHead, trial_words};
+use super::{Fields as _, LONGEST_NAME, PageHead, trial_words};
 
 const COLUMNS: [&str; 9] =
     ["Run", "Began", "By", "Command", "Result", "Patches", "Packages", "Took (ms)", "Remarks"];
@@ -44,7 +45,7 @@ fn facts(run: &Value) -> Vec<(String, String)> {
     let user = if run.is_true("hook") { format!("{user}, {BY_HOOK}") } else { user.to_owned() };
     let took = run.number("duration_ms").map(|duration| format!("{duration} ms")).unwrap_or_default();
     let patch = |id: String| match because.some_text(&id) {
-        Some(by) => ("Patch", format!("{id}, required by {by}")),
+        Some(by) => ("Patch", format!("{id}, required by {}", truncated(&by, LONGEST_NAME))),
         None => ("Patch", id),
     };
     let mut facts = vec![

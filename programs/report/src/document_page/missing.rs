@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_pages::{Page, PagePatch, PagePatchState, PageSection, html_of};
+use patchadm_svr4::package::control::truncated;
 use serde_json::Value;
 
-use super::{Fields as _, ended, root_names};
+use super::{Fields as _, LONGEST_NAME, ended, id_of, root_names};
 
 pub(super) fn page_of(documents: &[&Value], made: String) -> String {
     let names = match documents {
@@ -65,7 +66,7 @@ fn kept_notes(row: &Value) -> impl Iterator<Item = String> {
         let programs = used.map(|consumer| consumer.text("path")).collect();
         by_programs.entry(programs).or_default().insert(library.text("library"));
     }
-    let patch = format!("{}-{}", row.text("id"), row.text("installed"));
+    let patch = format!("{}-{}", id_of(row), truncated(row.text("installed"), LONGEST_NAME));
     by_programs.into_iter().filter(|(programs, _)| !programs.is_empty()).map(move |(programs, libraries)| {
         let words = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(", ");
         let (number, load) = match programs.len() {

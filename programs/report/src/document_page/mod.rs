@@ -7,11 +7,13 @@ mod list;
 mod missing;
 mod plan;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use patchadm_changeset::format::foreign_json::limited;
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
@@ -19,6 +21,7 @@ use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::fleet::LARGEST_INVENTORY;
 use patchadm_inputs::input_file::{is_standard_input, read_own};
 use patchadm_pages::{PagePart, TablePage, html_of_tables};
+use patchadm_svr4::package::control::truncated;
 use serde_json::Value;
 
 use crate::answer::WrittenDocument;
@@ -57,7 +60,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PageArgs = parse(call, USAGE)?;
     let source = args.document.unwrap_or_else(|| PathBuf::from("-"));
     let text = read(&source).map_err(|error| unreadable(&source, &error.to_string(), ExitCause::NotFound))?;
-    let document: Value = serde_json::from_slice(&text)
+    let text = limited(&text, MOST_VALUES).map_err(|error| {
+        let reason = format!("{error}\nhint: make the document about fewer roots or patches");
+        unreadable(&source, &reason, ExitCause::DamagedInput)
+    })?;
+    let document: Value = serde_json::from_slice(text)
         .map_err(|error| unreadable(&source, &format!("not JSON: {error}"), ExitCause::DamagedInput))?;
     let made = recorded(call.surroundings.now);
     let page =
@@ -90,6 +97,22 @@ fn unreadable(source: &Path, reason: &str, cause: ExitCause) -> Stop {
     Stop::Refused { exit: Exit::failed(cause), message: format!("cannot render {source}: {reason}") }
 }
 
+/// Fields and entries of a document: more would take many times the size of the document, in memory and on the page.
+const MOST_VALUES: usize = 2_000_000;
+
+/// Names that a page repeats, with their greatest lengths in bytes.
+const NAMES: [(&str, usize); 3] = [("root", 4_096), ("machine", 255), ("host", 255)];
+
+/// Of names before headings and in rows, in characters.
+const LONGEST_NAME: usize = 128;
+
+fn check_names(document: &Value) -> Result<(), String> {
+    match NAMES.into_iter().find(|(field, most)| document.text(field).len() > *most) {
+        Some((field, most)) => Err(format!("its `{field}` is longer than {most} bytes")),
+        None => Ok(()),
+    }
+}
+
 fn page_of(document: &Value, made: String) -> Result<String, String> {
     let schema = document.text("schema");
     if schema != "patchadm/1" {
@@ -100,6 +123,7 @@ fn page_of(document: &Value, made: String) -> Result<String, String> {
     let roots = document.items("roots");
     let is_about_several = !roots.is_empty();
     let documents: Vec<&Value> = if is_about_several { roots.iter().collect() } else { vec![document] };
+    documents.iter().try_for_each(|document| check_names(document))?;
     match command {
         "missing" | "analyze" => Ok(missing::page_of(&documents, made)),
         "list" => Ok(of_tables(&documents, is_about_several, made, list::head, list::parts)),
@@ -156,7 +180,8 @@ fn root_names(documents: &[&Value]) -> Vec<String> {
         *counts.entry(name).or_default() += 1;
     }
     let name = |root: &&str| last(root).filter(|name| counts.get(name) == Some(&1));
-    roots.iter().map(|root| name(root).unwrap_or_else(|| (*root).to_owned())).collect()
+    let shown = |root: &&str| name(root).unwrap_or_else(|| (*root).to_owned());
+    roots.iter().map(|root| truncated(&shown(root), LONGEST_NAME).into_owned()).collect()
 }
 
 /// For a root that could not be read or planned.
@@ -216,6 +241,11 @@ impl Fields for Value {
     }
 }
 
+/// The id of a patch; the operand that named it may be longer.
+fn id_of(patch: &Value) -> Cow<'_, str> {
+    truncated(patch.text("id"), LONGEST_NAME)
+}
+
 fn trial_words(trial: &Value) -> Option<String> {
     if !trial.is_object() {
         return None;
@@ -255,6 +285,29 @@ mod tests {
         for other in [json!([]), json!("list"), json!({"command": "list"})] {
             assert!(page(other.clone()).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn long_names_are_refused_or_cut_where_they_are_repeated() {
+        for command in ["list", "plan", "missing", "history"] {
+            let page = |field: &str, length: usize| {
+                let mut document = json!({"schema": "patchadm/1", "command": command});
+                document[field] = json!("n".repeat(length));
+                page_of(&document, String::new())
+            };
+            for (field, most) in NAMES {
+                assert!(page(field, most).is_ok(), "{command}: {field}");
+                let refused = page(field, most + 1).unwrap_err();
+                assert_eq!(refused, format!("its `{field}` is longer than {most} bytes"), "{command}");
+            }
+        }
+        let (root, id) = (format!("/{}", "r".repeat(200)), "1".repeat(1_000));
+        let patch = json!({"id": id, "changes": [{}], "scripts": vec![json!({}); 1_000]});
+        let roots = json!([{"root": root, "patches": vec![patch; 2]}, {"root": "/b"}]);
+        let document = json!({"schema": "patchadm/1", "command": "plan", "roots": roots});
+        let page = page_of(&document, String::new()).unwrap();
+        assert!(page.contains(&format!("{}…: Patches", "r".repeat(127))), "{page}");
+        assert!(page.contains(&root) && page.len() < 1_500_000, "{}", page.len());
     }
 
     #[test]

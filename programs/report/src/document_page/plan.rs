@@ -4,7 +4,7 @@ use patchadm_cli::reply::words::human;
 use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageTable};
 use serde_json::Value;
 
-use super::{Fields as _, PageHead};
+use super::{Fields as _, PageHead, id_of};
 
 /// Listed objects of a patch; the rest is counted.
 const MOST_OBJECTS: usize = 2_000;
@@ -34,9 +34,10 @@ pub(super) fn parts(document: &Value) -> Vec<PagePart> {
 }
 
 fn notes(document: &Value) -> Option<PagePart> {
-    let of_patches = document.items("patches").iter().flat_map(|patch| {
-        patch.texts("notes").into_iter().map(|note| format!("{}: {note}", patch.text("id")))
-    });
+    let of_patches = document
+        .items("patches")
+        .iter()
+        .flat_map(|patch| patch.texts("notes").into_iter().map(|note| format!("{}: {note}", id_of(patch))));
     let all = ["error", "recovered"].into_iter().filter_map(|name| document.some_text(name));
     let remarks = all.chain(document.texts("advice")).chain(document.texts("notes")).chain(of_patches);
     let remarks: Vec<String> = remarks.collect();
@@ -90,12 +91,7 @@ fn counts(files: &Value) -> String {
 /// Scripts to run, objects with privileges, and programs in use.
 fn scripts(document: &Value) -> Option<PagePart> {
     let row = |patch: &Value, what: &str, name: &str, words: String| PageRow {
-        cells: vec![
-            PageCell::of(patch.text("id")),
-            PageCell::of(what),
-            PageCell::of(name),
-            PageCell::of(words),
-        ],
+        cells: vec![PageCell::of(id_of(patch)), PageCell::of(what), PageCell::of(name), PageCell::of(words)],
         ..PageRow::default()
     };
     let rows = document.items("patches").iter().flat_map(|patch| {
@@ -127,7 +123,7 @@ fn space(document: &Value) -> Option<PagePart> {
     let rows = document.items("patches").iter().flat_map(|patch| {
         patch.items("space").iter().map(|space| PageRow {
             cells: vec![
-                PageCell::of(patch.text("id")),
+                PageCell::of(id_of(patch)),
                 PageCell::of(space.text("file_system")),
                 PageCell::of_number(space.number("needed"), human),
                 PageCell::of_number(space.number("free"), human),
@@ -155,5 +151,5 @@ fn objects(patch: &Value) -> Option<PagePart> {
         more => format!("{MOST_OBJECTS} objects, and {more} more in the document"),
     };
     let rows = changes.iter().take(MOST_OBJECTS).map(row).collect();
-    plain(format!("Objects of {}", patch.text("id")), caption, &["Object", "Action", "Package", "Size"], rows)
+    plain(format!("Objects of {}", id_of(patch)), caption, &["Object", "Action", "Package", "Size"], rows)
 }
