@@ -400,7 +400,10 @@ fn a_record_or_journal_that_is_mostly_holes_is_refused_by_name() {
     };
     let refused = |read: Result<Option<Vec<u8>>, ViewError>, name: &str| {
         let error = read.unwrap_err();
-        assert!(matches!(&error, ViewError::Root(RootError::Hollow(path)) if path.ends_with(name)), "{error}");
+        assert!(
+            matches!(&error, ViewError::Root(RootError::Hollow(path)) if path.ends_with(name)),
+            "{error}"
+        );
     };
     hollow(PKGINFO);
     refused(RecordView::live(&scene.root).read(&at(PKGINFO), 1 << 30), PKGINFO);

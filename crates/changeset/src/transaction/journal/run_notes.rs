@@ -216,7 +216,10 @@ mod tests {
         let full = add(&stage, &[RunNote::ScriptRuns(false)], false).unwrap_err();
         assert!(matches!(&full, Cause::Root(RootError::TooLarge { limit: LARGEST, .. })), "{full}");
         let hollow = RunNotes::read(&stage).unwrap_err();
-        assert!(matches!(&hollow, Cause::Root(RootError::Hollow(path)) if path.ends_with("notes")), "{hollow}");
+        assert!(
+            matches!(&hollow, Cause::Root(RootError::Hollow(path)) if path.ends_with("notes")),
+            "{hollow}"
+        );
         file.set_len(LARGEST + 1).unwrap();
         let large = RunNotes::read(&stage).unwrap_err();
         assert!(matches!(&large, Cause::Root(RootError::TooLarge { limit: LARGEST, .. })), "{large}");

@@ -14,9 +14,7 @@ use crate::transaction::recover::recovery::{Recovered, read_believed, read_run_q
 use crate::transaction::safety_copies::{is_held, is_itself, is_like};
 use crate::transaction::settings::PackageManagers;
 use crate::transaction::switch::op_runner::{OpRunner, UndoStep, undo_step};
-use patchadm_rootfs::{
-    Dir, FileType, ObjectStatus, Root, RootError, ShownAttributes, ShownNames, Untrusted,
-};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, ShownAttributes, ShownNames, Untrusted};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::places::own_directory;
 
