@@ -117,13 +117,34 @@ fn a_root_without_a_database_is_told_and_nothing_is_made() {
 #[test]
 fn an_interrupted_run_is_told_with_its_recovery_until_it_is_recovered() {
     let stage = crate::list::interrupted();
-    let wanted = ["(patchadd) was interrupted: recovery rolls it back", "`patchadm -R @ROOT@ recover`"];
+    let wanted = ["(patchadm add) was interrupted: recovery rolls it back", "`patchadm -R @ROOT@ recover`"];
     assert_attention_as(&stage, LINE, (9, "unfinished"), "unfinished", &wanted);
     let files = found(&stage.run(LINE), "files");
     assert!(files.0 == "unknown" && files.1.starts_with("not compared: "), "{files:?}");
     assert_eq!(found(&stage.run(LINE), "exchange").1, "not tested while a run is in progress or unfinished");
     stage.run("recover -R @ROOT@").ok();
     stage.run(LINE).ok();
+}
+
+#[test]
+fn an_interrupted_run_in_a_root_of_somebody_else_is_told_and_its_files_are_not_read() {
+    if !is_root() {
+        crate::skipped("an_interrupted_run_in_a_root_of_somebody_else_is_told: only root can be two users");
+        return;
+    }
+    let stage = crate::list::interrupted();
+    as_ordinary_user(&stage, LINE, &[&stage.root()]);
+    for entry in fs::read_dir(stage.at("/var/sadm/patchadm")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().as_encoded_bytes().starts_with(b"ops-") {
+            fs::File::options().write(true).open(entry.path()).unwrap().set_len(3 << 30).unwrap();
+        }
+    }
+    let run = stage.run(LINE);
+    let (state, text) = found(&run, "unfinished");
+    let told = "(patchadd) was interrupted; its recovery cannot be foreseen: The root @ROOT@ belongs to uid ";
+    assert!(state == "attention" && text.contains(told), "{}", run.stdout);
+    assert!(text.ends_with("`patchadm -R @ROOT@ recover`"), "{text}");
 }
 
 #[test]

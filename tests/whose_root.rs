@@ -252,6 +252,14 @@ fn of_many_roots_each_is_asked_about_by_itself() {
     );
     assert_eq!(fs::read(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"two\n");
     assert_eq!(fs::read(other.join("opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");
+    let json = stage.run(&format!("add --json -R @ROOT@ -R {} delivered/100-01", other.display()));
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(
+        (&document["result"], &document["roots"][1]["result"]),
+        (&"refused".into(), &"refused".into())
+    );
+    let counted = |name: &str| document["summary"][name].as_u64().unwrap();
+    assert_eq!((counted("nothing_to_do"), counted("refused"), counted("failed")), (1, 1, 0));
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn remove_spooled_packages(call: &mut Invocation, spool: &Path, packages: &[Stri
     };
     let error = removed.as_ref().err().map(ToString::to_string);
     let removed: Vec<String> = removed.iter().flatten().map(ToString::to_string).collect();
-    Reply::new(exit, SpoolReport { result: ResultWord::of_cause(exit.cause()), error, removed })
+    Reply::new(exit, SpoolReport { result: exit.result(), error, removed })
 }
 
 fn agrees_to_spooled(output: &mut Output, inst: &PkgInst) -> bool {

@@ -116,7 +116,7 @@ pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyh
     let error = moved.as_ref().err();
     let exit = error.map_or(Exit::OK, code);
     let report = TransferReport {
-        result: ResultWord::of_cause(exit.cause()),
+        result: exit.result(),
         error: error.map(ToString::to_string),
         destination,
         packages: moved.iter().flatten().map(MovedPackage::of).collect(),

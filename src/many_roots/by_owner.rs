@@ -36,8 +36,8 @@ pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
     let changed = document.get("changed").and_then(Value::as_bool).unwrap_or_default();
     let would_change = document.get("would_change").and_then(Value::as_bool).unwrap_or_default();
     let is_bad = |word: &ResultWord| matches!(word, ResultWord::Refused | ResultWord::Failed);
-    let named = ResultWord::named(text(&document, "result"));
-    let named = named.filter(|word| exit != Exit::OK || !is_bad(word));
+    // The exit tells a refusal from a failure.
+    let named = ResultWord::named(text(&document, "result")).filter(|word| !is_bad(word));
     let class = match text(&document, "result") {
         "refused" if exit != Exit::OK => RootClass::Refused,
         _ if exit != Exit::OK => failure_class(exit),
@@ -191,5 +191,6 @@ mod tests {
         };
         let report: RootReport<()> = report_of(&root, &answer);
         assert_eq!((report.class, report.line.as_str()), (RootClass::Refused, "refused (3): it is unsigned"));
+        assert_eq!(report.result, ResultWord::Refused);
     }
 }

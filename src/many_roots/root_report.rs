@@ -17,6 +17,17 @@ pub(crate) enum RootClass {
     NotBegun,
 }
 
+impl RootClass {
+    fn result(self) -> ResultWord {
+        match self {
+            Self::Done => ResultWord::Done,
+            Self::Idle | Self::NotApplicable => ResultWord::NothingToDo,
+            Self::Refused => ResultWord::Refused,
+            Self::Failed | Self::NotBegun => ResultWord::Failed,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct RootReport<B> {
     pub(crate) class: RootClass,
@@ -58,17 +69,11 @@ impl<B> RootReport<B> {
         root: &Path,
         body: RootBody<B>,
     ) -> Self {
-        let result = match class {
-            RootClass::Done => ResultWord::Done,
-            RootClass::Idle | RootClass::NotApplicable => ResultWord::NothingToDo,
-            RootClass::Refused => ResultWord::Refused,
-            RootClass::Failed | RootClass::NotBegun => ResultWord::Failed,
-        };
         let is_bad = matches!(class, RootClass::Refused | RootClass::Failed);
         let reason = is_bad.then(|| without_root(&line, root));
         Self {
             class,
-            result,
+            result: class.result(),
             exit,
             line,
             advice: Vec::new(),
@@ -86,9 +91,8 @@ impl<B> RootReport<B> {
     /// A root with nothing to report but an error.
     pub(crate) fn unworked(class: RootClass, exit: Exit, error: String, root: &Path) -> Self {
         let line = failure_line(exit, &error);
-        let result = ResultWord::Failed;
-        let body = RootBody::Unworked { result, changed: false, error };
-        Self { result, ..Self::of_line(class, exit, line, root, body) }
+        let body = RootBody::Unworked { result: class.result(), changed: false, error };
+        Self::of_line(class, exit, line, root, body)
     }
 
     pub(crate) fn of_answer(line: String, notes: Vec<String>, body: B) -> Self {

@@ -204,7 +204,7 @@ fn script() {
     let text = stage.text(log.strip_prefix("@ROOT@").unwrap());
     assert!(text.contains("it is too early"), "{text}");
     let told = &run.stderr;
-    assert!(told.contains("last output of its scripts:\n") && told.contains("  it is too early\n"), "{told}");
+    assert!(told.contains("last output of the script:\n") && told.contains("  it is too early\n"), "{told}");
 }
 
 /// Who owns the root may do it.

@@ -260,7 +260,9 @@ fn read(dir: &Dir, key: &ResultKey) -> Result<Result<(BuildResult, bool), String
     let bytes = match dir.read_regular(RESULT.as_bytes(), LARGEST_RESULT) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Err(format!("it has no {RESULT}"))),
-        Err(error @ RootError::TooLarge { .. }) => return Ok(Err(error.to_string())),
+        Err(error @ (RootError::TooLarge { .. } | RootError::Hollow(_))) => {
+            return Ok(Err(error.to_string()));
+        }
         Err(error) => return Err(error),
     };
     let result = match BuildResult::parse(&bytes) {

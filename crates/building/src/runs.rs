@@ -39,7 +39,7 @@ pub(crate) fn read_bounded(
     largest: u64,
 ) -> Result<Result<Option<Vec<u8>>, String>, RootError> {
     match dir.read_regular(name, largest) {
-        Err(error @ RootError::TooLarge { .. }) => Ok(Err(error.to_string())),
+        Err(error @ (RootError::TooLarge { .. } | RootError::Hollow(_))) => Ok(Err(error.to_string())),
         read => read.map(Ok),
     }
 }

@@ -59,8 +59,13 @@ pub(crate) struct TerminalRelay {
     has_asked: bool,
 }
 
-/// First bytes of questions to a terminal: ENQ, ESC, and CSI of eight bits.
-const ASKING: [u8; 3] = [0x05, 0x1b, 0x9b];
+/// Bytes that begin questions to a terminal, alone or as the last byte of a character: ENQ, ESC, and the C1 controls
+/// DCS, DECID, CSI, OSC and APC. Letters with such a byte only delay the end.
+const ASKING: [u8; 7] = [0x05, 0x1b, 0x90, 0x9a, 0x9b, 0x9d, 0x9f];
+
+fn may_ask(output: &[u8]) -> bool {
+    output.iter().any(|byte| ASKING.contains(byte))
+}
 
 /// Time for the terminal's answer after the command that asked has ended.
 const ANSWER_TIME: Duration = Duration::from_millis(200);
@@ -158,7 +163,7 @@ impl TerminalRelay {
         match self.usage {
             TerminalUse::Questions => write_all(&self.screen, &self.escaper.next(piece)),
             TerminalUse::Shell => {
-                self.has_asked |= piece.iter().any(|byte| ASKING.contains(byte));
+                self.has_asked |= may_ask(piece);
                 write_all(&self.screen, piece);
             }
         }
@@ -303,5 +308,21 @@ fn write_all(screen: &OwnedFd, mut text: &[u8]) {
             Ok(count @ 1..) => text = text.get(count..).unwrap_or_default(),
             Ok(_) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_control_that_a_terminal_answers_counts_as_a_question_raw_or_in_utf_8() {
+        for control in ["\u{5}", "\u{1b}", "\u{90}", "\u{9a}", "\u{9b}", "\u{9d}", "\u{9f}"] {
+            assert!(may_ask(format!("text{control}c").as_bytes()), "{control:?}");
+        }
+        for raw in [0x90, 0x9a, 0x9b, 0x9d, 0x9f] {
+            assert!(may_ask(&[b'$', raw]), "{raw:x}");
+        }
+        assert!(!may_ask("plain text\r\n\t\u{7}".as_bytes()));
     }
 }

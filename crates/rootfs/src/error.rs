@@ -31,6 +31,9 @@ pub enum RootError {
     /// See [`ReadBudget`](crate::ReadBudget).
     #[error("{path} is not read: with it, such records of this root are larger than {limit} bytes in sum")]
     SumTooLarge { path: String, limit: u64 },
+    /// Holes make a file of any size out of nothing.
+    #[error("{0} is not read: it consists mostly of holes, and no program writes it like that")]
+    Hollow(String),
     #[error("{directory} has {free} {unit} free, and {wanted} are needed with its reserve")]
     NoRoom { directory: String, unit: &'static str, free: u64, wanted: u64 },
     #[error("{0}")]
@@ -69,7 +72,7 @@ impl RootError {
             // Not ENOENT: the object itself is there.
             Self::NoProc { .. } => Some(Errno::NODEV),
             Self::Loop(_) => Some(Errno::LOOP),
-            Self::TooLarge { .. } | Self::SumTooLarge { .. } => Some(Errno::FBIG),
+            Self::TooLarge { .. } | Self::SumTooLarge { .. } | Self::Hollow(_) => Some(Errno::FBIG),
             Self::NoRoom { .. } => Some(Errno::NOSPC),
             Self::Untrusted(_) | Self::Flagged(_) => Some(Errno::PERM),
         }

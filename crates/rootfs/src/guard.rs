@@ -21,6 +21,24 @@ impl Root {
     pub fn look_at_records(&self) -> Result<()> {
         self.guard().map_or(Ok(()), |guard| guard.begin(self))
     }
+
+    /// Refuses a root whose directory, or that of records at `place`, is neither the caller's nor the superuser's,
+    /// guarded or not, unless the root is [`trusted`](Self::trusted).
+    pub fn must_not_be_foreign(&self, place: &ObjectPath) -> Result<()> {
+        self.look_at_records()?;
+        if self.is_trusted() {
+            return Ok(());
+        }
+        let caller = rustix::process::geteuid().as_raw();
+        for directory in [ObjectPath::root(), self.resolver().locate_dir(place)?] {
+            let Some(dir) = self.dir_if_there(&directory)? else { continue };
+            let seen = dir.itself()?;
+            if seen.uid != 0 && seen.uid != caller {
+                return Err(refusal(self, &directory, &seen, Distrust::Owner));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl RecordGuard {
@@ -292,6 +310,29 @@ mod tests {
             (seen(0, 0, 0o644), AccessListKind::Other, Some(Distrust::AccessList)),
         ] {
             assert_eq!(distrust(&seen, || list), why, "{seen:?} {list:?}");
+        }
+    }
+
+    #[test]
+    fn a_root_is_foreign_if_it_or_its_records_belong_to_another_user_and_it_is_not_trusted() {
+        use std::os::unix::fs::chown;
+
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("own")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let [own, missing] = ["/own", "/missing"].map(|path| ObjectPath::new(path.as_bytes()).unwrap());
+        root.must_not_be_foreign(&own).unwrap();
+        root.must_not_be_foreign(&missing).unwrap();
+        // Only the superuser can give a directory away.
+        for given in ["", "own"].iter().filter(|_| root.is_privileged()) {
+            let given = dir.path().join(given);
+            if chown(&given, Some(54_321), None).is_err() {
+                continue;
+            }
+            let error = root.must_not_be_foreign(&own).unwrap_err();
+            assert!(matches!(&error, RootError::Untrusted(found) if found.uid == 54_321), "{error}");
+            root.clone().trusted().must_not_be_foreign(&own).unwrap();
+            chown(&given, Some(0), None).unwrap();
         }
     }
 

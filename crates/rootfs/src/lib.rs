@@ -49,7 +49,7 @@ pub use live::{
     Timestamp, Xattrs, group_rights_of_list, is_label,
 };
 pub use lock::{ForeignLock, Lock, LockError, LockHolder};
-pub use look::{ReadBudget, StillFile};
+pub use look::{ReadBudget, StillFile, is_hollow};
 pub use open_object::{ObjectRights, OpenObject};
 pub use proc_files::{ProcBounds, ProcLines, ProcReadError, Stop, proc_text};
 pub use resolve::Resolver;

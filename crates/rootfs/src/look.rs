@@ -76,6 +76,22 @@ impl Read for StillFile {
     }
 }
 
+/// Smaller files are read without looking for holes.
+const LARGE: u64 = 1 << 20;
+
+/// Returns true if at least half of a large file is holes: its owner needs no space for it, and its reader much. The
+/// position stays.
+pub fn is_hollow(file: &File) -> bool {
+    let Ok(seen) = ObjectStatus::of_file(file) else { return false };
+    if seen.size < LARGE || seen.allocated > seen.size / 2 {
+        return false;
+    }
+    // File systems that compress allocate less without holes.
+    let Ok(position) = rustix::fs::tell(file) else { return false };
+    let hole = rustix::fs::seek(file, SeekFrom::Hole(0));
+    rustix::fs::seek(file, SeekFrom::Start(position)).is_ok() && hole.is_ok_and(|hole| hole < seen.size)
+}
+
 /// Holes of fewer bytes are read like data, without asking the file system for them.
 const LARGE_HOLES: u64 = 1 << 30;
 
@@ -388,6 +404,9 @@ impl Dir {
         if seen.size > limit {
             return Err(too_large());
         }
+        if seen.size >= LARGE && is_hollow(&file) {
+            return Err(RootError::Hollow(self.show(name)));
+        }
         // The size is a hint; a file that grows is read to its end.
         let capacity = usize::try_from(seen.size).unwrap_or_default().min(LARGEST_HINT);
         let mut bytes = Vec::with_capacity(capacity + SPARE);
@@ -503,6 +522,28 @@ mod tests {
             "{error}"
         );
         assert_eq!(read(b"three", 100).unwrap(), None);
+    }
+
+    #[test]
+    fn a_large_file_that_is_mostly_holes_is_refused_by_name_and_any_other_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Dir::of_host(dir.path()).unwrap();
+        let made = |size: u64, data: usize| {
+            let file = File::create(dir.path().join("file")).unwrap();
+            file.write_all_at(&vec![b'x'; data], 0).unwrap();
+            file.set_len(size).unwrap();
+            place.read_regular(b"file", 1 << 30)
+        };
+        let error = made(8 << 20, 1 << 20).unwrap_err();
+        assert!(matches!(&error, RootError::Hollow(path) if path.ends_with("/file")), "{error}");
+        for (size, data) in [(8 << 20, 7 << 20), (8 << 20, 8 << 20), (LARGE - 1, 1), (0, 0)] {
+            assert_eq!(made(size, data).unwrap().unwrap().len() as u64, size, "{data}");
+        }
+        drop(made(8 << 20, 1));
+        let mut file = File::open(dir.path().join("file")).unwrap();
+        file.read_exact(&mut [0; 5]).unwrap();
+        assert!(is_hollow(&file));
+        assert_eq!(rustix::fs::tell(&file).unwrap(), 5);
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             DropError::InUse { .. } => Exit::LOCKED,
             _ => Exit::of_verb(ExitCause::Restricted),
         };
-        let result = ResultWord::of_cause(exit.cause());
+        let result = exit.result();
         Stop::Ran { exit, result, message: format!("{undone}: {error}") }.into()
     })?;
     let DroppedStage { path, removed, was_listed, notes } = dropped;

@@ -8,7 +8,7 @@ use patchadm_cli::reply::advice::hint;
 use patchadm_cli::reply::cause_of::of_root;
 use patchadm_cli::reply::failure::{described, hinted, joined, verb_code};
 use patchadm_cli::reply::promotion::refreshed_sentence;
-use patchadm_cli::reply::{Exit, ExitCause, ResultWord, Stop};
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::stages::{ForeignStage, StageError, Undertaking};
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason, Wording};
@@ -18,7 +18,7 @@ use patchadm_rootfs::Root;
 pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageError) -> anyhow::Error {
     let exit = exit_of(error);
     let message = told(root, undone, error);
-    Stop::Ran { exit, result: ResultWord::of_cause(exit.cause()), message }.into()
+    Stop::Ran { exit, result: exit.result(), message }.into()
 }
 
 /// Three lines: what did not happen, why, and the next step.

@@ -19,7 +19,7 @@ use crate::format::journal::{HEAD, Identity, Journal, JournalError, JournalHead,
 use crate::records::journal_head::{head, open_journal, read_to};
 use crate::records::{ViewError, failed, places};
 use patchadm_rootfs::{
-    Digest, Dir, FileType, Inode, ObjectStatus, ReadBudget, Resolver, Root, RootError, Timestamp,
+    Digest, Dir, FileType, Inode, ObjectStatus, ReadBudget, Resolver, Root, RootError, Timestamp, is_hollow,
 };
 use patchadm_svr4::package::ObjectPath;
 
@@ -29,7 +29,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Of a journal whose lines are damaged.
 const READINGS: usize = 2;
 
-const LONGEST: u64 = 1 << 30;
+/// 256 MiB: about a million records.
+const LONGEST: u64 = 256 << 20;
 
 const COMMON: usize = 1 << 13;
 
@@ -77,8 +78,6 @@ pub struct OpenRun {
     /// `<number>-<16 hexadecimal digits>`.
     pub name: String,
     pub command: String,
-    /// The command line, for people.
-    pub typed: Option<String>,
     /// Physical path on the records' file system. `None` for a journal without file systems, which no run writes.
     pub stage: Option<ObjectPath>,
 }
@@ -89,7 +88,6 @@ pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
         Ok(view.open.as_ref().map(|journal| OpenRun {
             name: journal.head.header.run.clone(),
             command: journal.head.header.command.clone(),
-            typed: journal.run_record.typed.clone(),
             stage: journal.domains.first().map(|domain| domain.stage.clone()),
         }))
     })
@@ -167,6 +165,9 @@ impl<'a> RecordView<'a> {
         if length > size.saturating_sub(HEAD as u64).min(LONGEST) {
             return Err(bad(JournalError::Short));
         }
+        if is_hollow(&file) {
+            return Err(RootError::Hollow(path.clone()).into());
+        }
         read_to(&mut file, length, &mut bytes, &path)?;
         let journal = Journal::parse_leading(&bytes).map_err(bad)?;
         let resolver = root.resolver();
@@ -231,7 +232,14 @@ impl<'a> RecordView<'a> {
         let Some(mut file) = self.open(path)? else { return Ok(None) };
         // Most records need one call.
         let mut bytes = Vec::with_capacity(COMMON);
-        read_to(&mut file, limit.saturating_add(1), &mut bytes, &self.root.show(path))?;
+        let (most, shown) = (limit.saturating_add(1), || self.root.show(path));
+        read_to(&mut file, most.min(COMMON as u64), &mut bytes, &shown())?;
+        if bytes.len() == COMMON {
+            if is_hollow(&file) {
+                return Err(RootError::Hollow(shown()).into());
+            }
+            read_to(&mut file, most.saturating_sub(COMMON as u64), &mut bytes, &shown())?;
+        }
         if bytes.len() as u64 > limit {
             return Err(RootError::TooLarge { path: self.root.show(path), limit }.into());
         }

@@ -234,7 +234,7 @@ fn explain(
 fn result_of(error: &anyhow::Error) -> ResultWord {
     match error.downcast_ref() {
         Some(Stop::Ran { result, .. }) => *result,
-        _ => ResultWord::of_cause(Exit::of(error).cause()),
+        _ => Exit::of(error).result(),
     }
 }
 

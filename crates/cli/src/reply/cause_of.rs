@@ -369,6 +369,7 @@ pub fn of_root(error: &RootError) -> ExitCause {
         RootError::NoOpenat2(_) | RootError::NoProc { .. } => ExitCause::NotApplicable,
         RootError::TooLarge { .. }
         | RootError::SumTooLarge { .. }
+        | RootError::Hollow(_)
         | RootError::Loop(_)
         | RootError::Name { .. } => ExitCause::DamagedRecord,
         RootError::Call { errno, .. } => of_errno(Some(*errno)),

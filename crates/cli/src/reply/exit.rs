@@ -137,6 +137,20 @@ impl Exit {
         self.verb_code() == verb_codes::REFUSED
     }
 
+    /// Returns the word of a document, if nothing but the exit is known.
+    pub fn result(self) -> ResultWord {
+        match self.cause {
+            ExitCause::Ok => ResultWord::Done,
+            ExitCause::Usage
+            | ExitCause::Settings
+            | ExitCause::AlreadyApplied
+            | ExitCause::Superseded
+            | ExitCause::TrialOver => ResultWord::Refused,
+            _ if self.is_refusal() => ResultWord::Refused,
+            _ => ResultWord::Failed,
+        }
+    }
+
     /// A finding, or a needed reboot, is no failure.
     pub fn is_failure(self) -> bool {
         let is_news = match self.kind {

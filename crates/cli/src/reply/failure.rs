@@ -504,7 +504,7 @@ impl Undone {
 fn last_lines(failure: &Failure) -> String {
     match failure {
         Failure::Script(failure) if !failure.context.last_lines.is_empty() => {
-            format!("last output of its scripts:\n  {}", failure.context.last_lines.join("\n  "))
+            format!("last output of the script:\n  {}", failure.context.last_lines.join("\n  "))
         }
         _ => String::new(),
     }

@@ -1,6 +1,7 @@
 use serde::Serialize;
 
-use super::cause::ExitCause;
+use super::cause_of::{cause_of, is_refusal};
+use super::verb_codes::{self, ExitKind};
 use patchadm_changeset::transaction::RootCondition;
 use patchadm_core::operation::failure::Failure;
 
@@ -60,26 +61,12 @@ impl ResultWord {
                 Self::Refused
             }
             Failure::Plan(fault) if fault.is_difference() => Self::Refused,
-            _ => Self::Failed,
-        }
-    }
-
-    /// If only the cause is known.
-    pub fn of_cause(cause: ExitCause) -> Self {
-        match cause {
-            ExitCause::Ok => Self::Done,
-            ExitCause::Usage
-            | ExitCause::Settings
-            | ExitCause::Exists
-            | ExitCause::AlreadyApplied
-            | ExitCause::Superseded
-            | ExitCause::NotApplicable
-            | ExitCause::Restricted
-            | ExitCause::Edited
-            | ExitCause::OnTrial
-            | ExitCause::TrialOver
-            | ExitCause::Dependency => Self::Refused,
-            _ => Self::Failed,
+            // A check of trust, whatever its cause: the exit code says so, too.
+            failure => {
+                let kind = if is_refusal(failure) { ExitKind::Refusal } else { ExitKind::Plain };
+                let code = verb_codes::code(cause_of(failure), kind, None);
+                if code == verb_codes::REFUSED { Self::Refused } else { Self::Failed }
+            }
         }
     }
 }
@@ -95,5 +82,15 @@ mod tests {
             assert_eq!(ResultWord::named(one.word()), Some(one));
         }
         assert_eq!(ResultWord::named("not-begun"), None);
+    }
+
+    #[test]
+    fn a_check_of_trust_refuses_and_any_other_fault_fails() {
+        for refused in [Failure::NotPrivileged("/".to_owned()), Failure::OwnedByRoot("/".to_owned())] {
+            assert_eq!(ResultWord::of_failure(&refused), ResultWord::Refused, "{refused}");
+        }
+        for failed in [Failure::ReadOnly("/".to_owned()), Failure::NoDatabase("/".to_owned())] {
+            assert_eq!(ResultWord::of_failure(&failed), ResultWord::Failed, "{failed}");
+        }
     }
 }

@@ -12,13 +12,14 @@ use super::history::readable_history;
 use super::{DatabaseError, RecordDamage, RecordError, RecordView, all, installed, pieces, places};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::records::{LastRecords, last_committed_run, stamped};
-use patchadm_rootfs::{Digest, Dir, FileType, Hashing, Interrupt, InterruptibleRead, never};
+use patchadm_rootfs::{Digest, Dir, FileType, Hashing, Interrupt, InterruptibleRead, ReadBudget, never};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment};
 use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 
-const LARGEST_MAP: u64 = 1 << 30;
+/// 1 GiB, for all packages in sum.
+const LARGEST_MAPS: u64 = 1 << 30;
 const MOST_BAD_LINES: usize = 1000;
 
 /// Fails if `contents` is missing although there are packages, has a malformed line, or names a package without
@@ -127,8 +128,9 @@ impl<'a> PackageDirectories<'a> {
 
     /// No damage if there are no packages, or none of them has objects.
     fn without_contents(&self, reason: &str) -> Result<Vec<RecordDamage>, DatabaseError> {
+        let budget = ReadBudget::of(LARGEST_MAPS);
         for package in self.names.iter().filter_map(|name| instance(name)) {
-            if self.has(&package) && self.may_have_objects(&package)? {
+            if self.has(&package) && self.may_have_objects(&package, &budget)? {
                 return Ok(vec![RecordDamage::of_contents(self.view.root(), reason)]);
             }
         }
@@ -137,8 +139,8 @@ impl<'a> PackageDirectories<'a> {
 
     /// Looks into the copy of the pkgmap; true without one. An object of a class that CLASSES does not name is not
     /// installed.
-    fn may_have_objects(&self, package: &PkgInst) -> Result<bool, DatabaseError> {
-        let kept = self.view.read(&places::delivered_pkgmap(package), LARGEST_MAP)?;
+    fn may_have_objects(&self, package: &PkgInst, budget: &ReadBudget) -> Result<bool, DatabaseError> {
+        let kept = self.view.read_within(&places::delivered_pkgmap(package), LARGEST_MAPS, budget)?;
         let Some(text) = kept else { return Ok(true) };
         let Ok(map) = Pkgmap::parse(&text) else { return Ok(true) };
         let params = installed::params(self.view, package).ok().flatten();

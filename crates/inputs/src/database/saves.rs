@@ -200,7 +200,7 @@ pub(super) fn saved_paths(save: &Dir, budget: &ReadBudget) -> Result<Option<Undo
 fn listed(directory: &Dir, budget: &ReadBudget) -> Result<Option<UndoPaths>, RootError> {
     match directory.read_within(PATHS, LARGEST_PATHS, budget) {
         // A list that is too long counts as missing.
-        Err(RootError::TooLarge { .. }) => Ok(None),
+        Err(RootError::TooLarge { .. } | RootError::Hollow(_)) => Ok(None),
         read => Ok(read?.and_then(UndoPaths::parse)),
     }
 }
@@ -257,7 +257,7 @@ mod tests {
         let save = dir.path().join("var/sadm/pkg/X/save");
         fs::create_dir_all(save.join("100-01")).unwrap();
         let first = save.join("100-01/obsoleted_by");
-        fs::File::create(&first).unwrap().set_len(LARGEST_OBSOLETED_BY).unwrap();
+        fs::write(&first, vec![0; usize::try_from(LARGEST_OBSOLETED_BY).unwrap()]).unwrap();
         let root = Root::open(dir.path()).unwrap();
         let held = root.dir(&places::save(&PkgInst::new("X").unwrap())).unwrap();
         let budget = ReadBudget::of(LARGEST_OBSOLETED_BY + 1);

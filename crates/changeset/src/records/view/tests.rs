@@ -392,6 +392,26 @@ fn a_record_that_is_no_regular_file_or_too_large_is_told_apart() {
 }
 
 #[test]
+fn a_record_or_journal_that_is_mostly_holes_is_refused_by_name() {
+    let scene = Scene::replacing();
+    let hollow = |path: &str| {
+        let file = fs::File::options().write(true).open(scene.host(path)).unwrap();
+        file.set_len(8 << 20).unwrap();
+    };
+    let refused = |read: Result<Option<Vec<u8>>, ViewError>, name: &str| {
+        let error = read.unwrap_err();
+        assert!(
+            matches!(&error, ViewError::Root(RootError::Hollow(path)) if path.ends_with(name)),
+            "{error}"
+        );
+    };
+    hollow(PKGINFO);
+    refused(RecordView::live(&scene.root).read(&at(PKGINFO), 1 << 30), PKGINFO);
+    hollow("/var/sadm/patchadm/journal");
+    refused(read_consistently(&scene.root, |view| view.read(&at(PKGINFO), 100)), "/patchadm/journal");
+}
+
+#[test]
 fn a_reader_beside_a_switch_that_goes_to_and_fro_sees_the_old_record_only() {
     let scene = Scene::replacing();
     let ended = std::sync::atomic::AtomicBool::new(false);

@@ -96,6 +96,12 @@ pub(crate) fn run_record(root: &Root, run: &str) -> Result<Option<RunRecord>, Ca
     journal::run_record_in(&bytes).map_err(damaged)
 }
 
+/// The command line of a run, as typed. `None` if the root is foreign, or the caller may not read it.
+pub fn typed_command(root: &Root, run: &str) -> Option<String> {
+    root.must_not_be_foreign(&own_directory()).ok()?;
+    run_record(root, run).ok().flatten()?.typed
+}
+
 /// Makes a placeholder for the journal, before the first stage: otherwise the stage would look like that of a lost
 /// journal. Durable in a root without a journal.
 pub(crate) fn begin(own: &Dir) -> Result<(), Cause> {

@@ -11,14 +11,15 @@ use crate::format::journal::{
 use crate::format::run::Run;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::{installf_queue, journal_file};
-use patchadm_rootfs::{Dir, ObjectStatus, Root};
+use patchadm_rootfs::{Dir, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 const NAME: &[u8] = b"notes";
 
 const LOG: &[u8] = b"log";
 
-const LARGEST: u64 = 4 << 30;
+/// About a million notes.
+const LARGEST: u64 = 256 << 20;
 
 const LONGEST_LOG: u64 = 16 << 20;
 
@@ -88,6 +89,10 @@ pub(crate) fn add(stage: &Dir, notes: &[RunNote], durable: bool) -> Result<(), C
     let lines: Vec<u8> = notes.iter().flat_map(checked_line).collect();
     let file = stage.open_or_create(NAME, Mode::of(0o600))?;
     let size = file.size()?;
+    // Recovery would not read them.
+    if size.saturating_add(lines.len() as u64) > LARGEST {
+        return Err(RootError::TooLarge { path: stage.root().show(&stage.at(NAME)), limit: LARGEST }.into());
+    }
     file.put_at(&lines, size)?;
     if durable {
         file.sync()?;
@@ -199,6 +204,26 @@ impl ScriptRecorder for SwitchedRun<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_notes_are_written_than_are_read_and_holes_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = Dir::of_host(dir.path()).unwrap();
+        add(&stage, &[RunNote::ScriptRuns(true)], false).unwrap();
+        assert!(RunNotes::read(&stage).unwrap().script_runs);
+        let file = std::fs::File::options().write(true).open(dir.path().join("notes")).unwrap();
+        file.set_len(LARGEST).unwrap();
+        let full = add(&stage, &[RunNote::ScriptRuns(false)], false).unwrap_err();
+        assert!(matches!(&full, Cause::Root(RootError::TooLarge { limit: LARGEST, .. })), "{full}");
+        let hollow = RunNotes::read(&stage).unwrap_err();
+        assert!(
+            matches!(&hollow, Cause::Root(RootError::Hollow(path)) if path.ends_with("notes")),
+            "{hollow}"
+        );
+        file.set_len(LARGEST + 1).unwrap();
+        let large = RunNotes::read(&stage).unwrap_err();
+        assert!(matches!(&large, Cause::Root(RootError::TooLarge { limit: LARGEST, .. })), "{large}");
+    }
 
     #[test]
     fn a_full_log_says_once_that_further_output_is_left_out() {

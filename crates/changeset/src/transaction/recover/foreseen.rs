@@ -14,8 +14,9 @@ use crate::transaction::recover::recovery::{Recovered, read_believed, read_run_q
 use crate::transaction::safety_copies::{is_held, is_itself, is_like};
 use crate::transaction::settings::PackageManagers;
 use crate::transaction::switch::op_runner::{OpRunner, UndoStep, undo_step};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, ShownAttributes, ShownNames};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, ShownAttributes, ShownNames, Untrusted};
 use patchadm_svr4::package::Mode;
+use patchadm_svr4::places::own_directory;
 
 #[derive(Debug)]
 pub enum ForeseenRecovery {
@@ -24,6 +25,8 @@ pub enum ForeseenRecovery {
     Root(Box<(Root, Recovered)>),
     /// Only a recovery can tell.
     Unknown,
+    /// The run's files were not read: this user could have written them.
+    Foreign(Box<Untrusted>),
 }
 
 /// No process may be at work on the run; its scripts are not ended.
@@ -31,6 +34,10 @@ pub fn foresee_recovery(
     root: &Root,
     managers: Option<&dyn PackageManagers>,
 ) -> Result<ForeseenRecovery, TransactionError> {
+    match root.must_not_be_foreign(&own_directory()) {
+        Err(RootError::Untrusted(untrusted)) => return Ok(ForeseenRecovery::Foreign(untrusted)),
+        checked => checked.map_err(Cause::from).during(Phase::Recover)?,
+    }
     // None of these functions changes anything.
     foreseen(&root.showing(ShownNames::default()), managers).during(Phase::Recover)
 }

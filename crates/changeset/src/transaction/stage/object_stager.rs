@@ -460,7 +460,7 @@ fn noted_identities(dir: &Dir, run: &str) -> Result<BTreeMap<String, StoredIdent
     match dir.read_regular(IDENTITIES, LARGEST_IDENTITIES) {
         Ok(text) => Ok(undo_files::parse_identities(&text.unwrap_or_default(), run)),
         // A valid hint is a file, and not too large.
-        Err(RootError::TooLarge { .. }) => Ok(BTreeMap::new()),
+        Err(RootError::TooLarge { .. } | RootError::Hollow(_)) => Ok(BTreeMap::new()),
         Err(error) if matches!(error.errno(), Some(Errno::LOOP | Errno::ISDIR)) => Ok(BTreeMap::new()),
         Err(error) => Err(error.into()),
     }

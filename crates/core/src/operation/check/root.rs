@@ -15,7 +15,7 @@ use crate::operation::whose_root::RootStanding;
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::records::OpenRun;
 use patchadm_changeset::transaction::{
-    ForeseenRecovery, LeftoverStages, Recovered, foresee_recovery, leftover_stages,
+    ForeseenRecovery, LeftoverStages, Recovered, foresee_recovery, leftover_stages, typed_command,
 };
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault, installed,
@@ -25,7 +25,7 @@ use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::sign::{DemandWord, KeyRole, TrustedKey};
 use patchadm_planning::plan::refusal::Wording;
-use patchadm_rootfs::{Root, never};
+use patchadm_rootfs::{Root, Untrusted, never};
 use patchadm_svr4::package::ObjectPath;
 
 pub(super) fn lock(examination: &RootExamination<'_>) -> Vec<RootFinding> {
@@ -118,7 +118,9 @@ fn without_advice(error: &ViewError) -> String {
 
 fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
     let name = &run.name;
-    let command = command_as_typed(run.typed.as_deref()).unwrap_or_else(|| run.command.clone());
+    // Everybody may read the name that the planner gave the run, and only the owner what was typed.
+    let typed = may_read(examination).ok().and_then(|root| typed_command(root, name));
+    let command = command_as_typed(typed.as_deref()).unwrap_or_else(|| run.command.clone());
     match &examination.holder {
         Ok(Some(holder)) => {
             let text = format!("the run {name} ({command}) is in progress, by {}", holder.describe());
@@ -132,18 +134,36 @@ fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
         }
         Ok(None) => {}
     }
-    let foreseen = match foresee_recovery(examination.root, None) {
-        Ok(ForeseenRecovery::Root(foreseen)) => Some(foreseen.1),
-        // It was recovered, or only a recovery can tell.
-        _ => None,
-    };
-    let next = match foreseen {
-        Some(Recovered::Foreseen { is_rolled_back: true, .. }) => ": recovery rolls it back",
-        Some(Recovered::Foreseen { .. }) => " after its commit: recovery cleans up",
-        _ => "",
+    let next = match foreseen(examination) {
+        Ok(Some(Recovered::Foreseen { is_rolled_back: true, .. })) => ": recovery rolls it back".to_owned(),
+        Ok(Some(Recovered::Foreseen { .. })) => " after its commit: recovery cleans up".to_owned(),
+        Ok(_) => String::new(),
+        Err(untrusted) => {
+            let reason = untrusted.to_string();
+            format!("; its recovery cannot be foreseen: {}", reason.trim_end_matches('.'))
+        }
     };
     RootFinding::attention("unfinished", format!("the run {name} ({command}) was interrupted{next}"))
         .with_command(examination.wording().verb("recover"))
+}
+
+/// Refuses a root whose files somebody else may have made of any size.
+fn may_read<'e>(examination: &'e RootExamination<'_>) -> Result<&'e Root, &'e Untrusted> {
+    match &examination.changes {
+        Ok(RootStanding::Caller(root) | RootStanding::Owner(root)) => Ok(root),
+        Err(failure) => failure.untrusted().map_or(Ok(examination.root), Err),
+    }
+}
+
+/// `None` if only a recovery can tell.
+fn foreseen(examination: &RootExamination<'_>) -> Result<Option<Recovered>, Box<Untrusted>> {
+    let root = may_read(examination).map_err(|untrusted| Box::new(untrusted.clone()))?;
+    match foresee_recovery(root, None) {
+        Ok(ForeseenRecovery::Root(foreseen)) => Ok(Some(foreseen.1)),
+        Ok(ForeseenRecovery::Foreign(untrusted)) => Err(untrusted),
+        // It was recovered, or only a recovery can tell.
+        _ => Ok(None),
+    }
 }
 
 /// The marker connects archives and journal with this root.

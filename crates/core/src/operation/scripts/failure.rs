@@ -33,7 +33,7 @@ pub struct FailureContext {
     pub message: Option<PatchMessage>,
     /// Log with script output.
     pub log: Option<String>,
-    /// The last lines of the output of the patch's scripts, unless a message tells enough.
+    /// The last lines of the script's output, unless a message tells enough.
     pub last_lines: Vec<String>,
 }
 

@@ -27,6 +27,9 @@ pub trait ScriptOutput {
     /// Not called for class action scripts and request.
     fn executing(&mut self, _script: &str) {}
 
+    /// Called before each script.
+    fn begins(&mut self) {}
+
     /// In pieces of any size.
     fn heard(&mut self, _stream: OutputStream, _bytes: &[u8]) {}
 
@@ -143,6 +146,7 @@ impl<'a> ScriptRunner<'a> {
         call.limit = call.limit.filter(|_| call.input != ScriptInput::Terminal);
         let name = call.name.as_str();
         self.early.is_cut = false;
+        output.begins();
         let mut listener =
             OutputListener { name, run, early: &mut self.early, output, interrupt: self.interrupt };
         listener.log(format!("## {name} begins\n").as_bytes());

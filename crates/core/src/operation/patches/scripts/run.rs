@@ -741,6 +741,8 @@ const LONGEST_LINE: usize = 200;
 #[derive(Debug, Default)]
 pub(super) struct PatchOutput {
     said: Vec<u8>,
+    /// Where the output of the last script begins in `said`.
+    last: usize,
     /// Problems that are not failures.
     pub(super) notes: Vec<String>,
 }
@@ -750,9 +752,9 @@ impl PatchOutput {
         PatchMessage::last_in(&self.said)
     }
 
-    /// Returns the last lines that are not empty.
+    /// Returns the last lines of the last script that are not empty.
     fn last_lines(&self) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.said);
+        let text = String::from_utf8_lossy(self.said.get(self.last..).unwrap_or_default());
         let lines = text.lines().rev().map(str::trim_end).filter(|line| !line.is_empty());
         let lines = lines.take(LAST_LINES).map(|line| truncated(line, LONGEST_LINE).into_owned());
         let mut lines: Vec<String> = lines.collect();
@@ -766,10 +768,16 @@ impl PatchOutput {
 }
 
 impl ScriptOutput for PatchOutput {
+    fn begins(&mut self) {
+        self.last = self.said.len();
+    }
+
     fn heard(&mut self, _: OutputStream, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
         if self.said.len() > 2 * KEPT {
-            self.said.drain(..self.said.len() - KEPT);
+            let dropped = self.said.len() - KEPT;
+            self.said.drain(..dropped);
+            self.last = self.last.saturating_sub(dropped);
         }
     }
 
@@ -920,6 +928,21 @@ mod tests {
         let lines = listener.last_lines();
         assert_eq!(lines[..4], ["2", "3", "4", "5"]);
         assert_eq!((lines.len(), lines[4].chars().count()), (5, LONGEST_LINE));
+    }
+
+    #[test]
+    fn the_last_lines_are_those_of_the_last_script_alone() {
+        let mut listener = PatchOutput::default();
+        listener.begins();
+        listener.heard(OutputStream::Out, b"of the first\n");
+        listener.begins();
+        assert!(listener.last_lines().is_empty());
+        listener.heard(OutputStream::Out, b"of the second\n");
+        assert_eq!(listener.last_lines(), ["of the second"]);
+        listener.heard(OutputStream::Out, &vec![b'\n'; 3 * KEPT]);
+        listener.begins();
+        listener.heard(OutputStream::Err, b"of the third\n");
+        assert_eq!(listener.last_lines(), ["of the third"]);
     }
 
     #[test]
