@@ -121,7 +121,7 @@ impl MakeFailure {
             MakeError::Prototype(troubles) => troubles.iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
-        Self { result: ResultWord::of_cause(exit_of(error).cause()), error: error.to_string(), troubles }
+        Self { result: exit_of(error).result(), error: error.to_string(), troubles }
     }
 }
 

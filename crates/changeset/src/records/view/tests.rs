@@ -395,7 +395,7 @@ fn a_record_that_is_no_regular_file_or_too_large_is_told_apart() {
 fn a_record_or_journal_that_is_mostly_holes_is_refused_by_name() {
     let scene = Scene::replacing();
     let hollow = |path: &str| {
-        let file = fs::File::options().write(true).open(scene.host(path)).unwrap();
+        let file = File::options().write(true).open(scene.host(path)).unwrap();
         file.set_len(8 << 20).unwrap();
     };
     let refused = |read: Result<Option<Vec<u8>>, ViewError>, name: &str| {
