@@ -183,9 +183,12 @@ fn with_same_records<'p>(reader: &NativeReader, seen: &[Seen<'p>]) -> BTreeSet<&
     let doubtful: Vec<&Adopted<'p>> = seen.iter().filter(is_doubtful).map(|(_, one, _)| one).collect();
     let registered: Vec<RegisteredPackage<'_>> = doubtful.iter().map(|one| one.registered()).collect();
     let natives = reader.registered(&registered);
+    let mut digests: BTreeMap<*const NativePackage, Option<String>> = BTreeMap::new();
     let is_same = |(one, now): &(&Adopted<'p>, Result<Arc<NativePackage>, NativeError>)| {
-        let known = one.registration.digest.as_ref();
-        now.as_ref().is_ok_and(|now| known.is_some() && now.registration().digest.as_ref() == known)
+        let (Some(known), Ok(now)) = (&one.registration.digest, now) else { return false };
+        // The reader holds the packages, and several registrations may name one.
+        let digest = digests.entry(Arc::as_ptr(now)).or_insert_with(|| now.registration().digest);
+        digest.as_ref() == Some(known)
     };
     doubtful.into_iter().zip(natives).filter(is_same).map(|(one, _)| one.package).collect()
 }

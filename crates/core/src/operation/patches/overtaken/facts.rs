@@ -35,6 +35,9 @@ use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded, UnmetRequirement};
 
+/// In all registrations of one plan, which holds them several times. A full system has about 1,000,000.
+const MOST_PATHS: usize = 4_000_000;
+
 pub(super) struct RegistrationFacts {
     pub(super) packages: BTreeMap<PkgInst, Installed>,
     pub(super) applied: AppliedPatches,
@@ -340,6 +343,17 @@ fn paths<'m>(manifests: impl Iterator<Item = &'m UndoManifest>) -> BTreeSet<Stri
     records.filter(|record| record.has_path()).map(|record| record.path.clone()).collect()
 }
 
+/// A package that is read once counts for each of its registrations.
+fn must_fit(counts: impl Iterator<Item = usize>, most: usize) -> Result<(), Failure> {
+    if counts.fold(0, usize::saturating_add) <= most {
+        return Ok(());
+    }
+    Err(Failure::BadFile(format!(
+        "the changed packages have more than {most} paths in sum, and a whole system has about 1000000; \
+         look for packages that are adopted several times, or refresh them one by one"
+    )))
+}
+
 pub(super) struct ChangedPackage {
     pub(super) package: PkgInst,
     pub(super) change: NativeChange,
@@ -384,6 +398,8 @@ impl ChangedPackage {
         for (one, native) in all.iter_mut().filter(|one| one.is_there()).zip(natives) {
             one.native = Some(native?);
         }
+        let counts = all.iter().filter_map(|one| Some(one.native.as_ref()?.paths.len()));
+        must_fit(counts, MOST_PATHS)?;
         Failure::unless_interrupted(interrupt)?;
         let names = all.iter().map(|one| one.package.clone()).collect();
         let mut lines = lines_of_packages(&RecordView::live(&ground.root), &names)?;
@@ -675,4 +691,17 @@ fn without_objects(package: &PkgInst) -> PackageImage {
     let params: Params = [("PKG", package.abbreviation())].into_iter().collect();
     let pkgmap = Pkgmap { parts: 1, max_blocks: 0, compressed_blocks: None, entries: Vec::new() };
     PackageImage::without_source(params, pkgmap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registrations_of_one_package_count_each() {
+        assert!(must_fit([3; 4].into_iter(), 12).is_ok());
+        let error = must_fit([3; 5].into_iter(), 12).unwrap_err().to_string();
+        assert!(error.contains("more than 12 paths in sum") && error.contains("one by one"), "{error}");
+        assert!(must_fit([usize::MAX, 1].into_iter(), 12).is_err());
+    }
 }
