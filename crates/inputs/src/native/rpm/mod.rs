@@ -486,8 +486,8 @@ fn parse(answer: &[u8]) -> Result<NativePackage, String> {
     let words = String::from_utf8_lossy(words);
     let line = RpmLine::parse(&words).ok_or_else(wrong)?;
     let mut paths = BTreeMap::new();
-    for line in lines {
-        let (path, native) = file(line).ok_or_else(wrong)?;
+    for listed in lines {
+        let (path, native) = file(listed).ok_or_else(wrong)?;
         paths.extend(native.map(|native| (path, native)));
         if paths.len() > MOST_PATHS {
             return Err(format!("{} has more than {MOST_PATHS} paths", line.name));
